@@ -1,0 +1,213 @@
+/* smallmind/generate.h - sessions: feed tokens, read logits, sample, stream text.
+ *
+ * Two depths. sm_session_generate turns a prompt into streamed text. Beneath
+ * it, sm_session_feed / _logits / _sample / _rewind / _fork drive the model
+ * token by token. Both work on the same session.
+ *
+ *     sm_session_new(&s, model, NULL, &err);
+ *     sm_session_feed(s, ids, n, &err);
+ *     while (...) {
+ *         sm_session_sample(s, &sampling, &id, NULL, &err);
+ *         sm_session_feed(s, &id, 1, &err);
+ *     }
+ *
+ * A session is used by one thread at a time (it runs its own team of threads
+ * inside); several sessions of one model may run at the same time. On one
+ * instruction-set level logits are bit-identical for every thread count, every
+ * way of cutting the tokens into feeds, and after rewind, fork or prefix reuse.
+ */
+#ifndef SMALLMIND_GENERATE_H
+#define SMALLMIND_GENERATE_H
+
+#include "model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct sm_session sm_session;
+
+#define SM_KV_TYPE_F16 0 /* default */
+#define SM_KV_TYPE_F32 1
+#define SM_KV_TYPE_BF16 2
+
+typedef struct sm_session_options {
+    uint32_t struct_size;
+    uint32_t n_ctx;     /* tokens the session can hold; 0: min(n_ctx_train, 4096) */
+    uint32_t n_threads; /* threads of its team; 0: all CPUs of the process, 8 at most */
+    uint32_t n_batch;   /* tokens computed together at most; 0: 512. Scratch grows with it */
+    uint32_t kv_type;   /* SM_KV_TYPE_… of the key/value cache */
+    uint32_t reserved;
+} sm_session_options;
+
+/* SM_ERR_ARGUMENT, _NOMEM, _SYSTEM (threads). */
+SM_API sm_status sm_session_new(sm_session **out, const sm_model *model,
+                                const sm_session_options *options, sm_error *error);
+SM_API void sm_session_free(sm_session *session); /* NULL is fine */
+
+/* A second session with the same tokens, cache and logits, and a team of its own. */
+SM_API sm_status sm_session_fork(sm_session **out, const sm_session *session, sm_error *error);
+
+/* ---- token by token ------------------------------------------------------------ */
+
+SM_API uint32_t sm_session_length(const sm_session *session);  /* tokens held; 0 for NULL */
+SM_API uint32_t sm_session_capacity(const sm_session *session); /* n_ctx; 0 for NULL */
+SM_API uint32_t sm_session_threads(const sm_session *session);  /* of its team; 0 for NULL */
+/* Token i of the session, or -1. */
+SM_API int32_t sm_session_token(const sm_session *session, uint32_t i);
+
+/* Cancelling long computation: asked between layers; non-zero makes the running
+ * feed or generate return SM_ERR_CANCELLED with the session as it was before the
+ * unfinished batch. Called on the caller's thread. NULL: never. */
+typedef int32_t (*sm_cancel_fn)(void *user);
+SM_API sm_status sm_session_set_cancel(sm_session *session, sm_cancel_fn cancel, void *user,
+                                       sm_error *error);
+
+/* Appends n tokens and computes them. n may be 0. SM_ERR_TOKEN and SM_ERR_CONTEXT_FULL
+ * leave the session unchanged. */
+SM_API sm_status sm_session_feed(sm_session *session, const int32_t *ids, uint64_t n,
+                                 sm_error *error);
+/* The same, and writes the logits of every fed token: logits[n][n_vocab]. */
+SM_API sm_status sm_session_feed_logits(sm_session *session, const int32_t *ids, uint64_t n,
+                                        float *logits, sm_error *error);
+/* Makes the session hold exactly ids[0..n): keeps the common prefix, drops the
+ * rest, feeds what is new. *reused (may be NULL) gets the tokens kept. */
+SM_API sm_status sm_session_sync(sm_session *session, const int32_t *ids, uint64_t n,
+                                 uint64_t *reused, sm_error *error);
+/* Forgets all tokens from position length on. SM_ERR_ARGUMENT if length is
+ * beyond the session's. Logits are gone unless length is the present one. */
+SM_API sm_status sm_session_rewind(sm_session *session, uint32_t length, sm_error *error);
+/* The logits after the last token: n_vocab floats, valid until the session is
+ * next fed, rewound or freed. SM_ERR_STATE if there are none. */
+SM_API sm_status sm_session_logits(const sm_session *session, const float **logits,
+                                   sm_error *error);
+
+/* ---- sampling -------------------------------------------------------------------- */
+
+typedef struct sm_logit_bias {
+    int32_t token;
+    int32_t reserved;
+    double bias; /* added to the logit; -INFINITY bans the token */
+} sm_logit_bias;
+
+/* All zero: greedy. Order: bias, penalties, then (temperature > 0) top-k, top-p,
+ * min-p on the untempered distribution, temperature, draw. */
+typedef struct sm_sampling {
+    uint32_t struct_size;
+    uint32_t top_k;           /* keep the k likeliest; 0: all */
+    double temperature;       /* 0: greedy (the likeliest token) */
+    double top_p;             /* keep the smallest set with this probability; 0 means 1: all */
+    double min_p;             /* drop tokens below min_p times the likeliest one's probability */
+    double repeat_penalty;    /* divides positive, multiplies negative logits; 0 means 1: none */
+    double presence_penalty;  /* subtracted once from tokens that occurred */
+    double frequency_penalty; /* subtracted for each time a token occurred */
+    uint32_t penalty_last_n;  /* tokens looked back at; 0 means 64 */
+    uint32_t reserved;
+    uint64_t seed;            /* draws depend on (seed, sequence, position) only */
+    uint64_t sequence;        /* distinguishes sequences drawn with one seed */
+    const sm_logit_bias *bias; /* [n_bias] or NULL */
+    uint64_t n_bias;
+} sm_sampling;
+
+/* Chooses the next token from the session's logits; changes nothing. *logprob
+ * (may be NULL) gets its natural log-probability under the model's own
+ * distribution (before bias, penalties and temperature). sampling NULL: greedy.
+ * SM_ERR_STATE if there are no logits; SM_ERR_ARGUMENT. */
+SM_API sm_status sm_session_sample(sm_session *session, const sm_sampling *sampling, int32_t *id,
+                                   double *logprob, sm_error *error);
+
+/* ---- text ---------------------------------------------------------------------- */
+
+typedef struct sm_generate_options {
+    uint32_t struct_size;
+    uint32_t max_tokens;         /* generated at most; 0: until the context is full */
+    const sm_sampling *sampling; /* NULL: greedy */
+    const char *const *stop;     /* [n_stop] zero-terminated strings that end generation; the
+                                    text handed out ends before the match */
+    uint32_t n_stop;             /* at most 64, each 1..1024 bytes */
+    uint32_t parse_special;      /* 1: special tokens written in the prompt are parsed */
+    uint32_t no_bos;             /* 1: no BOS in front even where the vocabulary asks for it */
+    uint32_t ignore_end;         /* 1: go on after end-of-text tokens */
+} sm_generate_options;
+
+/* One generated piece. text may be empty (bytes of an unfinished character or of
+ * a possible stop string wait) and is zero-terminated; valid during the call. */
+typedef struct sm_token {
+    uint32_t struct_size;
+    int32_t id; /* -1: no token, only text that had been waiting (at most once, at the end) */
+    double logprob;
+    const char *text;
+    uint64_t length;
+} sm_token;
+
+/* Called on the calling thread for each token; non-zero cancels. */
+typedef int32_t (*sm_token_fn)(void *user, const sm_token *token);
+
+#define SM_FINISH_NONE 0
+#define SM_FINISH_END 1       /* the model ended its text */
+#define SM_FINISH_STOP 2      /* a stop string */
+#define SM_FINISH_LENGTH 3    /* max_tokens */
+#define SM_FINISH_CANCELLED 4 /* a callback said so */
+#define SM_FINISH_CONTEXT 5   /* the context is full */
+#define SM_FINISH_ERROR 6
+
+typedef struct sm_generate_stats {
+    uint32_t struct_size; /* set by the caller */
+    uint32_t finish;      /* SM_FINISH_… */
+    uint32_t prompt_tokens;
+    uint32_t reused_tokens;    /* of those, found in the cache */
+    uint32_t generated_tokens; /* the end-of-text token not counted */
+    uint32_t reserved;
+    double prompt_seconds;
+    double first_token_seconds; /* from the call to the first token chosen */
+    double generate_seconds;    /* from the first token to the end */
+} sm_generate_stats;
+
+/* Continues `prompt` (zero-terminated UTF-8), which is the whole text so far:
+ * what the session already holds of it is reused, the rest of the session is
+ * dropped. Afterwards the session holds the prompt and the continuation but for its
+ * last token, which nothing needed computed yet. on_token may be NULL. SM_OK for
+ * every finish but SM_FINISH_CANCELLED (SM_ERR_CANCELLED) and failures:
+ * SM_ERR_CONTEXT_FULL if the prompt alone does not fit, _MISSING if the model has no
+ * vocabulary, _ARGUMENT, _NOMEM. An empty prompt needs a BOS token, else
+ * SM_ERR_ARGUMENT. */
+SM_API sm_status sm_session_generate(sm_session *session, const char *prompt,
+                                     const sm_generate_options *options, sm_token_fn on_token,
+                                     void *user, sm_error *error);
+/* About the last generate of this session. */
+SM_API sm_status sm_session_get_stats(const sm_session *session, sm_generate_stats *stats,
+                                      sm_error *error);
+
+/* ---- options tables ----------------------------------------------------------- */
+
+/* One field of an options struct: drives the library's own validation, the
+ * program's flags and help, and bindings' keyword arguments. */
+#define SM_OPTION_U32 1
+#define SM_OPTION_U64 2
+#define SM_OPTION_F64 3
+#define SM_OPTION_ENUM 4    /* uint32_t; `names` lists the values from 0 up, separated by '|' */
+#define SM_OPTION_POINTER 5 /* not settable from text */
+
+typedef struct sm_option {
+    const char *name; /* the field */
+    uint32_t type;
+    uint32_t offset; /* in the struct */
+    double min, max; /* inclusive */
+    double fallback; /* what zero means (0: zero itself) */
+    const char *names;
+    const char *unit; /* "tokens", "bytes", "" … */
+    const char *doc;
+} sm_option;
+
+#define SM_OPTIONS_MODEL 1
+#define SM_OPTIONS_SESSION 2
+#define SM_OPTIONS_SAMPLING 3
+#define SM_OPTIONS_GENERATE 4
+
+/* The table of one struct; *n gets its length; NULL for an unknown struct. */
+SM_API const sm_option *sm_options_table(uint32_t options_struct, uint32_t *n);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,78 @@
+/* smallmind/model.h - load a model file; look at it.
+ *
+ * A model is immutable after loading and may be used by any number of sessions
+ * and threads at a time. Handles are reference counted inside: a session or
+ * tokenizer made from a model keeps what it needs, so handles may be freed in
+ * any order.
+ */
+#ifndef SMALLMIND_MODEL_H
+#define SMALLMIND_MODEL_H
+
+#include "gguf.h"
+#include "tokenizer.h"
+#include "types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct sm_model sm_model;
+
+#define SM_REPACK_LAZY 0 /* weights are copied once into the layout the kernels like, at first
+                            use: fast; costs private memory of about the weights' size */
+#define SM_REPACK_NONE 1 /* compute from the file's layout: slower, no copy; same results */
+
+typedef struct sm_model_options {
+    uint32_t struct_size;
+    uint32_t io;           /* SM_IO_MAP (default), SM_IO_READ */
+    uint32_t level;        /* cap on the instruction set, SM_LEVEL_… (default: none) */
+    uint32_t repack;       /* SM_REPACK_LAZY (default), SM_REPACK_NONE */
+    uint64_t memory_limit; /* bytes of heap for the model, its tokenizer and its sessions
+                              together; 0: no limit. Mapped file pages do not count. */
+    const sm_allocator *allocator; /* NULL: the C library's */
+    sm_log_fn log;                 /* NULL: silent */
+    void *log_user;
+    sm_progress_fn progress; /* NULL: none; tensors checked of all, while loading */
+    void *progress_user;
+} sm_model_options;
+
+typedef struct sm_model_info {
+    uint32_t struct_size; /* set by the caller */
+    uint32_t level;       /* SM_LEVEL_… in use */
+    const char *architecture; /* "llama"; valid as long as the model, like name */
+    const char *name;         /* general.name, "" if absent */
+    int32_t n_vocab;
+    int32_t n_ctx_train; /* context length the model was trained for */
+    int32_t n_embd;
+    int32_t n_layer;
+    int32_t n_head;
+    int32_t n_head_kv;
+    int32_t head_dim;
+    int32_t n_ff;
+    uint64_t n_params;     /* weights in all tensors */
+    uint64_t weight_bytes; /* of all tensors in the file */
+    uint64_t decode_bytes; /* weight bytes read to decode one token */
+    uint64_t packed_bytes; /* heap held by repacked weights now */
+    uint64_t heap_bytes;   /* all heap of model, tokenizer and sessions now */
+    uint64_t heap_peak;
+    uint64_t n_allocs; /* allocations made so far (a test counts them) */
+} sm_model_info;
+
+/* Loads a GGUF model (of a split one: the first part). Everything the file says
+ * is checked before it is used. SM_ERR_IO, _FORMAT, _MISSING, _SHAPE,
+ * _UNSUPPORTED (architecture, tensor type, rope scaling, tokenizer: by name),
+ * _NOMEM, _CANCELLED, _ARGUMENT; the message names the file and the key or tensor. */
+SM_API sm_status sm_model_load(sm_model **out, const char *path, const sm_model_options *options,
+                               sm_error *error);
+SM_API void sm_model_free(sm_model *model); /* NULL is fine */
+
+SM_API sm_status sm_model_get_info(const sm_model *model, sm_model_info *info, sm_error *error);
+
+/* The model's tokenizer: a new reference, freed with sm_tokenizer_free.
+ * SM_ERR_MISSING if the file holds no vocabulary. */
+SM_API sm_status sm_model_get_tokenizer(const sm_model *model, sm_tokenizer **out, sm_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

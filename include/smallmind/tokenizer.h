@@ -1,0 +1,108 @@
+/* smallmind/tokenizer.h - text to token ids and back.
+ *
+ * A tokenizer is immutable: any number of threads may use one at a time.
+ * Handles are reference counted inside; sm_tokenizer_free drops one.
+ * Texts are bytes with a length; invalid UTF-8 is accepted everywhere (a
+ * byte-level or byte-fallback vocabulary round-trips it exactly).
+ */
+#ifndef SMALLMIND_TOKENIZER_H
+#define SMALLMIND_TOKENIZER_H
+
+#include "types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct sm_tokenizer sm_tokenizer;
+typedef struct sm_detokenizer sm_detokenizer;
+
+/* Kinds, from GGUF tokenizer.ggml.model. */
+#define SM_TOKENIZER_BPE 1       /* "gpt2": byte-level BPE */
+#define SM_TOKENIZER_SPM 2       /* "llama": SentencePiece BPE with byte fallback */
+#define SM_TOKENIZER_WORDPIECE 3 /* "bert" */
+#define SM_TOKENIZER_UNIGRAM 4   /* "t5": SentencePiece unigram */
+
+typedef struct sm_tokenizer_options {
+    uint32_t struct_size;
+    uint32_t reserved;
+    const sm_allocator *allocator; /* NULL: the C library's */
+} sm_tokenizer_options;
+
+typedef struct sm_tokenizer_info {
+    uint32_t struct_size; /* set by the caller */
+    uint32_t kind;        /* SM_TOKENIZER_… */
+    int32_t n_vocab;
+    int32_t bos; /* -1 where the vocabulary has none, for all ids here */
+    int32_t eos;
+    int32_t unk;
+    int32_t sep;
+    int32_t pad;
+    int32_t mask;
+    int32_t eot;     /* end of turn, e.g. <|im_end|>, <|eot_id|> */
+    int32_t add_bos; /* 1: SM_ENCODE_MARKERS puts BOS (or CLS) in front */
+    int32_t add_eos; /* 1: SM_ENCODE_MARKERS puts EOS (or SEP) behind */
+    char pre[64];    /* name of the pre-tokenizer, "" where the kind has none */
+} sm_tokenizer_info;
+
+/* Opens the vocabulary of a GGUF file (a whole model or vocab-only). `path` is
+ * UTF-8. SM_ERR_IO, _FORMAT, _MISSING, _UNSUPPORTED, _NOMEM, _ARGUMENT. */
+SM_API sm_status sm_tokenizer_load(sm_tokenizer **out, const char *path,
+                                   const sm_tokenizer_options *options, sm_error *error);
+SM_API void sm_tokenizer_free(sm_tokenizer *tokenizer);
+
+/* SM_ERR_ARGUMENT if a pointer is NULL or info->struct_size unknown. */
+SM_API sm_status sm_tokenizer_get_info(const sm_tokenizer *tokenizer, sm_tokenizer_info *info,
+                                       sm_error *error);
+
+#define SM_ENCODE_SPECIAL 1u /* parse the text of special tokens ("<|im_start|>") as those */
+#define SM_ENCODE_MARKERS 2u /* add BOS/EOS (CLS/SEP) where the vocabulary says so */
+
+/* Encodes text[0..length). Stores the number of ids in *n (n must not be
+ * NULL); writes them when capacity is enough, else returns SM_ERR_BUFFER and
+ * writes nothing. ids may be NULL with capacity 0. length + 16 ids always
+ * suffice for BPE, SPM and WordPiece kinds. */
+SM_API sm_status sm_tokenizer_encode(const sm_tokenizer *tokenizer, const char *text,
+                                     uint64_t length, uint32_t flags, int32_t *ids,
+                                     uint64_t capacity, uint64_t *n, sm_error *error);
+
+#define SM_DECODE_SPECIAL 1u    /* render control tokens too (default: they are silent) */
+#define SM_DECODE_KEEP_SPACE 2u /* keep the space SPM-style vocabularies put in front of text */
+
+/* Decodes ids to bytes. *n gets the length, as with encode; not
+ * zero-terminated. SM_ERR_TOKEN for an id outside the vocabulary. */
+SM_API sm_status sm_tokenizer_decode(const sm_tokenizer *tokenizer, const int32_t *ids,
+                                     uint64_t n_ids, uint32_t flags, char *text, uint64_t capacity,
+                                     uint64_t *n, sm_error *error);
+
+/* The raw vocabulary entry of one id as the file spells it (not decoded);
+ * valid as long as the tokenizer. Stores length; NULL if id is out of range. */
+SM_API const char *sm_tokenizer_token_text(const sm_tokenizer *tokenizer, int32_t id,
+                                           uint64_t *length);
+
+/* The id whose vocabulary entry is exactly these bytes, or -1. */
+SM_API int32_t sm_tokenizer_find(const sm_tokenizer *tokenizer, const char *text, uint64_t length);
+
+/* 1 if the id ends a generation (EOS, end of turn, end of message), else 0. */
+SM_API int32_t sm_tokenizer_is_end(const sm_tokenizer *tokenizer, int32_t id);
+
+/* Streaming decode: feed ids one by one, get the bytes that are complete. Never
+ * hands out part of a UTF-8 sequence: bytes wait until the sequence is whole
+ * or can no longer become valid. One thread at a time. Holds a reference to
+ * the tokenizer. */
+SM_API sm_status sm_detokenizer_new(sm_detokenizer **out, const sm_tokenizer *tokenizer,
+                                    uint32_t flags, sm_error *error);
+SM_API void sm_detokenizer_free(sm_detokenizer *detokenizer);
+/* *piece (zero-terminated, *length bytes, maybe 0) is valid until the next call. */
+SM_API sm_status sm_detokenizer_feed(sm_detokenizer *detokenizer, int32_t id, const char **piece,
+                                     uint64_t *length, sm_error *error);
+/* Hands out whatever still waits (an unfinished sequence comes out as it is). */
+SM_API sm_status sm_detokenizer_flush(sm_detokenizer *detokenizer, const char **piece,
+                                      uint64_t *length, sm_error *error);
+/* Back to the state of a new one. */
+SM_API void sm_detokenizer_reset(sm_detokenizer *detokenizer);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

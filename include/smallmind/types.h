@@ -1,0 +1,108 @@
+/* smallmind/types.h - version, status codes, errors, memory and log hooks.
+ *
+ * Every function that can fail returns an sm_status and takes an optional
+ * sm_error as its last argument. On failure *out pointers are set to NULL.
+ * Nothing in the library prints, exits, aborts, reads the environment or keeps
+ * writable global state (beside the CPU dispatch table, filled in once).
+ */
+#ifndef SMALLMIND_TYPES_H
+#define SMALLMIND_TYPES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Release number; the build reads it from here. The ABI number is SM_ABI. */
+#define SM_VERSION_MAJOR 0
+#define SM_VERSION_MINOR 1
+#define SM_VERSION_PATCH 0
+#define SM_ABI 0
+
+#if defined(_WIN32)
+#if defined(SM_BUILD_SHARED)
+#define SM_API __declspec(dllexport)
+#else
+#define SM_API
+#endif
+#elif defined(__GNUC__)
+#define SM_API __attribute__((visibility("default")))
+#else
+#define SM_API
+#endif
+
+/* 0 or a negative, stable code. */
+typedef int32_t sm_status;
+
+#define SM_OK 0
+#define SM_ERR_ARGUMENT (-1)     /* NULL, negative, out of an option's range, unknown flag */
+#define SM_ERR_NOMEM (-2)        /* an allocation failed or the memory limit was reached */
+#define SM_ERR_IO (-3)           /* open, read, map or write failed; short file */
+#define SM_ERR_FORMAT (-4)       /* the file breaks its format; message names key or tensor */
+#define SM_ERR_MISSING (-5)      /* a required key or tensor is not in the file */
+#define SM_ERR_SHAPE (-6)        /* a tensor's shape or type does not fit the hyperparameters */
+#define SM_ERR_UNSUPPORTED (-7)  /* well formed, but this version cannot compute it */
+#define SM_ERR_TOKEN (-8)        /* token id outside [0, n_vocab) */
+#define SM_ERR_CONTEXT_FULL (-9) /* the tokens do not fit the session's context */
+#define SM_ERR_CANCELLED (-10)   /* a callback returned non-zero */
+#define SM_ERR_STATE (-11)       /* not possible now, e.g. logits before any token was fed */
+#define SM_ERR_BUFFER (-12)      /* caller's buffer too small; the needed length was stored */
+#define SM_ERR_SYSTEM (-13)      /* threads or another system service could not be had */
+
+/* Filled in by a failing call; untouched by a successful one. Always
+ * zero-terminated, UTF-8 as far as the file's own names are. */
+typedef struct sm_error {
+    sm_status code;
+    char message[508];
+} sm_error;
+
+/* A short fixed English name of a status ("out of memory"); never NULL. */
+SM_API const char *sm_status_text(sm_status status);
+
+/* "0.1.0" */
+SM_API const char *sm_version(void);
+
+/* Memory hook. alloc returns memory aligned to `align` (a power of two, at
+ * least 16) or NULL; release gets the size and alignment that were asked for.
+ * Both may be called from any thread that uses the library. The struct is
+ * copied, `user` must outlive every handle made with it. */
+typedef struct sm_allocator {
+    uint32_t struct_size;
+    uint32_t reserved;
+    void *(*alloc)(void *user, uint64_t size, uint64_t align);
+    void (*release)(void *user, void *ptr, uint64_t size, uint64_t align);
+    void *user;
+} sm_allocator;
+
+/* Log hook: one line of text without newline. Called on the calling thread. */
+#define SM_LOG_ERROR 1
+#define SM_LOG_WARN 2
+#define SM_LOG_INFO 3
+typedef void (*sm_log_fn)(void *user, int32_t severity, const char *message);
+
+/* Progress of long work: done of total units. Non-zero cancels with
+ * SM_ERR_CANCELLED. Called on the calling thread. */
+typedef int32_t (*sm_progress_fn)(void *user, uint64_t done, uint64_t total);
+
+/* Instruction-set levels. As an option: the highest level to use (a cap; the
+ * best level the CPU has at or below it is taken). SM_LEVEL_AUTO is no cap. */
+#define SM_LEVEL_AUTO 0
+#define SM_LEVEL_SCALAR 1
+#define SM_LEVEL_AVX2 2    /* AVX2, FMA, F16C */
+#define SM_LEVEL_AVX512 3  /* AVX-512 F, BW, VL, DQ, VNNI, BF16 */
+#define SM_LEVEL_NEON 4    /* Armv8-A Advanced SIMD */
+#define SM_LEVEL_DOTPROD 5 /* NEON with the dot-product instructions */
+
+/* Name of a level ("avx2"), or NULL if unknown; and back (0 on unknown name,
+ * "auto" included). */
+SM_API const char *sm_level_name(uint32_t level);
+SM_API uint32_t sm_level_from_name(const char *name);
+/* The best level that this CPU has and this build contains, at or below `cap`. */
+SM_API uint32_t sm_level_best(uint32_t cap);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

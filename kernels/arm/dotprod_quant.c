@@ -1,0 +1,5 @@
+/* dotprod_quant.c - products of the quantized types with SDOT. */
+#define LEVEL(name) name##_dotprod
+#define DOTPROD 1
+#define GEMM_COLS 4
+#include "quant_impl.h"

@@ -1,0 +1,6 @@
+/* neon_quant.c - products of the quantized types on any Armv8-A: multiply-long and pairwise adds.
+ */
+#define LEVEL(name) name##_neon
+#define DOTPROD 0
+#define GEMM_COLS 2
+#include "quant_impl.h"

@@ -1,0 +1,284 @@
+/* neon_rows.c - operations on vectors. */
+#include <math.h>
+
+#include "simd.h"
+
+/* The first n < 4 elements, then zeros. */
+INLINE float32x4_t load_part(const float *x, size_t n) {
+    float part[4] = {0, 0, 0, 0};
+    memcpy(part, x, n * sizeof(float));
+    return vld1q_f32(part);
+}
+INLINE void store_part(float *y, float32x4_t v, size_t n) {
+    float part[4];
+    vst1q_f32(part, v);
+    memcpy(y, part, n * sizeof(float));
+}
+
+/* ---- quantize ------------------------------------------------------------------------------ */
+
+/* Eight values to bytes. */
+INLINE int8x8_t round_s8(float32x4_t a, float32x4_t b, float inverse) {
+    int32x4_t low = vcvtnq_s32_f32(vmulq_n_f32(a, inverse));
+    int32x4_t high = vcvtnq_s32_f32(vmulq_n_f32(b, inverse));
+    return vmovn_s16(vcombine_s16(vmovn_s32(low), vmovn_s32(high)));
+}
+
+/* Squared error of a block in steps of d. */
+INLINE float rounding_error(const float32x4_t v[8], float inverse, float d) {
+    float32x4_t r[8], e[4];
+    UNROLL
+    for (size_t i = 0; i < 8; i++) {
+        r[i] = vfmsq_n_f32(v[i], vrndnq_f32(vmulq_n_f32(v[i], inverse)), d);
+    }
+    UNROLL
+    for (size_t i = 0; i < 4; i++) {
+        e[i] = vfmaq_f32(vmulq_f32(r[i], r[i]), r[i + 4], r[i + 4]);
+    }
+    float32x4_t sum = vaddq_f32(vaddq_f32(e[0], e[2]), vaddq_f32(e[1], e[3]));
+    return vaddv_f32(vadd_f32(vget_low_f32(sum), vget_high_f32(sum)));
+}
+
+INLINE void quantize_block(sm_act_block *out, const float *x) {
+    float32x4_t v[8];
+    float32x4_t max = vdupq_n_f32(0);
+    UNROLL
+    for (size_t i = 0; i < 8; i++) {
+        v[i] = vld1q_f32(x + 4 * i);
+        max = vmaxq_f32(max, vabsq_f32(v[i]));
+    }
+    max = vdupq_n_f32(vmaxvq_f32(max));
+    if (vgetq_lane_f32(max, 0) < 1e-30f) {
+        memset(out, 0, sizeof *out);
+        return;
+    }
+    static const float levels[8] = {127, 126, 125, 124, 123, 122, 121, 120};
+    float inverse[8], d[8];
+    for (size_t i = 0; i < 8; i += 4) {
+        vst1q_f32(inverse + i, vdivq_f32(vld1q_f32(levels + i), max));
+        vst1q_f32(d + i, vdivq_f32(max, vld1q_f32(levels + i)));
+    }
+    size_t best = 0;
+    float least = rounding_error(v, inverse[0], d[0]);
+    ROLLED
+    for (size_t i = 1; i < 8; i++) {
+        float error = rounding_error(v, inverse[i], d[i]);
+        best = error < least ? i : best;
+        least = error < least ? error : least;
+    }
+    float inv = inverse[best];
+    int8x16_t q0 = vcombine_s8(round_s8(v[0], v[1], inv), round_s8(v[2], v[3], inv));
+    int8x16_t q1 = vcombine_s8(round_s8(v[4], v[5], inv), round_s8(v[6], v[7], inv));
+    int32_t sum[2] = {vaddlvq_s8(q0), vaddlvq_s8(q1)};
+    vst1q_s8(out->q, q0);
+    vst1q_s8(out->q + 16, q1);
+    out->d = d[best];
+    out->ds = out->d * (float)(sum[0] + sum[1]);
+    out->nsum = -(sum[0] + sum[1]);
+    for (size_t h = 0; h < 2; h++) {
+        out->ds16[h] = out->d * (float)sum[h];
+        out->nsum16[h] = -sum[h];
+    }
+    out->pad = 0;
+}
+
+void sm_quantize_neon(sm_act_block *out, const float *x, size_t k) {
+    for (size_t i = 0; i < k; i += 32) {
+        quantize_block(out++, x + i);
+    }
+}
+
+/* ---- normalisation, sums -------------------------------------------------------------------- */
+
+INLINE float64x2_t add_square(float64x2_t sum, float64x2_t v) {
+    return vfmaq_f64(sum, v, v);
+}
+
+void sm_rms_norm_neon(float *y, const float *x, const float *w, size_t n, float eps) {
+    /* in f64: no square overflows, and the order hardly matters */
+    float64x2_t s0 = vdupq_n_f64(0), s1 = s0, s2 = s0, s3 = s0;
+    size_t i = 0;
+    for (; n - i >= 8; i += 8) {
+        float32x4_t a = vld1q_f32(x + i), b = vld1q_f32(x + i + 4);
+        s0 = add_square(s0, vcvt_f64_f32(vget_low_f32(a)));
+        s1 = add_square(s1, vcvt_high_f64_f32(a));
+        s2 = add_square(s2, vcvt_f64_f32(vget_low_f32(b)));
+        s3 = add_square(s3, vcvt_high_f64_f32(b));
+    }
+    double sum = vaddvq_f64(vaddq_f64(vaddq_f64(s0, s1), vaddq_f64(s2, s3)));
+    for (; i < n; i++) {
+        sum += (double)x[i] * (double)x[i];
+    }
+    float scale = (float)(1 / sqrt(sum / (double)n + (double)eps));
+    if (w == NULL) {
+        sm_scale_neon(y, x, scale, n);
+        return;
+    }
+    for (i = 0; n - i >= 4; i += 4) {
+        vst1q_f32(y + i, vmulq_f32(vmulq_n_f32(vld1q_f32(x + i), scale), vld1q_f32(w + i)));
+    }
+    for (; i < n; i++) {
+        y[i] = x[i] * scale * w[i];
+    }
+}
+
+void sm_scale_neon(float *y, const float *x, float a, size_t n) {
+    size_t i = 0;
+    for (; n - i >= 4; i += 4) {
+        vst1q_f32(y + i, vmulq_n_f32(vld1q_f32(x + i), a));
+    }
+    for (; i < n; i++) {
+        y[i] = a * x[i];
+    }
+}
+
+void sm_add_neon(float *y, const float *a, const float *b, size_t n) {
+    size_t i = 0;
+    for (; n - i >= 4; i += 4) {
+        vst1q_f32(y + i, vaddq_f32(vld1q_f32(a + i), vld1q_f32(b + i)));
+    }
+    for (; i < n; i++) {
+        y[i] = a[i] + b[i];
+    }
+}
+
+/* ---- activation -------------------------------------------------------------------------------
+ */
+
+INLINE float32x4_t silu(float32x4_t x) {
+    return vdivq_f32(x, vaddq_f32(vdupq_n_f32(1), exp_f32(vnegq_f32(x))));
+}
+
+void sm_silu_mul_neon(float *y, const float *gate, const float *up, size_t n) {
+    size_t i = 0;
+    for (; n - i >= 4; i += 4) {
+        vst1q_f32(y + i, vmulq_f32(silu(vld1q_f32(gate + i)), vld1q_f32(up + i)));
+    }
+    if (i < n) {
+        float32x4_t v = vmulq_f32(silu(load_part(gate + i, n - i)), load_part(up + i, n - i));
+        store_part(y + i, v, n - i);
+    }
+}
+
+/* ---- rope ---------------------------------------------------------------------------------------
+ */
+
+INLINE void rotate(float32x4_t *a, float32x4_t *b, float32x4_t cos, float32x4_t sin) {
+    float32x4_t old = *a;
+    *a = vfmaq_f32(vnegq_f32(vmulq_f32(*b, sin)), old, cos);
+    *b = vfmaq_f32(vmulq_f32(*b, cos), old, sin);
+}
+
+void sm_rope_neon(float *x, const float *cos, const float *sin, size_t n_rot, bool neox) {
+    size_t n = n_rot / 2, i = 0;
+    for (; n - i >= 4; i += 4) {
+        float32x4_t c = vld1q_f32(cos + i), s = vld1q_f32(sin + i);
+        if (neox) {
+            float32x4_t a = vld1q_f32(x + i), b = vld1q_f32(x + n + i);
+            rotate(&a, &b, c, s);
+            vst1q_f32(x + i, a);
+            vst1q_f32(x + n + i, b);
+        } else {
+            float32x4x2_t pairs = vld2q_f32(x + 2 * i);
+            rotate(&pairs.val[0], &pairs.val[1], c, s);
+            vst2q_f32(x + 2 * i, pairs);
+        }
+    }
+    for (; i < n; i++) {
+        float *a = neox ? &x[i] : &x[2 * i];
+        float *b = neox ? &x[n + i] : &x[2 * i + 1];
+        float old = *a;
+        *a = fmaf(old, cos[i], -(*b * sin[i]));
+        *b = fmaf(old, sin[i], *b * cos[i]);
+    }
+}
+
+/* ---- softmax
+ * ------------------------------------------------------------------------------------- */
+
+void sm_softmax_block_neon(float *s, size_t n, float scale, float *m, float *l) {
+    float32x4_t max = vdupq_n_f32(-INFINITY);
+    size_t whole = n / 4 * 4, end = (n + 15) / 16 * 16;
+    for (size_t i = 0; i < whole; i += 4) {
+        float32x4_t v = vmulq_n_f32(vld1q_f32(s + i), scale);
+        max = vmaxq_f32(max, v);
+        vst1q_f32(s + i, v);
+    }
+    float top = vmaxvq_f32(max);
+    for (size_t i = whole; i < n; i++) {
+        s[i] *= scale;
+        top = s[i] > top ? s[i] : top;
+    }
+    for (size_t i = n; i < end; i++) {
+        s[i] = -INFINITY; /* exp makes it 0 */
+    }
+    float32x4_t sum[4] = {vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0)};
+    for (size_t i = 0; i < end; i += 16) {
+        UNROLL
+        for (size_t j = 0; j < 4; j++) {
+            float32x4_t v = exp_f32(vsubq_f32(vld1q_f32(s + i + 4 * j), vdupq_n_f32(top)));
+            sum[j] = vaddq_f32(sum[j], v);
+            vst1q_f32(s + i + 4 * j, v);
+        }
+    }
+    *m = top;
+    *l = vaddvq_f32(vaddq_f32(vaddq_f32(sum[0], sum[1]), vaddq_f32(sum[2], sum[3])));
+}
+
+void sm_attn_merge_neon(float *O, float *M, float *L, const float *o, float m, float l, size_t n) {
+    float max = *M > m ? *M : m;
+    float a = vgetq_lane_f32(exp_f32(vdupq_n_f32(*M - max)), 0);
+    float b = vgetq_lane_f32(exp_f32(vdupq_n_f32(m - max)), 0);
+    size_t i = 0;
+    for (; n - i >= 4; i += 4) {
+        float32x4_t old = vmulq_n_f32(vld1q_f32(O + i), a);
+        vst1q_f32(O + i, vfmaq_n_f32(old, vld1q_f32(o + i), b));
+    }
+    for (; i < n; i++) {
+        O[i] = fmaf(o[i], b, O[i] * a);
+    }
+    *L = fmaf(l, b, *L * a);
+    *M = max;
+}
+
+double sm_sum_exp_neon(const float *x, size_t n, float m) {
+    float64x2_t s0 = vdupq_n_f64(0), s1 = s0;
+    size_t i = 0;
+    for (; n - i >= 4; i += 4) {
+        float32x4_t e = exp_f32(vsubq_f32(vld1q_f32(x + i), vdupq_n_f32(m)));
+        s0 = vaddq_f64(s0, vcvt_f64_f32(vget_low_f32(e)));
+        s1 = vaddq_f64(s1, vcvt_high_f64_f32(e));
+    }
+    double sum = vaddvq_f64(vaddq_f64(s0, s1));
+    for (; i < n; i++) {
+        sum += (double)vgetq_lane_f32(exp_f32(vdupq_n_f32(x[i] - m)), 0);
+    }
+    return sum;
+}
+
+/* ---- argmax
+ * --------------------------------------------------------------------------------------- */
+
+size_t sm_argmax_neon(const float *x, size_t n) {
+    float32x4_t most = vdupq_n_f32(-INFINITY);
+    size_t i = 0;
+    for (; n - i >= 4; i += 4) {
+        float32x4_t v = vld1q_f32(x + i);
+        most = vbslq_f32(vcgtq_f32(v, most), v, most); /* false for NaN */
+    }
+    float max = vmaxvq_f32(most);
+    for (; i < n; i++) {
+        max = x[i] > max ? x[i] : max;
+    }
+    for (i = 0; n - i >= 4; i += 4) {
+        if (vmaxvq_u32(vceqq_f32(vld1q_f32(x + i), vdupq_n_f32(max))) != 0) {
+            break;
+        }
+    }
+    for (; i < n; i++) {
+        if (x[i] == max) {
+            return i;
+        }
+    }
+    return 0; /* all NaN */
+}

@@ -1,0 +1,138 @@
+/* cpu.c - which instruction-set level this CPU, its operating system and this build offer. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "smallmind/types.h"
+
+#if defined(__x86_64__) || defined(__i386__)
+#include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
+#if defined(__x86_64__) || defined(__i386__)
+
+static bool has(uint32_t reg, unsigned bit) {
+    return ((reg >> bit) & 1) != 0;
+}
+
+/* XCR0: the register sets that the operating system saves. Only where OSXSAVE is set. */
+static uint32_t saved_state(void) {
+    uint32_t eax, edx;
+    __asm__ volatile("xgetbv" : "=a"(eax), "=d"(edx) : "c"(0));
+    return eax;
+}
+
+/* Intel SDM volume 2, CPUID; volume 1, 13.3 (XCR0) */
+static uint32_t cpu_level(void) {
+    uint32_t eax, ebx, ecx, edx;
+    if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx)) {
+        return SM_LEVEL_SCALAR;
+    }
+    bool osxsave = has(ecx, 27), avx = has(ecx, 28), fma = has(ecx, 12), f16c = has(ecx, 29);
+    if (!osxsave || !avx || !fma || !f16c) {
+        return SM_LEVEL_SCALAR;
+    }
+    uint32_t saved = saved_state();
+    bool ymm = has(saved, 1) && has(saved, 2);
+    bool zmm = ymm && has(saved, 5) && has(saved, 6) && has(saved, 7);
+    if (!ymm || !__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) || !has(ebx, 5)) {
+        return SM_LEVEL_SCALAR;
+    }
+    bool f_dq_bw_vl = has(ebx, 16) && has(ebx, 17) && has(ebx, 30) && has(ebx, 31);
+    bool vnni = has(ecx, 11);
+    bool subleaf1 = eax >= 1 && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx);
+    bool bf16 = subleaf1 && has(eax, 5);
+    return zmm && f_dq_bw_vl && vnni && bf16 ? SM_LEVEL_AVX512 : SM_LEVEL_AVX2;
+}
+
+#elif defined(__aarch64__) && defined(__linux__)
+
+/* HWCAP bits: Linux, Documentation/arch/arm64/elf_hwcaps.rst */
+static uint32_t cpu_level(void) {
+    unsigned long caps = getauxval(AT_HWCAP);
+    if (((caps >> 1) & 1) == 0) { /* ASIMD */
+        return SM_LEVEL_SCALAR;
+    }
+    return ((caps >> 20) & 1) != 0 ? SM_LEVEL_DOTPROD : SM_LEVEL_NEON; /* ASIMDDP */
+}
+
+#elif defined(__aarch64__)
+
+/* Elsewhere only what the compiler was told to assume. */
+static uint32_t cpu_level(void) {
+#if defined(__ARM_FEATURE_DOTPROD)
+    return SM_LEVEL_DOTPROD;
+#else
+    return SM_LEVEL_NEON;
+#endif
+}
+
+#else
+
+static uint32_t cpu_level(void) {
+    return SM_LEVEL_SCALAR;
+}
+
+#endif
+
+/* `below`: the next lower level of the same family of CPUs */
+typedef struct level_info {
+    const char *name;
+    uint32_t below;
+    bool built;
+} level_info;
+
+#ifdef SM_HAVE_AVX2
+#define BUILT_AVX2 true
+#else
+#define BUILT_AVX2 false
+#endif
+#ifdef SM_HAVE_AVX512
+#define BUILT_AVX512 true
+#else
+#define BUILT_AVX512 false
+#endif
+#ifdef SM_HAVE_NEON
+#define BUILT_NEON true
+#else
+#define BUILT_NEON false
+#endif
+#ifdef SM_HAVE_DOTPROD
+#define BUILT_DOTPROD true
+#else
+#define BUILT_DOTPROD false
+#endif
+
+static const level_info levels[] = {
+    [SM_LEVEL_AUTO] = {"auto", SM_LEVEL_SCALAR, false},
+    [SM_LEVEL_SCALAR] = {"scalar", SM_LEVEL_SCALAR, true},
+    [SM_LEVEL_AVX2] = {"avx2", SM_LEVEL_SCALAR, BUILT_AVX2},
+    [SM_LEVEL_AVX512] = {"avx512", SM_LEVEL_AVX2, BUILT_AVX512},
+    [SM_LEVEL_NEON] = {"neon", SM_LEVEL_SCALAR, BUILT_NEON},
+    [SM_LEVEL_DOTPROD] = {"dotprod", SM_LEVEL_NEON, BUILT_DOTPROD},
+};
+#define N_LEVELS (sizeof levels / sizeof levels[0])
+
+const char *sm_level_name(uint32_t level) {
+    return level < N_LEVELS ? levels[level].name : NULL;
+}
+
+uint32_t sm_level_from_name(const char *name) {
+    for (uint32_t i = 1; name != NULL && i < N_LEVELS; i++) {
+        if (strcmp(name, levels[i].name) == 0) {
+            return i;
+        }
+    }
+    return SM_LEVEL_AUTO;
+}
+
+uint32_t sm_level_best(uint32_t cap) {
+    uint32_t level = cpu_level();
+    while (level != SM_LEVEL_SCALAR &&
+           (!levels[level].built || (cap != SM_LEVEL_AUTO && level > cap))) {
+        level = levels[level].below;
+    }
+    return level;
+}

@@ -1,0 +1,189 @@
+/* kernels.h - the table of compute kernels and the contract of each.
+ *
+ * A leaf: no memory, threads, errors, files. Kernels loop over data whose
+ * shapes the layer above has checked; that layer also shares work out among
+ * threads and owns all buffers.
+ *
+ * Common ground rules
+ *  - Weights reach the kernels packed: 16 rows ("a group") side by side, so that
+ *    vector lanes are output rows and every output element is one sequential
+ *    chain over K. A matrix-vector product is therefore one column of the
+ *    matrix-matrix product, bit for bit, and nothing depends on how rows or
+ *    columns were grouped. The packed layout (pack.h) is the same on every level.
+ *  - Output buffers have room for whole groups: ldy >= 16 * groups. No pointer is
+ *    assumed to be aligned beyond its element (use unaligned loads and stores: they
+ *    cost nothing where the data is aligned, as big buffers are); scratch and
+ *    sm_act_block arrays are 64-byte aligned.
+ *  - Finite input gives finite output unless a result exceeds the f32 range.
+ *  - The order of f32 operations per output element is part of the contract:
+ *    it is the same for every level for the quantized products, and the same
+ *    for every ncols, group and slab split within one level everywhere.
+ */
+#ifndef SM_KERNELS_H
+#define SM_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "blocks.h"
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "kernels read little-endian files in place"
+#endif
+
+#define SM_GROUP 16 /* rows packed side by side */
+/* K columns that one gemm call handles at most; a slab starts at a multiple of it. Multiple of
+ * every block size. */
+#define SM_SLAB 512
+#define SM_GEMM_GROUPS 2 /* groups that one gemm call handles at most */
+#define SM_MUL_COLS 8    /* columns that one mul call handles at most */
+
+/* A 32-element block of quantized activations: x[i] ~ d * q[i], |q| <= 127.
+ * Of the scales d = a / (127 - j), a = max|x|, j = 0..7, it has the one with the
+ * smallest squared error (the first of equals): rounding errors differ at random
+ * between them, and the best of eight has a fifth less than the first.
+ *   inv = (127 - j) / a;  q = x * inv rounded to nearest even;  r = fma(-q, d, x)
+ *   e[l] = fma(r[l+16], r[l+16], r[l] * r[l]) for l = 0..15, summed pairwise:
+ *   l with l + 8, then + 4, + 2, + 1; where the sums overflow all are equal, so j = 0
+ * A block with a < 1e-30 has d = 0 and q = 0. */
+typedef struct sm_act_block {
+    int8_t q[32];
+    float d;
+    float ds;          /* d * sum(q), for types with a minimum per 32 */
+    float ds16[2];     /* d * sum of each half, for types with a minimum per 16 */
+    int32_t nsum;      /* -sum(q): folds the offset of unsigned weight codes into the int sum */
+    int32_t nsum16[2]; /* the same for each half */
+    int32_t pad;
+} sm_act_block;
+_Static_assert(sizeof(sm_act_block) == 64, "one cache line");
+
+/* Scratch that a gemm call may use (caller's, 64-byte aligned, private to the
+ * calling thread): two groups of one slab unpacked to bytes, scales and minima
+ * as f32 per 16, or the same as f32. */
+#define SM_GEMM_SCRATCH (SM_GEMM_GROUPS * SM_SLAB * SM_GROUP * 4 + 4096)
+
+/* ---- products: y[c][r] = sum over k of w[r][k] * x[c][k] ------------------------
+ *
+ * Quantized types (x: sm_act_block[c * ldx + k / 32], K a multiple of the block):
+ *   per 32-block in order of K, per element:
+ *     one scale per 32 (Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 IQ4_NL Q4_K Q5_K IQ4_XS):
+ *       s  = exact int32 sum of w_code * q (offsets folded in)
+ *       y  = fma((float)s, ws * d, y)           ws: weight scale as f32, product rounded
+ *       with a minimum: y = fma(wm, ds, y)      wm: +m (Q4_1, Q5_1), -(dmin*m) (Q4_K, Q5_K)
+ *     one scale per 16 (Q2_K Q3_K Q6_K): the two halves in turn
+ *       y = fma((float)s0, ws0 * d, y); y = fma((float)s1, ws1 * d, y)
+ *       with minima (Q2_K): then y = fma(wm0, ds16[0], y); y = fma(wm1, ds16[1], y)
+ *     ws = d_super * (float)scale_code, one rounding (d_super: f16 -> f32).
+ *   Each fma has one rounding (fmaf); so all levels agree bit for bit.
+ * Float types (x: float[c * ldx + k], any K):
+ *   y = fma(w, x, y) for k in order, w converted to f32 exactly.
+ *
+ * `packed` points at the first group; group g begins at packed + g * group_bytes
+ * (which spans all of K for a stored matrix, or one slab for a scratch copy).
+ * With accumulate the chain continues from y, otherwise it starts at +0.
+ */
+typedef void sm_mul_fn(float *y, size_t ldy, const void *packed, size_t group_bytes,
+                       size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols,
+                       bool accumulate);
+/* Same result for any ncols, for at most SM_GEMM_GROUPS groups and SM_SLAB of K:
+ * worth it from some tens of columns on, where unpacking pays. */
+typedef void sm_gemm_fn(float *y, size_t ldy, const void *packed, size_t group_bytes,
+                        size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols,
+                        bool accumulate, void *scratch);
+/* Packs one group: nrows (1..16) rows of k elements from src (native blocks, rows
+ * row_bytes apart) into dst (sm_packed_bytes(type, k)); rows missing to 16 are zero weights.
+ * k may start at any multiple of the type's super-block inside the rows. */
+typedef void sm_pack_fn(void *dst, const void *src, size_t row_bytes, size_t nrows, size_t k);
+/* One native row to f32. k is a multiple of the block size. */
+typedef void sm_dequantize_fn(float *y, const void *row, size_t k);
+
+typedef struct sm_type_kernels {
+    sm_pack_fn *pack;
+    sm_mul_fn *mul;
+    sm_gemm_fn *gemm;
+    sm_dequantize_fn *dequantize;
+} sm_type_kernels;
+
+/* ---- attention over one KV block ---------------------------------------------------
+ * K of one kv head: tiles of 16 tokens, [token / 16][head_dim][16], of the KV type;
+ * V of one kv head: [token][head_dim]. head_dim is a multiple of 8 (of 16 is the
+ * fast case). Tokens beyond the valid ones in the last K tile are arbitrary
+ * finite values. KV types: f32, f16, bf16 (index SM_KV_…). */
+#define SM_KV_BLOCK 256 /* tokens per block; blocks start at multiples of it */
+enum { SM_KV_F32, SM_KV_F16, SM_KV_BF16, SM_KV_TYPES };
+
+/* s[i][t] = sum over d in order of fma(q[i][d], k[t][d]), for nq queries and
+ * n_tiles * 16 tokens. lds >= 16 * n_tiles, ldq >= head_dim. */
+typedef void sm_attn_scores_fn(float *s, size_t lds, const float *q, size_t ldq, size_t nq,
+                               const void *k, size_t n_tiles, size_t head_dim);
+/* o[i][d] = sum over t < n_tokens in order of fma(p[i][t], v[t][d]) from +0. */
+typedef void sm_attn_values_fn(float *o, size_t ldo, const float *p, size_t ldp, size_t nq,
+                               const void *v, size_t n_tokens, size_t head_dim);
+/* Writes one token's K vector into column `lane` of a tile [head_dim][16]. f16
+ * saturates at +-65504; bf16 rounds to nearest even. */
+typedef void sm_store_k_fn(void *tile, size_t lane, const float *k, size_t head_dim);
+typedef void sm_store_v_fn(void *row, const float *v, size_t head_dim);
+
+typedef struct sm_kv_kernels {
+    sm_attn_scores_fn *scores;
+    sm_attn_values_fn *values;
+    sm_store_k_fn *store_k;
+    sm_store_v_fn *store_v;
+} sm_kv_kernels;
+
+/* ---- row operations ------------------------------------------------------------------ */
+
+/* k a multiple of 32. A block with max|x| < 1e-30 counts as a block of zeros (127 / max|x|
+ * would leave the f32 range). The bits are the same on every level. */
+typedef void sm_quantize_fn(sm_act_block *out, const float *x, size_t k);
+/* y = x / sqrt(mean(x^2) + eps) * w; w NULL: all ones. y may be x. n any. The
+ * sum of squares is taken in a fixed order of the level. */
+typedef void sm_rms_norm_fn(float *y, const float *x, const float *w, size_t n, float eps);
+typedef void sm_add_fn(float *y, const float *a, const float *b, size_t n); /* y may be a or b */
+/* y = silu(gate) * up, silu(x) = x / (1 + exp(-x)); y may be gate. Vector exp, see below. */
+typedef void sm_silu_mul_fn(float *y, const float *gate, const float *up, size_t n);
+/* Rotates n_rot/2 pairs of one head: (x[2i], x[2i+1]) when neox is false,
+ * (x[i], x[i + n_rot/2]) when true; by cos[i], sin[i]: a' = a*c - b*s with the
+ * products fused as fma(a, c, -(b*s)), b' = fma(a, s, b*c). */
+typedef void sm_rope_fn(float *x, const float *cos, const float *sin, size_t n_rot, bool neox);
+/* In place over s[0..n): s = exp(scale * s - m) with m = max(scale * s); stores m and
+ * the sum l (fixed order). s[n..n16) is set to 0, n16 = n rounded up to 16. n >= 1. */
+typedef void sm_softmax_block_fn(float *s, size_t n, float scale, float *m, float *l);
+/* Online merge of a block's (m, l, o[n]) into (M, L, O[n]):
+ * M' = max(M, m); a = exp(M - M'), b = exp(m - M'); O = fma(o, b, O*a); L = fma(l, b, L*a).
+ * M starts at -INFINITY with L = 0, O = 0 (a is then 0). */
+typedef void sm_attn_merge_fn(float *O, float *M, float *L, const float *o, float m, float l,
+                              size_t n);
+typedef void sm_scale_fn(float *y, const float *x, float a, size_t n); /* y = a * x; y may be x */
+/* Index of the first largest element; n >= 1; NaN never wins unless all are (then 0). */
+typedef size_t sm_argmax_fn(const float *x, size_t n);
+/* sum of exp((double or f32) x - m) in a fixed order, as double. */
+typedef double sm_sum_exp_fn(const float *x, size_t n, float m);
+
+/* exp in kernels: relative error <= 2e-7 in [-87, 88]; below -87.3 gives 0; above 88 gives
+ * at least exp(88), perhaps infinity; never NaN for finite input or -INFINITY. */
+
+/* ---- the table ------------------------------------------------------------------------- */
+
+typedef struct sm_kernels {
+    uint32_t level;                       /* SM_LEVEL_… of smallmind/types.h */
+    sm_type_kernels type[SM_DTYPE_COUNT]; /* entries with mul == NULL cannot be computed */
+    sm_kv_kernels kv[SM_KV_TYPES];
+    sm_quantize_fn *quantize;
+    sm_rms_norm_fn *rms_norm;
+    sm_add_fn *add;
+    sm_silu_mul_fn *silu_mul;
+    sm_rope_fn *rope;
+    sm_softmax_block_fn *softmax_block;
+    sm_attn_merge_fn *attn_merge;
+    sm_scale_fn *scale;
+    sm_argmax_fn *argmax;
+    sm_sum_exp_fn *sum_exp;
+} sm_kernels;
+
+/* The table of a level this CPU has (sm_level_best); filled in once, thread-safe.
+ * NULL if the CPU lacks the level or the build left it out. */
+const sm_kernels *sm_kernels_get(uint32_t level);
+
+#endif

@@ -1,0 +1,57 @@
+/* pack.h - the packed weight layout, the same on every level.
+ *
+ * A group is 16 consecutive rows. Within a group data runs along K, so a group
+ * is one sequential stream and a slab of K is a contiguous piece of it. Bytes
+ * of one 32-element block are arranged as g = 0..7 sub-groups of 4 elements:
+ * lane r (row) holds elements 4g .. 4g+3 in the 4 bytes of its 32-bit word, as
+ * the 4-way int8 dot-product instructions want them. Written [r][i] below:
+ * byte r*4 + i belongs to row r, element 4g + i.
+ *
+ *   F32       [k][16] f32                                      any k
+ *   F16       [k][16] f16                                      any k
+ *   BF16      [(k+1)/2][16][2] bf16, odd tail padded with 0    any k
+ *
+ * Parts of a 32-element block:
+ *   BYTES  512 B  [g 0..7][r][i] int8
+ *   NIB    256 B  [j 0..3][r][i]: low nibble = code of sub-group j, high = of j + 4
+ *   CRUMB  128 B  [j 0..1][r][i]: bits 2t,2t+1 = 2-bit code of sub-group 2t + j, t = 0..3
+ *   HIGH    64 B  [r][i]: bit g = one more high bit of sub-group g
+ *   D, M    32 B  [16] f16, scale or minimum of each row
+ *   S8, U8  16 B  [16] int8 / uint8, one code per row
+ *
+ * Legacy types, per 32 elements (code offset in brackets: weight = d * (code - offset)):
+ *   Q8_0    D BYTES [0, signed]           544 B
+ *   Q4_0    D NIB [8]                     288
+ *   Q4_1    D M NIB [0]                   320
+ *   Q5_0    D NIB HIGH [16]               352     code = nibble | high << 4
+ *   Q5_1    D M NIB HIGH [0]              384
+ *   IQ4_NL  D NIB [table]                 288     code = SM_IQ4_VALUES[nibble]
+ *
+ * K types, per 256 elements: a head, then 8 block records in order
+ *   Q2_K    head D DM; record U8 sc0 | m0 << 4, U8 sc1 | m1 << 4, CRUMB [0]      1344
+ *   Q3_K    head D;    record S8 sc0, S8 sc1, CRUMB, HIGH [4]                    1824
+ *           (code = crumb | high << 2; sc already minus 32)
+ *   Q4_K    head D DM; record U8 sc, U8 m, NIB [0]                               2368
+ *   Q5_K    head D DM; record U8 sc, U8 m, NIB, HIGH [0]                         2880
+ *   Q6_K    head D;    record S8 sc0, S8 sc1, NIB, CRUMB [32]                    3360
+ *           (code = nibble | crumb << 4)
+ *   IQ4_XS  head D;    record S8 sc, NIB [table] (sc already minus 32)           2208
+ *   sc0/sc1 (m0/m1): first and second 16 elements of the block.
+ *   DM is dmin; the weight is d*sc*code - dmin*m.
+ */
+#ifndef SM_PACK_H
+#define SM_PACK_H
+
+#include "blocks.h"
+
+#define SM_BYTES_PART 512
+#define SM_NIB_PART 256
+#define SM_CRUMB_PART 128
+#define SM_HIGH_PART 64
+#define SM_HALF_PART 32 /* D or M */
+#define SM_CODE_PART 16 /* S8 or U8 */
+
+/* Bytes of one packed group over k elements; 0 for a type that cannot be packed. */
+size_t sm_packed_bytes(uint32_t type, size_t k);
+
+#endif

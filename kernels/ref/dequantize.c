@@ -1,0 +1,186 @@
+/* dequantize.c - native rows to f32; each block is drawn in blocks.h. */
+#include "table.h"
+
+void sm_dequantize_f32_ref(float *y, const void *row, size_t k) {
+    memcpy(y, row, k * sizeof *y);
+}
+
+void sm_dequantize_f16_ref(float *y, const void *row, size_t k) {
+    const uint16_t *x = row;
+    for (size_t i = 0; i < k; i++) {
+        y[i] = sm_f16_to_f32(x[i]);
+    }
+}
+
+void sm_dequantize_bf16_ref(float *y, const void *row, size_t k) {
+    const uint16_t *x = row;
+    for (size_t i = 0; i < k; i++) {
+        y[i] = sm_bf16_to_f32(x[i]);
+    }
+}
+
+/* ---- 32 elements ------------------------------------------------------------------------ */
+
+void sm_dequantize_q8_0_ref(float *y, const void *row, size_t k) {
+    const sm_block_q8_0 *b = row;
+    for (size_t n = 0; n < k / 32; n++, b++, y += 32) {
+        float d = sm_f16_to_f32(b->d);
+        for (size_t j = 0; j < 32; j++) {
+            y[j] = d * (float)b->qs[j];
+        }
+    }
+}
+
+void sm_dequantize_q4_0_ref(float *y, const void *row, size_t k) {
+    const sm_block_q4_0 *b = row;
+    for (size_t n = 0; n < k / 32; n++, b++, y += 32) {
+        float d = sm_f16_to_f32(b->d);
+        for (size_t j = 0; j < 16; j++) {
+            y[j] = d * (float)((b->qs[j] & 15) - 8);
+            y[j + 16] = d * (float)((b->qs[j] >> 4) - 8);
+        }
+    }
+}
+
+void sm_dequantize_iq4_nl_ref(float *y, const void *row, size_t k) {
+    const sm_block_iq4_nl *b = row;
+    for (size_t n = 0; n < k / 32; n++, b++, y += 32) {
+        float d = sm_f16_to_f32(b->d);
+        for (size_t j = 0; j < 16; j++) {
+            y[j] = d * (float)SM_IQ4_VALUES[b->qs[j] & 15];
+            y[j + 16] = d * (float)SM_IQ4_VALUES[b->qs[j] >> 4];
+        }
+    }
+}
+
+void sm_dequantize_q4_1_ref(float *y, const void *row, size_t k) {
+    const sm_block_q4_1 *b = row;
+    for (size_t n = 0; n < k / 32; n++, b++, y += 32) {
+        float d = sm_f16_to_f32(b->d), m = sm_f16_to_f32(b->m);
+        for (size_t j = 0; j < 16; j++) {
+            y[j] = d * (float)(b->qs[j] & 15) + m;
+            y[j + 16] = d * (float)(b->qs[j] >> 4) + m;
+        }
+    }
+}
+
+/* Code of element j (0..31) where bit 4 lies in qh. */
+static int code5(const uint8_t *qs, const uint8_t *qh, size_t j) {
+    int low = j < 16 ? qs[j] & 15 : qs[j - 16] >> 4;
+    int high = (qh[j / 8] >> (j % 8)) & 1;
+    return low | high << 4;
+}
+
+void sm_dequantize_q5_0_ref(float *y, const void *row, size_t k) {
+    const sm_block_q5_0 *b = row;
+    for (size_t n = 0; n < k / 32; n++, b++, y += 32) {
+        float d = sm_f16_to_f32(b->d);
+        for (size_t j = 0; j < 32; j++) {
+            y[j] = d * (float)(code5(b->qs, b->qh, j) - 16);
+        }
+    }
+}
+
+void sm_dequantize_q5_1_ref(float *y, const void *row, size_t k) {
+    const sm_block_q5_1 *b = row;
+    for (size_t n = 0; n < k / 32; n++, b++, y += 32) {
+        float d = sm_f16_to_f32(b->d), m = sm_f16_to_f32(b->m);
+        for (size_t j = 0; j < 32; j++) {
+            y[j] = d * (float)code5(b->qs, b->qh, j) + m;
+        }
+    }
+}
+
+/* ---- 256 elements: element e = 32 * n + l ------------------------------------------------- */
+
+void sm_dequantize_q2_k_ref(float *y, const void *row, size_t k) {
+    const sm_block_q2_k *b = row;
+    for (size_t s = 0; s < k / 256; s++, b++) {
+        float d = sm_f16_to_f32(b->d), dmin = sm_f16_to_f32(b->dmin);
+        for (size_t n = 0; n < 8; n++, y += 32) {
+            for (size_t l = 0; l < 32; l++) {
+                uint8_t scale = b->scales[2 * n + l / 16];
+                int code = (b->qs[n / 4 * 32 + l] >> (n % 4 * 2)) & 3;
+                y[l] = d * (float)(scale & 15) * (float)code - dmin * (float)(scale >> 4);
+            }
+        }
+    }
+}
+
+void sm_dequantize_q3_k_ref(float *y, const void *row, size_t k) {
+    const sm_block_q3_k *b = row;
+    for (size_t s = 0; s < k / 256; s++, b++) {
+        float d = sm_f16_to_f32(b->d);
+        for (unsigned n = 0; n < 8; n++, y += 32) {
+            for (unsigned l = 0; l < 32; l++) {
+                float scale = d * (float)sm_q3_k_scale(b->scales, 2 * n + l / 16);
+                int low = (b->qs[n / 4 * 32 + l] >> (n % 4 * 2)) & 3;
+                int high = (b->hmask[l] >> n) & 1;
+                y[l] = scale * (float)((low | high << 2) - 4);
+            }
+        }
+    }
+}
+
+void sm_dequantize_q4_k_ref(float *y, const void *row, size_t k) {
+    const sm_block_q4_k *b = row;
+    for (size_t s = 0; s < k / 256; s++, b++) {
+        float d = sm_f16_to_f32(b->d), dmin = sm_f16_to_f32(b->dmin);
+        for (unsigned n = 0; n < 8; n++, y += 32) {
+            uint8_t sc, m;
+            sm_q4_k_scale(b->scales, n, &sc, &m);
+            float scale = d * (float)sc, min = dmin * (float)m;
+            for (size_t l = 0; l < 32; l++) {
+                int code = (b->qs[n / 2 * 32 + l] >> (n % 2 * 4)) & 15;
+                y[l] = scale * (float)code - min;
+            }
+        }
+    }
+}
+
+void sm_dequantize_q5_k_ref(float *y, const void *row, size_t k) {
+    const sm_block_q5_k *b = row;
+    for (size_t s = 0; s < k / 256; s++, b++) {
+        float d = sm_f16_to_f32(b->d), dmin = sm_f16_to_f32(b->dmin);
+        for (unsigned n = 0; n < 8; n++, y += 32) {
+            uint8_t sc, m;
+            sm_q4_k_scale(b->scales, n, &sc, &m);
+            float scale = d * (float)sc, min = dmin * (float)m;
+            for (size_t l = 0; l < 32; l++) {
+                int low = (b->qs[n / 2 * 32 + l] >> (n % 2 * 4)) & 15;
+                int high = (b->qh[l] >> n) & 1;
+                y[l] = scale * (float)(low | high << 4) - min;
+            }
+        }
+    }
+}
+
+void sm_dequantize_q6_k_ref(float *y, const void *row, size_t k) {
+    const sm_block_q6_k *b = row;
+    for (size_t s = 0; s < k / 256; s++, b++) {
+        float d = sm_f16_to_f32(b->d);
+        for (size_t n = 0; n < 8; n++, y += 32) {
+            size_t half = n / 4, quarter = n % 4;
+            for (size_t l = 0; l < 32; l++) {
+                float scale = d * (float)b->scales[2 * n + l / 16];
+                int low = (b->ql[half * 64 + quarter % 2 * 32 + l] >> (quarter / 2 * 4)) & 15;
+                int high = (b->qh[half * 32 + l] >> (quarter * 2)) & 3;
+                y[l] = scale * (float)((low | high << 4) - 32);
+            }
+        }
+    }
+}
+
+void sm_dequantize_iq4_xs_ref(float *y, const void *row, size_t k) {
+    const sm_block_iq4_xs *b = row;
+    for (size_t s = 0; s < k / 256; s++, b++) {
+        float d = sm_f16_to_f32(b->d);
+        for (unsigned n = 0; n < 8; n++, y += 32) {
+            float scale = d * (float)sm_iq4_xs_scale(b, n);
+            for (size_t j = 0; j < 16; j++) {
+                y[j] = scale * (float)SM_IQ4_VALUES[b->qs[16 * n + j] & 15];
+                y[j + 16] = scale * (float)SM_IQ4_VALUES[b->qs[16 * n + j] >> 4];
+            }
+        }
+    }
+}

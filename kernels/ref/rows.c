@@ -1,0 +1,170 @@
+/* rows.c - operations on vectors, spelled out. */
+#include <math.h>
+
+#include "table.h"
+
+/* exp(x) = 2^n * exp(r), n = round(x / ln 2), |r| <= ln 2 / 2. The polynomial is the
+ * minimax fit of exp on that range with its first two coefficients held at 1: relative
+ * error 3e-9, so that the rounding to f32 is all that shows. */
+static float exp_f32(float x) {
+    const double magic = 0x1.8p52; /* adding it rounds to an integer, kept in the low bits */
+    if (x < -87.3f) {
+        return 0;
+    }
+    double v = x > 88.3f ? 88.3 : (double)x;
+    double shifted = v * 1.4426950408889634 + magic;
+    double n = shifted - magic;
+    double r = v - n * 0.6931471805599453;
+    double p = 0.0013814598356707722;
+    p = p * r + 0.008368716897946559;
+    p = p * r + 0.04166838805129196;
+    p = p * r + 0.16666520631513237;
+    p = p * r + 0.49999993447766905;
+    p = p * r * r + r + 1;
+    uint64_t bits;
+    memcpy(&bits, &shifted, sizeof bits);
+    return (float)p * sm_bits_float(((uint32_t)bits + 127) << 23);
+}
+
+/* Squared error of a block rounded to steps of d = max / levels; stores the codes. */
+static float round_block(int8_t *q, const float *x, float max, float levels) {
+    const float magic = 0x1.8p23f; /* adding it rounds to nearest even, kept in the low bits */
+    const float inverse = levels / max, d = max / levels;
+    float r[32], e[16];
+    for (size_t i = 0; i < 32; i++) {
+        const float shifted = x[i] * inverse + magic;
+        q[i] = (int8_t)(sm_float_bits(shifted) - sm_float_bits(magic));
+        r[i] = fmaf(-(float)q[i], d, x[i]);
+    }
+    for (size_t l = 0; l < 16; l++) {
+        e[l] = fmaf(r[l + 16], r[l + 16], r[l] * r[l]);
+    }
+    for (size_t half = 8; half > 0; half /= 2) {
+        for (size_t l = 0; l < half; l++) {
+            e[l] += e[l + half];
+        }
+    }
+    return e[0];
+}
+
+void sm_quantize_ref(sm_act_block *out, const float *x, size_t k) {
+    for (size_t n = 0; n < k / 32; n++, out++, x += 32) {
+        float max = 0;
+        for (size_t j = 0; j < 32; j++) {
+            max = fabsf(x[j]) > max ? fabsf(x[j]) : max;
+        }
+        memset(out, 0, sizeof *out);
+        if (max < 1e-30f) {
+            continue;
+        }
+        float least = 0;
+        for (int j = 0; j < 8; j++) {
+            int8_t q[32];
+            const float levels = (float)(127 - j);
+            const float error = round_block(q, x, max, levels);
+            if (j == 0 || error < least) { /* j = 0 also where every error overflows */
+                least = error;
+                out->d = max / levels;
+                memcpy(out->q, q, sizeof q);
+            }
+        }
+        int32_t sum[2] = {0, 0};
+        for (size_t j = 0; j < 32; j++) {
+            sum[j / 16] += out->q[j];
+        }
+        out->ds = out->d * (float)(sum[0] + sum[1]);
+        out->nsum = -(sum[0] + sum[1]);
+        for (size_t h = 0; h < 2; h++) {
+            out->ds16[h] = out->d * (float)sum[h];
+            out->nsum16[h] = -sum[h];
+        }
+    }
+}
+
+void sm_rms_norm_ref(float *y, const float *x, const float *w, size_t n, float eps) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += (double)x[i] * (double)x[i];
+    }
+    float scale = (float)(1 / sqrt(sum / (double)n + (double)eps));
+    for (size_t i = 0; i < n; i++) {
+        y[i] = x[i] * scale;
+        if (w != NULL) {
+            y[i] *= w[i];
+        }
+    }
+}
+
+void sm_add_ref(float *y, const float *a, const float *b, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        y[i] = a[i] + b[i];
+    }
+}
+
+void sm_silu_mul_ref(float *y, const float *gate, const float *up, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        y[i] = gate[i] / (1 + exp_f32(-gate[i])) * up[i];
+    }
+}
+
+void sm_rope_ref(float *x, const float *cos, const float *sin, size_t n_rot, bool neox) {
+    for (size_t i = 0; i < n_rot / 2; i++) {
+        float *a = neox ? &x[i] : &x[2 * i];
+        float *b = neox ? &x[i + n_rot / 2] : &x[2 * i + 1];
+        float old = *a;
+        *a = fmaf(old, cos[i], -(*b * sin[i]));
+        *b = fmaf(old, sin[i], *b * cos[i]);
+    }
+}
+
+void sm_softmax_block_ref(float *s, size_t n, float scale, float *m, float *l) {
+    float max = -INFINITY;
+    for (size_t i = 0; i < n; i++) {
+        s[i] *= scale;
+        max = s[i] > max ? s[i] : max;
+    }
+    float sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        s[i] = exp_f32(s[i] - max);
+        sum += s[i];
+    }
+    for (size_t i = n; i % 16 != 0; i++) {
+        s[i] = 0;
+    }
+    *m = max;
+    *l = sum;
+}
+
+void sm_attn_merge_ref(float *O, float *M, float *L, const float *o, float m, float l, size_t n) {
+    float max = *M > m ? *M : m;
+    float a = exp_f32(*M - max), b = exp_f32(m - max);
+    for (size_t i = 0; i < n; i++) {
+        O[i] = fmaf(o[i], b, O[i] * a);
+    }
+    *L = fmaf(l, b, *L * a);
+    *M = max;
+}
+
+void sm_scale_ref(float *y, const float *x, float a, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        y[i] = a * x[i];
+    }
+}
+
+size_t sm_argmax_ref(const float *x, size_t n) {
+    size_t best = 0;
+    for (size_t i = 1; i < n; i++) {
+        if (x[i] > x[best] || (isnan(x[best]) && !isnan(x[i]))) {
+            best = i;
+        }
+    }
+    return best;
+}
+
+double sm_sum_exp_ref(const float *x, size_t n, float m) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += (double)exp_f32(x[i] - m);
+    }
+    return sum;
+}

@@ -1,0 +1,19 @@
+/* table.h - prototypes of every kernel in kernels.inc. For the files that implement
+ * kernels and for dispatch and tests; users go through sm_kernels_get. */
+#ifndef SM_TABLE_H
+#define SM_TABLE_H
+
+#include "kernels.h"
+
+#define SM_PACK(LEVEL, TYPE, level, type) sm_pack_fn sm_pack_##type##_##level;
+#define SM_DEQUANTIZE(LEVEL, TYPE, level, type) sm_dequantize_fn sm_dequantize_##type##_##level;
+#define SM_MUL(LEVEL, TYPE, level, type) sm_mul_fn sm_mul_##type##_##level;
+#define SM_GEMM(LEVEL, TYPE, level, type) sm_gemm_fn sm_gemm_##type##_##level;
+#define SM_SCORES(LEVEL, KV, level, kv) sm_attn_scores_fn sm_attn_scores_##kv##_##level;
+#define SM_VALUES(LEVEL, KV, level, kv) sm_attn_values_fn sm_attn_values_##kv##_##level;
+#define SM_STORE_K(LEVEL, KV, level, kv) sm_store_k_fn sm_store_k_##kv##_##level;
+#define SM_STORE_V(LEVEL, KV, level, kv) sm_store_v_fn sm_store_v_##kv##_##level;
+#define SM_ROW(LEVEL, level, op) sm_##op##_fn sm_##op##_##level;
+#include "kernels.inc"
+
+#endif

@@ -1,0 +1,357 @@
+/* avx2_rows.c - operations on vectors. */
+#include <math.h>
+
+#include "avx2.h"
+
+/* ---- shared pieces ----------------------------------------------------------------------- */
+
+/* e^x as kernels.h asks for. x = n ln 2 + r, |r| <= ln 2 / 2; e^r by the polynomial of least
+ * maximum relative error with 1 + r held, 3e-9 before rounding; 2^n by adding n to the exponent. */
+INLINE __m256 exp_f32(__m256 x) {
+    const __m256 magic = _mm256_set1_ps(0x1.8p23f); /* rounds; n ends up in the low bits */
+    const __m256 tiny = _mm256_cmp_ps(x, _mm256_set1_ps(-87.3f), _CMP_LT_OQ);
+    x = _mm256_min_ps(x, _mm256_set1_ps(88.3f));
+    const __m256 shifted = _mm256_fmadd_ps(x, _mm256_set1_ps(0x1.715476p+0f), magic);
+    const __m256 n = _mm256_sub_ps(shifted, magic);
+    __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(0x1.62e43p-1f), x);
+    r = _mm256_fnmadd_ps(n, _mm256_set1_ps(-0x1.05c61p-29f), r);
+    __m256 p = _mm256_set1_ps(0.00138145984f);
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0.00836871690f));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0.0416683881f));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0.166665206f));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0.499999934f));
+    p = _mm256_fmadd_ps(_mm256_mul_ps(p, r), r, r);
+    p = _mm256_add_ps(p, _mm256_set1_ps(1));
+    const __m256i power = _mm256_slli_epi32(_mm256_castps_si256(shifted), 23);
+    const __m256i e = _mm256_add_epi32(_mm256_castps_si256(p), power);
+    return _mm256_andnot_ps(tiny, _mm256_castsi256_ps(e));
+}
+
+/* All bits set in the first n (0..8) lanes. */
+INLINE __m256i first_lanes(size_t n) {
+    const __m256i index = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), index);
+}
+
+INLINE float largest(__m256 x) {
+    __m128 v = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    v = _mm_max_ps(v, _mm_movehl_ps(v, v));
+    return _mm_cvtss_f32(_mm_max_ss(v, _mm_movehdup_ps(v)));
+}
+
+INLINE float sum_f32(__m256 x) {
+    __m128 v = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    v = _mm_add_ps(v, _mm_movehl_ps(v, v));
+    return _mm_cvtss_f32(_mm_add_ss(v, _mm_movehdup_ps(v)));
+}
+
+INLINE double sum_f64(__m256d x) {
+    __m128d v = _mm_add_pd(_mm256_castpd256_pd128(x), _mm256_extractf128_pd(x, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(v, _mm_unpackhi_pd(v, v)));
+}
+
+INLINE __m256d low_f64(__m256 x) {
+    return _mm256_cvtps_pd(_mm256_castps256_ps128(x));
+}
+INLINE __m256d high_f64(__m256 x) {
+    return _mm256_cvtps_pd(_mm256_extractf128_ps(x, 1));
+}
+
+/* ---- quantize ------------------------------------------------------------------------------ */
+
+/* Lane j: the squared error of a block (kernels.h) rounded with scale j. The pairwise
+ * sums of eight scales are taken together. */
+INLINE __m256 block_errors(const __m256 x[4], const float inverse[8], const float d[8]) {
+    __m256 e[8];
+    UNROLL for (unsigned j = 0; j < 8; j++) {
+        const __m256 inv = _mm256_broadcast_ss(inverse + j);
+        const __m256 step = _mm256_broadcast_ss(d + j);
+        __m256 r[4];
+        UNROLL for (unsigned i = 0; i < 4; i++) {
+            const __m256 q = _mm256_round_ps(_mm256_mul_ps(x[i], inv),
+                                             _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+            r[i] = _mm256_fnmadd_ps(q, step, x[i]);
+        }
+        e[j] = _mm256_add_ps(_mm256_fmadd_ps(r[2], r[2], _mm256_mul_ps(r[0], r[0])),
+                             _mm256_fmadd_ps(r[3], r[3], _mm256_mul_ps(r[1], r[1])));
+    }
+    /* lane l with l + 4: low 128 bits of scale j, high of j + 4 */
+    UNROLL for (unsigned j = 0; j < 4; j++) {
+        e[j] = _mm256_add_ps(_mm256_permute2f128_ps(e[j], e[j + 4], 0x20),
+                             _mm256_permute2f128_ps(e[j], e[j + 4], 0x31));
+    }
+    /* l with l + 2: pairs of lanes of j, j + 1 */
+    UNROLL for (unsigned j = 0; j < 4; j += 2) {
+        e[j] = _mm256_add_ps(_mm256_shuffle_ps(e[j], e[j + 1], 0x44),
+                             _mm256_shuffle_ps(e[j], e[j + 1], 0xee));
+    }
+    return _mm256_add_ps(_mm256_shuffle_ps(e[0], e[2], 0x88), _mm256_shuffle_ps(e[0], e[2], 0xdd));
+}
+
+/* The four vectors of 32-bit values as 32 bytes in order. */
+INLINE __m256i pack_bytes(__m256i a, __m256i b, __m256i c, __m256i d) {
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    const __m256i v = _mm256_packs_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
+    return _mm256_permutevar8x32_epi32(v, order);
+}
+
+INLINE int32_t sum_bytes(__m128i q) {
+    __m128i s = _mm_maddubs_epi16(_mm_set1_epi8(1), q);
+    s = _mm_madd_epi16(s, _mm_set1_epi16(1));
+    s = _mm_add_epi32(s, _mm_unpackhi_epi64(s, s));
+    return _mm_cvtsi128_si32(s) + _mm_extract_epi32(s, 1);
+}
+
+INLINE void quantize_block(sm_act_block *out, const float *from) {
+    const __m256 sign = _mm256_set1_ps(-0.0f);
+    __m256 x[4];
+    UNROLL for (unsigned i = 0; i < 4; i++) {
+        x[i] = _mm256_loadu_ps(from + 8 * i);
+    }
+    const float max = largest(
+        _mm256_max_ps(_mm256_max_ps(_mm256_andnot_ps(sign, x[0]), _mm256_andnot_ps(sign, x[1])),
+                      _mm256_max_ps(_mm256_andnot_ps(sign, x[2]), _mm256_andnot_ps(sign, x[3]))));
+    if (max < 1e-30f) {
+        memset(out, 0, sizeof *out);
+        return;
+    }
+    const __m256 levels = _mm256_setr_ps(127, 126, 125, 124, 123, 122, 121, 120);
+    _Alignas(32) float inverse[8], d[8];
+    _mm256_store_ps(inverse, _mm256_div_ps(levels, _mm256_set1_ps(max)));
+    _mm256_store_ps(d, _mm256_div_ps(_mm256_set1_ps(max), levels));
+
+    const __m256 errors = block_errors(x, inverse, d);
+    const __m256 least = _mm256_set1_ps(-largest(_mm256_xor_ps(errors, sign)));
+    const int equal = _mm256_movemask_ps(_mm256_cmp_ps(errors, least, _CMP_EQ_OQ));
+    const int best = equal == 0 ? 0 : __builtin_ctz((unsigned)equal);
+
+    const __m256 inv = _mm256_set1_ps(inverse[best]);
+    __m256i q[4];
+    UNROLL for (unsigned i = 0; i < 4; i++) {
+        q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(x[i], inv));
+    }
+    const __m256i bytes = pack_bytes(q[0], q[1], q[2], q[3]);
+    const int32_t s0 = sum_bytes(_mm256_castsi256_si128(bytes));
+    const int32_t s1 = sum_bytes(_mm256_extracti128_si256(bytes, 1));
+    store_i256(out->q, bytes);
+    out->d = d[best];
+    out->ds = d[best] * (float)(s0 + s1);
+    out->ds16[0] = d[best] * (float)s0;
+    out->ds16[1] = d[best] * (float)s1;
+    out->nsum = -(s0 + s1);
+    out->nsum16[0] = -s0;
+    out->nsum16[1] = -s1;
+    out->pad = 0;
+}
+
+void sm_quantize_avx2(sm_act_block *out, const float *x, size_t k) {
+    for (size_t n = 0; n < k / 32; n++) {
+        quantize_block(out + n, x + 32 * n);
+    }
+}
+
+/* ---- elementwise --------------------------------------------------------------------------- */
+
+void sm_rms_norm_avx2(float *y, const float *x, const float *w, size_t n, float eps) {
+    /* squares in f64: no overflow, and no error that grows with n */
+    __m256d s[4] = {_mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd(),
+                    _mm256_setzero_pd()};
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        const __m256 a = _mm256_loadu_ps(x + i);
+        const __m256 b = _mm256_loadu_ps(x + i + 8);
+        s[0] = _mm256_fmadd_pd(low_f64(a), low_f64(a), s[0]);
+        s[1] = _mm256_fmadd_pd(high_f64(a), high_f64(a), s[1]);
+        s[2] = _mm256_fmadd_pd(low_f64(b), low_f64(b), s[2]);
+        s[3] = _mm256_fmadd_pd(high_f64(b), high_f64(b), s[3]);
+    }
+    double sum = sum_f64(_mm256_add_pd(_mm256_add_pd(s[0], s[1]), _mm256_add_pd(s[2], s[3])));
+    for (; i < n; i++) {
+        sum += (double)x[i] * (double)x[i];
+    }
+    const float scale = (float)(1 / sqrt(sum / (double)n + (double)eps));
+    if (w == NULL) {
+        sm_scale_avx2(y, x, scale, n);
+        return;
+    }
+    for (i = 0; i + 8 <= n; i += 8) {
+        const __m256 v = _mm256_mul_ps(_mm256_loadu_ps(x + i), _mm256_set1_ps(scale));
+        _mm256_storeu_ps(y + i, _mm256_mul_ps(v, _mm256_loadu_ps(w + i)));
+    }
+    for (; i < n; i++) {
+        y[i] = x[i] * scale * w[i];
+    }
+}
+
+void sm_add_avx2(float *y, const float *a, const float *b, size_t n) {
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        _mm256_storeu_ps(y + i, _mm256_add_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i)));
+    }
+    for (; i < n; i++) {
+        y[i] = a[i] + b[i];
+    }
+}
+
+void sm_scale_avx2(float *y, const float *x, float a, size_t n) {
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        _mm256_storeu_ps(y + i, _mm256_mul_ps(_mm256_set1_ps(a), _mm256_loadu_ps(x + i)));
+    }
+    for (; i < n; i++) {
+        y[i] = a * x[i];
+    }
+}
+
+INLINE __m256 silu_times(__m256 gate, __m256 up) {
+    const __m256 minus = _mm256_xor_ps(gate, _mm256_set1_ps(-0.0f));
+    const __m256 below = _mm256_add_ps(_mm256_set1_ps(1), exp_f32(minus));
+    return _mm256_mul_ps(_mm256_div_ps(gate, below), up);
+}
+
+void sm_silu_mul_avx2(float *y, const float *gate, const float *up, size_t n) {
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        _mm256_storeu_ps(y + i, silu_times(_mm256_loadu_ps(gate + i), _mm256_loadu_ps(up + i)));
+    }
+    if (i < n) {
+        const __m256i some = first_lanes(n - i);
+        const __m256 g = _mm256_maskload_ps(gate + i, some);
+        _mm256_maskstore_ps(y + i, some, silu_times(g, _mm256_maskload_ps(up + i, some)));
+    }
+}
+
+INLINE void rope_pair(float *a, float *b, float c, float s) {
+    const float old = *a;
+    *a = fmaf(old, c, -(*b * s));
+    *b = fmaf(old, s, *b * c);
+}
+
+static void rope_halves(float *x, const float *cos, const float *sin, size_t half) {
+    float *y = x + half;
+    size_t i = 0;
+    for (; i + 8 <= half; i += 8) {
+        const __m256 c = _mm256_loadu_ps(cos + i), s = _mm256_loadu_ps(sin + i);
+        const __m256 a = _mm256_loadu_ps(x + i), b = _mm256_loadu_ps(y + i);
+        _mm256_storeu_ps(x + i, _mm256_fmsub_ps(a, c, _mm256_mul_ps(b, s)));
+        _mm256_storeu_ps(y + i, _mm256_fmadd_ps(a, s, _mm256_mul_ps(b, c)));
+    }
+    for (; i < half; i++) {
+        rope_pair(x + i, y + i, cos[i], sin[i]);
+    }
+}
+
+static void rope_neighbours(float *x, const float *cos, const float *sin, size_t half) {
+    size_t i = 0;
+    for (; i + 4 <= half; i += 4) {
+        const __m128 c = _mm_loadu_ps(cos + i), s = _mm_loadu_ps(sin + i);
+        const __m256 v = _mm256_loadu_ps(x + 2 * i);
+        const __m256 cs = _mm256_set_m128(_mm_unpackhi_ps(c, s), _mm_unpacklo_ps(c, s));
+        const __m256 sc = _mm256_permute_ps(cs, 0xb1);
+        const __m256 rest = _mm256_mul_ps(_mm256_movehdup_ps(v), sc);
+        /* even lanes a*c - b*s, odd lanes a*s + b*c */
+        _mm256_storeu_ps(x + 2 * i, _mm256_fmaddsub_ps(_mm256_moveldup_ps(v), cs, rest));
+    }
+    for (; i < half; i++) {
+        rope_pair(x + 2 * i, x + 2 * i + 1, cos[i], sin[i]);
+    }
+}
+
+void sm_rope_avx2(float *x, const float *cos, const float *sin, size_t n_rot, bool neox) {
+    if (neox) {
+        rope_halves(x, cos, sin, n_rot / 2);
+    } else {
+        rope_neighbours(x, cos, sin, n_rot / 2);
+    }
+}
+
+/* ---- attention ------------------------------------------------------------------------------- */
+
+void sm_softmax_block_avx2(float *s, size_t n, float scale, float *m, float *l) {
+    const __m256 factor = _mm256_set1_ps(scale), none = _mm256_set1_ps(-INFINITY);
+    const size_t end = (n + 15) / 16 * 16;
+    __m256 top = none;
+    for (size_t i = 0; i < end; i += 8) {
+        const __m256 valid = _mm256_castsi256_ps(first_lanes(n > i ? n - i : 0));
+        const __m256 v = _mm256_mul_ps(factor, _mm256_loadu_ps(s + i));
+        top = _mm256_max_ps(_mm256_blendv_ps(none, v, valid), top);
+        _mm256_storeu_ps(s + i, v);
+    }
+    const float max = largest(top);
+    __m256 sum = _mm256_setzero_ps();
+    for (size_t i = 0; i < end; i += 8) {
+        const __m256 valid = _mm256_castsi256_ps(first_lanes(n > i ? n - i : 0));
+        __m256 e = exp_f32(_mm256_sub_ps(_mm256_loadu_ps(s + i), _mm256_set1_ps(max)));
+        e = _mm256_and_ps(e, valid);
+        sum = _mm256_add_ps(sum, e);
+        _mm256_storeu_ps(s + i, e);
+    }
+    *m = max;
+    *l = sum_f32(sum);
+}
+
+void sm_attn_merge_avx2(float *O, float *M, float *L, const float *o, float m, float l, size_t n) {
+    const float max = *M > m ? *M : m;
+    const __m256 a = exp_f32(_mm256_set1_ps(*M - max));
+    const __m256 b = exp_f32(_mm256_set1_ps(m - max));
+    const float fa = _mm256_cvtss_f32(a), fb = _mm256_cvtss_f32(b);
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        const __m256 old = _mm256_mul_ps(_mm256_loadu_ps(O + i), a);
+        _mm256_storeu_ps(O + i, _mm256_fmadd_ps(_mm256_loadu_ps(o + i), b, old));
+    }
+    for (; i < n; i++) {
+        O[i] = fmaf(o[i], fb, O[i] * fa);
+    }
+    *L = fmaf(l, fb, *L * fa);
+    *M = max;
+}
+
+/* ---- logits ------------------------------------------------------------------------------------
+ */
+
+size_t sm_argmax_avx2(const float *x, size_t n) {
+    /* max_ps gives its second operand where the first is a NaN */
+    __m256 top[4];
+    UNROLL for (unsigned t = 0; t < 4; t++) {
+        top[t] = _mm256_set1_ps(-INFINITY);
+    }
+    size_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+        UNROLL for (unsigned t = 0; t < 4; t++) {
+            top[t] = _mm256_max_ps(_mm256_loadu_ps(x + i + 8 * t), top[t]);
+        }
+    }
+    float max =
+        largest(_mm256_max_ps(_mm256_max_ps(top[0], top[1]), _mm256_max_ps(top[2], top[3])));
+    for (; i < n; i++) {
+        max = x[i] > max ? x[i] : max;
+    }
+    const __m256 wanted = _mm256_set1_ps(max);
+    for (i = 0; i + 8 <= n; i += 8) {
+        const __m256 equal = _mm256_cmp_ps(_mm256_loadu_ps(x + i), wanted, _CMP_EQ_OQ);
+        const int mask = _mm256_movemask_ps(equal);
+        if (mask != 0) {
+            return i + (size_t)__builtin_ctz((unsigned)mask);
+        }
+    }
+    for (; i < n; i++) {
+        if (x[i] == max) {
+            return i;
+        }
+    }
+    return 0; /* all are NaN */
+}
+
+double sm_sum_exp_avx2(const float *x, size_t n, float m) {
+    const __m256 shift = _mm256_set1_ps(m);
+    __m256d low = _mm256_setzero_pd(), high = _mm256_setzero_pd();
+    for (size_t i = 0; i < n; i += 8) {
+        const __m256i some = first_lanes(n - i < 8 ? n - i : 8);
+        __m256 e = exp_f32(_mm256_sub_ps(_mm256_maskload_ps(x + i, some), shift));
+        e = _mm256_and_ps(e, _mm256_castsi256_ps(some));
+        low = _mm256_add_pd(low, low_f64(e));
+        high = _mm256_add_pd(high, high_f64(e));
+    }
+    return sum_f64(_mm256_add_pd(low, high));
+}

@@ -1,0 +1,59 @@
+/* avx512.h - helpers of the AVX-512 level (F, BW, VL, DQ, VNNI, BF16), for x86/avx512_*.c only.
+ *
+ * Kernels are written as inline functions of a type and a tile size that every caller passes
+ * as constants; the functions made from them hold the tile in registers.
+ */
+#ifndef SM_AVX512_H
+#define SM_AVX512_H
+
+#include <immintrin.h>
+
+#include "table.h"
+
+#define INLINE static inline __attribute__((always_inline))
+/* For loops over an array of registers, whose bounds are constants after inlining. With a count
+ * clang would unroll them before inlining makes the bounds known, and then no more. */
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+/* Vector shifts by a count that is constant only after inlining: the intrinsics want a
+ * literal when the compiler does not optimize. */
+typedef int32_t i32x16 __attribute__((vector_size(64)));
+typedef uint32_t u32x16 __attribute__((vector_size(64)));
+typedef uint16_t u16x32 __attribute__((vector_size(64)));
+
+INLINE __m512i shift_left32(__m512i x, int n) {
+    return (__m512i)((u32x16)x << n);
+}
+INLINE __m512i shift_right32(__m512i x, int n) { /* keeps the sign */
+    return (__m512i)((i32x16)x >> n);
+}
+INLINE __m512i shift_left16(__m512i x, int n) {
+    return (__m512i)((u16x32)x << n);
+}
+INLINE __m512i shift_right16(__m512i x, int n) {
+    return (__m512i)((u16x32)x >> n);
+}
+
+INLINE __m512i bytes64(int x) {
+    return _mm512_set1_epi8((char)x);
+}
+
+/* Sixteen values of a stored float type as f32; the pointer need not be aligned. */
+INLINE __m512 load_f16(const void *p) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
+}
+INLINE __m512 load_bf16(const void *p) {
+    __m512i bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(bits, 16));
+}
+
+/* The low n (at most 16) lanes. */
+INLINE __mmask16 lanes(size_t n) {
+    return (__mmask16)((1u << n) - 1);
+}
+
+#endif

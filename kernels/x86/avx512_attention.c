@@ -1,0 +1,224 @@
+/* avx512_attention.c - attention over one block of the KV cache on AVX-512.
+ *
+ * Scores and values are the same small product: vectors of 16 lanes (tokens of a K tile, or
+ * elements of V rows) stepped through (elements of a head, or tokens), each step times one
+ * number per query.
+ */
+#include "avx512.h"
+
+#define MOST_VECTORS 8
+#define MOST_QUERIES 6 /* with 4 vectors 24 accumulators, 4 of the cache, 1 broadcast */
+
+INLINE size_t kv_size(const int kv) {
+    return kv == SM_KV_F32 ? 4 : 2;
+}
+
+INLINE __m512 load_kv(const int kv, const uint8_t *p) {
+    switch (kv) {
+    case SM_KV_F32:
+        return _mm512_loadu_ps(p);
+    case SM_KV_F16:
+        return load_f16(p);
+    default:
+        return load_bf16(p);
+    }
+}
+
+INLINE __m512 load_kv_masked(const int kv, const uint8_t *p, __mmask16 mask) {
+    if (kv == SM_KV_F32) {
+        return _mm512_maskz_loadu_ps(mask, p);
+    }
+    __m256i half = _mm256_maskz_loadu_epi16(mask, p);
+    if (kv == SM_KV_F16) {
+        return _mm512_cvtph_ps(half);
+    }
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+}
+
+typedef struct shape {
+    float *out;
+    size_t ldo;
+    const float *x; /* what a query multiplies each step by */
+    size_t ldx;
+    const uint8_t *cache;
+    size_t vector_bytes; /* from one vector to the next */
+    size_t step_bytes;
+    size_t steps;
+} shape;
+
+/* nv vectors times nq queries. A mask is for the one vector of a tile with `masked` set. */
+INLINE void tile(const int kv, const int nv, const int nq, const shape *a, const bool masked,
+                 __mmask16 mask) {
+    __m512 sum[MOST_VECTORS][MOST_QUERIES];
+    const uint8_t *p = a->cache;
+    const float *x = a->x;
+    UNROLL
+    for (int v = 0; v < nv; v++) {
+        UNROLL
+        for (int i = 0; i < nq; i++) {
+            sum[v][i] = _mm512_setzero_ps();
+        }
+    }
+    const size_t vector_bytes = a->vector_bytes, step_bytes = a->step_bytes, ldx = a->ldx;
+    for (size_t step = a->steps; step > 0; step--, p += step_bytes, x++) {
+        __m512 w[MOST_VECTORS];
+        UNROLL
+        for (int v = 0; v < nv; v++) {
+            const uint8_t *from = p + (size_t)v * vector_bytes;
+            w[v] = masked ? load_kv_masked(kv, from, mask) : load_kv(kv, from);
+        }
+        UNROLL
+        for (int i = 0; i < nq; i++) {
+            __m512 xi = _mm512_set1_ps(x[(size_t)i * ldx]);
+            UNROLL
+            for (int v = 0; v < nv; v++) {
+                sum[v][i] = _mm512_fmadd_ps(w[v], xi, sum[v][i]);
+            }
+        }
+    }
+    UNROLL
+    for (int v = 0; v < nv; v++) {
+        UNROLL
+        for (int i = 0; i < nq; i++) {
+            float *to = a->out + (size_t)i * a->ldo + (size_t)v * 16;
+            if (masked) {
+                _mm512_mask_storeu_ps(to, mask, sum[v][i]);
+            } else {
+                _mm512_storeu_ps(to, sum[v][i]);
+            }
+        }
+    }
+}
+
+/* nv vectors times all queries. */
+INLINE void queries(const int kv, const int nv, shape a, size_t nq, const bool masked,
+                    __mmask16 mask) {
+    for (; nq >= MOST_QUERIES; nq -= MOST_QUERIES) {
+        tile(kv, nv, MOST_QUERIES, &a, masked, mask);
+        a.out += MOST_QUERIES * a.ldo;
+        a.x += MOST_QUERIES * a.ldx;
+    }
+    switch (nq) {
+    case 1:
+        tile(kv, nv, 1, &a, masked, mask);
+        break;
+    case 2:
+        tile(kv, nv, 2, &a, masked, mask);
+        break;
+    case 3:
+        tile(kv, nv, 3, &a, masked, mask);
+        break;
+    case 4:
+        tile(kv, nv, 4, &a, masked, mask);
+        break;
+    case 5:
+        tile(kv, nv, 5, &a, masked, mask);
+        break;
+    default:
+        break;
+    }
+}
+
+/* All vectors times all queries; a single query takes vectors eight at a time. */
+INLINE void product(const int kv, shape a, size_t vectors, size_t nq) {
+    for (; nq == 1 && vectors >= MOST_VECTORS; vectors -= MOST_VECTORS) {
+        tile(kv, MOST_VECTORS, 1, &a, false, 0);
+        a.out += 16 * MOST_VECTORS;
+        a.cache += MOST_VECTORS * a.vector_bytes;
+    }
+    for (; vectors >= 4; vectors -= 4) {
+        queries(kv, 4, a, nq, false, 0);
+        a.out += 16 * 4;
+        a.cache += 4 * a.vector_bytes;
+    }
+    for (; vectors >= 2; vectors -= 2) {
+        queries(kv, 2, a, nq, false, 0);
+        a.out += 16 * 2;
+        a.cache += 2 * a.vector_bytes;
+    }
+    if (vectors > 0) {
+        queries(kv, 1, a, nq, false, 0);
+    }
+}
+
+INLINE void scores(const int kv, float *s, size_t lds, const float *q, size_t ldq, size_t nq,
+                   const uint8_t *k, size_t n_tiles, size_t head_dim) {
+    const size_t step_bytes = 16 * kv_size(kv);
+    shape a = {s, lds, q, ldq, k, head_dim * step_bytes, step_bytes, head_dim};
+    product(kv, a, n_tiles, nq);
+}
+
+INLINE void values(const int kv, float *o, size_t ldo, const float *p, size_t ldp, size_t nq,
+                   const uint8_t *v, size_t n_tokens, size_t head_dim) {
+    const size_t size = kv_size(kv), whole = head_dim / 16;
+    shape a = {o, ldo, p, ldp, v, 16 * size, head_dim * size, n_tokens};
+    product(kv, a, whole, nq);
+    if (head_dim % 16 != 0) {
+        a.out += 16 * whole;
+        a.cache += 16 * whole * size;
+        queries(kv, 1, a, nq, true, lanes(head_dim % 16));
+    }
+}
+
+/* ---- writing the cache ----------------------------------------------------------------- */
+
+INLINE __m256i to_f16(__m512 x) {
+    const __m512 most = _mm512_set1_ps(65504);
+    x = _mm512_max_ps(_mm512_sub_ps(_mm512_setzero_ps(), most), _mm512_min_ps(most, x));
+    const __mmask16 all = 0xffff; /* the unmasked form warns without optimization */
+    return _mm512_maskz_cvtps_ph(all, x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
+/* Not vcvtneps2bf16: that flushes subnormals. A NaN gets its quiet bit set. */
+INLINE __m256i to_bf16(__m512 x) {
+    __m512i bits = _mm512_castps_si512(x);
+    __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    __m512i up = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
+    __m512i rounded = _mm512_add_epi32(bits, up);
+    __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+    rounded = _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(0x400000));
+    return _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16));
+}
+
+INLINE void store_v(const int kv, uint16_t *row, const float *v, size_t head_dim) {
+    for (size_t d = 0; d < head_dim; d += 16) {
+        __mmask16 mask = lanes(head_dim - d < 16 ? head_dim - d : 16);
+        __m512 x = _mm512_maskz_loadu_ps(mask, v + d);
+        _mm256_mask_storeu_epi16(row + d, mask, kv == SM_KV_F16 ? to_f16(x) : to_bf16(x));
+    }
+}
+
+INLINE void store_k(const int kv, uint16_t *tile, size_t lane, const float *k, size_t head_dim) {
+    for (size_t d = 0; d < head_dim; d += 16) {
+        uint16_t half[16];
+        size_t n = head_dim - d < 16 ? head_dim - d : 16;
+        __m512 x = _mm512_maskz_loadu_ps(lanes(n), k + d);
+        _mm256_storeu_si256((__m256i *)half, kv == SM_KV_F16 ? to_f16(x) : to_bf16(x));
+        for (size_t i = 0; i < n; i++) {
+            tile[(d + i) * 16 + lane] = half[i];
+        }
+    }
+}
+
+#define STORE(KV, kv)                                                                         \
+    void sm_store_k_##kv##_avx512(void *tile, size_t lane, const float *k, size_t head_dim) { \
+        store_k(SM_KV_##KV, tile, lane, k, head_dim);                                         \
+    }                                                                                         \
+    void sm_store_v_##kv##_avx512(void *row, const float *v, size_t head_dim) {               \
+        store_v(SM_KV_##KV, row, v, head_dim);                                                \
+    }
+STORE(F16, f16)
+STORE(BF16, bf16)
+
+#define ATTENTION(KV, kv)                                                                          \
+    void sm_attn_scores_##kv##_avx512(float *s, size_t lds, const float *q, size_t ldq, size_t nq, \
+                                      const void *k, size_t n_tiles, size_t head_dim) {            \
+        scores(SM_KV_##KV, s, lds, q, ldq, nq, k, n_tiles, head_dim);                              \
+    }                                                                                              \
+    void sm_attn_values_##kv##_avx512(float *o, size_t ldo, const float *p, size_t ldp, size_t nq, \
+                                      const void *v, size_t n_tokens, size_t head_dim) {           \
+        values(SM_KV_##KV, o, ldo, p, ldp, nq, v, n_tokens, head_dim);                             \
+    }
+ATTENTION(F32, f32)
+ATTENTION(F16, f16)
+ATTENTION(BF16, bf16)

@@ -1,0 +1,668 @@
+/* avx512_quant.c - products of the quantized types on AVX-512 with VNNI.
+ *
+ * vpdpbusd multiplies unsigned by signed bytes, so weights become unsigned codes (the offset
+ * comes back through nsum) and the activation bytes are its signed operand, broadcast four
+ * at a time. mul unpacks codes as it goes; gemm first unpacks them to a panel, which is one
+ * more packed format (bytes and f32 scales), and runs the same loop over that.
+ */
+#include <string.h>
+
+#include "avx512.h"
+#include "pack.h"
+
+/* ---- types: constants that fold away ------------------------------------------------ */
+
+/* Panels: codes as bytes behind f32 scales (and minima), per 32 or per 16 elements. Weights
+ * without a minimum are stored plus 128. */
+enum { PANEL_32 = SM_DTYPE_COUNT, PANEL_32_MIN, PANEL_16, PANEL_16_MIN };
+
+INLINE bool is_panel(const uint32_t type) {
+    return type >= PANEL_32;
+}
+
+/* K types, of 8 records behind a head; of the others each record has its own. */
+INLINE bool is_super(const uint32_t type) {
+    return (type >= SM_DTYPE_Q2_K && type <= SM_DTYPE_Q6_K) || type == SM_DTYPE_IQ4_XS;
+}
+
+INLINE bool has_min(const uint32_t type) {
+    switch (type) {
+    case SM_DTYPE_Q4_1:
+    case SM_DTYPE_Q5_1:
+    case SM_DTYPE_Q2_K:
+    case SM_DTYPE_Q4_K:
+    case SM_DTYPE_Q5_K:
+    case PANEL_32_MIN:
+    case PANEL_16_MIN:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Runs of elements with a scale of their own in a block of 32. */
+INLINE int parts(const uint32_t type) {
+    switch (type) {
+    case SM_DTYPE_Q2_K:
+    case SM_DTYPE_Q3_K:
+    case SM_DTYPE_Q6_K:
+    case PANEL_16:
+    case PANEL_16_MIN:
+        return 2;
+    default:
+        return 1;
+    }
+}
+
+INLINE size_t head_bytes(const uint32_t type) {
+    if (is_panel(type)) {
+        return 0;
+    }
+    return has_min(type) ? 2 * SM_HALF_PART : SM_HALF_PART;
+}
+
+INLINE size_t records(const uint32_t type) {
+    return is_super(type) ? 8 : 1;
+}
+
+/* Bytes of scales at the start of a record. */
+INLINE size_t scale_bytes(const uint32_t type) {
+    if (is_panel(type)) {
+        return (size_t)(parts(type) * (has_min(type) ? 2 : 1)) * sizeof(__m512);
+    }
+    if (!is_super(type)) {
+        return 0;
+    }
+    return type == SM_DTYPE_IQ4_XS ? SM_CODE_PART : 2 * SM_CODE_PART;
+}
+
+INLINE size_t code_bytes(const uint32_t type) {
+    switch (type) {
+    case SM_DTYPE_Q8_0:
+    case PANEL_32:
+    case PANEL_32_MIN:
+    case PANEL_16:
+    case PANEL_16_MIN:
+        return SM_BYTES_PART;
+    case SM_DTYPE_Q5_0:
+    case SM_DTYPE_Q5_1:
+    case SM_DTYPE_Q5_K:
+        return SM_NIB_PART + SM_HIGH_PART;
+    case SM_DTYPE_Q6_K:
+        return SM_NIB_PART + SM_CRUMB_PART;
+    case SM_DTYPE_Q2_K:
+        return SM_CRUMB_PART;
+    case SM_DTYPE_Q3_K:
+        return SM_CRUMB_PART + SM_HIGH_PART;
+    default:
+        return SM_NIB_PART;
+    }
+}
+
+INLINE size_t record_bytes(const uint32_t type) {
+    return scale_bytes(type) + code_bytes(type);
+}
+
+/* Of types without a minimum: log2 of what makes codes of weights. */
+INLINE int offset_log2(const uint32_t type) {
+    switch (type) {
+    case SM_DTYPE_Q3_K:
+        return 2;
+    case SM_DTYPE_Q4_0:
+        return 3;
+    case SM_DTYPE_Q5_0:
+        return 4;
+    case SM_DTYPE_Q6_K:
+        return 5;
+    default: /* Q8_0, IQ4_NL, IQ4_XS, panels: signed bytes */
+        return 7;
+    }
+}
+
+/* ---- codes: sub-group g of a record as unsigned bytes ----------------------------------- */
+
+/* Bits of a where mask has ones, of b elsewhere. */
+INLINE __m512i select_bits(__m512i mask, __m512i a, __m512i b) {
+    return _mm512_ternarylogic_epi32(mask, a, b, 0xca);
+}
+
+INLINE __m512i load64(const uint8_t *p) {
+    return _mm512_loadu_si512(p);
+}
+
+/* Codes come out shifted left by this: it is cheaper to mask bits where they lie, sum up, and
+ * shift the sum. */
+INLINE int code_shift(const uint32_t type, const int g) {
+    switch (type) {
+    case SM_DTYPE_Q4_0:
+    case SM_DTYPE_Q4_1:
+    case SM_DTYPE_Q4_K:
+        return g < 4 ? 0 : 4;
+    case SM_DTYPE_Q5_0:
+    case SM_DTYPE_Q5_1:
+    case SM_DTYPE_Q5_K:
+        return g < 4 ? 0 : 3;
+    case SM_DTYPE_Q6_K:
+        return g < 4 ? 0 : 2;
+    case SM_DTYPE_Q2_K:
+        return g / 2 * 2;
+    case SM_DTYPE_Q3_K:
+        return g < 6 ? g / 2 * 2 : 4;
+    default:
+        return 0;
+    }
+}
+
+INLINE __m512i nibble_code(const uint8_t *p, const int g) {
+    __m512i x = load64(p + 64 * (g % 4));
+    return g < 4 ? _mm512_and_si512(x, bytes64(0x0f)) : _mm512_andnot_si512(bytes64(0x0f), x);
+}
+
+INLINE __m512i iq4_code(const uint8_t *p, const int g) {
+    __m512i table = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)SM_IQ4_VALUES));
+    __m512i x = load64(p + 64 * (g % 4));
+    if (g >= 4) {
+        x = _mm512_srli_epi16(x, 4);
+    }
+    x = _mm512_and_si512(x, bytes64(0x0f));
+    return _mm512_shuffle_epi8(_mm512_xor_si512(table, bytes64(0x80)), x);
+}
+
+/* 000hnnnn for g < 4, hnnnn000 above. */
+INLINE __m512i five_code(const uint8_t *p, const int g) {
+    __m512i x = load64(p + 64 * (g % 4)), high = load64(p + SM_NIB_PART);
+    if (g < 4) {
+        x = select_bits(bytes64(0x0f), x, shift_left16(high, 4 - g));
+        return _mm512_and_si512(x, bytes64(0x1f));
+    }
+    x = select_bits(bytes64(0x78), _mm512_srli_epi16(x, 1), shift_left16(high, 7 - g));
+    return _mm512_and_si512(x, bytes64(0xf8));
+}
+
+/* 00ccnnnn for g < 4, ccnnnn00 above. */
+INLINE __m512i six_code(const uint8_t *p, const int g) {
+    __m512i x = load64(p + 64 * (g % 4)), crumbs = load64(p + SM_NIB_PART + 64 * (g % 2));
+    if (g < 4) {
+        x = select_bits(bytes64(0x0f), x, shift_left16(crumbs, g < 2 ? 4 : 2));
+        return _mm512_and_si512(x, bytes64(0x3f));
+    }
+    x = select_bits(bytes64(0x3c), _mm512_srli_epi16(x, 2), shift_left16(crumbs, g < 6 ? 2 : 0));
+    return _mm512_and_si512(x, bytes64(0xfc));
+}
+
+INLINE __m512i crumb_code(const uint8_t *p, const int g) {
+    return _mm512_and_si512(load64(p + 64 * (g % 2)), bytes64(3 << (g / 2 * 2)));
+}
+
+/* hcc shifted left by g / 2 * 2, by 4 for the last two. */
+INLINE __m512i three_code(const uint8_t *p, const int g) {
+    const int at = code_shift(SM_DTYPE_Q3_K, g);
+    __m512i x = load64(p + 64 * (g % 2)), high = load64(p + SM_CRUMB_PART);
+    if (g < 6) {
+        high = shift_left16(high, 2 - g % 2);
+    } else {
+        x = _mm512_srli_epi16(x, 2);
+        high = shift_right16(high, g % 2);
+    }
+    return _mm512_and_si512(select_bits(bytes64(3 << at), x, high), bytes64(7 << at));
+}
+
+/* p: the record's codes. With plain set there is no shift. */
+INLINE __m512i load_code(const uint32_t type, const bool plain, const uint8_t *p, const int g) {
+    __m512i code;
+    switch (type) {
+    case PANEL_32:
+    case PANEL_32_MIN:
+    case PANEL_16:
+    case PANEL_16_MIN:
+        return _mm512_load_si512(p + 64 * g);
+    case SM_DTYPE_Q8_0:
+        return _mm512_xor_si512(load64(p + 64 * g), bytes64(0x80));
+    case SM_DTYPE_IQ4_NL:
+    case SM_DTYPE_IQ4_XS:
+        return iq4_code(p, g);
+    case SM_DTYPE_Q5_0:
+    case SM_DTYPE_Q5_1:
+    case SM_DTYPE_Q5_K:
+        code = five_code(p, g);
+        break;
+    case SM_DTYPE_Q6_K:
+        code = six_code(p, g);
+        break;
+    case SM_DTYPE_Q2_K:
+        code = crumb_code(p, g);
+        break;
+    case SM_DTYPE_Q3_K:
+        code = three_code(p, g);
+        break;
+    default:
+        code = nibble_code(p, g);
+        break;
+    }
+    return plain ? shift_right16(code, code_shift(type, g)) : code;
+}
+
+/* ---- scales --------------------------------------------------------------------------------- */
+
+/* Of a super-block: d, and what minimum codes are multiplied by. */
+typedef struct head {
+    __m512 d, m;
+} head;
+
+INLINE head load_head(const uint32_t type, const uint8_t *p) {
+    head h = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+    if (!is_panel(type)) {
+        h.d = load_f16(p);
+        h.m = has_min(type) ? load_f16(p + SM_HALF_PART) : h.m;
+    }
+    if (is_super(type)) {
+        h.m = _mm512_xor_ps(h.m, _mm512_set1_ps(-0.0f));
+    }
+    return h;
+}
+
+/* Scale and minimum of one part of a record. */
+typedef struct scale {
+    __m512 w, m;
+} scale;
+
+INLINE __m512 times(__m512 d, __m512i code) {
+    return _mm512_mul_ps(d, _mm512_cvtepi32_ps(code));
+}
+
+/* p: the record. */
+INLINE scale load_scale(const uint32_t type, const head *h, const uint8_t *p, const int part) {
+    scale s = {h->d, h->m};
+    if (is_panel(type)) {
+        s.w = _mm512_load_ps(p + 64 * part);
+        s.m = has_min(type) ? _mm512_load_ps(p + 64 * (parts(type) + part)) : s.w;
+        return s;
+    }
+    if (!is_super(type)) {
+        return s;
+    }
+    __m128i bytes = _mm_loadu_si128((const __m128i *)(p + SM_CODE_PART * part));
+    if (type == SM_DTYPE_Q2_K) {
+        __m512i both = _mm512_cvtepu8_epi32(bytes);
+        s.w = times(h->d, _mm512_and_si512(both, _mm512_set1_epi32(15)));
+        s.m = times(h->m, _mm512_srli_epi32(both, 4));
+    } else if (has_min(type)) {
+        __m128i min = _mm_loadu_si128((const __m128i *)(p + SM_CODE_PART));
+        s.w = times(h->d, _mm512_cvtepu8_epi32(bytes));
+        s.m = times(h->m, _mm512_cvtepu8_epi32(min));
+    } else {
+        s.w = times(h->d, _mm512_cvtepi8_epi32(bytes));
+    }
+    return s;
+}
+
+/* ---- the loop over K: one or two groups times nc columns ------------------------------------ */
+
+#define TILE_COLS 6 /* most columns of a tile: 12 int and 12 float accumulators of 32 registers */
+
+/* One group on its way through K. */
+typedef struct stream {
+    const uint8_t *p;
+    head h;
+    __m512 y[TILE_COLS];
+    __m512i sum[TILE_COLS][2];
+} stream;
+
+typedef struct product {
+    float *y;
+    size_t ldy;
+    const uint8_t *packed;
+    size_t group_bytes;
+    size_t k;
+    const sm_act_block *x;
+    size_t ldx;
+    bool accumulate;
+} product;
+
+INLINE void stream_begin(const int nc, stream *t, const product *a, size_t group) {
+    t->p = a->packed + group * a->group_bytes;
+    UNROLL
+    for (int c = 0; c < nc; c++) {
+        const float *from = a->y + (size_t)c * a->ldy + group * SM_GROUP;
+        t->y[c] = a->accumulate ? _mm512_loadu_ps(from) : _mm512_setzero_ps();
+    }
+}
+
+INLINE void stream_end(const int nc, const stream *t, const product *a, size_t group) {
+    UNROLL
+    for (int c = 0; c < nc; c++) {
+        _mm512_storeu_ps(a->y + (size_t)c * a->ldy + group * SM_GROUP, t->y[c]);
+    }
+}
+
+INLINE void stream_head(const uint32_t type, stream *t) {
+    t->h = load_head(type, t->p);
+    t->p += head_bytes(type);
+}
+
+#define PREFETCH_AHEAD 3072 /* bytes; 1 to 4 KB gains a quarter from L3 */
+
+INLINE void stream_prefetch(const uint32_t type, const stream *t) {
+    const size_t bytes = record_bytes(type) + head_bytes(type) / records(type);
+    UNROLL
+    for (size_t i = 0; i < bytes; i += 64) {
+        _mm_prefetch((const char *)t->p + PREFETCH_AHEAD + i, _MM_HINT_T0);
+    }
+}
+
+/* Sums with few columns are kept in two chains, codes shifted, more of them in one. */
+INLINE bool plain_codes(const uint32_t type, const int nc) {
+    return is_panel(type) || nc > 2;
+}
+
+/* The integer sums of one part of a record begin at -offset * sum(q). */
+INLINE void start_sums(const uint32_t type, const int nc, stream *t, const int part,
+                       const sm_act_block *x, size_t ldx) {
+    const int shift = plain_codes(type, nc) ? 0 : code_shift(type, 4 * part);
+    UNROLL
+    for (int c = 0; c < nc; c++) {
+        const sm_act_block *xc = x + (size_t)c * ldx;
+        __m512i start = _mm512_setzero_si512();
+        if (!has_min(type)) {
+            start = _mm512_set1_epi32(parts(type) == 2 ? xc->nsum16[part] : xc->nsum);
+            start = shift_left32(start, offset_log2(type) + shift);
+        }
+        t->sum[c][0] = start;
+        t->sum[c][1] = _mm512_setzero_si512();
+    }
+}
+
+/* Float steps of one part. */
+INLINE void add_sums(const uint32_t type, const int nc, stream *t, const int part,
+                     const sm_act_block *x, size_t ldx, const scale *s) {
+    const int n = 8 / parts(type), first = part * n;
+    const int shift = code_shift(type, first), more = code_shift(type, first + n / 2) - shift;
+    UNROLL
+    for (int c = 0; c < nc; c++) {
+        __m512i sum = t->sum[c][0];
+        if (!plain_codes(type, nc)) {
+            sum = _mm512_add_epi32(sum, shift_right32(t->sum[c][1], more));
+            sum = shift_right32(sum, shift);
+        }
+        __m512 ws = _mm512_mul_ps(s->w, _mm512_set1_ps(x[(size_t)c * ldx].d));
+        t->y[c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), ws, t->y[c]);
+    }
+}
+
+INLINE void add_mins(const uint32_t type, const int nc, stream *t, const int part,
+                     const sm_act_block *x, size_t ldx, const scale *s) {
+    UNROLL
+    for (int c = 0; c < nc; c++) {
+        const sm_act_block *xc = x + (size_t)c * ldx;
+        __m512 ds = _mm512_set1_ps(parts(type) == 2 ? xc->ds16[part] : xc->ds);
+        t->y[c] = _mm512_fmadd_ps(s->m, ds, t->y[c]);
+    }
+}
+
+INLINE __m512i broadcast4(const int8_t *q) {
+    int32_t four;
+    memcpy(&four, q, sizeof four);
+    return _mm512_set1_epi32(four);
+}
+
+/* Integer sums of one part. Sub-groups of both halves of the part take turns: they often
+ * share bytes. */
+INLINE void part_sums(const uint32_t type, const bool two, const int nc, stream *t, stream *u,
+                      const int part, const sm_act_block *x, size_t ldx) {
+    const bool plain = plain_codes(type, nc);
+    const int n = 8 / parts(type);
+    start_sums(type, nc, t, part, x, ldx);
+    if (two) {
+        start_sums(type, nc, u, part, x, ldx);
+    }
+    UNROLL
+    for (int i = 0; i < n; i++) {
+        const int g = part * n + i % 2 * (n / 2) + i / 2, chain = plain ? 0 : i % 2;
+        __m512i wt = load_code(type, plain, t->p + scale_bytes(type), g);
+        __m512i wu = two ? load_code(type, plain, u->p + scale_bytes(type), g) : wt;
+        UNROLL
+        for (int c = 0; c < nc; c++) {
+            __m512i q = broadcast4(x[(size_t)c * ldx].q + 4 * g);
+            t->sum[c][chain] = _mm512_dpbusd_epi32(t->sum[c][chain], wt, q);
+            if (two) {
+                u->sum[c][chain] = _mm512_dpbusd_epi32(u->sum[c][chain], wu, q);
+            }
+        }
+    }
+}
+
+/* 32 elements. */
+INLINE void record(const uint32_t type, const bool two, const int nc, stream *t, stream *u,
+                   const sm_act_block *x, size_t ldx) {
+    scale st[2], su[2];
+    UNROLL
+    for (int part = 0; part < parts(type); part++) {
+        part_sums(type, two, nc, t, u, part, x, ldx);
+        st[part] = load_scale(type, &t->h, t->p, part);
+        add_sums(type, nc, t, part, x, ldx, &st[part]);
+        if (two) {
+            su[part] = load_scale(type, &u->h, u->p, part);
+            add_sums(type, nc, u, part, x, ldx, &su[part]);
+        }
+    }
+    const int mins = has_min(type) ? parts(type) : 0;
+    UNROLL
+    for (int part = 0; part < mins; part++) {
+        add_mins(type, nc, t, part, x, ldx, &st[part]);
+        if (two) {
+            add_mins(type, nc, u, part, x, ldx, &su[part]);
+        }
+    }
+    t->p += record_bytes(type);
+    if (two) {
+        u->p += record_bytes(type);
+    }
+}
+
+INLINE void tile(const uint32_t type, const bool two, const int nc, const product *a, size_t group,
+                 size_t other) {
+    stream t, u;
+    stream_begin(nc, &t, a, group);
+    if (two) {
+        stream_begin(nc, &u, a, other);
+    }
+    const sm_act_block *x = a->x, *end = x + a->k / 32;
+    const size_t ldx = a->ldx, next_tile = (size_t)nc * ldx * sizeof *x;
+    while (x < end) {
+        stream_head(type, &t);
+        if (two) {
+            stream_head(type, &u);
+        }
+        for (size_t r = 0; r < records(type); r++, x++) {
+            if (is_panel(type)) {
+                UNROLL
+                for (int c = 0; c < nc; c++) {
+                    _mm_prefetch((const char *)(x + (size_t)c * ldx) + next_tile, _MM_HINT_T1);
+                }
+            } else {
+                stream_prefetch(type, &t);
+                if (two) {
+                    stream_prefetch(type, &u);
+                }
+            }
+            record(type, two, nc, &t, &u, x, ldx);
+        }
+    }
+    stream_end(nc, &t, a, group);
+    if (two) {
+        stream_end(nc, &u, a, other);
+    }
+}
+
+/* ---- mul ------------------------------------------------------------------------------------ */
+
+typedef void tile_fn(const product *a, size_t group, size_t other);
+
+#define TILE(TYPE, name, two, nc)                                    \
+    static void name(const product *a, size_t group, size_t other) { \
+        tile(TYPE, two, nc, a, group, other);                        \
+    }
+
+#define MUL_TILE_COLS 4
+
+/* All columns of one group or two, more than four in two rounds. */
+static void mul_groups(tile_fn *const tiles[MUL_TILE_COLS], product a, size_t group, size_t other,
+                       size_t ncols) {
+    while (ncols > 0) {
+        size_t nc = ncols > MUL_TILE_COLS ? (ncols + 1) / 2 : ncols;
+        tiles[nc - 1](&a, group, other);
+        a.y += nc * a.ldy;
+        a.x += nc * a.ldx;
+        ncols -= nc;
+    }
+}
+
+/* Two streams at a time, each one half of the groups from end to end, so that reading ahead is
+ * never in vain. one, two: tiles by their number of columns - 1. */
+static void mul(tile_fn *const one[MUL_TILE_COLS], tile_fn *const two[MUL_TILE_COLS], product a,
+                size_t n_groups, size_t ncols) {
+    const size_t half = n_groups / 2;
+    for (size_t g = 0; g < half; g++) {
+        mul_groups(two, a, g, g + half, ncols);
+    }
+    if (n_groups % 2 != 0) {
+        mul_groups(one, a, n_groups - 1, n_groups - 1, ncols);
+    }
+}
+
+#define MUL(TYPE, type)                                                                       \
+    TILE(SM_DTYPE_##TYPE, type##_1x1, false, 1)                                               \
+    TILE(SM_DTYPE_##TYPE, type##_1x2, false, 2)                                               \
+    TILE(SM_DTYPE_##TYPE, type##_1x3, false, 3)                                               \
+    TILE(SM_DTYPE_##TYPE, type##_1x4, false, 4)                                               \
+    TILE(SM_DTYPE_##TYPE, type##_2x1, true, 1)                                                \
+    TILE(SM_DTYPE_##TYPE, type##_2x2, true, 2)                                                \
+    TILE(SM_DTYPE_##TYPE, type##_2x3, true, 3)                                                \
+    TILE(SM_DTYPE_##TYPE, type##_2x4, true, 4)                                                \
+    void sm_mul_##type##_avx512(float *y, size_t ldy, const void *packed, size_t group_bytes, \
+                                size_t n_groups, size_t k, const void *x, size_t ldx,         \
+                                size_t ncols, bool accumulate) {                              \
+        static tile_fn *const one[] = {type##_1x1, type##_1x2, type##_1x3, type##_1x4};       \
+        static tile_fn *const two[] = {type##_2x1, type##_2x2, type##_2x3, type##_2x4};       \
+        product a = {y, ldy, packed, group_bytes, k, x, ldx, accumulate};                     \
+        mul(one, two, a, n_groups, ncols);                                                    \
+    }
+
+/* ---- gemm ------------------------------------------------------------------------------------ */
+
+INLINE uint32_t panel_type(const uint32_t type) {
+    if (parts(type) == 2) {
+        return has_min(type) ? PANEL_16_MIN : PANEL_16;
+    }
+    return has_min(type) ? PANEL_32_MIN : PANEL_32;
+}
+
+#define PANEL_MOST ((SM_SLAB / 32) * (SM_BYTES_PART + 4 * 64)) /* bytes of one group */
+_Static_assert(SM_GEMM_GROUPS *PANEL_MOST <= SM_GEMM_SCRATCH, "panels fit the scratch");
+
+/* One group of at most a slab; out is 64-byte aligned. */
+INLINE void unpack(const uint32_t type, uint8_t *out, const uint8_t *p, size_t k) {
+    const uint32_t panel = panel_type(type);
+    const int more = has_min(type) ? 0 : 128 - (1 << offset_log2(type));
+    for (size_t done = 0; done < k; p += head_bytes(type)) {
+        head h = load_head(type, p);
+        for (size_t r = 0; r < records(type); r++, p += record_bytes(type), done += 32) {
+            const uint8_t *from = p + head_bytes(type);
+            UNROLL
+            for (int part = 0; part < parts(type); part++) {
+                scale s = load_scale(type, &h, from, part);
+                _mm512_store_ps(out + 64 * part, s.w);
+                if (has_min(type)) {
+                    _mm512_store_ps(out + 64 * (parts(type) + part), s.m);
+                }
+            }
+            UNROLL
+            for (int g = 0; g < 8; g++) {
+                __m512i code = load_code(type, true, from + scale_bytes(type), g);
+                code = _mm512_add_epi8(code, bytes64(more));
+                _mm512_store_si512(out + scale_bytes(panel) + 64 * g, code);
+            }
+            out += record_bytes(panel);
+        }
+    }
+}
+
+typedef void panel_fn(product a, size_t ncols);
+
+/* All columns, in tiles of six as far as they go. */
+INLINE void panel_product(const uint32_t type, product a, size_t ncols) {
+    for (; ncols >= TILE_COLS; ncols -= TILE_COLS) {
+        tile(type, true, TILE_COLS, &a, 0, 1);
+        a.y += TILE_COLS * a.ldy;
+        a.x += TILE_COLS * a.ldx;
+    }
+    switch (ncols) {
+    case 1:
+        tile(type, true, 1, &a, 0, 1);
+        break;
+    case 2:
+        tile(type, true, 2, &a, 0, 1);
+        break;
+    case 3:
+        tile(type, true, 3, &a, 0, 1);
+        break;
+    case 4:
+        tile(type, true, 4, &a, 0, 1);
+        break;
+    case 5:
+        tile(type, true, 5, &a, 0, 1);
+        break;
+    default:
+        break;
+    }
+}
+
+#define PANEL(TYPE, name)                       \
+    static void name(product a, size_t ncols) { \
+        panel_product(TYPE, a, ncols);          \
+    }
+PANEL(PANEL_32, panel_32)
+PANEL(PANEL_32_MIN, panel_32_min)
+PANEL(PANEL_16, panel_16)
+PANEL(PANEL_16_MIN, panel_16_min)
+static panel_fn *const panels[] = {panel_32, panel_32_min, panel_16, panel_16_min};
+
+/* A pair of groups goes through panels, a single one as mul does it. */
+INLINE void gemm(const uint32_t type, sm_mul_fn *mul_type, product a, size_t n_groups, size_t ncols,
+                 uint8_t *scratch) {
+    if (n_groups == 2) {
+        unpack(type, scratch, a.packed, a.k);
+        unpack(type, scratch + PANEL_MOST, a.packed + a.group_bytes, a.k);
+        a.packed = scratch;
+        a.group_bytes = PANEL_MOST;
+        panels[panel_type(type) - PANEL_32](a, ncols);
+        return;
+    }
+    for (size_t c = 0; c < ncols; c += SM_MUL_COLS) {
+        size_t nc = ncols - c < SM_MUL_COLS ? ncols - c : SM_MUL_COLS;
+        mul_type(a.y + c * a.ldy, a.ldy, a.packed, a.group_bytes, n_groups, a.k, a.x + c * a.ldx,
+                 a.ldx, nc, a.accumulate);
+    }
+}
+
+#define QUANTIZED(TYPE, type)                                                                  \
+    MUL(TYPE, type)                                                                            \
+    void sm_gemm_##type##_avx512(float *y, size_t ldy, const void *packed, size_t group_bytes, \
+                                 size_t n_groups, size_t k, const void *x, size_t ldx,         \
+                                 size_t ncols, bool accumulate, void *scratch) {               \
+        product a = {y, ldy, packed, group_bytes, k, x, ldx, accumulate};                      \
+        gemm(SM_DTYPE_##TYPE, sm_mul_##type##_avx512, a, n_groups, ncols, scratch);            \
+    }
+
+QUANTIZED(Q4_0, q4_0)
+QUANTIZED(Q4_1, q4_1)
+QUANTIZED(Q5_0, q5_0)
+QUANTIZED(Q5_1, q5_1)
+QUANTIZED(Q8_0, q8_0)
+QUANTIZED(IQ4_NL, iq4_nl)
+QUANTIZED(Q2_K, q2_k)
+QUANTIZED(Q3_K, q3_k)
+QUANTIZED(Q4_K, q4_k)
+QUANTIZED(Q5_K, q5_k)
+QUANTIZED(Q6_K, q6_k)
+QUANTIZED(IQ4_XS, iq4_xs)

@@ -1,0 +1,153 @@
+/* base.h - what every other component stands on: errors, memory, files,
+ * checked arithmetic, the thread team, time, UTF-8.
+ *
+ * The only component that calls the operating system or malloc.
+ */
+#ifndef SM_BASE_H
+#define SM_BASE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "smallmind/types.h"
+
+/* ---- errors ---------------------------------------------------------------- */
+
+#if defined(__GNUC__)
+#define SM_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+#else
+#define SM_PRINTF(fmt, args)
+#endif
+
+/* Writes code and message (truncated to fit, always terminated) if error is
+ * not NULL; returns status, so that failing reads `return sm_fail(...)`. */
+sm_status sm_fail(sm_error *error, sm_status status, const char *format, ...) SM_PRINTF(3, 4);
+
+/* snprintf without locale or stdio: %s %.*s %c %d %u %g %% with l, ll, z. Returns
+ * the untruncated length. */
+size_t sm_format(char *out, size_t capacity, const char *format, ...) SM_PRINTF(3, 4);
+
+/* ---- checked arithmetic: true if the result does not fit --------------------- */
+
+static inline bool sm_add_over(uint64_t a, uint64_t b, uint64_t *out) {
+    return __builtin_add_overflow(a, b, out);
+}
+static inline bool sm_mul_over(uint64_t a, uint64_t b, uint64_t *out) {
+    return __builtin_mul_overflow(a, b, out);
+}
+
+/* ---- memory ------------------------------------------------------------------ */
+
+#define SM_ALIGN 64 /* every block: one cache line, one AVX-512 vector */
+
+/* An allocator with its counters. One per model or standalone tokenizer; all
+ * objects that belong to it allocate here. Thread-safe. */
+typedef struct sm_mem {
+    sm_allocator hook;           /* hook.alloc NULL: C library */
+    uint64_t limit;              /* bytes in use at most; 0: none */
+    _Atomic uint64_t in_use;     /* bytes now, headers included */
+    _Atomic uint64_t peak;       /* highest in_use seen */
+    _Atomic uint64_t n_allocs;   /* allocations ever made (tests count them) */
+} sm_mem;
+
+/* allocator may be NULL. SM_ERR_ARGUMENT if its struct_size or functions are off. */
+sm_status sm_mem_init(sm_mem *mem, const sm_allocator *allocator, uint64_t limit, sm_error *error);
+/* The same inside memory of its own (from that allocator), for a handle that stands
+ * alone; destroyed after everything allocated from it was freed. */
+sm_status sm_mem_create(sm_mem **out, const sm_allocator *allocator, uint64_t limit,
+                        sm_error *error);
+void sm_mem_destroy(sm_mem *mem);
+/* SM_ALIGN-aligned; NULL on failure or if size is 0. */
+void *sm_alloc(sm_mem *mem, uint64_t size);
+void *sm_alloc_zero(sm_mem *mem, uint64_t size);
+/* n*size checked for overflow. */
+void *sm_alloc_array(sm_mem *mem, uint64_t n, uint64_t size);
+/* Keeps the first min(old,new) bytes; NULL leaves the old block whole. */
+void *sm_realloc(sm_mem *mem, void *ptr, uint64_t size);
+void sm_free(sm_mem *mem, void *ptr); /* NULL is fine */
+char *sm_strdup(sm_mem *mem, const char *text, uint64_t length); /* zero-terminated copy */
+
+/* ---- files -------------------------------------------------------------------- */
+
+/* A whole file as read-only bytes: mapped, or read into memory. */
+typedef struct sm_file {
+    const uint8_t *data;
+    uint64_t size;
+    bool mapped;
+    sm_mem *mem; /* owner of data where it was read */
+} sm_file;
+
+/* SM_ERR_IO (message names path and the system's reason), SM_ERR_NOMEM. An
+ * empty file is an empty sm_file. */
+sm_status sm_file_open(sm_file *file, sm_mem *mem, const char *path, bool map, sm_error *error);
+void sm_file_close(sm_file *file);
+/* Hint: a range will not be read again soon; the pages of a mapping may be dropped. Nothing
+ * happens where data is not in this file. */
+void sm_file_release(const sm_file *file, const void *data, uint64_t size);
+
+/* Atomic replacement of a file: writes go to a temporary beside it, commit
+ * fsyncs, renames and fsyncs the directory; abort (or a failed commit) leaves
+ * the old file whole and removes the temporary (only where the last step, the
+ * directory's fsync, is what failed does the new file stand). A symbolic link
+ * stays, its file is replaced; permissions are kept; what is no regular file is
+ * refused. */
+typedef struct sm_file_writer sm_file_writer;
+sm_status sm_file_writer_open(sm_file_writer **out, sm_mem *mem, const char *path, sm_error *error);
+sm_status sm_file_write(sm_file_writer *writer, const void *data, uint64_t size, sm_error *error);
+uint64_t sm_file_writer_position(const sm_file_writer *writer);
+sm_status sm_file_commit(sm_file_writer *writer, sm_error *error); /* frees writer */
+void sm_file_abort(sm_file_writer *writer);                        /* frees writer; NULL is fine */
+
+/* ---- time and machine ------------------------------------------------------------ */
+
+uint64_t sm_time_ns(void);      /* monotonic */
+uint32_t sm_cpu_count(void);    /* CPUs this process may run on, at least 1 */
+
+/* A lock for rare, long work; waiting threads sleep. */
+typedef struct sm_mutex sm_mutex;
+sm_status sm_mutex_new(sm_mutex **out, sm_mem *mem, sm_error *error);
+void sm_mutex_free(sm_mutex *mutex, sm_mem *mem); /* NULL is fine */
+void sm_mutex_lock(sm_mutex *mutex);
+void sm_mutex_unlock(sm_mutex *mutex);
+
+/* ---- thread team ------------------------------------------------------------------ */
+
+/* n threads, the caller being number 0, that run one function together and
+ * meet at barriers. Workers sleep between runs after a short spin. */
+typedef struct sm_team sm_team;
+typedef void (*sm_team_fn)(void *arg, uint32_t thread, uint32_t n_threads);
+
+#define SM_MAX_THREADS 256
+
+/* SM_ERR_SYSTEM if threads cannot be made, SM_ERR_NOMEM. */
+sm_status sm_team_new(sm_team **out, sm_mem *mem, uint32_t n_threads, sm_error *error);
+void sm_team_free(sm_team *team);
+uint32_t sm_team_size(const sm_team *team);
+/* Runs fn on every thread of the team and returns when all have finished. */
+void sm_team_run(sm_team *team, sm_team_fn fn, void *arg);
+/* Called by every thread inside a run: none passes before all have come. What
+ * was written before it is visible to all after it. */
+void sm_team_barrier(sm_team *team);
+
+/* The share of thread `thread` in n items: [*begin, *end). */
+static inline void sm_share(uint64_t n, uint32_t thread, uint32_t n_threads, uint64_t *begin,
+                            uint64_t *end) {
+    *begin = n * thread / n_threads;
+    *end = n * (thread + 1) / n_threads;
+}
+
+/* ---- UTF-8 -------------------------------------------------------------------------- */
+
+/* Decodes one code point from text[0..length), length > 0. Returns the bytes
+ * used (1..4); invalid input uses 1 byte and yields *code = UINT32_MAX. */
+uint32_t sm_utf8_decode(const uint8_t *text, uint64_t length, uint32_t *code);
+/* Encodes code (<= 0x10FFFF) to out[4]; returns the bytes written. */
+uint32_t sm_utf8_encode(uint32_t code, uint8_t *out);
+/* Length of the longest prefix of text that ends on a sequence boundary: an
+ * incomplete but so far valid sequence at the end is left out. Invalid bytes
+ * count as complete. */
+uint64_t sm_utf8_complete(const uint8_t *text, uint64_t length);
+
+#endif

@@ -1,0 +1,195 @@
+#include "base.h"
+
+#include <stdarg.h>
+
+#define STRING_(x) #x
+#define STRING(x) STRING_(x)
+
+/* Own formatting: the C library's depends on the locale and drags stdio into
+ * the host. */
+typedef struct sink {
+    char *out;
+    size_t capacity, length;
+} sink;
+
+static void put(sink *s, char c) {
+    if (s->length + 1 < s->capacity)
+        s->out[s->length] = c;
+    s->length++;
+}
+
+static void put_u64(sink *s, uint64_t v, unsigned min_digits) {
+    char digits[24];
+    unsigned n = 0;
+    do
+        digits[n++] = (char)('0' + v % 10);
+    while (v /= 10);
+    while (n < min_digits)
+        digits[n++] = '0';
+    while (n)
+        put(s, digits[--n]);
+}
+
+static void put_i64(sink *s, int64_t v) {
+    if (v < 0)
+        put(s, '-');
+    put_u64(s, v < 0 ? 0 - (uint64_t)v : (uint64_t)v, 1);
+}
+
+static void put_double(sink *s, double v) {
+    if (v != v || v - v != 0) {
+        for (const char *t = v != v ? "nan" : v > 0 ? "inf" : "-inf"; *t; t++)
+            put(s, *t);
+        return;
+    }
+    if (v < 0) {
+        put(s, '-');
+        v = -v;
+    }
+    /* six significant digits, with an exponent outside 1e-4 .. 1e15 */
+    int exponent = 0;
+    if (v != 0 && (v < 1e-4 || v >= 1e15)) {
+        while (v >= 10) {
+            v /= 10;
+            exponent++;
+        }
+        while (v < 1) {
+            v *= 10;
+            exponent--;
+        }
+    }
+    unsigned decimals = v >= 1e6 ? 0 : 6;
+    double scale = decimals ? 1e6 : 1;
+    uint64_t fixed = (uint64_t)(v * scale + 0.5);
+    uint64_t whole = fixed / (uint64_t)scale, part = fixed % (uint64_t)scale;
+    put_u64(s, whole, 1);
+    if (part) {
+        while (part % 10 == 0) {
+            part /= 10;
+            decimals--;
+        }
+        put(s, '.');
+        put_u64(s, part, decimals);
+    }
+    if (exponent) {
+        put(s, 'e');
+        put_i64(s, exponent);
+    }
+}
+
+static void format_into(sink *s, const char *format, va_list args) {
+    for (const char *f = format; *f; f++) {
+        if (*f != '%') {
+            put(s, *f);
+            continue;
+        }
+        f++;
+        size_t limit = SIZE_MAX;
+        if (f[0] == '.' && f[1] == '*') {
+            int n = va_arg(args, int);
+            limit = n < 0 ? 0 : (size_t)n;
+            f += 2;
+        }
+        unsigned longs = 0;
+        for (; *f == 'l' || *f == 'z'; f++)
+            longs += *f == 'z' ? 2 : 1;
+        switch (*f) {
+        case 's': {
+            const char *text = va_arg(args, const char *);
+            if (!text)
+                text = "(null)";
+            for (size_t i = 0; i < limit && text[i]; i++)
+                put(s, text[i]);
+            break;
+        }
+        case 'c':
+            put(s, (char)va_arg(args, int));
+            break;
+        case 'd':
+            put_i64(s, longs == 0   ? va_arg(args, int)
+                       : longs == 1 ? va_arg(args, long)
+                                    : va_arg(args, long long));
+            break;
+        case 'u':
+            put_u64(s,
+                    longs == 0   ? va_arg(args, unsigned)
+                    : longs == 1 ? va_arg(args, unsigned long)
+                                 : va_arg(args, unsigned long long),
+                    1);
+            break;
+        case 'g':
+            put_double(s, va_arg(args, double));
+            break;
+        case '%':
+            put(s, '%');
+            break;
+        default: /* a form this function does not know is a bug: make it visible */
+            put(s, '?');
+            if (!*f)
+                f--;
+        }
+    }
+}
+
+size_t sm_format(char *out, size_t capacity, const char *format, ...) {
+    sink s = {out, capacity, 0};
+    va_list args;
+    va_start(args, format);
+    format_into(&s, format, args);
+    va_end(args);
+    if (capacity)
+        out[s.length < capacity ? s.length : capacity - 1] = 0;
+    return s.length;
+}
+
+sm_status sm_fail(sm_error *error, sm_status status, const char *format, ...) {
+    if (error) {
+        sink s = {error->message, sizeof error->message, 0};
+        va_list args;
+        va_start(args, format);
+        format_into(&s, format, args);
+        va_end(args);
+        s.out[s.length < s.capacity ? s.length : s.capacity - 1] = 0;
+        error->code = status;
+    }
+    return status;
+}
+
+const char *sm_status_text(sm_status status) {
+    switch (status) {
+    case SM_OK:
+        return "ok";
+    case SM_ERR_ARGUMENT:
+        return "invalid argument";
+    case SM_ERR_NOMEM:
+        return "out of memory";
+    case SM_ERR_IO:
+        return "input/output error";
+    case SM_ERR_FORMAT:
+        return "malformed file";
+    case SM_ERR_MISSING:
+        return "missing key or tensor";
+    case SM_ERR_SHAPE:
+        return "wrong shape or type";
+    case SM_ERR_UNSUPPORTED:
+        return "unsupported";
+    case SM_ERR_TOKEN:
+        return "token id out of range";
+    case SM_ERR_CONTEXT_FULL:
+        return "context full";
+    case SM_ERR_CANCELLED:
+        return "cancelled";
+    case SM_ERR_STATE:
+        return "not possible in this state";
+    case SM_ERR_BUFFER:
+        return "buffer too small";
+    case SM_ERR_SYSTEM:
+        return "system service failed";
+    default:
+        return "unknown status";
+    }
+}
+
+const char *sm_version(void) {
+    return STRING(SM_VERSION_MAJOR) "." STRING(SM_VERSION_MINOR) "." STRING(SM_VERSION_PATCH);
+}

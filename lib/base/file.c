@@ -1,0 +1,360 @@
+/* Files over POSIX: whole-file reads and maps, atomic replacement. */
+#if !defined(_DEFAULT_SOURCE)
+#define _DEFAULT_SOURCE /* madvise */
+#endif
+#define _FILE_OFFSET_BITS 64
+
+#include "base.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h> /* renameat; nothing of stdio proper */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- errors ---------------------------------------------------------------- */
+
+/* strerror depends on the locale and may not be thread-safe. */
+static const char *reason(int code) {
+    static const struct {
+        int code;
+        const char *text;
+    } table[] = {
+        {ENOENT, "no such file or directory"},
+        {EACCES, "permission denied"},
+        {EPERM, "operation not permitted"},
+        {EISDIR, "is a directory"},
+        {ENOTDIR, "not a directory"},
+        {ENOSPC, "no space left on device"},
+        {EIO, "device input/output error"},
+        {EMFILE, "too many open files in this process"},
+        {ENFILE, "too many open files in the system"},
+        {ENOMEM, "out of memory"},
+        {EROFS, "read-only file system"},
+        {EFBIG, "file too large"},
+        {EDQUOT, "disk quota exceeded"},
+        {ELOOP, "too many symbolic links"},
+        {ENAMETOOLONG, "file name too long"},
+        {EEXIST, "file exists"},
+        {EBUSY, "device or resource busy"},
+        {ETXTBSY, "file is being executed"},
+        {EINVAL, "invalid argument"},
+        {ENODEV, "no such device, or it cannot be mapped"},
+        {ENXIO, "no such device or address"},
+        {EOVERFLOW, "value too large"},
+        {EXDEV, "on another file system"},
+        {EAGAIN, "temporarily unavailable"},
+        {ESTALE, "stale file handle"},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        if (table[i].code == code)
+            return table[i].text;
+    return "system error";
+}
+
+static sm_status io_fail(sm_error *error, const char *path, const char *action, int code) {
+    return sm_fail(error, SM_ERR_IO, "%s: cannot %s: %s (errno %d)", path, action, reason(code),
+                   code);
+}
+
+static void close_fd(int fd) {
+    int keep = errno;
+    close(fd); /* never repeated: after EINTR the descriptor is gone on Linux */
+    errno = keep;
+}
+
+/* ---- reading --------------------------------------------------------------- */
+
+/* A descriptor of a regular file. O_NONBLOCK: opening a FIFO must not hang. */
+static sm_status open_regular(int *out, uint64_t *size, const char *path, sm_error *error) {
+    int fd;
+    do
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    while (fd < 0 && errno == EINTR);
+    if (fd < 0)
+        return io_fail(error, path, "open", errno);
+    struct stat info;
+    sm_status status = SM_OK;
+    if (fstat(fd, &info) != 0)
+        status = io_fail(error, path, "open", errno);
+    else if (S_ISDIR(info.st_mode))
+        status = io_fail(error, path, "open", EISDIR);
+    else if (!S_ISREG(info.st_mode))
+        status = sm_fail(error, SM_ERR_IO, "%s: not a regular file", path);
+    else if ((uint64_t)info.st_size > SIZE_MAX / 2)
+        status = io_fail(error, path, "open", EFBIG);
+    if (status) {
+        close_fd(fd);
+        return status;
+    }
+    *out = fd;
+    *size = (uint64_t)info.st_size;
+    return SM_OK;
+}
+
+static sm_status read_all(int fd, uint8_t *data, uint64_t size, const char *path, sm_error *error) {
+    const uint64_t piece = (uint64_t)1 << 30; /* Linux reads less than 2 GiB at a time */
+    for (uint64_t done = 0; done < size;) {
+        uint64_t want = size - done < piece ? size - done : piece;
+        ssize_t got = read(fd, data + done, (size_t)want);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return io_fail(error, path, "read", errno);
+        if (got == 0)
+            return sm_fail(error, SM_ERR_IO, "%s: file ended at byte %llu of %llu while reading",
+                           path, (unsigned long long)done, (unsigned long long)size);
+        done += (uint64_t)got;
+    }
+    return SM_OK;
+}
+
+sm_status sm_file_open(sm_file *file, sm_mem *mem, const char *path, bool map, sm_error *error) {
+    *file = (sm_file){0};
+    int fd = -1;
+    uint64_t size = 0;
+    sm_status status = open_regular(&fd, &size, path, error);
+    if (status)
+        return status;
+    uint8_t *data = NULL;
+    if (size && map) {
+        void *at = mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (at == MAP_FAILED)
+            status = errno == ENOMEM
+                         ? sm_fail(error, SM_ERR_NOMEM, "%s: no address space to map it", path)
+                         : io_fail(error, path, "map", errno);
+        else
+            data = at;
+    } else if (size) {
+        data = sm_alloc(mem, size);
+        if (!data)
+            status = sm_fail(error, SM_ERR_NOMEM, "%s: out of memory for its %llu bytes", path,
+                             (unsigned long long)size);
+        else
+            status = read_all(fd, data, size, path, error);
+        if (status)
+            sm_free(mem, data);
+    }
+    close_fd(fd);
+    if (!status)
+        *file = (sm_file){data, size, size && map, mem};
+    return status;
+}
+
+void sm_file_close(sm_file *file) {
+    if (file->mapped)
+        munmap((void *)(uintptr_t)file->data, (size_t)file->size);
+    else if (file->mem)
+        sm_free(file->mem, (void *)(uintptr_t)file->data);
+    *file = (sm_file){0};
+}
+
+void sm_file_release(const sm_file *file, const void *data, uint64_t size) {
+    uintptr_t from = (uintptr_t)data, start = (uintptr_t)file->data;
+    if (!file->mapped || from < start || from - start > file->size)
+        return;
+    uint64_t begin = from - start;
+    uint64_t end = size < file->size - begin ? begin + size : file->size;
+    /* Only whole pages inside the range: its first and last may hold neighbours. */
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    begin = (begin + page - 1) / page * page;
+    if (end < file->size)
+        end = end / page * page;
+    if (begin < end)
+        madvise((void *)(uintptr_t)(file->data + begin), (size_t)(end - begin), MADV_DONTNEED);
+}
+
+/* ---- atomic replacement ---------------------------------------------------- */
+
+#define BUFFER_SIZE 65536
+
+struct sm_file_writer {
+    sm_mem *mem;
+    char *path;       /* for messages */
+    char *target;     /* where it goes: path, symbolic links followed */
+    const char *name; /* last part of target */
+    char *temporary;  /* name beside it; empty while there is none */
+    int directory;    /* of target: names are relative to it, so chdir does not matter */
+    int fd;
+    uint64_t position; /* bytes handed to sm_file_write */
+    uint64_t buffered;
+    uint8_t buffer[BUFFER_SIZE];
+};
+
+/* The path the new file gets: where path is a symbolic link, the file it points to. */
+static sm_status resolve_target(sm_file_writer *w, sm_error *error) {
+    const char *path = w->path;
+    struct stat info;
+    if (lstat(path, &info) == 0 && S_ISLNK(info.st_mode)) {
+        char *real = realpath(path, NULL); /* the C library's memory, returned at once */
+        if (!real)
+            return errno == ENOMEM ? sm_fail(error, SM_ERR_NOMEM, "%s: out of memory", path)
+                                   : io_fail(error, path, "follow the link", errno);
+        w->target = sm_strdup(w->mem, real, strlen(real));
+        free(real);
+    } else {
+        w->target = sm_strdup(w->mem, path, strlen(path));
+    }
+    return w->target ? SM_OK : sm_fail(error, SM_ERR_NOMEM, "%s: out of memory", path);
+}
+
+static sm_status open_directory(sm_file_writer *w, sm_error *error) {
+    char *slash = strrchr(w->target, '/');
+    w->name = slash ? slash + 1 : w->target;
+    if (!*w->name)
+        return io_fail(error, w->path, "write", *w->target ? EISDIR : ENOENT);
+    const char *directory = !slash ? "." : slash == w->target ? "/" : w->target;
+    if (directory == w->target)
+        *slash = 0;
+    do
+        w->directory = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    while (w->directory < 0 && errno == EINTR);
+    if (slash)
+        *slash = '/';
+    return w->directory < 0 ? io_fail(error, w->path, "open the directory", errno) : SM_OK;
+}
+
+/* Creates the temporary "<name>.<pid>-<n>.tmp", with the permissions of the file it will
+ * replace. */
+static sm_status create_temporary(sm_file_writer *w, sm_error *error) {
+    struct stat old;
+    bool replaces = fstatat(w->directory, w->name, &old, 0) == 0;
+    if (replaces && S_ISDIR(old.st_mode))
+        return io_fail(error, w->path, "write", EISDIR);
+    if (replaces && !S_ISREG(old.st_mode))
+        return sm_fail(error, SM_ERR_IO, "%s: not a regular file", w->path);
+    mode_t mode = replaces ? old.st_mode & 0777 : 0666;
+    uint64_t capacity = strlen(w->name) + 48;
+    w->temporary = sm_alloc(w->mem, capacity);
+    if (!w->temporary)
+        return sm_fail(error, SM_ERR_NOMEM, "%s: out of memory", w->path);
+    for (unsigned n = 0; n < 1000; n++) {
+        sm_format(w->temporary, capacity, "%s.%ld-%u.tmp", w->name, (long)getpid(), n);
+        do
+            w->fd =
+                openat(w->directory, w->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+        while (w->fd < 0 && errno == EINTR);
+        if (w->fd >= 0 || errno != EEXIST)
+            break;
+    }
+    if (w->fd < 0) {
+        w->temporary[0] = 0;
+        return io_fail(error, w->path, "create a temporary beside it", errno);
+    }
+    if (replaces && fchmod(w->fd, mode) != 0) /* what the umask took away */
+        return io_fail(error, w->path, "set the permissions", errno);
+    return SM_OK;
+}
+
+sm_status sm_file_writer_open(sm_file_writer **out, sm_mem *mem, const char *path,
+                              sm_error *error) {
+    *out = NULL;
+    sm_file_writer *w = sm_alloc(mem, sizeof *w);
+    if (!w)
+        return sm_fail(error, SM_ERR_NOMEM, "%s: out of memory", path);
+    memset(w, 0, offsetof(sm_file_writer, buffer));
+    w->mem = mem;
+    w->directory = w->fd = -1;
+    w->path = sm_strdup(mem, path, strlen(path));
+    sm_status status = w->path ? SM_OK : sm_fail(error, SM_ERR_NOMEM, "%s: out of memory", path);
+    if (!status)
+        status = resolve_target(w, error);
+    if (!status)
+        status = open_directory(w, error);
+    if (!status)
+        status = create_temporary(w, error);
+    if (status)
+        sm_file_abort(w);
+    else
+        *out = w;
+    return status;
+}
+
+static sm_status write_all(sm_file_writer *w, const uint8_t *data, uint64_t size, sm_error *error) {
+    const uint64_t piece = (uint64_t)1 << 30;
+    while (size) {
+        ssize_t n = write(w->fd, data, (size_t)(size < piece ? size : piece));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return io_fail(error, w->path, "write", n < 0 ? errno : ENOSPC);
+        data += n;
+        size -= (uint64_t)n;
+    }
+    return SM_OK;
+}
+
+static sm_status flush(sm_file_writer *w, sm_error *error) {
+    uint64_t n = w->buffered;
+    w->buffered = 0;
+    return write_all(w, w->buffer, n, error);
+}
+
+sm_status sm_file_write(sm_file_writer *writer, const void *data, uint64_t size, sm_error *error) {
+    sm_status status = SM_OK;
+    if (size > BUFFER_SIZE - writer->buffered)
+        status = flush(writer, error);
+    if (!status && size >= BUFFER_SIZE) {
+        status = write_all(writer, data, size, error);
+    } else if (!status && size) {
+        memcpy(writer->buffer + writer->buffered, data, (size_t)size);
+        writer->buffered += size;
+    }
+    if (!status)
+        writer->position += size;
+    return status;
+}
+
+uint64_t sm_file_writer_position(const sm_file_writer *writer) {
+    return writer->position;
+}
+
+static int sync_fd(int fd) {
+    int rc;
+    do
+        rc = fsync(fd);
+    while (rc != 0 && errno == EINTR);
+    return rc;
+}
+
+sm_status sm_file_commit(sm_file_writer *writer, sm_error *error) {
+    sm_status status = flush(writer, error);
+    if (!status && sync_fd(writer->fd) != 0)
+        status = io_fail(error, writer->path, "sync", errno);
+    if (!status) {
+        int rc = close(writer->fd); /* some file systems report late write errors here */
+        writer->fd = -1;
+        if (rc != 0 && errno != EINTR)
+            status = io_fail(error, writer->path, "close", errno);
+    }
+    if (!status &&
+        renameat(writer->directory, writer->temporary, writer->directory, writer->name) != 0)
+        status = io_fail(error, writer->path, "rename the temporary", errno);
+    if (!status) {
+        writer->temporary[0] = 0;
+        /* EINVAL: a file system without directory sync */
+        if (sync_fd(writer->directory) != 0 && errno != EINVAL)
+            status = io_fail(error, writer->path, "sync the directory", errno);
+    }
+    sm_file_abort(writer);
+    return status;
+}
+
+void sm_file_abort(sm_file_writer *writer) {
+    if (!writer)
+        return;
+    if (writer->fd >= 0)
+        close_fd(writer->fd);
+    if (writer->temporary && writer->temporary[0])
+        unlinkat(writer->directory, writer->temporary, 0);
+    if (writer->directory >= 0)
+        close_fd(writer->directory);
+    sm_mem *mem = writer->mem;
+    sm_free(mem, writer->temporary);
+    sm_free(mem, writer->target);
+    sm_free(mem, writer->path);
+    sm_free(mem, writer);
+}

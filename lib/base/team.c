@@ -1,0 +1,207 @@
+#include "base.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <time.h>
+#if defined(__linux__)
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+/* Pauses before a waiting thread goes to sleep: some 20-50 us, longer than the
+ * gap between two operators and shorter than a scheduler's time slice. */
+#define SPIN 2000
+/* The same where there are more threads than CPUs: whoever is waited for
+ * probably needs this very CPU. */
+#define SPIN_CROWDED 20
+
+#define STACK_BYTES (256 * 1024)
+
+typedef struct word {
+    _Alignas(SM_ALIGN) _Atomic uint32_t value;
+    _Atomic uint32_t sleepers;
+} word;
+
+struct sm_team {
+    word run;   /* counts runs; workers wait for it to change */
+    word phase; /* counts barriers passed */
+    _Alignas(SM_ALIGN) _Atomic uint32_t arrived;
+    sm_mem *mem;
+    sm_team_fn fn; /* NULL tells the workers to end */
+    void *arg;
+    uint32_t n_threads;
+    uint32_t spin;
+    uint32_t n_started;
+    pthread_t *threads;
+    struct worker {
+        sm_team *team;
+        uint32_t thread;
+    } *workers;
+};
+
+static void pause_cpu(void) {
+#if defined(__x86_64__)
+    _mm_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb" ::: "memory");
+#endif
+}
+
+static void sleep_while(word *w, uint32_t value) {
+    /* sequentially consistent against publish(): either we see the new value
+     * below or it sees us among the sleepers */
+    atomic_fetch_add(&w->sleepers, 1);
+    while (atomic_load(&w->value) == value) {
+#if defined(__linux__)
+        syscall(SYS_futex, &w->value, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+#else
+        nanosleep(&(struct timespec){0, 50000}, NULL);
+#endif
+    }
+    atomic_fetch_sub(&w->sleepers, 1);
+}
+
+static void wait_while(word *w, uint32_t value, uint32_t spin) {
+    for (uint32_t i = 0; i < spin; i++) {
+        if (atomic_load_explicit(&w->value, memory_order_acquire) != value)
+            return;
+        pause_cpu();
+    }
+    sleep_while(w, value);
+}
+
+static void publish(word *w, uint32_t value) {
+    atomic_store(&w->value, value);
+#if defined(__linux__)
+    if (atomic_load(&w->sleepers))
+        syscall(SYS_futex, &w->value, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
+#endif
+}
+
+void sm_team_barrier(sm_team *team) {
+    if (team->n_threads == 1)
+        return;
+    uint32_t phase = atomic_load_explicit(&team->phase.value, memory_order_relaxed);
+    if (atomic_fetch_add_explicit(&team->arrived, 1, memory_order_acq_rel) == team->n_threads - 1) {
+        atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);
+        publish(&team->phase, phase + 1);
+    } else {
+        wait_while(&team->phase, phase, team->spin);
+    }
+}
+
+static void *work(void *arg) {
+    const struct worker *self = arg;
+    sm_team *team = self->team;
+    for (uint32_t seen = 0;; seen++) {
+        wait_while(&team->run, seen, team->spin);
+        if (!team->fn)
+            return NULL;
+        team->fn(team->arg, self->thread, team->n_threads);
+        sm_team_barrier(team);
+    }
+}
+
+void sm_team_run(sm_team *team, sm_team_fn fn, void *arg) {
+    if (team->n_threads > 1) {
+        team->fn = fn;
+        team->arg = arg;
+        publish(&team->run, atomic_load_explicit(&team->run.value, memory_order_relaxed) + 1);
+    }
+    fn(arg, 0, team->n_threads);
+    sm_team_barrier(team);
+}
+
+static bool start_workers(sm_team *team) {
+    pthread_attr_t attributes;
+    if (pthread_attr_init(&attributes))
+        return false;
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    /* the host's signals are for the host's threads */
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &old);
+    bool ok = true;
+    for (uint32_t i = 1; i < team->n_threads && ok; i++) {
+        team->workers[i].team = team;
+        team->workers[i].thread = i;
+        ok = pthread_create(&team->threads[i], &attributes, work, &team->workers[i]) == 0;
+        team->n_started += ok;
+    }
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    pthread_attr_destroy(&attributes);
+    return ok;
+}
+
+sm_status sm_team_new(sm_team **out, sm_mem *mem, uint32_t n_threads, sm_error *error) {
+    *out = NULL;
+    if (n_threads < 1 || n_threads > SM_MAX_THREADS)
+        return sm_fail(error, SM_ERR_ARGUMENT, "n_threads is %u, not in 1..%u", n_threads,
+                       SM_MAX_THREADS);
+    sm_team *team = sm_alloc_zero(mem, sizeof *team);
+    if (!team)
+        return sm_fail(error, SM_ERR_NOMEM, "out of memory for a team of %u threads", n_threads);
+    team->mem = mem;
+    team->n_threads = n_threads;
+    team->spin = n_threads > sm_cpu_count() ? SPIN_CROWDED : SPIN;
+    team->threads = sm_alloc_array(mem, n_threads, sizeof *team->threads);
+    team->workers = sm_alloc_array(mem, n_threads, sizeof *team->workers);
+    if (!team->threads || !team->workers) {
+        sm_team_free(team);
+        return sm_fail(error, SM_ERR_NOMEM, "out of memory for a team of %u threads", n_threads);
+    }
+    if (!start_workers(team)) {
+        uint32_t started = team->n_started + 1;
+        sm_team_free(team);
+        return sm_fail(error, SM_ERR_SYSTEM, "only %u of %u threads could be started", started,
+                       n_threads);
+    }
+    *out = team;
+    return SM_OK;
+}
+
+void sm_team_free(sm_team *team) {
+    if (!team)
+        return;
+    if (team->n_started) {
+        team->fn = NULL;
+        publish(&team->run, atomic_load_explicit(&team->run.value, memory_order_relaxed) + 1);
+        for (uint32_t i = 1; i <= team->n_started; i++)
+            pthread_join(team->threads[i], NULL);
+    }
+    sm_free(team->mem, team->threads);
+    sm_free(team->mem, team->workers);
+    sm_free(team->mem, team);
+}
+
+struct sm_mutex {
+    pthread_mutex_t mutex;
+};
+
+sm_status sm_mutex_new(sm_mutex **out, sm_mem *mem, sm_error *error) {
+    *out = sm_alloc(mem, sizeof **out);
+    if (!*out)
+        return sm_fail(error, SM_ERR_NOMEM, "out of memory");
+    if (pthread_mutex_init(&(*out)->mutex, NULL)) {
+        sm_free(mem, *out);
+        *out = NULL;
+        return sm_fail(error, SM_ERR_SYSTEM, "a lock could not be made");
+    }
+    return SM_OK;
+}
+
+void sm_mutex_free(sm_mutex *mutex, sm_mem *mem) {
+    if (!mutex)
+        return;
+    pthread_mutex_destroy(&mutex->mutex);
+    sm_free(mem, mutex);
+}
+
+void sm_mutex_lock(sm_mutex *mutex) { pthread_mutex_lock(&mutex->mutex); }
+void sm_mutex_unlock(sm_mutex *mutex) { pthread_mutex_unlock(&mutex->mutex); }
+
+uint32_t sm_team_size(const sm_team *team) { return team->n_threads; }

@@ -1,0 +1,442 @@
+/* GGUF writer. Keys and tensor entries are put together in memory as they will lie in the
+ * file; the first tensor's data, or finish, writes them out. */
+#include "format/format.h"
+
+#include <string.h>
+
+#define HEADER_BYTES (4 + 4 + 8 + 8)
+#define NAME_SHOWN 100 /* bytes of a name in messages */
+#define ALIGNMENT_KEY "general.alignment"
+
+typedef struct entry {
+    uint64_t at;         /* of its name's length in the section's bytes */
+    uint64_t data_bytes; /* of a tensor */
+} entry;
+
+/* The keys, or the tensor entries. */
+typedef struct section {
+    uint8_t *bytes;
+    uint64_t size, capacity;
+    entry *entries;
+    uint64_t n, n_capacity;
+} section;
+
+struct sm_gguf_writer {
+    sm_mem *mem;
+    sm_file_writer *file;
+    char *path; /* for messages */
+    uint32_t version;
+    uint32_t alignment;
+    section keys, tensors;
+    uint64_t data_bytes; /* of the tensors declared, padding included */
+    uint64_t next;       /* tensor whose data is written next */
+    bool started;        /* the header is written */
+    sm_error first;      /* the first failure; its code is 0 while there is none */
+};
+
+/* ---- bytes ----------------------------------------------------------------------- */
+
+static uint8_t *store(uint8_t *out, uint64_t value, uint32_t size) {
+    for (uint32_t i = 0; i < size; i++)
+        out[i] = (uint8_t)(value >> 8 * i);
+    return out + size;
+}
+
+static uint8_t *store_bytes(uint8_t *out, const void *data, uint64_t size) {
+    if (size)
+        memcpy(out, data, (size_t)size);
+    return out + size;
+}
+
+/* A value of this machine's byte order. */
+static uint64_t load_native(const void *data, uint32_t size) {
+    uint8_t u8;
+    uint16_t u16;
+    uint32_t u32;
+    uint64_t u64;
+    switch (size) {
+    case 1:
+        memcpy(&u8, data, 1);
+        return u8;
+    case 2:
+        memcpy(&u16, data, 2);
+        return u16;
+    case 4:
+        memcpy(&u32, data, 4);
+        return u32;
+    default:
+        memcpy(&u64, data, 8);
+        return u64;
+    }
+}
+
+/* ---- sections -------------------------------------------------------------------- */
+
+static sm_status no_memory(sm_gguf_writer *w) {
+    return sm_fail(&w->first, SM_ERR_NOMEM, "%s: out of memory", w->path);
+}
+
+/* Makes *block hold need units; doubles, so that n additions copy O(n). */
+static sm_status grow(sm_gguf_writer *w, void **block, uint64_t *capacity, uint64_t need,
+                      uint64_t unit) {
+    if (need <= *capacity)
+        return SM_OK;
+    uint64_t target = *capacity < 512 / unit ? 512 / unit : *capacity * 2, bytes;
+    if (target < need)
+        target = need;
+    void *fresh = sm_mul_over(target, unit, &bytes) ? NULL : sm_realloc(w->mem, *block, bytes);
+    if (!fresh)
+        return no_memory(w);
+    *block = fresh;
+    *capacity = target;
+    return SM_OK;
+}
+
+/* Adds an entry of that name with payload bytes after it, which the caller fills at the
+ * place returned; NULL on failure. */
+static uint8_t *add_entry(sm_gguf_writer *w, section *s, const char *name, uint64_t payload) {
+    if (w->first.code)
+        return NULL;
+    const char *kind = s == &w->keys ? "key" : "tensor";
+    uint64_t length = strlen(name), size,
+             most = s == &w->keys ? SM_GGUF_MAX_KEYS : SM_GGUF_MAX_TENSORS;
+    if (w->started) {
+        sm_fail(&w->first, SM_ERR_STATE, "%s: %s '%.*s' comes after tensor data", w->path, kind,
+                NAME_SHOWN, name);
+        return NULL;
+    }
+    if (length == 0 || length > SM_GGUF_MAX_NAME) {
+        sm_fail(&w->first, SM_ERR_ARGUMENT, "%s: a %s's name is %s", w->path, kind,
+                length ? "too long" : "empty");
+        return NULL;
+    }
+    if (s->n == most) {
+        sm_fail(&w->first, SM_ERR_ARGUMENT, "%s: more than %llu %ss", w->path,
+                (unsigned long long)most, kind);
+        return NULL;
+    }
+    void *bytes = s->bytes, *entries = s->entries;
+    if (sm_add_over(s->size + 8 + length, payload, &size)) {
+        no_memory(w);
+        return NULL;
+    }
+    sm_status status = grow(w, &bytes, &s->capacity, size, 1);
+    s->bytes = bytes;
+    if (!status)
+        status = grow(w, &entries, &s->n_capacity, s->n + 1, sizeof *s->entries);
+    s->entries = entries;
+    if (status)
+        return NULL;
+    s->entries[s->n++] = (entry){.at = s->size};
+    uint8_t *out = store(s->bytes + s->size, length, 8);
+    s->size = size;
+    return store_bytes(out, name, length);
+}
+
+/* ---- keys ------------------------------------------------------------------------ */
+
+/* Bytes of count values in the file; false if too many. */
+static bool values_size(sm_gguf_type type, const void *values, uint64_t count, uint64_t *size) {
+    if (type != SM_GGUF_STRING)
+        return !sm_mul_over(count, sm_gguf_type_size(type), size);
+    const sm_gguf_str *text = values;
+    *size = 0;
+    for (uint64_t i = 0; i < count; i++)
+        if (sm_add_over(*size, text[i].length, size) || sm_add_over(*size, 8, size))
+            return false;
+    return true;
+}
+
+static void store_values(uint8_t *out, sm_gguf_type type, const void *values, uint64_t count) {
+    if (type == SM_GGUF_STRING) {
+        const sm_gguf_str *text = values;
+        for (uint64_t i = 0; i < count; i++) {
+            out = store(out, text[i].length, 8);
+            out = store_bytes(out, text[i].data, text[i].length);
+        }
+        return;
+    }
+    uint32_t unit = sm_gguf_type_size(type);
+    const uint8_t *in = values;
+    for (uint64_t i = 0; i < count; i++)
+        out = store(out, load_native(in + i * unit, unit), unit);
+}
+
+static sm_status put(sm_gguf_writer *w, const char *name, bool array, sm_gguf_type type,
+                     const void *values, uint64_t count) {
+    if (w->first.code)
+        return w->first.code;
+    uint64_t size = 0;
+    if (!sm_gguf_type_name(type) || type == SM_GGUF_ARRAY)
+        return sm_fail(&w->first, SM_ERR_ARGUMENT, "%s: key '%.*s': type %u has no plain values",
+                       w->path, NAME_SHOWN, name, (unsigned)type);
+    uint64_t head = array ? 4 + 4 + 8 : 4;
+    if (!values_size(type, values, count, &size) || sm_add_over(size, head, &size))
+        return no_memory(w);
+    uint8_t *out = add_entry(w, &w->keys, name, size);
+    if (!out)
+        return w->first.code;
+    if (array) {
+        out = store(out, SM_GGUF_ARRAY, 4);
+        out = store(out, type, 4);
+        out = store(out, count, 8);
+    } else {
+        out = store(out, type, 4);
+    }
+    store_values(out, type, values, count);
+    return SM_OK;
+}
+
+sm_status sm_gguf_put_scalar(sm_gguf_writer *writer, const char *name, sm_gguf_type type,
+                             const void *value) {
+    return put(writer, name, false, type, value, 1);
+}
+
+sm_status sm_gguf_put_array(sm_gguf_writer *writer, const char *name, sm_gguf_type element,
+                            const void *values, uint64_t count) {
+    return put(writer, name, true, element, values, count);
+}
+
+sm_status sm_gguf_put_u32(sm_gguf_writer *writer, const char *name, uint32_t value) {
+    return put(writer, name, false, SM_GGUF_UINT32, &value, 1);
+}
+
+sm_status sm_gguf_put_f32(sm_gguf_writer *writer, const char *name, float value) {
+    return put(writer, name, false, SM_GGUF_FLOAT32, &value, 1);
+}
+
+sm_status sm_gguf_put_bool(sm_gguf_writer *writer, const char *name, bool value) {
+    uint8_t byte = value;
+    return put(writer, name, false, SM_GGUF_BOOL, &byte, 1);
+}
+
+sm_status sm_gguf_put_str(sm_gguf_writer *writer, const char *name, const char *text,
+                          uint64_t length) {
+    sm_gguf_str value = {text, length};
+    return put(writer, name, false, SM_GGUF_STRING, &value, 1);
+}
+
+sm_status sm_gguf_put_key(sm_gguf_writer *writer, const sm_gguf_key *key) {
+    uint64_t head = key->type == SM_GGUF_ARRAY    ? 4 + 4 + 8
+                    : key->type == SM_GGUF_STRING ? 4 + 8
+                                                  : 4;
+    uint8_t *out = add_entry(writer, &writer->keys, key->name, head + key->size);
+    if (!out)
+        return writer->first.code;
+    out = store(out, key->type, 4);
+    if (key->type == SM_GGUF_ARRAY) {
+        out = store(out, key->element, 4);
+        out = store(out, key->count, 8);
+    } else if (key->type == SM_GGUF_STRING) {
+        out = store(out, key->size, 8);
+    }
+    store_bytes(out, key->data, key->size);
+    return SM_OK;
+}
+
+/* ---- tensors --------------------------------------------------------------------- */
+
+/* Hands the first failure to the caller. */
+static sm_status report(const sm_gguf_writer *w, sm_error *error) {
+    if (w->first.code && error)
+        *error = w->first;
+    return w->first.code;
+}
+
+static uint64_t padding(const sm_gguf_writer *w, uint64_t size) {
+    return (w->alignment - size % w->alignment) % w->alignment;
+}
+
+sm_status sm_gguf_declare_tensor(sm_gguf_writer *writer, const char *name, uint32_t type,
+                                 uint32_t n_dims, const uint64_t *dims, sm_error *error) {
+    sm_gguf_writer *w = writer;
+    if (w->first.code)
+        return report(w, error);
+    uint64_t bytes, end;
+    if (sm_tensor_bytes(type, n_dims, dims, &bytes, name, &w->first)) {
+        w->first.code = SM_ERR_ARGUMENT; /* here it is the caller's, not a file's */
+        return report(w, error);
+    }
+    if (sm_add_over(w->data_bytes, bytes, &end) || end > INT64_MAX - (uint64_t)w->alignment) {
+        sm_fail(&w->first, SM_ERR_ARGUMENT, "%s: the tensors' sizes add up to too much", w->path);
+        return report(w, error);
+    }
+    uint8_t *out = add_entry(w, &w->tensors, name, 4 + 8 * (uint64_t)n_dims + 4 + 8);
+    if (!out)
+        return report(w, error);
+    out = store(out, n_dims, 4);
+    for (uint32_t k = 0; k < n_dims; k++)
+        out = store(out, dims[k], 8);
+    out = store(out, type, 4);
+    store(out, w->data_bytes, 8);
+    w->tensors.entries[w->tensors.n - 1].data_bytes = bytes;
+    w->data_bytes = end + padding(w, bytes);
+    return SM_OK;
+}
+
+/* ---- the header ------------------------------------------------------------------ */
+
+static const uint8_t *entry_name(const section *s, uint64_t i, uint64_t *length) {
+    const uint8_t *at = s->bytes + s->entries[i].at;
+    *length = sm_load_le(at, 8);
+    return at + 8;
+}
+
+static int by_name(const void *context, uint32_t a, uint32_t b) {
+    const section *s = context;
+    uint64_t na, nb;
+    const uint8_t *name_a = entry_name(s, a, &na), *name_b = entry_name(s, b, &nb);
+    int order = memcmp(name_a, name_b, (size_t)(na < nb ? na : nb));
+    return order ? order : (na > nb) - (na < nb);
+}
+
+static sm_status check_duplicates(sm_gguf_writer *w, const section *s) {
+    if (s->n == 0)
+        return SM_OK;
+    uint32_t *order = sm_sort_indices(w->mem, s->n, by_name, s);
+    if (!order)
+        return no_memory(w);
+    for (uint64_t i = 1; i < s->n && !w->first.code; i++)
+        if (by_name(s, order[i - 1], order[i]) == 0) {
+            uint64_t length;
+            const uint8_t *name = entry_name(s, order[i], &length);
+            sm_fail(&w->first, SM_ERR_ARGUMENT, "%s: %s '%.*s' was given twice", w->path,
+                    s == &w->keys ? "key" : "tensor",
+                    (int)(length < NAME_SHOWN ? length : NAME_SHOWN), (const char *)name);
+        }
+    sm_free(w->mem, order);
+    return w->first.code;
+}
+
+/* The key general.alignment says what the writer was opened with, or is added. */
+static sm_status settle_alignment(sm_gguf_writer *w) {
+    for (uint64_t i = 0; i < w->keys.n; i++) {
+        uint64_t length;
+        const uint8_t *name = entry_name(&w->keys, i, &length);
+        if (length != sizeof ALIGNMENT_KEY - 1 || memcmp(name, ALIGNMENT_KEY, length) != 0)
+            continue;
+        uint32_t type = (uint32_t)sm_load_le(name + length, 4), size = sm_gguf_type_size(type);
+        if (type == SM_GGUF_FLOAT32 || type == SM_GGUF_FLOAT64 || type == SM_GGUF_BOOL ||
+            size == 0 || sm_load_le(name + length + 4, size) != w->alignment)
+            return sm_fail(&w->first, SM_ERR_ARGUMENT,
+                           "%s: key '" ALIGNMENT_KEY "' is not the writer's alignment %u", w->path,
+                           w->alignment);
+        return SM_OK;
+    }
+    return w->alignment == SM_GGUF_DEFAULT_ALIGNMENT
+               ? SM_OK
+               : sm_gguf_put_u32(w, ALIGNMENT_KEY, w->alignment);
+}
+
+static sm_status write_zeros(sm_gguf_writer *w, uint64_t n) {
+    static const uint8_t zeros[4096];
+    sm_status status = SM_OK;
+    for (; n && !status; n -= n < sizeof zeros ? n : sizeof zeros)
+        status = sm_file_write(w->file, zeros, n < sizeof zeros ? n : sizeof zeros, &w->first);
+    return status;
+}
+
+static sm_status start(sm_gguf_writer *w) {
+    if (w->first.code || w->started)
+        return w->first.code;
+    sm_status status = settle_alignment(w);
+    if (!status)
+        status = check_duplicates(w, &w->keys);
+    if (!status)
+        status = check_duplicates(w, &w->tensors);
+    if (status)
+        return status;
+    w->started = true;
+    uint8_t header[HEADER_BYTES];
+    uint8_t *out = store_bytes(header, "GGUF", 4);
+    out = store(out, w->version, 4);
+    out = store(out, w->tensors.n, 8);
+    store(out, w->keys.n, 8);
+    status = sm_file_write(w->file, header, sizeof header, &w->first);
+    if (!status && w->keys.size)
+        status = sm_file_write(w->file, w->keys.bytes, w->keys.size, &w->first);
+    if (!status && w->tensors.size)
+        status = sm_file_write(w->file, w->tensors.bytes, w->tensors.size, &w->first);
+    if (!status && w->tensors.n) /* without data there is nothing to align */
+        status = write_zeros(w, padding(w, sm_file_writer_position(w->file)));
+    return status;
+}
+
+/* ---- writing --------------------------------------------------------------------- */
+
+sm_status sm_gguf_writer_open(sm_gguf_writer **out, sm_mem *mem, const char *path, uint32_t version,
+                              uint32_t alignment, sm_error *error) {
+    *out = NULL;
+    if (version != 2 && version != 3)
+        return sm_fail(error, SM_ERR_ARGUMENT, "%s: GGUF version %u cannot be written, 2 and 3 can",
+                       path, version);
+    if (alignment == 0 || alignment % 8 || alignment > SM_GGUF_MAX_ALIGNMENT)
+        return sm_fail(error, SM_ERR_ARGUMENT,
+                       "%s: alignment %u is not a multiple of 8 from 8 to %u", path, alignment,
+                       SM_GGUF_MAX_ALIGNMENT);
+    sm_gguf_writer *w = sm_alloc_zero(mem, sizeof *w);
+    if (!w)
+        return sm_fail(error, SM_ERR_NOMEM, "%s: out of memory", path);
+    w->mem = mem;
+    w->version = version;
+    w->alignment = alignment;
+    w->path = sm_strdup(mem, path, strlen(path));
+    sm_status status = w->path ? sm_file_writer_open(&w->file, mem, path, error)
+                               : sm_fail(error, SM_ERR_NOMEM, "%s: out of memory", path);
+    if (status)
+        sm_gguf_writer_abort(w);
+    else
+        *out = w;
+    return status;
+}
+
+sm_status sm_gguf_write_tensor(sm_gguf_writer *writer, const void *data, uint64_t size,
+                               sm_error *error) {
+    sm_gguf_writer *w = writer;
+    if (start(w))
+        return report(w, error);
+    if (w->next == w->tensors.n) {
+        sm_fail(&w->first, SM_ERR_STATE, "%s: data for more tensors than were declared", w->path);
+        return report(w, error);
+    }
+    uint64_t length, expected = w->tensors.entries[w->next].data_bytes;
+    const uint8_t *name = entry_name(&w->tensors, w->next, &length);
+    if (size != expected)
+        sm_fail(&w->first, SM_ERR_ARGUMENT, "%s: tensor '%.*s' takes %llu bytes of data, not %llu",
+                w->path, (int)(length < NAME_SHOWN ? length : NAME_SHOWN), (const char *)name,
+                (unsigned long long)expected, (unsigned long long)size);
+    else if (!sm_file_write(w->file, data, size, &w->first))
+        write_zeros(w, padding(w, size));
+    w->next++;
+    return report(w, error);
+}
+
+sm_status sm_gguf_writer_finish(sm_gguf_writer *writer, sm_error *error) {
+    sm_gguf_writer *w = writer;
+    if (!start(w) && w->next < w->tensors.n) {
+        uint64_t length;
+        const uint8_t *name = entry_name(&w->tensors, w->next, &length);
+        sm_fail(&w->first, SM_ERR_STATE, "%s: tensor '%.*s' was given no data", w->path,
+                (int)(length < NAME_SHOWN ? length : NAME_SHOWN), (const char *)name);
+    }
+    if (!w->first.code) {
+        sm_file_commit(w->file, &w->first);
+        w->file = NULL;
+    }
+    sm_status status = report(w, error);
+    sm_gguf_writer_abort(w);
+    return status;
+}
+
+void sm_gguf_writer_abort(sm_gguf_writer *writer) {
+    if (!writer)
+        return;
+    sm_mem *mem = writer->mem;
+    sm_file_abort(writer->file);
+    sm_free(mem, writer->path);
+    sm_free(mem, writer->keys.bytes);
+    sm_free(mem, writer->keys.entries);
+    sm_free(mem, writer->tensors.bytes);
+    sm_free(mem, writer->tensors.entries);
+    sm_free(mem, writer);
+}

@@ -1,0 +1,101 @@
+/* Attention over KV blocks of SM_KV_BLOCK tokens at fixed positions. Each block
+ * gives (max, sum, weighted values); blocks combine in order of position (online
+ * softmax, arXiv:1805.02867). A query's result therefore depends neither on the
+ * queries computed beside it nor on who computes which block. */
+#include "ops.h"
+
+#include <math.h>
+#include <string.h>
+
+uint32_t sm_attn_chunk(const sm_config *config, uint32_t *tokens) {
+    const uint32_t group = config->n_head / config->n_head_kv;
+    *tokens = group < 64 ? 64 / group : 1;
+    return *tokens * group;
+}
+
+/* s[i] = softmax numerators of query i over the block, with its maximum and sum;
+ * o[i] = their weighted sum of values. Query i sees the first counts(i) tokens. */
+static void block(const sm_attn *a, const sm_span *span, uint32_t kv_head, uint32_t start,
+                  const float *q, uint32_t nq, uint32_t group, uint32_t first_count, float *s,
+                  float *o, float *m, float *l) {
+    const sm_kv *kv = span->kv;
+    const sm_kv_kernels *kernels = &a->kernels->kv[kv->type];
+    const uint64_t at = sm_kv_offset(kv, a->layer, kv_head, start);
+    /* the last query sees most */
+    uint32_t n_tokens = first_count + (nq - 1) / group;
+    if (n_tokens > SM_KV_BLOCK)
+        n_tokens = SM_KV_BLOCK;
+    kernels->scores(s, SM_KV_BLOCK, q, a->head_dim, nq, kv->k + at, (n_tokens + 15) / 16,
+                    a->head_dim);
+    for (uint32_t i = 0; i < nq; i++) {
+        float *row = s + (uint64_t)i * SM_KV_BLOCK;
+        uint32_t count = first_count + i / group;
+        if (count > n_tokens)
+            count = n_tokens;
+        a->kernels->softmax_block(row, count, a->scale, &m[i], &l[i]);
+        /* tokens this query does not see weigh nothing; exact, since values are finite */
+        for (uint32_t t = (count + 15) / 16 * 16; t < n_tokens; t++)
+            row[t] = 0;
+    }
+    kernels->values(o, a->head_dim, s, SM_KV_BLOCK, nq, kv->v + at, n_tokens, a->head_dim);
+}
+
+void sm_attn_prefill(const sm_attn *a, const sm_span *span, uint32_t kv_head, uint32_t first,
+                     uint32_t n, const float *q, uint64_t ldq, float *out, uint64_t ldo,
+                     sm_thread_scratch *scratch) {
+    const uint32_t group = a->n_head / a->n_head_kv;
+    const uint32_t hd = a->head_dim, nq = n * group;
+    const uint64_t column = (uint64_t)kv_head * group * hd;
+    float *qs = scratch->attn_q, *acc = scratch->attn_acc;
+    float *m = scratch->attn_m, *l = scratch->attn_l;
+    float *acc_m = m + nq, *acc_l = l + nq;
+    for (uint32_t t = 0; t < n; t++)
+        memcpy(qs + (uint64_t)t * group * hd, q + (span->first + first + t) * ldq + column,
+               sizeof(float) * group * hd);
+    memset(acc, 0, sizeof(float) * nq * hd);
+    for (uint32_t i = 0; i < nq; i++) {
+        acc_m[i] = -INFINITY;
+        acc_l[i] = 0;
+    }
+    const uint32_t p0 = span->position + first, last = p0 + n - 1;
+    for (uint32_t start = 0; start <= last; start += SM_KV_BLOCK) {
+        /* tokens before the block's start do not see it */
+        const uint32_t skip = start > p0 ? start - p0 : 0;
+        const uint32_t i0 = skip * group;
+        block(a, span, kv_head, start, qs + (uint64_t)i0 * hd, nq - i0, group,
+              p0 + skip - start + 1, scratch->attn_s, scratch->attn_o, m, l);
+        for (uint32_t i = i0; i < nq; i++)
+            a->kernels->attn_merge(acc + (uint64_t)i * hd, &acc_m[i], &acc_l[i],
+                                   scratch->attn_o + (uint64_t)(i - i0) * hd, m[i - i0], l[i - i0],
+                                   hd);
+    }
+    for (uint32_t i = 0; i < nq; i++)
+        a->kernels->scale(out + (span->first + first + i / group) * ldo + column +
+                              (uint64_t)(i % group) * hd,
+                          acc + (uint64_t)i * hd, 1.0f / acc_l[i], hd);
+}
+
+void sm_attn_decode_block(const sm_attn *a, const sm_span *span, uint32_t kv_head, uint32_t index,
+                          const float *q, float *o, float *m, float *l,
+                          sm_thread_scratch *scratch) {
+    const uint32_t group = a->n_head / a->n_head_kv;
+    const uint64_t head = (uint64_t)kv_head * group;
+    const uint32_t start = index * SM_KV_BLOCK;
+    block(a, span, kv_head, start, q + head * a->head_dim, group, group,
+          span->position - start + 1, scratch->attn_s, o + head * a->head_dim, m + head, l + head);
+}
+
+void sm_attn_decode_merge(const sm_attn *a, uint32_t n_blocks, const float *o, const float *m,
+                          const float *l, float *out) {
+    const uint32_t hd = a->head_dim;
+    memset(out, 0, sizeof(float) * a->n_head * hd);
+    for (uint32_t h = 0; h < a->n_head; h++) {
+        float acc_m = -INFINITY, acc_l = 0;
+        float *acc = out + (uint64_t)h * hd;
+        for (uint32_t b = 0; b < n_blocks; b++) {
+            const uint64_t i = (uint64_t)b * a->n_head + h;
+            a->kernels->attn_merge(acc, &acc_m, &acc_l, o + i * hd, m[i], l[i], hd);
+        }
+        a->kernels->scale(acc, acc, 1.0f / acc_l, hd);
+    }
+}

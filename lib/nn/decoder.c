@@ -1,0 +1,447 @@
+/* The decoder-only transformer, run by every thread of a team at once. Each
+ * operator takes its share of rows (or tokens, or heads); a barrier stands where
+ * another thread's results are read next: five per layer when decoding. */
+#include "ops.h"
+#include "pack.h"
+
+#include <math.h>
+#include <stdatomic.h>
+#include <string.h>
+
+/* FFN rows are shared out in pieces of whole activation blocks, so that each
+ * thread quantizes what it computed. */
+#define FFN_UNIT 32
+
+struct sm_workspace {
+    sm_mem *mem;
+    const sm_net *net;
+    uint32_t n_threads, max_tokens, max_blocks;
+    uint32_t head_unit;   /* rows of whole heads and whole groups: lcm(head_dim, 16) */
+    uint32_t chunk;       /* tokens of one prefill attention task */
+    uint64_t ldx, ldq, ldkv, ldh; /* row strides, padded to whole groups */
+    /* shared by the team; T = max_tokens */
+    float *x;             /* [T][ldx] residual stream */
+    float *normed;        /* [T][ldx] */
+    sm_act_block *normed_q;
+    float *q, *k, *v;     /* [T][ldq], [T][ldkv] */
+    float *att;           /* [T][ldq] */
+    sm_act_block *att_q;
+    float *y;             /* [T][ldx] what is added to x */
+    float *h, *up;        /* [T][ldh] */
+    sm_act_block *h_q;
+    float *cos, *sin;     /* [T][n_rot/2] */
+    float *part_o, *part_m, *part_l; /* [max_blocks][n_head][head_dim], …: one token */
+    sm_thread_scratch *threads;
+    void **owned; /* everything allocated here */
+    uint32_t n_owned;
+};
+
+/* One thread's view of the step. */
+typedef struct step {
+    sm_workspace *ws;
+    sm_team *team;
+    const sm_net *net;
+    const sm_config *c;
+    const sm_kernels *kernels;
+    const sm_batch *batch;
+    sm_thread_scratch *scratch;
+    uint32_t thread, n_threads;
+    uint32_t T;
+} step;
+
+/* What the threads of one run share beside the workspace. */
+typedef struct run {
+    sm_workspace *ws;
+    sm_team *team;
+    const sm_batch *batch;
+    _Atomic uint32_t next_task;
+    _Atomic bool cancelled;
+} run;
+
+static uint64_t pad16(uint64_t n) { return (n + 15) / 16 * 16; }
+static uint64_t min_u64(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+/* ---- workspace ---------------------------------------------------------------------- */
+
+#define OWNED_SHARED 15
+#define OWNED_PER_THREAD 10
+
+static void *own(sm_workspace *ws, uint64_t n, uint64_t size, bool *failed) {
+    void *ptr = sm_alloc_array(ws->mem, n ? n : 1, size);
+    if (!ptr)
+        *failed = true;
+    else
+        ws->owned[ws->n_owned++] = ptr;
+    return ptr;
+}
+
+static uint64_t largest_pack(const sm_net *net) {
+    uint64_t largest = 0;
+    for (uint32_t type = 0; type < SM_DTYPE_COUNT; type++) {
+        uint64_t bytes = net->kernels->type[type].mul ? sm_packed_bytes(type, SM_SLAB) : 0;
+        largest = bytes > largest ? bytes : largest;
+    }
+    return largest;
+}
+
+static void allocate(sm_workspace *ws, bool *failed) {
+    const sm_config *c = &ws->net->config;
+    const uint64_t T = ws->max_tokens, qd = (uint64_t)c->n_head * c->head_dim;
+    uint32_t chunk;
+    const uint64_t nq = sm_attn_chunk(c, &chunk);
+    ws->chunk = chunk;
+    ws->ldx = pad16(c->n_embd);
+    ws->ldq = pad16(qd);
+    ws->ldkv = pad16((uint64_t)c->n_head_kv * c->head_dim);
+    ws->ldh = pad16(c->n_ff);
+    ws->x = own(ws, T * ws->ldx, sizeof(float), failed);
+    ws->normed = own(ws, T * ws->ldx, sizeof(float), failed);
+    ws->normed_q = own(ws, T * (c->n_embd / 32), sizeof(sm_act_block), failed);
+    ws->q = own(ws, T * ws->ldq, sizeof(float), failed);
+    ws->k = own(ws, T * ws->ldkv, sizeof(float), failed);
+    ws->v = own(ws, T * ws->ldkv, sizeof(float), failed);
+    ws->att = own(ws, T * ws->ldq, sizeof(float), failed);
+    ws->att_q = own(ws, T * (qd / 32), sizeof(sm_act_block), failed);
+    ws->y = own(ws, T * ws->ldx, sizeof(float), failed);
+    ws->h = own(ws, T * ws->ldh, sizeof(float), failed);
+    ws->up = own(ws, T * ws->ldh, sizeof(float), failed);
+    ws->h_q = own(ws, T * (c->n_ff / 32), sizeof(sm_act_block), failed);
+    ws->cos = own(ws, T * c->n_rot, sizeof(float), failed);
+    ws->sin = ws->cos ? ws->cos + T * (c->n_rot / 2) : NULL;
+    ws->part_o = own(ws, (uint64_t)ws->max_blocks * qd, sizeof(float), failed);
+    ws->part_m = own(ws, (uint64_t)ws->max_blocks * c->n_head * 2, sizeof(float), failed);
+    ws->part_l = ws->part_m ? ws->part_m + (uint64_t)ws->max_blocks * c->n_head : NULL;
+    const uint64_t widest = ws->ldx > ws->ldq ? ws->ldx : ws->ldq;
+    for (uint32_t i = 0; i < ws->n_threads; i++) {
+        sm_thread_scratch *s = &ws->threads[i];
+        s->gemm = own(ws, SM_GEMM_SCRATCH, 1, failed);
+        s->pack = own(ws, SM_GEMM_GROUPS, largest_pack(ws->net), failed);
+        s->vector = own(ws, widest, sizeof(float), failed);
+        s->blocks = own(ws, widest / 32 + 1, sizeof(sm_act_block), failed);
+        s->attn_q = own(ws, nq * c->head_dim, sizeof(float), failed);
+        s->attn_s = own(ws, nq * SM_KV_BLOCK, sizeof(float), failed);
+        s->attn_o = own(ws, nq * c->head_dim, sizeof(float), failed);
+        s->attn_acc = own(ws, nq * c->head_dim, sizeof(float), failed);
+        s->attn_m = own(ws, nq * 2, sizeof(float), failed);
+        s->attn_l = own(ws, nq * 2, sizeof(float), failed);
+    }
+}
+
+sm_status sm_workspace_new(sm_workspace **out, sm_mem *mem, const sm_net *net, uint32_t n_threads,
+                           uint32_t max_tokens, uint32_t max_context, sm_error *error) {
+    *out = NULL;
+    bool failed = false;
+    sm_workspace *ws = sm_alloc_zero(mem, sizeof *ws);
+    if (!ws)
+        return sm_fail(error, SM_ERR_NOMEM, "out of memory for a session's buffers");
+    ws->mem = mem;
+    ws->net = net;
+    ws->n_threads = n_threads;
+    ws->max_tokens = max_tokens;
+    ws->max_blocks = (max_context + SM_KV_BLOCK - 1) / SM_KV_BLOCK;
+    ws->head_unit = net->config.head_dim; /* a multiple of 8: doubling it once is enough */
+    if (ws->head_unit % SM_GROUP)
+        ws->head_unit *= 2;
+    ws->threads = sm_alloc_array(mem, n_threads, sizeof *ws->threads);
+    ws->owned = sm_alloc_array(mem, OWNED_SHARED + (uint64_t)n_threads * OWNED_PER_THREAD,
+                               sizeof *ws->owned);
+    if (ws->threads && ws->owned)
+        allocate(ws, &failed);
+    if (!ws->threads || !ws->owned || failed) {
+        sm_workspace_free(ws);
+        return sm_fail(error, SM_ERR_NOMEM,
+                       "out of memory for a session's buffers (%u tokens a batch)", max_tokens);
+    }
+    *out = ws;
+    return SM_OK;
+}
+
+void sm_workspace_free(sm_workspace *ws) {
+    if (!ws)
+        return;
+    for (uint32_t i = 0; i < ws->n_owned; i++)
+        sm_free(ws->mem, ws->owned[i]);
+    sm_free(ws->mem, ws->owned);
+    sm_free(ws->mem, ws->threads);
+    sm_free(ws->mem, ws);
+}
+
+/* ---- pieces of the step ----------------------------------------------------------------- */
+
+static void barrier(const step *s) { sm_team_barrier(s->team); }
+
+static void share(const step *s, uint64_t n, uint64_t *begin, uint64_t *end) {
+    sm_share(n, s->thread, s->n_threads, begin, end);
+}
+
+/* x = token embeddings; rotation angles of every token. */
+static void embed(const step *s) {
+    const sm_weight *E = &s->net->embd;
+    const sm_batch *b = s->batch;
+    const uint64_t half = s->c->n_rot / 2;
+    uint64_t begin, end;
+    share(s, s->T, &begin, &end);
+    for (uint32_t i = 0; i < b->n_spans; i++) {
+        const sm_span *span = &b->spans[i];
+        for (uint64_t t = begin; t < end; t++) {
+            if (t < span->first || t >= span->first + span->n)
+                continue;
+            const double position = (double)(span->position + (t - span->first));
+            for (uint64_t d = 0; d < half; d++) {
+                const double angle = position * s->net->rope_inv_freq[d];
+                s->ws->cos[t * half + d] = (float)cos(angle) * s->net->rope_mscale;
+                s->ws->sin[t * half + d] = (float)sin(angle) * s->net->rope_mscale;
+            }
+        }
+    }
+    for (uint64_t t = begin; t < end; t++)
+        s->kernels->type[E->type].dequantize(
+            s->ws->x + t * s->ws->ldx, E->data + (uint64_t)b->ids[t] * E->row_bytes, s->c->n_embd);
+}
+
+/* rms_norm of rows of x, as a matrix input. A single token is normed by every
+ * thread for itself, which costs less than a barrier. rows: which tokens (NULL:
+ * 0, 1, …). */
+static sm_input normed(const step *s, const float *weight, bool quantize, const uint32_t *rows,
+                       uint64_t n) {
+    sm_workspace *ws = s->ws;
+    const uint64_t k = s->c->n_embd, blocks = k / 32;
+    const bool alone = n == 1;
+    float *f = alone ? s->scratch->vector : ws->normed;
+    sm_act_block *q = alone ? s->scratch->blocks : ws->normed_q;
+    uint64_t begin = 0, end = n;
+    if (!alone)
+        share(s, n, &begin, &end);
+    for (uint64_t t = begin; t < end; t++) {
+        s->kernels->rms_norm(f + t * ws->ldx, ws->x + (rows ? rows[t] : t) * ws->ldx, weight, k,
+                             s->c->norm_eps);
+        if (quantize)
+            s->kernels->quantize(q + t * blocks, f + t * ws->ldx, k);
+    }
+    if (!alone)
+        barrier(s);
+    return (sm_input){f, ws->ldx, q, blocks};
+}
+
+typedef enum role { QUERY, KEY, VALUE } role;
+
+/* Rows [u0, u1) head units of one of Wq, Wk, Wv: product, bias, head norm, rope,
+ * and for keys and values the way into the cache. */
+static void project(const step *s, const sm_layer *layer, uint32_t index, role what,
+                    const sm_input *in, uint64_t u0, uint64_t u1) {
+    sm_workspace *ws = s->ws;
+    const sm_config *c = s->c;
+    const sm_weight *W = what == QUERY ? &layer->wq : what == KEY ? &layer->wk : &layer->wv;
+    const float *bias = what == QUERY ? layer->bq : what == KEY ? layer->bk : layer->bv;
+    const float *norm = what == QUERY ? layer->q_norm : what == KEY ? layer->k_norm : NULL;
+    float *y = what == QUERY ? ws->q : what == KEY ? ws->k : ws->v;
+    const uint64_t ldy = what == QUERY ? ws->ldq : ws->ldkv;
+    const uint64_t r0 = u0 * ws->head_unit, r1 = min_u64(u1 * ws->head_unit, W->rows);
+    const uint64_t half = c->n_rot / 2;
+    if (r0 >= r1)
+        return;
+    sm_matmul(s->kernels, W, r0 / SM_GROUP, (r1 + SM_GROUP - 1) / SM_GROUP, in, s->T, y, ldy,
+              s->scratch);
+    for (uint32_t i = 0; i < s->batch->n_spans; i++) {
+        const sm_span *span = &s->batch->spans[i];
+        for (uint64_t t = span->first; t < span->first + span->n; t++) {
+            const uint32_t position = span->position + (uint32_t)(t - span->first);
+            float *row = y + t * ldy;
+            if (bias)
+                s->kernels->add(row + r0, row + r0, bias + r0, r1 - r0);
+            for (uint64_t h = r0 / c->head_dim; h < r1 / c->head_dim; h++) {
+                float *head = row + h * c->head_dim;
+                if (norm)
+                    s->kernels->rms_norm(head, head, norm, c->head_dim, c->norm_eps);
+                if (what != VALUE)
+                    s->kernels->rope(head, ws->cos + t * half, ws->sin + t * half, c->n_rot,
+                                     c->family->rope_neox);
+                if (what != QUERY)
+                    sm_kv_store(span->kv, &s->kernels->kv[span->kv->type], index, (uint32_t)h,
+                                position, what == KEY ? head : NULL, what == VALUE ? head : NULL);
+            }
+        }
+    }
+}
+
+/* The three projections, shared out as one list of head units. */
+static void qkv(const step *s, const sm_layer *layer, uint32_t index, const sm_input *in) {
+    const uint64_t unit = s->ws->head_unit;
+    const uint64_t nq = (layer->wq.rows + unit - 1) / unit, nkv = (layer->wk.rows + unit - 1) / unit;
+    uint64_t begin, end;
+    share(s, nq + 2 * nkv, &begin, &end);
+    const uint64_t first[] = {0, nq, nq + nkv}, count[] = {nq, nkv, nkv};
+    for (int i = 0; i < 3; i++) {
+        const uint64_t b = begin > first[i] ? begin - first[i] : 0;
+        const uint64_t e = end > first[i] ? min_u64(end - first[i], count[i]) : 0;
+        if (b < e)
+            project(s, layer, index, (role)i, in, b, e);
+    }
+}
+
+/* Attention of one token: blocks shared out, then every thread merges them all
+ * for itself. */
+static sm_input attend_one(const step *s, const sm_attn *a, bool quantize) {
+    sm_workspace *ws = s->ws;
+    const sm_span *span = &s->batch->spans[0];
+    const uint32_t n_blocks = span->position / SM_KV_BLOCK + 1;
+    const uint64_t qd = (uint64_t)a->n_head * a->head_dim;
+    uint64_t begin, end;
+    share(s, (uint64_t)n_blocks * a->n_head_kv, &begin, &end);
+    for (uint64_t task = begin; task < end; task++) {
+        const uint32_t block = (uint32_t)(task / a->n_head_kv);
+        sm_attn_decode_block(a, span, (uint32_t)(task % a->n_head_kv), block, ws->q,
+                             ws->part_o + block * qd, ws->part_m + (uint64_t)block * a->n_head,
+                             ws->part_l + (uint64_t)block * a->n_head, s->scratch);
+    }
+    barrier(s);
+    sm_attn_decode_merge(a, n_blocks, ws->part_o, ws->part_m, ws->part_l, s->scratch->vector);
+    if (quantize)
+        s->kernels->quantize(s->scratch->blocks, s->scratch->vector, qd);
+    return (sm_input){s->scratch->vector, ws->ldq, s->scratch->blocks, qd / 32};
+}
+
+/* Attention of many tokens: tasks of (span, chunk of tokens, kv head), taken as
+ * threads come free, since later chunks see more. */
+static sm_input attend_many(const step *s, const sm_attn *a, bool quantize, run *r) {
+    sm_workspace *ws = s->ws;
+    const sm_batch *b = s->batch;
+    const uint64_t qd = (uint64_t)a->n_head * a->head_dim;
+    uint32_t base = 0; /* number of the first task of the span */
+    uint32_t task = atomic_fetch_add_explicit(&r->next_task, 1, memory_order_relaxed);
+    for (uint32_t i = 0; i < b->n_spans; i++) {
+        const uint32_t n = b->spans[i].n, chunks = (n + ws->chunk - 1) / ws->chunk;
+        while (task < base + chunks * a->n_head_kv) {
+            /* last chunks first: they are the longest */
+            const uint32_t first = (chunks - 1 - (task - base) / a->n_head_kv) * ws->chunk;
+            sm_attn_prefill(a, &b->spans[i], (task - base) % a->n_head_kv, first,
+                            (uint32_t)min_u64(ws->chunk, n - first), ws->q, ws->ldq, ws->att,
+                            ws->ldq, s->scratch);
+            task = atomic_fetch_add_explicit(&r->next_task, 1, memory_order_relaxed);
+        }
+        base += chunks * a->n_head_kv;
+    }
+    barrier(s);
+    if (quantize) {
+        uint64_t begin, end;
+        share(s, s->T, &begin, &end);
+        for (uint64_t t = begin; t < end; t++)
+            s->kernels->quantize(ws->att_q + t * (qd / 32), ws->att + t * ws->ldq, qd);
+        barrier(s);
+    }
+    return (sm_input){ws->att, ws->ldq, ws->att_q, qd / 32};
+}
+
+/* x += W in (+ bias). */
+static void project_residual(const step *s, const sm_weight *W, const float *bias,
+                             const sm_input *in) {
+    sm_workspace *ws = s->ws;
+    uint64_t g0, g1;
+    share(s, (W->rows + SM_GROUP - 1) / SM_GROUP, &g0, &g1);
+    if (g0 == g1)
+        return;
+    sm_matmul(s->kernels, W, g0, g1, in, s->T, ws->y, ws->ldx, s->scratch);
+    const uint64_t r0 = g0 * SM_GROUP, n = min_u64(g1 * SM_GROUP, W->rows) - r0;
+    for (uint64_t t = 0; t < s->T; t++) {
+        float *y = ws->y + t * ws->ldx + r0, *x = ws->x + t * ws->ldx + r0;
+        if (bias)
+            s->kernels->add(y, y, bias + r0, n);
+        s->kernels->add(x, x, y, n);
+    }
+}
+
+/* h = silu(gate in) * (up in), quantized piece by piece where down wants it. */
+static sm_input gate_up(const step *s, const sm_layer *layer, const sm_input *in) {
+    sm_workspace *ws = s->ws;
+    const uint64_t blocks = s->c->n_ff / 32;
+    uint64_t begin, end;
+    share(s, (s->c->n_ff + FFN_UNIT - 1) / FFN_UNIT, &begin, &end);
+    const uint64_t r0 = begin * FFN_UNIT, r1 = min_u64(end * FFN_UNIT, s->c->n_ff);
+    if (r0 < r1) {
+        const uint64_t g0 = r0 / SM_GROUP, g1 = (r1 + SM_GROUP - 1) / SM_GROUP;
+        sm_matmul(s->kernels, &layer->gate, g0, g1, in, s->T, ws->h, ws->ldh, s->scratch);
+        sm_matmul(s->kernels, &layer->up, g0, g1, in, s->T, ws->up, ws->ldh, s->scratch);
+        for (uint64_t t = 0; t < s->T; t++) {
+            float *h = ws->h + t * ws->ldh + r0, *up = ws->up + t * ws->ldh + r0;
+            if (layer->b_gate)
+                s->kernels->add(h, h, layer->b_gate + r0, r1 - r0);
+            if (layer->b_up)
+                s->kernels->add(up, up, layer->b_up + r0, r1 - r0);
+            s->kernels->silu_mul(h, h, up, r1 - r0);
+            if (layer->down.quantized)
+                s->kernels->quantize(ws->h_q + t * blocks + r0 / 32, h, r1 - r0);
+        }
+    }
+    return (sm_input){ws->h, ws->ldh, ws->h_q, blocks};
+}
+
+static void logits(const step *s) {
+    const sm_batch *b = s->batch;
+    const sm_weight *W = &s->net->head;
+    if (!b->n_outputs)
+        return;
+    const sm_input in =
+        normed(s, s->net->out_norm, W->quantized, b->outputs, b->n_outputs);
+    uint64_t g0, g1;
+    share(s, (W->rows + SM_GROUP - 1) / SM_GROUP, &g0, &g1);
+    sm_matmul(s->kernels, W, g0, g1, &in, b->n_outputs, b->logits, b->ldl, s->scratch);
+}
+
+/* ---- the step ----------------------------------------------------------------------------- */
+
+static void forward(void *arg, uint32_t thread, uint32_t n_threads) {
+    run *r = arg;
+    const sm_net *net = r->ws->net;
+    const step state = {.ws = r->ws,
+                        .team = r->team,
+                        .net = net,
+                        .c = &net->config,
+                        .kernels = net->kernels,
+                        .batch = r->batch,
+                        .scratch = &r->ws->threads[thread],
+                        .thread = thread,
+                        .n_threads = n_threads,
+                        .T = r->batch->n_tokens};
+    const step *s = &state;
+    sm_attn attention = {net->kernels,       net->config.n_head, net->config.n_head_kv,
+                         net->config.head_dim, 1.0f / sqrtf((float)net->config.head_dim), 0};
+
+    embed(s);
+    barrier(s);
+    for (uint32_t i = 0; i < net->config.n_layer; i++) {
+        const sm_layer *layer = &net->layers[i];
+        const bool qkv_quantized =
+            layer->wq.quantized || layer->wk.quantized || layer->wv.quantized;
+        attention.layer = i;
+        if (thread == 0) { /* read by the others only past the next barrier */
+            atomic_store_explicit(&r->next_task, 0, memory_order_relaxed);
+            if (s->batch->cancel && s->batch->cancel(s->batch->cancel_user))
+                atomic_store_explicit(&r->cancelled, true, memory_order_relaxed);
+        }
+
+        sm_input in = normed(s, layer->attn_norm, qkv_quantized, NULL, s->T);
+        qkv(s, layer, i, &in);
+        barrier(s);
+        if (atomic_load_explicit(&r->cancelled, memory_order_relaxed))
+            return;
+        in = s->T == 1 ? attend_one(s, &attention, layer->wo.quantized)
+                       : attend_many(s, &attention, layer->wo.quantized, r);
+        project_residual(s, &layer->wo, layer->bo, &in);
+        barrier(s);
+
+        in = normed(s, layer->ffn_norm, layer->gate.quantized || layer->up.quantized, NULL, s->T);
+        in = gate_up(s, layer, &in);
+        barrier(s);
+        project_residual(s, &layer->down, layer->b_down, &in);
+        barrier(s);
+    }
+    logits(s);
+}
+
+sm_status sm_forward(sm_workspace *ws, sm_team *team, const sm_batch *batch) {
+    run r = {.ws = ws, .team = team, .batch = batch};
+    atomic_init(&r.next_task, 0);
+    atomic_init(&r.cancelled, false);
+    sm_team_run(team, forward, &r);
+    return atomic_load(&r.cancelled) ? SM_ERR_CANCELLED : SM_OK;
+}

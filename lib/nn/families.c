@@ -1,0 +1,210 @@
+/* Families and their hyperparameters, from GGUF keys `<architecture>.…`. */
+#include "nn.h"
+
+#include <math.h>
+#include <string.h>
+
+static const sm_family families[] = {
+    {.architecture = "llama"},
+    {.architecture = "qwen2", .rope_neox = true, .qkv_bias = true},
+    {.architecture = "qwen3", .rope_neox = true, .qk_norm = true},
+};
+
+#define N_FAMILIES (sizeof families / sizeof *families)
+
+const sm_family *sm_family_find(const char *architecture, uint64_t length) {
+    for (size_t i = 0; i < N_FAMILIES; i++)
+        if (strlen(families[i].architecture) == length &&
+            memcmp(families[i].architecture, architecture, (size_t)length) == 0)
+            return &families[i];
+    return NULL;
+}
+
+void sm_family_list(char *text, size_t capacity) {
+    size_t n = 0;
+    if (capacity)
+        text[0] = 0;
+    for (size_t i = 0; i < N_FAMILIES && n < capacity; i++)
+        n += sm_format(text + n, capacity - n, "%s%s", i ? ", " : "", families[i].architecture);
+}
+
+/* Reads keys of one architecture; the first failure sticks. */
+typedef struct reader {
+    const sm_gguf *gguf;
+    const char *architecture;
+    sm_status status;
+    sm_error *error;
+    char name[128];
+} reader;
+
+static const char *key_name(reader *r, const char *suffix) {
+    sm_format(r->name, sizeof r->name, "%s.%s", r->architecture, suffix);
+    return r->name;
+}
+
+static bool has(reader *r, const char *suffix) {
+    return sm_gguf_find_key(r->gguf, key_name(r, suffix)) != NULL;
+}
+
+static void fail(reader *r, sm_status status, const char *suffix, const char *what) {
+    if (!r->status)
+        r->status = sm_fail(r->error, status, "%s: key '%s' %s", r->gguf->path,
+                            key_name(r, suffix), what);
+}
+
+#define DIM_MAX (1u << 24)
+
+/* A count in 1..DIM_MAX. */
+static uint32_t dim(reader *r, const char *suffix) {
+    uint32_t value = 0;
+    if (r->status)
+        return 0;
+    r->status = sm_gguf_get_u32(r->gguf, key_name(r, suffix), &value, r->error);
+    if (!r->status && (value == 0 || value > DIM_MAX))
+        fail(r, SM_ERR_FORMAT, suffix, value ? "is too large" : "is 0");
+    return value;
+}
+
+static uint32_t dim_or(reader *r, const char *suffix, uint32_t fallback) {
+    return has(r, suffix) ? dim(r, suffix) : fallback;
+}
+
+/* A finite number above 0. */
+static double positive(reader *r, const char *suffix) {
+    double value = 0;
+    if (r->status)
+        return 0;
+    r->status = sm_gguf_get_f64(r->gguf, key_name(r, suffix), &value, r->error);
+    if (!r->status && !(value > 0 && value < 1e30))
+        fail(r, SM_ERR_FORMAT, suffix, "is not a positive number");
+    return value;
+}
+
+static double positive_or(reader *r, const char *suffix, double fallback) {
+    return has(r, suffix) ? positive(r, suffix) : fallback;
+}
+
+/* Heads may be stored per layer; then all layers must agree. */
+static uint32_t heads(reader *r, const char *suffix) {
+    const sm_gguf_key *key = sm_gguf_find_key(r->gguf, key_name(r, suffix));
+    if (r->status || !key || key->type != SM_GGUF_ARRAY)
+        return dim(r, suffix);
+    int64_t first = 0;
+    for (uint64_t i = 0; i < key->count; i++) {
+        int64_t value;
+        if (sm_gguf_key_i64(key, i, &value)) {
+            fail(r, SM_ERR_FORMAT, suffix, "holds something other than integers");
+            return 0;
+        }
+        if (i == 0)
+            first = value;
+        if (value != first) {
+            fail(r, SM_ERR_UNSUPPORTED, suffix,
+                 "differs between layers, which this version cannot compute");
+            return 0;
+        }
+    }
+    if (first < 1 || first > DIM_MAX) {
+        fail(r, SM_ERR_FORMAT, suffix, "is out of range");
+        return 0;
+    }
+    return (uint32_t)first;
+}
+
+static void read_rope(reader *r, sm_config *c) {
+    c->n_rot = dim_or(r, "rope.dimension_count", c->head_dim);
+    if (!r->status && (c->n_rot % 2 || c->n_rot > c->head_dim))
+        fail(r, SM_ERR_FORMAT, "rope.dimension_count", "is odd or more than the head dimension");
+    c->rope_theta = positive_or(r, "rope.freq_base", 10000.0);
+    c->scaling = SM_ROPE_NONE;
+    c->rope_factor = 1.0;
+    if (has(r, "rope.scaling.type")) {
+        const char *type = "";
+        uint64_t length = 0;
+        if (!r->status)
+            r->status = sm_gguf_get_str(r->gguf, key_name(r, "rope.scaling.type"), &type, &length,
+                                        r->error);
+        if (r->status)
+            return;
+        if (length == 6 && memcmp(type, "linear", 6) == 0) {
+            c->scaling = SM_ROPE_LINEAR;
+        } else if (length == 4 && memcmp(type, "yarn", 4) == 0) {
+            c->scaling = SM_ROPE_YARN;
+        } else if (length != 4 || memcmp(type, "none", 4) != 0) {
+            r->status = sm_fail(r->error, SM_ERR_UNSUPPORTED,
+                                "%s: key '%s': rope scaling '%.*s' cannot be computed (none, "
+                                "linear and yarn can)",
+                                r->gguf->path, r->name, (int)(length < 64 ? length : 64), type);
+            return;
+        }
+        if (c->scaling != SM_ROPE_NONE)
+            c->rope_factor = positive_or(r, "rope.scaling.factor", 1.0);
+    } else if (has(r, "rope.scale_linear")) { /* files from before the typed keys */
+        c->scaling = SM_ROPE_LINEAR;
+        c->rope_factor = positive(r, "rope.scale_linear");
+    }
+    c->rope_attn_factor = positive_or(r, "rope.scaling.attn_factor", 1.0);
+    c->n_ctx_original = dim_or(r, "rope.scaling.original_context_length", c->n_ctx_train);
+    c->yarn_ext_factor = positive_or(r, "rope.scaling.yarn_ext_factor", 1.0);
+    c->rope_attn_factor *= positive_or(r, "rope.scaling.yarn_attn_factor", 1.0);
+    c->yarn_beta_fast = positive_or(r, "rope.scaling.yarn_beta_fast", 32.0);
+    c->yarn_beta_slow = positive_or(r, "rope.scaling.yarn_beta_slow", 1.0);
+}
+
+sm_status sm_config_read(sm_config *c, const sm_gguf *gguf, sm_error *error) {
+    memset(c, 0, sizeof *c);
+    const char *architecture;
+    uint64_t length;
+    sm_status status =
+        sm_gguf_get_str(gguf, "general.architecture", &architecture, &length, error);
+    if (status)
+        return status;
+    c->family = sm_family_find(architecture, length);
+    if (!c->family) {
+        char known[256];
+        sm_family_list(known, sizeof known);
+        return sm_fail(error, SM_ERR_UNSUPPORTED,
+                       "%s: architecture '%.*s' cannot be computed (these can: %s)", gguf->path,
+                       (int)(length < 64 ? length : 64), architecture, known);
+    }
+    reader r = {.gguf = gguf, .architecture = c->family->architecture, .error = error};
+    c->n_ctx_train = dim(&r, "context_length");
+    c->n_embd = dim(&r, "embedding_length");
+    c->n_layer = dim(&r, "block_count");
+    c->n_ff = dim(&r, "feed_forward_length");
+    c->n_head = heads(&r, "attention.head_count");
+    c->n_head_kv = has(&r, "attention.head_count_kv") ? heads(&r, "attention.head_count_kv")
+                                                      : c->n_head;
+    c->norm_eps = (float)positive(&r, "attention.layer_norm_rms_epsilon");
+    if (r.status)
+        return r.status;
+    if (!(c->norm_eps > 0) || c->norm_eps >= 1)
+        fail(&r, SM_ERR_FORMAT, "attention.layer_norm_rms_epsilon", "is out of range");
+    if (c->n_head % c->n_head_kv)
+        fail(&r, SM_ERR_FORMAT, "attention.head_count_kv", "does not divide the number of heads");
+    if (!has(&r, "attention.key_length") && c->n_embd % c->n_head)
+        fail(&r, SM_ERR_FORMAT, "attention.head_count", "does not divide the embedding length");
+    c->head_dim = dim_or(&r, "attention.key_length", c->n_embd / c->n_head);
+    if (!r.status && dim_or(&r, "attention.value_length", c->n_embd / c->n_head) != c->head_dim)
+        fail(&r, SM_ERR_UNSUPPORTED, "attention.value_length",
+             "differs from the key length, which this version cannot compute");
+    if (!r.status && (c->head_dim % 8 || c->head_dim > 1024)) {
+        fail(&r, SM_ERR_UNSUPPORTED,
+             has(&r, "attention.key_length") ? "attention.key_length" : "attention.head_count",
+             "gives a head dimension that is not a multiple of 8 up to 1024");
+    }
+    if (has(&r, "expert_count")) {
+        uint32_t experts = 0;
+        if (!r.status)
+            r.status = sm_gguf_get_u32(gguf, key_name(&r, "expert_count"), &experts, error);
+        if (!r.status && experts)
+            fail(&r, SM_ERR_UNSUPPORTED, "expert_count",
+                 "says mixture of experts, which this version cannot compute");
+    }
+    if (!r.status)
+        read_rope(&r, c);
+    /* products that sizes are made of must fit 32 bits */
+    if (!r.status && (uint64_t)c->n_head * c->head_dim > DIM_MAX)
+        fail(&r, SM_ERR_FORMAT, "attention.head_count", "is too large");
+    return r.status;
+}

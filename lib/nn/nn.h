@@ -1,0 +1,180 @@
+/* nn.h - the network: hyperparameters and weights of a model family, the KV
+ * cache, and the one forward pass that prefill, decoding and evaluation run.
+ *
+ * Shapes are written [rows][columns], row-major. T is the number of tokens
+ * computed together, from one or more sequences.
+ */
+#ifndef SM_NN_H
+#define SM_NN_H
+
+#include "base/base.h"
+#include "format/format.h"
+#include "kernels.h"
+
+/* ---- families -------------------------------------------------------------------- */
+
+/* What distinguishes one decoder-only family from another. The decoder block is
+ *   x += O(attention(rope(norm(QKV(rms_norm(x))))))
+ *   x += down(silu(gate(rms_norm(x))) * up(rms_norm(x))) */
+typedef struct sm_family {
+    const char *architecture; /* general.architecture, prefix of the keys */
+    bool rope_neox;           /* rotate (i, i + n/2) rather than (2i, 2i + 1) */
+    bool qkv_bias;            /* q, k and v biases must be there (optional in the others) */
+    bool qk_norm;             /* RMS norm of each q and k head before rope */
+} sm_family;
+
+/* NULL if this library has no such family. */
+const sm_family *sm_family_find(const char *architecture, uint64_t length);
+/* The families by name, comma separated, for messages. */
+void sm_family_list(char *text, size_t capacity);
+
+typedef enum sm_rope_scaling {
+    SM_ROPE_NONE,
+    SM_ROPE_LINEAR,
+    SM_ROPE_YARN
+} sm_rope_scaling;
+
+typedef struct sm_config {
+    const sm_family *family;
+    uint32_t n_vocab;
+    uint32_t n_embd;
+    uint32_t n_layer;
+    uint32_t n_head;
+    uint32_t n_head_kv;
+    uint32_t head_dim;
+    uint32_t n_ff;
+    uint32_t n_ctx_train;
+    float norm_eps;
+    /* rope */
+    uint32_t n_rot; /* rotated dimensions of a head */
+    double rope_theta;
+    sm_rope_scaling scaling;
+    double rope_factor; /* context is stretched by this */
+    double rope_attn_factor;
+    double yarn_ext_factor, yarn_beta_fast, yarn_beta_slow;
+    uint32_t n_ctx_original;
+} sm_config;
+
+/* Reads and checks the hyperparameters. SM_ERR_MISSING, SM_ERR_FORMAT,
+ * SM_ERR_UNSUPPORTED; the message names file and key. */
+sm_status sm_config_read(sm_config *config, const sm_gguf *gguf, sm_error *error);
+
+/* ---- weights ----------------------------------------------------------------------- */
+
+/* A matrix W[rows][cols]: y = W x. */
+typedef struct sm_weight {
+    const char *name;
+    uint32_t type; /* sm_dtype */
+    bool quantized; /* takes sm_act_block input */
+    uint32_t rows, cols;
+    const uint8_t *data; /* the file's layout */
+    uint64_t row_bytes;
+    uint8_t *packed; /* the kernels' layout (kernels/pack.h); NULL: packed on the fly */
+    uint64_t group_bytes;
+} sm_weight;
+
+typedef struct sm_layer {
+    const float *attn_norm; /* [n_embd] */
+    sm_weight wq, wk, wv;   /* [n_head*head_dim][n_embd], [n_head_kv*head_dim][n_embd] twice */
+    const float *bq, *bk, *bv; /* biases may be NULL */
+    const float *q_norm, *k_norm; /* [head_dim] or NULL */
+    sm_weight wo;           /* [n_embd][n_head*head_dim] */
+    const float *bo;
+    const float *ffn_norm; /* [n_embd] */
+    sm_weight gate, up;    /* [n_ff][n_embd] */
+    sm_weight down;        /* [n_embd][n_ff] */
+    const float *b_gate, *b_up, *b_down;
+} sm_layer;
+
+/* A loaded network; immutable but for `packed`, which is filled in before the
+ * first use. */
+typedef struct sm_net {
+    sm_mem *mem;
+    sm_config config;
+    const sm_kernels *kernels;
+    const sm_gguf *gguf;
+    sm_weight embd; /* [n_vocab][n_embd], read by row */
+    sm_weight head; /* [n_vocab][n_embd]; the same tensor as embd where tied */
+    const float *out_norm;
+    const float *rope_freqs; /* [n_rot/2] divisors or NULL */
+    double *rope_inv_freq;   /* [n_rot/2] angle per position, scaling applied */
+    float rope_mscale;       /* magnitude of the rotation (yarn) */
+    sm_layer *layers;        /* [n_layer] */
+    float **vectors;         /* every f32 vector owned, for freeing */
+    uint64_t n_vectors;
+    uint64_t decode_bytes; /* weight bytes one decoded token reads */
+    uint64_t packed_bytes;
+    uint64_t n_matrices;
+} sm_net;
+
+/* Binds the tensors of an open file, which must outlive the net, after checking
+ * presence, shape and type of each. progress may be NULL. SM_ERR_MISSING,
+ * SM_ERR_SHAPE, SM_ERR_UNSUPPORTED, SM_ERR_NOMEM, SM_ERR_CANCELLED. */
+sm_status sm_net_load(sm_net **out, sm_mem *mem, const sm_gguf *gguf, const sm_kernels *kernels,
+                      sm_progress_fn progress, void *progress_user, sm_error *error);
+void sm_net_free(sm_net *net);
+/* Repacks every matrix that is not yet, with the team's threads. Not to be called
+ * by two threads at a time. On failure (SM_ERR_NOMEM) what was packed stays. */
+sm_status sm_net_pack(sm_net *net, sm_team *team, sm_error *error);
+
+/* ---- KV cache ------------------------------------------------------------------------ */
+
+/* Keys and values of one sequence. Per layer and kv head: K in tiles of 16
+ * tokens [capacity/16][head_dim][16], V as [capacity][head_dim]. */
+typedef struct sm_kv {
+    uint32_t type; /* SM_KV_… of kernels.h */
+    uint32_t capacity; /* tokens, a multiple of 16 */
+    uint32_t n_layer, n_head_kv, head_dim;
+    uint64_t head_bytes; /* K (or V) of one layer and head */
+    uint8_t *k, *v;
+} sm_kv;
+
+sm_status sm_kv_init(sm_kv *kv, sm_mem *mem, const sm_config *config, uint32_t type,
+                     uint32_t n_ctx, sm_error *error);
+void sm_kv_free(sm_kv *kv, sm_mem *mem);
+/* Stores one token's key and/or value vector (NULL: not that one) of a layer and head. */
+void sm_kv_store(sm_kv *kv, const sm_kv_kernels *kernels, uint32_t layer, uint32_t head,
+                 uint32_t position, const float *k, const float *v);
+/* Where the block that begins at position (a multiple of 16) lies, in k and in v. */
+uint64_t sm_kv_offset(const sm_kv *kv, uint32_t layer, uint32_t head, uint32_t position);
+/* Copies the first n tokens between caches of equal shape. */
+void sm_kv_copy(sm_kv *to, const sm_kv *from, uint32_t n);
+/* Bytes of K and V that one more token at the end of n reads. */
+uint64_t sm_kv_bytes(const sm_kv *kv, uint32_t n);
+
+/* ---- forward pass ------------------------------------------------------------------- */
+
+/* Consecutive tokens of one sequence inside a batch. */
+typedef struct sm_span {
+    sm_kv *kv;
+    uint32_t first;    /* index of its first token in the batch */
+    uint32_t n;        /* tokens */
+    uint32_t position; /* of its first token in the sequence: what the cache holds before */
+} sm_span;
+
+typedef struct sm_batch {
+    uint32_t n_tokens;
+    const int32_t *ids; /* [n_tokens], checked by the caller */
+    uint32_t n_spans;
+    const sm_span *spans; /* cover the tokens in order */
+    uint32_t n_outputs;
+    const uint32_t *outputs; /* tokens whose logits are wanted */
+    float *logits;           /* [n_outputs][ldl] out, or NULL with n_outputs 0 */
+    uint64_t ldl;            /* at least n_vocab rounded up to 16 */
+    int32_t (*cancel)(void *user); /* asked by thread 0 once a layer; NULL: never */
+    void *cancel_user;
+} sm_batch;
+
+/* Buffers for steps of at most max_tokens tokens, max_spans sequences and
+ * contexts of max_context, and for a team of n_threads. */
+typedef struct sm_workspace sm_workspace;
+sm_status sm_workspace_new(sm_workspace **out, sm_mem *mem, const sm_net *net, uint32_t n_threads,
+                           uint32_t max_tokens, uint32_t max_context, sm_error *error);
+void sm_workspace_free(sm_workspace *workspace);
+
+/* Computes the batch: writes K and V of its tokens into the caches and the wanted
+ * logits. SM_ERR_CANCELLED if the cancel hook said so (cache contents beyond the
+ * spans' positions are then undefined). */
+sm_status sm_forward(sm_workspace *workspace, sm_team *team, const sm_batch *batch);
+
+#endif

@@ -1,0 +1,57 @@
+/* ops.h - the operators a forward pass is made of, as one thread of a team runs
+ * them. Private to lib/nn.
+ */
+#ifndef SM_OPS_H
+#define SM_OPS_H
+
+#include "nn.h"
+
+/* What a matrix reads: T columns as f32 and, for quantized weights, as int8 blocks. */
+typedef struct sm_input {
+    const float *f; /* [T][ldf] */
+    uint64_t ldf;
+    const sm_act_block *q; /* [T][ldq] or NULL */
+    uint64_t ldq;
+} sm_input;
+
+/* Scratch that belongs to one thread. */
+typedef struct sm_thread_scratch {
+    void *gemm;          /* SM_GEMM_SCRATCH */
+    uint8_t *pack;       /* SM_GEMM_GROUPS groups of one slab of any type */
+    float *vector;       /* one normed or attended token */
+    sm_act_block *blocks; /* the same quantized */
+    float *attn_q, *attn_s, *attn_o, *attn_acc, *attn_m, *attn_l; /* see attention.c */
+} sm_thread_scratch;
+
+/* y[t][r] = sum_k W[r][k] x[t][k] for the rows of groups [g0, g1) (16 rows each; rows
+ * past W->rows are written as 0) and T columns. y points at row 0, column 0. */
+void sm_matmul(const sm_kernels *kernels, const sm_weight *W, uint64_t g0, uint64_t g1,
+               const sm_input *x, uint64_t T, float *y, uint64_t ldy, sm_thread_scratch *scratch);
+
+/* Attention geometry. */
+typedef struct sm_attn {
+    const sm_kernels *kernels;
+    uint32_t n_head, n_head_kv, head_dim;
+    float scale;
+    uint32_t layer;
+} sm_attn;
+
+/* Queries that one prefill task handles at most, all heads of a group counted. */
+uint32_t sm_attn_chunk(const sm_config *config, uint32_t *tokens);
+
+/* out[t] = attention of tokens [first, first + n) of a span for all query heads of one
+ * kv head. q, out: [T][n_head*head_dim] of the whole batch. */
+void sm_attn_prefill(const sm_attn *a, const sm_span *span, uint32_t kv_head, uint32_t first,
+                     uint32_t n, const float *q, uint64_t ldq, float *out, uint64_t ldo,
+                     sm_thread_scratch *scratch);
+
+/* One token: partial result of one KV block for all query heads of one kv head, into
+ * o[n_head][head_dim], m[n_head], l[n_head] of that block. */
+void sm_attn_decode_block(const sm_attn *a, const sm_span *span, uint32_t kv_head, uint32_t block,
+                          const float *q, float *o, float *m, float *l,
+                          sm_thread_scratch *scratch);
+/* Combines the blocks of one token in their order: out[n_head*head_dim]. */
+void sm_attn_decode_merge(const sm_attn *a, uint32_t n_blocks, const float *o, const float *m,
+                          const float *l, float *out);
+
+#endif

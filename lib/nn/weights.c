@@ -1,0 +1,336 @@
+/* Binding the tensors of a file to the network, and packing them. */
+#include "nn.h"
+#include "pack.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Carries the first failure through the binding of many tensors. */
+typedef struct binder {
+    sm_net *net;
+    sm_status status;
+    sm_error *error;
+    sm_progress_fn progress;
+    void *progress_user;
+    uint64_t done, total;
+} binder;
+
+static sm_status shape_error(binder *b, const sm_gguf_tensor *t, uint64_t rows, uint64_t cols) {
+    return sm_fail(b->error, SM_ERR_SHAPE,
+                   "%s: tensor '%s' has shape [%llu, %llu, %llu, %llu], expected [%llu, %llu]",
+                   b->net->gguf->path, t->name, (unsigned long long)t->dims[0],
+                   (unsigned long long)t->dims[1], (unsigned long long)t->dims[2],
+                   (unsigned long long)t->dims[3], (unsigned long long)cols,
+                   (unsigned long long)rows);
+}
+
+static const sm_gguf_tensor *find(binder *b, const char *name, bool required) {
+    if (b->status)
+        return NULL;
+    if (b->progress && b->progress(b->progress_user, b->done, b->total)) {
+        b->status = sm_fail(b->error, SM_ERR_CANCELLED, "%s: loading was cancelled",
+                            b->net->gguf->path);
+        return NULL;
+    }
+    const sm_gguf_tensor *t = sm_gguf_find_tensor(b->net->gguf, name);
+    if (t)
+        b->done++;
+    else if (required)
+        b->status = sm_fail(b->error, SM_ERR_MISSING, "%s: tensor '%s' is missing",
+                            b->net->gguf->path, name);
+    return t;
+}
+
+static bool check(binder *b, const sm_gguf_tensor *t, uint64_t rows, uint64_t cols) {
+    if (t->dims[0] != cols || t->dims[1] != rows || t->dims[2] != 1 || t->dims[3] != 1) {
+        b->status = shape_error(b, t, rows, cols);
+        return false;
+    }
+    if (t->type >= SM_DTYPE_COUNT || !b->net->kernels->type[t->type].mul) {
+        const sm_dtype_traits *traits = sm_dtype_get(t->type);
+        b->status = sm_fail(b->error, SM_ERR_UNSUPPORTED,
+                            "%s: tensor '%s' has type %s, which cannot be computed",
+                            b->net->gguf->path, t->name,
+                            traits && traits->name ? traits->name : "unknown");
+        return false;
+    }
+    return true;
+}
+
+/* A matrix under its name; an absent optional one leaves *w empty. */
+static void bind_matrix(binder *b, sm_weight *w, const char *name, uint64_t rows, uint64_t cols,
+                        bool required) {
+    const sm_gguf_tensor *t = find(b, name, required);
+    if (!t || !check(b, t, rows, cols))
+        return;
+    const sm_dtype_traits *traits = sm_dtype_get(t->type);
+    if (cols % traits->block_size) {
+        b->status = sm_fail(b->error, SM_ERR_SHAPE,
+                            "%s: tensor '%s' has %llu columns, no multiple of the %u of its type "
+                            "%s",
+                            b->net->gguf->path, name, (unsigned long long)cols,
+                            traits->block_size, traits->name);
+        return;
+    }
+    *w = (sm_weight){
+        .name = t->name,
+        .type = t->type,
+        .quantized = traits->block_size > 1,
+        .rows = (uint32_t)rows,
+        .cols = (uint32_t)cols,
+        .data = t->data,
+        .row_bytes = cols / traits->block_size * traits->block_bytes,
+        .group_bytes = sm_packed_bytes(t->type, cols),
+    };
+}
+
+/* A vector, converted to f32 and owned by the net; NULL if optional and absent. */
+static const float *bind_vector(binder *b, const char *name, uint64_t n, bool required) {
+    const sm_gguf_tensor *t = find(b, name, required);
+    if (!t || !check(b, t, 1, n))
+        return NULL;
+    if (n % sm_dtype_get(t->type)->block_size) {
+        b->status = shape_error(b, t, 1, n);
+        return NULL;
+    }
+    float *v = sm_alloc_array(b->net->mem, n, sizeof *v);
+    if (!v) {
+        b->status = sm_fail(b->error, SM_ERR_NOMEM, "out of memory for tensor '%s'", name);
+        return NULL;
+    }
+    b->net->kernels->type[t->type].dequantize(v, t->data, n);
+    b->net->vectors[b->net->n_vectors++] = v;
+    for (uint64_t i = 0; i < n; i++) {
+        if (!isfinite(v[i])) {
+            b->status = sm_fail(b->error, SM_ERR_FORMAT,
+                                "%s: tensor '%s' holds a value that is not finite at %llu",
+                                b->net->gguf->path, name, (unsigned long long)i);
+            return NULL;
+        }
+    }
+    return v;
+}
+
+static void bind_layer(binder *b, sm_layer *l, uint32_t index) {
+    const sm_config *c = &b->net->config;
+    const uint64_t q_rows = (uint64_t)c->n_head * c->head_dim;
+    const uint64_t kv_rows = (uint64_t)c->n_head_kv * c->head_dim;
+    const bool bias = c->family->qkv_bias;
+    char name[64];
+#define NAME(suffix) (sm_format(name, sizeof name, "blk.%u." suffix, index), name)
+    l->attn_norm = bind_vector(b, NAME("attn_norm.weight"), c->n_embd, true);
+    bind_matrix(b, &l->wq, NAME("attn_q.weight"), q_rows, c->n_embd, true);
+    bind_matrix(b, &l->wk, NAME("attn_k.weight"), kv_rows, c->n_embd, true);
+    bind_matrix(b, &l->wv, NAME("attn_v.weight"), kv_rows, c->n_embd, true);
+    l->bq = bind_vector(b, NAME("attn_q.bias"), q_rows, bias);
+    l->bk = bind_vector(b, NAME("attn_k.bias"), kv_rows, bias);
+    l->bv = bind_vector(b, NAME("attn_v.bias"), kv_rows, bias);
+    if (c->family->qk_norm) {
+        l->q_norm = bind_vector(b, NAME("attn_q_norm.weight"), c->head_dim, true);
+        l->k_norm = bind_vector(b, NAME("attn_k_norm.weight"), c->head_dim, true);
+    }
+    bind_matrix(b, &l->wo, NAME("attn_output.weight"), c->n_embd, q_rows, true);
+    l->bo = bind_vector(b, NAME("attn_output.bias"), c->n_embd, false);
+    l->ffn_norm = bind_vector(b, NAME("ffn_norm.weight"), c->n_embd, true);
+    bind_matrix(b, &l->gate, NAME("ffn_gate.weight"), c->n_ff, c->n_embd, true);
+    bind_matrix(b, &l->up, NAME("ffn_up.weight"), c->n_ff, c->n_embd, true);
+    bind_matrix(b, &l->down, NAME("ffn_down.weight"), c->n_embd, c->n_ff, true);
+    l->b_gate = bind_vector(b, NAME("ffn_gate.bias"), c->n_ff, false);
+    l->b_up = bind_vector(b, NAME("ffn_up.bias"), c->n_ff, false);
+    l->b_down = bind_vector(b, NAME("ffn_down.bias"), c->n_embd, false);
+#undef NAME
+}
+
+#define VECTORS_PER_LAYER 11
+#define TENSORS_PER_LAYER 9 /* those that every layer of every family has */
+
+/* Angles per position and their magnitude. Plain: theta^(-2i/n_rot). YaRN
+ * (arXiv:2309.00071, section 3): interpolated by 1/factor where the wavelength
+ * is long against the original context, untouched where it is short, a linear
+ * ramp between; the magnitude grows by 0.1 ln(factor) + 1. */
+static void rope_frequencies(sm_net *net) {
+    const sm_config *c = &net->config;
+    const double n_rot = c->n_rot;
+    const double pi = 3.14159265358979323846;
+    double low = 0, high = 0;
+    if (c->scaling == SM_ROPE_YARN) {
+        /* the dimension that turns `beta` times within the original context */
+        const double per = n_rot / (2 * log(c->rope_theta));
+        low = floor(per * log(c->n_ctx_original / (c->yarn_beta_fast * 2 * pi)));
+        high = ceil(per * log(c->n_ctx_original / (c->yarn_beta_slow * 2 * pi)));
+        low = low < 0 ? 0 : low;
+        high = high > n_rot - 1 ? n_rot - 1 : high;
+    }
+    for (uint32_t i = 0; i < c->n_rot / 2; i++) {
+        double angle = pow(c->rope_theta, -2.0 * i / n_rot);
+        if (net->rope_freqs)
+            angle /= (double)net->rope_freqs[i];
+        double stretched = angle / c->rope_factor;
+        if (c->scaling == SM_ROPE_YARN) {
+            double width = high - low < 0.001 ? 0.001 : high - low;
+            double ramp = (i - low) / width;
+            ramp = ramp < 0 ? 0 : ramp > 1 ? 1 : ramp;
+            double keep = (1 - ramp) * c->yarn_ext_factor; /* share of the untouched angle */
+            stretched = stretched * (1 - keep) + angle * keep;
+        }
+        net->rope_inv_freq[i] = stretched;
+    }
+    double scale = c->rope_attn_factor;
+    if (c->scaling == SM_ROPE_YARN)
+        scale *= 1.0 + 0.1 * log(c->rope_factor);
+    net->rope_mscale = (float)scale;
+}
+
+static sm_status load(binder *b) {
+    sm_net *net = b->net;
+    sm_config *c = &net->config;
+    if ((uint64_t)c->n_layer * TENSORS_PER_LAYER > net->gguf->n_tensors)
+        return sm_fail(b->error, SM_ERR_MISSING,
+                       "%s: key '%s.block_count' is %u but the file has only %llu tensors",
+                       net->gguf->path, c->family->architecture, c->n_layer,
+                       (unsigned long long)net->gguf->n_tensors);
+    net->layers = sm_alloc_zero(net->mem, c->n_layer * sizeof *net->layers);
+    net->vectors = sm_alloc_array(net->mem, (uint64_t)c->n_layer * VECTORS_PER_LAYER + 2,
+                                  sizeof *net->vectors);
+    net->rope_inv_freq = sm_alloc_array(net->mem, c->n_rot / 2, sizeof *net->rope_inv_freq);
+    if (!net->layers || !net->vectors || !net->rope_inv_freq)
+        return sm_fail(b->error, SM_ERR_NOMEM, "out of memory for %u layers", c->n_layer);
+
+    const sm_gguf_tensor *embd = find(b, "token_embd.weight", true);
+    if (!embd)
+        return b->status;
+    if (embd->dims[1] == 0 || embd->dims[1] > INT32_MAX / 2)
+        return sm_fail(b->error, SM_ERR_SHAPE, "%s: tensor 'token_embd.weight' has %llu rows",
+                       net->gguf->path, (unsigned long long)embd->dims[1]);
+    c->n_vocab = (uint32_t)embd->dims[1];
+    b->done--; /* bind_matrix counts it again */
+    bind_matrix(b, &net->embd, "token_embd.weight", c->n_vocab, c->n_embd, true);
+    bind_matrix(b, &net->head, "output.weight", c->n_vocab, c->n_embd, false);
+    if (!net->head.data)
+        net->head = net->embd;
+    net->out_norm = bind_vector(b, "output_norm.weight", c->n_embd, true);
+    net->rope_freqs = bind_vector(b, "rope_freqs.weight", c->n_rot / 2, false);
+    for (uint32_t i = 0; net->rope_freqs && i < c->n_rot / 2 && !b->status; i++)
+        if (!(net->rope_freqs[i] > 0))
+            b->status = sm_fail(b->error, SM_ERR_FORMAT,
+                                "%s: tensor 'rope_freqs.weight' holds a value that is not positive",
+                                net->gguf->path);
+    for (uint32_t i = 0; i < c->n_layer && !b->status; i++)
+        bind_layer(b, &net->layers[i], i);
+    return b->status;
+}
+
+/* Calls fn for every matrix that is multiplied (the head included). */
+static void each_matrix(sm_net *net, void (*fn)(sm_net *net, sm_weight *w, void *arg), void *arg) {
+    for (uint32_t i = 0; i < net->config.n_layer; i++) {
+        sm_layer *l = &net->layers[i];
+        sm_weight *const matrices[] = {&l->wq, &l->wk, &l->wv, &l->wo, &l->gate, &l->up, &l->down};
+        for (size_t m = 0; m < sizeof matrices / sizeof *matrices; m++)
+            fn(net, matrices[m], arg);
+    }
+    fn(net, &net->head, arg);
+}
+
+static void count_matrix(sm_net *net, sm_weight *w, void *arg) {
+    (void)arg;
+    net->decode_bytes += w->rows * w->row_bytes;
+    net->n_matrices++;
+}
+
+sm_status sm_net_load(sm_net **out, sm_mem *mem, const sm_gguf *gguf, const sm_kernels *kernels,
+                      sm_progress_fn progress, void *progress_user, sm_error *error) {
+    *out = NULL;
+    sm_net *net = sm_alloc_zero(mem, sizeof *net);
+    if (!net)
+        return sm_fail(error, SM_ERR_NOMEM, "out of memory");
+    net->mem = mem;
+    net->gguf = gguf;
+    net->kernels = kernels;
+    binder b = {.net = net,
+                .error = error,
+                .progress = progress,
+                .progress_user = progress_user,
+                .total = gguf->n_tensors};
+    sm_status status = sm_config_read(&net->config, gguf, error);
+    if (!status)
+        status = load(&b);
+    if (status) {
+        sm_net_free(net);
+        return status;
+    }
+    rope_frequencies(net);
+    each_matrix(net, count_matrix, NULL);
+    *out = net;
+    return SM_OK;
+}
+
+static void free_packed(sm_net *net, sm_weight *w, void *arg) {
+    (void)arg;
+    sm_free(net->mem, w->packed);
+}
+
+void sm_net_free(sm_net *net) {
+    if (!net)
+        return;
+    if (net->layers)
+        each_matrix(net, free_packed, NULL);
+    for (uint64_t i = 0; i < net->n_vectors; i++)
+        sm_free(net->mem, net->vectors[i]);
+    sm_free(net->mem, net->vectors);
+    sm_free(net->mem, net->rope_inv_freq);
+    sm_free(net->mem, net->layers);
+    sm_free(net->mem, net);
+}
+
+typedef struct pack_job {
+    sm_net *net;
+    sm_weight *w;
+    uint8_t *packed;
+} pack_job;
+
+static void pack_share(void *arg, uint32_t thread, uint32_t n_threads) {
+    const pack_job *job = arg;
+    const sm_weight *w = job->w;
+    uint64_t begin, end;
+    sm_share((w->rows + SM_GROUP - 1) / SM_GROUP, thread, n_threads, &begin, &end);
+    for (uint64_t g = begin; g < end; g++) {
+        uint64_t left = w->rows - g * SM_GROUP;
+        job->net->kernels->type[w->type].pack(job->packed + g * w->group_bytes,
+                                              w->data + g * SM_GROUP * w->row_bytes, w->row_bytes,
+                                              left < SM_GROUP ? left : SM_GROUP, w->cols);
+    }
+}
+
+typedef struct pack_all {
+    sm_team *team;
+    sm_error *error;
+    sm_status status;
+} pack_all;
+
+static void pack_matrix(sm_net *net, sm_weight *w, void *arg) {
+    pack_all *all = arg;
+    if (all->status || w->packed)
+        return;
+    uint64_t size = (w->rows + SM_GROUP - 1) / SM_GROUP * w->group_bytes;
+    pack_job job = {net, w, sm_alloc(net->mem, size)};
+    if (!job.packed) {
+        all->status = sm_fail(all->error, SM_ERR_NOMEM,
+                              "out of memory repacking tensor '%s' (%llu bytes; the repack option "
+                              "can be turned off)",
+                              w->name, (unsigned long long)size);
+        return;
+    }
+    sm_team_run(all->team, pack_share, &job);
+    w->packed = job.packed;
+    net->packed_bytes += size;
+    /* the file's copy is not read again, unless as the embedding table of a tied
+     * head: then its rows come back one by one */
+    for (uint32_t i = 0; i < net->gguf->n_files; i++)
+        sm_file_release(&net->gguf->files[i], w->data, w->rows * w->row_bytes);
+}
+
+sm_status sm_net_pack(sm_net *net, sm_team *team, sm_error *error) {
+    pack_all all = {team, error, SM_OK};
+    each_matrix(net, pack_matrix, &all);
+    return all.status;
+}

@@ -1,0 +1,249 @@
+/* Prompt in, streamed text out. */
+#include "run.h"
+
+#include <string.h>
+
+#define MAX_STOP_BYTES 1024
+
+typedef struct generation {
+    sm_session *s;
+    const sm_generate_options *o;
+    sm_sampling sampling;
+    sm_token_fn on_token;
+    void *user;
+    sm_error *error;
+    uint64_t start; /* when the call came, ns */
+    bool stopped;   /* a stop string was found */
+} generation;
+
+static sm_status check_stops(const sm_generate_options *o, sm_error *error) {
+    if (o->n_stop && !o->stop)
+        return sm_fail(error, SM_ERR_ARGUMENT, "option n_stop is %u but stop is NULL", o->n_stop);
+    for (uint32_t i = 0; i < o->n_stop; i++) {
+        const size_t n = o->stop[i] ? strlen(o->stop[i]) : 0;
+        if (n < 1 || n > MAX_STOP_BYTES)
+            return sm_fail(error, SM_ERR_ARGUMENT,
+                           "option stop: string %u has %zu bytes, not 1..%u", i, n,
+                           MAX_STOP_BYTES);
+    }
+    return SM_OK;
+}
+
+/* The prompt's ids, allocated here. */
+static sm_status encode(sm_session *s, const char *prompt, const sm_generate_options *o,
+                        int32_t **ids, uint64_t *n, sm_error *error) {
+    const sm_tokenizer *tokenizer = s->model->tokenizer;
+    const uint64_t length = strlen(prompt);
+    const uint32_t flags =
+        (o->no_bos ? 0 : SM_ENCODE_MARKERS) | (o->parse_special ? SM_ENCODE_SPECIAL : 0);
+    uint64_t capacity = length + 16;
+    *ids = NULL;
+    for (;;) { /* once more where a normalisation made the text longer */
+        sm_free(s->mem, *ids);
+        *ids = sm_alloc_array(s->mem, capacity, sizeof **ids);
+        if (!*ids)
+            return sm_fail(error, SM_ERR_NOMEM, "out of memory for a prompt of %llu bytes",
+                           (unsigned long long)length);
+        sm_status status =
+            sm_tokenizer_encode(tokenizer, prompt, length, flags, *ids, capacity, n, error);
+        if (status != SM_ERR_BUFFER || *n <= capacity)
+            return status;
+        capacity = *n;
+    }
+}
+
+/* Markers mean BOS in front here; an EOS behind would end the text before it began. */
+static void drop_eos(const sm_session *s, const int32_t *ids, uint64_t *n) {
+    sm_tokenizer_info info = {.struct_size = sizeof info};
+    if (!sm_tokenizer_get_info(s->model->tokenizer, &info, NULL) && info.add_eos == 1 && *n > 1 &&
+        ids[*n - 1] == info.eos)
+        --*n;
+}
+
+static sm_status feed_prompt(generation *g, const char *prompt) {
+    sm_session *s = g->s;
+    int32_t *ids;
+    uint64_t n, reused = 0;
+    sm_status status = encode(s, prompt, g->o, &ids, &n, g->error);
+    if (!status && n == 0)
+        status = sm_fail(g->error, SM_ERR_ARGUMENT,
+                         "the prompt is empty and the vocabulary puts no BOS token in front");
+    if (!status) {
+        if (!g->o->no_bos)
+            drop_eos(s, ids, &n);
+        s->stats.prompt_tokens = (uint32_t)n;
+        status = sm_session_sync(s, ids, n, &reused, g->error);
+        s->stats.reused_tokens = (uint32_t)reused;
+    }
+    sm_free(s->mem, ids);
+    return status;
+}
+
+static sm_status append(generation *g, const char *text, uint64_t length) {
+    sm_session *s = g->s;
+    const uint64_t needed = s->pending_length + length + 1;
+    if (needed > s->pending_capacity) {
+        const uint64_t capacity = needed * 2 > 4096 ? needed * 2 : 4096;
+        char *pending = sm_realloc(s->mem, s->pending, capacity);
+        if (!pending)
+            return sm_fail(g->error, SM_ERR_NOMEM, "out of memory for generated text");
+        s->pending = pending;
+        s->pending_capacity = capacity;
+    }
+    memcpy(s->pending + s->pending_length, text, (size_t)length);
+    s->pending_length += length;
+    s->pending[s->pending_length] = 0;
+    return SM_OK;
+}
+
+/* Does pending[at..] begin with stop (whole), or stop with it (part)? */
+static bool matches(const sm_session *s, uint64_t at, const char *stop, bool whole) {
+    const uint64_t n = strlen(stop), left = s->pending_length - at;
+    if (whole ? left < n : left >= n)
+        return false;
+    return memcmp(s->pending + at, stop, (size_t)(whole ? n : left)) == 0;
+}
+
+/* Where the first match begins in the pending text; its length if there is none. */
+static uint64_t first_match(const generation *g, bool whole) {
+    uint64_t first = g->s->pending_length;
+    for (uint32_t i = 0; i < g->o->n_stop; i++)
+        for (uint64_t at = 0; at < first; at++)
+            if (matches(g->s, at, g->o->stop[i], whole))
+                first = at;
+    return first;
+}
+
+/* How much of the pending text may go out: all before the first stop string, or
+ * all that cannot become the beginning of one. */
+static uint64_t releasable(generation *g) {
+    const uint64_t stop = first_match(g, true);
+    g->stopped = stop < g->s->pending_length;
+    return g->stopped ? stop : first_match(g, false);
+}
+
+/* Hands out text (and a token, or id -1). */
+static sm_status emit(generation *g, int32_t id, double logprob, uint64_t length) {
+    sm_session *s = g->s;
+    int32_t cancel = 0;
+    if (g->on_token) {
+        const char keep = s->pending ? s->pending[length] : 0;
+        if (s->pending)
+            s->pending[length] = 0;
+        const sm_token token = {.struct_size = sizeof token,
+                                .id = id,
+                                .logprob = logprob,
+                                .text = s->pending ? s->pending : "",
+                                .length = length};
+        cancel = g->on_token(g->user, &token);
+        if (s->pending)
+            s->pending[length] = keep;
+    }
+    if (s->pending) {
+        memmove(s->pending, s->pending + length, (size_t)(s->pending_length - length + 1));
+        s->pending_length -= length;
+    }
+    if (cancel) {
+        s->stats.finish = SM_FINISH_CANCELLED;
+        return sm_fail(g->error, SM_ERR_CANCELLED, "cancelled by the token callback");
+    }
+    return SM_OK;
+}
+
+/* One token's text into the stream. */
+static sm_status deliver(generation *g, int32_t id, double logprob) {
+    const char *piece = "";
+    uint64_t length = 0;
+    sm_status status = sm_detokenizer_feed(g->s->detokenizer, id, &piece, &length, g->error);
+    if (status == SM_ERR_TOKEN) /* a padding row of the head that the vocabulary does not name */
+        length = 0;
+    else if (status)
+        return status;
+    status = append(g, piece, length);
+    return status ? status : emit(g, id, logprob, releasable(g));
+}
+
+/* The text that had been waiting, once nothing more comes. */
+static sm_status flush(generation *g) {
+    const char *piece = "";
+    uint64_t length = 0;
+    if (g->stopped)
+        return SM_OK;
+    sm_status status = sm_detokenizer_flush(g->s->detokenizer, &piece, &length, g->error);
+    if (!status)
+        status = append(g, piece, length);
+    if (status || g->s->pending_length == 0)
+        return status;
+    const uint64_t n = releasable(g); /* what was waiting may complete a stop string */
+    return emit(g, -1, 0, g->stopped ? n : g->s->pending_length);
+}
+
+static sm_status loop(generation *g) {
+    sm_session *s = g->s;
+    const sm_kernels *kernels = s->model->net->kernels;
+    const uint32_t n_vocab = s->model->net->config.n_vocab;
+    for (;;) {
+        const int32_t id =
+            sm_sample(&s->sampler, kernels, &g->sampling, s->logits, n_vocab, s->ids, s->length);
+        if (s->stats.generated_tokens == 0)
+            s->stats.first_token_seconds = (double)(sm_time_ns() - g->start) * 1e-9;
+        if (!g->o->ignore_end && sm_tokenizer_is_end(s->model->tokenizer, id)) {
+            s->stats.finish = SM_FINISH_END;
+            return flush(g);
+        }
+        const double logprob = sm_logprob(kernels, s->logits, n_vocab, id);
+        s->stats.generated_tokens++;
+        sm_status status = deliver(g, id, logprob);
+        if (status)
+            return status;
+        if (g->stopped) {
+            s->stats.finish = SM_FINISH_STOP;
+            return SM_OK;
+        }
+        if (g->o->max_tokens && s->stats.generated_tokens == g->o->max_tokens) {
+            s->stats.finish = SM_FINISH_LENGTH;
+            return flush(g);
+        }
+        if (s->length == s->n_ctx) {
+            s->stats.finish = SM_FINISH_CONTEXT;
+            return flush(g);
+        }
+        status = sm_session_feed(s, &id, 1, g->error);
+        if (status)
+            return status;
+    }
+}
+
+sm_status sm_session_generate(sm_session *s, const char *prompt, const sm_generate_options *options,
+                              sm_token_fn on_token, void *user, sm_error *error) {
+    if (!s || !prompt)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_generate: session or prompt is NULL");
+    if (!s->model->tokenizer)
+        return sm_fail(error, SM_ERR_MISSING, "%s: key 'tokenizer.ggml.model' is missing",
+                       s->model->gguf->path);
+    sm_generate_options o;
+    generation g = {.s = s, .o = &o, .on_token = on_token, .user = user, .error = error};
+    sm_status status = sm_options_take(&o, sizeof o, options, SM_OPTIONS_GENERATE, error);
+    if (!status)
+        status = check_stops(&o, error);
+    if (!status)
+        status = sm_sampling_take(&g.sampling, o.sampling, s->model->net->config.n_vocab, error);
+    if (status)
+        return status;
+
+    memset(&s->stats, 0, sizeof s->stats);
+    s->pending_length = 0;
+    sm_detokenizer_reset(s->detokenizer);
+    g.start = sm_time_ns();
+    status = feed_prompt(&g, prompt);
+    const uint64_t fed = sm_time_ns();
+    s->stats.prompt_seconds = (double)(fed - g.start) * 1e-9;
+    if (!status)
+        status = loop(&g);
+    s->stats.generate_seconds = (double)(sm_time_ns() - fed) * 1e-9;
+    if (status == SM_ERR_CANCELLED)
+        s->stats.finish = SM_FINISH_CANCELLED;
+    else if (status)
+        s->stats.finish = SM_FINISH_ERROR;
+    return status;
+}

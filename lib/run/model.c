@@ -1,0 +1,163 @@
+#include "run.h"
+
+#include <string.h>
+
+static sm_status read_file(sm_model *model, const char *path, const sm_model_options *o,
+                           sm_error *error) {
+    sm_status status = sm_gguf_open(&model->gguf, model->mem, path, o->io == SM_IO_MAP, error);
+    if (status)
+        return status;
+    const sm_kernels *kernels = sm_kernels_get(sm_level_best(o->level));
+    if (!kernels)
+        return sm_fail(error, SM_ERR_UNSUPPORTED, "level '%s' is not in this build",
+                       sm_level_name(sm_level_best(o->level)));
+    status = sm_net_load(&model->net, model->mem, model->gguf, kernels, o->progress,
+                         o->progress_user, error);
+    if (status)
+        return status;
+    if (sm_gguf_find_key(model->gguf, "tokenizer.ggml.model")) {
+        status = sm_vocab_from_gguf(&model->tokenizer, model->mem, model->gguf, error);
+        if (status)
+            return status;
+        /* from here on the memory goes when the tokenizer's last reference does */
+        sm_tokenizer_set_owner(model->tokenizer, (void (*)(void *))sm_mem_destroy, model->mem);
+        const int32_t n = sm_tokenizer_n_vocab(model->tokenizer);
+        if (n < 0 || (uint32_t)n > model->net->config.n_vocab)
+            return sm_fail(error, SM_ERR_SHAPE,
+                           "%s: key 'tokenizer.ggml.tokens' has %d tokens but tensor "
+                           "'token_embd.weight' only %u rows",
+                           path, n, model->net->config.n_vocab);
+    }
+    for (uint64_t i = 0; i < model->gguf->n_tensors; i++) {
+        const sm_gguf_tensor *t = &model->gguf->tensors[i];
+        model->n_params += t->dims[0] * t->dims[1] * t->dims[2] * t->dims[3];
+        model->weight_bytes += t->size;
+    }
+    const char *name = "";
+    uint64_t length = 0;
+    sm_gguf_get_str(model->gguf, "general.name", &name, &length, NULL);
+    model->name = sm_strdup(model->mem, name, length);
+    return model->name ? SM_OK : sm_fail(error, SM_ERR_NOMEM, "out of memory");
+}
+
+sm_status sm_model_load(sm_model **out, const char *path, const sm_model_options *options,
+                        sm_error *error) {
+    if (!out || !path)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_model_load: out or path is NULL");
+    *out = NULL;
+    sm_model_options o;
+    sm_status status = sm_options_take(&o, sizeof o, options, SM_OPTIONS_MODEL, error);
+    if (status)
+        return status;
+    sm_mem *mem;
+    status = sm_mem_create(&mem, o.allocator, o.memory_limit, error);
+    if (status)
+        return status;
+    sm_model *model = sm_alloc_zero(mem, sizeof *model);
+    if (!model) {
+        sm_mem_destroy(mem);
+        return sm_fail(error, SM_ERR_NOMEM, "out of memory");
+    }
+    atomic_init(&model->references, 1);
+    atomic_init(&model->packed, false);
+    model->mem = mem;
+    model->repack = o.repack == SM_REPACK_LAZY;
+    model->log = o.log;
+    model->log_user = o.log_user;
+    status = sm_mutex_new(&model->lock, mem, error);
+    if (!status)
+        status = read_file(model, path, &o, error);
+    if (status) {
+        sm_model_free(model);
+        return status;
+    }
+    if (model->log) {
+        char line[256];
+        sm_format(line, sizeof line, "loaded %s: %s, %u layers, %llu weights, level %s", path,
+                  model->net->config.family->architecture, model->net->config.n_layer,
+                  (unsigned long long)model->n_params,
+                  sm_level_name(model->net->kernels->level));
+        model->log(model->log_user, SM_LOG_INFO, line);
+    }
+    *out = model;
+    return SM_OK;
+}
+
+void sm_model_retain(const sm_model *model) {
+    /* the count is the one thing of a shared model that changes */
+    atomic_fetch_add_explicit(&((sm_model *)(uintptr_t)model)->references, 1,
+                              memory_order_relaxed);
+}
+
+void sm_model_free(sm_model *model) {
+    if (!model || atomic_fetch_sub_explicit(&model->references, 1, memory_order_acq_rel) != 1)
+        return;
+    sm_mem *mem = model->mem;
+    sm_tokenizer *tokenizer = model->tokenizer;
+    sm_net_free(model->net);
+    sm_gguf_close(model->gguf);
+    sm_mutex_free(model->lock, mem);
+    sm_free(mem, model->name);
+    sm_free(mem, model);
+    if (tokenizer)
+        sm_tokenizer_free(tokenizer); /* its last reference takes the memory along */
+    else
+        sm_mem_destroy(mem);
+}
+
+sm_status sm_model_prepare(const sm_model *shared, sm_team *team, sm_error *error) {
+    sm_model *model = (sm_model *)(uintptr_t)shared;
+    if (!model->repack || atomic_load_explicit(&model->packed, memory_order_acquire))
+        return SM_OK;
+    sm_status status = SM_OK;
+    sm_mutex_lock(model->lock);
+    if (!atomic_load_explicit(&model->packed, memory_order_relaxed)) {
+        status = sm_net_pack(model->net, team, error);
+        if (!status)
+            atomic_store_explicit(&model->packed, true, memory_order_release);
+    }
+    sm_mutex_unlock(model->lock);
+    return status;
+}
+
+sm_status sm_model_get_info(const sm_model *model, sm_model_info *info, sm_error *error) {
+    if (!model)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_model_get_info: model is NULL");
+    const sm_config *c = &model->net->config;
+    const bool packed = atomic_load_explicit(&model->packed, memory_order_acquire);
+    const sm_model_info full = {
+        .level = model->net->kernels->level,
+        .architecture = c->family->architecture,
+        .name = model->name,
+        .n_vocab = (int32_t)c->n_vocab,
+        .n_ctx_train = (int32_t)c->n_ctx_train,
+        .n_embd = (int32_t)c->n_embd,
+        .n_layer = (int32_t)c->n_layer,
+        .n_head = (int32_t)c->n_head,
+        .n_head_kv = (int32_t)c->n_head_kv,
+        .head_dim = (int32_t)c->head_dim,
+        .n_ff = (int32_t)c->n_ff,
+        .n_params = model->n_params,
+        .weight_bytes = model->weight_bytes,
+        .decode_bytes = model->net->decode_bytes,
+        .packed_bytes = packed ? model->net->packed_bytes : 0,
+        .heap_bytes = atomic_load_explicit(&model->mem->in_use, memory_order_relaxed),
+        .heap_peak = atomic_load_explicit(&model->mem->peak, memory_order_relaxed),
+        .n_allocs = atomic_load_explicit(&model->mem->n_allocs, memory_order_relaxed),
+    };
+    return sm_struct_give(info, &full, sizeof full, error);
+}
+
+sm_status sm_model_get_tokenizer(const sm_model *model, sm_tokenizer **out, sm_error *error) {
+    if (!out)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_model_get_tokenizer: out is NULL");
+    *out = NULL;
+    if (!model)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_model_get_tokenizer: model is NULL");
+    if (!model->tokenizer)
+        return sm_fail(error, SM_ERR_MISSING, "%s: key 'tokenizer.ggml.model' is missing",
+                       model->gguf->path);
+    sm_tokenizer_retain(model->tokenizer);
+    *out = model->tokenizer;
+    return SM_OK;
+}

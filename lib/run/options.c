@@ -1,0 +1,193 @@
+/* The tables of the options structs, and taking a caller's struct by them. */
+#include "run.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+#define U32(S, field, min, max, fallback, unit, doc)                                               \
+    {#field, SM_OPTION_U32, offsetof(S, field), min, max, fallback, NULL, unit, doc}
+#define U64(S, field, min, max, fallback, unit, doc)                                               \
+    {#field, SM_OPTION_U64, offsetof(S, field), min, max, fallback, NULL, unit, doc}
+#define F64(S, field, min, max, fallback, doc)                                                     \
+    {#field, SM_OPTION_F64, offsetof(S, field), min, max, fallback, NULL, "", doc}
+#define ENUM(S, field, names, max, doc)                                                            \
+    {#field, SM_OPTION_ENUM, offsetof(S, field), 0, max, 0, names, "", doc}
+#define POINTER(S, field, doc)                                                                     \
+    {#field, SM_OPTION_POINTER, offsetof(S, field), 0, 0, 0, NULL, "", doc}
+
+#define MAX_CONTEXT 16777216.0
+
+static const sm_option model_table[] = {
+    ENUM(sm_model_options, io, "map|read", 1, "how the file is read"),
+    ENUM(sm_model_options, level, "auto|scalar|avx2|avx512|neon|dotprod", 5,
+         "highest instruction-set level to use"),
+    ENUM(sm_model_options, repack, "lazy|none", 1,
+         "copy weights into the layout the kernels like at first use, or never"),
+    U64(sm_model_options, memory_limit, 0, 9.0e15, 0, "bytes",
+        "heap of the model and its sessions together; 0: no limit"),
+    POINTER(sm_model_options, allocator, "memory hook"),
+    POINTER(sm_model_options, log, "log hook"),
+    POINTER(sm_model_options, log_user, "argument of the log hook"),
+    POINTER(sm_model_options, progress, "progress hook"),
+    POINTER(sm_model_options, progress_user, "argument of the progress hook"),
+};
+
+static const sm_option session_table[] = {
+    U32(sm_session_options, n_ctx, 0, MAX_CONTEXT, 0, "tokens",
+        "tokens the session can hold; 0: the model's training context, 4096 at most"),
+    U32(sm_session_options, n_threads, 0, SM_MAX_THREADS, 0, "threads",
+        "threads that compute; 0: all CPUs of the process, 8 at most"),
+    U32(sm_session_options, n_batch, 0, 8192, 512, "tokens", "tokens computed together at most"),
+    ENUM(sm_session_options, kv_type, "f16|f32|bf16", 2, "number format of the key/value cache"),
+};
+
+static const sm_option sampling_table[] = {
+    F64(sm_sampling, temperature, 0, 100, 0, "0 takes the likeliest token, more is more random"),
+    U32(sm_sampling, top_k, 0, 2147483647.0, 0, "tokens", "keep the k likeliest; 0: all"),
+    F64(sm_sampling, top_p, 0, 1, 1, "keep the smallest set of tokens with this probability"),
+    F64(sm_sampling, min_p, 0, 1, 0,
+        "drop tokens less likely than this share of the likeliest one's probability"),
+    F64(sm_sampling, repeat_penalty, 0, 100, 1,
+        "divides the logits of tokens that occurred; 1: none"),
+    F64(sm_sampling, presence_penalty, -100, 100, 0, "subtracted once from tokens that occurred"),
+    F64(sm_sampling, frequency_penalty, -100, 100, 0,
+        "subtracted for each time that a token occurred"),
+    U32(sm_sampling, penalty_last_n, 0, MAX_CONTEXT, 64, "tokens",
+        "how far back the penalties look"),
+    U64(sm_sampling, seed, 0, 18446744073709551615.0, 0, "", "same seed, same tokens"),
+    U64(sm_sampling, sequence, 0, 18446744073709551615.0, 0, "",
+        "tells apart sequences drawn with one seed"),
+    POINTER(sm_sampling, bias, "list of logit biases"),
+    U64(sm_sampling, n_bias, 0, 16777216.0, 0, "", "length of bias"),
+};
+
+static const sm_option generate_table[] = {
+    U32(sm_generate_options, max_tokens, 0, 4294967295.0, 0, "tokens",
+        "tokens to generate at most; 0: until the context is full"),
+    POINTER(sm_generate_options, sampling, "how tokens are chosen; NULL: greedy"),
+    POINTER(sm_generate_options, stop, "strings that end the text"),
+    U32(sm_generate_options, n_stop, 0, 64, 0, "", "length of stop"),
+    ENUM(sm_generate_options, parse_special, "no|yes", 1,
+         "parse special tokens written in the prompt"),
+    ENUM(sm_generate_options, no_bos, "no|yes", 1, "leave out the BOS token"),
+    ENUM(sm_generate_options, ignore_end, "no|yes", 1, "go on after the end of the text"),
+};
+
+#define LENGTH(table) ((uint32_t)(sizeof(table) / sizeof *(table)))
+
+const sm_option *sm_options_table(uint32_t options_struct, uint32_t *n) {
+    const sm_option *table = NULL;
+    uint32_t length = 0;
+    switch (options_struct) {
+    case SM_OPTIONS_MODEL:
+        table = model_table;
+        length = LENGTH(model_table);
+        break;
+    case SM_OPTIONS_SESSION:
+        table = session_table;
+        length = LENGTH(session_table);
+        break;
+    case SM_OPTIONS_SAMPLING:
+        table = sampling_table;
+        length = LENGTH(sampling_table);
+        break;
+    case SM_OPTIONS_GENERATE:
+        table = generate_table;
+        length = LENGTH(generate_table);
+        break;
+    default:
+        break;
+    }
+    if (n)
+        *n = length;
+    return table;
+}
+
+/* A zero takes the fallback; anything else must be in range. */
+static sm_status check_field(uint8_t *base, const sm_option *o, sm_error *error) {
+    uint8_t *field = base + o->offset;
+    double value = 0;
+    switch (o->type) {
+    case SM_OPTION_U32:
+    case SM_OPTION_ENUM: {
+        uint32_t v;
+        memcpy(&v, field, sizeof v);
+        if (v == 0) {
+            v = (uint32_t)o->fallback;
+            memcpy(field, &v, sizeof v);
+            return SM_OK;
+        }
+        value = v;
+        break;
+    }
+    case SM_OPTION_U64: {
+        uint64_t v;
+        memcpy(&v, field, sizeof v);
+        if (v == 0) {
+            v = (uint64_t)o->fallback;
+            memcpy(field, &v, sizeof v);
+            return SM_OK;
+        }
+        value = (double)v;
+        break;
+    }
+    case SM_OPTION_F64: {
+        memcpy(&value, field, sizeof value);
+        if (value == 0) {
+            memcpy(field, &o->fallback, sizeof o->fallback);
+            return SM_OK;
+        }
+        break;
+    }
+    default:
+        return SM_OK;
+    }
+    if (!(value >= o->min && value <= o->max))
+        return sm_fail(error, SM_ERR_ARGUMENT, "option %s is %g, not in %g..%g", o->name, value,
+                       o->min, o->max);
+    return SM_OK;
+}
+
+#define STRUCT_MIN 8
+#define STRUCT_MAX 4096
+
+sm_status sm_options_take(void *to, size_t known, const void *from, uint32_t options_struct,
+                          sm_error *error) {
+    memset(to, 0, known);
+    if (from) {
+        uint32_t size;
+        memcpy(&size, from, sizeof size);
+        if (size < STRUCT_MIN || size > STRUCT_MAX)
+            return sm_fail(error, SM_ERR_ARGUMENT, "options: struct_size is %u, expected %zu", size,
+                           known);
+        memcpy(to, from, size < known ? size : known);
+        for (size_t i = known; i < size; i++)
+            if (((const uint8_t *)from)[i])
+                return sm_fail(error, SM_ERR_ARGUMENT,
+                               "options: byte %zu is set but this version knows only %zu", i,
+                               known);
+    }
+    uint32_t size = (uint32_t)known, n;
+    memcpy(to, &size, sizeof size);
+    const sm_option *table = sm_options_table(options_struct, &n);
+    for (uint32_t i = 0; i < n; i++) {
+        sm_status status = check_field(to, &table[i], error);
+        if (status)
+            return status;
+    }
+    return SM_OK;
+}
+
+sm_status sm_struct_give(void *to, const void *full, size_t known, sm_error *error) {
+    uint32_t size;
+    if (!to)
+        return sm_fail(error, SM_ERR_ARGUMENT, "the struct to fill in is NULL");
+    memcpy(&size, to, sizeof size);
+    if (size < STRUCT_MIN || size > STRUCT_MAX)
+        return sm_fail(error, SM_ERR_ARGUMENT, "struct_size is %u, expected %zu", size, known);
+    const size_t n = size < known ? size : known;
+    memcpy((uint8_t *)to + 4, (const uint8_t *)full + 4, n - 4);
+    memset((uint8_t *)to + n, 0, size - n);
+    return SM_OK;
+}

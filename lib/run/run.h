@@ -1,0 +1,100 @@
+/* run.h - the handles users hold: models, sessions, sampling, generation. */
+#ifndef SM_RUN_H
+#define SM_RUN_H
+
+#include "base/base.h"
+#include "format/format.h"
+#include "nn/nn.h"
+#include "smallmind/smallmind.h"
+#include "text/text.h"
+
+/* ---- structs with struct_size ------------------------------------------------------ */
+
+/* Takes a caller's options struct into `to` (`known` bytes): a missing one (NULL)
+ * is all zero, a shorter one is filled up with zeros, a longer one must be zero
+ * past `known`. Then checks every field of the struct's table (SM_OPTIONS_…) and
+ * replaces zeros by their fallbacks. SM_ERR_ARGUMENT names the field. */
+sm_status sm_options_take(void *to, size_t known, const void *from, uint32_t options_struct,
+                          sm_error *error);
+/* Hands `full` (`known` bytes) to a caller whose struct_size may be shorter. */
+sm_status sm_struct_give(void *to, const void *full, size_t known, sm_error *error);
+
+/* ---- vocabulary (vocab.c) ------------------------------------------------------------ */
+
+/* Builds the tokenizer of an open file from its tokenizer.ggml.* keys.
+ * SM_ERR_MISSING if it has none. */
+sm_status sm_vocab_from_gguf(sm_tokenizer **out, sm_mem *mem, const sm_gguf *gguf,
+                             sm_error *error);
+
+/* ---- model (model.c) ------------------------------------------------------------------- */
+
+struct sm_model {
+    _Atomic uint32_t references;
+    sm_mem *mem; /* everything below is allocated here */
+    sm_gguf *gguf;
+    sm_net *net;
+    sm_tokenizer *tokenizer; /* NULL: the file has no vocabulary */
+    sm_mutex *lock;          /* guards packing */
+    _Atomic bool packed;
+    bool repack;
+    char *name;
+    uint64_t n_params, weight_bytes;
+    sm_log_fn log;
+    void *log_user;
+};
+
+void sm_model_retain(const sm_model *model);
+/* Repacks the weights if that is wanted and not yet done. */
+sm_status sm_model_prepare(const sm_model *model, sm_team *team, sm_error *error);
+
+/* ---- sampling (sample.c) ------------------------------------------------------------------ */
+
+typedef struct sm_candidate {
+    float logit;
+    int32_t id;
+} sm_candidate;
+
+/* Buffers of one session, all [n_vocab]. */
+typedef struct sm_sampler {
+    float *logits;
+    sm_candidate *candidates;
+    int32_t *counts; /* all zero between calls */
+} sm_sampler;
+
+/* Chooses from logits after `length` tokens ids[0..length); sampling was taken
+ * with sm_options_take. Draw number = length. */
+int32_t sm_sample(const sm_sampler *sampler, const sm_kernels *kernels, const sm_sampling *sampling,
+                  const float *logits, uint32_t n_vocab, const int32_t *ids, uint32_t length);
+/* Natural log-probability of id under softmax(logits). */
+double sm_logprob(const sm_kernels *kernels, const float *logits, uint32_t n_vocab, int32_t id);
+/* Takes and checks sampling options, the bias list included. */
+sm_status sm_sampling_take(sm_sampling *to, const sm_sampling *from, uint32_t n_vocab,
+                           sm_error *error);
+/* A number in [0, 1) that depends on nothing but its arguments: Philox4x32-10. */
+double sm_uniform(uint64_t seed, uint64_t sequence, uint64_t position);
+
+/* ---- session (session.c, generate.c) --------------------------------------------------------- */
+
+struct sm_session {
+    const sm_model *model;
+    sm_mem *mem;
+    sm_team *team;
+    sm_workspace *workspace;
+    sm_kv kv;
+    uint32_t n_ctx, n_batch;
+    int32_t *ids; /* [n_ctx] */
+    uint32_t length;
+    float *logits; /* [n_vocab padded to 16] after the last token */
+    bool has_logits;
+    float *all_logits; /* staging of sm_session_feed_logits; made when first needed */
+    sm_sampler sampler;
+    sm_cancel_fn cancel;
+    void *cancel_user;
+    /* generation */
+    sm_detokenizer *detokenizer; /* NULL without a vocabulary */
+    char *pending; /* text held back for stop strings */
+    uint64_t pending_length, pending_capacity;
+    sm_generate_stats stats;
+};
+
+#endif

@@ -1,0 +1,248 @@
+/* Tokenizers from GGUF metadata. */
+#include "run.h"
+
+#include <string.h>
+
+#define KEY "tokenizer.ggml."
+
+/* ---- scalars: an absent key leaves *out, one of another type is an error ------------ */
+
+static sm_status get_string(const sm_gguf *gguf, const char *name, sm_str *out, sm_error *error) {
+    if (!sm_gguf_find_key(gguf, name))
+        return SM_OK;
+    return sm_gguf_get_str(gguf, name, &out->data, &out->length, error);
+}
+
+static sm_status get_switch(const sm_gguf *gguf, const char *name, int32_t *out, sm_error *error) {
+    if (!sm_gguf_find_key(gguf, name))
+        return SM_OK;
+    bool on = false;
+    sm_status status = sm_gguf_get_bool(gguf, name, &on, error);
+    if (!status)
+        *out = on;
+    return status;
+}
+
+static sm_status get_id(const sm_gguf *gguf, const char *name, int32_t *out, sm_error *error) {
+    if (!sm_gguf_find_key(gguf, name))
+        return SM_OK;
+    int64_t id = 0;
+    sm_status status = sm_gguf_get_i64(gguf, name, &id, error);
+    if (!status && id >= 0 && id <= INT32_MAX) /* some files write "none" as -1 */
+        *out = (int32_t)id;
+    return status;
+}
+
+static sm_status read_scalars(sm_vocab *v, const sm_gguf *gguf, sm_error *error) {
+    const struct {
+        const char *name;
+        sm_str *out;
+    } strings[] = {{KEY "model", &v->model},
+                   {KEY "pre", &v->pre},
+                   {"general.name", &v->name},
+                   {"general.architecture", &v->architecture}};
+    const struct {
+        const char *name;
+        int32_t *out;
+    } ids[] = {{KEY "bos_token_id", &v->bos},     {KEY "eos_token_id", &v->eos},
+               {KEY "unknown_token_id", &v->unk}, {KEY "seperator_token_id", &v->sep},
+               {KEY "padding_token_id", &v->pad}, {KEY "mask_token_id", &v->mask},
+               {KEY "cls_token_id", &v->cls},     {KEY "eot_token_id", &v->eot},
+               {KEY "eom_token_id", &v->eom}};
+    const struct {
+        const char *name;
+        int32_t *out;
+    } switches[] = {{KEY "add_bos_token", &v->add_bos},
+                    {KEY "add_eos_token", &v->add_eos},
+                    {KEY "add_space_prefix", &v->add_space_prefix},
+                    {KEY "remove_extra_whitespaces", &v->remove_extra_whitespaces},
+                    {KEY "escape_whitespaces", &v->escape_whitespaces},
+                    {KEY "normalizer.lowercase", &v->lowercase},
+                    {KEY "normalizer.strip_accents", &v->strip_accents}};
+    sm_status status = SM_OK;
+    for (size_t i = 0; i < sizeof strings / sizeof *strings && !status; i++)
+        status = get_string(gguf, strings[i].name, strings[i].out, error);
+    for (size_t i = 0; i < sizeof ids / sizeof *ids && !status; i++) {
+        *ids[i].out = SM_UNSET;
+        status = get_id(gguf, ids[i].name, ids[i].out, error);
+    }
+    for (size_t i = 0; i < sizeof switches / sizeof *switches && !status; i++) {
+        *switches[i].out = SM_UNSET;
+        status = get_switch(gguf, switches[i].name, switches[i].out, error);
+    }
+    v->ignore_merges = SM_UNSET;
+    return status;
+}
+
+/* ---- arrays ---------------------------------------------------------------------------- */
+
+/* The array key `name`, NULL if absent; SM_ERR_FORMAT if it is no array of the
+ * type (SM_GGUF_ARRAY: any number) or has fewer than n elements. */
+static sm_status find_array(const sm_gguf *gguf, const char *name, sm_gguf_type element, uint64_t n,
+                            const sm_gguf_key **out, sm_error *error) {
+    const sm_gguf_key *key = sm_gguf_find_key(gguf, name);
+    *out = key;
+    if (!key)
+        return SM_OK;
+    bool fits = key->type == SM_GGUF_ARRAY &&
+                (element == SM_GGUF_STRING
+                     ? key->element == SM_GGUF_STRING
+                     : key->element != SM_GGUF_STRING && key->element != SM_GGUF_ARRAY);
+    if (!fits)
+        return sm_fail(error, SM_ERR_FORMAT, "%s: %s: not an array of %s", gguf->path, name,
+                       element == SM_GGUF_STRING ? "strings" : "numbers");
+    if (key->count < n)
+        return sm_fail(error, SM_ERR_FORMAT, "%s: %s has %llu elements, " KEY "tokens has %llu",
+                       gguf->path, name, (unsigned long long)key->count, (unsigned long long)n);
+    return SM_OK;
+}
+
+static sm_status read_strings(sm_str **out, uint64_t *n, sm_mem *mem, const sm_gguf *gguf,
+                              const char *name, sm_error *error) {
+    const sm_gguf_key *key;
+    sm_status status = find_array(gguf, name, SM_GGUF_STRING, 0, &key, error);
+    if (status || !key || !key->count)
+        return status;
+    sm_str *strings = sm_alloc_array(mem, key->count, sizeof *strings);
+    if (!strings)
+        return sm_fail(error, SM_ERR_NOMEM, "out of memory");
+    *out = strings;
+    *n = key->count;
+    uint64_t cursor = 0;
+    for (uint64_t i = 0; i < key->count; i++)
+        if (!sm_gguf_next_str(key, &cursor, &strings[i].data, &strings[i].length))
+            return sm_fail(error, SM_ERR_FORMAT, "%s: %s ends after %llu elements", gguf->path,
+                           name, (unsigned long long)i);
+    return SM_OK;
+}
+
+static sm_status read_scores(float **out, sm_mem *mem, const sm_gguf *gguf, uint64_t n,
+                             sm_error *error) {
+    const sm_gguf_key *key;
+    sm_status status = find_array(gguf, KEY "scores", SM_GGUF_ARRAY, n, &key, error);
+    if (status || !key || !n)
+        return status;
+    float *scores = *out = sm_alloc_array(mem, n, sizeof *scores);
+    if (!scores)
+        return sm_fail(error, SM_ERR_NOMEM, "out of memory");
+    for (uint64_t i = 0; i < n; i++) {
+        double score;
+        if (sm_gguf_key_f64(key, i, &score))
+            return sm_fail(error, SM_ERR_FORMAT, "%s: " KEY "scores[%llu] is not a number",
+                           gguf->path, (unsigned long long)i);
+        scores[i] = (float)score;
+    }
+    return SM_OK;
+}
+
+static sm_status read_types(int32_t **out, sm_mem *mem, const sm_gguf *gguf, uint64_t n,
+                            sm_error *error) {
+    const sm_gguf_key *key;
+    sm_status status = find_array(gguf, KEY "token_type", SM_GGUF_ARRAY, n, &key, error);
+    if (status || !key || !n)
+        return status;
+    int32_t *types = *out = sm_alloc_array(mem, n, sizeof *types);
+    if (!types)
+        return sm_fail(error, SM_ERR_NOMEM, "out of memory");
+    for (uint64_t i = 0; i < n; i++) {
+        int64_t type;
+        if (sm_gguf_key_i64(key, i, &type))
+            return sm_fail(error, SM_ERR_FORMAT, "%s: " KEY "token_type[%llu] is not an integer",
+                           gguf->path, (unsigned long long)i);
+        types[i] = type >= 0 && type <= SM_TOKEN_BYTE ? (int32_t)type : 0;
+    }
+    return SM_OK;
+}
+
+static sm_status read_charsmap(sm_str *out, const sm_gguf *gguf, sm_error *error) {
+    const char *name = KEY "precompiled_charsmap";
+    const sm_gguf_key *key;
+    sm_status status = find_array(gguf, name, SM_GGUF_ARRAY, 0, &key, error);
+    if (status || !key)
+        return status;
+    if (key->element != SM_GGUF_UINT8 && key->element != SM_GGUF_INT8)
+        return sm_fail(error, SM_ERR_FORMAT, "%s: %s: not an array of bytes", gguf->path, name);
+    *out = (sm_str){(const char *)key->data, key->count};
+    return SM_OK;
+}
+
+/* What read_vocab allocates for the builder. */
+typedef struct arrays {
+    sm_str *tokens, *merges;
+    float *scores;
+    int32_t *types;
+} arrays;
+
+static sm_status read_vocab(sm_vocab *v, arrays *a, sm_mem *mem, const sm_gguf *gguf,
+                            sm_error *error) {
+    sm_status status = read_scalars(v, gguf, error);
+    if (!status && !v->model.length)
+        status = sm_fail(error, SM_ERR_MISSING, "%s: " KEY "model is missing", gguf->path);
+    if (!status)
+        status = read_strings(&a->tokens, &v->n_tokens, mem, gguf, KEY "tokens", error);
+    if (!status)
+        status = read_scores(&a->scores, mem, gguf, v->n_tokens, error);
+    if (!status)
+        status = read_types(&a->types, mem, gguf, v->n_tokens, error);
+    bool byte_level = v->model.length == 4 && memcmp(v->model.data, "gpt2", 4) == 0;
+    if (!status && byte_level && !sm_gguf_find_key(gguf, KEY "merges"))
+        status = sm_fail(error, SM_ERR_MISSING, "%s: " KEY "merges is missing", gguf->path);
+    if (!status && byte_level)
+        status = read_strings(&a->merges, &v->n_merges, mem, gguf, KEY "merges", error);
+    if (!status)
+        status = read_charsmap(&v->charsmap, gguf, error);
+    v->tokens = a->tokens;
+    v->merges = a->merges;
+    v->scores = a->scores;
+    v->types = a->types;
+    return status;
+}
+
+sm_status sm_vocab_from_gguf(sm_tokenizer **out, sm_mem *mem, const sm_gguf *gguf,
+                             sm_error *error) {
+    *out = NULL;
+    sm_vocab vocab;
+    arrays a = {NULL, NULL, NULL, NULL};
+    memset(&vocab, 0, sizeof vocab);
+    sm_status status = read_vocab(&vocab, &a, mem, gguf, error);
+    if (!status)
+        status = sm_tokenizer_build(out, mem, &vocab, error);
+    sm_free(mem, a.tokens);
+    sm_free(mem, a.merges);
+    sm_free(mem, a.scores);
+    sm_free(mem, a.types);
+    return status;
+}
+
+/* ---- a tokenizer that stands alone --------------------------------------------------------- */
+
+static void destroy_mem(void *mem) {
+    sm_mem_destroy(mem);
+}
+
+sm_status sm_tokenizer_load(sm_tokenizer **out, const char *path,
+                            const sm_tokenizer_options *options, sm_error *error) {
+    if (!out)
+        return sm_fail(error, SM_ERR_ARGUMENT, "tokenizer_load: out is NULL");
+    *out = NULL;
+    if (!path)
+        return sm_fail(error, SM_ERR_ARGUMENT, "tokenizer_load: path is NULL");
+    sm_tokenizer_options taken;
+    sm_status status = sm_options_take(&taken, sizeof taken, options, 0, error);
+    if (status)
+        return status;
+    sm_mem *mem;
+    status = sm_mem_create(&mem, taken.allocator, 0, error);
+    if (status)
+        return status;
+    sm_gguf *gguf = NULL;
+    status = sm_gguf_open(&gguf, mem, path, true, error);
+    if (!status)
+        status = sm_vocab_from_gguf(out, mem, gguf, error);
+    sm_gguf_close(gguf);
+    if (status)
+        sm_mem_destroy(mem);
+    else
+        sm_tokenizer_set_owner(*out, destroy_mem, mem);
+    return status;
+}

@@ -1,0 +1,160 @@
+/* Ids to text, at once and as a stream. */
+#include "internal.h"
+
+#include <string.h>
+
+const char *sm_decode_token(const sm_tokenizer *t, int32_t id, uint32_t flags, bool *strip,
+                            uint32_t *length) {
+    const char *text = sm_strings_get(&t->piece, (uint32_t)id, length);
+    uint8_t type = t->type[id];
+    if (type == SM_TOKEN_CONTROL || type == SM_TOKEN_UNKNOWN || type == SM_TOKEN_USER_DEFINED) {
+        /* plain text behind a special token got its own space in front */
+        *strip = t->add_space_prefix && !(flags & SM_DECODE_KEEP_SPACE);
+        if (type != SM_TOKEN_USER_DEFINED && !(flags & SM_DECODE_SPECIAL))
+            *length = 0;
+        return *length ? text : NULL;
+    }
+    if (*strip && *length && *text == ' ') {
+        text++;
+        --*length;
+    }
+    *strip = false;
+    return text;
+}
+
+/* Whether the first space of a text was put there by encoding. */
+static bool strips_first(const sm_tokenizer *t, uint32_t flags) {
+    return !(flags & SM_DECODE_KEEP_SPACE) && (t->add_space_prefix || t->remove_extra_whitespaces ||
+                                               t->kind == SM_TOKENIZER_WORDPIECE);
+}
+
+static sm_status check_id(const sm_tokenizer *t, int32_t id, sm_error *error) {
+    if (id >= 0 && (uint32_t)id < t->text.n)
+        return SM_OK;
+    return sm_fail(error, SM_ERR_TOKEN, "token %d is outside the vocabulary of %u", id, t->text.n);
+}
+
+static sm_status check_flags(uint32_t flags, sm_error *error) {
+    if (flags & ~(SM_DECODE_SPECIAL | SM_DECODE_KEEP_SPACE))
+        return sm_fail(error, SM_ERR_ARGUMENT, "unknown decode flag in %u", flags);
+    return SM_OK;
+}
+
+sm_status sm_tokenizer_decode(const sm_tokenizer *tokenizer, const int32_t *ids, uint64_t n_ids,
+                              uint32_t flags, char *text, uint64_t capacity, uint64_t *n,
+                              sm_error *error) {
+    if (!tokenizer || !n || (!ids && n_ids) || (!text && capacity))
+        return sm_fail(error, SM_ERR_ARGUMENT, "tokenizer_decode: a pointer is NULL");
+    *n = 0;
+    sm_status status = check_flags(flags, error);
+    uint64_t total = 0;
+    uint32_t length;
+    bool strip = strips_first(tokenizer, flags);
+    for (uint64_t i = 0; i < n_ids && !status; i++) {
+        status = check_id(tokenizer, ids[i], error);
+        if (!status) {
+            (void)sm_decode_token(tokenizer, ids[i], flags, &strip, &length);
+            total += length;
+        }
+    }
+    if (status)
+        return status;
+    *n = total;
+    if (total > capacity)
+        return sm_fail(error, SM_ERR_BUFFER, "tokenizer_decode: %llu bytes, room for %llu",
+                       (unsigned long long)total, (unsigned long long)capacity);
+    strip = strips_first(tokenizer, flags);
+    for (uint64_t i = 0; i < n_ids; i++) {
+        const char *piece = sm_decode_token(tokenizer, ids[i], flags, &strip, &length);
+        if (length)
+            memcpy(text, piece, length);
+        text += length;
+    }
+    return SM_OK;
+}
+
+/* ---- streaming ---------------------------------------------------------------------- */
+
+struct sm_detokenizer {
+    const sm_tokenizer *tokenizer;
+    uint32_t flags;
+    bool strip;
+    uint32_t n_waiting; /* bytes of an unfinished sequence */
+    char waiting[4];
+    char out[]; /* longest piece, what waited before it, terminator */
+};
+
+sm_status sm_detokenizer_new(sm_detokenizer **out, const sm_tokenizer *tokenizer, uint32_t flags,
+                             sm_error *error) {
+    if (!out)
+        return sm_fail(error, SM_ERR_ARGUMENT, "detokenizer_new: out is NULL");
+    *out = NULL;
+    if (!tokenizer)
+        return sm_fail(error, SM_ERR_ARGUMENT, "detokenizer_new: tokenizer is NULL");
+    sm_status status = check_flags(flags, error);
+    if (status)
+        return status;
+    sm_detokenizer *d =
+        sm_alloc_zero(tokenizer->mem, sizeof *d + tokenizer->max_piece + sizeof d->waiting + 1);
+    if (!d)
+        return sm_fail(error, SM_ERR_NOMEM, "out of memory");
+    d->tokenizer = tokenizer;
+    d->flags = flags;
+    sm_tokenizer_retain(tokenizer);
+    sm_detokenizer_reset(d);
+    *out = d;
+    return SM_OK;
+}
+
+void sm_detokenizer_free(sm_detokenizer *detokenizer) {
+    if (!detokenizer)
+        return;
+    const sm_tokenizer *tokenizer = detokenizer->tokenizer;
+    sm_free(tokenizer->mem, detokenizer);
+    sm_tokenizer_free((sm_tokenizer *)tokenizer);
+}
+
+void sm_detokenizer_reset(sm_detokenizer *detokenizer) {
+    if (!detokenizer)
+        return;
+    detokenizer->n_waiting = 0;
+    detokenizer->strip = strips_first(detokenizer->tokenizer, detokenizer->flags);
+}
+
+sm_status sm_detokenizer_feed(sm_detokenizer *detokenizer, int32_t id, const char **piece,
+                              uint64_t *length, sm_error *error) {
+    if (!detokenizer || !piece || !length)
+        return sm_fail(error, SM_ERR_ARGUMENT, "detokenizer_feed: a pointer is NULL");
+    sm_detokenizer *d = detokenizer;
+    *piece = "";
+    *length = 0;
+    sm_status status = check_id(d->tokenizer, id, error);
+    if (status)
+        return status;
+    uint32_t n_new;
+    const char *text = sm_decode_token(d->tokenizer, id, d->flags, &d->strip, &n_new);
+    memcpy(d->out, d->waiting, d->n_waiting);
+    if (n_new)
+        memcpy(d->out + d->n_waiting, text, n_new);
+    uint64_t n = d->n_waiting + (uint64_t)n_new;
+    uint64_t complete = sm_utf8_complete((const uint8_t *)d->out, n);
+    d->n_waiting = (uint32_t)(n - complete);
+    memcpy(d->waiting, d->out + complete, d->n_waiting);
+    d->out[complete] = 0;
+    *piece = d->out;
+    *length = complete;
+    return SM_OK;
+}
+
+sm_status sm_detokenizer_flush(sm_detokenizer *detokenizer, const char **piece, uint64_t *length,
+                               sm_error *error) {
+    if (!detokenizer || !piece || !length)
+        return sm_fail(error, SM_ERR_ARGUMENT, "detokenizer_flush: a pointer is NULL");
+    sm_detokenizer *d = detokenizer;
+    memcpy(d->out, d->waiting, d->n_waiting);
+    d->out[d->n_waiting] = 0;
+    *piece = d->out;
+    *length = d->n_waiting;
+    d->n_waiting = 0;
+    return SM_OK;
+}

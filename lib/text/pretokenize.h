@@ -1,0 +1,53 @@
+/* pretokenize.h - how the pre-tokenizer table (pretokenize.c) describes its
+ * stages to the scanners (scan.c). */
+#ifndef SM_TEXT_PRETOKENIZE_H
+#define SM_TEXT_PRETOKENIZE_H
+
+#include "internal.h"
+
+/* A set of characters: by class, by ASCII spelling, by ranges beyond ASCII. */
+typedef struct char_set {
+    uint32_t classes;
+    const char *ascii;
+    const uint32_t (*ranges)[2]; /* ascending, inclusive */
+    uint32_t n_ranges;
+} char_set;
+
+typedef enum stage_op {
+    STAGE_REGEX,    /* no scanner: the regex is interpreted */
+    STAGE_SET,      /* [set]{1,max} (max 0: any number), after `\s?` if spaced */
+    STAGE_TRIPLE,   /* exactly three ASCII digits */
+    STAGE_GROUPS,   /* runs of digits in groups of three counted from the right */
+    STAGE_TRAILING, /* \s+$ */
+    STAGE_LINES,    /* [^\n]+|[\n]+ */
+    STAGE_GPT2,
+    STAGE_WORDS,  /* the family that began with GPT-4's pattern */
+    STAGE_CASED,  /* GPT-4o's: splits before upper case inside words */
+    STAGE_SCRIPT, /* DeepSeek V3's */
+} stage_op;
+
+typedef struct stage {
+    const char *regex; /* what the stage means; "" where op has no regex */
+    stage_op op;
+    uint8_t max;         /* SET; WORDS and CASED: longest run of digits (0: any) */
+    bool spaced;         /* SET: `\s?` in front */
+    bool contractions;   /* WORDS: 's 't … first; CASED: behind a word */
+    bool marks;          /* WORDS: \p{M} counts as a letter */
+    bool slash;          /* CASED: [\r\n/]* behind punctuation, else [\r\n]* */
+    bool bare;           /* WORDS: nothing behind punctuation, which excludes line ends */
+    bool whole;          /* GROUPS: not if a word character follows the run */
+    const char_set *set; /* SET, GROUPS */
+} stage;
+
+/* The end of the piece of text[0..length) that begins at `from` < length. A
+ * stage's text is one piece of the stage before. `set` has one byte for each
+ * ASCII character of rules->set. */
+uint64_t sm_scan(const stage *rules, const uint8_t *set, const uint8_t *text, uint64_t length,
+                 uint64_t from);
+
+/* The same for STAGE_GROUPS. *run_end (0 at first) is the end of the run of
+ * digits in work, kept from call to call. */
+uint64_t sm_scan_groups(const stage *rules, const uint8_t *set, const uint8_t *text,
+                        uint64_t length, uint64_t from, uint64_t *run_end);
+
+#endif

@@ -1,0 +1,407 @@
+/* Hand-written forms of the patterns in pretokenize.c; a test holds each
+ * against the regex it stands for. */
+#include "pretokenize.h"
+
+typedef struct scan {
+    const uint8_t *text;
+    uint64_t length;
+} scan;
+
+/* Classes of the character at i, its bytes in *n; 0 and 0 at the end. */
+static uint32_t class_at(scan s, uint64_t i, uint32_t *n) {
+    if (i >= s.length) {
+        *n = 0;
+        return 0;
+    }
+    return sm_char_at(s.text + i, s.length - i, n);
+}
+
+/* End of the run from i of characters that have a class of `any`. */
+static uint64_t run_of(scan s, uint64_t i, uint32_t any) {
+    for (;;) {
+        while (i < s.length && s.text[i] < 0x80) {
+            if (!(sm_char_ascii[s.text[i]] & any))
+                return i;
+            i++;
+        }
+        uint32_t n;
+        if (i == s.length || !(class_at(s, i, &n) & any))
+            return i;
+        i += n;
+    }
+}
+
+/* End of the run from i of characters that have no class of `none`. */
+static uint64_t run_without(scan s, uint64_t i, uint32_t none) {
+    for (;;) {
+        while (i < s.length && s.text[i] < 0x80) {
+            if (sm_char_ascii[s.text[i]] & none)
+                return i;
+            i++;
+        }
+        uint32_t n;
+        if (i == s.length || class_at(s, i, &n) & none)
+            return i;
+        i += n;
+    }
+}
+
+static uint64_t run_of_bytes(scan s, uint64_t i, char a, char b, char c) {
+    while (i < s.length && (s.text[i] == a || s.text[i] == b || s.text[i] == c))
+        i++;
+    return i;
+}
+
+/* End of 's 't 'm 'd 're 've 'll at i, or i. */
+static uint64_t contraction(scan s, uint64_t i, bool any_case) {
+    if (s.length - i < 2 || s.text[i] != '\'')
+        return i;
+    uint32_t fold = any_case ? 0x20 : 0;
+    uint32_t a = s.text[i + 1] | fold, b = s.length - i > 2 ? s.text[i + 2] | fold : 0;
+    if (a == 's' || a == 't' || a == 'm' || a == 'd')
+        return i + 2;
+    if ((a == 'r' && b == 'e') || (a == 'v' && b == 'e') || (a == 'l' && b == 'l'))
+        return i + 3;
+    return i;
+}
+
+/* The alternatives \s*[\r\n]+ (if `lines`), \s+(?!\S), \s+ at a white space. */
+static uint64_t white_space(scan s, uint64_t i, bool lines) {
+    uint64_t end = i, before_last = i, line_end = i;
+    uint32_t n;
+    for (uint32_t class; (class = class_at(s, end, &n)) & SM_CHAR_SPACE;) {
+        before_last = end;
+        end += n;
+        if (class & SM_CHAR_NEWLINE)
+            line_end = end;
+    }
+    if (lines && line_end > i)
+        return line_end;
+    return end == s.length || before_last == i ? end : before_last;
+}
+
+/* \p{N}{1,max} */
+static uint64_t digits(scan s, uint64_t i, uint32_t max) {
+    uint32_t n;
+    for (uint32_t k = 0; (max == 0 || k < max) && class_at(s, i, &n) & SM_CHAR_NUMBER; k++)
+        i += n;
+    return i;
+}
+
+#define WORDLIKE (SM_CHAR_LETTER | SM_CHAR_NUMBER | SM_CHAR_SPACE)
+
+/* 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+ */
+static uint64_t scan_gpt2(scan s, uint64_t i) {
+    uint64_t end = contraction(s, i, false);
+    if (end > i)
+        return end;
+    uint32_t n, class = class_at(s, i, &n);
+    uint64_t at = i;
+    if (s.text[i] == ' ' && i + 1 < s.length) {
+        uint32_t next = class_at(s, i + 1, &n);
+        if (!(next & SM_CHAR_SPACE)) {
+            class = next;
+            at = i + 1;
+        }
+    }
+    if (class & SM_CHAR_LETTER)
+        return run_of(s, at, SM_CHAR_LETTER);
+    if (class & SM_CHAR_NUMBER)
+        return run_of(s, at, SM_CHAR_NUMBER);
+    if (class & SM_CHAR_SPACE)
+        return white_space(s, i, false);
+    return run_without(s, at, WORDLIKE);
+}
+
+/* ' ?[^\s\p{L}\p{N}]+' and what may follow it, at i; i if it does not match. */
+static uint64_t punctuation(const stage *rules, scan s, uint64_t i) {
+    uint32_t letters = rules->marks ? SM_CHAR_MARK : 0, n;
+    uint64_t at = i + (s.text[i] == ' ');
+    if (at == s.length || class_at(s, at, &n) & (WORDLIKE | letters))
+        return i;
+    at = run_without(s, at, WORDLIKE | letters);
+    return rules->bare ? at : run_of_bytes(s, at, '\r', '\n', rules->slash ? '/' : '\n');
+}
+
+/* What STAGE_WORDS and STAGE_CASED share behind their words. */
+static uint64_t after_words(const stage *rules, scan s, uint64_t i, uint32_t class) {
+    if (class & SM_CHAR_NUMBER)
+        return digits(s, i, rules->max);
+    uint64_t end = punctuation(rules, s, i);
+    return end > i ? end : white_space(s, i, true);
+}
+
+/* contractions|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,max}| ?[^\s\p{L}\p{N}]+[\r\n]*|
+ * \s*[\r\n]+|\s+(?!\S)|\s+ */
+static uint64_t scan_words(const stage *rules, scan s, uint64_t i) {
+    uint32_t letter = SM_CHAR_LETTER | (rules->marks ? SM_CHAR_MARK : 0), n, m;
+    uint32_t class = class_at(s, i, &n);
+    if (class & letter)
+        return run_of(s, i, letter);
+    if (rules->contractions) {
+        uint64_t end = contraction(s, i, true);
+        if (end > i)
+            return end;
+    }
+    if (!(class & (SM_CHAR_NUMBER | SM_CHAR_NEWLINE)) && class_at(s, i + n, &m) & letter)
+        return run_of(s, i + n + m, letter);
+    return after_words(rules, s, i, class);
+}
+
+static bool is_upper(uint32_t class) { /* [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}] */
+    return class & SM_CHAR_MARK || (class & SM_CHAR_LETTER && !(class & SM_CHAR_LOWER));
+}
+
+static bool is_lower(uint32_t class) { /* [\p{Ll}\p{Lm}\p{Lo}\p{M}] */
+    return class & SM_CHAR_MARK || (class & SM_CHAR_LETTER && !(class & SM_CHAR_UPPER));
+}
+
+/* upper*lower+ at i (or, if `shout`, upper+lower* where that failed); i if it
+ * does not match. */
+static uint64_t cased_word(scan s, uint64_t i, bool shout) {
+    uint64_t at = i, give_back = i;
+    uint32_t n, class;
+    for (; is_upper(class = class_at(s, at, &n)); at += n)
+        if (is_lower(class))
+            give_back = at + n; /* upper* leaves this one to lower+ */
+    if (shout)
+        return at;
+    if (!is_lower(class))
+        return give_back;
+    for (; is_lower(class_at(s, at, &n)); at += n) {
+    }
+    return at;
+}
+
+/* [^\r\n\p{L}\p{N}]?upper*lower+contraction?|[^\r\n\p{L}\p{N}]?upper+lower*contraction?|
+ * \p{N}{1,max}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+ */
+static uint64_t scan_cased(const stage *rules, scan s, uint64_t i) {
+    uint32_t n, class = class_at(s, i, &n);
+    bool prefix = !(class & (SM_CHAR_LETTER | SM_CHAR_NUMBER | SM_CHAR_NEWLINE));
+    for (uint32_t shout = 0; shout < 2; shout++) {
+        uint64_t end = i;
+        if (prefix && (end = cased_word(s, i + n, shout)) == i + n)
+            end = i;
+        if (end == i)
+            end = cased_word(s, i, shout);
+        if (end > i)
+            return rules->contractions ? contraction(s, end, true) : end;
+    }
+    return after_words(rules, s, i, class);
+}
+
+static bool ascii_letter(scan s, uint64_t i) {
+    return i < s.length && s.text[i] < 0x80 && sm_char_ascii[s.text[i]] & SM_CHAR_LETTER;
+}
+
+/* [ASCII punctuation][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|
+ * \s*[\r\n]+|\s+(?!\S)|\s+ at i; i if it does not match. */
+static uint64_t script_match(scan s, uint64_t i) {
+    const uint32_t letter = SM_CHAR_LETTER | SM_CHAR_MARK, sign = SM_CHAR_PUNCT | SM_CHAR_SYMBOL;
+    uint32_t n, m, class = class_at(s, i, &n);
+    if (class & letter)
+        return run_of(s, i, letter);
+    if (n == 1 && class & sign && ascii_letter(s, i + 1)) {
+        uint64_t end = i + 2;
+        while (ascii_letter(s, end))
+            end++;
+        return end;
+    }
+    if (!(class & (sign | SM_CHAR_NEWLINE)) && class_at(s, i + n, &m) & letter)
+        return run_of(s, i + n, letter);
+    uint64_t at = i + (s.text[i] == ' ');
+    if (class_at(s, at, &m) & sign)
+        return run_of_bytes(s, run_of(s, at, sign), '\r', '\n', '\n');
+    return class & SM_CHAR_SPACE ? white_space(s, i, true) : i;
+}
+
+static uint64_t scan_script(scan s, uint64_t i) {
+    uint64_t end = script_match(s, i);
+    if (end > i)
+        return end;
+    /* what nothing matches (digits, control characters) makes one piece */
+    for (uint32_t n; i < s.length && script_match(s, i) == i; i += n)
+        (void)class_at(s, i, &n);
+    return i;
+}
+
+/* in_set beyond ASCII */
+static bool in_wide_set(const stage *rules, scan s, uint64_t i, uint32_t *n) {
+    uint32_t class = class_at(s, i, n), code;
+    if (!*n)
+        return false;
+    if (class & rules->set->classes)
+        return true;
+    if (!rules->set->n_ranges)
+        return false;
+    (void)sm_utf8_decode(s.text + i, s.length - i, &code);
+    uint32_t low = 0, high = rules->set->n_ranges; /* first range that ends at or after code */
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (rules->set->ranges[middle][1] < code)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < rules->set->n_ranges && rules->set->ranges[low][0] <= code;
+}
+
+/* Whether the character at i (none at the end) is a member; its bytes in *n. */
+static bool in_set(const stage *rules, const uint8_t *set, scan s, uint64_t i, uint32_t *n) {
+    if (i >= s.length || s.text[i] >= 0x80)
+        return in_wide_set(rules, s, i, n);
+    *n = 1;
+    return set[s.text[i]];
+}
+
+/* Whether [set] or \s?[set] matches at i; *at is where its first member is. */
+static bool set_begins(const stage *rules, const uint8_t *set, scan s, uint64_t i, uint64_t *at) {
+    uint32_t n, m;
+    *at = i;
+    if (rules->spaced && class_at(s, i, &n) & SM_CHAR_SPACE && in_set(rules, set, s, i + n, &m)) {
+        *at = i + n;
+        return true;
+    }
+    return in_set(rules, set, s, i, &n);
+}
+
+/* The first place from i on where a match begins. */
+static uint64_t set_search(const stage *rules, const uint8_t *set, scan s, uint64_t i) {
+    for (uint64_t at; i < s.length;) {
+        uint8_t c = s.text[i];
+        if (c < 0x80 && !set[c] && !(rules->spaced && sm_char_ascii[c] & SM_CHAR_SPACE)) {
+            i++;
+            continue;
+        }
+        if (set_begins(rules, set, s, i, &at))
+            return i;
+        uint32_t n;
+        (void)class_at(s, i, &n);
+        i += n;
+    }
+    return i;
+}
+
+/* [set]{1,max} or \s?[set]{1,max} */
+static uint64_t scan_set(const stage *rules, const uint8_t *set, scan s, uint64_t i) {
+    uint64_t at;
+    uint32_t n;
+    if (!set_begins(rules, set, s, i, &at)) {
+        (void)class_at(s, i, &n);
+        return set_search(rules, set, s, i + n);
+    }
+    if (rules->max) {
+        for (uint32_t k = 0; k < rules->max && in_set(rules, set, s, at, &n); k++)
+            at += n;
+        return at;
+    }
+    for (;; at += n) {
+        while (at < s.length && s.text[at] < 0x80 && set[s.text[at]])
+            at++;
+        if (at == s.length || s.text[at] < 0x80 || !in_wide_set(rules, s, at, &n))
+            return at;
+    }
+}
+
+static bool is_triple(scan s, uint64_t i) {
+    if (s.length - i < 3)
+        return false;
+    for (uint64_t k = i; k < i + 3; k++)
+        if (s.text[k] < '0' || s.text[k] > '9')
+            return false;
+    return true;
+}
+
+static uint64_t scan_triple(scan s, uint64_t i) {
+    if (is_triple(s, i))
+        return i + 3;
+    while (i < s.length && !is_triple(s, i))
+        i++;
+    return i;
+}
+
+/* \s+$: the white space at the end of the text is one piece, what precedes it another */
+static uint64_t scan_trailing(scan s, uint64_t i) {
+    uint64_t begin = s.length;
+    while (begin > i) {
+        uint64_t at = begin - 1;
+        while (at > i && (s.text[at] & 0xC0) == 0x80)
+            at--;
+        uint32_t n;
+        if (!(class_at(s, at, &n) & SM_CHAR_SPACE))
+            break;
+        begin = at;
+    }
+    return begin > i ? begin : s.length;
+}
+
+static uint64_t scan_lines(scan s, uint64_t i) {
+    bool line_end = s.text[i] == '\n';
+    while (i < s.length && (s.text[i] == '\n') == line_end)
+        i++;
+    return i;
+}
+
+/* End of the run of digits at i and how many there are; i if there is none or
+ * (if rules->whole) a word character follows it. *next is where to look on. */
+static uint64_t digit_run(const stage *rules, const uint8_t *set, scan s, uint64_t i,
+                          uint64_t *count, uint64_t *next) {
+    uint64_t end = i;
+    uint32_t n;
+    for (*count = 0; in_set(rules, set, s, end, &n); end += n)
+        ++*count;
+    *next = end;
+    if (end == i) {
+        (void)class_at(s, i, &n);
+        *next = i + n;
+    } else if (rules->whole && end < s.length &&
+               (s.text[end] == '_' ||
+                class_at(s, end, &n) & (SM_CHAR_LETTER | SM_CHAR_NUMBER | SM_CHAR_MARK)))
+        return i;
+    return end;
+}
+
+uint64_t sm_scan_groups(const stage *rules, const uint8_t *set, const uint8_t *text,
+                        uint64_t length, uint64_t from, uint64_t *run_end) {
+    scan s = {text, length};
+    uint64_t count = 3, i = from, next;
+    if (from >= *run_end) {
+        uint64_t end = digit_run(rules, set, s, from, &count, &next);
+        if (end == from) { /* a piece without groups, up to the next run that has them */
+            for (i = next; i < length && digit_run(rules, set, s, i, &count, &next) == i;
+                 i = next) {
+            }
+            return i;
+        }
+        *run_end = end;
+        count = (count - 1) % 3 + 1;
+    }
+    for (uint32_t n; count > 0; count--, i += n)
+        (void)class_at(s, i, &n);
+    return i;
+}
+
+uint64_t sm_scan(const stage *rules, const uint8_t *set, const uint8_t *text, uint64_t length,
+                 uint64_t from) {
+    scan s = {text, length};
+    switch (rules->op) {
+    case STAGE_SET:
+        return scan_set(rules, set, s, from);
+    case STAGE_TRIPLE:
+        return scan_triple(s, from);
+    case STAGE_TRAILING:
+        return scan_trailing(s, from);
+    case STAGE_LINES:
+        return scan_lines(s, from);
+    case STAGE_GPT2:
+        return scan_gpt2(s, from);
+    case STAGE_WORDS:
+        return scan_words(rules, s, from);
+    case STAGE_CASED:
+        return scan_cased(rules, s, from);
+    case STAGE_SCRIPT:
+        return scan_script(s, from);
+    default: /* STAGE_REGEX and STAGE_GROUPS are not for this function */
+        return length;
+    }
+}

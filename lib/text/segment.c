@@ -1,0 +1,463 @@
+/* Segmentation of words by a vocabulary without merges: unigram (Viterbi) and
+ * WordPiece (longest first), each with its normalization. */
+#include "internal.h"
+
+#include <float.h>
+#include <string.h>
+#include <utf8proc.h>
+
+/* ---- independent segments -------------------------------------------------------- */
+
+#define SPACE_CODE 0xFFU
+
+/* One character as a neighbour: its bytes, the code of its first and of its last byte.
+ * A space and what stands for it are one. */
+static uint32_t neighbour(const uint8_t *text, uint64_t length, uint32_t *first, uint32_t *last) {
+    if (text[0] == ' ') {
+        *first = *last = SPACE_CODE;
+        return 1;
+    }
+    if (length >= 3 && memcmp(text, SM_LOWER_BLOCK, 3) == 0) {
+        *first = *last = SPACE_CODE;
+        return 3;
+    }
+    uint32_t code, n = sm_utf8_decode(text, length, &code);
+    *first = text[0];
+    *last = text[n - 1];
+    return n;
+}
+
+bool sm_segment_build(sm_tokenizer *t) {
+    t->adjacent = sm_alloc_zero(t->mem, 256 * 256 / 8);
+    if (!t->adjacent)
+        return false;
+    for (uint32_t id = 0; id < t->text.n; id++) {
+        uint32_t length;
+        const uint8_t *text = (const uint8_t *)sm_strings_get(&t->text, id, &length);
+        if (!(t->flags[id] & SM_FLAG_MERGE) || !length)
+            continue;
+        uint32_t first, last, before;
+        for (uint32_t i = neighbour(text, length, &first, &before); i < length; before = last) {
+            i += neighbour(text + i, length - i, &first, &last);
+            uint32_t pair = before << 8 | first;
+            t->adjacent[pair / 64] |= 1ULL << pair % 64;
+        }
+    }
+    return true;
+}
+
+uint64_t sm_segment_end(const sm_tokenizer *t, const uint8_t *text, uint64_t length,
+                        uint64_t begin) {
+    uint32_t first, last, before;
+    uint64_t i = begin + neighbour(text + begin, length - begin, &first, &before);
+    while (i < length) {
+        uint32_t n;
+        if (text[i] < 0x80 && text[i] != ' ') {
+            first = last = text[i];
+            n = 1;
+        } else {
+            n = neighbour(text + i, length - i, &first, &last);
+        }
+        uint32_t pair = before << 8 | first;
+        if (!(t->adjacent[pair / 64] >> pair % 64 & 1))
+            return i;
+        i += n;
+        before = last;
+    }
+    return length;
+}
+
+/* ---- charsmap ------------------------------------------------------------------------ */
+
+/* Units of a double array in Darts' layout: base in bits 10-30 (times 256 if bit 9 is
+ * set), bit 8: the node ends a key, bits 0-7 and 31: label. */
+static uint32_t unit_base(uint32_t unit) {
+    return (unit >> 10) << ((unit & 1U << 9) >> 6);
+}
+static uint32_t unit_label(uint32_t unit) {
+    return unit & (1U << 31 | 0xFF);
+}
+static bool unit_ends_key(uint32_t unit) {
+    return unit >> 8 & 1;
+}
+static uint32_t unit_value(uint32_t unit) {
+    return unit & ~(1U << 31);
+}
+
+#define MAX_REPLACEMENT 256 /* bytes that one match may turn into */
+
+/* Checks the key that node `at` ends. */
+static bool value_ok(const sm_charsmap *map, uint32_t at) {
+    uint32_t leaf = at ^ unit_base(map->units[at]);
+    if (leaf >= map->n_units)
+        return false;
+    uint32_t offset = unit_value(map->units[leaf]);
+    if (offset >= map->n_replacements)
+        return false;
+    uint32_t rest = map->n_replacements - offset;
+    return memchr(map->replacements + offset, 0, rest < MAX_REPLACEMENT ? rest : MAX_REPLACEMENT) !=
+           NULL;
+}
+
+/* Visits every node that a text can reach, each once: suffixes are shared, and where
+ * a broken file makes a cycle the end of the text still ends every walk. */
+static sm_status charsmap_check(const sm_charsmap *map, sm_mem *mem, sm_error *error) {
+    uint32_t *queue = sm_alloc_array(mem, map->n_units, sizeof *queue);
+    uint8_t *seen = sm_alloc_zero(mem, map->n_units);
+    sm_status status = SM_OK;
+    if (!queue || !seen)
+        status = sm_fail(error, SM_ERR_NOMEM, "out of memory");
+    uint32_t n = 0;
+    if (!status) {
+        queue[n++] = 0;
+        seen[0] = 1;
+    }
+    for (uint32_t i = 0; i < n && !status; i++) {
+        uint32_t base = queue[i] ^ unit_base(map->units[queue[i]]);
+        for (uint32_t c = 1; c < 256 && !status; c++) {
+            uint32_t child = base ^ c;
+            if (child >= map->n_units || seen[child] || unit_label(map->units[child]) != c)
+                continue;
+            if (unit_ends_key(map->units[child]) && !value_ok(map, child))
+                status = sm_fail(error, SM_ERR_FORMAT,
+                                 "tokenizer.ggml.precompiled_charsmap: no replacement in range "
+                                 "for unit %u",
+                                 child);
+            seen[child] = 1;
+            queue[n++] = child;
+        }
+    }
+    sm_free(mem, queue);
+    sm_free(mem, seen);
+    return status;
+}
+
+static uint32_t read_le32(const char *at) {
+    const uint8_t *p = (const uint8_t *)at;
+    return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+sm_status sm_charsmap_build(sm_charsmap *map, sm_mem *mem, sm_str bytes, sm_error *error) {
+    memset(map, 0, sizeof *map);
+    if (!bytes.length)
+        return SM_OK;
+    uint32_t size = bytes.length >= 4 ? read_le32(bytes.data) : 0;
+    if (bytes.length > INT32_MAX || size % 4 || size == 0 || size >= bytes.length - 4)
+        return sm_fail(error, SM_ERR_FORMAT,
+                       "tokenizer.ggml.precompiled_charsmap: %u bytes of units in %llu bytes", size,
+                       (unsigned long long)bytes.length);
+    map->n_units = size / 4;
+    map->n_replacements = (uint32_t)bytes.length - 4 - size;
+    map->units = sm_alloc_array(mem, map->n_units, 4);
+    map->replacements = sm_alloc(mem, map->n_replacements);
+    if (!map->units || !map->replacements)
+        return sm_fail(error, SM_ERR_NOMEM, "out of memory");
+    for (uint32_t i = 0; i < map->n_units; i++)
+        map->units[i] = read_le32(bytes.data + 4 + 4 * (uint64_t)i);
+    memcpy(map->replacements, bytes.data + 4 + size, map->n_replacements);
+    return charsmap_check(map, mem, error);
+}
+
+/* What the beginning of text[0..length) turns into; returns the bytes consumed. */
+static uint64_t normalize_prefix(const sm_charsmap *map, const uint8_t *text, uint64_t length,
+                                 const uint8_t **out, uint64_t *n) {
+    uint64_t matched = 0;
+    if (map->n_units) {
+        uint32_t node = unit_base(map->units[0]);
+        for (uint64_t i = 0; i < length && text[i]; i++) {
+            node ^= text[i];
+            if (node >= map->n_units || unit_label(map->units[node]) != text[i])
+                break;
+            uint32_t unit = map->units[node];
+            node ^= unit_base(unit);
+            if (unit_ends_key(unit)) {
+                matched = i + 1;
+                *out = (const uint8_t *)map->replacements + unit_value(map->units[node]);
+            }
+        }
+    }
+    if (matched) {
+        *n = strlen((const char *)*out);
+        return matched;
+    }
+    uint32_t code, used = sm_utf8_decode(text, length, &code);
+    static const uint8_t replacement[] = {0xEF, 0xBF, 0xBD}; /* U+FFFD */
+    *out = code == UINT32_MAX ? replacement : text;
+    *n = code == UINT32_MAX ? 3 : used;
+    return used;
+}
+
+/* ---- unigram ---------------------------------------------------------------------------- */
+
+typedef struct normalizer {
+    sm_encoder *encoder;
+    uint8_t *out;
+    uint64_t n;
+    bool in_word;
+} normalizer;
+
+static void put_space(normalizer *z) {
+    if (z->encoder->tokenizer->escape_whitespaces) {
+        memcpy(z->out + z->n, SM_LOWER_BLOCK, 3);
+        z->n += 3;
+    } else {
+        z->out[z->n++] = ' ';
+    }
+}
+
+static void put_normal(normalizer *z, const uint8_t *bytes, uint64_t n) {
+    const sm_tokenizer *t = z->encoder->tokenizer;
+    for (uint64_t i = 0; i < n; i++) {
+        if (bytes[i] == ' ') {
+            z->in_word = false;
+            if (!t->remove_extra_whitespaces)
+                put_space(z);
+            continue;
+        }
+        if (!z->in_word) {
+            z->in_word = true;
+            if (t->remove_extra_whitespaces)
+                put_space(z);
+        }
+        z->out[z->n++] = bytes[i];
+    }
+}
+
+sm_status sm_unigram_fragment(sm_encoder *encoder, const uint8_t *text, uint64_t length) {
+    const sm_tokenizer *t = encoder->tokenizer;
+    normalizer z = {encoder, NULL, 0, false};
+    encoder->after_unknown = false;
+    bool prefix = t->add_space_prefix && !t->remove_extra_whitespaces;
+    for (uint64_t i = 0; i < length;) {
+        const uint8_t *bytes;
+        uint64_t n;
+        i += normalize_prefix(&t->charsmap, text + i, length - i, &bytes, &n);
+        z.out = sm_scratch_reserve(&encoder->normal, encoder->mem, z.n, z.n + 4 * n + 4);
+        if (!z.out)
+            return sm_fail(encoder->error, SM_ERR_NOMEM, "out of memory");
+        if (prefix)
+            put_space(&z);
+        prefix = false;
+        put_normal(&z, bytes, n);
+    }
+    for (uint64_t begin = 0; begin < z.n;) {
+        uint64_t end = sm_segment_end(t, z.out, z.n, begin);
+        sm_status status = sm_encoder_word(encoder, z.out + begin, end - begin, sm_unigram_word);
+        if (status)
+            return status;
+        begin = end;
+    }
+    return SM_OK;
+}
+
+/* Best way to reach a position. */
+typedef struct best {
+    double score;
+    uint32_t from;
+    uint32_t id; /* SM_NO_ID: by an unknown character */
+} best;
+
+static void offer(best *at, double score, uint32_t from, uint32_t id) {
+    if (score > at->score)
+        *at = (best){score, from, id};
+}
+
+/* Scores all paths through the word; every character can at least be unknown. */
+static void viterbi(const sm_tokenizer *t, const uint8_t *word, uint32_t length, best *path) {
+    for (uint32_t i = 1; i <= length; i++)
+        path[i] = (best){-DBL_MAX, 0, SM_NO_ID};
+    path[0] = (best){0, 0, SM_NO_ID};
+    for (uint32_t i = 0; i < length;) {
+        uint32_t code, width = sm_utf8_decode(word + i, length - i, &code), id, bytes;
+        bool known = false;
+        sm_prefix_walk walk;
+        sm_prefixes_start(&t->words, word[i], &walk);
+        while ((id = sm_prefixes_next(&t->words, &t->text, word + i, length - i, &walk, &bytes)) !=
+               SM_NO_ID) {
+            known |= bytes == width;
+            double score = t->type[id] == SM_TOKEN_USER_DEFINED ? 0.0 : (double)t->score[id];
+            offer(&path[i + bytes], path[i].score + score, i, id);
+        }
+        if (!known)
+            offer(&path[i + width], path[i].score + (double)t->unknown_score, i, SM_NO_ID);
+        i += width;
+    }
+}
+
+/* Appends the ids of an unknown character: its bytes where the vocabulary has
+ * them, else the unknown token, once for several characters in a row. */
+static uint64_t put_unknown(const sm_tokenizer *t, const uint8_t *bytes, uint32_t length,
+                            int32_t *ids, uint64_t n) {
+    for (uint32_t i = 0; i < length; i++)
+        if (t->byte_id[bytes[i]] == SM_NO_ID) {
+            if (t->unk >= 0 && (n == 0 || ids[n - 1] != t->unk))
+                ids[n++] = t->unk;
+            return n;
+        }
+    for (uint32_t i = 0; i < length; i++)
+        ids[n++] = (int32_t)t->byte_id[bytes[length - 1 - i]]; /* backwards, as all here */
+    return n;
+}
+
+sm_status sm_unigram_word(sm_encoder *encoder, const uint8_t *word, uint64_t length, int32_t **ids,
+                          uint64_t *n) {
+    *n = 0;
+    if (length > UINT32_MAX / 4)
+        return sm_fail(encoder->error, SM_ERR_UNSUPPORTED,
+                       "%llu bytes without a place to split are too long for the tokenizer",
+                       (unsigned long long)length);
+    *ids = sm_scratch_reserve(&encoder->found, encoder->mem, 0, length * sizeof **ids);
+    best *path =
+        sm_scratch_reserve(&encoder->symbols, encoder->mem, 0, (length + 1) * sizeof *path);
+    if (!*ids || !path)
+        return sm_fail(encoder->error, SM_ERR_NOMEM, "out of memory");
+    const sm_tokenizer *t = encoder->tokenizer;
+    viterbi(t, word, (uint32_t)length, path);
+    for (uint32_t at = (uint32_t)length; at > 0; at = path[at].from) {
+        if (path[at].id != SM_NO_ID)
+            (*ids)[(*n)++] = (int32_t)path[at].id;
+        else
+            *n = put_unknown(t, word + path[at].from, at - path[at].from, *ids, *n);
+    }
+    for (uint64_t i = 0; i < *n / 2; i++) {
+        int32_t swap = (*ids)[i];
+        (*ids)[i] = (*ids)[*n - 1 - i];
+        (*ids)[*n - 1 - i] = swap;
+    }
+    return SM_OK;
+}
+
+/* ---- WordPiece -------------------------------------------------------------------------- */
+
+sm_status sm_wordpiece_word(sm_encoder *encoder, const uint8_t *word, uint64_t length,
+                            int32_t **ids, uint64_t *n) {
+    const sm_tokenizer *t = encoder->tokenizer;
+    uint64_t total = length + 3;
+    uint8_t *marked = sm_scratch_reserve(&encoder->shadow, encoder->mem, 0, total);
+    *ids = sm_scratch_reserve(&encoder->found, encoder->mem, 0, total * sizeof **ids);
+    *n = 0;
+    if (!marked || !*ids)
+        return sm_fail(encoder->error, SM_ERR_NOMEM, "out of memory");
+    memcpy(marked, SM_LOWER_BLOCK, 3); /* the vocabulary writes it before a word's first piece */
+    memcpy(marked + 3, word, (size_t)length);
+    for (uint64_t i = 0; i < total;) {
+        uint32_t found = SM_NO_ID, used = 0, id, bytes;
+        sm_prefix_walk walk;
+        sm_prefixes_start(&t->words, marked[i], &walk);
+        while ((id = sm_prefixes_next(&t->words, &t->text, marked + i, total - i, &walk, &bytes)) !=
+               SM_NO_ID) {
+            found = id;
+            used = bytes;
+        }
+        if (found == SM_NO_ID) { /* a word that does not come out whole is unknown */
+            (*ids)[0] = t->unk;
+            *n = t->unk >= 0;
+            return SM_OK;
+        }
+        (*ids)[(*n)++] = (int32_t)found;
+        i += used;
+    }
+    return SM_OK;
+}
+
+/* Characters that BERT makes words of their own: the CJK ideographs. */
+static bool is_ideograph(uint32_t code) {
+    static const uint32_t ranges[][2] = {{0x3400, 0x4DBF},   {0x4E00, 0x9FFF},   {0xF900, 0xFAFF},
+                                         {0x20000, 0x2A6DF}, {0x2A700, 0x2B73F}, {0x2B740, 0x2B81F},
+                                         {0x2B920, 0x2CEAF}, {0x2F800, 0x2FA1F}};
+    for (size_t i = 0; code >= 0x3400 && i < sizeof ranges / sizeof *ranges; i++)
+        if (code >= ranges[i][0] && code <= ranges[i][1])
+            return true;
+    return false;
+}
+
+typedef struct word_builder {
+    sm_encoder *encoder;
+    uint8_t *word;
+    uint64_t n;
+} word_builder;
+
+static sm_status end_word(word_builder *b) {
+    if (!b->n)
+        return SM_OK;
+    sm_status status = sm_encoder_word(b->encoder, b->word, b->n, sm_wordpiece_word);
+    b->n = 0;
+    return status;
+}
+
+static sm_status append(word_builder *b, uint32_t code) {
+    b->word = sm_scratch_reserve(&b->encoder->word, b->encoder->mem, b->n, b->n + 4);
+    if (!b->word)
+        return sm_fail(b->encoder->error, SM_ERR_NOMEM, "out of memory");
+    b->n += sm_utf8_encode(code, b->word + b->n);
+    return SM_OK;
+}
+
+/* One character after decomposition. */
+static sm_status add_normal(word_builder *b, uint32_t code) {
+    const sm_tokenizer *t = b->encoder->tokenizer;
+    uint32_t class = sm_char_class(code);
+    if (class & SM_CHAR_SPACE)
+        return end_word(b);
+    if (code == 0 || code == 0xFFFD || class & SM_CHAR_CONTROL ||
+        (t->strip_accents && class & SM_CHAR_MN))
+        return SM_OK;
+    bool alone =
+        class & SM_CHAR_PUNCT || (code < 0x80 && class & SM_CHAR_SYMBOL) || is_ideograph(code);
+    sm_status status = alone ? end_word(b) : SM_OK;
+    if (t->lowercase)
+        code = (uint32_t)utf8proc_tolower((utf8proc_int32_t)code);
+    if (!status)
+        status = append(b, code);
+    return status || !alone ? status : end_word(b);
+}
+
+static sm_status add_character(word_builder *b, uint32_t code) {
+    if (code < 0x80 || !b->encoder->tokenizer->strip_accents)
+        return add_normal(b, code);
+    utf8proc_int32_t parts[32]; /* the longest canonical decomposition has 4 */
+    int boundary = 0;
+    utf8proc_ssize_t n =
+        utf8proc_decompose_char((utf8proc_int32_t)code, parts, 32, UTF8PROC_DECOMPOSE, &boundary);
+    if (n < 1 || n > 32)
+        return add_normal(b, code);
+    sm_status status = SM_OK;
+    for (utf8proc_ssize_t i = 0; i < n && !status; i++)
+        status = add_normal(b, (uint32_t)parts[i]);
+    return status;
+}
+
+/* Takes the run of ASCII letters and digits, maybe empty, that text begins with. */
+static sm_status append_ascii(word_builder *b, const uint8_t *text, uint64_t length, uint64_t *n) {
+    uint8_t fold = b->encoder->tokenizer->lowercase ? 0x20 : 0; /* digits have that bit anyway */
+    uint64_t run = 0;
+    while (run < length && text[run] < 0x80 &&
+           sm_char_ascii[text[run]] & (SM_CHAR_LETTER | SM_CHAR_NUMBER))
+        run++;
+    *n = run;
+    if (!run)
+        return SM_OK;
+    b->word = sm_scratch_reserve(&b->encoder->word, b->encoder->mem, b->n, b->n + run);
+    if (!b->word)
+        return sm_fail(b->encoder->error, SM_ERR_NOMEM, "out of memory");
+    for (uint64_t i = 0; i < run; i++)
+        b->word[b->n++] = text[i] | fold;
+    return SM_OK;
+}
+
+sm_status sm_wordpiece_fragment(sm_encoder *encoder, const uint8_t *text, uint64_t length) {
+    word_builder b = {encoder, NULL, 0};
+    sm_status status = SM_OK;
+    for (uint64_t i = 0; i < length && !status;) {
+        uint64_t run;
+        uint32_t code;
+        status = append_ascii(&b, text + i, length - i, &run);
+        i += run;
+        if (status || i == length)
+            break;
+        i += sm_utf8_decode(text + i, length - i, &code);
+        if (code != UINT32_MAX) /* BERT's clean-up drops what is no character */
+            status = add_character(&b, code);
+    }
+    return status ? status : end_word(&b);
+}

@@ -1,0 +1,71 @@
+/* text.h - tokenizers: bytes and ids, no tensors, no files.
+ *
+ * A tokenizer is built from a vocabulary description that the caller fills in
+ * (from GGUF metadata or elsewhere); everything needed is copied or indexed.
+ * The public functions of smallmind/tokenizer.h that need no file are
+ * implemented in this folder as well.
+ */
+#ifndef SM_TEXT_H
+#define SM_TEXT_H
+
+#include "base/base.h"
+#include "smallmind/tokenizer.h"
+
+/* A byte string inside the caller's memory. */
+typedef struct sm_str {
+    const char *data;
+    uint64_t length;
+} sm_str;
+
+/* Token types as numbered in tokenizer.ggml.token_type. */
+#define SM_TOKEN_NORMAL 1
+#define SM_TOKEN_UNKNOWN 2
+#define SM_TOKEN_CONTROL 3
+#define SM_TOKEN_USER_DEFINED 4
+#define SM_TOKEN_UNUSED 5
+#define SM_TOKEN_BYTE 6
+
+#define SM_UNSET INT32_MIN /* an id or switch the file does not have: use the kind's default */
+
+/* What a tokenizer is made of. Arrays may be NULL where the kind does not need
+ * them. Strings may be anything: the builder validates. All of it may be freed
+ * after sm_tokenizer_build. */
+typedef struct sm_vocab {
+    sm_str model; /* tokenizer.ggml.model: "gpt2", "llama", "bert", "t5" */
+    sm_str pre;   /* tokenizer.ggml.pre, maybe empty */
+    uint64_t n_tokens;
+    const sm_str *tokens; /* [n_tokens] */
+    const float *scores;  /* [n_tokens] or NULL */
+    const int32_t *types; /* [n_tokens] or NULL */
+    uint64_t n_merges;
+    const sm_str *merges;                                 /* "left right" */
+    sm_str charsmap;                                      /* precompiled_charsmap bytes (unigram) */
+    int32_t bos, eos, unk, sep, pad, mask, cls, eot, eom; /* id or SM_UNSET */
+    int32_t add_bos, add_eos, add_space_prefix, remove_extra_whitespaces, escape_whitespaces,
+        ignore_merges;                /* 0, 1 or SM_UNSET */
+    int32_t lowercase, strip_accents; /* WordPiece; 0, 1 or SM_UNSET */
+    /* general.name, general.architecture, maybe empty: a few models' special tokens swallow
+     * the white space beside them, which no key says */
+    sm_str name, architecture;
+} sm_vocab;
+
+/* Builds a tokenizer with memory from `mem`, which must outlive it.
+ * SM_ERR_FORMAT (broken vocabulary; the message names the key),
+ * SM_ERR_MISSING, SM_ERR_UNSUPPORTED (model or pre-tokenizer by name),
+ * SM_ERR_NOMEM.
+ *
+ * What real files have is taken as it is: of equal entries the first counts, an
+ * empty one is never produced, an id outside the vocabulary counts as not given, a
+ * merge of or into something that is no token has no effect, `<0x..>` that is not
+ * two hexadecimal digits is text. Bytes that no token spells become the unknown
+ * token, or nothing if there is none. */
+sm_status sm_tokenizer_build(sm_tokenizer **out, sm_mem *mem, const sm_vocab *vocab,
+                             sm_error *error);
+/* One more reference; sm_tokenizer_free drops one. When the last goes,
+ * on_free(owner) is called after the memory was returned (used by a standalone
+ * tokenizer to drop its sm_mem and by a model-owned one to drop the model). */
+void sm_tokenizer_retain(const sm_tokenizer *tokenizer);
+void sm_tokenizer_set_owner(sm_tokenizer *tokenizer, void (*on_free)(void *owner), void *owner);
+int32_t sm_tokenizer_n_vocab(const sm_tokenizer *tokenizer);
+
+#endif

@@ -1,0 +1,89 @@
+#include "internal.h"
+
+#include <utf8proc.h>
+
+#define U (SM_CHAR_LETTER | SM_CHAR_UPPER)
+#define L (SM_CHAR_LETTER | SM_CHAR_LOWER)
+#define D (SM_CHAR_NUMBER | SM_CHAR_DIGIT)
+#define S SM_CHAR_SPACE
+#define N SM_CHAR_NEWLINE
+#define P SM_CHAR_PUNCT
+#define Y SM_CHAR_SYMBOL
+#define C SM_CHAR_CONTROL
+
+/* sm_char_class of the code points below 128 */
+const uint16_t sm_char_ascii[128] = {
+    /* clang-format off */
+    C, C, C, C, C, C, C, C,
+    C, S | C, S | N | C, S | C, S | C, S | N | C, C, C,
+    C, C, C, C, C, C, C, C,
+    C, C, C, C, C, C, C, C,
+    S, P, P, P, Y, P, P, P,
+    P, P, P, Y, P, P, P, P,
+    D, D, D, D, D, D, D, D,
+    D, D, P, P, Y, Y, Y, P,
+    P, U, U, U, U, U, U, U,
+    U, U, U, U, U, U, U, U,
+    U, U, U, U, U, U, U, U,
+    U, U, U, P, P, P, Y, P,
+    Y, L, L, L, L, L, L, L,
+    L, L, L, L, L, L, L, L,
+    L, L, L, L, L, L, L, L,
+    L, L, L, P, Y, P, Y, C,
+    /* clang-format on */
+};
+
+static uint32_t category_class(utf8proc_category_t category) {
+    switch (category) {
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LT:
+        return U;
+    case UTF8PROC_CATEGORY_LL:
+        return L;
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO:
+        return SM_CHAR_LETTER;
+    case UTF8PROC_CATEGORY_MN:
+        return SM_CHAR_MARK | SM_CHAR_MN;
+    case UTF8PROC_CATEGORY_MC:
+    case UTF8PROC_CATEGORY_ME:
+        return SM_CHAR_MARK;
+    case UTF8PROC_CATEGORY_ND:
+        return D;
+    case UTF8PROC_CATEGORY_NL:
+    case UTF8PROC_CATEGORY_NO:
+        return SM_CHAR_NUMBER;
+    case UTF8PROC_CATEGORY_PC:
+    case UTF8PROC_CATEGORY_PD:
+    case UTF8PROC_CATEGORY_PS:
+    case UTF8PROC_CATEGORY_PE:
+    case UTF8PROC_CATEGORY_PI:
+    case UTF8PROC_CATEGORY_PF:
+    case UTF8PROC_CATEGORY_PO:
+        return P;
+    case UTF8PROC_CATEGORY_SM:
+    case UTF8PROC_CATEGORY_SC:
+    case UTF8PROC_CATEGORY_SK:
+    case UTF8PROC_CATEGORY_SO:
+        return Y;
+    case UTF8PROC_CATEGORY_ZS:
+    case UTF8PROC_CATEGORY_ZL:
+    case UTF8PROC_CATEGORY_ZP:
+        return S;
+    case UTF8PROC_CATEGORY_CC:
+    case UTF8PROC_CATEGORY_CF:
+    case UTF8PROC_CATEGORY_CS:
+    case UTF8PROC_CATEGORY_CO:
+        return C;
+    default: /* unassigned */
+        return 0;
+    }
+}
+
+uint32_t sm_char_class(uint32_t code) {
+    if (code < 128)
+        return sm_char_ascii[code];
+    if (code == 0x85) /* next line: the only White_Space beyond ASCII outside \p{Z} */
+        return S | C;
+    return category_class(utf8proc_category((utf8proc_int32_t)code));
+}

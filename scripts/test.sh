@@ -1,0 +1,179 @@
+#!/usr/bin/env bash
+# Runs everything that has to hold before a change goes in. Installs what is missing.
+#
+# Usage: scripts/test.sh
+#
+# Cheap checks come first, then the whole suite in a release build, then parts of it under
+# sanitizers, with another compiler and on emulated CPUs. What cannot run here is counted as
+# skipped, never as passed. The last line sums up: N passed, N failed, N skipped.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+. scripts/packages.sh
+
+passed=0 failed=0 skipped=0
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+
+say() { printf '\n== %s\n' "$*"; }
+
+skip() { # NAME WHY
+    skipped=$((skipped + 1))
+    echo "skipped: $1: $2"
+}
+
+# check NAME COMMAND...: one check, its output shown if it fails
+check() {
+    local start=$SECONDS
+    if "${@:2}" > "$logs/check" 2>&1; then
+        passed=$((passed + 1))
+        echo "ok:      $1 ($((SECONDS - start)) s)"
+    else
+        failed=$((failed + 1))
+        echo "FAILED:  $1"
+        tail -60 "$logs/check"
+        return 1
+    fi
+}
+
+# build DIR MESON_OPTION...: a build folder, brought up to date
+build() {
+    local dir=$1
+    shift
+    if [ "$(cat "$dir/options" 2> /dev/null)" != "$*" ]; then
+        rm -rf "$dir"
+        meson setup "$dir" "$@" || return 1
+        echo "$*" > "$dir/options"
+    fi
+    ninja -C "$dir"
+}
+
+# suites DIR ARGUMENT...: meson test there, every test inside counted
+suites() {
+    local dir=$1 log="$1/meson-logs/testlog.json" counts start=$SECONDS
+    shift
+    rm -f "$log"
+    meson test -C "$dir" --no-rebuild --print-errorlogs "$@" > "$logs/suites" 2>&1
+    if [ ! -s "$log" ]; then
+        if grep -q '^No tests defined\|No suitable tests' "$logs/suites"; then
+            skip "$dir $*" "no such test yet"
+        else
+            failed=$((failed + 1))
+            echo "FAILED:  $dir $*"
+            tail -60 "$logs/suites"
+        fi
+        return
+    fi
+    read -r -a counts < <(scripts/count_results.py "$log")
+    [ "${counts[1]}" -eq 0 ] || sed -n '/Summary of Failures/,$p; /^――/,/^――/p' "$logs/suites" | tail -150
+    passed=$((passed + counts[0])) failed=$((failed + counts[1])) skipped=$((skipped + counts[2]))
+    echo "$dir $*: ${counts[0]} passed, ${counts[1]} failed, ${counts[2]} skipped" \
+        "($((SECONDS - start)) s)"
+}
+
+# program_tests NAME EMULATOR DIR TEST...: tests of the program DIR built, under an emulator
+program_tests() {
+    local counts start=$SECONDS
+    SM_WRAPPER=$2 SM_TEST_DATA_DEFAULT=../shared/data python3 tests/test_cli.py \
+        "$3/tools/smallmind" build-test/tests/tiny-llama.gguf "${@:4}" > "$logs/program" 2>&1
+    read -r -a counts < <(scripts/count_results.py --text "$logs/program")
+    if [ "${counts[1]}" -gt 0 ] || [ "$((counts[0] + counts[2]))" -eq 0 ]; then
+        tail -60 "$logs/program"
+        [ "${counts[1]}" -gt 0 ] || counts[1]=1
+    fi
+    passed=$((passed + counts[0])) failed=$((failed + counts[1])) skipped=$((skipped + counts[2]))
+    echo "$1: ${counts[0]} passed, ${counts[1]} failed, ${counts[2]} skipped" \
+        "($((SECONDS - start)) s)"
+}
+
+say "packages"
+need_build_packages
+need_module cmocka libcmocka-dev
+need_command c++ g++
+need_command objdump binutils
+install_missing || { echo "0 passed, 1 failed, 0 skipped"; exit 1; }
+
+# Nice to have: what cannot be installed is reported as skipped further down.
+need_command clang-14 clang-14
+need_command clang-format-14 clang-format-14
+need_command qemu-x86_64 qemu-user
+if [ "$(uname -m)" = x86_64 ]; then
+    need_command aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+fi
+install_missing || missing_packages=()
+
+say "cheap checks"
+if command -v clang-format-14 > /dev/null; then
+    check "format" bash -c \
+        'find include kernels lib tools examples tests -name "*.[ch]" -print0 |
+         xargs -0 clang-format-14 --dry-run --Werror'
+else
+    skip "format" "clang-format-14 is not installed"
+fi
+check "direction of includes" scripts/check_includes.py
+
+say "release build, all suites"
+# Warnings are errors with the compilers the code was written for; others may have new ones.
+werror=false
+case $(cc -dumpversion) in 12*) werror=true ;; esac
+if check "release build" build build-test --buildtype=release -Dwerror=$werror; then
+    for what in exports imports globals; do
+        check "symbols: $what" scripts/check_symbols.py $what build-test
+    done
+    suites build-test
+fi
+
+say "clang"
+if command -v clang-14 > /dev/null; then
+    CC=clang-14 check "clang build" build build-clang --buildtype=release -Dwerror=true &&
+        suites build-clang --suite quick --suite kernel
+else
+    skip "clang build" "clang-14 is not installed"
+fi
+
+say "address and undefined-behaviour sanitizers"
+if check "sanitized build" build build-asan --buildtype=debugoptimized \
+    -Db_sanitize=address,undefined -Db_lundef=false; then
+    UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 ASAN_OPTIONS=detect_leaks=1 \
+        suites build-asan --suite quick --suite api --suite fault --timeout-multiplier 5
+fi
+
+say "thread sanitizer"
+if check "thread-sanitized build" build build-tsan --buildtype=debugoptimized \
+    -Db_sanitize=thread -Db_lundef=false; then
+    TSAN_OPTIONS=halt_on_error=1 suites build-tsan --suite thread --timeout-multiplier 5
+fi
+
+say "64-bit Arm, emulated"
+arm_modules=(libpcre2-8 libutf8proc jansson cmocka)
+arm_packages=(libpcre2-dev:arm64 libutf8proc-dev:arm64 libjansson-dev:arm64 libcmocka-dev:arm64)
+have_arm_modules() {
+    PKG_CONFIG_LIBDIR=/usr/lib/aarch64-linux-gnu/pkgconfig pkg-config --exists "${arm_modules[@]}"
+}
+if [ "$(uname -m)" = x86_64 ] && ! have_arm_modules && command -v dpkg > /dev/null &&
+    command -v aarch64-linux-gnu-gcc > /dev/null &&
+    { [ "$(id -u)" -eq 0 ] || command -v sudo > /dev/null; }; then
+    as_root dpkg --add-architecture arm64
+    missing_packages=("${arm_packages[@]}")
+    install_missing || missing_packages=()
+fi
+if ! command -v qemu-aarch64 > /dev/null || ! command -v aarch64-linux-gnu-gcc > /dev/null ||
+    ! have_arm_modules; then
+    skip "Arm build" "no cross compiler, emulator or arm64 libraries here"
+elif check "Arm build" build build-arm --cross-file scripts/cross-aarch64.ini --buildtype=release; then
+    suites build-arm --suite kernel --timeout-multiplier 10
+    QEMU_CPU=cortex-a72 suites build-arm --suite kernel --timeout-multiplier 10
+    program_tests "the program on Arm" qemu-aarch64 build-arm Run Stories.test_text
+fi
+
+say "x86-64 without AVX-512, emulated"
+if [ "$(uname -m)" != x86_64 ]; then
+    skip "Haswell" "this is no x86-64 machine"
+elif ! command -v qemu-x86_64 > /dev/null; then
+    skip "Haswell" "qemu-user is not installed"
+else
+    program_tests "the program on a Haswell" "qemu-x86_64 -cpu Haswell" build-test Run Stories.test_text
+fi
+
+echo
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]

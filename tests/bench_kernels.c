@@ -1,0 +1,211 @@
+/* bench_kernels.c - check_kernels --bench: speed of products and packing, one thread.
+ *
+ * Each figure is the median of several rounds of at least 10 ms. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "kernel_cases.h"
+#include "smallmind/types.h"
+
+#define ROUNDS 7
+#define ROUND_NS 10e6
+#define BENCH_K 2048
+
+static double now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Median nanoseconds of one run(arg). */
+static double time_of(void (*run)(void *arg), void *arg) {
+    double times[ROUNDS];
+    run(arg);
+    for (int round = 0; round < ROUNDS; round++) {
+        double start = now_ns(), end;
+        double n = 0;
+        do {
+            run(arg);
+            n++;
+            end = now_ns();
+        } while (end - start < ROUND_NS);
+        times[round] = (end - start) / n;
+    }
+    qsort(times, ROUNDS, sizeof times[0], by_value);
+    return times[ROUNDS / 2];
+}
+
+typedef struct job {
+    const kernel_entry *kernel;
+    const uint8_t *packed, *rows;
+    size_t group_bytes, n_groups, ncols;
+    void *x;
+    size_t ldx;
+    float *y;
+    void *scratch;
+} job;
+
+static void run_mul(void *arg) {
+    job *j = arg;
+    ((sm_mul_fn *)j->kernel->fn)(j->y, j->n_groups * SM_GROUP, j->packed, j->group_bytes,
+                                 j->n_groups, BENCH_K, j->x, j->ldx, j->ncols, false);
+}
+
+static void run_gemm(void *arg) {
+    job *j = arg;
+    const size_t x_step = is_float_type(j->kernel->type) ? SM_SLAB * sizeof(float)
+                                                         : SM_SLAB / 32 * sizeof(sm_act_block);
+    const size_t slab_bytes = sm_packed_bytes(j->kernel->type, SM_SLAB);
+    for (size_t slab = 0; slab < BENCH_K / SM_SLAB; slab++) {
+        for (size_t g = 0; g < j->n_groups; g += SM_GEMM_GROUPS) {
+            ((sm_gemm_fn *)j->kernel->fn)(
+                j->y + g * SM_GROUP, j->n_groups * SM_GROUP,
+                j->packed + g * j->group_bytes + slab * slab_bytes, j->group_bytes, SM_GEMM_GROUPS,
+                SM_SLAB, (uint8_t *)j->x + slab * x_step, j->ldx, j->ncols, slab > 0, j->scratch);
+        }
+    }
+}
+
+static void run_pack(void *arg) {
+    job *j = arg;
+    const size_t row_bytes = row_size(j->kernel->type, BENCH_K);
+    for (size_t g = 0; g < j->n_groups; g++) {
+        ((sm_pack_fn *)j->kernel->fn)((uint8_t *)j->scratch + g * j->group_bytes,
+                                      j->rows + g * SM_GROUP * row_bytes, row_bytes, SM_GROUP,
+                                      BENCH_K);
+    }
+}
+
+static void run_dequantize(void *arg) {
+    job *j = arg;
+    const size_t row_bytes = row_size(j->kernel->type, BENCH_K);
+    for (size_t r = 0; r < SM_GROUP * j->n_groups; r++) {
+        ((sm_dequantize_fn *)j->kernel->fn)(j->y, j->rows + r * row_bytes, BENCH_K);
+    }
+}
+
+/* n_groups packed groups: copies of one random one. */
+static uint8_t *make_packed(uint32_t type, size_t n_groups) {
+    const size_t group_bytes = sm_packed_bytes(type, BENCH_K);
+    void *rows = take(SM_GROUP * row_size(type, BENCH_K));
+    fill_rows(type, rows, SM_GROUP, BENCH_K, RANDOM);
+    void *one = pack_rows(type, rows, SM_GROUP, BENCH_K);
+    uint8_t *packed = take(n_groups * group_bytes);
+    for (size_t g = 0; g < n_groups; g++) {
+        memcpy(packed + g * group_bytes, one, group_bytes);
+    }
+    free(rows);
+    free(one);
+    return packed;
+}
+
+/* ncols columns of activations as the type wants them. */
+static void *make_x(uint32_t type, size_t ncols, size_t *ldx) {
+    float *x = take(ncols * BENCH_K * sizeof *x);
+    fill_activations(x, ncols * BENCH_K, RANDOM);
+    *ldx = BENCH_K;
+    if (is_float_type(type)) {
+        return x;
+    }
+    *ldx = BENCH_K / 32;
+    sm_act_block *q = take(ncols * *ldx * sizeof *q);
+    sm_kernels_get(SM_LEVEL_SCALAR)->quantize(q, x, ncols * BENCH_K);
+    free(x);
+    return q;
+}
+
+static void bench_mul(const kernel_entry *k) {
+    static const struct {
+        const char *name;
+        size_t bytes;
+    } sets[] = {{"L2", 512 << 10}, {"L3", 8 << 20}, {"DRAM", 192 << 20}};
+    static const size_t columns[] = {1, 4};
+    printf("%-24s GB/s", k->name);
+    for (size_t s = 0; s < sizeof sets / sizeof sets[0]; s++) {
+        job j = {.kernel = k, .group_bytes = sm_packed_bytes(k->type, BENCH_K)};
+        j.n_groups = sets[s].bytes / j.group_bytes;
+        uint8_t *packed = make_packed(k->type, j.n_groups);
+        j.packed = packed;
+        j.x = make_x(k->type, SM_MUL_COLS, &j.ldx);
+        j.y = take(SM_MUL_COLS * j.n_groups * SM_GROUP * sizeof *j.y);
+        printf("  %s", sets[s].name);
+        for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++) {
+            j.ncols = columns[c];
+            double ns = time_of(run_mul, &j);
+            printf(" %zux %6.2f", j.ncols, (double)(j.n_groups * j.group_bytes) / ns);
+            fflush(stdout);
+        }
+        free(packed);
+        free(j.x);
+        free(j.y);
+    }
+    printf("\n");
+}
+
+static void bench_gemm(const kernel_entry *k) {
+    job j = {.kernel = k, .group_bytes = sm_packed_bytes(k->type, BENCH_K), .n_groups = 8};
+    j.ncols = 512;
+    uint8_t *packed = make_packed(k->type, j.n_groups);
+    j.packed = packed;
+    j.x = make_x(k->type, j.ncols, &j.ldx);
+    j.y = take(j.ncols * j.n_groups * SM_GROUP * sizeof *j.y);
+    j.scratch = take(SM_GEMM_SCRATCH);
+    double ns = time_of(run_gemm, &j);
+    double ops = 2.0 * BENCH_K * (double)(j.n_groups * SM_GROUP) * (double)j.ncols;
+    printf("%-24s GOP/s %zu columns %8.2f\n", k->name, j.ncols, ops / ns);
+    free(packed);
+    free(j.x);
+    free(j.y);
+    free(j.scratch);
+}
+
+/* pack and dequantize: GB/s of native bytes */
+static void bench_native(const kernel_entry *k) {
+    job j = {.kernel = k, .group_bytes = sm_packed_bytes(k->type, BENCH_K), .n_groups = 64};
+    const size_t n_rows = j.n_groups * SM_GROUP;
+    uint8_t *rows = take(n_rows * row_size(k->type, BENCH_K));
+    fill_rows(k->type, rows, n_rows, BENCH_K, RANDOM);
+    j.rows = rows;
+    j.y = take(BENCH_K * sizeof *j.y);
+    j.scratch = take(j.n_groups * j.group_bytes);
+    double ns = time_of(k->kind == KIND_PACK ? run_pack : run_dequantize, &j);
+    printf("%-24s GB/s of native rows %8.2f\n", k->name,
+           (double)(n_rows * row_size(k->type, BENCH_K)) / ns);
+    free(rows);
+    free(j.y);
+    free(j.scratch);
+}
+
+int run_benchmark(const char *filter) {
+    printf("one thread, k = %d; mul: packed weights read per second, working set and columns\n",
+           BENCH_K);
+    for (size_t i = 0; i < n_kernels; i++) {
+        const kernel_entry *k = &kernels[i];
+        if (strstr(k->name, filter) == NULL || level_table(k->level) == NULL) {
+            continue;
+        }
+        switch (k->kind) {
+        case KIND_MUL:
+            bench_mul(k);
+            break;
+        case KIND_GEMM:
+            bench_gemm(k);
+            break;
+        case KIND_PACK:
+        case KIND_DEQUANTIZE:
+            bench_native(k);
+            break;
+        default: /* attention and rows are measured through the whole step */
+            break;
+        }
+        fflush(stdout);
+    }
+    return 0;
+}

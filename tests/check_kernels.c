@@ -1,0 +1,1118 @@
+/* check_kernels - every kernel of kernels.inc that this CPU can run, against the reference
+ * and the reference against plain double arithmetic.
+ *
+ *   check_kernels                    the tests
+ *   check_kernels --bench [filter]   speeds of the kernels whose name contains filter
+ *
+ * SM_TEST_LEVEL=<level> leaves out the levels above (for emulators).
+ *
+ * Tolerances
+ *   quantized products, quantize, stores   the bits of the reference
+ *   mul against gemm, any split            equal bits within a level
+ *   float products, attention              n * 2^-23 * sum |a*b|, n terms (two orders of n
+ *                                          roundings each)
+ *   exp                                    2e-7 relative
+ *   the other row operations               stated at each test
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "kernel_cases.h"
+#include "smallmind/types.h"
+
+static const uint32_t computed_types[] = {
+    SM_DTYPE_F32,  SM_DTYPE_F16,  SM_DTYPE_BF16, SM_DTYPE_Q4_0,   SM_DTYPE_Q4_1,
+    SM_DTYPE_Q5_0, SM_DTYPE_Q5_1, SM_DTYPE_Q8_0, SM_DTYPE_Q2_K,   SM_DTYPE_Q3_K,
+    SM_DTYPE_Q4_K, SM_DTYPE_Q5_K, SM_DTYPE_Q6_K, SM_DTYPE_IQ4_NL, SM_DTYPE_IQ4_XS,
+};
+#define N_TYPES (sizeof computed_types / sizeof computed_types[0])
+
+/* The level a test runs on; skips where this machine cannot. */
+static const sm_kernels *level_of(void **state) {
+    uint32_t level = *(const uint32_t *)*state;
+    const sm_kernels *table = level_table(level);
+    if (table == NULL) {
+        print_message("skipped: no level %s on this CPU or in this build\n", sm_level_name(level));
+        skip();
+    }
+    return table;
+}
+
+static bool same_bits(float a, float b) {
+    return sm_float_bits(a) == sm_float_bits(b);
+}
+
+static bool close_to(double a, double b, double tolerance) {
+    return fabs(a - b) <= tolerance;
+}
+
+/* ---- products ------------------------------------------------------------------------------ */
+
+#define MAX_GROUPS 5
+#define MAX_COLS 37
+#define GUARD 7 /* floats behind each column of y that must stay as they are */
+#define LDY (MAX_GROUPS * SM_GROUP + GUARD)
+
+/* One matrix, its activations and what the products should be. */
+typedef struct product {
+    uint32_t type;
+    size_t k, ldx, group_bytes;
+    void *packed;      /* MAX_GROUPS groups */
+    void *x;           /* MAX_COLS columns */
+    float *start;      /* y before an accumulating product, [MAX_COLS][LDY] */
+    float *fresh;      /* reference from zero */
+    float *continued;  /* reference from start */
+    double *magnitude; /* sum of |w * x|: floats only */
+} product;
+
+static size_t x_size(const product *p) {
+    return is_float_type(p->type) ? sizeof(float) : sizeof(sm_act_block);
+}
+
+/* Column c of x from element k0 on. */
+static const void *x_at(const product *p, size_t c, size_t k0) {
+    size_t index = c * p->ldx + (is_float_type(p->type) ? k0 : k0 / 32);
+    return (const uint8_t *)p->x + index * x_size(p);
+}
+
+static const uint8_t *packed_at(const product *p, size_t group, size_t k0) {
+    return (const uint8_t *)p->packed + group * p->group_bytes + sm_packed_bytes(p->type, k0);
+}
+
+/* n floats that begin one float past an aligned address: kernels assume no alignment. */
+static float *take_floats(size_t n) {
+    return (float *)take((n + 1) * sizeof(float)) + 1;
+}
+
+static void free_floats(float *p) {
+    free(p - 1);
+}
+
+static void sum_magnitudes(product *p, const void *rows) {
+    const sm_kernels *ref = sm_kernels_get(SM_LEVEL_SCALAR);
+    float *w = take_floats(p->k);
+    for (size_t r = 0; r < MAX_GROUPS * SM_GROUP; r++) {
+        ref->type[p->type].dequantize(w, (const uint8_t *)rows + r * row_size(p->type, p->k), p->k);
+        for (size_t c = 0; c < MAX_COLS; c++) {
+            const float *x = x_at(p, c, 0);
+            double sum = 0;
+            for (size_t i = 0; i < p->k; i++) {
+                sum += fabs((double)w[i] * (double)x[i]);
+            }
+            p->magnitude[c * LDY + r] = sum;
+        }
+    }
+    free_floats(w);
+}
+
+static product make_product(uint32_t type, size_t k, data_style style) {
+    const sm_kernels *ref = sm_kernels_get(SM_LEVEL_SCALAR);
+    const size_t n_rows = MAX_GROUPS * SM_GROUP;
+    product p = {.type = type, .k = k, .group_bytes = sm_packed_bytes(type, k)};
+    void *rows = take(n_rows * row_size(type, k));
+    fill_rows(type, rows, n_rows, k, style);
+    p.packed = pack_rows(type, rows, n_rows, k);
+
+    float *x = take_floats(k);
+    p.ldx = is_float_type(type) ? k + 3 : k / 32 + 1;
+    const size_t x_length = is_float_type(type) ? k : k / 32;
+    const size_t x_bytes = ((MAX_COLS - 1) * p.ldx + x_length) * x_size(&p);
+    p.x = take(x_bytes);
+    memset(p.x, 0, x_bytes);
+    for (size_t c = 0; c < MAX_COLS; c++) {
+        fill_activations(x, k, style);
+        if (is_float_type(type)) {
+            memcpy((float *)p.x + c * p.ldx, x, k * sizeof *x);
+        } else {
+            ref->quantize((sm_act_block *)p.x + c * p.ldx, x, k);
+        }
+    }
+    free_floats(x);
+
+    const size_t n = MAX_COLS * LDY;
+    p.start = take_floats(n);
+    p.fresh = take_floats(n);
+    p.continued = take_floats(n);
+    for (size_t i = 0; i < n; i++) {
+        p.start[i] = p.fresh[i] = p.continued[i] = random_float() * 100;
+    }
+    ref->type[type].mul(p.fresh, LDY, p.packed, p.group_bytes, MAX_GROUPS, k, p.x, p.ldx, MAX_COLS,
+                        false);
+    ref->type[type].mul(p.continued, LDY, p.packed, p.group_bytes, MAX_GROUPS, k, p.x, p.ldx,
+                        MAX_COLS, true);
+    p.magnitude = take(n * sizeof *p.magnitude);
+    memset(p.magnitude, 0, n * sizeof *p.magnitude);
+    if (is_float_type(type)) {
+        sum_magnitudes(&p, rows);
+    }
+    free(rows);
+    return p;
+}
+
+static void free_product(product *p) {
+    free(p->packed);
+    free(p->x);
+    free_floats(p->start);
+    free_floats(p->fresh);
+    free_floats(p->continued);
+    free(p->magnitude);
+}
+
+/* The whole product by mul, at most `slab` of k and `cols` columns per call. */
+static void run_mul(sm_mul_fn *mul, const product *p, float *y, size_t n_groups, size_t ncols,
+                    bool accumulate, size_t slab, size_t cols) {
+    for (size_t c = 0; c < ncols; c += cols) {
+        size_t n = ncols - c < cols ? ncols - c : cols;
+        for (size_t k0 = 0; k0 < p->k; k0 += slab) {
+            size_t k = p->k - k0 < slab ? p->k - k0 : slab;
+            mul(y + c * LDY, LDY, packed_at(p, 0, k0), p->group_bytes, n_groups, k, x_at(p, c, k0),
+                p->ldx, n, accumulate || k0 > 0);
+        }
+    }
+}
+
+/* The whole product by gemm, in slabs and pairs of groups. */
+static void run_gemm(sm_gemm_fn *gemm, const product *p, float *y, size_t n_groups, size_t ncols,
+                     bool accumulate, void *scratch) {
+    for (size_t g = 0; g < n_groups; g += SM_GEMM_GROUPS) {
+        size_t n = n_groups - g < SM_GEMM_GROUPS ? n_groups - g : SM_GEMM_GROUPS;
+        for (size_t k0 = 0; k0 < p->k; k0 += SM_SLAB) {
+            size_t k = p->k - k0 < SM_SLAB ? p->k - k0 : SM_SLAB;
+            gemm(y + g * SM_GROUP, LDY, packed_at(p, g, k0), p->group_bytes, n, k, x_at(p, 0, k0),
+                 p->ldx, ncols, accumulate || k0 > 0, scratch);
+        }
+    }
+}
+
+/* Compares y with the reference over n_groups and ncols, and with y's start elsewhere. */
+static void compare_product(const char *name, const product *p, const float *y, size_t n_groups,
+                            size_t ncols, bool accumulate) {
+    const float *expected = accumulate ? p->continued : p->fresh;
+    for (size_t i = 0; i < MAX_COLS * LDY; i++) {
+        size_t c = i / LDY, r = i % LDY;
+        bool inside = c < ncols && r < n_groups * SM_GROUP;
+        double tolerance = 0;
+        if (inside && is_float_type(p->type)) {
+            tolerance = (double)p->k * 0x1p-23 *
+                        (p->magnitude[i] + (accumulate ? fabs((double)p->start[i]) : 0));
+        }
+        float want = inside ? expected[i] : p->start[i];
+        bool good = same_bits(y[i], want) || (inside && is_float_type(p->type) &&
+                                              close_to((double)y[i], (double)want, tolerance));
+        if (!good) {
+            fail_msg("%s: k %zu, groups %zu, columns %zu%s: y[%zu][%zu] is %a, not %a", name, p->k,
+                     n_groups, ncols, accumulate ? ", accumulating" : "", c, r, (double)y[i],
+                     (double)want);
+        }
+    }
+}
+
+/* All shapes of one kernel on one matrix. */
+static void check_shapes(const kernel_entry *entry, const product *p) {
+    float *y = take_floats(MAX_COLS * LDY);
+    void *scratch = take(SM_GEMM_SCRATCH);
+    const bool gemm = entry->kind == KIND_GEMM;
+    static const size_t gemm_cols[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, MAX_COLS};
+    const size_t n_cases = gemm ? sizeof gemm_cols / sizeof gemm_cols[0] : SM_MUL_COLS;
+    for (size_t groups = 1; groups <= MAX_GROUPS; groups++) {
+        for (size_t i = 0; i < n_cases; i++) {
+            size_t ncols = gemm ? gemm_cols[i] : i + 1;
+            if (ncols == MAX_COLS && groups % 2 == 0) {
+                continue; /* 1, 3 and 5 groups have every kind of pair */
+            }
+            bool accumulate = (groups + ncols) % 2 != 0;
+            memcpy(y, p->start, MAX_COLS * LDY * sizeof *y);
+            if (gemm) {
+                memset(scratch, 0xff, SM_GEMM_SCRATCH); /* nothing may be expected there */
+                run_gemm((sm_gemm_fn *)entry->fn, p, y, groups, ncols, accumulate, scratch);
+            } else {
+                size_t slab = ncols % 3 == 0 ? (size_t)SM_SLAB : p->k; /* whole or in slabs */
+                run_mul((sm_mul_fn *)entry->fn, p, y, groups, ncols, accumulate, slab, SM_MUL_COLS);
+            }
+            compare_product(entry->name, p, y, groups, ncols, accumulate);
+        }
+    }
+    free_floats(y);
+    free(scratch);
+}
+
+/* Lengths of k to try: one block, some, past a slab, past two. */
+static size_t lengths_of(uint32_t type, size_t out[8]) {
+    static const size_t blocks_32[] = {32, 64, 160, 512, 544, 1120};
+    static const size_t blocks_256[] = {256, 512, 768, 1280};
+    static const size_t any[] = {1, 2, 3, 17, 64, 511, 517, 1090};
+    switch (sm_dtype_get(type)->block_size) {
+    case 1:
+        memcpy(out, any, sizeof any);
+        return sizeof any / sizeof any[0];
+    case 32:
+        memcpy(out, blocks_32, sizeof blocks_32);
+        return sizeof blocks_32 / sizeof blocks_32[0];
+    default:
+        memcpy(out, blocks_256, sizeof blocks_256);
+        return sizeof blocks_256 / sizeof blocks_256[0];
+    }
+}
+
+static void test_products(void **state) {
+    const sm_kernels *table = level_of(state);
+    size_t n_run = 0;
+    for (size_t t = 0; t < N_TYPES; t++) {
+        const uint32_t type = computed_types[t];
+        size_t lengths[8];
+        size_t n_lengths = lengths_of(type, lengths);
+        for (size_t i = 0; i < 2 * n_lengths; i++) {
+            seed_random(1000 * type + i);
+            product p = make_product(type, lengths[i / 2], i % 2 == 0 ? RANDOM : EXTREME);
+            for (size_t n = 0; n < n_kernels; n++) {
+                const kernel_entry *e = &kernels[n];
+                if (e->level == table->level && e->type == type &&
+                    (e->kind == KIND_MUL || e->kind == KIND_GEMM)) {
+                    check_shapes(e, &p);
+                    n_run++;
+                }
+            }
+            free_product(&p);
+        }
+    }
+    print_message("%s: %zu products\n", sm_level_name(table->level), n_run);
+}
+
+/* Within a level the bits depend neither on slabs nor on how columns are taken together
+ * nor on the kernel. Quantized products follow from test_products; so the float types. */
+static void test_one_chain(void **state) {
+    const sm_kernels *table = level_of(state);
+    static const size_t lengths[] = {3, 64, 517, 1090};
+    void *scratch = take(SM_GEMM_SCRATCH);
+    float *y = take_floats(MAX_COLS * LDY), *want = take_floats(MAX_COLS * LDY);
+    for (size_t t = 0; t < N_TYPES; t++) {
+        const sm_type_kernels *kernel = &table->type[computed_types[t]];
+        for (size_t i = 0; i < 2 * sizeof lengths / sizeof lengths[0]; i++) {
+            if (!is_float_type(computed_types[t])) {
+                continue;
+            }
+            seed_random(2000 + i);
+            product p = make_product(computed_types[t], lengths[i / 2], i % 2 ? RANDOM : EXTREME);
+            const size_t bytes = MAX_COLS * LDY * sizeof *y;
+            memcpy(want, p.start, bytes);
+            run_mul(kernel->mul, &p, want, MAX_GROUPS, MAX_COLS, true, p.k, 1);
+            for (size_t cols = 1; cols <= SM_MUL_COLS; cols++) {
+                memcpy(y, p.start, bytes);
+                run_mul(kernel->mul, &p, y, MAX_GROUPS, MAX_COLS, true,
+                        cols % 2 ? (size_t)SM_SLAB : p.k, cols);
+                assert_memory_equal(y, want, bytes);
+            }
+            memcpy(y, p.start, bytes);
+            run_gemm(kernel->gemm, &p, y, MAX_GROUPS, MAX_COLS, true, scratch);
+            assert_memory_equal(y, want, bytes);
+            free_product(&p);
+        }
+    }
+    free_floats(y);
+    free_floats(want);
+    free(scratch);
+}
+
+/* ---- packing --------------------------------------------------------------------------------- */
+
+/* mul over packed rows against native rows dequantized and multiplied in double. */
+static void check_packing(uint32_t type, size_t k, size_t n_rows, data_style style) {
+    const sm_kernels *ref = sm_kernels_get(SM_LEVEL_SCALAR);
+    const size_t row_bytes = row_size(type, k);
+    uint8_t *rows = take(n_rows * row_bytes);
+    fill_rows(type, rows, n_rows, k, style);
+    void *packed = pack_rows(type, rows, n_rows, k);
+    float *x = take_floats(k), *w = take_floats(k);
+    fill_activations(x, k, RANDOM);
+    sm_act_block *q = take(k / 32 * sizeof *q);
+    if (!is_float_type(type)) {
+        ref->quantize(q, x, k);
+        for (size_t i = 0; i < k; i++) {
+            x[i] = q[i / 32].d * (float)q[i / 32].q[i % 32];
+        }
+    }
+    float y[SM_GROUP];
+    const void *input = is_float_type(type) ? (const void *)x : q;
+    ref->type[type].mul(y, SM_GROUP, packed, 0, 1, k, input, k, 1, false);
+    for (size_t r = 0; r < SM_GROUP; r++) {
+        double sum = 0, magnitude = 0;
+        if (r < n_rows) {
+            ref->type[type].dequantize(w, rows + r * row_bytes, k);
+            for (size_t i = 0; i < k; i++) {
+                sum += (double)w[i] * (double)x[i];
+                magnitude += fabs((double)w[i] * (double)x[i]);
+            }
+            /* code * scale and minimum cancel: count what they are made of */
+            magnitude = type == SM_DTYPE_Q2_K || type == SM_DTYPE_Q4_K || type == SM_DTYPE_Q5_K ||
+                                type == SM_DTYPE_Q4_1 || type == SM_DTYPE_Q5_1
+                            ? magnitude + (double)k * 65504 * 63 * 3 * (style == EXTREME)
+                            : magnitude;
+        }
+        double tolerance = (double)(k + 8) * 0x1p-23 * (magnitude + 1e-3 * (r < n_rows));
+        if (!close_to((double)y[r], sum, tolerance)) {
+            fail_msg("%s: k %zu, rows %zu: row %zu is %a, not %a", sm_dtype_get(type)->name, k,
+                     n_rows, r, (double)y[r], sum);
+        }
+    }
+    free(rows);
+    free(packed);
+    free_floats(x);
+    free_floats(w);
+    free(q);
+}
+
+static void test_packing(void **state) {
+    (void)state;
+    seed_random(3);
+    for (size_t t = 0; t < N_TYPES; t++) {
+        size_t lengths[8];
+        size_t n_lengths = lengths_of(computed_types[t], lengths);
+        for (size_t i = 0; i < n_lengths; i++) {
+            for (size_t n_rows = 1; n_rows <= SM_GROUP; n_rows++) {
+                check_packing(computed_types[t], lengths[i], n_rows, RANDOM);
+                check_packing(computed_types[t], lengths[i], n_rows, EXTREME);
+            }
+        }
+    }
+}
+
+/* A slab of a group is a contiguous piece of it: packing from the middle of the rows gives
+ * the same bytes. */
+static void test_packing_slabs(void **state) {
+    (void)state;
+    const sm_kernels *ref = sm_kernels_get(SM_LEVEL_SCALAR);
+    const size_t k = 3 * SM_SLAB;
+    for (size_t t = 0; t < N_TYPES; t++) {
+        const uint32_t type = computed_types[t];
+        const size_t row_bytes = row_size(type, k);
+        uint8_t *rows = take(SM_GROUP * row_bytes);
+        fill_rows(type, rows, SM_GROUP, k, RANDOM);
+        uint8_t *whole = pack_rows(type, rows, SM_GROUP, k);
+        uint8_t *part = take(sm_packed_bytes(type, SM_SLAB));
+        for (size_t k0 = 0; k0 < k; k0 += SM_SLAB) {
+            ref->type[type].pack(part, rows + row_size(type, k0), row_bytes, SM_GROUP, SM_SLAB);
+            assert_memory_equal(part, whole + sm_packed_bytes(type, k0),
+                                sm_packed_bytes(type, SM_SLAB));
+        }
+        free(rows);
+        free(whole);
+        free(part);
+    }
+    assert_int_equal(sm_packed_bytes(SM_DTYPE_IQ2_S, 256), 0);
+    assert_int_equal(sm_packed_bytes(12345, 256), 0);
+}
+
+/* The bits that each type's pseudo-random rows stand for, as FNV-1a hashes. Recorded when
+ * the decoders had been checked against files of the format's reference encoder. */
+static void test_dequantize(void **state) {
+    (void)state;
+    static const struct {
+        uint32_t type;
+        uint32_t hash;
+    } known[] = {
+        {SM_DTYPE_F32, 0x89b1940e},  {SM_DTYPE_F16, 0x783b3f87},    {SM_DTYPE_BF16, 0x13987f28},
+        {SM_DTYPE_Q4_0, 0xabaf83c0}, {SM_DTYPE_Q4_1, 0xd50fa4e9},   {SM_DTYPE_Q5_0, 0xdb75bf0a},
+        {SM_DTYPE_Q5_1, 0x6909311c}, {SM_DTYPE_Q8_0, 0x6ebfcf1e},   {SM_DTYPE_Q2_K, 0x78238047},
+        {SM_DTYPE_Q3_K, 0x84b864a6}, {SM_DTYPE_Q4_K, 0x5ab28f68},   {SM_DTYPE_Q5_K, 0xaccd5f74},
+        {SM_DTYPE_Q6_K, 0x5a15021d}, {SM_DTYPE_IQ4_NL, 0x53fe58d8}, {SM_DTYPE_IQ4_XS, 0x8054d5e3}};
+    for (size_t t = 0; t < sizeof known / sizeof known[0]; t++) {
+        const size_t k = 512;
+        float y[512];
+        void *row = take(row_size(known[t].type, k));
+        seed_random(known[t].type);
+        fill_rows(known[t].type, row, 1, k, RANDOM);
+        sm_kernels_get(SM_LEVEL_SCALAR)->type[known[t].type].dequantize(y, row, k);
+        uint32_t hash = 0x811c9dc5;
+        for (size_t i = 0; i < sizeof y; i++) {
+            hash = (hash ^ ((const uint8_t *)y)[i]) * 0x01000193;
+        }
+        if (hash != known[t].hash) {
+            fail_msg("%s: 0x%08x", sm_dtype_get(known[t].type)->name, hash);
+        }
+        free(row);
+    }
+}
+
+/* pack and dequantize of any level: the bytes of the reference. */
+static void test_native(void **state) {
+    const sm_kernels *table = level_of(state);
+    const sm_kernels *ref = sm_kernels_get(SM_LEVEL_SCALAR);
+    seed_random(6);
+    for (size_t t = 0; t < N_TYPES; t++) {
+        const uint32_t type = computed_types[t];
+        size_t lengths[8];
+        size_t n_lengths = lengths_of(type, lengths);
+        for (size_t i = 0; i < n_lengths; i++) {
+            const size_t k = lengths[i], row_bytes = row_size(type, k);
+            const size_t bytes = sm_packed_bytes(type, k);
+            uint8_t *rows = take(SM_GROUP * row_bytes), *got = take(bytes), *want = take(bytes);
+            float *y = take_floats(k), *z = take_floats(k);
+            fill_rows(type, rows, SM_GROUP, k, EXTREME);
+            for (size_t n_rows = 1; n_rows <= SM_GROUP; n_rows++) {
+                memset(got, 0xee, bytes);
+                table->type[type].pack(got, rows, row_bytes, n_rows, k);
+                ref->type[type].pack(want, rows, row_bytes, n_rows, k);
+                assert_memory_equal(got, want, bytes);
+            }
+            table->type[type].dequantize(y, rows, k);
+            ref->type[type].dequantize(z, rows, k);
+            assert_memory_equal(y, z, k * sizeof *y);
+            free(rows);
+            free(got);
+            free(want);
+            free_floats(y);
+            free_floats(z);
+        }
+    }
+}
+
+/* ---- rows ---------------------------------------------------------------------------------------
+ */
+
+static const size_t row_lengths[] = {1,  2,  3,  4,  7,  8,  9,  15,  16,  17,  31,
+                                     32, 33, 48, 63, 64, 65, 80, 127, 255, 256, 1000};
+#define N_LENGTHS (sizeof row_lengths / sizeof row_lengths[0])
+#define MAX_ROW 1024
+
+static void check_close(const char *what, size_t n, size_t i, double got, double want,
+                        double tolerance) {
+    if (!close_to(got, want, tolerance)) {
+        fail_msg("%s: n %zu: element %zu is %a, not %a", what, n, i, got, want);
+    }
+}
+
+/* The block that the text of kernels.h describes. */
+static sm_act_block quantized_block(const float *x) {
+    sm_act_block best = {.d = 0};
+    float max = 0, least = 0;
+    for (size_t i = 0; i < 32; i++) {
+        max = fmaxf(max, fabsf(x[i]));
+    }
+    for (int j = 0; j < 8 && max >= 1e-30f; j++) {
+        const float inv = (float)(127 - j) / max, d = max / (float)(127 - j);
+        float e[32];
+        int8_t q[32];
+        for (size_t i = 0; i < 32; i++) {
+            q[i] = (int8_t)nearbyintf(x[i] * inv);
+            e[i] = fmaf(-(float)q[i], d, x[i]);
+        }
+        for (size_t l = 0; l < 16; l++) {
+            e[l] = fmaf(e[l + 16], e[l + 16], e[l] * e[l]);
+        }
+        for (size_t n = 8; n > 0; n /= 2) {
+            for (size_t l = 0; l < n; l++) {
+                e[l] += e[l + n];
+            }
+        }
+        if (j == 0 || e[0] < least) {
+            least = e[0];
+            best.d = d;
+            memcpy(best.q, q, sizeof q);
+        }
+    }
+    for (size_t i = 0; i < 32; i++) {
+        best.nsum -= best.q[i];
+        best.nsum16[i / 16] -= best.q[i];
+    }
+    best.ds = best.d * (float)-best.nsum;
+    best.ds16[0] = best.d * (float)-best.nsum16[0];
+    best.ds16[1] = best.d * (float)-best.nsum16[1];
+    return best;
+}
+
+static void test_quantize(void **state) {
+    const sm_kernels *table = level_of(state);
+    const size_t k = 2048;
+    float *x = take_floats(k);
+    sm_act_block *got = take(k / 32 * sizeof *got);
+    seed_random(4);
+    for (size_t round = 0; round < 20; round++) {
+        fill_activations(x, k, round % 2 ? RANDOM : EXTREME);
+        for (size_t i = 0; round == 2 && i < k; i++) { /* exact halves of the step */
+            x[i] = i % 32 == 0 ? 127 : (float)(random_bits() % 253) - 127 + 0.5f;
+        }
+        for (size_t i = 0; round == 4 && i < k; i++) { /* about the smallest that count */
+            x[i] = random_float() * 2e-30f;
+        }
+        table->quantize(got, x, k);
+        for (size_t b = 0; b < k / 32; b++) {
+            sm_act_block want = quantized_block(x + 32 * b);
+            assert_memory_equal(got[b].q, want.q, sizeof want.q);
+            assert_true(got[b].d == want.d);
+            assert_true(got[b].ds == want.ds);
+            assert_true(got[b].ds16[0] == want.ds16[0] && got[b].ds16[1] == want.ds16[1]);
+            assert_int_equal(got[b].nsum, want.nsum);
+            assert_int_equal(got[b].nsum16[0], want.nsum16[0]);
+            assert_int_equal(got[b].nsum16[1], want.nsum16[1]);
+        }
+    }
+    free_floats(x);
+    free(got);
+}
+
+static void test_rms_norm(void **state) {
+    const sm_kernels *table = level_of(state);
+    for (size_t l = 0; l < N_LENGTHS; l++) {
+        const size_t n = row_lengths[l];
+        float *x = take_floats(n), *w = take_floats(n), *y = take_floats(n), *z = take_floats(n);
+        for (int round = 0; round < 4; round++) {
+            double sum = 0;
+            const float size = round == 3 ? 1e15f : 1;
+            for (size_t i = 0; i < n; i++) {
+                x[i] = round == 2 ? 0 : random_float() * 4 * size;
+                w[i] = random_float();
+                sum += (double)x[i] * (double)x[i];
+            }
+            const float *weight = round == 1 ? NULL : w;
+            double scale = 1 / sqrt(sum / (double)n + (double)1e-5f);
+            table->rms_norm(y, x, weight, n, 1e-5f);
+            for (size_t i = 0; i < n; i++) { /* 2e-6 relative */
+                double want = (double)x[i] * scale * (weight ? (double)w[i] : 1);
+                check_close("rms_norm", n, i, (double)y[i], want, 2e-6 * fabs(want));
+            }
+            memcpy(z, x, n * sizeof *x);
+            table->rms_norm(z, z, weight, n, 1e-5f);
+            assert_memory_equal(z, y, n * sizeof *y);
+        }
+        free_floats(x);
+        free_floats(w);
+        free_floats(y);
+        free_floats(z);
+    }
+}
+
+/* add, scale, silu_mul: element by element, in place and not. */
+static void test_elementwise(void **state) {
+    const sm_kernels *table = level_of(state);
+    for (size_t l = 0; l < N_LENGTHS; l++) {
+        const size_t n = row_lengths[l];
+        float *a = take_floats(n), *b = take_floats(n), *y = take_floats(n), *z = take_floats(n);
+        for (size_t i = 0; i < n; i++) {
+            a[i] = random_float() * 20;
+            b[i] = random_float() * 20;
+        }
+        a[0] = n % 2 ? 1000 : -1000; /* exp leaves its range */
+
+        table->add(y, a, b, n);
+        for (size_t i = 0; i < n; i++) {
+            assert_true(y[i] == a[i] + b[i]);
+        }
+        memcpy(z, a, n * sizeof *a);
+        table->add(z, z, b, n);
+        assert_memory_equal(z, y, n * sizeof *y);
+        memcpy(z, b, n * sizeof *b);
+        table->add(z, a, z, n);
+        assert_memory_equal(z, y, n * sizeof *y);
+
+        table->scale(y, a, 0.3f, n);
+        for (size_t i = 0; i < n; i++) {
+            assert_true(y[i] == 0.3f * a[i]);
+        }
+        memcpy(z, a, n * sizeof *a);
+        table->scale(z, z, 0.3f, n);
+        assert_memory_equal(z, y, n * sizeof *y);
+
+        table->silu_mul(y, a, b, n);
+        for (size_t i = 0; i < n; i++) { /* 1e-6 relative; below exp's range absolute */
+            double x = (double)a[i], want = x / (1 + exp(-x)) * (double)b[i];
+            check_close("silu_mul", n, i, (double)y[i], want, 1e-6 * fabs(want) + 1e-33);
+        }
+        memcpy(z, a, n * sizeof *a);
+        table->silu_mul(z, z, b, n);
+        assert_memory_equal(z, y, n * sizeof *y);
+        free_floats(a);
+        free_floats(b);
+        free_floats(y);
+        free_floats(z);
+    }
+}
+
+static void test_rope(void **state) {
+    const sm_kernels *table = level_of(state);
+    for (size_t n_rot = 2; n_rot <= 256; n_rot += n_rot < 40 ? 2 : 24) {
+        const size_t half = n_rot / 2;
+        float *x = take_floats(n_rot), *y = take_floats(n_rot);
+        float *c = take_floats(half), *s = take_floats(half);
+        for (size_t i = 0; i < half; i++) {
+            double angle = (double)random_float() * 3;
+            c[i] = (float)cos(angle);
+            s[i] = (float)sin(angle);
+        }
+        for (int neox = 0; neox < 2; neox++) {
+            for (size_t i = 0; i < n_rot; i++) {
+                x[i] = y[i] = random_float() * 4;
+            }
+            table->rope(y, c, s, n_rot, neox != 0);
+            for (size_t i = 0; i < half; i++) { /* the formula of kernels.h, exactly */
+                size_t a = neox ? i : 2 * i, b = neox ? i + half : 2 * i + 1;
+                assert_true(y[a] == fmaf(x[a], c[i], -(x[b] * s[i])));
+                assert_true(y[b] == fmaf(x[a], s[i], x[b] * c[i]));
+            }
+        }
+        free_floats(x);
+        free_floats(y);
+        free_floats(c);
+        free_floats(s);
+    }
+}
+
+static void test_exp(void **state) {
+    const sm_kernels *table = level_of(state);
+    float s[16], m, l;
+    for (size_t i = 0; i < 60000; i += 15) { /* s[0] is the maximum, so s[j] = exp(s[j]) */
+        s[0] = 0;
+        for (size_t j = 1; j < 16; j++) {
+            s[j] = -90 * (float)(i + j) / 60000;
+        }
+        float x[16];
+        memcpy(x, s, sizeof s);
+        table->softmax_block(s, 16, 1, &m, &l);
+        for (size_t j = 0; j < 16; j++) {
+            double want = exp((double)x[j]);
+            if (x[j] < -87.3f) {
+                assert_true(s[j] == 0);
+            } else if (x[j] >= -87) {
+                check_close("exp", 16, j, (double)s[j], want, 2e-7 * want);
+            }
+        }
+    }
+    static const float large[] = {0, 1, 10, 40, 80, 87, 88};
+    for (size_t i = 0; i < sizeof large / sizeof large[0]; i++) {
+        double want = exp((double)large[i]);
+        check_close("sum_exp", 1, 0, table->sum_exp(&large[i], 1, 0), want, 2e-7 * want);
+    }
+    const float beyond[] = {89, 1000, 3e38f, -1000, -3e38f, -INFINITY};
+    for (size_t i = 0; i < sizeof beyond / sizeof beyond[0]; i++) {
+        double e = table->sum_exp(&beyond[i], 1, 0);
+        assert_true(beyond[i] > 0 ? e >= 1.65e38 : e == 0);
+    }
+}
+
+static void test_softmax(void **state) {
+    const sm_kernels *table = level_of(state);
+    for (size_t n = 1; n <= SM_KV_BLOCK; n++) {
+        float s[SM_KV_BLOCK + 16], x[SM_KV_BLOCK], m, l;
+        const float size = n % 3 == 0 ? 1000 : 10, scale = n % 5 == 0 ? -0.125f : 0.125f;
+        double max = -INFINITY, sum = 0;
+        for (size_t i = 0; i < n; i++) {
+            x[i] = s[i] = random_float() * size;
+            max = fmax(max, (double)(scale * x[i]));
+        }
+        for (size_t i = n; i < SM_KV_BLOCK + 16; i++) {
+            s[i] = 77;
+        }
+        table->softmax_block(s, n, scale, &m, &l);
+        /* roundings of scale * s - m, then of exp */
+        const double relative = 1e-6 + 0x1p-22 * (double)size;
+        for (size_t i = 0; i < n; i++) {
+            double want = exp((double)scale * (double)x[i] - max);
+            check_close("softmax_block", n, i, (double)s[i], want, relative * want + 1e-37);
+            sum += (double)s[i];
+        }
+        const size_t n16 = (n + 15) / 16 * 16;
+        for (size_t i = n; i < SM_KV_BLOCK + 16; i++) {
+            assert_true(s[i] == (i < n16 ? 0 : 77));
+        }
+        assert_true(m == (float)max);
+        check_close("softmax_block sum", n, 0, (double)l, sum, 1e-5 * sum);
+    }
+}
+
+static void test_merge(void **state) {
+    const sm_kernels *table = level_of(state);
+    for (size_t n = 8; n <= 256; n += 8) {
+        float *O = take_floats(n), *o = take_floats(n);
+        double *want = take(n * sizeof *want);
+        float M = -INFINITY, L = 0;
+        double max = -INFINITY, sum = 0;
+        for (size_t i = 0; i < n; i++) {
+            O[i] = 0;
+            want[i] = 0;
+        }
+        for (int block = 0; block < 6; block++) {
+            float m = random_float() * (block == 4 ? 300 : 5), l = 1 + random_float() * 0.5f;
+            double next = fmax(max, (double)m);
+            double a = exp(max - next), b = exp((double)m - next);
+            for (size_t i = 0; i < n; i++) {
+                o[i] = random_float();
+                want[i] = want[i] * a + (double)o[i] * b;
+            }
+            sum = sum * a + (double)l * b;
+            max = next;
+            table->attn_merge(O, &M, &L, o, m, l, n);
+            for (size_t i = 0; i < n; i++) { /* of values of at most 6 */
+                check_close("attn_merge", n, i, (double)O[i], want[i], 6e-6);
+            }
+            assert_true(M == (float)max);
+            check_close("attn_merge", n, 0, (double)L, sum, 4e-6 * sum);
+        }
+        free_floats(O);
+        free_floats(o);
+        free(want);
+    }
+}
+
+static void test_argmax(void **state) {
+    const sm_kernels *table = level_of(state);
+    float *x = take_floats(MAX_ROW);
+    for (size_t l = 0; l < N_LENGTHS; l++) {
+        const size_t n = row_lengths[l];
+        for (size_t round = 0; round < 20; round++) {
+            for (size_t i = 0; i < n; i++) { /* few values: many ties */
+                x[i] = (float)(int)(random_bits() % 7) - 9;
+                if (round >= 10 && random_bits() % 4 == 0) {
+                    x[i] = round % 2 ? NAN : -INFINITY;
+                }
+            }
+            size_t want = n;
+            for (size_t i = 0; i < n; i++) {
+                if (!isnan(x[i]) && (want == n || x[i] > x[want])) {
+                    want = i;
+                }
+            }
+            assert_int_equal(table->argmax(x, n), want == n ? 0 : want);
+        }
+        for (size_t i = 0; i < n; i++) {
+            x[i] = NAN;
+        }
+        assert_int_equal(table->argmax(x, n), 0);
+        x[n - 1] = -INFINITY;
+        assert_int_equal(table->argmax(x, n), n - 1);
+    }
+    free_floats(x);
+}
+
+static void test_sum_exp(void **state) {
+    const sm_kernels *table = level_of(state);
+    float *x = take_floats(MAX_ROW);
+    for (size_t l = 0; l < N_LENGTHS; l++) {
+        const size_t n = row_lengths[l];
+        double want = 0;
+        for (size_t i = 0; i < n; i++) {
+            x[i] = random_float() * 10;
+            want += exp((double)(x[i] - 9.5f));
+        }
+        double got = table->sum_exp(x, n, 9.5f);
+        check_close("sum_exp", n, 0, got, want, 5e-7 * want);
+    }
+    free_floats(x);
+}
+
+/* ---- attention
+ * ------------------------------------------------------------------------------------ */
+
+static const size_t head_dims[] = {8, 16, 24, 32, 64, 80, 128, 256};
+#define N_HEAD_DIMS (sizeof head_dims / sizeof head_dims[0])
+
+static size_t kv_size(size_t type) {
+    return type == SM_KV_F32 ? 4 : 2;
+}
+
+static float kv_load(size_t type, const void *p, size_t i) {
+    switch (type) {
+    case SM_KV_F32:
+        return ((const float *)p)[i];
+    case SM_KV_F16:
+        return sm_f16_to_f32(((const uint16_t *)p)[i]);
+    default:
+        return sm_bf16_to_f32(((const uint16_t *)p)[i]);
+    }
+}
+
+/* What the cache holds after storing x. */
+static float kv_round(size_t type, float x) {
+    switch (type) {
+    case SM_KV_F32:
+        return x;
+    case SM_KV_F16:
+        return sm_f16_to_f32(sm_f32_to_f16(fmaxf(-65504, fminf(65504, x))));
+    default:
+        return sm_bf16_to_f32(sm_f32_to_bf16(x));
+    }
+}
+
+static void test_store(void **state) {
+    const sm_kernels *table = level_of(state);
+    for (size_t type = 0; type < SM_KV_TYPES; type++) {
+        const sm_kv_kernels *kv = &table->kv[type];
+        for (size_t h = 0; h < N_HEAD_DIMS; h++) {
+            const size_t dim = head_dims[h];
+            float *x = take_floats(dim);
+            void *tile = take(16 * dim * kv_size(type)), *row = take(dim * kv_size(type));
+            for (size_t lane = 0; lane < 16; lane++) {
+                for (size_t d = 0; d < dim; d++) {
+                    static const float edges[] = {65504, 65519.99f, 65520, -70000, 1e30f,   -3e38f,
+                                                  6e-8f, 2.9e-8f,   3e-8f, 1e-40f, 1.0f / 3};
+                    uint32_t pick = random_bits() % 30;
+                    x[d] = pick < sizeof edges / sizeof edges[0] ? edges[pick] : random_float();
+                }
+                memset(tile, 0xee, 16 * dim * kv_size(type));
+                kv->store_k(tile, lane, x, dim);
+                kv->store_v(row, x, dim);
+                for (size_t d = 0; d < dim; d++) {
+                    float want = kv_round(type, x[d]);
+                    assert_true(same_bits(kv_load(type, tile, 16 * d + lane), want));
+                    assert_true(same_bits(kv_load(type, row, d), want));
+                }
+                for (size_t i = 0; i < 16 * dim * kv_size(type); i++) {
+                    if (i / kv_size(type) % 16 != lane) {
+                        assert_int_equal(((uint8_t *)tile)[i], 0xee);
+                    }
+                }
+            }
+            free_floats(x);
+            free(tile);
+            free(row);
+        }
+    }
+}
+
+#define MAX_QUERIES 9
+
+/* Any number of queries and tiles gives the bits of one query alone. */
+static void check_scores(const sm_kv_kernels *kv, size_t type, size_t dim, size_t n_tiles) {
+    const size_t lds = 16 * n_tiles + 16, ldq = dim + 8;
+    float *q = take_floats(MAX_QUERIES * ldq), *x = take_floats(dim);
+    float *s = take_floats(MAX_QUERIES * lds), *one = take_floats(lds);
+    uint8_t *k = take(n_tiles * 16 * dim * kv_size(type));
+    for (size_t i = 0; i < MAX_QUERIES * ldq; i++) {
+        q[i] = random_float();
+    }
+    for (size_t t = 0; t < 16 * n_tiles; t++) {
+        for (size_t d = 0; d < dim; d++) {
+            x[d] = random_float() * 3;
+        }
+        kv->store_k(k + t / 16 * 16 * dim * kv_size(type), t % 16, x, dim);
+    }
+    for (size_t nq = 1; nq <= MAX_QUERIES; nq++) {
+        for (size_t i = 0; i < MAX_QUERIES * lds; i++) {
+            s[i] = 77;
+        }
+        kv->scores(s, lds, q, ldq, nq, k, n_tiles, dim);
+        for (size_t i = 0; i < MAX_QUERIES; i++) {
+            if (i < nq) {
+                kv->scores(one, lds, q + i * ldq, ldq, 1, k, n_tiles, dim);
+                assert_memory_equal(s + i * lds, one, 16 * n_tiles * sizeof *s);
+            }
+            for (size_t t = i < nq ? 16 * n_tiles : 0; t < lds; t++) {
+                assert_true(s[i * lds + t] == 77);
+            }
+        }
+    }
+    for (size_t i = 0; i < MAX_QUERIES; i++) {
+        for (size_t t = 0; t < 16 * n_tiles; t++) {
+            double sum = 0, magnitude = 0;
+            for (size_t d = 0; d < dim; d++) {
+                double term = (double)q[i * ldq + d] *
+                              (double)kv_load(type, k, (t / 16 * dim + d) * 16 + t % 16);
+                sum += term;
+                magnitude += fabs(term);
+            }
+            check_close("attn_scores", dim, t, (double)s[i * lds + t], sum,
+                        (double)dim * 0x1p-23 * magnitude);
+        }
+    }
+    free_floats(q);
+    free_floats(x);
+    free_floats(s);
+    free_floats(one);
+    free(k);
+}
+
+static void check_values(const sm_kv_kernels *kv, size_t type, size_t dim, size_t n_tokens) {
+    const size_t ldp = (n_tokens + 15) / 16 * 16, ldo = dim + 8;
+    float *p = take_floats(MAX_QUERIES * ldp), *x = take_floats(dim);
+    float *o = take_floats(MAX_QUERIES * ldo), *one = take_floats(ldo);
+    uint8_t *v = take(n_tokens * dim * kv_size(type));
+    for (size_t i = 0; i < MAX_QUERIES * ldp; i++) {
+        p[i] = random_float();
+    }
+    for (size_t t = 0; t < n_tokens; t++) {
+        for (size_t d = 0; d < dim; d++) {
+            x[d] = random_float() * 3;
+        }
+        kv->store_v(v + t * dim * kv_size(type), x, dim);
+    }
+    for (size_t nq = 1; nq <= MAX_QUERIES; nq++) {
+        for (size_t i = 0; i < MAX_QUERIES * ldo; i++) {
+            o[i] = 77;
+        }
+        kv->values(o, ldo, p, ldp, nq, v, n_tokens, dim);
+        for (size_t i = 0; i < MAX_QUERIES; i++) {
+            if (i < nq) {
+                kv->values(one, ldo, p + i * ldp, ldp, 1, v, n_tokens, dim);
+                assert_memory_equal(o + i * ldo, one, dim * sizeof *o);
+            }
+            for (size_t d = i < nq ? dim : 0; d < ldo; d++) {
+                assert_true(o[i * ldo + d] == 77);
+            }
+        }
+    }
+    for (size_t i = 0; i < MAX_QUERIES; i++) {
+        for (size_t d = 0; d < dim; d++) {
+            double sum = 0, magnitude = 0;
+            for (size_t t = 0; t < n_tokens; t++) {
+                double term = (double)p[i * ldp + t] * (double)kv_load(type, v, t * dim + d);
+                sum += term;
+                magnitude += fabs(term);
+            }
+            check_close("attn_values", n_tokens, d, (double)o[i * ldo + d], sum,
+                        (double)n_tokens * 0x1p-23 * magnitude);
+        }
+    }
+    free_floats(p);
+    free_floats(x);
+    free_floats(o);
+    free_floats(one);
+    free(v);
+}
+
+static void test_attention(void **state) {
+    const sm_kernels *table = level_of(state);
+    static const size_t tokens[] = {1, 2, 3, 15, 16, 17, 40, 256};
+    seed_random(5);
+    for (size_t type = 0; type < SM_KV_TYPES; type++) {
+        for (size_t h = 0; h < N_HEAD_DIMS; h++) {
+            for (size_t i = 0; i < sizeof tokens / sizeof tokens[0]; i++) {
+                if (tokens[i] == 256 && head_dims[h] > 64) {
+                    continue;
+                }
+                check_values(&table->kv[type], type, head_dims[h], tokens[i]);
+                if (tokens[i] % 16 == 0 || tokens[i] == 40) {
+                    check_scores(&table->kv[type], type, head_dims[h], (tokens[i] + 15) / 16);
+                }
+            }
+        }
+    }
+}
+
+/* ---- types, levels, half floats
+ * ---------------------------------------------------------------------- */
+
+static void test_traits(void **state) {
+    (void)state;
+    static const struct {
+        uint32_t type;
+        const char *name;
+        uint32_t size, bytes;
+    } some[] = {{0, "F32", 1, 4},       {8, "Q8_0", 32, 34},   {12, "Q4_K", 256, 144},
+                {14, "Q6_K", 256, 210}, {30, "BF16", 1, 2},    {19, "IQ1_S", 256, 50},
+                {28, "F64", 1, 8},      {39, "MXFP4", 32, 17}, {40, "NVFP4", 64, 36}};
+    for (size_t i = 0; i < sizeof some / sizeof some[0]; i++) {
+        const sm_dtype_traits *traits = sm_dtype_get(some[i].type);
+        assert_non_null(traits);
+        assert_string_equal(traits->name, some[i].name);
+        assert_int_equal(traits->block_size, some[i].size);
+        assert_int_equal(traits->block_bytes, some[i].bytes);
+    }
+    static const uint32_t gone[] = {4, 5, 31, 32, 33, 36, 37, 38, SM_DTYPE_COUNT, UINT32_MAX};
+    for (size_t i = 0; i < sizeof gone / sizeof gone[0]; i++) {
+        assert_null(sm_dtype_get(gone[i]));
+    }
+}
+
+static void test_levels(void **state) {
+    (void)state;
+    for (uint32_t level = SM_LEVEL_AUTO; level <= SM_LEVEL_DOTPROD; level++) {
+        assert_int_equal(sm_level_from_name(sm_level_name(level)), level);
+        uint32_t best = sm_level_best(level);
+        assert_true(level == SM_LEVEL_AUTO || best <= level);
+        const sm_kernels *table = sm_kernels_get(best);
+        assert_non_null(table);
+        assert_ptr_equal(sm_kernels_get(best), table);
+        assert_int_equal(table->level, best);
+        for (size_t t = 0; t < SM_DTYPE_COUNT; t++) {
+            bool computed = sm_packed_bytes((uint32_t)t, 256) != 0;
+            assert_true(computed == (table->type[t].mul != NULL));
+            assert_true(computed == (table->type[t].gemm != NULL));
+            assert_true(computed == (table->type[t].pack != NULL));
+            assert_true(computed == (table->type[t].dequantize != NULL));
+        }
+    }
+    assert_int_equal(sm_level_best(SM_LEVEL_SCALAR), SM_LEVEL_SCALAR);
+    assert_int_equal(sm_level_best(UINT32_MAX), sm_level_best(SM_LEVEL_AUTO));
+    assert_null(sm_level_name(99));
+    assert_int_equal(sm_level_from_name("sse9"), 0);
+    assert_int_equal(sm_level_from_name(NULL), 0);
+    assert_null(sm_kernels_get(SM_LEVEL_AUTO));
+    assert_null(sm_kernels_get(99));
+}
+
+static void test_half_floats(void **state) {
+    (void)state;
+    for (uint32_t h = 0; h < 0x10000; h++) {
+        float x = sm_f16_to_f32((uint16_t)h);
+        uint32_t exponent = (h >> 10) & 31, mantissa = h & 0x3ff;
+        if (exponent == 31) {
+            assert_true(mantissa ? isnan(x) : isinf(x));
+        } else {
+            double value =
+                exponent == 0 ? ldexp(mantissa, -24) : ldexp(1024 + mantissa, (int)exponent - 25);
+            assert_true((double)x == (h & 0x8000 ? -value : value));
+        }
+        assert_true(isnan(x) ? isnan(sm_f16_to_f32(sm_f32_to_f16(x))) : sm_f32_to_f16(x) == h);
+        float b = sm_bf16_to_f32((uint16_t)h);
+        assert_true(isnan(b) ? isnan(sm_bf16_to_f32(sm_f32_to_bf16(b))) : sm_f32_to_bf16(b) == h);
+        if ((h & 0x7fff) < 0x7bff) { /* rounding between neighbours of a sign */
+            double next = (double)sm_f16_to_f32((uint16_t)(h + 1));
+            float middle = (float)(((double)x + next) / 2); /* exact */
+            uint32_t even = h % 2 == 0 ? h : h + 1;
+            assert_int_equal(sm_f32_to_f16(middle), even);
+            assert_int_equal(sm_f32_to_f16(nextafterf(middle, x)), h);
+            assert_int_equal(sm_f32_to_f16(nextafterf(middle, (float)next)), h + 1);
+        }
+        if ((h & 0x7fff) < 0x7f7f) {
+            float middle = sm_bits_float(h << 16 | 0x8000);
+            assert_int_equal(sm_f32_to_bf16(middle), h % 2 == 0 ? h : h + 1);
+            assert_int_equal(sm_f32_to_bf16(sm_bits_float(h << 16 | 0x7fff)), h);
+            assert_int_equal(sm_f32_to_bf16(sm_bits_float(h << 16 | 0x8001)), h + 1);
+        }
+    }
+    assert_int_equal(sm_f32_to_f16(65519.996f), 0x7bff);
+    assert_int_equal(sm_f32_to_f16(65520), 0x7c00);
+    assert_int_equal(sm_f32_to_f16(-1e30f), 0xfc00);
+}
+
+int main(int argc, char **argv) {
+    if (argc > 1 && strcmp(argv[1], "--bench") == 0) {
+        return run_benchmark(argc > 2 ? argv[2] : "");
+    }
+    static uint32_t levels[] = {SM_LEVEL_SCALAR, SM_LEVEL_AVX2, SM_LEVEL_AVX512, SM_LEVEL_NEON,
+                                SM_LEVEL_DOTPROD};
+#define ON_LEVEL(test, name, level) \
+    { #test "/" #name, test, NULL, NULL, &levels[(level)-1] }
+#define ON_LEVELS(test)                                                               \
+    ON_LEVEL(test, scalar, SM_LEVEL_SCALAR), ON_LEVEL(test, avx2, SM_LEVEL_AVX2),     \
+        ON_LEVEL(test, avx512, SM_LEVEL_AVX512), ON_LEVEL(test, neon, SM_LEVEL_NEON), \
+        ON_LEVEL(test, dotprod, SM_LEVEL_DOTPROD)
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_traits),
+        cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_half_floats),
+        cmocka_unit_test(test_packing),
+        cmocka_unit_test(test_packing_slabs),
+        cmocka_unit_test(test_dequantize),
+        ON_LEVELS(test_native),
+        ON_LEVELS(test_products),
+        ON_LEVELS(test_one_chain),
+        ON_LEVELS(test_quantize),
+        ON_LEVELS(test_rms_norm),
+        ON_LEVELS(test_elementwise),
+        ON_LEVELS(test_rope),
+        ON_LEVELS(test_exp),
+        ON_LEVELS(test_softmax),
+        ON_LEVELS(test_merge),
+        ON_LEVELS(test_argmax),
+        ON_LEVELS(test_sum_exp),
+        ON_LEVELS(test_store),
+        ON_LEVELS(test_attention),
+    };
+    return cmocka_run_group_tests_name("kernels", tests, NULL, NULL);
+}

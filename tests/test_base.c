@@ -1,0 +1,593 @@
+/* Memory, files and messages of lib/base. read, write, fsync and renameat are linked
+ * through the wrappers below (--wrap), which fail or fall short on demand. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "support.h"
+
+/* ---- system calls that misbehave --------------------------------------------------- */
+
+static struct {
+    size_t most;      /* bytes a read or write moves at most; 0: all */
+    bool interrupt;   /* every second call is interrupted */
+    int fail;         /* errno of the failing call */
+    unsigned fail_at; /* which call fails, counted from 1; 0: none */
+    bool end_early;   /* the failing read reports the end of the file */
+    unsigned calls;
+} plan;
+
+ssize_t __real_read(int fd, void *data, size_t size);
+ssize_t __real_write(int fd, const void *data, size_t size);
+int __real_fsync(int fd);
+int __real_renameat(int from_fd, const char *from, int to_fd, const char *to);
+ssize_t __wrap_read(int fd, void *data, size_t size);
+ssize_t __wrap_write(int fd, const void *data, size_t size);
+int __wrap_fsync(int fd);
+int __wrap_renameat(int from_fd, const char *from, int to_fd, const char *to);
+
+/* True if this call fails, errno being set. */
+static bool misbehave(void) {
+    plan.calls++;
+    if (plan.interrupt && plan.calls % 2) {
+        errno = EINTR;
+        return true;
+    }
+    if (plan.calls == plan.fail_at) {
+        errno = plan.fail;
+        return true;
+    }
+    return false;
+}
+
+static size_t shortened(size_t size) {
+    return plan.most && plan.most < size ? plan.most : size;
+}
+
+ssize_t __wrap_read(int fd, void *data, size_t size) {
+    if (misbehave())
+        return plan.end_early ? 0 : -1;
+    return __real_read(fd, data, shortened(size));
+}
+
+ssize_t __wrap_write(int fd, const void *data, size_t size) {
+    if (misbehave())
+        return -1;
+    return __real_write(fd, data, shortened(size));
+}
+
+int __wrap_fsync(int fd) {
+    return misbehave() ? -1 : __real_fsync(fd);
+}
+
+int __wrap_renameat(int from_fd, const char *from, int to_fd, const char *to) {
+    bool interrupt = plan.interrupt; /* rename is not interrupted by signals */
+    plan.interrupt = false;
+    bool fails = misbehave();
+    plan.interrupt = interrupt;
+    return fails ? -1 : __real_renameat(from_fd, from, to_fd, to);
+}
+
+static int calm(void **state) {
+    (void)state;
+    memset(&plan, 0, sizeof plan);
+    return 0;
+}
+
+/* ---- messages ------------------------------------------------------------------------ */
+
+static void expect_format(const char *expected, size_t length, const char *text) {
+    assert_string_equal(text, expected);
+    assert_int_equal(length, strlen(expected));
+}
+
+static void format_test(void **state) {
+    (void)state;
+    char out[200];
+#define EXPECT(expected, ...) expect_format(expected, sm_format(out, sizeof out, __VA_ARGS__), out)
+    EXPECT("plain", "plain");
+    EXPECT("a b c", "%s %c %s", "a", 'b', "c");
+    EXPECT("abc", "%.*s", 3, "abcdef");
+    EXPECT("ab", "%.*s", 10, "ab");
+    EXPECT("", "%.*s", 0, "ab");
+    EXPECT("100%", "%u%%", 100u);
+    EXPECT("-1 0 2147483647 -2147483648", "%d %d %d %d", -1, 0, INT32_MAX, INT32_MIN);
+    EXPECT("18446744073709551615", "%llu", (unsigned long long)UINT64_MAX);
+    EXPECT("-9223372036854775808", "%lld", (long long)INT64_MIN);
+    EXPECT("7 -7", "%lu %ld", 7ul, -7l);
+    EXPECT("12345", "%zu", (size_t)12345);
+    const char *volatile null = NULL;
+    EXPECT("(null)", "%s", null);
+    EXPECT("2.000001 1.05", "%g %g", 2.000001, 1.05);
+    EXPECT("0 1 -1.5 0.25", "%g %g %g %g", 0.0, 1.0, -1.5, 0.25);
+    EXPECT("1000000 123456789", "%g %g", 1e6, 123456789.0);
+    EXPECT("1e20 1.5e-7", "%g %g", 1e20, 1.5e-7);
+    volatile double zero = 0;
+    EXPECT("inf -inf nan", "%g %g %g", 1 / zero, -1 / zero, zero / zero);
+#undef EXPECT
+}
+
+static void format_truncates_test(void **state) {
+    (void)state;
+    char out[8];
+    memset(out, 'x', sizeof out);
+    assert_int_equal(sm_format(out, 4, "%s", "abcdef"), 6);
+    assert_memory_equal(out, "abc\0xxxx", 8);
+    assert_int_equal(sm_format(out, 1, "%u", 123u), 3);
+    assert_memory_equal(out, "\0bc\0", 4);
+    assert_int_equal(sm_format(NULL, 0, "%u", 123u), 3);
+}
+
+static void fail_test(void **state) {
+    (void)state;
+    sm_error error = {0};
+    assert_int_equal(sm_fail(&error, SM_ERR_IO, "%s: %d", "x", 5), SM_ERR_IO);
+    assert_int_equal(error.code, SM_ERR_IO);
+    assert_string_equal(error.message, "x: 5");
+    assert_int_equal(sm_fail(NULL, SM_ERR_FORMAT, "%s", "unheard"), SM_ERR_FORMAT);
+    char longer[2 * sizeof error.message];
+    memset(longer, 'a', sizeof longer);
+    longer[sizeof longer - 1] = 0;
+    sm_fail(&error, SM_ERR_IO, "%s", longer);
+    assert_int_equal(strlen(error.message), sizeof error.message - 1);
+}
+
+static void status_text_test(void **state) {
+    (void)state;
+    for (int a = 0; a >= SM_ERR_SYSTEM; a--) {
+        assert_true(strlen(sm_status_text(a)) > 0);
+        assert_string_not_equal(sm_status_text(a), sm_status_text(1));
+        for (int b = 0; b > a; b--)
+            assert_string_not_equal(sm_status_text(a), sm_status_text(b));
+    }
+    assert_string_equal(sm_status_text(1), sm_status_text(-1000));
+    int major, minor, patch;
+    assert_int_equal(sscanf(sm_version(), "%d.%d.%d", &major, &minor, &patch), 3);
+    assert_int_equal(major, SM_VERSION_MAJOR);
+    assert_int_equal(minor, SM_VERSION_MINOR);
+    assert_int_equal(patch, SM_VERSION_PATCH);
+}
+
+/* ---- memory -------------------------------------------------------------------------- */
+
+static void memory_test(void **state) {
+    (void)state;
+    sm_mem mem;
+    assert_int_equal(sm_mem_init(&mem, NULL, 0, NULL), SM_OK);
+    static const uint64_t sizes[] = {1, 15, 63, 64, 65, 4096, 1000003};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        uint8_t *p = sm_alloc(&mem, sizes[i]);
+        assert_non_null(p);
+        assert_int_equal((uintptr_t)p % SM_ALIGN, 0);
+        memset(p, 0xff, (size_t)sizes[i]);
+        assert_true(mem.in_use >= sizes[i]);
+        assert_true(mem.peak >= mem.in_use);
+        sm_free(&mem, p);
+        assert_int_equal(mem.in_use, 0);
+        p = sm_alloc_zero(&mem, sizes[i]);
+        for (uint64_t k = 0; k < sizes[i]; k++)
+            assert_int_equal(p[k], 0);
+        sm_free(&mem, p);
+    }
+    assert_null(sm_alloc(&mem, 0));
+    assert_null(sm_alloc_zero(&mem, 0));
+    assert_null(sm_alloc(&mem, UINT64_MAX));
+    assert_null(sm_alloc(&mem, UINT64_MAX - 64));
+    assert_null(sm_alloc(&mem, (uint64_t)1 << 62));
+    assert_null(sm_alloc_array(&mem, (uint64_t)1 << 33, (uint64_t)1 << 33));
+    assert_null(sm_alloc_array(&mem, 0, 8));
+    sm_free(&mem, NULL);
+    assert_int_equal(mem.in_use, 0);
+}
+
+static void realloc_test(void **state) {
+    (void)state;
+    sm_mem mem;
+    sm_mem_init(&mem, NULL, 4096, NULL);
+    char *p = sm_realloc(&mem, NULL, 4);
+    memcpy(p, "abc", 4);
+    p = sm_realloc(&mem, p, 1000);
+    assert_string_equal(p, "abc");
+    p = sm_realloc(&mem, p, 2);
+    assert_memory_equal(p, "ab", 2);
+    assert_null(sm_realloc(&mem, p, 5000)); /* past the limit: the old block stays */
+    assert_memory_equal(p, "ab", 2);
+    sm_free(&mem, p);
+    assert_int_equal(mem.in_use, 0);
+    char *copy = sm_strdup(&mem, "hello world", 5);
+    assert_string_equal(copy, "hello");
+    sm_free(&mem, copy);
+    copy = sm_strdup(&mem, "", 0);
+    assert_string_equal(copy, "");
+    sm_free(&mem, copy);
+    assert_null(sm_strdup(&mem, "x", UINT64_MAX));
+}
+
+static void limit_test(void **state) {
+    (void)state;
+    sm_mem mem;
+    sm_mem_init(&mem, NULL, 1000, NULL);
+    uint64_t most = 0;
+    for (uint64_t size = 1; size <= 1000; size++) {
+        void *p = sm_alloc(&mem, size);
+        if (p)
+            most = size;
+        sm_free(&mem, p);
+    }
+    assert_in_range(most, 800, 1000);
+    void *p = sm_alloc(&mem, most);
+    assert_int_equal(mem.in_use, 1000);
+    assert_null(sm_alloc(&mem, 1));
+    sm_free(&mem, p);
+    assert_int_equal(mem.in_use, 0);
+    assert_int_equal(mem.peak, 1000);
+}
+
+static void hook_test(void **state) {
+    (void)state;
+    fail_alloc counter = {.fail_at = 3};
+    sm_allocator hook = fail_allocator(&counter);
+    sm_error error = {0};
+    sm_mem *mem;
+    assert_int_equal(sm_mem_create(&mem, &hook, 0, &error), SM_OK);
+    void *p = sm_alloc(mem, 100);
+    assert_non_null(p);
+    uint64_t before = mem->in_use;
+    assert_null(sm_alloc(mem, 100)); /* the third */
+    assert_int_equal(mem->in_use, before);
+    sm_free(mem, p);
+    sm_mem_destroy(mem);
+    assert_int_equal(counter.live_blocks, 0);
+    sm_mem_destroy(NULL);
+
+    counter = (fail_alloc){.fail_at = 1};
+    assert_int_equal(sm_mem_create(&mem, &hook, 0, &error), SM_ERR_NOMEM);
+    assert_null(mem);
+    hook.struct_size--;
+    assert_int_equal(sm_mem_create(&mem, &hook, 0, &error), SM_ERR_ARGUMENT);
+    hook.struct_size++;
+    hook.release = NULL;
+    assert_int_equal(sm_mem_create(&mem, &hook, 0, &error), SM_ERR_ARGUMENT);
+}
+
+/* ---- reading ------------------------------------------------------------------------- */
+
+static sm_mem memory;
+
+static void expect_open_fails(const char *path, const char *reason) {
+    for (int map = 0; map < 2; map++) {
+        sm_file file;
+        sm_error error = {0};
+        assert_int_equal(sm_file_open(&file, &memory, path, map, &error), SM_ERR_IO);
+        assert_int_equal(error.code, SM_ERR_IO);
+        assert_non_null(strstr(error.message, path));
+        assert_non_null(strstr(error.message, reason));
+        assert_null(file.data);
+        assert_int_equal(memory.in_use, 0);
+        sm_file_close(&file); /* harmless */
+    }
+}
+
+static void open_test(void **state) {
+    (void)state;
+    static const size_t sizes[] = {0, 1, 4095, 4096, 4097, 300000};
+    uint8_t *data = malloc(600000); /* twice the same */
+    uint64_t seed = 1;
+    for (size_t i = 0; i < 300000; i++)
+        data[i] = data[i + 300000] = (uint8_t)test_random(&seed);
+    const char *path = scratch_path("open");
+    for (size_t i = 0; i < 2 * sizeof sizes / sizeof *sizes; i++) {
+        size_t size = sizes[i / 2];
+        bool map = i % 2;
+        sm_file file;
+        scratch_write(path, data, size);
+        assert_int_equal(sm_file_open(&file, &memory, path, map, NULL), SM_OK);
+        assert_int_equal(file.size, size);
+        assert_int_equal(file.mapped, map && size);
+        if (size)
+            assert_memory_equal(file.data, data, size);
+        /* released pages come back */
+        if (size > 5000)
+            sm_file_release(&file, file.data + 100, size - 200);
+        sm_file_release(&file, file.data, size);
+        sm_file_release(&file, file.data + size / 2, UINT64_MAX);
+        sm_file_release(&file, data, 100); /* not in the file */
+        assert_memory_equal(data, data + 300000, 300000);
+        if (size)
+            assert_memory_equal(file.data, data, size);
+        sm_file_close(&file);
+        assert_int_equal(memory.in_use, 0);
+    }
+    free(data);
+}
+
+static void open_fails_test(void **state) {
+    (void)state;
+    const char *file = scratch_path("plain");
+    scratch_write(file, "x", 1);
+    expect_open_fails(scratch_path("missing"), "no such file");
+    expect_open_fails(scratch_path("."), "is a directory");
+    expect_open_fails(scratch_path("plain/below"), "not a directory");
+    expect_open_fails("", "no such file");
+    expect_open_fails("/dev/null", "not a regular file");
+    const char *fifo = scratch_path("fifo"); /* must not wait for a writer */
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    expect_open_fails(fifo, "not a regular file");
+    if (geteuid() != 0) { /* root may read everything */
+        const char *closed = scratch_path("closed");
+        scratch_write(closed, "x", 1);
+        chmod(closed, 0);
+        expect_open_fails(closed, "permission denied");
+    }
+}
+
+static void read_faults_test(void **state) {
+    (void)state;
+    const char *path = scratch_path("faults"), *text = "twenty bytes of text";
+    sm_file file;
+    sm_error error = {0};
+    scratch_write(path, text, 20);
+
+    plan.most = 3;
+    plan.interrupt = true;
+    assert_int_equal(sm_file_open(&file, &memory, path, false, &error), SM_OK);
+    assert_memory_equal(file.data, text, 20);
+    sm_file_close(&file);
+
+    calm(NULL);
+    plan.most = 3;
+    plan.fail_at = 4;
+    plan.fail = EIO;
+    assert_int_equal(sm_file_open(&file, &memory, path, false, &error), SM_ERR_IO);
+    assert_non_null(strstr(error.message, "device input/output error (errno 5)"));
+
+    calm(NULL);
+    plan.most = 3;
+    plan.fail_at = 4;
+    plan.end_early = true; /* the file shrank */
+    assert_int_equal(sm_file_open(&file, &memory, path, false, &error), SM_ERR_IO);
+    assert_non_null(strstr(error.message, "ended at byte 9 of 20"));
+
+    calm(NULL);
+    fail_alloc counter = {.fail_at = 1};
+    sm_allocator hook = fail_allocator(&counter);
+    sm_mem mem;
+    sm_mem_init(&mem, &hook, 0, NULL);
+    assert_int_equal(sm_file_open(&file, &mem, path, false, &error), SM_ERR_NOMEM);
+    assert_int_equal(memory.in_use, 0);
+}
+
+/* ---- writing ------------------------------------------------------------------------- */
+
+static void expect_content(const char *path, const void *data, size_t size) {
+    size_t got;
+    uint8_t *content = scratch_read(path, &got);
+    assert_non_null(content);
+    assert_int_equal(got, size);
+    assert_memory_equal(content, data, size);
+    free(content);
+}
+
+static void writer_test(void **state) {
+    (void)state;
+    const char *path = scratch_path("written");
+    static uint8_t data[400000];
+    uint64_t seed = 2;
+    for (size_t i = 0; i < sizeof data; i++)
+        data[i] = (uint8_t)test_random(&seed);
+    for (int round = 0; round < 3; round++) { /* new, then replaced; whole and interrupted */
+        sm_file_writer *writer;
+        sm_error error = {0};
+        calm(NULL);
+        plan.interrupt = round == 2;
+        plan.most = round == 2 ? 1001 : 0;
+        size_t files = scratch_count();
+        assert_int_equal(sm_file_writer_open(&writer, &memory, path, &error), SM_OK);
+        size_t size = sizeof data - 7 * (size_t)round, done = 0;
+        for (size_t step = 1; done < size; step = step * 3 + 1) {
+            size_t n = step < size - done ? step : size - done;
+            assert_int_equal(sm_file_writer_position(writer), done);
+            assert_int_equal(sm_file_write(writer, data + done, n, &error), SM_OK);
+            done += n;
+        }
+        assert_int_equal(sm_file_write(writer, NULL, 0, &error), SM_OK);
+        assert_int_equal(scratch_count(), files + 1); /* beside the old one, if any */
+        assert_int_equal(sm_file_commit(writer, &error), SM_OK);
+        calm(NULL);
+        expect_content(path, data, size);
+        assert_int_equal(scratch_count(), round == 0 ? files + 1 : files);
+        assert_int_equal(memory.in_use, 0);
+    }
+}
+
+static void abort_test(void **state) {
+    (void)state;
+    const char *path = scratch_path("aborted");
+    scratch_write(path, "old", 3);
+    size_t files = scratch_count();
+    sm_file_writer *writer;
+    assert_int_equal(sm_file_writer_open(&writer, &memory, path, NULL), SM_OK);
+    sm_file_write(writer, "newer", 5, NULL);
+    sm_file_abort(writer);
+    sm_file_abort(NULL);
+    expect_content(path, "old", 3);
+    assert_int_equal(scratch_count(), files);
+    assert_int_equal(memory.in_use, 0);
+}
+
+/* Every system call of a replacement fails in turn: the old file stays, nothing is left
+ * behind. */
+static void writer_faults_test(void **state) {
+    (void)state;
+    const char *path = scratch_path("replaced");
+    static uint8_t data[200000];
+    unsigned failures = 0;
+    for (unsigned n = 1;; n++) {
+        scratch_write(path, "old", 3);
+        size_t files = scratch_count();
+        sm_file_writer *writer;
+        sm_error error = {0};
+        calm(NULL);
+        plan.most = 30000;
+        plan.fail_at = n;
+        plan.fail = ENOSPC;
+        assert_int_equal(sm_file_writer_open(&writer, &memory, path, &error), SM_OK);
+        sm_status status = sm_file_write(writer, data, 100, &error);
+        if (!status)
+            status = sm_file_write(writer, data + 100, sizeof data - 100, &error);
+        if (status)
+            sm_file_abort(writer);
+        else
+            status = sm_file_commit(writer, &error);
+        bool reached = plan.calls >= n, last = plan.calls == n;
+        calm(NULL);
+        assert_int_equal(memory.in_use, 0);
+        assert_int_equal(scratch_count(), files);
+        if (!reached) {
+            assert_int_equal(status, SM_OK);
+            break;
+        }
+        failures++;
+        assert_int_equal(status, SM_ERR_IO);
+        assert_non_null(strstr(error.message, path));
+        assert_non_null(strstr(error.message, "no space left on device"));
+        /* the sync of the directory is the one failure after the rename */
+        if (last && strstr(error.message, "sync the directory"))
+            expect_content(path, data, sizeof data);
+        else
+            expect_content(path, "old", 3);
+    }
+    assert_in_range(failures, 10, 12); /* header, 7 pieces, fsync, rename, fsync */
+}
+
+static void writer_paths_test(void **state) {
+    (void)state;
+    sm_file_writer *writer;
+    sm_error error = {0};
+    struct {
+        const char *path, *reason;
+    } bad[] = {
+        {"", ""},
+        {scratch_path("dangling"), "no such file"},
+        {scratch_path("no/where"), "no such file"},
+        {scratch_path("plain/below"), "not a directory"},
+        {scratch_path("slash/"), ""},
+        {"/", "is a directory"},
+        {"/proc", "is a directory"},
+        {"", "no such file"},
+        {"/dev/null", "not a regular file"},
+    };
+    scratch_write(scratch_path("plain"), "x", 1);
+    char long_name[4096]; /* a name as long as may be leaves no room for the temporary's */
+    snprintf(long_name, sizeof long_name, "%s", scratch_path("aaaaaaaaaa"));
+    size_t end = strlen(long_name);
+    memset(long_name + end, 'a', 240);
+    long_name[end + 240] = 0;
+    bad[0].path = long_name;
+    bad[0].reason = "file name too long";
+    assert_int_equal(symlink("nowhere", scratch_path("dangling")), 0);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(sm_file_writer_open(&writer, &memory, bad[i].path, &error), SM_ERR_IO);
+        assert_null(writer);
+        assert_non_null(strstr(error.message, bad[i].path));
+        assert_non_null(strstr(error.message, bad[i].reason));
+        assert_int_equal(memory.in_use, 0);
+    }
+
+    /* a symbolic link stays one; its file is replaced and keeps its permissions */
+    const char *target = scratch_path("target"), *link = scratch_path("link");
+    scratch_write(target, "old", 3);
+    chmod(target, 0640);
+    assert_int_equal(symlink("target", link), 0);
+    assert_int_equal(sm_file_writer_open(&writer, &memory, link, &error), SM_OK);
+    sm_file_write(writer, "newer", 5, NULL);
+    assert_int_equal(sm_file_commit(writer, &error), SM_OK);
+    struct stat info;
+    assert_int_equal(lstat(link, &info), 0);
+    assert_true(S_ISLNK(info.st_mode));
+    assert_int_equal(lstat(target, &info), 0);
+    assert_true(S_ISREG(info.st_mode));
+    assert_int_equal(info.st_mode & 0777, 0640);
+    expect_content(target, "newer", 5);
+
+    /* what a process of the same number left behind is not touched */
+    char left[64];
+    snprintf(left, sizeof left, "target.%ld-0.tmp", (long)getpid());
+    scratch_write(scratch_path(left), "left", 4);
+    assert_int_equal(sm_file_writer_open(&writer, &memory, target, &error), SM_OK);
+    assert_int_equal(sm_file_commit(writer, &error), SM_OK);
+    expect_content(scratch_path(left), "left", 4);
+    expect_content(target, "", 0);
+
+    /* a path without directory */
+    char old_directory[4096];
+    assert_non_null(getcwd(old_directory, sizeof old_directory));
+    assert_int_equal(chdir(scratch_path(".")), 0);
+    assert_int_equal(sm_file_writer_open(&writer, &memory, "bare", &error), SM_OK);
+    assert_int_equal(chdir(old_directory), 0); /* does not matter any more */
+    sm_file_write(writer, "bare", 4, NULL);
+    assert_int_equal(sm_file_commit(writer, &error), SM_OK);
+    expect_content(scratch_path("bare"), "bare", 4);
+}
+
+static void writer_memory_test(void **state) {
+    (void)state;
+    const char *path = scratch_path("memory");
+    for (int sticky = 0; sticky < 2; sticky++) {
+        for (uint64_t n = 1;; n++) {
+            fail_alloc counter = {.fail_at = n, .sticky = sticky};
+            sm_allocator hook = fail_allocator(&counter);
+            sm_mem mem;
+            sm_mem_init(&mem, &hook, 0, NULL);
+            sm_file_writer *writer;
+            sm_error error = {0};
+            size_t files = scratch_count();
+            sm_status status = sm_file_writer_open(&writer, &mem, path, &error);
+            if (!status) {
+                sm_file_abort(writer);
+                assert_true(counter.calls < n);
+            } else {
+                assert_int_equal(status, SM_ERR_NOMEM);
+                assert_null(writer);
+            }
+            assert_int_equal(counter.live_blocks, 0);
+            assert_int_equal(scratch_count(), files);
+            if (!status)
+                break;
+        }
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(format_test),
+        cmocka_unit_test(format_truncates_test),
+        cmocka_unit_test(fail_test),
+        cmocka_unit_test(status_text_test),
+        cmocka_unit_test(memory_test),
+        cmocka_unit_test(realloc_test),
+        cmocka_unit_test(limit_test),
+        cmocka_unit_test(hook_test),
+        cmocka_unit_test_setup(open_test, calm),
+        cmocka_unit_test_setup(open_fails_test, calm),
+        cmocka_unit_test_setup(read_faults_test, calm),
+        cmocka_unit_test_setup(writer_test, calm),
+        cmocka_unit_test_setup(abort_test, calm),
+        cmocka_unit_test_setup(writer_faults_test, calm),
+        cmocka_unit_test_setup(writer_paths_test, calm),
+        cmocka_unit_test_setup(writer_memory_test, calm),
+    };
+    sm_mem_init(&memory, NULL, 0, NULL);
+    return cmocka_run_group_tests_name("base", tests, NULL, NULL);
+}

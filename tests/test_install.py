@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+"""Installs the library and builds programs with nothing but pkg-config's flags.
+
+Usage: test_install.py SOURCE_ROOT BUILD_DIR MODEL C_COMPILER...
+
+examples/hello.c, examples/tokens.c and the example of README.md are built
+against the shared and the static library and run on MODEL.
+"""
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(sys.argv[1])
+BUILD = pathlib.Path(sys.argv[2])
+MODEL = sys.argv[3]
+CC = sys.argv[4:]
+PROMPT = "Once upon a time"
+
+
+def run(command, **options):
+    result = subprocess.run(command, capture_output=True, **options)
+    if result.returncode != 0:
+        raise AssertionError(f"{shlex.join(map(str, command))}: exit {result.returncode}\n"
+                             f"{result.stdout.decode(errors='replace')}"
+                             f"{result.stderr.decode(errors='replace')}")
+    return result.stdout
+
+
+def readme_example():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return re.search(r"^```c\n(.*?)^```$", text, re.MULTILINE | re.DOTALL).group(1)
+
+
+class Install(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.place = pathlib.Path(cls.folder.name)
+        cls.stage = cls.place / "stage"
+        run(["meson", "install", "-C", str(BUILD), "--no-rebuild", "--destdir", str(cls.stage)])
+        found = list(cls.stage.rglob("smallmind.pc"))
+        assert len(found) == 1, found
+        cls.libdir = found[0].parents[1]
+        # the files say where they will be, the stage is where they are now
+        cls.env = dict(os.environ, PKG_CONFIG_SYSROOT_DIR=str(cls.stage),
+                       PKG_CONFIG_PATH=str(found[0].parent))
+        cls.env_run = dict(os.environ, LD_LIBRARY_PATH=str(cls.libdir))
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.folder.cleanup()
+
+    def flags(self, *options):
+        return shlex.split(run(["pkg-config", *options, "smallmind"], env=self.env).decode())
+
+    def build(self, name, source, static):
+        program = self.place / (name + ("-static" if static else "-shared"))
+        flags = self.flags("--cflags", "--libs", *(["--static"] if static else []))
+        run([*CC, "-std=c11", "-Wall", "-Wextra", "-Werror", str(source), "-o", str(program),
+             *flags, *(["-static"] if static else [])])
+        return program
+
+    def build_both(self, name, source):
+        """The program's output, which must not depend on how it was linked."""
+        shared = self.build(name, source, False)
+        linked = run(["readelf", "-d", str(shared)]).decode()
+        self.assertRegex(linked, r"NEEDED.*libsmallmind\.so\.\d+")
+        static = self.build(name, source, True)
+        self.assertNotIn("libsmallmind", run(["readelf", "-d", str(static)]).decode())
+        outputs = [run([str(program), MODEL, PROMPT], env=self.env_run)
+                   for program in (shared, static)]
+        self.assertEqual(outputs[0], outputs[1])
+        return outputs[0].decode(errors="replace")
+
+    def test_hello(self):
+        text = self.build_both("hello", ROOT / "examples" / "hello.c")
+        self.assertTrue(text.startswith(PROMPT))
+        self.assertGreater(len(text), len(PROMPT) + 1)
+
+    def test_tokens(self):
+        text = self.build_both("tokens", ROOT / "examples" / "tokens.c")
+        self.assertRegex(text, r"^\d+ tokens in the prompt\nlikeliest:")
+        self.assertIn("\ndrawn:", text)
+
+    def test_readme(self):
+        example = readme_example()
+        self.assertLessEqual(len([line for line in example.splitlines() if line.strip()]), 24)
+        source = self.place / "readme.c"
+        source.write_text(example, encoding="utf-8")
+        text = self.build_both("readme", source)
+        self.assertGreater(len(text), 1)
+
+    def test_program(self):
+        version = self.flags("--modversion")[0]
+        out = run([str(next(self.stage.rglob("bin/smallmind"))), "--version"], env=self.env_run)
+        self.assertEqual(out.decode(), f"smallmind {version}\n")
+
+    def test_files(self):
+        names = {path.name for path in self.stage.rglob("*") if not path.is_dir()}
+        self.assertLessEqual({"libsmallmind.a", "libsmallmind.so", "smallmind.pc", "smallmind",
+                              "smallmind.h", "generate.h"}, names)
+        self.assertFalse([name for name in names if name.startswith("libsm_")])
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1], verbosity=2)

@@ -1,0 +1,232 @@
+/* Sampling on logits made by hand. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "run/run.h"
+
+#define VOCAB 100
+
+typedef struct bench {
+    float copy[VOCAB];
+    sm_candidate candidates[VOCAB];
+    int32_t counts[VOCAB];
+    sm_sampler sampler;
+    const sm_kernels *kernels;
+    float logits[VOCAB]; /* logits[i] = log of a probability proportional to i + 1 */
+} bench;
+
+static void setup(bench *b) {
+    memset(b, 0, sizeof *b);
+    b->sampler = (sm_sampler){b->copy, b->candidates, b->counts};
+    b->kernels = sm_kernels_get(SM_LEVEL_SCALAR);
+    for (int i = 0; i < VOCAB; i++)
+        b->logits[i] = logf((float)(i + 1));
+}
+
+static int32_t draw(bench *b, const sm_sampling *raw, const int32_t *ids, uint32_t length) {
+    sm_sampling o;
+    sm_error error = {0};
+    assert_int_equal(sm_sampling_take(&o, raw, VOCAB, &error), SM_OK);
+    int32_t id = sm_sample(&b->sampler, b->kernels, &o, b->logits, VOCAB, ids, length);
+    for (int i = 0; i < VOCAB; i++)
+        assert_int_equal(b->counts[i], 0);
+    return id;
+}
+
+/* Shares of n draws at positions 0, 1, …; ids are zeros and penalties off. */
+static void shares(bench *b, sm_sampling o, double *share, uint32_t n) {
+    int32_t *ids = calloc(n, sizeof *ids);
+    memset(share, 0, VOCAB * sizeof *share);
+    for (uint32_t i = 0; i < n; i++)
+        share[draw(b, &o, ids, i)] += 1.0 / n;
+    free(ids);
+}
+
+/* The known answers of Random123's philox4x32-10. */
+static void uniform_is_philox(void **state) {
+    (void)state;
+    assert_true(sm_uniform(0, 0, 0) == (double)(0x6627e8d5e169c58dull >> 11) * 0x1p-53);
+    assert_true(sm_uniform(UINT64_MAX, UINT64_MAX, UINT64_MAX) ==
+                (double)(0x408f276d41c83b0eull >> 11) * 0x1p-53);
+    assert_true(sm_uniform(0x299f31d0a4093822ull, 0x0370734413198a2eull, 0x85a308d3243f6a88ull) ==
+                (double)(0xd16cfe0994fdccebull >> 11) * 0x1p-53);
+}
+
+static void greedy_takes_the_likeliest(void **state) {
+    (void)state;
+    bench b;
+    setup(&b);
+    assert_int_equal(draw(&b, NULL, NULL, 0), VOCAB - 1);
+    b.logits[7] = b.logits[VOCAB - 1]; /* of equals the lower id */
+    assert_int_equal(draw(&b, NULL, NULL, 0), 7);
+    const sm_sampling one = {.struct_size = sizeof one, .temperature = 1.5, .top_k = 1};
+    assert_int_equal(draw(&b, &one, NULL, 0), 7);
+}
+
+static void draws_follow_the_distribution(void **state) {
+    (void)state;
+    bench b;
+    double share[VOCAB];
+    setup(&b);
+    shares(&b, (sm_sampling){.struct_size = sizeof(sm_sampling), .temperature = 1, .seed = 5},
+           share, 20000);
+    for (int i = 0; i < VOCAB; i++) {
+        const double p = (i + 1) / 5050.0;
+        assert_true(fabs(share[i] - p) < 5 * sqrt(p * (1 - p) / 20000));
+    }
+    /* temperature 0.5 squares the probabilities */
+    shares(&b, (sm_sampling){.struct_size = sizeof(sm_sampling), .temperature = 0.5, .seed = 5},
+           share, 20000);
+    double top = 0;
+    for (int i = 90; i < VOCAB; i++)
+        top += share[i];
+    double expected = 0, total = 0;
+    for (int i = 0; i < VOCAB; i++) {
+        total += (i + 1) * (i + 1);
+        expected += i >= 90 ? (i + 1) * (i + 1) : 0;
+    }
+    assert_true(fabs(top - expected / total) < 0.02);
+}
+
+static void filters_cut_the_tail(void **state) {
+    (void)state;
+    bench b;
+    double share[VOCAB];
+    setup(&b);
+    shares(&b, (sm_sampling){.struct_size = sizeof(sm_sampling), .temperature = 1, .top_k = 3},
+           share, 3000);
+    assert_true(share[96] == 0 && share[97] > 0.25 && share[98] > 0.25 && share[99] > 0.25);
+
+    /* the likeliest two have (100 + 99) / 5050 = 3.94%: 3.9% needs both, 1.9% one */
+    shares(&b, (sm_sampling){.struct_size = sizeof(sm_sampling), .temperature = 1, .top_p = 0.039},
+           share, 1000);
+    assert_true(share[99] + share[98] > 0.999 && share[98] > 0.3);
+    shares(&b, (sm_sampling){.struct_size = sizeof(sm_sampling), .temperature = 1, .top_p = 0.019},
+           share, 100);
+    assert_true(share[99] > 0.999);
+
+    /* min-p 0.95: ids with (i + 1) / 100 >= 0.95 */
+    shares(&b, (sm_sampling){.struct_size = sizeof(sm_sampling), .temperature = 1, .min_p = 0.945},
+           share, 3000);
+    assert_true(share[93] == 0 && share[94] > 0.1);
+}
+
+static void draws_depend_on_seed_sequence_position(void **state) {
+    (void)state;
+    bench b;
+    setup(&b);
+    int32_t ids[64] = {0};
+    int same[3] = {0};
+    for (uint32_t i = 0; i < 64; i++) {
+        const sm_sampling base = {.struct_size = sizeof base, .temperature = 1, .seed = 9};
+        sm_sampling seed = base, sequence = base;
+        seed.seed = 10;
+        sequence.sequence = 1;
+        const int32_t id = draw(&b, &base, ids, i);
+        assert_int_equal(draw(&b, &base, ids, i), id);
+        same[0] += draw(&b, &seed, ids, i) == id;
+        same[1] += draw(&b, &sequence, ids, i) == id;
+        same[2] += i > 0 && draw(&b, &base, ids, i - 1) == id;
+    }
+    assert_true(same[0] < 8 && same[1] < 8 && same[2] < 8);
+}
+
+static void penalties_and_bias(void **state) {
+    (void)state;
+    bench b;
+    setup(&b);
+    const int32_t ids[] = {99, 99, 98, 3};
+    sm_sampling o = {.struct_size = sizeof o, .repeat_penalty = 2};
+    assert_int_equal(draw(&b, &o, ids, 4), 97);
+    o.penalty_last_n = 2; /* sees 98 and 3 only */
+    assert_int_equal(draw(&b, &o, ids, 4), 99);
+    o = (sm_sampling){.struct_size = sizeof o, .presence_penalty = 1};
+    assert_int_equal(draw(&b, &o, ids, 4), 97);
+    /* 99 occurred twice: log 100 - 2 * 0.0075 < log 99 < log 100 - 0.0075 */
+    const int32_t twice[] = {99, 99, 97, 3};
+    o = (sm_sampling){.struct_size = sizeof o, .frequency_penalty = 0.0075};
+    assert_int_equal(draw(&b, &o, twice, 4), 98);
+    o = (sm_sampling){.struct_size = sizeof o, .presence_penalty = 0.0075};
+    assert_int_equal(draw(&b, &o, twice, 4), 99);
+
+    const sm_logit_bias bias[] = {{.token = 99, .bias = -INFINITY}, {.token = 5, .bias = 100}};
+    o = (sm_sampling){.struct_size = sizeof o, .bias = bias, .n_bias = 1};
+    assert_int_equal(draw(&b, &o, NULL, 0), 98);
+    o.n_bias = 2;
+    assert_int_equal(draw(&b, &o, NULL, 0), 5);
+    o = (sm_sampling){.struct_size = sizeof o, .bias = bias, .n_bias = 1, .temperature = 1};
+    for (uint32_t i = 0; i < 500; i++) {
+        int32_t zeros[500] = {0};
+        assert_int_not_equal(draw(&b, &o, zeros, i), 99);
+    }
+}
+
+static void logprob_is_log_softmax(void **state) {
+    (void)state;
+    bench b;
+    setup(&b);
+    for (int32_t i = 0; i < VOCAB; i++)
+        assert_true(fabs(sm_logprob(b.kernels, b.logits, VOCAB, i) - log((i + 1) / 5050.0)) < 1e-5);
+}
+
+static void refused(const sm_sampling *o, const char *word, sm_status expected) {
+    sm_sampling taken;
+    sm_error error = {0};
+    assert_int_equal(sm_sampling_take(&taken, o, VOCAB, &error), expected);
+    assert_int_equal(error.code, expected);
+    assert_non_null(strstr(error.message, word));
+}
+
+static void options_out_of_range_are_named(void **state) {
+    (void)state;
+    const uint32_t size = sizeof(sm_sampling);
+    const sm_logit_bias outside = {.token = VOCAB}, nan_bias = {.token = 1, .bias = NAN};
+    refused(&(sm_sampling){.struct_size = size, .temperature = -1}, "temperature", SM_ERR_ARGUMENT);
+    refused(&(sm_sampling){.struct_size = size, .temperature = NAN}, "temperature",
+            SM_ERR_ARGUMENT);
+    refused(&(sm_sampling){.struct_size = size, .top_p = 1.5}, "top_p", SM_ERR_ARGUMENT);
+    refused(&(sm_sampling){.struct_size = size, .min_p = -0.1}, "min_p", SM_ERR_ARGUMENT);
+    refused(&(sm_sampling){.struct_size = size, .repeat_penalty = INFINITY}, "repeat_penalty",
+            SM_ERR_ARGUMENT);
+    refused(&(sm_sampling){.struct_size = size, .n_bias = 1}, "bias", SM_ERR_ARGUMENT);
+    refused(&(sm_sampling){.struct_size = size, .n_bias = 1, .bias = &outside}, "bias",
+            SM_ERR_TOKEN);
+    refused(&(sm_sampling){.struct_size = size, .n_bias = 1, .bias = &nan_bias}, "bias",
+            SM_ERR_ARGUMENT);
+    refused(&(sm_sampling){.struct_size = 4}, "struct_size", SM_ERR_ARGUMENT);
+
+    /* a longer struct of a later version: fine while what is new is zero */
+    struct {
+        sm_sampling known;
+        uint64_t later;
+    } longer = {.known = {.struct_size = sizeof longer}};
+    sm_sampling taken;
+    assert_int_equal(sm_sampling_take(&taken, &longer.known, VOCAB, NULL), SM_OK);
+    longer.later = 1;
+    assert_int_equal(sm_sampling_take(&taken, &longer.known, VOCAB, NULL), SM_ERR_ARGUMENT);
+    /* a shorter one of an earlier version */
+    sm_sampling shorter = {.struct_size = 16, .temperature = 0.5, .top_p = 77};
+    assert_int_equal(sm_sampling_take(&taken, &shorter, VOCAB, NULL), SM_OK);
+    assert_true(taken.temperature == 0.5 && taken.top_p == 1);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(uniform_is_philox),
+        cmocka_unit_test(greedy_takes_the_likeliest),
+        cmocka_unit_test(draws_follow_the_distribution),
+        cmocka_unit_test(filters_cut_the_tail),
+        cmocka_unit_test(draws_depend_on_seed_sequence_position),
+        cmocka_unit_test(penalties_and_bias),
+        cmocka_unit_test(logprob_is_log_softmax),
+        cmocka_unit_test(options_out_of_range_are_named),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

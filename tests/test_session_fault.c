@@ -1,0 +1,255 @@
+/* Broken models and failing allocations through the public API: a status, a message
+ * that names file and key or tensor, nothing leaked, nothing printed. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "blocks.h"
+#include "fixture.h"
+#include "smallmind/smallmind.h"
+#include "support.h"
+
+/* Loads with a counting allocator: must fail with `expected`, name `word` and the
+ * file, and leave nothing behind. */
+static void refused(const fixture_model *spec, sm_status expected, const char *word) {
+    const char *path = scratch_path("broken.gguf");
+    fail_alloc counter = {0};
+    const sm_allocator allocator = fail_allocator(&counter);
+    assert_int_equal(fixture_write(path, spec), 0);
+    for (uint32_t io = SM_IO_MAP; io <= SM_IO_READ; io++) {
+        sm_error error = {0};
+        sm_model *model = NULL;
+        const sm_model_options o = {
+            .struct_size = sizeof o, .io = io, .allocator = &allocator};
+        const sm_status status = sm_model_load(&model, path, &o, &error);
+        if (status != expected)
+            fail_msg("status %d, expected %d for %s: %s", status, expected, word, error.message);
+        assert_null(model);
+        assert_int_equal(error.code, expected);
+        if (!strstr(error.message, word) || !strstr(error.message, "broken.gguf"))
+            fail_msg("the message lacks %s or the file: %s", word, error.message);
+        assert_int_equal(counter.live_blocks, 0);
+    }
+}
+
+static void missing_keys_are_named(void **state) {
+    (void)state;
+    const char *keys[] = {"general.architecture",
+                          "llama.context_length",
+                          "llama.embedding_length",
+                          "llama.block_count",
+                          "llama.feed_forward_length",
+                          "llama.attention.head_count",
+                          "llama.attention.layer_norm_rms_epsilon"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        refused(&(fixture_model){.omit_key = keys[i]}, SM_ERR_MISSING, keys[i]);
+    refused(&(fixture_model){.omit_key = "tokenizer.ggml.tokens"}, SM_ERR_MISSING,
+            "tokenizer.ggml.tokens");
+}
+
+static void missing_tensors_are_named(void **state) {
+    (void)state;
+    const char *tensors[] = {"token_embd.weight",        "output_norm.weight",
+                             "blk.0.attn_norm.weight",   "blk.0.attn_q.weight",
+                             "blk.1.attn_k.weight",      "blk.1.attn_v.weight",
+                             "blk.0.attn_output.weight", "blk.1.ffn_norm.weight",
+                             "blk.0.ffn_gate.weight",    "blk.0.ffn_up.weight",
+                             "blk.1.ffn_down.weight"};
+    for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++) {
+        refused(&(fixture_model){.omit_tensor = tensors[i], .rope_freqs = true}, SM_ERR_MISSING,
+                tensors[i]);
+        refused(&(fixture_model){.bad_shape = tensors[i]}, SM_ERR_SHAPE,
+                strcmp(tensors[i], "token_embd.weight") ? tensors[i] : "token");
+    }
+    refused(&(fixture_model){.architecture = "qwen2", .omit_tensor = "blk.0.attn_q.bias"},
+            SM_ERR_MISSING, "blk.0.attn_q.bias");
+    refused(&(fixture_model){.architecture = "qwen3", .omit_tensor = "blk.1.attn_k_norm.weight"},
+            SM_ERR_MISSING, "blk.1.attn_k_norm.weight");
+    refused(&(fixture_model){.architecture = "qwen3", .bad_shape = "blk.1.attn_k_norm.weight"},
+            SM_ERR_SHAPE, "blk.1.attn_k_norm.weight");
+    refused(&(fixture_model){.untied = true, .bad_shape = "output.weight"}, SM_ERR_SHAPE,
+            "output.weight");
+}
+
+static void what_cannot_be_computed_is_named(void **state) {
+    (void)state;
+    refused(&(fixture_model){.set_architecture = "mamba"}, SM_ERR_UNSUPPORTED, "mamba");
+    refused(&(fixture_model){.n_embd = 256, .bad_type = "blk.0.ffn_up.weight"},
+            SM_ERR_UNSUPPORTED, "IQ1_S");
+    refused(&(fixture_model){.rope_scaling = "longrope"}, SM_ERR_UNSUPPORTED, "longrope");
+    refused(&(fixture_model){.u32_key = "llama.expert_count", .u32_value = 8}, SM_ERR_UNSUPPORTED,
+            "llama.expert_count");
+    refused(&(fixture_model){.u32_key = "llama.attention.value_length", .u32_value = 8},
+            SM_ERR_UNSUPPORTED, "llama.attention.value_length");
+}
+
+static void impossible_numbers_are_named(void **state) {
+    (void)state;
+    const struct {
+        const char *key;
+        uint32_t value;
+    } counts[] = {{"llama.block_count", 0},
+                  {"llama.context_length", 0},
+                  {"llama.attention.head_count", 0},
+                  {"llama.attention.head_count", UINT32_MAX},
+                  {"llama.attention.head_count_kv", 0},
+                  {"llama.attention.head_count_kv", 3},
+                  {"llama.feed_forward_length", 0},
+                  {"llama.embedding_length", UINT32_MAX},
+                  {"llama.rope.dimension_count", 7},
+                  {"llama.rope.dimension_count", 1000}};
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        refused(&(fixture_model){.u32_key = counts[i].key, .u32_value = counts[i].value},
+                SM_ERR_FORMAT, counts[i].key);
+    /* more layers than tensors */
+    refused(&(fixture_model){.u32_key = "llama.block_count", .u32_value = 16000000},
+            SM_ERR_MISSING, "llama.block_count");
+    const struct {
+        const char *key;
+        float value;
+    } floats[] = {{"llama.attention.layer_norm_rms_epsilon", 0},
+                  {"llama.attention.layer_norm_rms_epsilon", NAN},
+                  {"llama.attention.layer_norm_rms_epsilon", -1e-5f},
+                  {"llama.attention.layer_norm_rms_epsilon", INFINITY},
+                  {"llama.rope.freq_base", 0},
+                  {"llama.rope.freq_base", NAN},
+                  {"llama.rope.freq_base", -10000},
+                  {"llama.rope.freq_base", INFINITY}};
+    for (size_t i = 0; i < sizeof floats / sizeof *floats; i++)
+        refused(&(fixture_model){.f32_key = floats[i].key, .f32_value = floats[i].value},
+                SM_ERR_FORMAT, floats[i].key);
+    refused(&(fixture_model){.nan_tensor = "blk.0.attn_norm.weight"}, SM_ERR_FORMAT,
+            "blk.0.attn_norm.weight");
+}
+
+static void unreadable_paths_are_named(void **state) {
+    (void)state;
+    sm_model *model;
+    sm_error error = {0};
+    assert_int_equal(sm_model_load(&model, "/nonexistent/model.gguf", NULL, &error), SM_ERR_IO);
+    assert_non_null(strstr(error.message, "/nonexistent/model.gguf"));
+    assert_int_equal(sm_model_load(&model, "/", NULL, &error), SM_ERR_IO);
+    const char *path = scratch_path("junk.gguf");
+    scratch_write(path, "GGML and more", 13);
+    assert_int_equal(sm_model_load(&model, path, NULL, &error), SM_ERR_FORMAT);
+    assert_non_null(strstr(error.message, "junk.gguf"));
+    scratch_write(path, "", 0);
+    assert_int_equal(sm_model_load(&model, path, NULL, &error), SM_ERR_FORMAT);
+}
+
+static int32_t no_progress(void *user, uint64_t done, uint64_t total) {
+    (void)total;
+    return done >= *(uint64_t *)user;
+}
+
+static void loading_can_be_cancelled(void **state) {
+    (void)state;
+    const char *path = scratch_path("whole.gguf");
+    assert_int_equal(fixture_write(path, &(fixture_model){0}), 0);
+    fail_alloc counter = {0};
+    const sm_allocator allocator = fail_allocator(&counter);
+    uint64_t after = 5;
+    const sm_model_options o = {.struct_size = sizeof o,
+                                .progress = no_progress,
+                                .progress_user = &after,
+                                .allocator = &allocator};
+    sm_model *model;
+    assert_int_equal(sm_model_load(&model, path, &o, NULL), SM_ERR_CANCELLED);
+    assert_int_equal(counter.live_blocks, 0);
+}
+
+/* Everything from load to generated text; the first failure ends it. */
+static sm_status whole_run(const char *path, const sm_allocator *allocator, uint64_t limit,
+                           sm_error *error) {
+    const sm_model_options o = {
+        .struct_size = sizeof o, .allocator = allocator, .memory_limit = limit};
+    const sm_session_options so = {.struct_size = sizeof so, .n_threads = 2, .n_ctx = 64};
+    const sm_sampling sampling = {.struct_size = sizeof sampling, .temperature = 1, .top_p = 0.9};
+    const char *stops[] = {"stop"};
+    const sm_generate_options go = {.struct_size = sizeof go,
+                                    .max_tokens = 4,
+                                    .sampling = &sampling,
+                                    .stop = stops,
+                                    .n_stop = 1};
+    sm_model *model = NULL;
+    sm_session *session = NULL, *fork = NULL;
+    float logits[2 * FIXTURE_VOCAB];
+    const int32_t ids[2] = {1, 2};
+    sm_status status = sm_model_load(&model, path, &o, error);
+    if (!status)
+        status = sm_session_new(&session, model, &so, error);
+    if (!status)
+        status = sm_session_generate(session, "the hand", &go, NULL, NULL, error);
+    if (!status)
+        status = sm_session_feed_logits(session, ids, 2, logits, error);
+    if (!status)
+        status = sm_session_fork(&fork, session, error);
+    sm_session_free(fork);
+    sm_session_free(session);
+    sm_model_free(model);
+    return status;
+}
+
+static void every_failing_allocation_is_survived(void **state) {
+    (void)state;
+    const char *path = scratch_path("alloc.gguf");
+    const fixture_model specs[] = {{.type = SM_DTYPE_Q8_0, .n_layer = 1},
+                                   {.spm = true, .n_layer = 1, .rope_freqs = true}};
+    for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
+        assert_int_equal(fixture_write(path, &specs[i]), 0);
+        fail_alloc counter = {0};
+        sm_allocator allocator = fail_allocator(&counter);
+        assert_int_equal(whole_run(path, &allocator, 0, NULL), SM_OK);
+        assert_int_equal(counter.live_blocks, 0);
+        const uint64_t n = counter.calls;
+        assert_true(n > 50);
+        for (uint64_t at = 1; at <= n; at++) {
+            for (int sticky = 0; sticky < 2; sticky++) {
+                fail_alloc failing = {.fail_at = at, .sticky = sticky};
+                allocator = fail_allocator(&failing);
+                sm_error error = {0};
+                assert_int_equal(whole_run(path, &allocator, 0, &error), SM_ERR_NOMEM);
+                assert_int_equal(error.code, SM_ERR_NOMEM);
+                assert_true(error.message[0] != 0);
+                assert_int_equal(failing.live_blocks, 0);
+            }
+        }
+    }
+}
+
+static void the_memory_limit_is_obeyed(void **state) {
+    (void)state;
+    const char *path = scratch_path("limit.gguf");
+    assert_int_equal(fixture_write(path, &(fixture_model){0}), 0);
+    sm_error error = {0};
+    for (uint64_t limit = 1 << 10; limit < 1u << 30; limit *= 2) {
+        fail_alloc counter = {0};
+        const sm_allocator allocator = fail_allocator(&counter);
+        const sm_status status = whole_run(path, &allocator, limit, &error);
+        assert_int_equal(counter.live_blocks, 0);
+        if (status == SM_OK)
+            return;
+        assert_int_equal(status, SM_ERR_NOMEM);
+    }
+    fail_msg("no limit was enough");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(missing_keys_are_named),
+        cmocka_unit_test(missing_tensors_are_named),
+        cmocka_unit_test(what_cannot_be_computed_is_named),
+        cmocka_unit_test(impossible_numbers_are_named),
+        cmocka_unit_test(unreadable_paths_are_named),
+        cmocka_unit_test(loading_can_be_cancelled),
+        cmocka_unit_test(every_failing_allocation_is_survived),
+        cmocka_unit_test(the_memory_limit_is_obeyed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,354 @@
+/* bench.c - `smallmind bench`: prefill and decode speed beside what the machine allows.
+ *
+ * Every repeat measures the limits and both speeds one after the other, so that
+ * a noisy neighbour hits all of them; the medians are compared.
+ *
+ * Bound of a batch of n tokens: the longer of
+ *   arithmetic   2 operations per weight of a matrix and token, at the int8 rate
+ *                for quantized weights and at the f32 rate for float weights;
+ *   memory       the weights once, and the keys and values once per token when
+ *                decoding, at the read bandwidth of a buffer as large as what
+ *                decoding touches (so that it lives in the same cache level).
+ * Attention, norms, sampling and synchronisation count for nothing in it.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "cli.h"
+#include "limits.h"
+
+#define MAX_REPEATS 100
+
+/* Weights that a token is multiplied with, by the arithmetic they need. */
+typedef struct matrix_work {
+    double quantized; /* in the layers */
+    double floating;
+    double head_quantized; /* in the output layer: for the last token of a prompt only */
+    double head_floating;
+} matrix_work;
+
+typedef struct bench_run {
+    const char *path;
+    uint32_t prefill;
+    uint32_t decode;
+    uint32_t repeats;
+    bool json;
+    sm_model_options model_options;
+    sm_session_options session_options;
+    sm_model_info info;
+    matrix_work work;
+    uint32_t n_threads;
+    int32_t *ids;   /* prefill + decode random ids */
+    double warm_up; /* seconds of the first, untimed round: weights are repacked in it */
+    /* one value per repeat */
+    double prefill_speed[MAX_REPEATS];
+    double decode_speed[MAX_REPEATS];
+    double read[MAX_REPEATS];
+    double f32[MAX_REPEATS];
+    double int8[MAX_REPEATS];
+} bench_run;
+
+static bool is_float(const char *type) {
+    return strcmp(type, "F32") == 0 || strcmp(type, "F16") == 0 || strcmp(type, "BF16") == 0;
+}
+
+static sm_status count_work(bench_run *run, sm_error *error) {
+    sm_gguf *gguf;
+    sm_gguf_options options = {.struct_size = sizeof options, .io = run->model_options.io};
+    sm_gguf_info info = {.struct_size = sizeof info};
+    matrix_work tied = {0};
+    bool has_head = false;
+    sm_status status = sm_gguf_load(&gguf, run->path, &options, error);
+    if (status == SM_OK)
+        status = sm_gguf_get_info(gguf, &info, error);
+    for (uint64_t i = 0; status == SM_OK && i < info.n_tensors; i++) {
+        sm_gguf_tensor_info tensor = {.struct_size = sizeof tensor};
+        status = sm_gguf_get_tensor(gguf, i, &tensor, error);
+        if (status != SM_OK || tensor.n_dims < 2)
+            continue;
+        const double weights = (double)tensor.dims[0] * (double)tensor.dims[1] *
+                               (double)tensor.dims[2] * (double)tensor.dims[3];
+        const bool floating = is_float(tensor.type_name);
+        if (strncmp(tensor.name, "blk.", 4) == 0) {
+            *(floating ? &run->work.floating : &run->work.quantized) += weights;
+        } else if (strcmp(tensor.name, "output.weight") == 0) {
+            *(floating ? &run->work.head_floating : &run->work.head_quantized) = weights;
+            has_head = true;
+        } else if (strcmp(tensor.name, "token_embd.weight") == 0) {
+            *(floating ? &tied.head_floating : &tied.head_quantized) = weights;
+        }
+    }
+    if (!has_head) {
+        run->work.head_floating = tied.head_floating;
+        run->work.head_quantized = tied.head_quantized;
+    }
+    sm_gguf_free(gguf);
+    return status;
+}
+
+/* Seconds for the arithmetic of n tokens with the output layer for n_out of them. */
+static double arithmetic_seconds(const matrix_work *work, double n, double n_out, double f32,
+                                 double int8) {
+    return 2.0 * (n * work->quantized + n_out * work->head_quantized) / int8 +
+           2.0 * (n * work->floating + n_out * work->head_floating) / f32;
+}
+
+static double larger(double a, double b) {
+    return a > b ? a : b;
+}
+
+/* Bytes of keys and values of one token. */
+static double kv_bytes(const bench_run *run) {
+    const double element = run->session_options.kv_type == SM_KV_TYPE_F32 ? 4.0 : 2.0;
+    return 2.0 * run->info.n_layer * run->info.n_head_kv * run->info.head_dim * element;
+}
+
+static double prefill_bound(const bench_run *run, double read, double f32, double int8) {
+    const uint32_t batch = run->session_options.n_batch != 0 ? run->session_options.n_batch : 512;
+    const double batches = (run->prefill + batch - 1) / batch;
+    return run->prefill / larger(arithmetic_seconds(&run->work, run->prefill, 1.0, f32, int8),
+                                 batches * (double)run->info.decode_bytes / read);
+}
+
+static double decode_bound(const bench_run *run, double read, double f32, double int8) {
+    const double held = (run->decode - 1.0) / 2.0; /* tokens in the context, on average */
+    return 1.0 / larger(arithmetic_seconds(&run->work, 1.0, 1.0, f32, int8),
+                        ((double)run->info.decode_bytes + held * kv_bytes(run)) / read);
+}
+
+/* splitmix64: ids from a fixed seed */
+static uint64_t next_random(uint64_t *state) {
+    uint64_t z = (*state += 0x9E3779B97F4A7C15u);
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+
+#define ROUND_SECONDS 0.1 /* small models are run several times, so that a repeat means something \
+                           */
+
+static sm_status prefill_once(sm_session *session, const bench_run *run, sm_error *error) {
+    return sm_session_feed(session, run->ids, run->prefill, error);
+}
+
+static sm_status decode_once(sm_session *session, const bench_run *run, sm_error *error) {
+    sm_status status = SM_OK;
+    for (uint32_t i = 0; status == SM_OK && i < run->decode; i++)
+        status = sm_session_feed(session, run->ids + run->prefill + i, 1, error);
+    return status;
+}
+
+/* Tokens per second of n tokens fed by `once` to an empty session, over and over for min_seconds.
+ */
+static sm_status time_rounds(sm_session *session, const bench_run *run,
+                             sm_status (*once)(sm_session *, const bench_run *, sm_error *),
+                             uint32_t n, double min_seconds, double *speed, sm_error *error) {
+    double seconds = 0.0, tokens = 0.0;
+    sm_status status = SM_OK;
+    while (status == SM_OK && (tokens == 0.0 || seconds < min_seconds)) {
+        status = sm_session_rewind(session, 0, error);
+        const double start = cli_seconds();
+        if (status == SM_OK)
+            status = once(session, run, error);
+        seconds += cli_seconds() - start;
+        tokens += n;
+    }
+    *speed = tokens / larger(seconds, 1e-9);
+    return status;
+}
+
+static sm_status time_speeds(sm_session *session, const bench_run *run, double min_seconds,
+                             double *prefill, double *decode, sm_error *error) {
+    sm_status status =
+        time_rounds(session, run, prefill_once, run->prefill, min_seconds, prefill, error);
+    if (status == SM_OK)
+        status = time_rounds(session, run, decode_once, run->decode, min_seconds, decode, error);
+    return status;
+}
+
+static int measure(bench_run *run, sm_session *session, limit_bench *limits) {
+    sm_error error = {0};
+    double ignored[2];
+    const double start = cli_seconds();
+    if (time_speeds(session, run, 0.0, &ignored[0], &ignored[1], &error) != SM_OK)
+        return cli_fail(&error);
+    run->warm_up = cli_seconds() - start;
+    for (uint32_t i = 0; i < run->repeats; i++) {
+        limit_sample sample;
+        cli_progress("bench", i, run->repeats);
+        if (cli_interrupted()) {
+            cli_error("interrupted");
+            return CLI_INTERRUPTED;
+        }
+        if (!limit_bench_run(limits, &sample))
+            return cli_error("cannot start %u threads", run->n_threads);
+        run->read[i] = sample.read;
+        run->f32[i] = sample.f32;
+        run->int8[i] = sample.int8;
+        if (time_speeds(session, run, ROUND_SECONDS, &run->prefill_speed[i], &run->decode_speed[i],
+                        &error) != SM_OK)
+            return cli_fail(&error);
+    }
+    cli_progress_end();
+    return CLI_GO_ON;
+}
+
+/* ---- results -------------------------------------------------------------------------- */
+
+typedef struct summary {
+    double median, best;
+} summary;
+
+static summary summarize(const double *values, uint32_t n) {
+    summary s = {cli_median(values, n), values[0]};
+    for (uint32_t i = 1; i < n; i++)
+        s.best = larger(s.best, values[i]);
+    return s;
+}
+
+static json_t *speed_json(uint32_t n, summary speed, double bound) {
+    return json_pack("{s:I, s:f, s:f, s:f, s:f}", "tokens", (json_int_t)n, "tokens_per_second",
+                     speed.median, "best_tokens_per_second", speed.best, "bound_tokens_per_second",
+                     bound, "fraction_of_bound", speed.median / bound);
+}
+
+static json_t *limit_json(summary limit) {
+    return json_pack("{s:f, s:f}", "median", limit.median, "best", limit.best);
+}
+
+static int print_result(const bench_run *run) {
+    const summary prefill = summarize(run->prefill_speed, run->repeats);
+    const summary decode = summarize(run->decode_speed, run->repeats);
+    const summary read = summarize(run->read, run->repeats);
+    const summary f32 = summarize(run->f32, run->repeats);
+    const summary int8 = summarize(run->int8, run->repeats);
+    const double prefill_limit = prefill_bound(run, read.median, f32.median, int8.median);
+    const double decode_limit = decode_bound(run, read.median, f32.median, int8.median);
+    const char *level = sm_level_name(run->info.level);
+    char size[32], packed[32], heap[32];
+    if (level == NULL)
+        level = "";
+    if (!run->json) {
+        printf("model    %s, %s, weights read per token %s\n", run->info.architecture, run->path,
+               cli_bytes(size, run->info.decode_bytes));
+        printf("machine  %s, %u threads\n", level, run->n_threads);
+        printf("memory   heap %s, of it repacked weights %s; first round took %.3f s\n",
+               cli_bytes(heap, run->info.heap_bytes), cli_bytes(packed, run->info.packed_bytes),
+               run->warm_up);
+        printf("limits   read %.1f GB/s (best %.1f), f32 %.1f GFLOP/s (best %.1f), "
+               "int8 %.1f GOP/s (best %.1f)\n",
+               read.median / 1e9, read.best / 1e9, f32.median / 1e9, f32.best / 1e9,
+               int8.median / 1e9, int8.best / 1e9);
+        printf("prefill  %u tokens: %.1f tokens/s (best %.1f), bound %.1f, %.1f%% of it\n",
+               run->prefill, prefill.median, prefill.best, prefill_limit,
+               100.0 * prefill.median / prefill_limit);
+        printf("decode   %u tokens: %.1f tokens/s (best %.1f), bound %.1f, %.1f%% of it\n",
+               run->decode, decode.median, decode.best, decode_limit,
+               100.0 * decode.median / decode_limit);
+        return CLI_DONE;
+    }
+    json_t *root = json_pack(
+        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:f, s:{s:o, s:o, s:o}, s:o, s:o}", "model",
+        run->path, "architecture", run->info.architecture, "level", level, "threads",
+        (json_int_t)run->n_threads, "repeats", (json_int_t)run->repeats, "decode_bytes",
+        (json_int_t)run->info.decode_bytes, "heap_bytes", (json_int_t)run->info.heap_bytes,
+        "packed_bytes", (json_int_t)run->info.packed_bytes, "first_round_seconds", run->warm_up,
+        "limits", "read_bytes_per_second", limit_json(read), "f32_ops_per_second", limit_json(f32),
+        "int8_ops_per_second", limit_json(int8), "prefill",
+        speed_json(run->prefill, prefill, prefill_limit), "decode",
+        speed_json(run->decode, decode, decode_limit));
+    if (root == NULL)
+        return cli_error("the result cannot be written as JSON");
+    json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
+    putchar('\n');
+    json_decref(root);
+    return CLI_DONE;
+}
+
+static int bench(bench_run *run, const sm_model *model) {
+    sm_error error = {0};
+    sm_session *session = NULL;
+    limit_bench *limits = NULL;
+    uint64_t random = 1;
+    const uint64_t n_ids = (uint64_t)run->prefill + run->decode;
+    int code = cli_open_session(&session, model, &run->session_options);
+    if (code != CLI_GO_ON)
+        return code;
+    run->n_threads = sm_session_threads(session);
+    run->ids = malloc(n_ids * sizeof *run->ids);
+    limits = limit_bench_new(run->info.level, run->n_threads, run->info.decode_bytes);
+    if (run->ids == NULL || limits == NULL) {
+        code = cli_error("out of memory");
+    } else if (count_work(run, &error) != SM_OK) {
+        code = cli_fail(&error);
+    } else {
+        for (uint64_t i = 0; i < n_ids; i++)
+            run->ids[i] = (int32_t)(next_random(&random) % (uint64_t)run->info.n_vocab);
+        code = measure(run, session, limits);
+    }
+    if (code == CLI_GO_ON && sm_model_get_info(model, &run->info, &error) != SM_OK)
+        code = cli_fail(&error);
+    if (code == CLI_GO_ON)
+        code = print_result(run);
+    limit_bench_free(limits);
+    free(run->ids);
+    sm_session_free(session);
+    return code;
+}
+
+int cmd_bench(int argc, char **argv) {
+    bench_run run = {
+        .prefill = 512,
+        .decode = 128,
+        .repeats = 3,
+        .model_options.struct_size = sizeof run.model_options,
+        .session_options.struct_size = sizeof run.session_options,
+    };
+    const cli_flag flags[] = {
+        {'m', "model", CLI_TEXT, &run.path, "FILE", 0, 0, "the model, a GGUF file (required)"},
+        {'p', "prefill", CLI_COUNT, &run.prefill, "N", 1, 1u << 20,
+         "tokens of the prompt, fed at once [1 to 1048576; default 512]"},
+        {'n', "decode", CLI_COUNT, &run.decode, "N", 1, 1u << 20,
+         "tokens fed one by one, from an empty context [1 to 1048576; default 128]"},
+        {'r', "repeats", CLI_COUNT, &run.repeats, "N", 1, MAX_REPEATS,
+         "how often everything is measured, the medians count [1 to 100; default 3]"},
+        {0, "json", CLI_SWITCH, &run.json, "", 0, 0, "print one JSON object"},
+    };
+    const cli_fields fields[] = {
+        {SM_OPTIONS_SESSION, &run.session_options, "n_threads"},
+        {SM_OPTIONS_SESSION, &run.session_options, "n_batch"},
+        {SM_OPTIONS_SESSION, &run.session_options, "kv_type"},
+        {SM_OPTIONS_MODEL, &run.model_options, NULL},
+    };
+    const cli_command command = {
+        .name = "bench",
+        .synopsis = "-m MODEL [-p N] [-n N] [-r N] [--json]",
+        .summary =
+            "Measures prefill and decode speed in tokens per second on random ids, each beside\n"
+            "its bound: 2 operations per weight and token at the measured f32 or int8 rate, or\n"
+            "the weights (and the cache) at the measured read bandwidth, whichever takes longer.\n"
+            "The limits are measured with the same threads, between the repeats; the buffer that\n"
+            "is read is as large as what decoding a token touches (512 MiB at most).",
+        .flags = flags,
+        .n_flags = sizeof flags / sizeof flags[0],
+        .fields = fields,
+        .n_fields = sizeof fields / sizeof fields[0],
+    };
+    sm_model *model;
+    int code = cli_parse(&command, argc, argv);
+    if (code != CLI_GO_ON)
+        return code;
+    if (run.path == NULL)
+        return cli_misuse("bench", "-m MODEL is required");
+    run.session_options.n_ctx = run.prefill > run.decode ? run.prefill : run.decode;
+    cli_catch_interrupt();
+    code = cli_load_model(&model, &run.info, run.path, &run.model_options);
+    if (code == CLI_GO_ON) {
+        code = bench(&run, model);
+        sm_model_free(model);
+    }
+    return code;
+}

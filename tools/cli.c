@@ -1,0 +1,267 @@
+/* cli.c - messages, input, Ctrl-C, progress, and opening models for every command. */
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+/* ---- messages ------------------------------------------------------------------------ */
+
+int cli_error(const char *format, ...) {
+    va_list args;
+    cli_progress_end();
+    fputs("smallmind: ", stderr);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputc('\n', stderr);
+    return CLI_FAILED;
+}
+
+int cli_fail(const sm_error *error) {
+    if (error->code == SM_ERR_CANCELLED && cli_interrupted()) {
+        cli_error("interrupted");
+        return CLI_INTERRUPTED;
+    }
+    return cli_error("%s", error->message[0] != 0 ? error->message : sm_status_text(error->code));
+}
+
+int cli_finish(int code) {
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return code;
+    return cli_error("cannot write the output: %s", errno != 0 ? strerror(errno) : "write error");
+}
+
+/* Length of the valid UTF-8 sequence at text[0..length), 0 if there is none. */
+static size_t sequence_length(const unsigned char *text, size_t length) {
+    static const uint32_t smallest[5] = {0, 0, 0x80, 0x800, 0x10000};
+    const unsigned char c = text[0];
+    const size_t n = c < 0x80 ? 1 : c >> 5 == 6 ? 2 : c >> 4 == 14 ? 3 : c >> 3 == 30 ? 4 : 0;
+    if (n <= 1 || n > length)
+        return n <= length ? n : 0;
+    uint32_t code = c & (0x7Fu >> n);
+    for (size_t i = 1; i < n; i++) {
+        if (text[i] >> 6 != 2)
+            return 0;
+        code = code << 6 | (text[i] & 0x3Fu);
+    }
+    if (code < smallest[n] || code > 0x10FFFF || (code >= 0xD800 && code < 0xE000))
+        return 0;
+    return n;
+}
+
+void cli_print_escaped(const char *text, size_t length, size_t max_bytes) {
+    const unsigned char *bytes = (const unsigned char *)text;
+    for (size_t i = 0; i < length;) {
+        if (max_bytes != 0 && i >= max_bytes) {
+            fputs("…", stdout);
+            return;
+        }
+        const size_t n = sequence_length(bytes + i, length - i);
+        /* U+0080..U+009F are control characters too */
+        const bool control = n == 0 || bytes[i] < 0x20 || bytes[i] == 0x7F ||
+                             (n == 2 && bytes[i] == 0xC2 && bytes[i + 1] < 0xA0);
+        if (bytes[i] == '\n')
+            fputs("\\n", stdout);
+        else if (bytes[i] == '\t')
+            fputs("\\t", stdout);
+        else if (control)
+            printf("\\x%02X", bytes[i]);
+        else
+            fwrite(bytes + i, 1, n, stdout);
+        i += control || n == 0 ? 1 : n;
+    }
+}
+
+const char *cli_bytes(char *buffer, uint64_t bytes) {
+    static const char *const units[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    double value = (double)bytes / 1024.0;
+    size_t unit = 0;
+    if (bytes < 1024) {
+        snprintf(buffer, 32, "%u bytes", (unsigned)bytes);
+        return buffer;
+    }
+    for (; value >= 1024.0 && unit + 1 < sizeof units / sizeof units[0]; unit++)
+        value /= 1024.0;
+    snprintf(buffer, 32, "%.1f %s", value, units[unit]);
+    return buffer;
+}
+
+/* ---- input --------------------------------------------------------------------------- */
+
+static bool read_stream(cli_input *input, FILE *stream, const char *name) {
+    size_t capacity = 1u << 16;
+    input->length = 0;
+    input->text = malloc(capacity);
+    while (input->text != NULL) {
+        input->length +=
+            fread(input->text + input->length, 1, capacity - input->length - 1, stream);
+        if (ferror(stream)) {
+            cli_error("%s: cannot read: %s", name, strerror(errno));
+            break;
+        }
+        if (feof(stream)) {
+            input->text[input->length] = 0;
+            return true;
+        }
+        char *larger = capacity <= SIZE_MAX / 2 ? realloc(input->text, capacity * 2) : NULL;
+        if (larger == NULL) {
+            cli_error("%s: out of memory", name);
+            break;
+        }
+        input->text = larger;
+        capacity *= 2;
+    }
+    free(input->text);
+    input->text = NULL;
+    return false;
+}
+
+bool cli_read(cli_input *input, const char *path) {
+    FILE *stream = stdin;
+    const bool is_stdin = strcmp(path, "-") == 0;
+    input->text = NULL;
+    input->length = 0;
+    if (!is_stdin && (stream = fopen(path, "rb")) == NULL) {
+        cli_error("%s: cannot open: %s", path, strerror(errno));
+        return false;
+    }
+    const bool done = read_stream(input, stream, is_stdin ? "standard input" : path);
+    if (!is_stdin)
+        fclose(stream);
+    return done;
+}
+
+int cli_read_prompt(cli_input *input, const char *command, const char *text, const char *file,
+                    const char *fallback) {
+    if (text != NULL && file != NULL)
+        return cli_misuse(command, "-p and -f exclude each other");
+    if (text != NULL && strcmp(text, "-") == 0)
+        file = text;
+    else if (text == NULL && file == NULL && fallback == NULL)
+        text = "";
+    else if (text == NULL && file == NULL)
+        file = fallback;
+    if (file != NULL)
+        return cli_read(input, file) ? CLI_GO_ON : CLI_FAILED;
+    input->length = strlen(text);
+    input->text = malloc(input->length + 1);
+    if (input->text == NULL)
+        return cli_error("out of memory");
+    memcpy(input->text, text, input->length + 1);
+    return CLI_GO_ON;
+}
+
+/* ---- interruption and progress ---------------------------------------------------------- */
+
+static volatile sig_atomic_t interrupt_seen;
+
+static void on_interrupt(int number) {
+    (void)number;
+    interrupt_seen = 1;
+}
+
+void cli_catch_interrupt(void) {
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_interrupt;
+    action.sa_flags = (int)SA_RESETHAND; /* the second one acts as it does by default */
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+}
+
+bool cli_interrupted(void) {
+    return interrupt_seen != 0;
+}
+
+int32_t cli_cancel(void *user) {
+    (void)user;
+    return cli_interrupted();
+}
+
+static bool bar_shown;
+
+void cli_progress(const char *what, uint64_t done, uint64_t total) {
+    static int last = -1;
+    enum { WIDTH = 40 };
+    if (total == 0 || !isatty(STDERR_FILENO))
+        return;
+    const int permille = (int)((double)done / (double)total * 1000.0);
+    if (bar_shown && permille == last)
+        return;
+    last = permille;
+    bar_shown = true;
+    fprintf(stderr, "\r%s [", what);
+    for (int i = 0; i < WIDTH; i++)
+        fputc(i * 1000 < permille * WIDTH ? '#' : ' ', stderr);
+    fprintf(stderr, "] %5.1f%%", permille / 10.0);
+}
+
+void cli_progress_end(void) {
+    if (bar_shown)
+        fputs("\r\033[K", stderr);
+    bar_shown = false;
+}
+
+int32_t cli_load_progress(void *user, uint64_t done, uint64_t total) {
+    (void)user;
+    cli_progress("loading", done, total);
+    return cli_interrupted();
+}
+
+double cli_seconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+static int compare_doubles(const void *a, const void *b) {
+    double x, y;
+    memcpy(&x, a, sizeof x);
+    memcpy(&y, b, sizeof y);
+    return (x > y) - (x < y);
+}
+
+double cli_median(const double *values, size_t n) {
+    double sorted[100];
+    memcpy(sorted, values, n * sizeof sorted[0]);
+    qsort(sorted, n, sizeof sorted[0], compare_doubles);
+    return n % 2 != 0 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2.0;
+}
+
+/* ---- models --------------------------------------------------------------------------- */
+
+int cli_load_model(sm_model **model, sm_model_info *info, const char *path,
+                   sm_model_options *options) {
+    sm_error error = {0};
+    options->progress = cli_load_progress;
+    if (sm_model_load(model, path, options, &error) != SM_OK)
+        return cli_fail(&error);
+    cli_progress_end();
+    info->struct_size = sizeof *info;
+    if (sm_model_get_info(*model, info, &error) != SM_OK) {
+        sm_model_free(*model);
+        *model = NULL;
+        return cli_fail(&error);
+    }
+    return CLI_GO_ON;
+}
+
+int cli_open_session(sm_session **session, const sm_model *model,
+                     const sm_session_options *options) {
+    sm_error error = {0};
+    if (sm_session_new(session, model, options, &error) != SM_OK)
+        return cli_fail(&error);
+    if (sm_session_set_cancel(*session, cli_cancel, NULL, &error) != SM_OK) {
+        sm_session_free(*session);
+        *session = NULL;
+        return cli_fail(&error);
+    }
+    return CLI_GO_ON;
+}

@@ -1,0 +1,138 @@
+/* cli.h - what the commands of `smallmind` share: options, input, messages, Ctrl-C.
+ *
+ * Most flags come from the library's options tables (sm_options_table): name,
+ * range, default and help text of a field are written once, there. A command
+ * adds the few flags of its own.
+ */
+#ifndef CLI_H
+#define CLI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "smallmind/smallmind.h"
+
+/* Exit codes of the program. */
+#define CLI_DONE 0
+#define CLI_FAILED 1
+#define CLI_USAGE 2
+#define CLI_INTERRUPTED 130 /* 128 + SIGINT, as shells count it */
+
+/* ---- options ------------------------------------------------------------------- */
+
+typedef enum cli_kind {
+    CLI_SWITCH, /* bool * */
+    CLI_TEXT,   /* const char ** */
+    CLI_TEXTS,  /* cli_texts *: the flag may be repeated */
+    CLI_COUNT,  /* uint32_t *, a whole number in min..max */
+} cli_kind;
+
+#define CLI_MAX_TEXTS 64
+typedef struct cli_texts {
+    const char *items[CLI_MAX_TEXTS];
+    uint32_t n;
+} cli_texts;
+
+/* A flag of one command. */
+typedef struct cli_flag {
+    char letter;      /* of the short form; 0: none */
+    const char *name; /* of the long form; NULL: none */
+    cli_kind kind;
+    void *target;
+    const char *value; /* what the help calls the value */
+    uint32_t min, max; /* of a count */
+    const char *doc;
+} cli_flag;
+
+/* An options struct of the library whose fields become flags. */
+typedef struct cli_fields {
+    uint32_t table;   /* SM_OPTIONS_… */
+    void *options;    /* the struct, holding the command's own defaults */
+    const char *only; /* just this field; NULL: all of them */
+} cli_fields;
+
+typedef struct cli_command {
+    const char *name;
+    const char *synopsis; /* what follows the name on the usage line */
+    const char *summary;  /* paragraphs for the help */
+    const cli_flag *flags;
+    size_t n_flags;
+    const cli_fields *fields;
+    size_t n_fields;
+    const char **operand; /* where the one positional argument goes; NULL: none allowed */
+} cli_command;
+
+#define CLI_GO_ON (-1)
+
+/* Fills the targets from the arguments (argv[0] is the command's name). Returns
+ * CLI_GO_ON, or the exit code after --help or wrong usage. */
+int cli_parse(const cli_command *command, int argc, char **argv);
+
+/* Reports wrong usage of a command and returns CLI_USAGE. */
+int cli_misuse(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- messages ------------------------------------------------------------------ */
+
+/* `smallmind: MESSAGE` on stderr; returns CLI_FAILED. */
+int cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The same for a failed library call; CLI_INTERRUPTED if Ctrl-C was the reason. */
+int cli_fail(const sm_error *error);
+/* Writes out stdout: `code`, or CLI_FAILED if anything printed was lost. */
+int cli_finish(int code);
+
+/* Prints bytes with control characters and invalid UTF-8 as \n, \t or \xNN, at most
+ * max_bytes of them (then "…"); 0: all. */
+void cli_print_escaped(const char *text, size_t length, size_t max_bytes);
+/* 1.5 KiB, 12.0 GiB; buffer of at least 32. */
+const char *cli_bytes(char *buffer, uint64_t bytes);
+
+/* ---- input --------------------------------------------------------------------- */
+
+typedef struct cli_input {
+    char *text; /* zero-terminated; free() it */
+    size_t length;
+} cli_input;
+
+/* Reads a whole file, "-" being stdin. Reports failure itself: false. */
+bool cli_read(cli_input *input, const char *path);
+/* From -p TEXT or -f FILE, whichever is given (both: wrong usage; neither: `fallback`
+ * as a path, or the empty text if that is NULL). CLI_GO_ON or an exit code. */
+int cli_read_prompt(cli_input *input, const char *command, const char *text, const char *file,
+                    const char *fallback);
+
+/* ---- interruption and progress --------------------------------------------------- */
+
+/* From here on the first Ctrl-C only sets a mark; a second one ends the process. */
+void cli_catch_interrupt(void);
+bool cli_interrupted(void);
+int32_t cli_cancel(void *user);                                       /* sm_cancel_fn */
+int32_t cli_load_progress(void *user, uint64_t done, uint64_t total); /* sm_progress_fn */
+
+/* A bar on stderr if that is a terminal, else nothing. */
+void cli_progress(const char *what, uint64_t done, uint64_t total);
+void cli_progress_end(void);
+
+double cli_seconds(void);                          /* monotonic */
+double cli_median(const double *values, size_t n); /* 1 <= n <= 100 */
+
+/* ---- models ---------------------------------------------------------------------- */
+
+/* Loads with Ctrl-C and progress connected. Reports failure itself: an exit code,
+ * else CLI_GO_ON. */
+int cli_load_model(sm_model **model, sm_model_info *info, const char *path,
+                   sm_model_options *options);
+/* A session of it, with Ctrl-C connected. */
+int cli_open_session(sm_session **session, const sm_model *model,
+                     const sm_session_options *options);
+
+/* ---- commands --------------------------------------------------------------------- */
+
+int cmd_run(int argc, char **argv);
+int cmd_tokenize(int argc, char **argv);
+int cmd_logits(int argc, char **argv);
+int cmd_eval(int argc, char **argv);
+int cmd_bench(int argc, char **argv);
+int cmd_inspect(int argc, char **argv);
+
+#endif

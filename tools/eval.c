@@ -1,0 +1,243 @@
+/* eval.c - `smallmind eval`: perplexity of a text.
+ *
+ * The text is encoded once, without markers, and cut into windows that do not
+ * overlap. A window is a context of its own: BOS, if the vocabulary adds one,
+ * and as many tokens of the text as fit. Scored is every token of the window
+ * but its first (so with BOS every token of the text, without it all but one
+ * per window). The last window may be shorter.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "cli.h"
+
+#define CHUNK 64 /* tokens whose logits are held at a time */
+
+typedef struct eval_text {
+    int32_t *ids;
+    uint64_t n;
+    uint64_t bytes;
+    int32_t bos; /* put in front of each window; -1: none */
+    sm_tokenizer *tokenizer;
+} eval_text;
+
+typedef struct eval_result {
+    double nats; /* -log p, summed over the scored tokens */
+    uint64_t scored;
+    uint64_t bytes; /* of text that the scored tokens stand for */
+    uint64_t windows;
+    uint64_t fed; /* tokens computed */
+    double seconds;
+    uint32_t context;
+} eval_result;
+
+/* -log softmax(logits)[id] in double. */
+static double surprise(const float *logits, size_t n, int32_t id) {
+    double max = logits[0], sum = 0.0;
+    for (size_t i = 1; i < n; i++) {
+        if (logits[i] > max)
+            max = logits[i];
+    }
+    for (size_t i = 0; i < n; i++)
+        sum += exp(logits[i] - max);
+    return max + log(sum) - logits[id];
+}
+
+/* Feeds one window and scores each token by the logits before it. */
+static sm_status score_window(sm_session *session, const int32_t *window, uint64_t n,
+                              size_t n_vocab, float *logits, eval_result *result, sm_error *error) {
+    sm_status status = sm_session_rewind(session, 0, error);
+    for (uint64_t done = 0; status == SM_OK && done + 1 < n;) {
+        const uint64_t chunk = n - 1 - done < CHUNK ? n - 1 - done : CHUNK;
+        status = sm_session_feed_logits(session, window + done, chunk, logits, error);
+        for (uint64_t i = 0; status == SM_OK && i < chunk; i++)
+            result->nats += surprise(logits + i * n_vocab, n_vocab, window[done + i + 1]);
+        done += chunk;
+    }
+    if (status == SM_OK) {
+        result->scored += n - 1;
+        result->fed += n - 1;
+        result->windows++;
+    }
+    return status;
+}
+
+static sm_status score_text(sm_session *session, const eval_text *text, size_t n_vocab,
+                            int32_t *window, float *logits, eval_result *result, sm_error *error) {
+    const uint64_t lead = text->bos >= 0 ? 1 : 0;
+    const uint64_t room = result->context - lead;
+    window[0] = text->bos;
+    result->bytes = text->bytes;
+    for (uint64_t at = 0; at < text->n; at += room) {
+        const uint64_t n = text->n - at < room ? text->n - at : room;
+        uint64_t unscored = 0;
+        sm_status status = SM_OK;
+        if (lead == 0) {
+            /* the bytes of a first token that nothing predicts do not count */
+            status = sm_tokenizer_decode(text->tokenizer, text->ids + at, 1,
+                                         SM_DECODE_SPECIAL | SM_DECODE_KEEP_SPACE, NULL, 0,
+                                         &unscored, error);
+            if (status != SM_OK && status != SM_ERR_BUFFER)
+                return status;
+            result->bytes -= unscored < result->bytes ? unscored : result->bytes;
+        }
+        if (n + lead < 2)
+            break;
+        memcpy(window + lead, text->ids + at, n * sizeof *window);
+        status = score_window(session, window, n + lead, n_vocab, logits, result, error);
+        if (status != SM_OK)
+            return status;
+        cli_progress("eval", at + n, text->n);
+    }
+    cli_progress_end();
+    return SM_OK;
+}
+
+static int encode_text(eval_text *text, const sm_model *model, const cli_input *input) {
+    sm_error error = {0};
+    sm_tokenizer_info info = {.struct_size = sizeof info};
+    memset(text, 0, sizeof *text);
+    if (sm_model_get_tokenizer(model, &text->tokenizer, &error) != SM_OK ||
+        sm_tokenizer_get_info(text->tokenizer, &info, &error) != SM_OK)
+        return cli_fail(&error);
+    uint64_t capacity = input->length + 16;
+    for (;;) {
+        text->ids = malloc(capacity * sizeof *text->ids);
+        if (text->ids == NULL)
+            return cli_error("out of memory");
+        const sm_status status = sm_tokenizer_encode(text->tokenizer, input->text, input->length, 0,
+                                                     text->ids, capacity, &text->n, &error);
+        if (status == SM_OK)
+            break;
+        if (status != SM_ERR_BUFFER || text->n <= capacity)
+            return cli_fail(&error);
+        capacity = text->n;
+        free(text->ids);
+    }
+    text->bytes = input->length;
+    text->bos = info.add_bos ? info.bos : -1;
+    if (text->n + (text->bos >= 0) < 2)
+        return cli_error("the text holds no token that could be scored");
+    return CLI_GO_ON;
+}
+
+static int print_result(const eval_result *result, const char *path, const sm_model_info *info,
+                        uint32_t n_threads, bool json) {
+    const double nats = result->nats / (double)result->scored;
+    const double bits = result->bytes > 0 ? result->nats / log(2.0) / (double)result->bytes : 0.0;
+    const double speed = result->seconds > 0.0 ? (double)result->fed / result->seconds : 0.0;
+    const char *level = sm_level_name(info->level);
+    if (level == NULL)
+        level = "";
+    if (!json) {
+        printf("perplexity   %.6f\nnats/token   %.8f\nbits/byte    %.8f\ntokens       %llu "
+               "(in %llu windows of %u at most)\nbytes        %llu\ntokens/s     %.1f\n",
+               exp(nats), nats, bits, (unsigned long long)result->scored,
+               (unsigned long long)result->windows, result->context,
+               (unsigned long long)result->bytes, speed);
+        return CLI_DONE;
+    }
+    json_t *root = json_pack(
+        "{s:s, s:s, s:I, s:f, s:f, s:f, s:I, s:I, s:I, s:I, s:f, s:f}", "model", path, "level",
+        level, "threads", (json_int_t)n_threads, "perplexity", exp(nats), "nats_per_token", nats,
+        "bits_per_byte", bits, "tokens", (json_int_t)result->scored, "bytes",
+        (json_int_t)result->bytes, "windows", (json_int_t)result->windows, "context",
+        (json_int_t)result->context, "seconds", result->seconds, "tokens_per_second", speed);
+    if (root == NULL)
+        return cli_error("the result cannot be written as JSON");
+    json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
+    putchar('\n');
+    json_decref(root);
+    return CLI_DONE;
+}
+
+static int evaluate(const char *path, const sm_model *model, const sm_model_info *info,
+                    const cli_input *input, const sm_session_options *options, bool json) {
+    sm_error error = {0};
+    sm_session *session = NULL;
+    eval_text text;
+    eval_result result = {0};
+    int32_t *window = NULL;
+    float *logits = NULL;
+    const size_t n_vocab = (size_t)info->n_vocab;
+    int code = encode_text(&text, model, input);
+    if (code == CLI_GO_ON)
+        code = cli_open_session(&session, model, options);
+    if (code == CLI_GO_ON) {
+        result.context = sm_session_capacity(session);
+        window = malloc(result.context * sizeof *window);
+        logits = malloc(n_vocab * CHUNK * sizeof *logits);
+        if (window == NULL || logits == NULL)
+            code = cli_error("out of memory");
+    }
+    if (code == CLI_GO_ON) {
+        const double start = cli_seconds();
+        if (score_text(session, &text, n_vocab, window, logits, &result, &error) != SM_OK)
+            code = cli_fail(&error);
+        result.seconds = cli_seconds() - start;
+    }
+    if (code == CLI_GO_ON)
+        code = print_result(&result, path, info, sm_session_threads(session), json);
+    free(logits);
+    free(window);
+    free(text.ids);
+    sm_session_free(session);
+    sm_tokenizer_free(text.tokenizer);
+    return code;
+}
+
+int cmd_eval(int argc, char **argv) {
+    const char *path = NULL, *file = NULL;
+    bool json = false;
+    sm_model_options model_options = {.struct_size = sizeof model_options};
+    sm_session_options session = {.struct_size = sizeof session, .kv_type = SM_KV_TYPE_F32};
+    const cli_flag flags[] = {
+        {'m', "model", CLI_TEXT, &path, "FILE", 0, 0, "the model, a GGUF file (required)"},
+        {'f', "file", CLI_TEXT, &file, "FILE", 0, 0, "the text, from a file or - (required)"},
+        {0, "json", CLI_SWITCH, &json, "", 0, 0, "print one JSON object"},
+    };
+    const cli_fields fields[] = {
+        {SM_OPTIONS_SESSION, &session, NULL},
+        {SM_OPTIONS_MODEL, &model_options, NULL},
+    };
+    const cli_command command = {
+        .name = "eval",
+        .synopsis = "-m MODEL -f FILE [-c CONTEXT] [--json]",
+        .summary =
+            "Prints perplexity, nats per token, bits per byte and tokens per second.\n"
+            "The text is encoded once and cut into windows of CONTEXT tokens that do not overlap;\n"
+            "each begins with BOS if the vocabulary adds one, and an empty cache. Every token of "
+            "a\n"
+            "window after its first is scored; the last window may be shorter. nats/token is the\n"
+            "mean of -log p over the scored tokens, perplexity its exponential; bits/byte divides\n"
+            "by the bytes of text that the scored tokens stand for.",
+        .flags = flags,
+        .n_flags = sizeof flags / sizeof flags[0],
+        .fields = fields,
+        .n_fields = sizeof fields / sizeof fields[0],
+    };
+    cli_input input;
+    sm_model *model;
+    sm_model_info info;
+    int code = cli_parse(&command, argc, argv);
+    if (code != CLI_GO_ON)
+        return code;
+    if (path == NULL || file == NULL)
+        return cli_misuse("eval", "-m MODEL and -f FILE are required");
+    if (session.n_ctx == 1)
+        return cli_misuse("eval", "-c: a window of 1 token leaves nothing to score");
+    if (!cli_read(&input, file))
+        return CLI_FAILED;
+    cli_catch_interrupt();
+    code = cli_load_model(&model, &info, path, &model_options);
+    if (code == CLI_GO_ON) {
+        code = evaluate(path, model, &info, &input, &session, json);
+        sm_model_free(model);
+    }
+    free(input.text);
+    return code;
+}

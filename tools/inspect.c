@@ -1,0 +1,271 @@
+/* inspect.c - `smallmind inspect`: the keys and tensors of a GGUF file. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "cli.h"
+
+#define MAX_ITEMS 8   /* of an array that are shown */
+#define MAX_BYTES 100 /* of a string that are shown as text; JSON has all of it */
+
+/* The value of key i in the buffer, which grows as needed; NULL on failure. */
+static const char *get_value(const sm_gguf *gguf, uint64_t i, cli_input *buffer, sm_error *error) {
+    uint64_t n = 0;
+    sm_status status =
+        sm_gguf_get_value(gguf, i, MAX_ITEMS, buffer->text, buffer->length, &n, error);
+    if (status == SM_ERR_BUFFER) {
+        free(buffer->text);
+        buffer->text = n < SIZE_MAX ? malloc((size_t)n + 1) : NULL;
+        buffer->length = buffer->text != NULL ? (size_t)n + 1 : 0;
+        if (buffer->text == NULL) {
+            error->code = SM_ERR_NOMEM;
+            error->message[0] = 0;
+            return NULL;
+        }
+        status = sm_gguf_get_value(gguf, i, MAX_ITEMS, buffer->text, buffer->length, &n, error);
+    }
+    return status == SM_OK ? buffer->text : NULL;
+}
+
+/* ---- as text ---------------------------------------------------------------------------- */
+
+static void print_padded(const char *text, size_t width) {
+    const size_t length = strlen(text);
+    cli_print_escaped(text, length, 0);
+    for (size_t i = length; i < width; i++)
+        putchar(' ');
+    fputs("  ", stdout);
+}
+
+static size_t widen(size_t width, const char *text) {
+    const size_t length = strlen(text);
+    return length > width && length <= 48 ? length : width;
+}
+
+static sm_status print_keys(const sm_gguf *gguf, const sm_gguf_info *info, sm_error *error) {
+    size_t name_width = 0, type_width = 0;
+    cli_input buffer = {NULL, 0};
+    const char *name, *type;
+    sm_status status = SM_OK;
+    for (uint64_t i = 0; status == SM_OK && i < info->n_keys; i++) {
+        status = sm_gguf_get_key(gguf, i, &name, &type, error);
+        if (status == SM_OK) {
+            name_width = widen(name_width, name);
+            type_width = widen(type_width, type);
+        }
+    }
+    for (uint64_t i = 0; status == SM_OK && i < info->n_keys; i++) {
+        status = sm_gguf_get_key(gguf, i, &name, &type, error);
+        if (status != SM_OK)
+            break;
+        const char *value = get_value(gguf, i, &buffer, error);
+        if (value == NULL) {
+            status = error->code;
+            break;
+        }
+        print_padded(name, name_width);
+        print_padded(type, type_width);
+        /* the length of an array is bounded by its items */
+        cli_print_escaped(value, strlen(value), type[0] == 'a' ? 4 * MAX_BYTES : MAX_BYTES);
+        putchar('\n');
+    }
+    free(buffer.text);
+    return status;
+}
+
+static sm_status print_tensors(const sm_gguf *gguf, const sm_gguf_info *info, sm_error *error) {
+    sm_gguf_tensor_info tensor = {.struct_size = sizeof tensor};
+    size_t name_width = 0;
+    sm_status status = SM_OK;
+    for (uint64_t i = 0; status == SM_OK && i < info->n_tensors; i++) {
+        status = sm_gguf_get_tensor(gguf, i, &tensor, error);
+        if (status == SM_OK)
+            name_width = widen(name_width, tensor.name);
+    }
+    putchar('\n');
+    for (uint64_t i = 0; status == SM_OK && i < info->n_tensors; i++) {
+        char dims[96];
+        int n = 0;
+        status = sm_gguf_get_tensor(gguf, i, &tensor, error);
+        if (status != SM_OK)
+            break;
+        for (uint32_t d = 0; d < tensor.n_dims && d < 4; d++)
+            n += snprintf(dims + n, sizeof dims - (size_t)n, "%s%llu", d > 0 ? " x " : "",
+                          (unsigned long long)tensor.dims[d]);
+        print_padded(tensor.name, name_width);
+        printf("%-8s  %-20s  %12llu bytes", tensor.type_name, n > 0 ? dims : "scalar",
+               (unsigned long long)tensor.size);
+        if (info->n_files > 1)
+            printf("  file %u", tensor.file + 1);
+        putchar('\n');
+    }
+    return status;
+}
+
+static sm_status print_text(const char *path, const sm_gguf *gguf, const sm_gguf_info *info,
+                            bool tensors, sm_error *error) {
+    char size[32];
+    printf("%s: GGUF version %u, %u file%s, alignment %u bytes\n", path, info->version,
+           info->n_files, info->n_files == 1 ? "" : "s", info->alignment);
+    printf("%llu keys, %llu tensors, %llu weights, %s of data\n\n",
+           (unsigned long long)info->n_keys, (unsigned long long)info->n_tensors,
+           (unsigned long long)info->n_elements, cli_bytes(size, info->data_bytes));
+    sm_status status = print_keys(gguf, info, error);
+    if (status == SM_OK && tensors)
+        status = print_tensors(gguf, info, error);
+    return status;
+}
+
+/* ---- as JSON ------------------------------------------------------------------------------ */
+
+/* A JSON string; bytes that are not UTF-8 become '?', as JSON has no way to write them. */
+static json_t *json_text(const char *text) {
+    json_t *string = json_string(text);
+    if (string != NULL)
+        return string;
+    const size_t length = strlen(text);
+    char *ascii = malloc(length + 1);
+    if (ascii == NULL)
+        return NULL;
+    for (size_t i = 0; i <= length; i++)
+        ascii[i] = (unsigned char)text[i] < 0x80 ? text[i] : '?';
+    string = json_string(ascii);
+    free(ascii);
+    return string;
+}
+
+/* Scalars as JSON's own, arrays (which are abbreviated) and what JSON cannot hold as text. */
+static json_t *json_value(const char *type, const char *value) {
+    json_t *json = NULL;
+    char *end;
+    errno = 0;
+    if (strcmp(type, "bool") == 0)
+        return json_boolean(strcmp(value, "true") == 0);
+    if (type[0] == 'u' || type[0] == 'i') {
+        const long long number = strtoll(value, &end, 10);
+        if (errno == 0 && *end == 0)
+            return json_integer(number);
+    } else if (type[0] == 'f') {
+        const double number = strtod(value, &end);
+        if (*end == 0)
+            json = json_real(number); /* NULL if not finite */
+    }
+    return json != NULL ? json : json_text(value);
+}
+
+static sm_status add_keys(json_t *list, const sm_gguf *gguf, const sm_gguf_info *info,
+                          sm_error *error) {
+    cli_input buffer = {NULL, 0};
+    sm_status status = SM_OK;
+    for (uint64_t i = 0; status == SM_OK && i < info->n_keys; i++) {
+        const char *name, *type, *value;
+        status = sm_gguf_get_key(gguf, i, &name, &type, error);
+        if (status != SM_OK)
+            break;
+        value = get_value(gguf, i, &buffer, error);
+        if (value == NULL)
+            status = error->code;
+        else
+            json_array_append_new(list, json_pack("{s:o, s:s, s:o}", "name", json_text(name),
+                                                  "type", type, "value", json_value(type, value)));
+    }
+    free(buffer.text);
+    return status;
+}
+
+static sm_status add_tensors(json_t *list, const sm_gguf *gguf, const sm_gguf_info *info,
+                             sm_error *error) {
+    sm_gguf_tensor_info tensor = {.struct_size = sizeof tensor};
+    sm_status status = SM_OK;
+    for (uint64_t i = 0; status == SM_OK && i < info->n_tensors; i++) {
+        status = sm_gguf_get_tensor(gguf, i, &tensor, error);
+        if (status != SM_OK)
+            break;
+        json_t *dims = json_array();
+        for (uint32_t d = 0; d < tensor.n_dims && d < 4; d++)
+            json_array_append_new(dims, json_integer((json_int_t)tensor.dims[d]));
+        json_array_append_new(
+            list, json_pack("{s:o, s:s, s:o, s:I, s:I, s:I}", "name", json_text(tensor.name),
+                            "type", tensor.type_name, "dims", dims, "file", (json_int_t)tensor.file,
+                            "offset", (json_int_t)tensor.offset, "bytes", (json_int_t)tensor.size));
+    }
+    return status;
+}
+
+static sm_status print_json(const char *path, const sm_gguf *gguf, const sm_gguf_info *info,
+                            bool tensors, sm_error *error) {
+    json_t *keys = json_array();
+    json_t *root = json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O}", "file",
+                             json_text(path), "version", (json_int_t)info->version, "alignment",
+                             (json_int_t)info->alignment, "files", (json_int_t)info->n_files,
+                             "n_keys", (json_int_t)info->n_keys, "n_tensors",
+                             (json_int_t)info->n_tensors, "n_weights", (json_int_t)info->n_elements,
+                             "data_bytes", (json_int_t)info->data_bytes, "keys", keys);
+    sm_status status = root != NULL ? add_keys(keys, gguf, info, error) : SM_ERR_NOMEM;
+    if (status == SM_OK && tensors) {
+        json_t *list = json_array();
+        json_object_set_new(root, "tensors", list);
+        status = add_tensors(list, gguf, info, error);
+    }
+    if (root == NULL)
+        error->code = SM_ERR_NOMEM;
+    if (status == SM_OK) {
+        json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+        putchar('\n');
+    }
+    json_decref(keys);
+    json_decref(root);
+    return status;
+}
+
+int cmd_inspect(int argc, char **argv) {
+    const char *path = NULL, *model_flag = NULL;
+    bool tensors = false, json = false;
+    sm_model_options model = {.struct_size = sizeof model};
+    sm_session_options session = {.struct_size = sizeof session};
+    const cli_flag flags[] = {
+        {'m', "model", CLI_TEXT, &model_flag, "FILE", 0, 0, "another way to name the file"},
+        {0, "tensors", CLI_SWITCH, &tensors, "", 0, 0, "list the tensors too"},
+        {0, "json", CLI_SWITCH, &json, "", 0, 0, "print one JSON object"},
+    };
+    const cli_fields fields[] = {
+        {SM_OPTIONS_SESSION, &session, "n_threads"},
+        {SM_OPTIONS_MODEL, &model, "level"},
+    };
+    const cli_command command = {
+        .name = "inspect",
+        .synopsis = "MODEL [--tensors] [--json]",
+        .summary =
+            "Shows what a GGUF file holds, also of models that cannot be run here. Of arrays\n"
+            "the first 8 elements are shown, of strings 100 bytes (all of them with --json).\n"
+            "Sizes are in bytes; the first dimension of a tensor is the contiguous one.\n"
+            "-t and --level change nothing here.",
+        .flags = flags,
+        .n_flags = sizeof flags / sizeof flags[0],
+        .fields = fields,
+        .n_fields = sizeof fields / sizeof fields[0],
+        .operand = &path,
+    };
+    sm_error error = {0};
+    sm_gguf *gguf;
+    sm_gguf_info info = {.struct_size = sizeof info};
+    const int code = cli_parse(&command, argc, argv);
+    if (code != CLI_GO_ON)
+        return code;
+    if (path != NULL && model_flag != NULL)
+        return cli_misuse("inspect", "two files named");
+    if (path == NULL)
+        path = model_flag;
+    if (path == NULL)
+        return cli_misuse("inspect", "MODEL is required");
+    if (sm_gguf_load(&gguf, path, NULL, &error) != SM_OK)
+        return cli_fail(&error);
+    sm_status status = sm_gguf_get_info(gguf, &info, &error);
+    if (status == SM_OK)
+        status = (json ? print_json : print_text)(path, gguf, &info, tensors, &error);
+    sm_gguf_free(gguf);
+    return status == SM_OK ? CLI_DONE : cli_fail(&error);
+}

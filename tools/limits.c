@@ -1,0 +1,176 @@
+/* limits.c - runs the limit loops on all threads at once and times them. */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+#include "limits.h"
+
+#define TRIALS 3 /* of each loop in one sample, the best counts: others use the machine too */
+#define TRIAL_SECONDS 0.025 /* what a trial is sized for */
+#define PIECE 512           /* a thread's share is a multiple of it: the loops' stride */
+
+typedef enum limit_kind { READ, READ_AHEAD, F32, INT8 } limit_kind;
+
+struct limit_bench {
+    const limit_loops *loops;
+    uint32_t n_threads;
+    uint64_t share;      /* bytes per thread */
+    unsigned char *data; /* n_threads shares */
+    bool touched;
+    /* one job: all wait until everyone is there, then repeat the loop */
+    limit_kind kind;
+    uint64_t rounds;
+    _Atomic uint32_t arrived;
+    _Atomic uint32_t finished;
+    _Atomic bool cancelled; /* a thread could not be made */
+    _Atomic uint64_t sink;
+};
+
+limit_bench *limit_bench_new(uint32_t level, uint32_t n_threads, uint64_t bytes) {
+    limit_bench *made = calloc(1, sizeof *made);
+    if (made == NULL)
+        return NULL;
+    if (bytes > LIMITS_MAX_BYTES)
+        bytes = LIMITS_MAX_BYTES;
+    made->loops = limit_loops_of(level);
+    made->n_threads = n_threads;
+    made->share = (bytes / n_threads / PIECE + 1) * PIECE;
+    made->data = aligned_alloc(PIECE, made->share * n_threads);
+    if (made->data == NULL) {
+        free(made);
+        return NULL;
+    }
+    return made;
+}
+
+void limit_bench_free(limit_bench *limits) {
+    if (limits != NULL)
+        free(limits->data);
+    free(limits);
+}
+
+static void run_share(limit_bench *limits, uint32_t thread) {
+    unsigned char *mine = limits->data + thread * limits->share;
+    uint64_t sum = 0;
+    if (!limits->touched)
+        memset(mine, 1, limits->share); /* by the thread that reads it, for its memory node */
+    switch (limits->kind) {
+    case READ:
+        for (uint64_t i = 0; i < limits->rounds; i++)
+            sum += limits->loops->read(mine, limits->share);
+        break;
+    case READ_AHEAD:
+        for (uint64_t i = 0; i < limits->rounds; i++)
+            sum += limits->loops->read_ahead(mine, limits->share);
+        break;
+    case F32:
+        limits->loops->f32(limits->rounds);
+        break;
+    case INT8:
+        limits->loops->int8(limits->rounds);
+        break;
+    }
+    atomic_fetch_add(&limits->sink, sum);
+}
+
+static void take_part(limit_bench *limits, uint32_t thread) {
+    atomic_fetch_add(&limits->arrived, 1);
+    while (atomic_load(&limits->arrived) < limits->n_threads) {
+        if (atomic_load(&limits->cancelled))
+            return;
+    }
+    run_share(limits, thread);
+    atomic_fetch_add(&limits->finished, 1);
+}
+
+typedef struct limit_thread {
+    pthread_t handle;
+    limit_bench *limits;
+    uint32_t number;
+} limit_thread;
+
+static void *thread_main(void *argument) {
+    limit_thread *thread = argument;
+    take_part(thread->limits, thread->number);
+    return NULL;
+}
+
+/* Seconds from everyone's arrival to the last one's end; 0 if threads cannot be had. */
+static double time_job(limit_bench *limits, limit_kind kind, uint64_t rounds) {
+    limit_thread *threads = calloc(limits->n_threads, sizeof *threads);
+    uint32_t made = 1;
+    double seconds = 0.0;
+    if (threads == NULL)
+        return 0.0;
+    limits->kind = kind;
+    limits->rounds = rounds;
+    atomic_store(&limits->arrived, 0);
+    atomic_store(&limits->finished, 0);
+    atomic_store(&limits->cancelled, false);
+    for (; made < limits->n_threads; made++) {
+        threads[made].limits = limits;
+        threads[made].number = made;
+        if (pthread_create(&threads[made].handle, NULL, thread_main, &threads[made]) != 0) {
+            atomic_store(&limits->cancelled, true);
+            break;
+        }
+    }
+    if (made == limits->n_threads) {
+        while (atomic_load(&limits->arrived) < limits->n_threads - 1)
+            continue;
+        const double start = cli_seconds();
+        take_part(limits, 0);
+        while (atomic_load(&limits->finished) < limits->n_threads)
+            continue;
+        seconds = cli_seconds() - start;
+    }
+    for (uint32_t i = 1; i < made; i++)
+        pthread_join(threads[i].handle, NULL);
+    free(threads);
+    return seconds;
+}
+
+/* Rounds that take this thread alone about TRIAL_SECONDS. */
+static uint64_t size_trial(limit_bench *limits, limit_kind kind) {
+    limits->kind = kind;
+    limits->rounds = 1;
+    for (;;) {
+        const double start = cli_seconds();
+        run_share(limits, 0);
+        const double seconds = cli_seconds() - start;
+        if (seconds > TRIAL_SECONDS / 2)
+            return (uint64_t)((double)limits->rounds * TRIAL_SECONDS / seconds) + 1;
+        limits->rounds *= 2;
+    }
+}
+
+/* The best rate of some trials, in units (of work per round and thread) per second. */
+static double best_rate(limit_bench *limits, limit_kind kind, double units) {
+    double best = 0.0;
+    const uint64_t rounds = size_trial(limits, kind);
+    for (int i = 0; i < TRIALS; i++) {
+        const double seconds = time_job(limits, kind, rounds);
+        if (seconds <= 0.0)
+            return 0.0;
+        const double rate = units * (double)rounds * limits->n_threads / seconds;
+        if (rate > best)
+            best = rate;
+    }
+    return best;
+}
+
+bool limit_bench_run(limit_bench *limits, limit_sample *sample) {
+    if (!limits->touched) {
+        if (time_job(limits, READ, 1) <= 0.0)
+            return false;
+        limits->touched = true;
+    }
+    const double plain = best_rate(limits, READ, (double)limits->share);
+    const double ahead = best_rate(limits, READ_AHEAD, (double)limits->share);
+    sample->read = plain > ahead ? plain : ahead;
+    sample->f32 = best_rate(limits, F32, 2.0 * limits->loops->f32_macs);
+    sample->int8 = best_rate(limits, INT8, 2.0 * limits->loops->int8_macs);
+    return plain > 0.0 && ahead > 0.0 && sample->f32 > 0.0 && sample->int8 > 0.0;
+}

@@ -1,0 +1,41 @@
+/* limits.h - what this machine can do at most, measured: the yardstick of `bench`. */
+#ifndef LIMITS_H
+#define LIMITS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Loops of one instruction-set level. */
+typedef struct limit_loops {
+    /* Reads bytes (a multiple of 512) and returns their sum; the second also fetches ahead. */
+    uint64_t (*read)(const void *data, uint64_t bytes);
+    uint64_t (*read_ahead)(const void *data, uint64_t bytes);
+    /* Multiply-adds with nothing but registers; rounds of *_macs multiply-adds each. */
+    void (*f32)(uint64_t rounds);
+    void (*int8)(uint64_t rounds);
+    double f32_macs;
+    double int8_macs;
+} limit_loops;
+
+/* Of the level SM_LEVEL_… (one that this CPU has). */
+const limit_loops *limit_loops_of(uint32_t level);
+
+typedef struct limit_bench limit_bench;
+
+/* One measurement by all threads together. */
+typedef struct limit_sample {
+    double read; /* bytes per second */
+    double f32;  /* operations per second, a multiply-add being two */
+    double int8; /* operations per second, likewise */
+} limit_sample;
+
+#define LIMITS_MAX_BYTES ((uint64_t)512 << 20) /* beyond any cache: more would change nothing */
+
+/* Room for `bytes` to be read (cut to LIMITS_MAX_BYTES), shared out among the threads so
+ * that what fits a cache stays in it. NULL without memory. */
+limit_bench *limit_bench_new(uint32_t level, uint32_t n_threads, uint64_t bytes);
+void limit_bench_free(limit_bench *limits); /* NULL is fine */
+/* About half a second. false if threads cannot be had. */
+bool limit_bench_run(limit_bench *limits, limit_sample *sample);
+
+#endif

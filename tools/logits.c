@@ -1,0 +1,167 @@
+/* logits.c - `smallmind logits`: feed ids, write the logits at every position. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+typedef struct id_list {
+    int32_t *ids;
+    uint32_t n;
+} id_list;
+
+/* Whitespace-separated ids; reports failure itself. */
+static bool parse_ids(id_list *list, const cli_input *input, const char *path) {
+    const char *at = input->text;
+    const char *end = input->text + input->length;
+    list->n = 0;
+    list->ids = malloc((input->length / 2 + 1) * sizeof *list->ids);
+    if (list->ids == NULL) {
+        cli_error("out of memory");
+        return false;
+    }
+    for (;;) {
+        char *after;
+        at += strspn(at, " \t\r\n\v\f");
+        if (at == end)
+            break;
+        errno = 0;
+        const long long id = strtoll(at, &after, 10);
+        if (after == at || errno != 0 || id < INT32_MIN || id > INT32_MAX ||
+            strchr(" \t\r\n\v\f", *after) == NULL || list->n == UINT32_MAX) {
+            cli_error("%s: id %u, at byte %td, is not a whole number", path, list->n,
+                      at - input->text);
+            free(list->ids);
+            return false;
+        }
+        list->ids[list->n++] = (int32_t)id;
+        at = after;
+    }
+    if (list->n == 0) {
+        cli_error("%s: holds no ids", path);
+        free(list->ids);
+        return false;
+    }
+    return true;
+}
+
+/* Little-endian f32. */
+static bool write_floats(FILE *out, float *values, size_t n) {
+    const uint16_t probe = 1;
+    unsigned char first;
+    memcpy(&first, &probe, 1);
+    for (size_t i = 0; first == 0 && i < n; i++) { /* big-endian machine: swap in place */
+        uint32_t bits;
+        memcpy(&bits, &values[i], sizeof bits);
+        bits = bits >> 24 | (bits >> 8 & 0xFF00u) | (bits << 8 & 0xFF0000u) | bits << 24;
+        memcpy(&values[i], &bits, sizeof bits);
+    }
+    return fwrite(values, sizeof *values, n, out) == n;
+}
+
+static int write_logits(sm_session *session, const id_list *list, size_t n_vocab, uint32_t chunk,
+                        FILE *out, const char *path) {
+    sm_error error = {0};
+    int code = CLI_DONE;
+    if (chunk > list->n)
+        chunk = list->n;
+    float *logits = n_vocab <= SIZE_MAX / sizeof(float) / chunk
+                        ? malloc(n_vocab * chunk * sizeof *logits)
+                        : NULL;
+    if (logits == NULL)
+        return cli_error("no memory for the logits of %u tokens", chunk);
+    for (uint32_t done = 0; done < list->n && code == CLI_DONE;) {
+        const uint32_t n = list->n - done < chunk ? list->n - done : chunk;
+        if (sm_session_feed_logits(session, list->ids + done, n, logits, &error) != SM_OK)
+            code = cli_fail(&error);
+        else if (!write_floats(out, logits, n * n_vocab))
+            code = cli_error("%s: cannot write: %s", path, strerror(errno));
+        done += n;
+        cli_progress("logits", done, list->n);
+    }
+    cli_progress_end();
+    free(logits);
+    return code;
+}
+
+static int compute(const char *model_path, const char *out_path, const id_list *list,
+                   uint32_t chunk, sm_model_options *model_options,
+                   sm_session_options *session_options) {
+    sm_model *model;
+    sm_model_info info;
+    sm_session *session;
+    FILE *out = stdout;
+    const bool to_stdout = strcmp(out_path, "-") == 0;
+    int code = cli_load_model(&model, &info, model_path, model_options);
+    if (code != CLI_GO_ON)
+        return code;
+    session_options->n_ctx = list->n;
+    code = cli_open_session(&session, model, session_options);
+    sm_model_free(model); /* the session holds on to it */
+    if (code != CLI_GO_ON)
+        return code;
+    if (!to_stdout && (out = fopen(out_path, "wb")) == NULL) {
+        code = cli_error("%s: cannot create: %s", out_path, strerror(errno));
+    } else {
+        const double start = cli_seconds();
+        code = write_logits(session, list, (size_t)info.n_vocab, chunk, out, out_path);
+        if (!to_stdout && fclose(out) != 0 && code == CLI_DONE)
+            code = cli_error("%s: cannot write: %s", out_path, strerror(errno));
+        if (code == CLI_DONE)
+            fprintf(stderr, "%u x %d logits, %.3f s\n", list->n, info.n_vocab,
+                    cli_seconds() - start);
+    }
+    sm_session_free(session);
+    return code;
+}
+
+int cmd_logits(int argc, char **argv) {
+    const char *path = NULL, *ids_path = NULL, *out_path = NULL;
+    uint32_t chunk = 128;
+    sm_model_options model = {.struct_size = sizeof model};
+    sm_session_options session = {.struct_size = sizeof session, .kv_type = SM_KV_TYPE_F32};
+    const cli_flag flags[] = {
+        {'m', "model", CLI_TEXT, &path, "FILE", 0, 0, "the model, a GGUF file (required)"},
+        {0, "ids", CLI_TEXT, &ids_path, "FILE", 0, 0,
+         "token ids separated by white space, from a file or - (required)"},
+        {'o', "output", CLI_TEXT, &out_path, "FILE", 0, 0,
+         "where the logits go, - for standard "
+         "output (required)"},
+        {0, "chunk", CLI_COUNT, &chunk, "N", 1, 1u << 20,
+         "feed N tokens at a time [1 to 1048576; default 128]; the results do not depend on it"},
+    };
+    const cli_fields fields[] = {
+        {SM_OPTIONS_SESSION, &session, "n_threads"},
+        {SM_OPTIONS_SESSION, &session, "n_batch"},
+        {SM_OPTIONS_SESSION, &session, "kv_type"},
+        {SM_OPTIONS_MODEL, &model, NULL},
+    };
+    const cli_command command = {
+        .name = "logits",
+        .synopsis = "-m MODEL --ids FILE -o OUT [--chunk N]",
+        .summary = "Feeds the ids to an empty context as they are, no BOS added, and writes the\n"
+                   "logits after each as raw little-endian 32-bit floats [n_ids][n_vocab].",
+        .flags = flags,
+        .n_flags = sizeof flags / sizeof flags[0],
+        .fields = fields,
+        .n_fields = sizeof fields / sizeof fields[0],
+    };
+    cli_input input;
+    id_list list;
+    int code = cli_parse(&command, argc, argv);
+    if (code != CLI_GO_ON)
+        return code;
+    if (path == NULL || ids_path == NULL || out_path == NULL)
+        return cli_misuse("logits", "-m MODEL, --ids FILE and -o OUT are required");
+    if (!cli_read(&input, ids_path))
+        return CLI_FAILED;
+    const bool parsed = parse_ids(&list, &input, ids_path);
+    free(input.text);
+    if (!parsed)
+        return CLI_FAILED;
+    cli_catch_interrupt();
+    code = compute(path, out_path, &list, chunk, &model, &session);
+    free(list.ids);
+    return code;
+}

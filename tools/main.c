@@ -1,0 +1,54 @@
+/* main.c - the `smallmind` program: picks the command. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli.h"
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *summary;
+} commands[] = {
+    {"run", cmd_run, "continue a prompt, streaming the text"},
+    {"tokenize", cmd_tokenize, "turn text into token ids"},
+    {"logits", cmd_logits, "write the logits at every position of a list of ids"},
+    {"eval", cmd_eval, "measure perplexity on a text"},
+    {"bench", cmd_bench, "measure speed beside the limits of this machine"},
+    {"inspect", cmd_inspect, "show what a GGUF file holds"},
+};
+#define N_COMMANDS (sizeof commands / sizeof commands[0])
+
+static void print_usage(FILE *out) {
+    fputs("usage: smallmind COMMAND [OPTION]...\n\n"
+          "Runs language models from GGUF files on the CPU.\n\ncommands:\n",
+          out);
+    for (size_t i = 0; i < N_COMMANDS; i++)
+        fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+    fputs("\n`smallmind COMMAND --help` lists the options of a command; every command takes\n"
+          "-t THREADS and --level LEVEL. `smallmind --version` prints the version.\n"
+          "Results go to standard output, progress, timings and errors to standard error.\n"
+          "Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted by Ctrl-C.\n",
+          out);
+}
+
+int main(int argc, char **argv) {
+    if (argc < 2) {
+        print_usage(stderr);
+        return CLI_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        strcmp(argv[1], "help") == 0) {
+        print_usage(stdout);
+        return cli_finish(CLI_DONE);
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("smallmind %s\n", sm_version());
+        return cli_finish(CLI_DONE);
+    }
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return cli_finish(commands[i].run(argc - 1, argv + 1));
+    }
+    cli_error("unknown command \"%s\"; `smallmind --help` lists the commands", argv[1]);
+    return CLI_USAGE;
+}

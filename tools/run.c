@@ -1,0 +1,191 @@
+/* run.c - `smallmind run`: continue a prompt and stream what comes. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+typedef struct run_state {
+    const char *path;
+    const char *text;
+    const char *file;
+    cli_texts stop;
+    bool no_prompt;
+    bool ids;
+    sm_model_options model;
+    sm_session_options session;
+    sm_sampling sampling;
+    sm_generate_options generate;
+    sm_session *handle;
+    bool prompt_printed; /* as ids */
+    bool any_id;         /* an id stands on the line already */
+} run_state;
+
+static void print_id(run_state *run, int32_t id) {
+    printf(run->any_id ? " %d" : "%d", id);
+    run->any_id = true;
+}
+
+/* The ids of the prompt; the session holds them when the first token is handed out. */
+static void print_prompt_ids(run_state *run) {
+    sm_generate_stats stats = {.struct_size = sizeof stats};
+    if (run->prompt_printed || sm_session_get_stats(run->handle, &stats, NULL) != SM_OK)
+        return;
+    for (uint32_t i = 0; i < stats.prompt_tokens && i < sm_session_length(run->handle); i++)
+        print_id(run, sm_session_token(run->handle, i));
+    run->prompt_printed = true;
+}
+
+static int32_t on_token(void *user, const sm_token *token) {
+    run_state *run = user;
+    if (!run->ids) {
+        fwrite(token->text, 1, token->length, stdout);
+    } else if (token->id >= 0) {
+        if (!run->no_prompt)
+            print_prompt_ids(run);
+        print_id(run, token->id);
+    }
+    return fflush(stdout) != 0 || cli_interrupted();
+}
+
+static const char *finish_text(uint32_t finish) {
+    switch (finish) {
+    case SM_FINISH_END:
+        return "end of text";
+    case SM_FINISH_STOP:
+        return "stop string";
+    case SM_FINISH_LENGTH:
+        return "length";
+    case SM_FINISH_CANCELLED:
+        return "cancelled";
+    case SM_FINISH_CONTEXT:
+        return "context full";
+    default:
+        return "error";
+    }
+}
+
+static double per_second(double n, double seconds) {
+    return seconds > 0.0 ? n / seconds : 0.0;
+}
+
+static void print_timings(const sm_session *session, const sm_model_info *info,
+                          double load_seconds) {
+    sm_generate_stats stats = {.struct_size = sizeof stats};
+    if (sm_session_get_stats(session, &stats, NULL) != SM_OK)
+        return;
+    const char *level = sm_level_name(info->level);
+    const uint32_t n_threads = sm_session_threads(session);
+    fprintf(stderr, "loaded:    %.3f s, %s, %u thread%s\n", load_seconds,
+            level != NULL ? level : "?", n_threads, n_threads == 1 ? "" : "s");
+    fprintf(stderr, "prompt:    %u tokens in %.3f s, %.1f tokens/s\n", stats.prompt_tokens,
+            stats.prompt_seconds, per_second(stats.prompt_tokens, stats.prompt_seconds));
+    if (stats.generated_tokens > 0)
+        fprintf(stderr, "first token after %.3f s\n", stats.first_token_seconds);
+    /* the clock of generating starts when the first token is there */
+    const double decoded = stats.generated_tokens > 1 ? stats.generated_tokens - 1 : 0;
+    fprintf(stderr, "generated: %u tokens in %.3f s, %.1f tokens/s; finished: %s\n",
+            stats.generated_tokens, stats.generate_seconds,
+            per_second(decoded, stats.generate_seconds), finish_text(stats.finish));
+}
+
+static int generate(run_state *run, const sm_model *model, const sm_model_info *info,
+                    const cli_input *prompt, double load_seconds) {
+    sm_error error = {0};
+    int code = cli_open_session(&run->handle, model, &run->session);
+    if (code != CLI_GO_ON)
+        return code;
+    if (!run->ids && !run->no_prompt) {
+        fwrite(prompt->text, 1, prompt->length, stdout);
+        fflush(stdout);
+    }
+    const sm_status status =
+        sm_session_generate(run->handle, prompt->text, &run->generate, on_token, run, &error);
+    if (run->ids && !run->no_prompt)
+        print_prompt_ids(run); /* if no token came at all */
+    putchar('\n');
+    fflush(stdout);
+    if (status == SM_OK || status == SM_ERR_CANCELLED)
+        print_timings(run->handle, info, load_seconds);
+    /* output that cannot be written cancels too; cli_finish reports that */
+    if (status != SM_OK && (status != SM_ERR_CANCELLED || cli_interrupted()))
+        code = cli_fail(&error);
+    else
+        code = CLI_DONE;
+    sm_session_free(run->handle);
+    return code;
+}
+
+static int load_and_generate(run_state *run) {
+    cli_input prompt;
+    sm_model *model;
+    sm_model_info info;
+    int code = cli_read_prompt(&prompt, "run", run->text, run->file, NULL);
+    if (code != CLI_GO_ON)
+        return code;
+    if (strlen(prompt.text) != prompt.length) {
+        code = cli_error("the prompt holds a zero byte at offset %zu", strlen(prompt.text));
+    } else {
+        const double start = cli_seconds();
+        code = cli_load_model(&model, &info, run->path, &run->model);
+        if (code == CLI_GO_ON) {
+            code = generate(run, model, &info, &prompt, cli_seconds() - start);
+            sm_model_free(model);
+        }
+    }
+    free(prompt.text);
+    return code;
+}
+
+int cmd_run(int argc, char **argv) {
+    run_state run = {
+        .model.struct_size = sizeof run.model,
+        .session.struct_size = sizeof run.session,
+        .sampling.struct_size = sizeof run.sampling,
+        .generate.struct_size = sizeof run.generate,
+    };
+    const cli_flag flags[] = {
+        {'m', "model", CLI_TEXT, &run.path, "FILE", 0, 0, "the model, a GGUF file (required)"},
+        {'p', "prompt", CLI_TEXT, &run.text, "TEXT", 0, 0,
+         "the text to continue; - reads standard input. Without -p and -f the text is empty"},
+        {'f', "file", CLI_TEXT, &run.file, "FILE", 0, 0, "the text to continue, from a file or -"},
+        {0, "stop", CLI_TEXTS, &run.stop, "TEXT", 0, 0,
+         "end before this text would appear; may be given up to 64 times, 1 to 1024 bytes each"},
+        {0, "no-prompt", CLI_SWITCH, &run.no_prompt, "", 0, 0, "print the continuation only"},
+        {0, "ids", CLI_SWITCH, &run.ids, "", 0, 0, "print token ids instead of text"},
+    };
+    const cli_fields fields[] = {
+        {SM_OPTIONS_GENERATE, &run.generate, NULL},
+        {SM_OPTIONS_SAMPLING, &run.sampling, NULL},
+        {SM_OPTIONS_SESSION, &run.session, NULL},
+        {SM_OPTIONS_MODEL, &run.model, NULL},
+    };
+    const cli_command command = {
+        .name = "run",
+        .synopsis = "-m MODEL [-p TEXT | -f FILE] [OPTION]...",
+        .summary =
+            "Prints the prompt and then its continuation as it is generated, and a final newline.\n"
+            "The same seed gives the same text, for every number of threads. Timings go to\n"
+            "standard error: seconds, prompt tokens per second, generated tokens per second.\n"
+            "Ctrl-C stops cleanly with exit status 130; a second one stops at once.",
+        .flags = flags,
+        .n_flags = sizeof flags / sizeof flags[0],
+        .fields = fields,
+        .n_fields = sizeof fields / sizeof fields[0],
+    };
+    const int code = cli_parse(&command, argc, argv);
+    if (code != CLI_GO_ON)
+        return code;
+    if (run.path == NULL)
+        return cli_misuse("run", "-m MODEL is required");
+    for (uint32_t i = 0; i < run.stop.n; i++) {
+        const size_t length = strlen(run.stop.items[i]);
+        if (length < 1 || length > 1024)
+            return cli_misuse("run", "--stop: %zu bytes are not within 1 to 1024", length);
+    }
+    run.generate.sampling = &run.sampling;
+    run.generate.stop = run.stop.n > 0 ? run.stop.items : NULL;
+    run.generate.n_stop = run.stop.n;
+    cli_catch_interrupt();
+    return load_and_generate(&run);
+}
