@@ -64,8 +64,8 @@ static void missing_tensors_are_named(void **state) {
     for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++) {
         refused(&(fixture_model){.omit_tensor = tensors[i], .rope_freqs = true}, SM_ERR_MISSING,
                 tensors[i]);
-        refused(&(fixture_model){.bad_shape = tensors[i]}, SM_ERR_SHAPE,
-                strcmp(tensors[i], "token_embd.weight") ? tensors[i] : "token");
+        if (i > 0) /* more rows of the embedding than tokens are padding */
+            refused(&(fixture_model){.bad_shape = tensors[i]}, SM_ERR_SHAPE, tensors[i]);
     }
     refused(&(fixture_model){.architecture = "qwen2", .omit_tensor = "blk.0.attn_q.bias"},
             SM_ERR_MISSING, "blk.0.attn_q.bias");

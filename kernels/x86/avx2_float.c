@@ -41,6 +41,9 @@ INLINE __m256 load_weights(kind t, const uint8_t *p, bool second) {
     }
 }
 
+/* Up to four groups stream side by side here, so it takes less than AHEAD. */
+#define AHEAD_FLOAT 2048
+
 /* ---- tiles ----------------------------------------------------------------------------- */
 
 /* How w lies in memory: from one k (or pair of k) to the next, from 16 lanes to the next 16. */
@@ -65,8 +68,15 @@ INLINE void tile_step(kind t, chains *a, const uint8_t *w, strides s, const floa
         UNROLL for (unsigned v = 0; v < vectors; v++) {
             const uint8_t *p = w + v / 2 * s.lanes + v % 2 * vector_bytes(t);
             __m256 lane = load_weights(t, p, second);
+            if (t != KIND_F32 && cols <= 2 && v % 2 == 0 && !second) {
+                prefetch(p, AHEAD_FLOAT, 1);
+            }
             UNROLL for (unsigned c = 0; c < cols; c++) {
                 a->y[c][v] = _mm256_fmadd_ps(lane, b[c], a->y[c][v]);
+            }
+            if (cols == 3) {
+                /* no register is left for the next lane before this one is done */
+                __asm__("" : "+x"(a->y[0][v]), "+x"(a->y[1][v]), "+x"(a->y[2][v]), "+r"(w));
             }
         }
         return;
@@ -95,7 +105,10 @@ INLINE void tile(kind t, float *y, size_t ldy, const uint8_t *w, strides s, size
     for (size_t i = step; i <= k; i += step) {
         tile_step(t, &a, w, s, x, ldx, vectors, cols, false);
         if (t == KIND_PAIRS) {
-            tile_step(t, &a, w, s, x + 1, ldx, vectors, cols, true);
+            /* not the same w to the compiler, or it keeps the pairs in registers meanwhile */
+            const uint8_t *again = w;
+            __asm__("" : "+r"(again));
+            tile_step(t, &a, again, s, x + 1, ldx, vectors, cols, true);
         }
         w += s.k;
         x += step;
@@ -153,7 +166,9 @@ INLINE void product(kind t, float *y, size_t ldy, const uint8_t *w, strides s, s
             row_of_tiles(t, y, ldy, w, s, k, x, ldx, vectors, 2, accumulate, 4);
             break;
         case 3:
-            row_of_tiles(t, y, ldy, w, s, k, x, ldx, vectors, 3, accumulate, 4);
+            /* the mask for pairs takes the register that four vectors would need */
+            row_of_tiles(t, y, ldy, w, s, k, x, ldx, vectors, 3, accumulate,
+                         t == KIND_PAIRS ? 2 : 4);
             break;
         case 4:
             row_of_tiles(t, y, ldy, w, s, k, x, ldx, vectors, 4, accumulate, 2);

@@ -293,9 +293,6 @@ INLINE void stream_record(sm_dtype type, __m256 y[2], const uint8_t *head, const
     }
 }
 
-/* How far ahead of its use a stream of weights is asked for. */
-#define AHEAD 8192
-
 INLINE void stream_group(sm_dtype type, float *y, size_t ldy, const uint8_t *w, size_t k,
                          const sm_act_block *x, size_t ldx, unsigned n, bool accumulate) {
     layout l = layout_of(type);

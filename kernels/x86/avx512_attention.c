@@ -44,6 +44,8 @@ typedef struct shape {
     size_t vector_bytes; /* from one vector to the next */
     size_t step_bytes;
     size_t steps;
+    size_t ahead;      /* bytes from the cache to what is prefetched at the first step */
+    size_t ahead_step; /* from there to the next step's */
 } shape;
 
 /* nv vectors times nq queries. A mask is for the one vector of a tile with `masked` set. */
@@ -60,8 +62,14 @@ INLINE void tile(const int kv, const int nv, const int nq, const shape *a, const
         }
     }
     const size_t vector_bytes = a->vector_bytes, step_bytes = a->step_bytes, ldx = a->ldx;
-    for (size_t step = a->steps; step > 0; step--, p += step_bytes, x++) {
+    const size_t ahead_step = a->ahead_step;
+    const char *next = (const char *)p + a->ahead;
+    for (size_t step = a->steps; step > 0; step--, p += step_bytes, next += ahead_step, x++) {
         __m512 w[MOST_VECTORS];
+        UNROLL
+        for (size_t i = 0; i < (size_t)nv * 16 * kv_size(kv); i += 64) {
+            _mm_prefetch(next + i, _MM_HINT_T0);
+        }
         UNROLL
         for (int v = 0; v < nv; v++) {
             const uint8_t *from = p + (size_t)v * vector_bytes;
@@ -119,44 +127,64 @@ INLINE void queries(const int kv, const int nv, shape a, size_t nq, const bool m
     }
 }
 
-/* All vectors times all queries; a single query takes vectors eight at a time. */
-INLINE void product(const int kv, shape a, size_t vectors, size_t nq) {
-    for (; nq == 1 && vectors >= MOST_VECTORS; vectors -= MOST_VECTORS) {
-        tile(kv, MOST_VECTORS, 1, &a, false, 0);
-        a.out += 16 * MOST_VECTORS;
-        a.cache += MOST_VECTORS * a.vector_bytes;
-    }
-    for (; vectors >= 4; vectors -= 4) {
-        queries(kv, 4, a, nq, false, 0);
-        a.out += 16 * 4;
-        a.cache += 4 * a.vector_bytes;
-    }
-    for (; vectors >= 2; vectors -= 2) {
-        queries(kv, 2, a, nq, false, 0);
-        a.out += 16 * 2;
-        a.cache += 2 * a.vector_bytes;
-    }
-    if (vectors > 0) {
-        queries(kv, 1, a, nq, false, 0);
-    }
+/* The next nv vectors. */
+INLINE void advance(const int nv, shape *a) {
+    a->out += 16 * nv;
+    a->cache += (size_t)nv * a->vector_bytes;
 }
 
 INLINE void scores(const int kv, float *s, size_t lds, const float *q, size_t ldq, size_t nq,
                    const uint8_t *k, size_t n_tiles, size_t head_dim) {
-    const size_t step_bytes = 16 * kv_size(kv);
-    shape a = {s, lds, q, ldq, k, head_dim * step_bytes, step_bytes, head_dim};
-    product(kv, a, n_tiles, nq);
+    const size_t step_bytes = 16 * kv_size(kv), tile_bytes = head_dim * step_bytes;
+    shape a = {s, lds, q, ldq, k, tile_bytes, step_bytes, head_dim, 0, 0};
+    if (nq == 1) {
+        a.ahead = 8 * tile_bytes;
+        a.ahead_step = 8 * step_bytes;
+        for (; n_tiles >= 8; n_tiles -= 8) {
+            tile(kv, 8, 1, &a, false, 0);
+            advance(8, &a);
+        }
+    }
+    a.ahead = 4 * tile_bytes;
+    a.ahead_step = 4 * step_bytes;
+    for (; n_tiles >= 4; n_tiles -= 4) {
+        queries(kv, 4, a, nq, false, 0);
+        advance(4, &a);
+    }
+    for (; n_tiles > 0; n_tiles--) {
+        queries(kv, 1, a, nq, false, 0);
+        advance(1, &a);
+    }
 }
 
 INLINE void values(const int kv, float *o, size_t ldo, const float *p, size_t ldp, size_t nq,
                    const uint8_t *v, size_t n_tokens, size_t head_dim) {
-    const size_t size = kv_size(kv), whole = head_dim / 16;
-    shape a = {o, ldo, p, ldp, v, 16 * size, head_dim * size, n_tokens};
-    product(kv, a, whole, nq);
-    if (head_dim % 16 != 0) {
-        a.out += 16 * whole;
-        a.cache += 16 * whole * size;
-        queries(kv, 1, a, nq, true, lanes(head_dim % 16));
+    const size_t size = kv_size(kv), row = head_dim * size;
+    shape a = {o, ldo, p, ldp, v, 16 * size, row, n_tokens, 4096, row};
+    size_t left = head_dim;
+    for (; nq < MOST_QUERIES && left >= 128; left -= 128) {
+        shape b = a;
+        size_t i = nq;
+        for (; i >= 2; i -= 2) {
+            tile(kv, 8, 2, &b, false, 0);
+            b.out += 2 * ldo;
+            b.x += 2 * ldp;
+        }
+        if (i > 0) {
+            tile(kv, 8, 1, &b, false, 0);
+        }
+        advance(8, &a);
+    }
+    for (; left >= 64; left -= 64) {
+        queries(kv, 4, a, nq, false, 0);
+        advance(4, &a);
+    }
+    for (; left >= 16; left -= 16) {
+        queries(kv, 1, a, nq, false, 0);
+        advance(1, &a);
+    }
+    if (left > 0) {
+        queries(kv, 1, a, nq, true, lanes(left));
     }
 }
 

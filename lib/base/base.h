@@ -38,6 +38,17 @@ static inline bool sm_mul_over(uint64_t a, uint64_t b, uint64_t *out) {
     return __builtin_mul_overflow(a, b, out);
 }
 
+/* ---- structs that begin with uint32_t struct_size ------------------------------------ */
+
+/* Takes a caller's struct into `to` (`known` bytes, struct_size set to that): a
+ * missing one (NULL) is all zero, a shorter one is filled up with zeros, a longer one
+ * must be zero past `known`. SM_ERR_ARGUMENT; `what` begins the message. */
+sm_status sm_struct_take(void *to, size_t known, const void *from, const char *what,
+                         sm_error *error);
+/* Hands `full` (`known` bytes) to a caller whose struct_size may be another. */
+sm_status sm_struct_give(void *to, const void *full, size_t known, const char *what,
+                         sm_error *error);
+
 /* ---- memory ------------------------------------------------------------------ */
 
 #define SM_ALIGN 64 /* every block: one cache line, one AVX-512 vector */

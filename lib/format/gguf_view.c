@@ -259,50 +259,6 @@ static sm_status null_argument(const char *function, const char *argument, sm_er
     return sm_fail(error, SM_ERR_ARGUMENT, "%s: %s is NULL", function, argument);
 }
 
-/* Bounds of a struct_size that someone did set: the caller's struct may be of an earlier or
- * a later version. */
-#define STRUCT_MIN 8
-#define STRUCT_MAX 4096
-
-static sm_status check_struct_size(uint32_t size, const char *function, sm_error *error) {
-    return size < STRUCT_MIN || size > STRUCT_MAX
-               ? sm_fail(error, SM_ERR_ARGUMENT, "%s: struct_size is %u", function, size)
-               : SM_OK;
-}
-
-/* What the caller's struct does not have is 0; what this version does not know must be. */
-static sm_status take_options(sm_gguf_options *to, const sm_gguf_options *from, sm_error *error) {
-    *to = (sm_gguf_options){.struct_size = sizeof *to};
-    if (!from)
-        return SM_OK;
-    uint32_t size = from->struct_size;
-    sm_status status = check_struct_size(size, "sm_gguf_load", error);
-    if (status)
-        return status;
-    for (size_t i = sizeof *to; i < size; i++)
-        if (((const uint8_t *)from)[i])
-            return sm_fail(error, SM_ERR_ARGUMENT,
-                           "sm_gguf_load: an option is set that this version does not know");
-    memcpy(to, from, size < sizeof *to ? size : sizeof *to);
-    if (to->io != SM_IO_MAP && to->io != SM_IO_READ)
-        return sm_fail(error, SM_ERR_ARGUMENT, "sm_gguf_load: options.io is %u", to->io);
-    return SM_OK;
-}
-
-/* Copies a result of `known` bytes into the caller's struct, which begins with its size. */
-static sm_status give_struct(void *to, const void *full, uint32_t known, const char *function,
-                             sm_error *error) {
-    uint32_t size;
-    memcpy(&size, to, sizeof size);
-    sm_status status = check_struct_size(size, function, error);
-    if (status)
-        return status;
-    uint32_t n = size < known ? size : known;
-    memcpy((uint8_t *)to + sizeof size, (const uint8_t *)full + sizeof size, n - sizeof size);
-    memset((uint8_t *)to + n, 0, size - n);
-    return SM_OK;
-}
-
 /* ---- public functions ------------------------------------------------------------ */
 
 sm_status sm_gguf_load(sm_gguf **out, const char *path, const sm_gguf_options *options,
@@ -314,7 +270,9 @@ sm_status sm_gguf_load(sm_gguf **out, const char *path, const sm_gguf_options *o
         return null_argument("sm_gguf_load", "path", error);
     sm_gguf_options o;
     sm_mem *mem;
-    sm_status status = take_options(&o, options, error);
+    sm_status status = sm_struct_take(&o, sizeof o, options, "sm_gguf_load", error);
+    if (!status && o.io != SM_IO_MAP && o.io != SM_IO_READ)
+        status = sm_fail(error, SM_ERR_ARGUMENT, "sm_gguf_load: options.io is %u", o.io);
     if (!status)
         status = sm_mem_create(&mem, o.allocator, 0, error);
     if (status)
@@ -346,7 +304,7 @@ sm_status sm_gguf_get_info(const sm_gguf *gguf, sm_gguf_info *info, sm_error *er
         value.n_elements += t->dims[0] * t->dims[1] * t->dims[2] * t->dims[3];
         value.data_bytes += t->size;
     }
-    return give_struct(info, &value, sizeof value, "sm_gguf_get_info", error);
+    return sm_struct_give(info, &value, sizeof value, "sm_gguf_get_info", error);
 }
 
 sm_status sm_gguf_get_key(const sm_gguf *gguf, uint64_t i, const char **name, const char **type,
@@ -408,5 +366,5 @@ sm_status sm_gguf_get_tensor(const sm_gguf *gguf, uint64_t i, sm_gguf_tensor_inf
         .size = t->size,
     };
     memcpy(value.dims, t->dims, sizeof value.dims);
-    return give_struct(info, &value, sizeof value, "sm_gguf_get_tensor", error);
+    return sm_struct_give(info, &value, sizeof value, "sm_gguf_get_tensor", error);
 }

@@ -20,7 +20,7 @@ static sm_status read_file(sm_model *model, const char *path, const sm_model_opt
         if (status)
             return status;
         /* from here on the memory goes when the tokenizer's last reference does */
-        sm_tokenizer_set_owner(model->tokenizer, (void (*)(void *))sm_mem_destroy, model->mem);
+        sm_vocab_own_mem(model->tokenizer, model->mem);
         const int32_t n = sm_tokenizer_n_vocab(model->tokenizer);
         if (n < 0 || (uint32_t)n > model->net->config.n_vocab)
             return sm_fail(error, SM_ERR_SHAPE,
@@ -145,7 +145,7 @@ sm_status sm_model_get_info(const sm_model *model, sm_model_info *info, sm_error
         .heap_peak = atomic_load_explicit(&model->mem->peak, memory_order_relaxed),
         .n_allocs = atomic_load_explicit(&model->mem->n_allocs, memory_order_relaxed),
     };
-    return sm_struct_give(info, &full, sizeof full, error);
+    return sm_struct_give(info, &full, sizeof full, "sm_model_get_info", error);
 }
 
 sm_status sm_model_get_tokenizer(const sm_model *model, sm_tokenizer **out, sm_error *error) {

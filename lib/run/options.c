@@ -149,45 +149,12 @@ static sm_status check_field(uint8_t *base, const sm_option *o, sm_error *error)
     return SM_OK;
 }
 
-#define STRUCT_MIN 8
-#define STRUCT_MAX 4096
-
 sm_status sm_options_take(void *to, size_t known, const void *from, uint32_t options_struct,
                           sm_error *error) {
-    memset(to, 0, known);
-    if (from) {
-        uint32_t size;
-        memcpy(&size, from, sizeof size);
-        if (size < STRUCT_MIN || size > STRUCT_MAX)
-            return sm_fail(error, SM_ERR_ARGUMENT, "options: struct_size is %u, expected %zu", size,
-                           known);
-        memcpy(to, from, size < known ? size : known);
-        for (size_t i = known; i < size; i++)
-            if (((const uint8_t *)from)[i])
-                return sm_fail(error, SM_ERR_ARGUMENT,
-                               "options: byte %zu is set but this version knows only %zu", i,
-                               known);
-    }
-    uint32_t size = (uint32_t)known, n;
-    memcpy(to, &size, sizeof size);
+    uint32_t n;
     const sm_option *table = sm_options_table(options_struct, &n);
-    for (uint32_t i = 0; i < n; i++) {
-        sm_status status = check_field(to, &table[i], error);
-        if (status)
-            return status;
-    }
-    return SM_OK;
-}
-
-sm_status sm_struct_give(void *to, const void *full, size_t known, sm_error *error) {
-    uint32_t size;
-    if (!to)
-        return sm_fail(error, SM_ERR_ARGUMENT, "the struct to fill in is NULL");
-    memcpy(&size, to, sizeof size);
-    if (size < STRUCT_MIN || size > STRUCT_MAX)
-        return sm_fail(error, SM_ERR_ARGUMENT, "struct_size is %u, expected %zu", size, known);
-    const size_t n = size < known ? size : known;
-    memcpy((uint8_t *)to + 4, (const uint8_t *)full + 4, n - 4);
-    memset((uint8_t *)to + n, 0, size - n);
-    return SM_OK;
+    sm_status status = sm_struct_take(to, known, from, "options", error);
+    for (uint32_t i = 0; i < n && !status; i++)
+        status = check_field(to, &table[i], error);
+    return status;
 }

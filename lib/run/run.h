@@ -10,14 +10,10 @@
 
 /* ---- structs with struct_size ------------------------------------------------------ */
 
-/* Takes a caller's options struct into `to` (`known` bytes): a missing one (NULL)
- * is all zero, a shorter one is filled up with zeros, a longer one must be zero
- * past `known`. Then checks every field of the struct's table (SM_OPTIONS_…) and
+/* sm_struct_take, then checks every field of the struct's table (SM_OPTIONS_…) and
  * replaces zeros by their fallbacks. SM_ERR_ARGUMENT names the field. */
 sm_status sm_options_take(void *to, size_t known, const void *from, uint32_t options_struct,
                           sm_error *error);
-/* Hands `full` (`known` bytes) to a caller whose struct_size may be shorter. */
-sm_status sm_struct_give(void *to, const void *full, size_t known, sm_error *error);
 
 /* ---- vocabulary (vocab.c) ------------------------------------------------------------ */
 
@@ -25,6 +21,9 @@ sm_status sm_struct_give(void *to, const void *full, size_t known, sm_error *err
  * SM_ERR_MISSING if it has none. */
 sm_status sm_vocab_from_gguf(sm_tokenizer **out, sm_mem *mem, const sm_gguf *gguf,
                              sm_error *error);
+
+/* Lets mem go together with the last reference to a tokenizer that lives in it. */
+void sm_vocab_own_mem(sm_tokenizer *tokenizer, sm_mem *mem);
 
 /* ---- model (model.c) ------------------------------------------------------------------- */
 

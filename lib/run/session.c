@@ -293,5 +293,5 @@ sm_status sm_session_sample(sm_session *s, const sm_sampling *sampling, int32_t 
 sm_status sm_session_get_stats(const sm_session *s, sm_generate_stats *stats, sm_error *error) {
     if (!s)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_get_stats: session is NULL");
-    return sm_struct_give(stats, &s->stats, sizeof s->stats, error);
+    return sm_struct_give(stats, &s->stats, sizeof s->stats, "sm_session_get_stats", error);
 }

@@ -205,8 +205,12 @@ sm_status sm_vocab_from_gguf(sm_tokenizer **out, sm_mem *mem, const sm_gguf *ggu
     arrays a = {NULL, NULL, NULL, NULL};
     memset(&vocab, 0, sizeof vocab);
     sm_status status = read_vocab(&vocab, &a, mem, gguf, error);
-    if (!status)
-        status = sm_tokenizer_build(out, mem, &vocab, error);
+    if (!status) {
+        sm_error cause = {0}; /* the builder knows keys, not files */
+        status = sm_tokenizer_build(out, mem, &vocab, &cause);
+        if (status)
+            sm_fail(error, status, "%s: %s", gguf->path, cause.message);
+    }
     sm_free(mem, a.tokens);
     sm_free(mem, a.merges);
     sm_free(mem, a.scores);
@@ -220,6 +224,10 @@ static void destroy_mem(void *mem) {
     sm_mem_destroy(mem);
 }
 
+void sm_vocab_own_mem(sm_tokenizer *tokenizer, sm_mem *mem) {
+    sm_tokenizer_set_owner(tokenizer, destroy_mem, mem);
+}
+
 sm_status sm_tokenizer_load(sm_tokenizer **out, const char *path,
                             const sm_tokenizer_options *options, sm_error *error) {
     if (!out)
@@ -228,7 +236,7 @@ sm_status sm_tokenizer_load(sm_tokenizer **out, const char *path,
     if (!path)
         return sm_fail(error, SM_ERR_ARGUMENT, "tokenizer_load: path is NULL");
     sm_tokenizer_options taken;
-    sm_status status = sm_options_take(&taken, sizeof taken, options, 0, error);
+    sm_status status = sm_struct_take(&taken, sizeof taken, options, "sm_tokenizer_load", error);
     if (status)
         return status;
     sm_mem *mem;
@@ -243,6 +251,6 @@ sm_status sm_tokenizer_load(sm_tokenizer **out, const char *path,
     if (status)
         sm_mem_destroy(mem);
     else
-        sm_tokenizer_set_owner(*out, destroy_mem, mem);
+        sm_vocab_own_mem(*out, mem);
     return status;
 }

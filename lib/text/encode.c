@@ -29,7 +29,7 @@ static bool sink_grow(sm_sink *sink, sm_mem *mem, uint64_t n) {
     if (!sink->own || wanted <= sink->room || wanted > sink->capacity)
         return true;
     uint64_t room = wanted > 2 * sink->room ? wanted : 2 * sink->room;
-    room = room > 256 ? room : 256;
+    room = room > sink->guess ? room : sink->guess;
     room = room < sink->capacity ? room : sink->capacity;
     int32_t *ids = sm_alloc_array(mem, room, sizeof *ids);
     if (!ids)
@@ -296,6 +296,7 @@ static sm_status encoder_init(sm_encoder *encoder, const sm_tokenizer *t, uint64
     encoder->mem = t->mem;
     encoder->error = error;
     encoder->sink.capacity = capacity;
+    encoder->sink.guess = length / 3 + 16;
     /* into the caller's array only if it cannot turn out too small */
     encoder->sink.own = !t->dense || capacity < 16 || capacity - 16 < length;
     if (!encoder->sink.own) {

@@ -88,7 +88,8 @@ const sm_pair *sm_pairs_find(const sm_pairs *pairs, uint32_t left, uint32_t righ
 typedef struct sm_prefixes {
     uint32_t *ids; /* sorted by their strings */
     uint32_t n;
-    uint32_t first[257]; /* range of each first byte */
+    uint32_t first[257];  /* range of each first byte */
+    uint32_t marked[257]; /* of each byte that follows U+2581, as words begin; [256]: their end */
 } sm_prefixes;
 
 /* Takes ids[0..n) of the given strings (empty ones are left out); on equal strings the
@@ -159,6 +160,7 @@ typedef struct sm_charsmap {
     uint32_t n_units;
     char *replacements; /* zero-terminated strings */
     uint32_t n_replacements;
+    bool plain[128]; /* ASCII that stays as it is unless a character beyond ASCII follows */
 } sm_charsmap;
 
 struct sm_tokenizer {
@@ -213,6 +215,7 @@ typedef struct sm_sink {
     uint64_t n;        /* ids so far, stored or not */
     uint64_t room;     /* ids that fit into ids */
     uint64_t capacity; /* what the caller can take; no use in storing more */
+    uint64_t guess;    /* ids to expect */
     bool own;          /* ids is ours and may grow up to capacity */
 } sm_sink;
 

@@ -45,25 +45,27 @@
     R(0295, 02AF)                                                                                  \
     R(0370, 0373)                                                                                  \
     R(0376, 0377)                                                                                  \
-    R(037B, 037D) R(037F, 037F) R(0386, 0386) R(0388, 038A) R(038C, 038C) R(038E, 03A1)            \
-        R(03A3, 03F5) R(03F7, 0481) R(048A, 052F) R(0531, 0556) R(10A0, 10C5) R(13A0, 13F5)        \
-            R(13F8, 13FD) R(1C90, 1CBA) R(1CBD, 1CBF) R(1D00, 1D2B) R(1D6B, 1D77) R(1D79, 1D9A) R( \
-                1E00, 1F15) R(1F18, 1F1D) R(1F20, 1F45) R(1F48, 1F4D) R(1F50, 1F57) R(1F59, 1F59)  \
-                R(1F5B, 1F5B) R(1F5D, 1F5D) R(1F5F, 1F7D) R(1F80, 1FB4) R(1FB6, 1FBC)              \
-                    R(1FBE, 1FBE) R(1FC2, 1FC4) R(1FC6, 1FCC) R(1FD0, 1FD3) R(1FD6, 1FDB)          \
-                        R(1FE0, 1FEC) R(1FF2, 1FF4) R(1FF6, 1FFC) R(2102, 2102) R(2107, 2107)      \
-                            R(210A, 2113) R(2115, 2115) R(2119, 211D) R(2124, 2124) R(2126, 2126)  \
-                                R(2128, 2128) R(212A, 212D) R(212F, 2134) R(2139, 2139)            \
-                                    R(213C, 213F) R(2145, 2149) R(214E, 214E) R(2183, 2184)        \
-                                        R(2C00, 2C7B) R(2C7E, 2CE4) R(2CEB, 2CEE) R(2CF2, 2CF3)    \
-                                            R(A640, A66D) R(A680, A69B) R(A722, A76F)              \
-                                                R(A771, A787) R(A78B, A78E) R(AB70, ABBF)          \
-                                                    R(FB00, FB06) R(FB13, FB17) R(FF21, FF3A)      \
-                                                        R(FF41, FF5A) R(10400, 1044F)              \
-                                                            R(104B0, 104D3) R(104D8, 104FB)        \
-                                                                R(10C80, 10CB2) R(10CC0, 10CF2)    \
-                                                                    R(118A0, 118DF)                \
-                                                                        R(1E900, 1E943)
+    R(037B, 037D)                                                                                  \
+    R(037F, 037F)                                                                                  \
+    R(0386, 0386)                                                                                  \
+    R(0388, 038A)                                                                                  \
+    R(038C, 038C)                                                                                  \
+    R(038E, 03A1) R(03A3, 03F5) R(03F7, 0481) R(048A, 052F) R(0531, 0556) R(10A0, 10C5)            \
+        R(13A0, 13F5) R(13F8, 13FD) R(1C90, 1CBA) R(1CBD, 1CBF) R(1D00, 1D2B) R(1D6B, 1D77)        \
+            R(1D79, 1D9A) R(1E00, 1F15) R(1F18, 1F1D) R(1F20, 1F45) R(1F48, 1F4D) R(1F50, 1F57) R( \
+                1F59, 1F59) R(1F5B, 1F5B) R(1F5D, 1F5D) R(1F5F, 1F7D) R(1F80, 1FB4) R(1FB6, 1FBC)  \
+                R(1FBE, 1FBE) R(1FC2, 1FC4) R(1FC6, 1FCC) R(1FD0, 1FD3) R(1FD6, 1FDB)              \
+                    R(1FE0, 1FEC) R(1FF2, 1FF4) R(1FF6, 1FFC) R(2102, 2102) R(2107, 2107)          \
+                        R(210A, 2113) R(2115, 2115) R(2119, 211D) R(2124, 2124) R(2126, 2126)      \
+                            R(2128, 2128) R(212A, 212D) R(212F, 2134) R(2139, 2139) R(213C, 213F)  \
+                                R(2145, 2149) R(214E, 214E) R(2183, 2184) R(2C00, 2C7B)            \
+                                    R(2C7E, 2CE4) R(2CEB, 2CEE) R(2CF2, 2CF3) R(A640, A66D)        \
+                                        R(A680, A69B) R(A722, A76F) R(A771, A787) R(A78B, A78E)    \
+                                            R(AB70, ABBF) R(FB00, FB06) R(FB13, FB17)              \
+                                                R(FF21, FF3A) R(FF41, FF5A) R(10400, 1044F)        \
+                                                    R(104B0, 104D3) R(104D8, 104FB)                \
+                                                        R(10C80, 10CB2) R(10CC0, 10CF2)            \
+                                                            R(118A0, 118DF) R(1E900, 1E943)
 #define DEEPSEEK_SIGNS(R) R(2018, 201F) R(3000, 3002) R(FF01, FF0F) R(FF1A, FF5E)
 #define DEEPSEEK_CJK(R) R(0800, 4E00) R(4E00, 9FA5) R(AC00, D7FF)
 #define KANA_HAN(R) R(3040, 30FF) R(4E00, 9FA5)
@@ -150,7 +152,7 @@ static const stage st_jais2[] = {
               "|[" W "]{512}(?![^" W "])|[" W "]{256}(?![^" W "])|[" W "]{128}(?![^" W "])"
               "|[" W "]{64}(?![^" W "])|[" W "]{32}(?![^" W "])|[" W "]{16}(?![^" W "])"
               "|[" W "]{8}(?![^" W "])|[" W "]{4}(?![^" W "])|[" W "]{1,2}(?![^" W "])|[" W "]",
-     .op = STAGE_REGEX}};
+     .op = STAGE_WORDS, .max = 3, .contractions = true, .halving = true}};
 static const stage st_gpt4o[] = {
     {.regex = CASED_REGEX(SUFFIX "?", "\\p{N}{1,3}", "[\\r\\n/]*"), .op = STAGE_CASED, .max = 3,
      .contractions = true, .slash = true}};
@@ -158,7 +160,7 @@ static const stage st_tekken[] = {
     {.regex = CASED_REGEX("", "\\p{N}", "[\\r\\n/]*"), .op = STAGE_CASED, .max = 1,
      .slash = true}};
 static const stage st_tiny_aya[] = {
-    {.regex = "\\p{Nd}{1,3}(?=(?:\\p{Nd}{3})*+(?![\\p{L}\\p{N}\\p{M}_]))", .op = STAGE_GROUPS,
+    {.regex = "\\p{Nd}{1,3}(?=(?:\\p{Nd}{3})*+(?![\\p{L}\\p{Nd}\\p{M}_]))", .op = STAGE_GROUPS,
      .whole = true, .set = &set_digits},
     {.regex = CASED_REGEX(SUFFIX "?", "\\p{N}{1,3}", "[\\r\\n/]*"), .op = STAGE_CASED, .max = 3,
      .contractions = true, .slash = true}};
@@ -171,8 +173,8 @@ static const stage st_youtu[] = {
     {.regex = CASED_REGEX(SUFFIX "?", "\\p{N}", "[\\r\\n/]*"), .op = STAGE_CASED, .max = 1,
      .contractions = true, .slash = true}};
 static const stage st_kimi_k2[] = {
-    {.regex = "\\p{Han}+|" LEAD "(?:(?!\\p{Han})" UPPER ")*(?:(?!\\p{Han})" LOWER ")+" SUFFIX "?|"
-              LEAD "(?:(?!\\p{Han})" UPPER ")+(?:(?!\\p{Han})" LOWER ")*" SUFFIX "?|"
+    {.regex = "\\p{sc:Han}+|" LEAD "(?:(?!\\p{sc:Han})" UPPER ")*(?:(?!\\p{sc:Han})" LOWER ")+" SUFFIX "?|"
+              LEAD "(?:(?!\\p{sc:Han})" UPPER ")+(?:(?!\\p{sc:Han})" LOWER ")*" SUFFIX "?|"
               "\\p{N}{1,3}|" OTHER "[\\r\\n]*|" LINE_ENDS "|" GAPS,
      .op = STAGE_REGEX}};
 static const stage st_exaone_moe[] = {
@@ -276,7 +278,9 @@ static const pre_def pre_defs[] = {
 };
 /* clang-format on */
 
-/* A regex that backtracks more than this over one piece is given up. */
+/* Regexes without a scanner are interpreted, not compiled by PCRE2's JIT: that would map
+ * executable memory into the host, and 20 to 40 MB/s are enough for the few there are.
+ * A regex that backtracks more than this over one piece is given up. */
 #define MATCH_LIMIT 20000000U
 #define HEAP_LIMIT_KIB (256U * 1024)
 
@@ -453,14 +457,11 @@ sm_status sm_split_next(sm_split *split, uint64_t *begin, uint64_t *end, sm_erro
             sm_status status = regex_piece(split, level, base, limit, from, &stop, error);
             if (status)
                 return status;
-        } else if (def->stages[level].op == STAGE_GROUPS) {
-            uint64_t run_end = split->match_end[level] > base ? split->match_end[level] - base : 0;
-            stop = base + sm_scan_groups(&def->stages[level], split->pre->set[level],
-                                         split->text + base, limit - base, from - base, &run_end);
-            split->match_end[level] = base + run_end;
         } else {
+            uint64_t memo = split->match_end[level] > base ? split->match_end[level] - base : 0;
             stop = base + sm_scan(&def->stages[level], split->pre->set[level], split->text + base,
-                                  limit - base, from - base);
+                                  limit - base, from - base, &memo);
+            split->match_end[level] = base + memo;
         }
         split->begin[level] = from;
         split->end[level] = stop;

@@ -36,18 +36,14 @@ typedef struct stage {
     bool slash;          /* CASED: [\r\n/]* behind punctuation, else [\r\n]* */
     bool bare;           /* WORDS: nothing behind punctuation, which excludes line ends */
     bool whole;          /* GROUPS: not if a word character follows the run */
+    bool halving;        /* WORDS: white space in pieces of 512, 256, … characters */
     const char_set *set; /* SET, GROUPS */
 } stage;
 
 /* The end of the piece of text[0..length) that begins at `from` < length. A
  * stage's text is one piece of the stage before. `set` has one byte for each
- * ASCII character of rules->set. */
+ * ASCII character of rules->set. *memo, 0 for a new text, is the scanner's own. */
 uint64_t sm_scan(const stage *rules, const uint8_t *set, const uint8_t *text, uint64_t length,
-                 uint64_t from);
-
-/* The same for STAGE_GROUPS. *run_end (0 at first) is the end of the run of
- * digits in work, kept from call to call. */
-uint64_t sm_scan_groups(const stage *rules, const uint8_t *set, const uint8_t *text,
-                        uint64_t length, uint64_t from, uint64_t *run_end);
+                 uint64_t from, uint64_t *memo);
 
 #endif

@@ -80,6 +80,31 @@ static uint64_t white_space(scan s, uint64_t i, bool lines) {
     return end == s.length || before_last == i ? end : before_last;
 }
 
+static uint64_t skip(scan s, uint64_t i, uint64_t count) {
+    for (uint32_t n; count > 0; count--, i += n)
+        (void)class_at(s, i, &n);
+    return i;
+}
+
+/* \s{512}(?!\S)|\s{256}(?!\S)|…|\s{4}(?!\S)|\s{1,2}(?!\S)|\s behind \s*[\r\n]+. *run_end is
+ * the end of a run of white space known to have no line end. */
+static uint64_t halving_space(scan s, uint64_t i, uint64_t *run_end) {
+    if (i >= *run_end) {
+        uint64_t line = white_space(s, i, true);
+        if (s.text[line - 1] == '\n' || s.text[line - 1] == '\r')
+            return line;
+        *run_end = run_of(s, i, SM_CHAR_SPACE);
+    }
+    uint32_t count = 0, n, take = 512;
+    for (uint64_t at = i; at < *run_end && count <= 512; at += n, count++)
+        (void)class_at(s, at, &n);
+    if (*run_end < s.length && count <= 512)
+        count--; /* the last one stands before something else */
+    while (take > count && take > 1)
+        take = take == 4 ? 2 : take / 2;
+    return skip(s, i, take);
+}
+
 /* \p{N}{1,max} */
 static uint64_t digits(scan s, uint64_t i, uint32_t max) {
     uint32_t n;
@@ -124,16 +149,19 @@ static uint64_t punctuation(const stage *rules, scan s, uint64_t i) {
 }
 
 /* What STAGE_WORDS and STAGE_CASED share behind their words. */
-static uint64_t after_words(const stage *rules, scan s, uint64_t i, uint32_t class) {
+static uint64_t after_words(const stage *rules, scan s, uint64_t i, uint32_t class,
+                            uint64_t *memo) {
     if (class & SM_CHAR_NUMBER)
         return digits(s, i, rules->max);
     uint64_t end = punctuation(rules, s, i);
-    return end > i ? end : white_space(s, i, true);
+    if (end > i)
+        return end;
+    return rules->halving ? halving_space(s, i, memo) : white_space(s, i, true);
 }
 
 /* contractions|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,max}| ?[^\s\p{L}\p{N}]+[\r\n]*|
  * \s*[\r\n]+|\s+(?!\S)|\s+ */
-static uint64_t scan_words(const stage *rules, scan s, uint64_t i) {
+static uint64_t scan_words(const stage *rules, scan s, uint64_t i, uint64_t *memo) {
     uint32_t letter = SM_CHAR_LETTER | (rules->marks ? SM_CHAR_MARK : 0), n, m;
     uint32_t class = class_at(s, i, &n);
     if (class & letter)
@@ -145,7 +173,7 @@ static uint64_t scan_words(const stage *rules, scan s, uint64_t i) {
     }
     if (!(class & (SM_CHAR_NUMBER | SM_CHAR_NEWLINE)) && class_at(s, i + n, &m) & letter)
         return run_of(s, i + n + m, letter);
-    return after_words(rules, s, i, class);
+    return after_words(rules, s, i, class, memo);
 }
 
 static bool is_upper(uint32_t class) { /* [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}] */
@@ -187,7 +215,7 @@ static uint64_t scan_cased(const stage *rules, scan s, uint64_t i) {
         if (end > i)
             return rules->contractions ? contraction(s, end, true) : end;
     }
-    return after_words(rules, s, i, class);
+    return after_words(rules, s, i, class, NULL);
 }
 
 static bool ascii_letter(scan s, uint64_t i) {
@@ -356,33 +384,29 @@ static uint64_t digit_run(const stage *rules, const uint8_t *set, scan s, uint64
         *next = i + n;
     } else if (rules->whole && end < s.length &&
                (s.text[end] == '_' ||
-                class_at(s, end, &n) & (SM_CHAR_LETTER | SM_CHAR_NUMBER | SM_CHAR_MARK)))
+                class_at(s, end, &n) & (SM_CHAR_LETTER | SM_CHAR_DIGIT | SM_CHAR_MARK)))
         return i;
     return end;
 }
 
-uint64_t sm_scan_groups(const stage *rules, const uint8_t *set, const uint8_t *text,
-                        uint64_t length, uint64_t from, uint64_t *run_end) {
-    scan s = {text, length};
+static uint64_t scan_groups(const stage *rules, const uint8_t *set, scan s, uint64_t from,
+                            uint64_t *run_end) {
     uint64_t count = 3, i = from, next;
     if (from >= *run_end) {
         uint64_t end = digit_run(rules, set, s, from, &count, &next);
         if (end == from) { /* a piece without groups, up to the next run that has them */
-            for (i = next; i < length && digit_run(rules, set, s, i, &count, &next) == i;
-                 i = next) {
-            }
+            for (i = next; i < s.length && digit_run(rules, set, s, i, &count, &next) == i;)
+                i = next;
             return i;
         }
         *run_end = end;
         count = (count - 1) % 3 + 1;
     }
-    for (uint32_t n; count > 0; count--, i += n)
-        (void)class_at(s, i, &n);
-    return i;
+    return skip(s, i, count);
 }
 
 uint64_t sm_scan(const stage *rules, const uint8_t *set, const uint8_t *text, uint64_t length,
-                 uint64_t from) {
+                 uint64_t from, uint64_t *memo) {
     scan s = {text, length};
     switch (rules->op) {
     case STAGE_SET:
@@ -393,15 +417,17 @@ uint64_t sm_scan(const stage *rules, const uint8_t *set, const uint8_t *text, ui
         return scan_trailing(s, from);
     case STAGE_LINES:
         return scan_lines(s, from);
+    case STAGE_GROUPS:
+        return scan_groups(rules, set, s, from, memo);
     case STAGE_GPT2:
         return scan_gpt2(s, from);
     case STAGE_WORDS:
-        return scan_words(rules, s, from);
+        return scan_words(rules, s, from, memo);
     case STAGE_CASED:
         return scan_cased(rules, s, from);
     case STAGE_SCRIPT:
         return scan_script(s, from);
-    default: /* STAGE_REGEX and STAGE_GROUPS are not for this function */
+    default: /* STAGE_REGEX is not for this function */
         return length;
     }
 }

@@ -99,6 +99,11 @@ static bool value_ok(const sm_charsmap *map, uint32_t at) {
            NULL;
 }
 
+static bool has_child(const sm_charsmap *map, uint32_t base, uint32_t c, uint32_t *child) {
+    *child = base ^ c;
+    return *child < map->n_units && unit_label(map->units[*child]) == c;
+}
+
 /* Visits every node that a text can reach, each once: suffixes are shared, and where
  * a broken file makes a cycle the end of the text still ends every walk. */
 static sm_status charsmap_check(const sm_charsmap *map, sm_mem *mem, sm_error *error) {
@@ -115,8 +120,8 @@ static sm_status charsmap_check(const sm_charsmap *map, sm_mem *mem, sm_error *e
     for (uint32_t i = 0; i < n && !status; i++) {
         uint32_t base = queue[i] ^ unit_base(map->units[queue[i]]);
         for (uint32_t c = 1; c < 256 && !status; c++) {
-            uint32_t child = base ^ c;
-            if (child >= map->n_units || seen[child] || unit_label(map->units[child]) != c)
+            uint32_t child;
+            if (!has_child(map, base, c, &child) || seen[child])
                 continue;
             if (unit_ends_key(map->units[child]) && !value_ok(map, child))
                 status = sm_fail(error, SM_ERR_FORMAT,
@@ -132,6 +137,19 @@ static sm_status charsmap_check(const sm_charsmap *map, sm_mem *mem, sm_error *e
     return status;
 }
 
+static bool is_plain(const sm_charsmap *map, uint32_t c) {
+    uint32_t node, next;
+    if (!map->n_units || c == 0 || !has_child(map, unit_base(map->units[0]), c, &node))
+        return true;
+    if (unit_ends_key(map->units[node]))
+        return false;
+    uint32_t base = node ^ unit_base(map->units[node]);
+    for (uint32_t d = 1; d < 128; d++)
+        if (has_child(map, base, d, &next))
+            return false;
+    return true;
+}
+
 static uint32_t read_le32(const char *at) {
     const uint8_t *p = (const uint8_t *)at;
     return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
@@ -139,6 +157,7 @@ static uint32_t read_le32(const char *at) {
 
 sm_status sm_charsmap_build(sm_charsmap *map, sm_mem *mem, sm_str bytes, sm_error *error) {
     memset(map, 0, sizeof *map);
+    memset(map->plain, 1, sizeof map->plain);
     if (!bytes.length)
         return SM_OK;
     uint32_t size = bytes.length >= 4 ? read_le32(bytes.data) : 0;
@@ -155,7 +174,17 @@ sm_status sm_charsmap_build(sm_charsmap *map, sm_mem *mem, sm_str bytes, sm_erro
     for (uint32_t i = 0; i < map->n_units; i++)
         map->units[i] = read_le32(bytes.data + 4 + 4 * (uint64_t)i);
     memcpy(map->replacements, bytes.data + 4 + size, map->n_replacements);
+    for (uint32_t c = 0; c < 128; c++)
+        map->plain[c] = is_plain(map, c);
     return charsmap_check(map, mem, error);
+}
+
+/* Length of the beginning of text[0..length) that needs no look into the map. */
+static uint64_t plain_run(const sm_charsmap *map, const uint8_t *text, uint64_t length) {
+    uint64_t n = 0;
+    while (n < length && text[n] < 0x80 && map->plain[text[n]])
+        n++;
+    return n && n < length && text[n] >= 0x80 ? n - 1 : n; /* it may combine with the last */
 }
 
 /* What the beginning of text[0..length) turns into; returns the bytes consumed. */
@@ -231,7 +260,14 @@ sm_status sm_unigram_fragment(sm_encoder *encoder, const uint8_t *text, uint64_t
     for (uint64_t i = 0; i < length;) {
         const uint8_t *bytes;
         uint64_t n;
-        i += normalize_prefix(&t->charsmap, text + i, length - i, &bytes, &n);
+        uint64_t run = plain_run(&t->charsmap, text + i, length - i);
+        if (run) {
+            bytes = text + i;
+            n = run;
+            i += run;
+        } else {
+            i += normalize_prefix(&t->charsmap, text + i, length - i, &bytes, &n);
+        }
         z.out = sm_scratch_reserve(&encoder->normal, encoder->mem, z.n, z.n + 4 * n + 4);
         if (!z.out)
             return sm_fail(encoder->error, SM_ERR_NOMEM, "out of memory");
@@ -397,11 +433,13 @@ static sm_status append(word_builder *b, uint32_t code) {
 static sm_status add_normal(word_builder *b, uint32_t code) {
     const sm_tokenizer *t = b->encoder->tokenizer;
     uint32_t class = sm_char_class(code);
-    if (class & SM_CHAR_SPACE)
+    bool white = class & SM_CHAR_SPACE &&
+                 (!(class & SM_CHAR_CONTROL) || code == '\t' || class & SM_CHAR_NEWLINE);
+    if (white)
         return end_word(b);
     if (code == 0 || code == 0xFFFD || class & SM_CHAR_CONTROL ||
         (t->strip_accents && class & SM_CHAR_MN))
-        return SM_OK;
+        return SM_OK; /* form feed and the like are dropped, not white space */
     bool alone =
         class & SM_CHAR_PUNCT || (code < 0x80 && class & SM_CHAR_SYMBOL) || is_ideograph(code);
     sm_status status = alone ? end_word(b) : SM_OK;

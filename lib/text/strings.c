@@ -167,6 +167,34 @@ static sort_item *sort_items(const sm_strings *strings, sort_item *items, sort_i
     return items;
 }
 
+/* First member in [low, high) whose byte at `depth` is `byte` or more; the range
+ * shares its first `depth` bytes and one that ends there sorts first. */
+static uint32_t lower_bound(const sm_prefixes *set, const sm_strings *strings, uint32_t low,
+                            uint32_t high, uint32_t depth, uint32_t byte) {
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2, length;
+        const char *data = sm_strings_get(strings, set->ids[middle], &length);
+        if (length <= depth || (uint8_t)data[depth] < byte)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+#define MARK_BYTES 3
+
+static void index_marked(sm_prefixes *set, const sm_strings *strings) {
+    uint32_t low = 0, high = set->n;
+    for (uint32_t depth = 0; depth < MARK_BYTES; depth++) {
+        uint32_t byte = (uint8_t)SM_LOWER_BLOCK[depth];
+        low = lower_bound(set, strings, low, high, depth, byte);
+        high = lower_bound(set, strings, low, high, depth, byte + 1);
+    }
+    for (uint32_t byte = 0; byte < 257; byte++)
+        set->marked[byte] = lower_bound(set, strings, low, high, MARK_BYTES, byte);
+}
+
 bool sm_prefixes_build(sm_prefixes *set, sm_mem *mem, const sm_strings *strings,
                        const uint32_t *ids, uint32_t n) {
     memset(set, 0, sizeof *set);
@@ -196,22 +224,8 @@ bool sm_prefixes_build(sm_prefixes *set, sm_mem *mem, const sm_strings *strings,
     for (uint32_t i = 1; i < 257; i++)
         set->first[i] += set->first[i - 1];
     sm_free(mem, items);
+    index_marked(set, strings);
     return true;
-}
-
-/* First member in [low, high) whose byte at `depth` is `byte` or more; the range
- * shares its first `depth` bytes and one that ends there sorts first. */
-static uint32_t lower_bound(const sm_prefixes *set, const sm_strings *strings, uint32_t low,
-                            uint32_t high, uint32_t depth, uint32_t byte) {
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2, length;
-        const char *data = sm_strings_get(strings, set->ids[middle], &length);
-        if (length <= depth || (uint8_t)data[depth] < byte)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
 }
 
 /* Whether the byte at `depth` is `byte` throughout [low, high): true for most ranges
@@ -240,6 +254,11 @@ uint32_t sm_prefixes_next(const sm_prefixes *set, const sm_strings *strings, con
         if (depth == length)
             break;
         walk->depth = depth + 1;
+        if (depth == MARK_BYTES && walk->high == set->marked[256] && walk->low == set->marked[0]) {
+            walk->low = set->marked[text[depth]];
+            walk->high = set->marked[text[depth] + 1];
+            continue;
+        }
         if (all_have(set, strings, walk->low, walk->high, depth, text[depth]))
             continue;
         walk->low = lower_bound(set, strings, walk->low, walk->high, depth, text[depth]);

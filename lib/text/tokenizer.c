@@ -480,20 +480,12 @@ int32_t sm_tokenizer_n_vocab(const sm_tokenizer *tokenizer) {
     return (int32_t)tokenizer->text.n;
 }
 
-#define INFO_MIN 8U     /* a caller's struct_size: the first two fields */
-#define INFO_MAX 65536U /* and what is surely a mistake */
-
 sm_status sm_tokenizer_get_info(const sm_tokenizer *tokenizer, sm_tokenizer_info *info,
                                 sm_error *error) {
-    if (!tokenizer || !info)
-        return sm_fail(error, SM_ERR_ARGUMENT, "tokenizer_get_info: a pointer is NULL");
-    uint32_t size = info->struct_size;
-    if (size < INFO_MIN || size > INFO_MAX)
-        return sm_fail(error, SM_ERR_ARGUMENT,
-                       "tokenizer_get_info: struct_size is %u, expected %zu", size, sizeof *info);
+    if (!tokenizer)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_tokenizer_get_info: tokenizer is NULL");
     const sm_tokenizer *t = tokenizer;
-    sm_tokenizer_info full = {.struct_size = size,
-                              .kind = t->kind,
+    sm_tokenizer_info full = {.kind = t->kind,
                               .n_vocab = (int32_t)t->text.n,
                               .bos = t->bos,
                               .eos = t->eos,
@@ -505,9 +497,7 @@ sm_status sm_tokenizer_get_info(const sm_tokenizer *tokenizer, sm_tokenizer_info
                               .add_bos = t->add_bos,
                               .add_eos = t->add_eos};
     memcpy(full.pre, t->pre_name, sizeof full.pre);
-    memset(info, 0, size); /* what a later version may know is zero here */
-    memcpy(info, &full, size < sizeof full ? size : sizeof full);
-    return SM_OK;
+    return sm_struct_give(info, &full, sizeof full, "sm_tokenizer_get_info", error);
 }
 
 const char *sm_tokenizer_token_text(const sm_tokenizer *tokenizer, int32_t id, uint64_t *length) {

@@ -1,0 +1,51 @@
+#include "base.h"
+
+#include <string.h>
+
+/* Sizes that anyone may have meant: the caller's struct may be of an earlier or a
+ * later version than this library. */
+#define STRUCT_MIN 8
+#define STRUCT_MAX 4096
+
+static sm_status check_size(uint32_t size, size_t known, const char *what, sm_error *error) {
+    return size < STRUCT_MIN || size > STRUCT_MAX
+               ? sm_fail(error, SM_ERR_ARGUMENT, "%s: struct_size is %u, expected %zu", what, size,
+                         known)
+               : SM_OK;
+}
+
+sm_status sm_struct_take(void *to, size_t known, const void *from, const char *what,
+                         sm_error *error) {
+    const uint32_t own = (uint32_t)known;
+    memset(to, 0, known);
+    if (from) {
+        uint32_t size;
+        memcpy(&size, from, sizeof size);
+        sm_status status = check_size(size, known, what, error);
+        if (status)
+            return status;
+        for (size_t i = known; i < size; i++)
+            if (((const uint8_t *)from)[i])
+                return sm_fail(error, SM_ERR_ARGUMENT,
+                               "%s: byte %zu is set but this version knows only %zu", what, i,
+                               known);
+        memcpy(to, from, size < known ? size : known);
+    }
+    memcpy(to, &own, sizeof own);
+    return SM_OK;
+}
+
+sm_status sm_struct_give(void *to, const void *full, size_t known, const char *what,
+                         sm_error *error) {
+    uint32_t size;
+    if (!to)
+        return sm_fail(error, SM_ERR_ARGUMENT, "%s: the struct to fill in is NULL", what);
+    memcpy(&size, to, sizeof size);
+    sm_status status = check_size(size, known, what, error);
+    if (status)
+        return status;
+    const size_t n = size < known ? size : known;
+    memcpy((uint8_t *)to + sizeof size, (const uint8_t *)full + sizeof size, n - sizeof size);
+    memset((uint8_t *)to + n, 0, size - n);
+    return SM_OK;
+}
