@@ -62,7 +62,8 @@ def main():
             passed, failed, skipped = passed + p, failed + f, skipped + s
             if s:
                 names = sorted(set(SKIPPED_NAME.findall(test.get("stdout", ""))))
-                print(f"  skipped: {s} of {test['name']} {' '.join(names)}", file=sys.stderr)
+                shown = " ".join(names[:4]) + (" ..." if len(names) > 4 else "")
+                print(f"  skipped: {s} of {test['name']} {shown}", file=sys.stderr)
             if f:
                 print(f"  FAILED:  {f} of {test['name']} ({test['result']})", file=sys.stderr)
     print(passed, failed, skipped)

@@ -34,7 +34,9 @@ static int32_t draw(bench *b, const sm_sampling *raw, const int32_t *ids, uint32
     sm_sampling o;
     sm_error error = {0};
     assert_int_equal(sm_sampling_take(&o, raw, VOCAB, &error), SM_OK);
-    int32_t id = sm_sample(&b->sampler, b->kernels, &o, b->logits, VOCAB, ids, length);
+    int32_t id;
+    if (sm_sample(&id, &b->sampler, b->kernels, &o, b->logits, VOCAB, ids, length, &error))
+        fail_msg("%s", error.message);
     for (int i = 0; i < VOCAB; i++)
         assert_int_equal(b->counts[i], 0);
     return id;
@@ -116,6 +118,68 @@ static void filters_cut_the_tail(void **state) {
     shares(&b, (sm_sampling){.struct_size = sizeof(sm_sampling), .temperature = 1, .min_p = 0.945},
            share, 3000);
     assert_true(share[93] == 0 && share[94] > 0.1);
+}
+
+/* top-k, then top-p of what it left, then min-p: what min-p drops counts for top-p. */
+static void filters_apply_in_order(void **state) {
+    (void)state;
+    bench b;
+    double share[VOCAB];
+    setup(&b);
+    /* one token of .4, one of .25, the rest share .35 */
+    for (int i = 0; i < VOCAB; i++)
+        b.logits[i] = logf(0.35f / (VOCAB - 2));
+    b.logits[3] = logf(0.4f);
+    b.logits[8] = logf(0.25f);
+    const uint32_t tops[] = {0, VOCAB - 1, 50};
+    for (size_t i = 0; i < 3; i++) {
+        shares(&b,
+               (sm_sampling){.struct_size = sizeof(sm_sampling),
+                             .temperature = 1,
+                             .top_k = tops[i],
+                             .top_p = 0.5,
+                             .min_p = 0.3},
+               share, 500);
+        assert_true(share[3] > 0.5 && share[8] > 0.25);
+        assert_true(share[3] + share[8] > 0.999);
+    }
+    /* more than 256 tokens in the nucleus: the sorted part has to grow */
+    static float logits[5000], copy[5000];
+    static sm_candidate candidates[5000];
+    static int32_t counts[5000];
+    const sm_sampler sampler = {copy, candidates, counts};
+    const sm_sampling raw = {.struct_size = sizeof raw, .temperature = 1, .top_p = 0.5, .seed = 1};
+    sm_sampling o;
+    assert_int_equal(sm_sampling_take(&o, &raw, 5000, NULL), SM_OK);
+    int32_t zeros[2000] = {0}, id, highest = 0;
+    for (uint32_t i = 0; i < 2000; i++) {
+        assert_int_equal(sm_sample(&id, &sampler, b.kernels, &o, logits, 5000, zeros, i, NULL),
+                         SM_OK);
+        highest = id > highest ? id : highest;
+    }
+    assert_true(highest < 2500 && highest > 2450); /* equals go by id: the first half */
+}
+
+static void nothing_to_choose_is_an_error(void **state) {
+    (void)state;
+    bench b;
+    setup(&b);
+    sm_error error = {0};
+    sm_logit_bias ban[VOCAB];
+    for (int32_t i = 0; i < VOCAB; i++)
+        ban[i] = (sm_logit_bias){.token = i, .bias = -INFINITY};
+    const sm_sampling raw = {.struct_size = sizeof raw, .bias = ban, .n_bias = VOCAB};
+    sm_sampling o;
+    int32_t id;
+    assert_int_equal(sm_sampling_take(&o, &raw, VOCAB, &error), SM_OK);
+    assert_int_equal(sm_sample(&id, &b.sampler, b.kernels, &o, b.logits, VOCAB, NULL, 0, &error),
+                     SM_ERR_ARGUMENT);
+    assert_non_null(strstr(error.message, "bias"));
+    assert_int_equal(sm_sampling_take(&o, NULL, VOCAB, &error), SM_OK);
+    for (int i = 0; i < VOCAB; i++)
+        b.logits[i] = NAN;
+    assert_int_equal(sm_sample(&id, &b.sampler, b.kernels, &o, b.logits, VOCAB, NULL, 0, &error),
+                     SM_ERR_FORMAT);
 }
 
 static void draws_depend_on_seed_sequence_position(void **state) {
@@ -200,6 +264,7 @@ static void options_out_of_range_are_named(void **state) {
             SM_ERR_TOKEN);
     refused(&(sm_sampling){.struct_size = size, .n_bias = 1, .bias = &nan_bias}, "bias",
             SM_ERR_ARGUMENT);
+    refused(&(sm_sampling){.struct_size = size, .reserved = 1}, "reserved", SM_ERR_ARGUMENT);
     refused(&(sm_sampling){.struct_size = 4}, "struct_size", SM_ERR_ARGUMENT);
 
     /* a longer struct of a later version: fine while what is new is zero */
@@ -223,6 +288,8 @@ int main(void) {
         cmocka_unit_test(greedy_takes_the_likeliest),
         cmocka_unit_test(draws_follow_the_distribution),
         cmocka_unit_test(filters_cut_the_tail),
+        cmocka_unit_test(filters_apply_in_order),
+        cmocka_unit_test(nothing_to_choose_is_an_error),
         cmocka_unit_test(draws_depend_on_seed_sequence_position),
         cmocka_unit_test(penalties_and_bias),
         cmocka_unit_test(logprob_is_log_softmax),

@@ -402,8 +402,13 @@ static void stop_strings_end_the_text(void **state) {
     sm_model_free(model);
 }
 
-static int32_t cancel_now(void *user) {
-    return --*(int32_t *)user < 0;
+typedef struct countdown {
+    int32_t asked, limit;
+} countdown;
+
+static int32_t cancel_at(void *user) {
+    countdown *c = user;
+    return ++c->asked > c->limit;
 }
 
 static void feeding_can_be_cancelled(void **state) {
@@ -418,15 +423,80 @@ static void feeding_can_be_cancelled(void **state) {
     assert_int_equal(sm_session_logits(s, &logits, NULL), SM_OK);
     const uint64_t expected = hash(logits, FIXTURE_VOCAB);
     sm_session_rewind(s, 0, NULL);
-    int32_t left = 4 * 2 + 1; /* two batches and one layer */
-    assert_int_equal(sm_session_set_cancel(s, cancel_now, &left, NULL), SM_OK);
+    countdown count = {0, INT32_MAX};
+    assert_int_equal(sm_session_set_cancel(s, cancel_at, &count, NULL), SM_OK);
+    assert_int_equal(sm_session_feed(s, ids, 200, NULL), SM_OK);
+    sm_session_rewind(s, 0, NULL);
+    count = (countdown){0, count.asked / 2};
     sm_error error;
     assert_int_equal(sm_session_feed(s, ids, 200, &error), SM_ERR_CANCELLED);
-    assert_int_equal(sm_session_length(s), 64);
+    assert_true(sm_session_length(s) >= 64 && sm_session_length(s) <= 128);
+    assert_int_equal(sm_session_length(s) % 32, 0);
+
+    /* cancelling the very next token leaves the logits as they were */
+    count = (countdown){0, INT32_MAX};
+    assert_int_equal(sm_session_sync(s, ids, 150, NULL, NULL), SM_OK);
+    assert_int_equal(sm_session_logits(s, &logits, NULL), SM_OK);
+    const uint64_t before = hash(logits, FIXTURE_VOCAB);
+    count.limit = 0;
+    assert_int_equal(sm_session_feed(s, ids + 150, 1, &error), SM_ERR_CANCELLED);
+    assert_int_equal(sm_session_length(s), 150);
+    assert_int_equal(sm_session_logits(s, &logits, NULL), SM_OK);
+    assert_int_equal(hash(logits, FIXTURE_VOCAB), before);
     sm_session_set_cancel(s, NULL, NULL, NULL);
     assert_int_equal(sm_session_sync(s, ids, 200, NULL, NULL), SM_OK);
     assert_int_equal(sm_session_logits(s, &logits, NULL), SM_OK);
     assert_int_equal(hash(logits, FIXTURE_VOCAB), expected);
+    sm_session_free(s);
+    sm_model_free(model);
+
+    /* repacking, which the first feed does, can be cancelled and taken up again */
+    model = load(write_model("cancel.gguf", &spec), 0, 0);
+    s = open_session(model, 2, 200, 32, 0);
+    count = (countdown){0, 3};
+    sm_session_set_cancel(s, cancel_at, &count, NULL);
+    assert_int_equal(sm_session_feed(s, ids, 200, &error), SM_ERR_CANCELLED);
+    assert_int_equal(sm_session_length(s), 0);
+    count.limit = INT32_MAX;
+    assert_int_equal(sm_session_feed(s, ids, 200, NULL), SM_OK);
+    assert_int_equal(sm_session_logits(s, &logits, NULL), SM_OK);
+    assert_int_equal(hash(logits, FIXTURE_VOCAB), expected);
+    sm_session_free(s);
+    sm_model_free(model);
+}
+
+/* The ways files say "linear rope scaling by 4" all mean the same. */
+static void linear_scaling_has_several_spellings(void **state) {
+    (void)state;
+    int32_t ids[40];
+    make_ids(ids, 40);
+    const fixture_model specs[] = {
+        {.rope_scaling = "linear", .rope_factor = 4},
+        {.f32_key = "llama.rope.scaling.factor", .f32_value = 4},
+        {.f32_key = "llama.rope.scale_linear", .f32_value = 4},
+        {.rope_scaling = "none", .rope_factor = 4},
+        {0},
+    };
+    uint64_t hashes[5];
+    for (size_t i = 0; i < 5; i++) {
+        sm_model *model = load(write_model("rope.gguf", &specs[i]), 0, 0);
+        hashes[i] = run_hash(model, ids, 40, 1, 40, 0);
+        sm_model_free(model);
+    }
+    assert_int_equal(hashes[1], hashes[0]);
+    assert_int_equal(hashes[2], hashes[0]);
+    assert_int_not_equal(hashes[3], hashes[0]);
+    assert_int_equal(hashes[4], hashes[3]);
+}
+
+static void damaged_weights_are_an_error(void **state) {
+    (void)state;
+    sm_error error = {0};
+    const fixture_model spec = {.nan_tensor = "blk.0.ffn_down.weight"};
+    sm_model *model = load(write_model("nan.gguf", &spec), 0, 0);
+    sm_session *s = open_session(model, 1, 64, 0, 0);
+    assert_int_equal(sm_session_generate(s, "the", NULL, NULL, NULL, &error), SM_ERR_FORMAT);
+    assert_non_null(strstr(error.message, "finite"));
     sm_session_free(s);
     sm_model_free(model);
 }
@@ -560,6 +630,8 @@ static void wrong_use_is_a_status(void **state) {
     const sm_session_options kv = {.struct_size = sizeof kv, .kv_type = 3};
     assert_int_equal(sm_session_new(&session, model, &kv, &error), SM_ERR_ARGUMENT);
     assert_non_null(strstr(error.message, "kv_type"));
+    const sm_session_options reserved = {.struct_size = sizeof reserved, .reserved = 1};
+    assert_int_equal(sm_session_new(&session, model, &reserved, &error), SM_ERR_ARGUMENT);
     const sm_model_options io = {.struct_size = sizeof io, .io = 7};
     assert_int_equal(sm_model_load(&none, "x", &io, &error), SM_ERR_ARGUMENT);
     assert_non_null(strstr(error.message, "io"));
@@ -589,6 +661,8 @@ int main(void) {
         cmocka_unit_test(generation_ends_for_each_reason),
         cmocka_unit_test(stop_strings_end_the_text),
         cmocka_unit_test(feeding_can_be_cancelled),
+        cmocka_unit_test(linear_scaling_has_several_spellings),
+        cmocka_unit_test(damaged_weights_are_an_error),
         cmocka_unit_test(nothing_is_allocated_per_token),
         cmocka_unit_test(wrong_use_is_a_status),
     };

@@ -25,8 +25,7 @@ static void refused(const fixture_model *spec, sm_status expected, const char *w
     for (uint32_t io = SM_IO_MAP; io <= SM_IO_READ; io++) {
         sm_error error = {0};
         sm_model *model = NULL;
-        const sm_model_options o = {
-            .struct_size = sizeof o, .io = io, .allocator = &allocator};
+        const sm_model_options o = {.struct_size = sizeof o, .io = io, .allocator = &allocator};
         const sm_status status = sm_model_load(&model, path, &o, &error);
         if (status != expected)
             fail_msg("status %d, expected %d for %s: %s", status, expected, word, error.message);
@@ -55,12 +54,11 @@ static void missing_keys_are_named(void **state) {
 
 static void missing_tensors_are_named(void **state) {
     (void)state;
-    const char *tensors[] = {"token_embd.weight",        "output_norm.weight",
-                             "blk.0.attn_norm.weight",   "blk.0.attn_q.weight",
-                             "blk.1.attn_k.weight",      "blk.1.attn_v.weight",
-                             "blk.0.attn_output.weight", "blk.1.ffn_norm.weight",
-                             "blk.0.ffn_gate.weight",    "blk.0.ffn_up.weight",
-                             "blk.1.ffn_down.weight"};
+    const char *tensors[] = {
+        "token_embd.weight",        "output_norm.weight",    "blk.0.attn_norm.weight",
+        "blk.0.attn_q.weight",      "blk.1.attn_k.weight",   "blk.1.attn_v.weight",
+        "blk.0.attn_output.weight", "blk.1.ffn_norm.weight", "blk.0.ffn_gate.weight",
+        "blk.0.ffn_up.weight",      "blk.1.ffn_down.weight"};
     for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++) {
         refused(&(fixture_model){.omit_tensor = tensors[i], .rope_freqs = true}, SM_ERR_MISSING,
                 tensors[i]);
@@ -80,8 +78,11 @@ static void missing_tensors_are_named(void **state) {
 static void what_cannot_be_computed_is_named(void **state) {
     (void)state;
     refused(&(fixture_model){.set_architecture = "mamba"}, SM_ERR_UNSUPPORTED, "mamba");
-    refused(&(fixture_model){.n_embd = 256, .bad_type = "blk.0.ffn_up.weight"},
-            SM_ERR_UNSUPPORTED, "IQ1_S");
+    refused(&(fixture_model){.n_embd = 256, .bad_type = "blk.0.ffn_up.weight"}, SM_ERR_UNSUPPORTED,
+            "IQ1_S");
+    /* layers the key does not count: half a model would be computed */
+    refused(&(fixture_model){.u32_key = "llama.block_count", .u32_value = 1}, SM_ERR_UNSUPPORTED,
+            "blk.1.");
     refused(&(fixture_model){.rope_scaling = "longrope"}, SM_ERR_UNSUPPORTED, "longrope");
     refused(&(fixture_model){.u32_key = "llama.expert_count", .u32_value = 8}, SM_ERR_UNSUPPORTED,
             "llama.expert_count");
@@ -108,8 +109,8 @@ static void impossible_numbers_are_named(void **state) {
         refused(&(fixture_model){.u32_key = counts[i].key, .u32_value = counts[i].value},
                 SM_ERR_FORMAT, counts[i].key);
     /* more layers than tensors */
-    refused(&(fixture_model){.u32_key = "llama.block_count", .u32_value = 16000000},
-            SM_ERR_MISSING, "llama.block_count");
+    refused(&(fixture_model){.u32_key = "llama.block_count", .u32_value = 16000000}, SM_ERR_MISSING,
+            "llama.block_count");
     const struct {
         const char *key;
         float value;

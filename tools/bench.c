@@ -127,8 +127,9 @@ static uint64_t next_random(uint64_t *state) {
     return z ^ (z >> 31);
 }
 
-#define ROUND_SECONDS 0.1 /* small models are run several times, so that a repeat means something \
-                           */
+#define ROUND_SECONDS                                                           \
+    0.1 /* small models are run several times, so that a repeat means something \
+         */
 
 static sm_status prefill_once(sm_session *session, const bench_run *run, sm_error *error) {
     return sm_session_feed(session, run->ids, run->prefill, error);

@@ -50,24 +50,27 @@ SM_API sm_status sm_session_fork(sm_session **out, const sm_session *session, sm
 
 /* ---- token by token ------------------------------------------------------------ */
 
-SM_API uint32_t sm_session_length(const sm_session *session);  /* tokens held; 0 for NULL */
+SM_API uint32_t sm_session_length(const sm_session *session);   /* tokens held; 0 for NULL */
 SM_API uint32_t sm_session_capacity(const sm_session *session); /* n_ctx; 0 for NULL */
 SM_API uint32_t sm_session_threads(const sm_session *session);  /* of its team; 0 for NULL */
 /* Token i of the session, or -1. */
 SM_API int32_t sm_session_token(const sm_session *session, uint32_t i);
 
-/* Cancelling long computation: asked between layers; non-zero makes the running
- * feed or generate return SM_ERR_CANCELLED with the session as it was before the
- * unfinished batch. Called on the caller's thread. NULL: never. */
+/* Cancelling long computation: asked every fraction of a millisecond while feeding
+ * (also while the first feed repacks the weights); non-zero makes the running feed or
+ * generate return SM_ERR_CANCELLED with the session as it was before the unfinished
+ * batch. Called on the caller's thread. NULL: never. */
 typedef int32_t (*sm_cancel_fn)(void *user);
 SM_API sm_status sm_session_set_cancel(sm_session *session, sm_cancel_fn cancel, void *user,
                                        sm_error *error);
 
 /* Appends n tokens and computes them. n may be 0. SM_ERR_TOKEN and SM_ERR_CONTEXT_FULL
- * leave the session unchanged. */
+ * leave the session unchanged; so does SM_ERR_NOMEM, possible in a model's first feed
+ * (of any session), which repacks the weights. SM_ERR_CANCELLED: see above. */
 SM_API sm_status sm_session_feed(sm_session *session, const int32_t *ids, uint64_t n,
                                  sm_error *error);
-/* The same, and writes the logits of every fed token: logits[n][n_vocab]. */
+/* The same, and writes the logits of every fed token: logits[n][n_vocab]. SM_ERR_NOMEM
+ * also in a session's first call. */
 SM_API sm_status sm_session_feed_logits(sm_session *session, const int32_t *ids, uint64_t n,
                                         float *logits, sm_error *error);
 /* Makes the session hold exactly ids[0..n): keeps the common prefix, drops the
@@ -103,8 +106,8 @@ typedef struct sm_sampling {
     double frequency_penalty; /* subtracted for each time a token occurred */
     uint32_t penalty_last_n;  /* tokens looked back at; 0 means 64 */
     uint32_t reserved;
-    uint64_t seed;            /* draws depend on (seed, sequence, position) only */
-    uint64_t sequence;        /* distinguishes sequences drawn with one seed */
+    uint64_t seed;             /* draws depend on (seed, sequence, position) only */
+    uint64_t sequence;         /* distinguishes sequences drawn with one seed */
     const sm_logit_bias *bias; /* [n_bias] or NULL */
     uint64_t n_bias;
 } sm_sampling;
@@ -112,7 +115,9 @@ typedef struct sm_sampling {
 /* Chooses the next token from the session's logits; changes nothing. *logprob
  * (may be NULL) gets its natural log-probability under the model's own
  * distribution (before bias, penalties and temperature). sampling NULL: greedy.
- * SM_ERR_STATE if there are no logits; SM_ERR_ARGUMENT. */
+ * SM_ERR_STATE if there are no logits; SM_ERR_ARGUMENT, also if biases ban every token;
+ * SM_ERR_TOKEN for a bias of a token outside the vocabulary; SM_ERR_FORMAT if the logits
+ * are not finite (damaged weights). */
 SM_API sm_status sm_session_sample(sm_session *session, const sm_sampling *sampling, int32_t *id,
                                    double *logprob, sm_error *error);
 
@@ -158,9 +163,11 @@ typedef struct sm_generate_stats {
     uint32_t reused_tokens;    /* of those, found in the cache */
     uint32_t generated_tokens; /* the end-of-text token not counted */
     uint32_t reserved;
-    double prompt_seconds;
-    double first_token_seconds; /* from the call to the first token chosen */
-    double generate_seconds;    /* from the first token to the end */
+    double prepare_seconds;     /* repacking the weights: once per model, in its first feed */
+    double prompt_seconds;      /* encoding the prompt and feeding what was not reused */
+    double first_token_seconds; /* from the call to the first token chosen: all of the above */
+    double generate_seconds;    /* from the first token to the end, callbacks included: the
+                                   time of generated_tokens - 1 steps */
 } sm_generate_stats;
 
 /* Continues `prompt` (zero-terminated UTF-8), which is the whole text so far:
@@ -169,8 +176,8 @@ typedef struct sm_generate_stats {
  * last token, which nothing needed computed yet. on_token may be NULL. SM_OK for
  * every finish but SM_FINISH_CANCELLED (SM_ERR_CANCELLED) and failures:
  * SM_ERR_CONTEXT_FULL if the prompt alone does not fit, _MISSING if the model has no
- * vocabulary, _ARGUMENT, _NOMEM. An empty prompt needs a BOS token, else
- * SM_ERR_ARGUMENT. */
+ * vocabulary, _ARGUMENT, _TOKEN and _FORMAT as with sm_session_sample, _NOMEM. An
+ * empty prompt needs a BOS token, else SM_ERR_ARGUMENT. */
 SM_API sm_status sm_session_generate(sm_session *session, const char *prompt,
                                      const sm_generate_options *options, sm_token_fn on_token,
                                      void *user, sm_error *error);

@@ -40,7 +40,7 @@ typedef struct sm_gguf_tensor_info {
     const char *name;     /* valid as long as the handle, like type_name */
     const char *type_name;
     uint32_t n_dims;
-    uint32_t file;   /* which part */
+    uint32_t file;    /* which part */
     uint64_t dims[4]; /* dims[0] is contiguous; 1 where absent */
     uint64_t offset;  /* bytes from the start of the part's data section */
     uint64_t size;    /* bytes */

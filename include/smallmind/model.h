@@ -18,17 +18,18 @@ extern "C" {
 
 typedef struct sm_model sm_model;
 
-#define SM_REPACK_LAZY 0 /* weights are copied once into the layout the kernels like, at first
+#define SM_REPACK_LAZY                                                                         \
+    0                    /* weights are copied once into the layout the kernels like, at first \
                             use: fast; costs private memory of about the weights' size */
 #define SM_REPACK_NONE 1 /* compute from the file's layout: slower, no copy; same results */
 
 typedef struct sm_model_options {
     uint32_t struct_size;
-    uint32_t io;           /* SM_IO_MAP (default), SM_IO_READ */
-    uint32_t level;        /* cap on the instruction set, SM_LEVEL_… (default: none) */
-    uint32_t repack;       /* SM_REPACK_LAZY (default), SM_REPACK_NONE */
-    uint64_t memory_limit; /* bytes of heap for the model, its tokenizer and its sessions
-                              together; 0: no limit. Mapped file pages do not count. */
+    uint32_t io;                   /* SM_IO_MAP (default), SM_IO_READ */
+    uint32_t level;                /* cap on the instruction set, SM_LEVEL_… (default: none) */
+    uint32_t repack;               /* SM_REPACK_LAZY (default), SM_REPACK_NONE */
+    uint64_t memory_limit;         /* bytes of heap for the model, its tokenizer and its sessions
+                                      together; 0: no limit. Mapped file pages do not count. */
     const sm_allocator *allocator; /* NULL: the C library's */
     sm_log_fn log;                 /* NULL: silent */
     void *log_user;
@@ -37,8 +38,8 @@ typedef struct sm_model_options {
 } sm_model_options;
 
 typedef struct sm_model_info {
-    uint32_t struct_size; /* set by the caller */
-    uint32_t level;       /* SM_LEVEL_… in use */
+    uint32_t struct_size;     /* set by the caller */
+    uint32_t level;           /* SM_LEVEL_… in use */
     const char *architecture; /* "llama"; valid as long as the model, like name */
     const char *name;         /* general.name, "" if absent */
     int32_t n_vocab;
@@ -61,7 +62,7 @@ typedef struct sm_model_info {
 /* Loads a GGUF model (of a split one: the first part). Everything the file says
  * is checked before it is used. SM_ERR_IO, _FORMAT, _MISSING, _SHAPE,
  * _UNSUPPORTED (architecture, tensor type, rope scaling, tokenizer: by name),
- * _NOMEM, _CANCELLED, _ARGUMENT; the message names the file and the key or tensor. */
+ * _NOMEM, _SYSTEM, _CANCELLED, _ARGUMENT; the message names the file and the key or tensor. */
 SM_API sm_status sm_model_load(sm_model **out, const char *path, const sm_model_options *options,
                                sm_error *error);
 SM_API void sm_model_free(sm_model *model); /* NULL is fine */

@@ -61,7 +61,8 @@ SM_API sm_status sm_tokenizer_get_info(const sm_tokenizer *tokenizer, sm_tokeniz
 /* Encodes text[0..length). Stores the number of ids in *n (n must not be
  * NULL); writes them when capacity is enough, else returns SM_ERR_BUFFER and
  * writes nothing. ids may be NULL with capacity 0. length + 16 ids always
- * suffice for BPE, SPM and WordPiece kinds. */
+ * suffice for BPE, SPM and WordPiece kinds (2 * length + 16 where an SPM
+ * vocabulary has special tokens of a single byte). */
 SM_API sm_status sm_tokenizer_encode(const sm_tokenizer *tokenizer, const char *text,
                                      uint64_t length, uint32_t flags, int32_t *ids,
                                      uint64_t capacity, uint64_t *n, sm_error *error);

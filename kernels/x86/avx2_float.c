@@ -154,10 +154,10 @@ INLINE void row_of_tiles(kind t, float *y, size_t ldy, const uint8_t *w, strides
 
 INLINE void product(kind t, float *y, size_t ldy, const uint8_t *w, strides s, size_t k,
                     const float *x, size_t ldx, size_t vectors, size_t ncols, bool accumulate) {
+    /* the mask for pairs takes a register too */
+    const size_t most = t == KIND_PAIRS ? MAX_COLS - 1 : MAX_COLS;
     while (ncols > 0) {
-        size_t n = ncols > MAX_COLS && ncols < 2 * MAX_COLS ? (ncols + 1) / 2
-                   : ncols > MAX_COLS                       ? MAX_COLS
-                                                            : ncols;
+        size_t n = ncols <= most ? ncols : ncols < 2 * most ? (ncols + 1) / 2 : most;
         switch (n) {
         case 1:
             row_of_tiles(t, y, ldy, w, s, k, x, ldx, vectors, 1, accumulate, 8);
@@ -166,7 +166,6 @@ INLINE void product(kind t, float *y, size_t ldy, const uint8_t *w, strides s, s
             row_of_tiles(t, y, ldy, w, s, k, x, ldx, vectors, 2, accumulate, 4);
             break;
         case 3:
-            /* the mask for pairs takes the register that four vectors would need */
             row_of_tiles(t, y, ldy, w, s, k, x, ldx, vectors, 3, accumulate,
                          t == KIND_PAIRS ? 2 : 4);
             break;

@@ -8,59 +8,94 @@
  *    254 * code, so 16 bits hold the sum of eight pairs for codes up to 15
  *    (30480), of four up to 31 (31496), of two up to 63 (32004): only then one vpmaddwd.
  *    The code's offset comes in through nsum.
- *  - Signed bytes (Q8_0, IQ4): for one column, |w| * (q with the sign of w) in
- *    vpmaddubsw, at most 128 * 127 * 2 = 32512; for more columns both sides are widened to 16
- *    bits, which costs the same per product and needs no sign work.
+ *  - Signed bytes (Q8_0, IQ4): straight from the stream, the absolute value of one side times
+ *    the other with its sign in vpmaddubsw, at most 128 * 127 * 2 = 32512; in panels both
+ *    sides widened to 16 bits, which costs the same per product and needs no sign work.
  *
- * One column is computed straight from the packed stream. For more, a stretch of a
- * group is unpacked to a panel once and tiles of up to four columns run over it; mul
+ * One or two columns are computed straight from the packed stream. For more, a stretch of
+ * a group is unpacked to a panel once and tiles of up to four columns run over it; mul
  * does that in pieces that stay in L1 on the stack, gemm with a whole slab.
  */
 #include "avx2.h"
 
 /* ---- the types ------------------------------------------------------------------------- */
 
-enum { OFFSET_NONE = -1 };
-
 /* What the packed layout of a type (pack.h) is made of. All of it is constant where used. */
 typedef struct layout {
     unsigned head, record; /* bytes */
     unsigned records;      /* 32-element records after each head */
     unsigned scales;       /* per record: 1 or 2 */
-    bool codes8;           /* scale codes S8/U8 in the record; else the head has the scale itself */
+    unsigned code_bytes;   /* of scale codes at the start of a record; 0: the head has the scale */
     bool mins;             /* M or DM in the head */
-    bool is_signed;        /* codes are signed bytes after unpacking */
-    int offset;            /* log2 of the offset of unsigned codes, or OFFSET_NONE */
-    unsigned sums;         /* pairs that 16 bits can sum */
+    int offset;            /* log2 of the offset of unsigned codes, 0: none */
+    unsigned sums;         /* pairs that 16 bits can sum; 0: codes are signed bytes */
 } layout;
 
 INLINE layout layout_of(sm_dtype type) {
     switch (type) {
     case SM_DTYPE_Q4_0:
-        return (layout){32, 256, 1, 1, false, false, false, 3, 8};
+        return (layout){
+            .head = 32, .record = 256, .records = 1, .scales = 1, .offset = 3, .sums = 8};
     case SM_DTYPE_Q4_1:
-        return (layout){64, 256, 1, 1, false, true, false, OFFSET_NONE, 8};
+        return (layout){
+            .head = 64, .record = 256, .records = 1, .scales = 1, .mins = true, .sums = 8};
     case SM_DTYPE_Q5_0:
-        return (layout){32, 320, 1, 1, false, false, false, 4, 4};
+        return (layout){
+            .head = 32, .record = 320, .records = 1, .scales = 1, .offset = 4, .sums = 4};
     case SM_DTYPE_Q5_1:
-        return (layout){64, 320, 1, 1, false, true, false, OFFSET_NONE, 4};
+        return (layout){
+            .head = 64, .record = 320, .records = 1, .scales = 1, .mins = true, .sums = 4};
     case SM_DTYPE_Q8_0:
-        return (layout){32, 512, 1, 1, false, false, true, OFFSET_NONE, 1};
+        return (layout){.head = 32, .record = 512, .records = 1, .scales = 1};
     case SM_DTYPE_IQ4_NL:
-        return (layout){32, 256, 1, 1, false, false, true, OFFSET_NONE, 1};
+        return (layout){.head = 32, .record = 256, .records = 1, .scales = 1};
     case SM_DTYPE_Q2_K:
-        return (layout){64, 160, 8, 2, true, true, false, OFFSET_NONE, 4};
+        return (layout){.head = 64,
+                        .record = 160,
+                        .records = 8,
+                        .scales = 2,
+                        .code_bytes = 32,
+                        .mins = true,
+                        .sums = 4};
     case SM_DTYPE_Q3_K:
-        return (layout){32, 224, 8, 2, true, false, false, 2, 4};
+        return (layout){.head = 32,
+                        .record = 224,
+                        .records = 8,
+                        .scales = 2,
+                        .code_bytes = 32,
+                        .offset = 2,
+                        .sums = 4};
     case SM_DTYPE_Q4_K:
-        return (layout){64, 288, 8, 1, true, true, false, OFFSET_NONE, 8};
+        return (layout){.head = 64,
+                        .record = 288,
+                        .records = 8,
+                        .scales = 1,
+                        .code_bytes = 32,
+                        .mins = true,
+                        .sums = 8};
     case SM_DTYPE_Q5_K:
-        return (layout){64, 352, 8, 1, true, true, false, OFFSET_NONE, 4};
+        return (layout){.head = 64,
+                        .record = 352,
+                        .records = 8,
+                        .scales = 1,
+                        .code_bytes = 32,
+                        .mins = true,
+                        .sums = 4};
     case SM_DTYPE_Q6_K:
-        return (layout){32, 416, 8, 2, true, false, false, 5, 2};
+        return (layout){.head = 32,
+                        .record = 416,
+                        .records = 8,
+                        .scales = 2,
+                        .code_bytes = 32,
+                        .offset = 5,
+                        .sums = 2};
     default: /* SM_DTYPE_IQ4_XS */
-        return (layout){32, 272, 8, 1, true, false, true, OFFSET_NONE, 1};
+        return (layout){.head = 32, .record = 272, .records = 8, .scales = 1, .code_bytes = 16};
     }
+}
+
+INLINE bool is_signed(sm_dtype type) {
+    return layout_of(type).sums == 0;
 }
 
 /* Codes of eight rows, sub-groups j and j + 4. */
@@ -88,16 +123,21 @@ INLINE code_pair load_codes(sm_dtype type, const uint8_t *parts, unsigned half, 
         c.high = load_i256(p + 64 * (j + 4));
         return c;
     }
-    if (type == SM_DTYPE_Q2_K || type == SM_DTYPE_Q3_K) {
+    if (type == SM_DTYPE_Q2_K) {
         __m256i crumbs = load_i256(p + 64 * (j & 1));
         int shift = 2 * (j >> 1); /* of sub-group j; j + 4 is four bits further */
         c.low = field(crumbs, -shift, 3);
         c.high = field(crumbs, -shift - 4, 3);
-        if (type == SM_DTYPE_Q3_K) {
-            __m256i bits = load_i256(p + SM_CRUMB_PART);
-            c.low = _mm256_or_si256(c.low, field(bits, 2 - j, 4));
-            c.high = _mm256_or_si256(c.high, field(bits, -2 - j, 4));
-        }
+        return c;
+    }
+    if (type == SM_DTYPE_Q3_K) {
+        /* both sub-groups at once: their crumbs at bits 0 and 4, high bits at 2 and 6 */
+        __m256i crumbs = load_i256(p + 64 * (j & 1));
+        __m256i bits = load_i256(p + SM_CRUMB_PART);
+        __m256i both =
+            _mm256_or_si256(field(crumbs, -2 * (j >> 1), 0x33), field(bits, 2 - j, 0xcc));
+        c.low = field(both, 0, 7);
+        c.high = field(both, -4, 7);
         return c;
     }
     __m256i nibbles = load_i256(p + 64 * j);
@@ -150,10 +190,10 @@ INLINE scale_set load_scales(sm_dtype type, const uint8_t *head, const uint8_t *
         s.scale[1] = _mm256_mul_ps(d, _mm256_cvtepi32_ps(_mm256_and_si256(c1, low4)));
         s.min[0] = _mm256_mul_ps(m, _mm256_cvtepi32_ps(_mm256_srli_epi32(c0, 4)));
         s.min[1] = _mm256_mul_ps(m, _mm256_cvtepi32_ps(_mm256_srli_epi32(c1, 4)));
-    } else if (l.codes8 && l.mins) {
+    } else if (l.code_bytes > 0 && l.mins) {
         s.scale[0] = _mm256_mul_ps(d, load_u8(record + 8 * half));
         s.min[0] = _mm256_mul_ps(m, load_u8(record + SM_CODE_PART + 8 * half));
-    } else if (l.codes8) {
+    } else if (l.code_bytes > 0) {
         s.scale[0] = _mm256_mul_ps(d, load_s8(record + 8 * half));
         if (l.scales == 2) {
             s.scale[1] = _mm256_mul_ps(d, load_s8(record + SM_CODE_PART + 8 * half));
@@ -162,15 +202,10 @@ INLINE scale_set load_scales(sm_dtype type, const uint8_t *head, const uint8_t *
     return s;
 }
 
-/* Bytes of scale codes in front of a record's codes. */
-INLINE unsigned scale_bytes(sm_dtype type) {
-    layout l = layout_of(type);
-    return !l.codes8 ? 0 : l.scales == 2 || l.mins ? 2 * SM_CODE_PART : SM_CODE_PART;
-}
-
 /* y + the minimum's part: +m (Q4_1, Q5_1) or -(dmin*m) (the K types). */
 INLINE __m256 add_min(sm_dtype type, __m256 min, __m256 ds, __m256 y) {
-    return layout_of(type).codes8 ? _mm256_fnmadd_ps(min, ds, y) : _mm256_fmadd_ps(min, ds, y);
+    return layout_of(type).code_bytes > 0 ? _mm256_fnmadd_ps(min, ds, y)
+                                          : _mm256_fmadd_ps(min, ds, y);
 }
 
 /* The float chain of one record; s0, s1: integer sums of its one or two halves. */
@@ -249,7 +284,7 @@ INLINE void dot_unsigned(sm_dtype type, record_sums *sums, const uint8_t *parts,
         if (l.sums == 4 && l.scales == 1) {
             sums->s[0][v] = _mm256_add_epi32(sums->s[0][v], sums->s[1][v]);
         }
-        if (l.offset != OFFSET_NONE) {
+        if (l.offset != 0) {
             UNROLL for (unsigned i = 0; i < l.scales; i++) {
                 sums->s[i][v] = _mm256_add_epi32(sums->s[i][v], offset_sum(type, p.x[v], i));
             }
@@ -271,18 +306,19 @@ INLINE void dot_signed(sm_dtype type, record_sums *sums, const uint8_t *parts, p
     UNROLL for (int j = 0; j < 4; j++) {
         UNROLL for (unsigned v = 0; v < 2; v++) {
             code_pair c = load_codes(type, parts, p.rows[v], j);
-            __m256i s = _mm256_add_epi32(dot_signs(type, c.low, p.x[v]->q + 4 * j),
-                                         dot_signs(type, c.high, p.x[v]->q + 4 * j + 16));
-            sums->s[0][v] = j == 0 ? s : _mm256_add_epi32(sums->s[0][v], s);
+            __m256i low = dot_signs(type, c.low, p.x[v]->q + 4 * j);
+            __m256i high = dot_signs(type, c.high, p.x[v]->q + 4 * j + 16);
+            sums->s[0][v] = j == 0 ? low : same(_mm256_add_epi32(sums->s[0][v], low));
+            sums->s[0][v] = same(_mm256_add_epi32(sums->s[0][v], high));
         }
     }
 }
 
 INLINE void stream_record(sm_dtype type, __m256 y[2], const uint8_t *head, const uint8_t *record,
                           pair p) {
-    const uint8_t *parts = record + scale_bytes(type);
+    const uint8_t *parts = record + layout_of(type).code_bytes;
     record_sums s;
-    if (layout_of(type).is_signed) {
+    if (is_signed(type)) {
         dot_signed(type, &s, parts, p);
     } else {
         dot_unsigned(type, &s, parts, p);
@@ -333,7 +369,7 @@ INLINE void stream_group(sm_dtype type, float *y, size_t ldy, const uint8_t *w, 
  *   signed    [g 0..7][even, odd][16 rows][2] int16: elements 4g, 4g + 2 and 4g + 1, 4g + 3
  * and then the scales [1 or 2][16] and minima [0, 1 or 2][16], f32. */
 INLINE unsigned panel_codes(sm_dtype type) {
-    return layout_of(type).is_signed ? 1024 : 512;
+    return is_signed(type) ? 1024 : 512;
 }
 INLINE unsigned panel_record(sm_dtype type) {
     layout l = layout_of(type);
@@ -349,7 +385,7 @@ INLINE __m256i odd_bytes(__m256i v) {
 }
 
 INLINE void store_codes(sm_dtype type, uint8_t *panel, unsigned half, int g, __m256i codes) {
-    if (layout_of(type).is_signed) {
+    if (is_signed(type)) {
         store_i256(panel + 128 * g + 32 * half, even_bytes(codes));
         store_i256(panel + 128 * g + 64 + 32 * half, odd_bytes(codes));
     } else {
@@ -365,7 +401,7 @@ INLINE const uint8_t *unpack(sm_dtype type, uint8_t *panel, const uint8_t *w, si
         for (unsigned i = 0; i < l.records; i++, record += l.record) {
             UNROLL for (unsigned half = 0; half < 2; half++) {
                 UNROLL for (int j = 0; j < 4; j++) {
-                    code_pair c = load_codes(type, record + scale_bytes(type), half, j);
+                    code_pair c = load_codes(type, record + layout_of(type).code_bytes, half, j);
                     store_codes(type, panel, half, j, c.low);
                     store_codes(type, panel, half, j + 4, c.high);
                 }
@@ -393,7 +429,7 @@ INLINE const uint8_t *unpack(sm_dtype type, uint8_t *panel, const uint8_t *w, si
  * the sum of a half, 32-bit sums are live at the same time. */
 INLINE unsigned tile_cols(sm_dtype type) {
     layout l = layout_of(type);
-    return l.is_signed || l.sums * l.scales >= 8 ? 4 : 3;
+    return is_signed(type) || l.sums * l.scales >= 8 ? 4 : 3;
 }
 
 /* Integer sums of a tile: [column][rows 0..7, 8..15]. */
@@ -433,7 +469,7 @@ INLINE void tile_dot_unsigned(sm_dtype type, tile_sums *sums, const uint8_t *pan
             }
         }
     }
-    if (l.offset != OFFSET_NONE) {
+    if (l.offset != 0) {
         UNROLL for (unsigned c = 0; c < n; c++) {
             __m256i offset = offset_sum(type, x + c * ldx, i);
             sums->s[c][0] = _mm256_add_epi32(sums->s[c][0], offset);
@@ -484,7 +520,8 @@ INLINE void tile_chain(sm_dtype type, float *y, size_t ldy, const tile_sums *sum
     }
 }
 
-/* `wide`: the activations of a signed tile as int16, per block [even, odd][g 0..7][2]. */
+/* wide: the activations of a signed tile as int16, per block [even, odd][g 0..7][2].
+ * next: a stream of weights to ask for meanwhile, or NULL. */
 INLINE void tile(sm_dtype type, float *y, size_t ldy, const uint8_t *panel, size_t blocks,
                  const sm_act_block *x, size_t ldx, const uint8_t *wide, unsigned n,
                  const uint8_t *next) {
@@ -496,7 +533,7 @@ INLINE void tile(sm_dtype type, float *y, size_t ldy, const uint8_t *panel, size
         }
         const float *scales = (const float *)(panel + panel_codes(type));
         tile_sums sums;
-        if (l.is_signed) {
+        if (is_signed(type)) {
             tile_dot_signed(&sums, panel, wide, 64 * blocks, n);
             tile_chain(type, y, ldy, &sums, scales, x, ldx, n, 0);
         } else {
@@ -522,7 +559,8 @@ INLINE void widen_columns(uint8_t *wide, const sm_act_block *x, size_t ldx, size
     }
 }
 
-/* All columns over the panels of n_groups groups. wide: room for one tile's activations. */
+/* All columns over the panels of n_groups groups. wide: room for one tile's activations.
+ * next: as in tile, for the first columns. */
 INLINE void run_tiles(sm_dtype type, float *y, size_t ldy, const uint8_t *panels, size_t n_groups,
                       size_t k, const sm_act_block *x, size_t ldx, size_t ncols, uint8_t *wide,
                       const uint8_t *next) {
@@ -530,7 +568,7 @@ INLINE void run_tiles(sm_dtype type, float *y, size_t ldy, const uint8_t *panels
     size_t panel_bytes = blocks * panel_record(type);
     while (ncols > 0) {
         size_t n = ncols < tile_cols(type) ? ncols : tile_cols(type);
-        if (layout_of(type).is_signed) {
+        if (is_signed(type)) {
             widen_columns(wide, x, ldx, blocks, n);
         }
         for (size_t g = 0; g < n_groups; g++) {
@@ -581,22 +619,17 @@ INLINE void mul_columns(sm_dtype type, float *y, size_t ldy, const uint8_t *w, s
 INLINE void mul(sm_dtype type, float *y, size_t ldy, const uint8_t *w, size_t group_bytes,
                 size_t n_groups, size_t k, const sm_act_block *x, size_t ldx, size_t ncols,
                 bool accumulate) {
-    if (ncols <= 2) {
-        for (size_t g = 0; g < n_groups; g++) {
-            float *out = y + SM_GROUP * g;
-            if (ncols == 1) {
-                stream_group(type, out, ldy, w + g * group_bytes, k, x, ldx, 1, accumulate);
-            } else if (ncols == 2) {
-                stream_group(type, out, ldy, w + g * group_bytes, k, x, ldx, 2, accumulate);
-            }
-        }
-        return;
-    }
-    if (!accumulate) {
+    if (ncols > 2 && !accumulate) {
         start_at_zero(y, ldy, n_groups, ncols);
     }
-    for (size_t g = 0; g < n_groups; g++) {
-        mul_columns(type, y + SM_GROUP * g, ldy, w + g * group_bytes, k, x, ldx, ncols);
+    for (size_t g = 0; g < n_groups; g++, y += SM_GROUP, w += group_bytes) {
+        if (ncols == 1) {
+            stream_group(type, y, ldy, w, k, x, ldx, 1, accumulate);
+        } else if (ncols == 2) {
+            stream_group(type, y, ldy, w, k, x, ldx, 2, accumulate);
+        } else {
+            mul_columns(type, y, ldy, w, k, x, ldx, ncols);
+        }
     }
 }
 

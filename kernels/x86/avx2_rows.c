@@ -102,51 +102,75 @@ INLINE int32_t sum_bytes(__m128i q) {
     return _mm_cvtsi128_si32(s) + _mm_extract_epi32(s, 1);
 }
 
-INLINE void quantize_block(sm_act_block *out, const float *from) {
+INLINE float block_max(const float *x) {
     const __m256 sign = _mm256_set1_ps(-0.0f);
+    __m256 a[4];
+    UNROLL for (unsigned i = 0; i < 4; i++) {
+        a[i] = _mm256_andnot_ps(sign, _mm256_loadu_ps(x + 8 * i));
+    }
+    return largest(_mm256_max_ps(_mm256_max_ps(a[0], a[1]), _mm256_max_ps(a[2], a[3])));
+}
+
+/* Which of the eight scales max / (127 - j) is the best for a block; stores them and their
+ * inverses. */
+INLINE unsigned best_scale(const float *from, float max, float d[8], float inverse[8]) {
+    const __m256 levels = _mm256_setr_ps(127, 126, 125, 124, 123, 122, 121, 120);
+    _mm256_storeu_ps(inverse, _mm256_div_ps(levels, _mm256_set1_ps(max)));
+    _mm256_storeu_ps(d, _mm256_div_ps(_mm256_set1_ps(max), levels));
     __m256 x[4];
     UNROLL for (unsigned i = 0; i < 4; i++) {
         x[i] = _mm256_loadu_ps(from + 8 * i);
     }
-    const float max = largest(
-        _mm256_max_ps(_mm256_max_ps(_mm256_andnot_ps(sign, x[0]), _mm256_andnot_ps(sign, x[1])),
-                      _mm256_max_ps(_mm256_andnot_ps(sign, x[2]), _mm256_andnot_ps(sign, x[3]))));
-    if (max < 1e-30f) {
-        memset(out, 0, sizeof *out);
-        return;
-    }
-    const __m256 levels = _mm256_setr_ps(127, 126, 125, 124, 123, 122, 121, 120);
-    _Alignas(32) float inverse[8], d[8];
-    _mm256_store_ps(inverse, _mm256_div_ps(levels, _mm256_set1_ps(max)));
-    _mm256_store_ps(d, _mm256_div_ps(_mm256_set1_ps(max), levels));
-
     const __m256 errors = block_errors(x, inverse, d);
-    const __m256 least = _mm256_set1_ps(-largest(_mm256_xor_ps(errors, sign)));
+    const __m256 least = _mm256_set1_ps(-largest(_mm256_xor_ps(errors, _mm256_set1_ps(-0.0f))));
     const int equal = _mm256_movemask_ps(_mm256_cmp_ps(errors, least, _CMP_EQ_OQ));
-    const int best = equal == 0 ? 0 : __builtin_ctz((unsigned)equal);
+    return (unsigned)__builtin_ctz((unsigned)equal | 0x100) % 8; /* 0 if all are NaN */
+}
 
-    const __m256 inv = _mm256_set1_ps(inverse[best]);
+INLINE void quantize_block(sm_act_block *out, const float *x, float inverse, float d) {
+    const __m256 inv = _mm256_set1_ps(inverse);
     __m256i q[4];
     UNROLL for (unsigned i = 0; i < 4; i++) {
-        q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(x[i], inv));
+        q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 8 * i), inv));
     }
     const __m256i bytes = pack_bytes(q[0], q[1], q[2], q[3]);
     const int32_t s0 = sum_bytes(_mm256_castsi256_si128(bytes));
     const int32_t s1 = sum_bytes(_mm256_extracti128_si256(bytes, 1));
     store_i256(out->q, bytes);
-    out->d = d[best];
-    out->ds = d[best] * (float)(s0 + s1);
-    out->ds16[0] = d[best] * (float)s0;
-    out->ds16[1] = d[best] * (float)s1;
+    out->d = d;
+    out->ds = d * (float)(s0 + s1);
+    out->ds16[0] = d * (float)s0;
+    out->ds16[1] = d * (float)s1;
     out->nsum = -(s0 + s1);
     out->nsum16[0] = -s0;
     out->nsum16[1] = -s1;
     out->pad = 0;
 }
 
+#define QUANTIZE_BLOCKS 16
+
+/* Three loops, because in one the long latency from maximum to codes of a block would
+ * leave no room to overlap it with the next. */
 void sm_quantize_avx2(sm_act_block *out, const float *x, size_t k) {
-    for (size_t n = 0; n < k / 32; n++) {
-        quantize_block(out + n, x + 32 * n);
+    for (size_t left = k / 32; left > 0;) {
+        const size_t n = left < QUANTIZE_BLOCKS ? left : QUANTIZE_BLOCKS;
+        float max[QUANTIZE_BLOCKS], d[QUANTIZE_BLOCKS], inverse[QUANTIZE_BLOCKS];
+        for (size_t b = 0; b < n; b++) {
+            max[b] = block_max(x + 32 * b);
+        }
+        for (size_t b = 0; b < n; b++) {
+            float all_d[8], all_inverse[8];
+            const bool zero = max[b] < 1e-30f;
+            const unsigned best = best_scale(x + 32 * b, zero ? 1 : max[b], all_d, all_inverse);
+            d[b] = zero ? 0 : all_d[best];
+            inverse[b] = zero ? 0 : all_inverse[best];
+        }
+        for (size_t b = 0; b < n; b++) {
+            quantize_block(out + b, x + 32 * b, inverse[b], d[b]);
+        }
+        out += n;
+        x += 32 * n;
+        left -= n;
     }
 }
 

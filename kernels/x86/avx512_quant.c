@@ -261,39 +261,44 @@ INLINE head load_head(const uint32_t type, const uint8_t *p) {
     return h;
 }
 
-/* Scale and minimum of one part of a record. */
-typedef struct scale {
-    __m512 w, m;
-} scale;
-
 INLINE __m512 times(__m512 d, __m512i code) {
     return _mm512_mul_ps(d, _mm512_cvtepi32_ps(code));
 }
 
-/* p: the record. */
-INLINE scale load_scale(const uint32_t type, const head *h, const uint8_t *p, const int part) {
-    scale s = {h->d, h->m};
+INLINE __m128i load_codes16(const uint8_t *p, const int part) {
+    return _mm_loadu_si128((const __m128i *)(p + SM_CODE_PART * part));
+}
+
+/* Scale of one part of the record at p. */
+INLINE __m512 load_scale(const uint32_t type, const head *h, const uint8_t *p, const int part) {
     if (is_panel(type)) {
-        s.w = _mm512_load_ps(p + 64 * part);
-        s.m = has_min(type) ? _mm512_load_ps(p + 64 * (parts(type) + part)) : s.w;
-        return s;
+        return _mm512_load_ps(p + 64 * part);
     }
     if (!is_super(type)) {
-        return s;
+        return h->d;
     }
-    __m128i bytes = _mm_loadu_si128((const __m128i *)(p + SM_CODE_PART * part));
+    if (!has_min(type)) {
+        return times(h->d, _mm512_cvtepi8_epi32(load_codes16(p, part)));
+    }
+    __m512i code = _mm512_cvtepu8_epi32(load_codes16(p, part));
     if (type == SM_DTYPE_Q2_K) {
-        __m512i both = _mm512_cvtepu8_epi32(bytes);
-        s.w = times(h->d, _mm512_and_si512(both, _mm512_set1_epi32(15)));
-        s.m = times(h->m, _mm512_srli_epi32(both, 4));
-    } else if (has_min(type)) {
-        __m128i min = _mm_loadu_si128((const __m128i *)(p + SM_CODE_PART));
-        s.w = times(h->d, _mm512_cvtepu8_epi32(bytes));
-        s.m = times(h->m, _mm512_cvtepu8_epi32(min));
-    } else {
-        s.w = times(h->d, _mm512_cvtepi8_epi32(bytes));
+        code = _mm512_and_si512(code, _mm512_set1_epi32(15));
     }
-    return s;
+    return times(h->d, code);
+}
+
+INLINE __m512 load_min(const uint32_t type, const head *h, const uint8_t *p, const int part) {
+    if (is_panel(type)) {
+        return _mm512_load_ps(p + 64 * (parts(type) + part));
+    }
+    if (!is_super(type)) {
+        return h->m;
+    }
+    if (type == SM_DTYPE_Q2_K) {
+        __m512i both = _mm512_cvtepu8_epi32(load_codes16(p, part));
+        return times(h->m, _mm512_srli_epi32(both, 4));
+    }
+    return times(h->m, _mm512_cvtepu8_epi32(load_codes16(p, 1)));
 }
 
 /* ---- the loop over K: one or two groups times nc columns ------------------------------------ */
@@ -305,7 +310,6 @@ typedef struct stream {
     const uint8_t *p;
     head h;
     __m512 y[TILE_COLS];
-    __m512i sum[TILE_COLS][2];
 } stream;
 
 typedef struct product {
@@ -355,8 +359,9 @@ INLINE bool plain_codes(const uint32_t type, const int nc) {
     return is_panel(type) || nc > 2;
 }
 
-/* The integer sums of one part of a record begin at -offset * sum(q). */
-INLINE void start_sums(const uint32_t type, const int nc, stream *t, const int part,
+/* Integer sums of one part of a record, per column: one chain, or two. They begin at
+ * -offset * sum(q). */
+INLINE void start_sums(const uint32_t type, const int nc, __m512i sum[TILE_COLS][2], const int part,
                        const sm_act_block *x, size_t ldx) {
     const int shift = plain_codes(type, nc) ? 0 : code_shift(type, 4 * part);
     UNROLL
@@ -367,35 +372,37 @@ INLINE void start_sums(const uint32_t type, const int nc, stream *t, const int p
             start = _mm512_set1_epi32(parts(type) == 2 ? xc->nsum16[part] : xc->nsum);
             start = shift_left32(start, offset_log2(type) + shift);
         }
-        t->sum[c][0] = start;
-        t->sum[c][1] = _mm512_setzero_si512();
+        sum[c][0] = start;
+        sum[c][1] = _mm512_setzero_si512();
     }
 }
 
 /* Float steps of one part. */
-INLINE void add_sums(const uint32_t type, const int nc, stream *t, const int part,
-                     const sm_act_block *x, size_t ldx, const scale *s) {
+INLINE void add_sums(const uint32_t type, const int nc, stream *t, __m512i sum[TILE_COLS][2],
+                     const int part, const sm_act_block *x, size_t ldx) {
+    const __m512 w = load_scale(type, &t->h, t->p, part);
     const int n = 8 / parts(type), first = part * n;
     const int shift = code_shift(type, first), more = code_shift(type, first + n / 2) - shift;
     UNROLL
     for (int c = 0; c < nc; c++) {
-        __m512i sum = t->sum[c][0];
+        __m512i total = sum[c][0];
         if (!plain_codes(type, nc)) {
-            sum = _mm512_add_epi32(sum, shift_right32(t->sum[c][1], more));
-            sum = shift_right32(sum, shift);
+            total = _mm512_add_epi32(total, shift_right32(sum[c][1], more));
+            total = shift_right32(total, shift);
         }
-        __m512 ws = _mm512_mul_ps(s->w, _mm512_set1_ps(x[(size_t)c * ldx].d));
-        t->y[c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), ws, t->y[c]);
+        __m512 ws = _mm512_mul_ps(w, _mm512_set1_ps(x[(size_t)c * ldx].d));
+        t->y[c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(total), ws, t->y[c]);
     }
 }
 
 INLINE void add_mins(const uint32_t type, const int nc, stream *t, const int part,
-                     const sm_act_block *x, size_t ldx, const scale *s) {
+                     const sm_act_block *x, size_t ldx) {
+    const __m512 m = load_min(type, &t->h, t->p, part);
     UNROLL
     for (int c = 0; c < nc; c++) {
         const sm_act_block *xc = x + (size_t)c * ldx;
         __m512 ds = _mm512_set1_ps(parts(type) == 2 ? xc->ds16[part] : xc->ds);
-        t->y[c] = _mm512_fmadd_ps(s->m, ds, t->y[c]);
+        t->y[c] = _mm512_fmadd_ps(m, ds, t->y[c]);
     }
 }
 
@@ -405,15 +412,16 @@ INLINE __m512i broadcast4(const int8_t *q) {
     return _mm512_set1_epi32(four);
 }
 
-/* Integer sums of one part. Sub-groups of both halves of the part take turns: they often
+/* One part but for its minima. Sub-groups of both halves of the part take turns: they often
  * share bytes. */
-INLINE void part_sums(const uint32_t type, const bool two, const int nc, stream *t, stream *u,
-                      const int part, const sm_act_block *x, size_t ldx) {
+INLINE void add_part(const uint32_t type, const bool two, const int nc, stream *t, stream *u,
+                     const int part, const sm_act_block *x, size_t ldx) {
     const bool plain = plain_codes(type, nc);
     const int n = 8 / parts(type);
-    start_sums(type, nc, t, part, x, ldx);
+    __m512i sum_t[TILE_COLS][2], sum_u[TILE_COLS][2];
+    start_sums(type, nc, sum_t, part, x, ldx);
     if (two) {
-        start_sums(type, nc, u, part, x, ldx);
+        start_sums(type, nc, sum_u, part, x, ldx);
     }
     UNROLL
     for (int i = 0; i < n; i++) {
@@ -423,34 +431,35 @@ INLINE void part_sums(const uint32_t type, const bool two, const int nc, stream 
         UNROLL
         for (int c = 0; c < nc; c++) {
             __m512i q = broadcast4(x[(size_t)c * ldx].q + 4 * g);
-            t->sum[c][chain] = _mm512_dpbusd_epi32(t->sum[c][chain], wt, q);
+            sum_t[c][chain] = _mm512_dpbusd_epi32(sum_t[c][chain], wt, q);
             if (two) {
-                u->sum[c][chain] = _mm512_dpbusd_epi32(u->sum[c][chain], wu, q);
+                sum_u[c][chain] = _mm512_dpbusd_epi32(sum_u[c][chain], wu, q);
             }
         }
     }
+    add_sums(type, nc, t, sum_t, part, x, ldx);
+    if (two) {
+        add_sums(type, nc, u, sum_u, part, x, ldx);
+    }
 }
 
-/* 32 elements. */
+/* 32 elements. The parts are no loop: clang would leave what they share in memory. */
 INLINE void record(const uint32_t type, const bool two, const int nc, stream *t, stream *u,
                    const sm_act_block *x, size_t ldx) {
-    scale st[2], su[2];
-    UNROLL
-    for (int part = 0; part < parts(type); part++) {
-        part_sums(type, two, nc, t, u, part, x, ldx);
-        st[part] = load_scale(type, &t->h, t->p, part);
-        add_sums(type, nc, t, part, x, ldx, &st[part]);
-        if (two) {
-            su[part] = load_scale(type, &u->h, u->p, part);
-            add_sums(type, nc, u, part, x, ldx, &su[part]);
-        }
+    add_part(type, two, nc, t, u, 0, x, ldx);
+    if (parts(type) == 2) {
+        add_part(type, two, nc, t, u, 1, x, ldx);
     }
-    const int mins = has_min(type) ? parts(type) : 0;
-    UNROLL
-    for (int part = 0; part < mins; part++) {
-        add_mins(type, nc, t, part, x, ldx, &st[part]);
+    if (has_min(type)) {
+        add_mins(type, nc, t, 0, x, ldx);
         if (two) {
-            add_mins(type, nc, u, part, x, ldx, &su[part]);
+            add_mins(type, nc, u, 0, x, ldx);
+        }
+        if (parts(type) == 2) {
+            add_mins(type, nc, t, 1, x, ldx);
+            if (two) {
+                add_mins(type, nc, u, 1, x, ldx);
+            }
         }
     }
     t->p += record_bytes(type);
@@ -477,7 +486,7 @@ INLINE void tile(const uint32_t type, const bool two, const int nc, const produc
             if (is_panel(type)) {
                 UNROLL
                 for (int c = 0; c < nc; c++) {
-                    _mm_prefetch((const char *)(x + (size_t)c * ldx) + next_tile, _MM_HINT_T1);
+                    _mm_prefetch((const char *)(x + (size_t)c * ldx) + next_tile, _MM_HINT_T0);
                 }
             } else {
                 stream_prefetch(type, &t);
@@ -570,10 +579,10 @@ INLINE void unpack(const uint32_t type, uint8_t *out, const uint8_t *p, size_t k
             const uint8_t *from = p + head_bytes(type);
             UNROLL
             for (int part = 0; part < parts(type); part++) {
-                scale s = load_scale(type, &h, from, part);
-                _mm512_store_ps(out + 64 * part, s.w);
+                _mm512_store_ps(out + 64 * part, load_scale(type, &h, from, part));
                 if (has_min(type)) {
-                    _mm512_store_ps(out + 64 * (parts(type) + part), s.m);
+                    _mm512_store_ps(out + 64 * (parts(type) + part),
+                                    load_min(type, &h, from, part));
                 }
             }
             UNROLL

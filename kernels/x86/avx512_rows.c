@@ -2,14 +2,17 @@
  * fold them at the end, halves onto halves.
  */
 #include <math.h>
+#include <string.h>
 
 #include "avx512.h"
 
-/* To an integer, halves to even; |x| < 2^22. */
-INLINE __m512 round16(__m512 x) {
-    const __m512 magic = _mm512_set1_ps(0x1.8p23f);
-    return _mm512_sub_ps(_mm512_add_ps(x, magic), magic);
+/* The intrinsic is a macro without optimization, and gcc's passes its mask with a wrong sign. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+INLINE __m512 round16(__m512 x) { /* to an integer, halves to even */
+    return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
+#pragma GCC diagnostic pop
 
 /* exp(x) = 2^n * exp(r), n = round(x / ln 2), |r| <= ln 2 / 2. exp(r) as 1 + r + r^2 * P(r),
  * P minimax for that form (relative error 3e-9). 0 below -87.3, exp(88.3) above 88.3. */
@@ -53,6 +56,17 @@ INLINE __m512d high_double(__m512 x) {
     return _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1));
 }
 
+INLINE float max8(__m256 x) {
+    __m128 four = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+}
+
+INLINE float max_of(const __m512 v[4]) {
+    const __m512 max = _mm512_max_ps(_mm512_max_ps(v[0], v[1]), _mm512_max_ps(v[2], v[3]));
+    return max8(_mm256_max_ps(_mm512_castps512_ps256(max), _mm512_extractf32x8_ps(max, 1)));
+}
+
 /* Lanes of a vector that starts at i of n. */
 INLINE __mmask16 lanes_at(size_t i, size_t n) {
     return n - i < 16 ? lanes(n - i) : (__mmask16)0xffff;
@@ -60,106 +74,144 @@ INLINE __mmask16 lanes_at(size_t i, size_t n) {
 
 /* ---- quantize ------------------------------------------------------------------------- */
 
-/* Sums of the lanes of e[0..7], each folded halves onto halves, in the lanes of the result. */
-INLINE __m256 sums_of_eight(const __m512 e[8]) {
+/* Sum or maximum of the lanes of v[0..7], each folded halves onto halves, as lanes 0..7. */
+INLINE __m512 fold_op(const bool max, __m512 a, __m512 b) {
+    return max ? _mm512_max_ps(a, b) : _mm512_add_ps(a, b);
+}
+INLINE __m256 fold_eight(const bool max, const __m512 v[8]) {
     __m512 eights[4], fours[2];
     UNROLL
     for (int i = 0; i < 4; i++) {
-        __m512 a = e[2 * i], b = e[2 * i + 1];
+        __m512 a = v[2 * i], b = v[2 * i + 1];
         eights[i] =
-            _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+            fold_op(max, _mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
     }
     UNROLL
     for (int i = 0; i < 2; i++) {
         __m512 a = eights[2 * i], b = eights[2 * i + 1];
-        fours[i] =
-            _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+        fours[i] = fold_op(max, _mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
     }
-    __m512 twos = _mm512_add_ps(_mm512_shuffle_ps(fours[0], fours[1], 0x44),
-                                _mm512_shuffle_ps(fours[0], fours[1], 0xee));
-    __m512 ones = _mm512_add_ps(twos, _mm512_permute_ps(twos, 0xb1));
+    __m512 twos = fold_op(max, _mm512_shuffle_ps(fours[0], fours[1], 0x44),
+                          _mm512_shuffle_ps(fours[0], fours[1], 0xee));
+    __m512 ones = fold_op(max, twos, _mm512_permute_ps(twos, 0xb1));
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 0, 0, 0, 0, 0, 0, 0, 0);
     return _mm512_castps512_ps256(_mm512_permutexvar_ps(order, ones));
 }
 
-INLINE float max8(__m256 x) {
-    __m128 four = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
-    __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+/* What follows the codes q of a block, d in every lane: d, d * S, d * s0, d * s1, -S, -s0, -s1, 0
+ * with s0 and s1 the sums of the halves of q, S of both. */
+INLINE __m256i block_tail(__m256i q, __m256 d) {
+    __m256i half = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), q);
+    half = _mm256_add_epi32(half, _mm256_shuffle_epi32(half, 0x4e));
+    half = _mm256_add_epi32(half, _mm256_shuffle_epi32(half, 0xb1));
+    const __m256i both = _mm256_add_epi32(half, _mm256_permute4x64_epi64(half, 0x4e));
+    const __m256i order = _mm256_setr_epi32(0, 0, 0, 4, 0, 0, 4, 0);
+    __m256i sums = _mm256_maskz_permutexvar_epi32(0x6c, order, half);
+    sums = _mm256_mask_mov_epi32(sums, 0x12, both);
+    sums = _mm256_mask_mov_epi32(sums, 0x01, _mm256_set1_epi32(1));
+    const __m256 scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), d);
+    const __m256i negative = _mm256_sub_epi32(_mm256_setzero_si256(), sums);
+    return _mm256_mask_mov_epi32(_mm256_castps_si256(scaled), 0xf0, negative);
 }
 
-INLINE __m256 broadcast_min8(__m256 x) {
-    x = _mm256_min_ps(x, _mm256_permute2f128_ps(x, x, 1));
-    x = _mm256_min_ps(x, _mm256_permute_ps(x, 0x4e));
-    return _mm256_min_ps(x, _mm256_permute_ps(x, 0xb1));
-}
+#define BATCH 8 /* blocks at a time: as lanes where a number per block is all there is */
 
-/* x0, x1: a block whose largest magnitude is max. */
-INLINE void quantize_block(sm_act_block *out, __m512 x0, __m512 x1, float max) {
-    const __m256 levels = _mm256_setr_ps(127, 126, 125, 124, 123, 122, 121, 120);
-    const __m512 inverses = _mm512_broadcast_f32x8(_mm256_div_ps(levels, _mm256_set1_ps(max)));
-    const __m512 steps = _mm512_broadcast_f32x8(_mm256_div_ps(_mm256_set1_ps(max), levels));
-    __m512 e[8];
+/* The squared errors of a batch. */
+INLINE __m256 batch_errors(const float *x, const float inverse[BATCH], const float step[BATCH]) {
+    __m512 e[BATCH];
     UNROLL
-    for (int j = 0; j < 8; j++) {
-        const __m512i at = _mm512_set1_epi32(j);
-        const __m512 inverse = _mm512_permutexvar_ps(at, inverses);
-        const __m512 d = _mm512_permutexvar_ps(at, steps);
-        __m512 r0 = _mm512_fnmadd_ps(round16(_mm512_mul_ps(x0, inverse)), d, x0);
-        __m512 r1 = _mm512_fnmadd_ps(round16(_mm512_mul_ps(x1, inverse)), d, x1);
-        e[j] = _mm512_fmadd_ps(r1, r1, _mm512_mul_ps(r0, r0));
+    for (int b = 0; b < BATCH; b++) {
+        const __m512 x0 = _mm512_loadu_ps(x + 32 * b), x1 = _mm512_loadu_ps(x + 32 * b + 16);
+        const __m512 inv = _mm512_set1_ps(inverse[b]), d = _mm512_set1_ps(step[b]);
+        const __m512 r0 = _mm512_fnmadd_ps(round16(_mm512_mul_ps(x0, inv)), d, x0);
+        const __m512 r1 = _mm512_fnmadd_ps(round16(_mm512_mul_ps(x1, inv)), d, x1);
+        e[b] = _mm512_fmadd_ps(r1, r1, _mm512_mul_ps(r0, r0));
     }
-    const __m256 errors = sums_of_eight(e);
-    const __mmask8 least = _mm256_cmp_ps_mask(errors, broadcast_min8(errors), _CMP_EQ_OQ);
-    const __m512i at = _mm512_set1_epi32(__builtin_ctz((unsigned)least | 0x100));
-    const __m512 inverse = _mm512_permutexvar_ps(at, inverses);
-    const float d = _mm512_cvtss_f32(_mm512_permutexvar_ps(at, steps));
+    return fold_eight(false, e);
+}
 
-    const __m128i q0 = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(x0, inverse)));
-    const __m128i q1 = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(x1, inverse)));
-    _mm_storeu_si128((__m128i *)out->q, q0);
-    _mm_storeu_si128((__m128i *)(out->q + 16), q1);
-    const __m256i q = _mm256_inserti128_si256(_mm256_castsi128_si256(q0), q1, 1);
-    __m256i sum = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), q);
-    sum = _mm256_add_epi32(sum, _mm256_shuffle_epi32(sum, 0x4e));
-    sum = _mm256_add_epi32(sum, _mm256_shuffle_epi32(sum, 0xb1));
-    const int32_t s0 = _mm_cvtsi128_si32(_mm256_castsi256_si128(sum));
-    const int32_t s1 = _mm_cvtsi128_si32(_mm256_extracti128_si256(sum, 1));
-    out->d = d;
-    out->ds = d * (float)(s0 + s1);
-    out->ds16[0] = d * (float)s0;
-    out->ds16[1] = d * (float)s1;
-    out->nsum = -(s0 + s1);
-    out->nsum16[0] = -s0;
-    out->nsum16[1] = -s1;
-    out->pad = 0;
+/* The largest magnitude of each block. */
+INLINE __m256 batch_max(const float *x) {
+    __m512 most[BATCH];
+    UNROLL
+    for (int b = 0; b < BATCH; b++) {
+        most[b] = _mm512_max_ps(_mm512_abs_ps(_mm512_loadu_ps(x + 32 * b)),
+                                _mm512_abs_ps(_mm512_loadu_ps(x + 32 * b + 16)));
+    }
+    return fold_eight(true, most);
+}
+
+static void quantize_batch(sm_act_block *out, const float *x) {
+    const __m256 max = batch_max(x);
+    const __mmask8 used = _mm256_cmp_ps_mask(max, _mm256_set1_ps(1e-30f), _CMP_NLT_UQ);
+    /* through memory: broadcasts from there are free, and no step waits for its division */
+    float inverses[8][BATCH], steps[8][BATCH];
+    const __m512 twice = _mm512_broadcast_f32x8(max);
+    for (int j = 0; j < 8; j += 2) {
+        const __m512 first = _mm512_set1_ps((float)(127 - j));
+        const __m512 levels = _mm512_mask_sub_ps(first, 0xff00, first, _mm512_set1_ps(1));
+        _mm512_storeu_ps(inverses[j], _mm512_div_ps(levels, twice));
+        _mm512_storeu_ps(steps[j], _mm512_div_ps(twice, levels));
+    }
+    __m256 best = _mm256_set1_ps(127), least = batch_errors(x, inverses[0], steps[0]);
+    for (int j = 1; j < 8; j++) {
+        const __m256 errors = batch_errors(x, inverses[j], steps[j]);
+        const __mmask8 less = _mm256_cmp_ps_mask(errors, least, _CMP_LT_OQ);
+        least = _mm256_mask_mov_ps(least, less, errors);
+        best = _mm256_mask_mov_ps(best, less, _mm256_set1_ps((float)(127 - j)));
+    }
+    float inverse[BATCH], step[BATCH];
+    _mm256_storeu_ps(inverse, _mm256_maskz_div_ps(used, best, max));
+    _mm256_storeu_ps(step, _mm256_maskz_div_ps(used, max, best));
+    UNROLL
+    for (int b = 0; b < BATCH; b++) {
+        const __m512 inv = _mm512_set1_ps(inverse[b]);
+        const __m512 x0 = _mm512_mul_ps(_mm512_loadu_ps(x + 32 * b), inv);
+        const __m512 x1 = _mm512_mul_ps(_mm512_loadu_ps(x + 32 * b + 16), inv);
+        const __m128i q0 = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x0));
+        const __m128i q1 = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x1));
+        const __m256i q = _mm256_inserti128_si256(_mm256_castsi128_si256(q0), q1, 1);
+        const __m256i tail = block_tail(q, _mm256_set1_ps(step[b]));
+        _mm512_storeu_si512(out + b, _mm512_inserti64x4(_mm512_castsi256_si512(q), tail, 1));
+    }
 }
 
 void sm_quantize_avx512(sm_act_block *out, const float *x, size_t k) {
-    for (size_t n = 0; n < k / 32; n++, out++, x += 32) {
-        const __m512 x0 = _mm512_loadu_ps(x), x1 = _mm512_loadu_ps(x + 16);
-        const __m512 most = _mm512_max_ps(_mm512_abs_ps(x0), _mm512_abs_ps(x1));
-        const float max =
-            max8(_mm256_max_ps(_mm512_castps512_ps256(most), _mm512_extractf32x8_ps(most, 1)));
-        if (max < 1e-30f) {
-            _mm512_storeu_si512(out, _mm512_setzero_si512());
-        } else {
-            quantize_block(out, x0, x1, max);
-        }
+    size_t blocks = k / 32;
+    for (; blocks >= BATCH; blocks -= BATCH, out += BATCH, x += 32 * BATCH) {
+        quantize_batch(out, x);
+    }
+    if (blocks > 0) {
+        float padded[32 * BATCH] = {0};
+        sm_act_block last[BATCH];
+        memcpy(padded, x, blocks * 32 * sizeof *x);
+        quantize_batch(last, padded);
+        memcpy(out, last, blocks * sizeof *last);
     }
 }
 
 /* ---- elementwise -------------------------------------------------------------------------- */
 
 void sm_rms_norm_avx512(float *y, const float *x, const float *w, size_t n, float eps) {
-    __m512d low = _mm512_setzero_pd(), high = _mm512_setzero_pd();
-    for (size_t i = 0; i < n; i += 16) {
-        const __m512 v = _mm512_maskz_loadu_ps(lanes_at(i, n), x + i);
-        const __m512d a = low_double(v), b = high_double(v);
-        low = _mm512_fmadd_pd(a, a, low);
-        high = _mm512_fmadd_pd(b, b, high);
+    __m512d sum[4];
+    UNROLL
+    for (int j = 0; j < 4; j++) {
+        sum[j] = _mm512_setzero_pd();
     }
-    const double mean = sum8(_mm512_add_pd(low, high)) / (double)n;
+    for (size_t i = 0; i < n; i += 32) {
+        UNROLL
+        for (size_t j = 0; j < 2; j++) {
+            const size_t at = i + 16 * j;
+            const __mmask16 mask = at < n ? lanes_at(at, n) : 0;
+            const __m512 v = _mm512_maskz_loadu_ps(mask, x + at);
+            const __m512d low = low_double(v), high = high_double(v);
+            sum[2 * j] = _mm512_fmadd_pd(low, low, sum[2 * j]);
+            sum[2 * j + 1] = _mm512_fmadd_pd(high, high, sum[2 * j + 1]);
+        }
+    }
+    const double total =
+        sum8(_mm512_add_pd(_mm512_add_pd(sum[0], sum[1]), _mm512_add_pd(sum[2], sum[3])));
+    const double mean = total / (double)n;
     const __m512 scale = _mm512_set1_ps((float)(1 / sqrt(mean + (double)eps)));
     for (size_t i = 0; i < n; i += 16) {
         const __mmask16 mask = lanes_at(i, n);
@@ -248,23 +300,44 @@ void sm_rope_avx512(float *x, const float *cos, const float *sin, size_t n_rot, 
 
 /* ---- attention rows, logits ------------------------------------------------------------------ */
 
+/* Vectors i, i+4, ... share an accumulator, whole ones in fours first: the order of l. */
 void sm_softmax_block_avx512(float *s, size_t n, float scale, float *m, float *l) {
-    const __m512 lowest = _mm512_set1_ps(-INFINITY), by = _mm512_set1_ps(scale);
-    __m512 most = lowest;
-    for (size_t i = 0; i < n; i += 16) {
-        const __m512 v = _mm512_mul_ps(_mm512_loadu_ps(s + i), by);
-        most = _mm512_mask_max_ps(most, lanes_at(i, n), v, most);
+    const __m512 by = _mm512_set1_ps(scale);
+    __m512 most[4], sum[4];
+    UNROLL
+    for (int j = 0; j < 4; j++) {
+        most[j] = _mm512_set1_ps(-INFINITY);
+        sum[j] = _mm512_setzero_ps();
     }
-    *m = max8(_mm256_max_ps(_mm512_castps512_ps256(most), _mm512_extractf32x8_ps(most, 1)));
+    size_t i = 0;
+    for (; i + 64 <= n; i += 64) {
+        UNROLL
+        for (int j = 0; j < 4; j++) {
+            most[j] = _mm512_max_ps(_mm512_mul_ps(_mm512_loadu_ps(s + i + 16 * j), by), most[j]);
+        }
+    }
+    for (; i < n; i += 16) {
+        const __m512 v = _mm512_mul_ps(_mm512_loadu_ps(s + i), by);
+        most[0] = _mm512_mask_max_ps(most[0], lanes_at(i, n), v, most[0]);
+    }
+    *m = max_of(most);
     const __m512 max = _mm512_set1_ps(*m);
-    __m512 sum = _mm512_setzero_ps();
-    for (size_t i = 0; i < n; i += 16) {
+    for (i = 0; i + 64 <= n; i += 64) {
+        UNROLL
+        for (int j = 0; j < 4; j++) {
+            float *at = s + i + 16 * j;
+            const __m512 e = exp16(_mm512_sub_ps(_mm512_mul_ps(_mm512_loadu_ps(at), by), max));
+            sum[j] = _mm512_add_ps(sum[j], e);
+            _mm512_storeu_ps(at, e);
+        }
+    }
+    for (; i < n; i += 16) {
         const __m512 v = _mm512_mul_ps(_mm512_loadu_ps(s + i), by);
         const __m512 e = _mm512_maskz_mov_ps(lanes_at(i, n), exp16(_mm512_sub_ps(v, max)));
-        sum = _mm512_add_ps(sum, e);
+        sum[0] = _mm512_add_ps(sum[0], e);
         _mm512_storeu_ps(s + i, e);
     }
-    *l = sum16(sum);
+    *l = sum16(_mm512_add_ps(_mm512_add_ps(sum[0], sum[1]), _mm512_add_ps(sum[2], sum[3])));
 }
 
 void sm_attn_merge_avx512(float *O, float *M, float *L, const float *o, float m, float l,
@@ -299,10 +372,7 @@ size_t sm_argmax_avx512(const float *x, size_t n) {
         const __m512 v = _mm512_maskz_loadu_ps(lanes_at(i, n), x + i);
         most[0] = _mm512_mask_max_ps(most[0], lanes_at(i, n), v, most[0]);
     }
-    const __m512 all =
-        _mm512_max_ps(_mm512_max_ps(most[0], most[1]), _mm512_max_ps(most[2], most[3]));
-    const __m512 max = _mm512_set1_ps(
-        max8(_mm256_max_ps(_mm512_castps512_ps256(all), _mm512_extractf32x8_ps(all, 1))));
+    const __m512 max = _mm512_set1_ps(max_of(most));
     for (i = 0; i < n; i += 16) {
         const __mmask16 mask = lanes_at(i, n);
         const __m512 v = _mm512_maskz_loadu_ps(mask, x + i);

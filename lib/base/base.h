@@ -56,11 +56,11 @@ sm_status sm_struct_give(void *to, const void *full, size_t known, const char *w
 /* An allocator with its counters. One per model or standalone tokenizer; all
  * objects that belong to it allocate here. Thread-safe. */
 typedef struct sm_mem {
-    sm_allocator hook;           /* hook.alloc NULL: C library */
-    uint64_t limit;              /* bytes in use at most; 0: none */
-    _Atomic uint64_t in_use;     /* bytes now, headers included */
-    _Atomic uint64_t peak;       /* highest in_use seen */
-    _Atomic uint64_t n_allocs;   /* allocations ever made (tests count them) */
+    sm_allocator hook;         /* hook.alloc NULL: C library */
+    uint64_t limit;            /* bytes in use at most; 0: none */
+    _Atomic uint64_t in_use;   /* bytes now, headers included */
+    _Atomic uint64_t peak;     /* highest in_use seen */
+    _Atomic uint64_t n_allocs; /* allocations ever made (tests count them) */
 } sm_mem;
 
 /* allocator may be NULL. SM_ERR_ARGUMENT if its struct_size or functions are off. */
@@ -77,7 +77,7 @@ void *sm_alloc_zero(sm_mem *mem, uint64_t size);
 void *sm_alloc_array(sm_mem *mem, uint64_t n, uint64_t size);
 /* Keeps the first min(old,new) bytes; NULL leaves the old block whole. */
 void *sm_realloc(sm_mem *mem, void *ptr, uint64_t size);
-void sm_free(sm_mem *mem, void *ptr); /* NULL is fine */
+void sm_free(sm_mem *mem, void *ptr);                            /* NULL is fine */
 char *sm_strdup(sm_mem *mem, const char *text, uint64_t length); /* zero-terminated copy */
 
 /* ---- files -------------------------------------------------------------------- */
@@ -113,8 +113,8 @@ void sm_file_abort(sm_file_writer *writer);                        /* frees writ
 
 /* ---- time and machine ------------------------------------------------------------ */
 
-uint64_t sm_time_ns(void);      /* monotonic */
-uint32_t sm_cpu_count(void);    /* CPUs this process may run on, at least 1 */
+uint64_t sm_time_ns(void);   /* monotonic */
+uint32_t sm_cpu_count(void); /* CPUs this process may run on, at least 1 */
 
 /* A lock for rare, long work; waiting threads sleep. */
 typedef struct sm_mutex sm_mutex;

@@ -91,8 +91,11 @@ static void format_into(sink *s, const char *format, va_list args) {
             f += 2;
         }
         unsigned longs = 0;
-        for (; *f == 'l' || *f == 'z'; f++)
-            longs += *f == 'z' ? 2 : 1;
+        bool size = false;
+        for (; *f == 'l' || *f == 'z'; f++) {
+            size = *f == 'z';
+            longs += *f == 'l';
+        }
         switch (*f) {
         case 's': {
             const char *text = va_arg(args, const char *);
@@ -112,7 +115,8 @@ static void format_into(sink *s, const char *format, va_list args) {
             break;
         case 'u':
             put_u64(s,
-                    longs == 0   ? va_arg(args, unsigned)
+                    size         ? va_arg(args, size_t)
+                    : longs == 0 ? va_arg(args, unsigned)
                     : longs == 1 ? va_arg(args, unsigned long)
                                  : va_arg(args, unsigned long long),
                     1);

@@ -36,17 +36,24 @@ sm_status sm_mem_init(sm_mem *mem, const sm_allocator *allocator, uint64_t limit
 
 /* Books size bytes; false if the limit forbids. */
 static bool book(sm_mem *mem, uint64_t size) {
-    uint64_t now = atomic_fetch_add_explicit(&mem->in_use, size, memory_order_relaxed) + size;
-    if (mem->limit && now > mem->limit) {
-        atomic_fetch_sub_explicit(&mem->in_use, size, memory_order_relaxed);
-        return false;
-    }
+    const uint64_t limit = mem->limit ? mem->limit : UINT64_MAX;
+    uint64_t used = atomic_load_explicit(&mem->in_use, memory_order_relaxed);
+    do
+        if (used > limit || size > limit - used)
+            return false;
+    while (!atomic_compare_exchange_weak_explicit(&mem->in_use, &used, used + size,
+                                                  memory_order_relaxed, memory_order_relaxed));
+    return true;
+}
+
+/* Counts a booked allocation that was made. */
+static void count(sm_mem *mem) {
+    const uint64_t now = atomic_load_explicit(&mem->in_use, memory_order_relaxed);
     uint64_t peak = atomic_load_explicit(&mem->peak, memory_order_relaxed);
     while (now > peak && !atomic_compare_exchange_weak_explicit(
                              &mem->peak, &peak, now, memory_order_relaxed, memory_order_relaxed)) {
     }
     atomic_fetch_add_explicit(&mem->n_allocs, 1, memory_order_relaxed);
-    return true;
 }
 
 void *sm_alloc(sm_mem *mem, uint64_t size) {
@@ -59,6 +66,7 @@ void *sm_alloc(sm_mem *mem, uint64_t size) {
         atomic_fetch_sub_explicit(&mem->in_use, total, memory_order_relaxed);
         return NULL;
     }
+    count(mem);
     ((header *)(void *)block)->size = total;
     return block + HEADER;
 }

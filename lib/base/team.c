@@ -40,7 +40,7 @@ struct sm_team {
     struct worker {
         sm_team *team;
         uint32_t thread;
-    } *workers;
+    } * workers;
 };
 
 static void pause_cpu(void) {
@@ -121,9 +121,13 @@ static bool start_workers(sm_team *team) {
     if (pthread_attr_init(&attributes))
         return false;
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
-    /* the host's signals are for the host's threads */
+    /* the host's signals are for the host's threads, but for those that tell of a
+     * fault of the very thread: blocked, they would pass the host's handler by */
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
     sigset_t all, old;
     sigfillset(&all);
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+        sigdelset(&all, faults[i]);
     pthread_sigmask(SIG_BLOCK, &all, &old);
     bool ok = true;
     for (uint32_t i = 1; i < team->n_threads && ok; i++) {
@@ -201,7 +205,13 @@ void sm_mutex_free(sm_mutex *mutex, sm_mem *mem) {
     sm_free(mem, mutex);
 }
 
-void sm_mutex_lock(sm_mutex *mutex) { pthread_mutex_lock(&mutex->mutex); }
-void sm_mutex_unlock(sm_mutex *mutex) { pthread_mutex_unlock(&mutex->mutex); }
+void sm_mutex_lock(sm_mutex *mutex) {
+    pthread_mutex_lock(&mutex->mutex);
+}
+void sm_mutex_unlock(sm_mutex *mutex) {
+    pthread_mutex_unlock(&mutex->mutex);
+}
 
-uint32_t sm_team_size(const sm_team *team) { return team->n_threads; }
+uint32_t sm_team_size(const sm_team *team) {
+    return team->n_threads;
+}

@@ -81,8 +81,8 @@ void sm_attn_decode_block(const sm_attn *a, const sm_span *span, uint32_t kv_hea
     const uint32_t group = a->n_head / a->n_head_kv;
     const uint64_t head = (uint64_t)kv_head * group;
     const uint32_t start = index * SM_KV_BLOCK;
-    block(a, span, kv_head, start, q + head * a->head_dim, group, group,
-          span->position - start + 1, scratch->attn_s, o + head * a->head_dim, m + head, l + head);
+    block(a, span, kv_head, start, q + head * a->head_dim, group, group, span->position - start + 1,
+          scratch->attn_s, o + head * a->head_dim, m + head, l + head);
 }
 
 void sm_attn_decode_merge(const sm_attn *a, uint32_t n_blocks, const float *o, const float *m,

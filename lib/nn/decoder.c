@@ -16,20 +16,20 @@ struct sm_workspace {
     sm_mem *mem;
     const sm_net *net;
     uint32_t n_threads, max_tokens, max_blocks;
-    uint32_t head_unit;   /* rows of whole heads and whole groups: lcm(head_dim, 16) */
-    uint32_t chunk;       /* tokens of one prefill attention task */
+    uint32_t head_unit;           /* rows of whole heads and whole groups: lcm(head_dim, 16) */
+    uint32_t chunk;               /* tokens of one prefill attention task */
     uint64_t ldx, ldq, ldkv, ldh; /* row strides, padded to whole groups */
     /* shared by the team; T = max_tokens */
-    float *x;             /* [T][ldx] residual stream */
-    float *normed;        /* [T][ldx] */
+    float *x;      /* [T][ldx] residual stream */
+    float *normed; /* [T][ldx] */
     sm_act_block *normed_q;
-    float *q, *k, *v;     /* [T][ldq], [T][ldkv] */
-    float *att;           /* [T][ldq] */
+    float *q, *k, *v; /* [T][ldq], [T][ldkv] */
+    float *att;       /* [T][ldq] */
     sm_act_block *att_q;
-    float *y;             /* [T][ldx] what is added to x */
-    float *h, *up;        /* [T][ldh] */
+    float *y;      /* [T][ldx] what is added to x */
+    float *h, *up; /* [T][ldh] */
     sm_act_block *h_q;
-    float *cos, *sin;     /* [T][n_rot/2] */
+    float *cos, *sin;                /* [T][n_rot/2] */
     float *part_o, *part_m, *part_l; /* [max_blocks][n_head][head_dim], …: one token */
     sm_thread_scratch *threads;
     void **owned; /* everything allocated here */
@@ -55,11 +55,16 @@ typedef struct run {
     sm_team *team;
     const sm_batch *batch;
     _Atomic uint32_t next_task;
-    _Atomic bool cancelled;
+    sm_stop stop;
+    bool cancelled; /* written by thread 0 before a barrier, read by all after it */
 } run;
 
-static uint64_t pad16(uint64_t n) { return (n + 15) / 16 * 16; }
-static uint64_t min_u64(uint64_t a, uint64_t b) { return a < b ? a : b; }
+static uint64_t pad16(uint64_t n) {
+    return (n + 15) / 16 * 16;
+}
+static uint64_t min_u64(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
 
 /* ---- workspace ---------------------------------------------------------------------- */
 
@@ -168,7 +173,9 @@ void sm_workspace_free(sm_workspace *ws) {
 
 /* ---- pieces of the step ----------------------------------------------------------------- */
 
-static void barrier(const step *s) { sm_team_barrier(s->team); }
+static void barrier(const step *s) {
+    sm_team_barrier(s->team);
+}
 
 static void share(const step *s, uint64_t n, uint64_t *begin, uint64_t *end) {
     sm_share(n, s->thread, s->n_threads, begin, end);
@@ -267,7 +274,8 @@ static void project(const step *s, const sm_layer *layer, uint32_t index, role w
 /* The three projections, shared out as one list of head units. */
 static void qkv(const step *s, const sm_layer *layer, uint32_t index, const sm_input *in) {
     const uint64_t unit = s->ws->head_unit;
-    const uint64_t nq = (layer->wq.rows + unit - 1) / unit, nkv = (layer->wk.rows + unit - 1) / unit;
+    const uint64_t nq = (layer->wq.rows + unit - 1) / unit,
+                   nkv = (layer->wk.rows + unit - 1) / unit;
     uint64_t begin, end;
     share(s, nq + 2 * nkv, &begin, &end);
     const uint64_t first[] = {0, nq, nq + nkv}, count[] = {nq, nkv, nkv};
@@ -313,6 +321,8 @@ static sm_input attend_many(const step *s, const sm_attn *a, bool quantize, run 
         const uint32_t n = b->spans[i].n, chunks = (n + ws->chunk - 1) / ws->chunk;
         while (task < base + chunks * a->n_head_kv) {
             /* last chunks first: they are the longest */
+            if (sm_stopped(s->scratch))
+                break;
             const uint32_t first = (chunks - 1 - (task - base) / a->n_head_kv) * ws->chunk;
             sm_attn_prefill(a, &b->spans[i], (task - base) % a->n_head_kv, first,
                             (uint32_t)min_u64(ws->chunk, n - first), ws->q, ws->ldq, ws->att,
@@ -380,8 +390,7 @@ static void logits(const step *s) {
     const sm_weight *W = &s->net->head;
     if (!b->n_outputs)
         return;
-    const sm_input in =
-        normed(s, s->net->out_norm, W->quantized, b->outputs, b->n_outputs);
+    const sm_input in = normed(s, s->net->out_norm, W->quantized, b->outputs, b->n_outputs);
     uint64_t g0, g1;
     share(s, (W->rows + SM_GROUP - 1) / SM_GROUP, &g0, &g1);
     sm_matmul(s->kernels, W, g0, g1, &in, b->n_outputs, b->logits, b->ldl, s->scratch);
@@ -403,8 +412,14 @@ static void forward(void *arg, uint32_t thread, uint32_t n_threads) {
                         .n_threads = n_threads,
                         .T = r->batch->n_tokens};
     const step *s = &state;
-    sm_attn attention = {net->kernels,       net->config.n_head, net->config.n_head_kv,
-                         net->config.head_dim, 1.0f / sqrtf((float)net->config.head_dim), 0};
+    state.scratch->stop = &r->stop;
+    state.scratch->asks = thread == 0;
+    sm_attn attention = {net->kernels,
+                         net->config.n_head,
+                         net->config.n_head_kv,
+                         net->config.head_dim,
+                         1.0f / sqrtf((float)net->config.head_dim),
+                         0};
 
     embed(s);
     barrier(s);
@@ -413,16 +428,15 @@ static void forward(void *arg, uint32_t thread, uint32_t n_threads) {
         const bool qkv_quantized =
             layer->wq.quantized || layer->wk.quantized || layer->wv.quantized;
         attention.layer = i;
-        if (thread == 0) { /* read by the others only past the next barrier */
+        if (thread == 0)
             atomic_store_explicit(&r->next_task, 0, memory_order_relaxed);
-            if (s->batch->cancel && s->batch->cancel(s->batch->cancel_user))
-                atomic_store_explicit(&r->cancelled, true, memory_order_relaxed);
-        }
 
         sm_input in = normed(s, layer->attn_norm, qkv_quantized, NULL, s->T);
         qkv(s, layer, i, &in);
+        if (thread == 0) /* one decision for all: they must meet at the same barriers */
+            r->cancelled = sm_stopped(s->scratch);
         barrier(s);
-        if (atomic_load_explicit(&r->cancelled, memory_order_relaxed))
+        if (r->cancelled)
             return;
         in = s->T == 1 ? attend_one(s, &attention, layer->wo.quantized)
                        : attend_many(s, &attention, layer->wo.quantized, r);
@@ -439,9 +453,12 @@ static void forward(void *arg, uint32_t thread, uint32_t n_threads) {
 }
 
 sm_status sm_forward(sm_workspace *ws, sm_team *team, const sm_batch *batch) {
-    run r = {.ws = ws, .team = team, .batch = batch};
+    run r = {.ws = ws,
+             .team = team,
+             .batch = batch,
+             .stop = {.cancel = batch->cancel, .cancel_user = batch->cancel_user}};
     atomic_init(&r.next_task, 0);
-    atomic_init(&r.cancelled, false);
+    atomic_init(&r.stop.stopped, false);
     sm_team_run(team, forward, &r);
-    return atomic_load(&r.cancelled) ? SM_ERR_CANCELLED : SM_OK;
+    return atomic_load(&r.stop.stopped) ? SM_ERR_CANCELLED : SM_OK;
 }

@@ -48,8 +48,8 @@ static bool has(reader *r, const char *suffix) {
 
 static void fail(reader *r, sm_status status, const char *suffix, const char *what) {
     if (!r->status)
-        r->status = sm_fail(r->error, status, "%s: key '%s' %s", r->gguf->path,
-                            key_name(r, suffix), what);
+        r->status =
+            sm_fail(r->error, status, "%s: key '%s' %s", r->gguf->path, key_name(r, suffix), what);
 }
 
 #define DIM_MAX (1u << 24)
@@ -85,11 +85,15 @@ static double positive_or(reader *r, const char *suffix, double fallback) {
 }
 
 /* Heads may be stored per layer; then all layers must agree. */
-static uint32_t heads(reader *r, const char *suffix) {
+static uint32_t heads(reader *r, const char *suffix, uint32_t n_layer) {
     const sm_gguf_key *key = sm_gguf_find_key(r->gguf, key_name(r, suffix));
     if (r->status || !key || key->type != SM_GGUF_ARRAY)
         return dim(r, suffix);
     int64_t first = 0;
+    if (key->count < n_layer) {
+        fail(r, SM_ERR_FORMAT, suffix, "has fewer elements than the model layers");
+        return 0;
+    }
     for (uint64_t i = 0; i < key->count; i++) {
         int64_t value;
         if (sm_gguf_key_i64(key, i, &value)) {
@@ -111,42 +115,63 @@ static uint32_t heads(reader *r, const char *suffix) {
     return (uint32_t)first;
 }
 
+/* A finite number of any sign. */
+static double number_or(reader *r, const char *suffix, double fallback) {
+    double value = fallback;
+    if (r->status || !has(r, suffix))
+        return fallback;
+    r->status = sm_gguf_get_f64(r->gguf, key_name(r, suffix), &value, r->error);
+    if (!r->status && !(fabs(value) < 1e30))
+        fail(r, SM_ERR_FORMAT, suffix, "is not a finite number");
+    return value;
+}
+
+static bool is_text(const char *text, uint64_t length, const char *expected) {
+    return strlen(expected) == length && memcmp(text, expected, (size_t)length) == 0;
+}
+
+/* The kind of scaling; a factor without a kind is linear, as old files have it. */
+static void read_scaling(reader *r, sm_config *c) {
+    c->scaling = SM_ROPE_LINEAR;
+    if (r->status || !has(r, "rope.scaling.type"))
+        return;
+    const char *type = "";
+    uint64_t length = 0;
+    r->status =
+        sm_gguf_get_str(r->gguf, key_name(r, "rope.scaling.type"), &type, &length, r->error);
+    if (r->status)
+        return;
+    if (is_text(type, length, "yarn"))
+        c->scaling = SM_ROPE_YARN;
+    else if (is_text(type, length, "none"))
+        c->scaling = SM_ROPE_NONE;
+    else if (!is_text(type, length, "linear"))
+        r->status = sm_fail(r->error, SM_ERR_UNSUPPORTED,
+                            "%s: key '%s': rope scaling '%.*s' cannot be computed (none, linear "
+                            "and yarn can)",
+                            r->gguf->path, r->name, (int)(length < 64 ? length : 64), type);
+}
+
 static void read_rope(reader *r, sm_config *c) {
     c->n_rot = dim_or(r, "rope.dimension_count", c->head_dim);
     if (!r->status && (c->n_rot % 2 || c->n_rot > c->head_dim))
         fail(r, SM_ERR_FORMAT, "rope.dimension_count", "is odd or more than the head dimension");
     c->rope_theta = positive_or(r, "rope.freq_base", 10000.0);
-    c->scaling = SM_ROPE_NONE;
-    c->rope_factor = 1.0;
-    if (has(r, "rope.scaling.type")) {
-        const char *type = "";
-        uint64_t length = 0;
-        if (!r->status)
-            r->status = sm_gguf_get_str(r->gguf, key_name(r, "rope.scaling.type"), &type, &length,
-                                        r->error);
-        if (r->status)
-            return;
-        if (length == 6 && memcmp(type, "linear", 6) == 0) {
-            c->scaling = SM_ROPE_LINEAR;
-        } else if (length == 4 && memcmp(type, "yarn", 4) == 0) {
-            c->scaling = SM_ROPE_YARN;
-        } else if (length != 4 || memcmp(type, "none", 4) != 0) {
-            r->status = sm_fail(r->error, SM_ERR_UNSUPPORTED,
-                                "%s: key '%s': rope scaling '%.*s' cannot be computed (none, "
-                                "linear and yarn can)",
-                                r->gguf->path, r->name, (int)(length < 64 ? length : 64), type);
-            return;
-        }
-        if (c->scaling != SM_ROPE_NONE)
-            c->rope_factor = positive_or(r, "rope.scaling.factor", 1.0);
-    } else if (has(r, "rope.scale_linear")) { /* files from before the typed keys */
-        c->scaling = SM_ROPE_LINEAR;
-        c->rope_factor = positive(r, "rope.scale_linear");
-    }
+    read_scaling(r, c);
+    const char *factor =
+        has(r, "rope.scaling.factor") ? "rope.scaling.factor" : "rope.scale_linear";
+    c->rope_factor = number_or(r, factor, 0);
+    if (!r->status && c->rope_factor < 0)
+        fail(r, SM_ERR_FORMAT, factor, "is negative");
+    if (c->scaling == SM_ROPE_NONE || c->rope_factor == 0)
+        c->rope_factor = 1; /* 0 means unset */
     c->rope_attn_factor = positive_or(r, "rope.scaling.attn_factor", 1.0);
-    c->n_ctx_original = dim_or(r, "rope.scaling.original_context_length", c->n_ctx_train);
-    c->yarn_ext_factor = positive_or(r, "rope.scaling.yarn_ext_factor", 1.0);
-    c->rope_attn_factor *= positive_or(r, "rope.scaling.yarn_attn_factor", 1.0);
+    c->n_ctx_original = (uint32_t)number_or(r, "rope.scaling.original_context_length", 0);
+    if (c->n_ctx_original == 0 || c->n_ctx_original > DIM_MAX)
+        c->n_ctx_original = c->n_ctx_train;
+    c->yarn_ext_factor = number_or(r, "rope.scaling.yarn_ext_factor", -1);
+    if (c->yarn_ext_factor < 0) /* unset */
+        c->yarn_ext_factor = 1;
     c->yarn_beta_fast = positive_or(r, "rope.scaling.yarn_beta_fast", 32.0);
     c->yarn_beta_slow = positive_or(r, "rope.scaling.yarn_beta_slow", 1.0);
 }
@@ -155,8 +180,7 @@ sm_status sm_config_read(sm_config *c, const sm_gguf *gguf, sm_error *error) {
     memset(c, 0, sizeof *c);
     const char *architecture;
     uint64_t length;
-    sm_status status =
-        sm_gguf_get_str(gguf, "general.architecture", &architecture, &length, error);
+    sm_status status = sm_gguf_get_str(gguf, "general.architecture", &architecture, &length, error);
     if (status)
         return status;
     c->family = sm_family_find(architecture, length);
@@ -172,9 +196,10 @@ sm_status sm_config_read(sm_config *c, const sm_gguf *gguf, sm_error *error) {
     c->n_embd = dim(&r, "embedding_length");
     c->n_layer = dim(&r, "block_count");
     c->n_ff = dim(&r, "feed_forward_length");
-    c->n_head = heads(&r, "attention.head_count");
-    c->n_head_kv = has(&r, "attention.head_count_kv") ? heads(&r, "attention.head_count_kv")
-                                                      : c->n_head;
+    c->n_head = heads(&r, "attention.head_count", c->n_layer);
+    c->n_head_kv = has(&r, "attention.head_count_kv")
+                       ? heads(&r, "attention.head_count_kv", c->n_layer)
+                       : c->n_head;
     c->norm_eps = (float)positive(&r, "attention.layer_norm_rms_epsilon");
     if (r.status)
         return r.status;

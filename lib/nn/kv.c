@@ -2,10 +2,12 @@
 
 #include <string.h>
 
-static uint64_t element_bytes(uint32_t type) { return type == SM_KV_F32 ? 4 : 2; }
+static uint64_t element_bytes(uint32_t type) {
+    return type == SM_KV_F32 ? 4 : 2;
+}
 
-sm_status sm_kv_init(sm_kv *kv, sm_mem *mem, const sm_config *config, uint32_t type,
-                     uint32_t n_ctx, sm_error *error) {
+sm_status sm_kv_init(sm_kv *kv, sm_mem *mem, const sm_config *config, uint32_t type, uint32_t n_ctx,
+                     sm_error *error) {
     memset(kv, 0, sizeof *kv);
     kv->type = type;
     kv->capacity = (n_ctx + 15) / 16 * 16;
@@ -21,8 +23,9 @@ sm_status sm_kv_init(sm_kv *kv, sm_mem *mem, const sm_config *config, uint32_t t
     kv->v = sm_alloc(mem, total);
     if (!kv->k || !kv->v) {
         sm_kv_free(kv, mem);
-        return sm_fail(error, SM_ERR_NOMEM, "out of memory for a KV cache of %u tokens (%llu bytes)",
-                       n_ctx, (unsigned long long)(2 * total));
+        return sm_fail(error, SM_ERR_NOMEM,
+                       "out of memory for a KV cache of %u tokens (%llu bytes)", n_ctx,
+                       (unsigned long long)(2 * total));
     }
     return SM_OK;
 }
@@ -60,8 +63,4 @@ void sm_kv_copy(sm_kv *to, const sm_kv *from, uint32_t n) {
         memcpy(to->k + h * to->head_bytes, from->k + h * from->head_bytes, (size_t)size);
         memcpy(to->v + h * to->head_bytes, from->v + h * from->head_bytes, (size_t)size);
     }
-}
-
-uint64_t sm_kv_bytes(const sm_kv *kv, uint32_t n) {
-    return 2ull * n * kv->n_layer * kv->n_head_kv * kv->head_dim * element_bytes(kv->type);
 }

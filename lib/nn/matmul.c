@@ -4,7 +4,19 @@
 /* From this many columns on, unpacking a slab to a byte panel pays. */
 #define GEMM_MIN_COLS 12
 
-static uint64_t min_u64(uint64_t a, uint64_t b) { return a < b ? a : b; }
+static uint64_t min_u64(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
+
+bool sm_stopped(const sm_thread_scratch *scratch) {
+    sm_stop *stop = scratch->stop;
+    if (!stop->cancel)
+        return false;
+    if (scratch->asks && !atomic_load_explicit(&stop->stopped, memory_order_relaxed) &&
+        stop->cancel(stop->cancel_user))
+        atomic_store_explicit(&stop->stopped, true, memory_order_relaxed);
+    return atomic_load_explicit(&stop->stopped, memory_order_relaxed);
+}
 
 /* Where column 0 of x begins at element k, and its stride, as the kernels want it. */
 static const void *column(const sm_weight *W, const sm_input *x, uint64_t t, uint64_t k) {
@@ -18,6 +30,8 @@ static void many(const sm_type_kernels *kernel, const sm_weight *W, uint64_t g0,
     const uint64_t ldx = W->quantized ? x->ldq : x->ldf;
     for (uint64_t g = g0; g < g1; g += SM_GEMM_GROUPS) {
         const uint64_t n = min_u64(SM_GEMM_GROUPS, g1 - g);
+        if (sm_stopped(s))
+            return;
         for (uint64_t k = 0; k < W->cols; k += SM_SLAB) {
             const uint64_t depth = min_u64(SM_SLAB, W->cols - k);
             const uint8_t *packed;
@@ -28,14 +42,13 @@ static void many(const sm_type_kernels *kernel, const sm_weight *W, uint64_t g0,
                 packed = s->pack;
                 stride = sm_packed_bytes(W->type, depth);
                 for (uint64_t i = 0; i < n; i++)
-                    kernel->pack(s->pack + i * stride,
-                                 W->data + (g + i) * SM_GROUP * W->row_bytes +
-                                     k * W->row_bytes / W->cols,
-                                 W->row_bytes, min_u64(SM_GROUP, W->rows - (g + i) * SM_GROUP),
-                                 depth);
+                    kernel->pack(
+                        s->pack + i * stride,
+                        W->data + (g + i) * SM_GROUP * W->row_bytes + k * W->row_bytes / W->cols,
+                        W->row_bytes, min_u64(SM_GROUP, W->rows - (g + i) * SM_GROUP), depth);
             }
-            kernel->gemm(y + g * SM_GROUP, ldy, packed, stride, n, depth, column(W, x, 0, k), ldx, T,
-                         k > 0, s->gemm);
+            kernel->gemm(y + g * SM_GROUP, ldy, packed, stride, n, depth, column(W, x, 0, k), ldx,
+                         T, k > 0, s->gemm);
         }
     }
 }

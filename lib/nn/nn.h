@@ -28,11 +28,7 @@ const sm_family *sm_family_find(const char *architecture, uint64_t length);
 /* The families by name, comma separated, for messages. */
 void sm_family_list(char *text, size_t capacity);
 
-typedef enum sm_rope_scaling {
-    SM_ROPE_NONE,
-    SM_ROPE_LINEAR,
-    SM_ROPE_YARN
-} sm_rope_scaling;
+typedef enum sm_rope_scaling { SM_ROPE_NONE, SM_ROPE_LINEAR, SM_ROPE_YARN } sm_rope_scaling;
 
 typedef struct sm_config {
     const sm_family *family;
@@ -64,7 +60,7 @@ sm_status sm_config_read(sm_config *config, const sm_gguf *gguf, sm_error *error
 /* A matrix W[rows][cols]: y = W x. */
 typedef struct sm_weight {
     const char *name;
-    uint32_t type; /* sm_dtype */
+    uint32_t type;  /* sm_dtype */
     bool quantized; /* takes sm_act_block input */
     uint32_t rows, cols;
     const uint8_t *data; /* the file's layout */
@@ -74,11 +70,11 @@ typedef struct sm_weight {
 } sm_weight;
 
 typedef struct sm_layer {
-    const float *attn_norm; /* [n_embd] */
-    sm_weight wq, wk, wv;   /* [n_head*head_dim][n_embd], [n_head_kv*head_dim][n_embd] twice */
+    const float *attn_norm;    /* [n_embd] */
+    sm_weight wq, wk, wv;      /* [n_head*head_dim][n_embd], [n_head_kv*head_dim][n_embd] twice */
     const float *bq, *bk, *bv; /* biases may be NULL */
     const float *q_norm, *k_norm; /* [head_dim] or NULL */
-    sm_weight wo;           /* [n_embd][n_head*head_dim] */
+    sm_weight wo;                 /* [n_embd][n_head*head_dim] */
     const float *bo;
     const float *ffn_norm; /* [n_embd] */
     sm_weight gate, up;    /* [n_ff][n_embd] */
@@ -104,7 +100,6 @@ typedef struct sm_net {
     uint64_t n_vectors;
     uint64_t decode_bytes; /* weight bytes one decoded token reads */
     uint64_t packed_bytes;
-    uint64_t n_matrices;
 } sm_net;
 
 /* Binds the tensors of an open file, which must outlive the net, after checking
@@ -114,23 +109,25 @@ sm_status sm_net_load(sm_net **out, sm_mem *mem, const sm_gguf *gguf, const sm_k
                       sm_progress_fn progress, void *progress_user, sm_error *error);
 void sm_net_free(sm_net *net);
 /* Repacks every matrix that is not yet, with the team's threads. Not to be called
- * by two threads at a time. On failure (SM_ERR_NOMEM) what was packed stays. */
-sm_status sm_net_pack(sm_net *net, sm_team *team, sm_error *error);
+ * by two threads at a time. cancel (may be NULL) is asked between matrices. On
+ * failure (SM_ERR_NOMEM, SM_ERR_CANCELLED) what was packed stays. */
+sm_status sm_net_pack(sm_net *net, sm_team *team, int32_t (*cancel)(void *user), void *cancel_user,
+                      sm_error *error);
 
 /* ---- KV cache ------------------------------------------------------------------------ */
 
 /* Keys and values of one sequence. Per layer and kv head: K in tiles of 16
  * tokens [capacity/16][head_dim][16], V as [capacity][head_dim]. */
 typedef struct sm_kv {
-    uint32_t type; /* SM_KV_… of kernels.h */
+    uint32_t type;     /* SM_KV_… of kernels.h */
     uint32_t capacity; /* tokens, a multiple of 16 */
     uint32_t n_layer, n_head_kv, head_dim;
     uint64_t head_bytes; /* K (or V) of one layer and head */
     uint8_t *k, *v;
 } sm_kv;
 
-sm_status sm_kv_init(sm_kv *kv, sm_mem *mem, const sm_config *config, uint32_t type,
-                     uint32_t n_ctx, sm_error *error);
+sm_status sm_kv_init(sm_kv *kv, sm_mem *mem, const sm_config *config, uint32_t type, uint32_t n_ctx,
+                     sm_error *error);
 void sm_kv_free(sm_kv *kv, sm_mem *mem);
 /* Stores one token's key and/or value vector (NULL: not that one) of a layer and head. */
 void sm_kv_store(sm_kv *kv, const sm_kv_kernels *kernels, uint32_t layer, uint32_t head,
@@ -139,8 +136,6 @@ void sm_kv_store(sm_kv *kv, const sm_kv_kernels *kernels, uint32_t layer, uint32
 uint64_t sm_kv_offset(const sm_kv *kv, uint32_t layer, uint32_t head, uint32_t position);
 /* Copies the first n tokens between caches of equal shape. */
 void sm_kv_copy(sm_kv *to, const sm_kv *from, uint32_t n);
-/* Bytes of K and V that one more token at the end of n reads. */
-uint64_t sm_kv_bytes(const sm_kv *kv, uint32_t n);
 
 /* ---- forward pass ------------------------------------------------------------------- */
 
@@ -158,15 +153,15 @@ typedef struct sm_batch {
     uint32_t n_spans;
     const sm_span *spans; /* cover the tokens in order */
     uint32_t n_outputs;
-    const uint32_t *outputs; /* tokens whose logits are wanted */
-    float *logits;           /* [n_outputs][ldl] out, or NULL with n_outputs 0 */
-    uint64_t ldl;            /* at least n_vocab rounded up to 16 */
-    int32_t (*cancel)(void *user); /* asked by thread 0 once a layer; NULL: never */
+    const uint32_t *outputs;       /* tokens whose logits are wanted */
+    float *logits;                 /* [n_outputs][ldl] out, or NULL with n_outputs 0 */
+    uint64_t ldl;                  /* at least n_vocab rounded up to 16 */
+    int32_t (*cancel)(void *user); /* asked by thread 0 every fraction of a ms; NULL: never */
     void *cancel_user;
 } sm_batch;
 
-/* Buffers for steps of at most max_tokens tokens, max_spans sequences and
- * contexts of max_context, and for a team of n_threads. */
+/* Buffers for steps of at most max_tokens tokens in contexts of at most max_context,
+ * and for a team of n_threads. */
 typedef struct sm_workspace sm_workspace;
 sm_status sm_workspace_new(sm_workspace **out, sm_mem *mem, const sm_net *net, uint32_t n_threads,
                            uint32_t max_tokens, uint32_t max_context, sm_error *error);

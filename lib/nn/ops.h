@@ -14,11 +14,21 @@ typedef struct sm_input {
     uint64_t ldq;
 } sm_input;
 
+/* How a step is cut short: thread 0 asks the hook now and then; once it said yes all
+ * threads skip what is left of their work (and leave rubbish behind). */
+typedef struct sm_stop {
+    int32_t (*cancel)(void *user); /* NULL: never */
+    void *cancel_user;
+    _Atomic bool stopped;
+} sm_stop;
+
 /* Scratch that belongs to one thread. */
 typedef struct sm_thread_scratch {
-    void *gemm;          /* SM_GEMM_SCRATCH */
-    uint8_t *pack;       /* SM_GEMM_GROUPS groups of one slab of any type */
-    float *vector;       /* one normed or attended token */
+    sm_stop *stop;        /* of the running step */
+    bool asks;            /* this is thread 0 */
+    void *gemm;           /* SM_GEMM_SCRATCH */
+    uint8_t *pack;        /* SM_GEMM_GROUPS groups of one slab of any type */
+    float *vector;        /* one normed or attended token */
     sm_act_block *blocks; /* the same quantized */
     float *attn_q, *attn_s, *attn_o, *attn_acc, *attn_m, *attn_l; /* see attention.c */
 } sm_thread_scratch;
@@ -27,6 +37,9 @@ typedef struct sm_thread_scratch {
  * past W->rows are written as 0) and T columns. y points at row 0, column 0. */
 void sm_matmul(const sm_kernels *kernels, const sm_weight *W, uint64_t g0, uint64_t g1,
                const sm_input *x, uint64_t T, float *y, uint64_t ldy, sm_thread_scratch *scratch);
+
+/* True if the step has been cancelled; asks the hook if this thread is the one to. */
+bool sm_stopped(const sm_thread_scratch *scratch);
 
 /* Attention geometry. */
 typedef struct sm_attn {
@@ -48,8 +61,7 @@ void sm_attn_prefill(const sm_attn *a, const sm_span *span, uint32_t kv_head, ui
 /* One token: partial result of one KV block for all query heads of one kv head, into
  * o[n_head][head_dim], m[n_head], l[n_head] of that block. */
 void sm_attn_decode_block(const sm_attn *a, const sm_span *span, uint32_t kv_head, uint32_t block,
-                          const float *q, float *o, float *m, float *l,
-                          sm_thread_scratch *scratch);
+                          const float *q, float *o, float *m, float *l, sm_thread_scratch *scratch);
 /* Combines the blocks of one token in their order: out[n_head*head_dim]. */
 void sm_attn_decode_merge(const sm_attn *a, uint32_t n_blocks, const float *o, const float *m,
                           const float *l, float *out);

@@ -12,7 +12,8 @@ typedef struct binder {
     sm_error *error;
     sm_progress_fn progress;
     void *progress_user;
-    uint64_t done, total;
+    uint64_t done;
+    bool *bound; /* [n_tensors] which the network uses */
 } binder;
 
 static sm_status shape_error(binder *b, const sm_gguf_tensor *t, uint64_t rows, uint64_t cols) {
@@ -27,15 +28,17 @@ static sm_status shape_error(binder *b, const sm_gguf_tensor *t, uint64_t rows, 
 static const sm_gguf_tensor *find(binder *b, const char *name, bool required) {
     if (b->status)
         return NULL;
-    if (b->progress && b->progress(b->progress_user, b->done, b->total)) {
-        b->status = sm_fail(b->error, SM_ERR_CANCELLED, "%s: loading was cancelled",
-                            b->net->gguf->path);
+    if (b->progress && b->progress(b->progress_user, b->done, b->net->gguf->n_tensors)) {
+        b->status =
+            sm_fail(b->error, SM_ERR_CANCELLED, "%s: loading was cancelled", b->net->gguf->path);
         return NULL;
     }
     const sm_gguf_tensor *t = sm_gguf_find_tensor(b->net->gguf, name);
-    if (t)
-        b->done++;
-    else if (required)
+    if (t) {
+        bool *bound = &b->bound[t - b->net->gguf->tensors];
+        b->done += !*bound;
+        *bound = true;
+    } else if (required)
         b->status = sm_fail(b->error, SM_ERR_MISSING, "%s: tensor '%s' is missing",
                             b->net->gguf->path, name);
     return t;
@@ -48,10 +51,9 @@ static bool check(binder *b, const sm_gguf_tensor *t, uint64_t rows, uint64_t co
     }
     if (t->type >= SM_DTYPE_COUNT || !b->net->kernels->type[t->type].mul) {
         const sm_dtype_traits *traits = sm_dtype_get(t->type);
-        b->status = sm_fail(b->error, SM_ERR_UNSUPPORTED,
-                            "%s: tensor '%s' has type %s, which cannot be computed",
-                            b->net->gguf->path, t->name,
-                            traits && traits->name ? traits->name : "unknown");
+        b->status = sm_fail(
+            b->error, SM_ERR_UNSUPPORTED, "%s: tensor '%s' has type %s, which cannot be computed",
+            b->net->gguf->path, t->name, traits && traits->name ? traits->name : "unknown");
         return false;
     }
     return true;
@@ -68,8 +70,8 @@ static void bind_matrix(binder *b, sm_weight *w, const char *name, uint64_t rows
         b->status = sm_fail(b->error, SM_ERR_SHAPE,
                             "%s: tensor '%s' has %llu columns, no multiple of the %u of its type "
                             "%s",
-                            b->net->gguf->path, name, (unsigned long long)cols,
-                            traits->block_size, traits->name);
+                            b->net->gguf->path, name, (unsigned long long)cols, traits->block_size,
+                            traits->name);
         return;
     }
     *w = (sm_weight){
@@ -148,7 +150,7 @@ static void bind_layer(binder *b, sm_layer *l, uint32_t index) {
  * (arXiv:2309.00071, section 3): interpolated by 1/factor where the wavelength
  * is long against the original context, untouched where it is short, a linear
  * ramp between; the magnitude grows by 0.1 ln(factor) + 1. */
-static void rope_frequencies(sm_net *net) {
+static sm_status rope_frequencies(sm_net *net, sm_error *error) {
     const sm_config *c = &net->config;
     const double n_rot = c->n_rot;
     const double pi = 3.14159265358979323846;
@@ -170,15 +172,45 @@ static void rope_frequencies(sm_net *net) {
             double width = high - low < 0.001 ? 0.001 : high - low;
             double ramp = (i - low) / width;
             ramp = ramp < 0 ? 0 : ramp > 1 ? 1 : ramp;
-            double keep = (1 - ramp) * c->yarn_ext_factor; /* share of the untouched angle */
+            double keep = (1 - ramp) * c->yarn_ext_factor; /* share of the untouched angle;
+                                                              factor 0 turns the ramp off */
             stretched = stretched * (1 - keep) + angle * keep;
         }
+        if (!isfinite(stretched))
+            return sm_fail(error, SM_ERR_FORMAT,
+                           "%s: keys '%s.rope.*' give angles that are not finite", net->gguf->path,
+                           c->family->architecture);
         net->rope_inv_freq[i] = stretched;
     }
     double scale = c->rope_attn_factor;
-    if (c->scaling == SM_ROPE_YARN)
+    if (c->scaling == SM_ROPE_YARN && c->yarn_ext_factor != 0 && c->rope_factor > 1)
         scale *= 1.0 + 0.1 * log(c->rope_factor);
     net->rope_mscale = (float)scale;
+    return SM_OK;
+}
+
+static bool ends_with(const char *name, const char *end) {
+    const size_t n = strlen(name), m = strlen(end);
+    return n >= m && strcmp(name + n - m, end) == 0;
+}
+
+/* A tensor that nothing here uses means another computation than the one here:
+ * running without it would give wrong text. */
+static sm_status check_unused(const binder *b) {
+    const sm_gguf *gguf = b->net->gguf;
+    for (uint64_t i = 0; i < gguf->n_tensors; i++) {
+        const char *name = gguf->tensors[i].name;
+        /* rope angles that old converters stored; they follow from the keys */
+        if (b->bound[i] || ends_with(name, ".rotary_emb.inv_freq") ||
+            ends_with(name, ".attn_rot_embd.weight") || ends_with(name, ".attn_rot_embd"))
+            continue;
+        return sm_fail(b->error, SM_ERR_UNSUPPORTED,
+                       "%s: tensor '%s' has no place in a %s model of %u layers as this version "
+                       "computes it",
+                       gguf->path, name, b->net->config.family->architecture,
+                       b->net->config.n_layer);
+    }
+    return SM_OK;
 }
 
 static sm_status load(binder *b) {
@@ -203,7 +235,6 @@ static sm_status load(binder *b) {
         return sm_fail(b->error, SM_ERR_SHAPE, "%s: tensor 'token_embd.weight' has %llu rows",
                        net->gguf->path, (unsigned long long)embd->dims[1]);
     c->n_vocab = (uint32_t)embd->dims[1];
-    b->done--; /* bind_matrix counts it again */
     bind_matrix(b, &net->embd, "token_embd.weight", c->n_vocab, c->n_embd, true);
     bind_matrix(b, &net->head, "output.weight", c->n_vocab, c->n_embd, false);
     if (!net->head.data)
@@ -217,7 +248,7 @@ static sm_status load(binder *b) {
                                 net->gguf->path);
     for (uint32_t i = 0; i < c->n_layer && !b->status; i++)
         bind_layer(b, &net->layers[i], i);
-    return b->status;
+    return b->status ? b->status : check_unused(b);
 }
 
 /* Calls fn for every matrix that is multiplied (the head included). */
@@ -234,7 +265,6 @@ static void each_matrix(sm_net *net, void (*fn)(sm_net *net, sm_weight *w, void 
 static void count_matrix(sm_net *net, sm_weight *w, void *arg) {
     (void)arg;
     net->decode_bytes += w->rows * w->row_bytes;
-    net->n_matrices++;
 }
 
 sm_status sm_net_load(sm_net **out, sm_mem *mem, const sm_gguf *gguf, const sm_kernels *kernels,
@@ -246,19 +276,22 @@ sm_status sm_net_load(sm_net **out, sm_mem *mem, const sm_gguf *gguf, const sm_k
     net->mem = mem;
     net->gguf = gguf;
     net->kernels = kernels;
-    binder b = {.net = net,
-                .error = error,
-                .progress = progress,
-                .progress_user = progress_user,
-                .total = gguf->n_tensors};
+    binder b = {.net = net, .error = error, .progress = progress, .progress_user = progress_user};
     sm_status status = sm_config_read(&net->config, gguf, error);
+    if (!status && gguf->n_tensors) { /* none: load() says which is missing */
+        b.bound = sm_alloc_zero(mem, gguf->n_tensors * sizeof *b.bound);
+        if (!b.bound)
+            status = sm_fail(error, SM_ERR_NOMEM, "out of memory");
+    }
     if (!status)
         status = load(&b);
+    sm_free(mem, b.bound);
+    if (!status)
+        status = rope_frequencies(net, error);
     if (status) {
         sm_net_free(net);
         return status;
     }
-    rope_frequencies(net);
     each_matrix(net, count_matrix, NULL);
     *out = net;
     return SM_OK;
@@ -303,6 +336,8 @@ static void pack_share(void *arg, uint32_t thread, uint32_t n_threads) {
 
 typedef struct pack_all {
     sm_team *team;
+    int32_t (*cancel)(void *user);
+    void *cancel_user;
     sm_error *error;
     sm_status status;
 } pack_all;
@@ -311,6 +346,11 @@ static void pack_matrix(sm_net *net, sm_weight *w, void *arg) {
     pack_all *all = arg;
     if (all->status || w->packed)
         return;
+    if (all->cancel && all->cancel(all->cancel_user)) {
+        all->status =
+            sm_fail(all->error, SM_ERR_CANCELLED, "cancelled while repacking '%s'", w->name);
+        return;
+    }
     uint64_t size = (w->rows + SM_GROUP - 1) / SM_GROUP * w->group_bytes;
     pack_job job = {net, w, sm_alloc(net->mem, size)};
     if (!job.packed) {
@@ -329,8 +369,9 @@ static void pack_matrix(sm_net *net, sm_weight *w, void *arg) {
         sm_file_release(&net->gguf->files[i], w->data, w->rows * w->row_bytes);
 }
 
-sm_status sm_net_pack(sm_net *net, sm_team *team, sm_error *error) {
-    pack_all all = {team, error, SM_OK};
+sm_status sm_net_pack(sm_net *net, sm_team *team, int32_t (*cancel)(void *user), void *cancel_user,
+                      sm_error *error) {
+    pack_all all = {team, cancel, cancel_user, error, SM_OK};
     each_matrix(net, pack_matrix, &all);
     return all.status;
 }

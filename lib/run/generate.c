@@ -13,6 +13,7 @@ typedef struct generation {
     void *user;
     sm_error *error;
     uint64_t start; /* when the call came, ns */
+    uint64_t first; /* when the first token was chosen; 0: not yet */
     bool stopped;   /* a stop string was found */
 } generation;
 
@@ -23,8 +24,7 @@ static sm_status check_stops(const sm_generate_options *o, sm_error *error) {
         const size_t n = o->stop[i] ? strlen(o->stop[i]) : 0;
         if (n < 1 || n > MAX_STOP_BYTES)
             return sm_fail(error, SM_ERR_ARGUMENT,
-                           "option stop: string %u has %zu bytes, not 1..%u", i, n,
-                           MAX_STOP_BYTES);
+                           "option stop: string %u has %zu bytes, not 1..%u", i, n, MAX_STOP_BYTES);
     }
     return SM_OK;
 }
@@ -55,7 +55,7 @@ static sm_status encode(sm_session *s, const char *prompt, const sm_generate_opt
 /* Markers mean BOS in front here; an EOS behind would end the text before it began. */
 static void drop_eos(const sm_session *s, const int32_t *ids, uint64_t *n) {
     sm_tokenizer_info info = {.struct_size = sizeof info};
-    if (!sm_tokenizer_get_info(s->model->tokenizer, &info, NULL) && info.add_eos == 1 && *n > 1 &&
+    if (!sm_tokenizer_get_info(s->model->tokenizer, &info, NULL) && info.add_eos == 1 && *n > 0 &&
         ids[*n - 1] == info.eos)
         --*n;
 }
@@ -65,12 +65,12 @@ static sm_status feed_prompt(generation *g, const char *prompt) {
     int32_t *ids;
     uint64_t n, reused = 0;
     sm_status status = encode(s, prompt, g->o, &ids, &n, g->error);
+    if (!status && !g->o->no_bos)
+        drop_eos(s, ids, &n);
     if (!status && n == 0)
         status = sm_fail(g->error, SM_ERR_ARGUMENT,
                          "the prompt is empty and the vocabulary puts no BOS token in front");
     if (!status) {
-        if (!g->o->no_bos)
-            drop_eos(s, ids, &n);
         s->stats.prompt_tokens = (uint32_t)n;
         status = sm_session_sync(s, ids, n, &reused, g->error);
         s->stats.reused_tokens = (uint32_t)reused;
@@ -154,10 +154,11 @@ static sm_status emit(generation *g, int32_t id, double logprob, uint64_t length
 static sm_status deliver(generation *g, int32_t id, double logprob) {
     const char *piece = "";
     uint64_t length = 0;
-    sm_status status = sm_detokenizer_feed(g->s->detokenizer, id, &piece, &length, g->error);
-    if (status == SM_ERR_TOKEN) /* a padding row of the head that the vocabulary does not name */
-        length = 0;
-    else if (status)
+    sm_status status = SM_OK;
+    /* the head may have padding rows that the vocabulary does not name: no text */
+    if (id < sm_tokenizer_n_vocab(g->s->model->tokenizer))
+        status = sm_detokenizer_feed(g->s->detokenizer, id, &piece, &length, g->error);
+    if (status)
         return status;
     status = append(g, piece, length);
     return status ? status : emit(g, id, logprob, releasable(g));
@@ -174,7 +175,9 @@ static sm_status flush(generation *g) {
         status = append(g, piece, length);
     if (status || g->s->pending_length == 0)
         return status;
-    const uint64_t n = releasable(g); /* what was waiting may complete a stop string */
+    const uint64_t n = releasable(g);
+    if (g->stopped) /* the last bytes completed a stop string */
+        g->s->stats.finish = SM_FINISH_STOP;
     return emit(g, -1, 0, g->stopped ? n : g->s->pending_length);
 }
 
@@ -183,17 +186,22 @@ static sm_status loop(generation *g) {
     const sm_kernels *kernels = s->model->net->kernels;
     const uint32_t n_vocab = s->model->net->config.n_vocab;
     for (;;) {
-        const int32_t id =
-            sm_sample(&s->sampler, kernels, &g->sampling, s->logits, n_vocab, s->ids, s->length);
-        if (s->stats.generated_tokens == 0)
-            s->stats.first_token_seconds = (double)(sm_time_ns() - g->start) * 1e-9;
+        int32_t id;
+        sm_status status = sm_sample(&id, &s->sampler, kernels, &g->sampling, s->logits, n_vocab,
+                                     s->ids, s->length, g->error);
+        if (status)
+            return status;
+        if (s->stats.generated_tokens == 0) {
+            g->first = sm_time_ns();
+            s->stats.first_token_seconds = (double)(g->first - g->start) * 1e-9;
+        }
         if (!g->o->ignore_end && sm_tokenizer_is_end(s->model->tokenizer, id)) {
             s->stats.finish = SM_FINISH_END;
             return flush(g);
         }
         const double logprob = sm_logprob(kernels, s->logits, n_vocab, id);
         s->stats.generated_tokens++;
-        sm_status status = deliver(g, id, logprob);
+        status = deliver(g, id, logprob);
         if (status)
             return status;
         if (g->stopped) {
@@ -235,12 +243,16 @@ sm_status sm_session_generate(sm_session *s, const char *prompt, const sm_genera
     s->pending_length = 0;
     sm_detokenizer_reset(s->detokenizer);
     g.start = sm_time_ns();
-    status = feed_prompt(&g, prompt);
-    const uint64_t fed = sm_time_ns();
-    s->stats.prompt_seconds = (double)(fed - g.start) * 1e-9;
+    status = sm_model_prepare(s->model, s->team, s->cancel, s->cancel_user, error);
+    const uint64_t prepared = sm_time_ns();
+    s->stats.prepare_seconds = (double)(prepared - g.start) * 1e-9;
+    if (!status)
+        status = feed_prompt(&g, prompt);
+    s->stats.prompt_seconds = (double)(sm_time_ns() - prepared) * 1e-9;
     if (!status)
         status = loop(&g);
-    s->stats.generate_seconds = (double)(sm_time_ns() - fed) * 1e-9;
+    if (g.first)
+        s->stats.generate_seconds = (double)(sm_time_ns() - g.first) * 1e-9;
     if (status == SM_ERR_CANCELLED)
         s->stats.finish = SM_FINISH_CANCELLED;
     else if (status)

@@ -75,8 +75,7 @@ sm_status sm_model_load(sm_model **out, const char *path, const sm_model_options
         char line[256];
         sm_format(line, sizeof line, "loaded %s: %s, %u layers, %llu weights, level %s", path,
                   model->net->config.family->architecture, model->net->config.n_layer,
-                  (unsigned long long)model->n_params,
-                  sm_level_name(model->net->kernels->level));
+                  (unsigned long long)model->n_params, sm_level_name(model->net->kernels->level));
         model->log(model->log_user, SM_LOG_INFO, line);
     }
     *out = model;
@@ -85,8 +84,7 @@ sm_status sm_model_load(sm_model **out, const char *path, const sm_model_options
 
 void sm_model_retain(const sm_model *model) {
     /* the count is the one thing of a shared model that changes */
-    atomic_fetch_add_explicit(&((sm_model *)(uintptr_t)model)->references, 1,
-                              memory_order_relaxed);
+    atomic_fetch_add_explicit(&((sm_model *)(uintptr_t)model)->references, 1, memory_order_relaxed);
 }
 
 void sm_model_free(sm_model *model) {
@@ -105,14 +103,15 @@ void sm_model_free(sm_model *model) {
         sm_mem_destroy(mem);
 }
 
-sm_status sm_model_prepare(const sm_model *shared, sm_team *team, sm_error *error) {
+sm_status sm_model_prepare(const sm_model *shared, sm_team *team, sm_cancel_fn cancel,
+                           void *cancel_user, sm_error *error) {
     sm_model *model = (sm_model *)(uintptr_t)shared;
     if (!model->repack || atomic_load_explicit(&model->packed, memory_order_acquire))
         return SM_OK;
     sm_status status = SM_OK;
     sm_mutex_lock(model->lock);
     if (!atomic_load_explicit(&model->packed, memory_order_relaxed)) {
-        status = sm_net_pack(model->net, team, error);
+        status = sm_net_pack(model->net, team, cancel, cancel_user, error);
         if (!status)
             atomic_store_explicit(&model->packed, true, memory_order_release);
     }

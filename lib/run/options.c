@@ -5,16 +5,16 @@
 #include <stddef.h>
 #include <string.h>
 
-#define U32(S, field, min, max, fallback, unit, doc)                                               \
-    {#field, SM_OPTION_U32, offsetof(S, field), min, max, fallback, NULL, unit, doc}
-#define U64(S, field, min, max, fallback, unit, doc)                                               \
-    {#field, SM_OPTION_U64, offsetof(S, field), min, max, fallback, NULL, unit, doc}
-#define F64(S, field, min, max, fallback, doc)                                                     \
-    {#field, SM_OPTION_F64, offsetof(S, field), min, max, fallback, NULL, "", doc}
-#define ENUM(S, field, names, max, doc)                                                            \
-    {#field, SM_OPTION_ENUM, offsetof(S, field), 0, max, 0, names, "", doc}
-#define POINTER(S, field, doc)                                                                     \
-    {#field, SM_OPTION_POINTER, offsetof(S, field), 0, 0, 0, NULL, "", doc}
+#define U32(S, field, min, max, fallback, unit, doc) \
+    { #field, SM_OPTION_U32, offsetof(S, field), min, max, fallback, NULL, unit, doc }
+#define U64(S, field, min, max, fallback, unit, doc) \
+    { #field, SM_OPTION_U64, offsetof(S, field), min, max, fallback, NULL, unit, doc }
+#define F64(S, field, min, max, fallback, doc) \
+    { #field, SM_OPTION_F64, offsetof(S, field), min, max, fallback, NULL, "", doc }
+#define ENUM(S, field, names, max, doc) \
+    { #field, SM_OPTION_ENUM, offsetof(S, field), 0, max, 0, names, "", doc }
+#define POINTER(S, field, doc) \
+    { #field, SM_OPTION_POINTER, offsetof(S, field), 0, 0, 0, NULL, "", doc }
 
 #define MAX_CONTEXT 16777216.0
 

@@ -19,8 +19,7 @@ sm_status sm_options_take(void *to, size_t known, const void *from, uint32_t opt
 
 /* Builds the tokenizer of an open file from its tokenizer.ggml.* keys.
  * SM_ERR_MISSING if it has none. */
-sm_status sm_vocab_from_gguf(sm_tokenizer **out, sm_mem *mem, const sm_gguf *gguf,
-                             sm_error *error);
+sm_status sm_vocab_from_gguf(sm_tokenizer **out, sm_mem *mem, const sm_gguf *gguf, sm_error *error);
 
 /* Lets mem go together with the last reference to a tokenizer that lives in it. */
 void sm_vocab_own_mem(sm_tokenizer *tokenizer, sm_mem *mem);
@@ -43,8 +42,9 @@ struct sm_model {
 };
 
 void sm_model_retain(const sm_model *model);
-/* Repacks the weights if that is wanted and not yet done. */
-sm_status sm_model_prepare(const sm_model *model, sm_team *team, sm_error *error);
+/* Repacks the weights if that is wanted and not yet done; cancel may be NULL. */
+sm_status sm_model_prepare(const sm_model *model, sm_team *team, sm_cancel_fn cancel,
+                           void *cancel_user, sm_error *error);
 
 /* ---- sampling (sample.c) ------------------------------------------------------------------ */
 
@@ -60,10 +60,12 @@ typedef struct sm_sampler {
     int32_t *counts; /* all zero between calls */
 } sm_sampler;
 
-/* Chooses from logits after `length` tokens ids[0..length); sampling was taken
- * with sm_options_take. Draw number = length. */
-int32_t sm_sample(const sm_sampler *sampler, const sm_kernels *kernels, const sm_sampling *sampling,
-                  const float *logits, uint32_t n_vocab, const int32_t *ids, uint32_t length);
+/* Chooses from logits after `length` tokens ids[0..length); sampling was taken with
+ * sm_sampling_take. Draw number = length. SM_ERR_ARGUMENT if biases leave no token,
+ * SM_ERR_FORMAT if the logits are not finite. */
+sm_status sm_sample(int32_t *id, const sm_sampler *sampler, const sm_kernels *kernels,
+                    const sm_sampling *sampling, const float *logits, uint32_t n_vocab,
+                    const int32_t *ids, uint32_t length, sm_error *error);
 /* Natural log-probability of id under softmax(logits). */
 double sm_logprob(const sm_kernels *kernels, const float *logits, uint32_t n_vocab, int32_t id);
 /* Takes and checks sampling options, the bias list included. */
@@ -91,7 +93,7 @@ struct sm_session {
     void *cancel_user;
     /* generation */
     sm_detokenizer *detokenizer; /* NULL without a vocabulary */
-    char *pending; /* text held back for stop strings */
+    char *pending;               /* text held back for stop strings */
     uint64_t pending_length, pending_capacity;
     sm_generate_stats stats;
 };

@@ -36,6 +36,8 @@ sm_status sm_sampling_take(sm_sampling *to, const sm_sampling *from, uint32_t n_
     sm_status status = sm_options_take(to, sizeof *to, from, SM_OPTIONS_SAMPLING, error);
     if (status)
         return status;
+    if (to->reserved)
+        return sm_fail(error, SM_ERR_ARGUMENT, "option reserved is set");
     if (to->n_bias && !to->bias)
         return sm_fail(error, SM_ERR_ARGUMENT, "option n_bias is %llu but bias is NULL",
                        (unsigned long long)to->n_bias);
@@ -43,6 +45,8 @@ sm_status sm_sampling_take(sm_sampling *to, const sm_sampling *from, uint32_t n_
         if (to->bias[i].token < 0 || (uint32_t)to->bias[i].token >= n_vocab)
             return sm_fail(error, SM_ERR_TOKEN, "option bias: token %d is not in 0..%u",
                            to->bias[i].token, n_vocab - 1);
+        if (to->bias[i].reserved)
+            return sm_fail(error, SM_ERR_ARGUMENT, "option bias: reserved is set");
         if (isnan(to->bias[i].bias) || (isinf(to->bias[i].bias) && to->bias[i].bias > 0))
             return sm_fail(error, SM_ERR_ARGUMENT, "option bias: the bias of token %d is no number",
                            to->bias[i].token);
@@ -92,14 +96,11 @@ static void sift(sm_candidate *heap, uint32_t n, uint32_t i) {
     }
 }
 
-/* The k best of logits at or above `floor`, best first; returns how many. */
-static uint32_t best(sm_candidate *heap, uint32_t k, const float *logits, uint32_t n_vocab,
-                     float floor) {
+/* The k best of logits, best first; returns how many (n_vocab may be less). */
+static uint32_t best(sm_candidate *heap, uint32_t k, const float *logits, uint32_t n_vocab) {
     uint32_t n = 0;
     for (uint32_t id = 0; id < n_vocab; id++) {
         const sm_candidate c = {logits[id], (int32_t)id};
-        if (!(c.logit >= floor))
-            continue;
         if (n < k) {
             heap[n++] = c;
             if (n == k)
@@ -122,61 +123,87 @@ static uint32_t best(sm_candidate *heap, uint32_t k, const float *logits, uint32
     return n;
 }
 
-/* Candidates whose probability may matter: with min-p those above its threshold. */
-static float floor_of(const sm_sampling *o, float top) {
-    return o->min_p > 0 ? (float)((double)top + log(o->min_p)) : -INFINITY;
+static double weight(float logit, float top, double temperature) {
+    return exp(((double)logit - (double)top) / temperature);
 }
 
-static int32_t draw_sorted(const sm_sampler *s, const sm_kernels *kernels, const sm_sampling *o,
-                           uint32_t n_vocab, float top, double u) {
-    const uint32_t k = o->top_k && o->top_k < n_vocab ? o->top_k : n_vocab;
-    uint32_t n = best(s->candidates, k, s->logits, n_vocab, floor_of(o, top));
-    const sm_candidate *c = s->candidates;
-    if (o->top_p < 1) {
-        /* the mass that top-k left, or all of it: what min-p drops still counts */
-        double mass = 0, sum = 0;
-        if (k < n_vocab)
-            for (uint32_t i = 0; i < n; i++)
-                mass += exp((double)c[i].logit - (double)top);
-        else
-            mass = kernels->sum_exp(s->logits, n_vocab, top);
-        uint32_t keep = 0;
-        while (keep < n && sum < o->top_p * mass)
-            sum += exp((double)c[keep++].logit - (double)top);
-        n = keep ? keep : 1;
-    }
-    double total = 0;
-    for (uint32_t i = 0; i < n; i++)
-        total += exp(((double)c[i].logit - (double)top) / o->temperature);
-    double left = u * total;
+/* How many of the n best candidates make up top_p of `mass`; n + 1 if they do not. */
+static uint32_t count_top_p(const sm_candidate *c, uint32_t n, float top, double top_p,
+                            double mass) {
+    double sum = 0;
     for (uint32_t i = 0; i < n; i++) {
-        left -= exp(((double)c[i].logit - (double)top) / o->temperature);
+        sum += weight(c[i].logit, top, 1);
+        if (sum >= top_p * mass)
+            return i + 1;
+    }
+    return n + 1;
+}
+
+/* Fills the candidates, best first, that top-k and top-p leave; returns how many. */
+static uint32_t choose(const sm_sampler *s, const sm_kernels *kernels, const sm_sampling *o,
+                       uint32_t n_vocab, float top) {
+    sm_candidate *c = s->candidates;
+    if (o->top_k && o->top_k < n_vocab) {
+        const uint32_t n = best(c, o->top_k, s->logits, n_vocab);
+        double mass = 0; /* top-p is a share of what top-k left */
+        for (uint32_t i = 0; i < n; i++)
+            mass += weight(c[i].logit, top, 1);
+        const uint32_t keep = o->top_p < 1 ? count_top_p(c, n, top, o->top_p, mass) : n;
+        return keep < n ? keep : n;
+    }
+    /* few tokens hold most of the mass: sort no more of them than needed */
+    const double mass = kernels->sum_exp(s->logits, n_vocab, top);
+    for (uint32_t k = 256;; k = k < n_vocab / 8 ? k * 8 : n_vocab) {
+        const uint32_t n = best(c, k < n_vocab ? k : n_vocab, s->logits, n_vocab);
+        const uint32_t keep = count_top_p(c, n, top, o->top_p, mass);
+        if (keep <= n || n == n_vocab)
+            return keep < n ? keep : n;
+    }
+}
+
+/* A draw from the candidates at or above floor. */
+static int32_t draw_sorted(const sm_candidate *c, uint32_t n, float top, float floor,
+                           double temperature, double u) {
+    while (n > 1 && c[n - 1].logit < floor)
+        n--;
+    double left = 0;
+    for (uint32_t i = 0; i < n; i++)
+        left += weight(c[i].logit, top, temperature);
+    left *= u;
+    for (uint32_t i = 0; i < n; i++) {
+        left -= weight(c[i].logit, top, temperature);
         if (left < 0)
             return c[i].id;
     }
     return c[0].id; /* rounding ate the last bit */
 }
 
-static int32_t draw_all(const float *logits, uint32_t n_vocab, float top, double temperature,
-                        int32_t fallback, double u) {
-    double total = 0;
+/* A draw from all logits at or above floor, in the order of ids. */
+static int32_t draw_all(const float *logits, uint32_t n_vocab, float top, float floor,
+                        double temperature, int32_t fallback, double u) {
+    double left = 0;
     for (uint32_t i = 0; i < n_vocab; i++)
-        total += exp(((double)logits[i] - (double)top) / temperature);
-    double left = u * total;
+        if (logits[i] >= floor)
+            left += weight(logits[i], top, temperature);
+    left *= u;
     for (uint32_t i = 0; i < n_vocab; i++) {
-        left -= exp(((double)logits[i] - (double)top) / temperature);
+        if (logits[i] >= floor)
+            left -= weight(logits[i], top, temperature);
         if (left < 0)
             return (int32_t)i;
     }
     return fallback;
 }
 
-int32_t sm_sample(const sm_sampler *s, const sm_kernels *kernels, const sm_sampling *o,
-                  const float *logits, uint32_t n_vocab, const int32_t *ids, uint32_t length) {
+/* The id, or -1 if none can be chosen: the best logit is not finite. */
+static int32_t sample(const sm_sampler *s, const sm_kernels *kernels, const sm_sampling *o,
+                      const float *logits, uint32_t n_vocab, const int32_t *ids, uint32_t length) {
     const bool penalties =
         o->repeat_penalty != 1 || o->presence_penalty != 0 || o->frequency_penalty != 0;
-    if (o->temperature == 0 && !penalties && !o->n_bias)
-        return (int32_t)kernels->argmax(logits, n_vocab);
+    if (o->temperature == 0 && !penalties && !o->n_bias) {
+        const size_t id = kernels->argmax(logits, n_vocab);
+        return isfinite(logits[id]) ? (int32_t)id : -1;
+    }
     memcpy(s->logits, logits, n_vocab * sizeof *logits);
     for (uint64_t i = 0; i < o->n_bias; i++)
         s->logits[o->bias[i].token] =
@@ -185,12 +212,29 @@ int32_t sm_sample(const sm_sampler *s, const sm_kernels *kernels, const sm_sampl
         penalize(s, o, ids, length);
     const int32_t likeliest = (int32_t)kernels->argmax(s->logits, n_vocab);
     const float top = s->logits[likeliest];
-    if (o->temperature == 0 || !isfinite(top))
+    if (!isfinite(top))
+        return -1;
+    if (o->temperature == 0)
         return likeliest;
     const double u = sm_uniform(o->seed, o->sequence, length);
-    if (o->top_k || o->top_p < 1 || o->min_p > 0)
-        return draw_sorted(s, kernels, o, n_vocab, top, u);
-    return draw_all(s->logits, n_vocab, top, o->temperature, likeliest, u);
+    const float floor = o->min_p > 0 ? (float)((double)top + log(o->min_p)) : -INFINITY;
+    if (!o->top_k && o->top_p >= 1)
+        return draw_all(s->logits, n_vocab, top, floor, o->temperature, likeliest, u);
+    const uint32_t n = choose(s, kernels, o, n_vocab, top);
+    return draw_sorted(s->candidates, n, top, floor, o->temperature, u);
+}
+
+sm_status sm_sample(int32_t *id, const sm_sampler *s, const sm_kernels *kernels,
+                    const sm_sampling *o, const float *logits, uint32_t n_vocab, const int32_t *ids,
+                    uint32_t length, sm_error *error) {
+    *id = sample(s, kernels, o, logits, n_vocab, ids, length);
+    if (*id >= 0)
+        return SM_OK;
+    if (isfinite(logits[kernels->argmax(logits, n_vocab)]))
+        return sm_fail(error, SM_ERR_ARGUMENT, "option bias leaves no token to choose");
+    return sm_fail(error, SM_ERR_FORMAT,
+                   "the model's logits after token %u are not finite: its weights are damaged",
+                   length);
 }
 
 double sm_logprob(const sm_kernels *kernels, const float *logits, uint32_t n_vocab, int32_t id) {

@@ -11,8 +11,12 @@
  * caller. */
 #define STAGED 64u
 
-static uint64_t pad16(uint64_t n) { return (n + 15) / 16 * 16; }
-static uint32_t n_vocab(const sm_session *s) { return s->model->net->config.n_vocab; }
+static uint64_t pad16(uint64_t n) {
+    return (n + 15) / 16 * 16;
+}
+static uint32_t n_vocab(const sm_session *s) {
+    return s->model->net->config.n_vocab;
+}
 
 static const uint32_t kv_types[] = {
     [SM_KV_TYPE_F16] = SM_KV_F16, [SM_KV_TYPE_F32] = SM_KV_F32, [SM_KV_TYPE_BF16] = SM_KV_BF16};
@@ -41,7 +45,8 @@ static sm_status create(sm_session **out, const sm_model *model, uint32_t n_ctx,
         s->sampler.counts = sm_alloc_zero(mem, vocab * sizeof *s->sampler.counts);
         if (!s->ids || !s->logits || !s->sampler.logits || !s->sampler.candidates ||
             !s->sampler.counts)
-            status = sm_fail(error, SM_ERR_NOMEM, "out of memory for a session of %u tokens", n_ctx);
+            status =
+                sm_fail(error, SM_ERR_NOMEM, "out of memory for a session of %u tokens", n_ctx);
     }
     if (!status && model->tokenizer)
         /* generated text continues a prompt: its leading space counts */
@@ -67,6 +72,8 @@ sm_status sm_session_new(sm_session **out, const sm_model *model, const sm_sessi
     sm_status status = sm_options_take(&o, sizeof o, options, SM_OPTIONS_SESSION, error);
     if (status)
         return status;
+    if (o.reserved)
+        return sm_fail(error, SM_ERR_ARGUMENT, "option reserved is set");
     const uint32_t trained = model->net->config.n_ctx_train;
     const uint32_t n_ctx = o.n_ctx                     ? o.n_ctx
                            : trained < DEFAULT_CONTEXT ? trained
@@ -109,8 +116,8 @@ sm_status sm_session_fork(sm_session **out, const sm_session *s, sm_error *error
     if (!s)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_fork: session is NULL");
     sm_session *copy;
-    sm_status status = create(&copy, s->model, s->n_ctx, sm_team_size(s->team), s->n_batch,
-                              s->kv.type, error);
+    sm_status status =
+        create(&copy, s->model, s->n_ctx, sm_team_size(s->team), s->n_batch, s->kv.type, error);
     if (status)
         return status;
     sm_kv_copy(&copy->kv, &s->kv, s->length);
@@ -123,9 +130,15 @@ sm_status sm_session_fork(sm_session **out, const sm_session *s, sm_error *error
     return SM_OK;
 }
 
-uint32_t sm_session_length(const sm_session *s) { return s ? s->length : 0; }
-uint32_t sm_session_capacity(const sm_session *s) { return s ? s->n_ctx : 0; }
-uint32_t sm_session_threads(const sm_session *s) { return s ? sm_team_size(s->team) : 0; }
+uint32_t sm_session_length(const sm_session *s) {
+    return s ? s->length : 0;
+}
+uint32_t sm_session_capacity(const sm_session *s) {
+    return s ? s->n_ctx : 0;
+}
+uint32_t sm_session_threads(const sm_session *s) {
+    return s ? sm_team_size(s->team) : 0;
+}
 
 int32_t sm_session_token(const sm_session *s, uint32_t i) {
     return s && i < s->length ? s->ids[i] : -1;
@@ -154,13 +167,13 @@ static sm_status check_ids(const sm_session *s, const int32_t *ids, uint64_t n, 
     return SM_OK;
 }
 
-/* Computes the next n (<= n_batch) tokens; logits of the last `outputs` of them go to
- * `logits` with stride ldl. */
+/* Computes the next n (<= n_batch) tokens; logits of the last `outputs` (<= STAGED) of
+ * them go to `logits` with stride ldl. On failure the session is as before. */
 static sm_status compute(sm_session *s, const int32_t *ids, uint32_t n, uint32_t outputs,
                          float *logits, uint64_t ldl, sm_error *error) {
     const sm_span span = {&s->kv, 0, n, s->length};
-    uint32_t wanted[STAGED]; /* or all of them, in order */
-    for (uint32_t i = 0; i < outputs && i < STAGED; i++)
+    uint32_t wanted[STAGED];
+    for (uint32_t i = 0; i < outputs; i++)
         wanted[i] = n - outputs + i;
     const sm_batch batch = {.n_tokens = n,
                             .ids = ids,
@@ -184,11 +197,10 @@ sm_status sm_session_feed(sm_session *s, const int32_t *ids, uint64_t n, sm_erro
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_feed: session is NULL");
     sm_status status = check_ids(s, ids, n, s->length, error);
     if (!status && n)
-        status = sm_model_prepare(s->model, s->team, error);
+        status = sm_model_prepare(s->model, s->team, s->cancel, s->cancel_user, error);
     while (!status && n) {
         const uint32_t step = n < s->n_batch ? (uint32_t)n : s->n_batch;
         const bool last = step == n;
-        s->has_logits = false;
         status = compute(s, ids, step, last, s->logits, pad16(n_vocab(s)), error);
         if (!status)
             s->has_logits = last;
@@ -204,18 +216,17 @@ sm_status sm_session_feed_logits(sm_session *s, const int32_t *ids, uint64_t n, 
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_feed_logits: session or logits is NULL");
     sm_status status = check_ids(s, ids, n, s->length, error);
     if (!status && n)
-        status = sm_model_prepare(s->model, s->team, error);
+        status = sm_model_prepare(s->model, s->team, s->cancel, s->cancel_user, error);
     const uint64_t vocab = n_vocab(s), ldl = pad16(vocab);
     if (!status && n && !s->all_logits) {
         s->all_logits = sm_alloc_array(s->mem, STAGED * ldl, sizeof *s->all_logits);
         if (!s->all_logits)
-            status = sm_fail(error, SM_ERR_NOMEM, "out of memory for the logits of %u tokens",
-                             STAGED);
+            status =
+                sm_fail(error, SM_ERR_NOMEM, "out of memory for the logits of %u tokens", STAGED);
     }
     while (!status && n) {
         uint32_t step = n < STAGED ? (uint32_t)n : STAGED;
         step = step < s->n_batch ? step : s->n_batch;
-        s->has_logits = false;
         status = compute(s, ids, step, step, s->all_logits, ldl, error);
         if (status)
             break;
@@ -266,8 +277,7 @@ sm_status sm_session_logits(const sm_session *s, const float **logits, sm_error 
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_logits: session or logits is NULL");
     *logits = NULL;
     if (!s->has_logits)
-        return sm_fail(error, SM_ERR_STATE,
-                       "there are no logits: feed the session a token first");
+        return sm_fail(error, SM_ERR_STATE, "there are no logits: feed the session a token first");
     *logits = s->logits;
     return SM_OK;
 }
@@ -284,10 +294,10 @@ sm_status sm_session_sample(sm_session *s, const sm_sampling *sampling, int32_t 
     if (status)
         return status;
     const sm_kernels *kernels = s->model->net->kernels;
-    *id = sm_sample(&s->sampler, kernels, &o, logits, n_vocab(s), s->ids, s->length);
-    if (logprob)
+    status = sm_sample(id, &s->sampler, kernels, &o, logits, n_vocab(s), s->ids, s->length, error);
+    if (!status && logprob)
         *logprob = sm_logprob(kernels, logits, n_vocab(s), *id);
-    return SM_OK;
+    return status;
 }
 
 sm_status sm_session_get_stats(const sm_session *s, sm_generate_stats *stats, sm_error *error) {

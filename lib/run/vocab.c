@@ -237,6 +237,8 @@ sm_status sm_tokenizer_load(sm_tokenizer **out, const char *path,
         return sm_fail(error, SM_ERR_ARGUMENT, "tokenizer_load: path is NULL");
     sm_tokenizer_options taken;
     sm_status status = sm_struct_take(&taken, sizeof taken, options, "sm_tokenizer_load", error);
+    if (!status && taken.reserved)
+        status = sm_fail(error, SM_ERR_ARGUMENT, "sm_tokenizer_load: reserved is set");
     if (status)
         return status;
     sm_mem *mem;

@@ -37,7 +37,7 @@ typedef struct stage {
     bool bare;           /* WORDS: nothing behind punctuation, which excludes line ends */
     bool whole;          /* GROUPS: not if a word character follows the run */
     bool halving;        /* WORDS: white space in pieces of 512, 256, … characters */
-    const char_set *set; /* SET, GROUPS */
+    const char_set *set; /* SET, GROUPS; CASED: a script that makes words of its own */
 } stage;
 
 /* The end of the piece of text[0..length) that begins at `from` < length. A

@@ -176,6 +176,27 @@ static uint64_t scan_words(const stage *rules, scan s, uint64_t i, uint64_t *mem
     return after_words(rules, s, i, class, memo);
 }
 
+/* in_set beyond ASCII */
+static bool in_wide_set(const stage *rules, scan s, uint64_t i, uint32_t *n) {
+    uint32_t class = class_at(s, i, n), code;
+    if (!*n)
+        return false;
+    if (class & rules->set->classes)
+        return true;
+    if (!rules->set->n_ranges)
+        return false;
+    (void)sm_utf8_decode(s.text + i, s.length - i, &code);
+    uint32_t low = 0, high = rules->set->n_ranges; /* first range that ends at or after code */
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (rules->set->ranges[middle][1] < code)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < rules->set->n_ranges && rules->set->ranges[low][0] <= code;
+}
+
 static bool is_upper(uint32_t class) { /* [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}] */
     return class & SM_CHAR_MARK || (class & SM_CHAR_LETTER && !(class & SM_CHAR_LOWER));
 }
@@ -184,34 +205,46 @@ static bool is_lower(uint32_t class) { /* [\p{Ll}\p{Lm}\p{Lo}\p{M}] */
     return class & SM_CHAR_MARK || (class & SM_CHAR_LETTER && !(class & SM_CHAR_UPPER));
 }
 
+/* The classes of the character at i for STAGE_CASED: none if it is of the script apart. */
+static uint32_t cased_class(const stage *rules, scan s, uint64_t i, uint32_t *n) {
+    if (rules->set && i < s.length && s.text[i] >= 0x80 && in_wide_set(rules, s, i, n))
+        return 0;
+    return class_at(s, i, n);
+}
+
 /* upper*lower+ at i (or, if `shout`, upper+lower* where that failed); i if it
  * does not match. */
-static uint64_t cased_word(scan s, uint64_t i, bool shout) {
+static uint64_t cased_word(const stage *rules, scan s, uint64_t i, bool shout) {
     uint64_t at = i, give_back = i;
     uint32_t n, class;
-    for (; is_upper(class = class_at(s, at, &n)); at += n)
+    for (; is_upper(class = cased_class(rules, s, at, &n)); at += n)
         if (is_lower(class))
             give_back = at + n; /* upper* leaves this one to lower+ */
     if (shout)
         return at;
     if (!is_lower(class))
         return give_back;
-    for (; is_lower(class_at(s, at, &n)); at += n) {
+    for (; is_lower(cased_class(rules, s, at, &n)); at += n) {
     }
     return at;
 }
 
-/* [^\r\n\p{L}\p{N}]?upper*lower+contraction?|[^\r\n\p{L}\p{N}]?upper+lower*contraction?|
+/* [script]+|[^\r\n\p{L}\p{N}]?upper*lower+contraction?|[^\r\n\p{L}\p{N}]?upper+lower*contraction?|
  * \p{N}{1,max}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+ */
 static uint64_t scan_cased(const stage *rules, scan s, uint64_t i) {
     uint32_t n, class = class_at(s, i, &n);
+    if (rules->set && s.text[i] >= 0x80 && in_wide_set(rules, s, i, &n)) {
+        while (i < s.length && s.text[i] >= 0x80 && in_wide_set(rules, s, i, &n))
+            i += n;
+        return i;
+    }
     bool prefix = !(class & (SM_CHAR_LETTER | SM_CHAR_NUMBER | SM_CHAR_NEWLINE));
     for (uint32_t shout = 0; shout < 2; shout++) {
         uint64_t end = i;
-        if (prefix && (end = cased_word(s, i + n, shout)) == i + n)
+        if (prefix && (end = cased_word(rules, s, i + n, shout)) == i + n)
             end = i;
         if (end == i)
-            end = cased_word(s, i, shout);
+            end = cased_word(rules, s, i, shout);
         if (end > i)
             return rules->contractions ? contraction(s, end, true) : end;
     }
@@ -251,27 +284,6 @@ static uint64_t scan_script(scan s, uint64_t i) {
     for (uint32_t n; i < s.length && script_match(s, i) == i; i += n)
         (void)class_at(s, i, &n);
     return i;
-}
-
-/* in_set beyond ASCII */
-static bool in_wide_set(const stage *rules, scan s, uint64_t i, uint32_t *n) {
-    uint32_t class = class_at(s, i, n), code;
-    if (!*n)
-        return false;
-    if (class & rules->set->classes)
-        return true;
-    if (!rules->set->n_ranges)
-        return false;
-    (void)sm_utf8_decode(s.text + i, s.length - i, &code);
-    uint32_t low = 0, high = rules->set->n_ranges; /* first range that ends at or after code */
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (rules->set->ranges[middle][1] < code)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < rules->set->n_ranges && rules->set->ranges[low][0] <= code;
 }
 
 /* Whether the character at i (none at the end) is a member; its bytes in *n. */

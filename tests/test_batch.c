@@ -1,0 +1,147 @@
+/* Several sequences in one batch: each gets the bits it gets alone. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "fixture.h"
+#include "nn/nn.h"
+#include "support.h"
+
+#define SEQUENCES 5
+#define LENGTH 24
+#define LDL 304 /* the vocabulary of 300 in whole groups */
+#define CONTEXT 64
+
+typedef struct bench {
+    sm_mem mem;
+    sm_gguf *gguf;
+    sm_net *net;
+    sm_team *team;
+    sm_workspace *workspace;
+} bench;
+
+static void open_bench(bench *b, const fixture_model *spec, uint32_t n_threads) {
+    sm_error error = {0};
+    const char *path = scratch_path("batch.gguf");
+    assert_int_equal(fixture_write(path, spec), 0);
+    assert_int_equal(sm_mem_init(&b->mem, NULL, 0, &error), SM_OK);
+    if (sm_gguf_open(&b->gguf, &b->mem, path, true, &error) ||
+        sm_net_load(&b->net, &b->mem, b->gguf, sm_kernels_get(sm_level_best(0)), NULL, NULL,
+                    &error) ||
+        sm_team_new(&b->team, &b->mem, n_threads, &error) ||
+        sm_net_pack(b->net, b->team, NULL, NULL, &error) ||
+        sm_workspace_new(&b->workspace, &b->mem, b->net, n_threads, 128, CONTEXT, &error))
+        fail_msg("%s", error.message);
+}
+
+static void close_bench(bench *b) {
+    sm_workspace_free(b->workspace);
+    sm_team_free(b->team);
+    sm_net_free(b->net);
+    sm_gguf_close(b->gguf);
+    assert_int_equal(b->mem.in_use, 0);
+}
+
+static int32_t id_of(uint32_t sequence, uint32_t position) {
+    return (int32_t)((sequence * 37 + position * 11 + position * position) % FIXTURE_VOCAB);
+}
+
+/* Logits of every token of every sequence, one sequence at a time. */
+static void alone(bench *b, float logits[SEQUENCES][LENGTH][LDL]) {
+    for (uint32_t s = 0; s < SEQUENCES; s++) {
+        sm_kv kv;
+        int32_t ids[LENGTH];
+        uint32_t outputs[LENGTH];
+        assert_int_equal(sm_kv_init(&kv, &b->mem, &b->net->config, SM_KV_F16, CONTEXT, NULL),
+                         SM_OK);
+        for (uint32_t t = 0; t < LENGTH; t++) {
+            ids[t] = id_of(s, t);
+            outputs[t] = t;
+        }
+        const sm_span span = {&kv, 0, LENGTH, 0};
+        const sm_batch batch = {.n_tokens = LENGTH,
+                                .ids = ids,
+                                .n_spans = 1,
+                                .spans = &span,
+                                .n_outputs = LENGTH,
+                                .outputs = outputs,
+                                .logits = logits[s][0],
+                                .ldl = LDL};
+        assert_int_equal(sm_forward(b->workspace, b->team, &batch), SM_OK);
+        sm_kv_free(&kv, &b->mem);
+    }
+}
+
+/* The same with all sequences in each step, every one taking its own number of tokens. */
+static void together(bench *b, float logits[SEQUENCES][LENGTH][LDL]) {
+    sm_kv kv[SEQUENCES];
+    uint32_t held[SEQUENCES] = {0};
+    static float out[128][LDL];
+    for (uint32_t s = 0; s < SEQUENCES; s++)
+        assert_int_equal(sm_kv_init(&kv[s], &b->mem, &b->net->config, SM_KV_F16, CONTEXT, NULL),
+                         SM_OK);
+    for (uint32_t step = 0;; step++) {
+        int32_t ids[128];
+        uint32_t outputs[128], n = 0, n_spans = 0;
+        sm_span spans[SEQUENCES];
+        uint32_t who[SEQUENCES];
+        for (uint32_t s = 0; s < SEQUENCES; s++) {
+            uint32_t take = step == 0 ? 3 * s + 1 : 1 + (s + step) % 3;
+            take = take < LENGTH - held[s] ? take : LENGTH - held[s];
+            if (!take)
+                continue;
+            who[n_spans] = s;
+            spans[n_spans++] = (sm_span){&kv[s], n, take, held[s]};
+            for (uint32_t t = 0; t < take; t++, n++) {
+                ids[n] = id_of(s, held[s] + t);
+                outputs[n] = n;
+            }
+        }
+        if (!n)
+            break;
+        const sm_batch batch = {.n_tokens = n,
+                                .ids = ids,
+                                .n_spans = n_spans,
+                                .spans = spans,
+                                .n_outputs = n,
+                                .outputs = outputs,
+                                .logits = out[0],
+                                .ldl = LDL};
+        assert_int_equal(sm_forward(b->workspace, b->team, &batch), SM_OK);
+        for (uint32_t i = 0; i < n_spans; i++) {
+            memcpy(logits[who[i]][held[who[i]]], out[spans[i].first], spans[i].n * sizeof out[0]);
+            held[who[i]] += spans[i].n;
+        }
+    }
+    for (uint32_t s = 0; s < SEQUENCES; s++)
+        sm_kv_free(&kv[s], &b->mem);
+}
+
+static void batched_sequences_keep_their_bits(void **state) {
+    (void)state;
+    static float expected[SEQUENCES][LENGTH][LDL], got[SEQUENCES][LENGTH][LDL];
+    const fixture_model specs[] = {
+        {.type = SM_DTYPE_Q8_0}, {.type = SM_DTYPE_F16}, {.architecture = "qwen3", .head_dim = 24}};
+    for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
+        for (uint32_t n_threads = 1; n_threads <= 3; n_threads++) {
+            bench b;
+            open_bench(&b, &specs[i], n_threads);
+            if (n_threads == 1)
+                alone(&b, expected);
+            together(&b, got);
+            assert_memory_equal(got, expected, sizeof got);
+            close_bench(&b);
+        }
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(batched_sequences_keep_their_bits),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
