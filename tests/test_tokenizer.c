@@ -18,7 +18,7 @@
 #define MARK "\xE2\x96\x81"
 #define MAX_TOKENS 700
 
-/* ---- vocabularies ----------------------------------------------------------------- */
+/* ---- vocabularies -------------------------------------------------------- */
 
 typedef struct draft {
     sm_vocab v;
@@ -207,7 +207,7 @@ static int tear_down(void **state) { /* every test gives back all it took */
     return mem.in_use != 0;
 }
 
-/* ---- encoding and decoding for tests -------------------------------------------------- */
+/* ---- encoding and decoding for tests ------------------------------------- */
 
 typedef struct ids {
     int32_t id[4096];
@@ -286,7 +286,7 @@ static void expect_round_trip(const sm_tokenizer *t, const char *text, size_t le
     expect_stream(t, &out, 0, text, length);
 }
 
-/* ---- reference algorithms --------------------------------------------------------------- */
+/* ---- reference algorithms ------------------------------------------------ */
 
 /* Merges in the plainest way: the best pair of the whole word, again and again. */
 typedef struct reference {
@@ -402,7 +402,7 @@ static void test_sentencepiece_segments(void **state) {
     sm_tokenizer_free(t);
 }
 
-/* ---- byte-level ------------------------------------------------------------------------- */
+/* ---- byte-level ---------------------------------------------------------- */
 
 static void test_bpe(void **state) {
     (void)state;
@@ -501,7 +501,7 @@ static void test_round_trip_of_any_bytes(void **state) {
     sm_tokenizer_free(all[1]);
 }
 
-/* ---- SentencePiece BPE ---------------------------------------------------------------------- */
+/* ---- SentencePiece BPE --------------------------------------------------- */
 
 static void test_spm(void **state) {
     (void)state;
@@ -588,8 +588,7 @@ static void test_wordpiece(void **state) {
     sm_tokenizer_free(t);
 }
 
-/* ---- unigram
- * --------------------------------------------------------------------------------------- */
+/* ---- unigram ------------------------------------------------------------- */
 
 /* A charsmap of one-byte and longer keys in the format of SentencePiece: every node
  * gets a block of 256 units of its own. */
@@ -670,8 +669,7 @@ static void test_unigram_bytes(void **state) {
     sm_tokenizer_free(t);
 }
 
-/* ---- special tokens
- * ------------------------------------------------------------------------------ */
+/* ---- special tokens ------------------------------------------------------ */
 
 static void test_special_tokens(void **state) {
     (void)state;
@@ -797,8 +795,27 @@ static void test_room(void **state) {
     sm_tokenizer_free(t);
 }
 
-/* ---- arguments
- * ------------------------------------------------------------------------------------- */
+/* ---- arguments ----------------------------------------------------------- */
+
+static void drop(void *owner) {
+    ++*(int *)owner;
+}
+
+/* The owner hears of it once, after the last reference went and everything was given back. */
+static void test_owner(void **state) {
+    (void)state;
+    static draft d;
+    make_bpe(&d);
+    sm_tokenizer *t = build(&d);
+    int dropped = 0;
+    sm_tokenizer_set_owner(t, drop, &dropped);
+    sm_tokenizer_retain(t);
+    sm_tokenizer_free(t);
+    assert_int_equal(dropped, 0);
+    sm_tokenizer_free(t);
+    assert_int_equal(dropped, 1);
+    assert_int_equal(mem.in_use, 0);
+}
 
 static void test_arguments(void **state) {
     (void)state;
@@ -867,8 +884,7 @@ static void test_arguments(void **state) {
     sm_detokenizer_free(stream);
 }
 
-/* ---- broken vocabularies
- * ----------------------------------------------------------------------------- */
+/* ---- broken vocabularies ------------------------------------------------- */
 
 static void refuse(const draft *d, sm_status expected, const char *word) {
     sm_tokenizer *t = (sm_tokenizer *)(uintptr_t)1;
@@ -1081,8 +1097,7 @@ static void test_random_vocabularies(void **state) {
     }
 }
 
-/* ---- no memory
- * ------------------------------------------------------------------------------------------ */
+/* ---- no memory ----------------------------------------------------------- */
 
 /* Builds, encodes and streams; the text is long enough for the cache, a long word and
  * invalid bytes. */
@@ -1142,8 +1157,7 @@ static void test_no_memory(void **state) {
     bytes_free(&map);
 }
 
-/* ---- threads
- * ---------------------------------------------------------------------------------------------- */
+/* ---- threads ------------------------------------------------------------- */
 
 typedef struct job {
     const sm_tokenizer *tokenizer;
@@ -1189,9 +1203,7 @@ static void test_threads(void **state) {
     }
 }
 
-/* ---- UTF-8
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- UTF-8 ------------------------------------------------------------------- */
 
 static void test_utf8(void **state) {
     (void)state;

@@ -11,7 +11,7 @@
 #include "smallmind/tokenizer.h"
 #include "support.h"
 
-/* ---- files ------------------------------------------------------------------------- */
+/* ---- files --------------------------------------------------------------- */
 
 enum { U8 = 0, U32 = 4, I32 = 5, F32 = 6, BOOL = 7, STR = 8, ARRAY = 9 };
 
@@ -92,7 +92,7 @@ static void put_spm(file *f) {
     put_bool(f, "tokenizer.ggml.add_space_prefix", false);
 }
 
-/* ---- loading -------------------------------------------------------------------------- */
+/* ---- loading ------------------------------------------------------------- */
 
 static void test_load(void **state) {
     (void)state;
@@ -261,7 +261,7 @@ static void test_no_memory(void **state) {
     }
 }
 
-/* ---- real vocabularies -------------------------------------------------------------------- */
+/* ---- real vocabularies --------------------------------------------------- */
 
 static sm_tokenizer *load_data(const char *name) {
     sm_tokenizer *t;

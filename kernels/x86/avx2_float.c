@@ -216,7 +216,7 @@ INLINE void mul(kind t, product_fn *run, float *y, size_t ldy, const uint8_t *w,
         size_t groups = n_groups - g < MUL_GROUPS ? n_groups - g : MUL_GROUPS;
         size_t n;
         for (size_t i = 0; i < k; i += n) {
-            n = ncols > MAX_COLS && k - i > MUL_PIECE ? MUL_PIECE : k - i;
+            n = ncols >= MAX_COLS && k - i > MUL_PIECE ? MUL_PIECE : k - i;
             run(y + SM_GROUP * g, ldy, w + g * group_bytes + i / pair * s.k, s, n, x + i, ldx,
                 2 * groups, ncols, accumulate || i > 0);
         }

@@ -342,7 +342,7 @@ INLINE void stream_group(sm_dtype type, float *y, size_t ldy, const uint8_t *w, 
     for (size_t heads = k / (32 * l.records); heads > 0; heads--) {
         const uint8_t *record = w + l.head;
         for (unsigned r = 0; r < l.records; r++, record += l.record, x++) {
-            prefetch(record, AHEAD, l.record);
+            prefetch(record, AHEAD, l.record + l.head / l.records);
             if (n == 1) {
                 stream_record(type, sum[0], w, record, (pair){{x, x}, {0, 1}});
             } else {
@@ -528,8 +528,8 @@ INLINE void tile(sm_dtype type, float *y, size_t ldy, const uint8_t *panel, size
     layout l = layout_of(type);
     for (size_t b = 0; b < blocks; b++) {
         if (next != NULL) {
-            prefetch(next, AHEAD, l.record);
-            next += l.record;
+            prefetch(next, AHEAD, l.record + l.head / l.records);
+            next += l.record + l.head / l.records;
         }
         const float *scales = (const float *)(panel + panel_codes(type));
         tile_sums sums;

@@ -414,150 +414,127 @@ INLINE __m512i broadcast4(const int8_t *q) {
 
 /* One part but for its minima. Sub-groups of both halves of the part take turns: they often
  * share bytes. */
-INLINE void add_part(const uint32_t type, const bool two, const int nc, stream *t, stream *u,
-                     const int part, const sm_act_block *x, size_t ldx) {
+INLINE void add_part(const uint32_t type, const int nc, stream *t, stream *u, const int part,
+                     const sm_act_block *x, size_t ldx) {
     const bool plain = plain_codes(type, nc);
     const int n = 8 / parts(type);
     __m512i sum_t[TILE_COLS][2], sum_u[TILE_COLS][2];
     start_sums(type, nc, sum_t, part, x, ldx);
-    if (two) {
-        start_sums(type, nc, sum_u, part, x, ldx);
-    }
+    start_sums(type, nc, sum_u, part, x, ldx);
     UNROLL
     for (int i = 0; i < n; i++) {
         const int g = part * n + i % 2 * (n / 2) + i / 2, chain = plain ? 0 : i % 2;
         __m512i wt = load_code(type, plain, t->p + scale_bytes(type), g);
-        __m512i wu = two ? load_code(type, plain, u->p + scale_bytes(type), g) : wt;
+        __m512i wu = load_code(type, plain, u->p + scale_bytes(type), g);
         UNROLL
         for (int c = 0; c < nc; c++) {
             __m512i q = broadcast4(x[(size_t)c * ldx].q + 4 * g);
             sum_t[c][chain] = _mm512_dpbusd_epi32(sum_t[c][chain], wt, q);
-            if (two) {
-                sum_u[c][chain] = _mm512_dpbusd_epi32(sum_u[c][chain], wu, q);
-            }
+            sum_u[c][chain] = _mm512_dpbusd_epi32(sum_u[c][chain], wu, q);
         }
     }
     add_sums(type, nc, t, sum_t, part, x, ldx);
-    if (two) {
-        add_sums(type, nc, u, sum_u, part, x, ldx);
-    }
+    add_sums(type, nc, u, sum_u, part, x, ldx);
 }
 
 /* 32 elements. The parts are no loop: clang would leave what they share in memory. */
-INLINE void record(const uint32_t type, const bool two, const int nc, stream *t, stream *u,
-                   const sm_act_block *x, size_t ldx) {
-    add_part(type, two, nc, t, u, 0, x, ldx);
+INLINE void record(const uint32_t type, const int nc, stream *t, stream *u, const sm_act_block *x,
+                   size_t ldx) {
+    add_part(type, nc, t, u, 0, x, ldx);
     if (parts(type) == 2) {
-        add_part(type, two, nc, t, u, 1, x, ldx);
+        add_part(type, nc, t, u, 1, x, ldx);
     }
     if (has_min(type)) {
         add_mins(type, nc, t, 0, x, ldx);
-        if (two) {
-            add_mins(type, nc, u, 0, x, ldx);
-        }
+        add_mins(type, nc, u, 0, x, ldx);
         if (parts(type) == 2) {
             add_mins(type, nc, t, 1, x, ldx);
-            if (two) {
-                add_mins(type, nc, u, 1, x, ldx);
-            }
+            add_mins(type, nc, u, 1, x, ldx);
         }
     }
     t->p += record_bytes(type);
-    if (two) {
-        u->p += record_bytes(type);
-    }
+    u->p += record_bytes(type);
 }
 
-INLINE void tile(const uint32_t type, const bool two, const int nc, const product *a, size_t group,
-                 size_t other) {
+INLINE void tile(const uint32_t type, const int nc, const product *a, size_t group, size_t other) {
     stream t, u;
     stream_begin(nc, &t, a, group);
-    if (two) {
-        stream_begin(nc, &u, a, other);
-    }
+    stream_begin(nc, &u, a, other);
     const sm_act_block *x = a->x, *end = x + a->k / 32;
     const size_t ldx = a->ldx, next_tile = (size_t)nc * ldx * sizeof *x;
     while (x < end) {
         stream_head(type, &t);
-        if (two) {
-            stream_head(type, &u);
-        }
+        stream_head(type, &u);
         for (size_t r = 0; r < records(type); r++, x++) {
-            if (is_panel(type)) {
+            if (is_panel(type) || nc > 4) {
                 UNROLL
                 for (int c = 0; c < nc; c++) {
                     _mm_prefetch((const char *)(x + (size_t)c * ldx) + next_tile, _MM_HINT_T0);
                 }
             } else {
                 stream_prefetch(type, &t);
-                if (two) {
-                    stream_prefetch(type, &u);
-                }
+                stream_prefetch(type, &u);
             }
-            record(type, two, nc, &t, &u, x, ldx);
+            record(type, nc, &t, &u, x, ldx);
         }
     }
     stream_end(nc, &t, a, group);
-    if (two) {
-        stream_end(nc, &u, a, other);
-    }
+    stream_end(nc, &u, a, other);
 }
 
-/* ---- mul ------------------------------------------------------------------------------------ */
+/* ---- tiles of one shape, and columns shared out among them ------------------------------------
+ */
 
-typedef void tile_fn(const product *a, size_t group, size_t other);
+/* `count` tiles side by side. */
+typedef void tile_fn(const product *a, size_t group, size_t other, size_t count);
 
-#define TILE(TYPE, name, two, nc)                                    \
-    static void name(const product *a, size_t group, size_t other) { \
-        tile(TYPE, two, nc, a, group, other);                        \
+#define TILE(TYPE, name, nc)                                                       \
+    static void name(const product *a, size_t group, size_t other, size_t count) { \
+        product b = *a;                                                            \
+        for (; count > 0; count--) {                                               \
+            tile(TYPE, nc, &b, group, other);                                      \
+            b.y += (size_t)(nc)*b.ldy;                                             \
+            b.x += (size_t)(nc)*b.ldx;                                             \
+        }                                                                          \
     }
 
-#define MUL_TILE_COLS 4
+#define TILES_4(TYPE, name) \
+    TILE(TYPE, name##_1, 1) \
+    TILE(TYPE, name##_2, 2) \
+    TILE(TYPE, name##_3, 3) \
+    TILE(TYPE, name##_4, 4)
+#define TILES_6(TYPE, name)                                               \
+    TILES_4(TYPE, name)                                                   \
+    TILE(TYPE, name##_5, 5)                                               \
+    TILE(TYPE, name##_6, 6)                                               \
+    static tile_fn *const name##_tiles[] = {name##_1, name##_2, name##_3, \
+                                            name##_4, name##_5, name##_6};
 
-/* All columns of one group or two, more than four in two rounds. */
-static void mul_groups(tile_fn *const tiles[MUL_TILE_COLS], product a, size_t group, size_t other,
-                       size_t ncols) {
-    while (ncols > 0) {
-        size_t nc = ncols > MUL_TILE_COLS ? (ncols + 1) / 2 : ncols;
-        tiles[nc - 1](&a, group, other);
-        a.y += nc * a.ldy;
-        a.x += nc * a.ldx;
-        ncols -= nc;
-    }
-}
+/* Tiles by their number of columns - 1. */
+typedef struct tile_set {
+    tile_fn *const *tiles;
+    size_t most;
+} tile_set;
 
 /* Two streams at a time, each one half of the groups from end to end, so that reading ahead is
- * never in vain. one, two: tiles by their number of columns - 1. */
-static void mul(tile_fn *const one[MUL_TILE_COLS], tile_fn *const two[MUL_TILE_COLS], product a,
-                size_t n_groups, size_t ncols) {
-    const size_t half = n_groups / 2;
+ * never in vain. The middle one of an odd number of groups goes with itself. */
+static void product_of(tile_set set, const product *a, size_t n_groups, size_t ncols) {
+    const size_t half = (n_groups + 1) / 2, wide = ncols / set.most, rest = ncols % set.most;
     for (size_t g = 0; g < half; g++) {
-        mul_groups(two, a, g, g + half, ncols);
-    }
-    if (n_groups % 2 != 0) {
-        mul_groups(one, a, n_groups - 1, n_groups - 1, ncols);
+        const size_t other = g + half < n_groups ? g + half : g;
+        if (wide > 0) {
+            set.tiles[set.most - 1](a, g, other, wide);
+        }
+        if (rest > 0) {
+            product last = *a;
+            last.y += wide * set.most * a->ldy;
+            last.x += wide * set.most * a->ldx;
+            set.tiles[rest - 1](&last, g, other, 1);
+        }
     }
 }
 
-#define MUL(TYPE, type)                                                                       \
-    TILE(SM_DTYPE_##TYPE, type##_1x1, false, 1)                                               \
-    TILE(SM_DTYPE_##TYPE, type##_1x2, false, 2)                                               \
-    TILE(SM_DTYPE_##TYPE, type##_1x3, false, 3)                                               \
-    TILE(SM_DTYPE_##TYPE, type##_1x4, false, 4)                                               \
-    TILE(SM_DTYPE_##TYPE, type##_2x1, true, 1)                                                \
-    TILE(SM_DTYPE_##TYPE, type##_2x2, true, 2)                                                \
-    TILE(SM_DTYPE_##TYPE, type##_2x3, true, 3)                                                \
-    TILE(SM_DTYPE_##TYPE, type##_2x4, true, 4)                                                \
-    void sm_mul_##type##_avx512(float *y, size_t ldy, const void *packed, size_t group_bytes, \
-                                size_t n_groups, size_t k, const void *x, size_t ldx,         \
-                                size_t ncols, bool accumulate) {                              \
-        static tile_fn *const one[] = {type##_1x1, type##_1x2, type##_1x3, type##_1x4};       \
-        static tile_fn *const two[] = {type##_2x1, type##_2x2, type##_2x3, type##_2x4};       \
-        product a = {y, ldy, packed, group_bytes, k, x, ldx, accumulate};                     \
-        mul(one, two, a, n_groups, ncols);                                                    \
-    }
-
-/* ---- gemm ------------------------------------------------------------------------------------ */
+/* ---- panels ---------------------------------------------------------------------------------- */
 
 INLINE uint32_t panel_type(const uint32_t type) {
     if (parts(type) == 2) {
@@ -596,82 +573,89 @@ INLINE void unpack(const uint32_t type, uint8_t *out, const uint8_t *p, size_t k
     }
 }
 
-typedef void panel_fn(product a, size_t ncols);
+TILES_6(PANEL_32, panel_32)
+TILES_6(PANEL_32_MIN, panel_32_min)
+TILES_6(PANEL_16, panel_16)
+TILES_6(PANEL_16_MIN, panel_16_min)
 
-/* All columns, in tiles of six as far as they go. */
-INLINE void panel_product(const uint32_t type, product a, size_t ncols) {
-    for (; ncols >= TILE_COLS; ncols -= TILE_COLS) {
-        tile(type, true, TILE_COLS, &a, 0, 1);
-        a.y += TILE_COLS * a.ldy;
-        a.x += TILE_COLS * a.ldx;
-    }
-    switch (ncols) {
-    case 1:
-        tile(type, true, 1, &a, 0, 1);
-        break;
-    case 2:
-        tile(type, true, 2, &a, 0, 1);
-        break;
-    case 3:
-        tile(type, true, 3, &a, 0, 1);
-        break;
-    case 4:
-        tile(type, true, 4, &a, 0, 1);
-        break;
-    case 5:
-        tile(type, true, 5, &a, 0, 1);
-        break;
+INLINE tile_set panel_tiles(const uint32_t type) {
+    tile_fn *const *const sets[] = {panel_32_tiles, panel_32_min_tiles, panel_16_tiles,
+                                    panel_16_min_tiles};
+    tile_set set = {sets[panel_type(type) - PANEL_32], TILE_COLS};
+    return set;
+}
+
+/* Columns from which a panel pays for its making. Nibbles and bytes are as fast unpacked on the
+ * way, unless float work fills the registers; they have tiles of TILE_COLS columns for that. */
+INLINE size_t panel_from(const uint32_t type) {
+    switch (type) {
+    case SM_DTYPE_Q4_0:
+    case SM_DTYPE_Q8_0:
+    case SM_DTYPE_IQ4_NL:
+    case SM_DTYPE_IQ4_XS:
+        return SIZE_MAX;
+    case SM_DTYPE_Q4_1:
+    case SM_DTYPE_Q4_K:
+        return 64;
+    case SM_DTYPE_Q5_0:
+    case SM_DTYPE_Q5_1:
+    case SM_DTYPE_Q5_K:
+        return 32;
     default:
-        break;
+        return 12;
     }
 }
 
-#define PANEL(TYPE, name)                       \
-    static void name(product a, size_t ncols) { \
-        panel_product(TYPE, a, ncols);          \
-    }
-PANEL(PANEL_32, panel_32)
-PANEL(PANEL_32_MIN, panel_32_min)
-PANEL(PANEL_16, panel_16)
-PANEL(PANEL_16_MIN, panel_16_min)
-static panel_fn *const panels[] = {panel_32, panel_32_min, panel_16, panel_16_min};
-
-/* A pair of groups goes through panels, a single one as mul does it. */
-INLINE void gemm(const uint32_t type, sm_mul_fn *mul_type, product a, size_t n_groups, size_t ncols,
+INLINE void gemm(const uint32_t type, tile_set set, product a, size_t n_groups, size_t ncols,
                  uint8_t *scratch) {
-    if (n_groups == 2) {
-        unpack(type, scratch, a.packed, a.k);
-        unpack(type, scratch + PANEL_MOST, a.packed + a.group_bytes, a.k);
+    if (ncols >= panel_from(type)) {
+        for (size_t g = 0; g < n_groups; g++) {
+            unpack(type, scratch + g * PANEL_MOST, a.packed + g * a.group_bytes, a.k);
+        }
         a.packed = scratch;
         a.group_bytes = PANEL_MOST;
-        panels[panel_type(type) - PANEL_32](a, ncols);
-        return;
+        set = panel_tiles(type);
     }
-    for (size_t c = 0; c < ncols; c += SM_MUL_COLS) {
-        size_t nc = ncols - c < SM_MUL_COLS ? ncols - c : SM_MUL_COLS;
-        mul_type(a.y + c * a.ldy, a.ldy, a.packed, a.group_bytes, n_groups, a.k, a.x + c * a.ldx,
-                 a.ldx, nc, a.accumulate);
-    }
+    product_of(set, &a, n_groups, ncols);
 }
 
-#define QUANTIZED(TYPE, type)                                                                  \
-    MUL(TYPE, type)                                                                            \
+/* ---- the functions -----------------------------------------------------------------------------
+ */
+
+#define QUANTIZED(TYPE, type)                                                        \
+    TILES_4(SM_DTYPE_##TYPE, type)                                                   \
+    static tile_fn *const type##_tiles[] = {type##_1, type##_2, type##_3, type##_4}; \
+    FUNCTIONS(TYPE, type, 4)
+
+#define QUANTIZED_WIDE(TYPE, type) \
+    TILES_6(SM_DTYPE_##TYPE, type) \
+    FUNCTIONS(TYPE, type, 6)
+
+#define FUNCTIONS(TYPE, type, most)                                                            \
+    void sm_mul_##type##_avx512(float *y, size_t ldy, const void *packed, size_t group_bytes,  \
+                                size_t n_groups, size_t k, const void *x, size_t ldx,          \
+                                size_t ncols, bool accumulate) {                               \
+        const product a = {y, ldy, packed, group_bytes, k, x, ldx, accumulate};                \
+        const tile_set set = {type##_tiles, most};                                             \
+        product_of(set, &a, n_groups, ncols);                                                  \
+    }                                                                                          \
     void sm_gemm_##type##_avx512(float *y, size_t ldy, const void *packed, size_t group_bytes, \
                                  size_t n_groups, size_t k, const void *x, size_t ldx,         \
                                  size_t ncols, bool accumulate, void *scratch) {               \
-        product a = {y, ldy, packed, group_bytes, k, x, ldx, accumulate};                      \
-        gemm(SM_DTYPE_##TYPE, sm_mul_##type##_avx512, a, n_groups, ncols, scratch);            \
+        const product a = {y, ldy, packed, group_bytes, k, x, ldx, accumulate};                \
+        const tile_set set = {type##_tiles, most};                                             \
+        gemm(SM_DTYPE_##TYPE, set, a, n_groups, ncols, scratch);                               \
     }
 
-QUANTIZED(Q4_0, q4_0)
-QUANTIZED(Q4_1, q4_1)
-QUANTIZED(Q5_0, q5_0)
-QUANTIZED(Q5_1, q5_1)
-QUANTIZED(Q8_0, q8_0)
-QUANTIZED(IQ4_NL, iq4_nl)
+QUANTIZED_WIDE(Q4_0, q4_0)
+QUANTIZED_WIDE(Q4_1, q4_1)
+QUANTIZED_WIDE(Q5_0, q5_0)
+QUANTIZED_WIDE(Q5_1, q5_1)
+QUANTIZED_WIDE(Q8_0, q8_0)
+QUANTIZED_WIDE(IQ4_NL, iq4_nl)
+QUANTIZED_WIDE(IQ4_XS, iq4_xs)
+QUANTIZED_WIDE(Q4_K, q4_k)
+QUANTIZED_WIDE(Q5_K, q5_k)
 QUANTIZED(Q2_K, q2_k)
 QUANTIZED(Q3_K, q3_k)
-QUANTIZED(Q4_K, q4_k)
-QUANTIZED(Q5_K, q5_k)
 QUANTIZED(Q6_K, q6_k)
-QUANTIZED(IQ4_XS, iq4_xs)

@@ -5,7 +5,7 @@
 
 #define KEY "tokenizer.ggml."
 
-/* ---- scalars: an absent key leaves *out, one of another type is an error ------------ */
+/* ---- scalars: an absent key leaves *out, one of another type is an error ---- */
 
 static sm_status get_string(const sm_gguf *gguf, const char *name, sm_str *out, sm_error *error) {
     if (!sm_gguf_find_key(gguf, name))
@@ -74,7 +74,7 @@ static sm_status read_scalars(sm_vocab *v, const sm_gguf *gguf, sm_error *error)
     return status;
 }
 
-/* ---- arrays ---------------------------------------------------------------------------- */
+/* ---- arrays -------------------------------------------------------------- */
 
 /* The array key `name`, NULL if absent; SM_ERR_FORMAT if it is no array of the
  * type (SM_GGUF_ARRAY: any number) or has fewer than n elements. */
@@ -218,7 +218,7 @@ sm_status sm_vocab_from_gguf(sm_tokenizer **out, sm_mem *mem, const sm_gguf *ggu
     return status;
 }
 
-/* ---- a tokenizer that stands alone --------------------------------------------------------- */
+/* ---- a tokenizer that stands alone --------------------------------------- */
 
 static void destroy_mem(void *mem) {
     sm_mem_destroy(mem);

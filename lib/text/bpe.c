@@ -87,7 +87,7 @@ static uint64_t emit_symbol(const sm_tokenizer *t, uint32_t id, const uint8_t *t
     return length;
 }
 
-/* ---- short words ---------------------------------------------------------------- */
+/* ---- short words --------------------------------------------------------- */
 
 typedef struct short_word {
     uint32_t n;
@@ -123,7 +123,7 @@ static void merge_short(const sm_tokenizer *t, const uint8_t *text, short_word *
     }
 }
 
-/* ---- long words: linked symbols and a heap of possible merges ---------------------- */
+/* ---- long words: linked symbols and a heap of possible merges ------------ */
 
 typedef struct symbol {
     uint32_t id, start, prev, next; /* UINT32_MAX: no neighbour; prev == own index: merged away */
@@ -219,7 +219,7 @@ static bool merge_long(long_word *w) {
     return true;
 }
 
-/* ---- words ----------------------------------------------------------------------------- */
+/* ---- words --------------------------------------------------------------- */
 
 static sm_status encode_long(sm_encoder *encoder, const uint8_t *text, uint32_t length,
                              int32_t *ids, uint64_t *n) {

@@ -80,7 +80,7 @@ sm_status sm_tokenizer_decode(const sm_tokenizer *tokenizer, const int32_t *ids,
     return SM_OK;
 }
 
-/* ---- streaming ---------------------------------------------------------------------- */
+/* ---- streaming ----------------------------------------------------------- */
 
 struct sm_detokenizer {
     const sm_tokenizer *tokenizer;

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* ---- scratch and sink ------------------------------------------------------------ */
+/* ---- scratch and sink ---------------------------------------------------- */
 
 void *sm_scratch_reserve(sm_scratch *scratch, sm_mem *mem, uint64_t keep, uint64_t size) {
     if (size <= scratch->size && scratch->data)
@@ -52,7 +52,7 @@ sm_status sm_encoder_put(sm_encoder *encoder, const int32_t *ids, uint64_t n) {
     return SM_OK;
 }
 
-/* ---- word cache --------------------------------------------------------------------- */
+/* ---- word cache ---------------------------------------------------------- */
 
 #define CACHED_BYTES 24
 #define CACHED_IDS 9
@@ -147,7 +147,7 @@ sm_status sm_encoder_word(sm_encoder *encoder, const uint8_t *word, uint64_t len
     return put_word(encoder, ids, n);
 }
 
-/* ---- fragments of plain text ------------------------------------------------------------ */
+/* ---- fragments of plain text --------------------------------------------- */
 
 /* Where the first invalid byte is, or length. */
 static uint64_t find_invalid(const uint8_t *text, uint64_t length) {
@@ -236,7 +236,7 @@ static sm_status encode_fragment(sm_encoder *encoder, const uint8_t *text, uint6
     }
 }
 
-/* ---- special tokens ------------------------------------------------------------------------- */
+/* ---- special tokens ------------------------------------------------------ */
 
 static bool is_strippable(uint8_t c) {
     return c == ' ' || (c >= '\t' && c <= '\r');

@@ -8,7 +8,7 @@
 #define SM_MAX_TOKEN_BYTES 4096       /* a longer vocabulary entry is refused */
 #define SM_LOWER_BLOCK "\xE2\x96\x81" /* U+2581, how SentencePiece writes a space */
 
-/* ---- character classes (unicode.c) --------------------------------------------- */
+/* ---- character classes (unicode.c) --------------------------------------- */
 
 #define SM_CHAR_LETTER 1U    /* \p{L} */
 #define SM_CHAR_NUMBER 2U    /* \p{N} */
@@ -38,7 +38,7 @@ static inline uint32_t sm_char_at(const uint8_t *text, uint64_t length, uint32_t
     return sm_char_class(code);
 }
 
-/* ---- lookup structures (strings.c) ------------------------------------------------ */
+/* ---- lookup structures (strings.c) --------------------------------------- */
 
 /* Byte strings with consecutive numbers, in one block. */
 typedef struct sm_strings {
@@ -112,7 +112,7 @@ static inline void sm_prefixes_start(const sm_prefixes *set, uint8_t first, sm_p
 uint32_t sm_prefixes_next(const sm_prefixes *set, const sm_strings *strings, const uint8_t *text,
                           uint64_t length, sm_prefix_walk *walk, uint32_t *bytes);
 
-/* ---- pre-tokenizers (pretokenize.c) ---------------------------------------------------- */
+/* ---- pre-tokenizers (pretokenize.c) -------------------------------------- */
 
 #define SM_MAX_STAGES 6
 
@@ -145,7 +145,7 @@ void sm_split_start(sm_split *split, const uint8_t *text, uint64_t length);
 /* The next piece [*begin, *end). *begin == length of the text at the end. */
 sm_status sm_split_next(sm_split *split, uint64_t *begin, uint64_t *end, sm_error *error);
 
-/* ---- the tokenizer ----------------------------------------------------------------------- */
+/* ---- the tokenizer ------------------------------------------------------- */
 
 /* Flags beside a token's type. */
 #define SM_FLAG_END 1U
@@ -198,7 +198,7 @@ struct sm_tokenizer {
     uint64_t *adjacent;   /* SentencePiece kinds: [1024] bits, see sm_segment_end */
 };
 
-/* ---- encoding ------------------------------------------------------------------------------ */
+/* ---- encoding ------------------------------------------------------------ */
 
 /* Growing scratch memory of one encode call. */
 typedef struct sm_scratch {

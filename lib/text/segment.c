@@ -6,7 +6,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
-/* ---- independent segments -------------------------------------------------------- */
+/* ---- independent segments ------------------------------------------------ */
 
 #define SPACE_CODE 0xFFU
 
@@ -67,7 +67,7 @@ uint64_t sm_segment_end(const sm_tokenizer *t, const uint8_t *text, uint64_t len
     return length;
 }
 
-/* ---- charsmap ------------------------------------------------------------------------ */
+/* ---- charsmap ------------------------------------------------------------ */
 
 /* Units of a double array in Darts' layout: base in bits 10-30 (times 256 if bit 9 is
  * set), bit 8: the node ends a key, bits 0-7 and 31: label. */
@@ -216,7 +216,7 @@ static uint64_t normalize_prefix(const sm_charsmap *map, const uint8_t *text, ui
     return used;
 }
 
-/* ---- unigram ---------------------------------------------------------------------------- */
+/* ---- unigram ------------------------------------------------------------- */
 
 typedef struct normalizer {
     sm_encoder *encoder;
@@ -363,7 +363,7 @@ sm_status sm_unigram_word(sm_encoder *encoder, const uint8_t *word, uint64_t len
     return SM_OK;
 }
 
-/* ---- WordPiece -------------------------------------------------------------------------- */
+/* ---- WordPiece ----------------------------------------------------------- */
 
 sm_status sm_wordpiece_word(sm_encoder *encoder, const uint8_t *word, uint64_t length,
                             int32_t **ids, uint64_t *n) {

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-/* ---- hash index ---------------------------------------------------------------- */
+/* ---- hash index ---------------------------------------------------------- */
 
 static uint64_t mix(uint64_t h) {
     h ^= h >> 32;
@@ -79,7 +79,7 @@ uint32_t sm_index_find(const sm_index *index, const sm_strings *strings, const v
     return SM_NO_ID;
 }
 
-/* ---- pairs ------------------------------------------------------------------------ */
+/* ---- pairs --------------------------------------------------------------- */
 
 bool sm_pairs_init(sm_pairs *pairs, sm_mem *mem, uint64_t n) {
     uint64_t n_slots = slots_for(n);
@@ -116,7 +116,7 @@ const sm_pair *sm_pairs_find(const sm_pairs *pairs, uint32_t left, uint32_t righ
     return &pairs->slots[at];
 }
 
-/* ---- prefixes ------------------------------------------------------------------------ */
+/* ---- prefixes ------------------------------------------------------------ */
 
 /* A string's first eight bytes as a number settle most comparisons. */
 typedef struct sort_item {

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- strings ------------------------------------------------------------------------ */
+/* ---- strings ------------------------------------------------------------- */
 
 static sm_status no_memory(sm_error *error) {
     return sm_fail(error, SM_ERR_NOMEM, "out of memory");
@@ -49,7 +49,7 @@ static sm_status copy_tokens(sm_tokenizer *t, const sm_vocab *v, sm_error *error
     return sm_index_build(&t->index, t->mem, &t->text) ? SM_OK : no_memory(error);
 }
 
-/* ---- ids and switches ------------------------------------------------------------------ */
+/* ---- ids and switches ---------------------------------------------------- */
 
 static bool equals(sm_str text, const char *other) {
     return text.length == strlen(other) && memcmp(text.data, other, (size_t)text.length) == 0;
@@ -115,7 +115,7 @@ static sm_status set_switches(sm_tokenizer *t, const sm_vocab *v, uint32_t pre_f
     return SM_OK;
 }
 
-/* ---- types, flags, bytes -------------------------------------------------------------- */
+/* ---- types, flags, bytes ------------------------------------------------- */
 
 static bool is_special(uint8_t type) {
     return type == SM_TOKEN_CONTROL || type == SM_TOKEN_UNKNOWN || type == SM_TOKEN_USER_DEFINED;
@@ -189,7 +189,7 @@ static void set_flags(sm_tokenizer *t) {
     }
 }
 
-/* ---- what tokens decode to ---------------------------------------------------------------- */
+/* ---- what tokens decode to ----------------------------------------------- */
 
 /* Writes the piece of one token to out; never longer than its text. */
 static uint32_t make_piece(const sm_tokenizer *t, uint32_t id, char *out) {
@@ -234,7 +234,7 @@ static sm_status make_pieces(sm_tokenizer *t, sm_error *error) {
     return SM_OK;
 }
 
-/* ---- per kind -------------------------------------------------------------------------------- */
+/* ---- per kind ------------------------------------------------------------ */
 
 static sm_status build_merges(sm_tokenizer *t, const sm_vocab *v, sm_error *error) {
     if (v->n_merges > UINT32_MAX - 1)
