@@ -301,7 +301,7 @@ INLINE __m512 load_min(const uint32_t type, const head *h, const uint8_t *p, con
     return times(h->m, _mm512_cvtepu8_epi32(load_codes16(p, 1)));
 }
 
-/* ---- the loop over K: one or two groups times nc columns ------------------------------------ */
+/* ---- the loop over K: two groups times nc columns ---------------------------------------- */
 
 #define TILE_COLS 6 /* most columns of a tile: 12 int and 12 float accumulators of 32 registers */
 
@@ -317,6 +317,7 @@ typedef struct product {
     size_t ldy;
     const uint8_t *packed;
     size_t group_bytes;
+    size_t n_groups;
     size_t k;
     const sm_act_block *x;
     size_t ldx;
@@ -354,7 +355,7 @@ INLINE void stream_prefetch(const uint32_t type, const stream *t) {
     }
 }
 
-/* Sums with few columns are kept in two chains, codes shifted, more of them in one. */
+/* With few columns the sums of a part are two chains of shifted codes, with more one of plain. */
 INLINE bool plain_codes(const uint32_t type, const int nc) {
     return is_panel(type) || nc > 2;
 }
@@ -482,22 +483,26 @@ INLINE void tile(const uint32_t type, const int nc, const product *a, size_t gro
     stream_end(nc, &u, a, other);
 }
 
-/* ---- tiles of one shape, and columns shared out among them ------------------------------------
- */
+/* ---- tiles of one shape, and columns shared out among them ----------------------------- */
 
-/* `count` tiles side by side. */
-typedef void tile_fn(const product *a, size_t group, size_t other, size_t count);
+/* Groups first .. end-1 of the first half, each with its partner in the second, times `count`
+ * tiles of columns side by side. Two streams, each one half of the groups from end to end, so
+ * that reading ahead is never in vain; the middle one of an odd number goes with itself. */
+typedef void tile_fn(const product *a, size_t first, size_t end, size_t count);
 
-#define TILE(TYPE, name, nc)                                                       \
-    static void name(const product *a, size_t group, size_t other, size_t count) { \
-        product b = *a;                                                            \
-        for (; count > 0; count--) {                                               \
-            tile(TYPE, nc, &b, group, other);                                      \
-            b.y += (size_t)(nc)*b.ldy;                                             \
-            b.x += (size_t)(nc)*b.ldx;                                             \
-        }                                                                          \
+#define TILE(TYPE, name, nc)                                                     \
+    static void name(const product *a, size_t first, size_t end, size_t count) { \
+        const size_t half = (a->n_groups + 1) / 2;                               \
+        for (size_t g = first; g < end; g++) {                                   \
+            const size_t other = g + half < a->n_groups ? g + half : g;          \
+            product b = *a;                                                      \
+            for (size_t i = 0; i < count; i++) {                                 \
+                tile(TYPE, nc, &b, g, other);                                    \
+                b.y += nc * b.ldy;                                               \
+                b.x += nc * b.ldx;                                               \
+            }                                                                    \
+        }                                                                        \
     }
-
 #define TILES_4(TYPE, name) \
     TILE(TYPE, name##_1, 1) \
     TILE(TYPE, name##_2, 2) \
@@ -516,21 +521,22 @@ typedef struct tile_set {
     size_t most;
 } tile_set;
 
-/* Two streams at a time, each one half of the groups from end to end, so that reading ahead is
- * never in vain. The middle one of an odd number of groups goes with itself. */
-static void product_of(tile_set set, const product *a, size_t n_groups, size_t ncols) {
-    const size_t half = (n_groups + 1) / 2, wide = ncols / set.most, rest = ncols % set.most;
-    for (size_t g = 0; g < half; g++) {
-        const size_t other = g + half < n_groups ? g + half : g;
-        if (wide > 0) {
-            set.tiles[set.most - 1](a, g, other, wide);
-        }
-        if (rest > 0) {
-            product last = *a;
-            last.y += wide * set.most * a->ldy;
-            last.x += wide * set.most * a->ldx;
-            set.tiles[rest - 1](&last, g, other, 1);
-        }
+static void product_of(tile_set set, const product *a, size_t ncols) {
+    const size_t half = (a->n_groups + 1) / 2, wide = ncols / set.most, rest = ncols % set.most;
+    if (rest == 0) {
+        set.tiles[set.most - 1](a, 0, half, wide);
+        return;
+    }
+    if (wide == 0) {
+        set.tiles[rest - 1](a, 0, half, 1);
+        return;
+    }
+    product last = *a;
+    last.y += wide * set.most * a->ldy;
+    last.x += wide * set.most * a->ldx;
+    for (size_t g = 0; g < half; g++) { /* all columns before the next weights */
+        set.tiles[set.most - 1](a, g, g + 1, wide);
+        set.tiles[rest - 1](&last, g, g + 1, 1);
     }
 }
 
@@ -585,8 +591,8 @@ INLINE tile_set panel_tiles(const uint32_t type) {
     return set;
 }
 
-/* Columns from which a panel pays for its making. Nibbles and bytes are as fast unpacked on the
- * way, unless float work fills the registers; they have tiles of TILE_COLS columns for that. */
+/* Columns from which a panel pays for its making (measured). Plain nibbles and bytes unpacked on
+ * the way are never slower. */
 INLINE size_t panel_from(const uint32_t type) {
     switch (type) {
     case SM_DTYPE_Q4_0:
@@ -606,17 +612,16 @@ INLINE size_t panel_from(const uint32_t type) {
     }
 }
 
-INLINE void gemm(const uint32_t type, tile_set set, product a, size_t n_groups, size_t ncols,
-                 uint8_t *scratch) {
+INLINE void gemm(const uint32_t type, tile_set set, product a, size_t ncols, uint8_t *scratch) {
     if (ncols >= panel_from(type)) {
-        for (size_t g = 0; g < n_groups; g++) {
+        for (size_t g = 0; g < a.n_groups; g++) {
             unpack(type, scratch + g * PANEL_MOST, a.packed + g * a.group_bytes, a.k);
         }
         a.packed = scratch;
         a.group_bytes = PANEL_MOST;
         set = panel_tiles(type);
     }
-    product_of(set, &a, n_groups, ncols);
+    product_of(set, &a, ncols);
 }
 
 /* ---- the functions -----------------------------------------------------------------------------
@@ -635,16 +640,16 @@ INLINE void gemm(const uint32_t type, tile_set set, product a, size_t n_groups, 
     void sm_mul_##type##_avx512(float *y, size_t ldy, const void *packed, size_t group_bytes,  \
                                 size_t n_groups, size_t k, const void *x, size_t ldx,          \
                                 size_t ncols, bool accumulate) {                               \
-        const product a = {y, ldy, packed, group_bytes, k, x, ldx, accumulate};                \
+        const product a = {y, ldy, packed, group_bytes, n_groups, k, x, ldx, accumulate};      \
         const tile_set set = {type##_tiles, most};                                             \
-        product_of(set, &a, n_groups, ncols);                                                  \
+        product_of(set, &a, ncols);                                                            \
     }                                                                                          \
     void sm_gemm_##type##_avx512(float *y, size_t ldy, const void *packed, size_t group_bytes, \
                                  size_t n_groups, size_t k, const void *x, size_t ldx,         \
                                  size_t ncols, bool accumulate, void *scratch) {               \
-        const product a = {y, ldy, packed, group_bytes, k, x, ldx, accumulate};                \
+        const product a = {y, ldy, packed, group_bytes, n_groups, k, x, ldx, accumulate};      \
         const tile_set set = {type##_tiles, most};                                             \
-        gemm(SM_DTYPE_##TYPE, set, a, n_groups, ncols, scratch);                               \
+        gemm(SM_DTYPE_##TYPE, set, a, ncols, scratch);                                         \
     }
 
 QUANTIZED_WIDE(Q4_0, q4_0)
