@@ -368,7 +368,10 @@ class Stories(Case):
                 self.assertTrue(text.startswith(STORY), text)
 
     def test_perplexity(self):
-        text = (DATA / "corpora" / "tinystories-2M.txt").read_bytes()[:6000]
+        corpus = DATA / "corpora" / "tinystories-2M.txt"
+        if not corpus.is_file():
+            self.skipTest("no corpus in the test data")
+        text = corpus.read_bytes()[:6000]
         path = self.file("story", text)
         values = [json.loads(self.good("eval", "-m", self.model, "-f", path, "--json", "--level",
                                        level))["perplexity"]
@@ -378,7 +381,10 @@ class Stories(Case):
             self.assertAlmostEqual(value / values[0], 1, delta=1e-4)
 
     def test_vocabularies(self):
-        for path in sorted((DATA / "vocab").glob("*.gguf")):
+        paths = sorted((DATA / "vocab").glob("*.gguf"))
+        if not paths:
+            self.skipTest("no vocabularies in the test data")
+        for path in paths:
             with self.subTest(vocabulary=path.name):
                 texts = path.with_name(path.name + ".inp").read_text(encoding="utf-8") \
                     .split("\n__ggml_vocab_test__\n")

@@ -37,10 +37,8 @@ static void *use(void *arg) {
     const sm_session_options so = {
         .struct_size = sizeof so, .n_ctx = 96, .n_threads = 1 + u->number % 3};
     const sm_sampling sampling = {.struct_size = sizeof sampling, .temperature = 1, .seed = 11};
-    const sm_generate_options go = {.struct_size = sizeof go,
-                                    .max_tokens = TOKENS,
-                                    .sampling = &sampling,
-                                    .ignore_end = 1};
+    const sm_generate_options go = {
+        .struct_size = sizeof go, .max_tokens = TOKENS, .sampling = &sampling, .ignore_end = 1};
     sm_session *session, *fork;
     u->status = sm_session_new(&session, u->model, &so, NULL);
     if (u->status)

@@ -39,20 +39,20 @@ static void read_ids(int32_t *ids) {
 }
 
 static sm_session *open_session(const char *path, uint32_t level, uint32_t kv_type) {
-    sm_model *model;
-    sm_session *session;
+    sm_model *model = NULL;
+    sm_session *session = NULL;
     sm_error error;
     const sm_model_options mo = {.struct_size = sizeof mo, .level = level};
     const sm_session_options so = {.struct_size = sizeof so, .n_threads = 2, .kv_type = kv_type};
-    if (sm_model_load(&model, path, &mo, &error) ||
-        sm_session_new(&session, model, &so, &error))
+    if (sm_model_load(&model, path, &mo, &error) || sm_session_new(&session, model, &so, &error))
         fail_msg("%s", error.message);
     sm_model_free(model); /* the session holds it */
     return session;
 }
 
 /* Ours and the stored logits of the 40 ids. */
-static void both(const char *model, const char *stored, uint32_t level, float *ours, float **golden) {
+static void both(const char *model, const char *stored, uint32_t level, float *ours,
+                 float **golden) {
     int32_t ids[IDS];
     size_t size;
     sm_error error;
@@ -113,10 +113,9 @@ static void quantized_models_are_close(void **state) {
     const struct {
         const char *type;
         double bound;
-    } cases[] = {{"F16", 2.0e-5},     {"BF16", 1.0e-5},    {"Q8_0", 1.29e-4},
-                 {"Q4_0", 1.30e-4},   {"Q4_1", 1.38e-4},   {"Q5_0", 1.33e-4},
-                 {"Q5_1", 1.28e-4},   {"Q2_K", 3.06e-4},   {"Q3_K_M", 2.63e-4},
-                 {"Q4_K_M", 2.63e-4}, {"Q5_K_M", 2.69e-4}, {"Q6_K", 2.75e-4},
+    } cases[] = {{"F16", 2.0e-5},     {"BF16", 1.0e-5},    {"Q8_0", 1.29e-4},   {"Q4_0", 1.30e-4},
+                 {"Q4_1", 1.38e-4},   {"Q5_0", 1.33e-4},   {"Q5_1", 1.28e-4},   {"Q2_K", 3.06e-4},
+                 {"Q3_K_M", 2.63e-4}, {"Q4_K_M", 2.63e-4}, {"Q5_K_M", 2.69e-4}, {"Q6_K", 2.75e-4},
                  {"IQ4_NL", 1.20e-4}, {"IQ4_XS", 2.83e-4}};
     static float ours[IDS * VOCAB];
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {

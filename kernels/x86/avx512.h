@@ -12,9 +12,15 @@
 
 #define INLINE static inline __attribute__((always_inline))
 /* For loops over an array of registers, whose bounds are constants after inlining. With a count
- * clang would unroll them before inlining makes the bounds known, and then no more. */
+ * clang would unroll them before inlining makes the bounds known, and then no more; with the
+ * checks of a sanitizer in them unrolled loops take it minutes to compile. */
 #ifdef __clang__
+#if __has_feature(address_sanitizer) || __has_feature(undefined_behavior_sanitizer) || \
+    __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define UNROLL
+#else
 #define UNROLL _Pragma("clang loop unroll(full)")
+#endif
 #else
 #define UNROLL _Pragma("GCC unroll 16")
 #endif

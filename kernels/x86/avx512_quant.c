@@ -130,7 +130,7 @@ INLINE __m512i load64(const uint8_t *p) {
     return _mm512_loadu_si512(p);
 }
 
-/* Codes come out shifted left by this: it is cheaper to mask bits where they lie, sum up, and
+/* Codes may come out shifted left by this: it is cheaper to mask bits where they lie, sum up, and
  * shift the sum. */
 INLINE int code_shift(const uint32_t type, const int g) {
     switch (type) {
@@ -153,63 +153,73 @@ INLINE int code_shift(const uint32_t type, const int g) {
     }
 }
 
-INLINE __m512i nibble_code(const uint8_t *p, const int g) {
+INLINE __m512i nibble_code(const bool plain, const uint8_t *p, const int g) {
     __m512i x = load64(p + 64 * (g % 4));
-    return g < 4 ? _mm512_and_si512(x, bytes64(0x0f)) : _mm512_andnot_si512(bytes64(0x0f), x);
+    if (g >= 4 && !plain) {
+        return _mm512_andnot_si512(bytes64(0x0f), x);
+    }
+    return _mm512_and_si512(g < 4 ? x : _mm512_srli_epi16(x, 4), bytes64(0x0f));
 }
 
 INLINE __m512i iq4_code(const uint8_t *p, const int g) {
     __m512i table = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)SM_IQ4_VALUES));
-    __m512i x = load64(p + 64 * (g % 4));
+    table = _mm512_xor_si512(table, bytes64(0x80));
+    return _mm512_shuffle_epi8(table, nibble_code(true, p, g));
+}
+
+/* 000hnnnn; not plain, from g = 4 on, hnnnn000. */
+INLINE __m512i five_code(const bool plain, const uint8_t *p, const int g) {
+    __m512i x = load64(p + 64 * (g % 4)), high = load64(p + SM_NIB_PART);
+    if (g >= 4 && !plain) {
+        x = select_bits(bytes64(0x78), _mm512_srli_epi16(x, 1), shift_left16(high, 7 - g));
+        return _mm512_and_si512(x, bytes64(0xf8));
+    }
     if (g >= 4) {
         x = _mm512_srli_epi16(x, 4);
-    }
-    x = _mm512_and_si512(x, bytes64(0x0f));
-    return _mm512_shuffle_epi8(_mm512_xor_si512(table, bytes64(0x80)), x);
-}
-
-/* 000hnnnn for g < 4, hnnnn000 above. */
-INLINE __m512i five_code(const uint8_t *p, const int g) {
-    __m512i x = load64(p + 64 * (g % 4)), high = load64(p + SM_NIB_PART);
-    if (g < 4) {
-        x = select_bits(bytes64(0x0f), x, shift_left16(high, 4 - g));
-        return _mm512_and_si512(x, bytes64(0x1f));
-    }
-    x = select_bits(bytes64(0x78), _mm512_srli_epi16(x, 1), shift_left16(high, 7 - g));
-    return _mm512_and_si512(x, bytes64(0xf8));
-}
-
-/* 00ccnnnn for g < 4, ccnnnn00 above. */
-INLINE __m512i six_code(const uint8_t *p, const int g) {
-    __m512i x = load64(p + 64 * (g % 4)), crumbs = load64(p + SM_NIB_PART + 64 * (g % 2));
-    if (g < 4) {
-        x = select_bits(bytes64(0x0f), x, shift_left16(crumbs, g < 2 ? 4 : 2));
-        return _mm512_and_si512(x, bytes64(0x3f));
-    }
-    x = select_bits(bytes64(0x3c), _mm512_srli_epi16(x, 2), shift_left16(crumbs, g < 6 ? 2 : 0));
-    return _mm512_and_si512(x, bytes64(0xfc));
-}
-
-INLINE __m512i crumb_code(const uint8_t *p, const int g) {
-    return _mm512_and_si512(load64(p + 64 * (g % 2)), bytes64(3 << (g / 2 * 2)));
-}
-
-/* hcc shifted left by g / 2 * 2, by 4 for the last two. */
-INLINE __m512i three_code(const uint8_t *p, const int g) {
-    const int at = code_shift(SM_DTYPE_Q3_K, g);
-    __m512i x = load64(p + 64 * (g % 2)), high = load64(p + SM_CRUMB_PART);
-    if (g < 6) {
-        high = shift_left16(high, 2 - g % 2);
+        high = shift_right16(high, g - 4);
     } else {
-        x = _mm512_srli_epi16(x, 2);
-        high = shift_right16(high, g % 2);
+        high = shift_left16(high, 4 - g);
     }
+    return _mm512_and_si512(select_bits(bytes64(0x0f), x, high), bytes64(0x1f));
+}
+
+/* 00ccnnnn; not plain, from g = 4 on, ccnnnn00. */
+INLINE __m512i six_code(const bool plain, const uint8_t *p, const int g) {
+    __m512i x = load64(p + 64 * (g % 4)), crumbs = load64(p + SM_NIB_PART + 64 * (g % 2));
+    if (g >= 4 && !plain) {
+        crumbs = shift_left16(crumbs, g < 6 ? 2 : 0);
+        x = select_bits(bytes64(0x3c), _mm512_srli_epi16(x, 2), crumbs);
+        return _mm512_and_si512(x, bytes64(0xfc));
+    }
+    if (g >= 4) {
+        x = _mm512_srli_epi16(x, 4);
+        crumbs = shift_right16(crumbs, g < 6 ? 0 : 2);
+    } else {
+        crumbs = shift_left16(crumbs, g < 2 ? 4 : 2);
+    }
+    return _mm512_and_si512(select_bits(bytes64(0x0f), x, crumbs), bytes64(0x3f));
+}
+
+INLINE __m512i crumb_code(const bool plain, const uint8_t *p, const int g) {
+    __m512i x = load64(p + 64 * (g % 2));
+    if (plain) {
+        return _mm512_and_si512(shift_right16(x, g / 2 * 2), bytes64(3));
+    }
+    return _mm512_and_si512(x, bytes64(3 << (g / 2 * 2)));
+}
+
+/* hcc; not plain, shifted left by g / 2 * 2, the last two by 4. */
+INLINE __m512i three_code(const bool plain, const uint8_t *p, const int g) {
+    const int at = plain ? 0 : code_shift(SM_DTYPE_Q3_K, g);
+    const int up = at + 2 - g; /* of the high bit */
+    __m512i x = load64(p + 64 * (g % 2)), high = load64(p + SM_CRUMB_PART);
+    x = shift_right16(x, g / 2 * 2 - at);
+    high = up < 0 ? shift_right16(high, -up) : shift_left16(high, up);
     return _mm512_and_si512(select_bits(bytes64(3 << at), x, high), bytes64(7 << at));
 }
 
-/* p: the record's codes. With plain set there is no shift. */
+/* p: the record's codes. Plain codes are not shifted. */
 INLINE __m512i load_code(const uint32_t type, const bool plain, const uint8_t *p, const int g) {
-    __m512i code;
     switch (type) {
     case PANEL_32:
     case PANEL_32_MIN:
@@ -224,22 +234,16 @@ INLINE __m512i load_code(const uint32_t type, const bool plain, const uint8_t *p
     case SM_DTYPE_Q5_0:
     case SM_DTYPE_Q5_1:
     case SM_DTYPE_Q5_K:
-        code = five_code(p, g);
-        break;
+        return five_code(plain, p, g);
     case SM_DTYPE_Q6_K:
-        code = six_code(p, g);
-        break;
+        return six_code(plain, p, g);
     case SM_DTYPE_Q2_K:
-        code = crumb_code(p, g);
-        break;
+        return crumb_code(plain, p, g);
     case SM_DTYPE_Q3_K:
-        code = three_code(p, g);
-        break;
+        return three_code(plain, p, g);
     default:
-        code = nibble_code(p, g);
-        break;
+        return nibble_code(plain, p, g);
     }
-    return plain ? shift_right16(code, code_shift(type, g)) : code;
 }
 
 /* ---- scales --------------------------------------------------------------------------------- */
