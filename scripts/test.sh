@@ -140,7 +140,9 @@ fi
 say "address and undefined-behaviour sanitizers"
 # Checks as calls: gcc takes minutes over the unrolled kernels when it inlines them.
 asan_args=
-case $(cc --version) in *[Ff]ree\ Software*) asan_args=--param=asan-instrumentation-with-call-threshold=0 ;; esac
+case $(cc --version) in
+*"Free Software"*) asan_args=--param=asan-instrumentation-with-call-threshold=0 ;;
+esac
 if check "sanitized build" build build-asan --buildtype=debugoptimized \
     -Db_sanitize=address,undefined -Db_lundef=false "-Dc_args=$asan_args"; then
     # allocations that fail are part of the tests
