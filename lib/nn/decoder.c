@@ -18,7 +18,8 @@ struct sm_workspace {
     uint32_t n_threads, max_tokens, max_blocks;
     uint32_t head_unit;           /* rows of whole heads and whole groups: lcm(head_dim, 16) */
     uint32_t chunk;               /* tokens of one prefill attention task */
-    uint64_t ldx, ldq, ldkv, ldh; /* row strides, padded to whole groups */
+    uint64_t ldx, ldq, ldkv, ldh; /* row strides in floats */
+    uint64_t blocks_x, blocks_q, blocks_h; /* and of their quantized forms in blocks */
     /* shared by the team; T = max_tokens */
     float *x;      /* [T][ldx] residual stream */
     float *normed; /* [T][ldx] */
@@ -59,8 +60,19 @@ typedef struct run {
     bool cancelled; /* written by thread 0 before a barrier, read by all after it */
 } run;
 
-static uint64_t pad16(uint64_t n) {
-    return (n + 15) / 16 * 16;
+/* Rows that lie a multiple of 4096 bytes apart share the sets of the first-level
+ * cache: strides avoid it. */
+#define ALIAS 4096
+
+/* Stride of rows of n floats: whole groups. */
+static uint64_t float_stride(uint64_t n) {
+    n = (n + SM_GROUP - 1) / SM_GROUP * SM_GROUP;
+    return n * sizeof(float) % ALIAS ? n : n + SM_GROUP;
+}
+
+/* Stride of rows of n quantized elements, in blocks. */
+static uint64_t block_stride(uint64_t n) {
+    return n / 32 * sizeof(sm_act_block) % ALIAS ? n / 32 : n / 32 + 1;
 }
 static uint64_t min_u64(uint64_t a, uint64_t b) {
     return a < b ? a : b;
@@ -95,22 +107,25 @@ static void allocate(sm_workspace *ws, bool *failed) {
     uint32_t chunk;
     const uint64_t nq = sm_attn_chunk(c, &chunk);
     ws->chunk = chunk;
-    ws->ldx = pad16(c->n_embd);
-    ws->ldq = pad16(qd);
-    ws->ldkv = pad16((uint64_t)c->n_head_kv * c->head_dim);
-    ws->ldh = pad16(c->n_ff);
+    ws->ldx = float_stride(c->n_embd);
+    ws->ldq = float_stride(qd);
+    ws->ldkv = float_stride((uint64_t)c->n_head_kv * c->head_dim);
+    ws->ldh = float_stride(c->n_ff);
+    ws->blocks_x = block_stride(c->n_embd);
+    ws->blocks_q = block_stride(qd);
+    ws->blocks_h = block_stride(c->n_ff);
     ws->x = own(ws, T * ws->ldx, sizeof(float), failed);
     ws->normed = own(ws, T * ws->ldx, sizeof(float), failed);
-    ws->normed_q = own(ws, T * (c->n_embd / 32), sizeof(sm_act_block), failed);
+    ws->normed_q = own(ws, T * ws->blocks_x, sizeof(sm_act_block), failed);
     ws->q = own(ws, T * ws->ldq, sizeof(float), failed);
     ws->k = own(ws, T * ws->ldkv, sizeof(float), failed);
     ws->v = own(ws, T * ws->ldkv, sizeof(float), failed);
     ws->att = own(ws, T * ws->ldq, sizeof(float), failed);
-    ws->att_q = own(ws, T * (qd / 32), sizeof(sm_act_block), failed);
+    ws->att_q = own(ws, T * ws->blocks_q, sizeof(sm_act_block), failed);
     ws->y = own(ws, T * ws->ldx, sizeof(float), failed);
     ws->h = own(ws, T * ws->ldh, sizeof(float), failed);
     ws->up = own(ws, T * ws->ldh, sizeof(float), failed);
-    ws->h_q = own(ws, T * (c->n_ff / 32), sizeof(sm_act_block), failed);
+    ws->h_q = own(ws, T * ws->blocks_h, sizeof(sm_act_block), failed);
     ws->cos = own(ws, T * c->n_rot, sizeof(float), failed);
     ws->sin = ws->cos ? ws->cos + T * (c->n_rot / 2) : NULL;
     ws->part_o = own(ws, (uint64_t)ws->max_blocks * qd, sizeof(float), failed);
@@ -212,7 +227,7 @@ static void embed(const step *s) {
 static sm_input normed(const step *s, const float *weight, bool quantize, const uint32_t *rows,
                        uint64_t n) {
     sm_workspace *ws = s->ws;
-    const uint64_t k = s->c->n_embd, blocks = k / 32;
+    const uint64_t k = s->c->n_embd, blocks = ws->blocks_x;
     const bool alone = n == 1;
     float *f = alone ? s->scratch->vector : ws->normed;
     sm_act_block *q = alone ? s->scratch->blocks : ws->normed_q;
@@ -306,7 +321,7 @@ static sm_input attend_one(const step *s, const sm_attn *a, bool quantize) {
     sm_attn_decode_merge(a, n_blocks, ws->part_o, ws->part_m, ws->part_l, s->scratch->vector);
     if (quantize)
         s->kernels->quantize(s->scratch->blocks, s->scratch->vector, qd);
-    return (sm_input){s->scratch->vector, ws->ldq, s->scratch->blocks, qd / 32};
+    return (sm_input){s->scratch->vector, ws->ldq, s->scratch->blocks, ws->blocks_q};
 }
 
 /* Attention of many tokens: tasks of (span, chunk of tokens, kv head), taken as
@@ -336,10 +351,10 @@ static sm_input attend_many(const step *s, const sm_attn *a, bool quantize, run 
         uint64_t begin, end;
         share(s, s->T, &begin, &end);
         for (uint64_t t = begin; t < end; t++)
-            s->kernels->quantize(ws->att_q + t * (qd / 32), ws->att + t * ws->ldq, qd);
+            s->kernels->quantize(ws->att_q + t * ws->blocks_q, ws->att + t * ws->ldq, qd);
         barrier(s);
     }
-    return (sm_input){ws->att, ws->ldq, ws->att_q, qd / 32};
+    return (sm_input){ws->att, ws->ldq, ws->att_q, ws->blocks_q};
 }
 
 /* x += W in (+ bias). */
@@ -363,7 +378,7 @@ static void project_residual(const step *s, const sm_weight *W, const float *bia
 /* h = silu(gate in) * (up in), quantized piece by piece where down wants it. */
 static sm_input gate_up(const step *s, const sm_layer *layer, const sm_input *in) {
     sm_workspace *ws = s->ws;
-    const uint64_t blocks = s->c->n_ff / 32;
+    const uint64_t blocks = ws->blocks_h;
     uint64_t begin, end;
     share(s, (s->c->n_ff + FFN_UNIT - 1) / FFN_UNIT, &begin, &end);
     const uint64_t r0 = begin * FFN_UNIT, r1 = min_u64(end * FFN_UNIT, s->c->n_ff);

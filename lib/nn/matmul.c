@@ -1,8 +1,11 @@
 #include "ops.h"
 #include "pack.h"
 
-/* From this many columns on, unpacking a slab to a byte panel pays. */
-#define GEMM_MIN_COLS 12
+/* Columns that go through mul; from one more on, unpacking a slab to a byte panel pays. */
+#define MUL_MAX_COLS SM_MUL_COLS
+/* Columns walked together: their activations stay in the second-level cache while all
+ * the weights go by. A multiple of the kernels' tile widths. */
+#define GEMM_COLS 126
 
 static uint64_t min_u64(uint64_t a, uint64_t b) {
     return a < b ? a : b;
@@ -24,9 +27,10 @@ static const void *column(const sm_weight *W, const sm_input *x, uint64_t t, uin
                         : (const void *)(x->f + t * x->ldf + k);
 }
 
-/* Many columns: two groups and one slab at a time, all columns against it. */
+/* Columns [t, t + n_cols): two groups and one slab at a time, all of them against it. */
 static void many(const sm_type_kernels *kernel, const sm_weight *W, uint64_t g0, uint64_t g1,
-                 const sm_input *x, uint64_t T, float *y, uint64_t ldy, sm_thread_scratch *s) {
+                 const sm_input *x, uint64_t t, uint64_t n_cols, float *y, uint64_t ldy,
+                 sm_thread_scratch *s) {
     const uint64_t ldx = W->quantized ? x->ldq : x->ldf;
     for (uint64_t g = g0; g < g1; g += SM_GEMM_GROUPS) {
         const uint64_t n = min_u64(SM_GEMM_GROUPS, g1 - g);
@@ -47,8 +51,8 @@ static void many(const sm_type_kernels *kernel, const sm_weight *W, uint64_t g0,
                         W->data + (g + i) * SM_GROUP * W->row_bytes + k * W->row_bytes / W->cols,
                         W->row_bytes, min_u64(SM_GROUP, W->rows - (g + i) * SM_GROUP), depth);
             }
-            kernel->gemm(y + g * SM_GROUP, ldy, packed, stride, n, depth, column(W, x, 0, k), ldx,
-                         T, k > 0, s->gemm);
+            kernel->gemm(y + t * ldy + g * SM_GROUP, ldy, packed, stride, n, depth,
+                         column(W, x, t, k), ldx, n_cols, k > 0, s->gemm);
         }
     }
 }
@@ -64,9 +68,8 @@ static void few_unpacked(const sm_type_kernels *kernel, const sm_weight *W, uint
             kernel->pack(s->pack,
                          W->data + g * SM_GROUP * W->row_bytes + k * W->row_bytes / W->cols,
                          W->row_bytes, min_u64(SM_GROUP, W->rows - g * SM_GROUP), depth);
-            for (uint64_t t = 0; t < T; t += SM_MUL_COLS)
-                kernel->mul(y + t * ldy + g * SM_GROUP, ldy, s->pack, 0, 1, depth,
-                            column(W, x, t, k), ldx, min_u64(SM_MUL_COLS, T - t), k > 0);
+            kernel->mul(y + g * SM_GROUP, ldy, s->pack, 0, 1, depth, column(W, x, 0, k), ldx, T,
+                        k > 0);
         }
     }
 }
@@ -76,14 +79,15 @@ void sm_matmul(const sm_kernels *kernels, const sm_weight *W, uint64_t g0, uint6
     const sm_type_kernels *kernel = &kernels->type[W->type];
     if (g0 >= g1)
         return;
-    if (T >= GEMM_MIN_COLS) {
-        many(kernel, W, g0, g1, x, T, y, ldy, scratch);
+    if (T > MUL_MAX_COLS) {
+        /* what is packed on the fly is packed once for all columns */
+        const uint64_t step = W->packed ? GEMM_COLS : T;
+        for (uint64_t t = 0; t < T; t += step)
+            many(kernel, W, g0, g1, x, t, min_u64(step, T - t), y, ldy, scratch);
     } else if (!W->packed) {
         few_unpacked(kernel, W, g0, g1, x, T, y, ldy, scratch);
     } else {
-        for (uint64_t t = 0; t < T; t += SM_MUL_COLS)
-            kernel->mul(y + t * ldy + g0 * SM_GROUP, ldy, W->packed + g0 * W->group_bytes,
-                        W->group_bytes, g1 - g0, W->cols, column(W, x, t, 0),
-                        W->quantized ? x->ldq : x->ldf, min_u64(SM_MUL_COLS, T - t), false);
+        kernel->mul(y + g0 * SM_GROUP, ldy, W->packed + g0 * W->group_bytes, W->group_bytes,
+                    g1 - g0, W->cols, column(W, x, 0, 0), W->quantized ? x->ldq : x->ldf, T, false);
     }
 }
