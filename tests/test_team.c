@@ -23,7 +23,7 @@ typedef struct work {
 /* Each step every thread writes its own value and checks everyone's of the step. */
 static void steps(void *arg, uint32_t thread, uint32_t n_threads) {
     work *w = arg;
-    if (n_threads != w->n)
+    if (n_threads < 1 || n_threads > w->n) /* fewer where CPUs are missing */
         w->errors[thread]++;
     for (uint64_t step = 1; step <= STEPS; step++) {
         w->values[thread] = step * 100 + thread;
@@ -44,7 +44,7 @@ static void barriers_hold(void **state) {
         work w = {.n = sizes[i]};
         assert_int_equal(sm_team_new(&w.team, &mem, sizes[i], &error), SM_OK);
         assert_int_equal(sm_team_size(w.team), sizes[i]);
-        for (int run = 0; run < 5; run++)
+        for (int run = 0; run < 40; run++)
             sm_team_run(w.team, steps, &w);
         sm_team_free(w.team);
         for (uint32_t t = 0; t < sizes[i]; t++)

@@ -125,8 +125,10 @@ void sm_mutex_unlock(sm_mutex *mutex);
 
 /* ---- thread team ------------------------------------------------------------------ */
 
-/* n threads, the caller being number 0, that run one function together and
- * meet at barriers. Workers sleep between runs after a short spin. */
+/* Up to n threads, the caller being number 0, that run one function together and
+ * meet at barriers. Workers sleep between runs after a short spin. Where CPUs are
+ * missing fewer threads than n take part in a run, so work must be shared out by
+ * the n_threads that the function gets. */
 typedef struct sm_team sm_team;
 typedef void (*sm_team_fn)(void *arg, uint32_t thread, uint32_t n_threads);
 

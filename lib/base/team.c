@@ -26,21 +26,28 @@ typedef struct word {
     _Atomic uint32_t sleepers;
 } word;
 
+struct worker {
+    word wake; /* counts the runs this worker takes part in */
+    sm_team *team;
+    uint32_t thread;
+};
+
 struct sm_team {
-    word run;   /* counts runs; workers wait for it to change */
     word phase; /* counts barriers passed */
     _Alignas(SM_ALIGN) _Atomic uint32_t arrived;
+    _Atomic uint64_t slept; /* ns that threads slept at barriers of this run */
     sm_mem *mem;
     sm_team_fn fn; /* NULL tells the workers to end */
     void *arg;
     uint32_t n_threads;
+    uint32_t active; /* threads that take part in a run; changes between runs only */
+    uint32_t n_cpus;
     uint32_t spin;
     uint32_t n_started;
+    /* see adapt() */
+    uint32_t bad_runs, patience, retry;
     pthread_t *threads;
-    struct worker {
-        sm_team *team;
-        uint32_t thread;
-    } * workers;
+    struct worker *workers;
 };
 
 static void pause_cpu(void) {
@@ -65,13 +72,14 @@ static void sleep_while(word *w, uint32_t value) {
     atomic_fetch_sub(&w->sleepers, 1);
 }
 
-static void wait_while(word *w, uint32_t value, uint32_t spin) {
+/* False if the value is still the same after the spin. */
+static bool spin_while(const word *w, uint32_t value, uint32_t spin) {
     for (uint32_t i = 0; i < spin; i++) {
         if (atomic_load_explicit(&w->value, memory_order_acquire) != value)
-            return;
+            return true;
         pause_cpu();
     }
-    sleep_while(w, value);
+    return false;
 }
 
 static void publish(word *w, uint32_t value) {
@@ -83,37 +91,81 @@ static void publish(word *w, uint32_t value) {
 }
 
 void sm_team_barrier(sm_team *team) {
-    if (team->n_threads == 1)
+    /* read before arriving: once all have, the next run may change it */
+    const uint32_t active = team->active;
+    if (active == 1)
         return;
-    uint32_t phase = atomic_load_explicit(&team->phase.value, memory_order_relaxed);
-    if (atomic_fetch_add_explicit(&team->arrived, 1, memory_order_acq_rel) == team->n_threads - 1) {
+    const uint32_t phase = atomic_load_explicit(&team->phase.value, memory_order_relaxed);
+    if (atomic_fetch_add_explicit(&team->arrived, 1, memory_order_acq_rel) == active - 1) {
         atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);
         publish(&team->phase, phase + 1);
-    } else {
-        wait_while(&team->phase, phase, team->spin);
+    } else if (!spin_while(&team->phase, phase, team->spin)) {
+        const uint64_t start = sm_time_ns();
+        sleep_while(&team->phase, phase);
+        atomic_fetch_add_explicit(&team->slept, sm_time_ns() - start, memory_order_relaxed);
     }
 }
 
 static void *work(void *arg) {
-    const struct worker *self = arg;
+    struct worker *self = arg;
     sm_team *team = self->team;
     for (uint32_t seen = 0;; seen++) {
-        wait_while(&team->run, seen, team->spin);
+        if (!spin_while(&self->wake, seen, team->spin))
+            sleep_while(&self->wake, seen);
         if (!team->fn)
             return NULL;
-        team->fn(team->arg, self->thread, team->n_threads);
+        team->fn(team->arg, self->thread, team->active);
         sm_team_barrier(team);
     }
 }
 
-void sm_team_run(sm_team *team, sm_team_fn fn, void *arg) {
-    if (team->n_threads > 1) {
-        team->fn = fn;
-        team->arg = arg;
-        publish(&team->run, atomic_load_explicit(&team->run.value, memory_order_relaxed) + 1);
+static void wake(sm_team *team, uint32_t thread) {
+    word *w = &team->workers[thread].wake;
+    publish(w, atomic_load_explicit(&w->value, memory_order_relaxed) + 1);
+}
+
+/* Where CPUs are missing (more threads than CPUs, or another program has them),
+ * threads mostly sleep at barriers for one that is not running. Results do not
+ * depend on the number of threads, so it may shrink: after BAD_RUNS runs in which
+ * more than SLEPT_SHARE of the threads' time was slept, fewer take part, and after
+ * `patience` runs all are tried again, each time later. */
+#define BAD_RUNS 3
+#define SLEPT_SHARE 0.4
+#define PATIENCE_MIN 16
+#define PATIENCE_MAX 4096
+
+static void adapt(sm_team *team, uint64_t elapsed) {
+    const uint64_t slept = atomic_exchange_explicit(&team->slept, 0, memory_order_relaxed);
+    if (team->active < team->n_threads && --team->retry == 0) {
+        team->active = team->n_threads;
+        team->bad_runs = 0;
+        return;
     }
-    fn(arg, 0, team->n_threads);
+    if (team->active == 1 || (double)slept < SLEPT_SHARE * (double)elapsed * team->active) {
+        team->bad_runs = 0;
+        return;
+    }
+    if (++team->bad_runs < BAD_RUNS)
+        return;
+    team->active = team->active > team->n_cpus ? team->n_cpus : team->active / 2;
+    team->bad_runs = 0;
+    team->patience = team->patience < PATIENCE_MAX ? team->patience * 2 : PATIENCE_MAX;
+    team->retry = team->patience;
+}
+
+void sm_team_run(sm_team *team, sm_team_fn fn, void *arg) {
+    if (team->n_threads == 1) {
+        fn(arg, 0, 1);
+        return;
+    }
+    const uint64_t start = sm_time_ns();
+    team->fn = fn;
+    team->arg = arg;
+    for (uint32_t i = 1; i < team->active; i++)
+        wake(team, i);
+    fn(arg, 0, team->active);
     sm_team_barrier(team);
+    adapt(team, sm_time_ns() - start);
 }
 
 static bool start_workers(sm_team *team) {
@@ -150,10 +202,12 @@ sm_status sm_team_new(sm_team **out, sm_mem *mem, uint32_t n_threads, sm_error *
     if (!team)
         return sm_fail(error, SM_ERR_NOMEM, "out of memory for a team of %u threads", n_threads);
     team->mem = mem;
-    team->n_threads = n_threads;
-    team->spin = n_threads > sm_cpu_count() ? SPIN_CROWDED : SPIN;
+    team->n_threads = team->active = n_threads;
+    team->n_cpus = sm_cpu_count();
+    team->spin = n_threads > team->n_cpus ? SPIN_CROWDED : SPIN;
+    team->patience = PATIENCE_MIN / 2;
     team->threads = sm_alloc_array(mem, n_threads, sizeof *team->threads);
-    team->workers = sm_alloc_array(mem, n_threads, sizeof *team->workers);
+    team->workers = sm_alloc_zero(mem, n_threads * sizeof *team->workers);
     if (!team->threads || !team->workers) {
         sm_team_free(team);
         return sm_fail(error, SM_ERR_NOMEM, "out of memory for a team of %u threads", n_threads);
@@ -171,11 +225,10 @@ sm_status sm_team_new(sm_team **out, sm_mem *mem, uint32_t n_threads, sm_error *
 void sm_team_free(sm_team *team) {
     if (!team)
         return;
-    if (team->n_started) {
-        team->fn = NULL;
-        publish(&team->run, atomic_load_explicit(&team->run.value, memory_order_relaxed) + 1);
-        for (uint32_t i = 1; i <= team->n_started; i++)
-            pthread_join(team->threads[i], NULL);
+    team->fn = NULL;
+    for (uint32_t i = 1; i <= team->n_started; i++) {
+        wake(team, i);
+        pthread_join(team->threads[i], NULL);
     }
     sm_free(team->mem, team->threads);
     sm_free(team->mem, team->workers);
