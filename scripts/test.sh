@@ -126,6 +126,11 @@ if check "release build" build build-test --buildtype=release -Dwerror=$werror; 
     for what in exports imports globals; do
         check "symbols: $what" scripts/check_symbols.py $what build-test
     done
+    if [ "$(uname -m)" = x86_64 ]; then
+        check "instructions of each level" scripts/check_objects.py build-test
+    else
+        skip "instructions of each level" "checked on x86-64 only"
+    fi
     suites build-test
 fi
 
