@@ -15,7 +15,7 @@
 #include "smallmind/smallmind.h"
 #include "support.h"
 
-#define MOST 600
+#define MOST 4300
 
 static const char *write_model(const char *name, const fixture_model *spec) {
     const char *path = scratch_path(name);
@@ -149,6 +149,21 @@ static void every_shape_is_bit_exact(void **state) {
         const char *path = write_model("shape.gguf", &specs[i]);
         check_bits(path, 560, SM_LEVEL_AUTO, (uint32_t)(i % 3));
     }
+}
+
+/* Seventeen KV blocks. */
+static void long_contexts_are_bit_exact(void **state) {
+    (void)state;
+    static int32_t ids[MOST];
+    const uint32_t n = MOST;
+    make_ids(ids, n);
+    const fixture_model spec = {.type = SM_DTYPE_Q4_0, .n_layer = 1, .n_ctx = MOST};
+    sm_model *model = load(write_model("long.gguf", &spec), 0, 0);
+    const uint64_t expected = run_hash(model, ids, n, 1, n, 0);
+    const struct { uint32_t n_threads, chunk; } ways[] = {{2, 512}, {3, 64}, {1, 7}, {2, 1}};
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
+        assert_int_equal(run_hash(model, ids, n, ways[i].n_threads, ways[i].chunk, 0), expected);
+    sm_model_free(model);
 }
 
 /* The quantized products are the same on every level; what differs is the float part. */
@@ -655,6 +670,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_type_is_bit_exact),
         cmocka_unit_test(every_shape_is_bit_exact),
+        cmocka_unit_test(long_contexts_are_bit_exact),
         cmocka_unit_test(levels_agree),
         cmocka_unit_test(fork_rewind_and_sync_change_no_bit),
         cmocka_unit_test(generation_streams_and_counts),
