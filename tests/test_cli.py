@@ -335,6 +335,60 @@ class Numbers(Case):
                 speed["tokens_per_second"], 1, delta=1e-3)
         self.assertRegex(self.good(*options).decode(), r"\ndecode +8 tokens: [\d.]+ tokens/s .*% of it")
 
+    def test_bench_depth(self):
+        options = ["bench", "-m", MODEL, "-p", "16", "-n", "8", "-r", "1", "-d"]
+        result = json.loads(self.good(*options, "40", "--json"))
+        self.assertEqual(result["depth"], 40)
+        self.assertGreater(result["prefill"]["tokens_per_second"], 0)
+        self.assertGreater(result["decode"]["tokens_per_second"], 0)
+        self.assertIn(b"after 40 tokens", self.good(*options, "40"))
+        self.assertEqual(json.loads(self.good(*options, "0", "--json"))["depth"], 0)
+        self.bad(1, *options, "1000000", says=["1000000", "context"])
+        self.bad(2, *options, "1048577", says=["-d", "0 to 1048576"])
+
+    def test_bench_limits(self):
+        self.assertIn(b"bandwidth", self.good("bench", "limits", "--help"))
+        options = ["bench", "limits", "-t", "2", "-r", "1"]
+        result = json.loads(self.good(*options, "--json"))
+        self.assertEqual((result["threads"], result["repeats"]), (2, 1))
+        self.assertGreater(result["clock"]["before_hz"], 0)
+        self.assertGreater(result["clock"]["after_hz"], 0)
+        self.assertEqual(result["levels"][0]["level"], "scalar")
+        self.assertEqual({row["threads"] for row in result["levels"]}, {1, 2})
+        for row in result["levels"]:
+            self.assertGreater(row["f32_ops_per_second"], 0)
+            self.assertGreater(row["int8_ops_per_second"], 0)
+            if row["level"] == "avx512":
+                self.assertGreater(row["bf16_ops_per_second"], 0)
+            else:
+                self.assertIsNone(row["bf16_ops_per_second"])
+        sizes = [(row["bytes_per_thread"], row["threads"]) for row in result["read"]]
+        self.assertEqual(sizes, [(size << 10, n) for size in (24, 512, 4096) for n in (1, 2)] +
+                         [(512 << 20, 1), (256 << 20, 2)])
+        for row in result["read"]:
+            self.assertGreater(row["bytes_per_second"], 0)
+        if len(os.sched_getaffinity(0)) > 1:
+            self.assertGreater(result["barrier_seconds"], 0)
+        if result["steal"] is not None:
+            self.assertGreaterEqual(result["steal"]["fraction"], 0)
+        self.bad(2, "bench", "limits", "-m", MODEL, says=["bench limits", "-m"])
+        self.assertRegex(self.good(*options).decode(),
+                         r"clock +[\d.]+ GHz before.*\n(peak .*\n)+(read .*\n)+barrier .*\nsteal ")
+
+    def test_bench_shape(self):
+        options = ["bench", "--shape", "stories260k", "-p", "16", "-n", "4", "-r", "1"]
+        for kind in ("Q8_0", "Q4_K", "BF16"):
+            result = json.loads(self.good(*options, "--type", kind, "--json"))
+            self.assertEqual(result["model"], f"stories260k {kind} (random)")
+            self.assertGreater(result["decode"]["tokens_per_second"], 0)
+        self.assertEqual(json.loads(self.good(*options, "--json"))["model"],
+                         "stories260k Q8_0 (random)")
+        self.assertIn(b"stories260k Q8_0 (random)", self.good(*options))
+        self.bad(1, "bench", "--shape", "giant", says=["giant", "smollm2-135m", "qwen3-1.7b"])
+        self.bad(1, *options, "--type", "Q9", says=["Q9", "Q4_K", "IQ4_XS"])
+        self.bad(2, *options, "-m", MODEL, says=["--shape"])
+        self.bad(2, "bench", "-m", MODEL, "--type", "Q8_0", says=["--type"])
+
     def test_inspect(self):
         plain = self.good("inspect", MODEL).decode()
         self.assertRegex(plain, r"general\.architecture +str +\w+")

@@ -6,8 +6,8 @@
  * Bound of a batch of n tokens: the longer of
  *   arithmetic   2 operations per weight of a matrix and token, at the int8 rate
  *                for quantized weights and at the f32 rate for float weights;
- *   memory       the weights once, and the keys and values once per token when
- *                decoding, at the read bandwidth of a buffer as large as what
+ *   memory       the weights once, and the keys and values (of the depth, too) once per
+ *                token when decoding, at the read bandwidth of a buffer as large as what
  *                decoding touches (so that it lives in the same cache level).
  * Attention, norms, sampling and synchronisation count for nothing in it.
  */
@@ -31,9 +31,11 @@ typedef struct matrix_work {
 } matrix_work;
 
 typedef struct bench_run {
-    const char *path;
+    const char *path; /* of the model; NULL: random weights of this shape and type */
+    const char *shape, *type;
     uint32_t prefill;
     uint32_t decode;
+    uint32_t depth; /* tokens in the context before either */
     uint32_t repeats;
     bool json;
     sm_model_options model_options;
@@ -41,7 +43,7 @@ typedef struct bench_run {
     sm_model_info info;
     matrix_work work;
     uint32_t n_threads;
-    int32_t *ids;   /* prefill + decode random ids */
+    int32_t *ids;   /* depth + prefill + decode random ids */
     double warm_up; /* seconds of the first, untimed round: weights are repacked in it */
     /* one value per repeat */
     double prefill_speed[MAX_REPEATS];
@@ -55,7 +57,37 @@ static bool is_float(const char *type) {
     return strcmp(type, "F32") == 0 || strcmp(type, "F16") == 0 || strcmp(type, "BF16") == 0;
 }
 
+/* Of a model with random weights: what its shape says. */
+static void count_random_work(bench_run *run) {
+    const sm_model_info *info = &run->info;
+    const double embd = info->n_embd, ff = info->n_ff, layers = info->n_layer;
+    const double heads = (double)info->n_head * info->head_dim;
+    const double heads_kv = (double)info->n_head_kv * info->head_dim;
+    const struct {
+        double weights;
+        int32_t columns;
+        bool head;
+    } parts[] = {
+        {layers * embd * (heads + 2.0 * heads_kv + 2.0 * ff), info->n_embd, false},
+        {layers * embd * heads, info->n_head * info->head_dim, false},
+        {layers * embd * ff, info->n_ff, false},
+        {(double)info->n_vocab * embd, info->n_embd, true},
+    };
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        /* what no block fits is F16 */
+        const bool floating = is_float(run->type) || parts[i].columns % 32 != 0;
+        if (parts[i].head)
+            *(floating ? &run->work.head_floating : &run->work.head_quantized) += parts[i].weights;
+        else
+            *(floating ? &run->work.floating : &run->work.quantized) += parts[i].weights;
+    }
+}
+
 static sm_status count_work(bench_run *run, sm_error *error) {
+    if (run->path == NULL) {
+        count_random_work(run);
+        return SM_OK;
+    }
     sm_gguf *gguf;
     sm_gguf_options options = {.struct_size = sizeof options, .io = run->model_options.io};
     sm_gguf_info info = {.struct_size = sizeof info};
@@ -114,7 +146,7 @@ static double prefill_bound(const bench_run *run, double read, double f32, doubl
 }
 
 static double decode_bound(const bench_run *run, double read, double f32, double int8) {
-    const double held = (run->decode - 1.0) / 2.0; /* tokens in the context, on average */
+    const double held = run->depth + (run->decode - 1.0) / 2.0; /* in the context, on average */
     return 1.0 / larger(arithmetic_seconds(&run->work, 1.0, 1.0, f32, int8),
                         ((double)run->info.decode_bytes + held * kv_bytes(run)) / read);
 }
@@ -132,25 +164,25 @@ static uint64_t next_random(uint64_t *state) {
          */
 
 static sm_status prefill_once(sm_session *session, const bench_run *run, sm_error *error) {
-    return sm_session_feed(session, run->ids, run->prefill, error);
+    return sm_session_feed(session, run->ids + run->depth, run->prefill, error);
 }
 
 static sm_status decode_once(sm_session *session, const bench_run *run, sm_error *error) {
     sm_status status = SM_OK;
     for (uint32_t i = 0; status == SM_OK && i < run->decode; i++)
-        status = sm_session_feed(session, run->ids + run->prefill + i, 1, error);
+        status = sm_session_feed(session, run->ids + run->depth + run->prefill + i, 1, error);
     return status;
 }
 
-/* Tokens per second of n tokens fed by `once` to an empty session, over and over for min_seconds.
- */
+/* Tokens per second of n tokens fed by `once` to a session that holds `depth` tokens, over and
+ * over for min_seconds. */
 static sm_status time_rounds(sm_session *session, const bench_run *run,
                              sm_status (*once)(sm_session *, const bench_run *, sm_error *),
                              uint32_t n, double min_seconds, double *speed, sm_error *error) {
     double seconds = 0.0, tokens = 0.0;
     sm_status status = SM_OK;
     while (status == SM_OK && (tokens == 0.0 || seconds < min_seconds)) {
-        status = sm_session_rewind(session, 0, error);
+        status = sm_session_rewind(session, run->depth, error);
         const double start = cli_seconds();
         if (status == SM_OK)
             status = once(session, run, error);
@@ -174,6 +206,8 @@ static int measure(bench_run *run, sm_session *session, limit_bench *limits) {
     sm_error error = {0};
     double ignored[2];
     const double start = cli_seconds();
+    if (run->depth > 0 && sm_session_feed(session, run->ids, run->depth, &error) != SM_OK)
+        return cli_fail(&error);
     if (time_speeds(session, run, 0.0, &ignored[0], &ignored[1], &error) != SM_OK)
         return cli_fail(&error);
     run->warm_up = cli_seconds() - start;
@@ -229,12 +263,19 @@ static int print_result(const bench_run *run) {
     const double prefill_limit = prefill_bound(run, read.median, f32.median, int8.median);
     const double decode_limit = decode_bound(run, read.median, f32.median, int8.median);
     const char *level = sm_level_name(run->info.level);
-    char size[32], packed[32], heap[32];
+    char size[32], packed[32], heap[32], random[64];
+    const char *name = run->path;
+    if (name == NULL) {
+        snprintf(random, sizeof random, "%s %s (random)", run->shape, run->type);
+        name = random;
+    }
     if (level == NULL)
         level = "";
     if (!run->json) {
-        printf("model    %s, %s, weights read per token %s\n", run->info.architecture, run->path,
+        printf("model    %s, %s, weights read per token %s\n", run->info.architecture, name,
                cli_bytes(size, run->info.decode_bytes));
+        if (run->depth > 0)
+            printf("depth    both after %u tokens of context\n", run->depth);
         printf("machine  %s, %u threads\n", level, run->n_threads);
         printf("memory   heap %s, of it repacked weights %s; first round took %.3f s\n",
                cli_bytes(heap, run->info.heap_bytes), cli_bytes(packed, run->info.packed_bytes),
@@ -252,13 +293,13 @@ static int print_result(const bench_run *run) {
         return CLI_DONE;
     }
     json_t *root = json_pack(
-        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:f, s:{s:o, s:o, s:o}, s:o, s:o}", "model",
-        run->path, "architecture", run->info.architecture, "level", level, "threads",
-        (json_int_t)run->n_threads, "repeats", (json_int_t)run->repeats, "decode_bytes",
-        (json_int_t)run->info.decode_bytes, "heap_bytes", (json_int_t)run->info.heap_bytes,
-        "packed_bytes", (json_int_t)run->info.packed_bytes, "first_round_seconds", run->warm_up,
-        "limits", "read_bytes_per_second", limit_json(read), "f32_ops_per_second", limit_json(f32),
-        "int8_ops_per_second", limit_json(int8), "prefill",
+        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:{s:o, s:o, s:o}, s:o, s:o}", "model",
+        name, "architecture", run->info.architecture, "level", level, "threads",
+        (json_int_t)run->n_threads, "repeats", (json_int_t)run->repeats, "depth",
+        (json_int_t)run->depth, "decode_bytes", (json_int_t)run->info.decode_bytes, "heap_bytes",
+        (json_int_t)run->info.heap_bytes, "packed_bytes", (json_int_t)run->info.packed_bytes,
+        "first_round_seconds", run->warm_up, "limits", "read_bytes_per_second", limit_json(read),
+        "f32_ops_per_second", limit_json(f32), "int8_ops_per_second", limit_json(int8), "prefill",
         speed_json(run->prefill, prefill, prefill_limit), "decode",
         speed_json(run->decode, decode, decode_limit));
     if (root == NULL)
@@ -274,13 +315,14 @@ static int bench(bench_run *run, const sm_model *model) {
     sm_session *session = NULL;
     limit_bench *limits = NULL;
     uint64_t random = 1;
-    const uint64_t n_ids = (uint64_t)run->prefill + run->decode;
+    const uint64_t n_ids = (uint64_t)run->depth + run->prefill + run->decode;
     int code = cli_open_session(&session, model, &run->session_options);
     if (code != CLI_GO_ON)
         return code;
     run->n_threads = sm_session_threads(session);
     run->ids = malloc(n_ids * sizeof *run->ids);
-    limits = limit_bench_new(run->info.level, run->n_threads, run->info.decode_bytes);
+    limits = limit_bench_new(run->info.level, run->n_threads,
+                             run->info.decode_bytes + (uint64_t)(run->depth * kv_bytes(run)));
     if (run->ids == NULL || limits == NULL) {
         code = cli_error("out of memory");
     } else if (count_work(run, &error) != SM_OK) {
@@ -300,7 +342,26 @@ static int bench(bench_run *run, const sm_model *model) {
     return code;
 }
 
+/* The tokens a session must hold. An exit code if the model has no such context. */
+static int set_context(bench_run *run) {
+    const uint32_t longest = run->prefill > run->decode ? run->prefill : run->decode;
+    const uint32_t trained = (uint32_t)run->info.n_ctx_train;
+    if (run->depth > 0 && run->depth + longest > trained)
+        return cli_error("depth %u and %u tokens on top exceed the model's context of %u tokens",
+                         run->depth, longest, trained);
+    run->session_options.n_ctx = run->depth + longest;
+    return CLI_GO_ON;
+}
+
+static int load(sm_model **model, bench_run *run) {
+    if (run->path == NULL)
+        return cli_random_model(model, &run->info, run->shape, run->type, &run->model_options);
+    return cli_load_model(model, &run->info, run->path, &run->model_options);
+}
+
 int cmd_bench(int argc, char **argv) {
+    if (argc > 1 && strcmp(argv[1], "limits") == 0)
+        return cmd_bench_limits(argc - 1, argv + 1);
     bench_run run = {
         .prefill = 512,
         .decode = 128,
@@ -309,11 +370,23 @@ int cmd_bench(int argc, char **argv) {
         .session_options.struct_size = sizeof run.session_options,
     };
     const cli_flag flags[] = {
-        {'m', "model", CLI_TEXT, &run.path, "FILE", 0, 0, "the model, a GGUF file (required)"},
+        {'m', "model", CLI_TEXT, &run.path, "FILE", 0, 0,
+         "the model, a GGUF file (this or --shape is required)"},
+        {0, "shape", CLI_TEXT, &run.shape, "NAME", 0, 0,
+         "instead of a file: random weights in the shape of smollm2-135m, llama3.2-1b, "
+         "llama3.2-3b, qwen3-0.6b, qwen3-1.7b, stories15m or stories260k, held in memory"},
+        {0, "type", CLI_TEXT, &run.type, "NAME", 0, 0,
+         "type of those weights [F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, "
+         "Q5_K, Q6_K, IQ4_NL, IQ4_XS; default Q8_0]; where columns are no multiple of 256, Q2_K "
+         "and Q3_K become Q4_0, Q4_K Q5_0, Q5_K Q5_1, Q6_K Q8_0, IQ4_XS IQ4_NL; where of 32 "
+         "neither, F16"},
         {'p', "prefill", CLI_COUNT, &run.prefill, "N", 1, 1u << 20,
          "tokens of the prompt, fed at once [1 to 1048576; default 512]"},
         {'n', "decode", CLI_COUNT, &run.decode, "N", 1, 1u << 20,
-         "tokens fed one by one, from an empty context [1 to 1048576; default 128]"},
+         "tokens fed one by one [1 to 1048576; default 128]"},
+        {'d', "depth", CLI_COUNT, &run.depth, "N", 0, 1u << 20,
+         "tokens in the context before either, within the model's context [0 to 1048576; "
+         "default 0]"},
         {'r', "repeats", CLI_COUNT, &run.repeats, "N", 1, MAX_REPEATS,
          "how often everything is measured, the medians count [1 to 100; default 3]"},
         {0, "json", CLI_SWITCH, &run.json, "", 0, 0, "print one JSON object"},
@@ -326,13 +399,15 @@ int cmd_bench(int argc, char **argv) {
     };
     const cli_command command = {
         .name = "bench",
-        .synopsis = "-m MODEL [-p N] [-n N] [-r N] [--json]",
+        .synopsis = "-m MODEL | --shape NAME [--type T] [-p N] [-n N] [-d N] [-r N] [--json]\n"
+                    "       smallmind bench limits [-t N] [-r N] [--json]",
         .summary =
             "Measures prefill and decode speed in tokens per second on random ids, each beside\n"
             "its bound: 2 operations per weight and token at the measured f32 or int8 rate, or\n"
             "the weights (and the cache) at the measured read bandwidth, whichever takes longer.\n"
             "The limits are measured with the same threads, between the repeats; the buffer that\n"
-            "is read is as large as what decoding a token touches (512 MiB at most).",
+            "is read is as large as what decoding a token touches (512 MiB at most).\n"
+            "`smallmind bench limits` measures the machine alone.",
         .flags = flags,
         .n_flags = sizeof flags / sizeof flags[0],
         .fields = fields,
@@ -342,13 +417,18 @@ int cmd_bench(int argc, char **argv) {
     int code = cli_parse(&command, argc, argv);
     if (code != CLI_GO_ON)
         return code;
-    if (run.path == NULL)
-        return cli_misuse("bench", "-m MODEL is required");
-    run.session_options.n_ctx = run.prefill > run.decode ? run.prefill : run.decode;
+    if (run.path == NULL && run.shape == NULL)
+        return cli_misuse("bench", "-m MODEL or --shape NAME is required");
+    if (run.path != NULL && (run.shape != NULL || run.type != NULL))
+        return cli_misuse("bench", "-m MODEL goes without --shape and --type");
+    if (run.type == NULL)
+        run.type = "Q8_0";
     cli_catch_interrupt();
-    code = cli_load_model(&model, &run.info, run.path, &run.model_options);
+    code = load(&model, &run);
     if (code == CLI_GO_ON) {
-        code = bench(&run, model);
+        code = set_context(&run);
+        if (code == CLI_GO_ON)
+            code = bench(&run, model);
         sm_model_free(model);
     }
     return code;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "smallmind/experimental.h"
 
 /* ---- messages ------------------------------------------------------------------------ */
 
@@ -237,20 +238,32 @@ double cli_median(const double *values, size_t n) {
 
 /* ---- models --------------------------------------------------------------------------- */
 
+/* What follows loading, which gave `status`. */
+static int give_info(sm_status status, sm_model **model, sm_model_info *info, sm_error *error) {
+    if (status != SM_OK)
+        return cli_fail(error);
+    cli_progress_end();
+    info->struct_size = sizeof *info;
+    if (sm_model_get_info(*model, info, error) != SM_OK) {
+        sm_model_free(*model);
+        *model = NULL;
+        return cli_fail(error);
+    }
+    return CLI_GO_ON;
+}
+
 int cli_load_model(sm_model **model, sm_model_info *info, const char *path,
                    sm_model_options *options) {
     sm_error error = {0};
     options->progress = cli_load_progress;
-    if (sm_model_load(model, path, options, &error) != SM_OK)
-        return cli_fail(&error);
-    cli_progress_end();
-    info->struct_size = sizeof *info;
-    if (sm_model_get_info(*model, info, &error) != SM_OK) {
-        sm_model_free(*model);
-        *model = NULL;
-        return cli_fail(&error);
-    }
-    return CLI_GO_ON;
+    return give_info(sm_model_load(model, path, options, &error), model, info, &error);
+}
+
+int cli_random_model(sm_model **model, sm_model_info *info, const char *shape, const char *type,
+                     sm_model_options *options) {
+    sm_error error = {0};
+    options->progress = cli_load_progress;
+    return give_info(sm_model_random(model, shape, type, 1, options, &error), model, info, &error);
 }
 
 int cli_open_session(sm_session **session, const sm_model *model,

@@ -122,6 +122,9 @@ double cli_median(const double *values, size_t n); /* 1 <= n <= 100 */
  * else CLI_GO_ON. */
 int cli_load_model(sm_model **model, sm_model_info *info, const char *path,
                    sm_model_options *options);
+/* The same for a model with random weights (smallmind/experimental.h). */
+int cli_random_model(sm_model **model, sm_model_info *info, const char *shape, const char *type,
+                     sm_model_options *options);
 /* A session of it, with Ctrl-C connected. */
 int cli_open_session(sm_session **session, const sm_model *model,
                      const sm_session_options *options);
@@ -133,6 +136,7 @@ int cmd_tokenize(int argc, char **argv);
 int cmd_logits(int argc, char **argv);
 int cmd_eval(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
+int cmd_bench_limits(int argc, char **argv); /* `bench limits`; argv[0] is "limits" */
 int cmd_inspect(int argc, char **argv);
 
 #endif

@@ -78,8 +78,12 @@ static void int8_plain(uint64_t rounds) {
 }
 
 static const limit_loops plain = {
-    read_plain, read_plain_ahead,         f32_plain,
-    int8_plain, PLAIN_LANES *PLAIN_STEPS, PLAIN_LANES *PLAIN_STEPS,
+    .read = read_plain,
+    .read_ahead = read_plain_ahead,
+    .f32 = f32_plain,
+    .int8 = int8_plain,
+    .f32_macs = PLAIN_LANES * PLAIN_STEPS,
+    .int8_macs = PLAIN_LANES * PLAIN_STEPS,
 };
 
 /* REPEAT12(F, x) = F(x, 0) F(x, 1) … F(x, 11): once per accumulator register. */
@@ -105,6 +109,7 @@ READ_LOOP(read_avx512_ahead, AVX512, vector64, 8, 1)
 /* Registers 0-11 accumulate, 12 and 13 are inputs, 14 and 15 scratch. */
 #define ZERO(x, i) "vpxor %%xmm" i ", %%xmm" i ", %%xmm" i "\n\t"
 #define FMA(x, i) "vfmadd231ps %%" x "12, %%" x "13, %%" x i "\n\t"
+#define DPBF16(x, i) "vdpbf16ps %%" x "12, %%" x "13, %%" x i "\n\t"
 #define DPBUSD(x, i) "vpdpbusd %%" x "12, %%" x "13, %%" x i "\n\t"
 /* without VNNI: pairs to 16 bits, pairs of those to 32 bits, add */
 #define MADDUBS(x, i)                                \
@@ -126,12 +131,27 @@ READ_LOOP(read_avx512_ahead, AVX512, vector64, 8, 1)
 X86_LOOP(f32_avx2, FMA, "ymm")
 X86_LOOP(int8_avx2, MADDUBS, "ymm")
 X86_LOOP(f32_avx512, FMA, "zmm")
+X86_LOOP(bf16_avx512, DPBF16, "zmm")
 X86_LOOP(int8_avx512, DPBUSD, "zmm")
 
-/* 24 instructions a round; f32 lanes, or bytes, per instruction */
-static const limit_loops avx2 = {read_avx2, read_avx2_ahead, f32_avx2, int8_avx2, 24 * 8, 24 * 32};
+/* 24 instructions a round; f32 lanes, pairs of bytes, or bytes, per instruction */
+static const limit_loops avx2 = {
+    .read = read_avx2,
+    .read_ahead = read_avx2_ahead,
+    .f32 = f32_avx2,
+    .int8 = int8_avx2,
+    .f32_macs = 24 * 8,
+    .int8_macs = 24 * 32,
+};
 static const limit_loops avx512 = {
-    read_avx512, read_avx512_ahead, f32_avx512, int8_avx512, 24 * 16, 24 * 64,
+    .read = read_avx512,
+    .read_ahead = read_avx512_ahead,
+    .f32 = f32_avx512,
+    .bf16 = bf16_avx512,
+    .int8 = int8_avx512,
+    .f32_macs = 24 * 16,
+    .bf16_macs = 24 * 32,
+    .int8_macs = 24 * 64,
 };
 
 const limit_loops *limit_loops_of(uint32_t level) {
@@ -164,9 +184,21 @@ ARM_LOOP(f32_neon, , FMLA)
 ARM_LOOP(int8_neon, , SMULL)
 ARM_LOOP(int8_dotprod, __attribute__((target("arch=armv8.2-a+dotprod"))), SDOT)
 
-static const limit_loops neon = {read_plain, read_plain_ahead, f32_neon, int8_neon, 24 * 4, 24 * 8};
+static const limit_loops neon = {
+    .read = read_plain,
+    .read_ahead = read_plain_ahead,
+    .f32 = f32_neon,
+    .int8 = int8_neon,
+    .f32_macs = 24 * 4,
+    .int8_macs = 24 * 8,
+};
 static const limit_loops dotprod = {
-    read_plain, read_plain_ahead, f32_neon, int8_dotprod, 24 * 4, 24 * 16,
+    .read = read_plain,
+    .read_ahead = read_plain_ahead,
+    .f32 = f32_neon,
+    .int8 = int8_dotprod,
+    .f32_macs = 24 * 4,
+    .int8_macs = 24 * 16,
 };
 
 const limit_loops *limit_loops_of(uint32_t level) {

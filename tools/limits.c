@@ -11,8 +11,6 @@
 #define TRIAL_SECONDS 0.025 /* what a trial is sized for */
 #define PIECE 512           /* a thread's share is a multiple of it: the loops' stride */
 
-typedef enum limit_kind { READ, READ_AHEAD, F32, INT8 } limit_kind;
-
 struct limit_bench {
     const limit_loops *loops;
     uint32_t n_threads;
@@ -57,18 +55,21 @@ static void run_share(limit_bench *limits, uint32_t thread) {
     if (!limits->touched)
         memset(mine, 1, limits->share); /* by the thread that reads it, for its memory node */
     switch (limits->kind) {
-    case READ:
+    case LIMIT_READ:
         for (uint64_t i = 0; i < limits->rounds; i++)
             sum += limits->loops->read(mine, limits->share);
         break;
-    case READ_AHEAD:
+    case LIMIT_READ_AHEAD:
         for (uint64_t i = 0; i < limits->rounds; i++)
             sum += limits->loops->read_ahead(mine, limits->share);
         break;
-    case F32:
+    case LIMIT_F32:
         limits->loops->f32(limits->rounds);
         break;
-    case INT8:
+    case LIMIT_BF16:
+        limits->loops->bf16(limits->rounds);
+        break;
+    case LIMIT_INT8:
         limits->loops->int8(limits->rounds);
         break;
     }
@@ -146,31 +147,51 @@ static uint64_t size_trial(limit_bench *limits, limit_kind kind) {
     }
 }
 
-/* The best rate of some trials, in units (of work per round and thread) per second. */
-static double best_rate(limit_bench *limits, limit_kind kind, double units) {
-    double best = 0.0;
+/* Bytes or operations of one round of one thread. */
+static double work_of_round(const limit_bench *limits, limit_kind kind) {
+    switch (kind) {
+    case LIMIT_F32:
+        return 2.0 * limits->loops->f32_macs;
+    case LIMIT_BF16:
+        return 2.0 * limits->loops->bf16_macs;
+    case LIMIT_INT8:
+        return 2.0 * limits->loops->int8_macs;
+    default:
+        return (double)limits->share;
+    }
+}
+
+bool limit_bench_rates(limit_bench *limits, limit_kind kind, uint32_t n_trials, double *rates) {
+    if (!limits->touched) {
+        if (time_job(limits, LIMIT_READ, 1) <= 0.0)
+            return false;
+        limits->touched = true;
+    }
     const uint64_t rounds = size_trial(limits, kind);
-    for (int i = 0; i < TRIALS; i++) {
+    for (uint32_t i = 0; i < n_trials; i++) {
         const double seconds = time_job(limits, kind, rounds);
         if (seconds <= 0.0)
-            return 0.0;
-        const double rate = units * (double)rounds * limits->n_threads / seconds;
-        if (rate > best)
-            best = rate;
+            return false;
+        rates[i] = work_of_round(limits, kind) * (double)rounds * limits->n_threads / seconds;
     }
+    return true;
+}
+
+/* The best rate of some trials; 0 if threads cannot be had. */
+static double best_rate(limit_bench *limits, limit_kind kind) {
+    double rates[TRIALS], best = 0.0;
+    if (!limit_bench_rates(limits, kind, TRIALS, rates))
+        return 0.0;
+    for (int i = 0; i < TRIALS; i++)
+        best = rates[i] > best ? rates[i] : best;
     return best;
 }
 
 bool limit_bench_run(limit_bench *limits, limit_sample *sample) {
-    if (!limits->touched) {
-        if (time_job(limits, READ, 1) <= 0.0)
-            return false;
-        limits->touched = true;
-    }
-    const double plain = best_rate(limits, READ, (double)limits->share);
-    const double ahead = best_rate(limits, READ_AHEAD, (double)limits->share);
+    const double plain = best_rate(limits, LIMIT_READ);
+    const double ahead = best_rate(limits, LIMIT_READ_AHEAD);
     sample->read = plain > ahead ? plain : ahead;
-    sample->f32 = best_rate(limits, F32, 2.0 * limits->loops->f32_macs);
-    sample->int8 = best_rate(limits, INT8, 2.0 * limits->loops->int8_macs);
+    sample->f32 = best_rate(limits, LIMIT_F32);
+    sample->int8 = best_rate(limits, LIMIT_INT8);
     return plain > 0.0 && ahead > 0.0 && sample->f32 > 0.0 && sample->int8 > 0.0;
 }

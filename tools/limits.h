@@ -12,8 +12,10 @@ typedef struct limit_loops {
     uint64_t (*read_ahead)(const void *data, uint64_t bytes);
     /* Multiply-adds with nothing but registers; rounds of *_macs multiply-adds each. */
     void (*f32)(uint64_t rounds);
+    void (*bf16)(uint64_t rounds); /* NULL where the level has no such instruction */
     void (*int8)(uint64_t rounds);
     double f32_macs;
+    double bf16_macs;
     double int8_macs;
 } limit_loops;
 
@@ -21,6 +23,14 @@ typedef struct limit_loops {
 const limit_loops *limit_loops_of(uint32_t level);
 
 typedef struct limit_bench limit_bench;
+
+typedef enum limit_kind {
+    LIMIT_READ,
+    LIMIT_READ_AHEAD,
+    LIMIT_F32,
+    LIMIT_BF16,
+    LIMIT_INT8
+} limit_kind;
 
 /* One measurement by all threads together. */
 typedef struct limit_sample {
@@ -37,5 +47,8 @@ limit_bench *limit_bench_new(uint32_t level, uint32_t n_threads, uint64_t bytes)
 void limit_bench_free(limit_bench *limits); /* NULL is fine */
 /* About half a second. false if threads cannot be had. */
 bool limit_bench_run(limit_bench *limits, limit_sample *sample);
+/* One loop, n_trials times for about 25 ms: bytes or operations per second of all threads
+ * together. false if threads cannot be had. */
+bool limit_bench_rates(limit_bench *limits, limit_kind kind, uint32_t n_trials, double *rates);
 
 #endif

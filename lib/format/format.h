@@ -175,4 +175,13 @@ sm_status sm_gguf_write_tensor(sm_gguf_writer *writer, const void *data, uint64_
 sm_status sm_gguf_writer_finish(sm_gguf_writer *writer, sm_error *error); /* frees writer */
 void sm_gguf_writer_abort(sm_gguf_writer *writer);                        /* NULL is fine */
 
+/* A writer that makes the file in memory instead, for sm_gguf_open_bytes: `name` stands for
+ * the path in messages; ended by sm_gguf_writer_image or abort, not by finish. */
+sm_status sm_gguf_writer_new(sm_gguf_writer **out, sm_mem *mem, const char *name, uint32_t version,
+                             uint32_t alignment, sm_error *error);
+/* The whole file, to be freed with sm_free; the data of tensors is zero and is filled in
+ * there, no sm_gguf_write_tensor being called before. Frees writer, also on failure. */
+sm_status sm_gguf_writer_image(sm_gguf_writer *writer, uint8_t **data, uint64_t *size,
+                               sm_error *error);
+
 #endif

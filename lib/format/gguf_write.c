@@ -1,5 +1,5 @@
 /* GGUF writer. Keys and tensor entries are put together in memory as they will lie in the
- * file; the first tensor's data, or finish, writes them out. */
+ * file; the first tensor's data, finish, or image writes them out. */
 #include "format/format.h"
 
 #include <string.h>
@@ -23,8 +23,8 @@ typedef struct section {
 
 struct sm_gguf_writer {
     sm_mem *mem;
-    sm_file_writer *file;
-    char *path; /* for messages */
+    sm_file_writer *file; /* NULL: the file is made in memory */
+    char *path;           /* for messages */
     uint32_t version;
     uint32_t alignment;
     section keys, tensors;
@@ -328,6 +328,23 @@ static sm_status settle_alignment(sm_gguf_writer *w) {
                : sm_gguf_put_u32(w, ALIGNMENT_KEY, w->alignment);
 }
 
+static void store_header(const sm_gguf_writer *w, uint8_t header[HEADER_BYTES]) {
+    uint8_t *out = store_bytes(header, "GGUF", 4);
+    out = store(out, w->version, 4);
+    out = store(out, w->tensors.n, 8);
+    store(out, w->keys.n, 8);
+}
+
+/* What is left to do before the header can be written. */
+static sm_status settle(sm_gguf_writer *w) {
+    sm_status status = settle_alignment(w);
+    if (!status)
+        status = check_duplicates(w, &w->keys);
+    if (!status)
+        status = check_duplicates(w, &w->tensors);
+    return status;
+}
+
 static sm_status write_zeros(sm_gguf_writer *w, uint64_t n) {
     static const uint8_t zeros[4096];
     sm_status status = SM_OK;
@@ -339,19 +356,12 @@ static sm_status write_zeros(sm_gguf_writer *w, uint64_t n) {
 static sm_status start(sm_gguf_writer *w) {
     if (w->first.code || w->started)
         return w->first.code;
-    sm_status status = settle_alignment(w);
-    if (!status)
-        status = check_duplicates(w, &w->keys);
-    if (!status)
-        status = check_duplicates(w, &w->tensors);
+    sm_status status = settle(w);
     if (status)
         return status;
     w->started = true;
     uint8_t header[HEADER_BYTES];
-    uint8_t *out = store_bytes(header, "GGUF", 4);
-    out = store(out, w->version, 4);
-    out = store(out, w->tensors.n, 8);
-    store(out, w->keys.n, 8);
+    store_header(w, header);
     status = sm_file_write(w->file, header, sizeof header, &w->first);
     if (!status && w->keys.size)
         status = sm_file_write(w->file, w->keys.bytes, w->keys.size, &w->first);
@@ -364,29 +374,40 @@ static sm_status start(sm_gguf_writer *w) {
 
 /* ---- writing --------------------------------------------------------------------- */
 
-sm_status sm_gguf_writer_open(sm_gguf_writer **out, sm_mem *mem, const char *path, uint32_t version,
-                              uint32_t alignment, sm_error *error) {
+sm_status sm_gguf_writer_new(sm_gguf_writer **out, sm_mem *mem, const char *name, uint32_t version,
+                             uint32_t alignment, sm_error *error) {
     *out = NULL;
     if (version != 2 && version != 3)
         return sm_fail(error, SM_ERR_ARGUMENT, "%s: GGUF version %u cannot be written, 2 and 3 can",
-                       path, version);
+                       name, version);
     if (alignment == 0 || alignment % 8 || alignment > SM_GGUF_MAX_ALIGNMENT)
         return sm_fail(error, SM_ERR_ARGUMENT,
-                       "%s: alignment %u is not a multiple of 8 from 8 to %u", path, alignment,
+                       "%s: alignment %u is not a multiple of 8 from 8 to %u", name, alignment,
                        SM_GGUF_MAX_ALIGNMENT);
     sm_gguf_writer *w = sm_alloc_zero(mem, sizeof *w);
     if (!w)
-        return sm_fail(error, SM_ERR_NOMEM, "%s: out of memory", path);
+        return sm_fail(error, SM_ERR_NOMEM, "%s: out of memory", name);
     w->mem = mem;
     w->version = version;
     w->alignment = alignment;
-    w->path = sm_strdup(mem, path, strlen(path));
-    sm_status status = w->path ? sm_file_writer_open(&w->file, mem, path, error)
-                               : sm_fail(error, SM_ERR_NOMEM, "%s: out of memory", path);
-    if (status)
+    w->path = sm_strdup(mem, name, strlen(name));
+    if (!w->path) {
         sm_gguf_writer_abort(w);
-    else
-        *out = w;
+        return sm_fail(error, SM_ERR_NOMEM, "%s: out of memory", name);
+    }
+    *out = w;
+    return SM_OK;
+}
+
+sm_status sm_gguf_writer_open(sm_gguf_writer **out, sm_mem *mem, const char *path, uint32_t version,
+                              uint32_t alignment, sm_error *error) {
+    sm_status status = sm_gguf_writer_new(out, mem, path, version, alignment, error);
+    if (!status)
+        status = sm_file_writer_open(&(*out)->file, mem, path, error);
+    if (status) {
+        sm_gguf_writer_abort(*out);
+        *out = NULL;
+    }
     return status;
 }
 
@@ -422,6 +443,34 @@ sm_status sm_gguf_writer_finish(sm_gguf_writer *writer, sm_error *error) {
     if (!w->first.code) {
         sm_file_commit(w->file, &w->first);
         w->file = NULL;
+    }
+    sm_status status = report(w, error);
+    sm_gguf_writer_abort(w);
+    return status;
+}
+
+sm_status sm_gguf_writer_image(sm_gguf_writer *writer, uint8_t **data, uint64_t *size,
+                               sm_error *error) {
+    sm_gguf_writer *w = writer;
+    *data = NULL;
+    *size = 0;
+    if (!w->first.code && !settle(w)) {
+        uint64_t total = HEADER_BYTES, padded = 0;
+        if (!sm_add_over(total, w->keys.size, &total) &&
+            !sm_add_over(total, w->tensors.size, &total) && w->tensors.n)
+            padded = padding(w, total);
+        uint8_t *image = NULL;
+        if (!sm_add_over(total, padded, &total) && !sm_add_over(total, w->data_bytes, &total))
+            image = sm_alloc_zero(w->mem, total);
+        if (image) {
+            store_header(w, image);
+            uint8_t *out = store_bytes(image + HEADER_BYTES, w->keys.bytes, w->keys.size);
+            store_bytes(out, w->tensors.bytes, w->tensors.size);
+            *data = image;
+            *size = total;
+        } else {
+            no_memory(w);
+        }
     }
     sm_status status = report(w, error);
     sm_gguf_writer_abort(w);

@@ -2,17 +2,20 @@
 
 #include <string.h>
 
+static sm_status open_file(sm_model *model, const void *path, const sm_model_options *o,
+                           sm_error *error) {
+    return sm_gguf_open(&model->gguf, model->mem, path, o->io == SM_IO_MAP, error);
+}
+
+/* All that follows from the open file. */
 static sm_status read_file(sm_model *model, const char *path, const sm_model_options *o,
                            sm_error *error) {
-    sm_status status = sm_gguf_open(&model->gguf, model->mem, path, o->io == SM_IO_MAP, error);
-    if (status)
-        return status;
     const sm_kernels *kernels = sm_kernels_get(sm_level_best(o->level));
     if (!kernels)
         return sm_fail(error, SM_ERR_UNSUPPORTED, "level '%s' is not in this build",
                        sm_level_name(sm_level_best(o->level)));
-    status = sm_net_load(&model->net, model->mem, model->gguf, kernels, o->progress,
-                         o->progress_user, error);
+    sm_status status = sm_net_load(&model->net, model->mem, model->gguf, kernels, o->progress,
+                                   o->progress_user, error);
     if (status)
         return status;
     if (sm_gguf_find_key(model->gguf, "tokenizer.ggml.model")) {
@@ -44,6 +47,11 @@ sm_status sm_model_load(sm_model **out, const char *path, const sm_model_options
                         sm_error *error) {
     if (!out || !path)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_model_load: out or path is NULL");
+    return sm_model_make(out, path, open_file, path, options, error);
+}
+
+sm_status sm_model_make(sm_model **out, const char *name, sm_model_open_fn open, const void *what,
+                        const sm_model_options *options, sm_error *error) {
     *out = NULL;
     sm_model_options o;
     sm_status status = sm_options_take(&o, sizeof o, options, SM_OPTIONS_MODEL, error);
@@ -66,14 +74,16 @@ sm_status sm_model_load(sm_model **out, const char *path, const sm_model_options
     model->log_user = o.log_user;
     status = sm_mutex_new(&model->lock, mem, error);
     if (!status)
-        status = read_file(model, path, &o, error);
+        status = open(model, what, &o, error);
+    if (!status)
+        status = read_file(model, name, &o, error);
     if (status) {
         sm_model_free(model);
         return status;
     }
     if (model->log) {
         char line[256];
-        sm_format(line, sizeof line, "loaded %s: %s, %u layers, %llu weights, level %s", path,
+        sm_format(line, sizeof line, "loaded %s: %s, %u layers, %llu weights, level %s", name,
                   model->net->config.family->architecture, model->net->config.n_layer,
                   (unsigned long long)model->n_params, sm_level_name(model->net->kernels->level));
         model->log(model->log_user, SM_LOG_INFO, line);
@@ -94,6 +104,7 @@ void sm_model_free(sm_model *model) {
     sm_tokenizer *tokenizer = model->tokenizer;
     sm_net_free(model->net);
     sm_gguf_close(model->gguf);
+    sm_free(mem, model->image);
     sm_mutex_free(model->lock, mem);
     sm_free(mem, model->name);
     sm_free(mem, model);

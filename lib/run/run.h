@@ -30,6 +30,7 @@ struct sm_model {
     _Atomic uint32_t references;
     sm_mem *mem; /* everything below is allocated here */
     sm_gguf *gguf;
+    uint8_t *image; /* the file of a model made in memory; NULL otherwise */
     sm_net *net;
     sm_tokenizer *tokenizer; /* NULL: the file has no vocabulary */
     sm_mutex *lock;          /* guards packing */
@@ -41,6 +42,13 @@ struct sm_model {
     void *log_user;
 };
 
+/* Makes a model from a file that `open` opens: it sets model->gguf, allocating in model->mem
+ * (on failure too what it set is freed with the model). `what` is handed to it; name stands
+ * for the file in messages. */
+typedef sm_status (*sm_model_open_fn)(sm_model *model, const void *what, const sm_model_options *o,
+                                      sm_error *error);
+sm_status sm_model_make(sm_model **out, const char *name, sm_model_open_fn open, const void *what,
+                        const sm_model_options *options, sm_error *error);
 void sm_model_retain(const sm_model *model);
 /* Repacks the weights if that is wanted and not yet done; cancel may be NULL. */
 sm_status sm_model_prepare(const sm_model *model, sm_team *team, sm_cancel_fn cancel,

@@ -1,0 +1,36 @@
+/* smallmind/experimental.h - functions that are not settled yet.
+ *
+ * Not part of the stable interface and not included by smallmind.h: what is
+ * declared here may change or go in any release, without a new SM_ABI.
+ */
+#ifndef SMALLMIND_EXPERIMENTAL_H
+#define SMALLMIND_EXPERIMENTAL_H
+
+#include "model.h"
+#include "types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A model of a known shape with random weights and no vocabulary, to measure speed without a
+ * download: feed it ids, what it predicts means nothing. Every matrix is of the type where its
+ * columns allow: those of 256-element blocks fall back to Q4_0 (Q2_K, Q3_K), Q5_0 (Q4_K), Q5_1
+ * (Q5_K), Q8_0 (Q6_K) or IQ4_NL (IQ4_XS) if the columns are no multiple of 256, and all
+ * quantized ones to F16 if they are no multiple of 32 either. Weights have a standard deviation
+ * of about 1/sqrt(columns); norms are 1. The same seed gives the same weights.
+ *
+ *   shape  smollm2-135m, llama3.2-1b, llama3.2-3b, qwen3-0.6b, qwen3-1.7b, stories15m, stories260k
+ *   type   F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL,
+ *          IQ4_XS
+ *
+ * The weights lie in the model's heap as those of a file that was read (options->io is ignored);
+ * repacked weights come on top. SM_ERR_ARGUMENT (an unknown name: the message lists the known
+ * ones), _NOMEM, _SYSTEM, _CANCELLED, _UNSUPPORTED. */
+SM_API sm_status sm_model_random(sm_model **out, const char *shape, const char *type, uint64_t seed,
+                                 const sm_model_options *options, sm_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,287 @@
+/* Models with random weights, for measuring without a download: a GGUF image is made in
+ * memory and loaded as any other file. */
+#include <math.h>
+#include <string.h>
+
+#include "run.h"
+#include "smallmind/experimental.h"
+
+typedef struct shape {
+    const char *name;
+    const char *architecture;
+    uint32_t n_vocab, n_embd, n_layer, n_head, n_head_kv, head_dim, n_ff;
+    float norm_eps, rope_theta;
+} shape;
+
+/* From the models' published configurations; all of them share the embedding with the head. */
+static const shape shapes[] = {
+    {"smollm2-135m", "llama", 49152, 576, 30, 9, 3, 64, 1536, 1e-5f, 1e5f},
+    {"llama3.2-1b", "llama", 128256, 2048, 16, 32, 8, 64, 8192, 1e-5f, 5e5f},
+    {"llama3.2-3b", "llama", 128256, 3072, 28, 24, 8, 128, 8192, 1e-5f, 5e5f},
+    {"qwen3-0.6b", "qwen3", 151936, 1024, 28, 16, 8, 128, 3072, 1e-6f, 1e6f},
+    {"qwen3-1.7b", "qwen3", 151936, 2048, 28, 16, 8, 128, 6144, 1e-6f, 1e6f},
+    {"stories15m", "llama", 32000, 288, 6, 6, 6, 48, 768, 1e-5f, 1e4f},
+    {"stories260k", "llama", 512, 64, 5, 8, 4, 8, 172, 1e-5f, 1e4f},
+};
+#define N_SHAPES (sizeof shapes / sizeof *shapes)
+
+/* Longest of the shapes: a random model has no length it was trained for. */
+#define CONTEXT_LENGTH 131072
+
+/* How to make blocks whose bits are all random but for their f16 factors. Where a minimum is
+ * subtracted or added, it is chosen so that the weights' mean is about 0. */
+typedef struct filling {
+    uint32_t type;
+    uint32_t fallback; /* for columns that are no multiple of its block */
+    int16_t d, min;    /* byte offsets of the factors in a block; -1: none */
+    double ratio;      /* of the second factor to the first */
+    double spread;     /* standard deviation of the weights for a first factor of 1 */
+} filling;
+
+static const filling fillings[] = {
+    {SM_DTYPE_F32, SM_DTYPE_F32, -1, -1, 0, 1},
+    {SM_DTYPE_F16, SM_DTYPE_F16, -1, -1, 0, 1},
+    {SM_DTYPE_BF16, SM_DTYPE_BF16, -1, -1, 0, 1},
+    {SM_DTYPE_Q4_0, SM_DTYPE_F16, offsetof(sm_block_q4_0, d), -1, 0, 4.64},
+    {SM_DTYPE_Q4_1, SM_DTYPE_F16, offsetof(sm_block_q4_1, d), offsetof(sm_block_q4_1, m), -7.5,
+     4.61},
+    {SM_DTYPE_Q5_0, SM_DTYPE_F16, offsetof(sm_block_q5_0, d), -1, 0, 9.25},
+    {SM_DTYPE_Q5_1, SM_DTYPE_F16, offsetof(sm_block_q5_1, d), offsetof(sm_block_q5_1, m), -15.5,
+     9.23},
+    {SM_DTYPE_Q8_0, SM_DTYPE_F16, offsetof(sm_block_q8_0, d), -1, 0, 73.9},
+    {SM_DTYPE_Q2_K, SM_DTYPE_Q4_0, offsetof(sm_block_q2_k, d), offsetof(sm_block_q2_k, dmin), 1.5,
+     13.9},
+    {SM_DTYPE_Q3_K, SM_DTYPE_Q4_0, offsetof(sm_block_q3_k, d), -1, 0, 43.3},
+    {SM_DTYPE_Q4_K, SM_DTYPE_Q5_0, offsetof(sm_block_q4_k, d), offsetof(sm_block_q4_k, dmin), 7.5,
+     258},
+    {SM_DTYPE_Q5_K, SM_DTYPE_Q5_1, offsetof(sm_block_q5_k, d), offsetof(sm_block_q5_k, dmin), 15.5,
+     527},
+    {SM_DTYPE_Q6_K, SM_DTYPE_Q8_0, offsetof(sm_block_q6_k, d), -1, 0, 1366},
+    {SM_DTYPE_IQ4_NL, SM_DTYPE_F16, offsetof(sm_block_iq4_nl, d), -1, 0, 67.4},
+    {SM_DTYPE_IQ4_XS, SM_DTYPE_IQ4_NL, offsetof(sm_block_iq4_xs, d), -1, 0, 1247},
+};
+#define N_FILLINGS (sizeof fillings / sizeof *fillings)
+
+static const filling *filling_of(uint32_t type) {
+    for (size_t i = 0; i < N_FILLINGS; i++)
+        if (fillings[i].type == type)
+            return &fillings[i];
+    return NULL;
+}
+
+/* ---- names ------------------------------------------------------------------------------- */
+
+static const shape *find_shape(const char *name, sm_error *error) {
+    char known[256];
+    size_t n = 0;
+    for (size_t i = 0; i < N_SHAPES; i++) {
+        if (strcmp(shapes[i].name, name) == 0)
+            return &shapes[i];
+        if (n < sizeof known)
+            n += sm_format(known + n, sizeof known - n, "%s%s", i ? ", " : "", shapes[i].name);
+    }
+    sm_fail(error, SM_ERR_ARGUMENT, "shape '%.*s' is not known (these are: %s)", 100, name, known);
+    return NULL;
+}
+
+static const filling *find_type(const char *name, sm_error *error) {
+    char known[256];
+    size_t n = 0;
+    for (size_t i = 0; i < N_FILLINGS; i++) {
+        const char *own = sm_dtype_get(fillings[i].type)->name;
+        if (strcmp(own, name) == 0)
+            return &fillings[i];
+        if (n < sizeof known)
+            n += sm_format(known + n, sizeof known - n, "%s%s", i ? ", " : "", own);
+    }
+    sm_fail(error, SM_ERR_ARGUMENT, "type '%.*s' is not known (these are: %s)", 100, name, known);
+    return NULL;
+}
+
+/* ---- keys and tensors ----------------------------------------------------------------------- */
+
+typedef struct recipe {
+    const shape *shape;
+    const filling *filling;
+    uint64_t seed;
+} recipe;
+
+/* The writer keeps the first failure: none of the put and declare calls needs a look. */
+static void put_keys(sm_gguf_writer *w, const shape *s) {
+    char name[64];
+#define KEY(suffix) (sm_format(name, sizeof name, "%s." suffix, s->architecture), name)
+    sm_gguf_put_str(w, "general.architecture", s->architecture, strlen(s->architecture));
+    sm_gguf_put_str(w, "general.name", s->name, strlen(s->name));
+    sm_gguf_put_u32(w, KEY("context_length"), CONTEXT_LENGTH);
+    sm_gguf_put_u32(w, KEY("embedding_length"), s->n_embd);
+    sm_gguf_put_u32(w, KEY("block_count"), s->n_layer);
+    sm_gguf_put_u32(w, KEY("feed_forward_length"), s->n_ff);
+    sm_gguf_put_u32(w, KEY("attention.head_count"), s->n_head);
+    sm_gguf_put_u32(w, KEY("attention.head_count_kv"), s->n_head_kv);
+    sm_gguf_put_u32(w, KEY("attention.key_length"), s->head_dim);
+    sm_gguf_put_u32(w, KEY("attention.value_length"), s->head_dim);
+    sm_gguf_put_f32(w, KEY("attention.layer_norm_rms_epsilon"), s->norm_eps);
+    sm_gguf_put_f32(w, KEY("rope.freq_base"), s->rope_theta);
+#undef KEY
+}
+
+static void declare_matrix(sm_gguf_writer *w, const recipe *r, const char *name, uint64_t cols,
+                           uint64_t rows) {
+    const uint64_t dims[2] = {cols, rows};
+    uint32_t type = r->filling->type;
+    while (cols % sm_dtype_get(type)->block_size != 0)
+        type = filling_of(type)->fallback; /* ends: blocks of floats are one element */
+    sm_gguf_declare_tensor(w, name, type, 2, dims, NULL);
+}
+
+static void declare_norm(sm_gguf_writer *w, const char *name, uint64_t n) {
+    sm_gguf_declare_tensor(w, name, SM_DTYPE_F32, 1, &n, NULL);
+}
+
+static void declare_layer(sm_gguf_writer *w, const recipe *r, uint32_t layer) {
+    const shape *s = r->shape;
+    const uint64_t n_q = (uint64_t)s->n_head * s->head_dim;
+    const uint64_t n_kv = (uint64_t)s->n_head_kv * s->head_dim;
+    char name[64];
+#define NAME(suffix) (sm_format(name, sizeof name, "blk.%u." suffix, layer), name)
+    declare_norm(w, NAME("attn_norm.weight"), s->n_embd);
+    declare_matrix(w, r, NAME("attn_q.weight"), s->n_embd, n_q);
+    declare_matrix(w, r, NAME("attn_k.weight"), s->n_embd, n_kv);
+    declare_matrix(w, r, NAME("attn_v.weight"), s->n_embd, n_kv);
+    if (sm_family_find(s->architecture, strlen(s->architecture))->qk_norm) {
+        declare_norm(w, NAME("attn_q_norm.weight"), s->head_dim);
+        declare_norm(w, NAME("attn_k_norm.weight"), s->head_dim);
+    }
+    declare_matrix(w, r, NAME("attn_output.weight"), n_q, s->n_embd);
+    declare_norm(w, NAME("ffn_norm.weight"), s->n_embd);
+    declare_matrix(w, r, NAME("ffn_gate.weight"), s->n_embd, s->n_ff);
+    declare_matrix(w, r, NAME("ffn_up.weight"), s->n_embd, s->n_ff);
+    declare_matrix(w, r, NAME("ffn_down.weight"), s->n_ff, s->n_embd);
+#undef NAME
+}
+
+/* ---- weights --------------------------------------------------------------------------------- */
+
+/* xorshift64 (Marsaglia 2003): cheap, and good enough for weights that mean nothing. */
+static uint64_t next_random(uint64_t *state) {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    return *state;
+}
+
+static void fill_random(uint8_t *data, uint64_t size, uint64_t state) {
+    uint64_t i = 0;
+    for (; i + 8 <= size; i += 8) {
+        const uint64_t bits = next_random(&state);
+        memcpy(data + i, &bits, 8);
+    }
+    const uint64_t bits = next_random(&state);
+    memcpy(data + i, &bits, (size_t)(size - i));
+}
+
+static void fill_factors(uint8_t *data, uint64_t size, const filling *f, double deviation) {
+    const uint32_t block_bytes = sm_dtype_get(f->type)->block_bytes;
+    const uint16_t d = sm_f32_to_f16((float)(deviation / f->spread));
+    const uint16_t min = sm_f32_to_f16((float)(deviation / f->spread * f->ratio));
+    for (uint64_t at = 0; at < size; at += block_bytes) {
+        memcpy(data + at + f->d, &d, sizeof d);
+        if (f->min >= 0)
+            memcpy(data + at + f->min, &min, sizeof min);
+    }
+}
+
+/* Uniform on 256 values, one for each random byte. */
+static void fill_floats(uint8_t *data, uint64_t n, uint32_t type, double deviation,
+                        uint64_t state) {
+    uint8_t values[256][4];
+    const uint32_t unit = sm_dtype_get(type)->block_bytes;
+    for (int i = 0; i < 256; i++) {
+        const float value = (float)((i - 127.5) / 127.5 * sqrt(3.0) * deviation);
+        const uint16_t half = type == SM_DTYPE_F16 ? sm_f32_to_f16(value) : sm_f32_to_bf16(value);
+        if (type == SM_DTYPE_F32)
+            memcpy(values[i], &value, sizeof value);
+        else
+            memcpy(values[i], &half, sizeof half);
+    }
+    uint64_t bits = 0;
+    for (uint64_t i = 0; i < n; i++) {
+        bits = i % 8 == 0 ? next_random(&state) : bits >> 8;
+        if (unit == 4)
+            memcpy(data + 4 * i, values[bits & 255], 4);
+        else
+            memcpy(data + 2 * i, values[bits & 255], 2);
+    }
+}
+
+/* t's data, in the image, which is writable. */
+static void fill_tensor(const sm_gguf_tensor *t, uint8_t *data, uint64_t seed) {
+    const uint64_t state = seed | 1; /* 0 would stay 0 */
+    const filling *f = filling_of(t->type);
+    const double deviation = 1 / sqrt((double)t->dims[0]);
+    if (t->n_dims == 1) {
+        const float one = 1;
+        for (uint64_t i = 0; i < t->dims[0]; i++)
+            memcpy(data + 4 * i, &one, sizeof one);
+    } else if (f->d < 0) {
+        fill_floats(data, t->dims[0] * t->dims[1], t->type, deviation, state);
+    } else {
+        fill_random(data, t->size, state);
+        fill_factors(data, t->size, f, deviation);
+    }
+}
+
+/* ---- the model --------------------------------------------------------------------------------
+ */
+
+static sm_status make_image(uint8_t **image, uint64_t *size, sm_mem *mem, const recipe *r,
+                            sm_error *error) {
+    const shape *s = r->shape;
+    sm_gguf_writer *w;
+    sm_status status = sm_gguf_writer_new(&w, mem, s->name, 3, SM_GGUF_DEFAULT_ALIGNMENT, error);
+    if (status)
+        return status;
+    put_keys(w, s);
+    declare_matrix(w, r, "token_embd.weight", s->n_embd, s->n_vocab);
+    for (uint32_t layer = 0; layer < s->n_layer; layer++)
+        declare_layer(w, r, layer);
+    declare_norm(w, "output_norm.weight", s->n_embd);
+    return sm_gguf_writer_image(w, image, size, error);
+}
+
+static sm_status open_random(sm_model *model, const void *what, const sm_model_options *o,
+                             sm_error *error) {
+    (void)o;
+    const recipe *r = what;
+    uint64_t size;
+    sm_status status = make_image(&model->image, &size, model->mem, r, error);
+    if (!status)
+        status =
+            sm_gguf_open_bytes(&model->gguf, model->mem, model->image, size, r->shape->name, error);
+    if (status)
+        return status;
+    for (uint64_t i = 0; i < model->gguf->n_tensors; i++) {
+        const sm_gguf_tensor *t = &model->gguf->tensors[i];
+        /* an odd multiplier keeps the tensors' numbers apart */
+        fill_tensor(t, model->image + (t->data - model->image),
+                    (r->seed * 1000003 + i + 1) * 0x9E3779B97F4A7C15u);
+    }
+    return SM_OK;
+}
+
+sm_status sm_model_random(sm_model **out, const char *shape_name, const char *type, uint64_t seed,
+                          const sm_model_options *options, sm_error *error) {
+    if (!out)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_model_random: out is NULL");
+    *out = NULL;
+    if (!shape_name || !type)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_model_random: shape or type is NULL");
+    recipe r = {.seed = seed};
+    r.shape = find_shape(shape_name, error);
+    if (!r.shape)
+        return SM_ERR_ARGUMENT;
+    r.filling = find_type(type, error);
+    if (!r.filling)
+        return SM_ERR_ARGUMENT;
+    return sm_model_make(out, r.shape->name, open_random, &r, options, error);
+}

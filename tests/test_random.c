@@ -1,0 +1,225 @@
+/* Models with random weights, and the GGUF images in memory that they are made from. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "format/format.h"
+#include "smallmind/experimental.h"
+#include "smallmind/smallmind.h"
+#include "support.h"
+
+static const char *const types[] = {"F32",  "F16",  "BF16", "Q4_0",   "Q4_1",
+                                    "Q5_0", "Q5_1", "Q8_0", "Q2_K",   "Q3_K",
+                                    "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS"};
+#define N_TYPES (sizeof types / sizeof *types)
+#define N_VOCAB 512 /* of stories260k */
+
+/* Some ids one by one and together; logits after the last. */
+static sm_status feed_some(const char *shape, const char *type, uint64_t seed,
+                           const sm_model_options *options, float *logits, sm_error *error) {
+    static const int32_t ids[] = {1, 400, 77, 3, 9, 511};
+    const sm_session_options so = {.struct_size = sizeof so, .n_threads = 1, .n_ctx = 32};
+    sm_model *model = NULL;
+    sm_session *session = NULL;
+    sm_model_info info = {.struct_size = sizeof info};
+    const float *last = NULL;
+    sm_status status = sm_model_random(&model, shape, type, seed, options, error);
+    if (!status)
+        status = sm_model_get_info(model, &info, error);
+    if (!status)
+        status = sm_session_new(&session, model, &so, error);
+    if (!status)
+        status = sm_session_feed(session, ids, 5, error);
+    if (!status)
+        status = sm_session_feed(session, ids + 5, 1, error);
+    if (!status)
+        status = sm_session_logits(session, &last, error);
+    if (!status && logits)
+        memcpy(logits, last, N_VOCAB * sizeof *logits);
+    sm_session_free(session);
+    sm_model_free(model);
+    return status;
+}
+
+static void unknown_names_list_the_known(void **state) {
+    (void)state;
+    sm_model *model = (sm_model *)1;
+    sm_error error = {0};
+    assert_int_equal(sm_model_random(&model, "gpt-5", "Q8_0", 1, NULL, &error), SM_ERR_ARGUMENT);
+    assert_null(model);
+    assert_int_equal(error.code, SM_ERR_ARGUMENT);
+    for (const char **word =
+             (const char *[]){"'gpt-5'", "smollm2-135m", "llama3.2-1b", "llama3.2-3b", "qwen3-0.6b",
+                              "qwen3-1.7b", "stories15m", "stories260k", NULL};
+         *word; word++)
+        assert_non_null(strstr(error.message, *word));
+    assert_int_equal(sm_model_random(&model, "stories260k", "IQ1_S", 1, NULL, &error),
+                     SM_ERR_ARGUMENT);
+    assert_non_null(strstr(error.message, "'IQ1_S'"));
+    for (size_t i = 0; i < N_TYPES; i++)
+        assert_non_null(strstr(error.message, types[i]));
+    assert_int_equal(sm_model_random(NULL, "stories260k", "F32", 1, NULL, NULL), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_model_random(&model, NULL, "F32", 1, NULL, NULL), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_model_random(&model, "stories260k", NULL, 1, NULL, NULL), SM_ERR_ARGUMENT);
+}
+
+/* Logits of sane size for every type: with weights of variance 1/columns and normed input
+ * their variance is about 1, more where the mean of random codes is not quite 0 (Q4_0). */
+static void every_type_computes(void **state) {
+    (void)state;
+    static const char *const shapes[] = {"stories260k", "stories15m"};
+    for (size_t s = 0; s < 2; s++) {
+        for (size_t i = 0; i < N_TYPES; i++) {
+            float logits[N_VOCAB]; /* the first, of stories15m */
+            sm_error error = {0};
+            if (feed_some(shapes[s], types[i], 1, NULL, logits, &error) != SM_OK)
+                fail_msg("%s %s: %s", shapes[s], types[i], error.message);
+            double squares = 0;
+            for (size_t k = 0; k < N_VOCAB; k++)
+                squares += (double)logits[k] * (double)logits[k];
+            const double deviation = sqrt(squares / N_VOCAB);
+            if (!(deviation > 0.3 && deviation < 5))
+                fail_msg("%s %s: logits have a standard deviation of %g", shapes[s], types[i],
+                         deviation);
+        }
+    }
+}
+
+static void the_shape_is_the_models(void **state) {
+    (void)state;
+    sm_model *model;
+    sm_model_info info = {.struct_size = sizeof info};
+    assert_int_equal(sm_model_random(&model, "stories15m", "Q8_0", 1, NULL, NULL), SM_OK);
+    assert_int_equal(sm_model_get_info(model, &info, NULL), SM_OK);
+    assert_string_equal(info.architecture, "llama");
+    assert_string_equal(info.name, "stories15m");
+    assert_int_equal(info.n_vocab, 32000);
+    assert_int_equal(info.n_embd, 288);
+    assert_int_equal(info.n_layer, 6);
+    assert_int_equal(info.n_head, 6);
+    assert_int_equal(info.n_head_kv, 6);
+    assert_int_equal(info.head_dim, 48);
+    assert_int_equal(info.n_ff, 768);
+    assert_true(info.heap_bytes > info.weight_bytes); /* they lie in it */
+    sm_tokenizer *tokenizer;
+    assert_int_equal(sm_model_get_tokenizer(model, &tokenizer, NULL), SM_ERR_MISSING);
+    sm_model_free(model);
+}
+
+static void the_seed_decides(void **state) {
+    (void)state;
+    float first[N_VOCAB], again[N_VOCAB], other[N_VOCAB];
+    for (size_t i = 0; i < N_TYPES; i++) {
+        assert_int_equal(feed_some("stories260k", types[i], 7, NULL, first, NULL), SM_OK);
+        assert_int_equal(feed_some("stories260k", types[i], 7, NULL, again, NULL), SM_OK);
+        assert_int_equal(feed_some("stories260k", types[i], 8, NULL, other, NULL), SM_OK);
+        assert_memory_equal(first, again, sizeof first);
+        assert_memory_not_equal(first, other, sizeof first);
+    }
+}
+
+static void every_failing_allocation_is_survived(void **state) {
+    (void)state;
+    fail_alloc counter = {0};
+    sm_allocator allocator = fail_allocator(&counter);
+    const sm_model_options o = {.struct_size = sizeof o, .allocator = &allocator};
+    assert_int_equal(feed_some("stories260k", "Q8_0", 1, &o, NULL, NULL), SM_OK);
+    assert_int_equal(counter.live_blocks, 0);
+    const uint64_t n = counter.calls;
+    assert_true(n > 50);
+    for (uint64_t at = 1; at <= n; at++) {
+        for (int sticky = 0; sticky < 2; sticky++) {
+            fail_alloc failing = {.fail_at = at, .sticky = sticky};
+            sm_error error = {0};
+            allocator = fail_allocator(&failing);
+            assert_int_equal(feed_some("stories260k", "Q8_0", 1, &o, NULL, &error), SM_ERR_NOMEM);
+            assert_int_equal(error.code, SM_ERR_NOMEM);
+            assert_true(error.message[0] != 0);
+            assert_int_equal(failing.live_blocks, 0);
+        }
+    }
+}
+
+static void the_memory_limit_is_obeyed(void **state) {
+    (void)state;
+    sm_model *model;
+    sm_error error = {0};
+    const sm_model_options o = {.struct_size = sizeof o, .memory_limit = 1 << 20};
+    assert_int_equal(sm_model_random(&model, "qwen3-1.7b", "F32", 1, &o, &error), SM_ERR_NOMEM);
+    assert_null(model);
+}
+
+/* ---- images ------------------------------------------------------------------------------ */
+
+static void put_something(sm_gguf_writer *w) {
+    const uint64_t dims[2] = {32, 3}, one = 5;
+    sm_gguf_put_str(w, "general.name", "x", 1);
+    sm_gguf_put_u32(w, "some.number", 3);
+    assert_int_equal(sm_gguf_declare_tensor(w, "first", SM_DTYPE_Q8_0, 2, dims, NULL), SM_OK);
+    assert_int_equal(sm_gguf_declare_tensor(w, "second", SM_DTYPE_F32, 1, &one, NULL), SM_OK);
+}
+
+static void an_image_is_the_file(void **state) {
+    (void)state;
+    static const uint8_t zeros[102];
+    const char *path = scratch_path("file.gguf");
+    for (uint32_t alignment = 32; alignment <= 64; alignment *= 2) {
+        sm_mem mem;
+        sm_gguf_writer *w;
+        uint8_t *image;
+        uint64_t size;
+        size_t file_size;
+        assert_int_equal(sm_mem_init(&mem, NULL, 0, NULL), SM_OK);
+        assert_int_equal(sm_gguf_writer_open(&w, &mem, path, 3, alignment, NULL), SM_OK);
+        put_something(w);
+        assert_int_equal(sm_gguf_write_tensor(w, zeros, 102, NULL), SM_OK);
+        assert_int_equal(sm_gguf_write_tensor(w, zeros, 20, NULL), SM_OK);
+        assert_int_equal(sm_gguf_writer_finish(w, NULL), SM_OK);
+        assert_int_equal(sm_gguf_writer_new(&w, &mem, "image", 3, alignment, NULL), SM_OK);
+        put_something(w);
+        assert_int_equal(sm_gguf_writer_image(w, &image, &size, NULL), SM_OK);
+        uint8_t *file = scratch_read(path, &file_size);
+        assert_int_equal(size, file_size);
+        assert_memory_equal(image, file, file_size);
+        free(file);
+        sm_free(&mem, image);
+        assert_int_equal(mem.in_use, 0);
+    }
+}
+
+static void a_name_given_twice_fails(void **state) {
+    (void)state;
+    sm_mem mem;
+    sm_gguf_writer *w;
+    uint8_t *image;
+    uint64_t size;
+    sm_error error = {0};
+    assert_int_equal(sm_mem_init(&mem, NULL, 0, NULL), SM_OK);
+    assert_int_equal(sm_gguf_writer_new(&w, &mem, "image", 3, 32, NULL), SM_OK);
+    put_something(w);
+    sm_gguf_put_u32(w, "some.number", 4);
+    assert_int_equal(sm_gguf_writer_image(w, &image, &size, &error), SM_ERR_ARGUMENT);
+    assert_null(image);
+    assert_non_null(strstr(error.message, "some.number"));
+    assert_int_equal(mem.in_use, 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(unknown_names_list_the_known),
+        cmocka_unit_test(every_type_computes),
+        cmocka_unit_test(the_shape_is_the_models),
+        cmocka_unit_test(the_seed_decides),
+        cmocka_unit_test(every_failing_allocation_is_survived),
+        cmocka_unit_test(the_memory_limit_is_obeyed),
+        cmocka_unit_test(an_image_is_the_file),
+        cmocka_unit_test(a_name_given_twice_fails),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
