@@ -130,6 +130,9 @@ uint32_t sm_level_from_name(const char *name) {
 
 uint32_t sm_level_best(uint32_t cap) {
     uint32_t level = cpu_level();
+    if (level < SM_LEVEL_NEON && cap >= SM_LEVEL_NEON) {
+        return SM_LEVEL_SCALAR; /* nothing here is at or below a level of another architecture */
+    }
     while (level != SM_LEVEL_SCALAR &&
            (!levels[level].built || (cap != SM_LEVEL_AUTO && level > cap))) {
         level = levels[level].below;

@@ -25,8 +25,7 @@ static void block(const sm_attn *a, const sm_span *span, uint32_t kv_head, uint3
     uint32_t n_tokens = first_count + (nq - 1) / group;
     if (n_tokens > SM_KV_BLOCK)
         n_tokens = SM_KV_BLOCK;
-    kernels->scores(s, SM_KV_BLOCK, q, a->head_dim, nq, kv->k + at, (n_tokens + 15) / 16,
-                    a->head_dim);
+    kernels->scores(s, SM_KV_BLOCK, q, a->width, nq, kv->k + at, (n_tokens + 15) / 16, a->width);
     for (uint32_t i = 0; i < nq; i++) {
         float *row = s + (uint64_t)i * SM_KV_BLOCK;
         uint32_t count = first_count + i / group;
@@ -37,22 +36,33 @@ static void block(const sm_attn *a, const sm_span *span, uint32_t kv_head, uint3
         for (uint32_t t = (count + 15) / 16 * 16; t < n_tokens; t++)
             row[t] = 0;
     }
-    kernels->values(o, a->head_dim, s, SM_KV_BLOCK, nq, kv->v + at, n_tokens, a->head_dim);
+    kernels->values(o, a->width, s, SM_KV_BLOCK, nq, kv->v + at, n_tokens, a->width);
+}
+
+/* Copies n heads to rows of the cache's width. */
+static void widen(const sm_attn *a, float *to, const float *from, uint64_t n) {
+    if (a->width == a->head_dim) {
+        memcpy(to, from, n * a->head_dim * sizeof *to);
+        return;
+    }
+    memset(to, 0, n * a->width * sizeof *to);
+    for (uint64_t i = 0; i < n; i++)
+        memcpy(to + i * a->width, from + i * a->head_dim, a->head_dim * sizeof *to);
 }
 
 void sm_attn_prefill(const sm_attn *a, const sm_span *span, uint32_t kv_head, uint32_t first,
                      uint32_t n, const float *q, uint64_t ldq, float *out, uint64_t ldo,
                      sm_thread_scratch *scratch) {
     const uint32_t group = a->n_head / a->n_head_kv;
-    const uint32_t hd = a->head_dim, nq = n * group;
-    const uint64_t column = (uint64_t)kv_head * group * hd;
+    const uint32_t width = a->width, nq = n * group;
+    const uint64_t column = (uint64_t)kv_head * group * a->head_dim;
     float *qs = scratch->attn_q, *acc = scratch->attn_acc;
     float *m = scratch->attn_m, *l = scratch->attn_l;
     float *acc_m = m + nq, *acc_l = l + nq;
     for (uint32_t t = 0; t < n; t++)
-        memcpy(qs + (uint64_t)t * group * hd, q + (span->first + first + t) * ldq + column,
-               sizeof(float) * group * hd);
-    memset(acc, 0, sizeof(float) * nq * hd);
+        widen(a, qs + (uint64_t)t * group * width, q + (span->first + first + t) * ldq + column,
+              group);
+    memset(acc, 0, sizeof(float) * nq * width);
     for (uint32_t i = 0; i < nq; i++) {
         acc_m[i] = -INFINITY;
         acc_l[i] = 0;
@@ -62,17 +72,17 @@ void sm_attn_prefill(const sm_attn *a, const sm_span *span, uint32_t kv_head, ui
         /* tokens before the block's start do not see it */
         const uint32_t skip = start > p0 ? start - p0 : 0;
         const uint32_t i0 = skip * group;
-        block(a, span, kv_head, start, qs + (uint64_t)i0 * hd, nq - i0, group,
+        block(a, span, kv_head, start, qs + (uint64_t)i0 * width, nq - i0, group,
               p0 + skip - start + 1, scratch->attn_s, scratch->attn_o, m, l);
         for (uint32_t i = i0; i < nq; i++)
-            a->kernels->attn_merge(acc + (uint64_t)i * hd, &acc_m[i], &acc_l[i],
-                                   scratch->attn_o + (uint64_t)(i - i0) * hd, m[i - i0], l[i - i0],
-                                   hd);
+            a->kernels->attn_merge(acc + (uint64_t)i * width, &acc_m[i], &acc_l[i],
+                                   scratch->attn_o + (uint64_t)(i - i0) * width, m[i - i0],
+                                   l[i - i0], width);
     }
     for (uint32_t i = 0; i < nq; i++)
         a->kernels->scale(out + (span->first + first + i / group) * ldo + column +
-                              (uint64_t)(i % group) * hd,
-                          acc + (uint64_t)i * hd, 1.0f / acc_l[i], hd);
+                              (uint64_t)(i % group) * a->head_dim,
+                          acc + (uint64_t)i * width, 1.0f / acc_l[i], a->head_dim);
 }
 
 void sm_attn_decode_block(const sm_attn *a, const sm_span *span, uint32_t kv_head, uint32_t index,
@@ -81,21 +91,25 @@ void sm_attn_decode_block(const sm_attn *a, const sm_span *span, uint32_t kv_hea
     const uint32_t group = a->n_head / a->n_head_kv;
     const uint64_t head = (uint64_t)kv_head * group;
     const uint32_t start = index * SM_KV_BLOCK;
-    block(a, span, kv_head, start, q + head * a->head_dim, group, group, span->position - start + 1,
-          scratch->attn_s, o + head * a->head_dim, m + head, l + head);
+    q += head * a->head_dim;
+    if (a->width != a->head_dim) {
+        widen(a, scratch->attn_q, q, group);
+        q = scratch->attn_q;
+    }
+    block(a, span, kv_head, start, q, group, group, span->position - start + 1, scratch->attn_s,
+          o + head * a->width, m + head, l + head);
 }
 
 void sm_attn_decode_merge(const sm_attn *a, uint32_t n_blocks, const float *o, const float *m,
-                          const float *l, float *out) {
-    const uint32_t hd = a->head_dim;
-    memset(out, 0, sizeof(float) * a->n_head * hd);
+                          const float *l, float *out, sm_thread_scratch *scratch) {
+    float *acc = scratch->attn_acc;
     for (uint32_t h = 0; h < a->n_head; h++) {
         float acc_m = -INFINITY, acc_l = 0;
-        float *acc = out + (uint64_t)h * hd;
+        memset(acc, 0, sizeof(float) * a->width);
         for (uint32_t b = 0; b < n_blocks; b++) {
             const uint64_t i = (uint64_t)b * a->n_head + h;
-            a->kernels->attn_merge(acc, &acc_m, &acc_l, o + i * hd, m[i], l[i], hd);
+            a->kernels->attn_merge(acc, &acc_m, &acc_l, o + i * a->width, m[i], l[i], a->width);
         }
-        a->kernels->scale(acc, acc, 1.0f / acc_l, hd);
+        a->kernels->scale(out + (uint64_t)h * a->head_dim, acc, 1.0f / acc_l, a->head_dim);
     }
 }

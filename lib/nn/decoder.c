@@ -31,7 +31,7 @@ struct sm_workspace {
     float *h, *up; /* [T][ldh] */
     sm_act_block *h_q;
     float *cos, *sin;                /* [T][n_rot/2] */
-    float *part_o, *part_m, *part_l; /* [max_blocks][n_head][head_dim], …: one token */
+    float *part_o, *part_m, *part_l; /* [max_blocks][n_head][width], …: one token */
     sm_thread_scratch *threads;
     void **owned; /* everything allocated here */
     uint32_t n_owned;
@@ -105,7 +105,7 @@ static void allocate(sm_workspace *ws, bool *failed) {
     const sm_config *c = &ws->net->config;
     const uint64_t T = ws->max_tokens, qd = (uint64_t)c->n_head * c->head_dim;
     uint32_t chunk;
-    const uint64_t nq = sm_attn_chunk(c, &chunk);
+    const uint64_t nq = sm_attn_chunk(c, &chunk), width = sm_kv_width(c);
     ws->chunk = chunk;
     ws->ldx = float_stride(c->n_embd);
     ws->ldq = float_stride(qd);
@@ -128,7 +128,7 @@ static void allocate(sm_workspace *ws, bool *failed) {
     ws->h_q = own(ws, T * ws->blocks_h, sizeof(sm_act_block), failed);
     ws->cos = own(ws, T * c->n_rot, sizeof(float), failed);
     ws->sin = ws->cos ? ws->cos + T * (c->n_rot / 2) : NULL;
-    ws->part_o = own(ws, (uint64_t)ws->max_blocks * qd, sizeof(float), failed);
+    ws->part_o = own(ws, (uint64_t)ws->max_blocks * c->n_head * width, sizeof(float), failed);
     ws->part_m = own(ws, (uint64_t)ws->max_blocks * c->n_head * 2, sizeof(float), failed);
     ws->part_l = ws->part_m ? ws->part_m + (uint64_t)ws->max_blocks * c->n_head : NULL;
     const uint64_t widest = ws->ldx > ws->ldq ? ws->ldx : ws->ldq;
@@ -138,10 +138,10 @@ static void allocate(sm_workspace *ws, bool *failed) {
         s->pack = own(ws, SM_GEMM_GROUPS, largest_pack(ws->net), failed);
         s->vector = own(ws, widest, sizeof(float), failed);
         s->blocks = own(ws, widest / 32 + 1, sizeof(sm_act_block), failed);
-        s->attn_q = own(ws, nq * c->head_dim, sizeof(float), failed);
+        s->attn_q = own(ws, nq * width, sizeof(float), failed);
         s->attn_s = own(ws, nq * SM_KV_BLOCK, sizeof(float), failed);
-        s->attn_o = own(ws, nq * c->head_dim, sizeof(float), failed);
-        s->attn_acc = own(ws, nq * c->head_dim, sizeof(float), failed);
+        s->attn_o = own(ws, nq * width, sizeof(float), failed);
+        s->attn_acc = own(ws, nq * width, sizeof(float), failed);
         s->attn_m = own(ws, nq * 2, sizeof(float), failed);
         s->attn_l = own(ws, nq * 2, sizeof(float), failed);
     }
@@ -159,9 +159,9 @@ sm_status sm_workspace_new(sm_workspace **out, sm_mem *mem, const sm_net *net, u
     ws->n_threads = n_threads;
     ws->max_tokens = max_tokens;
     ws->max_blocks = (max_context + SM_KV_BLOCK - 1) / SM_KV_BLOCK;
-    ws->head_unit = net->config.head_dim; /* a multiple of 8: doubling it once is enough */
-    if (ws->head_unit % SM_GROUP)
-        ws->head_unit *= 2;
+    ws->head_unit = net->config.head_dim;
+    while (ws->head_unit % SM_GROUP) /* at most 16 heads */
+        ws->head_unit += net->config.head_dim;
     ws->threads = sm_alloc_array(mem, n_threads, sizeof *ws->threads);
     ws->owned = sm_alloc_array(mem, OWNED_SHARED + (uint64_t)n_threads * OWNED_PER_THREAD,
                                sizeof *ws->owned);
@@ -314,11 +314,13 @@ static sm_input attend_one(const step *s, const sm_attn *a, bool quantize) {
     for (uint64_t task = begin; task < end; task++) {
         const uint32_t block = (uint32_t)(task / a->n_head_kv);
         sm_attn_decode_block(a, span, (uint32_t)(task % a->n_head_kv), block, ws->q,
-                             ws->part_o + block * qd, ws->part_m + (uint64_t)block * a->n_head,
+                             ws->part_o + (uint64_t)block * a->n_head * a->width,
+                             ws->part_m + (uint64_t)block * a->n_head,
                              ws->part_l + (uint64_t)block * a->n_head, s->scratch);
     }
     barrier(s);
-    sm_attn_decode_merge(a, n_blocks, ws->part_o, ws->part_m, ws->part_l, s->scratch->vector);
+    sm_attn_decode_merge(a, n_blocks, ws->part_o, ws->part_m, ws->part_l, s->scratch->vector,
+                         s->scratch);
     if (quantize)
         s->kernels->quantize(s->scratch->blocks, s->scratch->vector, qd);
     return (sm_input){s->scratch->vector, ws->ldq, s->scratch->blocks, ws->blocks_q};
@@ -429,12 +431,12 @@ static void forward(void *arg, uint32_t thread, uint32_t n_threads) {
     const step *s = &state;
     state.scratch->stop = &r->stop;
     state.scratch->asks = thread == 0;
-    sm_attn attention = {net->kernels,
-                         net->config.n_head,
-                         net->config.n_head_kv,
-                         net->config.head_dim,
-                         1.0f / sqrtf((float)net->config.head_dim),
-                         0};
+    sm_attn attention = {.kernels = net->kernels,
+                         .n_head = net->config.n_head,
+                         .n_head_kv = net->config.n_head_kv,
+                         .head_dim = net->config.head_dim,
+                         .width = sm_kv_width(&net->config),
+                         .scale = 1.0f / sqrtf((float)net->config.head_dim)};
 
     embed(s);
     barrier(s);

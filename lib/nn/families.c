@@ -84,8 +84,8 @@ static double positive_or(reader *r, const char *suffix, double fallback) {
     return has(r, suffix) ? positive(r, suffix) : fallback;
 }
 
-/* Heads may be stored per layer; then all layers must agree. */
-static uint32_t heads(reader *r, const char *suffix, uint32_t n_layer) {
+/* A count that may be stored per layer; then all layers must agree. */
+static uint32_t per_layer(reader *r, const char *suffix, uint32_t n_layer) {
     const sm_gguf_key *key = sm_gguf_find_key(r->gguf, key_name(r, suffix));
     if (r->status || !key || key->type != SM_GGUF_ARRAY)
         return dim(r, suffix);
@@ -195,10 +195,10 @@ sm_status sm_config_read(sm_config *c, const sm_gguf *gguf, sm_error *error) {
     c->n_ctx_train = dim(&r, "context_length");
     c->n_embd = dim(&r, "embedding_length");
     c->n_layer = dim(&r, "block_count");
-    c->n_ff = dim(&r, "feed_forward_length");
-    c->n_head = heads(&r, "attention.head_count", c->n_layer);
+    c->n_ff = per_layer(&r, "feed_forward_length", c->n_layer);
+    c->n_head = per_layer(&r, "attention.head_count", c->n_layer);
     c->n_head_kv = has(&r, "attention.head_count_kv")
-                       ? heads(&r, "attention.head_count_kv", c->n_layer)
+                       ? per_layer(&r, "attention.head_count_kv", c->n_layer)
                        : c->n_head;
     c->norm_eps = (float)positive(&r, "attention.layer_norm_rms_epsilon");
     if (r.status)
@@ -213,11 +213,16 @@ sm_status sm_config_read(sm_config *c, const sm_gguf *gguf, sm_error *error) {
     if (!r.status && dim_or(&r, "attention.value_length", c->n_embd / c->n_head) != c->head_dim)
         fail(&r, SM_ERR_UNSUPPORTED, "attention.value_length",
              "differs from the key length, which this version cannot compute");
-    if (!r.status && (c->head_dim % 8 || c->head_dim > 1024)) {
+    if (!r.status && c->head_dim > SM_MAX_HEAD_DIM)
         fail(&r, SM_ERR_UNSUPPORTED,
              has(&r, "attention.key_length") ? "attention.key_length" : "attention.head_count",
-             "gives a head dimension that is not a multiple of 8 up to 1024");
-    }
+             "gives a head dimension above 1024");
+    bool causal = true;
+    if (!r.status && has(&r, "attention.causal"))
+        r.status = sm_gguf_get_bool(gguf, key_name(&r, "attention.causal"), &causal, error);
+    if (!causal)
+        fail(&r, SM_ERR_UNSUPPORTED, "attention.causal",
+             "says attention in both directions, which this version cannot compute");
     if (has(&r, "expert_count")) {
         uint32_t experts = 0;
         if (!r.status)

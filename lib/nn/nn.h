@@ -30,6 +30,8 @@ void sm_family_list(char *text, size_t capacity);
 
 typedef enum sm_rope_scaling { SM_ROPE_NONE, SM_ROPE_LINEAR, SM_ROPE_YARN } sm_rope_scaling;
 
+#define SM_MAX_HEAD_DIM 1024
+
 typedef struct sm_config {
     const sm_family *family;
     uint32_t n_vocab;
@@ -116,12 +118,13 @@ sm_status sm_net_pack(sm_net *net, sm_team *team, int32_t (*cancel)(void *user),
 
 /* ---- KV cache ------------------------------------------------------------------------ */
 
-/* Keys and values of one sequence. Per layer and kv head: K in tiles of 16
- * tokens [capacity/16][head_dim][16], V as [capacity][head_dim]. */
+/* Keys and values of one sequence. Per layer and kv head: K in tiles of 16 tokens
+ * [capacity/16][width][16], V as [capacity][width]. width is head_dim rounded up to
+ * the multiple of 8 that the kernels want, filled up with zeros. */
 typedef struct sm_kv {
     uint32_t type;     /* SM_KV_… of kernels.h */
     uint32_t capacity; /* tokens, a multiple of 16 */
-    uint32_t n_layer, n_head_kv, head_dim;
+    uint32_t n_layer, n_head_kv, head_dim, width;
     uint64_t head_bytes; /* K (or V) of one layer and head */
     uint8_t *k, *v;
 } sm_kv;
@@ -129,6 +132,8 @@ typedef struct sm_kv {
 sm_status sm_kv_init(sm_kv *kv, sm_mem *mem, const sm_config *config, uint32_t type, uint32_t n_ctx,
                      sm_error *error);
 void sm_kv_free(sm_kv *kv, sm_mem *mem);
+/* sm_kv.width of a model. */
+uint32_t sm_kv_width(const sm_config *config);
 /* Stores one token's key and/or value vector (NULL: not that one) of a layer and head. */
 void sm_kv_store(sm_kv *kv, const sm_kv_kernels *kernels, uint32_t layer, uint32_t head,
                  uint32_t position, const float *k, const float *v);

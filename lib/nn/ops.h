@@ -45,6 +45,7 @@ bool sm_stopped(const sm_thread_scratch *scratch);
 typedef struct sm_attn {
     const sm_kernels *kernels;
     uint32_t n_head, n_head_kv, head_dim;
+    uint32_t width; /* head_dim as the cache has it, a multiple of 8 */
     float scale;
     uint32_t layer;
 } sm_attn;
@@ -59,11 +60,11 @@ void sm_attn_prefill(const sm_attn *a, const sm_span *span, uint32_t kv_head, ui
                      sm_thread_scratch *scratch);
 
 /* One token: partial result of one KV block for all query heads of one kv head, into
- * o[n_head][head_dim], m[n_head], l[n_head] of that block. */
+ * o[n_head][width], m[n_head], l[n_head] of that block. */
 void sm_attn_decode_block(const sm_attn *a, const sm_span *span, uint32_t kv_head, uint32_t block,
                           const float *q, float *o, float *m, float *l, sm_thread_scratch *scratch);
-/* Combines the blocks of one token in their order: out[n_head*head_dim]. */
+/* Combines the blocks of one token in their order: out[n_head][head_dim]. */
 void sm_attn_decode_merge(const sm_attn *a, uint32_t n_blocks, const float *o, const float *m,
-                          const float *l, float *out);
+                          const float *l, float *out, sm_thread_scratch *scratch);
 
 #endif
