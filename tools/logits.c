@@ -85,8 +85,20 @@ static int write_logits(sm_session *session, const id_list *list, size_t n_vocab
     return code;
 }
 
+/* All ids before anything is written: a long run shall not end at its last id. */
+static bool check_ids(const id_list *list, const char *path, int32_t n_vocab) {
+    for (uint32_t i = 0; i < list->n; i++) {
+        if (list->ids[i] < 0 || list->ids[i] >= n_vocab) {
+            cli_error("%s: id %d (number %u) is not in 0..%d", path, list->ids[i], i + 1,
+                      n_vocab - 1);
+            return false;
+        }
+    }
+    return true;
+}
+
 static int compute(const char *model_path, const char *out_path, const id_list *list,
-                   uint32_t chunk, sm_model_options *model_options,
+                   const char *ids_path, uint32_t chunk, sm_model_options *model_options,
                    sm_session_options *session_options) {
     sm_model *model;
     sm_model_info info;
@@ -96,6 +108,10 @@ static int compute(const char *model_path, const char *out_path, const id_list *
     int code = cli_load_model(&model, &info, model_path, model_options);
     if (code != CLI_GO_ON)
         return code;
+    if (!check_ids(list, ids_path, info.n_vocab)) {
+        sm_model_free(model);
+        return CLI_FAILED;
+    }
     session_options->n_ctx = list->n;
     code = cli_open_session(&session, model, session_options);
     sm_model_free(model); /* the session holds on to it */
@@ -161,7 +177,7 @@ int cmd_logits(int argc, char **argv) {
     if (!parsed)
         return CLI_FAILED;
     cli_catch_interrupt();
-    code = compute(path, out_path, &list, chunk, &model, &session);
+    code = compute(path, out_path, &list, ids_path, chunk, &model, &session);
     free(list.ids);
     return code;
 }

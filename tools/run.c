@@ -17,8 +17,9 @@ typedef struct run_state {
     sm_sampling sampling;
     sm_generate_options generate;
     sm_session *handle;
-    bool prompt_printed; /* as ids */
-    bool any_id;         /* an id stands on the line already */
+    const cli_input *prompt;
+    bool prompt_printed;
+    bool any_id; /* an id stands on the line already */
 } run_state;
 
 static void print_id(run_state *run, int32_t id) {
@@ -26,25 +27,30 @@ static void print_id(run_state *run, int32_t id) {
     run->any_id = true;
 }
 
-/* The ids of the prompt; the session holds them when the first token is handed out. */
-static void print_prompt_ids(run_state *run) {
+/* The prompt, as text or ids, once; with the first token, when it is known to fit. The
+ * session holds its ids then. */
+static void print_prompt(run_state *run) {
     sm_generate_stats stats = {.struct_size = sizeof stats};
-    if (run->prompt_printed || sm_session_get_stats(run->handle, &stats, NULL) != SM_OK)
+    if (run->no_prompt || run->prompt_printed)
+        return;
+    run->prompt_printed = true;
+    if (!run->ids) {
+        fwrite(run->prompt->text, 1, run->prompt->length, stdout);
+        return;
+    }
+    if (sm_session_get_stats(run->handle, &stats, NULL) != SM_OK)
         return;
     for (uint32_t i = 0; i < stats.prompt_tokens && i < sm_session_length(run->handle); i++)
         print_id(run, sm_session_token(run->handle, i));
-    run->prompt_printed = true;
 }
 
 static int32_t on_token(void *user, const sm_token *token) {
     run_state *run = user;
-    if (!run->ids) {
+    print_prompt(run);
+    if (!run->ids)
         fwrite(token->text, 1, token->length, stdout);
-    } else if (token->id >= 0) {
-        if (!run->no_prompt)
-            print_prompt_ids(run);
+    else if (token->id >= 0)
         print_id(run, token->id);
-    }
     return fflush(stdout) != 0 || cli_interrupted();
 }
 
@@ -95,18 +101,15 @@ static int generate(run_state *run, const sm_model *model, const sm_model_info *
     int code = cli_open_session(&run->handle, model, &run->session);
     if (code != CLI_GO_ON)
         return code;
-    if (!run->ids && !run->no_prompt) {
-        fwrite(prompt->text, 1, prompt->length, stdout);
-        fflush(stdout);
-    }
+    run->prompt = prompt;
     const sm_status status =
         sm_session_generate(run->handle, prompt->text, &run->generate, on_token, run, &error);
-    if (run->ids && !run->no_prompt)
-        print_prompt_ids(run); /* if no token came at all */
-    putchar('\n');
-    fflush(stdout);
-    if (status == SM_OK || status == SM_ERR_CANCELLED)
+    if (status == SM_OK || status == SM_ERR_CANCELLED) {
+        print_prompt(run); /* if no token came at all */
+        putchar('\n');
+        fflush(stdout);
         print_timings(run->handle, info, load_seconds);
+    }
     /* output that cannot be written cancels too; cli_finish reports that */
     if (status != SM_OK && (status != SM_ERR_CANCELLED || cli_interrupted()))
         code = cli_fail(&error);

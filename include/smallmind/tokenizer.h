@@ -2,8 +2,10 @@
  *
  * A tokenizer is immutable: any number of threads may use one at a time.
  * Handles are reference counted inside; sm_tokenizer_free drops one.
- * Texts are bytes with a length; invalid UTF-8 is accepted everywhere (a
- * byte-level or byte-fallback vocabulary round-trips it exactly).
+ * Texts are bytes with a length; invalid UTF-8 is accepted everywhere. A byte-level
+ * or byte-fallback vocabulary that has a token for each of the 256 bytes (falcon's
+ * has not) round-trips every text exactly; a SentencePiece one reads a literal
+ * U+2581, its sign for a space, as a space.
  */
 #ifndef SMALLMIND_TOKENIZER_H
 #define SMALLMIND_TOKENIZER_H

@@ -70,6 +70,10 @@ static sm_status feed_prompt(generation *g, const char *prompt) {
     if (!status && n == 0)
         status = sm_fail(g->error, SM_ERR_ARGUMENT,
                          "the prompt is empty and the vocabulary puts no BOS token in front");
+    if (!status && n > s->n_ctx)
+        status = sm_fail(g->error, SM_ERR_CONTEXT_FULL,
+                         "the prompt's %llu tokens do not fit the session's context of %u",
+                         (unsigned long long)n, s->n_ctx);
     if (!status) {
         s->stats.prompt_tokens = (uint32_t)n;
         status = sm_session_sync(s, ids, n, &reused, g->error);
