@@ -144,7 +144,7 @@ static void every_shape_is_bit_exact(void **state) {
         {.n_head = 6, .n_head_kv = 1, .head_dim = 24, .n_ff = 100}, /* MQA, odd sizes */
         {.n_embd = 40, .n_head = 5, .n_head_kv = 5, .n_ff = 52},    /* MHA, head_dim 8 */
         {.rope_scaling = "yarn"},
-        {.n_embd = 80, .n_head = 4, .n_head_kv = 2}, /* head_dim 20: padded inside */
+        {.n_embd = 80, .n_head = 4, .n_head_kv = 2},              /* head_dim 20: padded inside */
         {.n_embd = 300, .n_head = 3, .n_head_kv = 1, .n_ff = 64}, /* head_dim 100 */
     };
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
