@@ -130,8 +130,8 @@ uint32_t sm_level_from_name(const char *name) {
 
 uint32_t sm_level_best(uint32_t cap) {
     uint32_t level = cpu_level();
-    if (level < SM_LEVEL_NEON && cap >= SM_LEVEL_NEON) {
-        return SM_LEVEL_SCALAR; /* nothing here is at or below a level of another architecture */
+    if (level < SM_LEVEL_NEON && (cap == SM_LEVEL_NEON || cap == SM_LEVEL_DOTPROD)) {
+        return SM_LEVEL_SCALAR; /* nothing but that is at or below Arm's levels here */
     }
     while (level != SM_LEVEL_SCALAR &&
            (!levels[level].built || (cap != SM_LEVEL_AUTO && level > cap))) {

@@ -1038,6 +1038,13 @@ static void test_levels(void **state) {
     }
     assert_int_equal(sm_level_best(SM_LEVEL_SCALAR), SM_LEVEL_SCALAR);
     assert_int_equal(sm_level_best(UINT32_MAX), sm_level_best(SM_LEVEL_AUTO));
+    /* a level of another architecture leaves the portable one */
+    uint32_t host = sm_level_best(SM_LEVEL_AUTO);
+    if (host == SM_LEVEL_AVX2 || host == SM_LEVEL_AVX512) {
+        assert_int_equal(sm_level_best(SM_LEVEL_DOTPROD), SM_LEVEL_SCALAR);
+    } else if (host == SM_LEVEL_NEON || host == SM_LEVEL_DOTPROD) {
+        assert_int_equal(sm_level_best(SM_LEVEL_AVX512), SM_LEVEL_SCALAR);
+    }
     assert_null(sm_level_name(99));
     assert_int_equal(sm_level_from_name("sse9"), 0);
     assert_int_equal(sm_level_from_name(NULL), 0);

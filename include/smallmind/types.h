@@ -99,7 +99,8 @@ typedef int32_t (*sm_progress_fn)(void *user, uint64_t done, uint64_t total);
  * "auto" included). */
 SM_API const char *sm_level_name(uint32_t level);
 SM_API uint32_t sm_level_from_name(const char *name);
-/* The best level that this CPU has and this build contains, at or below `cap`. */
+/* The best level that this CPU has and this build contains, at or below `cap`; a cap of
+ * another architecture leaves SM_LEVEL_SCALAR. */
 SM_API uint32_t sm_level_best(uint32_t cap);
 
 #ifdef __cplusplus
