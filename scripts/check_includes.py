@@ -22,6 +22,8 @@ TABLE = {
     "lib/text": ({"base/base.h"}, STANDARD | {"pcre2.h", "utf8proc.h"}),
     "lib/nn": ({"base/base.h", "format/format.h", "kernels.h", "blocks.h", "pack.h"}, STANDARD),
     "lib/run": ({"base/base.h", "format/format.h", "text/text.h", "nn/nn.h"}, STANDARD),
+    "lib/train": ({"base/base.h", "format/format.h", "text/text.h", "nn/nn.h", "kernels.h",
+                   "blocks.h", "pack.h"}, STANDARD | {"jansson.h"}),
     "tools": (set(), ANY),
     "examples": (set(), ANY),
     "include": (set(), {"stddef.h", "stdint.h"}),

@@ -1,0 +1,243 @@
+/* train.h - training: matrix products, parameters, the tape and the backward pass,
+ * loss, optimizers and schedules, data.
+ *
+ * The forward pass is lib/nn's own: sm_forward with a tape in its batch records what
+ * backward needs. Everything here runs SPMD, as nn does: a function that takes an
+ * sm_crew is called by every thread of the team with the same arguments, shares the
+ * work out itself and ends with a barrier, so its results may be read by all.
+ *
+ * Results are bit-identical for every number of threads: work is split over output
+ * elements only, or over a number of parts that does not depend on the threads and
+ * that are added in order.
+ */
+#ifndef SM_TRAIN_INTERNAL_H
+#define SM_TRAIN_INTERNAL_H
+
+#include "base/base.h"
+#include "format/format.h"
+#include "kernels.h"
+#include "nn/nn.h"
+#include "text/text.h"
+
+/* ---- crew ------------------------------------------------------------------------- */
+
+typedef struct sm_gemm_scratch sm_gemm_scratch;
+
+/* One thread's place in a running team. */
+typedef struct sm_crew {
+    sm_team *team;
+    const sm_kernels *kernels;
+    sm_gemm_scratch *gemm;
+    uint32_t thread, n_threads;
+} sm_crew;
+
+/* ---- matrix products (gemm.c) --------------------------------------------------------- */
+
+typedef enum sm_precision {
+    SM_PRECISION_F32,
+    SM_PRECISION_BF16 /* inputs rounded to bf16 while packing, sums in f32 */
+} sm_precision;
+
+/* C[M][N] = (accumulate ? C : 0) + A * B, with A(m, k) = a[m * lda + k], or
+ * a[k * lda + m] where a_transposed; B(k, n) = b[k * ldb + n], or b[n * ldb + k]
+ * where b_transposed. So with row-major activations X[T][in], weights W[out][in]:
+ *   Y[T][out]   = X * W^T     b_transposed
+ *   dX[T][in]   = dY * W      neither
+ *   dW[out][in] += dY^T * X   a_transposed, accumulate
+ * Any sizes from 1. C must not overlap A or B. Sums run over K in order within one
+ * chain per element, split into slabs of fixed size. */
+typedef struct sm_gemm_args {
+    uint64_t M, N, K;
+    const float *a;
+    uint64_t lda;
+    const float *b;
+    uint64_t ldb;
+    float *c;
+    uint64_t ldc;
+    bool a_transposed, b_transposed, accumulate;
+    sm_precision precision;
+} sm_gemm_args;
+
+/* Packing buffers shared by a team of at most n_threads. SM_ERR_NOMEM. */
+sm_status sm_gemm_scratch_new(sm_gemm_scratch **out, sm_mem *mem, const sm_kernels *kernels,
+                              uint32_t n_threads, sm_error *error);
+void sm_gemm_scratch_free(sm_gemm_scratch *scratch); /* NULL is fine */
+/* Collective: called by every thread of the crew with equal arguments; returns after a
+ * barrier. What a and b hold must have been visible to all threads before. */
+void sm_gemm(const sm_crew *crew, const sm_gemm_args *args);
+/* The same for one thread alone, with scratch made for one thread of its own (attention
+ * tasks): no barrier inside. */
+void sm_gemm_alone(const sm_crew *crew, const sm_gemm_args *args);
+
+/* ---- parameters (params.c) -------------------------------------------------------------- */
+
+/* One trainable tensor. */
+typedef struct sm_param {
+    const char *name;    /* as in the model's file, or "blk.0.attn_q.weight.lora_a" */
+    uint64_t rows, cols; /* rows 1 for vectors */
+    float *value;        /* [rows][cols]: the f32 master */
+    float *grad;         /* [rows][cols] */
+    bool decay;          /* matrices: weight decay applies; not norms, biases */
+} sm_param;
+
+typedef struct sm_params {
+    sm_param *param;
+    uint32_t n;
+    uint64_t n_elements; /* in all */
+} sm_params;
+
+/* All of a crew: sets every gradient to 0. */
+void sm_params_zero_grad(const sm_crew *crew, const sm_params *params);
+
+/* ---- optimizers (optim.c) ------------------------------------------------------------------ */
+
+typedef enum sm_optimizer_kind {
+    SM_OPTIM_ADAMW,     /* Loshchilov & Hutter, arXiv:1711.05101 */
+    SM_OPTIM_LION,      /* Chen et al., arXiv:2302.06675 */
+    SM_OPTIM_ADAFACTOR, /* Shazeer & Stern, arXiv:1804.04235 */
+    SM_OPTIM_SGD,       /* with momentum */
+} sm_optimizer_kind;
+
+typedef struct sm_optim_config {
+    sm_optimizer_kind kind;
+    double beta1, beta2, eps, weight_decay, momentum;
+    bool state_8bit; /* AdamW: moments as 8-bit blocks (arXiv:2110.02861) */
+} sm_optim_config;
+
+typedef struct sm_optim sm_optim;
+/* States for every parameter, all zero. params is kept and must outlive the optimizer.
+ * SM_ERR_ARGUMENT names the value; SM_ERR_NOMEM. */
+sm_status sm_optim_new(sm_optim **out, sm_mem *mem, const sm_optim_config *config,
+                       const sm_params *params, sm_error *error);
+void sm_optim_free(sm_optim *optim); /* NULL is fine */
+/* Global L2 norm of all gradients, every thread gets the same value; NaN or infinite where
+ * a gradient is. Partial sums over fixed pieces in double. */
+double sm_optim_grad_norm(const sm_crew *crew, sm_optim *optim);
+/* One update with gradients multiplied by grad_scale (1/accumulation, clipping). */
+void sm_optim_step(const sm_crew *crew, sm_optim *optim, double lr, double grad_scale);
+/* State for checkpoints: count tensors of bytes, in a fixed order, named by role. */
+uint32_t sm_optim_state_count(const sm_optim *optim);
+void sm_optim_state(sm_optim *optim, uint32_t i, const char **param, const char **role, void **data,
+                    uint64_t *bytes);
+uint64_t sm_optim_steps(const sm_optim *optim);
+void sm_optim_set_steps(sm_optim *optim, uint64_t steps);
+
+typedef enum sm_schedule_kind {
+    SM_SCHEDULE_CONSTANT,
+    SM_SCHEDULE_LINEAR,
+    SM_SCHEDULE_COSINE,
+    SM_SCHEDULE_POLYNOMIAL,
+    SM_SCHEDULE_INVERSE_SQRT,
+    SM_SCHEDULE_WSD,             /* warmup, stable, decay: arXiv:2404.06395 */
+    SM_SCHEDULE_COSINE_RESTARTS, /* SGDR: arXiv:1608.03983 */
+} sm_schedule_kind;
+
+typedef struct sm_schedule {
+    sm_schedule_kind kind;
+    double lr, min_lr;      /* highest and last */
+    uint64_t warmup, steps; /* steps in all, warmup included */
+    double power;           /* polynomial */
+    double decay_fraction;  /* WSD: last part of the steps, 0..1 */
+    uint64_t cycle;         /* restarts: first cycle's steps; */
+    double cycle_factor;    /* each further cycle is longer by this */
+} sm_schedule;
+
+sm_status sm_schedule_check(const sm_schedule *schedule, sm_error *error);
+/* Learning rate of step 0, 1, …; pure function. */
+double sm_schedule_lr(const sm_schedule *schedule, uint64_t step);
+
+/* ---- tape, loss and backward (tape.c, loss.c, backward.c) -------------------------------------
+ */
+
+/* One training batch: n_tokens tokens in spans, each span a document or a piece of one that
+ * sees nothing of the others and begins at position 0. */
+typedef struct sm_train_batch {
+    uint32_t n_tokens;
+    const int32_t *ids;     /* [n_tokens] */
+    const int32_t *targets; /* [n_tokens] the token to predict after each, -1: no loss there */
+    uint32_t n_spans;
+    const uint32_t *span_begin; /* [n_spans + 1], first token of each; last entry n_tokens */
+} sm_train_batch;
+
+/* A network that is trained: a net with f32 copies of what is trained, its parameters,
+ * gradients and all buffers of a step of at most max_tokens tokens. */
+typedef struct sm_graph sm_graph;
+
+typedef struct sm_graph_options {
+    uint32_t max_tokens; /* in one batch */
+    uint32_t max_spans;
+    uint32_t n_threads;
+    sm_precision precision;
+    bool checkpoint_layers; /* keep only each layer's input, compute the rest again */
+    /* LoRA (arXiv:2106.09685) instead of everything; rank 0: full training */
+    uint32_t lora_rank;
+    double lora_alpha, lora_dropout;
+    bool lora_rs;             /* scale alpha / sqrt(rank), arXiv:2312.03732 */
+    const char *lora_targets; /* patterns of tensor names, comma separated ("attn_q,attn_v");
+                                 NULL: every matrix of every layer */
+    uint64_t seed;            /* of LoRA's initial A and of dropout */
+} sm_graph_options;
+
+/* Binds an open file, which must outlive the graph. SM_ERR_ARGUMENT, _MISSING, _SHAPE,
+ * _UNSUPPORTED, _NOMEM, _SYSTEM. */
+sm_status sm_graph_new(sm_graph **out, sm_mem *mem, const sm_gguf *gguf, const sm_kernels *kernels,
+                       const sm_graph_options *options, sm_error *error);
+void sm_graph_free(sm_graph *graph); /* NULL is fine */
+const sm_params *sm_graph_params(const sm_graph *graph);
+const sm_net *sm_graph_net(const sm_graph *graph);
+sm_team *sm_graph_team(sm_graph *graph);
+sm_gemm_scratch *sm_graph_gemm(sm_graph *graph);
+
+/* Mean loss in nats over the tokens with a target; *n_targets (may be NULL) how many. No
+ * gradients. SM_ERR_TOKEN, SM_ERR_ARGUMENT (spans, sizes). */
+sm_status sm_graph_loss(sm_graph *graph, const sm_train_batch *batch, double *loss,
+                        uint64_t *n_targets, sm_error *error);
+/* The same and adds weight * d(sum of losses)/d(parameter) to every gradient; with weight =
+ * 1 / targets of all batches of a step, accumulation equals one large batch. step and
+ * micro-batch number key the dropout's random numbers. */
+sm_status sm_graph_backward(sm_graph *graph, const sm_train_batch *batch, double weight,
+                            uint64_t draw, double *loss_sum, uint64_t *n_targets, sm_error *error);
+/* After the parameters' values changed: refreshes what is derived from them (packed
+ * weights). */
+void sm_graph_update(sm_graph *graph);
+
+/* ---- data (data.c, instruct.c) ------------------------------------------------------------------
+ */
+
+/* Where a data set stands: enough to go on from it after a restart. */
+typedef struct sm_data_cursor {
+    uint64_t epoch, position; /* position in the shuffled order of the epoch */
+} sm_data_cursor;
+
+typedef struct sm_dataset sm_dataset;
+
+typedef struct sm_dataset_options {
+    uint32_t sequence;           /* tokens of one row */
+    uint32_t rows;               /* of a batch */
+    uint64_t seed;               /* of the shuffle: order = f(seed, epoch) */
+    double validation;           /* part kept for validation, 0..0.5; taken by document */
+    const char *separator;       /* plain text: line that ends a document ("<|endoftext|>"); NULL:
+                                    an empty file-wide document */
+    const char *prompt_template; /* instruction data: NULL: Alpaca's */
+    bool loss_on_prompt;         /* instruction data: default answers only */
+} sm_dataset_options;
+
+/* Plain text, or instruction JSON / JSONL (by content). Tokens are kept on disk or in memory
+ * as the implementation sees fit; a malformed line is refused with file and line. */
+sm_status sm_dataset_open(sm_dataset **out, sm_mem *mem, const char *path,
+                          const sm_tokenizer *tokenizer, const sm_dataset_options *options,
+                          sm_progress_fn progress, void *progress_user, sm_error *error);
+void sm_dataset_free(sm_dataset *dataset); /* NULL is fine */
+/* The next training batch (rows x sequence tokens, packed without leaking between documents);
+ * advances the cursor, epochs never end. The batch is valid until the next call. */
+sm_status sm_dataset_next(sm_dataset *dataset, sm_train_batch *batch, sm_error *error);
+/* Validation batch i; *more false (batch untouched) past the last. */
+sm_status sm_dataset_validation(sm_dataset *dataset, uint64_t i, sm_train_batch *batch, bool *more,
+                                sm_error *error);
+void sm_dataset_cursor(const sm_dataset *dataset, sm_data_cursor *cursor);
+sm_status sm_dataset_seek(sm_dataset *dataset, const sm_data_cursor *cursor, sm_error *error);
+/* Bytes of text behind the targets of the validation part, for bits per byte. */
+uint64_t sm_dataset_validation_bytes(const sm_dataset *dataset);
+uint64_t sm_dataset_train_tokens(const sm_dataset *dataset);
+
+#endif
