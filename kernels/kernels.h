@@ -161,6 +161,28 @@ typedef size_t sm_argmax_fn(const float *x, size_t n);
 /* sum of exp((double or f32) x - m) in a fixed order, as double. */
 typedef double sm_sum_exp_fn(const float *x, size_t n, float m);
 
+/* ---- optimizer updates (training) --------------------------------------------------------
+ * Element by element, each operation rounded on its own (no fused ones), so every level gives
+ * the same bits. g is the gradient times grad_scale. `decay` is lr * weight_decay, 0 for none. */
+typedef struct sm_update {
+    float grad_scale;
+    float lr;
+    float decay;
+    float beta1, beta2;
+    float rest1, rest2;       /* 1 - beta1, 1 - beta2, rounded once from double */
+    float correct1, correct2; /* AdamW: 1 / (1 - beta^t), likewise */
+    float eps;
+} sm_update;
+
+/* m = beta1*m + rest1*g; v = beta2*v + rest2*g*g (left to right);
+ * p = p - decay*p - lr * (m*correct1) / (sqrt(v*correct2) + eps) */
+typedef void sm_adamw_fn(float *p, const float *g, float *m, float *v, size_t n,
+                         const sm_update *u);
+/* p = p - decay*p - lr * sign(beta1*m + rest1*g), sign(0) = 0; m = beta2*m + rest2*g */
+typedef void sm_lion_fn(float *p, const float *g, float *m, size_t n, const sm_update *u);
+/* m = beta1*m + g; p = p - decay*p - lr*m */
+typedef void sm_sgd_fn(float *p, const float *g, float *m, size_t n, const sm_update *u);
+
 /* exp in kernels: relative error <= 2e-7 in [-87, 88]; below -87.3 gives 0; above 88 gives
  * at least exp(88), perhaps infinity; never NaN for finite input or -INFINITY. */
 
@@ -180,6 +202,9 @@ typedef struct sm_kernels {
     sm_scale_fn *scale;
     sm_argmax_fn *argmax;
     sm_sum_exp_fn *sum_exp;
+    sm_adamw_fn *adamw;
+    sm_lion_fn *lion;
+    sm_sgd_fn *sgd;
 } sm_kernels;
 
 /* The table of a level this CPU has (sm_level_best); filled in once, thread-safe.

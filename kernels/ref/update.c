@@ -1,0 +1,2 @@
+#define UPDATE(op) sm_##op##_ref
+#include "update_impl.h"

@@ -1,0 +1,2 @@
+#define UPDATE(op) sm_##op##_avx512
+#include "update_impl.h"
