@@ -201,43 +201,68 @@ sm_status sm_graph_backward(sm_graph *graph, const sm_train_batch *batch, double
  * weights). */
 void sm_graph_update(sm_graph *graph);
 
-/* ---- data (data.c, instruct.c) ------------------------------------------------------------------
- */
+/* ---- data (data.c, documents.c, instruct.c)
+ * ------------------------------------------------------ */
 
 /* Where a data set stands: enough to go on from it after a restart. */
 typedef struct sm_data_cursor {
-    uint64_t epoch, position; /* position in the shuffled order of the epoch */
+    uint64_t epoch;
+    uint64_t position; /* document in the shuffled order of the epoch */
+    uint64_t offset;   /* tokens of that document already used */
 } sm_data_cursor;
 
 typedef struct sm_dataset sm_dataset;
 
+typedef enum sm_data_kind { SM_DATA_AUTO, SM_DATA_TEXT, SM_DATA_INSTRUCT } sm_data_kind;
+typedef enum sm_data_template {
+    SM_TEMPLATE_ALPACA, /* "### Instruction:" … "### Response:" */
+    SM_TEMPLATE_CHATML, /* <|im_start|>role … <|im_end|> */
+} sm_data_template;
+
 typedef struct sm_dataset_options {
-    uint32_t sequence;           /* tokens of one row */
-    uint32_t rows;               /* of a batch */
-    uint64_t seed;               /* of the shuffle: order = f(seed, epoch) */
-    double validation;           /* part kept for validation, 0..0.5; taken by document */
-    const char *separator;       /* plain text: line that ends a document ("<|endoftext|>"); NULL:
-                                    an empty file-wide document */
-    const char *prompt_template; /* instruction data: NULL: Alpaca's */
-    bool loss_on_prompt;         /* instruction data: default answers only */
+    sm_data_kind kind; /* auto: files that end in .json or .jsonl are instruction data */
+    uint32_t sequence; /* tokens of one row, at least 2 */
+    uint32_t rows;     /* of a batch */
+    uint64_t seed;     /* of the shuffle: order = f(seed, epoch) */
+    double validation; /* part kept for validation, 0..0.5: the file's last documents, by bytes */
+    /* plain text: what stands between documents; where it does not occur the text is one
+     * document, cut into pieces at line ends. NULL: it never occurs */
+    const char *separator;
+    sm_data_template layout; /* of instruction data */
+    bool loss_on_prompt;     /* instruction data: default answers only */
 } sm_dataset_options;
 
-/* Plain text, or instruction JSON / JSONL (by content). Tokens are kept on disk or in memory
- * as the implementation sees fit; a malformed line is refused with file and line. */
+/* Opens plain text, or instruction data: a JSON array or one JSON object a line, each with
+ * instruction/input/output (Alpaca), conversations (ShareGPT) or messages. The file is mapped
+ * and tokenized document by document as batches need it. SM_ERR_IO, SM_ERR_FORMAT (names file
+ * and line), SM_ERR_ARGUMENT, SM_ERR_NOMEM, SM_ERR_CANCELLED (progress said so). The tokenizer
+ * must outlive the data set. */
 sm_status sm_dataset_open(sm_dataset **out, sm_mem *mem, const char *path,
                           const sm_tokenizer *tokenizer, const sm_dataset_options *options,
                           sm_progress_fn progress, void *progress_user, sm_error *error);
 void sm_dataset_free(sm_dataset *dataset); /* NULL is fine */
-/* The next training batch (rows x sequence tokens, packed without leaking between documents);
- * advances the cursor, epochs never end. The batch is valid until the next call. */
+
+/* The next training batch of rows * sequence tokens; advances the cursor, epochs never end.
+ * Documents follow each other in a row, each a span of its own. Text that does not fit goes on
+ * in the next row as a new span; an instruction entry is never divided: it waits for the next
+ * row (what is left is padding without targets), and is cut off at the length of a row. The batch
+ * is valid until the next call. SM_ERR_NOMEM, SM_ERR_STATE if no document has a target. */
 sm_status sm_dataset_next(sm_dataset *dataset, sm_train_batch *batch, sm_error *error);
-/* Validation batch i; *more false (batch untouched) past the last. */
-sm_status sm_dataset_validation(sm_dataset *dataset, uint64_t i, sm_train_batch *batch, bool *more,
-                                sm_error *error);
+/* The same over the validation part, in the file's order, from its beginning where restart is
+ * set; *more is false (batch untouched) past the end. */
+sm_status sm_dataset_validation(sm_dataset *dataset, bool restart, sm_train_batch *batch,
+                                bool *more, sm_error *error);
 void sm_dataset_cursor(const sm_dataset *dataset, sm_data_cursor *cursor);
+/* SM_ERR_ARGUMENT if the cursor is not one of this data set. */
 sm_status sm_dataset_seek(sm_dataset *dataset, const sm_data_cursor *cursor, sm_error *error);
-/* Bytes of text behind the targets of the validation part, for bits per byte. */
-uint64_t sm_dataset_validation_bytes(const sm_dataset *dataset);
-uint64_t sm_dataset_train_tokens(const sm_dataset *dataset);
+
+/* Spans of a batch at most. */
+uint32_t sm_dataset_max_spans(const sm_dataset *dataset);
+typedef struct sm_dataset_info {
+    uint64_t train_documents, validation_documents;
+    uint64_t train_bytes, validation_bytes; /* of text, prompts included */
+    uint64_t hash; /* of the documents' places and lengths: to recognise the file again */
+} sm_dataset_info;
+void sm_dataset_get_info(const sm_dataset *dataset, sm_dataset_info *info);
 
 #endif

@@ -1,0 +1,272 @@
+/* Batches: documents in a shuffled order, packed into rows of tokens. */
+#include "documents.h"
+
+#include <string.h>
+
+#define PAD_TOKEN 0
+
+/* A walk through one part of the documents. */
+typedef struct stream {
+    sm_data_cursor at;
+    sm_document_tokens tokens; /* of the document there, if loaded */
+    bool loaded;
+} stream;
+
+struct sm_dataset {
+    sm_mem *mem;
+    sm_documents documents;
+    sm_dataset_options options;
+    sm_dataset_info info;
+    stream train, validation;
+    /* the batch handed out */
+    int32_t *ids, *targets;
+    uint32_t *span_begin;
+};
+
+/* ---- order ------------------------------------------------------------------------------- */
+
+static uint64_t mix(uint64_t x) { /* splitmix64 */
+    x += 0x9e3779b97f4a7c15u;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+/* Place i of a permutation of 0..n-1 that depends on seed and epoch: a Feistel network over the
+ * next power of four, walked until it lands inside. Needs no table, and any place can be had
+ * without those before it. */
+static uint64_t shuffled(uint64_t i, uint64_t n, uint64_t seed, uint64_t epoch) {
+    uint32_t half = 1;
+    while (n > (uint64_t)1 << (2 * half))
+        half++;
+    const uint64_t mask = ((uint64_t)1 << half) - 1, key = mix(seed ^ mix(epoch));
+    do {
+        uint64_t left = i >> half, right = i & mask;
+        for (uint64_t round = 0; round < 6; round++) {
+            const uint64_t next = left ^ (mix(right ^ mix(key + round)) & mask);
+            left = right;
+            right = next;
+        }
+        i = left << half | right;
+    } while (i >= n);
+    return i;
+}
+
+/* ---- open --------------------------------------------------------------------------------- */
+
+/* Spans of one row at most: what is left of a row after so many is padded. */
+static uint32_t spans_per_row(const sm_dataset_options *o) {
+    return o->sequence / 8 + 2;
+}
+
+uint32_t sm_dataset_max_spans(const sm_dataset *d) {
+    return d->options.rows * spans_per_row(&d->options);
+}
+
+static void split(sm_dataset *d) {
+    const sm_documents *documents = &d->documents;
+    sm_dataset_info *info = &d->info;
+    uint64_t total = 0, n = documents->n;
+    for (uint64_t i = 0; i < n; i++) {
+        total += documents->list[i].length;
+        info->hash = mix(info->hash ^ mix(documents->list[i].offset) ^ documents->list[i].length);
+    }
+    while (d->options.validation > 0 && n > 1 &&
+           (double)info->validation_bytes < d->options.validation * (double)total)
+        info->validation_bytes += documents->list[--n].length;
+    info->train_documents = n;
+    info->validation_documents = documents->n - n;
+    info->train_bytes = total - info->validation_bytes;
+}
+
+sm_status sm_dataset_open(sm_dataset **out, sm_mem *mem, const char *path,
+                          const sm_tokenizer *tokenizer, const sm_dataset_options *options,
+                          sm_progress_fn progress, void *progress_user, sm_error *error) {
+    *out = NULL;
+    if (options->sequence < 2 || !options->rows ||
+        (uint64_t)options->sequence * options->rows > UINT32_MAX / 2)
+        return sm_fail(error, SM_ERR_ARGUMENT, "batches of %u rows of %u tokens cannot be made",
+                       options->rows, options->sequence);
+    if (!(options->validation >= 0 && options->validation <= 0.5))
+        return sm_fail(error, SM_ERR_ARGUMENT, "validation part %g is not in [0, 0.5]",
+                       options->validation);
+    sm_dataset *d = sm_alloc_zero(mem, sizeof *d);
+    if (!d)
+        return sm_fail(error, SM_ERR_NOMEM, "%s: out of memory", path);
+    d->mem = mem;
+    d->options = *options;
+    const uint64_t n = (uint64_t)options->sequence * options->rows;
+    d->ids = sm_alloc_array(mem, n, sizeof *d->ids);
+    d->targets = sm_alloc_array(mem, n, sizeof *d->targets);
+    d->span_begin =
+        sm_alloc_array(mem, (uint64_t)sm_dataset_max_spans(d) + 1, sizeof *d->span_begin);
+    sm_status status = SM_OK;
+    if (!d->ids || !d->targets || !d->span_begin)
+        status = sm_fail(error, SM_ERR_NOMEM, "out of memory for batches of %llu tokens",
+                         (unsigned long long)n);
+    if (!status)
+        status = sm_documents_open(&d->documents, mem, path, tokenizer, options, progress,
+                                   progress_user, error);
+    if (status) {
+        sm_dataset_free(d);
+        return status;
+    }
+    split(d);
+    *out = d;
+    return SM_OK;
+}
+
+void sm_dataset_free(sm_dataset *d) {
+    if (!d)
+        return;
+    if (d->documents.mem)
+        sm_documents_close(&d->documents);
+    sm_document_tokens_free(&d->train.tokens, d->mem);
+    sm_document_tokens_free(&d->validation.tokens, d->mem);
+    sm_free(d->mem, d->ids);
+    sm_free(d->mem, d->targets);
+    sm_free(d->mem, d->span_begin);
+    sm_free(d->mem, d);
+}
+
+void sm_dataset_get_info(const sm_dataset *d, sm_dataset_info *info) {
+    *info = d->info;
+}
+
+void sm_dataset_cursor(const sm_dataset *d, sm_data_cursor *cursor) {
+    *cursor = d->train.at;
+}
+
+sm_status sm_dataset_seek(sm_dataset *d, const sm_data_cursor *cursor, sm_error *error) {
+    if (cursor->position > d->info.train_documents)
+        return sm_fail(
+            error, SM_ERR_ARGUMENT, "document %llu is not in the data set of %llu documents",
+            (unsigned long long)cursor->position, (unsigned long long)d->info.train_documents);
+    d->train.at = *cursor;
+    d->train.loaded = false;
+    return SM_OK;
+}
+
+/* ---- batches -------------------------------------------------------------------------------- */
+
+/* Loads the document where the stream stands. */
+static sm_status load(sm_dataset *d, stream *s, bool validation, sm_error *error) {
+    const uint64_t n = d->info.train_documents;
+    const uint64_t i =
+        validation ? n + s->at.position : shuffled(s->at.position, n, d->options.seed, s->at.epoch);
+    sm_status status = sm_documents_read(&d->documents, i, &s->tokens, error);
+    if (status)
+        return status;
+    if (d->documents.kind == SM_DATA_INSTRUCT && s->tokens.n > (uint64_t)d->options.sequence + 1)
+        s->tokens.n = d->options.sequence + 1;
+    s->loaded = true;
+    return SM_OK;
+}
+
+/* Tokens of the loaded document that still have to be fed. */
+static uint64_t left(const stream *s) {
+    return s->tokens.n > s->at.offset + 1 ? s->tokens.n - 1 - s->at.offset : 0;
+}
+
+/* Makes sure that a document with something left is loaded. *end: there is no more. */
+static sm_status advance(sm_dataset *d, stream *s, bool validation, bool *end, sm_error *error) {
+    const uint64_t n = validation ? d->info.validation_documents : d->info.train_documents;
+    uint64_t empty = 0; /* documents in a row that have nothing to learn from */
+    *end = false;
+    while (!s->loaded || !left(s)) {
+        if (s->loaded) {
+            s->loaded = false;
+            s->at.position++;
+            s->at.offset = 0;
+        }
+        if (s->at.position >= n) {
+            if (validation) {
+                *end = true;
+                return SM_OK;
+            }
+            s->at.epoch++;
+            s->at.position = 0;
+        }
+        if (empty++ > n)
+            return sm_fail(error, SM_ERR_STATE, "%s: no document has two tokens",
+                           d->documents.path);
+        sm_status status = load(d, s, validation, error);
+        if (status)
+            return status;
+    }
+    return SM_OK;
+}
+
+static void pad(sm_dataset *d, uint64_t from, uint64_t to) {
+    for (uint64_t i = from; i < to; i++) {
+        d->ids[i] = PAD_TOKEN;
+        d->targets[i] = -1;
+    }
+}
+
+/* Fills one row from token `at` of the batch; *any: something was put there. */
+static sm_status fill_row(sm_dataset *d, stream *s, bool validation, uint32_t at, uint32_t *n_spans,
+                          bool *any, sm_error *error) {
+    const uint32_t end = at + d->options.sequence, limit = spans_per_row(&d->options) - 1;
+    const bool whole = d->documents.kind == SM_DATA_INSTRUCT;
+    uint32_t spans = 0;
+    *any = false;
+    while (at < end && spans < limit) {
+        bool over;
+        sm_status status = advance(d, s, validation, &over, error);
+        if (status)
+            return status;
+        const uint64_t room = end - at, n = left(s);
+        if (over || (whole && n > room))
+            break;
+        const uint32_t take = (uint32_t)(n < room ? n : room);
+        for (uint64_t i = 0; i < take; i++) {
+            const uint64_t from = s->at.offset + i;
+            d->ids[at + i] = s->tokens.ids[from];
+            d->targets[at + i] = s->tokens.learn[from + 1] ? s->tokens.ids[from + 1] : -1;
+        }
+        d->span_begin[(*n_spans)++] = at;
+        at += take;
+        spans++;
+        s->at.offset += take;
+        *any = true;
+    }
+    if (at < end) {
+        d->span_begin[(*n_spans)++] = at;
+        pad(d, at, end);
+    }
+    return SM_OK;
+}
+
+static sm_status next(sm_dataset *d, stream *s, bool validation, sm_train_batch *batch, bool *any,
+                      sm_error *error) {
+    uint32_t n_spans = 0;
+    *any = false;
+    for (uint32_t row = 0; row < d->options.rows; row++) {
+        bool some;
+        sm_status status =
+            fill_row(d, s, validation, row * d->options.sequence, &n_spans, &some, error);
+        if (status)
+            return status;
+        *any |= some;
+    }
+    const uint32_t n = d->options.rows * d->options.sequence;
+    d->span_begin[n_spans] = n;
+    if (*any)
+        *batch = (sm_train_batch){n, d->ids, d->targets, n_spans, d->span_begin};
+    return SM_OK;
+}
+
+sm_status sm_dataset_next(sm_dataset *d, sm_train_batch *batch, sm_error *error) {
+    bool any;
+    return next(d, &d->train, false, batch, &any, error);
+}
+
+sm_status sm_dataset_validation(sm_dataset *d, bool restart, sm_train_batch *batch, bool *more,
+                                sm_error *error) {
+    if (restart) {
+        d->validation.at = (sm_data_cursor){0};
+        d->validation.loaded = false;
+    }
+    return next(d, &d->validation, true, batch, more, error);
+}

@@ -1,0 +1,439 @@
+/* Training data: documents, order, packing, instruction formats, broken files. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support.h"
+#include "train/train.h"
+
+/* A vocabulary of bytes: id = byte + 3, then two marks. */
+#define BOS 1
+#define EOS 2
+#define BYTES 3
+#define IM_START 259
+#define IM_END 260
+#define N_VOCAB 261
+
+static sm_mem mem;
+static sm_tokenizer *tokenizer;
+
+static int set_up(void **state) {
+    (void)state;
+    static char names[256][8];
+    static sm_str tokens[N_VOCAB];
+    static int32_t types[N_VOCAB];
+    static float scores[N_VOCAB];
+    const char *special[] = {"<unk>", "<s>", "</s>"};
+    for (int i = 0; i < 3; i++) {
+        tokens[i] = (sm_str){special[i], strlen(special[i])};
+        types[i] = i ? SM_TOKEN_CONTROL : SM_TOKEN_UNKNOWN;
+    }
+    for (int i = 0; i < 256; i++) {
+        snprintf(names[i], sizeof names[i], "<0x%02X>", (unsigned)i);
+        tokens[BYTES + i] = (sm_str){names[i], 6};
+        types[BYTES + i] = SM_TOKEN_BYTE;
+    }
+    tokens[IM_START] = (sm_str){"<|im_start|>", 12};
+    tokens[IM_END] = (sm_str){"<|im_end|>", 10};
+    types[IM_START] = types[IM_END] = SM_TOKEN_CONTROL;
+    const sm_vocab vocab = {.model = {"llama", 5},
+                            .n_tokens = N_VOCAB,
+                            .tokens = tokens,
+                            .scores = scores,
+                            .types = types,
+                            .bos = BOS,
+                            .eos = EOS,
+                            .unk = 0,
+                            .sep = SM_UNSET,
+                            .pad = SM_UNSET,
+                            .mask = SM_UNSET,
+                            .cls = SM_UNSET,
+                            .eot = SM_UNSET,
+                            .eom = SM_UNSET,
+                            .add_bos = 1,
+                            .add_eos = 0,
+                            .add_space_prefix = 0,
+                            .remove_extra_whitespaces = SM_UNSET,
+                            .escape_whitespaces = 0,
+                            .ignore_merges = SM_UNSET,
+                            .lowercase = SM_UNSET,
+                            .strip_accents = SM_UNSET};
+    sm_error error;
+    if (sm_mem_init(&mem, NULL, 0, NULL) || sm_tokenizer_build(&tokenizer, &mem, &vocab, &error)) {
+        fprintf(stderr, "%s\n", error.message);
+        return 1;
+    }
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    sm_tokenizer_free(tokenizer);
+    return 0;
+}
+
+static const sm_dataset_options plain = {.sequence = 16, .rows = 2, .separator = "<|endoftext|>"};
+
+static sm_status open_text(sm_dataset **out, const char *name, const char *text,
+                           const sm_dataset_options *options, sm_error *error) {
+    const char *path = scratch_path(name);
+    scratch_write(path, text, strlen(text));
+    return sm_dataset_open(out, &mem, path, tokenizer, options, NULL, NULL, error);
+}
+
+static void check_batch(const sm_train_batch *b, const sm_dataset_options *o,
+                        const sm_dataset *dataset) {
+    assert_int_equal(b->n_tokens, o->rows * o->sequence);
+    assert_int_equal(b->span_begin[0], 0);
+    assert_int_equal(b->span_begin[b->n_spans], b->n_tokens);
+    assert_true(b->n_spans <= sm_dataset_max_spans(dataset));
+    for (uint32_t i = 0; i < b->n_spans; i++) {
+        assert_true(b->span_begin[i] < b->span_begin[i + 1]);
+        /* a span lies in one row, and inside it targets are the tokens shifted */
+        assert_int_equal(b->span_begin[i] / o->sequence, (b->span_begin[i + 1] - 1) / o->sequence);
+        for (uint32_t t = b->span_begin[i]; t + 1 < b->span_begin[i + 1]; t++)
+            assert_true(b->targets[t] == -1 || b->targets[t] == b->ids[t + 1]);
+    }
+}
+
+/* Every document comes once an epoch, whole, between its markers. */
+static void test_text(void **state) {
+    (void)state;
+    enum { DOCUMENTS = 40 };
+    char text[4000] = "";
+    for (int i = 0; i < DOCUMENTS; i++) /* lengths 1 .. 40, letters tell which */
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%.*s\n<|endoftext|>\n", i + 1,
+                 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+    sm_dataset *d;
+    sm_error error;
+    assert_int_equal(open_text(&d, "text.txt", text, &plain, &error), SM_OK);
+    sm_dataset_info info;
+    sm_dataset_get_info(d, &info);
+    assert_int_equal(info.train_documents, DOCUMENTS);
+    assert_int_equal(info.validation_documents, 0);
+    assert_int_equal(info.train_bytes, DOCUMENTS * (DOCUMENTS + 1) / 2);
+    int seen[DOCUMENTS + 1] = {0}, order[DOCUMENTS], n = 0, length = 0;
+    sm_train_batch b;
+    while (n < DOCUMENTS) {
+        assert_int_equal(sm_dataset_next(d, &b, &error), SM_OK);
+        check_batch(&b, &plain, d);
+        for (uint32_t t = 0; t < b.n_tokens && n < DOCUMENTS; t++) {
+            if (b.targets[t] == EOS) {
+                assert_int_equal(seen[length]++, 0);
+                order[n++] = length;
+                length = 0;
+            } else if (b.targets[t] != -1) {
+                assert_int_equal(b.targets[t], BYTES + 'a');
+                length++;
+            }
+        }
+    }
+    int in_order = 0;
+    for (int i = 0; i < DOCUMENTS; i++)
+        in_order += order[i] == i + 1;
+    assert_true(in_order < DOCUMENTS / 2); /* shuffled */
+    sm_dataset_free(d);
+}
+
+/* A long document goes on in the next row; its tokens are all there, none twice. */
+static void test_long_document(void **state) {
+    (void)state;
+    char text[300];
+    for (int i = 0; i < 299; i++)
+        text[i] = (char)('A' + i % 26);
+    text[299] = 0;
+    sm_dataset *d;
+    sm_error error;
+    sm_train_batch b;
+    assert_int_equal(open_text(&d, "long.txt", text, &plain, &error), SM_OK);
+    int n = 0;
+    while (n < 298) { /* without a separator: no markers, the first byte is not predicted */
+        assert_int_equal(sm_dataset_next(d, &b, &error), SM_OK);
+        check_batch(&b, &plain, d);
+        for (uint32_t t = 0; t < b.n_tokens && n < 298; t++) {
+            assert_int_equal(b.ids[t], BYTES + text[n]);
+            assert_int_equal(b.targets[t], BYTES + text[++n]);
+        }
+    }
+    sm_dataset_free(d);
+}
+
+/* A cursor put aside brings back the same batches; seeds differ in order. */
+static void test_cursor(void **state) {
+    (void)state;
+    char text[6000] = "";
+    for (int i = 0; i < 60; i++)
+        snprintf(text + strlen(text), sizeof text - strlen(text), "story %d of %d<|endoftext|>", i,
+                 i * i);
+    sm_dataset *d;
+    sm_error error;
+    sm_train_batch b;
+    assert_int_equal(open_text(&d, "cursor.txt", text, &plain, &error), SM_OK);
+    int32_t kept[60][32];
+    uint32_t spans[60];
+    sm_data_cursor cursor = {0};
+    for (int i = 0; i < 60; i++) {
+        if (i == 23)
+            sm_dataset_cursor(d, &cursor);
+        assert_int_equal(sm_dataset_next(d, &b, &error), SM_OK);
+        memcpy(kept[i], b.ids, sizeof kept[i]);
+        spans[i] = b.n_spans;
+    }
+    sm_data_cursor end;
+    sm_dataset_cursor(d, &end);
+    assert_true(end.epoch >= 1);
+    sm_dataset_free(d);
+    assert_int_equal(open_text(&d, "cursor.txt", text, &plain, &error), SM_OK);
+    assert_int_equal(sm_dataset_seek(d, &cursor, &error), SM_OK);
+    for (int i = 23; i < 60; i++) {
+        assert_int_equal(sm_dataset_next(d, &b, &error), SM_OK);
+        assert_memory_equal(kept[i], b.ids, sizeof kept[i]);
+        assert_int_equal(spans[i], b.n_spans);
+    }
+    cursor.position = 1000;
+    assert_int_equal(sm_dataset_seek(d, &cursor, &error), SM_ERR_ARGUMENT);
+    sm_dataset_free(d);
+    sm_dataset_options other = plain;
+    other.seed = 1;
+    assert_int_equal(open_text(&d, "cursor.txt", text, &other, &error), SM_OK);
+    assert_int_equal(sm_dataset_next(d, &b, &error), SM_OK);
+    assert_memory_not_equal(kept[0], b.ids, sizeof kept[0]);
+    sm_dataset_free(d);
+}
+
+/* The last documents are kept back, come once and never in training. */
+static void test_validation(void **state) {
+    (void)state;
+    char text[3000] = "";
+    for (int i = 0; i < 50; i++)
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%c%c%c%c<|endoftext|>\n",
+                 i < 45 ? 'a' : 'Z', 'x', 'x', 'x');
+    sm_dataset_options o = plain;
+    o.validation = 0.1;
+    sm_dataset *d;
+    sm_error error;
+    sm_train_batch b;
+    assert_int_equal(open_text(&d, "validation.txt", text, &o, &error), SM_OK);
+    sm_dataset_info info;
+    sm_dataset_get_info(d, &info);
+    assert_int_equal(info.train_documents, 45);
+    assert_int_equal(info.validation_documents, 5);
+    assert_int_equal(info.validation_bytes, 20);
+    for (int i = 0; i < 30; i++) {
+        assert_int_equal(sm_dataset_next(d, &b, &error), SM_OK);
+        for (uint32_t t = 0; t < b.n_tokens; t++)
+            assert_int_not_equal(b.ids[t], BYTES + 'Z');
+    }
+    for (int pass = 0; pass < 2; pass++) {
+        int found = 0, targets = 0;
+        bool more = true;
+        for (int i = 0; more; i++) {
+            assert_int_equal(sm_dataset_validation(d, i == 0, &b, &more, &error), SM_OK);
+            for (uint32_t t = 0; more && t < b.n_tokens; t++) {
+                found += b.targets[t] == BYTES + 'Z';
+                targets += b.targets[t] != -1;
+            }
+            if (more)
+                check_batch(&b, &o, d);
+        }
+        assert_int_equal(found, 5);
+        assert_int_equal(targets, 5 * 5); /* four bytes and the end */
+    }
+    sm_dataset_free(d);
+}
+
+/* The whole batch as text, targets only: '.' where nothing is to be learned. */
+static void learned(const sm_train_batch *b, char *text) {
+    for (uint32_t t = 0; t < b->n_tokens; t++) {
+        const int32_t id = b->targets[t];
+        text[t] = id == -1         ? '.'
+                  : id == EOS      ? '$'
+                  : id == IM_END   ? '#'
+                  : id == IM_START ? '@'
+                                   : (char)(id - BYTES);
+    }
+    text[b->n_tokens] = 0;
+}
+
+/* Text that follows the dots. */
+static const char *answer(const char *text) {
+    return text + strspn(text, ".");
+}
+
+static void expect_answer(const char *file, const char *json, sm_data_template layout,
+                          const char *want) {
+    sm_dataset_options o = {.sequence = 400, .rows = 1, .layout = layout};
+    sm_dataset *d;
+    sm_error error;
+    sm_train_batch b;
+    static char text[401];
+    if (open_text(&d, file, json, &o, &error))
+        fail_msg("%s", error.message);
+    assert_int_equal(sm_dataset_next(d, &b, &error), SM_OK);
+    check_batch(&b, &o, d);
+    learned(&b, text);
+    assert_memory_equal(answer(text), want, strlen(want));
+    sm_dataset_free(d);
+}
+
+static void test_instruct(void **state) {
+    (void)state;
+    expect_answer("a.json", "[{\"instruction\":\"Add.\",\"input\":\"1 2\",\"output\":\"3!\"}]",
+                  SM_TEMPLATE_ALPACA, "3!$.");
+    expect_answer("a.jsonl", "\n{\"instruction\":\"Add.\",\"output\":\"<|im_end|>\"}\n\n",
+                  SM_TEMPLATE_ALPACA, "<|im_end|>$."); /* data is text, never a mark */
+    expect_answer("b.jsonl",
+                  "{\"messages\":[{\"role\":\"system\",\"content\":\"S\"},{\"role\":\"user\","
+                  "\"content\":\"U\"},{\"role\":\"assistant\",\"content\":\"A1\"}]}",
+                  SM_TEMPLATE_ALPACA, "A1$.");
+    expect_answer("c.jsonl",
+                  "{\"conversations\":[{\"from\":\"human\",\"value\":\"U\"},"
+                  "{\"from\":\"gpt\",\"value\":\"\\u00e9\"}]}",
+                  SM_TEMPLATE_CHATML, "\xc3\xa9#.");
+    expect_answer("d.json", "[{\"instruction\":\"I\",\"input\":\"\",\"output\":\"O\"}]",
+                  SM_TEMPLATE_CHATML, "O#.");
+}
+
+/* Entries are not divided: one that does not fit waits for the next row. */
+static void test_instruct_rows(void **state) {
+    (void)state;
+    char json[4000] = "[";
+    for (int i = 0; i < 10; i++)
+        snprintf(json + strlen(json), sizeof json - strlen(json),
+                 "%s{\"messages\":[{\"role\":\"user\",\"content\":\"%d\"},{\"role\":"
+                 "\"assistant\",\"content\":\"answer\"}]}",
+                 i ? ", " : "", i);
+    strcat(json, "]");
+    sm_dataset_options o = {.sequence = 120, .rows = 2};
+    sm_dataset *d;
+    sm_error error;
+    sm_train_batch b;
+    char text[241];
+    assert_int_equal(open_text(&d, "rows.json", json, &o, &error), SM_OK);
+    int answers = 0;
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(sm_dataset_next(d, &b, &error), SM_OK);
+        check_batch(&b, &o, d);
+        learned(&b, text);
+        for (const char *at = text; (at = strstr(at, "answer$")); at++)
+            answers++;
+        for (const char *at = text; (at = strchr(at, '$')); at++) /* none is a part */
+            assert_true(at - text >= 6 && !memcmp(at - 6, "answer", 6));
+    }
+    assert_true(answers >= 20);
+    o.loss_on_prompt = true;
+    sm_dataset_free(d);
+    assert_int_equal(open_text(&d, "rows.json", json, &o, &error), SM_OK);
+    assert_int_equal(sm_dataset_next(d, &b, &error), SM_OK);
+    learned(&b, text);
+    assert_memory_equal(text, "### Instruction:\n", 17);
+    sm_dataset_free(d);
+    o.sequence = 20; /* shorter than an entry: cut off, never stuck */
+    assert_int_equal(open_text(&d, "rows.json", json, &o, &error), SM_OK);
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(sm_dataset_next(d, &b, &error), SM_OK);
+        check_batch(&b, &o, d);
+        assert_int_equal(b.n_spans, 2);
+    }
+    sm_dataset_free(d);
+}
+
+static void expect_error(const char *file, const char *text, sm_status want, const char *part) {
+    sm_dataset *d;
+    sm_error error;
+    assert_int_equal(open_text(&d, file, text, &plain, &error), want);
+    assert_null(d);
+    if (!strstr(error.message, part) || !strstr(error.message, file))
+        fail_msg("\"%s\" does not name %s and %s", error.message, file, part);
+}
+
+static void test_broken(void **state) {
+    (void)state;
+    const char *good = "{\"instruction\":\"a\",\"output\":\"b\"}";
+    char text[400];
+    expect_error("empty.txt", "", SM_ERR_FORMAT, "empty");
+    expect_error("blank.txt", "\n<|endoftext|>\n\n", SM_ERR_FORMAT, "no text");
+    snprintf(text, sizeof text, "%s\n%s\n{\"instruction\": \"a\", \"output\": }\n", good, good);
+    expect_error("bad.jsonl", text, SM_ERR_FORMAT, ":3:");
+    snprintf(text, sizeof text, "%s\n\n{\"instruction\": \"a\"}\n", good);
+    expect_error("missing.jsonl", text, SM_ERR_FORMAT, ":3: an entry has no text \"output\"");
+    snprintf(text, sizeof text, "[\n%s,\n{\"instruction\": 7,\n \"output\": \"b\"}\n]", good);
+    expect_error("number.json", text, SM_ERR_FORMAT, ":3:");
+    snprintf(text, sizeof text, "[\n%s,\n{\"instruction\": \"a\",\n \"output\" \"b\"}\n]", good);
+    expect_error("colon.json", text, SM_ERR_FORMAT, ":4:");
+    snprintf(text, sizeof text, "[%s, 5]", good);
+    expect_error("five.json", text, SM_ERR_FORMAT, ":1:");
+    snprintf(text, sizeof text, "[%s,\n%s", good, good);
+    expect_error("cut.json", text, SM_ERR_FORMAT, ":2:");
+    snprintf(text, sizeof text, "[%s,]", good);
+    expect_error("comma.json", text, SM_ERR_FORMAT, ":1:");
+    snprintf(text, sizeof text, "[%s] x", good);
+    expect_error("after.json", text, SM_ERR_FORMAT, "after the array");
+    snprintf(text, sizeof text, "[%s}", good);
+    expect_error("brace.json", text, SM_ERR_FORMAT, "expected");
+    expect_error("none.json", "[]", SM_ERR_FORMAT, "no text");
+    expect_error("role.jsonl", "{\"messages\":[{\"role\":\"robot\",\"content\":\"x\"}]}",
+                 SM_ERR_FORMAT, "robot");
+    expect_error("silent.jsonl", "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}",
+                 SM_ERR_FORMAT, "no answer");
+    sm_dataset *d;
+    sm_error error;
+    assert_int_equal(
+        sm_dataset_open(&d, &mem, "/nonexistent/file.txt", tokenizer, &plain, NULL, NULL, &error),
+        SM_ERR_IO);
+    sm_dataset_options o = plain;
+    o.validation = 0.7;
+    assert_int_equal(open_text(&d, "x.txt", "abc", &o, &error), SM_ERR_ARGUMENT);
+    o = plain;
+    o.sequence = 1;
+    assert_int_equal(open_text(&d, "x.txt", "abc", &o, &error), SM_ERR_ARGUMENT);
+    /* one token, nothing to predict */
+    assert_int_equal(open_text(&d, "x.txt", "a", &plain, &error), SM_OK);
+    sm_train_batch b;
+    assert_int_equal(sm_dataset_next(d, &b, &error), SM_ERR_STATE);
+    sm_dataset_free(d);
+}
+
+/* Every allocation fails in turn; nothing is left behind. */
+static void test_out_of_memory(void **state) {
+    (void)state;
+    const char *files[] = {"oom.txt", "oom.json"};
+    scratch_write(scratch_path(files[0]), "one two three<|endoftext|>four five", 35);
+    const char *json = "[{\"instruction\":\"a\",\"output\":\"b\"}]";
+    scratch_write(scratch_path(files[1]), json, strlen(json));
+    for (int i = 0; i < 2; i++) {
+        for (uint64_t at = 1;; at++) {
+            fail_alloc fail = {.fail_at = at};
+            const sm_allocator hook = fail_allocator(&fail);
+            sm_mem own;
+            sm_dataset *d;
+            sm_train_batch b;
+            assert_int_equal(sm_mem_init(&own, &hook, 0, NULL), SM_OK);
+            sm_status status = sm_dataset_open(&d, &own, scratch_path(files[i]), tokenizer, &plain,
+                                               NULL, NULL, NULL);
+            if (!status)
+                status = sm_dataset_next(d, &b, NULL);
+            sm_dataset_free(d);
+            assert_int_equal(fail.live_blocks, 0);
+            if (!status)
+                break;
+            assert_int_equal(status, SM_ERR_NOMEM);
+        }
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_text),     cmocka_unit_test(test_long_document),
+        cmocka_unit_test(test_cursor),   cmocka_unit_test(test_validation),
+        cmocka_unit_test(test_instruct), cmocka_unit_test(test_instruct_rows),
+        cmocka_unit_test(test_broken),   cmocka_unit_test(test_out_of_memory),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
