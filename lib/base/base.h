@@ -49,6 +49,12 @@ sm_status sm_struct_take(void *to, size_t known, const void *from, const char *w
 sm_status sm_struct_give(void *to, const void *full, size_t known, const char *what,
                          sm_error *error);
 
+/* sm_struct_take, then checks every field of the struct's table (SM_OPTIONS_… of
+ * smallmind/generate.h, sm_options_table) and replaces zeros by their fallbacks.
+ * SM_ERR_ARGUMENT names the field. */
+sm_status sm_options_take(void *to, size_t known, const void *from, uint32_t options_struct,
+                          sm_error *error);
+
 /* ---- memory ------------------------------------------------------------------ */
 
 #define SM_ALIGN 64 /* every block: one cache line, one AVX-512 vector */

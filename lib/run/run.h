@@ -8,13 +8,6 @@
 #include "smallmind/smallmind.h"
 #include "text/text.h"
 
-/* ---- structs with struct_size ------------------------------------------------------ */
-
-/* sm_struct_take, then checks every field of the struct's table (SM_OPTIONS_…) and
- * replaces zeros by their fallbacks. SM_ERR_ARGUMENT names the field. */
-sm_status sm_options_take(void *to, size_t known, const void *from, uint32_t options_struct,
-                          sm_error *error);
-
 /* ---- vocabulary (vocab.c) ------------------------------------------------------------ */
 
 /* Builds the tokenizer of an open file from its tokenizer.ggml.* keys.

@@ -1,5 +1,6 @@
 /* The tables of the options structs, and taking a caller's struct by them. */
-#include "run.h"
+#include "base.h"
+#include "smallmind/smallmind.h"
 
 #include <math.h>
 #include <stddef.h>
