@@ -389,6 +389,19 @@ class Numbers(Case):
         self.bad(2, *options, "-m", MODEL, says=["--shape"])
         self.bad(2, "bench", "-m", MODEL, "--type", "Q8_0", says=["--type"])
 
+    def test_bench_save(self):
+        path = self.folder / "model.gguf"
+        options = ["bench", "--shape", "stories260k", "--type", "Q4_K_M", "--save", path]
+        self.assertEqual(self.good(*options), b"")
+        result = json.loads(self.good("bench", "-m", path, "-p", "8", "-n", "2", "-r", "1",
+                                      "--json"))
+        self.assertEqual(result["model"], str(path))
+        self.assertGreater(result["decode"]["tokens_per_second"], 0)
+        self.bad(1, "run", "-m", path, "-p", "a", says=["no vocabulary"])
+        self.bad(1, "tokenize", "-m", path, "-p", "a", says=["no vocabulary"])
+        self.bad(1, *options[:-1], "/nonexistent/m.gguf", says=["/nonexistent/m.gguf"])
+        self.bad(2, "bench", "-m", MODEL, "--save", path, says=["--save"])
+
     def test_inspect(self):
         plain = self.good("inspect", MODEL).decode()
         self.assertRegex(plain, r"general\.architecture +str +\w+")

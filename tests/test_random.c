@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,26 +15,19 @@
 #include "smallmind/smallmind.h"
 #include "support.h"
 
-static const char *const types[] = {"F32",  "F16",  "BF16", "Q4_0",   "Q4_1",
-                                    "Q5_0", "Q5_1", "Q8_0", "Q2_K",   "Q3_K",
-                                    "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS"};
+static const char *const types[] = {"F32",  "F16",    "BF16",   "Q4_0",   "Q4_1",  "Q5_0",
+                                    "Q5_1", "Q8_0",   "Q2_K",   "Q3_K",   "Q4_K",  "Q5_K",
+                                    "Q6_K", "IQ4_NL", "IQ4_XS", "Q4_K_M", "Q5_K_M"};
 #define N_TYPES (sizeof types / sizeof *types)
 #define N_VOCAB 512 /* of stories260k */
 
-/* Some ids one by one and together; logits after the last. */
-static sm_status feed_some(const char *shape, const char *type, uint64_t seed,
-                           const sm_model_options *options, float *logits, sm_error *error) {
+/* Some ids one by one and together; logits after the last. Frees the model. */
+static sm_status feed_model(sm_model *model, float *logits, sm_error *error) {
     static const int32_t ids[] = {1, 400, 77, 3, 9, 511};
     const sm_session_options so = {.struct_size = sizeof so, .n_threads = 1, .n_ctx = 32};
-    sm_model *model = NULL;
     sm_session *session = NULL;
-    sm_model_info info = {.struct_size = sizeof info};
     const float *last = NULL;
-    sm_status status = sm_model_random(&model, shape, type, seed, options, error);
-    if (!status)
-        status = sm_model_get_info(model, &info, error);
-    if (!status)
-        status = sm_session_new(&session, model, &so, error);
+    sm_status status = sm_session_new(&session, model, &so, error);
     if (!status)
         status = sm_session_feed(session, ids, 5, error);
     if (!status)
@@ -45,6 +39,13 @@ static sm_status feed_some(const char *shape, const char *type, uint64_t seed,
     sm_session_free(session);
     sm_model_free(model);
     return status;
+}
+
+static sm_status feed_some(const char *shape, const char *type, uint64_t seed,
+                           const sm_model_options *options, float *logits, sm_error *error) {
+    sm_model *model;
+    sm_status status = sm_model_random(&model, shape, type, seed, options, error);
+    return status ? status : feed_model(model, logits, error);
 }
 
 static void unknown_names_list_the_known(void **state) {
@@ -155,6 +156,134 @@ static void the_memory_limit_is_obeyed(void **state) {
     assert_null(model);
 }
 
+/* ---- files -------------------------------------------------------------------------------- */
+
+static void a_saved_model_computes_the_same(void **state) {
+    (void)state;
+    const char *path = scratch_path("random.gguf");
+    for (size_t i = 0; i < N_TYPES; i++) {
+        float made[N_VOCAB], loaded[N_VOCAB];
+        sm_model *model;
+        assert_int_equal(feed_some("stories260k", types[i], 3, NULL, made, NULL), SM_OK);
+        assert_int_equal(sm_model_random_save(path, "stories260k", types[i], 3, NULL, NULL), SM_OK);
+        assert_int_equal(sm_model_load(&model, path, NULL, NULL), SM_OK);
+        assert_int_equal(feed_model(model, loaded, NULL), SM_OK);
+        assert_memory_equal(made, loaded, sizeof made);
+    }
+}
+
+/* llama.cpp wants to be told that there is no vocabulary, and the number of ids. */
+static void a_saved_model_says_it_has_no_vocabulary(void **state) {
+    (void)state;
+    const char *path = scratch_path("random.gguf");
+    sm_tokenizer *tokenizer;
+    sm_model *model;
+    sm_mem mem;
+    sm_gguf *gguf;
+    const char *text;
+    uint64_t length;
+    int64_t n;
+    assert_int_equal(sm_model_random_save(path, "stories260k", "Q8_0", 1, NULL, NULL), SM_OK);
+    assert_int_equal(sm_model_load(&model, path, NULL, NULL), SM_OK);
+    assert_int_equal(sm_model_get_tokenizer(model, &tokenizer, NULL), SM_ERR_MISSING);
+    sm_model_free(model);
+    assert_int_equal(sm_tokenizer_load(&tokenizer, path, NULL, NULL), SM_ERR_MISSING);
+    assert_int_equal(sm_mem_init(&mem, NULL, 0, NULL), SM_OK);
+    assert_int_equal(sm_gguf_open(&gguf, &mem, path, true, NULL), SM_OK);
+    assert_int_equal(sm_gguf_get_str(gguf, "tokenizer.ggml.model", &text, &length, NULL), SM_OK);
+    assert_int_equal(length, 8);
+    assert_memory_equal(text, "no_vocab", 8);
+    assert_int_equal(sm_gguf_get_i64(gguf, "llama.vocab_size", &n, NULL), SM_OK);
+    assert_int_equal(n, N_VOCAB);
+    sm_gguf_close(gguf);
+}
+
+static void expect_type(const sm_gguf *gguf, const char *name, uint32_t type) {
+    const sm_gguf_tensor *t = sm_gguf_find_tensor(gguf, name);
+    assert_non_null(t);
+    if (t->type != type)
+        fail_msg("%s is %s", name, sm_dtype_get(t->type)->name);
+}
+
+/* 288 columns are no multiple of 256, the 768 of ffn_down are; of 6 layers number 2 and 5 get
+ * more bits. */
+static void a_mixture_has_more_bits_in_some_layers(void **state) {
+    (void)state;
+    const char *path = scratch_path("mixture.gguf");
+    sm_mem mem;
+    sm_gguf *gguf;
+    assert_int_equal(sm_mem_init(&mem, NULL, 0, NULL), SM_OK);
+    assert_int_equal(sm_model_random_save(path, "stories15m", "Q4_K_M", 1, NULL, NULL), SM_OK);
+    assert_int_equal(sm_gguf_open(&gguf, &mem, path, true, NULL), SM_OK);
+    expect_type(gguf, "token_embd.weight", SM_DTYPE_Q8_0);
+    for (uint32_t layer = 0; layer < 6; layer++) {
+        char name[64];
+        const bool more = layer == 2 || layer == 5;
+        const struct {
+            const char *part;
+            uint32_t type;
+        } parts[] = {{"attn_q", SM_DTYPE_Q5_0},
+                     {"attn_k", SM_DTYPE_Q5_0},
+                     {"attn_v", more ? SM_DTYPE_Q8_0 : SM_DTYPE_Q5_0},
+                     {"attn_output", SM_DTYPE_Q5_0},
+                     {"ffn_gate", SM_DTYPE_Q5_0},
+                     {"ffn_up", SM_DTYPE_Q5_0},
+                     {"ffn_down", more ? SM_DTYPE_Q6_K : SM_DTYPE_Q4_K}};
+        for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+            sm_format(name, sizeof name, "blk.%u.%s.weight", layer, parts[i].part);
+            expect_type(gguf, name, parts[i].type);
+        }
+    }
+    sm_gguf_close(gguf);
+    assert_int_equal(mem.in_use, 0);
+}
+
+static bool exists(const char *path) {
+    FILE *file = fopen(path, "rb");
+    if (file)
+        fclose(file);
+    return file != NULL;
+}
+
+static int32_t cancel_at_the_third(void *user, uint64_t done, uint64_t total) {
+    (void)user;
+    return done == 3 && total > 3;
+}
+
+static void a_save_that_fails_leaves_no_file(void **state) {
+    (void)state;
+    const char *path = scratch_path("unsaved.gguf");
+    sm_error error = {0};
+    sm_model_options o = {.struct_size = sizeof o, .progress = cancel_at_the_third};
+    assert_int_equal(sm_model_random_save(path, "stories260k", "Q8_0", 1, &o, &error),
+                     SM_ERR_CANCELLED);
+    assert_int_equal(sm_model_random_save(path, "gpt-5", "Q8_0", 1, NULL, &error), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_model_random_save(path, "stories260k", "Q9", 1, NULL, &error),
+                     SM_ERR_ARGUMENT);
+    assert_int_equal(sm_model_random_save(path, NULL, "Q8_0", 1, NULL, &error), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_model_random_save(NULL, "stories260k", "Q8_0", 1, NULL, &error),
+                     SM_ERR_ARGUMENT);
+    assert_int_equal(
+        sm_model_random_save("/nonexistent/m.gguf", "stories260k", "Q8_0", 1, NULL, &error),
+        SM_ERR_IO);
+    assert_non_null(strstr(error.message, "/nonexistent/m.gguf"));
+    fail_alloc counter = {0};
+    sm_allocator allocator = fail_allocator(&counter);
+    o = (sm_model_options){.struct_size = sizeof o, .allocator = &allocator};
+    assert_int_equal(sm_model_random_save(path, "stories260k", "Q8_0", 1, &o, NULL), SM_OK);
+    assert_int_equal(counter.live_blocks, 0);
+    assert_true(exists(path));
+    assert_int_equal(remove(path), 0);
+    for (uint64_t at = 1; at <= counter.calls; at++) {
+        fail_alloc failing = {.fail_at = at};
+        allocator = fail_allocator(&failing);
+        assert_int_equal(sm_model_random_save(path, "stories260k", "Q8_0", 1, &o, &error),
+                         SM_ERR_NOMEM);
+        assert_int_equal(failing.live_blocks, 0);
+        assert_false(exists(path));
+    }
+}
+
 /* ---- images ------------------------------------------------------------------------------ */
 
 static void put_something(sm_gguf_writer *w) {
@@ -218,6 +347,10 @@ int main(void) {
         cmocka_unit_test(the_seed_decides),
         cmocka_unit_test(every_failing_allocation_is_survived),
         cmocka_unit_test(the_memory_limit_is_obeyed),
+        cmocka_unit_test(a_saved_model_computes_the_same),
+        cmocka_unit_test(a_saved_model_says_it_has_no_vocabulary),
+        cmocka_unit_test(a_mixture_has_more_bits_in_some_layers),
+        cmocka_unit_test(a_save_that_fails_leaves_no_file),
         cmocka_unit_test(an_image_is_the_file),
         cmocka_unit_test(a_name_given_twice_fails),
     };

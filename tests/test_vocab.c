@@ -160,6 +160,12 @@ static void test_refused(void **state) {
     file f = {0};
     put_str(&f, "general.architecture", "llama");
     refuse(&f, SM_ERR_MISSING, "tokenizer.ggml.model");
+    put_str(&f, "tokenizer.ggml.model", "");
+    refuse(&f, SM_ERR_MISSING, "tokenizer.ggml.model");
+    put_str(&f, "tokenizer.ggml.model", "no_vocab");
+    refuse(&f, SM_ERR_MISSING, "no vocabulary");
+    put_str(&f, "tokenizer.ggml.model", "none");
+    refuse(&f, SM_ERR_MISSING, "no vocabulary");
     put_str(&f, "tokenizer.ggml.model", "gpt2");
     refuse(&f, SM_ERR_MISSING, "tokenizer.ggml.merges");
     put_str(&f, "tokenizer.ggml.model", "llama");

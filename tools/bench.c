@@ -33,6 +33,7 @@ typedef struct matrix_work {
 typedef struct bench_run {
     const char *path; /* of the model; NULL: random weights of this shape and type */
     const char *shape, *type;
+    const char *save; /* write those weights here instead of measuring; NULL: measure */
     uint32_t prefill;
     uint32_t decode;
     uint32_t depth; /* tokens in the context before either */
@@ -377,9 +378,12 @@ int cmd_bench(int argc, char **argv) {
          "llama3.2-3b, qwen3-0.6b, qwen3-1.7b, stories15m or stories260k, held in memory"},
         {0, "type", CLI_TEXT, &run.type, "NAME", 0, 0,
          "type of those weights [F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, "
-         "Q5_K, Q6_K, IQ4_NL, IQ4_XS; default Q8_0]; where columns are no multiple of 256, Q2_K "
+         "Q5_K, Q6_K, IQ4_NL, IQ4_XS, and with more bits in some matrices Q4_K_M, Q5_K_M; "
+         "default Q8_0]; where columns are no multiple of 256, Q2_K "
          "and Q3_K become Q4_0, Q4_K Q5_0, Q5_K Q5_1, Q6_K Q8_0, IQ4_XS IQ4_NL; where of 32 "
          "neither, F16"},
+        {0, "save", CLI_TEXT, &run.save, "FILE", 0, 0,
+         "write those weights to a GGUF file (without vocabulary) instead of measuring"},
         {'p', "prefill", CLI_COUNT, &run.prefill, "N", 1, 1u << 20,
          "tokens of the prompt, fed at once [1 to 1048576; default 512]"},
         {'n', "decode", CLI_COUNT, &run.decode, "N", 1, 1u << 20,
@@ -400,6 +404,7 @@ int cmd_bench(int argc, char **argv) {
     const cli_command command = {
         .name = "bench",
         .synopsis = "-m MODEL | --shape NAME [--type T] [-p N] [-n N] [-d N] [-r N] [--json]\n"
+                    "       smallmind bench --shape NAME [--type T] --save FILE\n"
                     "       smallmind bench limits [-t N] [-r N] [--json]",
         .summary =
             "Measures prefill and decode speed in tokens per second on random ids, each beside\n"
@@ -421,9 +426,13 @@ int cmd_bench(int argc, char **argv) {
         return cli_misuse("bench", "-m MODEL or --shape NAME is required");
     if (run.path != NULL && (run.shape != NULL || run.type != NULL))
         return cli_misuse("bench", "-m MODEL goes without --shape and --type");
+    if (run.path != NULL && run.save != NULL)
+        return cli_misuse("bench", "--save goes with --shape");
     if (run.type == NULL)
         run.type = "Q8_0";
     cli_catch_interrupt();
+    if (run.save != NULL)
+        return cli_save_random_model(run.save, run.shape, run.type, &run.model_options);
     code = load(&model, &run);
     if (code == CLI_GO_ON) {
         code = set_context(&run);

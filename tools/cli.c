@@ -259,11 +259,24 @@ int cli_load_model(sm_model **model, sm_model_info *info, const char *path,
     return give_info(sm_model_load(model, path, options, &error), model, info, &error);
 }
 
+#define RANDOM_SEED 1 /* one set of weights for all comparisons */
+
 int cli_random_model(sm_model **model, sm_model_info *info, const char *shape, const char *type,
                      sm_model_options *options) {
     sm_error error = {0};
     options->progress = cli_load_progress;
-    return give_info(sm_model_random(model, shape, type, 1, options, &error), model, info, &error);
+    return give_info(sm_model_random(model, shape, type, RANDOM_SEED, options, &error), model, info,
+                     &error);
+}
+
+int cli_save_random_model(const char *path, const char *shape, const char *type,
+                          sm_model_options *options) {
+    sm_error error = {0};
+    options->progress = cli_load_progress;
+    if (sm_model_random_save(path, shape, type, RANDOM_SEED, options, &error) != SM_OK)
+        return cli_fail(&error);
+    cli_progress_end();
+    return CLI_DONE;
 }
 
 int cli_open_session(sm_session **session, const sm_model *model,

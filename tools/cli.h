@@ -125,6 +125,9 @@ int cli_load_model(sm_model **model, sm_model_info *info, const char *path,
 /* The same for a model with random weights (smallmind/experimental.h). */
 int cli_random_model(sm_model **model, sm_model_info *info, const char *shape, const char *type,
                      sm_model_options *options);
+/* Writes that model to a GGUF file. CLI_DONE or the exit code of a failure. */
+int cli_save_random_model(const char *path, const char *shape, const char *type,
+                          sm_model_options *options);
 /* A session of it, with Ctrl-C connected. */
 int cli_open_session(sm_session **session, const sm_model *model,
                      const sm_session_options *options);

@@ -22,13 +22,24 @@ extern "C" {
  *
  *   shape  smollm2-135m, llama3.2-1b, llama3.2-3b, qwen3-0.6b, qwen3-1.7b, stories15m, stories260k
  *   type   F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL,
- *          IQ4_XS
+ *          IQ4_XS, or the mixtures Q4_K_M, Q5_K_M: Q4_K or Q5_K, but Q6_K for the embedding
+ *          (which is the head, too) and, in the first and last eighth of the layers and every
+ *          third between, for attn_v and ffn_down
  *
  * The weights lie in the model's heap as those of a file that was read (options->io is ignored);
  * repacked weights come on top. SM_ERR_ARGUMENT (an unknown name: the message lists the known
  * ones), _NOMEM, _SYSTEM, _CANCELLED, _UNSUPPORTED. */
 SM_API sm_status sm_model_random(sm_model **out, const char *shape, const char *type, uint64_t seed,
                                  const sm_model_options *options, sm_error *error);
+
+/* Writes that model to a GGUF file, replacing path only when it is whole: loaded from there, it
+ * computes the same. The file says that it has no vocabulary (tokenizer.ggml.model is
+ * "no_vocab"), which llama.cpp loads too. Takes as much heap as the file is large; of the options
+ * the allocator, memory_limit and progress (per tensor) are used. SM_ERR_IO, _ARGUMENT, _NOMEM,
+ * _CANCELLED. */
+SM_API sm_status sm_model_random_save(const char *path, const char *shape, const char *type,
+                                      uint64_t seed, const sm_model_options *options,
+                                      sm_error *error);
 
 #ifdef __cplusplus
 }

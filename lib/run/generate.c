@@ -231,7 +231,7 @@ sm_status sm_session_generate(sm_session *s, const char *prompt, const sm_genera
     if (!s || !prompt)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_generate: session or prompt is NULL");
     if (!s->model->tokenizer)
-        return sm_fail(error, SM_ERR_MISSING, "%s: key 'tokenizer.ggml.model' is missing",
+        return sm_fail(error, SM_ERR_MISSING, "%s: no vocabulary (key 'tokenizer.ggml.model')",
                        s->model->gguf->path);
     sm_generate_options o;
     generation g = {.s = s, .o = &o, .on_token = on_token, .user = user, .error = error};

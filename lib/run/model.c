@@ -18,7 +18,7 @@ static sm_status read_file(sm_model *model, const char *path, const sm_model_opt
                                    o->progress_user, error);
     if (status)
         return status;
-    if (sm_gguf_find_key(model->gguf, "tokenizer.ggml.model")) {
+    if (sm_vocab_in_gguf(model->gguf)) {
         status = sm_vocab_from_gguf(&model->tokenizer, model->mem, model->gguf, error);
         if (status)
             return status;
@@ -165,7 +165,7 @@ sm_status sm_model_get_tokenizer(const sm_model *model, sm_tokenizer **out, sm_e
     if (!model)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_model_get_tokenizer: model is NULL");
     if (!model->tokenizer)
-        return sm_fail(error, SM_ERR_MISSING, "%s: key 'tokenizer.ggml.model' is missing",
+        return sm_fail(error, SM_ERR_MISSING, "%s: no vocabulary (key 'tokenizer.ggml.model')",
                        model->gguf->path);
     sm_tokenizer_retain(model->tokenizer);
     *out = model->tokenizer;

@@ -1,5 +1,5 @@
 /* Models with random weights, for measuring without a download: a GGUF image is made in
- * memory and loaded as any other file. */
+ * memory and loaded as any other file, or written to one. */
 #include <math.h>
 #include <string.h>
 
@@ -62,6 +62,17 @@ static const filling fillings[] = {
 };
 #define N_FILLINGS (sizeof fillings / sizeof *fillings)
 
+/* Mixtures as llama.cpp's quantize makes them: a type, and one of more bits for the embedding
+ * where it is the head, and for attn_v and ffn_down in some layers (needs_more_bits). */
+static const struct {
+    const char *name;
+    uint32_t type, more;
+} mixtures[] = {
+    {"Q4_K_M", SM_DTYPE_Q4_K, SM_DTYPE_Q6_K},
+    {"Q5_K_M", SM_DTYPE_Q5_K, SM_DTYPE_Q6_K},
+};
+#define N_MIXTURES (sizeof mixtures / sizeof *mixtures)
+
 static const filling *filling_of(uint32_t type) {
     for (size_t i = 0; i < N_FILLINGS; i++)
         if (fillings[i].type == type)
@@ -84,27 +95,49 @@ static const shape *find_shape(const char *name, sm_error *error) {
     return NULL;
 }
 
-static const filling *find_type(const char *name, sm_error *error) {
+/* The types of most matrices and of those that get more bits. */
+static sm_status find_type(uint32_t *type, uint32_t *more, const char *name, sm_error *error) {
     char known[256];
     size_t n = 0;
+    for (size_t i = 0; i < N_MIXTURES; i++) {
+        if (strcmp(mixtures[i].name, name) == 0) {
+            *type = mixtures[i].type;
+            *more = mixtures[i].more;
+            return SM_OK;
+        }
+    }
     for (size_t i = 0; i < N_FILLINGS; i++) {
         const char *own = sm_dtype_get(fillings[i].type)->name;
-        if (strcmp(own, name) == 0)
-            return &fillings[i];
+        if (strcmp(own, name) == 0) {
+            *type = *more = fillings[i].type;
+            return SM_OK;
+        }
         if (n < sizeof known)
             n += sm_format(known + n, sizeof known - n, "%s%s", i ? ", " : "", own);
     }
-    sm_fail(error, SM_ERR_ARGUMENT, "type '%.*s' is not known (these are: %s)", 100, name, known);
-    return NULL;
+    for (size_t i = 0; i < N_MIXTURES && n < sizeof known; i++)
+        n += sm_format(known + n, sizeof known - n, ", %s", mixtures[i].name);
+    return sm_fail(error, SM_ERR_ARGUMENT, "type '%.*s' is not known (these are: %s)", 100, name,
+                   known);
 }
 
 /* ---- keys and tensors ----------------------------------------------------------------------- */
 
 typedef struct recipe {
     const shape *shape;
-    const filling *filling;
+    uint32_t type, more; /* of matrices; of those that get more bits in a mixture */
     uint64_t seed;
 } recipe;
+
+/* Names, checked, to a recipe. `function` is the caller's. */
+static sm_status read_recipe(recipe *r, const char *function, const char *shape_name,
+                             const char *type, uint64_t seed, sm_error *error) {
+    if (!shape_name || !type)
+        return sm_fail(error, SM_ERR_ARGUMENT, "%s: shape or type is NULL", function);
+    r->seed = seed;
+    r->shape = find_shape(shape_name, error);
+    return r->shape ? find_type(&r->type, &r->more, type, error) : SM_ERR_ARGUMENT;
+}
 
 /* The writer keeps the first failure: none of the put and declare calls needs a look. */
 static void put_keys(sm_gguf_writer *w, const shape *s) {
@@ -122,13 +155,15 @@ static void put_keys(sm_gguf_writer *w, const shape *s) {
     sm_gguf_put_u32(w, KEY("attention.value_length"), s->head_dim);
     sm_gguf_put_f32(w, KEY("attention.layer_norm_rms_epsilon"), s->norm_eps);
     sm_gguf_put_f32(w, KEY("rope.freq_base"), s->rope_theta);
+    /* other programs want to be told that ids have no text, and how many there are */
+    sm_gguf_put_u32(w, KEY("vocab_size"), s->n_vocab);
+    sm_gguf_put_str(w, "tokenizer.ggml.model", "no_vocab", 8);
 #undef KEY
 }
 
-static void declare_matrix(sm_gguf_writer *w, const recipe *r, const char *name, uint64_t cols,
+static void declare_matrix(sm_gguf_writer *w, uint32_t type, const char *name, uint64_t cols,
                            uint64_t rows) {
     const uint64_t dims[2] = {cols, rows};
-    uint32_t type = r->filling->type;
     while (cols % sm_dtype_get(type)->block_size != 0)
         type = filling_of(type)->fallback; /* ends: blocks of floats are one element */
     sm_gguf_declare_tensor(w, name, type, 2, dims, NULL);
@@ -138,25 +173,31 @@ static void declare_norm(sm_gguf_writer *w, const char *name, uint64_t n) {
     sm_gguf_declare_tensor(w, name, SM_DTYPE_F32, 1, &n, NULL);
 }
 
+/* The first and the last eighth of n layers, and every third between. */
+static bool needs_more_bits(uint32_t layer, uint32_t n) {
+    return layer < n / 8 || layer >= 7 * n / 8 || (layer - n / 8) % 3 == 2;
+}
+
 static void declare_layer(sm_gguf_writer *w, const recipe *r, uint32_t layer) {
     const shape *s = r->shape;
     const uint64_t n_q = (uint64_t)s->n_head * s->head_dim;
     const uint64_t n_kv = (uint64_t)s->n_head_kv * s->head_dim;
+    const uint32_t type = r->type, more = needs_more_bits(layer, s->n_layer) ? r->more : r->type;
     char name[64];
 #define NAME(suffix) (sm_format(name, sizeof name, "blk.%u." suffix, layer), name)
     declare_norm(w, NAME("attn_norm.weight"), s->n_embd);
-    declare_matrix(w, r, NAME("attn_q.weight"), s->n_embd, n_q);
-    declare_matrix(w, r, NAME("attn_k.weight"), s->n_embd, n_kv);
-    declare_matrix(w, r, NAME("attn_v.weight"), s->n_embd, n_kv);
+    declare_matrix(w, type, NAME("attn_q.weight"), s->n_embd, n_q);
+    declare_matrix(w, type, NAME("attn_k.weight"), s->n_embd, n_kv);
+    declare_matrix(w, more, NAME("attn_v.weight"), s->n_embd, n_kv);
     if (sm_family_find(s->architecture, strlen(s->architecture))->qk_norm) {
         declare_norm(w, NAME("attn_q_norm.weight"), s->head_dim);
         declare_norm(w, NAME("attn_k_norm.weight"), s->head_dim);
     }
-    declare_matrix(w, r, NAME("attn_output.weight"), n_q, s->n_embd);
+    declare_matrix(w, type, NAME("attn_output.weight"), n_q, s->n_embd);
     declare_norm(w, NAME("ffn_norm.weight"), s->n_embd);
-    declare_matrix(w, r, NAME("ffn_gate.weight"), s->n_embd, s->n_ff);
-    declare_matrix(w, r, NAME("ffn_up.weight"), s->n_embd, s->n_ff);
-    declare_matrix(w, r, NAME("ffn_down.weight"), s->n_ff, s->n_embd);
+    declare_matrix(w, type, NAME("ffn_gate.weight"), s->n_embd, s->n_ff);
+    declare_matrix(w, type, NAME("ffn_up.weight"), s->n_embd, s->n_ff);
+    declare_matrix(w, more, NAME("ffn_down.weight"), s->n_ff, s->n_embd);
 #undef NAME
 }
 
@@ -242,31 +283,37 @@ static sm_status make_image(uint8_t **image, uint64_t *size, sm_mem *mem, const 
     if (status)
         return status;
     put_keys(w, s);
-    declare_matrix(w, r, "token_embd.weight", s->n_embd, s->n_vocab);
+    declare_matrix(w, r->more, "token_embd.weight", s->n_embd, s->n_vocab);
     for (uint32_t layer = 0; layer < s->n_layer; layer++)
         declare_layer(w, r, layer);
     declare_norm(w, "output_norm.weight", s->n_embd);
     return sm_gguf_writer_image(w, image, size, error);
 }
 
+/* The image and the view of it in *gguf; both are the caller's, also on failure. Calls
+ * o->progress per tensor. */
+static sm_status make_file(uint8_t **image, uint64_t *size, sm_gguf **gguf, sm_mem *mem,
+                           const recipe *r, const sm_model_options *o, sm_error *error) {
+    sm_status status = make_image(image, size, mem, r, error);
+    if (!status)
+        status = sm_gguf_open_bytes(gguf, mem, *image, *size, r->shape->name, error);
+    for (uint64_t i = 0; !status && i < (*gguf)->n_tensors; i++) {
+        const sm_gguf_tensor *t = &(*gguf)->tensors[i];
+        /* an odd multiplier keeps the tensors' numbers apart */
+        fill_tensor(t, *image + (t->data - *image),
+                    (r->seed * 1000003 + i + 1) * 0x9E3779B97F4A7C15u);
+        if (o->progress && o->progress(o->progress_user, i + 1, (*gguf)->n_tensors))
+            status = sm_fail(error, SM_ERR_CANCELLED, "%s: cancelled", r->shape->name);
+    }
+    return status;
+}
+
 static sm_status open_random(sm_model *model, const void *what, const sm_model_options *o,
                              sm_error *error) {
-    (void)o;
-    const recipe *r = what;
     uint64_t size;
-    sm_status status = make_image(&model->image, &size, model->mem, r, error);
-    if (!status)
-        status =
-            sm_gguf_open_bytes(&model->gguf, model->mem, model->image, size, r->shape->name, error);
-    if (status)
-        return status;
-    for (uint64_t i = 0; i < model->gguf->n_tensors; i++) {
-        const sm_gguf_tensor *t = &model->gguf->tensors[i];
-        /* an odd multiplier keeps the tensors' numbers apart */
-        fill_tensor(t, model->image + (t->data - model->image),
-                    (r->seed * 1000003 + i + 1) * 0x9E3779B97F4A7C15u);
-    }
-    return SM_OK;
+    sm_model_options quiet = *o; /* the loading that follows reports the same tensors */
+    quiet.progress = NULL;
+    return make_file(&model->image, &size, &model->gguf, model->mem, what, &quiet, error);
 }
 
 sm_status sm_model_random(sm_model **out, const char *shape_name, const char *type, uint64_t seed,
@@ -274,14 +321,46 @@ sm_status sm_model_random(sm_model **out, const char *shape_name, const char *ty
     if (!out)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_model_random: out is NULL");
     *out = NULL;
-    if (!shape_name || !type)
-        return sm_fail(error, SM_ERR_ARGUMENT, "sm_model_random: shape or type is NULL");
-    recipe r = {.seed = seed};
-    r.shape = find_shape(shape_name, error);
-    if (!r.shape)
-        return SM_ERR_ARGUMENT;
-    r.filling = find_type(type, error);
-    if (!r.filling)
-        return SM_ERR_ARGUMENT;
-    return sm_model_make(out, r.shape->name, open_random, &r, options, error);
+    recipe r;
+    sm_status status = read_recipe(&r, "sm_model_random", shape_name, type, seed, error);
+    return status ? status : sm_model_make(out, r.shape->name, open_random, &r, options, error);
+}
+
+static sm_status save(const char *path, sm_mem *mem, const recipe *r, const sm_model_options *o,
+                      sm_error *error) {
+    uint8_t *image = NULL;
+    uint64_t size;
+    sm_gguf *gguf = NULL;
+    sm_file_writer *writer; /* first: a path that cannot be written to costs no time */
+    sm_status status = sm_file_writer_open(&writer, mem, path, error);
+    if (status)
+        return status;
+    status = make_file(&image, &size, &gguf, mem, r, o, error);
+    if (!status)
+        status = sm_file_write(writer, image, size, error);
+    sm_gguf_close(gguf);
+    sm_free(mem, image);
+    if (!status)
+        return sm_file_commit(writer, error);
+    sm_file_abort(writer);
+    return status;
+}
+
+sm_status sm_model_random_save(const char *path, const char *shape_name, const char *type,
+                               uint64_t seed, const sm_model_options *options, sm_error *error) {
+    if (!path)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_model_random_save: path is NULL");
+    recipe r;
+    sm_model_options o;
+    sm_mem *mem;
+    sm_status status = read_recipe(&r, "sm_model_random_save", shape_name, type, seed, error);
+    if (!status)
+        status = sm_options_take(&o, sizeof o, options, SM_OPTIONS_MODEL, error);
+    if (!status)
+        status = sm_mem_create(&mem, o.allocator, o.memory_limit, error);
+    if (status)
+        return status;
+    status = save(path, mem, &r, &o, error);
+    sm_mem_destroy(mem);
+    return status;
 }

@@ -10,6 +10,10 @@
 
 /* ---- vocabulary (vocab.c) ------------------------------------------------------------ */
 
+/* Whether the file has a vocabulary: tokenizer.ggml.model is there and does not say "no_vocab" or
+ * "none". */
+bool sm_vocab_in_gguf(const sm_gguf *gguf);
+
 /* Builds the tokenizer of an open file from its tokenizer.ggml.* keys.
  * SM_ERR_MISSING if it has none. */
 sm_status sm_vocab_from_gguf(sm_tokenizer **out, sm_mem *mem, const sm_gguf *gguf, sm_error *error);

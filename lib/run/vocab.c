@@ -176,8 +176,6 @@ typedef struct arrays {
 static sm_status read_vocab(sm_vocab *v, arrays *a, sm_mem *mem, const sm_gguf *gguf,
                             sm_error *error) {
     sm_status status = read_scalars(v, gguf, error);
-    if (!status && !v->model.length)
-        status = sm_fail(error, SM_ERR_MISSING, "%s: " KEY "model is missing", gguf->path);
     if (!status)
         status = read_strings(&a->tokens, &v->n_tokens, mem, gguf, KEY "tokens", error);
     if (!status)
@@ -198,9 +196,23 @@ static sm_status read_vocab(sm_vocab *v, arrays *a, sm_mem *mem, const sm_gguf *
     return status;
 }
 
+bool sm_vocab_in_gguf(const sm_gguf *gguf) {
+    const sm_gguf_key *key = sm_gguf_find_key(gguf, KEY "model");
+    const char *model;
+    uint64_t length;
+    if (!key)
+        return false;
+    if (sm_gguf_get_str(gguf, KEY "model", &model, &length, NULL))
+        return true; /* a vocabulary with an error */
+    return !(length == 8 && memcmp(model, "no_vocab", 8) == 0) &&
+           !(length == 4 && memcmp(model, "none", 4) == 0);
+}
+
 sm_status sm_vocab_from_gguf(sm_tokenizer **out, sm_mem *mem, const sm_gguf *gguf,
                              sm_error *error) {
     *out = NULL;
+    if (!sm_vocab_in_gguf(gguf))
+        return sm_fail(error, SM_ERR_MISSING, "%s: no vocabulary (key '" KEY "model')", gguf->path);
     sm_vocab vocab;
     arrays a = {NULL, NULL, NULL, NULL};
     memset(&vocab, 0, sizeof vocab);
