@@ -44,6 +44,10 @@
 
 #include "blocks.h"
 
+/* Number of the layout drawn above. It is written into packed files: whatever changes a byte
+ * of any type's layout changes the number too. */
+#define SM_PACK_VERSION 1
+
 #define SM_BYTES_PART 512
 #define SM_NIB_PART 256
 #define SM_CRUMB_PART 128

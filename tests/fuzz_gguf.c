@@ -38,7 +38,14 @@ static void look(const sm_gguf *gguf, const uint8_t *data, size_t size) {
     for (uint64_t i = 0; i < info.n_tensors; i++) {
         const sm_gguf_tensor *t = &gguf->tensors[i];
         sm_gguf_tensor_info tensor = {.struct_size = sizeof tensor};
+        sm_gguf_packed packed;
+        sm_error error = {0};
         require(sm_gguf_get_tensor(gguf, i, &tensor, NULL) == SM_OK, "no tensor");
+        sm_status status = sm_gguf_get_packed(gguf, t, &packed, &error);
+        require(status ? error.message[0] != 0
+                       : !packed.packed || (packed.rows > 0 && packed.cols > 0 &&
+                                            sm_dtype_get(packed.type) && tensor.packed),
+                "a packed tensor of no shape");
         require(sm_gguf_find_tensor(gguf, tensor.name) == t, "a tensor is not found");
         require(t->size > 0 && t->data >= data && t->size <= size &&
                     (size_t)(t->data - data) <= size - t->size,

@@ -24,7 +24,7 @@ PROGRAM = shlex.split(os.environ.get("SM_WRAPPER", "")) + [sys.argv[1]]
 MODEL = sys.argv[2]
 DATA = pathlib.Path(os.environ.get("SM_TEST_DATA") or
                     os.environ.get("SM_TEST_DATA_DEFAULT") or "/nonexistent")
-COMMANDS = ["run", "tokenize", "logits", "eval", "bench", "inspect"]
+COMMANDS = ["run", "tokenize", "logits", "eval", "bench", "inspect", "pack"]
 PROMPT = "Once upon a time"
 STORY = (
     "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. "
@@ -122,7 +122,8 @@ class Usage(Case):
         for arguments in (["run", "-n", "1"], ["tokenize", "-p", "a"],
                           ["logits", "--ids", ids, "-o", self.folder / "out"],
                           ["eval", "-f", self.file("text", b"some text")],
-                          ["bench", "-p", "4", "-n", "2", "-r", "1"], ["inspect"]):
+                          ["bench", "-p", "4", "-n", "2", "-r", "1"], ["inspect"],
+                          ["pack", self.folder / "packed"]):
             self.good(*arguments, "-m", MODEL, "-t", "2", "--level", "scalar")
 
 
@@ -136,7 +137,8 @@ class BadFiles(Case):
                               ("cut.gguf", whole[:-1]), ("empty.gguf", b"")]:
             path = self.file(name, content)
             for arguments in (["run"], ["tokenize", "-p", "a"], ["eval", "-f", text], ["bench"],
-                              ["logits", "--ids", ids, "-o", out], ["inspect"]):
+                              ["logits", "--ids", ids, "-o", out], ["inspect"],
+                              ["pack", out]):
                 self.bad(1, *arguments, "-m", path, says=[path])
         for command in (["run"], ["tokenize"], ["bench"], ["inspect"]):
             self.bad(1, *command, "-m", "/nonexistent/model", says=["/nonexistent/model"])
@@ -333,6 +335,14 @@ class Numbers(Case):
             self.assertAlmostEqual(
                 speed["fraction_of_bound"] * speed["bound_tokens_per_second"] /
                 speed["tokens_per_second"], 1, delta=1e-3)
+        self.assertEqual(result["packed_file_bytes"], 0)
+        self.assertGreater(result["packed_bytes"], 0)
+        if sys.platform == "linux":
+            resident = result["resident"]
+            self.assertGreaterEqual(resident["peak_bytes"], resident["bytes"])
+            self.assertGreaterEqual(resident["bytes"],
+                                    resident["private_bytes"] + resident["file_bytes"])
+            self.assertRegex(self.good(*options).decode(), r"\nresident .*MiB")
         self.assertRegex(self.good(*options).decode(), r"\ndecode +8 tokens: [\d.]+ tokens/s .*% of it")
 
     def test_bench_depth(self):
@@ -416,6 +426,37 @@ class Numbers(Case):
         tokens = keys["tokenizer.ggml.tokens"]
         self.assertRegex(tokens["type"], r"^arr\[str,\d+\]$")
         self.assertLess(len(tokens["value"]), 1000)
+
+
+    def test_pack(self):
+        packed = self.folder / "packed.gguf"
+        self.assertEqual(self.good("pack", MODEL, packed), b"")
+        self.assertEqual(list(self.folder.iterdir()), [packed])
+        options = ["-p", PROMPT, "-n", "12", "--temp", "1", "--seed", "3"]
+        text = self.good("run", "-m", MODEL, *options)
+        self.assertEqual(self.good("run", "-m", packed, *options), text)
+        self.assertEqual(self.good("run", "-m", packed, "--repack", "none", "--io", "read",
+                                   *options), text)
+        again = self.folder / "again.gguf"
+        self.good("pack", packed, again)
+        self.assertEqual(again.read_bytes(), packed.read_bytes())
+        plain, result = [json.loads(self.good("inspect", path, "--tensors", "--json"))
+                         for path in (MODEL, packed)]
+        self.assertEqual(result["n_weights"], plain["n_weights"])
+        shapes = {t["name"]: (t["type"], t["dims"]) for t in result["tensors"]}
+        for tensor in plain["tensors"]:
+            self.assertEqual(shapes[tensor["name"]], (tensor["type"], tensor["dims"]))
+        self.assertIn(True, [t["packed"] for t in result["tensors"]])
+        shown = self.good("inspect", packed, "--tensors").decode()
+        self.assertRegex(shown, r"blk\.0\.ffn_up\.weight .* bytes  packed\n")
+        self.assertNotIn("packed.tensor", shown)
+        self.bad(2, "pack", says=["MODEL and FILE"])
+        self.bad(2, "pack", MODEL, says=["MODEL and FILE"])
+        self.bad(2, "pack", MODEL, again, "-m", MODEL, says=["two models"])
+        self.bad(2, "pack", MODEL, again, again, says=["unexpected argument"])
+        self.bad(1, "pack", self.folder / "none.gguf", again, says=["none.gguf"])
+        self.bad(1, "pack", MODEL, self.folder / "no" / "x.gguf", says=["x.gguf", "no such file"])
+        self.bad(1, "pack", self.file("junk.gguf", b"junk"), again, says=["junk.gguf"])
 
 
 class Stories(Case):

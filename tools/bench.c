@@ -19,6 +19,7 @@
 
 #include "cli.h"
 #include "limits.h"
+#include "resident.h"
 
 #define MAX_REPEATS 100
 
@@ -46,6 +47,8 @@ typedef struct bench_run {
     uint32_t n_threads;
     int32_t *ids;   /* depth + prefill + decode random ids */
     double warm_up; /* seconds of the first, untimed round: weights are repacked in it */
+    bool has_resident;
+    resident resident; /* after it, before this program's own buffers are made */
     /* one value per repeat */
     double prefill_speed[MAX_REPEATS];
     double decode_speed[MAX_REPEATS];
@@ -85,10 +88,6 @@ static void count_random_work(bench_run *run) {
 }
 
 static sm_status count_work(bench_run *run, sm_error *error) {
-    if (run->path == NULL) {
-        count_random_work(run);
-        return SM_OK;
-    }
     sm_gguf *gguf;
     sm_gguf_options options = {.struct_size = sizeof options, .io = run->model_options.io};
     sm_gguf_info info = {.struct_size = sizeof info};
@@ -102,9 +101,9 @@ static sm_status count_work(bench_run *run, sm_error *error) {
         status = sm_gguf_get_tensor(gguf, i, &tensor, error);
         if (status != SM_OK || tensor.n_dims < 2)
             continue;
-        const double weights = (double)tensor.dims[0] * (double)tensor.dims[1] *
-                               (double)tensor.dims[2] * (double)tensor.dims[3];
-        const bool floating = is_float(tensor.type_name);
+        const double weights = (double)tensor.weight_dims[0] * (double)tensor.weight_dims[1] *
+                               (double)tensor.weight_dims[2] * (double)tensor.weight_dims[3];
+        const bool floating = is_float(tensor.weight_type_name);
         if (strncmp(tensor.name, "blk.", 4) == 0) {
             *(floating ? &run->work.floating : &run->work.quantized) += weights;
         } else if (strcmp(tensor.name, "output.weight") == 0) {
@@ -203,7 +202,7 @@ static sm_status time_speeds(sm_session *session, const bench_run *run, double m
     return status;
 }
 
-static int measure(bench_run *run, sm_session *session, limit_bench *limits) {
+static int warm_up(bench_run *run, sm_session *session) {
     sm_error error = {0};
     double ignored[2];
     const double start = cli_seconds();
@@ -212,6 +211,12 @@ static int measure(bench_run *run, sm_session *session, limit_bench *limits) {
     if (time_speeds(session, run, 0.0, &ignored[0], &ignored[1], &error) != SM_OK)
         return cli_fail(&error);
     run->warm_up = cli_seconds() - start;
+    run->has_resident = resident_get(&run->resident);
+    return CLI_GO_ON;
+}
+
+static int measure(bench_run *run, sm_session *session, limit_bench *limits) {
+    sm_error error = {0};
     for (uint32_t i = 0; i < run->repeats; i++) {
         limit_sample sample;
         cli_progress("bench", i, run->repeats);
@@ -255,6 +260,26 @@ static json_t *limit_json(summary limit) {
     return json_pack("{s:f, s:f}", "median", limit.median, "best", limit.best);
 }
 
+static void print_resident(const bench_run *run) {
+    const resident *r = &run->resident;
+    char peak[32], now[32], private_[32], file[32];
+    if (run->has_resident)
+        printf("resident %s (private %s, pages of mapped files %s), %s at most\n",
+               cli_bytes(now, r->now), cli_bytes(private_, r->private_), cli_bytes(file, r->file),
+               cli_bytes(peak, r->peak));
+    printf("start    the first round took %.3f s\n", run->warm_up);
+}
+
+/* null where the system does not tell. */
+static json_t *resident_json(const bench_run *run) {
+    const resident *r = &run->resident;
+    if (!run->has_resident)
+        return json_null();
+    return json_pack("{s:I, s:I, s:I, s:I}", "bytes", (json_int_t)r->now, "private_bytes",
+                     (json_int_t)r->private_, "file_bytes", (json_int_t)r->file, "peak_bytes",
+                     (json_int_t)r->peak);
+}
+
 static int print_result(const bench_run *run) {
     const summary prefill = summarize(run->prefill_speed, run->repeats);
     const summary decode = summarize(run->decode_speed, run->repeats);
@@ -264,7 +289,7 @@ static int print_result(const bench_run *run) {
     const double prefill_limit = prefill_bound(run, read.median, f32.median, int8.median);
     const double decode_limit = decode_bound(run, read.median, f32.median, int8.median);
     const char *level = sm_level_name(run->info.level);
-    char size[32], packed[32], heap[32], random[64];
+    char size[32], packed[32], in_file[32], heap[32], random[64];
     const char *name = run->path;
     if (name == NULL) {
         snprintf(random, sizeof random, "%s %s (random)", run->shape, run->type);
@@ -278,9 +303,10 @@ static int print_result(const bench_run *run) {
         if (run->depth > 0)
             printf("depth    both after %u tokens of context\n", run->depth);
         printf("machine  %s, %u threads\n", level, run->n_threads);
-        printf("memory   heap %s, of it repacked weights %s; first round took %.3f s\n",
+        printf("memory   heap %s, of it repacked weights %s; weights packed in the file %s\n",
                cli_bytes(heap, run->info.heap_bytes), cli_bytes(packed, run->info.packed_bytes),
-               run->warm_up);
+               cli_bytes(in_file, run->info.packed_file_bytes));
+        print_resident(run);
         printf("limits   read %.1f GB/s (best %.1f), f32 %.1f GFLOP/s (best %.1f), "
                "int8 %.1f GOP/s (best %.1f)\n",
                read.median / 1e9, read.best / 1e9, f32.median / 1e9, f32.best / 1e9,
@@ -294,14 +320,16 @@ static int print_result(const bench_run *run) {
         return CLI_DONE;
     }
     json_t *root = json_pack(
-        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:{s:o, s:o, s:o}, s:o, s:o}", "model",
-        name, "architecture", run->info.architecture, "level", level, "threads",
+        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:f, s:{s:o, s:o, s:o}, s:o, "
+        "s:o}",
+        "model", name, "architecture", run->info.architecture, "level", level, "threads",
         (json_int_t)run->n_threads, "repeats", (json_int_t)run->repeats, "depth",
         (json_int_t)run->depth, "decode_bytes", (json_int_t)run->info.decode_bytes, "heap_bytes",
         (json_int_t)run->info.heap_bytes, "packed_bytes", (json_int_t)run->info.packed_bytes,
-        "first_round_seconds", run->warm_up, "limits", "read_bytes_per_second", limit_json(read),
-        "f32_ops_per_second", limit_json(f32), "int8_ops_per_second", limit_json(int8), "prefill",
-        speed_json(run->prefill, prefill, prefill_limit), "decode",
+        "packed_file_bytes", (json_int_t)run->info.packed_file_bytes, "resident",
+        resident_json(run), "first_round_seconds", run->warm_up, "limits", "read_bytes_per_second",
+        limit_json(read), "f32_ops_per_second", limit_json(f32), "int8_ops_per_second",
+        limit_json(int8), "prefill", speed_json(run->prefill, prefill, prefill_limit), "decode",
         speed_json(run->decode, decode, decode_limit));
     if (root == NULL)
         return cli_error("the result cannot be written as JSON");
@@ -322,16 +350,16 @@ static int bench(bench_run *run, const sm_model *model) {
         return code;
     run->n_threads = sm_session_threads(session);
     run->ids = malloc(n_ids * sizeof *run->ids);
-    limits = limit_bench_new(run->info.level, run->n_threads,
-                             run->info.decode_bytes + (uint64_t)(run->depth * kv_bytes(run)));
-    if (run->ids == NULL || limits == NULL) {
+    for (uint64_t i = 0; run->ids != NULL && i < n_ids; i++)
+        run->ids[i] = (int32_t)(next_random(&random) % (uint64_t)run->info.n_vocab);
+    if (run->ids == NULL)
         code = cli_error("out of memory");
-    } else if (count_work(run, &error) != SM_OK) {
-        code = cli_fail(&error);
-    } else {
-        for (uint64_t i = 0; i < n_ids; i++)
-            run->ids[i] = (int32_t)(next_random(&random) % (uint64_t)run->info.n_vocab);
-        code = measure(run, session, limits);
+    else
+        code = warm_up(run, session);
+    if (code == CLI_GO_ON) {
+        limits = limit_bench_new(run->info.level, run->n_threads,
+                                 run->info.decode_bytes + (uint64_t)(run->depth * kv_bytes(run)));
+        code = limits != NULL ? measure(run, session, limits) : cli_error("out of memory");
     }
     if (code == CLI_GO_ON && sm_model_get_info(model, &run->info, &error) != SM_OK)
         code = cli_fail(&error);
@@ -355,8 +383,17 @@ static int set_context(bench_run *run) {
 }
 
 static int load(sm_model **model, bench_run *run) {
-    if (run->path == NULL)
-        return cli_random_model(model, &run->info, run->shape, run->type, &run->model_options);
+    sm_error error = {0};
+    if (run->path == NULL) {
+        const int code =
+            cli_random_model(model, &run->info, run->shape, run->type, &run->model_options);
+        if (code == CLI_GO_ON)
+            count_random_work(run);
+        return code;
+    }
+    /* before the model is there: a file that is read, not mapped, would count twice */
+    if (count_work(run, &error) != SM_OK)
+        return cli_fail(&error);
     return cli_load_model(model, &run->info, run->path, &run->model_options);
 }
 

@@ -60,7 +60,8 @@ typedef struct cli_command {
     size_t n_flags;
     const cli_fields *fields;
     size_t n_fields;
-    const char **operand; /* where the one positional argument goes; NULL: none allowed */
+    const char **operand;        /* where the first positional argument goes; NULL: none allowed */
+    const char **second_operand; /* likewise, after it */
 } cli_command;
 
 #define CLI_GO_ON (-1)
@@ -141,5 +142,6 @@ int cmd_eval(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_bench_limits(int argc, char **argv); /* `bench limits`; argv[0] is "limits" */
 int cmd_inspect(int argc, char **argv);
+int cmd_pack(int argc, char **argv);
 
 #endif

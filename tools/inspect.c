@@ -45,6 +45,12 @@ static size_t widen(size_t width, const char *text) {
     return length > width && length <= 48 ? length : width;
 }
 
+/* Those that describe packed tensors; their lines say the same. */
+static bool is_tensor_key(const char *name) {
+    static const char start[] = "smallmind.packed.tensor.";
+    return strncmp(name, start, sizeof start - 1) == 0;
+}
+
 static sm_status print_keys(const sm_gguf *gguf, const sm_gguf_info *info, sm_error *error) {
     size_t name_width = 0, type_width = 0;
     cli_input buffer = {NULL, 0};
@@ -52,7 +58,7 @@ static sm_status print_keys(const sm_gguf *gguf, const sm_gguf_info *info, sm_er
     sm_status status = SM_OK;
     for (uint64_t i = 0; status == SM_OK && i < info->n_keys; i++) {
         status = sm_gguf_get_key(gguf, i, &name, &type, error);
-        if (status == SM_OK) {
+        if (status == SM_OK && !is_tensor_key(name)) {
             name_width = widen(name_width, name);
             type_width = widen(type_width, type);
         }
@@ -61,6 +67,8 @@ static sm_status print_keys(const sm_gguf *gguf, const sm_gguf_info *info, sm_er
         status = sm_gguf_get_key(gguf, i, &name, &type, error);
         if (status != SM_OK)
             break;
+        if (is_tensor_key(name))
+            continue;
         const char *value = get_value(gguf, i, &buffer, error);
         if (value == NULL) {
             status = error->code;
@@ -94,10 +102,10 @@ static sm_status print_tensors(const sm_gguf *gguf, const sm_gguf_info *info, sm
             break;
         for (uint32_t d = 0; d < tensor.n_dims && d < 4; d++)
             n += snprintf(dims + n, sizeof dims - (size_t)n, "%s%llu", d > 0 ? " x " : "",
-                          (unsigned long long)tensor.dims[d]);
+                          (unsigned long long)tensor.weight_dims[d]);
         print_padded(tensor.name, name_width);
-        printf("%-8s  %-20s  %12llu bytes", tensor.type_name, n > 0 ? dims : "scalar",
-               (unsigned long long)tensor.size);
+        printf("%-8s  %-20s  %12llu bytes%s", tensor.weight_type_name, n > 0 ? dims : "scalar",
+               (unsigned long long)tensor.size, tensor.packed ? "  packed" : "");
         if (info->n_files > 1)
             printf("  file %u", tensor.file + 1);
         putchar('\n');
@@ -186,11 +194,12 @@ static sm_status add_tensors(json_t *list, const sm_gguf *gguf, const sm_gguf_in
             break;
         json_t *dims = json_array();
         for (uint32_t d = 0; d < tensor.n_dims && d < 4; d++)
-            json_array_append_new(dims, json_integer((json_int_t)tensor.dims[d]));
+            json_array_append_new(dims, json_integer((json_int_t)tensor.weight_dims[d]));
         json_array_append_new(
-            list, json_pack("{s:o, s:s, s:o, s:I, s:I, s:I}", "name", json_text(tensor.name),
-                            "type", tensor.type_name, "dims", dims, "file", (json_int_t)tensor.file,
-                            "offset", (json_int_t)tensor.offset, "bytes", (json_int_t)tensor.size));
+            list, json_pack("{s:o, s:s, s:o, s:b, s:I, s:I, s:I}", "name", json_text(tensor.name),
+                            "type", tensor.weight_type_name, "dims", dims, "packed",
+                            (int)tensor.packed, "file", (json_int_t)tensor.file, "offset",
+                            (json_int_t)tensor.offset, "bytes", (json_int_t)tensor.size));
     }
     return status;
 }

@@ -15,6 +15,7 @@ static const struct {
     {"eval", cmd_eval, "measure perplexity on a text"},
     {"bench", cmd_bench, "measure speed beside the limits of this machine"},
     {"inspect", cmd_inspect, "show what a GGUF file holds"},
+    {"pack", cmd_pack, "write a model in the layout that is computed from"},
 };
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
 

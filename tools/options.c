@@ -363,9 +363,12 @@ int cli_parse(const cli_command *command, int argc, char **argv) {
             continue;
         }
         if (options_ended || argument[0] != '-' || argument[1] == 0) {
-            if (command->operand == NULL || *command->operand != NULL)
+            const char **operand = command->operand;
+            if (operand != NULL && *operand != NULL)
+                operand = command->second_operand;
+            if (operand == NULL || *operand != NULL)
                 return cli_misuse(command->name, "unexpected argument \"%s\"", argument);
-            *command->operand = argument;
+            *operand = argument;
             continue;
         }
         if (!find_flag(command, argument, &ref, &value))

@@ -30,7 +30,7 @@ typedef struct sm_gguf_info {
     uint32_t n_files;   /* parts of a split model */
     uint64_t n_keys;
     uint64_t n_tensors;
-    uint64_t n_elements; /* over all tensors */
+    uint64_t n_elements; /* over all tensors; of packed ones the weights they stand for */
     uint64_t data_bytes; /* over all tensors */
 } sm_gguf_info;
 
@@ -44,6 +44,12 @@ typedef struct sm_gguf_tensor_info {
     uint64_t dims[4]; /* dims[0] is contiguous; 1 where absent */
     uint64_t offset;  /* bytes from the start of the part's data section */
     uint64_t size;    /* bytes */
+    /* What it stands for: in a file of sm_model_save_packed a matrix is stored as bytes
+     * (I8) in the kernels' layout. Of other tensors the same as type, type_name, dims. */
+    uint32_t packed; /* 1 if so */
+    uint32_t weight_type;
+    const char *weight_type_name;
+    uint64_t weight_dims[4];
 } sm_gguf_tensor_info;
 
 /* SM_ERR_IO, _FORMAT, _UNSUPPORTED, _NOMEM, _ARGUMENT. */

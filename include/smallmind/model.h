@@ -22,6 +22,7 @@ typedef struct sm_model sm_model;
     0                    /* weights are copied once into the layout the kernels like, at first \
                             use: fast; costs private memory of about the weights' size */
 #define SM_REPACK_NONE 1 /* compute from the file's layout: slower, no copy; same results */
+/* Weights of a file that sm_model_save_packed wrote need no copy: there both mean the same. */
 
 typedef struct sm_model_options {
     uint32_t struct_size;
@@ -50,13 +51,14 @@ typedef struct sm_model_info {
     int32_t n_head_kv;
     int32_t head_dim;
     int32_t n_ff;
-    uint64_t n_params;     /* weights in all tensors */
+    uint64_t n_params;     /* weights in all tensors, the second copy in a packed file left out */
     uint64_t weight_bytes; /* of all tensors in the file */
-    uint64_t decode_bytes; /* weight bytes read to decode one token */
+    uint64_t decode_bytes; /* weight bytes read to decode one token, in GGUF's own layout */
     uint64_t packed_bytes; /* heap held by repacked weights now */
     uint64_t heap_bytes;   /* all heap of model, tokenizer and sessions now */
     uint64_t heap_peak;
-    uint64_t n_allocs; /* allocations made so far (a test counts them) */
+    uint64_t n_allocs;          /* allocations made so far (a test counts them) */
+    uint64_t packed_file_bytes; /* weights of a packed file, used where they lie in it */
 } sm_model_info;
 
 /* Loads a GGUF model (of a split one: the first part). Everything the file says
@@ -68,6 +70,21 @@ SM_API sm_status sm_model_load(sm_model **out, const char *path, const sm_model_
 SM_API void sm_model_free(sm_model *model); /* NULL is fine */
 
 SM_API sm_status sm_model_get_info(const sm_model *model, sm_model_info *info, sm_error *error);
+
+/* Writes the model to one GGUF file with its matrices in the layout that the kernels compute
+ * from. Loaded, such a file needs no repacking and no private copy of the weights: it is
+ * fast from the first token on, and processes that map it share its pages. It is of use to
+ * this library only, on every instruction-set level and machine with little-endian numbers;
+ * a version of the library with another layout refuses it by name (SM_ERR_UNSUPPORTED). All
+ * keys are kept, but for those of the alignment and of splitting. Where the output layer
+ * shares the token embeddings the file holds them twice, as rows and packed.
+ *
+ * The file appears at path, replacing one there, when it is complete and on the disk.
+ * progress (may be NULL) gets bytes written of all. Any thread may call this while sessions
+ * of the model run. SM_ERR_ARGUMENT, _IO, _NOMEM, _CANCELLED. */
+SM_API sm_status sm_model_save_packed(const sm_model *model, const char *path,
+                                      sm_progress_fn progress, void *progress_user,
+                                      sm_error *error);
 
 /* The model's tokenizer: a new reference, freed with sm_tokenizer_free.
  * SM_ERR_MISSING if the file holds no vocabulary. */

@@ -116,6 +116,30 @@ const char *sm_gguf_type_name(uint32_t type);
 /* Bytes of one value; 0 for strings, arrays and unknown types. */
 uint32_t sm_gguf_type_size(uint32_t type);
 
+/* ---- packed files: matrices in the layout of the kernels ----------------------------
+ *
+ * A packed file is a GGUF file with the key smallmind.packed.version and one key
+ * smallmind.packed.tensor.NAME, an array of three u64 (weight type, columns, rows), for
+ * each tensor NAME whose data is a packed matrix (kernels/pack.h); such a tensor has type
+ * I8 and shape [bytes of a group, groups]. Keys and other tensors are as in any file. Where
+ * the output layer shares the token embeddings, the embeddings lie there as usual and once
+ * more, packed, as the tensor SM_PACKED_HEAD. */
+#define SM_PACKED_KEYS "smallmind.packed."
+#define SM_PACKED_VERSION_KEY SM_PACKED_KEYS "version"
+#define SM_PACKED_TENSOR_KEYS SM_PACKED_KEYS "tensor."
+#define SM_PACKED_HEAD "token_embd.weight.packed"
+
+typedef struct sm_gguf_packed {
+    bool packed; /* false: a tensor as in any file; the rest is unset */
+    uint32_t type;
+    uint32_t cols, rows;
+} sm_gguf_packed;
+
+/* What the keys say of tensor t; whether its data has the right size is not looked at.
+ * SM_ERR_FORMAT (names file and key) if its key holds anything else than the above. */
+sm_status sm_gguf_get_packed(const sm_gguf *gguf, const sm_gguf_tensor *t, sm_gguf_packed *out,
+                             sm_error *error);
+
 /* ---- for the code of a format --------------------------------------------------- */
 
 /* A little-endian unsigned value of 1 to 8 bytes. */
@@ -172,6 +196,10 @@ sm_status sm_gguf_declare_tensor(sm_gguf_writer *writer, const char *name, uint3
 /* Data of the next declared tensor, whole. size must match. */
 sm_status sm_gguf_write_tensor(sm_gguf_writer *writer, const void *data, uint64_t size,
                                sm_error *error);
+/* The next piece of it instead; pieces must add up to the tensor before the next one or
+ * finish. */
+sm_status sm_gguf_write_part(sm_gguf_writer *writer, const void *data, uint64_t size,
+                             sm_error *error);
 sm_status sm_gguf_writer_finish(sm_gguf_writer *writer, sm_error *error); /* frees writer */
 void sm_gguf_writer_abort(sm_gguf_writer *writer);                        /* NULL is fine */
 

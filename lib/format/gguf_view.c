@@ -289,6 +289,12 @@ void sm_gguf_free(sm_gguf *gguf) {
     sm_gguf_close(gguf);
 }
 
+/* A key that is no good counts for nothing here: the tensor is shown as it lies there. */
+static sm_gguf_packed packed_of(const sm_gguf *gguf, const sm_gguf_tensor *t) {
+    sm_gguf_packed packed;
+    return sm_gguf_get_packed(gguf, t, &packed, NULL) ? (sm_gguf_packed){0} : packed;
+}
+
 sm_status sm_gguf_get_info(const sm_gguf *gguf, sm_gguf_info *info, sm_error *error) {
     if (!gguf || !info)
         return null_argument("sm_gguf_get_info", gguf ? "info" : "gguf", error);
@@ -301,7 +307,11 @@ sm_status sm_gguf_get_info(const sm_gguf *gguf, sm_gguf_info *info, sm_error *er
     };
     for (uint64_t i = 0; i < gguf->n_tensors; i++) {
         const sm_gguf_tensor *t = &gguf->tensors[i];
-        value.n_elements += t->dims[0] * t->dims[1] * t->dims[2] * t->dims[3];
+        const sm_gguf_packed packed = packed_of(gguf, t);
+        if (!packed.packed)
+            value.n_elements += t->dims[0] * t->dims[1] * t->dims[2] * t->dims[3];
+        else if (strcmp(t->name, SM_PACKED_HEAD) != 0) /* which is there twice */
+            value.n_elements += (uint64_t)packed.cols * packed.rows;
         value.data_bytes += t->size;
     }
     return sm_struct_give(info, &value, sizeof value, "sm_gguf_get_info", error);
@@ -364,7 +374,18 @@ sm_status sm_gguf_get_tensor(const sm_gguf *gguf, uint64_t i, sm_gguf_tensor_inf
         .file = t->shard,
         .offset = t->offset,
         .size = t->size,
+        .weight_type = t->type,
+        .weight_type_name = sm_dtype_get(t->type)->name,
     };
     memcpy(value.dims, t->dims, sizeof value.dims);
+    memcpy(value.weight_dims, t->dims, sizeof value.weight_dims);
+    const sm_gguf_packed packed = packed_of(gguf, t);
+    if (packed.packed) {
+        value.packed = 1;
+        value.weight_type = packed.type;
+        value.weight_type_name = sm_dtype_get(packed.type)->name;
+        value.weight_dims[0] = packed.cols;
+        value.weight_dims[1] = packed.rows;
+    }
     return sm_struct_give(info, &value, sizeof value, "sm_gguf_get_tensor", error);
 }

@@ -30,6 +30,7 @@ struct sm_gguf_writer {
     section keys, tensors;
     uint64_t data_bytes; /* of the tensors declared, padding included */
     uint64_t next;       /* tensor whose data is written next */
+    uint64_t part;       /* bytes of its data that are written */
     bool started;        /* the header is written */
     sm_error first;      /* the first failure; its code is 0 while there is none */
 };
@@ -411,9 +412,9 @@ sm_status sm_gguf_writer_open(sm_gguf_writer **out, sm_mem *mem, const char *pat
     return status;
 }
 
-sm_status sm_gguf_write_tensor(sm_gguf_writer *writer, const void *data, uint64_t size,
-                               sm_error *error) {
-    sm_gguf_writer *w = writer;
+/* Appends to the data of the next tensor; whole: it must be all of it. */
+static sm_status append(sm_gguf_writer *w, const void *data, uint64_t size, bool whole,
+                        sm_error *error) {
     if (start(w))
         return report(w, error);
     if (w->next == w->tensors.n) {
@@ -422,14 +423,28 @@ sm_status sm_gguf_write_tensor(sm_gguf_writer *writer, const void *data, uint64_
     }
     uint64_t length, expected = w->tensors.entries[w->next].data_bytes;
     const uint8_t *name = entry_name(&w->tensors, w->next, &length);
-    if (size != expected)
+    if (whole ? w->part || size != expected : size > expected - w->part)
         sm_fail(&w->first, SM_ERR_ARGUMENT, "%s: tensor '%.*s' takes %llu bytes of data, not %llu",
                 w->path, (int)(length < NAME_SHOWN ? length : NAME_SHOWN), (const char *)name,
-                (unsigned long long)expected, (unsigned long long)size);
-    else if (!sm_file_write(w->file, data, size, &w->first))
-        write_zeros(w, padding(w, size));
-    w->next++;
+                (unsigned long long)expected, (unsigned long long)(w->part + size));
+    else if (!sm_file_write(w->file, data, size, &w->first) && w->part + size == expected)
+        write_zeros(w, padding(w, expected));
+    w->part += size;
+    if (w->part >= expected) {
+        w->next++;
+        w->part = 0;
+    }
     return report(w, error);
+}
+
+sm_status sm_gguf_write_tensor(sm_gguf_writer *writer, const void *data, uint64_t size,
+                               sm_error *error) {
+    return append(writer, data, size, true, error);
+}
+
+sm_status sm_gguf_write_part(sm_gguf_writer *writer, const void *data, uint64_t size,
+                             sm_error *error) {
+    return append(writer, data, size, false, error);
 }
 
 sm_status sm_gguf_writer_finish(sm_gguf_writer *writer, sm_error *error) {
@@ -437,8 +452,9 @@ sm_status sm_gguf_writer_finish(sm_gguf_writer *writer, sm_error *error) {
     if (!start(w) && w->next < w->tensors.n) {
         uint64_t length;
         const uint8_t *name = entry_name(&w->tensors, w->next, &length);
-        sm_fail(&w->first, SM_ERR_STATE, "%s: tensor '%.*s' was given no data", w->path,
-                (int)(length < NAME_SHOWN ? length : NAME_SHOWN), (const char *)name);
+        sm_fail(&w->first, SM_ERR_STATE, "%s: tensor '%.*s' was given %s data", w->path,
+                (int)(length < NAME_SHOWN ? length : NAME_SHOWN), (const char *)name,
+                w->part ? "too little" : "no");
     }
     if (!w->first.code) {
         sm_file_commit(w->file, &w->first);

@@ -65,9 +65,10 @@ typedef struct sm_weight {
     uint32_t type;  /* sm_dtype */
     bool quantized; /* takes sm_act_block input */
     uint32_t rows, cols;
-    const uint8_t *data; /* the file's layout */
-    uint64_t row_bytes;
-    uint8_t *packed; /* the kernels' layout (kernels/pack.h); NULL: packed on the fly */
+    const uint8_t *data;   /* the file's layout, NULL where the file has it packed */
+    uint64_t row_bytes;    /* in the file's layout */
+    const uint8_t *packed; /* the kernels' layout (kernels/pack.h); NULL: packed on the fly */
+    uint8_t *own_packed;   /* the same where it is the net's own memory */
     uint64_t group_bytes;
 } sm_weight;
 
@@ -100,8 +101,9 @@ typedef struct sm_net {
     sm_layer *layers;        /* [n_layer] */
     float **vectors;         /* every f32 vector owned, for freeing */
     uint64_t n_vectors;
-    uint64_t decode_bytes; /* weight bytes one decoded token reads */
-    uint64_t packed_bytes;
+    uint64_t decode_bytes;      /* weight bytes one decoded token reads */
+    uint64_t packed_bytes;      /* in memory of its own */
+    uint64_t packed_file_bytes; /* used where they lie in the file */
 } sm_net;
 
 /* Binds the tensors of an open file, which must outlive the net, after checking
@@ -115,6 +117,22 @@ void sm_net_free(sm_net *net);
  * failure (SM_ERR_NOMEM, SM_ERR_CANCELLED) what was packed stays. */
 sm_status sm_net_pack(sm_net *net, sm_team *team, int32_t (*cancel)(void *user), void *cancel_user,
                       sm_error *error);
+
+/* Bytes of a matrix in the kernels' layout. */
+uint64_t sm_weight_packed_bytes(const sm_weight *w);
+/* Calls fn for every matrix that is multiplied, the head included, in order. */
+void sm_net_each_matrix(sm_net *net, void (*fn)(sm_net *net, sm_weight *w, void *arg), void *arg);
+
+/* SM_ERR_UNSUPPORTED if the file is packed in a layout of another version than ours, in
+ * which case the message names file and key; SM_ERR_FORMAT. */
+sm_status sm_net_check_packed(const sm_gguf *gguf, sm_error *error);
+/* Writes a packed file (lib/format/format.h) of the net's file, which replaces the one at
+ * path when it is whole. use_packed: matrices that were repacked are written as they are in
+ * memory, sm_net_pack not running meanwhile; otherwise they are packed anew. progress (may
+ * be NULL) gets bytes. Several threads may call this at a time. SM_ERR_IO, SM_ERR_NOMEM,
+ * SM_ERR_CANCELLED. */
+sm_status sm_net_save(sm_net *net, const char *path, bool use_packed, sm_progress_fn progress,
+                      void *progress_user, sm_error *error);
 
 /* ---- KV cache ------------------------------------------------------------------------ */
 

@@ -44,28 +44,51 @@ static const sm_gguf_tensor *find(binder *b, const char *name, bool required) {
     return t;
 }
 
+static bool computable(binder *b, const sm_gguf_tensor *t, uint32_t type) {
+    if (type < SM_DTYPE_COUNT && b->net->kernels->type[type].mul)
+        return true;
+    const sm_dtype_traits *traits = sm_dtype_get(type);
+    b->status = sm_fail(b->error, SM_ERR_UNSUPPORTED,
+                        "%s: tensor '%s' has type %s, which cannot be computed", b->net->gguf->path,
+                        t->name, traits && traits->name ? traits->name : "unknown");
+    return false;
+}
+
 static bool check(binder *b, const sm_gguf_tensor *t, uint64_t rows, uint64_t cols) {
     if (t->dims[0] != cols || t->dims[1] != rows || t->dims[2] != 1 || t->dims[3] != 1) {
         b->status = shape_error(b, t, rows, cols);
         return false;
     }
-    if (t->type >= SM_DTYPE_COUNT || !b->net->kernels->type[t->type].mul) {
-        const sm_dtype_traits *traits = sm_dtype_get(t->type);
-        b->status = sm_fail(
-            b->error, SM_ERR_UNSUPPORTED, "%s: tensor '%s' has type %s, which cannot be computed",
-            b->net->gguf->path, t->name, traits && traits->name ? traits->name : "unknown");
+    return computable(b, t, t->type);
+}
+
+/* A packed matrix: key and data must agree with each other and with what is expected. */
+static bool check_packed(binder *b, const sm_gguf_tensor *t, const sm_gguf_packed *p, uint64_t rows,
+                         uint64_t cols) {
+    if (p->cols != cols || p->rows != rows) {
+        b->status = sm_fail(b->error, SM_ERR_SHAPE,
+                            "%s: key '" SM_PACKED_TENSOR_KEYS
+                            "%s' says shape [%u, %u], expected [%llu, %llu]",
+                            b->net->gguf->path, t->name, p->cols, p->rows, (unsigned long long)cols,
+                            (unsigned long long)rows);
         return false;
     }
-    return true;
+    return computable(b, t, p->type);
 }
 
 /* A matrix under its name; an absent optional one leaves *w empty. */
 static void bind_matrix(binder *b, sm_weight *w, const char *name, uint64_t rows, uint64_t cols,
                         bool required) {
     const sm_gguf_tensor *t = find(b, name, required);
-    if (!t || !check(b, t, rows, cols))
+    sm_gguf_packed packed = {0};
+    if (!t)
         return;
-    const sm_dtype_traits *traits = sm_dtype_get(t->type);
+    b->status = sm_gguf_get_packed(b->net->gguf, t, &packed, b->error);
+    if (b->status ||
+        !(packed.packed ? check_packed(b, t, &packed, rows, cols) : check(b, t, rows, cols)))
+        return;
+    const uint32_t type = packed.packed ? packed.type : t->type;
+    const sm_dtype_traits *traits = sm_dtype_get(type);
     if (cols % traits->block_size) {
         b->status = sm_fail(b->error, SM_ERR_SHAPE,
                             "%s: tensor '%s' has %llu columns, no multiple of the %u of its type "
@@ -74,16 +97,27 @@ static void bind_matrix(binder *b, sm_weight *w, const char *name, uint64_t rows
                             traits->name);
         return;
     }
-    *w = (sm_weight){
+    const sm_weight bound = {
         .name = t->name,
-        .type = t->type,
+        .type = type,
         .quantized = traits->block_size > 1,
         .rows = (uint32_t)rows,
         .cols = (uint32_t)cols,
-        .data = t->data,
+        .data = packed.packed ? NULL : t->data,
         .row_bytes = cols / traits->block_size * traits->block_bytes,
-        .group_bytes = sm_packed_bytes(t->type, cols),
+        .packed = packed.packed ? t->data : NULL,
+        .group_bytes = sm_packed_bytes(type, cols),
     };
+    if (packed.packed && t->size != sm_weight_packed_bytes(&bound)) {
+        b->status = sm_fail(b->error, SM_ERR_FORMAT,
+                            "%s: tensor '%s' has %llu bytes, but [%llu, %llu] packed %s takes %llu",
+                            b->net->gguf->path, name, (unsigned long long)t->size,
+                            (unsigned long long)cols, (unsigned long long)rows, traits->name,
+                            (unsigned long long)sm_weight_packed_bytes(&bound));
+        return;
+    }
+    b->net->packed_file_bytes += packed.packed ? t->size : 0;
+    *w = bound;
 }
 
 /* A vector, converted to f32 and owned by the net; NULL if optional and absent. */
@@ -235,9 +269,12 @@ static sm_status load(binder *b) {
         return sm_fail(b->error, SM_ERR_SHAPE, "%s: tensor 'token_embd.weight' has %llu rows",
                        net->gguf->path, (unsigned long long)embd->dims[1]);
     c->n_vocab = (uint32_t)embd->dims[1];
-    bind_matrix(b, &net->embd, "token_embd.weight", c->n_vocab, c->n_embd, true);
+    if (check(b, embd, c->n_vocab, c->n_embd)) /* read by row: never packed */
+        bind_matrix(b, &net->embd, "token_embd.weight", c->n_vocab, c->n_embd, true);
     bind_matrix(b, &net->head, "output.weight", c->n_vocab, c->n_embd, false);
-    if (!net->head.data)
+    if (!net->head.rows)
+        bind_matrix(b, &net->head, SM_PACKED_HEAD, c->n_vocab, c->n_embd, false);
+    if (!net->head.rows)
         net->head = net->embd;
     net->out_norm = bind_vector(b, "output_norm.weight", c->n_embd, true);
     net->rope_freqs = bind_vector(b, "rope_freqs.weight", c->n_rot / 2, false);
@@ -251,8 +288,11 @@ static sm_status load(binder *b) {
     return b->status ? b->status : check_unused(b);
 }
 
-/* Calls fn for every matrix that is multiplied (the head included). */
-static void each_matrix(sm_net *net, void (*fn)(sm_net *net, sm_weight *w, void *arg), void *arg) {
+uint64_t sm_weight_packed_bytes(const sm_weight *w) {
+    return ((uint64_t)w->rows + SM_GROUP - 1) / SM_GROUP * w->group_bytes;
+}
+
+void sm_net_each_matrix(sm_net *net, void (*fn)(sm_net *net, sm_weight *w, void *arg), void *arg) {
     for (uint32_t i = 0; i < net->config.n_layer; i++) {
         sm_layer *l = &net->layers[i];
         sm_weight *const matrices[] = {&l->wq, &l->wk, &l->wv, &l->wo, &l->gate, &l->up, &l->down};
@@ -278,6 +318,8 @@ sm_status sm_net_load(sm_net **out, sm_mem *mem, const sm_gguf *gguf, const sm_k
     net->kernels = kernels;
     binder b = {.net = net, .error = error, .progress = progress, .progress_user = progress_user};
     sm_status status = sm_config_read(&net->config, gguf, error);
+    if (!status)
+        status = sm_net_check_packed(gguf, error);
     if (!status && gguf->n_tensors) { /* none: load() says which is missing */
         b.bound = sm_alloc_zero(mem, gguf->n_tensors * sizeof *b.bound);
         if (!b.bound)
@@ -292,21 +334,21 @@ sm_status sm_net_load(sm_net **out, sm_mem *mem, const sm_gguf *gguf, const sm_k
         sm_net_free(net);
         return status;
     }
-    each_matrix(net, count_matrix, NULL);
+    sm_net_each_matrix(net, count_matrix, NULL);
     *out = net;
     return SM_OK;
 }
 
 static void free_packed(sm_net *net, sm_weight *w, void *arg) {
     (void)arg;
-    sm_free(net->mem, w->packed);
+    sm_free(net->mem, w->own_packed);
 }
 
 void sm_net_free(sm_net *net) {
     if (!net)
         return;
     if (net->layers)
-        each_matrix(net, free_packed, NULL);
+        sm_net_each_matrix(net, free_packed, NULL);
     for (uint64_t i = 0; i < net->n_vectors; i++)
         sm_free(net->mem, net->vectors[i]);
     sm_free(net->mem, net->vectors);
@@ -319,14 +361,19 @@ typedef struct pack_job {
     sm_net *net;
     sm_weight *w;
     uint8_t *packed;
+    uint64_t first, end; /* groups */
 } pack_job;
+
+/* Bytes of the file that are packed before their pages are given back, so that a large
+ * tensor is not in memory twice. */
+#define RELEASE_BYTES ((uint64_t)16 << 20)
 
 static void pack_share(void *arg, uint32_t thread, uint32_t n_threads) {
     const pack_job *job = arg;
     const sm_weight *w = job->w;
     uint64_t begin, end;
-    sm_share((w->rows + SM_GROUP - 1) / SM_GROUP, thread, n_threads, &begin, &end);
-    for (uint64_t g = begin; g < end; g++) {
+    sm_share(job->end - job->first, thread, n_threads, &begin, &end);
+    for (uint64_t g = job->first + begin; g < job->first + end; g++) {
         uint64_t left = w->rows - g * SM_GROUP;
         job->net->kernels->type[w->type].pack(job->packed + g * w->group_bytes,
                                               w->data + g * SM_GROUP * w->row_bytes, w->row_bytes,
@@ -351,27 +398,34 @@ static void pack_matrix(sm_net *net, sm_weight *w, void *arg) {
             sm_fail(all->error, SM_ERR_CANCELLED, "cancelled while repacking '%s'", w->name);
         return;
     }
-    uint64_t size = (w->rows + SM_GROUP - 1) / SM_GROUP * w->group_bytes;
-    pack_job job = {net, w, sm_alloc(net->mem, size)};
-    if (!job.packed) {
+    const uint64_t size = sm_weight_packed_bytes(w);
+    uint8_t *packed = sm_alloc(net->mem, size);
+    if (!packed) {
         all->status = sm_fail(all->error, SM_ERR_NOMEM,
                               "out of memory repacking tensor '%s' (%llu bytes; the repack option "
                               "can be turned off)",
                               w->name, (unsigned long long)size);
         return;
     }
-    sm_team_run(all->team, pack_share, &job);
-    w->packed = job.packed;
+    const uint64_t n_groups = size / w->group_bytes, native = SM_GROUP * w->row_bytes;
+    const uint64_t step = RELEASE_BYTES / native ? RELEASE_BYTES / native : 1;
+    for (uint64_t g = 0; g < n_groups; g += step) {
+        pack_job job = {net, w, packed, g, g + step < n_groups ? g + step : n_groups};
+        sm_team_run(all->team, pack_share, &job);
+        /* the file's copy is not read again, unless as the embedding table of a tied
+         * head: then its rows come back one by one */
+        for (uint32_t i = 0; i < net->gguf->n_files; i++)
+            sm_file_release(&net->gguf->files[i], w->data + g * native,
+                            (job.end == n_groups ? w->rows : job.end * SM_GROUP) * w->row_bytes -
+                                g * native);
+    }
+    w->packed = w->own_packed = packed;
     net->packed_bytes += size;
-    /* the file's copy is not read again, unless as the embedding table of a tied
-     * head: then its rows come back one by one */
-    for (uint32_t i = 0; i < net->gguf->n_files; i++)
-        sm_file_release(&net->gguf->files[i], w->data, w->rows * w->row_bytes);
 }
 
 sm_status sm_net_pack(sm_net *net, sm_team *team, int32_t (*cancel)(void *user), void *cancel_user,
                       sm_error *error) {
     pack_all all = {team, cancel, cancel_user, error, SM_OK};
-    each_matrix(net, pack_matrix, &all);
+    sm_net_each_matrix(net, pack_matrix, &all);
     return all.status;
 }

@@ -7,6 +7,19 @@ static sm_status open_file(sm_model *model, const void *path, const sm_model_opt
     return sm_gguf_open(&model->gguf, model->mem, path, o->io == SM_IO_MAP, error);
 }
 
+static void count_weights(sm_model *model) {
+    for (uint64_t i = 0; i < model->gguf->n_tensors; i++) {
+        const sm_gguf_tensor *t = &model->gguf->tensors[i];
+        sm_gguf_packed packed;
+        sm_gguf_get_packed(model->gguf, t, &packed, NULL); /* checked when the net was loaded */
+        model->weight_bytes += t->size;
+        if (!packed.packed)
+            model->n_params += t->dims[0] * t->dims[1] * t->dims[2] * t->dims[3];
+        else if (strcmp(t->name, SM_PACKED_HEAD) != 0)
+            model->n_params += (uint64_t)packed.cols * packed.rows;
+    }
+}
+
 /* All that follows from the open file. */
 static sm_status read_file(sm_model *model, const char *path, const sm_model_options *o,
                            sm_error *error) {
@@ -31,11 +44,7 @@ static sm_status read_file(sm_model *model, const char *path, const sm_model_opt
                            "'token_embd.weight' only %u rows",
                            path, n, model->net->config.n_vocab);
     }
-    for (uint64_t i = 0; i < model->gguf->n_tensors; i++) {
-        const sm_gguf_tensor *t = &model->gguf->tensors[i];
-        model->n_params += t->dims[0] * t->dims[1] * t->dims[2] * t->dims[3];
-        model->weight_bytes += t->size;
-    }
+    count_weights(model);
     const char *name = "";
     uint64_t length = 0;
     sm_gguf_get_str(model->gguf, "general.name", &name, &length, NULL);
@@ -130,6 +139,14 @@ sm_status sm_model_prepare(const sm_model *shared, sm_team *team, sm_cancel_fn c
     return status;
 }
 
+sm_status sm_model_save_packed(const sm_model *model, const char *path, sm_progress_fn progress,
+                               void *progress_user, sm_error *error) {
+    if (!model || !path)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_model_save_packed: model or path is NULL");
+    const bool packed = atomic_load_explicit(&model->packed, memory_order_acquire);
+    return sm_net_save(model->net, path, packed, progress, progress_user, error);
+}
+
 sm_status sm_model_get_info(const sm_model *model, sm_model_info *info, sm_error *error) {
     if (!model)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_model_get_info: model is NULL");
@@ -154,6 +171,7 @@ sm_status sm_model_get_info(const sm_model *model, sm_model_info *info, sm_error
         .heap_bytes = atomic_load_explicit(&model->mem->in_use, memory_order_relaxed),
         .heap_peak = atomic_load_explicit(&model->mem->peak, memory_order_relaxed),
         .n_allocs = atomic_load_explicit(&model->mem->n_allocs, memory_order_relaxed),
+        .packed_file_bytes = model->net->packed_file_bytes,
     };
     return sm_struct_give(info, &full, sizeof full, "sm_model_get_info", error);
 }

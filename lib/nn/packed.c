@@ -1,0 +1,172 @@
+/* Packed files: checking that one has our layout, and writing one. */
+#include "nn.h"
+#include "pack.h"
+
+#include <string.h>
+
+/* Alignment of the tensors in the file: a cache line, an AVX-512 vector. */
+#define ALIGNMENT 64
+/* Written, and packed, at a time. */
+#define PIECE_BYTES ((uint64_t)1 << 20)
+
+sm_status sm_net_check_packed(const sm_gguf *gguf, sm_error *error) {
+    uint32_t version;
+    if (!sm_gguf_find_key(gguf, SM_PACKED_VERSION_KEY))
+        return SM_OK;
+    sm_status status = sm_gguf_get_u32(gguf, SM_PACKED_VERSION_KEY, &version, error);
+    if (!status && version != SM_PACK_VERSION)
+        status = sm_fail(error, SM_ERR_UNSUPPORTED,
+                         "%s: key '" SM_PACKED_VERSION_KEY
+                         "' is %u, this version of the library computes layout %u: pack the model "
+                         "again",
+                         gguf->path, version, SM_PACK_VERSION);
+    return status;
+}
+
+/* ---- writing ---------------------------------------------------------------------------- */
+
+typedef struct saver {
+    const sm_net *net;
+    sm_gguf_writer *writer;
+    const sm_weight **matrices; /* [n_tensors] the one that a tensor of the file holds, or NULL */
+    uint8_t *piece;             /* one or more packed groups */
+    bool use_packed;
+    sm_progress_fn progress;
+    void *progress_user;
+    uint64_t done, total; /* bytes of data */
+    sm_error *error;
+} saver;
+
+static bool starts_with(const char *text, const char *start) {
+    return strncmp(text, start, strlen(start)) == 0;
+}
+
+static void note_matrix(sm_net *net, sm_weight *w, void *arg) {
+    saver *s = arg;
+    if (w->name != net->embd.name) /* a head that shares it comes last, by itself */
+        s->matrices[sm_gguf_find_tensor(net->gguf, w->name) - net->gguf->tensors] = w;
+}
+
+/* The embeddings' tensor serves as the head too. */
+static bool shares_head(const sm_net *net) {
+    return net->head.name == net->embd.name;
+}
+
+static void declare_packed(saver *s, const char *name, const sm_weight *w) {
+    const uint64_t shape[3] = {w->type, w->cols, w->rows};
+    const uint64_t dims[2] = {w->group_bytes, sm_weight_packed_bytes(w) / w->group_bytes};
+    char key[192];
+    sm_format(key, sizeof key, SM_PACKED_TENSOR_KEYS "%s", name);
+    sm_gguf_put_array(s->writer, key, SM_GGUF_UINT64, shape, 3);
+    sm_gguf_declare_tensor(s->writer, name, SM_DTYPE_I8, 2, dims, NULL);
+    s->total += sm_weight_packed_bytes(w);
+}
+
+/* Keys and the directory. The writer keeps the first failure: its calls need no look. */
+static void declare(saver *s) {
+    const sm_gguf *gguf = s->net->gguf;
+    const char *const replaced[] = {"general.alignment", "split.", SM_PACKED_KEYS};
+    for (uint64_t i = 0; i < gguf->n_keys; i++) {
+        bool skip = false;
+        for (size_t k = 0; k < sizeof replaced / sizeof *replaced; k++)
+            skip = skip || starts_with(gguf->keys[i].name, replaced[k]);
+        if (!skip)
+            sm_gguf_put_key(s->writer, &gguf->keys[i]);
+    }
+    sm_gguf_put_u32(s->writer, SM_PACKED_VERSION_KEY, SM_PACK_VERSION);
+    for (uint64_t i = 0; i < gguf->n_tensors; i++) {
+        const sm_gguf_tensor *t = &gguf->tensors[i];
+        if (s->matrices[i]) {
+            declare_packed(s, t->name, s->matrices[i]);
+        } else {
+            sm_gguf_declare_tensor(s->writer, t->name, t->type, t->n_dims, t->dims, NULL);
+            s->total += t->size;
+        }
+    }
+    if (shares_head(s->net))
+        declare_packed(s, SM_PACKED_HEAD, &s->net->head);
+}
+
+static sm_status write_piece(saver *s, const uint8_t *data, uint64_t size) {
+    sm_status status = sm_gguf_write_part(s->writer, data, size, s->error);
+    s->done += size;
+    if (!status && s->progress && s->progress(s->progress_user, s->done, s->total))
+        status = sm_fail(s->error, SM_ERR_CANCELLED, "writing the packed model was cancelled");
+    return status;
+}
+
+static sm_status write_bytes(saver *s, const uint8_t *data, uint64_t size) {
+    sm_status status = SM_OK;
+    for (uint64_t at = 0; at < size && !status; at += PIECE_BYTES)
+        status = write_piece(s, data + at, size - at < PIECE_BYTES ? size - at : PIECE_BYTES);
+    return status;
+}
+
+/* Groups that are packed at a time. */
+static uint64_t piece_groups(const sm_weight *w) {
+    return w->group_bytes < PIECE_BYTES ? PIECE_BYTES / w->group_bytes : 1;
+}
+
+static sm_status write_matrix(saver *s, const sm_weight *w) {
+    if (!w->data || (s->use_packed && w->packed))
+        return write_bytes(s, w->packed, sm_weight_packed_bytes(w));
+    sm_status status = SM_OK;
+    const uint64_t n_groups = sm_weight_packed_bytes(w) / w->group_bytes, n = piece_groups(w);
+    for (uint64_t g = 0; g < n_groups && !status; g += n) {
+        const uint64_t end = g + n < n_groups ? g + n : n_groups;
+        for (uint64_t i = g; i < end; i++) {
+            const uint64_t left = w->rows - i * SM_GROUP;
+            s->net->kernels->type[w->type].pack(s->piece + (i - g) * w->group_bytes,
+                                                w->data + i * SM_GROUP * w->row_bytes, w->row_bytes,
+                                                left < SM_GROUP ? left : SM_GROUP, w->cols);
+        }
+        status = write_piece(s, s->piece, (end - g) * w->group_bytes);
+    }
+    return status;
+}
+
+static sm_status write_data(saver *s) {
+    const sm_gguf *gguf = s->net->gguf;
+    sm_status status = SM_OK;
+    for (uint64_t i = 0; i < gguf->n_tensors && !status; i++)
+        status = s->matrices[i] ? write_matrix(s, s->matrices[i])
+                                : write_bytes(s, gguf->tensors[i].data, gguf->tensors[i].size);
+    if (!status && shares_head(s->net))
+        status = write_matrix(s, &s->net->head);
+    return status;
+}
+
+static void largest_piece(sm_net *net, sm_weight *w, void *arg) {
+    uint64_t *largest = arg;
+    const uint64_t bytes = piece_groups(w) * w->group_bytes;
+    (void)net;
+    *largest = bytes > *largest ? bytes : *largest;
+}
+
+sm_status sm_net_save(sm_net *net, const char *path, bool use_packed, sm_progress_fn progress,
+                      void *progress_user, sm_error *error) {
+    saver s = {.net = net,
+               .use_packed = use_packed,
+               .progress = progress,
+               .progress_user = progress_user,
+               .error = error};
+    uint64_t largest = 0;
+    sm_net_each_matrix(net, largest_piece, &largest);
+    s.matrices = sm_alloc_zero(net->mem, net->gguf->n_tensors * sizeof *s.matrices);
+    s.piece = sm_alloc(net->mem, largest);
+    sm_status status = s.matrices && s.piece
+                           ? sm_gguf_writer_open(&s.writer, net->mem, path, 3, ALIGNMENT, error)
+                           : sm_fail(error, SM_ERR_NOMEM, "%s: out of memory", path);
+    if (!status) {
+        sm_net_each_matrix(net, note_matrix, &s);
+        declare(&s);
+        status = write_data(&s);
+        if (status)
+            sm_gguf_writer_abort(s.writer);
+        else
+            status = sm_gguf_writer_finish(s.writer, error);
+    }
+    sm_free(net->mem, s.piece);
+    sm_free(net->mem, s.matrices);
+    return status;
+}
