@@ -139,9 +139,28 @@ static void batched_sequences_keep_their_bits(void **state) {
     }
 }
 
+/* What barriers are said to cost decides who computes, not what. */
+static void shares_keep_their_bits(void **state) {
+    (void)state;
+    static float expected[SEQUENCES][LENGTH][LDL], got[SEQUENCES][LENGTH][LDL];
+    const fixture_model spec = {.n_ff = 1024, .n_layer = 1};
+    const double costs[] = {0, 30, 2000, 1e9};
+    for (size_t i = 0; i < sizeof costs / sizeof *costs; i++) {
+        bench b;
+        open_bench(&b, &spec, 3);
+        sm_team_set_barrier_ns(b.team, costs[i]);
+        if (i == 0)
+            alone(&b, expected);
+        together(&b, got);
+        assert_memory_equal(got, expected, sizeof got);
+        close_bench(&b);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(batched_sequences_keep_their_bits),
+        cmocka_unit_test(shares_keep_their_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

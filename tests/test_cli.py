@@ -190,6 +190,12 @@ class Run(Case):
             outputs = {self.run_model("-t", t, *options) for t in (1, 2, 3)}
             self.assertEqual(len(outputs), 1)
 
+    def test_pin(self):
+        if sys.platform == "linux":
+            self.assertEqual(self.run_model("-t", "3", "--pin"), self.run_model("-t", "1"))
+            self.good("bench", "-m", MODEL, "-p", "4", "-n", "2", "-r", "1", "--pin")
+        self.bad(2, "run", "-m", MODEL, "--pin=maybe", says=["--pin"])
+
     def test_seed(self):
         outputs = {self.run_model("--temp", "5", "--seed", seed) for seed in range(4)}
         self.assertGreater(len(outputs), 1)

@@ -11,6 +11,7 @@
 
 #include "blocks.h"
 #include "fixture.h"
+#include "run/run.h"
 #include "smallmind/smallmind.h"
 #include "support.h"
 
@@ -43,6 +44,8 @@ static void *use(void *arg) {
     u->status = sm_session_new(&session, u->model, &so, NULL);
     if (u->status)
         return NULL;
+    /* else these tiny steps would run on one thread */
+    sm_team_set_barrier_ns(session->team, 0);
     u->status = sm_session_generate(session, "the hand in the", &go, collect, u, NULL);
     if (!u->status)
         u->status = sm_session_fork(&fork, session, NULL);

@@ -12,6 +12,7 @@
 
 #include "blocks.h"
 #include "fixture.h"
+#include "run/run.h"
 #include "smallmind/smallmind.h"
 #include "support.h"
 
@@ -43,6 +44,8 @@ static sm_session *open_session(const sm_model *model, uint32_t n_threads, uint3
                                   .kv_type = kv_type};
     if (sm_session_new(&session, model, &o, &error))
         fail_msg("%s", error.message);
+    /* else these tiny steps would run on one thread */
+    sm_team_set_barrier_ns(session->team, 0);
     return session;
 }
 
@@ -647,8 +650,9 @@ static void wrong_use_is_a_status(void **state) {
     const sm_session_options kv = {.struct_size = sizeof kv, .kv_type = 3};
     assert_int_equal(sm_session_new(&session, model, &kv, &error), SM_ERR_ARGUMENT);
     assert_non_null(strstr(error.message, "kv_type"));
-    const sm_session_options reserved = {.struct_size = sizeof reserved, .reserved = 1};
-    assert_int_equal(sm_session_new(&session, model, &reserved, &error), SM_ERR_ARGUMENT);
+    const sm_session_options pin = {.struct_size = sizeof pin, .pin = 2};
+    assert_int_equal(sm_session_new(&session, model, &pin, &error), SM_ERR_ARGUMENT);
+    assert_non_null(strstr(error.message, "pin"));
     const sm_model_options io = {.struct_size = sizeof io, .io = 7};
     assert_int_equal(sm_model_load(&none, "x", &io, &error), SM_ERR_ARGUMENT);
     assert_non_null(strstr(error.message, "io"));

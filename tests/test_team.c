@@ -1,5 +1,9 @@
 /* The thread team: every thread runs, barriers hold, teams of more threads than
  * CPUs make progress, results of one step are seen by all in the next. */
+#if defined(__linux__)
+#define _GNU_SOURCE /* sched_getaffinity */
+#include <sched.h>
+#endif
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -53,6 +57,85 @@ static void barriers_hold(void **state) {
     assert_int_equal(mem.in_use, 0);
 }
 
+static void note_threads(void *arg, uint32_t thread, uint32_t n_threads) {
+    uint32_t *seen = arg;
+    seen[thread] = n_threads;
+}
+
+static void runs_of_some_threads(void **state) {
+    (void)state;
+    sm_mem mem;
+    sm_team *team;
+    assert_int_equal(sm_mem_init(&mem, NULL, 0, NULL), SM_OK);
+    assert_int_equal(sm_team_new(&team, &mem, 4, NULL), SM_OK);
+    for (uint32_t i = 0; i < 200; i++) {
+        uint32_t seen[4] = {0};
+        const uint32_t most = i % 6;
+        sm_team_run_some(team, most, note_threads, seen);
+        const uint32_t n = seen[0];
+        assert_true(n >= 1 && n <= 4 && (n <= most || n == 1));
+        for (uint32_t t = 0; t < 4; t++)
+            assert_int_equal(seen[t], t < n ? n : 0);
+    }
+    sm_team_free(team);
+}
+
+static void a_barrier_costs_something(void **state) {
+    (void)state;
+    sm_mem mem;
+    sm_team *team;
+    assert_int_equal(sm_mem_init(&mem, NULL, 0, NULL), SM_OK);
+    for (uint32_t n = 1; n <= 4; n++) {
+        assert_int_equal(sm_team_new(&team, &mem, n, NULL), SM_OK);
+        assert_true(sm_team_barrier_ns(team) == 0);
+        const double ns = sm_team_measure_barrier(team);
+        assert_true(n == 1 ? ns == 0 : ns > 0);
+        assert_true(sm_team_barrier_ns(team) == 0);
+        sm_team_set_barrier_ns(team, ns);
+        assert_true(sm_team_barrier_ns(team) == ns);
+        sm_team_free(team);
+    }
+}
+
+#if defined(__linux__)
+static void note_cpus(void *arg, uint32_t thread, uint32_t n_threads) {
+    cpu_set_t *sets = arg;
+    (void)n_threads;
+    sched_getaffinity(0, sizeof *sets, &sets[thread]);
+}
+
+static void pinned_threads_have_one_cpu(void **state) {
+    (void)state;
+    sm_mem mem;
+    sm_team *team;
+    cpu_set_t before, sets[4];
+    CPU_ZERO(&before);
+    assert_int_equal(sched_getaffinity(0, sizeof before, &before), 0);
+    assert_int_equal(sm_mem_init(&mem, NULL, 0, NULL), SM_OK);
+    assert_int_equal(sm_team_new(&team, &mem, 4, NULL), SM_OK);
+    assert_false(sm_team_pinned(team));
+    sm_error error = {0};
+    if (sm_team_pin(team, &error))
+        fail_msg("%s", error.message);
+    assert_true(sm_team_pinned(team));
+    for (int t = 0; t < 4; t++)
+        CPU_ZERO(&sets[t]);
+    sm_team_run(team, note_cpus, sets);
+    assert_true(CPU_EQUAL(&sets[0], &before)); /* the caller's */
+    for (int t = 1; t < 4; t++) {
+        if (CPU_COUNT(&sets[t]) == 0) /* fewer threads took part */
+            continue;
+        assert_int_equal(CPU_COUNT(&sets[t]), 1);
+        cpu_set_t both;
+        CPU_AND(&both, &sets[t], &before);
+        assert_int_equal(CPU_COUNT(&both), 1);
+    }
+    if (CPU_COUNT(&before) > 1 && CPU_COUNT(&sets[1]) && CPU_COUNT(&sets[2]))
+        assert_false(CPU_EQUAL(&sets[1], &sets[2]));
+    sm_team_free(team);
+}
+#endif
+
 static void shares_cover_everything_once(void **state) {
     (void)state;
     for (uint64_t n = 0; n < 50; n++) {
@@ -85,6 +168,11 @@ static void bad_sizes_are_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(barriers_hold),
+        cmocka_unit_test(runs_of_some_threads),
+        cmocka_unit_test(a_barrier_costs_something),
+#if defined(__linux__)
+        cmocka_unit_test(pinned_threads_have_one_cpu),
+#endif
         cmocka_unit_test(shares_cover_everything_once),
         cmocka_unit_test(bad_sizes_are_refused),
     };

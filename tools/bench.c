@@ -436,6 +436,7 @@ int cmd_bench(int argc, char **argv) {
         {SM_OPTIONS_SESSION, &run.session_options, "n_threads"},
         {SM_OPTIONS_SESSION, &run.session_options, "n_batch"},
         {SM_OPTIONS_SESSION, &run.session_options, "kv_type"},
+        {SM_OPTIONS_SESSION, &run.session_options, "pin"},
         {SM_OPTIONS_MODEL, &run.model_options, NULL},
     };
     const cli_command command = {

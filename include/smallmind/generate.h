@@ -34,13 +34,16 @@ typedef struct sm_session sm_session;
 typedef struct sm_session_options {
     uint32_t struct_size;
     uint32_t n_ctx;     /* tokens the session can hold; 0: min(n_ctx_train, 4096) */
-    uint32_t n_threads; /* threads of its team; 0: all CPUs of the process, 8 at most */
+    uint32_t n_threads; /* threads of its team; 0: all CPUs of the process, 8 at most. Steps too
+                           small to share out are computed by fewer */
     uint32_t n_batch;   /* tokens computed together at most; 0: 512. Scratch grows with it */
     uint32_t kv_type;   /* SM_KV_TYPE_… of the key/value cache */
-    uint32_t reserved;
+    uint32_t pin;       /* 1: each thread of the team but the caller's stays on one CPU of those the
+                           process may use (a fork's likewise). For one session that has these CPUs to
+                           itself: several would meet on the same ones */
 } sm_session_options;
 
-/* SM_ERR_ARGUMENT, _NOMEM, _SYSTEM (threads). */
+/* SM_ERR_ARGUMENT, _NOMEM, _SYSTEM (threads), _UNSUPPORTED (pin, where the system cannot). */
 SM_API sm_status sm_session_new(sm_session **out, const sm_model *model,
                                 const sm_session_options *options, sm_error *error);
 SM_API void sm_session_free(sm_session *session); /* NULL is fine */

@@ -1,3 +1,7 @@
+#if defined(__linux__)
+#define _GNU_SOURCE /* pthread_setaffinity_np */
+#include <sched.h>
+#endif
 #include "base.h"
 
 #include <pthread.h>
@@ -40,7 +44,10 @@ struct sm_team {
     sm_team_fn fn; /* NULL tells the workers to end */
     void *arg;
     uint32_t n_threads;
-    uint32_t active; /* threads that take part in a run; changes between runs only */
+    uint32_t active;  /* threads that may take part in a run: see adapt() */
+    uint32_t running; /* that do take part; both change between runs only */
+    bool pinned;
+    double barrier_ns; /* see sm_team_set_barrier_ns */
     uint32_t n_cpus;
     uint32_t spin;
     uint32_t n_started;
@@ -92,11 +99,11 @@ static void publish(word *w, uint32_t value) {
 
 void sm_team_barrier(sm_team *team) {
     /* read before arriving: once all have, the next run may change it */
-    const uint32_t active = team->active;
-    if (active == 1)
+    const uint32_t running = team->running;
+    if (running == 1)
         return;
     const uint32_t phase = atomic_load_explicit(&team->phase.value, memory_order_relaxed);
-    if (atomic_fetch_add_explicit(&team->arrived, 1, memory_order_acq_rel) == active - 1) {
+    if (atomic_fetch_add_explicit(&team->arrived, 1, memory_order_acq_rel) == running - 1) {
         atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);
         publish(&team->phase, phase + 1);
     } else if (!spin_while(&team->phase, phase, team->spin)) {
@@ -114,7 +121,7 @@ static void *work(void *arg) {
             sleep_while(&self->wake, seen);
         if (!team->fn)
             return NULL;
-        team->fn(team->arg, self->thread, team->active);
+        team->fn(team->arg, self->thread, team->running);
         sm_team_barrier(team);
     }
 }
@@ -141,7 +148,7 @@ static void adapt(sm_team *team, uint64_t elapsed) {
         team->bad_runs = 0;
         return;
     }
-    if (team->active == 1 || (double)slept < SLEPT_SHARE * (double)elapsed * team->active) {
+    if (team->running == 1 || (double)slept < SLEPT_SHARE * (double)elapsed * team->running) {
         team->bad_runs = 0;
         return;
     }
@@ -153,19 +160,103 @@ static void adapt(sm_team *team, uint64_t elapsed) {
     team->retry = team->patience;
 }
 
-void sm_team_run(sm_team *team, sm_team_fn fn, void *arg) {
-    if (team->n_threads == 1) {
+void sm_team_run_some(sm_team *team, uint32_t most, sm_team_fn fn, void *arg) {
+    if (team->n_threads == 1 || most <= 1) {
+        team->running = 1;
         fn(arg, 0, 1);
         return;
     }
     const uint64_t start = sm_time_ns();
     team->fn = fn;
     team->arg = arg;
-    for (uint32_t i = 1; i < team->active; i++)
+    team->running = most < team->active ? most : team->active;
+    for (uint32_t i = 1; i < team->running; i++)
         wake(team, i);
-    fn(arg, 0, team->active);
+    fn(arg, 0, team->running);
     sm_team_barrier(team);
     adapt(team, sm_time_ns() - start);
+}
+
+void sm_team_run(sm_team *team, sm_team_fn fn, void *arg) {
+    sm_team_run_some(team, team->n_threads, fn, arg);
+}
+
+/* ---- the cost of a barrier --------------------------------------------------------------- */
+
+/* Rounds of more and more barriers, 1 to PROBE_MOST, until one took as long as PROBE_NS: where a
+ * barrier waits for a thread that has no CPU, the first one does. */
+#define PROBE_MOST 64
+#define PROBE_NS 5000
+
+typedef struct probe {
+    sm_team *team;
+    double best; /* ns of a barrier */
+    bool stop;   /* written by thread 0 between barriers */
+} probe;
+
+static void probe_barriers(void *arg, uint32_t thread, uint32_t n_threads) {
+    probe *p = arg;
+    (void)n_threads;
+    sm_team_barrier(p->team); /* all are awake */
+    for (uint32_t n = 1; n <= PROBE_MOST && !p->stop; n *= 2) {
+        const uint64_t start = sm_time_ns();
+        for (uint32_t i = 0; i < n; i++)
+            sm_team_barrier(p->team);
+        if (thread == 0) {
+            const uint64_t elapsed = sm_time_ns() - start;
+            const double each = (double)elapsed / n;
+            p->best = n == 1 || each < p->best ? each : p->best;
+            p->stop = elapsed > PROBE_NS;
+        }
+        sm_team_barrier(p->team); /* `stop` is read by all before it is written again */
+    }
+}
+
+double sm_team_measure_barrier(sm_team *team) {
+    probe p = {.team = team};
+    if (team->n_threads > 1)
+        sm_team_run(team, probe_barriers, &p);
+    return p.best;
+}
+
+void sm_team_set_barrier_ns(sm_team *team, double ns) {
+    team->barrier_ns = ns;
+}
+
+double sm_team_barrier_ns(const sm_team *team) {
+    return team->barrier_ns;
+}
+
+/* ---- making a team ----------------------------------------------------------------------- */
+
+sm_status sm_team_pin(sm_team *team, sm_error *error) {
+#if defined(__linux__)
+    cpu_set_t all;
+    if (sched_getaffinity(0, sizeof all, &all) != 0 || CPU_COUNT(&all) == 0)
+        return sm_fail(error, SM_ERR_SYSTEM, "the CPUs of this process cannot be told");
+    size_t cpu = CPU_SETSIZE - 1;
+    for (uint32_t i = 0; i < team->n_threads; i++) {
+        do
+            cpu = (cpu + 1) % CPU_SETSIZE;
+        while (!CPU_ISSET(cpu, &all));
+        if (i == 0) /* left to the caller, who stays free to move */
+            continue;
+        cpu_set_t one;
+        CPU_ZERO(&one);
+        CPU_SET(cpu, &one);
+        if (pthread_setaffinity_np(team->threads[i], sizeof one, &one) != 0)
+            return sm_fail(error, SM_ERR_SYSTEM, "thread %u cannot be pinned to CPU %zu", i, cpu);
+    }
+    team->pinned = true;
+    return SM_OK;
+#else
+    (void)team;
+    return sm_fail(error, SM_ERR_UNSUPPORTED, "threads cannot be pinned on this system");
+#endif
+}
+
+bool sm_team_pinned(const sm_team *team) {
+    return team->pinned;
 }
 
 static bool start_workers(sm_team *team) {
@@ -202,7 +293,7 @@ sm_status sm_team_new(sm_team **out, sm_mem *mem, uint32_t n_threads, sm_error *
     if (!team)
         return sm_fail(error, SM_ERR_NOMEM, "out of memory for a team of %u threads", n_threads);
     team->mem = mem;
-    team->n_threads = team->active = n_threads;
+    team->n_threads = team->active = team->running = n_threads;
     team->n_cpus = sm_cpu_count();
     team->spin = n_threads > team->n_cpus ? SPIN_CROWDED : SPIN;
     team->patience = PATIENCE_MIN / 2;

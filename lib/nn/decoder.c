@@ -48,6 +48,7 @@ typedef struct step {
     sm_thread_scratch *scratch;
     uint32_t thread, n_threads;
     uint32_t T;
+    double least_share; /* weight bytes that are worth a thread of their own */
 } step;
 
 /* What the threads of one run share beside the workspace. */
@@ -57,6 +58,7 @@ typedef struct run {
     const sm_batch *batch;
     _Atomic uint32_t next_task;
     sm_stop stop;
+    double least_share;
     bool cancelled; /* written by thread 0 before a barrier, read by all after it */
 } run;
 
@@ -76,6 +78,21 @@ static uint64_t block_stride(uint64_t n) {
 }
 static uint64_t min_u64(uint64_t a, uint64_t b) {
     return a < b ? a : b;
+}
+
+/* ---- how much work there is ------------------------------------------------------------ */
+
+/* What a thread reads of weights that lie in a cache, multiplying them with few columns; a rough
+ * figure, which decides only where threads have hardly anything to do. */
+#define THREAD_BYTES_PER_NS 50.0
+
+/* Time of a product with n columns beside one with a single column. */
+static double columns_cost(uint64_t n) {
+    return n > 8 ? (double)n / 8 : 1;
+}
+
+static uint64_t weight_bytes(const sm_weight *w) {
+    return w->rows * w->row_bytes;
 }
 
 /* ---- workspace ---------------------------------------------------------------------- */
@@ -196,6 +213,21 @@ static void share(const step *s, uint64_t n, uint64_t *begin, uint64_t *end) {
     sm_share(n, s->thread, s->n_threads, begin, end);
 }
 
+/* The same for pieces of matrices that take `bytes` of weights together: among no more
+ * threads than have enough to do. */
+static void share_weights(const step *s, uint64_t n, uint64_t bytes, uint64_t *begin,
+                          uint64_t *end) {
+    const double work = (double)bytes * columns_cost(s->T);
+    if (work < s->n_threads * s->least_share) {
+        const uint32_t few = work > s->least_share ? (uint32_t)(work / s->least_share) : 1;
+        *begin = *end = 0;
+        if (s->thread < few)
+            sm_share(n, s->thread, few, begin, end);
+    } else {
+        share(s, n, begin, end);
+    }
+}
+
 /* x = token embeddings; rotation angles of every token. */
 static void embed(const step *s) {
     const sm_weight *E = &s->net->embd;
@@ -292,7 +324,9 @@ static void qkv(const step *s, const sm_layer *layer, uint32_t index, const sm_i
     const uint64_t nq = (layer->wq.rows + unit - 1) / unit,
                    nkv = (layer->wk.rows + unit - 1) / unit;
     uint64_t begin, end;
-    share(s, nq + 2 * nkv, &begin, &end);
+    share_weights(s, nq + 2 * nkv,
+                  weight_bytes(&layer->wq) + weight_bytes(&layer->wk) + weight_bytes(&layer->wv),
+                  &begin, &end);
     const uint64_t first[] = {0, nq, nq + nkv}, count[] = {nq, nkv, nkv};
     for (int i = 0; i < 3; i++) {
         const uint64_t b = begin > first[i] ? begin - first[i] : 0;
@@ -364,7 +398,7 @@ static void project_residual(const step *s, const sm_weight *W, const float *bia
                              const sm_input *in) {
     sm_workspace *ws = s->ws;
     uint64_t g0, g1;
-    share(s, (W->rows + SM_GROUP - 1) / SM_GROUP, &g0, &g1);
+    share_weights(s, (W->rows + SM_GROUP - 1) / SM_GROUP, weight_bytes(W), &g0, &g1);
     if (g0 == g1)
         return;
     sm_matmul(s->kernels, W, g0, g1, in, s->T, ws->y, ws->ldx, s->scratch);
@@ -382,7 +416,8 @@ static sm_input gate_up(const step *s, const sm_layer *layer, const sm_input *in
     sm_workspace *ws = s->ws;
     const uint64_t blocks = ws->blocks_h;
     uint64_t begin, end;
-    share(s, (s->c->n_ff + FFN_UNIT - 1) / FFN_UNIT, &begin, &end);
+    share_weights(s, (s->c->n_ff + FFN_UNIT - 1) / FFN_UNIT,
+                  weight_bytes(&layer->gate) + weight_bytes(&layer->up), &begin, &end);
     const uint64_t r0 = begin * FFN_UNIT, r1 = min_u64(end * FFN_UNIT, s->c->n_ff);
     if (r0 < r1) {
         const uint64_t g0 = r0 / SM_GROUP, g1 = (r1 + SM_GROUP - 1) / SM_GROUP;
@@ -409,7 +444,7 @@ static void logits(const step *s) {
         return;
     const sm_input in = normed(s, s->net->out_norm, W->quantized, b->outputs, b->n_outputs);
     uint64_t g0, g1;
-    share(s, (W->rows + SM_GROUP - 1) / SM_GROUP, &g0, &g1);
+    share_weights(s, (W->rows + SM_GROUP - 1) / SM_GROUP, weight_bytes(W), &g0, &g1);
     sm_matmul(s->kernels, W, g0, g1, &in, b->n_outputs, b->logits, b->ldl, s->scratch);
 }
 
@@ -427,6 +462,7 @@ static void forward(void *arg, uint32_t thread, uint32_t n_threads) {
                         .scratch = &r->ws->threads[thread],
                         .thread = thread,
                         .n_threads = n_threads,
+                        .least_share = r->least_share,
                         .T = r->batch->n_tokens};
     const step *s = &state;
     state.scratch->stop = &r->stop;
@@ -469,6 +505,39 @@ static void forward(void *arg, uint32_t thread, uint32_t n_threads) {
     logits(s);
 }
 
+/* ns of a barrier for each thread that takes part in it. A busy machine may measure any time:
+ * more than PER_THREAD_MOST is not believed. */
+#define PER_THREAD_MOST 500.0
+/* ns that sharing an operator out takes beside: vectors move from one CPU's cache to another's,
+ * and shares are not quite equal. */
+#define SHARING 300.0
+/* A step runs on several threads if that makes it faster by this factor at least: the estimate
+ * is rough, and threads that wait take time from others. */
+#define WORTH 1.3
+
+/* The number of threads that makes the step fastest. On n of them it takes about
+ *   t(n) = work / n + barriers * (SHARING + per_thread * n)
+ * which is least where n^2 = work / (barriers * per_thread). */
+static uint32_t useful_threads(const sm_workspace *ws, const sm_team *team, const sm_batch *b) {
+    const uint32_t most = sm_team_size(team);
+    const double measured = sm_team_barrier_ns(team) / most;
+    if (most == 1 || measured <= 0)
+        return most;
+    const double per_thread = measured < PER_THREAD_MOST ? measured : PER_THREAD_MOST;
+    const sm_config *c = &ws->net->config;
+    const double barriers = 5.0 * c->n_layer + 2;
+    double bytes = (double)ws->net->decode_bytes * columns_cost(b->n_tokens);
+    for (uint32_t i = 0; i < b->n_spans; i++)
+        bytes += columns_cost(b->spans[i].n) * (double)b->spans[i].kv->n_layer *
+                 b->spans[i].kv->n_head_kv *
+                 (double)(2 * b->spans[i].kv->head_bytes / b->spans[i].kv->capacity) *
+                 (b->spans[i].position + b->spans[i].n);
+    const double work = bytes / THREAD_BYTES_PER_NS;
+    double n = floor(sqrt(work / (barriers * per_thread)) + 0.5);
+    n = n < 2 ? 2 : n > most ? most : n;
+    return work > WORTH * (work / n + barriers * (SHARING + per_thread * n)) ? (uint32_t)n : 1;
+}
+
 sm_status sm_forward(sm_workspace *ws, sm_team *team, const sm_batch *batch) {
     run r = {.ws = ws,
              .team = team,
@@ -476,6 +545,7 @@ sm_status sm_forward(sm_workspace *ws, sm_team *team, const sm_batch *batch) {
              .stop = {.cancel = batch->cancel, .cancel_user = batch->cancel_user}};
     atomic_init(&r.next_task, 0);
     atomic_init(&r.stop.stopped, false);
-    sm_team_run(team, forward, &r);
+    r.least_share = sm_team_barrier_ns(team) * THREAD_BYTES_PER_NS;
+    sm_team_run_some(team, useful_threads(ws, team, batch), forward, &r);
     return atomic_load(&r.stop.stopped) ? SM_ERR_CANCELLED : SM_OK;
 }

@@ -4,9 +4,6 @@
 
 #define DEFAULT_CONTEXT 4096u
 #define DEFAULT_THREADS 8u
-/* Weights that fit a core's own cache are computed faster by one thread than
- * shared out: the barriers would cost more than they save. */
-#define ONE_THREAD_BYTES (1u << 20)
 /* Tokens whose logits are staged at a time where they cannot go straight to the
  * caller. */
 #define STAGED 64u
@@ -23,7 +20,7 @@ static const uint32_t kv_types[] = {
 
 /* A session of given sizes, everything taken from the model's memory. */
 static sm_status create(sm_session **out, const sm_model *model, uint32_t n_ctx, uint32_t n_threads,
-                        uint32_t n_batch, uint32_t kv_type, sm_error *error) {
+                        uint32_t n_batch, uint32_t kv_type, bool pin, sm_error *error) {
     sm_mem *mem = model->mem;
     sm_session *s = sm_alloc_zero(mem, sizeof *s);
     if (!s)
@@ -53,10 +50,13 @@ static sm_status create(sm_session **out, const sm_model *model, uint32_t n_ctx,
         status = sm_detokenizer_new(&s->detokenizer, model->tokenizer, SM_DECODE_KEEP_SPACE, error);
     if (!status)
         status = sm_team_new(&s->team, mem, n_threads, error);
+    if (!status && pin)
+        status = sm_team_pin(s->team, error);
     if (status) {
         sm_session_free(s);
         return status;
     }
+    sm_team_set_barrier_ns(s->team, sm_team_measure_barrier(s->team));
     *out = s;
     return SM_OK;
 }
@@ -72,8 +72,6 @@ sm_status sm_session_new(sm_session **out, const sm_model *model, const sm_sessi
     sm_status status = sm_options_take(&o, sizeof o, options, SM_OPTIONS_SESSION, error);
     if (status)
         return status;
-    if (o.reserved)
-        return sm_fail(error, SM_ERR_ARGUMENT, "option reserved is set");
     const uint32_t trained = model->net->config.n_ctx_train;
     const uint32_t n_ctx = o.n_ctx                     ? o.n_ctx
                            : trained < DEFAULT_CONTEXT ? trained
@@ -82,11 +80,9 @@ sm_status sm_session_new(sm_session **out, const sm_model *model, const sm_sessi
     if (!n_threads) {
         const uint32_t cpus = sm_cpu_count();
         n_threads = cpus < DEFAULT_THREADS ? cpus : DEFAULT_THREADS;
-        if (model->net->decode_bytes < ONE_THREAD_BYTES)
-            n_threads = 1;
     }
     const uint32_t n_batch = o.n_batch < n_ctx ? o.n_batch : n_ctx;
-    return create(out, model, n_ctx, n_threads, n_batch, kv_types[o.kv_type], error);
+    return create(out, model, n_ctx, n_threads, n_batch, kv_types[o.kv_type], o.pin != 0, error);
 }
 
 void sm_session_free(sm_session *s) {
@@ -116,8 +112,8 @@ sm_status sm_session_fork(sm_session **out, const sm_session *s, sm_error *error
     if (!s)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_fork: session is NULL");
     sm_session *copy;
-    sm_status status =
-        create(&copy, s->model, s->n_ctx, sm_team_size(s->team), s->n_batch, s->kv.type, error);
+    sm_status status = create(&copy, s->model, s->n_ctx, sm_team_size(s->team), s->n_batch,
+                              s->kv.type, sm_team_pinned(s->team), error);
     if (status)
         return status;
     sm_kv_copy(&copy->kv, &s->kv, s->length);
