@@ -1156,7 +1156,48 @@ static void writer_errors_test(void **state) {
     sm_gguf_write_tensor(w, tensor_data, 68, NULL);
     assert_int_equal(sm_gguf_write_tensor(w, tensor_data, 68, NULL), SM_ERR_STATE);
     expect_finish(w, SM_ERR_STATE, "more tensors than were declared");
+
+    /* in parts */
+    w = new_writer(path, 3, 32);
+    sm_gguf_declare_tensor(w, "first", SM_DTYPE_Q8_0, 2, dims, NULL);
+    assert_int_equal(sm_gguf_write_part(w, tensor_data, 60, NULL), SM_OK);
+    expect_finish(w, SM_ERR_STATE, "tensor 'first' was given too little data");
+    w = new_writer(path, 3, 32);
+    sm_gguf_declare_tensor(w, "first", SM_DTYPE_Q8_0, 2, dims, NULL);
+    assert_int_equal(sm_gguf_write_part(w, tensor_data, 60, NULL), SM_OK);
+    assert_int_equal(sm_gguf_write_part(w, tensor_data, 9, NULL), SM_ERR_ARGUMENT);
+    expect_finish(w, SM_ERR_ARGUMENT, "tensor 'first' takes 68 bytes of data, not 69");
+    w = new_writer(path, 3, 32);
+    sm_gguf_declare_tensor(w, "first", SM_DTYPE_Q8_0, 2, dims, NULL);
+    assert_int_equal(sm_gguf_write_part(w, tensor_data, 4, NULL), SM_OK);
+    assert_int_equal(sm_gguf_write_tensor(w, tensor_data, 64, NULL), SM_ERR_ARGUMENT);
+    expect_finish(w, SM_ERR_ARGUMENT, "tensor 'first' takes 68 bytes");
     sm_gguf_writer_abort(NULL);
+}
+
+/* Parts make the same file as whole tensors. */
+static void parts_test(void **state) {
+    (void)state;
+    const uint64_t dims[] = {32, 2};
+    const char *paths[2] = {scratch_path("whole.gguf"), scratch_path("parts.gguf")};
+    uint8_t *files[2];
+    size_t sizes[2];
+    for (int i = 0; i < 2; i++) {
+        sm_gguf_writer *w = new_writer(paths[i], 3, 64);
+        sm_gguf_declare_tensor(w, "first", SM_DTYPE_Q8_0, 2, dims, NULL);
+        sm_gguf_declare_tensor(w, "second", SM_DTYPE_I8, 2, dims, NULL);
+        for (uint64_t at = 0; i && at < 68; at += 17)
+            assert_int_equal(sm_gguf_write_part(w, tensor_data + at, 17, NULL), SM_OK);
+        if (!i)
+            assert_int_equal(sm_gguf_write_tensor(w, tensor_data, 68, NULL), SM_OK);
+        assert_int_equal(sm_gguf_write_tensor(w, tensor_data, 64, NULL), SM_OK);
+        assert_int_equal(sm_gguf_writer_finish(w, NULL), SM_OK);
+        files[i] = scratch_read(paths[i], &sizes[i]);
+    }
+    assert_int_equal(sizes[0], sizes[1]);
+    assert_memory_equal(files[0], files[1], sizes[0]);
+    free(files[0]);
+    free(files[1]);
 }
 
 int main(void) {
@@ -1176,6 +1217,7 @@ int main(void) {
         cmocka_unit_test_teardown(split_test, nothing_left),
         cmocka_unit_test_teardown(split_fails_test, nothing_left),
         cmocka_unit_test_teardown(writer_errors_test, nothing_left),
+        cmocka_unit_test_teardown(parts_test, nothing_left),
     };
     sm_mem_init(&memory, NULL, 0, NULL);
     return cmocka_run_group_tests_name("gguf", tests, NULL, NULL);

@@ -148,12 +148,12 @@ uint32_t sm_team_size(const sm_team *team);
 void sm_team_run(sm_team *team, sm_team_fn fn, void *arg);
 /* The same with at most `most` threads, for work that more would not make faster. */
 void sm_team_run_some(sm_team *team, uint32_t most, sm_team_fn fn, void *arg);
-/* ns of a barrier of all threads, measured now in some tens of us; 0 for a team of one. */
-double sm_team_measure_barrier(sm_team *team);
-/* What a barrier is taken to cost where the number of threads for some work is chosen; 0, as at
- * first: nothing, so that all threads take part. */
+/* ns that a barrier is taken to cost where the number of threads for some work is chosen. 0, as
+ * at first: nothing, so that all threads take part. SM_TEAM_MEASURE: what it does cost, which is
+ * measured, in some tens of us, when it is first asked for, outside a run. */
+#define SM_TEAM_MEASURE (-1.0)
 void sm_team_set_barrier_ns(sm_team *team, double ns);
-double sm_team_barrier_ns(const sm_team *team);
+double sm_team_barrier_ns(sm_team *team);
 /* Keeps each thread but the caller's, which is not touched, on one CPU of those that the process
  * may use, in turn: thread 1 on the second of them, and so on. SM_ERR_SYSTEM;
  * SM_ERR_UNSUPPORTED where the system has no such call. */

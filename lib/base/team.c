@@ -212,7 +212,7 @@ static void probe_barriers(void *arg, uint32_t thread, uint32_t n_threads) {
     }
 }
 
-double sm_team_measure_barrier(sm_team *team) {
+static double measure_barrier(sm_team *team) {
     probe p = {.team = team};
     if (team->n_threads > 1)
         sm_team_run(team, probe_barriers, &p);
@@ -223,7 +223,9 @@ void sm_team_set_barrier_ns(sm_team *team, double ns) {
     team->barrier_ns = ns;
 }
 
-double sm_team_barrier_ns(const sm_team *team) {
+double sm_team_barrier_ns(sm_team *team) {
+    if (team->barrier_ns < 0)
+        team->barrier_ns = measure_barrier(team);
     return team->barrier_ns;
 }
 

@@ -518,7 +518,7 @@ static void forward(void *arg, uint32_t thread, uint32_t n_threads) {
 /* The number of threads that makes the step fastest. On n of them it takes about
  *   t(n) = work / n + barriers * (SHARING + per_thread * n)
  * which is least where n^2 = work / (barriers * per_thread). */
-static uint32_t useful_threads(const sm_workspace *ws, const sm_team *team, const sm_batch *b) {
+static uint32_t useful_threads(const sm_workspace *ws, sm_team *team, const sm_batch *b) {
     const uint32_t most = sm_team_size(team);
     const double measured = sm_team_barrier_ns(team) / most;
     if (most == 1 || measured <= 0)

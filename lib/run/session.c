@@ -56,7 +56,7 @@ static sm_status create(sm_session **out, const sm_model *model, uint32_t n_ctx,
         sm_session_free(s);
         return status;
     }
-    sm_team_set_barrier_ns(s->team, sm_team_measure_barrier(s->team));
+    sm_team_set_barrier_ns(s->team, SM_TEAM_MEASURE);
     *out = s;
     return SM_OK;
 }
