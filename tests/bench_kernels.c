@@ -126,7 +126,7 @@ static void bench_mul(const kernel_entry *k) {
         const char *name;
         size_t bytes;
     } sets[] = {{"L2", 512 << 10}, {"L3", 8 << 20}, {"DRAM", 192 << 20}};
-    static const size_t columns[] = {1, 4};
+    static const size_t columns[] = {1, 4, 8};
     printf("%-24s GB/s", k->name);
     for (size_t s = 0; s < sizeof sets / sizeof sets[0]; s++) {
         job j = {.kernel = k, .group_bytes = sm_packed_bytes(k->type, BENCH_K)};

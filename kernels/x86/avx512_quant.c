@@ -248,13 +248,14 @@ INLINE __m512i load_code(const uint32_t type, const bool plain, const uint8_t *p
 
 /* ---- scales --------------------------------------------------------------------------------- */
 
-/* Of a super-block: d, and what minimum codes are multiplied by. */
+/* D and M or DM of a record or super-block, which lie at p. */
 typedef struct head {
+    const uint8_t *p;
     __m512 d, m;
 } head;
 
 INLINE head load_head(const uint32_t type, const uint8_t *p) {
-    head h = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+    head h = {p, _mm512_setzero_ps(), _mm512_setzero_ps()};
     if (!is_panel(type)) {
         h.d = load_f16(p);
         h.m = has_min(type) ? load_f16(p + SM_HALF_PART) : h.m;
@@ -326,6 +327,7 @@ typedef struct product {
     const sm_act_block *x;
     size_t ldx;
     bool accumulate;
+    bool fresh; /* these weights have not been read yet: ask for them ahead of their use */
 } product;
 
 INLINE void stream_begin(const int nc, stream *t, const product *a, size_t group) {
@@ -347,6 +349,16 @@ INLINE void stream_end(const int nc, const stream *t, const product *a, size_t g
 INLINE void stream_head(const uint32_t type, stream *t) {
     t->h = load_head(type, t->p);
     t->p += head_bytes(type);
+}
+
+/* The head at the end of a record, where a tile of many columns has had no register for it. */
+INLINE head late_head(const uint32_t type, const int nc, const stream *t) {
+    if (is_panel(type) || nc <= 4) {
+        return t->h;
+    }
+    const uint8_t *p = t->h.p;
+    __asm__("" : "+r"(p) : "r"(t->p)); /* or the compiler keeps it after all */
+    return load_head(type, p);
 }
 
 #define PREFETCH_AHEAD 3072 /* bytes; 1 to 4 KB gains a quarter from L3 */
@@ -382,10 +394,30 @@ INLINE void start_sums(const uint32_t type, const int nc, __m512i sum[TILE_COLS]
     }
 }
 
+/* a * *p and a * *p + y. From the intrinsics the compiler loads *p once for all its uses and keeps
+ * it in a register from the first to the last. Tiles of many columns have none to spare for that
+ * (sums would go through the stack): there *p is a memory operand each time. */
+INLINE __m512 mul_float(const int nc, __m512 a, const float *p) {
+    if (nc <= 4) {
+        return _mm512_mul_ps(a, _mm512_set1_ps(*p));
+    }
+    __m512 r;
+    __asm__("vmulps %2%{1to16%}, %1, %0" : "=v"(r) : "v"(a), "m"(*p));
+    return r;
+}
+INLINE __m512 fma_float(const int nc, __m512 a, const float *p, __m512 y) {
+    if (nc <= 4) {
+        return _mm512_fmadd_ps(a, _mm512_set1_ps(*p), y);
+    }
+    __asm__("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(y) : "v"(a), "m"(*p));
+    return y;
+}
+
 /* Float steps of one part. */
 INLINE void add_sums(const uint32_t type, const int nc, stream *t, __m512i sum[TILE_COLS][2],
                      const int part, const sm_act_block *x, size_t ldx) {
-    const __m512 w = load_scale(type, &t->h, t->p, part);
+    const head h = is_super(type) ? t->h : late_head(type, nc, t);
+    const __m512 w = load_scale(type, &h, t->p, part);
     const int n = 8 / parts(type), first = part * n;
     const int shift = code_shift(type, first), more = code_shift(type, first + n / 2) - shift;
     UNROLL
@@ -395,19 +427,19 @@ INLINE void add_sums(const uint32_t type, const int nc, stream *t, __m512i sum[T
             total = _mm512_add_epi32(total, shift_right32(sum[c][1], more));
             total = shift_right32(total, shift);
         }
-        __m512 ws = _mm512_mul_ps(w, _mm512_set1_ps(x[(size_t)c * ldx].d));
+        __m512 ws = mul_float(nc, w, &x[(size_t)c * ldx].d);
         t->y[c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(total), ws, t->y[c]);
     }
 }
 
 INLINE void add_mins(const uint32_t type, const int nc, stream *t, const int part,
                      const sm_act_block *x, size_t ldx) {
-    const __m512 m = load_min(type, &t->h, t->p, part);
+    const head h = late_head(type, nc, t);
+    const __m512 m = load_min(type, &h, t->p, part);
     UNROLL
     for (int c = 0; c < nc; c++) {
         const sm_act_block *xc = x + (size_t)c * ldx;
-        __m512 ds = _mm512_set1_ps(parts(type) == 2 ? xc->ds16[part] : xc->ds);
-        t->y[c] = _mm512_fmadd_ps(m, ds, t->y[c]);
+        t->y[c] = fma_float(nc, m, parts(type) == 2 ? &xc->ds16[part] : &xc->ds, t->y[c]);
     }
 }
 
@@ -476,7 +508,8 @@ INLINE void tile(const uint32_t type, const int nc, const product *a, size_t gro
                 for (int c = 0; c < nc; c++) {
                     _mm_prefetch((const char *)(x + (size_t)c * ldx) + next_tile, _MM_HINT_T0);
                 }
-            } else {
+            }
+            if (!is_panel(type) && (nc <= 4 || a->fresh)) {
                 stream_prefetch(type, &t);
                 stream_prefetch(type, &u);
             }
@@ -501,6 +534,7 @@ typedef void tile_fn(const product *a, size_t first, size_t end, size_t count);
             const size_t other = g + half < a->n_groups ? g + half : g;          \
             product b = *a;                                                      \
             for (size_t i = 0; i < count; i++) {                                 \
+                b.fresh = a->fresh && i == 0;                                    \
                 tile(TYPE, nc, &b, g, other);                                    \
                 b.y += nc * b.ldy;                                               \
                 b.x += nc * b.ldx;                                               \
@@ -536,6 +570,7 @@ static void product_of(tile_set set, const product *a, size_t ncols) {
         return;
     }
     product last = *a;
+    last.fresh = false;
     last.y += wide * set.most * a->ldy;
     last.x += wide * set.most * a->ldx;
     for (size_t g = 0; g < half; g++) { /* all columns before the next weights */
@@ -640,20 +675,20 @@ INLINE void gemm(const uint32_t type, tile_set set, product a, size_t ncols, uin
     TILES_6(SM_DTYPE_##TYPE, type) \
     FUNCTIONS(TYPE, type, 6)
 
-#define FUNCTIONS(TYPE, type, most)                                                            \
-    void sm_mul_##type##_avx512(float *y, size_t ldy, const void *packed, size_t group_bytes,  \
-                                size_t n_groups, size_t k, const void *x, size_t ldx,          \
-                                size_t ncols, bool accumulate) {                               \
-        const product a = {y, ldy, packed, group_bytes, n_groups, k, x, ldx, accumulate};      \
-        const tile_set set = {type##_tiles, most};                                             \
-        product_of(set, &a, ncols);                                                            \
-    }                                                                                          \
-    void sm_gemm_##type##_avx512(float *y, size_t ldy, const void *packed, size_t group_bytes, \
-                                 size_t n_groups, size_t k, const void *x, size_t ldx,         \
-                                 size_t ncols, bool accumulate, void *scratch) {               \
-        const product a = {y, ldy, packed, group_bytes, n_groups, k, x, ldx, accumulate};      \
-        const tile_set set = {type##_tiles, most};                                             \
-        gemm(SM_DTYPE_##TYPE, set, a, ncols, scratch);                                         \
+#define FUNCTIONS(TYPE, type, most)                                                             \
+    void sm_mul_##type##_avx512(float *y, size_t ldy, const void *packed, size_t group_bytes,   \
+                                size_t n_groups, size_t k, const void *x, size_t ldx,           \
+                                size_t ncols, bool accumulate) {                                \
+        const product a = {y, ldy, packed, group_bytes, n_groups, k, x, ldx, accumulate, true}; \
+        const tile_set set = {type##_tiles, most};                                              \
+        product_of(set, &a, ncols);                                                             \
+    }                                                                                           \
+    void sm_gemm_##type##_avx512(float *y, size_t ldy, const void *packed, size_t group_bytes,  \
+                                 size_t n_groups, size_t k, const void *x, size_t ldx,          \
+                                 size_t ncols, bool accumulate, void *scratch) {                \
+        const product a = {y, ldy, packed, group_bytes, n_groups, k, x, ldx, accumulate, true}; \
+        const tile_set set = {type##_tiles, most};                                              \
+        gemm(SM_DTYPE_##TYPE, set, a, ncols, scratch);                                          \
     }
 
 QUANTIZED_WIDE(Q4_0, q4_0)
