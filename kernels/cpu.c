@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "kernels.h"
 #include "smallmind/types.h"
 
 #if defined(__x86_64__) || defined(__i386__)
@@ -10,6 +11,9 @@
 #elif defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
 #endif
+
+/* cpu_levels: a set of these, of the levels that CPU and operating system offer. */
+#define LEVEL_BIT(level) (1u << (level))
 
 #if defined(__x86_64__) || defined(__i386__)
 
@@ -25,55 +29,70 @@ static uint32_t saved_state(void) {
 }
 
 /* Intel SDM volume 2, CPUID; volume 1, 13.3 (XCR0) */
-static uint32_t cpu_level(void) {
+static uint32_t cpu_levels(void) {
+    uint32_t levels = LEVEL_BIT(SM_LEVEL_SCALAR);
     uint32_t eax, ebx, ecx, edx;
     if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx)) {
-        return SM_LEVEL_SCALAR;
+        return levels;
     }
     bool osxsave = has(ecx, 27), avx = has(ecx, 28), fma = has(ecx, 12), f16c = has(ecx, 29);
     if (!osxsave || !avx || !fma || !f16c) {
-        return SM_LEVEL_SCALAR;
+        return levels;
     }
     uint32_t saved = saved_state();
     bool ymm = has(saved, 1) && has(saved, 2);
     bool zmm = ymm && has(saved, 5) && has(saved, 6) && has(saved, 7);
     if (!ymm || !__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) || !has(ebx, 5)) {
-        return SM_LEVEL_SCALAR;
+        return levels;
     }
+    levels |= LEVEL_BIT(SM_LEVEL_AVX2);
     bool f_dq_bw_vl = has(ebx, 16) && has(ebx, 17) && has(ebx, 30) && has(ebx, 31);
-    bool vnni = has(ecx, 11);
-    bool subleaf1 = eax >= 1 && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx);
-    bool bf16 = subleaf1 && has(eax, 5);
-    return zmm && f_dq_bw_vl && vnni && bf16 ? SM_LEVEL_AVX512 : SM_LEVEL_AVX2;
-}
-
-#elif defined(__aarch64__) && defined(__linux__)
-
-/* HWCAP bits: Linux, Documentation/arch/arm64/elf_hwcaps.rst */
-static uint32_t cpu_level(void) {
-    unsigned long caps = getauxval(AT_HWCAP);
-    if (((caps >> 1) & 1) == 0) { /* ASIMD */
-        return SM_LEVEL_SCALAR;
+    bool avx512_vnni = has(ecx, 11);
+    if (eax >= 1 && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx)) {
+        bool avx_vnni = has(eax, 4), avx512_bf16 = has(eax, 5);
+        levels |= avx_vnni ? LEVEL_BIT(SM_LEVEL_AVXVNNI) : 0;
+        levels |= zmm && f_dq_bw_vl && avx512_vnni && avx512_bf16 ? LEVEL_BIT(SM_LEVEL_AVX512) : 0;
     }
-    return ((caps >> 20) & 1) != 0 ? SM_LEVEL_DOTPROD : SM_LEVEL_NEON; /* ASIMDDP */
+    return levels;
 }
+
+#define HIGHEST SM_LEVEL_AVX512
 
 #elif defined(__aarch64__)
 
+#if defined(__linux__)
+/* HWCAP bits: Linux, Documentation/arch/arm64/elf_hwcaps.rst */
+static uint32_t cpu_levels(void) {
+    unsigned long caps = getauxval(AT_HWCAP), caps2 = getauxval(AT_HWCAP2);
+    bool asimd = ((caps >> 1) & 1) != 0, asimddp = ((caps >> 20) & 1) != 0;
+    bool i8mm = ((caps2 >> 13) & 1) != 0;
+#else
 /* Elsewhere only what the compiler was told to assume. */
-static uint32_t cpu_level(void) {
+static uint32_t cpu_levels(void) {
+    bool asimd = true, asimddp = false, i8mm = false;
 #if defined(__ARM_FEATURE_DOTPROD)
-    return SM_LEVEL_DOTPROD;
-#else
-    return SM_LEVEL_NEON;
+    asimddp = true;
 #endif
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+    i8mm = true;
+#endif
+#endif
+    uint32_t levels = LEVEL_BIT(SM_LEVEL_SCALAR);
+    levels |= asimd ? LEVEL_BIT(SM_LEVEL_NEON) : 0;
+    levels |= asimd && asimddp ? LEVEL_BIT(SM_LEVEL_DOTPROD) : 0;
+    levels |= asimd && asimddp && i8mm ? LEVEL_BIT(SM_LEVEL_I8MM) : 0;
+    return levels;
 }
+
+#define HIGHEST SM_LEVEL_I8MM
 
 #else
 
-static uint32_t cpu_level(void) {
-    return SM_LEVEL_SCALAR;
+static uint32_t cpu_levels(void) {
+    return LEVEL_BIT(SM_LEVEL_SCALAR);
 }
+
+#define HIGHEST SM_LEVEL_SCALAR
 
 #endif
 
@@ -88,6 +107,11 @@ typedef struct level_info {
 #define BUILT_AVX2 true
 #else
 #define BUILT_AVX2 false
+#endif
+#ifdef SM_HAVE_AVXVNNI
+#define BUILT_AVXVNNI true
+#else
+#define BUILT_AVXVNNI false
 #endif
 #ifdef SM_HAVE_AVX512
 #define BUILT_AVX512 true
@@ -104,14 +128,21 @@ typedef struct level_info {
 #else
 #define BUILT_DOTPROD false
 #endif
+#ifdef SM_HAVE_I8MM
+#define BUILT_I8MM true
+#else
+#define BUILT_I8MM false
+#endif
 
 static const level_info levels[] = {
     [SM_LEVEL_AUTO] = {"auto", SM_LEVEL_SCALAR, false},
     [SM_LEVEL_SCALAR] = {"scalar", SM_LEVEL_SCALAR, true},
     [SM_LEVEL_AVX2] = {"avx2", SM_LEVEL_SCALAR, BUILT_AVX2},
-    [SM_LEVEL_AVX512] = {"avx512", SM_LEVEL_AVX2, BUILT_AVX512},
+    [SM_LEVEL_AVX512] = {"avx512", SM_LEVEL_AVXVNNI, BUILT_AVX512},
     [SM_LEVEL_NEON] = {"neon", SM_LEVEL_SCALAR, BUILT_NEON},
     [SM_LEVEL_DOTPROD] = {"dotprod", SM_LEVEL_NEON, BUILT_DOTPROD},
+    [SM_LEVEL_AVXVNNI] = {"avxvnni", SM_LEVEL_AVX2, BUILT_AVXVNNI},
+    [SM_LEVEL_I8MM] = {"i8mm", SM_LEVEL_DOTPROD, BUILT_I8MM},
 };
 #define N_LEVELS (sizeof levels / sizeof levels[0])
 
@@ -128,13 +159,15 @@ uint32_t sm_level_from_name(const char *name) {
     return SM_LEVEL_AUTO;
 }
 
+uint32_t sm_level_below(uint32_t level) {
+    return level < N_LEVELS ? levels[level].below : SM_LEVEL_SCALAR;
+}
+
 uint32_t sm_level_best(uint32_t cap) {
-    uint32_t level = cpu_level();
-    if (level < SM_LEVEL_NEON && (cap == SM_LEVEL_NEON || cap == SM_LEVEL_DOTPROD)) {
-        return SM_LEVEL_SCALAR; /* nothing but that is at or below Arm's levels here */
-    }
+    uint32_t offered = cpu_levels();
+    uint32_t level = cap == SM_LEVEL_AUTO || cap >= N_LEVELS ? HIGHEST : cap;
     while (level != SM_LEVEL_SCALAR &&
-           (!levels[level].built || (cap != SM_LEVEL_AUTO && level > cap))) {
+           (!levels[level].built || (offered & LEVEL_BIT(level)) == 0)) {
         level = levels[level].below;
     }
     return level;

@@ -1020,10 +1020,10 @@ static void test_traits(void **state) {
 
 static void test_levels(void **state) {
     (void)state;
-    for (uint32_t level = SM_LEVEL_AUTO; level <= SM_LEVEL_DOTPROD; level++) {
+    for (uint32_t level = SM_LEVEL_AUTO; level <= SM_LEVEL_I8MM; level++) {
         assert_int_equal(sm_level_from_name(sm_level_name(level)), level);
         uint32_t best = sm_level_best(level);
-        assert_true(level == SM_LEVEL_AUTO || best <= level);
+        assert_true(level == SM_LEVEL_AUTO || level_at_most(best, level));
         const sm_kernels *table = sm_kernels_get(best);
         assert_non_null(table);
         assert_ptr_equal(sm_kernels_get(best), table);
@@ -1040,11 +1040,17 @@ static void test_levels(void **state) {
     assert_int_equal(sm_level_best(UINT32_MAX), sm_level_best(SM_LEVEL_AUTO));
     /* a level of another architecture leaves the portable one */
     uint32_t host = sm_level_best(SM_LEVEL_AUTO);
-    if (host == SM_LEVEL_AVX2 || host == SM_LEVEL_AVX512) {
-        assert_int_equal(sm_level_best(SM_LEVEL_DOTPROD), SM_LEVEL_SCALAR);
-    } else if (host == SM_LEVEL_NEON || host == SM_LEVEL_DOTPROD) {
-        assert_int_equal(sm_level_best(SM_LEVEL_AVX512), SM_LEVEL_SCALAR);
+    if (level_at_most(host, SM_LEVEL_AVX512)) {
+        assert_int_equal(sm_level_best(SM_LEVEL_I8MM), SM_LEVEL_SCALAR);
     }
+    if (level_at_most(host, SM_LEVEL_I8MM)) {
+        assert_int_equal(sm_level_best(SM_LEVEL_AVX512), SM_LEVEL_SCALAR);
+        assert_int_equal(sm_level_best(SM_LEVEL_AVXVNNI), SM_LEVEL_SCALAR);
+    }
+    assert_true(level_at_most(SM_LEVEL_AVXVNNI, SM_LEVEL_AVX512));
+    assert_false(level_at_most(SM_LEVEL_AVX512, SM_LEVEL_AVXVNNI));
+    assert_false(level_at_most(SM_LEVEL_NEON, SM_LEVEL_AVX512));
+    assert_int_equal(sm_level_below(UINT32_MAX), SM_LEVEL_SCALAR);
     assert_null(sm_level_name(99));
     assert_int_equal(sm_level_from_name("sse9"), 0);
     assert_int_equal(sm_level_from_name(NULL), 0);
@@ -1091,14 +1097,15 @@ int main(int argc, char **argv) {
     if (argc > 1 && strcmp(argv[1], "--bench") == 0) {
         return run_benchmark(argc > 2 ? argv[2] : "");
     }
-    static uint32_t levels[] = {SM_LEVEL_SCALAR, SM_LEVEL_AVX2, SM_LEVEL_AVX512, SM_LEVEL_NEON,
-                                SM_LEVEL_DOTPROD};
+    static uint32_t levels[] = {SM_LEVEL_SCALAR,  SM_LEVEL_AVX2,    SM_LEVEL_AVX512, SM_LEVEL_NEON,
+                                SM_LEVEL_DOTPROD, SM_LEVEL_AVXVNNI, SM_LEVEL_I8MM};
 #define ON_LEVEL(test, name, level) \
     { #test "/" #name, test, NULL, NULL, &levels[(level)-1] }
-#define ON_LEVELS(test)                                                               \
-    ON_LEVEL(test, scalar, SM_LEVEL_SCALAR), ON_LEVEL(test, avx2, SM_LEVEL_AVX2),     \
-        ON_LEVEL(test, avx512, SM_LEVEL_AVX512), ON_LEVEL(test, neon, SM_LEVEL_NEON), \
-        ON_LEVEL(test, dotprod, SM_LEVEL_DOTPROD)
+#define ON_LEVELS(test)                                                                       \
+    ON_LEVEL(test, scalar, SM_LEVEL_SCALAR), ON_LEVEL(test, avx2, SM_LEVEL_AVX2),             \
+        ON_LEVEL(test, avx512, SM_LEVEL_AVX512), ON_LEVEL(test, neon, SM_LEVEL_NEON),         \
+        ON_LEVEL(test, dotprod, SM_LEVEL_DOTPROD), ON_LEVEL(test, avxvnni, SM_LEVEL_AVXVNNI), \
+        ON_LEVEL(test, i8mm, SM_LEVEL_I8MM)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_traits),
         cmocka_unit_test(test_levels),

@@ -23,10 +23,17 @@ const kernel_entry kernels[] = {
 };
 const size_t n_kernels = sizeof kernels / sizeof kernels[0];
 
+bool level_at_most(uint32_t level, uint32_t limit) {
+    while (limit != level && limit != SM_LEVEL_SCALAR) {
+        limit = sm_level_below(limit);
+    }
+    return limit == level;
+}
+
 const sm_kernels *level_table(uint32_t level) {
     const char *cap = getenv("SM_TEST_LEVEL");
     uint32_t limit = sm_level_from_name(cap);
-    if (limit != SM_LEVEL_AUTO && level > limit) {
+    if (limit != SM_LEVEL_AUTO && !level_at_most(level, limit)) {
         return NULL;
     }
     return sm_kernels_get(level);

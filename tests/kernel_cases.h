@@ -40,6 +40,8 @@ extern const size_t n_kernels;
 /* The table of a level, or NULL where CPU or build lack it. The environment variable
  * SM_TEST_LEVEL caps the level (for emulators). */
 const sm_kernels *level_table(uint32_t level);
+/* `level` is `limit` or below it in the same family of CPUs. */
+bool level_at_most(uint32_t level, uint32_t limit);
 
 static inline bool is_float_type(uint32_t type) {
     return type == SM_DTYPE_F32 || type == SM_DTYPE_F16 || type == SM_DTYPE_BF16;

@@ -475,7 +475,7 @@ class Stories(Case):
             self.skipTest("no test data")
 
     def test_text(self):
-        for level in ("auto", "scalar", "avx2", "avx512", "neon", "dotprod"):
+        for level in ("auto", "scalar", "avx2", "avxvnni", "avx512", "neon", "dotprod", "i8mm"):
             with self.subTest(level=level):
                 text = self.good("run", "-m", self.model, "-p", PROMPT, "--temp", "0", "-n", "250",
                                  "--level", level).decode()

@@ -16,8 +16,9 @@
 #define IDS 40
 #define VOCAB 512
 
-static const uint32_t levels[] = {SM_LEVEL_SCALAR, SM_LEVEL_AVX2, SM_LEVEL_AVX512, SM_LEVEL_NEON,
-                                  SM_LEVEL_DOTPROD};
+static const uint32_t levels[] = {SM_LEVEL_SCALAR, SM_LEVEL_AVX2,    SM_LEVEL_AVX512,
+                                  SM_LEVEL_NEON,   SM_LEVEL_DOTPROD, SM_LEVEL_AVXVNNI,
+                                  SM_LEVEL_I8MM};
 #define N_LEVELS (sizeof levels / sizeof *levels)
 
 /* The path, or the test is skipped. */

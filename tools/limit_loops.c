@@ -111,6 +111,7 @@ READ_LOOP(read_avx512_ahead, AVX512, vector64, 8, 1)
 #define FMA(x, i) "vfmadd231ps %%" x "12, %%" x "13, %%" x i "\n\t"
 #define DPBF16(x, i) "vdpbf16ps %%" x "12, %%" x "13, %%" x i "\n\t"
 #define DPBUSD(x, i) "vpdpbusd %%" x "12, %%" x "13, %%" x i "\n\t"
+#define DPBUSD_VEX(x, i) "%{vex%} vpdpbusd %%" x "12, %%" x "13, %%" x i "\n\t"
 /* without VNNI: pairs to 16 bits, pairs of those to 32 bits, add */
 #define MADDUBS(x, i)                                \
     "vpmaddubsw %%" x "12, %%" x "13, %%" x "14\n\t" \
@@ -130,6 +131,7 @@ READ_LOOP(read_avx512_ahead, AVX512, vector64, 8, 1)
     }
 X86_LOOP(f32_avx2, FMA, "ymm")
 X86_LOOP(int8_avx2, MADDUBS, "ymm")
+X86_LOOP(int8_avxvnni, DPBUSD_VEX, "ymm")
 X86_LOOP(f32_avx512, FMA, "zmm")
 X86_LOOP(bf16_avx512, DPBF16, "zmm")
 X86_LOOP(int8_avx512, DPBUSD, "zmm")
@@ -140,6 +142,14 @@ static const limit_loops avx2 = {
     .read_ahead = read_avx2_ahead,
     .f32 = f32_avx2,
     .int8 = int8_avx2,
+    .f32_macs = 24 * 8,
+    .int8_macs = 24 * 32,
+};
+static const limit_loops avxvnni = {
+    .read = read_avx2,
+    .read_ahead = read_avx2_ahead,
+    .f32 = f32_avx2,
+    .int8 = int8_avxvnni,
     .f32_macs = 24 * 8,
     .int8_macs = 24 * 32,
 };
@@ -155,7 +165,16 @@ static const limit_loops avx512 = {
 };
 
 const limit_loops *limit_loops_of(uint32_t level) {
-    return level == SM_LEVEL_AVX512 ? &avx512 : level == SM_LEVEL_AVX2 ? &avx2 : &plain;
+    switch (level) {
+    case SM_LEVEL_AVX2:
+        return &avx2;
+    case SM_LEVEL_AVXVNNI:
+        return &avxvnni;
+    case SM_LEVEL_AVX512:
+        return &avx512;
+    default:
+        return &plain;
+    }
 }
 
 /* ---- AArch64 ----------------------------------------------------------------------------------
@@ -166,6 +185,7 @@ const limit_loops *limit_loops_of(uint32_t level) {
 #define ZERO(x, i) "movi v" i ".16b, #0\n\t"
 #define FMLA(x, i) "fmla v" i ".4s, v12.4s, v13.4s\n\t"
 #define SDOT(x, i) "sdot v" i ".4s, v12.16b, v13.16b\n\t"
+#define SMMLA(x, i) "smmla v" i ".4s, v12.16b, v13.16b\n\t"
 /* without dot product: 8 products of 16 bits, added in pairs to 32 bits */
 #define SMULL(x, i)                    \
     "smull v14.8h, v12.8b, v13.8b\n\t" \
@@ -183,6 +203,7 @@ const limit_loops *limit_loops_of(uint32_t level) {
 ARM_LOOP(f32_neon, , FMLA)
 ARM_LOOP(int8_neon, , SMULL)
 ARM_LOOP(int8_dotprod, __attribute__((target("arch=armv8.2-a+dotprod"))), SDOT)
+ARM_LOOP(int8_i8mm, __attribute__((target("arch=armv8.2-a+i8mm"))), SMMLA)
 
 static const limit_loops neon = {
     .read = read_plain,
@@ -200,9 +221,26 @@ static const limit_loops dotprod = {
     .f32_macs = 24 * 4,
     .int8_macs = 24 * 16,
 };
+static const limit_loops i8mm = {
+    .read = read_plain,
+    .read_ahead = read_plain_ahead,
+    .f32 = f32_neon,
+    .int8 = int8_i8mm,
+    .f32_macs = 24 * 4,
+    .int8_macs = 24 * 32,
+};
 
 const limit_loops *limit_loops_of(uint32_t level) {
-    return level == SM_LEVEL_DOTPROD ? &dotprod : level == SM_LEVEL_NEON ? &neon : &plain;
+    switch (level) {
+    case SM_LEVEL_NEON:
+        return &neon;
+    case SM_LEVEL_DOTPROD:
+        return &dotprod;
+    case SM_LEVEL_I8MM:
+        return &i8mm;
+    default:
+        return &plain;
+    }
 }
 
 #else

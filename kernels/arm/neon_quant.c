@@ -2,5 +2,6 @@
  */
 #define LEVEL(name) name##_neon
 #define DOTPROD 0
+#define I8MM 0
 #define GEMM_COLS 2
 #include "quant_impl.h"

@@ -1,10 +1,13 @@
-/* quant_impl.h - products of the quantized types: the body of neon_quant.c and dotprod_quant.c.
+/* quant_impl.h - products of the quantized types: the body of neon_quant.c, dotprod_quant.c and
+ * i8mm_quant.c.
  *
  * Before including it define
  *   LEVEL(name)   the name with the level's suffix
  *   DOTPROD       1: use the 4-way dot product instructions, 0: multiply and add pairs
+ *   I8MM          1: gemm with the matrix-multiply instruction, and no mul (that of the
+ *                 level below does as well: one column is half of what the instruction takes)
  *   GEMM_COLS     columns of one gemm tile (4 or 2), by the registers an int sum takes
- * The f32 operations are those of kernels.h, so both levels give the same bits.
+ * The f32 operations are those of kernels.h, so all levels give the same bits.
  */
 #include "pack.h"
 #include "simd.h"
@@ -344,6 +347,8 @@ INLINE float32x4_t add_block(float32x4_t y, const isum s[2], const scales *w, co
     return y;
 }
 
+#if !I8MM
+
 /* ---- mul: unpacks on the fly ---------------------------------------------------------------- */
 
 /* The quad of one block for n columns. */
@@ -426,10 +431,13 @@ INLINE void mul(format f, float *y, size_t ldy, const void *packed, size_t group
     }
 }
 
+#endif
+
 /* ---- gemm: unpacks a slab to signed bytes first ---------------- */
 
-/* A panel is half a group, 8 rows; per block, in order: codes [g 0..7][8 rows][4], offset
- * taken off; scales [sum][8] f32; with minima [sum][8] f32. */
+/* A panel is half a group, 8 rows; per block, in order: codes, offset taken off; scales
+ * [sum][8] f32; with minima [sum][8] f32. The codes lie as [g 0..7][8 rows][4], for the
+ * matrix-multiply instruction as [8-element group 0..3][8 rows][8]. */
 enum { PANEL_ROWS = 8, PANEL_CODES = 32 * PANEL_ROWS, PANEL_SCALES = PANEL_ROWS * 4 };
 
 INLINE size_t panel_block(unsigned sums, bool min) {
@@ -443,9 +451,19 @@ INLINE void put_quad(format f, uint8_t *block, unsigned half, const int8x16_t w[
                      const scales *scale) {
     int8x16_t offset = vdupq_n_s8((int8_t)f.offset);
     unsigned sums = sums_of(f);
+#if I8MM
+    for (size_t g = 0; g < 8; g += 2) {
+        int32x4_t even = vreinterpretq_s32_s8(vsubq_s8(w[g], offset));
+        int32x4_t odd = vreinterpretq_s32_s8(vsubq_s8(w[g + 1], offset));
+        uint8_t *at = block + 32 * g + 32 * half;
+        vst1q_u8(at, vreinterpretq_u8_s32(vzip1q_s32(even, odd)));
+        vst1q_u8(at + 16, vreinterpretq_u8_s32(vzip2q_s32(even, odd)));
+    }
+#else
     for (size_t g = 0; g < 8; g++) {
         vst1q_u8(block + 32 * g + 16 * half, vreinterpretq_u8_s8(vsubq_s8(w[g], offset)));
     }
+#endif
     uint8_t *at = block + PANEL_CODES + 16 * half;
     for (size_t i = 0; i < sums; i++) {
         vst1q_u8(at + PANEL_SCALES * i, vreinterpretq_u8_f32(scale->s[i]));
@@ -486,6 +504,66 @@ INLINE scales panel_scales(const uint8_t *at, unsigned sums, bool min) {
     return r;
 }
 
+#if I8MM
+
+/* Columns are multiplied in pairs: per block [8-element group 0..3][column 0, 1][8]. An odd last
+ * one goes with itself. */
+enum { PAIR_BLOCK = 64 };
+_Static_assert(SM_GEMM_GROUPS * 2 * (SM_SLAB / 32) * (PANEL_CODES + 4 * PANEL_SCALES) +
+                       GEMM_COLS / 2 * (SM_SLAB / 32) * PAIR_BLOCK <=
+                   SM_GEMM_SCRATCH,
+               "panels and paired columns fit the scratch");
+
+static void pair_columns(uint8_t *pairs, const sm_act_block *x, size_t ldx, size_t blocks,
+                         size_t n) {
+    for (size_t c = 0; c < n; c += 2) {
+        const sm_act_block *x0 = x + c * ldx, *x1 = c + 1 < n ? x0 + ldx : x0;
+        for (size_t b = 0; b < blocks; b++, pairs += PAIR_BLOCK) {
+            for (size_t i = 0; i < 2; i++) {
+                int64x2_t q0 = vreinterpretq_s64_s8(vld1q_s8(x0[b].q + 16 * i));
+                int64x2_t q1 = vreinterpretq_s64_s8(vld1q_s8(x1[b].q + 16 * i));
+                vst1q_u8(pairs + 32 * i, vreinterpretq_u8_s64(vzip1q_s64(q0, q1)));
+                vst1q_u8(pairs + 32 * i + 16, vreinterpretq_u8_s64(vzip2q_s64(q0, q1)));
+            }
+        }
+    }
+}
+
+/* Sum i of one block of a panel by n columns; s[row quad][column][sum]. */
+INLINE void tile_sum(unsigned sums, unsigned n, const uint8_t *codes, const uint8_t *pairs,
+                     size_t ldpairs, unsigned i, isum s[2][GEMM_COLS][2]) {
+    int32x4_t sum[4][GEMM_COLS / 2]; /* of two rows by two columns: 00 01 10 11 */
+    UNROLL
+    for (size_t r = 0; r < 4; r++) {
+        UNROLL
+        for (size_t c = 0; c < (n + 1) / 2; c++) {
+            sum[r][c] = vdupq_n_s32(0);
+        }
+    }
+    UNROLL
+    for (size_t g = 4 / sums * i; g < 4 / sums * (i + 1); g++) {
+        UNROLL
+        for (size_t r = 0; r < 4; r++) {
+            int8x16_t w = vreinterpretq_s8_u8(vld1q_u8(codes + 64 * g + 16 * r));
+            UNROLL
+            for (size_t c = 0; c < (n + 1) / 2; c++) {
+                int8x16_t q = vreinterpretq_s8_u8(vld1q_u8(pairs + c * ldpairs + 16 * g));
+                sum[r][c] = vmmlaq_s32(sum[r][c], w, q);
+            }
+        }
+    }
+    UNROLL
+    for (size_t quad = 0; quad < 2; quad++) {
+        UNROLL
+        for (size_t c = 0; c < n; c++) {
+            int32x4_t low = sum[2 * quad][c / 2], high = sum[2 * quad + 1][c / 2];
+            s[quad][c][i].s = c % 2 == 0 ? vuzp1q_s32(low, high) : vuzp2q_s32(low, high);
+        }
+    }
+}
+
+#else
+
 /* Half h of block b of a panel by n columns; s[row quad][column][sum]. */
 INLINE void tile_half(unsigned sums, unsigned run, unsigned n, const uint8_t *codes, unsigned h,
                       const sm_act_block *x, size_t ldx, isum s[2][GEMM_COLS][2]) {
@@ -508,10 +586,17 @@ INLINE void tile_half(unsigned sums, unsigned run, unsigned n, const uint8_t *co
     }
 }
 
-/* A panel by n columns. */
+#endif
+
+/* A panel by n columns; pairs: for the matrix-multiply instruction, those columns paired. */
 INLINE void tile(unsigned sums, bool min, unsigned run, unsigned n, float *y, size_t ldy,
                  const uint8_t *panel, size_t k, const sm_act_block *x, size_t ldx,
-                 bool accumulate) {
+                 const uint8_t *pairs, bool accumulate) {
+#if I8MM
+    (void)run;
+#else
+    (void)pairs;
+#endif
     float32x4_t y0[GEMM_COLS], y1[GEMM_COLS];
     UNROLL
     for (size_t c = 0; c < n; c++) {
@@ -520,8 +605,15 @@ INLINE void tile(unsigned sums, bool min, unsigned run, unsigned n, float *y, si
     }
     for (size_t b = 0; b < k / 32; b++) {
         isum s[2][GEMM_COLS][2];
+#if I8MM
+        UNROLL
+        for (unsigned i = 0; i < sums; i++) {
+            tile_sum(sums, n, panel, pairs + PAIR_BLOCK * b, PAIR_BLOCK * (k / 32), i, s);
+        }
+#else
         tile_half(sums, run, n, panel, 0, x + b, ldx, s);
         tile_half(sums, run, n, panel, 1, x + b, ldx, s);
+#endif
         scales w0 = panel_scales(panel + PANEL_CODES, sums, min);
         scales w1 = panel_scales(panel + PANEL_CODES + 16, sums, min);
         UNROLL
@@ -539,31 +631,38 @@ INLINE void tile(unsigned sums, bool min, unsigned run, unsigned n, float *y, si
 }
 
 INLINE void panels_product(unsigned sums, bool min, unsigned run, float *y, size_t ldy,
-                           const uint8_t *panels, size_t n_groups, size_t k, const sm_act_block *x,
+                           uint8_t *panels, size_t n_groups, size_t k, const sm_act_block *x,
                            size_t ldx, size_t ncols, bool accumulate) {
     size_t panel_bytes = k / 32 * panel_block(sums, min);
+    uint8_t *pairs = panels + 2 * n_groups * panel_bytes;
     size_t c = 0;
     for (; ncols - c >= GEMM_COLS; c += GEMM_COLS) {
+#if I8MM
+        pair_columns(pairs, x + c * ldx, ldx, k / 32, GEMM_COLS);
+#endif
         for (size_t h = 0; h < 2 * n_groups; h++) {
             tile(sums, min, run, GEMM_COLS, y + c * ldy + PANEL_ROWS * h, ldy,
-                 panels + h * panel_bytes, k, x + c * ldx, ldx, accumulate);
+                 panels + h * panel_bytes, k, x + c * ldx, ldx, pairs, accumulate);
         }
     }
     for (; c < ncols; c++) {
+#if I8MM
+        pair_columns(pairs, x + c * ldx, ldx, k / 32, 1);
+#endif
         for (size_t h = 0; h < 2 * n_groups; h++) {
             tile(sums, min, run, 1, y + c * ldy + PANEL_ROWS * h, ldy, panels + h * panel_bytes, k,
-                 x + c * ldx, ldx, accumulate);
+                 x + c * ldx, ldx, pairs, accumulate);
         }
     }
 }
 
-typedef void panels_fn(float *y, size_t ldy, const uint8_t *panels, size_t n_groups, size_t k,
+typedef void panels_fn(float *y, size_t ldy, uint8_t *panels, size_t n_groups, size_t k,
                        const sm_act_block *x, size_t ldx, size_t ncols, bool accumulate);
 
 /* Types share these by the shape of their panels. Codes are signed here: with the offset off
  * none but the 8-bit ones exceeds 32 in size, and 8 * 32 * 127 fits 16 bits. */
 #define PANELS(name, sums, min, run)                                                            \
-    static void name(float *y, size_t ldy, const uint8_t *panels, size_t n_groups, size_t k,    \
+    static void name(float *y, size_t ldy, uint8_t *panels, size_t n_groups, size_t k,          \
                      const sm_act_block *x, size_t ldx, size_t ncols, bool accumulate) {        \
         panels_product(sums, min, run, y, ldy, panels, n_groups, k, x, ldx, ncols, accumulate); \
     }
@@ -592,18 +691,24 @@ INLINE void gemm(format f, float *y, size_t ldy, const void *packed, size_t grou
 
 /* ---- the kernels ----------------------------------------------------------------------------- */
 
-#define PRODUCTS(FORMAT, type)                                                                     \
-    void LEVEL(sm_mul_##type)(float *y, size_t ldy, const void *packed, size_t group_bytes,        \
-                              size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols,  \
-                              bool accumulate) {                                                   \
-        mul(FORMAT, y, ldy, packed, group_bytes, n_groups, k, x, ldx, ncols, accumulate);          \
-    }                                                                                              \
+#define MUL(FORMAT, type)                                                                         \
+    void LEVEL(sm_mul_##type)(float *y, size_t ldy, const void *packed, size_t group_bytes,       \
+                              size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols, \
+                              bool accumulate) {                                                  \
+        mul(FORMAT, y, ldy, packed, group_bytes, n_groups, k, x, ldx, ncols, accumulate);         \
+    }
+#define GEMM(FORMAT, type)                                                                         \
     void LEVEL(sm_gemm_##type)(float *y, size_t ldy, const void *packed, size_t group_bytes,       \
                                size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols, \
                                bool accumulate, void *scratch) {                                   \
         gemm(FORMAT, y, ldy, packed, group_bytes, n_groups, k, x, ldx, ncols, accumulate,          \
              scratch);                                                                             \
     }
+#if I8MM
+#define PRODUCTS(FORMAT, type) GEMM(FORMAT, type)
+#else
+#define PRODUCTS(FORMAT, type) MUL(FORMAT, type) GEMM(FORMAT, type)
+#endif
 
 PRODUCTS(Q8_0, q8_0)
 PRODUCTS(Q4_0, q4_0)

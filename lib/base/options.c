@@ -21,7 +21,7 @@
 
 static const sm_option model_table[] = {
     ENUM(sm_model_options, io, "map|read", 1, "how the file is read"),
-    ENUM(sm_model_options, level, "auto|scalar|avx2|avx512|neon|dotprod", 5,
+    ENUM(sm_model_options, level, "auto|scalar|avx2|avx512|neon|dotprod|avxvnni|i8mm", 7,
          "highest instruction-set level to use"),
     ENUM(sm_model_options, repack, "lazy|none", 1,
          "copy weights into the layout the kernels like at first use, or never"),
