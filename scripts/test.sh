@@ -127,9 +127,14 @@ if check "release build" build build-test --buildtype=release -Dwerror=$werror; 
         check "symbols: $what" scripts/check_symbols.py $what build-test
     done
     if [ "$(uname -m)" = x86_64 ]; then
-        check "instructions of each level" scripts/check_objects.py build-test
+        check "instructions of each level" scripts/check_objects.py levels build-test
     else
         skip "instructions of each level" "checked on x86-64 only"
+    fi
+    if [ "$(uname -m)" = x86_64 ] && $werror; then
+        check "stack traffic in tile loops" scripts/check_objects.py stack build-test
+    else
+        skip "stack traffic in tile loops" "checked for gcc 12 on x86-64 only"
     fi
     suites build-test
 fi
@@ -180,6 +185,7 @@ if ! command -v qemu-aarch64 > /dev/null || ! command -v aarch64-linux-gnu-gcc >
     ! have_arm_modules; then
     skip "Arm build" "no cross compiler, emulator or arm64 libraries here"
 elif check "Arm build" build build-arm --cross-file scripts/cross-aarch64.ini --buildtype=release; then
+    check "instructions of each Arm level" scripts/check_objects.py levels build-arm
     suites build-arm --suite kernel --timeout-multiplier 10
     QEMU_CPU=cortex-a72 suites build-arm --suite kernel --timeout-multiplier 10
     program_tests "the program on Arm" qemu-aarch64 build-arm Run Stories.test_text
