@@ -106,24 +106,47 @@ typedef struct sm_type_kernels {
 } sm_type_kernels;
 
 /* ---- attention over one KV block ---------------------------------------------------
- * K of one kv head: tiles of 16 tokens, [token / 16][head_dim][16], of the KV type;
- * V of one kv head: [token][head_dim]. head_dim is a multiple of 8 (of 16 is the
- * fast case). Tokens beyond the valid ones in the last K tile are arbitrary
- * finite values. KV types: f32, f16, bf16 (index SM_KV_…). */
+ * K and V of one kv head lie in tiles of 16 tokens, sm_kv_tile_bytes(type, head_dim) each.
+ * head_dim is a multiple of 8 (of 16 is the fast case). Tokens of a tile that are not valid
+ * are arbitrary finite values.
+ *
+ * f32, f16, bf16: a K tile is [head_dim][16 tokens], a V tile [16 tokens][head_dim].
+ * q8_0: int8 codes and an f16 scale per token and 32 elements of the head (fewer in the last
+ * block where head_dim is no multiple of 32), element = scale * code, |code| <= 127:
+ *   K tile  codes [head_dim / 4][16 tokens][4 elements], scales [head_dim / 32, up][16 tokens]
+ *   V tile  codes [4][head_dim][4 tokens], scales as in K
+ * Its queries and what is stored come quantized, as sm_act_block[head_dim / 32, up] with zero
+ * codes past head_dim; for the other types they are float[head_dim]. */
 #define SM_KV_BLOCK 256 /* tokens per block; blocks start at multiples of it */
-enum { SM_KV_F32, SM_KV_F16, SM_KV_BF16, SM_KV_TYPES };
+enum { SM_KV_F32, SM_KV_F16, SM_KV_BF16, SM_KV_Q8_0, SM_KV_TYPES };
+#define SM_KV_SCALES(head_dim) (((head_dim) + 31) / 32) /* of one token, q8_0 */
 
-/* s[i][t] = sum over d in order of fma(q[i][d], k[t][d]), for nq queries and
- * n_tiles * 16 tokens. lds >= 16 * n_tiles, ldq >= head_dim. */
-typedef void sm_attn_scores_fn(float *s, size_t lds, const float *q, size_t ldq, size_t nq,
+/* Bytes of a K or V tile. */
+static inline size_t sm_kv_tile_bytes(uint32_t type, size_t head_dim) {
+    return type == SM_KV_Q8_0  ? 16 * (head_dim + 2 * SM_KV_SCALES(head_dim))
+           : type == SM_KV_F32 ? 16 * 4 * head_dim
+                               : 16 * 2 * head_dim;
+}
+
+/* s[i][t] = sum over d in order of fma(q[i][d], k[t][d]), for nq queries and n_tiles * 16
+ * tokens. lds >= 16 * n_tiles; ldq in floats, or in sm_act_blocks for q8_0, where
+ *   per block b of 32 elements, in order, from +0:
+ *   s = fma((float)(exact int32 sum of code * q), scale * d, s)    product rounded */
+typedef void sm_attn_scores_fn(float *s, size_t lds, const void *q, size_t ldq, size_t nq,
                                const void *k, size_t n_tiles, size_t head_dim);
-/* o[i][d] = sum over t < n_tokens in order of fma(p[i][t], v[t][d]) from +0. */
+/* o[i][d] = sum over t < n_tokens in order of fma(p[i][t], v[t][d]) from +0. p >= 0. With q8_0
+ * weights are rounded to 15 bits of the largest, per query and block of 32 elements:
+ *   w[t] = p[t] * scale[t];  top = max w;  P[t] = w[t] * (32639 / top) to nearest even
+ *   o[d] = (float)(exact int32 sum over t of P[t] * code[t][d]) * (top / 32639)
+ *   and o = 0 where top < 1e-30. (32639 = 127 * 256 + 127: both bytes fit 8 bits with sign.) */
+#define SM_KV_WEIGHT_MAX 32639
 typedef void sm_attn_values_fn(float *o, size_t ldo, const float *p, size_t ldp, size_t nq,
                                const void *v, size_t n_tokens, size_t head_dim);
-/* Writes one token's K vector into column `lane` of a tile [head_dim][16]. f16
- * saturates at +-65504; bf16 rounds to nearest even. */
-typedef void sm_store_k_fn(void *tile, size_t lane, const float *k, size_t head_dim);
-typedef void sm_store_v_fn(void *row, const float *v, size_t head_dim);
+/* Writes one token's vector as token `lane` of a tile; nothing else of the tile changes. f16
+ * saturates at +-65504; bf16 rounds to nearest even; q8_0 keeps the codes and rounds d to f16
+ * as f16 does. */
+typedef void sm_store_k_fn(void *tile, size_t lane, const void *k, size_t head_dim);
+typedef void sm_store_v_fn(void *tile, size_t lane, const void *v, size_t head_dim);
 
 typedef struct sm_kv_kernels {
     sm_attn_scores_fn *scores;

@@ -811,94 +811,176 @@ static void test_sum_exp(void **state) {
 static const size_t head_dims[] = {8, 16, 24, 32, 64, 80, 128, 256};
 #define N_HEAD_DIMS (sizeof head_dims / sizeof head_dims[0])
 
-static size_t kv_size(size_t type) {
-    return type == SM_KV_F32 ? 4 : 2;
+/* A cache of one kv head: tiles of K or V, and their queries. */
+typedef enum cache_side { K_SIDE, V_SIDE } cache_side;
+
+static size_t kv_index(cache_side side, size_t lane, size_t d, size_t dim) {
+    return side == K_SIDE ? 16 * d + lane : lane * dim + d;
 }
 
-static float kv_load(size_t type, const void *p, size_t i) {
+/* Element d of token t. */
+static float kv_load(uint32_t type, cache_side side, const void *tiles, size_t t, size_t d,
+                     size_t dim) {
+    const uint8_t *tile = (const uint8_t *)tiles + t / 16 * sm_kv_tile_bytes(type, dim);
+    const size_t lane = t % 16, i = kv_index(side, lane, d, dim);
     switch (type) {
     case SM_KV_F32:
-        return ((const float *)p)[i];
+        return ((const float *)tile)[i];
     case SM_KV_F16:
-        return sm_f16_to_f32(((const uint16_t *)p)[i]);
-    default:
-        return sm_bf16_to_f32(((const uint16_t *)p)[i]);
+        return sm_f16_to_f32(((const uint16_t *)tile)[i]);
+    case SM_KV_BF16:
+        return sm_bf16_to_f32(((const uint16_t *)tile)[i]);
+    default: {
+        uint16_t scale;
+        memcpy(&scale, tile + 16 * dim + 2 * (d / 32 * 16 + lane), sizeof scale);
+        const size_t at =
+            side == K_SIDE ? (d / 4 * 16 + lane) * 4 + d % 4 : (lane / 4 * dim + d) * 4 + lane % 4;
+        return sm_f16_to_f32(scale) * (float)(int8_t)tile[at];
+    }
     }
 }
 
-/* What the cache holds after storing x. */
-static float kv_round(size_t type, float x) {
+/* What the cache should hold after storing x[d]; blocks: x quantized. */
+static float kv_round(uint32_t type, const float *x, const sm_act_block *blocks, size_t d) {
     switch (type) {
     case SM_KV_F32:
-        return x;
+        return x[d];
     case SM_KV_F16:
-        return sm_f16_to_f32(sm_f32_to_f16(fmaxf(-65504, fminf(65504, x))));
+        return sm_f16_to_f32(sm_f32_to_f16(fmaxf(-65504, fminf(65504, x[d]))));
+    case SM_KV_BF16:
+        return sm_bf16_to_f32(sm_f32_to_bf16(x[d]));
     default:
-        return sm_bf16_to_f32(sm_f32_to_bf16(x));
+        return sm_f16_to_f32(sm_f32_to_f16(fminf(65504, blocks[d / 32].d))) *
+               (float)blocks[d / 32].q[d % 32];
     }
+}
+
+/* One vector as blocks, zeros past its end. */
+static void kv_quantize(sm_act_block *blocks, const float *x, size_t dim) {
+    float wide[256] = {0};
+    memcpy(wide, x, dim * sizeof *x);
+    sm_kernels_get(SM_LEVEL_SCALAR)->quantize(blocks, wide, SM_KV_SCALES(dim) * 32);
+}
+
+/* As the store and score kernels take it. */
+static const void *kv_input(uint32_t type, const float *x, const sm_act_block *blocks) {
+    return type == SM_KV_Q8_0 ? (const void *)blocks : x;
+}
+
+/* n tokens, stored; EXTREME: some zero, huge or tiny. The tile's other tokens are zero. */
+static uint8_t *make_cache(const sm_kv_kernels *kv, uint32_t type, cache_side side, size_t n,
+                           size_t dim, data_style style) {
+    const size_t bytes = sm_kv_tile_bytes(type, dim), n_tiles = (n + 15) / 16;
+    uint8_t *tiles = take(n_tiles * bytes);
+    memset(tiles, 0, n_tiles * bytes);
+    for (size_t t = 0; t < n; t++) {
+        static const float sizes[] = {0, 1e-32f, 1e-6f, 1e-3f, 6e4f, 3, 3, 3};
+        float x[256];
+        sm_act_block blocks[8];
+        const float size = style == RANDOM ? 3 : sizes[random_bits() % 8];
+        for (size_t d = 0; d < dim; d++) {
+            x[d] = random_float() * size;
+        }
+        kv_quantize(blocks, x, dim);
+        (side == K_SIDE ? kv->store_k : kv->store_v)(tiles + t / 16 * bytes, t % 16,
+                                                     kv_input(type, x, blocks), dim);
+    }
+    return tiles;
+}
+
+static void check_stored(const sm_kv_kernels *kv, uint32_t type, cache_side side, size_t dim) {
+    const size_t bytes = sm_kv_tile_bytes(type, dim);
+    float *x = take_floats(dim);
+    sm_act_block blocks[8];
+    uint8_t *tile = take(bytes), *before = take(bytes);
+    memset(tile, 0x2e, bytes);
+    for (size_t lane = 0; lane < 16; lane++) {
+        for (size_t d = 0; d < dim; d++) {
+            static const float edges[] = {65504, 65519.99f, 65520, -70000, 1e30f,   -3e38f,
+                                          6e-8f, 2.9e-8f,   3e-8f, 1e-40f, 1.0f / 3};
+            uint32_t pick = random_bits() % (lane % 4 == 3 ? 300 : 30);
+            x[d] = pick < sizeof edges / sizeof edges[0] ? edges[pick] : random_float();
+        }
+        kv_quantize(blocks, x, dim);
+        memcpy(before, tile, bytes);
+        (side == K_SIDE ? kv->store_k : kv->store_v)(tile, lane, kv_input(type, x, blocks), dim);
+        for (size_t t = 0; t < 16; t++) {
+            for (size_t d = 0; d < dim; d++) {
+                const float want = t == lane ? kv_round(type, x, blocks, d)
+                                             : kv_load(type, side, before, t, d, dim);
+                const float got = kv_load(type, side, tile, t, d, dim);
+                if (!same_bits(got, want) || !isfinite(got)) {
+                    fail_msg("kv type %u, side %d: token %zu, element %zu of %zu is %a, not %a",
+                             type, (int)side, t, d, dim, (double)got, (double)want);
+                }
+            }
+        }
+    }
+    free_floats(x);
+    free(tile);
+    free(before);
 }
 
 static void test_store(void **state) {
     const sm_kernels *table = level_of(state);
-    for (size_t type = 0; type < SM_KV_TYPES; type++) {
-        const sm_kv_kernels *kv = &table->kv[type];
+    for (uint32_t type = 0; type < SM_KV_TYPES; type++) {
         for (size_t h = 0; h < N_HEAD_DIMS; h++) {
-            const size_t dim = head_dims[h];
-            float *x = take_floats(dim);
-            void *tile = take(16 * dim * kv_size(type)), *row = take(dim * kv_size(type));
-            for (size_t lane = 0; lane < 16; lane++) {
-                for (size_t d = 0; d < dim; d++) {
-                    static const float edges[] = {65504, 65519.99f, 65520, -70000, 1e30f,   -3e38f,
-                                                  6e-8f, 2.9e-8f,   3e-8f, 1e-40f, 1.0f / 3};
-                    uint32_t pick = random_bits() % 30;
-                    x[d] = pick < sizeof edges / sizeof edges[0] ? edges[pick] : random_float();
-                }
-                memset(tile, 0xee, 16 * dim * kv_size(type));
-                kv->store_k(tile, lane, x, dim);
-                kv->store_v(row, x, dim);
-                for (size_t d = 0; d < dim; d++) {
-                    float want = kv_round(type, x[d]);
-                    assert_true(same_bits(kv_load(type, tile, 16 * d + lane), want));
-                    assert_true(same_bits(kv_load(type, row, d), want));
-                }
-                for (size_t i = 0; i < 16 * dim * kv_size(type); i++) {
-                    if (i / kv_size(type) % 16 != lane) {
-                        assert_int_equal(((uint8_t *)tile)[i], 0xee);
-                    }
-                }
-            }
-            free_floats(x);
-            free(tile);
-            free(row);
+            check_stored(&table->kv[type], type, K_SIDE, head_dims[h]);
+            check_stored(&table->kv[type], type, V_SIDE, head_dims[h]);
         }
     }
 }
 
-#define MAX_QUERIES 9
+#define MAX_QUERIES 15 /* twice what a kernel takes together and some */
 
-/* Any number of queries and tiles gives the bits of one query alone. */
-static void check_scores(const sm_kv_kernels *kv, size_t type, size_t dim, size_t n_tiles) {
-    const size_t lds = 16 * n_tiles + 16, ldq = dim + 8;
-    float *q = take_floats(MAX_QUERIES * ldq), *x = take_floats(dim);
-    float *s = take_floats(MAX_QUERIES * lds), *one = take_floats(lds);
-    uint8_t *k = take(n_tiles * 16 * dim * kv_size(type));
-    for (size_t i = 0; i < MAX_QUERIES * ldq; i++) {
-        q[i] = random_float();
-    }
-    for (size_t t = 0; t < 16 * n_tiles; t++) {
-        for (size_t d = 0; d < dim; d++) {
-            x[d] = random_float() * 3;
+/* Queries as the type's score kernels take them, ldq apart. */
+typedef struct queries {
+    float *x; /* [MAX_QUERIES][ldx] */
+    size_t ldx;
+    sm_act_block *blocks; /* [MAX_QUERIES][ldb] */
+    size_t ldb;
+} queries;
+
+static queries make_queries(size_t dim) {
+    queries q = {.ldx = dim + 8, .ldb = SM_KV_SCALES(dim) + 1};
+    q.x = take_floats(MAX_QUERIES * q.ldx);
+    q.blocks = take(MAX_QUERIES * q.ldb * sizeof *q.blocks);
+    for (size_t i = 0; i < MAX_QUERIES; i++) {
+        for (size_t d = 0; d < q.ldx; d++) {
+            q.x[i * q.ldx + d] = i == 5 ? 0 : random_float();
         }
-        kv->store_k(k + t / 16 * 16 * dim * kv_size(type), t % 16, x, dim);
+        kv_quantize(q.blocks + i * q.ldb, q.x + i * q.ldx, dim);
     }
+    return q;
+}
+
+static void run_scores(const sm_kv_kernels *kv, uint32_t type, float *s, size_t lds,
+                       const queries *q, size_t first, size_t nq, const void *k, size_t n_tiles,
+                       size_t dim) {
+    if (type == SM_KV_Q8_0) {
+        kv->scores(s, lds, q->blocks + first * q->ldb, q->ldb, nq, k, n_tiles, dim);
+    } else {
+        kv->scores(s, lds, q->x + first * q->ldx, q->ldx, nq, k, n_tiles, dim);
+    }
+}
+
+/* Any number of queries and tiles gives the bits of one query alone, and q8_0 those of the
+ * reference. */
+static void check_scores(const sm_kernels *table, uint32_t type, size_t dim, size_t n_tiles,
+                         data_style style) {
+    const sm_kv_kernels *kv = &table->kv[type];
+    const size_t lds = 16 * n_tiles + 16;
+    queries q = make_queries(dim);
+    float *s = take_floats(MAX_QUERIES * lds), *one = take_floats(lds);
+    uint8_t *k = make_cache(kv, type, K_SIDE, 16 * n_tiles, dim, style);
     for (size_t nq = 1; nq <= MAX_QUERIES; nq++) {
         for (size_t i = 0; i < MAX_QUERIES * lds; i++) {
             s[i] = 77;
         }
-        kv->scores(s, lds, q, ldq, nq, k, n_tiles, dim);
+        run_scores(kv, type, s, lds, &q, 0, nq, k, n_tiles, dim);
         for (size_t i = 0; i < MAX_QUERIES; i++) {
             if (i < nq) {
-                kv->scores(one, lds, q + i * ldq, ldq, 1, k, n_tiles, dim);
+                run_scores(kv, type, one, lds, &q, i, 1, k, n_tiles, dim);
                 assert_memory_equal(s + i * lds, one, 16 * n_tiles * sizeof *s);
             }
             for (size_t t = i < nq ? 16 * n_tiles : 0; t < lds; t++) {
@@ -907,39 +989,71 @@ static void check_scores(const sm_kv_kernels *kv, size_t type, size_t dim, size_
         }
     }
     for (size_t i = 0; i < MAX_QUERIES; i++) {
+        if (type == SM_KV_Q8_0) {
+            const sm_kernels *ref = sm_kernels_get(SM_LEVEL_SCALAR);
+            run_scores(&ref->kv[type], type, one, lds, &q, i, 1, k, n_tiles, dim);
+            assert_memory_equal(s + i * lds, one, 16 * n_tiles * sizeof *s);
+        }
         for (size_t t = 0; t < 16 * n_tiles; t++) {
             double sum = 0, magnitude = 0;
             for (size_t d = 0; d < dim; d++) {
-                double term = (double)q[i * ldq + d] *
-                              (double)kv_load(type, k, (t / 16 * dim + d) * 16 + t % 16);
+                const sm_act_block *b = &q.blocks[i * q.ldb + d / 32];
+                const float x =
+                    type == SM_KV_Q8_0 ? b->d * (float)b->q[d % 32] : q.x[i * q.ldx + d];
+                double term = (double)x * (double)kv_load(type, K_SIDE, k, t, d, dim);
                 sum += term;
                 magnitude += fabs(term);
             }
             check_close("attn_scores", dim, t, (double)s[i * lds + t], sum,
-                        (double)dim * 0x1p-23 * magnitude);
+                        (double)(dim + 8) * (0x1p-23 * magnitude + 0x1p-149));
         }
     }
-    free_floats(q);
-    free_floats(x);
+    free_floats(q.x);
+    free(q.blocks);
     free_floats(s);
     free_floats(one);
     free(k);
 }
 
-static void check_values(const sm_kv_kernels *kv, size_t type, size_t dim, size_t n_tokens) {
-    const size_t ldp = (n_tokens + 15) / 16 * 16, ldo = dim + 8;
-    float *p = take_floats(MAX_QUERIES * ldp), *x = take_floats(dim);
-    float *o = take_floats(MAX_QUERIES * ldo), *one = take_floats(ldo);
-    uint8_t *v = take(n_tokens * dim * kv_size(type));
-    for (size_t i = 0; i < MAX_QUERIES * ldp; i++) {
-        p[i] = random_float();
-    }
-    for (size_t t = 0; t < n_tokens; t++) {
-        for (size_t d = 0; d < dim; d++) {
-            x[d] = random_float() * 3;
+/* Softmax numerators: in [0, 1], many close to 0, some 0. */
+static void fill_weights(float *p, size_t n, data_style style) {
+    for (size_t i = 0; i < n; i++) {
+        p[i] = fabsf(random_float());
+        if (style == EXTREME) {
+            static const float sizes[] = {0, 1e-38f, 1e-20f, 1e-5f, 1e-3f, 0.1f, 1, 1};
+            p[i] *= sizes[random_bits() % 8];
         }
-        kv->store_v(v + t * dim * kv_size(type), x, dim);
     }
+}
+
+/* What o may be off by: the rounding of the sum, and for q8_0 that of the weights, half a unit
+ * of the block's largest each. */
+static double values_tolerance(uint32_t type, const float *p, const void *v, size_t n_tokens,
+                               size_t d, size_t dim, double magnitude) {
+    if (type != SM_KV_Q8_0) {
+        return (double)n_tokens * (0x1p-23 * magnitude + 0x1p-149); /* or it underflows */
+    }
+    double top = 0, codes = 0;
+    for (size_t t = 0; t < n_tokens; t++) {
+        const uint8_t *tile = (const uint8_t *)v + t / 16 * sm_kv_tile_bytes(type, dim);
+        uint16_t half;
+        memcpy(&half, tile + 16 * dim + 2 * (d / 32 * 16 + t % 16), sizeof half);
+        const double scale = (double)sm_f16_to_f32(half);
+        const double value = fabs((double)kv_load(type, V_SIDE, v, t, d, dim));
+        top = fmax(top, (double)p[t] * scale);
+        codes += scale > 0 ? value / scale : 0;
+    }
+    return 0.51 * top / SM_KV_WEIGHT_MAX * codes + 4 * 0x1p-23 * magnitude + 1e-26;
+}
+
+static void check_values(const sm_kernels *table, uint32_t type, size_t dim, size_t n_tokens,
+                         data_style style) {
+    const sm_kv_kernels *kv = &table->kv[type];
+    const size_t ldp = (n_tokens + 15) / 16 * 16, ldo = dim + 8;
+    float *p = take_floats(MAX_QUERIES * ldp);
+    float *o = take_floats(MAX_QUERIES * ldo), *one = take_floats(ldo);
+    uint8_t *v = make_cache(kv, type, V_SIDE, n_tokens, dim, style);
+    fill_weights(p, MAX_QUERIES * ldp, style);
     for (size_t nq = 1; nq <= MAX_QUERIES; nq++) {
         for (size_t i = 0; i < MAX_QUERIES * ldo; i++) {
             o[i] = 77;
@@ -956,40 +1070,93 @@ static void check_values(const sm_kv_kernels *kv, size_t type, size_t dim, size_
         }
     }
     for (size_t i = 0; i < MAX_QUERIES; i++) {
+        if (type == SM_KV_Q8_0) {
+            const sm_kernels *ref = sm_kernels_get(SM_LEVEL_SCALAR);
+            ref->kv[type].values(one, ldo, p + i * ldp, ldp, 1, v, n_tokens, dim);
+            assert_memory_equal(o + i * ldo, one, dim * sizeof *o);
+        }
         for (size_t d = 0; d < dim; d++) {
             double sum = 0, magnitude = 0;
             for (size_t t = 0; t < n_tokens; t++) {
-                double term = (double)p[i * ldp + t] * (double)kv_load(type, v, t * dim + d);
+                double term = (double)p[i * ldp + t] * (double)kv_load(type, V_SIDE, v, t, d, dim);
                 sum += term;
                 magnitude += fabs(term);
             }
             check_close("attn_values", n_tokens, d, (double)o[i * ldo + d], sum,
-                        (double)n_tokens * 0x1p-23 * magnitude);
+                        values_tolerance(type, p + i * ldp, v, n_tokens, d, dim, magnitude));
         }
     }
     free_floats(p);
-    free_floats(x);
     free_floats(o);
     free_floats(one);
     free(v);
+}
+
+/* The largest sums: all codes 127 and all weights alike. And weights of nothing. */
+static void check_largest(const sm_kernels *table, size_t dim) {
+    const sm_kv_kernels *kv = &table->kv[SM_KV_Q8_0];
+    const size_t n_blocks = SM_KV_SCALES(dim), bytes = sm_kv_tile_bytes(SM_KV_Q8_0, dim);
+    uint8_t *tiles = take(SM_KV_BLOCK / 16 * bytes);
+    float *p = take_floats(SM_KV_BLOCK), *y = take_floats(SM_KV_BLOCK), *x = take_floats(dim);
+    sm_act_block blocks[8], query[8];
+    for (size_t d = 0; d < dim; d++) {
+        x[d] = 3e38f;
+    }
+    kv_quantize(blocks, x, dim);
+    for (int sign = -1; sign <= 1; sign += 2) {
+        for (size_t d = 0; d < dim; d++) {
+            x[d] = (float)sign * 127;
+        }
+        kv_quantize(query, x, dim);
+        for (size_t t = 0; t < SM_KV_BLOCK; t++) {
+            kv->store_k(tiles + t / 16 * bytes, t % 16, blocks, dim);
+        }
+        kv->scores(y, SM_KV_BLOCK, query, n_blocks, 1, tiles, SM_KV_BLOCK / 16, dim);
+        for (size_t t = 0; t < SM_KV_BLOCK; t++) { /* d saturates */
+            check_close("largest scores", dim, t, (double)y[t],
+                        (double)sign * 127.0 * 127.0 * 65504.0 * (double)dim, 1e4 * (double)dim);
+        }
+        for (size_t t = 0; t < SM_KV_BLOCK; t++) {
+            kv->store_v(tiles + t / 16 * bytes, t % 16, query, dim);
+            p[t] = 1;
+        }
+        kv->values(y, dim, p, SM_KV_BLOCK, 1, tiles, SM_KV_BLOCK, dim);
+        for (size_t d = 0; d < dim; d++) {
+            check_close("largest values", dim, d, (double)y[d], sign * 127.0 * SM_KV_BLOCK, 0.1);
+        }
+        memset(p, 0, SM_KV_BLOCK * sizeof *p);
+        kv->values(y, dim, p, SM_KV_BLOCK, 1, tiles, SM_KV_BLOCK, dim);
+        for (size_t d = 0; d < dim; d++) {
+            assert_true(y[d] == 0);
+        }
+    }
+    free(tiles);
+    free_floats(p);
+    free_floats(y);
+    free_floats(x);
 }
 
 static void test_attention(void **state) {
     const sm_kernels *table = level_of(state);
     static const size_t tokens[] = {1, 2, 3, 15, 16, 17, 40, 256};
     seed_random(5);
-    for (size_t type = 0; type < SM_KV_TYPES; type++) {
+    for (uint32_t type = 0; type < SM_KV_TYPES; type++) {
         for (size_t h = 0; h < N_HEAD_DIMS; h++) {
-            for (size_t i = 0; i < sizeof tokens / sizeof tokens[0]; i++) {
-                if (tokens[i] == 256 && head_dims[h] > 64) {
+            for (size_t i = 0; i < 2 * sizeof tokens / sizeof tokens[0]; i++) {
+                const size_t n = tokens[i / 2];
+                const data_style style = i % 2 == 0 ? RANDOM : EXTREME;
+                if (n == 256 && head_dims[h] > 64) {
                     continue;
                 }
-                check_values(&table->kv[type], type, head_dims[h], tokens[i]);
-                if (tokens[i] % 16 == 0 || tokens[i] == 40) {
-                    check_scores(&table->kv[type], type, head_dims[h], (tokens[i] + 15) / 16);
+                check_values(table, type, head_dims[h], n, style);
+                if (n % 16 == 0 || n == 40) {
+                    check_scores(table, type, head_dims[h], (n + 15) / 16, style);
                 }
             }
         }
+    }
+    for (size_t h = 0; h < N_HEAD_DIMS; h++) {
+        check_largest(table, head_dims[h]);
     }
 }
 

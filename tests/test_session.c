@@ -648,7 +648,7 @@ static void wrong_use_is_a_status(void **state) {
     const sm_session_options threads = {.struct_size = sizeof threads, .n_threads = 100000};
     assert_int_equal(sm_session_new(&session, model, &threads, &error), SM_ERR_ARGUMENT);
     assert_non_null(strstr(error.message, "n_threads"));
-    const sm_session_options kv = {.struct_size = sizeof kv, .kv_type = 3};
+    const sm_session_options kv = {.struct_size = sizeof kv, .kv_type = 4};
     assert_int_equal(sm_session_new(&session, model, &kv, &error), SM_ERR_ARGUMENT);
     assert_non_null(strstr(error.message, "kv_type"));
     const sm_session_options pin = {.struct_size = sizeof pin, .pin = 2};

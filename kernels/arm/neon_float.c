@@ -217,15 +217,15 @@ INLINE void store_k(unsigned kind, void *tile, size_t lane, const float *k, size
         vst1_lane_u16(to + 3 * SM_GROUP, h, 3);
     }
 }
-INLINE void store_v(unsigned kind, void *row, const float *v, size_t head_dim) {
-    uint16_t *to = row;
+INLINE void store_v(unsigned kind, void *tile, size_t lane, const float *v, size_t head_dim) {
+    uint16_t *to = (uint16_t *)tile + lane * head_dim;
     for (size_t d = 0; d < head_dim; d += 4) {
         vst1_u16(to + d, round_to(kind, vld1q_f32(v + d)));
     }
 }
 
 #define PRODUCTS(KIND, type)                                                                       \
-    void sm_attn_scores_##type##_neon(float *s, size_t lds, const float *q, size_t ldq, size_t nq, \
+    void sm_attn_scores_##type##_neon(float *s, size_t lds, const void *q, size_t ldq, size_t nq,  \
                                       const void *k, size_t n_tiles, size_t head_dim) {            \
         scores(KIND, s, lds, q, ldq, nq, k, n_tiles, head_dim);                                    \
     }                                                                                              \
@@ -233,12 +233,12 @@ INLINE void store_v(unsigned kind, void *row, const float *v, size_t head_dim) {
                                       const void *v, size_t n_tokens, size_t head_dim) {           \
         values(KIND, o, ldo, p, ldp, nq, v, n_tokens, head_dim);                                   \
     }
-#define STORES(KIND, type)                                                                    \
-    void sm_store_k_##type##_neon(void *tile, size_t lane, const float *k, size_t head_dim) { \
-        store_k(KIND, tile, lane, k, head_dim);                                               \
-    }                                                                                         \
-    void sm_store_v_##type##_neon(void *row, const float *v, size_t head_dim) {               \
-        store_v(KIND, row, v, head_dim);                                                      \
+#define STORES(KIND, type)                                                                   \
+    void sm_store_k_##type##_neon(void *tile, size_t lane, const void *k, size_t head_dim) { \
+        store_k(KIND, tile, lane, k, head_dim);                                              \
+    }                                                                                        \
+    void sm_store_v_##type##_neon(void *tile, size_t lane, const void *v, size_t head_dim) { \
+        store_v(KIND, tile, lane, v, head_dim);                                              \
     }
 PRODUCTS(F32, f32)
 PRODUCTS(F16, f16)

@@ -278,7 +278,7 @@ WEIGHTS(bf16, KIND_PAIRS, product_pairs)
  */
 
 #define ATTENTION(type, size, run)                                                                 \
-    void sm_attn_scores_##type##_avx2(float *s, size_t lds, const float *q, size_t ldq, size_t nq, \
+    void sm_attn_scores_##type##_avx2(float *s, size_t lds, const void *q, size_t ldq, size_t nq,  \
                                       const void *k, size_t n_tiles, size_t head_dim) {            \
         const strides step = {16 * size, 16 * size * head_dim};                                    \
         run(s, lds, k, step, head_dim, q, ldq, 2 * n_tiles, nq, false);                            \
@@ -311,22 +311,23 @@ INLINE __m128i pack_bf16(__m256 x) {
     return _mm_packus_epi32(_mm256_castsi256_si128(r), _mm256_extracti128_si256(r, 1));
 }
 
-#define STORES(type)                                                                          \
-    void sm_store_k_##type##_avx2(void *tile, size_t lane, const float *k, size_t head_dim) { \
-        uint16_t *column = (uint16_t *)tile + lane;                                           \
-        for (size_t d = 0; d < head_dim; d += 8) {                                            \
-            uint16_t h[8];                                                                    \
-            _mm_storeu_si128((__m128i *)h, pack_##type(_mm256_loadu_ps(k + d)));              \
-            for (size_t i = 0; i < 8; i++) {                                                  \
-                column[16 * (d + i)] = h[i];                                                  \
-            }                                                                                 \
-        }                                                                                     \
-    }                                                                                         \
-    void sm_store_v_##type##_avx2(void *row, const float *v, size_t head_dim) {               \
-        for (size_t d = 0; d < head_dim; d += 8) {                                            \
-            __m128i h = pack_##type(_mm256_loadu_ps(v + d));                                  \
-            _mm_storeu_si128((__m128i *)((uint16_t *)row + d), h);                            \
-        }                                                                                     \
+#define STORES(type)                                                                            \
+    void sm_store_k_##type##_avx2(void *tile, size_t lane, const void *k, size_t head_dim) {    \
+        uint16_t *column = (uint16_t *)tile + lane;                                             \
+        for (size_t d = 0; d < head_dim; d += 8) {                                              \
+            uint16_t h[8];                                                                      \
+            _mm_storeu_si128((__m128i *)h, pack_##type(_mm256_loadu_ps((const float *)k + d))); \
+            for (size_t i = 0; i < 8; i++) {                                                    \
+                column[16 * (d + i)] = h[i];                                                    \
+            }                                                                                   \
+        }                                                                                       \
+    }                                                                                           \
+    void sm_store_v_##type##_avx2(void *tile, size_t lane, const void *v, size_t head_dim) {    \
+        uint16_t *row = (uint16_t *)tile + lane * head_dim;                                     \
+        for (size_t d = 0; d < head_dim; d += 8) {                                              \
+            __m128i h = pack_##type(_mm256_loadu_ps((const float *)v + d));                     \
+            _mm_storeu_si128((__m128i *)(row + d), h);                                          \
+        }                                                                                       \
     }
 
 STORES(f16)

@@ -208,7 +208,8 @@ INLINE __m256i to_bf16(__m512 x) {
     return _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16));
 }
 
-INLINE void store_v(const int kv, uint16_t *row, const float *v, size_t head_dim) {
+INLINE void store_v(const int kv, uint16_t *tile, size_t lane, const float *v, size_t head_dim) {
+    uint16_t *row = tile + lane * head_dim;
     for (size_t d = 0; d < head_dim; d += 16) {
         __mmask16 mask = lanes(head_dim - d < 16 ? head_dim - d : 16);
         __m512 x = _mm512_maskz_loadu_ps(mask, v + d);
@@ -228,18 +229,18 @@ INLINE void store_k(const int kv, uint16_t *tile, size_t lane, const float *k, s
     }
 }
 
-#define STORE(KV, kv)                                                                         \
-    void sm_store_k_##kv##_avx512(void *tile, size_t lane, const float *k, size_t head_dim) { \
-        store_k(SM_KV_##KV, tile, lane, k, head_dim);                                         \
-    }                                                                                         \
-    void sm_store_v_##kv##_avx512(void *row, const float *v, size_t head_dim) {               \
-        store_v(SM_KV_##KV, row, v, head_dim);                                                \
+#define STORE(KV, kv)                                                                        \
+    void sm_store_k_##kv##_avx512(void *tile, size_t lane, const void *k, size_t head_dim) { \
+        store_k(SM_KV_##KV, tile, lane, k, head_dim);                                        \
+    }                                                                                        \
+    void sm_store_v_##kv##_avx512(void *tile, size_t lane, const void *v, size_t head_dim) { \
+        store_v(SM_KV_##KV, tile, lane, v, head_dim);                                        \
     }
 STORE(F16, f16)
 STORE(BF16, bf16)
 
 #define ATTENTION(KV, kv)                                                                          \
-    void sm_attn_scores_##kv##_avx512(float *s, size_t lds, const float *q, size_t ldq, size_t nq, \
+    void sm_attn_scores_##kv##_avx512(float *s, size_t lds, const void *q, size_t ldq, size_t nq,  \
                                       const void *k, size_t n_tiles, size_t head_dim) {            \
         scores(SM_KV_##KV, s, lds, q, ldq, nq, k, n_tiles, head_dim);                              \
     }                                                                                              \

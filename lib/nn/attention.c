@@ -13,10 +13,27 @@ uint32_t sm_attn_chunk(const sm_config *config, uint32_t *tokens) {
     return *tokens * group;
 }
 
+uint32_t sm_attn_queries(const sm_config *config) {
+    uint32_t tokens;
+    const uint32_t nq = sm_attn_chunk(config, &tokens);
+    return nq > config->n_head ? nq : config->n_head;
+}
+
+/* From one prepared query to the next, as the score kernels count. */
+static size_t query_stride(const sm_attn *a, const sm_span *span) {
+    return span->kv->type == SM_KV_Q8_0 ? SM_KV_SCALES(a->width) : a->width;
+}
+
+/* Prepared query i of q. */
+static const void *query_at(const sm_attn *a, const sm_span *span, const void *q, uint64_t i) {
+    const size_t size = span->kv->type == SM_KV_Q8_0 ? sizeof(sm_act_block) : sizeof(float);
+    return (const uint8_t *)q + i * query_stride(a, span) * size;
+}
+
 /* s[i] = softmax numerators of query i over the block, with its maximum and sum;
  * o[i] = their weighted sum of values. Query i sees the first counts(i) tokens. */
 static void block(const sm_attn *a, const sm_span *span, uint32_t kv_head, uint32_t start,
-                  const float *q, uint32_t nq, uint32_t group, uint32_t first_count, float *s,
+                  const void *q, uint32_t nq, uint32_t group, uint32_t first_count, float *s,
                   float *o, float *m, float *l) {
     const sm_kv *kv = span->kv;
     const sm_kv_kernels *kernels = &a->kernels->kv[kv->type];
@@ -25,7 +42,8 @@ static void block(const sm_attn *a, const sm_span *span, uint32_t kv_head, uint3
     uint32_t n_tokens = first_count + (nq - 1) / group;
     if (n_tokens > SM_KV_BLOCK)
         n_tokens = SM_KV_BLOCK;
-    kernels->scores(s, SM_KV_BLOCK, q, a->width, nq, kv->k + at, (n_tokens + 15) / 16, a->width);
+    kernels->scores(s, SM_KV_BLOCK, q, query_stride(a, span), nq, kv->k + at, (n_tokens + 15) / 16,
+                    a->width);
     for (uint32_t i = 0; i < nq; i++) {
         float *row = s + (uint64_t)i * SM_KV_BLOCK;
         uint32_t count = first_count + i / group;
@@ -50,6 +68,26 @@ static void widen(const sm_attn *a, float *to, const float *from, uint64_t n) {
         memcpy(to + i * a->width, from + i * a->head_dim, a->head_dim * sizeof *to);
 }
 
+/* n heads of width floats each as prepared queries; x itself where that is what the cache
+ * wants. */
+static const void *prepare(const sm_attn *a, const sm_span *span, const float *x, uint64_t n,
+                           sm_act_block *blocks) {
+    const size_t per_query = SM_KV_SCALES(a->width);
+    if (span->kv->type != SM_KV_Q8_0)
+        return x;
+    if (a->width % 32 == 0) {
+        a->kernels->quantize(blocks, x, n * a->width);
+        return blocks;
+    }
+    float wide[SM_KV_SCALES(SM_MAX_HEAD_DIM) * 32];
+    memset(wide + a->width, 0, (32 * per_query - a->width) * sizeof *wide);
+    for (uint64_t i = 0; i < n; i++) {
+        memcpy(wide, x + i * a->width, a->width * sizeof *wide);
+        a->kernels->quantize(blocks + i * per_query, wide, 32 * per_query);
+    }
+    return blocks;
+}
+
 void sm_attn_prefill(const sm_attn *a, const sm_span *span, uint32_t kv_head, uint32_t first,
                      uint32_t n, const float *q, uint64_t ldq, float *out, uint64_t ldo,
                      sm_thread_scratch *scratch) {
@@ -62,6 +100,7 @@ void sm_attn_prefill(const sm_attn *a, const sm_span *span, uint32_t kv_head, ui
     for (uint32_t t = 0; t < n; t++)
         widen(a, qs + (uint64_t)t * group * width, q + (span->first + first + t) * ldq + column,
               group);
+    const void *queries = prepare(a, span, qs, nq, scratch->attn_qq);
     memset(acc, 0, sizeof(float) * nq * width);
     for (uint32_t i = 0; i < nq; i++) {
         acc_m[i] = -INFINITY;
@@ -72,7 +111,7 @@ void sm_attn_prefill(const sm_attn *a, const sm_span *span, uint32_t kv_head, ui
         /* tokens before the block's start do not see it */
         const uint32_t skip = start > p0 ? start - p0 : 0;
         const uint32_t i0 = skip * group;
-        block(a, span, kv_head, start, qs + (uint64_t)i0 * width, nq - i0, group,
+        block(a, span, kv_head, start, query_at(a, span, queries, i0), nq - i0, group,
               p0 + skip - start + 1, scratch->attn_s, scratch->attn_o, m, l);
         for (uint32_t i = i0; i < nq; i++)
             a->kernels->attn_merge(acc + (uint64_t)i * width, &acc_m[i], &acc_l[i],
@@ -85,19 +124,22 @@ void sm_attn_prefill(const sm_attn *a, const sm_span *span, uint32_t kv_head, ui
                           acc + (uint64_t)i * width, 1.0f / acc_l[i], a->head_dim);
 }
 
+const void *sm_attn_decode_queries(const sm_attn *a, const sm_span *span, const float *q,
+                                   sm_thread_scratch *scratch) {
+    if (a->width != a->head_dim) {
+        widen(a, scratch->attn_q, q, a->n_head);
+        q = scratch->attn_q;
+    }
+    return prepare(a, span, q, a->n_head, scratch->attn_qq);
+}
+
 void sm_attn_decode_block(const sm_attn *a, const sm_span *span, uint32_t kv_head, uint32_t index,
-                          const float *q, float *o, float *m, float *l,
-                          sm_thread_scratch *scratch) {
+                          const void *q, float *o, float *m, float *l, sm_thread_scratch *scratch) {
     const uint32_t group = a->n_head / a->n_head_kv;
     const uint64_t head = (uint64_t)kv_head * group;
     const uint32_t start = index * SM_KV_BLOCK;
-    q += head * a->head_dim;
-    if (a->width != a->head_dim) {
-        widen(a, scratch->attn_q, q, group);
-        q = scratch->attn_q;
-    }
-    block(a, span, kv_head, start, q, group, group, span->position - start + 1, scratch->attn_s,
-          o + head * a->width, m + head, l + head);
+    block(a, span, kv_head, start, query_at(a, span, q, head), group, group,
+          span->position - start + 1, scratch->attn_s, o + head * a->width, m + head, l + head);
 }
 
 void sm_attn_decode_merge(const sm_attn *a, uint32_t n_blocks, const float *o, const float *m,

@@ -98,7 +98,7 @@ static uint64_t weight_bytes(const sm_weight *w) {
 /* ---- workspace ---------------------------------------------------------------------- */
 
 #define OWNED_SHARED 15
-#define OWNED_PER_THREAD 10
+#define OWNED_PER_THREAD 11
 
 static void *own(sm_workspace *ws, uint64_t n, uint64_t size, bool *failed) {
     void *ptr = sm_alloc_array(ws->mem, n ? n : 1, size);
@@ -155,7 +155,9 @@ static void allocate(sm_workspace *ws, bool *failed) {
         s->pack = own(ws, SM_GEMM_GROUPS, largest_pack(ws->net), failed);
         s->vector = own(ws, widest, sizeof(float), failed);
         s->blocks = own(ws, widest / 32 + 1, sizeof(sm_act_block), failed);
-        s->attn_q = own(ws, nq * width, sizeof(float), failed);
+        s->attn_q = own(ws, sm_attn_queries(c) * width, sizeof(float), failed);
+        s->attn_qq =
+            own(ws, sm_attn_queries(c) * SM_KV_SCALES(width), sizeof(sm_act_block), failed);
         s->attn_s = own(ws, nq * SM_KV_BLOCK, sizeof(float), failed);
         s->attn_o = own(ws, nq * width, sizeof(float), failed);
         s->attn_acc = own(ws, nq * width, sizeof(float), failed);
@@ -311,8 +313,8 @@ static void project(const step *s, const sm_layer *layer, uint32_t index, role w
                     s->kernels->rope(head, ws->cos + t * half, ws->sin + t * half, c->n_rot,
                                      c->family->rope_neox);
                 if (what != QUERY)
-                    sm_kv_store(span->kv, &s->kernels->kv[span->kv->type], index, (uint32_t)h,
-                                position, what == KEY ? head : NULL, what == VALUE ? head : NULL);
+                    sm_kv_store(span->kv, s->kernels, index, (uint32_t)h, position,
+                                what == KEY ? head : NULL, what == VALUE ? head : NULL);
             }
         }
     }
@@ -345,9 +347,10 @@ static sm_input attend_one(const step *s, const sm_attn *a, bool quantize) {
     const uint64_t qd = (uint64_t)a->n_head * a->head_dim;
     uint64_t begin, end;
     share(s, (uint64_t)n_blocks * a->n_head_kv, &begin, &end);
+    const void *queries = begin < end ? sm_attn_decode_queries(a, span, ws->q, s->scratch) : NULL;
     for (uint64_t task = begin; task < end; task++) {
         const uint32_t block = (uint32_t)(task / a->n_head_kv);
-        sm_attn_decode_block(a, span, (uint32_t)(task % a->n_head_kv), block, ws->q,
+        sm_attn_decode_block(a, span, (uint32_t)(task % a->n_head_kv), block, queries,
                              ws->part_o + (uint64_t)block * a->n_head * a->width,
                              ws->part_m + (uint64_t)block * a->n_head,
                              ws->part_l + (uint64_t)block * a->n_head, s->scratch);

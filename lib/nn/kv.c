@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-static uint64_t element_bytes(uint32_t type) {
-    return type == SM_KV_F32 ? 4 : 2;
+static uint64_t tile_bytes(const sm_kv *kv) {
+    return sm_kv_tile_bytes(kv->type, kv->width);
 }
 
 uint32_t sm_kv_width(const sm_config *config) {
@@ -19,7 +19,7 @@ sm_status sm_kv_init(sm_kv *kv, sm_mem *mem, const sm_config *config, uint32_t t
     kv->n_head_kv = config->n_head_kv;
     kv->head_dim = config->head_dim;
     kv->width = sm_kv_width(config);
-    kv->head_bytes = (uint64_t)kv->capacity * kv->width * element_bytes(type);
+    kv->head_bytes = kv->capacity / 16 * tile_bytes(kv);
     uint64_t total;
     if (sm_mul_over((uint64_t)kv->n_layer * kv->n_head_kv, kv->head_bytes, &total))
         return sm_fail(error, SM_ERR_NOMEM, "a KV cache of %u tokens is too large", n_ctx);
@@ -41,38 +41,53 @@ void sm_kv_free(sm_kv *kv, sm_mem *mem) {
     kv->k = kv->v = NULL;
 }
 
-/* The vector itself, or a copy filled up with zeros where heads are narrower than rows. */
-static const float *widened(const sm_kv *kv, const float *x, float *copy) {
-    if (kv->width == kv->head_dim)
+/* What the type's store kernels take: the vector itself, filled up with zeros to the cache's
+ * width or to whole blocks where it is narrower, quantized where they want that. */
+typedef struct stored {
+    float wide[SM_MAX_HEAD_DIM];
+    sm_act_block blocks[SM_KV_SCALES(SM_MAX_HEAD_DIM)];
+} stored;
+
+static const void *prepared(const sm_kv *kv, const sm_kernels *kernels, const float *x,
+                            stored *copy) {
+    const size_t width = kv->type == SM_KV_Q8_0 ? SM_KV_SCALES(kv->width) * 32 : (size_t)kv->width;
+    if (width != kv->head_dim) {
+        memcpy(copy->wide, x, kv->head_dim * sizeof *x);
+        memset(copy->wide + kv->head_dim, 0, (width - kv->head_dim) * sizeof *x);
+        x = copy->wide;
+    }
+    if (kv->type != SM_KV_Q8_0)
         return x;
-    memcpy(copy, x, kv->head_dim * sizeof *x);
-    memset(copy + kv->head_dim, 0, (kv->width - kv->head_dim) * sizeof *x);
-    return copy;
+    kernels->quantize(copy->blocks, x, width);
+    return copy->blocks;
 }
 
-void sm_kv_store(sm_kv *kv, const sm_kv_kernels *kernels, uint32_t layer, uint32_t head,
+void sm_kv_store(sm_kv *kv, const sm_kernels *kernels, uint32_t layer, uint32_t head,
                  uint32_t position, const float *k, const float *v) {
-    const uint64_t row = kv->width * element_bytes(kv->type);
-    const uint64_t base = ((uint64_t)layer * kv->n_head_kv + head) * kv->head_bytes;
-    float copy[SM_MAX_HEAD_DIM];
+    const uint64_t at = sm_kv_offset(kv, layer, head, position / 16 * 16);
+    const uint32_t lane = position % 16;
+    const sm_kv_kernels *store = &kernels->kv[kv->type];
+    stored copy;
+    /* kernels read whole tiles: all of each must be finite */
     if (k) {
-        uint8_t *tile = kv->k + base + position / 16 * 16 * row;
-        if (position % 16 == 0) /* kernels read whole tiles: all of it must be finite */
-            memset(tile, 0, (size_t)(16 * row));
-        kernels->store_k(tile, position % 16, widened(kv, k, copy), kv->width);
+        if (lane == 0)
+            memset(kv->k + at, 0, (size_t)tile_bytes(kv));
+        store->store_k(kv->k + at, lane, prepared(kv, kernels, k, &copy), kv->width);
     }
-    if (v)
-        kernels->store_v(kv->v + base + position * row, widened(kv, v, copy), kv->width);
+    if (v) {
+        if (lane == 0)
+            memset(kv->v + at, 0, (size_t)tile_bytes(kv));
+        store->store_v(kv->v + at, lane, prepared(kv, kernels, v, &copy), kv->width);
+    }
 }
 
 uint64_t sm_kv_offset(const sm_kv *kv, uint32_t layer, uint32_t head, uint32_t position) {
     return ((uint64_t)layer * kv->n_head_kv + head) * kv->head_bytes +
-           (uint64_t)position * kv->width * element_bytes(kv->type);
+           position / 16 * tile_bytes(kv);
 }
 
 void sm_kv_copy(sm_kv *to, const sm_kv *from, uint32_t n) {
-    /* whole tiles: a tile of K holds 16 tokens */
-    uint64_t size = (uint64_t)((n + 15) / 16 * 16) * from->width * element_bytes(from->type);
+    const uint64_t size = (n + 15) / 16 * tile_bytes(from); /* whole tiles */
     uint64_t heads = (uint64_t)from->n_layer * from->n_head_kv;
     for (uint64_t h = 0; h < heads; h++) {
         memcpy(to->k + h * to->head_bytes, from->k + h * from->head_bytes, (size_t)size);

@@ -136,9 +136,9 @@ sm_status sm_net_save(sm_net *net, const char *path, bool use_packed, sm_progres
 
 /* ---- KV cache ------------------------------------------------------------------------ */
 
-/* Keys and values of one sequence. Per layer and kv head: K in tiles of 16 tokens
- * [capacity/16][width][16], V as [capacity][width]. width is head_dim rounded up to
- * the multiple of 8 that the kernels want, filled up with zeros. */
+/* Keys and values of one sequence. Per layer and kv head: K and V in tiles of 16 tokens,
+ * capacity/16 of them, as kernels.h lays them out for the type. width is head_dim rounded
+ * up to the multiple of 8 that the kernels want, filled up with zeros. */
 typedef struct sm_kv {
     uint32_t type;     /* SM_KV_… of kernels.h */
     uint32_t capacity; /* tokens, a multiple of 16 */
@@ -153,7 +153,7 @@ void sm_kv_free(sm_kv *kv, sm_mem *mem);
 /* sm_kv.width of a model. */
 uint32_t sm_kv_width(const sm_config *config);
 /* Stores one token's key and/or value vector (NULL: not that one) of a layer and head. */
-void sm_kv_store(sm_kv *kv, const sm_kv_kernels *kernels, uint32_t layer, uint32_t head,
+void sm_kv_store(sm_kv *kv, const sm_kernels *kernels, uint32_t layer, uint32_t head,
                  uint32_t position, const float *k, const float *v);
 /* Where the block that begins at position (a multiple of 16) lies, in k and in v. */
 uint64_t sm_kv_offset(const sm_kv *kv, uint32_t layer, uint32_t head, uint32_t position);

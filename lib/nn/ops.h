@@ -31,6 +31,7 @@ typedef struct sm_thread_scratch {
     float *vector;        /* one normed or attended token */
     sm_act_block *blocks; /* the same quantized */
     float *attn_q, *attn_s, *attn_o, *attn_acc, *attn_m, *attn_l; /* see attention.c */
+    sm_act_block *attn_qq; /* queries as a quantized cache wants them */
 } sm_thread_scratch;
 
 /* y[t][r] = sum_k W[r][k] x[t][k] for the rows of groups [g0, g1) (16 rows each; rows
@@ -53,16 +54,23 @@ typedef struct sm_attn {
 /* Queries that one prefill task handles at most, all heads of a group counted. */
 uint32_t sm_attn_chunk(const sm_config *config, uint32_t *tokens);
 
+/* Queries that a thread has prepared at most, for a prefill task or one decoded token. */
+uint32_t sm_attn_queries(const sm_config *config);
+
 /* out[t] = attention of tokens [first, first + n) of a span for all query heads of one
  * kv head. q, out: [T][n_head*head_dim] of the whole batch. */
 void sm_attn_prefill(const sm_attn *a, const sm_span *span, uint32_t kv_head, uint32_t first,
                      uint32_t n, const float *q, uint64_t ldq, float *out, uint64_t ldo,
                      sm_thread_scratch *scratch);
 
+/* Before the blocks of one token: q[n_head*head_dim] as the span's cache wants it, for this
+ * thread. Valid until the scratch is used for other queries. */
+const void *sm_attn_decode_queries(const sm_attn *a, const sm_span *span, const float *q,
+                                   sm_thread_scratch *scratch);
 /* One token: partial result of one KV block for all query heads of one kv head, into
- * o[n_head][width], m[n_head], l[n_head] of that block. */
+ * o[n_head][width], m[n_head], l[n_head] of that block. q: of sm_attn_decode_queries. */
 void sm_attn_decode_block(const sm_attn *a, const sm_span *span, uint32_t kv_head, uint32_t block,
-                          const float *q, float *o, float *m, float *l, sm_thread_scratch *scratch);
+                          const void *q, float *o, float *m, float *l, sm_thread_scratch *scratch);
 /* Combines the blocks of one token in their order: out[n_head][head_dim]. */
 void sm_attn_decode_merge(const sm_attn *a, uint32_t n_blocks, const float *o, const float *m,
                           const float *l, float *out, sm_thread_scratch *scratch);

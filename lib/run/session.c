@@ -16,7 +16,11 @@ static uint32_t n_vocab(const sm_session *s) {
 }
 
 static const uint32_t kv_types[] = {
-    [SM_KV_TYPE_F16] = SM_KV_F16, [SM_KV_TYPE_F32] = SM_KV_F32, [SM_KV_TYPE_BF16] = SM_KV_BF16};
+    [SM_KV_TYPE_F16] = SM_KV_F16,
+    [SM_KV_TYPE_F32] = SM_KV_F32,
+    [SM_KV_TYPE_BF16] = SM_KV_BF16,
+    [SM_KV_TYPE_Q8_0] = SM_KV_Q8_0,
+};
 
 /* A session of given sizes, everything taken from the model's memory. */
 static sm_status create(sm_session **out, const sm_model *model, uint32_t n_ctx, uint32_t n_threads,
