@@ -1,4 +1,5 @@
-/* bench_kernels.c - check_kernels --bench: speed of products and packing, one thread.
+/* bench_kernels.c - check_kernels --bench: speed of every kernel, one thread. Here products and
+ * packing, the rest in bench_attention.c and bench_rows.c.
  *
  * Each figure is the median of several rounds of at least 10 ms. */
 #include <stdio.h>
@@ -24,8 +25,7 @@ static int by_value(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* Median nanoseconds of one run(arg). */
-static double time_of(void (*run)(void *arg), void *arg) {
+double bench_time(void (*run)(void *arg), void *arg) {
     double times[ROUNDS];
     run(arg);
     for (int round = 0; round < ROUNDS; round++) {
@@ -138,7 +138,7 @@ static void bench_mul(const kernel_entry *k) {
         printf("  %s", sets[s].name);
         for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++) {
             j.ncols = columns[c];
-            double ns = time_of(run_mul, &j);
+            double ns = bench_time(run_mul, &j);
             printf(" %zux %6.2f", j.ncols, (double)(j.n_groups * j.group_bytes) / ns);
             fflush(stdout);
         }
@@ -157,7 +157,7 @@ static void bench_gemm(const kernel_entry *k) {
     j.x = make_x(k->type, j.ncols, &j.ldx);
     j.y = take(j.ncols * j.n_groups * SM_GROUP * sizeof *j.y);
     j.scratch = take(SM_GEMM_SCRATCH);
-    double ns = time_of(run_gemm, &j);
+    double ns = bench_time(run_gemm, &j);
     double ops = 2.0 * BENCH_K * (double)(j.n_groups * SM_GROUP) * (double)j.ncols;
     printf("%-24s GOP/s %zu columns %8.2f\n", k->name, j.ncols, ops / ns);
     free(packed);
@@ -175,7 +175,7 @@ static void bench_native(const kernel_entry *k) {
     j.rows = rows;
     j.y = take(BENCH_K * sizeof *j.y);
     j.scratch = take(j.n_groups * j.group_bytes);
-    double ns = time_of(k->kind == KIND_PACK ? run_pack : run_dequantize, &j);
+    double ns = bench_time(k->kind == KIND_PACK ? run_pack : run_dequantize, &j);
     printf("%-24s GB/s of native rows %8.2f\n", k->name,
            (double)(n_rows * row_size(k->type, BENCH_K)) / ns);
     free(rows);
@@ -184,6 +184,7 @@ static void bench_native(const kernel_entry *k) {
 }
 
 int run_benchmark(const char *filter) {
+    int status = 0;
     printf("one thread, k = %d; mul: packed weights read per second, working set and columns\n",
            BENCH_K);
     for (size_t i = 0; i < n_kernels; i++) {
@@ -202,10 +203,20 @@ int run_benchmark(const char *filter) {
         case KIND_DEQUANTIZE:
             bench_native(k);
             break;
-        default: /* attention and rows are measured through the whole step */
+        case KIND_SCORES:
+        case KIND_VALUES:
+        case KIND_STORE_K:
+        case KIND_STORE_V:
+            bench_attention(k);
+            break;
+        case KIND_ROW:
+            if (!bench_row(k)) {
+                fprintf(stderr, "%s has no benchmark\n", k->name);
+                status = 1;
+            }
             break;
         }
         fflush(stdout);
     }
-    return 0;
+    return status;
 }

@@ -71,7 +71,14 @@ void fill_activations(float *x, size_t n, data_style style);
 /* Packs n_rows rows into ceil(n_rows / 16) groups; the caller frees. */
 void *pack_rows(uint32_t type, const void *rows, size_t n_rows, size_t k);
 
-/* check_kernels --bench [filter] */
+/* ---- check_kernels --bench [filter] -------------------------------------------------- */
+
+/* An exit status: not 0 if a kernel has no benchmark. */
 int run_benchmark(const char *filter);
+
+/* Median nanoseconds of one run(arg). */
+double bench_time(void (*run)(void *arg), void *arg);
+void bench_attention(const kernel_entry *k); /* scores, values, stores */
+bool bench_row(const kernel_entry *k);       /* false: an operation that it does not know */
 
 #endif
