@@ -18,6 +18,12 @@ INLINE __m512i broadcast_word(const void *p) {
     return _mm512_set1_epi32(word);
 }
 
+/* Sums are vectors of int32 by type: gcc copies an __m512i that a loop carries between two
+ * registers at every step. */
+INLINE i32x16 add_products(i32x16 sum, __m512i a, __m512i b) {
+    return (i32x16)_mm512_dpbusd_epi32((__m512i)sum, a, b);
+}
+
 /* ---- scores ---------------------------------------------------------------------------- */
 
 /* nv tiles times nq queries. */
@@ -35,10 +41,10 @@ INLINE void scores_tile(const int nv, const int nq, float *s, size_t lds, const 
     }
     for (size_t left = head_dim; left > 0; q++, scales += 32) {
         const size_t n = left < 32 ? left : 32;
-        __m512i dot[MOST_TILES][MOST_QUERIES];
+        i32x16 dot[MOST_TILES][MOST_QUERIES];
         UNROLL
         for (int i = 0; i < nq; i++) {
-            const __m512i start = shift_left32(_mm512_set1_epi32(q[(size_t)i * ldq].nsum), 7);
+            const i32x16 start = (i32x16)_mm512_set1_epi32(q[(size_t)i * ldq].nsum * 128);
             UNROLL
             for (int v = 0; v < nv; v++) {
                 dot[v][i] = start;
@@ -57,17 +63,20 @@ INLINE void scores_tile(const int nv, const int nq, float *s, size_t lds, const 
                 const __m512i x = broadcast_word(q[(size_t)i * ldq].q + d);
                 UNROLL
                 for (int v = 0; v < nv; v++) {
-                    dot[v][i] = _mm512_dpbusd_epi32(dot[v][i], codes[v], x);
+                    dot[v][i] = add_products(dot[v][i], codes[v], x);
                 }
             }
         }
         UNROLL
         for (int v = 0; v < nv; v++) {
-            const __m512 scale = load_f16(scales + (size_t)v * tile_bytes);
+            const uint8_t *from = scales + (size_t)v * tile_bytes;
+            const __m512 scale = load_f16(from);
+            _mm_prefetch((const char *)from + AHEAD, _MM_HINT_T0);
             UNROLL
             for (int i = 0; i < nq; i++) {
                 const __m512 both = _mm512_mul_ps(scale, _mm512_set1_ps(q[(size_t)i * ldq].d));
-                sum[v][i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot[v][i]), both, sum[v][i]);
+                sum[v][i] =
+                    _mm512_fmadd_ps(_mm512_cvtepi32_ps((__m512i)dot[v][i]), both, sum[v][i]);
             }
         }
         left -= n;
@@ -128,85 +137,105 @@ void sm_attn_scores_q8_0_avx512(float *s, size_t lds, const void *queries, size_
 
 /* ---- values ---------------------------------------------------------------------------- */
 
-/* The weights of one query for one block of elements, rounded; bytes apart. */
+/* The weights of some queries for one block of elements, rounded. Of four tokens: their low
+ * bytes, their high bytes, 8 unused. */
 typedef struct weights {
-    uint8_t low[SM_KV_BLOCK], high[SM_KV_BLOCK];
-    float unit; /* what 1 is worth */
+    uint8_t codes[MOST_QUERIES][4 * SM_KV_BLOCK];
+    float unit[MOST_QUERIES]; /* what 1 is worth */
 } weights;
 
-/* scale: of each token, 0 for those past n_tokens up to a multiple of 16. */
-INLINE void round_weights(weights *out, const float *p, const float *scale, size_t n_tokens) {
-    float w[SM_KV_BLOCK];
-    __m512 most = _mm512_setzero_ps();
-    for (size_t t = 0; t < n_tokens; t += 16) {
-        const __mmask16 mask = n_tokens - t < 16 ? lanes(n_tokens - t) : (__mmask16)0xffff;
-        const __m512 x = _mm512_maskz_loadu_ps(mask, p + t);
-        const __m512 product = _mm512_mul_ps(x, _mm512_loadu_ps(scale + t));
-        most = _mm512_max_ps(most, product);
-        _mm512_storeu_ps(w + t, product);
+/* 16 weights times their tokens' scales; returns the larger of them and most. */
+INLINE __m512 scaled(float *w, __m512 p, const float *scale, __m512 most) {
+    const __m512 product = _mm512_mul_ps(p, _mm512_loadu_ps(scale));
+    _mm512_storeu_ps(w, product);
+    return _mm512_max_ps(most, product);
+}
+
+/* Of n queries; step by step for all, so that no step waits for the one before. */
+static void round_weights(weights *out, const float *p, size_t ldp, size_t n, const float *scale,
+                          size_t n_tokens) {
+    float w[MOST_QUERIES][SM_KV_BLOCK], inverse[MOST_QUERIES];
+    const __m512i bytes_apart = _mm512_broadcast_i32x4(
+        _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, -1, -1, -1, -1, -1, -1, -1, -1));
+    for (size_t i = 0; i < n; i++, p += ldp) {
+        __m512 most = _mm512_setzero_ps();
+        size_t t = 0;
+        for (; n_tokens - t >= 16; t += 16) {
+            most = scaled(w[i] + t, _mm512_loadu_ps(p + t), scale + t, most);
+        }
+        if (t < n_tokens) {
+            const __mmask16 mask = lanes(n_tokens - t);
+            most = scaled(w[i] + t, _mm512_maskz_loadu_ps(mask, p + t), scale + t, most);
+        }
+        const float top = _mm512_reduce_max_ps(most);
+        out->unit[i] = top < 1e-30f ? 0 : top / SM_KV_WEIGHT_MAX;
+        inverse[i] = top < 1e-30f ? 0 : SM_KV_WEIGHT_MAX / top;
     }
-    const float top = _mm512_reduce_max_ps(most);
-    out->unit = top < 1e-30f ? 0 : top / SM_KV_WEIGHT_MAX;
-    const __m512 inverse = _mm512_set1_ps(top < 1e-30f ? 0 : SM_KV_WEIGHT_MAX / top);
-    for (size_t t = 0; t < n_tokens; t += 16) {
-        const __m512i r = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(w + t), inverse));
-        _mm_storeu_si128((__m128i *)(out->low + t), _mm512_cvtepi32_epi8(r));
-        _mm_storeu_si128((__m128i *)(out->high + t), _mm512_cvtepi32_epi8(shift_right32(r, 8)));
+    for (size_t i = 0; i < n; i++) {
+        const __m512 inv = _mm512_set1_ps(inverse[i]);
+        for (size_t t = 0; t < n_tokens; t += 16) {
+            const __m512i r = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(w[i] + t), inv));
+            _mm512_storeu_si512(out->codes[i] + 4 * t, _mm512_shuffle_epi8(r, bytes_apart));
+        }
     }
 }
 
-/* The scales of block b of n_tokens tokens as f32. */
+/* The scales of block b of the tiles that hold n_tokens tokens, as f32. */
 INLINE void widen_scales(float *out, const uint8_t *v, size_t b, size_t n_tokens, size_t head_dim) {
-    const size_t tile_bytes = sm_kv_tile_bytes(SM_KV_Q8_0, head_dim);
     v += 16 * head_dim + 32 * b;
-    for (size_t t = 0; t < n_tokens; t += 16, v += tile_bytes) {
-        const __mmask16 mask = n_tokens - t < 16 ? lanes(n_tokens - t) : (__mmask16)0xffff;
-        _mm512_storeu_ps(out + t, _mm512_maskz_mov_ps(mask, load_f16(v)));
+    for (size_t t = 0; t < n_tokens; t += 16, v += sm_kv_tile_bytes(SM_KV_Q8_0, head_dim)) {
+        _mm512_storeu_ps(out + t, load_f16(v));
     }
 }
 
 /* nv vectors of 16 elements times nq queries; `last` is the mask of the last vector. v: the
- * first of them in the first tile. */
+ * first of them in the first tile. lines: of each four tokens to prefetch. */
 INLINE void values_tile(const int nv, const int nq, float *o, size_t ldo, const weights *p,
-                        const uint8_t *v, size_t n_tokens, size_t head_dim, __mmask16 last) {
-    __m512i low[2][MOST_QUERIES], high[2][MOST_QUERIES];
+                        const uint8_t *v, size_t n_tokens, size_t head_dim, __mmask16 last,
+                        size_t lines) {
+    i32x16 low[2][MOST_QUERIES], high[2][MOST_QUERIES];
     UNROLL
     for (int i = 0; i < nq; i++) {
         UNROLL
         for (int x = 0; x < nv; x++) {
-            low[x][i] = high[x][i] = _mm512_setzero_si512();
+            low[x][i] = high[x][i] = (i32x16){0};
         }
     }
-    const size_t quad = 4 * head_dim, skip = sm_kv_tile_bytes(SM_KV_Q8_0, head_dim) - 4 * quad;
-    for (size_t t = 0; t < n_tokens; t += 4, v += quad) {
+    const size_t tile_bytes = sm_kv_tile_bytes(SM_KV_Q8_0, head_dim);
+    const uint8_t *quad = v;
+    for (size_t t = 0; t < n_tokens; t += 4) {
         __m512i codes[2];
-        if (t % 16 == 0 && t > 0) {
-            v += skip; /* scales */
+        for (size_t i = 0; i < lines; i++) {
+            _mm_prefetch((const char *)quad + 64 * i + AHEAD, _MM_HINT_T0);
         }
         UNROLL
         for (int x = 0; x < nv; x++) {
-            if (nq < MOST_QUERIES) {
-                _mm_prefetch((const char *)v + 64 * x + AHEAD, _MM_HINT_T0);
-            }
             const __mmask16 mask = x + 1 < nv ? (__mmask16)0xffff : last;
-            codes[x] = _mm512_maskz_loadu_epi32(mask, v + 64 * x);
+            codes[x] = _mm512_maskz_loadu_epi32(mask, quad + 64 * x);
         }
         UNROLL
         for (int i = 0; i < nq; i++) {
-            const __m512i l = broadcast_word(p[i].low + t), h = broadcast_word(p[i].high + t);
+            const __m512i l = broadcast_word(p->codes[i] + 4 * t);
+            const __m512i h = broadcast_word(p->codes[i] + 4 * t + 4);
             UNROLL
             for (int x = 0; x < nv; x++) {
-                low[x][i] = _mm512_dpbusd_epi32(low[x][i], l, codes[x]);
-                high[x][i] = _mm512_dpbusd_epi32(high[x][i], h, codes[x]);
+                low[x][i] = add_products(low[x][i], l, codes[x]);
+                high[x][i] = add_products(high[x][i], h, codes[x]);
             }
+        }
+        if (t % 16 == 12) { /* scales follow */
+            v += tile_bytes;
+            quad = v;
+        } else {
+            quad += 4 * head_dim;
         }
     }
     UNROLL
     for (int i = 0; i < nq; i++) {
         UNROLL
         for (int x = 0; x < nv; x++) {
-            const __m512i sum = _mm512_add_epi32(shift_left32(high[x][i], 8), low[x][i]);
-            const __m512 y = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(p[i].unit));
+            const __m512i sum = (__m512i)(high[x][i] * 256 + low[x][i]);
+            const __m512 y = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(p->unit[i]));
             const __mmask16 mask = x + 1 < nv ? (__mmask16)0xffff : last;
             _mm512_mask_storeu_ps(o + (size_t)i * ldo + 16 * (size_t)x, mask, y);
         }
@@ -215,17 +244,17 @@ INLINE void values_tile(const int nv, const int nq, float *o, size_t ldo, const 
 
 /* One block of elements, of which there are `width`. */
 INLINE void values_block(const int nq, float *o, size_t ldo, const weights *p, const uint8_t *v,
-                         size_t n_tokens, size_t head_dim, size_t width) {
+                         size_t n_tokens, size_t head_dim, size_t width, size_t lines) {
     if (width > 16) {
-        values_tile(2, nq, o, ldo, p, v, n_tokens, head_dim, lanes(width - 16));
+        values_tile(2, nq, o, ldo, p, v, n_tokens, head_dim, lanes(width - 16), lines);
     } else {
-        values_tile(1, nq, o, ldo, p, v, n_tokens, head_dim, lanes(width));
+        values_tile(1, nq, o, ldo, p, v, n_tokens, head_dim, lanes(width), lines);
     }
 }
 
 void sm_attn_values_q8_0_avx512(float *o, size_t ldo, const float *p, size_t ldp, size_t nq,
                                 const void *v, size_t n_tokens, size_t head_dim) {
-    weights rounded[MOST_QUERIES];
+    weights w;
     float scale[SM_KV_BLOCK];
     for (size_t d = 0; d < head_dim; d += 32) {
         const size_t width = head_dim - d < 32 ? head_dim - d : 32;
@@ -233,28 +262,28 @@ void sm_attn_values_q8_0_avx512(float *o, size_t ldo, const float *p, size_t ldp
         widen_scales(scale, v, d / 32, n_tokens, head_dim);
         for (size_t i = 0; i < nq; i += MOST_QUERIES) {
             const size_t n = nq - i < MOST_QUERIES ? nq - i : MOST_QUERIES;
+            /* the first pass brings what all read, with a line per tile for the scales */
+            const size_t lines = d == 0 && i == 0 ? (4 * head_dim + 16 + 63) / 64 : 0;
             float *to = o + i * ldo + d;
-            for (size_t j = 0; j < n; j++) {
-                round_weights(&rounded[j], p + (i + j) * ldp, scale, n_tokens);
-            }
+            round_weights(&w, p + i * ldp, ldp, n, scale, n_tokens);
             switch (n) {
             case 1:
-                values_block(1, to, ldo, rounded, codes, n_tokens, head_dim, width);
+                values_block(1, to, ldo, &w, codes, n_tokens, head_dim, width, lines);
                 break;
             case 2:
-                values_block(2, to, ldo, rounded, codes, n_tokens, head_dim, width);
+                values_block(2, to, ldo, &w, codes, n_tokens, head_dim, width, lines);
                 break;
             case 3:
-                values_block(3, to, ldo, rounded, codes, n_tokens, head_dim, width);
+                values_block(3, to, ldo, &w, codes, n_tokens, head_dim, width, lines);
                 break;
             case 4:
-                values_block(4, to, ldo, rounded, codes, n_tokens, head_dim, width);
+                values_block(4, to, ldo, &w, codes, n_tokens, head_dim, width, lines);
                 break;
             case 5:
-                values_block(5, to, ldo, rounded, codes, n_tokens, head_dim, width);
+                values_block(5, to, ldo, &w, codes, n_tokens, head_dim, width, lines);
                 break;
             default:
-                values_block(MOST_QUERIES, to, ldo, rounded, codes, n_tokens, head_dim, width);
+                values_block(MOST_QUERIES, to, ldo, &w, codes, n_tokens, head_dim, width, lines);
                 break;
             }
         }
