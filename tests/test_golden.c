@@ -52,15 +52,15 @@ static sm_session *open_session(const char *path, uint32_t level, uint32_t kv_ty
 }
 
 /* Ours and the stored logits of the 40 ids. */
-static void both(const char *model, const char *stored, uint32_t level, float *ours,
-                 float **golden) {
+static void both(const char *model, const char *stored, uint32_t level, uint32_t kv_type,
+                 float *ours, float **golden) {
     int32_t ids[IDS];
     size_t size;
     sm_error error;
     read_ids(ids);
     *golden = (float *)(void *)scratch_read(need(stored), &size);
     assert_int_equal(size, IDS * VOCAB * sizeof **golden);
-    sm_session *s = open_session(need(model), level, SM_KV_TYPE_F32);
+    sm_session *s = open_session(need(model), level, kv_type);
     if (sm_session_feed_logits(s, ids, IDS, ours, &error))
         fail_msg("%s", error.message);
     sm_session_free(s);
@@ -80,7 +80,7 @@ static void f32_models_match(void **state) {
         for (size_t l = 0; l < N_LEVELS; l++) {
             if (sm_level_best(levels[l]) != levels[l])
                 continue;
-            both(models[m][0], models[m][1], levels[l], ours, &golden);
+            both(models[m][0], models[m][1], levels[l], SM_KV_TYPE_F32, ours, &golden);
             for (int i = 0; i < IDS * VOCAB; i++)
                 assert_true(fabsf(ours[i] - golden[i]) < 1e-3f);
             free(golden);
@@ -128,12 +128,43 @@ static void quantized_models_are_close(void **state) {
             snprintf(model, sizeof model, "golden/types/llama-256-%s.gguf", cases[c].type);
             snprintf(stored, sizeof stored, "golden/types/llama-256-%s.exact.logits",
                      cases[c].type);
-            both(model, stored, levels[l], ours, &golden);
+            both(model, stored, levels[l], SM_KV_TYPE_F32, ours, &golden);
             const double kl = divergence(golden, ours);
             print_message("%-7s %-7s KL %.3e (at most %.3e)\n", cases[c].type,
                           sm_level_name(levels[l]), kl, cases[c].bound);
             assert_true(kl <= cases[c].bound);
             free(golden);
+        }
+    }
+}
+
+/* What a cache of a smaller type loses at most on the 40 ids. */
+static void small_caches_are_close(void **state) {
+    (void)state;
+    const struct {
+        const char *model, *stored;
+        double bounds[4]; /* by SM_KV_TYPE_… */
+    } cases[] = {
+        {"golden/llama-256-f32.gguf", "golden/llama-256-f32.logits", {1, 1, 1, 1}},
+        {"golden/qwen2-256-f32.gguf", "golden/qwen2-256-f32.logits", {1, 1, 1, 1}},
+        {"golden/qwen3-256-f32.gguf", "golden/qwen3-256-f32.logits", {1, 1, 1, 1}},
+        {"models/stories260K.gguf", "golden/stories260K.logits", {1, 1, 1, 1}},
+    };
+    static const char *const names[] = {"f16", "f32", "bf16", "q8_0"};
+    static float ours[IDS * VOCAB];
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        for (size_t l = 0; l < N_LEVELS; l++) {
+            for (uint32_t type = 0; type < 4; type++) {
+                float *golden;
+                if (sm_level_best(levels[l]) != levels[l])
+                    continue;
+                both(cases[c].model, cases[c].stored, levels[l], type, ours, &golden);
+                const double kl = divergence(golden, ours);
+                print_message("%s %-7s %-4s KL %.3e (at most %.1e)\n", cases[c].model,
+                              sm_level_name(levels[l]), names[type], kl, cases[c].bounds[type]);
+                assert_true(kl <= cases[c].bounds[type]);
+                free(golden);
+            }
         }
     }
 }
@@ -174,6 +205,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(f32_models_match),
         cmocka_unit_test(quantized_models_are_close),
+        cmocka_unit_test(small_caches_are_close),
         cmocka_unit_test(stories_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

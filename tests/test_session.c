@@ -141,6 +141,8 @@ static void every_type_is_bit_exact(void **state) {
 /* Long enough for several KV blocks; every KV type; several shapes and families. */
 static void every_shape_is_bit_exact(void **state) {
     (void)state;
+    uint32_t mine[8];
+    const uint32_t n = host_levels(mine);
     const fixture_model specs[] = {
         {.architecture = "llama", .rope_freqs = true},
         {.architecture = "qwen2"},
@@ -154,6 +156,9 @@ static void every_shape_is_bit_exact(void **state) {
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
         const char *path = write_model("shape.gguf", &specs[i]);
         check_bits(path, 560, SM_LEVEL_AUTO, (uint32_t)(i % 3));
+        for (uint32_t l = 0; l < n; l++)
+            if (mine[l] == sm_level_best(SM_LEVEL_AUTO) || i == 3) /* 3: a short last block */
+                check_bits(path, 290, mine[l], SM_KV_TYPE_Q8_0);
     }
 }
 
@@ -196,15 +201,14 @@ static void levels_agree(void **state) {
     free(other);
 }
 
-static void fork_rewind_and_sync_change_no_bit(void **state) {
-    (void)state;
+static void check_fork_rewind_and_sync(uint32_t kv_type) {
     int32_t ids[300];
     const float *logits;
     uint64_t reused;
     make_ids(ids, 300);
     const fixture_model spec = {.type = SM_DTYPE_Q4_0};
     sm_model *model = load(write_model("fork.gguf", &spec), 0, 0);
-    sm_session *s = open_session(model, 2, 300, 64, SM_KV_TYPE_F16);
+    sm_session *s = open_session(model, 2, 300, 64, kv_type);
     assert_int_equal(sm_session_feed(s, ids, 300, NULL), SM_OK);
     assert_int_equal(sm_session_logits(s, &logits, NULL), SM_OK);
     const uint64_t expected = hash(logits, FIXTURE_VOCAB);
@@ -240,6 +244,12 @@ static void fork_rewind_and_sync_change_no_bit(void **state) {
     assert_int_equal(sm_session_logits(fork, &logits, NULL), SM_OK);
     assert_int_equal(hash(logits, FIXTURE_VOCAB), expected);
     sm_session_free(fork);
+}
+
+static void fork_rewind_and_sync_change_no_bit(void **state) {
+    (void)state;
+    check_fork_rewind_and_sync(SM_KV_TYPE_F16);
+    check_fork_rewind_and_sync(SM_KV_TYPE_Q8_0);
 }
 
 /* ---- generation -------------------------------------------------------------------------- */

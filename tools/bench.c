@@ -11,6 +11,7 @@
  *                decoding touches (so that it lives in the same cache level).
  * Attention, norms, sampling and synchronisation count for nothing in it.
  */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,8 +135,16 @@ static double larger(double a, double b) {
 
 /* Bytes of keys and values of one token. */
 static double kv_bytes(const bench_run *run) {
-    const double element = run->session_options.kv_type == SM_KV_TYPE_F32 ? 4.0 : 2.0;
-    return 2.0 * run->info.n_layer * run->info.n_head_kv * run->info.head_dim * element;
+    const double heads = 2.0 * run->info.n_layer * run->info.n_head_kv;
+    const double width = (double)((run->info.head_dim + 7) / 8 * 8);
+    switch (run->session_options.kv_type) {
+    case SM_KV_TYPE_F32:
+        return heads * width * 4.0;
+    case SM_KV_TYPE_Q8_0:
+        return heads * (width + 2.0 * ceil(width / 32.0));
+    default:
+        return heads * width * 2.0;
+    }
 }
 
 static double prefill_bound(const bench_run *run, double read, double f32, double int8) {
@@ -307,6 +316,7 @@ static int print_result(const bench_run *run) {
                cli_bytes(heap, run->info.heap_bytes), cli_bytes(packed, run->info.packed_bytes),
                cli_bytes(in_file, run->info.packed_file_bytes));
         print_resident(run);
+        printf("cache    %.0f bytes per token\n", kv_bytes(run));
         printf("limits   read %.1f GB/s (best %.1f), f32 %.1f GFLOP/s (best %.1f), "
                "int8 %.1f GOP/s (best %.1f)\n",
                read.median / 1e9, read.best / 1e9, f32.median / 1e9, f32.best / 1e9,
@@ -320,16 +330,17 @@ static int print_result(const bench_run *run) {
         return CLI_DONE;
     }
     json_t *root = json_pack(
-        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:f, s:{s:o, s:o, s:o}, s:o, "
-        "s:o}",
+        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:f, s:{s:o, s:o, s:o}, "
+        "s:o, s:o}",
         "model", name, "architecture", run->info.architecture, "level", level, "threads",
         (json_int_t)run->n_threads, "repeats", (json_int_t)run->repeats, "depth",
         (json_int_t)run->depth, "decode_bytes", (json_int_t)run->info.decode_bytes, "heap_bytes",
         (json_int_t)run->info.heap_bytes, "packed_bytes", (json_int_t)run->info.packed_bytes,
         "packed_file_bytes", (json_int_t)run->info.packed_file_bytes, "resident",
-        resident_json(run), "first_round_seconds", run->warm_up, "limits", "read_bytes_per_second",
-        limit_json(read), "f32_ops_per_second", limit_json(f32), "int8_ops_per_second",
-        limit_json(int8), "prefill", speed_json(run->prefill, prefill, prefill_limit), "decode",
+        resident_json(run), "kv_bytes_per_token", (json_int_t)kv_bytes(run), "first_round_seconds",
+        run->warm_up, "limits", "read_bytes_per_second", limit_json(read), "f32_ops_per_second",
+        limit_json(f32), "int8_ops_per_second", limit_json(int8), "prefill",
+        speed_json(run->prefill, prefill, prefill_limit), "decode",
         speed_json(run->decode, decode, decode_limit));
     if (root == NULL)
         return cli_error("the result cannot be written as JSON");
