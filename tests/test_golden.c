@@ -145,10 +145,10 @@ static void small_caches_are_close(void **state) {
         const char *model, *stored;
         double bounds[4]; /* by SM_KV_TYPE_… */
     } cases[] = {
-        {"golden/llama-256-f32.gguf", "golden/llama-256-f32.logits", {1, 1, 1, 1}},
-        {"golden/qwen2-256-f32.gguf", "golden/qwen2-256-f32.logits", {1, 1, 1, 1}},
-        {"golden/qwen3-256-f32.gguf", "golden/qwen3-256-f32.logits", {1, 1, 1, 1}},
-        {"models/stories260K.gguf", "golden/stories260K.logits", {1, 1, 1, 1}},
+        {"golden/llama-256-f32.gguf", "golden/llama-256-f32.logits", {4e-8, 1e-11, 2.5e-6, 3.2e-5}},
+        {"golden/qwen2-256-f32.gguf", "golden/qwen2-256-f32.logits", {5e-7, 1e-11, 2.5e-5, 2.7e-4}},
+        {"golden/qwen3-256-f32.gguf", "golden/qwen3-256-f32.logits", {5e-7, 1e-11, 3.5e-5, 3.3e-4}},
+        {"models/stories260K.gguf", "golden/stories260K.logits", {2.5e-6, 1e-11, 9e-5, 2.4e-3}},
     };
     static const char *const names[] = {"f16", "f32", "bf16", "q8_0"};
     static float ours[IDS * VOCAB];
