@@ -12,7 +12,7 @@
 
 typedef struct job {
     any_fn fn;
-    float a[N], b[N], y[N];
+    float a[N], b[N], y[N], z[N];
     sm_act_block blocks[N / 32];
     float kept; /* results, so that none is dropped */
 } job;
@@ -67,6 +67,28 @@ static void run_sum_exp(void *arg) {
     job *j = arg;
     j->kept += (float)((sm_sum_exp_fn *)j->fn)(j->a, N, 3);
 }
+/* Steps of 0 on moments that stay as they are: no number grows or vanishes with the rounds. */
+static const sm_update update = {
+    .grad_scale = 1,
+    .beta1 = 1,
+    .beta2 = 1,
+    .correct1 = 1,
+    .correct2 = 1,
+    .eps = 1e-8f,
+};
+static void run_adamw(void *arg) {
+    job *j = arg;
+    ((sm_adamw_fn *)j->fn)(j->a, j->b, j->y, j->z, N, &update);
+}
+static void run_lion(void *arg) {
+    job *j = arg;
+    ((sm_lion_fn *)j->fn)(j->a, j->b, j->y, N, &update);
+}
+static const sm_update plain = {.grad_scale = 1};
+static void run_sgd(void *arg) {
+    job *j = arg;
+    ((sm_sgd_fn *)j->fn)(j->a, j->b, j->y, N, &plain);
+}
 
 static const struct {
     const char *op;
@@ -82,6 +104,9 @@ static const struct {
     {"scale", run_scale},
     {"argmax", run_argmax},
     {"sum_exp", run_sum_exp},
+    {"adamw", run_adamw},
+    {"lion", run_lion},
+    {"sgd", run_sgd},
 };
 
 /* name is sm_<op>_<level> */
