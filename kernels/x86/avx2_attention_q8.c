@@ -146,8 +146,8 @@ INLINE void values_tile(const int nq, float *o, size_t ldo, const weights *p, co
             int64_t four;
             memcpy(&four, p[i].codes + t, sizeof four);
             const __m256i w = _mm256_set1_epi64x(four);
-            sum[i][0] = _mm256_add_epi32(sum[i][0], _mm256_madd_epi16(first, w));
-            sum[i][1] = _mm256_add_epi32(sum[i][1], _mm256_madd_epi16(second, w));
+            sum[i][0] = same(_mm256_add_epi32(sum[i][0], _mm256_madd_epi16(first, w)));
+            sum[i][1] = same(_mm256_add_epi32(sum[i][1], _mm256_madd_epi16(second, w)));
         }
     }
     UNROLL
@@ -169,6 +169,8 @@ INLINE void values_block(const int nq, float *o, size_t ldo, const weights *p, c
 void sm_attn_values_q8_0_avx2(float *o, size_t ldo, const float *p, size_t ldp, size_t nq,
                               const void *v, size_t n_tokens, size_t head_dim) {
     weights rounded[VALUE_QUERIES];
+    /* each slice of elements below reads a part of every line */
+    prefetch(v, 0, (n_tokens + 15) / 16 * sm_kv_tile_bytes(SM_KV_Q8_0, head_dim));
     for (size_t d = 0; d < head_dim; d += 32) {
         const size_t width = head_dim - d < 32 ? head_dim - d : 32;
         const uint8_t *codes = (const uint8_t *)v + 4 * d;
