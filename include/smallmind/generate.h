@@ -30,7 +30,7 @@ typedef struct sm_session sm_session;
 #define SM_KV_TYPE_F16 0 /* default */
 #define SM_KV_TYPE_F32 1
 #define SM_KV_TYPE_BF16 2
-#define SM_KV_TYPE_Q8_0 3 /* int8 and an f16 scale per 32 elements: about half of f16 */
+#define SM_KV_TYPE_Q8_0 3 /* 8 bits and a scale per 32: half of f16 */
 
 typedef struct sm_session_options {
     uint32_t struct_size;
