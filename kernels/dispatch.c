@@ -20,6 +20,7 @@ static void overlay(sm_kernels *k, uint32_t level) {
     }
 #define SM_PACK(L, T, l, t) SET(L, type[SM_DTYPE_##T].pack, sm_pack_##t##_##l)
 #define SM_DEQUANTIZE(L, T, l, t) SET(L, type[SM_DTYPE_##T].dequantize, sm_dequantize_##t##_##l)
+#define SM_ENCODE(L, T, l, t) SET(L, type[SM_DTYPE_##T].encode, sm_encode_##t##_##l)
 #define SM_MUL(L, T, l, t) SET(L, type[SM_DTYPE_##T].mul, sm_mul_##t##_##l)
 #define SM_GEMM(L, T, l, t) SET(L, type[SM_DTYPE_##T].gemm, sm_gemm_##t##_##l)
 #define SM_SCORES(L, T, l, t) SET(L, kv[SM_KV_##T].scores, sm_attn_scores_##t##_##l)

@@ -98,11 +98,22 @@ typedef void sm_pack_fn(void *dst, const void *src, size_t row_bytes, size_t nro
 /* One native row to f32. k is a multiple of the block size. */
 typedef void sm_dequantize_fn(float *y, const void *row, size_t k);
 
+/* A row of k f32 to native blocks; k is a multiple of the block size. importance: [k], none
+ * negative, how much the square of each element's error counts, or NULL: all the same. The
+ * bytes are the same on every level. Q8_0 and the float types leave importance out of
+ * account. Without importance Q8_0, Q4_0, Q4_1, Q5_0 and Q5_1 give the bytes of the format's
+ * reference encoder; the other types, and these with importance, search for the least sum of
+ * importance * sqrt(s2 + x^2) * error^2, s2 being the mean of x^2 over the block.
+ * A block of a quantized type that holds an infinity or a NaN, or values so large that the f16
+ * factors of the block cannot express them, gets factors that decode to NaNs. */
+typedef void sm_encode_fn(void *row, const float *x, const float *importance, size_t k);
+
 typedef struct sm_type_kernels {
     sm_pack_fn *pack;
     sm_mul_fn *mul;
     sm_gemm_fn *gemm;
     sm_dequantize_fn *dequantize;
+    sm_encode_fn *encode;
 } sm_type_kernels;
 
 /* ---- attention over one KV block ---------------------------------------------------

@@ -7,6 +7,7 @@
 
 #define SM_PACK(LEVEL, TYPE, level, type) sm_pack_fn sm_pack_##type##_##level;
 #define SM_DEQUANTIZE(LEVEL, TYPE, level, type) sm_dequantize_fn sm_dequantize_##type##_##level;
+#define SM_ENCODE(LEVEL, TYPE, level, type) sm_encode_fn sm_encode_##type##_##level;
 #define SM_MUL(LEVEL, TYPE, level, type) sm_mul_fn sm_mul_##type##_##level;
 #define SM_GEMM(LEVEL, TYPE, level, type) sm_gemm_fn sm_gemm_##type##_##level;
 #define SM_SCORES(LEVEL, KV, level, kv) sm_attn_scores_fn sm_attn_scores_##kv##_##level;

@@ -1,5 +1,5 @@
-/* bench_kernels.c - check_kernels --bench: speed of every kernel, one thread. Here products and
- * packing, the rest in bench_attention.c and bench_rows.c.
+/* bench_kernels.c - check_kernels --bench: speed of every kernel, one thread. Here products,
+ * packing and encoding, the rest in bench_attention.c and bench_rows.c.
  *
  * Each figure is the median of several rounds of at least 10 ms of processor time. */
 #include <stdio.h>
@@ -98,6 +98,11 @@ static void run_dequantize(void *arg) {
     }
 }
 
+static void run_encode(void *arg) {
+    job *j = arg;
+    ((sm_encode_fn *)j->kernel->fn)(j->scratch, j->x, NULL, BENCH_K);
+}
+
 /* n_groups packed groups: copies of one random one. */
 static uint8_t *make_packed(uint32_t type, size_t n_groups) {
     const size_t group_bytes = sm_packed_bytes(type, BENCH_K);
@@ -190,6 +195,15 @@ static void bench_native(const kernel_entry *k) {
     free(j.scratch);
 }
 
+static void bench_encode(const kernel_entry *k) {
+    job j = {.kernel = k, .x = take(BENCH_K * sizeof(float))};
+    j.scratch = take(row_size(k->type, BENCH_K));
+    fill_rows(SM_DTYPE_F32, j.x, 1, BENCH_K, RANDOM);
+    printf("%-24s M weights/s %8.1f\n", k->name, BENCH_K * 1e3 / bench_time(run_encode, &j));
+    free(j.x);
+    free(j.scratch);
+}
+
 int run_benchmark(const char *filter) {
     int status = 0;
     printf("one thread, k = %d; mul: packed weights read per second, working set and columns\n",
@@ -209,6 +223,9 @@ int run_benchmark(const char *filter) {
         case KIND_PACK:
         case KIND_DEQUANTIZE:
             bench_native(k);
+            break;
+        case KIND_ENCODE:
+            bench_encode(k);
             break;
         case KIND_SCORES:
         case KIND_VALUES:

@@ -12,6 +12,7 @@
 const kernel_entry kernels[] = {
 #define SM_PACK(L, T, l, t) ENTRY(KIND_PACK, L, SM_DTYPE_##T, sm_pack_##t##_##l)
 #define SM_DEQUANTIZE(L, T, l, t) ENTRY(KIND_DEQUANTIZE, L, SM_DTYPE_##T, sm_dequantize_##t##_##l)
+#define SM_ENCODE(L, T, l, t) ENTRY(KIND_ENCODE, L, SM_DTYPE_##T, sm_encode_##t##_##l)
 #define SM_MUL(L, T, l, t) ENTRY(KIND_MUL, L, SM_DTYPE_##T, sm_mul_##t##_##l)
 #define SM_GEMM(L, T, l, t) ENTRY(KIND_GEMM, L, SM_DTYPE_##T, sm_gemm_##t##_##l)
 #define SM_SCORES(L, T, l, t) ENTRY(KIND_SCORES, L, SM_KV_##T, sm_attn_scores_##t##_##l)

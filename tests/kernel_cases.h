@@ -17,6 +17,7 @@ typedef void (*any_fn)(void);
 typedef enum kernel_kind {
     KIND_PACK,
     KIND_DEQUANTIZE,
+    KIND_ENCODE,
     KIND_MUL,
     KIND_GEMM,
     KIND_SCORES,

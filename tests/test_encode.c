@@ -1,0 +1,296 @@
+/* Encoders: the reference's bytes, the same bytes on every level, errors within bounds,
+ * blocks that are zero, tiny, huge or not finite. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernel_cases.h"
+#include "smallmind/types.h"
+
+#define K 4096
+
+static const uint32_t types[] = {SM_DTYPE_F32,  SM_DTYPE_F16,    SM_DTYPE_BF16,  SM_DTYPE_Q4_0,
+                                 SM_DTYPE_Q4_1, SM_DTYPE_Q5_0,   SM_DTYPE_Q5_1,  SM_DTYPE_Q8_0,
+                                 SM_DTYPE_Q2_K, SM_DTYPE_Q3_K,   SM_DTYPE_Q4_K,  SM_DTYPE_Q5_K,
+                                 SM_DTYPE_Q6_K, SM_DTYPE_IQ4_NL, SM_DTYPE_IQ4_XS};
+#define N_TYPES (sizeof types / sizeof *types)
+
+static const sm_type_kernels *portable(uint32_t type) {
+    return &sm_kernels_get(SM_LEVEL_SCALAR)->type[type];
+}
+
+static float cubed(void) {
+    const float a = random_float(), b = random_float(), c = random_float();
+    return a * b * c;
+}
+
+static uint64_t fnv1a(const uint8_t *data, size_t size) {
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    for (size_t i = 0; i < size; i++)
+        hash = (hash ^ data[i]) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
+/* Hashes of what the format's reference encoder makes of this row. */
+static void bytes_are_the_reference_encoders(void **state) {
+    (void)state;
+    static const struct {
+        uint32_t type;
+        uint64_t hash;
+    } expected[] = {{SM_DTYPE_Q8_0, UINT64_C(0x46e129a4cf680eb0)},
+                    {SM_DTYPE_Q4_0, UINT64_C(0x2c5e8e52fe65c380)},
+                    {SM_DTYPE_Q4_1, UINT64_C(0x064f0f49113d9771)},
+                    {SM_DTYPE_Q5_0, UINT64_C(0x0d21a8d6de4b5f39)},
+                    {SM_DTYPE_Q5_1, UINT64_C(0x2e53f3de8c478e06)}};
+    static float x[K];
+    static uint8_t row[K * 2];
+    seed_random(77);
+    for (size_t i = 0; i < K; i++)
+        x[i] = cubed() * (i % 64 < 32 ? 1.0f : 0.01f);
+    for (size_t j = 0; j < 32; j++) {
+        x[128 + j] = 0;
+        x[192 + j] = -3;
+        x[256 + j] = (float)j - 16;
+        x[320 + j] *= 1e-6f;
+    }
+    for (size_t t = 0; t < sizeof expected / sizeof *expected; t++) {
+        portable(expected[t].type)->encode(row, x, NULL, K);
+        if (fnv1a(row, row_size(expected[t].type, K)) != expected[t].hash)
+            fail_msg("%s: other bytes", sm_dtype_get(expected[t].type)->name);
+    }
+}
+
+/* Rows with blocks of many kinds. */
+static void fill_wild(float *x) {
+    for (size_t b = 0; b < K; b += 32) {
+        const uint32_t kind = random_bits() % 12;
+        for (size_t i = b; i < b + 32; i++) {
+            x[i] = cubed();
+            switch (kind) {
+            case 0:
+                x[i] = 0;
+                break;
+            case 1:
+                x[i] *= 1e-7f; /* about what f16 can hold */
+                break;
+            case 2:
+                x[i] *= 1e-42f; /* subnormal */
+                break;
+            case 3:
+                x[i] = 0.75f;
+                break;
+            case 4:
+                x[i] = -0.75f;
+                break;
+            case 5:
+                x[i] = fabsf(x[i]) + 1;
+                break;
+            case 6:
+                x[i] = i % 32 ? x[i] * 1e-3f : 900.0f; /* an outlier */
+                break;
+            case 7:
+                x[i] = i % 32 == 5 ? -1.0f : 0;
+                break;
+            case 8:
+                x[i] *= 1e5f;
+                break;
+            default:
+                break;
+            }
+        }
+    }
+}
+
+static void fill_importance(float *importance, uint32_t kind) {
+    for (size_t i = 0; i < K; i++) {
+        const float a = random_float();
+        importance[i] = kind == 0 ? 1 : kind == 1 ? a * a * 1e6f : a < 0 ? 0 : a * 1e-20f;
+    }
+    if (kind == 2)
+        memset(importance, 0, 512 * sizeof *importance);
+}
+
+static void levels_give_the_same_bytes(void **state) {
+    (void)state;
+    static float x[K], importance[K];
+    static uint8_t want[4 * K + 1], got[4 * K + 1];
+    size_t n_run = 0;
+    for (uint64_t round = 0; round < 12; round++) {
+        seed_random(100 + round);
+        if (round % 4 == 0)
+            fill_rows(SM_DTYPE_F32, x, 1, K, RANDOM);
+        else
+            fill_wild(x);
+        fill_importance(importance, (uint32_t)(round % 3));
+        if (round == 11) {
+            x[700] = NAN;
+            x[1500] = -INFINITY;
+            x[2500] = FLT_MAX;
+        }
+        const float *given = round % 2 ? importance : NULL;
+        for (size_t n = 0; n < n_kernels; n++) {
+            const kernel_entry *e = &kernels[n];
+            if (e->kind != KIND_ENCODE || !level_table(e->level))
+                continue;
+            const size_t size = row_size(e->type, K);
+            memset(want, 0x55, sizeof want);
+            memset(got, 0x55, sizeof got);
+            portable(e->type)->encode(want, x, given, K);
+            ((sm_encode_fn *)e->fn)(got, x, given, K);
+            if (memcmp(want, got, sizeof want) != 0)
+                fail_msg("%s: other bytes than the portable encoder's, round %d", e->name,
+                         (int)round);
+            assert_int_equal(got[size], 0x55);
+            n_run++;
+        }
+    }
+    print_message("%zu rows compared\n", n_run);
+}
+
+static double relative_error(uint32_t type, const float *x, const float *importance) {
+    static float y[K];
+    static uint8_t row[4 * K];
+    double error = 0, size = 0;
+    portable(type)->encode(row, x, importance, K);
+    portable(type)->dequantize(y, row, K);
+    for (size_t i = 0; i < K; i++) {
+        const double d = (double)x[i] - (double)y[i], w = importance ? (double)importance[i] : 1;
+        error += w * d * d;
+        size += w * (double)x[i] * (double)x[i];
+    }
+    return sqrt(error / size);
+}
+
+/* Root of the mean square error over that of the weights, for weights as normal as those of a
+ * model: the bounds are 3% above what was measured. */
+static void errors_are_small(void **state) {
+    (void)state;
+    static const struct {
+        uint32_t type;
+        double bound;
+    } bounds[] = {{SM_DTYPE_Q8_0, 0.0055},   {SM_DTYPE_Q2_K, 0.2670},  {SM_DTYPE_Q3_K, 0.1478},
+                  {SM_DTYPE_Q4_K, 0.0710},   {SM_DTYPE_Q5_K, 0.0350},  {SM_DTYPE_Q6_K, 0.0170},
+                  {SM_DTYPE_IQ4_NL, 0.0752}, {SM_DTYPE_IQ4_XS, 0.0758}};
+    static float x[K], importance[K];
+    seed_random(5);
+    for (size_t i = 0; i < K; i++) {
+        x[i] = 0;
+        for (int n = 0; n < 12; n++)
+            x[i] += random_float() * 0.01f;
+        importance[i] = expf(4 * random_float());
+    }
+    for (size_t t = 0; t < sizeof bounds / sizeof *bounds; t++) {
+        const double plain = relative_error(bounds[t].type, x, NULL);
+        const double weighted = relative_error(bounds[t].type, x, importance);
+        print_message("%-7s %.5f, with importance %.5f\n", sm_dtype_get(bounds[t].type)->name,
+                      plain, weighted);
+        assert_true(plain <= bounds[t].bound);
+        if (bounds[t].type != SM_DTYPE_Q8_0)
+            assert_true(weighted < plain);
+    }
+}
+
+/* What a block can express exactly comes back nearly so. */
+static void decoded_rows_encode_again(void **state) {
+    (void)state;
+    static float x[K];
+    static uint8_t row[4 * K];
+    for (size_t t = 0; t < N_TYPES; t++) {
+        seed_random(types[t]);
+        fill_rows(types[t], row, 1, K, RANDOM);
+        portable(types[t])->dequantize(x, row, K);
+        const double error = relative_error(types[t], x, NULL);
+        /* a random block need not use the ends of its codes, by which scales are found */
+        const double bound = is_float_type(types[t]) ? 0 : types[t] == SM_DTYPE_Q2_K ? 0.05 : 0.03;
+        print_message("%-7s %.5f\n", sm_dtype_get(types[t])->name, error);
+        assert_true(error <= bound);
+    }
+}
+
+static void zeros_stay_zeros(void **state) {
+    (void)state;
+    static float x[K], y[K];
+    static uint8_t row[4 * K];
+    memset(x, 0, sizeof x);
+    for (size_t t = 0; t < N_TYPES; t++) {
+        memset(row, 0xff, sizeof row);
+        portable(types[t])->encode(row, x, NULL, K);
+        portable(types[t])->dequantize(y, row, K);
+        for (size_t i = 0; i < K; i++)
+            assert_true(y[i] == 0);
+    }
+}
+
+/* Blocks whose values are near the smallest f16 keep what it can hold of them. */
+static void tiny_blocks_survive(void **state) {
+    (void)state;
+    static float x[K], y[K];
+    static uint8_t row[4 * K];
+    for (size_t i = 0; i < K; i++)
+        x[i] = i % 2 ? 3e-6f : -3e-6f;
+    for (size_t t = 0; t < N_TYPES; t++) {
+        if (types[t] == SM_DTYPE_Q8_0) /* its bytes are given: a scale that f16 rounds to 0 */
+            continue;
+        portable(types[t])->encode(row, x, NULL, K);
+        portable(types[t])->dequantize(y, row, K);
+        for (size_t i = 0; i < K; i++)
+            if (fabsf(y[i] - x[i]) > 0.2f * 3e-6f)
+                fail_msg("%s: %g became %g", sm_dtype_get(types[t])->name, (double)x[i],
+                         (double)y[i]);
+    }
+}
+
+/* A bad value spoils its block and no other. */
+static void what_cannot_be_encoded_is_nan(void **state) {
+    (void)state;
+    static const float bad[] = {NAN, INFINITY, -INFINITY, FLT_MAX, -1e38f};
+    static float x[K], y[K], clean[K];
+    static uint8_t row[4 * K];
+    for (size_t t = 0; t < N_TYPES; t++) {
+        const size_t at = 1024 + 7;
+        const size_t size = sm_dtype_get(types[t])->block_size;
+        if (is_float_type(types[t]))
+            continue;
+        for (size_t n = 0; n < 2 * sizeof bad / sizeof *bad; n++) {
+            static float ones[K];
+            seed_random(n);
+            for (size_t i = 0; i < K; i++) {
+                x[i] = cubed();
+                ones[i] = 1;
+            }
+            const float *importance = n % 2 ? ones : NULL;
+            portable(types[t])->encode(row, x, importance, K);
+            portable(types[t])->dequantize(clean, row, K);
+            x[at] = bad[n / 2];
+            portable(types[t])->encode(row, x, importance, K);
+            portable(types[t])->dequantize(y, row, K);
+            for (size_t i = 0; i < K; i++) {
+                const bool finite = isfinite(y[i]);
+                assert_true(finite == (i / size != at / size));
+                /* weights of IQ4_NL, and those with importance, depend on the whole row */
+                if (finite && !importance && types[t] != SM_DTYPE_IQ4_NL)
+                    assert_true(y[i] == clean[i]);
+            }
+        }
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bytes_are_the_reference_encoders),
+        cmocka_unit_test(levels_give_the_same_bytes),
+        cmocka_unit_test(errors_are_small),
+        cmocka_unit_test(decoded_rows_encode_again),
+        cmocka_unit_test(zeros_stay_zeros),
+        cmocka_unit_test(tiny_blocks_survive),
+        cmocka_unit_test(what_cannot_be_encoded_is_nan),
+    };
+    return cmocka_run_group_tests_name("encode", tests, NULL, NULL);
+}
