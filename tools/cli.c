@@ -159,6 +159,25 @@ int cli_read_prompt(cli_input *input, const char *command, const char *text, con
     return CLI_GO_ON;
 }
 
+int cli_encode(int32_t **ids, uint64_t *n, const sm_tokenizer *tokenizer, const cli_input *input) {
+    sm_error error = {0};
+    uint64_t capacity = input->length + 16;
+    for (;;) {
+        *ids = malloc(capacity * sizeof **ids);
+        if (*ids == NULL)
+            return cli_error("out of memory");
+        const sm_status status = sm_tokenizer_encode(tokenizer, input->text, input->length, 0, *ids,
+                                                     capacity, n, &error);
+        if (status == SM_OK)
+            return CLI_GO_ON;
+        free(*ids);
+        *ids = NULL;
+        if (status != SM_ERR_BUFFER || *n <= capacity)
+            return cli_fail(&error);
+        capacity = *n;
+    }
+}
+
 /* ---- interruption and progress ---------------------------------------------------------- */
 
 static volatile sig_atomic_t interrupt_seen;

@@ -60,8 +60,8 @@ typedef struct cli_command {
     size_t n_flags;
     const cli_fields *fields;
     size_t n_fields;
-    const char **operand;        /* where the first positional argument goes; NULL: none allowed */
-    const char **second_operand; /* likewise, after it */
+    const char **operand; /* where the positional arguments go; NULL: none allowed */
+    size_t n_operands;    /* of them at most; 0 means 1 */
 } cli_command;
 
 #define CLI_GO_ON (-1)
@@ -101,6 +101,10 @@ bool cli_read(cli_input *input, const char *path);
  * as a path, or the empty text if that is NULL). CLI_GO_ON or an exit code. */
 int cli_read_prompt(cli_input *input, const char *command, const char *text, const char *file,
                     const char *fallback);
+
+/* The ids of a text, no markers added; free() them. Reports failure itself: CLI_GO_ON or an exit
+ * code. */
+int cli_encode(int32_t **ids, uint64_t *n, const sm_tokenizer *tokenizer, const cli_input *input);
 
 /* ---- interruption and progress --------------------------------------------------- */
 
@@ -143,5 +147,7 @@ int cmd_bench(int argc, char **argv);
 int cmd_bench_limits(int argc, char **argv); /* `bench limits`; argv[0] is "limits" */
 int cmd_inspect(int argc, char **argv);
 int cmd_pack(int argc, char **argv);
+int cmd_quantize(int argc, char **argv);
+int cmd_imatrix(int argc, char **argv);
 
 #endif

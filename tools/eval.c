@@ -104,20 +104,9 @@ static int encode_text(eval_text *text, const sm_model *model, const cli_input *
     if (sm_model_get_tokenizer(model, &text->tokenizer, &error) != SM_OK ||
         sm_tokenizer_get_info(text->tokenizer, &info, &error) != SM_OK)
         return cli_fail(&error);
-    uint64_t capacity = input->length + 16;
-    for (;;) {
-        text->ids = malloc(capacity * sizeof *text->ids);
-        if (text->ids == NULL)
-            return cli_error("out of memory");
-        const sm_status status = sm_tokenizer_encode(text->tokenizer, input->text, input->length, 0,
-                                                     text->ids, capacity, &text->n, &error);
-        if (status == SM_OK)
-            break;
-        if (status != SM_ERR_BUFFER || text->n <= capacity)
-            return cli_fail(&error);
-        capacity = text->n;
-        free(text->ids);
-    }
+    const int code = cli_encode(&text->ids, &text->n, text->tokenizer, input);
+    if (code != CLI_GO_ON)
+        return code;
     text->bytes = input->length;
     text->bos = info.add_bos ? info.bos : -1;
     if (text->n + (text->bos >= 0) < 2)

@@ -16,6 +16,8 @@ static const struct {
     {"bench", cmd_bench, "measure speed beside the limits of this machine"},
     {"inspect", cmd_inspect, "show what a GGUF file holds"},
     {"pack", cmd_pack, "write a model in the layout that is computed from"},
+    {"quantize", cmd_quantize, "write a model with smaller weights"},
+    {"imatrix", cmd_imatrix, "measure on a text which columns matter, for quantize"},
 };
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
 

@@ -25,6 +25,10 @@ static const struct {
     {SM_OPTIONS_GENERATE, "max_tokens", 'n', "max-tokens"},
     {SM_OPTIONS_GENERATE, "parse_special", 0, "special"},
     {SM_OPTIONS_GENERATE, "n_stop", 0, NULL},
+    {SM_OPTIONS_QUANTIZE, "n_threads", 't', "threads"},
+    {SM_OPTIONS_QUANTIZE, "n_overrides", 0, NULL},
+    {SM_OPTIONS_IMATRIX, "n_ctx", 'c', "chunk"},
+    {SM_OPTIONS_IMATRIX, "n_threads", 't', "threads"},
 };
 
 /* One flag: of the command's own, or a field. */
@@ -363,12 +367,15 @@ int cli_parse(const cli_command *command, int argc, char **argv) {
             continue;
         }
         if (options_ended || argument[0] != '-' || argument[1] == 0) {
-            const char **operand = command->operand;
-            if (operand != NULL && *operand != NULL)
-                operand = command->second_operand;
-            if (operand == NULL || *operand != NULL)
+            const size_t room = command->operand == NULL   ? 0
+                                : command->n_operands != 0 ? command->n_operands
+                                                           : 1;
+            size_t taken = 0;
+            while (taken < room && command->operand[taken] != NULL)
+                taken++;
+            if (taken == room)
                 return cli_misuse(command->name, "unexpected argument \"%s\"", argument);
-            *operand = argument;
+            command->operand[taken] = argument;
             continue;
         }
         if (!find_flag(command, argument, &ref, &value))

@@ -10,7 +10,7 @@ static int32_t progress(void *user, uint64_t done, uint64_t total) {
 }
 
 int cmd_pack(int argc, char **argv) {
-    const char *in = NULL, *out = NULL, *model_flag = NULL;
+    const char *operands[2] = {NULL, NULL}, *model_flag = NULL;
     sm_model_options options = {.struct_size = sizeof options};
     sm_session_options session = {.struct_size = sizeof session};
     const cli_flag flags[] = {
@@ -34,8 +34,8 @@ int cmd_pack(int argc, char **argv) {
         .n_flags = sizeof flags / sizeof flags[0],
         .fields = fields,
         .n_fields = sizeof fields / sizeof fields[0],
-        .operand = &in,
-        .second_operand = &out,
+        .operand = operands,
+        .n_operands = 2,
     };
     sm_error error = {0};
     sm_model *model;
@@ -43,6 +43,7 @@ int cmd_pack(int argc, char **argv) {
     int code = cli_parse(&command, argc, argv);
     if (code != CLI_GO_ON)
         return code;
+    const char *in = operands[0], *out = operands[1];
     if (model_flag != NULL && out != NULL)
         return cli_misuse("pack", "two models named");
     if (model_flag != NULL) {

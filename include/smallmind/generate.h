@@ -214,6 +214,8 @@ typedef struct sm_option {
 #define SM_OPTIONS_SESSION 2
 #define SM_OPTIONS_SAMPLING 3
 #define SM_OPTIONS_GENERATE 4
+#define SM_OPTIONS_QUANTIZE 5
+#define SM_OPTIONS_IMATRIX 6
 
 /* The table of one struct; *n gets its length; NULL for an unknown struct. */
 SM_API const sm_option *sm_options_table(uint32_t options_struct, uint32_t *n);

@@ -12,5 +12,6 @@
 #include "tokenizer.h"
 #include "model.h"
 #include "generate.h"
+#include "quantize.h"
 
 #endif

@@ -78,6 +78,32 @@ static const sm_option generate_table[] = {
     ENUM(sm_generate_options, ignore_end, "no|yes", 1, "go on after the end of the text"),
 };
 
+static const sm_option quantize_table[] = {
+    U32(sm_quantize_options, n_threads, 0, SM_MAX_THREADS, 0, "threads",
+        "threads that encode; 0: all CPUs of the process, 8 at most"),
+    POINTER(sm_quantize_options, type, "type or mixture of the matrices"),
+    POINTER(sm_quantize_options, imatrix, "path of an importance matrix"),
+    POINTER(sm_quantize_options, overrides, "types of tensors by pattern"),
+    U32(sm_quantize_options, n_overrides, 0, 65536, 0, "", "length of overrides"),
+    ENUM(sm_quantize_options, pure, "no|yes", 1, "a mixture's base type for every matrix"),
+    ENUM(sm_quantize_options, requantize, "no|yes", 1,
+         "accept matrices that are quantized already: their errors add up"),
+    ENUM(sm_quantize_options, level, "auto|scalar|avx2|avx512|neon|dotprod|avxvnni|i8mm", 7,
+         "highest instruction-set level to use"),
+    POINTER(sm_quantize_options, allocator, "memory hook"),
+    POINTER(sm_quantize_options, progress, "progress hook"),
+    POINTER(sm_quantize_options, progress_user, "argument of the progress hook"),
+    POINTER(sm_quantize_options, on_tensor, "told of every tensor that is done"),
+    POINTER(sm_quantize_options, on_tensor_user, "argument of on_tensor"),
+};
+
+static const sm_option imatrix_table[] = {
+    U32(sm_imatrix_options, n_ctx, 0, MAX_CONTEXT, 0, "tokens",
+        "tokens of a chunk; 0: the model's training context, 512 at most"),
+    U32(sm_imatrix_options, n_threads, 0, SM_MAX_THREADS, 0, "threads",
+        "threads that compute; 0: all CPUs of the process, 8 at most"),
+};
+
 #define LENGTH(table) ((uint32_t)(sizeof(table) / sizeof *(table)))
 
 const sm_option *sm_options_table(uint32_t options_struct, uint32_t *n) {
@@ -99,6 +125,14 @@ const sm_option *sm_options_table(uint32_t options_struct, uint32_t *n) {
     case SM_OPTIONS_GENERATE:
         table = generate_table;
         length = LENGTH(generate_table);
+        break;
+    case SM_OPTIONS_QUANTIZE:
+        table = quantize_table;
+        length = LENGTH(quantize_table);
+        break;
+    case SM_OPTIONS_IMATRIX:
+        table = imatrix_table;
+        length = LENGTH(imatrix_table);
         break;
     default:
         break;

@@ -279,6 +279,17 @@ static sm_input normed(const step *s, const float *weight, bool quantize, const 
     return (sm_input){f, ws->ldx, q, blocks};
 }
 
+/* Shows the observer what W reads. Every thread sees its input whole at this point. */
+static void observe(const step *s, const sm_weight *W, const sm_input *in) {
+    const sm_observer *o = s->batch->observer;
+    uint64_t begin, end;
+    if (!o)
+        return;
+    share(s, W->cols, &begin, &end);
+    if (begin < end)
+        o->fn(o->user, W, in->f, in->ldf, begin, end, s->T);
+}
+
 typedef enum role { QUERY, KEY, VALUE } role;
 
 /* Rows [u0, u1) head units of one of Wq, Wk, Wv: product, bias, head norm, rope,
@@ -488,6 +499,9 @@ static void forward(void *arg, uint32_t thread, uint32_t n_threads) {
             atomic_store_explicit(&r->next_task, 0, memory_order_relaxed);
 
         sm_input in = normed(s, layer->attn_norm, qkv_quantized, NULL, s->T);
+        observe(s, &layer->wq, &in);
+        observe(s, &layer->wk, &in);
+        observe(s, &layer->wv, &in);
         qkv(s, layer, i, &in);
         if (thread == 0) /* one decision for all: they must meet at the same barriers */
             r->cancelled = sm_stopped(s->scratch);
@@ -496,12 +510,16 @@ static void forward(void *arg, uint32_t thread, uint32_t n_threads) {
             return;
         in = s->T == 1 ? attend_one(s, &attention, layer->wo.quantized)
                        : attend_many(s, &attention, layer->wo.quantized, r);
+        observe(s, &layer->wo, &in);
         project_residual(s, &layer->wo, layer->bo, &in);
         barrier(s);
 
         in = normed(s, layer->ffn_norm, layer->gate.quantized || layer->up.quantized, NULL, s->T);
+        observe(s, &layer->gate, &in);
+        observe(s, &layer->up, &in);
         in = gate_up(s, layer, &in);
         barrier(s);
+        observe(s, &layer->down, &in);
         project_residual(s, &layer->down, layer->b_down, &in);
         barrier(s);
     }

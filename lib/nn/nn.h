@@ -170,6 +170,15 @@ typedef struct sm_span {
     uint32_t position; /* of its first token in the sequence: what the cache holds before */
 } sm_span;
 
+/* Shown what every matrix of the layers reads, for measuring. fn is called by each thread for its
+ * share of the columns, [begin, end), of all n_tokens rows of x (ldx apart), once per matrix and
+ * batch. */
+typedef struct sm_observer {
+    void (*fn)(void *user, const sm_weight *weight, const float *x, uint64_t ldx, uint64_t begin,
+               uint64_t end, uint32_t n_tokens);
+    void *user;
+} sm_observer;
+
 typedef struct sm_batch {
     uint32_t n_tokens;
     const int32_t *ids; /* [n_tokens], checked by the caller */
@@ -181,6 +190,7 @@ typedef struct sm_batch {
     uint64_t ldl;                  /* at least n_vocab rounded up to 16 */
     int32_t (*cancel)(void *user); /* asked by thread 0 every fraction of a ms; NULL: never */
     void *cancel_user;
+    const sm_observer *observer; /* NULL: none */
 } sm_batch;
 
 /* Buffers for steps of at most max_tokens tokens in contexts of at most max_context,

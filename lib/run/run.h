@@ -96,6 +96,7 @@ struct sm_session {
     sm_sampler sampler;
     sm_cancel_fn cancel;
     void *cancel_user;
+    const sm_observer *observer; /* NULL: none; not taken over by forks */
     /* generation */
     sm_detokenizer *detokenizer; /* NULL without a vocabulary */
     char *pending;               /* text held back for stop strings */

@@ -184,7 +184,8 @@ static sm_status compute(sm_session *s, const int32_t *ids, uint32_t n, uint32_t
                             .logits = logits,
                             .ldl = ldl,
                             .cancel = s->cancel,
-                            .cancel_user = s->cancel_user};
+                            .cancel_user = s->cancel_user,
+                            .observer = s->observer};
     if (sm_forward(s->workspace, s->team, &batch))
         return sm_fail(error, SM_ERR_CANCELLED, "cancelled after %u tokens", s->length);
     memcpy(s->ids + s->length, ids, n * sizeof *ids);

@@ -1,0 +1,209 @@
+/* Measuring importance: a session whose forward pass shows the inputs of every matrix. */
+#include "quantize.h"
+
+#include <math.h>
+#include <string.h>
+
+#define DEFAULT_CHUNK 512u
+#define MATRICES_PER_LAYER 7
+
+/* One matrix. */
+typedef struct entry {
+    const sm_weight *weight;
+    double *sums; /* [columns], of chunks that are done */
+    double *now;  /* [columns], of the chunk that runs */
+} entry;
+
+struct sm_imatrix {
+    sm_mem *mem;
+    sm_session *session; /* holds the model */
+    uint64_t n;
+    entry *entries; /* [n] in the order of layers */
+    sm_observer observer;
+    uint64_t n_tokens;
+    uint32_t n_chunks;
+};
+
+static void matrices_of(const sm_layer *layer, const sm_weight *out[MATRICES_PER_LAYER]) {
+    const sm_weight *all[MATRICES_PER_LAYER] = {&layer->wq,   &layer->wk, &layer->wv,  &layer->wo,
+                                                &layer->gate, &layer->up, &layer->down};
+    memcpy(out, all, sizeof all);
+}
+
+/* Adds the squares of some columns of a matrix's input; tokens in their order, so that neither
+ * threads nor batches change the sums. */
+static void add_squares(void *user, const sm_weight *weight, const float *x, uint64_t ldx,
+                        uint64_t begin, uint64_t end, uint32_t n_tokens) {
+    const sm_imatrix *im = user;
+    uint64_t i = 0;
+    while (i < im->n && im->entries[i].weight != weight)
+        i++;
+    if (i == im->n)
+        return;
+    double *now = im->entries[i].now;
+    for (uint32_t t = 0; t < n_tokens; t++)
+        for (uint64_t c = begin; c < end; c++)
+            now[c] += (double)x[t * ldx + c] * (double)x[t * ldx + c];
+}
+
+sm_status sm_imatrix_new(sm_imatrix **out, const sm_model *model, const sm_imatrix_options *options,
+                         sm_error *error) {
+    if (!out)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_imatrix_new: out is NULL");
+    *out = NULL;
+    if (!model)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_imatrix_new: model is NULL");
+    sm_imatrix_options o;
+    sm_status status = sm_options_take(&o, sizeof o, options, SM_OPTIONS_IMATRIX, error);
+    if (!status && o.reserved)
+        status = sm_fail(error, SM_ERR_ARGUMENT, "option reserved is set");
+    if (status)
+        return status;
+    const sm_config *c = &model->net->config;
+    sm_imatrix *im = sm_alloc_zero(model->mem, sizeof *im);
+    if (!im)
+        return sm_fail(error, SM_ERR_NOMEM, "out of memory");
+    im->mem = model->mem;
+    const uint32_t chunk = c->n_ctx_train < DEFAULT_CHUNK ? c->n_ctx_train : DEFAULT_CHUNK;
+    const sm_session_options so = {.struct_size = sizeof so,
+                                   .n_ctx = o.n_ctx ? o.n_ctx : chunk,
+                                   .n_threads = o.n_threads,
+                                   .kv_type = SM_KV_TYPE_F32};
+    status = sm_session_new(&im->session, model, &so, error);
+    if (!status) {
+        im->entries =
+            sm_alloc_zero(im->mem, (uint64_t)c->n_layer * MATRICES_PER_LAYER * sizeof *im->entries);
+        if (!im->entries)
+            status = sm_fail(error, SM_ERR_NOMEM, "out of memory for an importance matrix");
+    }
+    for (uint32_t l = 0; l < c->n_layer && !status; l++) {
+        const sm_weight *weights[MATRICES_PER_LAYER];
+        matrices_of(&model->net->layers[l], weights);
+        for (int i = 0; i < MATRICES_PER_LAYER && !status; i++) {
+            entry *e = &im->entries[im->n++];
+            e->weight = weights[i];
+            e->sums = sm_alloc_zero(im->mem, weights[i]->cols * sizeof *e->sums);
+            e->now = sm_alloc_zero(im->mem, weights[i]->cols * sizeof *e->now);
+            if (!e->sums || !e->now)
+                status = sm_fail(error, SM_ERR_NOMEM, "out of memory for an importance matrix");
+        }
+    }
+    if (status) {
+        sm_imatrix_free(im);
+        return status;
+    }
+    im->observer = (sm_observer){add_squares, im};
+    im->session->observer = &im->observer;
+    *out = im;
+    return SM_OK;
+}
+
+void sm_imatrix_free(sm_imatrix *im) {
+    if (!im)
+        return;
+    for (uint64_t i = 0; i < im->n; i++) {
+        sm_free(im->mem, im->entries[i].sums);
+        sm_free(im->mem, im->entries[i].now);
+    }
+    sm_free(im->mem, im->entries);
+    sm_session *session = im->session;
+    sm_free(im->mem, im);
+    sm_session_free(session); /* takes the model's last reference along, perhaps, and the memory */
+}
+
+sm_status sm_imatrix_set_cancel(sm_imatrix *im, int32_t (*cancel)(void *user), void *user,
+                                sm_error *error) {
+    if (!im)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_imatrix_set_cancel: imatrix is NULL");
+    return sm_session_set_cancel(im->session, cancel, user, error);
+}
+
+sm_status sm_imatrix_feed(sm_imatrix *im, const int32_t *ids, uint64_t n, sm_error *error) {
+    if (!im || !ids || !n)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_imatrix_feed: imatrix or ids is NULL, or n 0");
+    for (uint64_t i = 0; i < im->n; i++)
+        memset(im->entries[i].now, 0, im->entries[i].weight->cols * sizeof(double));
+    sm_status status = sm_session_rewind(im->session, 0, error);
+    if (!status)
+        status = sm_session_feed(im->session, ids, n, error);
+    if (status)
+        return status;
+    for (uint64_t i = 0; i < im->n; i++)
+        for (uint32_t c = 0; c < im->entries[i].weight->cols; c++)
+            im->entries[i].sums[c] += im->entries[i].now[c];
+    im->n_tokens += n;
+    im->n_chunks++;
+    return SM_OK;
+}
+
+uint32_t sm_imatrix_capacity(const sm_imatrix *im) {
+    return im ? sm_session_capacity(im->session) : 0;
+}
+
+uint32_t sm_imatrix_chunks(const sm_imatrix *im) {
+    return im ? im->n_chunks : 0;
+}
+
+/* ---- the file ------------------------------------------------------------------------------- */
+
+static sm_status declare(sm_gguf_writer *w, const entry *e, sm_error *error) {
+    char name[512];
+    const uint64_t columns[2] = {e->weight->cols, 1}, one[2] = {1, 1};
+    sm_format(name, sizeof name, "%s.in_sum2", e->weight->name);
+    sm_status status = sm_gguf_declare_tensor(w, name, SM_DTYPE_F32, 2, columns, error);
+    sm_format(name, sizeof name, "%s.counts", e->weight->name);
+    return status ? status : sm_gguf_declare_tensor(w, name, SM_DTYPE_F32, 2, one, error);
+}
+
+static sm_status write_entry(const sm_imatrix *im, sm_gguf_writer *w, const entry *e, float *row,
+                             sm_error *error) {
+    const uint32_t columns = e->weight->cols;
+    for (uint32_t c = 0; c < columns; c++) {
+        row[c] = (float)e->sums[c];
+        if (!isfinite(row[c]))
+            return sm_fail(error, SM_ERR_FORMAT,
+                           "the inputs of '%s' are not finite: damaged weights", e->weight->name);
+    }
+    const float count = (float)im->n_tokens;
+    sm_status status = sm_gguf_write_tensor(w, row, columns * sizeof *row, error);
+    return status ? status : sm_gguf_write_tensor(w, &count, sizeof count, error);
+}
+
+static sm_status write_entries(const sm_imatrix *im, sm_gguf_writer *w, float *row,
+                               sm_error *error) {
+    sm_status status = SM_OK;
+    for (uint64_t i = 0; i < im->n && !status; i++)
+        status = declare(w, &im->entries[i], error);
+    for (uint64_t i = 0; i < im->n && !status; i++)
+        status = write_entry(im, w, &im->entries[i], row, error);
+    return status;
+}
+
+sm_status sm_imatrix_save(const sm_imatrix *im, const char *path, const char *dataset,
+                          sm_error *error) {
+    if (!im || !path)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_imatrix_save: imatrix or path is NULL");
+    if (!im->n_chunks)
+        return sm_fail(error, SM_ERR_STATE, "%s: nothing was fed that could be saved", path);
+    const sm_gguf_str name = {dataset ? dataset : "", dataset ? strlen(dataset) : 0};
+    uint32_t widest = 1;
+    for (uint64_t i = 0; i < im->n; i++)
+        widest = im->entries[i].weight->cols > widest ? im->entries[i].weight->cols : widest;
+    sm_gguf_writer *w;
+    sm_status status = sm_gguf_writer_open(&w, im->mem, path, 3, SM_GGUF_DEFAULT_ALIGNMENT, error);
+    if (status)
+        return status;
+    sm_gguf_put_str(w, "general.type", "imatrix", 7);
+    sm_gguf_put_array(w, "imatrix.datasets", SM_GGUF_STRING, &name, 1);
+    sm_gguf_put_u32(w, "imatrix.chunk_count", im->n_chunks);
+    sm_gguf_put_u32(w, "imatrix.chunk_size", sm_imatrix_capacity(im));
+    float *row = sm_alloc_array(im->mem, widest, sizeof *row);
+    status = row ? write_entries(im, w, row, error)
+                 : sm_fail(error, SM_ERR_NOMEM, "%s: out of memory", path);
+    sm_free(im->mem, row);
+    if (status)
+        sm_gguf_writer_abort(w);
+    else
+        status = sm_gguf_writer_finish(w, error);
+    return status;
+}

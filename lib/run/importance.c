@@ -1,0 +1,96 @@
+/* Reading importance matrices: GGUF files with NAME.in_sum2 [columns] (or [columns][n]), the sums
+ * of squared inputs, and NAME.counts [1] (or [1][n]), how many inputs they were summed over.
+ * Format: https://github.com/ggml-org/llama.cpp/pull/9400 */
+#include "quantize.h"
+
+#include <math.h>
+#include <string.h>
+
+sm_status sm_importance_open(sm_importance *importance, sm_mem *mem, const char *path,
+                             sm_error *error) {
+    sm_status status = sm_gguf_open(&importance->gguf, mem, path, true, error);
+    if (status)
+        return status;
+    const char *type;
+    uint64_t length;
+    if (sm_gguf_get_str(importance->gguf, "general.type", &type, &length, NULL) || length != 7 ||
+        memcmp(type, "imatrix", 7) != 0) {
+        sm_importance_close(importance);
+        return sm_fail(error, SM_ERR_FORMAT,
+                       "%s: not an importance matrix: key 'general.type' is not \"imatrix\"", path);
+    }
+    return SM_OK;
+}
+
+void sm_importance_close(sm_importance *importance) {
+    sm_gguf_close(importance->gguf);
+    importance->gguf = NULL;
+}
+
+static const sm_gguf_tensor *find(const sm_gguf *gguf, const char *name, const char *suffix,
+                                  char *full, size_t capacity) {
+    if (sm_format(full, capacity, "%s%s", name, suffix) >= capacity)
+        return NULL;
+    return sm_gguf_find_tensor(gguf, full);
+}
+
+static float float_at(const sm_gguf_tensor *t, uint64_t i) {
+    float value;
+    memcpy(&value, t->data + 4 * i, sizeof value);
+    return value;
+}
+
+/* The sums of one matrix divided by its count. */
+static sm_status divide(float *out, const sm_gguf_tensor *sums, uint64_t begin, uint64_t n,
+                        float count, const char *path, sm_error *error) {
+    for (uint64_t i = 0; i < n; i++) {
+        const float sum = float_at(sums, begin + i);
+        if (!(sum >= 0) || !isfinite(sum))
+            return sm_fail(error, SM_ERR_FORMAT, "%s: tensor '%s': element %llu is %g", path,
+                           sums->name, (unsigned long long)(begin + i), (double)sum);
+        out[i] = count > 0 ? sum / count : 1; /* not used when measured: nothing is known */
+    }
+    return SM_OK;
+}
+
+sm_status sm_importance_get(float **out, uint64_t *n_matrices, const sm_importance *importance,
+                            sm_mem *mem, const sm_gguf_tensor *tensor, sm_error *error) {
+    char name[512];
+    const sm_gguf *gguf = importance->gguf;
+    const uint64_t columns = tensor->dims[0];
+    *out = NULL;
+    const sm_gguf_tensor *sums = find(gguf, tensor->name, ".in_sum2", name, sizeof name);
+    if (!sums)
+        return SM_OK;
+    const sm_gguf_tensor *counts = find(gguf, tensor->name, ".counts", name, sizeof name);
+    if (sums->type != SM_DTYPE_F32 || !counts || counts->type != SM_DTYPE_F32)
+        return sm_fail(error, SM_ERR_FORMAT,
+                       "%s: tensor '%s' is not F32 or lacks its .counts of type F32", gguf->path,
+                       sums->name);
+    *n_matrices = sums->size / 4 / columns;
+    if (sums->dims[0] != columns || (*n_matrices != 1 && *n_matrices != tensor->dims[2]) ||
+        counts->size / 4 != *n_matrices)
+        return sm_fail(error, SM_ERR_SHAPE,
+                       "%s: tensor '%s' has %llu elements (and %llu counts), but the matrix '%s' "
+                       "has %llu columns",
+                       gguf->path, sums->name, (unsigned long long)(sums->size / 4),
+                       (unsigned long long)(counts->size / 4), tensor->name,
+                       (unsigned long long)columns);
+    float *values = sm_alloc_array(mem, *n_matrices * columns, sizeof *values);
+    if (!values)
+        return sm_fail(error, SM_ERR_NOMEM, "out of memory");
+    sm_status status = SM_OK;
+    for (uint64_t m = 0; m < *n_matrices && !status; m++) {
+        const float count = float_at(counts, m);
+        status =
+            isfinite(count)
+                ? divide(values + m * columns, sums, m * columns, columns, count, gguf->path, error)
+                : sm_fail(error, SM_ERR_FORMAT, "%s: tensor '%s': element %llu is %g", gguf->path,
+                          counts->name, (unsigned long long)m, (double)count);
+    }
+    if (status)
+        sm_free(mem, values);
+    else
+        *out = values;
+    return status;
+}

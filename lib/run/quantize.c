@@ -1,0 +1,373 @@
+/* sm_quantize_file: tensor by tensor, rows shared out among threads. */
+#include "quantize.h"
+
+#include <math.h>
+#include <string.h>
+
+#define DEFAULT_THREADS 8u
+/* Weights that one run of the team encodes: some milliseconds, after which the progress hook
+ * is asked. */
+#define PIECE_WEIGHTS (1u << 18)
+
+typedef struct job {
+    sm_quantize_options o;
+    const sm_mixture *mixture;
+    sm_mixture_model model;
+    const char *in_path;
+    sm_mem *mem;
+    sm_gguf *in;
+    sm_importance importance; /* gguf NULL: none */
+    sm_gguf_writer *out;
+    sm_team *team;
+    const sm_kernels *kernels;
+    float *rows; /* [n_threads][2][most columns]: source and decoded row of each thread */
+    uint64_t most_columns;
+    double *squares, *errors; /* [most rows of a piece]: sums over each row */
+    uint64_t done, total;     /* weights */
+    sm_quantize_result result;
+} job;
+
+/* ---- what each tensor becomes -------------------------------------------------------------- */
+
+static bool is_float(uint32_t type) {
+    return type == SM_DTYPE_F32 || type == SM_DTYPE_F16 || type == SM_DTYPE_BF16;
+}
+
+/* The type of an override by that name, SM_DTYPE_COUNT if none matches. */
+static uint32_t overridden(const job *j, const char *name) {
+    for (uint32_t i = 0; i < j->o.n_overrides; i++)
+        if (sm_glob(j->o.overrides[i].pattern, name))
+            return sm_mixture_find(j->o.overrides[i].type, NULL)->type;
+    return SM_DTYPE_COUNT;
+}
+
+/* *fallback may be NULL. */
+static uint32_t target_type(const job *j, const sm_gguf_tensor *t, bool *fallback) {
+    if (fallback)
+        *fallback = false;
+    if (!sm_tensor_is_matrix(t))
+        return t->type;
+    uint32_t type = overridden(j, t->name);
+    if (type == SM_DTYPE_COUNT)
+        type = j->o.pure ? j->mixture->type : sm_mixture_type(j->mixture, &j->model, t->name);
+    const uint32_t fitting = sm_fallback_type(type, t->dims[0]);
+    if (fallback)
+        *fallback = fitting != type;
+    return fitting;
+}
+
+static uint64_t rows_of(const sm_gguf_tensor *t) {
+    return t->dims[1] * t->dims[2] * t->dims[3];
+}
+
+static sm_status check_source(const job *j, const sm_gguf_tensor *t, uint32_t type,
+                              sm_error *error) {
+    if (t->type == type)
+        return SM_OK;
+    if (!j->kernels->type[t->type].dequantize)
+        return sm_fail(error, SM_ERR_UNSUPPORTED, "%s: tensor '%s' is %s, which cannot be read",
+                       j->in_path, t->name, sm_dtype_get(t->type)->name);
+    if (!is_float(t->type) && !is_float(type) && !j->o.requantize)
+        return sm_fail(error, SM_ERR_UNSUPPORTED,
+                       "%s: tensor '%s' is quantized already (%s): encoding it again adds to its "
+                       "errors and must be asked for (requantize)",
+                       j->in_path, t->name, sm_dtype_get(t->type)->name);
+    return SM_OK;
+}
+
+/* ---- keys and declarations ---------------------------------------------------------------------
+ */
+
+static bool is_replaced(const char *key) {
+    static const char *const keys[] = {"general.file_type", "general.quantization_version",
+                                       "split.no", "split.count", "split.tensors.count"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (strcmp(keys[i], key) == 0)
+            return true;
+    return false;
+}
+
+/* The writer keeps its first failure until it is finished. */
+static void put_keys(job *j) {
+    for (uint64_t i = 0; i < j->in->n_keys; i++)
+        if (!is_replaced(j->in->keys[i].name))
+            sm_gguf_put_key(j->out, &j->in->keys[i]);
+    sm_gguf_put_u32(j->out, "general.quantization_version", 2);
+    sm_gguf_put_u32(j->out, "general.file_type", j->mixture->file_type);
+}
+
+/* Declares every tensor; finds the sizes of the buffers. */
+static sm_status declare(job *j, sm_error *error) {
+    sm_status status = SM_OK;
+    for (uint64_t i = 0; i < j->in->n_tensors && !status; i++) {
+        const sm_gguf_tensor *t = &j->in->tensors[i];
+        const uint32_t type = target_type(j, t, NULL);
+        status = check_source(j, t, type, error);
+        if (!status)
+            status = sm_gguf_declare_tensor(j->out, t->name, type, t->n_dims, t->dims, error);
+        if (t->type == type)
+            continue;
+        j->total += t->dims[0] * rows_of(t);
+        j->most_columns = t->dims[0] > j->most_columns ? t->dims[0] : j->most_columns;
+    }
+    return status;
+}
+
+/* What mixtures depend on, as far as the file says. */
+static void look_at_model(job *j) {
+    const char *architecture;
+    uint64_t length;
+    char key[128];
+    j->model.has_output = sm_gguf_find_tensor(j->in, "output.weight") != NULL;
+    if (sm_gguf_get_str(j->in, "general.architecture", &architecture, &length, NULL) || length > 64)
+        return;
+#define READ(suffix, to)                                                    \
+    (sm_format(key, sizeof key, "%.*s." suffix, (int)length, architecture), \
+     sm_gguf_get_u32(j->in, key, to, NULL))
+    READ("block_count", &j->model.n_layer);
+    READ("attention.head_count", &j->model.n_head);
+    if (READ("attention.head_count_kv", &j->model.n_head_kv))
+        j->model.n_head_kv = j->model.n_head;
+#undef READ
+}
+
+/* ---- one tensor ------------------------------------------------------------------------------ */
+
+typedef struct encoding {
+    const job *job;
+    const sm_gguf_tensor *tensor;
+    uint32_t type;
+    uint8_t *out;                 /* the whole encoded tensor */
+    uint64_t in_bytes, out_bytes; /* of a row */
+    const float *importance;      /* [n_importance][columns] or NULL */
+    uint64_t n_importance;
+    uint64_t first, n; /* rows of this piece */
+} encoding;
+
+static void encode_row(const encoding *e, uint64_t row, float *x, float *y, double *square,
+                       double *error) {
+    const sm_type_kernels *from = &e->job->kernels->type[e->tensor->type];
+    const sm_type_kernels *to = &e->job->kernels->type[e->type];
+    const uint64_t columns = e->tensor->dims[0];
+    const float *importance = e->importance;
+    uint8_t *out = e->out + row * e->out_bytes;
+    if (importance && e->n_importance > 1)
+        importance += row / e->tensor->dims[1] % e->n_importance * columns;
+    from->dequantize(x, e->tensor->data + row * e->in_bytes, columns);
+    to->encode(out, x, importance, columns);
+    to->dequantize(y, out, columns);
+    *square = *error = 0;
+    for (uint64_t i = 0; i < columns; i++) {
+        const double off = (double)x[i] - (double)y[i];
+        *square += (double)x[i] * (double)x[i];
+        *error += off * off;
+    }
+}
+
+static void encode_share(void *arg, uint32_t thread, uint32_t n_threads) {
+    const encoding *e = arg;
+    float *x = e->job->rows + 2 * thread * e->job->most_columns;
+    uint64_t begin, end;
+    sm_share(e->n, thread, n_threads, &begin, &end);
+    for (uint64_t i = begin; i < end; i++)
+        encode_row(e, e->first + i, x, x + e->job->most_columns, &e->job->squares[i],
+                   &e->job->errors[i]);
+}
+
+/* Why the error of a row is infinite or a NaN. */
+static sm_status explain(const encoding *e, uint64_t row, sm_error *error) {
+    const job *j = e->job;
+    const uint64_t columns = e->tensor->dims[0];
+    j->kernels->type[e->tensor->type].dequantize(j->rows, e->tensor->data + row * e->in_bytes,
+                                                 columns);
+    for (uint64_t i = 0; i < columns; i++)
+        if (!isfinite(j->rows[i]))
+            return sm_fail(error, SM_ERR_FORMAT,
+                           "%s: tensor '%s': row %llu, column %llu is %s: not a number to encode",
+                           j->in_path, e->tensor->name, (unsigned long long)row,
+                           (unsigned long long)i, isnan(j->rows[i]) ? "NaN" : "infinite");
+    return sm_fail(error, SM_ERR_FORMAT,
+                   "%s: tensor '%s': row %llu holds values too large for type %s", j->in_path,
+                   e->tensor->name, (unsigned long long)row, sm_dtype_get(e->type)->name);
+}
+
+static sm_status cancelled(const job *j, sm_error *error) {
+    return sm_fail(error, SM_ERR_CANCELLED, "%s: quantizing was cancelled", j->in_path);
+}
+
+/* All rows; *square and *error_sum get the sums over them. */
+static sm_status encode_rows(job *j, encoding *e, double *square, double *error_sum,
+                             sm_error *error) {
+    const uint64_t columns = e->tensor->dims[0], n_rows = rows_of(e->tensor);
+    uint64_t piece = PIECE_WEIGHTS / columns;
+    piece = piece ? piece : 1;
+    for (e->first = 0; e->first < n_rows; e->first += e->n) {
+        e->n = n_rows - e->first < piece ? n_rows - e->first : piece;
+        sm_team_run(j->team, encode_share, e);
+        for (uint64_t i = 0; i < e->n; i++) {
+            if (!isfinite(j->errors[i]))
+                return explain(e, e->first + i, error);
+            *square += j->squares[i];
+            *error_sum += j->errors[i];
+        }
+        j->done += e->n * columns;
+        if (j->o.progress && j->o.progress(j->o.progress_user, j->done, j->total))
+            return cancelled(j, error);
+    }
+    return SM_OK;
+}
+
+static sm_status encode_tensor(job *j, const sm_gguf_tensor *t, uint32_t type,
+                               sm_quantize_tensor *what, sm_error *error) {
+    const sm_dtype_traits *from = sm_dtype_get(t->type), *to = sm_dtype_get(type);
+    encoding e = {.job = j, .tensor = t, .type = type};
+    e.in_bytes = t->dims[0] / from->block_size * from->block_bytes;
+    e.out_bytes = t->dims[0] / to->block_size * to->block_bytes;
+    const uint64_t size = e.out_bytes * rows_of(t), n = t->dims[0] * rows_of(t);
+    float *importance = NULL;
+    double square = 0, error_sum = 0;
+    sm_status status = SM_OK;
+    if (j->importance.gguf && !is_float(type))
+        status = sm_importance_get(&importance, &e.n_importance, &j->importance, j->mem, t, error);
+    if (status)
+        return status;
+    e.importance = importance;
+    e.out = sm_alloc(j->mem, size);
+    if (!e.out)
+        status = sm_fail(error, SM_ERR_NOMEM, "%s: tensor '%s': out of memory for its %llu bytes",
+                         j->in_path, t->name, (unsigned long long)size);
+    if (!status)
+        status = encode_rows(j, &e, &square, &error_sum, error);
+    if (!status)
+        status = sm_gguf_write_tensor(j->out, e.out, size, error);
+    what->rms = sqrt(square / (double)n);
+    what->rmse = sqrt(error_sum / (double)n);
+    /* Q8_0 is exact enough that its encoder leaves importance out of account */
+    what->by_imatrix = importance != NULL && type != SM_DTYPE_Q8_0;
+    what->bytes_after = size;
+    j->result.n_quantized++;
+    j->result.n_imatrix += what->by_imatrix;
+    j->result.n_fallback += what->fallback;
+    sm_free(j->mem, e.out);
+    sm_free(j->mem, importance);
+    return status;
+}
+
+static sm_status write_tensor(job *j, const sm_gguf_tensor *t, sm_error *error) {
+    bool fallback;
+    const uint32_t type = target_type(j, t, &fallback);
+    sm_quantize_tensor what = {.struct_size = sizeof what,
+                               .name = t->name,
+                               .from = sm_dtype_get(t->type)->name,
+                               .to = sm_dtype_get(type)->name,
+                               .n_weights = t->dims[0] * rows_of(t),
+                               .bytes_before = t->size,
+                               .bytes_after = t->size,
+                               .fallback = fallback && type != t->type,
+                               .copied = type == t->type};
+    sm_status status = type == t->type ? sm_gguf_write_tensor(j->out, t->data, t->size, error)
+                                       : encode_tensor(j, t, type, &what, error);
+    sm_file_release(&j->in->files[t->shard], t->data, t->size);
+    j->result.bytes_before += what.bytes_before;
+    j->result.bytes_after += what.bytes_after;
+    if (!status && j->o.on_tensor && j->o.on_tensor(j->o.on_tensor_user, &what))
+        status = cancelled(j, error);
+    return status;
+}
+
+/* ---- the file ---------------------------------------------------------------------------------
+ */
+
+static sm_status check_options(job *j, sm_error *error) {
+    const sm_quantize_options *o = &j->o;
+    if (!o->type)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_quantize_file: option type is NULL");
+    if (o->n_overrides && !o->overrides)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_quantize_file: option overrides is NULL");
+    j->mixture = sm_mixture_find(o->type, error);
+    if (!j->mixture)
+        return SM_ERR_ARGUMENT;
+    for (uint32_t i = 0; i < o->n_overrides; i++) {
+        if (!o->overrides[i].pattern || !o->overrides[i].type)
+            return sm_fail(error, SM_ERR_ARGUMENT, "sm_quantize_file: override %u holds a NULL", i);
+        const sm_mixture *m = sm_mixture_find(o->overrides[i].type, error);
+        if (!m)
+            return SM_ERR_ARGUMENT;
+        if (m->mix != SM_MIX_NONE && strcmp(m->name, sm_dtype_get(m->type)->name) != 0)
+            return sm_fail(error, SM_ERR_ARGUMENT,
+                           "'%s' is a mixture: for single tensors the type must be one", m->name);
+    }
+    return SM_OK;
+}
+
+/* Threads, kernels and the buffers of rows. */
+static sm_status prepare(job *j, sm_error *error) {
+    uint32_t n_threads = j->o.n_threads;
+    if (!n_threads) {
+        n_threads = sm_cpu_count();
+        n_threads = n_threads < DEFAULT_THREADS ? n_threads : DEFAULT_THREADS;
+    }
+    sm_status status = sm_team_new(&j->team, j->mem, n_threads, error);
+    if (status || !j->total)
+        return status;
+    /* a piece has at most one row more than PIECE_WEIGHTS weights, and no fewer columns than 1 */
+    j->rows = sm_alloc_array(j->mem, 2 * (uint64_t)n_threads * j->most_columns, sizeof *j->rows);
+    j->squares = sm_alloc_array(j->mem, PIECE_WEIGHTS, sizeof *j->squares);
+    j->errors = sm_alloc_array(j->mem, PIECE_WEIGHTS, sizeof *j->errors);
+    if (!j->rows || !j->squares || !j->errors)
+        return sm_fail(error, SM_ERR_NOMEM, "%s: out of memory for rows of %llu weights",
+                       j->in_path, (unsigned long long)j->most_columns);
+    return SM_OK;
+}
+
+static sm_status run(job *j, const char *out_path, sm_error *error) {
+    sm_status status = check_options(j, error);
+    if (!status)
+        status = sm_gguf_open(&j->in, j->mem, j->in_path, true, error);
+    if (!status && j->o.imatrix)
+        status = sm_importance_open(&j->importance, j->mem, j->o.imatrix, error);
+    if (!status) {
+        j->kernels = sm_kernels_get(sm_level_best(j->o.level));
+        look_at_model(j);
+        status = sm_gguf_writer_open(&j->out, j->mem, out_path, 3, j->in->alignment, error);
+    }
+    if (!status) {
+        put_keys(j);
+        status = declare(j, error);
+    }
+    if (!status)
+        status = prepare(j, error);
+    j->result.n_tensors = status ? 0 : j->in->n_tensors;
+    for (uint64_t i = 0; !status && i < j->in->n_tensors; i++)
+        status = write_tensor(j, &j->in->tensors[i], error);
+    if (!status) {
+        status = sm_gguf_writer_finish(j->out, error);
+        j->out = NULL;
+    }
+    return status;
+}
+
+sm_status sm_quantize_file(const char *in, const char *out, const sm_quantize_options *options,
+                           sm_quantize_result *result, sm_error *error) {
+    job j = {.in_path = in};
+    if (!in || !out || !options)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_quantize_file: in, out or options is NULL");
+    sm_status status = sm_options_take(&j.o, sizeof j.o, options, SM_OPTIONS_QUANTIZE, error);
+    if (!status)
+        status = sm_mem_create(&j.mem, j.o.allocator, 0, error);
+    if (status)
+        return status;
+    status = run(&j, out, error);
+    sm_gguf_writer_abort(j.out);
+    sm_team_free(j.team);
+    sm_free(j.mem, j.rows);
+    sm_free(j.mem, j.squares);
+    sm_free(j.mem, j.errors);
+    if (j.importance.gguf)
+        sm_importance_close(&j.importance);
+    sm_gguf_close(j.in);
+    sm_mem_destroy(j.mem);
+    if (!status && result)
+        status = sm_struct_give(result, &j.result, sizeof j.result, "sm_quantize_file", error);
+    return status;
+}
