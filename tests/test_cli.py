@@ -18,13 +18,14 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 PROGRAM = shlex.split(os.environ.get("SM_WRAPPER", "")) + [sys.argv[1]]
 MODEL = sys.argv[2]
 DATA = pathlib.Path(os.environ.get("SM_TEST_DATA") or
                     os.environ.get("SM_TEST_DATA_DEFAULT") or "/nonexistent")
-COMMANDS = ["run", "tokenize", "logits", "eval", "bench", "inspect", "pack"]
+COMMANDS = ["run", "tokenize", "logits", "eval", "bench", "inspect", "pack", "imatrix"]
 PROMPT = "Once upon a time"
 STORY = (
     "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. "
@@ -123,8 +124,11 @@ class Usage(Case):
                           ["logits", "--ids", ids, "-o", self.folder / "out"],
                           ["eval", "-f", self.file("text", b"some text")],
                           ["bench", "-p", "4", "-n", "2", "-r", "1"], ["inspect"],
-                          ["pack", self.folder / "packed"]):
+                          ["pack", self.folder / "packed"],
+                          ["imatrix", "-f", self.file("text", b"some text"), "-o",
+                           self.folder / "im.gguf"]):
             self.good(*arguments, "-m", MODEL, "-t", "2", "--level", "scalar")
+        self.good("quantize", MODEL, self.folder / "q.gguf", "Q8_0", "-t", "2", "--level", "scalar")
 
 
 class BadFiles(Case):
@@ -138,7 +142,8 @@ class BadFiles(Case):
             path = self.file(name, content)
             for arguments in (["run"], ["tokenize", "-p", "a"], ["eval", "-f", text], ["bench"],
                               ["logits", "--ids", ids, "-o", out], ["inspect"],
-                              ["pack", out]):
+                              ["pack", out],
+                              ["imatrix", "-f", text, "-o", out]):
                 self.bad(1, *arguments, "-m", path, says=[path])
         for command in (["run"], ["tokenize"], ["bench"], ["inspect"]):
             self.bad(1, *command, "-m", "/nonexistent/model", says=["/nonexistent/model"])
@@ -463,6 +468,128 @@ class Numbers(Case):
         self.bad(1, "pack", self.folder / "none.gguf", again, says=["none.gguf"])
         self.bad(1, "pack", MODEL, self.folder / "no" / "x.gguf", says=["x.gguf", "no such file"])
         self.bad(1, "pack", self.file("junk.gguf", b"junk"), again, says=["junk.gguf"])
+
+
+class Quantize(Case):
+    def types(self, path):
+        result = json.loads(self.good("inspect", path, "--tensors", "--json"))
+        return {t["name"]: t["type"] for t in result["tensors"]}
+
+    def names(self):
+        return sorted(path.name for path in self.folder.iterdir())
+
+    def imatrix(self, *options):
+        text = self.file("text", b"the cat and the hat in the inn " * 40)
+        path = self.folder / "im.gguf"
+        return path, self.good("imatrix", "-m", MODEL, "-f", text, "-o", path, "-c", "64", *options)
+
+    def test_help(self):
+        text = self.good("quantize", "--help").decode()
+        for word in ("usage: smallmind quantize IN OUT TYPE", "Q4_K_M", "--imatrix", "--pure",
+                     "--requantize", "-t, --threads", "--level"):
+            self.assertIn(word, text)
+        self.assertLess(max(map(len, text.splitlines())), 100)
+
+    def test_types(self):
+        out = self.folder / "q.gguf"
+        line = self.good("quantize", MODEL, out, "Q8_0").decode()
+        self.assertRegex(line, r"q\.gguf: \d+ of \d+ tensors quantized to Q8_0, .* M weights/s\n$")
+        types = self.types(out)
+        self.assertEqual(types["blk.0.attn_q.weight"], "Q8_0")
+        self.assertEqual(types["output_norm.weight"], "F32")
+        self.assertGreater(len(self.good("run", "-m", out, "-p", "the", "-n", "4")), 0)
+        result = json.loads(self.good(
+            "quantize", MODEL, out, "Q4_K_M", "--tensor", "blk.0.*=F16", "--tensor=*ffn_up*=Q5_1",
+            "--embedding-type", "BF16", "--json"))
+        types = self.types(out)
+        self.assertEqual([types[n] for n in ("blk.0.ffn_up.weight", "blk.1.ffn_up.weight",
+                                             "token_embd.weight")], ["F16", "Q5_1", "BF16"])
+        self.assertEqual(len(result["tensors"]), result["n_tensors"])
+        self.assertEqual({t["name"]: t["to"] for t in result["tensors"]}, types)
+        self.assertLess(result["bytes_after"], result["bytes_before"])
+        self.assertGreater(result["n_fallback"], 0)
+        self.assertTrue(any(t["fallback"] for t in result["tensors"]))
+        table = self.good("quantize", MODEL, out, "Q4_0", "-v").decode()
+        self.assertRegex(table, r"blk\.0\.attn_q\.weight +F32 +-> Q4_0 .*KiB .*RMSE [\d.]+e-\d+ \(")
+
+    def test_refused(self):
+        out = self.folder / "q.gguf"
+        self.bad(2, "quantize", says=["required"])
+        self.bad(2, "quantize", MODEL, out, says=["required"])
+        self.bad(2, "quantize", MODEL, out, "Q8_0", "more", says=["more"])
+        self.bad(2, "quantize", MODEL, out, "Q8_0", "--frobnicate", says=["--frobnicate"])
+        self.bad(2, "quantize", MODEL, out, "Q8_0", "--tensor", "x", says=["PATTERN=TYPE"])
+        self.bad(1, "quantize", MODEL, out, "Q9", says=["Q9", "Q4_K_M"])
+        self.bad(1, "quantize", MODEL, out, "Q8_0", "--tensor", "*=Q9", says=["Q9"])
+        self.bad(1, "quantize", self.folder / "absent", out, "Q8_0", says=["absent"])
+        self.bad(1, "quantize", MODEL, "/nonexistent/q.gguf", "Q8_0", says=["/nonexistent/q.gguf"])
+        self.bad(1, "quantize", MODEL, "/dev/full", "Q8_0", says=["/dev/full"])
+        self.bad(1, "quantize", MODEL, out, "Q8_0", "--imatrix", MODEL, says=["general.type"])
+        self.assertEqual(self.names(), [])
+        self.good("quantize", MODEL, out, "Q8_0")
+        self.bad(1, "quantize", out, self.folder / "new", "Q4_0", says=["q.gguf", "token_embd.weight"])
+        self.good("quantize", out, out, "Q4_0", "--requantize")
+        self.assertEqual(self.names(), ["q.gguf"])
+
+    def test_imatrix(self):
+        path, line = self.imatrix()
+        self.assertRegex(line.decode(), r"im\.gguf: \d+ tokens in \d+ chunks of 64 at most, .* tokens/s\n$")
+        names = self.types(path)
+        self.assertIn("blk.0.attn_q.weight.in_sum2", names)
+        self.assertIn("blk.1.ffn_down.weight.counts", names)
+        result = json.loads(self.imatrix("--chunks", "2", "--json")[1])
+        self.assertEqual((result["chunks"], result["chunk_size"]), (2, 64))
+        self.assertEqual(result["tokens"], 128)
+        plain, better = self.folder / "plain.gguf", self.folder / "better.gguf"
+        self.good("quantize", MODEL, plain, "Q4_0")
+        result = json.loads(self.good("quantize", MODEL, better, "Q4_0", "--imatrix", path, "--json"))
+        self.assertGreater(result["n_imatrix"], 0)
+        self.assertTrue(any(t["imatrix"] for t in result["tensors"]))
+        self.assertNotEqual(plain.read_bytes(), better.read_bytes())
+
+    def test_imatrix_refused(self):
+        empty, text = self.file("empty", b""), self.file("text", b"the cat")
+        out = self.folder / "im.gguf"
+        self.bad(1, "imatrix", "-m", MODEL, "-f", empty, "-o", out, says=["empty"])
+        self.bad(1, "imatrix", "-m", MODEL, "-f", text, "-o", "/nonexistent/im", says=["/nonexistent"])
+        self.bad(2, "imatrix", "-m", MODEL, "-f", text, "-o", out, "-c", "1", says=["-c"])
+        self.assertFalse(out.exists())
+
+    def test_interrupt_imatrix(self):
+        text = self.file("text", b"the cat and the hat in the inn " * 600000)
+        out = self.folder / "im.gguf"
+        process = subprocess.Popen(PROGRAM + ["imatrix", "-m", MODEL, "-f", text, "-o", out, "-c", "16"],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        time.sleep(3)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 130, err)
+        self.assertIn(b"interrupted", err)
+        if b"nothing is saved" in err:
+            self.assertEqual(self.names(), ["text"])
+        else:
+            self.assertEqual(self.names(), ["im.gguf", "text"])
+            self.assertIn("blk.0.attn_q.weight.in_sum2", self.types(out))
+
+    def test_interrupt_quantize(self):
+        rows, columns, name = 16384, 4096, b"some.weight"
+        path = self.folder / "large.gguf"
+        with open(path, "wb") as f:  # all zero, and no blocks on the disk
+            f.write(struct.pack("<4sIQQQ", b"GGUF", 3, 1, 0, len(name)) + name +
+                    struct.pack("<IQQIQ", 2, columns, rows, 0, 0))
+            f.truncate((f.tell() + 31) // 32 * 32 + 4 * rows * columns)
+        process = subprocess.Popen(PROGRAM + ["quantize", path, self.folder / "q.gguf", "Q3_K", "-t", "1",
+                                              "--level", "scalar"],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(500):
+            if len(self.names()) > 1:
+                break
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        self.assertEqual((process.returncode, out), (130, b""), err)
+        self.assertIn(b"interrupted", err)
+        self.assertEqual(self.names(), ["large.gguf"])
 
 
 class Stories(Case):

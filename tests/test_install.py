@@ -103,7 +103,7 @@ class Install(unittest.TestCase):
     def test_files(self):
         names = {path.name for path in self.stage.rglob("*") if not path.is_dir()}
         self.assertLessEqual({"libsmallmind.a", "libsmallmind.so", "smallmind.pc", "smallmind",
-                              "smallmind.h", "generate.h"}, names)
+                              "smallmind.h", "generate.h", "quantize.h"}, names)
         self.assertFalse([name for name in names if name.startswith("libsm_")])
 
 

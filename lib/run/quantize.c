@@ -7,7 +7,7 @@
 #define DEFAULT_THREADS 8u
 /* Weights that one run of the team encodes: some milliseconds, after which the progress hook
  * is asked. */
-#define PIECE_WEIGHTS (1u << 18)
+#define PIECE_WEIGHTS (1u << 17)
 
 typedef struct job {
     sm_quantize_options o;
