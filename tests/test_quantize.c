@@ -31,7 +31,7 @@ static sm_mem mem;
 
 /* A path that stays: those of support.h take turns. NULL for NULL. */
 static const char *keep(const char *path) {
-    static char kept[64][512];
+    static char kept[96][512];
     size_t i = 0;
     if (!path)
         return NULL;
@@ -111,6 +111,19 @@ static const struct {
 };
 #define N_GOLDEN (sizeof golden / sizeof *golden)
 
+/* Our file of that type, made when first asked for. */
+static const char *our_file(size_t g) {
+    static bool made[N_GOLDEN];
+    char name[32];
+    snprintf(name, sizeof name, "ours-%s.gguf", golden[g].type);
+    const char *path = path_of(name);
+    if (!made[g])
+        quantize(data_of("golden/llama-256-f32.gguf"), path,
+                 OPTIONS(.type = golden[g].type, .pure = 1));
+    made[g] = true;
+    return path;
+}
+
 /* Squared error of t against the f32 tensor x: plain, and weighted with sqrt(s2 + x^2), s2 the
  * mean square of 256 weights. */
 static void errors_of(const sm_gguf_tensor *t, const sm_gguf_tensor *x, double error[2]) {
@@ -145,9 +158,7 @@ static void errors_are_no_larger_than_the_references(void **state) {
     for (size_t g = 0; g < N_GOLDEN; g++) {
         char name[128];
         snprintf(name, sizeof name, "golden/types/llama-256-%s.gguf", golden[g].file);
-        const char *path = path_of("ours.gguf");
-        quantize(source, path, OPTIONS(.type = golden[g].type, .pure = 1));
-        sm_gguf *ours = open_gguf(path), *theirs = open_gguf(data_of(name));
+        sm_gguf *ours = open_gguf(our_file(g)), *theirs = open_gguf(data_of(name));
         double worst[2] = {0, 0}, ratio_sum = 0, n = 0;
         for (uint64_t i = 0; i < theirs->n_tensors; i++) {
             const sm_gguf_tensor *b = &theirs->tensors[i], *a = sm_gguf_find_tensor(ours, b->name);
@@ -234,8 +245,7 @@ static void divergence_is_no_larger_than_the_references(void **state) {
         snprintf(name, sizeof name, "golden/types/llama-256-%s.exact.logits", golden[g].file);
         float *stored = (float *)(void *)scratch_read(data_of(name), &size);
         assert_int_equal(size, sizeof exact);
-        quantize(source, path_of("ours.gguf"), OPTIONS(.type = golden[g].type, .pure = 1));
-        quantize(path_of("ours.gguf"), path_of("back.gguf"), OPTIONS(.type = "F32"));
+        quantize(our_file(g), path_of("back.gguf"), OPTIONS(.type = "F32"));
         logits_of(path_of("back.gguf"), ids, ours);
         const double theirs_kl = divergence(exact, stored), ours_kl = divergence(exact, ours);
         print_message("%-7s KL %.4e, of the reference's file %.4e\n", golden[g].type, ours_kl,
@@ -290,8 +300,7 @@ static void keys_are_kept(void **state) {
 
 static void mixtures_give_more_bits_where_they_help(void **state) {
     (void)state;
-    const char *in = fixture(
-        "in.gguf", &(fixture_model){.n_embd = 256, .n_ff = 256, .n_layer = 16, .untied = true});
+    const sm_mixture_model model = {.n_layer = 16, .n_head = 4, .n_head_kv = 2, .has_output = true};
     const struct {
         const char *mixture, *tensor, *type;
     } cases[] = {
@@ -321,14 +330,22 @@ static void mixtures_give_more_bits_where_they_help(void **state) {
         {"Q4_K", "output.weight", "Q4_K"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const char *out = path_of("out.gguf");
-        quantize(in, out, OPTIONS(.type = cases[i].mixture));
-        sm_gguf *g = open_gguf(out);
-        if (strcmp(type_of(g, cases[i].tensor), cases[i].type) != 0)
-            fail_msg("%s: %s is %s", cases[i].mixture, cases[i].tensor,
-                     type_of(g, cases[i].tensor));
-        sm_gguf_close(g);
+        const sm_mixture *m = sm_mixture_find(cases[i].mixture, NULL);
+        assert_non_null(m);
+        const char *type = sm_dtype_get(sm_mixture_type(m, &model, cases[i].tensor))->name;
+        if (strcmp(type, cases[i].type) != 0)
+            fail_msg("%s: %s is %s", cases[i].mixture, cases[i].tensor, type);
     }
+    const sm_mixture_model grouped = {.n_layer = 16, .n_head = 8, .n_head_kv = 2};
+    assert_int_equal(
+        sm_mixture_type(sm_mixture_find("Q2_K", NULL), &grouped, "blk.5.attn_v.weight"),
+        SM_DTYPE_Q4_K);
+}
+
+static void files_follow_mixtures_and_overrides(void **state) {
+    (void)state;
+    const char *in = fixture(
+        "in.gguf", &(fixture_model){.n_embd = 256, .n_ff = 256, .n_layer = 11, .untied = true});
     /* tied: the embedding is the output */
     const char *tied = fixture("tied.gguf", &(fixture_model){.n_embd = 256, .n_ff = 256});
     quantize(tied, path_of("out.gguf"), OPTIONS(.type = "Q4_K_M"));
@@ -785,6 +802,7 @@ int main(void) {
         cmocka_unit_test(divergence_is_no_larger_than_the_references),
         cmocka_unit_test(keys_are_kept),
         cmocka_unit_test(mixtures_give_more_bits_where_they_help),
+        cmocka_unit_test(files_follow_mixtures_and_overrides),
         cmocka_unit_test(rows_that_do_not_fit_fall_back),
         cmocka_unit_test(files_do_not_depend_on_the_machine),
         cmocka_unit_test(sources_of_other_types),
