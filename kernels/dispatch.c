@@ -27,6 +27,10 @@ static void overlay(sm_kernels *k, uint32_t level) {
 #define SM_VALUES(L, T, l, t) SET(L, kv[SM_KV_##T].values, sm_attn_values_##t##_##l)
 #define SM_STORE_K(L, T, l, t) SET(L, kv[SM_KV_##T].store_k, sm_store_k_##t##_##l)
 #define SM_STORE_V(L, T, l, t) SET(L, kv[SM_KV_##T].store_v, sm_store_v_##t##_##l)
+#define SM_TILE(L, T, l, t, MR, NR, KC, BYTES)                                                     \
+    SET(L, tile[SM_TILE_##T],                                                                      \
+        ((sm_tile_kernels){sm_tile_##t##_##l, sm_panel_rows_##t##_##l, sm_panel_columns_##t##_##l, \
+                           MR, NR, KC, BYTES}))
 #define SM_ROW(L, l, op) SET(L, op, sm_##op##_##l)
 #include "kernels.inc"
 #undef SET

@@ -166,6 +166,43 @@ typedef struct sm_kv_kernels {
     sm_store_v_fn *store_v;
 } sm_kv_kernels;
 
+/* ---- tiles of f32 matrix products (training) ---------------------------------------
+ *
+ * A product C = A * B is cut into tiles of at most mr x nr; the tile kernel reads a panel
+ * of mr rows of A and one of nr columns of B, both running along k. A panel is `width`
+ * (mr or nr) elements wide and k deep:
+ *   element_bytes 4   [k][width] f32
+ *   element_bytes 2   [(k+1)/2][width][2] bf16, an odd tail padded with 0
+ * so sm_panel_bytes(width, k, element_bytes) bytes. Shape and layout belong to the level.
+ * With SM_TILE_BF16 the elements are rounded to bf16 (nearest even) and their products,
+ * which are exact in f32, summed in f32; levels without instructions for that keep the
+ * rounded values as f32. Subnormal elements may count as 0 there. */
+enum { SM_TILE_F32, SM_TILE_BF16, SM_TILE_TYPES };
+
+/* c[i * ldc + j] = (accumulate ? c[i * ldc + j] : 0) + s for i < m <= mr, j < n <= nr, with
+ * s = sum over l < k of a(i, l) * b(l, j): one chain in order of l (or of pairs of l), fused
+ * or not as the level has it, the same for every m and n. Nothing else of c is touched. */
+typedef void sm_tile_fn(float *c, size_t ldc, const void *a, const void *b, size_t k, size_t m,
+                        size_t n, bool accumulate);
+/* Writes a whole panel from n <= width rows and k columns of src; elements missing to width
+ * are 0. Element (i, l) of the panel is
+ *   rows     src[l * ld + i]
+ *   columns  src[i * ld + l] */
+typedef void sm_panel_fn(void *panel, size_t width, const float *src, size_t ld, size_t n,
+                         size_t k);
+
+typedef struct sm_tile_kernels {
+    sm_tile_fn *product;
+    sm_panel_fn *rows, *columns;
+    uint16_t mr, nr;
+    uint16_t kc; /* depth of panels up to which a tile runs best; even */
+    uint16_t element_bytes;
+} sm_tile_kernels;
+
+static inline size_t sm_panel_bytes(size_t width, size_t k, size_t element_bytes) {
+    return width * (element_bytes == 2 ? k + k % 2 : k) * element_bytes;
+}
+
 /* ---- row operations ------------------------------------------------------------------ */
 
 /* k a multiple of 32. A block with max|x| < 1e-30 counts as a block of zeros (127 / max|x|
@@ -226,6 +263,7 @@ typedef struct sm_kernels {
     uint32_t level;                       /* SM_LEVEL_… of smallmind/types.h */
     sm_type_kernels type[SM_DTYPE_COUNT]; /* entries with mul == NULL cannot be computed */
     sm_kv_kernels kv[SM_KV_TYPES];
+    sm_tile_kernels tile[SM_TILE_TYPES];
     sm_quantize_fn *quantize;
     sm_rms_norm_fn *rms_norm;
     sm_add_fn *add;

@@ -14,6 +14,9 @@
 #define SM_VALUES(LEVEL, KV, level, kv) sm_attn_values_fn sm_attn_values_##kv##_##level;
 #define SM_STORE_K(LEVEL, KV, level, kv) sm_store_k_fn sm_store_k_##kv##_##level;
 #define SM_STORE_V(LEVEL, KV, level, kv) sm_store_v_fn sm_store_v_##kv##_##level;
+#define SM_TILE(LEVEL, TILE, level, tile, MR, NR, KC, BYTES) \
+    sm_tile_fn sm_tile_##tile##_##level;                     \
+    sm_panel_fn sm_panel_rows_##tile##_##level, sm_panel_columns_##tile##_##level;
 #define SM_ROW(LEVEL, level, op) sm_##op##_fn sm_##op##_##level;
 #include "kernels.inc"
 

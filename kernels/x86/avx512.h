@@ -57,6 +57,14 @@ INLINE __m512 load_bf16(const void *p) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(bits, 16));
 }
 
+/* Word l: even[l] and odd[l] as bf16, rounded to nearest even (subnormals to 0), even lower. */
+INLINE __m512i bf16_pairs(__m512 even, __m512 odd) {
+    const __m512i halves = (__m512i)_mm512_cvtne2ps_pbh(odd, even); /* all even, then all odd */
+    const __m512i low = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(halves));
+    const __m512i high = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(halves, 1));
+    return _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
+}
+
 /* The low n (at most 16) lanes. */
 INLINE __mmask16 lanes(size_t n) {
     return (__mmask16)((1u << n) - 1);

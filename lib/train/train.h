@@ -44,8 +44,9 @@ typedef enum sm_precision {
  *   Y[T][out]   = X * W^T     b_transposed
  *   dX[T][in]   = dY * W      neither
  *   dW[out][in] += dY^T * X   a_transposed, accumulate
- * Any sizes from 1. C must not overlap A or B. Sums run over K in order within one
- * chain per element, split into slabs of fixed size. */
+ * Any sizes from 1. C must not overlap A or B. Each element is C + (sum of slab 0 of K)
+ * + (slab 1) + ..., in this order; a slab's sum is one chain from 0. The slabs depend on K,
+ * the precision and the instruction-set level only, so the bits do on nothing else. */
 typedef struct sm_gemm_args {
     uint64_t M, N, K;
     const float *a;
@@ -58,15 +59,16 @@ typedef struct sm_gemm_args {
     sm_precision precision;
 } sm_gemm_args;
 
-/* Packing buffers shared by a team of at most n_threads. SM_ERR_NOMEM. */
-sm_status sm_gemm_scratch_new(sm_gemm_scratch **out, sm_mem *mem, const sm_kernels *kernels,
-                              uint32_t n_threads, sm_error *error);
+/* Packing buffers of a team of at most n_threads: one that they share and one of each
+ * thread, 12 MiB + 1.5 MiB per thread. SM_ERR_NOMEM. */
+sm_status sm_gemm_scratch_new(sm_gemm_scratch **out, sm_mem *mem, uint32_t n_threads,
+                              sm_error *error);
 void sm_gemm_scratch_free(sm_gemm_scratch *scratch); /* NULL is fine */
 /* Collective: called by every thread of the crew with equal arguments; returns after a
  * barrier. What a and b hold must have been visible to all threads before. */
 void sm_gemm(const sm_crew *crew, const sm_gemm_args *args);
-/* The same for one thread alone, with scratch made for one thread of its own (attention
- * tasks): no barrier inside. */
+/* The same product, bit for bit, by the calling thread alone with its own buffer of
+ * crew->gemm: no barrier inside, so each thread may compute another one (attention). */
 void sm_gemm_alone(const sm_crew *crew, const sm_gemm_args *args);
 
 /* ---- parameters (params.c) -------------------------------------------------------------- */
