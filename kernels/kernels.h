@@ -184,11 +184,12 @@ enum { SM_TILE_F32, SM_TILE_BF16, SM_TILE_TYPES };
  * or not as the level has it, the same for every m and n. Nothing else of c is touched. */
 typedef void sm_tile_fn(float *c, size_t ldc, const void *a, const void *b, size_t k, size_t m,
                         size_t n, bool accumulate);
-/* Writes a whole panel from n <= width rows and k columns of src; elements missing to width
- * are 0. Element (i, l) of the panel is
+/* Writes the panels of n rows (columns) of k elements, ceil(n / width) of them one after
+ * another, width being mr or nr; elements missing to a whole panel are 0. Element (i, l) is
  *   rows     src[l * ld + i]
- *   columns  src[i * ld + l] */
-typedef void sm_panel_fn(void *panel, size_t width, const float *src, size_t ld, size_t n,
+ *   columns  src[i * ld + l]
+ * Several panels at once read longer pieces of src. */
+typedef void sm_panel_fn(void *panels, size_t width, const float *src, size_t ld, size_t n,
                          size_t k);
 
 typedef struct sm_tile_kernels {

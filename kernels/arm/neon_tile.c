@@ -88,54 +88,66 @@ INLINE float32x4_t load_part(const float *p, size_t n) {
     return vld1q_f32(part);
 }
 
-INLINE void rows(bool bf16, float *panel, size_t width, const float *src, size_t ld, size_t n,
+/* Row by row across all panels: long pieces of memory. */
+INLINE void rows(bool bf16, float *panels, size_t width, const float *src, size_t ld, size_t n,
                  size_t k) {
     for (size_t l = 0; l < k; l++) {
-        for (size_t at = 0; at < width; at += 4) {
-            float32x4_t x = load_part(src + l * ld + at, n > at ? n - at : 0);
-            vst1q_f32(panel + l * width + at, bf16 ? round_bf16(x) : x);
+        float *to = panels + l * width;
+        for (size_t begin = 0; begin < n; begin += width, to += k * width) {
+            for (size_t at = begin; at < begin + width; at += 4) {
+                float32x4_t x = load_part(src + l * ld + at, n > at ? n - at : 0);
+                vst1q_f32(to + at - begin, bf16 ? round_bf16(x) : x);
+            }
+        }
+    }
+}
+
+/* Four rows of a panel from row i of src on, columns l .. l + 3. */
+INLINE void exchange(bool bf16, float *to, size_t width, const float *src, size_t ld, size_t i,
+                     size_t n, size_t l, size_t k) {
+    const size_t depth = k - l < 4 ? k - l : 4;
+    float32x4_t r[4];
+    UNROLL
+    for (size_t j = 0; j < 4; j++) {
+        r[j] = load_part(src + (i + j) * ld + l, i + j < n ? depth : 0);
+        r[j] = bf16 ? round_bf16(r[j]) : r[j];
+    }
+    const float32x4x2_t low = vzipq_f32(r[0], r[2]), high = vzipq_f32(r[1], r[3]);
+    const float32x4x2_t first = vzipq_f32(low.val[0], high.val[0]);
+    const float32x4x2_t last = vzipq_f32(low.val[1], high.val[1]);
+    const float32x4_t column[4] = {first.val[0], first.val[1], last.val[0], last.val[1]};
+    UNROLL
+    for (size_t j = 0; j < 4; j++) {
+        if (j < depth) {
+            vst1q_f32(to + j * width, column[j]);
         }
     }
 }
 
 INLINE void columns(bool bf16, float *panel, size_t width, const float *src, size_t ld, size_t n,
                     size_t k) {
-    for (size_t l = 0; l < k; l += 4) {
-        const size_t depth = k - l < 4 ? k - l : 4;
-        for (size_t at = 0; at < width; at += 4) {
-            float32x4_t r[4];
-            UNROLL
-            for (size_t i = 0; i < 4; i++) {
-                r[i] = load_part(src + (at + i) * ld + l, at + i < n ? depth : 0);
-                r[i] = bf16 ? round_bf16(r[i]) : r[i];
-            }
-            const float32x4x2_t low = vzipq_f32(r[0], r[2]), high = vzipq_f32(r[1], r[3]);
-            const float32x4x2_t first = vzipq_f32(low.val[0], high.val[0]);
-            const float32x4x2_t last = vzipq_f32(low.val[1], high.val[1]);
-            const float32x4_t column[4] = {first.val[0], first.val[1], last.val[0], last.val[1]};
-            UNROLL
-            for (size_t i = 0; i < 4; i++) {
-                if (i < depth) {
-                    vst1q_f32(panel + (l + i) * width + at, column[i]);
-                }
+    for (size_t i = 0; i < n; i += width, panel += k * width) {
+        for (size_t l = 0; l < k; l += 4) {
+            for (size_t at = 0; at < width; at += 4) {
+                exchange(bf16, panel + l * width + at, width, src, ld, i + at, n, l, k);
             }
         }
     }
 }
 
-void sm_panel_rows_f32_neon(void *panel, size_t width, const float *src, size_t ld, size_t n,
+void sm_panel_rows_f32_neon(void *panels, size_t width, const float *src, size_t ld, size_t n,
                             size_t k) {
-    rows(false, panel, width, src, ld, n, k);
+    rows(false, panels, width, src, ld, n, k);
 }
-void sm_panel_columns_f32_neon(void *panel, size_t width, const float *src, size_t ld, size_t n,
+void sm_panel_columns_f32_neon(void *panels, size_t width, const float *src, size_t ld, size_t n,
                                size_t k) {
-    columns(false, panel, width, src, ld, n, k);
+    columns(false, panels, width, src, ld, n, k);
 }
-void sm_panel_rows_bf16_neon(void *panel, size_t width, const float *src, size_t ld, size_t n,
+void sm_panel_rows_bf16_neon(void *panels, size_t width, const float *src, size_t ld, size_t n,
                              size_t k) {
-    rows(true, panel, width, src, ld, n, k);
+    rows(true, panels, width, src, ld, n, k);
 }
-void sm_panel_columns_bf16_neon(void *panel, size_t width, const float *src, size_t ld, size_t n,
+void sm_panel_columns_bf16_neon(void *panels, size_t width, const float *src, size_t ld, size_t n,
                                 size_t k) {
-    columns(true, panel, width, src, ld, n, k);
+    columns(true, panels, width, src, ld, n, k);
 }

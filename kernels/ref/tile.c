@@ -23,13 +23,15 @@ static void product(float *c, size_t ldc, const float *a, const float *b, size_t
     }
 }
 
-/* Element (i, l) of the panel is src[i * row + l * column]. */
-static void panel_of(float *panel, size_t width, const float *src, size_t row, size_t column,
-                     size_t n, size_t k, bool bf16) {
-    for (size_t l = 0; l < k; l++) {
-        for (size_t i = 0; i < width; i++) {
-            float x = i < n ? src[i * row + l * column] : 0;
-            panel[l * width + i] = bf16 ? sm_bf16_to_f32(sm_f32_to_bf16(x)) : x;
+/* Element (i, l) is src[i * row + l * column]. */
+static void pack(float *panels, size_t width, const float *src, size_t row, size_t column, size_t n,
+                 size_t k, bool bf16) {
+    for (size_t at = 0; at < n; at += width, panels += width * k) {
+        for (size_t l = 0; l < k; l++) {
+            for (size_t i = 0; i < width; i++) {
+                float x = at + i < n ? src[(at + i) * row + l * column] : 0;
+                panels[l * width + i] = bf16 ? sm_bf16_to_f32(sm_f32_to_bf16(x)) : x;
+            }
         }
     }
 }
@@ -38,24 +40,24 @@ void sm_tile_f32_ref(float *c, size_t ldc, const void *a, const void *b, size_t 
                      size_t n, bool accumulate) {
     product(c, ldc, a, b, k, m, n, accumulate);
 }
-void sm_panel_rows_f32_ref(void *panel, size_t width, const float *src, size_t ld, size_t n,
+void sm_panel_rows_f32_ref(void *panels, size_t width, const float *src, size_t ld, size_t n,
                            size_t k) {
-    panel_of(panel, width, src, 1, ld, n, k, false);
+    pack(panels, width, src, 1, ld, n, k, false);
 }
-void sm_panel_columns_f32_ref(void *panel, size_t width, const float *src, size_t ld, size_t n,
+void sm_panel_columns_f32_ref(void *panels, size_t width, const float *src, size_t ld, size_t n,
                               size_t k) {
-    panel_of(panel, width, src, ld, 1, n, k, false);
+    pack(panels, width, src, ld, 1, n, k, false);
 }
 
 void sm_tile_bf16_ref(float *c, size_t ldc, const void *a, const void *b, size_t k, size_t m,
                       size_t n, bool accumulate) {
     product(c, ldc, a, b, k, m, n, accumulate);
 }
-void sm_panel_rows_bf16_ref(void *panel, size_t width, const float *src, size_t ld, size_t n,
+void sm_panel_rows_bf16_ref(void *panels, size_t width, const float *src, size_t ld, size_t n,
                             size_t k) {
-    panel_of(panel, width, src, 1, ld, n, k, true);
+    pack(panels, width, src, 1, ld, n, k, true);
 }
-void sm_panel_columns_bf16_ref(void *panel, size_t width, const float *src, size_t ld, size_t n,
+void sm_panel_columns_bf16_ref(void *panels, size_t width, const float *src, size_t ld, size_t n,
                                size_t k) {
-    panel_of(panel, width, src, ld, 1, n, k, true);
+    pack(panels, width, src, ld, 1, n, k, true);
 }

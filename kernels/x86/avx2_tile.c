@@ -84,13 +84,18 @@ INLINE __m256 round_bf16(__m256 x) {
     return _mm256_blendv_ps(rounded, x, _mm256_cmp_ps(x, x, _CMP_UNORD_Q));
 }
 
-INLINE void rows(const bool bf16, float *panel, size_t width, const float *src, size_t ld, size_t n,
-                 size_t k) {
-    for (size_t at = 0; at < width; at += 8) {
-        const __m256i read = lanes(n < at ? 0 : n - at), written = lanes(width - at);
-        for (size_t l = 0; l < k; l++) {
-            __m256 x = _mm256_maskload_ps(src + l * ld + at, read);
-            _mm256_maskstore_ps(panel + l * width + at, written, bf16 ? round_bf16(x) : x);
+/* Row by row across all panels: long pieces of memory. */
+INLINE void rows(const bool bf16, float *panels, size_t width, const float *src, size_t ld,
+                 size_t n, size_t k) {
+    for (size_t l = 0; l < k; l++) {
+        float *to = panels + l * width;
+        for (size_t begin = 0; begin < n; begin += width, to += k * width) {
+            const size_t there = n - begin < width ? n - begin : width;
+            for (size_t at = 0; at < width; at += 8) {
+                const __m256i read = lanes(there < at ? 0 : there - at);
+                __m256 x = _mm256_maskload_ps(src + l * ld + begin + at, read);
+                _mm256_maskstore_ps(to + at, lanes(width - at), bf16 ? round_bf16(x) : x);
+            }
         }
     }
 }
@@ -121,46 +126,55 @@ INLINE void transpose(__m256 r[8]) {
     }
 }
 
+/* Eight rows of a panel from row i of src on, there < end, columns l .. l + 7. */
+INLINE void exchange(const bool bf16, float *to, size_t width, __m256i written, const float *src,
+                     size_t ld, size_t i, size_t end, size_t l, size_t k) {
+    const size_t depth = k - l < 8 ? k - l : 8;
+    const __m256i read = lanes(depth);
+    __m256 r[8];
+    UNROLL
+    for (size_t j = 0; j < 8; j++) {
+        r[j] = _mm256_setzero_ps();
+        if (i + j < end) {
+            r[j] = _mm256_maskload_ps(src + (i + j) * ld + l, read);
+        }
+        r[j] = bf16 ? round_bf16(r[j]) : r[j];
+    }
+    transpose(r);
+    UNROLL
+    for (size_t j = 0; j < 8; j++) {
+        if (j < depth) {
+            _mm256_maskstore_ps(to + j * width, written, r[j]);
+        }
+    }
+}
+
 INLINE void columns(const bool bf16, float *panel, size_t width, const float *src, size_t ld,
                     size_t n, size_t k) {
-    for (size_t l = 0; l < k; l += 8) {
-        const size_t depth = k - l < 8 ? k - l : 8;
-        const __m256i read = lanes(depth);
-        for (size_t at = 0; at < width; at += 8) {
-            __m256 r[8];
-            UNROLL
-            for (size_t i = 0; i < 8; i++) {
-                r[i] = _mm256_setzero_ps();
-                if (at + i < n) {
-                    r[i] = _mm256_maskload_ps(src + (at + i) * ld + l, read);
-                }
-                r[i] = bf16 ? round_bf16(r[i]) : r[i];
-            }
-            transpose(r);
-            const __m256i written = lanes(width - at);
-            UNROLL
-            for (size_t i = 0; i < 8; i++) {
-                if (i < depth) {
-                    _mm256_maskstore_ps(panel + (l + i) * width + at, written, r[i]);
-                }
+    for (size_t i = 0; i < n; i += width, panel += k * width) {
+        const size_t end = i + width < n ? i + width : n;
+        for (size_t l = 0; l < k; l += 8) {
+            for (size_t at = 0; at < width; at += 8) {
+                exchange(bf16, panel + l * width + at, width, lanes(width - at), src, ld, i + at,
+                         end, l, k);
             }
         }
     }
 }
 
-void sm_panel_rows_f32_avx2(void *panel, size_t width, const float *src, size_t ld, size_t n,
+void sm_panel_rows_f32_avx2(void *panels, size_t width, const float *src, size_t ld, size_t n,
                             size_t k) {
-    rows(false, panel, width, src, ld, n, k);
+    rows(false, panels, width, src, ld, n, k);
 }
-void sm_panel_columns_f32_avx2(void *panel, size_t width, const float *src, size_t ld, size_t n,
+void sm_panel_columns_f32_avx2(void *panels, size_t width, const float *src, size_t ld, size_t n,
                                size_t k) {
-    columns(false, panel, width, src, ld, n, k);
+    columns(false, panels, width, src, ld, n, k);
 }
-void sm_panel_rows_bf16_avx2(void *panel, size_t width, const float *src, size_t ld, size_t n,
+void sm_panel_rows_bf16_avx2(void *panels, size_t width, const float *src, size_t ld, size_t n,
                              size_t k) {
-    rows(true, panel, width, src, ld, n, k);
+    rows(true, panels, width, src, ld, n, k);
 }
-void sm_panel_columns_bf16_avx2(void *panel, size_t width, const float *src, size_t ld, size_t n,
+void sm_panel_columns_bf16_avx2(void *panels, size_t width, const float *src, size_t ld, size_t n,
                                 size_t k) {
-    columns(true, panel, width, src, ld, n, k);
+    columns(true, panels, width, src, ld, n, k);
 }

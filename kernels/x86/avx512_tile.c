@@ -94,28 +94,91 @@ INLINE __mmask16 lanes_from(size_t n, size_t at) {
     return n <= at ? 0 : lanes(n - at < 16 ? n - at : 16);
 }
 
-void sm_panel_rows_f32_avx512(void *panel, size_t width, const float *src, size_t ld, size_t n,
-                              size_t k) {
-    float *to = panel;
-    for (size_t l = 0; l < k; l++, to += width, src += ld) {
+/* Rows of src that are walked together: they may all fall into the same sets of the caches. */
+#define ROWS_TOGETHER 8
+
+/* Word `word` of elements at .. at + 15 below end: row `word`, or rows 2 word and 2 word + 1. */
+INLINE __m512i row_words(const bool pairs, const float *src, size_t ld, size_t at, size_t end,
+                         size_t word, size_t k) {
+    const __mmask16 there = lanes_from(end, at);
+    if (!pairs) {
+        return _mm512_castps_si512(_mm512_maskz_loadu_ps(there, src + word * ld + at));
+    }
+    const float *from = src + 2 * word * ld + at;
+    __m512 x0 = _mm512_maskz_loadu_ps(there, from);
+    __m512 x1 = _mm512_maskz_loadu_ps(2 * word + 1 < k ? there : 0, from + ld);
+    return bf16_pairs(x0, x1);
+}
+
+/* The low twelve of four vectors end to end. */
+INLINE void store_twelves(uint32_t *to, const __m512i r[4]) {
+    const __m512i first = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 16, 17, 18, 19);
+    const __m512i second =
+        _mm512_setr_epi32(4, 5, 6, 7, 8, 9, 10, 11, 16, 17, 18, 19, 20, 21, 22, 23);
+    const __m512i third =
+        _mm512_setr_epi32(8, 9, 10, 11, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27);
+    _mm512_storeu_si512(to, _mm512_permutex2var_epi32(r[0], first, r[1]));
+    _mm512_storeu_si512(to + 16, _mm512_permutex2var_epi32(r[1], second, r[2]));
+    _mm512_storeu_si512(to + 32, _mm512_permutex2var_epi32(r[2], third, r[3]));
+}
+
+/* Words [word, last) of one panel. */
+INLINE void row_panel(const bool pairs, const size_t width, uint32_t *panel, const float *src,
+                      size_t ld, size_t begin, size_t end, size_t word, size_t last, size_t k) {
+    uint32_t *to = panel + word * width;
+    for (; width == 12 && word + 4 <= last; word += 4, to += 4 * width) {
+        __m512i r[4];
+        UNROLL
+        for (size_t i = 0; i < 4; i++) {
+            r[i] = row_words(pairs, src, ld, begin, end, word + i, k);
+        }
+        store_twelves(to, r);
+    }
+    for (; word < last; word++, to += width) {
+        UNROLL
         for (size_t at = 0; at < width; at += 16) {
-            __m512 x = _mm512_maskz_loadu_ps(lanes_from(n, at), src + at);
-            _mm512_mask_storeu_ps(to + at, lanes_from(width, at), x);
+            _mm512_mask_storeu_epi32(to + at, lanes_from(width, at),
+                                     row_words(pairs, src, ld, begin + at, end, word, k));
         }
     }
 }
 
-void sm_panel_rows_bf16_avx512(void *panel, size_t width, const float *src, size_t ld, size_t n,
-                               size_t k) {
-    uint32_t *to = panel;
-    for (size_t l = 0; l < k; l += 2, to += width, src += 2 * ld) {
-        for (size_t at = 0; at < width; at += 16) {
-            const __mmask16 kept = lanes_from(n, at);
-            __m512 x0 = _mm512_maskz_loadu_ps(kept, src + at);
-            __m512 x1 = _mm512_maskz_loadu_ps(l + 1 < k ? kept : 0, src + ld + at);
-            _mm512_mask_storeu_epi32(to + at, lanes_from(width, at), bf16_pairs(x0, x1));
+INLINE void rows(const bool pairs, const size_t width, uint32_t *panels, const float *src,
+                 size_t ld, size_t n, size_t k) {
+    const size_t words = pairs ? (k + 1) / 2 : k;
+    const size_t step = pairs ? ROWS_TOGETHER / 2 : ROWS_TOGETHER;
+    for (size_t word = 0; word < words; word += step) {
+        const size_t last = word + step < words ? word + step : words;
+        const size_t next = pairs ? 2 * last : last;
+        for (size_t l = next; l < next + ROWS_TOGETHER && l < k; l++) {
+            for (size_t i = 0; i < n; i += 16) {
+                _mm_prefetch((const char *)(src + l * ld + i), _MM_HINT_T0);
+            }
+        }
+        uint32_t *panel = panels;
+        for (size_t begin = 0; begin < n; begin += width, panel += words * width) {
+            const size_t end = begin + width < n ? begin + width : n;
+            row_panel(pairs, width, panel, src, ld, begin, end, word, last, k);
         }
     }
+}
+
+INLINE void rows_of(const bool pairs, uint32_t *panels, size_t width, const float *src, size_t ld,
+                    size_t n, size_t k) {
+    if (width == MR) {
+        rows(pairs, MR, panels, src, ld, n, k);
+    } else {
+        rows(pairs, NR, panels, src, ld, n, k);
+    }
+}
+
+void sm_panel_rows_f32_avx512(void *panels, size_t width, const float *src, size_t ld, size_t n,
+                              size_t k) {
+    rows_of(false, panels, width, src, ld, n, k);
+}
+void sm_panel_rows_bf16_avx512(void *panels, size_t width, const float *src, size_t ld, size_t n,
+                               size_t k) {
+    rows_of(true, panels, width, src, ld, n, k);
 }
 
 /* Sixteen words of sixteen rows, rows and columns exchanged. */
@@ -147,9 +210,11 @@ INLINE void transpose(__m512i r[16]) {
     }
 }
 
-/* Columns l .. l + 15 (pairs: l .. l + 31) of row i as words; past k and n zeros. */
-INLINE __m512i load_words(const bool pairs, const float *src, size_t ld, size_t i, size_t n,
-                          size_t l, size_t k) {
+#define AHEAD 128 /* elements of each row that are fetched before their use */
+
+/* Sixteen words of row i from column l on (pairs: of 32 columns); past k and n zeros. */
+INLINE __m512i column_words(const bool pairs, const float *src, size_t ld, size_t i, size_t n,
+                            size_t l, size_t k) {
     if (i >= n) {
         return _mm512_setzero_si512();
     }
@@ -162,35 +227,61 @@ INLINE __m512i load_words(const bool pairs, const float *src, size_t ld, size_t 
     return (__m512i)_mm512_cvtne2ps_pbh(x1, x0); /* words are pairs of k already */
 }
 
+/* Sixteen rows of a panel, kept of them stored, from row i of src on. */
+INLINE void exchange(const bool pairs, uint32_t *to, size_t width, __mmask16 kept, const float *src,
+                     size_t ld, size_t i, size_t end, size_t k, size_t word, size_t words) {
+    const size_t l = pairs ? 2 * word : word;
+    __m512i r[16];
+    UNROLL
+    for (size_t j = 0; j < 16; j++) {
+        r[j] = column_words(pairs, src, ld, i + j, end, l, k);
+    }
+    transpose(r);
+    UNROLL
+    for (size_t j = 0; j < 16; j++) {
+        if (word + j < words) {
+            _mm512_mask_storeu_epi32(to + j * width, kept, r[j]);
+        }
+    }
+}
+
+/* Asks for columns l + AHEAD on of the rows of a panel, or for the first of the next panel. */
+INLINE void fetch_ahead(const bool pairs, const float *src, size_t ld, size_t i, size_t width,
+                        size_t n, size_t l, size_t k) {
+    size_t column = l + AHEAD;
+    if (column >= k) {
+        column -= k;
+        i += width;
+    }
+    const size_t end = i + width < n ? i + width : n;
+    for (; i < end; i++) {
+        _mm_prefetch((const char *)(src + i * ld + column), _MM_HINT_T0);
+        if (pairs) {
+            _mm_prefetch((const char *)(src + i * ld + column + 16), _MM_HINT_T0);
+        }
+    }
+}
+
 INLINE void columns(const bool pairs, uint32_t *panel, size_t width, const float *src, size_t ld,
                     size_t n, size_t k) {
     const size_t words = pairs ? (k + 1) / 2 : k;
-    for (size_t w = 0; w < words; w += 16) {
-        const size_t rows = words - w < 16 ? words - w : 16;
-        for (size_t at = 0; at < width; at += 16) {
-            __m512i r[16];
-            UNROLL
-            for (size_t i = 0; i < 16; i++) {
-                r[i] = load_words(pairs, src, ld, at + i, n, pairs ? 2 * w : w, k);
-            }
-            transpose(r);
-            const __mmask16 kept = lanes_from(width, at);
-            uint32_t *to = panel + w * width + at;
-            UNROLL
-            for (size_t i = 0; i < 16; i++) {
-                if (i < rows) {
-                    _mm512_mask_storeu_epi32(to + i * width, kept, r[i]);
-                }
+    for (size_t i = 0; i < n; i += width, panel += words * width) {
+        const size_t end = i + width < n ? i + width : n;
+        for (size_t word = 0; word < words; word += 16) {
+            fetch_ahead(pairs, src, ld, i, width, n, pairs ? 2 * word : word, k);
+            for (size_t at = 0; at < width; at += 16) {
+                exchange(pairs, panel + word * width + at, width, lanes_from(width, at), src, ld,
+                         i + at, end, k, word, words);
             }
         }
     }
 }
 
-void sm_panel_columns_f32_avx512(void *panel, size_t width, const float *src, size_t ld, size_t n,
+void sm_panel_columns_f32_avx512(void *panels, size_t width, const float *src, size_t ld, size_t n,
                                  size_t k) {
-    columns(false, panel, width, src, ld, n, k);
+    columns(false, panels, width, src, ld, n, k);
 }
-void sm_panel_columns_bf16_avx512(void *panel, size_t width, const float *src, size_t ld, size_t n,
+void sm_panel_columns_bf16_avx512(void *panels, size_t width, const float *src, size_t ld, size_t n,
                                   size_t k) {
-    columns(true, panel, width, src, ld, n, k);
+    columns(true, panels, width, src, ld, n, k);
 }

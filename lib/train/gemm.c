@@ -16,6 +16,7 @@
  * second-level cache while those of B go by. */
 #define LOT_ROWS 288
 #define LOT_COLUMNS 256
+#define PACK_PANELS 8
 #define LOTS_PER_THREAD 6
 
 /* What one product uses at a time; used by turns. */
@@ -89,7 +90,8 @@ typedef struct product {
 typedef struct phase {
     uint64_t row, n_rows, column, n_columns; /* panels */
     uint64_t slab, n_slabs;
-    uint64_t lot_rows, lot_columns; /* panels of one lot */
+    uint64_t pack_rows, pack_columns; /* panels of one lot of packing */
+    uint64_t lot_rows, lot_columns;   /* and of multiplying */
 } phase;
 
 static uint64_t min_u64(uint64_t a, uint64_t b) {
@@ -159,24 +161,30 @@ static uint8_t *panels_of_slab(const product *p, const phase *f, uint64_t slab) 
            (slab - f->slab) * (f->n_rows * p->a_bytes + f->n_columns * p->b_bytes);
 }
 
-/* Panel i of the phase: panels of A, then of B, slab by slab. */
+/* Lot i of the phase: some panels of A, or of B, of one slab. */
 static void pack(const product *p, const phase *f, uint64_t i) {
     const sm_gemm_args *g = p->args;
-    const uint64_t slab = f->slab + i / (f->n_rows + f->n_columns);
-    i %= f->n_rows + f->n_columns;
-    const uint64_t k0 = slab * p->depth, k = slab_depth(p, slab);
+    const sm_tile_kernels *t = p->tile;
+    const uint64_t a_lots = divide_up(f->n_rows, f->pack_rows);
+    const uint64_t lots = a_lots + divide_up(f->n_columns, f->pack_columns);
+    const uint64_t slab = f->slab + i / lots, k0 = slab * p->depth, k = slab_depth(p, slab);
     uint8_t *panels = panels_of_slab(p, f, slab);
-    if (i < f->n_rows) {
-        const uint64_t m = (f->row + i) * p->tile->mr, n = min_u64(p->tile->mr, g->M - m);
+    i %= lots;
+    if (i < a_lots) {
+        const uint64_t panel = i * f->pack_rows;
+        const uint64_t n_panels = min_u64(f->pack_rows, f->n_rows - panel);
+        const uint64_t m = (f->row + panel) * t->mr, n = min_u64(n_panels * t->mr, g->M - m);
         const float *src = g->a + (g->a_transposed ? k0 * g->lda + m : m * g->lda + k0);
-        (g->a_transposed ? p->tile->rows : p->tile->columns)(panels + i * p->a_bytes, p->tile->mr,
-                                                             src, g->lda, n, k);
+        (g->a_transposed ? t->rows : t->columns)(
+            panels + panel * sm_panel_bytes(t->mr, k, t->element_bytes), t->mr, src, g->lda, n, k);
     } else {
-        i -= f->n_rows;
-        const uint64_t m = (f->column + i) * p->tile->nr, n = min_u64(p->tile->nr, g->N - m);
+        const uint64_t panel = (i - a_lots) * f->pack_columns;
+        const uint64_t n_panels = min_u64(f->pack_columns, f->n_columns - panel);
+        const uint64_t m = (f->column + panel) * t->nr, n = min_u64(n_panels * t->nr, g->N - m);
         const float *src = g->b + (g->b_transposed ? m * g->ldb + k0 : k0 * g->ldb + m);
-        (g->b_transposed ? p->tile->columns : p->tile->rows)(
-            panels + f->n_rows * p->a_bytes + i * p->b_bytes, p->tile->nr, src, g->ldb, n, k);
+        (g->b_transposed ? t->columns : t->rows)(
+            panels + f->n_rows * p->a_bytes + panel * sm_panel_bytes(t->nr, k, t->element_bytes),
+            t->nr, src, g->ldb, n, k);
     }
 }
 
@@ -194,16 +202,16 @@ static void multiply(const product *p, const phase *f, uint64_t slab, uint64_t r
                      uint64_t column) {
     const sm_gemm_args *g = p->args;
     const uint8_t *panels = panels_of_slab(p, f, slab);
-    const uint8_t *a = panels + row * p->a_bytes;
-    const uint8_t *b = panels + f->n_rows * p->a_bytes + column * p->b_bytes;
+    const uint64_t k = slab_depth(p, slab);
+    const uint8_t *a = panels + row * sm_panel_bytes(p->tile->mr, k, p->tile->element_bytes);
+    const uint8_t *b = panels + f->n_rows * p->a_bytes +
+                       column * sm_panel_bytes(p->tile->nr, k, p->tile->element_bytes);
     const uint64_t m0 = (f->row + row) * p->tile->mr, n0 = (f->column + column) * p->tile->nr;
     const uint64_t m = min_u64(p->tile->mr, g->M - m0), n = min_u64(p->tile->nr, g->N - n0);
     if (f->n_slabs > 1)
-        p->tile->product(sums_of_tile(p, f, slab, row, column), p->tile->nr, a, b,
-                         slab_depth(p, slab), m, n, false);
+        p->tile->product(sums_of_tile(p, f, slab, row, column), p->tile->nr, a, b, k, m, n, false);
     else
-        p->tile->product(g->c + m0 * g->ldc + n0, g->ldc, a, b, slab_depth(p, slab), m, n,
-                         g->accumulate || slab > 0);
+        p->tile->product(g->c + m0 * g->ldc + n0, g->ldc, a, b, k, m, n, g->accumulate || slab > 0);
 }
 
 /* How many panels one lot of tiles takes each way. */
@@ -266,9 +274,12 @@ static void set_back(const product *p, _Atomic uint64_t *counter) {
 }
 
 static void run_phase(const product *p, phase *f) {
-    const uint64_t n_panels = (f->n_rows + f->n_columns) * f->n_slabs;
+    f->pack_rows = f->pack_columns = PACK_PANELS;
+    const uint64_t n_packs =
+        (divide_up(f->n_rows, f->pack_rows) + divide_up(f->n_columns, f->pack_columns)) *
+        f->n_slabs;
     set_back(p, &p->space->next_lot);
-    for (uint64_t i; (i = take(&p->space->next_panel)) < n_panels;)
+    for (uint64_t i; (i = take(&p->space->next_panel)) < n_packs;)
         pack(p, f, i);
     meet(p);
 
