@@ -16,7 +16,7 @@
  * second-level cache while those of B go by. */
 #define LOT_ROWS 288
 #define LOT_COLUMNS 256
-#define PACK_PANELS 8
+#define PACK_WIDTH 256
 #define LOTS_PER_THREAD 6
 
 /* What one product uses at a time; used by turns. */
@@ -274,7 +274,8 @@ static void set_back(const product *p, _Atomic uint64_t *counter) {
 }
 
 static void run_phase(const product *p, phase *f) {
-    f->pack_rows = f->pack_columns = PACK_PANELS;
+    f->pack_rows = divide_up(PACK_WIDTH, p->tile->mr);
+    f->pack_columns = divide_up(PACK_WIDTH, p->tile->nr);
     const uint64_t n_packs =
         (divide_up(f->n_rows, f->pack_rows) + divide_up(f->n_columns, f->pack_columns)) *
         f->n_slabs;
