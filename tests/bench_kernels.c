@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "kernel_cases.h"
+#include "limits.h"
 #include "smallmind/types.h"
 
 #define ROUNDS 7
@@ -204,6 +205,82 @@ static void bench_encode(const kernel_entry *k) {
     free(j.scratch);
 }
 
+/* ---- tiles --------------------------------------------------------------------------------- */
+
+#define TILE_SIDE 384 /* of the block of C; its panels fit the second-level cache in part */
+
+typedef struct tile_job {
+    const sm_tile_kernels *tile;
+    void *a, *b;
+    float *c, *src;
+    bool columns;
+    const limit_loops *loops;
+    bool bf16;
+} tile_job;
+
+static void run_tiles(void *arg) {
+    tile_job *j = arg;
+    const sm_tile_kernels *t = j->tile;
+    const size_t a_bytes = sm_panel_bytes(t->mr, t->kc, t->element_bytes);
+    const size_t b_bytes = sm_panel_bytes(t->nr, t->kc, t->element_bytes);
+    for (size_t n = 0; n < TILE_SIDE / t->nr; n++) {
+        for (size_t m = 0; m < TILE_SIDE / t->mr; m++) {
+            t->product(j->c + m * t->mr * TILE_SIDE + n * t->nr, TILE_SIDE,
+                       (uint8_t *)j->a + m * a_bytes, (uint8_t *)j->b + n * b_bytes, t->kc, t->mr,
+                       t->nr, true);
+        }
+    }
+}
+
+static void run_panels(void *arg) {
+    tile_job *j = arg;
+    const sm_tile_kernels *t = j->tile;
+    if (j->columns) {
+        t->columns(j->b, t->nr, j->src, t->kc, TILE_SIDE, t->kc);
+    } else {
+        t->rows(j->b, t->nr, j->src, TILE_SIDE, TILE_SIDE, t->kc);
+    }
+}
+
+#define LOOP_ROUNDS 4096
+
+static void run_loop(void *arg) {
+    tile_job *j = arg;
+    (j->bf16 ? j->loops->bf16 : j->loops->f32)(LOOP_ROUNDS);
+}
+
+/* Operations per ns, and how much that is of a loop of multiply-adds alone; packing in GB/s of
+ * f32 read. */
+static void bench_tile(const kernel_entry *k) {
+    const sm_tile_kernels *t = &level_table(k->level)->tile[k->type];
+    tile_job j = {.tile = t, .loops = limit_loops_of(k->level), .bf16 = t->element_bytes == 2};
+    const size_t n_elements = (TILE_SIDE + t->nr) * (size_t)t->kc;
+    j.a = take(n_elements * sizeof(float));
+    j.b = take(n_elements * sizeof(float));
+    j.c = take(TILE_SIDE * TILE_SIDE * sizeof *j.c);
+    j.src = take(n_elements * sizeof *j.src);
+    fill_activations(j.src, n_elements, RANDOM);
+    memset(j.c, 0, TILE_SIDE * TILE_SIDE * sizeof *j.c);
+    t->columns(j.a, t->mr, j.src, t->kc, TILE_SIDE, t->kc);
+    run_panels(&j);
+    const double ops = 2.0 * t->kc * (TILE_SIDE / t->mr * t->mr) * (TILE_SIDE / t->nr * t->nr);
+    const double rate = ops / bench_time(run_tiles, &j);
+    const double macs = j.bf16 ? j.loops->bf16_macs : j.loops->f32_macs;
+    const double peak = 2 * macs * LOOP_ROUNDS / bench_time(run_loop, &j);
+    printf("%-24s GFLOP/s %dx%d %8.2f  %5.1f%% of %.1f; packing GB/s", k->name, t->mr, t->nr, rate,
+           100 * rate / peak, peak);
+    for (int columns = 0; columns < 2; columns++) {
+        j.columns = columns;
+        double bytes = (double)(TILE_SIDE * t->kc * sizeof(float));
+        printf("  %s %6.2f", columns ? "columns" : "rows", bytes / bench_time(run_panels, &j));
+    }
+    printf("\n");
+    free(j.a);
+    free(j.b);
+    free(j.c);
+    free(j.src);
+}
+
 int run_benchmark(const char *filter) {
     int status = 0;
     printf("one thread, k = %d; mul: packed weights read per second, working set and columns\n",
@@ -238,6 +315,9 @@ int run_benchmark(const char *filter) {
                 fprintf(stderr, "%s has no benchmark\n", k->name);
                 status = 1;
             }
+            break;
+        case KIND_TILE:
+            bench_tile(k);
             break;
         }
         fflush(stdout);

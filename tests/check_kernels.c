@@ -11,6 +11,8 @@
  *   mul against gemm, any split            equal bits within a level
  *   float products, attention              n * 2^-23 * sum |a*b|, n terms (two orders of n
  *                                          roundings each)
+ *   tiles                                  (k + 2) * 2^-24 * sum |a*b|; equal bits for every
+ *                                          m and n; panels the bits of their definition
  *   exp                                    2e-7 relative
  *   the other row operations               stated at each test
  */
@@ -1160,6 +1162,127 @@ static void test_attention(void **state) {
     }
 }
 
+/* ---- tiles --------------------------------------------------------------------------------- */
+
+/* One element of a panel. */
+static float panel_at(const sm_tile_kernels *tile, const void *panel, size_t width, size_t i,
+                      size_t l) {
+    if (tile->element_bytes == 2) {
+        return sm_bf16_to_f32(((const uint16_t *)panel)[(l / 2 * width + i) * 2 + l % 2]);
+    }
+    return ((const float *)panel)[l * width + i];
+}
+
+/* Packs n rows or columns of k elements and compares each panel with src; returns the panels. */
+static void *check_panels(const sm_tile_kernels *tile, uint32_t type, size_t width, size_t n,
+                          size_t k, bool columns) {
+    const size_t n_panels = (n + width - 1) / width;
+    const size_t bytes = sm_panel_bytes(width, k, tile->element_bytes);
+    const size_t ld = (columns ? k : n) + 3;
+    float *src = take_floats(columns ? (n - 1) * ld + k : (k - 1) * ld + n);
+    for (size_t i = 0; i < n; i++) {
+        for (size_t l = 0; l < k; l++) {
+            src[columns ? i * ld + l : l * ld + i] =
+                (i + l) % 11 == 0 ? sm_bits_float(0x3f808000 + ((random_bits() & 1) << 16))
+                                  : random_float(); /* with ties of the rounding */
+        }
+    }
+    uint8_t *panels = take(n_panels * bytes + GUARD);
+    memset(panels, 0xff, n_panels * bytes + GUARD);
+    (columns ? tile->columns : tile->rows)(panels, width, src, ld, n, k);
+    for (size_t i = 0; i < n_panels * width; i++) {
+        for (size_t l = 0; l < k + k % 2; l++) {
+            if (l == k && tile->element_bytes == 4) {
+                continue;
+            }
+            float want = i < n && l < k ? src[columns ? i * ld + l : l * ld + i] : 0;
+            if (type == SM_TILE_BF16) {
+                want = sm_bf16_to_f32(sm_f32_to_bf16(want));
+            }
+            float is = panel_at(tile, panels + i / width * bytes, width, i % width, l);
+            if (!same_bits(is, want)) {
+                fail_msg("%s, width %zu, %zu x %zu: element (%zu, %zu) is %a, not %a",
+                         columns ? "columns" : "rows", width, n, k, i, l, (double)is, (double)want);
+            }
+        }
+    }
+    for (size_t i = 0; i < GUARD; i++) {
+        assert_int_equal(panels[n_panels * bytes + i], 0xff);
+    }
+    free_floats(src);
+    return panels;
+}
+
+/* All edges of a tile against sums in double, and against the whole tile bit for bit. */
+static void check_tile(const sm_tile_kernels *tile, size_t k, const void *a, const void *b) {
+    const size_t ldc = tile->nr + GUARD, length = tile->mr * ldc;
+    float *start = take_floats(length), *whole = take_floats(length), *c = take_floats(length);
+    for (size_t i = 0; i < length; i++) {
+        start[i] = whole[i] = random_float();
+    }
+    tile->product(whole, ldc, a, b, k, tile->mr, tile->nr, true);
+    for (size_t i = 0; i < length; i++) {
+        const size_t m = i / ldc, n = i % ldc;
+        double sum = (double)start[i], magnitude = fabs(sum);
+        for (size_t l = 0; n < tile->nr && l < k; l++) {
+            double term = (double)panel_at(tile, a, tile->mr, m, l) *
+                          (double)panel_at(tile, b, tile->nr, n, l);
+            sum += term;
+            magnitude += fabs(term);
+        }
+        double tolerance = n < tile->nr ? (double)(k + 2) * 0x1p-24 * magnitude : 0;
+        if (!close_to((double)whole[i], sum, tolerance)) {
+            fail_msg("k %zu: c[%zu][%zu] is %a, not %a", k, m, n, (double)whole[i], sum);
+        }
+    }
+    for (size_t m = 1; m <= tile->mr; m++) {
+        for (size_t n = 1; n <= tile->nr; n++) {
+            memcpy(c, start, length * sizeof *c);
+            tile->product(c, ldc, a, b, k, m, n, true);
+            for (size_t i = 0; i < length; i++) {
+                bool inside = i / ldc < m && i % ldc < n;
+                assert_true(same_bits(c[i], inside ? whole[i] : start[i]));
+            }
+        }
+    }
+    /* not accumulating: the same sums over what c held, NaN here */
+    for (size_t i = 0; i < length; i++) {
+        c[i] = NAN;
+        whole[i] = 0;
+    }
+    tile->product(c, ldc, a, b, k, tile->mr, tile->nr, false);
+    tile->product(whole, ldc, a, b, k, tile->mr, tile->nr, true);
+    for (size_t i = 0; i < length; i++) {
+        assert_true(i % ldc < tile->nr ? c[i] == whole[i] : isnan(c[i]));
+    }
+    free_floats(start);
+    free_floats(whole);
+    free_floats(c);
+}
+
+static void test_tiles(void **state) {
+    const sm_kernels *table = level_of(state);
+    static const size_t depths[] = {1, 2, 3, 4, 7, 8, 9, 16, 17, 31, 33, 64, 150};
+    seed_random(21);
+    for (uint32_t type = 0; type < SM_TILE_TYPES; type++) {
+        const sm_tile_kernels *tile = &table->tile[type];
+        assert_true(tile->mr > 0 && tile->nr > 0 && tile->kc > 0 && tile->kc % 2 == 0);
+        for (size_t i = 0; i < sizeof depths / sizeof depths[0]; i++) {
+            for (size_t n = 1; n <= 2 * (size_t)tile->nr + 1; n += 1 + n / 9) {
+                for (unsigned columns = 0; columns < 2; columns++) {
+                    free(check_panels(tile, type, tile->mr, n, depths[i], columns));
+                    free(check_panels(tile, type, tile->nr, n, depths[i], columns));
+                }
+            }
+            void *a = check_panels(tile, type, tile->mr, tile->mr, depths[i], true);
+            void *b = check_panels(tile, type, tile->nr, tile->nr, depths[i], false);
+            check_tile(tile, depths[i], a, b);
+            free(a);
+            free(b);
+        }
+    }
+}
+
 /* ---- types, levels, half floats
  * ---------------------------------------------------------------------- */
 
@@ -1294,6 +1417,7 @@ int main(int argc, char **argv) {
         ON_LEVELS(test_sum_exp),
         ON_LEVELS(test_store),
         ON_LEVELS(test_attention),
+        ON_LEVELS(test_tiles),
     };
     return cmocka_run_group_tests_name("kernels", tests, NULL, NULL);
 }

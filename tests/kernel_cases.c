@@ -19,6 +19,7 @@ const kernel_entry kernels[] = {
 #define SM_VALUES(L, T, l, t) ENTRY(KIND_VALUES, L, SM_KV_##T, sm_attn_values_##t##_##l)
 #define SM_STORE_K(L, T, l, t) ENTRY(KIND_STORE_K, L, SM_KV_##T, sm_store_k_##t##_##l)
 #define SM_STORE_V(L, T, l, t) ENTRY(KIND_STORE_V, L, SM_KV_##T, sm_store_v_##t##_##l)
+#define SM_TILE(L, T, l, t, MR, NR, KC, BYTES) ENTRY(KIND_TILE, L, SM_TILE_##T, sm_tile_##t##_##l)
 #define SM_ROW(L, l, op) ENTRY(KIND_ROW, L, 0, sm_##op##_##l)
 #include "kernels.inc"
 };

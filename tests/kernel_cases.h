@@ -24,13 +24,14 @@ typedef enum kernel_kind {
     KIND_VALUES,
     KIND_STORE_K,
     KIND_STORE_V,
+    KIND_TILE,
     KIND_ROW,
 } kernel_kind;
 
 typedef struct kernel_entry {
     kernel_kind kind;
     uint32_t level;
-    uint32_t type; /* sm_dtype, or SM_KV_… */
+    uint32_t type; /* sm_dtype, SM_KV_… or SM_TILE_… */
     const char *name;
     any_fn fn;
 } kernel_entry;
