@@ -255,6 +255,28 @@ typedef void sm_lion_fn(float *p, const float *g, float *m, size_t n, const sm_u
 /* m = beta1*m + g; p = p - decay*p - lr*m */
 typedef void sm_sgd_fn(float *p, const float *g, float *m, size_t n, const sm_update *u);
 
+/* ---- gradients of row operations ---------------------------------------------------------
+ * d… is the gradient of the loss with respect to …. Sums run in a fixed order of the level. */
+
+/* Of y = rms_norm(x, w) with r = 1 / sqrt(mean(x^2) + eps):
+ *   g = r * (w * dy - x * r^2 * mean(w * dy * x));   dx = g, or dx += g where accumulate
+ * Returns r. (The gain's gradient is dw += dy * x * r over the rows: add_product.) dx may be
+ * dy unless accumulate. */
+typedef float sm_rms_norm_grad_fn(float *dx, const float *dy, const float *x, const float *w,
+                                  size_t n, float eps, bool accumulate);
+/* Of y = silu(gate) * up with s = 1 / (1 + exp(-gate)):
+ *   dgate = dy * up * s * (1 + gate * (1 - s));  dup = dy * gate * s.   dgate, dup may be dy. */
+typedef void sm_silu_mul_grad_fn(float *dgate, float *dup, const float *dy, const float *gate,
+                                 const float *up, size_t n);
+/* Of one row of p = softmax(scale * s) over keys, in place: s becomes p = exp(scale * s - lse),
+ * dp becomes ds = scale * p * (dp - delta); delta = sum(p * dp) of the whole row. */
+typedef void sm_softmax_grad_fn(float *s, float *dp, size_t n, float scale, float lse, float delta);
+/* y = a * exp(y - m) */
+typedef void sm_exp_scale_fn(float *y, float m, float a, size_t n);
+/* y += a * x * z; z NULL: y += a * x */
+typedef void sm_add_product_fn(float *y, const float *x, const float *z, float a, size_t n);
+typedef float sm_dot_fn(const float *x, const float *y, size_t n);
+
 /* exp in kernels: relative error <= 2e-7 in [-87, 88]; below -87.3 gives 0; above 88 gives
  * at least exp(88), perhaps infinity; never NaN for finite input or -INFINITY. */
 
@@ -278,6 +300,12 @@ typedef struct sm_kernels {
     sm_adamw_fn *adamw;
     sm_lion_fn *lion;
     sm_sgd_fn *sgd;
+    sm_rms_norm_grad_fn *rms_norm_grad;
+    sm_silu_mul_grad_fn *silu_mul_grad;
+    sm_softmax_grad_fn *softmax_grad;
+    sm_exp_scale_fn *exp_scale;
+    sm_add_product_fn *add_product;
+    sm_dot_fn *dot;
 } sm_kernels;
 
 /* The table of a level this CPU has (sm_level_best); filled in once, thread-safe.

@@ -1,0 +1,2 @@
+#define LEVEL(name) sm_##name##_neon
+#include "grad_impl.h"

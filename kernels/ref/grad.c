@@ -1,0 +1,56 @@
+/* grad.c - gradients of row operations, spelled out; sums in double. */
+#include <math.h>
+
+#include "table.h"
+
+float sm_rms_norm_grad_ref(float *dx, const float *dy, const float *x, const float *w, size_t n,
+                           float eps, bool accumulate) {
+    double squares = 0, product = 0;
+    for (size_t i = 0; i < n; i++) {
+        squares += (double)x[i] * (double)x[i];
+        product += (double)dy[i] * (double)w[i] * (double)x[i];
+    }
+    const double r = 1 / sqrt(squares / (double)n + (double)eps);
+    const double along = r * r * product / (double)n;
+    for (size_t i = 0; i < n; i++) {
+        const double g = r * ((double)w[i] * (double)dy[i] - along * (double)x[i]);
+        dx[i] = (float)(accumulate ? (double)dx[i] + g : g);
+    }
+    return (float)r;
+}
+
+void sm_silu_mul_grad_ref(float *dgate, float *dup, const float *dy, const float *gate,
+                          const float *up, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        const float d = dy[i], s = 1 / (1 + expf(-gate[i]));
+        dup[i] = d * gate[i] * s;
+        dgate[i] = d * up[i] * s * (1 + gate[i] * (1 - s));
+    }
+}
+
+void sm_softmax_grad_ref(float *s, float *dp, size_t n, float scale, float lse, float delta) {
+    for (size_t i = 0; i < n; i++) {
+        s[i] = expf(scale * s[i] - lse);
+        dp[i] = scale * s[i] * (dp[i] - delta);
+    }
+}
+
+void sm_exp_scale_ref(float *y, float m, float a, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        y[i] = a * expf(y[i] - m);
+    }
+}
+
+void sm_add_product_ref(float *y, const float *x, const float *z, float a, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        y[i] += a * x[i] * (z != NULL ? z[i] : 1);
+    }
+}
+
+float sm_dot_ref(const float *x, const float *y, size_t n) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += (double)x[i] * (double)y[i];
+    }
+    return (float)sum;
+}

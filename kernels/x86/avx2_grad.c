@@ -1,0 +1,2 @@
+#define LEVEL(name) sm_##name##_avx2
+#include "grad_impl.h"

@@ -1,0 +1,2 @@
+#define LEVEL(name) sm_##name##_avx512
+#include "grad_impl.h"
