@@ -89,7 +89,7 @@ static const void *prepare(const sm_attn *a, const sm_span *span, const float *x
 }
 
 void sm_attn_prefill(const sm_attn *a, const sm_span *span, uint32_t kv_head, uint32_t first,
-                     uint32_t n, const float *q, uint64_t ldq, float *out, uint64_t ldo,
+                     uint32_t n, const float *q, uint64_t ldq, float *out, uint64_t ldo, float *lse,
                      sm_thread_scratch *scratch) {
     const uint32_t group = a->n_head / a->n_head_kv;
     const uint32_t width = a->width, nq = n * group;
@@ -118,10 +118,13 @@ void sm_attn_prefill(const sm_attn *a, const sm_span *span, uint32_t kv_head, ui
                                    scratch->attn_o + (uint64_t)(i - i0) * width, m[i - i0],
                                    l[i - i0], width);
     }
-    for (uint32_t i = 0; i < nq; i++)
-        a->kernels->scale(out + (span->first + first + i / group) * ldo + column +
-                              (uint64_t)(i % group) * a->head_dim,
+    for (uint32_t i = 0; i < nq; i++) {
+        const uint64_t t = span->first + first + i / group, in_group = i % group;
+        a->kernels->scale(out + t * ldo + column + in_group * a->head_dim,
                           acc + (uint64_t)i * width, 1.0f / acc_l[i], a->head_dim);
+        if (lse)
+            lse[t * a->n_head + (uint64_t)kv_head * group + in_group] = acc_m[i] + logf(acc_l[i]);
+    }
 }
 
 const void *sm_attn_decode_queries(const sm_attn *a, const sm_span *span, const float *q,

@@ -49,6 +49,8 @@ typedef struct step {
     uint32_t thread, n_threads;
     uint32_t T;
     double least_share; /* weight bytes that are worth a thread of their own */
+    float *cos, *sin;
+    sm_tape_layer at; /* where the values of this layer go: the workspace, or the tape */
 } step;
 
 /* What the threads of one run share beside the workspace. */
@@ -66,8 +68,7 @@ typedef struct run {
  * cache: strides avoid it. */
 #define ALIAS 4096
 
-/* Stride of rows of n floats: whole groups. */
-static uint64_t float_stride(uint64_t n) {
+uint64_t sm_row_stride(uint64_t n) {
     n = (n + SM_GROUP - 1) / SM_GROUP * SM_GROUP;
     return n * sizeof(float) % ALIAS ? n : n + SM_GROUP;
 }
@@ -124,10 +125,10 @@ static void allocate(sm_workspace *ws, bool *failed) {
     uint32_t chunk;
     const uint64_t nq = sm_attn_chunk(c, &chunk), width = sm_kv_width(c);
     ws->chunk = chunk;
-    ws->ldx = float_stride(c->n_embd);
-    ws->ldq = float_stride(qd);
-    ws->ldkv = float_stride((uint64_t)c->n_head_kv * c->head_dim);
-    ws->ldh = float_stride(c->n_ff);
+    ws->ldx = sm_row_stride(c->n_embd);
+    ws->ldq = sm_row_stride(qd);
+    ws->ldkv = sm_row_stride((uint64_t)c->n_head_kv * c->head_dim);
+    ws->ldh = sm_row_stride(c->n_ff);
     ws->blocks_x = block_stride(c->n_embd);
     ws->blocks_q = block_stride(qd);
     ws->blocks_h = block_stride(c->n_ff);
@@ -245,21 +246,21 @@ static void embed(const step *s) {
             const double position = (double)(span->position + (t - span->first));
             for (uint64_t d = 0; d < half; d++) {
                 const double angle = position * s->net->rope_inv_freq[d];
-                s->ws->cos[t * half + d] = (float)cos(angle) * s->net->rope_mscale;
-                s->ws->sin[t * half + d] = (float)sin(angle) * s->net->rope_mscale;
+                s->cos[t * half + d] = (float)cos(angle) * s->net->rope_mscale;
+                s->sin[t * half + d] = (float)sin(angle) * s->net->rope_mscale;
             }
         }
     }
     for (uint64_t t = begin; t < end; t++)
         s->kernels->type[E->type].dequantize(
-            s->ws->x + t * s->ws->ldx, E->data + (uint64_t)b->ids[t] * E->row_bytes, s->c->n_embd);
+            s->at.x + t * s->ws->ldx, E->data + (uint64_t)b->ids[t] * E->row_bytes, s->c->n_embd);
 }
 
 /* rms_norm of rows of x, as a matrix input. A single token is normed by every
  * thread for itself, which costs less than a barrier. rows: which tokens (NULL:
  * 0, 1, …). */
-static sm_input normed(const step *s, const float *weight, bool quantize, const uint32_t *rows,
-                       uint64_t n) {
+static sm_input normed(const step *s, const float *x, const float *weight, bool quantize,
+                       const uint32_t *rows, uint64_t n) {
     sm_workspace *ws = s->ws;
     const uint64_t k = s->c->n_embd, blocks = ws->blocks_x;
     const bool alone = n == 1;
@@ -269,7 +270,7 @@ static sm_input normed(const step *s, const float *weight, bool quantize, const 
     if (!alone)
         share(s, n, &begin, &end);
     for (uint64_t t = begin; t < end; t++) {
-        s->kernels->rms_norm(f + t * ws->ldx, ws->x + (rows ? rows[t] : t) * ws->ldx, weight, k,
+        s->kernels->rms_norm(f + t * ws->ldx, x + (rows ? rows[t] : t) * ws->ldx, weight, k,
                              s->c->norm_eps);
         if (quantize)
             s->kernels->quantize(q + t * blocks, f + t * ws->ldx, k);
@@ -301,7 +302,8 @@ static void project(const step *s, const sm_layer *layer, uint32_t index, role w
     const sm_weight *W = what == QUERY ? &layer->wq : what == KEY ? &layer->wk : &layer->wv;
     const float *bias = what == QUERY ? layer->bq : what == KEY ? layer->bk : layer->bv;
     const float *norm = what == QUERY ? layer->q_norm : what == KEY ? layer->k_norm : NULL;
-    float *y = what == QUERY ? ws->q : what == KEY ? ws->k : ws->v;
+    float *y = what == QUERY ? s->at.q : what == KEY ? s->at.k : s->at.v;
+    float *raw = what == QUERY ? s->at.q_raw : what == KEY ? s->at.k_raw : NULL;
     const uint64_t ldy = what == QUERY ? ws->ldq : ws->ldkv;
     const uint64_t r0 = u0 * ws->head_unit, r1 = min_u64(u1 * ws->head_unit, W->rows);
     const uint64_t half = c->n_rot / 2;
@@ -316,12 +318,14 @@ static void project(const step *s, const sm_layer *layer, uint32_t index, role w
             float *row = y + t * ldy;
             if (bias)
                 s->kernels->add(row + r0, row + r0, bias + r0, r1 - r0);
+            if (raw)
+                memcpy(raw + t * ldy + r0, row + r0, (r1 - r0) * sizeof *raw);
             for (uint64_t h = r0 / c->head_dim; h < r1 / c->head_dim; h++) {
                 float *head = row + h * c->head_dim;
                 if (norm)
                     s->kernels->rms_norm(head, head, norm, c->head_dim, c->norm_eps);
                 if (what != VALUE)
-                    s->kernels->rope(head, ws->cos + t * half, ws->sin + t * half, c->n_rot,
+                    s->kernels->rope(head, s->cos + t * half, s->sin + t * half, c->n_rot,
                                      c->family->rope_neox);
                 if (what != QUERY)
                     sm_kv_store(span->kv, s->kernels, index, (uint32_t)h, position,
@@ -390,8 +394,8 @@ static sm_input attend_many(const step *s, const sm_attn *a, bool quantize, run 
                 break;
             const uint32_t first = (chunks - 1 - (task - base) / a->n_head_kv) * ws->chunk;
             sm_attn_prefill(a, &b->spans[i], (task - base) % a->n_head_kv, first,
-                            (uint32_t)min_u64(ws->chunk, n - first), ws->q, ws->ldq, ws->att,
-                            ws->ldq, s->scratch);
+                            (uint32_t)min_u64(ws->chunk, n - first), s->at.q, ws->ldq, s->at.att,
+                            ws->ldq, s->at.lse, s->scratch);
             task = atomic_fetch_add_explicit(&r->next_task, 1, memory_order_relaxed);
         }
         base += chunks * a->n_head_kv;
@@ -401,15 +405,15 @@ static sm_input attend_many(const step *s, const sm_attn *a, bool quantize, run 
         uint64_t begin, end;
         share(s, s->T, &begin, &end);
         for (uint64_t t = begin; t < end; t++)
-            s->kernels->quantize(ws->att_q + t * ws->blocks_q, ws->att + t * ws->ldq, qd);
+            s->kernels->quantize(ws->att_q + t * ws->blocks_q, s->at.att + t * ws->ldq, qd);
         barrier(s);
     }
-    return (sm_input){ws->att, ws->ldq, ws->att_q, ws->blocks_q};
+    return (sm_input){s->at.att, ws->ldq, ws->att_q, ws->blocks_q};
 }
 
-/* x += W in (+ bias). */
-static void project_residual(const step *s, const sm_weight *W, const float *bias,
-                             const sm_input *in) {
+/* to = from + W in (+ bias); to may be from. */
+static void project_residual(const step *s, float *to, const float *from, const sm_weight *W,
+                             const float *bias, const sm_input *in) {
     sm_workspace *ws = s->ws;
     uint64_t g0, g1;
     share_weights(s, (W->rows + SM_GROUP - 1) / SM_GROUP, weight_bytes(W), &g0, &g1);
@@ -418,10 +422,10 @@ static void project_residual(const step *s, const sm_weight *W, const float *bia
     sm_matmul(s->kernels, W, g0, g1, in, s->T, ws->y, ws->ldx, s->scratch);
     const uint64_t r0 = g0 * SM_GROUP, n = min_u64(g1 * SM_GROUP, W->rows) - r0;
     for (uint64_t t = 0; t < s->T; t++) {
-        float *y = ws->y + t * ws->ldx + r0, *x = ws->x + t * ws->ldx + r0;
+        const uint64_t at = t * ws->ldx + r0;
         if (bias)
-            s->kernels->add(y, y, bias + r0, n);
-        s->kernels->add(x, x, y, n);
+            s->kernels->add(ws->y + at, ws->y + at, bias + r0, n);
+        s->kernels->add(to + at, from + at, ws->y + at, n);
     }
 }
 
@@ -435,15 +439,16 @@ static sm_input gate_up(const step *s, const sm_layer *layer, const sm_input *in
     const uint64_t r0 = begin * FFN_UNIT, r1 = min_u64(end * FFN_UNIT, s->c->n_ff);
     if (r0 < r1) {
         const uint64_t g0 = r0 / SM_GROUP, g1 = (r1 + SM_GROUP - 1) / SM_GROUP;
-        sm_matmul(s->kernels, &layer->gate, g0, g1, in, s->T, ws->h, ws->ldh, s->scratch);
-        sm_matmul(s->kernels, &layer->up, g0, g1, in, s->T, ws->up, ws->ldh, s->scratch);
+        sm_matmul(s->kernels, &layer->gate, g0, g1, in, s->T, s->at.gate, ws->ldh, s->scratch);
+        sm_matmul(s->kernels, &layer->up, g0, g1, in, s->T, s->at.up, ws->ldh, s->scratch);
         for (uint64_t t = 0; t < s->T; t++) {
-            float *h = ws->h + t * ws->ldh + r0, *up = ws->up + t * ws->ldh + r0;
+            const uint64_t at = t * ws->ldh + r0;
+            float *h = ws->h + at, *gate = s->at.gate + at, *up = s->at.up + at;
             if (layer->b_gate)
-                s->kernels->add(h, h, layer->b_gate + r0, r1 - r0);
+                s->kernels->add(gate, gate, layer->b_gate + r0, r1 - r0);
             if (layer->b_up)
                 s->kernels->add(up, up, layer->b_up + r0, r1 - r0);
-            s->kernels->silu_mul(h, h, up, r1 - r0);
+            s->kernels->silu_mul(h, gate, up, r1 - r0);
             if (layer->down.quantized)
                 s->kernels->quantize(ws->h_q + t * blocks + r0 / 32, h, r1 - r0);
         }
@@ -451,33 +456,51 @@ static sm_input gate_up(const step *s, const sm_layer *layer, const sm_input *in
     return (sm_input){ws->h, ws->ldh, ws->h_q, blocks};
 }
 
-static void logits(const step *s) {
-    const sm_batch *b = s->batch;
+static void logits(const step *s, const float *x, const uint32_t *rows, uint64_t n, float *y,
+                   uint64_t ldy) {
     const sm_weight *W = &s->net->head;
-    if (!b->n_outputs)
+    if (!n)
         return;
-    const sm_input in = normed(s, s->net->out_norm, W->quantized, b->outputs, b->n_outputs);
+    const sm_input in = normed(s, x, s->net->out_norm, W->quantized, rows, n);
     uint64_t g0, g1;
     share_weights(s, (W->rows + SM_GROUP - 1) / SM_GROUP, weight_bytes(W), &g0, &g1);
-    sm_matmul(s->kernels, W, g0, g1, &in, b->n_outputs, b->logits, b->ldl, s->scratch);
+    sm_matmul(s->kernels, W, g0, g1, &in, n, y, ldy, s->scratch);
 }
 
 /* ---- the step ----------------------------------------------------------------------------- */
 
+/* The workspace's own buffers, which every layer uses in turn. */
+static sm_tape_layer own_places(const sm_workspace *ws) {
+    return (sm_tape_layer){.x = ws->x,
+                           .q = ws->q,
+                           .k = ws->k,
+                           .v = ws->v,
+                           .att = ws->att,
+                           .mid = ws->x,
+                           .gate = ws->h,
+                           .up = ws->up,
+                           .out = ws->x};
+}
+
 static void forward(void *arg, uint32_t thread, uint32_t n_threads) {
     run *r = arg;
     const sm_net *net = r->ws->net;
-    const step state = {.ws = r->ws,
-                        .team = r->team,
-                        .net = net,
-                        .c = &net->config,
-                        .kernels = net->kernels,
-                        .batch = r->batch,
-                        .scratch = &r->ws->threads[thread],
-                        .thread = thread,
-                        .n_threads = n_threads,
-                        .least_share = r->least_share,
-                        .T = r->batch->n_tokens};
+    const sm_tape *tape = r->batch->tape;
+    const uint32_t begin = tape ? tape->begin : 0, end = tape ? tape->end : net->config.n_layer;
+    step state = {.ws = r->ws,
+                  .team = r->team,
+                  .net = net,
+                  .c = &net->config,
+                  .kernels = net->kernels,
+                  .batch = r->batch,
+                  .scratch = &r->ws->threads[thread],
+                  .thread = thread,
+                  .n_threads = n_threads,
+                  .least_share = r->least_share,
+                  .T = r->batch->n_tokens,
+                  .cos = tape ? tape->cos : r->ws->cos,
+                  .sin = tape ? tape->sin : r->ws->sin,
+                  .at = tape ? tape->layers[begin] : own_places(r->ws)};
     const step *s = &state;
     state.scratch->stop = &r->stop;
     state.scratch->asks = thread == 0;
@@ -488,17 +511,21 @@ static void forward(void *arg, uint32_t thread, uint32_t n_threads) {
                          .width = sm_kv_width(&net->config),
                          .scale = 1.0f / sqrtf((float)net->config.head_dim)};
 
-    embed(s);
-    barrier(s);
-    for (uint32_t i = 0; i < net->config.n_layer; i++) {
+    if (begin == 0) {
+        embed(s);
+        barrier(s);
+    }
+    for (uint32_t i = begin; i < end; i++) {
         const sm_layer *layer = &net->layers[i];
         const bool qkv_quantized =
             layer->wq.quantized || layer->wk.quantized || layer->wv.quantized;
         attention.layer = i;
+        if (tape)
+            state.at = tape->layers[i];
         if (thread == 0)
             atomic_store_explicit(&r->next_task, 0, memory_order_relaxed);
 
-        sm_input in = normed(s, layer->attn_norm, qkv_quantized, NULL, s->T);
+        sm_input in = normed(s, s->at.x, layer->attn_norm, qkv_quantized, NULL, s->T);
         observe(s, &layer->wq, &in);
         observe(s, &layer->wk, &in);
         observe(s, &layer->wv, &in);
@@ -508,22 +535,59 @@ static void forward(void *arg, uint32_t thread, uint32_t n_threads) {
         barrier(s);
         if (r->cancelled)
             return;
-        in = s->T == 1 ? attend_one(s, &attention, layer->wo.quantized)
-                       : attend_many(s, &attention, layer->wo.quantized, r);
+        in = s->T == 1 && !tape ? attend_one(s, &attention, layer->wo.quantized)
+                                : attend_many(s, &attention, layer->wo.quantized, r);
         observe(s, &layer->wo, &in);
-        project_residual(s, &layer->wo, layer->bo, &in);
+        project_residual(s, s->at.mid, s->at.x, &layer->wo, layer->bo, &in);
         barrier(s);
 
-        in = normed(s, layer->ffn_norm, layer->gate.quantized || layer->up.quantized, NULL, s->T);
+        in = normed(s, s->at.mid, layer->ffn_norm, layer->gate.quantized || layer->up.quantized,
+                    NULL, s->T);
         observe(s, &layer->gate, &in);
         observe(s, &layer->up, &in);
         in = gate_up(s, layer, &in);
         barrier(s);
         observe(s, &layer->down, &in);
-        project_residual(s, &layer->down, layer->b_down, &in);
+        project_residual(s, s->at.out, s->at.mid, &layer->down, layer->b_down, &in);
         barrier(s);
     }
-    logits(s);
+    logits(s, s->at.out, r->batch->outputs, r->batch->n_outputs, r->batch->logits, r->batch->ldl);
+}
+
+/* Logits alone, of rows that lie outside the workspace. */
+typedef struct logits_run {
+    sm_workspace *ws;
+    sm_team *team;
+    const float *x;
+    const uint32_t *rows;
+    uint32_t n;
+    float *logits;
+    uint64_t ldl;
+    sm_stop stop;
+} logits_run;
+
+static void run_logits(void *arg, uint32_t thread, uint32_t n_threads) {
+    logits_run *r = arg;
+    const sm_net *net = r->ws->net;
+    const step s = {.ws = r->ws,
+                    .team = r->team,
+                    .net = net,
+                    .c = &net->config,
+                    .kernels = net->kernels,
+                    .scratch = &r->ws->threads[thread],
+                    .thread = thread,
+                    .n_threads = n_threads};
+    s.scratch->stop = &r->stop;
+    s.scratch->asks = false;
+    logits(&s, r->x, r->rows, r->n, r->logits, r->ldl);
+}
+
+void sm_forward_logits(sm_workspace *ws, sm_team *team, const float *x, const uint32_t *rows,
+                       uint32_t n, float *logits_out, uint64_t ldl) {
+    logits_run r = {
+        .ws = ws, .team = team, .x = x, .rows = rows, .n = n, .logits = logits_out, .ldl = ldl};
+    atomic_init(&r.stop.stopped, false);
+    sm_team_run(team, run_logits, &r);
 }
 
 /* ns of a barrier for each thread that takes part in it. A busy machine may measure any time:

@@ -10,16 +10,28 @@ uint32_t sm_kv_width(const sm_config *config) {
     return (config->head_dim + 7) / 8 * 8;
 }
 
+void sm_kv_place(sm_kv *kv, const sm_config *config, uint32_t type, uint32_t n_ctx, uint8_t *k,
+                 uint8_t *v) {
+    *kv = (sm_kv){.type = type,
+                  .capacity = (n_ctx + 15) / 16 * 16,
+                  .n_layer = 1,
+                  .n_head_kv = config->n_head_kv,
+                  .head_dim = config->head_dim,
+                  .width = sm_kv_width(config),
+                  .k = k,
+                  .v = v};
+    kv->head_bytes = kv->capacity / 16 * tile_bytes(kv);
+}
+
+uint64_t sm_kv_bytes(const sm_config *config, uint32_t type, uint32_t n_ctx) {
+    return ((uint64_t)n_ctx + 15) / 16 * sm_kv_tile_bytes(type, sm_kv_width(config)) *
+           config->n_head_kv;
+}
+
 sm_status sm_kv_init(sm_kv *kv, sm_mem *mem, const sm_config *config, uint32_t type, uint32_t n_ctx,
                      sm_error *error) {
-    memset(kv, 0, sizeof *kv);
-    kv->type = type;
-    kv->capacity = (n_ctx + 15) / 16 * 16;
+    sm_kv_place(kv, config, type, n_ctx, NULL, NULL);
     kv->n_layer = config->n_layer;
-    kv->n_head_kv = config->n_head_kv;
-    kv->head_dim = config->head_dim;
-    kv->width = sm_kv_width(config);
-    kv->head_bytes = kv->capacity / 16 * tile_bytes(kv);
     uint64_t total;
     if (sm_mul_over((uint64_t)kv->n_layer * kv->n_head_kv, kv->head_bytes, &total))
         return sm_fail(error, SM_ERR_NOMEM, "a KV cache of %u tokens is too large", n_ctx);
@@ -82,8 +94,8 @@ void sm_kv_store(sm_kv *kv, const sm_kernels *kernels, uint32_t layer, uint32_t 
 }
 
 uint64_t sm_kv_offset(const sm_kv *kv, uint32_t layer, uint32_t head, uint32_t position) {
-    return ((uint64_t)layer * kv->n_head_kv + head) * kv->head_bytes +
-           position / 16 * tile_bytes(kv);
+    const uint64_t place = kv->n_layer == 1 ? 0 : layer;
+    return (place * kv->n_head_kv + head) * kv->head_bytes + position / 16 * tile_bytes(kv);
 }
 
 void sm_kv_copy(sm_kv *to, const sm_kv *from, uint32_t n) {

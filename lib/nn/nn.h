@@ -138,7 +138,8 @@ sm_status sm_net_save(sm_net *net, const char *path, bool use_packed, sm_progres
 
 /* Keys and values of one sequence. Per layer and kv head: K and V in tiles of 16 tokens,
  * capacity/16 of them, as kernels.h lays them out for the type. width is head_dim rounded
- * up to the multiple of 8 that the kernels want, filled up with zeros. */
+ * up to the multiple of 8 that the kernels want, filled up with zeros. With n_layer 1 every layer uses the
+ * same place: enough where all tokens of a sequence are computed at once. */
 typedef struct sm_kv {
     uint32_t type;     /* SM_KV_… of kernels.h */
     uint32_t capacity; /* tokens, a multiple of 16 */
@@ -150,6 +151,11 @@ typedef struct sm_kv {
 sm_status sm_kv_init(sm_kv *kv, sm_mem *mem, const sm_config *config, uint32_t type, uint32_t n_ctx,
                      sm_error *error);
 void sm_kv_free(sm_kv *kv, sm_mem *mem);
+/* A cache of one layer's size (n_layer 1) in memory of the caller's, sm_kv_bytes of it at k
+ * and as much at v. */
+uint64_t sm_kv_bytes(const sm_config *config, uint32_t type, uint32_t n_ctx);
+void sm_kv_place(sm_kv *kv, const sm_config *config, uint32_t type, uint32_t n_ctx, uint8_t *k,
+                 uint8_t *v);
 /* sm_kv.width of a model. */
 uint32_t sm_kv_width(const sm_config *config);
 /* Stores one token's key and/or value vector (NULL: not that one) of a layer and head. */
@@ -178,6 +184,37 @@ typedef struct sm_observer {
                uint64_t end, uint32_t n_tokens);
     void *user;
 } sm_observer;
+/* What a forward pass leaves for a backward pass, per layer; T tokens, rows ld… apart as in
+ * sm_tape. Norms and silu(gate) * up are cheap and computed again from these. */
+typedef struct sm_tape_layer {
+    float *x;             /* [T][ldx] input of the layer */
+    float *q_raw, *k_raw; /* [T][ldq], [T][ldkv] before the head norm; NULL without one */
+    float *q, *k, *v;     /* [T][ldq], [T][ldkv]: as attention reads them */
+    float *att;           /* [T][ldq] */
+    float *lse;           /* [T][n_head] log of the sum of exp(score * scale) */
+    float *mid;           /* [T][ldx] x + attention */
+    float *gate, *up;     /* [T][ldh] before silu */
+    float *out;           /* [T][ldx] output: x of the next layer, or sm_tape.x */
+} sm_tape_layer;
+
+typedef struct sm_tape {
+    sm_mem *mem;
+    uint64_t ldx, ldq, ldkv, ldh;
+    sm_tape_layer *layers; /* [n_layer] */
+    float *x;              /* [T][ldx] output of the last layer */
+    float *cos, *sin;      /* [T][n_rot/2] rotation of each token */
+    /* Layers that sm_forward computes, set by the caller before each call. begin > 0 starts
+     * from what layers[begin].x and cos, sin hold. */
+    uint32_t begin, end;
+    void **owned;
+    uint32_t n_owned;
+} sm_tape;
+
+/* For batches of at most max_tokens tokens. keep_layers false: every layer keeps its x only,
+ * all else lies in one place that the layers use in turn. SM_ERR_NOMEM. */
+sm_status sm_tape_new(sm_tape **out, sm_mem *mem, const sm_net *net, uint32_t max_tokens,
+                      bool keep_layers, sm_error *error);
+void sm_tape_free(sm_tape *tape); /* NULL is fine */
 
 typedef struct sm_batch {
     uint32_t n_tokens;
@@ -191,6 +228,7 @@ typedef struct sm_batch {
     int32_t (*cancel)(void *user); /* asked by thread 0 every fraction of a ms; NULL: never */
     void *cancel_user;
     const sm_observer *observer; /* NULL: none */
+    const sm_tape *tape; /* records, or NULL; every span must then begin at position 0 */
 } sm_batch;
 
 /* Buffers for steps of at most max_tokens tokens in contexts of at most max_context,
@@ -204,5 +242,12 @@ void sm_workspace_free(sm_workspace *workspace);
  * logits. SM_ERR_CANCELLED if the cancel hook said so (cache contents beyond the
  * spans' positions are then undefined). */
 sm_status sm_forward(sm_workspace *workspace, sm_team *team, const sm_batch *batch);
+/* The last part of it alone: logits[i][ldl] of token rows[i] of x (sm_tape.x); n at most the
+ * workspace's max_tokens. */
+void sm_forward_logits(sm_workspace *workspace, sm_team *team, const float *x, const uint32_t *rows,
+                       uint32_t n, float *logits, uint64_t ldl);
+/* Stride of rows of n floats that the kernels write: whole groups, off multiples of 4096
+ * bytes. */
+uint64_t sm_row_stride(uint64_t n);
 
 #endif

@@ -58,9 +58,10 @@ uint32_t sm_attn_chunk(const sm_config *config, uint32_t *tokens);
 uint32_t sm_attn_queries(const sm_config *config);
 
 /* out[t] = attention of tokens [first, first + n) of a span for all query heads of one
- * kv head. q, out: [T][n_head*head_dim] of the whole batch. */
+ * kv head. q, out: [T][n_head*head_dim] of the whole batch. lse, unless NULL, gets
+ * [T][n_head] the log of each softmax's sum. */
 void sm_attn_prefill(const sm_attn *a, const sm_span *span, uint32_t kv_head, uint32_t first,
-                     uint32_t n, const float *q, uint64_t ldq, float *out, uint64_t ldo,
+                     uint32_t n, const float *q, uint64_t ldq, float *out, uint64_t ldo, float *lse,
                      sm_thread_scratch *scratch);
 
 /* Before the blocks of one token: q[n_head*head_dim] as the span's cache wants it, for this
