@@ -281,6 +281,12 @@ static void add_layer(maker *m, uint32_t layer) {
     add_matrix(m, NAME("ffn_gate.weight"), s->n_embd, s->n_ff);
     add_matrix(m, NAME("ffn_up.weight"), s->n_embd, s->n_ff);
     add_matrix(m, NAME("ffn_down.weight"), s->n_ff, s->n_embd);
+    if (s->all_biases) {
+        add_vector(m, NAME("attn_output.bias"), s->n_embd, false);
+        add_vector(m, NAME("ffn_gate.bias"), s->n_ff, false);
+        add_vector(m, NAME("ffn_up.bias"), s->n_ff, false);
+        add_vector(m, NAME("ffn_down.bias"), s->n_embd, false);
+    }
 #undef NAME
 }
 
@@ -424,7 +430,7 @@ int fixture_write(const char *path, const fixture_model *model) {
     default_u32(&m.spec.n_ctx, 512);
     if (m.spec.rope_factor == 0)
         m.spec.rope_factor = 4;
-    m.spec.biases |= same(m.spec.architecture, "qwen2");
+    m.spec.biases |= same(m.spec.architecture, "qwen2") || m.spec.all_biases;
     if (!can_fill(m.spec.type)) {
         fprintf(stderr, "fixture: %s: no random weights of type %u\n", path, m.spec.type);
         return -1;

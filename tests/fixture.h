@@ -22,6 +22,7 @@ typedef struct fixture_model {
                                  standard deviation of about 1/sqrt(columns) */
     bool untied;              /* an output.weight of its own */
     bool biases;              /* q, k and v biases (qwen2 always has them) */
+    bool all_biases;          /* these and biases of attention output, gate, up and down */
     bool spm;                 /* a SentencePiece vocabulary instead of byte-level BPE */
     bool no_vocab;            /* no tokenizer.ggml.* keys; 300 rows */
     const char *rope_scaling; /* rope.scaling.type: "linear", "yarn"; NULL: no key */

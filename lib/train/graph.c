@@ -1,0 +1,453 @@
+/* A network in training: masters, gradients, buffers; loss and gradients of a batch. */
+#include "graph.h"
+#include "pack.h"
+
+#include <math.h>
+#include <string.h>
+
+#define VECTORS_PER_LAYER 11
+#define PARAMS_PER_LAYER (SM_MATRICES + VECTORS_PER_LAYER)
+#define OTHER_PARAMS 3 /* embedding, last norm, head */
+#define OWNED_BUFFERS 24
+#define OWNED_PER_THREAD 4
+
+/* Tokens whose logits exist at a time: less where they are wide. A property of the model, not
+ * of the machine: sums are taken chunk by chunk. */
+#define CHUNK 512
+#define CHUNK_WIDE 256
+#define WIDE_VOCAB 32768
+
+/* Carries the first failure through many allocations. */
+typedef struct builder {
+    sm_graph *g;
+    sm_status status;
+    sm_error *error;
+} builder;
+
+static void *own(builder *b, uint64_t n, uint64_t size) {
+    if (b->status)
+        return NULL;
+    void *p = sm_alloc_array(b->g->mem, n ? n : 1, size);
+    if (!p)
+        b->status = sm_fail(b->error, SM_ERR_NOMEM, "out of memory for training (%llu bytes)",
+                            (unsigned long long)(n * size));
+    else
+        b->g->owned[b->g->n_owned++] = p;
+    return p;
+}
+
+static float *own_floats(builder *b, uint64_t rows, uint64_t stride) {
+    uint64_t n;
+    if (sm_mul_over(rows, stride, &n))
+        n = UINT64_MAX;
+    return own(b, n, sizeof(float));
+}
+
+/* ---- parameters ---------------------------------------------------------------------------------
+ */
+
+/* Enters a trained tensor; returns its gradient. */
+static float *add_param(builder *b, const char *name, uint64_t rows, uint64_t cols, float *value,
+                        bool decay) {
+    sm_params *params = &b->g->params;
+    float *grad = own_floats(b, rows, cols);
+    if (b->status)
+        return NULL;
+    memset(grad, 0, rows * cols * sizeof *grad);
+    params->param[params->n++] = (sm_param){name, rows, cols, value, grad, decay};
+    params->n_elements += rows * cols;
+    return grad;
+}
+
+/* The f32 master of a matrix, which takes the place of the file's data. */
+static void add_matrix(builder *b, sm_slot *slot, sm_weight *w) {
+    slot->w = w;
+    slot->value = own_floats(b, w->rows, w->cols);
+    if (b->status)
+        return;
+    for (uint64_t r = 0; r < w->rows; r++)
+        b->g->kernels->type[w->type].dequantize(slot->value + r * w->cols,
+                                                w->data + r * w->row_bytes, w->cols);
+    slot->grad = add_param(b, w->name, w->rows, w->cols, slot->value, true);
+    w->type = SM_DTYPE_F32;
+    w->quantized = false;
+    w->data = (const uint8_t *)slot->value;
+    w->row_bytes = (uint64_t)w->cols * sizeof(float);
+}
+
+/* The copy of a matrix that the forward pass multiplies by; sm_graph_update fills it in. */
+static void add_packed(builder *b, sm_weight *w) {
+    if (b->status)
+        return;
+    w->type = b->g->options.precision == SM_PRECISION_BF16 ? SM_DTYPE_BF16 : SM_DTYPE_F32;
+    w->group_bytes = sm_packed_bytes(w->type, w->cols);
+    if (w->type != SM_DTYPE_F32) {
+        w->data = NULL; /* read packed only */
+        w->row_bytes = 0;
+    }
+    w->packed = sm_alloc_array(b->g->mem, (w->rows + SM_GROUP - 1) / SM_GROUP, w->group_bytes);
+    if (!w->packed) /* the net frees it */
+        b->status = sm_fail(b->error, SM_ERR_NOMEM, "out of memory for training '%s'", w->name);
+}
+
+/* A vector of the net, trained in place; returns its gradient, NULL where there is none. */
+static float *add_vector(builder *b, const char *name, uint32_t layer, const float *value,
+                         uint64_t n) {
+    if (!value || b->status)
+        return NULL;
+    char *text = b->g->names[b->g->params.n];
+    if (layer == UINT32_MAX)
+        sm_format(text, sizeof *b->g->names, "%s", name);
+    else
+        sm_format(text, sizeof *b->g->names, "blk.%u.%s", layer, name);
+    return add_param(b, text, 1, n, (float *)(uintptr_t)value, false);
+}
+
+static void add_layer(builder *b, uint32_t i) {
+    const sm_config *c = &b->g->net->config;
+    sm_layer *l = &b->g->net->layers[i];
+    sm_graph_layer *d = &b->g->layers[i];
+    sm_weight *const matrices[SM_MATRICES] = {&l->wq,   &l->wk, &l->wv,  &l->wo,
+                                              &l->gate, &l->up, &l->down};
+    for (int m = 0; m < SM_MATRICES; m++) {
+        add_matrix(b, &d->matrix[m], matrices[m]);
+        add_packed(b, matrices[m]);
+    }
+    d->attn_norm = add_vector(b, "attn_norm.weight", i, l->attn_norm, c->n_embd);
+    d->bq = add_vector(b, "attn_q.bias", i, l->bq, l->wq.rows);
+    d->bk = add_vector(b, "attn_k.bias", i, l->bk, l->wk.rows);
+    d->bv = add_vector(b, "attn_v.bias", i, l->bv, l->wv.rows);
+    d->q_norm = add_vector(b, "attn_q_norm.weight", i, l->q_norm, c->head_dim);
+    d->k_norm = add_vector(b, "attn_k_norm.weight", i, l->k_norm, c->head_dim);
+    d->bo = add_vector(b, "attn_output.bias", i, l->bo, c->n_embd);
+    d->ffn_norm = add_vector(b, "ffn_norm.weight", i, l->ffn_norm, c->n_embd);
+    d->b_gate = add_vector(b, "ffn_gate.bias", i, l->b_gate, c->n_ff);
+    d->b_up = add_vector(b, "ffn_up.bias", i, l->b_up, c->n_ff);
+    d->b_down = add_vector(b, "ffn_down.bias", i, l->b_down, c->n_embd);
+}
+
+static void add_all(builder *b) {
+    sm_graph *g = b->g;
+    sm_net *net = g->net;
+    const bool tied = net->head.data == net->embd.data;
+    sm_slot embd = {0};
+    add_matrix(b, &embd, &net->embd);
+    g->embd_grad = embd.grad;
+    if (tied) {
+        net->head = net->embd;
+        g->head = embd;
+        g->head.w = &net->head;
+    } else {
+        add_matrix(b, &g->head, &net->head);
+    }
+    add_packed(b, &net->head);
+    for (uint32_t i = 0; i < net->config.n_layer; i++)
+        add_layer(b, i);
+    g->out_norm =
+        add_vector(b, "output_norm.weight", UINT32_MAX, net->out_norm, net->config.n_embd);
+}
+
+/* ---- buffers
+ * ------------------------------------------------------------------------------------- */
+
+static uint64_t max_u64(uint64_t a, uint64_t b) {
+    return a > b ? a : b;
+}
+
+static void add_batch_buffers(builder *b) {
+    sm_graph *g = b->g;
+    const sm_config *c = &g->net->config;
+    const uint64_t T = g->options.max_tokens, spans = g->options.max_spans;
+    g->spans = own(b, spans, sizeof *g->spans);
+    g->kv = own(b, spans, sizeof *g->kv);
+    /* spans are cut to whole tiles of 16 tokens */
+    const uint64_t tokens = T + 15 * (spans < T ? spans : T);
+    if (!b->status && tokens > UINT32_MAX)
+        b->status = sm_fail(b->error, SM_ERR_ARGUMENT,
+                            "batches of %u tokens in %u spans are too "
+                            "large",
+                            g->options.max_tokens, g->options.max_spans);
+    const uint64_t bytes = sm_kv_bytes(c, SM_KV_F32, (uint32_t)tokens);
+    g->kv_k = own(b, bytes, 1);
+    g->kv_v = own(b, bytes, 1);
+    g->rows = own(b, T, sizeof *g->rows);
+}
+
+static void add_gradient_buffers(builder *b) {
+    sm_graph *g = b->g;
+    const sm_config *c = &g->net->config;
+    const sm_tape *tape = g->tape;
+    const uint64_t T = g->options.max_tokens;
+    g->chunk = c->n_vocab > WIDE_VOCAB ? CHUNK_WIDE : CHUNK;
+    if (g->chunk > T)
+        g->chunk = g->options.max_tokens;
+    g->ldl = sm_row_stride(c->n_vocab);
+    g->logits = own_floats(b, g->chunk, g->ldl);
+    g->z = own_floats(b, g->chunk, tape->ldx);
+    g->dz = own_floats(b, g->chunk, tape->ldx);
+    g->losses = own(b, g->chunk, sizeof *g->losses);
+    g->dx = own_floats(b, T, tape->ldx);
+    g->dn = own_floats(b, T, tape->ldx);
+    g->normed = own_floats(b, T, tape->ldx);
+    g->h = own_floats(b, T, tape->ldh);
+    g->dh = own_floats(b, T, tape->ldh);
+    g->dup = own_floats(b, T, tape->ldh);
+    g->dq = own_floats(b, T, tape->ldq);
+    g->datt = own_floats(b, T, tape->ldq);
+    g->dk_heads = own_floats(b, T, tape->ldq);
+    g->dv_heads = own_floats(b, T, tape->ldq);
+    g->dk = own_floats(b, T, tape->ldkv);
+    g->dv = own_floats(b, T, tape->ldkv);
+    g->r = own_floats(b, T, 1);
+    g->r_q = own_floats(b, T, c->n_head);
+    g->r_k = own_floats(b, T, c->n_head_kv);
+}
+
+static void add_thread_buffers(builder *b, uint32_t n_threads) {
+    sm_graph *g = b->g;
+    const sm_config *c = &g->net->config;
+    const uint64_t widest = max_u64(max_u64(c->n_embd, c->n_ff), (uint64_t)c->n_head * c->head_dim);
+    g->threads = own(b, n_threads, sizeof *g->threads);
+    for (uint32_t i = 0; i < n_threads && !b->status; i++) {
+        sm_grad_scratch *s = &g->threads[i];
+        s->s = own_floats(b, SM_GRAD_QUERIES, SM_GRAD_KEYS);
+        s->ds = own_floats(b, SM_GRAD_QUERIES, SM_GRAD_KEYS);
+        s->neg_sin = own_floats(b, c->n_rot / 2, 1);
+        s->bf16 = own(b, SM_GROUP * widest, sizeof *s->bf16);
+    }
+}
+
+/* ---- making and freeing
+ * ---------------------------------------------------------------------------- */
+
+static sm_status check_options(const sm_graph_options *o, sm_error *error) {
+    if (o->max_tokens < 1 || o->max_tokens > 1u << 20)
+        return sm_fail(error, SM_ERR_ARGUMENT, "max_tokens is %u, not in 1..%u", o->max_tokens,
+                       1u << 20);
+    if (o->max_spans < 1 || o->max_spans > o->max_tokens)
+        return sm_fail(error, SM_ERR_ARGUMENT, "max_spans is %u, not in 1..max_tokens",
+                       o->max_spans);
+    if (o->precision != SM_PRECISION_F32 && o->precision != SM_PRECISION_BF16)
+        return sm_fail(error, SM_ERR_ARGUMENT, "precision is %d", (int)o->precision);
+    if (o->lora_rank)
+        return sm_fail(error, SM_ERR_UNSUPPORTED, "LoRA cannot be trained yet");
+    return SM_OK;
+}
+
+static void build(builder *b) {
+    sm_graph *g = b->g;
+    const sm_graph_options *o = &g->options;
+    const uint32_t n_layer = g->net->config.n_layer;
+    const uint64_t n_params = (uint64_t)n_layer * PARAMS_PER_LAYER + OTHER_PARAMS;
+    const uint32_t n_threads = sm_team_size(g->team);
+    g->owned = sm_alloc_array(g->mem,
+                              2 * n_params + OWNED_BUFFERS + (uint64_t)n_threads * OWNED_PER_THREAD,
+                              sizeof *g->owned);
+    if (!g->owned) {
+        b->status = sm_fail(b->error, SM_ERR_NOMEM, "out of memory for training");
+        return;
+    }
+    g->params.param = own(b, n_params, sizeof *g->params.param);
+    g->names = own(b, n_params, sizeof *g->names);
+    g->layers = own(b, n_layer, sizeof *g->layers);
+    if (b->status)
+        return;
+    memset(g->layers, 0, n_layer * sizeof *g->layers);
+    add_all(b);
+    add_batch_buffers(b);
+    if (!b->status)
+        b->status =
+            sm_tape_new(&g->tape, g->mem, g->net, o->max_tokens, !o->checkpoint_layers, b->error);
+    if (!b->status)
+        b->status = sm_workspace_new(&g->ws, g->mem, g->net, n_threads, o->max_tokens,
+                                     o->max_tokens, b->error);
+    if (b->status)
+        return;
+    add_gradient_buffers(b);
+    add_thread_buffers(b, n_threads);
+}
+
+sm_status sm_graph_new(sm_graph **out, sm_mem *mem, const sm_gguf *gguf, const sm_kernels *kernels,
+                       const sm_graph_options *options, sm_error *error) {
+    *out = NULL;
+    sm_status status = check_options(options, error);
+    if (status)
+        return status;
+    sm_graph *g = sm_alloc_zero(mem, sizeof *g);
+    if (!g)
+        return sm_fail(error, SM_ERR_NOMEM, "out of memory for training");
+    g->mem = mem;
+    g->options = *options;
+    g->kernels = kernels;
+    builder b = {.g = g, .error = error};
+    b.status = sm_net_load(&g->net, mem, gguf, kernels, NULL, NULL, error);
+    if (!b.status)
+        b.status = sm_team_new(&g->team, mem, options->n_threads, error);
+    if (!b.status)
+        b.status = sm_gemm_scratch_new(&g->gemm, mem, options->n_threads, error);
+    if (!b.status)
+        build(&b);
+    if (b.status) {
+        sm_graph_free(g);
+        return b.status;
+    }
+    sm_graph_update(g);
+    *out = g;
+    return SM_OK;
+}
+
+void sm_graph_free(sm_graph *g) {
+    if (!g)
+        return;
+    sm_workspace_free(g->ws);
+    sm_tape_free(g->tape);
+    sm_gemm_scratch_free(g->gemm);
+    sm_team_free(g->team);
+    for (uint32_t i = 0; i < g->n_owned; i++)
+        sm_free(g->mem, g->owned[i]);
+    sm_free(g->mem, g->owned);
+    sm_net_free(g->net);
+    sm_free(g->mem, g);
+}
+
+const sm_params *sm_graph_params(const sm_graph *g) {
+    return &g->params;
+}
+const sm_net *sm_graph_net(const sm_graph *g) {
+    return g->net;
+}
+sm_team *sm_graph_team(sm_graph *g) {
+    return g->team;
+}
+sm_gemm_scratch *sm_graph_gemm(sm_graph *g) {
+    return g->gemm;
+}
+
+/* ---- update
+ * ------------------------------------------------------------------------------------------ */
+
+static void pack_slot(const sm_graph *g, const sm_slot *slot, uint16_t *bf16, uint32_t thread,
+                      uint32_t n_threads) {
+    const sm_weight *w = slot->w;
+    uint64_t begin, end;
+    if (!slot->value)
+        return;
+    sm_share((w->rows + SM_GROUP - 1) / SM_GROUP, thread, n_threads, &begin, &end);
+    for (uint64_t i = begin; i < end; i++) {
+        const float *from = slot->value + i * SM_GROUP * w->cols;
+        const uint64_t left = w->rows - i * SM_GROUP, n = left < SM_GROUP ? left : SM_GROUP;
+        uint8_t *to = w->packed + i * w->group_bytes;
+        if (w->type == SM_DTYPE_F32) {
+            g->kernels->type[SM_DTYPE_F32].pack(to, from, w->cols * sizeof *from, n, w->cols);
+            continue;
+        }
+        for (uint64_t j = 0; j < n * w->cols; j++)
+            bf16[j] = sm_f32_to_bf16(from[j]);
+        g->kernels->type[SM_DTYPE_BF16].pack(to, bf16, w->cols * sizeof *bf16, n, w->cols);
+    }
+}
+
+static void run_update(void *arg, uint32_t thread, uint32_t n_threads) {
+    const sm_graph *g = arg;
+    uint16_t *bf16 = g->threads[thread].bf16;
+    for (uint32_t i = 0; i < g->net->config.n_layer; i++)
+        for (int m = 0; m < SM_MATRICES; m++)
+            pack_slot(g, &g->layers[i].matrix[m], bf16, thread, n_threads);
+    pack_slot(g, &g->head, bf16, thread, n_threads);
+}
+
+void sm_graph_update(sm_graph *g) {
+    sm_team_run(g->team, run_update, g);
+}
+
+/* ---- a batch
+ * --------------------------------------------------------------------------------------- */
+
+static sm_status check_spans(const sm_graph *g, const sm_train_batch *batch, sm_error *error) {
+    if (batch->n_tokens < 1 || batch->n_tokens > g->options.max_tokens)
+        return sm_fail(error, SM_ERR_ARGUMENT, "a batch of %u tokens, not in 1..%u",
+                       batch->n_tokens, g->options.max_tokens);
+    if (batch->n_spans < 1 || batch->n_spans > g->options.max_spans)
+        return sm_fail(error, SM_ERR_ARGUMENT, "a batch of %u spans, not in 1..%u", batch->n_spans,
+                       g->options.max_spans);
+    bool ok = batch->span_begin[0] == 0 && batch->span_begin[batch->n_spans] == batch->n_tokens;
+    for (uint32_t i = 0; i < batch->n_spans && ok; i++)
+        ok = batch->span_begin[i] < batch->span_begin[i + 1];
+    return ok ? SM_OK
+              : sm_fail(error, SM_ERR_ARGUMENT,
+                        "a batch whose spans do not cover its %u tokens in order", batch->n_tokens);
+}
+
+static sm_status check_tokens(const sm_graph *g, const sm_train_batch *batch, sm_error *error) {
+    const uint32_t n_vocab = g->net->config.n_vocab;
+    for (uint32_t i = 0; i < batch->n_tokens; i++)
+        if ((uint32_t)batch->ids[i] >= n_vocab)
+            return sm_fail(error, SM_ERR_TOKEN, "token %u of the batch is %d, not in 0..%u", i,
+                           (int)batch->ids[i], n_vocab - 1);
+        else if (batch->targets[i] < -1 ||
+                 (batch->targets[i] >= 0 && (uint32_t)batch->targets[i] >= n_vocab))
+            return sm_fail(error, SM_ERR_TOKEN, "target %u of the batch is %d, not in -1..%u", i,
+                           (int)batch->targets[i], n_vocab - 1);
+    return SM_OK;
+}
+
+/* Spans with caches cut from the arena; *n_rows tokens with a target. */
+static void lay_out(sm_graph *g, const sm_train_batch *batch, uint32_t *n_rows) {
+    const sm_config *c = &g->net->config;
+    uint64_t at = 0;
+    g->n_spans = batch->n_spans;
+    for (uint32_t i = 0; i < batch->n_spans; i++) {
+        const uint32_t first = batch->span_begin[i], n = batch->span_begin[i + 1] - first;
+        sm_kv_place(&g->kv[i], c, SM_KV_F32, n, g->kv_k + at, g->kv_v + at);
+        g->spans[i] = (sm_span){.kv = &g->kv[i], .first = first, .n = n};
+        at += sm_kv_bytes(c, SM_KV_F32, n);
+    }
+    *n_rows = 0;
+    for (uint32_t i = 0; i < batch->n_tokens; i++)
+        if (batch->targets[i] >= 0)
+            g->rows[(*n_rows)++] = i;
+}
+
+static sm_status run_batch(sm_graph *g, const sm_train_batch *batch, double weight, bool backward,
+                           double *loss, uint64_t *n_targets, sm_error *error) {
+    sm_status status = check_spans(g, batch, error);
+    if (!status)
+        status = check_tokens(g, batch, error);
+    if (status)
+        return status;
+    uint32_t n_rows;
+    lay_out(g, batch, &n_rows);
+    g->tape->begin = 0;
+    g->tape->end = g->net->config.n_layer;
+    const sm_batch forward = {.n_tokens = batch->n_tokens,
+                              .ids = batch->ids,
+                              .n_spans = g->n_spans,
+                              .spans = g->spans,
+                              .tape = g->tape};
+    sm_forward(g->ws, g->team, &forward); /* cannot be cancelled */
+    *loss = sm_graph_head(g, batch, n_rows, weight, backward);
+    if (backward)
+        sm_graph_layers(g, batch);
+    if (n_targets)
+        *n_targets = n_rows;
+    return SM_OK;
+}
+
+sm_status sm_graph_loss(sm_graph *g, const sm_train_batch *batch, double *loss, uint64_t *n_targets,
+                        sm_error *error) {
+    uint64_t n = 0;
+    sm_status status = run_batch(g, batch, 0, false, loss, &n, error);
+    if (status)
+        return status;
+    if (n)
+        *loss /= (double)n;
+    if (n_targets)
+        *n_targets = n;
+    return SM_OK;
+}
+
+sm_status sm_graph_backward(sm_graph *g, const sm_train_batch *batch, double weight, uint64_t draw,
+                            double *loss_sum, uint64_t *n_targets, sm_error *error) {
+    (void)draw;
+    return run_batch(g, batch, weight, true, loss_sum, n_targets, error);
+}

@@ -1,0 +1,119 @@
+/* graph.h - what is inside an sm_graph. Private to lib/train. */
+#ifndef SM_GRAPH_H
+#define SM_GRAPH_H
+
+#include "train.h"
+
+/* One matrix of the net in training. */
+typedef struct sm_slot {
+    sm_weight *w;
+    float *value; /* [rows][cols] f32 master; NULL where frozen */
+    float *grad;  /* NULL where frozen */
+} sm_slot;
+
+enum { SM_Q, SM_K, SM_V, SM_O, SM_GATE, SM_UP, SM_DOWN, SM_MATRICES };
+
+/* Gradients of one layer's vectors; NULL where the model has none, or frozen. */
+typedef struct sm_graph_layer {
+    sm_slot matrix[SM_MATRICES];
+    float *attn_norm, *ffn_norm, *q_norm, *k_norm;
+    float *bq, *bk, *bv, *bo, *b_gate, *b_up, *b_down;
+} sm_graph_layer;
+
+/* Scratch of one thread in attention: scores and their gradients of one block. */
+#define SM_GRAD_QUERIES 64
+#define SM_GRAD_KEYS 256
+typedef struct sm_grad_scratch {
+    float *s, *ds;  /* [SM_GRAD_QUERIES][SM_GRAD_KEYS] */
+    float *neg_sin; /* [n_rot/2] */
+    uint16_t *bf16; /* [SM_GROUP][widest matrix]: rows on their way to being packed */
+} sm_grad_scratch;
+
+struct sm_graph {
+    sm_mem *mem;
+    sm_graph_options options;
+    const sm_kernels *kernels;
+    sm_net *net;
+    sm_team *team;
+    sm_gemm_scratch *gemm;
+    sm_workspace *ws;
+    sm_tape *tape;
+    sm_params params;
+    char (*names)[64]; /* of params that have none in the file */
+    sm_graph_layer *layers;
+    sm_slot head;     /* tied: value and grad are those of the embedding */
+    float *embd_grad; /* NULL where frozen */
+    float *out_norm;  /* gradient, or NULL */
+
+    /* the batch */
+    uint32_t n_spans;
+    sm_span *spans; /* [max_spans] */
+    sm_kv *kv;      /* [max_spans], in kv_k and kv_v */
+    uint8_t *kv_k, *kv_v;
+    uint32_t *rows; /* [T] tokens with a target */
+
+    /* the head, a chunk of tokens at a time */
+    uint32_t chunk;
+    uint64_t ldl;
+    float *logits;  /* [chunk][ldl], then their gradient */
+    float *z, *dz;  /* [chunk][ldx] normed output of the last layer */
+    double *losses; /* [chunk] */
+
+    /* gradients of activations; T = max_tokens, strides of the tape */
+    float *dx, *dn, *normed;    /* [T][ldx] residual stream; normed input of a matrix */
+    float *h, *dh, *dup;        /* [T][ldh] */
+    float *dq, *datt;           /* [T][ldq] */
+    float *dk_heads, *dv_heads; /* [T][ldq] per query head */
+    float *dk, *dv;             /* [T][ldkv] */
+    float *r;                   /* [T] 1 / rms of a row */
+    float *r_q, *r_k;           /* [T][n_head], [T][n_head_kv] */
+    float *slab;                /* [SM_DEQUANT_ROWS][widest] of a frozen matrix */
+    sm_grad_scratch *threads;
+    void **owned;
+    uint32_t n_owned;
+};
+
+/* Rows of a frozen matrix that are unpacked to f32 at a time. */
+#define SM_DEQUANT_ROWS 256
+
+/* One thread's view of a running backward pass. */
+typedef struct sm_backward {
+    sm_crew crew;
+    sm_graph *g;
+    uint32_t T;
+    _Atomic uint32_t *next_task; /* 0 at the beginning of a run */
+} sm_backward;
+
+/* ---- operators (operators.c): collective, each ends with a barrier unless it says so ------ */
+
+/* grad(W) += dy^T x */
+void sm_grad_weight(const sm_backward *b, const sm_slot *slot, const float *dy, uint64_t ldy,
+                    const float *x, uint64_t ldx, uint64_t n);
+/* dx = dy W, or += */
+void sm_grad_input(const sm_backward *b, const sm_slot *slot, const float *dy, uint64_t ldy,
+                   uint64_t n, float *dx, uint64_t ldx, bool accumulate);
+/* db += sum of the n rows of dy, each thread its columns; db NULL: nothing. No barrier. */
+void sm_grad_bias(const sm_backward *b, float *db, const float *dy, uint64_t ldy, uint64_t n,
+                  uint64_t width);
+/* Of y = rms_norm(x) w for n rows: dx += …, dw += … (NULL: not). rows: x and dx by rows[i]
+ * (dx is then set, not added to), dy by i. */
+void sm_grad_norm(const sm_backward *b, float *dx, const float *dy, const float *x,
+                  const uint32_t *rows, uint64_t n, const float *w, float *dw);
+
+/* ---- attention (attention.c) ------------------------------------------------------------------
+ */
+
+/* dq, dk_heads, dv_heads from datt and what the tape has. */
+void sm_grad_attention(const sm_backward *b, const sm_tape_layer *l);
+
+/* ---- the backward pass (backward.c): called by one thread, runs on the team -------------------
+ */
+
+/* Sum of the losses of the n_rows tokens g->rows after a forward pass; with backward also
+ * gradients of head and final norm, and g->dx. */
+double sm_graph_head(sm_graph *g, const sm_train_batch *batch, uint32_t n_rows, double weight,
+                     bool backward);
+/* From g->dx back through layers and embedding. */
+void sm_graph_layers(sm_graph *g, const sm_train_batch *batch);
+
+#endif

@@ -1,0 +1,198 @@
+#include "reference.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+reference reference_make(const sm_graph *graph) {
+    const sm_params *params = sm_graph_params(graph);
+    reference r = {.net = sm_graph_net(graph), .params = params};
+    r.config = &r.net->config;
+    r.value = calloc(params->n, sizeof *r.value);
+    for (uint32_t i = 0; r.value && i < params->n; i++) {
+        const sm_param *p = &params->param[i];
+        r.value[i] = malloc(p->rows * p->cols * sizeof **r.value);
+        if (!r.value[i])
+            abort();
+        for (uint64_t j = 0; j < p->rows * p->cols; j++)
+            r.value[i][j] = (double)p->value[j];
+    }
+    return r;
+}
+
+void reference_free(reference *r) {
+    for (uint32_t i = 0; i < r->params->n; i++)
+        free(r->value[i]);
+    free(r->value);
+    *r = (reference){0};
+}
+
+static double *zeros(uint64_t n) {
+    double *p = calloc(n, sizeof *p);
+    if (!p)
+        abort();
+    return p;
+}
+
+/* NULL if the model has no such tensor. */
+static const double *tensor(const reference *r, const char *name) {
+    for (uint32_t i = 0; i < r->params->n; i++)
+        if (strcmp(r->params->param[i].name, name) == 0)
+            return r->value[i];
+    return NULL;
+}
+
+static const double *layer_tensor(const reference *r, uint32_t layer, const char *suffix) {
+    char name[96];
+    snprintf(name, sizeof name, "blk.%u.%s", layer, suffix);
+    return tensor(r, name);
+}
+
+/* y = W x + bias */
+static void linear(double *y, const double *w, const double *bias, const double *x, uint64_t rows,
+                   uint64_t cols) {
+    for (uint64_t i = 0; i < rows; i++) {
+        double sum = bias ? bias[i] : 0;
+        for (uint64_t j = 0; j < cols; j++)
+            sum += w[i * cols + j] * x[j];
+        y[i] = sum;
+    }
+}
+
+static void rms_norm(double *y, const double *x, const double *w, uint64_t n, double eps) {
+    double sum = 0;
+    for (uint64_t i = 0; i < n; i++)
+        sum += x[i] * x[i];
+    const double scale = 1 / sqrt(sum / (double)n + eps);
+    for (uint64_t i = 0; i < n; i++)
+        y[i] = x[i] * scale * w[i];
+}
+
+static void rope(const reference *r, double *head, uint32_t position) {
+    const sm_config *c = r->config;
+    for (uint32_t i = 0; i < c->n_rot / 2; i++) {
+        const double angle = position * r->net->rope_inv_freq[i], m = (double)r->net->rope_mscale;
+        double *a = &head[c->family->rope_neox ? i : 2 * i];
+        double *b = &head[c->family->rope_neox ? i + c->n_rot / 2 : 2 * i + 1];
+        const double x = *a, y = *b;
+        *a = m * (x * cos(angle) - y * sin(angle));
+        *b = m * (x * sin(angle) + y * cos(angle));
+    }
+}
+
+/* Heads of q, k or v of one token. */
+static void project(const reference *r, uint32_t layer, const char *which, double *y,
+                    const double *x, uint32_t heads, uint32_t position) {
+    const sm_config *c = r->config;
+    char name[64];
+    const uint64_t rows = (uint64_t)heads * c->head_dim;
+    snprintf(name, sizeof name, "attn_%s.weight", which);
+    const double *w = layer_tensor(r, layer, name);
+    snprintf(name, sizeof name, "attn_%s.bias", which);
+    linear(y, w, layer_tensor(r, layer, name), x, rows, c->n_embd);
+    snprintf(name, sizeof name, "attn_%s_norm.weight", which);
+    const double *norm = layer_tensor(r, layer, name);
+    for (uint32_t h = 0; h < heads; h++) {
+        if (norm)
+            rms_norm(y + h * c->head_dim, y + h * c->head_dim, norm, c->head_dim,
+                     (double)c->norm_eps);
+        if (which[0] != 'v')
+            rope(r, y + h * c->head_dim, position);
+    }
+}
+
+/* Token t of a span that began at `first`, all heads. */
+static void attend(const sm_config *c, double *out, const double *q, const double *k,
+                   const double *v, uint32_t first, uint32_t t) {
+    const uint64_t qd = (uint64_t)c->n_head * c->head_dim,
+                   kd = (uint64_t)c->n_head_kv * c->head_dim;
+    double *p = zeros(t - first + 1);
+    for (uint32_t h = 0; h < c->n_head; h++) {
+        const uint64_t at = (uint64_t)h / (c->n_head / c->n_head_kv) * c->head_dim;
+        const double *qh = q + t * qd + (uint64_t)h * c->head_dim;
+        double max = -INFINITY, sum = 0;
+        for (uint32_t j = first; j <= t; j++) {
+            double s = 0;
+            for (uint32_t d = 0; d < c->head_dim; d++)
+                s += qh[d] * k[j * kd + at + d];
+            p[j - first] = s / sqrt((double)c->head_dim);
+            max = fmax(max, p[j - first]);
+        }
+        for (uint32_t j = first; j <= t; j++)
+            sum += p[j - first] = exp(p[j - first] - max);
+        for (uint32_t d = 0; d < c->head_dim; d++) {
+            double o = 0;
+            for (uint32_t j = first; j <= t; j++)
+                o += p[j - first] * v[j * kd + at + d];
+            out[(uint64_t)h * c->head_dim + d] = o / sum;
+        }
+    }
+    free(p);
+}
+
+static void layer_forward(const reference *r, uint32_t layer, const sm_train_batch *batch,
+                          double *x) {
+    const sm_config *c = r->config;
+    const uint64_t E = c->n_embd, F = c->n_ff, T = batch->n_tokens;
+    const uint64_t qd = (uint64_t)c->n_head * c->head_dim,
+                   kd = (uint64_t)c->n_head_kv * c->head_dim;
+    double *n = zeros(E), *q = zeros(T * qd), *k = zeros(T * kd), *v = zeros(T * kd);
+    double *a = zeros(qd), *y = zeros(E), *gate = zeros(F), *up = zeros(F);
+#define TENSOR(suffix) layer_tensor(r, layer, suffix)
+    for (uint32_t i = 0; i < batch->n_spans; i++)
+        for (uint32_t t = batch->span_begin[i]; t < batch->span_begin[i + 1]; t++) {
+            const uint32_t position = t - batch->span_begin[i];
+            rms_norm(n, x + t * E, TENSOR("attn_norm.weight"), E, (double)c->norm_eps);
+            project(r, layer, "q", q + t * qd, n, c->n_head, position);
+            project(r, layer, "k", k + t * kd, n, c->n_head_kv, position);
+            project(r, layer, "v", v + t * kd, n, c->n_head_kv, position);
+        }
+    for (uint32_t i = 0; i < batch->n_spans; i++)
+        for (uint32_t t = batch->span_begin[i]; t < batch->span_begin[i + 1]; t++) {
+            attend(c, a, q, k, v, batch->span_begin[i], t);
+            linear(y, TENSOR("attn_output.weight"), TENSOR("attn_output.bias"), a, E, qd);
+            for (uint64_t j = 0; j < E; j++)
+                x[t * E + j] += y[j];
+            rms_norm(n, x + t * E, TENSOR("ffn_norm.weight"), E, (double)c->norm_eps);
+            linear(gate, TENSOR("ffn_gate.weight"), TENSOR("ffn_gate.bias"), n, F, E);
+            linear(up, TENSOR("ffn_up.weight"), TENSOR("ffn_up.bias"), n, F, E);
+            for (uint64_t j = 0; j < F; j++)
+                gate[j] = gate[j] / (1 + exp(-gate[j])) * up[j];
+            linear(y, TENSOR("ffn_down.weight"), TENSOR("ffn_down.bias"), gate, E, F);
+            for (uint64_t j = 0; j < E; j++)
+                x[t * E + j] += y[j];
+        }
+#undef TENSOR
+    double *const all[] = {n, q, k, v, a, y, gate, up};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        free(all[i]);
+}
+
+double reference_loss(const reference *r, const sm_train_batch *batch) {
+    const sm_config *c = r->config;
+    const uint64_t E = c->n_embd;
+    const double *embd = tensor(r, "token_embd.weight"), *head = tensor(r, "output.weight");
+    double *x = zeros(batch->n_tokens * E), *n = zeros(E), *logits = zeros(c->n_vocab);
+    double loss = 0;
+    for (uint32_t t = 0; t < batch->n_tokens; t++)
+        memcpy(x + t * E, embd + (uint64_t)batch->ids[t] * E, E * sizeof *x);
+    for (uint32_t i = 0; i < c->n_layer; i++)
+        layer_forward(r, i, batch, x);
+    for (uint32_t t = 0; t < batch->n_tokens; t++) {
+        if (batch->targets[t] < 0)
+            continue;
+        rms_norm(n, x + t * E, tensor(r, "output_norm.weight"), E, (double)c->norm_eps);
+        linear(logits, head ? head : embd, NULL, n, c->n_vocab, E);
+        double max = -INFINITY, sum = 0;
+        for (uint32_t i = 0; i < c->n_vocab; i++)
+            max = fmax(max, logits[i]);
+        for (uint32_t i = 0; i < c->n_vocab; i++)
+            sum += exp(logits[i] - max);
+        loss += log(sum) + max - logits[batch->targets[t]];
+    }
+    free(x);
+    free(n);
+    free(logits);
+    return loss;
+}
