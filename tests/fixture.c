@@ -103,7 +103,7 @@ static void put_shape_keys(maker *m) {
         put_u32(m, key(m, "rope.scaling.original_context_length"),
                 (uint32_t)((float)s->n_ctx / s->rope_factor));
     }
-    put_u32(m, key(m, "vocab_size"), FIXTURE_VOCAB);
+    put_u32(m, key(m, "vocab_size"), s->n_rows);
 }
 
 /* ---- vocabularies -------------------------------------------------------------------- */
@@ -293,14 +293,14 @@ static void add_layer(maker *m, uint32_t layer) {
 static void add_tensors(maker *m) {
     const fixture_model *s = &m->spec;
     uint64_t head_dim = s->head_dim ? s->head_dim : s->n_embd / s->n_head;
-    add_matrix(m, "token_embd.weight", s->n_embd, FIXTURE_VOCAB);
+    add_matrix(m, "token_embd.weight", s->n_embd, s->n_rows);
     if (s->rope_freqs)
         add_vector(m, "rope_freqs.weight", head_dim / 2, false);
     for (uint32_t layer = 0; layer < s->n_layer; layer++)
         add_layer(m, layer);
     add_vector(m, "output_norm.weight", s->n_embd, true);
     if (s->untied)
-        add_matrix(m, "output.weight", s->n_embd, FIXTURE_VOCAB);
+        add_matrix(m, "output.weight", s->n_embd, s->n_rows);
 }
 
 /* ---- weights ------------------------------------------------------------------------- */
@@ -428,6 +428,9 @@ int fixture_write(const char *path, const fixture_model *model) {
     default_u32(&m.spec.n_head_kv, 2);
     default_u32(&m.spec.n_ff, 96);
     default_u32(&m.spec.n_ctx, 512);
+    default_u32(&m.spec.n_rows, FIXTURE_VOCAB);
+    if (!m.spec.no_vocab)
+        m.spec.n_rows = FIXTURE_VOCAB;
     if (m.spec.rope_factor == 0)
         m.spec.rope_factor = 4;
     m.spec.biases |= same(m.spec.architecture, "qwen2") || m.spec.all_biases;

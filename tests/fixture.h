@@ -24,7 +24,8 @@ typedef struct fixture_model {
     bool biases;              /* q, k and v biases (qwen2 always has them) */
     bool all_biases;          /* these and biases of attention output, gate, up and down */
     bool spm;                 /* a SentencePiece vocabulary instead of byte-level BPE */
-    bool no_vocab;            /* no tokenizer.ggml.* keys; 300 rows */
+    bool no_vocab;            /* no tokenizer.ggml.* keys; n_rows rows */
+    uint32_t n_rows;          /* of the embedding, with no_vocab [300] */
     const char *rope_scaling; /* rope.scaling.type: "linear", "yarn"; NULL: no key */
     float rope_factor;        /* rope.scaling.factor [4] */
     bool rope_freqs;          /* a rope_freqs.weight tensor with divisors 1..8 */

@@ -51,6 +51,7 @@ static void run_head(void *arg, uint32_t thread, uint32_t n_threads) {
     if (!r->backward)
         return;
     sm_team_barrier(g->team);
+    sm_lap_of(&b, SM_PART_HEAD);
     sm_grad_weight(&b, &g->head, g->logits, g->ldl, g->z, ldx, r->n);
     sm_grad_input(&b, &g->head, g->logits, g->ldl, r->n, g->dz, ldx, false);
     sm_grad_norm(&b, g->dx, g->dz, g->tape->x, r->rows, r->n, g->net->out_norm, g->out_norm);
@@ -69,6 +70,7 @@ double sm_graph_head(sm_graph *g, const sm_train_batch *batch, uint32_t n_rows, 
                         .weight = weight,
                         .backward = backward};
         sm_forward_logits(g->ws, g->team, g->tape->x, run.rows, run.n, g->logits, g->ldl);
+        sm_lap(g, SM_PART_HEAD);
         sm_team_run(g->team, run_head, &run);
         for (uint32_t t = 0; t < run.n; t++)
             loss += g->losses[t];
@@ -90,6 +92,7 @@ static void feed_forward(const sm_backward *b, const sm_layer *w, const sm_graph
     for (uint64_t t = begin; t < end; t++)
         g->kernels->silu_mul(g->h + t * ldh, l->gate + t * ldh, l->up + t * ldh, c->n_ff);
     sm_team_barrier(g->team);
+    sm_lap_of(b, SM_PART_ROWS);
     sm_grad_bias(b, d->b_down, g->dx, ldx, T, c->n_embd);
     sm_grad_weight(b, &d->matrix[SM_DOWN], g->dx, ldx, g->h, ldh, T);
     sm_grad_input(b, &d->matrix[SM_DOWN], g->dx, ldx, T, g->dh, ldh, false);
@@ -102,6 +105,7 @@ static void feed_forward(const sm_backward *b, const sm_layer *w, const sm_graph
                              c->norm_eps);
     }
     sm_team_barrier(g->team);
+    sm_lap_of(b, SM_PART_ROWS);
     sm_grad_bias(b, d->b_gate, dgate, ldh, T, c->n_ff);
     sm_grad_bias(b, d->b_up, g->dup, ldh, T, c->n_ff);
     sm_grad_weight(b, &d->matrix[SM_GATE], dgate, ldh, g->normed, ldx, T);
@@ -179,6 +183,7 @@ static void attention(const sm_backward *b, const sm_layer *w, const sm_graph_la
     sm_grad_weight(b, &d->matrix[SM_O], g->dx, ldx, l->att, ldq, T);
     sm_grad_input(b, &d->matrix[SM_O], g->dx, ldx, T, g->datt, ldq, false);
     sm_grad_attention(b, l);
+    sm_lap_of(b, SM_PART_ATTENTION);
 
     uint64_t begin, end;
     sm_share(T, b->crew.thread, b->crew.n_threads, &begin, &end);
@@ -195,6 +200,7 @@ static void attention(const sm_backward *b, const sm_layer *w, const sm_graph_la
     sm_grad_bias(b, d->bq, dq, ldq, T, (uint64_t)c->n_head * c->head_dim);
     sm_grad_bias(b, d->bk, dk, lddk, T, (uint64_t)c->n_head_kv * c->head_dim);
     sm_grad_bias(b, d->bv, g->dv, ldkv, T, (uint64_t)c->n_head_kv * c->head_dim);
+    sm_lap_of(b, SM_PART_ROWS);
     sm_grad_weight(b, &d->matrix[SM_Q], dq, ldq, g->normed, ldx, T);
     sm_grad_weight(b, &d->matrix[SM_K], dk, lddk, g->normed, ldx, T);
     sm_grad_weight(b, &d->matrix[SM_V], g->dv, ldkv, g->normed, ldx, T);
@@ -246,6 +252,7 @@ static void run_layers(void *arg, uint32_t thread, uint32_t n_threads) {
     if (r->begin == 0) {
         sm_team_barrier(g->team);
         embedding(&b, r->batch->ids);
+        sm_lap_of(&b, SM_PART_ROWS);
     }
 }
 
@@ -267,6 +274,7 @@ void sm_graph_layers(sm_graph *g, const sm_train_batch *batch) {
         g->tape->end = run.end = i + 1;
         if (i + 1 < n_layer) /* the last one's values are still there */
             sm_forward(g->ws, g->team, &again);
+        sm_lap(g, SM_PART_FORWARD);
         sm_team_run(g->team, run_layers, &run);
     }
 }

@@ -357,7 +357,13 @@ static void run_update(void *arg, uint32_t thread, uint32_t n_threads) {
 }
 
 void sm_graph_update(sm_graph *g) {
+    g->lap_start = sm_time_ns();
     sm_team_run(g->team, run_update, g);
+    sm_lap(g, SM_PART_UPDATE);
+}
+
+void sm_graph_times(const sm_graph *g, uint64_t times[SM_PART_COUNT]) {
+    memcpy(times, g->times, sizeof g->times);
 }
 
 /* ---- a batch
@@ -424,7 +430,9 @@ static sm_status run_batch(sm_graph *g, const sm_train_batch *batch, double weig
                               .n_spans = g->n_spans,
                               .spans = g->spans,
                               .tape = g->tape};
+    g->lap_start = sm_time_ns();
     sm_forward(g->ws, g->team, &forward); /* cannot be cancelled */
+    sm_lap(g, SM_PART_FORWARD);
     *loss = sm_graph_head(g, batch, n_rows, weight, backward);
     if (backward)
         sm_graph_layers(g, batch);

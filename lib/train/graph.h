@@ -69,6 +69,7 @@ struct sm_graph {
     float *r_q, *r_k;           /* [T][n_head], [T][n_head_kv] */
     float *slab;                /* [SM_DEQUANT_ROWS][widest] of a frozen matrix */
     sm_grad_scratch *threads;
+    uint64_t lap_start, times[SM_PART_COUNT]; /* see sm_lap */
     void **owned;
     uint32_t n_owned;
 };
@@ -83,6 +84,17 @@ typedef struct sm_backward {
     uint32_t T;
     _Atomic uint32_t *next_task; /* 0 at the beginning of a run */
 } sm_backward;
+
+/* Counts the time since the last call for `part`; thread 0 only. */
+static inline void sm_lap(sm_graph *g, sm_graph_part part) {
+    const uint64_t now = sm_time_ns();
+    g->times[part] += now - g->lap_start;
+    g->lap_start = now;
+}
+static inline void sm_lap_of(const sm_backward *b, sm_graph_part part) {
+    if (b->crew.thread == 0)
+        sm_lap(b->g, part);
+}
 
 /* ---- operators (operators.c): collective, each ends with a barrier unless it says so ------ */
 

@@ -24,6 +24,7 @@ void sm_grad_weight(const sm_backward *b, const sm_slot *slot, const float *dy, 
                                       .ldc = slot->w->cols,
                                       .accumulate = true,
                                       .precision = b->g->options.precision});
+    sm_lap_of(b, SM_PART_WEIGHTS);
 }
 
 /* dx += dy W for frozen weights of any type: some rows of W are unpacked at a time. */
@@ -57,6 +58,7 @@ void sm_grad_input(const sm_backward *b, const sm_slot *slot, const float *dy, u
     const sm_weight *w = slot->w;
     if (!slot->value) {
         grad_input_frozen(b, w, dy, ldy, n, dx, ldx, accumulate);
+        sm_lap_of(b, SM_PART_INPUTS);
         return;
     }
     sm_gemm(&b->crew, &(sm_gemm_args){.M = n,
@@ -70,6 +72,7 @@ void sm_grad_input(const sm_backward *b, const sm_slot *slot, const float *dy, u
                                       .ldc = ldx,
                                       .accumulate = accumulate,
                                       .precision = b->g->options.precision});
+    sm_lap_of(b, SM_PART_INPUTS);
 }
 
 void sm_grad_bias(const sm_backward *b, float *db, const float *dy, uint64_t ldy, uint64_t n,
@@ -101,4 +104,5 @@ void sm_grad_norm(const sm_backward *b, float *dx, const float *dy, const float 
         g->kernels->add_product(dw + begin, dy + i * ldx + begin,
                                 x + (rows ? rows[i] : i) * ldx + begin, g->r[i], end - begin);
     sm_team_barrier(b->crew.team); /* dy and r may be written again */
+    sm_lap_of(b, SM_PART_ROWS);
 }

@@ -203,8 +203,21 @@ sm_status sm_graph_backward(sm_graph *graph, const sm_train_batch *batch, double
  * weights). */
 void sm_graph_update(sm_graph *graph);
 
-/* ---- data (data.c, documents.c, instruct.c)
- * ------------------------------------------------------ */
+/* Where the time of all batches so far went. */
+typedef enum sm_graph_part {
+    SM_PART_FORWARD,   /* embedding and layers */
+    SM_PART_HEAD,      /* logits and loss */
+    SM_PART_WEIGHTS,   /* products for gradients of weights */
+    SM_PART_INPUTS,    /* products for gradients of activations */
+    SM_PART_ATTENTION, /* backward */
+    SM_PART_ROWS,      /* norms, silu, rope, biases, embedding */
+    SM_PART_UPDATE,    /* packing weights */
+    SM_PART_COUNT
+} sm_graph_part;
+/* Nanoseconds of each part. */
+void sm_graph_times(const sm_graph *graph, uint64_t times[SM_PART_COUNT]);
+
+/* ---- data (data.c, documents.c, instruct.c) ----------------------------------------- */
 
 /* Where a data set stands: enough to go on from it after a restart. */
 typedef struct sm_data_cursor {
