@@ -32,6 +32,9 @@ struct sm_workspace {
     sm_act_block *h_q;
     float *cos, *sin;                /* [T][n_rot/2] */
     float *part_o, *part_m, *part_l; /* [max_blocks][n_head][width], …: one token */
+    float *low;      /* [T][ld_low] scale A x of all adapters, for the matrices of one input */
+    uint64_t ld_low; /* 0: no adapters yet */
+    float *dropped;  /* [n_threads][SM_MUL_COLS][widest input], or NULL */
     sm_thread_scratch *threads;
     void **owned; /* everything allocated here */
     uint32_t n_owned;
@@ -48,7 +51,9 @@ typedef struct step {
     sm_thread_scratch *scratch;
     uint32_t thread, n_threads;
     uint32_t T;
-    double least_share; /* weight bytes that are worth a thread of their own */
+    double least_share;          /* weight bytes that are worth a thread of their own */
+    const sm_adapters *adapters; /* NULL: none */
+    uint32_t layer;
     float *cos, *sin;
     sm_tape_layer at; /* where the values of this layer go: the workspace, or the tape */
 } step;
@@ -202,8 +207,44 @@ void sm_workspace_free(sm_workspace *ws) {
     for (uint32_t i = 0; i < ws->n_owned; i++)
         sm_free(ws->mem, ws->owned[i]);
     sm_free(ws->mem, ws->owned);
+    sm_free(ws->mem, ws->low);
+    sm_free(ws->mem, ws->dropped);
     sm_free(ws->mem, ws->threads);
     sm_free(ws->mem, ws);
+}
+
+/* Widest input of a matrix. */
+static uint64_t widest_input(const sm_config *c) {
+    const uint64_t qd = (uint64_t)c->n_head * c->head_dim;
+    const uint64_t widest = c->n_embd > c->n_ff ? c->n_embd : c->n_ff;
+    return qd > widest ? qd : widest;
+}
+
+sm_status sm_workspace_adapt(sm_workspace *ws, uint64_t width, bool dropout, sm_error *error) {
+    const uint64_t ld = sm_row_stride(width);
+    const uint64_t widest = widest_input(&ws->net->config) * SM_MUL_COLS;
+    uint64_t n;
+    float *low = NULL, *dropped = NULL;
+    if (ld > ws->ld_low && !sm_mul_over(ws->max_tokens, ld, &n))
+        low = sm_alloc_array(ws->mem, n, sizeof *low);
+    if (dropout && !ws->dropped)
+        dropped = sm_alloc_array(ws->mem, ws->n_threads * widest, sizeof *dropped);
+    if ((ld > ws->ld_low && !low) || (dropout && !ws->dropped && !dropped)) {
+        sm_free(ws->mem, low);
+        sm_free(ws->mem, dropped);
+        return sm_fail(error, SM_ERR_NOMEM, "out of memory for adapters");
+    }
+    if (low) {
+        sm_free(ws->mem, ws->low);
+        ws->low = low;
+        ws->ld_low = ld;
+    }
+    if (dropped) {
+        ws->dropped = dropped;
+        for (uint32_t i = 0; i < ws->n_threads; i++)
+            ws->threads[i].dropped = dropped + i * widest;
+    }
+    return SM_OK;
 }
 
 /* ---- pieces of the step ----------------------------------------------------------------- */
@@ -282,7 +323,7 @@ static sm_input normed(const step *s, const float *x, const float *weight, bool 
 
 /* Shows the observer what W reads. Every thread sees its input whole at this point. */
 static void observe(const step *s, const sm_weight *W, const sm_input *in) {
-    const sm_observer *o = s->batch->observer;
+    const sm_observer *o = s->batch ? s->batch->observer : NULL;
     uint64_t begin, end;
     if (!o)
         return;
@@ -291,26 +332,112 @@ static void observe(const step *s, const sm_weight *W, const sm_input *in) {
         o->fn(o->user, W, in->f, in->ldf, begin, end, s->T);
 }
 
-typedef enum role { QUERY, KEY, VALUE } role;
+/* ---- adapters: y += B (scale A x) ----------------------------------------------------------- */
+
+#define SM_HEAD SM_MATRICES /* the head, after the matrices of a layer */
+
+static const sm_lora *lora_of(const step *s, uint32_t adapter, uint32_t matrix) {
+    const sm_adapter *a = s->adapters->adapter[adapter];
+    return matrix == SM_HEAD ? &a->head : &a->layers[s->layer][matrix];
+}
+
+/* Matrices that read one input have their places side by side, adapter by adapter. */
+static uint64_t low_place(const step *s, uint32_t adapter, uint32_t matrix) {
+    const uint32_t first = matrix <= SM_V ? SM_Q : matrix == SM_UP ? SM_GATE : matrix;
+    const uint32_t last = matrix <= SM_V ? SM_V : matrix == SM_GATE ? SM_UP : matrix;
+    uint64_t place = 0;
+    for (uint32_t i = 0; i <= adapter; i++)
+        for (uint32_t m = first; m <= last; m++) {
+            if (i == adapter && m == matrix)
+                return place;
+            place += (lora_of(s, i, m)->a.rows + SM_GROUP - 1) / SM_GROUP * SM_GROUP;
+        }
+    return place;
+}
+
+/* Tokens [t0, t1) through groups [g0, g1) of one A, times the scales. rows: as in normed(). */
+static void lower_part(const step *s, const sm_lora *lora, float scale, uint32_t matrix,
+                       const sm_input *in, const uint32_t *rows, uint64_t t0, uint64_t t1,
+                       uint64_t g0, uint64_t g1, float *low) {
+    const sm_dropout *dropout = &s->adapters->dropout;
+    const bool head = matrix == SM_HEAD;
+    const uint64_t step_size = dropout->rate > 0 ? SM_MUL_COLS : t1 - t0, k = lora->a.cols;
+    for (uint64_t t = t0; t < t1; t += step_size) {
+        const uint64_t n = min_u64(step_size, t1 - t);
+        sm_input part = {.f = in->f + t * in->ldf, .ldf = in->ldf};
+        if (dropout->rate > 0) {
+            for (uint64_t i = 0; i < n; i++)
+                sm_dropout_row(dropout, s->layer, head ? 0 : matrix,
+                               rows ? rows[t + i] : (uint32_t)(t + i), s->scratch->dropped + i * k,
+                               part.f + i * in->ldf, k);
+            part = (sm_input){.f = s->scratch->dropped, .ldf = k};
+        }
+        sm_matmul(s->kernels, &lora->a, g0, g1, &part, n, low + t * s->ws->ld_low, s->ws->ld_low,
+                  false, s->scratch);
+        for (uint64_t i = t; i < t + n; i++) {
+            float *y = low + i * s->ws->ld_low + g0 * SM_GROUP;
+            s->kernels->scale(y, y, scale, (g1 - g0) * SM_GROUP);
+        }
+    }
+}
+
+/* What comes before the products of matrices [first, last], which read the same n rows: the
+ * observer's look, and the lower half of all adapters: one token is shared out by rows of A,
+ * several by tokens. */
+static void lower(const step *s, uint32_t first, uint32_t last, const sm_input *in, uint64_t n,
+                  const uint32_t *rows) {
+    for (uint32_t m = first; m <= last && m < SM_MATRICES; m++)
+        observe(s, sm_layer_matrix(&s->net->layers[s->layer], m), in);
+    if (!s->adapters || !s->adapters->n)
+        return;
+    for (uint32_t i = 0; i < s->adapters->n; i++)
+        for (uint32_t m = first; m <= last; m++) {
+            const sm_lora *lora = lora_of(s, i, m);
+            const uint64_t groups = (lora->a.rows + SM_GROUP - 1) / SM_GROUP;
+            uint64_t t0 = 0, t1 = n, g0 = 0, g1 = groups;
+            if (n == 1) /* matrices in turn begin with another thread */
+                sm_share(groups, (s->thread + m + i) % s->n_threads, s->n_threads, &g0, &g1);
+            else
+                share(s, n, &t0, &t1);
+            if (g0 < g1)
+                lower_part(s, lora, lora->scale * s->adapters->scale[i], m, in, rows, t0, t1, g0,
+                           g1, s->ws->low + low_place(s, i, m));
+        }
+    barrier(s);
+}
+
+/* y = W in for groups [g0, g1) and n rows, and what the adapters add. */
+static void product(const step *s, const sm_weight *W, uint32_t matrix, uint64_t g0, uint64_t g1,
+                    const sm_input *in, uint64_t n, float *y, uint64_t ldy) {
+    sm_matmul(s->kernels, W, g0, g1, in, n, y, ldy, false, s->scratch);
+    for (uint32_t i = 0; s->adapters && i < s->adapters->n; i++) {
+        const sm_lora *lora = lora_of(s, i, matrix);
+        if (!lora->a.rows)
+            continue;
+        const sm_input low = {.f = s->ws->low + low_place(s, i, matrix), .ldf = s->ws->ld_low};
+        sm_matmul(s->kernels, &lora->b, g0, g1, &low, n, y, ldy, true, s->scratch);
+    }
+}
+
+/* ---- pieces of the step, continued --------------------------------------------------------- */
 
 /* Rows [u0, u1) head units of one of Wq, Wk, Wv: product, bias, head norm, rope,
  * and for keys and values the way into the cache. */
-static void project(const step *s, const sm_layer *layer, uint32_t index, role what,
+static void project(const step *s, const sm_layer *layer, uint32_t index, uint32_t what,
                     const sm_input *in, uint64_t u0, uint64_t u1) {
     sm_workspace *ws = s->ws;
     const sm_config *c = s->c;
-    const sm_weight *W = what == QUERY ? &layer->wq : what == KEY ? &layer->wk : &layer->wv;
-    const float *bias = what == QUERY ? layer->bq : what == KEY ? layer->bk : layer->bv;
-    const float *norm = what == QUERY ? layer->q_norm : what == KEY ? layer->k_norm : NULL;
-    float *y = what == QUERY ? s->at.q : what == KEY ? s->at.k : s->at.v;
-    float *raw = what == QUERY ? s->at.q_raw : what == KEY ? s->at.k_raw : NULL;
-    const uint64_t ldy = what == QUERY ? ws->ldq : ws->ldkv;
+    const sm_weight *W = what == SM_Q ? &layer->wq : what == SM_K ? &layer->wk : &layer->wv;
+    const float *bias = what == SM_Q ? layer->bq : what == SM_K ? layer->bk : layer->bv;
+    const float *norm = what == SM_Q ? layer->q_norm : what == SM_K ? layer->k_norm : NULL;
+    float *y = what == SM_Q ? s->at.q : what == SM_K ? s->at.k : s->at.v;
+    float *raw = what == SM_Q ? s->at.q_raw : what == SM_K ? s->at.k_raw : NULL;
+    const uint64_t ldy = what == SM_Q ? ws->ldq : ws->ldkv;
     const uint64_t r0 = u0 * ws->head_unit, r1 = min_u64(u1 * ws->head_unit, W->rows);
     const uint64_t half = c->n_rot / 2;
     if (r0 >= r1)
         return;
-    sm_matmul(s->kernels, W, r0 / SM_GROUP, (r1 + SM_GROUP - 1) / SM_GROUP, in, s->T, y, ldy,
-              s->scratch);
+    product(s, W, what, r0 / SM_GROUP, (r1 + SM_GROUP - 1) / SM_GROUP, in, s->T, y, ldy);
     for (uint32_t i = 0; i < s->batch->n_spans; i++) {
         const sm_span *span = &s->batch->spans[i];
         for (uint64_t t = span->first; t < span->first + span->n; t++) {
@@ -324,12 +451,12 @@ static void project(const step *s, const sm_layer *layer, uint32_t index, role w
                 float *head = row + h * c->head_dim;
                 if (norm)
                     s->kernels->rms_norm(head, head, norm, c->head_dim, c->norm_eps);
-                if (what != VALUE)
+                if (what != SM_V)
                     s->kernels->rope(head, s->cos + t * half, s->sin + t * half, c->n_rot,
                                      c->family->rope_neox);
-                if (what != QUERY)
+                if (what != SM_Q)
                     sm_kv_store(span->kv, s->kernels, index, (uint32_t)h, position,
-                                what == KEY ? head : NULL, what == VALUE ? head : NULL);
+                                what == SM_K ? head : NULL, what == SM_V ? head : NULL);
             }
         }
     }
@@ -349,7 +476,7 @@ static void qkv(const step *s, const sm_layer *layer, uint32_t index, const sm_i
         const uint64_t b = begin > first[i] ? begin - first[i] : 0;
         const uint64_t e = end > first[i] ? min_u64(end - first[i], count[i]) : 0;
         if (b < e)
-            project(s, layer, index, (role)i, in, b, e);
+            project(s, layer, index, (uint32_t)i, in, b, e);
     }
 }
 
@@ -413,13 +540,13 @@ static sm_input attend_many(const step *s, const sm_attn *a, bool quantize, run 
 
 /* to = from + W in (+ bias); to may be from. */
 static void project_residual(const step *s, float *to, const float *from, const sm_weight *W,
-                             const float *bias, const sm_input *in) {
+                             uint32_t matrix, const float *bias, const sm_input *in) {
     sm_workspace *ws = s->ws;
     uint64_t g0, g1;
     share_weights(s, (W->rows + SM_GROUP - 1) / SM_GROUP, weight_bytes(W), &g0, &g1);
     if (g0 == g1)
         return;
-    sm_matmul(s->kernels, W, g0, g1, in, s->T, ws->y, ws->ldx, s->scratch);
+    product(s, W, matrix, g0, g1, in, s->T, ws->y, ws->ldx);
     const uint64_t r0 = g0 * SM_GROUP, n = min_u64(g1 * SM_GROUP, W->rows) - r0;
     for (uint64_t t = 0; t < s->T; t++) {
         const uint64_t at = t * ws->ldx + r0;
@@ -439,8 +566,8 @@ static sm_input gate_up(const step *s, const sm_layer *layer, const sm_input *in
     const uint64_t r0 = begin * FFN_UNIT, r1 = min_u64(end * FFN_UNIT, s->c->n_ff);
     if (r0 < r1) {
         const uint64_t g0 = r0 / SM_GROUP, g1 = (r1 + SM_GROUP - 1) / SM_GROUP;
-        sm_matmul(s->kernels, &layer->gate, g0, g1, in, s->T, s->at.gate, ws->ldh, s->scratch);
-        sm_matmul(s->kernels, &layer->up, g0, g1, in, s->T, s->at.up, ws->ldh, s->scratch);
+        product(s, &layer->gate, SM_GATE, g0, g1, in, s->T, s->at.gate, ws->ldh);
+        product(s, &layer->up, SM_UP, g0, g1, in, s->T, s->at.up, ws->ldh);
         for (uint64_t t = 0; t < s->T; t++) {
             const uint64_t at = t * ws->ldh + r0;
             float *h = ws->h + at, *gate = s->at.gate + at, *up = s->at.up + at;
@@ -462,9 +589,10 @@ static void logits(const step *s, const float *x, const uint32_t *rows, uint64_t
     if (!n)
         return;
     const sm_input in = normed(s, x, s->net->out_norm, W->quantized, rows, n);
+    lower(s, SM_HEAD, SM_HEAD, &in, n, rows);
     uint64_t g0, g1;
     share_weights(s, (W->rows + SM_GROUP - 1) / SM_GROUP, weight_bytes(W), &g0, &g1);
-    sm_matmul(s->kernels, W, g0, g1, &in, n, y, ldy, s->scratch);
+    product(s, W, SM_HEAD, g0, g1, &in, n, y, ldy);
 }
 
 /* ---- the step ----------------------------------------------------------------------------- */
@@ -498,6 +626,7 @@ static void forward(void *arg, uint32_t thread, uint32_t n_threads) {
                   .n_threads = n_threads,
                   .least_share = r->least_share,
                   .T = r->batch->n_tokens,
+                  .adapters = r->batch->adapters,
                   .cos = tape ? tape->cos : r->ws->cos,
                   .sin = tape ? tape->sin : r->ws->sin,
                   .at = tape ? tape->layers[begin] : own_places(r->ws)};
@@ -519,16 +648,14 @@ static void forward(void *arg, uint32_t thread, uint32_t n_threads) {
         const sm_layer *layer = &net->layers[i];
         const bool qkv_quantized =
             layer->wq.quantized || layer->wk.quantized || layer->wv.quantized;
-        attention.layer = i;
+        attention.layer = state.layer = i;
         if (tape)
             state.at = tape->layers[i];
         if (thread == 0)
             atomic_store_explicit(&r->next_task, 0, memory_order_relaxed);
 
         sm_input in = normed(s, s->at.x, layer->attn_norm, qkv_quantized, NULL, s->T);
-        observe(s, &layer->wq, &in);
-        observe(s, &layer->wk, &in);
-        observe(s, &layer->wv, &in);
+        lower(s, SM_Q, SM_V, &in, s->T, NULL);
         qkv(s, layer, i, &in);
         if (thread == 0) /* one decision for all: they must meet at the same barriers */
             r->cancelled = sm_stopped(s->scratch);
@@ -537,20 +664,20 @@ static void forward(void *arg, uint32_t thread, uint32_t n_threads) {
             return;
         in = s->T == 1 && !tape ? attend_one(s, &attention, layer->wo.quantized)
                                 : attend_many(s, &attention, layer->wo.quantized, r);
-        observe(s, &layer->wo, &in);
-        project_residual(s, s->at.mid, s->at.x, &layer->wo, layer->bo, &in);
+        lower(s, SM_O, SM_O, &in, s->T, NULL);
+        project_residual(s, s->at.mid, s->at.x, &layer->wo, SM_O, layer->bo, &in);
         barrier(s);
 
         in = normed(s, s->at.mid, layer->ffn_norm, layer->gate.quantized || layer->up.quantized,
                     NULL, s->T);
-        observe(s, &layer->gate, &in);
-        observe(s, &layer->up, &in);
+        lower(s, SM_GATE, SM_UP, &in, s->T, NULL);
         in = gate_up(s, layer, &in);
         barrier(s);
-        observe(s, &layer->down, &in);
-        project_residual(s, s->at.out, s->at.mid, &layer->down, layer->b_down, &in);
+        lower(s, SM_DOWN, SM_DOWN, &in, s->T, NULL);
+        project_residual(s, s->at.out, s->at.mid, &layer->down, SM_DOWN, layer->b_down, &in);
         barrier(s);
     }
+    state.layer = net->config.n_layer;
     logits(s, s->at.out, r->batch->outputs, r->batch->n_outputs, r->batch->logits, r->batch->ldl);
 }
 
@@ -558,6 +685,7 @@ static void forward(void *arg, uint32_t thread, uint32_t n_threads) {
 typedef struct logits_run {
     sm_workspace *ws;
     sm_team *team;
+    const sm_adapters *adapters;
     const float *x;
     const uint32_t *rows;
     uint32_t n;
@@ -576,16 +704,24 @@ static void run_logits(void *arg, uint32_t thread, uint32_t n_threads) {
                     .kernels = net->kernels,
                     .scratch = &r->ws->threads[thread],
                     .thread = thread,
-                    .n_threads = n_threads};
+                    .n_threads = n_threads,
+                    .adapters = r->adapters,
+                    .layer = net->config.n_layer};
     s.scratch->stop = &r->stop;
     s.scratch->asks = false;
     logits(&s, r->x, r->rows, r->n, r->logits, r->ldl);
 }
 
-void sm_forward_logits(sm_workspace *ws, sm_team *team, const float *x, const uint32_t *rows,
-                       uint32_t n, float *logits_out, uint64_t ldl) {
-    logits_run r = {
-        .ws = ws, .team = team, .x = x, .rows = rows, .n = n, .logits = logits_out, .ldl = ldl};
+void sm_forward_logits(sm_workspace *ws, sm_team *team, const sm_adapters *adapters, const float *x,
+                       const uint32_t *rows, uint32_t n, float *logits_out, uint64_t ldl) {
+    logits_run r = {.ws = ws,
+                    .team = team,
+                    .adapters = adapters,
+                    .x = x,
+                    .rows = rows,
+                    .n = n,
+                    .logits = logits_out,
+                    .ldl = ldl};
     atomic_init(&r.stop.stopped, false);
     sm_team_run(team, run_logits, &r);
 }

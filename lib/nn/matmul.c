@@ -29,7 +29,7 @@ static const void *column(const sm_weight *W, const sm_input *x, uint64_t t, uin
 
 /* Columns [t, t + n_cols): two groups and one slab at a time, all of them against it. */
 static void many(const sm_type_kernels *kernel, const sm_weight *W, uint64_t g0, uint64_t g1,
-                 const sm_input *x, uint64_t t, uint64_t n_cols, float *y, uint64_t ldy,
+                 const sm_input *x, uint64_t t, uint64_t n_cols, float *y, uint64_t ldy, bool add,
                  sm_thread_scratch *s) {
     const uint64_t ldx = W->quantized ? x->ldq : x->ldf;
     for (uint64_t g = g0; g < g1; g += SM_GEMM_GROUPS) {
@@ -52,7 +52,7 @@ static void many(const sm_type_kernels *kernel, const sm_weight *W, uint64_t g0,
                         W->row_bytes, min_u64(SM_GROUP, W->rows - (g + i) * SM_GROUP), depth);
             }
             kernel->gemm(y + t * ldy + g * SM_GROUP, ldy, packed, stride, n, depth,
-                         column(W, x, t, k), ldx, n_cols, k > 0, s->gemm);
+                         column(W, x, t, k), ldx, n_cols, add || k > 0, s->gemm);
         }
     }
 }
@@ -60,7 +60,7 @@ static void many(const sm_type_kernels *kernel, const sm_weight *W, uint64_t g0,
 /* Few columns, weights in the file's layout: packed slab by slab as they are used. */
 static void few_unpacked(const sm_type_kernels *kernel, const sm_weight *W, uint64_t g0,
                          uint64_t g1, const sm_input *x, uint64_t T, float *y, uint64_t ldy,
-                         sm_thread_scratch *s) {
+                         bool add, sm_thread_scratch *s) {
     const uint64_t ldx = W->quantized ? x->ldq : x->ldf;
     for (uint64_t g = g0; g < g1; g++) {
         for (uint64_t k = 0; k < W->cols; k += SM_SLAB) {
@@ -69,13 +69,14 @@ static void few_unpacked(const sm_type_kernels *kernel, const sm_weight *W, uint
                          W->data + g * SM_GROUP * W->row_bytes + k * W->row_bytes / W->cols,
                          W->row_bytes, min_u64(SM_GROUP, W->rows - g * SM_GROUP), depth);
             kernel->mul(y + g * SM_GROUP, ldy, s->pack, 0, 1, depth, column(W, x, 0, k), ldx, T,
-                        k > 0);
+                        add || k > 0);
         }
     }
 }
 
 void sm_matmul(const sm_kernels *kernels, const sm_weight *W, uint64_t g0, uint64_t g1,
-               const sm_input *x, uint64_t T, float *y, uint64_t ldy, sm_thread_scratch *scratch) {
+               const sm_input *x, uint64_t T, float *y, uint64_t ldy, bool add,
+               sm_thread_scratch *scratch) {
     const sm_type_kernels *kernel = &kernels->type[W->type];
     if (g0 >= g1)
         return;
@@ -83,11 +84,11 @@ void sm_matmul(const sm_kernels *kernels, const sm_weight *W, uint64_t g0, uint6
         /* what is packed on the fly is packed once for all columns */
         const uint64_t step = W->packed ? GEMM_COLS : T;
         for (uint64_t t = 0; t < T; t += step)
-            many(kernel, W, g0, g1, x, t, min_u64(step, T - t), y, ldy, scratch);
+            many(kernel, W, g0, g1, x, t, min_u64(step, T - t), y, ldy, add, scratch);
     } else if (!W->packed) {
-        few_unpacked(kernel, W, g0, g1, x, T, y, ldy, scratch);
+        few_unpacked(kernel, W, g0, g1, x, T, y, ldy, add, scratch);
     } else {
         kernel->mul(y + g0 * SM_GROUP, ldy, W->packed + g0 * W->group_bytes, W->group_bytes,
-                    g1 - g0, W->cols, column(W, x, 0, 0), W->quantized ? x->ldq : x->ldf, T, false);
+                    g1 - g0, W->cols, column(W, x, 0, 0), W->quantized ? x->ldq : x->ldf, T, add);
     }
 }

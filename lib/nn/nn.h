@@ -85,6 +85,9 @@ typedef struct sm_layer {
     const float *b_gate, *b_up, *b_down;
 } sm_layer;
 
+/* The matrices of a layer, in the order in which they are used. */
+enum { SM_Q, SM_K, SM_V, SM_O, SM_GATE, SM_UP, SM_DOWN, SM_MATRICES };
+
 /* A loaded network; immutable but for `packed`, which is filled in before the
  * first use. */
 typedef struct sm_net {
@@ -133,6 +136,45 @@ sm_status sm_net_check_packed(const sm_gguf *gguf, sm_error *error);
  * SM_ERR_CANCELLED. */
 sm_status sm_net_save(sm_net *net, const char *path, bool use_packed, sm_progress_fn progress,
                       void *progress_user, sm_error *error);
+
+sm_weight *sm_layer_matrix(sm_layer *layer, uint32_t matrix);
+
+/* ---- adapters ------------------------------------------------------------------------ */
+
+/* A low-rank addition to one matrix, y += scale B A x (LoRA, arXiv:2106.09685). */
+typedef struct sm_lora {
+    sm_weight a; /* [rank][cols]: F32, packed; rows 0: none */
+    sm_weight b; /* [rows][rank]: F32, packed */
+    float scale;
+} sm_lora;
+
+/* What is added to a network; the caller's, and matching the net it is used with. */
+typedef struct sm_adapter {
+    sm_lora (*layers)[SM_MATRICES]; /* [n_layer] */
+    sm_lora head;
+} sm_adapter;
+
+/* Inputs of A set to 0 with probability rate, the others divided by 1 - rate, by random numbers
+ * that are a function of everything here and of layer, matrix, token and column. */
+typedef struct sm_dropout {
+    double rate; /* 0: none */
+    uint64_t seed, draw;
+} sm_dropout;
+
+/* y = x with dropout; y may be x. The head counts as matrix 0 of layer n_layer. */
+void sm_dropout_row(const sm_dropout *dropout, uint32_t layer, uint32_t matrix, uint32_t token,
+                    float *y, const float *x, uint64_t n);
+
+/* Adapters in use: all of them act on all tokens of a batch. */
+typedef struct sm_adapters {
+    uint32_t n;
+    const sm_adapter *const *adapter; /* [n] */
+    const float *scale;               /* [n] times each lora's own */
+    sm_dropout dropout;               /* training */
+} sm_adapters;
+
+/* Elements of a row of sm_workspace's buffer that an adapter of this net needs. */
+uint32_t sm_adapter_width(const sm_adapter *adapter, const sm_net *net);
 
 /* ---- KV cache ------------------------------------------------------------------------ */
 
@@ -229,6 +271,8 @@ typedef struct sm_batch {
     void *cancel_user;
     const sm_observer *observer; /* NULL: none */
     const sm_tape *tape; /* records, or NULL; every span must then begin at position 0 */
+    const sm_tape *tape;         /* records, or NULL; every span must then begin at position 0 */
+    const sm_adapters *adapters; /* NULL: none */
 } sm_batch;
 
 /* Buffers for steps of at most max_tokens tokens in contexts of at most max_context,
@@ -237,6 +281,10 @@ typedef struct sm_workspace sm_workspace;
 sm_status sm_workspace_new(sm_workspace **out, sm_mem *mem, const sm_net *net, uint32_t n_threads,
                            uint32_t max_tokens, uint32_t max_context, sm_error *error);
 void sm_workspace_free(sm_workspace *workspace);
+/* Makes room for adapters whose widths sum up to `width`, with dropout or without; before
+ * batches that have them. SM_ERR_NOMEM leaves the workspace as it was. */
+sm_status sm_workspace_adapt(sm_workspace *workspace, uint64_t width, bool dropout,
+                             sm_error *error);
 
 /* Computes the batch: writes K and V of its tokens into the caches and the wanted
  * logits. SM_ERR_CANCELLED if the cancel hook said so (cache contents beyond the
@@ -244,8 +292,9 @@ void sm_workspace_free(sm_workspace *workspace);
 sm_status sm_forward(sm_workspace *workspace, sm_team *team, const sm_batch *batch);
 /* The last part of it alone: logits[i][ldl] of token rows[i] of x (sm_tape.x); n at most the
  * workspace's max_tokens. */
-void sm_forward_logits(sm_workspace *workspace, sm_team *team, const float *x, const uint32_t *rows,
-                       uint32_t n, float *logits, uint64_t ldl);
+void sm_forward_logits(sm_workspace *workspace, sm_team *team, const sm_adapters *adapters,
+                       const float *x, const uint32_t *rows, uint32_t n, float *logits,
+                       uint64_t ldl);
 /* Stride of rows of n floats that the kernels write: whole groups, off multiples of 4096
  * bytes. */
 uint64_t sm_row_stride(uint64_t n);

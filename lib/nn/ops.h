@@ -28,6 +28,7 @@ typedef struct sm_thread_scratch {
     bool asks;            /* this is thread 0 */
     void *gemm;           /* SM_GEMM_SCRATCH */
     uint8_t *pack;        /* SM_GEMM_GROUPS groups of one slab of any type */
+    float *dropped;       /* [SM_MUL_COLS][widest input], with dropout */
     float *vector;        /* one normed or attended token */
     sm_act_block *blocks; /* the same quantized */
     float *attn_q, *attn_s, *attn_o, *attn_acc, *attn_m, *attn_l; /* see attention.c */
@@ -35,9 +36,11 @@ typedef struct sm_thread_scratch {
 } sm_thread_scratch;
 
 /* y[t][r] = sum_k W[r][k] x[t][k] for the rows of groups [g0, g1) (16 rows each; rows
- * past W->rows are written as 0) and T columns. y points at row 0, column 0. */
+ * past W->rows are written as 0) and T columns. y points at row 0, column 0. With add the
+ * chains go on from what y holds. */
 void sm_matmul(const sm_kernels *kernels, const sm_weight *W, uint64_t g0, uint64_t g1,
-               const sm_input *x, uint64_t T, float *y, uint64_t ldy, sm_thread_scratch *scratch);
+               const sm_input *x, uint64_t T, float *y, uint64_t ldy, bool add,
+               sm_thread_scratch *scratch);
 
 /* True if the step has been cancelled; asks the hook if this thread is the one to. */
 bool sm_stopped(const sm_thread_scratch *scratch);

@@ -288,16 +288,20 @@ static sm_status load(binder *b) {
     return b->status ? b->status : check_unused(b);
 }
 
+sm_weight *sm_layer_matrix(sm_layer *l, uint32_t matrix) {
+    sm_weight *const matrices[SM_MATRICES] = {&l->wq,   &l->wk, &l->wv,  &l->wo,
+                                              &l->gate, &l->up, &l->down};
+    return matrices[matrix];
+}
+
 uint64_t sm_weight_packed_bytes(const sm_weight *w) {
     return ((uint64_t)w->rows + SM_GROUP - 1) / SM_GROUP * w->group_bytes;
 }
 
 void sm_net_each_matrix(sm_net *net, void (*fn)(sm_net *net, sm_weight *w, void *arg), void *arg) {
     for (uint32_t i = 0; i < net->config.n_layer; i++) {
-        sm_layer *l = &net->layers[i];
-        sm_weight *const matrices[] = {&l->wq, &l->wk, &l->wv, &l->wo, &l->gate, &l->up, &l->down};
-        for (size_t m = 0; m < sizeof matrices / sizeof *matrices; m++)
-            fn(net, matrices[m], arg);
+        for (uint32_t m = 0; m < SM_MATRICES; m++)
+            fn(net, sm_layer_matrix(&net->layers[i], m), arg);
     }
     fn(net, &net->head, arg);
 }

@@ -69,7 +69,7 @@ double sm_graph_head(sm_graph *g, const sm_train_batch *batch, uint32_t n_rows, 
                         .n = n_rows - i < g->chunk ? n_rows - i : g->chunk,
                         .weight = weight,
                         .backward = backward};
-        sm_forward_logits(g->ws, g->team, g->tape->x, run.rows, run.n, g->logits, g->ldl);
+        sm_forward_logits(g->ws, g->team, NULL, g->tape->x, run.rows, run.n, g->logits, g->ldl);
         sm_lap(g, SM_PART_HEAD);
         sm_team_run(g->team, run_head, &run);
         for (uint32_t t = 0; t < run.n; t++)

@@ -107,11 +107,9 @@ static void add_layer(builder *b, uint32_t i) {
     const sm_config *c = &b->g->net->config;
     sm_layer *l = &b->g->net->layers[i];
     sm_graph_layer *d = &b->g->layers[i];
-    sm_weight *const matrices[SM_MATRICES] = {&l->wq,   &l->wk, &l->wv,  &l->wo,
-                                              &l->gate, &l->up, &l->down};
-    for (int m = 0; m < SM_MATRICES; m++) {
-        add_matrix(b, &d->matrix[m], matrices[m]);
-        add_packed(b, matrices[m]);
+    for (uint32_t m = 0; m < SM_MATRICES; m++) {
+        add_matrix(b, &d->matrix[m], sm_layer_matrix(l, m));
+        add_packed(b, sm_layer_matrix(l, m));
     }
     d->attn_norm = add_vector(b, "attn_norm.weight", i, l->attn_norm, c->n_embd);
     d->bq = add_vector(b, "attn_q.bias", i, l->bq, l->wq.rows);

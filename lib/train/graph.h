@@ -11,8 +11,6 @@ typedef struct sm_slot {
     float *grad;  /* NULL where frozen */
 } sm_slot;
 
-enum { SM_Q, SM_K, SM_V, SM_O, SM_GATE, SM_UP, SM_DOWN, SM_MATRICES };
-
 /* Gradients of one layer's vectors; NULL where the model has none, or frozen. */
 typedef struct sm_graph_layer {
     sm_slot matrix[SM_MATRICES];
