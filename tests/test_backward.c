@@ -97,8 +97,7 @@ static float *all_grads(const sm_graph *graph) {
     return all;
 }
 
-/* ---- finite differences
- * -------------------------------------------------------------------------- */
+/* ---- finite differences ---------------------------------------------------------- */
 
 #define STEP 1e-5
 #define TOLERANCE 1e-4
@@ -243,24 +242,38 @@ static void test_from_quantized(void **state) {
     check_gradients(&model, lengths, 2);
 }
 
-/* ---- sameness
- * -------------------------------------------------------------------------------------- */
+/* ---- sameness -------------------------------------------------------------------- */
+
+/* LoRA's B, which is 0 at first, gets values: without them A has no gradient. */
+static void shake(const sm_graph *graph) {
+    const sm_params *params = sm_graph_params(graph);
+    uint64_t seed = 77;
+    for (uint32_t i = 0; i < params->n; i++) {
+        const sm_param *p = &params->param[i];
+        if (strstr(p->name, "lora_b"))
+            for (uint64_t j = 0; j < p->rows * p->cols; j++)
+                p->value[j] = (float)(test_random(&seed) >> 11) * 0x1p-53f * 0.4f - 0.2f;
+    }
+}
 
 static void check_same(const sm_graph_options *other, const fixture_model *model) {
     const uint32_t lengths[] = {300, 17, 1, 250, 30};
-    const sm_graph_options plain = {.max_tokens = MAX_TOKENS,
-                                    .max_spans = MAX_SPANS,
-                                    .n_threads = 1,
-                                    .precision = other->precision};
+    sm_graph_options plain = *other;
+    plain.n_threads = 1;
+    plain.checkpoint_layers = false;
     static made_batch b;
     make_batch(&b, lengths, 5, 11);
     trained m;
     make(&m, model, &plain);
+    shake(m.graph);
+    sm_graph_update(m.graph);
     zero_grad(m.graph);
     const double want_loss = backward(&m, &b.batch, 0.25);
     float *want = all_grads(m.graph);
     close_graph(&m);
     make(&m, model, other);
+    shake(m.graph);
+    sm_graph_update(m.graph);
     for (int repeat = 0; repeat < 2; repeat++) {
         zero_grad(m.graph);
         const double loss = backward(&m, &b.batch, 0.25);
@@ -380,8 +393,262 @@ static void test_bf16(void **state) {
     free(grads[1]);
 }
 
-/* ---- learning
- * ---------------------------------------------------------------------------------------- */
+/* ---- LoRA ---------------------------------------------------------------------------- */
+
+static const sm_graph_options lora_options = {.max_tokens = MAX_TOKENS,
+                                              .max_spans = MAX_SPANS,
+                                              .n_threads = 2,
+                                              .lora_rank = 5,
+                                              .lora_alpha = 12,
+                                              .seed = 3};
+
+/* base's tensor of that name becomes w + scale B A. */
+static void merge(reference *base, const double *w, const sm_param *pa, const double *a,
+                  const double *b, double scale) {
+    const size_t length = strlen(pa->name) - strlen(".lora_a");
+    for (uint32_t i = 0; i < base->params->n; i++) {
+        const sm_param *p = &base->params->param[i];
+        if (strlen(p->name) != length || strncmp(p->name, pa->name, length) != 0)
+            continue;
+        for (uint64_t r = 0; r < p->rows; r++)
+            for (uint64_t c = 0; c < p->cols; c++) {
+                double sum = 0;
+                for (uint64_t k = 0; k < pa->rows; k++)
+                    sum += b[r * pa->rows + k] * a[k * p->cols + c];
+                base->value[i][r * p->cols + c] = w[r * p->cols + c] + scale * sum;
+            }
+    }
+}
+
+static const double *base_value(const reference *base, const char *lora_name) {
+    const size_t length = strlen(lora_name) - strlen(".lora_a");
+    for (uint32_t i = 0; i < base->params->n; i++)
+        if (strlen(base->params->param[i].name) == length &&
+            strncmp(base->params->param[i].name, lora_name, length) == 0)
+            return base->value[i];
+    fail_msg("no %s", lora_name);
+    return NULL;
+}
+
+static void check_lora(const fixture_model *model, const char *targets, bool rs) {
+    sm_graph_options options = lora_options;
+    options.lora_targets = targets;
+    options.lora_rs = rs;
+    static made_batch b;
+    make_batch(&b, short_spans, 4, 7);
+    trained full, m;
+    make(&full, model, &(sm_graph_options){.max_tokens = 64, .max_spans = 8, .n_threads = 1});
+    make(&m, model, &options);
+    reference plain = reference_make(full.graph), base = reference_make(full.graph);
+    /* B = 0 changes nothing, to the bit */
+    double loss, same;
+    assert_int_equal(sm_graph_loss(full.graph, &b.batch, &loss, NULL, NULL), SM_OK);
+    assert_int_equal(sm_graph_loss(m.graph, &b.batch, &same, NULL, NULL), SM_OK);
+    assert_memory_equal(&loss, &same, sizeof loss);
+    shake(m.graph);
+    sm_graph_update(m.graph);
+    zero_grad(m.graph);
+    loss = backward(&m, &b.batch, 1);
+    reference lora = reference_make(m.graph);
+    const double scale = 12 / (rs ? sqrt(5.0) : 5.0);
+    const sm_params *params = sm_graph_params(m.graph);
+    assert_true(params->n > 0 && params->n % 2 == 0);
+    for (uint32_t i = 0; i < params->n; i += 2)
+        merge(&base, base_value(&plain, params->param[i].name), &params->param[i], lora.value[i],
+              lora.value[i + 1], scale);
+    const double want = reference_loss(&base, &b.batch);
+    assert_true(fabs(loss - want) < 2e-6 * want);
+    uint64_t seed = 4;
+    for (uint32_t i = 0; i < params->n; i++) {
+        const sm_param *p = &params->param[i], *a = &params->param[i / 2 * 2];
+        const uint64_t n = p->rows * p->cols;
+        double sides[2], along = 0, squares = 0;
+        float *sign = malloc(n * sizeof *sign);
+        assert_non_null(sign);
+        for (uint64_t j = 0; j < n; j++) {
+            sign[j] = test_random(&seed) & 1 ? 1 : -1;
+            along += (double)sign[j] * (double)p->grad[j];
+            squares += (double)p->grad[j] * (double)p->grad[j];
+        }
+        for (int side = 0; side < 2; side++) {
+            for (uint64_t j = 0; j < n; j++)
+                lora.value[i][j] = (double)p->value[j] + (side ? -STEP : STEP) * (double)sign[j];
+            merge(&base, base_value(&plain, a->name), a, lora.value[i / 2 * 2],
+                  lora.value[i / 2 * 2 + 1], scale);
+            sides[side] = reference_loss(&base, &b.batch);
+        }
+        for (uint64_t j = 0; j < n; j++)
+            lora.value[i][j] = (double)p->value[j];
+        merge(&base, base_value(&plain, a->name), a, lora.value[i / 2 * 2],
+              lora.value[i / 2 * 2 + 1], scale);
+        const double slope_along = (sides[0] - sides[1]) / (2 * STEP);
+        if (!(squares > 0) || fabs(along - slope_along) > TOLERANCE * sqrt(squares))
+            fail_msg("%s: along random signs %.9g, not %.9g (length %.3g)", p->name, along,
+                     slope_along, sqrt(squares));
+        free(sign);
+    }
+    reference_free(&plain);
+    reference_free(&base);
+    reference_free(&lora);
+    close_graph(&full);
+    close_graph(&m);
+}
+
+static void test_lora(void **state) {
+    (void)state;
+    const fixture_model tied = {.architecture = "qwen2", .seed = 8};
+    const fixture_model untied = {.architecture = "qwen3", .untied = true, .type = SM_DTYPE_BF16};
+    check_lora(&tied, NULL, false);
+    check_lora(&untied, "attn_q,ffn_down,output.weight", true);
+}
+
+static void test_lora_sameness(void **state) {
+    (void)state;
+    for (uint32_t type = SM_DTYPE_F32; type <= SM_DTYPE_Q4_0; type += SM_DTYPE_Q4_0) {
+        const fixture_model model = {.architecture = "qwen3", .untied = true, .type = type};
+        sm_graph_options options = lora_options;
+        options.lora_dropout = 0.2;
+        for (uint32_t n = 2; n <= 4; n += 2) {
+            options.n_threads = n;
+            options.checkpoint_layers = n == 4;
+            check_same(&options, &model);
+        }
+    }
+}
+
+/* The derivative along the gradient is its length; the loss comes from the pass itself, so that
+ * the same elements are dropped. */
+static void test_dropout(void **state) {
+    (void)state;
+    sm_graph_options options = lora_options;
+    options.lora_dropout = 0.4;
+    static made_batch b;
+    make_batch(&b, short_spans, 4, 7);
+    trained m;
+    make(&m, &small_qwen3, &options);
+    shake(m.graph);
+    sm_graph_update(m.graph);
+    const sm_params *params = sm_graph_params(m.graph);
+    zero_grad(m.graph);
+    const double first = backward(&m, &b.batch, 1), second = backward(&m, &b.batch, 1);
+    assert_memory_equal(&first, &second, sizeof first);
+    double other, mean[2];
+    assert_int_equal(sm_graph_backward(m.graph, &b.batch, 0, 1, &other, NULL, NULL), SM_OK);
+    assert_true(other != first); /* another draw */
+    for (int i = 0; i < 2; i++)  /* no dropout where nothing is trained */
+        assert_int_equal(sm_graph_loss(m.graph, &b.batch, &mean[i], NULL, NULL), SM_OK);
+    assert_true(mean[0] == mean[1]);
+    zero_grad(m.graph);
+    backward(&m, &b.batch, 1);
+    float *grads = all_grads(m.graph);
+    double squares = 0, sides[2];
+    for (uint64_t i = 0; i < params->n_elements; i++)
+        squares += (double)grads[i] * (double)grads[i];
+    const double length = sqrt(squares), step = 2e-3;
+    for (int side = 0; side < 2; side++) {
+        const float *g = grads;
+        for (uint32_t i = 0; i < params->n; i++)
+            for (uint64_t j = 0; j < params->param[i].rows * params->param[i].cols; j++)
+                params->param[i].value[j] +=
+                    (float)((side ? -2 : 1) * step / length * (double)*g++);
+        sm_graph_update(m.graph);
+        sides[side] = backward(&m, &b.batch, 1);
+    }
+    const double slope_along = (sides[0] - sides[1]) / (2 * step);
+    if (fabs(slope_along - length) > 0.01 * length)
+        fail_msg("along the gradient %.6g, not %.6g", slope_along, length);
+    free(grads);
+    close_graph(&m);
+}
+
+/* Tokens one at a time and all at once give the same logits with two adapters attached. */
+static void test_adapters_decode(void **state) {
+    (void)state;
+    trained m;
+    sm_graph_options options = lora_options;
+    options.n_threads = 3;
+    make(&m, &small_qwen3, &options);
+    shake(m.graph);
+    sm_graph_update(m.graph);
+    const sm_net *net = sm_graph_net(m.graph);
+    const sm_adapter *one = sm_graph_adapters(m.graph)->adapter[0];
+    const sm_adapter *const list[] = {one, one};
+    const float scales[] = {1, 0.5f};
+    const sm_adapters adapters = {.n = 2, .adapter = list, .scale = scales};
+    const int32_t ids[] = {5, 3, 200, 7, 9};
+    enum { N = 5, LDL = 304 };
+    float logits[3][LDL];
+    sm_workspace *ws;
+    assert_int_equal(sm_workspace_new(&ws, &m.mem, net, 3, 8, 64, NULL), SM_OK);
+    assert_int_equal(sm_workspace_adapt(ws, 2 * sm_adapter_width(one, net), false, NULL), SM_OK);
+    sm_kv kv;
+    assert_int_equal(sm_kv_init(&kv, &m.mem, &net->config, SM_KV_F32, 64, NULL), SM_OK);
+    for (int how = 0; how < 3; how++) /* one by one, together, together without adapters */
+        for (uint32_t i = 0; i < (how ? 1 : N); i++) {
+            const uint32_t n = how ? N : 1, last = n - 1;
+            const sm_span span = {.kv = &kv, .n = n, .position = i};
+            const sm_batch batch = {.n_tokens = n,
+                                    .ids = ids + i,
+                                    .n_spans = 1,
+                                    .spans = &span,
+                                    .n_outputs = 1,
+                                    .outputs = &last,
+                                    .logits = logits[how],
+                                    .ldl = LDL,
+                                    .adapters = how < 2 ? &adapters : NULL};
+            assert_int_equal(sm_forward(ws, sm_graph_team(m.graph), &batch), SM_OK);
+        }
+    assert_memory_equal(logits[0], logits[1], FIXTURE_VOCAB * sizeof(float));
+    assert_memory_not_equal(logits[1], logits[2], FIXTURE_VOCAB * sizeof(float));
+    sm_kv_free(&kv, &m.mem);
+    sm_workspace_free(ws);
+    close_graph(&m);
+}
+
+/* Over quantized weights the forward pass rounds activations, which gradients do not see: they
+ * point where those over the same weights in f32 do (cosine above 0.99). */
+static void test_qlora(void **state) {
+    (void)state;
+    const fixture_model model = {.type = SM_DTYPE_Q4_K, .n_embd = 256, .n_ff = 256, .untied = true};
+    static made_batch b;
+    make_batch(&b, (uint32_t[]){40, 30}, 2, 7);
+    trained full, m;
+    make(&full, &model, &(sm_graph_options){.max_tokens = 128, .max_spans = 8, .n_threads = 1});
+    sm_graph_options options = lora_options;
+    options.lora_targets = "attn_v";
+    make(&m, &model, &options);
+    zero_grad(full.graph);
+    zero_grad(m.graph);
+    backward(&full, &b.batch, 1);
+    backward(&m, &b.batch, 1);
+    const sm_params *params = sm_graph_params(m.graph), *all = sm_graph_params(full.graph);
+    for (uint32_t i = 1; i < params->n; i += 2) { /* dB = scale dW A^T where B is 0 */
+        const sm_param *a = &params->param[i - 1], *B = &params->param[i], *w = NULL;
+        for (uint32_t j = 0; j < all->n; j++)
+            if (strncmp(all->param[j].name, a->name, strlen(a->name) - 7) == 0)
+                w = &all->param[j];
+        assert_non_null(w);
+        double both = 0, first = 0, second = 0;
+        for (uint64_t r = 0; r < B->rows; r++)
+            for (uint64_t k = 0; k < B->cols; k++) {
+                double want = 0;
+                for (uint64_t c = 0; c < w->cols; c++)
+                    want += 12 / 5.0 * (double)w->grad[r * w->cols + c] *
+                            (double)a->value[k * w->cols + c];
+                const double got = (double)B->grad[r * B->cols + k];
+                both += want * got;
+                first += want * want;
+                second += got * got;
+            }
+        if (both < 0.99 * sqrt(first * second) || fabs(sqrt(second / first) - 1) > 0.02)
+            fail_msg("%s: cosine %g, length %g of %g", B->name, both / sqrt(first * second),
+                     sqrt(second), sqrt(first));
+    }
+    close_graph(&full);
+    close_graph(&m);
+}
+
+/* ---- learning -------------------------------------------------------------------- */
 
 /* AdamW without decay, spelled out. */
 static void adam_step(const sm_params *params, float *m, float *v, int step, float lr) {
@@ -425,8 +692,7 @@ static void test_overfit(void **state) {
     }
 }
 
-/* ---- bad input
- * ---------------------------------------------------------------------------------------- */
+/* ---- bad input ------------------------------------------------------------------- */
 
 static void test_refusals(void **state) {
     (void)state;
@@ -477,6 +743,20 @@ static void test_refusals(void **state) {
         {.max_tokens = 8, .max_spans = 9, .n_threads = 1},
         {.max_tokens = 8, .max_spans = 8, .n_threads = 0},
         {.max_tokens = 8, .max_spans = 8, .n_threads = 1, .precision = (sm_precision)7},
+        {.max_tokens = 8, .max_spans = 8, .n_threads = 1, .lora_rank = 4},
+        {.max_tokens = 8, .max_spans = 8, .n_threads = 1, .lora_rank = 99999, .lora_alpha = 1},
+        {.max_tokens = 8,
+         .max_spans = 8,
+         .n_threads = 1,
+         .lora_rank = 4,
+         .lora_alpha = 1,
+         .lora_dropout = 1},
+        {.max_tokens = 8,
+         .max_spans = 8,
+         .n_threads = 1,
+         .lora_rank = 4,
+         .lora_alpha = 1,
+         .lora_targets = "attn_q,attn_x"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_int_equal(open_graph(&m, path, &bad[i]), SM_ERR_ARGUMENT);
@@ -489,25 +769,32 @@ static void test_no_memory(void **state) {
     (void)state;
     const char *path = scratch_path("train.gguf");
     assert_int_equal(fixture_write(path, &(fixture_model){.architecture = "qwen3"}), 0);
-    const sm_graph_options options = {.max_tokens = 16, .max_spans = 2, .n_threads = 2};
+    sm_graph_options options = {.max_tokens = 16, .max_spans = 2, .n_threads = 2};
     const sm_kernels *kernels = sm_kernels_get(sm_level_best(SM_LEVEL_AUTO));
-    sm_status status = SM_ERR_NOMEM;
-    for (uint64_t at = 1; status; at++) {
-        fail_alloc alloc = {0};
-        const sm_allocator hook = fail_allocator(&alloc);
-        sm_mem mem;
-        sm_gguf *gguf;
-        sm_graph *graph = NULL;
-        sm_error error;
-        assert_int_equal(sm_mem_init(&mem, &hook, 0, &error), SM_OK);
-        assert_int_equal(sm_gguf_open(&gguf, &mem, path, true, &error), SM_OK);
-        alloc.fail_at = alloc.calls + at;
-        status = sm_graph_new(&graph, &mem, gguf, kernels, &options, &error);
-        if (status)
-            assert_int_equal(status, SM_ERR_NOMEM);
-        sm_graph_free(graph);
-        sm_gguf_close(gguf);
-        assert_int_equal(alloc.live_blocks, 0);
+    for (int lora = 0; lora < 2; lora++) {
+        if (lora) {
+            options.lora_rank = 2;
+            options.lora_alpha = 1;
+            options.lora_dropout = 0.5;
+        }
+        sm_status status = SM_ERR_NOMEM;
+        for (uint64_t at = 1; status; at++) {
+            fail_alloc alloc = {0};
+            const sm_allocator hook = fail_allocator(&alloc);
+            sm_mem mem;
+            sm_gguf *gguf;
+            sm_graph *graph = NULL;
+            sm_error error;
+            assert_int_equal(sm_mem_init(&mem, &hook, 0, &error), SM_OK);
+            assert_int_equal(sm_gguf_open(&gguf, &mem, path, true, &error), SM_OK);
+            alloc.fail_at = alloc.calls + at;
+            status = sm_graph_new(&graph, &mem, gguf, kernels, &options, &error);
+            if (status)
+                assert_int_equal(status, SM_ERR_NOMEM);
+            sm_graph_free(graph);
+            sm_gguf_close(gguf);
+            assert_int_equal(alloc.live_blocks, 0);
+        }
     }
 }
 
@@ -518,8 +805,10 @@ int main(void) {
         cmocka_unit_test(test_long_spans),   cmocka_unit_test(test_from_quantized),
         cmocka_unit_test(test_threads),      cmocka_unit_test(test_checkpoint),
         cmocka_unit_test(test_accumulation), cmocka_unit_test(test_bf16),
-        cmocka_unit_test(test_overfit),      cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_lora),         cmocka_unit_test(test_lora_sameness),
+        cmocka_unit_test(test_dropout),      cmocka_unit_test(test_adapters_decode),
+        cmocka_unit_test(test_qlora),        cmocka_unit_test(test_overfit),
+        cmocka_unit_test(test_refusals),     cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

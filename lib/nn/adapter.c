@@ -29,19 +29,29 @@ static uint64_t mix(uint64_t z) {
     return z ^ z >> 31;
 }
 
+#define GOLDEN UINT64_C(0x9e3779b97f4a7c15)
+
+static uint64_t key_of(uint64_t seed, uint64_t draw, uint32_t layer, uint32_t matrix,
+                       uint64_t token) {
+    uint64_t key = mix(seed + GOLDEN);
+    key = mix(key ^ (draw + GOLDEN));
+    key = mix(key ^ ((uint64_t)layer << 8 | matrix));
+    return mix(key ^ (token + GOLDEN));
+}
+
+double sm_random_unit(uint64_t seed, uint32_t layer, uint32_t matrix, uint64_t i) {
+    return (double)(key_of(seed, UINT64_MAX, layer, matrix, i) >> 11) * 0x1p-53;
+}
+
 void sm_dropout_row(const sm_dropout *dropout, uint32_t layer, uint32_t matrix, uint32_t token,
                     float *y, const float *x, uint64_t n) {
-    const uint64_t golden = UINT64_C(0x9e3779b97f4a7c15);
-    uint64_t key = mix(dropout->seed + golden);
-    key = mix(key ^ (dropout->draw + golden));
-    key = mix(key ^ ((uint64_t)layer << 32 | (uint64_t)matrix << 28 | golden >> 36));
-    key = mix(key ^ (token + golden));
+    const uint64_t key = key_of(dropout->seed, dropout->draw, layer, matrix, token);
     /* kept where 32 random bits reach rate * 2^32 */
     const double limit = dropout->rate * 0x1p32;
     const uint64_t dropped = limit < 0x1p32 ? (uint64_t)limit : UINT64_C(1) << 32;
     const float scale = dropout->rate < 1 ? (float)(1 / (1 - dropout->rate)) : 0;
     for (uint64_t i = 0; i < n; i += 2) {
-        const uint64_t bits = mix(key + (i / 2 + 1) * golden);
+        const uint64_t bits = mix(key + (i / 2 + 1) * GOLDEN);
         y[i] = (bits & 0xffffffff) < dropped ? 0 : x[i] * scale;
         if (i + 1 < n)
             y[i + 1] = bits >> 32 < dropped ? 0 : x[i + 1] * scale;

@@ -247,7 +247,7 @@ sm_status sm_workspace_adapt(sm_workspace *ws, uint64_t width, bool dropout, sm_
     return SM_OK;
 }
 
-/* ---- pieces of the step ----------------------------------------------------------------- */
+/* ---- pieces of the step ---------------------------------------------------------- */
 
 static void barrier(const step *s) {
     sm_team_barrier(s->team);
@@ -595,7 +595,7 @@ static void logits(const step *s, const float *x, const uint32_t *rows, uint64_t
     product(s, W, SM_HEAD, g0, g1, &in, n, y, ldy);
 }
 
-/* ---- the step ----------------------------------------------------------------------------- */
+/* ---- the step -------------------------------------------------------------------- */
 
 /* The workspace's own buffers, which every layer uses in turn. */
 static sm_tape_layer own_places(const sm_workspace *ws) {

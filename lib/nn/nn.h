@@ -165,6 +165,9 @@ typedef struct sm_dropout {
 void sm_dropout_row(const sm_dropout *dropout, uint32_t layer, uint32_t matrix, uint32_t token,
                     float *y, const float *x, uint64_t n);
 
+/* A number in [0, 1) that is a function of its arguments only. */
+double sm_random_unit(uint64_t seed, uint32_t layer, uint32_t matrix, uint64_t i);
+
 /* Adapters in use: all of them act on all tokens of a batch. */
 typedef struct sm_adapters {
     uint32_t n;

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- head and loss -------------------------------------------------------------------------- */
+/* ---- head and loss --------------------------------------------------------------- */
 
 /* One chunk of tokens whose logits are there. */
 typedef struct head_run {
@@ -52,8 +52,8 @@ static void run_head(void *arg, uint32_t thread, uint32_t n_threads) {
         return;
     sm_team_barrier(g->team);
     sm_lap_of(&b, SM_PART_HEAD);
-    sm_grad_weight(&b, &g->head, g->logits, g->ldl, g->z, ldx, r->n);
-    sm_grad_input(&b, &g->head, g->logits, g->ldl, r->n, g->dz, ldx, false);
+    sm_grad_weight(&b, &g->head, g->logits, g->ldl, g->z, ldx, r->n, r->rows);
+    sm_grad_input(&b, &g->head, g->logits, g->ldl, r->n, r->rows, g->dz, ldx, false);
     sm_grad_norm(&b, g->dx, g->dz, g->tape->x, r->rows, r->n, g->net->out_norm, g->out_norm);
 }
 
@@ -69,7 +69,8 @@ double sm_graph_head(sm_graph *g, const sm_train_batch *batch, uint32_t n_rows, 
                         .n = n_rows - i < g->chunk ? n_rows - i : g->chunk,
                         .weight = weight,
                         .backward = backward};
-        sm_forward_logits(g->ws, g->team, NULL, g->tape->x, run.rows, run.n, g->logits, g->ldl);
+        sm_forward_logits(g->ws, g->team, &g->adapters, g->tape->x, run.rows, run.n, g->logits,
+                          g->ldl);
         sm_lap(g, SM_PART_HEAD);
         sm_team_run(g->team, run_head, &run);
         for (uint32_t t = 0; t < run.n; t++)
@@ -94,8 +95,8 @@ static void feed_forward(const sm_backward *b, const sm_layer *w, const sm_graph
     sm_team_barrier(g->team);
     sm_lap_of(b, SM_PART_ROWS);
     sm_grad_bias(b, d->b_down, g->dx, ldx, T, c->n_embd);
-    sm_grad_weight(b, &d->matrix[SM_DOWN], g->dx, ldx, g->h, ldh, T);
-    sm_grad_input(b, &d->matrix[SM_DOWN], g->dx, ldx, T, g->dh, ldh, false);
+    sm_grad_weight(b, &d->matrix[SM_DOWN], g->dx, ldx, g->h, ldh, T, NULL);
+    sm_grad_input(b, &d->matrix[SM_DOWN], g->dx, ldx, T, NULL, g->dh, ldh, false);
 
     float *dgate = g->dh;
     for (uint64_t t = begin; t < end; t++) {
@@ -108,10 +109,10 @@ static void feed_forward(const sm_backward *b, const sm_layer *w, const sm_graph
     sm_lap_of(b, SM_PART_ROWS);
     sm_grad_bias(b, d->b_gate, dgate, ldh, T, c->n_ff);
     sm_grad_bias(b, d->b_up, g->dup, ldh, T, c->n_ff);
-    sm_grad_weight(b, &d->matrix[SM_GATE], dgate, ldh, g->normed, ldx, T);
-    sm_grad_weight(b, &d->matrix[SM_UP], g->dup, ldh, g->normed, ldx, T);
-    sm_grad_input(b, &d->matrix[SM_GATE], dgate, ldh, T, g->dn, ldx, false);
-    sm_grad_input(b, &d->matrix[SM_UP], g->dup, ldh, T, g->dn, ldx, true);
+    sm_grad_weight(b, &d->matrix[SM_GATE], dgate, ldh, g->normed, ldx, T, NULL);
+    sm_grad_weight(b, &d->matrix[SM_UP], g->dup, ldh, g->normed, ldx, T, NULL);
+    sm_grad_input(b, &d->matrix[SM_GATE], dgate, ldh, T, NULL, g->dn, ldx, false);
+    sm_grad_input(b, &d->matrix[SM_UP], g->dup, ldh, T, NULL, g->dn, ldx, true);
     sm_grad_norm(b, g->dx, g->dn, l->mid, NULL, T, w->ffn_norm, d->ffn_norm);
 }
 
@@ -180,8 +181,8 @@ static void attention(const sm_backward *b, const sm_layer *w, const sm_graph_la
     const sm_config *c = &g->net->config;
     const uint64_t ldx = g->tape->ldx, ldq = g->tape->ldq, ldkv = g->tape->ldkv, T = b->T;
     sm_grad_bias(b, d->bo, g->dx, ldx, T, c->n_embd);
-    sm_grad_weight(b, &d->matrix[SM_O], g->dx, ldx, l->att, ldq, T);
-    sm_grad_input(b, &d->matrix[SM_O], g->dx, ldx, T, g->datt, ldq, false);
+    sm_grad_weight(b, &d->matrix[SM_O], g->dx, ldx, l->att, ldq, T, NULL);
+    sm_grad_input(b, &d->matrix[SM_O], g->dx, ldx, T, NULL, g->datt, ldq, false);
     sm_grad_attention(b, l);
     sm_lap_of(b, SM_PART_ATTENTION);
 
@@ -201,12 +202,12 @@ static void attention(const sm_backward *b, const sm_layer *w, const sm_graph_la
     sm_grad_bias(b, d->bk, dk, lddk, T, (uint64_t)c->n_head_kv * c->head_dim);
     sm_grad_bias(b, d->bv, g->dv, ldkv, T, (uint64_t)c->n_head_kv * c->head_dim);
     sm_lap_of(b, SM_PART_ROWS);
-    sm_grad_weight(b, &d->matrix[SM_Q], dq, ldq, g->normed, ldx, T);
-    sm_grad_weight(b, &d->matrix[SM_K], dk, lddk, g->normed, ldx, T);
-    sm_grad_weight(b, &d->matrix[SM_V], g->dv, ldkv, g->normed, ldx, T);
-    sm_grad_input(b, &d->matrix[SM_Q], dq, ldq, T, g->dn, ldx, false);
-    sm_grad_input(b, &d->matrix[SM_K], dk, lddk, T, g->dn, ldx, true);
-    sm_grad_input(b, &d->matrix[SM_V], g->dv, ldkv, T, g->dn, ldx, true);
+    sm_grad_weight(b, &d->matrix[SM_Q], dq, ldq, g->normed, ldx, T, NULL);
+    sm_grad_weight(b, &d->matrix[SM_K], dk, lddk, g->normed, ldx, T, NULL);
+    sm_grad_weight(b, &d->matrix[SM_V], g->dv, ldkv, g->normed, ldx, T, NULL);
+    sm_grad_input(b, &d->matrix[SM_Q], dq, ldq, T, NULL, g->dn, ldx, false);
+    sm_grad_input(b, &d->matrix[SM_K], dk, lddk, T, NULL, g->dn, ldx, true);
+    sm_grad_input(b, &d->matrix[SM_V], g->dv, ldkv, T, NULL, g->dn, ldx, true);
     sm_grad_norm(b, g->dx, g->dn, l->x, NULL, T, w->attn_norm, d->attn_norm);
 }
 
@@ -268,7 +269,8 @@ void sm_graph_layers(sm_graph *g, const sm_train_batch *batch) {
                             .ids = batch->ids,
                             .n_spans = g->n_spans,
                             .spans = g->spans,
-                            .tape = g->tape};
+                            .tape = g->tape,
+                            .adapters = &g->adapters};
     for (uint32_t i = n_layer; i-- > 0;) {
         g->tape->begin = run.begin = i;
         g->tape->end = run.end = i + 1;

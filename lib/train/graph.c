@@ -6,9 +6,9 @@
 #include <string.h>
 
 #define VECTORS_PER_LAYER 11
-#define PARAMS_PER_LAYER (SM_MATRICES + VECTORS_PER_LAYER)
+#define PARAMS_PER_LAYER (2 * SM_MATRICES + VECTORS_PER_LAYER)
 #define OTHER_PARAMS 3 /* embedding, last norm, head */
-#define OWNED_BUFFERS 24
+#define OWNED_BUFFERS 32
 #define OWNED_PER_THREAD 4
 
 /* Tokens whose logits exist at a time: less where they are wide. A property of the model, not
@@ -16,6 +16,8 @@
 #define CHUNK 512
 #define CHUNK_WIDE 256
 #define WIDE_VOCAB 32768
+
+#define MAX_RANK 4096
 
 /* Carries the first failure through many allocations. */
 typedef struct builder {
@@ -41,6 +43,14 @@ static float *own_floats(builder *b, uint64_t rows, uint64_t stride) {
     if (sm_mul_over(rows, stride, &n))
         n = UINT64_MAX;
     return own(b, n, sizeof(float));
+}
+
+static uint64_t max_u64(uint64_t a, uint64_t b) {
+    return a > b ? a : b;
+}
+
+static uint64_t widest_input(const sm_config *c) {
+    return max_u64(max_u64(c->n_embd, c->n_ff), (uint64_t)c->n_head * c->head_dim);
 }
 
 /* ---- parameters ---------------------------------------------------------------------------------
@@ -145,12 +155,140 @@ static void add_all(builder *b) {
         add_vector(b, "output_norm.weight", UINT32_MAX, net->out_norm, net->config.n_embd);
 }
 
-/* ---- buffers
- * ------------------------------------------------------------------------------------- */
+/* ---- LoRA: all is frozen but A and B of the matrices that are asked for ----------- */
 
-static uint64_t max_u64(uint64_t a, uint64_t b) {
-    return a > b ? a : b;
+static bool contains(const char *name, const char *part, size_t length) {
+    for (; *name; name++)
+        if (strncmp(name, part, length) == 0)
+            return true;
+    return false;
 }
+
+/* One of the comma-separated patterns is part of the name. */
+static bool is_target(const char *targets, const char *name) {
+    for (const char *at = targets; *at;) {
+        const size_t length = strcspn(at, ",");
+        if (length && contains(name, at, length))
+            return true;
+        at += length;
+        at += *at == ',';
+    }
+    return false;
+}
+
+/* A weight of an adapter: its master, which is also a parameter, and the packed copy. */
+static float *add_half(builder *b, sm_weight *w, const char *base, const char *suffix,
+                       uint32_t rows, uint32_t cols) {
+    if (b->status)
+        return NULL;
+    sm_graph *g = b->g;
+    char *name = g->names[g->params.n];
+    if (sm_format(name, sizeof *g->names, "%s.%s", base, suffix) >= sizeof *g->names) {
+        b->status = sm_fail(b->error, SM_ERR_UNSUPPORTED, "the name of '%s' is too long", base);
+        return NULL;
+    }
+    const uint64_t group_bytes = sm_packed_bytes(SM_DTYPE_F32, cols);
+    float *value = own_floats(b, rows, cols);
+    uint8_t *packed = own(b, (rows + SM_GROUP - 1) / SM_GROUP, group_bytes);
+    if (b->status)
+        return NULL;
+    memset(value, 0, (uint64_t)rows * cols * sizeof *value);
+    *w = (sm_weight){.name = name,
+                     .type = SM_DTYPE_F32,
+                     .rows = rows,
+                     .cols = cols,
+                     .data = (const uint8_t *)value,
+                     .row_bytes = (uint64_t)cols * sizeof *value,
+                     .packed = packed,
+                     .group_bytes = group_bytes};
+    return add_param(b, name, rows, cols, value, true);
+}
+
+/* A uniform in +-1/sqrt(cols), a function of the seed and its place; B zero. */
+static void add_lora(builder *b, sm_slot *slot, sm_lora *lora, uint32_t layer, uint32_t matrix) {
+    const sm_graph_options *o = &b->g->options;
+    const sm_weight *w = slot->w;
+    slot->layer = layer;
+    slot->matrix = matrix;
+    slot->a_grad = add_half(b, &lora->a, w->name, "lora_a", o->lora_rank, w->cols);
+    slot->b_grad = add_half(b, &lora->b, w->name, "lora_b", w->rows, o->lora_rank);
+    if (b->status)
+        return;
+    slot->lora = lora;
+    lora->scale =
+        (float)(o->lora_alpha / (o->lora_rs ? sqrt((double)o->lora_rank) : (double)o->lora_rank));
+    float *a = (float *)(uintptr_t)lora->a.data;
+    const double range = 1 / sqrt((double)w->cols);
+    for (uint64_t i = 0; i < (uint64_t)o->lora_rank * w->cols; i++)
+        a[i] = (float)(range * (2 * sm_random_unit(o->seed, layer, matrix, i) - 1));
+}
+
+/* Checks each pattern alone, so that a misspelt one does not go unnoticed. */
+static void check_targets(builder *b, const char *targets) {
+    const sm_net *net = b->g->net;
+    for (const char *at = targets; *at && !b->status;) {
+        const size_t length = strcspn(at, ",");
+        bool found = contains(net->head.name, at, length) && net->head.data != net->embd.data;
+        for (uint32_t m = 0; m < SM_MATRICES && !found; m++)
+            for (uint32_t i = 0; i < net->config.n_layer && !found; i++)
+                found = contains(sm_layer_matrix(&net->layers[i], m)->name, at, length);
+        if (!length || !found)
+            b->status = sm_fail(b->error, SM_ERR_ARGUMENT,
+                                "LoRA target '%.*s' is in the name of no matrix of %s", (int)length,
+                                at, net->gguf->path);
+        at += length;
+        at += *at == ',';
+    }
+}
+
+static void add_adapter(builder *b) {
+    sm_graph *g = b->g;
+    sm_net *net = g->net;
+    const uint32_t n_layer = net->config.n_layer;
+    const char *targets = g->options.lora_targets;
+    g->head.w = &net->head;
+    g->head.layer = n_layer;
+    if (targets)
+        check_targets(b, targets);
+    g->adapter.layers = own(b, n_layer, sizeof *g->adapter.layers);
+    if (b->status)
+        return;
+    memset(g->adapter.layers, 0, n_layer * sizeof *g->adapter.layers);
+    for (uint32_t i = 0; i < n_layer; i++)
+        for (uint32_t m = 0; m < SM_MATRICES; m++) {
+            sm_slot *slot = &g->layers[i].matrix[m];
+            slot->w = sm_layer_matrix(&net->layers[i], m);
+            if (!targets || is_target(targets, slot->w->name))
+                add_lora(b, slot, &g->adapter.layers[i][m], i, m);
+        }
+    if (targets && net->head.data != net->embd.data && is_target(targets, net->head.name))
+        add_lora(b, &g->head, &g->adapter.head, n_layer, 0);
+    static const float one = 1;
+    g->adapter_list[0] = &g->adapter;
+    g->adapters = (sm_adapters){
+        .n = 1, .adapter = g->adapter_list, .scale = &one, .dropout = {.seed = g->options.seed}};
+}
+
+/* Buffers of frozen matrices and of adapters, forward and backward. */
+static void add_adapter_buffers(builder *b) {
+    sm_graph *g = b->g;
+    const sm_config *c = &g->net->config;
+    const uint64_t T = g->options.max_tokens;
+    const bool dropout = g->options.lora_dropout > 0;
+    const uint64_t widest = widest_input(c);
+    g->slab = own_floats(b, SM_DEQUANT_ROWS, widest);
+    g->ld_low = sm_row_stride(g->options.lora_rank);
+    g->low = own_floats(b, T, g->ld_low);
+    g->dlow = own_floats(b, T, g->ld_low);
+    g->ld_dropped = sm_row_stride(widest);
+    if (dropout)
+        g->dropped = own_floats(b, T, g->ld_dropped);
+    if (!b->status)
+        b->status =
+            sm_workspace_adapt(g->ws, sm_adapter_width(&g->adapter, g->net), dropout, b->error);
+}
+
+/* ---- buffers --------------------------------------------------------------------- */
 
 static void add_batch_buffers(builder *b) {
     sm_graph *g = b->g;
@@ -204,7 +342,7 @@ static void add_gradient_buffers(builder *b) {
 static void add_thread_buffers(builder *b, uint32_t n_threads) {
     sm_graph *g = b->g;
     const sm_config *c = &g->net->config;
-    const uint64_t widest = max_u64(max_u64(c->n_embd, c->n_ff), (uint64_t)c->n_head * c->head_dim);
+    const uint64_t widest = widest_input(c);
     g->threads = own(b, n_threads, sizeof *g->threads);
     for (uint32_t i = 0; i < n_threads && !b->status; i++) {
         sm_grad_scratch *s = &g->threads[i];
@@ -215,8 +353,7 @@ static void add_thread_buffers(builder *b, uint32_t n_threads) {
     }
 }
 
-/* ---- making and freeing
- * ---------------------------------------------------------------------------- */
+/* ---- making and freeing ---------------------------------------------------------- */
 
 static sm_status check_options(const sm_graph_options *o, sm_error *error) {
     if (o->max_tokens < 1 || o->max_tokens > 1u << 20)
@@ -227,8 +364,17 @@ static sm_status check_options(const sm_graph_options *o, sm_error *error) {
                        o->max_spans);
     if (o->precision != SM_PRECISION_F32 && o->precision != SM_PRECISION_BF16)
         return sm_fail(error, SM_ERR_ARGUMENT, "precision is %d", (int)o->precision);
-    if (o->lora_rank)
-        return sm_fail(error, SM_ERR_UNSUPPORTED, "LoRA cannot be trained yet");
+    if (!o->lora_rank)
+        return SM_OK;
+    if (o->lora_rank > MAX_RANK)
+        return sm_fail(error, SM_ERR_ARGUMENT, "lora_rank is %u, not in 1..%u", o->lora_rank,
+                       MAX_RANK);
+    if (!(o->lora_alpha > 0 && o->lora_alpha < 1e6))
+        return sm_fail(error, SM_ERR_ARGUMENT, "lora_alpha is %g, not above 0 and below 1e6",
+                       o->lora_alpha);
+    if (!(o->lora_dropout >= 0 && o->lora_dropout < 1))
+        return sm_fail(error, SM_ERR_ARGUMENT, "lora_dropout is %g, not in 0..1 (1 excluded)",
+                       o->lora_dropout);
     return SM_OK;
 }
 
@@ -239,7 +385,7 @@ static void build(builder *b) {
     const uint64_t n_params = (uint64_t)n_layer * PARAMS_PER_LAYER + OTHER_PARAMS;
     const uint32_t n_threads = sm_team_size(g->team);
     g->owned = sm_alloc_array(g->mem,
-                              2 * n_params + OWNED_BUFFERS + (uint64_t)n_threads * OWNED_PER_THREAD,
+                              3 * n_params + OWNED_BUFFERS + (uint64_t)n_threads * OWNED_PER_THREAD,
                               sizeof *g->owned);
     if (!g->owned) {
         b->status = sm_fail(b->error, SM_ERR_NOMEM, "out of memory for training");
@@ -251,7 +397,10 @@ static void build(builder *b) {
     if (b->status)
         return;
     memset(g->layers, 0, n_layer * sizeof *g->layers);
-    add_all(b);
+    if (o->lora_rank)
+        add_adapter(b);
+    else
+        add_all(b);
     add_batch_buffers(b);
     if (!b->status)
         b->status =
@@ -261,6 +410,8 @@ static void build(builder *b) {
                                      o->max_tokens, b->error);
     if (b->status)
         return;
+    if (o->lora_rank)
+        add_adapter_buffers(b);
     add_gradient_buffers(b);
     add_thread_buffers(b, n_threads);
 }
@@ -314,6 +465,9 @@ const sm_params *sm_graph_params(const sm_graph *g) {
 const sm_net *sm_graph_net(const sm_graph *g) {
     return g->net;
 }
+const sm_adapters *sm_graph_adapters(const sm_graph *g) {
+    return g->adapters.n ? &g->adapters : NULL;
+}
 sm_team *sm_graph_team(sm_graph *g) {
     return g->team;
 }
@@ -321,18 +475,15 @@ sm_gemm_scratch *sm_graph_gemm(sm_graph *g) {
     return g->gemm;
 }
 
-/* ---- update
- * ------------------------------------------------------------------------------------------ */
+/* ---- update ---------------------------------------------------------------------- */
 
-static void pack_slot(const sm_graph *g, const sm_slot *slot, uint16_t *bf16, uint32_t thread,
-                      uint32_t n_threads) {
-    const sm_weight *w = slot->w;
+/* This thread's groups of a master of w's shape. */
+static void pack_share(const sm_graph *g, const sm_weight *w, const float *value, uint16_t *bf16,
+                       uint32_t thread, uint32_t n_threads) {
     uint64_t begin, end;
-    if (!slot->value)
-        return;
     sm_share((w->rows + SM_GROUP - 1) / SM_GROUP, thread, n_threads, &begin, &end);
     for (uint64_t i = begin; i < end; i++) {
-        const float *from = slot->value + i * SM_GROUP * w->cols;
+        const float *from = value + i * SM_GROUP * w->cols;
         const uint64_t left = w->rows - i * SM_GROUP, n = left < SM_GROUP ? left : SM_GROUP;
         uint8_t *to = w->packed + i * w->group_bytes;
         if (w->type == SM_DTYPE_F32) {
@@ -345,11 +496,22 @@ static void pack_slot(const sm_graph *g, const sm_slot *slot, uint16_t *bf16, ui
     }
 }
 
+static void pack_slot(const sm_graph *g, const sm_slot *slot, uint16_t *bf16, uint32_t thread,
+                      uint32_t n_threads) {
+    if (slot->value)
+        pack_share(g, slot->w, slot->value, bf16, thread, n_threads);
+    if (slot->lora) {
+        const sm_weight *a = &slot->lora->a, *b = &slot->lora->b;
+        pack_share(g, a, (const float *)(const void *)a->data, bf16, thread, n_threads);
+        pack_share(g, b, (const float *)(const void *)b->data, bf16, thread, n_threads);
+    }
+}
+
 static void run_update(void *arg, uint32_t thread, uint32_t n_threads) {
     const sm_graph *g = arg;
     uint16_t *bf16 = g->threads[thread].bf16;
     for (uint32_t i = 0; i < g->net->config.n_layer; i++)
-        for (int m = 0; m < SM_MATRICES; m++)
+        for (uint32_t m = 0; m < SM_MATRICES; m++)
             pack_slot(g, &g->layers[i].matrix[m], bf16, thread, n_threads);
     pack_slot(g, &g->head, bf16, thread, n_threads);
 }
@@ -364,8 +526,7 @@ void sm_graph_times(const sm_graph *g, uint64_t times[SM_PART_COUNT]) {
     memcpy(times, g->times, sizeof g->times);
 }
 
-/* ---- a batch
- * --------------------------------------------------------------------------------------- */
+/* ---- a batch --------------------------------------------------------------------- */
 
 static sm_status check_spans(const sm_graph *g, const sm_train_batch *batch, sm_error *error) {
     if (batch->n_tokens < 1 || batch->n_tokens > g->options.max_tokens)
@@ -421,13 +582,15 @@ static sm_status run_batch(sm_graph *g, const sm_train_batch *batch, double weig
         return status;
     uint32_t n_rows;
     lay_out(g, batch, &n_rows);
+    g->adapters.dropout.rate = backward ? g->options.lora_dropout : 0;
     g->tape->begin = 0;
     g->tape->end = g->net->config.n_layer;
     const sm_batch forward = {.n_tokens = batch->n_tokens,
                               .ids = batch->ids,
                               .n_spans = g->n_spans,
                               .spans = g->spans,
-                              .tape = g->tape};
+                              .tape = g->tape,
+                              .adapters = &g->adapters};
     g->lap_start = sm_time_ns();
     sm_forward(g->ws, g->team, &forward); /* cannot be cancelled */
     sm_lap(g, SM_PART_FORWARD);
@@ -454,6 +617,6 @@ sm_status sm_graph_loss(sm_graph *g, const sm_train_batch *batch, double *loss, 
 
 sm_status sm_graph_backward(sm_graph *g, const sm_train_batch *batch, double weight, uint64_t draw,
                             double *loss_sum, uint64_t *n_targets, sm_error *error) {
-    (void)draw;
+    g->adapters.dropout.draw = draw;
     return run_batch(g, batch, weight, true, loss_sum, n_targets, error);
 }

@@ -7,8 +7,11 @@
 /* One matrix of the net in training. */
 typedef struct sm_slot {
     sm_weight *w;
-    float *value; /* [rows][cols] f32 master; NULL where frozen */
-    float *grad;  /* NULL where frozen */
+    float *value;           /* [rows][cols] f32 master; NULL where frozen */
+    float *grad;            /* NULL where frozen */
+    sm_lora *lora;          /* NULL: none */
+    float *a_grad, *b_grad; /* of lora->a, lora->b, whose data are the masters */
+    uint32_t layer, matrix; /* key the dropout's random numbers */
 } sm_slot;
 
 /* Gradients of one layer's vectors; NULL where the model has none, or frozen. */
@@ -42,6 +45,15 @@ struct sm_graph {
     sm_slot head;     /* tied: value and grad are those of the embedding */
     float *embd_grad; /* NULL where frozen */
     float *out_norm;  /* gradient, or NULL */
+
+    /* LoRA; adapters.n is 0 without */
+    sm_adapter adapter;
+    const sm_adapter *adapter_list[1];
+    sm_adapters adapters;
+    float *low, *dlow; /* [T][ld_low] A x, and its gradient */
+    uint64_t ld_low;
+    float *dropped; /* [T][widest], with dropout */
+    uint64_t ld_dropped;
 
     /* the batch */
     uint32_t n_spans;
@@ -96,12 +108,13 @@ static inline void sm_lap_of(const sm_backward *b, sm_graph_part part) {
 
 /* ---- operators (operators.c): collective, each ends with a barrier unless it says so ------ */
 
-/* grad(W) += dy^T x */
+/* grad(W) += dy^T x, and gradients of an adapter's A and B. tokens: of the rows of x (NULL: 0, 1,
+ * …). */
 void sm_grad_weight(const sm_backward *b, const sm_slot *slot, const float *dy, uint64_t ldy,
-                    const float *x, uint64_t ldx, uint64_t n);
-/* dx = dy W, or += */
+                    const float *x, uint64_t ldx, uint64_t n, const uint32_t *tokens);
+/* dx = dy W, or +=, adapter included */
 void sm_grad_input(const sm_backward *b, const sm_slot *slot, const float *dy, uint64_t ldy,
-                   uint64_t n, float *dx, uint64_t ldx, bool accumulate);
+                   uint64_t n, const uint32_t *tokens, float *dx, uint64_t ldx, bool accumulate);
 /* db += sum of the n rows of dy, each thread its columns; db NULL: nothing. No barrier. */
 void sm_grad_bias(const sm_backward *b, float *db, const float *dy, uint64_t ldy, uint64_t n,
                   uint64_t width);

@@ -8,29 +8,156 @@ static void columns(const sm_backward *b, uint64_t n, uint64_t *begin, uint64_t 
     *end = *end * 16 < n ? *end * 16 : n;
 }
 
-void sm_grad_weight(const sm_backward *b, const sm_slot *slot, const float *dy, uint64_t ldy,
-                    const float *x, uint64_t ldx, uint64_t n) {
-    if (!slot->grad)
+static void multiply(const sm_backward *b, sm_gemm_args args) {
+    args.precision = b->g->options.precision;
+    sm_gemm(&b->crew, &args);
+}
+
+/* ---- adapters: y += s B u, u = A x'; x' = x with dropout ------------------------------------
+ *   dB += s dy^T u;  du = s dy B;  dA += du^T x';  dx += dropout(du A) */
+
+/* The matrices' masters: what the weights' data are. */
+static const float *values(const sm_weight *w) {
+    return (const float *)(const void *)w->data;
+}
+
+/* g->dlow = s dy B */
+static void grad_low(const sm_backward *b, const sm_slot *slot, const float *dy, uint64_t ldy,
+                     uint64_t n) {
+    const sm_graph *g = b->g;
+    const sm_weight *B = &slot->lora->b;
+    multiply(b, (sm_gemm_args){.M = n,
+                               .N = B->cols,
+                               .K = B->rows,
+                               .a = dy,
+                               .lda = ldy,
+                               .b = values(B),
+                               .ldb = B->cols,
+                               .c = g->dlow,
+                               .ldc = g->ld_low});
+    uint64_t begin, end;
+    sm_share(n, b->crew.thread, b->crew.n_threads, &begin, &end);
+    for (uint64_t t = begin; t < end; t++)
+        g->kernels->scale(g->dlow + t * g->ld_low, g->dlow + t * g->ld_low, slot->lora->scale,
+                          B->cols);
+    sm_team_barrier(b->crew.team);
+}
+
+/* g->dropped rows = x rows with dropout. */
+static void drop(const sm_backward *b, const sm_slot *slot, const float *x, uint64_t ldx,
+                 uint64_t n, const uint32_t *tokens) {
+    const sm_graph *g = b->g;
+    uint64_t begin, end;
+    sm_share(n, b->crew.thread, b->crew.n_threads, &begin, &end);
+    for (uint64_t t = begin; t < end; t++)
+        sm_dropout_row(&g->adapters.dropout, slot->layer, slot->matrix,
+                       tokens ? tokens[t] : (uint32_t)t, g->dropped + t * g->ld_dropped,
+                       x + t * ldx, slot->w->cols);
+    sm_team_barrier(b->crew.team);
+}
+
+static void grad_adapter(const sm_backward *b, const sm_slot *slot, const float *dy, uint64_t ldy,
+                         const float *x, uint64_t ldx, uint64_t n, const uint32_t *tokens) {
+    const sm_graph *g = b->g;
+    const sm_weight *A = &slot->lora->a, *B = &slot->lora->b;
+    if (g->adapters.dropout.rate > 0) {
+        drop(b, slot, x, ldx, n, tokens);
+        x = g->dropped;
+        ldx = g->ld_dropped;
+    }
+    multiply(b, (sm_gemm_args){.M = n,
+                               .N = A->rows,
+                               .K = A->cols,
+                               .a = x,
+                               .lda = ldx,
+                               .b = values(A),
+                               .ldb = A->cols,
+                               .b_transposed = true,
+                               .c = g->low,
+                               .ldc = g->ld_low});
+    uint64_t begin, end;
+    sm_share(n, b->crew.thread, b->crew.n_threads, &begin, &end);
+    for (uint64_t t = begin; t < end; t++)
+        g->kernels->scale(g->low + t * g->ld_low, g->low + t * g->ld_low, slot->lora->scale,
+                          A->rows);
+    grad_low(b, slot, dy, ldy, n); /* ends with a barrier */
+    multiply(b, (sm_gemm_args){.M = B->rows,
+                               .N = B->cols,
+                               .K = n,
+                               .a = dy,
+                               .lda = ldy,
+                               .a_transposed = true,
+                               .b = g->low,
+                               .ldb = g->ld_low,
+                               .c = slot->b_grad,
+                               .ldc = B->cols,
+                               .accumulate = true});
+    multiply(b, (sm_gemm_args){.M = A->rows,
+                               .N = A->cols,
+                               .K = n,
+                               .a = g->dlow,
+                               .lda = g->ld_low,
+                               .a_transposed = true,
+                               .b = x,
+                               .ldb = ldx,
+                               .c = slot->a_grad,
+                               .ldc = A->cols,
+                               .accumulate = true});
+}
+
+/* dx += dropout(du A) */
+static void grad_adapter_input(const sm_backward *b, const sm_slot *slot, const float *dy,
+                               uint64_t ldy, uint64_t n, const uint32_t *tokens, float *dx,
+                               uint64_t ldx) {
+    const sm_graph *g = b->g;
+    const sm_weight *A = &slot->lora->a;
+    const bool dropout = g->adapters.dropout.rate > 0;
+    grad_low(b, slot, dy, ldy, n);
+    multiply(b, (sm_gemm_args){.M = n,
+                               .N = A->cols,
+                               .K = A->rows,
+                               .a = g->dlow,
+                               .lda = g->ld_low,
+                               .b = values(A),
+                               .ldb = A->cols,
+                               .c = dropout ? g->dropped : dx,
+                               .ldc = dropout ? g->ld_dropped : ldx,
+                               .accumulate = !dropout});
+    if (!dropout)
         return;
-    sm_gemm(&b->crew, &(sm_gemm_args){.M = slot->w->rows,
-                                      .N = slot->w->cols,
-                                      .K = n,
-                                      .a = dy,
-                                      .lda = ldy,
-                                      .a_transposed = true,
-                                      .b = x,
-                                      .ldb = ldx,
-                                      .c = slot->grad,
-                                      .ldc = slot->w->cols,
-                                      .accumulate = true,
-                                      .precision = b->g->options.precision});
+    drop(b, slot, g->dropped, g->ld_dropped, n, tokens);
+    uint64_t begin, end;
+    sm_share(n, b->crew.thread, b->crew.n_threads, &begin, &end);
+    for (uint64_t t = begin; t < end; t++)
+        g->kernels->add(dx + t * ldx, dx + t * ldx, g->dropped + t * g->ld_dropped, A->cols);
+    sm_team_barrier(b->crew.team);
+}
+
+/* ---- products y = W x ------------------------------------------------------------ */
+
+void sm_grad_weight(const sm_backward *b, const sm_slot *slot, const float *dy, uint64_t ldy,
+                    const float *x, uint64_t ldx, uint64_t n, const uint32_t *tokens) {
+    if (slot->grad)
+        multiply(b, (sm_gemm_args){.M = slot->w->rows,
+                                   .N = slot->w->cols,
+                                   .K = n,
+                                   .a = dy,
+                                   .lda = ldy,
+                                   .a_transposed = true,
+                                   .b = x,
+                                   .ldb = ldx,
+                                   .c = slot->grad,
+                                   .ldc = slot->w->cols,
+                                   .accumulate = true});
+    if (slot->lora)
+        grad_adapter(b, slot, dy, ldy, x, ldx, n, tokens);
     sm_lap_of(b, SM_PART_WEIGHTS);
 }
 
 /* dx += dy W for frozen weights of any type: some rows of W are unpacked at a time. */
 static void grad_input_frozen(const sm_backward *b, const sm_weight *w, const float *dy,
                               uint64_t ldy, uint64_t n, float *dx, uint64_t ldx, bool accumulate) {
-    sm_graph *g = b->g;
+    const sm_graph *g = b->g;
     for (uint64_t r = 0; r < w->rows; r += SM_DEQUANT_ROWS) {
         const uint64_t n_rows = w->rows - r < SM_DEQUANT_ROWS ? w->rows - r : SM_DEQUANT_ROWS;
         uint64_t begin, end;
@@ -39,41 +166,41 @@ static void grad_input_frozen(const sm_backward *b, const sm_weight *w, const fl
             g->kernels->type[w->type].dequantize(g->slab + i * w->cols,
                                                  w->data + (r + i) * w->row_bytes, w->cols);
         sm_team_barrier(b->crew.team);
-        sm_gemm(&b->crew, &(sm_gemm_args){.M = n,
-                                          .N = w->cols,
-                                          .K = n_rows,
-                                          .a = dy + r,
-                                          .lda = ldy,
-                                          .b = g->slab,
-                                          .ldb = w->cols,
-                                          .c = dx,
-                                          .ldc = ldx,
-                                          .accumulate = accumulate || r > 0,
-                                          .precision = g->options.precision});
+        multiply(b, (sm_gemm_args){.M = n,
+                                   .N = w->cols,
+                                   .K = n_rows,
+                                   .a = dy + r,
+                                   .lda = ldy,
+                                   .b = g->slab,
+                                   .ldb = w->cols,
+                                   .c = dx,
+                                   .ldc = ldx,
+                                   .accumulate = accumulate || r > 0});
     }
 }
 
 void sm_grad_input(const sm_backward *b, const sm_slot *slot, const float *dy, uint64_t ldy,
-                   uint64_t n, float *dx, uint64_t ldx, bool accumulate) {
+                   uint64_t n, const uint32_t *tokens, float *dx, uint64_t ldx, bool accumulate) {
     const sm_weight *w = slot->w;
-    if (!slot->value) {
+    if (slot->value)
+        multiply(b, (sm_gemm_args){.M = n,
+                                   .N = w->cols,
+                                   .K = w->rows,
+                                   .a = dy,
+                                   .lda = ldy,
+                                   .b = slot->value,
+                                   .ldb = w->cols,
+                                   .c = dx,
+                                   .ldc = ldx,
+                                   .accumulate = accumulate});
+    else
         grad_input_frozen(b, w, dy, ldy, n, dx, ldx, accumulate);
-        sm_lap_of(b, SM_PART_INPUTS);
-        return;
-    }
-    sm_gemm(&b->crew, &(sm_gemm_args){.M = n,
-                                      .N = w->cols,
-                                      .K = w->rows,
-                                      .a = dy,
-                                      .lda = ldy,
-                                      .b = slot->value,
-                                      .ldb = w->cols,
-                                      .c = dx,
-                                      .ldc = ldx,
-                                      .accumulate = accumulate,
-                                      .precision = b->g->options.precision});
+    if (slot->lora)
+        grad_adapter_input(b, slot, dy, ldy, n, tokens, dx, ldx);
     sm_lap_of(b, SM_PART_INPUTS);
 }
+
+/* ---- biases and norms ------------------------------------------------------------ */
 
 void sm_grad_bias(const sm_backward *b, float *db, const float *dy, uint64_t ldy, uint64_t n,
                   uint64_t width) {

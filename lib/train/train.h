@@ -71,7 +71,7 @@ void sm_gemm(const sm_crew *crew, const sm_gemm_args *args);
  * crew->gemm: no barrier inside, so each thread may compute another one (attention). */
 void sm_gemm_alone(const sm_crew *crew, const sm_gemm_args *args);
 
-/* ---- parameters (params.c) -------------------------------------------------------------- */
+/* ---- parameters (params.c) ------------------------------------------------------- */
 
 /* One trainable tensor. */
 typedef struct sm_param {
@@ -91,7 +91,7 @@ typedef struct sm_params {
 /* All of a crew: sets every gradient to 0. */
 void sm_params_zero_grad(const sm_crew *crew, const sm_params *params);
 
-/* ---- optimizers (optim.c) ------------------------------------------------------------------ */
+/* ---- optimizers (optim.c) -------------------------------------------------------- */
 
 typedef enum sm_optimizer_kind {
     SM_OPTIM_ADAMW,     /* Loshchilov & Hutter, arXiv:1711.05101 */
@@ -175,8 +175,9 @@ typedef struct sm_graph_options {
     uint32_t lora_rank;
     double lora_alpha, lora_dropout;
     bool lora_rs;             /* scale alpha / sqrt(rank), arXiv:2312.03732 */
-    const char *lora_targets; /* patterns of tensor names, comma separated ("attn_q,attn_v");
-                                 NULL: every matrix of every layer */
+    const char *lora_targets; /* comma separated parts of tensor names ("attn_q,attn_v"); NULL:
+                                 every matrix of every layer. "output.weight" is the head, where it
+                                 is not tied */
     uint64_t seed;            /* of LoRA's initial A and of dropout */
 } sm_graph_options;
 
@@ -187,6 +188,9 @@ sm_status sm_graph_new(sm_graph **out, sm_mem *mem, const sm_gguf *gguf, const s
 void sm_graph_free(sm_graph *graph); /* NULL is fine */
 const sm_params *sm_graph_params(const sm_graph *graph);
 const sm_net *sm_graph_net(const sm_graph *graph);
+/* What LoRA adds to that net, up to date after sm_graph_update; NULL in full training. Its lora's
+ * a.data and b.data are the parameters' values. */
+const sm_adapters *sm_graph_adapters(const sm_graph *graph);
 sm_team *sm_graph_team(sm_graph *graph);
 sm_gemm_scratch *sm_graph_gemm(sm_graph *graph);
 
