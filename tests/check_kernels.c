@@ -807,6 +807,83 @@ static void test_sum_exp(void **state) {
     free_floats(x);
 }
 
+/* Gradients of row operations against their formulas in double; a guard behind each row stays. */
+static void test_grad_rows(void **state) {
+    const sm_kernels *table = level_of(state);
+    enum { ROWS = 6 };
+    float *v[ROWS];
+    for (size_t i = 0; i < ROWS; i++) {
+        v[i] = take_floats(MAX_ROW);
+    }
+    for (size_t l = 0; l < N_LENGTHS; l++) {
+        const size_t n = row_lengths[l];
+        float *x = v[0], *dy = v[1], *w = v[2], *out = v[3], *other = v[4], *start = v[5];
+        for (size_t i = 0; i < n; i++) {
+            x[i] = 3 * random_float();
+            dy[i] = random_float();
+            w[i] = 1 + random_float();
+            start[i] = random_float();
+        }
+        out[n] = other[n] = 99;
+
+        double squares = 0, along = 0, dot = 0;
+        for (size_t i = 0; i < n; i++) {
+            squares += (double)x[i] * (double)x[i];
+            along += (double)x[i] * (double)dy[i] * (double)w[i];
+            dot += (double)x[i] * (double)dy[i];
+        }
+        check_close("dot", n, 0, (double)table->dot(x, dy, n), dot, 1e-6 * 3 * (double)n);
+        const double r = 1 / sqrt(squares / (double)n + 1e-5);
+        for (int accumulate = 0; accumulate < 2; accumulate++) {
+            memcpy(out, start, n * sizeof *out);
+            const float got = table->rms_norm_grad(out, dy, x, w, n, 1e-5f, accumulate);
+            check_close("rms_norm_grad r", n, 0, (double)got, r, 1e-6 * r);
+            for (size_t i = 0; i < n; i++) {
+                const double g =
+                    r * ((double)w[i] * (double)dy[i] - (double)x[i] * r * r * along / (double)n);
+                check_close("rms_norm_grad", n, i, (double)out[i],
+                            g + (accumulate ? (double)start[i] : 0), 4e-6 * (r + 1));
+            }
+        }
+        table->silu_mul_grad(out, other, dy, x, w, n);
+        for (size_t i = 0; i < n; i++) {
+            const double g = (double)x[i], s = 1 / (1 + exp(-g)), d = (double)dy[i];
+            check_close("silu_mul_grad up", n, i, (double)other[i], d * g * s, 2e-6);
+            check_close("silu_mul_grad gate", n, i, (double)out[i],
+                        d * (double)w[i] * s * (1 + g * (1 - s)), 4e-6);
+        }
+        memcpy(out, x, n * sizeof *out);
+        memcpy(other, dy, n * sizeof *out);
+        table->softmax_grad(out, other, n, 0.25f, 0.5f, 0.125f);
+        for (size_t i = 0; i < n; i++) {
+            const double p = exp(0.25 * (double)x[i] - 0.5);
+            check_close("softmax_grad p", n, i, (double)out[i], p, 1e-6);
+            check_close("softmax_grad ds", n, i, (double)other[i],
+                        0.25 * p * ((double)dy[i] - 0.125), 1e-6);
+        }
+        memcpy(out, x, n * sizeof *out);
+        out[0] = -200; /* nothing is left of it */
+        table->exp_scale(out, 1.5f, 2, n);
+        for (size_t i = 0; i < n; i++) {
+            check_close("exp_scale", n, i, (double)out[i], i ? 2 * exp((double)(x[i] - 1.5f)) : 0,
+                        1e-5);
+        }
+        for (int with = 0; with < 2; with++) {
+            memcpy(out, start, n * sizeof *out);
+            table->add_product(out, x, with ? w : NULL, 0.75f, n);
+            for (size_t i = 0; i < n; i++) {
+                check_close("add_product", n, i, (double)out[i],
+                            (double)start[i] + 0.75 * (double)x[i] * (with ? (double)w[i] : 1),
+                            1e-6);
+            }
+        }
+        assert_true(out[n] == 99 && other[n] == 99);
+    }
+    for (size_t i = 0; i < ROWS; i++) {
+        free_floats(v[i]);
+    }
+}
+
 /* ---- attention
  * ------------------------------------------------------------------------------------ */
 
@@ -1415,6 +1492,7 @@ int main(int argc, char **argv) {
         ON_LEVELS(test_merge),
         ON_LEVELS(test_argmax),
         ON_LEVELS(test_sum_exp),
+        ON_LEVELS(test_grad_rows),
         ON_LEVELS(test_store),
         ON_LEVELS(test_attention),
         ON_LEVELS(test_tiles),
