@@ -764,6 +764,23 @@ static void test_refusals(void **state) {
     }
 }
 
+/* A file in the packed layout has no rows to take masters from. */
+static void test_packed_file(void **state) {
+    (void)state;
+    const sm_graph_options options = {.max_tokens = 32, .max_spans = 4, .n_threads = 1};
+    trained m;
+    make(&m, &small_qwen3, &options);
+    const char *path = scratch_path("packed.gguf");
+    sm_net *net;
+    const sm_kernels *kernels = sm_kernels_get(sm_level_best(SM_LEVEL_AUTO));
+    assert_int_equal(sm_net_load(&net, &m.mem, m.gguf, kernels, NULL, NULL, NULL), SM_OK);
+    assert_int_equal(sm_net_save(net, path, false, NULL, NULL, NULL), SM_OK);
+    sm_net_free(net);
+    close_graph(&m);
+    assert_int_equal(open_graph(&m, path, &options), SM_ERR_UNSUPPORTED);
+    close_graph(&m);
+}
+
 /* Every allocation fails in turn. */
 static void test_no_memory(void **state) {
     (void)state;
@@ -808,7 +825,8 @@ int main(void) {
         cmocka_unit_test(test_lora),         cmocka_unit_test(test_lora_sameness),
         cmocka_unit_test(test_dropout),      cmocka_unit_test(test_adapters_decode),
         cmocka_unit_test(test_qlora),        cmocka_unit_test(test_overfit),
-        cmocka_unit_test(test_refusals),     cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_refusals),     cmocka_unit_test(test_packed_file),
+        cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

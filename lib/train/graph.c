@@ -95,7 +95,7 @@ static void add_packed(builder *b, sm_weight *w) {
         w->data = NULL; /* read packed only */
         w->row_bytes = 0;
     }
-    w->packed = sm_alloc_array(b->g->mem, (w->rows + SM_GROUP - 1) / SM_GROUP, w->group_bytes);
+    w->packed = w->own_packed = sm_alloc(b->g->mem, sm_weight_packed_bytes(w));
     if (!w->packed) /* the net frees it */
         b->status = sm_fail(b->error, SM_ERR_NOMEM, "out of memory for training '%s'", w->name);
 }
@@ -200,6 +200,7 @@ static float *add_half(builder *b, sm_weight *w, const char *base, const char *s
                      .data = (const uint8_t *)value,
                      .row_bytes = (uint64_t)cols * sizeof *value,
                      .packed = packed,
+                     .own_packed = packed,
                      .group_bytes = group_bytes};
     return add_param(b, name, rows, cols, value, true);
 }
@@ -430,6 +431,10 @@ sm_status sm_graph_new(sm_graph **out, sm_mem *mem, const sm_gguf *gguf, const s
     g->kernels = kernels;
     builder b = {.g = g, .error = error};
     b.status = sm_net_load(&g->net, mem, gguf, kernels, NULL, NULL, error);
+    if (!b.status && g->net->packed_file_bytes)
+        b.status = sm_fail(error, SM_ERR_UNSUPPORTED,
+                           "%s: is packed for computing; training needs the file it was made from",
+                           gguf->path);
     if (!b.status)
         b.status = sm_team_new(&g->team, mem, options->n_threads, error);
     if (!b.status)
@@ -485,7 +490,7 @@ static void pack_share(const sm_graph *g, const sm_weight *w, const float *value
     for (uint64_t i = begin; i < end; i++) {
         const float *from = value + i * SM_GROUP * w->cols;
         const uint64_t left = w->rows - i * SM_GROUP, n = left < SM_GROUP ? left : SM_GROUP;
-        uint8_t *to = w->packed + i * w->group_bytes;
+        uint8_t *to = w->own_packed + i * w->group_bytes;
         if (w->type == SM_DTYPE_F32) {
             g->kernels->type[SM_DTYPE_F32].pack(to, from, w->cols * sizeof *from, n, w->cols);
             continue;
