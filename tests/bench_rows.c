@@ -90,6 +90,34 @@ static void run_sgd(void *arg) {
     ((sm_sgd_fn *)j->fn)(j->a, j->b, j->y, N, &plain);
 }
 
+static void run_rms_norm_grad(void *arg) {
+    job *j = arg;
+    j->kept += ((sm_rms_norm_grad_fn *)j->fn)(j->y, j->a, j->b, j->a, N, 1e-5f, false);
+}
+static void run_silu_mul_grad(void *arg) {
+    job *j = arg;
+    ((sm_silu_mul_grad_fn *)j->fn)(j->y, j->z, j->a, j->b, j->a, N);
+}
+static void run_softmax_grad(void *arg) {
+    job *j = arg;
+    memcpy(j->y, j->a, sizeof j->y);
+    memcpy(j->z, j->b, sizeof j->z);
+    ((sm_softmax_grad_fn *)j->fn)(j->y, j->z, N, 0.125f, 1, 0.5f);
+}
+static void run_exp_scale(void *arg) {
+    job *j = arg;
+    memcpy(j->y, j->a, sizeof j->y);
+    ((sm_exp_scale_fn *)j->fn)(j->y, 1, 0.5f, N);
+}
+static void run_add_product(void *arg) {
+    job *j = arg;
+    ((sm_add_product_fn *)j->fn)(j->y, j->a, j->b, 0, N);
+}
+static void run_dot(void *arg) {
+    job *j = arg;
+    j->kept += ((sm_dot_fn *)j->fn)(j->a, j->b, N);
+}
+
 static const struct {
     const char *op;
     void (*run)(void *arg);
@@ -107,6 +135,12 @@ static const struct {
     {"adamw", run_adamw},
     {"lion", run_lion},
     {"sgd", run_sgd},
+    {"rms_norm_grad", run_rms_norm_grad},
+    {"silu_mul_grad", run_silu_mul_grad},
+    {"softmax_grad", run_softmax_grad},
+    {"exp_scale", run_exp_scale},
+    {"add_product", run_add_product},
+    {"dot", run_dot},
 };
 
 /* name is sm_<op>_<level> */

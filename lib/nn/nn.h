@@ -183,8 +183,8 @@ uint32_t sm_adapter_width(const sm_adapter *adapter, const sm_net *net);
 
 /* Keys and values of one sequence. Per layer and kv head: K and V in tiles of 16 tokens,
  * capacity/16 of them, as kernels.h lays them out for the type. width is head_dim rounded
- * up to the multiple of 8 that the kernels want, filled up with zeros. With n_layer 1 every layer uses the
- * same place: enough where all tokens of a sequence are computed at once. */
+ * up to the multiple of 8 that the kernels want, filled up with zeros. With n_layer 1 every layer
+ * uses the same place: enough where all tokens of a sequence are computed at once. */
 typedef struct sm_kv {
     uint32_t type;     /* SM_KV_… of kernels.h */
     uint32_t capacity; /* tokens, a multiple of 16 */
