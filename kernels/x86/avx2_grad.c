@@ -1,2 +1,3 @@
+#define LANES 8
 #define LEVEL(name) sm_##name##_avx2
 #include "grad_impl.h"

@@ -1,2 +1,3 @@
+#define LANES 16
 #define LEVEL(name) sm_##name##_avx512
 #include "grad_impl.h"
