@@ -13,5 +13,6 @@
 #include "model.h"
 #include "generate.h"
 #include "quantize.h"
+#include "train.h"
 
 #endif

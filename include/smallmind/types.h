@@ -50,6 +50,7 @@ typedef int32_t sm_status;
 #define SM_ERR_STATE (-11)       /* not possible now, e.g. logits before any token was fed */
 #define SM_ERR_BUFFER (-12)      /* caller's buffer too small; the needed length was stored */
 #define SM_ERR_SYSTEM (-13)      /* threads or another system service could not be had */
+#define SM_ERR_DIVERGED (-14)    /* training: the loss or a gradient is not finite */
 
 /* Filled in by a failing call; untouched by a successful one. Always
  * zero-terminated, UTF-8 as far as the file's own names are. */

@@ -189,6 +189,8 @@ const char *sm_status_text(sm_status status) {
         return "buffer too small";
     case SM_ERR_SYSTEM:
         return "system service failed";
+    case SM_ERR_DIVERGED:
+        return "training diverged";
     default:
         return "unknown status";
     }

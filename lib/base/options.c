@@ -104,6 +104,84 @@ static const sm_option imatrix_table[] = {
         "threads that compute; 0: all CPUs of the process, 8 at most"),
 };
 
+static const sm_option trainer_table[] = {
+    POINTER(sm_trainer_options, data, "path of the training data"),
+    POINTER(sm_trainer_options, separator, "what stands between documents of a text"),
+    U32(sm_trainer_options, n_threads, 0, SM_MAX_THREADS, 0, "threads",
+        "threads that compute; 0: all CPUs of the process, 8 at most"),
+    F64(sm_trainer_options, validation, 0, 0.5, 0,
+        "part of the data kept for validation: the last documents"),
+    ENUM(sm_trainer_options, data_kind, "auto|text|instruct", 2,
+         "what the data is; auto: .json and .jsonl files hold instructions, others text"),
+    ENUM(sm_trainer_options, layout, "alpaca|chatml", 1, "how instructions are written out"),
+    ENUM(sm_trainer_options, loss_on_prompt, "no|yes", 1,
+         "train the prompts of instruction data too, not only the answers"),
+    U32(sm_trainer_options, sequence, 2, 1048576, 256, "tokens", "length of a row"),
+    U32(sm_trainer_options, rows, 1, 65536, 8, "rows", "rows computed together"),
+    U32(sm_trainer_options, accumulate, 1, 65536, 1, "batches",
+        "batches of rows that make one optimizer step"),
+    U64(sm_trainer_options, steps, 1, 9.0e15, 1000, "steps", "optimizer steps in all"),
+    U64(sm_trainer_options, seed, 0, 18446744073709551615.0, 0, "",
+        "of the data's order, adapters' first weights and dropout"),
+    ENUM(sm_trainer_options, optimizer, "adamw|lion|adafactor|sgd", 3, "rule of the updates"),
+    ENUM(sm_trainer_options, state_8bit, "no|yes", 1, "keep AdamW's moments in 8 bits each"),
+    F64(sm_trainer_options, lr, 0, 999, 0,
+        "highest learning rate; 0: 1e-3 AdamW, 1e-4 Lion, 1e-2 Adafactor, 0.1 SGD"),
+    F64(sm_trainer_options, min_lr, 0, 999, 0, "learning rate at the end of the schedule"),
+    F64(sm_trainer_options, beta1, 0, 0.99999, 0.9, "AdamW and Lion: decay of the first moment"),
+    F64(sm_trainer_options, beta2, 0, 0.99999999, 0,
+        "decay of the second moment; 0: 0.95, or 0.99 for Lion"),
+    F64(sm_trainer_options, eps, 0, 0.1, 1e-8, "AdamW: added to the root of the second moment"),
+    F64(sm_trainer_options, weight_decay, 0, 100, 0, "decoupled weight decay of matrices"),
+    F64(sm_trainer_options, momentum, 0, 0.99999, 0.9, "SGD"),
+    F64(sm_trainer_options, clip, 0, 1e30, 1, "largest global norm of the gradient"),
+    ENUM(sm_trainer_options, no_clip, "no|yes", 1, "do not limit the gradient"),
+    ENUM(sm_trainer_options, schedule,
+         "cosine|constant|linear|polynomial|inverse-sqrt|wsd|restarts", 6,
+         "course of the learning rate after the warmup"),
+    U64(sm_trainer_options, warmup, 0, 9.0e15, 0, "steps", "linear rise of the learning rate"),
+    F64(sm_trainer_options, power, 0, 100, 2, "of the polynomial schedule"),
+    F64(sm_trainer_options, decay_part, 0, 1, 0.2, "WSD: the last part of the steps"),
+    U64(sm_trainer_options, cycle, 0, 9.0e15, 0, "steps",
+        "restarts: first cycle; 0: a quarter of the steps"),
+    F64(sm_trainer_options, cycle_growth, 1, 100, 2, "restarts: each cycle is longer by this"),
+    ENUM(sm_trainer_options, precision, "f32|bf16", 1, "number format of matrix products' inputs"),
+    ENUM(sm_trainer_options, checkpoint_layers, "no|yes", 1,
+         "keep only each layer's input and compute the rest again: less memory, a third slower"),
+    ENUM(sm_trainer_options, level, "auto|scalar|avx2|avx512|neon|dotprod|avxvnni|i8mm", 7,
+         "highest instruction-set level to use"),
+    U32(sm_trainer_options, lora_rank, 0, 4096, 0, "",
+        "train adapters of this rank over frozen weights; 0: train every weight"),
+    F64(sm_trainer_options, lora_alpha, 0, 1e6, 0,
+        "adapters count alpha/rank times; 0: twice the rank"),
+    F64(sm_trainer_options, lora_dropout, 0, 0.9, 0, "part of the adapters' inputs dropped"),
+    ENUM(sm_trainer_options, lora_rs, "no|yes", 1, "adapters count alpha/sqrt(rank) times"),
+    POINTER(sm_trainer_options, lora_targets, "tensors that get adapters"),
+    U64(sm_trainer_options, memory_limit, 0, 9.0e15, 0, "bytes",
+        "heap of the trainer; 0: no limit"),
+    POINTER(sm_trainer_options, allocator, "memory hook"),
+    POINTER(sm_trainer_options, progress, "progress hook"),
+    POINTER(sm_trainer_options, progress_user, "argument of the progress hook"),
+};
+
+static const sm_option init_table[] = {
+    U32(sm_model_init_options, n_embd, 2, 65536, 256, "", "width of the model"),
+    U32(sm_model_init_options, n_layer, 1, 1024, 6, "layers", "depth of the model"),
+    U32(sm_model_init_options, n_head, 0, 4096, 0, "heads",
+        "attention heads; 0: one for each 32 of the width"),
+    U32(sm_model_init_options, n_head_kv, 0, 4096, 0, "heads",
+        "heads of keys and values; 0: as many as attention heads"),
+    U32(sm_model_init_options, n_ff, 0, 1048576, 0, "",
+        "width inside the feed-forward block; 0: 8/3 of the model's, to a multiple of 32"),
+    U32(sm_model_init_options, n_ctx, 1, MAX_CONTEXT, 512, "tokens", "context length"),
+    ENUM(sm_model_init_options, untied, "no|yes", 1,
+         "an output matrix of its own instead of the embedding's"),
+    ENUM(sm_model_init_options, family, "llama|qwen2|qwen3", 2, "kind of network"),
+    U64(sm_model_init_options, seed, 0, 18446744073709551615.0, 0, "", "of the random weights"),
+    F64(sm_model_init_options, rope_theta, 1, 1e9, 10000, "base of the rotary position angles"),
+    POINTER(sm_model_init_options, name, "general.name of the file"),
+};
+
 #define LENGTH(table) ((uint32_t)(sizeof(table) / sizeof *(table)))
 
 const sm_option *sm_options_table(uint32_t options_struct, uint32_t *n) {
@@ -133,6 +211,14 @@ const sm_option *sm_options_table(uint32_t options_struct, uint32_t *n) {
     case SM_OPTIONS_IMATRIX:
         table = imatrix_table;
         length = LENGTH(imatrix_table);
+        break;
+    case SM_OPTIONS_TRAINER:
+        table = trainer_table;
+        length = LENGTH(trainer_table);
+        break;
+    case SM_OPTIONS_INIT:
+        table = init_table;
+        length = LENGTH(init_table);
         break;
     default:
         break;

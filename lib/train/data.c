@@ -133,6 +133,10 @@ void sm_dataset_get_info(const sm_dataset *d, sm_dataset_info *info) {
     *info = d->info;
 }
 
+bool sm_dataset_is_text(const sm_dataset *d) {
+    return d->documents.kind == SM_DATA_TEXT;
+}
+
 void sm_dataset_cursor(const sm_dataset *d, sm_data_cursor *cursor) {
     *cursor = d->train.at;
 }

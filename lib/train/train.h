@@ -277,6 +277,8 @@ sm_status sm_dataset_seek(sm_dataset *dataset, const sm_data_cursor *cursor, sm_
 
 /* Spans of a batch at most. */
 uint32_t sm_dataset_max_spans(const sm_dataset *dataset);
+/* False: instruction data. */
+bool sm_dataset_is_text(const sm_dataset *dataset);
 typedef struct sm_dataset_info {
     uint64_t train_documents, validation_documents;
     uint64_t train_bytes, validation_bytes; /* of text, prompts included */

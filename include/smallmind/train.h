@@ -1,0 +1,220 @@
+/* smallmind/train.h - train a model from scratch, fine-tune it whole or by LoRA adapters.
+ *
+ *     sm_trainer_open(&t, "model.gguf", &options, &err);      // options.data = "text.txt"
+ *     while (sm_trainer_steps_left(t)) {
+ *         sm_trainer_step(t, &metrics, &err);                  // one optimizer step
+ *         ...                                                  // sm_trainer_evaluate, _save
+ *     }
+ *     sm_trainer_export(t, "trained.gguf", NULL, &err);
+ *
+ * Training starts from the weights of a GGUF file: a real model, or one that
+ * sm_model_init made with random weights. The file is never written to.
+ *
+ * A trainer is used by one thread at a time; it runs its own team of threads inside.
+ * The same options, data and seed give the same bits for every number of threads, and
+ * after every interruption that a checkpoint bridges.
+ */
+#ifndef SMALLMIND_TRAIN_H
+#define SMALLMIND_TRAIN_H
+
+#include "tokenizer.h"
+#include "types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The options structs of this header, for sm_options_table (smallmind/generate.h). */
+#define SM_OPTIONS_TRAINER 16
+#define SM_OPTIONS_INIT 17
+
+/* ---- a new model ------------------------------------------------------------------ */
+
+typedef struct sm_model_init_options {
+    uint32_t struct_size;
+    uint32_t n_embd;    /* width of the model; 0: 256 */
+    uint32_t n_layer;   /* 0: 6 */
+    uint32_t n_head;    /* 0: n_embd / 32 */
+    uint32_t n_head_kv; /* divides n_head; 0: n_head */
+    uint32_t n_ff;      /* 0: 8/3 of n_embd, rounded up to a multiple of 32 */
+    uint32_t n_ctx;     /* context length that the file states; 0: 512 */
+    uint32_t untied;    /* 1: an output matrix of its own; default: the embedding's, tied */
+    uint32_t family;    /* SM_FAMILY_… */
+    uint32_t reserved;
+    uint64_t seed;
+    double rope_theta; /* 0: 10000 */
+    const char *name;  /* general.name; NULL: none */
+} sm_model_init_options;
+
+#define SM_FAMILY_LLAMA 0
+#define SM_FAMILY_QWEN2 1 /* with q, k and v biases */
+#define SM_FAMILY_QWEN3 2 /* with q and k norms */
+
+/* Writes a model with random weights (normal, standard deviation 0.02; matrices that add
+ * to the residual stream 0.02/sqrt(2 n_layer); norms 1, biases 0) and the vocabulary of
+ * another GGUF file. f32. SM_ERR_ARGUMENT, _IO, _MISSING (no vocabulary), _NOMEM. */
+SM_API sm_status sm_model_init(const char *path, const char *vocabulary_path,
+                               const sm_model_init_options *options, sm_error *error);
+
+/* ---- trainer ----------------------------------------------------------------------- */
+
+typedef struct sm_trainer sm_trainer;
+
+#define SM_DATA_FILE_AUTO 0     /* .json and .jsonl are instruction data, all else text */
+#define SM_DATA_FILE_TEXT 1     /* plain text */
+#define SM_DATA_FILE_INSTRUCT 2 /* Alpaca, ShareGPT or messages; JSON array or JSONL */
+
+#define SM_LAYOUT_ALPACA 0
+#define SM_LAYOUT_CHATML 1
+
+#define SM_OPTIMIZER_ADAMW 0
+#define SM_OPTIMIZER_LION 1
+#define SM_OPTIMIZER_ADAFACTOR 2
+#define SM_OPTIMIZER_SGD 3
+
+#define SM_LR_COSINE 0
+#define SM_LR_CONSTANT 1
+#define SM_LR_LINEAR 2
+#define SM_LR_POLYNOMIAL 3
+#define SM_LR_INVERSE_SQRT 4
+#define SM_LR_WSD 5
+#define SM_LR_RESTARTS 6
+
+#define SM_TRAIN_F32 0
+#define SM_TRAIN_BF16 1
+
+typedef struct sm_trainer_options {
+    uint32_t struct_size;
+    uint32_t n_threads; /* 0: all CPUs of the process, 8 at most */
+    /* data */
+    const char *data;        /* path of the training data (required) */
+    const char *separator;   /* between documents of a text; NULL: "<|endoftext|>" */
+    double validation;       /* part kept for validation, 0..0.5: the last documents; default 0 */
+    uint32_t data_kind;      /* SM_DATA_FILE_… */
+    uint32_t layout;         /* SM_LAYOUT_… of instruction data */
+    uint32_t loss_on_prompt; /* 1: instruction data trains the prompts too */
+    uint32_t sequence;       /* tokens of a row; 0: 256 */
+    uint32_t rows;           /* rows computed together; 0: 8 */
+    uint32_t accumulate;     /* such batches to one optimizer step; 0: 1 */
+    uint64_t steps;          /* optimizer steps in all; 0: 1000 */
+    uint64_t seed;           /* of the data's order, adapters' weights and dropout */
+    /* optimizer */
+    uint32_t optimizer;  /* SM_OPTIMIZER_… */
+    uint32_t state_8bit; /* 1: AdamW's moments in 8 bits each */
+    double lr;           /* highest learning rate; 0: 1e-3, 1e-4 for Lion, 0.01 for Adafactor,
+                            0.1 for SGD */
+    double min_lr;       /* at the end of the schedule */
+    double beta1;        /* AdamW and Lion; 0: 0.9 */
+    double beta2;        /* 0: 0.95 for AdamW, 0.99 for Lion */
+    double eps;          /* AdamW; 0: 1e-8 */
+    double weight_decay; /* decoupled; matrices only */
+    double momentum;     /* SGD; 0: 0.9 */
+    double clip;         /* largest global norm of the gradient; 0: 1 */
+    uint32_t no_clip;    /* 1: no limit */
+    /* schedule of the learning rate, in optimizer steps */
+    uint32_t schedule;   /* SM_LR_… */
+    uint64_t warmup;     /* steps of linear rise at the beginning */
+    double power;        /* polynomial; 0: 2 */
+    double decay_part;   /* WSD: the last part of the steps; 0: 0.2 */
+    uint64_t cycle;      /* restarts: steps of the first cycle; 0: a quarter of the steps */
+    double cycle_growth; /* restarts: each cycle is longer by this factor; 0: 2 */
+    /* computation */
+    uint32_t precision;         /* SM_TRAIN_F32, or matrix products with inputs in bf16 */
+    uint32_t checkpoint_layers; /* 1: keep each layer's input only and compute the rest again */
+    uint32_t level;             /* cap on the instruction set, SM_LEVEL_… */
+    /* adapters (LoRA) instead of the whole model */
+    uint32_t lora_rank;  /* 0: train every weight */
+    double lora_alpha;   /* scale is alpha / rank; 0: 2 * rank */
+    double lora_dropout; /* of the adapters' input, 0..0.9 */
+    uint32_t lora_rs;    /* 1: scale is alpha / sqrt(rank) */
+    uint32_t reserved;
+    const char *lora_targets; /* tensors by part of their name, comma separated
+                                 ("attn_q,attn_v"); NULL: every matrix of every layer */
+    /* host */
+    uint64_t memory_limit;         /* bytes of heap; 0: none */
+    const sm_allocator *allocator; /* NULL: the C library's */
+    sm_progress_fn progress;       /* while opening: bytes of data read; NULL: none */
+    void *progress_user;
+} sm_trainer_options;
+
+/* Opens the model and the data. The model needs a vocabulary. SM_ERR_ARGUMENT, _IO,
+ * _FORMAT (the data: file and line), _MISSING, _SHAPE, _UNSUPPORTED, _NOMEM, _SYSTEM,
+ * _CANCELLED. */
+SM_API sm_status sm_trainer_open(sm_trainer **out, const char *model_path,
+                                 const sm_trainer_options *options, sm_error *error);
+SM_API void sm_trainer_free(sm_trainer *trainer); /* NULL is fine */
+
+typedef struct sm_trainer_info {
+    uint32_t struct_size; /* set by the caller */
+    uint32_t level;       /* SM_LEVEL_… in use */
+    uint32_t n_threads;
+    uint32_t reserved;
+    uint64_t n_params; /* weights that are trained */
+    uint64_t steps;    /* in all */
+    uint64_t step;     /* done */
+    uint64_t tokens;   /* trained on so far, those of prompts and padding not counted */
+    uint64_t epoch;    /* passes through the data finished */
+    uint64_t train_documents, validation_documents;
+    uint64_t train_bytes, validation_bytes; /* of text */
+    uint64_t heap_bytes, heap_peak;
+} sm_trainer_info;
+SM_API sm_status sm_trainer_get_info(const sm_trainer *trainer, sm_trainer_info *info,
+                                     sm_error *error);
+/* Steps still to be done; 0 for NULL. */
+SM_API uint64_t sm_trainer_steps_left(const sm_trainer *trainer);
+
+typedef struct sm_train_metrics {
+    uint32_t struct_size; /* set by the caller */
+    uint32_t reserved;
+    uint64_t step;    /* done, this one included */
+    double loss;      /* mean over the step's targets, nats per token, before the update */
+    double grad_norm; /* global L2 norm before clipping */
+    double lr;        /* of this step */
+    uint64_t targets; /* tokens whose prediction was trained */
+    double seconds;
+} sm_train_metrics;
+
+/* One optimizer step: `accumulate` batches forward and backward, clip, update. metrics may
+ * be NULL. SM_ERR_CANCELLED (the hook said so: nothing has changed), SM_ERR_DIVERGED if the loss
+ * or a gradient is not finite: weights and optimizer are as before the step, the trainer goes
+ * no further. SM_ERR_STATE if no step is left. */
+SM_API sm_status sm_trainer_step(sm_trainer *trainer, sm_train_metrics *metrics, sm_error *error);
+/* Asked between batches and layers; non-zero makes the running step or evaluation return
+ * SM_ERR_CANCELLED. NULL: never. */
+SM_API sm_status sm_trainer_set_cancel(sm_trainer *trainer, int32_t (*cancel)(void *user),
+                                       void *user, sm_error *error);
+
+typedef struct sm_train_evaluation {
+    uint32_t struct_size; /* set by the caller */
+    uint32_t reserved;
+    double loss;          /* nats per token */
+    double bits_per_byte; /* of plain text, end marks counted; 0 for instruction data */
+    uint64_t targets;
+    double seconds;
+} sm_train_evaluation;
+/* Over the validation part. SM_ERR_STATE if there is none. */
+SM_API sm_status sm_trainer_evaluate(sm_trainer *trainer, sm_train_evaluation *result,
+                                     sm_error *error);
+
+/* ---- files -------------------------------------------------------------------------- */
+
+/* Everything that going on needs: weights, optimizer, schedule, place in the data, with a
+ * checksum. The file appears whole or not at all. SM_ERR_IO, _NOMEM. */
+SM_API sm_status sm_trainer_save(sm_trainer *trainer, const char *path, sm_error *error);
+/* Goes on where a checkpoint of the same model, data and options stands. Options that do not
+ * change what is computed (threads) may differ, and `steps`, if the schedule is to end later.
+ * SM_ERR_IO, _FORMAT (damaged: checksum), _ARGUMENT (of another run: names what differs);
+ * the trainer is then as before. */
+SM_API sm_status sm_trainer_resume(sm_trainer *trainer, const char *path, sm_error *error);
+/* Writes the model as it is now. type: "F32" (NULL), "F16" or "BF16" for matrices; the rest
+ * stays f32. With adapters: the model with them merged into its matrices, which must not be
+ * quantized (SM_ERR_UNSUPPORTED; merge into an f16 or f32 file of the model instead). */
+SM_API sm_status sm_trainer_export(sm_trainer *trainer, const char *path, const char *type,
+                                   sm_error *error);
+/* Writes the adapters alone, as a GGUF adapter file. SM_ERR_STATE if there are none. */
+SM_API sm_status sm_trainer_export_adapter(sm_trainer *trainer, const char *path, sm_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

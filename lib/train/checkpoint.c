@@ -1,0 +1,364 @@
+/* Checkpoints and exported models, both GGUF files.
+ *
+ * A checkpoint holds the parameters as f32 tensors under their own names, the optimizer's
+ * states as NAME/ROLE, and these keys:
+ *   general.type                 "checkpoint"
+ *   smallmind.checkpoint.version 1
+ *   smallmind.checkpoint.run     the options that determine what is computed, as text
+ *   smallmind.checkpoint.model   hash of the model's tensors' names, shapes and first bytes
+ *   smallmind.checkpoint.data    hash of the data's documents
+ *   smallmind.checkpoint.state   u64: step, optimizer steps, tokens, epoch, position, offset
+ *   smallmind.checkpoint.sum     hash of the state and of all tensor data
+ */
+#include "trainer.h"
+
+#include <string.h>
+
+#define VERSION 1
+#define KEY_VERSION "smallmind.checkpoint.version"
+#define KEY_RUN "smallmind.checkpoint.run"
+#define KEY_MODEL "smallmind.checkpoint.model"
+#define KEY_DATA "smallmind.checkpoint.data"
+#define KEY_STATE "smallmind.checkpoint.state"
+#define KEY_SUM "smallmind.checkpoint.sum"
+#define STATES 6
+#define SAMPLE 4096 /* bytes of each model tensor that its hash covers */
+#define NAME_SPACE 256
+
+/* ---- hashes ---------------------------------------------------------------------------- */
+
+static uint64_t mix(uint64_t h, uint64_t word) {
+    h = (h ^ word) * 0x9e3779b97f4a7c15u;
+    return h ^ (h >> 29);
+}
+
+static uint64_t hash_bytes(uint64_t h, const void *data, uint64_t size) {
+    const uint8_t *bytes = data;
+    uint64_t i = 0;
+    for (; i + 8 <= size; i += 8) {
+        uint64_t word;
+        memcpy(&word, bytes + i, sizeof word);
+        h = mix(h, word);
+    }
+    uint64_t rest = 0;
+    for (uint64_t j = i; j < size; j++)
+        rest = rest << 8 | bytes[j];
+    return mix(h, rest ^ size);
+}
+
+static uint64_t hash_model(const sm_gguf *gguf) {
+    uint64_t h = 1;
+    for (uint64_t i = 0; i < gguf->n_tensors; i++) {
+        const sm_gguf_tensor *t = &gguf->tensors[i];
+        h = hash_bytes(h, t->name, strlen(t->name));
+        h = mix(mix(mix(h, t->type), t->dims[0]), t->dims[1]);
+        h = hash_bytes(h, t->data, t->size < SAMPLE ? t->size : SAMPLE);
+    }
+    return h;
+}
+
+/* ---- what a checkpoint holds --------------------------------------------------------------- */
+
+static const char *run_text(const sm_trainer *t, char *text, size_t capacity) {
+    const sm_trainer_options *o = &t->options;
+    sm_format(text, capacity,
+              "sequence=%u rows=%u accumulate=%u seed=%llu validation=%g layout=%u "
+              "loss_on_prompt=%u optimizer=%u state_8bit=%u lr=%g min_lr=%g beta1=%g beta2=%g "
+              "eps=%g weight_decay=%g momentum=%g clip=%g no_clip=%u schedule=%u warmup=%llu "
+              "power=%g decay_part=%g cycle_growth=%g precision=%u level=%s lora_rank=%u "
+              "lora_alpha=%g lora_dropout=%g lora_rs=%u trained=%llu",
+              o->sequence, o->rows, o->accumulate, (unsigned long long)o->seed, o->validation,
+              o->layout, o->loss_on_prompt, o->optimizer, o->state_8bit, o->lr, o->min_lr, o->beta1,
+              o->beta2, o->eps, o->weight_decay, o->momentum, o->clip, o->no_clip, o->schedule,
+              (unsigned long long)o->warmup, o->power, o->decay_part, o->cycle_growth, o->precision,
+              sm_level_name(sm_graph_net(t->graph)->kernels->level), o->lora_rank, o->lora_alpha,
+              o->lora_dropout, o->lora_rs,
+              (unsigned long long)sm_graph_params(t->graph)->n_elements);
+    return text;
+}
+
+/* Tensor i: parameters first, then the optimizer's states. False past the last. */
+static bool tensor_at(const sm_trainer *t, uint32_t i, char *name, void **data, uint64_t *bytes) {
+    const sm_params *params = sm_graph_params(t->graph);
+    if (i < params->n) {
+        const sm_param *p = &params->param[i];
+        sm_format(name, NAME_SPACE, "%s", p->name);
+        *data = p->value;
+        *bytes = p->rows * p->cols * sizeof(float);
+        return true;
+    }
+    if (i - params->n >= sm_optim_state_count(t->optim))
+        return false;
+    const char *param, *role;
+    sm_optim_state(t->optim, i - params->n, &param, &role, data, bytes);
+    sm_format(name, NAME_SPACE, "%s/%s", param, role);
+    return true;
+}
+
+static void get_state(const sm_trainer *t, uint64_t state[STATES]) {
+    sm_data_cursor cursor;
+    sm_dataset_cursor(t->dataset, &cursor);
+    state[0] = t->step;
+    state[1] = sm_optim_steps(t->optim);
+    state[2] = t->tokens;
+    state[3] = cursor.epoch;
+    state[4] = cursor.position;
+    state[5] = cursor.offset;
+}
+
+/* ---- save ------------------------------------------------------------------------------------ */
+
+sm_status sm_trainer_save(sm_trainer *t, const char *path, sm_error *error) {
+    if (!t || !path)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_trainer_save: trainer or path is NULL");
+    char text[1024], name[NAME_SPACE];
+    void *data;
+    uint64_t bytes, state[STATES];
+    sm_dataset_info info;
+    sm_gguf_writer *w;
+    get_state(t, state);
+    sm_dataset_get_info(t->dataset, &info);
+    uint64_t sum = hash_bytes(0, state, sizeof state);
+    for (uint32_t i = 0; tensor_at(t, i, name, &data, &bytes); i++)
+        sum = hash_bytes(sum, data, bytes);
+    const uint64_t model = hash_model(t->gguf);
+    sm_status status = sm_gguf_writer_open(&w, t->mem, path, 3, 64, error);
+    if (status)
+        return status;
+    run_text(t, text, sizeof text);
+    sm_gguf_put_str(w, "general.type", "checkpoint", 10);
+    sm_gguf_put_u32(w, KEY_VERSION, VERSION);
+    sm_gguf_put_str(w, KEY_RUN, text, strlen(text));
+    sm_gguf_put_scalar(w, KEY_MODEL, SM_GGUF_UINT64, &model);
+    sm_gguf_put_scalar(w, KEY_DATA, SM_GGUF_UINT64, &info.hash);
+    sm_gguf_put_array(w, KEY_STATE, SM_GGUF_UINT64, state, STATES);
+    sm_gguf_put_scalar(w, KEY_SUM, SM_GGUF_UINT64, &sum);
+    for (uint32_t i = 0; tensor_at(t, i, name, &data, &bytes); i++)
+        sm_gguf_declare_tensor(w, name, SM_DTYPE_I8, 1, &bytes, NULL);
+    for (uint32_t i = 0; !status && tensor_at(t, i, name, &data, &bytes); i++)
+        status = sm_gguf_write_tensor(w, data, bytes, error);
+    if (status) {
+        sm_gguf_writer_abort(w);
+        return status;
+    }
+    return sm_gguf_writer_finish(w, error);
+}
+
+/* ---- resume ---------------------------------------------------------------------------------- */
+
+/* The word of `text` that begins at *at, and where the next one begins. */
+static uint64_t word(const char *text, uint64_t length, uint64_t *at) {
+    const uint64_t begin = *at;
+    while (*at < length && text[*at] != ' ')
+        ++*at;
+    const uint64_t n = *at - begin;
+    *at += *at < length;
+    return n;
+}
+
+static sm_status compare_run(const sm_trainer *t, const sm_gguf *gguf, sm_error *error) {
+    char own[1024];
+    const char *theirs;
+    uint64_t length, n_own, n_theirs, at = 0, bt = 0;
+    run_text(t, own, sizeof own);
+    sm_status status = sm_gguf_get_str(gguf, KEY_RUN, &theirs, &length, error);
+    const uint64_t own_length = strlen(own);
+    while (!status && (at < own_length || bt < length)) {
+        const uint64_t a = at, b = bt;
+        n_own = word(own, own_length, &at);
+        n_theirs = word(theirs, length, &bt);
+        if (n_own != n_theirs || memcmp(own + a, theirs + b, n_own) != 0)
+            status = sm_fail(error, SM_ERR_ARGUMENT,
+                             "%s is a checkpoint of another run: it has %.*s, this run %.*s",
+                             gguf->path, (int)n_theirs, theirs + b, (int)n_own, own + a);
+    }
+    return status;
+}
+
+static sm_status get_u64(const sm_gguf *gguf, const char *name, uint64_t *out, sm_error *error) {
+    const sm_gguf_key *key = sm_gguf_find_key(gguf, name);
+    if (!key || key->type != SM_GGUF_UINT64)
+        return sm_fail(error, SM_ERR_FORMAT, "%s: key '%s' is missing or no u64", gguf->path, name);
+    memcpy(out, key->data, sizeof *out);
+    return SM_OK;
+}
+
+static sm_status check_origin(const sm_trainer *t, const sm_gguf *gguf, uint64_t state[STATES],
+                              sm_error *error) {
+    uint32_t version;
+    uint64_t model = 0, data = 0;
+    sm_dataset_info info;
+    sm_dataset_get_info(t->dataset, &info);
+    sm_status status = sm_gguf_get_u32(gguf, KEY_VERSION, &version, error);
+    if (status)
+        return sm_fail(error, SM_ERR_FORMAT, "%s is no checkpoint", gguf->path);
+    if (version != VERSION)
+        return sm_fail(error, SM_ERR_UNSUPPORTED, "%s: checkpoint version %u, not %d", gguf->path,
+                       version, VERSION);
+    status = compare_run(t, gguf, error);
+    if (!status)
+        status = get_u64(gguf, KEY_MODEL, &model, error);
+    if (!status && model != hash_model(t->gguf))
+        status = sm_fail(error, SM_ERR_ARGUMENT, "%s is a checkpoint of another model than %s",
+                         gguf->path, t->path);
+    if (!status)
+        status = get_u64(gguf, KEY_DATA, &data, error);
+    if (!status && data != info.hash)
+        status = sm_fail(error, SM_ERR_ARGUMENT, "%s is a checkpoint with other training data",
+                         gguf->path);
+    const sm_gguf_key *key = sm_gguf_find_key(gguf, KEY_STATE);
+    if (!status && (!key || key->type != SM_GGUF_ARRAY || key->element != SM_GGUF_UINT64 ||
+                    key->count != STATES))
+        status =
+            sm_fail(error, SM_ERR_FORMAT, "%s: key '%s' is not six u64", gguf->path, KEY_STATE);
+    if (!status)
+        memcpy(state, key->data, STATES * sizeof *state);
+    return status;
+}
+
+static sm_status check_tensors(const sm_trainer *t, const sm_gguf *gguf,
+                               const uint64_t state[STATES], sm_error *error) {
+    char name[NAME_SPACE];
+    void *data;
+    uint64_t bytes, wanted = 0, sum = hash_bytes(0, state, STATES * sizeof *state);
+    for (uint32_t i = 0; tensor_at(t, i, name, &data, &bytes); i++) {
+        const sm_gguf_tensor *tensor = sm_gguf_find_tensor(gguf, name);
+        if (!tensor || tensor->size != bytes)
+            return sm_fail(error, SM_ERR_FORMAT, "%s: tensor '%s' is missing or not %llu bytes",
+                           gguf->path, name, (unsigned long long)bytes);
+        sum = hash_bytes(sum, tensor->data, bytes);
+    }
+    sm_status status = get_u64(gguf, KEY_SUM, &wanted, error);
+    if (!status && sum != wanted)
+        status =
+            sm_fail(error, SM_ERR_FORMAT, "%s: the checkpoint is damaged (checksum)", gguf->path);
+    return status;
+}
+
+sm_status sm_trainer_resume(sm_trainer *t, const char *path, sm_error *error) {
+    if (!t || !path)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_trainer_resume: trainer or path is NULL");
+    sm_gguf *gguf;
+    uint64_t state[STATES], bytes;
+    char name[NAME_SPACE];
+    void *data;
+    sm_status status = sm_gguf_open(&gguf, t->mem, path, true, error);
+    if (status)
+        return status;
+    status = check_origin(t, gguf, state, error);
+    if (!status && state[0] > t->options.steps)
+        status =
+            sm_fail(error, SM_ERR_ARGUMENT, "%s stands at step %llu, past the %llu of this run",
+                    path, (unsigned long long)state[0], (unsigned long long)t->options.steps);
+    if (!status)
+        status = check_tensors(t, gguf, state, error);
+    if (!status) {
+        const sm_data_cursor cursor = {state[3], state[4], state[5]};
+        status = sm_dataset_seek(t->dataset, &cursor, error);
+    }
+    if (!status) {
+        for (uint32_t i = 0; tensor_at(t, i, name, &data, &bytes); i++)
+            memcpy(data, sm_gguf_find_tensor(gguf, name)->data, bytes);
+        t->step = state[0];
+        sm_optim_set_steps(t->optim, state[1]);
+        t->tokens = state[2];
+        t->diverged = false;
+        sm_graph_update(t->graph);
+    }
+    sm_gguf_close(gguf);
+    return status;
+}
+
+/* ---- export -----------------------------------------------------------------------------------
+ */
+
+static const sm_param *find_param(const sm_params *params, const char *name) {
+    for (uint32_t i = 0; i < params->n; i++)
+        if (!strcmp(params->param[i].name, name))
+            return &params->param[i];
+    return NULL;
+}
+
+/* Keys of the model but those that name how its weights are stored. */
+static void put_keys(const sm_trainer *t, sm_gguf_writer *w, uint32_t file_type) {
+    for (uint64_t i = 0; i < t->gguf->n_keys; i++) {
+        const sm_gguf_key *key = &t->gguf->keys[i];
+        if (strcmp(key->name, "general.file_type") != 0 &&
+            strcmp(key->name, "general.quantization_version") != 0 &&
+            strncmp(key->name, "split.", 6) != 0)
+            sm_gguf_put_key(w, key);
+    }
+    sm_gguf_put_u32(w, "general.file_type", file_type);
+}
+
+static uint32_t export_type(const sm_gguf_tensor *tensor, const sm_param *p, uint32_t type) {
+    return !p ? tensor->type : tensor->n_dims > 1 ? type : SM_DTYPE_F32;
+}
+
+/* One trained tensor as `type`, converted in `room` if that is not f32. */
+static const void *converted(const sm_param *p, uint32_t type, uint16_t *room) {
+    const uint64_t n = p->rows * p->cols;
+    if (type == SM_DTYPE_F32)
+        return p->value;
+    for (uint64_t i = 0; i < n; i++)
+        room[i] = type == SM_DTYPE_F16 ? sm_f32_to_f16(p->value[i]) : sm_f32_to_bf16(p->value[i]);
+    return room;
+}
+
+sm_status sm_trainer_export(sm_trainer *t, const char *path, const char *type_name,
+                            sm_error *error) {
+    static const struct {
+        const char *name;
+        uint32_t type, file_type;
+    } types[] = {{"F32", SM_DTYPE_F32, 0}, {"F16", SM_DTYPE_F16, 1}, {"BF16", SM_DTYPE_BF16, 32}};
+    if (!t || !path)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_trainer_export: trainer or path is NULL");
+    if (t->options.lora_rank)
+        return sm_fail(error, SM_ERR_STATE,
+                       "adapters are trained: write them with sm_trainer_export_adapter");
+    size_t which = 0;
+    while (type_name && which < 3 && strcmp(types[which].name, type_name) != 0)
+        which++;
+    if (which == 3)
+        return sm_fail(error, SM_ERR_ARGUMENT, "type '%.*s' is not F32, F16 or BF16", 100,
+                       type_name);
+    const sm_params *params = sm_graph_params(t->graph);
+    uint64_t largest = 0;
+    for (uint32_t i = 0; i < params->n; i++) {
+        const uint64_t n = params->param[i].rows * params->param[i].cols;
+        largest = n > largest ? n : largest;
+    }
+    uint16_t *room = sm_alloc_array(t->mem, largest ? largest : 1, sizeof *room);
+    if (!room)
+        return sm_fail(error, SM_ERR_NOMEM, "out of memory to write %s", path);
+    sm_gguf_writer *w;
+    sm_status status = sm_gguf_writer_open(&w, t->mem, path, 3, SM_GGUF_DEFAULT_ALIGNMENT, error);
+    if (status) {
+        sm_free(t->mem, room);
+        return status;
+    }
+    put_keys(t, w, types[which].file_type);
+    for (uint64_t i = 0; i < t->gguf->n_tensors; i++) {
+        const sm_gguf_tensor *tensor = &t->gguf->tensors[i];
+        const sm_param *p = find_param(params, tensor->name);
+        sm_gguf_declare_tensor(w, tensor->name, export_type(tensor, p, types[which].type),
+                               tensor->n_dims, tensor->dims, NULL);
+    }
+    for (uint64_t i = 0; i < t->gguf->n_tensors && !status; i++) {
+        const sm_gguf_tensor *tensor = &t->gguf->tensors[i];
+        const sm_param *p = find_param(params, tensor->name);
+        const uint32_t type = export_type(tensor, p, types[which].type);
+        if (p)
+            status =
+                sm_gguf_write_tensor(w, converted(p, type, room),
+                                     p->rows * p->cols * (type == SM_DTYPE_F32 ? 4 : 2), error);
+        else
+            status = sm_gguf_write_tensor(w, tensor->data, tensor->size, error);
+    }
+    sm_free(t->mem, room);
+    if (status) {
+        sm_gguf_writer_abort(w);
+        return status;
+    }
+    return sm_gguf_writer_finish(w, error);
+}

@@ -1,0 +1,218 @@
+/* A model with random weights and another file's vocabulary, to train from scratch. */
+#include "trainer.h"
+
+#include <math.h>
+#include <string.h>
+
+#define SPREAD 0.02 /* standard deviation of the weights, as in GPT-2 */
+#define NORM_EPS 1e-5f
+
+typedef struct plan {
+    sm_model_init_options o;
+    const char *architecture;
+    uint32_t head_dim, n_vocab;
+} plan;
+
+/* ---- random numbers: depend on seed, tensor and place only --------------------------------- */
+
+static uint64_t mix(uint64_t x) { /* splitmix64 */
+    x += 0x9e3779b97f4a7c15u;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+static double uniform(uint64_t bits) { /* (0, 1] */
+    return ((double)(bits >> 11) + 1) * 0x1p-53;
+}
+
+static void fill_normal(float *x, uint64_t n, uint64_t key, double spread) {
+    for (uint64_t i = 0; i < n; i += 2) { /* Box-Muller */
+        const double r = sqrt(-2 * log(uniform(mix(key + 2 * i)))) * spread;
+        const double a = 6.283185307179586 * uniform(mix(key + 2 * i + 1));
+        x[i] = (float)(r * cos(a));
+        if (i + 1 < n)
+            x[i + 1] = (float)(r * sin(a));
+    }
+}
+
+/* ---- tensors -------------------------------------------------------------------------------- */
+
+typedef enum fill { FILL_ONE, FILL_ZERO, FILL_NORMAL, FILL_RESIDUAL } fill;
+
+/* Called for every tensor in file order; both passes (declare, write) use it. */
+typedef struct visitor {
+    const plan *p;
+    sm_gguf_writer *w;
+    float *room; /* NULL: declare */
+    uint64_t n, largest;
+    sm_status status;
+    sm_error *error;
+} visitor;
+
+static void visit(visitor *v, const char *name, uint64_t cols, uint64_t rows, fill how) {
+    const uint64_t dims[2] = {cols, rows}, n = cols * (rows ? rows : 1);
+    const uint64_t index = v->n++;
+    v->largest = n > v->largest ? n : v->largest;
+    if (!v->room) {
+        sm_gguf_declare_tensor(v->w, name, SM_DTYPE_F32, rows ? 2 : 1, dims, NULL);
+        return;
+    }
+    if (v->status)
+        return;
+    const double spread =
+        how == FILL_RESIDUAL ? SPREAD / sqrt(2.0 * (double)v->p->o.n_layer) : SPREAD;
+    if (how == FILL_ONE || how == FILL_ZERO)
+        for (uint64_t i = 0; i < n; i++)
+            v->room[i] = how == FILL_ONE;
+    else
+        fill_normal(v->room, n, mix(v->p->o.seed ^ mix(index)), spread);
+    v->status = sm_gguf_write_tensor(v->w, v->room, n * sizeof(float), v->error);
+}
+
+static void visit_all(visitor *v) {
+    const plan *p = v->p;
+    const uint64_t d = p->o.n_embd, ff = p->o.n_ff;
+    const uint64_t q = (uint64_t)p->o.n_head * p->head_dim;
+    const uint64_t kv = (uint64_t)p->o.n_head_kv * p->head_dim;
+    char name[64];
+#define NAME(suffix) (sm_format(name, sizeof name, "blk.%u." suffix, i), name)
+    visit(v, "token_embd.weight", d, p->n_vocab, FILL_NORMAL);
+    for (uint32_t i = 0; i < p->o.n_layer; i++) {
+        visit(v, NAME("attn_norm.weight"), d, 0, FILL_ONE);
+        visit(v, NAME("attn_q.weight"), d, q, FILL_NORMAL);
+        visit(v, NAME("attn_k.weight"), d, kv, FILL_NORMAL);
+        visit(v, NAME("attn_v.weight"), d, kv, FILL_NORMAL);
+        if (p->o.family == SM_FAMILY_QWEN2) {
+            visit(v, NAME("attn_q.bias"), q, 0, FILL_ZERO);
+            visit(v, NAME("attn_k.bias"), kv, 0, FILL_ZERO);
+            visit(v, NAME("attn_v.bias"), kv, 0, FILL_ZERO);
+        }
+        if (p->o.family == SM_FAMILY_QWEN3) {
+            visit(v, NAME("attn_q_norm.weight"), p->head_dim, 0, FILL_ONE);
+            visit(v, NAME("attn_k_norm.weight"), p->head_dim, 0, FILL_ONE);
+        }
+        visit(v, NAME("attn_output.weight"), q, d, FILL_RESIDUAL);
+        visit(v, NAME("ffn_norm.weight"), d, 0, FILL_ONE);
+        visit(v, NAME("ffn_gate.weight"), d, ff, FILL_NORMAL);
+        visit(v, NAME("ffn_up.weight"), d, ff, FILL_NORMAL);
+        visit(v, NAME("ffn_down.weight"), ff, d, FILL_RESIDUAL);
+    }
+#undef NAME
+    visit(v, "output_norm.weight", d, 0, FILL_ONE);
+    if (p->o.untied)
+        visit(v, "output.weight", d, p->n_vocab, FILL_NORMAL);
+}
+
+/* ---- keys
+ * ---------------------------------------------------------------------------------------- */
+
+static void put_keys(const plan *p, sm_gguf_writer *w, const sm_gguf *vocabulary) {
+    char name[64];
+#define KEY(suffix) (sm_format(name, sizeof name, "%s." suffix, p->architecture), name)
+    sm_gguf_put_str(w, "general.architecture", p->architecture, strlen(p->architecture));
+    if (p->o.name)
+        sm_gguf_put_str(w, "general.name", p->o.name, strlen(p->o.name));
+    sm_gguf_put_u32(w, "general.file_type", 0);
+    sm_gguf_put_u32(w, KEY("context_length"), p->o.n_ctx);
+    sm_gguf_put_u32(w, KEY("embedding_length"), p->o.n_embd);
+    sm_gguf_put_u32(w, KEY("block_count"), p->o.n_layer);
+    sm_gguf_put_u32(w, KEY("feed_forward_length"), p->o.n_ff);
+    sm_gguf_put_u32(w, KEY("attention.head_count"), p->o.n_head);
+    sm_gguf_put_u32(w, KEY("attention.head_count_kv"), p->o.n_head_kv);
+    sm_gguf_put_u32(w, KEY("attention.key_length"), p->head_dim);
+    sm_gguf_put_u32(w, KEY("attention.value_length"), p->head_dim);
+    sm_gguf_put_u32(w, KEY("rope.dimension_count"), p->head_dim);
+    sm_gguf_put_u32(w, KEY("vocab_size"), p->n_vocab);
+    sm_gguf_put_f32(w, KEY("attention.layer_norm_rms_epsilon"), NORM_EPS);
+    sm_gguf_put_f32(w, KEY("rope.freq_base"), (float)p->o.rope_theta);
+#undef KEY
+    for (uint64_t i = 0; i < vocabulary->n_keys; i++)
+        if (!strncmp(vocabulary->keys[i].name, "tokenizer.", 10))
+            sm_gguf_put_key(w, &vocabulary->keys[i]);
+}
+
+static sm_status make_plan(plan *p, const sm_gguf *vocabulary, sm_error *error) {
+    static const char *const families[] = {"llama", "qwen2", "qwen3"};
+    const sm_gguf_key *tokens = sm_gguf_find_key(vocabulary, "tokenizer.ggml.tokens");
+    sm_model_init_options *o = &p->o;
+    if (!tokens || tokens->type != SM_GGUF_ARRAY || tokens->element != SM_GGUF_STRING ||
+        !tokens->count)
+        return sm_fail(error, SM_ERR_MISSING,
+                       "%s: key 'tokenizer.ggml.tokens' is missing: it has no vocabulary",
+                       vocabulary->path);
+    if (tokens->count > INT32_MAX)
+        return sm_fail(error, SM_ERR_UNSUPPORTED, "%s: the vocabulary is too large",
+                       vocabulary->path);
+    p->n_vocab = (uint32_t)tokens->count;
+    p->architecture = families[o->family];
+    if (!o->n_head)
+        o->n_head = o->n_embd / 32 ? o->n_embd / 32 : 1;
+    if (!o->n_head_kv)
+        o->n_head_kv = o->n_head;
+    if (!o->n_ff)
+        o->n_ff = (o->n_embd * 8 / 3 + 31) / 32 * 32;
+    if (o->n_embd % o->n_head || (o->n_embd / o->n_head) % 2)
+        return sm_fail(error, SM_ERR_ARGUMENT,
+                       "n_embd %u cannot be divided into %u heads of even size", o->n_embd,
+                       o->n_head);
+    if (o->n_head % o->n_head_kv)
+        return sm_fail(error, SM_ERR_ARGUMENT, "n_head_kv %u does not divide n_head %u",
+                       o->n_head_kv, o->n_head);
+    p->head_dim = o->n_embd / o->n_head;
+    if (p->head_dim > SM_MAX_HEAD_DIM)
+        return sm_fail(error, SM_ERR_ARGUMENT, "heads of %u are larger than %d", p->head_dim,
+                       SM_MAX_HEAD_DIM);
+    return SM_OK;
+}
+
+static sm_status write_model(sm_mem *mem, const plan *p, const char *path,
+                             const sm_gguf *vocabulary, sm_error *error) {
+    sm_gguf_writer *w;
+    sm_status status = sm_gguf_writer_open(&w, mem, path, 3, SM_GGUF_DEFAULT_ALIGNMENT, error);
+    if (status)
+        return status;
+    put_keys(p, w, vocabulary);
+    visitor v = {.p = p, .w = w, .error = error};
+    visit_all(&v);
+    v.room = sm_alloc_array(mem, v.largest, sizeof *v.room);
+    if (v.room) {
+        v.n = 0;
+        visit_all(&v);
+        status = v.status;
+    } else {
+        status = sm_fail(error, SM_ERR_NOMEM, "out of memory for a tensor of %llu weights",
+                         (unsigned long long)v.largest);
+    }
+    sm_free(mem, v.room);
+    if (status) {
+        sm_gguf_writer_abort(w);
+        return status;
+    }
+    return sm_gguf_writer_finish(w, error);
+}
+
+sm_status sm_model_init(const char *path, const char *vocabulary_path,
+                        const sm_model_init_options *options, sm_error *error) {
+    plan p = {0};
+    if (!path || !vocabulary_path)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_model_init: a path is NULL");
+    sm_status status = sm_options_take(&p.o, sizeof p.o, options, SM_OPTIONS_INIT, error);
+    if (status)
+        return status;
+    if (p.o.reserved)
+        return sm_fail(error, SM_ERR_ARGUMENT, "option reserved is set");
+    sm_mem *mem;
+    status = sm_mem_create(&mem, NULL, 0, error);
+    if (status)
+        return status;
+    sm_gguf *vocabulary = NULL;
+    status = sm_gguf_open(&vocabulary, mem, vocabulary_path, true, error);
+    if (!status)
+        status = make_plan(&p, vocabulary, error);
+    if (!status)
+        status = write_model(mem, &p, path, vocabulary, error);
+    sm_gguf_close(vocabulary);
+    sm_mem_destroy(mem);
+    return status;
+}

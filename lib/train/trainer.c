@@ -1,0 +1,378 @@
+/* The training loop's pieces: open, step, evaluate. */
+#include "trainer.h"
+
+#include <math.h>
+#include <string.h>
+
+#define LN2 0.69314718055994530942
+#define DEFAULT_THREADS 8
+
+/* ---- open ------------------------------------------------------------------------------ */
+
+static void set_defaults(sm_trainer_options *o) {
+    static const double lr[] = {1e-3, 1e-4, 1e-2, 0.1}; /* by optimizer */
+    if (o->lr == 0)
+        o->lr = lr[o->optimizer];
+    if (o->beta2 == 0)
+        o->beta2 = o->optimizer == SM_OPTIMIZER_LION ? 0.99 : 0.95;
+    if (o->cycle == 0)
+        o->cycle = o->steps / 4 ? o->steps / 4 : 1;
+    if (o->lora_alpha == 0)
+        o->lora_alpha = 2.0 * o->lora_rank;
+    if (!o->n_threads) {
+        const uint32_t cpus = sm_cpu_count();
+        o->n_threads = cpus < DEFAULT_THREADS ? cpus : DEFAULT_THREADS;
+    }
+}
+
+static sm_status make_schedule(sm_trainer *t, sm_error *error) {
+    static const sm_schedule_kind kinds[] = {SM_SCHEDULE_COSINE,         SM_SCHEDULE_CONSTANT,
+                                             SM_SCHEDULE_LINEAR,         SM_SCHEDULE_POLYNOMIAL,
+                                             SM_SCHEDULE_INVERSE_SQRT,   SM_SCHEDULE_WSD,
+                                             SM_SCHEDULE_COSINE_RESTARTS};
+    const sm_trainer_options *o = &t->options;
+    t->schedule = (sm_schedule){.kind = kinds[o->schedule],
+                                .lr = o->lr,
+                                .min_lr = o->min_lr,
+                                .warmup = o->warmup,
+                                .steps = o->steps,
+                                .power = o->power,
+                                .decay_fraction = o->decay_part,
+                                .cycle = o->cycle,
+                                .cycle_factor = o->cycle_growth};
+    return sm_schedule_check(&t->schedule, error);
+}
+
+static sm_status open_data(sm_trainer *t, const char *path, const char *separator,
+                           sm_progress_fn progress, void *user, sm_error *error) {
+    const sm_trainer_options *o = &t->options;
+    const sm_dataset_options data = {
+        .kind = o->data_kind == SM_DATA_FILE_AUTO   ? SM_DATA_AUTO
+                : o->data_kind == SM_DATA_FILE_TEXT ? SM_DATA_TEXT
+                                                    : SM_DATA_INSTRUCT,
+        .sequence = o->sequence,
+        .rows = o->rows,
+        .seed = o->seed,
+        .validation = o->validation,
+        .separator = separator ? separator : "<|endoftext|>",
+        .layout = o->layout == SM_LAYOUT_CHATML ? SM_TEMPLATE_CHATML : SM_TEMPLATE_ALPACA,
+        .loss_on_prompt = o->loss_on_prompt,
+    };
+    return sm_dataset_open(&t->dataset, t->mem, path, t->tokenizer, &data, progress, user, error);
+}
+
+static sm_status make_graph(sm_trainer *t, const sm_trainer_options *given, sm_error *error) {
+    const sm_trainer_options *o = &t->options;
+    const sm_graph_options graph = {
+        .max_tokens = o->sequence * o->rows,
+        .max_spans = sm_dataset_max_spans(t->dataset),
+        .n_threads = o->n_threads,
+        .precision = o->precision == SM_TRAIN_BF16 ? SM_PRECISION_BF16 : SM_PRECISION_F32,
+        .checkpoint_layers = o->checkpoint_layers,
+        .lora_rank = o->lora_rank,
+        .lora_alpha = o->lora_alpha,
+        .lora_dropout = o->lora_dropout,
+        .lora_rs = o->lora_rs,
+        .lora_targets = given->lora_targets,
+        .seed = o->seed,
+    };
+    const sm_kernels *kernels = sm_kernels_get(sm_level_best(o->level));
+    if (!kernels)
+        return sm_fail(error, SM_ERR_UNSUPPORTED, "level '%s' is not in this build",
+                       sm_level_name(sm_level_best(o->level)));
+    return sm_graph_new(&t->graph, t->mem, t->gguf, kernels, &graph, error);
+}
+
+static sm_status make_optimizer(sm_trainer *t, sm_error *error) {
+    static const sm_optimizer_kind kinds[] = {SM_OPTIM_ADAMW, SM_OPTIM_LION, SM_OPTIM_ADAFACTOR,
+                                              SM_OPTIM_SGD};
+    const sm_trainer_options *o = &t->options;
+    const sm_optim_config config = {.kind = kinds[o->optimizer],
+                                    .beta1 = o->beta1,
+                                    .beta2 = o->beta2,
+                                    .eps = o->eps,
+                                    .weight_decay = o->weight_decay,
+                                    .momentum = o->momentum,
+                                    .state_8bit = o->state_8bit};
+    return sm_optim_new(&t->optim, t->mem, &config, sm_graph_params(t->graph), error);
+}
+
+static sm_status open_all(sm_trainer *t, const char *model_path, const sm_trainer_options *given,
+                          sm_error *error) {
+    sm_status status = make_schedule(t, error);
+    if (!status)
+        status = sm_gguf_open(&t->gguf, t->mem, model_path, true, error);
+    if (!status)
+        status =
+            sm_tokenizer_load(&t->tokenizer, model_path,
+                              &(sm_tokenizer_options){.struct_size = sizeof(sm_tokenizer_options),
+                                                      .allocator = given->allocator},
+                              error);
+    if (!status)
+        status = open_data(t, given->data, given->separator, given->progress, given->progress_user,
+                           error);
+    if (!status)
+        status = make_graph(t, given, error);
+    if (!status &&
+        (uint32_t)sm_tokenizer_n_vocab(t->tokenizer) > sm_graph_net(t->graph)->config.n_vocab)
+        status = sm_fail(error, SM_ERR_SHAPE,
+                         "%s: key 'tokenizer.ggml.tokens' has %d tokens but tensor "
+                         "'token_embd.weight' only %u rows",
+                         model_path, sm_tokenizer_n_vocab(t->tokenizer),
+                         sm_graph_net(t->graph)->config.n_vocab);
+    if (!status)
+        status = make_optimizer(t, error);
+    return status;
+}
+
+sm_status sm_trainer_open(sm_trainer **out, const char *model_path,
+                          const sm_trainer_options *options, sm_error *error) {
+    if (!out)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_trainer_open: out is NULL");
+    *out = NULL;
+    if (!model_path || !options)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_trainer_open: path or options are NULL");
+    sm_trainer_options o;
+    sm_status status = sm_options_take(&o, sizeof o, options, SM_OPTIONS_TRAINER, error);
+    if (status)
+        return status;
+    if (!o.data || o.reserved)
+        return sm_fail(error, SM_ERR_ARGUMENT, "option %s",
+                       o.data ? "reserved is set" : "data is not given");
+    sm_mem *mem;
+    status = sm_mem_create(&mem, o.allocator, o.memory_limit, error);
+    if (status)
+        return status;
+    sm_trainer *t = sm_alloc_zero(mem, sizeof *t);
+    char *path = sm_strdup(mem, model_path, strlen(model_path));
+    if (!t || !path) {
+        sm_free(mem, t);
+        sm_free(mem, path);
+        sm_mem_destroy(mem);
+        return sm_fail(error, SM_ERR_NOMEM, "out of memory");
+    }
+    t->mem = mem;
+    t->path = path;
+    t->options = o;
+    set_defaults(&t->options);
+    status = open_all(t, model_path, &o, error);
+    /* the caller's pointers do not outlive this call */
+    t->options.data = t->options.separator = t->options.lora_targets = NULL;
+    t->options.allocator = NULL;
+    if (status) {
+        sm_trainer_free(t);
+        return status;
+    }
+    *out = t;
+    return SM_OK;
+}
+
+void sm_trainer_free(sm_trainer *t) {
+    if (!t)
+        return;
+    sm_mem *mem = t->mem;
+    sm_optim_free(t->optim);
+    sm_graph_free(t->graph);
+    sm_dataset_free(t->dataset);
+    sm_tokenizer_free(t->tokenizer);
+    sm_gguf_close(t->gguf);
+    sm_free(mem, t->path);
+    sm_free(mem, t);
+    sm_mem_destroy(mem);
+}
+
+sm_status sm_trainer_get_info(const sm_trainer *t, sm_trainer_info *info, sm_error *error) {
+    if (!t)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_trainer_get_info: trainer is NULL");
+    sm_dataset_info data;
+    sm_data_cursor cursor;
+    sm_dataset_get_info(t->dataset, &data);
+    sm_dataset_cursor(t->dataset, &cursor);
+    const sm_trainer_info full = {
+        .level = sm_graph_net(t->graph)->kernels->level,
+        .n_threads = t->options.n_threads,
+        .n_params = sm_graph_params(t->graph)->n_elements,
+        .steps = t->options.steps,
+        .step = t->step,
+        .tokens = t->tokens,
+        .epoch = cursor.epoch,
+        .train_documents = data.train_documents,
+        .validation_documents = data.validation_documents,
+        .train_bytes = data.train_bytes,
+        .validation_bytes = data.validation_bytes,
+        .heap_bytes = atomic_load_explicit(&t->mem->in_use, memory_order_relaxed),
+        .heap_peak = atomic_load_explicit(&t->mem->peak, memory_order_relaxed),
+    };
+    return sm_struct_give(info, &full, sizeof full, "sm_trainer_get_info", error);
+}
+
+uint64_t sm_trainer_steps_left(const sm_trainer *t) {
+    return t && t->step < t->options.steps && !t->diverged ? t->options.steps - t->step : 0;
+}
+
+sm_status sm_trainer_set_cancel(sm_trainer *t, int32_t (*cancel)(void *user), void *user,
+                                sm_error *error) {
+    if (!t)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_trainer_set_cancel: trainer is NULL");
+    t->cancel = cancel;
+    t->cancel_user = user;
+    return SM_OK;
+}
+
+/* ---- step --------------------------------------------------------------------------------- */
+
+typedef struct job {
+    sm_trainer *trainer;
+    sm_crew_fn fn;
+    void *arg;
+} job;
+
+static void as_crew(void *arg, uint32_t thread, uint32_t n_threads) {
+    const job *j = arg;
+    const sm_graph *graph = j->trainer->graph;
+    const sm_crew crew = {sm_graph_team(j->trainer->graph), sm_graph_net(graph)->kernels,
+                          sm_graph_gemm(j->trainer->graph), thread, n_threads};
+    j->fn(&crew, j->arg);
+}
+
+void sm_trainer_run(sm_trainer *t, sm_crew_fn fn, void *arg) {
+    sm_team_run(sm_graph_team(t->graph), as_crew, &(job){t, fn, arg});
+}
+
+static bool cancelled(const sm_trainer *t) {
+    return t->cancel && t->cancel(t->cancel_user);
+}
+
+static void zero_grad(const sm_crew *crew, void *params) {
+    sm_params_zero_grad(crew, params);
+}
+
+/* What one update needs and gives. */
+typedef struct update {
+    sm_optim *optim;
+    double lr, clip, scale; /* scale: 1 / targets */
+    double norm;            /* of the mean gradient */
+} update;
+
+static void measure(const sm_crew *crew, void *arg) {
+    update *u = arg;
+    const double norm = sm_optim_grad_norm(crew, u->optim) * u->scale;
+    if (crew->thread == 0)
+        u->norm = norm;
+}
+
+static void apply(const sm_crew *crew, void *arg) {
+    const update *u = arg;
+    const double clip = u->clip > 0 && u->norm > u->clip ? u->clip / u->norm : 1;
+    sm_optim_step(crew, u->optim, u->lr, u->scale * clip);
+}
+
+/* Adds the gradients of the step's batches; *loss their summed loss over *targets tokens. */
+static sm_status accumulate(sm_trainer *t, double *loss, uint64_t *targets, sm_error *error) {
+    sm_trainer_run(t, zero_grad, (void *)(uintptr_t)sm_graph_params(t->graph));
+    for (uint32_t i = 0; i < t->options.accumulate; i++) {
+        sm_train_batch batch;
+        double sum;
+        uint64_t n;
+        if (cancelled(t))
+            return sm_fail(error, SM_ERR_CANCELLED, "cancelled after step %llu",
+                           (unsigned long long)t->step);
+        sm_status status = sm_dataset_next(t->dataset, &batch, error);
+        if (!status)
+            status = sm_graph_backward(t->graph, &batch, 1.0, t->step * t->options.accumulate + i,
+                                       &sum, &n, error);
+        if (status)
+            return status;
+        *loss += sum;
+        *targets += n;
+    }
+    return SM_OK;
+}
+
+sm_status sm_trainer_step(sm_trainer *t, sm_train_metrics *metrics, sm_error *error) {
+    if (!t)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_trainer_step: trainer is NULL");
+    if (t->diverged)
+        return sm_fail(error, SM_ERR_DIVERGED, "training diverged at step %llu",
+                       (unsigned long long)t->step + 1);
+    if (t->step >= t->options.steps)
+        return sm_fail(error, SM_ERR_STATE, "all %llu steps are done",
+                       (unsigned long long)t->options.steps);
+    const uint64_t start = sm_time_ns();
+    sm_data_cursor cursor;
+    sm_dataset_cursor(t->dataset, &cursor);
+    double loss = 0;
+    uint64_t targets = 0;
+    sm_status status = accumulate(t, &loss, &targets, error);
+    if (!status && !targets)
+        status = sm_fail(error, SM_ERR_STATE, "step %llu has no token to learn",
+                         (unsigned long long)t->step + 1);
+    update u = {.optim = t->optim,
+                .lr = sm_schedule_lr(&t->schedule, t->step),
+                .clip = t->options.no_clip ? 0 : t->options.clip,
+                .scale = targets ? 1.0 / (double)targets : 0};
+    if (!status) {
+        sm_trainer_run(t, measure, &u);
+        if (!isfinite(loss) || !isfinite(u.norm)) {
+            t->diverged = true;
+            status = sm_fail(error, SM_ERR_DIVERGED,
+                             "step %llu: the %s is not finite (loss %g, gradient norm %g): a lower "
+                             "learning rate may help",
+                             (unsigned long long)t->step + 1, isfinite(loss) ? "gradient" : "loss",
+                             loss * u.scale, u.norm);
+        }
+    }
+    if (status) {
+        sm_dataset_seek(t->dataset, &cursor, NULL);
+        return status;
+    }
+    sm_trainer_run(t, apply, &u);
+    sm_graph_update(t->graph);
+    t->step++;
+    t->tokens += targets;
+    if (!metrics)
+        return SM_OK;
+    const sm_train_metrics full = {.step = t->step,
+                                   .loss = loss * u.scale,
+                                   .grad_norm = u.norm,
+                                   .lr = u.lr,
+                                   .targets = targets,
+                                   .seconds = (double)(sm_time_ns() - start) * 1e-9};
+    return sm_struct_give(metrics, &full, sizeof full, "sm_trainer_step", error);
+}
+
+sm_status sm_trainer_evaluate(sm_trainer *t, sm_train_evaluation *result, sm_error *error) {
+    if (!t || !result)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_trainer_evaluate: trainer or result is NULL");
+    sm_dataset_info info;
+    sm_dataset_get_info(t->dataset, &info);
+    if (!info.validation_documents)
+        return sm_fail(error, SM_ERR_STATE, "there is no validation data: set option validation");
+    const uint64_t start = sm_time_ns();
+    double sum = 0;
+    uint64_t targets = 0;
+    for (bool restart = true;; restart = false) {
+        sm_train_batch batch;
+        bool more;
+        if (cancelled(t))
+            return sm_fail(error, SM_ERR_CANCELLED, "evaluation cancelled");
+        sm_status status = sm_dataset_validation(t->dataset, restart, &batch, &more, error);
+        if (!status && !more)
+            break;
+        double loss;
+        uint64_t n;
+        if (!status)
+            status = sm_graph_loss(t->graph, &batch, &loss, &n, error);
+        if (status)
+            return status;
+        sum += n ? loss * (double)n : 0;
+        targets += n;
+    }
+    const bool text = info.validation_bytes && sm_dataset_is_text(t->dataset);
+    const sm_train_evaluation full = {.loss = targets ? sum / (double)targets : 0,
+                                      .bits_per_byte =
+                                          text ? sum / LN2 / (double)info.validation_bytes : 0,
+                                      .targets = targets,
+                                      .seconds = (double)(sm_time_ns() - start) * 1e-9};
+    return sm_struct_give(result, &full, sizeof full, "sm_trainer_evaluate", error);
+}
