@@ -1,0 +1,132 @@
+/* Trained models and adapters as GGUF files. */
+#include "trainer.h"
+
+#include <math.h>
+#include <string.h>
+
+static const sm_param *find_param(const sm_params *params, const char *name) {
+    for (uint32_t i = 0; i < params->n; i++)
+        if (!strcmp(params->param[i].name, name))
+            return &params->param[i];
+    return NULL;
+}
+
+/* Keys of the model but those that name how its weights are stored. */
+static void put_keys(const sm_trainer *t, sm_gguf_writer *w, uint32_t file_type) {
+    for (uint64_t i = 0; i < t->gguf->n_keys; i++) {
+        const sm_gguf_key *key = &t->gguf->keys[i];
+        if (strcmp(key->name, "general.file_type") != 0 &&
+            strcmp(key->name, "general.quantization_version") != 0 &&
+            strncmp(key->name, "split.", 6) != 0)
+            sm_gguf_put_key(w, key);
+    }
+    sm_gguf_put_u32(w, "general.file_type", file_type);
+}
+
+static uint32_t export_type(const sm_gguf_tensor *tensor, const sm_param *p, uint32_t type) {
+    return !p ? tensor->type : tensor->n_dims > 1 ? type : SM_DTYPE_F32;
+}
+
+/* One trained tensor as `type`, converted in `room` if that is not f32. */
+static const void *converted(const sm_param *p, uint32_t type, uint16_t *room) {
+    const uint64_t n = p->rows * p->cols;
+    if (type == SM_DTYPE_F32)
+        return p->value;
+    for (uint64_t i = 0; i < n; i++)
+        room[i] = type == SM_DTYPE_F16 ? sm_f32_to_f16(p->value[i]) : sm_f32_to_bf16(p->value[i]);
+    return room;
+}
+
+sm_status sm_trainer_export(sm_trainer *t, const char *path, const char *type_name,
+                            sm_error *error) {
+    static const struct {
+        const char *name;
+        uint32_t type, file_type;
+    } types[] = {{"F32", SM_DTYPE_F32, 0}, {"F16", SM_DTYPE_F16, 1}, {"BF16", SM_DTYPE_BF16, 32}};
+    if (!t || !path)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_trainer_export: trainer or path is NULL");
+    if (t->options.lora_rank)
+        return sm_fail(error, SM_ERR_STATE,
+                       "adapters are trained: write them with sm_trainer_export_adapter");
+    size_t which = 0;
+    while (type_name && which < 3 && strcmp(types[which].name, type_name) != 0)
+        which++;
+    if (which == 3)
+        return sm_fail(error, SM_ERR_ARGUMENT, "type '%.*s' is not F32, F16 or BF16", 100,
+                       type_name);
+    const sm_params *params = sm_graph_params(t->graph);
+    uint64_t largest = 0;
+    for (uint32_t i = 0; i < params->n; i++) {
+        const uint64_t n = params->param[i].rows * params->param[i].cols;
+        largest = n > largest ? n : largest;
+    }
+    uint16_t *room = sm_alloc_array(t->mem, largest ? largest : 1, sizeof *room);
+    if (!room)
+        return sm_fail(error, SM_ERR_NOMEM, "out of memory to write %s", path);
+    sm_gguf_writer *w;
+    sm_status status = sm_gguf_writer_open(&w, t->mem, path, 3, SM_GGUF_DEFAULT_ALIGNMENT, error);
+    if (status) {
+        sm_free(t->mem, room);
+        return status;
+    }
+    put_keys(t, w, types[which].file_type);
+    for (uint64_t i = 0; i < t->gguf->n_tensors; i++) {
+        const sm_gguf_tensor *tensor = &t->gguf->tensors[i];
+        const sm_param *p = find_param(params, tensor->name);
+        sm_gguf_declare_tensor(w, tensor->name, export_type(tensor, p, types[which].type),
+                               tensor->n_dims, tensor->dims, NULL);
+    }
+    for (uint64_t i = 0; i < t->gguf->n_tensors && !status; i++) {
+        const sm_gguf_tensor *tensor = &t->gguf->tensors[i];
+        const sm_param *p = find_param(params, tensor->name);
+        const uint32_t type = export_type(tensor, p, types[which].type);
+        if (p)
+            status =
+                sm_gguf_write_tensor(w, converted(p, type, room),
+                                     p->rows * p->cols * (type == SM_DTYPE_F32 ? 4 : 2), error);
+        else
+            status = sm_gguf_write_tensor(w, tensor->data, tensor->size, error);
+    }
+    sm_free(t->mem, room);
+    if (status) {
+        sm_gguf_writer_abort(w);
+        return status;
+    }
+    return sm_gguf_writer_finish(w, error);
+}
+
+/* llama.cpp's adapter format (its convert_lora_to_gguf.py): for a matrix W[out][in] the tensors
+ * W.lora_a [rank][in] and W.lora_b [out][rank]; they count alpha / rank times. */
+sm_status sm_trainer_export_adapter(sm_trainer *t, const char *path, sm_error *error) {
+    if (!t || !path)
+        return sm_fail(error, SM_ERR_ARGUMENT,
+                       "sm_trainer_export_adapter: trainer or path is NULL");
+    const sm_trainer_options *o = &t->options;
+    if (!o->lora_rank)
+        return sm_fail(error, SM_ERR_STATE, "the whole model is trained: there are no adapters");
+    const sm_params *params = sm_graph_params(t->graph);
+    const char *architecture = sm_graph_net(t->graph)->config.family->architecture;
+    const double rank = o->lora_rank;
+    sm_gguf_writer *w;
+    sm_status status = sm_gguf_writer_open(&w, t->mem, path, 3, SM_GGUF_DEFAULT_ALIGNMENT, error);
+    if (status)
+        return status;
+    sm_gguf_put_str(w, "general.type", "adapter", 7);
+    sm_gguf_put_str(w, "general.architecture", architecture, strlen(architecture));
+    sm_gguf_put_str(w, "adapter.type", "lora", 4);
+    sm_gguf_put_f32(w, "adapter.lora.alpha",
+                    (float)(o->lora_rs ? o->lora_alpha * sqrt(rank) : o->lora_alpha));
+    for (uint32_t i = 0; i < params->n; i++) {
+        const uint64_t dims[2] = {params->param[i].cols, params->param[i].rows};
+        sm_gguf_declare_tensor(w, params->param[i].name, SM_DTYPE_F32, 2, dims, NULL);
+    }
+    for (uint32_t i = 0; i < params->n && !status; i++)
+        status = sm_gguf_write_tensor(w, params->param[i].value,
+                                      params->param[i].rows * params->param[i].cols * sizeof(float),
+                                      error);
+    if (status) {
+        sm_gguf_writer_abort(w);
+        return status;
+    }
+    return sm_gguf_writer_finish(w, error);
+}

@@ -1,0 +1,421 @@
+/* The trainer through its public interface: new models of every family learn, what is exported
+ * computes what was trained, checkpoints bridge an interruption bit for bit, failures leave
+ * everything as it was. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fixture.h"
+#include "smallmind/smallmind.h"
+#include "support.h"
+
+#define OK(call)                            \
+    do {                                    \
+        sm_error e_ = {0};                  \
+        sm_error *error = &e_;              \
+        if ((call) != SM_OK)                \
+            fail_msg("%s", error->message); \
+    } while (0)
+
+static char *vocabulary(void) {
+    static char path[512];
+    if (!*path) {
+        snprintf(path, sizeof path, "%s", scratch_path("vocabulary.gguf"));
+        assert_int_equal(fixture_write(path, &(fixture_model){0}), 0);
+    }
+    return path;
+}
+
+/* A text with something to learn: a few sentences over and over, in a shuffled order. */
+static const char *story(void) {
+    static char path[512];
+    if (*path)
+        return path;
+    static const char *const who[] = {"the cat", "the dog", "a bird", "an ant"};
+    static const char *const what[] = {"sat in the sun", "ran to the hill", "ate the cake"};
+    static char text[20000];
+    uint64_t seed = 3;
+    while (strlen(text) < sizeof text - 200)
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%s %s and %s %s.\n%s",
+                 who[test_random(&seed) % 4], what[test_random(&seed) % 3],
+                 who[test_random(&seed) % 4], what[test_random(&seed) % 3],
+                 test_random(&seed) % 3 ? "" : "<|endoftext|>\n");
+    snprintf(path, sizeof path, "%s", scratch_path("story.txt"));
+    scratch_write(path, text, strlen(text));
+    return path;
+}
+
+static const sm_model_init_options small = {.struct_size = sizeof small,
+                                            .n_embd = 48,
+                                            .n_layer = 2,
+                                            .n_head = 4,
+                                            .n_head_kv = 2,
+                                            .n_ff = 96,
+                                            .n_ctx = 64,
+                                            .seed = 1};
+
+static const char *new_model(const char *name, const sm_model_init_options *options) {
+    static char path[4][512];
+    static int turn;
+    char *p = path[turn++ % 4];
+    snprintf(p, sizeof path[0], "%s", scratch_path(name));
+    OK(sm_model_init(p, vocabulary(), options, error));
+    return p;
+}
+
+static sm_trainer_options quick(void) {
+    return (sm_trainer_options){.struct_size = sizeof(sm_trainer_options),
+                                .data = story(),
+                                .sequence = 32,
+                                .rows = 4,
+                                .steps = 20,
+                                .warmup = 4,
+                                .lr = 0.01,
+                                .weight_decay = 0.1,
+                                .validation = 0.1,
+                                .n_threads = 1};
+}
+
+static sm_trainer *open_trainer(const char *model, const sm_trainer_options *options) {
+    sm_trainer *t = NULL;
+    OK(sm_trainer_open(&t, model, options, error));
+    return t;
+}
+
+static double evaluate(sm_trainer *t) {
+    sm_train_evaluation e = {.struct_size = sizeof e};
+    OK(sm_trainer_evaluate(t, &e, error));
+    assert_true(e.targets > 0 && e.bits_per_byte > 0);
+    return e.loss;
+}
+
+static void steps(sm_trainer *t, uint64_t n) {
+    while (n--)
+        OK(sm_trainer_step(t, NULL, error));
+}
+
+/* ---- learning ---------------------------------------------------------------------------- */
+
+static void test_families_learn(void **state) {
+    (void)state;
+    for (uint32_t family = SM_FAMILY_LLAMA; family <= SM_FAMILY_QWEN3; family++) {
+        sm_model_init_options init = small;
+        init.family = family;
+        init.untied = family == SM_FAMILY_QWEN2;
+        const char *model = new_model("family.gguf", &init);
+        sm_trainer_options o = quick();
+        sm_trainer *t = open_trainer(model, &o);
+        const double before = evaluate(t);
+        assert_true(fabs(before - log(FIXTURE_VOCAB)) < 0.2); /* all tokens about equally likely */
+        sm_train_metrics m = {.struct_size = sizeof m};
+        for (int i = 1; i <= 20; i++) {
+            OK(sm_trainer_step(t, &m, error));
+            assert_int_equal(m.step, i);
+            assert_true(m.loss > 0 && m.grad_norm > 0 && m.lr > 0 && m.targets > 0);
+        }
+        assert_true(evaluate(t) < before - 1.5);
+        assert_int_equal(sm_trainer_steps_left(t), 0);
+        sm_error e;
+        assert_int_equal(sm_trainer_step(t, NULL, &e), SM_ERR_STATE);
+        sm_trainer_free(t);
+    }
+}
+
+static void test_optimizers_learn(void **state) {
+    (void)state;
+    const char *model = new_model("optimizer.gguf", &small);
+    for (uint32_t optimizer = SM_OPTIMIZER_ADAMW; optimizer <= SM_OPTIMIZER_SGD; optimizer++) {
+        sm_trainer_options o = quick();
+        o.optimizer = optimizer;
+        o.lr = optimizer == SM_OPTIMIZER_SGD ? 0.5 : optimizer == SM_OPTIMIZER_LION ? 0.002 : 0.02;
+        o.precision = optimizer == SM_OPTIMIZER_LION ? SM_TRAIN_BF16 : SM_TRAIN_F32;
+        o.checkpoint_layers = optimizer == SM_OPTIMIZER_ADAFACTOR;
+        sm_trainer *t = open_trainer(model, &o);
+        const double before = evaluate(t);
+        steps(t, 20);
+        assert_true(evaluate(t) < before - 1);
+        sm_trainer_free(t);
+    }
+}
+
+/* The loss of the exported model, run by a session over the validation text, is the
+ * trainer's. */
+static void test_export_computes_the_same(void **state) {
+    (void)state;
+    const char *text = "<|endoftext|>\nthe cat ate the cake and a bird ran to the hill.";
+    char data[600] = "the dog ran to the hill and the cat sat in the sun, the ant ate the cake.\n";
+    strcat(data, text);
+    const char *path = scratch_path("export.txt");
+    scratch_write(path, data, strlen(data));
+    sm_trainer_options o = quick();
+    o.data = path;
+    o.validation = 0.3;
+    o.sequence = 64;
+    sm_trainer *t = open_trainer(new_model("export.gguf", &small), &o);
+    steps(t, 5);
+    const double want = evaluate(t);
+    const char *types[] = {NULL, "F32", "F16", "BF16"};
+    for (int i = 0; i < 4; i++) {
+        const char *out = scratch_path("exported.gguf");
+        sm_model *model;
+        sm_tokenizer *tokenizer;
+        sm_session *session;
+        OK(sm_trainer_export(t, out, types[i], error));
+        OK(sm_model_load(&model, out, NULL, error));
+        OK(sm_model_get_tokenizer(model, &tokenizer, error));
+        sm_tokenizer_info info = {.struct_size = sizeof info};
+        OK(sm_tokenizer_get_info(tokenizer, &info, error));
+        int32_t ids[128];
+        uint64_t n;
+        const char *body = strchr(text, '\n') + 1;
+        ids[0] = info.bos;
+        OK(sm_tokenizer_encode(tokenizer, body, strlen(body), 0, ids + 1, 100, &n, error));
+        ids[++n] = info.eos;
+        const sm_session_options so = {.struct_size = sizeof so, .kv_type = SM_KV_TYPE_F32};
+        OK(sm_session_new(&session, model, &so, error));
+        float *logits = malloc(n * FIXTURE_VOCAB * sizeof *logits);
+        OK(sm_session_feed_logits(session, ids, n, logits, error));
+        double sum = 0;
+        for (uint64_t p = 0; p < n; p++) {
+            const float *row = logits + p * FIXTURE_VOCAB;
+            double total = 0;
+            for (int v = 0; v < FIXTURE_VOCAB; v++)
+                total += exp((double)row[v]);
+            sum += log(total) - (double)row[ids[p + 1]];
+        }
+        assert_true(fabs(sum / (double)n - want) < (i < 2 ? 1e-4 : 2e-2));
+        free(logits);
+        sm_session_free(session);
+        sm_tokenizer_free(tokenizer);
+        sm_model_free(model);
+    }
+    sm_error e;
+    assert_int_equal(sm_trainer_export(t, scratch_path("x.gguf"), "Q9", &e), SM_ERR_ARGUMENT);
+    assert_non_null(strstr(e.message, "Q9"));
+    assert_int_equal(sm_trainer_export_adapter(t, scratch_path("x.gguf"), &e), SM_ERR_STATE);
+    sm_trainer_free(t);
+}
+
+/* ---- checkpoints ----------------------------------------------------------------------------- */
+
+static void expect_same_files(const char *a, const char *b) {
+    size_t n, m;
+    uint8_t *x = scratch_read(a, &n), *y = scratch_read(b, &m);
+    assert_non_null(x);
+    assert_non_null(y);
+    assert_int_equal(n, m);
+    assert_memory_equal(x, y, n);
+    free(x);
+    free(y);
+}
+
+static void test_resume(void **state) {
+    (void)state;
+    const char *model = new_model("resume.gguf", &small);
+    for (uint32_t variant = 0; variant < 3; variant++) {
+        sm_trainer_options o = quick();
+        o.accumulate = variant == 1 ? 2 : 1;
+        o.state_8bit = variant == 1;
+        o.optimizer = variant == 2 ? SM_OPTIMIZER_ADAFACTOR : SM_OPTIMIZER_ADAMW;
+        sm_trainer *t = open_trainer(model, &o);
+        steps(t, 9);
+        OK(sm_trainer_save(t, scratch_path("middle.ckpt"), error));
+        steps(t, 11);
+        OK(sm_trainer_save(t, scratch_path("straight.ckpt"), error));
+        OK(sm_trainer_export(t, scratch_path("straight.gguf"), NULL, error));
+        sm_trainer_free(t);
+        for (uint32_t threads = 1; threads <= 4; threads += threads) {
+            o.n_threads = threads;
+            t = open_trainer(model, &o);
+            OK(sm_trainer_resume(t, scratch_path("middle.ckpt"), error));
+            assert_int_equal(sm_trainer_steps_left(t), 11);
+            steps(t, 11);
+            OK(sm_trainer_save(t, scratch_path("resumed.ckpt"), error));
+            OK(sm_trainer_export(t, scratch_path("resumed.gguf"), NULL, error));
+            sm_trainer_free(t);
+            expect_same_files(scratch_path("straight.ckpt"), scratch_path("resumed.ckpt"));
+            expect_same_files(scratch_path("straight.gguf"), scratch_path("resumed.gguf"));
+        }
+    }
+}
+
+static void test_resume_refuses(void **state) {
+    (void)state;
+    const char *model = new_model("refuse.gguf", &small);
+    sm_trainer_options o = quick();
+    sm_trainer *t = open_trainer(model, &o);
+    steps(t, 3);
+    char ckpt[512];
+    snprintf(ckpt, sizeof ckpt, "%s", scratch_path("good.ckpt"));
+    OK(sm_trainer_save(t, ckpt, error));
+    sm_error e;
+    assert_int_equal(sm_trainer_resume(t, scratch_path("no.ckpt"), &e), SM_ERR_IO);
+    assert_int_equal(sm_trainer_resume(t, model, &e), SM_ERR_FORMAT);
+    size_t size;
+    uint8_t *file = scratch_read(ckpt, &size);
+    for (size_t at = 40; at < size; at += size / 60) { /* a flipped bit anywhere is noticed */
+        file[at] ^= 4;
+        scratch_write(scratch_path("bad.ckpt"), file, size);
+        const sm_status status = sm_trainer_resume(t, scratch_path("bad.ckpt"), &e);
+        if (status == SM_OK) /* only where nothing depends on it: the padding between tensors */
+            assert_int_equal(sm_trainer_steps_left(t), 17);
+        file[at] ^= 4;
+    }
+    file[size - 70] ^= 1;
+    scratch_write(scratch_path("bad.ckpt"), file, size);
+    assert_int_equal(sm_trainer_resume(t, scratch_path("bad.ckpt"), &e), SM_ERR_FORMAT);
+    scratch_write(scratch_path("bad.ckpt"), file, size / 2);
+    assert_int_equal(sm_trainer_resume(t, scratch_path("bad.ckpt"), &e), SM_ERR_FORMAT);
+    free(file);
+    sm_trainer_free(t);
+    o.lr = 0.02;
+    t = open_trainer(model, &o);
+    assert_int_equal(sm_trainer_resume(t, ckpt, &e), SM_ERR_ARGUMENT);
+    assert_non_null(strstr(e.message, "lr=0.01"));
+    sm_trainer_free(t);
+    o = quick();
+    sm_model_init_options init = small;
+    init.seed = 2;
+    t = open_trainer(new_model("other.gguf", &init), &o);
+    assert_int_equal(sm_trainer_resume(t, ckpt, &e), SM_ERR_ARGUMENT);
+    assert_non_null(strstr(e.message, "another model"));
+    sm_trainer_free(t);
+}
+
+/* ---- failures -----------------------------------------------------------------------------------
+ */
+
+static int32_t yes(void *user) {
+    ++*(int *)user;
+    return 1;
+}
+
+/* A cancelled step leaves no trace. */
+static void test_cancel(void **state) {
+    (void)state;
+    const char *model = new_model("cancel.gguf", &small);
+    sm_trainer_options o = quick();
+    sm_error e;
+    sm_trainer *t = open_trainer(model, &o);
+    steps(t, 4);
+    OK(sm_trainer_save(t, scratch_path("plain.ckpt"), error));
+    sm_trainer_free(t);
+    t = open_trainer(model, &o);
+    int asked = 0;
+    steps(t, 2);
+    OK(sm_trainer_set_cancel(t, yes, &asked, error));
+    assert_int_equal(sm_trainer_step(t, NULL, &e), SM_ERR_CANCELLED);
+    sm_train_evaluation result = {.struct_size = sizeof result};
+    assert_int_equal(sm_trainer_evaluate(t, &result, &e), SM_ERR_CANCELLED);
+    assert_true(asked >= 2);
+    OK(sm_trainer_set_cancel(t, NULL, NULL, error));
+    steps(t, 2);
+    OK(sm_trainer_save(t, scratch_path("cancelled.ckpt"), error));
+    expect_same_files(scratch_path("plain.ckpt"), scratch_path("cancelled.ckpt"));
+    sm_trainer_free(t);
+}
+
+static void test_divergence(void **state) {
+    (void)state;
+    const fixture_model broken = {.nan_tensor = "blk.0.attn_q.weight"};
+    const char *path = scratch_path("nan.gguf");
+    assert_int_equal(fixture_write(path, &broken), 0);
+    sm_trainer_options o = quick();
+    sm_trainer *t = open_trainer(path, &o);
+    sm_error e;
+    assert_int_equal(sm_trainer_step(t, NULL, &e), SM_ERR_DIVERGED);
+    assert_non_null(strstr(e.message, "step 1"));
+    assert_int_equal(sm_trainer_step(t, NULL, &e), SM_ERR_DIVERGED);
+    assert_int_equal(sm_trainer_steps_left(t), 0);
+    sm_trainer_free(t);
+}
+
+static void test_arguments(void **state) {
+    (void)state;
+    const char *model = new_model("arguments.gguf", &small);
+    sm_error e;
+    sm_trainer *t;
+    sm_trainer_options o = quick();
+    assert_int_equal(sm_trainer_open(NULL, model, &o, &e), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_trainer_open(&t, NULL, &o, &e), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_trainer_open(&t, model, NULL, &e), SM_ERR_ARGUMENT);
+    o.data = NULL;
+    assert_int_equal(sm_trainer_open(&t, model, &o, &e), SM_ERR_ARGUMENT);
+    assert_non_null(strstr(e.message, "data"));
+    o = quick();
+    o.data = "/nonexistent/data.txt";
+    assert_int_equal(sm_trainer_open(&t, model, &o, &e), SM_ERR_IO);
+    o = quick();
+    assert_int_equal(sm_trainer_open(&t, "/nonexistent/model.gguf", &o, &e), SM_ERR_IO);
+    o.warmup = 21;
+    assert_int_equal(sm_trainer_open(&t, model, &o, &e), SM_ERR_ARGUMENT);
+    assert_non_null(strstr(e.message, "warmup"));
+    o = quick();
+    o.validation = 0.9;
+    assert_int_equal(sm_trainer_open(&t, model, &o, &e), SM_ERR_ARGUMENT);
+    assert_non_null(strstr(e.message, "validation"));
+    o = quick();
+    o.validation = 0;
+    t = open_trainer(model, &o);
+    sm_train_evaluation result = {.struct_size = sizeof result};
+    assert_int_equal(sm_trainer_evaluate(t, &result, &e), SM_ERR_STATE);
+    sm_trainer_free(t);
+    sm_trainer_free(NULL);
+    assert_int_equal(sm_trainer_steps_left(NULL), 0);
+    sm_model_init_options init = small;
+    init.n_head = 5;
+    assert_int_equal(sm_model_init(scratch_path("bad.gguf"), vocabulary(), &init, &e),
+                     SM_ERR_ARGUMENT);
+    init = small;
+    init.n_head_kv = 3;
+    assert_int_equal(sm_model_init(scratch_path("bad.gguf"), vocabulary(), &init, &e),
+                     SM_ERR_ARGUMENT);
+    assert_int_equal(sm_model_init("/nonexistent/x.gguf", vocabulary(), &small, &e), SM_ERR_IO);
+}
+
+/* Every allocation fails in turn: a status, and nothing left behind. */
+static void test_out_of_memory(void **state) {
+    (void)state;
+    const char *model = new_model("memory.gguf", &small);
+    for (uint64_t at = 1;; at++) {
+        fail_alloc fail = {.fail_at = at};
+        const sm_allocator hook = fail_allocator(&fail);
+        sm_trainer_options o = quick();
+        o.allocator = &hook;
+        sm_trainer *t = NULL;
+        sm_status status = sm_trainer_open(&t, model, &o, NULL);
+        if (!status)
+            status = sm_trainer_step(t, NULL, NULL);
+        if (!status)
+            status = sm_trainer_save(t, scratch_path("memory.ckpt"), NULL);
+        if (!status)
+            status = sm_trainer_export(t, scratch_path("memory-out.gguf"), NULL, NULL);
+        sm_trainer_free(t);
+        assert_int_equal(fail.live_blocks, 0);
+        if (!status)
+            break;
+        assert_int_equal(status, SM_ERR_NOMEM);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_families_learn),
+        cmocka_unit_test(test_optimizers_learn),
+        cmocka_unit_test(test_export_computes_the_same),
+        cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_resume_refuses),
+        cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_divergence),
+        cmocka_unit_test(test_arguments),
+        cmocka_unit_test(test_out_of_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
