@@ -1,0 +1,457 @@
+/* train.c - `smallmind train` and `smallmind finetune`: train a whole model, or adapters. */
+#include <errno.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "plot.h"
+
+#define NAME_SPACE 4096
+#define SAMPLE_TOKENS 100
+
+typedef struct train_state {
+    const char *command; /* "train" or "finetune" */
+    const char *model, *out, *type;
+    const char *metrics, *plot, *checkpoint;
+    const char *prompt;
+    uint32_t save_every, eval_every, sample_every, sample_tokens;
+    bool resume, json;
+    sm_trainer_options options;
+    /* made while running */
+    sm_trainer *trainer;
+    sm_trainer_info info;
+    char paths[3][NAME_SPACE]; /* of metrics, plot and checkpoint where they are not given */
+    FILE *record;              /* of metrics */
+    plot_curve train, validation;
+    double loss;                   /* smoothed, for the bar */
+    double start;                  /* seconds */
+    uint64_t first, tokens_before; /* step and tokens at the start */
+    sm_train_evaluation last;      /* struct_size 0: none yet */
+} train_state;
+
+/* ---- what the user sees while it runs --------------------------------------------------- */
+
+static void print_duration(double seconds) {
+    const unsigned long s = (unsigned long)(seconds + 0.5);
+    if (s >= 3600)
+        fprintf(stderr, "%lu h %02lu min", s / 3600, s / 60 % 60);
+    else if (s >= 60)
+        fprintf(stderr, "%lu min %02lu s", s / 60, s % 60);
+    else
+        fprintf(stderr, "%lu s", s);
+}
+
+static uint64_t tokens_done(const train_state *t) {
+    return t->info.tokens - t->tokens_before;
+}
+
+/* One line; rewritten in place on a terminal, else one every twentieth of the run. */
+static void show(train_state *t, const sm_train_metrics *m, bool again) {
+    const bool terminal = isatty(STDERR_FILENO);
+    const uint64_t every = t->info.steps / 20 ? t->info.steps / 20 : 1;
+    if (!terminal && !again && m->step % every != 0 && m->step != t->first + 1)
+        return;
+    char memory[32];
+    const double spent = cli_seconds() - t->start, done = (double)(m->step - t->first);
+    if (terminal)
+        fputs("\r\033[K", stderr);
+    fprintf(stderr, "step %llu/%llu  loss %.4f", (unsigned long long)m->step,
+            (unsigned long long)t->info.steps, t->loss);
+    if (t->last.struct_size != 0)
+        fprintf(stderr, " (validation %.4f)", t->last.loss);
+    fprintf(stderr, "  lr %.3g  %.0f tokens/s  %s  ", m->lr,
+            spent > 0 ? (double)tokens_done(t) / spent : 0, cli_bytes(memory, t->info.heap_peak));
+    if (m->step < t->info.steps) {
+        print_duration(spent / done * (double)(t->info.steps - m->step));
+        fputs(" left", stderr);
+    }
+    if (!terminal)
+        fputc('\n', stderr);
+    fflush(stderr);
+}
+
+/* Ends the rewritten line, so that something else can be printed. */
+static void end_line(void) {
+    if (isatty(STDERR_FILENO))
+        fputc('\n', stderr);
+}
+
+/* ---- the record ------------------------------------------------------------------------------ */
+
+static bool write_record(train_state *t, json_t *line) {
+    bool good = line != NULL &&
+                json_dumpf(line, t->record, JSON_COMPACT | JSON_REAL_PRECISION(9)) == 0 &&
+                fputc('\n', t->record) != EOF && fflush(t->record) == 0;
+    json_decref(line);
+    if (!good)
+        cli_error("%s: cannot write: %s", t->metrics, strerror(errno));
+    return good;
+}
+
+/* Takes over the lines of an earlier part of the run, up to the step it resumes from. */
+static bool reread_record(train_state *t) {
+    cli_input input;
+    char *at;
+    if (access(t->metrics, F_OK) != 0)
+        return true;
+    if (!cli_read(&input, t->metrics))
+        return false;
+    FILE *out = fopen(t->metrics, "w");
+    bool good = out != NULL;
+    for (at = input.text; good && *at;) {
+        char *end = strchr(at, '\n');
+        const size_t length = end ? (size_t)(end - at) + 1 : strlen(at);
+        json_t *line = json_loadb(at, length, 0, NULL);
+        const json_t *step = json_object_get(line, "step");
+        if (json_is_integer(step) && (uint64_t)json_integer_value(step) <= t->info.step) {
+            const double x = (double)json_integer_value(step);
+            const json_t *loss = json_object_get(line, "loss");
+            const json_t *validation = json_object_get(line, "validation_loss");
+            good = fwrite(at, 1, length, out) == length &&
+                   (!json_is_number(loss) || plot_add(&t->train, x, json_number_value(loss))) &&
+                   (!json_is_number(validation) ||
+                    plot_add(&t->validation, x, json_number_value(validation)));
+        }
+        json_decref(line);
+        at += length;
+    }
+    if (out != NULL && fclose(out) != 0)
+        good = false;
+    if (!good)
+        cli_error("%s: cannot write: %s", t->metrics, strerror(errno));
+    free(input.text);
+    return good;
+}
+
+static int open_record(train_state *t) {
+    if (t->resume && !reread_record(t))
+        return CLI_FAILED;
+    t->record = fopen(t->metrics, t->resume ? "a" : "w");
+    return t->record ? CLI_GO_ON : cli_error("%s: cannot write: %s", t->metrics, strerror(errno));
+}
+
+/* ---- parts of a run ---------------------------------------------------------------------------
+ */
+
+static int refresh(train_state *t) {
+    sm_error error;
+    t->info.struct_size = sizeof t->info;
+    return sm_trainer_get_info(t->trainer, &t->info, &error) == SM_OK ? CLI_GO_ON
+                                                                      : cli_fail(&error);
+}
+
+static int save(train_state *t) {
+    sm_error error;
+    return sm_trainer_save(t->trainer, t->checkpoint, &error) == SM_OK ? CLI_GO_ON
+                                                                       : cli_fail(&error);
+}
+
+static int export(train_state *t) {
+    sm_error error;
+    const sm_status status = t->options.lora_rank
+                                 ? sm_trainer_export_adapter(t->trainer, t->out, &error)
+                                 : sm_trainer_export(t->trainer, t->out, t->type, &error);
+    return status == SM_OK ? CLI_GO_ON : cli_fail(&error);
+}
+
+static int evaluate(train_state *t) {
+    sm_error error;
+    sm_train_evaluation e = {.struct_size = sizeof e};
+    const sm_status status = sm_trainer_evaluate(t->trainer, &e, &error);
+    if (status == SM_ERR_CANCELLED)
+        return CLI_GO_ON; /* the next step sees it too */
+    if (status != SM_OK)
+        return cli_fail(&error);
+    t->last = e;
+    plot_add(&t->validation, (double)t->info.step, e.loss);
+    json_t *line =
+        json_pack("{s:I, s:f, s:I, s:f}", "step", (json_int_t)t->info.step, "validation_loss",
+                  e.loss, "targets", (json_int_t)e.targets, "seconds", e.seconds);
+    if (line != NULL && e.bits_per_byte > 0)
+        json_object_set_new(line, "bits_per_byte", json_real(e.bits_per_byte));
+    return write_record(t, line) ? CLI_GO_ON : CLI_FAILED;
+}
+
+/* The text generated so far. */
+typedef struct sample {
+    char text[8192];
+    size_t length;
+} sample;
+
+static int32_t on_token(void *user, const sm_token *token) {
+    sample *s = user;
+    const size_t room = sizeof s->text - 1 - s->length;
+    const size_t n = token->length < room ? (size_t)token->length : room;
+    memcpy(s->text + s->length, token->text, n);
+    s->length += n;
+    return cli_interrupted();
+}
+
+/* Exports the model as it is and lets it write. */
+static int write_sample(train_state *t) {
+    sm_error error;
+    sm_model *model = NULL;
+    sm_session *session = NULL;
+    sample s = {.length = 0};
+    const sm_session_options so = {.struct_size = sizeof so, .n_threads = t->info.n_threads};
+    const sm_sampling sampling = {
+        .struct_size = sizeof sampling, .temperature = 0.8, .top_p = 0.95, .seed = t->info.step};
+    const sm_generate_options go = {
+        .struct_size = sizeof go, .max_tokens = t->sample_tokens, .sampling = &sampling};
+    int code = export(t);
+    if (code != CLI_GO_ON)
+        return code;
+    sm_status status = sm_model_load(&model, t->out, NULL, &error);
+    if (status == SM_OK)
+        status = sm_session_new(&session, model, &so, &error);
+    if (status == SM_OK)
+        status = sm_session_generate(session, t->prompt, &go, on_token, &s, &error);
+    sm_session_free(session);
+    sm_model_free(model);
+    if (status == SM_ERR_CANCELLED || status == SM_ERR_CONTEXT_FULL)
+        status = SM_OK;
+    if (status != SM_OK)
+        return cli_fail(&error);
+    end_line();
+    fprintf(stderr, "--- sample after step %llu: %s%.*s\n", (unsigned long long)t->info.step,
+            t->prompt, (int)s.length, s.text);
+    /* cut off in the middle of a character, a sample is no JSON text: then it is null */
+    json_t *text = json_stringn(s.text, s.length);
+    return write_record(t, json_pack("{s:I, s:o}", "step", (json_int_t)t->info.step, "sample",
+                                     text != NULL ? text : json_null()))
+               ? CLI_GO_ON
+               : CLI_FAILED;
+}
+
+static int record_step(train_state *t, const sm_train_metrics *m) {
+    t->loss = m->step == t->first + 1 ? m->loss : 0.95 * t->loss + 0.05 * m->loss;
+    if (!plot_add(&t->train, (double)m->step, m->loss))
+        return cli_error("out of memory for the loss curve");
+    return write_record(t, json_pack("{s:I, s:f, s:f, s:f, s:I, s:I, s:f}", "step",
+                                     (json_int_t)m->step, "loss", m->loss, "lr", m->lr, "grad_norm",
+                                     m->grad_norm, "targets", (json_int_t)m->targets, "tokens",
+                                     (json_int_t)t->info.tokens, "seconds", m->seconds))
+               ? CLI_GO_ON
+               : CLI_FAILED;
+}
+
+static bool due(uint32_t every, uint64_t step) {
+    return every != 0 && step % every == 0;
+}
+
+/* One step and what is due after it. *stopped: Ctrl-C. */
+static int step(train_state *t, bool *stopped) {
+    sm_error error;
+    sm_train_metrics m = {.struct_size = sizeof m};
+    const sm_status status = sm_trainer_step(t->trainer, &m, &error);
+    *stopped = status == SM_ERR_CANCELLED;
+    if (*stopped)
+        return CLI_GO_ON;
+    if (status != SM_OK) {
+        end_line();
+        const int code = cli_fail(&error);
+        if (status == SM_ERR_DIVERGED)
+            fprintf(stderr, "the last checkpoint, if there was one, is kept: %s\n", t->checkpoint);
+        return code;
+    }
+    int code = refresh(t);
+    if (code == CLI_GO_ON)
+        code = record_step(t, &m);
+    const bool last = m.step == t->info.steps;
+    if (code == CLI_GO_ON && t->options.validation > 0 && (due(t->eval_every, m.step) || last))
+        code = evaluate(t);
+    show(t, &m, last);
+    if (code == CLI_GO_ON && due(t->save_every, m.step) && !last)
+        code = save(t);
+    if (code == CLI_GO_ON && due(t->sample_every, m.step))
+        code = write_sample(t);
+    return code;
+}
+
+/* ---- the run
+ * ------------------------------------------------------------------------------------- */
+
+static void announce(const train_state *t) {
+    const sm_trainer_info *i = &t->info;
+    char bytes[32];
+    fprintf(stderr, "%llu documents, %s of text",
+            (unsigned long long)(i->train_documents + i->validation_documents),
+            cli_bytes(bytes, i->train_bytes + i->validation_bytes));
+    if (i->validation_documents)
+        fprintf(stderr, " (the last %llu documents for validation)",
+                (unsigned long long)i->validation_documents);
+    fprintf(stderr, "; training %llu %s, %u thread%s, %s\n", (unsigned long long)i->n_params,
+            t->options.lora_rank ? "adapter weights" : "weights", i->n_threads,
+            i->n_threads == 1 ? "" : "s", sm_level_name(i->level));
+}
+
+static int finish(train_state *t, bool stopped) {
+    const double seconds = cli_seconds() - t->start;
+    const double speed = seconds > 0 ? (double)tokens_done(t) / seconds : 0;
+    int code = save(t);
+    if (code == CLI_GO_ON)
+        code = export(t);
+    if (code == CLI_GO_ON && !plot_write(t->plot, t->out, &t->train, &t->validation))
+        code = CLI_FAILED;
+    if (code != CLI_GO_ON)
+        return code;
+    end_line();
+    fprintf(stderr, "%s after step %llu: %s, checkpoint %s, metrics %s, plot %s\n",
+            stopped ? "stopped" : "done", (unsigned long long)t->info.step, t->out, t->checkpoint,
+            t->metrics, t->plot);
+    if (t->json) {
+        json_t *root = json_pack(
+            "{s:s, s:I, s:I, s:I, s:f, s:f, s:f, s:I, s:b}", "model", t->out, "step",
+            (json_int_t)t->info.step, "steps", (json_int_t)t->info.steps, "tokens",
+            (json_int_t)t->info.tokens, "loss", t->loss, "seconds", seconds, "tokens_per_second",
+            speed, "heap_peak_bytes", (json_int_t)t->info.heap_peak, "stopped", (int)stopped);
+        if (root != NULL && t->last.struct_size != 0) {
+            json_object_set_new(root, "validation_loss", json_real(t->last.loss));
+            if (t->last.bits_per_byte > 0)
+                json_object_set_new(root, "bits_per_byte", json_real(t->last.bits_per_byte));
+        }
+        if (root == NULL)
+            return cli_error("out of memory");
+        json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+        putchar('\n');
+        json_decref(root);
+    }
+    return stopped ? CLI_INTERRUPTED : CLI_DONE;
+}
+
+static int run(train_state *t) {
+    sm_error error;
+    bool stopped = false;
+    if (t->resume && sm_trainer_resume(t->trainer, t->checkpoint, &error) != SM_OK)
+        return cli_fail(&error);
+    sm_trainer_set_cancel(t->trainer, cli_cancel, NULL, NULL);
+    int code = refresh(t);
+    if (code == CLI_GO_ON)
+        code = open_record(t);
+    if (code != CLI_GO_ON)
+        return code;
+    announce(t);
+    t->first = t->info.step;
+    t->tokens_before = t->info.tokens;
+    t->start = cli_seconds();
+    while (code == CLI_GO_ON && !stopped && sm_trainer_steps_left(t->trainer) > 0)
+        code = step(t, &stopped);
+    return code == CLI_GO_ON ? finish(t, stopped) : code;
+}
+
+static const char *beside(train_state *t, int i, const char *given, const char *ending) {
+    if (given != NULL)
+        return given;
+    snprintf(t->paths[i], NAME_SPACE, "%s%s", t->out, ending);
+    return t->paths[i];
+}
+
+static int open_and_run(train_state *t) {
+    sm_error error;
+    t->metrics = beside(t, 0, t->metrics, ".jsonl");
+    t->plot = beside(t, 1, t->plot, ".svg");
+    t->checkpoint = beside(t, 2, t->checkpoint, ".ckpt");
+    t->options.progress = cli_load_progress;
+    cli_catch_interrupt();
+    const sm_status status = sm_trainer_open(&t->trainer, t->model, &t->options, &error);
+    cli_progress_end();
+    if (status != SM_OK)
+        return cli_fail(&error);
+    const int code = run(t);
+    if (t->record != NULL)
+        fclose(t->record);
+    plot_free(&t->train);
+    plot_free(&t->validation);
+    sm_trainer_free(t->trainer);
+    return code;
+}
+
+static const char train_summary[] =
+    "Trains every weight of a model on a text or on instructions and writes the result as a GGUF\n"
+    "file. MODEL is not changed. A model to start from scratch with comes from `smallmind init`.\n"
+    "Beside OUT appear OUT.ckpt (checkpoint), OUT.jsonl (metrics) and OUT.svg (loss plot).\n"
+    "Ctrl-C finishes the step, saves and stops; --resume goes on from the checkpoint, with the\n"
+    "same result as if nothing had happened. The same seed gives the same model, for every\n"
+    "number of threads.";
+static const char finetune_summary[] =
+    "Trains LoRA adapters over a frozen model of any type, quantized ones included, on\n"
+    "instructions or text, and writes them as a GGUF adapter file, for `smallmind run --adapter`\n"
+    "or `smallmind lora merge`. Beside OUT appear OUT.ckpt (checkpoint), OUT.jsonl (metrics) and\n"
+    "OUT.svg (loss plot). Ctrl-C finishes the step, saves and stops; --resume goes on from the\n"
+    "checkpoint. --lora-rank 0 trains every weight instead.";
+
+static int train_or_finetune(train_state *t, const char *summary, int argc, char **argv) {
+    const cli_flag flags[] = {
+        {'m', "model", CLI_TEXT, &t->model, "FILE", 0, 0, "the model to start from (required)"},
+        {'d', "data", CLI_TEXT, &t->options.data, "FILE", 0, 0,
+         "text, or instructions as JSON or JSONL (required)"},
+        {'o', "out", CLI_TEXT, &t->out, "FILE", 0, 0, "the file to write (required)"},
+        {0, "type", CLI_TEXT, &t->type, "TYPE", 0, 0,
+         "of the written matrices: F32 (default), F16 or BF16"},
+        {0, "separator", CLI_TEXT, &t->options.separator, "TEXT", 0, 0,
+         "what stands between documents of a text (default <|endoftext|>)"},
+        {0, "lora-targets", CLI_TEXT, &t->options.lora_targets, "NAMES", 0, 0,
+         "tensors that get adapters, by part of their name, comma separated: attn_q,attn_v "
+         "(default: every matrix of every layer)"},
+        {0, "resume", CLI_SWITCH, &t->resume, "", 0, 0, "go on from the checkpoint"},
+        {0, "checkpoint", CLI_TEXT, &t->checkpoint, "FILE", 0, 0, "default: OUT.ckpt"},
+        {0, "metrics", CLI_TEXT, &t->metrics, "FILE", 0, 0,
+         "one JSON object a step; default: OUT.jsonl"},
+        {0, "plot", CLI_TEXT, &t->plot, "FILE", 0, 0, "loss over steps, SVG; default: OUT.svg"},
+        {0, "save-every", CLI_COUNT, &t->save_every, "STEPS", 0, UINT32_MAX,
+         "steps between checkpoints (default 250; 0: only at the end)"},
+        {0, "eval-every", CLI_COUNT, &t->eval_every, "STEPS", 0, UINT32_MAX,
+         "steps between validations, with --validation (default 250; 0: only at the end)"},
+        {0, "sample-every", CLI_COUNT, &t->sample_every, "STEPS", 0, UINT32_MAX,
+         "steps between samples of generated text (default 0: none)"},
+        {0, "sample-prompt", CLI_TEXT, &t->prompt, "TEXT", 0, 0,
+         "what samples begin with (default: nothing but the vocabulary's BOS)"},
+        {0, "sample-tokens", CLI_COUNT, &t->sample_tokens, "N", 1, 1000,
+         "length of a sample in tokens (default 100)"},
+        {0, "json", CLI_SWITCH, &t->json, "", 0, 0, "print one JSON object at the end"},
+    };
+    const cli_fields fields[] = {{SM_OPTIONS_TRAINER, &t->options, NULL}};
+    const cli_command command = {
+        .name = t->command,
+        .synopsis = "-m MODEL -d DATA -o OUT [OPTION]...",
+        .summary = summary,
+        .flags = flags,
+        .n_flags = sizeof flags / sizeof flags[0],
+        .fields = fields,
+        .n_fields = sizeof fields / sizeof fields[0],
+    };
+    const int code = cli_parse(&command, argc, argv);
+    if (code != CLI_GO_ON)
+        return code;
+    if (t->model == NULL || t->options.data == NULL || t->out == NULL)
+        return cli_misuse(t->command, "-m MODEL, -d DATA and -o OUT are required");
+    if (strlen(t->out) > NAME_SPACE - 16)
+        return cli_misuse(t->command, "the name of OUT is too long");
+    if (strcmp(t->out, t->model) == 0)
+        return cli_misuse(t->command, "OUT would replace MODEL");
+    return open_and_run(t);
+}
+
+int cmd_train(int argc, char **argv) {
+    train_state t = {.command = "train",
+                     .prompt = "",
+                     .save_every = 250,
+                     .eval_every = 250,
+                     .sample_tokens = SAMPLE_TOKENS,
+                     .options.struct_size = sizeof t.options};
+    return train_or_finetune(&t, train_summary, argc, argv);
+}
+
+int cmd_finetune(int argc, char **argv) {
+    train_state t = {.command = "finetune",
+                     .prompt = "",
+                     .save_every = 250,
+                     .eval_every = 250,
+                     .sample_tokens = SAMPLE_TOKENS,
+                     .options = {.struct_size = sizeof t.options, .lora_rank = 16, .lr = 2e-4}};
+    return train_or_finetune(&t, finetune_summary, argc, argv);
+}
