@@ -18,6 +18,7 @@ static const struct {
     {"pack", cmd_pack, "write a model in the layout that is computed from"},
     {"quantize", cmd_quantize, "write a model with smaller weights"},
     {"imatrix", cmd_imatrix, "measure on a text which columns matter, for quantize"},
+    {"vocab", cmd_vocab, "learn a vocabulary from texts"},
     {"init", cmd_init, "make a model with random weights"},
     {"train", cmd_train, "train a model on a text or on instructions"},
     {"finetune", cmd_finetune, "train LoRA adapters over a frozen model"},

@@ -26,6 +26,7 @@ static const struct {
     {SM_OPTIONS_TRAINER, "rows", 'b', "rows"},
     {SM_OPTIONS_TRAINER, "steps", 'n', "steps"},
     {SM_OPTIONS_INIT, "n_ctx", 'c', "context"},
+    {SM_OPTIONS_VOCABULARY, "n_vocab", 'n', "size"},
     {SM_OPTIONS_SAMPLING, "temperature", 0, "temp"},
     {SM_OPTIONS_SAMPLING, "n_bias", 0, NULL},
     {SM_OPTIONS_GENERATE, "max_tokens", 'n', "max-tokens"},

@@ -27,6 +27,27 @@ extern "C" {
 /* The options structs of this header, for sm_options_table (smallmind/generate.h). */
 #define SM_OPTIONS_TRAINER 16
 #define SM_OPTIONS_INIT 17
+#define SM_OPTIONS_VOCABULARY 18
+
+/* ---- a new vocabulary --------------------------------------------------------------- */
+
+typedef struct sm_vocabulary_options {
+    uint32_t struct_size;
+    uint32_t n_vocab;        /* tokens, marks and the 256 bytes included; 0: 4096 */
+    const char *separator;   /* mark between documents, which becomes the BOS and EOS token; NULL:
+                                "<|endoftext|>" */
+    const char *pre;         /* pre-tokenizer that cuts text into words; NULL: "gpt-2" */
+    uint64_t min_count;      /* a pair seen less often is not merged; 0: 2 */
+    sm_progress_fn progress; /* NULL: none */
+    void *progress_user;
+} sm_vocabulary_options;
+
+/* Learns a byte-level BPE vocabulary from text files (UTF-8) and writes it as a GGUF file without
+ * weights. SM_ERR_ARGUMENT, _IO, _FORMAT (not UTF-8: names the file), _UNSUPPORTED (pre),
+ * _NOMEM, _CANCELLED. */
+SM_API sm_status sm_vocabulary_train(const char *path, const char *const *text_paths,
+                                     uint32_t n_texts, const sm_vocabulary_options *options,
+                                     sm_error *error);
 
 /* ---- a new model ------------------------------------------------------------------ */
 

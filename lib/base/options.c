@@ -182,6 +182,17 @@ static const sm_option init_table[] = {
     POINTER(sm_model_init_options, name, "general.name of the file"),
 };
 
+static const sm_option vocabulary_table[] = {
+    U32(sm_vocabulary_options, n_vocab, 257, 16777216, 4096, "tokens",
+        "size of the vocabulary, the 256 bytes included"),
+    POINTER(sm_vocabulary_options, separator, "mark between documents"),
+    POINTER(sm_vocabulary_options, pre, "pre-tokenizer"),
+    U64(sm_vocabulary_options, min_count, 1, 9.0e15, 2, "times",
+        "how often a pair must occur to be merged"),
+    POINTER(sm_vocabulary_options, progress, "progress hook"),
+    POINTER(sm_vocabulary_options, progress_user, "argument of the progress hook"),
+};
+
 #define LENGTH(table) ((uint32_t)(sizeof(table) / sizeof *(table)))
 
 const sm_option *sm_options_table(uint32_t options_struct, uint32_t *n) {
@@ -219,6 +230,10 @@ const sm_option *sm_options_table(uint32_t options_struct, uint32_t *n) {
     case SM_OPTIONS_INIT:
         table = init_table;
         length = LENGTH(init_table);
+        break;
+    case SM_OPTIONS_VOCABULARY:
+        table = vocabulary_table;
+        length = LENGTH(vocabulary_table);
         break;
     default:
         break;

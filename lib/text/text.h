@@ -68,4 +68,31 @@ void sm_tokenizer_retain(const sm_tokenizer *tokenizer);
 void sm_tokenizer_set_owner(sm_tokenizer *tokenizer, void (*on_free)(void *owner), void *owner);
 int32_t sm_tokenizer_n_vocab(const sm_tokenizer *tokenizer);
 
+/* ---- learning a byte-level BPE vocabulary (learn.c) --------------------------------------- */
+
+typedef struct sm_bpe_learner sm_bpe_learner;
+
+/* pre: name of the pre-tokenizer that cuts text into words ("gpt-2"). special: tokens that
+ * never occur in words; they get the first ids, then come the 256 bytes, then what is learned.
+ * SM_ERR_UNSUPPORTED (pre), SM_ERR_NOMEM. */
+sm_status sm_bpe_learner_new(sm_bpe_learner **out, sm_mem *mem, sm_str pre, const sm_str *special,
+                             uint32_t n_special, sm_error *error);
+void sm_bpe_learner_free(sm_bpe_learner *learner); /* NULL is fine */
+/* Counts the words of a piece of text, which no special token crosses. SM_ERR_FORMAT if it is not
+ * UTF-8 (the message says at which byte), SM_ERR_NOMEM. */
+sm_status sm_bpe_learner_add(sm_bpe_learner *learner, const void *text, uint64_t length,
+                             sm_error *error);
+/* Learns until there are n_vocab tokens or no pair occurs min_count times. Once. progress may
+ * be NULL. SM_ERR_ARGUMENT, SM_ERR_NOMEM, SM_ERR_CANCELLED. */
+sm_status sm_bpe_learner_run(sm_bpe_learner *learner, uint32_t n_vocab, uint64_t min_count,
+                             sm_progress_fn progress, void *progress_user, sm_error *error);
+uint32_t sm_bpe_learner_tokens(const sm_bpe_learner *learner);
+uint32_t sm_bpe_learner_merges(const sm_bpe_learner *learner);
+/* The token as vocabularies spell it, bytes as GPT-2's characters; returns the length. out may
+ * be NULL. */
+uint64_t sm_bpe_learner_token(const sm_bpe_learner *learner, uint32_t id, char *out);
+/* Merge i, in the order of merging, as token ids. */
+void sm_bpe_learner_merge(const sm_bpe_learner *learner, uint32_t i, uint32_t *left,
+                          uint32_t *right);
+
 #endif
