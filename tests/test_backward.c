@@ -571,8 +571,8 @@ static void test_adapters_decode(void **state) {
     shake(m.graph);
     sm_graph_update(m.graph);
     const sm_net *net = sm_graph_net(m.graph);
-    const sm_adapter *one = sm_graph_adapters(m.graph)->adapter[0];
-    const sm_adapter *const list[] = {one, one};
+    const sm_net_adapter *one = sm_graph_adapters(m.graph)->adapter[0];
+    const sm_net_adapter *const list[] = {one, one};
     const float scales[] = {1, 0.5f};
     const sm_adapters adapters = {.n = 2, .adapter = list, .scale = scales};
     const int32_t ids[] = {5, 3, 200, 7, 9};

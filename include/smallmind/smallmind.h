@@ -13,6 +13,7 @@
 #include "model.h"
 #include "generate.h"
 #include "quantize.h"
+#include "adapter.h"
 #include "train.h"
 
 #endif

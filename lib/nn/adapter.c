@@ -1,11 +1,12 @@
 /* Low-rank adapters: sizes, dropout. How they act on a product is in decoder.c. */
 #include "nn.h"
+#include "pack.h"
 
 static uint32_t whole_groups(const sm_lora *lora) {
     return (lora->a.rows + SM_GROUP - 1) / SM_GROUP * SM_GROUP;
 }
 
-uint32_t sm_adapter_width(const sm_adapter *adapter, const sm_net *net) {
+uint32_t sm_adapter_width(const sm_net_adapter *adapter, const sm_net *net) {
     uint32_t widest = whole_groups(&adapter->head);
     for (uint32_t i = 0; i < net->config.n_layer; i++) {
         const sm_lora *l = adapter->layers[i];
@@ -20,6 +21,35 @@ uint32_t sm_adapter_width(const sm_adapter *adapter, const sm_net *net) {
             widest = widths[j] > widest ? widths[j] : widest;
     }
     return widest;
+}
+
+sm_status sm_weight_load_f32(sm_weight *w, sm_mem *mem, const sm_net *net, const sm_gguf *gguf,
+                             const sm_gguf_tensor *t, sm_error *error) {
+    const sm_type_kernels *from = &net->kernels->type[t->type];
+    const sm_type_kernels *to = &net->kernels->type[SM_DTYPE_F32];
+    const uint64_t cols = t->dims[0], rows = t->dims[1], row_bytes = t->size / rows;
+    const uint64_t groups = (rows + SM_GROUP - 1) / SM_GROUP;
+    *w = (sm_weight){.name = "",
+                     .type = SM_DTYPE_F32,
+                     .rows = (uint32_t)rows,
+                     .cols = (uint32_t)cols,
+                     .row_bytes = cols * sizeof(float),
+                     .group_bytes = sm_packed_bytes(SM_DTYPE_F32, cols)};
+    w->packed = sm_alloc_array(mem, groups, w->group_bytes);
+    float *group = sm_alloc_array(mem, SM_GROUP * cols, sizeof *group);
+    if (!w->packed || !group) {
+        sm_free(mem, group);
+        return sm_fail(error, SM_ERR_NOMEM, "%s: out of memory for tensor '%s'", gguf->path,
+                       t->name);
+    }
+    for (uint64_t first = 0; first < rows; first += SM_GROUP) {
+        const uint64_t n = rows - first < SM_GROUP ? rows - first : SM_GROUP;
+        for (uint64_t r = 0; r < n; r++)
+            from->dequantize(group + r * cols, t->data + (first + r) * row_bytes, cols);
+        to->pack(w->packed + first / SM_GROUP * w->group_bytes, group, w->row_bytes, n, cols);
+    }
+    sm_free(mem, group);
+    return SM_OK;
 }
 
 /* splitmix64's output function (Steele, Lea, Flood 2014): a bijection that mixes well. */

@@ -337,7 +337,7 @@ static void observe(const step *s, const sm_weight *W, const sm_input *in) {
 #define SM_HEAD SM_MATRICES /* the head, after the matrices of a layer */
 
 static const sm_lora *lora_of(const step *s, uint32_t adapter, uint32_t matrix) {
-    const sm_adapter *a = s->adapters->adapter[adapter];
+    const sm_net_adapter *a = s->adapters->adapter[adapter];
     return matrix == SM_HEAD ? &a->head : &a->layers[s->layer][matrix];
 }
 

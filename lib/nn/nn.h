@@ -149,10 +149,10 @@ typedef struct sm_lora {
 } sm_lora;
 
 /* What is added to a network; the caller's, and matching the net it is used with. */
-typedef struct sm_adapter {
+typedef struct sm_net_adapter {
     sm_lora (*layers)[SM_MATRICES]; /* [n_layer] */
     sm_lora head;
-} sm_adapter;
+} sm_net_adapter;
 
 /* Inputs of A set to 0 with probability rate, the others divided by 1 - rate, by random numbers
  * that are a function of everything here and of layer, matrix, token and column. */
@@ -171,13 +171,18 @@ double sm_random_unit(uint64_t seed, uint32_t layer, uint32_t matrix, uint64_t i
 /* Adapters in use: all of them act on all tokens of a batch. */
 typedef struct sm_adapters {
     uint32_t n;
-    const sm_adapter *const *adapter; /* [n] */
-    const float *scale;               /* [n] times each lora's own */
-    sm_dropout dropout;               /* training */
+    const sm_net_adapter *const *adapter; /* [n] */
+    const float *scale;                   /* [n] times each lora's own */
+    sm_dropout dropout;                   /* training */
 } sm_adapters;
 
+/* Makes a packed f32 matrix, to be freed with sm_free(mem, w->packed), of a tensor [rows][cols]
+ * of an open file; its type must be one that net's kernels dequantize. SM_ERR_NOMEM. */
+sm_status sm_weight_load_f32(sm_weight *w, sm_mem *mem, const sm_net *net, const sm_gguf *gguf,
+                             const sm_gguf_tensor *tensor, sm_error *error);
+
 /* Elements of a row of sm_workspace's buffer that an adapter of this net needs. */
-uint32_t sm_adapter_width(const sm_adapter *adapter, const sm_net *net);
+uint32_t sm_adapter_width(const sm_net_adapter *adapter, const sm_net *net);
 
 /* ---- KV cache ------------------------------------------------------------------------ */
 

@@ -51,6 +51,19 @@ void sm_model_retain(const sm_model *model);
 sm_status sm_model_prepare(const sm_model *model, sm_team *team, sm_cancel_fn cancel,
                            void *cancel_user, sm_error *error);
 
+/* ---- adapters (adapter.c) ----------------------------------------------------------------- */
+
+struct sm_adapter {
+    _Atomic uint32_t references;
+    sm_mem *mem; /* the model's */
+    const sm_model *model;
+    sm_net_adapter low;
+    sm_adapter_info info;
+};
+
+/* Drops what a session holds of its adapters. */
+void sm_session_detach_all(sm_session *session);
+
 /* ---- sampling (sample.c) ------------------------------------------------------------------ */
 
 typedef struct sm_candidate {
@@ -97,6 +110,11 @@ struct sm_session {
     sm_cancel_fn cancel;
     void *cancel_user;
     const sm_observer *observer; /* NULL: none; not taken over by forks */
+    /* adapters attached; adapters.n of each are in use */
+    const sm_adapter *attached[SM_MAX_ADAPTERS];
+    const sm_net_adapter *adapter[SM_MAX_ADAPTERS];
+    float adapter_scale[SM_MAX_ADAPTERS];
+    sm_adapters adapters;
     /* generation */
     sm_detokenizer *detokenizer; /* NULL without a vocabulary */
     char *pending;               /* text held back for stop strings */

@@ -32,6 +32,8 @@ static sm_status create(sm_session **out, const sm_model *model, uint32_t n_ctx,
     sm_model_retain(model);
     s->model = model;
     s->mem = mem;
+    s->adapters.adapter = s->adapter;
+    s->adapters.scale = s->adapter_scale;
     s->n_ctx = n_ctx;
     s->n_batch = n_batch;
     const uint64_t vocab = n_vocab(s);
@@ -93,6 +95,7 @@ void sm_session_free(sm_session *s) {
     if (!s)
         return;
     sm_mem *mem = s->mem;
+    sm_session_detach_all(s);
     sm_team_free(s->team);
     sm_detokenizer_free(s->detokenizer);
     sm_workspace_free(s->workspace);
@@ -120,6 +123,12 @@ sm_status sm_session_fork(sm_session **out, const sm_session *s, sm_error *error
                               s->kv.type, sm_team_pinned(s->team), error);
     if (status)
         return status;
+    for (uint32_t i = 0; i < s->adapters.n && !status; i++)
+        status = sm_session_attach(copy, s->attached[i], (double)s->adapter_scale[i], error);
+    if (status) {
+        sm_session_free(copy);
+        return status;
+    }
     sm_kv_copy(&copy->kv, &s->kv, s->length);
     memcpy(copy->ids, s->ids, s->length * sizeof *s->ids);
     copy->length = s->length;
@@ -183,6 +192,7 @@ static sm_status compute(sm_session *s, const int32_t *ids, uint32_t n, uint32_t
                             .outputs = wanted,
                             .logits = logits,
                             .ldl = ldl,
+                            .adapters = s->adapters.n ? &s->adapters : NULL,
                             .cancel = s->cancel,
                             .cancel_user = s->cancel_user,
                             .observer = s->observer};

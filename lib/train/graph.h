@@ -47,8 +47,8 @@ struct sm_graph {
     float *out_norm;  /* gradient, or NULL */
 
     /* LoRA; adapters.n is 0 without */
-    sm_adapter adapter;
-    const sm_adapter *adapter_list[1];
+    sm_net_adapter adapter;
+    const sm_net_adapter *adapter_list[1];
     sm_adapters adapters;
     float *low, *dlow; /* [T][ld_low] A x, and its gradient */
     uint64_t ld_low;

@@ -1,0 +1,68 @@
+/* smallmind/adapter.h - LoRA adapters (arXiv:2106.09685): small additions to a model's
+ * matrices, attached to a session and detached again without loading the model anew.
+ *
+ *     sm_adapter_load(&a, model, "adapter.gguf", &err);
+ *     sm_session_attach(session, a, 1.0, &err);
+ *     ...
+ *     sm_session_detach(session, a, &err);
+ *     sm_adapter_free(a);
+ *
+ * An adapter is immutable after loading and may be used by any number of sessions and
+ * threads. Handles are reference counted inside and may be freed in any order.
+ */
+#ifndef SMALLMIND_ADAPTER_H
+#define SMALLMIND_ADAPTER_H
+
+#include "generate.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct sm_adapter sm_adapter;
+
+/* Loads an adapter file in llama.cpp's GGUF format, for this model: general.type "adapter",
+ * adapter.type "lora", and for a matrix W the tensors W.lora_a and W.lora_b, each of a type that
+ * is computed. SM_ERR_IO, _FORMAT, _MISSING (half of a pair), _SHAPE (does not fit the model:
+ * names the tensor), _UNSUPPORTED (another architecture or kind of adapter, or one of a tensor
+ * that is no matrix of a layer nor an output matrix of its own), _NOMEM, _ARGUMENT. */
+SM_API sm_status sm_adapter_load(sm_adapter **out, const sm_model *model, const char *path,
+                                 sm_error *error);
+SM_API void sm_adapter_free(sm_adapter *adapter); /* NULL is fine */
+
+typedef struct sm_adapter_info {
+    uint32_t struct_size; /* set by the caller */
+    uint32_t n_matrices;  /* that it adds to */
+    uint32_t max_rank;
+    uint32_t reserved;
+    double alpha;       /* as the file says; 0 if it does not */
+    uint64_t n_weights; /* in all its matrices */
+} sm_adapter_info;
+SM_API sm_status sm_adapter_get_info(const sm_adapter *adapter, sm_adapter_info *info,
+                                     sm_error *error);
+
+#define SM_MAX_ADAPTERS 16 /* attached to one session at most */
+
+/* Adds scale times the adapter to what the session computes, or changes its scale if it is
+ * attached already. The session forgets its tokens: they were computed without it.
+ * SM_ERR_ARGUMENT (an adapter of another model, a scale that is not finite), SM_ERR_STATE (too
+ * many), SM_ERR_NOMEM; the session is then as before. */
+SM_API sm_status sm_session_attach(sm_session *session, const sm_adapter *adapter, double scale,
+                                   sm_error *error);
+/* Takes it away again; the session forgets its tokens. SM_ERR_ARGUMENT if it is not
+ * attached. */
+SM_API sm_status sm_session_detach(sm_session *session, const sm_adapter *adapter, sm_error *error);
+
+/* Writes a model with scale times the adapter added to its matrices. type: of these ("Q8_0",
+ * "F16", …); NULL: as they were, so quantized ones are quantized anew, which costs some of the
+ * adapter's precision. All other tensors and keys are copied. out_path may be model_path; it
+ * appears only when it is complete. progress (may be NULL) counts weights. Statuses of
+ * sm_model_load and sm_adapter_load, _ARGUMENT (type), _CANCELLED. */
+SM_API sm_status sm_adapter_merge(const char *model_path, const char *adapter_path, double scale,
+                                  const char *out_path, const char *type, sm_progress_fn progress,
+                                  void *progress_user, sm_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

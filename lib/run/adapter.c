@@ -1,0 +1,249 @@
+/* Adapter files, and adapters of a session. */
+#include "run.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef struct loader {
+    sm_adapter *a;
+    const sm_gguf *gguf;
+    sm_error *error;
+} loader;
+
+/* ---- names --------------------------------------------------------------------------------- */
+
+/* The place of the matrix that a tensor name stands for; NULL if it has none. */
+static sm_lora *find_place(const sm_adapter *a, const char *name, uint64_t length,
+                           const sm_weight **weight) {
+    sm_net *net = a->model->net;
+    for (uint32_t i = 0; i < net->config.n_layer; i++)
+        for (uint32_t m = 0; m < SM_MATRICES; m++) {
+            *weight = sm_layer_matrix(&net->layers[i], m);
+            if (strlen((*weight)->name) == length && !memcmp((*weight)->name, name, length))
+                return (sm_lora *)(uintptr_t)&a->low.layers[i][m];
+        }
+    *weight = &net->head;
+    if (net->head.data != net->embd.data && strlen(net->head.name) == length &&
+        !memcmp(net->head.name, name, length))
+        return (sm_lora *)(uintptr_t)&a->low.head;
+    return NULL;
+}
+
+/* Length of a tensor's name without `ending`; 0 if it does not end so. */
+static uint64_t stem(const char *name, const char *ending) {
+    const uint64_t n = strlen(name), m = strlen(ending);
+    return n > m && !strcmp(name + n - m, ending) ? n - m : 0;
+}
+
+/* ---- loading --------------------------------------------------------------------------------- */
+
+static sm_status fits(const loader *l, const sm_gguf_tensor *t, const sm_weight *w, uint64_t cols,
+                      uint64_t rows) {
+    if (t->n_dims != 2 || t->dims[0] != cols || t->dims[1] != rows)
+        return sm_fail(l->error, SM_ERR_SHAPE,
+                       "%s: tensor '%s' is %llu x %llu, but for '%s' of this model it must be %llu "
+                       "x %llu",
+                       l->gguf->path, t->name, (unsigned long long)t->dims[0],
+                       (unsigned long long)t->dims[1], w->name, (unsigned long long)cols,
+                       (unsigned long long)rows);
+    if (!l->a->model->net->kernels->type[t->type].dequantize)
+        return sm_fail(l->error, SM_ERR_UNSUPPORTED, "%s: tensor '%s': type %s cannot be computed",
+                       l->gguf->path, t->name, sm_dtype_get(t->type)->name);
+    return SM_OK;
+}
+
+/* The pair whose first half is tensor t. */
+static sm_status load_pair(const loader *l, const sm_gguf_tensor *t, uint64_t length) {
+    sm_adapter *a = l->a;
+    const sm_weight *w;
+    char name[256];
+    if (length > sizeof name - 8)
+        return sm_fail(l->error, SM_ERR_FORMAT, "%s: the name of tensor '%.100s' is too long",
+                       l->gguf->path, t->name);
+    sm_format(name, sizeof name, "%.*s.lora_b", (int)length, t->name);
+    const sm_gguf_tensor *b = sm_gguf_find_tensor(l->gguf, name);
+    sm_lora *place = find_place(a, t->name, length, &w);
+    if (!place)
+        return sm_fail(l->error, SM_ERR_UNSUPPORTED,
+                       "%s: tensor '%s' adapts nothing that this model can have adapted",
+                       l->gguf->path, t->name);
+    if (!b)
+        return sm_fail(l->error, SM_ERR_MISSING, "%s: tensor '%s' is missing", l->gguf->path, name);
+    const uint64_t rank = t->dims[1];
+    if (rank == 0 || rank > INT32_MAX)
+        return sm_fail(l->error, SM_ERR_SHAPE, "%s: tensor '%s' has rank %llu", l->gguf->path,
+                       t->name, (unsigned long long)rank);
+    sm_status status = fits(l, t, w, w->cols, rank);
+    if (!status)
+        status = fits(l, b, w, rank, w->rows);
+    if (!status)
+        status = sm_weight_load_f32(&place->a, a->mem, a->model->net, l->gguf, t, l->error);
+    if (!status)
+        status = sm_weight_load_f32(&place->b, a->mem, a->model->net, l->gguf, b, l->error);
+    /* llama.cpp takes 1 where alpha is 0 */
+    place->scale = a->info.alpha != 0 ? (float)(a->info.alpha / (double)rank) : 1.0f;
+    a->info.n_matrices++;
+    a->info.max_rank = rank > a->info.max_rank ? (uint32_t)rank : a->info.max_rank;
+    a->info.n_weights += rank * ((uint64_t)w->cols + w->rows);
+    return status;
+}
+
+static sm_status expect_text(const loader *l, const char *key, const char *want) {
+    const char *text;
+    uint64_t length;
+    sm_status status = sm_gguf_get_str(l->gguf, key, &text, &length, l->error);
+    if (!status && (length != strlen(want) || memcmp(text, want, length) != 0))
+        status = sm_fail(l->error, SM_ERR_UNSUPPORTED, "%s: key '%s' is '%.*s', not '%s'",
+                         l->gguf->path, key, (int)(length < 60 ? length : 60), text, want);
+    return status;
+}
+
+static sm_status load_all(const loader *l) {
+    sm_adapter *a = l->a;
+    sm_status status = expect_text(l, "general.type", "adapter");
+    if (!status)
+        status = expect_text(l, "adapter.type", "lora");
+    if (!status)
+        status = expect_text(l, "general.architecture", a->model->net->config.family->architecture);
+    if (!status && sm_gguf_find_key(l->gguf, "adapter.lora.alpha"))
+        status = sm_gguf_get_f64(l->gguf, "adapter.lora.alpha", &a->info.alpha, l->error);
+    if (!status && !isfinite(a->info.alpha))
+        status = sm_fail(l->error, SM_ERR_FORMAT, "%s: key 'adapter.lora.alpha' is not finite",
+                         l->gguf->path);
+    for (uint64_t i = 0; i < l->gguf->n_tensors && !status; i++) {
+        const sm_gguf_tensor *t = &l->gguf->tensors[i];
+        uint64_t length = stem(t->name, ".lora_a");
+        if (length) {
+            status = load_pair(l, t, length);
+            continue;
+        }
+        length = stem(t->name, ".lora_b");
+        char name[256];
+        if (!length || length > sizeof name - 8)
+            return sm_fail(l->error, SM_ERR_UNSUPPORTED,
+                           "%s: tensor '%.100s' is neither lora_a nor lora_b of a matrix",
+                           l->gguf->path, t->name);
+        sm_format(name, sizeof name, "%.*s.lora_a", (int)length, t->name);
+        if (!sm_gguf_find_tensor(l->gguf, name))
+            status = sm_fail(l->error, SM_ERR_MISSING, "%s: tensor '%s' is missing", l->gguf->path,
+                             name);
+    }
+    if (!status && !a->info.n_matrices)
+        status = sm_fail(l->error, SM_ERR_MISSING, "%s: the adapter is empty", l->gguf->path);
+    return status;
+}
+
+sm_status sm_adapter_load(sm_adapter **out, const sm_model *model, const char *path,
+                          sm_error *error) {
+    if (!out)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_adapter_load: out is NULL");
+    *out = NULL;
+    if (!model || !path)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_adapter_load: model or path is NULL");
+    sm_mem *mem = model->mem;
+    sm_gguf *gguf;
+    sm_status status = sm_gguf_open(&gguf, mem, path, true, error);
+    if (status)
+        return status;
+    const uint32_t n_layer = model->net->config.n_layer;
+    sm_adapter *a = sm_alloc_zero(mem, sizeof *a);
+    if (a) {
+        a->mem = mem;
+        a->model = model;
+        atomic_init(&a->references, 1);
+        sm_model_retain(model);
+        a->low.layers = sm_alloc_zero(mem, n_layer * sizeof *a->low.layers);
+    }
+    if (!a || !a->low.layers)
+        status = sm_fail(error, SM_ERR_NOMEM, "%s: out of memory", path);
+    if (!status)
+        status = load_all(&(loader){a, gguf, error});
+    sm_gguf_close(gguf);
+    if (status)
+        sm_adapter_free(a);
+    else
+        *out = a;
+    return status;
+}
+
+static void free_lora(sm_mem *mem, sm_lora *lora) {
+    sm_free(mem, lora->a.packed);
+    sm_free(mem, lora->b.packed);
+}
+
+void sm_adapter_free(sm_adapter *a) {
+    if (!a || atomic_fetch_sub_explicit(&a->references, 1, memory_order_acq_rel) != 1)
+        return;
+    sm_model *model = (sm_model *)(uintptr_t)a->model;
+    for (uint32_t i = 0; a->low.layers && i < model->net->config.n_layer; i++)
+        for (uint32_t m = 0; m < SM_MATRICES; m++)
+            free_lora(a->mem, &a->low.layers[i][m]);
+    free_lora(a->mem, &a->low.head);
+    sm_free(a->mem, a->low.layers);
+    sm_free(a->mem, a);
+    sm_model_free(model);
+}
+
+sm_status sm_adapter_get_info(const sm_adapter *a, sm_adapter_info *info, sm_error *error) {
+    if (!a)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_adapter_get_info: adapter is NULL");
+    return sm_struct_give(info, &a->info, sizeof a->info, "sm_adapter_get_info", error);
+}
+
+/* ---- sessions ---------------------------------------------------------------------------------
+ */
+
+static uint32_t find_attached(const sm_session *s, const sm_adapter *a) {
+    uint32_t i = 0;
+    while (i < s->adapters.n && s->attached[i] != a)
+        i++;
+    return i;
+}
+
+sm_status sm_session_attach(sm_session *s, const sm_adapter *a, double scale, sm_error *error) {
+    if (!s || !a)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_attach: session or adapter is NULL");
+    if (a->model != s->model)
+        return sm_fail(error, SM_ERR_ARGUMENT, "the adapter was loaded for another model");
+    if (!isfinite(scale) || !isfinite((float)scale))
+        return sm_fail(error, SM_ERR_ARGUMENT, "scale %g is not finite", scale);
+    const uint32_t i = find_attached(s, a);
+    if (i == SM_MAX_ADAPTERS)
+        return sm_fail(error, SM_ERR_STATE, "a session takes %d adapters at most", SM_MAX_ADAPTERS);
+    if (i == s->adapters.n) {
+        uint64_t width = sm_adapter_width(&a->low, s->model->net);
+        for (uint32_t j = 0; j < s->adapters.n; j++)
+            width += sm_adapter_width(&s->attached[j]->low, s->model->net);
+        sm_status status = sm_workspace_adapt(s->workspace, width, false, error);
+        if (status)
+            return status;
+        atomic_fetch_add_explicit(&((sm_adapter *)(uintptr_t)a)->references, 1,
+                                  memory_order_relaxed);
+        s->attached[i] = a;
+        s->adapter[i] = &a->low;
+        s->adapters.n++;
+    }
+    s->adapter_scale[i] = (float)scale;
+    return sm_session_rewind(s, 0, error);
+}
+
+sm_status sm_session_detach(sm_session *s, const sm_adapter *a, sm_error *error) {
+    if (!s || !a)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_detach: session or adapter is NULL");
+    const uint32_t i = find_attached(s, a);
+    if (i == s->adapters.n)
+        return sm_fail(error, SM_ERR_ARGUMENT, "the adapter is not attached to this session");
+    for (uint32_t j = i; j + 1 < s->adapters.n; j++) {
+        s->attached[j] = s->attached[j + 1];
+        s->adapter[j] = s->adapter[j + 1];
+        s->adapter_scale[j] = s->adapter_scale[j + 1];
+    }
+    s->adapters.n--;
+    sm_adapter_free((sm_adapter *)(uintptr_t)a);
+    return sm_session_rewind(s, 0, error);
+}
+
+void sm_session_detach_all(sm_session *s) {
+    while (s->adapters.n)
+        sm_adapter_free((sm_adapter *)(uintptr_t)s->attached[--s->adapters.n]);
+}

@@ -1,0 +1,161 @@
+/* An adapter added to the matrices of its model, for good: W + scale B A, in a new file. */
+#include "run.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef struct merger {
+    sm_model *model;
+    sm_adapter *adapter; /* loaded: so everything about it fits */
+    sm_gguf *file;       /* the same file, for its tensors */
+    const sm_kernels *kernels;
+    double scale;
+    uint32_t type; /* of merged matrices; SM_DTYPE_COUNT: as before */
+    sm_gguf_writer *w;
+    float *row, *b;
+    uint8_t *out;
+    uint64_t done, total;
+    sm_progress_fn progress;
+    void *progress_user;
+    sm_error *error;
+} merger;
+
+static const sm_gguf_tensor *half(const merger *m, const char *name, const char *ending) {
+    char text[256];
+    sm_format(text, sizeof text, "%s%s", name, ending);
+    return sm_gguf_find_tensor(m->file, text);
+}
+
+static uint32_t type_of(const merger *m, const sm_gguf_tensor *t) {
+    const bool merged = half(m, t->name, ".lora_a");
+    return merged && m->type != SM_DTYPE_COUNT ? m->type : t->type;
+}
+
+/* Row r of the matrix and what the adapter adds to it. A: [rank][cols]. */
+static void merge_row(const merger *m, const sm_gguf_tensor *t, uint64_t r, const float *A,
+                      const sm_gguf_tensor *b, double factor) {
+    const uint64_t cols = t->dims[0], rank = b->dims[0];
+    m->kernels->type[t->type].dequantize(m->row, t->data + r * (t->size / t->dims[1]), cols);
+    m->kernels->type[b->type].dequantize(m->b, b->data + r * (b->size / b->dims[1]), rank);
+    for (uint64_t i = 0; i < rank; i++) {
+        const float f = (float)(factor * (double)m->b[i]);
+        for (uint64_t c = 0; c < cols; c++)
+            m->row[c] += f * A[i * cols + c];
+    }
+}
+
+static sm_status merge_matrix(merger *m, const sm_gguf_tensor *t, const sm_gguf_tensor *a) {
+    const sm_gguf_tensor *b = half(m, t->name, ".lora_b");
+    const uint64_t cols = t->dims[0], rows = t->dims[1], rank = a->dims[1];
+    const uint32_t type = type_of(m, t);
+    const sm_dtype_traits *traits = sm_dtype_get(type);
+    const uint64_t row_bytes = cols / traits->block_size * traits->block_bytes;
+    sm_mem *mem = m->model->mem;
+    sm_status status = SM_OK;
+    m->row = sm_alloc_array(mem, cols, sizeof *m->row);
+    m->b = sm_alloc_array(mem, rank, sizeof *m->b);
+    m->out = sm_alloc_array(mem, rows, row_bytes);
+    float *A = sm_alloc_array(mem, rank * cols, sizeof *A);
+    if (!m->row || !m->b || !m->out || !A) {
+        status = sm_fail(m->error, SM_ERR_NOMEM, "out of memory for '%s'", t->name);
+    } else {
+        for (uint64_t i = 0; i < rank; i++)
+            m->kernels->type[a->type].dequantize(A + i * cols, a->data + i * (a->size / rank),
+                                                 cols);
+        const double alpha = m->adapter->info.alpha;
+        const double factor = m->scale * (alpha != 0 ? alpha / (double)rank : 1);
+        for (uint64_t r = 0; r < rows && !status; r++) {
+            merge_row(m, t, r, A, b, factor);
+            m->kernels->type[type].encode(m->out + r * row_bytes, m->row, NULL, cols);
+            m->done += cols;
+            if (r % 64 == 0 && m->progress && m->progress(m->progress_user, m->done, m->total))
+                status = sm_fail(m->error, SM_ERR_CANCELLED, "cancelled");
+        }
+    }
+    if (!status)
+        status = sm_gguf_write_tensor(m->w, m->out, rows * row_bytes, m->error);
+    sm_free(mem, A);
+    sm_free(mem, m->row);
+    sm_free(mem, m->b);
+    sm_free(mem, m->out);
+    return status;
+}
+
+static sm_status write_all(merger *m, const char *path) {
+    const sm_gguf *base = m->model->gguf;
+    sm_status status = sm_gguf_writer_open(&m->w, m->model->mem, path, 3,
+                                           SM_GGUF_DEFAULT_ALIGNMENT, m->error);
+    if (status)
+        return status;
+    for (uint64_t i = 0; i < base->n_keys; i++)
+        if (strncmp(base->keys[i].name, "split.", 6) != 0 &&
+            strcmp(base->keys[i].name, "general.alignment") != 0)
+            sm_gguf_put_key(m->w, &base->keys[i]);
+    for (uint64_t i = 0; i < base->n_tensors; i++) {
+        const sm_gguf_tensor *t = &base->tensors[i];
+        if (half(m, t->name, ".lora_a"))
+            m->total += t->dims[0] * t->dims[1];
+        sm_gguf_declare_tensor(m->w, t->name, type_of(m, t), t->n_dims, t->dims, NULL);
+    }
+    for (uint64_t i = 0; i < base->n_tensors && !status; i++) {
+        const sm_gguf_tensor *t = &base->tensors[i], *a = half(m, t->name, ".lora_a");
+        status = a ? merge_matrix(m, t, a)
+                   : sm_gguf_write_tensor(m->w, t->data, t->size, m->error);
+    }
+    if (status) {
+        sm_gguf_writer_abort(m->w);
+        return status;
+    }
+    return sm_gguf_writer_finish(m->w, m->error);
+}
+
+/* Whether every merged matrix can be of the type. */
+static sm_status check_type(merger *m, const char *name) {
+    if (!name)
+        return SM_OK;
+    for (m->type = 0; m->type < SM_DTYPE_COUNT; m->type++) {
+        const sm_dtype_traits *traits = sm_dtype_get(m->type);
+        if (traits && !strcmp(traits->name, name) && m->kernels->type[m->type].encode)
+            break;
+    }
+    if (m->type == SM_DTYPE_COUNT)
+        return sm_fail(m->error, SM_ERR_ARGUMENT, "type '%.100s' cannot be written", name);
+    for (uint64_t i = 0; i < m->model->gguf->n_tensors; i++) {
+        const sm_gguf_tensor *t = &m->model->gguf->tensors[i];
+        if (type_of(m, t) != t->type && t->dims[0] % sm_dtype_get(m->type)->block_size)
+            return sm_fail(m->error, SM_ERR_ARGUMENT,
+                           "'%s' cannot be of type %s: its %llu columns are no whole blocks",
+                           t->name, name, (unsigned long long)t->dims[0]);
+    }
+    return SM_OK;
+}
+
+sm_status sm_adapter_merge(const char *model_path, const char *adapter_path, double scale,
+                           const char *out_path, const char *type, sm_progress_fn progress,
+                           void *progress_user, sm_error *error) {
+    if (!model_path || !adapter_path || !out_path)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_adapter_merge: a path is NULL");
+    if (!isfinite(scale))
+        return sm_fail(error, SM_ERR_ARGUMENT, "scale %g is not finite", scale);
+    merger m = {.scale = scale,
+                .type = SM_DTYPE_COUNT,
+                .progress = progress,
+                .progress_user = progress_user,
+                .error = error};
+    const sm_model_options o = {.struct_size = sizeof o, .repack = SM_REPACK_NONE};
+    sm_status status = sm_model_load(&m.model, model_path, &o, error);
+    if (status)
+        return status;
+    m.kernels = m.model->net->kernels;
+    status = sm_adapter_load(&m.adapter, m.model, adapter_path, error);
+    if (!status)
+        status = sm_gguf_open(&m.file, m.model->mem, adapter_path, true, error);
+    if (!status)
+        status = check_type(&m, type);
+    if (!status)
+        status = write_all(&m, out_path);
+    sm_gguf_close(m.file);
+    sm_adapter_free(m.adapter);
+    sm_model_free(m.model);
+    return status;
+}
