@@ -298,6 +298,36 @@ int cli_save_random_model(const char *path, const char *shape, const char *type,
     return CLI_DONE;
 }
 
+int cli_attach(sm_session *session, const sm_model *model, const cli_texts *adapters) {
+    for (uint32_t i = 0; i < adapters->n; i++) {
+        char path[4096];
+        double scale = 1;
+        const char *text = adapters->items[i], *equals = strrchr(text, '=');
+        size_t length = strlen(text);
+        if (equals != NULL && equals[1] != 0) {
+            char *end;
+            const double value = strtod(equals + 1, &end);
+            if (*end == 0) { /* else the sign is part of the name */
+                scale = value;
+                length = (size_t)(equals - text);
+            }
+        }
+        if (length >= sizeof path)
+            return cli_error("--adapter: the name is too long");
+        memcpy(path, text, length);
+        path[length] = 0;
+        sm_error error;
+        sm_adapter *adapter;
+        if (sm_adapter_load(&adapter, model, path, &error) != SM_OK)
+            return cli_fail(&error);
+        const sm_status status = sm_session_attach(session, adapter, scale, &error);
+        sm_adapter_free(adapter);
+        if (status != SM_OK)
+            return cli_fail(&error);
+    }
+    return CLI_GO_ON;
+}
+
 int cli_open_session(sm_session **session, const sm_model *model,
                      const sm_session_options *options) {
     sm_error error = {0};

@@ -137,6 +137,13 @@ int cli_save_random_model(const char *path, const char *shape, const char *type,
 int cli_open_session(sm_session **session, const sm_model *model,
                      const sm_session_options *options);
 
+/* Loads the adapters named as FILE or FILE=SCALE and attaches them to the session, which keeps
+ * them. Reports failure itself: an exit code, else CLI_GO_ON. */
+int cli_attach(sm_session *session, const sm_model *model, const cli_texts *adapters);
+#define CLI_ADAPTER_DOC                                                                          \
+    "LoRA adapter to attach, a GGUF file; FILE=SCALE counts it SCALE times. May be given up to " \
+    "16 times"
+
 /* ---- commands --------------------------------------------------------------------- */
 
 int cmd_run(int argc, char **argv);
@@ -153,5 +160,6 @@ int cmd_vocab(int argc, char **argv);
 int cmd_init(int argc, char **argv);
 int cmd_train(int argc, char **argv);
 int cmd_finetune(int argc, char **argv);
+int cmd_lora(int argc, char **argv);
 
 #endif

@@ -22,6 +22,7 @@ static const struct {
     {"init", cmd_init, "make a model with random weights"},
     {"train", cmd_train, "train a model on a text or on instructions"},
     {"finetune", cmd_finetune, "train LoRA adapters over a frozen model"},
+    {"lora", cmd_lora, "merge LoRA adapters into a model"},
 };
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
 

@@ -10,6 +10,7 @@ typedef struct run_state {
     const char *text;
     const char *file;
     cli_texts stop;
+    cli_texts adapters;
     bool no_prompt;
     bool ids;
     sm_model_options model;
@@ -101,6 +102,11 @@ static int generate(run_state *run, const sm_model *model, const sm_model_info *
     int code = cli_open_session(&run->handle, model, &run->session);
     if (code != CLI_GO_ON)
         return code;
+    code = cli_attach(run->handle, model, &run->adapters);
+    if (code != CLI_GO_ON) {
+        sm_session_free(run->handle);
+        return code;
+    }
     run->prompt = prompt;
     const sm_status status =
         sm_session_generate(run->handle, prompt->text, &run->generate, on_token, run, &error);
@@ -154,6 +160,7 @@ int cmd_run(int argc, char **argv) {
         {'f', "file", CLI_TEXT, &run.file, "FILE", 0, 0, "the text to continue, from a file or -"},
         {0, "stop", CLI_TEXTS, &run.stop, "TEXT", 0, 0,
          "end before this text would appear; may be given up to 64 times, 1 to 1024 bytes each"},
+        {0, "adapter", CLI_TEXTS, &run.adapters, "FILE[=SCALE]", 0, 0, CLI_ADAPTER_DOC},
         {0, "no-prompt", CLI_SWITCH, &run.no_prompt, "", 0, 0, "print the continuation only"},
         {0, "ids", CLI_SWITCH, &run.ids, "", 0, 0, "print token ids instead of text"},
     };

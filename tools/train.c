@@ -205,9 +205,17 @@ static int write_sample(train_state *t) {
     int code = export(t);
     if (code != CLI_GO_ON)
         return code;
-    sm_status status = sm_model_load(&model, t->out, NULL, &error);
+    const bool adapts = t->options.lora_rank != 0;
+    sm_status status = sm_model_load(&model, adapts ? t->model : t->out, NULL, &error);
     if (status == SM_OK)
         status = sm_session_new(&session, model, &so, &error);
+    if (status == SM_OK && adapts)
+        code = cli_attach(session, model, &(cli_texts){.items = {t->out}, .n = 1});
+    if (code != CLI_GO_ON) {
+        sm_session_free(session);
+        sm_model_free(model);
+        return code;
+    }
     if (status == SM_OK)
         status = sm_session_generate(session, t->prompt, &go, on_token, &s, &error);
     sm_session_free(session);

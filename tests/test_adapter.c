@@ -1,0 +1,347 @@
+/* Adapters: what they add, attached and merged; that they go away again; files that do not fit. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fixture.h"
+#include "format/format.h"
+#include "smallmind/smallmind.h"
+#include "support.h"
+
+#define OK(call)                            \
+    do {                                    \
+        sm_error e_ = {0};                  \
+        sm_error *error = &e_;              \
+        if ((call) != SM_OK)                \
+            fail_msg("%s", error->message); \
+    } while (0)
+
+#define N 24 /* tokens fed */
+
+static sm_mem mem;
+
+typedef struct recipe {
+    const char *names; /* of matrices, comma separated; NULL: all of these */
+    uint32_t rank;
+    double b; /* size of B's elements */
+    float alpha;
+    uint64_t seed;
+    const char *architecture, *type, *kind; /* keys; NULL: the right ones */
+    const char *omit;                       /* this tensor is left out */
+    int extra_rows;                         /* of the first B */
+    const char *stray;                      /* a tensor of this name besides */
+} recipe;
+
+static const struct {
+    const char *name;
+    uint64_t cols, rows;
+} matrices[] = {{"attn_q", 64, 64},      {"attn_k", 64, 32},   {"attn_v", 64, 32},
+                {"attn_output", 64, 64}, {"ffn_gate", 64, 96}, {"ffn_up", 64, 96},
+                {"ffn_down", 96, 64}};
+
+static float noise(uint64_t *seed) {
+    return (float)((double)(int64_t)test_random(seed) / 9223372036854775808.0);
+}
+
+/* An adapter for the fixture model. */
+static void write_adapter(const char *path, const recipe *r) {
+    sm_gguf_writer *w;
+    OK(sm_gguf_writer_open(&w, &mem, path, 3, 32, error));
+    const char *architecture = r->architecture ? r->architecture : "llama";
+    const char *type = r->type ? r->type : "lora", *kind = r->kind ? r->kind : "adapter";
+    sm_gguf_put_str(w, "general.type", kind, strlen(kind));
+    sm_gguf_put_str(w, "adapter.type", type, strlen(type));
+    sm_gguf_put_str(w, "general.architecture", architecture, strlen(architecture));
+    sm_gguf_put_f32(w, "adapter.lora.alpha", r->alpha);
+    static float data[64 * 128];
+    uint64_t seed = r->seed + 1;
+    for (int pass = 0; pass < 2; pass++) {
+        for (uint32_t layer = 0; layer < 2; layer++)
+            for (size_t i = 0; i < sizeof matrices / sizeof *matrices; i++) {
+                if (r->names && !strstr(r->names, matrices[i].name))
+                    continue;
+                for (int half = 0; half < 2; half++) {
+                    char name[64];
+                    snprintf(name, sizeof name, "blk.%u.%s.weight.lora_%c", layer, matrices[i].name,
+                             "ab"[half]);
+                    if (r->omit && !strcmp(r->omit, name))
+                        continue;
+                    uint64_t dims[2] = {half ? r->rank : matrices[i].cols,
+                                        half ? matrices[i].rows : r->rank};
+                    if (half && r->extra_rows && !layer && !i)
+                        dims[1] += (uint64_t)r->extra_rows;
+                    const uint64_t n = dims[0] * dims[1];
+                    if (!pass) {
+                        sm_gguf_declare_tensor(w, name, SM_DTYPE_F32, 2, dims, NULL);
+                        continue;
+                    }
+                    for (uint64_t k = 0; k < n; k++)
+                        data[k] = noise(&seed) * (half ? (float)r->b : 0.2f);
+                    OK(sm_gguf_write_tensor(w, data, n * sizeof *data, error));
+                }
+            }
+        if (r->stray) {
+            const uint64_t n = 8;
+            if (!pass)
+                sm_gguf_declare_tensor(w, r->stray, SM_DTYPE_F32, 1, &n, NULL);
+            else
+                OK(sm_gguf_write_tensor(w, data, n * sizeof *data, error));
+        }
+    }
+    OK(sm_gguf_writer_finish(w, error));
+}
+
+static const char *base(uint32_t type) {
+    static char path[512];
+    snprintf(path, sizeof path, "%s", scratch_path("base.gguf"));
+    assert_int_equal(fixture_write(path, &(fixture_model){.type = type, .seed = 4}), 0);
+    return path;
+}
+
+static void logits_of(sm_session *s, float *logits) {
+    int32_t ids[N];
+    uint64_t seed = 9;
+    for (int i = 0; i < N; i++)
+        ids[i] = (int32_t)(test_random(&seed) % FIXTURE_VOCAB);
+    OK(sm_session_rewind(s, 0, error));
+    OK(sm_session_feed_logits(s, ids, N - 1, logits, error));
+    OK(sm_session_feed_logits(s, ids + N - 1, 1, logits + (N - 1) * FIXTURE_VOCAB, error));
+}
+
+#define LOGITS (N * FIXTURE_VOCAB)
+
+static double difference(const float *a, const float *b) {
+    double most = 0, size = 0;
+    for (int i = 0; i < LOGITS; i++) {
+        most = fmax(most, fabs((double)(a[i] - b[i])));
+        size = fmax(size, fabs((double)a[i]));
+    }
+    return most / size;
+}
+
+/* Attached = merged; with B = 0 nothing changes, bit for bit; detached likewise; scales count;
+ * several add up; forks keep them; threads do not matter. */
+static void test_attach(void **state) {
+    (void)state;
+    static float plain[LOGITS], with[LOGITS], other[LOGITS];
+    const char *path = scratch_path("a.gguf"), *zero = scratch_path("zero.gguf");
+    const char *merged = scratch_path("merged.gguf"), *second = scratch_path("b.gguf");
+    write_adapter(path, &(recipe){.rank = 5, .b = 0.2, .alpha = 10, .seed = 1});
+    write_adapter(second, &(recipe){.rank = 20, .b = 0.1, .alpha = 20, .seed = 2, .names = "attn"});
+    write_adapter(zero, &(recipe){.rank = 3, .b = 0, .alpha = 3});
+    const char *model_path = base(SM_DTYPE_F32);
+    size_t before, after;
+    uint8_t *bytes_before = scratch_read(model_path, &before);
+    sm_model *model;
+    sm_session *s, *fork;
+    sm_adapter *a, *b, *z;
+    OK(sm_model_load(&model, model_path, NULL, error));
+    OK(sm_adapter_load(&a, model, path, error));
+    OK(sm_adapter_load(&b, model, second, error));
+    OK(sm_adapter_load(&z, model, zero, error));
+    sm_adapter_info info = {.struct_size = sizeof info};
+    OK(sm_adapter_get_info(a, &info, error));
+    assert_int_equal(info.n_matrices, 14);
+    assert_int_equal(info.max_rank, 5);
+    for (uint32_t threads = 1; threads <= 3; threads++) {
+        const sm_session_options o = {.struct_size = sizeof o, .n_threads = threads};
+        OK(sm_session_new(&s, model, &o, error));
+        logits_of(s, plain);
+        OK(sm_session_attach(s, z, 1, error));
+        assert_int_equal(sm_session_length(s), 0);
+        logits_of(s, with);
+        assert_memory_equal(plain, with, sizeof plain);
+        OK(sm_session_attach(s, a, 1, error));
+        logits_of(s, with);
+        if (threads == 1)
+            memcpy(other, with, sizeof with);
+        assert_memory_equal(with, other, sizeof with);
+        assert_true(difference(plain, with) > 0.05);
+        OK(sm_session_fork(&fork, s, error));
+        static float forked[LOGITS];
+        logits_of(fork, forked);
+        assert_memory_equal(with, forked, sizeof with);
+        sm_session_free(fork);
+        OK(sm_session_detach(s, a, error));
+        OK(sm_session_detach(s, z, error));
+        logits_of(s, with);
+        assert_memory_equal(plain, with, sizeof plain);
+        sm_session_free(s);
+    }
+    /* merged, scaled, two of them */
+    OK(sm_session_new(&s, model, NULL, error));
+    OK(sm_session_attach(s, a, 0.5, error));
+    OK(sm_session_attach(s, b, -1, error));
+    logits_of(s, with);
+    sm_session_free(s);
+    sm_adapter_free(a);
+    sm_adapter_free(z);
+    sm_model_free(model);
+    sm_adapter_free(b); /* any order */
+    OK(sm_adapter_merge(model_path, path, 0.5, merged, NULL, NULL, NULL, error));
+    OK(sm_adapter_merge(merged, second, -1, merged, NULL, NULL, NULL, error));
+    OK(sm_model_load(&model, merged, NULL, error));
+    OK(sm_session_new(&s, model, NULL, error));
+    logits_of(s, other);
+    assert_true(difference(other, with) < 1e-5);
+    assert_true(difference(other, plain) > 0.02);
+    sm_session_free(s);
+    sm_model_free(model);
+    uint8_t *bytes_after = scratch_read(model_path, &after);
+    assert_int_equal(before, after);
+    assert_memory_equal(bytes_before, bytes_after, before);
+    free(bytes_before);
+    free(bytes_after);
+}
+
+/* Over quantized weights; merging quantizes anew or writes another type. */
+static void test_quantized_base(void **state) {
+    (void)state;
+    static float with[LOGITS], other[LOGITS];
+    const char *path = scratch_path("q.gguf"), *merged = scratch_path("qm.gguf");
+    write_adapter(path, &(recipe){.rank = 4, .b = 0.2, .alpha = 8});
+    const char *model_path = base(SM_DTYPE_Q8_0);
+    sm_model *model;
+    sm_session *s;
+    sm_adapter *a;
+    OK(sm_model_load(&model, model_path, NULL, error));
+    OK(sm_adapter_load(&a, model, path, error));
+    OK(sm_session_new(&s, model, NULL, error));
+    OK(sm_session_attach(s, a, 1, error));
+    logits_of(s, with);
+    sm_session_free(s);
+    sm_adapter_free(a);
+    sm_model_free(model);
+    const char *types[] = {"F32", NULL, "Q8_0"};
+    for (int i = 0; i < 3; i++) {
+        OK(sm_adapter_merge(model_path, path, 1, merged, types[i], NULL, NULL, error));
+        OK(sm_model_load(&model, merged, NULL, error));
+        OK(sm_session_new(&s, model, NULL, error));
+        logits_of(s, other);
+        assert_true(difference(other, with) < 0.03); /* inputs in 8 bits, weights anew in 8 */
+        sm_session_free(s);
+        sm_model_free(model);
+    }
+    sm_error e;
+    assert_int_equal(sm_adapter_merge(model_path, path, 1, merged, "Q4_K", NULL, NULL, &e),
+                     SM_ERR_ARGUMENT);
+    assert_non_null(strstr(e.message, "blk.0.attn_q.weight"));
+    assert_int_equal(sm_adapter_merge(model_path, path, 1, merged, "X", NULL, NULL, &e),
+                     SM_ERR_ARGUMENT);
+}
+
+static void expect_refused(const sm_model *model, const recipe *r, sm_status want,
+                           const char *part) {
+    const char *path = scratch_path("refused.gguf");
+    sm_adapter *a;
+    sm_error e;
+    write_adapter(path, r);
+    assert_int_equal(sm_adapter_load(&a, model, path, &e), want);
+    assert_null(a);
+    if (!strstr(e.message, part) || !strstr(e.message, "refused.gguf"))
+        fail_msg("\"%s\" names not both the file and %s", e.message, part);
+}
+
+static void test_refused(void **state) {
+    (void)state;
+    sm_model *model, *model2;
+    sm_session *s;
+    sm_adapter *a;
+    sm_error e;
+    OK(sm_model_load(&model, base(SM_DTYPE_F32), NULL, error));
+    OK(sm_model_load(&model2, base(SM_DTYPE_F32), NULL, error));
+    const char *b0 = "blk.0.attn_q.weight.lora_b";
+    expect_refused(model, &(recipe){.rank = 4, .extra_rows = 1}, SM_ERR_SHAPE, b0);
+    expect_refused(model, &(recipe){.rank = 4, .omit = b0}, SM_ERR_MISSING, b0);
+    expect_refused(model, &(recipe){.rank = 4, .omit = "blk.1.ffn_up.weight.lora_a"},
+                   SM_ERR_MISSING, "blk.1.ffn_up.weight.lora_a");
+    expect_refused(model, &(recipe){.rank = 4, .architecture = "qwen2"}, SM_ERR_UNSUPPORTED,
+                   "qwen2");
+    expect_refused(model, &(recipe){.rank = 4, .type = "dora"}, SM_ERR_UNSUPPORTED, "dora");
+    expect_refused(model, &(recipe){.rank = 4, .kind = "model"}, SM_ERR_UNSUPPORTED,
+                   "general.type");
+    expect_refused(model, &(recipe){.rank = 4, .names = "none"}, SM_ERR_MISSING, "empty");
+    expect_refused(model, &(recipe){.rank = 4, .stray = "blk.7.attn_q.weight.lora_a"},
+                   SM_ERR_UNSUPPORTED, "blk.7");
+    expect_refused(model, &(recipe){.rank = 4, .stray = "something"}, SM_ERR_UNSUPPORTED,
+                   "something");
+    expect_refused(model, &(recipe){.rank = 4, .alpha = INFINITY}, SM_ERR_FORMAT, "alpha");
+    assert_int_equal(sm_adapter_load(&a, model, "/nonexistent", &e), SM_ERR_IO);
+    assert_int_equal(sm_adapter_load(&a, model, base(SM_DTYPE_F32), &e), SM_ERR_MISSING);
+    const char *path = scratch_path("good.gguf");
+    write_adapter(path, &(recipe){.rank = 4, .b = 1, .alpha = 4});
+    OK(sm_adapter_load(&a, model, path, error));
+    OK(sm_session_new(&s, model2, NULL, error));
+    assert_int_equal(sm_session_attach(s, a, 1, &e), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_session_detach(s, a, &e), SM_ERR_ARGUMENT);
+    sm_session_free(s);
+    OK(sm_session_new(&s, model, NULL, error));
+    assert_int_equal(sm_session_attach(s, a, (double)NAN, &e), SM_ERR_ARGUMENT);
+    sm_adapter *many[SM_MAX_ADAPTERS];
+    for (int i = 0; i < SM_MAX_ADAPTERS; i++) {
+        OK(sm_adapter_load(&many[i], model, path, error));
+        OK(sm_session_attach(s, many[i], 0.01, error));
+        sm_adapter_free(many[i]); /* the session holds it */
+    }
+    assert_int_equal(sm_session_attach(s, a, 1, &e), SM_ERR_STATE);
+    static float with[LOGITS];
+    logits_of(s, with);
+    sm_session_free(s);
+    sm_adapter_free(a);
+    sm_adapter_free(NULL);
+    sm_model_free(model);
+    sm_model_free(model2);
+}
+
+static void test_out_of_memory(void **state) {
+    (void)state;
+    const char *path = scratch_path("memory.gguf");
+    write_adapter(path, &(recipe){.rank = 4, .b = 1, .alpha = 4});
+    fail_alloc fail = {0};
+    const sm_allocator hook = fail_allocator(&fail);
+    const sm_model_options o = {.struct_size = sizeof o, .allocator = &hook};
+    sm_model *model;
+    sm_session *s;
+    OK(sm_model_load(&model, base(SM_DTYPE_F32), &o, error));
+    OK(sm_session_new(&s, model, NULL, error));
+    const uint64_t live = fail.live_blocks;
+    for (uint64_t at = 1;; at++) {
+        sm_adapter *a = NULL;
+        fail.fail_at = fail.calls + at;
+        sm_status status = sm_adapter_load(&a, model, path, NULL);
+        if (status)
+            assert_int_equal(fail.live_blocks, live);
+        else
+            status = sm_session_attach(s, a, 1, NULL);
+        fail.fail_at = 0;
+        sm_adapter_free(a);
+        if (!status)
+            break;
+        assert_int_equal(status, SM_ERR_NOMEM);
+    }
+    sm_session_free(s);
+    sm_model_free(model);
+    assert_int_equal(fail.live_blocks, 0);
+}
+
+static int set_up(void **state) {
+    (void)state;
+    return sm_mem_init(&mem, NULL, 0, NULL);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_attach),
+        cmocka_unit_test(test_quantized_base),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_out_of_memory),
+    };
+    return cmocka_run_group_tests(tests, set_up, NULL);
+}

@@ -1,0 +1,59 @@
+/* lora.c - `smallmind lora merge`: an adapter becomes part of its model. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+static int32_t on_progress(void *user, uint64_t done, uint64_t total) {
+    (void)user;
+    cli_progress("merging", done, total);
+    return cli_interrupted();
+}
+
+static int merge(int argc, char **argv) {
+    const char *model = NULL, *adapter = NULL, *out = NULL, *type = NULL, *scale_text = "1";
+    const cli_flag flags[] = {
+        {'m', "model", CLI_TEXT, &model, "FILE", 0, 0, "the model (required)"},
+        {'a', "adapter", CLI_TEXT, &adapter, "FILE", 0, 0, "the adapter, a GGUF file (required)"},
+        {'o', "out", CLI_TEXT, &out, "FILE", 0, 0, "the file to write (required)"},
+        {0, "scale", CLI_TEXT, &scale_text, "NUMBER", 0, 0,
+         "how many times the adapter counts (default 1)"},
+        {0, "type", CLI_TEXT, &type, "TYPE", 0, 0,
+         "of the merged matrices: F32, F16, BF16, Q8_0, … (default: as they are; quantized ones "
+         "are quantized anew)"},
+    };
+    const cli_command command = {
+        .name = "lora merge",
+        .synopsis = "-m MODEL -a ADAPTER -o OUT [OPTION]...",
+        .summary = "Adds a LoRA adapter to the matrices of its model and writes the result.",
+        .flags = flags,
+        .n_flags = sizeof flags / sizeof flags[0],
+    };
+    const int code = cli_parse(&command, argc, argv);
+    if (code != CLI_GO_ON)
+        return code;
+    char *end;
+    const double scale = strtod(scale_text, &end);
+    if (model == NULL || adapter == NULL || out == NULL)
+        return cli_misuse("lora merge", "-m MODEL, -a ADAPTER and -o OUT are required");
+    if (*scale_text == 0 || *end != 0)
+        return cli_misuse("lora merge", "--scale: \"%s\" is no number", scale_text);
+    cli_catch_interrupt();
+    sm_error error;
+    const sm_status status =
+        sm_adapter_merge(model, adapter, scale, out, type, on_progress, NULL, &error);
+    cli_progress_end();
+    return status == SM_OK ? CLI_DONE : cli_fail(&error);
+}
+
+int cmd_lora(int argc, char **argv) {
+    if (argc > 1 && strcmp(argv[1], "merge") == 0)
+        return merge(argc - 1, argv + 1);
+    if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+        puts("usage: smallmind lora merge -m MODEL -a ADAPTER -o OUT [OPTION]...\n\n"
+             "`smallmind lora merge --help` lists the options.");
+        return CLI_DONE;
+    }
+    return cli_misuse("lora", "there is one command: merge");
+}
