@@ -134,7 +134,9 @@ static void test_attach(void **state) {
     const char *path = scratch_path("a.gguf"), *zero = scratch_path("zero.gguf");
     const char *merged = scratch_path("merged.gguf"), *second = scratch_path("b.gguf");
     write_adapter(path, &(recipe){.rank = 5, .b = 0.2, .alpha = 10, .seed = 1});
-    write_adapter(second, &(recipe){.rank = 20, .b = 0.1, .alpha = 20, .seed = 2, .names = "attn"});
+    write_adapter(
+        second,
+        &(recipe){.rank = 20, .b = 0.1, .alpha = 20, .seed = 2, .names = "attn_q,attn_output"});
     write_adapter(zero, &(recipe){.rank = 3, .b = 0, .alpha = 3});
     const char *model_path = base(SM_DTYPE_F32);
     size_t before, after;

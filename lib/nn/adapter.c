@@ -35,7 +35,7 @@ sm_status sm_weight_load_f32(sm_weight *w, sm_mem *mem, const sm_net *net, const
                      .cols = (uint32_t)cols,
                      .row_bytes = cols * sizeof(float),
                      .group_bytes = sm_packed_bytes(SM_DTYPE_F32, cols)};
-    w->packed = sm_alloc_array(mem, groups, w->group_bytes);
+    w->packed = w->own_packed = sm_alloc_array(mem, groups, w->group_bytes);
     float *group = sm_alloc_array(mem, SM_GROUP * cols, sizeof *group);
     if (!w->packed || !group) {
         sm_free(mem, group);
@@ -46,7 +46,7 @@ sm_status sm_weight_load_f32(sm_weight *w, sm_mem *mem, const sm_net *net, const
         const uint64_t n = rows - first < SM_GROUP ? rows - first : SM_GROUP;
         for (uint64_t r = 0; r < n; r++)
             from->dequantize(group + r * cols, t->data + (first + r) * row_bytes, cols);
-        to->pack(w->packed + first / SM_GROUP * w->group_bytes, group, w->row_bytes, n, cols);
+        to->pack(w->own_packed + first / SM_GROUP * w->group_bytes, group, w->row_bytes, n, cols);
     }
     sm_free(mem, group);
     return SM_OK;

@@ -176,7 +176,7 @@ typedef struct sm_adapters {
     sm_dropout dropout;                   /* training */
 } sm_adapters;
 
-/* Makes a packed f32 matrix, to be freed with sm_free(mem, w->packed), of a tensor [rows][cols]
+/* Makes a packed f32 matrix, to be freed with sm_free(mem, w->own_packed), of a tensor [rows][cols]
  * of an open file; its type must be one that net's kernels dequantize. SM_ERR_NOMEM. */
 sm_status sm_weight_load_f32(sm_weight *w, sm_mem *mem, const sm_net *net, const sm_gguf *gguf,
                              const sm_gguf_tensor *tensor, sm_error *error);
@@ -278,7 +278,6 @@ typedef struct sm_batch {
     int32_t (*cancel)(void *user); /* asked by thread 0 every fraction of a ms; NULL: never */
     void *cancel_user;
     const sm_observer *observer; /* NULL: none */
-    const sm_tape *tape; /* records, or NULL; every span must then begin at position 0 */
     const sm_tape *tape;         /* records, or NULL; every span must then begin at position 0 */
     const sm_adapters *adapters; /* NULL: none */
 } sm_batch;

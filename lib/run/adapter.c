@@ -58,8 +58,8 @@ static sm_status load_pair(const loader *l, const sm_gguf_tensor *t, uint64_t le
     const sm_weight *w;
     char name[256];
     if (length > sizeof name - 8)
-        return sm_fail(l->error, SM_ERR_FORMAT, "%s: the name of tensor '%.100s' is too long",
-                       l->gguf->path, t->name);
+        return sm_fail(l->error, SM_ERR_FORMAT, "%s: the name of tensor '%.*s' is too long",
+                       l->gguf->path, 100, t->name);
     sm_format(name, sizeof name, "%.*s.lora_b", (int)length, t->name);
     const sm_gguf_tensor *b = sm_gguf_find_tensor(l->gguf, name);
     sm_lora *place = find_place(a, t->name, length, &w);
@@ -121,8 +121,8 @@ static sm_status load_all(const loader *l) {
         char name[256];
         if (!length || length > sizeof name - 8)
             return sm_fail(l->error, SM_ERR_UNSUPPORTED,
-                           "%s: tensor '%.100s' is neither lora_a nor lora_b of a matrix",
-                           l->gguf->path, t->name);
+                           "%s: tensor '%.*s' is neither lora_a nor lora_b of a matrix",
+                           l->gguf->path, 100, t->name);
         sm_format(name, sizeof name, "%.*s.lora_a", (int)length, t->name);
         if (!sm_gguf_find_tensor(l->gguf, name))
             status = sm_fail(l->error, SM_ERR_MISSING, "%s: tensor '%s' is missing", l->gguf->path,
@@ -167,8 +167,8 @@ sm_status sm_adapter_load(sm_adapter **out, const sm_model *model, const char *p
 }
 
 static void free_lora(sm_mem *mem, sm_lora *lora) {
-    sm_free(mem, lora->a.packed);
-    sm_free(mem, lora->b.packed);
+    sm_free(mem, lora->a.own_packed);
+    sm_free(mem, lora->b.own_packed);
 }
 
 void sm_adapter_free(sm_adapter *a) {

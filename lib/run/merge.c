@@ -83,8 +83,8 @@ static sm_status merge_matrix(merger *m, const sm_gguf_tensor *t, const sm_gguf_
 
 static sm_status write_all(merger *m, const char *path) {
     const sm_gguf *base = m->model->gguf;
-    sm_status status = sm_gguf_writer_open(&m->w, m->model->mem, path, 3,
-                                           SM_GGUF_DEFAULT_ALIGNMENT, m->error);
+    sm_status status =
+        sm_gguf_writer_open(&m->w, m->model->mem, path, 3, SM_GGUF_DEFAULT_ALIGNMENT, m->error);
     if (status)
         return status;
     for (uint64_t i = 0; i < base->n_keys; i++)
@@ -99,8 +99,7 @@ static sm_status write_all(merger *m, const char *path) {
     }
     for (uint64_t i = 0; i < base->n_tensors && !status; i++) {
         const sm_gguf_tensor *t = &base->tensors[i], *a = half(m, t->name, ".lora_a");
-        status = a ? merge_matrix(m, t, a)
-                   : sm_gguf_write_tensor(m->w, t->data, t->size, m->error);
+        status = a ? merge_matrix(m, t, a) : sm_gguf_write_tensor(m->w, t->data, t->size, m->error);
     }
     if (status) {
         sm_gguf_writer_abort(m->w);
@@ -119,7 +118,7 @@ static sm_status check_type(merger *m, const char *name) {
             break;
     }
     if (m->type == SM_DTYPE_COUNT)
-        return sm_fail(m->error, SM_ERR_ARGUMENT, "type '%.100s' cannot be written", name);
+        return sm_fail(m->error, SM_ERR_ARGUMENT, "type '%.*s' cannot be written", 100, name);
     for (uint64_t i = 0; i < m->model->gguf->n_tensors; i++) {
         const sm_gguf_tensor *t = &m->model->gguf->tensors[i];
         if (type_of(m, t) != t->type && t->dims[0] % sm_dtype_get(m->type)->block_size)
