@@ -11,6 +11,9 @@
 /* FFN rows are shared out in pieces of whole activation blocks, so that each
  * thread quantizes what it computed. */
 #define FFN_UNIT 32
+/* The piece of the head that is computed at a time: rows, outputs. */
+#define HEAD_ROWS 256
+#define HEAD_OUTPUTS 64
 
 struct sm_workspace {
     sm_mem *mem;
@@ -44,7 +47,7 @@ typedef struct step {
     const sm_net *net;
     const sm_config *c;
     const sm_kernels *kernels;
-    const sm_batch *batch;
+    const sm_step *batch;
     sm_thread_scratch *scratch;
     uint32_t thread, n_threads;
     uint32_t T;
@@ -55,9 +58,9 @@ typedef struct step {
 typedef struct run {
     sm_workspace *ws;
     sm_team *team;
-    const sm_batch *batch;
+    const sm_step *batch;
     _Atomic uint32_t next_task;
-    sm_stop stop;
+    sm_stop stop, never;
     double least_share;
     bool cancelled; /* written by thread 0 before a barrier, read by all after it */
 } run;
@@ -98,7 +101,7 @@ static uint64_t weight_bytes(const sm_weight *w) {
 /* ---- workspace ---------------------------------------------------------------------- */
 
 #define OWNED_SHARED 15
-#define OWNED_PER_THREAD 11
+#define OWNED_PER_THREAD 12
 
 static void *own(sm_workspace *ws, uint64_t n, uint64_t size, bool *failed) {
     void *ptr = sm_alloc_array(ws->mem, n ? n : 1, size);
@@ -163,6 +166,7 @@ static void allocate(sm_workspace *ws, bool *failed) {
         s->attn_acc = own(ws, nq * width, sizeof(float), failed);
         s->attn_m = own(ws, nq * 2, sizeof(float), failed);
         s->attn_l = own(ws, nq * 2, sizeof(float), failed);
+        s->logits = own(ws, min_u64(T, HEAD_OUTPUTS) * HEAD_ROWS, sizeof(float), failed);
     }
 }
 
@@ -233,7 +237,7 @@ static void share_weights(const step *s, uint64_t n, uint64_t bytes, uint64_t *b
 /* x = token embeddings; rotation angles of every token. */
 static void embed(const step *s) {
     const sm_weight *E = &s->net->embd;
-    const sm_batch *b = s->batch;
+    const sm_step *b = s->batch;
     const uint64_t half = s->c->n_rot / 2;
     uint64_t begin, end;
     share(s, s->T, &begin, &end);
@@ -378,7 +382,7 @@ static sm_input attend_one(const step *s, const sm_attn *a, bool quantize) {
  * threads come free, since later chunks see more. */
 static sm_input attend_many(const step *s, const sm_attn *a, bool quantize, run *r) {
     sm_workspace *ws = s->ws;
-    const sm_batch *b = s->batch;
+    const sm_step *b = s->batch;
     const uint64_t qd = (uint64_t)a->n_head * a->head_dim;
     uint32_t base = 0; /* number of the first task of the span */
     uint32_t task = atomic_fetch_add_explicit(&r->next_task, 1, memory_order_relaxed);
@@ -451,15 +455,43 @@ static sm_input gate_up(const step *s, const sm_layer *layer, const sm_input *in
     return (sm_input){ws->h, ws->ldh, ws->h_q, blocks};
 }
 
+/* Groups [g, g + n_groups) of the head for outputs [o, o + n): computed in scratch, since the
+ * rows of logits lie apart and have no room for whole groups, and copied from there. */
+static void head_piece(const step *s, const sm_input *in, uint64_t g, uint64_t n_groups, uint64_t o,
+                       uint64_t n) {
+    sm_weight part = s->net->head;
+    const uint64_t r0 = g * SM_GROUP, rows = min_u64(n_groups * SM_GROUP, part.rows - r0);
+    const sm_input columns = {in->f + o * in->ldf, in->ldf, in->q + o * in->ldq, in->ldq};
+    part.rows = (uint32_t)rows;
+    if (part.data)
+        part.data += r0 * part.row_bytes;
+    if (part.packed)
+        part.packed += g * part.group_bytes;
+    sm_matmul(s->kernels, &part, 0, n_groups, &columns, n, s->scratch->logits, HEAD_ROWS,
+              s->scratch);
+    for (uint64_t i = 0; i < n; i++)
+        memcpy(s->batch->logits[o + i] + r0, s->scratch->logits + i * HEAD_ROWS,
+               rows * sizeof(float));
+}
+
 static void logits(const step *s) {
-    const sm_batch *b = s->batch;
+    const sm_step *b = s->batch;
     const sm_weight *W = &s->net->head;
+    const uint64_t piece = HEAD_ROWS / SM_GROUP;
     if (!b->n_outputs)
         return;
     const sm_input in = normed(s, s->net->out_norm, W->quantized, b->outputs, b->n_outputs);
-    uint64_t g0, g1;
-    share_weights(s, (W->rows + SM_GROUP - 1) / SM_GROUP, weight_bytes(W), &g0, &g1);
-    sm_matmul(s->kernels, W, g0, g1, &in, b->n_outputs, b->logits, b->ldl, s->scratch);
+    uint64_t begin, end;
+    share_weights(s, (W->rows + SM_GROUP - 1) / SM_GROUP, weight_bytes(W), &begin, &end);
+    if (b->n_outputs == 1) { /* whole groups can go where they belong */
+        const uint64_t whole = min_u64(end, W->rows / SM_GROUP);
+        sm_matmul(s->kernels, W, begin, whole, &in, 1, b->logits[0], 0, s->scratch);
+        begin = whole > begin ? whole : begin;
+    }
+    for (uint64_t o = 0; o < b->n_outputs; o += HEAD_OUTPUTS)
+        for (uint64_t g = begin; g < end; g += piece)
+            head_piece(s, &in, g, min_u64(piece, end - g), o,
+                       min_u64(HEAD_OUTPUTS, b->n_outputs - o));
 }
 
 /* ---- the step ----------------------------------------------------------------------------- */
@@ -523,6 +555,10 @@ static void forward(void *arg, uint32_t thread, uint32_t n_threads) {
         project_residual(s, &layer->down, layer->b_down, &in);
         barrier(s);
     }
+    /* the head is not cut short: the caller's logits stay whole or are all written */
+    if (atomic_load_explicit(&r->stop.stopped, memory_order_relaxed))
+        return;
+    state.scratch->stop = &r->never;
     logits(s);
 }
 
@@ -539,7 +575,7 @@ static void forward(void *arg, uint32_t thread, uint32_t n_threads) {
 /* The number of threads that makes the step fastest. On n of them it takes about
  *   t(n) = work / n + barriers * (SHARING + per_thread * n)
  * which is least where n^2 = work / (barriers * per_thread). */
-static uint32_t useful_threads(const sm_workspace *ws, sm_team *team, const sm_batch *b) {
+static uint32_t useful_threads(const sm_workspace *ws, sm_team *team, const sm_step *b) {
     const uint32_t most = sm_team_size(team);
     const double measured = sm_team_barrier_ns(team) / most;
     if (most == 1 || measured <= 0)
@@ -559,13 +595,14 @@ static uint32_t useful_threads(const sm_workspace *ws, sm_team *team, const sm_b
     return work > WORTH * (work / n + barriers * (SHARING + per_thread * n)) ? (uint32_t)n : 1;
 }
 
-sm_status sm_forward(sm_workspace *ws, sm_team *team, const sm_batch *batch) {
+sm_status sm_forward(sm_workspace *ws, sm_team *team, const sm_step *batch) {
     run r = {.ws = ws,
              .team = team,
              .batch = batch,
              .stop = {.cancel = batch->cancel, .cancel_user = batch->cancel_user}};
     atomic_init(&r.next_task, 0);
     atomic_init(&r.stop.stopped, false);
+    atomic_init(&r.never.stopped, false);
     r.least_share = sm_team_barrier_ns(team) * THREAD_BYTES_PER_NS;
     sm_team_run_some(team, useful_threads(ws, team, batch), forward, &r);
     return atomic_load(&r.stop.stopped) ? SM_ERR_CANCELLED : SM_OK;

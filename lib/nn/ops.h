@@ -30,6 +30,7 @@ typedef struct sm_thread_scratch {
     uint8_t *pack;        /* SM_GEMM_GROUPS groups of one slab of any type */
     float *vector;        /* one normed or attended token */
     sm_act_block *blocks; /* the same quantized */
+    float *logits;        /* a piece of every output's logits */
     float *attn_q, *attn_s, *attn_o, *attn_acc, *attn_m, *attn_l; /* see attention.c */
     sm_act_block *attn_qq; /* queries as a quantized cache wants them */
 } sm_thread_scratch;
