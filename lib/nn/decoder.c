@@ -34,7 +34,7 @@ struct sm_workspace {
     float *h, *up; /* [T][ldh] */
     sm_act_block *h_q;
     float *cos, *sin;                /* [T][n_rot/2] */
-    float *part_o, *part_m, *part_l; /* [max_blocks][n_head][width], …: one token */
+    float *part_o, *part_m, *part_l; /* [max_blocks][n_head][width], …: split tokens */
     sm_thread_scratch *threads;
     void **owned; /* everything allocated here */
     uint32_t n_owned;
@@ -54,12 +54,24 @@ typedef struct step {
     double least_share; /* weight bytes that are worth a thread of their own */
 } step;
 
+/* A token whose attention several threads share: partial results of its blocks lie in the
+ * workspace from block `part` on. */
+typedef struct split {
+    const sm_span *span;
+    uint32_t n_blocks, n_pieces, part;
+} split;
+
+#define MAX_SPLITS 4
+#define PIECE_BLOCKS 4 /* that one thread computes at a time */
+
 /* What the threads of one run share beside the workspace. */
 typedef struct run {
     sm_workspace *ws;
     sm_team *team;
     const sm_step *batch;
     _Atomic uint32_t next_task;
+    uint32_t n_splits;
+    split splits[MAX_SPLITS];
     sm_stop stop, never;
     double least_share;
     bool cancelled; /* written by thread 0 before a barrier, read by all after it */
@@ -378,20 +390,83 @@ static sm_input attend_one(const step *s, const sm_attn *a, bool quantize) {
     return (sm_input){s->scratch->vector, ws->ldq, s->scratch->blocks, ws->blocks_q};
 }
 
-/* Attention of many tokens: tasks of (span, chunk of tokens, kv head), taken as
- * threads come free, since later chunks see more. */
-static sm_input attend_many(const step *s, const sm_attn *a, bool quantize, run *r) {
+static uint32_t blocks_of(const sm_span *span) {
+    return (span->position + span->n - 1) / SM_KV_BLOCK + 1;
+}
+
+static bool is_split(const run *r, const sm_span *span) {
+    for (uint32_t i = 0; i < r->n_splits; i++)
+        if (r->splits[i].span == span)
+            return true;
+    return false;
+}
+
+/* The longest single tokens that one thread would still be at when the others have nothing
+ * left to do. Only who computes what depends on it. */
+static void plan_splits(run *r, uint32_t n_threads) {
+    const sm_step *b = r->batch;
+    const uint64_t n_head_kv = r->ws->net->config.n_head_kv;
+    uint64_t total = 0; /* blocks that the tasks of one kv head read */
+    uint32_t room = r->ws->max_blocks;
+    for (uint32_t i = 0; i < b->n_spans; i++)
+        total += (uint64_t)blocks_of(&b->spans[i]) * ((b->spans[i].n - 1) / r->ws->chunk + 1);
+    while (n_threads > 1 && r->n_splits < MAX_SPLITS) {
+        const sm_span *longest = NULL;
+        for (uint32_t i = 0; i < b->n_spans; i++) {
+            const sm_span *span = &b->spans[i];
+            if (span->n == 1 && blocks_of(span) <= room && !is_split(r, span) &&
+                (!longest || blocks_of(span) > blocks_of(longest)))
+                longest = span;
+        }
+        const uint32_t n = longest ? blocks_of(longest) : 0;
+        /* an eighth of what one thread has to do is no matter */
+        if (n <= PIECE_BLOCKS || (uint64_t)n * n_threads * 8 <= total * n_head_kv)
+            return;
+        r->splits[r->n_splits++] =
+            (split){longest, n, (n + PIECE_BLOCKS - 1) / PIECE_BLOCKS, r->ws->max_blocks - room};
+        room -= n;
+    }
+}
+
+/* The blocks of a split token from `first` on, for one kv head. */
+static void attend_piece(const step *s, const sm_attn *a, const split *p, uint32_t kv_head,
+                         uint32_t first) {
+    sm_workspace *ws = s->ws;
+    const void *queries =
+        sm_attn_decode_queries(a, p->span, ws->q + p->span->first * ws->ldq, s->scratch);
+    for (uint32_t block = first; block < first + PIECE_BLOCKS && block < p->n_blocks; block++) {
+        const uint64_t at = (uint64_t)(p->part + block) * a->n_head;
+        sm_attn_decode_block(a, p->span, kv_head, block, queries, ws->part_o + at * a->width,
+                             ws->part_m + at, ws->part_l + at, s->scratch);
+    }
+}
+
+/* Attention of many tokens: tasks of (split token, piece, kv head), then of (span, chunk of
+ * tokens, kv head), taken as threads come free, since some see more than others. */
+static void attend_tasks(const step *s, const sm_attn *a, run *r) {
     sm_workspace *ws = s->ws;
     const sm_step *b = s->batch;
-    const uint64_t qd = (uint64_t)a->n_head * a->head_dim;
     uint32_t base = 0; /* number of the first task of the span */
     uint32_t task = atomic_fetch_add_explicit(&r->next_task, 1, memory_order_relaxed);
+    for (uint32_t i = 0; i < r->n_splits; i++) {
+        const split *p = &r->splits[i];
+        for (const uint32_t end = base + p->n_pieces * a->n_head_kv; task < end;) {
+            if (sm_stopped(s->scratch))
+                return;
+            attend_piece(s, a, p, (task - base) / p->n_pieces,
+                         (task - base) % p->n_pieces * PIECE_BLOCKS);
+            task = atomic_fetch_add_explicit(&r->next_task, 1, memory_order_relaxed);
+        }
+        base += p->n_pieces * a->n_head_kv;
+    }
     for (uint32_t i = 0; i < b->n_spans; i++) {
+        if (is_split(r, &b->spans[i]))
+            continue;
         const uint32_t n = b->spans[i].n, chunks = (n + ws->chunk - 1) / ws->chunk;
         while (task < base + chunks * a->n_head_kv) {
             /* last chunks first: they are the longest */
             if (sm_stopped(s->scratch))
-                break;
+                return;
             const uint32_t first = (chunks - 1 - (task - base) / a->n_head_kv) * ws->chunk;
             sm_attn_prefill(a, &b->spans[i], (task - base) % a->n_head_kv, first,
                             (uint32_t)min_u64(ws->chunk, n - first), ws->q, ws->ldq, ws->att,
@@ -400,11 +475,25 @@ static sm_input attend_many(const step *s, const sm_attn *a, bool quantize, run 
         }
         base += chunks * a->n_head_kv;
     }
+}
+
+static sm_input attend_many(const step *s, const sm_attn *a, bool quantize, run *r) {
+    sm_workspace *ws = s->ws;
+    const uint64_t qd = (uint64_t)a->n_head * a->head_dim;
+    attend_tasks(s, a, r);
     barrier(s);
-    if (quantize) {
+    if (quantize || r->n_splits) {
         uint64_t begin, end;
         share(s, s->T, &begin, &end);
-        for (uint64_t t = begin; t < end; t++)
+        for (uint32_t i = 0; i < r->n_splits; i++) {
+            const split *p = &r->splits[i];
+            const uint64_t at = (uint64_t)p->part * a->n_head;
+            if (p->span->first >= begin && p->span->first < end)
+                sm_attn_decode_merge(a, p->n_blocks, ws->part_o + at * a->width, ws->part_m + at,
+                                     ws->part_l + at, ws->att + p->span->first * ws->ldq,
+                                     s->scratch);
+        }
+        for (uint64_t t = begin; t < end && quantize; t++)
             s->kernels->quantize(ws->att_q + t * ws->blocks_q, ws->att + t * ws->ldq, qd);
         barrier(s);
     }
@@ -604,6 +693,9 @@ sm_status sm_forward(sm_workspace *ws, sm_team *team, const sm_step *batch) {
     atomic_init(&r.stop.stopped, false);
     atomic_init(&r.never.stopped, false);
     r.least_share = sm_team_barrier_ns(team) * THREAD_BYTES_PER_NS;
-    sm_team_run_some(team, useful_threads(ws, team, batch), forward, &r);
+    const uint32_t n_threads = useful_threads(ws, team, batch);
+    if (batch->n_tokens > 1)
+        plan_splits(&r, n_threads);
+    sm_team_run_some(team, n_threads, forward, &r);
     return atomic_load(&r.stop.stopped) ? SM_ERR_CANCELLED : SM_OK;
 }
