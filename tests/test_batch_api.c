@@ -216,6 +216,8 @@ static void every_type_gives_the_same_for_any_number_of_columns(void **state) {
                 items[s] = (sm_batch_item){.session = sessions[s], .ids = &ids[s], .n_ids = 1};
             }
             for (uint32_t n = 2; n <= MOST; n += n < 18 ? 1 : 7) {
+                if (repack == SM_REPACK_NONE && n % 7 != 2)
+                    continue; /* packing again and again takes its time */
                 for (uint32_t s = 0; s < n; s++)
                     assert_int_equal(sm_session_rewind(sessions[s], 0, NULL), SM_OK);
                 step(batch, items, n);
