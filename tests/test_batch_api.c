@@ -11,6 +11,7 @@
 
 #include "blocks.h"
 #include "fixture.h"
+#include "run/run.h"
 #include "smallmind/smallmind.h"
 #include "support.h"
 
@@ -35,6 +36,8 @@ static sm_batch *open_batch(const sm_model *model, uint32_t n_threads, uint32_t 
     sm_batch *batch;
     if (sm_batch_new(&batch, model, &o, &error))
         fail_msg("%s", error.message);
+    /* else these tiny steps would run on one thread */
+    sm_team_set_barrier_ns(batch->team, 0);
     return batch;
 }
 
@@ -166,7 +169,9 @@ static void every_composition_gives_the_bits_of_each_alone(void **state) {
                  {{.type = SM_DTYPE_Q6_K, .n_embd = 256, .n_ff = 512, .n_layer = 1, .n_ctx = 8192},
                   SM_KV_TYPE_F32},
                  {{.architecture = "qwen3", .head_dim = 24, .type = SM_DTYPE_F16, .n_ctx = 8192},
-                  SM_KV_TYPE_F16}};
+                  SM_KV_TYPE_F16},
+                 {{.type = SM_DTYPE_Q5_K, .n_embd = 256, .n_ff = 256, .n_layer = 1, .n_ctx = 8192},
+                  SM_KV_TYPE_Q8_0}};
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
         sm_model *model = open_model(&cases[c].model, NULL);
         compute_alone(model, alone, cases[c].kv_type);
@@ -429,7 +434,7 @@ static void wrong_use_is_a_status(void **state) {
                                       {.struct_size = sizeof *wrong, .n_sequences = 1025},
                                       {.struct_size = sizeof *wrong, .n_batch = 8193},
                                       {.struct_size = sizeof *wrong, .n_ctx = 16777217},
-                                      {.struct_size = sizeof *wrong, .reserved = 1},
+                                      {.struct_size = sizeof *wrong, .pin = 2},
                                       {.struct_size = 2}};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         assert_int_equal(sm_batch_new(&batch, model, &wrong[i], NULL), SM_ERR_ARGUMENT);
@@ -445,6 +450,7 @@ static void wrong_use_is_a_status(void **state) {
     const sm_session_options unfit[] = {{.struct_size = sizeof *unfit, .n_ctx = 101},
                                         {.struct_size = sizeof *unfit, .n_threads = 1},
                                         {.struct_size = sizeof *unfit, .n_batch = 1},
+                                        {.struct_size = sizeof *unfit, .pin = 1},
                                         {.struct_size = sizeof *unfit, .kv_type = 99}};
     for (size_t i = 0; i < sizeof unfit / sizeof *unfit; i++) {
         assert_int_equal(sm_batch_new_session(&session, batch, &unfit[i], NULL), SM_ERR_ARGUMENT);
@@ -452,7 +458,7 @@ static void wrong_use_is_a_status(void **state) {
     }
     uint32_t n;
     assert_non_null(sm_options_table(SM_OPTIONS_BATCH, &n));
-    assert_int_equal(n, 4);
+    assert_int_equal(n, 5);
     sm_batch_free(batch);
     sm_model_free(model);
 }
