@@ -587,15 +587,15 @@ static void test_adapters_decode(void **state) {
         for (uint32_t i = 0; i < (how ? 1 : N); i++) {
             const uint32_t n = how ? N : 1, last = n - 1;
             const sm_span span = {.kv = &kv, .n = n, .position = i};
-            const sm_batch batch = {.n_tokens = n,
-                                    .ids = ids + i,
-                                    .n_spans = 1,
-                                    .spans = &span,
-                                    .n_outputs = 1,
-                                    .outputs = &last,
-                                    .logits = logits[how],
-                                    .ldl = LDL,
-                                    .adapters = how < 2 ? &adapters : NULL};
+            float *const rows[] = {logits[how]};
+            const sm_step batch = {.n_tokens = n,
+                                   .ids = ids + i,
+                                   .n_spans = 1,
+                                   .spans = &span,
+                                   .n_outputs = 1,
+                                   .outputs = &last,
+                                   .logits = rows,
+                                   .adapters = how < 2 ? &adapters : NULL};
             assert_int_equal(sm_forward(ws, sm_graph_team(m.graph), &batch), SM_OK);
         }
     assert_memory_equal(logits[0], logits[1], FIXTURE_VOCAB * sizeof(float));

@@ -13,7 +13,7 @@
 
 #define SEQUENCES 5
 #define LENGTH 24
-#define LDL 304 /* the vocabulary of 300 in whole groups */
+#define LDL FIXTURE_VOCAB
 #define CONTEXT 64
 
 typedef struct bench {
@@ -56,22 +56,23 @@ static void alone(bench *b, float logits[SEQUENCES][LENGTH][LDL]) {
         sm_kv kv;
         int32_t ids[LENGTH];
         uint32_t outputs[LENGTH];
+        float *rows[LENGTH];
         assert_int_equal(sm_kv_init(&kv, &b->mem, &b->net->config, SM_KV_F16, CONTEXT, NULL),
                          SM_OK);
         for (uint32_t t = 0; t < LENGTH; t++) {
             ids[t] = id_of(s, t);
             outputs[t] = t;
+            rows[t] = logits[s][t];
         }
         const sm_span span = {&kv, 0, LENGTH, 0};
-        const sm_batch batch = {.n_tokens = LENGTH,
-                                .ids = ids,
-                                .n_spans = 1,
-                                .spans = &span,
-                                .n_outputs = LENGTH,
-                                .outputs = outputs,
-                                .logits = logits[s][0],
-                                .ldl = LDL};
-        assert_int_equal(sm_forward(b->workspace, b->team, &batch), SM_OK);
+        const sm_step step = {.n_tokens = LENGTH,
+                              .ids = ids,
+                              .n_spans = 1,
+                              .spans = &span,
+                              .n_outputs = LENGTH,
+                              .outputs = outputs,
+                              .logits = rows};
+        assert_int_equal(sm_forward(b->workspace, b->team, &step), SM_OK);
         sm_kv_free(&kv, &b->mem);
     }
 }
@@ -87,6 +88,7 @@ static void together(bench *b, float logits[SEQUENCES][LENGTH][LDL]) {
     for (uint32_t step = 0;; step++) {
         int32_t ids[128];
         uint32_t outputs[128], n = 0, n_spans = 0;
+        float *rows[128];
         sm_span spans[SEQUENCES];
         uint32_t who[SEQUENCES];
         for (uint32_t s = 0; s < SEQUENCES; s++) {
@@ -99,19 +101,19 @@ static void together(bench *b, float logits[SEQUENCES][LENGTH][LDL]) {
             for (uint32_t t = 0; t < take; t++, n++) {
                 ids[n] = id_of(s, held[s] + t);
                 outputs[n] = n;
+                rows[n] = out[n];
             }
         }
         if (!n)
             break;
-        const sm_batch batch = {.n_tokens = n,
-                                .ids = ids,
-                                .n_spans = n_spans,
-                                .spans = spans,
-                                .n_outputs = n,
-                                .outputs = outputs,
-                                .logits = out[0],
-                                .ldl = LDL};
-        assert_int_equal(sm_forward(b->workspace, b->team, &batch), SM_OK);
+        const sm_step pass = {.n_tokens = n,
+                              .ids = ids,
+                              .n_spans = n_spans,
+                              .spans = spans,
+                              .n_outputs = n,
+                              .outputs = outputs,
+                              .logits = rows};
+        assert_int_equal(sm_forward(b->workspace, b->team, &pass), SM_OK);
         for (uint32_t i = 0; i < n_spans; i++) {
             memcpy(logits[who[i]][held[who[i]]], out[spans[i].first], spans[i].n * sizeof out[0]);
             held[who[i]] += spans[i].n;

@@ -367,6 +367,19 @@ class Numbers(Case):
         self.bad(1, *options, "1000000", says=["1000000", "context"])
         self.bad(2, *options, "1048577", says=["-d", "0 to 1048576"])
 
+    def test_bench_sequences(self):
+        options = ["bench", "-m", MODEL, "-p", "16", "-n", "8", "-r", "1", "-d", "20", "-b", "3"]
+        batch = json.loads(self.good(*options, "--json"))["batch"]
+        self.assertEqual((batch["sequences"], batch["tokens"]), (3, 24))
+        self.assertGreater(batch["tokens_per_second"], 0)
+        self.assertAlmostEqual(
+            batch["fraction_of_bound"] * batch["bound_tokens_per_second"] /
+            batch["tokens_per_second"], 1, delta=1e-3)
+        self.assertRegex(self.good(*options).decode(),
+                         r"\nbatch +3 sequences of 8 tokens: [\d.]+ tokens/s together .*% of it")
+        self.assertNotIn("batch", json.loads(self.good(*options[:-2], "--json")))
+        self.bad(2, *options[:-1], "1025", says=["-b", "0 to 1024"])
+
     def test_bench_limits(self):
         self.assertIn(b"bandwidth", self.good("bench", "limits", "--help"))
         options = ["bench", "limits", "-t", "2", "-r", "1"]

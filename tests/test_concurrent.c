@@ -45,7 +45,7 @@ static void *use(void *arg) {
     if (u->status)
         return NULL;
     /* else these tiny steps would run on one thread */
-    sm_team_set_barrier_ns(session->team, 0);
+    sm_team_set_barrier_ns(session->batch->team, 0);
     u->status = sm_session_generate(session, "the hand in the", &go, collect, u, NULL);
     if (!u->status)
         u->status = sm_session_fork(&fork, session, NULL);

@@ -43,7 +43,8 @@ else:
     def speed(tokens):
         return {{"tokens_per_second": tokens, "fraction_of_bound": tokens / 1000}}
     print(json.dumps({{"level": "avx9", "prefill": speed(400 + n), "decode": speed(100 * n)}}
-                     | ({{"batch": int(value("-b"))}} if "-b" in args else {{}})))
+                     | ({{"batch": speed(100 * n) | {{"sequences": int(value("-b"))}}}}
+                        if "-b" in args else {{}})))
 """
 BENCH = HEAD + """
 if "Q4_0" in pathlib.Path(value("-m")).read_text():

@@ -45,7 +45,7 @@ static sm_session *open_session(const sm_model *model, uint32_t n_threads, uint3
     if (sm_session_new(&session, model, &o, &error))
         fail_msg("%s", error.message);
     /* else these tiny steps would run on one thread */
-    sm_team_set_barrier_ns(session->team, 0);
+    sm_team_set_barrier_ns(session->batch->team, 0);
     return session;
 }
 

@@ -9,6 +9,7 @@
  *   memory       the weights once, and the keys and values (of the depth, too) once per
  *                token when decoding, at the read bandwidth of a buffer as large as what
  *                decoding touches (so that it lives in the same cache level).
+ * Sequences decoded together are a batch of as many tokens, each with a cache of its own.
  * Attention, norms, sampling and synchronisation count for nothing in it.
  */
 #include <math.h>
@@ -38,21 +39,28 @@ typedef struct bench_run {
     const char *save; /* write those weights here instead of measuring; NULL: measure */
     uint32_t prefill;
     uint32_t decode;
-    uint32_t depth; /* tokens in the context before either */
+    uint32_t depth;     /* tokens in the context before either */
+    uint32_t sequences; /* decoded together; 0: not measured */
     uint32_t repeats;
     bool json;
     sm_model_options model_options;
     sm_session_options session_options;
+    sm_model *model;
     sm_model_info info;
     matrix_work work;
     uint32_t n_threads;
-    int32_t *ids;   /* depth + prefill + decode random ids */
-    double warm_up; /* seconds of the first, untimed round: weights are repacked in it */
+    int32_t *ids; /* depth + prefill + decode random ids */
+    sm_session *session;
+    sm_batch *batch;
+    sm_session **together; /* [sequences] of the batch */
+    sm_batch_item *items;  /* one of each */
+    double warm_up;        /* seconds of the first, untimed round: weights are repacked in it */
     bool has_resident;
-    resident resident; /* after it, before this program's own buffers are made */
+    resident resident; /* after it, before this program's own buffers and the batch are made */
     /* one value per repeat */
     double prefill_speed[MAX_REPEATS];
     double decode_speed[MAX_REPEATS];
+    double batch_speed[MAX_REPEATS];
     double read[MAX_REPEATS];
     double f32[MAX_REPEATS];
     double int8[MAX_REPEATS];
@@ -154,10 +162,11 @@ static double prefill_bound(const bench_run *run, double read, double f32, doubl
                                  batches * (double)run->info.decode_bytes / read);
 }
 
-static double decode_bound(const bench_run *run, double read, double f32, double int8) {
-    const double held = run->depth + (run->decode - 1.0) / 2.0; /* in the context, on average */
-    return 1.0 / larger(arithmetic_seconds(&run->work, 1.0, 1.0, f32, int8),
-                        ((double)run->info.decode_bytes + held * kv_bytes(run)) / read);
+/* Of n sequences, all tokens counted. */
+static double decode_bound(const bench_run *run, double n, double read, double f32, double int8) {
+    const double held = run->depth + (run->decode - 1.0) / 2.0; /* in a context, on average */
+    return n / larger(arithmetic_seconds(&run->work, n, n, f32, int8),
+                      ((double)run->info.decode_bytes + n * held * kv_bytes(run)) / read);
 }
 
 /* splitmix64: ids from a fixed seed */
@@ -172,29 +181,46 @@ static uint64_t next_random(uint64_t *state) {
     0.1 /* small models are run several times, so that a repeat means something \
          */
 
-static sm_status prefill_once(sm_session *session, const bench_run *run, sm_error *error) {
-    return sm_session_feed(session, run->ids + run->depth, run->prefill, error);
+static sm_status prefill_once(const bench_run *run, sm_error *error) {
+    const sm_status status = sm_session_rewind(run->session, run->depth, error);
+    if (status != SM_OK)
+        return status;
+    return sm_session_feed(run->session, run->ids + run->depth, run->prefill, error);
 }
 
-static sm_status decode_once(sm_session *session, const bench_run *run, sm_error *error) {
-    sm_status status = SM_OK;
+static const int32_t *decoded_ids(const bench_run *run) {
+    return run->ids + run->depth + run->prefill;
+}
+
+static sm_status decode_once(const bench_run *run, sm_error *error) {
+    sm_status status = sm_session_rewind(run->session, run->depth, error);
     for (uint32_t i = 0; status == SM_OK && i < run->decode; i++)
-        status = sm_session_feed(session, run->ids + run->depth + run->prefill + i, 1, error);
+        status = sm_session_feed(run->session, decoded_ids(run) + i, 1, error);
     return status;
 }
 
-/* Tokens per second of n tokens fed by `once` to a session that holds `depth` tokens, over and
- * over for min_seconds. */
-static sm_status time_rounds(sm_session *session, const bench_run *run,
-                             sm_status (*once)(sm_session *, const bench_run *, sm_error *),
-                             uint32_t n, double min_seconds, double *speed, sm_error *error) {
+static sm_status batch_once(const bench_run *run, sm_error *error) {
+    sm_status status = SM_OK;
+    for (uint32_t s = 0; status == SM_OK && s < run->sequences; s++)
+        status = sm_session_rewind(run->together[s], run->depth, error);
+    for (uint32_t i = 0; status == SM_OK && i < run->decode; i++) {
+        for (uint32_t s = 0; s < run->sequences; s++)
+            run->items[s] = (sm_batch_item){.session = run->together[s],
+                                            .ids = decoded_ids(run) + (i + s) % run->decode,
+                                            .n_ids = 1};
+        status = sm_batch_step(run->batch, run->items, run->sequences, error);
+    }
+    return status;
+}
+
+/* Tokens per second of `once`, which feeds n tokens, over and over for min_seconds. */
+static sm_status time_rounds(const bench_run *run, sm_status (*once)(const bench_run *, sm_error *),
+                             double n, double min_seconds, double *speed, sm_error *error) {
     double seconds = 0.0, tokens = 0.0;
     sm_status status = SM_OK;
     while (status == SM_OK && (tokens == 0.0 || seconds < min_seconds)) {
-        status = sm_session_rewind(session, run->depth, error);
         const double start = cli_seconds();
-        if (status == SM_OK)
-            status = once(session, run, error);
+        status = once(run, error);
         seconds += cli_seconds() - start;
         tokens += n;
     }
@@ -202,30 +228,69 @@ static sm_status time_rounds(sm_session *session, const bench_run *run,
     return status;
 }
 
-static sm_status time_speeds(sm_session *session, const bench_run *run, double min_seconds,
-                             double *prefill, double *decode, sm_error *error) {
-    sm_status status =
-        time_rounds(session, run, prefill_once, run->prefill, min_seconds, prefill, error);
+/* speeds: of prefill, decode and the batch. */
+static sm_status time_speeds(const bench_run *run, double min_seconds, double *speeds[3],
+                             sm_error *error) {
+    const double n = run->decode;
+    sm_status status = time_rounds(run, prefill_once, run->prefill, min_seconds, speeds[0], error);
     if (status == SM_OK)
-        status = time_rounds(session, run, decode_once, run->decode, min_seconds, decode, error);
+        status = time_rounds(run, decode_once, n, min_seconds, speeds[1], error);
+    if (status == SM_OK && run->batch != NULL)
+        status = time_rounds(run, batch_once, n * run->sequences, min_seconds, speeds[2], error);
     return status;
 }
 
-static int warm_up(bench_run *run, sm_session *session) {
+/* The sequences to decode together, all with the same `depth` tokens. */
+static sm_status open_batch(bench_run *run, sm_error *error) {
+    const sm_batch_options options = {.struct_size = sizeof options,
+                                      .n_threads = run->session_options.n_threads,
+                                      .n_sequences = run->sequences,
+                                      .n_batch = run->session_options.n_batch,
+                                      .n_ctx = run->depth + run->decode,
+                                      .pin = run->session_options.pin};
+    const sm_session_options each = {.struct_size = sizeof each,
+                                     .kv_type = run->session_options.kv_type};
+    sm_status status = sm_batch_new(&run->batch, run->model, &options, error);
+    if (status == SM_OK)
+        status = sm_batch_set_cancel(run->batch, cli_cancel, NULL, error);
+    if (status == SM_OK)
+        status = sm_batch_new_session(&run->together[0], run->batch, &each, error);
+    if (status == SM_OK)
+        status = sm_session_set_cancel(run->together[0], cli_cancel, NULL, error);
+    if (status == SM_OK)
+        status = sm_session_feed(run->together[0], run->ids, run->depth, error);
+    for (uint32_t s = 1; status == SM_OK && s < run->sequences; s++)
+        status = sm_session_fork(&run->together[s], run->together[0], error);
+    return status;
+}
+
+static void close_batch(bench_run *run) {
+    for (uint32_t s = 0; run->together != NULL && s < run->sequences; s++)
+        sm_session_free(run->together[s]);
+    sm_batch_free(run->batch);
+    free(run->together);
+    free(run->items);
+}
+
+static int warm_up(bench_run *run) {
     sm_error error = {0};
-    double ignored[2];
+    double ignored[3];
+    double *speeds[] = {&ignored[0], &ignored[1], &ignored[2]};
     const double start = cli_seconds();
-    if (run->depth > 0 && sm_session_feed(session, run->ids, run->depth, &error) != SM_OK)
-        return cli_fail(&error);
-    if (time_speeds(session, run, 0.0, &ignored[0], &ignored[1], &error) != SM_OK)
+    if (sm_session_feed(run->session, run->ids, run->depth, &error) != SM_OK ||
+        time_speeds(run, 0.0, speeds, &error) != SM_OK)
         return cli_fail(&error);
     run->warm_up = cli_seconds() - start;
     run->has_resident = resident_get(&run->resident);
+    if (run->sequences > 0 &&
+        (open_batch(run, &error) != SM_OK || batch_once(run, &error) != SM_OK))
+        return cli_fail(&error);
     return CLI_GO_ON;
 }
 
-static int measure(bench_run *run, sm_session *session, limit_bench *limits) {
+static int measure(bench_run *run, limit_bench *limits) {
     sm_error error = {0};
+    double *speeds[3];
     for (uint32_t i = 0; i < run->repeats; i++) {
         limit_sample sample;
         cli_progress("bench", i, run->repeats);
@@ -238,8 +303,10 @@ static int measure(bench_run *run, sm_session *session, limit_bench *limits) {
         run->read[i] = sample.read;
         run->f32[i] = sample.f32;
         run->int8[i] = sample.int8;
-        if (time_speeds(session, run, ROUND_SECONDS, &run->prefill_speed[i], &run->decode_speed[i],
-                        &error) != SM_OK)
+        speeds[0] = &run->prefill_speed[i];
+        speeds[1] = &run->decode_speed[i];
+        speeds[2] = &run->batch_speed[i];
+        if (time_speeds(run, ROUND_SECONDS, speeds, &error) != SM_OK)
             return cli_fail(&error);
     }
     cli_progress_end();
@@ -296,7 +363,10 @@ static int print_result(const bench_run *run) {
     const summary f32 = summarize(run->f32, run->repeats);
     const summary int8 = summarize(run->int8, run->repeats);
     const double prefill_limit = prefill_bound(run, read.median, f32.median, int8.median);
-    const double decode_limit = decode_bound(run, read.median, f32.median, int8.median);
+    const double decode_limit = decode_bound(run, 1.0, read.median, f32.median, int8.median);
+    const summary batch = summarize(run->batch_speed, run->repeats);
+    const double batch_limit =
+        decode_bound(run, run->sequences, read.median, f32.median, int8.median);
     const char *level = sm_level_name(run->info.level);
     char size[32], packed[32], in_file[32], heap[32], random[64];
     const char *name = run->path;
@@ -310,7 +380,7 @@ static int print_result(const bench_run *run) {
         printf("model    %s, %s, weights read per token %s\n", run->info.architecture, name,
                cli_bytes(size, run->info.decode_bytes));
         if (run->depth > 0)
-            printf("depth    both after %u tokens of context\n", run->depth);
+            printf("depth    all after %u tokens of context\n", run->depth);
         printf("machine  %s, %u threads\n", level, run->n_threads);
         printf("memory   heap %s, of it repacked weights %s; weights packed in the file %s\n",
                cli_bytes(heap, run->info.heap_bytes), cli_bytes(packed, run->info.packed_bytes),
@@ -327,6 +397,11 @@ static int print_result(const bench_run *run) {
         printf("decode   %u tokens: %.1f tokens/s (best %.1f), bound %.1f, %.1f%% of it\n",
                run->decode, decode.median, decode.best, decode_limit,
                100.0 * decode.median / decode_limit);
+        if (run->sequences > 0)
+            printf("batch    %u sequences of %u tokens: %.1f tokens/s together (best %.1f), bound "
+                   "%.1f, %.1f%% of it\n",
+                   run->sequences, run->decode, batch.median, batch.best, batch_limit,
+                   100.0 * batch.median / batch_limit);
         return CLI_DONE;
     }
     json_t *root = json_pack(
@@ -342,6 +417,14 @@ static int print_result(const bench_run *run) {
         limit_json(f32), "int8_ops_per_second", limit_json(int8), "prefill",
         speed_json(run->prefill, prefill, prefill_limit), "decode",
         speed_json(run->decode, decode, decode_limit));
+    if (root != NULL && run->sequences > 0) {
+        json_t *together = speed_json(run->sequences * run->decode, batch, batch_limit);
+        if (json_object_set_new(together, "sequences", json_integer(run->sequences)) != 0 ||
+            json_object_set_new(root, "batch", together) != 0) {
+            json_decref(root);
+            root = NULL;
+        }
+    }
     if (root == NULL)
         return cli_error("the result cannot be written as JSON");
     json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
@@ -350,35 +433,37 @@ static int print_result(const bench_run *run) {
     return CLI_DONE;
 }
 
-static int bench(bench_run *run, const sm_model *model) {
+static int bench(bench_run *run) {
     sm_error error = {0};
-    sm_session *session = NULL;
     limit_bench *limits = NULL;
     uint64_t random = 1;
     const uint64_t n_ids = (uint64_t)run->depth + run->prefill + run->decode;
-    int code = cli_open_session(&session, model, &run->session_options);
+    int code = cli_open_session(&run->session, run->model, &run->session_options);
     if (code != CLI_GO_ON)
         return code;
-    run->n_threads = sm_session_threads(session);
+    run->n_threads = sm_session_threads(run->session);
     run->ids = malloc(n_ids * sizeof *run->ids);
+    run->together = calloc(run->sequences + 1u, sizeof *run->together);
+    run->items = calloc(run->sequences + 1u, sizeof *run->items);
     for (uint64_t i = 0; run->ids != NULL && i < n_ids; i++)
         run->ids[i] = (int32_t)(next_random(&random) % (uint64_t)run->info.n_vocab);
-    if (run->ids == NULL)
+    if (run->ids == NULL || run->together == NULL || run->items == NULL)
         code = cli_error("out of memory");
     else
-        code = warm_up(run, session);
+        code = warm_up(run);
     if (code == CLI_GO_ON) {
         limits = limit_bench_new(run->info.level, run->n_threads,
                                  run->info.decode_bytes + (uint64_t)(run->depth * kv_bytes(run)));
-        code = limits != NULL ? measure(run, session, limits) : cli_error("out of memory");
+        code = limits != NULL ? measure(run, limits) : cli_error("out of memory");
     }
-    if (code == CLI_GO_ON && sm_model_get_info(model, &run->info, &error) != SM_OK)
+    if (code == CLI_GO_ON && sm_model_get_info(run->model, &run->info, &error) != SM_OK)
         code = cli_fail(&error);
     if (code == CLI_GO_ON)
         code = print_result(run);
     limit_bench_free(limits);
+    close_batch(run);
     free(run->ids);
-    sm_session_free(session);
+    sm_session_free(run->session);
     return code;
 }
 
@@ -439,20 +524,24 @@ int cmd_bench(int argc, char **argv) {
         {'d', "depth", CLI_COUNT, &run.depth, "N", 0, 1u << 20,
          "tokens in the context before either, within the model's context [0 to 1048576; "
          "default 0]"},
+        {'b', "sequences", CLI_COUNT, &run.sequences, "N", 0, 1024,
+         "also decode that many sequences together [0 to 1024; default 0: none]"},
+        {0, "chunk", CLI_COUNT, &run.session_options.n_batch, "N", 0, 8192,
+         "tokens of the prompt computed together at most [0 to 8192; default 512]"},
         {'r', "repeats", CLI_COUNT, &run.repeats, "N", 1, MAX_REPEATS,
          "how often everything is measured, the medians count [1 to 100; default 3]"},
         {0, "json", CLI_SWITCH, &run.json, "", 0, 0, "print one JSON object"},
     };
     const cli_fields fields[] = {
         {SM_OPTIONS_SESSION, &run.session_options, "n_threads"},
-        {SM_OPTIONS_SESSION, &run.session_options, "n_batch"},
         {SM_OPTIONS_SESSION, &run.session_options, "kv_type"},
         {SM_OPTIONS_SESSION, &run.session_options, "pin"},
         {SM_OPTIONS_MODEL, &run.model_options, NULL},
     };
     const cli_command command = {
         .name = "bench",
-        .synopsis = "-m MODEL | --shape NAME [--type T] [-p N] [-n N] [-d N] [-r N] [--json]\n"
+        .synopsis = "-m MODEL | --shape NAME [--type T] [-p N] [-n N] [-d N] [-b N] [-r N]\n"
+                    "                       [--json]\n"
                     "       smallmind bench --shape NAME [--type T] --save FILE\n"
                     "       smallmind bench limits [-t N] [-r N] [--json]",
         .summary =
@@ -467,7 +556,6 @@ int cmd_bench(int argc, char **argv) {
         .fields = fields,
         .n_fields = sizeof fields / sizeof fields[0],
     };
-    sm_model *model;
     int code = cli_parse(&command, argc, argv);
     if (code != CLI_GO_ON)
         return code;
@@ -482,12 +570,12 @@ int cmd_bench(int argc, char **argv) {
     cli_catch_interrupt();
     if (run.save != NULL)
         return cli_save_random_model(run.save, run.shape, run.type, &run.model_options);
-    code = load(&model, &run);
+    code = load(&run.model, &run);
     if (code == CLI_GO_ON) {
         code = set_context(&run);
         if (code == CLI_GO_ON)
-            code = bench(&run, model);
-        sm_model_free(model);
+            code = bench(&run);
+        sm_model_free(run.model);
     }
     return code;
 }

@@ -49,7 +49,8 @@ SM_API sm_status sm_session_new(sm_session **out, const sm_model *model,
                                 const sm_session_options *options, sm_error *error);
 SM_API void sm_session_free(sm_session *session); /* NULL is fine */
 
-/* A second session with the same tokens, cache and logits, and a team of its own. */
+/* A second session with the same tokens, cache and logits, and a team of its own (or in the
+ * same batch, see batch.h). */
 SM_API sm_status sm_session_fork(sm_session **out, const sm_session *session, sm_error *error);
 
 /* ---- token by token ------------------------------------------------------------ */
@@ -73,8 +74,7 @@ SM_API sm_status sm_session_set_cancel(sm_session *session, sm_cancel_fn cancel,
  * (of any session), which repacks the weights. SM_ERR_CANCELLED: see above. */
 SM_API sm_status sm_session_feed(sm_session *session, const int32_t *ids, uint64_t n,
                                  sm_error *error);
-/* The same, and writes the logits of every fed token: logits[n][n_vocab]. SM_ERR_NOMEM
- * also in a session's first call. */
+/* The same, and writes the logits of every fed token: logits[n][n_vocab]. */
 SM_API sm_status sm_session_feed_logits(sm_session *session, const int32_t *ids, uint64_t n,
                                         float *logits, sm_error *error);
 /* Makes the session hold exactly ids[0..n): keeps the common prefix, drops the
@@ -216,6 +216,7 @@ typedef struct sm_option {
 #define SM_OPTIONS_GENERATE 4
 #define SM_OPTIONS_QUANTIZE 5
 #define SM_OPTIONS_IMATRIX 6
+#define SM_OPTIONS_BATCH 7 /* of batch.h */
 
 /* The table of one struct; *n gets its length; NULL for an unknown struct. */
 SM_API const sm_option *sm_options_table(uint32_t options_struct, uint32_t *n);

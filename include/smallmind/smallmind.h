@@ -12,6 +12,7 @@
 #include "tokenizer.h"
 #include "model.h"
 #include "generate.h"
+#include "batch.h"
 #include "quantize.h"
 #include "adapter.h"
 #include "train.h"

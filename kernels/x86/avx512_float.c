@@ -140,7 +140,7 @@ typedef void columns_fn(const product *a, size_t n_groups);
         columns(SM_DTYPE_##TYPE, nc, a, n_groups);               \
     }
 
-/* Whole tiles of 12 columns, the rest as mul does them. */
+/* Whole tiles of 12 columns, the rest as mul does them, in pieces alike. */
 INLINE void gemm(const uint32_t type, sm_mul_fn *mul, product a, size_t n_groups, size_t ncols) {
     if (n_groups == 2) {
         for (; ncols >= TILE_COLS; ncols -= TILE_COLS) {
@@ -149,8 +149,8 @@ INLINE void gemm(const uint32_t type, sm_mul_fn *mul, product a, size_t n_groups
             a.x += TILE_COLS * a.ldx;
         }
     }
-    while (ncols > 0) {
-        size_t nc = ncols < SM_MUL_COLS ? ncols : SM_MUL_COLS;
+    for (size_t pieces = (ncols + SM_MUL_COLS - 1) / SM_MUL_COLS; pieces > 0; pieces--) {
+        const size_t nc = ncols / pieces;
         mul(a.y, a.ldy, a.packed, a.group_bytes, n_groups, a.k, a.x, a.ldx, nc, a.accumulate);
         a.y += nc * a.ldy;
         a.x += nc * a.ldx;

@@ -328,6 +328,11 @@ typedef struct product {
     size_t ldx;
     bool accumulate;
     bool fresh; /* these weights have not been read yet: ask for them ahead of their use */
+    /* for panels: what the next call will unpack, prefetched by and by */
+    const uint8_t *ahead; /* of the first group; of the second group_ahead further on */
+    size_t group_ahead;
+    const uint8_t *ahead_end;
+    size_t ahead_step; /* bytes of it for each record of a tile */
 } product;
 
 INLINE void stream_begin(const int nc, stream *t, const product *a, size_t group) {
@@ -373,7 +378,7 @@ INLINE void stream_prefetch(const uint32_t type, const stream *t) {
 
 /* With few columns the sums of a part are two chains of shifted codes, with more one of plain. */
 INLINE bool plain_codes(const uint32_t type, const int nc) {
-    return is_panel(type) || nc > 2;
+    return is_panel(type) || nc > (is_super(type) ? 1 : 2);
 }
 
 /* Integer sums of one part of a record, per column: one chain, or two. They begin at
@@ -494,6 +499,8 @@ INLINE void record(const uint32_t type, const int nc, stream *t, stream *u, cons
 }
 
 INLINE void tile(const uint32_t type, const int nc, const product *a, size_t group, size_t other) {
+    const uint8_t *ahead = a->ahead;
+    const size_t ahead_step = ahead < a->ahead_end ? a->ahead_step : 0;
     stream t, u;
     stream_begin(nc, &t, a, group);
     stream_begin(nc, &u, a, other);
@@ -503,13 +510,19 @@ INLINE void tile(const uint32_t type, const int nc, const product *a, size_t gro
         stream_head(type, &t);
         stream_head(type, &u);
         for (size_t r = 0; r < records(type); r++, x++) {
+            if (is_panel(type)) {
+                for (const uint8_t *next = ahead + ahead_step; ahead < next; ahead += 64) {
+                    _mm_prefetch((const char *)ahead, _MM_HINT_T0);
+                    _mm_prefetch((const char *)ahead + a->group_ahead, _MM_HINT_T0);
+                }
+            }
             if (is_panel(type) || nc > 4) {
                 UNROLL
                 for (int c = 0; c < nc; c++) {
                     _mm_prefetch((const char *)(x + (size_t)c * ldx) + next_tile, _MM_HINT_T0);
                 }
             }
-            if (!is_panel(type) && (nc <= 4 || a->fresh)) {
+            if (!is_panel(type) && a->fresh) {
                 stream_prefetch(type, &t);
                 stream_prefetch(type, &u);
             }
@@ -538,6 +551,7 @@ typedef void tile_fn(const product *a, size_t first, size_t end, size_t count);
                 tile(TYPE, nc, &b, g, other);                                    \
                 b.y += nc * b.ldy;                                               \
                 b.x += nc * b.ldx;                                               \
+                b.ahead += b.k / 32 * b.ahead_step;                              \
             }                                                                    \
         }                                                                        \
     }
@@ -546,36 +560,59 @@ typedef void tile_fn(const product *a, size_t first, size_t end, size_t count);
     TILE(TYPE, name##_2, 2) \
     TILE(TYPE, name##_3, 3) \
     TILE(TYPE, name##_4, 4)
-#define TILES_6(TYPE, name)                                               \
-    TILES_4(TYPE, name)                                                   \
-    TILE(TYPE, name##_5, 5)                                               \
-    TILE(TYPE, name##_6, 6)                                               \
-    static tile_fn *const name##_tiles[] = {name##_1, name##_2, name##_3, \
-                                            name##_4, name##_5, name##_6};
+#define TILES_6(TYPE, name) \
+    TILES_4(TYPE, name)     \
+    TILE(TYPE, name##_5, 5) \
+    TILE(TYPE, name##_6, 6)
+#define SET_4(name) name##_1, name##_2, name##_3, name##_4
+#define SET_6(name) SET_4(name), name##_5, name##_6
+#define TILES(TYPE, name, most) \
+    TILES_##most(TYPE, name) static tile_fn *const name##_tiles[] = {SET_##most(name)};
 
-/* Tiles by their number of columns - 1. */
+/* Tiles by their number of columns - 1. Four columns are the fastest (measured, per column);
+ * up to `most` are faster than two tiles. */
 typedef struct tile_set {
     tile_fn *const *tiles;
     size_t most;
 } tile_set;
 
+#define BODY 4
+
 static void product_of(tile_set set, const product *a, size_t ncols) {
-    const size_t half = (a->n_groups + 1) / 2, wide = ncols / set.most, rest = ncols % set.most;
-    if (rest == 0) {
-        set.tiles[set.most - 1](a, 0, half, wide);
+    const size_t half = (a->n_groups + 1) / 2, rest = ncols % BODY;
+    size_t wide = ncols / BODY, tail[2] = {rest, 0};
+    if (wide > 0 && rest > 0 && BODY + rest <= set.most) {
+        wide--;
+        tail[0] = BODY + rest;
+    } else if (wide > 0 && rest > 0 && rest < BODY - 1) { /* two alike, none of one column */
+        wide--;
+        tail[0] = (BODY + rest + 1) / 2;
+        tail[1] = (BODY + rest) / 2;
+    }
+    if (tail[0] == 0) {
+        set.tiles[BODY - 1](a, 0, half, wide);
         return;
     }
-    if (wide == 0) {
-        set.tiles[rest - 1](a, 0, half, 1);
+    if (wide == 0 && tail[1] == 0) {
+        set.tiles[tail[0] - 1](a, 0, half, 1);
         return;
     }
-    product last = *a;
-    last.fresh = false;
-    last.y += wide * set.most * a->ldy;
-    last.x += wide * set.most * a->ldx;
+    product first = *a, second;
+    first.fresh = a->fresh && wide == 0;
+    first.y += wide * BODY * a->ldy;
+    first.x += wide * BODY * a->ldx;
+    first.ahead += wide * (a->k / 32) * a->ahead_step;
+    second = first;
+    second.fresh = false;
+    second.y += tail[0] * a->ldy;
+    second.x += tail[0] * a->ldx;
+    second.ahead += a->k / 32 * a->ahead_step;
     for (size_t g = 0; g < half; g++) { /* all columns before the next weights */
-        set.tiles[set.most - 1](a, g, g + 1, wide);
-        set.tiles[rest - 1](&last, g, g + 1, 1);
+        set.tiles[BODY - 1](a, g, g + 1, wide);
+        set.tiles[tail[0] - 1](&first, g, g + 1, 1);
+        if (tail[1] > 0) {
+            set.tiles[tail[1] - 1](&second, g, g + 1, 1);
+        }
     }
 }
 
@@ -618,10 +655,10 @@ INLINE void unpack(const uint32_t type, uint8_t *out, const uint8_t *p, size_t k
     }
 }
 
-TILES_6(PANEL_32, panel_32)
-TILES_6(PANEL_32_MIN, panel_32_min)
-TILES_6(PANEL_16, panel_16)
-TILES_6(PANEL_16_MIN, panel_16_min)
+TILES(PANEL_32, panel_32, 6)
+TILES(PANEL_32_MIN, panel_32_min, 6)
+TILES(PANEL_16, panel_16, 6)
+TILES(PANEL_16_MIN, panel_16_min, 6)
 
 INLINE tile_set panel_tiles(const uint32_t type) {
     tile_fn *const *const sets[] = {panel_32_tiles, panel_32_min_tiles, panel_16_tiles,
@@ -635,27 +672,35 @@ INLINE tile_set panel_tiles(const uint32_t type) {
 INLINE size_t panel_from(const uint32_t type) {
     switch (type) {
     case SM_DTYPE_Q4_0:
+    case SM_DTYPE_Q4_1:
     case SM_DTYPE_Q8_0:
     case SM_DTYPE_IQ4_NL:
-    case SM_DTYPE_IQ4_XS:
         return SIZE_MAX;
-    case SM_DTYPE_Q4_1:
-    case SM_DTYPE_Q4_K:
-        return 64;
-    case SM_DTYPE_Q5_0:
     case SM_DTYPE_Q5_1:
-    case SM_DTYPE_Q5_K:
+        return 24;
+    case SM_DTYPE_Q5_0:
+        return 16;
+    case SM_DTYPE_Q4_K:
         return 32;
-    default:
+    case SM_DTYPE_IQ4_XS:
         return 12;
+    default:
+        return 4;
     }
 }
 
 INLINE void gemm(const uint32_t type, tile_set set, product a, size_t ncols, uint8_t *scratch) {
     if (ncols >= panel_from(type)) {
+        const size_t records_32 = a.k / 32, tiles = (ncols + BODY - 1) / BODY;
+        const size_t bytes =
+            records_32 * record_bytes(type) + records_32 / records(type) * head_bytes(type);
         for (size_t g = 0; g < a.n_groups; g++) {
             unpack(type, scratch + g * PANEL_MOST, a.packed + g * a.group_bytes, a.k);
         }
+        a.ahead = a.packed + bytes;
+        a.ahead_end = a.ahead + bytes;
+        a.group_ahead = a.group_bytes;
+        a.ahead_step = (bytes / (tiles * records_32) + 63) / 64 * 64;
         a.packed = scratch;
         a.group_bytes = PANEL_MOST;
         set = panel_tiles(type);
@@ -666,40 +711,53 @@ INLINE void gemm(const uint32_t type, tile_set set, product a, size_t ncols, uin
 /* ---- the functions -----------------------------------------------------------------------------
  */
 
-#define QUANTIZED(TYPE, type)                                                        \
-    TILES_4(SM_DTYPE_##TYPE, type)                                                   \
-    static tile_fn *const type##_tiles[] = {type##_1, type##_2, type##_3, type##_4}; \
-    FUNCTIONS(TYPE, type, 4)
+#define QUANTIZED(TYPE, type, most)    \
+    TILES(SM_DTYPE_##TYPE, type, most) \
+    FUNCTIONS(TYPE, type, most)
 
-#define QUANTIZED_WIDE(TYPE, type) \
-    TILES_6(SM_DTYPE_##TYPE, type) \
-    FUNCTIONS(TYPE, type, 6)
-
-#define FUNCTIONS(TYPE, type, most)                                                             \
-    void sm_mul_##type##_avx512(float *y, size_t ldy, const void *packed, size_t group_bytes,   \
-                                size_t n_groups, size_t k, const void *x, size_t ldx,           \
-                                size_t ncols, bool accumulate) {                                \
-        const product a = {y, ldy, packed, group_bytes, n_groups, k, x, ldx, accumulate, true}; \
-        const tile_set set = {type##_tiles, most};                                              \
-        product_of(set, &a, ncols);                                                             \
-    }                                                                                           \
-    void sm_gemm_##type##_avx512(float *y, size_t ldy, const void *packed, size_t group_bytes,  \
-                                 size_t n_groups, size_t k, const void *x, size_t ldx,          \
-                                 size_t ncols, bool accumulate, void *scratch) {                \
-        const product a = {y, ldy, packed, group_bytes, n_groups, k, x, ldx, accumulate, true}; \
-        const tile_set set = {type##_tiles, most};                                              \
-        gemm(SM_DTYPE_##TYPE, set, a, ncols, scratch);                                          \
+#define FUNCTIONS(TYPE, type, most)                                                            \
+    void sm_mul_##type##_avx512(float *y, size_t ldy, const void *packed, size_t group_bytes,  \
+                                size_t n_groups, size_t k, const void *x, size_t ldx,          \
+                                size_t ncols, bool accumulate) {                               \
+        const product a = {.y = y,                                                             \
+                           .ldy = ldy,                                                         \
+                           .packed = packed,                                                   \
+                           .group_bytes = group_bytes,                                         \
+                           .n_groups = n_groups,                                               \
+                           .k = k,                                                             \
+                           .x = x,                                                             \
+                           .ldx = ldx,                                                         \
+                           .accumulate = accumulate,                                           \
+                           .fresh = true};                                                     \
+        const tile_set set = {type##_tiles, most};                                             \
+        product_of(set, &a, ncols);                                                            \
+    }                                                                                          \
+    void sm_gemm_##type##_avx512(float *y, size_t ldy, const void *packed, size_t group_bytes, \
+                                 size_t n_groups, size_t k, const void *x, size_t ldx,         \
+                                 size_t ncols, bool accumulate, void *scratch) {               \
+        const product a = {.y = y,                                                             \
+                           .ldy = ldy,                                                         \
+                           .packed = packed,                                                   \
+                           .group_bytes = group_bytes,                                         \
+                           .n_groups = n_groups,                                               \
+                           .k = k,                                                             \
+                           .x = x,                                                             \
+                           .ldx = ldx,                                                         \
+                           .accumulate = accumulate,                                           \
+                           .fresh = true};                                                     \
+        const tile_set set = {type##_tiles, most};                                             \
+        gemm(SM_DTYPE_##TYPE, set, a, ncols, scratch);                                         \
     }
 
-QUANTIZED_WIDE(Q4_0, q4_0)
-QUANTIZED_WIDE(Q4_1, q4_1)
-QUANTIZED_WIDE(Q5_0, q5_0)
-QUANTIZED_WIDE(Q5_1, q5_1)
-QUANTIZED_WIDE(Q8_0, q8_0)
-QUANTIZED_WIDE(IQ4_NL, iq4_nl)
-QUANTIZED_WIDE(IQ4_XS, iq4_xs)
-QUANTIZED_WIDE(Q4_K, q4_k)
-QUANTIZED_WIDE(Q5_K, q5_k)
-QUANTIZED(Q2_K, q2_k)
-QUANTIZED(Q3_K, q3_k)
-QUANTIZED(Q6_K, q6_k)
+QUANTIZED(Q4_0, q4_0, 6)
+QUANTIZED(Q4_1, q4_1, 6)
+QUANTIZED(Q5_0, q5_0, 6)
+QUANTIZED(Q5_1, q5_1, 6)
+QUANTIZED(Q8_0, q8_0, 6)
+QUANTIZED(IQ4_NL, iq4_nl, 6)
+QUANTIZED(IQ4_XS, iq4_xs, 4)
+QUANTIZED(Q4_K, q4_k, 4)
+QUANTIZED(Q5_K, q5_k, 6)
+QUANTIZED(Q2_K, q2_k, 4)
+QUANTIZED(Q3_K, q3_k, 4)
+QUANTIZED(Q6_K, q6_k, 4)

@@ -193,6 +193,18 @@ static const sm_option vocabulary_table[] = {
     POINTER(sm_vocabulary_options, progress_user, "argument of the progress hook"),
 };
 
+static const sm_option batch_table[] = {
+    U32(sm_batch_options, n_threads, 0, SM_MAX_THREADS, 0, "threads",
+        "threads that compute; 0: all CPUs of the process, 8 at most"),
+    U32(sm_batch_options, n_sequences, 0, 1024, 32, "", "sequences that one step feeds at most"),
+    U32(sm_batch_options, n_batch, 0, 8192, 512, "tokens",
+        "tokens of a step at most; n_sequences if that is more"),
+    U32(sm_batch_options, n_ctx, 0, MAX_CONTEXT, 0, "tokens",
+        "tokens a session can hold at most; 0: the model's training context, 4096 at most"),
+    ENUM(sm_batch_options, pin, "no|yes", 1,
+         "keep each thread but the caller's on a CPU of its own"),
+};
+
 #define LENGTH(table) ((uint32_t)(sizeof(table) / sizeof *(table)))
 
 const sm_option *sm_options_table(uint32_t options_struct, uint32_t *n) {
@@ -234,6 +246,10 @@ const sm_option *sm_options_table(uint32_t options_struct, uint32_t *n) {
     case SM_OPTIONS_VOCABULARY:
         table = vocabulary_table;
         length = LENGTH(vocabulary_table);
+        break;
+    case SM_OPTIONS_BATCH:
+        table = batch_table;
+        length = LENGTH(batch_table);
         break;
     default:
         break;

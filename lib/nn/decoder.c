@@ -11,6 +11,9 @@
 /* FFN rows are shared out in pieces of whole activation blocks, so that each
  * thread quantizes what it computed. */
 #define FFN_UNIT 32
+/* The piece of the head that is computed at a time: rows, outputs. */
+#define HEAD_ROWS 256
+#define HEAD_OUTPUTS 64
 
 struct sm_workspace {
     sm_mem *mem;
@@ -31,10 +34,10 @@ struct sm_workspace {
     float *h, *up; /* [T][ldh] */
     sm_act_block *h_q;
     float *cos, *sin;                /* [T][n_rot/2] */
-    float *part_o, *part_m, *part_l; /* [max_blocks][n_head][width], …: one token */
-    float *low;      /* [T][ld_low] scale A x of all adapters, for the matrices of one input */
-    uint64_t ld_low; /* 0: no adapters yet */
-    float *dropped;  /* [n_threads][SM_MUL_COLS][widest input], or NULL */
+    float *part_o, *part_m, *part_l; /* [max_blocks][n_head][width], …: split tokens */
+    float *low;                      /* [T][ld_low] scale A x of all adapters, for one input */
+    uint64_t ld_low;                 /* 0: no adapters yet */
+    float *dropped;                  /* [n_threads][SM_MUL_COLS][widest input], or NULL */
     sm_thread_scratch *threads;
     void **owned; /* everything allocated here */
     uint32_t n_owned;
@@ -47,7 +50,7 @@ typedef struct step {
     const sm_net *net;
     const sm_config *c;
     const sm_kernels *kernels;
-    const sm_batch *batch;
+    const sm_step *batch;
     sm_thread_scratch *scratch;
     uint32_t thread, n_threads;
     uint32_t T;
@@ -58,13 +61,25 @@ typedef struct step {
     sm_tape_layer at; /* where the values of this layer go: the workspace, or the tape */
 } step;
 
+/* A token whose attention several threads share: partial results of its blocks lie in the
+ * workspace from block `part` on. */
+typedef struct split {
+    const sm_span *span;
+    uint32_t n_blocks, n_pieces, part;
+} split;
+
+#define MAX_SPLITS 4
+#define PIECE_BLOCKS 4 /* that one thread computes at a time */
+
 /* What the threads of one run share beside the workspace. */
 typedef struct run {
     sm_workspace *ws;
     sm_team *team;
-    const sm_batch *batch;
+    const sm_step *batch;
     _Atomic uint32_t next_task;
-    sm_stop stop;
+    uint32_t n_splits;
+    split splits[MAX_SPLITS];
+    sm_stop stop, never;
     double least_share;
     bool cancelled; /* written by thread 0 before a barrier, read by all after it */
 } run;
@@ -104,7 +119,7 @@ static uint64_t weight_bytes(const sm_weight *w) {
 /* ---- workspace ---------------------------------------------------------------------- */
 
 #define OWNED_SHARED 15
-#define OWNED_PER_THREAD 11
+#define OWNED_PER_THREAD 12
 
 static void *own(sm_workspace *ws, uint64_t n, uint64_t size, bool *failed) {
     void *ptr = sm_alloc_array(ws->mem, n ? n : 1, size);
@@ -169,6 +184,7 @@ static void allocate(sm_workspace *ws, bool *failed) {
         s->attn_acc = own(ws, nq * width, sizeof(float), failed);
         s->attn_m = own(ws, nq * 2, sizeof(float), failed);
         s->attn_l = own(ws, nq * 2, sizeof(float), failed);
+        s->logits = own(ws, min_u64(T, HEAD_OUTPUTS) * HEAD_ROWS, sizeof(float), failed);
     }
 }
 
@@ -275,7 +291,7 @@ static void share_weights(const step *s, uint64_t n, uint64_t bytes, uint64_t *b
 /* x = token embeddings; rotation angles of every token. */
 static void embed(const step *s) {
     const sm_weight *E = &s->net->embd;
-    const sm_batch *b = s->batch;
+    const sm_step *b = s->batch;
     const uint64_t half = s->c->n_rot / 2;
     uint64_t begin, end;
     share(s, s->T, &begin, &end);
@@ -505,20 +521,83 @@ static sm_input attend_one(const step *s, const sm_attn *a, bool quantize) {
     return (sm_input){s->scratch->vector, ws->ldq, s->scratch->blocks, ws->blocks_q};
 }
 
-/* Attention of many tokens: tasks of (span, chunk of tokens, kv head), taken as
- * threads come free, since later chunks see more. */
-static sm_input attend_many(const step *s, const sm_attn *a, bool quantize, run *r) {
+static uint32_t blocks_of(const sm_span *span) {
+    return (span->position + span->n - 1) / SM_KV_BLOCK + 1;
+}
+
+static bool is_split(const run *r, const sm_span *span) {
+    for (uint32_t i = 0; i < r->n_splits; i++)
+        if (r->splits[i].span == span)
+            return true;
+    return false;
+}
+
+/* The longest single tokens that one thread would still be at when the others have nothing
+ * left to do. Only who computes what depends on it. */
+static void plan_splits(run *r, uint32_t n_threads) {
+    const sm_step *b = r->batch;
+    const uint64_t n_head_kv = r->ws->net->config.n_head_kv;
+    uint64_t total = 0; /* blocks that the tasks of one kv head read */
+    uint32_t room = r->ws->max_blocks;
+    for (uint32_t i = 0; i < b->n_spans; i++)
+        total += (uint64_t)blocks_of(&b->spans[i]) * ((b->spans[i].n - 1) / r->ws->chunk + 1);
+    while (n_threads > 1 && r->n_splits < MAX_SPLITS) {
+        const sm_span *longest = NULL;
+        for (uint32_t i = 0; i < b->n_spans; i++) {
+            const sm_span *span = &b->spans[i];
+            if (span->n == 1 && blocks_of(span) <= room && !is_split(r, span) &&
+                (!longest || blocks_of(span) > blocks_of(longest)))
+                longest = span;
+        }
+        const uint32_t n = longest ? blocks_of(longest) : 0;
+        /* an eighth of what one thread has to do is no matter */
+        if (n <= PIECE_BLOCKS || (uint64_t)n * n_threads * 8 <= total * n_head_kv)
+            return;
+        r->splits[r->n_splits++] =
+            (split){longest, n, (n + PIECE_BLOCKS - 1) / PIECE_BLOCKS, r->ws->max_blocks - room};
+        room -= n;
+    }
+}
+
+/* The blocks of a split token from `first` on, for one kv head. */
+static void attend_piece(const step *s, const sm_attn *a, const split *p, uint32_t kv_head,
+                         uint32_t first) {
     sm_workspace *ws = s->ws;
-    const sm_batch *b = s->batch;
-    const uint64_t qd = (uint64_t)a->n_head * a->head_dim;
+    const void *queries =
+        sm_attn_decode_queries(a, p->span, ws->q + p->span->first * ws->ldq, s->scratch);
+    for (uint32_t block = first; block < first + PIECE_BLOCKS && block < p->n_blocks; block++) {
+        const uint64_t at = (uint64_t)(p->part + block) * a->n_head;
+        sm_attn_decode_block(a, p->span, kv_head, block, queries, ws->part_o + at * a->width,
+                             ws->part_m + at, ws->part_l + at, s->scratch);
+    }
+}
+
+/* Attention of many tokens: tasks of (split token, piece, kv head), then of (span, chunk of
+ * tokens, kv head), taken as threads come free, since some see more than others. */
+static void attend_tasks(const step *s, const sm_attn *a, run *r) {
+    sm_workspace *ws = s->ws;
+    const sm_step *b = s->batch;
     uint32_t base = 0; /* number of the first task of the span */
     uint32_t task = atomic_fetch_add_explicit(&r->next_task, 1, memory_order_relaxed);
+    for (uint32_t i = 0; i < r->n_splits; i++) {
+        const split *p = &r->splits[i];
+        for (const uint32_t end = base + p->n_pieces * a->n_head_kv; task < end;) {
+            if (sm_stopped(s->scratch))
+                return;
+            attend_piece(s, a, p, (task - base) / p->n_pieces,
+                         (task - base) % p->n_pieces * PIECE_BLOCKS);
+            task = atomic_fetch_add_explicit(&r->next_task, 1, memory_order_relaxed);
+        }
+        base += p->n_pieces * a->n_head_kv;
+    }
     for (uint32_t i = 0; i < b->n_spans; i++) {
+        if (is_split(r, &b->spans[i]))
+            continue;
         const uint32_t n = b->spans[i].n, chunks = (n + ws->chunk - 1) / ws->chunk;
         while (task < base + chunks * a->n_head_kv) {
             /* last chunks first: they are the longest */
             if (sm_stopped(s->scratch))
-                break;
+                return;
             const uint32_t first = (chunks - 1 - (task - base) / a->n_head_kv) * ws->chunk;
             sm_attn_prefill(a, &b->spans[i], (task - base) % a->n_head_kv, first,
                             (uint32_t)min_u64(ws->chunk, n - first), s->at.q, ws->ldq, s->at.att,
@@ -527,11 +606,25 @@ static sm_input attend_many(const step *s, const sm_attn *a, bool quantize, run 
         }
         base += chunks * a->n_head_kv;
     }
+}
+
+static sm_input attend_many(const step *s, const sm_attn *a, bool quantize, run *r) {
+    sm_workspace *ws = s->ws;
+    const uint64_t qd = (uint64_t)a->n_head * a->head_dim;
+    attend_tasks(s, a, r);
     barrier(s);
-    if (quantize) {
+    if (quantize || r->n_splits) {
         uint64_t begin, end;
         share(s, s->T, &begin, &end);
-        for (uint64_t t = begin; t < end; t++)
+        for (uint32_t i = 0; i < r->n_splits; i++) {
+            const split *p = &r->splits[i];
+            const uint64_t at = (uint64_t)p->part * a->n_head;
+            if (p->span->first >= begin && p->span->first < end)
+                sm_attn_decode_merge(a, p->n_blocks, ws->part_o + at * a->width, ws->part_m + at,
+                                     ws->part_l + at, s->at.att + p->span->first * ws->ldq,
+                                     s->scratch);
+        }
+        for (uint64_t t = begin; t < end && quantize; t++)
             s->kernels->quantize(ws->att_q + t * ws->blocks_q, s->at.att + t * ws->ldq, qd);
         barrier(s);
     }
@@ -583,16 +676,64 @@ static sm_input gate_up(const step *s, const sm_layer *layer, const sm_input *in
     return (sm_input){ws->h, ws->ldh, ws->h_q, blocks};
 }
 
-static void logits(const step *s, const float *x, const uint32_t *rows, uint64_t n, float *y,
-                   uint64_t ldy) {
-    const sm_weight *W = &s->net->head;
-    if (!n)
-        return;
-    const sm_input in = normed(s, x, s->net->out_norm, W->quantized, rows, n);
+/* The normed rows that the head reads, adapters' lower half done. rows: as in normed(). */
+static sm_input head_input(const step *s, const float *x, const uint32_t *rows, uint64_t n) {
+    const sm_input in = normed(s, x, s->net->out_norm, s->net->head.quantized, rows, n);
     lower(s, SM_HEAD, SM_HEAD, &in, n, rows);
-    uint64_t g0, g1;
-    share_weights(s, (W->rows + SM_GROUP - 1) / SM_GROUP, weight_bytes(W), &g0, &g1);
-    product(s, W, SM_HEAD, g0, g1, &in, n, y, ldy);
+    return in;
+}
+
+/* Groups [g, g + n_groups) of a matrix as one of its own. */
+static sm_weight group_slice(const sm_weight *W, uint64_t g, uint64_t n_groups) {
+    sm_weight part = *W;
+    part.rows = (uint32_t)min_u64(n_groups * SM_GROUP, W->rows - g * SM_GROUP);
+    if (part.data)
+        part.data += g * SM_GROUP * part.row_bytes;
+    if (part.packed)
+        part.packed += g * part.group_bytes;
+    return part;
+}
+
+/* Groups [g, g + n_groups) of the head for outputs [o, o + n): computed in scratch, since the
+ * rows of logits lie apart and have no room for whole groups, and copied from there. */
+static void head_piece(const step *s, const sm_input *in, uint64_t g, uint64_t n_groups, uint64_t o,
+                       uint64_t n) {
+    const sm_weight part = group_slice(&s->net->head, g, n_groups);
+    const sm_input columns = {in->f + o * in->ldf, in->ldf, in->q + o * in->ldq, in->ldq};
+    float *y = s->scratch->logits;
+    sm_matmul(s->kernels, &part, 0, n_groups, &columns, n, y, HEAD_ROWS, false, s->scratch);
+    for (uint32_t i = 0; s->adapters && i < s->adapters->n; i++) {
+        const sm_lora *lora = lora_of(s, i, SM_HEAD);
+        if (!lora->a.rows)
+            continue;
+        const sm_weight b = group_slice(&lora->b, g, n_groups);
+        const sm_input low = {.f = s->ws->low + o * s->ws->ld_low + low_place(s, i, SM_HEAD),
+                              .ldf = s->ws->ld_low};
+        sm_matmul(s->kernels, &b, 0, n_groups, &low, n, y, HEAD_ROWS, true, s->scratch);
+    }
+    for (uint64_t i = 0; i < n; i++)
+        memcpy(s->batch->logits[o + i] + g * SM_GROUP, y + i * HEAD_ROWS,
+               part.rows * sizeof(float));
+}
+
+static void logits(const step *s) {
+    const sm_step *b = s->batch;
+    const sm_weight *W = &s->net->head;
+    const uint64_t piece = HEAD_ROWS / SM_GROUP;
+    if (!b->n_outputs)
+        return;
+    const sm_input in = head_input(s, s->at.out, b->outputs, b->n_outputs);
+    uint64_t begin, end;
+    share_weights(s, (W->rows + SM_GROUP - 1) / SM_GROUP, weight_bytes(W), &begin, &end);
+    if (b->n_outputs == 1) { /* whole groups can go where they belong */
+        const uint64_t whole = min_u64(end, W->rows / SM_GROUP);
+        product(s, W, SM_HEAD, begin, whole, &in, 1, b->logits[0], 0);
+        begin = whole > begin ? whole : begin;
+    }
+    for (uint64_t o = 0; o < b->n_outputs; o += HEAD_OUTPUTS)
+        for (uint64_t g = begin; g < end; g += piece)
+            head_piece(s, &in, g, min_u64(piece, end - g), o,
+                       min_u64(HEAD_OUTPUTS, b->n_outputs - o));
 }
 
 /* ---- the step -------------------------------------------------------------------- */
@@ -677,8 +818,12 @@ static void forward(void *arg, uint32_t thread, uint32_t n_threads) {
         project_residual(s, s->at.out, s->at.mid, &layer->down, SM_DOWN, layer->b_down, &in);
         barrier(s);
     }
+    /* the head is not cut short: the caller's logits stay whole or are all written */
+    if (atomic_load_explicit(&r->stop.stopped, memory_order_relaxed))
+        return;
+    state.scratch->stop = &r->never;
     state.layer = net->config.n_layer;
-    logits(s, s->at.out, r->batch->outputs, r->batch->n_outputs, r->batch->logits, r->batch->ldl);
+    logits(s);
 }
 
 /* Logits alone, of rows that lie outside the workspace. */
@@ -709,7 +854,11 @@ static void run_logits(void *arg, uint32_t thread, uint32_t n_threads) {
                     .layer = net->config.n_layer};
     s.scratch->stop = &r->stop;
     s.scratch->asks = false;
-    logits(&s, r->x, r->rows, r->n, r->logits, r->ldl);
+    const sm_weight *W = &net->head;
+    const sm_input in = head_input(&s, r->x, r->rows, r->n);
+    uint64_t g0, g1;
+    share_weights(&s, (W->rows + SM_GROUP - 1) / SM_GROUP, weight_bytes(W), &g0, &g1);
+    product(&s, W, SM_HEAD, g0, g1, &in, r->n, r->logits, r->ldl);
 }
 
 void sm_forward_logits(sm_workspace *ws, sm_team *team, const sm_adapters *adapters, const float *x,
@@ -739,7 +888,7 @@ void sm_forward_logits(sm_workspace *ws, sm_team *team, const sm_adapters *adapt
 /* The number of threads that makes the step fastest. On n of them it takes about
  *   t(n) = work / n + barriers * (SHARING + per_thread * n)
  * which is least where n^2 = work / (barriers * per_thread). */
-static uint32_t useful_threads(const sm_workspace *ws, sm_team *team, const sm_batch *b) {
+static uint32_t useful_threads(const sm_workspace *ws, sm_team *team, const sm_step *b) {
     const uint32_t most = sm_team_size(team);
     const double measured = sm_team_barrier_ns(team) / most;
     if (most == 1 || measured <= 0)
@@ -759,14 +908,18 @@ static uint32_t useful_threads(const sm_workspace *ws, sm_team *team, const sm_b
     return work > WORTH * (work / n + barriers * (SHARING + per_thread * n)) ? (uint32_t)n : 1;
 }
 
-sm_status sm_forward(sm_workspace *ws, sm_team *team, const sm_batch *batch) {
+sm_status sm_forward(sm_workspace *ws, sm_team *team, const sm_step *batch) {
     run r = {.ws = ws,
              .team = team,
              .batch = batch,
              .stop = {.cancel = batch->cancel, .cancel_user = batch->cancel_user}};
     atomic_init(&r.next_task, 0);
     atomic_init(&r.stop.stopped, false);
+    atomic_init(&r.never.stopped, false);
     r.least_share = sm_team_barrier_ns(team) * THREAD_BYTES_PER_NS;
-    sm_team_run_some(team, useful_threads(ws, team, batch), forward, &r);
+    const uint32_t n_threads = useful_threads(ws, team, batch);
+    if (batch->n_tokens > 1)
+        plan_splits(&r, n_threads);
+    sm_team_run_some(team, n_threads, forward, &r);
     return atomic_load(&r.stop.stopped) ? SM_ERR_CANCELLED : SM_OK;
 }

@@ -1,8 +1,31 @@
 #include "ops.h"
 #include "pack.h"
 
-/* Columns that go through mul; from one more on, unpacking a slab to a byte panel pays. */
-#define MUL_MAX_COLS SM_MUL_COLS
+/* Columns that go through mul, SM_MUL_COLS at a time; from one more on gemm is faster, which
+ * unpacks a slab to a panel of bytes (measured, check_kernels --bench). Codes that are slow to
+ * take apart are unpacked sooner, plain nibbles and bytes later. */
+static uint64_t mul_most(const sm_kernels *kernels, uint32_t type) {
+    if (kernels->level != SM_LEVEL_AVX512)
+        return SM_MUL_COLS;
+    switch (type) {
+    case SM_DTYPE_Q2_K:
+    case SM_DTYPE_Q3_K:
+    case SM_DTYPE_Q5_K:
+    case SM_DTYPE_Q6_K:
+        return 4;
+    case SM_DTYPE_Q4_0:
+    case SM_DTYPE_Q4_1:
+    case SM_DTYPE_Q8_0:
+    case SM_DTYPE_IQ4_NL:
+    case SM_DTYPE_Q4_K:
+        return 32;
+    default:
+        return SM_MUL_COLS;
+    }
+}
+
+/* Bytes of weights that several calls of mul share: they stay in the second-level cache. */
+#define MUL_BYTES (192u << 10)
 /* Columns walked together: their activations stay in the second-level cache while all
  * the weights go by. A multiple of the kernels' tile widths. */
 #define GEMM_COLS 126
@@ -74,13 +97,35 @@ static void few_unpacked(const sm_type_kernels *kernel, const sm_weight *W, uint
     }
 }
 
+/* A few more columns than one call of mul takes: the weights are read in pieces that all the
+ * calls find in the cache. */
+static void few(const sm_type_kernels *kernel, const sm_weight *W, uint64_t g0, uint64_t g1,
+                const sm_input *x, uint64_t T, float *y, uint64_t ldy, bool add,
+                sm_thread_scratch *s) {
+    const uint64_t ldx = W->quantized ? x->ldq : x->ldf;
+    const uint64_t fit = MUL_BYTES / W->group_bytes / 2 * 2;
+    const uint64_t piece = T <= SM_MUL_COLS ? g1 - g0 : fit ? fit : 2;
+    for (uint64_t g = g0; g < g1; g += piece) {
+        if (sm_stopped(s))
+            return;
+        for (uint64_t t = 0, n; t < T; t += n) {
+            n = T - t;
+            if (n > SM_MUL_COLS) /* the last two calls share what is left */
+                n = n < SM_MUL_COLS + 4 ? n / 2 : SM_MUL_COLS;
+            kernel->mul(y + t * ldy + g * SM_GROUP, ldy, W->packed + g * W->group_bytes,
+                        W->group_bytes, min_u64(piece, g1 - g), W->cols, column(W, x, t, 0), ldx, n,
+                        add);
+        }
+    }
+}
+
 void sm_matmul(const sm_kernels *kernels, const sm_weight *W, uint64_t g0, uint64_t g1,
                const sm_input *x, uint64_t T, float *y, uint64_t ldy, bool add,
                sm_thread_scratch *scratch) {
     const sm_type_kernels *kernel = &kernels->type[W->type];
     if (g0 >= g1)
         return;
-    if (T > MUL_MAX_COLS) {
+    if (T > (W->packed ? mul_most(kernels, W->type) : SM_MUL_COLS)) {
         /* what is packed on the fly is packed once for all columns */
         const uint64_t step = W->packed ? GEMM_COLS : T;
         for (uint64_t t = 0; t < T; t += step)
@@ -88,7 +133,6 @@ void sm_matmul(const sm_kernels *kernels, const sm_weight *W, uint64_t g0, uint6
     } else if (!W->packed) {
         few_unpacked(kernel, W, g0, g1, x, T, y, ldy, add, scratch);
     } else {
-        kernel->mul(y + g0 * SM_GROUP, ldy, W->packed + g0 * W->group_bytes, W->group_bytes,
-                    g1 - g0, W->cols, column(W, x, 0, 0), W->quantized ? x->ldq : x->ldf, T, add);
+        few(kernel, W, g0, g1, x, T, y, ldy, add, scratch);
     }
 }

@@ -218,10 +218,10 @@ void sm_kv_copy(sm_kv *to, const sm_kv *from, uint32_t n);
 
 /* ---- forward pass ------------------------------------------------------------------- */
 
-/* Consecutive tokens of one sequence inside a batch. */
+/* Consecutive tokens of one sequence inside a step. */
 typedef struct sm_span {
     sm_kv *kv;
-    uint32_t first;    /* index of its first token in the batch */
+    uint32_t first;    /* index of its first token in the step */
     uint32_t n;        /* tokens */
     uint32_t position; /* of its first token in the sequence: what the cache holds before */
 } sm_span;
@@ -266,21 +266,21 @@ sm_status sm_tape_new(sm_tape **out, sm_mem *mem, const sm_net *net, uint32_t ma
                       bool keep_layers, sm_error *error);
 void sm_tape_free(sm_tape *tape); /* NULL is fine */
 
-typedef struct sm_batch {
+/* What one forward pass computes. */
+typedef struct sm_step {
     uint32_t n_tokens;
     const int32_t *ids; /* [n_tokens], checked by the caller */
     uint32_t n_spans;
-    const sm_span *spans; /* cover the tokens in order */
+    const sm_span *spans; /* cover the tokens in order; each has a cache of its own */
     uint32_t n_outputs;
     const uint32_t *outputs;       /* tokens whose logits are wanted */
-    float *logits;                 /* [n_outputs][ldl] out, or NULL with n_outputs 0 */
-    uint64_t ldl;                  /* at least n_vocab rounded up to 16 */
+    float *const *logits;          /* [n_outputs] rows of n_vocab floats each */
     int32_t (*cancel)(void *user); /* asked by thread 0 every fraction of a ms; NULL: never */
     void *cancel_user;
     const sm_observer *observer; /* NULL: none */
     const sm_tape *tape;         /* records, or NULL; every span must then begin at position 0 */
     const sm_adapters *adapters; /* NULL: none */
-} sm_batch;
+} sm_step;
 
 /* Buffers for steps of at most max_tokens tokens in contexts of at most max_context,
  * and for a team of n_threads. */
@@ -293,10 +293,10 @@ void sm_workspace_free(sm_workspace *workspace);
 sm_status sm_workspace_adapt(sm_workspace *workspace, uint64_t width, bool dropout,
                              sm_error *error);
 
-/* Computes the batch: writes K and V of its tokens into the caches and the wanted
- * logits. SM_ERR_CANCELLED if the cancel hook said so (cache contents beyond the
- * spans' positions are then undefined). */
-sm_status sm_forward(sm_workspace *workspace, sm_team *team, const sm_batch *batch);
+/* Computes the step: writes K and V of its tokens into the caches and the wanted
+ * logits. SM_ERR_CANCELLED if the cancel hook said so: no logits were written then (cache
+ * contents beyond the spans' positions are undefined). */
+sm_status sm_forward(sm_workspace *workspace, sm_team *team, const sm_step *step);
 /* The last part of it alone: logits[i][ldl] of token rows[i] of x (sm_tape.x); n at most the
  * workspace's max_tokens. */
 void sm_forward_logits(sm_workspace *workspace, sm_team *team, const sm_adapters *adapters,

@@ -214,7 +214,7 @@ sm_status sm_session_attach(sm_session *s, const sm_adapter *a, double scale, sm
         uint64_t width = sm_adapter_width(&a->low, s->model->net);
         for (uint32_t j = 0; j < s->adapters.n; j++)
             width += sm_adapter_width(&s->attached[j]->low, s->model->net);
-        sm_status status = sm_workspace_adapt(s->workspace, width, false, error);
+        sm_status status = sm_workspace_adapt(s->batch->workspace, width, false, error);
         if (status)
             return status;
         atomic_fetch_add_explicit(&((sm_adapter *)(uintptr_t)a)->references, 1,
@@ -246,4 +246,11 @@ sm_status sm_session_detach(sm_session *s, const sm_adapter *a, sm_error *error)
 void sm_session_detach_all(sm_session *s) {
     while (s->adapters.n)
         sm_adapter_free((sm_adapter *)(uintptr_t)s->attached[--s->adapters.n]);
+}
+
+bool sm_session_same_adapters(const sm_session *a, const sm_session *b) {
+    bool same = a->adapters.n == b->adapters.n;
+    for (uint32_t i = 0; same && i < a->adapters.n; i++)
+        same = a->attached[i] == b->attached[i] && a->adapter_scale[i] == b->adapter_scale[i];
+    return same;
 }

@@ -191,8 +191,8 @@ static sm_status loop(generation *g) {
     const uint32_t n_vocab = s->model->net->config.n_vocab;
     for (;;) {
         int32_t id;
-        sm_status status = sm_sample(&id, &s->sampler, kernels, &g->sampling, s->logits, n_vocab,
-                                     s->ids, s->length, g->error);
+        sm_status status = sm_sample(&id, &s->batch->sampler, kernels, &g->sampling, s->logits,
+                                     n_vocab, s->ids, s->length, g->error);
         if (status)
             return status;
         if (s->stats.generated_tokens == 0) {
@@ -247,7 +247,7 @@ sm_status sm_session_generate(sm_session *s, const char *prompt, const sm_genera
     s->pending_length = 0;
     sm_detokenizer_reset(s->detokenizer);
     g.start = sm_time_ns();
-    status = sm_model_prepare(s->model, s->team, s->cancel, s->cancel_user, error);
+    status = sm_model_prepare(s->model, s->batch->team, s->cancel, s->cancel_user, error);
     const uint64_t prepared = sm_time_ns();
     s->stats.prepare_seconds = (double)(prepared - g.start) * 1e-9;
     if (!status)

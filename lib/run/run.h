@@ -63,6 +63,8 @@ struct sm_adapter {
 
 /* Drops what a session holds of its adapters. */
 void sm_session_detach_all(sm_session *session);
+/* Whether two sessions have the same adapters with the same scales, in the same order. */
+bool sm_session_same_adapters(const sm_session *a, const sm_session *b);
 
 /* ---- sampling (sample.c) ------------------------------------------------------------------ */
 
@@ -71,7 +73,7 @@ typedef struct sm_candidate {
     int32_t id;
 } sm_candidate;
 
-/* Buffers of one session, all [n_vocab]. */
+/* Buffers for choosing a token, all [n_vocab]. */
 typedef struct sm_sampler {
     float *logits;
     sm_candidate *candidates;
@@ -92,21 +94,57 @@ sm_status sm_sampling_take(sm_sampling *to, const sm_sampling *from, uint32_t n_
 /* A number in [0, 1) that depends on nothing but its arguments: Philox4x32-10. */
 double sm_uniform(uint64_t seed, uint64_t sequence, uint64_t position);
 
+/* ---- batch (batch.c) ------------------------------------------------------------------------- */
+
+/* What computing needs, shared by the sessions of a batch. A session that was not made in a
+ * batch has one of its own. */
+struct sm_batch {
+    _Atomic uint32_t references; /* the user's and one of each session */
+    const sm_model *model;
+    sm_mem *mem;
+    sm_team *team;
+    sm_workspace *workspace;
+    sm_sampler sampler;
+    uint32_t n_sequences, n_batch, n_ctx;
+    bool shared; /* the user holds it */
+    /* the running step: spans[n_sequences], the others [n_batch] */
+    sm_span *spans;
+    int32_t *ids;
+    uint32_t *outputs;
+    float **logits;
+    uint64_t n_steps; /* begun */
+    sm_cancel_fn cancel;
+    void *cancel_user;
+};
+
+/* n_ctx and n_threads are the number asked for or, if that is 0, the default. */
+uint32_t sm_default_context(const sm_model *model, uint32_t n_ctx);
+sm_status sm_batch_make(sm_batch **out, const sm_model *model, const sm_batch_options *options,
+                        bool shared, sm_error *error);
+/* Drops a reference. */
+void sm_batch_release(sm_batch *batch);
+/* Checks n ids that are to follow the `held` tokens of a session. SM_ERR_ARGUMENT,
+ * SM_ERR_CONTEXT_FULL, SM_ERR_TOKEN. */
+sm_status sm_session_check(const sm_session *session, const int32_t *ids, uint64_t n, uint32_t held,
+                           sm_error *error);
+/* Computes checked items, together n_batch tokens at most, and appends their tokens. With
+ * quiet, only items that want all logits get any. SM_ERR_CANCELLED. */
+sm_status sm_batch_compute(sm_batch *batch, const sm_batch_item *items, uint64_t n_items,
+                           bool quiet, sm_cancel_fn cancel, void *cancel_user);
+
 /* ---- session (session.c, generate.c) --------------------------------------------------------- */
 
 struct sm_session {
     const sm_model *model;
     sm_mem *mem;
-    sm_team *team;
-    sm_workspace *workspace;
+    sm_batch *batch;
+    uint64_t step; /* the last step of the batch that named this session */
     sm_kv kv;
-    uint32_t n_ctx, n_batch;
+    uint32_t n_ctx;
     int32_t *ids; /* [n_ctx] */
     uint32_t length;
-    float *logits; /* [n_vocab padded to 16] after the last token */
+    float *logits; /* [n_vocab] after the last token */
     bool has_logits;
-    float *all_logits; /* staging of sm_session_feed_logits; made when first needed */
-    sm_sampler sampler;
     sm_cancel_fn cancel;
     void *cancel_user;
     const sm_observer *observer; /* NULL: none; not taken over by forks */
@@ -121,5 +159,9 @@ struct sm_session {
     uint64_t pending_length, pending_capacity;
     sm_generate_stats stats;
 };
+
+/* A session in a batch, whose reference it takes over, also on failure. */
+sm_status sm_session_make(sm_session **out, sm_batch *batch, uint32_t n_ctx, uint32_t kv_type,
+                          sm_error *error);
 
 #endif

@@ -265,12 +265,12 @@ void sm_graph_layers(sm_graph *g, const sm_train_batch *batch) {
         sm_team_run(g->team, run_layers, &run);
         return;
     }
-    const sm_batch again = {.n_tokens = batch->n_tokens,
-                            .ids = batch->ids,
-                            .n_spans = g->n_spans,
-                            .spans = g->spans,
-                            .tape = g->tape,
-                            .adapters = &g->adapters};
+    const sm_step again = {.n_tokens = batch->n_tokens,
+                           .ids = batch->ids,
+                           .n_spans = g->n_spans,
+                           .spans = g->spans,
+                           .tape = g->tape,
+                           .adapters = &g->adapters};
     for (uint32_t i = n_layer; i-- > 0;) {
         g->tape->begin = run.begin = i;
         g->tape->end = run.end = i + 1;

@@ -590,12 +590,12 @@ static sm_status run_batch(sm_graph *g, const sm_train_batch *batch, double weig
     g->adapters.dropout.rate = backward ? g->options.lora_dropout : 0;
     g->tape->begin = 0;
     g->tape->end = g->net->config.n_layer;
-    const sm_batch forward = {.n_tokens = batch->n_tokens,
-                              .ids = batch->ids,
-                              .n_spans = g->n_spans,
-                              .spans = g->spans,
-                              .tape = g->tape,
-                              .adapters = &g->adapters};
+    const sm_step forward = {.n_tokens = batch->n_tokens,
+                             .ids = batch->ids,
+                             .n_spans = g->n_spans,
+                             .spans = g->spans,
+                             .tape = g->tape,
+                             .adapters = &g->adapters};
     g->lap_start = sm_time_ns();
     sm_forward(g->ws, g->team, &forward); /* cannot be cancelled */
     sm_lap(g, SM_PART_FORWARD);
