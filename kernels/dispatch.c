@@ -23,6 +23,9 @@ static void overlay(sm_kernels *k, uint32_t level) {
 #define SM_ENCODE(L, T, l, t) SET(L, type[SM_DTYPE_##T].encode, sm_encode_##t##_##l)
 #define SM_MUL(L, T, l, t) SET(L, type[SM_DTYPE_##T].mul, sm_mul_##t##_##l)
 #define SM_GEMM(L, T, l, t) SET(L, type[SM_DTYPE_##T].gemm, sm_gemm_##t##_##l)
+#define SM_ROUNDED(L, T, l, t)                                       \
+    SET(L, type[SM_DTYPE_##T].mul_rounded, sm_mul_rounded_##t##_##l) \
+    SET(L, type[SM_DTYPE_##T].gemm_rounded, sm_gemm_rounded_##t##_##l)
 #define SM_SCORES(L, T, l, t) SET(L, kv[SM_KV_##T].scores, sm_attn_scores_##t##_##l)
 #define SM_VALUES(L, T, l, t) SET(L, kv[SM_KV_##T].values, sm_attn_values_##t##_##l)
 #define SM_STORE_K(L, T, l, t) SET(L, kv[SM_KV_##T].store_k, sm_store_k_##t##_##l)

@@ -79,6 +79,13 @@ _Static_assert(sizeof(sm_act_block) == 64, "one cache line");
  * Float types (x: float[c * ldx + k], any K):
  *   y = fma(w, x, y) for k in order, w converted to f32 exactly.
  *
+ * Float types with input rounded to bf16 (x: uint16_t[c * ldx + k], any K; mul_rounded):
+ *   the weights are rounded to bf16, too (nearest even), and y is one chain over pairs of k in
+ *   order, a pair's two products added to y in f32 as the CPU's instruction does it: x86's
+ *   vdpbf16ps adds that of the odd element first, by fma, counts subnormals as 0 and ignores
+ *   the rounding mode. An odd k ends with half a pair. The same for every ncols, group and slab
+ *   split (slabs are even); CPUs of one level agree as far as their instructions do.
+ *
  * `packed` points at the first group; group g begins at packed + g * group_bytes
  * (which spans all of K for a stored matrix, or one slab for a scratch copy).
  * With accumulate the chain continues from y, otherwise it starts at +0.
@@ -112,6 +119,9 @@ typedef struct sm_type_kernels {
     sm_pack_fn *pack;
     sm_mul_fn *mul;
     sm_gemm_fn *gemm;
+    /* Of input rounded to bf16: NULL but for F16 and BF16 on levels with instructions for it */
+    sm_mul_fn *mul_rounded;
+    sm_gemm_fn *gemm_rounded;
     sm_dequantize_fn *dequantize;
     sm_encode_fn *encode;
 } sm_type_kernels;
@@ -209,6 +219,9 @@ static inline size_t sm_panel_bytes(size_t width, size_t k, size_t element_bytes
 /* k a multiple of 32. A block with max|x| < 1e-30 counts as a block of zeros (127 / max|x|
  * would leave the f32 range). The bits are the same on every level. */
 typedef void sm_quantize_fn(sm_act_block *out, const float *x, size_t k);
+/* y = x as bf16, to nearest even; magnitudes above the largest bf16 become infinite, subnormals
+ * may become 0. n any. */
+typedef void sm_round_bf16_fn(uint16_t *y, const float *x, size_t n);
 /* y = x / sqrt(mean(x^2) + eps) * w; w NULL: all ones. y may be x. n any. The
  * sum of squares is taken in a fixed order of the level. */
 typedef void sm_rms_norm_fn(float *y, const float *x, const float *w, size_t n, float eps);
@@ -288,6 +301,7 @@ typedef struct sm_kernels {
     sm_kv_kernels kv[SM_KV_TYPES];
     sm_tile_kernels tile[SM_TILE_TYPES];
     sm_quantize_fn *quantize;
+    sm_round_bf16_fn *round_bf16;
     sm_rms_norm_fn *rms_norm;
     sm_add_fn *add;
     sm_silu_mul_fn *silu_mul;

@@ -10,6 +10,9 @@
 #define SM_ENCODE(LEVEL, TYPE, level, type) sm_encode_fn sm_encode_##type##_##level;
 #define SM_MUL(LEVEL, TYPE, level, type) sm_mul_fn sm_mul_##type##_##level;
 #define SM_GEMM(LEVEL, TYPE, level, type) sm_gemm_fn sm_gemm_##type##_##level;
+#define SM_ROUNDED(LEVEL, TYPE, level, type)   \
+    sm_mul_fn sm_mul_rounded_##type##_##level; \
+    sm_gemm_fn sm_gemm_rounded_##type##_##level;
 #define SM_SCORES(LEVEL, KV, level, kv) sm_attn_scores_fn sm_attn_scores_##kv##_##level;
 #define SM_VALUES(LEVEL, KV, level, kv) sm_attn_values_fn sm_attn_values_##kv##_##level;
 #define SM_STORE_K(LEVEL, KV, level, kv) sm_store_k_fn sm_store_k_##kv##_##level;

@@ -66,10 +66,15 @@ static void run_mul(void *arg) {
                                  j->n_groups, BENCH_K, j->x, j->ldx, j->ncols, false);
 }
 
+static bool is_rounded(const kernel_entry *k) {
+    return k->kind == KIND_MUL_ROUNDED || k->kind == KIND_GEMM_ROUNDED;
+}
+
 static void run_gemm(void *arg) {
     job *j = arg;
-    const size_t x_step = is_float_type(j->kernel->type) ? SM_SLAB * sizeof(float)
-                                                         : SM_SLAB / 32 * sizeof(sm_act_block);
+    const size_t x_step = is_rounded(j->kernel)            ? SM_SLAB * sizeof(uint16_t)
+                          : is_float_type(j->kernel->type) ? SM_SLAB * sizeof(float)
+                                                           : SM_SLAB / 32 * sizeof(sm_act_block);
     const size_t slab_bytes = sm_packed_bytes(j->kernel->type, SM_SLAB);
     for (size_t slab = 0; slab < BENCH_K / SM_SLAB; slab++) {
         for (size_t g = 0; g < j->n_groups; g += SM_GEMM_GROUPS) {
@@ -119,12 +124,22 @@ static uint8_t *make_packed(uint32_t type, size_t n_groups) {
     return packed;
 }
 
-/* ncols columns of activations as the type wants them. */
-static void *make_x(uint32_t type, size_t ncols, size_t *ldx) {
+/* ncols columns of activations as the kernel wants them. */
+static void *make_x(const kernel_entry *k, size_t ncols, size_t *ldx) {
     float *x = take(ncols * BENCH_K * sizeof *x);
     fill_activations(x, ncols * BENCH_K, RANDOM);
     *ldx = BENCH_K;
-    if (is_float_type(type)) {
+    if (is_rounded(k)) {
+        *ldx = BENCH_K + 32; /* columns 4096 bytes apart would share cache sets */
+        uint16_t *rounded = take(ncols * *ldx * sizeof *rounded);
+        for (size_t c = 0; c < ncols; c++) {
+            sm_kernels_get(SM_LEVEL_SCALAR)
+                ->round_bf16(rounded + c * *ldx, x + c * BENCH_K, BENCH_K);
+        }
+        free(x);
+        return rounded;
+    }
+    if (is_float_type(k->type)) {
         return x;
     }
     *ldx = BENCH_K / 32;
@@ -146,7 +161,7 @@ static void bench_mul(const kernel_entry *k) {
         j.n_groups = sets[s].bytes / j.group_bytes;
         uint8_t *packed = make_packed(k->type, j.n_groups);
         j.packed = packed;
-        j.x = make_x(k->type, SM_MUL_COLS, &j.ldx);
+        j.x = make_x(k, SM_MUL_COLS, &j.ldx);
         j.y = take(SM_MUL_COLS * j.n_groups * SM_GROUP * sizeof *j.y);
         printf("  %s", sets[s].name);
         for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++) {
@@ -167,7 +182,7 @@ static void bench_gemm(const kernel_entry *k) {
     j.ncols = 512;
     uint8_t *packed = make_packed(k->type, j.n_groups);
     j.packed = packed;
-    j.x = make_x(k->type, j.ncols, &j.ldx);
+    j.x = make_x(k, j.ncols, &j.ldx);
     j.y = take(j.ncols * j.n_groups * SM_GROUP * sizeof *j.y);
     j.scratch = take(SM_GEMM_SCRATCH);
     double ns = bench_time(run_gemm, &j);
@@ -292,9 +307,11 @@ int run_benchmark(const char *filter) {
         }
         switch (k->kind) {
         case KIND_MUL:
+        case KIND_MUL_ROUNDED:
             bench_mul(k);
             break;
         case KIND_GEMM:
+        case KIND_GEMM_ROUNDED:
             bench_gemm(k);
             break;
         case KIND_PACK:

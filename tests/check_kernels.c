@@ -16,6 +16,7 @@
  *   exp                                    2e-7 relative
  *   the other row operations               stated at each test
  */
+#include <float.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -65,17 +66,20 @@ static bool close_to(double a, double b, double tolerance) {
 /* One matrix, its activations and what the products should be. */
 typedef struct product {
     uint32_t type;
+    bool rounded; /* x is bf16 */
     size_t k, ldx, group_bytes;
     void *packed;      /* MAX_GROUPS groups */
     void *x;           /* MAX_COLS columns */
     float *start;      /* y before an accumulating product, [MAX_COLS][LDY] */
     float *fresh;      /* reference from zero */
     float *continued;  /* reference from start */
-    double *magnitude; /* sum of |w * x|: floats only */
+    double *magnitude; /* sum of |w * x|: f32 input only */
 } product;
 
 static size_t x_size(const product *p) {
-    return is_float_type(p->type) ? sizeof(float) : sizeof(sm_act_block);
+    return p->rounded               ? sizeof(uint16_t)
+           : is_float_type(p->type) ? sizeof(float)
+                                    : sizeof(sm_act_block);
 }
 
 /* Column c of x from element k0 on. */
@@ -114,10 +118,38 @@ static void sum_magnitudes(product *p, const void *rows) {
     free_floats(w);
 }
 
-static product make_product(uint32_t type, size_t k, data_style style) {
+/* bf16 as vdpbf16ps reads it, and f32 as it writes it: subnormals are 0. */
+static float flushed(float x) {
+    return fabsf(x) < FLT_MIN ? copysignf(0.0f, x) : x;
+}
+
+/* The products of rounded input as the contract says; y holds the start of each chain. */
+static void rounded_reference(const product *p, const void *rows, float *y) {
+    const sm_kernels *ref = sm_kernels_get(SM_LEVEL_SCALAR);
+    float *w = take_floats(p->k + 1);
+    for (size_t r = 0; r < MAX_GROUPS * SM_GROUP; r++) {
+        ref->type[p->type].dequantize(w, (const uint8_t *)rows + r * row_size(p->type, p->k), p->k);
+        w[p->k] = 0;
+        for (size_t c = 0; c < MAX_COLS; c++) {
+            const uint16_t *x = x_at(p, c, 0);
+            float sum = flushed(y[c * LDY + r]);
+            for (size_t pair = 0; pair < p->k; pair += 2) {
+                for (size_t i = pair + 2; i-- > pair;) {
+                    const float wi = flushed(sm_bf16_to_f32(sm_f32_to_bf16(w[i])));
+                    const float xi = i < p->k ? flushed(sm_bf16_to_f32(x[i])) : 0;
+                    sum = flushed(fmaf(wi, xi, sum));
+                }
+            }
+            y[c * LDY + r] = sum;
+        }
+    }
+    free_floats(w);
+}
+
+static product make_product(uint32_t type, bool rounded, size_t k, data_style style) {
     const sm_kernels *ref = sm_kernels_get(SM_LEVEL_SCALAR);
     const size_t n_rows = MAX_GROUPS * SM_GROUP;
-    product p = {.type = type, .k = k, .group_bytes = sm_packed_bytes(type, k)};
+    product p = {.type = type, .rounded = rounded, .k = k, .group_bytes = sm_packed_bytes(type, k)};
     void *rows = take(n_rows * row_size(type, k));
     fill_rows(type, rows, n_rows, k, style);
     p.packed = pack_rows(type, rows, n_rows, k);
@@ -130,7 +162,9 @@ static product make_product(uint32_t type, size_t k, data_style style) {
     memset(p.x, 0, x_bytes);
     for (size_t c = 0; c < MAX_COLS; c++) {
         fill_activations(x, k, style);
-        if (is_float_type(type)) {
+        if (rounded) {
+            ref->round_bf16((uint16_t *)p.x + c * p.ldx, x, k);
+        } else if (is_float_type(type)) {
             memcpy((float *)p.x + c * p.ldx, x, k * sizeof *x);
         } else {
             ref->quantize((sm_act_block *)p.x + c * p.ldx, x, k);
@@ -145,14 +179,20 @@ static product make_product(uint32_t type, size_t k, data_style style) {
     for (size_t i = 0; i < n; i++) {
         p.start[i] = p.fresh[i] = p.continued[i] = random_float() * 100;
     }
-    ref->type[type].mul(p.fresh, LDY, p.packed, p.group_bytes, MAX_GROUPS, k, p.x, p.ldx, MAX_COLS,
-                        false);
-    ref->type[type].mul(p.continued, LDY, p.packed, p.group_bytes, MAX_GROUPS, k, p.x, p.ldx,
-                        MAX_COLS, true);
     p.magnitude = take(n * sizeof *p.magnitude);
     memset(p.magnitude, 0, n * sizeof *p.magnitude);
-    if (is_float_type(type)) {
-        sum_magnitudes(&p, rows);
+    if (rounded) {
+        rounded_reference(&p, rows, p.continued);
+        memset(p.fresh, 0, n * sizeof *p.fresh);
+        rounded_reference(&p, rows, p.fresh);
+    } else {
+        ref->type[type].mul(p.fresh, LDY, p.packed, p.group_bytes, MAX_GROUPS, k, p.x, p.ldx,
+                            MAX_COLS, false);
+        ref->type[type].mul(p.continued, LDY, p.packed, p.group_bytes, MAX_GROUPS, k, p.x, p.ldx,
+                            MAX_COLS, true);
+        if (is_float_type(type)) {
+            sum_magnitudes(&p, rows);
+        }
     }
     free(rows);
     return p;
@@ -201,13 +241,14 @@ static void compare_product(const char *name, const product *p, const float *y, 
         size_t c = i / LDY, r = i % LDY;
         bool inside = c < ncols && r < n_groups * SM_GROUP;
         double tolerance = 0;
-        if (inside && is_float_type(p->type)) {
+        const bool exact = p->rounded || !is_float_type(p->type);
+        if (inside && !exact) {
             tolerance = (double)p->k * 0x1p-23 *
                         (p->magnitude[i] + (accumulate ? fabs((double)p->start[i]) : 0));
         }
         float want = inside ? expected[i] : p->start[i];
-        bool good = same_bits(y[i], want) || (inside && is_float_type(p->type) &&
-                                              close_to((double)y[i], (double)want, tolerance));
+        bool good = same_bits(y[i], want) ||
+                    (inside && !exact && close_to((double)y[i], (double)want, tolerance));
         if (!good) {
             fail_msg("%s: k %zu, groups %zu, columns %zu%s: y[%zu][%zu] is %a, not %a", name, p->k,
                      n_groups, ncols, accumulate ? ", accumulating" : "", c, r, (double)y[i],
@@ -220,7 +261,7 @@ static void compare_product(const char *name, const product *p, const float *y, 
 static void check_shapes(const kernel_entry *entry, const product *p) {
     float *y = take_floats(MAX_COLS * LDY);
     void *scratch = take(SM_GEMM_SCRATCH);
-    const bool gemm = entry->kind == KIND_GEMM;
+    const bool gemm = entry->kind == KIND_GEMM || entry->kind == KIND_GEMM_ROUNDED;
     static const size_t gemm_cols[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, MAX_COLS};
     const size_t n_cases = gemm ? sizeof gemm_cols / sizeof gemm_cols[0] : SM_MUL_COLS;
     for (size_t groups = 1; groups <= MAX_GROUPS; groups++) {
@@ -270,13 +311,17 @@ static void test_products(void **state) {
         const uint32_t type = computed_types[t];
         size_t lengths[8];
         size_t n_lengths = lengths_of(type, lengths);
-        for (size_t i = 0; i < 2 * n_lengths; i++) {
+        const size_t n_forms = table->type[type].mul_rounded ? 2 : 1;
+        for (size_t i = 0; i < 2 * n_forms * n_lengths; i++) {
+            const bool rounded = i >= 2 * n_lengths;
+            const size_t k = lengths[i / 2 % n_lengths];
             seed_random(1000 * type + i);
-            product p = make_product(type, lengths[i / 2], i % 2 == 0 ? RANDOM : EXTREME);
+            product p = make_product(type, rounded, k, i % 2 == 0 ? RANDOM : EXTREME);
             for (size_t n = 0; n < n_kernels; n++) {
                 const kernel_entry *e = &kernels[n];
                 if (e->level == table->level && e->type == type &&
-                    (e->kind == KIND_MUL || e->kind == KIND_GEMM)) {
+                    (e->kind == (rounded ? KIND_MUL_ROUNDED : KIND_MUL) ||
+                     e->kind == (rounded ? KIND_GEMM_ROUNDED : KIND_GEMM))) {
                     check_shapes(e, &p);
                     n_run++;
                 }
@@ -287,39 +332,46 @@ static void test_products(void **state) {
     print_message("%s: %zu products\n", sm_level_name(table->level), n_run);
 }
 
-/* Within a level the bits depend neither on slabs nor on how columns are taken together
- * nor on the kernel. Quantized products follow from test_products; so the float types. */
-static void test_one_chain(void **state) {
-    const sm_kernels *table = level_of(state);
+static void check_one_chain(uint32_t type, bool rounded, sm_mul_fn *mul, sm_gemm_fn *gemm) {
     static const size_t lengths[] = {3, 64, 517, 1090};
     void *scratch = take(SM_GEMM_SCRATCH);
     float *y = take_floats(MAX_COLS * LDY), *want = take_floats(MAX_COLS * LDY);
-    for (size_t t = 0; t < N_TYPES; t++) {
-        const sm_type_kernels *kernel = &table->type[computed_types[t]];
-        for (size_t i = 0; i < 2 * sizeof lengths / sizeof lengths[0]; i++) {
-            if (!is_float_type(computed_types[t])) {
-                continue;
-            }
-            seed_random(2000 + i);
-            product p = make_product(computed_types[t], lengths[i / 2], i % 2 ? RANDOM : EXTREME);
-            const size_t bytes = MAX_COLS * LDY * sizeof *y;
-            memcpy(want, p.start, bytes);
-            run_mul(kernel->mul, &p, want, MAX_GROUPS, MAX_COLS, true, p.k, 1);
-            for (size_t cols = 1; cols <= SM_MUL_COLS; cols++) {
-                memcpy(y, p.start, bytes);
-                run_mul(kernel->mul, &p, y, MAX_GROUPS, MAX_COLS, true,
-                        cols % 2 ? (size_t)SM_SLAB : p.k, cols);
-                assert_memory_equal(y, want, bytes);
-            }
+    for (size_t i = 0; i < 2 * sizeof lengths / sizeof lengths[0]; i++) {
+        seed_random(2000 + i);
+        product p = make_product(type, rounded, lengths[i / 2], i % 2 ? RANDOM : EXTREME);
+        const size_t bytes = MAX_COLS * LDY * sizeof *y;
+        memcpy(want, p.start, bytes);
+        run_mul(mul, &p, want, MAX_GROUPS, MAX_COLS, true, p.k, 1);
+        for (size_t cols = 1; cols <= SM_MUL_COLS; cols++) {
             memcpy(y, p.start, bytes);
-            run_gemm(kernel->gemm, &p, y, MAX_GROUPS, MAX_COLS, true, scratch);
+            run_mul(mul, &p, y, MAX_GROUPS, MAX_COLS, true, cols % 2 ? (size_t)SM_SLAB : p.k, cols);
             assert_memory_equal(y, want, bytes);
-            free_product(&p);
         }
+        memcpy(y, p.start, bytes);
+        run_gemm(gemm, &p, y, MAX_GROUPS, MAX_COLS, true, scratch);
+        assert_memory_equal(y, want, bytes);
+        free_product(&p);
     }
     free_floats(y);
     free_floats(want);
     free(scratch);
+}
+
+/* Within a level the bits depend neither on slabs nor on how columns are taken together
+ * nor on the kernel. Quantized products follow from test_products; so the float types. */
+static void test_one_chain(void **state) {
+    const sm_kernels *table = level_of(state);
+    for (size_t t = 0; t < N_TYPES; t++) {
+        const uint32_t type = computed_types[t];
+        const sm_type_kernels *kernel = &table->type[type];
+        if (is_float_type(type)) {
+            check_one_chain(type, false, kernel->mul, kernel->gemm);
+        }
+        assert_int_equal(kernel->mul_rounded != NULL, kernel->gemm_rounded != NULL);
+        if (kernel->mul_rounded != NULL) {
+            check_one_chain(type, true, kernel->mul_rounded, kernel->gemm_rounded);
+        }
+    }
 }
 
 /* ---- packing --------------------------------------------------------------------------------- */
@@ -557,6 +609,57 @@ static void test_quantize(void **state) {
     }
     free_floats(x);
     free(got);
+}
+
+static void test_round_bf16(void **state) {
+    const sm_kernels *table = level_of(state);
+    static const struct {
+        float x;
+        uint16_t rounded;
+    } known[] = {
+        {0, 0},
+        {-0.0f, 0x8000},
+        {1, 0x3f80},
+        {-1.00390625f, 0xbf80}, /* half way: to even */
+        {1.01171875f, 0x3f82},  /* half way: to even */
+        {0x1.01fffep0f, 0x3f81},
+        {FLT_MIN, 0x0080},
+        {0x1.fefffep127f, 0x7f7f},
+        {FLT_MAX, 0x7f80},
+        {INFINITY, 0x7f80},
+        {-INFINITY, 0xff80},
+    };
+    enum { N_KNOWN = sizeof known / sizeof known[0], LONGEST = 77 };
+    float *x = take_floats(LONGEST);
+    for (size_t n = 0; n <= LONGEST; n++) {
+        uint16_t got[LONGEST + 1];
+        for (size_t i = 0; i < n; i++) {
+            const uint32_t bits = random_bits();
+            memcpy(&x[i], &bits, sizeof bits);
+            x[i] = isfinite(x[i]) ? x[i] : known[bits % N_KNOWN].x;
+        }
+        memset(got, 0xee, sizeof got);
+        table->round_bf16(got, x, n);
+        for (size_t i = 0; i < n; i++) {
+            uint16_t want = sm_f32_to_bf16(x[i]);
+            if (fabsf(x[i]) < FLT_MIN && (got[i] & 0x7fff) == 0) { /* subnormals may go */
+                want &= 0x8000;
+            }
+            assert_int_equal(got[i], want);
+        }
+        assert_int_equal(got[n], 0xeeee);
+    }
+    for (size_t i = 0; i < N_KNOWN; i++) {
+        uint16_t got;
+        table->round_bf16(&got, &known[i].x, 1);
+        assert_int_equal(got, known[i].rounded);
+        assert_int_equal(sm_f32_to_bf16(known[i].x), known[i].rounded);
+    }
+    x[0] = NAN;
+    uint16_t not_a_number;
+    table->round_bf16(&not_a_number, x, 1);
+    assert_true(isnan(sm_bf16_to_f32(not_a_number)));
+    free_floats(x);
 }
 
 static void test_rms_norm(void **state) {
@@ -1484,6 +1587,7 @@ int main(int argc, char **argv) {
         ON_LEVELS(test_products),
         ON_LEVELS(test_one_chain),
         ON_LEVELS(test_quantize),
+        ON_LEVELS(test_round_bf16),
         ON_LEVELS(test_rms_norm),
         ON_LEVELS(test_elementwise),
         ON_LEVELS(test_rope),

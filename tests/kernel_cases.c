@@ -15,6 +15,9 @@ const kernel_entry kernels[] = {
 #define SM_ENCODE(L, T, l, t) ENTRY(KIND_ENCODE, L, SM_DTYPE_##T, sm_encode_##t##_##l)
 #define SM_MUL(L, T, l, t) ENTRY(KIND_MUL, L, SM_DTYPE_##T, sm_mul_##t##_##l)
 #define SM_GEMM(L, T, l, t) ENTRY(KIND_GEMM, L, SM_DTYPE_##T, sm_gemm_##t##_##l)
+#define SM_ROUNDED(L, T, l, t)                                         \
+    ENTRY(KIND_MUL_ROUNDED, L, SM_DTYPE_##T, sm_mul_rounded_##t##_##l) \
+    ENTRY(KIND_GEMM_ROUNDED, L, SM_DTYPE_##T, sm_gemm_rounded_##t##_##l)
 #define SM_SCORES(L, T, l, t) ENTRY(KIND_SCORES, L, SM_KV_##T, sm_attn_scores_##t##_##l)
 #define SM_VALUES(L, T, l, t) ENTRY(KIND_VALUES, L, SM_KV_##T, sm_attn_values_##t##_##l)
 #define SM_STORE_K(L, T, l, t) ENTRY(KIND_STORE_K, L, SM_KV_##T, sm_store_k_##t##_##l)

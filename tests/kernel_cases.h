@@ -20,6 +20,8 @@ typedef enum kernel_kind {
     KIND_ENCODE,
     KIND_MUL,
     KIND_GEMM,
+    KIND_MUL_ROUNDED,
+    KIND_GEMM_ROUNDED,
     KIND_SCORES,
     KIND_VALUES,
     KIND_STORE_K,

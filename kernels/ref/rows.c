@@ -81,6 +81,12 @@ void sm_quantize_ref(sm_act_block *out, const float *x, size_t k) {
     }
 }
 
+void sm_round_bf16_ref(uint16_t *y, const float *x, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        y[i] = sm_f32_to_bf16(x[i]);
+    }
+}
+
 void sm_rms_norm_ref(float *y, const float *x, const float *w, size_t n, float eps) {
     double sum = 0;
     for (size_t i = 0; i < n; i++) {

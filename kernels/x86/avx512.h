@@ -60,9 +60,10 @@ INLINE __m512 load_bf16(const void *p) {
 /* Word l: even[l] and odd[l] as bf16, rounded to nearest even (subnormals to 0), even lower. */
 INLINE __m512i bf16_pairs(__m512 even, __m512 odd) {
     const __m512i halves = (__m512i)_mm512_cvtne2ps_pbh(odd, even); /* all even, then all odd */
-    const __m512i low = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(halves));
-    const __m512i high = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(halves, 1));
-    return _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
+    const __m512i turns =
+        _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
+                         21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    return _mm512_permutexvar_epi16(turns, halves);
 }
 
 /* The low n (at most 16) lanes. */

@@ -1,7 +1,10 @@
 /* avx512_float.c - products of the float types on AVX-512: f32 fma in order of k, the weights
- * converted as they are read. Every element is one chain, so several groups or columns go
- * side by side to fill the pipelines (latency 4, two a cycle).
+ * converted as they are read; or, of input rounded to bf16, vdpbf16ps over pairs of k. Every
+ * element is one chain, so several groups or columns go side by side to fill the pipelines
+ * (latency 4, of vdpbf16ps 6; two a cycle).
  */
+#include <string.h>
+
 #include "avx512.h"
 
 typedef struct product {
@@ -10,7 +13,7 @@ typedef struct product {
     const uint8_t *packed;
     size_t group_bytes;
     size_t k;
-    const float *x;
+    const void *x; /* f32, or bf16 in rounded products */
     size_t ldx;
     bool accumulate;
 } product;
@@ -44,6 +47,18 @@ INLINE __m512 load_odd(const uint32_t type, const uint8_t *p) {
     }
 }
 
+/* Both columns as bf16, a word per row. */
+INLINE __m512i load_pair(const uint32_t type, const uint8_t *p) {
+    return type == SM_DTYPE_BF16 ? _mm512_loadu_si512(p)
+                                 : bf16_pairs(load_f16(p), load_f16(p + 32));
+}
+
+/* The last column of an odd k beside zeros. */
+INLINE __m512i load_last(const uint32_t type, const uint8_t *p) {
+    return type == SM_DTYPE_BF16 ? _mm512_loadu_si512(p)
+                                 : bf16_pairs(load_f16(p), _mm512_setzero_ps());
+}
+
 #define MOST_STREAMS 4
 #define TILE_COLS 12 /* with two groups 24 accumulators, 2 weights, 1 broadcast of 32 registers */
 
@@ -59,23 +74,36 @@ INLINE void add_products(const int ng, const int nc, __m512 y[MOST_STREAMS][TILE
     }
 }
 
-#define PREFETCH_AHEAD 1024 /* bytes, in each of the streams */
-
-/* Groups `group`, `group + apart`, ... (ng of them) times nc columns. */
-INLINE void tile(const uint32_t type, const int ng, const int nc, const product *a, size_t group,
-                 size_t apart) {
-    __m512 y[MOST_STREAMS][TILE_COLS], w[MOST_STREAMS];
-    const uint8_t *p[MOST_STREAMS];
+/* n: how many elements of bf16 at x are used, 1 or 2. */
+INLINE void add_pairs(const int ng, const int nc, __m512 y[MOST_STREAMS][TILE_COLS],
+                      const __m512i w[MOST_STREAMS], const uint16_t *x, size_t ldx,
+                      const size_t n) {
     UNROLL
-    for (int g = 0; g < ng; g++) {
-        size_t at = group + (size_t)g * apart;
-        p[g] = a->packed + at * a->group_bytes;
+    for (int c = 0; c < nc; c++) {
+        int32_t pair = 0;
+        memcpy(&pair, x + (size_t)c * ldx, n * sizeof *x);
+        const __m512i xc = _mm512_set1_epi32(pair);
         UNROLL
-        for (int c = 0; c < nc; c++) {
-            const float *from = a->y + (size_t)c * a->ldy + at * SM_GROUP;
-            y[g][c] = a->accumulate ? _mm512_loadu_ps(from) : _mm512_setzero_ps();
+        for (int g = 0; g < ng; g++) {
+            y[g][c] = _mm512_dpbf16_ps(y[g][c], (__m512bh)w[g], (__m512bh)xc);
         }
     }
+}
+
+#define PREFETCH_AHEAD 1024 /* bytes, in each of the streams */
+
+/* A pair of columns of K ahead of the streams. */
+INLINE void prefetch(const uint32_t type, const uint8_t *p) {
+    UNROLL
+    for (size_t i = 0; i < pair_bytes(type); i += 64) {
+        _mm_prefetch((const char *)p + PREFETCH_AHEAD + i, _MM_HINT_T0);
+    }
+}
+
+/* All of K for ng streams and nc columns. */
+INLINE void chains(const uint32_t type, const int ng, const int nc, const product *a,
+                   const uint8_t *p[MOST_STREAMS], __m512 y[MOST_STREAMS][TILE_COLS]) {
+    __m512 w[MOST_STREAMS];
     const float *x = a->x;
     const size_t ldx = a->ldx;
     for (size_t pairs = a->k / 2; pairs > 0; pairs--, x += 2) {
@@ -87,11 +115,8 @@ INLINE void tile(const uint32_t type, const int ng, const int nc, const product 
         UNROLL
         for (int g = 0; g < ng; g++) {
             w[g] = load_odd(type, p[g]);
-            if (nc <= 4) {
-                UNROLL
-                for (size_t i = 0; i < pair_bytes(type); i += 64) {
-                    _mm_prefetch((const char *)p[g] + PREFETCH_AHEAD + i, _MM_HINT_T0);
-                }
+            if (nc <= SM_MUL_COLS) {
+                prefetch(type, p[g]);
             }
             p[g] += pair_bytes(type);
         }
@@ -104,6 +129,53 @@ INLINE void tile(const uint32_t type, const int ng, const int nc, const product 
         }
         add_products(ng, nc, y, w, x, ldx);
     }
+}
+
+INLINE void rounded_chains(const uint32_t type, const int ng, const int nc, const product *a,
+                           const uint8_t *p[MOST_STREAMS], __m512 y[MOST_STREAMS][TILE_COLS]) {
+    __m512i w[MOST_STREAMS];
+    const uint16_t *x = a->x;
+    const size_t ldx = a->ldx;
+    for (size_t pairs = a->k / 2; pairs > 0; pairs--, x += 2) {
+        UNROLL
+        for (int g = 0; g < ng; g++) {
+            w[g] = load_pair(type, p[g]);
+            if (nc <= SM_MUL_COLS) {
+                prefetch(type, p[g]);
+            }
+            p[g] += pair_bytes(type);
+        }
+        add_pairs(ng, nc, y, w, x, ldx, 2);
+    }
+    if (a->k % 2 != 0) {
+        UNROLL
+        for (int g = 0; g < ng; g++) {
+            w[g] = load_last(type, p[g]);
+        }
+        add_pairs(ng, nc, y, w, x, ldx, 1);
+    }
+}
+
+/* Groups `group`, `group + apart`, ... (ng of them) times nc columns. */
+INLINE void tile(const uint32_t type, const bool rounded, const int ng, const int nc,
+                 const product *a, size_t group, size_t apart) {
+    __m512 y[MOST_STREAMS][TILE_COLS];
+    const uint8_t *p[MOST_STREAMS];
+    UNROLL
+    for (int g = 0; g < ng; g++) {
+        size_t at = group + (size_t)g * apart;
+        p[g] = a->packed + at * a->group_bytes;
+        UNROLL
+        for (int c = 0; c < nc; c++) {
+            const float *from = a->y + (size_t)c * a->ldy + at * SM_GROUP;
+            y[g][c] = a->accumulate ? _mm512_loadu_ps(from) : _mm512_setzero_ps();
+        }
+    }
+    if (rounded) {
+        rounded_chains(type, ng, nc, a, p, y);
+    } else {
+        chains(type, ng, nc, a, p, y);
+    }
     UNROLL
     for (int g = 0; g < ng; g++) {
         size_t at = group + (size_t)g * apart;
@@ -115,76 +187,122 @@ INLINE void tile(const uint32_t type, const int ng, const int nc, const product 
 }
 
 /* ng streams of n_groups / ng groups each, end to end; returns the first group after them. */
-INLINE size_t streams(const uint32_t type, const int ng, const int nc, const product *a,
-                      size_t group, size_t n_groups) {
+INLINE size_t streams(const uint32_t type, const bool rounded, const int ng, const int nc,
+                      const product *a, size_t group, size_t n_groups) {
     const size_t each = (n_groups - group) / (size_t)ng;
     for (size_t g = 0; g < each; g++) {
-        tile(type, ng, nc, a, group + g, each);
+        tile(type, rounded, ng, nc, a, group + g, each);
     }
     return group + each * (size_t)ng;
 }
 
-INLINE void columns(const uint32_t type, const int nc, const product *a, size_t n_groups) {
+INLINE void columns(const uint32_t type, const bool rounded, const int nc, const product *a,
+                    size_t n_groups) {
     size_t group = 0;
     if (nc <= 4) {
-        group = streams(type, 4, nc, a, group, n_groups);
+        group = streams(type, rounded, 4, nc, a, group, n_groups);
     }
-    group = streams(type, 2, nc, a, group, n_groups);
-    streams(type, 1, nc, a, group, n_groups);
+    group = streams(type, rounded, 2, nc, a, group, n_groups);
+    streams(type, rounded, 1, nc, a, group, n_groups);
 }
 
 typedef void columns_fn(const product *a, size_t n_groups);
 
-#define COLUMNS(TYPE, type, nc)                                  \
-    static void type##_##nc(const product *a, size_t n_groups) { \
-        columns(SM_DTYPE_##TYPE, nc, a, n_groups);               \
+#define COLUMNS(name, TYPE, rounded, nc)                         \
+    static void name##_##nc(const product *a, size_t n_groups) { \
+        columns(SM_DTYPE_##TYPE, rounded, nc, a, n_groups);      \
     }
 
 /* Whole tiles of 12 columns, the rest as mul does them, in pieces alike. */
-INLINE void gemm(const uint32_t type, sm_mul_fn *mul, product a, size_t n_groups, size_t ncols) {
+INLINE void gemm(const uint32_t type, const bool rounded, sm_mul_fn *mul, product a,
+                 size_t n_groups, size_t ncols) {
+    const size_t x_step = a.ldx * (rounded ? sizeof(uint16_t) : sizeof(float));
     if (n_groups == 2) {
         for (; ncols >= TILE_COLS; ncols -= TILE_COLS) {
-            tile(type, 2, TILE_COLS, &a, 0, 1);
+            tile(type, rounded, 2, TILE_COLS, &a, 0, 1);
             a.y += TILE_COLS * a.ldy;
-            a.x += TILE_COLS * a.ldx;
+            a.x = (const uint8_t *)a.x + TILE_COLS * x_step;
         }
     }
     for (size_t pieces = (ncols + SM_MUL_COLS - 1) / SM_MUL_COLS; pieces > 0; pieces--) {
         const size_t nc = ncols / pieces;
         mul(a.y, a.ldy, a.packed, a.group_bytes, n_groups, a.k, a.x, a.ldx, nc, a.accumulate);
         a.y += nc * a.ldy;
-        a.x += nc * a.ldx;
+        a.x = (const uint8_t *)a.x + nc * x_step;
         ncols -= nc;
     }
 }
 
-#define FLOAT(TYPE, type)                                                                         \
-    COLUMNS(TYPE, type, 1)                                                                        \
-    COLUMNS(TYPE, type, 2)                                                                        \
-    COLUMNS(TYPE, type, 3)                                                                        \
-    COLUMNS(TYPE, type, 4)                                                                        \
-    COLUMNS(TYPE, type, 5)                                                                        \
-    COLUMNS(TYPE, type, 6)                                                                        \
-    COLUMNS(TYPE, type, 7)                                                                        \
-    COLUMNS(TYPE, type, 8)                                                                        \
-    void sm_mul_##type##_avx512(float *y, size_t ldy, const void *packed, size_t group_bytes,     \
+#define MUL(name, TYPE, rounded)                                                                  \
+    COLUMNS(name, TYPE, rounded, 1)                                                               \
+    COLUMNS(name, TYPE, rounded, 2)                                                               \
+    COLUMNS(name, TYPE, rounded, 3)                                                               \
+    COLUMNS(name, TYPE, rounded, 4)                                                               \
+    COLUMNS(name, TYPE, rounded, 5)                                                               \
+    COLUMNS(name, TYPE, rounded, 6)                                                               \
+    COLUMNS(name, TYPE, rounded, 7)                                                               \
+    COLUMNS(name, TYPE, rounded, 8)                                                               \
+    void sm_mul_##name##_avx512(float *y, size_t ldy, const void *packed, size_t group_bytes,     \
                                 size_t n_groups, size_t k, const void *x, size_t ldx,             \
                                 size_t ncols, bool accumulate) {                                  \
-        static columns_fn *const by_cols[SM_MUL_COLS] = {type##_1, type##_2, type##_3, type##_4,  \
-                                                         type##_5, type##_6, type##_7, type##_8}; \
+        static columns_fn *const by_cols[SM_MUL_COLS] = {name##_1, name##_2, name##_3, name##_4,  \
+                                                         name##_5, name##_6, name##_7, name##_8}; \
         product a = {y, ldy, packed, group_bytes, k, x, ldx, accumulate};                         \
         if (ncols > 0) {                                                                          \
             by_cols[ncols - 1](&a, n_groups);                                                     \
         }                                                                                         \
-    }                                                                                             \
-    void sm_gemm_##type##_avx512(float *y, size_t ldy, const void *packed, size_t group_bytes,    \
-                                 size_t n_groups, size_t k, const void *x, size_t ldx,            \
-                                 size_t ncols, bool accumulate, void *scratch) {                  \
-        (void)scratch;                                                                            \
-        product a = {y, ldy, packed, group_bytes, k, x, ldx, accumulate};                         \
-        gemm(SM_DTYPE_##TYPE, sm_mul_##type##_avx512, a, n_groups, ncols);                        \
     }
 
-FLOAT(F32, f32)
-FLOAT(F16, f16)
-FLOAT(BF16, bf16)
+#define GEMM(name, TYPE, rounded)                                                              \
+    void sm_gemm_##name##_avx512(float *y, size_t ldy, const void *packed, size_t group_bytes, \
+                                 size_t n_groups, size_t k, const void *x, size_t ldx,         \
+                                 size_t ncols, bool accumulate, void *scratch) {               \
+        (void)scratch;                                                                         \
+        product a = {y, ldy, packed, group_bytes, k, x, ldx, accumulate};                      \
+        gemm(SM_DTYPE_##TYPE, rounded, sm_mul_##name##_avx512, a, n_groups, ncols);            \
+    }
+
+MUL(f32, F32, false)
+MUL(f16, F16, false)
+MUL(bf16, BF16, false)
+GEMM(f32, F32, false)
+GEMM(f16, F16, false)
+GEMM(bf16, BF16, false)
+
+/* ---- input rounded to bf16 ------------------------------------------------------------- */
+
+MUL(rounded_f16, F16, true)
+MUL(rounded_bf16, BF16, true)
+GEMM(rounded_bf16, BF16, true)
+
+/* The weights are rounded once for all columns, into the layout of BF16. */
+void sm_gemm_rounded_f16_avx512(float *y, size_t ldy, const void *packed, size_t group_bytes,
+                                size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols,
+                                bool accumulate, void *scratch) {
+    uint8_t *panel = scratch;
+    for (size_t g = 0; g < n_groups; g++) {
+        const uint8_t *from = (const uint8_t *)packed + g * group_bytes;
+        for (size_t pairs = k / 2; pairs > 0; pairs--, from += 64, panel += 64) {
+            _mm512_store_si512(panel, load_pair(SM_DTYPE_F16, from));
+        }
+        if (k % 2 != 0) {
+            _mm512_store_si512(panel, load_last(SM_DTYPE_F16, from));
+            panel += 64;
+        }
+    }
+    sm_gemm_rounded_bf16_avx512(y, ldy, scratch, (k + 1) / 2 * 64, n_groups, k, x, ldx, ncols,
+                                accumulate, NULL);
+}
+
+void sm_round_bf16_avx512(uint16_t *y, const float *x, size_t n) {
+    size_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+        const __m512 low = _mm512_loadu_ps(x + i), high = _mm512_loadu_ps(x + i + 16);
+        _mm512_storeu_si512(y + i, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+    }
+    for (; i < n; i += 16) {
+        const __mmask16 mask = lanes(n - i < 16 ? n - i : 16);
+        const __m512 part = _mm512_maskz_loadu_ps(mask, x + i);
+        _mm256_mask_storeu_epi16(y + i, mask, (__m256i)_mm512_cvtneps_pbh(part));
+    }
+}

@@ -22,7 +22,7 @@ struct sm_workspace {
     uint32_t head_unit;           /* rows of whole heads and whole groups: lcm(head_dim, 16) */
     uint32_t chunk;               /* tokens of one prefill attention task */
     uint64_t ldx, ldq, ldkv, ldh; /* row strides in floats */
-    uint64_t blocks_x, blocks_q, blocks_h; /* and of their quantized forms in blocks */
+    uint64_t blocks_x, blocks_q, blocks_h; /* and of their other forms in blocks */
     /* shared by the team; T = max_tokens */
     float *x;      /* [T][ldx] residual stream */
     float *normed; /* [T][ldx] */
@@ -93,9 +93,10 @@ uint64_t sm_row_stride(uint64_t n) {
     return n * sizeof(float) % ALIAS ? n : n + SM_GROUP;
 }
 
-/* Stride of rows of n quantized elements, in blocks. */
+/* Stride of rows of n elements in another form, in blocks. */
 static uint64_t block_stride(uint64_t n) {
-    return n / 32 * sizeof(sm_act_block) % ALIAS ? n / 32 : n / 32 + 1;
+    n = (n + 31) / 32;
+    return n * sizeof(sm_act_block) % ALIAS ? n : n + 1;
 }
 static uint64_t min_u64(uint64_t a, uint64_t b) {
     return a < b ? a : b;
@@ -313,10 +314,19 @@ static void embed(const step *s) {
             s->at.x + t * s->ws->ldx, E->data + (uint64_t)b->ids[t] * E->row_bytes, s->c->n_embd);
 }
 
+/* x[n] in the form that a product takes. */
+static void prepare(const step *s, sm_input_form form, sm_act_block *out, const float *x,
+                    uint64_t n) {
+    if (form == SM_INPUT_BLOCKS)
+        s->kernels->quantize(out, x, n);
+    else if (form == SM_INPUT_BF16)
+        s->kernels->round_bf16((uint16_t *)(void *)out, x, n);
+}
+
 /* rms_norm of rows of x, as a matrix input. A single token is normed by every
  * thread for itself, which costs less than a barrier. rows: which tokens (NULL:
  * 0, 1, …). */
-static sm_input normed(const step *s, const float *x, const float *weight, bool quantize,
+static sm_input normed(const step *s, const float *x, const float *weight, sm_input_form form,
                        const uint32_t *rows, uint64_t n) {
     sm_workspace *ws = s->ws;
     const uint64_t k = s->c->n_embd, blocks = ws->blocks_x;
@@ -329,8 +339,7 @@ static sm_input normed(const step *s, const float *x, const float *weight, bool 
     for (uint64_t t = begin; t < end; t++) {
         s->kernels->rms_norm(f + t * ws->ldx, x + (rows ? rows[t] : t) * ws->ldx, weight, k,
                              s->c->norm_eps);
-        if (quantize)
-            s->kernels->quantize(q + t * blocks, f + t * ws->ldx, k);
+        prepare(s, form, q + t * blocks, f + t * ws->ldx, k);
     }
     if (!alone)
         barrier(s);
@@ -498,7 +507,7 @@ static void qkv(const step *s, const sm_layer *layer, uint32_t index, const sm_i
 
 /* Attention of one token: blocks shared out, then every thread merges them all
  * for itself. */
-static sm_input attend_one(const step *s, const sm_attn *a, bool quantize) {
+static sm_input attend_one(const step *s, const sm_attn *a, sm_input_form form) {
     sm_workspace *ws = s->ws;
     const sm_span *span = &s->batch->spans[0];
     const uint32_t n_blocks = span->position / SM_KV_BLOCK + 1;
@@ -516,8 +525,7 @@ static sm_input attend_one(const step *s, const sm_attn *a, bool quantize) {
     barrier(s);
     sm_attn_decode_merge(a, n_blocks, ws->part_o, ws->part_m, ws->part_l, s->scratch->vector,
                          s->scratch);
-    if (quantize)
-        s->kernels->quantize(s->scratch->blocks, s->scratch->vector, qd);
+    prepare(s, form, s->scratch->blocks, s->scratch->vector, qd);
     return (sm_input){s->scratch->vector, ws->ldq, s->scratch->blocks, ws->blocks_q};
 }
 
@@ -608,12 +616,12 @@ static void attend_tasks(const step *s, const sm_attn *a, run *r) {
     }
 }
 
-static sm_input attend_many(const step *s, const sm_attn *a, bool quantize, run *r) {
+static sm_input attend_many(const step *s, const sm_attn *a, sm_input_form form, run *r) {
     sm_workspace *ws = s->ws;
     const uint64_t qd = (uint64_t)a->n_head * a->head_dim;
     attend_tasks(s, a, r);
     barrier(s);
-    if (quantize || r->n_splits) {
+    if (form != SM_INPUT_FLOAT || r->n_splits) {
         uint64_t begin, end;
         share(s, s->T, &begin, &end);
         for (uint32_t i = 0; i < r->n_splits; i++) {
@@ -624,8 +632,8 @@ static sm_input attend_many(const step *s, const sm_attn *a, bool quantize, run 
                                      ws->part_l + at, s->at.att + p->span->first * ws->ldq,
                                      s->scratch);
         }
-        for (uint64_t t = begin; t < end && quantize; t++)
-            s->kernels->quantize(ws->att_q + t * ws->blocks_q, s->at.att + t * ws->ldq, qd);
+        for (uint64_t t = begin; t < end; t++)
+            prepare(s, form, ws->att_q + t * ws->blocks_q, s->at.att + t * ws->ldq, qd);
         barrier(s);
     }
     return (sm_input){s->at.att, ws->ldq, ws->att_q, ws->blocks_q};
@@ -649,7 +657,7 @@ static void project_residual(const step *s, float *to, const float *from, const 
     }
 }
 
-/* h = silu(gate in) * (up in), quantized piece by piece where down wants it. */
+/* h = silu(gate in) * (up in), brought into down's form piece by piece. */
 static sm_input gate_up(const step *s, const sm_layer *layer, const sm_input *in) {
     sm_workspace *ws = s->ws;
     const uint64_t blocks = ws->blocks_h;
@@ -669,8 +677,7 @@ static sm_input gate_up(const step *s, const sm_layer *layer, const sm_input *in
             if (layer->b_up)
                 s->kernels->add(up, up, layer->b_up + r0, r1 - r0);
             s->kernels->silu_mul(h, gate, up, r1 - r0);
-            if (layer->down.quantized)
-                s->kernels->quantize(ws->h_q + t * blocks + r0 / 32, h, r1 - r0);
+            prepare(s, layer->down.form, ws->h_q + t * blocks + r0 / 32, h, r1 - r0);
         }
     }
     return (sm_input){ws->h, ws->ldh, ws->h_q, blocks};
@@ -678,7 +685,7 @@ static sm_input gate_up(const step *s, const sm_layer *layer, const sm_input *in
 
 /* The normed rows that the head reads, adapters' lower half done. rows: as in normed(). */
 static sm_input head_input(const step *s, const float *x, const uint32_t *rows, uint64_t n) {
-    const sm_input in = normed(s, x, s->net->out_norm, s->net->head.quantized, rows, n);
+    const sm_input in = normed(s, x, s->net->out_norm, s->net->head.form, rows, n);
     lower(s, SM_HEAD, SM_HEAD, &in, n, rows);
     return in;
 }
@@ -787,15 +794,13 @@ static void forward(void *arg, uint32_t thread, uint32_t n_threads) {
     }
     for (uint32_t i = begin; i < end; i++) {
         const sm_layer *layer = &net->layers[i];
-        const bool qkv_quantized =
-            layer->wq.quantized || layer->wk.quantized || layer->wv.quantized;
         attention.layer = state.layer = i;
         if (tape)
             state.at = tape->layers[i];
         if (thread == 0)
             atomic_store_explicit(&r->next_task, 0, memory_order_relaxed);
 
-        sm_input in = normed(s, s->at.x, layer->attn_norm, qkv_quantized, NULL, s->T);
+        sm_input in = normed(s, s->at.x, layer->attn_norm, layer->qkv_form, NULL, s->T);
         lower(s, SM_Q, SM_V, &in, s->T, NULL);
         qkv(s, layer, i, &in);
         if (thread == 0) /* one decision for all: they must meet at the same barriers */
@@ -803,14 +808,13 @@ static void forward(void *arg, uint32_t thread, uint32_t n_threads) {
         barrier(s);
         if (r->cancelled)
             return;
-        in = s->T == 1 && !tape ? attend_one(s, &attention, layer->wo.quantized)
-                                : attend_many(s, &attention, layer->wo.quantized, r);
+        in = s->T == 1 && !tape ? attend_one(s, &attention, layer->wo.form)
+                                : attend_many(s, &attention, layer->wo.form, r);
         lower(s, SM_O, SM_O, &in, s->T, NULL);
         project_residual(s, s->at.mid, s->at.x, &layer->wo, SM_O, layer->bo, &in);
         barrier(s);
 
-        in = normed(s, s->at.mid, layer->ffn_norm, layer->gate.quantized || layer->up.quantized,
-                    NULL, s->T);
+        in = normed(s, s->at.mid, layer->ffn_norm, layer->ffn_form, NULL, s->T);
         lower(s, SM_GATE, SM_UP, &in, s->T, NULL);
         in = gate_up(s, layer, &in);
         barrier(s);

@@ -46,15 +46,39 @@ bool sm_stopped(const sm_thread_scratch *scratch) {
 
 /* Where column 0 of x begins at element k, and its stride, as the kernels want it. */
 static const void *column(const sm_weight *W, const sm_input *x, uint64_t t, uint64_t k) {
-    return W->quantized ? (const void *)(x->q + t * x->ldq + k / 32)
-                        : (const void *)(x->f + t * x->ldf + k);
+    return W->form == SM_INPUT_FLOAT ? (const void *)(x->f + t * x->ldf + k)
+                                     : (const void *)(x->q + t * x->ldq + k / 32);
+}
+
+static uint64_t column_stride(const sm_weight *W, const sm_input *x) {
+    switch (W->form) {
+    case SM_INPUT_FLOAT:
+        return x->ldf;
+    case SM_INPUT_BLOCKS:
+        return x->ldq;
+    default:
+        return x->ldq * 32;
+    }
+}
+
+typedef struct product_kernels {
+    sm_pack_fn *pack;
+    sm_mul_fn *mul;
+    sm_gemm_fn *gemm;
+} product_kernels;
+
+static product_kernels kernels_for(const sm_kernels *kernels, const sm_weight *W) {
+    const sm_type_kernels *k = &kernels->type[W->type];
+    const bool rounded = W->form == SM_INPUT_BF16;
+    return (product_kernels){k->pack, rounded ? k->mul_rounded : k->mul,
+                             rounded ? k->gemm_rounded : k->gemm};
 }
 
 /* Columns [t, t + n_cols): two groups and one slab at a time, all of them against it. */
-static void many(const sm_type_kernels *kernel, const sm_weight *W, uint64_t g0, uint64_t g1,
+static void many(const product_kernels *kernel, const sm_weight *W, uint64_t g0, uint64_t g1,
                  const sm_input *x, uint64_t t, uint64_t n_cols, float *y, uint64_t ldy, bool add,
                  sm_thread_scratch *s) {
-    const uint64_t ldx = W->quantized ? x->ldq : x->ldf;
+    const uint64_t ldx = column_stride(W, x);
     for (uint64_t g = g0; g < g1; g += SM_GEMM_GROUPS) {
         const uint64_t n = min_u64(SM_GEMM_GROUPS, g1 - g);
         if (sm_stopped(s))
@@ -81,10 +105,10 @@ static void many(const sm_type_kernels *kernel, const sm_weight *W, uint64_t g0,
 }
 
 /* Few columns, weights in the file's layout: packed slab by slab as they are used. */
-static void few_unpacked(const sm_type_kernels *kernel, const sm_weight *W, uint64_t g0,
+static void few_unpacked(const product_kernels *kernel, const sm_weight *W, uint64_t g0,
                          uint64_t g1, const sm_input *x, uint64_t T, float *y, uint64_t ldy,
                          bool add, sm_thread_scratch *s) {
-    const uint64_t ldx = W->quantized ? x->ldq : x->ldf;
+    const uint64_t ldx = column_stride(W, x);
     for (uint64_t g = g0; g < g1; g++) {
         for (uint64_t k = 0; k < W->cols; k += SM_SLAB) {
             const uint64_t depth = min_u64(SM_SLAB, W->cols - k);
@@ -99,10 +123,10 @@ static void few_unpacked(const sm_type_kernels *kernel, const sm_weight *W, uint
 
 /* A few more columns than one call of mul takes: the weights are read in pieces that all the
  * calls find in the cache. */
-static void few(const sm_type_kernels *kernel, const sm_weight *W, uint64_t g0, uint64_t g1,
+static void few(const product_kernels *kernel, const sm_weight *W, uint64_t g0, uint64_t g1,
                 const sm_input *x, uint64_t T, float *y, uint64_t ldy, bool add,
                 sm_thread_scratch *s) {
-    const uint64_t ldx = W->quantized ? x->ldq : x->ldf;
+    const uint64_t ldx = column_stride(W, x);
     const uint64_t fit = MUL_BYTES / W->group_bytes / 2 * 2;
     const uint64_t piece = T <= SM_MUL_COLS ? g1 - g0 : fit ? fit : 2;
     for (uint64_t g = g0; g < g1; g += piece) {
@@ -122,17 +146,17 @@ static void few(const sm_type_kernels *kernel, const sm_weight *W, uint64_t g0, 
 void sm_matmul(const sm_kernels *kernels, const sm_weight *W, uint64_t g0, uint64_t g1,
                const sm_input *x, uint64_t T, float *y, uint64_t ldy, bool add,
                sm_thread_scratch *scratch) {
-    const sm_type_kernels *kernel = &kernels->type[W->type];
+    const product_kernels kernel = kernels_for(kernels, W);
     if (g0 >= g1)
         return;
     if (T > (W->packed ? mul_most(kernels, W->type) : SM_MUL_COLS)) {
         /* what is packed on the fly is packed once for all columns */
         const uint64_t step = W->packed ? GEMM_COLS : T;
         for (uint64_t t = 0; t < T; t += step)
-            many(kernel, W, g0, g1, x, t, min_u64(step, T - t), y, ldy, add, scratch);
+            many(&kernel, W, g0, g1, x, t, min_u64(step, T - t), y, ldy, add, scratch);
     } else if (!W->packed) {
-        few_unpacked(kernel, W, g0, g1, x, T, y, ldy, add, scratch);
+        few_unpacked(&kernel, W, g0, g1, x, T, y, ldy, add, scratch);
     } else {
-        few(kernel, W, g0, g1, x, T, y, ldy, add, scratch);
+        few(&kernel, W, g0, g1, x, T, y, ldy, add, scratch);
     }
 }

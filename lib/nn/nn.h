@@ -59,11 +59,18 @@ sm_status sm_config_read(sm_config *config, const sm_gguf *gguf, sm_error *error
 
 /* ---- weights ----------------------------------------------------------------------- */
 
+/* What a product reads its input as; all but FLOAT are made from it beforehand. */
+typedef enum sm_input_form {
+    SM_INPUT_FLOAT,
+    SM_INPUT_BLOCKS, /* sm_act_block: quantized weights */
+    SM_INPUT_BF16    /* rounded: F16 and BF16 weights where the level has kernels for it */
+} sm_input_form;
+
 /* A matrix W[rows][cols]: y = W x. */
 typedef struct sm_weight {
     const char *name;
-    uint32_t type;  /* sm_dtype */
-    bool quantized; /* takes sm_act_block input */
+    uint32_t type; /* sm_dtype */
+    sm_input_form form;
     uint32_t rows, cols;
     const uint8_t *data;   /* the file's layout, NULL where the file has it packed */
     uint64_t row_bytes;    /* in the file's layout */
@@ -83,6 +90,8 @@ typedef struct sm_layer {
     sm_weight gate, up;    /* [n_ff][n_embd] */
     sm_weight down;        /* [n_embd][n_ff] */
     const float *b_gate, *b_up, *b_down;
+    /* of the matrices that share an input: what it is brought into for those that want it */
+    sm_input_form qkv_form, ffn_form;
 } sm_layer;
 
 /* The matrices of a layer, in the order in which they are used. */

@@ -6,13 +6,15 @@
 
 #include "nn.h"
 
-/* What a matrix reads: T columns as f32 and, for quantized weights, as int8 blocks. */
+/* What a matrix reads: T columns as f32 and as the matrix wants them. */
 typedef struct sm_input {
     const float *f; /* [T][ldf] */
     uint64_t ldf;
-    const sm_act_block *q; /* [T][ldq] or NULL */
+    const sm_act_block *q; /* [T][ldq] of the form other than f32, or NULL; 32 elements rounded
+                              to bf16 take the room of a block */
     uint64_t ldq;
 } sm_input;
+_Static_assert(sizeof(sm_act_block) == 32 * sizeof(uint16_t), "forms are as large");
 
 /* How a step is cut short: thread 0 asks the hook now and then; once it said yes all
  * threads skip what is left of their work (and leave rubbish behind). */
@@ -30,7 +32,7 @@ typedef struct sm_thread_scratch {
     uint8_t *pack;        /* SM_GEMM_GROUPS groups of one slab of any type */
     float *dropped;       /* [SM_MUL_COLS][widest input], with dropout */
     float *vector;        /* one normed or attended token */
-    sm_act_block *blocks; /* the same quantized */
+    sm_act_block *blocks; /* the same in another form */
     float *logits;        /* a piece of every output's logits */
     float *attn_q, *attn_s, *attn_o, *attn_acc, *attn_m, *attn_l; /* see attention.c */
     sm_act_block *attn_qq; /* queries as a quantized cache wants them */

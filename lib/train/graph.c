@@ -80,7 +80,7 @@ static void add_matrix(builder *b, sm_slot *slot, sm_weight *w) {
                                                 w->data + r * w->row_bytes, w->cols);
     slot->grad = add_param(b, w->name, w->rows, w->cols, slot->value, true);
     w->type = SM_DTYPE_F32;
-    w->quantized = false;
+    w->form = SM_INPUT_FLOAT;
     w->data = (const uint8_t *)slot->value;
     w->row_bytes = (uint64_t)w->cols * sizeof(float);
 }
