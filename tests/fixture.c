@@ -250,7 +250,9 @@ static void add_tensor(maker *m, const char *name, uint32_t type, uint64_t cols,
 }
 
 static void add_matrix(maker *m, const char *name, uint64_t cols, uint64_t rows) {
-    add_tensor(m, name, m->spec.type, cols, rows, false);
+    const bool other =
+        strstr(name, ".attn_k.") || strstr(name, ".attn_output.") || strstr(name, ".ffn_up.");
+    add_tensor(m, name, other ? m->spec.other_type : m->spec.type, cols, rows, false);
 }
 
 static void add_vector(maker *m, const char *name, uint64_t n, bool one) {
@@ -428,14 +430,16 @@ int fixture_write(const char *path, const fixture_model *model) {
     default_u32(&m.spec.n_head_kv, 2);
     default_u32(&m.spec.n_ff, 96);
     default_u32(&m.spec.n_ctx, 512);
+    default_u32(&m.spec.other_type, m.spec.type);
     default_u32(&m.spec.n_rows, FIXTURE_VOCAB);
     if (!m.spec.no_vocab)
         m.spec.n_rows = FIXTURE_VOCAB;
     if (m.spec.rope_factor == 0)
         m.spec.rope_factor = 4;
     m.spec.biases |= same(m.spec.architecture, "qwen2") || m.spec.all_biases;
-    if (!can_fill(m.spec.type)) {
-        fprintf(stderr, "fixture: %s: no random weights of type %u\n", path, m.spec.type);
+    if (!can_fill(m.spec.type) || !can_fill(m.spec.other_type)) {
+        fprintf(stderr, "fixture: %s: no random weights of type %u or %u\n", path, m.spec.type,
+                m.spec.other_type);
         return -1;
     }
     sm_mem_init(&mem, NULL, 0, NULL);

@@ -20,6 +20,7 @@ typedef struct fixture_model {
     uint32_t type;            /* sm_dtype of the matrices: any that is computed [F32]. Quantized
                                  blocks get random codes and scales such that weights have a
                                  standard deviation of about 1/sqrt(columns) */
+    uint32_t other_type;      /* of attn_k, attn_output and ffn_up [type] */
     bool untied;              /* an output.weight of its own */
     bool biases;              /* q, k and v biases (qwen2 always has them) */
     bool all_biases;          /* these and biases of attention output, gate, up and down */

@@ -138,6 +138,56 @@ static void every_type_is_bit_exact(void **state) {
     }
 }
 
+/* Root mean square of what a level's logits differ from the scalar ones, of which they have a
+ * standard deviation of about 1. */
+static double distance(const char *path, uint32_t level) {
+    enum { N = 24, SIZE = N * FIXTURE_VOCAB };
+    static float logits[2][SIZE];
+    int32_t ids[N];
+    double sum = 0;
+    make_ids(ids, N);
+    for (int i = 0; i < 2; i++) {
+        sm_model *model = load(path, i ? level : SM_LEVEL_SCALAR, SM_REPACK_LAZY);
+        sm_session *s = open_session(model, 1, N, N, SM_KV_TYPE_F32);
+        sm_error error = {0};
+        if (sm_session_feed_logits(s, ids, N, logits[i], &error))
+            fail_msg("%s", error.message);
+        sm_session_free(s);
+        sm_model_free(model);
+    }
+    for (int i = 0; i < SIZE; i++)
+        sum += pow((double)(logits[1][i] - logits[0][i]), 2);
+    return sqrt(sum / SIZE);
+}
+
+/* Matrices that share an input but want it in different forms; columns that fill no block. */
+static void mixed_types_are_bit_exact(void **state) {
+    (void)state;
+    uint32_t mine[8];
+    const uint32_t n = host_levels(mine);
+    const fixture_model specs[] = {
+        {.type = SM_DTYPE_Q8_0, .other_type = SM_DTYPE_BF16},
+        {.type = SM_DTYPE_F16, .other_type = SM_DTYPE_Q5_0},
+        {.type = SM_DTYPE_BF16, .other_type = SM_DTYPE_F32},
+        {.type = SM_DTYPE_F32, .other_type = SM_DTYPE_F16, .n_embd = 40, .n_ff = 51},
+        {.type = SM_DTYPE_F16,
+         .other_type = SM_DTYPE_BF16,
+         .n_embd = 300,
+         .n_head = 3,
+         .n_head_kv = 1,
+         .n_ff = 99},
+    };
+    for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
+        const char *path = write_model("mixed.gguf", &specs[i]);
+        for (uint32_t l = 0; l < n; l++) {
+            check_bits(path, 40, mine[l], SM_KV_TYPE_F16);
+            const double d = distance(path, mine[l]);
+            if (d > 0.02)
+                fail_msg("mix %zu: level %s is %g off", i, sm_level_name(mine[l]), d);
+        }
+    }
+}
+
 /* Long enough for several KV blocks; every KV type; several shapes and families. */
 static void every_shape_is_bit_exact(void **state) {
     (void)state;
@@ -686,6 +736,7 @@ static void wrong_use_is_a_status(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_type_is_bit_exact),
+        cmocka_unit_test(mixed_types_are_bit_exact),
         cmocka_unit_test(every_shape_is_bit_exact),
         cmocka_unit_test(long_contexts_are_bit_exact),
         cmocka_unit_test(levels_agree),

@@ -5,7 +5,8 @@
  *
  * Bound of a batch of n tokens: the longer of
  *   arithmetic   2 operations per weight of a matrix and token, at the int8 rate
- *                for quantized weights and at the f32 rate for float weights;
+ *                for quantized weights, at the bf16 rate for those of F16 and BF16 that
+ *                are computed so (not values and head), at the f32 rate for the others;
  *   memory       the weights once, and the keys and values (of the depth, too) once per
  *                token when decoding, at the read bandwidth of a buffer as large as what
  *                decoding touches (so that it lives in the same cache level).
@@ -25,13 +26,19 @@
 
 #define MAX_REPEATS 100
 
+typedef enum arithmetic { F32, BF16, INT8, N_ARITHMETICS } arithmetic;
+
 /* Weights that a token is multiplied with, by the arithmetic they need. */
 typedef struct matrix_work {
-    double quantized; /* in the layers */
-    double floating;
-    double head_quantized; /* in the output layer: for the last token of a prompt only */
-    double head_floating;
+    double layers[N_ARITHMETICS];
+    double head[N_ARITHMETICS]; /* the output layer: for the last token of a prompt only */
 } matrix_work;
+
+/* What the machine does per second. */
+typedef struct machine_rates {
+    double read;
+    double operations[N_ARITHMETICS];
+} machine_rates;
 
 typedef struct bench_run {
     const char *path; /* of the model; NULL: random weights of this shape and type */
@@ -62,12 +69,17 @@ typedef struct bench_run {
     double decode_speed[MAX_REPEATS];
     double batch_speed[MAX_REPEATS];
     double read[MAX_REPEATS];
-    double f32[MAX_REPEATS];
-    double int8[MAX_REPEATS];
+    double operations[N_ARITHMETICS][MAX_REPEATS];
+    bool has_bf16; /* or the level has no instruction for it, and computes in f32 */
 } bench_run;
 
-static bool is_float(const char *type) {
-    return strcmp(type, "F32") == 0 || strcmp(type, "F16") == 0 || strcmp(type, "BF16") == 0;
+/* wide: the matrix is one of those whose input is not rounded to bf16. */
+static arithmetic arithmetic_of(const char *type, bool wide) {
+    if (strcmp(type, "F32") == 0)
+        return F32;
+    if (strcmp(type, "F16") == 0 || strcmp(type, "BF16") == 0)
+        return wide ? F32 : BF16;
+    return INT8;
 }
 
 /* Of a model with random weights: what its shape says. */
@@ -79,20 +91,20 @@ static void count_random_work(bench_run *run) {
     const struct {
         double weights;
         int32_t columns;
-        bool head;
+        bool wide, head;
     } parts[] = {
-        {layers * embd * (heads + 2.0 * heads_kv + 2.0 * ff), info->n_embd, false},
-        {layers * embd * heads, info->n_head * info->head_dim, false},
-        {layers * embd * ff, info->n_ff, false},
-        {(double)info->n_vocab * embd, info->n_embd, true},
+        {layers * embd * (heads + heads_kv + 2.0 * ff), info->n_embd, false, false},
+        {layers * embd * heads_kv, info->n_embd, true, false},
+        {layers * embd * heads, info->n_head * info->head_dim, false, false},
+        {layers * embd * ff, info->n_ff, false, false},
+        {(double)info->n_vocab * embd, info->n_embd, true, true},
     };
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         /* what no block fits is F16 */
-        const bool floating = is_float(run->type) || parts[i].columns % 32 != 0;
-        if (parts[i].head)
-            *(floating ? &run->work.head_floating : &run->work.head_quantized) += parts[i].weights;
-        else
-            *(floating ? &run->work.floating : &run->work.quantized) += parts[i].weights;
+        arithmetic kind = arithmetic_of(run->type, parts[i].wide);
+        if (kind == INT8 && parts[i].columns % 32 != 0)
+            kind = arithmetic_of("F16", parts[i].wide);
+        (parts[i].head ? run->work.head : run->work.layers)[kind] += parts[i].weights;
     }
 }
 
@@ -112,29 +124,31 @@ static sm_status count_work(bench_run *run, sm_error *error) {
             continue;
         const double weights = (double)tensor.weight_dims[0] * (double)tensor.weight_dims[1] *
                                (double)tensor.weight_dims[2] * (double)tensor.weight_dims[3];
-        const bool floating = is_float(tensor.weight_type_name);
-        if (strncmp(tensor.name, "blk.", 4) == 0) {
-            *(floating ? &run->work.floating : &run->work.quantized) += weights;
+        const bool layer = strncmp(tensor.name, "blk.", 4) == 0;
+        const arithmetic kind = arithmetic_of(tensor.weight_type_name,
+                                              !layer || strstr(tensor.name, ".attn_v.") != NULL);
+        if (layer) {
+            run->work.layers[kind] += weights;
         } else if (strcmp(tensor.name, "output.weight") == 0) {
-            *(floating ? &run->work.head_floating : &run->work.head_quantized) = weights;
+            run->work.head[kind] = weights;
             has_head = true;
         } else if (strcmp(tensor.name, "token_embd.weight") == 0) {
-            *(floating ? &tied.head_floating : &tied.head_quantized) = weights;
+            tied.head[kind] = weights;
         }
     }
-    if (!has_head) {
-        run->work.head_floating = tied.head_floating;
-        run->work.head_quantized = tied.head_quantized;
-    }
+    if (!has_head)
+        memcpy(run->work.head, tied.head, sizeof tied.head);
     sm_gguf_free(gguf);
     return status;
 }
 
 /* Seconds for the arithmetic of n tokens with the output layer for n_out of them. */
-static double arithmetic_seconds(const matrix_work *work, double n, double n_out, double f32,
-                                 double int8) {
-    return 2.0 * (n * work->quantized + n_out * work->head_quantized) / int8 +
-           2.0 * (n * work->floating + n_out * work->head_floating) / f32;
+static double arithmetic_seconds(const matrix_work *work, double n, double n_out,
+                                 const machine_rates *rates) {
+    double seconds = 0.0;
+    for (int i = 0; i < N_ARITHMETICS; i++)
+        seconds += 2.0 * (n * work->layers[i] + n_out * work->head[i]) / rates->operations[i];
+    return seconds;
 }
 
 static double larger(double a, double b) {
@@ -155,18 +169,18 @@ static double kv_bytes(const bench_run *run) {
     }
 }
 
-static double prefill_bound(const bench_run *run, double read, double f32, double int8) {
+static double prefill_bound(const bench_run *run, const machine_rates *rates) {
     const uint32_t batch = run->session_options.n_batch != 0 ? run->session_options.n_batch : 512;
     const double batches = (run->prefill + batch - 1) / batch;
-    return run->prefill / larger(arithmetic_seconds(&run->work, run->prefill, 1.0, f32, int8),
-                                 batches * (double)run->info.decode_bytes / read);
+    return run->prefill / larger(arithmetic_seconds(&run->work, run->prefill, 1.0, rates),
+                                 batches * (double)run->info.decode_bytes / rates->read);
 }
 
 /* Of n sequences, all tokens counted. */
-static double decode_bound(const bench_run *run, double n, double read, double f32, double int8) {
+static double decode_bound(const bench_run *run, double n, const machine_rates *rates) {
     const double held = run->depth + (run->decode - 1.0) / 2.0; /* in a context, on average */
-    return n / larger(arithmetic_seconds(&run->work, n, n, f32, int8),
-                      ((double)run->info.decode_bytes + n * held * kv_bytes(run)) / read);
+    return n / larger(arithmetic_seconds(&run->work, n, n, rates),
+                      ((double)run->info.decode_bytes + n * held * kv_bytes(run)) / rates->read);
 }
 
 /* splitmix64: ids from a fixed seed */
@@ -301,8 +315,10 @@ static int measure(bench_run *run, limit_bench *limits) {
         if (!limit_bench_run(limits, &sample))
             return cli_error("cannot start %u threads", run->n_threads);
         run->read[i] = sample.read;
-        run->f32[i] = sample.f32;
-        run->int8[i] = sample.int8;
+        run->operations[F32][i] = sample.f32;
+        run->has_bf16 = sample.bf16 > 0.0;
+        run->operations[BF16][i] = run->has_bf16 ? sample.bf16 : sample.f32;
+        run->operations[INT8][i] = sample.int8;
         speeds[0] = &run->prefill_speed[i];
         speeds[1] = &run->decode_speed[i];
         speeds[2] = &run->batch_speed[i];
@@ -360,13 +376,14 @@ static int print_result(const bench_run *run) {
     const summary prefill = summarize(run->prefill_speed, run->repeats);
     const summary decode = summarize(run->decode_speed, run->repeats);
     const summary read = summarize(run->read, run->repeats);
-    const summary f32 = summarize(run->f32, run->repeats);
-    const summary int8 = summarize(run->int8, run->repeats);
-    const double prefill_limit = prefill_bound(run, read.median, f32.median, int8.median);
-    const double decode_limit = decode_bound(run, 1.0, read.median, f32.median, int8.median);
+    const summary f32 = summarize(run->operations[F32], run->repeats);
+    const summary bf16 = summarize(run->operations[BF16], run->repeats);
+    const summary int8 = summarize(run->operations[INT8], run->repeats);
+    const machine_rates rates = {read.median, {f32.median, bf16.median, int8.median}};
+    const double prefill_limit = prefill_bound(run, &rates);
+    const double decode_limit = decode_bound(run, 1.0, &rates);
     const summary batch = summarize(run->batch_speed, run->repeats);
-    const double batch_limit =
-        decode_bound(run, run->sequences, read.median, f32.median, int8.median);
+    const double batch_limit = decode_bound(run, run->sequences, &rates);
     const char *level = sm_level_name(run->info.level);
     char size[32], packed[32], in_file[32], heap[32], random[64];
     const char *name = run->path;
@@ -387,10 +404,11 @@ static int print_result(const bench_run *run) {
                cli_bytes(in_file, run->info.packed_file_bytes));
         print_resident(run);
         printf("cache    %.0f bytes per token\n", kv_bytes(run));
-        printf("limits   read %.1f GB/s (best %.1f), f32 %.1f GFLOP/s (best %.1f), "
-               "int8 %.1f GOP/s (best %.1f)\n",
-               read.median / 1e9, read.best / 1e9, f32.median / 1e9, f32.best / 1e9,
-               int8.median / 1e9, int8.best / 1e9);
+        printf("limits   read %.1f GB/s (best %.1f), f32 %.1f GFLOP/s (best %.1f), ",
+               read.median / 1e9, read.best / 1e9, f32.median / 1e9, f32.best / 1e9);
+        if (run->has_bf16)
+            printf("bf16 %.1f GFLOP/s (best %.1f), ", bf16.median / 1e9, bf16.best / 1e9);
+        printf("int8 %.1f GOP/s (best %.1f)\n", int8.median / 1e9, int8.best / 1e9);
         printf("prefill  %u tokens: %.1f tokens/s (best %.1f), bound %.1f, %.1f%% of it\n",
                run->prefill, prefill.median, prefill.best, prefill_limit,
                100.0 * prefill.median / prefill_limit);
@@ -405,7 +423,7 @@ static int print_result(const bench_run *run) {
         return CLI_DONE;
     }
     json_t *root = json_pack(
-        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:f, s:{s:o, s:o, s:o}, "
+        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:f, s:{s:o, s:o, s:o, s:o}, "
         "s:o, s:o}",
         "model", name, "architecture", run->info.architecture, "level", level, "threads",
         (json_int_t)run->n_threads, "repeats", (json_int_t)run->repeats, "depth",
@@ -414,7 +432,8 @@ static int print_result(const bench_run *run) {
         "packed_file_bytes", (json_int_t)run->info.packed_file_bytes, "resident",
         resident_json(run), "kv_bytes_per_token", (json_int_t)kv_bytes(run), "first_round_seconds",
         run->warm_up, "limits", "read_bytes_per_second", limit_json(read), "f32_ops_per_second",
-        limit_json(f32), "int8_ops_per_second", limit_json(int8), "prefill",
+        limit_json(f32), "bf16_ops_per_second", run->has_bf16 ? limit_json(bf16) : json_null(),
+        "int8_ops_per_second", limit_json(int8), "prefill",
         speed_json(run->prefill, prefill, prefill_limit), "decode",
         speed_json(run->decode, decode, decode_limit));
     if (root != NULL && run->sequences > 0) {
@@ -546,8 +565,9 @@ int cmd_bench(int argc, char **argv) {
                     "       smallmind bench limits [-t N] [-r N] [--json]",
         .summary =
             "Measures prefill and decode speed in tokens per second on random ids, each beside\n"
-            "its bound: 2 operations per weight and token at the measured f32 or int8 rate, or\n"
-            "the weights (and the cache) at the measured read bandwidth, whichever takes longer.\n"
+            "its bound: 2 operations per weight and token at the measured f32, bf16 or int8 rate,\n"
+            "or the weights (and the cache) at the measured read bandwidth, whichever takes "
+            "longer.\n"
             "The limits are measured with the same threads, between the repeats; the buffer that\n"
             "is read is as large as what decoding a token touches (512 MiB at most).\n"
             "`smallmind bench limits` measures the machine alone.",

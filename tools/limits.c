@@ -192,6 +192,9 @@ bool limit_bench_run(limit_bench *limits, limit_sample *sample) {
     const double ahead = best_rate(limits, LIMIT_READ_AHEAD);
     sample->read = plain > ahead ? plain : ahead;
     sample->f32 = best_rate(limits, LIMIT_F32);
+    const bool has_bf16 = limits->loops->bf16 != NULL;
+    sample->bf16 = has_bf16 ? best_rate(limits, LIMIT_BF16) : 0.0;
     sample->int8 = best_rate(limits, LIMIT_INT8);
-    return plain > 0.0 && ahead > 0.0 && sample->f32 > 0.0 && sample->int8 > 0.0;
+    return plain > 0.0 && ahead > 0.0 && sample->f32 > 0.0 && (!has_bf16 || sample->bf16 > 0.0) &&
+           sample->int8 > 0.0;
 }

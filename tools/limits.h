@@ -36,7 +36,8 @@ typedef enum limit_kind {
 typedef struct limit_sample {
     double read; /* bytes per second */
     double f32;  /* operations per second, a multiply-add being two */
-    double int8; /* operations per second, likewise */
+    double bf16; /* likewise; 0 where the level has no such instruction */
+    double int8; /* likewise */
 } limit_sample;
 
 #define LIMITS_MAX_BYTES ((uint64_t)512 << 20) /* beyond any cache: more would change nothing */
