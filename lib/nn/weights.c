@@ -149,9 +149,8 @@ static const float *bind_vector(binder *b, const char *name, uint64_t n, bool re
     return v;
 }
 
-/* Where rounding to bf16 costs most accuracy for the time it saves, input stays f32: values are
- * few rows, and the head is computed for few tokens. Each of the two is a fifth of the divergence
- * that test_golden measures. */
+/* Where rounding to bf16 costs much accuracy for the time it saves, input stays f32: values are
+ * few rows, the head is computed for few tokens. Figures: docs/architecture.md. */
 static void keep_f32(sm_weight *w) {
     if (w->form == SM_INPUT_BF16)
         w->form = SM_INPUT_FLOAT;
