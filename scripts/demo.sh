@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds smallmind and streams text from a model.
+# Builds smallmind and streams a story from the bundled model, or text from another.
 #
 # Usage: scripts/demo.sh [MODEL.gguf]
 set -uo pipefail
@@ -23,17 +23,12 @@ if [ ! -f build/build.ninja ]; then
 fi
 ninja -C build tools/smallmind > build/demo.log 2>&1 || { tail -40 build/demo.log; finish 0 1 0; }
 
-model=${1:-../shared/data/models/stories260K.gguf}
+model=${1:-models/stories.gguf}
 if [ ! -f "$model" ]; then
-    if [ $# -gt 0 ]; then
-        echo "$model: no such file"
-    else
-        echo "The build is done; now it needs a model, a GGUF file of the llama, qwen2 or qwen3"
-        echo "family (mistral and smollm2 models count as llama). With one at hand:"
-        echo "    scripts/demo.sh MODEL.gguf"
-    fi
+    echo "$model: no such file"
     finish 1 1 0
 fi
-echo "\$ build/tools/smallmind run -m $model -p \"Once upon a time\" -n 100"
-build/tools/smallmind run -m "$model" -p "Once upon a time" -n 100 || finish 1 1 0
+set -- run -m "$model" -p "Once upon a time" -n 300 --temp 0.7 --top-p 0.9 --seed 3
+echo "\$ build/tools/smallmind $*"
+build/tools/smallmind "$@" || finish 1 1 0
 finish 2 0 0
