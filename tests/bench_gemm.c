@@ -6,14 +6,26 @@
  * the rounds, and the best as a share of the best that a loop of nothing but multiply-adds
  * reached on the same threads (bf16: of the f32 loop too, so above 100% where there are
  * instructions for it). A round measures the loop and every product one after the other.
+ * Built with OpenBLAS, f32 by it follows: in sm_gemm, and by itself with as many threads.
  * SM_TEST_LEVEL=<level> caps the level. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#ifdef SM_OPENBLAS
+#include <cblas.h>
+#endif
+
 #include "limits.h"
 #include "train/train.h"
+
+enum { LOOP, F32, BF16, BLAS_INSIDE, BLAS_ITSELF, MEASURED };
+#ifdef SM_OPENBLAS
+#define N_MEASURED MEASURED
+#else
+#define N_MEASURED BLAS_INSIDE
+#endif
 
 #define MAX_ROUNDS 64
 #define MEASURE_NS 5000000 /* a product is repeated for about as long */
@@ -62,14 +74,14 @@ typedef struct job {
     sm_gemm_args args;
     float *own_c; /* [threads][M][N] where each is alone */
     uint64_t repeats;
-    /* NULL: the product */
+    unsigned what; /* LOOP, … */
     void (*loop)(uint64_t rounds);
 } job;
 
 static void take_part(void *arg, uint32_t thread, uint32_t n_threads) {
     const job *j = arg;
     const sm_crew crew = {j->team, j->kernels, j->scratch, thread, n_threads};
-    if (j->loop) {
+    if (j->what == LOOP) {
         j->loop(j->repeats);
         return;
     }
@@ -91,10 +103,37 @@ static double now_ns(const job *j) {
     return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
 }
 
+#ifdef SM_OPENBLAS
+static void blas_itself(const job *j) {
+    const sm_gemm_args *g = &j->args;
+    for (uint64_t i = 0; i < j->repeats; i++)
+        cblas_sgemm(CblasRowMajor, g->a_transposed ? CblasTrans : CblasNoTrans,
+                    g->b_transposed ? CblasTrans : CblasNoTrans, (blasint)g->M, (blasint)g->N,
+                    (blasint)g->K, 1, g->a, (blasint)g->lda, g->b, (blasint)g->ldb, 0, g->c,
+                    (blasint)g->ldc);
+}
+#endif
+
+static void run_job(job *j) {
+#ifdef SM_OPENBLAS
+    if (j->what >= BLAS_INSIDE) {
+        openblas_set_num_threads(j->what == BLAS_ITSELF ? (int)sm_team_size(j->team) : 1);
+        sm_gemm_use_openblas(j->scratch, true, NULL);
+        if (j->what == BLAS_ITSELF)
+            blas_itself(j);
+        else
+            sm_team_run(j->team, take_part, j);
+        return;
+    }
+    sm_gemm_use_openblas(j->scratch, false, NULL);
+#endif
+    sm_team_run(j->team, take_part, j);
+}
+
 /* Nanoseconds of one repeat. */
 static double time_job(job *j) {
     const double start = now_ns(j);
-    sm_team_run(j->team, take_part, j);
+    run_job(j);
     return (now_ns(j) - start) / (double)j->repeats;
 }
 
@@ -162,22 +201,26 @@ static void measure(job *j, const limit_loops *loops, unsigned rounds) {
         .a_transposed = s->a_transposed,
         .b_transposed = s->b_transposed,
     };
-    job jobs[3] = {*j, *j, *j}; /* the loop, f32, bf16 */
-    jobs[0].loop = loops->f32;
-    jobs[2].args.precision = SM_PRECISION_BF16;
-    rates found[3];
-    const double works[3] = {2 * loops->f32_macs * n_threads, work, work};
-    for (unsigned i = 0; i < 3; i++)
+    const unsigned n = s->alone && N_MEASURED > BLAS_ITSELF ? BLAS_ITSELF : N_MEASURED;
+    job jobs[MEASURED];
+    rates found[MEASURED];
+    for (unsigned i = 0; i < n; i++) {
+        jobs[i] = *j;
+        jobs[i].what = i;
+        jobs[i].loop = loops->f32;
+        jobs[i].args.precision = i == BF16 ? SM_PRECISION_BF16 : SM_PRECISION_F32;
         size_job(&jobs[i]);
+    }
     for (unsigned round = 0; round < rounds; round++)
-        for (unsigned i = 0; i < 3; i++)
-            found[i].of_round[round] = works[i] / time_job(&jobs[i]);
-    for (unsigned i = 0; i < 3; i++)
+        for (unsigned i = 0; i < n; i++)
+            found[i].of_round[round] =
+                (i == LOOP ? 2 * loops->f32_macs * n_threads : work) / time_job(&jobs[i]);
+    for (unsigned i = 0; i < n; i++)
         sum_up(&found[i], rounds);
-    printf("%-30s %7.1f", s->name, found[0].best);
-    for (unsigned i = 1; i < 3; i++)
+    printf("%-30s %7.1f", s->name, found[LOOP].best);
+    for (unsigned i = 1; i < n; i++)
         printf("  %7.1f %7.1f %4.0f%%", found[i].best, found[i].median,
-               100 * found[i].best / found[0].best);
+               100 * found[i].best / found[LOOP].best);
     printf("\n");
     fflush(stdout);
     free(a);
@@ -201,8 +244,11 @@ int main(int argc, char **argv) {
         return 1;
     }
     printf("level %s, %u threads, GFLOP/s of %u rounds\n", sm_level_name(level), n_threads, rounds);
-    printf("%-30s %7s  %7s %7s %5s  %7s %7s %5s\n", "M x N x K", "peak", "f32", "median", "",
-           "bf16", "median", "");
+    static const char *const columns[MEASURED] = {"peak", "f32", "bf16", "blas in", "blas"};
+    printf("%-30s %7s", "M x N x K", columns[LOOP]);
+    for (unsigned i = 1; i < N_MEASURED; i++)
+        printf("  %7s  median     ", columns[i]);
+    printf("\n");
     for (size_t i = 0; i < N_SHAPES; i++) {
         j.shape = &shapes[i];
         if (strstr(j.shape->name, filter))

@@ -355,6 +355,35 @@ static void test_extremes(void **unused) {
     }
 }
 
+/* By OpenBLAS where the build has it, refused where it does not. */
+static void test_openblas(void **unused) {
+    (void)unused;
+    job j = make_job(&memory, best_level(), 2);
+    sm_error error;
+#ifndef SM_OPENBLAS
+    assert_int_equal(sm_gemm_use_openblas(j.scratch, true, &error), SM_ERR_UNSUPPORTED);
+    assert_non_null(strstr(error.message, "OpenBLAS"));
+#else
+    assert_int_equal(sm_gemm_use_openblas(j.scratch, true, &error), SM_OK);
+    for (unsigned i = 0; i < 48; i++) {
+        problem p =
+            make_problem(random_size(i < 40 ? 90 : 700), random_size(i < 40 ? 90 : 700),
+                         random_size(200), i % 8, i / 8 % 2 ? SM_PRECISION_BF16 : SM_PRECISION_F32);
+        begin(&p);
+        if (i % 3 == 0) {
+            alone(&j, &p.args);
+        } else {
+            j.args = &p.args;
+            sm_team_run(j.team, take_part, &j);
+        }
+        check_problem(&p);
+        free_problem(&p);
+    }
+#endif
+    assert_int_equal(sm_gemm_use_openblas(j.scratch, false, &error), SM_OK);
+    free_job(&j);
+}
+
 static void test_failing_allocations(void **unused) {
     (void)unused;
     for (uint64_t at = 1;; at++) {
@@ -380,13 +409,10 @@ static void test_failing_allocations(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_layouts),
-        cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_blocks),
-        cmocka_unit_test(test_repeated),
-        cmocka_unit_test(test_bf16),
-        cmocka_unit_test(test_extremes),
-        cmocka_unit_test(test_failing_allocations),
+        cmocka_unit_test(test_layouts),  cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_blocks),   cmocka_unit_test(test_repeated),
+        cmocka_unit_test(test_bf16),     cmocka_unit_test(test_extremes),
+        cmocka_unit_test(test_openblas), cmocka_unit_test(test_failing_allocations),
     };
     return cmocka_run_group_tests_name("gemm", tests, set_up, NULL);
 }

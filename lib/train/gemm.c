@@ -8,6 +8,10 @@
  */
 #include "train.h"
 
+#ifdef SM_OPENBLAS
+#include <cblas.h>
+#endif
+
 /* Bytes of panels (and of sums of slabs) that a phase uses: shared by the crew, and of each
  * thread alone. Large enough that packing is a small part of the work. */
 #define SHARED_BYTES ((uint64_t)12 << 20)
@@ -30,6 +34,7 @@ typedef struct workspace {
 struct sm_gemm_scratch {
     sm_mem *mem;
     uint32_t n_threads;
+    bool openblas;
     workspace shared;
     workspace *own; /* [n_threads] */
 };
@@ -302,7 +307,7 @@ static void run_phase(const product *p, phase *f) {
     }
 }
 
-static void run(product *p) {
+static void run_tiles(product *p) {
     cut(p);
     for (uint64_t row = 0; row < p->rows; row += p->block_rows)
         for (uint64_t column = 0; column < p->columns; column += p->block_columns)
@@ -317,26 +322,78 @@ static void run(product *p) {
                              });
 }
 
-static const sm_tile_kernels *kernels_of(const sm_crew *crew, const sm_gemm_args *args) {
-    return &crew->kernels->tile[args->precision == SM_PRECISION_BF16 ? SM_TILE_BF16 : SM_TILE_F32];
+/* ---- OpenBLAS ----------------------------------------------------------------------- */
+
+sm_status sm_gemm_use_openblas(sm_gemm_scratch *scratch, bool use, sm_error *error) {
+#ifndef SM_OPENBLAS
+    if (use)
+        return sm_fail(error, SM_ERR_UNSUPPORTED, "this library was built without OpenBLAS");
+#endif
+    (void)error;
+    scratch->openblas = use;
+    return SM_OK;
+}
+
+#ifdef SM_OPENBLAS
+/* Of C, for one call; does not depend on the threads, so neither do the bits. */
+#define BLAS_ROWS 256
+#define BLAS_COLUMNS 384
+
+static void blas_block(const sm_gemm_args *g, uint64_t m, uint64_t n) {
+    cblas_sgemm(CblasRowMajor, g->a_transposed ? CblasTrans : CblasNoTrans,
+                g->b_transposed ? CblasTrans : CblasNoTrans, (blasint)min_u64(BLAS_ROWS, g->M - m),
+                (blasint)min_u64(BLAS_COLUMNS, g->N - n), (blasint)g->K, 1,
+                g->a + (g->a_transposed ? m : m * g->lda), (blasint)g->lda,
+                g->b + (g->b_transposed ? n * g->ldb : n), (blasint)g->ldb, g->accumulate ? 1 : 0,
+                g->c + m * g->ldc + n, (blasint)g->ldc);
+}
+
+/* False where sizes do not fit OpenBLAS's int. */
+static bool blas_can(const sm_gemm_args *g) {
+    return g->precision == SM_PRECISION_F32 && g->K <= INT32_MAX && g->lda <= INT32_MAX &&
+           g->ldb <= INT32_MAX && g->ldc <= INT32_MAX;
+}
+
+static void run_blas(const product *p) {
+    const sm_gemm_args *g = p->args;
+    const uint64_t across = divide_up(g->N, BLAS_COLUMNS);
+    const uint64_t n_blocks = across * divide_up(g->M, BLAS_ROWS);
+    set_back(p, &p->space->next_lot);
+    meet(p);
+    for (uint64_t i; (i = take(&p->space->next_lot)) < n_blocks;)
+        blas_block(g, i / across * BLAS_ROWS, i % across * BLAS_COLUMNS);
+    meet(p);
+}
+#endif
+
+/* ---- interface ------------------------------------------------------------------------ */
+
+static void run(const sm_crew *crew, product *p) {
+#ifdef SM_OPENBLAS
+    if (crew->gemm->openblas && blas_can(p->args)) {
+        run_blas(p);
+        return;
+    }
+#endif
+    p->tile =
+        &crew->kernels->tile[p->args->precision == SM_PRECISION_BF16 ? SM_TILE_BF16 : SM_TILE_F32];
+    run_tiles(p);
 }
 
 void sm_gemm(const sm_crew *crew, const sm_gemm_args *args) {
-    run(&(product){
-        .args = args,
-        .tile = kernels_of(crew, args),
-        .space = &crew->gemm->shared,
-        .team = crew->team,
-        .thread = crew->thread,
-        .n_threads = crew->n_threads,
-    });
+    run(crew, &(product){
+                  .args = args,
+                  .space = &crew->gemm->shared,
+                  .team = crew->team,
+                  .thread = crew->thread,
+                  .n_threads = crew->n_threads,
+              });
 }
 
 void sm_gemm_alone(const sm_crew *crew, const sm_gemm_args *args) {
-    run(&(product){
-        .args = args,
-        .tile = kernels_of(crew, args),
-        .space = &crew->gemm->own[crew->thread],
-        .n_threads = 1,
-    });
+    run(crew, &(product){
+                  .args = args,
+                  .space = &crew->gemm->own[crew->thread],
+                  .n_threads = 1,
+              });
 }

@@ -64,6 +64,12 @@ typedef struct sm_gemm_args {
 sm_status sm_gemm_scratch_new(sm_gemm_scratch **out, sm_mem *mem, uint32_t n_threads,
                               sm_error *error);
 void sm_gemm_scratch_free(sm_gemm_scratch *scratch); /* NULL is fine */
+/* Whether f32 products with this scratch are computed by OpenBLAS (default: not), between
+ * runs of the team. Blocks of C of a fixed size are shared out over the crew, each one call
+ * of cblas_sgemm: so OpenBLAS should be set to one thread by the program (the setting is the
+ * process's), and the bits are OpenBLAS's, those of its version and CPU. bf16 products stay
+ * as they are. SM_ERR_UNSUPPORTED where the library was built without it (-Dopenblas). */
+sm_status sm_gemm_use_openblas(sm_gemm_scratch *scratch, bool use, sm_error *error);
 /* Collective: called by every thread of the crew with equal arguments; returns after a
  * barrier. What a and b hold must have been visible to all threads before. */
 void sm_gemm(const sm_crew *crew, const sm_gemm_args *args);
