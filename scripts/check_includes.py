@@ -23,7 +23,7 @@ TABLE = {
     "lib/nn": ({"base/base.h", "format/format.h", "kernels.h", "blocks.h", "pack.h"}, STANDARD),
     "lib/run": ({"base/base.h", "format/format.h", "text/text.h", "nn/nn.h"}, STANDARD),
     "lib/train": ({"base/base.h", "format/format.h", "text/text.h", "nn/nn.h", "kernels.h",
-                   "blocks.h", "pack.h"}, STANDARD | {"jansson.h"}),
+                   "blocks.h", "pack.h"}, STANDARD | {"jansson.h", "cblas.h"}),
     "tools": (set(), ANY),
     "examples": (set(), ANY),
     "include": (set(), {"stddef.h", "stdint.h"}),

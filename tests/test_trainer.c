@@ -362,6 +362,11 @@ static void test_arguments(void **state) {
     assert_int_equal(sm_trainer_open(&t, model, &o, &e), SM_ERR_ARGUMENT);
     assert_non_null(strstr(e.message, "validation"));
     o = quick();
+    o.openblas = 1; /* works, or is refused by name */
+    const sm_status blas = sm_trainer_open(&t, model, &o, &e);
+    assert_true(blas == SM_OK || (blas == SM_ERR_UNSUPPORTED && strstr(e.message, "OpenBLAS")));
+    sm_trainer_free(t);
+    o = quick();
     o.validation = 0;
     t = open_trainer(model, &o);
     sm_train_evaluation result = {.struct_size = sizeof result};

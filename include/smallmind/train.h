@@ -148,7 +148,8 @@ typedef struct sm_trainer_options {
     double lora_alpha;   /* scale is alpha / rank; 0: 2 * rank */
     double lora_dropout; /* of the adapters' input, 0..0.9 */
     uint32_t lora_rs;    /* 1: scale is alpha / sqrt(rank) */
-    uint32_t reserved;
+    uint32_t openblas;   /* 1: f32 products of the backward pass by OpenBLAS, if the library was
+                            built with it; set it to one thread, it is called by each */
     const char *lora_targets; /* tensors by part of their name, comma separated
                                  ("attn_q,attn_v"); NULL: every matrix of every layer */
     /* host */

@@ -156,6 +156,8 @@ static const sm_option trainer_table[] = {
         "adapters count alpha/rank times; 0: twice the rank"),
     F64(sm_trainer_options, lora_dropout, 0, 0.9, 0, "part of the adapters' inputs dropped"),
     ENUM(sm_trainer_options, lora_rs, "no|yes", 1, "adapters count alpha/sqrt(rank) times"),
+    ENUM(sm_trainer_options, openblas, "no|yes", 1,
+         "f32 products of the backward pass by OpenBLAS, where the library was built with it"),
     POINTER(sm_trainer_options, lora_targets, "tensors that get adapters"),
     U64(sm_trainer_options, memory_limit, 0, 9.0e15, 0, "bytes",
         "heap of the trainer; 0: no limit"),

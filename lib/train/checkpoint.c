@@ -65,13 +65,13 @@ static const char *run_text(const sm_trainer *t, char *text, size_t capacity) {
               "loss_on_prompt=%u optimizer=%u state_8bit=%u lr=%g min_lr=%g beta1=%g beta2=%g "
               "eps=%g weight_decay=%g momentum=%g clip=%g no_clip=%u schedule=%u warmup=%llu "
               "power=%g decay_part=%g cycle_growth=%g precision=%u level=%s lora_rank=%u "
-              "lora_alpha=%g lora_dropout=%g lora_rs=%u trained=%llu",
+              "lora_alpha=%g lora_dropout=%g lora_rs=%u openblas=%u trained=%llu",
               o->sequence, o->rows, o->accumulate, (unsigned long long)o->seed, o->validation,
               o->layout, o->loss_on_prompt, o->optimizer, o->state_8bit, o->lr, o->min_lr, o->beta1,
               o->beta2, o->eps, o->weight_decay, o->momentum, o->clip, o->no_clip, o->schedule,
               (unsigned long long)o->warmup, o->power, o->decay_part, o->cycle_growth, o->precision,
               sm_level_name(sm_graph_net(t->graph)->kernels->level), o->lora_rank, o->lora_alpha,
-              o->lora_dropout, o->lora_rs,
+              o->lora_dropout, o->lora_rs, o->openblas,
               (unsigned long long)sm_graph_params(t->graph)->n_elements);
     return text;
 }

@@ -80,7 +80,10 @@ static sm_status make_graph(sm_trainer *t, const sm_trainer_options *given, sm_e
     if (!kernels)
         return sm_fail(error, SM_ERR_UNSUPPORTED, "level '%s' is not in this build",
                        sm_level_name(sm_level_best(o->level)));
-    return sm_graph_new(&t->graph, t->mem, t->gguf, kernels, &graph, error);
+    sm_status status = sm_graph_new(&t->graph, t->mem, t->gguf, kernels, &graph, error);
+    if (!status && o->openblas)
+        status = sm_gemm_use_openblas(sm_graph_gemm(t->graph), true, error);
+    return status;
 }
 
 static sm_status make_optimizer(sm_trainer *t, sm_error *error) {
@@ -136,9 +139,8 @@ sm_status sm_trainer_open(sm_trainer **out, const char *model_path,
     sm_status status = sm_options_take(&o, sizeof o, options, SM_OPTIONS_TRAINER, error);
     if (status)
         return status;
-    if (!o.data || o.reserved)
-        return sm_fail(error, SM_ERR_ARGUMENT, "option %s",
-                       o.data ? "reserved is set" : "data is not given");
+    if (!o.data)
+        return sm_fail(error, SM_ERR_ARGUMENT, "option data is not given");
     sm_mem *mem;
     status = sm_mem_create(&mem, o.allocator, o.memory_limit, error);
     if (status)
