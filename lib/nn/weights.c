@@ -100,9 +100,6 @@ static void bind_matrix(binder *b, sm_weight *w, const char *name, uint64_t rows
     const sm_weight bound = {
         .name = t->name,
         .type = type,
-        .form = traits->block_size > 1                    ? SM_INPUT_BLOCKS
-                : b->net->kernels->type[type].mul_rounded ? SM_INPUT_BF16
-                                                          : SM_INPUT_FLOAT,
         .rows = (uint32_t)rows,
         .cols = (uint32_t)cols,
         .data = packed.packed ? NULL : t->data,
@@ -169,6 +166,27 @@ static sm_input_form share_input(sm_weight *const *matrices, size_t n) {
     return form;
 }
 
+static sm_input_form form_of(const sm_net *net, const sm_weight *w, bool exact) {
+    if (sm_dtype_get(w->type)->block_size > 1)
+        return SM_INPUT_BLOCKS;
+    return !exact && net->kernels->type[w->type].mul_rounded ? SM_INPUT_BF16 : SM_INPUT_FLOAT;
+}
+
+void sm_net_choose_forms(sm_net *net, bool exact) {
+    net->head.form = form_of(net, &net->head, exact);
+    keep_f32(&net->head);
+    for (uint32_t i = 0; i < net->config.n_layer; i++) {
+        sm_layer *l = &net->layers[i];
+        for (uint32_t m = 0; m < SM_MATRICES; m++) {
+            sm_weight *w = sm_layer_matrix(l, m);
+            w->form = form_of(net, w, exact);
+        }
+        keep_f32(&l->wv);
+        l->qkv_form = share_input((sm_weight *const[]){&l->wq, &l->wk, &l->wv}, 3);
+        l->ffn_form = share_input((sm_weight *const[]){&l->gate, &l->up}, 2);
+    }
+}
+
 static void bind_layer(binder *b, sm_layer *l, uint32_t index) {
     const sm_config *c = &b->net->config;
     const uint64_t q_rows = (uint64_t)c->n_head * c->head_dim;
@@ -197,9 +215,6 @@ static void bind_layer(binder *b, sm_layer *l, uint32_t index) {
     l->b_up = bind_vector(b, NAME("ffn_up.bias"), c->n_ff, false);
     l->b_down = bind_vector(b, NAME("ffn_down.bias"), c->n_embd, false);
 #undef NAME
-    keep_f32(&l->wv);
-    l->qkv_form = share_input((sm_weight *const[]){&l->wq, &l->wk, &l->wv}, 3);
-    l->ffn_form = share_input((sm_weight *const[]){&l->gate, &l->up}, 2);
 }
 
 #define VECTORS_PER_LAYER 11
@@ -301,7 +316,6 @@ static sm_status load(binder *b) {
         bind_matrix(b, &net->head, SM_PACKED_HEAD, c->n_vocab, c->n_embd, false);
     if (!net->head.rows)
         net->head = net->embd;
-    keep_f32(&net->head);
     net->out_norm = bind_vector(b, "output_norm.weight", c->n_embd, true);
     net->rope_freqs = bind_vector(b, "rope_freqs.weight", c->n_rot / 2, false);
     for (uint32_t i = 0; net->rope_freqs && i < c->n_rot / 2 && !b->status; i++)
@@ -311,6 +325,8 @@ static sm_status load(binder *b) {
                                 net->gguf->path);
     for (uint32_t i = 0; i < c->n_layer && !b->status; i++)
         bind_layer(b, &net->layers[i], i);
+    if (!b->status)
+        sm_net_choose_forms(net, false);
     return b->status ? b->status : check_unused(b);
 }
 

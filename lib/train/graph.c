@@ -80,7 +80,6 @@ static void add_matrix(builder *b, sm_slot *slot, sm_weight *w) {
                                                 w->data + r * w->row_bytes, w->cols);
     slot->grad = add_param(b, w->name, w->rows, w->cols, slot->value, true);
     w->type = SM_DTYPE_F32;
-    w->form = SM_INPUT_FLOAT;
     w->data = (const uint8_t *)slot->value;
     w->row_bytes = (uint64_t)w->cols * sizeof(float);
 }
@@ -402,6 +401,8 @@ static void build(builder *b) {
         add_adapter(b);
     else
         add_all(b);
+    if (!b->status)
+        sm_net_choose_forms(g->net, o->precision == SM_PRECISION_F32);
     add_batch_buffers(b);
     if (!b->status)
         b->status =
