@@ -11,7 +11,10 @@ import json
 import math
 import os
 import pathlib
+import pty
+import random
 import re
+import resource
 import shlex
 import signal
 import struct
@@ -20,6 +23,7 @@ import sys
 import tempfile
 import time
 import unittest
+import xml.etree.ElementTree
 
 PROGRAM = shlex.split(os.environ.get("SM_WRAPPER", "")) + [sys.argv[1]]
 MODEL = sys.argv[2]
@@ -78,6 +82,31 @@ class Usage(Case):
             for flag in ("-t, --threads", "--level", "-m, --model"):
                 self.assertIn(flag, text)
             self.assertLess(max(map(len, text.splitlines())), 100)
+
+    def test_help_of_training(self):
+        for command, words in [
+                ("vocab", ["-d, --data", "-n, --size", "257 to"]),
+                ("init", ["--vocab", "--n-embd", "llama|qwen2|qwen3"]),
+                ("train", ["-m, --model", "-t, --threads", "--level", "--resume", "default 250",
+                           "above 0 to 0.99999; default 0.9", "default 1000"]),
+                ("finetune", ["--lora-targets", "default 16", "default 0.0002"]),
+                ("lora merge", ["-a, --adapter", "--scale"])]:
+            text = self.good(*command.split(), "--help").decode()
+            self.assertTrue(text.startswith(f"usage: smallmind {command} "))
+            for word in words:
+                self.assertIn(word, text)
+            self.assertLess(max(map(len, text.splitlines())), 110)
+            self.bad(2, *command.split(), says=["required"])
+            self.bad(2, *command.split(), "--frobnicate", says=[command, "--frobnicate"])
+        self.assertIn(b"lora merge", self.good("lora", "--help"))
+        self.bad(2, "lora", says=["merge"])
+        self.bad(2, "lora", "split", says=["merge"])
+
+    def test_zero_that_is_no_zero(self):
+        """Where the library takes a zero for the default, it is not silently taken from the user."""
+        for command, option, default in [("run", "--repeat-penalty", "1"), ("train", "--momentum", "0.9"),
+                                         ("train", "--clip", "1"), ("finetune", "--beta1", "0.9")]:
+            self.bad(2, command, option, "0", says=[option, "default, " + default])
 
     def test_version(self):
         self.assertRegex(self.good("--version"), rb"^smallmind \d+\.\d+\.\d+\n$")
@@ -603,6 +632,573 @@ class Quantize(Case):
         self.assertEqual((process.returncode, out), (130, b""), err)
         self.assertIn(b"interrupted", err)
         self.assertEqual(self.names(), ["large.gguf"])
+
+
+class Train(Case):
+    """vocab, init, train, finetune and lora merge, with models that train in milliseconds."""
+
+    @classmethod
+    def setUpClass(cls):
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        cls.shared = pathlib.Path(folder.name)
+        cls.text, cls.vocab, cls.model = [cls.shared / name for name in
+                                          ("stories.txt", "vocab.gguf", "init.gguf")]
+        order = random.Random(7)
+        words = "the a cat dog bird ran sat saw big small red tree and then it was".split()
+        stories = [" ".join(order.choice(words) for _ in range(40)) + "." for _ in range(60)]
+        cls.text.write_text("\n<|endoftext|>\n".join(stories))
+        for arguments in (["vocab", "-d", cls.text, "-o", cls.vocab, "-n", "300"],
+                          ["init", "--vocab", cls.vocab, "-o", cls.model, "--n-embd", "32",
+                           "--n-layer", "2", "-c", "64", "--seed", "3", "--name", "tiny"]):
+            result = call(*arguments)
+            assert result.returncode == 0, result.stderr
+
+    def options(self, out="out.gguf", *options, data=None):
+        return ["train", "-m", self.model, "-d", data or self.text, "-o", self.folder / out,
+                "-c", "16", "-b", "2", "-t", "1", *options]
+
+    def train(self, out="out.gguf", *options, data=None):
+        self.good(*self.options(out, *options, data=data))
+        return (self.folder / out).read_bytes()
+
+    def names(self):
+        return sorted(path.name for path in self.folder.iterdir())
+
+    def lines(self, name="out.gguf.jsonl"):
+        text = (self.folder / name).read_text()
+        self.assertTrue(text.endswith("\n"))
+        return [json.loads(line) for line in text.splitlines()]
+
+    def types(self, path):
+        result = json.loads(self.good("inspect", path, "--tensors", "--json"))
+        return {t["name"]: t["type"] for t in result["tensors"]}
+
+    def run_ids(self, model, *options):
+        return self.good("run", "-m", model, "-p", "the cat sat", "-n", "20", "--ignore-end", "--ids",
+                         *options)
+
+    def test_from_scratch(self):
+        out = self.folder / "out.gguf"
+        result = call(*self.options("out.gguf", "-n", "30", "--lr", "0.01", "--validation", "0.1",
+                                    "--eval-every", "10", "--save-every", "10", "--sample-every",
+                                    "15", "--sample-prompt", "the cat", "--sample-tokens", "8",
+                                    "--json"))
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(self.names(), ["out.gguf" + end for end in ("", ".ckpt", ".jsonl", ".svg")])
+        shown = result.stderr.decode()
+        self.assertRegex(shown, r"^60 documents, [\d.]+ KiB of text \(the last \d+ documents for "
+                         r"validation\); training 36384 weights, 1 thread, ")
+        self.assertRegex(shown, r"\nstep 1/30  loss 5\.[67]\d+  \d+ s left  \d+ tokens/s  "
+                         r"[\d.]+ MiB  lr 0\.01\n")
+        self.assertRegex(shown, r"\n--- sample after step 15: the cat")
+        self.assertRegex(shown, r"\ndone after step 30: ")
+        said = json.loads(result.stdout)
+        self.assertEqual((said["model"], said["step"], said["steps"], said["stopped"]),
+                         (str(out), 30, 30, False))
+        self.assertEqual(said["tokens"], sum(line.get("targets", 0) for line in self.lines()
+                                             if "loss" in line))
+        lines = self.lines()
+        steps = [line for line in lines if "loss" in line]
+        self.assertEqual([line["step"] for line in steps], list(range(1, 31)))
+        for line in steps:
+            self.assertEqual(set(line), {"step", "loss", "lr", "grad_norm", "targets", "tokens",
+                                         "seconds"})
+        self.assertLess(steps[-1]["loss"], steps[0]["loss"] - 1)
+        checks = [line for line in lines if "validation_loss" in line]
+        self.assertEqual([line["step"] for line in checks], [10, 20, 30])
+        self.assertAlmostEqual(said["validation_loss"], checks[-1]["validation_loss"], delta=1e-8)
+        self.assertAlmostEqual(said["bits_per_byte"], checks[-1]["bits_per_byte"], delta=1e-8)
+        self.assertEqual([line["step"] for line in lines if "sample" in line], [15, 30])
+        for line in lines:
+            self.assertIsInstance(line.get("sample", ""), str)
+        inspected = {key["name"]: key["value"] for key in
+                     json.loads(self.good("inspect", out, "--json"))["keys"]}
+        self.assertEqual(inspected["general.name"], "tiny")
+        text = self.good("run", "-m", out, "-p", "the cat", "-n", "5").decode()
+        self.assertTrue(text.startswith("the cat"))
+        held = self.file("held", self.text.read_bytes()[:600])
+        before, after = [json.loads(self.good("eval", "-m", path, "-f", held, "--json"))
+                         for path in (self.model, out)]
+        self.assertLess(after["nats_per_token"], before["nats_per_token"] - 1)
+        small = self.folder / "q8.gguf"
+        self.good("quantize", out, small, "Q8_0")
+        self.assertGreater(len(self.run_ids(small).split()), 20)
+
+    def test_same_seed_same_file(self):
+        options = ["-n", "8", "--accumulate", "2"]
+        first = self.train("a", *options)
+        self.assertEqual(self.train("b", *options, "-t", "2"), first)
+        self.assertEqual(self.train("c", *options, "--checkpoint-layers"), first)
+        self.assertNotEqual(self.train("d", *options, "--seed", "1"), first)
+        again = self.folder / "again.gguf"
+        options = ["init", "--vocab", self.vocab, "-o", again, "--n-embd", "32", "--n-layer", "2",
+                   "-c", "64", "--name", "tiny", "--seed"]
+        self.good(*options, "3")
+        self.assertEqual(again.read_bytes(), self.model.read_bytes())
+        self.good(*options, "4")
+        self.assertNotEqual(again.read_bytes(), self.model.read_bytes())
+        self.good("vocab", "-d", self.text, "-o", again, "-n", "300")
+        self.assertEqual(again.read_bytes(), self.vocab.read_bytes())
+
+    def test_types(self):
+        for kind in ("F16", "BF16"):
+            self.train("out.gguf", "-n", "1", "--type", kind)
+            types = self.types(self.folder / "out.gguf")
+            self.assertEqual(types["blk.0.attn_q.weight"], kind)
+            self.assertEqual(types["output_norm.weight"], "F32")
+        self.run_ids(self.folder / "out.gguf")
+        quantized = self.folder / "q8.gguf"
+        self.good("quantize", self.model, quantized, "Q8_0")
+        self.good("train", "-m", quantized, "-d", self.text, "-o", self.folder / "f32", "-n", "1",
+                  "-c", "16")
+        self.assertEqual(set(self.types(self.folder / "f32").values()), {"F32"})
+        packed = self.folder / "packed.gguf"
+        self.good("pack", self.model, packed)
+        for command in ("train", "finetune"):
+            self.bad(1, command, "-m", packed, "-d", self.text, "-o", self.folder / "x",
+                     says=["packed"])
+
+    def test_aligned_otherwise(self):
+        """The key general.alignment of a file is no obstacle to writing one like it."""
+        data = self.model.read_bytes()
+        n_tensors, n_keys = struct.unpack("<QQ", data[8:24])
+        key = b"general.alignment"
+        entry = struct.pack("<Q", len(key)) + key + struct.pack("<II", 4, 64)
+        # tensor data begins at a multiple of 64, tensors lie in it as before
+        with_key = data[:16] + struct.pack("<Q", n_keys + 1) + entry + data[24:]
+        tensors = json.loads(self.good("inspect", self.model, "--tensors", "--json"))["tensors"]
+        begin = len(data) - max(t["offset"] + t["bytes"] for t in tensors)
+        self.assertEqual([t["offset"] % 64 for t in tensors], [0] * len(tensors))
+        head = with_key[:begin + len(entry)].rstrip(b"\0")
+        path = self.file("aligned.gguf", head + b"\0" * (-len(head) % 64) + data[begin:])
+        self.good("train", "-m", path, "-d", self.text, "-o", self.folder / "out", "-n", "1", "-c", "16")
+
+    def test_plot(self):
+        name = os.fsencode(self.folder) + b"/a<b&\xff.gguf"
+        result = subprocess.run(
+            PROGRAM + [os.fsencode(str(a)) for a in
+                       ["train", "-m", self.model, "-d", self.text, "-n", "5", "-c", "16",
+                        "--validation", "0.1", "--eval-every", "2", "-o"]] + [name],
+            capture_output=True)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        root = xml.etree.ElementTree.parse(os.fsdecode(name + b".svg")).getroot()
+        tag = "{http://www.w3.org/2000/svg}"
+        self.assertEqual(root.tag, tag + "svg")
+        curves = {line.get("class"): line.get("points").split() for line in root.iter(tag + "polyline")}
+        self.assertEqual({k: len(v) for k, v in curves.items()}, {"raw": 5, "smooth": 5, "validation": 3})
+        for points in curves.values():
+            for point in points:
+                x, y = map(float, point.split(","))
+                self.assertTrue(0 <= x <= 800 and 0 <= y <= 450, point)
+        texts = [text.text for text in root.iter(tag + "text")]
+        self.assertTrue(texts[0].endswith("a<b&\ufffd.gguf"))
+        self.assertIn("optimizer step", texts)
+
+    def test_plot_of_a_flat_curve(self):
+        """Losses that differ in the last bit, or not at all, still give axes."""
+        for last in (2.0, 2.0000000000000004):
+            self.train("out.gguf", "-n", "2")
+            (self.folder / "out.gguf.jsonl").write_text(
+                '{"step":1,"loss":2.0}\n{"step":2,"loss":%.17g}\n' % last)
+            self.train("out.gguf", "-n", "2", "--resume")
+            root = xml.etree.ElementTree.parse(self.folder / "out.gguf.svg").getroot()
+            self.assertLess(len(list(root.iter())), 60)
+
+    def start(self, *options):
+        return subprocess.Popen(PROGRAM + [str(a) for a in self.options(*options)],
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def wait_for(self, process, name):
+        for _ in range(3000):
+            if (self.folder / name).exists() or process.poll() is not None:
+                return
+            time.sleep(0.01)
+
+    def test_killed_and_resumed(self):
+        options = ["-n", "1500", "--save-every", "100", "--validation", "0.05", "--eval-every", "500"]
+        process = self.start("out.gguf", *options)
+        self.wait_for(process, "out.gguf.ckpt")
+        process.kill()
+        process.communicate(timeout=60)
+        self.assertEqual(process.returncode, -signal.SIGKILL)
+        self.assertFalse((self.folder / "out.gguf").exists())
+        # what a crash may leave: steps past the checkpoint, and half a line
+        with open(self.folder / "out.gguf.jsonl", "a") as record:
+            record.write('{"step":1499,"loss":1')
+        resumed = self.train("out.gguf", *options, "--resume", "-t", "2")
+        self.assertEqual(resumed, self.train("whole.gguf", *options))
+        self.assertEqual((self.folder / "out.gguf.ckpt").read_bytes(),
+                         (self.folder / "whole.gguf.ckpt").read_bytes())
+        both = [[{k: v for k, v in line.items() if k != "seconds"} for line in self.lines(name)]
+                for name in ("out.gguf.jsonl", "whole.gguf.jsonl")]
+        self.assertEqual(both[0], both[1])
+        plots = [(self.folder / name).read_text().split("</text>", 1)[1]
+                 for name in ("out.gguf.svg", "whole.gguf.svg")]
+        self.assertEqual(plots[0], plots[1])
+
+    def test_interrupted_and_resumed(self):
+        options = ["-n", "1500", "--save-every", "0", "--json"]
+        process = self.start("out.gguf", *options)
+        self.wait_for(process, "out.gguf.jsonl")
+        time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 130, err)
+        said = json.loads(out)
+        self.assertTrue(said["stopped"])
+        self.assertLess(said["step"], 1500)
+        self.assertIn(b"stopped after step %d: " % said["step"], err)
+        self.assertEqual(self.names(), ["out.gguf" + end for end in ("", ".ckpt", ".jsonl", ".svg")])
+        self.assertEqual(len(self.lines()), said["step"])
+        self.run_ids(self.folder / "out.gguf")
+        resumed = self.train("out.gguf", *options, "--resume")
+        self.assertEqual(resumed, self.train("whole.gguf", *options))
+
+    def test_resume(self):
+        whole = self.train("whole.gguf", "-n", "6")
+        self.bad(1, *self.options("new", "-n", "6", "--resume"), says=["new.ckpt", "resume"])
+        # nothing is left to do: the same files again
+        said = json.loads(self.good(*self.options("whole.gguf", "-n", "6", "--resume", "--json")))
+        self.assertEqual((said["step"], said["seconds"] < 60), (6, True))
+        mean = None
+        for line in self.lines("whole.gguf.jsonl"):
+            mean = line["loss"] if mean is None else 0.95 * mean + 0.05 * line["loss"]
+        self.assertAlmostEqual(said["loss"], mean, delta=1e-6)
+        self.assertEqual((self.folder / "whole.gguf").read_bytes(), whole)
+        kept = (self.folder / "whole.gguf.ckpt").read_bytes()
+        other = self.file("other.txt", self.text.read_bytes()[40:])
+        model = self.folder / "other.gguf"
+        self.good("init", "--vocab", self.vocab, "-o", model, "--n-embd", "32", "--n-layer", "2",
+                  "-c", "64", "--seed", "9")
+        for options, says in [(["--lr", "0.5"], ["lr=0.001", "lr=0.5"]),
+                              (["--seed", "2"], ["seed=0", "seed=2"]),
+                              (["-c", "32"], ["sequence=16", "sequence=32"]),
+                              (["--optimizer", "lion"], ["optimizer"]),
+                              (["--schedule", "restarts", "--cycle", "3"], ["schedule"]),
+                              (["-n", "5"], ["step 6"]),
+                              (["-d", other], ["other training data"]),
+                              (["-m", model], ["another model", "other.gguf"]),
+                              (["--lora-rank", "2"], ["lora_rank"])]:
+            self.bad(1, *self.options("whole.gguf", "-n", "6", "--resume", *options),
+                     says=["whole.gguf.ckpt", *says])
+        options = ["--schedule", "restarts", "-n", "6", "--cycle"]
+        self.train("cycle.gguf", *options, "3")
+        self.bad(1, *self.options("cycle.gguf", "--resume", *options, "2"), says=["cycle=3", "cycle=2"])
+        options = ["--lora-rank", "2", "-n", "3", "--lora-targets"]
+        self.train("lora.gguf", *options, "attn_q")
+        self.bad(1, *self.options("lora.gguf", "--resume", *options, "attn_k"), says=["attn_k", "lora.gguf"])
+        self.assertEqual((self.folder / "whole.gguf.ckpt").read_bytes(), kept)
+        damaged = bytearray(kept)
+        damaged[-100] ^= 1
+        (self.folder / "whole.gguf.ckpt").write_bytes(damaged)
+        self.bad(1, *self.options("whole.gguf", "-n", "6", "--resume"), says=["damaged"])
+        (self.folder / "whole.gguf.ckpt").write_bytes(self.model.read_bytes())
+        self.bad(1, *self.options("whole.gguf", "-n", "6", "--resume"), says=["no checkpoint"])
+
+    def test_diverged(self):
+        """The checkpoint from before stays; OUT is not written."""
+        options = ["-n", "40", "--optimizer", "sgd", "--lr", "900", "--no-clip", "--schedule",
+                   "constant", "--save-every", "2"]
+        result = call(*self.options("out.gguf", *options))
+        message = result.stderr.decode()
+        self.assertEqual(result.returncode, 1, message)
+        self.assertRegex(message, r"smallmind: step \d+: .* not finite.* lower learning rate")
+        kept = re.search(r"the checkpoint of step (\d+) is kept: .*out.gguf.ckpt\n", message)
+        self.assertTrue(kept, message)
+        self.assertFalse((self.folder / "out.gguf").exists())
+        xml.etree.ElementTree.parse(self.folder / "out.gguf.svg")
+        again = call(*self.options("out.gguf", *options, "--resume"))  # it can be read
+        self.assertEqual(again.returncode, 1)
+        self.assertIn("not finite", again.stderr.decode())
+        self.assertEqual([line["step"] for line in self.lines()],
+                         list(range(1, len(self.lines()) + 1)))
+
+    def with_weight(self, name, place, value, *options):
+        """A new model in which one weight is another."""
+        path = self.folder / "patched.gguf"
+        self.good("init", "--vocab", self.vocab, "-o", path, "--n-embd", "32", "--n-layer", "1", "-c",
+                  "64", *options)
+        tensors = json.loads(self.good("inspect", path, "--tensors", "--json"))["tensors"]
+        data = bytearray(path.read_bytes())
+        begin = len(data) - max(t["offset"] + t["bytes"] for t in tensors)
+        at = begin + 4 * place + next(t["offset"] for t in tensors if t["name"] == name)
+        data[at:at + 4] = struct.pack("<f", value)
+        path.write_bytes(data)
+        return path
+
+    def test_not_finite_at_the_end(self):
+        """A weight that the last update made infinite: no checkpoint and no model of that."""
+        # the row of a token that is not in the text takes part in nothing but weight decay
+        model = self.with_weight("token_embd.weight", 2 * 32, 1e37, "--untied")
+        self.train("out.gguf", "-m", model, "-n", "1")
+        before = {name: (self.folder / name).read_bytes() for name in ("out.gguf", "out.gguf.ckpt")}
+        result = call(*self.options("out.gguf", "-m", model, "-n", "1", "--optimizer", "sgd", "--lr",
+                                    "999", "--weight-decay", "100"))
+        self.assertEqual(result.returncode, 1)
+        self.assertIn(b"weights of 'token_embd.weight' are not finite", result.stderr)
+        for name, content in before.items():
+            self.assertEqual((self.folder / name).read_bytes(), content)
+
+    def test_not_finite_at_the_beginning(self):
+        model = self.with_weight("blk.0.ffn_up.weight", 5, math.nan)
+        for command in ("train", "finetune"):
+            result = call(command, "-m", model, "-d", self.text, "-o", self.folder / "out", "-n", "5",
+                          "-c", "16")
+            self.assertEqual(result.returncode, 1)
+            self.assertIn(b"smallmind: step 1: the loss is not finite", result.stderr)
+            self.assertEqual([name for name in self.names() if name.startswith("out")], ["out.jsonl"])
+
+    def test_refused_before_training(self):
+        gone = "/nonexistent/x"
+        for code, options, says in [
+                (1, ["-o", gone], [gone]), (1, ["--metrics", gone], [gone, "No such file"]),
+                (1, ["--plot", gone], [gone]), (1, ["--checkpoint", gone], [gone]),
+                (1, ["-o", self.folder], [self.folder, "directory"]),
+                (1, ["--plot", self.folder], [self.folder, "directory"]),
+                (1, ["--checkpoint", "/dev/null"], ["/dev/null", "not a regular file"]),
+                (1, ["-m", gone], [gone]), (1, ["-d", gone], [gone]),
+                (1, ["-m", self.vocab], [self.vocab]),
+                (1, ["-d", self.folder], [self.folder, "directory"]),
+                (1, ["-c", "65"], ["65", "64", "context"]), (1, ["-c", "1"], ["rows of 1"]),
+                (2, ["-n", "0"], ["-n", "1 to"]), (2, ["-b", "0"], ["-b", "1 to"]),
+                (2, ["--type", "Q8_0"], ["Q8_0", "F32|F16|BF16"]),
+                (2, ["--type", "F16", "--lora-rank", "2"], ["--type"]),
+                (2, ["--lora-alpha", "2"], ["--lora-rank"]),
+                (2, ["--lora-targets", "attn_q"], ["--lora-rank"]),
+                (1, ["--lora-rank", "2", "--lora-targets", "attn_q,foo"], ["foo"]),
+                (2, ["--validation", "0.6"], ["0 to 0.5"]),
+                (2, ["--optimizer", "adam"], ["adamw|lion"]),
+                (1, ["--layout", "chatml", "--kind", "instruct"], ["<|im_start|>"]),
+                (1, ["--min-lr", "1"], ["lowest learning rate 1"])]:
+            with self.subTest(options=options):
+                result = call(*self.options("out.gguf", "-n", "3", *options))
+                message = result.stderr.decode()
+                self.assertEqual((result.returncode, result.stdout), (code, b""), message)
+                self.assertTrue(message.startswith("smallmind: "), message)
+                for word in says:
+                    self.assertIn(str(word), message)
+                self.assertEqual(self.names(), [])
+
+    def test_sequence_fits_the_context(self):
+        """Without -c a row is as long as a small context."""
+        self.good("train", "-m", self.model, "-d", self.text, "-o", self.folder / "out", "-n", "1",
+                  "-b", "2")
+        self.assertEqual(self.lines("out.jsonl")[0]["targets"], 2 * 64)
+
+    def test_same_file(self):
+        text = self.file("data.jsonl", b'{"instruction":"a","output":"b"}\n')
+        model = self.file("model.gguf", self.model.read_bytes())
+        (self.folder / "link.gguf").symlink_to(model)
+        os.link(text, self.folder / "hard.svg")
+        self.file("part.txt", self.text.read_bytes())
+        before = {name: (self.folder / name).read_bytes() for name in self.names()}
+        for options, says in [(["-m", model, "-d", self.text, "-o", model], ["MODEL", "OUT"]),
+                              (["-m", model, "-d", self.text, "-o", f"{self.folder}/./model.gguf"], ["MODEL"]),
+                              (["-m", self.folder / "link.gguf", "-d", self.text, "-o", model], ["MODEL"]),
+                              (["-m", model, "-d", self.folder / "part.txt", "-o", self.folder / "part.txt"],
+                               ["DATA", "OUT"]),
+                              (["-m", model, "-d", text, "-o", self.folder / "data"], ["DATA", "metrics"]),
+                              (["-m", model, "-d", text, "-o", self.folder / "hard"], ["DATA", "plot"]),
+                              (["-m", model, "-d", self.text, "-o", self.folder / "x", "--plot",
+                                f"{self.folder}/./x"], ["OUT", "plot"]),
+                              (["-m", model, "-d", self.text, "-o", self.folder / "x", "--checkpoint",
+                                model], ["MODEL", "checkpoint"])]:
+            for command in ("train", "finetune"):
+                self.bad(2, command, *options, "-n", "1", "-c", "16", says=says)
+        self.bad(2, "vocab", "-d", text, "-o", text, says=["replace", text])
+        self.bad(2, "init", "--vocab", model, "-o", model, says=["replace", model])
+        self.bad(2, "lora", "merge", "-m", self.model, "-a", model, "-o", self.folder / "link.gguf",
+                 says=["replace"])
+        self.assertEqual({name: (self.folder / name).read_bytes() for name in self.names()}, before)
+
+    def test_bad_data(self):
+        for content, says in [(b"", ["empty"]), (b"<|endoftext|>\n\n<|endoftext|>", ["no text"]),
+                              (b"a", ["no document has two tokens"])]:
+            path = self.file("data.txt", content)
+            self.assertIn(str(path), call(*self.options("x", data=path)).stderr.decode())
+            self.bad_data(path, says)
+        good = b'{"instruction":"a","output":"b"}\n'
+        for content, says in [(good + good + b'{"instruc\n', [":3:", "JSON"]),
+                              (good + b'["a"]\n', [":2:", "object"]),
+                              (good + b'{"instruction":"a"}\n', [":2:", "output"]),
+                              (b'[' + good + b',\n{"output":"b"}]', [":3:", "instruction"]),
+                              (b'{"messages":[{"role":"user","content":"a"}]}', [":1:", "no answer"]),
+                              (b'{"messages":[{"role":"cat","content":"a"}]}', [":1:", "cat"]),
+                              (good, ["no entry has an answer", "16 tokens"])]:
+            self.bad_data(self.file("data.jsonl", content), says)
+        short = b'{"messages":[{"role":"assistant","content":"a"}]}\n'
+        result = call(*self.options("x", "--validation", "0.3",
+                                    data=self.file("data.jsonl", short * 3 + good)))
+        self.assertEqual(result.returncode, 1)
+        self.assertIn(b"validation has nothing to predict in rows of 16 tokens", result.stderr)
+        path = self.file("one.txt", b"one document only, without a mark")
+        result = call(*self.options("x", "--validation", "0.1", data=path))
+        self.assertEqual(result.returncode, 1)
+        self.assertIn(b"validation", result.stderr)
+        self.assertNotIn(b"step", result.stderr)
+        bad = self.file("bad.txt", b"ab\xff\xfe")
+        self.bad(1, "vocab", "-d", bad, "-o", self.folder / "v", says=[bad, "UTF-8"])
+        self.bad(1, "vocab", "-d", self.text, "-o", self.folder / "v", "--pre", "foo", says=["foo"])
+        self.bad(1, "vocab", "-d", self.text, "-o", "/nonexistent/v", says=["/nonexistent/v"])
+        self.bad(1, "init", "--vocab", self.vocab, "-o", self.folder / "v", "--n-embd", "33", says=["33"])
+        self.bad(1, "init", "--vocab", self.vocab, "-o", self.folder / "v", "--n-embd", "64", "--n-head",
+                 "3", says=["64", "3 heads"])
+        self.bad(1, "init", "--vocab", self.text, "-o", self.folder / "v", says=[self.text])
+        self.assertFalse((self.folder / "v").exists())
+
+    def bad_data(self, path, says):
+        result = call(*self.options("x", "-n", "2", data=path))
+        message = result.stderr.decode()
+        self.assertEqual(result.returncode, 1, message)
+        for word in [str(path), *says]:
+            self.assertIn(word, message)
+        self.assertNotIn("step 1/", message)
+        self.assertFalse((self.folder / "x").exists())
+
+    @unittest.skipUnless(os.path.exists("/dev/full"), "no /dev/full")
+    def test_full_disk(self):
+        self.train("out.gguf", "-n", "4")
+        before = {name: (self.folder / name).read_bytes() for name in self.names()}
+        # the metrics: a checkpoint of another run is not replaced
+        result = call(*self.options("out.gguf", "-n", "9", "--seed", "5", "--metrics", "/dev/full"))
+        self.assertEqual(result.returncode, 1)
+        self.assertIn(b"smallmind: /dev/full: cannot write: No space left", result.stderr)
+        self.assertEqual({name: (self.folder / name).read_bytes() for name in self.names()}, before)
+        # one of this run goes on to where it ended
+        result = call(*self.options("out.gguf", "-n", "9", "--resume", "--metrics", "/dev/full"))
+        self.assertEqual(result.returncode, 1)
+        self.assertIn(b"saved after step 5", result.stderr)
+        (self.folder / "out.gguf.ckpt").write_bytes(before["out.gguf.ckpt"])
+        # the plot: model and checkpoint are there
+        result = call(*self.options("plot.gguf", "-n", "2", "--plot", "/dev/full"))
+        self.assertEqual(result.returncode, 1)
+        self.assertIn(b"/dev/full", result.stderr)
+        self.run_ids(self.folder / "plot.gguf")
+        self.assertIn("plot.gguf.ckpt", self.names())
+
+    def test_file_too_large(self):
+        """A checkpoint that does not fit leaves the one before it, and nothing beside it."""
+        self.train("out.gguf", "-n", "4")
+        before = {name: (self.folder / name).read_bytes() for name in self.names()}
+        limit = len(before["out.gguf.ckpt"]) // 2
+
+        def few_bytes():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then writing fails, as on a full disk
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+        result = subprocess.run(PROGRAM + [str(a) for a in self.options(
+            "out.gguf", "-n", "8", "--save-every", "2", "--resume")], capture_output=True,
+            preexec_fn=few_bytes)
+        self.assertEqual(result.returncode, 1, result.stderr)
+        self.assertIn(b"out.gguf.ckpt", result.stderr)
+        self.assertEqual((self.folder / "out.gguf.ckpt").read_bytes(), before["out.gguf.ckpt"])
+        self.assertEqual(self.names(), sorted(before))
+        self.train("out.gguf", "-n", "8", "--resume")
+
+    def instructions(self):
+        lines = [{"instruction": f"Say {word}", "input": "", "output": word * 2}
+                 for word in ("cat", "dog", "bird", "tree")]
+        lines.append({"instruction": "a prompt that fills a row " * 20, "output": "no"})
+        return self.file("data.jsonl", "".join(json.dumps(line) + "\n" for line in lines).encode())
+
+    def test_finetune(self):
+        """Of the model that all tests use; with the adapter it writes what the merged model does."""
+        adapter, merged = self.folder / "adapter.gguf", self.folder / "merged.gguf"
+        unchanged = pathlib.Path(MODEL).read_bytes()
+        options = ["finetune", "-m", MODEL, "-d", self.instructions(), "-o", adapter, "-n", "20", "-c",
+                   "300", "-b", "1", "--lr", "0.02", "--lora-rank", "4"]
+        said = json.loads(self.good(*options, "--json", "--sample-every", "20", "--sample-tokens", "4"))
+        lines = self.lines("adapter.gguf.jsonl")
+        self.assertLess(lines[19]["loss"], lines[0]["loss"])
+        self.assertIn("sample", lines[-1])
+        self.assertEqual(said["model"], str(adapter))
+        written = adapter.read_bytes()
+        self.good(*options, "-t", "2")
+        self.assertEqual(adapter.read_bytes(), written)
+        plain = self.run_ids(MODEL)
+        for scale in ("1", "0.5"):
+            adapted = self.run_ids(MODEL, "--adapter", f"{adapter}={scale}")
+            self.good("lora", "merge", "-m", MODEL, "-a", adapter, "-o", merged, "--scale", scale)
+            self.assertEqual(self.run_ids(merged), adapted)
+        self.assertNotEqual(self.run_ids(MODEL, "--adapter", adapter), plain)
+        self.assertEqual(self.run_ids(MODEL, "--adapter", f"{adapter}=0"), plain)
+        ids = self.file("ids", b"1 2 3 4 5")
+        rows = []
+        for arguments in (["-m", MODEL, "--adapter", f"{adapter}=0.5"], ["-m", merged]):
+            out = self.good("logits", "--ids", ids, "-o", "-", *arguments)
+            rows.append(struct.unpack(f"<{len(out) // 4}f", out))
+        for a, b in zip(*rows):
+            self.assertAlmostEqual(a, b, delta=1e-5 * max(1, abs(b)))
+        self.assertEqual(self.types(merged), self.types(MODEL))
+        self.good("lora", "merge", "-m", MODEL, "-a", adapter, "-o", merged, "--type", "Q8_0")
+        self.assertEqual(self.types(merged)["blk.0.attn_q.weight"], "Q8_0")
+        self.assertEqual(pathlib.Path(MODEL).read_bytes(), unchanged)
+
+    def test_quantized_base(self):
+        base, adapter = self.folder / "q4.gguf", self.folder / "adapter.gguf"
+        self.good("quantize", MODEL, base, "Q4_0")
+        self.good("finetune", "-m", base, "-d", self.instructions(), "-o", adapter, "-n", "20", "-c",
+                  "300", "-b", "1", "--lr", "0.02", "--lora-targets", "attn_q,ffn_up")
+        self.assertLess(self.lines("adapter.gguf.jsonl")[-1]["loss"],
+                        self.lines("adapter.gguf.jsonl")[0]["loss"])
+        self.assertEqual({name.split(".")[2] for name in self.types(adapter)}, {"attn_q", "ffn_up"})
+        self.assertNotEqual(self.run_ids(base, "--adapter", adapter), self.run_ids(base))
+        self.good("finetune", "-m", base, "-d", self.instructions(), "-o", self.folder / "whole", "-n", "1",
+                  "-c", "300", "--lora-rank", "0", "--type", "F16")
+        self.assertEqual(self.types(self.folder / "whole")["blk.0.attn_q.weight"], "F16")
+
+    def test_adapters_refused(self):
+        adapter, other = self.folder / "adapter.gguf", self.folder / "other.gguf"
+        merged = self.folder / "merged.gguf"
+        self.good("finetune", "-m", self.model, "-d", self.text, "-o", adapter, "-n", "1", "-c", "16")
+        self.good("init", "--vocab", self.vocab, "-o", other, "--n-embd", "64", "--n-layer", "2")
+        for model, path, says in [(other, adapter, ["adapter.gguf", "blk.0.attn_q.weight.lora_a"]),
+                                  (self.model, self.model, ["general.type"]),
+                                  (self.model, "/nonexistent/a", ["/nonexistent/a"]),
+                                  (self.model, self.text, ["stories.txt"])]:
+            self.bad(1, "run", "-m", model, "--adapter", path, "-n", "1", says=says)
+            self.bad(1, "lora", "merge", "-m", model, "-a", path, "-o", merged, says=says)
+        self.bad(1, "run", "-m", self.model, "--adapter", f"{adapter}=nan", says=["nan"])
+        self.bad(1, "run", "-m", self.model, "--adapter", f"{adapter}=x", says=[f"{adapter}=x"])
+        options = ["lora", "merge", "-m", self.model, "-a", adapter, "-o", merged]
+        self.bad(2, *options, "--scale", "x", says=["--scale"])
+        self.bad(1, *options, "--scale", "nan", says=["nan"])
+        self.bad(1, *options, "--type", "Q4_K", says=["blk.0.attn_q.weight", "Q4_K"])
+        self.bad(1, *options, "--type", "Q9", says=["Q9"])
+        self.bad(1, *options[:-1], "/nonexistent/m", says=["/nonexistent/m"])
+        packed = self.folder / "packed.gguf"
+        self.good("pack", self.model, packed)
+        self.bad(1, "lora", "merge", "-m", packed, "-a", adapter, "-o", merged, says=["packed"])
+        self.assertFalse(merged.exists())
+
+    def test_terminal(self):
+        """On a terminal one line is rewritten, and cut off where the terminal ends."""
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen(
+            PROGRAM + [str(a) for a in self.options("out.gguf", "-n", "5", "--sample-every", "4",
+                                                    "--sample-tokens", "3")],
+            stdout=subprocess.PIPE, stderr=theirs)
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                part = os.read(ours, 65536)
+            except OSError:
+                break
+            if not part:
+                break
+            shown += part
+        os.close(ours)
+        process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 0, shown)
+        lines = re.findall(rb"\r\x1b\[K\x1b\[\?7l(\[[# ]{20}\] step [^\n]*?)\x1b\[\?7h", shown)
+        self.assertEqual(len(lines), 5, shown)
+        self.assertRegex(lines[0].decode(), r"^\[#### {16}\] step 1/5  loss [\d.]+  \d+ s left  "
+                         r"\d+ tokens/s  [\d.]+ MiB  lr 0\.001$")
+        self.assertRegex(lines[4].decode(), r"^\[#{20}\] step 5/5 ")
+        self.assertIn(b"\x1b[?7h\r\n--- sample after step 4: ", shown)
+        self.assertIn(b"\x1b[?7h\r\ndone after step 5: ", shown)
 
 
 class Stories(Case):

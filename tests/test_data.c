@@ -353,6 +353,38 @@ static void expect_error(const char *file, const char *text, sm_status want, con
         fail_msg("\"%s\" does not name %s and %s", error.message, file, part);
 }
 
+/* An entry whose prompt fills a row has nothing to learn: it is passed over. */
+static void test_instruct_too_long(void **state) {
+    (void)state;
+    char json[2000] = "[", prompt[301];
+    memset(prompt, 'x', sizeof prompt - 1);
+    prompt[sizeof prompt - 1] = 0;
+    for (int i = 0; i < 3; i++)
+        snprintf(json + strlen(json), sizeof json - strlen(json),
+                 "%s{\"messages\":[{\"role\":\"user\",\"content\":\"%s\"},{\"role\":"
+                 "\"assistant\",\"content\":\"answer\"}]}",
+                 i ? ", " : "", i == 1 ? "1" : prompt);
+    strcat(json, "]");
+    sm_dataset_options o = {.sequence = 120, .rows = 1};
+    sm_dataset *d;
+    sm_error error;
+    sm_train_batch b;
+    char text[121];
+    assert_int_equal(open_text(&d, "long.json", json, &o, &error), SM_OK);
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(sm_dataset_next(d, &b, &error), SM_OK);
+        check_batch(&b, &o, d);
+        learned(&b, text);
+        assert_memory_equal(answer(text), "answer$.", 8);
+    }
+    sm_dataset_free(d);
+    o.sequence = 30;
+    assert_int_equal(open_text(&d, "long.json", json, &o, &error), SM_OK);
+    assert_int_equal(sm_dataset_next(d, &b, &error), SM_ERR_STATE);
+    assert_non_null(strstr(error.message, "30 tokens"));
+    sm_dataset_free(d);
+}
+
 static void test_broken(void **state) {
     (void)state;
     const char *good = "{\"instruction\":\"a\",\"output\":\"b\"}";
@@ -415,8 +447,9 @@ static void test_out_of_memory(void **state) {
             sm_dataset *d;
             sm_train_batch b;
             assert_int_equal(sm_mem_init(&own, &hook, 0, NULL), SM_OK);
-            sm_status status = sm_dataset_open(&d, &own, scratch_path(files[i]), tokenizer, &plain,
-                                               NULL, NULL, NULL);
+            const sm_dataset_options o = {.sequence = 400, .rows = 2};
+            sm_status status =
+                sm_dataset_open(&d, &own, scratch_path(files[i]), tokenizer, &o, NULL, NULL, NULL);
             if (!status)
                 status = sm_dataset_next(d, &b, NULL);
             sm_dataset_free(d);
@@ -430,10 +463,15 @@ static void test_out_of_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text),     cmocka_unit_test(test_long_document),
-        cmocka_unit_test(test_cursor),   cmocka_unit_test(test_validation),
-        cmocka_unit_test(test_instruct), cmocka_unit_test(test_instruct_rows),
-        cmocka_unit_test(test_broken),   cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_text),
+        cmocka_unit_test(test_long_document),
+        cmocka_unit_test(test_cursor),
+        cmocka_unit_test(test_validation),
+        cmocka_unit_test(test_instruct),
+        cmocka_unit_test(test_instruct_rows),
+        cmocka_unit_test(test_instruct_too_long),
+        cmocka_unit_test(test_broken),
+        cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -457,7 +457,7 @@ static int bench(bench_run *run) {
     limit_bench *limits = NULL;
     uint64_t random = 1;
     const uint64_t n_ids = (uint64_t)run->depth + run->prefill + run->decode;
-    int code = cli_open_session(&run->session, run->model, &run->session_options);
+    int code = cli_open_session(&run->session, run->model, &run->session_options, NULL);
     if (code != CLI_GO_ON)
         return code;
     run->n_threads = sm_session_threads(run->session);

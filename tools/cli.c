@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -57,6 +58,30 @@ static size_t sequence_length(const unsigned char *text, size_t length) {
     return n;
 }
 
+/* Whether the character of n bytes (0: not UTF-8) is nothing to print. U+0080..U+009F are control
+ * characters too. */
+static bool is_control(const unsigned char *c, size_t n) {
+    return n == 0 || c[0] < 0x20 || c[0] == 0x7F || (n == 2 && c[0] == 0xC2 && c[1] < 0xA0);
+}
+
+size_t cli_clean(char *to, const char *text, size_t length) {
+    const unsigned char *bytes = (const unsigned char *)text;
+    size_t n = 0;
+    for (size_t i = 0; i < length;) {
+        const size_t wide = sequence_length(bytes + i, length - i);
+        if (is_control(bytes + i, wide) && text[i] != '\n' && text[i] != '\t') {
+            memcpy(to + n, "\xEF\xBF\xBD", 3);
+            n += 3;
+        } else {
+            memcpy(to + n, text + i, wide);
+            n += wide;
+        }
+        i += wide ? wide : 1;
+    }
+    to[n] = 0;
+    return n;
+}
+
 void cli_print_escaped(const char *text, size_t length, size_t max_bytes) {
     const unsigned char *bytes = (const unsigned char *)text;
     for (size_t i = 0; i < length;) {
@@ -65,9 +90,7 @@ void cli_print_escaped(const char *text, size_t length, size_t max_bytes) {
             return;
         }
         const size_t n = sequence_length(bytes + i, length - i);
-        /* U+0080..U+009F are control characters too */
-        const bool control = n == 0 || bytes[i] < 0x20 || bytes[i] == 0x7F ||
-                             (n == 2 && bytes[i] == 0xC2 && bytes[i + 1] < 0xA0);
+        const bool control = is_control(bytes + i, n);
         if (bytes[i] == '\n')
             fputs("\\n", stdout);
         else if (bytes[i] == '\t')
@@ -176,6 +199,58 @@ int cli_encode(int32_t **ids, uint64_t *n, const sm_tokenizer *tokenizer, const 
             return cli_fail(&error);
         capacity = *n;
     }
+}
+
+/* ---- output --------------------------------------------------------------------------- */
+
+/* The directory of a path, "." if it names none; its last part in *name. NULL: out of memory. */
+static char *directory_of(const char *path, const char **name) {
+    const char *slash = strrchr(path, '/');
+    const size_t length = slash == NULL ? 1 : slash == path ? 1 : (size_t)(slash - path);
+    char *directory = malloc(length + 1);
+    *name = slash == NULL ? path : slash + 1;
+    if (directory == NULL)
+        return NULL;
+    memcpy(directory, slash == NULL ? "." : path, length);
+    directory[length] = 0;
+    return directory;
+}
+
+static bool same_node(const struct stat *a, const struct stat *b) {
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+bool cli_same_file(const char *a, const char *b) {
+    struct stat a_info, b_info;
+    const bool a_there = stat(a, &a_info) == 0, b_there = stat(b, &b_info) == 0;
+    if (a_there || b_there)
+        return a_there && b_there && S_ISREG(a_info.st_mode) && same_node(&a_info, &b_info);
+    const char *a_name, *b_name;
+    char *a_directory = directory_of(a, &a_name), *b_directory = directory_of(b, &b_name);
+    const bool same = a_directory != NULL && b_directory != NULL && strcmp(a_name, b_name) == 0 &&
+                      stat(a_directory, &a_info) == 0 && stat(b_directory, &b_info) == 0 &&
+                      same_node(&a_info, &b_info);
+    free(a_directory);
+    free(b_directory);
+    return same;
+}
+
+int cli_check_output(const char *path, bool whole) {
+    struct stat info;
+    const char *name;
+    const bool there = stat(path, &info) == 0;
+    if (there && S_ISDIR(info.st_mode))
+        return cli_error("%s: cannot write: %s", path, strerror(EISDIR));
+    if (there && whole && !S_ISREG(info.st_mode))
+        return cli_error("%s: cannot write: not a regular file", path);
+    char *directory = directory_of(path, &name);
+    if (directory == NULL)
+        return cli_error("out of memory");
+    const bool good =
+        there && !whole ? access(path, W_OK) == 0 : access(directory, W_OK | X_OK) == 0;
+    const int why = errno;
+    free(directory);
+    return good ? CLI_GO_ON : cli_error("%s: cannot write: %s", path, strerror(why));
 }
 
 /* ---- interruption and progress ---------------------------------------------------------- */
@@ -328,15 +403,19 @@ int cli_attach(sm_session *session, const sm_model *model, const cli_texts *adap
     return CLI_GO_ON;
 }
 
-int cli_open_session(sm_session **session, const sm_model *model,
-                     const sm_session_options *options) {
+int cli_open_session(sm_session **session, const sm_model *model, const sm_session_options *options,
+                     const cli_texts *adapters) {
     sm_error error = {0};
     if (sm_session_new(session, model, options, &error) != SM_OK)
         return cli_fail(&error);
-    if (sm_session_set_cancel(*session, cli_cancel, NULL, &error) != SM_OK) {
+    int code = CLI_GO_ON;
+    if (sm_session_set_cancel(*session, cli_cancel, NULL, &error) != SM_OK)
+        code = cli_fail(&error);
+    else if (adapters != NULL)
+        code = cli_attach(*session, model, adapters);
+    if (code != CLI_GO_ON) {
         sm_session_free(*session);
         *session = NULL;
-        return cli_fail(&error);
     }
-    return CLI_GO_ON;
+    return code;
 }

@@ -85,6 +85,10 @@ int cli_finish(int code);
 /* Prints bytes with control characters and invalid UTF-8 as \n, \t or \xNN, at most
  * max_bytes of them (then "…"); 0: all. */
 void cli_print_escaped(const char *text, size_t length, size_t max_bytes);
+/* Copies text with U+FFFD for what is not UTF-8 and for control characters but line ends and tabs;
+ * `to` has room for 3 * length + 1 bytes. Returns the length of the copy, which ends with a zero.
+ */
+size_t cli_clean(char *to, const char *text, size_t length);
 /* 1.5 KiB, 12.0 GiB; buffer of at least 32. */
 const char *cli_bytes(char *buffer, uint64_t bytes);
 
@@ -105,6 +109,15 @@ int cli_read_prompt(cli_input *input, const char *command, const char *text, con
 /* The ids of a text, no markers added; free() them. Reports failure itself: CLI_GO_ON or an exit
  * code. */
 int cli_encode(int32_t **ids, uint64_t *n, const sm_tokenizer *tokenizer, const cli_input *input);
+
+/* ---- output --------------------------------------------------------------------- */
+
+/* Whether two names stand for one file, there already or not; only plain files count. */
+bool cli_same_file(const char *a, const char *b);
+/* Whether a file can be written where `path` says, as far as can be known before: reports what
+ * stands against it. whole: it will be replaced as a whole, which only plain files can be.
+ * CLI_GO_ON or an exit code. */
+int cli_check_output(const char *path, bool whole);
 
 /* ---- interruption and progress --------------------------------------------------- */
 
@@ -133,9 +146,9 @@ int cli_random_model(sm_model **model, sm_model_info *info, const char *shape, c
 /* Writes that model to a GGUF file. CLI_DONE or the exit code of a failure. */
 int cli_save_random_model(const char *path, const char *shape, const char *type,
                           sm_model_options *options);
-/* A session of it, with Ctrl-C connected. */
-int cli_open_session(sm_session **session, const sm_model *model,
-                     const sm_session_options *options);
+/* A session of it, with Ctrl-C connected and adapters attached (NULL: none). */
+int cli_open_session(sm_session **session, const sm_model *model, const sm_session_options *options,
+                     const cli_texts *adapters);
 
 /* Loads the adapters named as FILE or FILE=SCALE and attaches them to the session, which keeps
  * them. Reports failure itself: an exit code, else CLI_GO_ON. */

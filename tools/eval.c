@@ -145,7 +145,8 @@ static int print_result(const eval_result *result, const char *path, const sm_mo
 }
 
 static int evaluate(const char *path, const sm_model *model, const sm_model_info *info,
-                    const cli_input *input, const sm_session_options *options, bool json) {
+                    const cli_input *input, const sm_session_options *options,
+                    const cli_texts *adapters, bool json) {
     sm_error error = {0};
     sm_session *session = NULL;
     eval_text text;
@@ -155,7 +156,7 @@ static int evaluate(const char *path, const sm_model *model, const sm_model_info
     const size_t n_vocab = (size_t)info->n_vocab;
     int code = encode_text(&text, model, input);
     if (code == CLI_GO_ON)
-        code = cli_open_session(&session, model, options);
+        code = cli_open_session(&session, model, options, adapters);
     if (code == CLI_GO_ON) {
         result.context = sm_session_capacity(session);
         window = malloc(result.context * sizeof *window);
@@ -182,11 +183,13 @@ static int evaluate(const char *path, const sm_model *model, const sm_model_info
 int cmd_eval(int argc, char **argv) {
     const char *path = NULL, *file = NULL;
     bool json = false;
+    cli_texts adapters = {.n = 0};
     sm_model_options model_options = {.struct_size = sizeof model_options};
     sm_session_options session = {.struct_size = sizeof session, .kv_type = SM_KV_TYPE_F32};
     const cli_flag flags[] = {
         {'m', "model", CLI_TEXT, &path, "FILE", 0, 0, "the model, a GGUF file (required)"},
         {'f', "file", CLI_TEXT, &file, "FILE", 0, 0, "the text, from a file or - (required)"},
+        {0, "adapter", CLI_TEXTS, &adapters, "FILE[=SCALE]", 0, 0, CLI_ADAPTER_DOC},
         {0, "json", CLI_SWITCH, &json, "", 0, 0, "print one JSON object"},
     };
     const cli_fields fields[] = {
@@ -224,7 +227,7 @@ int cmd_eval(int argc, char **argv) {
     cli_catch_interrupt();
     code = cli_load_model(&model, &info, path, &model_options);
     if (code == CLI_GO_ON) {
-        code = evaluate(path, model, &info, &input, &session, json);
+        code = evaluate(path, model, &info, &input, &session, &adapters, json);
         sm_model_free(model);
     }
     free(input.text);

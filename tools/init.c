@@ -28,6 +28,8 @@ int cmd_init(int argc, char **argv) {
         return code;
     if (out == NULL || vocabulary == NULL)
         return cli_misuse("init", "-o OUT and --vocab FILE are required");
+    if (cli_same_file(out, vocabulary))
+        return cli_misuse("init", "OUT would replace %s", vocabulary);
     sm_error error;
     sm_model *model;
     sm_model_info info = {.struct_size = sizeof info};

@@ -98,8 +98,8 @@ static bool check_ids(const id_list *list, const char *path, int32_t n_vocab) {
 }
 
 static int compute(const char *model_path, const char *out_path, const id_list *list,
-                   const char *ids_path, uint32_t chunk, sm_model_options *model_options,
-                   sm_session_options *session_options) {
+                   const char *ids_path, uint32_t chunk, const cli_texts *adapters,
+                   sm_model_options *model_options, sm_session_options *session_options) {
     sm_model *model;
     sm_model_info info;
     sm_session *session;
@@ -113,7 +113,7 @@ static int compute(const char *model_path, const char *out_path, const id_list *
         return CLI_FAILED;
     }
     session_options->n_ctx = list->n;
-    code = cli_open_session(&session, model, session_options);
+    code = cli_open_session(&session, model, session_options, adapters);
     sm_model_free(model); /* the session holds on to it */
     if (code != CLI_GO_ON)
         return code;
@@ -135,6 +135,7 @@ static int compute(const char *model_path, const char *out_path, const id_list *
 int cmd_logits(int argc, char **argv) {
     const char *path = NULL, *ids_path = NULL, *out_path = NULL;
     uint32_t chunk = 128;
+    cli_texts adapters = {.n = 0};
     sm_model_options model = {.struct_size = sizeof model};
     sm_session_options session = {.struct_size = sizeof session, .kv_type = SM_KV_TYPE_F32};
     const cli_flag flags[] = {
@@ -144,6 +145,7 @@ int cmd_logits(int argc, char **argv) {
         {'o', "output", CLI_TEXT, &out_path, "FILE", 0, 0,
          "where the logits go, - for standard "
          "output (required)"},
+        {0, "adapter", CLI_TEXTS, &adapters, "FILE[=SCALE]", 0, 0, CLI_ADAPTER_DOC},
         {0, "chunk", CLI_COUNT, &chunk, "N", 1, 1u << 20,
          "feed N tokens at a time [1 to 1048576; default 128]; the results do not depend on it"},
     };
@@ -177,7 +179,7 @@ int cmd_logits(int argc, char **argv) {
     if (!parsed)
         return CLI_FAILED;
     cli_catch_interrupt();
-    code = compute(path, out_path, &list, ids_path, chunk, &model, &session);
+    code = compute(path, out_path, &list, ids_path, chunk, &adapters, &model, &session);
     free(list.ids);
     return code;
 }

@@ -39,6 +39,8 @@ static int merge(int argc, char **argv) {
         return cli_misuse("lora merge", "-m MODEL, -a ADAPTER and -o OUT are required");
     if (*scale_text == 0 || *end != 0)
         return cli_misuse("lora merge", "--scale: \"%s\" is no number", scale_text);
+    if (cli_same_file(out, adapter))
+        return cli_misuse("lora merge", "OUT would replace ADAPTER");
     cli_catch_interrupt();
     sm_error error;
     const sm_status status =

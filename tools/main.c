@@ -32,7 +32,7 @@ static void print_usage(FILE *out) {
           out);
     for (size_t i = 0; i < N_COMMANDS; i++)
         fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
-    fputs("\n`smallmind COMMAND --help` lists the options of a command; every command takes\n"
+    fputs("\n`smallmind COMMAND --help` lists the options of a command; those that compute take\n"
           "-t THREADS and --level LEVEL. `smallmind --version` prints the version.\n"
           "Results go to standard output, progress, timings and errors to standard error.\n"
           "Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted by Ctrl-C.\n",

@@ -181,6 +181,11 @@ static void print_wrapped(const char *text, int indent) {
 
 #define HELP_INDENT 28
 
+/* Where a zero in the struct stands for another value, it cannot be asked for. */
+static bool zero_is_default(const sm_option *field) {
+    return field->type != SM_OPTION_ENUM && field->min == 0.0 && field->fallback != 0.0;
+}
+
 /* Range, unit and default of a field, in brackets behind its text. */
 static void print_field_facts(const flag_ref *ref) {
     const sm_option *field = ref->field;
@@ -194,7 +199,9 @@ static void print_field_facts(const flag_ref *ref) {
         if (name != NULL)
             printf("; default %.*s", (int)length, name);
     } else {
-        print_number(field->min);
+        if (zero_is_default(field) && field->type == SM_OPTION_F64)
+            fputs("above ", stdout);
+        print_number(zero_is_default(field) && field->type != SM_OPTION_F64 ? 1.0 : field->min);
         fputs(" to ", stdout);
         print_number(field->max);
         if (field->unit != NULL && field->unit[0] != 0)
@@ -333,6 +340,9 @@ static int set_from_text(const cli_command *command, const flag_ref *ref, const 
         real = (double)whole;
     if (!valid || real < field->min || real > field->max)
         return bad_range(command, flag, text, field->min, field->max, field->unit, !is_real);
+    if (real == 0.0 && zero_is_default(field))
+        return cli_misuse(command->name, "%s: 0 would stand for the default, %.10g", flag,
+                          field->fallback);
     set_field(ref, whole, real);
     return CLI_GO_ON;
 }

@@ -71,8 +71,9 @@ static void draw_axes(FILE *out, const frame *f) {
                 "<text x='%.1f' y='%.1f' text-anchor='middle'>%g</text>\n",
                 x, TOP, x, HEIGHT - BOTTOM, x, HEIGHT - BOTTOM + 16, step);
     }
-    for (double loss = ceil(f->low / dy) * dy; loss <= f->high; loss += dy) {
-        const double y = y_at(f, loss);
+    const double first = ceil(f->low / dy);
+    for (int i = 0; (first + i) * dy <= f->high; i++) {
+        const double loss = (first + i) * dy, y = y_at(f, loss);
         fprintf(out,
                 "<line x1='%.1f' y1='%.1f' x2='%.1f' y2='%.1f' class='grid'/>"
                 "<text x='%.1f' y='%.1f' text-anchor='end'>%.3g</text>\n",
@@ -102,12 +103,18 @@ static void draw_curve(FILE *out, const frame *f, const plot_curve *curve, const
 }
 
 static void draw_text(FILE *out, const char *text) {
-    for (; *text; text++) {
-        if (*text == '<' || *text == '&' || *text == '>')
-            fprintf(out, "&#%d;", *text);
-        else if ((unsigned char)*text >= 0x20)
-            fputc(*text, out);
+    const size_t length = strlen(text);
+    char *clean = malloc(3 * length + 1);
+    if (clean == NULL)
+        return;
+    cli_clean(clean, text, length);
+    for (const char *c = clean; *c; c++) {
+        if (*c == '<' || *c == '&' || *c == '>')
+            fprintf(out, "&#%d;", *c);
+        else
+            fputc(*c, out);
     }
+    free(clean);
 }
 
 static void draw(FILE *out, const char *title, const plot_curve *train,
@@ -115,9 +122,15 @@ static void draw(FILE *out, const char *title, const plot_curve *train,
     frame f = {.last_step = 1, .low = INFINITY, .high = -INFINITY};
     include(&f, train);
     include(&f, validation);
-    if (!(f.high > f.low)) {
-        f.low = isfinite(f.low) ? f.low - 0.5 : 0;
-        f.high = f.low + 1;
+    if (!isfinite(f.low)) {
+        f.low = 0;
+        f.high = 1;
+    }
+    /* of a flat curve the axis shows something around it */
+    const double least = 1e-6 * fmax(1, fabs(f.high));
+    if (f.high - f.low < least) {
+        f.low -= least;
+        f.high += least;
     }
     fprintf(out,
             "<svg xmlns='http://www.w3.org/2000/svg' width='%.0f' height='%.0f' "

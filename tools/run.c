@@ -99,14 +99,9 @@ static void print_timings(const sm_session *session, const sm_model_info *info,
 static int generate(run_state *run, const sm_model *model, const sm_model_info *info,
                     const cli_input *prompt, double load_seconds) {
     sm_error error = {0};
-    int code = cli_open_session(&run->handle, model, &run->session);
+    int code = cli_open_session(&run->handle, model, &run->session, &run->adapters);
     if (code != CLI_GO_ON)
         return code;
-    code = cli_attach(run->handle, model, &run->adapters);
-    if (code != CLI_GO_ON) {
-        sm_session_free(run->handle);
-        return code;
-    }
     run->prompt = prompt;
     const sm_status status =
         sm_session_generate(run->handle, prompt->text, &run->generate, on_token, run, &error);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli.h"
@@ -27,7 +28,11 @@ typedef struct train_state {
     char paths[3][NAME_SPACE]; /* of metrics, plot and checkpoint where they are not given */
     FILE *record;              /* of metrics */
     plot_curve train, validation;
-    double loss;                   /* smoothed, for the bar */
+    double loss;         /* smoothed, for the bar; of train.n steps */
+    bool line_open;      /* the bar's line is to be ended before another one */
+    bool saved;          /* the checkpoint is of this run … */
+    uint64_t saved_step; /* … and stands here */
+    bool diverged;
     double start;                  /* seconds */
     uint64_t first, tokens_before; /* step and tokens at the start */
     sm_train_evaluation last;      /* struct_size 0: none yet */
@@ -49,6 +54,10 @@ static uint64_t tokens_done(const train_state *t) {
     return t->info.tokens - t->tokens_before;
 }
 
+#define BAR_WIDTH 20
+#define LINE_BEGIN "\r\033[K\033[?7l" /* rewritten, and cut off where the terminal ends */
+#define LINE_END "\033[?7h"
+
 /* One line; rewritten in place on a terminal, else one every twentieth of the run. */
 static void show(train_state *t, const sm_train_metrics *m, bool again) {
     const bool terminal = isatty(STDERR_FILENO);
@@ -57,72 +66,115 @@ static void show(train_state *t, const sm_train_metrics *m, bool again) {
         return;
     char memory[32];
     const double spent = cli_seconds() - t->start, done = (double)(m->step - t->first);
-    if (terminal)
-        fputs("\r\033[K", stderr);
+    if (terminal) {
+        const double part = (double)m->step / (double)t->info.steps;
+        fputs(LINE_BEGIN "[", stderr);
+        for (int i = 0; i < BAR_WIDTH; i++)
+            fputc(i < part * BAR_WIDTH ? '#' : ' ', stderr);
+        fputs("] ", stderr);
+    }
     fprintf(stderr, "step %llu/%llu  loss %.4f", (unsigned long long)m->step,
             (unsigned long long)t->info.steps, t->loss);
     if (t->last.struct_size != 0)
         fprintf(stderr, " (validation %.4f)", t->last.loss);
-    fprintf(stderr, "  lr %.3g  %.0f tokens/s  %s  ", m->lr,
-            spent > 0 ? (double)tokens_done(t) / spent : 0, cli_bytes(memory, t->info.heap_peak));
+    fputs("  ", stderr);
     if (m->step < t->info.steps) {
         print_duration(spent / done * (double)(t->info.steps - m->step));
-        fputs(" left", stderr);
+        fputs(" left  ", stderr);
     }
-    if (!terminal)
-        fputc('\n', stderr);
+    fprintf(stderr, "%.0f tokens/s  %s  lr %.3g%s", spent > 0 ? (double)tokens_done(t) / spent : 0,
+            cli_bytes(memory, t->info.heap_peak), m->lr, terminal ? LINE_END : "\n");
     fflush(stderr);
+    t->line_open = terminal;
 }
 
 /* Ends the rewritten line, so that something else can be printed. */
-static void end_line(void) {
-    if (isatty(STDERR_FILENO))
+static void end_line(train_state *t) {
+    if (t->line_open)
         fputc('\n', stderr);
+    t->line_open = false;
+}
+
+/* Reports a call of the library that failed. */
+static int fail(train_state *t, sm_status status, const sm_error *error) {
+    end_line(t);
+    const int code = cli_fail(error);
+    if (status != SM_ERR_DIVERGED)
+        return code;
+    t->diverged = true;
+    if (t->saved)
+        fprintf(stderr, "the checkpoint of step %llu is kept: %s\n",
+                (unsigned long long)t->saved_step, t->checkpoint);
+    if (t->train.n > 0 && plot_write(t->plot, t->out, &t->train, &t->validation))
+        fprintf(stderr, "the losses until there: %s, %s\n", t->metrics, t->plot);
+    return code;
 }
 
 /* ---- the record ------------------------------------------------------------------------------ */
 
+static int save(train_state *t) {
+    sm_error error;
+    const sm_status status = sm_trainer_save(t->trainer, t->checkpoint, &error);
+    if (status != SM_OK)
+        return fail(t, status, &error);
+    t->saved = true;
+    t->saved_step = t->info.step;
+    return CLI_GO_ON;
+}
+
 static bool write_record(train_state *t, json_t *line) {
+    errno = 0;
     bool good = line != NULL &&
                 json_dumpf(line, t->record, JSON_COMPACT | JSON_REAL_PRECISION(9)) == 0 &&
                 fputc('\n', t->record) != EOF && fflush(t->record) == 0;
     json_decref(line);
-    if (!good)
-        cli_error("%s: cannot write: %s", t->metrics, strerror(errno));
-    return good;
+    if (good)
+        return true;
+    end_line(t);
+    cli_error("%s: cannot write: %s", t->metrics, strerror(errno ? errno : ENOMEM));
+    /* a checkpoint of another run is not replaced for the sake of a run that cannot go on */
+    if (t->saved && save(t) == CLI_GO_ON)
+        fprintf(stderr, "saved after step %llu: %s\n", (unsigned long long)t->info.step,
+                t->checkpoint);
+    return false;
 }
 
-/* Takes over the lines of an earlier part of the run, up to the step it resumes from. */
+static bool add_loss(train_state *t, uint64_t step, double loss) {
+    t->loss = t->train.n == 0 ? loss : 0.95 * t->loss + 0.05 * loss;
+    return plot_add(&t->train, (double)step, loss);
+}
+
+/* Takes over the lines of an earlier part of the run, up to the step it resumes from; those past it
+ * are done again, and all that follows the first of them is cut off. */
 static bool reread_record(train_state *t) {
     cli_input input;
-    char *at;
-    if (access(t->metrics, F_OK) != 0)
+    struct stat info;
+    if (stat(t->metrics, &info) != 0 || !S_ISREG(info.st_mode))
         return true;
     if (!cli_read(&input, t->metrics))
         return false;
-    FILE *out = fopen(t->metrics, "w");
-    bool good = out != NULL;
-    for (at = input.text; good && *at;) {
-        char *end = strchr(at, '\n');
-        const size_t length = end ? (size_t)(end - at) + 1 : strlen(at);
-        json_t *line = json_loadb(at, length, 0, NULL);
+    const char *at = input.text, *end;
+    bool good = true;
+    while (good && (end = strchr(at, '\n')) != NULL) {
+        json_t *line = json_loadb(at, (size_t)(end - at), 0, NULL);
         const json_t *step = json_object_get(line, "step");
-        if (json_is_integer(step) && (uint64_t)json_integer_value(step) <= t->info.step) {
-            const double x = (double)json_integer_value(step);
-            const json_t *loss = json_object_get(line, "loss");
-            const json_t *validation = json_object_get(line, "validation_loss");
-            good = fwrite(at, 1, length, out) == length &&
-                   (!json_is_number(loss) || plot_add(&t->train, x, json_number_value(loss))) &&
+        const uint64_t n = json_is_integer(step) ? (uint64_t)json_integer_value(step) : UINT64_MAX;
+        const json_t *loss = json_object_get(line, "loss");
+        const json_t *validation = json_object_get(line, "validation_loss");
+        if (n <= t->info.step) {
+            good = (!json_is_number(loss) || add_loss(t, n, json_number_value(loss))) &&
                    (!json_is_number(validation) ||
-                    plot_add(&t->validation, x, json_number_value(validation)));
+                    plot_add(&t->validation, (double)n, json_number_value(validation)));
+            at = end + 1;
         }
         json_decref(line);
-        at += length;
+        if (n > t->info.step)
+            break;
     }
-    if (out != NULL && fclose(out) != 0)
-        good = false;
     if (!good)
-        cli_error("%s: cannot write: %s", t->metrics, strerror(errno));
+        cli_error("out of memory for the loss curve");
+    else if (truncate(t->metrics, at - input.text) != 0)
+        good = cli_error("%s: cannot write: %s", t->metrics, strerror(errno)) == CLI_GO_ON;
     free(input.text);
     return good;
 }
@@ -134,8 +186,7 @@ static int open_record(train_state *t) {
     return t->record ? CLI_GO_ON : cli_error("%s: cannot write: %s", t->metrics, strerror(errno));
 }
 
-/* ---- parts of a run ---------------------------------------------------------------------------
- */
+/* ---- parts of a run -------------------------------------------------------------------- */
 
 static int refresh(train_state *t) {
     sm_error error;
@@ -144,18 +195,12 @@ static int refresh(train_state *t) {
                                                                       : cli_fail(&error);
 }
 
-static int save(train_state *t) {
-    sm_error error;
-    return sm_trainer_save(t->trainer, t->checkpoint, &error) == SM_OK ? CLI_GO_ON
-                                                                       : cli_fail(&error);
-}
-
 static int export(train_state *t) {
     sm_error error;
     const sm_status status = t->options.lora_rank
                                  ? sm_trainer_export_adapter(t->trainer, t->out, &error)
                                  : sm_trainer_export(t->trainer, t->out, t->type, &error);
-    return status == SM_OK ? CLI_GO_ON : cli_fail(&error);
+    return status == SM_OK ? CLI_GO_ON : fail(t, status, &error);
 }
 
 static int evaluate(train_state *t) {
@@ -165,9 +210,10 @@ static int evaluate(train_state *t) {
     if (status == SM_ERR_CANCELLED)
         return CLI_GO_ON; /* the next step sees it too */
     if (status != SM_OK)
-        return cli_fail(&error);
+        return fail(t, status, &error);
     t->last = e;
-    plot_add(&t->validation, (double)t->info.step, e.loss);
+    if (!plot_add(&t->validation, (double)t->info.step, e.loss))
+        return cli_error("out of memory for the loss curve");
     json_t *line =
         json_pack("{s:I, s:f, s:I, s:f}", "step", (json_int_t)t->info.step, "validation_loss",
                   e.loss, "targets", (json_int_t)e.targets, "seconds", e.seconds);
@@ -223,21 +269,20 @@ static int write_sample(train_state *t) {
     if (status == SM_ERR_CANCELLED || status == SM_ERR_CONTEXT_FULL)
         status = SM_OK;
     if (status != SM_OK)
-        return cli_fail(&error);
-    end_line();
-    fprintf(stderr, "--- sample after step %llu: %s%.*s\n", (unsigned long long)t->info.step,
-            t->prompt, (int)s.length, s.text);
-    /* cut off in the middle of a character, a sample is no JSON text: then it is null */
-    json_t *text = json_stringn(s.text, s.length);
-    return write_record(t, json_pack("{s:I, s:o}", "step", (json_int_t)t->info.step, "sample",
-                                     text != NULL ? text : json_null()))
+        return fail(t, status, &error);
+    char clean[3 * sizeof s.text];
+    cli_clean(clean, s.text, s.length);
+    end_line(t);
+    fprintf(stderr, "--- sample after step %llu: %s%s\n", (unsigned long long)t->info.step,
+            t->prompt, clean);
+    return write_record(t,
+                        json_pack("{s:I, s:s}", "step", (json_int_t)t->info.step, "sample", clean))
                ? CLI_GO_ON
                : CLI_FAILED;
 }
 
 static int record_step(train_state *t, const sm_train_metrics *m) {
-    t->loss = m->step == t->first + 1 ? m->loss : 0.95 * t->loss + 0.05 * m->loss;
-    if (!plot_add(&t->train, (double)m->step, m->loss))
+    if (!add_loss(t, m->step, m->loss))
         return cli_error("out of memory for the loss curve");
     return write_record(t, json_pack("{s:I, s:f, s:f, s:f, s:I, s:I, s:f}", "step",
                                      (json_int_t)m->step, "loss", m->loss, "lr", m->lr, "grad_norm",
@@ -259,13 +304,8 @@ static int step(train_state *t, bool *stopped) {
     *stopped = status == SM_ERR_CANCELLED;
     if (*stopped)
         return CLI_GO_ON;
-    if (status != SM_OK) {
-        end_line();
-        const int code = cli_fail(&error);
-        if (status == SM_ERR_DIVERGED)
-            fprintf(stderr, "the last checkpoint, if there was one, is kept: %s\n", t->checkpoint);
-        return code;
-    }
+    if (status != SM_OK)
+        return fail(t, status, &error);
     int code = refresh(t);
     if (code == CLI_GO_ON)
         code = record_step(t, &m);
@@ -280,8 +320,7 @@ static int step(train_state *t, bool *stopped) {
     return code;
 }
 
-/* ---- the run
- * ------------------------------------------------------------------------------------- */
+/* ---- the run --------------------------------------------------------------------------- */
 
 static void announce(const train_state *t) {
     const sm_trainer_info *i = &t->info;
@@ -300,23 +339,25 @@ static void announce(const train_state *t) {
 static int finish(train_state *t, bool stopped) {
     const double seconds = cli_seconds() - t->start;
     const double speed = seconds > 0 ? (double)tokens_done(t) / seconds : 0;
-    int code = save(t);
-    if (code == CLI_GO_ON)
-        code = export(t);
-    if (code == CLI_GO_ON && !plot_write(t->plot, t->out, &t->train, &t->validation))
-        code = CLI_FAILED;
-    if (code != CLI_GO_ON)
-        return code;
-    end_line();
+    const bool saved = save(t) == CLI_GO_ON;
+    if (t->diverged)
+        return CLI_FAILED;
+    /* each of the files is worth having without the others */
+    const bool exported = export(t) == CLI_GO_ON;
+    end_line(t);
+    if (!plot_write(t->plot, t->out, &t->train, &t->validation) || !saved || !exported)
+        return CLI_FAILED;
     fprintf(stderr, "%s after step %llu: %s, checkpoint %s, metrics %s, plot %s\n",
             stopped ? "stopped" : "done", (unsigned long long)t->info.step, t->out, t->checkpoint,
             t->metrics, t->plot);
     if (t->json) {
-        json_t *root = json_pack(
-            "{s:s, s:I, s:I, s:I, s:f, s:f, s:f, s:I, s:b}", "model", t->out, "step",
-            (json_int_t)t->info.step, "steps", (json_int_t)t->info.steps, "tokens",
-            (json_int_t)t->info.tokens, "loss", t->loss, "seconds", seconds, "tokens_per_second",
-            speed, "heap_peak_bytes", (json_int_t)t->info.heap_peak, "stopped", (int)stopped);
+        json_t *root =
+            json_pack("{s:s, s:I, s:I, s:I, s:f, s:f, s:I, s:b}", "model", t->out, "step",
+                      (json_int_t)t->info.step, "steps", (json_int_t)t->info.steps, "tokens",
+                      (json_int_t)t->info.tokens, "seconds", seconds, "tokens_per_second", speed,
+                      "heap_peak_bytes", (json_int_t)t->info.heap_peak, "stopped", (int)stopped);
+        if (root != NULL && t->train.n > 0)
+            json_object_set_new(root, "loss", json_real(t->loss));
         if (root != NULL && t->last.struct_size != 0) {
             json_object_set_new(root, "validation_loss", json_real(t->last.loss));
             if (t->last.bits_per_byte > 0)
@@ -338,6 +379,8 @@ static int run(train_state *t) {
         return cli_fail(&error);
     sm_trainer_set_cancel(t->trainer, cli_cancel, NULL, NULL);
     int code = refresh(t);
+    t->saved = t->resume;
+    t->saved_step = t->info.step;
     if (code == CLI_GO_ON)
         code = open_record(t);
     if (code != CLI_GO_ON)
@@ -358,11 +401,38 @@ static const char *beside(train_state *t, int i, const char *given, const char *
     return t->paths[i];
 }
 
+/* What would be noticed only after the training, or destroy what it reads. */
+static int check_files(const train_state *t) {
+    const struct {
+        const char *what, *path;
+    } files[] = {{"MODEL", t->model},
+                 {"DATA", t->options.data},
+                 {"OUT", t->out},
+                 {"the checkpoint", t->checkpoint},
+                 {"the metrics", t->metrics},
+                 {"the plot", t->plot}};
+    enum { INPUTS = 2, WHOLE = 4, ALL = 6 };
+    for (int i = INPUTS; i < ALL; i++) {
+        for (int j = 0; j < i; j++)
+            if (cli_same_file(files[j].path, files[i].path))
+                return cli_misuse(t->command, "%s and %s would be the same file: %s", files[j].what,
+                                  files[i].what, files[i].path);
+        if (cli_check_output(files[i].path, i < WHOLE) != CLI_GO_ON)
+            return CLI_FAILED;
+    }
+    if (t->resume && access(t->checkpoint, R_OK) != 0)
+        return cli_error("%s: cannot resume: %s", t->checkpoint, strerror(errno));
+    return CLI_GO_ON;
+}
+
 static int open_and_run(train_state *t) {
     sm_error error;
     t->metrics = beside(t, 0, t->metrics, ".jsonl");
     t->plot = beside(t, 1, t->plot, ".svg");
     t->checkpoint = beside(t, 2, t->checkpoint, ".ckpt");
+    const int usable = check_files(t);
+    if (usable != CLI_GO_ON)
+        return usable;
     t->options.progress = cli_load_progress;
     cli_catch_interrupt();
     const sm_status status = sm_trainer_open(&t->trainer, t->model, &t->options, &error);
@@ -382,15 +452,30 @@ static const char train_summary[] =
     "Trains every weight of a model on a text or on instructions and writes the result as a GGUF\n"
     "file. MODEL is not changed. A model to start from scratch with comes from `smallmind init`.\n"
     "Beside OUT appear OUT.ckpt (checkpoint), OUT.jsonl (metrics) and OUT.svg (loss plot).\n"
-    "Ctrl-C finishes the step, saves and stops; --resume goes on from the checkpoint, with the\n"
-    "same result as if nothing had happened. The same seed gives the same model, for every\n"
-    "number of threads.";
+    "Ctrl-C stops, saves and ends with status 130, or at once the second time; --resume goes on\n"
+    "from the checkpoint, with the same result as if nothing had happened. The same seed gives "
+    "the\n"
+    "same model, for every number of threads.";
 static const char finetune_summary[] =
     "Trains LoRA adapters over a frozen model of any type, quantized ones included, on\n"
     "instructions or text, and writes them as a GGUF adapter file, for `smallmind run --adapter`\n"
     "or `smallmind lora merge`. Beside OUT appear OUT.ckpt (checkpoint), OUT.jsonl (metrics) and\n"
-    "OUT.svg (loss plot). Ctrl-C finishes the step, saves and stops; --resume goes on from the\n"
+    "OUT.svg (loss plot). Ctrl-C stops, saves and ends with status 130; --resume goes on from the\n"
     "checkpoint. --lora-rank 0 trains every weight instead.";
+
+/* Options that would change nothing. */
+static int check_lora(const train_state *t) {
+    const sm_trainer_options *o = &t->options;
+    if (o->lora_rank != 0)
+        return t->type == NULL ? CLI_GO_ON
+                               : cli_misuse(t->command, "--type: adapters are written in F32");
+    if (o->lora_targets != NULL || o->lora_alpha != 0 || o->lora_dropout != 0 || o->lora_rs != 0)
+        return cli_misuse(t->command, "--lora-… options need --lora-rank");
+    if (t->type != NULL && strcmp(t->type, "F32") != 0 && strcmp(t->type, "F16") != 0 &&
+        strcmp(t->type, "BF16") != 0)
+        return cli_misuse(t->command, "--type: \"%s\" is none of F32|F16|BF16", t->type);
+    return CLI_GO_ON;
+}
 
 static int train_or_finetune(train_state *t, const char *summary, int argc, char **argv) {
     const cli_flag flags[] = {
@@ -399,7 +484,7 @@ static int train_or_finetune(train_state *t, const char *summary, int argc, char
          "text, or instructions as JSON or JSONL (required)"},
         {'o', "out", CLI_TEXT, &t->out, "FILE", 0, 0, "the file to write (required)"},
         {0, "type", CLI_TEXT, &t->type, "TYPE", 0, 0,
-         "of the written matrices: F32 (default), F16 or BF16"},
+         "of the written matrices: F32 (default), F16 or BF16; not for adapters"},
         {0, "separator", CLI_TEXT, &t->options.separator, "TEXT", 0, 0,
          "what stands between documents of a text (default <|endoftext|>)"},
         {0, "lora-targets", CLI_TEXT, &t->options.lora_targets, "NAMES", 0, 0,
@@ -415,7 +500,7 @@ static int train_or_finetune(train_state *t, const char *summary, int argc, char
         {0, "eval-every", CLI_COUNT, &t->eval_every, "STEPS", 0, UINT32_MAX,
          "steps between validations, with --validation (default 250; 0: only at the end)"},
         {0, "sample-every", CLI_COUNT, &t->sample_every, "STEPS", 0, UINT32_MAX,
-         "steps between samples of generated text (default 0: none)"},
+         "steps between samples of generated text, for which OUT is written (default 0: none)"},
         {0, "sample-prompt", CLI_TEXT, &t->prompt, "TEXT", 0, 0,
          "what samples begin with (default: nothing but the vocabulary's BOS)"},
         {0, "sample-tokens", CLI_COUNT, &t->sample_tokens, "N", 1, 1000,
@@ -439,8 +524,9 @@ static int train_or_finetune(train_state *t, const char *summary, int argc, char
         return cli_misuse(t->command, "-m MODEL, -d DATA and -o OUT are required");
     if (strlen(t->out) > NAME_SPACE - 16)
         return cli_misuse(t->command, "the name of OUT is too long");
-    if (strcmp(t->out, t->model) == 0)
-        return cli_misuse(t->command, "OUT would replace MODEL");
+    const int wrong = check_lora(t);
+    if (wrong != CLI_GO_ON)
+        return wrong;
     return open_and_run(t);
 }
 

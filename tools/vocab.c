@@ -38,6 +38,11 @@ int cmd_vocab(int argc, char **argv) {
         return code;
     if (out == NULL || texts.n == 0)
         return cli_misuse("vocab", "-d TEXT and -o OUT are required");
+    for (uint32_t i = 0; i < texts.n; i++)
+        if (cli_same_file(out, texts.items[i]))
+            return cli_misuse("vocab", "OUT would replace %s", texts.items[i]);
+    if (cli_check_output(out, true) != CLI_GO_ON)
+        return CLI_FAILED;
     cli_catch_interrupt();
     sm_error error;
     sm_tokenizer *tokenizer = NULL;

@@ -110,11 +110,13 @@ typedef struct sm_trainer_options {
     /* data */
     const char *data;        /* path of the training data (required) */
     const char *separator;   /* between documents of a text; NULL: "<|endoftext|>" */
-    double validation;       /* part kept for validation, 0..0.5: the last documents; default 0 */
+    double validation;       /* part kept for validation, 0..0.5: the last documents, one at least;
+                                default 0: none */
     uint32_t data_kind;      /* SM_DATA_FILE_… */
     uint32_t layout;         /* SM_LAYOUT_… of instruction data */
     uint32_t loss_on_prompt; /* 1: instruction data trains the prompts too */
-    uint32_t sequence;       /* tokens of a row; 0: 256 */
+    uint32_t sequence;       /* tokens of a row, 2 at least, the model's context at most; 0: 256, or
+                                that context if it is less */
     uint32_t rows;           /* rows computed together; 0: 8 */
     uint32_t accumulate;     /* such batches to one optimizer step; 0: 1 */
     uint64_t steps;          /* optimizer steps in all; 0: 1000 */
@@ -199,9 +201,10 @@ typedef struct sm_train_metrics {
 /* One optimizer step: `accumulate` batches forward and backward, clip, update. metrics may
  * be NULL. SM_ERR_CANCELLED (the hook said so: nothing has changed), SM_ERR_DIVERGED if the loss
  * or a gradient is not finite: weights and optimizer are as before the step, the trainer goes
- * no further. SM_ERR_STATE if no step is left. */
+ * no further. SM_ERR_STATE if no step is left, or its batches hold no token to learn.
+ * SM_ERR_ARGUMENT (struct_size of metrics: no step is taken), _FORMAT, _NOMEM. */
 SM_API sm_status sm_trainer_step(sm_trainer *trainer, sm_train_metrics *metrics, sm_error *error);
-/* Asked between batches and layers; non-zero makes the running step or evaluation return
+/* Asked before each batch of a step and of an evaluation; non-zero makes it return
  * SM_ERR_CANCELLED. NULL: never. */
 SM_API sm_status sm_trainer_set_cancel(sm_trainer *trainer, int32_t (*cancel)(void *user),
                                        void *user, sm_error *error);
@@ -214,26 +217,30 @@ typedef struct sm_train_evaluation {
     uint64_t targets;
     double seconds;
 } sm_train_evaluation;
-/* Over the validation part. SM_ERR_STATE if there is none. */
+/* Over the validation part. SM_ERR_STATE if there is none, _DIVERGED if the loss is not finite,
+ * _CANCELLED, _ARGUMENT, _FORMAT, _NOMEM. */
 SM_API sm_status sm_trainer_evaluate(sm_trainer *trainer, sm_train_evaluation *result,
                                      sm_error *error);
 
 /* ---- files -------------------------------------------------------------------------- */
 
 /* Everything that going on needs: weights, optimizer, schedule, place in the data, with a
- * checksum. The file appears whole or not at all. SM_ERR_IO, _NOMEM. */
+ * checksum. The file appears whole or not at all. SM_ERR_IO, _NOMEM, _ARGUMENT, _DIVERGED (a weight
+ * is not finite: nothing is written, so that a checkpoint that is there stays the last good one).
+ */
 SM_API sm_status sm_trainer_save(sm_trainer *trainer, const char *path, sm_error *error);
 /* Goes on where a checkpoint of the same model, data and options stands. Options that do not
  * change what is computed (threads) may differ, and `steps`, if the schedule is to end later.
- * SM_ERR_IO, _FORMAT (damaged: checksum), _ARGUMENT (of another run: names what differs);
- * the trainer is then as before. */
+ * SM_ERR_IO, _FORMAT (damaged: checksum), _ARGUMENT (of another run: names what differs),
+ * _UNSUPPORTED (another version of the format), _NOMEM; the trainer is then as before. */
 SM_API sm_status sm_trainer_resume(sm_trainer *trainer, const char *path, sm_error *error);
 /* Writes the model as it is now. type: "F32" (NULL), "F16" or "BF16" for matrices; the rest
- * stays f32. With adapters: the model with them merged into its matrices, which must not be
- * quantized (SM_ERR_UNSUPPORTED; merge into an f16 or f32 file of the model instead). */
+ * stays f32. SM_ERR_ARGUMENT (type), _STATE (adapters are trained: sm_trainer_export_adapter, and
+ * sm_adapter_merge for a model with them), _IO, _NOMEM. */
 SM_API sm_status sm_trainer_export(sm_trainer *trainer, const char *path, const char *type,
                                    sm_error *error);
-/* Writes the adapters alone, as a GGUF adapter file. SM_ERR_STATE if there are none. */
+/* Writes the adapters alone, as a GGUF adapter file. SM_ERR_STATE if there are none, _ARGUMENT,
+ * _IO, _NOMEM. */
 SM_API sm_status sm_trainer_export_adapter(sm_trainer *trainer, const char *path, sm_error *error);
 
 #ifdef __cplusplus

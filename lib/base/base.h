@@ -45,6 +45,8 @@ static inline bool sm_mul_over(uint64_t a, uint64_t b, uint64_t *out) {
  * must be zero past `known`. SM_ERR_ARGUMENT; `what` begins the message. */
 sm_status sm_struct_take(void *to, size_t known, const void *from, const char *what,
                          sm_error *error);
+/* Whether sm_struct_give could fill in `to`: for calls that do something first. */
+sm_status sm_struct_check(const void *to, size_t known, const char *what, sm_error *error);
 /* Hands `full` (`known` bytes) to a caller whose struct_size may be another. */
 sm_status sm_struct_give(void *to, const void *full, size_t known, const char *what,
                          sm_error *error);

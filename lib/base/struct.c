@@ -35,15 +35,21 @@ sm_status sm_struct_take(void *to, size_t known, const void *from, const char *w
     return SM_OK;
 }
 
-sm_status sm_struct_give(void *to, const void *full, size_t known, const char *what,
-                         sm_error *error) {
+sm_status sm_struct_check(const void *to, size_t known, const char *what, sm_error *error) {
     uint32_t size;
     if (!to)
         return sm_fail(error, SM_ERR_ARGUMENT, "%s: the struct to fill in is NULL", what);
     memcpy(&size, to, sizeof size);
-    sm_status status = check_size(size, known, what, error);
+    return check_size(size, known, what, error);
+}
+
+sm_status sm_struct_give(void *to, const void *full, size_t known, const char *what,
+                         sm_error *error) {
+    uint32_t size;
+    sm_status status = sm_struct_check(to, known, what, error);
     if (status)
         return status;
+    memcpy(&size, to, sizeof size);
     const size_t n = size < known ? size : known;
     memcpy((uint8_t *)to + sizeof size, (const uint8_t *)full + sizeof size, n - sizeof size);
     memset((uint8_t *)to + n, 0, size - n);

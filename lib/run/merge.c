@@ -146,7 +146,12 @@ sm_status sm_adapter_merge(const char *model_path, const char *adapter_path, dou
     if (status)
         return status;
     m.kernels = m.model->net->kernels;
-    status = sm_adapter_load(&m.adapter, m.model, adapter_path, error);
+    if (m.model->net->packed_file_bytes)
+        status = sm_fail(error, SM_ERR_UNSUPPORTED,
+                         "%s: is packed for computing; merging needs the file it was made from",
+                         model_path);
+    if (!status)
+        status = sm_adapter_load(&m.adapter, m.model, adapter_path, error);
     if (!status)
         status = sm_gguf_open(&m.file, m.model->mem, adapter_path, true, error);
     if (!status)

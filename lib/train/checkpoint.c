@@ -11,6 +11,7 @@
  */
 #include "trainer.h"
 
+#include <math.h>
 #include <string.h>
 
 #define VERSION 1
@@ -58,22 +59,24 @@ static uint64_t hash_model(const sm_gguf *gguf) {
 
 /* ---- what a checkpoint holds --------------------------------------------------------------- */
 
-static const char *run_text(const sm_trainer *t, char *text, size_t capacity) {
+static void run_text(const sm_trainer *t, char *text, size_t capacity) {
     const sm_trainer_options *o = &t->options;
-    sm_format(text, capacity,
-              "sequence=%u rows=%u accumulate=%u seed=%llu validation=%g layout=%u "
-              "loss_on_prompt=%u optimizer=%u state_8bit=%u lr=%g min_lr=%g beta1=%g beta2=%g "
-              "eps=%g weight_decay=%g momentum=%g clip=%g no_clip=%u schedule=%u warmup=%llu "
-              "power=%g decay_part=%g cycle_growth=%g precision=%u level=%s lora_rank=%u "
-              "lora_alpha=%g lora_dropout=%g lora_rs=%u openblas=%u trained=%llu",
-              o->sequence, o->rows, o->accumulate, (unsigned long long)o->seed, o->validation,
-              o->layout, o->loss_on_prompt, o->optimizer, o->state_8bit, o->lr, o->min_lr, o->beta1,
-              o->beta2, o->eps, o->weight_decay, o->momentum, o->clip, o->no_clip, o->schedule,
-              (unsigned long long)o->warmup, o->power, o->decay_part, o->cycle_growth, o->precision,
-              sm_level_name(sm_graph_net(t->graph)->kernels->level), o->lora_rank, o->lora_alpha,
-              o->lora_dropout, o->lora_rs, o->openblas,
-              (unsigned long long)sm_graph_params(t->graph)->n_elements);
-    return text;
+    const uint64_t length = sm_format(
+        text, capacity,
+        "sequence=%u rows=%u accumulate=%u seed=%llu validation=%g layout=%u "
+        "loss_on_prompt=%u optimizer=%u state_8bit=%u lr=%g min_lr=%g beta1=%g beta2=%g "
+        "eps=%g weight_decay=%g momentum=%g clip=%g no_clip=%u schedule=%u warmup=%llu "
+        "power=%g decay_part=%g cycle_growth=%g precision=%u level=%s lora_rank=%u "
+        "lora_alpha=%g lora_dropout=%g lora_rs=%u openblas=%u trained=%llu",
+        o->sequence, o->rows, o->accumulate, (unsigned long long)o->seed, o->validation, o->layout,
+        o->loss_on_prompt, o->optimizer, o->state_8bit, o->lr, o->min_lr, o->beta1, o->beta2,
+        o->eps, o->weight_decay, o->momentum, o->clip, o->no_clip, o->schedule,
+        (unsigned long long)o->warmup, o->power, o->decay_part, o->cycle_growth, o->precision,
+        sm_level_name(sm_graph_net(t->graph)->kernels->level), o->lora_rank, o->lora_alpha,
+        o->lora_dropout, o->lora_rs, o->openblas,
+        (unsigned long long)sm_graph_params(t->graph)->n_elements);
+    if (o->schedule == SM_LR_RESTARTS && length < capacity)
+        sm_format(text + length, capacity - length, " cycle=%llu", (unsigned long long)o->cycle);
 }
 
 /* Tensor i: parameters first, then the optimizer's states. False past the last. */
@@ -107,6 +110,20 @@ static void get_state(const sm_trainer *t, uint64_t state[STATES]) {
 
 /* ---- save ------------------------------------------------------------------------------------ */
 
+static sm_status check_finite(const sm_trainer *t, sm_error *error) {
+    const sm_params *params = sm_graph_params(t->graph);
+    for (uint32_t i = 0; i < params->n; i++) {
+        const sm_param *p = &params->param[i];
+        for (uint64_t k = 0; k < p->rows * p->cols; k++)
+            if (!isfinite(p->value[k]))
+                return sm_fail(error, SM_ERR_DIVERGED,
+                               "step %llu: weights of '%s' are not finite: a lower learning rate "
+                               "may help",
+                               (unsigned long long)t->step, p->name);
+    }
+    return SM_OK;
+}
+
 sm_status sm_trainer_save(sm_trainer *t, const char *path, sm_error *error) {
     if (!t || !path)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_trainer_save: trainer or path is NULL");
@@ -121,7 +138,9 @@ sm_status sm_trainer_save(sm_trainer *t, const char *path, sm_error *error) {
     for (uint32_t i = 0; tensor_at(t, i, name, &data, &bytes); i++)
         sum = hash_bytes(sum, data, bytes);
     const uint64_t model = hash_model(t->gguf);
-    sm_status status = sm_gguf_writer_open(&w, t->mem, path, 3, 64, error);
+    sm_status status = check_finite(t, error);
+    if (!status)
+        status = sm_gguf_writer_open(&w, t->mem, path, 3, 64, error);
     if (status)
         return status;
     run_text(t, text, sizeof text);
@@ -222,9 +241,13 @@ static sm_status check_tensors(const sm_trainer *t, const sm_gguf *gguf,
     uint64_t bytes, wanted = 0, sum = hash_bytes(0, state, STATES * sizeof *state);
     for (uint32_t i = 0; tensor_at(t, i, name, &data, &bytes); i++) {
         const sm_gguf_tensor *tensor = sm_gguf_find_tensor(gguf, name);
-        if (!tensor || tensor->size != bytes)
-            return sm_fail(error, SM_ERR_FORMAT, "%s: tensor '%s' is missing or not %llu bytes",
-                           gguf->path, name, (unsigned long long)bytes);
+        if (!tensor)
+            return sm_fail(error, SM_ERR_ARGUMENT,
+                           "%s is a checkpoint of another run: it has no tensor '%s'", gguf->path,
+                           name);
+        if (tensor->size != bytes)
+            return sm_fail(error, SM_ERR_FORMAT, "%s: tensor '%s' is not %llu bytes", gguf->path,
+                           name, (unsigned long long)bytes);
         sum = hash_bytes(sum, tensor->data, bytes);
     }
     sm_status status = get_u64(gguf, KEY_SUM, &wanted, error);

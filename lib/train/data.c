@@ -153,6 +153,18 @@ sm_status sm_dataset_seek(sm_dataset *d, const sm_data_cursor *cursor, sm_error 
 
 /* ---- batches -------------------------------------------------------------------------------- */
 
+/* An entry longer than a row is cut off; where that leaves nothing to learn (a prompt that fills
+ * the row), it counts as empty: a batch made of it alone would train nothing. */
+static void cut(const sm_dataset *d, sm_document_tokens *t) {
+    uint64_t learned = 0;
+    if (t->n > (uint64_t)d->options.sequence + 1)
+        t->n = (uint64_t)d->options.sequence + 1;
+    for (uint64_t i = 1; i < t->n; i++)
+        learned += t->learn[i];
+    if (!learned)
+        t->n = 0;
+}
+
 /* Loads the document where the stream stands. */
 static sm_status load(sm_dataset *d, stream *s, bool validation, sm_error *error) {
     const uint64_t n = d->info.train_documents;
@@ -161,8 +173,8 @@ static sm_status load(sm_dataset *d, stream *s, bool validation, sm_error *error
     sm_status status = sm_documents_read(&d->documents, i, &s->tokens, error);
     if (status)
         return status;
-    if (d->documents.kind == SM_DATA_INSTRUCT && s->tokens.n > (uint64_t)d->options.sequence + 1)
-        s->tokens.n = d->options.sequence + 1;
+    if (d->documents.kind == SM_DATA_INSTRUCT)
+        cut(d, &s->tokens);
     s->loaded = true;
     return SM_OK;
 }
@@ -192,8 +204,12 @@ static sm_status advance(sm_dataset *d, stream *s, bool validation, bool *end, s
             s->at.position = 0;
         }
         if (empty++ > n)
-            return sm_fail(error, SM_ERR_STATE, "%s: no document has two tokens",
-                           d->documents.path);
+            return d->documents.kind == SM_DATA_INSTRUCT
+                       ? sm_fail(error, SM_ERR_STATE,
+                                 "%s: no entry has an answer within a row of %u tokens",
+                                 d->documents.path, d->options.sequence)
+                       : sm_fail(error, SM_ERR_STATE, "%s: no document has two tokens",
+                                 d->documents.path);
         sm_status status = load(d, s, validation, error);
         if (status)
             return status;

@@ -17,7 +17,7 @@ static void put_keys(const sm_trainer *t, sm_gguf_writer *w, uint32_t file_type)
         const sm_gguf_key *key = &t->gguf->keys[i];
         if (strcmp(key->name, "general.file_type") != 0 &&
             strcmp(key->name, "general.quantization_version") != 0 &&
-            strncmp(key->name, "split.", 6) != 0)
+            strcmp(key->name, "general.alignment") != 0 && strncmp(key->name, "split.", 6) != 0)
             sm_gguf_put_key(w, key);
     }
     sm_gguf_put_u32(w, "general.file_type", file_type);

@@ -6,6 +6,7 @@
 
 #define LN2 0.69314718055994530942
 #define DEFAULT_THREADS 8
+#define DEFAULT_SEQUENCE 256
 
 /* ---- open ------------------------------------------------------------------------------ */
 
@@ -15,8 +16,6 @@ static void set_defaults(sm_trainer_options *o) {
         o->lr = lr[o->optimizer];
     if (o->beta2 == 0)
         o->beta2 = o->optimizer == SM_OPTIMIZER_LION ? 0.99 : 0.95;
-    if (o->cycle == 0)
-        o->cycle = o->steps / 4 ? o->steps / 4 : 1;
     if (o->lora_alpha == 0)
         o->lora_alpha = 2.0 * o->lora_rank;
     if (!o->n_threads) {
@@ -38,9 +37,27 @@ static sm_status make_schedule(sm_trainer *t, sm_error *error) {
                                 .steps = o->steps,
                                 .power = o->power,
                                 .decay_fraction = o->decay_part,
-                                .cycle = o->cycle,
+                                .cycle = o->cycle       ? o->cycle
+                                         : o->steps / 4 ? o->steps / 4
+                                                        : 1,
                                 .cycle_factor = o->cycle_growth};
     return sm_schedule_check(&t->schedule, error);
+}
+
+/* A row must fit in the context that the model states: what it writes goes no further. */
+static sm_status settle_sequence(sm_trainer *t, sm_error *error) {
+    sm_trainer_options *o = &t->options;
+    sm_config config;
+    sm_status status = sm_config_read(&config, t->gguf, error);
+    if (status)
+        return status;
+    if (!o->sequence)
+        o->sequence = config.n_ctx_train < DEFAULT_SEQUENCE ? config.n_ctx_train : DEFAULT_SEQUENCE;
+    if (o->sequence > config.n_ctx_train)
+        return sm_fail(error, SM_ERR_ARGUMENT,
+                       "option sequence is %u, but the context of %s is %u tokens", o->sequence,
+                       t->path, config.n_ctx_train);
+    return SM_OK;
 }
 
 static sm_status open_data(sm_trainer *t, const char *path, const char *separator,
@@ -58,7 +75,27 @@ static sm_status open_data(sm_trainer *t, const char *path, const char *separato
         .layout = o->layout == SM_LAYOUT_CHATML ? SM_TEMPLATE_CHATML : SM_TEMPLATE_ALPACA,
         .loss_on_prompt = o->loss_on_prompt,
     };
-    return sm_dataset_open(&t->dataset, t->mem, path, t->tokenizer, &data, progress, user, error);
+    sm_dataset_info info;
+    sm_status status =
+        sm_dataset_open(&t->dataset, t->mem, path, t->tokenizer, &data, progress, user, error);
+    if (status)
+        return status;
+    sm_dataset_get_info(t->dataset, &info);
+    if (o->validation > 0 && !info.validation_documents)
+        return sm_fail(error, SM_ERR_ARGUMENT,
+                       "%s: %llu document cannot be parted for option validation", path,
+                       (unsigned long long)info.train_documents);
+    if (o->validation > 0) {
+        sm_train_batch batch;
+        bool any;
+        status = sm_dataset_validation(t->dataset, true, &batch, &any, error);
+        if (!status && !any)
+            status = sm_fail(error, SM_ERR_ARGUMENT,
+                             "%s: the part kept for validation has nothing to predict in rows of "
+                             "%u tokens",
+                             path, o->sequence);
+    }
+    return status;
 }
 
 static sm_status make_graph(sm_trainer *t, const sm_trainer_options *given, sm_error *error) {
@@ -111,6 +148,8 @@ static sm_status open_all(sm_trainer *t, const char *model_path, const sm_traine
                               &(sm_tokenizer_options){.struct_size = sizeof(sm_tokenizer_options),
                                                       .allocator = given->allocator},
                               error);
+    if (!status)
+        status = settle_sequence(t, error);
     if (!status)
         status = open_data(t, given->data, given->separator, given->progress, given->progress_user,
                            error);
@@ -294,6 +333,8 @@ static sm_status accumulate(sm_trainer *t, double *loss, uint64_t *targets, sm_e
 sm_status sm_trainer_step(sm_trainer *t, sm_train_metrics *metrics, sm_error *error) {
     if (!t)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_trainer_step: trainer is NULL");
+    if (metrics && sm_struct_check(metrics, sizeof *metrics, "sm_trainer_step", error))
+        return SM_ERR_ARGUMENT;
     if (t->diverged)
         return sm_fail(error, SM_ERR_DIVERGED, "training diverged at step %llu",
                        (unsigned long long)t->step + 1);
@@ -344,8 +385,10 @@ sm_status sm_trainer_step(sm_trainer *t, sm_train_metrics *metrics, sm_error *er
 }
 
 sm_status sm_trainer_evaluate(sm_trainer *t, sm_train_evaluation *result, sm_error *error) {
-    if (!t || !result)
-        return sm_fail(error, SM_ERR_ARGUMENT, "sm_trainer_evaluate: trainer or result is NULL");
+    if (!t)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_trainer_evaluate: trainer is NULL");
+    if (sm_struct_check(result, sizeof *result, "sm_trainer_evaluate", error))
+        return SM_ERR_ARGUMENT;
     sm_dataset_info info;
     sm_dataset_get_info(t->dataset, &info);
     if (!info.validation_documents)
@@ -370,6 +413,11 @@ sm_status sm_trainer_evaluate(sm_trainer *t, sm_train_evaluation *result, sm_err
         sum += n ? loss * (double)n : 0;
         targets += n;
     }
+    if (!isfinite(sum))
+        return sm_fail(error, SM_ERR_DIVERGED,
+                       "step %llu: the validation loss is not finite: a lower learning rate may "
+                       "help",
+                       (unsigned long long)t->step);
     const bool text = info.validation_bytes && sm_dataset_is_text(t->dataset);
     const sm_train_evaluation full = {.loss = targets ? sum / (double)targets : 0,
                                       .bits_per_byte =
