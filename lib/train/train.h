@@ -271,7 +271,8 @@ void sm_dataset_free(sm_dataset *dataset); /* NULL is fine */
  * Documents follow each other in a row, each a span of its own. Text that does not fit goes on
  * in the next row as a new span; an instruction entry is never divided: it waits for the next
  * row (what is left is padding without targets), and is cut off at the length of a row, or left out
- * if that leaves no target. The batch is valid until the next call. SM_ERR_NOMEM, SM_ERR_STATE if no document has a target. */
+ * if that leaves no target. The batch is valid until the next call. SM_ERR_NOMEM, SM_ERR_STATE if
+ * no document has a target. */
 sm_status sm_dataset_next(sm_dataset *dataset, sm_train_batch *batch, sm_error *error);
 /* The same over the validation part, in the file's order, from its beginning where restart is
  * set; *more is false (batch untouched) past the end. */
