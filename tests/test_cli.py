@@ -336,6 +336,37 @@ class Numbers(Case):
         self.bad(1, "logits", "-m", MODEL, "--ids", self.file("ids", str(n_vocab).encode()), "-o",
                  self.folder / "out", says=[n_vocab])
 
+    def test_adapter(self):
+        """logits and eval with an adapter that was just trained compute what the merged model
+        does; a scale counts, and 0 is as good as no adapter."""
+        data = self.file("data.json", json.dumps(
+            [{"instruction": f"say {word}", "output": word} for word in ("the", "and", "in")] * 9)
+            .encode())
+        adapter, merged = self.folder / "adapter.gguf", self.folder / "merged.gguf"
+        self.good("finetune", "-m", MODEL, "-d", data, "-o", adapter, "--steps", 3, "--rows", 2,
+                  "--sequence", 256, "--lr", 0.02, "--lora-rank", 2)
+        self.good("lora", "merge", "-m", MODEL, "-a", adapter, "-o", merged, "--scale", 2)
+        ids = [i * 7 % self.n_vocab() for i in range(20)]
+        plain = self.logits(ids)
+        self.assertEqual(self.logits(ids, "--adapter", f"{adapter}=0"), plain)
+        doubled = self.logits(ids, "--adapter", f"{adapter}=2")
+        self.assertNotEqual(self.logits(ids, "--adapter", adapter), doubled)
+        path, out = self.file("ids", " ".join(map(str, ids)).encode()), self.folder / "merged"
+        self.good("logits", "-m", merged, "--ids", path, "-o", out)
+        floats = [struct.unpack(f"<{len(b) // 4}f", b) for b in (plain, doubled, out.read_bytes())]
+        largest = max(map(abs, floats[0]))
+        self.assertLess(max(abs(a - b) for a, b in zip(*floats[1:])), 1e-4 * largest)
+        self.assertGreater(max(abs(a - b) for a, b in zip(*floats[:2])), 1e-2 * largest)
+        text = self.file("text", (PROMPT + " there was a time").encode())
+        losses = [json.loads(self.good("eval", "-m", model, "-f", text, "--json", *options))
+                  ["nats_per_token"] for model, options in
+                  ((MODEL, []), (MODEL, ["--adapter", f"{adapter}=2"]), (merged, []))]
+        self.assertNotAlmostEqual(losses[0], losses[1], delta=1e-4)
+        self.assertAlmostEqual(losses[1], losses[2], delta=1e-5)
+        self.bad(1, "eval", "-m", MODEL, "-f", text, "--adapter", MODEL, says=[MODEL])
+        self.bad(1, "logits", "-m", MODEL, "--ids", path, "-o", out, "--adapter",
+                 "/nonexistent/a.gguf", says=["/nonexistent/a.gguf"])
+
     def test_eval(self):
         """eval's numbers are those that its help promises, computed from logits."""
         n_vocab = self.n_vocab()
