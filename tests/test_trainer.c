@@ -145,56 +145,75 @@ static void test_optimizers_learn(void **state) {
     }
 }
 
-/* The loss of the exported model, run by a session over the validation text, is the
- * trainer's. */
-static void test_export_computes_the_same(void **state) {
-    (void)state;
-    const char *text = "<|endoftext|>\nthe cat ate the cake and a bird ran to the hill.";
-    char data[600] = "the dog ran to the hill and the cat sat in the sun, the ant ate the cake.\n";
-    strcat(data, text);
-    const char *path = scratch_path("export.txt");
+#define LAST_STORY "the cat ate the cake and a bird ran to the hill."
+
+/* A text of two stories, of which options keep the last for validation. */
+static sm_trainer_options two_stories(void) {
+    static char path[512];
+    const char *data = "the dog ran to the hill and the cat sat in the sun, the ant ate the cake.\n"
+                       "<|endoftext|>\n" LAST_STORY;
+    snprintf(path, sizeof path, "%s", scratch_path("two.txt"));
     scratch_write(path, data, strlen(data));
     sm_trainer_options o = quick();
     o.data = path;
     o.validation = 0.3;
     o.sequence = 64;
+    return o;
+}
+
+/* Mean loss of a session with the model, and the adapter unless it is NULL, over the last story. */
+static double session_loss(const char *path, const char *adapter_path) {
+    const char *body = LAST_STORY;
+    sm_model *model;
+    sm_tokenizer *tokenizer;
+    sm_session *session;
+    OK(sm_model_load(&model, path, NULL, error));
+    OK(sm_model_get_tokenizer(model, &tokenizer, error));
+    sm_tokenizer_info info = {.struct_size = sizeof info};
+    OK(sm_tokenizer_get_info(tokenizer, &info, error));
+    int32_t ids[128];
+    uint64_t n;
+    ids[0] = info.bos;
+    OK(sm_tokenizer_encode(tokenizer, body, strlen(body), 0, ids + 1, 100, &n, error));
+    ids[++n] = info.eos;
+    const sm_session_options so = {.struct_size = sizeof so, .kv_type = SM_KV_TYPE_F32};
+    OK(sm_session_new(&session, model, &so, error));
+    if (adapter_path) {
+        sm_adapter *adapter;
+        OK(sm_adapter_load(&adapter, model, adapter_path, error));
+        OK(sm_session_attach(session, adapter, 1, error));
+        sm_adapter_free(adapter);
+    }
+    float *logits = malloc(n * FIXTURE_VOCAB * sizeof *logits);
+    OK(sm_session_feed_logits(session, ids, n, logits, error));
+    double sum = 0;
+    for (uint64_t p = 0; p < n; p++) {
+        const float *row = logits + p * FIXTURE_VOCAB;
+        double total = 0;
+        for (int v = 0; v < FIXTURE_VOCAB; v++)
+            total += exp((double)row[v]);
+        sum += log(total) - (double)row[ids[p + 1]];
+    }
+    free(logits);
+    sm_session_free(session);
+    sm_tokenizer_free(tokenizer);
+    sm_model_free(model);
+    return sum / (double)n;
+}
+
+/* The loss of the exported model, run by a session over the validation text, is the
+ * trainer's. */
+static void test_export_computes_the_same(void **state) {
+    (void)state;
+    sm_trainer_options o = two_stories();
     sm_trainer *t = open_trainer(new_model("export.gguf", &small), &o);
     steps(t, 5);
     const double want = evaluate(t);
     const char *types[] = {NULL, "F32", "F16", "BF16"};
     for (int i = 0; i < 4; i++) {
         const char *out = scratch_path("exported.gguf");
-        sm_model *model;
-        sm_tokenizer *tokenizer;
-        sm_session *session;
         OK(sm_trainer_export(t, out, types[i], error));
-        OK(sm_model_load(&model, out, NULL, error));
-        OK(sm_model_get_tokenizer(model, &tokenizer, error));
-        sm_tokenizer_info info = {.struct_size = sizeof info};
-        OK(sm_tokenizer_get_info(tokenizer, &info, error));
-        int32_t ids[128];
-        uint64_t n;
-        const char *body = strchr(text, '\n') + 1;
-        ids[0] = info.bos;
-        OK(sm_tokenizer_encode(tokenizer, body, strlen(body), 0, ids + 1, 100, &n, error));
-        ids[++n] = info.eos;
-        const sm_session_options so = {.struct_size = sizeof so, .kv_type = SM_KV_TYPE_F32};
-        OK(sm_session_new(&session, model, &so, error));
-        float *logits = malloc(n * FIXTURE_VOCAB * sizeof *logits);
-        OK(sm_session_feed_logits(session, ids, n, logits, error));
-        double sum = 0;
-        for (uint64_t p = 0; p < n; p++) {
-            const float *row = logits + p * FIXTURE_VOCAB;
-            double total = 0;
-            for (int v = 0; v < FIXTURE_VOCAB; v++)
-                total += exp((double)row[v]);
-            sum += log(total) - (double)row[ids[p + 1]];
-        }
-        assert_true(fabs(sum / (double)n - want) < (i < 2 ? 1e-4 : 2e-2));
-        free(logits);
-        sm_session_free(session);
-        sm_tokenizer_free(tokenizer);
-        sm_model_free(model);
+        assert_true(fabs(session_loss(out, NULL) - want) < (i < 2 ? 1e-4 : 2e-2));
     }
     sm_error e;
     assert_int_equal(sm_trainer_export(t, scratch_path("x.gguf"), "Q9", &e), SM_ERR_ARGUMENT);
@@ -289,37 +308,184 @@ static void test_resume_refuses(void **state) {
     sm_trainer_free(t);
 }
 
+/* ---- adapters over quantized weights -------------------------------------------------------- */
+
+static const char *quantized_model(const char *name, uint32_t n_layer) {
+    static char path[512];
+    const fixture_model model = {.n_embd = 256,
+                                 .n_ff = 256,
+                                 .n_layer = n_layer,
+                                 .type = 12, /* Q4_K in ggml's numbers */
+                                 .seed = 5};
+    snprintf(path, sizeof path, "%s", scratch_path(name));
+    assert_int_equal(fixture_write(path, &model), 0);
+    return path;
+}
+
+/* Plain; rsLoRA with dropout; attention only, in bf16 and with recomputed layers. */
+static sm_trainer_options with_adapters(uint32_t variant) {
+    sm_trainer_options o = two_stories();
+    o.rows = 2;
+    o.steps = 12;
+    o.lora_rank = variant == 1 ? 6 : 16;
+    if (variant == 1) {
+        o.lora_rs = 1;
+        o.lora_alpha = 3;
+        o.lora_dropout = 0.1;
+    }
+    if (variant == 2) {
+        o.lora_targets = "attn_";
+        o.precision = SM_TRAIN_BF16;
+        o.checkpoint_layers = 1;
+    }
+    return o;
+}
+
+/* The loss falls, the base stays as it is, and what is exported computes the loss that the
+ * trainer states: attached over the quantized weights, attached over the same weights in f32, and
+ * merged into those. Between quantized and f32 weights lie activations rounded to 8 bits. */
+static void test_adapters_learn(void **state) {
+    (void)state;
+    const char *model = quantized_model("q4k.gguf", 2);
+    size_t size, size_after;
+    uint8_t *before = scratch_read(model, &size);
+    char plain[512];
+    snprintf(plain, sizeof plain, "%s", scratch_path("q4k-f32.gguf"));
+    const sm_quantize_options f32 = {.struct_size = sizeof f32, .type = "F32", .requantize = 1};
+    OK(sm_quantize_file(model, plain, &f32, NULL, error));
+    for (uint32_t variant = 0; variant < 3; variant++) {
+        const sm_trainer_options o = with_adapters(variant);
+        sm_trainer *t = open_trainer(model, &o);
+        const double first = evaluate(t);
+        assert_true(fabs(session_loss(model, NULL) - first) < 1e-4); /* B is 0 */
+        sm_train_metrics m = {.struct_size = sizeof m};
+        OK(sm_trainer_step(t, &m, error));
+        const double start = m.loss;
+        while (sm_trainer_steps_left(t))
+            OK(sm_trainer_step(t, &m, error));
+        assert_true(m.loss < start - 1.5);
+        const double want = evaluate(t);
+        assert_true(want < first - 0.5);
+        const char *adapter = scratch_path("q4k-adapter.gguf");
+        const char *merged = scratch_path("q4k-merged.gguf");
+        OK(sm_trainer_export_adapter(t, adapter, error));
+        sm_trainer_free(t);
+        assert_true(fabs(session_loss(model, adapter) - want) < 1e-4);
+        OK(sm_adapter_merge(plain, adapter, 1, merged, NULL, NULL, NULL, error));
+        const double in_f32 = session_loss(plain, adapter);
+        assert_true(fabs(session_loss(merged, NULL) - in_f32) < 1e-5 * in_f32);
+        assert_true(fabs(in_f32 - want) < 0.05);
+        OK(sm_adapter_merge(model, adapter, 1, merged, "F32", NULL, NULL, error));
+        assert_true(fabs(session_loss(merged, NULL) - want) < 0.05);
+    }
+    uint8_t *after = scratch_read(model, &size_after);
+    assert_int_equal(size, size_after);
+    assert_memory_equal(before, after, size);
+    free(before);
+    free(after);
+}
+
+/* Adapters resume byte for byte, with dropout too, for any number of threads. */
+static void test_adapters_resume(void **state) {
+    (void)state;
+    const char *model = quantized_model("q4k-resume.gguf", 2);
+    for (uint32_t variant = 0; variant < 3; variant++) {
+        sm_trainer_options o = with_adapters(variant);
+        o.steps = 4;
+        sm_trainer *t = open_trainer(model, &o);
+        steps(t, 2);
+        OK(sm_trainer_save(t, scratch_path("middle.ckpt"), error));
+        steps(t, 2);
+        OK(sm_trainer_save(t, scratch_path("straight.ckpt"), error));
+        OK(sm_trainer_export_adapter(t, scratch_path("straight.gguf"), error));
+        sm_error e;
+        assert_int_equal(sm_trainer_export(t, scratch_path("x.gguf"), NULL, &e), SM_ERR_STATE);
+        sm_trainer_free(t);
+        for (uint32_t threads = 1; threads <= 4; threads += threads) {
+            o.n_threads = threads;
+            t = open_trainer(model, &o);
+            OK(sm_trainer_resume(t, scratch_path("middle.ckpt"), error));
+            steps(t, 2);
+            OK(sm_trainer_save(t, scratch_path("resumed.ckpt"), error));
+            OK(sm_trainer_export_adapter(t, scratch_path("resumed.gguf"), error));
+            sm_trainer_free(t);
+            expect_same_files(scratch_path("straight.ckpt"), scratch_path("resumed.ckpt"));
+            expect_same_files(scratch_path("straight.gguf"), scratch_path("resumed.gguf"));
+        }
+    }
+}
+
+static sm_trainer_info heap_of(const char *model, uint32_t lora_rank) {
+    sm_trainer_options o = two_stories();
+    o.rows = 1;
+    o.lora_rank = lora_rank;
+    o.checkpoint_layers = 1;
+    sm_trainer *t = open_trainer(model, &o);
+    steps(t, 1);
+    sm_trainer_info info = {.struct_size = sizeof info};
+    OK(sm_trainer_get_info(t, &info, error));
+    sm_trainer_free(t);
+    return info;
+}
+
+/* What further layers add to the heap is their adapters (weight, gradient, two moments, the copy
+ * packed for products) and one input of each token: no copy of the file's weights in any form. */
+static void test_adapters_memory(void **state) {
+    (void)state;
+    const uint64_t more = 6;
+    const sm_trainer_info few = heap_of(quantized_model("q4k-2.gguf", 2), 16);
+    const char *large = quantized_model("q4k-8.gguf", 2 + (uint32_t)more);
+    const sm_trainer_info many = heap_of(large, 16), all = heap_of(large, 0);
+    const uint64_t adapters = (many.n_params - few.n_params) * 5 * sizeof(float);
+    const uint64_t inputs = more * 64 * (256 + 32) * sizeof(float);
+    const uint64_t small_things = more * 16384;
+    assert_true(many.heap_peak - few.heap_peak < adapters + inputs + small_things);
+    assert_true(many.heap_peak < all.heap_peak / 2);
+}
+
 /* ---- failures -----------------------------------------------------------------------------------
  */
 
-static int32_t yes(void *user) {
-    ++*(int *)user;
-    return 1;
+/* Says yes when it is asked that many times. */
+static int32_t count_down(void *user) {
+    return --*(int *)user <= 0;
 }
 
-/* A cancelled step leaves no trace. */
+/* A step that is cancelled leaves no trace, wherever it is. */
 static void test_cancel(void **state) {
     (void)state;
     const char *model = new_model("cancel.gguf", &small);
-    sm_trainer_options o = quick();
-    sm_error e;
-    sm_trainer *t = open_trainer(model, &o);
-    steps(t, 4);
-    OK(sm_trainer_save(t, scratch_path("plain.ckpt"), error));
-    sm_trainer_free(t);
-    t = open_trainer(model, &o);
-    int asked = 0;
-    steps(t, 2);
-    OK(sm_trainer_set_cancel(t, yes, &asked, error));
-    assert_int_equal(sm_trainer_step(t, NULL, &e), SM_ERR_CANCELLED);
-    sm_train_evaluation result = {.struct_size = sizeof result};
-    assert_int_equal(sm_trainer_evaluate(t, &result, &e), SM_ERR_CANCELLED);
-    assert_true(asked >= 2);
-    OK(sm_trainer_set_cancel(t, NULL, NULL, error));
-    steps(t, 2);
-    OK(sm_trainer_save(t, scratch_path("cancelled.ckpt"), error));
-    expect_same_files(scratch_path("plain.ckpt"), scratch_path("cancelled.ckpt"));
-    sm_trainer_free(t);
+    for (uint32_t checkpoint_layers = 0; checkpoint_layers < 2; checkpoint_layers++) {
+        sm_trainer_options o = quick();
+        o.checkpoint_layers = checkpoint_layers;
+        o.n_threads = 2;
+        sm_error e;
+        sm_trainer *t = open_trainer(model, &o);
+        steps(t, 4);
+        OK(sm_trainer_save(t, scratch_path("plain.ckpt"), error));
+        sm_trainer_free(t);
+        t = open_trainer(model, &o);
+        int left, cancelled = 0;
+        steps(t, 2);
+        OK(sm_trainer_set_cancel(t, count_down, &left, error));
+        sm_train_evaluation result = {.struct_size = sizeof result};
+        for (int asked = 1;; asked += 1 + asked / 16, cancelled++) {
+            left = asked;
+            const sm_status status = sm_trainer_evaluate(t, &result, &e);
+            assert_int_equal(status, left > 0 ? SM_OK : SM_ERR_CANCELLED);
+            left = asked;
+            if (sm_trainer_step(t, NULL, &e) == SM_OK)
+                break;
+            assert_int_equal(e.code, SM_ERR_CANCELLED);
+            assert_int_equal(sm_trainer_steps_left(t), 18);
+        }
+        assert_true(left > 0 && cancelled > 5);
+        OK(sm_trainer_set_cancel(t, NULL, NULL, error));
+        steps(t, 1);
+        OK(sm_trainer_save(t, scratch_path("cancelled.ckpt"), error));
+        expect_same_files(scratch_path("plain.ckpt"), scratch_path("cancelled.ckpt"));
+        sm_trainer_free(t);
+    }
 }
 
 static void test_divergence(void **state) {
@@ -417,6 +583,9 @@ int main(void) {
         cmocka_unit_test(test_export_computes_the_same),
         cmocka_unit_test(test_resume),
         cmocka_unit_test(test_resume_refuses),
+        cmocka_unit_test(test_adapters_learn),
+        cmocka_unit_test(test_adapters_resume),
+        cmocka_unit_test(test_adapters_memory),
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_divergence),
         cmocka_unit_test(test_arguments),

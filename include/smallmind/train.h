@@ -204,8 +204,8 @@ typedef struct sm_train_metrics {
  * no further. SM_ERR_STATE if no step is left, or its batches hold no token to learn.
  * SM_ERR_ARGUMENT (struct_size of metrics: no step is taken), _FORMAT, _NOMEM. */
 SM_API sm_status sm_trainer_step(sm_trainer *trainer, sm_train_metrics *metrics, sm_error *error);
-/* Asked before each batch of a step and of an evaluation; non-zero makes it return
- * SM_ERR_CANCELLED. NULL: never. */
+/* Asked by the calling thread, many times in every layer and once per chunk of the head; non-zero
+ * makes the running step or evaluation return SM_ERR_CANCELLED. NULL: never. */
 SM_API sm_status sm_trainer_set_cancel(sm_trainer *trainer, int32_t (*cancel)(void *user),
                                        void *user, sm_error *error);
 

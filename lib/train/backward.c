@@ -57,9 +57,13 @@ static void run_head(void *arg, uint32_t thread, uint32_t n_threads) {
     sm_grad_norm(&b, g->dx, g->dz, g->tape->x, r->rows, r->n, g->net->out_norm, g->out_norm);
 }
 
-double sm_graph_head(sm_graph *g, const sm_train_batch *batch, uint32_t n_rows, double weight,
-                     bool backward) {
-    double loss = 0;
+static bool cancelled(const sm_graph *g) {
+    return g->cancel && g->cancel(g->cancel_user);
+}
+
+sm_status sm_graph_head(sm_graph *g, const sm_train_batch *batch, uint32_t n_rows, double weight,
+                        bool backward, double *loss) {
+    *loss = 0;
     if (backward)
         memset(g->dx, 0, (uint64_t)batch->n_tokens * g->tape->ldx * sizeof *g->dx);
     for (uint32_t i = 0; i < n_rows; i += g->chunk) {
@@ -69,14 +73,16 @@ double sm_graph_head(sm_graph *g, const sm_train_batch *batch, uint32_t n_rows, 
                         .n = n_rows - i < g->chunk ? n_rows - i : g->chunk,
                         .weight = weight,
                         .backward = backward};
+        if (cancelled(g))
+            return SM_ERR_CANCELLED;
         sm_forward_logits(g->ws, g->team, &g->adapters, g->tape->x, run.rows, run.n, g->logits,
                           g->ldl);
         sm_lap(g, SM_PART_HEAD);
         sm_team_run(g->team, run_head, &run);
         for (uint32_t t = 0; t < run.n; t++)
-            loss += g->losses[t];
+            *loss += g->losses[t];
     }
-    return loss;
+    return SM_OK;
 }
 
 /* ---- a layer ----------------------------------------------------------------------------------
@@ -234,6 +240,7 @@ typedef struct layers_run {
     sm_graph *g;
     const sm_train_batch *batch;
     uint32_t begin, end; /* layers */
+    bool cancelled;
     _Atomic uint32_t next_task;
 } layers_run;
 
@@ -248,7 +255,13 @@ static void run_layers(void *arg, uint32_t thread, uint32_t n_threads) {
         if (thread == 0) /* barriers of the layer stand before and after it is used */
             atomic_store_explicit(&r->next_task, 0, memory_order_relaxed);
         feed_forward(&b, &g->net->layers[i], &g->layers[i], &g->tape->layers[i]);
+        /* one decision for all: attention's barriers stand between this and its use, those of the
+         * next feed_forward between its use and the next one */
+        if (thread == 0)
+            r->cancelled = cancelled(g);
         attention(&b, &g->net->layers[i], &g->layers[i], &g->tape->layers[i]);
+        if (r->cancelled)
+            return;
     }
     if (r->begin == 0) {
         sm_team_barrier(g->team);
@@ -257,26 +270,32 @@ static void run_layers(void *arg, uint32_t thread, uint32_t n_threads) {
     }
 }
 
-void sm_graph_layers(sm_graph *g, const sm_train_batch *batch) {
+sm_status sm_graph_layers(sm_graph *g, const sm_train_batch *batch) {
     const uint32_t n_layer = g->net->config.n_layer;
     layers_run run = {.g = g, .batch = batch, .end = n_layer};
     atomic_init(&run.next_task, 0);
     if (!g->options.checkpoint_layers) {
         sm_team_run(g->team, run_layers, &run);
-        return;
+        return run.cancelled ? SM_ERR_CANCELLED : SM_OK;
     }
     const sm_step again = {.n_tokens = batch->n_tokens,
                            .ids = batch->ids,
                            .n_spans = g->n_spans,
                            .spans = g->spans,
+                           .cancel = g->cancel,
+                           .cancel_user = g->cancel_user,
                            .tape = g->tape,
                            .adapters = &g->adapters};
     for (uint32_t i = n_layer; i-- > 0;) {
         g->tape->begin = run.begin = i;
         g->tape->end = run.end = i + 1;
-        if (i + 1 < n_layer) /* the last one's values are still there */
-            sm_forward(g->ws, g->team, &again);
+        /* the last one's values are still there */
+        if (i + 1 < n_layer && sm_forward(g->ws, g->team, &again))
+            return SM_ERR_CANCELLED;
         sm_lap(g, SM_PART_FORWARD);
         sm_team_run(g->team, run_layers, &run);
+        if (run.cancelled)
+            return SM_ERR_CANCELLED;
     }
+    return SM_OK;
 }

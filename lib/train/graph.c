@@ -480,6 +480,10 @@ sm_team *sm_graph_team(sm_graph *g) {
 sm_gemm_scratch *sm_graph_gemm(sm_graph *g) {
     return g->gemm;
 }
+void sm_graph_set_cancel(sm_graph *g, int32_t (*cancel)(void *user), void *user) {
+    g->cancel = cancel;
+    g->cancel_user = user;
+}
 
 /* ---- update ---------------------------------------------------------------------- */
 
@@ -595,14 +599,19 @@ static sm_status run_batch(sm_graph *g, const sm_train_batch *batch, double weig
                              .ids = batch->ids,
                              .n_spans = g->n_spans,
                              .spans = g->spans,
+                             .cancel = g->cancel,
+                             .cancel_user = g->cancel_user,
                              .tape = g->tape,
                              .adapters = &g->adapters};
     g->lap_start = sm_time_ns();
-    sm_forward(g->ws, g->team, &forward); /* cannot be cancelled */
+    status = sm_forward(g->ws, g->team, &forward);
     sm_lap(g, SM_PART_FORWARD);
-    *loss = sm_graph_head(g, batch, n_rows, weight, backward);
-    if (backward)
-        sm_graph_layers(g, batch);
+    if (!status)
+        status = sm_graph_head(g, batch, n_rows, weight, backward, loss);
+    if (!status && backward)
+        status = sm_graph_layers(g, batch);
+    if (status)
+        return sm_fail(error, status, "cancelled");
     if (n_targets)
         *n_targets = n_rows;
     return SM_OK;

@@ -36,6 +36,8 @@ struct sm_graph {
     const sm_kernels *kernels;
     sm_net *net;
     sm_team *team;
+    int32_t (*cancel)(void *user); /* NULL: never */
+    void *cancel_user;
     sm_gemm_scratch *gemm;
     sm_workspace *ws;
     sm_tape *tape;
@@ -132,11 +134,11 @@ void sm_grad_attention(const sm_backward *b, const sm_tape_layer *l);
 /* ---- the backward pass (backward.c): called by one thread, runs on the team -------------------
  */
 
-/* Sum of the losses of the n_rows tokens g->rows after a forward pass; with backward also
- * gradients of head and final norm, and g->dx. */
-double sm_graph_head(sm_graph *g, const sm_train_batch *batch, uint32_t n_rows, double weight,
-                     bool backward);
-/* From g->dx back through layers and embedding. */
-void sm_graph_layers(sm_graph *g, const sm_train_batch *batch);
+/* *loss is the sum of the losses of the n_rows tokens g->rows after a forward pass; with backward
+ * also gradients of head and final norm, and g->dx. SM_ERR_CANCELLED, asked between chunks. */
+sm_status sm_graph_head(sm_graph *g, const sm_train_batch *batch, uint32_t n_rows, double weight,
+                        bool backward, double *loss);
+/* From g->dx back through layers and embedding. SM_ERR_CANCELLED, asked in every layer. */
+sm_status sm_graph_layers(sm_graph *g, const sm_train_batch *batch);
 
 #endif

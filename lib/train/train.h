@@ -199,14 +199,17 @@ const sm_net *sm_graph_net(const sm_graph *graph);
 const sm_adapters *sm_graph_adapters(const sm_graph *graph);
 sm_team *sm_graph_team(sm_graph *graph);
 sm_gemm_scratch *sm_graph_gemm(sm_graph *graph);
+/* A hook that the calling thread asks in the layers of a batch, forward and backward, and between
+ * chunks of the head; non-zero ends the batch with SM_ERR_CANCELLED. NULL: never. */
+void sm_graph_set_cancel(sm_graph *graph, int32_t (*cancel)(void *user), void *user);
 
 /* Mean loss in nats over the tokens with a target; *n_targets (may be NULL) how many. No
- * gradients. SM_ERR_TOKEN, SM_ERR_ARGUMENT (spans, sizes). */
+ * gradients. SM_ERR_TOKEN, SM_ERR_ARGUMENT (spans, sizes), SM_ERR_CANCELLED. */
 sm_status sm_graph_loss(sm_graph *graph, const sm_train_batch *batch, double *loss,
                         uint64_t *n_targets, sm_error *error);
 /* The same and adds weight * d(sum of losses)/d(parameter) to every gradient; with weight =
  * 1 / targets of all batches of a step, accumulation equals one large batch. step and
- * micro-batch number key the dropout's random numbers. */
+ * micro-batch number key the dropout's random numbers. Cancelled, gradients are undefined. */
 sm_status sm_graph_backward(sm_graph *graph, const sm_train_batch *batch, double weight,
                             uint64_t draw, double *loss_sum, uint64_t *n_targets, sm_error *error);
 /* After the parameters' values changed: refreshes what is derived from them (packed

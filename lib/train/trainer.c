@@ -255,8 +255,7 @@ sm_status sm_trainer_set_cancel(sm_trainer *t, int32_t (*cancel)(void *user), vo
                                 sm_error *error) {
     if (!t)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_trainer_set_cancel: trainer is NULL");
-    t->cancel = cancel;
-    t->cancel_user = user;
+    sm_graph_set_cancel(t->graph, cancel, user);
     return SM_OK;
 }
 
@@ -278,10 +277,6 @@ static void as_crew(void *arg, uint32_t thread, uint32_t n_threads) {
 
 void sm_trainer_run(sm_trainer *t, sm_crew_fn fn, void *arg) {
     sm_team_run(sm_graph_team(t->graph), as_crew, &(job){t, fn, arg});
-}
-
-static bool cancelled(const sm_trainer *t) {
-    return t->cancel && t->cancel(t->cancel_user);
 }
 
 static void zero_grad(const sm_crew *crew, void *params) {
@@ -315,13 +310,12 @@ static sm_status accumulate(sm_trainer *t, double *loss, uint64_t *targets, sm_e
         sm_train_batch batch;
         double sum;
         uint64_t n;
-        if (cancelled(t))
-            return sm_fail(error, SM_ERR_CANCELLED, "cancelled after step %llu",
-                           (unsigned long long)t->step);
         sm_status status = sm_dataset_next(t->dataset, &batch, error);
         if (!status)
             status = sm_graph_backward(t->graph, &batch, 1.0, t->step * t->options.accumulate + i,
                                        &sum, &n, error);
+        if (status == SM_ERR_CANCELLED)
+            return sm_fail(error, status, "cancelled after step %llu", (unsigned long long)t->step);
         if (status)
             return status;
         *loss += sum;
@@ -399,8 +393,6 @@ sm_status sm_trainer_evaluate(sm_trainer *t, sm_train_evaluation *result, sm_err
     for (bool restart = true;; restart = false) {
         sm_train_batch batch;
         bool more;
-        if (cancelled(t))
-            return sm_fail(error, SM_ERR_CANCELLED, "evaluation cancelled");
         sm_status status = sm_dataset_validation(t->dataset, restart, &batch, &more, error);
         if (!status && !more)
             break;

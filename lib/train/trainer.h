@@ -18,8 +18,6 @@ struct sm_trainer {
     sm_schedule schedule;
     uint64_t step, tokens;
     bool diverged;
-    int32_t (*cancel)(void *user);
-    void *cancel_user;
 };
 
 /* Runs fn on the trainer's team. */
