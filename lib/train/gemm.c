@@ -21,7 +21,7 @@
 #define LOT_ROWS 288
 #define LOT_COLUMNS 256
 #define PACK_WIDTH 256
-#define LOTS_PER_THREAD 6
+#define LOTS_PER_THREAD 12
 
 /* What one product uses at a time; used by turns. */
 typedef struct workspace {
