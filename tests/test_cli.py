@@ -1232,6 +1232,32 @@ class Train(Case):
         self.assertIn(b"\x1b[?7h\r\ndone after step 5: ", shown)
 
 
+class Bundled(Case):
+    """The model that comes with the library."""
+    model = pathlib.Path(__file__).parent.parent / "models" / "stories.gguf"
+
+    def test_story(self):
+        arguments = ("run", "-m", self.model, "-p", "Once upon a time", "-n", 60)
+        story = self.good(*arguments).decode()
+        self.assertTrue(story.startswith("Once upon a time, there was a "), story)
+        words = re.findall(r"[a-z]+", story.lower())
+        self.assertGreater(len(words), 30, story)
+        self.assertGreater(len(set(words)), 15, story)
+        self.assertEqual(story, self.good(*arguments, "--threads", 3).decode())
+
+    def test_quality(self):
+        """Text of our own in the stories' manner is no surprise to it; shuffled words are."""
+        text = ("One day, Tim and his mom went to the park. Tim saw a big red ball. He wanted to "
+                "play with it. His mom said, \"Be careful, Tim.\" Tim was happy and ran to the "
+                "ball. He had a lot of fun and went home with a big smile on his face.")
+        mixed = " ".join(sorted(text.split(), key=lambda word: word[::-1]))
+        bits = [json.loads(self.good("eval", "-m", self.model, "-f", self.file(name, data.encode()),
+                                     "--json"))["bits_per_byte"]
+                for name, data in (("story", text), ("mixed", mixed))]
+        self.assertLess(bits[0], 1.0)
+        self.assertGreater(bits[1], 2.0)
+
+
 class Stories(Case):
     """A real trained model, at every level that this CPU has."""
 
