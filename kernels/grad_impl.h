@@ -14,6 +14,7 @@
 
 typedef float floats __attribute__((vector_size(4 * LANES)));
 typedef int32_t ints __attribute__((vector_size(4 * LANES)));
+typedef uint32_t uints __attribute__((vector_size(4 * LANES)));
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -71,8 +72,8 @@ INLINE floats exp_of(floats x) {
     p = p * r + all(0.49999993f);
     p = p * (r * r) + r;
     p = p + all(1);
-    const ints power = (ints)shifted << 23;
-    return (floats)(((ints)p + power) & normal);
+    const uints power = (uints)shifted << 23; /* rubbish where x is not normal: wraps */
+    return (floats)(((uints)p + power) & (uints)normal);
 }
 
 float LEVEL(rms_norm_grad)(float *dx, const float *dy, const float *x, const float *w, size_t n,
