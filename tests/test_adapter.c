@@ -120,8 +120,11 @@ static void logits_of(sm_session *s, float *logits) {
 static double difference(const float *a, const float *b) {
     double most = 0, size = 0;
     for (int i = 0; i < LOGITS; i++) {
-        most = fmax(most, fabs((double)(a[i] - b[i])));
-        size = fmax(size, fabs((double)a[i]));
+        const double d = fabs((double)(a[i] - b[i])), x = fabs((double)a[i]);
+        if (d > most)
+            most = d;
+        if (x > size)
+            size = x;
     }
     return most / size;
 }
