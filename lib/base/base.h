@@ -38,6 +38,15 @@ static inline bool sm_mul_over(uint64_t a, uint64_t b, uint64_t *out) {
     return __builtin_mul_overflow(a, b, out);
 }
 
+/* ---- hashing: splitmix64's step (Steele, Lea, Flood 2014), a bijection that mixes well ---- */
+
+static inline uint64_t sm_mix64(uint64_t x) {
+    x += 0x9e3779b97f4a7c15u;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
 /* ---- structs that begin with uint32_t struct_size ------------------------------------ */
 
 /* Takes a caller's struct into `to` (`known` bytes, struct_size set to that): a

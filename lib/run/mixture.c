@@ -81,7 +81,7 @@ static bool layer_of(const char *name, const char *suffix, uint32_t *layer) {
 /* ---- mixtures -------------------------------------------------------------------------------- */
 
 /* The first and last eighth of the layers and every third between. */
-static bool is_chosen(uint32_t layer, uint32_t n) {
+bool sm_mixture_chosen(uint32_t layer, uint32_t n) {
     return layer < n / 8 || layer >= 7 * n / 8 || (layer - n / 8) % 3 == 2;
 }
 
@@ -97,7 +97,7 @@ static uint32_t value_type(const sm_mixture *m, const sm_mixture_model *model, u
         return layer < 4 ? SM_DTYPE_Q5_K : m->type;
     case SM_MIX_Q4_K_M:
     case SM_MIX_Q5_K_M:
-        return is_chosen(layer, model->n_layer) ? SM_DTYPE_Q6_K : m->type;
+        return sm_mixture_chosen(layer, model->n_layer) ? SM_DTYPE_Q6_K : m->type;
     default:
         return m->type;
     }
@@ -116,7 +116,7 @@ static uint32_t down_type(const sm_mixture *m, const sm_mixture_model *model, ui
         return layer < n / 8 ? SM_DTYPE_Q5_K : m->type;
     case SM_MIX_Q4_K_M:
     case SM_MIX_Q5_K_M:
-        return is_chosen(layer, n) ? SM_DTYPE_Q6_K : m->type;
+        return sm_mixture_chosen(layer, n) ? SM_DTYPE_Q6_K : m->type;
     default:
         return m->type;
     }

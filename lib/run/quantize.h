@@ -27,6 +27,10 @@ typedef struct sm_mixture {
     sm_mix mix;
 } sm_mixture;
 
+/* Whether attn_v and ffn_down of this layer of n get more bits in the mixtures …_M: the first and
+ * the last eighth, and every third between. */
+bool sm_mixture_chosen(uint32_t layer, uint32_t n);
+
 /* What mixtures depend on. */
 typedef struct sm_mixture_model {
     uint32_t n_layer, n_head, n_head_kv;

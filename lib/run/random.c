@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "quantize.h"
 #include "run.h"
 #include "smallmind/experimental.h"
 
@@ -63,7 +64,7 @@ static const filling fillings[] = {
 #define N_FILLINGS (sizeof fillings / sizeof *fillings)
 
 /* Mixtures as llama.cpp's quantize makes them: a type, and one of more bits for the embedding
- * where it is the head, and for attn_v and ffn_down in some layers (needs_more_bits). */
+ * where it is the head, and for attn_v and ffn_down in some layers (sm_mixture_chosen). */
 static const struct {
     const char *name;
     uint32_t type, more;
@@ -173,16 +174,11 @@ static void declare_norm(sm_gguf_writer *w, const char *name, uint64_t n) {
     sm_gguf_declare_tensor(w, name, SM_DTYPE_F32, 1, &n, NULL);
 }
 
-/* The first and the last eighth of n layers, and every third between. */
-static bool needs_more_bits(uint32_t layer, uint32_t n) {
-    return layer < n / 8 || layer >= 7 * n / 8 || (layer - n / 8) % 3 == 2;
-}
-
 static void declare_layer(sm_gguf_writer *w, const recipe *r, uint32_t layer) {
     const shape *s = r->shape;
     const uint64_t n_q = (uint64_t)s->n_head * s->head_dim;
     const uint64_t n_kv = (uint64_t)s->n_head_kv * s->head_dim;
-    const uint32_t type = r->type, more = needs_more_bits(layer, s->n_layer) ? r->more : r->type;
+    const uint32_t type = r->type, more = sm_mixture_chosen(layer, s->n_layer) ? r->more : r->type;
     char name[64];
 #define NAME(suffix) (sm_format(name, sizeof name, "blk.%u." suffix, layer), name)
     declare_norm(w, NAME("attn_norm.weight"), s->n_embd);

@@ -25,13 +25,6 @@ struct sm_dataset {
 
 /* ---- order ------------------------------------------------------------------------------- */
 
-static uint64_t mix(uint64_t x) { /* splitmix64 */
-    x += 0x9e3779b97f4a7c15u;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
-}
-
 /* Place i of a permutation of 0..n-1 that depends on seed and epoch: a Feistel network over the
  * next power of four, walked until it lands inside. Needs no table, and any place can be had
  * without those before it. */
@@ -39,11 +32,11 @@ static uint64_t shuffled(uint64_t i, uint64_t n, uint64_t seed, uint64_t epoch) 
     uint32_t half = 1;
     while (n > (uint64_t)1 << (2 * half))
         half++;
-    const uint64_t mask = ((uint64_t)1 << half) - 1, key = mix(seed ^ mix(epoch));
+    const uint64_t mask = ((uint64_t)1 << half) - 1, key = sm_mix64(seed ^ sm_mix64(epoch));
     do {
         uint64_t left = i >> half, right = i & mask;
         for (uint64_t round = 0; round < 6; round++) {
-            const uint64_t next = left ^ (mix(right ^ mix(key + round)) & mask);
+            const uint64_t next = left ^ (sm_mix64(right ^ sm_mix64(key + round)) & mask);
             left = right;
             right = next;
         }
@@ -69,7 +62,8 @@ static void split(sm_dataset *d) {
     uint64_t total = 0, n = documents->n;
     for (uint64_t i = 0; i < n; i++) {
         total += documents->list[i].length;
-        info->hash = mix(info->hash ^ mix(documents->list[i].offset) ^ documents->list[i].length);
+        info->hash =
+            sm_mix64(info->hash ^ sm_mix64(documents->list[i].offset) ^ documents->list[i].length);
     }
     while (d->options.validation > 0 && n > 1 &&
            (double)info->validation_bytes < d->options.validation * (double)total)

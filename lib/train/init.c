@@ -15,21 +15,14 @@ typedef struct plan {
 
 /* ---- random numbers: depend on seed, tensor and place only --------------------------------- */
 
-static uint64_t mix(uint64_t x) { /* splitmix64 */
-    x += 0x9e3779b97f4a7c15u;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
-}
-
 static double uniform(uint64_t bits) { /* (0, 1] */
     return ((double)(bits >> 11) + 1) * 0x1p-53;
 }
 
 static void fill_normal(float *x, uint64_t n, uint64_t key, double spread) {
     for (uint64_t i = 0; i < n; i += 2) { /* Box-Muller */
-        const double r = sqrt(-2 * log(uniform(mix(key + 2 * i)))) * spread;
-        const double a = 6.283185307179586 * uniform(mix(key + 2 * i + 1));
+        const double r = sqrt(-2 * log(uniform(sm_mix64(key + 2 * i)))) * spread;
+        const double a = 6.283185307179586 * uniform(sm_mix64(key + 2 * i + 1));
         x[i] = (float)(r * cos(a));
         if (i + 1 < n)
             x[i + 1] = (float)(r * sin(a));
@@ -66,7 +59,7 @@ static void visit(visitor *v, const char *name, uint64_t cols, uint64_t rows, fi
         for (uint64_t i = 0; i < n; i++)
             v->room[i] = how == FILL_ONE;
     else
-        fill_normal(v->room, n, mix(v->p->o.seed ^ mix(index)), spread);
+        fill_normal(v->room, n, sm_mix64(v->p->o.seed ^ sm_mix64(index)), spread);
     v->status = sm_gguf_write_tensor(v->w, v->room, n * sizeof(float), v->error);
 }
 
