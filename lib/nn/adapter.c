@@ -1,4 +1,4 @@
-/* Low-rank adapters: sizes, dropout. How they act on a product is in decoder.c. */
+/* Low-rank adapters: sizes, dropout. How they act on a product is in product.c. */
 #include "nn.h"
 #include "pack.h"
 

@@ -30,10 +30,6 @@ static uint64_t mul_most(const sm_kernels *kernels, uint32_t type) {
  * the weights go by. A multiple of the kernels' tile widths. */
 #define GEMM_COLS 126
 
-static uint64_t min_u64(uint64_t a, uint64_t b) {
-    return a < b ? a : b;
-}
-
 bool sm_stopped(const sm_thread_scratch *scratch) {
     sm_stop *stop = scratch->stop;
     if (!stop->cancel)

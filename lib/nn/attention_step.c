@@ -1,0 +1,148 @@
+/* Attention of a step: which thread computes which part of it. */
+#include "step.h"
+
+#define PIECE_BLOCKS 4 /* that one thread computes at a time */
+
+/* Attention of one token: blocks shared out, then every thread merges them all
+ * for itself. */
+static sm_input attend_one(const sm_worker *w, sm_input_form form) {
+    const sm_attn *a = &w->attn;
+    sm_workspace *ws = w->ws;
+    const sm_span *span = &w->batch->spans[0];
+    const uint32_t n_blocks = span->position / SM_KV_BLOCK + 1;
+    const uint64_t qd = (uint64_t)a->n_head * a->head_dim;
+    uint64_t begin, end;
+    sm_work_share(w, (uint64_t)n_blocks * a->n_head_kv, &begin, &end);
+    const void *queries = begin < end ? sm_attn_decode_queries(a, span, ws->q, w->scratch) : NULL;
+    for (uint64_t task = begin; task < end; task++) {
+        const uint32_t block = (uint32_t)(task / a->n_head_kv);
+        sm_attn_decode_block(a, span, (uint32_t)(task % a->n_head_kv), block, queries,
+                             ws->part_o + (uint64_t)block * a->n_head * a->width,
+                             ws->part_m + (uint64_t)block * a->n_head,
+                             ws->part_l + (uint64_t)block * a->n_head, w->scratch);
+    }
+    sm_team_barrier(w->team);
+    sm_attn_decode_merge(a, n_blocks, ws->part_o, ws->part_m, ws->part_l, w->scratch->vector,
+                         w->scratch);
+    sm_input_prepare(w, form, w->scratch->blocks, w->scratch->vector, qd);
+    return (sm_input){w->scratch->vector, ws->ldq, w->scratch->blocks, ws->blocks_q};
+}
+
+static uint32_t blocks_of(const sm_span *span) {
+    return (span->position + span->n - 1) / SM_KV_BLOCK + 1;
+}
+
+static bool is_split(const sm_pass *pass, const sm_span *span) {
+    for (uint32_t i = 0; i < pass->n_splits; i++)
+        if (pass->splits[i].span == span)
+            return true;
+    return false;
+}
+
+/* The longest single tokens that one thread would still be at when the others have nothing
+ * left to do. Only who computes what depends on it. */
+void sm_attn_plan(sm_pass *pass, uint32_t n_threads) {
+    const sm_step *b = pass->batch;
+    const uint64_t n_head_kv = pass->ws->net->config.n_head_kv;
+    uint64_t total = 0; /* blocks that the tasks of one kv head read */
+    uint32_t room = pass->ws->max_blocks;
+    for (uint32_t i = 0; i < b->n_spans; i++)
+        total += (uint64_t)blocks_of(&b->spans[i]) * ((b->spans[i].n - 1) / pass->ws->chunk + 1);
+    while (n_threads > 1 && pass->n_splits < SM_MAX_SPLITS) {
+        const sm_span *longest = NULL;
+        for (uint32_t i = 0; i < b->n_spans; i++) {
+            const sm_span *span = &b->spans[i];
+            if (span->n == 1 && blocks_of(span) <= room && !is_split(pass, span) &&
+                (!longest || blocks_of(span) > blocks_of(longest)))
+                longest = span;
+        }
+        const uint32_t n = longest ? blocks_of(longest) : 0;
+        /* an eighth of what one thread has to do is no matter */
+        if (n <= PIECE_BLOCKS || (uint64_t)n * n_threads * 8 <= total * n_head_kv)
+            return;
+        pass->splits[pass->n_splits++] = (sm_attn_split){
+            longest, n, (n + PIECE_BLOCKS - 1) / PIECE_BLOCKS, pass->ws->max_blocks - room};
+        room -= n;
+    }
+}
+
+/* The blocks of a split token from `first` on, for one kv head. */
+static void attend_piece(const sm_worker *w, const sm_attn_split *p, uint32_t kv_head,
+                         uint32_t first) {
+    const sm_attn *a = &w->attn;
+    sm_workspace *ws = w->ws;
+    const void *queries =
+        sm_attn_decode_queries(a, p->span, ws->q + p->span->first * ws->ldq, w->scratch);
+    for (uint32_t block = first; block < first + PIECE_BLOCKS && block < p->n_blocks; block++) {
+        const uint64_t at = (uint64_t)(p->part + block) * a->n_head;
+        sm_attn_decode_block(a, p->span, kv_head, block, queries, ws->part_o + at * a->width,
+                             ws->part_m + at, ws->part_l + at, w->scratch);
+    }
+}
+
+/* Attention of many tokens: tasks of (split token, piece, kv head), then of (span, chunk of
+ * tokens, kv head), taken as threads come free, since some see more than others. */
+static void attend_tasks(const sm_worker *w) {
+    const sm_attn *a = &w->attn;
+    sm_pass *pass = w->pass;
+    sm_workspace *ws = w->ws;
+    const sm_step *b = w->batch;
+    uint32_t base = 0; /* number of the first task of the span */
+    uint32_t task = atomic_fetch_add_explicit(&pass->next_task, 1, memory_order_relaxed);
+    for (uint32_t i = 0; i < pass->n_splits; i++) {
+        const sm_attn_split *p = &pass->splits[i];
+        for (const uint32_t end = base + p->n_pieces * a->n_head_kv; task < end;) {
+            if (sm_stopped(w->scratch))
+                return;
+            attend_piece(w, p, (task - base) / p->n_pieces,
+                         (task - base) % p->n_pieces * PIECE_BLOCKS);
+            task = atomic_fetch_add_explicit(&pass->next_task, 1, memory_order_relaxed);
+        }
+        base += p->n_pieces * a->n_head_kv;
+    }
+    for (uint32_t i = 0; i < b->n_spans; i++) {
+        if (is_split(pass, &b->spans[i]))
+            continue;
+        const uint32_t n = b->spans[i].n, chunks = (n + ws->chunk - 1) / ws->chunk;
+        while (task < base + chunks * a->n_head_kv) {
+            /* last chunks first: they are the longest */
+            if (sm_stopped(w->scratch))
+                return;
+            const uint32_t first = (chunks - 1 - (task - base) / a->n_head_kv) * ws->chunk;
+            sm_attn_prefill(a, &b->spans[i], (task - base) % a->n_head_kv, first,
+                            (uint32_t)min_u64(ws->chunk, n - first), w->at.q, ws->ldq, w->at.att,
+                            ws->ldq, w->at.lse, w->scratch);
+            task = atomic_fetch_add_explicit(&pass->next_task, 1, memory_order_relaxed);
+        }
+        base += chunks * a->n_head_kv;
+    }
+}
+
+static sm_input attend_many(const sm_worker *w, sm_input_form form) {
+    const sm_attn *a = &w->attn;
+    const sm_pass *pass = w->pass;
+    sm_workspace *ws = w->ws;
+    const uint64_t qd = (uint64_t)a->n_head * a->head_dim;
+    attend_tasks(w);
+    sm_team_barrier(w->team);
+    if (form != SM_INPUT_FLOAT || pass->n_splits) {
+        uint64_t begin, end;
+        sm_work_share(w, w->T, &begin, &end);
+        for (uint32_t i = 0; i < pass->n_splits; i++) {
+            const sm_attn_split *p = &pass->splits[i];
+            const uint64_t at = (uint64_t)p->part * a->n_head;
+            if (p->span->first >= begin && p->span->first < end)
+                sm_attn_decode_merge(a, p->n_blocks, ws->part_o + at * a->width, ws->part_m + at,
+                                     ws->part_l + at, w->at.att + p->span->first * ws->ldq,
+                                     w->scratch);
+        }
+        for (uint64_t t = begin; t < end; t++)
+            sm_input_prepare(w, form, ws->att_q + t * ws->blocks_q, w->at.att + t * ws->ldq, qd);
+        sm_team_barrier(w->team);
+    }
+    return (sm_input){w->at.att, ws->ldq, ws->att_q, ws->blocks_q};
+}
+
+sm_input sm_attn_step(const sm_worker *w, sm_input_form form) {
+    return w->T == 1 && !w->batch->tape ? attend_one(w, form) : attend_many(w, form);
+}

@@ -1,0 +1,91 @@
+/* The head: norm and logits, of a step or of rows that lie elsewhere. */
+#include "step.h"
+
+#include <string.h>
+
+/* The normed rows that the head reads, adapters' lower half done. rows: as in sm_input_norm. */
+static sm_input head_input(const sm_worker *w, const float *x, const uint32_t *rows, uint64_t n) {
+    const sm_input in = sm_input_norm(w, x, w->net->out_norm, w->net->head.form, rows, n);
+    sm_product_lower(w, SM_HEAD, SM_HEAD, &in, n, rows);
+    return in;
+}
+
+/* Groups [g, g + n_groups) of the head for outputs [o, o + n): computed in scratch, since the
+ * rows of logits lie apart and have no room for whole groups, and copied from there. */
+static void head_piece(const sm_worker *w, const sm_input *in, uint64_t g, uint64_t n_groups,
+                       uint64_t o, uint64_t n) {
+    const sm_weight *W = &w->net->head;
+    const uint64_t r0 = g * SM_GROUP, rows = min_u64(n_groups * SM_GROUP, W->rows - r0);
+    float *y = w->scratch->logits;
+    sm_product_piece(w, W, SM_HEAD, g, n_groups, in, o, n, y, SM_HEAD_ROWS);
+    for (uint64_t i = 0; i < n; i++)
+        memcpy(w->batch->logits[o + i] + r0, y + i * SM_HEAD_ROWS, rows * sizeof(float));
+}
+
+void sm_head_logits(const sm_worker *w) {
+    const sm_step *b = w->batch;
+    const sm_weight *W = &w->net->head;
+    const uint64_t piece = SM_HEAD_ROWS / SM_GROUP;
+    if (!b->n_outputs)
+        return;
+    const sm_input in = head_input(w, w->at.out, b->outputs, b->n_outputs);
+    uint64_t begin, end;
+    sm_work_share_weights(w, (W->rows + SM_GROUP - 1) / SM_GROUP, sm_work_bytes(W), &begin, &end);
+    if (b->n_outputs == 1) { /* whole groups can go where they belong */
+        const uint64_t whole = min_u64(end, W->rows / SM_GROUP);
+        sm_product_compute(w, W, SM_HEAD, begin, whole, &in, 1, b->logits[0], 0);
+        begin = whole > begin ? whole : begin;
+    }
+    for (uint64_t o = 0; o < b->n_outputs; o += SM_HEAD_OUTPUTS)
+        for (uint64_t g = begin; g < end; g += piece)
+            head_piece(w, &in, g, min_u64(piece, end - g), o,
+                       min_u64(SM_HEAD_OUTPUTS, b->n_outputs - o));
+}
+
+/* Logits alone, of rows that lie outside the workspace. */
+typedef struct logits_run {
+    sm_pass pass;
+    const sm_adapters *adapters;
+    const float *x;
+    const uint32_t *rows;
+    uint32_t n;
+    float *logits;
+    uint64_t ldl;
+} logits_run;
+
+static void run_logits(void *arg, uint32_t thread, uint32_t n_threads) {
+    logits_run *r = arg;
+    sm_workspace *ws = r->pass.ws;
+    const sm_net *net = ws->net;
+    const sm_worker w = {.pass = &r->pass,
+                         .ws = ws,
+                         .team = r->pass.team,
+                         .net = net,
+                         .c = &net->config,
+                         .kernels = net->kernels,
+                         .scratch = &ws->threads[thread],
+                         .thread = thread,
+                         .n_threads = n_threads,
+                         .adapters = r->adapters,
+                         .layer = net->config.n_layer};
+    w.scratch->stop = &r->pass.never;
+    w.scratch->asks = false;
+    const sm_weight *W = &net->head;
+    const sm_input in = head_input(&w, r->x, r->rows, r->n);
+    uint64_t g0, g1;
+    sm_work_share_weights(&w, (W->rows + SM_GROUP - 1) / SM_GROUP, sm_work_bytes(W), &g0, &g1);
+    sm_product_compute(&w, W, SM_HEAD, g0, g1, &in, r->n, r->logits, r->ldl);
+}
+
+void sm_forward_logits(sm_workspace *ws, sm_team *team, const sm_adapters *adapters, const float *x,
+                       const uint32_t *rows, uint32_t n, float *logits, uint64_t ldl) {
+    logits_run r = {.pass = {.ws = ws, .team = team},
+                    .adapters = adapters,
+                    .x = x,
+                    .rows = rows,
+                    .n = n,
+                    .logits = logits,
+                    .ldl = ldl};
+    atomic_init(&r.pass.never.stopped, false);
+    sm_team_run(team, run_logits, &r);
+}

@@ -1,0 +1,139 @@
+/* step.h - how the threads of a team compute one step together: what they share, what each knows,
+ * and the parts a step is made of, each run by all threads at once. Private to lib/nn.
+ */
+#ifndef SM_STEP_H
+#define SM_STEP_H
+
+#include "ops.h"
+#include "pack.h"
+
+#include <stdatomic.h>
+
+/* Buffers of a team (workspace.c); T = max_tokens. */
+struct sm_workspace {
+    sm_mem *mem;
+    const sm_net *net;
+    uint32_t n_threads, max_tokens, max_blocks;
+    uint32_t head_unit;           /* rows of whole heads and whole groups: lcm(head_dim, 16) */
+    uint32_t chunk;               /* tokens of one prefill attention task */
+    uint64_t ldx, ldq, ldkv, ldh; /* row strides in floats */
+    uint64_t blocks_x, blocks_q, blocks_h; /* and of their other forms in blocks */
+    float *x;                              /* [T][ldx] residual stream */
+    float *normed;                         /* [T][ldx] */
+    sm_act_block *normed_q;
+    float *q, *k, *v; /* [T][ldq], [T][ldkv] */
+    float *att;       /* [T][ldq] */
+    sm_act_block *att_q;
+    float *y;      /* [T][ldx] what is added to x */
+    float *h, *up; /* [T][ldh] */
+    sm_act_block *h_q;
+    float *cos, *sin;                /* [T][n_rot/2] */
+    float *part_o, *part_m, *part_l; /* [max_blocks][n_head][width], …: split tokens */
+    float *low;                      /* [T][ld_low] scale A x of all adapters, for one input */
+    uint64_t ld_low;                 /* 0: no adapters yet */
+    float *dropped;                  /* [n_threads][SM_MUL_COLS][widest input], or NULL */
+    sm_thread_scratch *threads;
+    void **owned; /* everything allocated here */
+    uint32_t n_owned;
+};
+
+/* A token whose attention several threads share: partial results of its blocks lie in the
+ * workspace from block `part` on. */
+typedef struct sm_attn_split {
+    const sm_span *span;
+    uint32_t n_blocks, n_pieces, part;
+} sm_attn_split;
+
+#define SM_MAX_SPLITS 4
+
+/* What the threads of one step share beside the workspace. */
+typedef struct sm_pass {
+    sm_workspace *ws;
+    sm_team *team;
+    const sm_step *batch;
+    _Atomic uint32_t next_task; /* of attention */
+    uint32_t n_splits;
+    sm_attn_split splits[SM_MAX_SPLITS];
+    sm_stop stop, never;
+    double least_share; /* weight bytes that are worth a thread of their own */
+    bool cancelled;     /* written by thread 0 before a barrier, read by all after it */
+} sm_pass;
+
+/* One thread's view of the step. */
+typedef struct sm_worker {
+    sm_pass *pass;
+    sm_workspace *ws;
+    sm_team *team;
+    const sm_net *net;
+    const sm_config *c;
+    const sm_kernels *kernels;
+    const sm_step *batch;
+    sm_thread_scratch *scratch;
+    uint32_t thread, n_threads;
+    uint32_t T;
+    const sm_adapters *adapters; /* NULL: none */
+    uint32_t layer;
+    sm_attn attn;
+    float *cos, *sin;
+    sm_tape_layer at; /* where the values of this layer go: the workspace, or the tape */
+} sm_worker;
+
+/* ---- work (work.c) -------------------------------------------------------------------- */
+
+uint64_t sm_work_bytes(const sm_weight *W);
+/* The worker's share [begin, end) of n things. */
+void sm_work_share(const sm_worker *w, uint64_t n, uint64_t *begin, uint64_t *end);
+/* The same for pieces of matrices that take `bytes` of weights together: among no more
+ * threads than have enough to do. */
+void sm_work_share_weights(const sm_worker *w, uint64_t n, uint64_t bytes, uint64_t *begin,
+                           uint64_t *end);
+/* sm_pass.least_share: what could be read while the team meets at a barrier. */
+double sm_work_least_share(sm_team *team);
+/* The number of threads that makes the step fastest. */
+uint32_t sm_work_threads(const sm_workspace *ws, sm_team *team, const sm_step *batch);
+
+/* ---- input of products (input.c) ------------------------------------------------------ */
+
+/* x[n] in the form that a product takes. */
+void sm_input_prepare(const sm_worker *w, sm_input_form form, sm_act_block *out, const float *x,
+                      uint64_t n);
+/* rms_norm of n rows of x, as a matrix input. rows: which tokens (NULL: 0, 1, …). Holds a barrier
+ * unless n is 1. */
+sm_input sm_input_norm(const sm_worker *w, const float *x, const float *weight, sm_input_form form,
+                       const uint32_t *rows, uint64_t n);
+
+/* ---- products with adapters (product.c) ----------------------------------------------- */
+
+#define SM_HEAD SM_MATRICES /* the head, after the matrices of a layer */
+
+/* What comes before the products of matrices [first, last], which read the same n rows: the
+ * observer's look, and A x of all adapters. Holds a barrier if there are adapters. rows: as in
+ * sm_input_norm. */
+void sm_product_lower(const sm_worker *w, uint32_t first, uint32_t last, const sm_input *in,
+                      uint64_t n, const uint32_t *rows);
+/* y = W in for groups [g0, g1) and n rows, and what the adapters add. */
+void sm_product_compute(const sm_worker *w, const sm_weight *W, uint32_t matrix, uint64_t g0,
+                        uint64_t g1, const sm_input *in, uint64_t n, float *y, uint64_t ldy);
+/* The same for groups [g, g + n_groups) and rows [first, first + n) of the input, to y from its
+ * beginning: y[n][ldy]. */
+void sm_product_piece(const sm_worker *w, const sm_weight *W, uint32_t matrix, uint64_t g,
+                      uint64_t n_groups, const sm_input *in, uint64_t first, uint64_t n, float *y,
+                      uint64_t ldy);
+
+/* ---- attention of a step (attention_step.c) ------------------------------------------- */
+
+/* Decides which tokens' blocks are shared out; before the threads begin. */
+void sm_attn_plan(sm_pass *pass, uint32_t n_threads);
+/* Attention of all tokens of the step from the cache, in the given form. Holds barriers. */
+sm_input sm_attn_step(const sm_worker *w, sm_input_form form);
+
+/* ---- head (head.c) -------------------------------------------------------------------- */
+
+/* rows of the head that a piece of its products in scratch has, and outputs */
+#define SM_HEAD_ROWS 256
+#define SM_HEAD_OUTPUTS 64
+
+/* The step's logits. */
+void sm_head_logits(const sm_worker *w);
+
+#endif

@@ -1,0 +1,72 @@
+/* How much work a step is, and which thread does which share of it. */
+#include "step.h"
+
+#include <math.h>
+
+/* What a thread reads of weights that lie in a cache, multiplying them with few columns; a rough
+ * figure, which decides only where threads have hardly anything to do. */
+#define THREAD_BYTES_PER_NS 50.0
+
+/* Time of a product with n columns beside one with a single column. */
+static double columns_cost(uint64_t n) {
+    return n > 8 ? (double)n / 8 : 1;
+}
+
+uint64_t sm_work_bytes(const sm_weight *W) {
+    return W->rows * W->row_bytes;
+}
+
+void sm_work_share(const sm_worker *w, uint64_t n, uint64_t *begin, uint64_t *end) {
+    sm_share(n, w->thread, w->n_threads, begin, end);
+}
+
+void sm_work_share_weights(const sm_worker *w, uint64_t n, uint64_t bytes, uint64_t *begin,
+                           uint64_t *end) {
+    const double work = (double)bytes * columns_cost(w->T);
+    if (work < w->n_threads * w->pass->least_share) {
+        const uint32_t few =
+            work > w->pass->least_share ? (uint32_t)(work / w->pass->least_share) : 1;
+        *begin = *end = 0;
+        if (w->thread < few)
+            sm_share(n, w->thread, few, begin, end);
+    } else {
+        sm_work_share(w, n, begin, end);
+    }
+}
+
+/* ns of a barrier for each thread that takes part in it. A busy machine may measure any time:
+ * more than PER_THREAD_MOST is not believed. */
+#define PER_THREAD_MOST 500.0
+/* ns that sharing an operator out takes beside: vectors move from one CPU's cache to another's,
+ * and shares are not quite equal. */
+#define SHARING 300.0
+/* A step runs on several threads if that makes it faster by this factor at least: the estimate
+ * is rough, and threads that wait take time from others. */
+#define WORTH 1.3
+
+double sm_work_least_share(sm_team *team) {
+    return sm_team_barrier_ns(team) * THREAD_BYTES_PER_NS;
+}
+
+/* On n threads the step takes about
+ *   t(n) = work / n + barriers * (SHARING + per_thread * n)
+ * which is least where n^2 = work / (barriers * per_thread). */
+uint32_t sm_work_threads(const sm_workspace *ws, sm_team *team, const sm_step *b) {
+    const uint32_t most = sm_team_size(team);
+    const double measured = sm_team_barrier_ns(team) / most;
+    if (most == 1 || measured <= 0)
+        return most;
+    const double per_thread = measured < PER_THREAD_MOST ? measured : PER_THREAD_MOST;
+    const sm_config *c = &ws->net->config;
+    const double barriers = 5.0 * c->n_layer + 2;
+    double bytes = (double)ws->net->decode_bytes * columns_cost(b->n_tokens);
+    for (uint32_t i = 0; i < b->n_spans; i++)
+        bytes += columns_cost(b->spans[i].n) * (double)b->spans[i].kv->n_layer *
+                 b->spans[i].kv->n_head_kv *
+                 (double)(2 * b->spans[i].kv->head_bytes / b->spans[i].kv->capacity) *
+                 (b->spans[i].position + b->spans[i].n);
+    const double work = bytes / THREAD_BYTES_PER_NS;
+    double n = floor(sqrt(work / (barriers * per_thread)) + 0.5);
+    n = n < 2 ? 2 : n > most ? most : n;
+    return work > WORTH * (work / n + barriers * (SHARING + per_thread * n)) ? (uint32_t)n : 1;
+}
