@@ -90,13 +90,16 @@ INLINE void add_pairs(const int ng, const int nc, __m512 y[MOST_STREAMS][TILE_CO
     }
 }
 
-#define PREFETCH_AHEAD 1024 /* bytes, in each of the streams */
+/* Bytes in each of the streams (measured; from memory 8 KB in all are best). */
+INLINE size_t prefetch_ahead(const int ng) {
+    return ng == 4 ? 1024 : 4096;
+}
 
 /* A pair of columns of K ahead of the streams. */
-INLINE void prefetch(const uint32_t type, const uint8_t *p) {
+INLINE void prefetch(const uint32_t type, const int ng, const uint8_t *p) {
     UNROLL
     for (size_t i = 0; i < pair_bytes(type); i += 64) {
-        _mm_prefetch((const char *)p + PREFETCH_AHEAD + i, _MM_HINT_T0);
+        _mm_prefetch((const char *)p + prefetch_ahead(ng) + i, _MM_HINT_T0);
     }
 }
 
@@ -116,7 +119,7 @@ INLINE void chains(const uint32_t type, const int ng, const int nc, const produc
         for (int g = 0; g < ng; g++) {
             w[g] = load_odd(type, p[g]);
             if (nc <= SM_MUL_COLS) {
-                prefetch(type, p[g]);
+                prefetch(type, ng, p[g]);
             }
             p[g] += pair_bytes(type);
         }
@@ -141,7 +144,7 @@ INLINE void rounded_chains(const uint32_t type, const int ng, const int nc, cons
         for (int g = 0; g < ng; g++) {
             w[g] = load_pair(type, p[g]);
             if (nc <= SM_MUL_COLS) {
-                prefetch(type, p[g]);
+                prefetch(type, ng, p[g]);
             }
             p[g] += pair_bytes(type);
         }
@@ -196,10 +199,15 @@ INLINE size_t streams(const uint32_t type, const bool rounded, const int ng, con
     return group + each * (size_t)ng;
 }
 
+/* Two streams are what memory delivers fastest, enough for the sums not to wait for one another
+ * there. From the second-level cache four are faster; that is where small matrices are likely to
+ * be. */
+#define SMALL (160u << 10)
+
 INLINE void columns(const uint32_t type, const bool rounded, const int nc, const product *a,
                     size_t n_groups) {
     size_t group = 0;
-    if (nc <= 4) {
+    if (nc <= 4 && n_groups * a->group_bytes <= SMALL) {
         group = streams(type, rounded, 4, nc, a, group, n_groups);
     }
     group = streams(type, rounded, 2, nc, a, group, n_groups);

@@ -308,6 +308,7 @@ INLINE __m512 load_min(const uint32_t type, const head *h, const uint8_t *p, con
 
 /* ---- the loop over K: two groups times nc columns ---------------------------------------- */
 
+#define STREAMS 2   /* groups that a tile has, most */
 #define TILE_COLS 6 /* most columns of a tile: 12 int and 12 float accumulators of 32 registers */
 
 /* One group on its way through K. */
@@ -366,13 +367,16 @@ INLINE head late_head(const uint32_t type, const int nc, const stream *t) {
     return load_head(type, p);
 }
 
-#define PREFETCH_AHEAD 3072 /* bytes; 1 to 4 KB gains a quarter from L3 */
+/* Bytes: 6 to 10 KB in all the streams are best from memory, and good from L3 (measured). */
+INLINE size_t prefetch_ahead(const int ns) {
+    return ns == 1 ? 8192 : 3072;
+}
 
-INLINE void stream_prefetch(const uint32_t type, const stream *t) {
+INLINE void stream_prefetch(const uint32_t type, const int ns, const stream *t) {
     const size_t bytes = record_bytes(type) + head_bytes(type) / records(type);
     UNROLL
     for (size_t i = 0; i < bytes; i += 64) {
-        _mm_prefetch((const char *)t->p + PREFETCH_AHEAD + i, _MM_HINT_T0);
+        _mm_prefetch((const char *)t->p + prefetch_ahead(ns) + i, _MM_HINT_T0);
     }
 }
 
@@ -454,61 +458,82 @@ INLINE __m512i broadcast4(const int8_t *q) {
     return _mm512_set1_epi32(four);
 }
 
-/* One part but for its minima. Sub-groups of both halves of the part take turns: they often
- * share bytes. */
-INLINE void add_part(const uint32_t type, const int nc, stream *t, stream *u, const int part,
+/* One part of ns streams but for its minima. Sub-groups of both halves of the part take turns: they
+ * often share bytes. */
+INLINE void add_part(const uint32_t type, const int ns, const int nc, stream *t, const int part,
                      const sm_act_block *x, size_t ldx) {
     const bool plain = plain_codes(type, nc);
     const int n = 8 / parts(type);
-    __m512i sum_t[TILE_COLS][2], sum_u[TILE_COLS][2];
-    start_sums(type, nc, sum_t, part, x, ldx);
-    start_sums(type, nc, sum_u, part, x, ldx);
+    __m512i sum[STREAMS][TILE_COLS][2];
+    UNROLL
+    for (int s = 0; s < ns; s++) {
+        start_sums(type, nc, sum[s], part, x, ldx);
+    }
     UNROLL
     for (int i = 0; i < n; i++) {
         const int g = part * n + i % 2 * (n / 2) + i / 2, chain = plain ? 0 : i % 2;
-        __m512i wt = load_code(type, plain, t->p + scale_bytes(type), g);
-        __m512i wu = load_code(type, plain, u->p + scale_bytes(type), g);
+        __m512i w[STREAMS];
+        UNROLL
+        for (int s = 0; s < ns; s++) {
+            w[s] = load_code(type, plain, t[s].p + scale_bytes(type), g);
+        }
         UNROLL
         for (int c = 0; c < nc; c++) {
             __m512i q = broadcast4(x[(size_t)c * ldx].q + 4 * g);
-            sum_t[c][chain] = _mm512_dpbusd_epi32(sum_t[c][chain], wt, q);
-            sum_u[c][chain] = _mm512_dpbusd_epi32(sum_u[c][chain], wu, q);
+            UNROLL
+            for (int s = 0; s < ns; s++) {
+                sum[s][c][chain] = _mm512_dpbusd_epi32(sum[s][c][chain], w[s], q);
+            }
         }
     }
-    add_sums(type, nc, t, sum_t, part, x, ldx);
-    add_sums(type, nc, u, sum_u, part, x, ldx);
+    UNROLL
+    for (int s = 0; s < ns; s++) {
+        add_sums(type, nc, &t[s], sum[s], part, x, ldx);
+    }
 }
 
 /* 32 elements. The parts are no loop: clang would leave what they share in memory. */
-INLINE void record(const uint32_t type, const int nc, stream *t, stream *u, const sm_act_block *x,
-                   size_t ldx) {
-    add_part(type, nc, t, u, 0, x, ldx);
+INLINE void record(const uint32_t type, const int ns, const int nc, stream *t,
+                   const sm_act_block *x, size_t ldx) {
+    add_part(type, ns, nc, t, 0, x, ldx);
     if (parts(type) == 2) {
-        add_part(type, nc, t, u, 1, x, ldx);
+        add_part(type, ns, nc, t, 1, x, ldx);
     }
     if (has_min(type)) {
-        add_mins(type, nc, t, 0, x, ldx);
-        add_mins(type, nc, u, 0, x, ldx);
+        UNROLL
+        for (int s = 0; s < ns; s++) {
+            add_mins(type, nc, &t[s], 0, x, ldx);
+        }
         if (parts(type) == 2) {
-            add_mins(type, nc, t, 1, x, ldx);
-            add_mins(type, nc, u, 1, x, ldx);
+            UNROLL
+            for (int s = 0; s < ns; s++) {
+                add_mins(type, nc, &t[s], 1, x, ldx);
+            }
         }
     }
-    t->p += record_bytes(type);
-    u->p += record_bytes(type);
+    UNROLL
+    for (int s = 0; s < ns; s++) {
+        t[s].p += record_bytes(type);
+    }
 }
 
-INLINE void tile(const uint32_t type, const int nc, const product *a, size_t group, size_t other) {
+/* ns groups: `group`, and `apart` further on. */
+INLINE void tile(const uint32_t type, const int ns, const int nc, const product *a, size_t group,
+                 size_t apart) {
     const uint8_t *ahead = a->ahead;
     const size_t ahead_step = ahead < a->ahead_end ? a->ahead_step : 0;
-    stream t, u;
-    stream_begin(nc, &t, a, group);
-    stream_begin(nc, &u, a, other);
+    stream t[STREAMS];
+    UNROLL
+    for (int s = 0; s < ns; s++) {
+        stream_begin(nc, &t[s], a, group + (size_t)s * apart);
+    }
     const sm_act_block *x = a->x, *end = x + a->k / 32;
     const size_t ldx = a->ldx, next_tile = (size_t)nc * ldx * sizeof *x;
     while (x < end) {
-        stream_head(type, &t);
-        stream_head(type, &u);
+        UNROLL
+        for (int s = 0; s < ns; s++) {
+            stream_head(type, &t[s]);
+        }
         for (size_t r = 0; r < records(type); r++, x++) {
             if (is_panel(type)) {
                 for (const uint8_t *next = ahead + ahead_step; ahead < next; ahead += 64) {
@@ -523,14 +548,18 @@ INLINE void tile(const uint32_t type, const int nc, const product *a, size_t gro
                 }
             }
             if (!is_panel(type) && a->fresh) {
-                stream_prefetch(type, &t);
-                stream_prefetch(type, &u);
+                UNROLL
+                for (int s = 0; s < ns; s++) {
+                    stream_prefetch(type, ns, &t[s]);
+                }
             }
-            record(type, nc, &t, &u, x, ldx);
+            record(type, ns, nc, t, x, ldx);
         }
     }
-    stream_end(nc, &t, a, group);
-    stream_end(nc, &u, a, other);
+    UNROLL
+    for (int s = 0; s < ns; s++) {
+        stream_end(nc, &t[s], a, group + (size_t)s * apart);
+    }
 }
 
 /* ---- tiles of one shape, and columns shared out among them ----------------------------- */
@@ -544,11 +573,11 @@ typedef void tile_fn(const product *a, size_t first, size_t end, size_t count);
     static void name(const product *a, size_t first, size_t end, size_t count) { \
         const size_t half = (a->n_groups + 1) / 2;                               \
         for (size_t g = first; g < end; g++) {                                   \
-            const size_t other = g + half < a->n_groups ? g + half : g;          \
+            const size_t apart = g + half < a->n_groups ? half : 0;              \
             product b = *a;                                                      \
             for (size_t i = 0; i < count; i++) {                                 \
                 b.fresh = a->fresh && i == 0;                                    \
-                tile(TYPE, nc, &b, g, other);                                    \
+                tile(TYPE, 2, nc, &b, g, apart);                                 \
                 b.y += nc * b.ldy;                                               \
                 b.x += nc * b.ldx;                                               \
                 b.ahead += b.k / 32 * b.ahead_step;                              \
@@ -568,6 +597,17 @@ typedef void tile_fn(const product *a, size_t first, size_t end, size_t count);
 #define SET_6(name) SET_4(name), name##_5, name##_6
 #define TILES(TYPE, name, most) \
     TILES_##most(TYPE, name) static tile_fn *const name##_tiles[] = {SET_##most(name)};
+
+/* One column, group after group: a single stream, which memory delivers faster than two. From the
+ * second-level cache two are faster; that is where small matrices are likely to be. */
+#define SMALL (32u << 10)
+
+#define ONE(TYPE, name)                            \
+    static void name##_one(const product *a) {     \
+        for (size_t g = 0; g < a->n_groups; g++) { \
+            tile(SM_DTYPE_##TYPE, 1, 1, a, g, 0);  \
+        }                                          \
+    }
 
 /* Tiles by their number of columns - 1. Four columns are the fastest (measured, per column);
  * up to `most` are faster than two tiles. */
@@ -713,6 +753,7 @@ INLINE void gemm(const uint32_t type, tile_set set, product a, size_t ncols, uin
 
 #define QUANTIZED(TYPE, type, most)    \
     TILES(SM_DTYPE_##TYPE, type, most) \
+    ONE(TYPE, type)                    \
     FUNCTIONS(TYPE, type, most)
 
 #define FUNCTIONS(TYPE, type, most)                                                            \
@@ -730,7 +771,11 @@ INLINE void gemm(const uint32_t type, tile_set set, product a, size_t ncols, uin
                            .accumulate = accumulate,                                           \
                            .fresh = true};                                                     \
         const tile_set set = {type##_tiles, most};                                             \
-        product_of(set, &a, ncols);                                                            \
+        if (ncols == 1 && n_groups * group_bytes > SMALL) {                                    \
+            type##_one(&a);                                                                    \
+        } else {                                                                               \
+            product_of(set, &a, ncols);                                                        \
+        }                                                                                      \
     }                                                                                          \
     void sm_gemm_##type##_avx512(float *y, size_t ldy, const void *packed, size_t group_bytes, \
                                  size_t n_groups, size_t k, const void *x, size_t ldx,         \
