@@ -830,6 +830,27 @@ static void test_softmax(void **state) {
     }
 }
 
+/* Tokens outside a window are -INFINITY: they weigh nothing, and the others as without them. */
+static void test_softmax_window(void **state) {
+    const sm_kernels *table = level_of(state);
+    for (size_t n = 2; n <= SM_KV_BLOCK; n++) {
+        float s[SM_KV_BLOCK], alone[SM_KV_BLOCK], m, l, m_alone, l_alone;
+        const size_t out = 1 + random_bits() % (n - 1);
+        for (size_t i = 0; i < SM_KV_BLOCK; i++) {
+            s[i] = i < out ? -INFINITY : random_float() * 100;
+        }
+        memcpy(alone, s + out, (n - out) * sizeof *s);
+        table->softmax_block(s, n, 0.25f, &m, &l);
+        table->softmax_block(alone, n - out, 0.25f, &m_alone, &l_alone);
+        assert_true(m == m_alone);
+        check_close("softmax_block sum", n, 0, (double)l, (double)l_alone, 1e-5 * (double)l_alone);
+        for (size_t i = 0; i < n; i++) {
+            const double want = i < out ? 0 : (double)alone[i - out];
+            check_close("softmax_block window", n, i, (double)s[i], want, 1e-6 * want);
+        }
+    }
+}
+
 static void test_merge(void **state) {
     const sm_kernels *table = level_of(state);
     for (size_t n = 8; n <= 256; n += 8) {
@@ -1593,6 +1614,7 @@ int main(int argc, char **argv) {
         ON_LEVELS(test_rope),
         ON_LEVELS(test_exp),
         ON_LEVELS(test_softmax),
+        ON_LEVELS(test_softmax_window),
         ON_LEVELS(test_merge),
         ON_LEVELS(test_argmax),
         ON_LEVELS(test_sum_exp),

@@ -94,6 +94,8 @@ static void put_shape_keys(maker *m) {
         put_u32(m, key(m, "attention.key_length"), head_dim);
         put_u32(m, key(m, "attention.value_length"), head_dim);
     }
+    if (s->sliding_window)
+        put_u32(m, key(m, "attention.sliding_window"), s->sliding_window);
     put_f32(m, key(m, "attention.layer_norm_rms_epsilon"), llama ? 1e-5f : 1e-6f);
     put_u32(m, key(m, "rope.dimension_count"), head_dim);
     put_f32(m, key(m, "rope.freq_base"), llama ? 10000.0f : 1000000.0f);

@@ -17,6 +17,7 @@ typedef struct fixture_model {
     uint32_t head_dim;        /* [n_embd / n_head; written as key_length only if set] */
     uint32_t n_ff;            /* [96] */
     uint32_t n_ctx;           /* [512] */
+    uint32_t sliding_window;  /* tokens that attention sees [no such key: all] */
     uint32_t type;            /* sm_dtype of the matrices: any that is computed [F32]. Quantized
                                  blocks get random codes and scales such that weights have a
                                  standard deviation of about 1/sqrt(columns) */

@@ -9,6 +9,9 @@ reference reference_make(const sm_graph *graph) {
     const sm_params *params = sm_graph_params(graph);
     reference r = {.net = sm_graph_net(graph), .params = params};
     r.config = &r.net->config;
+    r.window = calloc(r.config->n_layer, sizeof *r.window);
+    if (!r.window)
+        abort();
     r.value = calloc(params->n, sizeof *r.value);
     for (uint32_t i = 0; r.value && i < params->n; i++) {
         const sm_param *p = &params->param[i];
@@ -25,6 +28,7 @@ void reference_free(reference *r) {
     for (uint32_t i = 0; i < r->params->n; i++)
         free(r->value[i]);
     free(r->value);
+    free(r->window);
     *r = (reference){0};
 }
 
@@ -103,8 +107,10 @@ static void project(const reference *r, uint32_t layer, const char *which, doubl
 }
 
 /* Token t of a span that began at `first`, all heads. */
-static void attend(const sm_config *c, double *out, const double *q, const double *k,
-                   const double *v, uint32_t first, uint32_t t) {
+static void attend(const sm_config *c, uint32_t window, double *out, const double *q,
+                   const double *k, const double *v, uint32_t first, uint32_t t) {
+    if (window && t - first >= window)
+        first = t - window + 1;
     const uint64_t qd = (uint64_t)c->n_head * c->head_dim,
                    kd = (uint64_t)c->n_head_kv * c->head_dim;
     double *p = zeros(t - first + 1);
@@ -150,7 +156,7 @@ static void layer_forward(const reference *r, uint32_t layer, const sm_train_bat
         }
     for (uint32_t i = 0; i < batch->n_spans; i++)
         for (uint32_t t = batch->span_begin[i]; t < batch->span_begin[i + 1]; t++) {
-            attend(c, a, q, k, v, batch->span_begin[i], t);
+            attend(c, r->window[layer], a, q, k, v, batch->span_begin[i], t);
             linear(y, TENSOR("attn_output.weight"), TENSOR("attn_output.bias"), a, E, qd);
             for (uint64_t j = 0; j < E; j++)
                 x[t * E + j] += y[j];
@@ -169,30 +175,39 @@ static void layer_forward(const reference *r, uint32_t layer, const sm_train_bat
         free(all[i]);
 }
 
-double reference_loss(const reference *r, const sm_train_batch *batch) {
+double *reference_logits(const reference *r, const sm_train_batch *batch) {
     const sm_config *c = r->config;
     const uint64_t E = c->n_embd;
     const double *embd = tensor(r, "token_embd.weight"), *head = tensor(r, "output.weight");
-    double *x = zeros(batch->n_tokens * E), *n = zeros(E), *logits = zeros(c->n_vocab);
-    double loss = 0;
+    double *x = zeros(batch->n_tokens * E), *n = zeros(E);
+    double *logits = zeros((uint64_t)batch->n_tokens * c->n_vocab);
     for (uint32_t t = 0; t < batch->n_tokens; t++)
         memcpy(x + t * E, embd + (uint64_t)batch->ids[t] * E, E * sizeof *x);
     for (uint32_t i = 0; i < c->n_layer; i++)
         layer_forward(r, i, batch, x);
     for (uint32_t t = 0; t < batch->n_tokens; t++) {
-        if (batch->targets[t] < 0)
-            continue;
         rms_norm(n, x + t * E, tensor(r, "output_norm.weight"), E, (double)c->norm_eps);
-        linear(logits, head ? head : embd, NULL, n, c->n_vocab, E);
-        double max = -INFINITY, sum = 0;
-        for (uint32_t i = 0; i < c->n_vocab; i++)
-            max = fmax(max, logits[i]);
-        for (uint32_t i = 0; i < c->n_vocab; i++)
-            sum += exp(logits[i] - max);
-        loss += log(sum) + max - logits[batch->targets[t]];
+        linear(logits + (uint64_t)t * c->n_vocab, head ? head : embd, NULL, n, c->n_vocab, E);
     }
     free(x);
     free(n);
+    return logits;
+}
+
+double reference_loss(const reference *r, const sm_train_batch *batch) {
+    const uint32_t n_vocab = r->config->n_vocab;
+    double *logits = reference_logits(r, batch), loss = 0;
+    for (uint32_t t = 0; t < batch->n_tokens; t++) {
+        if (batch->targets[t] < 0)
+            continue;
+        const double *row = logits + (uint64_t)t * n_vocab;
+        double max = -INFINITY, sum = 0;
+        for (uint32_t i = 0; i < n_vocab; i++)
+            max = fmax(max, row[i]);
+        for (uint32_t i = 0; i < n_vocab; i++)
+            sum += exp(row[i] - max);
+        loss += log(sum) + max - row[batch->targets[t]];
+    }
     free(logits);
     return loss;
 }

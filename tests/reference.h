@@ -12,10 +12,13 @@ typedef struct reference {
     const sm_params *params;
     const sm_net *net; /* for the angles of rope */
     double **value;
+    uint32_t *window; /* [n_layer] tokens that attention sees, 0 (at first): all before */
 } reference;
 
 reference reference_make(const sm_graph *graph);
 void reference_free(reference *r);
+/* [n_tokens][n_vocab] of a batch, whose targets are not looked at; to be freed. */
+double *reference_logits(const reference *r, const sm_train_batch *batch);
 /* Sum of the losses of the tokens that have a target. */
 double reference_loss(const reference *r, const sm_train_batch *batch);
 

@@ -162,6 +162,18 @@ static void check_param(reference *r, uint32_t i, const sm_train_batch *batch, d
     free(direction);
 }
 
+/* Queries and keys make no difference where each token sees itself only: what is left of their
+ * gradients is rounding. */
+static bool has_no_part(const fixture_model *model, const char *name) {
+    return model->sliding_window == 1 && (strstr(name, ".attn_q") || strstr(name, ".attn_k"));
+}
+
+static void check_nothing(const sm_param *p) {
+    for (uint64_t j = 0; j < p->rows * p->cols; j++)
+        if (!(fabsf(p->grad[j]) < 1e-6f))
+            fail_msg("%s[%llu]: %g, not 0", p->name, (unsigned long long)j, (double)p->grad[j]);
+}
+
 static void check_gradients(const fixture_model *model, const uint32_t *lengths, uint32_t n_spans) {
     const sm_graph_options options = {
         .max_tokens = MAX_TOKENS, .max_spans = MAX_SPANS, .n_threads = 2};
@@ -173,12 +185,17 @@ static void check_gradients(const fixture_model *model, const uint32_t *lengths,
     zero_grad(m.graph);
     const double loss = backward(&m, &b.batch, weight);
     reference r = reference_make(m.graph);
+    for (uint32_t i = 0; i < r.config->n_layer; i++)
+        r.window[i] = model->sliding_window;
     const double want = reference_loss(&r, &b.batch);
     if (fabs(loss - want) > 2e-6 * want)
         fail_msg("loss %.9g, not %.9g", loss, want);
     uint64_t seed = 1;
     for (uint32_t i = 0; i < r.params->n; i++)
-        check_param(&r, i, &b.batch, weight, &seed);
+        if (has_no_part(model, r.params->param[i].name))
+            check_nothing(&r.params->param[i]);
+        else
+            check_param(&r, i, &b.batch, weight, &seed);
     reference_free(&r);
     close_graph(&m);
 }
@@ -232,6 +249,38 @@ static void test_long_spans(void **state) {
                                  .n_ff = 32,
                                  .untied = true};
     check_gradients(&model, lengths, 3);
+}
+
+/* Windows smaller than a span, of one token, larger than all spans. */
+static void test_windows(void **state) {
+    (void)state;
+    static const uint32_t windows[] = {1, 2, 4, 30};
+    static const char *const families[] = {"llama", "qwen2", "qwen3"};
+    for (int i = 0; i < 4; i++) {
+        const fixture_model model = {.architecture = families[i % 3],
+                                     .n_embd = 48,
+                                     .head_dim = 16,
+                                     .n_ff = 40,
+                                     .sliding_window = windows[i],
+                                     .seed = 3};
+        check_gradients(&model, short_spans, 4);
+    }
+}
+
+/* Blocks of queries and keys that begin and end inside a window, or have nothing of it. */
+static void test_long_windows(void **state) {
+    (void)state;
+    const uint32_t lengths[] = {330, 1, 229};
+    static const uint32_t windows[] = {20, 257};
+    for (int i = 0; i < 2; i++) {
+        const fixture_model model = {.n_embd = 32,
+                                     .n_layer = 1,
+                                     .n_head = 2,
+                                     .n_head_kv = 1,
+                                     .n_ff = 32,
+                                     .sliding_window = windows[i]};
+        check_gradients(&model, lengths, 3);
+    }
 }
 
 /* Masters come from any type. */
@@ -297,6 +346,22 @@ static void test_threads(void **state) {
                                            .precision = (sm_precision)precision,
                                            .n_threads = n},
                        &small_qwen3);
+}
+
+/* With windows, and layers computed again. */
+static void test_windows_sameness(void **state) {
+    (void)state;
+    static const uint32_t windows[] = {1, 37, 270};
+    for (uint32_t i = 0; i < 3; i++) {
+        fixture_model model = small_qwen3;
+        model.sliding_window = windows[i];
+        for (int checkpoint = 0; checkpoint < 2; checkpoint++)
+            check_same(&(sm_graph_options){.max_tokens = MAX_TOKENS,
+                                           .max_spans = MAX_SPANS,
+                                           .checkpoint_layers = checkpoint,
+                                           .n_threads = 2 + i},
+                       &model);
+    }
 }
 
 /* Recomputed layers are the same bits, and cost less memory. */
@@ -826,7 +891,8 @@ int main(void) {
         cmocka_unit_test(test_dropout),      cmocka_unit_test(test_adapters_decode),
         cmocka_unit_test(test_qlora),        cmocka_unit_test(test_overfit),
         cmocka_unit_test(test_refusals),     cmocka_unit_test(test_packed_file),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_no_memory),    cmocka_unit_test(test_windows),
+        cmocka_unit_test(test_long_windows), cmocka_unit_test(test_windows_sameness),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -202,12 +202,14 @@ static void every_shape_is_bit_exact(void **state) {
         {.rope_scaling = "yarn"},
         {.n_embd = 80, .n_head = 4, .n_head_kv = 2},              /* head_dim 20: padded inside */
         {.n_embd = 300, .n_head = 3, .n_head_kv = 1, .n_ff = 64}, /* head_dim 100 */
+        {.sliding_window = 130},
     };
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
         const char *path = write_model("shape.gguf", &specs[i]);
         check_bits(path, 560, SM_LEVEL_AUTO, (uint32_t)(i % 3));
         for (uint32_t l = 0; l < n; l++)
-            if (mine[l] == sm_level_best(SM_LEVEL_AUTO) || i == 3) /* 3: a short last block */
+            /* 3: a short last block; 8: windows */
+            if (mine[l] == sm_level_best(SM_LEVEL_AUTO) || i == 3 || i == 8)
                 check_bits(path, 290, mine[l], SM_KV_TYPE_Q8_0);
     }
 }

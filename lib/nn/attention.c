@@ -30,31 +30,45 @@ static const void *query_at(const sm_attn *a, const sm_span *span, const void *q
     return (const uint8_t *)q + i * query_stride(a, span) * size;
 }
 
+void sm_attn_blocks(uint32_t window, uint32_t position, uint32_t *first, uint32_t *end) {
+    *first = sm_window_begin(window, position) / SM_KV_BLOCK;
+    *end = position / SM_KV_BLOCK + 1;
+}
+
 /* s[i] = softmax numerators of query i over the block, with its maximum and sum;
- * o[i] = their weighted sum of values. Query i sees the first counts(i) tokens. */
+ * o[i] = their weighted sum of values. Query i is of token `position` + i / group, which sees some
+ * of the block's tokens. */
 static void block(const sm_attn *a, const sm_span *span, uint32_t kv_head, uint32_t start,
-                  const void *q, uint32_t nq, uint32_t group, uint32_t first_count, float *s,
-                  float *o, float *m, float *l) {
+                  const void *q, uint32_t nq, uint32_t group, uint32_t position, float *s, float *o,
+                  float *m, float *l) {
     const sm_kv *kv = span->kv;
     const sm_kv_kernels *kernels = &a->kernels->kv[kv->type];
-    const uint64_t at = sm_kv_offset(kv, a->layer, kv_head, start);
-    /* the last query sees most */
-    uint32_t n_tokens = first_count + (nq - 1) / group;
-    if (n_tokens > SM_KV_BLOCK)
-        n_tokens = SM_KV_BLOCK;
-    kernels->scores(s, SM_KV_BLOCK, q, query_stride(a, span), nq, kv->k + at, (n_tokens + 15) / 16,
-                    a->width);
+    /* tokens of the block: the first query sees the earliest of them, the last one the latest */
+    const uint32_t earliest = sm_window_begin(a->window, position);
+    const uint32_t begin = earliest > start ? (earliest - start) / 16 * 16 : 0;
+    uint32_t end = position + (nq - 1) / group + 1 - start;
+    if (end > SM_KV_BLOCK)
+        end = SM_KV_BLOCK;
+    const uint64_t at = sm_kv_offset(kv, a->layer, kv_head, start + begin);
+    kernels->scores(s + begin, SM_KV_BLOCK, q, query_stride(a, span), nq, kv->k + at,
+                    (end - begin + 15) / 16, a->width);
     for (uint32_t i = 0; i < nq; i++) {
         float *row = s + (uint64_t)i * SM_KV_BLOCK;
-        uint32_t count = first_count + i / group;
-        if (count > n_tokens)
-            count = n_tokens;
-        a->kernels->softmax_block(row, count, a->scale, &m[i], &l[i]);
+        const uint32_t p = position + i / group, seen = sm_window_begin(a->window, p);
+        const uint32_t first = seen > start ? seen - start : 0, tile = first / 16 * 16;
+        const uint32_t count = p + 1 - start < end ? p + 1 - start : end;
+        /* sums run from the first tile that the query sees, so that they do not depend on the
+         * queries beside it */
+        for (uint32_t t = tile; t < first; t++)
+            row[t] = -INFINITY;
+        a->kernels->softmax_block(row + tile, count - tile, a->scale, &m[i], &l[i]);
         /* tokens this query does not see weigh nothing; exact, since values are finite */
-        for (uint32_t t = (count + 15) / 16 * 16; t < n_tokens; t++)
+        for (uint32_t t = begin; t < tile; t++)
+            row[t] = 0;
+        for (uint32_t t = (count + 15) / 16 * 16; t < end; t++)
             row[t] = 0;
     }
-    kernels->values(o, a->width, s, SM_KV_BLOCK, nq, kv->v + at, n_tokens, a->width);
+    kernels->values(o, a->width, s + begin, SM_KV_BLOCK, nq, kv->v + at, end - begin, a->width);
 }
 
 /* Copies n heads to rows of the cache's width. */
@@ -107,13 +121,17 @@ void sm_attn_prefill(const sm_attn *a, const sm_span *span, uint32_t kv_head, ui
         acc_l[i] = 0;
     }
     const uint32_t p0 = span->position + first, last = p0 + n - 1;
-    for (uint32_t start = 0; start <= last; start += SM_KV_BLOCK) {
-        /* tokens before the block's start do not see it */
+    for (uint32_t start = sm_window_begin(a->window, p0) / SM_KV_BLOCK * SM_KV_BLOCK; start <= last;
+         start += SM_KV_BLOCK) {
+        /* tokens before the block's start do not see it, nor do those whose window begins after
+         * its end */
         const uint32_t skip = start > p0 ? start - p0 : 0;
-        const uint32_t i0 = skip * group;
-        block(a, span, kv_head, start, query_at(a, span, queries, i0), nq - i0, group,
-              p0 + skip - start + 1, scratch->attn_s, scratch->attn_o, m, l);
-        for (uint32_t i = i0; i < nq; i++)
+        const uint64_t after =
+            a->window ? (uint64_t)start + SM_KV_BLOCK + a->window - 1 : UINT64_MAX;
+        const uint32_t i0 = skip * group, i1 = after <= last ? (uint32_t)(after - p0) * group : nq;
+        block(a, span, kv_head, start, query_at(a, span, queries, i0), i1 - i0, group, p0 + skip,
+              scratch->attn_s, scratch->attn_o, m, l);
+        for (uint32_t i = i0; i < i1; i++)
             a->kernels->attn_merge(acc + (uint64_t)i * width, &acc_m[i], &acc_l[i],
                                    scratch->attn_o + (uint64_t)(i - i0) * width, m[i - i0],
                                    l[i - i0], width);
@@ -141,8 +159,8 @@ void sm_attn_decode_block(const sm_attn *a, const sm_span *span, uint32_t kv_hea
     const uint32_t group = a->n_head / a->n_head_kv;
     const uint64_t head = (uint64_t)kv_head * group;
     const uint32_t start = index * SM_KV_BLOCK;
-    block(a, span, kv_head, start, query_at(a, span, q, head), group, group,
-          span->position - start + 1, scratch->attn_s, o + head * a->width, m + head, l + head);
+    block(a, span, kv_head, start, query_at(a, span, q, head), group, group, span->position,
+          scratch->attn_s, o + head * a->width, m + head, l + head);
 }
 
 void sm_attn_decode_merge(const sm_attn *a, uint32_t n_blocks, const float *o, const float *m,

@@ -9,14 +9,16 @@ static sm_input attend_one(const sm_worker *w, sm_input_form form) {
     const sm_attn *a = &w->attn;
     sm_workspace *ws = w->ws;
     const sm_span *span = &w->batch->spans[0];
-    const uint32_t n_blocks = span->position / SM_KV_BLOCK + 1;
+    uint32_t first, last;
+    sm_attn_blocks(a->window, span->position, &first, &last);
+    const uint32_t n_blocks = last - first;
     const uint64_t qd = (uint64_t)a->n_head * a->head_dim;
     uint64_t begin, end;
     sm_work_share(w, (uint64_t)n_blocks * a->n_head_kv, &begin, &end);
     const void *queries = begin < end ? sm_attn_decode_queries(a, span, ws->q, w->scratch) : NULL;
     for (uint64_t task = begin; task < end; task++) {
         const uint32_t block = (uint32_t)(task / a->n_head_kv);
-        sm_attn_decode_block(a, span, (uint32_t)(task % a->n_head_kv), block, queries,
+        sm_attn_decode_block(a, span, (uint32_t)(task % a->n_head_kv), first + block, queries,
                              ws->part_o + (uint64_t)block * a->n_head * a->width,
                              ws->part_m + (uint64_t)block * a->n_head,
                              ws->part_l + (uint64_t)block * a->n_head, w->scratch);
@@ -28,8 +30,21 @@ static sm_input attend_one(const sm_worker *w, sm_input_form form) {
     return (sm_input){w->scratch->vector, ws->ldq, w->scratch->blocks, ws->blocks_q};
 }
 
-static uint32_t blocks_of(const sm_span *span) {
-    return (span->position + span->n - 1) / SM_KV_BLOCK + 1;
+/* Blocks that the last token of a span sees. */
+static uint32_t blocks_of(uint32_t window, const sm_span *span) {
+    uint32_t first, end;
+    sm_attn_blocks(window, span->position + span->n - 1, &first, &end);
+    return end - first;
+}
+
+/* The window of the layer that sees most. */
+static uint32_t widest_window(const sm_net *net) {
+    uint32_t widest = net->layers[0].window;
+    for (uint32_t i = 1; i < net->config.n_layer && widest; i++) {
+        const uint32_t window = net->layers[i].window;
+        widest = window && window < widest ? widest : window;
+    }
+    return widest;
 }
 
 static bool is_split(const sm_pass *pass, const sm_span *span) {
@@ -46,35 +61,39 @@ void sm_attn_plan(sm_pass *pass, uint32_t n_threads) {
     const uint64_t n_head_kv = pass->ws->net->config.n_head_kv;
     uint64_t total = 0; /* blocks that the tasks of one kv head read */
     uint32_t room = pass->ws->max_blocks;
+    const uint32_t window = widest_window(pass->ws->net);
     for (uint32_t i = 0; i < b->n_spans; i++)
-        total += (uint64_t)blocks_of(&b->spans[i]) * ((b->spans[i].n - 1) / pass->ws->chunk + 1);
+        total +=
+            (uint64_t)blocks_of(window, &b->spans[i]) * ((b->spans[i].n - 1) / pass->ws->chunk + 1);
     while (n_threads > 1 && pass->n_splits < SM_MAX_SPLITS) {
         const sm_span *longest = NULL;
         for (uint32_t i = 0; i < b->n_spans; i++) {
             const sm_span *span = &b->spans[i];
-            if (span->n == 1 && blocks_of(span) <= room && !is_split(pass, span) &&
-                (!longest || blocks_of(span) > blocks_of(longest)))
+            if (span->n == 1 && blocks_of(window, span) <= room && !is_split(pass, span) &&
+                (!longest || blocks_of(window, span) > blocks_of(window, longest)))
                 longest = span;
         }
-        const uint32_t n = longest ? blocks_of(longest) : 0;
+        const uint32_t n = longest ? blocks_of(window, longest) : 0;
         /* an eighth of what one thread has to do is no matter */
         if (n <= PIECE_BLOCKS || (uint64_t)n * n_threads * 8 <= total * n_head_kv)
             return;
-        pass->splits[pass->n_splits++] = (sm_attn_split){
-            longest, n, (n + PIECE_BLOCKS - 1) / PIECE_BLOCKS, pass->ws->max_blocks - room};
+        pass->splits[pass->n_splits++] = (sm_attn_split){longest, pass->ws->max_blocks - room};
         room -= n;
     }
 }
 
-/* The blocks of a split token from `first` on, for one kv head. */
+/* Piece `piece` of the blocks that a split token sees, for one kv head. */
 static void attend_piece(const sm_worker *w, const sm_attn_split *p, uint32_t kv_head,
-                         uint32_t first) {
+                         uint32_t piece) {
     const sm_attn *a = &w->attn;
     sm_workspace *ws = w->ws;
     const void *queries =
         sm_attn_decode_queries(a, p->span, ws->q + p->span->first * ws->ldq, w->scratch);
-    for (uint32_t block = first; block < first + PIECE_BLOCKS && block < p->n_blocks; block++) {
-        const uint64_t at = (uint64_t)(p->part + block) * a->n_head;
+    uint32_t first, end;
+    sm_attn_blocks(a->window, p->span->position, &first, &end);
+    const uint32_t begin = first + piece * PIECE_BLOCKS;
+    for (uint32_t block = begin; block < begin + PIECE_BLOCKS && block < end; block++) {
+        const uint64_t at = (uint64_t)(p->part + block - first) * a->n_head;
         sm_attn_decode_block(a, p->span, kv_head, block, queries, ws->part_o + at * a->width,
                              ws->part_m + at, ws->part_l + at, w->scratch);
     }
@@ -91,14 +110,14 @@ static void attend_tasks(const sm_worker *w) {
     uint32_t task = atomic_fetch_add_explicit(&pass->next_task, 1, memory_order_relaxed);
     for (uint32_t i = 0; i < pass->n_splits; i++) {
         const sm_attn_split *p = &pass->splits[i];
-        for (const uint32_t end = base + p->n_pieces * a->n_head_kv; task < end;) {
+        const uint32_t pieces = (blocks_of(a->window, p->span) + PIECE_BLOCKS - 1) / PIECE_BLOCKS;
+        for (const uint32_t end = base + pieces * a->n_head_kv; task < end;) {
             if (sm_stopped(w->scratch))
                 return;
-            attend_piece(w, p, (task - base) / p->n_pieces,
-                         (task - base) % p->n_pieces * PIECE_BLOCKS);
+            attend_piece(w, p, (task - base) / pieces, (task - base) % pieces);
             task = atomic_fetch_add_explicit(&pass->next_task, 1, memory_order_relaxed);
         }
-        base += p->n_pieces * a->n_head_kv;
+        base += pieces * a->n_head_kv;
     }
     for (uint32_t i = 0; i < b->n_spans; i++) {
         if (is_split(pass, &b->spans[i]))
@@ -132,9 +151,9 @@ static sm_input attend_many(const sm_worker *w, sm_input_form form) {
             const sm_attn_split *p = &pass->splits[i];
             const uint64_t at = (uint64_t)p->part * a->n_head;
             if (p->span->first >= begin && p->span->first < end)
-                sm_attn_decode_merge(a, p->n_blocks, ws->part_o + at * a->width, ws->part_m + at,
-                                     ws->part_l + at, w->at.att + p->span->first * ws->ldq,
-                                     w->scratch);
+                sm_attn_decode_merge(a, blocks_of(a->window, p->span), ws->part_o + at * a->width,
+                                     ws->part_m + at, ws->part_l + at,
+                                     w->at.att + p->span->first * ws->ldq, w->scratch);
         }
         for (uint64_t t = begin; t < end; t++)
             sm_input_prepare(w, form, ws->att_q + t * ws->blocks_q, w->at.att + t * ws->ldq, qd);

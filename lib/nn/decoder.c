@@ -227,6 +227,7 @@ static void forward(void *arg, uint32_t thread, uint32_t n_threads) {
     }
     for (uint32_t i = begin; i < end; i++) {
         w.layer = w.attn.layer = i;
+        w.attn.window = net->layers[i].window;
         if (tape)
             w.at = tape->layers[i];
         if (!attend(&w, &net->layers[i]))

@@ -176,6 +176,17 @@ static void read_rope(reader *r, sm_config *c) {
     c->yarn_beta_slow = positive_or(r, "rope.scaling.yarn_beta_slow", 1.0);
 }
 
+/* The same for every layer: which layers have one, where not all have, is another key. */
+static void read_window(reader *r, sm_config *c) {
+    if (r->status || !has(r, "attention.sliding_window"))
+        return;
+    r->status = sm_gguf_get_u32(r->gguf, key_name(r, "attention.sliding_window"),
+                                &c->sliding_window, r->error);
+    if (!r->status && c->sliding_window && has(r, "attention.sliding_window_pattern"))
+        fail(r, SM_ERR_UNSUPPORTED, "attention.sliding_window_pattern",
+             "says that layers differ, which this version cannot compute");
+}
+
 sm_status sm_config_read(sm_config *c, const sm_gguf *gguf, sm_error *error) {
     memset(c, 0, sizeof *c);
     const char *architecture;
@@ -231,6 +242,7 @@ sm_status sm_config_read(sm_config *c, const sm_gguf *gguf, sm_error *error) {
             fail(&r, SM_ERR_UNSUPPORTED, "expert_count",
                  "says mixture of experts, which this version cannot compute");
     }
+    read_window(&r, c);
     if (!r.status)
         read_rope(&r, c);
     /* products that sizes are made of must fit 32 bits */

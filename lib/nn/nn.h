@@ -42,6 +42,7 @@ typedef struct sm_config {
     uint32_t head_dim;
     uint32_t n_ff;
     uint32_t n_ctx_train;
+    uint32_t sliding_window; /* sm_layer.window of every layer */
     float norm_eps;
     /* rope */
     uint32_t n_rot; /* rotated dimensions of a head */
@@ -80,6 +81,7 @@ typedef struct sm_weight {
 } sm_weight;
 
 typedef struct sm_layer {
+    uint32_t window; /* tokens that attention sees, the token itself included; 0: all before it */
     const float *attn_norm;    /* [n_embd] */
     sm_weight wq, wk, wv;      /* [n_head*head_dim][n_embd], [n_head_kv*head_dim][n_embd] twice */
     const float *bq, *bk, *bv; /* biases may be NULL */
@@ -93,6 +95,13 @@ typedef struct sm_layer {
     /* of the matrices that share an input: what it is brought into for those that want it */
     sm_input_form qkv_form, ffn_form;
 } sm_layer;
+
+/* The first position that the token at `position` attends to: max(0, position - window + 1). So
+ * define it Mistral's and Qwen's code in transformers (masking_utils.py, sliding_window_overlay:
+ * key > query - window) and, for other families, llama.cpp (LLAMA_SWA_TYPE_STANDARD). */
+static inline uint32_t sm_window_begin(uint32_t window, uint32_t position) {
+    return window && position >= window ? position - window + 1 : 0;
+}
 
 /* The matrices of a layer, in the order in which they are used. */
 enum { SM_Q, SM_K, SM_V, SM_O, SM_GATE, SM_UP, SM_DOWN, SM_MATRICES };

@@ -59,7 +59,11 @@ typedef struct sm_attn {
     uint32_t width; /* head_dim as the cache has it, a multiple of 8 */
     float scale;
     uint32_t layer;
+    uint32_t window; /* of the layer */
 } sm_attn;
+
+/* The blocks of SM_KV_BLOCK tokens that a token at `position` sees something of: [*first, *end). */
+void sm_attn_blocks(uint32_t window, uint32_t position, uint32_t *first, uint32_t *end);
 
 /* Queries that one prefill task handles at most, all heads of a group counted. */
 uint32_t sm_attn_chunk(const sm_config *config, uint32_t *tokens);

@@ -37,11 +37,11 @@ struct sm_workspace {
     uint32_t n_owned;
 };
 
-/* A token whose attention several threads share: partial results of its blocks lie in the
- * workspace from block `part` on. */
+/* A token whose attention several threads share: partial results of the blocks that it sees lie in
+ * the workspace from block `part` on. */
 typedef struct sm_attn_split {
     const sm_span *span;
-    uint32_t n_blocks, n_pieces, part;
+    uint32_t part;
 } sm_attn_split;
 
 #define SM_MAX_SPLITS 4

@@ -193,6 +193,7 @@ static void bind_layer(binder *b, sm_layer *l, uint32_t index) {
     const uint64_t kv_rows = (uint64_t)c->n_head_kv * c->head_dim;
     const bool bias = c->family->qkv_bias;
     char name[64];
+    l->window = c->sliding_window;
 #define NAME(suffix) (sm_format(name, sizeof name, "blk.%u." suffix, index), name)
     l->attn_norm = bind_vector(b, NAME("attn_norm.weight"), c->n_embd, true);
     bind_matrix(b, &l->wq, NAME("attn_q.weight"), q_rows, c->n_embd, true);

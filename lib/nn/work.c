@@ -48,6 +48,15 @@ double sm_work_least_share(sm_team *team) {
     return sm_team_barrier_ns(team) * THREAD_BYTES_PER_NS;
 }
 
+/* Tokens of the cache that a span's attention reads in a layer, on average. */
+static double tokens_read(const sm_net *net, const sm_span *span) {
+    const uint32_t end = span->position + span->n;
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < net->config.n_layer; i++)
+        sum += end - sm_window_begin(net->layers[i].window, span->position);
+    return (double)sum / net->config.n_layer;
+}
+
 /* On n threads the step takes about
  *   t(n) = work / n + barriers * (SHARING + per_thread * n)
  * which is least where n^2 = work / (barriers * per_thread). */
@@ -64,7 +73,7 @@ uint32_t sm_work_threads(const sm_workspace *ws, sm_team *team, const sm_step *b
         bytes += columns_cost(b->spans[i].n) * (double)b->spans[i].kv->n_layer *
                  b->spans[i].kv->n_head_kv *
                  (double)(2 * b->spans[i].kv->head_bytes / b->spans[i].kv->capacity) *
-                 (b->spans[i].position + b->spans[i].n);
+                 tokens_read(ws->net, &b->spans[i]);
     const double work = bytes / THREAD_BYTES_PER_NS;
     double n = floor(sqrt(work / (barriers * per_thread)) + 0.5);
     n = n < 2 ? 2 : n > most ? most : n;

@@ -1,8 +1,8 @@
-/* Backward of causal attention. With s = Q K^T, P = softmax(scale s), O = P V and
- * delta = sum(dO O) of each row (which is sum(P dP)):
- *   dV = P^T dO;  dP = dO V^T;  ds = scale P (dP - delta);  dQ = ds K;  dK = ds^T Q
- * P is computed again from the scores and the logarithms of their sums that the forward pass
- * left, a block of queries and keys at a time (arXiv:2205.14135, algorithm 4). */
+/* Backward of attention, causal and within the layer's window. With s = Q K^T, P = softmax(scale
+ * s), O = P V and delta = sum(dO O) of each row (which is sum(P dP)): dV = P^T dO;  dP = dO V^T; ds
+ * = scale P (dP - delta);  dQ = ds K;  dK = ds^T Q P is computed again from the scores and the
+ * logarithms of their sums that the forward pass left, a block of queries and keys at a time
+ * (arXiv:2205.14135, algorithm 4). */
 #include "graph.h"
 
 #include <math.h>
@@ -13,9 +13,14 @@ typedef struct head {
     const float *q, *k, *v, *out, *dout; /* first token, this head */
     const float *lse;                    /* [n] rows n_head apart */
     float *dq, *dk, *dv;
-    uint32_t n;
+    uint32_t n, window;
     float scale;
 } head;
+
+/* The first key of the first block of keys that query i sees. */
+static uint32_t first_block(const head *h, uint32_t i) {
+    return sm_window_begin(h->window, i) / SM_GRAD_KEYS * SM_GRAD_KEYS;
+}
 
 static void product(const sm_backward *b, uint64_t m, uint64_t n, uint64_t k, const float *a,
                     uint64_t lda, bool a_transposed, const float *x, uint64_t ldx,
@@ -47,18 +52,26 @@ static void block(const sm_backward *b, const head *h, const float *delta, uint3
     product(b, nq, nk, dim, dout, ldq, false, v, ldkv, true, ds, SM_GRAD_KEYS, false);
     for (uint32_t i = 0; i < nq; i++) {
         float *row = s + i * SM_GRAD_KEYS, *drow = ds + i * SM_GRAD_KEYS;
-        const uint32_t seen = q0 + i + 1 < k0 ? 0 : q0 + i + 1 - k0;
-        const uint32_t n = seen < nk ? seen : nk;
-        g->kernels->softmax_grad(row, drow, n, h->scale,
+        /* query i sees keys [begin, end) of the block, perhaps none */
+        const uint32_t last = q0 + i + 1 < k0 ? 0 : q0 + i + 1 - k0;
+        const uint32_t earliest = sm_window_begin(h->window, q0 + i);
+        const uint32_t end = last < nk ? last : nk;
+        uint32_t begin = earliest > k0 ? earliest - k0 : 0;
+        begin = begin < end ? begin : end;
+        memset(row, 0, begin * sizeof *row);
+        memset(drow, 0, begin * sizeof *drow);
+        g->kernels->softmax_grad(row + begin, drow + begin, end - begin, h->scale,
                                  h->lse[(uint64_t)(q0 + i) * g->net->config.n_head], delta[i]);
-        memset(row + n, 0, (nk - n) * sizeof *row);
-        memset(drow + n, 0, (nk - n) * sizeof *drow);
+        memset(row + end, 0, (nk - end) * sizeof *row);
+        memset(drow + end, 0, (nk - end) * sizeof *drow);
     }
-    /* the last queries see every key first: they write, the others add */
-    const bool add = q0 + nq < h->n;
+    /* queries go from last to first: the first of them to see a block of keys write its gradient,
+     * all of it, and the others add */
+    const bool add = q0 + nq < h->n && first_block(h, q0 + nq) <= k0;
     product(b, nk, dim, nq, s, SM_GRAD_KEYS, true, dout, ldq, false, h->dv + k0 * ldq, ldq, add);
     product(b, nk, dim, nq, ds, SM_GRAD_KEYS, true, q, ldq, false, h->dk + k0 * ldq, ldq, add);
-    product(b, nq, dim, nk, ds, SM_GRAD_KEYS, false, k, ldkv, false, h->dq + q0 * ldq, ldq, k0 > 0);
+    product(b, nq, dim, nk, ds, SM_GRAD_KEYS, false, k, ldkv, false, h->dq + q0 * ldq, ldq,
+            k0 > first_block(h, q0));
 }
 
 static void one_head(const sm_backward *b, const head *h) {
@@ -72,13 +85,13 @@ static void one_head(const sm_backward *b, const head *h) {
         for (uint32_t t = 0; t < nq; t++)
             delta[t] = g->kernels->dot(h->out + (q0 + t) * ldq, h->dout + (q0 + t) * ldq,
                                        g->net->config.head_dim);
-        for (uint32_t k0 = 0; k0 < q0 + nq; k0 += SM_GRAD_KEYS)
+        for (uint32_t k0 = first_block(h, q0); k0 < q0 + nq; k0 += SM_GRAD_KEYS)
             block(b, h, delta, q0, nq, k0,
                   q0 + nq - k0 < SM_GRAD_KEYS ? q0 + nq - k0 : SM_GRAD_KEYS);
     }
 }
 
-void sm_grad_attention(const sm_backward *b, const sm_tape_layer *l) {
+void sm_grad_attention(const sm_backward *b, const sm_layer *w, const sm_tape_layer *l) {
     const sm_graph *g = b->g;
     const sm_config *c = &g->net->config;
     const uint32_t n_tasks = g->n_spans * c->n_head, group = c->n_head / c->n_head_kv;
@@ -100,6 +113,7 @@ void sm_grad_attention(const sm_backward *b, const sm_tape_layer *l) {
                             .dk = g->dk_heads + at,
                             .dv = g->dv_heads + at,
                             .n = span->n,
+                            .window = w->window,
                             .scale = 1.0f / sqrtf((float)c->head_dim)});
     }
     sm_team_barrier(b->crew.team);

@@ -189,7 +189,7 @@ static void attention(const sm_backward *b, const sm_layer *w, const sm_graph_la
     sm_grad_bias(b, d->bo, g->dx, ldx, T, c->n_embd);
     sm_grad_weight(b, &d->matrix[SM_O], g->dx, ldx, l->att, ldq, T, NULL);
     sm_grad_input(b, &d->matrix[SM_O], g->dx, ldx, T, NULL, g->datt, ldq, false);
-    sm_grad_attention(b, l);
+    sm_grad_attention(b, w, l);
     sm_lap_of(b, SM_PART_ATTENTION);
 
     uint64_t begin, end;

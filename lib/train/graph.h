@@ -129,7 +129,7 @@ void sm_grad_norm(const sm_backward *b, float *dx, const float *dy, const float 
  */
 
 /* dq, dk_heads, dv_heads from datt and what the tape has. */
-void sm_grad_attention(const sm_backward *b, const sm_tape_layer *l);
+void sm_grad_attention(const sm_backward *b, const sm_layer *w, const sm_tape_layer *l);
 
 /* ---- the backward pass (backward.c): called by one thread, runs on the team -------------------
  */
