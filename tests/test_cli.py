@@ -775,6 +775,27 @@ class Train(Case):
         self.good("vocab", "-d", self.text, "-o", again, "-n", "300")
         self.assertEqual(again.read_bytes(), self.vocab.read_bytes())
 
+    def test_sliding_window(self):
+        """From init through training to the model that is run; attention is another one then."""
+        new, trained, losses = self.folder / "new.gguf", self.folder / "trained.gguf", []
+        options = ["init", "--vocab", self.vocab, "-o", new, "--n-embd", "32", "--n-layer", "2", "-c",
+                   "64", "--name", "tiny", "--seed", "3", "--sliding-window"]
+        self.good(*options, "0")
+        self.assertEqual(new.read_bytes(), self.model.read_bytes())
+        for window in ("4", "64"):
+            self.good(*options, window)
+            self.assertRegex(self.good("inspect", new).decode(),
+                             rf"llama\.attention\.sliding_window +u32 +{window}\n")
+            self.train("trained.gguf", "-m", new, "-n", "2")
+            self.assertRegex(self.good("inspect", trained).decode(),
+                             rf"llama\.attention\.sliding_window +u32 +{window}\n")
+            self.run_ids(trained)
+            losses.append([line["loss"] for line in self.lines("trained.gguf.jsonl")])
+        self.train("trained.gguf", "-n", "2")
+        self.assertNotEqual(losses[0], losses[1])
+        self.assertEqual(losses[1], [line["loss"] for line in self.lines("trained.gguf.jsonl")])
+        self.bad(2, *options, "-1", says=["sliding-window"])
+
     def test_types(self):
         for kind in ("F16", "BF16"):
             self.train("out.gguf", "-n", "1", "--type", kind)

@@ -222,6 +222,35 @@ static void test_export_computes_the_same(void **state) {
     sm_trainer_free(t);
 }
 
+static int32_t window_of(const char *path) {
+    sm_model *model;
+    sm_model_info info = {.struct_size = sizeof info};
+    OK(sm_model_load(&model, path, NULL, error));
+    OK(sm_model_get_info(model, &info, error));
+    sm_model_free(model);
+    return info.sliding_window;
+}
+
+/* A window goes from the options to the new model, into training, and on to what is exported. */
+static void test_windows_learn(void **state) {
+    (void)state;
+    sm_model_init_options init = small;
+    init.sliding_window = 6;
+    const char *model = new_model("window.gguf", &init), *out = scratch_path("exported.gguf");
+    assert_int_equal(window_of(model), 6);
+    assert_int_equal(window_of(new_model("whole.gguf", &small)), 0);
+    sm_trainer_options o = two_stories();
+    sm_trainer *t = open_trainer(model, &o);
+    const double before = evaluate(t);
+    steps(t, 5);
+    const double want = evaluate(t);
+    assert_true(want < before);
+    OK(sm_trainer_export(t, out, NULL, error));
+    assert_int_equal(window_of(out), 6);
+    assert_true(fabs(session_loss(out, NULL) - want) < 1e-4);
+    sm_trainer_free(t);
+}
+
 /* ---- checkpoints ----------------------------------------------------------------------------- */
 
 static void expect_same_files(const char *a, const char *b) {
@@ -581,6 +610,7 @@ int main(void) {
         cmocka_unit_test(test_families_learn),
         cmocka_unit_test(test_optimizers_learn),
         cmocka_unit_test(test_export_computes_the_same),
+        cmocka_unit_test(test_windows_learn),
         cmocka_unit_test(test_resume),
         cmocka_unit_test(test_resume_refuses),
         cmocka_unit_test(test_adapters_learn),

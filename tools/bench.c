@@ -176,9 +176,17 @@ static double prefill_bound(const bench_run *run, const machine_rates *rates) {
                                  batches * (double)run->info.decode_bytes / rates->read);
 }
 
+/* Tokens before the one at `position` whose keys and values it reads. */
+static double tokens_seen(const bench_run *run, uint32_t position) {
+    const uint32_t window = (uint32_t)run->info.sliding_window;
+    return window != 0 && position >= window ? window - 1.0 : position;
+}
+
 /* Of n sequences, all tokens counted. */
 static double decode_bound(const bench_run *run, double n, const machine_rates *rates) {
-    const double held = run->depth + (run->decode - 1.0) / 2.0; /* in a context, on average */
+    double held = 0.0; /* in a context, on average */
+    for (uint32_t i = 0; i < run->decode; i++)
+        held += tokens_seen(run, run->depth + i) / run->decode;
     return n / larger(arithmetic_seconds(&run->work, n, n, rates),
                       ((double)run->info.decode_bytes + n * held * kv_bytes(run)) / rates->read);
 }
@@ -472,7 +480,8 @@ static int bench(bench_run *run) {
         code = warm_up(run);
     if (code == CLI_GO_ON) {
         limits = limit_bench_new(run->info.level, run->n_threads,
-                                 run->info.decode_bytes + (uint64_t)(run->depth * kv_bytes(run)));
+                                 run->info.decode_bytes +
+                                     (uint64_t)(tokens_seen(run, run->depth) * kv_bytes(run)));
         code = limits != NULL ? measure(run, limits) : cli_error("out of memory");
     }
     if (code == CLI_GO_ON && sm_model_get_info(run->model, &run->info, &error) != SM_OK)

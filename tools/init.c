@@ -37,10 +37,14 @@ int cmd_init(int argc, char **argv) {
         sm_model_load(&model, out, NULL, &error) != SM_OK)
         return cli_fail(&error);
     const sm_status status = sm_model_get_info(model, &info, &error);
-    if (status == SM_OK)
-        fprintf(stderr, "%s: %s, %llu weights, width %d, %d layers, %d heads, vocabulary %d\n", out,
+    if (status == SM_OK) {
+        fprintf(stderr, "%s: %s, %llu weights, width %d, %d layers, %d heads, vocabulary %d", out,
                 info.architecture, (unsigned long long)info.n_params, info.n_embd, info.n_layer,
                 info.n_head, info.n_vocab);
+        if (info.sliding_window != 0)
+            fprintf(stderr, ", window %d", info.sliding_window);
+        fputc('\n', stderr);
+    }
     sm_model_free(model);
     return status == SM_OK ? CLI_DONE : cli_fail(&error);
 }

@@ -59,6 +59,8 @@ typedef struct sm_model_info {
     uint64_t heap_peak;
     uint64_t n_allocs;          /* allocations made so far (a test counts them) */
     uint64_t packed_file_bytes; /* weights of a packed file, used where they lie in it */
+    int32_t sliding_window;     /* tokens that a token attends to at most; 0: all before it */
+    int32_t reserved;
 } sm_model_info;
 
 /* Loads a GGUF model (of a split one: the first part). Everything the file says

@@ -53,15 +53,15 @@ SM_API sm_status sm_vocabulary_train(const char *path, const char *const *text_p
 
 typedef struct sm_model_init_options {
     uint32_t struct_size;
-    uint32_t n_embd;    /* width of the model; 0: 256 */
-    uint32_t n_layer;   /* 0: 6 */
-    uint32_t n_head;    /* 0: n_embd / 32 */
-    uint32_t n_head_kv; /* divides n_head; 0: n_head */
-    uint32_t n_ff;      /* 0: 8/3 of n_embd, rounded up to a multiple of 32 */
-    uint32_t n_ctx;     /* context length that the file states; 0: 512 */
-    uint32_t untied;    /* 1: an output matrix of its own; default: the embedding's, tied */
-    uint32_t family;    /* SM_FAMILY_… */
-    uint32_t reserved;
+    uint32_t n_embd;         /* width of the model; 0: 256 */
+    uint32_t n_layer;        /* 0: 6 */
+    uint32_t n_head;         /* 0: n_embd / 32 */
+    uint32_t n_head_kv;      /* divides n_head; 0: n_head */
+    uint32_t n_ff;           /* 0: 8/3 of n_embd, rounded up to a multiple of 32 */
+    uint32_t n_ctx;          /* context length that the file states; 0: 512 */
+    uint32_t untied;         /* 1: an output matrix of its own; default: the embedding's, tied */
+    uint32_t family;         /* SM_FAMILY_… */
+    uint32_t sliding_window; /* tokens that attention sees, the token itself included; 0: all */
     uint64_t seed;
     double rope_theta; /* 0: 10000 */
     const char *name;  /* general.name; NULL: none */

@@ -180,6 +180,8 @@ static const sm_option init_table[] = {
     ENUM(sm_model_init_options, untied, "no|yes", 1,
          "an output matrix of its own instead of the embedding's"),
     ENUM(sm_model_init_options, family, "llama|qwen2|qwen3", 2, "kind of network"),
+    U32(sm_model_init_options, sliding_window, 0, MAX_CONTEXT, 0, "tokens",
+        "each token attends to this many of the last, itself included; 0: to all"),
     U64(sm_model_init_options, seed, 0, 18446744073709551615.0, 0, "", "of the random weights"),
     F64(sm_model_init_options, rope_theta, 1, 1e9, 10000, "base of the rotary position angles"),
     POINTER(sm_model_init_options, name, "general.name of the file"),

@@ -172,6 +172,7 @@ sm_status sm_model_get_info(const sm_model *model, sm_model_info *info, sm_error
         .heap_peak = atomic_load_explicit(&model->mem->peak, memory_order_relaxed),
         .n_allocs = atomic_load_explicit(&model->mem->n_allocs, memory_order_relaxed),
         .packed_file_bytes = model->net->packed_file_bytes,
+        .sliding_window = c->sliding_window < INT32_MAX ? (int32_t)c->sliding_window : INT32_MAX,
     };
     return sm_struct_give(info, &full, sizeof full, "sm_model_get_info", error);
 }

@@ -115,6 +115,8 @@ static void put_keys(const plan *p, sm_gguf_writer *w, const sm_gguf *vocabulary
     sm_gguf_put_u32(w, KEY("attention.head_count_kv"), p->o.n_head_kv);
     sm_gguf_put_u32(w, KEY("attention.key_length"), p->head_dim);
     sm_gguf_put_u32(w, KEY("attention.value_length"), p->head_dim);
+    if (p->o.sliding_window)
+        sm_gguf_put_u32(w, KEY("attention.sliding_window"), p->o.sliding_window);
     sm_gguf_put_u32(w, KEY("rope.dimension_count"), p->head_dim);
     sm_gguf_put_u32(w, KEY("vocab_size"), p->n_vocab);
     sm_gguf_put_f32(w, KEY("attention.layer_norm_rms_epsilon"), NORM_EPS);
@@ -193,8 +195,6 @@ sm_status sm_model_init(const char *path, const char *vocabulary_path,
     sm_status status = sm_options_take(&p.o, sizeof p.o, options, SM_OPTIONS_INIT, error);
     if (status)
         return status;
-    if (p.o.reserved)
-        return sm_fail(error, SM_ERR_ARGUMENT, "option reserved is set");
     sm_mem *mem;
     status = sm_mem_create(&mem, NULL, 0, error);
     if (status)
