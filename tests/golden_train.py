@@ -1,24 +1,31 @@
 #!/usr/bin/env python3
 """Makes tests/golden/*.bin: losses, gradients and ten AdamW steps by PyTorch.
 
-Usage: golden_train.py MODEL.gguf OUT.bin
+Usage: golden_train.py DIR CASE...
 
-The model is one that `test_torch --write DIR` wrote: random F32 weights. The
-network here is written from the formulas (RMSNorm, rope, grouped attention, SwiGLU), in double;
-autograd and torch.optim.AdamW do the rest. Batch and optimizer settings are those of
-test_torch.c.
+DIR/train-CASE.gguf is what `test_torch --write DIR` wrote: random F32 weights. The network here is
+written from the formulas (RMSNorm, rope, grouped attention, SwiGLU), in double; autograd and
+torch.optim.AdamW do the rest. Batch and optimizer settings are those of test_torch.c.
 
-OUT: 11 f64 losses (mean over targets, before step 1 .. after step 10); then per tensor, in the
-order of the file: u32 length of the name, name, u32 elements, f32 gradients of the first loss,
-f32 values after ten steps. Little endian.
+DIR/train-CASE.bin: 11 f64 losses (mean over targets, before step 1 .. after step 10); then per
+tensor, in the order of the file: u32 length of the name, name, u32 elements, u32 step, and of the
+gradient of the first loss and of the change in ten steps each: f64 length (root of the sum of
+squares) and f64 sum along random signs, both over all elements, then every step-th element as f32
+(of the change: the value after it). Signs: bit 0 of each number of splitmix64 from state 1, set
+for +, one per element. Little endian.
 """
 import struct
 import sys
 
 import torch
 
-SPANS = [13, 8, 19]
-LR, BETAS, EPS, DECAY = 2e-3, (0.9, 0.95), 1e-8, 0.1
+# lengths of the spans; tokens that occur; AdamW's eps; matrices are stored as every n-th element
+CASES = {
+    "llama": ([13, 8, 19], 50, 1e-8, 1),
+    "qwen3": ([13, 8, 19], 50, 1e-8, 1),
+    "cs336": ([64] * 8, 100, 1e-6, 13),
+}
+LR, BETAS, DECAY = 2e-3, (0.9, 0.95), 0.1
 
 
 def read_gguf(path):
@@ -116,20 +123,38 @@ def logits_of(keys, w, ids):
                                                              w["token_embd.weight"]).T
 
 
-def main():
-    keys, w = read_gguf(sys.argv[1])
-    n = sum(SPANS)
-    ids = [(t * 37 + 11) % 50 for t in range(n)]
+def signs(n):
+    """n numbers +1 or -1."""
+    state, out = 1, []
+    for _ in range(n):
+        state = (state + 0x9E3779B97F4A7C15) % 2**64
+        z = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
+        out.append(1.0 if (z ^ z >> 31) & 1 else -1.0)
+    return torch.tensor(out, dtype=torch.float64)
+
+
+def summary(values, stored, step):
+    values, stored = values.flatten(), stored.flatten()[::step].tolist()
+    return struct.pack("<2d%df" % len(stored), values.norm(), values @ signs(len(values)), *stored)
+
+
+def make(directory, case):
+    spans, n_ids, eps, step = CASES[case]
+    keys, w = read_gguf("%s/train-%s.gguf" % (directory, case))
+    start = {name: p.detach().clone() for name, p in w.items()}
+    n = sum(spans)
+    ids = [(t * 37 + 11) % n_ids for t in range(n)]
     targets = torch.tensor([-1 if t % 6 == 2 else (t * t * 7 + 5) % 100 for t in range(n)])
     matrices = [p for p in w.values() if p.dim() == 2]
     vectors = [p for p in w.values() if p.dim() == 1]
     optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": DECAY},
                                    {"params": vectors, "weight_decay": 0}],
-                                  lr=LR, betas=BETAS, eps=EPS)
+                                  lr=LR, betas=BETAS, eps=eps)
 
     def loss():
         rows, at = [], 0
-        for length in SPANS:
+        for length in spans:
             rows.append(logits_of(keys, w, ids[at:at + length]))
             at += length
         return torch.nn.functional.cross_entropy(torch.cat(rows), targets, ignore_index=-1)
@@ -144,13 +169,14 @@ def main():
             first = {name: p.grad.clone() for name, p in w.items()}
         optimizer.step()
     losses.append(loss().item())
-    with open(sys.argv[2], "wb") as out:
+    with open("%s/train-%s.bin" % (directory, case), "wb") as out:
         out.write(struct.pack("<11d", *losses))
         for name, p in w.items():
-            text = name.encode()
-            out.write(struct.pack("<I", len(text)) + text + struct.pack("<I", p.numel()))
-            for values in (first[name], p.detach()):
-                out.write(struct.pack("<%df" % p.numel(), *values.flatten().tolist()))
+            text, every = name.encode(), step if p.dim() == 2 else 1
+            out.write(struct.pack("<I", len(text)) + text + struct.pack("<II", p.numel(), every))
+            out.write(summary(first[name], first[name], every))
+            out.write(summary(p.detach() - start[name], p.detach(), every))
 
 
-main()
+for name in sys.argv[2:]:
+    make(sys.argv[1], name)

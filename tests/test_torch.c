@@ -1,6 +1,15 @@
 /* test_torch - loss, every gradient and ten AdamW steps against PyTorch's, stored by
  * golden_train.py (which has the settings and the format).
  *
+ * The case cs336 has the shape of the reference transformer of Stanford's course CS336 (vocabulary
+ * 100, context 64, width 128, 4 heads, 2 layers, 512 hidden units, 8 x 64 tokens) in the form the
+ * course gives it now, which is llama's: RMSNorm before each part, rope, SwiGLU, a key and a value
+ * head for each query head, a head of its own. Its file holds a sample of each matrix, and sums
+ * in which every element takes part. AdamW's eps is 1e-6 there: of half a million gradients a few
+ * are near 1e-8, which is where rounding to f32 begins, and with eps 1e-8 the first step of such an
+ * element would be of full size in a direction that rounding chooses. test_cs336.c compares parts
+ * with the course's own files.
+ *
  * Usage: test_torch DIR           compares with the files of DIR
  *        test_torch --write DIR   writes the models that golden_train.py reads
  */
@@ -20,11 +29,22 @@
 #include "support.h"
 #include "train/train.h"
 
+static const uint32_t documents[] = {0, 13, 21, 40};
+static const uint32_t rows_of_64[] = {0, 64, 128, 192, 256, 320, 384, 448, 512};
+
 static const struct {
     const char *name;
+    uint32_t n_spans;
+    const uint32_t *span_begin;
+    int32_t n_ids; /* tokens that occur */
+    double eps;    /* of AdamW */
     fixture_model model;
 } cases[] = {
     {"llama",
+     3,
+     documents,
+     50,
+     1e-8,
      {.n_embd = 16,
       .n_head = 4,
       .n_head_kv = 2,
@@ -33,6 +53,10 @@ static const struct {
       .n_rows = 100,
       .untied = true}},
     {"qwen3",
+     3,
+     documents,
+     50,
+     1e-8,
      {.architecture = "qwen3",
       .n_embd = 24,
       .n_head = 3,
@@ -40,34 +64,67 @@ static const struct {
       .n_ff = 16,
       .no_vocab = true,
       .n_rows = 100}},
+    {"cs336",
+     8,
+     rows_of_64,
+     100,
+     1e-6,
+     {.n_embd = 128,
+      .n_head = 4,
+      .n_head_kv = 4,
+      .n_ff = 512,
+      .n_ctx = 64,
+      .no_vocab = true,
+      .n_rows = 100,
+      .untied = true}},
 };
 
 static const char *directory;
 
-#define TOKENS 40
+#define TOKENS 512 /* of a case at most */
 #define STEPS 10
 #define TOLERANCE 1e-4
+
+/* What is stored of one tensor's gradient, or change. */
+typedef struct summary {
+    double length, along;  /* root of the sum of squares, sum along random signs */
+    const uint8_t *sample; /* f32, unaligned */
+} summary;
 
 /* One tensor of the stored file. */
 typedef struct stored {
     const uint8_t *at, *end;
     char name[96];
-    uint32_t n;
-    const uint8_t *gradient, *value; /* f32, unaligned */
+    uint32_t n, step; /* elements; every step-th of them is in the samples */
+    summary gradient, change;
 } stored;
+
+static void take(stored *s, void *to, size_t size) {
+    assert_true((size_t)(s->end - s->at) >= size);
+    memcpy(to, s->at, size);
+    s->at += size;
+}
+
+static void take_summary(stored *s, summary *to) {
+    const uint64_t size = 4 * (uint64_t)((s->n + s->step - 1) / s->step);
+    take(s, &to->length, sizeof to->length);
+    take(s, &to->along, sizeof to->along);
+    assert_true((uint64_t)(s->end - s->at) >= size);
+    to->sample = s->at;
+    s->at += size;
+}
 
 static void next_stored(stored *s) {
     uint32_t length;
-    assert_true(s->end - s->at >= 4);
-    memcpy(&length, s->at, 4);
-    assert_true(length < sizeof s->name && (uint64_t)(s->end - s->at) >= 8 + (uint64_t)length);
-    memcpy(s->name, s->at + 4, length);
+    take(s, &length, sizeof length);
+    assert_true(length < sizeof s->name);
+    take(s, s->name, length);
     s->name[length] = 0;
-    memcpy(&s->n, s->at + 4 + length, 4);
-    s->gradient = s->at + 8 + length;
-    s->value = s->gradient + 4 * (uint64_t)s->n;
-    s->at = s->value + 4 * (uint64_t)s->n;
-    assert_true(s->at <= s->end);
+    take(s, &s->n, sizeof s->n);
+    take(s, &s->step, sizeof s->step);
+    assert_true(s->step > 0);
+    take_summary(s, &s->gradient);
+    take_summary(s, &s->change);
 }
 
 static const sm_param *find_param(const sm_params *params, const stored *s) {
@@ -80,31 +137,43 @@ static const sm_param *find_param(const sm_params *params, const stored *s) {
     return NULL;
 }
 
-/* |got - want| against |want - from|; from NULL: 0. */
-static void check_near(const char *what, const char *name, const float *got, const uint8_t *want,
-                       const float *from, uint32_t n) {
-    double error = 0, length = 0;
-    for (uint32_t i = 0; i < n; i++) {
+/* got - from (NULL: 0) against what is stored: the sample's distance against the sample's length,
+ * and the two sums over all elements. */
+static void check_near(const char *what, const stored *s, const summary *want, const float *got,
+                       const float *from) {
+    double error = 0, sampled = 0, squares = 0, along = 0;
+    uint64_t random = 1;
+    for (uint32_t i = 0; i < s->n; i++) {
+        const double start = from ? (double)from[i] : 0, d = (double)got[i] - start;
+        squares += d * d;
+        along += test_random(&random) & 1 ? d : -d;
+        if (i % s->step)
+            continue;
         float w;
-        memcpy(&w, want + 4 * (uint64_t)i, 4);
+        memcpy(&w, want->sample + 4 * (uint64_t)(i / s->step), 4);
         error += ((double)got[i] - (double)w) * ((double)got[i] - (double)w);
-        const double d = (double)w - (from ? (double)from[i] : 0);
-        length += d * d;
+        sampled += ((double)w - start) * ((double)w - start);
     }
-    if (!(sqrt(error) <= TOLERANCE * sqrt(length)))
-        fail_msg("%s of %s: off by %.3g of %.3g", what, name, sqrt(error), sqrt(length));
+    if (!(sqrt(error) <= TOLERANCE * sqrt(sampled)))
+        fail_msg("%s of %s: off by %.3g of %.3g", what, s->name, sqrt(error), sqrt(sampled));
+    if (!(fabs(sqrt(squares) - want->length) <= TOLERANCE * want->length))
+        fail_msg("%s of %s: length %.9g, not %.9g", what, s->name, sqrt(squares), want->length);
+    if (!(fabs(along - want->along) <= TOLERANCE * want->length))
+        fail_msg("%s of %s: along random signs %.9g, not %.9g (length %.3g)", what, s->name, along,
+                 want->along, want->length);
 }
 
 typedef struct step_job {
     sm_graph *graph;
     sm_optim *optim;
+    const sm_kernels *kernels;
     bool zero;
 } step_job;
 
 static void run_step(void *arg, uint32_t thread, uint32_t n_threads) {
     const step_job *job = arg;
-    const sm_crew crew = {sm_graph_team(job->graph), sm_kernels_get(sm_level_best(SM_LEVEL_AUTO)),
-                          sm_graph_gemm(job->graph), thread, n_threads};
+    const sm_crew crew = {sm_graph_team(job->graph), job->kernels, sm_graph_gemm(job->graph),
+                          thread, n_threads};
     if (job->zero)
         sm_params_zero_grad(&crew, sm_graph_params(job->graph));
     else
@@ -118,7 +187,7 @@ static void check_loss(double got, const uint8_t *file, int i) {
         fail_msg("loss %d is %.9g, not %.9g", i, got, want);
 }
 
-static void check_case(size_t index) {
+static void check_level(size_t index, const sm_kernels *kernels) {
     const char *path = scratch_path("torch.gguf");
     assert_int_equal(fixture_write(path, &cases[index].model), 0);
     char name[512];
@@ -128,15 +197,17 @@ static void check_case(size_t index) {
     if (!file)
         fail_msg("%s is missing", name);
     assert_true(size > 8 * (STEPS + 1));
+    const uint32_t *begin = cases[index].span_begin, n_spans = cases[index].n_spans;
+    const uint32_t n_tokens = begin[n_spans];
+    assert_true(n_tokens <= TOKENS);
     int32_t ids[TOKENS], targets[TOKENS];
     uint64_t n_targets = 0;
-    for (int32_t t = 0; t < TOKENS; t++) {
-        ids[t] = (t * 37 + 11) % 50;
+    for (int32_t t = 0; t < (int32_t)n_tokens; t++) {
+        ids[t] = (t * 37 + 11) % cases[index].n_ids;
         targets[t] = t % 6 == 2 ? -1 : (t * t * 7 + 5) % 100;
         n_targets += targets[t] >= 0;
     }
-    const uint32_t begin[] = {0, 13, 21, TOKENS};
-    const sm_train_batch batch = {TOKENS, ids, targets, 3, begin};
+    const sm_train_batch batch = {n_tokens, ids, targets, n_spans, begin};
 
     sm_mem mem;
     sm_gguf *gguf;
@@ -144,13 +215,14 @@ static void check_case(size_t index) {
     sm_optim *optim;
     assert_int_equal(sm_mem_init(&mem, NULL, 0, NULL), SM_OK);
     assert_int_equal(sm_gguf_open(&gguf, &mem, path, true, NULL), SM_OK);
-    const sm_graph_options options = {.max_tokens = 64, .max_spans = 4, .n_threads = 2};
-    assert_int_equal(sm_graph_new(&graph, &mem, gguf, sm_kernels_get(sm_level_best(SM_LEVEL_AUTO)),
-                                  &options, NULL),
-                     SM_OK);
+    const sm_graph_options options = {.max_tokens = TOKENS, .max_spans = 8, .n_threads = 2};
+    assert_int_equal(sm_graph_new(&graph, &mem, gguf, kernels, &options, NULL), SM_OK);
     const sm_params *params = sm_graph_params(graph);
-    const sm_optim_config config = {
-        .kind = SM_OPTIM_ADAMW, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1};
+    const sm_optim_config config = {.kind = SM_OPTIM_ADAMW,
+                                    .beta1 = 0.9,
+                                    .beta2 = 0.95,
+                                    .eps = cases[index].eps,
+                                    .weight_decay = 0.1};
     assert_int_equal(sm_optim_new(&optim, &mem, &config, params, NULL), SM_OK);
     float *start = malloc(params->n_elements * sizeof *start), *at = start;
     assert_non_null(start);
@@ -159,7 +231,7 @@ static void check_case(size_t index) {
         memcpy(at, params->param[i].value, n * sizeof *at);
         at += n;
     }
-    step_job job = {graph, optim, true};
+    step_job job = {graph, optim, kernels, true};
     for (int i = 0; i < STEPS; i++) {
         double loss;
         uint64_t n;
@@ -171,7 +243,7 @@ static void check_case(size_t index) {
         stored s = {.at = file + 8 * (STEPS + 1), .end = file + size};
         for (; i == 0 && s.at < s.end;) {
             next_stored(&s);
-            check_near("gradient", s.name, find_param(params, &s)->grad, s.gradient, NULL, s.n);
+            check_near("gradient", &s, &s.gradient, find_param(params, &s)->grad, NULL);
         }
         job.zero = false;
         sm_team_run(sm_graph_team(graph), run_step, &job);
@@ -188,7 +260,7 @@ static void check_case(size_t index) {
         at = start;
         for (const sm_param *q = params->param; q != p; q++)
             at += q->rows * q->cols;
-        check_near("ten steps", s.name, p->value, s.value, at, s.n);
+        check_near("ten steps", &s, &s.change, p->value, at);
     }
     assert_int_equal(n_seen, params->n);
     free(start);
@@ -198,6 +270,17 @@ static void check_case(size_t index) {
     sm_gguf_close(gguf);
 }
 
+/* On every level that this machine has. */
+static void check_case(size_t index) {
+    for (uint32_t level = SM_LEVEL_SCALAR; sm_level_name(level); level++) {
+        const sm_kernels *kernels = sm_kernels_get(level);
+        if (!kernels)
+            continue;
+        print_message("%s: %s\n", cases[index].name, sm_level_name(level));
+        check_level(index, kernels);
+    }
+}
+
 static void test_llama(void **state) {
     (void)state;
     check_case(0);
@@ -205,6 +288,10 @@ static void test_llama(void **state) {
 static void test_qwen3(void **state) {
     (void)state;
     check_case(1);
+}
+static void test_cs336(void **state) {
+    (void)state;
+    check_case(2);
 }
 
 int main(int argc, char **argv) {
@@ -225,6 +312,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_llama),
         cmocka_unit_test(test_qwen3),
+        cmocka_unit_test(test_cs336),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
