@@ -135,8 +135,7 @@ static void heads_back(const sm_graph *g, const float *cos, const float *neg_sin
     }
 }
 
-/* Token t: heads of a group added up for dk and dv, then q and k back to the products. What
- * comes before the head norms goes where the gradients per query head were. */
+/* Token t: heads of a group added up for dk and dv, then q and k back to the products. */
 static void token_back(const sm_backward *b, const sm_layer *w, const sm_tape_layer *l,
                        uint64_t t) {
     sm_graph *g = b->g;
@@ -180,6 +179,19 @@ static void grad_head_norm(const sm_backward *b, float *dw, const float *dy, con
         }
 }
 
+void sm_grad_heads(const sm_backward *b, const sm_layer *w, const sm_graph_layer *d,
+                   const sm_tape_layer *l) {
+    const sm_graph *g = b->g;
+    const sm_config *c = &g->net->config;
+    uint64_t begin, end;
+    sm_share(b->T, b->crew.thread, b->crew.n_threads, &begin, &end);
+    for (uint64_t t = begin; t < end; t++)
+        token_back(b, w, l, t);
+    sm_team_barrier(g->team);
+    grad_head_norm(b, d->q_norm, g->dq, l->q_raw, g->tape->ldq, g->r_q, c->n_head);
+    grad_head_norm(b, d->k_norm, g->dk, l->k_raw, g->tape->ldkv, g->r_k, c->n_head_kv);
+}
+
 /* x += O(attention(q, k, v)), q = rope(norm(Wq n + bq)), …, n = rms_norm(x) */
 static void attention(const sm_backward *b, const sm_layer *w, const sm_graph_layer *d,
                       const sm_tape_layer *l) {
@@ -194,16 +206,12 @@ static void attention(const sm_backward *b, const sm_layer *w, const sm_graph_la
 
     uint64_t begin, end;
     sm_share(T, b->crew.thread, b->crew.n_threads, &begin, &end);
-    for (uint64_t t = begin; t < end; t++) {
-        token_back(b, w, l, t);
+    for (uint64_t t = begin; t < end; t++)
         g->kernels->rms_norm(g->normed + t * ldx, l->x + t * ldx, w->attn_norm, c->n_embd,
                              c->norm_eps);
-    }
-    sm_team_barrier(g->team);
+    sm_grad_heads(b, w, d, l); /* has a barrier */
     const float *dq = w->q_norm ? g->dk_heads : g->dq, *dk = w->k_norm ? g->dv_heads : g->dk;
     const uint64_t lddk = w->k_norm ? ldq : ldkv;
-    grad_head_norm(b, d->q_norm, g->dq, l->q_raw, ldq, g->r_q, c->n_head);
-    grad_head_norm(b, d->k_norm, g->dk, l->k_raw, ldkv, g->r_k, c->n_head_kv);
     sm_grad_bias(b, d->bq, dq, ldq, T, (uint64_t)c->n_head * c->head_dim);
     sm_grad_bias(b, d->bk, dk, lddk, T, (uint64_t)c->n_head_kv * c->head_dim);
     sm_grad_bias(b, d->bv, g->dv, ldkv, T, (uint64_t)c->n_head_kv * c->head_dim);
@@ -220,8 +228,7 @@ static void attention(const sm_backward *b, const sm_layer *w, const sm_graph_la
 /* ---- the layers and the embedding -------------------------------------------------------------
  */
 
-/* dE[ids[t]] += dx[t], each thread its columns: tokens in order, whatever the threads. */
-static void embedding(const sm_backward *b, const int32_t *ids) {
+void sm_grad_embedding(const sm_backward *b, const int32_t *ids) {
     const sm_graph *g = b->g;
     const uint64_t width = g->net->config.n_embd;
     uint64_t begin, end;
@@ -265,7 +272,7 @@ static void run_layers(void *arg, uint32_t thread, uint32_t n_threads) {
     }
     if (r->begin == 0) {
         sm_team_barrier(g->team);
-        embedding(&b, r->batch->ids);
+        sm_grad_embedding(&b, r->batch->ids);
         sm_lap_of(&b, SM_PART_ROWS);
     }
 }

@@ -131,6 +131,19 @@ void sm_grad_norm(const sm_backward *b, float *dx, const float *dy, const float 
 /* dq, dk_heads, dv_heads from datt and what the tape has. */
 void sm_grad_attention(const sm_backward *b, const sm_layer *w, const sm_tape_layer *l);
 
+/* ---- heads and embedding (backward.c): collective ---------------------------------------------
+ */
+
+/* Of q = rope(norm(q_raw) q_norm), k likewise, and values, each k and v read by a group of query
+ * heads: from dq, dk_heads and dv_heads, which are g's, to dv and what the products wrote, with
+ * gains added up in d. A barrier stands after dv and these: with a head norm they are in dk_heads
+ * (of q) and dv_heads (of k), otherwise in dq and dk. */
+void sm_grad_heads(const sm_backward *b, const sm_layer *w, const sm_graph_layer *d,
+                   const sm_tape_layer *l);
+/* dE[ids[t]] += dx[t], each thread its columns: tokens in order, whatever the threads. No
+ * barrier. */
+void sm_grad_embedding(const sm_backward *b, const int32_t *ids);
+
 /* ---- the backward pass (backward.c): called by one thread, runs on the team -------------------
  */
 
