@@ -59,6 +59,7 @@ typedef struct operator_case {
     double dropout;
     sm_precision precision;
     bool some_rows; /* of the norm, or tokens of a product that are not 0, 1, … */
+    bool writes;    /* a product that writes dx rather than adding to it */
     bool large;     /* see the top */
 } operator_case;
 
@@ -379,7 +380,8 @@ static void product_make(trial *t) {
         t->mask = dropout_mask(t, slot);
     }
     t->dy = randoms(t, t->n * rows, 0, 1);
-    t->dy2 = randoms(t, t->n * cols, 0, 1); /* of what else reads x: dx is added to */
+    /* of what else reads x: dx is added to */
+    t->dy2 = randoms(t, t->n * cols, 0, t->c->writes ? 0 : 1);
 }
 static double product_loss(const trial *t) {
     const sm_slot *slot = slot_of(t);
@@ -418,7 +420,7 @@ static void product_run(const sm_backward *b, trial *t) {
     const uint32_t *tokens = t->c->some_rows ? t->rows : NULL;
     sm_grad_weight(b, slot, t->buffer[PRODUCT_DY], ldy, t->buffer[PRODUCT_X], ldx, t->n, tokens);
     sm_grad_input(b, slot, t->buffer[PRODUCT_DY], ldy, t->n, tokens, t->buffer[PRODUCT_DX], ldx,
-                  true);
+                  !t->c->writes);
 }
 static void product_backward(trial *t) {
     const sm_slot *slot = slot_of(t);
@@ -429,6 +431,8 @@ static void product_backward(trial *t) {
     to_floats(t->buffer[PRODUCT_X], ldx, t->v[0].x, t->n, cols);
     to_floats(t->buffer[PRODUCT_DY], ldy, t->dy, t->n, rows);
     to_floats(t->buffer[PRODUCT_DX], ldx, t->dy2, t->n, cols);
+    if (t->c->writes) /* over whatever is there */
+        memset(t->buffer[PRODUCT_DX], 0xff, t->n * ldx * sizeof(float));
     in_team(t, product_run);
     from_floats(t->v[0].grad, t->buffer[PRODUCT_DX], ldx, t->n, cols);
     if (slot->value)
@@ -809,14 +813,18 @@ static const operator_case cases[] = {
     {"bias", &plain, bias_make, bias_loss, bias_backward, 2e-6, .sizes = {1, 19, 300}},
     {"product", &odd, product_make, product_loss, product_backward, 2e-6, .sizes = {1, 19, 40},
      .matrix = SM_DOWN},
+    {"product that writes", &odd, product_make, product_loss, product_backward, 2e-6, .sizes = {19},
+     .matrix = SM_O, .writes = true},
     {"product in bf16", &odd, product_make, product_loss, product_backward, 6e-3, .sizes = {19},
      .matrix = SM_UP, .precision = SM_PRECISION_BF16},
     {"product, frozen Q4_0", &wide, product_make, product_loss, product_backward, 2e-6,
      .sizes = {7}, .matrix = SM_GATE, .lora_rank = 5},
+    {"product that writes, frozen Q4_0", &wide, product_make, product_loss, product_backward, 2e-6,
+     .sizes = {7}, .matrix = SM_GATE, .lora_rank = 5, .writes = true},
     {"product with LoRA", &half, product_make, product_loss, product_backward, 2e-6,
      .sizes = {1, 19}, .matrix = SM_Q, .lora_rank = 5},
     {"product with LoRA and dropout", &half, product_make, product_loss, product_backward, 2e-6,
-     .sizes = {19}, .matrix = SM_Q, .lora_rank = 5, .dropout = 0.3},
+     .sizes = {19}, .matrix = SM_Q, .lora_rank = 5, .dropout = 0.3, .writes = true},
     {"product with LoRA and dropout, some tokens", &half, product_make, product_loss,
      product_backward, 2e-6, .sizes = {19}, .matrix = SM_Q, .lora_rank = 5, .dropout = 0.6,
      .some_rows = true},
