@@ -23,6 +23,7 @@ import torch
 CASES = {
     "llama": ([13, 8, 19], 50, 1e-8, 1),
     "qwen3": ([13, 8, 19], 50, 1e-8, 1),
+    "qwen2": ([13, 8, 19], 50, 1e-8, 1),
     "cs336": ([64] * 8, 100, 1e-6, 13),
 }
 LR, BETAS, DECAY = 2e-3, (0.9, 0.95), 0.1
@@ -106,19 +107,24 @@ def logits_of(keys, w, ids):
     mask = torch.full((n, n), float("-inf"), dtype=torch.float64).triu(1)
     for i in range(key("block_count")):
         t = lambda name: w["blk.%d.%s.weight" % (i, name)]
+
+        def linear(y, name):
+            bias = w.get("blk.%d.%s.bias" % (i, name))
+            return y @ t(name).T + (0 if bias is None else bias)
+
         y = rms_norm(x, t("attn_norm"), eps)
-        q = (y @ t("attn_q").T).reshape(n, heads, -1)
-        k = (y @ t("attn_k").T).reshape(n, kv_heads, -1)
-        v = (y @ t("attn_v").T).reshape(n, kv_heads, -1)
+        q = linear(y, "attn_q").reshape(n, heads, -1)
+        k = linear(y, "attn_k").reshape(n, kv_heads, -1)
+        v = linear(y, "attn_v").reshape(n, kv_heads, -1)
         if "blk.%d.attn_q_norm.weight" % i in w:
             q, k = rms_norm(q, t("attn_q_norm"), eps), rms_norm(k, t("attn_k_norm"), eps)
         q, k = rope(q, theta, arch == "llama"), rope(k, theta, arch == "llama")
         k, v = (z.repeat_interleave(heads // kv_heads, 1) for z in (k, v))
         p = (torch.einsum("thd,shd->hts", q, k) / q.shape[-1] ** 0.5 + mask).softmax(-1)
-        x = x + torch.einsum("hts,shd->thd", p, v).reshape(n, -1) @ t("attn_output").T
+        x = x + linear(torch.einsum("hts,shd->thd", p, v).reshape(n, -1), "attn_output")
         y = rms_norm(x, t("ffn_norm"), eps)
-        gate = y @ t("ffn_gate").T
-        x = x + (gate * torch.sigmoid(gate) * (y @ t("ffn_up").T)) @ t("ffn_down").T
+        gate = linear(y, "ffn_gate")
+        x = x + linear(gate * torch.sigmoid(gate) * linear(y, "ffn_up"), "ffn_down")
     return rms_norm(x, w["output_norm.weight"], eps) @ w.get("output.weight",
                                                              w["token_embd.weight"]).T
 
