@@ -188,6 +188,7 @@ elif check "Arm build" build build-arm --cross-file scripts/cross-aarch64.ini --
     check "instructions of each Arm level" scripts/check_objects.py levels build-arm
     suites build-arm --suite kernel --timeout-multiplier 10
     QEMU_CPU=cortex-a72 suites build-arm --suite kernel --timeout-multiplier 10
+    suites build-arm team --timeout-multiplier 10
     program_tests "the program on Arm" qemu-aarch64 build-arm Run Stories.test_text
 fi
 

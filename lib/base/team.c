@@ -25,6 +25,14 @@
 
 #define STACK_BYTES (256 * 1024)
 
+/* Who waits for a word, and who changes it.
+ *
+ * What a thread wrote before it published a value is seen by those who read that value: the store
+ * releases, the loads acquire. Falling asleep is the one place that needs more. The publisher
+ * stores the value and then reads the sleepers; a sleeper adds itself and then reads the value.
+ * Were a store allowed to pass the load after it, both could read what was before, and nobody
+ * would wake the sleeper; so all four are sequentially consistent. The system compares the value
+ * once more before a thread sleeps. */
 typedef struct word {
     _Alignas(SM_ALIGN) _Atomic uint32_t value;
     _Atomic uint32_t sleepers;
@@ -66,8 +74,6 @@ static void pause_cpu(void) {
 }
 
 static void sleep_while(word *w, uint32_t value) {
-    /* sequentially consistent against publish(): either we see the new value
-     * below or it sees us among the sleepers */
     atomic_fetch_add(&w->sleepers, 1);
     while (atomic_load(&w->value) == value) {
 #if defined(__linux__)
@@ -102,7 +108,10 @@ void sm_team_barrier(sm_team *team) {
     const uint32_t running = team->running;
     if (running == 1)
         return;
+    /* the latest there is: the phase cannot change before this thread arrives, and it has seen the
+     * last change itself or through the thread that woke it */
     const uint32_t phase = atomic_load_explicit(&team->phase.value, memory_order_relaxed);
+    /* each arrival hands on what those before it wrote, to the last one, which publishes it */
     if (atomic_fetch_add_explicit(&team->arrived, 1, memory_order_acq_rel) == running - 1) {
         atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);
         publish(&team->phase, phase + 1);
