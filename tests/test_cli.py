@@ -1282,6 +1282,67 @@ class Bundled(Case):
         self.assertGreater(bits[1], 2.0)
 
 
+class Answers(Case):
+    """What fine-tuning is for: adapters over the bundled model in 4 bits, and what it then writes."""
+    trained = {"What does the cat eat?": "The cat eats a red fish.",
+               "Where does the dog sleep?": "The dog sleeps under the old tree.",
+               "Who has a blue hat?": "Tom has a blue hat.",
+               "What is in the box?": "There is a green frog in the box.",
+               "What did Lily lose?": "Lily lost her yellow kite.",
+               "Where is the bird?": "The bird is on the roof."}
+
+    def setUp(self):
+        super().setUp()
+        self.base, self.adapter = self.folder / "q4.gguf", self.folder / "adapter.gguf"
+        self.good("quantize", Bundled.model, self.base, "Q4_K", "--requantize")
+
+    def answers(self, *options):
+        layout = ("Below is an instruction that describes a task. Write a response that appropriately "
+                  "completes the request.\n\n### Instruction:\n{}\n\n### Response:\n")
+        return {question: self.good("run", "-p", layout.format(question), "--no-prompt", "--temp", "0",
+                                    "-n", "30", *options).decode().rstrip("\n")
+                for question in self.trained}
+
+    def test_trained_answers(self):
+        before = self.answers("-m", self.base)
+        unchanged = self.base.read_bytes()
+        self.assertFalse(set(before.values()) & set(self.trained.values()), before)
+        data = self.file("data.jsonl", "".join(
+            json.dumps({"instruction": question, "input": "", "output": answer}) + "\n"
+            for question, answer in self.trained.items()).encode())
+        self.good("finetune", "-m", self.base, "-d", data, "-o", self.adapter, "-n", "60", "-c", "128",
+                  "-b", "2", "--lr", "0.005", "--schedule", "constant", "--lora-rank", "8", "-t", "2")
+        loss = [json.loads(line)["loss"] for line in
+                (self.folder / "adapter.gguf.jsonl").read_text().splitlines()]
+        self.assertGreater(loss[0], 3)
+        self.assertLess(loss[-1], 0.1)
+        self.assertEqual(self.answers("-m", self.base, "--adapter", self.adapter), self.trained)
+        # ten times less of the adapter is not enough, none is the model as it was
+        weak = self.answers("-m", self.base, "--adapter", f"{self.adapter}=0.1")
+        self.assertNotEqual(weak, self.trained)
+        self.assertEqual(self.answers("-m", self.base, "--adapter", f"{self.adapter}=0"), before)
+        self.assertEqual(self.answers("-m", self.base), before)
+        self.assertEqual(self.base.read_bytes(), unchanged)
+        merged = self.folder / "merged.gguf"
+        for options in ([], ["--type", "F32"]):
+            self.good("lora", "merge", "-m", self.base, "-a", self.adapter, "-o", merged, *options)
+            self.assertEqual(self.answers("-m", merged), self.trained, options)
+
+    def test_held_out_instructions(self):
+        """Entries that training never sees become less surprising too."""
+        data = DATA / "instruct" / "instruction-data.json"
+        if not data.is_file():
+            self.skipTest("no instruction data in the test data")
+        self.good("finetune", "-m", self.base, "-d", data, "-o", self.adapter, "-n", "30", "-c", "256",
+                  "-b", "2", "--lr", "0.001", "--warmup", "5", "--validation", "0.02", "--eval-every", "1",
+                  "--lora-rank", "8", "-t", "2")
+        losses = [line["validation_loss"] for line in
+                  map(json.loads, (self.folder / "adapter.gguf.jsonl").read_text().splitlines())
+                  if "validation_loss" in line]
+        self.assertEqual(len(losses), 30)
+        self.assertLess(losses[-1], losses[0] - 0.3)
+
+
 class Stories(Case):
     """A real trained model, at every level that this CPU has."""
 

@@ -444,6 +444,79 @@ static void test_adapters_resume(void **state) {
     }
 }
 
+/* Keeps the text that is generated. */
+static int32_t keep_text(void *user, const sm_token *token) {
+    char *text = user;
+    strncat(text, token->text, token->length);
+    return 0;
+}
+
+/* Whether greedy generation answers the instruction with exactly this. */
+static bool answers(sm_session *session, const char *instruction, const char *answer) {
+    char prompt[512], text[1024] = "";
+    snprintf(prompt, sizeof prompt,
+             "Below is an instruction that describes a task. Write a response that appropriately "
+             "completes the request.\n\n### Instruction:\n%s\n\n### Response:\n",
+             instruction);
+    const sm_generate_options go = {.struct_size = sizeof go, .max_tokens = 24};
+    OK(sm_session_generate(session, prompt, &go, keep_text, text, error));
+    return !strcmp(text, answer);
+}
+
+/* Adapters over 4-bit weights make a session say what they were trained to say, for as long as
+ * they are attached; of two, each its own. */
+static void test_adapters_answer(void **state) {
+    (void)state;
+    static const char *const asked[] = {"Name a pet.", "What is red?", "Who ran?"};
+    static const char *const said[2][3] = {{"a cat", "the hat", "Tom did"},
+                                           {"a dog", "the sun", "Ann did"}};
+    const char *model_path = quantized_model("q4k-answers.gguf", 2);
+    sm_model *model;
+    sm_session *session;
+    sm_adapter *adapter[2];
+    OK(sm_model_load(&model, model_path, NULL, error));
+    for (int a = 0; a < 2; a++) {
+        char data[1024] = "";
+        for (int i = 0; i < 3; i++)
+            snprintf(data + strlen(data), sizeof data - strlen(data),
+                     "{\"instruction\": \"%s\", \"output\": \"%s\"}\n", asked[i], said[a][i]);
+        char path[512];
+        snprintf(path, sizeof path, "%s", scratch_path("answers.jsonl"));
+        scratch_write(path, data, strlen(data));
+        sm_trainer_options o = {.struct_size = sizeof o,
+                                .data = path,
+                                .sequence = 256,
+                                .rows = 3, /* of one entry each */
+                                .steps = 60,
+                                .lr = 0.01,
+                                .lora_rank = 8,
+                                .n_threads = 1};
+        sm_trainer *t = open_trainer(model_path, &o);
+        steps(t, o.steps);
+        OK(sm_trainer_export_adapter(t, scratch_path("answers.gguf"), error));
+        sm_trainer_free(t);
+        OK(sm_adapter_load(&adapter[a], model, scratch_path("answers.gguf"), error));
+    }
+    const sm_session_options so = {.struct_size = sizeof so, .n_threads = 1};
+    OK(sm_session_new(&session, model, &so, error));
+    for (int turn = 0; turn < 4; turn++) { /* each adapter twice */
+        const int a = turn % 2;
+        OK(sm_session_attach(session, adapter[a], 1, error));
+        for (int i = 0; i < 3; i++) {
+            assert_true(answers(session, asked[i], said[a][i]));
+            assert_false(answers(session, asked[i], said[1 - a][i]));
+        }
+        OK(sm_session_detach(session, adapter[a], error));
+        for (int i = 0; i < 3; i++)
+            for (int b = 0; b < 2; b++)
+                assert_false(answers(session, asked[i], said[b][i]));
+    }
+    sm_adapter_free(adapter[0]);
+    sm_adapter_free(adapter[1]);
+    sm_session_free(session);
+    sm_model_free(model);
+}
+
 static sm_trainer_info heap_of(const char *model, uint32_t lora_rank) {
     sm_trainer_options o = two_stories();
     o.rows = 1;
@@ -615,6 +688,7 @@ int main(void) {
         cmocka_unit_test(test_resume_refuses),
         cmocka_unit_test(test_adapters_learn),
         cmocka_unit_test(test_adapters_resume),
+        cmocka_unit_test(test_adapters_answer),
         cmocka_unit_test(test_adapters_memory),
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_divergence),
