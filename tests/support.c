@@ -110,6 +110,8 @@ static void *counted_alloc(void *user, uint64_t size, uint64_t align) {
     if (block) {
         state->live_blocks++;
         state->live_bytes += size;
+        if (state->live_bytes > state->peak_bytes)
+            state->peak_bytes = state->live_bytes;
     }
     return block;
 }

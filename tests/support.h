@@ -32,6 +32,7 @@ typedef struct fail_alloc {
     bool sticky;          /* and all after it */
     uint64_t live_blocks; /* allocated and not released */
     uint64_t live_bytes;
+    uint64_t peak_bytes; /* highest live_bytes; set to these to measure from there on */
 } fail_alloc;
 
 /* A hook over state, which must outlive its use. */

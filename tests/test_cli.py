@@ -730,6 +730,8 @@ class Train(Case):
         said = json.loads(result.stdout)
         self.assertEqual((said["model"], said["step"], said["steps"], said["stopped"]),
                          (str(out), 30, 30, False))
+        if sys.platform == "linux":
+            self.assertGreater(said["resident_peak_bytes"], said["heap_peak_bytes"] // 2)
         self.assertEqual(said["tokens"], sum(line.get("targets", 0) for line in self.lines()
                                              if "loss" in line))
         lines = self.lines()

@@ -545,6 +545,55 @@ static void test_adapters_memory(void **state) {
     assert_true(many.heap_peak < all.heap_peak / 2);
 }
 
+/* ---- memory -------------------------------------------------------------------------------- */
+
+/* Bytes that the trainer holds at most during one step (and its validation) of a model of n_layer
+ * layers; *loss after it. */
+static uint64_t step_peak(uint32_t n_layer, uint32_t checkpoint_layers, double *loss) {
+    sm_model_init_options init = small;
+    init.n_layer = n_layer;
+    const char *model = new_model("deep.gguf", &init);
+    fail_alloc count = {0};
+    const sm_allocator hook = fail_allocator(&count);
+    sm_trainer_options o = quick();
+    o.sequence = 64;
+    o.rows = 16;
+    o.checkpoint_layers = checkpoint_layers;
+    o.allocator = &hook;
+    sm_trainer *t = open_trainer(model, &o);
+    steps(t, 1);
+    count.peak_bytes = count.live_bytes; /* what opening and the first step needed for a while */
+    steps(t, 1);
+    *loss = evaluate(t);
+    const uint64_t peak = count.peak_bytes;
+    sm_trainer_free(t);
+    assert_int_equal(count.live_blocks, 0);
+    return peak;
+}
+
+/* With checkpointed layers a step needs less memory: of a further layer the input of each token
+ * stays, besides its weights, gradients and moments, and what backward needs is there for one layer
+ * at a time. The loss is the same. */
+static void test_checkpointed_layers_memory(void **state) {
+    (void)state;
+    enum { FEW = 4, MANY = 12 };
+    uint64_t peak[2][2]; /* few layers and many; plain and checkpointed */
+    for (int many = 0; many < 2; many++) {
+        double loss[2];
+        for (uint32_t checkpointed = 0; checkpointed < 2; checkpointed++)
+            peak[many][checkpointed] =
+                step_peak(many ? MANY : FEW, checkpointed, &loss[checkpointed]);
+        assert_true(loss[0] == loss[1]);
+    }
+    const uint64_t plain_layer = (peak[1][0] - peak[0][0]) / (MANY - FEW);
+    const uint64_t checkpointed_layer = (peak[1][1] - peak[0][1]) / (MANY - FEW);
+    printf("%d layers: %.2f MiB, checkpointed %.2f; each layer %.0f KiB, %.0f\n", MANY,
+           (double)peak[1][0] / 1048576, (double)peak[1][1] / 1048576, (double)plain_layer / 1024,
+           (double)checkpointed_layer / 1024);
+    assert_true(3 * peak[1][1] < 2 * peak[1][0]);
+    assert_true(3 * checkpointed_layer < plain_layer);
+}
+
 /* ---- failures -----------------------------------------------------------------------------------
  */
 
@@ -690,6 +739,7 @@ int main(void) {
         cmocka_unit_test(test_adapters_resume),
         cmocka_unit_test(test_adapters_answer),
         cmocka_unit_test(test_adapters_memory),
+        cmocka_unit_test(test_checkpointed_layers_memory),
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_divergence),
         cmocka_unit_test(test_arguments),

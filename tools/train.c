@@ -10,6 +10,7 @@
 
 #include "cli.h"
 #include "plot.h"
+#include "resident.h"
 
 #define NAME_SPACE 4096
 #define SAMPLE_TOKENS 100
@@ -363,6 +364,9 @@ static int finish(train_state *t, bool stopped) {
             if (t->last.bits_per_byte > 0)
                 json_object_set_new(root, "bits_per_byte", json_real(t->last.bits_per_byte));
         }
+        resident memory;
+        if (root != NULL && resident_get(&memory))
+            json_object_set_new(root, "resident_peak_bytes", json_integer((json_int_t)memory.peak));
         if (root == NULL)
             return cli_error("out of memory");
         json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
