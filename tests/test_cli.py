@@ -934,7 +934,7 @@ class Train(Case):
                               (["--optimizer", "lion"], ["optimizer"]),
                               (["--schedule", "restarts", "--cycle", "3"], ["schedule"]),
                               (["-n", "5"], ["step 6"]),
-                              (["-d", other], ["other training data"]),
+                              (["-d", other], [f"{other} is not the training data"]),
                               (["-m", model], ["another model", "other.gguf"]),
                               (["--lora-rank", "2"], ["lora_rank"])]:
             self.bad(1, *self.options("whole.gguf", "-n", "6", "--resume", *options),

@@ -294,6 +294,114 @@ static void test_resume(void **state) {
     }
 }
 
+/* A trainer of these options does not go on from the checkpoint, and says so with these words. */
+static void expect_refusal(const char *model, const sm_trainer_options *options, const char *ckpt,
+                           const char *says) {
+    sm_error e = {0};
+    sm_trainer *t = open_trainer(model, options);
+    assert_int_equal(sm_trainer_resume(t, ckpt, &e), SM_ERR_ARGUMENT);
+    if (!strstr(e.message, says))
+        fail_msg("\"%s\" does not say \"%s\"", e.message, says);
+    assert_int_equal(sm_trainer_steps_left(t), options->steps);
+    sm_trainer_free(t);
+}
+
+/* Data of the same length that differ anywhere, in the part for validation too, are others; a copy
+ * of the same data is not. Text in one piece, text in documents and instructions. */
+static void test_resume_compares_data(void **state) {
+    (void)state;
+    const char *model = new_model("data.gguf", &small);
+    const char *names[] = {"copy.txt", "whole.txt", "copy.jsonl"};
+    size_t size;
+    uint8_t *text = scratch_read(story(), &size);
+    for (int kind = 0; kind < 3; kind++) {
+        char path[512], ckpt[512];
+        snprintf(path, sizeof path, "%s", scratch_path(names[kind]));
+        snprintf(ckpt, sizeof ckpt, "%s", scratch_path("data.ckpt"));
+        uint8_t *data = malloc(100000);
+        size_t n = 0;
+        if (kind == 2) {
+            while (n < 80000)
+                n += (size_t)sprintf((char *)data + n,
+                                     "{\"instruction\": \"%zu\", \"output\": \"a cat\"}\n", n);
+        } else {
+            for (; n + size < 100000; n += size)
+                memcpy(data + n, text, size);
+        }
+        data[n] = 0;
+        scratch_write(path, data, n);
+        sm_trainer_options o = quick();
+        o.data = path;
+        o.sequence = 64;
+        o.loss_on_prompt = 1;
+        o.separator = kind == 1 ? "@" : NULL;
+        sm_trainer *t = open_trainer(model, &o);
+        steps(t, 1);
+        OK(sm_trainer_save(t, ckpt, error));
+        sm_trainer_free(t);
+        for (size_t i = 0; i <= 6; i++) {
+            size_t at = i * (n - 1) / 6; /* where a letter is found, it becomes another one */
+            while (at > 0 && !(data[at] >= 'a' && data[at] <= 'y' && data[at - 1] == ' '))
+                at--;
+            if (at == 0) {
+                at = (size_t)((uint8_t *)strstr((char *)data, kind == 2 ? "cat" : "a") - data);
+            }
+            data[at]++;
+            scratch_write(path, data, n);
+            data[at]--;
+            expect_refusal(model, &o, ckpt, names[kind]);
+        }
+        char other[512];
+        snprintf(other, sizeof other, "%s.%s", scratch_path("moved"), strrchr(path, '.') + 1);
+        scratch_write(other, data, n);
+        o.data = other;
+        t = open_trainer(model, &o);
+        OK(sm_trainer_resume(t, ckpt, error));
+        sm_trainer_free(t);
+        free(data);
+    }
+    free(text);
+}
+
+static void test_checkpoint_info(void **state) {
+    (void)state;
+    const char *model = new_model("info.gguf", &small);
+    const sm_trainer_options o = quick();
+    sm_trainer *t = open_trainer(model, &o);
+    sm_trainer_info own = {.struct_size = sizeof own};
+    sm_checkpoint_info info = {.struct_size = sizeof info};
+    char ckpt[512];
+    snprintf(ckpt, sizeof ckpt, "%s", scratch_path("info.ckpt"));
+    steps(t, 3);
+    OK(sm_trainer_get_info(t, &own, error));
+    OK(sm_trainer_save(t, ckpt, error));
+    sm_trainer_free(t);
+    OK(sm_checkpoint_get_info(ckpt, &info, error));
+    assert_int_equal(info.step, 3);
+    assert_int_equal(info.steps, o.steps);
+    assert_int_equal(info.tokens, own.tokens);
+    sm_error e;
+    assert_int_equal(sm_checkpoint_get_info(NULL, &info, &e), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_checkpoint_get_info(ckpt, NULL, &e), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_checkpoint_get_info(scratch_path("none.ckpt"), &info, &e), SM_ERR_IO);
+    assert_int_equal(sm_checkpoint_get_info(model, &info, &e), SM_ERR_FORMAT);
+    assert_non_null(strstr(e.message, "no checkpoint"));
+    /* another version of the format is refused by its number */
+    static const char key[] = "smallmind.checkpoint.version";
+    size_t size, at = 0;
+    uint8_t *file = scratch_read(ckpt, &size);
+    while (memcmp(file + at, key, sizeof key - 1) != 0)
+        at++;
+    file[at + sizeof key - 1 + 4] = 1; /* behind the value's type */
+    scratch_write(ckpt, file, size);
+    free(file);
+    assert_int_equal(sm_checkpoint_get_info(ckpt, &info, &e), SM_ERR_UNSUPPORTED);
+    assert_non_null(strstr(e.message, "version 1;"));
+    t = open_trainer(model, &o);
+    assert_int_equal(sm_trainer_resume(t, ckpt, &e), SM_ERR_UNSUPPORTED);
+    sm_trainer_free(t);
+}
+
 static void test_resume_refuses(void **state) {
     (void)state;
     const char *model = new_model("refuse.gguf", &small);
@@ -324,10 +432,16 @@ static void test_resume_refuses(void **state) {
     free(file);
     sm_trainer_free(t);
     o.lr = 0.02;
-    t = open_trainer(model, &o);
-    assert_int_equal(sm_trainer_resume(t, ckpt, &e), SM_ERR_ARGUMENT);
-    assert_non_null(strstr(e.message, "lr=0.01"));
-    sm_trainer_free(t);
+    expect_refusal(model, &o, ckpt, "lr=0.01, this run lr=0.02");
+    o.lr = nextafter(0.01, 1);
+    expect_refusal(model, &o, ckpt, "lr=0.01 and other digits after these");
+    o = quick();
+    o.beta2 = nextafter(0.95, 1);
+    expect_refusal(model, &o, ckpt, "beta2=0.95 and other digits");
+    o = quick();
+    o.lora_rank = 4;
+    o.lora_targets = "attn_q";
+    expect_refusal(model, &o, ckpt, "lora_targets '', this run 'attn_q'");
     o = quick();
     sm_model_init_options init = small;
     init.seed = 2;
@@ -735,6 +849,8 @@ int main(void) {
         cmocka_unit_test(test_windows_learn),
         cmocka_unit_test(test_resume),
         cmocka_unit_test(test_resume_refuses),
+        cmocka_unit_test(test_resume_compares_data),
+        cmocka_unit_test(test_checkpoint_info),
         cmocka_unit_test(test_adapters_learn),
         cmocka_unit_test(test_adapters_resume),
         cmocka_unit_test(test_adapters_answer),

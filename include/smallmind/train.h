@@ -230,10 +230,24 @@ SM_API sm_status sm_trainer_evaluate(sm_trainer *trainer, sm_train_evaluation *r
  */
 SM_API sm_status sm_trainer_save(sm_trainer *trainer, const char *path, sm_error *error);
 /* Goes on where a checkpoint of the same model, data and options stands. Options that do not
- * change what is computed (threads) may differ, and `steps`, if the schedule is to end later.
+ * change what is computed (threads) may differ, and `steps`, if the schedule is to end later; the
+ * data may lie elsewhere, but every byte of it is compared (by a hash), and every bit of an option.
  * SM_ERR_IO, _FORMAT (damaged: checksum), _ARGUMENT (of another run: names what differs),
  * _UNSUPPORTED (another version of the format), _NOMEM; the trainer is then as before. */
 SM_API sm_status sm_trainer_resume(sm_trainer *trainer, const char *path, sm_error *error);
+
+typedef struct sm_checkpoint_info {
+    uint32_t struct_size; /* set by the caller */
+    uint32_t reserved;
+    uint64_t step;   /* done */
+    uint64_t steps;  /* of the run, as its options said when it was saved */
+    uint64_t tokens; /* trained on so far */
+} sm_checkpoint_info;
+/* Where a checkpoint stands, without its model and data; the checksum is not looked at.
+ * SM_ERR_IO, _FORMAT (no checkpoint), _UNSUPPORTED (another version), _ARGUMENT, _NOMEM. */
+SM_API sm_status sm_checkpoint_get_info(const char *path, sm_checkpoint_info *info,
+                                        sm_error *error);
+
 /* Writes the model as it is now. type: "F32" (NULL), "F16" or "BF16" for matrices; the rest
  * stays f32. SM_ERR_ARGUMENT (type), _STATE (adapters are trained: sm_trainer_export_adapter, and
  * sm_adapter_merge for a model with them), _IO, _NOMEM. */

@@ -2,81 +2,93 @@
  * each as bytes, and these keys:
  *
  *   general.type                 "checkpoint"
- *   smallmind.checkpoint.version 1
- *   smallmind.checkpoint.run     the options that determine what is computed, as text
- *   smallmind.checkpoint.model   hash of the model's tensors' names, shapes and first bytes
- *   smallmind.checkpoint.data    hash of the data's documents
- *   smallmind.checkpoint.state   u64: step, optimizer steps, tokens, epoch, position, offset
+ *   smallmind.checkpoint.version 2: of all that follows; any other is refused
+ *   smallmind.checkpoint.run     the options that determine what is computed, as text: whole
+ *                                numbers and choices
+ *   smallmind.checkpoint.numbers f64: the others, in the order of `numbers`
+ *   smallmind.checkpoint.targets option lora_targets, empty where it is not given
+ *   smallmind.checkpoint.model   hash of the model's keys but general.*, of its tensors' names,
+ *                                shapes and first bytes
+ *   smallmind.checkpoint.data    hash of the data's bytes and of how documents part them
+ *   smallmind.checkpoint.state   u64: step, optimizer steps, tokens, epoch, position, offset, and
+ *                                the steps of the whole run
  *   smallmind.checkpoint.sum     hash of the state and of all tensor data
  */
 #include "trainer.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <string.h>
 
-#define VERSION 1
+#define VERSION 2
 #define KEY_VERSION "smallmind.checkpoint.version"
 #define KEY_RUN "smallmind.checkpoint.run"
+#define KEY_NUMBERS "smallmind.checkpoint.numbers"
+#define KEY_TARGETS "smallmind.checkpoint.targets"
 #define KEY_MODEL "smallmind.checkpoint.model"
 #define KEY_DATA "smallmind.checkpoint.data"
 #define KEY_STATE "smallmind.checkpoint.state"
 #define KEY_SUM "smallmind.checkpoint.sum"
-#define STATES 6
+#define STATES 7
 #define SAMPLE 4096 /* bytes of each model tensor that its hash covers */
 #define NAME_SPACE 256
 
-/* ---- hashes ---------------------------------------------------------------------------- */
-
-static uint64_t mix(uint64_t h, uint64_t word) {
-    h = (h ^ word) * 0x9e3779b97f4a7c15u;
-    return h ^ (h >> 29);
-}
-
-static uint64_t hash_bytes(uint64_t h, const void *data, uint64_t size) {
-    const uint8_t *bytes = data;
-    uint64_t i = 0;
-    for (; i + 8 <= size; i += 8) {
-        uint64_t word;
-        memcpy(&word, bytes + i, sizeof word);
-        h = mix(h, word);
-    }
-    uint64_t rest = 0;
-    for (uint64_t j = i; j < size; j++)
-        rest = rest << 8 | bytes[j];
-    return mix(h, rest ^ size);
-}
-
 static uint64_t hash_model(const sm_gguf *gguf) {
     uint64_t h = 1;
+    for (uint64_t i = 0; i < gguf->n_keys; i++) {
+        const sm_gguf_key *key = &gguf->keys[i];
+        if (!strncmp(key->name, "general.", 8))
+            continue;
+        h = sm_hash_bytes(h, key->name, strlen(key->name));
+        h = sm_hash_bytes(h, key->data, key->size);
+    }
     for (uint64_t i = 0; i < gguf->n_tensors; i++) {
         const sm_gguf_tensor *t = &gguf->tensors[i];
-        h = hash_bytes(h, t->name, strlen(t->name));
-        h = mix(mix(mix(h, t->type), t->dims[0]), t->dims[1]);
-        h = hash_bytes(h, t->data, t->size < SAMPLE ? t->size : SAMPLE);
+        const uint64_t shape[] = {t->type, t->dims[0], t->dims[1]};
+        h = sm_hash_bytes(h, t->name, strlen(t->name));
+        h = sm_hash_bytes(h, shape, sizeof shape);
+        h = sm_hash_bytes(h, t->data, t->size < SAMPLE ? t->size : SAMPLE);
     }
     return h;
 }
 
 /* ---- what a checkpoint holds --------------------------------------------------------------- */
 
+/* Whole numbers and choices; words as the messages of a refusal show them. */
 static void run_text(const sm_trainer *t, char *text, size_t capacity) {
     const sm_trainer_options *o = &t->options;
     const uint64_t length = sm_format(
         text, capacity,
-        "sequence=%u rows=%u accumulate=%u seed=%llu validation=%g layout=%u "
-        "loss_on_prompt=%u optimizer=%u state_8bit=%u lr=%g min_lr=%g beta1=%g beta2=%g "
-        "eps=%g weight_decay=%g momentum=%g clip=%g no_clip=%u schedule=%u warmup=%llu "
-        "power=%g decay_part=%g cycle_growth=%g precision=%u level=%s lora_rank=%u "
-        "lora_alpha=%g lora_dropout=%g lora_rs=%u openblas=%u trained=%llu",
-        o->sequence, o->rows, o->accumulate, (unsigned long long)o->seed, o->validation, o->layout,
-        o->loss_on_prompt, o->optimizer, o->state_8bit, o->lr, o->min_lr, o->beta1, o->beta2,
-        o->eps, o->weight_decay, o->momentum, o->clip, o->no_clip, o->schedule,
-        (unsigned long long)o->warmup, o->power, o->decay_part, o->cycle_growth, o->precision,
-        sm_level_name(sm_graph_net(t->graph)->kernels->level), o->lora_rank, o->lora_alpha,
-        o->lora_dropout, o->lora_rs, o->openblas,
-        (unsigned long long)sm_graph_params(t->graph)->n_elements);
+        "sequence=%u rows=%u accumulate=%u seed=%llu layout=%u loss_on_prompt=%u optimizer=%u "
+        "state_8bit=%u no_clip=%u schedule=%u warmup=%llu precision=%u level=%s lora_rank=%u "
+        "lora_rs=%u openblas=%u trained=%llu",
+        o->sequence, o->rows, o->accumulate, (unsigned long long)o->seed, o->layout,
+        o->loss_on_prompt, o->optimizer, o->state_8bit, o->no_clip, o->schedule,
+        (unsigned long long)o->warmup, o->precision,
+        sm_level_name(sm_graph_net(t->graph)->kernels->level), o->lora_rank, o->lora_rs,
+        o->openblas, (unsigned long long)sm_graph_params(t->graph)->n_elements);
     if (o->schedule == SM_LR_RESTARTS && length < capacity)
         sm_format(text + length, capacity - length, " cycle=%llu", (unsigned long long)o->cycle);
+}
+
+#define NUMBER(name) \
+    { #name, offsetof(sm_trainer_options, name) }
+static const struct {
+    const char *name;
+    size_t offset;
+} numbers[] = {NUMBER(lr),           NUMBER(min_lr),    NUMBER(validation), NUMBER(beta1),
+               NUMBER(beta2),        NUMBER(eps),       NUMBER(momentum),   NUMBER(weight_decay),
+               NUMBER(clip),         NUMBER(power),     NUMBER(decay_part), NUMBER(cycle_growth),
+               NUMBER(lora_dropout), NUMBER(lora_alpha)};
+#define NUMBERS (sizeof numbers / sizeof numbers[0])
+
+static void get_numbers(const sm_trainer *t, double value[NUMBERS]) {
+    for (size_t i = 0; i < NUMBERS; i++)
+        memcpy(&value[i], (const uint8_t *)&t->options + numbers[i].offset, sizeof value[i]);
+}
+
+static const char *get_targets(const sm_trainer *t) {
+    return t->targets ? t->targets : "";
 }
 
 /* Tensor i: parameters first, then the optimizer's states. False past the last. */
@@ -106,6 +118,7 @@ static void get_state(const sm_trainer *t, uint64_t state[STATES]) {
     state[3] = cursor.epoch;
     state[4] = cursor.position;
     state[5] = cursor.offset;
+    state[6] = t->options.steps;
 }
 
 /* ---- save ------------------------------------------------------------------------------------ */
@@ -130,13 +143,15 @@ sm_status sm_trainer_save(sm_trainer *t, const char *path, sm_error *error) {
     char text[1024], name[NAME_SPACE];
     void *data;
     uint64_t bytes, state[STATES];
+    double value[NUMBERS];
     sm_dataset_info info;
     sm_gguf_writer *w;
     get_state(t, state);
+    get_numbers(t, value);
     sm_dataset_get_info(t->dataset, &info);
-    uint64_t sum = hash_bytes(0, state, sizeof state);
+    uint64_t sum = sm_hash_bytes(0, state, sizeof state);
     for (uint32_t i = 0; tensor_at(t, i, name, &data, &bytes); i++)
-        sum = hash_bytes(sum, data, bytes);
+        sum = sm_hash_bytes(sum, data, bytes);
     const uint64_t model = hash_model(t->gguf);
     sm_status status = check_finite(t, error);
     if (!status)
@@ -147,6 +162,8 @@ sm_status sm_trainer_save(sm_trainer *t, const char *path, sm_error *error) {
     sm_gguf_put_str(w, "general.type", "checkpoint", 10);
     sm_gguf_put_u32(w, KEY_VERSION, VERSION);
     sm_gguf_put_str(w, KEY_RUN, text, strlen(text));
+    sm_gguf_put_array(w, KEY_NUMBERS, SM_GGUF_FLOAT64, value, NUMBERS);
+    sm_gguf_put_str(w, KEY_TARGETS, get_targets(t), strlen(get_targets(t)));
     sm_gguf_put_scalar(w, KEY_MODEL, SM_GGUF_UINT64, &model);
     sm_gguf_put_scalar(w, KEY_DATA, SM_GGUF_UINT64, &info.hash);
     sm_gguf_put_array(w, KEY_STATE, SM_GGUF_UINT64, state, STATES);
@@ -193,6 +210,42 @@ static sm_status compare_run(const sm_trainer *t, const sm_gguf *gguf, sm_error 
     return status;
 }
 
+/* Compares bits, where the words of a text would show six digits. */
+static sm_status compare_numbers(const sm_trainer *t, const sm_gguf *gguf, sm_error *error) {
+    const sm_gguf_key *key = sm_gguf_find_key(gguf, KEY_NUMBERS);
+    double own[NUMBERS], theirs[NUMBERS];
+    get_numbers(t, own);
+    if (!key || key->type != SM_GGUF_ARRAY || key->element != SM_GGUF_FLOAT64 ||
+        key->count != NUMBERS)
+        return sm_fail(error, SM_ERR_FORMAT, "%s: key '%s' is not %zu f64", gguf->path, KEY_NUMBERS,
+                       NUMBERS);
+    memcpy(theirs, key->data, sizeof theirs);
+    for (size_t i = 0; i < NUMBERS; i++) {
+        if (!memcmp(&own[i], &theirs[i], sizeof own[i]))
+            continue;
+        char a[40], b[40];
+        const char *name = numbers[i].name;
+        sm_format(a, sizeof a, "%g", theirs[i]);
+        sm_format(b, sizeof b, "%g", own[i]);
+        return sm_fail(error, SM_ERR_ARGUMENT,
+                       "%s is a checkpoint of another run: it has %s=%s, this run %s=%s%s",
+                       gguf->path, name, a, name, b,
+                       strcmp(a, b) ? "" : " and other digits after these");
+    }
+    return SM_OK;
+}
+
+static sm_status compare_targets(const sm_trainer *t, const sm_gguf *gguf, sm_error *error) {
+    const char *own = get_targets(t), *theirs;
+    uint64_t length;
+    const sm_status status = sm_gguf_get_str(gguf, KEY_TARGETS, &theirs, &length, error);
+    if (status || (length == strlen(own) && !memcmp(own, theirs, length)))
+        return status;
+    return sm_fail(error, SM_ERR_ARGUMENT,
+                   "%s is a checkpoint of another run: it has lora_targets '%.*s', this run '%s'",
+                   gguf->path, length < 100 ? (int)length : 100, theirs, own);
+}
+
 static sm_status get_u64(const sm_gguf *gguf, const char *name, uint64_t *out, sm_error *error) {
     const sm_gguf_key *key = sm_gguf_find_key(gguf, name);
     if (!key || key->type != SM_GGUF_UINT64)
@@ -201,19 +254,34 @@ static sm_status get_u64(const sm_gguf *gguf, const char *name, uint64_t *out, s
     return SM_OK;
 }
 
-static sm_status check_origin(const sm_trainer *t, const sm_gguf *gguf, uint64_t state[STATES],
-                              sm_error *error) {
+/* Whether the file is a checkpoint of this version, and where it stands. */
+static sm_status read_state(const sm_gguf *gguf, uint64_t state[STATES], sm_error *error) {
     uint32_t version;
+    if (sm_gguf_get_u32(gguf, KEY_VERSION, &version, error))
+        return sm_fail(error, SM_ERR_FORMAT, "%s is no checkpoint", gguf->path);
+    if (version != VERSION)
+        return sm_fail(error, SM_ERR_UNSUPPORTED,
+                       "%s: checkpoint version %u; this program goes on from version %d only",
+                       gguf->path, version, VERSION);
+    const sm_gguf_key *key = sm_gguf_find_key(gguf, KEY_STATE);
+    if (!key || key->type != SM_GGUF_ARRAY || key->element != SM_GGUF_UINT64 ||
+        key->count != STATES)
+        return sm_fail(error, SM_ERR_FORMAT, "%s: key '%s' is not %d u64", gguf->path, KEY_STATE,
+                       STATES);
+    memcpy(state, key->data, STATES * sizeof *state);
+    return SM_OK;
+}
+
+static sm_status check_origin(const sm_trainer *t, const sm_gguf *gguf, sm_error *error) {
     uint64_t model = 0, data = 0;
     sm_dataset_info info;
     sm_dataset_get_info(t->dataset, &info);
-    sm_status status = sm_gguf_get_u32(gguf, KEY_VERSION, &version, error);
-    if (status)
-        return sm_fail(error, SM_ERR_FORMAT, "%s is no checkpoint", gguf->path);
-    if (version != VERSION)
-        return sm_fail(error, SM_ERR_UNSUPPORTED, "%s: checkpoint version %u, not %d", gguf->path,
-                       version, VERSION);
-    status = compare_run(t, gguf, error);
+    /* first what an option names, then what it may have changed: the tensors, the documents */
+    sm_status status = compare_targets(t, gguf, error);
+    if (!status)
+        status = compare_run(t, gguf, error);
+    if (!status)
+        status = compare_numbers(t, gguf, error);
     if (!status)
         status = get_u64(gguf, KEY_MODEL, &model, error);
     if (!status && model != hash_model(t->gguf))
@@ -222,15 +290,10 @@ static sm_status check_origin(const sm_trainer *t, const sm_gguf *gguf, uint64_t
     if (!status)
         status = get_u64(gguf, KEY_DATA, &data, error);
     if (!status && data != info.hash)
-        status = sm_fail(error, SM_ERR_ARGUMENT, "%s is a checkpoint with other training data",
-                         gguf->path);
-    const sm_gguf_key *key = sm_gguf_find_key(gguf, KEY_STATE);
-    if (!status && (!key || key->type != SM_GGUF_ARRAY || key->element != SM_GGUF_UINT64 ||
-                    key->count != STATES))
-        status =
-            sm_fail(error, SM_ERR_FORMAT, "%s: key '%s' is not six u64", gguf->path, KEY_STATE);
-    if (!status)
-        memcpy(state, key->data, STATES * sizeof *state);
+        status = sm_fail(error, SM_ERR_ARGUMENT,
+                         "%s is not the training data that checkpoint %s was made with: its "
+                         "bytes, or how documents part them, have changed",
+                         info.path, gguf->path);
     return status;
 }
 
@@ -238,7 +301,7 @@ static sm_status check_tensors(const sm_trainer *t, const sm_gguf *gguf,
                                const uint64_t state[STATES], sm_error *error) {
     char name[NAME_SPACE];
     void *data;
-    uint64_t bytes, wanted = 0, sum = hash_bytes(0, state, STATES * sizeof *state);
+    uint64_t bytes, wanted = 0, sum = sm_hash_bytes(0, state, STATES * sizeof *state);
     for (uint32_t i = 0; tensor_at(t, i, name, &data, &bytes); i++) {
         const sm_gguf_tensor *tensor = sm_gguf_find_tensor(gguf, name);
         if (!tensor)
@@ -248,7 +311,7 @@ static sm_status check_tensors(const sm_trainer *t, const sm_gguf *gguf,
         if (tensor->size != bytes)
             return sm_fail(error, SM_ERR_FORMAT, "%s: tensor '%s' is not %llu bytes", gguf->path,
                            name, (unsigned long long)bytes);
-        sum = hash_bytes(sum, tensor->data, bytes);
+        sum = sm_hash_bytes(sum, tensor->data, bytes);
     }
     sm_status status = get_u64(gguf, KEY_SUM, &wanted, error);
     if (!status && sum != wanted)
@@ -267,7 +330,9 @@ sm_status sm_trainer_resume(sm_trainer *t, const char *path, sm_error *error) {
     sm_status status = sm_gguf_open(&gguf, t->mem, path, true, error);
     if (status)
         return status;
-    status = check_origin(t, gguf, state, error);
+    status = read_state(gguf, state, error);
+    if (!status)
+        status = check_origin(t, gguf, error);
     if (!status && state[0] > t->options.steps)
         status =
             sm_fail(error, SM_ERR_ARGUMENT, "%s stands at step %llu, past the %llu of this run",
@@ -289,4 +354,28 @@ sm_status sm_trainer_resume(sm_trainer *t, const char *path, sm_error *error) {
     }
     sm_gguf_close(gguf);
     return status;
+}
+
+sm_status sm_checkpoint_get_info(const char *path, sm_checkpoint_info *info, sm_error *error) {
+    if (!path)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_checkpoint_get_info: path is NULL");
+    sm_status status = sm_struct_check(info, sizeof *info, "sm_checkpoint_get_info", error);
+    if (status)
+        return status;
+    sm_mem *mem;
+    sm_gguf *gguf;
+    uint64_t state[STATES];
+    status = sm_mem_create(&mem, NULL, 0, error);
+    if (status)
+        return status;
+    status = sm_gguf_open(&gguf, mem, path, true, error);
+    if (!status) {
+        status = read_state(gguf, state, error);
+        sm_gguf_close(gguf);
+    }
+    sm_mem_destroy(mem);
+    if (status)
+        return status;
+    const sm_checkpoint_info full = {.step = state[0], .steps = state[6], .tokens = state[2]};
+    return sm_struct_give(info, &full, sizeof full, "sm_checkpoint_get_info", error);
 }

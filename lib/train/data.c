@@ -60,6 +60,8 @@ static void split(sm_dataset *d) {
     const sm_documents *documents = &d->documents;
     sm_dataset_info *info = &d->info;
     uint64_t total = 0, n = documents->n;
+    info->path = documents->path;
+    info->hash = documents->hash ^ documents->kind;
     for (uint64_t i = 0; i < n; i++) {
         total += documents->list[i].length;
         info->hash =

@@ -6,6 +6,17 @@
  * row of tokens, small beside a file worth shuffling. */
 #define PIECE 16384
 #define PROGRESS_BYTES (1u << 20)
+#define HASH_BYTES 65536 /* hashed at once */
+
+/* Pieces of one size, so that the hash depends on the bytes alone. */
+void sm_documents_hash(sm_documents *d, uint64_t end) {
+    for (; end - d->hashed >= HASH_BYTES; d->hashed += HASH_BYTES)
+        d->hash = sm_hash_bytes(d->hash, d->file.data + d->hashed, HASH_BYTES);
+    if (end == d->file.size) {
+        d->hash = sm_hash_bytes(d->hash, d->file.data + d->hashed, end - d->hashed);
+        d->hashed = end;
+    }
+}
 
 sm_status sm_documents_add(sm_documents *d, uint64_t offset, uint64_t length, uint64_t line,
                            sm_error *error) {
@@ -79,7 +90,8 @@ static sm_status index_text(sm_documents *d, const char *separator, sm_progress_
             next = end + length;
             status = add_trimmed(d, at, end, &line, error);
         }
-        at = next;
+        at = next < size ? next : size;
+        sm_documents_hash(d, at);
         if (progress && at < size && at - told >= PROGRESS_BYTES) {
             told = at;
             if (progress(progress_user, at, size))
@@ -123,6 +135,8 @@ sm_status sm_documents_open(sm_documents *d, sm_mem *mem, const char *path,
                      : index_text(d, options->separator, progress, progress_user, error);
     if (!status && !d->n)
         status = sm_fail(error, SM_ERR_FORMAT, "%s: there is no text in it", path);
+    if (!status && d->hashed < d->file.size)
+        sm_documents_hash(d, d->file.size);
     if (!status && progress && progress(progress_user, d->file.size, d->file.size))
         status = sm_fail(error, SM_ERR_CANCELLED, "%s: cancelled", path);
     if (status)

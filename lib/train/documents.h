@@ -24,6 +24,7 @@ typedef struct sm_documents {
     bool continued; /* documents are pieces of one text: no markers around them */
     sm_document *list;
     uint64_t n, capacity;
+    uint64_t hashed, hash; /* bytes of the file that are in the hash so far: all, once it is open */
 } sm_documents;
 
 /* The tokens of one document. learn[i]: token i is one to be predicted. */
@@ -42,6 +43,9 @@ sm_status sm_documents_read(const sm_documents *documents, uint64_t i, sm_docume
                             sm_error *error);
 void sm_document_tokens_free(sm_document_tokens *tokens, sm_mem *mem);
 
+/* Tells, while the file is gone through for the first time, that it is read up to byte `end`: what
+ * has been read since is hashed while it is in the CPU's caches. */
+void sm_documents_hash(sm_documents *documents, uint64_t end);
 /* Appends an entry to the list. */
 sm_status sm_documents_add(sm_documents *documents, uint64_t offset, uint64_t length, uint64_t line,
                            sm_error *error);

@@ -236,6 +236,7 @@ static sm_status add_entry(sm_documents *d, uint64_t begin, uint64_t end, uint64
     sm_status status = sm_documents_add(d, begin, end - begin, line, error);
     if (status)
         return status;
+    sm_documents_hash(d, end);
     sink s = {d, &d->list[d->n - 1], NULL, false, error};
     return render(&s);
 }

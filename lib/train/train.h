@@ -19,6 +19,13 @@
 #include "nn/nn.h"
 #include "text/text.h"
 
+/* ---- recognising files (hash.c) --------------------------------------------------- */
+
+/* Goes on from h (any value at first) over size bytes. Tells apart what differs by accident; it is
+ * no defence against who wants two files to look the same. Not the same on machines of another
+ * byte order. */
+uint64_t sm_hash_bytes(uint64_t h, const void *data, uint64_t size);
+
 /* ---- crew ------------------------------------------------------------------------- */
 
 typedef struct sm_gemm_scratch sm_gemm_scratch;
@@ -292,7 +299,8 @@ bool sm_dataset_is_text(const sm_dataset *dataset);
 typedef struct sm_dataset_info {
     uint64_t train_documents, validation_documents;
     uint64_t train_bytes, validation_bytes; /* of text, prompts included */
-    uint64_t hash; /* of the documents' places and lengths: to recognise the file again */
+    uint64_t hash;    /* of the file's bytes and how documents part them: to recognise it again */
+    const char *path; /* of the file; the data set's own */
 } sm_dataset_info;
 void sm_dataset_get_info(const sm_dataset *dataset, sm_dataset_info *info);
 

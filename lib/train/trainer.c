@@ -185,15 +185,18 @@ sm_status sm_trainer_open(sm_trainer **out, const char *model_path,
     if (status)
         return status;
     sm_trainer *t = sm_alloc_zero(mem, sizeof *t);
-    char *path = sm_strdup(mem, model_path, strlen(model_path));
-    if (!t || !path) {
-        sm_free(mem, t);
-        sm_free(mem, path);
+    if (!t) {
         sm_mem_destroy(mem);
         return sm_fail(error, SM_ERR_NOMEM, "out of memory");
     }
     t->mem = mem;
-    t->path = path;
+    t->path = sm_strdup(mem, model_path, strlen(model_path));
+    if (o.lora_targets)
+        t->targets = sm_strdup(mem, o.lora_targets, strlen(o.lora_targets));
+    if (!t->path || (o.lora_targets && !t->targets)) {
+        sm_trainer_free(t);
+        return sm_fail(error, SM_ERR_NOMEM, "out of memory");
+    }
     t->options = o;
     set_defaults(&t->options);
     status = open_all(t, model_path, &o, error);
@@ -217,6 +220,7 @@ void sm_trainer_free(sm_trainer *t) {
     sm_dataset_free(t->dataset);
     sm_tokenizer_free(t->tokenizer);
     sm_gguf_close(t->gguf);
+    sm_free(mem, t->targets);
     sm_free(mem, t->path);
     sm_free(mem, t);
     sm_mem_destroy(mem);

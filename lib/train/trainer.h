@@ -10,6 +10,7 @@ struct sm_trainer {
     sm_mem *mem;                /* everything below is allocated here */
     sm_trainer_options options; /* zeros replaced by defaults; pointers not to be used */
     char *path;                 /* of the model, for messages */
+    char *targets;              /* option lora_targets; NULL: not given */
     sm_gguf *gguf;
     sm_tokenizer *tokenizer;
     sm_dataset *dataset;
