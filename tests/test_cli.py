@@ -661,11 +661,29 @@ class Quantize(Case):
             if len(self.names()) > 1:
                 break
             time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
+        process.terminate()
         out, err = process.communicate(timeout=60)
-        self.assertEqual((process.returncode, out), (130, b""), err)
+        self.assertEqual((process.returncode, out), (143, b""), err)
         self.assertIn(b"interrupted", err)
         self.assertEqual(self.names(), ["large.gguf"])
+
+    def test_terminate_init_and_logits(self):
+        """No half of a file stays behind."""
+        ids = self.file("ids", b"1 2 3 4 5 " * 20000)
+        init = ["init", "--vocab", MODEL, "-o", self.folder / "m.gguf", "--n-embd", "1024", "--n-layer", "40"]
+        logits = ["logits", "-m", MODEL, "--ids", ids, "-o", self.folder / "logits", "-t", "1"]
+        for command in init, logits:
+            process = subprocess.Popen(PROGRAM + [str(a) for a in command], stdout=subprocess.PIPE,
+                                       stderr=subprocess.PIPE)
+            for _ in range(1000):
+                if len(self.names()) > 1 or process.poll() is not None:
+                    break
+                time.sleep(0.01)
+            process.terminate()
+            out, err = process.communicate(timeout=60)
+            self.assertEqual((process.returncode, out), (143, b""), err)
+            self.assertIn(b"interrupted", err)
+            self.assertEqual(self.names(), ["ids"])
 
 
 class Train(Case):
@@ -731,7 +749,7 @@ class Train(Case):
         self.assertEqual((said["model"], said["step"], said["steps"], said["stopped"]),
                          (str(out), 30, 30, False))
         if sys.platform == "linux":
-            self.assertGreater(said["resident_peak_bytes"], said["heap_peak_bytes"] // 2)
+            self.assertTrue(1 << 20 < said["resident_peak_bytes"] < 1 << 30)
         self.assertEqual(said["tokens"], sum(line.get("targets", 0) for line in self.lines()
                                              if "loss" in line))
         lines = self.lines()
@@ -896,21 +914,44 @@ class Train(Case):
 
     def test_interrupted_and_resumed(self):
         options = ["-n", "1500", "--save-every", "0", "--json"]
-        process = self.start("out.gguf", *options)
-        self.wait_for(process, "out.gguf.jsonl")
-        time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-        self.assertEqual(process.returncode, 130, err)
-        said = json.loads(out)
-        self.assertTrue(said["stopped"])
-        self.assertLess(said["step"], 1500)
-        self.assertIn(b"stopped after step %d: " % said["step"], err)
-        self.assertEqual(self.names(), ["out.gguf" + end for end in ("", ".ckpt", ".jsonl", ".svg")])
-        self.assertEqual(len(self.lines()), said["step"])
-        self.run_ids(self.folder / "out.gguf")
-        resumed = self.train("out.gguf", *options, "--resume")
-        self.assertEqual(resumed, self.train("whole.gguf", *options))
+        whole = self.train("../whole.gguf", *options)
+        # Ctrl-C; what service managers and timeout(1) send, twice; a terminal that closes
+        for number, times in (signal.SIGINT, 1), (signal.SIGTERM, 2), (signal.SIGHUP, 2):
+            with self.subTest(signal=number):
+                process = self.start("out.gguf", *options)
+                self.wait_for(process, "out.gguf.jsonl")
+                time.sleep(0.05)
+                for _ in range(times):
+                    process.send_signal(number)
+                    time.sleep(0.001)
+                out, err = process.communicate(timeout=60)
+                self.assertEqual(process.returncode, 128 + number, err)
+                said = json.loads(out)
+                self.assertTrue(said["stopped"])
+                self.assertLess(said["step"], 1500)
+                self.assertIn(b"stopped after step %d: " % said["step"], err)
+                self.assertEqual(self.names(),
+                                 ["out.gguf" + end for end in ("", ".ckpt", ".jsonl", ".svg")])
+                self.assertEqual(len(self.lines()), said["step"])
+                self.run_ids(self.folder / "out.gguf")
+                self.assertEqual(self.train("out.gguf", *options, "--resume"), whole)
+
+    def test_terminated_finetune(self):
+        options = ["finetune", "-m", MODEL, "-d", self.instructions(), "-o", self.folder / "a.gguf",
+                   "-n", "400", "-c", "300", "-b", "1", "-t", "1", "--save-every", "0"]
+        process = subprocess.Popen(PROGRAM + [str(a) for a in options], stderr=subprocess.PIPE,
+                                   preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+        self.wait_for(process, "a.gguf.jsonl")
+        process.send_signal(signal.SIGHUP)  # nohup: it goes on
+        time.sleep(0.1)
+        self.assertIsNone(process.poll())
+        process.terminate()
+        _, err = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 143, err)
+        self.assertRegex(err.decode(), r"\nstopped after step \d+: ")
+        self.assertEqual(self.names(),
+                         ["a.gguf" + end for end in ("", ".ckpt", ".jsonl", ".svg")] + ["data.jsonl"])
+        self.run_ids(MODEL, "--adapter", self.folder / "a.gguf")
 
     def test_resume(self):
         whole = self.train("whole.gguf", "-n", "6")

@@ -318,7 +318,7 @@ static int measure(bench_run *run, limit_bench *limits) {
         cli_progress("bench", i, run->repeats);
         if (cli_interrupted()) {
             cli_error("interrupted");
-            return CLI_INTERRUPTED;
+            return cli_interrupt_code();
         }
         if (!limit_bench_run(limits, &sample))
             return cli_error("cannot start %u threads", run->n_threads);

@@ -203,7 +203,7 @@ static int step(int code, uint32_t *done, uint32_t total) {
     cli_progress("limits", ++*done, total);
     if (code == CLI_GO_ON && cli_interrupted()) {
         cli_error("interrupted");
-        return CLI_INTERRUPTED;
+        return cli_interrupt_code();
     }
     return code;
 }

@@ -28,7 +28,7 @@ int cli_error(const char *format, ...) {
 int cli_fail(const sm_error *error) {
     if (error->code == SM_ERR_CANCELLED && cli_interrupted()) {
         cli_error("interrupted");
-        return CLI_INTERRUPTED;
+        return cli_interrupt_code();
     }
     return cli_error("%s", error->message[0] != 0 ? error->message : sm_status_text(error->code));
 }
@@ -258,21 +258,29 @@ int cli_check_output(const char *path, bool whole) {
 static volatile sig_atomic_t interrupt_seen;
 
 static void on_interrupt(int number) {
-    (void)number;
-    interrupt_seen = 1;
+    interrupt_seen = number;
 }
 
 void cli_catch_interrupt(void) {
-    struct sigaction action;
+    struct sigaction action, hangup;
     memset(&action, 0, sizeof action);
     action.sa_handler = on_interrupt;
-    action.sa_flags = (int)SA_RESETHAND; /* the second one acts as it does by default */
     sigemptyset(&action.sa_mask);
+    /* these come twice at times, from a terminal that closes or from timeout(1): what is being
+     * saved is saved all the same */
+    sigaction(SIGTERM, &action, NULL);
+    if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN) /* nohup */
+        sigaction(SIGHUP, &action, NULL);
+    action.sa_flags = (int)SA_RESETHAND; /* the second one acts as it does by default */
     sigaction(SIGINT, &action, NULL);
 }
 
 bool cli_interrupted(void) {
     return interrupt_seen != 0;
+}
+
+int cli_interrupt_code(void) {
+    return 128 + interrupt_seen;
 }
 
 int32_t cli_cancel(void *user) {

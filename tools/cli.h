@@ -1,4 +1,4 @@
-/* cli.h - what the commands of `smallmind` share: options, input, messages, Ctrl-C.
+/* cli.h - what the commands of `smallmind` share: options, input, messages, interruption.
  *
  * Most flags come from the library's options tables (sm_options_table): name,
  * range, default and help text of a field are written once, there. A command
@@ -17,7 +17,6 @@
 #define CLI_DONE 0
 #define CLI_FAILED 1
 #define CLI_USAGE 2
-#define CLI_INTERRUPTED 130 /* 128 + SIGINT, as shells count it */
 
 /* ---- options ------------------------------------------------------------------- */
 
@@ -77,7 +76,7 @@ int cli_misuse(const char *command, const char *format, ...) __attribute__((form
 
 /* `smallmind: MESSAGE` on stderr; returns CLI_FAILED. */
 int cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* The same for a failed library call; CLI_INTERRUPTED if Ctrl-C was the reason. */
+/* The same for a failed library call; cli_interrupt_code() if a signal was the reason. */
 int cli_fail(const sm_error *error);
 /* Writes out stdout: `code`, or CLI_FAILED if anything printed was lost. */
 int cli_finish(int code);
@@ -121,9 +120,11 @@ int cli_check_output(const char *path, bool whole);
 
 /* ---- interruption and progress --------------------------------------------------- */
 
-/* From here on the first Ctrl-C only sets a mark; a second one ends the process. */
+/* From here on Ctrl-C, SIGTERM and SIGHUP only set a mark; a second Ctrl-C ends the process. */
 void cli_catch_interrupt(void);
 bool cli_interrupted(void);
+/* The exit code then: 128 and the signal's number, as shells count it. 130: Ctrl-C. */
+int cli_interrupt_code(void);
 int32_t cli_cancel(void *user);                                       /* sm_cancel_fn */
 int32_t cli_load_progress(void *user, uint64_t done, uint64_t total); /* sm_progress_fn */
 

@@ -73,7 +73,7 @@ static int save(const measuring *m, const sm_imatrix *imatrix) {
     const char *slash = strrchr(m->text_path, '/');
     if (cli_interrupted() && sm_imatrix_chunks(imatrix) == 0) {
         cli_error("interrupted before the first chunk was done: nothing is saved");
-        return CLI_INTERRUPTED;
+        return cli_interrupt_code();
     }
     if (sm_imatrix_save(imatrix, m->out_path, slash != NULL ? slash + 1 : m->text_path, &error) !=
         SM_OK)
@@ -81,7 +81,7 @@ static int save(const measuring *m, const sm_imatrix *imatrix) {
     const int code = print_result(m, imatrix);
     if (code == CLI_DONE && cli_interrupted()) {
         cli_error("interrupted: the chunks that were done are saved");
-        return CLI_INTERRUPTED;
+        return cli_interrupt_code();
     }
     return code;
 }

@@ -3,9 +3,15 @@
 
 #include "cli.h"
 
+static int32_t on_progress(void *user, uint64_t done, uint64_t total) {
+    (void)user;
+    cli_progress("writing", done, total);
+    return cli_interrupted();
+}
+
 int cmd_init(int argc, char **argv) {
     const char *out = NULL, *vocabulary = NULL;
-    sm_model_init_options options = {.struct_size = sizeof options};
+    sm_model_init_options options = {.struct_size = sizeof options, .progress = on_progress};
     const cli_flag flags[] = {
         {'o', "out", CLI_TEXT, &out, "FILE", 0, 0, "the file to write (required)"},
         {0, "vocab", CLI_TEXT, &vocabulary, "FILE", 0, 0,
@@ -33,8 +39,10 @@ int cmd_init(int argc, char **argv) {
     sm_error error;
     sm_model *model;
     sm_model_info info = {.struct_size = sizeof info};
-    if (sm_model_init(out, vocabulary, &options, &error) != SM_OK ||
-        sm_model_load(&model, out, NULL, &error) != SM_OK)
+    cli_catch_interrupt();
+    const sm_status written = sm_model_init(out, vocabulary, &options, &error);
+    cli_progress_end();
+    if (written != SM_OK || sm_model_load(&model, out, NULL, &error) != SM_OK)
         return cli_fail(&error);
     const sm_status status = sm_model_get_info(model, &info, &error);
     if (status == SM_OK) {

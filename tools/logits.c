@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "cli.h"
 
@@ -122,8 +123,12 @@ static int compute(const char *model_path, const char *out_path, const id_list *
     } else {
         const double start = cli_seconds();
         code = write_logits(session, list, (size_t)info.n_vocab, chunk, out, out_path);
+        struct stat file;
+        const bool plain = !to_stdout && fstat(fileno(out), &file) == 0 && S_ISREG(file.st_mode);
         if (!to_stdout && fclose(out) != 0 && code == CLI_DONE)
             code = cli_error("%s: cannot write: %s", out_path, strerror(errno));
+        if (code != CLI_DONE && plain)
+            remove(out_path); /* half of it looks like the whole for fewer ids */
         if (code == CLI_DONE)
             fprintf(stderr, "%u x %d logits, %.3f s\n", list->n, info.n_vocab,
                     cli_seconds() - start);

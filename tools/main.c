@@ -35,7 +35,8 @@ static void print_usage(FILE *out) {
     fputs("\n`smallmind COMMAND --help` lists the options of a command; those that compute take\n"
           "-t THREADS and --level LEVEL. `smallmind --version` prints the version.\n"
           "Results go to standard output, progress, timings and errors to standard error.\n"
-          "Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted by Ctrl-C.\n",
+          "Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted by Ctrl-C,\n"
+          "143 by SIGTERM, 129 by SIGHUP.\n",
           out);
 }
 

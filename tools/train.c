@@ -297,7 +297,7 @@ static bool due(uint32_t every, uint64_t step) {
     return every != 0 && step % every == 0;
 }
 
-/* One step and what is due after it. *stopped: Ctrl-C. */
+/* One step and what is due after it. *stopped: by Ctrl-C or a signal like it. */
 static int step(train_state *t, bool *stopped) {
     sm_error error;
     sm_train_metrics m = {.struct_size = sizeof m};
@@ -373,7 +373,7 @@ static int finish(train_state *t, bool stopped) {
         putchar('\n');
         json_decref(root);
     }
-    return stopped ? CLI_INTERRUPTED : CLI_DONE;
+    return stopped ? cli_interrupt_code() : CLI_DONE;
 }
 
 static int run(train_state *t) {
@@ -456,16 +456,18 @@ static const char train_summary[] =
     "Trains every weight of a model on a text or on instructions and writes the result as a GGUF\n"
     "file. MODEL is not changed. A model to start from scratch with comes from `smallmind init`.\n"
     "Beside OUT appear OUT.ckpt (checkpoint), OUT.jsonl (metrics) and OUT.svg (loss plot).\n"
-    "Ctrl-C stops, saves and ends with status 130, or at once the second time; --resume goes on\n"
-    "from the checkpoint, with the same result as if nothing had happened. The same seed gives "
-    "the\n"
-    "same model, for every number of threads.";
+    "Ctrl-C stops, saves and ends with status 130, or at once the second time; so do SIGTERM "
+    "(143)\n"
+    "and SIGHUP (129), any number of times. --resume goes on from the checkpoint, with the same\n"
+    "result as if nothing had happened. The same seed gives the same model, for every number of\n"
+    "threads.";
 static const char finetune_summary[] =
     "Trains LoRA adapters over a frozen model of any type, quantized ones included, on\n"
     "instructions or text, and writes them as a GGUF adapter file, for `smallmind run --adapter`\n"
     "or `smallmind lora merge`. Beside OUT appear OUT.ckpt (checkpoint), OUT.jsonl (metrics) and\n"
-    "OUT.svg (loss plot). Ctrl-C stops, saves and ends with status 130; --resume goes on from the\n"
-    "checkpoint. --lora-rank 0 trains every weight instead.";
+    "OUT.svg (loss plot). Ctrl-C stops, saves and ends with status 130; so do SIGTERM (143) and\n"
+    "SIGHUP (129). --resume goes on from the checkpoint. --lora-rank 0 trains every weight "
+    "instead.";
 
 /* Options that would change nothing. */
 static int check_lora(const train_state *t) {

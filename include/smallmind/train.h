@@ -63,8 +63,10 @@ typedef struct sm_model_init_options {
     uint32_t family;         /* SM_FAMILY_… */
     uint32_t sliding_window; /* tokens that attention sees, the token itself included; 0: all */
     uint64_t seed;
-    double rope_theta; /* 0: 10000 */
-    const char *name;  /* general.name; NULL: none */
+    double rope_theta;       /* 0: 10000 */
+    const char *name;        /* general.name; NULL: none */
+    sm_progress_fn progress; /* weights written; NULL: none */
+    void *progress_user;
 } sm_model_init_options;
 
 #define SM_FAMILY_LLAMA 0
@@ -73,7 +75,7 @@ typedef struct sm_model_init_options {
 
 /* Writes a model with random weights (normal, standard deviation 0.02; matrices that add
  * to the residual stream 0.02/sqrt(2 n_layer); norms 1, biases 0) and the vocabulary of
- * another GGUF file. f32. SM_ERR_ARGUMENT, _IO, _MISSING (no vocabulary), _NOMEM. */
+ * another GGUF file. f32. SM_ERR_ARGUMENT, _IO, _MISSING (no vocabulary), _NOMEM, _CANCELLED. */
 SM_API sm_status sm_model_init(const char *path, const char *vocabulary_path,
                                const sm_model_init_options *options, sm_error *error);
 

@@ -185,6 +185,8 @@ static const sm_option init_table[] = {
     U64(sm_model_init_options, seed, 0, 18446744073709551615.0, 0, "", "of the random weights"),
     F64(sm_model_init_options, rope_theta, 1, 1e9, 10000, "base of the rotary position angles"),
     POINTER(sm_model_init_options, name, "general.name of the file"),
+    POINTER(sm_model_init_options, progress, "progress hook"),
+    POINTER(sm_model_init_options, progress_user, "argument of the progress hook"),
 };
 
 static const sm_option vocabulary_table[] = {

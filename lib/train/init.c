@@ -39,6 +39,7 @@ typedef struct visitor {
     sm_gguf_writer *w;
     float *room; /* NULL: declare */
     uint64_t n, largest;
+    uint64_t done, total; /* weights written, and of all tensors */
     sm_status status;
     sm_error *error;
 } visitor;
@@ -49,10 +50,17 @@ static void visit(visitor *v, const char *name, uint64_t cols, uint64_t rows, fi
     v->largest = n > v->largest ? n : v->largest;
     if (!v->room) {
         sm_gguf_declare_tensor(v->w, name, SM_DTYPE_F32, rows ? 2 : 1, dims, NULL);
+        v->total += n;
         return;
     }
     if (v->status)
         return;
+    const sm_model_init_options *o = &v->p->o;
+    if (o->progress && o->progress(o->progress_user, v->done, v->total)) {
+        v->status = sm_fail(v->error, SM_ERR_CANCELLED, "cancelled");
+        return;
+    }
+    v->done += n;
     const double spread =
         how == FILL_RESIDUAL ? SPREAD / sqrt(2.0 * (double)v->p->o.n_layer) : SPREAD;
     if (how == FILL_ONE || how == FILL_ZERO)
