@@ -953,6 +953,36 @@ class Train(Case):
                          ["a.gguf" + end for end in ("", ".ckpt", ".jsonl", ".svg")] + ["data.jsonl"])
         self.run_ids(MODEL, "--adapter", self.folder / "a.gguf")
 
+    def test_checkpoint_is_kept(self):
+        """A run that can go on is replaced only when that is asked for."""
+        process = self.start("out.gguf", "-n", "100000", "--save-every", "1")
+        self.wait_for(process, "out.gguf.ckpt")
+        process.terminate()
+        self.assertEqual(process.wait(60), 143)
+        process.communicate()
+        before = {name: (self.folder / name).read_bytes() for name in self.names()}
+        self.bad(2, *self.options("out.gguf", "--resume", "--overwrite"), says=["--resume", "--overwrite"])
+        for command in ("train", "finetune"):
+            self.bad(1, command, *self.options("out.gguf", "-n", "2")[1:],
+                     says=["out.gguf.ckpt", " of 100000 steps", "--resume", "--overwrite"])
+        self.assertEqual({name: (self.folder / name).read_bytes() for name in self.names()}, before)
+        self.train("out.gguf", "-n", "2", "--overwrite")
+        # a finished run is replaced with its result
+        first = self.train("out.gguf", "-n", "3")
+        self.assertEqual(len(self.lines()), 3)
+        # but not where the result is still to be written
+        (self.folder / "out.gguf").unlink()
+        self.bad(1, *self.options("out.gguf", "-n", "3"),
+                 says=["out.gguf.ckpt", "out.gguf is missing", "--resume", "--overwrite"])
+        self.assertEqual(self.train("out.gguf", "-n", "3", "--resume"), first)
+        # nor is a file that is something else
+        precious = self.file("precious", b"not to be lost")
+        self.bad(1, *self.options("out.gguf", "-n", "3", "--checkpoint", precious),
+                 says=[precious, "--overwrite"])
+        self.assertEqual(precious.read_bytes(), b"not to be lost")
+        self.train("out.gguf", "-n", "3", "--checkpoint", precious, "--overwrite")
+        self.assertEqual(self.train("out.gguf", "-n", "3", "--checkpoint", precious, "--resume"), first)
+
     def test_resume(self):
         whole = self.train("whole.gguf", "-n", "6")
         self.bad(1, *self.options("new", "-n", "6", "--resume"), says=["new.ckpt", "resume"])

@@ -21,7 +21,7 @@ typedef struct train_state {
     const char *metrics, *plot, *checkpoint;
     const char *prompt;
     uint32_t save_every, eval_every, sample_every, sample_tokens;
-    bool resume, json;
+    bool resume, overwrite, json;
     sm_trainer_options options;
     /* made while running */
     sm_trainer *trainer;
@@ -429,12 +429,35 @@ static int check_files(const train_state *t) {
     return CLI_GO_ON;
 }
 
+/* Whether the checkpoint that is there may be replaced: a run that can go on, or a file that is
+ * something else, is not lost by a slip. */
+static int check_checkpoint(const train_state *t) {
+    sm_error error;
+    sm_checkpoint_info info = {.struct_size = sizeof info};
+    if (t->resume || t->overwrite || access(t->checkpoint, F_OK) != 0)
+        return CLI_GO_ON;
+    if (sm_checkpoint_get_info(t->checkpoint, &info, &error) != SM_OK)
+        return cli_error("%s; --overwrite replaces it", error.message);
+    const bool finished = info.step >= info.steps;
+    if (info.step == 0 || (finished && access(t->out, F_OK) == 0))
+        return CLI_GO_ON;
+    if (finished)
+        return cli_error("%s holds a finished run, but %s is missing: --resume writes it, "
+                         "--overwrite starts anew",
+                         t->checkpoint, t->out);
+    return cli_error("%s holds a run that has done %llu of %llu steps: --resume goes on with it, "
+                     "--overwrite starts anew",
+                     t->checkpoint, (unsigned long long)info.step, (unsigned long long)info.steps);
+}
+
 static int open_and_run(train_state *t) {
     sm_error error;
     t->metrics = beside(t, 0, t->metrics, ".jsonl");
     t->plot = beside(t, 1, t->plot, ".svg");
     t->checkpoint = beside(t, 2, t->checkpoint, ".ckpt");
-    const int usable = check_files(t);
+    int usable = check_files(t);
+    if (usable == CLI_GO_ON)
+        usable = check_checkpoint(t);
     if (usable != CLI_GO_ON)
         return usable;
     t->options.progress = cli_load_progress;
@@ -497,6 +520,8 @@ static int train_or_finetune(train_state *t, const char *summary, int argc, char
          "tensors that get adapters, by part of their name, comma separated: attn_q,attn_v "
          "(default: every matrix of every layer)"},
         {0, "resume", CLI_SWITCH, &t->resume, "", 0, 0, "go on from the checkpoint"},
+        {0, "overwrite", CLI_SWITCH, &t->overwrite, "", 0, 0,
+         "start anew even where the checkpoint of a run that can go on is replaced"},
         {0, "checkpoint", CLI_TEXT, &t->checkpoint, "FILE", 0, 0, "default: OUT.ckpt"},
         {0, "metrics", CLI_TEXT, &t->metrics, "FILE", 0, 0,
          "one JSON object a step; default: OUT.jsonl"},
@@ -530,6 +555,8 @@ static int train_or_finetune(train_state *t, const char *summary, int argc, char
         return cli_misuse(t->command, "-m MODEL, -d DATA and -o OUT are required");
     if (strlen(t->out) > NAME_SPACE - 16)
         return cli_misuse(t->command, "the name of OUT is too long");
+    if (t->resume && t->overwrite)
+        return cli_misuse(t->command, "--resume and --overwrite exclude each other");
     const int wrong = check_lora(t);
     if (wrong != CLI_GO_ON)
         return wrong;
