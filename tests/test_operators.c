@@ -563,13 +563,14 @@ static void attention_make(trial *t) {
 }
 
 /* One head of one token: out[head_dim] = sum of p v, p = softmax(q k / sqrt(head_dim)) over the
- * tokens of its document up to itself. */
+ * tokens of its document up to itself, within the window. */
 static void attend(const trial *t, const sm_span *span, uint32_t token, uint32_t head, double *out,
                    double *lse) {
     const sm_config *c = t->config;
     const uint64_t dim = c->head_dim, kv_head = head / (c->n_head / c->n_head_kv);
     const double *q = t->v[0].x + ((uint64_t)token * c->n_head + head) * dim;
-    const uint32_t first = span->first;
+    const uint32_t window = t->g->net->layers[0].window;
+    const uint32_t first = span->first + sm_window_begin(window, token - span->first);
     double sum = 0;
     memset(out, 0, dim * sizeof *out);
     for (uint32_t j = first; j <= token; j++) {
@@ -607,7 +608,7 @@ static double attention_loss(const trial *t) {
     return attention_of(t, NULL, NULL);
 }
 static void attention_run(const sm_backward *b, trial *t) {
-    sm_grad_attention(b, &t->g->tape->layers[0]);
+    sm_grad_attention(b, &t->g->net->layers[0], &t->g->tape->layers[0]);
 }
 static void attention_backward(trial *t) {
     sm_graph *g = t->g;
@@ -796,6 +797,17 @@ static const fixture_model plain = {.n_embd = 45,
                                     .rope_scaling = "yarn",
                                     .u32_key = "llama.rope.dimension_count",
                                     .u32_value = 10};
+static const fixture_model windowed = {.sliding_window = 11,
+                                       .architecture = "qwen3",
+                                       .n_embd = 37,
+                                       .n_layer = 1,
+                                       .n_head = 6,
+                                       .n_head_kv = 2,
+                                       .head_dim = 22,
+                                       .n_ff = 29,
+                                       .no_vocab = true,
+                                       .n_rows = 131,
+                                       .untied = true};
 /* More rows than are unpacked at a time. */
 static const fixture_model wide = {
     .n_embd = 64, .n_layer = 1, .n_ff = 288, .type = SM_DTYPE_Q4_0, .no_vocab = true};
@@ -837,6 +849,10 @@ static const operator_case cases[] = {
      .sizes = {20}},
     {"attention, many blocks", &odd, attention_make, attention_loss, attention_backward, 2e-6,
      .sizes = {310}, .large = true},
+    {"attention, windowed", &windowed, attention_make, attention_loss, attention_backward, 2e-6,
+     .sizes = {9, 40}},
+    {"attention, windowed, many blocks", &windowed, attention_make, attention_loss,
+     attention_backward, 2e-6, .sizes = {310}, .large = true},
     {"cross-entropy", &odd, logits_make, logits_loss, logits_backward, 2e-6, .sizes = {3, 14}},
     {"head and cross-entropy", &odd, head_make, head_loss_of, head_backward, 2e-6, .sizes = {3, 9}},
     {"head and cross-entropy, two chunks", &odd, head_make, head_loss_of, head_backward, 2e-6,
