@@ -233,8 +233,8 @@ typedef void sm_silu_mul_fn(float *y, const float *gate, const float *up, size_t
  * products fused as fma(a, c, -(b*s)), b' = fma(a, s, b*c). */
 typedef void sm_rope_fn(float *x, const float *cos, const float *sin, size_t n_rot, bool neox);
 /* In place over s[0..n): s = exp(scale * s - m) with m = max(scale * s); stores m and
- * the sum l (fixed order). s[n..n16) is set to 0, n16 = n rounded up to 16. n >= 1. With scale > 0 some of s,
- * but not all, may be -INFINITY: they become 0. */
+ * the sum l (fixed order). s[n..n16) is set to 0, n16 = n rounded up to 16. n >= 1. With scale > 0
+ * some of s, but not all, may be -INFINITY: they become 0. */
 typedef void sm_softmax_block_fn(float *s, size_t n, float scale, float *m, float *l);
 /* Online merge of a block's (m, l, o[n]) into (M, L, O[n]):
  * M' = max(M, m); a = exp(M - M'), b = exp(m - M'); O = fma(o, b, O*a); L = fma(l, b, L*a).
