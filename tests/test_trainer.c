@@ -708,6 +708,83 @@ static void test_checkpointed_layers_memory(void **state) {
     assert_true(3 * checkpointed_layer < plain_layer);
 }
 
+/* ---- models to start from -------------------------------------------------------------------- */
+
+typedef struct init_watch {
+    int left; /* times until it says stop */
+    uint64_t done, total;
+} init_watch;
+
+static int32_t watch_init(void *user, uint64_t done, uint64_t total) {
+    init_watch *w = user;
+    assert_true(done >= w->done && done < total);
+    assert_true(w->total == 0 || w->total == total);
+    w->done = done;
+    w->total = total;
+    return --w->left <= 0;
+}
+
+/* Stopped anywhere, sm_model_init leaves no file; unstopped, the same one as without a hook. */
+static void test_init_cancel(void **state) {
+    (void)state;
+    char path[512];
+    snprintf(path, sizeof path, "%s", scratch_path("stopped.gguf"));
+    init_watch watch;
+    int asked = 0;
+    sm_status status;
+    do {
+        sm_error e;
+        sm_model_init_options init = small;
+        watch = (init_watch){.left = ++asked};
+        init.progress = watch_init;
+        init.progress_user = &watch;
+        status = sm_model_init(path, vocabulary(), &init, &e);
+        size_t size;
+        uint8_t *file = scratch_read(path, &size);
+        assert_true(status == (watch.left > 0 ? SM_OK : SM_ERR_CANCELLED));
+        assert_true((file != NULL) == (status == SM_OK));
+        free(file);
+    } while (status != SM_OK);
+    assert_true(asked > 10 && watch.total > 0);
+    expect_same_files(path, new_model("unwatched.gguf", &small));
+}
+
+/* Programs built with an earlier header hand over structs without what came later: it is neither
+ * read nor written. */
+static void test_earlier_structs(void **state) {
+    (void)state;
+    init_watch watch = {.left = 1};
+    sm_model_init_options init = small;
+    init.struct_size = offsetof(sm_model_init_options, progress);
+    init.progress = watch_init;
+    init.progress_user = &watch;
+    const char *path = new_model("earlier.gguf", &init);
+    assert_int_equal(watch.left, 1);
+    sm_model *model;
+    sm_model_info info;
+    memset(&info, 0x5a, sizeof info);
+    info.struct_size = offsetof(sm_model_info, sliding_window);
+    OK(sm_model_load(&model, path, NULL, error));
+    OK(sm_model_get_info(model, &info, error));
+    assert_int_equal(info.n_layer, 2);
+    assert_int_equal(info.sliding_window, 0x5a5a5a5a);
+    sm_model_free(model);
+    const sm_trainer_options o = quick();
+    sm_trainer *t = open_trainer(path, &o);
+    steps(t, 1);
+    char ckpt[512];
+    snprintf(ckpt, sizeof ckpt, "%s", scratch_path("earlier.ckpt"));
+    OK(sm_trainer_save(t, ckpt, error));
+    sm_trainer_free(t);
+    sm_checkpoint_info at;
+    memset(&at, 0x5a, sizeof at);
+    at.struct_size = offsetof(sm_checkpoint_info, steps);
+    OK(sm_checkpoint_get_info(ckpt, &at, error));
+    assert_true(at.step == 1 && at.steps == 0x5a5a5a5a5a5a5a5a && at.tokens == at.steps);
+    at.struct_size = 4;
+    assert_int_equal(sm_checkpoint_get_info(ckpt, &at, NULL), SM_ERR_ARGUMENT);
+}
+
 /* ---- failures -----------------------------------------------------------------------------------
  */
 
@@ -825,6 +902,7 @@ static void test_out_of_memory(void **state) {
         const sm_allocator hook = fail_allocator(&fail);
         sm_trainer_options o = quick();
         o.allocator = &hook;
+        o.lora_targets = "attn_q"; /* kept, though this trainer has no adapters */
         sm_trainer *t = NULL;
         sm_status status = sm_trainer_open(&t, model, &o, NULL);
         if (!status)
@@ -856,6 +934,8 @@ int main(void) {
         cmocka_unit_test(test_adapters_answer),
         cmocka_unit_test(test_adapters_memory),
         cmocka_unit_test(test_checkpointed_layers_memory),
+        cmocka_unit_test(test_init_cancel),
+        cmocka_unit_test(test_earlier_structs),
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_divergence),
         cmocka_unit_test(test_arguments),
