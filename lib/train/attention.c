@@ -1,8 +1,14 @@
-/* Backward of attention, causal and within the layer's window. With s = Q K^T, P = softmax(scale
- * s), O = P V and delta = sum(dO O) of each row (which is sum(P dP)): dV = P^T dO;  dP = dO V^T; ds
- * = scale P (dP - delta);  dQ = ds K;  dK = ds^T Q P is computed again from the scores and the
- * logarithms of their sums that the forward pass left, a block of queries and keys at a time
- * (arXiv:2205.14135, algorithm 4). */
+/* Backward of attention, causal and within the layer's window. With s = Q K^T,
+ * P = softmax(scale s), O = P V and delta = sum(dO O) of each row, which is sum(P dP):
+ *
+ *   dV = P^T dO
+ *   dP = dO V^T
+ *   ds = scale P (dP - delta)
+ *   dQ = ds K
+ *   dK = ds^T Q
+ *
+ * P is computed again from the scores and the logarithms of their sums that the forward pass
+ * left, a block of queries and keys at a time (arXiv:2205.14135, algorithm 4). */
 #include "graph.h"
 
 #include <math.h>
