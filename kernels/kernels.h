@@ -71,8 +71,8 @@ _Static_assert(sizeof(sm_act_block) == 64, "one cache line");
  *       s  = exact int32 sum of w_code * q (offsets folded in)
  *       y  = fma((float)s, ws * d, y)           ws: weight scale as f32, product rounded
  *       with a minimum: y = fma(wm, ds, y)      wm: +m (Q4_1, Q5_1), -(dmin*m) (Q4_K, Q5_K)
- *     one scale per 16 (Q2_K Q3_K Q6_K): the two halves in turn
- *       y = fma((float)s0, ws0 * d, y); y = fma((float)s1, ws1 * d, y)
+ *     one scale per 16 (Q2_K Q3_K Q6_K), s0 and s1 of the two halves:
+ *       y = fma(fma((float)s1, ws1, (float)s0 * ws0), d, y)
  *       with minima (Q2_K): then y = fma(wm0, ds16[0], y); y = fma(wm1, ds16[1], y)
  *     ws = d_super * (float)scale_code, one rounding (d_super: f16 -> f32).
  *   Each fma has one rounding (fmaf); so all levels agree bit for bit.

@@ -338,8 +338,12 @@ INLINE scales load_scales(format f, const uint8_t *head, const uint8_t *record, 
 /* Adds the int sums of a block to y; `sums` and `min` as sums_of and has_min say. */
 INLINE float32x4_t add_block(float32x4_t y, const isum s[2], const scales *w, const sm_act_block *x,
                              unsigned sums, bool min) {
-    for (unsigned i = 0; i < sums; i++) {
-        y = vfmaq_f32(y, vcvtq_f32_s32(sum_end(s[i])), vmulq_n_f32(w->s[i], x->d));
+    const float32x4_t s0 = vcvtq_f32_s32(sum_end(s[0]));
+    if (sums == 2) {
+        const float32x4_t s1 = vcvtq_f32_s32(sum_end(s[1]));
+        y = vfmaq_n_f32(y, vfmaq_f32(vmulq_f32(s0, w->s[0]), s1, w->s[1]), x->d);
+    } else {
+        y = vfmaq_f32(y, s0, vmulq_n_f32(w->s[0], x->d));
     }
     for (unsigned i = 0; min && i < sums; i++) {
         y = vfmaq_n_f32(y, w->m[i], sums == 2 ? x->ds16[i] : x->ds);

@@ -216,8 +216,8 @@ static void add_block(float *y, const block *b, const sm_act_block *x, size_t ha
                 y[r] = fmaf(b->wm[0][r], x->ds, y[r]);
             }
         } else {
-            y[r] = fmaf((float)s[0][r], b->ws[0][r] * x->d, y[r]);
-            y[r] = fmaf((float)s[1][r], b->ws[1][r] * x->d, y[r]);
+            const float first = (float)s[0][r] * b->ws[0][r];
+            y[r] = fmaf(fmaf((float)s[1][r], b->ws[1][r], first), x->d, y[r]);
             if (minimum) {
                 y[r] = fmaf(b->wm[0][r], x->ds16[0], y[r]);
                 y[r] = fmaf(b->wm[1][r], x->ds16[1], y[r]);

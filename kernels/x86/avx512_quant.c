@@ -316,6 +316,7 @@ typedef struct stream {
     const uint8_t *p;
     head h;
     __m512 y[TILE_COLS];
+    __m512 first[TILE_COLS]; /* of two parts of a record: the sum of the first */
 } stream;
 
 typedef struct product {
@@ -436,8 +437,15 @@ INLINE void add_sums(const uint32_t type, const int nc, stream *t, __m512i sum[T
             total = _mm512_add_epi32(total, shift_right32(sum[c][1], more));
             total = shift_right32(total, shift);
         }
-        __m512 ws = mul_float(nc, w, &x[(size_t)c * ldx].d);
-        t->y[c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(total), ws, t->y[c]);
+        const __m512 value = _mm512_cvtepi32_ps(total);
+        const float *d = &x[(size_t)c * ldx].d;
+        if (parts(type) == 1) {
+            t->y[c] = _mm512_fmadd_ps(value, mul_float(nc, w, d), t->y[c]);
+        } else if (part == 0) {
+            t->first[c] = _mm512_mul_ps(value, w);
+        } else {
+            t->y[c] = fma_float(nc, _mm512_fmadd_ps(value, w, t->first[c]), d, t->y[c]);
+        }
     }
 }
 
@@ -697,13 +705,13 @@ INLINE void unpack(const uint32_t type, uint8_t *out, const uint8_t *p, size_t k
 
 TILES(PANEL_32, panel_32, 6)
 TILES(PANEL_32_MIN, panel_32_min, 6)
-TILES(PANEL_16, panel_16, 6)
-TILES(PANEL_16_MIN, panel_16_min, 6)
+TILES(PANEL_16, panel_16, 4)
+TILES(PANEL_16_MIN, panel_16_min, 4)
 
 INLINE tile_set panel_tiles(const uint32_t type) {
     tile_fn *const *const sets[] = {panel_32_tiles, panel_32_min_tiles, panel_16_tiles,
                                     panel_16_min_tiles};
-    tile_set set = {sets[panel_type(type) - PANEL_32], TILE_COLS};
+    tile_set set = {sets[panel_type(type) - PANEL_32], parts(type) == 2 ? BODY : TILE_COLS};
     return set;
 }
 

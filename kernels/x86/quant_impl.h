@@ -238,9 +238,11 @@ INLINE __m256 chain(sm_dtype type, __m256 y, __m256i s0, __m256i s1, const scale
                     const sm_act_block *x) {
     layout l = layout_of(type);
     __m256 d = _mm256_broadcast_ss(&x->d);
-    y = _mm256_fmadd_ps(_mm256_cvtepi32_ps(s0), _mm256_mul_ps(scales->scale[0], d), y);
     if (l.scales == 2) {
-        y = _mm256_fmadd_ps(_mm256_cvtepi32_ps(s1), _mm256_mul_ps(scales->scale[1], d), y);
+        const __m256 first = _mm256_mul_ps(_mm256_cvtepi32_ps(s0), scales->scale[0]);
+        y = _mm256_fmadd_ps(_mm256_fmadd_ps(_mm256_cvtepi32_ps(s1), scales->scale[1], first), d, y);
+    } else {
+        y = _mm256_fmadd_ps(_mm256_cvtepi32_ps(s0), _mm256_mul_ps(scales->scale[0], d), y);
     }
     if (l.mins && l.scales == 1) {
         y = _mm256_fmadd_ps(scales->min[0], _mm256_broadcast_ss(&x->ds), y);
@@ -601,19 +603,30 @@ INLINE void tile_dot_signed(tile_sums *sums, const uint8_t *panel, const uint8_t
 
 #endif
 
-/* Takes the chains in y through half i of a record. The minima follow the last half. */
+/* Takes the chains in y through half i of a record; the first of two only as far as `first`,
+ * [n][16]. The minima follow the last half. */
 INLINE void tile_chain(sm_dtype type, float *y, size_t ldy, const tile_sums *sums,
                        const float *scales, const sm_act_block *x, size_t ldx, unsigned n,
-                       unsigned i) {
+                       unsigned i, float *first) {
     layout l = layout_of(type);
     UNROLL for (unsigned half = 0; half < 2; half++) {
         __m256 scale = _mm256_loadu_ps(scales + 16 * i + 8 * half);
         UNROLL for (unsigned c = 0; c < n; c++) {
             float *out = y + c * ldy + 8 * half;
-            __m256 d = _mm256_mul_ps(scale, _mm256_broadcast_ss(&x[c * ldx].d));
+            float *before = first + 16 * c + 8 * half;
+            __m256 d = _mm256_broadcast_ss(&x[c * ldx].d);
             __m256 sum = _mm256_cvtepi32_ps(sums->s[c][half]);
+            if (i + 1 < l.scales) {
+                _mm256_storeu_ps(before, _mm256_mul_ps(sum, scale));
+                continue;
+            }
+            if (l.scales == 2) {
+                sum = _mm256_fmadd_ps(sum, scale, _mm256_loadu_ps(before));
+            } else {
+                d = _mm256_mul_ps(scale, d);
+            }
             __m256 v = _mm256_fmadd_ps(sum, d, _mm256_loadu_ps(out));
-            if (l.mins && i + 1 == l.scales) {
+            if (l.mins) {
                 UNROLL for (unsigned m = 0; m < l.scales; m++) {
                     __m256 min = _mm256_loadu_ps(scales + 16 * (l.scales + m) + 8 * half);
                     const float *ds = l.scales == 1 ? &x[c * ldx].ds : &x[c * ldx].ds16[m];
@@ -633,7 +646,9 @@ typedef struct tile_job {
     size_t blocks;
     const sm_act_block *x;
     size_t ldx;
-    const uint8_t *wide; /* activations for signed bytes: int16, per block [even, odd][g 0..7][2] */
+    /* signed bytes: activations as int16, per block [even, odd][g 0..7][2]; two scales a record:
+     * what tile_chain keeps of the first half */
+    uint8_t *wide;
 } tile_job;
 typedef void tile_fn(const tile_job *job);
 
@@ -644,7 +659,7 @@ INLINE void tile(sm_dtype type, unsigned n, const tile_job *job) {
     float *y = job->y;
     size_t ldx = job->ldx, ldy = job->ldy;
 #if !VNNI
-    const uint8_t *wide = job->wide;
+    uint8_t *wide = job->wide;
     size_t ldwide = 64 * job->blocks;
 #endif
     for (; x < end; x++) {
@@ -660,7 +675,7 @@ INLINE void tile(sm_dtype type, unsigned n, const tile_job *job) {
                 tile_dot(type, &sums, panel, x, ldx, n, i);
             }
 #endif
-            tile_chain(type, y, ldy, &sums, scales, x, ldx, n, i);
+            tile_chain(type, y, ldy, &sums, scales, x, ldx, n, i, (float *)(void *)job->wide);
         }
         panel += panel_record(type);
 #if !VNNI
