@@ -628,8 +628,25 @@ class Quantize(Case):
         out = self.folder / "im.gguf"
         self.bad(1, "imatrix", "-m", MODEL, "-f", empty, "-o", out, says=["empty"])
         self.bad(1, "imatrix", "-m", MODEL, "-f", text, "-o", "/nonexistent/im", says=["/nonexistent"])
+        self.bad(1, "imatrix", "-m", self.folder / "absent", "-f", text, "-o", "/dev/full",
+                 says=["/dev/full", "regular"])  # before anything is read
         self.bad(2, "imatrix", "-m", MODEL, "-f", text, "-o", out, "-c", "1", says=["-c"])
         self.assertFalse(out.exists())
+
+    def test_same_file(self):
+        """No input is lost to a slip: imatrix and logits are no models."""
+        path, _ = self.imatrix()
+        model = self.file("model.gguf", pathlib.Path(MODEL).read_bytes())
+        ids, text = self.file("ids", b"1 2"), self.folder / "text"
+        (self.folder / "link").symlink_to(model)
+        before = {name: (self.folder / name).read_bytes() for name in self.names()}
+        for out, says in (model, "MODEL"), (self.folder / "link", "MODEL"), (text, "TEXT"):
+            self.bad(2, "imatrix", "-m", model, "-f", text, "-o", out, says=["replace", says])
+        for out, says in (model, "MODEL"), (self.folder / "link", "MODEL"), (ids, "ids"), (text, text):
+            self.bad(2, "logits", "-m", model, "--ids", ids, "-o", out, "--adapter", f"{text}=0.5",
+                     says=["replace", says])
+        self.bad(2, "quantize", model, path, "Q4_0", "--imatrix", path, says=["replace", path])
+        self.assertEqual({name: (self.folder / name).read_bytes() for name in self.names()}, before)
 
     def test_interrupt_imatrix(self):
         text = self.file("text", b"the cat and the hat in the inn " * 600000)

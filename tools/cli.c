@@ -381,24 +381,31 @@ int cli_save_random_model(const char *path, const char *shape, const char *type,
     return CLI_DONE;
 }
 
+bool cli_split_adapter(char *path, double *scale, const char *text) {
+    const char *equals = strrchr(text, '=');
+    size_t length = strlen(text);
+    *scale = 1;
+    if (equals != NULL && equals[1] != 0) {
+        char *end;
+        const double value = strtod(equals + 1, &end);
+        if (*end == 0) { /* else the sign is part of the name */
+            *scale = value;
+            length = (size_t)(equals - text);
+        }
+    }
+    if (length >= CLI_NAME_SPACE)
+        return false;
+    memcpy(path, text, length);
+    path[length] = 0;
+    return true;
+}
+
 int cli_attach(sm_session *session, const sm_model *model, const cli_texts *adapters) {
     for (uint32_t i = 0; i < adapters->n; i++) {
-        char path[4096];
-        double scale = 1;
-        const char *text = adapters->items[i], *equals = strrchr(text, '=');
-        size_t length = strlen(text);
-        if (equals != NULL && equals[1] != 0) {
-            char *end;
-            const double value = strtod(equals + 1, &end);
-            if (*end == 0) { /* else the sign is part of the name */
-                scale = value;
-                length = (size_t)(equals - text);
-            }
-        }
-        if (length >= sizeof path)
+        char path[CLI_NAME_SPACE];
+        double scale;
+        if (!cli_split_adapter(path, &scale, adapters->items[i]))
             return cli_error("--adapter: the name is too long");
-        memcpy(path, text, length);
-        path[length] = 0;
         sm_error error;
         sm_adapter *adapter;
         if (sm_adapter_load(&adapter, model, path, &error) != SM_OK)

@@ -151,6 +151,9 @@ int cli_save_random_model(const char *path, const char *shape, const char *type,
 int cli_open_session(sm_session **session, const sm_model *model, const sm_session_options *options,
                      const cli_texts *adapters);
 
+#define CLI_NAME_SPACE 4096
+/* Takes FILE or FILE=SCALE apart; path has CLI_NAME_SPACE bytes. false: the name is too long. */
+bool cli_split_adapter(char *path, double *scale, const char *text);
 /* Loads the adapters named as FILE or FILE=SCALE and attaches them to the session, which keeps
  * them. Reports failure itself: an exit code, else CLI_GO_ON. */
 int cli_attach(sm_session *session, const sm_model *model, const cli_texts *adapters);

@@ -159,6 +159,12 @@ int cmd_imatrix(int argc, char **argv) {
         return code;
     if (m.model_path == NULL || m.text_path == NULL || m.out_path == NULL)
         return cli_misuse("imatrix", "-m MODEL, -f TEXT and -o OUT are required");
+    if (cli_same_file(m.out_path, m.model_path))
+        return cli_misuse("imatrix", "OUT would replace MODEL");
+    if (cli_same_file(m.out_path, m.text_path))
+        return cli_misuse("imatrix", "OUT would replace TEXT");
+    if (cli_check_output(m.out_path, true) != CLI_GO_ON) /* rather now than after the measuring */
+        return CLI_FAILED;
     if (!cli_read(&input, m.text_path))
         return CLI_FAILED;
     cli_catch_interrupt();

@@ -137,6 +137,24 @@ static int compute(const char *model_path, const char *out_path, const id_list *
     return code;
 }
 
+/* OUT is emptied when it is opened, while the model may still be read from its file. */
+static int check_output(const char *out, const char *model, const char *ids,
+                        const cli_texts *adapters) {
+    if (strcmp(out, "-") == 0)
+        return CLI_GO_ON;
+    if (cli_same_file(out, model))
+        return cli_misuse("logits", "OUT would replace MODEL");
+    if (cli_same_file(out, ids))
+        return cli_misuse("logits", "OUT would replace the ids");
+    for (uint32_t i = 0; i < adapters->n; i++) {
+        char path[CLI_NAME_SPACE];
+        double scale;
+        if (cli_split_adapter(path, &scale, adapters->items[i]) && cli_same_file(out, path))
+            return cli_misuse("logits", "OUT would replace the adapter %s", path);
+    }
+    return CLI_GO_ON;
+}
+
 int cmd_logits(int argc, char **argv) {
     const char *path = NULL, *ids_path = NULL, *out_path = NULL;
     uint32_t chunk = 128;
@@ -177,6 +195,9 @@ int cmd_logits(int argc, char **argv) {
         return code;
     if (path == NULL || ids_path == NULL || out_path == NULL)
         return cli_misuse("logits", "-m MODEL, --ids FILE and -o OUT are required");
+    code = check_output(out_path, path, ids_path, &adapters);
+    if (code != CLI_GO_ON)
+        return code;
     if (!cli_read(&input, ids_path))
         return CLI_FAILED;
     const bool parsed = parse_ids(&list, &input, ids_path);

@@ -162,6 +162,9 @@ int cmd_quantize(int argc, char **argv) {
         return code;
     if (operands[2] == NULL)
         return cli_misuse("quantize", "IN, OUT and TYPE are required");
+    if (options.imatrix != NULL && cli_same_file(operands[1], options.imatrix))
+        return cli_misuse("quantize", "OUT would replace the importance matrix %s",
+                          options.imatrix);
     if (output != NULL)
         overrides[options.n_overrides++] = (sm_quantize_override){"output.weight", output};
     if (embedding != NULL)
