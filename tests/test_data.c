@@ -288,6 +288,11 @@ static void test_instruct(void **state) {
                   SM_TEMPLATE_ALPACA, "3!$.");
     expect_answer("a.jsonl", "\n{\"instruction\":\"Add.\",\"output\":\"<|im_end|>\"}\n\n",
                   SM_TEMPLATE_ALPACA, "<|im_end|>$."); /* data is text, never a mark */
+    /* a byte-order mark and CR LF, as some editors write them */
+    expect_answer("mark.jsonl", "\xEF\xBB\xBF{\"instruction\":\"I\",\"output\":\"O\"}\r\n",
+                  SM_TEMPLATE_ALPACA, "O$.");
+    expect_answer("mark.json", "\xEF\xBB\xBF\r\n[{\"instruction\":\"I\",\"output\":\"O\"}]\r\n",
+                  SM_TEMPLATE_ALPACA, "O$.");
     expect_answer("b.jsonl",
                   "{\"messages\":[{\"role\":\"system\",\"content\":\"S\"},{\"role\":\"user\","
                   "\"content\":\"U\"},{\"role\":\"assistant\",\"content\":\"A1\"}]}",

@@ -290,6 +290,8 @@ sm_status sm_instruct_index(sm_documents *d, sm_progress_fn progress, void *user
          sm_tokenizer_find(d->tokenizer, "<|im_end|>", 10) < 0))
         return sm_fail(error, SM_ERR_ARGUMENT,
                        "the ChatML layout needs <|im_start|> and <|im_end|> in the vocabulary");
+    if (s.size >= 3 && !memcmp(s.text, "\xEF\xBB\xBF", 3)) /* U+FEFF, as some editors begin files */
+        s.at = 3;
     skip_space(&s);
     if (s.at < s.size && s.text[s.at] == '[')
         return index_array(d, &s, progress, user, error);
