@@ -1106,6 +1106,7 @@ class Train(Case):
                 (1, ["-m", self.vocab], [self.vocab]),
                 (1, ["-d", self.folder], [self.folder, "directory"]),
                 (1, ["-c", "65"], ["65", "64", "context"]), (1, ["-c", "1"], ["rows of 1"]),
+                (1, ["-b", "65536", "-c", "17"], ["65536 rows of 17 tokens", "accumulate"]),
                 (2, ["-n", "0"], ["-n", "1 to"]), (2, ["-b", "0"], ["-b", "1 to"]),
                 (2, ["--type", "Q8_0"], ["Q8_0", "F32|F16|BF16"]),
                 (2, ["--type", "F16", "--lora-rank", "2"], ["--type"]),

@@ -356,9 +356,9 @@ static void add_thread_buffers(builder *b, uint32_t n_threads) {
 /* ---- making and freeing ---------------------------------------------------------- */
 
 static sm_status check_options(const sm_graph_options *o, sm_error *error) {
-    if (o->max_tokens < 1 || o->max_tokens > 1u << 20)
+    if (o->max_tokens < 1 || o->max_tokens > SM_GRAPH_MAX_TOKENS)
         return sm_fail(error, SM_ERR_ARGUMENT, "max_tokens is %u, not in 1..%u", o->max_tokens,
-                       1u << 20);
+                       SM_GRAPH_MAX_TOKENS);
     if (o->max_spans < 1 || o->max_spans > o->max_tokens)
         return sm_fail(error, SM_ERR_ARGUMENT, "max_spans is %u, not in 1..max_tokens",
                        o->max_spans);

@@ -178,8 +178,10 @@ typedef struct sm_train_batch {
  * gradients and all buffers of a step of at most max_tokens tokens. */
 typedef struct sm_graph sm_graph;
 
+#define SM_GRAPH_MAX_TOKENS (1u << 20)
+
 typedef struct sm_graph_options {
-    uint32_t max_tokens; /* in one batch */
+    uint32_t max_tokens; /* in one batch, SM_GRAPH_MAX_TOKENS at most */
     uint32_t max_spans;
     uint32_t n_threads;
     sm_precision precision;

@@ -57,6 +57,11 @@ static sm_status settle_sequence(sm_trainer *t, sm_error *error) {
         return sm_fail(error, SM_ERR_ARGUMENT,
                        "option sequence is %u, but the context of %s is %u tokens", o->sequence,
                        t->path, config.n_ctx_train);
+    if ((uint64_t)o->sequence * o->rows > SM_GRAPH_MAX_TOKENS)
+        return sm_fail(error, SM_ERR_ARGUMENT,
+                       "options rows and sequence: %u rows of %u tokens are more than %u tokens "
+                       "(option accumulate makes larger batches of several)",
+                       o->rows, o->sequence, SM_GRAPH_MAX_TOKENS);
     return SM_OK;
 }
 
