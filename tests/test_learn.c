@@ -199,6 +199,10 @@ static void test_failures(void **state) {
     assert_int_equal(sm_vocabulary_train(scratch_path("x.gguf"), paths, 1, &o, &error),
                      SM_ERR_FORMAT);
     assert_non_null(strstr(error.message, "bad.txt"));
+    scratch_write(in, "<|endoftext|>", 13);
+    assert_int_equal(sm_vocabulary_train(scratch_path("x.gguf"), paths, 1, &o, &error),
+                     SM_ERR_FORMAT);
+    assert_non_null(strstr(error.message, "bad.txt"));
     scratch_write(in, "good", 4);
     o.n_vocab = 100;
     assert_int_equal(sm_vocabulary_train(scratch_path("x.gguf"), paths, 1, &o, &error),

@@ -444,13 +444,16 @@ static void what_cannot_be_done_is_named(void **state) {
     refused(in, out, OPTIONS(.type = "Q9"), SM_ERR_ARGUMENT, "Q9", "Q4_K_M");
     refused(in, out, OPTIONS(.type = NULL), SM_ERR_ARGUMENT, "type", "");
     refused(in, out, OPTIONS(.type = "Q8_0", .pure = 2), SM_ERR_ARGUMENT, "pure", "");
-    const sm_quantize_override mixture = {"*", "Q4_K_M"}, unknown = {"*", "Q9"}, none = {"*", NULL};
+    const sm_quantize_override mixture = {"*", "Q4_K_M"}, unknown = {"*", "Q9"}, none = {"*", NULL},
+                               elsewhere = {"blk.*.ffn_norm.*", "Q4_0"};
     refused(in, out, OPTIONS(.type = "Q8_0", .overrides = &mixture, .n_overrides = 1),
             SM_ERR_ARGUMENT, "Q4_K_M", "mixture");
     refused(in, out, OPTIONS(.type = "Q8_0", .overrides = &unknown, .n_overrides = 1),
             SM_ERR_ARGUMENT, "Q9", "");
     refused(in, out, OPTIONS(.type = "Q8_0", .overrides = &none, .n_overrides = 1), SM_ERR_ARGUMENT,
             "NULL", "");
+    refused(in, out, OPTIONS(.type = "Q8_0", .overrides = &elsewhere, .n_overrides = 1),
+            SM_ERR_ARGUMENT, "in.gguf", "blk.*.ffn_norm.*");
     refused(in, out, OPTIONS(.type = "Q8_0", .n_overrides = 1), SM_ERR_ARGUMENT, "overrides", "");
     refused(path_of("absent.gguf"), out, OPTIONS(.type = "Q8_0"), SM_ERR_IO, "absent.gguf", "");
     refused(in, "/nonexistent/new.gguf", OPTIONS(.type = "Q8_0"), SM_ERR_IO, "/nonexistent", "");

@@ -22,7 +22,7 @@ extern "C" {
 /* ---- quantizing a file ---------------------------------------------------------- */
 
 /* Matrices whose name matches the pattern ('*': any text, '?': any character) get this
- * type ("Q6_K"; no mixture). The first match counts. */
+ * type ("Q6_K"; no mixture). The first match counts. A pattern that fits no matrix is an error. */
 typedef struct sm_quantize_override {
     const char *pattern;
     const char *type;

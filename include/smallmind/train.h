@@ -43,8 +43,8 @@ typedef struct sm_vocabulary_options {
 } sm_vocabulary_options;
 
 /* Learns a byte-level BPE vocabulary from text files (UTF-8) and writes it as a GGUF file without
- * weights. SM_ERR_ARGUMENT, _IO, _FORMAT (not UTF-8: names the file), _UNSUPPORTED (pre),
- * _NOMEM, _CANCELLED. */
+ * weights. SM_ERR_ARGUMENT, _IO, _FORMAT (not UTF-8: names the file; or no text at all),
+ * _UNSUPPORTED (pre), _NOMEM, _CANCELLED. */
 SM_API sm_status sm_vocabulary_train(const char *path, const char *const *text_paths,
                                      uint32_t n_texts, const sm_vocabulary_options *options,
                                      sm_error *error);

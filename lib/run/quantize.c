@@ -300,6 +300,21 @@ static sm_status check_options(job *j, sm_error *error) {
     return SM_OK;
 }
 
+/* A pattern that fits nothing is a slip of the pen. */
+static sm_status check_overrides(const job *j, sm_error *error) {
+    for (uint32_t i = 0; i < j->o.n_overrides; i++) {
+        const char *pattern = j->o.overrides[i].pattern;
+        bool fits = false;
+        for (uint64_t t = 0; t < j->in->n_tensors && !fits; t++)
+            fits =
+                sm_tensor_is_matrix(&j->in->tensors[t]) && sm_glob(pattern, j->in->tensors[t].name);
+        if (!fits)
+            return sm_fail(error, SM_ERR_ARGUMENT, "%s: the pattern '%s' fits no matrix's name",
+                           j->in_path, pattern);
+    }
+    return SM_OK;
+}
+
 /* Threads, kernels and the buffers of rows. */
 static sm_status prepare(job *j, sm_error *error) {
     uint32_t n_threads = j->o.n_threads;
@@ -324,6 +339,8 @@ static sm_status run(job *j, const char *out_path, sm_error *error) {
     sm_status status = check_options(j, error);
     if (!status)
         status = sm_gguf_open(&j->in, j->mem, j->in_path, true, error);
+    if (!status)
+        status = check_overrides(j, error);
     if (!status && j->o.imatrix)
         status = sm_importance_open(&j->importance, j->mem, j->o.imatrix, error);
     if (!status) {

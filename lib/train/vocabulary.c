@@ -8,6 +8,7 @@ typedef struct maker {
     sm_vocabulary_options o;
     sm_str separator;
     sm_bpe_learner *learner;
+    uint64_t n_bytes; /* of text, without separators */
     sm_error *error;
 } maker;
 
@@ -33,6 +34,7 @@ static sm_status add_file(maker *m, const char *path) {
                     (unsigned long long)at);
         else if (status)
             sm_fail(m->error, status, "%s: %s", path, why.message);
+        m->n_bytes += end - at;
         at = end < file.size ? end + m->separator.length : end;
         if (!status && m->o.progress && m->o.progress(m->o.progress_user, 0, m->o.n_vocab))
             status = sm_fail(m->error, SM_ERR_CANCELLED, "cancelled");
@@ -125,6 +127,8 @@ sm_status sm_vocabulary_train(const char *path, const char *const *text_paths, u
     for (uint32_t i = 0; i < n_texts && !status; i++)
         status = text_paths[i] ? add_file(&m, text_paths[i])
                                : sm_fail(error, SM_ERR_ARGUMENT, "text path %u is NULL", i);
+    if (!status && !m.n_bytes)
+        status = sm_fail(error, SM_ERR_FORMAT, "%s: there is no text to learn from", text_paths[0]);
     if (!status)
         status = sm_bpe_learner_run(m.learner, m.o.n_vocab, m.o.min_count, m.o.progress,
                                     m.o.progress_user, error);
