@@ -830,6 +830,48 @@ static void test_cancel(void **state) {
     }
 }
 
+/* Stops after the step that *user says. */
+static int32_t up_to(void *user, const sm_train_metrics *m) {
+    uint64_t *seen = user;
+    assert_int_equal(m->step, seen[1] + 1);
+    assert_true(m->loss > 0 && m->grad_norm > 0 && m->targets > 0);
+    seen[1] = m->step;
+    return m->step == seen[0];
+}
+
+/* The same as step by step, with a look at each. */
+static void test_callback(void **state) {
+    (void)state;
+    const char *model = new_model("callback.gguf", &small);
+    const sm_trainer_options o = quick();
+    sm_error e;
+    sm_trainer *t = open_trainer(model, &o);
+    steps(t, 20);
+    OK(sm_trainer_save(t, scratch_path("steps.ckpt"), error));
+    sm_trainer_free(t);
+    t = open_trainer(model, &o);
+    uint64_t seen[2] = {3, 0};
+    OK(sm_trainer_train(t, 10, up_to, seen, error)); /* the callback wants no more */
+    assert_int_equal(seen[1], 3);
+    seen[0] = 100;
+    OK(sm_trainer_train(t, 4, up_to, seen, error));
+    assert_int_equal(seen[1], 7);
+    int left = 1;
+    OK(sm_trainer_set_cancel(t, count_down, &left, error));
+    assert_int_equal(sm_trainer_train(t, 4, up_to, seen, &e), SM_ERR_CANCELLED);
+    assert_int_equal(seen[1], 7);
+    OK(sm_trainer_set_cancel(t, NULL, NULL, error));
+    OK(sm_trainer_train(t, 1, NULL, NULL, error));
+    seen[1]++;
+    OK(sm_trainer_train(t, 0, up_to, seen, error)); /* all that are left */
+    assert_int_equal(seen[1], 20);
+    OK(sm_trainer_train(t, 0, up_to, seen, error));
+    OK(sm_trainer_save(t, scratch_path("callback.ckpt"), error));
+    expect_same_files(scratch_path("steps.ckpt"), scratch_path("callback.ckpt"));
+    sm_trainer_free(t);
+    assert_int_equal(sm_trainer_train(NULL, 0, NULL, NULL, &e), SM_ERR_ARGUMENT);
+}
+
 static void test_divergence(void **state) {
     (void)state;
     const fixture_model broken = {.nan_tensor = "blk.0.attn_q.weight"};
@@ -937,6 +979,7 @@ int main(void) {
         cmocka_unit_test(test_init_cancel),
         cmocka_unit_test(test_earlier_structs),
         cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_callback),
         cmocka_unit_test(test_divergence),
         cmocka_unit_test(test_arguments),
         cmocka_unit_test(test_out_of_memory),

@@ -206,6 +206,12 @@ typedef struct sm_train_metrics {
  * no further. SM_ERR_STATE if no step is left, or its batches hold no token to learn.
  * SM_ERR_ARGUMENT (struct_size of metrics: no step is taken), _FORMAT, _NOMEM. */
 SM_API sm_status sm_trainer_step(sm_trainer *trainer, sm_train_metrics *metrics, sm_error *error);
+/* What a step gave; in the thread that trains. Non-zero: no more steps. */
+typedef int32_t (*sm_train_step_fn)(void *user, const sm_train_metrics *metrics);
+/* Steps until none is left, `steps` are done (0: all that are left) or on_step, called after each,
+ * wants no more; on_step may be NULL. The statuses of sm_trainer_step, SM_OK if no step is left. */
+SM_API sm_status sm_trainer_train(sm_trainer *trainer, uint64_t steps, sm_train_step_fn on_step,
+                                  void *user, sm_error *error);
 /* Asked by the calling thread, many times in every layer and once per chunk of the head; non-zero
  * makes the running step or evaluation return SM_ERR_CANCELLED. NULL: never. */
 SM_API sm_status sm_trainer_set_cancel(sm_trainer *trainer, int32_t (*cancel)(void *user),

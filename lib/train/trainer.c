@@ -387,6 +387,24 @@ sm_status sm_trainer_step(sm_trainer *t, sm_train_metrics *metrics, sm_error *er
     return sm_struct_give(metrics, &full, sizeof full, "sm_trainer_step", error);
 }
 
+sm_status sm_trainer_train(sm_trainer *t, uint64_t steps, sm_train_step_fn on_step, void *user,
+                           sm_error *error) {
+    if (!t)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_trainer_train: trainer is NULL");
+    if (t->diverged) /* has no steps left either, but for another reason */
+        return sm_trainer_step(t, NULL, error);
+    const uint64_t left = sm_trainer_steps_left(t);
+    for (uint64_t n = steps && steps < left ? steps : left; n > 0; n--) {
+        sm_train_metrics metrics = {.struct_size = sizeof metrics};
+        const sm_status status = sm_trainer_step(t, &metrics, error);
+        if (status)
+            return status;
+        if (on_step && on_step(user, &metrics))
+            break;
+    }
+    return SM_OK;
+}
+
 sm_status sm_trainer_evaluate(sm_trainer *t, sm_train_evaluation *result, sm_error *error) {
     if (!t)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_trainer_evaluate: trainer is NULL");
