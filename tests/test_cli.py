@@ -5,7 +5,8 @@ Usage: test_cli.py PROGRAM MODEL [TEST]...
 
 MODEL is a small model with a vocabulary. Tests with a trained model use
 SM_TEST_DATA (or SM_TEST_DATA_DEFAULT) and are skipped where it is absent.
-SM_WRAPPER may name an emulator that runs the program.
+SM_WRAPPER may name an emulator that runs the program. SM_TEST_SANITIZER other than "none": what
+takes minutes under a sanitizer is skipped.
 """
 import json
 import math
@@ -1384,6 +1385,8 @@ class Answers(Case):
 
     def setUp(self):
         super().setUp()
+        if os.environ.get("SM_TEST_SANITIZER", "none") != "none":
+            self.skipTest("fine-tuning takes minutes under a sanitizer")
         self.base, self.adapter = self.folder / "q4.gguf", self.folder / "adapter.gguf"
         self.good("quantize", Bundled.model, self.base, "Q4_K", "--requantize")
 

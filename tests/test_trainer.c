@@ -581,6 +581,11 @@ static bool answers(sm_session *session, const char *instruction, const char *an
  * they are attached; of two, each its own. */
 static void test_adapters_answer(void **state) {
     (void)state;
+    const char *sanitizer = getenv("SM_TEST_SANITIZER");
+    if (sanitizer && strcmp(sanitizer, "none") != 0) {
+        print_message("training until answers are learned takes minutes under a sanitizer\n");
+        skip();
+    }
     static const char *const asked[] = {"Name a pet.", "What is red?", "Who ran?"};
     static const char *const said[2][3] = {{"a cat", "the hat", "Tom did"},
                                            {"a dog", "the sun", "Ann did"}};

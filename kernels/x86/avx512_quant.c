@@ -370,7 +370,7 @@ INLINE head late_head(const uint32_t type, const int nc, const stream *t) {
 
 /* Bytes: 6 to 10 KB in all the streams are best from memory, and good from L3 (measured). */
 INLINE size_t prefetch_ahead(const int ns) {
-    return ns == 1 ? 8192 : 3072;
+    return ns == 1 ? 6144 : 3072;
 }
 
 INLINE void stream_prefetch(const uint32_t type, const int ns, const stream *t) {
