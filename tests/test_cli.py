@@ -903,8 +903,10 @@ class Train(Case):
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def wait_for(self, process, name):
+        """Until the file has something in it: the metrics file is made before the run begins."""
+        path = self.folder / name
         for _ in range(3000):
-            if (self.folder / name).exists() or process.poll() is not None:
+            if path.exists() and path.stat().st_size > 0 or process.poll() is not None:
                 return
             time.sleep(0.01)
 
@@ -936,6 +938,8 @@ class Train(Case):
         # Ctrl-C; what service managers and timeout(1) send, twice; a terminal that closes
         for number, times in (signal.SIGINT, 1), (signal.SIGTERM, 2), (signal.SIGHUP, 2):
             with self.subTest(signal=number):
+                for path in self.folder.iterdir():
+                    path.unlink()
                 process = self.start("out.gguf", *options)
                 self.wait_for(process, "out.gguf.jsonl")
                 time.sleep(0.05)

@@ -143,7 +143,7 @@ static double *wanted(const char *path, uint32_t window, uint32_t n) {
 static double difference(float (*got)[V], const double *want, uint32_t n) {
     double worst = 0, largest = 0;
     for (uint64_t i = 0; i < (uint64_t)n * V; i++) {
-        const double off = fabs((double)got[0][i] - want[i]), size = fabs(want[i]);
+        const double off = fabs((double)got[i / V][i % V] - want[i]), size = fabs(want[i]);
         if (!(off <= worst))
             worst = off;
         if (size > largest)
