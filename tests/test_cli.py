@@ -960,7 +960,7 @@ class Train(Case):
 
     def test_terminated_finetune(self):
         options = ["finetune", "-m", MODEL, "-d", self.instructions(), "-o", self.folder / "a.gguf",
-                   "-n", "400", "-c", "300", "-b", "1", "-t", "1", "--save-every", "0"]
+                   "-n", "4000", "-c", "300", "-b", "1", "-t", "1", "--save-every", "0"]
         process = subprocess.Popen(PROGRAM + [str(a) for a in options], stderr=subprocess.PIPE,
                                    preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
         self.wait_for(process, "a.gguf.jsonl")
