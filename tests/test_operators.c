@@ -774,16 +774,11 @@ static void logits_backward(trial *t) {
 /* ---- the cases ------------------------------------------------------------------- */
 
 /* Nothing fills a vector: groups of 3 query heads, neighbours n_rot/2 apart in rope. */
-static const fixture_model odd = {.architecture = "qwen3",
-                                  .n_embd = 37,
-                                  .n_layer = 1,
-                                  .n_head = 6,
-                                  .n_head_kv = 2,
-                                  .head_dim = 22,
-                                  .n_ff = 29,
-                                  .no_vocab = true,
-                                  .n_rows = 131,
-                                  .untied = true};
+#define ODD                                                                           \
+    .architecture = "qwen3", .n_embd = 37, .n_layer = 1, .n_head = 6, .n_head_kv = 2, \
+    .head_dim = 22, .n_ff = 29, .no_vocab = true, .n_rows = 131, .untied = true
+static const fixture_model odd = {ODD};
+static const fixture_model windowed = {ODD, .sliding_window = 11};
 /* Neighbours side by side, 10 of 18 dimensions rotated, by yarn's angles and magnitude. */
 static const fixture_model plain = {.n_embd = 45,
                                     .n_layer = 1,
@@ -797,17 +792,6 @@ static const fixture_model plain = {.n_embd = 45,
                                     .rope_scaling = "yarn",
                                     .u32_key = "llama.rope.dimension_count",
                                     .u32_value = 10};
-static const fixture_model windowed = {.sliding_window = 11,
-                                       .architecture = "qwen3",
-                                       .n_embd = 37,
-                                       .n_layer = 1,
-                                       .n_head = 6,
-                                       .n_head_kv = 2,
-                                       .head_dim = 22,
-                                       .n_ff = 29,
-                                       .no_vocab = true,
-                                       .n_rows = 131,
-                                       .untied = true};
 /* More rows than are unpacked at a time. */
 static const fixture_model wide = {
     .n_embd = 64, .n_layer = 1, .n_ff = 288, .type = SM_DTYPE_Q4_0, .no_vocab = true};
