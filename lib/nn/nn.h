@@ -155,9 +155,16 @@ sm_status sm_net_check_packed(const sm_gguf *gguf, sm_error *error);
 sm_status sm_net_save(sm_net *net, const char *path, bool use_packed, sm_progress_fn progress,
                       void *progress_user, sm_error *error);
 
-/* Decides in which form every matrix reads its input; sm_net_load has done it, and it is done anew
- * where types were changed. exact: float weights multiply f32 input on every level. */
-void sm_net_choose_forms(sm_net *net, bool exact);
+/* Which float weights multiply input rounded to bf16, on levels that have instructions for it. */
+typedef enum sm_rounding {
+    SM_ROUND_NONE,
+    SM_ROUND_MOST, /* but the head and the values, where it costs accuracy: for inference */
+    SM_ROUND_ALL   /* for training in bf16 */
+} sm_rounding;
+
+/* Decides in which form every matrix reads its input; sm_net_load has done it (SM_ROUND_MOST), and
+ * it is done anew where types were changed. */
+void sm_net_choose_forms(sm_net *net, sm_rounding rounding);
 
 sm_weight *sm_layer_matrix(sm_layer *layer, uint32_t matrix);
 

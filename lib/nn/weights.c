@@ -146,13 +146,6 @@ static const float *bind_vector(binder *b, const char *name, uint64_t n, bool re
     return v;
 }
 
-/* Where rounding to bf16 costs much accuracy for the time it saves, input stays f32: values are
- * few rows, the head is computed for few tokens. Figures: docs/architecture.md. */
-static void keep_f32(sm_weight *w) {
-    if (w->form == SM_INPUT_BF16)
-        w->form = SM_INPUT_FLOAT;
-}
-
 /* Brings the shared input of n matrices into one form besides f32: where some want blocks, the
  * others read it as f32. */
 static sm_input_form share_input(sm_weight *const *matrices, size_t n) {
@@ -166,22 +159,23 @@ static sm_input_form share_input(sm_weight *const *matrices, size_t n) {
     return form;
 }
 
-static sm_input_form form_of(const sm_net *net, const sm_weight *w, bool exact) {
+static sm_input_form form_of(const sm_net *net, const sm_weight *w, bool round) {
     if (sm_dtype_get(w->type)->block_size > 1)
         return SM_INPUT_BLOCKS;
-    return !exact && net->kernels->type[w->type].mul_rounded ? SM_INPUT_BF16 : SM_INPUT_FLOAT;
+    return round && net->kernels->type[w->type].mul_rounded ? SM_INPUT_BF16 : SM_INPUT_FLOAT;
 }
 
-void sm_net_choose_forms(sm_net *net, bool exact) {
-    net->head.form = form_of(net, &net->head, exact);
-    keep_f32(&net->head);
+/* In inference input stays f32 where rounding to bf16 costs much accuracy for the time it saves:
+ * values are few rows, the head is computed for few tokens. Figures: docs/architecture.md. */
+void sm_net_choose_forms(sm_net *net, sm_rounding rounding) {
+    net->head.form = form_of(net, &net->head, rounding == SM_ROUND_ALL);
     for (uint32_t i = 0; i < net->config.n_layer; i++) {
         sm_layer *l = &net->layers[i];
         for (uint32_t m = 0; m < SM_MATRICES; m++) {
             sm_weight *w = sm_layer_matrix(l, m);
-            w->form = form_of(net, w, exact);
+            w->form =
+                form_of(net, w, m == SM_V ? rounding == SM_ROUND_ALL : rounding != SM_ROUND_NONE);
         }
-        keep_f32(&l->wv);
         l->qkv_form = share_input((sm_weight *const[]){&l->wq, &l->wk, &l->wv}, 3);
         l->ffn_form = share_input((sm_weight *const[]){&l->gate, &l->up}, 2);
     }
@@ -327,7 +321,7 @@ static sm_status load(binder *b) {
     for (uint32_t i = 0; i < c->n_layer && !b->status; i++)
         bind_layer(b, &net->layers[i], i);
     if (!b->status)
-        sm_net_choose_forms(net, false);
+        sm_net_choose_forms(net, SM_ROUND_MOST);
     return b->status ? b->status : check_unused(b);
 }
 

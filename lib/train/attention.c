@@ -42,7 +42,8 @@ static void product(const sm_backward *b, uint64_t m, uint64_t n, uint64_t k, co
                                             .b_transposed = x_transposed,
                                             .c = y,
                                             .ldc = ldy,
-                                            .accumulate = accumulate});
+                                            .accumulate = accumulate,
+                                            .precision = b->g->options.precision});
 }
 
 /* Queries [q0, q0 + nq) against keys [k0, k0 + nk). */

@@ -402,7 +402,8 @@ static void build(builder *b) {
     else
         add_all(b);
     if (!b->status)
-        sm_net_choose_forms(g->net, o->precision == SM_PRECISION_F32);
+        sm_net_choose_forms(g->net,
+                            o->precision == SM_PRECISION_F32 ? SM_ROUND_NONE : SM_ROUND_ALL);
     add_batch_buffers(b);
     if (!b->status)
         b->status =
