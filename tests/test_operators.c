@@ -58,9 +58,10 @@ typedef struct operator_case {
     uint32_t lora_rank;
     double dropout;
     sm_precision precision;
-    bool some_rows; /* of the norm, or tokens of a product that are not 0, 1, … */
-    bool writes;    /* a product that writes dx rather than adding to it */
-    bool large;     /* see the top */
+    double sharpness; /* of attention: queries are so many times as long; 0: 1 */
+    bool some_rows;   /* of the norm, or tokens of a product that are not 0, 1, … */
+    bool writes;      /* a product that writes dx rather than adding to it */
+    bool large;       /* see the top */
 } operator_case;
 
 /* One case of one size on one level. */
@@ -551,7 +552,8 @@ static void attention_make(trial *t) {
     const sm_config *c = t->config;
     const uint64_t q = (uint64_t)c->n_head * c->head_dim * t->n;
     const uint64_t kv = (uint64_t)c->n_head_kv * c->head_dim * t->n;
-    add(t, "q", randoms(t, q, 0, 1.5), q);
+    const double sharpness = t->c->sharpness > 0 ? t->c->sharpness : 1;
+    add(t, "q", randoms(t, q, 0, 1.5 * sharpness), q);
     add(t, "k", randoms(t, kv, 0, 1.5), kv);
     add(t, "v", randoms(t, kv, 0, 1.5), kv);
     t->dy = randoms(t, q, 0, 1);
@@ -837,6 +839,10 @@ static const operator_case cases[] = {
      .sizes = {9, 40}},
     {"attention, windowed, many blocks", &windowed, attention_make, attention_loss,
      attention_backward, 2e-6, .sizes = {310}, .large = true},
+    {"attention in bf16", &odd, attention_make, attention_loss, attention_backward, 6e-3,
+     .sizes = {17}, .precision = SM_PRECISION_BF16},
+    {"attention in bf16 that takes few keys", &odd, attention_make, attention_loss,
+     attention_backward, 6e-3, .sizes = {17}, .precision = SM_PRECISION_BF16, .sharpness = 30},
     {"cross-entropy", &odd, logits_make, logits_loss, logits_backward, 2e-6, .sizes = {3, 14}},
     {"head and cross-entropy", &odd, head_make, head_loss_of, head_backward, 2e-6, .sizes = {3, 9}},
     {"head and cross-entropy, two chunks", &odd, head_make, head_loss_of, head_backward, 2e-6,

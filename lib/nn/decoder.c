@@ -10,6 +10,10 @@
  * thread quantizes what it computed. */
 #define FFN_UNIT 32
 
+/* Tokens that a thread takes through a product and what follows it before the next ones: what was
+ * computed is still in a cache when it is read again. */
+#define TOKENS_TOGETHER 512
+
 /* x = token embeddings; rotation angles of every token. */
 static void embed(const sm_worker *w) {
     const sm_weight *E = &w->net->embd;
@@ -35,10 +39,10 @@ static void embed(const sm_worker *w) {
             w->at.x + t * w->ws->ldx, E->data + (uint64_t)b->ids[t] * E->row_bytes, w->c->n_embd);
 }
 
-/* Rows [u0, u1) head units of one of Wq, Wk, Wv: product, bias, head norm, rope,
+/* Tokens [t0, t1), rows [u0, u1) head units of one of Wq, Wk, Wv: product, bias, head norm, rope,
  * and for keys and values the way into the cache. */
 static void project(const sm_worker *w, const sm_layer *layer, uint32_t what, const sm_input *in,
-                    uint64_t u0, uint64_t u1) {
+                    uint64_t u0, uint64_t u1, uint64_t t0, uint64_t t1) {
     sm_workspace *ws = w->ws;
     const sm_config *c = w->c;
     const sm_weight *W = what == SM_Q ? &layer->wq : what == SM_K ? &layer->wk : &layer->wv;
@@ -51,10 +55,12 @@ static void project(const sm_worker *w, const sm_layer *layer, uint32_t what, co
     const uint64_t half = c->n_rot / 2;
     if (r0 >= r1)
         return;
-    sm_product_compute(w, W, what, r0 / SM_GROUP, (r1 + SM_GROUP - 1) / SM_GROUP, in, w->T, y, ldy);
+    sm_product_compute(w, W, what, r0 / SM_GROUP, (r1 + SM_GROUP - 1) / SM_GROUP, in, t0, t1 - t0,
+                       y + t0 * ldy, ldy);
     for (uint32_t i = 0; i < w->batch->n_spans; i++) {
         const sm_span *span = &w->batch->spans[i];
-        for (uint64_t t = span->first; t < span->first + span->n; t++) {
+        const uint64_t end = min_u64(span->first + span->n, t1);
+        for (uint64_t t = span->first > t0 ? span->first : t0; t < end; t++) {
             const uint32_t position = span->position + (uint32_t)(t - span->first);
             float *row = y + t * ldy;
             if (bias)
@@ -90,8 +96,8 @@ static void qkv(const sm_worker *w, const sm_layer *layer, const sm_input *in) {
     for (int i = 0; i < 3; i++) {
         const uint64_t b = begin > first[i] ? begin - first[i] : 0;
         const uint64_t e = end > first[i] ? min_u64(end - first[i], count[i]) : 0;
-        if (b < e)
-            project(w, layer, (uint32_t)i, in, b, e);
+        for (uint64_t t = 0; t < w->T && b < e; t += TOKENS_TOGETHER)
+            project(w, layer, (uint32_t)i, in, b, e, t, min_u64(t + TOKENS_TOGETHER, w->T));
     }
 }
 
@@ -103,13 +109,16 @@ static void project_residual(const sm_worker *w, float *to, const float *from, c
     sm_work_share_weights(w, (W->rows + SM_GROUP - 1) / SM_GROUP, sm_work_bytes(W), &g0, &g1);
     if (g0 == g1)
         return;
-    sm_product_compute(w, W, matrix, g0, g1, in, w->T, ws->y, ws->ldx);
     const uint64_t r0 = g0 * SM_GROUP, n = min_u64(g1 * SM_GROUP, W->rows) - r0;
-    for (uint64_t t = 0; t < w->T; t++) {
-        const uint64_t at = t * ws->ldx + r0;
-        if (bias)
-            w->kernels->add(ws->y + at, ws->y + at, bias + r0, n);
-        w->kernels->add(to + at, from + at, ws->y + at, n);
+    for (uint64_t t0 = 0, t1; t0 < w->T; t0 = t1) {
+        t1 = min_u64(t0 + TOKENS_TOGETHER, w->T);
+        sm_product_compute(w, W, matrix, g0, g1, in, t0, t1 - t0, ws->y + t0 * ws->ldx, ws->ldx);
+        for (uint64_t t = t0; t < t1; t++) {
+            const uint64_t at = t * ws->ldx + r0;
+            if (bias)
+                w->kernels->add(ws->y + at, ws->y + at, bias + r0, n);
+            w->kernels->add(to + at, from + at, ws->y + at, n);
+        }
     }
 }
 
@@ -121,11 +130,14 @@ static sm_input gate_up(const sm_worker *w, const sm_layer *layer, const sm_inpu
     sm_work_share_weights(w, (w->c->n_ff + FFN_UNIT - 1) / FFN_UNIT,
                           sm_work_bytes(&layer->gate) + sm_work_bytes(&layer->up), &begin, &end);
     const uint64_t r0 = begin * FFN_UNIT, r1 = min_u64(end * FFN_UNIT, w->c->n_ff);
-    if (r0 < r1) {
-        const uint64_t g0 = r0 / SM_GROUP, g1 = (r1 + SM_GROUP - 1) / SM_GROUP;
-        sm_product_compute(w, &layer->gate, SM_GATE, g0, g1, in, w->T, w->at.gate, ws->ldh);
-        sm_product_compute(w, &layer->up, SM_UP, g0, g1, in, w->T, w->at.up, ws->ldh);
-        for (uint64_t t = 0; t < w->T; t++) {
+    const uint64_t g0 = r0 / SM_GROUP, g1 = (r1 + SM_GROUP - 1) / SM_GROUP;
+    for (uint64_t t0 = 0, t1; t0 < w->T && r0 < r1; t0 = t1) {
+        t1 = min_u64(t0 + TOKENS_TOGETHER, w->T);
+        sm_product_compute(w, &layer->gate, SM_GATE, g0, g1, in, t0, t1 - t0,
+                           w->at.gate + t0 * ws->ldh, ws->ldh);
+        sm_product_compute(w, &layer->up, SM_UP, g0, g1, in, t0, t1 - t0, w->at.up + t0 * ws->ldh,
+                           ws->ldh);
+        for (uint64_t t = t0; t < t1; t++) {
             const uint64_t at = t * ws->ldh + r0;
             float *h = ws->h + at, *gate = w->at.gate + at, *up = w->at.up + at;
             if (layer->b_gate)

@@ -86,14 +86,21 @@ static sm_input lowered(const sm_worker *w, uint32_t adapter, uint32_t matrix, u
     return (sm_input){.f = w->ws->low + first * ld + low_place(w, adapter, matrix), .ldf = ld};
 }
 
+/* Rows of an input from `first` on. */
+static sm_input rows_from(const sm_input *in, uint64_t first) {
+    return (sm_input){in->f + first * in->ldf, in->ldf, in->q + first * in->ldq, in->ldq};
+}
+
 void sm_product_compute(const sm_worker *w, const sm_weight *W, uint32_t matrix, uint64_t g0,
-                        uint64_t g1, const sm_input *in, uint64_t n, float *y, uint64_t ldy) {
-    sm_matmul(w->kernels, W, g0, g1, in, n, y, ldy, false, w->scratch);
+                        uint64_t g1, const sm_input *in, uint64_t first, uint64_t n, float *y,
+                        uint64_t ldy) {
+    const sm_input rows = rows_from(in, first);
+    sm_matmul(w->kernels, W, g0, g1, &rows, n, y, ldy, false, w->scratch);
     for (uint32_t i = 0; w->adapters && i < w->adapters->n; i++) {
         const sm_lora *lora = lora_of(w, i, matrix);
         if (!lora->a.rows)
             continue;
-        const sm_input low = lowered(w, i, matrix, 0);
+        const sm_input low = lowered(w, i, matrix, first);
         sm_matmul(w->kernels, &lora->b, g0, g1, &low, n, y, ldy, true, w->scratch);
     }
 }
@@ -113,7 +120,7 @@ void sm_product_piece(const sm_worker *w, const sm_weight *W, uint32_t matrix, u
                       uint64_t n_groups, const sm_input *in, uint64_t first, uint64_t n, float *y,
                       uint64_t ldy) {
     const sm_weight part = group_slice(W, g, n_groups);
-    const sm_input rows = {in->f + first * in->ldf, in->ldf, in->q + first * in->ldq, in->ldq};
+    const sm_input rows = rows_from(in, first);
     sm_matmul(w->kernels, &part, 0, n_groups, &rows, n, y, ldy, false, w->scratch);
     for (uint32_t i = 0; w->adapters && i < w->adapters->n; i++) {
         const sm_lora *lora = lora_of(w, i, matrix);

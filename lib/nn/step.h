@@ -111,11 +111,12 @@ sm_input sm_input_norm(const sm_worker *w, const float *x, const float *weight, 
  * sm_input_norm. */
 void sm_product_lower(const sm_worker *w, uint32_t first, uint32_t last, const sm_input *in,
                       uint64_t n, const uint32_t *rows);
-/* y = W in for groups [g0, g1) and n rows, and what the adapters add. */
+/* y = W in for groups [g0, g1) and rows [first, first + n) of the input, and what the adapters add;
+ * y[n][ldy] begins at row `first`, group 0. */
 void sm_product_compute(const sm_worker *w, const sm_weight *W, uint32_t matrix, uint64_t g0,
-                        uint64_t g1, const sm_input *in, uint64_t n, float *y, uint64_t ldy);
-/* The same for groups [g, g + n_groups) and rows [first, first + n) of the input, to y from its
- * beginning: y[n][ldy]. */
+                        uint64_t g1, const sm_input *in, uint64_t first, uint64_t n, float *y,
+                        uint64_t ldy);
+/* The same for groups [g, g + n_groups), to y from its beginning. */
 void sm_product_piece(const sm_worker *w, const sm_weight *W, uint32_t matrix, uint64_t g,
                       uint64_t n_groups, const sm_input *in, uint64_t first, uint64_t n, float *y,
                       uint64_t ldy);
