@@ -99,13 +99,14 @@ float LEVEL(rms_norm_grad)(float *dx, const float *dy, const float *x, const flo
     return r;
 }
 
-void LEVEL(silu_mul_grad)(float *dgate, float *dup, const float *dy, const float *gate,
+void LEVEL(silu_mul_grad)(float *dgate, float *dup, float *y, const float *dy, const float *gate,
                           const float *up, size_t n) {
     const floats one = all(1);
     for (size_t i = 0; i < n; i += LANES) {
         const size_t left = n - i;
         const floats d = load(dy + i, left), g = load(gate + i, left), u = load(up + i, left);
         const floats s = one / (one + exp_of(-g));
+        store(y + i, g * s * u, left);
         store(dup + i, d * g * s, left);
         store(dgate + i, d * u * s * (one + g * (one - s)), left);
     }

@@ -279,9 +279,10 @@ typedef void sm_sgd_fn(float *p, const float *g, float *m, size_t n, const sm_up
 typedef float sm_rms_norm_grad_fn(float *dx, const float *dy, const float *x, const float *w,
                                   size_t n, float eps, bool accumulate);
 /* Of y = silu(gate) * up with s = 1 / (1 + exp(-gate)):
- *   dgate = dy * up * s * (1 + gate * (1 - s));  dup = dy * gate * s.   dgate, dup may be dy. */
-typedef void sm_silu_mul_grad_fn(float *dgate, float *dup, const float *dy, const float *gate,
-                                 const float *up, size_t n);
+ *   dgate = dy * up * s * (1 + gate * (1 - s));  dup = dy * gate * s;  and y again
+ * dgate, dup may be dy. */
+typedef void sm_silu_mul_grad_fn(float *dgate, float *dup, float *y, const float *dy,
+                                 const float *gate, const float *up, size_t n);
 /* Of one row of p = softmax(scale * s) over keys, in place: s becomes p = exp(scale * s - lse),
  * dp becomes ds = scale * p * (dp - delta); delta = sum(p * dp) of the whole row. */
 typedef void sm_softmax_grad_fn(float *s, float *dp, size_t n, float scale, float lse, float delta);

@@ -12,7 +12,7 @@
 
 typedef struct job {
     any_fn fn;
-    float a[N], b[N], y[N], z[N];
+    float a[N], b[N], y[N], z[N], u[N];
     sm_act_block blocks[N / 32];
     float kept; /* results, so that none is dropped */
 } job;
@@ -96,7 +96,7 @@ static void run_rms_norm_grad(void *arg) {
 }
 static void run_silu_mul_grad(void *arg) {
     job *j = arg;
-    ((sm_silu_mul_grad_fn *)j->fn)(j->y, j->z, j->a, j->b, j->a, N);
+    ((sm_silu_mul_grad_fn *)j->fn)(j->y, j->z, j->u, j->a, j->b, j->a, N);
 }
 static void run_softmax_grad(void *arg) {
     job *j = arg;

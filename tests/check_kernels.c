@@ -934,21 +934,22 @@ static void test_sum_exp(void **state) {
 /* Gradients of row operations against their formulas in double; a guard behind each row stays. */
 static void test_grad_rows(void **state) {
     const sm_kernels *table = level_of(state);
-    enum { ROWS = 6 };
+    enum { ROWS = 7 };
     float *v[ROWS];
     for (size_t i = 0; i < ROWS; i++) {
         v[i] = take_floats(MAX_ROW);
     }
     for (size_t l = 0; l < N_LENGTHS; l++) {
         const size_t n = row_lengths[l];
-        float *x = v[0], *dy = v[1], *w = v[2], *out = v[3], *other = v[4], *start = v[5];
+        float *x = v[0], *dy = v[1], *w = v[2], *out = v[3], *other = v[4], *start = v[5],
+              *third = v[6];
         for (size_t i = 0; i < n; i++) {
             x[i] = 3 * random_float();
             dy[i] = random_float();
             w[i] = 1 + random_float();
             start[i] = random_float();
         }
-        out[n] = other[n] = 99;
+        out[n] = other[n] = third[n] = 99;
 
         double squares = 0, along = 0, dot = 0;
         for (size_t i = 0; i < n; i++) {
@@ -969,9 +970,10 @@ static void test_grad_rows(void **state) {
                             g + (accumulate ? (double)start[i] : 0), 4e-6 * (r + 1));
             }
         }
-        table->silu_mul_grad(out, other, dy, x, w, n);
+        table->silu_mul_grad(out, other, third, dy, x, w, n);
         for (size_t i = 0; i < n; i++) {
             const double g = (double)x[i], s = 1 / (1 + exp(-g)), d = (double)dy[i];
+            check_close("silu_mul_grad y", n, i, (double)third[i], g * s * (double)w[i], 2e-6);
             check_close("silu_mul_grad up", n, i, (double)other[i], d * g * s, 2e-6);
             check_close("silu_mul_grad gate", n, i, (double)out[i],
                         d * (double)w[i] * s * (1 + g * (1 - s)), 4e-6);
@@ -1001,7 +1003,7 @@ static void test_grad_rows(void **state) {
                             1e-6);
             }
         }
-        assert_true(out[n] == 99 && other[n] == 99);
+        assert_true(out[n] == 99 && other[n] == 99 && third[n] == 99);
     }
     for (size_t i = 0; i < ROWS; i++) {
         free_floats(v[i]);

@@ -222,8 +222,8 @@ static double swiglu_loss(const trial *t) {
 static void swiglu_backward(trial *t) {
     const uint32_t n = t->n;
     float *dgate = floats(t, t->dy, n), *dup = floats(t, NULL, n);
-    t->kernels->silu_mul_grad(dgate, dup, dgate, floats(t, t->v[0].x, n), floats(t, t->v[1].x, n),
-                              n);
+    t->kernels->silu_mul_grad(dgate, dup, floats(t, NULL, n), dgate, floats(t, t->v[0].x, n),
+                              floats(t, t->v[1].x, n), n);
     from_floats(t->v[0].grad, dgate, n, 1, n);
     from_floats(t->v[1].grad, dup, n, 1, n);
 }

@@ -19,10 +19,11 @@ float sm_rms_norm_grad_ref(float *dx, const float *dy, const float *x, const flo
     return (float)r;
 }
 
-void sm_silu_mul_grad_ref(float *dgate, float *dup, const float *dy, const float *gate,
+void sm_silu_mul_grad_ref(float *dgate, float *dup, float *y, const float *dy, const float *gate,
                           const float *up, size_t n) {
     for (size_t i = 0; i < n; i++) {
         const float d = dy[i], s = 1 / (1 + expf(-gate[i]));
+        y[i] = gate[i] * s * up[i];
         dup[i] = d * gate[i] * s;
         dgate[i] = d * up[i] * s * (1 + gate[i] * (1 - s));
     }

@@ -88,38 +88,45 @@ sm_status sm_graph_head(sm_graph *g, const sm_train_batch *batch, uint32_t n_row
 /* ---- a layer ----------------------------------------------------------------------------------
  */
 
+/* Of b's tokens those from `first` on that go through some products and what stands between them
+ * before the next ones do. */
+static sm_backward part_from(const sm_backward *b, uint32_t first) {
+    sm_backward part = *b;
+    part.first = first;
+    part.T = b->T - first < b->g->together ? b->T - first : b->g->together;
+    return part;
+}
+
 /* x += down(silu(gate n) * (up n)), n = rms_norm(x) */
 static void feed_forward(const sm_backward *b, const sm_layer *w, const sm_graph_layer *d,
                          const sm_tape_layer *l) {
     sm_graph *g = b->g;
     const sm_config *c = &g->net->config;
     const uint64_t ldx = g->tape->ldx, ldh = g->tape->ldh, T = b->T;
-    uint64_t begin, end;
-    sm_share(T, b->crew.thread, b->crew.n_threads, &begin, &end);
-    for (uint64_t t = begin; t < end; t++)
-        g->kernels->silu_mul(g->h + t * ldh, l->gate + t * ldh, l->up + t * ldh, c->n_ff);
-    sm_team_barrier(g->team);
-    sm_lap_of(b, SM_PART_ROWS);
-    sm_grad_bias(b, d->b_down, g->dx, ldx, T, c->n_embd);
-    sm_grad_weight(b, &d->matrix[SM_DOWN], g->dx, ldx, g->h, ldh, T, NULL);
-    sm_grad_input(b, &d->matrix[SM_DOWN], g->dx, ldx, T, NULL, g->dh, ldh, false);
-
+    const float *gate = l->gate + b->first * ldh, *up = l->up + b->first * ldh;
+    const float *mid = l->mid + b->first * ldx;
+    float *dx = g->dx + b->first * ldx;
     float *dgate = g->dh;
+    uint64_t begin, end;
+    sm_grad_input(b, &d->matrix[SM_DOWN], dx, ldx, T, NULL, g->dh, ldh, false);
+    sm_share(T, b->crew.thread, b->crew.n_threads, &begin, &end);
     for (uint64_t t = begin; t < end; t++) {
-        g->kernels->silu_mul_grad(dgate + t * ldh, g->dup + t * ldh, g->dh + t * ldh,
-                                  l->gate + t * ldh, l->up + t * ldh, c->n_ff);
-        g->kernels->rms_norm(g->normed + t * ldx, l->mid + t * ldx, w->ffn_norm, c->n_embd,
+        g->kernels->silu_mul_grad(dgate + t * ldh, g->dup + t * ldh, g->h + t * ldh,
+                                  g->dh + t * ldh, gate + t * ldh, up + t * ldh, c->n_ff);
+        g->kernels->rms_norm(g->normed + t * ldx, mid + t * ldx, w->ffn_norm, c->n_embd,
                              c->norm_eps);
     }
     sm_team_barrier(g->team);
     sm_lap_of(b, SM_PART_ROWS);
+    sm_grad_bias(b, d->b_down, dx, ldx, T, c->n_embd);
+    sm_grad_weight(b, &d->matrix[SM_DOWN], dx, ldx, g->h, ldh, T, NULL);
     sm_grad_bias(b, d->b_gate, dgate, ldh, T, c->n_ff);
     sm_grad_bias(b, d->b_up, g->dup, ldh, T, c->n_ff);
     sm_grad_weight(b, &d->matrix[SM_GATE], dgate, ldh, g->normed, ldx, T, NULL);
     sm_grad_weight(b, &d->matrix[SM_UP], g->dup, ldh, g->normed, ldx, T, NULL);
     sm_grad_input(b, &d->matrix[SM_GATE], dgate, ldh, T, NULL, g->dn, ldx, false);
     sm_grad_input(b, &d->matrix[SM_UP], g->dup, ldh, T, NULL, g->dn, ldx, true);
-    sm_grad_norm(b, g->dx, g->dn, l->mid, NULL, T, w->ffn_norm, d->ffn_norm);
+    sm_grad_norm(b, dx, g->dn, mid, NULL, T, w->ffn_norm, d->ffn_norm);
 }
 
 /* dy (one token of n heads) back through rope, whose transpose turns the other way, into
@@ -146,7 +153,7 @@ static void token_back(const sm_backward *b, const sm_layer *w, const sm_tape_la
     const float *cos = g->tape->cos + t * half;
     float *dk = g->dk + t * ldkv, *dv = g->dv + t * ldkv;
     float *dk_heads = g->dk_heads + t * ldq, *dv_heads = g->dv_heads + t * ldq;
-    for (uint32_t h = 0; h < c->n_head_kv; h++) {
+    for (uint32_t h = 0; h < c->n_head_kv && dk != dk_heads; h++) {
         memcpy(dk + h * dim, dk_heads + h * group * dim, dim * sizeof *dk);
         memcpy(dv + h * dim, dv_heads + h * group * dim, dim * sizeof *dv);
         for (uint32_t i = 1; i < group; i++) {
@@ -192,37 +199,60 @@ void sm_grad_heads(const sm_backward *b, const sm_layer *w, const sm_graph_layer
     grad_head_norm(b, d->k_norm, g->dk, l->k_raw, g->tape->ldkv, g->r_k, c->n_head_kv);
 }
 
-/* x += O(attention(q, k, v)), q = rope(norm(Wq n + bq)), …, n = rms_norm(x) */
-static void attention(const sm_backward *b, const sm_layer *w, const sm_graph_layer *d,
-                      const sm_tape_layer *l) {
+/* q = rope(norm(Wq n + bq)), k likewise, v = Wv n + bv, n = rms_norm(x): from their gradients
+ * before norm and rope to x */
+static void projections(const sm_backward *b, const sm_layer *w, const sm_graph_layer *d,
+                        const sm_tape_layer *l) {
     sm_graph *g = b->g;
     const sm_config *c = &g->net->config;
     const uint64_t ldx = g->tape->ldx, ldq = g->tape->ldq, ldkv = g->tape->ldkv, T = b->T;
-    sm_grad_bias(b, d->bo, g->dx, ldx, T, c->n_embd);
+    const uint64_t lddk = w->k_norm ? ldq : ldkv;
+    const float *dq = (w->q_norm ? g->dk_heads : g->dq) + b->first * ldq;
+    const float *dk = (w->k_norm ? g->dv_heads : g->dk) + b->first * lddk;
+    const float *dv = g->dv + b->first * ldkv, *x = l->x + b->first * ldx;
+    uint64_t begin, end;
+    sm_share(T, b->crew.thread, b->crew.n_threads, &begin, &end);
+    for (uint64_t t = begin; t < end; t++)
+        g->kernels->rms_norm(g->normed + t * ldx, x + t * ldx, w->attn_norm, c->n_embd,
+                             c->norm_eps);
+    sm_team_barrier(g->team);
+    sm_grad_bias(b, d->bq, dq, ldq, T, (uint64_t)c->n_head * c->head_dim);
+    sm_grad_bias(b, d->bk, dk, lddk, T, (uint64_t)c->n_head_kv * c->head_dim);
+    sm_grad_bias(b, d->bv, dv, ldkv, T, (uint64_t)c->n_head_kv * c->head_dim);
+    sm_lap_of(b, SM_PART_ROWS);
+    sm_grad_weight(b, &d->matrix[SM_Q], dq, ldq, g->normed, ldx, T, NULL);
+    sm_grad_weight(b, &d->matrix[SM_K], dk, lddk, g->normed, ldx, T, NULL);
+    sm_grad_weight(b, &d->matrix[SM_V], dv, ldkv, g->normed, ldx, T, NULL);
+    sm_grad_input(b, &d->matrix[SM_Q], dq, ldq, T, NULL, g->dn, ldx, false);
+    sm_grad_input(b, &d->matrix[SM_K], dk, lddk, T, NULL, g->dn, ldx, true);
+    sm_grad_input(b, &d->matrix[SM_V], dv, ldkv, T, NULL, g->dn, ldx, true);
+    sm_grad_norm(b, g->dx + b->first * ldx, g->dn, x, NULL, T, w->attn_norm, d->attn_norm);
+}
+
+/* x += O(attention(q, k, v)) */
+static void attention(const sm_backward *b, const sm_layer *w, const sm_graph_layer *d,
+                      const sm_tape_layer *l) {
+    sm_graph *g = b->g;
+    const uint64_t ldx = g->tape->ldx, ldq = g->tape->ldq, T = b->T;
+    sm_grad_bias(b, d->bo, g->dx, ldx, T, g->net->config.n_embd);
     sm_grad_weight(b, &d->matrix[SM_O], g->dx, ldx, l->att, ldq, T, NULL);
     sm_grad_input(b, &d->matrix[SM_O], g->dx, ldx, T, NULL, g->datt, ldq, false);
     sm_grad_attention(b, w, l);
     sm_lap_of(b, SM_PART_ATTENTION);
+    sm_grad_heads(b, w, d, l);
+}
 
-    uint64_t begin, end;
-    sm_share(T, b->crew.thread, b->crew.n_threads, &begin, &end);
-    for (uint64_t t = begin; t < end; t++)
-        g->kernels->rms_norm(g->normed + t * ldx, l->x + t * ldx, w->attn_norm, c->n_embd,
-                             c->norm_eps);
-    sm_grad_heads(b, w, d, l); /* has a barrier */
-    const float *dq = w->q_norm ? g->dk_heads : g->dq, *dk = w->k_norm ? g->dv_heads : g->dk;
-    const uint64_t lddk = w->k_norm ? ldq : ldkv;
-    sm_grad_bias(b, d->bq, dq, ldq, T, (uint64_t)c->n_head * c->head_dim);
-    sm_grad_bias(b, d->bk, dk, lddk, T, (uint64_t)c->n_head_kv * c->head_dim);
-    sm_grad_bias(b, d->bv, g->dv, ldkv, T, (uint64_t)c->n_head_kv * c->head_dim);
-    sm_lap_of(b, SM_PART_ROWS);
-    sm_grad_weight(b, &d->matrix[SM_Q], dq, ldq, g->normed, ldx, T, NULL);
-    sm_grad_weight(b, &d->matrix[SM_K], dk, lddk, g->normed, ldx, T, NULL);
-    sm_grad_weight(b, &d->matrix[SM_V], g->dv, ldkv, g->normed, ldx, T, NULL);
-    sm_grad_input(b, &d->matrix[SM_Q], dq, ldq, T, NULL, g->dn, ldx, false);
-    sm_grad_input(b, &d->matrix[SM_K], dk, lddk, T, NULL, g->dn, ldx, true);
-    sm_grad_input(b, &d->matrix[SM_V], g->dv, ldkv, T, NULL, g->dn, ldx, true);
-    sm_grad_norm(b, g->dx, g->dn, l->x, NULL, T, w->attn_norm, d->attn_norm);
+static void layer(const sm_backward *b, const sm_layer *w, const sm_graph_layer *d,
+                  const sm_tape_layer *l) {
+    for (uint32_t first = 0; first < b->T; first += b->g->together) {
+        const sm_backward part = part_from(b, first);
+        feed_forward(&part, w, d, l);
+    }
+    attention(b, w, d, l);
+    for (uint32_t first = 0; first < b->T; first += b->g->together) {
+        const sm_backward part = part_from(b, first);
+        projections(&part, w, d, l);
+    }
 }
 
 /* ---- the layers and the embedding -------------------------------------------------------------
@@ -261,12 +291,11 @@ static void run_layers(void *arg, uint32_t thread, uint32_t n_threads) {
     for (uint32_t i = r->end; i-- > r->begin;) {
         if (thread == 0) /* barriers of the layer stand before and after it is used */
             atomic_store_explicit(&r->next_task, 0, memory_order_relaxed);
-        feed_forward(&b, &g->net->layers[i], &g->layers[i], &g->tape->layers[i]);
-        /* one decision for all: attention's barriers stand between this and its use, those of the
-         * next feed_forward between its use and the next one */
+        /* one decision for all: the layer's barriers stand between this and its use, and before it
+         * is made again */
         if (thread == 0)
             r->cancelled = cancelled(g);
-        attention(&b, &g->net->layers[i], &g->layers[i], &g->tape->layers[i]);
+        layer(&b, &g->net->layers[i], &g->layers[i], &g->tape->layers[i]);
         if (r->cancelled)
             return;
     }

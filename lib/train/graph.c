@@ -18,6 +18,11 @@ static uint32_t chunk_of(uint32_t n_vocab) {
     return n_vocab > 65536 ? 128 : n_vocab > 32768 ? 256 : 512;
 }
 
+/* Tokens that go backward through a group of products and what stands between them before the next
+ * ones do: what one wrote is in a cache where the next reads it. Sums over tokens are taken by
+ * these pieces. */
+#define TOGETHER 1024
+
 #define MAX_RANK 4096
 
 /* Carries the first failure through many allocations. */
@@ -323,18 +328,22 @@ static void add_gradient_buffers(builder *b) {
     g->z = own_floats(b, g->chunk, tape->ldx);
     g->dz = own_floats(b, g->chunk, tape->ldx);
     g->losses = own(b, g->chunk, sizeof *g->losses);
+    /* frozen matrices are unpacked once for all tokens */
+    g->together = g->options.lora_rank || T < TOGETHER ? g->options.max_tokens : TOGETHER;
     g->dx = own_floats(b, T, tape->ldx);
-    g->dn = own_floats(b, T, tape->ldx);
-    g->normed = own_floats(b, T, tape->ldx);
-    g->h = own_floats(b, T, tape->ldh);
-    g->dh = own_floats(b, T, tape->ldh);
-    g->dup = own_floats(b, T, tape->ldh);
+    g->dn = own_floats(b, g->together, tape->ldx);
+    g->normed = own_floats(b, g->together, tape->ldx);
+    g->h = own_floats(b, g->together, tape->ldh);
+    g->dh = own_floats(b, g->together, tape->ldh);
+    g->dup = own_floats(b, g->together, tape->ldh);
     g->dq = own_floats(b, T, tape->ldq);
     g->datt = own_floats(b, T, tape->ldq);
     g->dk_heads = own_floats(b, T, tape->ldq);
     g->dv_heads = own_floats(b, T, tape->ldq);
-    g->dk = own_floats(b, T, tape->ldkv);
-    g->dv = own_floats(b, T, tape->ldkv);
+    /* where a head of keys has one of queries, nothing is added up */
+    const bool alone = c->n_head == c->n_head_kv && !c->family->qk_norm;
+    g->dk = alone ? g->dk_heads : own_floats(b, T, tape->ldkv);
+    g->dv = alone ? g->dv_heads : own_floats(b, T, tape->ldkv);
     g->r = own_floats(b, T, 1);
     g->r_q = own_floats(b, T, c->n_head);
     g->r_k = own_floats(b, T, c->n_head_kv);

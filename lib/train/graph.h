@@ -72,11 +72,13 @@ struct sm_graph {
     double *losses; /* [chunk] */
 
     /* gradients of activations; T = max_tokens, strides of the tape */
-    float *dx, *dn, *normed;    /* [T][ldx] residual stream; normed input of a matrix */
-    float *h, *dh, *dup;        /* [T][ldh] */
+    uint32_t together;          /* tokens that go through a group of products before the next */
+    float *dx;                  /* [T][ldx] of the residual stream */
+    float *dn, *normed;         /* [together][ldx] of a matrix's normed input, which is normed */
+    float *h, *dh, *dup;        /* [together][ldh] */
     float *dq, *datt;           /* [T][ldq] */
     float *dk_heads, *dv_heads; /* [T][ldq] per query head */
-    float *dk, *dv;             /* [T][ldkv] */
+    float *dk, *dv;             /* [T][ldkv]; dk_heads and dv_heads if these are the same */
     float *r;                   /* [T] 1 / rms of a row */
     float *r_q, *r_k;           /* [T][n_head], [T][n_head_kv] */
     float *slab;                /* [SM_DEQUANT_ROWS][widest] of a frozen matrix */
@@ -93,7 +95,7 @@ struct sm_graph {
 typedef struct sm_backward {
     sm_crew crew;
     sm_graph *g;
-    uint32_t T;
+    uint32_t first, T;           /* tokens [first, first + T) of the batch */
     _Atomic uint32_t *next_task; /* 0 at the beginning of a run */
 } sm_backward;
 
@@ -110,8 +112,8 @@ static inline void sm_lap_of(const sm_backward *b, sm_graph_part part) {
 
 /* ---- operators (operators.c): collective, each ends with a barrier unless it says so ------ */
 
-/* grad(W) += dy^T x, and gradients of an adapter's A and B. tokens: of the rows of x (NULL: 0, 1,
- * …). */
+/* grad(W) += dy^T x, and gradients of an adapter's A and B. tokens: of the rows of x (NULL: b's).
+ */
 void sm_grad_weight(const sm_backward *b, const sm_slot *slot, const float *dy, uint64_t ldy,
                     const float *x, uint64_t ldx, uint64_t n, const uint32_t *tokens);
 /* dx = dy W, or +=, adapter included */

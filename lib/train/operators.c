@@ -51,7 +51,7 @@ static void drop(const sm_backward *b, const sm_slot *slot, const float *x, uint
     sm_share(n, b->crew.thread, b->crew.n_threads, &begin, &end);
     for (uint64_t t = begin; t < end; t++)
         sm_dropout_row(&g->adapters.dropout, slot->layer, slot->matrix,
-                       tokens ? tokens[t] : (uint32_t)t, g->dropped + t * g->ld_dropped,
+                       tokens ? tokens[t] : b->first + (uint32_t)t, g->dropped + t * g->ld_dropped,
                        x + t * ldx, slot->w->cols);
     sm_team_barrier(b->crew.team);
 }
