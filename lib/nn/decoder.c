@@ -126,6 +126,7 @@ static void project_residual(const sm_worker *w, float *to, const float *from, c
 static sm_input gate_up(const sm_worker *w, const sm_layer *layer, const sm_input *in) {
     sm_workspace *ws = w->ws;
     const uint64_t blocks = ws->blocks_h;
+    const sm_input_use use = sm_input_use_of(w, layer->down.form, SM_DOWN, SM_DOWN);
     uint64_t begin, end;
     sm_work_share_weights(w, (w->c->n_ff + FFN_UNIT - 1) / FFN_UNIT,
                           sm_work_bytes(&layer->gate) + sm_work_bytes(&layer->up), &begin, &end);
@@ -139,13 +140,14 @@ static sm_input gate_up(const sm_worker *w, const sm_layer *layer, const sm_inpu
                            ws->ldh);
         for (uint64_t t = t0; t < t1; t++) {
             const uint64_t at = t * ws->ldh + r0;
-            float *h = ws->h + at, *gate = w->at.gate + at, *up = w->at.up + at;
+            float *h = use.floats ? ws->h + at : w->scratch->row;
+            float *gate = w->at.gate + at, *up = w->at.up + at;
             if (layer->b_gate)
                 w->kernels->add(gate, gate, layer->b_gate + r0, r1 - r0);
             if (layer->b_up)
                 w->kernels->add(up, up, layer->b_up + r0, r1 - r0);
             w->kernels->silu_mul(h, gate, up, r1 - r0);
-            sm_input_prepare(w, layer->down.form, ws->h_q + t * blocks + r0 / 32, h, r1 - r0);
+            sm_input_prepare(w, use.form, ws->h_q + t * blocks + r0 / 32, h, r1 - r0);
         }
     }
     return (sm_input){ws->h, ws->ldh, ws->h_q, blocks};
@@ -172,7 +174,8 @@ static bool attend(const sm_worker *w, const sm_layer *layer) {
     sm_pass *pass = w->pass;
     if (w->thread == 0)
         atomic_store_explicit(&pass->next_task, 0, memory_order_relaxed);
-    sm_input in = sm_input_norm(w, w->at.x, layer->attn_norm, layer->qkv_form, NULL, w->T);
+    sm_input in = sm_input_norm(w, w->at.x, layer->attn_norm,
+                                sm_input_use_of(w, layer->qkv_form, SM_Q, SM_V), NULL, w->T);
     sm_product_lower(w, SM_Q, SM_V, &in, w->T, NULL);
     qkv(w, layer, &in);
     if (w->thread == 0) /* one decision for all: they must meet at the same barriers */
@@ -189,7 +192,8 @@ static bool attend(const sm_worker *w, const sm_layer *layer) {
 
 /* x += down(silu(gate(norm(x))) * up(norm(x))) */
 static void feed_forward(const sm_worker *w, const sm_layer *layer) {
-    sm_input in = sm_input_norm(w, w->at.mid, layer->ffn_norm, layer->ffn_form, NULL, w->T);
+    sm_input in = sm_input_norm(w, w->at.mid, layer->ffn_norm,
+                                sm_input_use_of(w, layer->ffn_form, SM_GATE, SM_UP), NULL, w->T);
     sm_product_lower(w, SM_GATE, SM_UP, &in, w->T, NULL);
     in = gate_up(w, layer, &in);
     sm_team_barrier(w->team);

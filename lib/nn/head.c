@@ -5,7 +5,8 @@
 
 /* The normed rows that the head reads, adapters' lower half done. rows: as in sm_input_norm. */
 static sm_input head_input(const sm_worker *w, const float *x, const uint32_t *rows, uint64_t n) {
-    const sm_input in = sm_input_norm(w, x, w->net->out_norm, w->net->head.form, rows, n);
+    const sm_input in = sm_input_norm(
+        w, x, w->net->out_norm, sm_input_use_of(w, w->net->head.form, SM_HEAD, SM_HEAD), rows, n);
     sm_product_lower(w, SM_HEAD, SM_HEAD, &in, n, rows);
     return in;
 }

@@ -1,6 +1,17 @@
 /* What products read, made from rows of x. */
 #include "step.h"
 
+sm_input_use sm_input_use_of(const sm_worker *w, sm_input_form form, uint32_t first,
+                             uint32_t last) {
+    bool floats = (w->adapters && w->adapters->n) || (w->batch && w->batch->observer);
+    for (uint32_t m = first; m <= last; m++) {
+        const sm_weight *W =
+            m == SM_HEAD ? &w->net->head : sm_layer_matrix(&w->net->layers[w->layer], m);
+        floats = floats || W->form == SM_INPUT_FLOAT;
+    }
+    return (sm_input_use){form, floats};
+}
+
 void sm_input_prepare(const sm_worker *w, sm_input_form form, sm_act_block *out, const float *x,
                       uint64_t n) {
     if (form == SM_INPUT_BLOCKS)
@@ -9,23 +20,25 @@ void sm_input_prepare(const sm_worker *w, sm_input_form form, sm_act_block *out,
         w->kernels->round_bf16((uint16_t *)(void *)out, x, n);
 }
 
-/* A single token is normed by every thread for itself, which costs less than a barrier. */
-sm_input sm_input_norm(const sm_worker *w, const float *x, const float *weight, sm_input_form form,
+/* A single token is normed by every thread for itself, which costs less than a barrier. Where no
+ * one reads them, floats are not left in memory. */
+sm_input sm_input_norm(const sm_worker *w, const float *x, const float *weight, sm_input_use use,
                        const uint32_t *rows, uint64_t n) {
     sm_workspace *ws = w->ws;
     const uint64_t k = w->c->n_embd, blocks = ws->blocks_x;
     const bool alone = n == 1;
-    float *f = alone ? w->scratch->vector : ws->normed;
+    float *f = alone ? w->scratch->vector : use.floats ? ws->normed : w->scratch->row;
+    const uint64_t ldf = use.floats ? ws->ldx : 0;
     sm_act_block *q = alone ? w->scratch->blocks : ws->normed_q;
     uint64_t begin = 0, end = n;
     if (!alone)
         sm_work_share(w, n, &begin, &end);
     for (uint64_t t = begin; t < end; t++) {
-        w->kernels->rms_norm(f + t * ws->ldx, x + (rows ? rows[t] : t) * ws->ldx, weight, k,
+        w->kernels->rms_norm(f + t * ldf, x + (rows ? rows[t] : t) * ws->ldx, weight, k,
                              w->c->norm_eps);
-        sm_input_prepare(w, form, q + t * blocks, f + t * ws->ldx, k);
+        sm_input_prepare(w, use.form, q + t * blocks, f + t * ldf, k);
     }
     if (!alone)
         sm_team_barrier(w->team);
-    return (sm_input){f, ws->ldx, q, blocks};
+    return (sm_input){f, ldf, q, blocks};
 }

@@ -37,6 +37,7 @@ typedef struct sm_thread_scratch {
     float *dropped;       /* [SM_MUL_COLS][widest input], with dropout */
     float *vector;        /* one normed or attended token */
     sm_act_block *blocks; /* the same in another form */
+    float *row;           /* of an input that is kept in another form only */
     float *logits;        /* a piece of every output's logits */
     float *attn_q, *attn_s, *attn_o, *attn_acc, *attn_m, *attn_l; /* see attention.c */
     sm_act_block *attn_qq; /* queries as a quantized cache wants them */

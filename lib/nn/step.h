@@ -92,19 +92,27 @@ double sm_work_least_share(sm_team *team);
 /* The number of threads that makes the step fastest. */
 uint32_t sm_work_threads(const sm_workspace *ws, sm_team *team, const sm_step *batch);
 
+#define SM_HEAD SM_MATRICES /* the head, after the matrices of a layer */
+
 /* ---- input of products (input.c) ------------------------------------------------------ */
 
+/* How the matrices that share an input read it: in one form, and some perhaps as f32 too. */
+typedef struct sm_input_use {
+    sm_input_form form;
+    bool floats; /* f32 is read, by a matrix, an adapter or the observer */
+} sm_input_use;
+
+/* Of matrices [first, last] of the worker's layer (SM_HEAD: the head). */
+sm_input_use sm_input_use_of(const sm_worker *w, sm_input_form form, uint32_t first, uint32_t last);
 /* x[n] in the form that a product takes. */
 void sm_input_prepare(const sm_worker *w, sm_input_form form, sm_act_block *out, const float *x,
                       uint64_t n);
 /* rms_norm of n rows of x, as a matrix input. rows: which tokens (NULL: 0, 1, …). Holds a barrier
  * unless n is 1. */
-sm_input sm_input_norm(const sm_worker *w, const float *x, const float *weight, sm_input_form form,
+sm_input sm_input_norm(const sm_worker *w, const float *x, const float *weight, sm_input_use use,
                        const uint32_t *rows, uint64_t n);
 
 /* ---- products with adapters (product.c) ----------------------------------------------- */
-
-#define SM_HEAD SM_MATRICES /* the head, after the matrices of a layer */
 
 /* What comes before the products of matrices [first, last], which read the same n rows: the
  * observer's look, and A x of all adapters. Holds a barrier if there are adapters. rows: as in

@@ -17,7 +17,7 @@ static uint64_t block_stride(uint64_t n) {
 }
 
 #define OWNED_SHARED 15
-#define OWNED_PER_THREAD 12
+#define OWNED_PER_THREAD 13
 
 static void *own(sm_workspace *ws, uint64_t n, uint64_t size, bool *failed) {
     void *ptr = sm_alloc_array(ws->mem, n ? n : 1, size);
@@ -73,6 +73,7 @@ static void allocate(sm_workspace *ws, bool *failed) {
         s->gemm = own(ws, SM_GEMM_SCRATCH, 1, failed);
         s->pack = own(ws, SM_GEMM_GROUPS, largest_pack(ws->net), failed);
         s->vector = own(ws, widest, sizeof(float), failed);
+        s->row = own(ws, widest > ws->ldh ? widest : ws->ldh, sizeof(float), failed);
         s->blocks = own(ws, widest / 32 + 1, sizeof(sm_act_block), failed);
         s->attn_q = own(ws, sm_attn_queries(c) * width, sizeof(float), failed);
         s->attn_qq =
