@@ -548,15 +548,23 @@ static void heads_backward(trial *t) {
 
 /* ---- attention: several documents in a batch ------------------------------------------ */
 
+/* In bf16 such numbers, since then the forward pass, too, works with these. */
+static double *attended(trial *t, uint64_t n, double spread) {
+    double *x = randoms(t, n, 0, spread);
+    for (uint64_t i = 0; i < n && t->c->precision == SM_PRECISION_BF16; i++)
+        x[i] = (double)sm_bf16_to_f32(sm_f32_to_bf16((float)x[i]));
+    return x;
+}
+
 static void attention_make(trial *t) {
     const sm_config *c = t->config;
     const uint64_t q = (uint64_t)c->n_head * c->head_dim * t->n;
     const uint64_t kv = (uint64_t)c->n_head_kv * c->head_dim * t->n;
     const double sharpness = t->c->sharpness > 0 ? t->c->sharpness : 1;
-    add(t, "q", randoms(t, q, 0, 1.5 * sharpness), q);
-    add(t, "k", randoms(t, kv, 0, 1.5), kv);
-    add(t, "v", randoms(t, kv, 0, 1.5), kv);
-    t->dy = randoms(t, q, 0, 1);
+    add(t, "q", attended(t, q, 1.5 * sharpness), q);
+    add(t, "k", attended(t, kv, 1.5), kv);
+    add(t, "v", attended(t, kv, 1.5), kv);
+    t->dy = attended(t, q, 1);
     /* a document of one token, one of an eighth of the rest, one of all that is left */
     const uint32_t ends[] = {1, 1 + (t->n - 1) / 8, t->n};
     for (uint32_t i = 0, first = 0; i < 3; first = ends[i++])

@@ -500,7 +500,9 @@ static void test_adapters_learn(void **state) {
         const sm_trainer_options o = with_adapters(variant);
         sm_trainer *t = open_trainer(model, &o);
         const double first = evaluate(t);
-        assert_true(fabs(session_loss(model, NULL) - first) < 1e-4); /* B is 0 */
+        /* a session's attention is not rounded to bf16 */
+        const double close = o.precision == SM_TRAIN_BF16 ? 2e-3 : 1e-4;
+        assert_true(fabs(session_loss(model, NULL) - first) < close); /* B is 0 */
         sm_train_metrics m = {.struct_size = sizeof m};
         OK(sm_trainer_step(t, &m, error));
         const double start = m.loss;
@@ -513,7 +515,7 @@ static void test_adapters_learn(void **state) {
         const char *merged = scratch_path("q4k-merged.gguf");
         OK(sm_trainer_export_adapter(t, adapter, error));
         sm_trainer_free(t);
-        assert_true(fabs(session_loss(model, adapter) - want) < 1e-4);
+        assert_true(fabs(session_loss(model, adapter) - want) < close);
         OK(sm_adapter_merge(plain, adapter, 1, merged, NULL, NULL, NULL, error));
         const double in_f32 = session_loss(plain, adapter);
         assert_true(fabs(session_loss(merged, NULL) - in_f32) < 1e-5 * in_f32);

@@ -102,6 +102,11 @@ static const void *prepare(const sm_attn *a, const sm_span *span, const float *x
     return blocks;
 }
 
+static void round_queries(const sm_attn *a, float *q, uint64_t n, uint16_t *rounded) {
+    a->kernels->round_bf16(rounded, q, n);
+    a->kernels->type[SM_DTYPE_BF16].dequantize(q, rounded, n);
+}
+
 void sm_attn_prefill(const sm_attn *a, const sm_span *span, uint32_t kv_head, uint32_t first,
                      uint32_t n, const float *q, uint64_t ldq, float *out, uint64_t ldo, float *lse,
                      sm_thread_scratch *scratch) {
@@ -114,6 +119,8 @@ void sm_attn_prefill(const sm_attn *a, const sm_span *span, uint32_t kv_head, ui
     for (uint32_t t = 0; t < n; t++)
         widen(a, qs + (uint64_t)t * group * width, q + (span->first + first + t) * ldq + column,
               group);
+    if (a->rounded) /* there and back; attn_o is not in use yet */
+        round_queries(a, qs, (uint64_t)nq * width, (uint16_t *)(void *)scratch->attn_o);
     const void *queries = prepare(a, span, qs, nq, scratch->attn_qq);
     memset(acc, 0, sizeof(float) * nq * width);
     for (uint32_t i = 0; i < nq; i++) {

@@ -226,6 +226,7 @@ static sm_worker worker_of(sm_pass *pass, uint32_t thread, uint32_t n_threads) {
                                 .n_head_kv = c->n_head_kv,
                                 .head_dim = c->head_dim,
                                 .width = sm_kv_width(c),
+                                .rounded = tape && tape->rounded,
                                 .scale = 1.0f / sqrtf((float)c->head_dim)}};
 }
 

@@ -282,6 +282,7 @@ typedef struct sm_tape {
     sm_tape_layer *layers; /* [n_layer] */
     float *x;              /* [T][ldx] output of the last layer */
     float *cos, *sin;      /* [T][n_rot/2] rotation of each token */
+    bool rounded;          /* set by the caller: attention reads queries rounded to bf16 */
     /* Layers that sm_forward computes, set by the caller before each call. begin > 0 starts
      * from what layers[begin].x and cos, sin hold. */
     uint32_t begin, end;

@@ -58,6 +58,7 @@ typedef struct sm_attn {
     const sm_kernels *kernels;
     uint32_t n_head, n_head_kv, head_dim;
     uint32_t width; /* head_dim as the cache has it, a multiple of 8 */
+    bool rounded;   /* sm_attn_prefill rounds queries to bf16; the cache is not SM_KV_Q8_0 then */
     float scale;
     uint32_t layer;
     uint32_t window; /* of the layer */

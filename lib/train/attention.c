@@ -8,10 +8,11 @@
  *   dK = ds^T Q
  *
  * P is computed again from the scores and the logarithms of their sums that the forward pass
- * left, a block of queries and keys at a time (arXiv:2205.14135, algorithm 4). s and dP are
- * products of f32 in every precision, as those are that lse and O come from: a rounded s would not
- * fit its sums (P could be anything where scores are large), and a rounded dP would leave much
- * where dP - delta is nothing. */
+ * left, a block of queries and keys at a time (arXiv:2205.14135, algorithm 4).
+ *
+ * In bf16 all of q, k, v and dO are rounded where they are read, in the forward pass too: a score
+ * computed of other numbers would not fit lse (P could be anything where scores are large), and
+ * where dP and delta are the same nothing may be left of their difference. */
 #include "graph.h"
 
 #include <math.h>
@@ -31,9 +32,9 @@ static uint32_t first_block(const head *h, uint32_t i) {
     return sm_window_begin(h->window, i) / SM_GRAD_KEYS * SM_GRAD_KEYS;
 }
 
-static void product(const sm_backward *b, sm_precision precision, uint64_t m, uint64_t n,
-                    uint64_t k, const float *a, uint64_t lda, bool a_transposed, const float *x,
-                    uint64_t ldx, bool x_transposed, float *y, uint64_t ldy, bool accumulate) {
+static void product(const sm_backward *b, uint64_t m, uint64_t n, uint64_t k, const float *a,
+                    uint64_t lda, bool a_transposed, const float *x, uint64_t ldx,
+                    bool x_transposed, float *y, uint64_t ldy, bool accumulate) {
     sm_gemm_alone(&b->crew, &(sm_gemm_args){.M = m,
                                             .N = n,
                                             .K = k,
@@ -46,7 +47,7 @@ static void product(const sm_backward *b, sm_precision precision, uint64_t m, ui
                                             .c = y,
                                             .ldc = ldy,
                                             .accumulate = accumulate,
-                                            .precision = precision});
+                                            .precision = b->g->options.precision});
 }
 
 /* Queries [q0, q0 + nq) against keys [k0, k0 + nk). */
@@ -58,10 +59,8 @@ static void block(const sm_backward *b, const head *h, const float *delta, uint3
     const float *q = h->q + q0 * ldq, *dout = h->dout + q0 * ldq;
     const float *k = h->k + k0 * ldkv, *v = h->v + k0 * ldkv;
     float *s = scratch->s, *ds = scratch->ds;
-    const sm_precision precision = g->options.precision;
-    product(b, SM_PRECISION_F32, nq, nk, dim, q, ldq, false, k, ldkv, true, s, SM_GRAD_KEYS, false);
-    product(b, SM_PRECISION_F32, nq, nk, dim, dout, ldq, false, v, ldkv, true, ds, SM_GRAD_KEYS,
-            false);
+    product(b, nq, nk, dim, q, ldq, false, k, ldkv, true, s, SM_GRAD_KEYS, false);
+    product(b, nq, nk, dim, dout, ldq, false, v, ldkv, true, ds, SM_GRAD_KEYS, false);
     for (uint32_t i = 0; i < nq; i++) {
         float *row = s + i * SM_GRAD_KEYS, *drow = ds + i * SM_GRAD_KEYS;
         /* query i sees keys [begin, end) of the block, perhaps none */
@@ -80,12 +79,10 @@ static void block(const sm_backward *b, const head *h, const float *delta, uint3
     /* queries go from last to first: the first of them to see a block of keys write its gradient,
      * all of it, and the others add */
     const bool add = q0 + nq < h->n && first_block(h, q0 + nq) <= k0;
-    product(b, precision, nk, dim, nq, s, SM_GRAD_KEYS, true, dout, ldq, false, h->dv + k0 * ldq,
-            ldq, add);
-    product(b, precision, nk, dim, nq, ds, SM_GRAD_KEYS, true, q, ldq, false, h->dk + k0 * ldq, ldq,
-            add);
-    product(b, precision, nq, dim, nk, ds, SM_GRAD_KEYS, false, k, ldkv, false, h->dq + q0 * ldq,
-            ldq, k0 > first_block(h, q0));
+    product(b, nk, dim, nq, s, SM_GRAD_KEYS, true, dout, ldq, false, h->dv + k0 * ldq, ldq, add);
+    product(b, nk, dim, nq, ds, SM_GRAD_KEYS, true, q, ldq, false, h->dk + k0 * ldq, ldq, add);
+    product(b, nq, dim, nk, ds, SM_GRAD_KEYS, false, k, ldkv, false, h->dq + q0 * ldq, ldq,
+            k0 > first_block(h, q0));
 }
 
 static void one_head(const sm_backward *b, const head *h) {
@@ -105,10 +102,27 @@ static void one_head(const sm_backward *b, const head *h) {
     }
 }
 
+/* dO as the products read it, for delta. */
+static void round_rows(const sm_backward *b) {
+    const sm_graph *g = b->g;
+    const uint64_t n = (uint64_t)g->net->config.n_head * g->net->config.head_dim;
+    uint16_t *rounded = g->threads[b->crew.thread].bf16;
+    uint64_t begin, end;
+    sm_share(b->T, b->crew.thread, b->crew.n_threads, &begin, &end);
+    for (uint64_t t = begin; t < end; t++) {
+        float *row = g->datt + t * g->tape->ldq;
+        g->kernels->round_bf16(rounded, row, n);
+        g->kernels->type[SM_DTYPE_BF16].dequantize(row, rounded, n);
+    }
+    sm_team_barrier(b->crew.team);
+}
+
 void sm_grad_attention(const sm_backward *b, const sm_layer *w, const sm_tape_layer *l) {
     const sm_graph *g = b->g;
     const sm_config *c = &g->net->config;
     const uint32_t n_tasks = g->n_spans * c->n_head, group = c->n_head / c->n_head_kv;
+    if (g->options.precision == SM_PRECISION_BF16)
+        round_rows(b);
     for (;;) {
         const uint32_t task = atomic_fetch_add_explicit(b->next_task, 1, memory_order_relaxed);
         if (task >= n_tasks)

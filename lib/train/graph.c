@@ -296,6 +296,12 @@ static void add_adapter_buffers(builder *b) {
 
 /* ---- buffers --------------------------------------------------------------------- */
 
+/* In bf16 attention multiplies rounded keys, values and queries (sm_tape.rounded) forward as it
+ * does backward: other scores would not fit the sums that the forward pass leaves. */
+static uint32_t kv_type(const sm_graph *g) {
+    return g->options.precision == SM_PRECISION_BF16 ? SM_KV_BF16 : SM_KV_F32;
+}
+
 static void add_batch_buffers(builder *b) {
     sm_graph *g = b->g;
     const sm_config *c = &g->net->config;
@@ -309,7 +315,7 @@ static void add_batch_buffers(builder *b) {
                             "batches of %u tokens in %u spans are too "
                             "large",
                             g->options.max_tokens, g->options.max_spans);
-    const uint64_t bytes = sm_kv_bytes(c, SM_KV_F32, (uint32_t)tokens);
+    const uint64_t bytes = sm_kv_bytes(c, kv_type(g), (uint32_t)tokens);
     g->kv_k = own(b, bytes, 1);
     g->kv_v = own(b, bytes, 1);
     g->rows = own(b, T, sizeof *g->rows);
@@ -418,9 +424,11 @@ static void build(builder *b) {
     if (!b->status)
         b->status =
             sm_tape_new(&g->tape, g->mem, g->net, o->max_tokens, !o->checkpoint_layers, b->error);
-    if (!b->status)
+    if (!b->status) {
+        g->tape->rounded = o->precision == SM_PRECISION_BF16;
         b->status = sm_workspace_new(&g->ws, g->mem, g->net, n_threads, o->max_tokens,
                                      o->max_tokens, b->error);
+    }
     if (b->status)
         return;
     if (o->lora_rank)
@@ -584,9 +592,9 @@ static void lay_out(sm_graph *g, const sm_train_batch *batch, uint32_t *n_rows) 
     g->n_spans = batch->n_spans;
     for (uint32_t i = 0; i < batch->n_spans; i++) {
         const uint32_t first = batch->span_begin[i], n = batch->span_begin[i + 1] - first;
-        sm_kv_place(&g->kv[i], c, SM_KV_F32, n, g->kv_k + at, g->kv_v + at);
+        sm_kv_place(&g->kv[i], c, kv_type(g), n, g->kv_k + at, g->kv_v + at);
         g->spans[i] = (sm_span){.kv = &g->kv[i], .first = first, .n = n};
-        at += sm_kv_bytes(c, SM_KV_F32, n);
+        at += sm_kv_bytes(c, kv_type(g), n);
     }
     *n_rows = 0;
     for (uint32_t i = 0; i < batch->n_tokens; i++)

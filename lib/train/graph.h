@@ -130,7 +130,7 @@ void sm_grad_norm(const sm_backward *b, float *dx, const float *dy, const float 
 /* ---- attention (attention.c) ------------------------------------------------------------------
  */
 
-/* dq, dk_heads, dv_heads from datt and what the tape has. */
+/* dq, dk_heads, dv_heads from datt (in bf16 rounded on the way) and what the tape has. */
 void sm_grad_attention(const sm_backward *b, const sm_layer *w, const sm_tape_layer *l);
 
 /* ---- heads and embedding (backward.c): collective ---------------------------------------------
