@@ -424,7 +424,7 @@ INLINE void stream_group(sm_dtype type, float *y, size_t ldy, const uint8_t *w, 
 
 /* A panel is a stretch of one group unpacked: per 32-element record
  *   unsigned  [g 0..7][16 rows][4] codes
- *   signed    [g 0..7][even, odd][16 rows][2] int16: elements 4g, 4g + 2 and 4g + 1, 4g + 3
+ *   signed    [pair 0..15][16 rows][2] int16
  * and then the scales [1 or 2][16] and minima [0, 1 or 2][16], f32. Types share kinds of panels;
  * this is the type that stands for the kind. */
 INLINE sm_dtype panel_of(sm_dtype type) {
@@ -449,19 +449,20 @@ INLINE unsigned panel_record(sm_dtype panel) {
     return panel_codes(panel) + 64 * l.scales * (l.mins ? 2 : 1);
 }
 
-/* Bytes 0 and 2, 1 and 3 of each 32-bit word as int16. */
-INLINE __m256i even_bytes(__m256i v) {
-    return _mm256_srai_epi16(_mm256_slli_epi16(v, 8), 8);
-}
-INLINE __m256i odd_bytes(__m256i v) {
-    return _mm256_srai_epi16(v, 8);
+/* Bytes 0 and 1 (second: 2 and 3) of each 32-bit word as int16. */
+INLINE __m256i two_bytes(__m256i v, bool second) {
+    const char a = second ? 2 : 0, b = a + 1, no = -128;
+    const __m256i upper = _mm256_setr_epi8(no, a, no, b, no, a + 4, no, b + 4, no, a + 8, no, b + 8,
+                                           no, a + 12, no, b + 12, no, a, no, b, no, a + 4, no,
+                                           b + 4, no, a + 8, no, b + 8, no, a + 12, no, b + 12);
+    return _mm256_srai_epi16(_mm256_shuffle_epi8(v, upper), 8);
 }
 
 INLINE void store_codes(sm_dtype type, uint8_t *panel, unsigned half, int g, __m256i codes) {
     int more = (1 << layout_of(panel_of(type)).offset) - (1 << layout_of(type).offset);
     if (is_signed(type)) {
-        store_i256(panel + 128 * g + 32 * half, even_bytes(codes));
-        store_i256(panel + 128 * g + 64 + 32 * half, odd_bytes(codes));
+        store_i256(panel + 128 * g + 32 * half, two_bytes(codes, false));
+        store_i256(panel + 128 * g + 64 + 32 * half, two_bytes(codes, true));
     } else {
         codes = more == 0 ? codes : _mm256_add_epi8(codes, _mm256_set1_epi8((char)more));
         store_i256(panel + 64 * g + 32 * half, codes);
@@ -588,15 +589,13 @@ INLINE void tile_dot_signed(tile_sums *sums, const uint8_t *panel, const uint8_t
     UNROLL for (unsigned c = 0; c < n; c++) {
         sums->s[c][0] = sums->s[c][1] = _mm256_setzero_si256();
     }
-    UNROLL for (size_t g = 0; g < 8; g++) {
-        UNROLL for (unsigned odd = 0; odd < 2; odd++) {
-            __m256i w0 = load_i256(panel + 128 * g + 64 * odd);
-            __m256i w1 = load_i256(panel + 128 * g + 64 * odd + 32);
-            UNROLL for (unsigned c = 0; c < n; c++) {
-                __m256i q = broadcast_i32(wide + c * ldwide + 32 * odd + 4 * g);
-                sums->s[c][0] = same(_mm256_add_epi32(sums->s[c][0], _mm256_madd_epi16(w0, q)));
-                sums->s[c][1] = same(_mm256_add_epi32(sums->s[c][1], _mm256_madd_epi16(w1, q)));
-            }
+    UNROLL for (size_t two = 0; two < 16; two++) {
+        __m256i w0 = load_i256(panel + 64 * two);
+        __m256i w1 = load_i256(panel + 64 * two + 32);
+        UNROLL for (unsigned c = 0; c < n; c++) {
+            __m256i q = broadcast_i32(wide + c * ldwide + 4 * two);
+            sums->s[c][0] = same(_mm256_add_epi32(sums->s[c][0], _mm256_madd_epi16(w0, q)));
+            sums->s[c][1] = same(_mm256_add_epi32(sums->s[c][1], _mm256_madd_epi16(w1, q)));
         }
     }
 }
@@ -646,7 +645,7 @@ typedef struct tile_job {
     size_t blocks;
     const sm_act_block *x;
     size_t ldx;
-    /* signed bytes: activations as int16, per block [even, odd][g 0..7][2]; two scales a record:
+    /* signed bytes: activations as int16; two scales a record:
      * what tile_chain keeps of the first half */
     uint8_t *wide;
 } tile_job;
@@ -762,9 +761,9 @@ static void widen_columns(uint8_t *wide, const sm_act_block *x, size_t ldx, size
                           size_t n) {
     for (size_t c = 0; c < n; c++) {
         for (size_t b = 0; b < blocks; b++, wide += 64) {
-            __m256i q = load_i256(x[c * ldx + b].q);
-            store_i256(wide, even_bytes(q));
-            store_i256(wide + 32, odd_bytes(q));
+            const int8_t *q = x[c * ldx + b].q;
+            store_i256(wide, _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)q)));
+            store_i256(wide + 32, _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(q + 16))));
         }
     }
 }
@@ -778,6 +777,9 @@ static void run_tiles(panel_kind kind, float *y, size_t ldy, const uint8_t *pane
         size_t n = (ncols + n_tiles - 1) / n_tiles; /* the last ones are of about equal size */
         if (kind.wide) {
             widen_columns(wide, x, ldx, blocks, n);
+        }
+        for (size_t c = n; c < 2 * n && c < ncols; c++) {
+            prefetch((const uint8_t *)(x + c * ldx), 0, blocks * sizeof *x);
         }
         for (size_t g = 0; g < n_groups; g++) {
             const tile_job job = {
@@ -842,7 +844,7 @@ INLINE void gemm(sm_dtype type, float *y, size_t ldy, const uint8_t *w, size_t g
         start_at_zero(y, ldy, n_groups, ncols);
     }
     for (size_t g = 0; g < n_groups; g++) {
-        unpack(type, scratch + g * panel_bytes, w + g * group_bytes, k, false);
+        unpack(type, scratch + g * panel_bytes, w + g * group_bytes, k, true);
     }
     run_tiles(kind, y, ldy, scratch, n_groups, k, x, ldx, ncols, scratch + n_groups * panel_bytes);
 }
