@@ -27,10 +27,11 @@ static uint64_t mul_most(const sm_kernels *kernels, uint32_t type) {
 /* Bytes of weights that several calls of mul share: they stay in the second-level cache. */
 #define MUL_BYTES (192u << 10)
 /* Columns walked together: panels are made once for all of them, and the activations of K elements
- * stay in a cache while all the weights go by: where products are fastest the second-level one. A
- * multiple of the kernels' tile widths. */
+ * stay in a cache while all the weights go by: the second-level one, or where integers are
+ * multiplied without VNNI on 512 bits, which takes long enough, the third-level one. A multiple of
+ * the kernels' tile widths. */
 #define GEMM_BYTES (512u << 10)
-#define GEMM_BYTES_SLOWER (2048u << 10)
+#define GEMM_BYTES_INTEGERS (2048u << 10)
 #define GEMM_K 2048
 #define GEMM_UNIT 12
 
@@ -145,8 +146,10 @@ static void few(const product_kernels *kernel, const sm_weight *W, uint64_t g0, 
 
 /* T columns in pieces alike. */
 static uint64_t columns_together(const sm_kernels *kernels, const sm_weight *W, uint64_t T) {
-    const uint64_t bytes = kernels->level == SM_LEVEL_AVX512 ? GEMM_BYTES : GEMM_BYTES_SLOWER;
-    const uint64_t element = W->form == SM_INPUT_FLOAT ? sizeof(float) : sizeof(uint16_t);
+    const bool floats = W->form == SM_INPUT_FLOAT;
+    const uint64_t bytes =
+        floats || kernels->level == SM_LEVEL_AVX512 ? GEMM_BYTES : GEMM_BYTES_INTEGERS;
+    const uint64_t element = floats ? sizeof(float) : sizeof(uint16_t);
     const uint64_t most = bytes / (min_u64(W->cols, GEMM_K) * element);
     const uint64_t pieces = (T + most - 1) / most;
     return ((T + pieces - 1) / pieces + GEMM_UNIT - 1) / GEMM_UNIT * GEMM_UNIT;
