@@ -48,11 +48,12 @@ static void make(trained *m, const fixture_model *model, const sm_graph_options 
 
 #define MAX_TOKENS 640
 #define MAX_SPANS 64
+#define MANY_TOKENS 1800 /* in test_many_tokens */
 
 /* A batch with its arrays; spans of the given lengths, every fifth token without a target. */
 typedef struct made_batch {
     sm_train_batch batch;
-    int32_t ids[MAX_TOKENS], targets[MAX_TOKENS];
+    int32_t ids[MANY_TOKENS], targets[MANY_TOKENS];
     uint32_t begin[MAX_SPANS + 1];
 } made_batch;
 
@@ -486,6 +487,72 @@ static void test_bf16_sharp(void **state) {
     free(grads[1]);
 }
 
+/* ---- more tokens than go through products together ---------------------------------------------
+ */
+
+/* Span i of b alone, or all of it with i = UINT32_MAX: the gradient, *loss. */
+static float *gradient_of(const fixture_model *model, const sm_graph_options *options,
+                          const made_batch *b, uint32_t i, double *loss, uint64_t *n) {
+    trained m;
+    make(&m, model, options);
+    zero_grad(m.graph);
+    if (i == UINT32_MAX) {
+        *loss = backward(&m, &b->batch, 1);
+    } else {
+        const uint32_t at = b->begin[i], begin[] = {0, b->begin[i + 1] - at};
+        *loss =
+            backward(&m, &(sm_train_batch){begin[1], b->ids + at, b->targets + at, 1, begin}, 1);
+    }
+    float *grads = all_grads(m.graph);
+    *n = sm_graph_params(m.graph)->n_elements;
+    close_graph(&m);
+    return grads;
+}
+
+/* A batch's gradient is the sum of its documents', wherever these begin in the pieces that go
+ * forward and backward together, and the same bits on any number of threads. */
+static void check_many_tokens(const fixture_model *model, sm_precision precision) {
+    const uint32_t lengths[] = {600, 700, 500};
+    static made_batch b;
+    make_batch(&b, lengths, 3, 9);
+    sm_graph_options options = {
+        .max_tokens = MANY_TOKENS, .max_spans = 3, .n_threads = 3, .precision = precision};
+    double loss, other, sum_loss = 0;
+    uint64_t n;
+    float *whole = gradient_of(model, &options, &b, UINT32_MAX, &loss, &n);
+    options.n_threads = 1;
+    float *alone = gradient_of(model, &options, &b, UINT32_MAX, &other, &n);
+    assert_memory_equal(alone, whole, n * sizeof *whole);
+    assert_true(loss == other);
+    double *sum = calloc(n, sizeof *sum), error = 0;
+    assert_non_null(sum);
+    for (uint32_t i = 0; i < 3; i++) {
+        float *part = gradient_of(model, &options, &b, i, &other, &n);
+        for (uint64_t j = 0; j < n; j++)
+            sum[j] += (double)part[j];
+        sum_loss += other;
+        free(part);
+    }
+    assert_true(fabs(sum_loss - loss) < 1e-9 * loss);
+    for (uint64_t j = 0; j < n; j++)
+        error += (sum[j] - (double)whole[j]) * (sum[j] - (double)whole[j]);
+    assert_true(error < 1e-11 * inner(whole, whole, n));
+    free(sum);
+    free(alone);
+    free(whole);
+}
+
+static void test_many_tokens(void **state) {
+    (void)state;
+    const fixture_model grouped = {.architecture = "qwen3", .n_embd = 32, .n_ff = 48};
+    const fixture_model each_head = {
+        .n_embd = 32, .n_head = 2, .n_head_kv = 2, .n_ff = 48, .all_biases = true};
+    for (int precision = 0; precision < 2; precision++) {
+        check_many_tokens(&grouped, (sm_precision)precision);
+        check_many_tokens(&each_head, (sm_precision)precision);
+    }
+}
+
 /* ---- LoRA ---------------------------------------------------------------------------- */
 
 static const sm_graph_options lora_options = {.max_tokens = MAX_TOKENS,
@@ -910,18 +977,18 @@ static void test_no_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_families),         cmocka_unit_test(test_all_biases),
-        cmocka_unit_test(test_odd_heads),        cmocka_unit_test(test_yarn),
-        cmocka_unit_test(test_long_spans),       cmocka_unit_test(test_from_quantized),
-        cmocka_unit_test(test_threads),          cmocka_unit_test(test_checkpoint),
-        cmocka_unit_test(test_accumulation),     cmocka_unit_test(test_bf16),
-        cmocka_unit_test(test_bf16_sharp),       cmocka_unit_test(test_lora),
-        cmocka_unit_test(test_lora_sameness),    cmocka_unit_test(test_dropout),
-        cmocka_unit_test(test_adapters_decode),  cmocka_unit_test(test_qlora),
-        cmocka_unit_test(test_overfit),          cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_packed_file),      cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_windows),          cmocka_unit_test(test_long_windows),
-        cmocka_unit_test(test_windows_sameness),
+        cmocka_unit_test(test_families),     cmocka_unit_test(test_all_biases),
+        cmocka_unit_test(test_odd_heads),    cmocka_unit_test(test_yarn),
+        cmocka_unit_test(test_long_spans),   cmocka_unit_test(test_from_quantized),
+        cmocka_unit_test(test_threads),      cmocka_unit_test(test_checkpoint),
+        cmocka_unit_test(test_accumulation), cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_bf16_sharp),   cmocka_unit_test(test_many_tokens),
+        cmocka_unit_test(test_lora),         cmocka_unit_test(test_lora_sameness),
+        cmocka_unit_test(test_dropout),      cmocka_unit_test(test_adapters_decode),
+        cmocka_unit_test(test_qlora),        cmocka_unit_test(test_overfit),
+        cmocka_unit_test(test_refusals),     cmocka_unit_test(test_packed_file),
+        cmocka_unit_test(test_no_memory),    cmocka_unit_test(test_windows),
+        cmocka_unit_test(test_long_windows), cmocka_unit_test(test_windows_sameness),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
