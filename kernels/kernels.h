@@ -280,7 +280,7 @@ typedef float sm_rms_norm_grad_fn(float *dx, const float *dy, const float *x, co
                                   size_t n, float eps, bool accumulate);
 /* Of y = silu(gate) * up with s = 1 / (1 + exp(-gate)):
  *   dgate = dy * up * s * (1 + gate * (1 - s));  dup = dy * gate * s;  and y again
- * dgate, dup may be dy. */
+ * dgate or dup may be dy; y is none of the others. */
 typedef void sm_silu_mul_grad_fn(float *dgate, float *dup, float *y, const float *dy,
                                  const float *gate, const float *up, size_t n);
 /* Of one row of p = softmax(scale * s) over keys, in place: s becomes p = exp(scale * s - lse),

@@ -495,6 +495,8 @@ static float *gradient_of(const fixture_model *model, const sm_graph_options *op
                           const made_batch *b, uint32_t i, double *loss, uint64_t *n) {
     trained m;
     make(&m, model, options);
+    shake(m.graph);
+    sm_graph_update(m.graph);
     zero_grad(m.graph);
     if (i == UINT32_MAX) {
         *loss = backward(&m, &b->batch, 1);
@@ -511,12 +513,17 @@ static float *gradient_of(const fixture_model *model, const sm_graph_options *op
 
 /* A batch's gradient is the sum of its documents', wherever these begin in the pieces that go
  * forward and backward together, and the same bits on any number of threads. */
-static void check_many_tokens(const fixture_model *model, sm_precision precision) {
+static void check_many_tokens(const fixture_model *model, sm_precision precision,
+                              uint32_t lora_rank) {
     const uint32_t lengths[] = {600, 700, 500};
     static made_batch b;
     make_batch(&b, lengths, 3, 9);
-    sm_graph_options options = {
-        .max_tokens = MANY_TOKENS, .max_spans = 3, .n_threads = 3, .precision = precision};
+    sm_graph_options options = {.max_tokens = MANY_TOKENS,
+                                .max_spans = 3,
+                                .n_threads = 3,
+                                .precision = precision,
+                                .lora_rank = lora_rank,
+                                .lora_alpha = 8};
     double loss, other, sum_loss = 0;
     uint64_t n;
     float *whole = gradient_of(model, &options, &b, UINT32_MAX, &loss, &n);
@@ -548,9 +555,10 @@ static void test_many_tokens(void **state) {
     const fixture_model each_head = {
         .n_embd = 32, .n_head = 2, .n_head_kv = 2, .n_ff = 48, .all_biases = true};
     for (int precision = 0; precision < 2; precision++) {
-        check_many_tokens(&grouped, (sm_precision)precision);
-        check_many_tokens(&each_head, (sm_precision)precision);
+        check_many_tokens(&grouped, (sm_precision)precision, 0);
+        check_many_tokens(&each_head, (sm_precision)precision, 0);
     }
+    check_many_tokens(&grouped, SM_PRECISION_F32, 4);
 }
 
 /* ---- LoRA ---------------------------------------------------------------------------- */

@@ -744,6 +744,8 @@ INLINE tile_fn *const *tiles_of(sm_dtype panel) {
 
 /* ---- all columns over panels -------------------------------------------------------------- */
 
+#define FEW_COLUMNS 16
+
 /* What running over panels needs to know of their kind. */
 typedef struct panel_kind {
     tile_fn *const *tiles; /* by their columns - 1 */
@@ -778,7 +780,8 @@ static void run_tiles(panel_kind kind, float *y, size_t ldy, const uint8_t *pane
         if (kind.wide) {
             widen_columns(wide, x, ldx, blocks, n);
         }
-        for (size_t c = n; c < 2 * n && c < ncols; c++) {
+        /* few columns are in the cache already */
+        for (size_t c = n; c < 2 * n && c < ncols && ncols > FEW_COLUMNS; c++) {
             prefetch((const uint8_t *)(x + c * ldx), 0, blocks * sizeof *x);
         }
         for (size_t g = 0; g < n_groups; g++) {

@@ -10,9 +10,15 @@
  * thread quantizes what it computed. */
 #define FFN_UNIT 32
 
-/* Tokens that a thread takes through a product and what follows it before the next ones: what was
- * computed is still in a cache when it is read again. */
+/* Tokens at most that a thread takes through a product and what follows it before the next ones:
+ * what was computed is still in a cache when it is read again. */
 #define TOKENS_TOGETHER 512
+
+/* The step's tokens in pieces alike; all of them where W is packed as it is used. */
+static uint64_t tokens_together(const sm_worker *w, const sm_weight *W) {
+    const uint64_t pieces = W->packed ? (w->T + TOKENS_TOGETHER - 1) / TOKENS_TOGETHER : 1;
+    return (w->T + pieces - 1) / pieces;
+}
 
 /* x = token embeddings; rotation angles of every token. */
 static void embed(const sm_worker *w) {
@@ -93,11 +99,12 @@ static void qkv(const sm_worker *w, const sm_layer *layer, const sm_input *in) {
                               sm_work_bytes(&layer->wv),
                           &begin, &end);
     const uint64_t first[] = {0, nq, nq + nkv}, count[] = {nq, nkv, nkv};
+    const uint64_t step = tokens_together(w, &layer->wq);
     for (int i = 0; i < 3; i++) {
         const uint64_t b = begin > first[i] ? begin - first[i] : 0;
         const uint64_t e = end > first[i] ? min_u64(end - first[i], count[i]) : 0;
-        for (uint64_t t = 0; t < w->T && b < e; t += TOKENS_TOGETHER)
-            project(w, layer, (uint32_t)i, in, b, e, t, min_u64(t + TOKENS_TOGETHER, w->T));
+        for (uint64_t t = 0; t < w->T && b < e; t += step)
+            project(w, layer, (uint32_t)i, in, b, e, t, min_u64(t + step, w->T));
     }
 }
 
@@ -111,7 +118,7 @@ static void project_residual(const sm_worker *w, float *to, const float *from, c
         return;
     const uint64_t r0 = g0 * SM_GROUP, n = min_u64(g1 * SM_GROUP, W->rows) - r0;
     for (uint64_t t0 = 0, t1; t0 < w->T; t0 = t1) {
-        t1 = min_u64(t0 + TOKENS_TOGETHER, w->T);
+        t1 = min_u64(t0 + tokens_together(w, W), w->T);
         sm_product_compute(w, W, matrix, g0, g1, in, t0, t1 - t0, ws->y + t0 * ws->ldx, ws->ldx);
         for (uint64_t t = t0; t < t1; t++) {
             const uint64_t at = t * ws->ldx + r0;
@@ -133,7 +140,7 @@ static sm_input gate_up(const sm_worker *w, const sm_layer *layer, const sm_inpu
     const uint64_t r0 = begin * FFN_UNIT, r1 = min_u64(end * FFN_UNIT, w->c->n_ff);
     const uint64_t g0 = r0 / SM_GROUP, g1 = (r1 + SM_GROUP - 1) / SM_GROUP;
     for (uint64_t t0 = 0, t1; t0 < w->T && r0 < r1; t0 = t1) {
-        t1 = min_u64(t0 + TOKENS_TOGETHER, w->T);
+        t1 = min_u64(t0 + tokens_together(w, &layer->gate), w->T);
         sm_product_compute(w, &layer->gate, SM_GATE, g0, g1, in, t0, t1 - t0,
                            w->at.gate + t0 * ws->ldh, ws->ldh);
         sm_product_compute(w, &layer->up, SM_UP, g0, g1, in, t0, t1 - t0, w->at.up + t0 * ws->ldh,

@@ -27,11 +27,10 @@ static uint64_t mul_most(const sm_kernels *kernels, uint32_t type) {
 /* Bytes of weights that several calls of mul share: they stay in the second-level cache. */
 #define MUL_BYTES (192u << 10)
 /* Columns walked together: panels are made once for all of them, and the activations of K elements
- * stay in a cache while all the weights go by: the second-level one, or where integers are
- * multiplied without VNNI on 512 bits, which takes long enough, the third-level one. A multiple of
- * the kernels' tile widths. */
+ * stay in a cache while all the weights go by: the second-level one, or for integers on AVX2, whose
+ * products take long enough, the third-level one. A multiple of the kernels' tile widths. */
 #define GEMM_BYTES (512u << 10)
-#define GEMM_BYTES_INTEGERS (2048u << 10)
+#define GEMM_BYTES_AVX2 (2048u << 10)
 #define GEMM_K 2048
 #define GEMM_UNIT 12
 
@@ -148,7 +147,7 @@ static void few(const product_kernels *kernel, const sm_weight *W, uint64_t g0, 
 static uint64_t columns_together(const sm_kernels *kernels, const sm_weight *W, uint64_t T) {
     const bool floats = W->form == SM_INPUT_FLOAT;
     const uint64_t bytes =
-        floats || kernels->level == SM_LEVEL_AVX512 ? GEMM_BYTES : GEMM_BYTES_INTEGERS;
+        !floats && kernels->level == SM_LEVEL_AVX2 ? GEMM_BYTES_AVX2 : GEMM_BYTES;
     const uint64_t element = floats ? sizeof(float) : sizeof(uint16_t);
     const uint64_t most = bytes / (min_u64(W->cols, GEMM_K) * element);
     const uint64_t pieces = (T + most - 1) / most;

@@ -12,7 +12,8 @@
  *
  * In bf16 all of q, k, v and dO are rounded where they are read, in the forward pass too: a score
  * computed of other numbers would not fit lse (P could be anything where scores are large), and
- * where dP and delta are the same nothing may be left of their difference. */
+ * where dP and delta are the same nothing may be left of their difference. P and ds are rounded as
+ * inputs of the last three products. */
 #include "graph.h"
 
 #include <math.h>

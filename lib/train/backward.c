@@ -97,9 +97,9 @@ static sm_backward part_from(const sm_backward *b, uint32_t first) {
     return part;
 }
 
-/* x += down(silu(gate n) * (up n)), n = rms_norm(x) */
-static void feed_forward(const sm_backward *b, const sm_layer *w, const sm_graph_layer *d,
-                         const sm_tape_layer *l) {
+/* x += down(silu(gate n) * (up n)), n = rms_norm(x), for b's tokens */
+static void feed_forward_part(const sm_backward *b, const sm_layer *w, const sm_graph_layer *d,
+                              const sm_tape_layer *l) {
     sm_graph *g = b->g;
     const sm_config *c = &g->net->config;
     const uint64_t ldx = g->tape->ldx, ldh = g->tape->ldh, T = b->T;
@@ -127,6 +127,14 @@ static void feed_forward(const sm_backward *b, const sm_layer *w, const sm_graph
     sm_grad_input(b, &d->matrix[SM_GATE], dgate, ldh, T, NULL, g->dn, ldx, false);
     sm_grad_input(b, &d->matrix[SM_UP], g->dup, ldh, T, NULL, g->dn, ldx, true);
     sm_grad_norm(b, dx, g->dn, mid, NULL, T, w->ffn_norm, d->ffn_norm);
+}
+
+static void feed_forward(const sm_backward *b, const sm_layer *w, const sm_graph_layer *d,
+                         const sm_tape_layer *l) {
+    for (uint32_t first = 0; first < b->T; first += b->g->together) {
+        const sm_backward part = part_from(b, first);
+        feed_forward_part(&part, w, d, l);
+    }
 }
 
 /* dy (one token of n heads) back through rope, whose transpose turns the other way, into
@@ -199,8 +207,8 @@ void sm_grad_heads(const sm_backward *b, const sm_layer *w, const sm_graph_layer
     grad_head_norm(b, d->k_norm, g->dk, l->k_raw, g->tape->ldkv, g->r_k, c->n_head_kv);
 }
 
-/* q = rope(norm(Wq n + bq)), k likewise, v = Wv n + bv, n = rms_norm(x): from their gradients
- * before norm and rope to x */
+/* q = rope(norm(Wq n + bq)), k likewise, v = Wv n + bv, n = rms_norm(x), for b's tokens: from the
+ * gradients before norm and rope to x */
 static void projections(const sm_backward *b, const sm_layer *w, const sm_graph_layer *d,
                         const sm_tape_layer *l) {
     sm_graph *g = b->g;
@@ -240,15 +248,6 @@ static void attention(const sm_backward *b, const sm_layer *w, const sm_graph_la
     sm_grad_attention(b, w, l);
     sm_lap_of(b, SM_PART_ATTENTION);
     sm_grad_heads(b, w, d, l);
-}
-
-static void layer(const sm_backward *b, const sm_layer *w, const sm_graph_layer *d,
-                  const sm_tape_layer *l) {
-    for (uint32_t first = 0; first < b->T; first += b->g->together) {
-        const sm_backward part = part_from(b, first);
-        feed_forward(&part, w, d, l);
-    }
-    attention(b, w, d, l);
     for (uint32_t first = 0; first < b->T; first += b->g->together) {
         const sm_backward part = part_from(b, first);
         projections(&part, w, d, l);
@@ -291,11 +290,12 @@ static void run_layers(void *arg, uint32_t thread, uint32_t n_threads) {
     for (uint32_t i = r->end; i-- > r->begin;) {
         if (thread == 0) /* barriers of the layer stand before and after it is used */
             atomic_store_explicit(&r->next_task, 0, memory_order_relaxed);
-        /* one decision for all: the layer's barriers stand between this and its use, and before it
-         * is made again */
+        feed_forward(&b, &g->net->layers[i], &g->layers[i], &g->tape->layers[i]);
+        /* one decision for all: attention's barriers stand between this and its use, those of the
+         * next feed_forward between its use and the next one */
         if (thread == 0)
             r->cancelled = cancelled(g);
-        layer(&b, &g->net->layers[i], &g->layers[i], &g->tape->layers[i]);
+        attention(&b, &g->net->layers[i], &g->layers[i], &g->tape->layers[i]);
         if (r->cancelled)
             return;
     }

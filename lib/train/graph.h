@@ -72,11 +72,11 @@ struct sm_graph {
     double *losses; /* [chunk] */
 
     /* gradients of activations; T = max_tokens, strides of the tape */
-    uint32_t together;          /* tokens that go through a group of products before the next */
-    float *dx;                  /* [T][ldx] of the residual stream */
-    float *dn, *normed;         /* [together][ldx] of a matrix's normed input, which is normed */
-    float *h, *dh, *dup;        /* [together][ldh] */
-    float *dq, *datt;           /* [T][ldq] */
+    uint32_t together;   /* tokens that go through a group of products before the next */
+    float *dx;           /* [T][ldx] of the residual stream */
+    float *dn, *normed;  /* [together][ldx] gradient of a matrix's normed input; that input */
+    float *h, *dh, *dup; /* [together][ldh] */
+    float *dq, *datt;    /* [T][ldq] */
     float *dk_heads, *dv_heads; /* [T][ldq] per query head */
     float *dk, *dv;             /* [T][ldkv]; dk_heads and dv_heads if these are the same */
     float *r;                   /* [T] 1 / rms of a row */
