@@ -243,6 +243,37 @@ static void test_quantized_base(void **state) {
                      SM_ERR_ARGUMENT);
 }
 
+/* A step of more tokens than go through a product together: the logits of short ones. */
+static void test_long_steps(void **state) {
+    (void)state;
+    enum { LONG = 700 };
+    static float want[LONG * FIXTURE_VOCAB], got[LONG * FIXTURE_VOCAB];
+    const char *path = scratch_path("long-a.gguf"), *base_path = scratch_path("long.gguf");
+    write_adapter(path, &(recipe){.rank = 5, .b = 0.2, .alpha = 10});
+    const fixture_model spec = {.type = SM_DTYPE_Q8_0, .seed = 4, .n_ctx = LONG};
+    assert_int_equal(fixture_write(base_path, &spec), 0);
+    int32_t ids[LONG];
+    uint64_t seed = 9;
+    for (int i = 0; i < LONG; i++)
+        ids[i] = (int32_t)(test_random(&seed) % FIXTURE_VOCAB);
+    sm_model *model;
+    sm_adapter *a;
+    OK(sm_model_load(&model, base_path, NULL, error));
+    OK(sm_adapter_load(&a, model, path, error));
+    for (int i = 0; i < 2; i++) {
+        const sm_session_options o = {
+            .struct_size = sizeof o, .n_ctx = LONG, .n_threads = 2, .n_batch = i ? LONG : 50};
+        sm_session *s;
+        OK(sm_session_new(&s, model, &o, error));
+        OK(sm_session_attach(s, a, 1, error));
+        OK(sm_session_feed_logits(s, ids, LONG, i ? got : want, error));
+        sm_session_free(s);
+    }
+    assert_memory_equal(got, want, sizeof want);
+    sm_adapter_free(a);
+    sm_model_free(model);
+}
+
 static void expect_refused(const sm_model *model, const recipe *r, sm_status want,
                            const char *part) {
     const char *path = scratch_path("refused.gguf");
@@ -344,9 +375,8 @@ static int set_up(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_attach),
-        cmocka_unit_test(test_quantized_base),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_attach),        cmocka_unit_test(test_quantized_base),
+        cmocka_unit_test(test_long_steps),    cmocka_unit_test(test_refused),
         cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
