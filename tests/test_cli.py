@@ -932,6 +932,18 @@ class Train(Case):
                  for name in ("out.gguf.svg", "whole.gguf.svg")]
         self.assertEqual(plots[0], plots[1])
 
+    def test_nohup(self):
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what is started inherits it
+        try:
+            process = self.start("out.gguf", "-n", "300")
+        finally:
+            signal.signal(signal.SIGHUP, before)
+        self.wait_for(process, "out.gguf.jsonl")
+        process.send_signal(signal.SIGHUP)
+        _, err = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 0, err)
+        self.assertTrue((self.folder / "out.gguf").exists())
+
     def test_interrupted_and_resumed(self):
         options = ["-n", "1500", "--save-every", "0", "--json"]
         whole = self.train("../whole.gguf", *options)
@@ -1485,4 +1497,5 @@ class Stories(Case):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup the programs would ignore it, too
     unittest.main(argv=sys.argv[:1] + sys.argv[3:], verbosity=2)
