@@ -26,11 +26,10 @@ static uint64_t mul_most(const sm_kernels *kernels, uint32_t type) {
 
 /* Bytes of weights that several calls of mul share: they stay in the second-level cache. */
 #define MUL_BYTES (192u << 10)
-/* Columns walked together: panels are made once for all of them, and the activations of K elements
- * stay in a cache while all the weights go by: the second-level one, or for integers on AVX2, whose
- * products take long enough, the third-level one. A multiple of the kernels' tile widths. */
+/* Columns walked together: the activations of K elements stay in the second-level cache while all
+ * the weights go by, and panels are made once for all of them. A multiple of the kernels' tile
+ * widths. */
 #define GEMM_BYTES (512u << 10)
-#define GEMM_BYTES_AVX2 (2048u << 10)
 #define GEMM_K 2048
 #define GEMM_UNIT 12
 
@@ -144,12 +143,9 @@ static void few(const product_kernels *kernel, const sm_weight *W, uint64_t g0, 
 }
 
 /* T columns in pieces alike. */
-static uint64_t columns_together(const sm_kernels *kernels, const sm_weight *W, uint64_t T) {
-    const bool floats = W->form == SM_INPUT_FLOAT;
-    const uint64_t bytes =
-        !floats && kernels->level == SM_LEVEL_AVX2 ? GEMM_BYTES_AVX2 : GEMM_BYTES;
-    const uint64_t element = floats ? sizeof(float) : sizeof(uint16_t);
-    const uint64_t most = bytes / (min_u64(W->cols, GEMM_K) * element);
+static uint64_t columns_together(const sm_weight *W, uint64_t T) {
+    const uint64_t element = W->form == SM_INPUT_FLOAT ? sizeof(float) : sizeof(uint16_t);
+    const uint64_t most = GEMM_BYTES / (min_u64(W->cols, GEMM_K) * element);
     const uint64_t pieces = (T + most - 1) / most;
     return ((T + pieces - 1) / pieces + GEMM_UNIT - 1) / GEMM_UNIT * GEMM_UNIT;
 }
@@ -162,7 +158,7 @@ void sm_matmul(const sm_kernels *kernels, const sm_weight *W, uint64_t g0, uint6
         return;
     if (T > (W->packed ? mul_most(kernels, W->type) : SM_MUL_COLS)) {
         /* what is packed on the fly is packed once for all columns */
-        const uint64_t step = W->packed ? columns_together(kernels, W, T) : T;
+        const uint64_t step = W->packed ? columns_together(W, T) : T;
         for (uint64_t t = 0; t < T; t += step)
             many(&kernel, W, g0, g1, x, t, min_u64(step, T - t), y, ldy, add, scratch);
     } else if (!W->packed) {
