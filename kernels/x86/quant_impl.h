@@ -469,17 +469,14 @@ INLINE void store_codes(sm_dtype type, uint8_t *panel, unsigned half, int g, __m
     }
 }
 
-/* Unpacks k elements of a group; returns where the group's stream goes on. ahead: ask for what
- * comes later in it. */
-INLINE const uint8_t *unpack(sm_dtype type, uint8_t *panel, const uint8_t *w, size_t k,
-                             bool ahead) {
+/* Unpacks k elements of a group and asks for what comes later in its stream; returns where that
+ * goes on. */
+INLINE const uint8_t *unpack(sm_dtype type, uint8_t *panel, const uint8_t *w, size_t k) {
     layout l = layout_of(type);
     for (size_t heads = k / (32 * l.records); heads > 0; heads--) {
         const uint8_t *record = w + l.head;
         for (unsigned i = 0; i < l.records; i++, record += l.record) {
-            if (ahead) {
-                prefetch(record, AHEAD, l.record + l.head / l.records);
-            }
+            prefetch(record, AHEAD, l.record + l.head / l.records);
             UNROLL for (unsigned half = 0; half < 2; half++) {
                 UNROLL for (int j = 0; j < 4; j++) {
                     code_pair c = load_codes(type, record + layout_of(type).code_bytes, half, j);
@@ -645,8 +642,8 @@ typedef struct tile_job {
     size_t blocks;
     const sm_act_block *x;
     size_t ldx;
-    /* signed bytes: activations as int16; two scales a record:
-     * what tile_chain keeps of the first half */
+    /* signed bytes: activations as int16; two scales a record: what tile_chain keeps of the first
+     * half */
     uint8_t *wide;
 } tile_job;
 typedef void tile_fn(const tile_job *job);
@@ -744,7 +741,7 @@ INLINE tile_fn *const *tiles_of(sm_dtype panel) {
 
 /* ---- all columns over panels -------------------------------------------------------------- */
 
-#define FEW_COLUMNS 16
+#define FEW_COLUMNS 16 /* that are in the cache without being asked for */
 
 /* What running over panels needs to know of their kind. */
 typedef struct panel_kind {
@@ -780,7 +777,6 @@ static void run_tiles(panel_kind kind, float *y, size_t ldy, const uint8_t *pane
         if (kind.wide) {
             widen_columns(wide, x, ldx, blocks, n);
         }
-        /* few columns are in the cache already */
         for (size_t c = n; c < 2 * n && c < ncols && ncols > FEW_COLUMNS; c++) {
             prefetch((const uint8_t *)(x + c * ldx), 0, blocks * sizeof *x);
         }
@@ -813,7 +809,7 @@ INLINE void mul_columns(sm_dtype type, float *y, size_t ldy, const uint8_t *w, s
     _Alignas(64) uint8_t wide[MAX_TILE_COLS * PIECE * 2];
     while (k > 0) {
         size_t piece = k < PIECE ? k : PIECE;
-        w = unpack(type, panel, w, piece, true);
+        w = unpack(type, panel, w, piece);
         run_tiles(kind_of(type), y, ldy, panel, 1, piece, x, ldx, ncols, wide);
         x += piece / 32;
         k -= piece;
@@ -847,7 +843,7 @@ INLINE void gemm(sm_dtype type, float *y, size_t ldy, const uint8_t *w, size_t g
         start_at_zero(y, ldy, n_groups, ncols);
     }
     for (size_t g = 0; g < n_groups; g++) {
-        unpack(type, scratch + g * panel_bytes, w + g * group_bytes, k, true);
+        unpack(type, scratch + g * panel_bytes, w + g * group_bytes, k);
     }
     run_tiles(kind, y, ldy, scratch, n_groups, k, x, ldx, ncols, scratch + n_groups * panel_bytes);
 }

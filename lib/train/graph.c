@@ -12,8 +12,8 @@
 #define OWNED_PER_THREAD 4
 
 /* Tokens whose logits exist at a time: less where they are wide. A property of the model, not
- * of the machine: sums are taken chunk by chunk. At the widest the logits are half a gigabyte for
- * 1024 tokens, and each chunk unpacks a frozen head once (3 % of a step of a 1B model). */
+ * of the machine: sums are taken chunk by chunk. Not less, since each chunk unpacks a frozen head
+ * once. */
 static uint32_t chunk_of(uint32_t n_vocab) {
     return n_vocab > 65536 ? 128 : n_vocab > 32768 ? 256 : 512;
 }

@@ -112,8 +112,7 @@ static inline void sm_lap_of(const sm_backward *b, sm_graph_part part) {
 
 /* ---- operators (operators.c): collective, each ends with a barrier unless it says so ------ */
 
-/* grad(W) += dy^T x, and gradients of an adapter's A and B. tokens: of the rows of x (NULL: b's).
- */
+/* grad(W) += dy^T x, and gradients of an adapter's A and B. tokens: of x's rows (NULL: b's). */
 void sm_grad_weight(const sm_backward *b, const sm_slot *slot, const float *dy, uint64_t ldy,
                     const float *x, uint64_t ldx, uint64_t n, const uint32_t *tokens);
 /* dx = dy W, or +=, adapter included */
