@@ -10,7 +10,7 @@ enum { EMPTY, FILLING, READY };
 static struct {
     atomic_int state;
     sm_kernels kernels;
-} tables[SM_LEVEL_I8MM + 1];
+} tables[SM_LEVEL_AVX512BF16 + 1];
 
 /* Takes over what kernels.inc lists for exactly this level. */
 static void overlay(sm_kernels *k, uint32_t level) {
@@ -43,13 +43,15 @@ static void fill(sm_kernels *k, uint32_t level) {
     k->level = level;
     overlay(k, SM_LEVEL_SCALAR);
     /* a CPU with AVX-512 need not have AVX-VNNI */
-    if (level == SM_LEVEL_AVX512 || level == SM_LEVEL_AVXVNNI) {
+    if (level == SM_LEVEL_AVX512 || level == SM_LEVEL_AVX512BF16 || level == SM_LEVEL_AVXVNNI) {
         overlay(k, SM_LEVEL_AVX2);
     } else if (level == SM_LEVEL_DOTPROD || level == SM_LEVEL_I8MM) {
         overlay(k, SM_LEVEL_NEON);
     }
     if (level == SM_LEVEL_I8MM) {
         overlay(k, SM_LEVEL_DOTPROD);
+    } else if (level == SM_LEVEL_AVX512BF16) {
+        overlay(k, SM_LEVEL_AVX512);
     }
     if (level != SM_LEVEL_SCALAR) {
         overlay(k, level);

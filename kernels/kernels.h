@@ -54,7 +54,7 @@ typedef struct sm_act_block {
     float ds16[2];     /* d * sum of each half, for types with a minimum per 16 */
     int32_t nsum;      /* -sum(q): folds the offset of unsigned weight codes into the int sum */
     int32_t nsum16[2]; /* the same for each half */
-    int32_t pad;
+    int32_t nsum128;   /* 128 * nsum, for bytes made unsigned */
 } sm_act_block;
 _Static_assert(sizeof(sm_act_block) == 64, "one cache line");
 

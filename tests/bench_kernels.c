@@ -124,29 +124,28 @@ static uint8_t *make_packed(uint32_t type, size_t n_groups) {
     return packed;
 }
 
-/* ncols columns of activations as the kernel wants them. */
+/* ncols columns of activations as the kernel wants them, and as far apart as the library has them:
+ * columns a multiple of 4096 bytes apart would share cache sets. */
 static void *make_x(const kernel_entry *k, size_t ncols, size_t *ldx) {
-    float *x = take(ncols * BENCH_K * sizeof *x);
-    fill_activations(x, ncols * BENCH_K, RANDOM);
-    *ldx = BENCH_K;
-    if (is_rounded(k)) {
-        *ldx = BENCH_K + 32; /* columns 4096 bytes apart would share cache sets */
-        uint16_t *rounded = take(ncols * *ldx * sizeof *rounded);
-        for (size_t c = 0; c < ncols; c++) {
-            sm_kernels_get(SM_LEVEL_SCALAR)
-                ->round_bf16(rounded + c * *ldx, x + c * BENCH_K, BENCH_K);
-        }
-        free(x);
-        return rounded;
-    }
-    if (is_float_type(k->type)) {
+    const sm_kernels *scalar = sm_kernels_get(SM_LEVEL_SCALAR);
+    const size_t ldf = BENCH_K + 16;
+    float *x = take(ncols * ldf * sizeof *x);
+    fill_activations(x, ncols * ldf, RANDOM);
+    if (is_float_type(k->type) && !is_rounded(k)) {
+        *ldx = ldf;
         return x;
     }
-    *ldx = BENCH_K / 32;
-    sm_act_block *q = take(ncols * *ldx * sizeof *q);
-    sm_kernels_get(SM_LEVEL_SCALAR)->quantize(q, x, ncols * BENCH_K);
+    *ldx = is_rounded(k) ? BENCH_K + 32 : BENCH_K / 32 + 1;
+    void *made = take(ncols * *ldx * (is_rounded(k) ? sizeof(uint16_t) : sizeof(sm_act_block)));
+    for (size_t c = 0; c < ncols; c++) {
+        if (is_rounded(k)) {
+            scalar->round_bf16((uint16_t *)made + c * *ldx, x + c * ldf, BENCH_K);
+        } else {
+            scalar->quantize((sm_act_block *)made + c * *ldx, x + c * ldf, BENCH_K);
+        }
+    }
     free(x);
-    return q;
+    return made;
 }
 
 static void bench_mul(const kernel_entry *k) {

@@ -575,6 +575,7 @@ static sm_act_block quantized_block(const float *x) {
         best.nsum -= best.q[i];
         best.nsum16[i / 16] -= best.q[i];
     }
+    best.nsum128 = best.nsum * 128;
     best.ds = best.d * (float)-best.nsum;
     best.ds16[0] = best.d * (float)-best.nsum16[0];
     best.ds16[1] = best.d * (float)-best.nsum16[1];
@@ -603,6 +604,7 @@ static void test_quantize(void **state) {
             assert_true(got[b].ds == want.ds);
             assert_true(got[b].ds16[0] == want.ds16[0] && got[b].ds16[1] == want.ds16[1]);
             assert_int_equal(got[b].nsum, want.nsum);
+            assert_int_equal(got[b].nsum128, want.nsum128);
             assert_int_equal(got[b].nsum16[0], want.nsum16[0]);
             assert_int_equal(got[b].nsum16[1], want.nsum16[1]);
         }
@@ -1513,7 +1515,7 @@ static void test_traits(void **state) {
 
 static void test_levels(void **state) {
     (void)state;
-    for (uint32_t level = SM_LEVEL_AUTO; level <= SM_LEVEL_I8MM; level++) {
+    for (uint32_t level = SM_LEVEL_AUTO; level <= SM_LEVEL_AVX512BF16; level++) {
         assert_int_equal(sm_level_from_name(sm_level_name(level)), level);
         uint32_t best = sm_level_best(level);
         assert_true(level == SM_LEVEL_AUTO || level_at_most(best, level));
@@ -1533,14 +1535,18 @@ static void test_levels(void **state) {
     assert_int_equal(sm_level_best(UINT32_MAX), sm_level_best(SM_LEVEL_AUTO));
     /* a level of another architecture leaves the portable one */
     uint32_t host = sm_level_best(SM_LEVEL_AUTO);
-    if (level_at_most(host, SM_LEVEL_AVX512)) {
+    if (level_at_most(host, SM_LEVEL_AVX512BF16)) {
         assert_int_equal(sm_level_best(SM_LEVEL_I8MM), SM_LEVEL_SCALAR);
     }
     if (level_at_most(host, SM_LEVEL_I8MM)) {
-        assert_int_equal(sm_level_best(SM_LEVEL_AVX512), SM_LEVEL_SCALAR);
+        assert_int_equal(sm_level_best(SM_LEVEL_AVX512BF16), SM_LEVEL_SCALAR);
         assert_int_equal(sm_level_best(SM_LEVEL_AVXVNNI), SM_LEVEL_SCALAR);
     }
     assert_true(level_at_most(SM_LEVEL_AVXVNNI, SM_LEVEL_AVX512));
+    assert_true(level_at_most(SM_LEVEL_AVX512, SM_LEVEL_AVX512BF16));
+    /* what is taken by itself is the best, or one that was left out for being slow */
+    assert_true(level_at_most(host, sm_level_best(SM_LEVEL_AVX512BF16)) ||
+                sm_level_best(SM_LEVEL_AVX512BF16) == SM_LEVEL_SCALAR);
     assert_false(level_at_most(SM_LEVEL_AVX512, SM_LEVEL_AVXVNNI));
     assert_false(level_at_most(SM_LEVEL_NEON, SM_LEVEL_AVX512));
     assert_int_equal(sm_level_below(UINT32_MAX), SM_LEVEL_SCALAR);
@@ -1590,15 +1596,16 @@ int main(int argc, char **argv) {
     if (argc > 1 && strcmp(argv[1], "--bench") == 0) {
         return run_benchmark(argc > 2 ? argv[2] : "");
     }
-    static uint32_t levels[] = {SM_LEVEL_SCALAR,  SM_LEVEL_AVX2,    SM_LEVEL_AVX512, SM_LEVEL_NEON,
-                                SM_LEVEL_DOTPROD, SM_LEVEL_AVXVNNI, SM_LEVEL_I8MM};
+    static uint32_t levels[] = {SM_LEVEL_SCALAR, SM_LEVEL_AVX2,      SM_LEVEL_AVX512,
+                                SM_LEVEL_NEON,   SM_LEVEL_DOTPROD,   SM_LEVEL_AVXVNNI,
+                                SM_LEVEL_I8MM,   SM_LEVEL_AVX512BF16};
 #define ON_LEVEL(test, name, level) \
     { #test "/" #name, test, NULL, NULL, &levels[(level)-1] }
 #define ON_LEVELS(test)                                                                       \
     ON_LEVEL(test, scalar, SM_LEVEL_SCALAR), ON_LEVEL(test, avx2, SM_LEVEL_AVX2),             \
         ON_LEVEL(test, avx512, SM_LEVEL_AVX512), ON_LEVEL(test, neon, SM_LEVEL_NEON),         \
         ON_LEVEL(test, dotprod, SM_LEVEL_DOTPROD), ON_LEVEL(test, avxvnni, SM_LEVEL_AVXVNNI), \
-        ON_LEVEL(test, i8mm, SM_LEVEL_I8MM)
+        ON_LEVEL(test, i8mm, SM_LEVEL_I8MM), ON_LEVEL(test, avx512bf16, SM_LEVEL_AVX512BF16)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_traits),
         cmocka_unit_test(test_levels),

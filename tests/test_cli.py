@@ -456,7 +456,7 @@ class Numbers(Case):
         for row in result["levels"]:
             self.assertGreater(row["f32_ops_per_second"], 0)
             self.assertGreater(row["int8_ops_per_second"], 0)
-            if row["level"] == "avx512":
+            if row["level"] == "avx512bf16":
                 self.assertGreater(row["bf16_ops_per_second"], 0)
             else:
                 self.assertIsNone(row["bf16_ops_per_second"])
@@ -1463,7 +1463,8 @@ class Stories(Case):
             self.skipTest("no test data")
 
     def test_text(self):
-        for level in ("auto", "scalar", "avx2", "avxvnni", "avx512", "neon", "dotprod", "i8mm"):
+        for level in ("auto", "scalar", "avx2", "avxvnni", "avx512", "avx512bf16", "neon", "dotprod",
+                      "i8mm"):
             with self.subTest(level=level):
                 text = self.good("run", "-m", self.model, "-p", PROMPT, "--temp", "0", "-n", "250",
                                  "--level", level).decode()

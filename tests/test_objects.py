@@ -102,7 +102,11 @@ class Objects(unittest.TestCase):
                 ("avx2", "{vex} vpdpbusd %ymm0, %ymm1, %ymm2", True),
                 ("avxvnni", "{vex} vpdpbusd %ymm0, %ymm1, %ymm2", False),
                 ("avxvnni", "{evex} vpdpbusd %ymm0, %ymm1, %ymm2", True),
-                ("avxvnni", "vpdpbusd %zmm0, %zmm1, %zmm2", True)):
+                ("avxvnni", "vpdpbusd %zmm0, %zmm1, %zmm2", True),
+                ("avx512", "vpdpbusd %zmm0, %zmm1, %zmm2", False),
+                ("avx512", "vdpbf16ps %zmm0, %zmm1, %zmm2", True),
+                ("avx512", "vcvtne2ps2bf16 %zmm0, %zmm1, %zmm2", True),
+                ("avx512", "vcvtneps2bf16 %zmm0, %ymm1", True)):
             with self.subTest(level=level, body=body):
                 for old in self.build.glob("kernels/*"):
                     old.unlink()

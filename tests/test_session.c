@@ -85,9 +85,9 @@ static uint64_t run_hash(const sm_model *model, const int32_t *ids, uint32_t n, 
 
 /* ---- determinism -------------------------------------------------------------------- */
 
-static const uint32_t levels[] = {SM_LEVEL_SCALAR, SM_LEVEL_AVX2,    SM_LEVEL_AVX512,
-                                  SM_LEVEL_NEON,   SM_LEVEL_DOTPROD, SM_LEVEL_AVXVNNI,
-                                  SM_LEVEL_I8MM};
+static const uint32_t levels[] = {SM_LEVEL_SCALAR, SM_LEVEL_AVX2,      SM_LEVEL_AVX512,
+                                  SM_LEVEL_NEON,   SM_LEVEL_DOTPROD,   SM_LEVEL_AVXVNNI,
+                                  SM_LEVEL_I8MM,   SM_LEVEL_AVX512BF16};
 
 /* Levels this CPU has, each once; the best comes last. */
 static uint32_t host_levels(uint32_t *out) {

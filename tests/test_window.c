@@ -160,8 +160,8 @@ static void windows_are_as_defined(void **state) {
     (void)state;
     static float logits[LENGTH][V], other[LENGTH][V];
     static const char *const families[] = {"llama", "qwen2", "qwen3"};
-    static const uint32_t levels[] = {SM_LEVEL_SCALAR, SM_LEVEL_AVX2, SM_LEVEL_AVX512,
-                                      SM_LEVEL_NEON, SM_LEVEL_DOTPROD};
+    static const uint32_t levels[] = {SM_LEVEL_SCALAR, SM_LEVEL_AVX2,    SM_LEVEL_AVX512,
+                                      SM_LEVEL_NEON,   SM_LEVEL_DOTPROD, SM_LEVEL_AVX512BF16};
     for (size_t i = 0; i < N_WINDOWS; i++) {
         const fixture_model model = {.architecture = families[i % 3],
                                      .n_embd = 32,

@@ -157,6 +157,14 @@ static const limit_loops avx512 = {
     .read = read_avx512,
     .read_ahead = read_avx512_ahead,
     .f32 = f32_avx512,
+    .int8 = int8_avx512,
+    .f32_macs = 24 * 16,
+    .int8_macs = 24 * 64,
+};
+static const limit_loops avx512bf16 = {
+    .read = read_avx512,
+    .read_ahead = read_avx512_ahead,
+    .f32 = f32_avx512,
     .bf16 = bf16_avx512,
     .int8 = int8_avx512,
     .f32_macs = 24 * 16,
@@ -172,6 +180,8 @@ const limit_loops *limit_loops_of(uint32_t level) {
         return &avxvnni;
     case SM_LEVEL_AVX512:
         return &avx512;
+    case SM_LEVEL_AVX512BF16:
+        return &avx512bf16;
     default:
         return &plain;
     }

@@ -87,17 +87,19 @@ typedef void (*sm_log_fn)(void *user, int32_t severity, const char *message);
  * SM_ERR_CANCELLED. Called on the calling thread. */
 typedef int32_t (*sm_progress_fn)(void *user, uint64_t done, uint64_t total);
 
-/* Instruction-set levels; the numbers are no order: scalar < avx2 < avxvnni < avx512 and
- * scalar < neon < dotprod < i8mm. As an option: the highest level to use (a cap; the best
- * level the CPU has at or below it is taken). SM_LEVEL_AUTO is no cap. */
+/* Instruction-set levels; the numbers are no order: scalar < avx2 < avxvnni < avx512 <
+ * avx512bf16 and scalar < neon < dotprod < i8mm. As an option: the highest level to use (a cap; the
+ * best level the CPU has at or below it is taken). SM_LEVEL_AUTO is no cap, but leaves avx512bf16
+ * out on CPUs whose bf16 instructions are slower than those of f32 (Intel's). */
 #define SM_LEVEL_AUTO 0
 #define SM_LEVEL_SCALAR 1
-#define SM_LEVEL_AVX2 2    /* AVX2, FMA, F16C */
-#define SM_LEVEL_AVX512 3  /* AVX-512 F, BW, VL, DQ, VNNI, BF16 */
-#define SM_LEVEL_NEON 4    /* Armv8-A Advanced SIMD */
-#define SM_LEVEL_DOTPROD 5 /* NEON with the dot-product instructions */
-#define SM_LEVEL_AVXVNNI 6 /* AVX2 level with AVX-VNNI */
-#define SM_LEVEL_I8MM 7    /* DOTPROD level with the int8 matrix-multiply instructions */
+#define SM_LEVEL_AVX2 2       /* AVX2, FMA, F16C */
+#define SM_LEVEL_AVX512 3     /* AVX-512 F, BW, VL, DQ, VNNI */
+#define SM_LEVEL_NEON 4       /* Armv8-A Advanced SIMD */
+#define SM_LEVEL_DOTPROD 5    /* NEON with the dot-product instructions */
+#define SM_LEVEL_AVXVNNI 6    /* AVX2 level with AVX-VNNI */
+#define SM_LEVEL_I8MM 7       /* DOTPROD level with the int8 matrix-multiply instructions */
+#define SM_LEVEL_AVX512BF16 8 /* AVX512 level with AVX-512 BF16 */
 
 /* Name of a level ("avx2"), or NULL if unknown; and back (0 on unknown name,
  * "auto" included). */

@@ -79,7 +79,7 @@ INLINE void quantize_block(sm_act_block *out, const float *x) {
         out->ds16[h] = out->d * (float)sum[h];
         out->nsum16[h] = -sum[h];
     }
-    out->pad = 0;
+    out->nsum128 = 128 * out->nsum;
 }
 
 void sm_quantize_neon(sm_act_block *out, const float *x, size_t k) {

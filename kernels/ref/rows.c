@@ -74,6 +74,7 @@ void sm_quantize_ref(sm_act_block *out, const float *x, size_t k) {
         }
         out->ds = out->d * (float)(sum[0] + sum[1]);
         out->nsum = -(sum[0] + sum[1]);
+        out->nsum128 = 128 * out->nsum;
         for (size_t h = 0; h < 2; h++) {
             out->ds16[h] = out->d * (float)sum[h];
             out->nsum16[h] = -sum[h];

@@ -144,7 +144,7 @@ INLINE void quantize_block(sm_act_block *out, const float *x, float inverse, flo
     out->nsum = -(s0 + s1);
     out->nsum16[0] = -s0;
     out->nsum16[1] = -s1;
-    out->pad = 0;
+    out->nsum128 = 128 * out->nsum;
 }
 
 #define QUANTIZE_BLOCKS 16

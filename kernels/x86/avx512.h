@@ -1,4 +1,5 @@
-/* avx512.h - helpers of the AVX-512 level (F, BW, VL, DQ, VNNI, BF16), for x86/avx512_*.c only.
+/* avx512.h - helpers of the levels avx512 (F, BW, VL, DQ, VNNI) and avx512bf16, for
+ * x86/avx512*.c only.
  *
  * Kernels are written as inline functions of a type and a tile size that every caller passes
  * as constants; the functions made from them hold the tile in registers.
@@ -57,6 +58,22 @@ INLINE __m512 load_bf16(const void *p) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(bits, 16));
 }
 
+/* The bits of x rounded to bf16, to nearest even, in the high halves of words; low halves are
+ * arbitrary. A NaN gets its quiet bit set. */
+INLINE __m512i bf16_bits(__m512 x) {
+    __m512i bits = _mm512_castps_si512(x);
+    __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    __m512i up = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
+    __m512i rounded = _mm512_add_epi32(bits, up);
+    __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+    return _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(0x400000));
+}
+/* As bf16; subnormals too, which vcvtneps2bf16 would flush. */
+INLINE __m256i to_bf16(__m512 x) {
+    return _mm512_cvtepi32_epi16(_mm512_srli_epi32(bf16_bits(x), 16));
+}
+
+#ifdef __AVX512BF16__
 /* Word l: even[l] and odd[l] as bf16, rounded to nearest even (subnormals to 0), even lower. */
 INLINE __m512i bf16_pairs(__m512 even, __m512 odd) {
     const __m512i halves = (__m512i)_mm512_cvtne2ps_pbh(odd, even); /* all even, then all odd */
@@ -65,6 +82,7 @@ INLINE __m512i bf16_pairs(__m512 even, __m512 odd) {
                          21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
     return _mm512_permutexvar_epi16(turns, halves);
 }
+#endif
 
 /* The low n (at most 16) lanes. */
 INLINE __mmask16 lanes(size_t n) {

@@ -197,17 +197,6 @@ INLINE __m256i to_f16(__m512 x) {
     return _mm512_maskz_cvtps_ph(all, x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
 
-/* Not vcvtneps2bf16: that flushes subnormals. A NaN gets its quiet bit set. */
-INLINE __m256i to_bf16(__m512 x) {
-    __m512i bits = _mm512_castps_si512(x);
-    __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-    __m512i up = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
-    __m512i rounded = _mm512_add_epi32(bits, up);
-    __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
-    rounded = _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(0x400000));
-    return _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16));
-}
-
 INLINE void store_v(const int kv, uint16_t *tile, size_t lane, const float *v, size_t head_dim) {
     uint16_t *row = tile + lane * head_dim;
     for (size_t d = 0; d < head_dim; d += 16) {

@@ -44,7 +44,7 @@ INLINE void scores_tile(const int nv, const int nq, float *s, size_t lds, const 
         i32x16 dot[MOST_TILES][MOST_QUERIES];
         UNROLL
         for (int i = 0; i < nq; i++) {
-            const i32x16 start = (i32x16)_mm512_set1_epi32(q[(size_t)i * ldq].nsum * 128);
+            const i32x16 start = (i32x16)_mm512_set1_epi32(q[(size_t)i * ldq].nsum128);
             UNROLL
             for (int v = 0; v < nv; v++) {
                 dot[v][i] = start;

@@ -98,8 +98,8 @@ INLINE __m256 fold_eight(const bool max, const __m512 v[8]) {
     return _mm512_castps512_ps256(_mm512_permutexvar_ps(order, ones));
 }
 
-/* What follows the codes q of a block, d in every lane: d, d * S, d * s0, d * s1, -S, -s0, -s1, 0
- * with s0 and s1 the sums of the halves of q, S of both. */
+/* What follows the codes q of a block, d in every lane: d, d * S, d * s0, d * s1, -S, -s0, -s1,
+ * -128 S with s0 and s1 the sums of the halves of q, S of both. */
 INLINE __m256i block_tail(__m256i q, __m256 d) {
     __m256i half = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), q);
     half = _mm256_add_epi32(half, _mm256_shuffle_epi32(half, 0x4e));
@@ -107,14 +107,22 @@ INLINE __m256i block_tail(__m256i q, __m256 d) {
     const __m256i both = _mm256_add_epi32(half, _mm256_permute4x64_epi64(half, 0x4e));
     const __m256i order = _mm256_setr_epi32(0, 0, 0, 4, 0, 0, 4, 0);
     __m256i sums = _mm256_maskz_permutexvar_epi32(0x6c, order, half);
-    sums = _mm256_mask_mov_epi32(sums, 0x12, both);
+    sums = _mm256_mask_mov_epi32(sums, 0x92, both);
     sums = _mm256_mask_mov_epi32(sums, 0x01, _mm256_set1_epi32(1));
     const __m256 scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), d);
-    const __m256i negative = _mm256_sub_epi32(_mm256_setzero_si256(), sums);
+    __m256i negative = _mm256_sub_epi32(_mm256_setzero_si256(), sums);
+    negative = _mm256_mask_slli_epi32(negative, 0x80, negative, 7);
     return _mm256_mask_mov_epi32(_mm256_castps_si256(scaled), 0xf0, negative);
 }
 
 #define BATCH 8 /* blocks at a time: as lanes where a number per block is all there is */
+
+/* x to an integer, halves to even, for |x| < 2^22: cheaper than the instruction for it on CPUs that
+ * have it in one pipe only. */
+INLINE __m512 round_small(__m512 x) {
+    const __m512 magic = _mm512_set1_ps(12582912); /* 1.5 * 2^23: the sum has no fraction */
+    return _mm512_sub_ps(_mm512_add_ps(x, magic), magic);
+}
 
 /* The squared errors of a batch. */
 INLINE __m256 batch_errors(const float *x, const float inverse[BATCH], const float step[BATCH]) {
@@ -123,8 +131,8 @@ INLINE __m256 batch_errors(const float *x, const float inverse[BATCH], const flo
     for (int b = 0; b < BATCH; b++) {
         const __m512 x0 = _mm512_loadu_ps(x + 32 * b), x1 = _mm512_loadu_ps(x + 32 * b + 16);
         const __m512 inv = _mm512_set1_ps(inverse[b]), d = _mm512_set1_ps(step[b]);
-        const __m512 r0 = _mm512_fnmadd_ps(round16(_mm512_mul_ps(x0, inv)), d, x0);
-        const __m512 r1 = _mm512_fnmadd_ps(round16(_mm512_mul_ps(x1, inv)), d, x1);
+        const __m512 r0 = _mm512_fnmadd_ps(round_small(_mm512_mul_ps(x0, inv)), d, x0);
+        const __m512 r1 = _mm512_fnmadd_ps(round_small(_mm512_mul_ps(x1, inv)), d, x1);
         e[b] = _mm512_fmadd_ps(r1, r1, _mm512_mul_ps(r0, r0));
     }
     return fold_eight(false, e);
@@ -220,6 +228,14 @@ void sm_rms_norm_avx512(float *y, const float *x, const float *w, size_t n, floa
             v = _mm512_mul_ps(v, _mm512_maskz_loadu_ps(mask, w + i));
         }
         _mm512_mask_storeu_ps(y + i, mask, v);
+    }
+}
+
+/* Sixteen at a time, without the instructions that BF16 has for it. */
+void sm_round_bf16_avx512(uint16_t *y, const float *x, size_t n) {
+    for (size_t i = 0; i < n; i += 16) {
+        const __mmask16 mask = lanes_at(i, n);
+        _mm256_mask_storeu_epi16(y + i, mask, to_bf16(_mm512_maskz_loadu_ps(mask, x + i)));
     }
 }
 

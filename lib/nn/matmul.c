@@ -2,10 +2,11 @@
 #include "pack.h"
 
 /* Columns that go through mul, SM_MUL_COLS at a time; from one more on gemm is faster, which
- * unpacks a slab to a panel of bytes (measured, check_kernels --bench). Codes that are slow to
- * take apart are unpacked sooner, plain nibbles and bytes later. */
+ * unpacks a slab to a panel of bytes (measured). Codes that are slow to take apart are unpacked
+ * sooner, plain nibbles and bytes later. */
 static uint64_t mul_most(const sm_kernels *kernels, uint32_t type) {
-    if (kernels->level != SM_LEVEL_AVX512)
+    const bool avx512 = kernels->level == SM_LEVEL_AVX512;
+    if (!avx512 && kernels->level != SM_LEVEL_AVX512BF16)
         return SM_MUL_COLS;
     switch (type) {
     case SM_DTYPE_Q2_K:
@@ -15,9 +16,11 @@ static uint64_t mul_most(const sm_kernels *kernels, uint32_t type) {
         return 4;
     case SM_DTYPE_Q4_0:
     case SM_DTYPE_Q4_1:
-    case SM_DTYPE_Q8_0:
+        return avx512 ? 23 : 32;
     case SM_DTYPE_IQ4_NL:
     case SM_DTYPE_Q4_K:
+        return avx512 ? 15 : 32;
+    case SM_DTYPE_Q8_0:
         return 32;
     default:
         return SM_MUL_COLS;
