@@ -40,10 +40,11 @@
 #define SM_MUL_COLS 8    /* columns that one mul call handles at most */
 
 /* A 32-element block of quantized activations: x[i] ~ d * q[i], |q| <= 127.
- * Of the scales d = a / (127 - j), a = max|x|, j = 0..7, it has the one with the
+ * Of the scales d = a * (1 / (127 - j)), a = max|x|, j = 0..7, it has the one with the
  * smallest squared error (the first of equals): rounding errors differ at random
  * between them, and the best of eight has a fifth less than the first.
- *   inv = (127 - j) / a;  q = x * inv rounded to nearest even;  r = fma(-q, d, x)
+ *   inv = (127 - j) * (1 / a);  q = x * inv, rounded once, to the nearest even integer;
+ *   r = fma(-q, d, x)
  *   e[l] = fma(r[l+16], r[l+16], r[l] * r[l]) for l = 0..15, summed pairwise:
  *   l with l + 8, then + 4, + 2, + 1; where the sums overflow all are equal, so j = 0
  * A block with a < 1e-30 has d = 0 and q = 0. */

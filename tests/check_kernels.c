@@ -550,11 +550,11 @@ static sm_act_block quantized_block(const float *x) {
         max = fmaxf(max, fabsf(x[i]));
     }
     for (int j = 0; j < 8 && max >= 1e-30f; j++) {
-        const float inv = (float)(127 - j) / max, d = max / (float)(127 - j);
+        const float inv = (float)(127 - j) * (1 / max), d = max * (1 / (float)(127 - j));
         float e[32];
         int8_t q[32];
         for (size_t i = 0; i < 32; i++) {
-            q[i] = (int8_t)nearbyintf(x[i] * inv);
+            q[i] = (int8_t)nearbyint((double)x[i] * (double)inv); /* exact, rounded once */
             e[i] = fmaf(-(float)q[i], d, x[i]);
         }
         for (size_t l = 0; l < 16; l++) {

@@ -17,10 +17,17 @@ INLINE void store_part(float *y, float32x4_t v, size_t n) {
 
 /* ---- quantize ------------------------------------------------------------------------------ */
 
+/* 1.5 * 2^23: what is added to it loses its fraction, and the integer is in the low bits. */
+#define MAGIC 12582912.0f
+
+INLINE float32x4_t shifted(float32x4_t x, float inverse) {
+    return vfmaq_n_f32(vdupq_n_f32(MAGIC), x, inverse);
+}
+
 /* Eight values to bytes. */
 INLINE int8x8_t round_s8(float32x4_t a, float32x4_t b, float inverse) {
-    int32x4_t low = vcvtnq_s32_f32(vmulq_n_f32(a, inverse));
-    int32x4_t high = vcvtnq_s32_f32(vmulq_n_f32(b, inverse));
+    int32x4_t low = vreinterpretq_s32_f32(shifted(a, inverse));
+    int32x4_t high = vreinterpretq_s32_f32(shifted(b, inverse));
     return vmovn_s16(vcombine_s16(vmovn_s32(low), vmovn_s32(high)));
 }
 
@@ -29,7 +36,7 @@ INLINE float rounding_error(const float32x4_t v[8], float inverse, float d) {
     float32x4_t r[8], e[4];
     UNROLL
     for (size_t i = 0; i < 8; i++) {
-        r[i] = vfmsq_n_f32(v[i], vrndnq_f32(vmulq_n_f32(v[i], inverse)), d);
+        r[i] = vfmsq_n_f32(v[i], vsubq_f32(shifted(v[i], inverse), vdupq_n_f32(MAGIC)), d);
     }
     UNROLL
     for (size_t i = 0; i < 4; i++) {
@@ -54,9 +61,11 @@ INLINE void quantize_block(sm_act_block *out, const float *x) {
     }
     static const float levels[8] = {127, 126, 125, 124, 123, 122, 121, 120};
     float inverse[8], d[8];
+    const float32x4_t one = vdupq_n_f32(1), reciprocal = vdivq_f32(one, max);
     for (size_t i = 0; i < 8; i += 4) {
-        vst1q_f32(inverse + i, vdivq_f32(vld1q_f32(levels + i), max));
-        vst1q_f32(d + i, vdivq_f32(max, vld1q_f32(levels + i)));
+        const float32x4_t n = vld1q_f32(levels + i);
+        vst1q_f32(inverse + i, vmulq_f32(n, reciprocal));
+        vst1q_f32(d + i, vmulq_f32(max, vdivq_f32(one, n)));
     }
     size_t best = 0;
     float least = rounding_error(v, inverse[0], d[0]);

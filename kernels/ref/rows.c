@@ -26,13 +26,13 @@ static float exp_f32(float x) {
     return (float)p * sm_bits_float(((uint32_t)bits + 127) << 23);
 }
 
-/* Squared error of a block rounded to steps of d = max / levels; stores the codes. */
+/* Squared error of a block rounded to steps of about max / levels; stores the codes. */
 static float round_block(int8_t *q, const float *x, float max, float levels) {
     const float magic = 0x1.8p23f; /* adding it rounds to nearest even, kept in the low bits */
-    const float inverse = levels / max, d = max / levels;
+    const float inverse = levels * (1 / max), d = max * (1 / levels);
     float r[32], e[16];
     for (size_t i = 0; i < 32; i++) {
-        const float shifted = x[i] * inverse + magic;
+        const float shifted = fmaf(x[i], inverse, magic);
         q[i] = (int8_t)(sm_float_bits(shifted) - sm_float_bits(magic));
         r[i] = fmaf(-(float)q[i], d, x[i]);
     }
@@ -64,7 +64,7 @@ void sm_quantize_ref(sm_act_block *out, const float *x, size_t k) {
             const float error = round_block(q, x, max, levels);
             if (j == 0 || error < least) { /* j = 0 also where every error overflows */
                 least = error;
-                out->d = max / levels;
+                out->d = max * (1 / levels);
                 memcpy(out->q, q, sizeof q);
             }
         }

@@ -59,17 +59,19 @@ INLINE __m256d high_f64(__m256 x) {
 
 /* ---- quantize ------------------------------------------------------------------------------ */
 
+#define MAGIC 12582912.0f /* 1.5 * 2^23: what is added to it loses its fraction */
+
 /* Lane j: the squared error of a block (kernels.h) rounded with scale j. The pairwise
  * sums of eight scales are taken together. */
 INLINE __m256 block_errors(const __m256 x[4], const float inverse[8], const float d[8]) {
+    const __m256 magic = _mm256_set1_ps(MAGIC);
     __m256 e[8];
     UNROLL for (unsigned j = 0; j < 8; j++) {
         const __m256 inv = _mm256_broadcast_ss(inverse + j);
         const __m256 step = _mm256_broadcast_ss(d + j);
         __m256 r[4];
         UNROLL for (unsigned i = 0; i < 4; i++) {
-            const __m256 q = _mm256_round_ps(_mm256_mul_ps(x[i], inv),
-                                             _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+            const __m256 q = _mm256_sub_ps(_mm256_fmadd_ps(x[i], inv, magic), magic);
             r[i] = _mm256_fnmadd_ps(q, step, x[i]);
         }
         e[j] = _mm256_add_ps(_mm256_fmadd_ps(r[2], r[2], _mm256_mul_ps(r[0], r[0])),
@@ -111,12 +113,13 @@ INLINE float block_max(const float *x) {
     return largest(_mm256_max_ps(_mm256_max_ps(a[0], a[1]), _mm256_max_ps(a[2], a[3])));
 }
 
-/* Which of the eight scales max / (127 - j) is the best for a block; stores them and their
+/* Which of the eight scales is the best for a block; stores them and their
  * inverses. */
 INLINE unsigned best_scale(const float *from, float max, float d[8], float inverse[8]) {
     const __m256 levels = _mm256_setr_ps(127, 126, 125, 124, 123, 122, 121, 120);
-    _mm256_storeu_ps(inverse, _mm256_div_ps(levels, _mm256_set1_ps(max)));
-    _mm256_storeu_ps(d, _mm256_div_ps(_mm256_set1_ps(max), levels));
+    const __m256 one = _mm256_set1_ps(1);
+    _mm256_storeu_ps(inverse, _mm256_mul_ps(levels, _mm256_div_ps(one, _mm256_set1_ps(max))));
+    _mm256_storeu_ps(d, _mm256_mul_ps(_mm256_set1_ps(max), _mm256_div_ps(one, levels)));
     __m256 x[4];
     UNROLL for (unsigned i = 0; i < 4; i++) {
         x[i] = _mm256_loadu_ps(from + 8 * i);
@@ -128,10 +131,11 @@ INLINE unsigned best_scale(const float *from, float max, float d[8], float inver
 }
 
 INLINE void quantize_block(sm_act_block *out, const float *x, float inverse, float d) {
-    const __m256 inv = _mm256_set1_ps(inverse);
+    const __m256 inv = _mm256_set1_ps(inverse), magic = _mm256_set1_ps(MAGIC);
     __m256i q[4];
     UNROLL for (unsigned i = 0; i < 4; i++) {
-        q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 8 * i), inv));
+        const __m256 shifted = _mm256_fmadd_ps(_mm256_loadu_ps(x + 8 * i), inv, magic);
+        q[i] = _mm256_sub_epi32(_mm256_castps_si256(shifted), _mm256_castps_si256(magic));
     }
     const __m256i bytes = pack_bytes(q[0], q[1], q[2], q[3]);
     const int32_t s0 = sum_bytes(_mm256_castsi256_si128(bytes));

@@ -117,22 +117,21 @@ INLINE __m256i block_tail(__m256i q, __m256 d) {
 
 #define BATCH 8 /* blocks at a time: as lanes where a number per block is all there is */
 
-/* x to an integer, halves to even, for |x| < 2^22: cheaper than the instruction for it on CPUs that
- * have it in one pipe only. */
-INLINE __m512 round_small(__m512 x) {
-    const __m512 magic = _mm512_set1_ps(12582912); /* 1.5 * 2^23: the sum has no fraction */
-    return _mm512_sub_ps(_mm512_add_ps(x, magic), magic);
-}
+/* 1.5 * 2^23: what is added to it loses its fraction, and the integer is in the low bits. */
+#define MAGIC 12582912.0f
 
 /* The squared errors of a batch. */
 INLINE __m256 batch_errors(const float *x, const float inverse[BATCH], const float step[BATCH]) {
+    const __m512 magic = _mm512_set1_ps(MAGIC);
     __m512 e[BATCH];
     UNROLL
     for (int b = 0; b < BATCH; b++) {
         const __m512 x0 = _mm512_loadu_ps(x + 32 * b), x1 = _mm512_loadu_ps(x + 32 * b + 16);
         const __m512 inv = _mm512_set1_ps(inverse[b]), d = _mm512_set1_ps(step[b]);
-        const __m512 r0 = _mm512_fnmadd_ps(round_small(_mm512_mul_ps(x0, inv)), d, x0);
-        const __m512 r1 = _mm512_fnmadd_ps(round_small(_mm512_mul_ps(x1, inv)), d, x1);
+        const __m512 r0 =
+            _mm512_fnmadd_ps(_mm512_sub_ps(_mm512_fmadd_ps(x0, inv, magic), magic), d, x0);
+        const __m512 r1 =
+            _mm512_fnmadd_ps(_mm512_sub_ps(_mm512_fmadd_ps(x1, inv, magic), magic), d, x1);
         e[b] = _mm512_fmadd_ps(r1, r1, _mm512_mul_ps(r0, r0));
     }
     return fold_eight(false, e);
@@ -154,30 +153,33 @@ static void quantize_batch(sm_act_block *out, const float *x) {
     const __mmask8 used = _mm256_cmp_ps_mask(max, _mm256_set1_ps(1e-30f), _CMP_NLT_UQ);
     /* through memory: broadcasts from there are free, and no step waits for its division */
     float inverses[8][BATCH], steps[8][BATCH];
-    const __m512 twice = _mm512_broadcast_f32x8(max);
-    for (int j = 0; j < 8; j += 2) {
-        const __m512 first = _mm512_set1_ps((float)(127 - j));
-        const __m512 levels = _mm512_mask_sub_ps(first, 0xff00, first, _mm512_set1_ps(1));
-        _mm512_storeu_ps(inverses[j], _mm512_div_ps(levels, twice));
-        _mm512_storeu_ps(steps[j], _mm512_div_ps(twice, levels));
+    const __m256 one = _mm256_set1_ps(1), reciprocal = _mm256_div_ps(one, max);
+    UNROLL
+    for (int j = 0; j < 8; j++) {
+        const __m256 levels = _mm256_set1_ps((float)(127 - j));
+        _mm256_storeu_ps(inverses[j], _mm256_mul_ps(levels, reciprocal));
+        _mm256_storeu_ps(steps[j], _mm256_mul_ps(max, _mm256_div_ps(one, levels)));
     }
-    __m256 best = _mm256_set1_ps(127), least = batch_errors(x, inverses[0], steps[0]);
+    __m256 least = batch_errors(x, inverses[0], steps[0]);
+    __m256 best_inverse = _mm256_loadu_ps(inverses[0]), best_step = _mm256_loadu_ps(steps[0]);
     for (int j = 1; j < 8; j++) {
         const __m256 errors = batch_errors(x, inverses[j], steps[j]);
         const __mmask8 less = _mm256_cmp_ps_mask(errors, least, _CMP_LT_OQ);
         least = _mm256_mask_mov_ps(least, less, errors);
-        best = _mm256_mask_mov_ps(best, less, _mm256_set1_ps((float)(127 - j)));
+        best_inverse = _mm256_mask_loadu_ps(best_inverse, less, inverses[j]);
+        best_step = _mm256_mask_loadu_ps(best_step, less, steps[j]);
     }
     float inverse[BATCH], step[BATCH];
-    _mm256_storeu_ps(inverse, _mm256_maskz_div_ps(used, best, max));
-    _mm256_storeu_ps(step, _mm256_maskz_div_ps(used, max, best));
+    _mm256_storeu_ps(inverse, _mm256_maskz_mov_ps(used, best_inverse));
+    _mm256_storeu_ps(step, _mm256_maskz_mov_ps(used, best_step));
+    const __m512 magic = _mm512_set1_ps(MAGIC);
     UNROLL
     for (int b = 0; b < BATCH; b++) {
         const __m512 inv = _mm512_set1_ps(inverse[b]);
-        const __m512 x0 = _mm512_mul_ps(_mm512_loadu_ps(x + 32 * b), inv);
-        const __m512 x1 = _mm512_mul_ps(_mm512_loadu_ps(x + 32 * b + 16), inv);
-        const __m128i q0 = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x0));
-        const __m128i q1 = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x1));
+        const __m512 x0 = _mm512_fmadd_ps(_mm512_loadu_ps(x + 32 * b), inv, magic);
+        const __m512 x1 = _mm512_fmadd_ps(_mm512_loadu_ps(x + 32 * b + 16), inv, magic);
+        const __m128i q0 = _mm512_cvtepi32_epi8(_mm512_castps_si512(x0));
+        const __m128i q1 = _mm512_cvtepi32_epi8(_mm512_castps_si512(x1));
         const __m256i q = _mm256_inserti128_si256(_mm256_castsi128_si256(q0), q1, 1);
         const __m256i tail = block_tail(q, _mm256_set1_ps(step[b]));
         _mm512_storeu_si512(out + b, _mm512_inserti64x4(_mm512_castsi256_si512(q), tail, 1));

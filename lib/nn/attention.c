@@ -161,13 +161,12 @@ const void *sm_attn_decode_queries(const sm_attn *a, const sm_span *span, const 
     return prepare(a, span, q, a->n_head, scratch->attn_qq);
 }
 
-void sm_attn_decode_block(const sm_attn *a, const sm_span *span, uint32_t kv_head, uint32_t index,
-                          const void *q, float *o, float *m, float *l, sm_thread_scratch *scratch) {
+void sm_attn_decode_block(const sm_attn *a, const sm_span *span, uint32_t head, uint32_t n,
+                          uint32_t index, const void *q, float *o, float *m, float *l,
+                          sm_thread_scratch *scratch) {
     const uint32_t group = a->n_head / a->n_head_kv;
-    const uint64_t head = (uint64_t)kv_head * group;
-    const uint32_t start = index * SM_KV_BLOCK;
-    block(a, span, kv_head, start, query_at(a, span, q, head), group, group, span->position,
-          scratch->attn_s, o + head * a->width, m + head, l + head);
+    block(a, span, head / group, index * SM_KV_BLOCK, query_at(a, span, q, head), n, group,
+          span->position, scratch->attn_s, o + (uint64_t)head * a->width, m + head, l + head);
 }
 
 void sm_attn_decode_merge(const sm_attn *a, uint32_t n_blocks, const float *o, const float *m,

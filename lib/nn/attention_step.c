@@ -3,22 +3,23 @@
 
 #define PIECE_BLOCKS 4 /* that one thread computes at a time */
 
-/* Attention of one token: blocks shared out, then every thread merges them all
- * for itself. */
+/* Attention of one token: (block, query head) shared out, heads of one kv head together, then every
+ * thread merges all blocks for itself. */
 static sm_input attend_one(const sm_worker *w, sm_input_form form) {
     const sm_attn *a = &w->attn;
     sm_workspace *ws = w->ws;
     const sm_span *span = &w->batch->spans[0];
     uint32_t first, last;
     sm_attn_blocks(a->window, span->position, &first, &last);
-    const uint32_t n_blocks = last - first;
+    const uint32_t n_blocks = last - first, group = a->n_head / a->n_head_kv;
     const uint64_t qd = (uint64_t)a->n_head * a->head_dim;
     uint64_t begin, end;
-    sm_work_share(w, (uint64_t)n_blocks * a->n_head_kv, &begin, &end);
+    sm_work_share(w, (uint64_t)n_blocks * a->n_head, &begin, &end);
     const void *queries = begin < end ? sm_attn_decode_queries(a, span, ws->q, w->scratch) : NULL;
-    for (uint64_t task = begin; task < end; task++) {
-        const uint32_t block = (uint32_t)(task / a->n_head_kv);
-        sm_attn_decode_block(a, span, (uint32_t)(task % a->n_head_kv), first + block, queries,
+    for (uint64_t task = begin, n; task < end; task += n) {
+        const uint32_t block = (uint32_t)(task / a->n_head), head = (uint32_t)(task % a->n_head);
+        n = min_u64(group - head % group, end - task);
+        sm_attn_decode_block(a, span, head, (uint32_t)n, first + block, queries,
                              ws->part_o + (uint64_t)block * a->n_head * a->width,
                              ws->part_m + (uint64_t)block * a->n_head,
                              ws->part_l + (uint64_t)block * a->n_head, w->scratch);
@@ -89,13 +90,15 @@ static void attend_piece(const sm_worker *w, const sm_attn_split *p, uint32_t kv
     sm_workspace *ws = w->ws;
     const void *queries =
         sm_attn_decode_queries(a, p->span, ws->q + p->span->first * ws->ldq, w->scratch);
+    const uint32_t group = a->n_head / a->n_head_kv;
     uint32_t first, end;
     sm_attn_blocks(a->window, p->span->position, &first, &end);
     const uint32_t begin = first + piece * PIECE_BLOCKS;
     for (uint32_t block = begin; block < begin + PIECE_BLOCKS && block < end; block++) {
         const uint64_t at = (uint64_t)(p->part + block - first) * a->n_head;
-        sm_attn_decode_block(a, p->span, kv_head, block, queries, ws->part_o + at * a->width,
-                             ws->part_m + at, ws->part_l + at, w->scratch);
+        sm_attn_decode_block(a, p->span, kv_head * group, group, block, queries,
+                             ws->part_o + at * a->width, ws->part_m + at, ws->part_l + at,
+                             w->scratch);
     }
 }
 

@@ -88,7 +88,17 @@ static void project(const sm_worker *w, const sm_layer *layer, uint32_t what, co
     }
 }
 
-/* The three projections, shared out as one list of head units. */
+/* Head units [b, e) of keys or values of a single token: asks for their places in the cache, which
+ * arrive while the products run. */
+static void fetch_places(const sm_worker *w, const sm_weight *W, uint64_t b, uint64_t e, bool key) {
+    const sm_span *span = &w->batch->spans[0];
+    const uint64_t rows = min_u64(e * w->ws->head_unit, W->rows);
+    for (uint64_t r = b * w->ws->head_unit; r < rows; r += w->c->head_dim)
+        sm_kv_fetch(span->kv, w->layer, (uint32_t)(r / w->c->head_dim), span->position, key);
+}
+
+/* The three projections, shared out as one list of head units. Values and keys come first, since
+ * the first thread has the smaller share: they take more than their products. */
 static void qkv(const sm_worker *w, const sm_layer *layer, const sm_input *in) {
     const uint64_t unit = w->ws->head_unit;
     const uint64_t nq = (layer->wq.rows + unit - 1) / unit,
@@ -98,14 +108,18 @@ static void qkv(const sm_worker *w, const sm_layer *layer, const sm_input *in) {
                           sm_work_bytes(&layer->wq) + sm_work_bytes(&layer->wk) +
                               sm_work_bytes(&layer->wv),
                           &begin, &end);
-    const uint64_t first[] = {0, nq, nq + nkv}, count[] = {nq, nkv, nkv};
+    const uint64_t first[] = {2 * nkv, nkv, 0}, count[] = {nq, nkv, nkv};
     const uint64_t step = tokens_together(w, &layer->wq);
-    for (int i = 0; i < 3; i++) {
-        const uint64_t b = begin > first[i] ? begin - first[i] : 0;
-        const uint64_t e = end > first[i] ? min_u64(end - first[i], count[i]) : 0;
-        for (uint64_t t = 0; t < w->T && b < e; t += step)
-            project(w, layer, (uint32_t)i, in, b, e, t, min_u64(t + step, w->T));
+    uint64_t b[3], e[3];
+    for (uint32_t i = 0; i < 3; i++) {
+        b[i] = begin > first[i] ? begin - first[i] : 0;
+        e[i] = end > first[i] ? min_u64(end - first[i], count[i]) : 0;
     }
+    for (uint32_t i = SM_K; i <= SM_V && w->T == 1; i++)
+        fetch_places(w, i == SM_K ? &layer->wk : &layer->wv, b[i], e[i], i == SM_K);
+    for (uint32_t i = 0; i < 3; i++)
+        for (uint64_t t = 0; t < w->T && b[i] < e[i]; t += step)
+            project(w, layer, i, in, b[i], e[i], t, min_u64(t + step, w->T));
 }
 
 /* to = from + W in (+ bias); to may be from. */

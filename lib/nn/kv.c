@@ -93,6 +93,18 @@ void sm_kv_store(sm_kv *kv, const sm_kernels *kernels, uint32_t layer, uint32_t 
     }
 }
 
+void sm_kv_fetch(const sm_kv *kv, uint32_t layer, uint32_t head, uint32_t position, bool key) {
+    const uint64_t at = sm_kv_offset(kv, layer, head, position / 16 * 16);
+    /* a key goes to every line of its tile, a value to its row (q8_0: to a quarter of the tile) */
+    const uint64_t tile = tile_bytes(kv), part = kv->type == SM_KV_Q8_0 ? tile / 4 : tile / 16;
+    const uint64_t begin = key                      ? 0
+                           : kv->type == SM_KV_Q8_0 ? position % 16 / 4 * part
+                                                    : position % 16 * part;
+    const uint8_t *p = (key ? kv->k : kv->v) + at + begin;
+    for (uint64_t i = 0; i < (key ? tile : part); i += 64)
+        __builtin_prefetch(p + i, 1);
+}
+
 uint64_t sm_kv_offset(const sm_kv *kv, uint32_t layer, uint32_t head, uint32_t position) {
     const uint64_t place = kv->n_layer == 1 ? 0 : layer;
     return (place * kv->n_head_kv + head) * kv->head_bytes + position / 16 * tile_bytes(kv);

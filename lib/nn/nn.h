@@ -240,6 +240,9 @@ uint32_t sm_kv_width(const sm_config *config);
 /* Stores one token's key and/or value vector (NULL: not that one) of a layer and head. */
 void sm_kv_store(sm_kv *kv, const sm_kernels *kernels, uint32_t layer, uint32_t head,
                  uint32_t position, const float *k, const float *v);
+/* Asks for the memory where sm_kv_store will put that token's key (or value): by the time a token
+ * comes other data has pushed it out of the caches. */
+void sm_kv_fetch(const sm_kv *kv, uint32_t layer, uint32_t head, uint32_t position, bool key);
 /* Where the block that begins at position (a multiple of 16) lies, in k and in v. */
 uint64_t sm_kv_offset(const sm_kv *kv, uint32_t layer, uint32_t head, uint32_t position);
 /* Copies the first n tokens between caches of equal shape. */

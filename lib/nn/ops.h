@@ -84,10 +84,11 @@ void sm_attn_prefill(const sm_attn *a, const sm_span *span, uint32_t kv_head, ui
  * thread. Valid until the scratch is used for other queries. */
 const void *sm_attn_decode_queries(const sm_attn *a, const sm_span *span, const float *q,
                                    sm_thread_scratch *scratch);
-/* One token: partial result of one KV block for all query heads of one kv head, into
- * o[n_head][width], m[n_head], l[n_head] of that block. q: of sm_attn_decode_queries. */
-void sm_attn_decode_block(const sm_attn *a, const sm_span *span, uint32_t kv_head, uint32_t block,
-                          const void *q, float *o, float *m, float *l, sm_thread_scratch *scratch);
+/* One token: partial result of one KV block for query heads [head, head + n), all of one kv head,
+ * into o[n_head][width], m[n_head], l[n_head] of that block. q: of sm_attn_decode_queries. */
+void sm_attn_decode_block(const sm_attn *a, const sm_span *span, uint32_t head, uint32_t n,
+                          uint32_t block, const void *q, float *o, float *m, float *l,
+                          sm_thread_scratch *scratch);
 /* Combines the blocks of one token in their order: out[n_head][head_dim]. */
 void sm_attn_decode_merge(const sm_attn *a, uint32_t n_blocks, const float *o, const float *m,
                           const float *l, float *out, sm_thread_scratch *scratch);
