@@ -764,7 +764,7 @@ static void test_adapters_decode(void **state) {
                                    .outputs = &last,
                                    .logits = rows,
                                    .adapters = how < 2 ? &adapters : NULL};
-            assert_int_equal(sm_forward(ws, sm_graph_team(m.graph), &batch), SM_OK);
+            assert_int_equal(sm_forward(ws, sm_graph_team(m.graph), &batch, NULL), SM_OK);
         }
     assert_memory_equal(logits[0], logits[1], FIXTURE_VOCAB * sizeof(float));
     assert_memory_not_equal(logits[1], logits[2], FIXTURE_VOCAB * sizeof(float));
@@ -942,7 +942,7 @@ static void test_packed_file(void **state) {
     sm_net *net;
     const sm_kernels *kernels = sm_kernels_get(sm_level_best(SM_LEVEL_AUTO));
     assert_int_equal(sm_net_load(&net, &m.mem, m.gguf, kernels, NULL, NULL, NULL), SM_OK);
-    assert_int_equal(sm_net_save(net, path, false, NULL, NULL, NULL), SM_OK);
+    assert_int_equal(sm_net_save(net, path, NULL, NULL, NULL), SM_OK);
     sm_net_free(net);
     close_graph(&m);
     assert_int_equal(open_graph(&m, path, &options), SM_ERR_UNSUPPORTED);

@@ -32,8 +32,7 @@ static void open_bench(bench *b, const fixture_model *spec, uint32_t n_threads) 
     if (sm_gguf_open(&b->gguf, &b->mem, path, true, &error) ||
         sm_net_load(&b->net, &b->mem, b->gguf, sm_kernels_get(sm_level_best(0)), NULL, NULL,
                     &error) ||
-        sm_team_new(&b->team, &b->mem, n_threads, &error) ||
-        sm_net_pack(b->net, b->team, NULL, NULL, &error) ||
+        sm_team_new(&b->team, &b->mem, n_threads, &error) || sm_net_pack_lazily(b->net, &error) ||
         sm_workspace_new(&b->workspace, &b->mem, b->net, n_threads, 128, CONTEXT, &error))
         fail_msg("%s", error.message);
 }
@@ -72,7 +71,7 @@ static void alone(bench *b, float logits[SEQUENCES][LENGTH][LDL]) {
                               .n_outputs = LENGTH,
                               .outputs = outputs,
                               .logits = rows};
-        assert_int_equal(sm_forward(b->workspace, b->team, &step), SM_OK);
+        assert_int_equal(sm_forward(b->workspace, b->team, &step, NULL), SM_OK);
         sm_kv_free(&kv, &b->mem);
     }
 }
@@ -113,7 +112,7 @@ static void together(bench *b, float logits[SEQUENCES][LENGTH][LDL]) {
                               .n_outputs = n,
                               .outputs = outputs,
                               .logits = rows};
-        assert_int_equal(sm_forward(b->workspace, b->team, &pass), SM_OK);
+        assert_int_equal(sm_forward(b->workspace, b->team, &pass, NULL), SM_OK);
         for (uint32_t i = 0; i < n_spans; i++) {
             memcpy(logits[who[i]][held[who[i]]], out[spans[i].first], spans[i].n * sizeof out[0]);
             held[who[i]] += spans[i].n;

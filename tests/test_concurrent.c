@@ -1,5 +1,5 @@
-/* Several sessions of one model on several threads at once, from the first feed
- * (which repacks the weights) to the last free; run under the thread sanitizer. */
+/* Several sessions of one model on several threads at once, from their first steps
+ * (which repack the weights) to the last free; run under the thread sanitizer. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -81,6 +81,111 @@ static void sessions_on_threads_agree(void **state) {
     sm_model_free(model);
 }
 
+#define ROUNDS 8
+#define PROMPT 8
+
+/* One of the teams that come to a new model together. */
+typedef struct first_user {
+    const sm_model *model;
+    pthread_barrier_t *start;
+    uint32_t n_threads, n_batch;
+    sm_status status;
+    float logits[FIXTURE_VOCAB];
+} first_user;
+
+static void *feed_first(void *arg) {
+    first_user *u = arg;
+    static const int32_t prompt[PROMPT] = {1, 77, 250, 3, 9, 11, 200, 5};
+    const sm_session_options so = {
+        .struct_size = sizeof so, .n_ctx = 96, .n_threads = u->n_threads, .n_batch = u->n_batch};
+    sm_session *session;
+    const float *logits;
+    u->status = sm_session_new(&session, u->model, &so, NULL);
+    pthread_barrier_wait(u->start);
+    if (u->status)
+        return NULL;
+    u->status = sm_session_feed(session, prompt, PROMPT, NULL);
+    if (!u->status)
+        u->status = sm_session_logits(session, &logits, NULL);
+    if (!u->status)
+        memcpy(u->logits, logits, sizeof u->logits);
+    sm_session_free(session);
+    return NULL;
+}
+
+/* Looks at a model and writes it out while others pack it. */
+typedef struct watcher {
+    const sm_model *model;
+    const char *path;
+    pthread_barrier_t *start;
+    sm_status status;
+    bool shrank;
+} watcher;
+
+static void *watch(void *arg) {
+    watcher *w = arg;
+    uint64_t last = 0;
+    pthread_barrier_wait(w->start);
+    w->status = sm_model_save_packed(w->model, w->path, NULL, NULL, NULL);
+    for (int i = 0; i < 100 && !w->status; i++) {
+        sm_model_info info = {.struct_size = sizeof info};
+        w->status = sm_model_get_info(w->model, &info, NULL);
+        w->shrank = w->shrank || info.packed_bytes < last;
+        last = info.packed_bytes;
+    }
+    return NULL;
+}
+
+static uint64_t packed_bytes(const sm_model *model) {
+    sm_model_info info = {.struct_size = sizeof info};
+    assert_int_equal(sm_model_get_info(model, &info, NULL), SM_OK);
+    return info.packed_bytes;
+}
+
+static void first_steps_of_several_teams_agree(void **state) {
+    (void)state;
+    const char *path = scratch_path("first.gguf"), *copy = scratch_path("copy.gguf");
+    const fixture_model spec = {.type = SM_DTYPE_Q8_0, .untied = true, .n_layer = 4};
+    static first_user alone, users[2];
+    pthread_barrier_t one, all;
+    sm_model *model;
+    uint64_t expected_bytes = 0;
+    assert_int_equal(fixture_write(path, &spec), 0);
+    pthread_barrier_init(&one, NULL, 1);
+    pthread_barrier_init(&all, NULL, 3);
+    for (uint32_t round = 0; round <= ROUNDS; round++) {
+        assert_int_equal(sm_model_load(&model, path, NULL, NULL), SM_OK);
+        if (round == 0) { /* undisturbed */
+            alone = (first_user){.model = model, .start = &one, .n_threads = 1, .n_batch = 32};
+            feed_first(&alone);
+            assert_int_equal(alone.status, SM_OK);
+            expected_bytes = packed_bytes(model);
+        } else {
+            watcher w = {.model = model, .path = copy, .start = &all};
+            pthread_t threads[3];
+            for (uint32_t i = 0; i < 2; i++) {
+                /* the second one comes to the head later than to the layers */
+                users[i] = (first_user){
+                    .model = model, .start = &all, .n_threads = 2 + i, .n_batch = i ? 3 : 32};
+                assert_int_equal(pthread_create(&threads[i], NULL, feed_first, &users[i]), 0);
+            }
+            assert_int_equal(pthread_create(&threads[2], NULL, watch, &w), 0);
+            for (uint32_t i = 0; i < 3; i++)
+                pthread_join(threads[i], NULL);
+            for (uint32_t i = 0; i < 2; i++) {
+                assert_int_equal(users[i].status, SM_OK);
+                assert_memory_equal(users[i].logits, alone.logits, sizeof alone.logits);
+            }
+            assert_int_equal(w.status, SM_OK);
+            assert_false(w.shrank);
+            assert_int_equal(packed_bytes(model), expected_bytes); /* each matrix once */
+        }
+        sm_model_free(model);
+    }
+    pthread_barrier_destroy(&one);
+    pthread_barrier_destroy(&all);
+}
+
 /* Handles may go in any order: the tokenizer outlives model and session. */
 static void handles_go_in_any_order(void **state) {
     (void)state;
@@ -118,6 +223,7 @@ static void handles_go_in_any_order(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sessions_on_threads_agree),
+        cmocka_unit_test(first_steps_of_several_teams_agree),
         cmocka_unit_test(handles_go_in_any_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -168,6 +168,42 @@ static void saving_goes_with_running(void **state) {
     sm_model_free(model);
 }
 
+static int32_t stop_at(void *user) {
+    return (*(int32_t *)user)-- <= 0;
+}
+
+/* However many matrices are packed in memory, the file is the same. */
+static void saving_takes_what_is_packed(void **state) {
+    (void)state;
+    const char *plain = scratch_path("plain.gguf"), *none = scratch_path("none.gguf"),
+               *some = scratch_path("some.gguf");
+    fixture_model spec = spec_of(SM_DTYPE_Q6_K);
+    spec.untied = true;
+    assert_int_equal(fixture_write(plain, &spec), 0);
+    assert_int_equal(save(plain, none, NULL, NULL), SM_OK);
+    uint64_t n = 0, last = UINT64_MAX;
+    sm_status status = SM_ERR_CANCELLED;
+    for (int32_t limit = 0; status; limit++) {
+        const sm_session_options so = {.struct_size = sizeof so, .n_threads = 1};
+        sm_model_info info = {.struct_size = sizeof info};
+        int32_t left = limit;
+        sm_model *model;
+        sm_session *session;
+        assert_int_equal(sm_model_load(&model, plain, NULL, NULL), SM_OK);
+        assert_int_equal(sm_session_new(&session, model, &so, NULL), SM_OK);
+        assert_int_equal(sm_session_set_cancel(session, stop_at, &left, NULL), SM_OK);
+        status = sm_session_feed(session, ids, 1, NULL);
+        assert_int_equal(sm_model_get_info(model, &info, NULL), SM_OK);
+        n += info.packed_bytes != last;
+        last = info.packed_bytes;
+        assert_int_equal(sm_model_save_packed(model, some, NULL, NULL, NULL), SM_OK);
+        assert_same_files(none, some);
+        sm_session_free(session);
+        sm_model_free(model);
+    }
+    assert_int_equal(n, 7 + 2); /* 0 to all matrices of a layer and the head */
+}
+
 /* ---- progress and failures -------------------------------------------------------------- */
 
 typedef struct watcher {
@@ -519,6 +555,7 @@ int main(void) {
         cmocka_unit_test(every_type_gives_the_same_bits),
         cmocka_unit_test(a_packed_file_packs_to_itself),
         cmocka_unit_test(saving_goes_with_running),
+        cmocka_unit_test(saving_takes_what_is_packed),
         cmocka_unit_test(progress_reaches_the_end_and_cancels),
         cmocka_unit_test(every_failing_allocation_is_survived),
         cmocka_unit_test(broken_files_are_refused_by_name),

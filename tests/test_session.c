@@ -535,19 +535,166 @@ static void feeding_can_be_cancelled(void **state) {
     assert_int_equal(hash(logits, FIXTURE_VOCAB), expected);
     sm_session_free(s);
     sm_model_free(model);
+}
 
-    /* repacking, which the first feed does, can be cancelled and taken up again */
-    model = load(write_model("cancel.gguf", &spec), 0, 0);
-    s = open_session(model, 2, 200, 32, 0);
-    count = (countdown){0, 3};
-    sm_session_set_cancel(s, cancel_at, &count, NULL);
-    assert_int_equal(sm_session_feed(s, ids, 200, &error), SM_ERR_CANCELLED);
-    assert_int_equal(sm_session_length(s), 0);
-    count.limit = INT32_MAX;
-    assert_int_equal(sm_session_feed(s, ids, 200, NULL), SM_OK);
+/* ---- repacking ------------------------------------------------------------------------ */
+
+static uint64_t packed_bytes(const sm_model *model) {
+    sm_model_info info = {.struct_size = sizeof info};
+    assert_int_equal(sm_model_get_info(model, &info, NULL), SM_OK);
+    return info.packed_bytes;
+}
+
+static uint64_t head_bytes(const sm_model *model) {
+    return sm_weight_packed_bytes(&model->net->head);
+}
+
+static uint64_t logits_hash(const sm_session *s) {
+    const float *logits;
     assert_int_equal(sm_session_logits(s, &logits, NULL), SM_OK);
-    assert_int_equal(hash(logits, FIXTURE_VOCAB), expected);
+    return hash(logits, s->model->net->config.n_vocab);
+}
+
+static int32_t cancel_when_begun(void *user) {
+    return sm_session_length(user) > 0;
+}
+
+/* A step packs what it comes to: without logits that is not the head. */
+static void a_step_packs_what_it_uses(void **state) {
+    (void)state;
+    int32_t ids[64];
+    make_ids(ids, 64);
+    for (int untied = 0; untied < 2; untied++) {
+        const fixture_model spec = {.type = SM_DTYPE_Q8_0, .untied = untied};
+        sm_model *model = load(write_model("lazy.gguf", &spec), 0, 0);
+        sm_session *s = open_session(model, 2, 64, 32, 0);
+        assert_int_equal(packed_bytes(model), 0);
+        assert_int_equal(sm_session_feed(s, ids, 64, NULL), SM_OK);
+        const uint64_t all = packed_bytes(model), expected = logits_hash(s);
+        assert_true(all > head_bytes(model));
+        sm_session_free(s);
+        sm_model_free(model);
+
+        model = load(write_model("lazy.gguf", &spec), 0, 0);
+        s = open_session(model, 2, 64, 32, 0);
+        /* the first 32 tokens are fed without logits */
+        assert_int_equal(sm_session_set_cancel(s, cancel_when_begun, s, NULL), SM_OK);
+        assert_int_equal(sm_session_feed(s, ids, 64, NULL), SM_ERR_CANCELLED);
+        assert_int_equal(sm_session_length(s), 32);
+        assert_int_equal(packed_bytes(model), all - head_bytes(model));
+        sm_session_set_cancel(s, NULL, NULL, NULL);
+        assert_int_equal(sm_session_feed(s, ids + 32, 32, NULL), SM_OK);
+        assert_int_equal(packed_bytes(model), all);
+        assert_int_equal(logits_hash(s), expected);
+        sm_session_free(s);
+        sm_model_free(model);
+    }
+}
+
+static void repacking_is_timed_once(void **state) {
+    (void)state;
+    sm_model *model = load(write_model("timed.gguf", &(fixture_model){0}), 0, 0);
+    sm_session *s = open_session(model, 2, 64, 0, 0);
+    const sm_generate_options o = {.struct_size = sizeof o, .max_tokens = 2};
+    for (int i = 0; i < 2; i++) {
+        sm_generate_stats stats = {.struct_size = sizeof stats};
+        assert_int_equal(sm_session_generate(s, "the hand", &o, NULL, NULL, NULL), SM_OK);
+        assert_int_equal(sm_session_get_stats(s, &stats, NULL), SM_OK);
+        assert_true((stats.prepare_seconds > 0) == (i == 0));
+        assert_true(stats.prompt_seconds > 0);
+        assert_true(stats.prepare_seconds + stats.prompt_seconds <= stats.first_token_seconds);
+    }
     sm_session_free(s);
+    sm_model_free(model);
+}
+
+/* Cancels a model's first feed at every place where the hook is asked, goes on with another
+ * session, and returns how many amounts of packed weights there were then. */
+static uint32_t cancel_everywhere(const char *path) {
+    const int32_t id = 7; /* of one token, the hook is asked at the same places each time */
+    sm_model *model = load(path, 0, 0);
+    sm_session *s = open_session(model, 2, 64, 0, 0);
+    assert_int_equal(sm_session_feed(s, &id, 1, NULL), SM_OK);
+    const uint64_t expected = logits_hash(s), all = packed_bytes(model);
+    uint64_t last = UINT64_MAX;
+    uint32_t n_amounts = 0, n_named = 0; /* the latter with a message that names a matrix */
+    bool named = false;
+    sm_status status = SM_ERR_CANCELLED;
+    sm_session_free(s);
+    sm_model_free(model);
+    for (int32_t limit = 0; status; limit++) {
+        countdown count = {0, limit};
+        sm_error error = {0};
+        model = load(path, 0, 0);
+        s = open_session(model, 2, 64, 0, 0);
+        assert_int_equal(sm_session_set_cancel(s, cancel_at, &count, NULL), SM_OK);
+        status = sm_session_feed(s, &id, 1, &error);
+        if (status) {
+            const uint64_t packed = packed_bytes(model);
+            assert_int_equal(status, SM_ERR_CANCELLED);
+            assert_int_equal(error.code, status);
+            assert_int_equal(count.asked, limit + 1);
+            assert_int_equal(sm_session_length(s), 0);
+            assert_true(last == UINT64_MAX ? packed == 0 : packed >= last);
+            named = named && packed == last;
+            if (!named && strstr(error.message, "cancelled while repacking '")) {
+                named = true;
+                n_named++;
+            }
+            n_amounts += packed != last;
+            last = packed;
+            sm_session_free(s);
+            s = open_session(model, 1 + (uint32_t)limit % 3, 64, 0, 0);
+            assert_int_equal(sm_session_feed(s, &id, 1, NULL), SM_OK);
+        }
+        assert_int_equal(packed_bytes(model), all);
+        assert_int_equal(logits_hash(s), expected);
+        sm_session_free(s);
+        sm_model_free(model);
+    }
+    assert_int_equal(last, all);
+    assert_int_equal(n_named + 1, n_amounts); /* all but the last one */
+    return n_amounts;
+}
+
+static void repacking_can_be_cancelled(void **state) {
+    (void)state;
+    const fixture_model spec = {.type = SM_DTYPE_Q4_0, .n_layer = 3};
+    assert_int_equal(cancel_everywhere(write_model("cancel.gguf", &spec)), 3 * SM_MATRICES + 2);
+    /* a head of more than 16 MiB is packed in two pieces */
+    const fixture_model large = {.n_layer = 1, .no_vocab = true, .n_rows = 70000};
+    assert_int_equal(cancel_everywhere(write_model("cancel.gguf", &large)), SM_MATRICES + 3);
+}
+
+/* The hook is free to use the model: no lock is held then. */
+typedef struct other_use {
+    sm_session *session;
+    const int32_t *ids;
+    bool used;
+} other_use;
+
+static int32_t use_other(void *user) {
+    other_use *o = user;
+    if (!o->used && packed_bytes(o->session->model) > 0) {
+        o->used = true;
+        assert_int_equal(sm_session_feed(o->session, o->ids, 3, NULL), SM_OK);
+    }
+    return 0;
+}
+
+static void the_hook_may_use_the_model(void **state) {
+    (void)state;
+    int32_t ids[3];
+    make_ids(ids, 3);
+    sm_model *model = load(write_model("hook.gguf", &(fixture_model){0}), 0, 0);
+    sm_session *s = open_session(model, 2, 64, 0, 0), *other = open_session(model, 2, 64, 0, 0);
+    other_use use = {other, ids, false};
+    assert_int_equal(sm_session_set_cancel(s, use_other, &use, NULL), SM_OK);
+    assert_int_equal(sm_session_feed(s, ids, 3, NULL), SM_OK);
+    assert_true(use.used);
+    assert_int_equal(logits_hash(s), logits_hash(other));
+    sm_session_free(s);
+    sm_session_free(other);
     sm_model_free(model);
 }
 
@@ -750,6 +897,10 @@ int main(void) {
         cmocka_unit_test(generation_ends_for_each_reason),
         cmocka_unit_test(stop_strings_end_the_text),
         cmocka_unit_test(feeding_can_be_cancelled),
+        cmocka_unit_test(a_step_packs_what_it_uses),
+        cmocka_unit_test(repacking_is_timed_once),
+        cmocka_unit_test(repacking_can_be_cancelled),
+        cmocka_unit_test(the_hook_may_use_the_model),
         cmocka_unit_test(linear_scaling_has_several_spellings),
         cmocka_unit_test(damaged_weights_are_an_error),
         cmocka_unit_test(nothing_is_allocated_per_token),

@@ -230,6 +230,85 @@ static void every_failing_allocation_is_survived(void **state) {
     }
 }
 
+/* Tokens of a prompt that takes three steps, of which the last one alone gives logits. */
+#define STEPS_TOKENS 40
+
+/* A session's first feed with allocation `fail_at` of it failing (0: none), then the same again:
+ * logits gets the last token's. Returns the first feed's status. */
+static sm_status feed_twice(const char *path, uint64_t fail_at, bool each, float *logits,
+                            fail_alloc *counter, sm_error *error) {
+    static float all[STEPS_TOKENS * FIXTURE_VOCAB], untouched[STEPS_TOKENS * FIXTURE_VOCAB];
+    const sm_allocator allocator = fail_allocator(counter);
+    const sm_model_options o = {.struct_size = sizeof o, .allocator = &allocator};
+    const sm_session_options so = {
+        .struct_size = sizeof so, .n_threads = 2, .n_ctx = 64, .n_batch = 16};
+    sm_model_info before = {.struct_size = sizeof before}, after = before;
+    int32_t ids[STEPS_TOKENS];
+    sm_model *model;
+    sm_session *s;
+    const float *last;
+    for (int32_t i = 0; i < STEPS_TOKENS; i++)
+        ids[i] = i * 7;
+    memset(all, 0xff, sizeof all);
+    memset(untouched, 0xff, sizeof untouched);
+    assert_int_equal(sm_model_load(&model, path, &o, NULL), SM_OK);
+    assert_int_equal(sm_session_new(&s, model, &so, NULL), SM_OK);
+    counter->calls = 0;
+    counter->fail_at = fail_at;
+    const sm_status status = each ? sm_session_feed_logits(s, ids, STEPS_TOKENS, all, error)
+                                  : sm_session_feed(s, ids, STEPS_TOKENS, error);
+    counter->fail_at = 0;
+    if (status) {
+        assert_int_equal(sm_session_length(s), 0);
+        assert_int_equal(sm_session_logits(s, &last, NULL), SM_ERR_STATE);
+        assert_memory_equal(all, untouched, sizeof all);
+        assert_int_equal(sm_model_get_info(model, &before, NULL), SM_OK);
+        assert_true((before.packed_bytes > 0) == (fail_at > 1));
+        /* what was packed is not packed again */
+        const uint64_t calls = counter->calls;
+        assert_int_equal(sm_session_feed(s, ids, STEPS_TOKENS, NULL), SM_OK);
+        assert_int_equal(sm_model_get_info(model, &after, NULL), SM_OK);
+        assert_true(after.packed_bytes > before.packed_bytes);
+        assert_int_equal(counter->calls - calls, 2 * 7 + 1 - (fail_at - 1));
+    }
+    assert_int_equal(sm_session_logits(s, &last, NULL), SM_OK);
+    memcpy(logits, last, FIXTURE_VOCAB * sizeof *logits);
+    sm_session_free(s);
+    sm_model_free(model);
+    return status;
+}
+
+static void running_out_of_memory_in_a_step_is_survived(void **state) {
+    (void)state;
+    static float expected[FIXTURE_VOCAB], got[FIXTURE_VOCAB];
+    static const char *const names[] = {"attn_q",   "attn_k", "attn_v",  "attn_output",
+                                        "ffn_gate", "ffn_up", "ffn_down"};
+    const char *path = scratch_path("steps.gguf");
+    const fixture_model spec = {.type = SM_DTYPE_Q8_0, .untied = true};
+    assert_int_equal(fixture_write(path, &spec), 0);
+    for (int each = 0; each < 2; each++) {
+        fail_alloc counter = {0};
+        assert_int_equal(feed_twice(path, 0, each, expected, &counter, NULL), SM_OK);
+        assert_int_equal(counter.calls, 2 * 7 + 1); /* a step allocates nothing but this */
+        for (uint64_t at = 1; at <= 2 * 7 + 1; at++) {
+            fail_alloc failing = {0};
+            sm_error error = {0};
+            char name[64];
+            if (at == 2 * 7 + 1)
+                snprintf(name, sizeof name, "'output.weight'");
+            else
+                snprintf(name, sizeof name, "'blk.%d.%s.weight'", (int)(at - 1) / 7,
+                         names[(at - 1) % 7]);
+            assert_int_equal(feed_twice(path, at, each, got, &failing, &error), SM_ERR_NOMEM);
+            assert_int_equal(error.code, SM_ERR_NOMEM);
+            if (!strstr(error.message, name))
+                fail_msg("allocation %d: %s", (int)at, error.message);
+            assert_memory_equal(got, expected, sizeof got);
+            assert_int_equal(failing.live_blocks, 0);
+        }
+    }
+}
+
 static void the_memory_limit_is_obeyed(void **state) {
     (void)state;
     const char *path = scratch_path("limit.gguf");
@@ -256,6 +335,7 @@ int main(void) {
         cmocka_unit_test(unreadable_paths_are_named),
         cmocka_unit_test(loading_can_be_cancelled),
         cmocka_unit_test(every_failing_allocation_is_survived),
+        cmocka_unit_test(running_out_of_memory_in_a_step_is_survived),
         cmocka_unit_test(the_memory_limit_is_obeyed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

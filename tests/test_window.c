@@ -36,8 +36,7 @@ static void open_bench(bench *b, const char *path, uint32_t level, uint32_t n_th
     assert_int_equal(sm_mem_init(&b->mem, NULL, 0, &error), SM_OK);
     if (sm_gguf_open(&b->gguf, &b->mem, path, true, &error) ||
         sm_net_load(&b->net, &b->mem, b->gguf, sm_kernels_get(level), NULL, NULL, &error) ||
-        sm_team_new(&b->team, &b->mem, n_threads, &error) ||
-        sm_net_pack(b->net, b->team, NULL, NULL, &error) ||
+        sm_team_new(&b->team, &b->mem, n_threads, &error) || sm_net_pack_lazily(b->net, &error) ||
         sm_workspace_new(&b->ws, &b->mem, b->net, n_threads, STEP_TOKENS, MOST, &error))
         fail_msg("%s", error.message);
     sm_team_set_barrier_ns(b->team, 0); /* else these tiny steps would run on one thread */
@@ -82,7 +81,7 @@ static void feed(bench *b, sm_kv *kv, uint32_t sequence, uint32_t from, uint32_t
                           .n_outputs = logits ? n : 0,
                           .outputs = outputs,
                           .logits = rows};
-    assert_int_equal(sm_forward(b->ws, b->team, &step), SM_OK);
+    assert_int_equal(sm_forward(b->ws, b->team, &step, NULL), SM_OK);
 }
 
 /* The first n tokens of a sequence in pieces. */
@@ -255,7 +254,7 @@ static void together(bench *b, uint32_t kv_type, const uint32_t *lengths,
                               .n_outputs = n,
                               .outputs = outputs,
                               .logits = rows};
-        assert_int_equal(sm_forward(b->ws, b->team, &pass), SM_OK);
+        assert_int_equal(sm_forward(b->ws, b->team, &pass, NULL), SM_OK);
         for (uint32_t i = 0; i < n_spans; i++) {
             memcpy(logits[who[i]][held[who[i]]], out[spans[i].first], spans[i].n * sizeof out[0]);
             held[who[i]] += spans[i].n;

@@ -62,16 +62,17 @@ SM_API uint32_t sm_session_threads(const sm_session *session);  /* of its team; 
 SM_API int32_t sm_session_token(const sm_session *session, uint32_t i);
 
 /* Cancelling long computation: asked every fraction of a millisecond while feeding
- * (also while the first feed repacks the weights); non-zero makes the running feed or
- * generate return SM_ERR_CANCELLED with the session as it was before the unfinished
+ * (while weights are repacked, before every tensor and every 16 MiB of one); non-zero makes the
+ * running feed or generate return SM_ERR_CANCELLED with the session as it was before the unfinished
  * batch. Called on the caller's thread. NULL: never. */
 typedef int32_t (*sm_cancel_fn)(void *user);
 SM_API sm_status sm_session_set_cancel(sm_session *session, sm_cancel_fn cancel, void *user,
                                        sm_error *error);
 
 /* Appends n tokens and computes them. n may be 0. SM_ERR_TOKEN and SM_ERR_CONTEXT_FULL
- * leave the session unchanged; so does SM_ERR_NOMEM, possible in a model's first feed
- * (of any session), which repacks the weights. SM_ERR_CANCELLED: see above. */
+ * leave the session unchanged; so does SM_ERR_NOMEM, possible where weights are used for the
+ * first time (by any session) and repacked; what was repacked stays for the next feed.
+ * SM_ERR_CANCELLED: see above. */
 SM_API sm_status sm_session_feed(sm_session *session, const int32_t *ids, uint64_t n,
                                  sm_error *error);
 /* The same, and writes the logits of every fed token: logits[n][n_vocab]. */
@@ -167,7 +168,8 @@ typedef struct sm_generate_stats {
     uint32_t reused_tokens;    /* of those, found in the cache */
     uint32_t generated_tokens; /* the end-of-text token not counted */
     uint32_t reserved;
-    double prepare_seconds;     /* repacking the weights: once per model, in its first feed */
+    double prepare_seconds;     /* repacking weights, each tensor at its first use by any session,
+                                   and waiting for sessions that do so */
     double prompt_seconds;      /* encoding the prompt and feeding what was not reused */
     double first_token_seconds; /* from the call to the first token chosen: all of the above */
     double generate_seconds;    /* from the first token to the end, callbacks included: the

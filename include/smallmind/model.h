@@ -18,9 +18,10 @@ extern "C" {
 
 typedef struct sm_model sm_model;
 
-#define SM_REPACK_LAZY                                                                         \
-    0                    /* weights are copied once into the layout the kernels like, at first \
-                            use: fast; costs private memory of about the weights' size */
+#define SM_REPACK_LAZY                                                                          \
+    0                    /* each tensor is copied once into the layout the kernels like, when a \
+                            computation first comes to it: fast; costs private memory of about  \
+                            the weights' size */
 #define SM_REPACK_NONE 1 /* compute from the file's layout: slower, no copy; same results */
 /* Weights of a file that sm_model_save_packed wrote need no copy: there both mean the same. */
 
@@ -54,7 +55,7 @@ typedef struct sm_model_info {
     uint64_t n_params;     /* weights in all tensors, the second copy in a packed file left out */
     uint64_t weight_bytes; /* of all tensors in the file */
     uint64_t decode_bytes; /* weight bytes read to decode one token, in GGUF's own layout */
-    uint64_t packed_bytes; /* heap held by repacked weights now */
+    uint64_t packed_bytes; /* weights repacked so far, in the heap; grows as they come into use */
     uint64_t heap_bytes;   /* all heap of model, tokenizer and sessions now */
     uint64_t heap_peak;
     uint64_t n_allocs;          /* allocations made so far (a test counts them) */

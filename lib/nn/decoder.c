@@ -268,30 +268,42 @@ static void forward(void *arg, uint32_t thread, uint32_t n_threads) {
         w.attn.window = net->layers[i].window;
         if (tape)
             w.at = tape->layers[i];
+        if (pass->repack_layers && !sm_repack(&w, 0, SM_MATRICES - 1))
+            return;
         if (!attend(&w, &net->layers[i]))
             return;
         feed_forward(&w, &net->layers[i]);
     }
-    /* the head is not cut short: the caller's logits stay whole or are all written */
-    if (atomic_load_explicit(&pass->stop.stopped, memory_order_relaxed))
-        return;
-    w.scratch->stop = &pass->never;
     w.layer = net->config.n_layer;
+    /* Nobody has asked the hook since the last barrier: all threads see the same. Packing asks it,
+     * and has an answer for all. */
+    if (pass->repack_head ? !sm_repack(&w, SM_HEAD, SM_HEAD)
+                          : atomic_load_explicit(&pass->stop.stopped, memory_order_relaxed))
+        return;
+    /* the head is not cut short: the caller's logits stay whole or are all written */
+    w.scratch->stop = &pass->never;
     sm_head_logits(&w);
 }
 
-sm_status sm_forward(sm_workspace *ws, sm_team *team, const sm_step *batch) {
+sm_status sm_forward(sm_workspace *ws, sm_team *team, const sm_step *batch, sm_error *error) {
     sm_pass pass = {.ws = ws,
                     .team = team,
                     .batch = batch,
+                    .error = error,
                     .stop = {.cancel = batch->cancel, .cancel_user = batch->cancel_user},
                     .least_share = sm_work_least_share(team)};
     atomic_init(&pass.next_task, 0);
     atomic_init(&pass.stop.stopped, false);
     atomic_init(&pass.never.stopped, false);
-    const uint32_t n_threads = sm_work_threads(ws, team, batch);
+    sm_repack_plan(&pass);
+    /* packing keeps all threads busy, however small the rest of the step */
+    const uint32_t n_threads = pass.repack_layers || pass.repack_head
+                                   ? sm_team_size(team)
+                                   : sm_work_threads(ws, team, batch);
     if (batch->n_tokens > 1)
         sm_attn_plan(&pass, n_threads);
     sm_team_run_some(team, n_threads, forward, &pass);
-    return atomic_load(&pass.stop.stopped) ? SM_ERR_CANCELLED : SM_OK;
+    if (pass.repack_status)
+        return pass.repack_status;
+    return atomic_load(&pass.stop.stopped) ? sm_fail(error, SM_ERR_CANCELLED, "cancelled") : SM_OK;
 }

@@ -11,6 +11,8 @@
 #include "format/format.h"
 #include "kernels.h"
 
+#include <stdatomic.h>
+
 /* ---- families -------------------------------------------------------------------- */
 
 /* What distinguishes one decoder-only family from another. The decoder block is
@@ -76,7 +78,8 @@ typedef struct sm_weight {
     const uint8_t *data;   /* the file's layout, NULL where the file has it packed */
     uint64_t row_bytes;    /* in the file's layout */
     const uint8_t *packed; /* the kernels' layout (kernels/pack.h); NULL: packed on the fly */
-    uint8_t *own_packed;   /* the same where it is the net's own memory */
+    uint8_t *own_packed;   /* the same where it is the net's own memory; there before `packed` is */
+    uint64_t own_groups;   /* while steps pack it: groups that are packed so far */
     uint64_t group_bytes;
 } sm_weight;
 
@@ -106,8 +109,9 @@ static inline uint32_t sm_window_begin(uint32_t window, uint32_t position) {
 /* The matrices of a layer, in the order in which they are used. */
 enum { SM_Q, SM_K, SM_V, SM_O, SM_GATE, SM_UP, SM_DOWN, SM_MATRICES };
 
-/* A loaded network; immutable but for `packed`, which is filled in before the
- * first use. */
+/* A loaded network; immutable but for what packing fills in at the first use of each matrix
+ * (repack.c). A step reads `packed` of a matrix after it has held the lock to pack it, or has
+ * found nothing left to pack; all others read it under the lock. */
 typedef struct sm_net {
     sm_mem *mem;
     sm_config config;
@@ -122,9 +126,13 @@ typedef struct sm_net {
     sm_layer *layers;        /* [n_layer] */
     float **vectors;         /* every f32 vector owned, for freeing */
     uint64_t n_vectors;
-    uint64_t decode_bytes;      /* weight bytes one decoded token reads */
-    uint64_t packed_bytes;      /* in memory of its own */
-    uint64_t packed_file_bytes; /* used where they lie in the file */
+    uint64_t decode_bytes;         /* weight bytes one decoded token reads */
+    uint64_t packed_file_bytes;    /* used where they lie in the file */
+    sm_mutex *lock;                /* guards packing; NULL: steps do not pack */
+    _Atomic uint64_t packed_bytes; /* that steps have packed so far, in memory of the net's own */
+    /* matrices that a step packs when it comes to them; a 0 that was acquired makes their `packed`
+     * readable without the lock */
+    _Atomic uint32_t unpacked_in_layers, unpacked_head;
 } sm_net;
 
 /* Binds the tensors of an open file, which must outlive the net, after checking
@@ -133,14 +141,17 @@ typedef struct sm_net {
 sm_status sm_net_load(sm_net **out, sm_mem *mem, const sm_gguf *gguf, const sm_kernels *kernels,
                       sm_progress_fn progress, void *progress_user, sm_error *error);
 void sm_net_free(sm_net *net);
-/* Repacks every matrix that is not yet, with the team's threads. Not to be called
- * by two threads at a time. cancel (may be NULL) is asked between matrices. On
- * failure (SM_ERR_NOMEM, SM_ERR_CANCELLED) what was packed stays. */
-sm_status sm_net_pack(sm_net *net, sm_team *team, int32_t (*cancel)(void *user), void *cancel_user,
-                      sm_error *error);
+/* Makes steps pack each matrix when they first come to it; else they compute from the file's
+ * layout. Before the first step, once; not for nets that sm_forward_logits is used with.
+ * SM_ERR_NOMEM, SM_ERR_SYSTEM. */
+sm_status sm_net_pack_lazily(sm_net *net, sm_error *error);
 
 /* Bytes of a matrix in the kernels' layout. */
 uint64_t sm_weight_packed_bytes(const sm_weight *w);
+/* Packs groups [begin, end) of a matrix that has the file's layout, to `packed` from its
+ * beginning. */
+void sm_weight_pack(const sm_weight *w, const sm_kernels *kernels, uint64_t begin, uint64_t end,
+                    uint8_t *packed);
 /* Calls fn for every matrix that is multiplied, the head included, in order. */
 void sm_net_each_matrix(sm_net *net, void (*fn)(sm_net *net, sm_weight *w, void *arg), void *arg);
 
@@ -148,12 +159,11 @@ void sm_net_each_matrix(sm_net *net, void (*fn)(sm_net *net, sm_weight *w, void 
  * which case the message names file and key; SM_ERR_FORMAT. */
 sm_status sm_net_check_packed(const sm_gguf *gguf, sm_error *error);
 /* Writes a packed file (lib/format/format.h) of the net's file, which replaces the one at
- * path when it is whole. use_packed: matrices that were repacked are written as they are in
- * memory, sm_net_pack not running meanwhile; otherwise they are packed anew. progress (may
- * be NULL) gets bytes. Several threads may call this at a time. SM_ERR_IO, SM_ERR_NOMEM,
- * SM_ERR_CANCELLED. */
-sm_status sm_net_save(sm_net *net, const char *path, bool use_packed, sm_progress_fn progress,
-                      void *progress_user, sm_error *error);
+ * path when it is whole. Matrices that steps have packed are written as they are in memory, the
+ * others are packed for it. progress (may be NULL) gets bytes. Several threads may call this at a
+ * time, also while steps run. SM_ERR_IO, SM_ERR_NOMEM, SM_ERR_CANCELLED. */
+sm_status sm_net_save(sm_net *net, const char *path, sm_progress_fn progress, void *progress_user,
+                      sm_error *error);
 
 /* Which float weights multiply input rounded to bf16, on levels that have instructions for it. */
 typedef enum sm_rounding {
@@ -313,6 +323,7 @@ typedef struct sm_step {
     const sm_observer *observer; /* NULL: none */
     const sm_tape *tape;         /* records, or NULL; every span must then begin at position 0 */
     const sm_adapters *adapters; /* NULL: none */
+    uint64_t *repack_ns;         /* the time that packing took is added to it; NULL: to nothing */
 } sm_step;
 
 /* Buffers for steps of at most max_tokens tokens in contexts of at most max_context,
@@ -327,9 +338,10 @@ sm_status sm_workspace_adapt(sm_workspace *workspace, uint64_t width, bool dropo
                              sm_error *error);
 
 /* Computes the step: writes K and V of its tokens into the caches and the wanted
- * logits. SM_ERR_CANCELLED if the cancel hook said so: no logits were written then (cache
- * contents beyond the spans' positions are undefined). */
-sm_status sm_forward(sm_workspace *workspace, sm_team *team, const sm_step *step);
+ * logits. SM_ERR_CANCELLED if the cancel hook said so; after sm_net_pack_lazily SM_ERR_NOMEM too,
+ * and the message names the matrix that was to be packed. On failure no logits were written, cache
+ * contents beyond the spans' positions are undefined, and what was packed stays for later steps. */
+sm_status sm_forward(sm_workspace *workspace, sm_team *team, const sm_step *step, sm_error *error);
 /* The last part of it alone: logits[i][ldl] of token rows[i] of x (sm_tape.x); n at most the
  * workspace's max_tokens. */
 void sm_forward_logits(sm_workspace *workspace, sm_team *team, const sm_adapters *adapters,

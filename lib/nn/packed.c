@@ -30,7 +30,6 @@ typedef struct saver {
     sm_gguf_writer *writer;
     const sm_weight **matrices; /* [n_tensors] the one that a tensor of the file holds, or NULL */
     uint8_t *piece;             /* one or more packed groups */
-    bool use_packed;
     sm_progress_fn progress;
     void *progress_user;
     uint64_t done, total; /* bytes of data */
@@ -107,19 +106,25 @@ static uint64_t piece_groups(const sm_weight *w) {
     return w->group_bytes < PIECE_BYTES ? PIECE_BYTES / w->group_bytes : 1;
 }
 
+/* A matrix as it is packed in memory or in the file, NULL where it is not (yet). */
+static const uint8_t *packed_of(const sm_net *net, const sm_weight *w) {
+    if (!net->lock)
+        return w->packed;
+    sm_mutex_lock(net->lock);
+    const uint8_t *packed = w->packed;
+    sm_mutex_unlock(net->lock);
+    return packed;
+}
+
 static sm_status write_matrix(saver *s, const sm_weight *w) {
-    if (!w->data || (s->use_packed && w->packed))
-        return write_bytes(s, w->packed, sm_weight_packed_bytes(w));
+    const uint8_t *packed = packed_of(s->net, w);
+    if (packed)
+        return write_bytes(s, packed, sm_weight_packed_bytes(w));
     sm_status status = SM_OK;
     const uint64_t n_groups = sm_weight_packed_bytes(w) / w->group_bytes, n = piece_groups(w);
     for (uint64_t g = 0; g < n_groups && !status; g += n) {
         const uint64_t end = g + n < n_groups ? g + n : n_groups;
-        for (uint64_t i = g; i < end; i++) {
-            const uint64_t left = w->rows - i * SM_GROUP;
-            s->net->kernels->type[w->type].pack(s->piece + (i - g) * w->group_bytes,
-                                                w->data + i * SM_GROUP * w->row_bytes, w->row_bytes,
-                                                left < SM_GROUP ? left : SM_GROUP, w->cols);
-        }
+        sm_weight_pack(w, s->net->kernels, g, end, s->piece);
         status = write_piece(s, s->piece, (end - g) * w->group_bytes);
     }
     return status;
@@ -143,13 +148,9 @@ static void largest_piece(sm_net *net, sm_weight *w, void *arg) {
     *largest = bytes > *largest ? bytes : *largest;
 }
 
-sm_status sm_net_save(sm_net *net, const char *path, bool use_packed, sm_progress_fn progress,
-                      void *progress_user, sm_error *error) {
-    saver s = {.net = net,
-               .use_packed = use_packed,
-               .progress = progress,
-               .progress_user = progress_user,
-               .error = error};
+sm_status sm_net_save(sm_net *net, const char *path, sm_progress_fn progress, void *progress_user,
+                      sm_error *error) {
+    saver s = {.net = net, .progress = progress, .progress_user = progress_user, .error = error};
     uint64_t largest = 0;
     sm_net_each_matrix(net, largest_piece, &largest);
     s.matrices = sm_alloc_zero(net->mem, net->gguf->n_tensors * sizeof *s.matrices);

@@ -7,8 +7,6 @@
 #include "ops.h"
 #include "pack.h"
 
-#include <stdatomic.h>
-
 /* Buffers of a team (workspace.c); T = max_tokens. */
 struct sm_workspace {
     sm_mem *mem;
@@ -46,6 +44,12 @@ typedef struct sm_attn_split {
 
 #define SM_MAX_SPLITS 4
 
+/* What a step packs in one go: groups [first, end) of a matrix, or of none. */
+typedef struct sm_repack_piece {
+    sm_weight *w;
+    uint64_t first, end;
+} sm_repack_piece;
+
 /* What the threads of one step share beside the workspace. */
 typedef struct sm_pass {
     sm_workspace *ws;
@@ -57,6 +61,12 @@ typedef struct sm_pass {
     sm_stop stop, never;
     double least_share; /* weight bytes that are worth a thread of their own */
     bool cancelled;     /* written by thread 0 before a barrier, read by all after it */
+    /* Whether matrices that the step comes to may have to be packed: looked up before the threads
+     * begin, since all have to meet at the same barriers. */
+    bool repack_layers, repack_head;
+    sm_repack_piece piece;   /* written, like `cancelled`, by thread 0 before a barrier */
+    sm_status repack_status; /* the same; other than SM_OK the step ends */
+    sm_error *error;         /* of the caller; thread 0 writes it */
 } sm_pass;
 
 /* One thread's view of the step. */
@@ -135,6 +145,15 @@ void sm_product_piece(const sm_worker *w, const sm_weight *W, uint32_t matrix, u
 void sm_attn_plan(sm_pass *pass, uint32_t n_threads);
 /* Attention of all tokens of the step from the cache, in the given form. Holds barriers. */
 sm_input sm_attn_step(const sm_worker *w, sm_input_form form);
+
+/* ---- packing at first use (repack.c) --------------------------------------------------- */
+
+/* Sets pass->repack_…; before the threads begin. */
+void sm_repack_plan(sm_pass *pass);
+/* Packs what is not yet packed of matrices [first, last] of the worker's layer (SM_HEAD: the head),
+ * with all threads; afterwards all may read sm_weight.packed of them. False if that failed or was
+ * cancelled: pass->repack_status. Holds barriers. */
+bool sm_repack(const sm_worker *w, uint32_t first, uint32_t last);
 
 /* ---- head (head.c) -------------------------------------------------------------------- */
 

@@ -1,4 +1,4 @@
-/* Binding the tensors of a file to the network, and packing them. */
+/* Binding the tensors of a file to the network. */
 #include "nn.h"
 #include "pack.h"
 
@@ -335,6 +335,16 @@ uint64_t sm_weight_packed_bytes(const sm_weight *w) {
     return ((uint64_t)w->rows + SM_GROUP - 1) / SM_GROUP * w->group_bytes;
 }
 
+void sm_weight_pack(const sm_weight *w, const sm_kernels *kernels, uint64_t begin, uint64_t end,
+                    uint8_t *packed) {
+    for (uint64_t g = begin; g < end; g++) {
+        const uint64_t left = w->rows - g * SM_GROUP;
+        kernels->type[w->type].pack(packed + (g - begin) * w->group_bytes,
+                                    w->data + g * SM_GROUP * w->row_bytes, w->row_bytes,
+                                    left < SM_GROUP ? left : SM_GROUP, w->cols);
+    }
+}
+
 void sm_net_each_matrix(sm_net *net, void (*fn)(sm_net *net, sm_weight *w, void *arg), void *arg) {
     for (uint32_t i = 0; i < net->config.n_layer; i++) {
         for (uint32_t m = 0; m < SM_MATRICES; m++)
@@ -357,6 +367,9 @@ sm_status sm_net_load(sm_net **out, sm_mem *mem, const sm_gguf *gguf, const sm_k
     net->mem = mem;
     net->gguf = gguf;
     net->kernels = kernels;
+    atomic_init(&net->packed_bytes, 0);
+    atomic_init(&net->unpacked_in_layers, 0);
+    atomic_init(&net->unpacked_head, 0);
     binder b = {.net = net, .error = error, .progress = progress, .progress_user = progress_user};
     sm_status status = sm_config_read(&net->config, gguf, error);
     if (!status)
@@ -395,78 +408,6 @@ void sm_net_free(sm_net *net) {
     sm_free(net->mem, net->vectors);
     sm_free(net->mem, net->rope_inv_freq);
     sm_free(net->mem, net->layers);
+    sm_mutex_free(net->lock, net->mem);
     sm_free(net->mem, net);
-}
-
-typedef struct pack_job {
-    sm_net *net;
-    sm_weight *w;
-    uint8_t *packed;
-    uint64_t first, end; /* groups */
-} pack_job;
-
-/* Bytes of the file that are packed before their pages are given back, so that a large
- * tensor is not in memory twice. */
-#define RELEASE_BYTES ((uint64_t)16 << 20)
-
-static void pack_share(void *arg, uint32_t thread, uint32_t n_threads) {
-    const pack_job *job = arg;
-    const sm_weight *w = job->w;
-    uint64_t begin, end;
-    sm_share(job->end - job->first, thread, n_threads, &begin, &end);
-    for (uint64_t g = job->first + begin; g < job->first + end; g++) {
-        uint64_t left = w->rows - g * SM_GROUP;
-        job->net->kernels->type[w->type].pack(job->packed + g * w->group_bytes,
-                                              w->data + g * SM_GROUP * w->row_bytes, w->row_bytes,
-                                              left < SM_GROUP ? left : SM_GROUP, w->cols);
-    }
-}
-
-typedef struct pack_all {
-    sm_team *team;
-    int32_t (*cancel)(void *user);
-    void *cancel_user;
-    sm_error *error;
-    sm_status status;
-} pack_all;
-
-static void pack_matrix(sm_net *net, sm_weight *w, void *arg) {
-    pack_all *all = arg;
-    if (all->status || w->packed)
-        return;
-    if (all->cancel && all->cancel(all->cancel_user)) {
-        all->status =
-            sm_fail(all->error, SM_ERR_CANCELLED, "cancelled while repacking '%s'", w->name);
-        return;
-    }
-    const uint64_t size = sm_weight_packed_bytes(w);
-    uint8_t *packed = sm_alloc(net->mem, size);
-    if (!packed) {
-        all->status = sm_fail(all->error, SM_ERR_NOMEM,
-                              "out of memory repacking tensor '%s' (%llu bytes; the repack option "
-                              "can be turned off)",
-                              w->name, (unsigned long long)size);
-        return;
-    }
-    const uint64_t n_groups = size / w->group_bytes, native = SM_GROUP * w->row_bytes;
-    const uint64_t step = RELEASE_BYTES / native ? RELEASE_BYTES / native : 1;
-    for (uint64_t g = 0; g < n_groups; g += step) {
-        pack_job job = {net, w, packed, g, g + step < n_groups ? g + step : n_groups};
-        sm_team_run(all->team, pack_share, &job);
-        /* the file's copy is not read again, unless as the embedding table of a tied
-         * head: then its rows come back one by one */
-        for (uint32_t i = 0; i < net->gguf->n_files; i++)
-            sm_file_release(&net->gguf->files[i], w->data + g * native,
-                            (job.end == n_groups ? w->rows : job.end * SM_GROUP) * w->row_bytes -
-                                g * native);
-    }
-    w->packed = w->own_packed = packed;
-    net->packed_bytes += size;
-}
-
-sm_status sm_net_pack(sm_net *net, sm_team *team, int32_t (*cancel)(void *user), void *cancel_user,
-                      sm_error *error) {
-    pack_all all = {team, cancel, cancel_user, error, SM_OK};
-    sm_net_each_matrix(net, pack_matrix, &all);
-    return all.status;
 }

@@ -134,14 +134,15 @@ static void append(const sm_batch *b, const sm_batch_item *item, bool quiet) {
 }
 
 sm_status sm_batch_compute(sm_batch *b, const sm_batch_item *items, uint64_t n_items, bool quiet,
-                           sm_cancel_fn cancel, void *cancel_user) {
+                           sm_cancel_fn cancel, void *cancel_user, sm_error *error) {
     sm_step step = {.ids = b->ids,
                     .spans = b->spans,
                     .outputs = b->outputs,
                     .logits = b->logits,
                     .cancel = cancel,
                     .cancel_user = cancel_user,
-                    .observer = n_items == 1 ? items->session->observer : NULL};
+                    .observer = n_items == 1 ? items->session->observer : NULL,
+                    .repack_ns = &b->repack_ns};
     if (n_items && items->session->adapters.n)
         step.adapters = &items->session->adapters;
     for (uint64_t i = 0; i < n_items; i++) {
@@ -157,7 +158,7 @@ sm_status sm_batch_compute(sm_batch *b, const sm_batch_item *items, uint64_t n_i
     }
     if (!step.n_tokens)
         return SM_OK;
-    const sm_status status = sm_forward(b->workspace, b->team, &step);
+    const sm_status status = sm_forward(b->workspace, b->team, &step, error);
     for (uint64_t i = 0; i < n_items && !status; i++)
         append(b, &items[i], quiet);
     return status;
@@ -198,10 +199,7 @@ sm_status sm_batch_step(sm_batch *b, const sm_batch_item *items, uint64_t n_item
                         sm_error *error) {
     if (!b || (!items && n_items))
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_batch_step: batch or items is NULL");
-    sm_status status = check(b, items, n_items, error);
-    if (!status && n_items)
-        status = sm_model_prepare(b->model, b->team, b->cancel, b->cancel_user, error);
-    if (!status && sm_batch_compute(b, items, n_items, false, b->cancel, b->cancel_user))
-        status = sm_fail(error, SM_ERR_CANCELLED, "the step was cancelled");
-    return status;
+    const sm_status status = check(b, items, n_items, error);
+    return status ? status
+                  : sm_batch_compute(b, items, n_items, false, b->cancel, b->cancel_user, error);
 }

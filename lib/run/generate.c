@@ -247,12 +247,11 @@ sm_status sm_session_generate(sm_session *s, const char *prompt, const sm_genera
     s->pending_length = 0;
     sm_detokenizer_reset(s->detokenizer);
     g.start = sm_time_ns();
-    status = sm_model_prepare(s->model, s->batch->team, s->cancel, s->cancel_user, error);
-    const uint64_t prepared = sm_time_ns();
-    s->stats.prepare_seconds = (double)(prepared - g.start) * 1e-9;
-    if (!status)
-        status = feed_prompt(&g, prompt);
-    s->stats.prompt_seconds = (double)(sm_time_ns() - prepared) * 1e-9;
+    const uint64_t repacked = s->batch->repack_ns;
+    status = feed_prompt(&g, prompt);
+    const uint64_t repack_ns = s->batch->repack_ns - repacked;
+    s->stats.prepare_seconds = (double)repack_ns * 1e-9;
+    s->stats.prompt_seconds = (double)(sm_time_ns() - g.start - repack_ns) * 1e-9;
     if (!status)
         status = loop(&g);
     if (g.first)

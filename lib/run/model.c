@@ -29,6 +29,8 @@ static sm_status read_file(sm_model *model, const char *path, const sm_model_opt
                        sm_level_name(sm_level_best(o->level)));
     sm_status status = sm_net_load(&model->net, model->mem, model->gguf, kernels, o->progress,
                                    o->progress_user, error);
+    if (!status && o->repack == SM_REPACK_LAZY)
+        status = sm_net_pack_lazily(model->net, error);
     if (status)
         return status;
     if (sm_vocab_in_gguf(model->gguf)) {
@@ -76,14 +78,10 @@ sm_status sm_model_make(sm_model **out, const char *name, sm_model_open_fn open,
         return sm_fail(error, SM_ERR_NOMEM, "out of memory");
     }
     atomic_init(&model->references, 1);
-    atomic_init(&model->packed, false);
     model->mem = mem;
-    model->repack = o.repack == SM_REPACK_LAZY;
     model->log = o.log;
     model->log_user = o.log_user;
-    status = sm_mutex_new(&model->lock, mem, error);
-    if (!status)
-        status = open(model, what, &o, error);
+    status = open(model, what, &o, error);
     if (!status)
         status = read_file(model, name, &o, error);
     if (status) {
@@ -114,7 +112,6 @@ void sm_model_free(sm_model *model) {
     sm_net_free(model->net);
     sm_gguf_close(model->gguf);
     sm_free(mem, model->image);
-    sm_mutex_free(model->lock, mem);
     sm_free(mem, model->name);
     sm_free(mem, model);
     if (tokenizer)
@@ -123,35 +120,17 @@ void sm_model_free(sm_model *model) {
         sm_mem_destroy(mem);
 }
 
-sm_status sm_model_prepare(const sm_model *shared, sm_team *team, sm_cancel_fn cancel,
-                           void *cancel_user, sm_error *error) {
-    sm_model *model = (sm_model *)(uintptr_t)shared;
-    if (!model->repack || atomic_load_explicit(&model->packed, memory_order_acquire))
-        return SM_OK;
-    sm_status status = SM_OK;
-    sm_mutex_lock(model->lock);
-    if (!atomic_load_explicit(&model->packed, memory_order_relaxed)) {
-        status = sm_net_pack(model->net, team, cancel, cancel_user, error);
-        if (!status)
-            atomic_store_explicit(&model->packed, true, memory_order_release);
-    }
-    sm_mutex_unlock(model->lock);
-    return status;
-}
-
 sm_status sm_model_save_packed(const sm_model *model, const char *path, sm_progress_fn progress,
                                void *progress_user, sm_error *error) {
     if (!model || !path)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_model_save_packed: model or path is NULL");
-    const bool packed = atomic_load_explicit(&model->packed, memory_order_acquire);
-    return sm_net_save(model->net, path, packed, progress, progress_user, error);
+    return sm_net_save(model->net, path, progress, progress_user, error);
 }
 
 sm_status sm_model_get_info(const sm_model *model, sm_model_info *info, sm_error *error) {
     if (!model)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_model_get_info: model is NULL");
     const sm_config *c = &model->net->config;
-    const bool packed = atomic_load_explicit(&model->packed, memory_order_acquire);
     const sm_model_info full = {
         .level = model->net->kernels->level,
         .architecture = c->family->architecture,
@@ -167,7 +146,7 @@ sm_status sm_model_get_info(const sm_model *model, sm_model_info *info, sm_error
         .n_params = model->n_params,
         .weight_bytes = model->weight_bytes,
         .decode_bytes = model->net->decode_bytes,
-        .packed_bytes = packed ? model->net->packed_bytes : 0,
+        .packed_bytes = atomic_load_explicit(&model->net->packed_bytes, memory_order_relaxed),
         .heap_bytes = atomic_load_explicit(&model->mem->in_use, memory_order_relaxed),
         .heap_peak = atomic_load_explicit(&model->mem->peak, memory_order_relaxed),
         .n_allocs = atomic_load_explicit(&model->mem->n_allocs, memory_order_relaxed),

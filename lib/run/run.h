@@ -30,9 +30,6 @@ struct sm_model {
     uint8_t *image; /* the file of a model made in memory; NULL otherwise */
     sm_net *net;
     sm_tokenizer *tokenizer; /* NULL: the file has no vocabulary */
-    sm_mutex *lock;          /* guards packing */
-    _Atomic bool packed;
-    bool repack;
     char *name;
     uint64_t n_params, weight_bytes;
     sm_log_fn log;
@@ -47,9 +44,6 @@ typedef sm_status (*sm_model_open_fn)(sm_model *model, const void *what, const s
 sm_status sm_model_make(sm_model **out, const char *name, sm_model_open_fn open, const void *what,
                         const sm_model_options *options, sm_error *error);
 void sm_model_retain(const sm_model *model);
-/* Repacks the weights if that is wanted and not yet done; cancel may be NULL. */
-sm_status sm_model_prepare(const sm_model *model, sm_team *team, sm_cancel_fn cancel,
-                           void *cancel_user, sm_error *error);
 
 /* ---- adapters (adapter.c) ----------------------------------------------------------------- */
 
@@ -112,7 +106,8 @@ struct sm_batch {
     int32_t *ids;
     uint32_t *outputs;
     float **logits;
-    uint64_t n_steps; /* begun */
+    uint64_t n_steps;   /* begun */
+    uint64_t repack_ns; /* that they spent repacking weights */
     sm_cancel_fn cancel;
     void *cancel_user;
 };
@@ -128,9 +123,10 @@ void sm_batch_release(sm_batch *batch);
 sm_status sm_session_check(const sm_session *session, const int32_t *ids, uint64_t n, uint32_t held,
                            sm_error *error);
 /* Computes checked items, together n_batch tokens at most, and appends their tokens. With
- * quiet, only items that want all logits get any. SM_ERR_CANCELLED. */
+ * quiet, only items that want all logits get any. SM_ERR_CANCELLED, SM_ERR_NOMEM: as
+ * sm_forward. */
 sm_status sm_batch_compute(sm_batch *batch, const sm_batch_item *items, uint64_t n_items,
-                           bool quiet, sm_cancel_fn cancel, void *cancel_user);
+                           bool quiet, sm_cancel_fn cancel, void *cancel_user, sm_error *error);
 
 /* ---- session (session.c, generate.c) --------------------------------------------------------- */
 

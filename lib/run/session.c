@@ -193,19 +193,26 @@ static sm_status feed(sm_session *s, const int32_t *ids, uint64_t n, float *logi
                       sm_error *error) {
     sm_batch *b = s->batch;
     sm_status status = SM_OK;
-    if (n)
-        status = sm_model_prepare(s->model, b->team, s->cancel, s->cancel_user, error);
+    sm_error why;
+    const uint32_t length = s->length;
+    const bool had_logits = s->has_logits;
     while (!status && n) {
         const uint64_t step = n < b->n_batch ? n : b->n_batch;
         const sm_batch_item item = {s, ids, step, logits};
-        if (sm_batch_compute(b, &item, 1, step < n, s->cancel, s->cancel_user))
-            status = sm_fail(error, SM_ERR_CANCELLED, "cancelled after %u tokens", s->length);
+        status = sm_batch_compute(b, &item, 1, step < n, s->cancel, s->cancel_user, &why);
         if (logits)
             logits += step * n_vocab(s);
         ids += step;
         n -= step;
     }
-    return status;
+    if (status == SM_ERR_CANCELLED)
+        return sm_fail(error, status, "%s after %u tokens", why.message, s->length);
+    if (status) { /* out of memory: before any logits were written */
+        s->length = length;
+        s->has_logits = had_logits;
+        return sm_fail(error, status, "%s", why.message);
+    }
+    return SM_OK;
 }
 
 sm_status sm_session_feed(sm_session *s, const int32_t *ids, uint64_t n, sm_error *error) {

@@ -326,7 +326,7 @@ sm_status sm_graph_layers(sm_graph *g, const sm_train_batch *batch) {
         g->tape->begin = run.begin = i;
         g->tape->end = run.end = i + 1;
         /* the last one's values are still there */
-        if (i + 1 < n_layer && sm_forward(g->ws, g->team, &again))
+        if (i + 1 < n_layer && sm_forward(g->ws, g->team, &again, NULL))
             return SM_ERR_CANCELLED;
         sm_lap(g, SM_PART_FORWARD);
         sm_team_run(g->team, run_layers, &run);

@@ -623,7 +623,7 @@ static sm_status run_batch(sm_graph *g, const sm_train_batch *batch, double weig
                              .tape = g->tape,
                              .adapters = &g->adapters};
     g->lap_start = sm_time_ns();
-    status = sm_forward(g->ws, g->team, &forward);
+    status = sm_forward(g->ws, g->team, &forward, NULL);
     sm_lap(g, SM_PART_FORWARD);
     if (!status)
         status = sm_graph_head(g, batch, n_rows, weight, backward, loss);

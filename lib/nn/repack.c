@@ -1,0 +1,131 @@
+/* Packing matrices into the kernels' layout, each when a step first comes to it.
+ *
+ * Steps of several teams may come to a matrix at once. It is packed piece by piece, each by the
+ * team whose thread 0 holds the net's lock; between pieces the lock is free, so that nobody's
+ * cancel hook is asked with it held, and a team that waited goes on where another one stopped.
+ */
+#include "step.h"
+
+/* Bytes of the file that are packed before their pages are given back, so that a large tensor is
+ * not in memory twice. */
+#define RELEASE_BYTES ((uint64_t)16 << 20)
+
+static void count_unpacked(sm_net *net, sm_weight *w, void *arg) {
+    (void)arg;
+    if (!w->packed)
+        atomic_fetch_add_explicit(w == &net->head ? &net->unpacked_head : &net->unpacked_in_layers,
+                                  1, memory_order_relaxed);
+}
+
+sm_status sm_net_pack_lazily(sm_net *net, sm_error *error) {
+    const sm_status status = sm_mutex_new(&net->lock, net->mem, error);
+    if (!status)
+        sm_net_each_matrix(net, count_unpacked, NULL);
+    return status;
+}
+
+void sm_repack_plan(sm_pass *pass) {
+    const sm_net *net = pass->ws->net;
+    pass->repack_layers = atomic_load_explicit(&net->unpacked_in_layers, memory_order_acquire) != 0;
+    pass->repack_head = pass->batch->n_outputs &&
+                        atomic_load_explicit(&net->unpacked_head, memory_order_acquire) != 0;
+}
+
+static sm_weight *first_unpacked(sm_net *net, uint32_t layer, uint32_t first, uint32_t last) {
+    for (uint32_t m = first; m <= last; m++) {
+        sm_weight *w = m == SM_HEAD ? &net->head : sm_layer_matrix(&net->layers[layer], m);
+        if (!w->packed)
+            return w;
+    }
+    return NULL;
+}
+
+static uint64_t n_groups(const sm_weight *w) {
+    return sm_weight_packed_bytes(w) / w->group_bytes;
+}
+
+/* Room for the whole matrix, when its first piece is packed. */
+static sm_status make_room(const sm_net *net, sm_weight *w, sm_error *error) {
+    const uint64_t size = sm_weight_packed_bytes(w);
+    if (!w->own_packed)
+        w->own_packed = sm_alloc(net->mem, size);
+    return w->own_packed ? SM_OK
+                         : sm_fail(error, SM_ERR_NOMEM,
+                                   "out of memory repacking tensor '%s' (%llu bytes; the repack "
+                                   "option can be turned off)",
+                                   w->name, (unsigned long long)size);
+}
+
+/* Thread 0 takes the lock and the next piece; without one the lock is free again. */
+static void take_piece(sm_net *net, const sm_worker *w, uint32_t first, uint32_t last) {
+    sm_pass *pass = w->pass;
+    const bool cancelled = sm_stopped(w->scratch);
+    sm_mutex_lock(net->lock);
+    sm_weight *W = first_unpacked(net, w->layer, first, last);
+    pass->piece = (sm_repack_piece){0};
+    if (cancelled)
+        pass->repack_status =
+            W ? sm_fail(pass->error, SM_ERR_CANCELLED, "cancelled while repacking '%s'", W->name)
+              : sm_fail(pass->error, SM_ERR_CANCELLED, "cancelled");
+    else if (W)
+        pass->repack_status = make_room(net, W, pass->error);
+    if (!W || pass->repack_status) {
+        sm_mutex_unlock(net->lock);
+        return;
+    }
+    const uint64_t step = RELEASE_BYTES / (SM_GROUP * W->row_bytes);
+    pass->piece = (sm_repack_piece){W, W->own_groups,
+                                    min_u64(W->own_groups + (step ? step : 1), n_groups(W))};
+}
+
+/* Thread 0 books the piece, and the matrix if that was its last one, and gives the lock back. */
+static void book_piece(sm_net *net, const sm_repack_piece *piece) {
+    sm_weight *w = piece->w;
+    const uint64_t begin = piece->first * SM_GROUP, end = min_u64(piece->end * SM_GROUP, w->rows);
+    /* the file's copy is not read again, unless as the embedding table of a tied head or by
+     * sm_net_save: then its rows come back one by one */
+    for (uint32_t i = 0; i < net->gguf->n_files; i++)
+        sm_file_release(&net->gguf->files[i], w->data + begin * w->row_bytes,
+                        (end - begin) * w->row_bytes);
+    w->own_groups = piece->end;
+    atomic_fetch_add_explicit(&net->packed_bytes, (piece->end - piece->first) * w->group_bytes,
+                              memory_order_relaxed);
+    if (piece->end == n_groups(w)) {
+        w->packed = w->own_packed;
+        atomic_fetch_sub_explicit(w == &net->head ? &net->unpacked_head : &net->unpacked_in_layers,
+                                  1, memory_order_release);
+    }
+    sm_mutex_unlock(net->lock);
+}
+
+static bool pack_pieces(sm_net *net, const sm_worker *w, uint32_t first, uint32_t last) {
+    const sm_pass *pass = w->pass;
+    const sm_repack_piece *piece = &pass->piece;
+    for (;;) {
+        if (w->thread == 0)
+            take_piece(net, w, first, last);
+        sm_team_barrier(w->team);
+        if (pass->repack_status)
+            return false;
+        if (!piece->w)
+            return true;
+        uint64_t begin, end;
+        sm_work_share(w, piece->end - piece->first, &begin, &end);
+        begin += piece->first;
+        end += piece->first;
+        sm_weight_pack(piece->w, w->kernels, begin, end,
+                       piece->w->own_packed + begin * piece->w->group_bytes);
+        sm_team_barrier(w->team);
+        if (w->thread == 0)
+            book_piece(net, piece);
+    }
+}
+
+bool sm_repack(const sm_worker *w, uint32_t first, uint32_t last) {
+    sm_net *net = (sm_net *)(uintptr_t)w->net; /* this is what changes in a net that is in use */
+    const uint64_t start = sm_time_ns();
+    const bool done = pack_pieces(net, w, first, last);
+    if (w->thread == 0 && w->batch->repack_ns)
+        *w->batch->repack_ns += sm_time_ns() - start;
+    return done;
+}
