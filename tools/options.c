@@ -159,11 +159,14 @@ static void print_number(double value) {
         printf("%.10g", value);
 }
 
+#define HELP_WIDTH 90
+#define HELP_INDENT 28
+
 static void print_wrapped(const char *text, int indent) {
     int column = indent;
     while (*text != 0) {
         const size_t word = strcspn(text, " ");
-        if (column > indent && column + (int)word + 1 > 90) {
+        if (column > indent && column + (int)word + 1 > HELP_WIDTH) {
             printf("\n%*s", indent, "");
             column = indent;
         } else if (column > indent) {
@@ -179,8 +182,6 @@ static void print_wrapped(const char *text, int indent) {
     putchar('\n');
 }
 
-#define HELP_INDENT 28
-
 /* Where a zero in the struct stands for another value, it cannot be asked for. */
 static bool zero_is_default(const sm_option *field) {
     return field->type != SM_OPTION_ENUM && field->min == 0.0 && field->fallback != 0.0;
@@ -195,9 +196,11 @@ static void print_field_facts(const flag_ref *ref) {
     printf("%*s[", HELP_INDENT, "");
     if (field->type == SM_OPTION_ENUM) {
         const char *name = name_at(field->names, (uint64_t)value, &length);
+        const bool fits = HELP_INDENT + strlen(field->names) + length < HELP_WIDTH - 14;
         fputs(field->names, stdout);
         if (name != NULL)
-            printf("; default %.*s", (int)length, name);
+            printf(";%s%*sdefault %.*s", fits ? "" : "\n", fits ? 1 : HELP_INDENT + 1, "",
+                   (int)length, name);
     } else {
         if (zero_is_default(field) && field->type == SM_OPTION_F64)
             fputs("above ", stdout);
