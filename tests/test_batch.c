@@ -9,6 +9,7 @@
 
 #include "fixture.h"
 #include "nn/nn.h"
+#include "nn/step.h"
 #include "support.h"
 
 #define SEQUENCES 5
@@ -158,10 +159,25 @@ static void shares_keep_their_bits(void **state) {
     }
 }
 
+/* A barrier is measured once. Where that met threads that had no CPU of their own yet, it must not
+ * leave matrices of some hundred KB to one thread from then on. */
+static void slow_barriers_are_not_believed(void **state) {
+    (void)state;
+    bench b;
+    open_bench(&b, &(fixture_model){0}, 2);
+    sm_team_set_barrier_ns(b.team, 100);
+    const double quick = sm_work_least_share(b.team);
+    sm_team_set_barrier_ns(b.team, 32000);
+    const double slow = sm_work_least_share(b.team);
+    assert_true(quick < slow && slow < 64 << 10);
+    close_bench(&b);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(batched_sequences_keep_their_bits),
         cmocka_unit_test(shares_keep_their_bits),
+        cmocka_unit_test(slow_barriers_are_not_believed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

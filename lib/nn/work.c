@@ -34,9 +34,16 @@ void sm_work_share_weights(const sm_worker *w, uint64_t n, uint64_t bytes, uint6
     }
 }
 
-/* ns of a barrier for each thread that takes part in it. A busy machine may measure any time:
- * more than PER_THREAD_MOST is not believed. */
+/* ns of a barrier for each thread that takes part in it. A busy machine may measure any time, as
+ * may threads that have just been started and are all on one CPU still: more than PER_THREAD_MOST
+ * is not believed. */
 #define PER_THREAD_MOST 500.0
+
+static double barrier_per_thread(sm_team *team) {
+    const double measured = sm_team_barrier_ns(team) / sm_team_size(team);
+    return measured < PER_THREAD_MOST ? measured : PER_THREAD_MOST;
+}
+
 /* ns that sharing an operator out takes beside: vectors move from one CPU's cache to another's,
  * and shares are not quite equal. */
 #define SHARING 300.0
@@ -45,7 +52,7 @@ void sm_work_share_weights(const sm_worker *w, uint64_t n, uint64_t bytes, uint6
 #define WORTH 1.3
 
 double sm_work_least_share(sm_team *team) {
-    return sm_team_barrier_ns(team) * THREAD_BYTES_PER_NS;
+    return barrier_per_thread(team) * sm_team_size(team) * THREAD_BYTES_PER_NS;
 }
 
 /* Tokens of the cache that a span's attention reads in a layer, on average. */
@@ -62,10 +69,9 @@ static double tokens_read(const sm_net *net, const sm_span *span) {
  * which is least where n^2 = work / (barriers * per_thread). */
 uint32_t sm_work_threads(const sm_workspace *ws, sm_team *team, const sm_step *b) {
     const uint32_t most = sm_team_size(team);
-    const double measured = sm_team_barrier_ns(team) / most;
-    if (most == 1 || measured <= 0)
+    const double per_thread = barrier_per_thread(team);
+    if (most == 1 || per_thread <= 0)
         return most;
-    const double per_thread = measured < PER_THREAD_MOST ? measured : PER_THREAD_MOST;
     const sm_config *c = &ws->net->config;
     const double barriers = 5.0 * c->n_layer + 2;
     double bytes = (double)ws->net->decode_bytes * columns_cost(b->n_tokens);
