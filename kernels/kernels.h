@@ -95,10 +95,12 @@ typedef void sm_mul_fn(float *y, size_t ldy, const void *packed, size_t group_by
                        size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols,
                        bool accumulate);
 /* Same result for any ncols, for at most SM_GEMM_GROUPS groups and SM_SLAB of K:
- * worth it from some tens of columns on, where unpacking pays. */
+ * worth it from some tens of columns on, where unpacking pays. next: where the weights of the
+ * following call begin, of as many groups as far apart, or NULL if they are not known to be there;
+ * a kernel may ask for them meanwhile. */
 typedef void sm_gemm_fn(float *y, size_t ldy, const void *packed, size_t group_bytes,
                         size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols,
-                        bool accumulate, void *scratch);
+                        bool accumulate, const void *next, void *scratch);
 /* Packs one group: nrows (1..16) rows of k elements from src (native blocks, rows
  * row_bytes apart) into dst (sm_packed_bytes(type, k)); rows missing to 16 are zero weights.
  * k may start at any multiple of the type's super-block inside the rows. */

@@ -81,7 +81,8 @@ static void run_gemm(void *arg) {
             ((sm_gemm_fn *)j->kernel->fn)(
                 j->y + g * SM_GROUP, j->n_groups * SM_GROUP,
                 j->packed + g * j->group_bytes + slab * slab_bytes, j->group_bytes, SM_GEMM_GROUPS,
-                SM_SLAB, (uint8_t *)j->x + slab * x_step, j->ldx, j->ncols, slab > 0, j->scratch);
+                SM_SLAB, (uint8_t *)j->x + slab * x_step, j->ldx, j->ncols, slab > 0,
+                j->packed + (g + SM_GEMM_GROUPS) * j->group_bytes + slab * slab_bytes, j->scratch);
         }
     }
 }

@@ -156,7 +156,8 @@ _Static_assert(SM_GEMM_GROUPS *SM_SLAB *SM_GROUP * sizeof(float) <= SM_GEMM_SCRA
 #define GEMM(KIND, type)                                                                           \
     void sm_gemm_##type##_neon(float *y, size_t ldy, const void *packed, size_t group_bytes,       \
                                size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols, \
-                               bool accumulate, void *scratch) {                                   \
+                               bool accumulate, const void *next, void *scratch) {                 \
+        (void)next;                                                                                \
         gemm(KIND, y, ldy, packed, group_bytes, n_groups, k, x, ldx, ncols, accumulate, scratch);  \
     }
 MUL(F32, f32)
@@ -167,8 +168,8 @@ GEMM(PAIRS, bf16)
 
 void sm_gemm_f32_neon(float *y, size_t ldy, const void *packed, size_t group_bytes, size_t n_groups,
                       size_t k, const void *x, size_t ldx, size_t ncols, bool accumulate,
-                      void *scratch) {
-    (void)scratch;
+                      const void *next, void *scratch) {
+    (void)next, (void)scratch;
     sm_mul_f32_neon(y, ldy, packed, group_bytes, n_groups, k, x, ldx, ncols, accumulate);
 }
 

@@ -704,7 +704,8 @@ INLINE void gemm(format f, float *y, size_t ldy, const void *packed, size_t grou
 #define GEMM(FORMAT, type)                                                                         \
     void LEVEL(sm_gemm_##type)(float *y, size_t ldy, const void *packed, size_t group_bytes,       \
                                size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols, \
-                               bool accumulate, void *scratch) {                                   \
+                               bool accumulate, const void *next, void *scratch) {                 \
+        (void)next;                                                                                \
         gemm(FORMAT, y, ldy, packed, group_bytes, n_groups, k, x, ldx, ncols, accumulate,          \
              scratch);                                                                             \
     }

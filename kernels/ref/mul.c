@@ -268,8 +268,8 @@ static void mul_quantized(const format *f, float *y, size_t ldy, const uint8_t *
 #define GEMM(name)                                                                                \
     void sm_gemm_##name##_ref(float *y, size_t ldy, const void *packed, size_t group_bytes,       \
                               size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols, \
-                              bool accumulate, void *scratch) {                                   \
-        (void)scratch;                                                                            \
+                              bool accumulate, const void *next, void *scratch) {                 \
+        (void)next, (void)scratch;                                                                \
         sm_mul_##name##_ref(y, ldy, packed, group_bytes, n_groups, k, x, ldx, ncols, accumulate); \
     }
 

@@ -19,6 +19,10 @@ typedef struct product {
     const void *x; /* f32, or bf16 in rounded products */
     size_t ldx;
     bool accumulate;
+    /* What the next call of gemm will read, asked for by and by. */
+    const uint8_t *next; /* of the first group; of the second next_apart further on */
+    size_t next_apart;
+    size_t next_step; /* bytes of it for each pair of columns of K of a tile */
 } product;
 
 /* Bytes of two columns of K of one group (an odd last one of BF16 takes as many). */
@@ -70,6 +74,15 @@ INLINE size_t prefetch_ahead(const int ng) {
     return ng == 4 ? 1024 : 4096;
 }
 
+/* Asks for a part of the weights of the next call, of both groups. */
+INLINE void prefetch_next(const int ng, product *a) {
+    UNROLL
+    for (int g = 0; g < ng; g++) {
+        _mm_prefetch((const char *)a->next + (size_t)g * a->next_apart, _MM_HINT_T1);
+    }
+    a->next += a->next_step;
+}
+
 /* A pair of columns of K ahead of the streams: half-size weights in two steps, first into the
  * second-level cache, where the input is f32. That is 1.1 times as fast from memory on Intel's
  * server cores, and makes no difference to F32. */
@@ -86,7 +99,7 @@ INLINE void prefetch(const uint32_t type, const bool rounded, const int ng, cons
 }
 
 /* All of K for ng streams and nc columns. */
-INLINE void chains(const uint32_t type, const int ng, const int nc, const product *a,
+INLINE void chains(const uint32_t type, const int ng, const int nc, product *a,
                    const uint8_t *p[MOST_STREAMS], __m512 y[MOST_STREAMS][TILE_COLS]) {
     __m512 w[MOST_STREAMS];
     const float *x = a->x;
@@ -104,6 +117,9 @@ INLINE void chains(const uint32_t type, const int ng, const int nc, const produc
                 prefetch(type, false, ng, p[g]);
             }
             p[g] += pair_bytes(type);
+        }
+        if (nc == TILE_COLS) {
+            prefetch_next(ng, a);
         }
         add_products(ng, nc, y, w, x + 1, ldx);
     }
@@ -146,7 +162,7 @@ INLINE void add_pairs(const int ng, const int nc, __m512 y[MOST_STREAMS][TILE_CO
     }
 }
 
-INLINE void rounded_chains(const uint32_t type, const int ng, const int nc, const product *a,
+INLINE void rounded_chains(const uint32_t type, const int ng, const int nc, product *a,
                            const uint8_t *p[MOST_STREAMS], __m512 y[MOST_STREAMS][TILE_COLS]) {
     __m512i w[MOST_STREAMS];
     const uint16_t *x = a->x;
@@ -159,6 +175,9 @@ INLINE void rounded_chains(const uint32_t type, const int ng, const int nc, cons
                 prefetch(type, true, ng, p[g]);
             }
             p[g] += pair_bytes(type);
+        }
+        if (nc == TILE_COLS) {
+            prefetch_next(ng, a);
         }
         add_pairs(ng, nc, y, w, x, ldx, 2);
     }
@@ -174,8 +193,8 @@ INLINE void rounded_chains(const uint32_t type, const int ng, const int nc, cons
 #endif
 
 /* Groups `group`, `group + apart`, ... (ng of them) times nc columns. */
-INLINE void tile(const uint32_t type, const bool rounded, const int ng, const int nc,
-                 const product *a, size_t group, size_t apart) {
+INLINE void tile(const uint32_t type, const bool rounded, const int ng, const int nc, product *a,
+                 size_t group, size_t apart) {
     __m512 y[MOST_STREAMS][TILE_COLS];
     const uint8_t *p[MOST_STREAMS];
     UNROLL
@@ -210,7 +229,7 @@ INLINE void tile(const uint32_t type, const bool rounded, const int ng, const in
 
 /* ng streams of n_groups / ng groups each, end to end; returns the first group after them. */
 INLINE size_t streams(const uint32_t type, const bool rounded, const int ng, const int nc,
-                      const product *a, size_t group, size_t n_groups) {
+                      product *a, size_t group, size_t n_groups) {
     const size_t each = (n_groups - group) / (size_t)ng;
     for (size_t g = 0; g < each; g++) {
         tile(type, rounded, ng, nc, a, group + g, each);
@@ -223,7 +242,7 @@ INLINE size_t streams(const uint32_t type, const bool rounded, const int ng, con
  * be. */
 #define SMALL (160u << 10)
 
-INLINE void columns(const uint32_t type, const bool rounded, const int nc, const product *a,
+INLINE void columns(const uint32_t type, const bool rounded, const int nc, product *a,
                     size_t n_groups) {
     size_t group = 0;
     if (nc <= 4 && n_groups * a->group_bytes <= SMALL) {
@@ -233,12 +252,23 @@ INLINE void columns(const uint32_t type, const bool rounded, const int nc, const
     streams(type, rounded, 1, nc, a, group, n_groups);
 }
 
-typedef void columns_fn(const product *a, size_t n_groups);
+typedef void columns_fn(product *a, size_t n_groups);
 
-#define COLUMNS(name, TYPE, rounded, nc)                         \
-    static void name##_##nc(const product *a, size_t n_groups) { \
-        columns(SM_DTYPE_##TYPE, rounded, nc, a, n_groups);      \
+#define COLUMNS(name, TYPE, rounded, nc)                    \
+    static void name##_##nc(product *a, size_t n_groups) {  \
+        columns(SM_DTYPE_##TYPE, rounded, nc, a, n_groups); \
     }
+
+/* One group as f32: an instruction for each column of K that tiles need not repeat. */
+INLINE void unpack(const uint32_t type, float *out, const uint8_t *p, size_t k) {
+    for (size_t pairs = k / 2; pairs > 0; pairs--, p += pair_bytes(type), out += 32) {
+        _mm512_store_ps(out, load_even(type, p));
+        _mm512_store_ps(out + 16, load_odd(type, p));
+    }
+    if (k % 2 != 0) {
+        _mm512_store_ps(out, load_even(type, p));
+    }
+}
 
 /* Whole tiles of 12 columns, the rest as mul does them, in pieces alike. */
 INLINE void gemm(const uint32_t type, const bool rounded, sm_mul_fn *mul, product a,
@@ -260,6 +290,35 @@ INLINE void gemm(const uint32_t type, const bool rounded, sm_mul_fn *mul, produc
     }
 }
 
+/* What gemm asks for meanwhile: the weights at next, laid out like those of this call. */
+INLINE void ask_for(const uint32_t type, product *a, const void *next, size_t ncols) {
+    a->next = next;
+    a->next_apart = a->group_bytes;
+    a->next_step = ncols >= TILE_COLS ? pair_bytes(type) / (ncols / TILE_COLS) : 0;
+    if (next == NULL) { /* one line over and over, which is there */
+        a->next = a->packed;
+        a->next_apart = a->next_step = 0;
+    }
+}
+
+/* Columns from which weights are brought to f32 first, two groups of a slab in scratch. */
+#define PANEL_FROM 36
+
+INLINE void gemm_of(const uint32_t type, const bool rounded, sm_mul_fn *mul, sm_mul_fn *mul_f32,
+                    product a, size_t n_groups, size_t ncols, const void *next, float *scratch) {
+    ask_for(type, &a, next, ncols);
+    if (type == SM_DTYPE_F32 || rounded || ncols < PANEL_FROM) {
+        gemm(type, rounded, mul, a, n_groups, ncols);
+        return;
+    }
+    for (size_t g = 0; g < n_groups; g++) {
+        unpack(type, scratch + g * SM_SLAB * SM_GROUP, a.packed + g * a.group_bytes, a.k);
+    }
+    a.packed = (const uint8_t *)scratch;
+    a.group_bytes = SM_SLAB * SM_GROUP * sizeof *scratch;
+    gemm(SM_DTYPE_F32, false, mul_f32, a, n_groups, ncols);
+}
+
 #define MUL(name, TYPE, rounded)                                                                  \
     COLUMNS(name, TYPE, rounded, 1)                                                               \
     COLUMNS(name, TYPE, rounded, 2)                                                               \
@@ -274,17 +333,32 @@ INLINE void gemm(const uint32_t type, const bool rounded, sm_mul_fn *mul, produc
                               bool accumulate) {                                                  \
         static columns_fn *const by_cols[SM_MUL_COLS] = {name##_1, name##_2, name##_3, name##_4,  \
                                                          name##_5, name##_6, name##_7, name##_8}; \
-        product a = {y, ldy, packed, group_bytes, k, x, ldx, accumulate};                         \
+        product a = {.y = y,                                                                      \
+                     .ldy = ldy,                                                                  \
+                     .packed = packed,                                                            \
+                     .group_bytes = group_bytes,                                                  \
+                     .k = k,                                                                      \
+                     .x = x,                                                                      \
+                     .ldx = ldx,                                                                  \
+                     .accumulate = accumulate};                                                   \
         if (ncols > 0) {                                                                          \
             by_cols[ncols - 1](&a, n_groups);                                                     \
         }                                                                                         \
     }
 
-#define GEMM(name, TYPE, rounded)                                                                  \
+/* mul_f32 takes the rest of the columns where the weights have been brought to f32. */
+#define GEMM(name, TYPE, rounded, mul_f32)                                                         \
     void LEVEL(sm_gemm_##name)(float *y, size_t ldy, const void *packed, size_t group_bytes,       \
                                size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols, \
-                               bool accumulate, void *scratch) {                                   \
-        (void)scratch;                                                                             \
-        product a = {y, ldy, packed, group_bytes, k, x, ldx, accumulate};                          \
-        gemm(SM_DTYPE_##TYPE, rounded, LEVEL(sm_mul_##name), a, n_groups, ncols);                  \
+                               bool accumulate, const void *next, void *scratch) {                 \
+        product a = {.y = y,                                                                       \
+                     .ldy = ldy,                                                                   \
+                     .packed = packed,                                                             \
+                     .group_bytes = group_bytes,                                                   \
+                     .k = k,                                                                       \
+                     .x = x,                                                                       \
+                     .ldx = ldx,                                                                   \
+                     .accumulate = accumulate};                                                    \
+        gemm_of(SM_DTYPE_##TYPE, rounded, LEVEL(sm_mul_##name), mul_f32, a, n_groups, ncols, next, \
+                scratch);                                                                          \
     }

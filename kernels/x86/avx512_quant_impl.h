@@ -770,7 +770,8 @@ INLINE size_t panel_from(const uint32_t type) {
     }
 }
 
-INLINE void gemm(const uint32_t type, tile_set set, product a, size_t ncols, uint8_t *scratch) {
+INLINE void gemm(const uint32_t type, tile_set set, product a, size_t ncols, const uint8_t *next,
+                 uint8_t *scratch) {
     if (ncols >= panel_from(type)) {
         const tile_set panels = panel_tiles(type);
         const size_t records_32 = a.k / 32, tiles = (ncols + panels.body - 1) / panels.body;
@@ -779,8 +780,8 @@ INLINE void gemm(const uint32_t type, tile_set set, product a, size_t ncols, uin
         for (size_t g = 0; g < a.n_groups; g++) {
             unpack(type, scratch + g * PANEL_MOST, a.packed + g * a.group_bytes, a.k);
         }
-        a.ahead = a.packed + bytes;
-        a.ahead_end = a.ahead + bytes;
+        a.ahead = next ? next : a.packed;
+        a.ahead_end = next ? a.ahead + bytes : a.ahead;
         a.group_ahead = a.group_bytes;
         a.ahead_step = (bytes / (tiles * records_32) + 63) / 64 * 64;
         a.packed = scratch;
@@ -824,7 +825,7 @@ INLINE void gemm(const uint32_t type, tile_set set, product a, size_t ncols, uin
 #define GEMM(TYPE, type, most)                                                                     \
     void LEVEL(sm_gemm_##type)(float *y, size_t ldy, const void *packed, size_t group_bytes,       \
                                size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols, \
-                               bool accumulate, void *scratch) {                                   \
+                               bool accumulate, const void *next, void *scratch) {                 \
         const product a = {.y = y,                                                                 \
                            .ldy = ldy,                                                             \
                            .packed = packed,                                                       \
@@ -836,7 +837,7 @@ INLINE void gemm(const uint32_t type, tile_set set, product a, size_t ncols, uin
                            .accumulate = accumulate,                                               \
                            .fresh = true};                                                         \
         const tile_set set = {type##_tiles, BODY, most};                                           \
-        gemm(SM_DTYPE_##TYPE, set, a, ncols, scratch);                                             \
+        gemm(SM_DTYPE_##TYPE, set, a, ncols, next, scratch);                                       \
     }
 
 QUANTIZED(Q4_0, q4_0, 6)

@@ -4,13 +4,15 @@
 
 MUL(rounded_f16, F16, true)
 MUL(rounded_bf16, BF16, true)
-GEMM(rounded_bf16, BF16, true)
+GEMM(rounded_bf16, BF16, true, NULL)
 
 /* The weights are rounded once for all columns, into the layout of BF16. */
 void sm_gemm_rounded_f16_avx512bf16(float *y, size_t ldy, const void *packed, size_t group_bytes,
                                     size_t n_groups, size_t k, const void *x, size_t ldx,
-                                    size_t ncols, bool accumulate, void *scratch) {
+                                    size_t ncols, bool accumulate, const void *next,
+                                    void *scratch) {
     uint8_t *panel = scratch;
+    (void)next;
     for (size_t g = 0; g < n_groups; g++) {
         const uint8_t *from = (const uint8_t *)packed + g * group_bytes;
         for (size_t pairs = k / 2; pairs > 0; pairs--, from += 64, panel += 64) {
@@ -22,7 +24,7 @@ void sm_gemm_rounded_f16_avx512bf16(float *y, size_t ldy, const void *packed, si
         }
     }
     sm_gemm_rounded_bf16_avx512bf16(y, ldy, scratch, (k + 1) / 2 * 64, n_groups, k, x, ldx, ncols,
-                                    accumulate, NULL);
+                                    accumulate, NULL, NULL);
 }
 
 void sm_round_bf16_avx512bf16(uint16_t *y, const float *x, size_t n) {

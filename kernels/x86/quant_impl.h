@@ -871,7 +871,8 @@ _Static_assert(SM_GEMM_GROUPS *SM_SLAB / 32 * MAX_PANEL_RECORD + MAX_TILE_COLS *
     }                                                                                              \
     void LEVEL(sm_gemm_##type)(float *y, size_t ldy, const void *packed, size_t group_bytes,       \
                                size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols, \
-                               bool accumulate, void *scratch) {                                   \
+                               bool accumulate, const void *next, void *scratch) {                 \
+        (void)next;                                                                                \
         gemm(SM_DTYPE_##TYPE, y, ldy, packed, group_bytes, n_groups, k, x, ldx, ncols, accumulate, \
              scratch);                                                                             \
     }

@@ -87,10 +87,12 @@ static void many(const product_kernels *kernel, const sm_weight *W, uint64_t g0,
             return;
         for (uint64_t k = 0; k < W->cols; k += SM_SLAB) {
             const uint64_t depth = min_u64(SM_SLAB, W->cols - k);
-            const uint8_t *packed;
+            const uint8_t *packed, *next = NULL;
             uint64_t stride = W->group_bytes;
             if (W->packed) {
                 packed = W->packed + g * W->group_bytes + sm_packed_bytes(W->type, k);
+                next = k + depth < W->cols ? packed + sm_packed_bytes(W->type, depth)
+                                           : W->packed + (g + n) * W->group_bytes;
             } else {
                 packed = s->pack;
                 stride = sm_packed_bytes(W->type, depth);
@@ -101,7 +103,7 @@ static void many(const product_kernels *kernel, const sm_weight *W, uint64_t g0,
                         W->row_bytes, min_u64(SM_GROUP, W->rows - (g + i) * SM_GROUP), depth);
             }
             kernel->gemm(y + t * ldy + g * SM_GROUP, ldy, packed, stride, n, depth,
-                         column(W, x, t, k), ldx, n_cols, add || k > 0, s->gemm);
+                         column(W, x, t, k), ldx, n_cols, add || k > 0, next, s->gemm);
         }
     }
 }
