@@ -7,7 +7,8 @@
 #include "avx512.h"
 
 #define MOST_VECTORS 8
-#define MOST_QUERIES 6 /* with 4 vectors 24 accumulators, 4 of the cache, 1 broadcast */
+#define WIDE_QUERIES 6  /* with 4 vectors 24 accumulators, 4 of the cache, 1 broadcast */
+#define MOST_QUERIES 12 /* with 2 vectors as many, and half the conversions of the cache */
 
 INLINE size_t kv_size(const int kv) {
     return kv == SM_KV_F32 ? 4 : 2;
@@ -101,10 +102,10 @@ INLINE void tile(const int kv, const int nv, const int nq, const shape *a, const
 /* nv vectors times all queries. */
 INLINE void queries(const int kv, const int nv, shape a, size_t nq, const bool masked,
                     __mmask16 mask) {
-    for (; nq >= MOST_QUERIES; nq -= MOST_QUERIES) {
-        tile(kv, nv, MOST_QUERIES, &a, masked, mask);
-        a.out += MOST_QUERIES * a.ldo;
-        a.x += MOST_QUERIES * a.ldx;
+    for (; nq >= WIDE_QUERIES; nq -= WIDE_QUERIES) {
+        tile(kv, nv, WIDE_QUERIES, &a, masked, mask);
+        a.out += WIDE_QUERIES * a.ldo;
+        a.x += WIDE_QUERIES * a.ldx;
     }
     switch (nq) {
     case 1:
@@ -133,10 +134,37 @@ INLINE void advance(const int nv, shape *a) {
     a->cache += (size_t)nv * a->vector_bytes;
 }
 
+/* Pairs of vectors times twelve queries at a time. */
+INLINE void pairs(const int kv, shape a, size_t nq, size_t n_pairs) {
+    for (; n_pairs > 0; n_pairs--) {
+        shape b = a;
+        for (size_t i = 0; i < nq; i += MOST_QUERIES) {
+            tile(kv, 2, MOST_QUERIES, &b, false, 0);
+            b.out += MOST_QUERIES * a.ldo;
+            b.x += MOST_QUERIES * a.ldx;
+        }
+        advance(2, &a);
+    }
+}
+
 INLINE void scores(const int kv, float *s, size_t lds, const float *q, size_t ldq, size_t nq,
                    const uint8_t *k, size_t n_tiles, size_t head_dim) {
     const size_t step_bytes = 16 * kv_size(kv), tile_bytes = head_dim * step_bytes;
     shape a = {s, lds, q, ldq, k, tile_bytes, step_bytes, head_dim, 0, 0};
+    const size_t many = nq / MOST_QUERIES * MOST_QUERIES;
+    if (many > 0) {
+        a.ahead = 2 * tile_bytes;
+        a.ahead_step = 2 * step_bytes;
+        pairs(kv, a, many, n_tiles / 2);
+        if (n_tiles % 2 != 0) {
+            shape b = a;
+            advance((int)(n_tiles - 1), &b);
+            queries(kv, 1, b, many, false, 0);
+        }
+        nq -= many;
+        a.out += many * lds;
+        a.x += many * ldq;
+    }
     if (nq == 1) {
         a.ahead = 8 * tile_bytes;
         a.ahead_step = 8 * step_bytes;
@@ -157,12 +185,37 @@ INLINE void scores(const int kv, float *s, size_t lds, const float *q, size_t ld
     }
 }
 
+/* Vectors of the row from a on, `left` elements, times all queries. */
+INLINE void rest_of_row(const int kv, shape a, size_t nq, size_t left) {
+    for (; left >= 64; left -= 64) {
+        queries(kv, 4, a, nq, false, 0);
+        advance(4, &a);
+    }
+    for (; left >= 16; left -= 16) {
+        queries(kv, 1, a, nq, false, 0);
+        advance(1, &a);
+    }
+    if (left > 0) {
+        queries(kv, 1, a, nq, true, lanes(left));
+    }
+}
+
 INLINE void values(const int kv, float *o, size_t ldo, const float *p, size_t ldp, size_t nq,
                    const uint8_t *v, size_t n_tokens, size_t head_dim) {
     const size_t size = kv_size(kv), row = head_dim * size;
     shape a = {o, ldo, p, ldp, v, 16 * size, row, n_tokens, 4096, row};
+    const size_t many = nq / MOST_QUERIES * MOST_QUERIES;
+    if (many > 0) {
+        shape b = a;
+        pairs(kv, a, many, head_dim / 32);
+        advance((int)(head_dim / 32 * 2), &b);
+        rest_of_row(kv, b, many, head_dim % 32);
+        nq -= many;
+        a.out += many * ldo;
+        a.x += many * ldp;
+    }
     size_t left = head_dim;
-    for (; nq < MOST_QUERIES && left >= 128; left -= 128) {
+    for (; nq < WIDE_QUERIES && left >= 128; left -= 128) {
         shape b = a;
         size_t i = nq;
         for (; i >= 2; i -= 2) {
@@ -175,17 +228,7 @@ INLINE void values(const int kv, float *o, size_t ldo, const float *p, size_t ld
         }
         advance(8, &a);
     }
-    for (; left >= 64; left -= 64) {
-        queries(kv, 4, a, nq, false, 0);
-        advance(4, &a);
-    }
-    for (; left >= 16; left -= 16) {
-        queries(kv, 1, a, nq, false, 0);
-        advance(1, &a);
-    }
-    if (left > 0) {
-        queries(kv, 1, a, nq, true, lanes(left));
-    }
+    rest_of_row(kv, a, nq, left);
 }
 
 /* ---- writing the cache ----------------------------------------------------------------- */

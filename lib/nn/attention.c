@@ -173,12 +173,17 @@ void sm_attn_decode_merge(const sm_attn *a, uint32_t n_blocks, const float *o, c
                           const float *l, float *out, sm_thread_scratch *scratch) {
     float *acc = scratch->attn_acc;
     for (uint32_t h = 0; h < a->n_head; h++) {
-        float acc_m = -INFINITY, acc_l = 0;
-        memset(acc, 0, sizeof(float) * a->width);
-        for (uint32_t b = 0; b < n_blocks; b++) {
+        /* merged with nothing, as sm_attn_prefill does it, the first block is what it is */
+        const float *all = o + (uint64_t)h * a->width;
+        float acc_m = m[h], acc_l = l[h];
+        if (n_blocks > 1) {
+            memcpy(acc, all, sizeof(float) * a->width);
+            all = acc;
+        }
+        for (uint32_t b = 1; b < n_blocks; b++) {
             const uint64_t i = (uint64_t)b * a->n_head + h;
             a->kernels->attn_merge(acc, &acc_m, &acc_l, o + i * a->width, m[i], l[i], a->width);
         }
-        a->kernels->scale(out + (uint64_t)h * a->head_dim, acc, 1.0f / acc_l, a->head_dim);
+        a->kernels->scale(out + (uint64_t)h * a->head_dim, all, 1.0f / acc_l, a->head_dim);
     }
 }
