@@ -90,10 +90,11 @@ _Static_assert(sizeof(sm_act_block) == 64, "one cache line");
  * `packed` points at the first group; group g begins at packed + g * group_bytes
  * (which spans all of K for a stored matrix, or one slab for a scratch copy).
  * With accumulate the chain continues from y, otherwise it starts at +0.
+ * far: the weights come from memory, not from a cache; decides how they are asked for ahead.
  */
 typedef void sm_mul_fn(float *y, size_t ldy, const void *packed, size_t group_bytes,
                        size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols,
-                       bool accumulate);
+                       bool accumulate, bool far);
 /* Same result for any ncols, for at most SM_GEMM_GROUPS groups and SM_SLAB of K:
  * worth it from some tens of columns on, where unpacking pays. next: where the weights of the
  * following call begin, of as many groups as far apart, or NULL if they are not known to be there;

@@ -142,7 +142,7 @@ INLINE void gemm(unsigned kind, float *y, size_t ldy, const void *packed, size_t
         }
     }
     sm_mul_f32_neon(y, ldy, scratch, k * SM_GROUP * sizeof(float), n_groups, k, x, ldx, ncols,
-                    accumulate);
+                    accumulate, false);
 }
 _Static_assert(SM_GEMM_GROUPS *SM_SLAB *SM_GROUP * sizeof(float) <= SM_GEMM_SCRATCH,
                "unpacked weights fit the scratch");
@@ -150,7 +150,8 @@ _Static_assert(SM_GEMM_GROUPS *SM_SLAB *SM_GROUP * sizeof(float) <= SM_GEMM_SCRA
 #define MUL(KIND, type)                                                                           \
     void sm_mul_##type##_neon(float *y, size_t ldy, const void *packed, size_t group_bytes,       \
                               size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols, \
-                              bool accumulate) {                                                  \
+                              bool accumulate, bool far) {                                        \
+        (void)far;                                                                                \
         mul(KIND, y, ldy, packed, group_bytes, n_groups, k, x, ldx, ncols, accumulate);           \
     }
 #define GEMM(KIND, type)                                                                           \
@@ -170,7 +171,7 @@ void sm_gemm_f32_neon(float *y, size_t ldy, const void *packed, size_t group_byt
                       size_t k, const void *x, size_t ldx, size_t ncols, bool accumulate,
                       const void *next, void *scratch) {
     (void)next, (void)scratch;
-    sm_mul_f32_neon(y, ldy, packed, group_bytes, n_groups, k, x, ldx, ncols, accumulate);
+    sm_mul_f32_neon(y, ldy, packed, group_bytes, n_groups, k, x, ldx, ncols, accumulate, false);
 }
 
 /* ---- attention ------------------------------------------------------------------------------ */

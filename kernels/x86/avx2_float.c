@@ -261,7 +261,8 @@ INLINE void gemm(kind t, float *y, size_t ldy, const uint8_t *w, size_t group_by
 #define WEIGHTS(type, t, run)                                                                      \
     void sm_mul_##type##_avx2(float *y, size_t ldy, const void *packed, size_t group_bytes,        \
                               size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols,  \
-                              bool accumulate) {                                                   \
+                              bool accumulate, bool far) {                                         \
+        (void)far;                                                                                 \
         mul(t, run, y, ldy, packed, group_bytes, n_groups, k, x, ldx, ncols, accumulate);          \
     }                                                                                              \
     void sm_gemm_##type##_avx2(float *y, size_t ldy, const void *packed, size_t group_bytes,       \

@@ -19,6 +19,7 @@ typedef struct product {
     const void *x; /* f32, or bf16 in rounded products */
     size_t ldx;
     bool accumulate;
+    bool far; /* the weights are in memory */
     /* What the next call of gemm will read, asked for by and by. */
     const uint8_t *next; /* of the first group; of the second next_apart further on */
     size_t next_apart;
@@ -83,13 +84,14 @@ INLINE void prefetch_next(const int ng, product *a) {
     a->next += a->next_step;
 }
 
-/* A pair of columns of K ahead of the streams: half-size weights in two steps, first into the
- * second-level cache, where the input is f32. That is 1.1 times as fast from memory on Intel's
- * server cores, and makes no difference to F32. */
-INLINE void prefetch(const uint32_t type, const bool rounded, const int ng, const uint8_t *p) {
+/* A pair of columns of K ahead of the streams: from memory half-size weights in two steps, first
+ * into the second-level cache, where the input is f32. That is 1.1 times as fast on Intel's server
+ * cores, and makes no difference to F32. */
+INLINE void prefetch(const uint32_t type, const bool rounded, const int ng, const bool far,
+                     const uint8_t *p) {
     UNROLL
     for (size_t i = 0; i < pair_bytes(type); i += 64) {
-        if (type != SM_DTYPE_F32 && !rounded && ng < 4) {
+        if (type != SM_DTYPE_F32 && !rounded && ng < 4 && far) {
             _mm_prefetch((const char *)p + 8192 + i, _MM_HINT_T1);
             _mm_prefetch((const char *)p + 1024 + i, _MM_HINT_T0);
         } else {
@@ -114,7 +116,7 @@ INLINE void chains(const uint32_t type, const int ng, const int nc, product *a,
         for (int g = 0; g < ng; g++) {
             w[g] = load_odd(type, p[g]);
             if (nc <= SM_MUL_COLS) {
-                prefetch(type, false, ng, p[g]);
+                prefetch(type, false, ng, a->far, p[g]);
             }
             p[g] += pair_bytes(type);
         }
@@ -172,7 +174,7 @@ INLINE void rounded_chains(const uint32_t type, const int ng, const int nc, prod
         for (int g = 0; g < ng; g++) {
             w[g] = load_pair(type, p[g]);
             if (nc <= SM_MUL_COLS) {
-                prefetch(type, true, ng, p[g]);
+                prefetch(type, true, ng, a->far, p[g]);
             }
             p[g] += pair_bytes(type);
         }
@@ -283,7 +285,8 @@ INLINE void gemm(const uint32_t type, const bool rounded, sm_mul_fn *mul, produc
     }
     for (size_t pieces = (ncols + SM_MUL_COLS - 1) / SM_MUL_COLS; pieces > 0; pieces--) {
         const size_t nc = ncols / pieces;
-        mul(a.y, a.ldy, a.packed, a.group_bytes, n_groups, a.k, a.x, a.ldx, nc, a.accumulate);
+        mul(a.y, a.ldy, a.packed, a.group_bytes, n_groups, a.k, a.x, a.ldx, nc, a.accumulate,
+            a.far);
         a.y += nc * a.ldy;
         a.x = (const uint8_t *)a.x + nc * x_step;
         ncols -= nc;
@@ -314,6 +317,7 @@ INLINE void gemm_of(const uint32_t type, const bool rounded, sm_mul_fn *mul, sm_
     for (size_t g = 0; g < n_groups; g++) {
         unpack(type, scratch + g * SM_SLAB * SM_GROUP, a.packed + g * a.group_bytes, a.k);
     }
+    a.far = false;
     a.packed = (const uint8_t *)scratch;
     a.group_bytes = SM_SLAB * SM_GROUP * sizeof *scratch;
     gemm(SM_DTYPE_F32, false, mul_f32, a, n_groups, ncols);
@@ -330,7 +334,7 @@ INLINE void gemm_of(const uint32_t type, const bool rounded, sm_mul_fn *mul, sm_
     COLUMNS(name, TYPE, rounded, 8)                                                               \
     void LEVEL(sm_mul_##name)(float *y, size_t ldy, const void *packed, size_t group_bytes,       \
                               size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols, \
-                              bool accumulate) {                                                  \
+                              bool accumulate, bool far) {                                        \
         static columns_fn *const by_cols[SM_MUL_COLS] = {name##_1, name##_2, name##_3, name##_4,  \
                                                          name##_5, name##_6, name##_7, name##_8}; \
         product a = {.y = y,                                                                      \
@@ -340,7 +344,8 @@ INLINE void gemm_of(const uint32_t type, const bool rounded, sm_mul_fn *mul, sm_
                      .k = k,                                                                      \
                      .x = x,                                                                      \
                      .ldx = ldx,                                                                  \
-                     .accumulate = accumulate};                                                   \
+                     .accumulate = accumulate,                                                    \
+                     .far = far};                                                                 \
         if (ncols > 0) {                                                                          \
             by_cols[ncols - 1](&a, n_groups);                                                     \
         }                                                                                         \
@@ -358,7 +363,8 @@ INLINE void gemm_of(const uint32_t type, const bool rounded, sm_mul_fn *mul, sm_
                      .k = k,                                                                       \
                      .x = x,                                                                       \
                      .ldx = ldx,                                                                   \
-                     .accumulate = accumulate};                                                    \
+                     .accumulate = accumulate,                                                     \
+                     .far = true};                                                                 \
         gemm_of(SM_DTYPE_##TYPE, rounded, LEVEL(sm_mul_##name), mul_f32, a, n_groups, ncols, next, \
                 scratch);                                                                          \
     }

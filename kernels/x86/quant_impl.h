@@ -865,7 +865,8 @@ _Static_assert(SM_GEMM_GROUPS *SM_SLAB / 32 * MAX_PANEL_RECORD + MAX_TILE_COLS *
     STREAM(TYPE, type, 2)                                                                          \
     void LEVEL(sm_mul_##type)(float *y, size_t ldy, const void *packed, size_t group_bytes,        \
                               size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols,  \
-                              bool accumulate) {                                                   \
+                              bool accumulate, bool far) {                                         \
+        (void)far;                                                                                 \
         mul(SM_DTYPE_##TYPE, type##_stream_1, type##_stream_2, y, ldy, packed, group_bytes,        \
             n_groups, k, x, ldx, ncols, accumulate);                                               \
     }                                                                                              \

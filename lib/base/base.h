@@ -130,8 +130,9 @@ void sm_file_abort(sm_file_writer *writer);                        /* frees writ
 
 /* ---- time and machine ------------------------------------------------------------ */
 
-uint64_t sm_time_ns(void);   /* monotonic */
-uint32_t sm_cpu_count(void); /* CPUs this process may run on, at least 1 */
+uint64_t sm_time_ns(void);     /* monotonic */
+uint32_t sm_cpu_count(void);   /* CPUs this process may run on, at least 1 */
+uint64_t sm_cache_bytes(void); /* of the last-level cache; a guess where the system does not tell */
 
 /* A lock for rare, long work; waiting threads sleep. */
 typedef struct sm_mutex sm_mutex;

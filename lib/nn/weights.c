@@ -358,6 +358,12 @@ static void count_matrix(sm_net *net, sm_weight *w, void *arg) {
     net->decode_bytes += w->rows * w->row_bytes;
 }
 
+/* What passes through a cache that it nearly fills pushes itself out; a quarter is for the rest. */
+static void place_matrix(sm_net *net, sm_weight *w, void *arg) {
+    const uint64_t *cache_bytes = arg;
+    w->far = net->decode_bytes > *cache_bytes / 4 * 3;
+}
+
 sm_status sm_net_load(sm_net **out, sm_mem *mem, const sm_gguf *gguf, const sm_kernels *kernels,
                       sm_progress_fn progress, void *progress_user, sm_error *error) {
     *out = NULL;
@@ -388,7 +394,9 @@ sm_status sm_net_load(sm_net **out, sm_mem *mem, const sm_gguf *gguf, const sm_k
         sm_net_free(net);
         return status;
     }
+    uint64_t cache_bytes = sm_cache_bytes();
     sm_net_each_matrix(net, count_matrix, NULL);
+    sm_net_each_matrix(net, place_matrix, &cache_bytes);
     *out = net;
     return SM_OK;
 }
