@@ -386,8 +386,8 @@ INLINE void stream_prefetch(const uint32_t type, const int ns, const bool far, c
     for (size_t i = 0; i < bytes; i += 64) {
         const char *p = (const char *)t->p + i;
         if (TWO_PIPES && far) {
-            _mm_prefetch(p + 8192, _MM_HINT_T1);
-            _mm_prefetch(p + 1024, _MM_HINT_T0);
+            _mm_prefetch(p + 4096, _MM_HINT_T1);
+            _mm_prefetch(p + 2048, _MM_HINT_T0);
         } else if (TWO_PIPES) {
             _mm_prefetch(p + 2048, _MM_HINT_T0);
         } else {
