@@ -3,6 +3,15 @@
 
 #define PIECE_BLOCKS 4 /* that one thread computes at a time */
 
+/* Of tasks (block, query head), the number of those that lie in the first `work` tokens and heads
+ * of all: the last block has only `rest` tokens. */
+static uint64_t tasks_in(uint64_t work, uint64_t n_blocks, uint64_t n_head, uint64_t rest) {
+    const uint64_t whole = (n_blocks - 1) * n_head;
+    if (work < whole * SM_KV_BLOCK)
+        return (work + SM_KV_BLOCK / 2) / SM_KV_BLOCK;
+    return whole + (work - whole * SM_KV_BLOCK + rest / 2) / rest;
+}
+
 /* Attention of one token: (block, query head) shared out, heads of one kv head together, then every
  * thread merges all blocks for itself. */
 static sm_input attend_one(const sm_worker *w, sm_input_form form) {
@@ -13,8 +22,11 @@ static sm_input attend_one(const sm_worker *w, sm_input_form form) {
     sm_attn_blocks(a->window, span->position, &first, &last);
     const uint32_t n_blocks = last - first, group = a->n_head / a->n_head_kv;
     const uint64_t qd = (uint64_t)a->n_head * a->head_dim;
+    const uint64_t rest = span->position + 1 - (last - 1) * SM_KV_BLOCK;
     uint64_t begin, end;
-    sm_work_share(w, (uint64_t)n_blocks * a->n_head, &begin, &end);
+    sm_work_share(w, ((uint64_t)(n_blocks - 1) * SM_KV_BLOCK + rest) * a->n_head, &begin, &end);
+    begin = tasks_in(begin, n_blocks, a->n_head, rest);
+    end = tasks_in(end, n_blocks, a->n_head, rest);
     const void *queries = begin < end ? sm_attn_decode_queries(a, span, ws->q, w->scratch) : NULL;
     for (uint64_t task = begin, n; task < end; task += n) {
         const uint32_t block = (uint32_t)(task / a->n_head), head = (uint32_t)(task % a->n_head);
