@@ -215,7 +215,7 @@ static void run_mul(sm_mul_fn *mul, const product *p, float *y, size_t n_groups,
         for (size_t k0 = 0; k0 < p->k; k0 += slab) {
             size_t k = p->k - k0 < slab ? p->k - k0 : slab;
             mul(y + c * LDY, LDY, packed_at(p, 0, k0), p->group_bytes, n_groups, k, x_at(p, c, k0),
-                p->ldx, n, accumulate || k0 > 0, c % 2 == 0);
+                p->ldx, n, accumulate || k0 > 0, n_groups % 2 == 0);
         }
     }
 }
@@ -228,7 +228,8 @@ static void run_gemm(sm_gemm_fn *gemm, const product *p, float *y, size_t n_grou
         for (size_t k0 = 0; k0 < p->k; k0 += SM_SLAB) {
             size_t k = p->k - k0 < SM_SLAB ? p->k - k0 : SM_SLAB;
             gemm(y + g * SM_GROUP, LDY, packed_at(p, g, k0), p->group_bytes, n, k, x_at(p, 0, k0),
-                 p->ldx, ncols, accumulate || k0 > 0, k % 2 ? NULL : packed_at(p, g, 0), scratch);
+                 p->ldx, ncols, accumulate || k0 > 0, n_groups % 2 ? NULL : packed_at(p, g, 0),
+                 scratch);
         }
     }
 }

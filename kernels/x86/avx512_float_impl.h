@@ -26,6 +26,19 @@ typedef struct product {
     size_t next_step; /* bytes of it for each pair of columns of K of a tile */
 } product;
 
+INLINE product product_at(float *y, size_t ldy, const void *packed, size_t group_bytes, size_t k,
+                          const void *x, size_t ldx, bool accumulate, bool far) {
+    return (product){.y = y,
+                     .ldy = ldy,
+                     .packed = packed,
+                     .group_bytes = group_bytes,
+                     .k = k,
+                     .x = x,
+                     .ldx = ldx,
+                     .accumulate = accumulate,
+                     .far = far};
+}
+
 /* Bytes of two columns of K of one group (an odd last one of BF16 takes as many). */
 INLINE size_t pair_bytes(const uint32_t type) {
     return type == SM_DTYPE_F32 ? 128 : 64;
@@ -337,15 +350,7 @@ INLINE void gemm_of(const uint32_t type, const bool rounded, sm_mul_fn *mul, sm_
                               bool accumulate, bool far) {                                        \
         static columns_fn *const by_cols[SM_MUL_COLS] = {name##_1, name##_2, name##_3, name##_4,  \
                                                          name##_5, name##_6, name##_7, name##_8}; \
-        product a = {.y = y,                                                                      \
-                     .ldy = ldy,                                                                  \
-                     .packed = packed,                                                            \
-                     .group_bytes = group_bytes,                                                  \
-                     .k = k,                                                                      \
-                     .x = x,                                                                      \
-                     .ldx = ldx,                                                                  \
-                     .accumulate = accumulate,                                                    \
-                     .far = far};                                                                 \
+        product a = product_at(y, ldy, packed, group_bytes, k, x, ldx, accumulate, far);          \
         if (ncols > 0) {                                                                          \
             by_cols[ncols - 1](&a, n_groups);                                                     \
         }                                                                                         \
@@ -356,15 +361,7 @@ INLINE void gemm_of(const uint32_t type, const bool rounded, sm_mul_fn *mul, sm_
     void LEVEL(sm_gemm_##name)(float *y, size_t ldy, const void *packed, size_t group_bytes,       \
                                size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols, \
                                bool accumulate, const void *next, void *scratch) {                 \
-        product a = {.y = y,                                                                       \
-                     .ldy = ldy,                                                                   \
-                     .packed = packed,                                                             \
-                     .group_bytes = group_bytes,                                                   \
-                     .k = k,                                                                       \
-                     .x = x,                                                                       \
-                     .ldx = ldx,                                                                   \
-                     .accumulate = accumulate,                                                     \
-                     .far = true};                                                                 \
+        product a = product_at(y, ldy, packed, group_bytes, k, x, ldx, accumulate, true);          \
         gemm_of(SM_DTYPE_##TYPE, rounded, LEVEL(sm_mul_##name), mul_f32, a, n_groups, ncols, next, \
                 scratch);                                                                          \
     }

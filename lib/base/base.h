@@ -162,7 +162,8 @@ void sm_team_run(sm_team *team, sm_team_fn fn, void *arg);
 void sm_team_run_some(sm_team *team, uint32_t most, sm_team_fn fn, void *arg);
 /* ns that a barrier is taken to cost where the number of threads for some work is chosen. 0, as
  * at first: nothing, so that all threads take part. SM_TEAM_MEASURE: what it does cost, which is
- * measured, in some tens of us, when it is first asked for, outside a run. */
+ * measured when it is first asked for, outside a run: in some tens of us, or about 1 ms where
+ * threads have no CPU each. */
 #define SM_TEAM_MEASURE (-1.0)
 void sm_team_set_barrier_ns(sm_team *team, double ns);
 double sm_team_barrier_ns(sm_team *team);
