@@ -407,9 +407,8 @@ class Numbers(Case):
             speed = result[what]
             self.assertEqual(speed["tokens"], n)
             self.assertGreater(speed["tokens_per_second"], 0)
-            self.assertAlmostEqual(
-                speed["fraction_of_bound"] * speed["bound_tokens_per_second"] /
-                speed["tokens_per_second"], 1, delta=1e-3)
+            self.assertGreater(speed["bound_tokens_per_second"], 0)
+            self.assertGreater(speed["fraction_of_bound"], 0)
         self.assertEqual(result["packed_file_bytes"], 0)
         self.assertGreater(result["packed_bytes"], 0)
         if sys.platform == "linux":
@@ -424,8 +423,12 @@ class Numbers(Case):
         options = ["bench", "-m", MODEL, "-p", "16", "-n", "8", "-r", "1", "-d"]
         result = json.loads(self.good(*options, "40", "--json"))
         self.assertEqual(result["depth"], 40)
-        self.assertGreater(result["prefill"]["tokens_per_second"], 0)
-        self.assertGreater(result["decode"]["tokens_per_second"], 0)
+        for what in ("prefill", "decode"):  # one repeat: its share is that of the medians
+            speed = result[what]
+            self.assertGreater(speed["tokens_per_second"], 0)
+            self.assertAlmostEqual(
+                speed["fraction_of_bound"] * speed["bound_tokens_per_second"] /
+                speed["tokens_per_second"], 1, delta=1e-3)
         self.assertIn(b"after 40 tokens", self.good(*options, "40"))
         self.assertEqual(json.loads(self.good(*options, "0", "--json"))["depth"], 0)
         self.bad(1, *options, "1000000", says=["1000000", "context"])

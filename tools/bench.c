@@ -1,7 +1,8 @@
 /* bench.c - `smallmind bench`: prefill and decode speed beside what the machine allows.
  *
- * Every repeat measures the limits and both speeds one after the other, so that
- * a noisy neighbour hits all of them; the medians are compared.
+ * The limits are measured before, between and after the repeats. A repeat's speed is compared with
+ * the mean of the limits on both sides of it: a neighbour that takes bandwidth for some seconds
+ * then counts in both. The share of the bound is the median of the repeats' shares.
  *
  * Bound of a batch of n tokens: the longer of
  *   arithmetic   2 operations per weight of a matrix and token, at the int8 rate
@@ -14,6 +15,7 @@
  * Attention, norms, sampling and synchronisation count for nothing in it.
  */
 #include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,8 +70,7 @@ typedef struct bench_run {
     double prefill_speed[MAX_REPEATS];
     double decode_speed[MAX_REPEATS];
     double batch_speed[MAX_REPEATS];
-    double read[MAX_REPEATS];
-    double operations[N_ARITHMETICS][MAX_REPEATS];
+    limit_sample limits[MAX_REPEATS + 1]; /* before each, and after the last */
     bool has_bf16; /* or the level has no instruction for it, and computes in f32 */
 } bench_run;
 
@@ -313,26 +314,25 @@ static int warm_up(bench_run *run) {
 static int measure(bench_run *run, limit_bench *limits) {
     sm_error error = {0};
     double *speeds[3];
+    if (!limit_bench_run(limits, &run->limits[0]))
+        return cli_error("cannot start %u threads", run->n_threads);
     for (uint32_t i = 0; i < run->repeats; i++) {
-        limit_sample sample;
         cli_progress("bench", i, run->repeats);
         if (cli_interrupted()) {
             cli_error("interrupted");
             return cli_interrupt_code();
         }
-        if (!limit_bench_run(limits, &sample))
-            return cli_error("cannot start %u threads", run->n_threads);
-        run->read[i] = sample.read;
-        run->operations[F32][i] = sample.f32;
-        run->has_bf16 = sample.bf16 > 0.0;
-        run->operations[BF16][i] = run->has_bf16 ? sample.bf16 : sample.f32;
-        run->operations[INT8][i] = sample.int8;
         speeds[0] = &run->prefill_speed[i];
         speeds[1] = &run->decode_speed[i];
         speeds[2] = &run->batch_speed[i];
         if (time_speeds(run, ROUND_SECONDS, speeds, &error) != SM_OK)
             return cli_fail(&error);
+        if (!limit_bench_run(limits, &run->limits[i + 1]))
+            return cli_error("cannot start %u threads", run->n_threads);
     }
+    run->has_bf16 = run->limits[0].bf16 > 0.0;
+    for (uint32_t i = 0; i <= run->repeats && !run->has_bf16; i++)
+        run->limits[i].bf16 = run->limits[i].f32;
     cli_progress_end();
     return CLI_GO_ON;
 }
@@ -350,10 +350,48 @@ static summary summarize(const double *values, uint32_t n) {
     return s;
 }
 
-static json_t *speed_json(uint32_t n, summary speed, double bound) {
-    return json_pack("{s:I, s:f, s:f, s:f, s:f}", "tokens", (json_int_t)n, "tokens_per_second",
-                     speed.median, "best_tokens_per_second", speed.best, "bound_tokens_per_second",
-                     bound, "fraction_of_bound", speed.median / bound);
+/* A limit over all its samples; of what lies `offset` bytes into a sample. */
+static summary summarize_limit(const bench_run *run, size_t offset) {
+    double values[MAX_REPEATS + 1];
+    for (uint32_t i = 0; i <= run->repeats; i++)
+        values[i] = *(const double *)((const char *)&run->limits[i] + offset);
+    return summarize(values, run->repeats + 1);
+}
+
+/* Tokens per second beside their bound. */
+typedef struct speed {
+    uint32_t n; /* tokens of a round */
+    summary measured;
+    double bound, share; /* medians */
+} speed;
+
+typedef enum speed_kind { PREFILL, DECODE, BATCH } speed_kind;
+
+static speed compare(const bench_run *run, speed_kind kind) {
+    const double *speeds[] = {run->prefill_speed, run->decode_speed, run->batch_speed};
+    const uint32_t n[] = {run->prefill, run->decode, run->sequences * run->decode};
+    double bounds[MAX_REPEATS], shares[MAX_REPEATS];
+    for (uint32_t i = 0; i < run->repeats; i++) {
+        const limit_sample *before = &run->limits[i], *after = before + 1;
+        const machine_rates rates = {
+            .read = (before->read + after->read) / 2,
+            .operations = {[F32] = (before->f32 + after->f32) / 2,
+                           [BF16] = (before->bf16 + after->bf16) / 2,
+                           [INT8] = (before->int8 + after->int8) / 2},
+        };
+        bounds[i] = kind == PREFILL
+                        ? prefill_bound(run, &rates)
+                        : decode_bound(run, kind == BATCH ? run->sequences : 1.0, &rates);
+        shares[i] = speeds[kind][i] / bounds[i];
+    }
+    return (speed){n[kind], summarize(speeds[kind], run->repeats), cli_median(bounds, run->repeats),
+                   cli_median(shares, run->repeats)};
+}
+
+static json_t *speed_json(speed s) {
+    return json_pack("{s:I, s:f, s:f, s:f, s:f}", "tokens", (json_int_t)s.n, "tokens_per_second",
+                     s.measured.median, "best_tokens_per_second", s.measured.best,
+                     "bound_tokens_per_second", s.bound, "fraction_of_bound", s.share);
 }
 
 static json_t *limit_json(summary limit) {
@@ -380,18 +418,17 @@ static json_t *resident_json(const bench_run *run) {
                      (json_int_t)r->peak);
 }
 
+static void print_speed(const char *name, const char *what, const char *how, speed s) {
+    printf("%s  %u %s: %.1f tokens/s%s (best %.1f), bound %.1f, %.1f%% of it\n", name, s.n, what,
+           s.measured.median, how, s.measured.best, s.bound, 100.0 * s.share);
+}
+
 static int print_result(const bench_run *run) {
-    const summary prefill = summarize(run->prefill_speed, run->repeats);
-    const summary decode = summarize(run->decode_speed, run->repeats);
-    const summary read = summarize(run->read, run->repeats);
-    const summary f32 = summarize(run->operations[F32], run->repeats);
-    const summary bf16 = summarize(run->operations[BF16], run->repeats);
-    const summary int8 = summarize(run->operations[INT8], run->repeats);
-    const machine_rates rates = {read.median, {f32.median, bf16.median, int8.median}};
-    const double prefill_limit = prefill_bound(run, &rates);
-    const double decode_limit = decode_bound(run, 1.0, &rates);
-    const summary batch = summarize(run->batch_speed, run->repeats);
-    const double batch_limit = decode_bound(run, run->sequences, &rates);
+    const speed prefill = compare(run, PREFILL), decode = compare(run, DECODE);
+    const summary read = summarize_limit(run, offsetof(limit_sample, read));
+    const summary f32 = summarize_limit(run, offsetof(limit_sample, f32));
+    const summary bf16 = summarize_limit(run, offsetof(limit_sample, bf16));
+    const summary int8 = summarize_limit(run, offsetof(limit_sample, int8));
     const char *level = sm_level_name(run->info.level);
     char size[32], packed[32], in_file[32], heap[32], random[64];
     const char *name = run->path;
@@ -417,17 +454,15 @@ static int print_result(const bench_run *run) {
         if (run->has_bf16)
             printf("bf16 %.1f GFLOP/s (best %.1f), ", bf16.median / 1e9, bf16.best / 1e9);
         printf("int8 %.1f GOP/s (best %.1f)\n", int8.median / 1e9, int8.best / 1e9);
-        printf("prefill  %u tokens: %.1f tokens/s (best %.1f), bound %.1f, %.1f%% of it\n",
-               run->prefill, prefill.median, prefill.best, prefill_limit,
-               100.0 * prefill.median / prefill_limit);
-        printf("decode   %u tokens: %.1f tokens/s (best %.1f), bound %.1f, %.1f%% of it\n",
-               run->decode, decode.median, decode.best, decode_limit,
-               100.0 * decode.median / decode_limit);
-        if (run->sequences > 0)
-            printf("batch    %u sequences of %u tokens: %.1f tokens/s together (best %.1f), bound "
-                   "%.1f, %.1f%% of it\n",
-                   run->sequences, run->decode, batch.median, batch.best, batch_limit,
-                   100.0 * batch.median / batch_limit);
+        print_speed("prefill", "tokens", "", prefill);
+        print_speed("decode ", "tokens", "", decode);
+        if (run->sequences > 0) {
+            char what[48];
+            snprintf(what, sizeof what, "sequences of %u tokens", run->decode);
+            speed batch = compare(run, BATCH);
+            batch.n = run->sequences;
+            print_speed("batch  ", what, " together", batch);
+        }
         return CLI_DONE;
     }
     json_t *root = json_pack(
@@ -441,11 +476,10 @@ static int print_result(const bench_run *run) {
         resident_json(run), "kv_bytes_per_token", (json_int_t)kv_bytes(run), "first_round_seconds",
         run->warm_up, "limits", "read_bytes_per_second", limit_json(read), "f32_ops_per_second",
         limit_json(f32), "bf16_ops_per_second", run->has_bf16 ? limit_json(bf16) : json_null(),
-        "int8_ops_per_second", limit_json(int8), "prefill",
-        speed_json(run->prefill, prefill, prefill_limit), "decode",
-        speed_json(run->decode, decode, decode_limit));
+        "int8_ops_per_second", limit_json(int8), "prefill", speed_json(prefill), "decode",
+        speed_json(decode));
     if (root != NULL && run->sequences > 0) {
-        json_t *together = speed_json(run->sequences * run->decode, batch, batch_limit);
+        json_t *together = speed_json(compare(run, BATCH));
         if (json_object_set_new(together, "sequences", json_integer(run->sequences)) != 0 ||
             json_object_set_new(root, "batch", together) != 0) {
             json_decref(root);
@@ -577,8 +611,10 @@ int cmd_bench(int argc, char **argv) {
             "its bound: 2 operations per weight and token at the measured f32, bf16 or int8 rate,\n"
             "or the weights (and the cache) at the measured read bandwidth, whichever takes "
             "longer.\n"
-            "The limits are measured with the same threads, between the repeats; the buffer that\n"
-            "is read is as large as what decoding a token touches (512 MiB at most).\n"
+            "The limits are measured with the same threads, before and after each repeat, which "
+            "is\n"
+            "compared with their mean (the median of these shares is printed); the buffer that is\n"
+            "read is as large as what decoding a token touches (512 MiB at most).\n"
             "`smallmind bench limits` measures the machine alone.",
         .flags = flags,
         .n_flags = sizeof flags / sizeof flags[0],

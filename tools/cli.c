@@ -332,7 +332,7 @@ static int compare_doubles(const void *a, const void *b) {
 }
 
 double cli_median(const double *values, size_t n) {
-    double sorted[100];
+    double sorted[CLI_MEDIAN_MOST];
     memcpy(sorted, values, n * sizeof sorted[0]);
     qsort(sorted, n, sizeof sorted[0], compare_doubles);
     return n % 2 != 0 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2.0;

@@ -132,8 +132,10 @@ int32_t cli_load_progress(void *user, uint64_t done, uint64_t total); /* sm_prog
 void cli_progress(const char *what, uint64_t done, uint64_t total);
 void cli_progress_end(void);
 
-double cli_seconds(void);                          /* monotonic */
-double cli_median(const double *values, size_t n); /* 1 <= n <= 100 */
+double cli_seconds(void); /* monotonic */
+
+#define CLI_MEDIAN_MOST 128
+double cli_median(const double *values, size_t n); /* 1 <= n <= CLI_MEDIAN_MOST */
 
 /* ---- models ---------------------------------------------------------------------- */
 
