@@ -40,13 +40,16 @@
 #define SM_MUL_COLS 8    /* columns that one mul call handles at most */
 
 /* A 32-element block of quantized activations: x[i] ~ d * q[i], |q| <= 127.
- * Of the scales d = a * (1 / (127 - j)), a = max|x|, j = 0..7, it has the one with the
- * smallest squared error (the first of equals): rounding errors differ at random
- * between them, and the best of eight has a fifth less than the first.
- *   inv = (127 - j) * (1 / a);  q = x * inv, rounded once, to the nearest even integer;
- *   r = fma(-q, d, x)
- *   e[l] = fma(r[l+16], r[l+16], r[l] * r[l]) for l = 0..15, summed pairwise:
- *   l with l + 8, then + 4, + 2, + 1; where the sums overflow all are equal, so j = 0
+ *   inv = (127 - j) * (1 / a);  d = a * (1 / (127 - j)), a = max|x|
+ *   q = x * inv, rounded once, to the nearest even integer
+ * Of j = 0..7 it has the one with the smallest squared error (the first of equals): rounding
+ * errors differ at random between them, and the best of eight has a fifth less than the first.
+ * The errors are told in 256ths of a step, by integers of 16 bits:
+ *   y = x * (32512 * (1 / a)), rounded like q       steps of j = 0 (32512 = 127 * 256)
+ *   z = (y * R[j] + 2^14) >> 15, R[j] = 2^15 (127 - j) / 127 to the nearest integer: steps of j;
+ *       for j = 0: z = y
+ *   r = the low byte of z, signed: how far z is from a multiple of 256
+ *   error of j = (float)(sum of r * r) * (1 / (127 - j)^2), each rounded once
  * A block with a < 1e-30 has d = 0 and q = 0. */
 typedef struct sm_act_block {
     int8_t q[32];

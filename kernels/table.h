@@ -23,4 +23,19 @@
 #define SM_ROW(LEVEL, level, op) sm_##op##_fn sm_##op##_##level;
 #include "kernels.inc"
 
+/* Of the scales that a block of activations has to choose from (sm_act_block): R[j], twice so that
+ * one broadcast of 32 bits takes it (unused for j = 0), 1 / (127 - j) and its square. */
+#define SM_ACT_SCALES 8
+#define SM_ACT_TWICE(r) \
+    { r, r }
+static const int16_t SM_ACT_RATIO[SM_ACT_SCALES][2] = {
+    SM_ACT_TWICE(0),     SM_ACT_TWICE(32510), SM_ACT_TWICE(32252), SM_ACT_TWICE(31994),
+    SM_ACT_TWICE(31736), SM_ACT_TWICE(31478), SM_ACT_TWICE(31220), SM_ACT_TWICE(30962)};
+static const float SM_ACT_STEP[SM_ACT_SCALES] = {1.0f / 127, 1.0f / 126, 1.0f / 125, 1.0f / 124,
+                                                 1.0f / 123, 1.0f / 122, 1.0f / 121, 1.0f / 120};
+static const float SM_ACT_WEIGHT[SM_ACT_SCALES] = {
+    1.0f / (127 * 127), 1.0f / (126 * 126), 1.0f / (125 * 125), 1.0f / (124 * 124),
+    1.0f / (123 * 123), 1.0f / (122 * 122), 1.0f / (121 * 121), 1.0f / (120 * 120)};
+#define SM_ACT_FINE 32512.0f /* 127 * 256 */
+
 #endif

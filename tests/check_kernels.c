@@ -551,24 +551,22 @@ static sm_act_block quantized_block(const float *x) {
         max = fmaxf(max, fabsf(x[i]));
     }
     for (int j = 0; j < 8 && max >= 1e-30f; j++) {
-        const float inv = (float)(127 - j) * (1 / max), d = max * (1 / (float)(127 - j));
-        float e[32];
+        const float inv = (float)(127 - j) * (1 / max), fine = 32512 * (1 / max);
+        const long ratio = lrint(32768.0 * (127 - j) / 127);
         int8_t q[32];
+        long sum = 0;
         for (size_t i = 0; i < 32; i++) {
             q[i] = (int8_t)nearbyint((double)x[i] * (double)inv); /* exact, rounded once */
-            e[i] = fmaf(-(float)q[i], d, x[i]);
+            const long y = lrint((double)x[i] * (double)fine);
+            /* of j = 0 the ratio is 1, and nothing is left to round */
+            const long z = (long)floor((double)(y * ratio) / 32768 + 0.5);
+            const long beyond = z - 256 * (long)floor((double)z / 256 + 0.5);
+            sum += beyond * beyond;
         }
-        for (size_t l = 0; l < 16; l++) {
-            e[l] = fmaf(e[l + 16], e[l + 16], e[l] * e[l]);
-        }
-        for (size_t n = 8; n > 0; n /= 2) {
-            for (size_t l = 0; l < n; l++) {
-                e[l] += e[l + n];
-            }
-        }
-        if (j == 0 || e[0] < least) {
-            least = e[0];
-            best.d = d;
+        const float error = (float)sum * (1.0f / (float)((127 - j) * (127 - j)));
+        if (j == 0 || error < least) {
+            least = error;
+            best.d = max * (1 / (float)(127 - j));
             memcpy(best.q, q, sizeof q);
         }
     }
@@ -585,11 +583,14 @@ static sm_act_block quantized_block(const float *x) {
 
 static void test_quantize(void **state) {
     const sm_kernels *table = level_of(state);
-    const size_t k = 2048;
-    float *x = take_floats(k);
-    sm_act_block *got = take(k / 32 * sizeof *got);
+    static const size_t lengths[] = {2048, 32, 256, 576, 96, 4096 + 2048 + 224};
+    const size_t longest = lengths[5];
+    float *x = take_floats(longest);
+    sm_act_block *got = take((longest / 32 + 1) * sizeof *got);
     seed_random(4);
-    for (size_t round = 0; round < 20; round++) {
+    for (size_t round = 0; round < 40; round++) {
+        const size_t k = lengths[round / 8 % 6];
+        memset(got, 0xee, (longest / 32 + 1) * sizeof *got);
         fill_activations(x, k, round % 2 ? RANDOM : EXTREME);
         for (size_t i = 0; round == 2 && i < k; i++) { /* exact halves of the step */
             x[i] = i % 32 == 0 ? 127 : (float)(random_bits() % 253) - 127 + 0.5f;
@@ -609,6 +610,7 @@ static void test_quantize(void **state) {
             assert_int_equal(got[b].nsum16[0], want.nsum16[0]);
             assert_int_equal(got[b].nsum16[1], want.nsum16[1]);
         }
+        assert_int_equal(got[k / 32].q[0], (int8_t)0xee); /* nothing beyond */
     }
     free_floats(x);
     free(got);

@@ -231,7 +231,7 @@ static void test_quantized_base(void **state) {
         OK(sm_model_load(&model, merged, NULL, error));
         OK(sm_session_new(&s, model, NULL, error));
         logits_of(s, other);
-        assert_true(difference(other, with) < 0.03); /* inputs in 8 bits, weights anew in 8 */
+        assert_true(difference(other, with) < 0.04); /* inputs in 8 bits, weights anew in 8 */
         sm_session_free(s);
         sm_model_free(model);
     }

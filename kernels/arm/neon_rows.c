@@ -31,19 +31,26 @@ INLINE int8x8_t round_s8(float32x4_t a, float32x4_t b, float inverse) {
     return vmovn_s16(vcombine_s16(vmovn_s32(low), vmovn_s32(high)));
 }
 
-/* Squared error of a block in steps of d. */
-INLINE float rounding_error(const float32x4_t v[8], float inverse, float d) {
-    float32x4_t r[8], e[4];
-    UNROLL
-    for (size_t i = 0; i < 8; i++) {
-        r[i] = vfmsq_n_f32(v[i], vsubq_f32(shifted(v[i], inverse), vdupq_n_f32(MAGIC)), d);
-    }
+/* Eight values in fine steps (sm_act_block). */
+INLINE int16x8_t fine_steps(float32x4_t a, float32x4_t b, float scale) {
+    return vuzp1q_s16(vreinterpretq_s16_f32(shifted(a, scale)),
+                      vreinterpretq_s16_f32(shifted(b, scale)));
+}
+
+/* Sixteen squares of what z has beyond multiples of 256, two and two. */
+INLINE uint16x8_t squares(int16x8_t a, int16x8_t b) {
+    const int8x8_t low = vmovn_s16(a), high = vmovn_s16(b);
+    return vreinterpretq_u16_s16(vmlal_s8(vmull_s8(low, low), high, high));
+}
+
+/* The sum of squares of a block in fine steps of scale j. */
+INLINE uint32_t rounding_error(const int16x8_t y[4], size_t j) {
+    int16x8_t z[4];
     UNROLL
     for (size_t i = 0; i < 4; i++) {
-        e[i] = vfmaq_f32(vmulq_f32(r[i], r[i]), r[i + 4], r[i + 4]);
+        z[i] = j == 0 ? y[i] : vqrdmulhq_n_s16(y[i], SM_ACT_RATIO[j][0]);
     }
-    float32x4_t sum = vaddq_f32(vaddq_f32(e[0], e[2]), vaddq_f32(e[1], e[3]));
-    return vaddv_f32(vadd_f32(vget_low_f32(sum), vget_high_f32(sum)));
+    return vaddvq_u32(vpadalq_u16(vpaddlq_u16(squares(z[0], z[1])), squares(z[2], z[3])));
 }
 
 INLINE void quantize_block(sm_act_block *out, const float *x) {
@@ -59,29 +66,27 @@ INLINE void quantize_block(sm_act_block *out, const float *x) {
         memset(out, 0, sizeof *out);
         return;
     }
-    static const float levels[8] = {127, 126, 125, 124, 123, 122, 121, 120};
-    float inverse[8], d[8];
-    const float32x4_t one = vdupq_n_f32(1), reciprocal = vdivq_f32(one, max);
-    for (size_t i = 0; i < 8; i += 4) {
-        const float32x4_t n = vld1q_f32(levels + i);
-        vst1q_f32(inverse + i, vmulq_f32(n, reciprocal));
-        vst1q_f32(d + i, vmulq_f32(max, vdivq_f32(one, n)));
+    const float reciprocal = 1 / vgetq_lane_f32(max, 0);
+    int16x8_t y[4];
+    UNROLL
+    for (size_t i = 0; i < 4; i++) {
+        y[i] = fine_steps(v[2 * i], v[2 * i + 1], SM_ACT_FINE * reciprocal);
     }
     size_t best = 0;
-    float least = rounding_error(v, inverse[0], d[0]);
-    ROLLED
-    for (size_t i = 1; i < 8; i++) {
-        float error = rounding_error(v, inverse[i], d[i]);
-        best = error < least ? i : best;
-        least = error < least ? error : least;
+    float least = 0;
+    UNROLL
+    for (size_t j = 0; j < SM_ACT_SCALES; j++) {
+        const float error = (float)rounding_error(y, j) * SM_ACT_WEIGHT[j];
+        best = j == 0 || error < least ? j : best;
+        least = j == 0 || error < least ? error : least;
     }
-    float inv = inverse[best];
+    const float inv = (float)(127 - (int)best) * reciprocal;
     int8x16_t q0 = vcombine_s8(round_s8(v[0], v[1], inv), round_s8(v[2], v[3], inv));
     int8x16_t q1 = vcombine_s8(round_s8(v[4], v[5], inv), round_s8(v[6], v[7], inv));
     int32_t sum[2] = {vaddlvq_s8(q0), vaddlvq_s8(q1)};
     vst1q_s8(out->q, q0);
     vst1q_s8(out->q + 16, q1);
-    out->d = d[best];
+    out->d = vgetq_lane_f32(max, 0) * SM_ACT_STEP[best];
     out->ds = out->d * (float)(sum[0] + sum[1]);
     out->nsum = -(sum[0] + sum[1]);
     for (size_t h = 0; h < 2; h++) {

@@ -26,25 +26,30 @@ static float exp_f32(float x) {
     return (float)p * sm_bits_float(((uint32_t)bits + 127) << 23);
 }
 
-/* Squared error of a block rounded to steps of about max / levels; stores the codes. */
-static float round_block(int8_t *q, const float *x, float max, float levels) {
-    const float magic = 0x1.8p23f; /* adding it rounds to nearest even, kept in the low bits */
-    const float inverse = levels * (1 / max), d = max * (1 / levels);
-    float r[32], e[16];
-    for (size_t i = 0; i < 32; i++) {
-        const float shifted = fmaf(x[i], inverse, magic);
-        q[i] = (int8_t)(sm_float_bits(shifted) - sm_float_bits(magic));
-        r[i] = fmaf(-(float)q[i], d, x[i]);
-    }
-    for (size_t l = 0; l < 16; l++) {
-        e[l] = fmaf(r[l + 16], r[l + 16], r[l] * r[l]);
-    }
-    for (size_t half = 8; half > 0; half /= 2) {
-        for (size_t l = 0; l < half; l++) {
-            e[l] += e[l + half];
+/* x * inverse, rounded once to the nearest even integer, below 2^22. */
+static int32_t nearest(float x, float inverse) {
+    const float magic = 0x1.8p23f; /* the integer is in the low bits of what is added to it */
+    return (int32_t)(sm_float_bits(fmaf(x, inverse, magic)) - sm_float_bits(magic));
+}
+
+/* The number of the scale for 32 elements in fine steps: see sm_act_block. */
+static int best_scale(const int16_t *y) {
+    float least = 0;
+    int best = 0;
+    for (int j = 0; j < SM_ACT_SCALES; j++) {
+        int32_t sum = 0;
+        for (size_t i = 0; i < 32; i++) {
+            const int32_t z = j == 0 ? y[i] : (y[i] * SM_ACT_RATIO[j][0] + (1 << 14)) >> 15;
+            const int32_t r = ((z + 128) & 255) - 128;
+            sum += r * r;
+        }
+        const float error = (float)sum * SM_ACT_WEIGHT[j];
+        if (j == 0 || error < least) {
+            least = error;
+            best = j;
         }
     }
-    return e[0];
+    return best;
 }
 
 void sm_quantize_ref(sm_act_block *out, const float *x, size_t k) {
@@ -57,21 +62,19 @@ void sm_quantize_ref(sm_act_block *out, const float *x, size_t k) {
         if (max < 1e-30f) {
             continue;
         }
-        float least = 0;
-        for (int j = 0; j < 8; j++) {
-            int8_t q[32];
-            const float levels = (float)(127 - j);
-            const float error = round_block(q, x, max, levels);
-            if (j == 0 || error < least) { /* j = 0 also where every error overflows */
-                least = error;
-                out->d = max * (1 / levels);
-                memcpy(out->q, q, sizeof q);
-            }
+        const float reciprocal = 1 / max;
+        int16_t y[32];
+        for (size_t j = 0; j < 32; j++) {
+            y[j] = (int16_t)nearest(x[j], SM_ACT_FINE * reciprocal);
         }
+        const int best = best_scale(y);
+        const float inverse = (float)(127 - best) * reciprocal;
         int32_t sum[2] = {0, 0};
         for (size_t j = 0; j < 32; j++) {
+            out->q[j] = (int8_t)nearest(x[j], inverse);
             sum[j / 16] += out->q[j];
         }
+        out->d = max * SM_ACT_STEP[best];
         out->ds = out->d * (float)(sum[0] + sum[1]);
         out->nsum = -(sum[0] + sum[1]);
         out->nsum128 = 128 * out->nsum;

@@ -1,5 +1,6 @@
 /* avx2_rows.c - operations on vectors. */
 #include <math.h>
+#include <string.h>
 
 #include "avx2.h"
 
@@ -61,33 +62,29 @@ INLINE __m256d high_f64(__m256 x) {
 
 #define MAGIC 12582912.0f /* 1.5 * 2^23: what is added to it loses its fraction */
 
-/* Lane j: the squared error of a block (kernels.h) rounded with scale j. The pairwise
+/* Squares of what z has beyond multiples of 256, in pairs. */
+INLINE __m256i squares(__m256i z) {
+    const __m256i r = _mm256_srai_epi16(_mm256_slli_epi16(z, 8), 8);
+    return _mm256_madd_epi16(r, r);
+}
+
+/* Lane j: the sum of squares of a block in fine steps of scale j (sm_act_block). The pairwise
  * sums of eight scales are taken together. */
-INLINE __m256 block_errors(const __m256 x[4], const float inverse[8], const float d[8]) {
-    const __m256 magic = _mm256_set1_ps(MAGIC);
-    __m256 e[8];
+INLINE __m256i block_errors(const __m256i y[2]) {
+    __m256i e[8];
     UNROLL for (unsigned j = 0; j < 8; j++) {
-        const __m256 inv = _mm256_broadcast_ss(inverse + j);
-        const __m256 step = _mm256_broadcast_ss(d + j);
-        __m256 r[4];
-        UNROLL for (unsigned i = 0; i < 4; i++) {
-            const __m256 q = _mm256_sub_ps(_mm256_fmadd_ps(x[i], inv, magic), magic);
-            r[i] = _mm256_fnmadd_ps(q, step, x[i]);
-        }
-        e[j] = _mm256_add_ps(_mm256_fmadd_ps(r[2], r[2], _mm256_mul_ps(r[0], r[0])),
-                             _mm256_fmadd_ps(r[3], r[3], _mm256_mul_ps(r[1], r[1])));
+        int32_t twice;
+        memcpy(&twice, SM_ACT_RATIO[j], sizeof twice);
+        const __m256i ratio = _mm256_set1_epi32(twice);
+        e[j] = _mm256_add_epi32(squares(j == 0 ? y[0] : _mm256_mulhrs_epi16(y[0], ratio)),
+                                squares(j == 0 ? y[1] : _mm256_mulhrs_epi16(y[1], ratio)));
     }
     /* lane l with l + 4: low 128 bits of scale j, high of j + 4 */
     UNROLL for (unsigned j = 0; j < 4; j++) {
-        e[j] = _mm256_add_ps(_mm256_permute2f128_ps(e[j], e[j + 4], 0x20),
-                             _mm256_permute2f128_ps(e[j], e[j + 4], 0x31));
+        e[j] = _mm256_add_epi32(_mm256_permute2x128_si256(e[j], e[j + 4], 0x20),
+                                _mm256_permute2x128_si256(e[j], e[j + 4], 0x31));
     }
-    /* l with l + 2: pairs of lanes of j, j + 1 */
-    UNROLL for (unsigned j = 0; j < 4; j += 2) {
-        e[j] = _mm256_add_ps(_mm256_shuffle_ps(e[j], e[j + 1], 0x44),
-                             _mm256_shuffle_ps(e[j], e[j + 1], 0xee));
-    }
-    return _mm256_add_ps(_mm256_shuffle_ps(e[0], e[2], 0x88), _mm256_shuffle_ps(e[0], e[2], 0xdd));
+    return _mm256_hadd_epi32(_mm256_hadd_epi32(e[0], e[1]), _mm256_hadd_epi32(e[2], e[3]));
 }
 
 /* The four vectors of 32-bit values as 32 bytes in order. */
@@ -113,21 +110,21 @@ INLINE float block_max(const float *x) {
     return largest(_mm256_max_ps(_mm256_max_ps(a[0], a[1]), _mm256_max_ps(a[2], a[3])));
 }
 
-/* Which of the eight scales is the best for a block; stores them and their
- * inverses. */
-INLINE unsigned best_scale(const float *from, float max, float d[8], float inverse[8]) {
-    const __m256 levels = _mm256_setr_ps(127, 126, 125, 124, 123, 122, 121, 120);
-    const __m256 one = _mm256_set1_ps(1);
-    _mm256_storeu_ps(inverse, _mm256_mul_ps(levels, _mm256_div_ps(one, _mm256_set1_ps(max))));
-    _mm256_storeu_ps(d, _mm256_mul_ps(_mm256_set1_ps(max), _mm256_div_ps(one, levels)));
-    __m256 x[4];
-    UNROLL for (unsigned i = 0; i < 4; i++) {
-        x[i] = _mm256_loadu_ps(from + 8 * i);
+/* Which of the eight scales is the best for a block with this reciprocal of its maximum. */
+INLINE unsigned best_scale(const float *x, float reciprocal) {
+    const __m256 scale = _mm256_set1_ps(SM_ACT_FINE * reciprocal), magic = _mm256_set1_ps(MAGIC);
+    __m256i y[2];
+    UNROLL for (unsigned i = 0; i < 2; i++) { /* low words next to high ones: any order does */
+        const __m256 low = _mm256_fmadd_ps(_mm256_loadu_ps(x + 16 * i), scale, magic);
+        const __m256 high = _mm256_fmadd_ps(_mm256_loadu_ps(x + 16 * i + 8), scale, magic);
+        y[i] = _mm256_blend_epi16(_mm256_castps_si256(low),
+                                  _mm256_slli_epi32(_mm256_castps_si256(high), 16), 0xaa);
     }
-    const __m256 errors = block_errors(x, inverse, d);
+    const __m256 errors =
+        _mm256_mul_ps(_mm256_cvtepi32_ps(block_errors(y)), _mm256_loadu_ps(SM_ACT_WEIGHT));
     const __m256 least = _mm256_set1_ps(-largest(_mm256_xor_ps(errors, _mm256_set1_ps(-0.0f))));
     const int equal = _mm256_movemask_ps(_mm256_cmp_ps(errors, least, _CMP_EQ_OQ));
-    return (unsigned)__builtin_ctz((unsigned)equal | 0x100) % 8; /* 0 if all are NaN */
+    return (unsigned)__builtin_ctz((unsigned)equal);
 }
 
 INLINE void quantize_block(sm_act_block *out, const float *x, float inverse, float d) {
@@ -163,11 +160,10 @@ void sm_quantize_avx2(sm_act_block *out, const float *x, size_t k) {
             max[b] = block_max(x + 32 * b);
         }
         for (size_t b = 0; b < n; b++) {
-            float all_d[8], all_inverse[8];
-            const bool zero = max[b] < 1e-30f;
-            const unsigned best = best_scale(x + 32 * b, zero ? 1 : max[b], all_d, all_inverse);
-            d[b] = zero ? 0 : all_d[best];
-            inverse[b] = zero ? 0 : all_inverse[best];
+            const float reciprocal = max[b] < 1e-30f ? 0 : 1 / max[b];
+            const unsigned best = best_scale(x + 32 * b, reciprocal);
+            d[b] = max[b] < 1e-30f ? 0 : max[b] * SM_ACT_STEP[best];
+            inverse[b] = (float)(127 - best) * reciprocal;
         }
         for (size_t b = 0; b < n; b++) {
             quantize_block(out + b, x + 32 * b, inverse[b], d[b]);

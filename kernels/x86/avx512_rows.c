@@ -74,26 +74,24 @@ INLINE __mmask16 lanes_at(size_t i, size_t n) {
 
 /* ---- quantize ------------------------------------------------------------------------- */
 
-/* Sum or maximum of the lanes of v[0..7], each folded halves onto halves, as lanes 0..7. */
-INLINE __m512 fold_op(const bool max, __m512 a, __m512 b) {
-    return max ? _mm512_max_ps(a, b) : _mm512_add_ps(a, b);
-}
-INLINE __m256 fold_eight(const bool max, const __m512 v[8]) {
+/* Maximum of the lanes of v[0..7], each folded halves onto halves, as lanes 0..7. */
+INLINE __m256 max_eight(const __m512 v[8]) {
     __m512 eights[4], fours[2];
     UNROLL
     for (int i = 0; i < 4; i++) {
-        __m512 a = v[2 * i], b = v[2 * i + 1];
+        const __m512 a = v[2 * i], b = v[2 * i + 1];
         eights[i] =
-            fold_op(max, _mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+            _mm512_max_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
     }
     UNROLL
     for (int i = 0; i < 2; i++) {
-        __m512 a = eights[2 * i], b = eights[2 * i + 1];
-        fours[i] = fold_op(max, _mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+        const __m512 a = eights[2 * i], b = eights[2 * i + 1];
+        fours[i] =
+            _mm512_max_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
     }
-    __m512 twos = fold_op(max, _mm512_shuffle_ps(fours[0], fours[1], 0x44),
-                          _mm512_shuffle_ps(fours[0], fours[1], 0xee));
-    __m512 ones = fold_op(max, twos, _mm512_permute_ps(twos, 0xb1));
+    const __m512 twos = _mm512_max_ps(_mm512_shuffle_ps(fours[0], fours[1], 0x44),
+                                      _mm512_shuffle_ps(fours[0], fours[1], 0xee));
+    const __m512 ones = _mm512_max_ps(twos, _mm512_permute_ps(twos, 0xb1));
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 0, 0, 0, 0, 0, 0, 0, 0);
     return _mm512_castps512_ps256(_mm512_permutexvar_ps(order, ones));
 }
@@ -120,23 +118,6 @@ INLINE __m256i block_tail(__m256i q, __m256 d) {
 /* 1.5 * 2^23: what is added to it loses its fraction, and the integer is in the low bits. */
 #define MAGIC 12582912.0f
 
-/* The squared errors of a batch. */
-INLINE __m256 batch_errors(const float *x, const float inverse[BATCH], const float step[BATCH]) {
-    const __m512 magic = _mm512_set1_ps(MAGIC);
-    __m512 e[BATCH];
-    UNROLL
-    for (int b = 0; b < BATCH; b++) {
-        const __m512 x0 = _mm512_loadu_ps(x + 32 * b), x1 = _mm512_loadu_ps(x + 32 * b + 16);
-        const __m512 inv = _mm512_set1_ps(inverse[b]), d = _mm512_set1_ps(step[b]);
-        const __m512 r0 =
-            _mm512_fnmadd_ps(_mm512_sub_ps(_mm512_fmadd_ps(x0, inv, magic), magic), d, x0);
-        const __m512 r1 =
-            _mm512_fnmadd_ps(_mm512_sub_ps(_mm512_fmadd_ps(x1, inv, magic), magic), d, x1);
-        e[b] = _mm512_fmadd_ps(r1, r1, _mm512_mul_ps(r0, r0));
-    }
-    return fold_eight(false, e);
-}
-
 /* The largest magnitude of each block. */
 INLINE __m256 batch_max(const float *x) {
     __m512 most[BATCH];
@@ -145,58 +126,145 @@ INLINE __m256 batch_max(const float *x) {
         most[b] = _mm512_max_ps(_mm512_abs_ps(_mm512_loadu_ps(x + 32 * b)),
                                 _mm512_abs_ps(_mm512_loadu_ps(x + 32 * b + 16)));
     }
-    return fold_eight(true, most);
+    return max_eight(most);
 }
 
-static void quantize_batch(sm_act_block *out, const float *x) {
-    const __m256 max = batch_max(x);
-    const __mmask8 used = _mm256_cmp_ps_mask(max, _mm256_set1_ps(1e-30f), _CMP_NLT_UQ);
-    /* through memory: broadcasts from there are free, and no step waits for its division */
-    float inverses[8][BATCH], steps[8][BATCH];
-    const __m256 one = _mm256_set1_ps(1), reciprocal = _mm256_div_ps(one, max);
-    UNROLL
-    for (int j = 0; j < 8; j++) {
-        const __m256 levels = _mm256_set1_ps((float)(127 - j));
-        _mm256_storeu_ps(inverses[j], _mm256_mul_ps(levels, reciprocal));
-        _mm256_storeu_ps(steps[j], _mm256_mul_ps(max, _mm256_div_ps(one, levels)));
-    }
-    __m256 least = batch_errors(x, inverses[0], steps[0]);
-    __m256 best_inverse = _mm256_loadu_ps(inverses[0]), best_step = _mm256_loadu_ps(steps[0]);
-    for (int j = 1; j < 8; j++) {
-        const __m256 errors = batch_errors(x, inverses[j], steps[j]);
-        const __mmask8 less = _mm256_cmp_ps_mask(errors, least, _CMP_LT_OQ);
-        least = _mm256_mask_mov_ps(least, less, errors);
-        best_inverse = _mm256_mask_loadu_ps(best_inverse, less, inverses[j]);
-        best_step = _mm256_mask_loadu_ps(best_step, less, steps[j]);
-    }
-    float inverse[BATCH], step[BATCH];
-    _mm256_storeu_ps(inverse, _mm256_maskz_mov_ps(used, best_inverse));
-    _mm256_storeu_ps(step, _mm256_maskz_mov_ps(used, best_step));
+/* A batch in fine steps (sm_act_block): pairs of elements as 32-bit lanes, of block l % 8 in lanes
+ * l of straight, of block (l + 4) % 8 in those of crossed. Which pair is where does not matter. */
+typedef struct fine_steps {
+    __m512i straight[4], crossed[4];
+} fine_steps;
+
+INLINE fine_steps batch_fine(const float *x, const float scale[BATCH]) {
     const __m512 magic = _mm512_set1_ps(MAGIC);
+    __m512i v[BATCH], pairs[BATCH];
     UNROLL
     for (int b = 0; b < BATCH; b++) {
-        const __m512 inv = _mm512_set1_ps(inverse[b]);
+        const __m512 s = _mm512_set1_ps(scale[b]);
+        const __m512i low =
+            _mm512_castps_si512(_mm512_fmadd_ps(_mm512_loadu_ps(x + 32 * b), s, magic));
+        const __m512i high =
+            _mm512_castps_si512(_mm512_fmadd_ps(_mm512_loadu_ps(x + 32 * b + 16), s, magic));
+        v[b] = _mm512_mask_blend_epi16(0xaaaaaaaa, low, _mm512_slli_epi32(high, 16));
+    }
+    UNROLL
+    for (int b = 0; b < BATCH; b += 2) {
+        pairs[b] = _mm512_unpacklo_epi32(v[b], v[b + 1]);
+        pairs[b + 1] = _mm512_unpackhi_epi32(v[b], v[b + 1]);
+    }
+    fine_steps f;
+    UNROLL
+    for (int i = 0; i < 2; i++) { /* blocks 0 to 3 side by side, and 4 to 7 */
+        const __m512i a0 = _mm512_unpacklo_epi64(pairs[i], pairs[i + 2]);
+        const __m512i a1 = _mm512_unpackhi_epi64(pairs[i], pairs[i + 2]);
+        const __m512i b0 = _mm512_unpacklo_epi64(pairs[i + 4], pairs[i + 6]);
+        const __m512i b1 = _mm512_unpackhi_epi64(pairs[i + 4], pairs[i + 6]);
+        f.straight[2 * i] = _mm512_mask_blend_epi32(0xf0f0, a0, b0);
+        f.crossed[2 * i] = _mm512_mask_blend_epi32(0xf0f0, b0, a0);
+        f.straight[2 * i + 1] = _mm512_mask_blend_epi32(0xf0f0, a1, b1);
+        f.crossed[2 * i + 1] = _mm512_mask_blend_epi32(0xf0f0, b1, a1);
+    }
+    return f;
+}
+
+/* sum + the squares of what z has beyond multiples of 256, pair by pair. */
+INLINE __m512i add_squares(__m512i sum, __m512i z) {
+    const __m512i r = _mm512_maskz_abs_epi8(0x5555555555555555, z);
+    return _mm512_dpwssd_epi32(sum, r, r);
+}
+
+/* The errors of scale j of a batch. */
+INLINE __m256 batch_errors(const fine_steps *f, const int j) {
+    int32_t ratio;
+    memcpy(&ratio, SM_ACT_RATIO[j], sizeof ratio);
+    const __m512i r = _mm512_set1_epi32(ratio);
+    __m512i straight = _mm512_setzero_si512(), crossed = straight;
+    UNROLL
+    for (int i = 0; i < 4; i++) {
+        const __m512i s = f->straight[i], c = f->crossed[i];
+        straight = add_squares(straight, j == 0 ? s : _mm512_mulhrs_epi16(s, r));
+        crossed = add_squares(crossed, j == 0 ? c : _mm512_mulhrs_epi16(c, r));
+    }
+    const __m512i both = _mm512_add_epi32(straight, _mm512_shuffle_i32x4(crossed, crossed, 0xb1));
+    const __m256i sum =
+        _mm256_add_epi32(_mm512_castsi512_si256(both), _mm512_extracti64x4_epi64(both, 1));
+    return _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_set1_ps(SM_ACT_WEIGHT[j]));
+}
+
+/* What is known of some batches: through memory, since broadcasts from there are free. */
+#define BATCHES 8 /* in turns: the steps below have long chains, which overlap in a loop of one */
+typedef struct batch_scales {
+    float max[BATCH], reciprocal[BATCH], inverse[BATCH], step[BATCH];
+} batch_scales;
+
+static void measure_batch(batch_scales *s, const float *x) {
+    const __m256 max = batch_max(x);
+    const __mmask8 used = _mm256_cmp_ps_mask(max, _mm256_set1_ps(1e-30f), _CMP_NLT_UQ);
+    _mm256_storeu_ps(s->max, _mm256_maskz_mov_ps(used, max));
+    _mm256_storeu_ps(s->reciprocal, _mm256_maskz_div_ps(used, _mm256_set1_ps(1), max));
+}
+
+static void choose_batch(batch_scales *s, const float *x) {
+    const __m256 reciprocal = _mm256_loadu_ps(s->reciprocal);
+    _mm256_storeu_ps(s->inverse, _mm256_mul_ps(reciprocal, _mm256_set1_ps(SM_ACT_FINE)));
+    const fine_steps fine = batch_fine(x, s->inverse);
+    __m256 least = batch_errors(&fine, 0);
+    __m256 levels = _mm256_set1_ps(127), level = _mm256_set1_ps(SM_ACT_STEP[0]);
+    UNROLL
+    for (int j = 1; j < SM_ACT_SCALES; j++) {
+        const __m256 errors = batch_errors(&fine, j);
+        const __mmask8 less = _mm256_cmp_ps_mask(errors, least, _CMP_LT_OQ);
+        least = _mm256_mask_mov_ps(least, less, errors);
+        levels = _mm256_mask_mov_ps(levels, less, _mm256_set1_ps((float)(127 - j)));
+        level = _mm256_mask_mov_ps(level, less, _mm256_set1_ps(SM_ACT_STEP[j]));
+    }
+    _mm256_storeu_ps(s->inverse, _mm256_mul_ps(levels, reciprocal));
+    _mm256_storeu_ps(s->step, _mm256_mul_ps(_mm256_loadu_ps(s->max), level));
+}
+
+static void round_batch(sm_act_block *out, const batch_scales *s, const float *x, size_t n_blocks) {
+    const __m512 magic = _mm512_set1_ps(MAGIC);
+    for (size_t b = 0; b < n_blocks; b++) {
+        const __m512 inv = _mm512_set1_ps(s->inverse[b]);
         const __m512 x0 = _mm512_fmadd_ps(_mm512_loadu_ps(x + 32 * b), inv, magic);
         const __m512 x1 = _mm512_fmadd_ps(_mm512_loadu_ps(x + 32 * b + 16), inv, magic);
         const __m128i q0 = _mm512_cvtepi32_epi8(_mm512_castps_si512(x0));
         const __m128i q1 = _mm512_cvtepi32_epi8(_mm512_castps_si512(x1));
         const __m256i q = _mm256_inserti128_si256(_mm256_castsi128_si256(q0), q1, 1);
-        const __m256i tail = block_tail(q, _mm256_set1_ps(step[b]));
+        const __m256i tail = block_tail(q, _mm256_set1_ps(s->step[b]));
         _mm512_storeu_si512(out + b, _mm512_inserti64x4(_mm512_castsi256_si512(q), tail, 1));
     }
 }
 
-void sm_quantize_avx512(sm_act_block *out, const float *x, size_t k) {
-    size_t blocks = k / 32;
-    for (; blocks >= BATCH; blocks -= BATCH, out += BATCH, x += 32 * BATCH) {
-        quantize_batch(out, x);
+/* The last batch may have fewer blocks: it is filled up with zeros. */
+static void quantize_batches(sm_act_block *out, const float *x, size_t n_blocks) {
+    const size_t n = (n_blocks + BATCH - 1) / BATCH, rest = n_blocks % BATCH;
+    const float *from[BATCHES];
+    batch_scales s[BATCHES];
+    float filled[32 * BATCH];
+    for (size_t i = 0; i < n; i++) {
+        from[i] = x + 32 * BATCH * i;
     }
-    if (blocks > 0) {
-        float padded[32 * BATCH] = {0};
-        sm_act_block last[BATCH];
-        memcpy(padded, x, blocks * 32 * sizeof *x);
-        quantize_batch(last, padded);
-        memcpy(out, last, blocks * sizeof *last);
+    if (rest > 0) {
+        memset(filled, 0, sizeof filled);
+        memcpy(filled, from[n - 1], rest * 32 * sizeof *x);
+        from[n - 1] = filled;
+    }
+    for (size_t i = 0; i < n; i++) {
+        measure_batch(&s[i], from[i]);
+    }
+    for (size_t i = 0; i < n; i++) {
+        choose_batch(&s[i], from[i]);
+    }
+    for (size_t i = 0; i < n; i++) {
+        round_batch(out + BATCH * i, &s[i], from[i], rest > 0 && i == n - 1 ? rest : BATCH);
+    }
+}
+
+void sm_quantize_avx512(sm_act_block *out, const float *x, size_t k) {
+    for (size_t left = k / 32, n; left > 0; left -= n, out += n, x += 32 * n) {
+        n = left < BATCH * BATCHES ? left : BATCH * BATCHES;
+        quantize_batches(out, x, n);
     }
 }
 
