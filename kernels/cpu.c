@@ -37,6 +37,20 @@ static bool is_intel(void) {
            edx == signature_INTEL_edx && ecx == signature_INTEL_ecx;
 }
 
+/* AMD's family 19h (Zen 3 and 4). On a Zen 4 streams that software asks for ahead were read 1.1 to
+ * 1.3 times slower than by the hardware alone, from memory and from the last-level cache; on Zen 5
+ * and on Intel's server cores it is the other way around. */
+static bool reads_streams_alone(void) {
+    uint32_t eax, ebx = 0, ecx = 0, edx = 0;
+    const bool amd = __get_cpuid(0, &eax, &ebx, &ecx, &edx) && ebx == signature_AMD_ebx &&
+                     edx == signature_AMD_edx && ecx == signature_AMD_ecx;
+    if (!amd || !__get_cpuid(1, &eax, &ebx, &ecx, &edx)) {
+        return false;
+    }
+    const uint32_t base = eax >> 8 & 0xf, extended = eax >> 20 & 0xff;
+    return base == 0xf && base + extended == 0x19; /* AMD64 volume 3, CPUID Fn0000_0001 */
+}
+
 /* Intel SDM volume 2, CPUID; volume 1, 13.3 (XCR0) */
 static uint32_t cpu_levels(void) {
     uint32_t levels = LEVEL_BIT(SM_LEVEL_SCALAR);
@@ -101,6 +115,10 @@ static uint32_t highest(void) {
     return SM_LEVEL_I8MM;
 }
 
+static bool reads_streams_alone(void) {
+    return false;
+}
+
 #else
 
 static uint32_t cpu_levels(void) {
@@ -109,6 +127,10 @@ static uint32_t cpu_levels(void) {
 
 static uint32_t highest(void) {
     return SM_LEVEL_SCALAR;
+}
+
+static bool reads_streams_alone(void) {
+    return false;
 }
 
 #endif
@@ -194,4 +216,11 @@ uint32_t sm_level_best(uint32_t cap) {
         level = levels[level].below;
     }
     return level;
+}
+
+sm_prefetch sm_prefetch_for(bool in_memory) {
+    if (reads_streams_alone()) {
+        return SM_PREFETCH_NONE;
+    }
+    return in_memory ? SM_PREFETCH_FAR : SM_PREFETCH_NEAR;
 }

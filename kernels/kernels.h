@@ -67,6 +67,17 @@ _Static_assert(sizeof(sm_act_block) == 64, "one cache line");
  * as f32 per 16, or the same as f32. */
 #define SM_GEMM_SCRATCH (SM_GEMM_GROUPS * SM_SLAB * SM_GROUP * 4 + 4096)
 
+/* How mul asks for weights ahead of their use. */
+typedef enum sm_prefetch {
+    SM_PREFETCH_NEAR, /* from a cache */
+    SM_PREFETCH_FAR,  /* from memory */
+    SM_PREFETCH_NONE, /* one column: not at all; more, which read slowly: like NEAR */
+} sm_prefetch;
+
+/* What suits this CPU: NONE where it asks for streams better by itself. in_memory: the weights do
+ * not fit the last-level cache. */
+sm_prefetch sm_prefetch_for(bool in_memory);
+
 /* ---- products: y[c][r] = sum over k of w[r][k] * x[c][k] ------------------------
  *
  * Quantized types (x: sm_act_block[c * ldx + k / 32], K a multiple of the block):
@@ -93,11 +104,11 @@ _Static_assert(sizeof(sm_act_block) == 64, "one cache line");
  * `packed` points at the first group; group g begins at packed + g * group_bytes
  * (which spans all of K for a stored matrix, or one slab for a scratch copy).
  * With accumulate the chain continues from y, otherwise it starts at +0.
- * far: the weights come from memory, not from a cache; decides how they are asked for ahead.
+ * prefetch: as sm_prefetch_for told; it changes speed only.
  */
 typedef void sm_mul_fn(float *y, size_t ldy, const void *packed, size_t group_bytes,
                        size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols,
-                       bool accumulate, bool far);
+                       bool accumulate, sm_prefetch prefetch);
 /* Same result for any ncols, for at most SM_GEMM_GROUPS groups and SM_SLAB of K:
  * worth it from some tens of columns on, where unpacking pays. next: where the weights of the
  * following call begin, of as many groups as far apart, or NULL if they are not known to be there;

@@ -58,13 +58,13 @@ typedef struct job {
     size_t ldx;
     float *y;
     void *scratch;
-    bool far;
+    sm_prefetch prefetch;
 } job;
 
 static void run_mul(void *arg) {
     job *j = arg;
     ((sm_mul_fn *)j->kernel->fn)(j->y, j->n_groups * SM_GROUP, j->packed, j->group_bytes,
-                                 j->n_groups, BENCH_K, j->x, j->ldx, j->ncols, false, j->far);
+                                 j->n_groups, BENCH_K, j->x, j->ldx, j->ncols, false, j->prefetch);
 }
 
 static bool is_rounded(const kernel_entry *k) {
@@ -158,7 +158,9 @@ static void bench_mul(const kernel_entry *k) {
     static const size_t columns[] = {1, 4, 8};
     printf("%-24s GB/s", k->name);
     for (size_t s = 0; s < sizeof sets / sizeof sets[0]; s++) {
-        job j = {.kernel = k, .group_bytes = sm_packed_bytes(k->type, BENCH_K), .far = s == 2};
+        job j = {.kernel = k,
+                 .group_bytes = sm_packed_bytes(k->type, BENCH_K),
+                 .prefetch = sm_prefetch_for(s == 2)};
         j.n_groups = sets[s].bytes / j.group_bytes;
         uint8_t *packed = make_packed(k->type, j.n_groups);
         j.packed = packed;

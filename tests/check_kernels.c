@@ -187,9 +187,9 @@ static product make_product(uint32_t type, bool rounded, size_t k, data_style st
         rounded_reference(&p, rows, p.fresh);
     } else {
         ref->type[type].mul(p.fresh, LDY, p.packed, p.group_bytes, MAX_GROUPS, k, p.x, p.ldx,
-                            MAX_COLS, false, false);
+                            MAX_COLS, false, SM_PREFETCH_NONE);
         ref->type[type].mul(p.continued, LDY, p.packed, p.group_bytes, MAX_GROUPS, k, p.x, p.ldx,
-                            MAX_COLS, true, false);
+                            MAX_COLS, true, SM_PREFETCH_NONE);
         if (is_float_type(type)) {
             sum_magnitudes(&p, rows);
         }
@@ -215,7 +215,7 @@ static void run_mul(sm_mul_fn *mul, const product *p, float *y, size_t n_groups,
         for (size_t k0 = 0; k0 < p->k; k0 += slab) {
             size_t k = p->k - k0 < slab ? p->k - k0 : slab;
             mul(y + c * LDY, LDY, packed_at(p, 0, k0), p->group_bytes, n_groups, k, x_at(p, c, k0),
-                p->ldx, n, accumulate || k0 > 0, n_groups % 2 == 0);
+                p->ldx, n, accumulate || k0 > 0, (sm_prefetch)(n_groups % 3));
         }
     }
 }
@@ -395,7 +395,7 @@ static void check_packing(uint32_t type, size_t k, size_t n_rows, data_style sty
     }
     float y[SM_GROUP];
     const void *input = is_float_type(type) ? (const void *)x : q;
-    ref->type[type].mul(y, SM_GROUP, packed, 0, 1, k, input, k, 1, false, false);
+    ref->type[type].mul(y, SM_GROUP, packed, 0, 1, k, input, k, 1, false, SM_PREFETCH_NEAR);
     for (size_t r = 0; r < SM_GROUP; r++) {
         double sum = 0, magnitude = 0;
         if (r < n_rows) {

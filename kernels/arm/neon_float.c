@@ -150,8 +150,8 @@ _Static_assert(SM_GEMM_GROUPS *SM_SLAB *SM_GROUP * sizeof(float) <= SM_GEMM_SCRA
 #define MUL(KIND, type)                                                                           \
     void sm_mul_##type##_neon(float *y, size_t ldy, const void *packed, size_t group_bytes,       \
                               size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols, \
-                              bool accumulate, bool far) {                                        \
-        (void)far;                                                                                \
+                              bool accumulate, sm_prefetch prefetch) {                            \
+        (void)prefetch;                                                                           \
         mul(KIND, y, ldy, packed, group_bytes, n_groups, k, x, ldx, ncols, accumulate);           \
     }
 #define GEMM(KIND, type)                                                                           \

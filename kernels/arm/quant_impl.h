@@ -698,8 +698,8 @@ INLINE void gemm(format f, float *y, size_t ldy, const void *packed, size_t grou
 #define MUL(FORMAT, type)                                                                         \
     void LEVEL(sm_mul_##type)(float *y, size_t ldy, const void *packed, size_t group_bytes,       \
                               size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols, \
-                              bool accumulate, bool far) {                                        \
-        (void)far;                                                                                \
+                              bool accumulate, sm_prefetch prefetch) {                            \
+        (void)prefetch;                                                                           \
         mul(FORMAT, y, ldy, packed, group_bytes, n_groups, k, x, ldx, ncols, accumulate);         \
     }
 #define GEMM(FORMAT, type)                                                                         \

@@ -258,8 +258,8 @@ static void mul_quantized(const format *f, float *y, size_t ldy, const uint8_t *
                                          records,     halves,          minimum};                 \
     void sm_mul_##name##_ref(float *y, size_t ldy, const void *packed, size_t group_bytes,       \
                              size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols, \
-                             bool accumulate, bool far) {                                        \
-        (void)far;                                                                               \
+                             bool accumulate, sm_prefetch prefetch) {                            \
+        (void)prefetch;                                                                          \
         mul_quantized(&format_##name, y, ldy, packed, group_bytes, n_groups, k, x, ldx, ncols,   \
                       accumulate);                                                               \
     }                                                                                            \
@@ -332,8 +332,8 @@ static void mul_float(void (*read)(float *w, const void *packed, size_t k), floa
 #define FLOAT(name)                                                                              \
     void sm_mul_##name##_ref(float *y, size_t ldy, const void *packed, size_t group_bytes,       \
                              size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols, \
-                             bool accumulate, bool far) {                                        \
-        (void)far;                                                                               \
+                             bool accumulate, sm_prefetch prefetch) {                            \
+        (void)prefetch;                                                                          \
         mul_float(read_##name, y, ldy, packed, group_bytes, n_groups, k, x, ldx, ncols,          \
                   accumulate);                                                                   \
     }                                                                                            \

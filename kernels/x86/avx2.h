@@ -36,7 +36,7 @@ INLINE void store_i256(void *p, __m256i v) {
  * over what the hardware does by itself, 4 KB half of that, 2 KB nothing. */
 #define AHEAD 8192
 /* Asks for the cache lines of bytes [p + ahead, p + ahead + n), which need not exist. */
-INLINE void prefetch(const void *p, size_t ahead, size_t n) {
+INLINE void prefetch_lines(const void *p, size_t ahead, size_t n) {
     const char *line = (const char *)((uintptr_t)p + ahead);
     for (size_t i = 0; i < n; i += 64) {
         _mm_prefetch(line + i, _MM_HINT_T0);

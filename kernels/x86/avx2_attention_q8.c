@@ -43,7 +43,7 @@ INLINE void scores_tile(const int nq, float *s, size_t lds, const sm_act_block *
                 }
             }
         }
-        prefetch(k, AHEAD, 64 * 8);
+        prefetch_lines(k, AHEAD, 64 * 8);
         UNROLL
         for (int half = 0; half < 2; half++) {
             const __m256 scale = load_f16(scales + 16 * half);
@@ -170,7 +170,7 @@ void sm_attn_values_q8_0_avx2(float *o, size_t ldo, const float *p, size_t ldp, 
                               const void *v, size_t n_tokens, size_t head_dim) {
     weights rounded[VALUE_QUERIES];
     /* each slice of elements below reads a part of every line */
-    prefetch(v, 0, (n_tokens + 15) / 16 * sm_kv_tile_bytes(SM_KV_Q8_0, head_dim));
+    prefetch_lines(v, 0, (n_tokens + 15) / 16 * sm_kv_tile_bytes(SM_KV_Q8_0, head_dim));
     for (size_t d = 0; d < head_dim; d += 32) {
         const size_t width = head_dim - d < 32 ? head_dim - d : 32;
         const uint8_t *codes = (const uint8_t *)v + 4 * d;

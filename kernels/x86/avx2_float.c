@@ -46,9 +46,10 @@ INLINE __m256 load_weights(kind t, const uint8_t *p, bool second) {
 
 /* ---- tiles ----------------------------------------------------------------------------- */
 
-/* How w lies in memory: from one k (or pair of k) to the next, from 16 lanes to the next 16. */
+/* How w lies in memory: from one k (or pair of k) to the next, from 16 lanes to the next 16, and
+ * from what is read to what is asked for meanwhile. */
 typedef struct strides {
-    size_t k, lanes;
+    size_t k, lanes, ahead;
 } strides;
 
 #define MAX_COLS 6
@@ -69,7 +70,7 @@ INLINE void tile_step(kind t, chains *a, const uint8_t *w, strides s, const floa
             const uint8_t *p = w + v / 2 * s.lanes + v % 2 * vector_bytes(t);
             __m256 lane = load_weights(t, p, second);
             if (t != KIND_F32 && cols <= 2 && v % 2 == 0 && !second) {
-                prefetch(p, AHEAD_FLOAT, 1);
+                prefetch_lines(p, s.ahead, 1);
             }
             UNROLL for (unsigned c = 0; c < cols; c++) {
                 a->y[c][v] = _mm256_fmadd_ps(lane, b[c], a->y[c][v]);
@@ -209,9 +210,9 @@ typedef void product_fn(float *y, size_t ldy, const uint8_t *w, strides s, size_
 
 INLINE void mul(kind t, product_fn *run, float *y, size_t ldy, const uint8_t *w, size_t group_bytes,
                 size_t n_groups, size_t k, const float *x, size_t ldx, size_t ncols,
-                bool accumulate) {
+                bool accumulate, size_t ahead) {
     const size_t pair = t == KIND_PAIRS ? 2 : 1;
-    const strides s = {2 * vector_bytes(t), group_bytes};
+    const strides s = {2 * vector_bytes(t), group_bytes, ahead};
     for (size_t g = 0; g < n_groups; g += MUL_GROUPS) {
         size_t groups = n_groups - g < MUL_GROUPS ? n_groups - g : MUL_GROUPS;
         size_t n;
@@ -247,7 +248,7 @@ INLINE void to_f32(kind t, float *out, const uint8_t *w, size_t k) {
 INLINE void gemm(kind t, float *y, size_t ldy, const uint8_t *w, size_t group_bytes,
                  size_t n_groups, size_t k, const float *x, size_t ldx, size_t ncols,
                  bool accumulate, float *scratch) {
-    const strides s = {SM_GROUP * sizeof(float), 0};
+    const strides s = {SM_GROUP * sizeof(float), 0, AHEAD_FLOAT};
     for (size_t g = 0; g < n_groups; g++, w += group_bytes, y += SM_GROUP) {
         const void *panel = w;
         if (t != KIND_F32) {
@@ -261,9 +262,9 @@ INLINE void gemm(kind t, float *y, size_t ldy, const uint8_t *w, size_t group_by
 #define WEIGHTS(type, t, run)                                                                      \
     void sm_mul_##type##_avx2(float *y, size_t ldy, const void *packed, size_t group_bytes,        \
                               size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols,  \
-                              bool accumulate, bool far) {                                         \
-        (void)far;                                                                                 \
-        mul(t, run, y, ldy, packed, group_bytes, n_groups, k, x, ldx, ncols, accumulate);          \
+                              bool accumulate, sm_prefetch prefetch) {                             \
+        mul(t, run, y, ldy, packed, group_bytes, n_groups, k, x, ldx, ncols, accumulate,           \
+            prefetch == SM_PREFETCH_NONE && ncols == 1 ? 0 : AHEAD_FLOAT);                         \
     }                                                                                              \
     void sm_gemm_##type##_avx2(float *y, size_t ldy, const void *packed, size_t group_bytes,       \
                                size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols, \
@@ -282,12 +283,12 @@ WEIGHTS(bf16, KIND_PAIRS, product_pairs)
 #define ATTENTION(type, size, run)                                                                 \
     void sm_attn_scores_##type##_avx2(float *s, size_t lds, const void *q, size_t ldq, size_t nq,  \
                                       const void *k, size_t n_tiles, size_t head_dim) {            \
-        const strides step = {16 * size, 16 * size * head_dim};                                    \
+        const strides step = {16 * size, 16 * size * head_dim, AHEAD_FLOAT};                       \
         run(s, lds, k, step, head_dim, q, ldq, 2 * n_tiles, nq, false);                            \
     }                                                                                              \
     void sm_attn_values_##type##_avx2(float *o, size_t ldo, const float *p, size_t ldp, size_t nq, \
                                       const void *v, size_t n_tokens, size_t head_dim) {           \
-        const strides step = {size * head_dim, 16 * size};                                         \
+        const strides step = {size * head_dim, 16 * size, AHEAD_FLOAT};                            \
         run(o, ldo, v, step, n_tokens, p, ldp, head_dim / 8, nq, false);                           \
     }
 

@@ -19,7 +19,7 @@ typedef struct product {
     const void *x; /* f32, or bf16 in rounded products */
     size_t ldx;
     bool accumulate;
-    bool far; /* the weights are in memory */
+    sm_prefetch prefetch; /* of these weights */
     /* What the next call of gemm will read, asked for by and by. */
     const uint8_t *next; /* of the first group; of the second next_apart further on */
     size_t next_apart;
@@ -27,7 +27,7 @@ typedef struct product {
 } product;
 
 INLINE product product_at(float *y, size_t ldy, const void *packed, size_t group_bytes, size_t k,
-                          const void *x, size_t ldx, bool accumulate, bool far) {
+                          const void *x, size_t ldx, bool accumulate, sm_prefetch prefetch) {
     return (product){.y = y,
                      .ldy = ldy,
                      .packed = packed,
@@ -36,7 +36,7 @@ INLINE product product_at(float *y, size_t ldy, const void *packed, size_t group
                      .x = x,
                      .ldx = ldx,
                      .accumulate = accumulate,
-                     .far = far};
+                     .prefetch = prefetch};
 }
 
 /* Bytes of two columns of K of one group (an odd last one of BF16 takes as many). */
@@ -100,11 +100,14 @@ INLINE void prefetch_next(const int ng, product *a) {
 /* A pair of columns of K ahead of the streams: from memory half-size weights in two steps, first
  * into the second-level cache, where the input is f32. That is 1.1 times as fast on Intel's server
  * cores, and makes no difference to F32. */
-INLINE void prefetch(const uint32_t type, const bool rounded, const int ng, const bool far,
-                     const uint8_t *p) {
+INLINE void prefetch_pair(const uint32_t type, const bool rounded, const int ng,
+                          const sm_prefetch prefetch, const uint8_t *p) {
+    if (prefetch == SM_PREFETCH_NONE) {
+        return;
+    }
     UNROLL
     for (size_t i = 0; i < pair_bytes(type); i += 64) {
-        if (type != SM_DTYPE_F32 && !rounded && ng < 4 && far) {
+        if (type != SM_DTYPE_F32 && !rounded && ng < 4 && prefetch == SM_PREFETCH_FAR) {
             _mm_prefetch((const char *)p + 8192 + i, _MM_HINT_T1);
             _mm_prefetch((const char *)p + 1024 + i, _MM_HINT_T0);
         } else {
@@ -129,7 +132,7 @@ INLINE void chains(const uint32_t type, const int ng, const int nc, product *a,
         for (int g = 0; g < ng; g++) {
             w[g] = load_odd(type, p[g]);
             if (nc <= SM_MUL_COLS) {
-                prefetch(type, false, ng, a->far, p[g]);
+                prefetch_pair(type, false, ng, a->prefetch, p[g]);
             }
             p[g] += pair_bytes(type);
         }
@@ -187,7 +190,7 @@ INLINE void rounded_chains(const uint32_t type, const int ng, const int nc, prod
         for (int g = 0; g < ng; g++) {
             w[g] = load_pair(type, p[g]);
             if (nc <= SM_MUL_COLS) {
-                prefetch(type, true, ng, a->far, p[g]);
+                prefetch_pair(type, true, ng, a->prefetch, p[g]);
             }
             p[g] += pair_bytes(type);
         }
@@ -299,7 +302,7 @@ INLINE void gemm(const uint32_t type, const bool rounded, sm_mul_fn *mul, produc
     for (size_t pieces = (ncols + SM_MUL_COLS - 1) / SM_MUL_COLS; pieces > 0; pieces--) {
         const size_t nc = ncols / pieces;
         mul(a.y, a.ldy, a.packed, a.group_bytes, n_groups, a.k, a.x, a.ldx, nc, a.accumulate,
-            a.far);
+            a.prefetch);
         a.y += nc * a.ldy;
         a.x = (const uint8_t *)a.x + nc * x_step;
         ncols -= nc;
@@ -330,7 +333,7 @@ INLINE void gemm_of(const uint32_t type, const bool rounded, sm_mul_fn *mul, sm_
     for (size_t g = 0; g < n_groups; g++) {
         unpack(type, scratch + g * SM_SLAB * SM_GROUP, a.packed + g * a.group_bytes, a.k);
     }
-    a.far = false;
+    a.prefetch = SM_PREFETCH_NEAR;
     a.packed = (const uint8_t *)scratch;
     a.group_bytes = SM_SLAB * SM_GROUP * sizeof *scratch;
     gemm(SM_DTYPE_F32, false, mul_f32, a, n_groups, ncols);
@@ -347,10 +350,12 @@ INLINE void gemm_of(const uint32_t type, const bool rounded, sm_mul_fn *mul, sm_
     COLUMNS(name, TYPE, rounded, 8)                                                               \
     void LEVEL(sm_mul_##name)(float *y, size_t ldy, const void *packed, size_t group_bytes,       \
                               size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols, \
-                              bool accumulate, bool far) {                                        \
+                              bool accumulate, sm_prefetch prefetch) {                            \
         static columns_fn *const by_cols[SM_MUL_COLS] = {name##_1, name##_2, name##_3, name##_4,  \
                                                          name##_5, name##_6, name##_7, name##_8}; \
-        product a = product_at(y, ldy, packed, group_bytes, k, x, ldx, accumulate, far);          \
+        product a =                                                                               \
+            product_at(y, ldy, packed, group_bytes, k, x, ldx, accumulate,                        \
+                       ncols > 1 && prefetch == SM_PREFETCH_NONE ? SM_PREFETCH_NEAR : prefetch);  \
         if (ncols > 0) {                                                                          \
             by_cols[ncols - 1](&a, n_groups);                                                     \
         }                                                                                         \
@@ -361,7 +366,8 @@ INLINE void gemm_of(const uint32_t type, const bool rounded, sm_mul_fn *mul, sm_
     void LEVEL(sm_gemm_##name)(float *y, size_t ldy, const void *packed, size_t group_bytes,       \
                                size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols, \
                                bool accumulate, const void *next, void *scratch) {                 \
-        product a = product_at(y, ldy, packed, group_bytes, k, x, ldx, accumulate, true);          \
+        product a =                                                                                \
+            product_at(y, ldy, packed, group_bytes, k, x, ldx, accumulate, SM_PREFETCH_FAR);       \
         gemm_of(SM_DTYPE_##TYPE, rounded, LEVEL(sm_mul_##name), mul_f32, a, n_groups, ncols, next, \
                 scratch);                                                                          \
     }

@@ -625,10 +625,11 @@ typedef void tile_fn(const product *a, size_t first, size_t end, size_t count);
 #define TILES(TYPE, name, most) \
     TILES_##most(TYPE, name) static tile_fn *const name##_tiles[] = {SET_##most(name)};
 
-/* One column, group after group: on four pipes memory delivers a single stream faster than two.
- * From the second-level cache two are faster; that is where small matrices are likely to be. */
+/* One column, group after group: where streams are asked for ahead, on four pipes memory delivers
+ * a single one faster than two. From the second-level cache two are faster; that is where small
+ * matrices are likely to be. */
 #define SMALL (32u << 10)
-#define SINGLE(a) (!TWO_PIPES && (a)->n_groups * (a)->group_bytes > SMALL)
+#define SINGLE(a) (!TWO_PIPES && (a)->fresh && (a)->n_groups * (a)->group_bytes > SMALL)
 
 #define ONE(TYPE, name)                            \
     static void name##_one(const product *a) {     \
@@ -807,7 +808,7 @@ INLINE void gemm(const uint32_t type, tile_set set, product a, size_t ncols, con
 #define MUL(TYPE, type, most)                                                                     \
     void LEVEL(sm_mul_##type)(float *y, size_t ldy, const void *packed, size_t group_bytes,       \
                               size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols, \
-                              bool accumulate, bool far) {                                        \
+                              bool accumulate, sm_prefetch prefetch) {                            \
         const product a = {.y = y,                                                                \
                            .ldy = ldy,                                                            \
                            .packed = packed,                                                      \
@@ -817,8 +818,8 @@ INLINE void gemm(const uint32_t type, tile_set set, product a, size_t ncols, con
                            .x = x,                                                                \
                            .ldx = ldx,                                                            \
                            .accumulate = accumulate,                                              \
-                           .fresh = true,                                                         \
-                           .far = far};                                                           \
+                           .fresh = prefetch != SM_PREFETCH_NONE || ncols > 1,                    \
+                           .far = prefetch == SM_PREFETCH_FAR};                                   \
         const tile_set set = {type##_tiles, BODY, most};                                          \
         if (ncols == 1 && SINGLE(&a)) {                                                           \
             type##_one(&a);                                                                       \

@@ -388,7 +388,8 @@ INLINE void stream_record(sm_dtype type, __m256 y[2], const uint8_t *head, const
 }
 
 INLINE void stream_group(sm_dtype type, float *y, size_t ldy, const uint8_t *w, size_t k,
-                         const sm_act_block *x, size_t ldx, unsigned n, bool accumulate) {
+                         const sm_act_block *x, size_t ldx, unsigned n, bool accumulate,
+                         bool ahead) {
     layout l = layout_of(type);
     __m256 sum[2][2]; /* one column: [0][rows]; two: [rows][column] */
     UNROLL for (unsigned i = 0; i < n; i++) {
@@ -400,7 +401,9 @@ INLINE void stream_group(sm_dtype type, float *y, size_t ldy, const uint8_t *w, 
     for (size_t heads = k / (32 * l.records); heads > 0; heads--) {
         const uint8_t *record = w + l.head;
         for (unsigned r = 0; r < l.records; r++, record += l.record, x++) {
-            prefetch(record, AHEAD, l.record + l.head / l.records);
+            if (ahead) {
+                prefetch_lines(record, AHEAD, l.record + l.head / l.records);
+            }
             if (n == 1) {
                 stream_record(type, sum[0], w, record, (pair){{x, x}, {0, 1}});
             } else {
@@ -476,7 +479,7 @@ INLINE const uint8_t *unpack(sm_dtype type, uint8_t *panel, const uint8_t *w, si
     for (size_t heads = k / (32 * l.records); heads > 0; heads--) {
         const uint8_t *record = w + l.head;
         for (unsigned i = 0; i < l.records; i++, record += l.record) {
-            prefetch(record, AHEAD, l.record + l.head / l.records);
+            prefetch_lines(record, AHEAD, l.record + l.head / l.records);
             UNROLL for (unsigned half = 0; half < 2; half++) {
                 UNROLL for (int j = 0; j < 4; j++) {
                     code_pair c = load_codes(type, record + layout_of(type).code_bytes, half, j);
@@ -778,7 +781,7 @@ static void run_tiles(panel_kind kind, float *y, size_t ldy, const uint8_t *pane
             widen_columns(wide, x, ldx, blocks, n);
         }
         for (size_t c = n; c < 2 * n && c < ncols && ncols > FEW_COLUMNS; c++) {
-            prefetch((const uint8_t *)(x + c * ldx), 0, blocks * sizeof *x);
+            prefetch_lines((const uint8_t *)(x + c * ldx), 0, blocks * sizeof *x);
         }
         for (size_t g = 0; g < n_groups; g++) {
             const tile_job job = {
@@ -817,13 +820,13 @@ INLINE void mul_columns(sm_dtype type, float *y, size_t ldy, const uint8_t *w, s
 }
 
 typedef void stream_fn(float *y, size_t ldy, const uint8_t *w, size_t group_bytes, size_t n_groups,
-                       size_t k, const sm_act_block *x, size_t ldx, bool accumulate);
+                       size_t k, const sm_act_block *x, size_t ldx, bool accumulate, bool ahead);
 
 INLINE void mul(sm_dtype type, stream_fn *one, stream_fn *two, float *y, size_t ldy,
                 const uint8_t *w, size_t group_bytes, size_t n_groups, size_t k,
-                const sm_act_block *x, size_t ldx, size_t ncols, bool accumulate) {
+                const sm_act_block *x, size_t ldx, size_t ncols, bool accumulate, bool ahead) {
     if (ncols <= 2) {
-        (ncols == 1 ? one : two)(y, ldy, w, group_bytes, n_groups, k, x, ldx, accumulate);
+        (ncols == 1 ? one : two)(y, ldy, w, group_bytes, n_groups, k, x, ldx, accumulate, ahead);
         return;
     }
     if (!accumulate) {
@@ -855,9 +858,10 @@ _Static_assert(SM_GEMM_GROUPS *SM_SLAB / 32 * MAX_PANEL_RECORD + MAX_TILE_COLS *
 #define STREAM(TYPE, type, n)                                                                   \
     static void type##_stream_##n(float *y, size_t ldy, const uint8_t *w, size_t group_bytes,   \
                                   size_t n_groups, size_t k, const sm_act_block *x, size_t ldx, \
-                                  bool accumulate) {                                            \
+                                  bool accumulate, bool ahead) {                                \
         for (size_t g = 0; g < n_groups; g++, w += group_bytes) {                               \
-            stream_group(SM_DTYPE_##TYPE, y + SM_GROUP * g, ldy, w, k, x, ldx, n, accumulate);  \
+            stream_group(SM_DTYPE_##TYPE, y + SM_GROUP * g, ldy, w, k, x, ldx, n, accumulate,   \
+                         ahead);                                                                \
         }                                                                                       \
     }
 #define PRODUCTS(TYPE, type)                                                                       \
@@ -865,10 +869,9 @@ _Static_assert(SM_GEMM_GROUPS *SM_SLAB / 32 * MAX_PANEL_RECORD + MAX_TILE_COLS *
     STREAM(TYPE, type, 2)                                                                          \
     void LEVEL(sm_mul_##type)(float *y, size_t ldy, const void *packed, size_t group_bytes,        \
                               size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols,  \
-                              bool accumulate, bool far) {                                         \
-        (void)far;                                                                                 \
+                              bool accumulate, sm_prefetch prefetch) {                             \
         mul(SM_DTYPE_##TYPE, type##_stream_1, type##_stream_2, y, ldy, packed, group_bytes,        \
-            n_groups, k, x, ldx, ncols, accumulate);                                               \
+            n_groups, k, x, ldx, ncols, accumulate, prefetch != SM_PREFETCH_NONE || ncols > 1);    \
     }                                                                                              \
     void LEVEL(sm_gemm_##type)(float *y, size_t ldy, const void *packed, size_t group_bytes,       \
                                size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols, \

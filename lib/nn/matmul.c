@@ -120,7 +120,7 @@ static void few_unpacked(const product_kernels *kernel, const sm_weight *W, uint
                          W->data + g * SM_GROUP * W->row_bytes + k * W->row_bytes / W->cols,
                          W->row_bytes, min_u64(SM_GROUP, W->rows - g * SM_GROUP), depth);
             kernel->mul(y + g * SM_GROUP, ldy, s->pack, 0, 1, depth, column(W, x, 0, k), ldx, T,
-                        add || k > 0, false);
+                        add || k > 0, SM_PREFETCH_NEAR);
         }
     }
 }
@@ -142,7 +142,7 @@ static void few(const product_kernels *kernel, const sm_weight *W, uint64_t g0, 
                 n = n < SM_MUL_COLS + 4 ? n / 2 : SM_MUL_COLS;
             kernel->mul(y + t * ldy + g * SM_GROUP, ldy, W->packed + g * W->group_bytes,
                         W->group_bytes, min_u64(piece, g1 - g), W->cols, column(W, x, t, 0), ldx, n,
-                        add, W->far);
+                        add, W->prefetch);
         }
     }
 }

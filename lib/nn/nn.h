@@ -81,7 +81,7 @@ typedef struct sm_weight {
     uint8_t *own_packed;   /* the same where it is the net's own memory; there before `packed` is */
     uint64_t own_groups;   /* while steps pack it: groups that are packed so far */
     uint64_t group_bytes;
-    bool far; /* decoding finds it in memory: all the matrices do not fit a cache */
+    sm_prefetch prefetch; /* for decoding, in which all the matrices fit a cache or none does */
 } sm_weight;
 
 typedef struct sm_layer {

@@ -358,10 +358,14 @@ static void count_matrix(sm_net *net, sm_weight *w, void *arg) {
     net->decode_bytes += w->rows * w->row_bytes;
 }
 
-/* What passes through a cache that it nearly fills pushes itself out; a quarter is for the rest. */
 static void place_matrix(sm_net *net, sm_weight *w, void *arg) {
-    const uint64_t *cache_bytes = arg;
-    w->far = net->decode_bytes > *cache_bytes / 4 * 3;
+    (void)net;
+    w->prefetch = *(const sm_prefetch *)arg;
+}
+
+/* What passes through a cache that it nearly fills pushes itself out; a quarter is for the rest. */
+static sm_prefetch prefetch_of(const sm_net *net) {
+    return sm_prefetch_for(net->decode_bytes > sm_cache_bytes() / 4 * 3);
 }
 
 sm_status sm_net_load(sm_net **out, sm_mem *mem, const sm_gguf *gguf, const sm_kernels *kernels,
@@ -394,9 +398,9 @@ sm_status sm_net_load(sm_net **out, sm_mem *mem, const sm_gguf *gguf, const sm_k
         sm_net_free(net);
         return status;
     }
-    uint64_t cache_bytes = sm_cache_bytes();
     sm_net_each_matrix(net, count_matrix, NULL);
-    sm_net_each_matrix(net, place_matrix, &cache_bytes);
+    sm_prefetch prefetch = prefetch_of(net);
+    sm_net_each_matrix(net, place_matrix, &prefetch);
     *out = net;
     return SM_OK;
 }
