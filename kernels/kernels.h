@@ -71,7 +71,7 @@ _Static_assert(sizeof(sm_act_block) == 64, "one cache line");
 typedef enum sm_prefetch {
     SM_PREFETCH_NEAR, /* from a cache */
     SM_PREFETCH_FAR,  /* from memory */
-    SM_PREFETCH_NONE, /* one column: not at all; more, which read slowly: like NEAR */
+    SM_PREFETCH_NONE, /* one column: not at all; more, which read slowly, are asked for */
 } sm_prefetch;
 
 /* What suits this CPU: NONE where it asks for streams better by itself. in_memory: the weights do
