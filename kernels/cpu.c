@@ -1,4 +1,5 @@
 /* cpu.c - which instruction-set level this CPU, its operating system and this build offer. */
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
@@ -41,10 +42,8 @@ static bool is_intel(void) {
     return is_vendor(signature_INTEL_ebx, signature_INTEL_ecx, signature_INTEL_edx);
 }
 
-/* AMD's family 19h. On a Zen 4 streams that software asks for ahead were read 1.1 to 1.3 times
- * slower than by the hardware alone, from memory and from the last-level cache; on Zen 5 and on
- * Intel's server cores it is the other way around. Zen 3, of the same family, was not measured. */
-static bool reads_streams_alone(void) {
+/* AMD's family 19h: Zen 3, which was not measured, and Zen 4. */
+static bool is_family_19h(void) {
     uint32_t eax, ebx, ecx, edx;
     if (!is_vendor(signature_AMD_ebx, signature_AMD_ecx, signature_AMD_edx) ||
         !__get_cpuid(1, &eax, &ebx, &ecx, &edx)) {
@@ -90,6 +89,10 @@ static uint32_t highest(void) {
 
 #elif defined(__aarch64__)
 
+static bool is_family_19h(void) {
+    return false;
+}
+
 #if defined(__linux__)
 /* HWCAP bits: Linux, Documentation/arch/arm64/elf_hwcaps.rst */
 static uint32_t cpu_levels(void) {
@@ -119,6 +122,10 @@ static uint32_t highest(void) {
 }
 
 #else
+
+static bool is_family_19h(void) {
+    return false;
+}
 
 static uint32_t cpu_levels(void) {
     return LEVEL_BIT(SM_LEVEL_SCALAR);
@@ -213,11 +220,23 @@ uint32_t sm_level_best(uint32_t cap) {
     return level;
 }
 
+/* On a Zen 4 streams that software asks for ahead were read 1.1 to 1.3 times slower than by the
+ * hardware alone, from memory and from the last-level cache; on Zen 5 and on Intel's server cores
+ * it is the other way around. */
 sm_prefetch sm_prefetch_for(bool in_memory) {
-#if defined(__x86_64__) || defined(__i386__)
-    if (reads_streams_alone()) {
+    if (is_family_19h()) {
         return SM_PREFETCH_NONE;
     }
-#endif
     return in_memory ? SM_PREFETCH_FAR : SM_PREFETCH_NEAR;
+}
+
+bool sm_pipes_are_half(void) {
+    enum { UNKNOWN, WHOLE, HALF };
+    static atomic_int known = UNKNOWN; /* cpuid takes microseconds in a virtual machine */
+    int pipes = atomic_load_explicit(&known, memory_order_relaxed);
+    if (pipes == UNKNOWN) {
+        pipes = is_family_19h() ? HALF : WHOLE;
+        atomic_store_explicit(&known, pipes, memory_order_relaxed);
+    }
+    return pipes == HALF;
 }
