@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "fixture.h"
@@ -173,8 +174,49 @@ static void slow_barriers_are_not_believed(void **state) {
     close_bench(&b);
 }
 
+static int by_address(const void *a, const void *b) {
+    const uint8_t *x = (*(const sm_weight *const *)a)->packed;
+    const uint8_t *y = (*(const sm_weight *const *)b)->packed;
+    return x < y ? -1 : x > y;
+}
+
+typedef struct matrices {
+    const sm_weight *w[64];
+    size_t n;
+} matrices;
+
+static void collect(sm_net *net, sm_weight *w, void *arg) {
+    (void)net;
+    matrices *m = arg;
+    assert_true(m->n < 64);
+    m->w[m->n++] = w;
+}
+
+/* Packed weights begin on a pair of cache lines and keep out of each other's way. */
+static void packed_matrices_have_their_places(void **state) {
+    (void)state;
+    static float logits[SEQUENCES][LENGTH][LDL];
+    const fixture_model specs[] = {{.type = SM_DTYPE_Q4_0, .n_layer = 3}, {.type = SM_DTYPE_F32}};
+    for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
+        bench b;
+        matrices m = {.n = 0};
+        open_bench(&b, &specs[i], 2);
+        alone(&b, logits);
+        sm_net_each_matrix(b.net, collect, &m);
+        qsort(m.w, m.n, sizeof *m.w, by_address);
+        for (size_t k = 0; k < m.n; k++) {
+            assert_true(m.w[k]->packed && (uintptr_t)m.w[k]->packed % 128 == 0);
+            if (k > 0)
+                assert_true(m.w[k - 1]->packed + sm_weight_packed_bytes(m.w[k - 1]) <=
+                            m.w[k]->packed);
+        }
+        close_bench(&b);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(packed_matrices_have_their_places),
         cmocka_unit_test(batched_sequences_keep_their_bits),
         cmocka_unit_test(shares_keep_their_bits),
         cmocka_unit_test(slow_barriers_are_not_believed),

@@ -304,7 +304,7 @@ static void write_changed(const char *from, const char *to, const change *c) {
     sm_gguf_writer *w;
     sm_mem_init(&mem, NULL, 0, NULL);
     assert_int_equal(sm_gguf_open(&gguf, &mem, from, true, NULL), SM_OK);
-    assert_int_equal(sm_gguf_writer_open(&w, &mem, to, 3, 64, NULL), SM_OK);
+    assert_int_equal(sm_gguf_writer_open(&w, &mem, to, 3, 128, NULL), SM_OK);
     for (uint64_t i = 0; i < gguf->n_keys; i++)
         if (!c->key || strcmp(gguf->keys[i].name, c->key) != 0)
             sm_gguf_put_key(w, &gguf->keys[i]);
@@ -472,11 +472,11 @@ static void the_view_shows_what_tensors_stand_for(void **state) {
     assert_int_equal(sm_gguf_get_info(b, &info_b, NULL), SM_OK);
     assert_int_equal(info_a.n_elements, info_b.n_elements);
     assert_int_equal(info_a.n_tensors + 1, info_b.n_tensors);
-    assert_int_equal(info_b.alignment, 64);
+    assert_int_equal(info_b.alignment, 128);
     for (uint64_t i = 0; i < info_b.n_tensors; i++) {
         sm_gguf_tensor_info ta = {.struct_size = sizeof ta}, tb = ta;
         assert_int_equal(sm_gguf_get_tensor(b, i, &tb, NULL), SM_OK);
-        assert_int_equal(tb.offset % 64, 0);
+        assert_int_equal(tb.offset % 128, 0);
         if (strcmp(tb.name, SM_PACKED_HEAD) == 0) {
             assert_int_equal(tb.packed, 1);
             assert_int_equal(tb.weight_dims[1], FIXTURE_VOCAB);

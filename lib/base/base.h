@@ -90,6 +90,9 @@ void sm_mem_destroy(sm_mem *mem);
 /* SM_ALIGN-aligned; NULL on failure or if size is 0. */
 void *sm_alloc(sm_mem *mem, uint64_t size);
 void *sm_alloc_zero(sm_mem *mem, uint64_t size);
+/* For what is read over and over from end to end: memory of the C library's is backed with large
+ * pages where the system gives them on request. */
+void *sm_alloc_large(sm_mem *mem, uint64_t size);
 /* n*size checked for overflow. */
 void *sm_alloc_array(sm_mem *mem, uint64_t n, uint64_t size);
 /* Keeps the first min(old,new) bytes; NULL leaves the old block whole. */
@@ -133,6 +136,8 @@ void sm_file_abort(sm_file_writer *writer);                        /* frees writ
 uint64_t sm_time_ns(void);     /* monotonic */
 uint32_t sm_cpu_count(void);   /* CPUs this process may run on, at least 1 */
 uint64_t sm_cache_bytes(void); /* of the last-level cache; a guess where the system does not tell */
+/* Asks for large pages inside memory of the process's own; that may come to nothing. */
+void sm_want_large_pages(void *ptr, uint64_t size);
 
 /* A lock for rare, long work; waiting threads sleep. */
 typedef struct sm_mutex sm_mutex;

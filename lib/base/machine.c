@@ -1,6 +1,7 @@
 #if defined(__linux__)
-#define _GNU_SOURCE /* sched_getaffinity */
+#define _GNU_SOURCE /* sched_getaffinity, madvise */
 #include <sched.h>
+#include <sys/mman.h>
 #endif
 #include "base.h"
 
@@ -31,4 +32,16 @@ uint64_t sm_cache_bytes(void) {
     bytes = sysconf(_SC_LEVEL3_CACHE_SIZE);
 #endif
     return bytes > 0 ? (uint64_t)bytes : 16u << 20;
+}
+
+void sm_want_large_pages(void *ptr, uint64_t size) {
+#if defined(MADV_HUGEPAGE)
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    const uintptr_t begin = ((uintptr_t)ptr + page - 1) / page * page;
+    const uintptr_t end = ((uintptr_t)ptr + size) / page * page;
+    if (begin < end)
+        madvise((void *)begin, end - begin, MADV_HUGEPAGE);
+#else
+    (void)ptr, (void)size;
+#endif
 }

@@ -100,6 +100,13 @@ void *sm_alloc_zero(sm_mem *mem, uint64_t size) {
     return ptr;
 }
 
+void *sm_alloc_large(sm_mem *mem, uint64_t size) {
+    void *ptr = sm_alloc(mem, size);
+    if (ptr && !mem->hook.alloc)
+        sm_want_large_pages(ptr, size);
+    return ptr;
+}
+
 void *sm_alloc_array(sm_mem *mem, uint64_t n, uint64_t size) {
     uint64_t total;
     return sm_mul_over(n, size, &total) ? NULL : sm_alloc(mem, total);

@@ -45,6 +45,20 @@ static void embed(const sm_worker *w) {
             w->at.x + t * w->ws->ldx, E->data + (uint64_t)b->ids[t] * E->row_bytes, w->c->n_embd);
 }
 
+typedef struct range {
+    uint64_t begin, end;
+} range;
+
+/* The groups that have some of these rows. */
+static range groups_of(range rows) {
+    return (range){rows.begin / SM_GROUP, (rows.end + SM_GROUP - 1) / SM_GROUP};
+}
+
+/* Of head units [u0, u1). */
+static range head_rows(const sm_worker *w, const sm_weight *W, uint64_t u0, uint64_t u1) {
+    return (range){u0 * w->ws->head_unit, min_u64(u1 * w->ws->head_unit, W->rows)};
+}
+
 /* Tokens [t0, t1), rows [u0, u1) head units of one of Wq, Wk, Wv: product, bias, head norm, rope,
  * and for keys and values the way into the cache. */
 static void project(const sm_worker *w, const sm_layer *layer, uint32_t what, const sm_input *in,
@@ -57,12 +71,11 @@ static void project(const sm_worker *w, const sm_layer *layer, uint32_t what, co
     float *y = what == SM_Q ? w->at.q : what == SM_K ? w->at.k : w->at.v;
     float *raw = what == SM_Q ? w->at.q_raw : what == SM_K ? w->at.k_raw : NULL;
     const uint64_t ldy = what == SM_Q ? ws->ldq : ws->ldkv;
-    const uint64_t r0 = u0 * ws->head_unit, r1 = min_u64(u1 * ws->head_unit, W->rows);
-    const uint64_t half = c->n_rot / 2;
+    const range rows = head_rows(w, W, u0, u1), groups = groups_of(rows);
+    const uint64_t r0 = rows.begin, r1 = rows.end, half = c->n_rot / 2;
     if (r0 >= r1)
         return;
-    sm_product_compute(w, W, what, r0 / SM_GROUP, (r1 + SM_GROUP - 1) / SM_GROUP, in, t0, t1 - t0,
-                       y + t0 * ldy, ldy);
+    sm_product_compute(w, W, what, groups.begin, groups.end, in, t0, t1 - t0, y + t0 * ldy, ldy);
     for (uint32_t i = 0; i < w->batch->n_spans; i++) {
         const sm_span *span = &w->batch->spans[i];
         const uint64_t end = min_u64(span->first + span->n, t1);
@@ -92,14 +105,18 @@ static void project(const sm_worker *w, const sm_layer *layer, uint32_t what, co
  * arrive while the products run. */
 static void fetch_places(const sm_worker *w, const sm_weight *W, uint64_t b, uint64_t e, bool key) {
     const sm_span *span = &w->batch->spans[0];
-    const uint64_t rows = min_u64(e * w->ws->head_unit, W->rows);
-    for (uint64_t r = b * w->ws->head_unit; r < rows; r += w->c->head_dim)
+    const range rows = head_rows(w, W, b, e);
+    for (uint64_t r = rows.begin; r < rows.end; r += w->c->head_dim)
         sm_kv_fetch(span->kv, w->layer, (uint32_t)(r / w->c->head_dim), span->position, key);
 }
 
-/* The three projections, shared out as one list of head units. Values and keys come first, since
- * the first thread has the smaller share: they take more than their products. */
-static void qkv(const sm_worker *w, const sm_layer *layer, const sm_input *in) {
+/* This thread's head units of Wq, Wk and Wv, which are shared out as one list. Values and keys come
+ * first, since the first thread has the smaller share: they take more than their products. */
+typedef struct qkv_share {
+    uint64_t begin[3], end[3];
+} qkv_share;
+
+static qkv_share share_qkv(const sm_worker *w, const sm_layer *layer) {
     const uint64_t unit = w->ws->head_unit;
     const uint64_t nq = (layer->wq.rows + unit - 1) / unit,
                    nkv = (layer->wk.rows + unit - 1) / unit;
@@ -109,31 +126,51 @@ static void qkv(const sm_worker *w, const sm_layer *layer, const sm_input *in) {
                               sm_work_bytes(&layer->wv),
                           &begin, &end);
     const uint64_t first[] = {2 * nkv, nkv, 0}, count[] = {nq, nkv, nkv};
-    const uint64_t step = tokens_together(w, &layer->wq);
-    uint64_t b[3], e[3];
+    qkv_share share;
     for (uint32_t i = 0; i < 3; i++) {
-        b[i] = begin > first[i] ? begin - first[i] : 0;
-        e[i] = end > first[i] ? min_u64(end - first[i], count[i]) : 0;
+        share.begin[i] = begin > first[i] ? begin - first[i] : 0;
+        share.end[i] = end > first[i] ? min_u64(end - first[i], count[i]) : 0;
     }
+    return share;
+}
+
+static void qkv(const sm_worker *w, const sm_layer *layer, const sm_input *in) {
+    const qkv_share s = share_qkv(w, layer);
+    const uint64_t step = tokens_together(w, &layer->wq);
     for (uint32_t i = SM_K; i <= SM_V && w->T == 1; i++)
-        fetch_places(w, i == SM_K ? &layer->wk : &layer->wv, b[i], e[i], i == SM_K);
+        fetch_places(w, i == SM_K ? &layer->wk : &layer->wv, s.begin[i], s.end[i], i == SM_K);
     for (uint32_t i = 0; i < 3; i++)
-        for (uint64_t t = 0; t < w->T && b[i] < e[i]; t += step)
-            project(w, layer, i, in, b[i], e[i], t, min_u64(t + step, w->T));
+        for (uint64_t t = 0; t < w->T && s.begin[i] < s.end[i]; t += step)
+            project(w, layer, i, in, s.begin[i], s.end[i], t, min_u64(t + step, w->T));
+}
+
+/* This thread's groups of a matrix that is shared out by itself, and of gate and up. */
+static range share_groups(const sm_worker *w, const sm_weight *W) {
+    range share;
+    sm_work_share_weights(w, (W->rows + SM_GROUP - 1) / SM_GROUP, sm_work_bytes(W), &share.begin,
+                          &share.end);
+    return share;
+}
+
+static range share_ffn(const sm_worker *w, const sm_layer *layer) {
+    uint64_t begin, end;
+    sm_work_share_weights(w, (w->c->n_ff + FFN_UNIT - 1) / FFN_UNIT,
+                          sm_work_bytes(&layer->gate) + sm_work_bytes(&layer->up), &begin, &end);
+    return (range){begin * FFN_UNIT, min_u64(end * FFN_UNIT, w->c->n_ff)};
 }
 
 /* to = from + W in (+ bias); to may be from. */
 static void project_residual(const sm_worker *w, float *to, const float *from, const sm_weight *W,
                              uint32_t matrix, const float *bias, const sm_input *in) {
     sm_workspace *ws = w->ws;
-    uint64_t g0, g1;
-    sm_work_share_weights(w, (W->rows + SM_GROUP - 1) / SM_GROUP, sm_work_bytes(W), &g0, &g1);
-    if (g0 == g1)
+    const range groups = share_groups(w, W);
+    if (groups.begin == groups.end)
         return;
-    const uint64_t r0 = g0 * SM_GROUP, n = min_u64(g1 * SM_GROUP, W->rows) - r0;
+    const uint64_t r0 = groups.begin * SM_GROUP, n = min_u64(groups.end * SM_GROUP, W->rows) - r0;
     for (uint64_t t0 = 0, t1; t0 < w->T; t0 = t1) {
         t1 = min_u64(t0 + tokens_together(w, W), w->T);
-        sm_product_compute(w, W, matrix, g0, g1, in, t0, t1 - t0, ws->y + t0 * ws->ldx, ws->ldx);
+        sm_product_compute(w, W, matrix, groups.begin, groups.end, in, t0, t1 - t0,
+                           ws->y + t0 * ws->ldx, ws->ldx);
         for (uint64_t t = t0; t < t1; t++) {
             const uint64_t at = t * ws->ldx + r0;
             if (bias)
@@ -148,17 +185,14 @@ static sm_input gate_up(const sm_worker *w, const sm_layer *layer, const sm_inpu
     sm_workspace *ws = w->ws;
     const uint64_t blocks = ws->blocks_h;
     const sm_input_use use = sm_input_use_of(w, layer->down.form, SM_DOWN, SM_DOWN);
-    uint64_t begin, end;
-    sm_work_share_weights(w, (w->c->n_ff + FFN_UNIT - 1) / FFN_UNIT,
-                          sm_work_bytes(&layer->gate) + sm_work_bytes(&layer->up), &begin, &end);
-    const uint64_t r0 = begin * FFN_UNIT, r1 = min_u64(end * FFN_UNIT, w->c->n_ff);
-    const uint64_t g0 = r0 / SM_GROUP, g1 = (r1 + SM_GROUP - 1) / SM_GROUP;
+    const range rows = share_ffn(w, layer), groups = groups_of(rows);
+    const uint64_t r0 = rows.begin, r1 = rows.end;
     for (uint64_t t0 = 0, t1; t0 < w->T && r0 < r1; t0 = t1) {
         t1 = min_u64(t0 + tokens_together(w, &layer->gate), w->T);
-        sm_product_compute(w, &layer->gate, SM_GATE, g0, g1, in, t0, t1 - t0,
+        sm_product_compute(w, &layer->gate, SM_GATE, groups.begin, groups.end, in, t0, t1 - t0,
                            w->at.gate + t0 * ws->ldh, ws->ldh);
-        sm_product_compute(w, &layer->up, SM_UP, g0, g1, in, t0, t1 - t0, w->at.up + t0 * ws->ldh,
-                           ws->ldh);
+        sm_product_compute(w, &layer->up, SM_UP, groups.begin, groups.end, in, t0, t1 - t0,
+                           w->at.up + t0 * ws->ldh, ws->ldh);
         for (uint64_t t = t0; t < t1; t++) {
             const uint64_t at = t * ws->ldh + r0;
             float *h = use.floats ? ws->h + at : w->scratch->row;
@@ -172,6 +206,31 @@ static sm_input gate_up(const sm_worker *w, const sm_layer *layer, const sm_inpu
         }
     }
     return (sm_input){ws->h, ws->ldh, ws->h_q, blocks};
+}
+
+/* ---- what comes next ------------------------------------------------------------ */
+
+/* Of a step with a single token each thread asks for the beginnings of the matrices that it will
+ * read behind the next barrier: they come while it waits. */
+static void expect(const sm_worker *w, const sm_weight *W, range groups) {
+    if (w->T == 1 && groups.begin < groups.end)
+        sm_matmul_expect(W, groups.begin, groups.end);
+}
+
+static void expect_ffn(const sm_worker *w, const sm_layer *layer) {
+    const range groups = groups_of(share_ffn(w, layer));
+    expect(w, &layer->gate, groups);
+    expect(w, &layer->up, groups);
+}
+
+static void expect_layer(const sm_worker *w, uint32_t i) {
+    if (i == w->c->n_layer || w->pass->repack_layers) /* its matrices may be in the making */
+        return;
+    const sm_layer *layer = &w->net->layers[i];
+    const qkv_share s = share_qkv(w, layer);
+    const sm_weight *const W[] = {&layer->wq, &layer->wk, &layer->wv};
+    for (uint32_t m = 0; m < 3; m++)
+        expect(w, W[m], groups_of(head_rows(w, W[m], s.begin[m], s.end[m])));
 }
 
 /* ---- the step -------------------------------------------------------------------- */
@@ -199,6 +258,7 @@ static bool attend(const sm_worker *w, const sm_layer *layer) {
                                 sm_input_use_of(w, layer->qkv_form, SM_Q, SM_V), NULL, w->T);
     sm_product_lower(w, SM_Q, SM_V, &in, w->T, NULL);
     qkv(w, layer, &in);
+    expect(w, &layer->wo, share_groups(w, &layer->wo));
     if (w->thread == 0) /* one decision for all: they must meet at the same barriers */
         pass->cancelled = sm_stopped(w->scratch);
     sm_team_barrier(w->team);
@@ -207,6 +267,7 @@ static bool attend(const sm_worker *w, const sm_layer *layer) {
     in = sm_attn_step(w, layer->wo.form);
     sm_product_lower(w, SM_O, SM_O, &in, w->T, NULL);
     project_residual(w, w->at.mid, w->at.x, &layer->wo, SM_O, layer->bo, &in);
+    expect_ffn(w, layer);
     sm_team_barrier(w->team);
     return true;
 }
@@ -217,9 +278,11 @@ static void feed_forward(const sm_worker *w, const sm_layer *layer) {
                                 sm_input_use_of(w, layer->ffn_form, SM_GATE, SM_UP), NULL, w->T);
     sm_product_lower(w, SM_GATE, SM_UP, &in, w->T, NULL);
     in = gate_up(w, layer, &in);
+    expect(w, &layer->down, share_groups(w, &layer->down));
     sm_team_barrier(w->team);
     sm_product_lower(w, SM_DOWN, SM_DOWN, &in, w->T, NULL);
     project_residual(w, w->at.out, w->at.mid, &layer->down, SM_DOWN, layer->b_down, &in);
+    expect_layer(w, w->layer + 1);
     sm_team_barrier(w->team);
 }
 

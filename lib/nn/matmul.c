@@ -172,3 +172,19 @@ void sm_matmul(const sm_kernels *kernels, const sm_weight *W, uint64_t g0, uint6
         few(&kernel, W, g0, g1, x, T, y, ldy, add, scratch);
     }
 }
+
+/* Bytes of a stream: from 512 to 4096 make little difference. */
+#define EXPECTED 1024
+
+static void ask_for(const uint8_t *p) {
+    for (uint64_t i = 0; i < EXPECTED; i += 64)
+        __builtin_prefetch(p + i);
+}
+
+void sm_matmul_expect(const sm_weight *W, uint64_t g0, uint64_t g1) {
+    if (!W->packed || W->prefetch != SM_PREFETCH_NONE)
+        return;
+    ask_for(W->packed + g0 * W->group_bytes);
+    if (g1 - g0 > 1) /* kernels go through both halves side by side */
+        ask_for(W->packed + (g0 + (g1 - g0 + 1) / 2) * W->group_bytes);
+}

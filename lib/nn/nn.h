@@ -78,8 +78,9 @@ typedef struct sm_weight {
     const uint8_t *data;   /* the file's layout, NULL where the file has it packed */
     uint64_t row_bytes;    /* in the file's layout */
     const uint8_t *packed; /* the kernels' layout (kernels/pack.h); NULL: packed on the fly */
-    uint8_t *own_packed;   /* the same where it is the net's own memory; there before `packed` is */
-    uint64_t own_groups;   /* while steps pack it: groups that are packed so far */
+    uint8_t *own_packed;   /* the same where it is memory of this matrix alone */
+    uint8_t *room; /* where steps pack it, in a block of the net's; there before `packed` is */
+    uint64_t room_groups; /* while they do: groups that are packed so far */
     uint64_t group_bytes;
     sm_prefetch prefetch; /* for decoding, in which all the matrices fit a cache or none does */
 } sm_weight;
@@ -110,6 +111,12 @@ static inline uint32_t sm_window_begin(uint32_t window, uint32_t position) {
 /* The matrices of a layer, in the order in which they are used. */
 enum { SM_Q, SM_K, SM_V, SM_O, SM_GATE, SM_UP, SM_DOWN, SM_MATRICES };
 
+/* What several matrices are packed into. */
+typedef struct sm_packed_block {
+    struct sm_packed_block *next;
+    _Alignas(SM_ALIGN) uint8_t bytes[];
+} sm_packed_block;
+
 /* A loaded network; immutable but for what packing fills in at the first use of each matrix
  * (repack.c). A step reads `packed` of a matrix after it has held the lock to pack it, or has
  * found nothing left to pack; all others read it under the lock. */
@@ -130,6 +137,7 @@ typedef struct sm_net {
     uint64_t decode_bytes;         /* weight bytes one decoded token reads */
     uint64_t packed_file_bytes;    /* used where they lie in the file */
     sm_mutex *lock;                /* guards packing; NULL: steps do not pack */
+    sm_packed_block *blocks;       /* memory of what steps pack */
     _Atomic uint64_t packed_bytes; /* that steps have packed so far, in memory of the net's own */
     /* matrices that a step packs when it comes to them; a 0 that was acquired makes their `packed`
      * readable without the lock */

@@ -49,6 +49,9 @@ typedef struct sm_thread_scratch {
 void sm_matmul(const sm_kernels *kernels, const sm_weight *W, uint64_t g0, uint64_t g1,
                const sm_input *x, uint64_t T, float *y, uint64_t ldy, bool add,
                sm_thread_scratch *scratch);
+/* Asks for the beginning of what sm_matmul with these groups and one column will read, where
+ * nothing else does before the first loads: hardware takes a while to notice a stream. */
+void sm_matmul_expect(const sm_weight *W, uint64_t g0, uint64_t g1);
 
 /* True if the step has been cancelled; asks the hook if this thread is the one to. */
 bool sm_stopped(const sm_thread_scratch *scratch);

@@ -4,8 +4,8 @@
 
 #include <string.h>
 
-/* Alignment of the tensors in the file: a cache line, an AVX-512 vector. */
-#define ALIGNMENT 64
+/* Alignment of the tensors in the file: a pair of cache lines (repack.c). */
+#define ALIGNMENT 128
 /* Written, and packed, at a time. */
 #define PIECE_BYTES ((uint64_t)1 << 20)
 

@@ -44,16 +44,58 @@ static uint64_t n_groups(const sm_weight *w) {
     return sm_weight_packed_bytes(w) / w->group_bytes;
 }
 
-/* Room for the whole matrix, when its first piece is packed. */
-static sm_status make_room(const sm_net *net, sm_weight *w, sm_error *error) {
-    const uint64_t size = sm_weight_packed_bytes(w);
-    if (!w->own_packed)
-        w->own_packed = sm_alloc(net->mem, size);
-    return w->own_packed ? SM_OK
-                         : sm_fail(error, SM_ERR_NOMEM,
-                                   "out of memory repacking tensor '%s' (%llu bytes; the repack "
-                                   "option can be turned off)",
-                                   w->name, (unsigned long long)size);
+/* Layers have their matrices in blocks of up to this, since only a large block has large pages: on
+ * Zen 4 the 135M shape decodes 1.03 to 1.1 times as fast from them. */
+#define BLOCK_BYTES ((uint64_t)128 << 20)
+/* Where matrices begin: CPUs fetch pairs of lines. Begun in the middle of one the 135M shape
+ * decodes at 0.93 to 0.97 of its speed there. */
+#define PAIR_BYTES ((uint64_t)128)
+
+static uint64_t whole_pairs(uint64_t bytes) {
+    return (bytes + PAIR_BYTES - 1) / PAIR_BYTES * PAIR_BYTES;
+}
+
+/* Bytes of the matrices of layers from `layer` on that have no room yet: of the first one, and of
+ * as many after it as fill a block. With `at` that is where they get it. */
+static uint64_t take_room(sm_net *net, uint32_t layer, uint8_t *at) {
+    uint64_t size = 0;
+    for (uint32_t i = layer; i < net->config.n_layer; i++)
+        for (uint32_t m = 0; m < SM_MATRICES; m++) {
+            sm_weight *w = sm_layer_matrix(&net->layers[i], m);
+            if (w->packed || w->room)
+                continue;
+            const uint64_t bytes = whole_pairs(sm_weight_packed_bytes(w));
+            if (size && size + bytes > BLOCK_BYTES)
+                return size;
+            if (at)
+                w->room = at + size;
+            size += bytes;
+        }
+    return size;
+}
+
+/* Room for the whole matrix, when its first piece is packed, and for others of layers after it. */
+static sm_status make_room(sm_net *net, sm_weight *w, uint32_t layer, sm_error *error) {
+    if (w->room)
+        return SM_OK;
+    const bool head = w == &net->head;
+    const uint64_t size = head ? sm_weight_packed_bytes(w) : take_room(net, layer, NULL);
+    sm_packed_block *block = sm_alloc_large(net->mem, sizeof *block + PAIR_BYTES + size);
+    if (!block)
+        return sm_fail(
+            error, SM_ERR_NOMEM,
+            "out of memory repacking tensor '%s'%s (%llu bytes; the repack option can be "
+            "turned off)",
+            w->name, head ? "" : " and others", (unsigned long long)size);
+    block->next = net->blocks;
+    net->blocks = block;
+    uint8_t *begin =
+        block->bytes + (PAIR_BYTES - (uintptr_t)block->bytes % PAIR_BYTES) % PAIR_BYTES;
+    if (head)
+        w->room = begin;
+    else
+        take_room(net, layer, begin);
+    return SM_OK;
 }
 
 /* Thread 0 takes the lock and the next piece; without one the lock is free again. */
@@ -68,14 +110,14 @@ static void take_piece(sm_net *net, const sm_worker *w, uint32_t first, uint32_t
             W ? sm_fail(pass->error, SM_ERR_CANCELLED, "cancelled while repacking '%s'", W->name)
               : sm_fail(pass->error, SM_ERR_CANCELLED, "cancelled");
     else if (W)
-        pass->repack_status = make_room(net, W, pass->error);
+        pass->repack_status = make_room(net, W, w->layer, pass->error);
     if (!W || pass->repack_status) {
         sm_mutex_unlock(net->lock);
         return;
     }
     const uint64_t step = RELEASE_BYTES / (SM_GROUP * W->row_bytes);
-    pass->piece = (sm_repack_piece){W, W->own_groups,
-                                    min_u64(W->own_groups + (step ? step : 1), n_groups(W))};
+    pass->piece = (sm_repack_piece){W, W->room_groups,
+                                    min_u64(W->room_groups + (step ? step : 1), n_groups(W))};
 }
 
 /* Thread 0 books the piece, and the matrix if that was its last one, and gives the lock back. */
@@ -87,11 +129,11 @@ static void book_piece(sm_net *net, const sm_repack_piece *piece) {
     for (uint32_t i = 0; i < net->gguf->n_files; i++)
         sm_file_release(&net->gguf->files[i], w->data + begin * w->row_bytes,
                         (end - begin) * w->row_bytes);
-    w->own_groups = piece->end;
+    w->room_groups = piece->end;
     atomic_fetch_add_explicit(&net->packed_bytes, (piece->end - piece->first) * w->group_bytes,
                               memory_order_relaxed);
     if (piece->end == n_groups(w)) {
-        w->packed = w->own_packed;
+        w->packed = w->room;
         atomic_fetch_sub_explicit(w == &net->head ? &net->unpacked_head : &net->unpacked_in_layers,
                                   1, memory_order_release);
     }
@@ -114,7 +156,7 @@ static bool pack_pieces(sm_net *net, const sm_worker *w, uint32_t first, uint32_
         begin += piece->first;
         end += piece->first;
         sm_weight_pack(piece->w, w->kernels, begin, end,
-                       piece->w->own_packed + begin * piece->w->group_bytes);
+                       piece->w->room + begin * piece->w->group_bytes);
         sm_team_barrier(w->team);
         if (w->thread == 0)
             book_piece(net, piece);

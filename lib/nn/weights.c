@@ -415,6 +415,10 @@ void sm_net_free(sm_net *net) {
         return;
     if (net->layers)
         sm_net_each_matrix(net, free_packed, NULL);
+    for (sm_packed_block *block = net->blocks, *next; block; block = next) {
+        next = block->next;
+        sm_free(net->mem, block);
+    }
     for (uint64_t i = 0; i < net->n_vectors; i++)
         sm_free(net->mem, net->vectors[i]);
     sm_free(net->mem, net->vectors);
