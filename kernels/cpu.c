@@ -1,5 +1,4 @@
 /* cpu.c - which instruction-set level this CPU, its operating system and this build offer. */
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
@@ -231,12 +230,5 @@ sm_prefetch sm_prefetch_for(bool in_memory) {
 }
 
 bool sm_pipes_are_half(void) {
-    enum { UNKNOWN, WHOLE, HALF };
-    static atomic_int known = UNKNOWN; /* cpuid takes microseconds in a virtual machine */
-    int pipes = atomic_load_explicit(&known, memory_order_relaxed);
-    if (pipes == UNKNOWN) {
-        pipes = is_family_19h() ? HALF : WHOLE;
-        atomic_store_explicit(&known, pipes, memory_order_relaxed);
-    }
-    return pipes == HALF;
+    return is_family_19h();
 }

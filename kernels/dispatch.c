@@ -41,6 +41,7 @@ static void overlay(sm_kernels *k, uint32_t level) {
 
 static void fill(sm_kernels *k, uint32_t level) {
     k->level = level;
+    k->half_pipes = sm_pipes_are_half();
     overlay(k, SM_LEVEL_SCALAR);
     /* a CPU with AVX-512 need not have AVX-VNNI */
     if (level == SM_LEVEL_AVX512 || level == SM_LEVEL_AVX512BF16 || level == SM_LEVEL_AVXVNNI) {
@@ -71,4 +72,8 @@ const sm_kernels *sm_kernels_get(uint32_t level) {
         }
     }
     return &tables[level].kernels;
+}
+
+bool sm_table_half_pipes(uint32_t level) {
+    return atomic_load(&tables[level].state) == READY && tables[level].kernels.half_pipes;
 }

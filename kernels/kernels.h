@@ -320,6 +320,7 @@ typedef float sm_dot_fn(const float *x, const float *y, size_t n);
 
 typedef struct sm_kernels {
     uint32_t level;                       /* SM_LEVEL_… of smallmind/types.h */
+    bool half_pipes;                      /* what sm_pipes_are_half said */
     sm_type_kernels type[SM_DTYPE_COUNT]; /* entries with mul == NULL cannot be computed */
     sm_kv_kernels kv[SM_KV_TYPES];
     sm_tile_kernels tile[SM_TILE_TYPES];

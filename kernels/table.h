@@ -38,4 +38,7 @@ static const float SM_ACT_WEIGHT[SM_ACT_SCALES] = {
     1.0f / (123 * 123), 1.0f / (122 * 122), 1.0f / (121 * 121), 1.0f / (120 * 120)};
 #define SM_ACT_FINE 32512.0f /* 127 * 256 */
 
+/* What the table of a level remembers; false as long as nobody has asked for the table. */
+bool sm_table_half_pipes(uint32_t level);
+
 #endif

@@ -17,6 +17,7 @@
 
 #include "avx512.h"
 #include "pack.h"
+#include "smallmind/types.h"
 
 /* ---- types: constants that fold away ------------------------------------------------ */
 
@@ -747,7 +748,7 @@ INLINE tile_set panel_tiles(const uint32_t type) {
     tile_fn *const *const sets[] = {panel_32_tiles, panel_32_min_tiles, panel_16_tiles,
                                     panel_16_min_tiles};
     const size_t most = parts(type) == 2 ? BODY : TILE_COLS;
-    const size_t body = TWO_PIPES || sm_pipes_are_half() ? most : BODY;
+    const size_t body = TWO_PIPES || sm_table_half_pipes(SM_LEVEL_AVX512BF16) ? most : BODY;
     tile_set set = {sets[panel_type(type) - PANEL_32], body, most};
     return set;
 }
