@@ -197,10 +197,13 @@ static void packed_matrices_have_their_places(void **state) {
     (void)state;
     static float logits[SEQUENCES][LENGTH][LDL];
     const fixture_model specs[] = {{.type = SM_DTYPE_Q4_0, .n_layer = 3}, {.type = SM_DTYPE_F32}};
-    for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
+    const uint64_t sizes[] = {0, 1, 20000, (uint64_t)128 << 20}; /* 0: as it comes */
+    for (size_t i = 0; i < 2 * sizeof sizes / sizeof *sizes; i++) {
         bench b;
         matrices m = {.n = 0};
-        open_bench(&b, &specs[i], 2);
+        open_bench(&b, &specs[i % 2], 2);
+        if (sizes[i / 2])
+            b.net->block_bytes = sizes[i / 2];
         alone(&b, logits);
         sm_net_each_matrix(b.net, collect, &m);
         qsort(m.w, m.n, sizeof *m.w, by_address);

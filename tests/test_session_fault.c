@@ -12,6 +12,7 @@
 
 #include "blocks.h"
 #include "fixture.h"
+#include "run/run.h"
 #include "smallmind/smallmind.h"
 #include "support.h"
 
@@ -233,10 +234,15 @@ static void every_failing_allocation_is_survived(void **state) {
 /* Tokens of a prompt that takes three steps, of which the last one alone gives logits. */
 #define STEPS_TOKENS 40
 
+/* How a step gets memory for what it packs: n_blocks of up to block_bytes each. */
+typedef struct packing {
+    uint64_t block_bytes, n_blocks;
+} packing;
+
 /* A session's first feed with allocation `fail_at` of it failing (0: none), then the same again:
  * logits gets the last token's. Returns the first feed's status. */
-static sm_status feed_twice(const char *path, uint64_t fail_at, bool each, float *logits,
-                            fail_alloc *counter, sm_error *error) {
+static sm_status feed_twice(const char *path, const packing *by, uint64_t fail_at, bool each,
+                            float *logits, fail_alloc *counter, sm_error *error) {
     static float all[STEPS_TOKENS * FIXTURE_VOCAB], untouched[STEPS_TOKENS * FIXTURE_VOCAB];
     const sm_allocator allocator = fail_allocator(counter);
     const sm_model_options o = {.struct_size = sizeof o, .allocator = &allocator};
@@ -252,6 +258,7 @@ static sm_status feed_twice(const char *path, uint64_t fail_at, bool each, float
     memset(all, 0xff, sizeof all);
     memset(untouched, 0xff, sizeof untouched);
     assert_int_equal(sm_model_load(&model, path, &o, NULL), SM_OK);
+    model->net->block_bytes = by->block_bytes;
     assert_int_equal(sm_session_new(&s, model, &so, NULL), SM_OK);
     counter->calls = 0;
     counter->fail_at = fail_at;
@@ -269,7 +276,7 @@ static sm_status feed_twice(const char *path, uint64_t fail_at, bool each, float
         assert_int_equal(sm_session_feed(s, ids, STEPS_TOKENS, NULL), SM_OK);
         assert_int_equal(sm_model_get_info(model, &after, NULL), SM_OK);
         assert_true(after.packed_bytes > before.packed_bytes);
-        assert_int_equal(counter->calls - calls, 2 * 7 + 1 - (fail_at - 1));
+        assert_int_equal(counter->calls - calls, by->n_blocks - (fail_at - 1));
     }
     assert_int_equal(sm_session_logits(s, &last, NULL), SM_OK);
     memcpy(logits, last, FIXTURE_VOCAB * sizeof *logits);
@@ -283,23 +290,27 @@ static void running_out_of_memory_in_a_step_is_survived(void **state) {
     static float expected[FIXTURE_VOCAB], got[FIXTURE_VOCAB];
     static const char *const names[] = {"attn_q",   "attn_k", "attn_v",  "attn_output",
                                         "ffn_gate", "ffn_up", "ffn_down"};
+    /* every matrix by itself; those of both layers together, and the head */
+    static const packing ways[] = {{1, 2 * 7 + 1}, {(uint64_t)1 << 20, 2}};
     const char *path = scratch_path("steps.gguf");
     const fixture_model spec = {.type = SM_DTYPE_Q8_0, .untied = true};
     assert_int_equal(fixture_write(path, &spec), 0);
-    for (int each = 0; each < 2; each++) {
+    for (int run = 0; run < 4; run++) {
+        const packing *by = &ways[run / 2];
+        const bool each = run % 2;
         fail_alloc counter = {0};
-        assert_int_equal(feed_twice(path, 0, each, expected, &counter, NULL), SM_OK);
-        assert_int_equal(counter.calls, 2 * 7 + 1); /* a step allocates nothing but this */
-        for (uint64_t at = 1; at <= 2 * 7 + 1; at++) {
+        assert_int_equal(feed_twice(path, by, 0, each, expected, &counter, NULL), SM_OK);
+        assert_int_equal(counter.calls, by->n_blocks); /* a step allocates nothing but this */
+        for (uint64_t at = 1; at <= by->n_blocks; at++) {
             fail_alloc failing = {0};
             sm_error error = {0};
             char name[64];
-            if (at == 2 * 7 + 1)
-                snprintf(name, sizeof name, "'output.weight'");
+            if (at == by->n_blocks)
+                snprintf(name, sizeof name, "'output.weight' (");
             else
-                snprintf(name, sizeof name, "'blk.%d.%s.weight'", (int)(at - 1) / 7,
-                         names[(at - 1) % 7]);
-            assert_int_equal(feed_twice(path, at, each, got, &failing, &error), SM_ERR_NOMEM);
+                snprintf(name, sizeof name, "'blk.%d.%s.weight'%s (", (int)(at - 1) / 7,
+                         names[(at - 1) % 7], by->block_bytes > 1 ? " and others" : "");
+            assert_int_equal(feed_twice(path, by, at, each, got, &failing, &error), SM_ERR_NOMEM);
             assert_int_equal(error.code, SM_ERR_NOMEM);
             if (!strstr(error.message, name))
                 fail_msg("allocation %d: %s", (int)at, error.message);

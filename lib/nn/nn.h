@@ -138,6 +138,7 @@ typedef struct sm_net {
     uint64_t packed_file_bytes;    /* used where they lie in the file */
     sm_mutex *lock;                /* guards packing; NULL: steps do not pack */
     sm_packed_block *blocks;       /* memory of what steps pack */
+    uint64_t block_bytes;          /* matrices of layers share a block of up to this */
     _Atomic uint64_t packed_bytes; /* that steps have packed so far, in memory of the net's own */
     /* matrices that a step packs when it comes to them; a 0 that was acquired makes their `packed`
      * readable without the lock */
