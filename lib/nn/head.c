@@ -31,7 +31,8 @@ void sm_head_logits(const sm_worker *w) {
         return;
     const sm_input in = head_input(w, w->at.out, b->outputs, b->n_outputs);
     uint64_t begin, end;
-    sm_work_share_weights(w, (W->rows + SM_GROUP - 1) / SM_GROUP, sm_work_bytes(W), &begin, &end);
+    sm_work_share_weights(w, (W->rows + SM_GROUP - 1) / SM_GROUP, sm_weight_packed_bytes(W), &begin,
+                          &end);
     if (b->n_outputs == 1) { /* whole groups can go where they belong */
         const uint64_t whole = min_u64(end, W->rows / SM_GROUP);
         sm_product_compute(w, W, SM_HEAD, begin, whole, &in, 0, 1, b->logits[0], 0);
@@ -74,7 +75,8 @@ static void run_logits(void *arg, uint32_t thread, uint32_t n_threads) {
     const sm_weight *W = &net->head;
     const sm_input in = head_input(&w, r->x, r->rows, r->n);
     uint64_t g0, g1;
-    sm_work_share_weights(&w, (W->rows + SM_GROUP - 1) / SM_GROUP, sm_work_bytes(W), &g0, &g1);
+    sm_work_share_weights(&w, (W->rows + SM_GROUP - 1) / SM_GROUP, sm_weight_packed_bytes(W), &g0,
+                          &g1);
     sm_product_compute(&w, W, SM_HEAD, g0, g1, &in, 0, r->n, r->logits, r->ldl);
 }
 

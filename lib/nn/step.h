@@ -90,11 +90,11 @@ typedef struct sm_worker {
 
 /* ---- work (work.c) -------------------------------------------------------------------- */
 
-uint64_t sm_work_bytes(const sm_weight *W);
 /* The worker's share [begin, end) of n things. */
 void sm_work_share(const sm_worker *w, uint64_t n, uint64_t *begin, uint64_t *end);
-/* The same for pieces of matrices that take `bytes` of weights together: among no more
- * threads than have enough to do. */
+/* How many threads share work on `bytes` of weights: no more than have enough to do. */
+uint32_t sm_work_sharers(const sm_worker *w, uint64_t bytes);
+/* The worker's share of pieces of matrices that take `bytes` of weights together. */
 void sm_work_share_weights(const sm_worker *w, uint64_t n, uint64_t bytes, uint64_t *begin,
                            uint64_t *end);
 /* sm_pass.least_share: what could be read while the team meets at a barrier. */

@@ -12,26 +12,23 @@ static double columns_cost(uint64_t n) {
     return n > 8 ? (double)n / 8 : 1;
 }
 
-uint64_t sm_work_bytes(const sm_weight *W) {
-    return W->rows * W->row_bytes;
-}
-
 void sm_work_share(const sm_worker *w, uint64_t n, uint64_t *begin, uint64_t *end) {
     sm_share(n, w->thread, w->n_threads, begin, end);
 }
 
+uint32_t sm_work_sharers(const sm_worker *w, uint64_t bytes) {
+    const double work = (double)bytes * columns_cost(w->T);
+    if (work >= w->n_threads * w->pass->least_share)
+        return w->n_threads;
+    return work > w->pass->least_share ? (uint32_t)(work / w->pass->least_share) : 1;
+}
+
 void sm_work_share_weights(const sm_worker *w, uint64_t n, uint64_t bytes, uint64_t *begin,
                            uint64_t *end) {
-    const double work = (double)bytes * columns_cost(w->T);
-    if (work < w->n_threads * w->pass->least_share) {
-        const uint32_t few =
-            work > w->pass->least_share ? (uint32_t)(work / w->pass->least_share) : 1;
-        *begin = *end = 0;
-        if (w->thread < few)
-            sm_share(n, w->thread, few, begin, end);
-    } else {
-        sm_work_share(w, n, begin, end);
-    }
+    const uint32_t sharers = sm_work_sharers(w, bytes);
+    *begin = *end = 0;
+    if (w->thread < sharers)
+        sm_share(n, w->thread, sharers, begin, end);
 }
 
 /* ns of a barrier for each thread that takes part in it. A busy machine may measure any time, as
