@@ -116,12 +116,13 @@ typedef struct qkv_share {
     uint64_t begin[3], end[3];
 } qkv_share;
 
-/* What a single token's product and keeping a head unit of keys or values take beside reading
- * weights, as bytes that are read in that time: on Zen 4 0.9 us and 0.2 us. Without it the first
- * thread of the 135M shape, which has three products where the second has one, takes 1.3 times as
- * long. */
+/* What else takes time, as bytes of weights that are read in it: the beginning of a product that
+ * reads weights for few tokens (on Zen 4 0.9 us), and bringing a head unit of keys or values into
+ * the cache, whose lines one token waits for (0.2 us). By number of units the first thread of the
+ * 135M shape, which has three products where the second has one, takes 1.3 times as long. */
 #define PRODUCT_BYTES 24000.0
-#define KEEP_BYTES 5000.0
+#define KEEP_ONE_BYTES 5000.0
+#define KEEP_BYTES 1000.0
 
 /* In that list, where thread i begins. */
 static uint64_t qkv_begin(const uint64_t count[3], const double unit[3], double product,
@@ -144,19 +145,18 @@ static uint64_t qkv_begin(const uint64_t count[3], const double unit[3], double 
 
 static qkv_share share_qkv(const sm_worker *w, const sm_layer *layer) {
     const sm_weight *const W[] = {&layer->wv, &layer->wk, &layer->wq};
-    const bool one = w->T == 1;
+    const double keep = w->T == 1 ? KEEP_ONE_BYTES : KEEP_BYTES;
+    const double product = w->T <= SM_MUL_COLS ? PRODUCT_BYTES : 0;
     uint64_t count[3], begin = 0, end = 0;
     double unit[3];
     for (uint32_t i = 0; i < 3; i++) {
         count[i] = (W[i]->rows + w->ws->head_unit - 1) / w->ws->head_unit;
-        unit[i] = (double)(w->ws->head_unit / SM_GROUP * W[i]->group_bytes) +
-                  (one && i < 2 ? KEEP_BYTES : 0);
+        unit[i] = (double)(w->ws->head_unit / SM_GROUP * W[i]->group_bytes) + (i < 2 ? keep : 0);
     }
     const uint32_t sharers =
         sm_work_sharers(w, sm_weight_packed_bytes(&layer->wq) + sm_weight_packed_bytes(&layer->wk) +
                                sm_weight_packed_bytes(&layer->wv));
     if (w->thread < sharers) {
-        const double product = one ? PRODUCT_BYTES : 0;
         begin = qkv_begin(count, unit, product, w->thread, sharers);
         end = qkv_begin(count, unit, product, w->thread + 1, sharers);
     }
