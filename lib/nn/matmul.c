@@ -29,11 +29,11 @@ static uint64_t mul_most(const sm_kernels *kernels, uint32_t type) {
 
 /* Bytes of weights that several calls of mul share: they stay in the second-level cache. */
 #define MUL_BYTES (192u << 10)
-/* Columns walked together: the activations of K elements stay in the second-level cache while all
- * the weights go by, and panels are made once for all of them. A multiple of the kernels' tile
- * widths. */
-#define GEMM_BYTES (512u << 10)
-#define GEMM_K 2048
+/* Columns walked together, a multiple of the kernels' tile widths: their activations, a slab of K
+ * deep, stay in the second-level cache with the results of GEMM_BLOCK groups while the weights of
+ * those groups go by, whose panels are made once for all these columns. */
+#define GEMM_BYTES (288u << 10)
+#define GEMM_BLOCK 8
 #define GEMM_UNIT 12
 
 bool sm_stopped(const sm_thread_scratch *scratch) {
@@ -76,23 +76,24 @@ static product_kernels kernels_for(const sm_kernels *kernels, const sm_weight *W
                              rounded ? k->gemm_rounded : k->gemm};
 }
 
-/* Columns [t, t + n_cols): two groups and one slab at a time, all of them against it. */
-static void many(const product_kernels *kernel, const sm_weight *W, uint64_t g0, uint64_t g1,
-                 const sm_input *x, uint64_t t, uint64_t n_cols, float *y, uint64_t ldy, bool add,
-                 sm_thread_scratch *s) {
+/* Columns [t, t + n_cols) times groups [g0, g1), which stay: one slab after another. */
+static void many_block(const product_kernels *kernel, const sm_weight *W, uint64_t g0, uint64_t g1,
+                       const sm_input *x, uint64_t t, uint64_t n_cols, float *y, uint64_t ldy,
+                       bool add, sm_thread_scratch *s) {
     const uint64_t ldx = column_stride(W, x);
-    for (uint64_t g = g0; g < g1; g += SM_GEMM_GROUPS) {
-        const uint64_t n = min_u64(SM_GEMM_GROUPS, g1 - g);
-        if (sm_stopped(s))
-            return;
-        for (uint64_t k = 0; k < W->cols; k += SM_SLAB) {
-            const uint64_t depth = min_u64(SM_SLAB, W->cols - k);
+    for (uint64_t k = 0; k < W->cols; k += SM_SLAB) {
+        const uint64_t depth = min_u64(SM_SLAB, W->cols - k);
+        for (uint64_t g = g0, n; g < g1; g += n) {
+            n = min_u64(SM_GEMM_GROUPS, g1 - g);
             const uint8_t *packed, *next = NULL;
             uint64_t stride = W->group_bytes;
             if (W->packed) {
-                packed = W->packed + g * W->group_bytes + sm_packed_bytes(W->type, k);
-                next = k + depth < W->cols ? packed + sm_packed_bytes(W->type, depth)
-                                           : W->packed + (g + n) * W->group_bytes;
+                const uint64_t begin = sm_packed_bytes(W->type, k);
+                packed = W->packed + g * stride + begin;
+                next = g + n < g1 ? packed + n * stride
+                       : k + depth < W->cols
+                           ? W->packed + g0 * stride + begin + sm_packed_bytes(W->type, depth)
+                           : W->packed + g1 * stride;
             } else {
                 packed = s->pack;
                 stride = sm_packed_bytes(W->type, depth);
@@ -106,6 +107,13 @@ static void many(const product_kernels *kernel, const sm_weight *W, uint64_t g0,
                          column(W, x, t, k), ldx, n_cols, add || k > 0, next, s->gemm);
         }
     }
+}
+
+static void many(const product_kernels *kernel, const sm_weight *W, uint64_t g0, uint64_t g1,
+                 const sm_input *x, uint64_t t, uint64_t n_cols, float *y, uint64_t ldy, bool add,
+                 sm_thread_scratch *s) {
+    for (uint64_t g = g0; g < g1 && !sm_stopped(s); g += GEMM_BLOCK)
+        many_block(kernel, W, g, min_u64(g + GEMM_BLOCK, g1), x, t, n_cols, y, ldy, add, s);
 }
 
 /* Few columns, weights in the file's layout: packed slab by slab as they are used. */
@@ -150,7 +158,7 @@ static void few(const product_kernels *kernel, const sm_weight *W, uint64_t g0, 
 /* T columns in pieces alike. */
 static uint64_t columns_together(const sm_weight *W, uint64_t T) {
     const uint64_t element = W->form == SM_INPUT_FLOAT ? sizeof(float) : sizeof(uint16_t);
-    const uint64_t most = GEMM_BYTES / (min_u64(W->cols, GEMM_K) * element);
+    const uint64_t most = GEMM_BYTES / (min_u64(W->cols, SM_SLAB) * element);
     const uint64_t pieces = (T + most - 1) / most;
     return ((T + pieces - 1) / pieces + GEMM_UNIT - 1) / GEMM_UNIT * GEMM_UNIT;
 }
