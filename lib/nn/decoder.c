@@ -124,48 +124,50 @@ typedef struct qkv_share {
 #define KEEP_ONE_BYTES 5000.0
 #define KEEP_BYTES 1000.0
 
-/* In that list, where thread i begins. */
+/* Where `thread` begins in that list of count[m] units of unit[m] bytes each; thread n_threads
+ * stands for its end. */
 static uint64_t qkv_begin(const uint64_t count[3], const double unit[3], double product,
                           uint32_t thread, uint32_t n_threads) {
-    /* all threads but the first begin one of the products again */
-    double work = (n_threads - 1) * product, before = -product * (thread ? thread - 1 : 0);
+    if (thread == 0)
+        return 0;
+    /* each thread but the first begins one of the products again */
+    double work = (n_threads - 1) * product;
+    for (uint32_t m = SM_Q; m <= SM_V; m++)
+        work += product + (double)count[m] * unit[m];
+    double before = work * thread / n_threads - (thread - 1) * product;
     uint64_t at = 0;
-    for (uint32_t i = 0; i < 3; i++)
-        work += product + (double)count[i] * unit[i];
-    before += work * thread / n_threads;
-    for (uint32_t i = 0; i < 3 && thread < n_threads; i++) {
-        const double units = (before - product) / unit[i];
-        if (units < (double)count[i])
+    for (uint32_t m = SM_V + 1; m-- > SM_Q && thread < n_threads;) {
+        const double units = (before - product) / unit[m];
+        if (units < (double)count[m])
             return at + (units > 0 ? (uint64_t)(units + 0.5) : 0);
-        before -= product + (double)count[i] * unit[i];
-        at += count[i];
+        before -= product + (double)count[m] * unit[m];
+        at += count[m];
     }
-    return thread < n_threads ? at : count[0] + count[1] + count[2];
+    return count[SM_Q] + count[SM_K] + count[SM_V];
 }
 
 static qkv_share share_qkv(const sm_worker *w, const sm_layer *layer) {
-    const sm_weight *const W[] = {&layer->wv, &layer->wk, &layer->wq};
+    const sm_weight *const W[] = {&layer->wq, &layer->wk, &layer->wv};
     const double keep = w->T == 1 ? KEEP_ONE_BYTES : KEEP_BYTES;
     const double product = w->T <= SM_MUL_COLS ? PRODUCT_BYTES : 0;
-    uint64_t count[3], begin = 0, end = 0;
+    uint64_t count[3], bytes = 0, begin = 0, end = 0;
     double unit[3];
-    for (uint32_t i = 0; i < 3; i++) {
-        count[i] = (W[i]->rows + w->ws->head_unit - 1) / w->ws->head_unit;
-        unit[i] = (double)(w->ws->head_unit / SM_GROUP * W[i]->group_bytes) + (i < 2 ? keep : 0);
+    for (uint32_t m = SM_Q; m <= SM_V; m++) {
+        count[m] = (W[m]->rows + w->ws->head_unit - 1) / w->ws->head_unit;
+        unit[m] =
+            (double)(w->ws->head_unit / SM_GROUP * W[m]->group_bytes) + (m != SM_Q ? keep : 0);
+        bytes += sm_weight_packed_bytes(W[m]);
     }
-    const uint32_t sharers =
-        sm_work_sharers(w, sm_weight_packed_bytes(&layer->wq) + sm_weight_packed_bytes(&layer->wk) +
-                               sm_weight_packed_bytes(&layer->wv));
+    const uint32_t sharers = sm_work_sharers(w, bytes);
     if (w->thread < sharers) {
         begin = qkv_begin(count, unit, product, w->thread, sharers);
         end = qkv_begin(count, unit, product, w->thread + 1, sharers);
     }
-    const uint64_t first[] = {count[0] + count[1], count[0], 0};
     qkv_share share;
-    for (uint32_t i = 0; i < 3; i++) {
-        const uint64_t n = count[2 - i];
-        share.begin[i] = begin > first[i] ? min_u64(begin - first[i], n) : 0;
-        share.end[i] = end > first[i] ? min_u64(end - first[i], n) : 0;
+    uint64_t at = 0;
+    for (uint32_t m = SM_V + 1; m-- > SM_Q; at += count[m]) {
+        share.begin[m] = begin > at ? min_u64(begin - at, count[m]) : 0;
+        share.end[m] = end > at ? min_u64(end - at, count[m]) : 0;
     }
     return share;
 }
