@@ -243,6 +243,45 @@ static void test_quantized_base(void **state) {
                      SM_ERR_ARGUMENT);
 }
 
+/* What the file says of its type; `otherwise` where it says nothing. */
+static uint32_t key_of(const char *path, const char *name, uint32_t otherwise) {
+    sm_gguf *gguf;
+    OK(sm_gguf_open(&gguf, &mem, path, true, error));
+    sm_gguf_get_u32(gguf, name, &otherwise, NULL);
+    sm_gguf_close(gguf);
+    return otherwise;
+}
+
+/* general.file_type is that of most weights after merging; kept where that is the same. */
+static void test_file_type(void **state) {
+    (void)state;
+    enum { NONE = 99 };
+    const char *adapter = scratch_path("ft-a.gguf"), *typed = scratch_path("ft-base.gguf"),
+               *merged = scratch_path("ft-out.gguf");
+    const sm_quantize_options o = {.struct_size = sizeof o, .type = "Q8_0"};
+    const struct {
+        const char *type;
+        uint32_t file_type;
+    } cases[] = {{NULL, 7}, {"Q8_0", 7}, {"F32", 0}, {"F16", 1}, {"Q4_0", 2}, {"BF16", 32}};
+    write_adapter(adapter, &(recipe){.rank = 4, .b = 0.2, .alpha = 8});
+    OK(sm_quantize_file(base(SM_DTYPE_F32), typed, &o, NULL, error));
+    assert_int_equal(key_of(typed, "general.file_type", NONE), 7);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        OK(sm_adapter_merge(typed, adapter, 1, merged, cases[i].type, NULL, NULL, error));
+        assert_int_equal(key_of(merged, "general.file_type", NONE), cases[i].file_type);
+        assert_int_equal(key_of(merged, "general.quantization_version", NONE), 2);
+    }
+    /* small matrices of many: most weights are as before */
+    write_adapter(adapter, &(recipe){.rank = 4, .b = 0.2, .alpha = 8, .names = "attn_k"});
+    OK(sm_adapter_merge(typed, adapter, 1, merged, "F32", NULL, NULL, error));
+    assert_int_equal(key_of(merged, "general.file_type", NONE), 7);
+    /* a base that says nothing */
+    write_adapter(adapter, &(recipe){.rank = 4, .b = 0.2, .alpha = 8});
+    OK(sm_adapter_merge(base(SM_DTYPE_F32), adapter, 1, merged, "Q8_0", NULL, NULL, error));
+    assert_int_equal(key_of(merged, "general.file_type", NONE), 7);
+    assert_int_equal(key_of(merged, "general.quantization_version", NONE), 2);
+}
+
 /* A step of more tokens than go through a product together: the logits of short ones. */
 static void test_long_steps(void **state) {
     (void)state;
@@ -375,9 +414,9 @@ static int set_up(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_attach),        cmocka_unit_test(test_quantized_base),
-        cmocka_unit_test(test_long_steps),    cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_attach),    cmocka_unit_test(test_quantized_base),
+        cmocka_unit_test(test_file_type), cmocka_unit_test(test_long_steps),
+        cmocka_unit_test(test_refused),   cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }

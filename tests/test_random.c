@@ -238,6 +238,30 @@ static void a_mixture_has_more_bits_in_some_layers(void **state) {
     assert_int_equal(mem.in_use, 0);
 }
 
+/* Where columns do not fit, each type falls back to what quantizing the same shape gives. */
+static void types_fall_back_as_when_quantizing(void **state) {
+    (void)state;
+    const char *floats = scratch_path("floats.gguf"), *made = scratch_path("made.gguf"),
+               *quantized = scratch_path("quantized.gguf");
+    assert_int_equal(sm_model_random_save(floats, "stories260k", "F32", 1, NULL, NULL), SM_OK);
+    for (size_t i = 0; i < N_TYPES; i++) {
+        const sm_quantize_options o = {
+            .struct_size = sizeof o, .type = types[i], .pure = strchr(types[i], 'M') == NULL};
+        sm_mem mem;
+        sm_gguf *a, *b;
+        assert_int_equal(sm_model_random_save(made, "stories260k", types[i], 1, NULL, NULL), SM_OK);
+        assert_int_equal(sm_quantize_file(floats, quantized, &o, NULL, NULL), SM_OK);
+        assert_int_equal(sm_mem_init(&mem, NULL, 0, NULL), SM_OK);
+        assert_int_equal(sm_gguf_open(&a, &mem, made, true, NULL), SM_OK);
+        assert_int_equal(sm_gguf_open(&b, &mem, quantized, true, NULL), SM_OK);
+        assert_int_equal(a->n_tensors, b->n_tensors);
+        for (uint64_t t = 0; t < b->n_tensors; t++)
+            expect_type(a, b->tensors[t].name, b->tensors[t].type);
+        sm_gguf_close(a);
+        sm_gguf_close(b);
+    }
+}
+
 static bool exists(const char *path) {
     FILE *file = fopen(path, "rb");
     if (file)
@@ -350,6 +374,7 @@ int main(void) {
         cmocka_unit_test(a_saved_model_computes_the_same),
         cmocka_unit_test(a_saved_model_says_it_has_no_vocabulary),
         cmocka_unit_test(a_mixture_has_more_bits_in_some_layers),
+        cmocka_unit_test(types_fall_back_as_when_quantizing),
         cmocka_unit_test(a_save_that_fails_leaves_no_file),
         cmocka_unit_test(an_image_is_the_file),
         cmocka_unit_test(a_name_given_twice_fails),

@@ -574,9 +574,9 @@ int cmd_bench(int argc, char **argv) {
         {0, "type", CLI_TEXT, &run.type, "NAME", 0, 0,
          "type of those weights [F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, "
          "Q5_K, Q6_K, IQ4_NL, IQ4_XS, and with more bits in some matrices Q4_K_M, Q5_K_M; "
-         "default Q8_0]; where columns are no multiple of 256, Q2_K "
-         "and Q3_K become Q4_0, Q4_K Q5_0, Q5_K Q5_1, Q6_K Q8_0, IQ4_XS IQ4_NL; where of 32 "
-         "neither, F16"},
+         "default Q8_0]; where columns are no multiple of 256, Q2_K, "
+         "Q3_K and IQ4_XS become IQ4_NL, Q4_K Q5_0, Q5_K Q5_1, Q6_K Q8_0; where of 32 neither, "
+         "F16, as with quantize"},
         {0, "save", CLI_TEXT, &run.save, "FILE", 0, 0,
          "write those weights to a GGUF file (without vocabulary) instead of measuring"},
         {'p', "prefill", CLI_COUNT, &run.prefill, "N", 1, 1u << 20,

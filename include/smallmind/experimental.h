@@ -15,9 +15,9 @@ extern "C" {
 
 /* A model of a known shape with random weights and no vocabulary, to measure speed without a
  * download: feed it ids, what it predicts means nothing. Every matrix is of the type where its
- * columns allow: those of 256-element blocks fall back to Q4_0 (Q2_K, Q3_K), Q5_0 (Q4_K), Q5_1
- * (Q5_K), Q8_0 (Q6_K) or IQ4_NL (IQ4_XS) if the columns are no multiple of 256, and all
- * quantized ones to F16 if they are no multiple of 32 either. Weights have a standard deviation
+ * columns allow, else of the type that sm_quantize_file would take: those of 256-element blocks
+ * fall back to IQ4_NL (Q2_K, Q3_K, IQ4_XS), Q5_0 (Q4_K), Q5_1 (Q5_K) or Q8_0 (Q6_K) if the columns
+ * are no multiple of 256, and all quantized ones to F16 if they are no multiple of 32 either. Weights have a standard deviation
  * of about 1/sqrt(columns); norms are 1. The same seed gives the same weights.
  *
  *   shape  smollm2-135m, llama3.2-1b, llama3.2-3b, qwen3-0.6b, qwen3-1.7b, stories15m, stories260k

@@ -1,5 +1,5 @@
 /* An adapter added to the matrices of its model, for good: W + scale B A, in a new file. */
-#include "run.h"
+#include "quantize.h"
 
 #include <math.h>
 #include <string.h>
@@ -81,16 +81,50 @@ static sm_status merge_matrix(merger *m, const sm_gguf_tensor *t, const sm_gguf_
     return status;
 }
 
+/* The type that most weights of the model's matrices have, before or after the merge. */
+static uint32_t main_type(const merger *m, bool merged) {
+    uint64_t weights[SM_DTYPE_COUNT] = {0};
+    uint32_t most = 0;
+    for (uint64_t i = 0; i < m->model->gguf->n_tensors; i++) {
+        const sm_gguf_tensor *t = &m->model->gguf->tensors[i];
+        if (sm_tensor_is_matrix(t))
+            weights[merged ? type_of(m, t) : t->type] += t->dims[0] * t->dims[1];
+    }
+    for (uint32_t type = 0; type < SM_DTYPE_COUNT; type++)
+        most = weights[type] > weights[most] ? type : most;
+    return most;
+}
+
+static bool is_quantized(uint32_t type) {
+    return sm_dtype_get(type)->block_size > 1;
+}
+
+/* All of the model's, those that say what its weights are made true. The writer keeps its first
+ * failure. */
+static void put_keys(const merger *m) {
+    const sm_gguf *base = m->model->gguf;
+    const uint32_t type = main_type(m, true);
+    const bool changed = type != main_type(m, false);
+    const bool versioned = sm_gguf_find_key(base, "general.quantization_version");
+    for (uint64_t i = 0; i < base->n_keys; i++) {
+        const char *name = base->keys[i].name;
+        if (strncmp(name, "split.", 6) != 0 && strcmp(name, "general.alignment") != 0 &&
+            !(changed && strcmp(name, "general.file_type") == 0))
+            sm_gguf_put_key(m->w, &base->keys[i]);
+    }
+    if (changed)
+        sm_gguf_put_u32(m->w, "general.file_type", sm_mixture_file_type(type));
+    if (!versioned && m->type != SM_DTYPE_COUNT && is_quantized(m->type))
+        sm_gguf_put_u32(m->w, "general.quantization_version", 2);
+}
+
 static sm_status write_all(merger *m, const char *path) {
     const sm_gguf *base = m->model->gguf;
     sm_status status =
         sm_gguf_writer_open(&m->w, m->model->mem, path, 3, SM_GGUF_DEFAULT_ALIGNMENT, m->error);
     if (status)
         return status;
-    for (uint64_t i = 0; i < base->n_keys; i++)
-        if (strncmp(base->keys[i].name, "split.", 6) != 0 &&
-            strcmp(base->keys[i].name, "general.alignment") != 0)
-            sm_gguf_put_key(m->w, &base->keys[i]);
+    put_keys(m);
     for (uint64_t i = 0; i < base->n_tensors; i++) {
         const sm_gguf_tensor *t = &base->tensors[i];
         if (half(m, t->name, ".lora_a"))

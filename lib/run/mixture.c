@@ -32,6 +32,13 @@ const sm_mixture *sm_mixture_find(const char *name, sm_error *error) {
     return NULL;
 }
 
+uint32_t sm_mixture_file_type(uint32_t type) {
+    for (size_t i = 0; i < N_MIXTURES; i++)
+        if (mixtures[i].type == type) /* the first of a type is that type pure, or almost */
+            return mixtures[i].file_type;
+    return SM_FILE_TYPE_UNKNOWN;
+}
+
 /* ---- names --------------------------------------------------------------------------------- */
 
 bool sm_glob(const char *pattern, const char *text) {

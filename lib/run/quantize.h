@@ -39,6 +39,9 @@ typedef struct sm_mixture_model {
 
 /* NULL and SM_ERR_ARGUMENT, listing the known names. */
 const sm_mixture *sm_mixture_find(const char *name, sm_error *error);
+/* general.file_type of a file whose weights are mostly of that tensor type. */
+#define SM_FILE_TYPE_UNKNOWN 1024 /* llama.cpp's "guessed" */
+uint32_t sm_mixture_file_type(uint32_t type);
 uint32_t sm_mixture_type(const sm_mixture *mixture, const sm_mixture_model *model,
                          const char *name);
 /* The type itself, or what stands for it in rows of that many columns. */

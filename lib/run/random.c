@@ -33,33 +33,27 @@ static const shape shapes[] = {
  * subtracted or added, it is chosen so that the weights' mean is about 0. */
 typedef struct filling {
     uint32_t type;
-    uint32_t fallback; /* for columns that are no multiple of its block */
-    int16_t d, min;    /* byte offsets of the factors in a block; -1: none */
-    double ratio;      /* of the second factor to the first */
-    double spread;     /* standard deviation of the weights for a first factor of 1 */
+    int16_t d, min; /* byte offsets of the factors in a block; -1: none */
+    double ratio;   /* of the second factor to the first */
+    double spread;  /* standard deviation of the weights for a first factor of 1 */
 } filling;
 
 static const filling fillings[] = {
-    {SM_DTYPE_F32, SM_DTYPE_F32, -1, -1, 0, 1},
-    {SM_DTYPE_F16, SM_DTYPE_F16, -1, -1, 0, 1},
-    {SM_DTYPE_BF16, SM_DTYPE_BF16, -1, -1, 0, 1},
-    {SM_DTYPE_Q4_0, SM_DTYPE_F16, offsetof(sm_block_q4_0, d), -1, 0, 4.64},
-    {SM_DTYPE_Q4_1, SM_DTYPE_F16, offsetof(sm_block_q4_1, d), offsetof(sm_block_q4_1, m), -7.5,
-     4.61},
-    {SM_DTYPE_Q5_0, SM_DTYPE_F16, offsetof(sm_block_q5_0, d), -1, 0, 9.25},
-    {SM_DTYPE_Q5_1, SM_DTYPE_F16, offsetof(sm_block_q5_1, d), offsetof(sm_block_q5_1, m), -15.5,
-     9.23},
-    {SM_DTYPE_Q8_0, SM_DTYPE_F16, offsetof(sm_block_q8_0, d), -1, 0, 73.9},
-    {SM_DTYPE_Q2_K, SM_DTYPE_Q4_0, offsetof(sm_block_q2_k, d), offsetof(sm_block_q2_k, dmin), 1.5,
-     13.9},
-    {SM_DTYPE_Q3_K, SM_DTYPE_Q4_0, offsetof(sm_block_q3_k, d), -1, 0, 43.3},
-    {SM_DTYPE_Q4_K, SM_DTYPE_Q5_0, offsetof(sm_block_q4_k, d), offsetof(sm_block_q4_k, dmin), 7.5,
-     258},
-    {SM_DTYPE_Q5_K, SM_DTYPE_Q5_1, offsetof(sm_block_q5_k, d), offsetof(sm_block_q5_k, dmin), 15.5,
-     527},
-    {SM_DTYPE_Q6_K, SM_DTYPE_Q8_0, offsetof(sm_block_q6_k, d), -1, 0, 1366},
-    {SM_DTYPE_IQ4_NL, SM_DTYPE_F16, offsetof(sm_block_iq4_nl, d), -1, 0, 67.4},
-    {SM_DTYPE_IQ4_XS, SM_DTYPE_IQ4_NL, offsetof(sm_block_iq4_xs, d), -1, 0, 1247},
+    {SM_DTYPE_F32, -1, -1, 0, 1},
+    {SM_DTYPE_F16, -1, -1, 0, 1},
+    {SM_DTYPE_BF16, -1, -1, 0, 1},
+    {SM_DTYPE_Q4_0, offsetof(sm_block_q4_0, d), -1, 0, 4.64},
+    {SM_DTYPE_Q4_1, offsetof(sm_block_q4_1, d), offsetof(sm_block_q4_1, m), -7.5, 4.61},
+    {SM_DTYPE_Q5_0, offsetof(sm_block_q5_0, d), -1, 0, 9.25},
+    {SM_DTYPE_Q5_1, offsetof(sm_block_q5_1, d), offsetof(sm_block_q5_1, m), -15.5, 9.23},
+    {SM_DTYPE_Q8_0, offsetof(sm_block_q8_0, d), -1, 0, 73.9},
+    {SM_DTYPE_Q2_K, offsetof(sm_block_q2_k, d), offsetof(sm_block_q2_k, dmin), 1.5, 13.9},
+    {SM_DTYPE_Q3_K, offsetof(sm_block_q3_k, d), -1, 0, 43.3},
+    {SM_DTYPE_Q4_K, offsetof(sm_block_q4_k, d), offsetof(sm_block_q4_k, dmin), 7.5, 258},
+    {SM_DTYPE_Q5_K, offsetof(sm_block_q5_k, d), offsetof(sm_block_q5_k, dmin), 15.5, 527},
+    {SM_DTYPE_Q6_K, offsetof(sm_block_q6_k, d), -1, 0, 1366},
+    {SM_DTYPE_IQ4_NL, offsetof(sm_block_iq4_nl, d), -1, 0, 67.4},
+    {SM_DTYPE_IQ4_XS, offsetof(sm_block_iq4_xs, d), -1, 0, 1247},
 };
 #define N_FILLINGS (sizeof fillings / sizeof *fillings)
 
@@ -165,9 +159,7 @@ static void put_keys(sm_gguf_writer *w, const shape *s) {
 static void declare_matrix(sm_gguf_writer *w, uint32_t type, const char *name, uint64_t cols,
                            uint64_t rows) {
     const uint64_t dims[2] = {cols, rows};
-    while (cols % sm_dtype_get(type)->block_size != 0)
-        type = filling_of(type)->fallback; /* ends: blocks of floats are one element */
-    sm_gguf_declare_tensor(w, name, type, 2, dims, NULL);
+    sm_gguf_declare_tensor(w, name, sm_fallback_type(type, cols), 2, dims, NULL);
 }
 
 static void declare_norm(sm_gguf_writer *w, const char *name, uint64_t n) {
