@@ -1,4 +1,4 @@
-/* options.c - command lines: flags of a command and fields of the library's options. */
+/* options.c - command lines: their flags, values and operands. */
 #include <errno.h>
 #include <math.h>
 #include <stdarg.h>
@@ -7,249 +7,8 @@
 #include <string.h>
 
 #include "cli.h"
-
-/* How fields are spelled as flags. A field that is not listed is --its-name; one
- * with neither letter nor name is not offered. */
-static const struct {
-    uint32_t table;
-    const char *field;
-    char letter;
-    const char *name;
-} spellings[] = {
-    {SM_OPTIONS_SESSION, "n_ctx", 'c', "context"},
-    {SM_OPTIONS_SESSION, "n_threads", 't', "threads"},
-    {SM_OPTIONS_SESSION, "n_batch", 'b', "batch"},
-    {SM_OPTIONS_SESSION, "kv_type", 0, "kv"},
-    {SM_OPTIONS_TRAINER, "n_threads", 't', "threads"},
-    {SM_OPTIONS_TRAINER, "data_kind", 0, "kind"},
-    {SM_OPTIONS_TRAINER, "sequence", 'c', "sequence"},
-    {SM_OPTIONS_TRAINER, "rows", 'b', "rows"},
-    {SM_OPTIONS_TRAINER, "steps", 'n', "steps"},
-    {SM_OPTIONS_INIT, "n_ctx", 'c', "context"},
-    {SM_OPTIONS_VOCABULARY, "n_vocab", 'n', "size"},
-    {SM_OPTIONS_SAMPLING, "temperature", 0, "temp"},
-    {SM_OPTIONS_SAMPLING, "n_bias", 0, NULL},
-    {SM_OPTIONS_GENERATE, "max_tokens", 'n', "max-tokens"},
-    {SM_OPTIONS_GENERATE, "parse_special", 0, "special"},
-    {SM_OPTIONS_GENERATE, "n_stop", 0, NULL},
-    {SM_OPTIONS_QUANTIZE, "n_threads", 't', "threads"},
-    {SM_OPTIONS_QUANTIZE, "n_overrides", 0, NULL},
-    {SM_OPTIONS_IMATRIX, "n_ctx", 'c', "chunk"},
-    {SM_OPTIONS_IMATRIX, "n_threads", 't', "threads"},
-};
-
-/* One flag: of the command's own, or a field. */
-typedef struct flag_ref {
-    char letter;
-    char name[48]; /* "" if it has no long form */
-    const cli_flag *own;
-    const sm_option *field;
-    void *options;
-} flag_ref;
-
-/* Whether the field can be set from the command line; fills in its spelling. */
-static bool spell_field(flag_ref *ref, uint32_t table, const sm_option *field) {
-    if (field->type == SM_OPTION_POINTER)
-        return false;
-    ref->letter = 0;
-    for (size_t i = 0; i < sizeof spellings / sizeof spellings[0]; i++) {
-        if (spellings[i].table == table && strcmp(spellings[i].field, field->name) == 0) {
-            ref->letter = spellings[i].letter;
-            snprintf(ref->name, sizeof ref->name, "%s",
-                     spellings[i].name != NULL ? spellings[i].name : "");
-            return ref->letter != 0 || ref->name[0] != 0;
-        }
-    }
-    snprintf(ref->name, sizeof ref->name, "%s", field->name);
-    for (char *c = ref->name; *c != 0; c++) {
-        if (*c == '_')
-            *c = '-';
-    }
-    return true;
-}
-
-/* The i-th flag of a command in the order of the help; false behind the last. */
-static bool flag_at(const cli_command *command, size_t i, flag_ref *ref) {
-    memset(ref, 0, sizeof *ref);
-    if (i < command->n_flags) {
-        ref->own = &command->flags[i];
-        ref->letter = ref->own->letter;
-        snprintf(ref->name, sizeof ref->name, "%s", ref->own->name != NULL ? ref->own->name : "");
-        return true;
-    }
-    i -= command->n_flags;
-    for (size_t j = 0; j < command->n_fields; j++) {
-        const cli_fields *fields = &command->fields[j];
-        uint32_t n = 0;
-        const sm_option *table = sm_options_table(fields->table, &n);
-        for (uint32_t k = 0; table != NULL && k < n; k++) {
-            if (fields->only != NULL && strcmp(fields->only, table[k].name) != 0)
-                continue;
-            if (!spell_field(ref, fields->table, &table[k]))
-                continue;
-            if (i-- == 0) {
-                ref->field = &table[k];
-                ref->options = fields->options;
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
-/* What can only be no or yes needs no value. */
-static bool is_switch(const flag_ref *ref) {
-    if (ref->own != NULL)
-        return ref->own->kind == CLI_SWITCH;
-    return ref->field->type == SM_OPTION_ENUM && strcmp(ref->field->names, "no|yes") == 0;
-}
-
-static double field_value(const flag_ref *ref) {
-    const char *at = (const char *)ref->options + ref->field->offset;
-    uint32_t u32;
-    uint64_t u64;
-    double f64;
-    switch (ref->field->type) {
-    case SM_OPTION_U64:
-        memcpy(&u64, at, sizeof u64);
-        return (double)u64;
-    case SM_OPTION_F64:
-        memcpy(&f64, at, sizeof f64);
-        return f64;
-    default:
-        memcpy(&u32, at, sizeof u32);
-        return (double)u32;
-    }
-}
-
-static void set_field(const flag_ref *ref, uint64_t whole, double real) {
-    char *at = (char *)ref->options + ref->field->offset;
-    const uint32_t u32 = (uint32_t)whole;
-    switch (ref->field->type) {
-    case SM_OPTION_U64:
-        memcpy(at, &whole, sizeof whole);
-        break;
-    case SM_OPTION_F64:
-        memcpy(at, &real, sizeof real);
-        break;
-    default:
-        memcpy(at, &u32, sizeof u32);
-        break;
-    }
-}
-
-/* The n-th of names separated by '|'; its length in *length, NULL behind the last. */
-static const char *name_at(const char *names, uint64_t n, size_t *length) {
-    for (; n > 0 && names != NULL; n--) {
-        names = strchr(names, '|');
-        if (names != NULL)
-            names++;
-    }
-    if (names != NULL)
-        *length = strcspn(names, "|");
-    return names;
-}
-
-/* ---- help --------------------------------------------------------------------------- */
-
-static void print_number(double value) {
-    if (value >= 18446744073709551615.0)
-        fputs("2^64-1", stdout);
-    else
-        printf("%.10g", value);
-}
-
-#define HELP_WIDTH 90
-#define HELP_INDENT 28
-
-static void print_wrapped(const char *text, int indent) {
-    int column = indent;
-    while (*text != 0) {
-        const size_t word = strcspn(text, " ");
-        if (column > indent && column + (int)word + 1 > HELP_WIDTH) {
-            printf("\n%*s", indent, "");
-            column = indent;
-        } else if (column > indent) {
-            putchar(' ');
-            column++;
-        }
-        fwrite(text, 1, word, stdout);
-        column += (int)word;
-        text += word;
-        while (*text == ' ')
-            text++;
-    }
-    putchar('\n');
-}
-
-/* Where a zero in the struct stands for another value, it cannot be asked for. */
-static bool zero_is_default(const sm_option *field) {
-    return field->type != SM_OPTION_ENUM && field->min == 0.0 && field->fallback != 0.0;
-}
-
-/* Range, unit and default of a field, in brackets behind its text. */
-static void print_field_facts(const flag_ref *ref) {
-    const sm_option *field = ref->field;
-    const double preset = field_value(ref);
-    const double value = preset != 0.0 ? preset : field->fallback;
-    size_t length = 0;
-    printf("%*s[", HELP_INDENT, "");
-    if (field->type == SM_OPTION_ENUM) {
-        const char *name = name_at(field->names, (uint64_t)value, &length);
-        const bool fits = HELP_INDENT + strlen(field->names) + length < HELP_WIDTH - 14;
-        fputs(field->names, stdout);
-        if (name != NULL)
-            printf(";%s%*sdefault %.*s", fits ? "" : "\n", fits ? 1 : HELP_INDENT + 1, "",
-                   (int)length, name);
-    } else {
-        if (zero_is_default(field) && field->type == SM_OPTION_F64)
-            fputs("above ", stdout);
-        print_number(zero_is_default(field) && field->type != SM_OPTION_F64 ? 1.0 : field->min);
-        fputs(" to ", stdout);
-        print_number(field->max);
-        if (field->unit != NULL && field->unit[0] != 0)
-            printf(" %s", field->unit);
-        fputs("; default ", stdout);
-        print_number(value);
-    }
-    puts("]");
-}
-
-static void print_flag(const flag_ref *ref) {
-    char left[96];
-    int n = 0;
-    const char *value = "";
-    if (!is_switch(ref)) {
-        if (ref->own != NULL)
-            value = ref->own->value;
-        else
-            value = ref->field->type == SM_OPTION_ENUM  ? "NAME"
-                    : ref->field->type == SM_OPTION_F64 ? "X"
-                                                        : "N";
-    }
-    n = snprintf(left, sizeof left, "  %s%.1s%s%s%s%s%s", ref->letter != 0 ? "-" : "", &ref->letter,
-                 ref->letter != 0 && ref->name[0] != 0 ? ", " : "", ref->name[0] != 0 ? "--" : "",
-                 ref->name, value[0] != 0 ? " " : "", value);
-    fputs(left, stdout);
-    if (n < HELP_INDENT - 1)
-        printf("%*s", HELP_INDENT - n, "");
-    else
-        printf("\n%*s", HELP_INDENT, "");
-    print_wrapped(ref->own != NULL ? ref->own->doc : ref->field->doc, HELP_INDENT);
-    if (ref->field != NULL && !is_switch(ref))
-        print_field_facts(ref);
-}
-
-static void print_help(const cli_command *command) {
-    flag_ref ref;
-    printf("usage: smallmind %s %s\n\n%s\n\noptions:\n", command->name, command->synopsis,
-           command->summary);
-    for (size_t i = 0; flag_at(command, i, &ref); i++)
-        print_flag(&ref);
-    puts("  -h, --help                print this text");
-}
-
-/* ---- parsing -------------------------------------------------------------------------- */
+#include "flags.h"
+#include "help.h"
 
 int cli_misuse(const char *command, const char *format, ...) {
     va_list args;
@@ -319,12 +78,12 @@ static int set_enum(const cli_command *command, const flag_ref *ref, const char 
                     const char *text) {
     size_t length = 0;
     for (uint64_t i = 0;; i++) {
-        const char *name = name_at(ref->field->names, i, &length);
+        const char *name = flag_choice(ref->field->names, i, &length);
         if (name == NULL)
             return cli_misuse(command->name, "%s: \"%s\" is none of %s", flag, text,
                               ref->field->names);
         if (length == strlen(text) && memcmp(name, text, length) == 0) {
-            set_field(ref, i, 0.0);
+            flag_set(ref, i, 0.0);
             return CLI_GO_ON;
         }
     }
@@ -343,10 +102,10 @@ static int set_from_text(const cli_command *command, const flag_ref *ref, const 
         real = (double)whole;
     if (!valid || real < field->min || real > field->max)
         return bad_range(command, flag, text, field->min, field->max, field->unit, !is_real);
-    if (real == 0.0 && zero_is_default(field))
+    if (real == 0.0 && flag_zero_is_default(field))
         return cli_misuse(command->name, "%s: 0 would stand for the default, %.10g", flag,
                           field->fallback);
-    set_field(ref, whole, real);
+    flag_set(ref, whole, real);
     return CLI_GO_ON;
 }
 
@@ -379,7 +138,7 @@ int cli_parse(const cli_command *command, int argc, char **argv) {
         flag_ref ref;
         int code = CLI_GO_ON;
         if (!options_ended && (strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0)) {
-            print_help(command);
+            help_print(command);
             return cli_finish(CLI_DONE);
         }
         if (!options_ended && strcmp(argument, "--") == 0) {
@@ -400,11 +159,11 @@ int cli_parse(const cli_command *command, int argc, char **argv) {
         }
         if (!find_flag(command, argument, &ref, &value))
             return cli_misuse(command->name, "unknown option %s", argument);
-        if (is_switch(&ref)) {
+        if (flag_is_switch(&ref)) {
             if (value != NULL)
                 return cli_misuse(command->name, "--%s takes no value", ref.name);
             if (ref.own == NULL)
-                set_field(&ref, 1, 0.0);
+                flag_set(&ref, 1, 0.0);
             else
                 code = set_own(command, &ref, argument, NULL);
         } else {

@@ -1,0 +1,139 @@
+/* flags.c - the flags of a command: its own, and fields of the library's options structs. */
+#include "flags.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* How fields are spelled as flags. A field that is not listed is --its-name; one
+ * with neither letter nor name is not offered. */
+static const struct {
+    uint32_t table;
+    const char *field;
+    char letter;
+    const char *name;
+} spellings[] = {
+    {SM_OPTIONS_SESSION, "n_ctx", 'c', "context"},
+    {SM_OPTIONS_SESSION, "n_threads", 't', "threads"},
+    {SM_OPTIONS_SESSION, "n_batch", 'b', "batch"},
+    {SM_OPTIONS_SESSION, "kv_type", 0, "kv"},
+    {SM_OPTIONS_TRAINER, "n_threads", 't', "threads"},
+    {SM_OPTIONS_TRAINER, "data_kind", 0, "kind"},
+    {SM_OPTIONS_TRAINER, "sequence", 'c', "sequence"},
+    {SM_OPTIONS_TRAINER, "rows", 'b', "rows"},
+    {SM_OPTIONS_TRAINER, "steps", 'n', "steps"},
+    {SM_OPTIONS_INIT, "n_ctx", 'c', "context"},
+    {SM_OPTIONS_VOCABULARY, "n_vocab", 'n', "size"},
+    {SM_OPTIONS_SAMPLING, "temperature", 0, "temp"},
+    {SM_OPTIONS_SAMPLING, "n_bias", 0, NULL},
+    {SM_OPTIONS_GENERATE, "max_tokens", 'n', "max-tokens"},
+    {SM_OPTIONS_GENERATE, "parse_special", 0, "special"},
+    {SM_OPTIONS_GENERATE, "n_stop", 0, NULL},
+    {SM_OPTIONS_QUANTIZE, "n_threads", 't', "threads"},
+    {SM_OPTIONS_QUANTIZE, "n_overrides", 0, NULL},
+    {SM_OPTIONS_IMATRIX, "n_ctx", 'c', "chunk"},
+    {SM_OPTIONS_IMATRIX, "n_threads", 't', "threads"},
+};
+
+/* Whether the field can be set from the command line; fills in its spelling. */
+static bool spell_field(flag_ref *ref, uint32_t table, const sm_option *field) {
+    if (field->type == SM_OPTION_POINTER)
+        return false;
+    ref->letter = 0;
+    for (size_t i = 0; i < sizeof spellings / sizeof spellings[0]; i++) {
+        if (spellings[i].table == table && strcmp(spellings[i].field, field->name) == 0) {
+            ref->letter = spellings[i].letter;
+            snprintf(ref->name, sizeof ref->name, "%s",
+                     spellings[i].name != NULL ? spellings[i].name : "");
+            return ref->letter != 0 || ref->name[0] != 0;
+        }
+    }
+    snprintf(ref->name, sizeof ref->name, "%s", field->name);
+    for (char *c = ref->name; *c != 0; c++) {
+        if (*c == '_')
+            *c = '-';
+    }
+    return true;
+}
+
+bool flag_at(const cli_command *command, size_t i, flag_ref *ref) {
+    memset(ref, 0, sizeof *ref);
+    if (i < command->n_flags) {
+        ref->own = &command->flags[i];
+        ref->letter = ref->own->letter;
+        snprintf(ref->name, sizeof ref->name, "%s", ref->own->name != NULL ? ref->own->name : "");
+        return true;
+    }
+    i -= command->n_flags;
+    for (size_t j = 0; j < command->n_fields; j++) {
+        const cli_fields *fields = &command->fields[j];
+        uint32_t n = 0;
+        const sm_option *table = sm_options_table(fields->table, &n);
+        for (uint32_t k = 0; table != NULL && k < n; k++) {
+            if (fields->only != NULL && strcmp(fields->only, table[k].name) != 0)
+                continue;
+            if (!spell_field(ref, fields->table, &table[k]))
+                continue;
+            if (i-- == 0) {
+                ref->field = &table[k];
+                ref->options = fields->options;
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+bool flag_is_switch(const flag_ref *ref) {
+    if (ref->own != NULL)
+        return ref->own->kind == CLI_SWITCH;
+    return ref->field->type == SM_OPTION_ENUM && strcmp(ref->field->names, "no|yes") == 0;
+}
+
+double flag_value(const flag_ref *ref) {
+    const char *at = (const char *)ref->options + ref->field->offset;
+    uint32_t u32;
+    uint64_t u64;
+    double f64;
+    switch (ref->field->type) {
+    case SM_OPTION_U64:
+        memcpy(&u64, at, sizeof u64);
+        return (double)u64;
+    case SM_OPTION_F64:
+        memcpy(&f64, at, sizeof f64);
+        return f64;
+    default:
+        memcpy(&u32, at, sizeof u32);
+        return (double)u32;
+    }
+}
+
+void flag_set(const flag_ref *ref, uint64_t whole, double real) {
+    char *at = (char *)ref->options + ref->field->offset;
+    const uint32_t u32 = (uint32_t)whole;
+    switch (ref->field->type) {
+    case SM_OPTION_U64:
+        memcpy(at, &whole, sizeof whole);
+        break;
+    case SM_OPTION_F64:
+        memcpy(at, &real, sizeof real);
+        break;
+    default:
+        memcpy(at, &u32, sizeof u32);
+        break;
+    }
+}
+
+const char *flag_choice(const char *names, uint64_t n, size_t *length) {
+    for (; n > 0 && names != NULL; n--) {
+        names = strchr(names, '|');
+        if (names != NULL)
+            names++;
+    }
+    if (names != NULL)
+        *length = strcspn(names, "|");
+    return names;
+}
+
+bool flag_zero_is_default(const sm_option *field) {
+    return field->type != SM_OPTION_ENUM && field->min == 0.0 && field->fallback != 0.0;
+}
