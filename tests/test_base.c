@@ -14,6 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <utf8proc.h>
+
 #include "base/base.h"
 #include "support.h"
 
@@ -139,8 +141,141 @@ static void fail_test(void **state) {
     char longer[2 * sizeof error.message];
     memset(longer, 'a', sizeof longer);
     longer[sizeof longer - 1] = 0;
-    sm_fail(&error, SM_ERR_IO, "%s", longer);
+    sm_fail(&error, SM_ERR_IO, "%s%s", longer, longer);
     assert_int_equal(strlen(error.message), sizeof error.message - 1);
+    sm_fail(&error, SM_ERR_IO, "%s is too long", longer); /* which is not lost */
+    assert_string_equal(error.message + strlen(error.message) - 18, "aaa... is too long");
+}
+
+/* Every text in a message is shown escaped, wherever it comes from. */
+static void escape_test(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *shown;
+        size_t length; /* 0: that of the text */
+    } cases[] = {
+        {"plain text, 100% \\ \"", "plain text, 100% \\ \"", 0},
+        {"\033]0;title\a\033[31m", "\\x1b]0;title\\x07\\x1b[31m", 0},
+        {"a\tb\nc\rd\x7f", "a\\tb\\nc\\rd\\x7f", 0},
+        {"zero \0 inside", "zero \\x00 inside", 13},
+        {"gr\xc3\xbc\xc3\x9f \xe6\x97\xa5 \xf0\x9f\x98\x80",
+         "gr\xc3\xbc\xc3\x9f \xe6\x97\xa5 \xf0\x9f\x98\x80", 0},
+        {"\xc2\x9b"
+         "31m \xc2\x85",
+         "\\u{9b}31m \\u{85}", 0},
+        {"\xe2\x80\xae"
+         "fdp.\xe2\x80\xac \xe2\x81\xa6",
+         "\\u{202e}fdp.\\u{202c} \\u{2066}", 0},
+        {"\xe2\x80\x8b\xef\xbb\xbf\xc2\xad\xe2\x80\xa8\xe2\x80\xa9",
+         "\\u{200b}\\u{feff}\\u{ad}\\u{2028}\\u{2029}", 0},
+        {"\xf3\xa0\x81\x81 \xef\xbf\xbf \xee\x80\x80", "\\u{e0041} \\u{ffff} \\u{e000}", 0},
+        {"\x80 \xc3 \xc0\xaf \xed\xa0\x80 \xf5", "\\x80 \\xc3 \\xc0\\xaf \\xed\\xa0\\x80 \\xf5", 0},
+        {"\xe2\x82", "\\xe2\\x82", 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const size_t length = cases[i].length ? cases[i].length : strlen(cases[i].text);
+        const size_t shown = strlen(cases[i].shown);
+        char out[100], again[100];
+        assert_int_equal(sm_text_escape(cases[i].text, length, out, sizeof out), shown);
+        assert_string_equal(out, cases[i].shown);
+        assert_int_equal(sm_text_escape(out, shown, again, sizeof again), shown);
+        assert_string_equal(again, out);
+        sm_error error;
+        sm_fail(&error, SM_ERR_FORMAT, "key '%.*s'", (int)length, cases[i].text);
+        if (!memchr(cases[i].text, 0, length)) {
+            assert_memory_equal(error.message + 5, cases[i].shown, shown);
+            assert_string_equal(error.message + 5 + shown, "'");
+        }
+    }
+    assert_int_equal(sm_text_escape("a\n", 2, NULL, 0), 3);
+    assert_int_equal(sm_text_escape(NULL, 5, NULL, 5), 0);
+    sm_error error;
+    sm_fail(&error, SM_ERR_FORMAT, "'%c' and '%c'", '\033', 0x9b - 256);
+    assert_string_equal(error.message, "'\\x1b' and '\\x9b'");
+    char name[20]; /* names keep their bytes */
+    sm_format(name, sizeof name, "%s.weight", "\033\xff");
+    assert_string_equal(name, "\033\xff.weight");
+}
+
+/* What is escaped is what Unicode says cannot be seen, for every code point. */
+static void escape_all_test(void **state) {
+    (void)state;
+    for (uint32_t code = 1; code <= 0x10FFFF; code++) {
+        if (code >= 0xD800 && code < 0xE000)
+            continue;
+        char text[4], out[16];
+        const uint32_t n = sm_utf8_encode(code, (uint8_t *)text);
+        const uint64_t length = sm_text_escape(text, n, out, sizeof out);
+        const bool kept = length == n && !memcmp(out, text, n);
+        const utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)code);
+        const bool noncharacter = (code & 0xFFFE) == 0xFFFE || (code >= 0xFDD0 && code <= 0xFDEF);
+        const bool unseen = category == UTF8PROC_CATEGORY_CC || category == UTF8PROC_CATEGORY_CF ||
+                            category == UTF8PROC_CATEGORY_ZL || category == UTF8PROC_CATEGORY_ZP ||
+                            category == UTF8PROC_CATEGORY_CO || noncharacter ||
+                            utf8proc_get_property((utf8proc_int32_t)code)->ignorable;
+        if (unseen == kept && (unseen || category != UTF8PROC_CATEGORY_CN))
+            fail_msg("U+%04X is %s", code, kept ? "kept" : "escaped");
+        for (uint64_t i = 0; !kept && i < length; i++)
+            assert_in_range(out[i], 0x20, 0x7e);
+    }
+}
+
+static bool is_whole_utf8(const char *text) {
+    for (size_t i = 0, length = strlen(text); i < length;) {
+        uint32_t code;
+        i += sm_utf8_decode((const uint8_t *)text + i, length - i, &code);
+        if (code == UINT32_MAX)
+            return false;
+    }
+    return true;
+}
+
+/* Wherever a message or a buffer ends, its last character is whole, and an escape too. */
+static void escape_cut_test(void **state) {
+    (void)state;
+    static const char *const units[] = {"a",    "\xc3\xbc",    "\xe6\x97\xa5", "\xf0\x9f\x98\x80",
+                                        "\033", "\xe2\x80\xae"};
+    static const char *const shown[] = {"a",     "\xc3\xbc", "\xe6\x97\xa5", "\xf0\x9f\x98\x80",
+                                        "\\x1b", "\\u{202e}"};
+    char text[2000], out[600];
+    for (size_t u = 0; u < sizeof units / sizeof *units; u++) {
+        const size_t width = strlen(shown[u]);
+        text[0] = 0;
+        for (int i = 0; i < 300; i++)
+            strcat(text, units[u]);
+        for (size_t capacity = 1; capacity < 40; capacity++) {
+            memset(out, 'x', sizeof out);
+            assert_int_equal(sm_text_escape(text, strlen(text), out, capacity), 300 * width);
+            assert_int_equal(strlen(out), (capacity - 1) / width * width);
+            for (size_t i = 0; i < strlen(out); i += width)
+                assert_memory_equal(out + i, shown[u], width);
+            for (size_t i = capacity; i < 60; i++)
+                assert_int_equal(out[i], 'x');
+        }
+        for (int before = 0; before < 12; before++) { /* at every place of a unit */
+            sm_error error;
+            memset(&error, 'x', sizeof error);
+            sm_fail(&error, SM_ERR_FORMAT, "%.*s'%s' and '%s'", before, "............", text, text);
+            assert_true(is_whole_utf8(error.message));
+            assert_true(strlen(error.message) >= sizeof error.message - 9);
+            /* what stands behind a long text is not lost */
+            if (width * 300 > 400)
+                assert_non_null(strstr(error.message, "...' and '"));
+        }
+    }
+}
+
+static void keep_line(void *user, int32_t severity, const char *message) {
+    assert_int_equal(severity, SM_LOG_WARN);
+    snprintf(user, 600, "%s", message);
+}
+
+static void log_test(void **state) {
+    (void)state;
+    char line[600] = "";
+    sm_log(NULL, NULL, SM_LOG_WARN, "%s", "unheard");
+    sm_log(keep_line, line, SM_LOG_WARN, "loaded %s: %u", "\033[2J", 5U);
+    assert_string_equal(line, "loaded \\x1b[2J: 5");
 }
 
 static void status_text_test(void **state) {
@@ -574,6 +709,10 @@ int main(void) {
         cmocka_unit_test(format_test),
         cmocka_unit_test(format_truncates_test),
         cmocka_unit_test(fail_test),
+        cmocka_unit_test(escape_test),
+        cmocka_unit_test(escape_all_test),
+        cmocka_unit_test(escape_cut_test),
+        cmocka_unit_test(log_test),
         cmocka_unit_test(status_text_test),
         cmocka_unit_test(memory_test),
         cmocka_unit_test(realloc_test),

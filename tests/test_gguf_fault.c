@@ -360,7 +360,7 @@ static void long_name_test(void **state) {
         assert_int_equal(open_bytes(&b, 0, "65535 allowed"), fits ? SM_OK : SM_ERR_FORMAT);
         if (fits) { /* the message is about more than the name */
             bytes_patch(&b, type, 77, 4);
-            open_bytes(&b, SM_ERR_FORMAT, "???...': unknown value type 77");
+            open_bytes(&b, SM_ERR_FORMAT, "\\x1b\\x1b...': unknown value type 77");
         }
         free(name);
         bytes_free(&b);

@@ -97,6 +97,33 @@ static void what_cannot_be_computed_is_named(void **state) {
             SM_ERR_FORMAT, "llama.attention.sliding_window");
 }
 
+/* Nothing a file or its name says gets into a message or the log as it is. */
+static void keep_line(void *user, int32_t severity, const char *message) {
+    (void)severity;
+    snprintf(user, sizeof(sm_error), "%s", message);
+}
+
+static void texts_of_files_are_escaped(void **state) {
+    (void)state;
+    refused(&(fixture_model){.set_architecture = "\033]0;owned\a\xe2\x80\xae\xff"},
+            SM_ERR_UNSUPPORTED, "'\\x1b]0;owned\\x07\\u{202e}\\xff'");
+    refused(&(fixture_model){.rope_scaling = "\033[2J\xc2\x9b"}, SM_ERR_UNSUPPORTED,
+            "'\\x1b[2J\\u{9b}'");
+    const char *name = "red\033[31m\xe2\x80\xae.gguf", *shown = "red\\x1b[31m\\u{202e}.gguf";
+    const char *path = scratch_path(name);
+    char line[sizeof(sm_error)] = "";
+    sm_error error = {0};
+    sm_model *model;
+    const sm_model_options o = {.struct_size = sizeof o, .log = keep_line, .log_user = line};
+    assert_int_equal(sm_model_load(&model, path, &o, &error), SM_ERR_IO);
+    assert_non_null(strstr(error.message, shown));
+    assert_int_equal(fixture_write(path, &(fixture_model){0}), 0);
+    assert_int_equal(sm_model_load(&model, path, &o, &error), SM_OK);
+    assert_non_null(strstr(line, shown));
+    assert_null(strchr(line, '\033'));
+    sm_model_free(model);
+}
+
 static void impossible_numbers_are_named(void **state) {
     (void)state;
     const struct {
@@ -342,6 +369,7 @@ int main(void) {
         cmocka_unit_test(missing_keys_are_named),
         cmocka_unit_test(missing_tensors_are_named),
         cmocka_unit_test(what_cannot_be_computed_is_named),
+        cmocka_unit_test(texts_of_files_are_escaped),
         cmocka_unit_test(impossible_numbers_are_named),
         cmocka_unit_test(unreadable_paths_are_named),
         cmocka_unit_test(loading_can_be_cancelled),

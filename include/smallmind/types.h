@@ -52,8 +52,9 @@ typedef int32_t sm_status;
 #define SM_ERR_SYSTEM (-13)      /* threads or another system service could not be had */
 #define SM_ERR_DIVERGED (-14)    /* training: the loss or a gradient is not finite */
 
-/* Filled in by a failing call; untouched by a successful one. Always
- * zero-terminated, UTF-8 as far as the file's own names are. */
+/* Filled in by a failing call; untouched by a successful one. The message is zero-terminated,
+ * whole UTF-8 and one line: what it quotes of files, paths and options is escaped as by
+ * sm_text_escape, and cut short ("...") where it is long. */
 typedef struct sm_error {
     sm_status code;
     char message[508];
@@ -64,6 +65,18 @@ SM_API const char *sm_status_text(sm_status status);
 
 /* "0.1.0" */
 SM_API const char *sm_version(void);
+
+/* Text of unknown origin as a terminal or a log may get it: control characters, what is not UTF-8,
+ * and characters that cannot be seen or turn the order of others (zero-width, bidirectional and
+ * other format characters, line separators, private use) are written \n, \t, \r, \x1b or \u{202e}.
+ * A backslash stays as it is, so that escaping twice changes nothing. Writes as many whole
+ * characters as fit in capacity bytes, a zero among them; returns the bytes of all, without the
+ * zero. length counts bytes of text, which may hold zeros. out may be NULL where capacity is 0.
+ *
+ * Messages and log lines are escaped; names, values and pieces of text that functions hand out
+ * (sm_gguf_get_key, sm_gguf_get_value, sm_model_info, sm_tokenizer_token_text, generated text) are
+ * as the file or the model has them. */
+SM_API uint64_t sm_text_escape(const char *text, uint64_t length, char *out, uint64_t capacity);
 
 /* Memory hook. alloc returns memory aligned to `align` (a power of two, at
  * least 16) or NULL; release gets the size and alignment that were asked for.
@@ -77,7 +90,8 @@ typedef struct sm_allocator {
     void *user;
 } sm_allocator;
 
-/* Log hook: one line of text without newline. Called on the calling thread. */
+/* Log hook: one line of text without newline, escaped like messages. Called on the calling thread.
+ */
 #define SM_LOG_ERROR 1
 #define SM_LOG_WARN 2
 #define SM_LOG_INFO 3

@@ -21,13 +21,23 @@
 #define SM_PRINTF(fmt, args)
 #endif
 
-/* Writes code and message (truncated to fit, always terminated) if error is
- * not NULL; returns status, so that failing reads `return sm_fail(...)`. */
+/* Writes code and message if error is not NULL; returns status, so that failing reads
+ * `return sm_fail(...)`. Arguments of %s and %c may come from anywhere: they are escaped as by
+ * sm_text_escape, and longer ones than 400 bytes cut. The message is cut to fit where a character
+ * ends. */
 sm_status sm_fail(sm_error *error, sm_status status, const char *format, ...) SM_PRINTF(3, 4);
 
+/* One line for a log hook, NULL or not, made like the message of sm_fail. */
+void sm_log(sm_log_fn log, void *user, int32_t severity, const char *format, ...) SM_PRINTF(4, 5);
+
 /* snprintf without locale or stdio: %s %.*s %c %d %u %g %% with l, ll, z. Returns
- * the untruncated length. */
+ * the untruncated length. For names, which keep their bytes: nothing is escaped. */
 size_t sm_format(char *out, size_t capacity, const char *format, ...) SM_PRINTF(3, 4);
+
+/* The first character of text[0..length), length > 0, as sm_text_escape shows it: bytes in `unit`,
+ * whose number is returned; *used: bytes of text. */
+#define SM_ESCAPE_UNIT 12
+uint32_t sm_escape_next(const char *text, uint64_t length, char *unit, uint32_t *used);
 
 /* ---- checked arithmetic: true if the result does not fit --------------------- */
 

@@ -5,17 +5,47 @@
 #define STRING_(x) #x
 #define STRING(x) STRING_(x)
 
+#define ARGUMENT_SHOWN 400 /* bytes of an argument in a message */
+
 /* Own formatting: the C library's depends on the locale and drags stdio into
  * the host. */
 typedef struct sink {
     char *out;
     size_t capacity, length;
+    bool shown;  /* to people: arguments are escaped, and characters are whole */
+    bool full;   /* a character had no room: nothing comes after it */
+    size_t kept; /* bytes written */
 } sink;
 
+static void put_bytes(sink *s, const char *bytes, size_t n) {
+    if (s->shown && s->length + n >= s->capacity)
+        s->full = true;
+    for (size_t i = 0; i < n; i++, s->length++)
+        if (!s->full && s->length + 1 < s->capacity)
+            s->out[s->length] = bytes[i];
+    if (!s->full)
+        s->kept = s->length;
+}
+
 static void put(sink *s, char c) {
-    if (s->length + 1 < s->capacity)
-        s->out[s->length] = c;
-    s->length++;
+    put_bytes(s, &c, 1);
+}
+
+/* An argument that people see: escaped, and cut where it would leave no room for what is said
+ * about it. */
+static void put_shown(sink *s, const char *text, size_t length) {
+    const size_t begin = s->length;
+    for (size_t i = 0; i < length;) {
+        char unit[SM_ESCAPE_UNIT];
+        uint32_t used;
+        const uint32_t n = sm_escape_next(text + i, length - i, unit, &used);
+        if (s->length - begin + n > ARGUMENT_SHOWN) {
+            put_bytes(s, "...", 3);
+            return;
+        }
+        put_bytes(s, unit, n);
+        i += used;
+    }
 }
 
 static void put_u64(sink *s, uint64_t v, unsigned min_digits) {
@@ -101,13 +131,17 @@ static void format_into(sink *s, const char *format, va_list args) {
             const char *text = va_arg(args, const char *);
             if (!text)
                 text = "(null)";
-            for (size_t i = 0; i < limit && text[i]; i++)
-                put(s, text[i]);
+            size_t length = 0;
+            while (length < limit && text[length])
+                length++;
+            (s->shown ? put_shown : put_bytes)(s, text, length);
             break;
         }
-        case 'c':
-            put(s, (char)va_arg(args, int));
+        case 'c': {
+            const char c = (char)va_arg(args, int);
+            (s->shown ? put_shown : put_bytes)(s, &c, 1);
             break;
+        }
         case 'd':
             put_i64(s, longs == 0   ? va_arg(args, int)
                        : longs == 1 ? va_arg(args, long)
@@ -135,28 +169,43 @@ static void format_into(sink *s, const char *format, va_list args) {
     }
 }
 
+/* Formats and ends with a zero. Returns the untruncated length. */
+static size_t finish(char *out, size_t capacity, bool shown, const char *format, va_list args) {
+    sink s = {.out = out, .capacity = capacity, .shown = shown};
+    format_into(&s, format, args);
+    if (capacity)
+        out[s.kept < capacity ? s.kept : capacity - 1] = 0;
+    return s.length;
+}
+
 size_t sm_format(char *out, size_t capacity, const char *format, ...) {
-    sink s = {out, capacity, 0};
     va_list args;
     va_start(args, format);
-    format_into(&s, format, args);
+    const size_t length = finish(out, capacity, false, format, args);
     va_end(args);
-    if (capacity)
-        out[s.length < capacity ? s.length : capacity - 1] = 0;
-    return s.length;
+    return length;
 }
 
 sm_status sm_fail(sm_error *error, sm_status status, const char *format, ...) {
     if (error) {
-        sink s = {error->message, sizeof error->message, 0};
         va_list args;
         va_start(args, format);
-        format_into(&s, format, args);
+        finish(error->message, sizeof error->message, true, format, args);
         va_end(args);
-        s.out[s.length < s.capacity ? s.length : s.capacity - 1] = 0;
         error->code = status;
     }
     return status;
+}
+
+void sm_log(sm_log_fn log, void *user, int32_t severity, const char *format, ...) {
+    if (!log)
+        return;
+    char line[sizeof((sm_error *)NULL)->message];
+    va_list args;
+    va_start(args, format);
+    finish(line, sizeof line, true, format, args);
+    va_end(args);
+    log(user, severity, line);
 }
 
 const char *sm_status_text(sm_status status) {

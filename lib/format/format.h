@@ -68,7 +68,7 @@ struct sm_gguf {
     sm_mem *mem;
     uint32_t n_files; /* shards */
     sm_file *files;
-    char *path;         /* for messages: as given, a long one without its front */
+    char *path;         /* for messages: escaped, a long one without its front */
     uint32_t version;   /* of the first file */
     uint32_t alignment; /* of the first file, bytes */
     uint64_t n_keys;

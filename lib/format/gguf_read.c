@@ -12,7 +12,7 @@
 #define MIN_TENSOR_BYTES (8 + 1 + 4 + 4 + 8) /* name, n_dims, type, offset */
 #define SPLIT_SUFFIX "-00001-of-00001.gguf"  /* its form; five digits, counted from 1 */
 #define SPLIT_SUFFIX_LENGTH (sizeof SPLIT_SUFFIX - 1)
-#define PATH_SHOWN 200 /* bytes of a path in messages, and of a name */
+#define PATH_SHOWN 200 /* bytes of a path in messages with its end, escaped; and of a name */
 #define NAME_SHOWN 100
 
 /* One file of the model while it is read. */
@@ -42,43 +42,40 @@ static bool is_continuation(char c) {
     return ((unsigned char)c & 0xc0) == 0x80;
 } /* UTF-8 */
 
-/* Copies text for a message: control bytes shown as '?', too long a text cut short. */
+/* Text as messages show it, too long a one cut short. */
 static void show(char *out, const char *text, uint64_t length, uint64_t capacity) {
-    uint64_t n = length < capacity ? length : capacity - 4;
-    while (length >= capacity && n > 0 && is_continuation(text[n]))
-        n--;
-    for (uint64_t i = 0; i < n; i++)
-        out[i] = (unsigned char)text[i] < 32 || text[i] == 127 ? '?' : text[i];
-    for (uint64_t i = 0; length >= capacity && i < 3; i++)
-        out[n++] = '.';
-    out[n] = 0;
+    const uint64_t n = length < capacity ? length : capacity; /* no more than that fits */
+    if (sm_text_escape(text, n, out, capacity) >= capacity) {
+        sm_text_escape(text, n, out, capacity - 3);
+        memcpy(out + strlen(out), "...", 4);
+    }
 }
 
-/* The end of a path that is too long for a message. */
-static const char *path_tail(const char *path, const char **dots) {
-    uint64_t length = strlen(path);
-    *dots = length < PATH_SHOWN ? "" : "...";
-    if (length < PATH_SHOWN)
-        return path;
-    path += length - (PATH_SHOWN - 4);
-    while (is_continuation(*path))
-        path++;
-    return path;
+/* The same for a path, of which the end says more. */
+static void show_path(char *out, const char *path, uint64_t capacity) {
+    const uint64_t length = strlen(path);
+    uint64_t from = length < capacity ? 0 : length - capacity;
+    if (sm_text_escape(path + from, length - from, out, capacity) < capacity && from == 0)
+        return;
+    memcpy(out, "...", 4);
+    do
+        from++;
+    while (is_continuation(path[from]) ||
+           sm_text_escape(path + from, length - from, out + 3, capacity - 3) >= capacity - 3);
 }
 
 /* "model.gguf": what every message begins with. */
 static const char *file_text(reader *r) {
-    const char *dots, *tail = path_tail(r->path, &dots);
-    sm_format(r->subject, sizeof r->subject, "%s%s", dots, tail);
+    show_path(r->subject, r->path, PATH_SHOWN);
     return r->subject;
 }
 
 /* "model.gguf: tensor 'blk.0.attn_q.weight'" */
 static const char *item_text(reader *r, const char *kind, const char *name, uint64_t length) {
-    const char *dots, *tail = path_tail(r->path, &dots);
-    char shown[NAME_SHOWN];
+    char path[PATH_SHOWN], shown[NAME_SHOWN];
+    show_path(path, r->path, sizeof path);
     show(shown, name, length, sizeof shown);
-    sm_format(r->subject, sizeof r->subject, "%s%s: %s '%s'", dots, tail, kind, shown);
+    sm_format(r->subject, sizeof r->subject, "%s: %s '%s'", path, kind, shown);
     return r->subject;
 }
 

@@ -88,13 +88,10 @@ sm_status sm_model_make(sm_model **out, const char *name, sm_model_open_fn open,
         sm_model_free(model);
         return status;
     }
-    if (model->log) {
-        char line[256];
-        sm_format(line, sizeof line, "loaded %s: %s, %u layers, %llu weights, level %s", name,
-                  model->net->config.family->architecture, model->net->config.n_layer,
-                  (unsigned long long)model->n_params, sm_level_name(model->net->kernels->level));
-        model->log(model->log_user, SM_LOG_INFO, line);
-    }
+    sm_log(model->log, model->log_user, SM_LOG_INFO,
+           "loaded %s: %s, %u layers, %llu weights, level %s", name,
+           model->net->config.family->architecture, model->net->config.n_layer,
+           (unsigned long long)model->n_params, sm_level_name(model->net->kernels->level));
     *out = model;
     return SM_OK;
 }
