@@ -704,6 +704,61 @@ static void writer_memory_test(void **state) {
     }
 }
 
+/* ---- names ------------------------------------------------------------------------- */
+
+static void names_test(void **state) {
+    (void)state;
+    static const char types[] = "F32, F16, Q4_K, Q4_K_M, Q8_0";
+    static const struct {
+        const char *names, *name;
+        uint32_t place, nearest;
+    } cases[] = {
+        {types, "F16", 1, SM_NAME_NONE},
+        {types, "q4_k_m", 3, SM_NAME_NONE},
+        {types, "Q4_K", 2, SM_NAME_NONE},
+        {types, "q4km", SM_NAME_NONE, 3}, /* nothing but the signs between letters */
+        {types, "fp16", SM_NAME_NONE, 1},
+        {types, "Q8-0", SM_NAME_NONE, 4},
+        {types, "IQ1_S", SM_NAME_NONE, SM_NAME_NONE},
+        {types, "", SM_NAME_NONE, SM_NAME_NONE},
+        {types, "F", SM_NAME_NONE, SM_NAME_NONE},
+        {"cosine|constant|wsd", "WSD", 2, SM_NAME_NONE},
+        {"cosine|constant|wsd", "cosnie", SM_NAME_NONE, 0},  /* swapped */
+        {"cosine|constant|wsd", "constat", SM_NAME_NONE, 1}, /* left out */
+        {"cosine|constant|wsd", "const", SM_NAME_NONE, 1},   /* a beginning */
+        {"cosine|constant|wsd", "linear", SM_NAME_NONE, SM_NAME_NONE},
+        {"cosine", "cosine|", SM_NAME_NONE, 0}, /* a separator is no part of a name */
+        {"", "x", SM_NAME_NONE, SM_NAME_NONE},
+        {NULL, "x", SM_NAME_NONE, SM_NAME_NONE},
+        {types, NULL, SM_NAME_NONE, SM_NAME_NONE},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        uint32_t nearest = 77;
+        assert_int_equal(sm_names_find(cases[i].names, cases[i].name, &nearest), cases[i].place);
+        assert_int_equal(nearest, cases[i].nearest);
+        assert_int_equal(sm_names_find(cases[i].names, cases[i].name, NULL), cases[i].place);
+    }
+    char longest[400], list[900];
+    memset(longest, 'a', sizeof longest);
+    longest[sizeof longest - 1] = 0;
+    snprintf(list, sizeof list, "b|%s|c", longest);
+    assert_int_equal(sm_names_find(list, longest, NULL), 1);
+    longest[300] = 0; /* too long to be compared by its slips, and nothing else happens */
+    assert_int_equal(sm_names_find(list, longest, NULL), SM_NAME_NONE);
+    uint32_t length;
+    assert_memory_equal(sm_names_get(types, 3, &length), "Q4_K_M", 6);
+    assert_int_equal(length, 6);
+    assert_null(sm_names_get(types, 5, &length));
+    assert_int_equal(length, 0);
+    assert_null(sm_names_get(types, SM_NAME_NONE, NULL));
+    sm_error error;
+    assert_int_equal(sm_fail_name(&error, "type", "q4km", types), SM_ERR_ARGUMENT);
+    assert_string_equal(error.message, "type 'q4km' is not known: did you mean Q4_K_M? (these are: "
+                                       "F32, F16, Q4_K, Q4_K_M, Q8_0)");
+    sm_fail_name(&error, "type", "x", "a, b");
+    assert_string_equal(error.message, "type 'x' is not known (these are: a, b)");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(format_test),
@@ -726,6 +781,7 @@ int main(void) {
         cmocka_unit_test_setup(writer_faults_test, calm),
         cmocka_unit_test_setup(writer_paths_test, calm),
         cmocka_unit_test_setup(writer_memory_test, calm),
+        cmocka_unit_test(names_test),
     };
     sm_mem_init(&memory, NULL, 0, NULL);
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);

@@ -123,6 +123,15 @@ SM_API uint32_t sm_level_from_name(const char *name);
  * another architecture leaves SM_LEVEL_SCALAR. */
 SM_API uint32_t sm_level_best(uint32_t cap);
 
+/* Place of a name in a list of names separated by '|', commas or spaces (sm_option.names),
+ * upper and lower case being the same; SM_NAME_NONE if it is not there. *nearest (may be NULL) is
+ * then the place of the name that it is likely a slip of, SM_NAME_NONE if none is near. For
+ * messages: "did you mean …?". */
+#define SM_NAME_NONE UINT32_MAX
+SM_API uint32_t sm_names_find(const char *names, const char *name, uint32_t *nearest);
+/* Name i of such a list, which ends where *length says, not with a zero; NULL behind the last. */
+SM_API const char *sm_names_get(const char *names, uint32_t i, uint32_t *length);
+
 #ifdef __cplusplus
 }
 #endif

@@ -30,6 +30,10 @@ sm_status sm_fail(sm_error *error, sm_status status, const char *format, ...) SM
 /* One line for a log hook, NULL or not, made like the message of sm_fail. */
 void sm_log(sm_log_fn log, void *user, int32_t severity, const char *format, ...) SM_PRINTF(4, 5);
 
+/* SM_ERR_ARGUMENT: a name that is not in a list (as sm_names_find takes), with what it may be a
+ * slip of. `what` begins the message: "type". */
+sm_status sm_fail_name(sm_error *error, const char *what, const char *name, const char *names);
+
 /* snprintf without locale or stdio: %s %.*s %c %d %u %g %% with l, ll, z. Returns
  * the untruncated length. For names, which keep their bytes: nothing is escaped. */
 size_t sm_format(char *out, size_t capacity, const char *format, ...) SM_PRINTF(3, 4);

@@ -146,13 +146,19 @@ static sm_status write_all(merger *m, const char *path) {
 static sm_status check_type(merger *m, const char *name) {
     if (!name)
         return SM_OK;
-    for (m->type = 0; m->type < SM_DTYPE_COUNT; m->type++) {
-        const sm_dtype_traits *traits = sm_dtype_get(m->type);
-        if (traits && !strcmp(traits->name, name) && m->kernels->type[m->type].encode)
-            break;
-    }
-    if (m->type == SM_DTYPE_COUNT)
-        return sm_fail(m->error, SM_ERR_ARGUMENT, "type '%.*s' cannot be written", 100, name);
+    char known[256];
+    size_t n = 0;
+    uint32_t types[SM_DTYPE_COUNT], n_types = 0;
+    for (uint32_t type = 0; type < SM_DTYPE_COUNT && n < sizeof known; type++)
+        if (sm_dtype_get(type) && m->kernels->type[type].encode) {
+            n += sm_format(known + n, sizeof known - n, "%s%s", n_types ? ", " : "",
+                           sm_dtype_get(type)->name);
+            types[n_types++] = type;
+        }
+    const uint32_t place = sm_names_find(known, name, NULL);
+    if (place == SM_NAME_NONE)
+        return sm_fail_name(m->error, "type", name, known);
+    m->type = types[place];
     for (uint64_t i = 0; i < m->model->gguf->n_tensors; i++) {
         const sm_gguf_tensor *t = &m->model->gguf->tensors[i];
         if (type_of(m, t) != t->type && t->dims[0] % sm_dtype_get(m->type)->block_size)

@@ -22,13 +22,12 @@ static const sm_mixture mixtures[] = {
 const sm_mixture *sm_mixture_find(const char *name, sm_error *error) {
     char known[256];
     size_t n = 0;
-    for (size_t i = 0; i < N_MIXTURES; i++) {
-        if (strcmp(mixtures[i].name, name) == 0)
-            return &mixtures[i];
-        if (n < sizeof known)
-            n += sm_format(known + n, sizeof known - n, "%s%s", i ? ", " : "", mixtures[i].name);
-    }
-    sm_fail(error, SM_ERR_ARGUMENT, "type '%.*s' is not known (these are: %s)", 100, name, known);
+    for (size_t i = 0; i < N_MIXTURES && n < sizeof known; i++)
+        n += sm_format(known + n, sizeof known - n, "%s%s", i ? ", " : "", mixtures[i].name);
+    const uint32_t place = sm_names_find(known, name, NULL);
+    if (place != SM_NAME_NONE)
+        return &mixtures[place];
+    sm_fail_name(error, "type", name, known);
     return NULL;
 }
 

@@ -80,13 +80,12 @@ static const filling *filling_of(uint32_t type) {
 static const shape *find_shape(const char *name, sm_error *error) {
     char known[256];
     size_t n = 0;
-    for (size_t i = 0; i < N_SHAPES; i++) {
-        if (strcmp(shapes[i].name, name) == 0)
-            return &shapes[i];
-        if (n < sizeof known)
-            n += sm_format(known + n, sizeof known - n, "%s%s", i ? ", " : "", shapes[i].name);
-    }
-    sm_fail(error, SM_ERR_ARGUMENT, "shape '%.*s' is not known (these are: %s)", 100, name, known);
+    for (size_t i = 0; i < N_SHAPES && n < sizeof known; i++)
+        n += sm_format(known + n, sizeof known - n, "%s%s", i ? ", " : "", shapes[i].name);
+    const uint32_t place = sm_names_find(known, name, NULL);
+    if (place != SM_NAME_NONE)
+        return &shapes[place];
+    sm_fail_name(error, "shape", name, known);
     return NULL;
 }
 
@@ -94,26 +93,21 @@ static const shape *find_shape(const char *name, sm_error *error) {
 static sm_status find_type(uint32_t *type, uint32_t *more, const char *name, sm_error *error) {
     char known[256];
     size_t n = 0;
-    for (size_t i = 0; i < N_MIXTURES; i++) {
-        if (strcmp(mixtures[i].name, name) == 0) {
-            *type = mixtures[i].type;
-            *more = mixtures[i].more;
-            return SM_OK;
-        }
-    }
-    for (size_t i = 0; i < N_FILLINGS; i++) {
-        const char *own = sm_dtype_get(fillings[i].type)->name;
-        if (strcmp(own, name) == 0) {
-            *type = *more = fillings[i].type;
-            return SM_OK;
-        }
-        if (n < sizeof known)
-            n += sm_format(known + n, sizeof known - n, "%s%s", i ? ", " : "", own);
-    }
+    for (size_t i = 0; i < N_FILLINGS && n < sizeof known; i++)
+        n += sm_format(known + n, sizeof known - n, "%s%s", i ? ", " : "",
+                       sm_dtype_get(fillings[i].type)->name);
     for (size_t i = 0; i < N_MIXTURES && n < sizeof known; i++)
         n += sm_format(known + n, sizeof known - n, ", %s", mixtures[i].name);
-    return sm_fail(error, SM_ERR_ARGUMENT, "type '%.*s' is not known (these are: %s)", 100, name,
-                   known);
+    const uint32_t place = sm_names_find(known, name, NULL);
+    if (place == SM_NAME_NONE)
+        return sm_fail_name(error, "type", name, known);
+    if (place < N_FILLINGS) {
+        *type = *more = fillings[place].type;
+    } else {
+        *type = mixtures[place - N_FILLINGS].type;
+        *more = mixtures[place - N_FILLINGS].more;
+    }
+    return SM_OK;
 }
 
 /* ---- keys and tensors ----------------------------------------------------------------------- */

@@ -40,20 +40,17 @@ static const void *converted(const sm_param *p, uint32_t type, uint16_t *room) {
 sm_status sm_trainer_export(sm_trainer *t, const char *path, const char *type_name,
                             sm_error *error) {
     static const struct {
-        const char *name;
         uint32_t type, file_type;
-    } types[] = {{"F32", SM_DTYPE_F32, 0}, {"F16", SM_DTYPE_F16, 1}, {"BF16", SM_DTYPE_BF16, 32}};
+    } types[] = {{SM_DTYPE_F32, 0}, {SM_DTYPE_F16, 1}, {SM_DTYPE_BF16, 32}};
     if (!t || !path)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_trainer_export: trainer or path is NULL");
     if (t->options.lora_rank)
         return sm_fail(error, SM_ERR_STATE,
                        "adapters are trained: write them with sm_trainer_export_adapter");
-    size_t which = 0;
-    while (type_name && which < 3 && strcmp(types[which].name, type_name) != 0)
-        which++;
-    if (which == 3)
-        return sm_fail(error, SM_ERR_ARGUMENT, "type '%.*s' is not F32, F16 or BF16", 100,
-                       type_name);
+    static const char names[] = "F32, F16, BF16"; /* of types, in that order */
+    const uint32_t which = type_name ? sm_names_find(names, type_name, NULL) : 0;
+    if (which == SM_NAME_NONE)
+        return sm_fail_name(error, "type", type_name, names);
     const sm_params *params = sm_graph_params(t->graph);
     uint64_t largest = 0;
     for (uint32_t i = 0; i < params->n; i++) {
