@@ -932,6 +932,42 @@ static void test_refusals(void **state) {
     }
 }
 
+/* Hugging Face's names of matrices choose what ours do, and no more: lm_head is not o_proj. */
+static void test_target_names(void **state) {
+    (void)state;
+    static const struct {
+        const char *targets, *same;
+    } cases[] = {{"q_proj", "attn_q"},
+                 {"k_proj,v_proj", "attn_k,attn_v"},
+                 {"o_proj", "attn_output"},
+                 {"gate_proj, up_proj ,down_proj", "ffn_"},
+                 {"q_proj,attn_k", "attn_k,attn_q"},
+                 {"lm_head", NULL}};
+    sm_graph_options options = {
+        .max_tokens = 8, .max_spans = 8, .n_threads = 1, .lora_rank = 2, .lora_alpha = 1};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        trained a, b;
+        options.lora_targets = cases[i].targets;
+        make(&a, &small_qwen3, &options);
+        const sm_params *p = sm_graph_params(a.graph);
+        if (!cases[i].same) {
+            assert_int_equal(p->n, 2);
+            assert_string_equal(p->param[0].name, "output.weight.lora_a");
+            close_graph(&a);
+            continue;
+        }
+        options.lora_targets = cases[i].same;
+        make(&b, &small_qwen3, &options);
+        const sm_params *q = sm_graph_params(b.graph);
+        assert_true(p->n > 0);
+        assert_int_equal(p->n, q->n);
+        for (uint32_t k = 0; k < p->n; k++)
+            assert_string_equal(p->param[k].name, q->param[k].name);
+        close_graph(&a);
+        close_graph(&b);
+    }
+}
+
 /* A file in the packed layout has no rows to take masters from. */
 static void test_packed_file(void **state) {
     (void)state;
@@ -985,18 +1021,31 @@ static void test_no_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_families),     cmocka_unit_test(test_all_biases),
-        cmocka_unit_test(test_odd_heads),    cmocka_unit_test(test_yarn),
-        cmocka_unit_test(test_long_spans),   cmocka_unit_test(test_from_quantized),
-        cmocka_unit_test(test_threads),      cmocka_unit_test(test_checkpoint),
-        cmocka_unit_test(test_accumulation), cmocka_unit_test(test_bf16),
-        cmocka_unit_test(test_bf16_sharp),   cmocka_unit_test(test_many_tokens),
-        cmocka_unit_test(test_lora),         cmocka_unit_test(test_lora_sameness),
-        cmocka_unit_test(test_dropout),      cmocka_unit_test(test_adapters_decode),
-        cmocka_unit_test(test_qlora),        cmocka_unit_test(test_overfit),
-        cmocka_unit_test(test_refusals),     cmocka_unit_test(test_packed_file),
-        cmocka_unit_test(test_no_memory),    cmocka_unit_test(test_windows),
-        cmocka_unit_test(test_long_windows), cmocka_unit_test(test_windows_sameness),
+        cmocka_unit_test(test_families),
+        cmocka_unit_test(test_all_biases),
+        cmocka_unit_test(test_odd_heads),
+        cmocka_unit_test(test_yarn),
+        cmocka_unit_test(test_long_spans),
+        cmocka_unit_test(test_from_quantized),
+        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_checkpoint),
+        cmocka_unit_test(test_accumulation),
+        cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_bf16_sharp),
+        cmocka_unit_test(test_many_tokens),
+        cmocka_unit_test(test_lora),
+        cmocka_unit_test(test_lora_sameness),
+        cmocka_unit_test(test_dropout),
+        cmocka_unit_test(test_adapters_decode),
+        cmocka_unit_test(test_qlora),
+        cmocka_unit_test(test_overfit),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_packed_file),
+        cmocka_unit_test(test_target_names),
+        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_windows),
+        cmocka_unit_test(test_long_windows),
+        cmocka_unit_test(test_windows_sameness),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
