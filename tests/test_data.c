@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -254,6 +255,7 @@ static void learned(const sm_train_batch *b, char *text) {
         const int32_t id = b->targets[t];
         text[t] = id == -1         ? '.'
                   : id == EOS      ? '$'
+                  : id == BYTES    ? '~'
                   : id == IM_END   ? '#'
                   : id == IM_START ? '@'
                                    : (char)(id - BYTES);
@@ -266,6 +268,7 @@ static const char *answer(const char *text) {
     return text + strspn(text, ".");
 }
 
+/* want: what is learned, up to the place where nothing is again. */
 static void expect_answer(const char *file, const char *json, sm_data_template layout,
                           const char *want) {
     sm_dataset_options o = {.sequence = 400, .rows = 1, .layout = layout};
@@ -280,6 +283,15 @@ static void expect_answer(const char *file, const char *json, sm_data_template l
     learned(&b, text);
     assert_memory_equal(answer(text), want, strlen(want));
     sm_dataset_free(d);
+}
+
+static void expect_error(const char *file, const char *text, sm_status want, const char *part) {
+    sm_dataset *d;
+    sm_error error;
+    assert_int_equal(open_text(&d, file, text, &plain, &error), want);
+    assert_null(d);
+    if (!strstr(error.message, part) || !strstr(error.message, file))
+        fail_msg("\"%s\" does not name %s and %s", error.message, file, part);
 }
 
 static void test_instruct(void **state) {
@@ -349,13 +361,79 @@ static void test_instruct_rows(void **state) {
     sm_dataset_free(d);
 }
 
-static void expect_error(const char *file, const char *text, sm_status want, const char *part) {
+/* What stands in fields that are not used need only be JSON; strings may hold zero bytes. */
+static void test_odd_values(void **state) {
+    (void)state;
+    static const char *const odd[] = {
+        "18446744073709551615", "123456789012345678901234567890", "1e400",      "-1.5E-4000",
+        "\"\\u0000\"",          "{\"\\u0000\":[null,true]}",      "\"\\uFFFF\""};
+    char json[300];
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        snprintf(json, sizeof json, "{\"id\":%s,\"instruction\":\"I\",\"output\":\"O\"}", odd[i]);
+        expect_answer("odd.jsonl", json, SM_TEMPLATE_ALPACA, "O$.");
+    }
+    expect_answer("zero.jsonl", "{\"instruction\":\"I\",\"output\":\"a\\u0000b\"}",
+                  SM_TEMPLATE_ALPACA, "a~b$.");
+    expect_error("nan.jsonl", "{\"id\":NaN,\"instruction\":\"I\",\"output\":\"O\"}", SM_ERR_FORMAT,
+                 ":1: not valid JSON: expected a value");
+}
+
+/* Entries as deep as the cap, one deeper and very deep ones, on a small stack. */
+static void *open_deep(void *arg) {
+    static const struct {
+        int depth;
+        sm_status want;
+    } cases[] = {{63, SM_OK}, {64, SM_ERR_UNSUPPORTED}, {1024, SM_ERR_UNSUPPORTED}};
+    (void)arg;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        static char text[4000];
+        sm_dataset *d;
+        sm_error error;
+        strcpy(text, "[{\"id\":");
+        memset(text + 7, '[', (size_t)cases[i].depth);
+        memset(text + 7 + cases[i].depth, ']', (size_t)cases[i].depth);
+        strcpy(text + 7 + 2 * cases[i].depth, ",\"instruction\":\"I\",\"output\":\"O\"}]");
+        assert_int_equal(open_text(&d, "deep.json", text, &plain, &error), cases[i].want);
+        sm_dataset_free(d);
+    }
+    return NULL;
+}
+
+static void test_deep(void **state) {
+    (void)state;
+    pthread_attr_t attr;
+    pthread_t thread;
+    pthread_attr_init(&attr);
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    pthread_attr_setstacksize(&attr, 1 << 20); /* theirs is not ours to count */
+#else
+    pthread_attr_setstacksize(&attr, 65536);
+#endif
+    assert_int_equal(pthread_create(&thread, &attr, open_deep, NULL), 0);
+    pthread_join(thread, NULL);
+    pthread_attr_destroy(&attr);
+}
+
+/* The reader's memory counts against the limit, and is told from broken JSON. */
+static void test_limit(void **state) {
+    (void)state;
+    enum { LENGTH = 2 << 20 };
+    char *text = malloc(LENGTH + 100);
+    assert_non_null(text);
+    strcpy(text, "{\"instruction\":\"I\",\"output\":\"\\n");
+    const size_t n = strlen(text);
+    memset(text + n, 'x', LENGTH);
+    strcpy(text + n + LENGTH, "\"}");
+    scratch_write(scratch_path("limit.jsonl"), text, strlen(text));
+    sm_mem own;
     sm_dataset *d;
     sm_error error;
-    assert_int_equal(open_text(&d, file, text, &plain, &error), want);
-    assert_null(d);
-    if (!strstr(error.message, part) || !strstr(error.message, file))
-        fail_msg("\"%s\" does not name %s and %s", error.message, file, part);
+    assert_int_equal(sm_mem_init(&own, NULL, 1 << 20, NULL), SM_OK);
+    assert_int_equal(sm_dataset_open(&d, &own, scratch_path("limit.jsonl"), tokenizer, &plain, NULL,
+                                     NULL, &error),
+                     SM_ERR_NOMEM);
+    assert_true(own.in_use == 0 && own.peak <= 1 << 20);
+    free(text);
 }
 
 /* An entry whose prompt fills a row has nothing to learn: it is passed over. */
@@ -468,15 +546,12 @@ static void test_out_of_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text),
-        cmocka_unit_test(test_long_document),
-        cmocka_unit_test(test_cursor),
-        cmocka_unit_test(test_validation),
-        cmocka_unit_test(test_instruct),
-        cmocka_unit_test(test_instruct_rows),
-        cmocka_unit_test(test_instruct_too_long),
-        cmocka_unit_test(test_broken),
-        cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_text),          cmocka_unit_test(test_long_document),
+        cmocka_unit_test(test_cursor),        cmocka_unit_test(test_validation),
+        cmocka_unit_test(test_instruct),      cmocka_unit_test(test_odd_values),
+        cmocka_unit_test(test_deep),          cmocka_unit_test(test_limit),
+        cmocka_unit_test(test_instruct_rows), cmocka_unit_test(test_instruct_too_long),
+        cmocka_unit_test(test_broken),        cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
