@@ -550,6 +550,90 @@ class Numbers(Case):
         self.bad(1, "pack", self.file("junk.gguf", b"junk"), again, says=["junk.gguf"])
 
 
+class Hostile(Case):
+    """What files, their names and options say reaches the terminal escaped, and JSON stays JSON."""
+    NAME = os.fsdecode(b"red\x1b[31m\n\xe2\x80\xae\xc2\x9b\xff.")
+    SHOWN = r"red\x1b[31m\n\u{202e}\u{9b}\xff."
+
+    def shown(self, *arguments, code=0, says=()):
+        result = call(*arguments)
+        said = (result.stdout + result.stderr).decode()  # whole UTF-8
+        self.assertEqual(result.returncode, code, (arguments, said))
+        self.assertEqual([c for c in said if c != "\n" and not c.isprintable()], [], said)
+        for word in says:
+            self.assertIn(word, said)
+        return result.stdout
+
+    def model(self, **changes):
+        """MODEL with other bytes in it, in a file with a name of that kind."""
+        data = pathlib.Path(MODEL).read_bytes()
+        for old, new in changes.values():
+            self.assertEqual(len(old), len(new))
+            self.assertIn(old, data)
+            data = data.replace(old, new)
+        return self.file(self.NAME + "gguf", data)
+
+    def test_messages(self):
+        string = struct.pack("<IQ", 8, 5)
+        path = self.model(value=(b"general.architecture" + string + b"llama",
+                                 b"general.architecture" + string + b"\x1b[2J\xff"))
+        for command in (["run", "-m", path], ["bench", "-m", path], ["imatrix", "-m", path],
+                        ["pack", path, "out"], ["eval", "-m", path, "-f", MODEL]):
+            self.shown(*command, "-t", "1", code=1 if command[0] != "imatrix" else 2)
+        self.shown("run", "-m", path, code=1, says=[r"'\x1b[2J\xff'", self.SHOWN])
+        path = self.model(name=(b"blk.0.attn_q.weight", b"blk.0.\x1b[2m\x7f\xe2\x80\xae_ight"),
+                          key=(b"llama.context_length", b"llama.cont\x1b]0;_\x07ngth"))
+        self.shown("run", "-m", path, code=1)
+        for name in ("missing", "no/where"):
+            for command in (["run", "-m"], ["tokenize", "-m"], ["inspect"]):
+                self.shown(*command, self.NAME + name, code=1, says=[self.SHOWN + name])
+        self.shown("run", self.NAME, code=2, says=[self.SHOWN])
+        self.shown("run", "--" + self.NAME, code=2, says=[self.SHOWN])
+        self.shown("run", "-n", self.NAME, code=2, says=[self.SHOWN])
+        self.shown("run", "--adapter", self.NAME, "-m", MODEL, code=1, says=[self.SHOWN])
+        self.shown(self.NAME, code=2, says=[self.SHOWN])
+        long = self.NAME * 400 + "é"
+        self.shown("run", "--" + long, code=2, says=[self.SHOWN * 400])
+
+    def test_inspect(self):
+        path = self.model(name=(b"blk.0.attn_q.weight", b"blk.0.\x1b[2m\x7f\xe2\x80\xae\xff_ght"),
+                          key=(b"llama.context_length", b"llama.cont\x1b]0;_\x07ngth"),
+                          value=(b"<|im_end|>", b"<|\xe2\x80\x8b\xe2\x81\xa7|>"))
+        plain = self.shown("inspect", path, "--tensors", says=[
+            self.SHOWN, r"blk.0.\x1b[2m\x7f\u{202e}\xff_ght", r"llama.cont\x1b]0;_\x07ngth"]).decode()
+        columns = {line.index(" F32 ") for line in plain.splitlines() if " F32 " in line}
+        self.assertEqual(len(columns), 1, plain)
+        result = json.loads(self.shown("inspect", path, "--tensors", "--json"))
+        self.assertEqual(pathlib.PurePath(result["file"]).name,
+                         "red\x1b[31m\n\u202e\x9b\ufffd.gguf")
+        self.assertIn("blk.0.\x1b[2m\x7f\u202e\ufffd_ght", [t["name"] for t in result["tensors"]])
+        self.assertIn("llama.cont\x1b]0;_\x07ngth", [k["name"] for k in result["keys"]])
+
+    def test_results(self):
+        """What commands that succeed say of names, and their JSON."""
+        path = self.model()
+        text = self.file(self.NAME + "txt", (STORY * 3).encode())
+        out = self.folder / (self.NAME + "out")
+        name = "red\x1b[31m\n\u202e\x9b\ufffd."
+        fields = [(["eval", "-m", path, "-f", text, "-c", "64"], {"model": name + "gguf"}),
+                  (["quantize", path, out, "Q8_0"], {"input": name + "gguf", "output": name + "out"}),
+                  (["imatrix", "-m", path, "-f", text, "-o", out, "-c", "64"],
+                   {"model": name + "gguf", "text": name + "txt", "output": name + "out"}),
+                  (["bench", "-m", path, "-p", "4", "-n", "2", "-r", "1"], {"model": name + "gguf"}),
+                  (["train", "-m", path, "-d", text, "-o", out, "-n", "2", "-c", "16", "-b", "1",
+                    "--validation", "0", "--sample-every", "1", "--sample-prompt", "a\x1b[2J",
+                    "--overwrite"],
+                   {"model": name + "out"})]
+        for command, wanted in fields:
+            self.shown(*command, "-t", "1")
+            result = json.loads(self.shown(*command, "-t", "1", "--json"))
+            self.assertEqual({key: pathlib.PurePath(result[key]).name for key in wanted}, wanted)
+        self.shown("quantize", path, out, "Q8_0", "-v", says=[self.SHOWN])
+        self.shown("vocab", "-d", text, "-o", out, "-n", "260", says=[self.SHOWN])
+        self.shown("init", "--vocab", path, "-o", out, "--n-embd", "8", "--n-head", "1",
+                   "--n-layer", "1", says=[self.SHOWN])
+
+
 class Quantize(Case):
     def types(self, path):
         result = json.loads(self.good("inspect", path, "--tensors", "--json"))

@@ -25,6 +25,7 @@
 #include "cli.h"
 #include "limits.h"
 #include "resident.h"
+#include "shown.h"
 
 #define MAX_REPEATS 100
 
@@ -430,7 +431,7 @@ static int print_result(const bench_run *run) {
     const summary bf16 = summarize_limit(run, offsetof(limit_sample, bf16));
     const summary int8 = summarize_limit(run, offsetof(limit_sample, int8));
     const char *level = sm_level_name(run->info.level);
-    char size[32], packed[32], in_file[32], heap[32], random[64];
+    char size[32], packed[32], in_file[32], heap[32], random[64], shown[CLI_SHOWN_SPACE];
     const char *name = run->path;
     if (name == NULL) {
         snprintf(random, sizeof random, "%s %s (random)", run->shape, run->type);
@@ -439,8 +440,8 @@ static int print_result(const bench_run *run) {
     if (level == NULL)
         level = "";
     if (!run->json) {
-        printf("model    %s, %s, weights read per token %s\n", run->info.architecture, name,
-               cli_bytes(size, run->info.decode_bytes));
+        printf("model    %s, %s, weights read per token %s\n", run->info.architecture,
+               cli_shown(shown, name), cli_bytes(size, run->info.decode_bytes));
         if (run->depth > 0)
             printf("depth    all after %u tokens of context\n", run->depth);
         printf("machine  %s, %u threads\n", level, run->n_threads);
@@ -466,10 +467,10 @@ static int print_result(const bench_run *run) {
         return CLI_DONE;
     }
     json_t *root = json_pack(
-        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:f, s:{s:o, s:o, s:o, s:o}, "
+        "{s:o, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:f, s:{s:o, s:o, s:o, s:o}, "
         "s:o, s:o}",
-        "model", name, "architecture", run->info.architecture, "level", level, "threads",
-        (json_int_t)run->n_threads, "repeats", (json_int_t)run->repeats, "depth",
+        "model", cli_json_name(name), "architecture", run->info.architecture, "level", level,
+        "threads", (json_int_t)run->n_threads, "repeats", (json_int_t)run->repeats, "depth",
         (json_int_t)run->depth, "decode_bytes", (json_int_t)run->info.decode_bytes, "heap_bytes",
         (json_int_t)run->info.heap_bytes, "packed_bytes", (json_int_t)run->info.packed_bytes,
         "packed_file_bytes", (json_int_t)run->info.packed_file_bytes, "resident",
@@ -486,12 +487,7 @@ static int print_result(const bench_run *run) {
             root = NULL;
         }
     }
-    if (root == NULL)
-        return cli_error("the result cannot be written as JSON");
-    json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
-    putchar('\n');
-    json_decref(root);
-    return CLI_DONE;
+    return cli_print_json(root, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
 }
 
 static int bench(bench_run *run) {

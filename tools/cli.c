@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "shown.h"
 #include "smallmind/experimental.h"
 
 /* ---- messages ------------------------------------------------------------------------ */
@@ -17,11 +18,9 @@
 int cli_error(const char *format, ...) {
     va_list args;
     cli_progress_end();
-    fputs("smallmind: ", stderr);
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    cli_say("smallmind: ", format, args);
     va_end(args);
-    fputc('\n', stderr);
     return CLI_FAILED;
 }
 
@@ -80,27 +79,6 @@ size_t cli_clean(char *to, const char *text, size_t length) {
     }
     to[n] = 0;
     return n;
-}
-
-void cli_print_escaped(const char *text, size_t length, size_t max_bytes) {
-    const unsigned char *bytes = (const unsigned char *)text;
-    for (size_t i = 0; i < length;) {
-        if (max_bytes != 0 && i >= max_bytes) {
-            fputs("…", stdout);
-            return;
-        }
-        const size_t n = sequence_length(bytes + i, length - i);
-        const bool control = is_control(bytes + i, n);
-        if (bytes[i] == '\n')
-            fputs("\\n", stdout);
-        else if (bytes[i] == '\t')
-            fputs("\\t", stdout);
-        else if (control)
-            printf("\\x%02X", bytes[i]);
-        else
-            fwrite(bytes + i, 1, n, stdout);
-        i += control || n == 0 ? 1 : n;
-    }
 }
 
 const char *cli_bytes(char *buffer, uint64_t bytes) {

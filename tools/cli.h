@@ -74,16 +74,13 @@ int cli_misuse(const char *command, const char *format, ...) __attribute__((form
 
 /* ---- messages ------------------------------------------------------------------ */
 
-/* `smallmind: MESSAGE` on stderr; returns CLI_FAILED. */
+/* `smallmind: MESSAGE` on stderr, escaped (shown.h); returns CLI_FAILED. */
 int cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The same for a failed library call; cli_interrupt_code() if a signal was the reason. */
 int cli_fail(const sm_error *error);
 /* Writes out stdout: `code`, or CLI_FAILED if anything printed was lost. */
 int cli_finish(int code);
 
-/* Prints bytes with control characters and invalid UTF-8 as \n, \t or \xNN, at most
- * max_bytes of them (then "…"); 0: all. */
-void cli_print_escaped(const char *text, size_t length, size_t max_bytes);
 /* Copies text with U+FFFD for what is not UTF-8 and for control characters but line ends and tabs;
  * `to` has room for 3 * length + 1 bytes. Returns the length of the copy, which ends with a zero.
  */

@@ -14,6 +14,7 @@
 #include <jansson.h>
 
 #include "cli.h"
+#include "shown.h"
 
 #define CHUNK 64 /* tokens whose logits are held at a time */
 
@@ -130,18 +131,14 @@ static int print_result(const eval_result *result, const char *path, const sm_mo
                (unsigned long long)result->bytes, speed);
         return CLI_DONE;
     }
-    json_t *root = json_pack(
-        "{s:s, s:s, s:I, s:f, s:f, s:f, s:I, s:I, s:I, s:I, s:f, s:f}", "model", path, "level",
-        level, "threads", (json_int_t)n_threads, "perplexity", exp(nats), "nats_per_token", nats,
-        "bits_per_byte", bits, "tokens", (json_int_t)result->scored, "bytes",
-        (json_int_t)result->bytes, "windows", (json_int_t)result->windows, "context",
-        (json_int_t)result->context, "seconds", result->seconds, "tokens_per_second", speed);
-    if (root == NULL)
-        return cli_error("the result cannot be written as JSON");
-    json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
-    putchar('\n');
-    json_decref(root);
-    return CLI_DONE;
+    json_t *root =
+        json_pack("{s:o, s:s, s:I, s:f, s:f, s:f, s:I, s:I, s:I, s:I, s:f, s:f}", "model",
+                  cli_json_name(path), "level", level, "threads", (json_int_t)n_threads,
+                  "perplexity", exp(nats), "nats_per_token", nats, "bits_per_byte", bits, "tokens",
+                  (json_int_t)result->scored, "bytes", (json_int_t)result->bytes, "windows",
+                  (json_int_t)result->windows, "context", (json_int_t)result->context, "seconds",
+                  result->seconds, "tokens_per_second", speed);
+    return cli_print_json(root, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
 }
 
 static int evaluate(const char *path, const sm_model *model, const sm_model_info *info,

@@ -9,6 +9,7 @@
 #include <jansson.h>
 
 #include "cli.h"
+#include "shown.h"
 
 typedef struct measuring {
     const char *model_path, *text_path, *out_path;
@@ -50,21 +51,18 @@ static int print_result(const measuring *m, const sm_imatrix *imatrix) {
     const double speed = m->seconds > 0.0 ? (double)m->fed / m->seconds : 0.0;
     const uint32_t chunks = sm_imatrix_chunks(imatrix), size = sm_imatrix_capacity(imatrix);
     if (!m->json) {
-        printf("%s: %llu tokens in %u chunks of %u at most, %.2f s, %.1f tokens/s\n", m->out_path,
-               (unsigned long long)m->fed, chunks, size, m->seconds, speed);
+        char out[CLI_SHOWN_SPACE];
+        printf("%s: %llu tokens in %u chunks of %u at most, %.2f s, %.1f tokens/s\n",
+               cli_shown(out, m->out_path), (unsigned long long)m->fed, chunks, size, m->seconds,
+               speed);
         return CLI_DONE;
     }
-    json_t *root =
-        json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:f, s:f, s:b}", "model", m->model_path, "text",
-                  m->text_path, "output", m->out_path, "tokens", (json_int_t)m->fed, "chunks",
-                  (json_int_t)chunks, "chunk_size", (json_int_t)size, "seconds", m->seconds,
-                  "tokens_per_second", speed, "interrupted", (int)cli_interrupted());
-    if (root == NULL)
-        return cli_error("the result cannot be written as JSON");
-    json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-    putchar('\n');
-    json_decref(root);
-    return CLI_DONE;
+    json_t *root = json_pack(
+        "{s:o, s:o, s:o, s:I, s:I, s:I, s:f, s:f, s:b}", "model", cli_json_name(m->model_path),
+        "text", cli_json_name(m->text_path), "output", cli_json_name(m->out_path), "tokens",
+        (json_int_t)m->fed, "chunks", (json_int_t)chunks, "chunk_size", (json_int_t)size, "seconds",
+        m->seconds, "tokens_per_second", speed, "interrupted", (int)cli_interrupted());
+    return cli_print_json(root, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
 }
 
 /* Saves what there is, also after Ctrl-C. */

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "cli.h"
+#include "shown.h"
 
 static int32_t on_progress(void *user, uint64_t done, uint64_t total) {
     (void)user;
@@ -46,9 +47,10 @@ int cmd_init(int argc, char **argv) {
         return cli_fail(&error);
     const sm_status status = sm_model_get_info(model, &info, &error);
     if (status == SM_OK) {
-        fprintf(stderr, "%s: %s, %llu weights, width %d, %d layers, %d heads, vocabulary %d", out,
-                info.architecture, (unsigned long long)info.n_params, info.n_embd, info.n_layer,
-                info.n_head, info.n_vocab);
+        char shown[CLI_SHOWN_SPACE];
+        fprintf(stderr, "%s: %s, %llu weights, width %d, %d layers, %d heads, vocabulary %d",
+                cli_shown(shown, out), info.architecture, (unsigned long long)info.n_params,
+                info.n_embd, info.n_layer, info.n_head, info.n_vocab);
         if (info.sliding_window != 0)
             fprintf(stderr, ", window %d", info.sliding_window);
         fputc('\n', stderr);

@@ -7,12 +7,14 @@
 #include <jansson.h>
 
 #include "cli.h"
+#include "shown.h"
 
 #define MAX_ITEMS 8   /* of an array that are shown */
 #define MAX_BYTES 100 /* of a string that are shown as text; JSON has all of it */
 
-/* The value of key i in the buffer, which grows as needed; NULL on failure. */
-static const char *get_value(const sm_gguf *gguf, uint64_t i, cli_input *buffer, sm_error *error) {
+/* The value of key i in the buffer, which grows as needed, and its length; NULL on failure. */
+static const char *get_value(const sm_gguf *gguf, uint64_t i, cli_input *buffer, size_t *length,
+                             sm_error *error) {
     uint64_t n = 0;
     sm_status status =
         sm_gguf_get_value(gguf, i, MAX_ITEMS, buffer->text, buffer->length, &n, error);
@@ -27,21 +29,20 @@ static const char *get_value(const sm_gguf *gguf, uint64_t i, cli_input *buffer,
         }
         status = sm_gguf_get_value(gguf, i, MAX_ITEMS, buffer->text, buffer->length, &n, error);
     }
+    *length = (size_t)n;
     return status == SM_OK ? buffer->text : NULL;
 }
 
 /* ---- as text ---------------------------------------------------------------------------- */
 
 static void print_padded(const char *text, size_t width) {
-    const size_t length = strlen(text);
-    cli_print_escaped(text, length, 0);
-    for (size_t i = length; i < width; i++)
+    for (size_t i = cli_print_escaped(text, strlen(text), 0); i < width; i++)
         putchar(' ');
     fputs("  ", stdout);
 }
 
 static size_t widen(size_t width, const char *text) {
-    const size_t length = strlen(text);
+    const size_t length = (size_t)sm_text_escape(text, strlen(text), NULL, 0);
     return length > width && length <= 48 ? length : width;
 }
 
@@ -54,6 +55,7 @@ static bool is_tensor_key(const char *name) {
 static sm_status print_keys(const sm_gguf *gguf, const sm_gguf_info *info, sm_error *error) {
     size_t name_width = 0, type_width = 0;
     cli_input buffer = {NULL, 0};
+    size_t length;
     const char *name, *type;
     sm_status status = SM_OK;
     for (uint64_t i = 0; status == SM_OK && i < info->n_keys; i++) {
@@ -69,7 +71,7 @@ static sm_status print_keys(const sm_gguf *gguf, const sm_gguf_info *info, sm_er
             break;
         if (is_tensor_key(name))
             continue;
-        const char *value = get_value(gguf, i, &buffer, error);
+        const char *value = get_value(gguf, i, &buffer, &length, error);
         if (value == NULL) {
             status = error->code;
             break;
@@ -77,7 +79,7 @@ static sm_status print_keys(const sm_gguf *gguf, const sm_gguf_info *info, sm_er
         print_padded(name, name_width);
         print_padded(type, type_width);
         /* the length of an array is bounded by its items */
-        cli_print_escaped(value, strlen(value), type[0] == 'a' ? 4 * MAX_BYTES : MAX_BYTES);
+        cli_print_escaped(value, length, type[0] == 'a' ? 4 * MAX_BYTES : MAX_BYTES);
         putchar('\n');
     }
     free(buffer.text);
@@ -115,9 +117,9 @@ static sm_status print_tensors(const sm_gguf *gguf, const sm_gguf_info *info, sm
 
 static sm_status print_text(const char *path, const sm_gguf *gguf, const sm_gguf_info *info,
                             bool tensors, sm_error *error) {
-    char size[32];
-    printf("%s: GGUF version %u, %u file%s, alignment %u bytes\n", path, info->version,
-           info->n_files, info->n_files == 1 ? "" : "s", info->alignment);
+    char size[32], shown[CLI_SHOWN_SPACE];
+    printf("%s: GGUF version %u, %u file%s, alignment %u bytes\n", cli_shown(shown, path),
+           info->version, info->n_files, info->n_files == 1 ? "" : "s", info->alignment);
     printf("%llu keys, %llu tensors, %llu weights, %s of data\n\n",
            (unsigned long long)info->n_keys, (unsigned long long)info->n_tensors,
            (unsigned long long)info->n_elements, cli_bytes(size, info->data_bytes));
@@ -129,24 +131,8 @@ static sm_status print_text(const char *path, const sm_gguf *gguf, const sm_gguf
 
 /* ---- as JSON ------------------------------------------------------------------------------ */
 
-/* A JSON string; bytes that are not UTF-8 become '?', as JSON has no way to write them. */
-static json_t *json_text(const char *text) {
-    json_t *string = json_string(text);
-    if (string != NULL)
-        return string;
-    const size_t length = strlen(text);
-    char *ascii = malloc(length + 1);
-    if (ascii == NULL)
-        return NULL;
-    for (size_t i = 0; i <= length; i++)
-        ascii[i] = (unsigned char)text[i] < 0x80 ? text[i] : '?';
-    string = json_string(ascii);
-    free(ascii);
-    return string;
-}
-
 /* Scalars as JSON's own, arrays (which are abbreviated) and what JSON cannot hold as text. */
-static json_t *json_value(const char *type, const char *value) {
+static json_t *json_value(const char *type, const char *value, size_t length) {
     json_t *json = NULL;
     char *end;
     errno = 0;
@@ -161,7 +147,7 @@ static json_t *json_value(const char *type, const char *value) {
         if (*end == 0)
             json = json_real(number); /* NULL if not finite */
     }
-    return json != NULL ? json : json_text(value);
+    return json != NULL ? json : cli_json_text(value, length);
 }
 
 static sm_status add_keys(json_t *list, const sm_gguf *gguf, const sm_gguf_info *info,
@@ -169,16 +155,18 @@ static sm_status add_keys(json_t *list, const sm_gguf *gguf, const sm_gguf_info 
     cli_input buffer = {NULL, 0};
     sm_status status = SM_OK;
     for (uint64_t i = 0; status == SM_OK && i < info->n_keys; i++) {
+        size_t length;
         const char *name, *type, *value;
         status = sm_gguf_get_key(gguf, i, &name, &type, error);
         if (status != SM_OK)
             break;
-        value = get_value(gguf, i, &buffer, error);
+        value = get_value(gguf, i, &buffer, &length, error);
         if (value == NULL)
             status = error->code;
         else
-            json_array_append_new(list, json_pack("{s:o, s:s, s:o}", "name", json_text(name),
-                                                  "type", type, "value", json_value(type, value)));
+            json_array_append_new(list,
+                                  json_pack("{s:o, s:s, s:o}", "name", cli_json_name(name), "type",
+                                            type, "value", json_value(type, value, length)));
     }
     free(buffer.text);
     return status;
@@ -196,10 +184,10 @@ static sm_status add_tensors(json_t *list, const sm_gguf *gguf, const sm_gguf_in
         for (uint32_t d = 0; d < tensor.n_dims && d < 4; d++)
             json_array_append_new(dims, json_integer((json_int_t)tensor.weight_dims[d]));
         json_array_append_new(
-            list, json_pack("{s:o, s:s, s:o, s:b, s:I, s:I, s:I}", "name", json_text(tensor.name),
-                            "type", tensor.weight_type_name, "dims", dims, "packed",
-                            (int)tensor.packed, "file", (json_int_t)tensor.file, "offset",
-                            (json_int_t)tensor.offset, "bytes", (json_int_t)tensor.size));
+            list, json_pack("{s:o, s:s, s:o, s:b, s:I, s:I, s:I}", "name",
+                            cli_json_name(tensor.name), "type", tensor.weight_type_name, "dims",
+                            dims, "packed", (int)tensor.packed, "file", (json_int_t)tensor.file,
+                            "offset", (json_int_t)tensor.offset, "bytes", (json_int_t)tensor.size));
     }
     return status;
 }
@@ -208,7 +196,7 @@ static sm_status print_json(const char *path, const sm_gguf *gguf, const sm_gguf
                             bool tensors, sm_error *error) {
     json_t *keys = json_array();
     json_t *root = json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O}", "file",
-                             json_text(path), "version", (json_int_t)info->version, "alignment",
+                             cli_json_name(path), "version", (json_int_t)info->version, "alignment",
                              (json_int_t)info->alignment, "files", (json_int_t)info->n_files,
                              "n_keys", (json_int_t)info->n_keys, "n_tensors",
                              (json_int_t)info->n_tensors, "n_weights", (json_int_t)info->n_elements,
@@ -221,12 +209,11 @@ static sm_status print_json(const char *path, const sm_gguf *gguf, const sm_gguf
     }
     if (root == NULL)
         error->code = SM_ERR_NOMEM;
-    if (status == SM_OK) {
-        json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-        putchar('\n');
-    }
     json_decref(keys);
-    json_decref(root);
+    if (status != SM_OK)
+        json_decref(root);
+    else if (cli_print_json(root, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) != CLI_DONE)
+        status = error->code = SM_ERR_NOMEM;
     return status;
 }
 

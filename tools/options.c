@@ -9,14 +9,16 @@
 #include "cli.h"
 #include "flags.h"
 #include "help.h"
+#include "shown.h"
 
 int cli_misuse(const char *command, const char *format, ...) {
+    char prefix[64];
     va_list args;
-    fprintf(stderr, "smallmind: %s: ", command);
+    snprintf(prefix, sizeof prefix, "smallmind: %s: ", command);
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    cli_say(prefix, format, args);
     va_end(args);
-    fprintf(stderr, "\nsmallmind: `smallmind %s --help` lists the options\n", command);
+    fprintf(stderr, "smallmind: `smallmind %s --help` lists the options\n", command);
     return CLI_USAGE;
 }
 

@@ -6,6 +6,7 @@
 #include <jansson.h>
 
 #include "cli.h"
+#include "shown.h"
 
 /* What the hooks share. */
 typedef struct report {
@@ -25,11 +26,11 @@ static int32_t show_tensor(void *user, const sm_quantize_tensor *t) {
     const report *r = user;
     char before[32], after[32];
     if (r->list != NULL) {
-        json_t *row = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:b, s:b, s:b}", "name", t->name,
-                                "from", t->from, "to", t->to, "weights", (json_int_t)t->n_weights,
-                                "bytes_before", (json_int_t)t->bytes_before, "bytes_after",
-                                (json_int_t)t->bytes_after, "copied", (int)t->copied, "fallback",
-                                (int)t->fallback, "imatrix", (int)t->by_imatrix);
+        json_t *row = json_pack(
+            "{s:o, s:s, s:s, s:I, s:I, s:I, s:b, s:b, s:b}", "name", cli_json_name(t->name), "from",
+            t->from, "to", t->to, "weights", (json_int_t)t->n_weights, "bytes_before",
+            (json_int_t)t->bytes_before, "bytes_after", (json_int_t)t->bytes_after, "copied",
+            (int)t->copied, "fallback", (int)t->fallback, "imatrix", (int)t->by_imatrix);
         if (row != NULL && !t->copied) {
             json_object_set_new(row, "rms", json_real(t->rms));
             json_object_set_new(row, "rmse", json_real(t->rmse));
@@ -37,8 +38,9 @@ static int32_t show_tensor(void *user, const sm_quantize_tensor *t) {
         if (row == NULL || json_array_append_new(r->list, row) != 0)
             return 1;
     } else if (r->verbose) {
+        char name[CLI_SHOWN_SPACE];
         cli_progress_end();
-        printf("%-36s %-6s -> %-6s %11s -> %11s", t->name, t->from, t->to,
+        printf("%-36s %-6s -> %-6s %11s -> %11s", cli_shown(name, t->name), t->from, t->to,
                cli_bytes(before, t->bytes_before), cli_bytes(after, t->bytes_after));
         if (!t->copied)
             printf("  RMSE %.3e (%.2f%% of %.3e)", t->rmse,
@@ -65,27 +67,23 @@ static int parse_override(sm_quantize_override *override, const char *text, char
 static int print_json(const char *const operands[3], const sm_quantize_result *result,
                       const report *r, double seconds) {
     json_t *root = json_pack(
-        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:O}", "input", operands[0],
-        "output", operands[1], "type", operands[2], "n_tensors", (json_int_t)result->n_tensors,
-        "n_quantized", (json_int_t)result->n_quantized, "n_fallback",
-        (json_int_t)result->n_fallback, "n_imatrix", (json_int_t)result->n_imatrix, "weights",
-        (json_int_t)r->weights, "bytes_before", (json_int_t)result->bytes_before, "bytes_after",
-        (json_int_t)result->bytes_after, "seconds", seconds, "weights_per_second",
+        "{s:o, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:O}", "input",
+        cli_json_name(operands[0]), "output", cli_json_name(operands[1]), "type", operands[2],
+        "n_tensors", (json_int_t)result->n_tensors, "n_quantized", (json_int_t)result->n_quantized,
+        "n_fallback", (json_int_t)result->n_fallback, "n_imatrix", (json_int_t)result->n_imatrix,
+        "weights", (json_int_t)r->weights, "bytes_before", (json_int_t)result->bytes_before,
+        "bytes_after", (json_int_t)result->bytes_after, "seconds", seconds, "weights_per_second",
         seconds > 0.0 ? (double)r->weights / seconds : 0.0, "tensors", r->list);
-    if (root == NULL)
-        return cli_error("the result cannot be written as JSON");
-    json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-    putchar('\n');
-    json_decref(root);
-    return CLI_DONE;
+    return cli_print_json(root, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
 }
 
 static void print_text(const char *const operands[3], const sm_quantize_result *result,
                        const report *r, double seconds) {
-    char before[32], after[32];
+    char before[32], after[32], out[CLI_SHOWN_SPACE];
     printf("%s: %u of %llu tensors quantized to %s, %s -> %s of data, %.2f s, %.1f M weights/s\n",
-           operands[1], result->n_quantized, (unsigned long long)result->n_tensors, operands[2],
-           cli_bytes(before, result->bytes_before), cli_bytes(after, result->bytes_after), seconds,
+           cli_shown(out, operands[1]), result->n_quantized, (unsigned long long)result->n_tensors,
+           operands[2], cli_bytes(before, result->bytes_before),
+           cli_bytes(after, result->bytes_after), seconds,
            seconds > 0.0 ? (double)r->weights / seconds * 1e-6 : 0.0);
     if (result->n_fallback > 0)
         printf("%u with a fallback type: their columns are no multiple of 256\n",

@@ -11,6 +11,7 @@
 #include "cli.h"
 #include "plot.h"
 #include "resident.h"
+#include "shown.h"
 
 #define NAME_SPACE 4096
 #define SAMPLE_TOKENS 100
@@ -103,11 +104,13 @@ static int fail(train_state *t, sm_status status, const sm_error *error) {
     if (status != SM_ERR_DIVERGED)
         return code;
     t->diverged = true;
+    char a[CLI_SHOWN_SPACE], b[CLI_SHOWN_SPACE];
     if (t->saved)
         fprintf(stderr, "the checkpoint of step %llu is kept: %s\n",
-                (unsigned long long)t->saved_step, t->checkpoint);
+                (unsigned long long)t->saved_step, cli_shown(a, t->checkpoint));
     if (t->train.n > 0 && plot_write(t->plot, t->out, &t->train, &t->validation))
-        fprintf(stderr, "the losses until there: %s, %s\n", t->metrics, t->plot);
+        fprintf(stderr, "the losses until there: %s, %s\n", cli_shown(a, t->metrics),
+                cli_shown(b, t->plot));
     return code;
 }
 
@@ -134,9 +137,10 @@ static bool write_record(train_state *t, json_t *line) {
     end_line(t);
     cli_error("%s: cannot write: %s", t->metrics, strerror(errno ? errno : ENOMEM));
     /* a checkpoint of another run is not replaced for the sake of a run that cannot go on */
+    char shown[CLI_SHOWN_SPACE];
     if (t->saved && save(t) == CLI_GO_ON)
         fprintf(stderr, "saved after step %llu: %s\n", (unsigned long long)t->info.step,
-                t->checkpoint);
+                cli_shown(shown, t->checkpoint));
     return false;
 }
 
@@ -271,11 +275,11 @@ static int write_sample(train_state *t) {
         status = SM_OK;
     if (status != SM_OK)
         return fail(t, status, &error);
-    char clean[3 * sizeof s.text];
+    char clean[3 * sizeof s.text], prompt[CLI_SHOWN_SPACE];
     cli_clean(clean, s.text, s.length);
     end_line(t);
     fprintf(stderr, "--- sample after step %llu: %s%s\n", (unsigned long long)t->info.step,
-            t->prompt, clean);
+            cli_shown(prompt, t->prompt), clean);
     return write_record(t,
                         json_pack("{s:I, s:s}", "step", (json_int_t)t->info.step, "sample", clean))
                ? CLI_GO_ON
@@ -348,15 +352,17 @@ static int finish(train_state *t, bool stopped) {
     end_line(t);
     if (!plot_write(t->plot, t->out, &t->train, &t->validation) || !saved || !exported)
         return CLI_FAILED;
+    char names[4][CLI_SHOWN_SPACE];
     fprintf(stderr, "%s after step %llu: %s, checkpoint %s, metrics %s, plot %s\n",
-            stopped ? "stopped" : "done", (unsigned long long)t->info.step, t->out, t->checkpoint,
-            t->metrics, t->plot);
+            stopped ? "stopped" : "done", (unsigned long long)t->info.step,
+            cli_shown(names[0], t->out), cli_shown(names[1], t->checkpoint),
+            cli_shown(names[2], t->metrics), cli_shown(names[3], t->plot));
     if (t->json) {
-        json_t *root =
-            json_pack("{s:s, s:I, s:I, s:I, s:f, s:f, s:I, s:b}", "model", t->out, "step",
-                      (json_int_t)t->info.step, "steps", (json_int_t)t->info.steps, "tokens",
-                      (json_int_t)t->info.tokens, "seconds", seconds, "tokens_per_second", speed,
-                      "heap_peak_bytes", (json_int_t)t->info.heap_peak, "stopped", (int)stopped);
+        json_t *root = json_pack("{s:o, s:I, s:I, s:I, s:f, s:f, s:I, s:b}", "model",
+                                 cli_json_name(t->out), "step", (json_int_t)t->info.step, "steps",
+                                 (json_int_t)t->info.steps, "tokens", (json_int_t)t->info.tokens,
+                                 "seconds", seconds, "tokens_per_second", speed, "heap_peak_bytes",
+                                 (json_int_t)t->info.heap_peak, "stopped", (int)stopped);
         if (root != NULL && t->train.n > 0)
             json_object_set_new(root, "loss", json_real(t->loss));
         if (root != NULL && t->last.struct_size != 0) {
@@ -367,11 +373,9 @@ static int finish(train_state *t, bool stopped) {
         resident memory;
         if (root != NULL && resident_get(&memory))
             json_object_set_new(root, "resident_peak_bytes", json_integer((json_int_t)memory.peak));
-        if (root == NULL)
-            return cli_error("out of memory");
-        json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-        putchar('\n');
-        json_decref(root);
+        const int code = cli_print_json(root, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+        if (code != CLI_DONE)
+            return code;
     }
     return stopped ? cli_interrupt_code() : CLI_DONE;
 }

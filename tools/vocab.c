@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "cli.h"
+#include "shown.h"
 
 static int32_t on_progress(void *user, uint64_t done, uint64_t total) {
     (void)user;
@@ -56,6 +57,7 @@ int cmd_vocab(int argc, char **argv) {
     sm_tokenizer_free(tokenizer);
     if (status != SM_OK)
         return cli_fail(&error);
-    fprintf(stderr, "%s: %d tokens\n", out, info.n_vocab);
+    char shown[CLI_SHOWN_SPACE];
+    fprintf(stderr, "%s: %d tokens\n", cli_shown(shown, out), info.n_vocab);
     return CLI_DONE;
 }
