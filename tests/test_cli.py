@@ -46,6 +46,12 @@ def call(*arguments, stdin=b""):
     return result
 
 
+def preset(values, options):
+    """Options with the values of those that are not given: one is refused a second time."""
+    return [word for option, value in values.items() if option not in options
+            for word in (option, value)] + list(options)
+
+
 class Case(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
@@ -144,12 +150,109 @@ class Usage(Case):
     def test_option_syntax(self):
         self.bad(2, "run", "-m", says=["-m", "value"])
         self.bad(2, "run", "--no-prompt=yes", says=["--no-prompt"])
-        self.bad(2, "run", "stray", says=["stray"])
+        self.bad(2, "run", "-m", MODEL, "stray", says=["stray"])
         self.bad(2, "inspect", MODEL, MODEL, says=[MODEL])
         self.bad(2, "run", "-m", MODEL, "-p", "a", "-f", "b", says=["-p", "-f"])
         self.bad(2, "run", "-m", MODEL, "-p", "a", "--stop", "", says=["--stop"])
         self.assertEqual(self.good("tokenize", f"--model={MODEL}", "--prompt=a b"),
                          self.good("tokenize", "-m", MODEL, "-p", "a b"))
+
+    def test_attached_values(self):
+        options = ["run", "-m", MODEL, "-p", PROMPT, "--ids", "--no-prompt", "--ignore-end"]
+        for option in (["-n5"], ["-n=5"], ["-n", "5"], ["--max-tokens=5"]):
+            self.assertEqual(len(self.good(*options, *option).split()), 5)
+        self.bad(2, *options, "-nfive", says=["-n", '"five"'])
+        self.bad(2, "quantize", "a", "b", "Q8_0", "-vv", says=["-v takes no value"])
+
+    def test_names_of_others(self):
+        """The names that other programs have for an option, in either case, with _ or -."""
+        base = ["run", "-m", MODEL, "-p", PROMPT, "--ignore-end", "--seed", "3"]
+        wanted = self.good(*base, "--temp", "0.9", "-n", "6", "-c", "64")
+        for options in (["--temperature", "0.9", "--n-predict", "6", "--ctx-size", "64"],
+                        ["--Temp", "0.9", "--max_tokens", "6", "--n_ctx", "64"],
+                        ["--TEMPERATURE=0.9", "--max-new-tokens=6", "--context-length=64"]):
+            self.assertEqual(self.good(*base, *options), wanted)
+        for command, option in [("train", "--learning-rate"), ("train", "--learning_rate"),
+                                ("finetune", "--batch-size"), ("train", "--warmup-steps"),
+                                ("finetune", "--target-modules"), ("run", "--batch-size"),
+                                ("lora merge", "--output"), ("imatrix", "--out")]:
+            self.bad(2, *command.split(), option, says=[option + " needs a value"])
+        self.bad(2, "run", "--learning-rate", "1", says=["unknown option --learning-rate"])
+        self.assertEqual(self.good("RUN", *base[1:], "-n", "2"), self.good(*base, "-n", "2"))
+
+    def test_slips(self):
+        for command, option, meant in [
+                ("run", "--temprature", "--temperature"), ("run", "--tempp", "--temp"),
+                ("run", "--treads=2", "--threads"), ("run", "-model", "--model"),
+                ("train", "--learnig-rate", "--learning-rate"), ("train", "--lora-rnak", "--lora-rank"),
+                ("finetune", "--overwite", "--overwrite"), ("bench", "--repeat", "--repeats")]:
+            self.bad(2, command, option, says=[option.split("=")[0], f"did you mean {meant}?"])
+        for name, meant in [("rnu", "run"), ("tokenise", "tokenize"), ("fine-tune", "finetune"),
+                            ("quantise", "quantize"), ("inspct", "inspect")]:
+            self.bad(2, name, says=[f"did you mean {meant}?"])
+        self.assertNotIn(b"mean", call("run", "--frobnicate").stderr + call("frobnicate").stderr)
+        for command, option, value, meant in [
+                ("run", "--kv", "fp16", "f16"), ("run", "--level", "axv2", "avx2"),
+                ("train", "--optimizer", "adam", "adamw"), ("train", "--schedule", "cosin", "cosine"),
+                ("init", "--family", "qwen", "qwen2")]:
+            self.bad(2, command, option, value, says=[option, value, f"did you mean {meant}?"])
+        out = self.folder / "out.gguf"
+        self.bad(1, "quantize", MODEL, out, "q4km", says=["q4km", "did you mean Q4_K_M?"])
+        self.bad(1, "bench", "--shape", "llama32-1b", says=["did you mean llama3.2-1b?"])
+        self.bad(1, "bench", "--shape", "stories260k", "--type", "fp16", says=["did you mean F16?"])
+
+    def test_either_case(self):
+        self.good("run", "-m", MODEL, "-p", PROMPT, "-n", "2", "--kv", "F32", "--level", "SCALAR")
+        for kind in ("q8_0", "Q8_0", "q4_k_m"):
+            self.good("quantize", MODEL, self.folder / kind, kind)
+        self.assertEqual((self.folder / "q8_0").read_bytes(), (self.folder / "Q8_0").read_bytes())
+        self.good("bench", "--shape", "Stories260K", "--type", "q4_0", "-p", "2", "-n", "2", "-r", "1")
+
+    def test_given_twice(self):
+        for command, options in [
+                ("run", ["-n", "1", "-n", "2"]), ("run", ["-n", "1", "--max-tokens=2"]),
+                ("run", ["--temp", "1", "--temperature", "1"]), ("run", ["-m", MODEL, "-m", MODEL]),
+                ("eval", ["-f", "a", "-f", "b"]), ("train", ["--lr", "1", "--learning-rate", "2"])]:
+            self.bad(2, command, *options, says=["second time"])
+        self.good("run", "-m", MODEL, "-p", "a", "-n", "1", "--stop", "a", "--stop", "b", "--ids",
+                  "--ids")
+
+    def test_model_without_flag(self):
+        text, ids = self.file("text", b"some text"), self.file("ids", b"1 2 3")
+        for arguments in (["run", "-p", "a", "-n", "2"], ["tokenize", "-p", "a"], ["inspect"],
+                          ["logits", "--ids", ids, "-o", self.folder / "out"]):
+            self.assertEqual(self.good(*arguments, MODEL), self.good(*arguments, "-m", MODEL))
+            self.assertEqual(self.good(arguments[0], MODEL, *arguments[1:]),
+                             self.good(*arguments, "-m", MODEL))
+        self.good("eval", MODEL, "-f", text)
+        self.good("bench", MODEL, "-p", "4", "-n", "2", "-r", "1")
+        self.good("imatrix", MODEL, "-f", text, "-o", self.folder / "im.gguf")
+        for command in ("run", "inspect", "eval", "bench"):
+            self.bad(2, command, MODEL, "-m", "other", says=["-m", "named already"])
+            self.bad(2, command, "-m", "other", MODEL, says=["unexpected", MODEL])
+
+    def test_sizes(self):
+        for value, code in [("1K", 1), ("1G", 0), ("1.5g", 0), ("512MiB", 0), ("100mb", 0)]:
+            result = call("run", "-m", MODEL, "-p", "a", "-n", "1", "--memory-limit", value)
+            self.assertEqual(result.returncode, code, (value, result.stderr))
+        for value in ("K", "1.5", "1.2.3K", "1KK", "-1K", "1e3", "9000000000G"):
+            self.bad(2, "run", "-m", MODEL, "--memory-limit", value,
+                     says=["--memory-limit", f'"{value}"', "by 1024"])
+        self.bad(2, "train", "--steps", "10K", says=["--steps", '"10K"'])  # a count, no size
+        self.good("run", "-m", MODEL, "-p", "a", "-n", "1", "-c", "0.5K")
+        self.assertIn(b"K M G by 1024", self.good("run", "--help"))
+
+    def test_random_seed(self):
+        seeds = set()
+        for _ in range(3):
+            options = ["run", "-m", MODEL, "-p", PROMPT, "-n", "8", "--temp", "2", "--ignore-end"]
+            result = call(*options, "--seed", "random")
+            self.assertEqual(result.returncode, 0)
+            seed = re.search(rb"^seed (\d+)$", result.stderr, re.M).group(1).decode()
+            self.assertEqual(self.good(*options, "--seed", seed), result.stdout)
+            seeds.add(seed)
+        self.assertEqual(len(seeds), 3)
+        self.bad(2, "run", "--seed", "rnd", says=["--seed", "rnd"])
 
     def test_levels_and_threads_everywhere(self):
         ids = self.file("ids", b"1 2 3")
@@ -211,7 +314,8 @@ class BadFiles(Case):
 
 class Run(Case):
     def run_model(self, *options):
-        return self.good("run", "-m", MODEL, "-p", PROMPT, "-n", "12", "--ignore-end", *options)
+        return self.good("run", *preset({"-m": MODEL, "-p": PROMPT, "-n": "12"}, options),
+                         "--ignore-end")
 
     def test_prompt_and_continuation(self):
         text = self.run_model()
@@ -812,8 +916,8 @@ class Train(Case):
             assert result.returncode == 0, result.stderr
 
     def options(self, out="out.gguf", *options, data=None):
-        return ["train", "-m", self.model, "-d", data or self.text, "-o", self.folder / out,
-                "-c", "16", "-b", "2", "-t", "1", *options]
+        return ["train", *preset({"-m": self.model, "-d": data or self.text, "-o": self.folder / out,
+                                  "-c": "16", "-b": "2", "-t": "1"}, options)]
 
     def train(self, out="out.gguf", *options, data=None):
         self.good(*self.options(out, *options, data=data))
@@ -1129,7 +1233,7 @@ class Train(Case):
                               (["-d", other], [f"{other} is not the training data"]),
                               (["-m", model], ["another model", "other.gguf"]),
                               (["--lora-rank", "2"], ["lora_rank"])]:
-            self.bad(1, *self.options("whole.gguf", "-n", "6", "--resume", *options),
+            self.bad(1, *self.options("whole.gguf", "--resume", *preset({"-n": "6"}, options)),
                      says=["whole.gguf.ckpt", *says])
         options = ["--schedule", "restarts", "-n", "6", "--cycle"]
         self.train("cycle.gguf", *options, "3")
@@ -1222,7 +1326,7 @@ class Train(Case):
                 (1, ["--layout", "chatml", "--kind", "instruct"], ["<|im_start|>"]),
                 (1, ["--min-lr", "1"], ["lowest learning rate 1"])]:
             with self.subTest(options=options):
-                result = call(*self.options("out.gguf", "-n", "3", *options))
+                result = call(*self.options("out.gguf", *preset({"-n": "3"}, options)))
                 message = result.stderr.decode()
                 self.assertEqual((result.returncode, result.stdout), (code, b""), message)
                 self.assertTrue(message.startswith("smallmind: "), message)

@@ -616,6 +616,7 @@ int cmd_bench(int argc, char **argv) {
         .n_flags = sizeof flags / sizeof flags[0],
         .fields = fields,
         .n_fields = sizeof fields / sizeof fields[0],
+        .operand = &run.path,
     };
     int code = cli_parse(&command, argc, argv);
     if (code != CLI_GO_ON)

@@ -69,6 +69,10 @@ typedef struct cli_command {
  * CLI_GO_ON, or the exit code after --help or wrong usage. */
 int cli_parse(const cli_command *command, int argc, char **argv);
 
+/* ": did you mean NAME?", or nothing, if `name` looks like a slip of one of `names` (separated by
+ * '|'). Returns buffer. */
+const char *cli_did_you_mean(char *buffer, size_t capacity, const char *names, const char *name);
+
 /* Reports wrong usage of a command and returns CLI_USAGE. */
 int cli_misuse(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

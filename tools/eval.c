@@ -208,6 +208,7 @@ int cmd_eval(int argc, char **argv) {
         .n_flags = sizeof flags / sizeof flags[0],
         .fields = fields,
         .n_fields = sizeof fields / sizeof fields[0],
+        .operand = &path,
     };
     cli_input input;
     sm_model *model;

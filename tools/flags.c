@@ -34,6 +34,15 @@ static const struct {
     {SM_OPTIONS_IMATRIX, "n_threads", 't', "threads"},
 };
 
+/* A field's name as a flag. */
+static void dash_name(char *name, size_t capacity, const sm_option *field) {
+    snprintf(name, capacity, "%s", field->name);
+    for (char *c = name; *c != 0; c++) {
+        if (*c == '_')
+            *c = '-';
+    }
+}
+
 /* Whether the field can be set from the command line; fills in its spelling. */
 static bool spell_field(flag_ref *ref, uint32_t table, const sm_option *field) {
     if (field->type == SM_OPTION_POINTER)
@@ -47,11 +56,7 @@ static bool spell_field(flag_ref *ref, uint32_t table, const sm_option *field) {
             return ref->letter != 0 || ref->name[0] != 0;
         }
     }
-    snprintf(ref->name, sizeof ref->name, "%s", field->name);
-    for (char *c = ref->name; *c != 0; c++) {
-        if (*c == '_')
-            *c = '-';
-    }
+    dash_name(ref->name, sizeof ref->name, field);
     return true;
 }
 
@@ -81,6 +86,124 @@ bool flag_at(const cli_command *command, size_t i, flag_ref *ref) {
         }
     }
     return false;
+}
+
+/* What other programs call flags, and ours: of several the first that the command has. */
+static const struct {
+    const char *other, *names;
+} others[] = {
+    {"learning-rate", "lr"},
+    {"batch-size", "rows|batch"},
+    {"per-device-train-batch-size", "rows"},
+    {"gradient-accumulation-steps", "accumulate"},
+    {"max-steps", "steps"},
+    {"num-epochs", "epochs"},
+    {"num-train-epochs", "epochs"},
+    {"warmup-steps", "warmup"},
+    {"max-grad-norm", "clip"},
+    {"lr-scheduler-type", "schedule"},
+    {"max-seq-length", "sequence"},
+    {"seq-len", "sequence"},
+    {"lora-r", "lora-rank"},
+    {"target-modules", "lora-targets"},
+    {"lora-target-modules", "lora-targets"},
+    {"dataset", "data"},
+    {"ctx-size", "context|sequence"},
+    {"context-size", "context"},
+    {"context-length", "context"},
+    {"n-predict", "max-tokens"},
+    {"predict", "max-tokens"},
+    {"max-new-tokens", "max-tokens"},
+    {"repetition-penalty", "repeat-penalty"},
+    {"lora", "adapter"},
+    {"num-threads", "threads"},
+    {"output", "out"},
+    {"out", "output"},
+    {"model-path", "model"},
+};
+#define N_OTHERS (sizeof others / sizeof others[0])
+
+static char plain(char c) {
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c == '_' ? '-' : c;
+}
+
+static bool same_name(const char *own, const char *name, size_t length) {
+    size_t i = 0;
+    while (i < length && own[i] != 0 && plain(own[i]) == plain(name[i]))
+        i++;
+    return i == length && own[i] == 0;
+}
+
+static bool find_named(const cli_command *command, const char *name, size_t length, size_t *index,
+                       flag_ref *ref) {
+    if (length == 0)
+        return false;
+    for (*index = 0; flag_at(command, *index, ref); ++*index) {
+        if (same_name(ref->name, name, length))
+            return true;
+    }
+    for (*index = 0; flag_at(command, *index, ref); ++*index) {
+        if (ref->field != NULL && same_name(ref->field->name, name, length))
+            return true;
+    }
+    return false;
+}
+
+/* The flag of the command that entry i of the table above stands for. */
+static bool find_other(const cli_command *command, size_t i, size_t *index, flag_ref *ref) {
+    uint32_t length;
+    const char *name;
+    for (uint32_t k = 0; (name = sm_names_get(others[i].names, k, &length)) != NULL; k++) {
+        if (find_named(command, name, length, index, ref))
+            return true;
+    }
+    return false;
+}
+
+bool flag_find(const cli_command *command, const char *name, size_t length, size_t *index,
+               flag_ref *ref) {
+    if (find_named(command, name, length, index, ref))
+        return true;
+    for (size_t i = 0; i < N_OTHERS; i++) {
+        if (same_name(others[i].other, name, length))
+            return find_other(command, i, index, ref);
+    }
+    return false;
+}
+
+bool flag_find_letter(const cli_command *command, char letter, size_t *index, flag_ref *ref) {
+    for (*index = 0; flag_at(command, *index, ref); ++*index) {
+        if (ref->letter != 0 && ref->letter == letter)
+            return true;
+    }
+    return false;
+}
+
+void flag_names(const cli_command *command, char *names, size_t capacity) {
+    flag_ref ref;
+    char own[48];
+    size_t n = (size_t)snprintf(names, capacity, "--help"), index;
+    for (size_t i = 0; n < capacity && flag_at(command, i, &ref); i++) {
+        if (ref.name[0] != 0)
+            n += (size_t)snprintf(names + n, capacity - n, "|--%s", ref.name);
+        if (ref.field != NULL && n < capacity) {
+            dash_name(own, sizeof own, ref.field);
+            if (strcmp(own, ref.name) != 0)
+                n += (size_t)snprintf(names + n, capacity - n, "|--%s", own);
+        }
+    }
+    for (size_t i = 0; n < capacity && i < N_OTHERS; i++) {
+        if (find_other(command, i, &index, &ref))
+            n += (size_t)snprintf(names + n, capacity - n, "|--%s", others[i].other);
+    }
+}
+
+bool flag_unit_is_size(const char *unit) {
+    return unit != NULL && (strcmp(unit, "bytes") == 0 || strcmp(unit, "tokens") == 0);
+}
+
+bool flag_is_seed(const flag_ref *ref) {
+    return ref->field != NULL && strcmp(ref->field->name, "seed") == 0;
 }
 
 bool flag_is_switch(const flag_ref *ref) {

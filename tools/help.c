@@ -59,8 +59,12 @@ static void print_field_facts(const flag_ref *ref) {
         print_number(field->max);
         if (field->unit != NULL && field->unit[0] != 0)
             printf(" %s", field->unit);
+        if (flag_unit_is_size(field->unit))
+            fputs(", K M G by 1024", stdout);
         fputs("; default ", stdout);
         print_number(value);
+        if (flag_is_seed(ref))
+            fputs("; random chooses one", stdout);
     }
     puts("]");
 }

@@ -148,6 +148,7 @@ int cmd_imatrix(int argc, char **argv) {
         .n_flags = sizeof flags / sizeof flags[0],
         .fields = fields,
         .n_fields = sizeof fields / sizeof fields[0],
+        .operand = &m.model_path,
     };
     cli_input input;
     sm_model *model;

@@ -218,12 +218,12 @@ static sm_status print_json(const char *path, const sm_gguf *gguf, const sm_gguf
 }
 
 int cmd_inspect(int argc, char **argv) {
-    const char *path = NULL, *model_flag = NULL;
+    const char *path = NULL;
     bool tensors = false, json = false;
     sm_model_options model = {.struct_size = sizeof model};
     sm_session_options session = {.struct_size = sizeof session};
     const cli_flag flags[] = {
-        {'m', "model", CLI_TEXT, &model_flag, "FILE", 0, 0, "another way to name the file"},
+        {'m', "model", CLI_TEXT, &path, "FILE", 0, 0, "another way to name the file"},
         {0, "tensors", CLI_SWITCH, &tensors, "", 0, 0, "list the tensors too"},
         {0, "json", CLI_SWITCH, &json, "", 0, 0, "print one JSON object"},
     };
@@ -251,10 +251,6 @@ int cmd_inspect(int argc, char **argv) {
     const int code = cli_parse(&command, argc, argv);
     if (code != CLI_GO_ON)
         return code;
-    if (path != NULL && model_flag != NULL)
-        return cli_misuse("inspect", "two files named");
-    if (path == NULL)
-        path = model_flag;
     if (path == NULL)
         return cli_misuse("inspect", "MODEL is required");
     if (sm_gguf_load(&gguf, path, NULL, &error) != SM_OK)

@@ -29,6 +29,7 @@ static int merge(int argc, char **argv) {
         .summary = "Adds a LoRA adapter to the matrices of its model and writes the result.",
         .flags = flags,
         .n_flags = sizeof flags / sizeof flags[0],
+        .operand = &model,
     };
     const int code = cli_parse(&command, argc, argv);
     if (code != CLI_GO_ON)

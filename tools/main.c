@@ -54,10 +54,14 @@ int main(int argc, char **argv) {
         printf("smallmind %s\n", sm_version());
         return cli_finish(CLI_DONE);
     }
-    for (size_t i = 0; i < N_COMMANDS; i++) {
-        if (strcmp(argv[1], commands[i].name) == 0)
-            return cli_finish(commands[i].run(argc - 1, argv + 1));
-    }
-    cli_error("unknown command \"%s\"; `smallmind --help` lists the commands", argv[1]);
+    char names[256], meant[96];
+    size_t n = 0;
+    for (size_t i = 0; i < N_COMMANDS; i++)
+        n += (size_t)snprintf(names + n, sizeof names - n, "%s|", commands[i].name);
+    const uint32_t place = sm_names_find(names, argv[1], NULL); /* in another case */
+    if (place < N_COMMANDS)
+        return cli_finish(commands[place].run(argc - 1, argv + 1));
+    cli_error("unknown command \"%s\"%s; `smallmind --help` lists the commands", argv[1],
+              cli_did_you_mean(meant, sizeof meant, names, argv[1]));
     return CLI_USAGE;
 }

@@ -129,6 +129,7 @@ int cmd_tokenize(int argc, char **argv) {
         .n_flags = sizeof flags / sizeof flags[0],
         .fields = fields,
         .n_fields = sizeof fields / sizeof fields[0],
+        .operand = &path,
     };
     cli_input input;
     int code = cli_parse(&command, argc, argv);

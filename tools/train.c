@@ -551,6 +551,7 @@ static int train_or_finetune(train_state *t, const char *summary, int argc, char
         .n_flags = sizeof flags / sizeof flags[0],
         .fields = fields,
         .n_fields = sizeof fields / sizeof fields[0],
+        .operand = &t->model,
     };
     const int code = cli_parse(&command, argc, argv);
     if (code != CLI_GO_ON)
