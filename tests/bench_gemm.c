@@ -81,7 +81,11 @@ typedef struct job {
 
 static void take_part(void *arg, uint32_t thread, uint32_t n_threads) {
     const job *j = arg;
-    const sm_crew crew = {j->team, j->kernels, j->scratch, thread, n_threads};
+    const sm_crew crew = {.team = j->team,
+                          .kernels = j->kernels,
+                          .gemm = j->scratch,
+                          .thread = thread,
+                          .n_threads = n_threads};
     if (j->what == LOOP) {
         j->loop(j->repeats);
         return;

@@ -860,6 +860,52 @@ static void test_overfit(void **state) {
     }
 }
 
+/* ---- questions --------------------------------------------------------------------- */
+
+static int32_t count_question(void *user) {
+    ++*(uint64_t *)user;
+    return 0;
+}
+
+/* Whoever cancels is heard soon: the hook is asked again and again while products are computed, not
+ * once in a layer. 50 million operations take less than 10 ms of any CPU with vectors. */
+static void test_questions(void **state) {
+    (void)state;
+    const fixture_model model = {
+        .n_embd = 256, .n_layer = 1, .n_head_kv = 4, .n_ff = 512, .no_vocab = true, .n_rows = 1024};
+    const uint32_t lengths[] = {600};
+    static made_batch b;
+    make_batch(&b, lengths, 1, 9);
+    for (uint32_t kind = 0; kind < 4; kind++) {
+        const bool lora = kind == 2;
+        const sm_graph_options options = {
+            .max_tokens = 600,
+            .max_spans = 1,
+            .n_threads = 1 + kind / 3,
+            .precision = kind == 1 ? SM_PRECISION_BF16 : SM_PRECISION_F32,
+            .lora_rank = lora ? 4 : 0,
+            .lora_alpha = 1,
+        };
+        trained m;
+        uint64_t asked = 0, forward, n;
+        double loss;
+        make(&m, &model, &options);
+        sm_graph_set_cancel(m.graph, count_question, &asked);
+        assert_int_equal(sm_graph_loss(m.graph, &b.batch, &loss, &n, NULL), SM_OK);
+        forward = asked;
+        asked = 0;
+        backward(&m, &b.batch, 1);
+        const double weights = 4 * 256 * 256 + 3 * 256 * 512 + 256 * 1024 * 0.8;
+        const double operations = (lora ? 2 : 4) * weights * 600 / options.n_threads;
+        assert_true((double)(asked - forward) > operations / 50e6);
+        assert_true((double)forward > 2 * weights * 600 / options.n_threads / 50e6);
+        asked = 0;
+        assert_int_equal(sm_graph_update(m.graph), SM_OK);
+        assert_true(asked > 0);
+        close_graph(&m);
+    }
+}
+
 /* ---- bad input ------------------------------------------------------------------- */
 
 static void test_refusals(void **state) {
@@ -1021,31 +1067,19 @@ static void test_no_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_families),
-        cmocka_unit_test(test_all_biases),
-        cmocka_unit_test(test_odd_heads),
-        cmocka_unit_test(test_yarn),
-        cmocka_unit_test(test_long_spans),
-        cmocka_unit_test(test_from_quantized),
-        cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_checkpoint),
-        cmocka_unit_test(test_accumulation),
-        cmocka_unit_test(test_bf16),
-        cmocka_unit_test(test_bf16_sharp),
-        cmocka_unit_test(test_many_tokens),
-        cmocka_unit_test(test_lora),
-        cmocka_unit_test(test_lora_sameness),
-        cmocka_unit_test(test_dropout),
-        cmocka_unit_test(test_adapters_decode),
-        cmocka_unit_test(test_qlora),
-        cmocka_unit_test(test_overfit),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_packed_file),
-        cmocka_unit_test(test_target_names),
-        cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_windows),
-        cmocka_unit_test(test_long_windows),
-        cmocka_unit_test(test_windows_sameness),
+        cmocka_unit_test(test_families),     cmocka_unit_test(test_all_biases),
+        cmocka_unit_test(test_odd_heads),    cmocka_unit_test(test_yarn),
+        cmocka_unit_test(test_long_spans),   cmocka_unit_test(test_from_quantized),
+        cmocka_unit_test(test_threads),      cmocka_unit_test(test_checkpoint),
+        cmocka_unit_test(test_accumulation), cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_bf16_sharp),   cmocka_unit_test(test_many_tokens),
+        cmocka_unit_test(test_lora),         cmocka_unit_test(test_lora_sameness),
+        cmocka_unit_test(test_dropout),      cmocka_unit_test(test_adapters_decode),
+        cmocka_unit_test(test_qlora),        cmocka_unit_test(test_overfit),
+        cmocka_unit_test(test_questions),    cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_packed_file),  cmocka_unit_test(test_target_names),
+        cmocka_unit_test(test_no_memory),    cmocka_unit_test(test_windows),
+        cmocka_unit_test(test_long_windows), cmocka_unit_test(test_windows_sameness),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

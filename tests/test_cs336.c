@@ -227,7 +227,11 @@ typedef struct product {
 
 static void run_product(void *arg, uint32_t thread, uint32_t n_threads) {
     const product *p = arg;
-    const sm_crew crew = {p->team, p->kernels, p->gemm, thread, n_threads};
+    const sm_crew crew = {.team = p->team,
+                          .kernels = p->kernels,
+                          .gemm = p->gemm,
+                          .thread = thread,
+                          .n_threads = n_threads};
     sm_gemm(&crew, &(sm_gemm_args){.M = ROWS,
                                    .N = WIDTH,
                                    .K = WIDTH,

@@ -127,13 +127,18 @@ typedef struct job {
 
 static void take_part(void *arg, uint32_t thread, uint32_t n_threads) {
     const job *j = arg;
-    const sm_crew crew = {j->team, j->kernels, j->scratch, thread, n_threads};
+    const sm_crew crew = {.team = j->team,
+                          .kernels = j->kernels,
+                          .gemm = j->scratch,
+                          .thread = thread,
+                          .n_threads = n_threads};
     for (uint32_t i = 0; i < j->repeats; i++)
         sm_gemm(&crew, j->args);
 }
 
 static void alone(const job *j, const sm_gemm_args *args) {
-    const sm_crew crew = {j->team, j->kernels, j->scratch, 0, 1};
+    const sm_crew crew = {
+        .team = j->team, .kernels = j->kernels, .gemm = j->scratch, .n_threads = 1};
     sm_gemm_alone(&crew, args);
 }
 

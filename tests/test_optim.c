@@ -56,7 +56,8 @@ typedef struct job {
 
 static void run_step(void *arg, uint32_t thread, uint32_t n_threads) {
     job *j = arg;
-    const sm_crew crew = {j->team, j->kernels, NULL, thread, n_threads};
+    const sm_crew crew = {
+        .team = j->team, .kernels = j->kernels, .thread = thread, .n_threads = n_threads};
     const double norm = sm_optim_grad_norm(&crew, j->optim);
     if (thread == 0)
         j->norm = norm;
@@ -216,7 +217,8 @@ static void test_same_bits(void **state) {
 
 static void norm_only(void *arg, uint32_t thread, uint32_t n_threads) {
     job *j = arg;
-    const sm_crew crew = {j->team, j->kernels, NULL, thread, n_threads};
+    const sm_crew crew = {
+        .team = j->team, .kernels = j->kernels, .thread = thread, .n_threads = n_threads};
     const double norm = sm_optim_grad_norm(&crew, j->optim);
     if (thread == 0)
         j->norm = norm;
@@ -290,6 +292,95 @@ static void test_state(void **state) {
         assert_memory_equal(want.value, got.value, sizeof want.value);
         sm_team_free(j.team);
         sm_optim_free(j.optim);
+    }
+}
+
+/* ---- left in the middle -------------------------------------------------------------------- */
+
+enum { BIG_ROWS = 1500, BIG_COLS = 801, BIG = BIG_ROWS * BIG_COLS, BIG_VECTOR = 700000 };
+
+typedef struct big {
+    float value[BIG + BIG_VECTOR], grad[BIG + BIG_VECTOR];
+    sm_param param[3];
+    sm_params params;
+} big;
+
+static void reset_big(big *b) {
+    uint64_t seed = 9;
+    for (int i = 0; i < BIG + BIG_VECTOR; i++)
+        b->value[i] = noise(&seed);
+    b->param[0] = (sm_param){"w", BIG_ROWS, BIG_COLS, b->value, b->grad, true};
+    b->param[1] = (sm_param){"b", 1, BIG_VECTOR - 50, b->value + BIG, b->grad + BIG, false};
+    b->param[2] = (sm_param){
+        "c", 1, 50, b->value + BIG + BIG_VECTOR - 50, b->grad + BIG + BIG_VECTOR - 50, false};
+    b->params = (sm_params){b->param, 3, BIG + BIG_VECTOR};
+}
+
+typedef struct leaving {
+    job job;
+    sm_stop stop;
+    int asked, yes_at; /* question that is answered with yes; 0: none */
+    bool done;
+} leaving;
+
+static int32_t at_that_one(void *user) {
+    leaving *l = user;
+    return ++l->asked == l->yes_at;
+}
+
+static void run_leaving(void *arg, uint32_t thread, uint32_t n_threads) {
+    leaving *l = arg;
+    const sm_crew crew = {.team = l->job.team,
+                          .kernels = l->job.kernels,
+                          .thread = thread,
+                          .n_threads = n_threads,
+                          .stop = &l->stop};
+    const bool done = sm_optim_step(&crew, l->job.optim, l->job.lr, l->job.scale);
+    if (thread == 0)
+        l->done = done;
+}
+
+/* Two updates, each left as often as the hook is asked and gone on with. Returns how often. */
+static int update_twice(big *b, const sm_optim_config *config, uint32_t n_threads, bool leaves) {
+    sm_mem mem;
+    int left = 0;
+    assert_int_equal(sm_mem_init(&mem, NULL, 0, NULL), SM_OK);
+    reset_big(b);
+    leaving l = {.job = {.kernels = sm_kernels_get(SM_LEVEL_SCALAR), .lr = 0.01, .scale = 0.5},
+                 .yes_at = leaves};
+    l.stop.cancel = at_that_one;
+    l.stop.cancel_user = &l;
+    assert_int_equal(sm_optim_new(&l.job.optim, &mem, config, &b->params, NULL), SM_OK);
+    assert_int_equal(sm_team_new(&l.job.team, &mem, n_threads, NULL), SM_OK);
+    for (uint64_t step = 0; step < 2; step++) {
+        uint64_t seed = 40 + step;
+        for (int i = 0; i < BIG + BIG_VECTOR; i++)
+            b->grad[i] = noise(&seed);
+        for (;; left++) {
+            l.asked = 0;
+            atomic_store(&l.stop.stopped, false);
+            sm_team_run(l.job.team, run_leaving, &l);
+            assert_int_equal(sm_optim_steps(l.job.optim), step + 1);
+            if (l.done)
+                break;
+        }
+    }
+    sm_team_free(l.job.team);
+    sm_optim_free(l.job.optim);
+    return left;
+}
+
+/* An update that is left and gone on with comes to the same bits. */
+static void test_left(void **state) {
+    (void)state;
+    static big want, got;
+    const sm_optim_config *configs[] = {&adamw, &adamw8, &lion, &sgd, &adafactor};
+    for (size_t i = 0; i < sizeof configs / sizeof *configs; i++) {
+        assert_int_equal(update_twice(&want, configs[i], 1, false), 0);
+        for (uint32_t threads = 1; threads <= 3; threads++) {
+            assert_true(update_twice(&got, configs[i], threads, true) >= 4);
+            assert_memory_equal(want.value, got.value, sizeof want.value);
+        }
     }
 }
 
@@ -385,7 +476,7 @@ int main(void) {
         cmocka_unit_test(test_formulas),  cmocka_unit_test(test_8bit_is_near),
         cmocka_unit_test(test_same_bits), cmocka_unit_test(test_norm),
         cmocka_unit_test(test_state),     cmocka_unit_test(test_failures),
-        cmocka_unit_test(test_schedules),
+        cmocka_unit_test(test_schedules), cmocka_unit_test(test_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

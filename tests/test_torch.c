@@ -189,8 +189,11 @@ typedef struct step_job {
 
 static void run_step(void *arg, uint32_t thread, uint32_t n_threads) {
     const step_job *job = arg;
-    const sm_crew crew = {sm_graph_team(job->graph), job->kernels, sm_graph_gemm(job->graph),
-                          thread, n_threads};
+    const sm_crew crew = {.team = sm_graph_team(job->graph),
+                          .kernels = job->kernels,
+                          .gemm = sm_graph_gemm(job->graph),
+                          .thread = thread,
+                          .n_threads = n_threads};
     if (job->zero)
         sm_params_zero_grad(&crew, sm_graph_params(job->graph));
     else

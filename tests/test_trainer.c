@@ -800,7 +800,8 @@ static int32_t count_down(void *user) {
     return --*(int *)user <= 0;
 }
 
-/* A step that is cancelled leaves no trace, wherever it is. */
+/* A step that is cancelled leaves no trace, wherever it is; one whose update had begun is finished
+ * by the next call, whichever that is. */
 static void test_cancel(void **state) {
     (void)state;
     const char *model = new_model("cancel.gguf", &small);
@@ -818,15 +819,16 @@ static void test_cancel(void **state) {
         steps(t, 2);
         OK(sm_trainer_set_cancel(t, count_down, &left, error));
         sm_train_evaluation result = {.struct_size = sizeof result};
-        for (int asked = 1;; asked += 1 + asked / 16, cancelled++) {
+        for (int asked = 1; sm_trainer_steps_left(t) == 18; asked += 1 + asked / 16, cancelled++) {
             left = asked;
-            const sm_status status = sm_trainer_evaluate(t, &result, &e);
+            sm_status status = sm_trainer_evaluate(t, &result, &e);
             assert_int_equal(status, left > 0 ? SM_OK : SM_ERR_CANCELLED);
             left = asked;
-            if (sm_trainer_step(t, NULL, &e) == SM_OK)
+            if (sm_trainer_steps_left(t) == 17)
                 break;
-            assert_int_equal(e.code, SM_ERR_CANCELLED);
-            assert_int_equal(sm_trainer_steps_left(t), 18);
+            status = sm_trainer_step(t, NULL, &e);
+            assert_int_equal(status, left > 0 ? SM_OK : SM_ERR_CANCELLED);
+            assert_int_equal(sm_trainer_steps_left(t), status ? 18 : 17);
         }
         assert_true(left > 0 && cancelled > 5);
         OK(sm_trainer_set_cancel(t, NULL, NULL, error));

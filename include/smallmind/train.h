@@ -203,9 +203,10 @@ typedef struct sm_train_metrics {
 } sm_train_metrics;
 
 /* One optimizer step: `accumulate` batches forward and backward, clip, update. metrics may
- * be NULL. SM_ERR_CANCELLED (the hook said so: nothing has changed), SM_ERR_DIVERGED if the loss
- * or a gradient is not finite: weights and optimizer are as before the step, the trainer goes
- * no further. SM_ERR_STATE if no step is left, or its batches hold no token to learn.
+ * be NULL. SM_ERR_CANCELLED (the hook said so: nothing has changed; or the update of the weights
+ * had begun: the next step goes on with it and is then that step, and an evaluation, saving or
+ * exporting finishes it first). SM_ERR_DIVERGED if the loss or a gradient is not finite: weights
+ * and optimizer are as before the step, the trainer goes no further. SM_ERR_STATE if no step is left, or its batches hold no token to learn.
  * SM_ERR_ARGUMENT (struct_size of metrics: no step is taken), _FORMAT, _NOMEM. */
 SM_API sm_status sm_trainer_step(sm_trainer *trainer, sm_train_metrics *metrics, sm_error *error);
 /* What a step gave; in the thread that trains. Non-zero: no more steps. */
@@ -214,8 +215,9 @@ typedef int32_t (*sm_train_step_fn)(void *user, const sm_train_metrics *metrics)
  * wants no more; on_step may be NULL. The statuses of sm_trainer_step, SM_OK if no step is left. */
 SM_API sm_status sm_trainer_train(sm_trainer *trainer, uint64_t steps, sm_train_step_fn on_step,
                                   void *user, sm_error *error);
-/* Asked by the calling thread, many times in every layer and once per chunk of the head; non-zero
- * makes the running step or evaluation return SM_ERR_CANCELLED. NULL: never. */
+/* Asked by the calling thread every few milliseconds of a step or evaluation, and while saving,
+ * resuming and exporting; non-zero makes that call return SM_ERR_CANCELLED. NULL: never. A hook
+ * that goes on saying so lets nothing be saved: take it away before what was trained is written. */
 SM_API sm_status sm_trainer_set_cancel(sm_trainer *trainer, int32_t (*cancel)(void *user),
                                        void *user, sm_error *error);
 

@@ -80,6 +80,37 @@ sm_status sm_struct_give(void *to, const void *full, size_t known, const char *w
 sm_status sm_options_take(void *to, size_t known, const void *from, uint32_t options_struct,
                           sm_error *error);
 
+/* ---- cancelling ---------------------------------------------------------------- */
+
+/* How work of a team is cut short: the caller's thread asks the hook now and then; once it said
+ * yes all threads skip what is left of their work, but no barrier, and leave rubbish behind. */
+typedef struct sm_stop {
+    int32_t (*cancel)(void *user); /* NULL: never */
+    void *cancel_user;
+    _Atomic bool stopped;
+} sm_stop;
+
+/* Whether the work is to end; asks the hook if `asks`, which is so for one thread. */
+static inline bool sm_stop_now(sm_stop *stop, bool asks) {
+    if (!stop->cancel)
+        return false;
+    if (asks && !atomic_load_explicit(&stop->stopped, memory_order_relaxed) &&
+        stop->cancel(stop->cancel_user))
+        atomic_store_explicit(&stop->stopped, true, memory_order_relaxed);
+    return atomic_load_explicit(&stop->stopped, memory_order_relaxed);
+}
+
+/* How long work of one thread asks: what is done of all, in units of its own. */
+typedef struct sm_hook {
+    sm_progress_fn fn; /* NULL: never */
+    void *user;
+} sm_hook;
+
+/* Whether the work is to end. hook may be NULL. */
+static inline bool sm_hook_ends(const sm_hook *hook, uint64_t done, uint64_t total) {
+    return hook && hook->fn && hook->fn(hook->user, done, total);
+}
+
 /* ---- memory ------------------------------------------------------------------ */
 
 #define SM_ALIGN 64 /* every block: one cache line, one AVX-512 vector */

@@ -48,6 +48,7 @@ void sm_head_logits(const sm_worker *w) {
 typedef struct logits_run {
     sm_pass pass;
     const sm_adapters *adapters;
+    sm_stop *stop;
     const float *x;
     const uint32_t *rows;
     uint32_t n;
@@ -70,8 +71,8 @@ static void run_logits(void *arg, uint32_t thread, uint32_t n_threads) {
                          .n_threads = n_threads,
                          .adapters = r->adapters,
                          .layer = net->config.n_layer};
-    w.scratch->stop = &r->pass.never;
-    w.scratch->asks = false;
+    w.scratch->stop = r->stop;
+    w.scratch->asks = thread == 0;
     const sm_weight *W = &net->head;
     const sm_input in = head_input(&w, r->x, r->rows, r->n);
     uint64_t g0, g1;
@@ -80,15 +81,16 @@ static void run_logits(void *arg, uint32_t thread, uint32_t n_threads) {
     sm_product_compute(&w, W, SM_HEAD, g0, g1, &in, 0, r->n, r->logits, r->ldl);
 }
 
-void sm_forward_logits(sm_workspace *ws, sm_team *team, const sm_adapters *adapters, const float *x,
-                       const uint32_t *rows, uint32_t n, float *logits, uint64_t ldl) {
+void sm_forward_logits(sm_workspace *ws, sm_team *team, const sm_adapters *adapters, sm_stop *stop,
+                       const float *x, const uint32_t *rows, uint32_t n, float *logits,
+                       uint64_t ldl) {
     logits_run r = {.pass = {.ws = ws, .team = team},
                     .adapters = adapters,
+                    .stop = stop,
                     .x = x,
                     .rows = rows,
                     .n = n,
                     .logits = logits,
                     .ldl = ldl};
-    atomic_init(&r.pass.never.stopped, false);
     sm_team_run(team, run_logits, &r);
 }

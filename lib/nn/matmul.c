@@ -37,13 +37,7 @@ static uint64_t mul_most(const sm_kernels *kernels, uint32_t type) {
 #define GEMM_UNIT 12
 
 bool sm_stopped(const sm_thread_scratch *scratch) {
-    sm_stop *stop = scratch->stop;
-    if (!stop->cancel)
-        return false;
-    if (scratch->asks && !atomic_load_explicit(&stop->stopped, memory_order_relaxed) &&
-        stop->cancel(stop->cancel_user))
-        atomic_store_explicit(&stop->stopped, true, memory_order_relaxed);
-    return atomic_load_explicit(&stop->stopped, memory_order_relaxed);
+    return sm_stop_now(scratch->stop, scratch->asks);
 }
 
 /* Where column 0 of x begins at element k, and its stride, as the kernels want it. */

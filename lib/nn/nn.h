@@ -353,10 +353,10 @@ sm_status sm_workspace_adapt(sm_workspace *workspace, uint64_t width, bool dropo
  * contents beyond the spans' positions are undefined, and what was packed stays for later steps. */
 sm_status sm_forward(sm_workspace *workspace, sm_team *team, const sm_step *step, sm_error *error);
 /* The last part of it alone: logits[i][ldl] of token rows[i] of x (sm_tape.x); n at most the
- * workspace's max_tokens. */
+ * workspace's max_tokens. Asks `stop`; once it is stopped the logits are rubbish. */
 void sm_forward_logits(sm_workspace *workspace, sm_team *team, const sm_adapters *adapters,
-                       const float *x, const uint32_t *rows, uint32_t n, float *logits,
-                       uint64_t ldl);
+                       sm_stop *stop, const float *x, const uint32_t *rows, uint32_t n,
+                       float *logits, uint64_t ldl);
 /* Stride of rows of n floats that the kernels write: whole groups, off multiples of 4096
  * bytes. */
 uint64_t sm_row_stride(uint64_t n);

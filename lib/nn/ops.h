@@ -20,14 +20,6 @@ typedef struct sm_input {
 } sm_input;
 _Static_assert(sizeof(sm_act_block) == 32 * sizeof(uint16_t), "forms are as large");
 
-/* How a step is cut short: thread 0 asks the hook now and then; once it said yes all
- * threads skip what is left of their work (and leave rubbish behind). */
-typedef struct sm_stop {
-    int32_t (*cancel)(void *user); /* NULL: never */
-    void *cancel_user;
-    _Atomic bool stopped;
-} sm_stop;
-
 /* Scratch that belongs to one thread. */
 typedef struct sm_thread_scratch {
     sm_stop *stop;        /* of the running step */

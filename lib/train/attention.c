@@ -97,9 +97,12 @@ static void one_head(const sm_backward *b, const head *h) {
         for (uint32_t t = 0; t < nq; t++)
             delta[t] = g->kernels->dot(h->out + (q0 + t) * ldq, h->dout + (q0 + t) * ldq,
                                        g->net->config.head_dim);
-        for (uint32_t k0 = first_block(h, q0); k0 < q0 + nq; k0 += SM_GRAD_KEYS)
+        for (uint32_t k0 = first_block(h, q0); k0 < q0 + nq; k0 += SM_GRAD_KEYS) {
+            if (sm_crew_stopped(&b->crew))
+                return;
             block(b, h, delta, q0, nq, k0,
                   q0 + nq - k0 < SM_GRAD_KEYS ? q0 + nq - k0 : SM_GRAD_KEYS);
+        }
     }
 }
 
@@ -110,7 +113,7 @@ static void round_rows(const sm_backward *b) {
     uint16_t *rounded = g->threads[b->crew.thread].bf16;
     uint64_t begin, end;
     sm_share(b->T, b->crew.thread, b->crew.n_threads, &begin, &end);
-    for (uint64_t t = begin; t < end; t++) {
+    for (uint64_t t = begin; t < end && !sm_crew_stopped_at(&b->crew, t - begin, n); t++) {
         float *row = g->datt + t * g->tape->ldq;
         g->kernels->round_bf16(rounded, row, n);
         g->kernels->type[SM_DTYPE_BF16].dequantize(row, rounded, n);

@@ -37,11 +37,12 @@ static void run_head(void *arg, uint32_t thread, uint32_t n_threads) {
     sm_graph *g = r->g;
     const sm_config *c = &g->net->config;
     const uint64_t ldx = g->tape->ldx;
-    const sm_backward b = {
-        .crew = {g->team, g->kernels, g->gemm, thread, n_threads}, .g = g, .T = r->n};
+    const sm_backward b = {.crew = sm_graph_crew(g, thread, n_threads), .g = g, .T = r->n};
     uint64_t begin, end;
     sm_share(r->n, thread, n_threads, &begin, &end);
     for (uint64_t i = begin; i < end; i++) {
+        if (sm_crew_stopped_at(&b.crew, i - begin, c->n_vocab))
+            break;
         const uint32_t t = r->rows[i];
         g->losses[i] = row_loss(r, g->logits + i * g->ldl, r->batch->targets[t]);
         if (r->backward)
@@ -57,15 +58,26 @@ static void run_head(void *arg, uint32_t thread, uint32_t n_threads) {
     sm_grad_norm(&b, g->dx, g->dz, g->tape->x, r->rows, r->n, g->net->out_norm, g->out_norm);
 }
 
-static bool cancelled(const sm_graph *g) {
-    return g->cancel && g->cancel(g->cancel_user);
+/* Of the calling thread, between runs of the team. */
+static bool cancelled(sm_graph *g) {
+    return sm_stop_now(&g->stop, true);
+}
+
+static void clear_dx(void *arg, uint32_t thread, uint32_t n_threads) {
+    const head_run *r = arg;
+    const sm_crew crew = sm_graph_crew(r->g, thread, n_threads);
+    const uint64_t ldx = r->g->tape->ldx;
+    uint64_t begin, end;
+    sm_share(r->batch->n_tokens, thread, n_threads, &begin, &end);
+    for (uint64_t t = begin; t < end && !sm_crew_stopped_at(&crew, t - begin, ldx); t++)
+        memset(r->g->dx + t * ldx, 0, ldx * sizeof *r->g->dx);
 }
 
 sm_status sm_graph_head(sm_graph *g, const sm_train_batch *batch, uint32_t n_rows, double weight,
                         bool backward, double *loss) {
     *loss = 0;
     if (backward)
-        memset(g->dx, 0, (uint64_t)batch->n_tokens * g->tape->ldx * sizeof *g->dx);
+        sm_team_run(g->team, clear_dx, &(head_run){.g = g, .batch = batch});
     for (uint32_t i = 0; i < n_rows; i += g->chunk) {
         head_run run = {.g = g,
                         .batch = batch,
@@ -75,14 +87,16 @@ sm_status sm_graph_head(sm_graph *g, const sm_train_batch *batch, uint32_t n_row
                         .backward = backward};
         if (cancelled(g))
             return SM_ERR_CANCELLED;
-        sm_forward_logits(g->ws, g->team, &g->adapters, g->tape->x, run.rows, run.n, g->logits,
-                          g->ldl);
+        sm_forward_logits(g->ws, g->team, &g->adapters, &g->stop, g->tape->x, run.rows, run.n,
+                          g->logits, g->ldl);
         sm_lap(g, SM_PART_HEAD);
+        if (cancelled(g)) /* the logits may be anything */
+            return SM_ERR_CANCELLED;
         sm_team_run(g->team, run_head, &run);
         for (uint32_t t = 0; t < run.n; t++)
             *loss += g->losses[t];
     }
-    return SM_OK;
+    return cancelled(g) ? SM_ERR_CANCELLED : SM_OK;
 }
 
 /* ---- a layer ----------------------------------------------------------------------------------
@@ -110,7 +124,7 @@ static void feed_forward_part(const sm_backward *b, const sm_layer *w, const sm_
     uint64_t begin, end;
     sm_grad_input(b, &d->matrix[SM_DOWN], dx, ldx, T, NULL, g->dh, ldh, false);
     sm_share(T, b->crew.thread, b->crew.n_threads, &begin, &end);
-    for (uint64_t t = begin; t < end; t++) {
+    for (uint64_t t = begin; t < end && !sm_crew_stopped_at(&b->crew, t - begin, c->n_ff); t++) {
         g->kernels->silu_mul_grad(dgate + t * ldh, g->dup + t * ldh, g->h + t * ldh,
                                   g->dh + t * ldh, gate + t * ldh, up + t * ldh, c->n_ff);
         g->kernels->rms_norm(g->normed + t * ldx, mid + t * ldx, w->ffn_norm, c->n_embd,
@@ -186,7 +200,7 @@ static void grad_head_norm(const sm_backward *b, float *dw, const float *dy, con
     sm_share((dim + 15) / 16, b->crew.thread, b->crew.n_threads, &begin, &end);
     begin *= 16;
     end = end * 16 < dim ? end * 16 : dim;
-    for (uint64_t t = 0; t < b->T && begin < end; t++)
+    for (uint64_t t = 0; t < b->T && begin < end && !sm_crew_stopped_at(&b->crew, t, ld); t++)
         for (uint32_t h = 0; h < n_head; h++) {
             const uint64_t at = t * ld + h * dim + begin;
             b->g->kernels->add_product(dw + begin, dy + at, raw + at, r[t * n_head + h],
@@ -200,7 +214,7 @@ void sm_grad_heads(const sm_backward *b, const sm_layer *w, const sm_graph_layer
     const sm_config *c = &g->net->config;
     uint64_t begin, end;
     sm_share(b->T, b->crew.thread, b->crew.n_threads, &begin, &end);
-    for (uint64_t t = begin; t < end; t++)
+    for (uint64_t t = begin; t < end && !sm_crew_stopped_at(&b->crew, t - begin, g->tape->ldq); t++)
         token_back(b, w, l, t);
     sm_team_barrier(g->team);
     grad_head_norm(b, d->q_norm, g->dq, l->q_raw, g->tape->ldq, g->r_q, c->n_head);
@@ -220,7 +234,7 @@ static void projections(const sm_backward *b, const sm_layer *w, const sm_graph_
     const float *dv = g->dv + b->first * ldkv, *x = l->x + b->first * ldx;
     uint64_t begin, end;
     sm_share(T, b->crew.thread, b->crew.n_threads, &begin, &end);
-    for (uint64_t t = begin; t < end; t++)
+    for (uint64_t t = begin; t < end && !sm_crew_stopped_at(&b->crew, t - begin, ldx); t++)
         g->kernels->rms_norm(g->normed + t * ldx, x + t * ldx, w->attn_norm, c->n_embd,
                              c->norm_eps);
     sm_team_barrier(g->team);
@@ -266,7 +280,7 @@ void sm_grad_embedding(const sm_backward *b, const int32_t *ids) {
     sm_share((width + 15) / 16, b->crew.thread, b->crew.n_threads, &begin, &end);
     begin *= 16;
     end = end * 16 < width ? end * 16 : width;
-    for (uint64_t t = 0; t < b->T && begin < end; t++) {
+    for (uint64_t t = 0; t < b->T && begin < end && !sm_crew_stopped_at(&b->crew, t, width); t++) {
         float *row = g->embd_grad + (uint64_t)ids[t] * width;
         g->kernels->add(row + begin, row + begin, g->dx + t * g->tape->ldx + begin, end - begin);
     }
@@ -283,7 +297,7 @@ typedef struct layers_run {
 static void run_layers(void *arg, uint32_t thread, uint32_t n_threads) {
     layers_run *r = arg;
     sm_graph *g = r->g;
-    const sm_backward b = {.crew = {g->team, g->kernels, g->gemm, thread, n_threads},
+    const sm_backward b = {.crew = sm_graph_crew(g, thread, n_threads),
                            .g = g,
                            .T = r->batch->n_tokens,
                            .next_task = &r->next_task};
@@ -294,7 +308,7 @@ static void run_layers(void *arg, uint32_t thread, uint32_t n_threads) {
         /* one decision for all: attention's barriers stand between this and its use, those of the
          * next feed_forward between its use and the next one */
         if (thread == 0)
-            r->cancelled = cancelled(g);
+            r->cancelled = sm_crew_stopped(&b.crew);
         attention(&b, &g->net->layers[i], &g->layers[i], &g->tape->layers[i]);
         if (r->cancelled)
             return;
@@ -312,14 +326,14 @@ sm_status sm_graph_layers(sm_graph *g, const sm_train_batch *batch) {
     atomic_init(&run.next_task, 0);
     if (!g->options.checkpoint_layers) {
         sm_team_run(g->team, run_layers, &run);
-        return run.cancelled ? SM_ERR_CANCELLED : SM_OK;
+        return cancelled(g) ? SM_ERR_CANCELLED : SM_OK;
     }
     const sm_step again = {.n_tokens = batch->n_tokens,
                            .ids = batch->ids,
                            .n_spans = g->n_spans,
                            .spans = g->spans,
-                           .cancel = g->cancel,
-                           .cancel_user = g->cancel_user,
+                           .cancel = g->stop.cancel,
+                           .cancel_user = g->stop.cancel_user,
                            .tape = g->tape,
                            .adapters = &g->adapters};
     for (uint32_t i = n_layer; i-- > 0;) {
@@ -330,7 +344,7 @@ sm_status sm_graph_layers(sm_graph *g, const sm_train_batch *batch) {
             return SM_ERR_CANCELLED;
         sm_lap(g, SM_PART_FORWARD);
         sm_team_run(g->team, run_layers, &run);
-        if (run.cancelled)
+        if (cancelled(g))
             return SM_ERR_CANCELLED;
     }
     return SM_OK;

@@ -146,6 +146,9 @@ sm_status sm_trainer_save(sm_trainer *t, const char *path, sm_error *error) {
     double value[NUMBERS];
     sm_dataset_info info;
     sm_gguf_writer *w;
+    sm_status status = sm_trainer_settle(t, error);
+    if (status)
+        return status;
     get_state(t, state);
     get_numbers(t, value);
     sm_dataset_get_info(t->dataset, &info);
@@ -153,7 +156,7 @@ sm_status sm_trainer_save(sm_trainer *t, const char *path, sm_error *error) {
     for (uint32_t i = 0; tensor_at(t, i, name, &data, &bytes); i++)
         sum = sm_hash_bytes(sum, data, bytes);
     const uint64_t model = hash_model(t->gguf);
-    sm_status status = check_finite(t, error);
+    status = check_finite(t, error);
     if (!status)
         status = sm_gguf_writer_open(&w, t->mem, path, 3, 64, error);
     if (status)
@@ -350,7 +353,8 @@ sm_status sm_trainer_resume(sm_trainer *t, const char *path, sm_error *error) {
         sm_optim_set_steps(t->optim, state[1]);
         t->tokens = state[2];
         t->diverged = false;
-        sm_graph_update(t->graph);
+        t->update.stage = SM_UPDATE_RESUMED;
+        status = sm_trainer_settle(t, error);
     }
     sm_gguf_close(gguf);
     return status;

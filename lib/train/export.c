@@ -51,6 +51,9 @@ sm_status sm_trainer_export(sm_trainer *t, const char *path, const char *type_na
     const uint32_t which = type_name ? sm_names_find(names, type_name, NULL) : 0;
     if (which == SM_NAME_NONE)
         return sm_fail_name(error, "type", type_name, names);
+    sm_status status = sm_trainer_settle(t, error);
+    if (status)
+        return status;
     const sm_params *params = sm_graph_params(t->graph);
     uint64_t largest = 0;
     for (uint32_t i = 0; i < params->n; i++) {
@@ -61,7 +64,7 @@ sm_status sm_trainer_export(sm_trainer *t, const char *path, const char *type_na
     if (!room)
         return sm_fail(error, SM_ERR_NOMEM, "out of memory to write %s", path);
     sm_gguf_writer *w;
-    sm_status status = sm_gguf_writer_open(&w, t->mem, path, 3, SM_GGUF_DEFAULT_ALIGNMENT, error);
+    status = sm_gguf_writer_open(&w, t->mem, path, 3, SM_GGUF_DEFAULT_ALIGNMENT, error);
     if (status) {
         sm_free(t->mem, room);
         return status;
@@ -101,11 +104,14 @@ sm_status sm_trainer_export_adapter(sm_trainer *t, const char *path, sm_error *e
     const sm_trainer_options *o = &t->options;
     if (!o->lora_rank)
         return sm_fail(error, SM_ERR_STATE, "the whole model is trained: there are no adapters");
+    sm_status status = sm_trainer_settle(t, error);
+    if (status)
+        return status;
     const sm_params *params = sm_graph_params(t->graph);
     const char *architecture = sm_graph_net(t->graph)->config.family->architecture;
     const double rank = o->lora_rank;
     sm_gguf_writer *w;
-    sm_status status = sm_gguf_writer_open(&w, t->mem, path, 3, SM_GGUF_DEFAULT_ALIGNMENT, error);
+    status = sm_gguf_writer_open(&w, t->mem, path, 3, SM_GGUF_DEFAULT_ALIGNMENT, error);
     if (status)
         return status;
     sm_gguf_put_str(w, "general.type", "adapter", 7);

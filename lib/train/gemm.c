@@ -83,6 +83,7 @@ typedef struct product {
     workspace *space;
     sm_team *team; /* NULL: alone */
     uint32_t thread, n_threads;
+    const sm_crew *crew; /* asked whether to go on; NULL: alone */
     /* sizes in panels */
     uint64_t rows, columns;             /* of C */
     uint64_t block_rows, block_columns; /* of a phase at most */
@@ -236,11 +237,15 @@ static void choose_lots(const product *p, phase *f) {
         f->lot_rows = divide_up(f->lot_rows, 2);
 }
 
+static bool stopped(const product *p) {
+    return p->crew && sm_crew_stopped(p->crew);
+}
+
 static void multiply_lot(const product *p, const phase *f, uint64_t slab, uint64_t row,
                          uint64_t column) {
     const uint64_t row_end = min_u64(row + f->lot_rows, f->n_rows);
     const uint64_t column_end = min_u64(column + f->lot_columns, f->n_columns);
-    for (uint64_t j = column; j < column_end; j++)
+    for (uint64_t j = column; j < column_end && !stopped(p); j++)
         for (uint64_t i = row; i < row_end; i++)
             multiply(p, f, slab, i, j);
 }
@@ -360,7 +365,7 @@ static void run_blas(const product *p) {
     const uint64_t n_blocks = across * divide_up(g->M, BLAS_ROWS);
     set_back(p, &p->space->next_lot);
     meet(p);
-    for (uint64_t i; (i = take(&p->space->next_lot)) < n_blocks;)
+    for (uint64_t i; (i = take(&p->space->next_lot)) < n_blocks && !stopped(p);)
         blas_block(g, i / across * BLAS_ROWS, i % across * BLAS_COLUMNS);
     meet(p);
 }
@@ -387,6 +392,7 @@ void sm_gemm(const sm_crew *crew, const sm_gemm_args *args) {
                   .team = crew->team,
                   .thread = crew->thread,
                   .n_threads = crew->n_threads,
+                  .crew = crew,
               });
 }
 

@@ -543,18 +543,28 @@ sm_gemm_scratch *sm_graph_gemm(sm_graph *g) {
     return g->gemm;
 }
 void sm_graph_set_cancel(sm_graph *g, int32_t (*cancel)(void *user), void *user) {
-    g->cancel = cancel;
-    g->cancel_user = user;
+    g->stop.cancel = cancel;
+    g->stop.cancel_user = user;
+}
+void sm_graph_begin(sm_graph *g) {
+    atomic_store_explicit(&g->stop.stopped, false, memory_order_relaxed);
+}
+bool sm_graph_stopped(const sm_graph *g) {
+    return atomic_load_explicit(&g->stop.stopped, memory_order_relaxed);
+}
+sm_crew sm_graph_crew(sm_graph *g, uint32_t thread, uint32_t n_threads) {
+    return (sm_crew){g->team, g->kernels, g->gemm, thread, n_threads, &g->stop};
 }
 
 /* ---- update ---------------------------------------------------------------------- */
 
 /* This thread's groups of a master of w's shape. */
-static void pack_share(const sm_graph *g, const sm_weight *w, const float *value, uint16_t *bf16,
-                       uint32_t thread, uint32_t n_threads) {
+static void pack_share(const sm_crew *crew, const sm_graph *g, const sm_weight *w,
+                       const float *value, uint16_t *bf16) {
     uint64_t begin, end;
-    sm_share((w->rows + SM_GROUP - 1) / SM_GROUP, thread, n_threads, &begin, &end);
-    for (uint64_t i = begin; i < end; i++) {
+    sm_share((w->rows + SM_GROUP - 1) / SM_GROUP, crew->thread, crew->n_threads, &begin, &end);
+    for (uint64_t i = begin; i < end && !sm_crew_stopped_at(crew, i - begin, SM_GROUP * w->cols);
+         i++) {
         const float *from = value + i * SM_GROUP * w->cols;
         const uint64_t left = w->rows - i * SM_GROUP, n = left < SM_GROUP ? left : SM_GROUP;
         uint8_t *to = w->own_packed + i * w->group_bytes;
@@ -568,30 +578,32 @@ static void pack_share(const sm_graph *g, const sm_weight *w, const float *value
     }
 }
 
-static void pack_slot(const sm_graph *g, const sm_slot *slot, uint16_t *bf16, uint32_t thread,
-                      uint32_t n_threads) {
+static void pack_slot(const sm_crew *crew, const sm_graph *g, const sm_slot *slot, uint16_t *bf16) {
     if (slot->value)
-        pack_share(g, slot->w, slot->value, bf16, thread, n_threads);
+        pack_share(crew, g, slot->w, slot->value, bf16);
     if (slot->lora) {
         const sm_weight *a = &slot->lora->a, *b = &slot->lora->b;
-        pack_share(g, a, (const float *)(const void *)a->data, bf16, thread, n_threads);
-        pack_share(g, b, (const float *)(const void *)b->data, bf16, thread, n_threads);
+        pack_share(crew, g, a, (const float *)(const void *)a->data, bf16);
+        pack_share(crew, g, b, (const float *)(const void *)b->data, bf16);
     }
 }
 
 static void run_update(void *arg, uint32_t thread, uint32_t n_threads) {
-    const sm_graph *g = arg;
+    sm_graph *g = arg;
+    const sm_crew crew = sm_graph_crew(g, thread, n_threads);
     uint16_t *bf16 = g->threads[thread].bf16;
     for (uint32_t i = 0; i < g->net->config.n_layer; i++)
         for (uint32_t m = 0; m < SM_MATRICES; m++)
-            pack_slot(g, &g->layers[i].matrix[m], bf16, thread, n_threads);
-    pack_slot(g, &g->head, bf16, thread, n_threads);
+            pack_slot(&crew, g, &g->layers[i].matrix[m], bf16);
+    pack_slot(&crew, g, &g->head, bf16);
 }
 
-void sm_graph_update(sm_graph *g) {
+sm_status sm_graph_update(sm_graph *g) {
+    sm_graph_begin(g);
     g->lap_start = sm_time_ns();
     sm_team_run(g->team, run_update, g);
     sm_lap(g, SM_PART_UPDATE);
+    return sm_graph_stopped(g) ? SM_ERR_CANCELLED : SM_OK;
 }
 
 void sm_graph_times(const sm_graph *g, uint64_t times[SM_PART_COUNT]) {
@@ -661,10 +673,11 @@ static sm_status run_batch(sm_graph *g, const sm_train_batch *batch, double weig
                              .ids = batch->ids,
                              .n_spans = g->n_spans,
                              .spans = g->spans,
-                             .cancel = g->cancel,
-                             .cancel_user = g->cancel_user,
+                             .cancel = g->stop.cancel,
+                             .cancel_user = g->stop.cancel_user,
                              .tape = g->tape,
                              .adapters = &g->adapters};
+    sm_graph_begin(g);
     g->lap_start = sm_time_ns();
     status = sm_forward(g->ws, g->team, &forward, NULL);
     sm_lap(g, SM_PART_FORWARD);

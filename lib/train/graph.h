@@ -36,8 +36,7 @@ struct sm_graph {
     const sm_kernels *kernels;
     sm_net *net;
     sm_team *team;
-    int32_t (*cancel)(void *user); /* NULL: never */
-    void *cancel_user;
+    sm_stop stop; /* of the batch, or the update, that runs */
     sm_gemm_scratch *gemm;
     sm_workspace *ws;
     sm_tape *tape;
@@ -110,7 +109,9 @@ static inline void sm_lap_of(const sm_backward *b, sm_graph_part part) {
         sm_lap(b->g, part);
 }
 
-/* ---- operators (operators.c): collective, each ends with a barrier unless it says so ------ */
+/* ---- operators (operators.c): collective, each ends with a barrier unless it says so ------
+ * All of them, and those below, ask g->stop; once it is stopped they leave out what is left of
+ * their work, but no barrier. */
 
 /* grad(W) += dy^T x, and gradients of an adapter's A and B. tokens: of x's rows (NULL: b's). */
 void sm_grad_weight(const sm_backward *b, const sm_slot *slot, const float *dy, uint64_t ldy,
@@ -149,10 +150,10 @@ void sm_grad_embedding(const sm_backward *b, const int32_t *ids);
  */
 
 /* *loss is the sum of the losses of the n_rows tokens g->rows after a forward pass; with backward
- * also gradients of head and final norm, and g->dx. SM_ERR_CANCELLED, asked between chunks. */
+ * also gradients of head and final norm, and g->dx. SM_ERR_CANCELLED. */
 sm_status sm_graph_head(sm_graph *g, const sm_train_batch *batch, uint32_t n_rows, double weight,
                         bool backward, double *loss);
-/* From g->dx back through layers and embedding. SM_ERR_CANCELLED, asked in every layer. */
+/* From g->dx back through layers and embedding. SM_ERR_CANCELLED. */
 sm_status sm_graph_layers(sm_graph *g, const sm_train_batch *batch);
 
 #endif

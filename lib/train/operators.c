@@ -37,7 +37,7 @@ static void grad_low(const sm_backward *b, const sm_slot *slot, const float *dy,
                                .ldc = g->ld_low});
     uint64_t begin, end;
     sm_share(n, b->crew.thread, b->crew.n_threads, &begin, &end);
-    for (uint64_t t = begin; t < end; t++)
+    for (uint64_t t = begin; t < end && !sm_crew_stopped_at(&b->crew, t - begin, B->cols); t++)
         g->kernels->scale(g->dlow + t * g->ld_low, g->dlow + t * g->ld_low, slot->lora->scale,
                           B->cols);
     sm_team_barrier(b->crew.team);
@@ -49,7 +49,8 @@ static void drop(const sm_backward *b, const sm_slot *slot, const float *x, uint
     const sm_graph *g = b->g;
     uint64_t begin, end;
     sm_share(n, b->crew.thread, b->crew.n_threads, &begin, &end);
-    for (uint64_t t = begin; t < end; t++)
+    for (uint64_t t = begin; t < end && !sm_crew_stopped_at(&b->crew, t - begin, slot->w->cols);
+         t++)
         sm_dropout_row(&g->adapters.dropout, slot->layer, slot->matrix,
                        tokens ? tokens[t] : b->first + (uint32_t)t, g->dropped + t * g->ld_dropped,
                        x + t * ldx, slot->w->cols);
@@ -77,7 +78,7 @@ static void grad_adapter(const sm_backward *b, const sm_slot *slot, const float 
                                .ldc = g->ld_low});
     uint64_t begin, end;
     sm_share(n, b->crew.thread, b->crew.n_threads, &begin, &end);
-    for (uint64_t t = begin; t < end; t++)
+    for (uint64_t t = begin; t < end && !sm_crew_stopped_at(&b->crew, t - begin, A->rows); t++)
         g->kernels->scale(g->low + t * g->ld_low, g->low + t * g->ld_low, slot->lora->scale,
                           A->rows);
     grad_low(b, slot, dy, ldy, n); /* ends with a barrier */
@@ -128,7 +129,7 @@ static void grad_adapter_input(const sm_backward *b, const sm_slot *slot, const 
     drop(b, slot, g->dropped, g->ld_dropped, n, tokens);
     uint64_t begin, end;
     sm_share(n, b->crew.thread, b->crew.n_threads, &begin, &end);
-    for (uint64_t t = begin; t < end; t++)
+    for (uint64_t t = begin; t < end && !sm_crew_stopped_at(&b->crew, t - begin, A->cols); t++)
         g->kernels->add(dx + t * ldx, dx + t * ldx, g->dropped + t * g->ld_dropped, A->cols);
     sm_team_barrier(b->crew.team);
 }
@@ -162,7 +163,7 @@ static void grad_input_frozen(const sm_backward *b, const sm_weight *w, const fl
         const uint64_t n_rows = w->rows - r < SM_DEQUANT_ROWS ? w->rows - r : SM_DEQUANT_ROWS;
         uint64_t begin, end;
         sm_share(n_rows, b->crew.thread, b->crew.n_threads, &begin, &end);
-        for (uint64_t i = begin; i < end; i++)
+        for (uint64_t i = begin; i < end && !sm_crew_stopped_at(&b->crew, i - begin, w->cols); i++)
             g->kernels->type[w->type].dequantize(g->slab + i * w->cols,
                                                  w->data + (r + i) * w->row_bytes, w->cols);
         sm_team_barrier(b->crew.team);
@@ -208,7 +209,7 @@ void sm_grad_bias(const sm_backward *b, float *db, const float *dy, uint64_t ldy
     if (!db)
         return;
     columns(b, width, &begin, &end);
-    for (uint64_t i = 0; i < n && begin < end; i++)
+    for (uint64_t i = 0; i < n && begin < end && !sm_crew_stopped_at(&b->crew, i, width); i++)
         b->g->kernels->add_product(db + begin, dy + i * ldy + begin, NULL, 1, end - begin);
 }
 
@@ -218,7 +219,7 @@ void sm_grad_norm(const sm_backward *b, float *dx, const float *dy, const float 
     const uint64_t ldx = g->tape->ldx, width = g->net->config.n_embd;
     uint64_t begin, end;
     sm_share(n, b->crew.thread, b->crew.n_threads, &begin, &end);
-    for (uint64_t i = begin; i < end; i++) {
+    for (uint64_t i = begin; i < end && !sm_crew_stopped_at(&b->crew, i - begin, width); i++) {
         const uint64_t at = (rows ? rows[i] : i) * ldx;
         g->r[i] = g->kernels->rms_norm_grad(dx + at, dy + i * ldx, x + at, w, width,
                                             g->net->config.norm_eps, !rows);
@@ -227,7 +228,7 @@ void sm_grad_norm(const sm_backward *b, float *dx, const float *dy, const float 
     if (!dw)
         return;
     columns(b, width, &begin, &end);
-    for (uint64_t i = 0; i < n && begin < end; i++)
+    for (uint64_t i = 0; i < n && begin < end && !sm_crew_stopped_at(&b->crew, i, width); i++)
         g->kernels->add_product(dw + begin, dy + i * ldx + begin,
                                 x + (rows ? rows[i] : i) * ldx + begin, g->r[i], end - begin);
     sm_team_barrier(b->crew.team); /* dy and r may be written again */

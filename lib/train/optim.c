@@ -7,6 +7,9 @@
 #include <string.h>
 
 #define PIECE 4096 /* elements of one partial sum of the gradient norm */
+/* Elements that a crew updates in one go, and between two questions whether to go on: some
+ * milliseconds. Whole blocks of SM_STATE8_BLOCK. */
+#define UPDATE_PIECE (1u << 19)
 /* Adafactor (section 4, 5 and 7.2 of arXiv:1804.04235) */
 #define ADAFACTOR_EPS 1e-30
 #define ADAFACTOR_CLIP 1.0
@@ -20,6 +23,13 @@ typedef struct state {
     double *row_sums; /* [rows] scratch */
 } state;
 
+/* Where an update stands: in a parameter, in one of the parts that Adafactor's has, from element
+ * `at` on (Adafactor: row). */
+typedef struct spot {
+    uint32_t param, part;
+    uint64_t at;
+} spot;
+
 struct sm_optim {
     sm_mem *mem;
     sm_optim_config config;
@@ -29,6 +39,11 @@ struct sm_optim {
     uint64_t n_pieces;
     sm_code8 *codes; /* 8-bit states only */
     uint64_t steps;
+    /* written by thread 0 between barriers */
+    bool unfinished, stopped;
+    spot next;       /* of an unfinished update */
+    double row_mean; /* of the parameter at hand: Adafactor's */
+    float step_size;
 };
 
 static bool factored(const sm_optim *o, const sm_param *p) {
@@ -164,6 +179,8 @@ double sm_optim_grad_norm(const sm_crew *crew, sm_optim *o) {
         const sm_param *p = &o->params->param[i];
         const uint64_t n = count(p), pieces = (n + PIECE - 1) / PIECE;
         for (uint64_t j = begin > first ? begin - first : 0; j < pieces && first + j < end; j++) {
+            if (sm_crew_stopped_at(crew, j, PIECE))
+                break;
             const uint64_t at = j * PIECE;
             o->pieces[first + j] = sum_squares(p->grad + at, n - at < PIECE ? n - at : PIECE);
         }
@@ -179,13 +196,14 @@ double sm_optim_grad_norm(const sm_crew *crew, sm_optim *o) {
 
 /* ---- updates ----------------------------------------------------------------------------- */
 
-/* A share of an array in whole blocks of SM_STATE8_BLOCK, so that 8-bit blocks and cache
- * lines have one owner. */
-static void share_blocks(const sm_crew *crew, uint64_t n, uint64_t *begin, uint64_t *end) {
+/* This thread's share of elements [at, at + n), in whole blocks of SM_STATE8_BLOCK, so that 8-bit
+ * blocks and cache lines have one owner. */
+static void share_blocks(const sm_crew *crew, uint64_t at, uint64_t n, uint64_t *begin,
+                         uint64_t *end) {
     sm_share((n + SM_STATE8_BLOCK - 1) / SM_STATE8_BLOCK, crew->thread, crew->n_threads, begin,
              end);
-    *begin *= SM_STATE8_BLOCK;
-    *end = *end * SM_STATE8_BLOCK < n ? *end * SM_STATE8_BLOCK : n;
+    *begin = at + *begin * SM_STATE8_BLOCK;
+    *end = at + (*end * SM_STATE8_BLOCK < n ? *end * SM_STATE8_BLOCK : n);
 }
 
 static void adamw_8bit(const sm_crew *crew, const sm_optim *o, const sm_param *p, state *s,
@@ -205,49 +223,69 @@ static void adamw_8bit(const sm_crew *crew, const sm_optim *o, const sm_param *p
     }
 }
 
-/* p -= lr * u / max(1, rms(u) / clip) with u = g / sqrt(estimate of v); sums by rows, which
- * every thread then adds in order. */
-static void adafactor(const sm_crew *crew, const sm_optim *o, const sm_param *p, state *s,
-                      const sm_update *c) {
-    const bool matrix = factored(o, p);
+/* Elements [at, at + n) of a parameter, of optimizers that look at each by itself. */
+static void update_elements(const sm_crew *crew, const sm_optim *o, const sm_param *p, state *s,
+                            const sm_update *u, uint64_t at, uint64_t n) {
+    uint64_t begin, end;
+    share_blocks(crew, at, n, &begin, &end);
+    if (begin >= end)
+        return;
+    if (o->config.kind == SM_OPTIM_LION)
+        crew->kernels->lion(p->value + begin, p->grad + begin, s->m + begin, end - begin, u);
+    else if (o->config.kind == SM_OPTIM_SGD)
+        crew->kernels->sgd(p->value + begin, p->grad + begin, s->m + begin, end - begin, u);
+    else if (o->config.state_8bit)
+        adamw_8bit(crew, o, p, s, begin, end, u);
+    else
+        crew->kernels->adamw(p->value + begin, p->grad + begin, s->m + begin, s->v + begin,
+                             end - begin, u);
+}
+
+/* ---- Adafactor: p -= lr * u / max(1, rms(u) / clip) with u = g / sqrt(estimate of v); sums by
+ * rows, which are then added in order. In three parts with a barrier after each, a parameter's rows
+ * [at, at + n) at a time. */
+
+#define ADAFACTOR_PARTS 3
+
+/* The estimate of v: a row's and a column's factor, or of each element. */
+static void estimate(const sm_crew *crew, const sm_optim *o, const sm_param *p, state *s,
+                     float scale, uint64_t at, uint64_t n) {
     const double beta = 1 - pow((double)o->steps, -ADAFACTOR_DECAY);
-    const float scale = c->grad_scale, keep = (float)beta, take = (float)(1 - beta);
-    uint64_t r0, r1, c0, c1;
-    sm_share(p->rows, crew->thread, crew->n_threads, &r0, &r1);
-    sm_share(p->cols, crew->thread, crew->n_threads, &c0, &c1);
-    double row_mean = 0;
-    if (matrix) {
-        for (uint64_t r = r0; r < r1; r++) {
-            const double sum = sum_squares(p->grad + r * p->cols, p->cols);
-            const double mean = sum * (double)scale * (double)scale / (double)p->cols;
-            s->row[r] = keep * s->row[r] + take * (float)(mean + ADAFACTOR_EPS);
-        }
-        const float part = take / (float)p->rows;
-        for (uint64_t i = c0; i < c1; i++)
-            s->col[i] = keep * s->col[i] + take * (float)ADAFACTOR_EPS;
-        for (uint64_t r = 0; r < p->rows; r++)
-            for (uint64_t i = c0; i < c1; i++) {
-                const float g = p->grad[r * p->cols + i] * scale;
-                s->col[i] += part * (g * g);
-            }
-        sm_team_barrier(crew->team);
-        for (uint64_t r = 0; r < p->rows; r++)
-            row_mean += (double)s->row[r];
-        row_mean /= (double)p->rows;
-    } else {
-        uint64_t begin, end;
-        sm_share(count(p), crew->thread, crew->n_threads, &begin, &end);
-        for (uint64_t i = begin; i < end; i++) {
+    const float keep = (float)beta, take = (float)(1 - beta), part = take / (float)p->rows;
+    uint64_t begin, end;
+    if (!factored(o, p)) {
+        sm_share(n * p->cols, crew->thread, crew->n_threads, &begin, &end);
+        for (uint64_t i = at * p->cols + begin; i < at * p->cols + end; i++) {
             const float g = p->grad[i] * scale;
             s->v[i] = keep * s->v[i] + take * (g * g + (float)ADAFACTOR_EPS);
         }
-        sm_team_barrier(crew->team);
+        return;
     }
-    /* the update, in place of the gradient, and its squares by row */
-    for (uint64_t r = r0; r < r1; r++) {
+    sm_share(n, crew->thread, crew->n_threads, &begin, &end);
+    for (uint64_t r = at + begin; r < at + end; r++) {
+        const double sum = sum_squares(p->grad + r * p->cols, p->cols);
+        const double mean = sum * (double)scale * (double)scale / (double)p->cols;
+        s->row[r] = keep * s->row[r] + take * (float)(mean + ADAFACTOR_EPS);
+    }
+    sm_share(p->cols, crew->thread, crew->n_threads, &begin, &end);
+    for (uint64_t i = begin; i < end && at == 0; i++)
+        s->col[i] = keep * s->col[i] + take * (float)ADAFACTOR_EPS;
+    for (uint64_t r = at; r < at + n; r++)
+        for (uint64_t i = begin; i < end; i++) {
+            const float g = p->grad[r * p->cols + i] * scale;
+            s->col[i] += part * (g * g);
+        }
+}
+
+/* u in place of the gradient, and its squares by row. */
+static void divide_gradient(const sm_crew *crew, const sm_optim *o, const sm_param *p, state *s,
+                            float scale, uint64_t at, uint64_t n) {
+    uint64_t begin, end;
+    sm_share(n, crew->thread, crew->n_threads, &begin, &end);
+    for (uint64_t r = at + begin; r < at + end; r++) {
         float *g = p->grad + r * p->cols;
-        if (matrix) {
-            const float factor = (float)(1 / sqrt((double)s->row[r] / row_mean));
+        if (factored(o, p)) {
+            const float factor = (float)(1 / sqrt((double)s->row[r] / o->row_mean));
             for (uint64_t i = 0; i < p->cols; i++)
                 g[i] = g[i] * scale * factor / sqrtf(s->col[i]);
         } else {
@@ -256,21 +294,105 @@ static void adafactor(const sm_crew *crew, const sm_optim *o, const sm_param *p,
         }
         s->row_sums[r] = sum_squares(g, p->cols);
     }
-    sm_team_barrier(crew->team);
-    double sum = 0;
-    for (uint64_t r = 0; r < p->rows; r++)
-        sum += s->row_sums[r];
-    const double rms = sqrt(sum / (double)count(p));
-    const float step = c->lr / (float)(rms > ADAFACTOR_CLIP ? rms / ADAFACTOR_CLIP : 1);
-    for (uint64_t i = r0 * p->cols; i < r1 * p->cols; i++)
-        p->value[i] = p->value[i] - c->decay * p->value[i] - step * p->grad[i];
 }
 
-void sm_optim_step(const sm_crew *crew, sm_optim *o, double lr, double grad_scale) {
+static void apply_divided(const sm_crew *crew, const sm_optim *o, const sm_param *p,
+                          const sm_update *u, uint64_t at, uint64_t n) {
+    uint64_t begin, end;
+    sm_share(n, crew->thread, crew->n_threads, &begin, &end);
+    for (uint64_t i = (at + begin) * p->cols; i < (at + end) * p->cols; i++)
+        p->value[i] = p->value[i] - u->decay * p->value[i] - o->step_size * p->grad[i];
+}
+
+/* What a part takes from all rows of the one before it; thread 0 between barriers. */
+static void sum_up(sm_optim *o, const sm_param *p, const state *s, const sm_update *u,
+                   uint32_t part) {
+    double sum = 0;
+    for (uint64_t r = 0; r < p->rows && part == 1 && factored(o, p); r++)
+        sum += (double)s->row[r];
+    if (part == 1)
+        o->row_mean = sum / (double)p->rows;
+    for (uint64_t r = 0; r < p->rows && part == 2; r++)
+        sum += s->row_sums[r];
+    const double rms = sqrt(sum / (double)count(p));
+    if (part == 2)
+        o->step_size = u->lr / (float)(rms > ADAFACTOR_CLIP ? rms / ADAFACTOR_CLIP : 1);
+}
+
+static void adafactor(const sm_crew *crew, sm_optim *o, const sm_param *p, state *s,
+                      const sm_update *u, const spot *place, uint64_t n) {
+    if (place->part > 0 && place->at == 0) {
+        sm_team_barrier(crew->team);
+        if (crew->thread == 0)
+            sum_up(o, p, s, u, place->part);
+        sm_team_barrier(crew->team);
+    }
+    if (place->part == 0)
+        estimate(crew, o, p, s, u->grad_scale, place->at, n);
+    else if (place->part == 1)
+        divide_gradient(crew, o, p, s, u->grad_scale, place->at, n);
+    else
+        apply_divided(crew, o, p, u, place->at, n);
+}
+
+/* ---- one update ------------------------------------------------------------------------ */
+
+/* Whether the update is to be left at this place, to all threads the same; not asked each time.
+ * *since: elements since the last question. */
+static bool leave(const sm_crew *crew, sm_optim *o, const spot *place, uint64_t *since) {
+    if (*since < UPDATE_PIECE || !crew->stop || !crew->stop->cancel)
+        return false;
+    *since = 0;
+    sm_team_barrier(crew->team); /* all have come to this place */
+    if (crew->thread == 0) {
+        o->stopped = sm_crew_stopped(crew);
+        o->next = *place;
+    }
+    sm_team_barrier(crew->team);
+    return o->stopped;
+}
+
+/* The place after the n elements (or rows) of this one. */
+static void advance(const sm_optim *o, spot *place, uint64_t n) {
+    const sm_param *p = &o->params->param[place->param];
+    const bool by_rows = o->config.kind == SM_OPTIM_ADAFACTOR;
+    place->at += n;
+    if (place->at < (by_rows ? p->rows : count(p)))
+        return;
+    place->at = 0;
+    if (by_rows && ++place->part < ADAFACTOR_PARTS)
+        return;
+    place->part = 0;
+    place->param++;
+}
+
+/* Some of one parameter; returns its elements, or rows, and adds the elements to *since. */
+static uint64_t update_piece(const sm_crew *crew, sm_optim *o, sm_update *u, double decay,
+                             const spot *place, uint64_t *since) {
+    const sm_param *p = &o->params->param[place->param];
+    state *s = &o->states[place->param];
+    u->decay = p->decay ? (float)decay : 0;
+    if (o->config.kind == SM_OPTIM_ADAFACTOR) {
+        const uint64_t most = p->cols < UPDATE_PIECE ? UPDATE_PIECE / p->cols : 1;
+        const uint64_t rows = p->rows - place->at < most ? p->rows - place->at : most;
+        adafactor(crew, o, p, s, u, place, rows);
+        *since += rows * p->cols;
+        return rows;
+    }
+    const uint64_t left = count(p) - place->at, n = left < UPDATE_PIECE ? left : UPDATE_PIECE;
+    update_elements(crew, o, p, s, u, place->at, n);
+    *since += n;
+    return n;
+}
+
+bool sm_optim_step(const sm_crew *crew, sm_optim *o, double lr, double grad_scale) {
     const sm_optim_config *c = &o->config;
-    sm_team_barrier(crew->team); /* all have read `steps` of the last one */
-    if (crew->thread == 0)
-        o->steps++;
+    sm_team_barrier(crew->team); /* all have read what the last one left */
+    if (crew->thread == 0) {
+        o->steps += !o->unfinished;
+        o->next = o->unfinished ? o->next : (spot){0};
+        o->unfinished = true;
+    }
     sm_team_barrier(crew->team);
     const double t = (double)o->steps;
     sm_update u = {.grad_scale = (float)grad_scale,
@@ -282,27 +404,16 @@ void sm_optim_step(const sm_crew *crew, sm_optim *o, double lr, double grad_scal
                    .correct1 = (float)(1 / (1 - pow(c->beta1, t))),
                    .correct2 = (float)(1 / (1 - pow(c->beta2, t))),
                    .eps = (float)c->eps};
-    for (uint32_t i = 0; i < o->params->n; i++) {
-        const sm_param *p = &o->params->param[i];
-        state *s = &o->states[i];
-        uint64_t begin, end;
-        share_blocks(crew, count(p), &begin, &end);
-        u.decay = p->decay ? (float)(lr * c->weight_decay) : 0;
-        if (c->kind == SM_OPTIM_ADAFACTOR)
-            adafactor(crew, o, p, s, &u);
-        else if (begin >= end)
-            continue;
-        else if (c->kind == SM_OPTIM_LION)
-            crew->kernels->lion(p->value + begin, p->grad + begin, s->m + begin, end - begin, &u);
-        else if (c->kind == SM_OPTIM_SGD)
-            crew->kernels->sgd(p->value + begin, p->grad + begin, s->m + begin, end - begin, &u);
-        else if (c->state_8bit)
-            adamw_8bit(crew, o, p, s, begin, end, &u);
-        else
-            crew->kernels->adamw(p->value + begin, p->grad + begin, s->m + begin, s->v + begin,
-                                 end - begin, &u);
+    uint64_t since = 0;
+    for (spot place = o->next; place.param < o->params->n;) {
+        if (leave(crew, o, &place, &since))
+            return false;
+        advance(o, &place, update_piece(crew, o, &u, lr * c->weight_decay, &place, &since));
     }
     sm_team_barrier(crew->team);
+    if (crew->thread == 0)
+        o->unfinished = false;
+    return true;
 }
 
 /* ---- state for checkpoints ------------------------------------------------------------------ */
@@ -365,6 +476,7 @@ uint64_t sm_optim_steps(const sm_optim *o) {
 
 void sm_optim_set_steps(sm_optim *o, uint64_t steps) {
     o->steps = steps;
+    o->unfinished = false;
 }
 
 /* ---- schedules ----------------------------------------------------------------------------------

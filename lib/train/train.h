@@ -36,7 +36,22 @@ typedef struct sm_crew {
     const sm_kernels *kernels;
     sm_gemm_scratch *gemm;
     uint32_t thread, n_threads;
+    sm_stop *stop; /* NULL: what runs is not cut short */
 } sm_crew;
+
+/* Whether the crew's work is cut short; thread 0 asks the hook. */
+static inline bool sm_crew_stopped(const sm_crew *crew) {
+    return crew->stop && sm_stop_now(crew->stop, crew->thread == 0);
+}
+
+/* Elements, a few operations of each, between two questions: some 10 us. */
+#define SM_ASK_ELEMENTS 16384
+
+/* The same in a loop over rows of `width` elements, of which i is the number: not for each. */
+static inline bool sm_crew_stopped_at(const sm_crew *crew, uint64_t i, uint64_t width) {
+    const uint64_t every = width < SM_ASK_ELEMENTS ? SM_ASK_ELEMENTS / (width + 1) : 1;
+    return crew->stop && i % every == 0 && sm_crew_stopped(crew);
+}
 
 /* ---- matrix products (gemm.c) --------------------------------------------------------- */
 
@@ -78,10 +93,12 @@ void sm_gemm_scratch_free(sm_gemm_scratch *scratch); /* NULL is fine */
  * as they are. SM_ERR_UNSUPPORTED where the library was built without it (-Dopenblas). */
 sm_status sm_gemm_use_openblas(sm_gemm_scratch *scratch, bool use, sm_error *error);
 /* Collective: called by every thread of the crew with equal arguments; returns after a
- * barrier. What a and b hold must have been visible to all threads before. */
+ * barrier. What a and b hold must have been visible to all threads before. Asks crew->stop for
+ * every few tiles; once it is stopped c holds rubbish. */
 void sm_gemm(const sm_crew *crew, const sm_gemm_args *args);
 /* The same product, bit for bit, by the calling thread alone with its own buffer of
- * crew->gemm: no barrier inside, so each thread may compute another one (attention). */
+ * crew->gemm: no barrier inside, so each thread may compute another one (attention). Asks
+ * nothing: it is for small ones. */
 void sm_gemm_alone(const sm_crew *crew, const sm_gemm_args *args);
 
 /* ---- parameters (params.c) ------------------------------------------------------- */
@@ -101,7 +118,7 @@ typedef struct sm_params {
     uint64_t n_elements; /* in all */
 } sm_params;
 
-/* All of a crew: sets every gradient to 0. */
+/* All of a crew: sets every gradient to 0; some of them where crew->stop is stopped. */
 void sm_params_zero_grad(const sm_crew *crew, const sm_params *params);
 
 /* ---- optimizers (optim.c) -------------------------------------------------------- */
@@ -126,16 +143,18 @@ sm_status sm_optim_new(sm_optim **out, sm_mem *mem, const sm_optim_config *confi
                        const sm_params *params, sm_error *error);
 void sm_optim_free(sm_optim *optim); /* NULL is fine */
 /* Global L2 norm of all gradients, every thread gets the same value; NaN or infinite where
- * a gradient is. Partial sums over fixed pieces in double. */
+ * a gradient is. Partial sums over fixed pieces in double. Anything where crew->stop is stopped. */
 double sm_optim_grad_norm(const sm_crew *crew, sm_optim *optim);
-/* One update with gradients multiplied by grad_scale (1/accumulation, clipping). */
-void sm_optim_step(const sm_crew *crew, sm_optim *optim, double lr, double grad_scale);
+/* One update with gradients multiplied by grad_scale (1/accumulation, clipping). False to all of
+ * the crew: crew->stop is stopped, some weights are updated and others not. The update then goes on
+ * where it stands when it is called again, with the same lr and grad_scale. */
+bool sm_optim_step(const sm_crew *crew, sm_optim *optim, double lr, double grad_scale);
 /* State for checkpoints: count tensors of bytes, in a fixed order, named by role. */
 uint32_t sm_optim_state_count(const sm_optim *optim);
 void sm_optim_state(sm_optim *optim, uint32_t i, const char **param, const char **role, void **data,
                     uint64_t *bytes);
 uint64_t sm_optim_steps(const sm_optim *optim);
-void sm_optim_set_steps(sm_optim *optim, uint64_t steps);
+void sm_optim_set_steps(sm_optim *optim, uint64_t steps); /* forgets an unfinished update */
 
 typedef enum sm_schedule_kind {
     SM_SCHEDULE_CONSTANT,
@@ -208,9 +227,14 @@ const sm_net *sm_graph_net(const sm_graph *graph);
 const sm_adapters *sm_graph_adapters(const sm_graph *graph);
 sm_team *sm_graph_team(sm_graph *graph);
 sm_gemm_scratch *sm_graph_gemm(sm_graph *graph);
-/* A hook that the calling thread asks in the layers of a batch, forward and backward, and between
- * chunks of the head; non-zero ends the batch with SM_ERR_CANCELLED. NULL: never. */
+/* A hook that the calling thread asks many times in every product of a batch, forward and backward,
+ * and in what else takes long; non-zero ends the batch with SM_ERR_CANCELLED. NULL: never. */
 void sm_graph_set_cancel(sm_graph *graph, int32_t (*cancel)(void *user), void *user);
+/* For other work of the team that asks that hook: before it, whether it was cut short, and a
+ * thread's place in it. */
+void sm_graph_begin(sm_graph *graph);
+bool sm_graph_stopped(const sm_graph *graph);
+sm_crew sm_graph_crew(sm_graph *graph, uint32_t thread, uint32_t n_threads);
 
 /* Mean loss in nats over the tokens with a target; *n_targets (may be NULL) how many. No
  * gradients. SM_ERR_TOKEN, SM_ERR_ARGUMENT (spans, sizes), SM_ERR_CANCELLED. */
@@ -222,8 +246,8 @@ sm_status sm_graph_loss(sm_graph *graph, const sm_train_batch *batch, double *lo
 sm_status sm_graph_backward(sm_graph *graph, const sm_train_batch *batch, double weight,
                             uint64_t draw, double *loss_sum, uint64_t *n_targets, sm_error *error);
 /* After the parameters' values changed: refreshes what is derived from them (packed
- * weights). */
-void sm_graph_update(sm_graph *graph);
+ * weights). SM_ERR_CANCELLED: it must be called again before the next batch. */
+sm_status sm_graph_update(sm_graph *graph);
 
 /* Where the time of all batches so far went. */
 typedef enum sm_graph_part {

@@ -278,43 +278,43 @@ typedef struct job {
 
 static void as_crew(void *arg, uint32_t thread, uint32_t n_threads) {
     const job *j = arg;
-    const sm_graph *graph = j->trainer->graph;
-    const sm_crew crew = {sm_graph_team(j->trainer->graph), sm_graph_net(graph)->kernels,
-                          sm_graph_gemm(j->trainer->graph), thread, n_threads};
+    const sm_crew crew = sm_graph_crew(j->trainer->graph, thread, n_threads);
     j->fn(&crew, j->arg);
 }
 
-void sm_trainer_run(sm_trainer *t, sm_crew_fn fn, void *arg) {
+/* Runs fn on the trainer's team. SM_ERR_CANCELLED: the hook said so, and fn left out some. */
+static sm_status run_crew(sm_trainer *t, sm_crew_fn fn, void *arg) {
+    sm_graph_begin(t->graph);
     sm_team_run(sm_graph_team(t->graph), as_crew, &(job){t, fn, arg});
+    return sm_graph_stopped(t->graph) ? SM_ERR_CANCELLED : SM_OK;
 }
 
 static void zero_grad(const sm_crew *crew, void *params) {
     sm_params_zero_grad(crew, params);
 }
 
-/* What one update needs and gives. */
-typedef struct update {
-    sm_optim *optim;
-    double lr, clip, scale; /* scale: 1 / targets */
-    double norm;            /* of the mean gradient */
-} update;
-
 static void measure(const sm_crew *crew, void *arg) {
-    update *u = arg;
+    sm_trainer_update *u = arg;
     const double norm = sm_optim_grad_norm(crew, u->optim) * u->scale;
     if (crew->thread == 0)
         u->norm = norm;
 }
 
 static void apply(const sm_crew *crew, void *arg) {
-    const update *u = arg;
+    const sm_trainer_update *u = arg;
     const double clip = u->clip > 0 && u->norm > u->clip ? u->clip / u->norm : 1;
     sm_optim_step(crew, u->optim, u->lr, u->scale * clip);
 }
 
+static sm_status cancelled(const sm_trainer *t, sm_error *error) {
+    return sm_fail(error, SM_ERR_CANCELLED, "cancelled after step %llu",
+                   (unsigned long long)t->step);
+}
+
 /* Adds the gradients of the step's batches; *loss their summed loss over *targets tokens. */
 static sm_status accumulate(sm_trainer *t, double *loss, uint64_t *targets, sm_error *error) {
-    sm_trainer_run(t, zero_grad, (void *)(uintptr_t)sm_graph_params(t->graph));
+    if (run_crew(t, zero_grad, (void *)(uintptr_t)sm_graph_params(t->graph)))
+        return cancelled(t, error);
     for (uint32_t i = 0; i < t->options.accumulate; i++) {
         sm_train_batch batch;
         double sum;
@@ -324,13 +324,72 @@ static sm_status accumulate(sm_trainer *t, double *loss, uint64_t *targets, sm_e
             status = sm_graph_backward(t->graph, &batch, 1.0, t->step * t->options.accumulate + i,
                                        &sum, &n, error);
         if (status == SM_ERR_CANCELLED)
-            return sm_fail(error, status, "cancelled after step %llu", (unsigned long long)t->step);
+            return cancelled(t, error);
         if (status)
             return status;
         *loss += sum;
         *targets += n;
     }
     return SM_OK;
+}
+
+/* The gradient of the next step and its norm: all that it takes to update the weights. */
+static sm_status prepare_step(sm_trainer *t, sm_error *error) {
+    sm_trainer_update *u = &t->update;
+    *u = (sm_trainer_update){.optim = t->optim,
+                             .lr = sm_schedule_lr(&t->schedule, t->step),
+                             .clip = t->options.no_clip ? 0 : t->options.clip};
+    sm_status status = accumulate(t, &u->loss, &u->targets, error);
+    if (!status && !u->targets)
+        status = sm_fail(error, SM_ERR_STATE, "step %llu has no token to learn",
+                         (unsigned long long)t->step + 1);
+    if (status)
+        return status;
+    u->scale = 1.0 / (double)u->targets;
+    if (run_crew(t, measure, u))
+        return cancelled(t, error);
+    if (isfinite(u->loss) && isfinite(u->norm))
+        return SM_OK;
+    t->diverged = true;
+    return sm_fail(error, SM_ERR_DIVERGED,
+                   "step %llu: the %s is not finite (loss %g, gradient norm %g): a lower learning "
+                   "rate may help",
+                   (unsigned long long)t->step + 1, isfinite(u->loss) ? "gradient" : "loss",
+                   u->loss * u->scale, u->norm);
+}
+
+sm_status sm_trainer_settle(sm_trainer *t, sm_error *error) {
+    sm_trainer_update *u = &t->update;
+    if (u->stage == SM_UPDATE_WEIGHTS) {
+        if (run_crew(t, apply, u))
+            return cancelled(t, error);
+        u->stage = SM_UPDATE_PACKED;
+    }
+    if (u->stage == SM_UPDATE_NONE)
+        return SM_OK;
+    if (sm_graph_update(t->graph))
+        return cancelled(t, error);
+    if (u->stage == SM_UPDATE_PACKED) {
+        t->step++;
+        t->tokens += u->targets;
+    }
+    u->stage = SM_UPDATE_NONE;
+    return SM_OK;
+}
+
+/* Of the step that has just been done, in `ns`. */
+static sm_status give_metrics(const sm_trainer *t, uint64_t ns, sm_train_metrics *metrics,
+                              sm_error *error) {
+    const sm_trainer_update *u = &t->update;
+    if (!metrics)
+        return SM_OK;
+    const sm_train_metrics full = {.step = t->step,
+                                   .loss = u->loss * u->scale,
+                                   .grad_norm = u->norm,
+                                   .lr = u->lr,
+                                   .targets = u->targets,
+                                   .seconds = (double)ns * 1e-9};
+    return sm_struct_give(metrics, &full, sizeof full, "sm_trainer_step", error);
 }
 
 sm_status sm_trainer_step(sm_trainer *t, sm_train_metrics *metrics, sm_error *error) {
@@ -341,50 +400,25 @@ sm_status sm_trainer_step(sm_trainer *t, sm_train_metrics *metrics, sm_error *er
     if (t->diverged)
         return sm_fail(error, SM_ERR_DIVERGED, "training diverged at step %llu",
                        (unsigned long long)t->step + 1);
-    if (t->step >= t->options.steps)
-        return sm_fail(error, SM_ERR_STATE, "all %llu steps are done",
-                       (unsigned long long)t->options.steps);
     const uint64_t start = sm_time_ns();
-    sm_data_cursor cursor;
-    sm_dataset_cursor(t->dataset, &cursor);
-    double loss = 0;
-    uint64_t targets = 0;
-    sm_status status = accumulate(t, &loss, &targets, error);
-    if (!status && !targets)
-        status = sm_fail(error, SM_ERR_STATE, "step %llu has no token to learn",
-                         (unsigned long long)t->step + 1);
-    update u = {.optim = t->optim,
-                .lr = sm_schedule_lr(&t->schedule, t->step),
-                .clip = t->options.no_clip ? 0 : t->options.clip,
-                .scale = targets ? 1.0 / (double)targets : 0};
-    if (!status) {
-        sm_trainer_run(t, measure, &u);
-        if (!isfinite(loss) || !isfinite(u.norm)) {
-            t->diverged = true;
-            status = sm_fail(error, SM_ERR_DIVERGED,
-                             "step %llu: the %s is not finite (loss %g, gradient norm %g): a lower "
-                             "learning rate may help",
-                             (unsigned long long)t->step + 1, isfinite(loss) ? "gradient" : "loss",
-                             loss * u.scale, u.norm);
-        }
+    sm_status status = SM_OK;
+    if (t->update.stage == SM_UPDATE_RESUMED)
+        status = sm_trainer_settle(t, error);
+    if (!status && t->update.stage == SM_UPDATE_NONE) {
+        if (t->step >= t->options.steps)
+            return sm_fail(error, SM_ERR_STATE, "all %llu steps are done",
+                           (unsigned long long)t->options.steps);
+        sm_data_cursor cursor;
+        sm_dataset_cursor(t->dataset, &cursor);
+        status = prepare_step(t, error);
+        if (status)
+            sm_dataset_seek(t->dataset, &cursor, NULL);
+        else
+            t->update.stage = SM_UPDATE_WEIGHTS;
     }
-    if (status) {
-        sm_dataset_seek(t->dataset, &cursor, NULL);
-        return status;
-    }
-    sm_trainer_run(t, apply, &u);
-    sm_graph_update(t->graph);
-    t->step++;
-    t->tokens += targets;
-    if (!metrics)
-        return SM_OK;
-    const sm_train_metrics full = {.step = t->step,
-                                   .loss = loss * u.scale,
-                                   .grad_norm = u.norm,
-                                   .lr = u.lr,
-                                   .targets = targets,
-                                   .seconds = (double)(sm_time_ns() - start) * 1e-9};
-    return sm_struct_give(metrics, &full, sizeof full, "sm_trainer_step", error);
+    if (!status)
+        status = sm_trainer_settle(t, error);
+    return status ? status : give_metrics(t, sm_time_ns() - start, metrics, error);
 }
 
 sm_status sm_trainer_train(sm_trainer *t, uint64_t steps, sm_train_step_fn on_step, void *user,
@@ -414,6 +448,9 @@ sm_status sm_trainer_evaluate(sm_trainer *t, sm_train_evaluation *result, sm_err
     sm_dataset_get_info(t->dataset, &info);
     if (!info.validation_documents)
         return sm_fail(error, SM_ERR_STATE, "there is no validation data: set option validation");
+    sm_status settled = sm_trainer_settle(t, error);
+    if (settled)
+        return settled;
     const uint64_t start = sm_time_ns();
     double sum = 0;
     uint64_t targets = 0;

@@ -6,6 +6,25 @@
 #include "smallmind/train.h"
 #include "train.h"
 
+/* A step between its gradient and its end. What was begun of these is to be finished before
+ * anything else is computed or written: sm_trainer_settle. */
+typedef enum sm_update_stage {
+    SM_UPDATE_NONE,
+    SM_UPDATE_WEIGHTS, /* the optimizer is at work */
+    SM_UPDATE_PACKED,  /* then: what is derived from the weights */
+    SM_UPDATE_RESUMED, /* the same, after a checkpoint was read: it ends no step */
+} sm_update_stage;
+
+/* What one update needs and gives. */
+typedef struct sm_trainer_update {
+    sm_update_stage stage;
+    sm_optim *optim;
+    double lr, clip, scale; /* scale: 1 / targets */
+    double norm;            /* of the mean gradient */
+    double loss;            /* summed over the targets */
+    uint64_t targets;
+} sm_trainer_update;
+
 struct sm_trainer {
     sm_mem *mem;                /* everything below is allocated here */
     sm_trainer_options options; /* zeros replaced by defaults; pointers not to be used */
@@ -19,10 +38,11 @@ struct sm_trainer {
     sm_schedule schedule;
     uint64_t step, tokens;
     bool diverged;
+    sm_trainer_update update; /* of the last step */
 };
 
-/* Runs fn on the trainer's team. */
 typedef void (*sm_crew_fn)(const sm_crew *crew, void *arg);
-void sm_trainer_run(sm_trainer *trainer, sm_crew_fn fn, void *arg);
+/* Goes on with what a cancelled step has left to do, if anything. SM_ERR_CANCELLED: once more. */
+sm_status sm_trainer_settle(sm_trainer *trainer, sm_error *error);
 
 #endif
