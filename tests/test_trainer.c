@@ -638,6 +638,51 @@ static void test_adapters_answer(void **state) {
     sm_model_free(model);
 }
 
+/* What a step computed, and how many times the data have been passed through. */
+static void test_tokens_and_epochs(void **state) {
+    (void)state;
+    char path[512];
+    double pass = 0, tokens = 0;
+    sm_train_metrics m = {.struct_size = sizeof m};
+    sm_trainer_info info = {.struct_size = sizeof info};
+    snprintf(path, sizeof path, "%s", scratch_path("passes.txt"));
+    scratch_write(path, LAST_STORY, strlen(LAST_STORY));
+    sm_trainer_options o = {.struct_size = sizeof o,
+                            .data = path,
+                            .sequence = 16,
+                            .rows = 1,
+                            .steps = 20,
+                            .n_threads = 1};
+    sm_trainer *t = open_trainer(new_model("passes.gguf", &small), &o);
+    while (sm_trainer_steps_left(t)) { /* of a text every token is trained */
+        OK(sm_trainer_step(t, &m, error));
+        OK(sm_trainer_get_info(t, &info, error));
+        assert_int_equal(m.tokens, m.targets);
+        tokens += (double)m.tokens;
+        pass = m.step == 1 ? tokens / info.epochs : pass;
+        assert_true(fabs(info.epochs * pass - tokens) < 1e-6);
+        assert_int_equal(info.epoch, (uint64_t)(info.epochs - 1e-9));
+    }
+    assert_int_equal(info.n_vocab, FIXTURE_VOCAB);
+    assert_true(info.epochs > 2 && fabs(pass - round(pass)) < 1e-6);
+    sm_trainer_free(t);
+
+    const char *data = "{\"instruction\": \"Name a pet.\", \"output\": \"a cat\"}\n"
+                       "{\"instruction\": \"Name a hat.\", \"output\": \"a hat\"}\n";
+    snprintf(path, sizeof path, "%s", scratch_path("passes.jsonl"));
+    scratch_write(path, data, strlen(data));
+    sm_model_init_options init = small;
+    init.n_ctx = 256;
+    o.sequence = 256;
+    o.rows = 3; /* of one entry each; what is left of them is filled up */
+    t = open_trainer(new_model("passes.gguf", &init), &o);
+    OK(sm_trainer_step(t, &m, error));
+    OK(sm_trainer_get_info(t, &info, error));
+    assert_true(m.targets * 2 < m.tokens && m.tokens < 3 * 256);
+    assert_true(fabs(info.epochs - 1.5) < 1e-9);
+    sm_trainer_free(t);
+}
+
 static sm_trainer_info heap_of(const char *model, uint32_t lora_rank) {
     sm_trainer_options o = two_stories();
     o.rows = 1;
@@ -976,6 +1021,7 @@ int main(void) {
         cmocka_unit_test(test_optimizers_learn),
         cmocka_unit_test(test_export_computes_the_same),
         cmocka_unit_test(test_windows_learn),
+        cmocka_unit_test(test_tokens_and_epochs),
         cmocka_unit_test(test_resume),
         cmocka_unit_test(test_resume_refuses),
         cmocka_unit_test(test_resume_compares_data),

@@ -176,7 +176,7 @@ typedef struct sm_trainer_info {
     uint32_t struct_size; /* set by the caller */
     uint32_t level;       /* SM_LEVEL_… in use */
     uint32_t n_threads;
-    uint32_t reserved;
+    uint32_t n_vocab;  /* tokens of the vocabulary */
     uint64_t n_params; /* weights that are trained */
     uint64_t steps;    /* in all */
     uint64_t step;     /* done */
@@ -185,6 +185,7 @@ typedef struct sm_trainer_info {
     uint64_t train_documents, validation_documents;
     uint64_t train_bytes, validation_bytes; /* of text */
     uint64_t heap_bytes, heap_peak;
+    double epochs; /* passes through the data, with the part of the running one */
 } sm_trainer_info;
 SM_API sm_status sm_trainer_get_info(const sm_trainer *trainer, sm_trainer_info *info,
                                      sm_error *error);
@@ -200,6 +201,7 @@ typedef struct sm_train_metrics {
     double lr;        /* of this step */
     uint64_t targets; /* tokens whose prediction was trained */
     double seconds;
+    uint64_t tokens; /* that were computed: those of prompts too, padding not */
 } sm_train_metrics;
 
 /* One optimizer step: `accumulate` batches forward and backward, clip, update. metrics may

@@ -21,6 +21,7 @@ struct sm_dataset {
     /* the batch handed out */
     int32_t *ids, *targets;
     uint32_t *span_begin;
+    uint32_t n_padding; /* of it */
 };
 
 /* ---- order ------------------------------------------------------------------------------- */
@@ -137,6 +138,17 @@ void sm_dataset_cursor(const sm_dataset *d, sm_data_cursor *cursor) {
     *cursor = d->train.at;
 }
 
+uint32_t sm_dataset_padding(const sm_dataset *d) {
+    return d->n_padding;
+}
+
+double sm_dataset_epochs(const sm_dataset *d) {
+    const stream *s = &d->train;
+    const double used =
+        s->loaded && s->tokens.n > 1 ? (double)s->at.offset / (double)(s->tokens.n - 1) : 0.0;
+    return (double)s->at.epoch + ((double)s->at.position + used) / (double)d->info.train_documents;
+}
+
 sm_status sm_dataset_seek(sm_dataset *d, const sm_data_cursor *cursor, sm_error *error) {
     if (cursor->position > d->info.train_documents)
         return sm_fail(
@@ -218,6 +230,7 @@ static void pad(sm_dataset *d, uint64_t from, uint64_t to) {
         d->ids[i] = PAD_TOKEN;
         d->targets[i] = -1;
     }
+    d->n_padding += (uint32_t)(to - from);
 }
 
 /* Fills one row from token `at` of the batch; *any: something was put there. */
@@ -258,6 +271,7 @@ static sm_status next(sm_dataset *d, stream *s, bool validation, sm_train_batch 
                       sm_error *error) {
     uint32_t n_spans = 0;
     *any = false;
+    d->n_padding = 0;
     for (uint32_t row = 0; row < d->options.rows; row++) {
         bool some;
         sm_status status =

@@ -314,7 +314,12 @@ sm_status sm_dataset_next(sm_dataset *dataset, sm_train_batch *batch, sm_error *
  * set; *more is false (batch untouched) past the end. */
 sm_status sm_dataset_validation(sm_dataset *dataset, bool restart, sm_train_batch *batch,
                                 bool *more, sm_error *error);
+/* Tokens of the last batch that only fill its rows. */
+uint32_t sm_dataset_padding(const sm_dataset *dataset);
 void sm_dataset_cursor(const sm_dataset *dataset, sm_data_cursor *cursor);
+/* Passes through the training part, with the part of the running one: of its documents, and of the
+ * tokens of the document where it stands. */
+double sm_dataset_epochs(const sm_dataset *dataset);
 /* SM_ERR_ARGUMENT if the cursor is not one of this data set. */
 sm_status sm_dataset_seek(sm_dataset *dataset, const sm_data_cursor *cursor, sm_error *error);
 

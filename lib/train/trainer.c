@@ -241,6 +241,7 @@ sm_status sm_trainer_get_info(const sm_trainer *t, sm_trainer_info *info, sm_err
     const sm_trainer_info full = {
         .level = sm_graph_net(t->graph)->kernels->level,
         .n_threads = t->options.n_threads,
+        .n_vocab = (uint32_t)sm_tokenizer_n_vocab(t->tokenizer),
         .n_params = sm_graph_params(t->graph)->n_elements,
         .steps = t->options.steps,
         .step = t->step,
@@ -252,6 +253,7 @@ sm_status sm_trainer_get_info(const sm_trainer *t, sm_trainer_info *info, sm_err
         .validation_bytes = data.validation_bytes,
         .heap_bytes = atomic_load_explicit(&t->mem->in_use, memory_order_relaxed),
         .heap_peak = atomic_load_explicit(&t->mem->peak, memory_order_relaxed),
+        .epochs = sm_dataset_epochs(t->dataset),
     };
     return sm_struct_give(info, &full, sizeof full, "sm_trainer_get_info", error);
 }
@@ -311,8 +313,8 @@ static sm_status cancelled(const sm_trainer *t, sm_error *error) {
                    (unsigned long long)t->step);
 }
 
-/* Adds the gradients of the step's batches; *loss their summed loss over *targets tokens. */
-static sm_status accumulate(sm_trainer *t, double *loss, uint64_t *targets, sm_error *error) {
+/* Adds the gradients of the step's batches, with their summed loss and their tokens. */
+static sm_status accumulate(sm_trainer *t, sm_trainer_update *u, sm_error *error) {
     if (run_crew(t, zero_grad, (void *)(uintptr_t)sm_graph_params(t->graph)))
         return cancelled(t, error);
     for (uint32_t i = 0; i < t->options.accumulate; i++) {
@@ -327,8 +329,9 @@ static sm_status accumulate(sm_trainer *t, double *loss, uint64_t *targets, sm_e
             return cancelled(t, error);
         if (status)
             return status;
-        *loss += sum;
-        *targets += n;
+        u->loss += sum;
+        u->targets += n;
+        u->tokens += batch.n_tokens - sm_dataset_padding(t->dataset);
     }
     return SM_OK;
 }
@@ -339,7 +342,7 @@ static sm_status prepare_step(sm_trainer *t, sm_error *error) {
     *u = (sm_trainer_update){.optim = t->optim,
                              .lr = sm_schedule_lr(&t->schedule, t->step),
                              .clip = t->options.no_clip ? 0 : t->options.clip};
-    sm_status status = accumulate(t, &u->loss, &u->targets, error);
+    sm_status status = accumulate(t, u, error);
     if (!status && !u->targets)
         status = sm_fail(error, SM_ERR_STATE, "step %llu has no token to learn",
                          (unsigned long long)t->step + 1);
@@ -388,7 +391,8 @@ static sm_status give_metrics(const sm_trainer *t, uint64_t ns, sm_train_metrics
                                    .grad_norm = u->norm,
                                    .lr = u->lr,
                                    .targets = u->targets,
-                                   .seconds = (double)ns * 1e-9};
+                                   .seconds = (double)ns * 1e-9,
+                                   .tokens = u->tokens};
     return sm_struct_give(metrics, &full, sizeof full, "sm_trainer_step", error);
 }
 

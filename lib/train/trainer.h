@@ -19,10 +19,10 @@ typedef enum sm_update_stage {
 typedef struct sm_trainer_update {
     sm_update_stage stage;
     sm_optim *optim;
-    double lr, clip, scale; /* scale: 1 / targets */
-    double norm;            /* of the mean gradient */
-    double loss;            /* summed over the targets */
-    uint64_t targets;
+    double lr, clip, scale;   /* scale: 1 / targets */
+    double norm;              /* of the mean gradient */
+    double loss;              /* summed over the targets */
+    uint64_t targets, tokens; /* that are trained, that were computed */
 } sm_trainer_update;
 
 struct sm_trainer {
