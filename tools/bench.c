@@ -318,7 +318,7 @@ static int measure(bench_run *run, limit_bench *limits) {
     if (!limit_bench_run(limits, &run->limits[0]))
         return cli_error("cannot start %u threads", run->n_threads);
     for (uint32_t i = 0; i < run->repeats; i++) {
-        cli_progress("bench", i, run->repeats);
+        progress_count("measuring", i, run->repeats);
         if (cli_interrupted()) {
             cli_error("interrupted");
             return cli_interrupt_code();
@@ -334,7 +334,7 @@ static int measure(bench_run *run, limit_bench *limits) {
     run->has_bf16 = run->limits[0].bf16 > 0.0;
     for (uint32_t i = 0; i <= run->repeats && !run->has_bf16; i++)
         run->limits[i].bf16 = run->limits[i].f32;
-    cli_progress_end();
+    progress_end();
     return CLI_GO_ON;
 }
 

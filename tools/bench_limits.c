@@ -200,7 +200,7 @@ static int measure_read(limits_run *run, uint64_t bytes, uint32_t n_threads) {
 }
 
 static int step(int code, uint32_t *done, uint32_t total) {
-    cli_progress("limits", ++*done, total);
+    progress_count("measuring", ++*done, total);
     if (code == CLI_GO_ON && cli_interrupted()) {
         cli_error("interrupted");
         return cli_interrupt_code();
@@ -228,7 +228,7 @@ static int measure_rates(limits_run *run) {
                         &done, total);
         }
     }
-    cli_progress_end();
+    progress_end();
     return code;
 }
 

@@ -1,4 +1,4 @@
-/* cli.c - messages, input, Ctrl-C, progress, and opening models for every command. */
+/* cli.c - messages, input, Ctrl-C, and opening models for every command. */
 #include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cli.h"
@@ -17,7 +16,7 @@
 
 int cli_error(const char *format, ...) {
     va_list args;
-    cli_progress_end();
+    progress_end();
     va_start(args, format);
     cli_say("smallmind: ", format, args);
     va_end(args);
@@ -231,7 +230,7 @@ int cli_check_output(const char *path, bool whole) {
     return good ? CLI_GO_ON : cli_error("%s: cannot write: %s", path, strerror(why));
 }
 
-/* ---- interruption and progress ---------------------------------------------------------- */
+/* ---- interruption ----------------------------------------------------------------------- */
 
 static volatile sig_atomic_t interrupt_seen;
 
@@ -263,43 +262,14 @@ int cli_interrupt_code(void) {
 
 int32_t cli_cancel(void *user) {
     (void)user;
+    progress_tick();
     return cli_interrupted();
-}
-
-static bool bar_shown;
-
-void cli_progress(const char *what, uint64_t done, uint64_t total) {
-    static int last = -1;
-    enum { WIDTH = 40 };
-    if (total == 0 || !isatty(STDERR_FILENO))
-        return;
-    const int permille = (int)((double)done / (double)total * 1000.0);
-    if (bar_shown && permille == last)
-        return;
-    last = permille;
-    bar_shown = true;
-    fprintf(stderr, "\r%s [", what);
-    for (int i = 0; i < WIDTH; i++)
-        fputc(i * 1000 < permille * WIDTH ? '#' : ' ', stderr);
-    fprintf(stderr, "] %5.1f%%", permille / 10.0);
-}
-
-void cli_progress_end(void) {
-    if (bar_shown)
-        fputs("\r\033[K", stderr);
-    bar_shown = false;
 }
 
 int32_t cli_load_progress(void *user, uint64_t done, uint64_t total) {
     (void)user;
-    cli_progress("loading", done, total);
+    progress_count("loading", done, total);
     return cli_interrupted();
-}
-
-double cli_seconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
 static int compare_doubles(const void *a, const void *b) {
@@ -322,7 +292,7 @@ double cli_median(const double *values, size_t n) {
 static int give_info(sm_status status, sm_model **model, sm_model_info *info, sm_error *error) {
     if (status != SM_OK)
         return cli_fail(error);
-    cli_progress_end();
+    progress_end();
     info->struct_size = sizeof *info;
     if (sm_model_get_info(*model, info, error) != SM_OK) {
         sm_model_free(*model);
@@ -355,7 +325,7 @@ int cli_save_random_model(const char *path, const char *shape, const char *type,
     options->progress = cli_load_progress;
     if (sm_model_random_save(path, shape, type, RANDOM_SEED, options, &error) != SM_OK)
         return cli_fail(&error);
-    cli_progress_end();
+    progress_end();
     return CLI_DONE;
 }
 

@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "clock.h"
+#include "progress.h"
 #include "smallmind/smallmind.h"
 
 /* Exit codes of the program. */
@@ -119,21 +121,16 @@ bool cli_same_file(const char *a, const char *b);
  * CLI_GO_ON or an exit code. */
 int cli_check_output(const char *path, bool whole);
 
-/* ---- interruption and progress --------------------------------------------------- */
+/* ---- interruption ---------------------------------------------------------------- */
 
 /* From here on Ctrl-C, SIGTERM and SIGHUP only set a mark; a second Ctrl-C ends the process. */
 void cli_catch_interrupt(void);
 bool cli_interrupted(void);
 /* The exit code then: 128 and the signal's number, as shells count it. 130: Ctrl-C. */
 int cli_interrupt_code(void);
-int32_t cli_cancel(void *user);                                       /* sm_cancel_fn */
+/* sm_cancel_fn; keeps the line of what is being counted alive. */
+int32_t cli_cancel(void *user);
 int32_t cli_load_progress(void *user, uint64_t done, uint64_t total); /* sm_progress_fn */
-
-/* A bar on stderr if that is a terminal, else nothing. */
-void cli_progress(const char *what, uint64_t done, uint64_t total);
-void cli_progress_end(void);
-
-double cli_seconds(void); /* monotonic */
 
 #define CLI_MEDIAN_MOST 128
 double cli_median(const double *values, size_t n); /* 1 <= n <= CLI_MEDIAN_MOST */

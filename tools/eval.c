@@ -48,9 +48,10 @@ static double surprise(const float *logits, size_t n, int32_t id) {
     return max + log(sum) - logits[id];
 }
 
-/* Feeds one window and scores each token by the logits before it. */
+/* Feeds one window and scores each token by the logits before it. all: tokens of the text. */
 static sm_status score_window(sm_session *session, const int32_t *window, uint64_t n,
-                              size_t n_vocab, float *logits, eval_result *result, sm_error *error) {
+                              size_t n_vocab, float *logits, uint64_t all, eval_result *result,
+                              sm_error *error) {
     sm_status status = sm_session_rewind(session, 0, error);
     for (uint64_t done = 0; status == SM_OK && done + 1 < n;) {
         const uint64_t chunk = n - 1 - done < CHUNK ? n - 1 - done : CHUNK;
@@ -58,6 +59,7 @@ static sm_status score_window(sm_session *session, const int32_t *window, uint64
         for (uint64_t i = 0; status == SM_OK && i < chunk; i++)
             result->nats += surprise(logits + i * n_vocab, n_vocab, window[done + i + 1]);
         done += chunk;
+        progress_count("evaluating", result->fed + done, all);
     }
     if (status == SM_OK) {
         result->scored += n - 1;
@@ -89,12 +91,11 @@ static sm_status score_text(sm_session *session, const eval_text *text, size_t n
         if (n + lead < 2)
             break;
         memcpy(window + lead, text->ids + at, n * sizeof *window);
-        status = score_window(session, window, n + lead, n_vocab, logits, result, error);
+        status = score_window(session, window, n + lead, n_vocab, logits, text->n, result, error);
         if (status != SM_OK)
             return status;
-        cli_progress("eval", at + n, text->n);
     }
-    cli_progress_end();
+    progress_end();
     return SM_OK;
 }
 

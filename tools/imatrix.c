@@ -31,18 +31,19 @@ static int feed_chunks(measuring *m, sm_imatrix *imatrix, const int32_t *ids, ui
     if (m->most_chunks != 0 && n / room >= m->most_chunks)
         n = m->most_chunks * room;
     chunk[0] = bos;
+    progress_count("measuring", 0, n);
     for (uint64_t at = 0; at < n && code == CLI_GO_ON && !cli_interrupted(); at += room) {
         const uint64_t length = n - at < room ? n - at : room;
         memcpy(chunk + lead, ids + at, (size_t)length * sizeof *chunk);
         const sm_status status = sm_imatrix_feed(imatrix, chunk, length + lead, &error);
         if (status == SM_OK) {
             m->fed += length + lead;
-            cli_progress("imatrix", at + length, n);
+            progress_count("measuring", at + length, n);
         } else if (status != SM_ERR_CANCELLED || !cli_interrupted()) {
             code = cli_fail(&error);
         }
     }
-    cli_progress_end();
+    progress_end();
     free(chunk);
     return code;
 }

@@ -6,7 +6,7 @@
 
 static int32_t on_progress(void *user, uint64_t done, uint64_t total) {
     (void)user;
-    cli_progress("writing", done, total);
+    progress_count("writing", done, total);
     return cli_interrupted();
 }
 
@@ -42,7 +42,7 @@ int cmd_init(int argc, char **argv) {
     sm_model_info info = {.struct_size = sizeof info};
     cli_catch_interrupt();
     const sm_status written = sm_model_init(out, vocabulary, &options, &error);
-    cli_progress_end();
+    progress_end();
     if (written != SM_OK || sm_model_load(&model, out, NULL, &error) != SM_OK)
         return cli_fail(&error);
     const sm_status status = sm_model_get_info(model, &info, &error);

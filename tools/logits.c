@@ -72,6 +72,7 @@ static int write_logits(sm_session *session, const id_list *list, size_t n_vocab
                         : NULL;
     if (logits == NULL)
         return cli_error("no memory for the logits of %u tokens", chunk);
+    progress_count("computing", 0, list->n);
     for (uint32_t done = 0; done < list->n && code == CLI_DONE;) {
         const uint32_t n = list->n - done < chunk ? list->n - done : chunk;
         if (sm_session_feed_logits(session, list->ids + done, n, logits, &error) != SM_OK)
@@ -79,9 +80,9 @@ static int write_logits(sm_session *session, const id_list *list, size_t n_vocab
         else if (!write_floats(out, logits, n * n_vocab))
             code = cli_error("%s: cannot write: %s", path, strerror(errno));
         done += n;
-        cli_progress("logits", done, list->n);
+        progress_count("computing", done, list->n);
     }
-    cli_progress_end();
+    progress_end();
     free(logits);
     return code;
 }

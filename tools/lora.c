@@ -7,7 +7,7 @@
 
 static int32_t on_progress(void *user, uint64_t done, uint64_t total) {
     (void)user;
-    cli_progress("merging", done, total);
+    progress_count("merging", done, total);
     return cli_interrupted();
 }
 
@@ -46,7 +46,7 @@ static int merge(int argc, char **argv) {
     sm_error error;
     const sm_status status =
         sm_adapter_merge(model, adapter, scale, out, type, on_progress, NULL, &error);
-    cli_progress_end();
+    progress_end();
     return status == SM_OK ? CLI_DONE : cli_fail(&error);
 }
 

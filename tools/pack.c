@@ -5,7 +5,7 @@
 
 static int32_t progress(void *user, uint64_t done, uint64_t total) {
     (void)user;
-    cli_progress("pack", done, total);
+    progress_count("packing", done, total);
     return cli_interrupted();
 }
 
@@ -57,7 +57,7 @@ int cmd_pack(int argc, char **argv) {
     if (code != CLI_GO_ON)
         return code;
     const sm_status status = sm_model_save_packed(model, out, progress, NULL, &error);
-    cli_progress_end();
+    progress_end();
     sm_model_free(model);
     return status == SM_OK ? CLI_DONE : cli_fail(&error);
 }

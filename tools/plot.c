@@ -16,24 +16,6 @@
 #define BOTTOM 50.0
 #define MOST_POINTS 2000 /* of the raw curve: more than the picture has columns */
 
-bool plot_add(plot_curve *curve, double step, double loss) {
-    if (curve->n == curve->capacity) {
-        const size_t capacity = curve->capacity ? 2 * curve->capacity : 256;
-        plot_point *points = realloc(curve->points, capacity * sizeof *points);
-        if (points == NULL)
-            return false;
-        curve->points = points;
-        curve->capacity = capacity;
-    }
-    curve->points[curve->n++] = (plot_point){step, loss};
-    return true;
-}
-
-void plot_free(plot_curve *curve) {
-    free(curve->points);
-    memset(curve, 0, sizeof *curve);
-}
-
 typedef struct frame {
     double last_step, low, high; /* what the axes span */
 } frame;
@@ -46,9 +28,9 @@ static double y_at(const frame *f, double loss) {
     return TOP + (HEIGHT - TOP - BOTTOM) * (f->high - loss) / (f->high - f->low);
 }
 
-static void include(frame *f, const plot_curve *curve) {
-    for (size_t i = 0; i < curve->n; i++) {
-        const plot_point *p = &curve->points[i];
+static void include(frame *f, const curve *c) {
+    for (size_t i = 0; i < c->n; i++) {
+        const curve_point *p = &c->points[i];
         f->last_step = fmax(f->last_step, p->step);
         f->low = fmin(f->low, p->loss);
         f->high = fmax(f->high, p->loss);
@@ -86,18 +68,17 @@ static void draw_axes(FILE *out, const frame *f) {
             (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 12, (TOP + HEIGHT - BOTTOM) / 2);
 }
 
-/* decay 0: as measured; else an exponential mean, started at the first value. */
-static void draw_curve(FILE *out, const frame *f, const plot_curve *curve, const char *style,
-                       double decay) {
-    const size_t stride = curve->n / MOST_POINTS + 1;
-    double mean = curve->n ? curve->points[0].loss : 0;
-    if (curve->n == 0)
+static void draw_curve(FILE *out, const frame *f, const curve *c, const char *style, bool smooth) {
+    const size_t stride = c->n / MOST_POINTS + 1;
+    curve_mean mean = {0};
+    if (c->n == 0)
         return;
     fprintf(out, "<polyline class='%s' points='", style);
-    for (size_t i = 0; i < curve->n; i++) {
-        mean = decay * mean + (1 - decay) * curve->points[i].loss;
-        if (i % stride == 0 || i + 1 == curve->n)
-            fprintf(out, "%.1f,%.1f ", x_at(f, curve->points[i].step), y_at(f, mean));
+    for (size_t i = 0; i < c->n; i++) {
+        const curve_point *p = &c->points[i];
+        const double value = smooth ? curve_mean_add(&mean, p->loss) : p->loss;
+        if (i % stride == 0 || i + 1 == c->n)
+            fprintf(out, "%.1f,%.1f ", x_at(f, p->step), y_at(f, value));
     }
     fputs("'/>\n", out);
 }
@@ -117,8 +98,7 @@ static void draw_text(FILE *out, const char *text) {
     free(clean);
 }
 
-static void draw(FILE *out, const char *title, const plot_curve *train,
-                 const plot_curve *validation) {
+static void draw(FILE *out, const char *title, const curve *train, const curve *validation) {
     frame f = {.last_step = 1, .low = INFINITY, .high = -INFINITY};
     include(&f, train);
     include(&f, validation);
@@ -144,9 +124,9 @@ static void draw(FILE *out, const char *title, const plot_curve *train,
     draw_text(out, title);
     fputs("</text>\n", out);
     draw_axes(out, &f);
-    draw_curve(out, &f, train, "raw", 0);
-    draw_curve(out, &f, train, "smooth", 0.95);
-    draw_curve(out, &f, validation, "validation", 0);
+    draw_curve(out, &f, train, "raw", false);
+    draw_curve(out, &f, train, "smooth", true);
+    draw_curve(out, &f, validation, "validation", false);
     for (size_t i = 0; i < validation->n && validation->n <= 100; i++)
         fprintf(out, "<circle cx='%.1f' cy='%.1f' r='3' fill='#d9601a'/>\n",
                 x_at(&f, validation->points[i].step), y_at(&f, validation->points[i].loss));
@@ -157,8 +137,7 @@ static void draw(FILE *out, const char *title, const plot_curve *train,
             validation->n ? "validation" : "");
 }
 
-bool plot_write(const char *path, const char *title, const plot_curve *train,
-                const plot_curve *validation) {
+bool plot_write(const char *path, const char *title, const curve *train, const curve *validation) {
     FILE *out = fopen(path, "w");
     if (out == NULL) {
         cli_error("%s: cannot write: %s", path, strerror(errno));

@@ -18,7 +18,7 @@ typedef struct report {
 static int32_t show_progress(void *user, uint64_t done, uint64_t total) {
     report *r = user;
     r->weights = done;
-    cli_progress("quantizing", done, total);
+    progress_count("quantizing", done, total);
     return cli_interrupted();
 }
 
@@ -39,7 +39,7 @@ static int32_t show_tensor(void *user, const sm_quantize_tensor *t) {
             return 1;
     } else if (r->verbose) {
         char name[CLI_SHOWN_SPACE];
-        cli_progress_end();
+        progress_clear();
         printf("%-36s %-6s -> %-6s %11s -> %11s", cli_shown(name, t->name), t->from, t->to,
                cli_bytes(before, t->bytes_before), cli_bytes(after, t->bytes_after));
         if (!t->copied)
@@ -104,7 +104,7 @@ static int quantize(const char *const operands[3], sm_quantize_options *options,
     const double start = cli_seconds();
     const sm_status status = sm_quantize_file(operands[0], operands[1], options, &result, &error);
     const double seconds = cli_seconds() - start;
-    cli_progress_end();
+    progress_end();
     int code = CLI_DONE;
     if (status != SM_OK)
         code = cli_fail(&error);

@@ -21,6 +21,7 @@ typedef struct run_state {
     const cli_input *prompt;
     bool prompt_printed;
     bool any_id; /* an id stands on the line already */
+    bool begun;  /* a token is there */
 } run_state;
 
 static void print_id(run_state *run, int32_t id) {
@@ -45,8 +46,20 @@ static void print_prompt(run_state *run) {
         print_id(run, sm_session_token(run->handle, i));
 }
 
+/* Until the first token is there, how much of the prompt is done. */
+static int32_t on_cancel(void *user) {
+    const run_state *run = user;
+    sm_generate_stats stats = {.struct_size = sizeof stats};
+    if (!run->begun && sm_session_get_stats(run->handle, &stats, NULL) == SM_OK)
+        progress_count("prompt", sm_session_length(run->handle), stats.prompt_tokens);
+    return cli_interrupted();
+}
+
 static int32_t on_token(void *user, const sm_token *token) {
     run_state *run = user;
+    if (!run->begun)
+        progress_end();
+    run->begun = true;
     print_prompt(run);
     if (!run->ids)
         fwrite(token->text, 1, token->length, stdout);
@@ -103,8 +116,10 @@ static int generate(run_state *run, const sm_model *model, const sm_model_info *
     if (code != CLI_GO_ON)
         return code;
     run->prompt = prompt;
+    sm_session_set_cancel(run->handle, on_cancel, run, NULL);
     const sm_status status =
         sm_session_generate(run->handle, prompt->text, &run->generate, on_token, run, &error);
+    progress_end();
     if (status == SM_OK || status == SM_ERR_CANCELLED) {
         print_prompt(run); /* if no token came at all */
         putchar('\n');

@@ -12,6 +12,7 @@
 #include "plot.h"
 #include "resident.h"
 #include "shown.h"
+#include "terminal.h"
 
 #define NAME_SPACE 4096
 #define SAMPLE_TOKENS 100
@@ -29,77 +30,98 @@ typedef struct train_state {
     sm_trainer_info info;
     char paths[3][NAME_SPACE]; /* of metrics, plot and checkpoint where they are not given */
     FILE *record;              /* of metrics */
-    plot_curve train, validation;
-    double loss;         /* smoothed, for the bar; of train.n steps */
-    bool line_open;      /* the bar's line is to be ended before another one */
+    curve train, validation;
+    curve_mean mean;
+    double loss;         /* smoothed; of train.n steps */
+    const char *phase;   /* what is done between steps; NULL: nothing */
     bool saved;          /* the checkpoint is of this run … */
     uint64_t saved_step; /* … and stands here */
     bool diverged;
     double start;                  /* seconds */
     uint64_t first, tokens_before; /* step and tokens at the start */
+    uint64_t computed;             /* tokens since then, those of prompts too */
     sm_train_evaluation last;      /* struct_size 0: none yet */
 } train_state;
 
 /* ---- what the user sees while it runs --------------------------------------------------- */
 
-static void print_duration(double seconds) {
-    const unsigned long s = (unsigned long)(seconds + 0.5);
-    if (s >= 3600)
-        fprintf(stderr, "%lu h %02lu min", s / 3600, s / 60 % 60);
-    else if (s >= 60)
-        fprintf(stderr, "%lu min %02lu s", s / 60, s % 60);
-    else
-        fprintf(stderr, "%lu s", s);
-}
-
 static uint64_t tokens_done(const train_state *t) {
     return t->info.tokens - t->tokens_before;
 }
 
-#define BAR_WIDTH 20
-#define LINE_BEGIN "\r\033[K\033[?7l" /* rewritten, and cut off where the terminal ends */
-#define LINE_END "\033[?7h"
-
-/* One line; rewritten in place on a terminal, else one every twentieth of the run. */
-static void show(train_state *t, const sm_train_metrics *m, bool again) {
-    const bool terminal = isatty(STDERR_FILENO);
-    const uint64_t every = t->info.steps / 20 ? t->info.steps / 20 : 1;
-    if (!terminal && !again && m->step % every != 0 && m->step != t->first + 1)
-        return;
-    char memory[32];
+/* What the line says, the most important first; returns how many texts. */
+enum { TEXTS = 8, TEXT_SPACE = 64 };
+static size_t describe(const train_state *t, const sm_train_metrics *m, char texts[][TEXT_SPACE]) {
+    char buffer[PROGRESS_DURATION];
     const double spent = cli_seconds() - t->start, done = (double)(m->step - t->first);
-    if (terminal) {
-        const double part = (double)m->step / (double)t->info.steps;
-        fputs(LINE_BEGIN "[", stderr);
-        for (int i = 0; i < BAR_WIDTH; i++)
-            fputc(i < part * BAR_WIDTH ? '#' : ' ', stderr);
-        fputs("] ", stderr);
-    }
-    fprintf(stderr, "step %llu/%llu  loss %.4f", (unsigned long long)m->step,
-            (unsigned long long)t->info.steps, t->loss);
+    const double trained = spent > 0 ? (double)tokens_done(t) / spent : 0;
+    const double computed = spent > 0 ? (double)t->computed / spent : 0;
+    size_t n = 0;
+    snprintf(texts[n++], TEXT_SPACE, "step %llu/%llu", (unsigned long long)m->step,
+             (unsigned long long)t->info.steps);
+    snprintf(texts[n++], TEXT_SPACE, "loss %.4f", t->loss);
+    if (m->step < t->info.steps)
+        snprintf(texts[n++], TEXT_SPACE, "%s left",
+                 progress_duration(buffer, spent / done * (double)(t->info.steps - m->step)));
+    snprintf(texts[n++], TEXT_SPACE, "epoch %.2f", t->info.epochs);
     if (t->last.struct_size != 0)
-        fprintf(stderr, " (validation %.4f)", t->last.loss);
-    fputs("  ", stderr);
-    if (m->step < t->info.steps) {
-        print_duration(spent / done * (double)(t->info.steps - m->step));
-        fputs(" left  ", stderr);
-    }
-    fprintf(stderr, "%.0f tokens/s  %s  lr %.3g%s", spent > 0 ? (double)tokens_done(t) / spent : 0,
-            cli_bytes(memory, t->info.heap_peak), m->lr, terminal ? LINE_END : "\n");
-    fflush(stderr);
-    t->line_open = terminal;
+        snprintf(texts[n++], TEXT_SPACE, "validation %.4f", t->last.loss);
+    if (t->options.lora_rank != 0 || t->computed != tokens_done(t))
+        snprintf(texts[n++], TEXT_SPACE, "%.0f tokens/s, %.0f trained", computed, trained);
+    else
+        snprintf(texts[n++], TEXT_SPACE, "%.0f tokens/s", trained);
+    snprintf(texts[n++], TEXT_SPACE, "lr %.3g", m->lr);
+    snprintf(texts[n++], TEXT_SPACE, "%s", cli_bytes(buffer, t->info.heap_peak));
+    return n;
 }
 
-/* Ends the rewritten line, so that something else can be printed. */
-static void end_line(train_state *t) {
-    if (t->line_open)
-        fputc('\n', stderr);
-    t->line_open = false;
+static double part_done(const train_state *t) {
+    return (double)t->info.step / (double)t->info.steps;
+}
+
+/* After a step: the line of a terminal, or, where that goes elsewhere, one line every twentieth of
+ * the run. */
+static void show(const train_state *t, const sm_train_metrics *m, bool last) {
+    char texts[TEXTS][TEXT_SPACE];
+    const char *list[TEXTS];
+    const uint64_t every = t->info.steps / 20 ? t->info.steps / 20 : 1;
+    const bool terminal = terminal_columns(STDERR_FILENO) > 0;
+    if (!terminal && !last && m->step % every != 0 && m->step != t->first + 1)
+        return;
+    const size_t n = describe(t, m, texts);
+    for (size_t i = 0; i < n; i++) {
+        list[i] = texts[i];
+        if (!terminal)
+            fprintf(stderr, "%s%s", texts[i], i + 1 < n ? "  " : "\n");
+    }
+    if (terminal)
+        progress_show(part_done(t), list, n, last);
+}
+
+/* Between steps: what takes its time. NULL: that is over. */
+static void show_phase(const train_state *t) {
+    char step[TEXT_SPACE];
+    const char *texts[] = {step, t->phase};
+    if (t->phase == NULL)
+        return;
+    snprintf(step, sizeof step, "step %llu/%llu", (unsigned long long)t->info.step,
+             (unsigned long long)t->info.steps);
+    progress_show(part_done(t), texts, 2, false);
+}
+
+static void begin(train_state *t, const char *phase) {
+    t->phase = phase;
+    show_phase(t);
+}
+
+static int32_t on_cancel(void *user) {
+    show_phase(user);
+    return cli_interrupted();
 }
 
 /* Reports a call of the library that failed. */
 static int fail(train_state *t, sm_status status, const sm_error *error) {
-    end_line(t);
+    progress_keep();
     const int code = cli_fail(error);
     if (status != SM_ERR_DIVERGED)
         return code;
@@ -118,7 +140,9 @@ static int fail(train_state *t, sm_status status, const sm_error *error) {
 
 static int save(train_state *t) {
     sm_error error;
+    begin(t, "saving");
     const sm_status status = sm_trainer_save(t->trainer, t->checkpoint, &error);
+    begin(t, NULL);
     if (status != SM_OK)
         return fail(t, status, &error);
     t->saved = true;
@@ -134,7 +158,7 @@ static bool write_record(train_state *t, json_t *line) {
     json_decref(line);
     if (good)
         return true;
-    end_line(t);
+    progress_keep();
     cli_error("%s: cannot write: %s", t->metrics, strerror(errno ? errno : ENOMEM));
     /* a checkpoint of another run is not replaced for the sake of a run that cannot go on */
     char shown[CLI_SHOWN_SPACE];
@@ -145,8 +169,8 @@ static bool write_record(train_state *t, json_t *line) {
 }
 
 static bool add_loss(train_state *t, uint64_t step, double loss) {
-    t->loss = t->train.n == 0 ? loss : 0.95 * t->loss + 0.05 * loss;
-    return plot_add(&t->train, (double)step, loss);
+    t->loss = curve_mean_add(&t->mean, loss);
+    return curve_add(&t->train, (double)step, loss);
 }
 
 /* Takes over the lines of an earlier part of the run, up to the step it resumes from; those past it
@@ -169,7 +193,7 @@ static bool reread_record(train_state *t) {
         if (n <= t->info.step) {
             good = (!json_is_number(loss) || add_loss(t, n, json_number_value(loss))) &&
                    (!json_is_number(validation) ||
-                    plot_add(&t->validation, (double)n, json_number_value(validation)));
+                    curve_add(&t->validation, (double)n, json_number_value(validation)));
             at = end + 1;
         }
         json_decref(line);
@@ -202,22 +226,26 @@ static int refresh(train_state *t) {
 
 static int export(train_state *t) {
     sm_error error;
+    begin(t, "writing OUT");
     const sm_status status = t->options.lora_rank
                                  ? sm_trainer_export_adapter(t->trainer, t->out, &error)
                                  : sm_trainer_export(t->trainer, t->out, t->type, &error);
+    begin(t, NULL);
     return status == SM_OK ? CLI_GO_ON : fail(t, status, &error);
 }
 
 static int evaluate(train_state *t) {
     sm_error error;
     sm_train_evaluation e = {.struct_size = sizeof e};
+    begin(t, "validating");
     const sm_status status = sm_trainer_evaluate(t->trainer, &e, &error);
+    begin(t, NULL);
     if (status == SM_ERR_CANCELLED)
         return CLI_GO_ON; /* the next step sees it too */
     if (status != SM_OK)
         return fail(t, status, &error);
     t->last = e;
-    if (!plot_add(&t->validation, (double)t->info.step, e.loss))
+    if (!curve_add(&t->validation, (double)t->info.step, e.loss))
         return cli_error("out of memory for the loss curve");
     json_t *line =
         json_pack("{s:I, s:f, s:I, s:f}", "step", (json_int_t)t->info.step, "validation_loss",
@@ -277,7 +305,7 @@ static int write_sample(train_state *t) {
         return fail(t, status, &error);
     char clean[3 * sizeof s.text], prompt[CLI_SHOWN_SPACE];
     cli_clean(clean, s.text, s.length);
-    end_line(t);
+    progress_keep();
     fprintf(stderr, "--- sample after step %llu: %s%s\n", (unsigned long long)t->info.step,
             cli_shown(prompt, t->prompt), clean);
     return write_record(t,
@@ -311,6 +339,7 @@ static int step(train_state *t, bool *stopped) {
         return CLI_GO_ON;
     if (status != SM_OK)
         return fail(t, status, &error);
+    t->computed += m.tokens;
     int code = refresh(t);
     if (code == CLI_GO_ON)
         code = record_step(t, &m);
@@ -341,15 +370,28 @@ static void announce(const train_state *t) {
             i->n_threads == 1 ? "" : "s", sm_level_name(i->level));
 }
 
+/* A run whose loss exploded has a result all the same; nobody should take it for a good one. */
+static bool warn_of_explosion(const train_state *t) {
+    curve_rise rise;
+    if (!curve_exploded(&t->train, log((double)t->info.n_vocab), &rise))
+        return false;
+    fprintf(
+        stderr,
+        "smallmind: warning: the loss exploded: it was %.4f at step %.0f and is %.4f at the end. "
+        "The model is worse than it was then; a lower --lr, a longer --warmup or a lower --clip "
+        "may help\n",
+        rise.low, rise.low_step, rise.end);
+    return true;
+}
+
 static int finish(train_state *t, bool stopped) {
-    const double seconds = cli_seconds() - t->start;
-    const double speed = seconds > 0 ? (double)tokens_done(t) / seconds : 0;
+    const double seconds = cli_seconds() - t->start, rate = seconds > 0 ? 1 / seconds : 0;
     const bool saved = save(t) == CLI_GO_ON;
     if (t->diverged)
         return CLI_FAILED;
     /* each of the files is worth having without the others */
     const bool exported = export(t) == CLI_GO_ON;
-    end_line(t);
+    progress_keep();
     if (!plot_write(t->plot, t->out, &t->train, &t->validation) || !saved || !exported)
         return CLI_FAILED;
     char names[4][CLI_SHOWN_SPACE];
@@ -357,12 +399,16 @@ static int finish(train_state *t, bool stopped) {
             stopped ? "stopped" : "done", (unsigned long long)t->info.step,
             cli_shown(names[0], t->out), cli_shown(names[1], t->checkpoint),
             cli_shown(names[2], t->metrics), cli_shown(names[3], t->plot));
+    const bool exploded = warn_of_explosion(t);
     if (t->json) {
-        json_t *root = json_pack("{s:o, s:I, s:I, s:I, s:f, s:f, s:I, s:b}", "model",
-                                 cli_json_name(t->out), "step", (json_int_t)t->info.step, "steps",
-                                 (json_int_t)t->info.steps, "tokens", (json_int_t)t->info.tokens,
-                                 "seconds", seconds, "tokens_per_second", speed, "heap_peak_bytes",
-                                 (json_int_t)t->info.heap_peak, "stopped", (int)stopped);
+        json_t *root = json_pack(
+            "{s:o, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:b, s:b}", "model",
+            cli_json_name(t->out), "step", (json_int_t)t->info.step, "steps",
+            (json_int_t)t->info.steps, "tokens", (json_int_t)t->info.tokens, "computed_tokens",
+            (json_int_t)t->computed, "epochs", t->info.epochs, "seconds", seconds,
+            "tokens_per_second", (double)tokens_done(t) * rate, "computed_tokens_per_second",
+            (double)t->computed * rate, "heap_peak_bytes", (json_int_t)t->info.heap_peak, "stopped",
+            (int)stopped, "exploded", (int)exploded);
         if (root != NULL && t->train.n > 0)
             json_object_set_new(root, "loss", json_real(t->loss));
         if (root != NULL && t->last.struct_size != 0) {
@@ -385,7 +431,7 @@ static int run(train_state *t) {
     bool stopped = false;
     if (t->resume && sm_trainer_resume(t->trainer, t->checkpoint, &error) != SM_OK)
         return cli_fail(&error);
-    sm_trainer_set_cancel(t->trainer, cli_cancel, NULL, NULL);
+    sm_trainer_set_cancel(t->trainer, on_cancel, t, NULL);
     int code = refresh(t);
     t->saved = t->resume;
     t->saved_step = t->info.step;
@@ -467,14 +513,14 @@ static int open_and_run(train_state *t) {
     t->options.progress = cli_load_progress;
     cli_catch_interrupt();
     const sm_status status = sm_trainer_open(&t->trainer, t->model, &t->options, &error);
-    cli_progress_end();
+    progress_end();
     if (status != SM_OK)
         return cli_fail(&error);
     const int code = run(t);
     if (t->record != NULL)
         fclose(t->record);
-    plot_free(&t->train);
-    plot_free(&t->validation);
+    curve_free(&t->train);
+    curve_free(&t->validation);
     sm_trainer_free(t->trainer);
     return code;
 }

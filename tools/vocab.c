@@ -6,7 +6,7 @@
 
 static int32_t on_progress(void *user, uint64_t done, uint64_t total) {
     (void)user;
-    cli_progress("learning", done, total);
+    progress_count("learning", done, total);
     return cli_interrupted();
 }
 
@@ -49,7 +49,7 @@ int cmd_vocab(int argc, char **argv) {
     sm_tokenizer *tokenizer = NULL;
     sm_tokenizer_info info = {.struct_size = sizeof info};
     sm_status status = sm_vocabulary_train(out, texts.items, texts.n, &options, &error);
-    cli_progress_end();
+    progress_end();
     if (status == SM_OK)
         status = sm_tokenizer_load(&tokenizer, out, NULL, &error);
     if (status == SM_OK)
