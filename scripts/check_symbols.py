@@ -4,9 +4,12 @@
 Usage: check_symbols.py exports|imports|globals BUILD_DIR [SOURCE_ROOT]
 
 exports  the shared library exports exactly the functions that the headers
-         declare SM_API, all of them versioned, and smallmind.map lists the same
+         declare SM_API, all of them versioned, and smallmind.map lists the same;
+         of the static library exactly these are global
 imports  it imports nothing that could print, end the process, handle signals
-         or read the environment
+         or read the environment; where PCRE2 and utf8proc were put into it,
+         neither library asks for a function of theirs, and each finds its own
+         functions in itself
 globals  its objects have no writable variable but the kernel dispatch table,
          no thread-local variable and no constructor
 
@@ -85,17 +88,38 @@ def check_exports(build, root):
     if not want:
         errors.append("headers: no SM_API function found")
     errors += differences("shared library", exported, want)
+    lines = run("nm", "-g", "--defined-only", str(static_library(build))).splitlines()
+    visible = {line.split()[-1] for line in lines if len(line.split()) == 3}
+    errors += differences("static library", visible, want)
     return errors + differences("smallmind.map", mapped(root), want)
+
+
+def is_bundled(build):
+    text = (build / "meson-private" / "smallmind.pc").read_text(encoding="utf-8")
+    return not re.search(r"^Requires.*pcre2", text, re.MULTILINE)
 
 
 def check_imports(build, _root):
     errors = []
+    bundled = re.compile(r"_?(pcre2|utf8proc)_" if is_bundled(build) else r"(?!)")
     lines = run("nm", "-D", "--undefined-only", str(library(build))).splitlines()
     for line in lines:
         name = line.split()[-1].partition("@")[0]
         if FORBIDDEN.match(name):
             errors.append(f"shared library: imports {name}")
+        if bundled.match(name):
+            errors.append(f"shared library: takes {name} from the program")
+    for name in undefined(static_library(build)):
+        if bundled.match(name):
+            errors.append(f"static library: takes {name} from the program")
+    if "(SYMBOLIC)" not in run("readelf", "-d", str(library(build))):
+        errors.append("shared library: not linked with -Bsymbolic")
     return errors if lines else ["shared library: no imports found, which cannot be"]
+
+
+def undefined(archive):
+    lines = run("nm", "-g", "--undefined-only", str(archive)).splitlines()
+    return {line.split()[-1] for line in lines if line.startswith(" ")}
 
 
 def archives(build):
@@ -130,11 +154,18 @@ def check_globals(build, _root):
     return errors
 
 
-def library(build):
-    path = build / "lib" / "libsmallmind.so"
+def built(path):
     if not path.exists():
         sys.exit(f"{path}: not built")
     return path
+
+
+def library(build):
+    return built(build / "lib" / "libsmallmind.so")
+
+
+def static_library(build):
+    return built(build / "lib" / "libsmallmind.a")
 
 
 def main():
