@@ -35,8 +35,10 @@ typedef struct sm_session sm_session;
 typedef struct sm_session_options {
     uint32_t struct_size;
     uint32_t n_ctx;     /* tokens the session can hold; 0: min(n_ctx_train, 4096) */
-    uint32_t n_threads; /* threads of its team; 0: all CPUs of the process, 8 at most. Steps too
-                           small to share out are computed by fewer */
+    uint32_t n_threads; /* threads of its team; 0: all CPUs of the process, 8 at most: here and
+                           elsewhere those of its affinity mask, but no more than the quotas of its
+                           control groups (Linux, v1 and v2) pay for, rounded up. Steps too small to
+                           share out are computed by fewer */
     uint32_t n_batch;   /* tokens computed together at most; 0: 512. Scratch grows with it */
     uint32_t kv_type;   /* SM_KV_TYPE_… of the key/value cache */
     uint32_t pin;       /* 1: each thread of the team but the caller's stays on one CPU of those the

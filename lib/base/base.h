@@ -179,7 +179,12 @@ void sm_file_abort(sm_file_writer *writer);                        /* frees writ
 /* ---- time and machine ------------------------------------------------------------ */
 
 uint64_t sm_time_ns(void);     /* monotonic */
-uint32_t sm_cpu_count(void);   /* CPUs this process may run on, at least 1 */
+/* CPUs this process may run on, no more than its control groups give it time for; at least 1. Asks
+ * the system each time. */
+uint32_t sm_cpu_count(void);
+/* That time alone, in CPUs, rounded up, UINT32_MAX where nothing limits it: the least quota of the
+ * process's groups (Linux, v1 and v2) and of those above them. root: "", or what stands for "/". */
+uint32_t sm_cpu_quota(const char *root);
 uint64_t sm_cache_bytes(void); /* of the last-level cache; a guess where the system does not tell */
 /* Asks for large pages inside memory of the process's own; that may come to nothing. */
 void sm_want_large_pages(void *ptr, uint64_t size);

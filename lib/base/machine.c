@@ -14,7 +14,7 @@ uint64_t sm_time_ns(void) {
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-uint32_t sm_cpu_count(void) {
+static uint32_t count_allowed(void) {
 #if defined(__linux__)
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set) == 0) {
@@ -24,6 +24,16 @@ uint32_t sm_cpu_count(void) {
 #endif
     long n = sysconf(_SC_NPROCESSORS_ONLN);
     return n > 0 ? (uint32_t)n : 1;
+}
+
+uint32_t sm_cpu_count(void) {
+    const uint32_t allowed = count_allowed();
+#if defined(__linux__)
+    const uint32_t quota = allowed > 1 ? sm_cpu_quota("") : allowed;
+    return quota < allowed ? quota : allowed;
+#else
+    return allowed;
+#endif
 }
 
 uint64_t sm_cache_bytes(void) {
