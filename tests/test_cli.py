@@ -326,6 +326,59 @@ class Run(Case):
         for flag in ("-f", "-p"):
             self.assertEqual(text, self.good("run", flag, "-", *options, stdin=PROMPT.encode()))
 
+    def test_prompt_from_a_pipe(self):
+        options = ["run", MODEL, "-n", "12", "--ignore-end"]
+        text = self.run_model()
+        self.assertEqual(self.good(*options, stdin=PROMPT.encode()), text)
+        with open(self.file("prompt", PROMPT.encode())) as prompt:  # or a file
+            result = subprocess.run(PROGRAM + options, stdin=prompt, capture_output=True)
+            self.assertEqual(result.stdout, text)
+        result = subprocess.run(PROGRAM + options, stdin=subprocess.DEVNULL, capture_output=True)
+        self.assertEqual(result.stdout, self.good(*options, "-p", ""))
+        self.assertEqual(self.good(*options, "-p", PROMPT, stdin=b"not this"), text)
+        self.bad(1, *options, stdin=b"a\0b", says=["zero byte"])
+
+    def test_escapes(self):
+        def prompt(text, *options):
+            return self.good("tokenize", MODEL, "-p", text, *options)
+        for text, meant in [("a\\tb\\n", "a\tb\n"), ("\\x41\\u00e9\\U0001F600", "Aé😀"),
+                            ("\\\\n\\\"\\'", "\\n\"'"), ("é\\r", "é\r"), ("", "")]:
+            self.assertEqual(prompt(text, "-e"), prompt(meant))
+            self.assertNotEqual(prompt(text) == prompt(meant), "\\" in text)
+        self.assertEqual(self.good("tokenize", MODEL, "-e", "-p", "\\x0\\0"),
+                         self.good("tokenize", MODEL, stdin=b"\0\0"))
+        for wrong in ("\\q", "a\\", "\\u12", "\\x", "\\ud800", "\\U00110000"):
+            self.bad(2, "run", MODEL, "-e", "-p", wrong, says=["-p", "escape"])
+        self.bad(2, "run", MODEL, "-p", "a", "-e", "--stop", "\\q", says=["--stop", "escape"])
+        plain = self.run_model("--temp", "3", "-n", "40", "--no-prompt")
+        stop = plain.decode(errors="replace")[:-1][20]
+        if stop != "\ufffd":
+            self.assertEqual(self.run_model("--temp", "3", "-n", "40", "--no-prompt", "-e", "--stop",
+                                            f"\\U{ord(stop):08x}"),
+                             self.run_model("--temp", "3", "-n", "40", "--no-prompt", "--stop", stop))
+
+    def test_json(self):
+        """A line for the prompt, one for each token, one with all of it: JSON whatever the bytes."""
+        options = ["--temp", "5", "--seed", "2", "-n", "40"]
+        text = self.run_model("--no-prompt", *options)
+        lines = [json.loads(line) for line in self.run_model("--json", *options).splitlines()]
+        self.assertEqual(lines[0], {"prompt": PROMPT, "ids": self.ids(PROMPT, "--bos")})
+        ids = [int(i) for i in self.run_model("--ids", "--no-prompt", *options).split()]
+        self.assertEqual([line["id"] for line in lines[1:-1] if line["id"] is not None], ids)
+        last = lines[-1]
+        self.assertEqual("".join(line["text"] for line in lines[1:-1]), last["text"])
+        self.assertEqual(last["text"].replace("\ufffd", ""),
+                         text[:-1].decode(errors="ignore").replace("\ufffd", ""))
+        self.assertEqual((last["finish"], last["generated_tokens"]), ("length", 40))
+        self.assertEqual(last["prompt_tokens"], len(lines[0]["ids"]))
+        self.assertGreater(last["generate_seconds"], 0)
+        self.assertNotIn("prompt", json.loads(self.run_model("--json", "--no-prompt").splitlines()[0]))
+        prompt = self.file("odd", b'\xff"\n\x1b[2J\xc3')
+        line = self.good("run", MODEL, "-f", prompt, "-n", "1", "--json").splitlines()[0]
+        self.assertEqual(json.loads(line)["prompt"], '\ufffd"\n\x1b[2J\ufffd')
+        self.assertNotIn(b"\x1b", line)
+        self.bad(2, "run", MODEL, "--json", "--ids", says=["--ids"])
+
     def test_same_for_any_threads(self):
         for options in ([], ["--temp", "0.9", "--seed", "5", "--top-k", "50"]):
             outputs = {self.run_model("-t", t, *options) for t in (1, 2, 3)}
@@ -405,6 +458,34 @@ class Tokenize(Case):
         self.assertEqual(lines, expected)
         self.assertEqual(self.good("tokenize", "-m", MODEL, "--lines", stdin=b""), b"")
         self.assertEqual(self.good("tokenize", "-m", MODEL, "--lines", stdin=b"a\n").count(b"\n"), 1)
+
+    def test_decode(self):
+        for text in (PROMPT.encode(), "é\n\n 漢字\t😀".encode(), b"", b"line\n"):
+            ids = self.good("tokenize", MODEL, stdin=text)
+            self.assertEqual(self.good("tokenize", MODEL, "--decode", stdin=ids), text)
+            listed = json.dumps([int(i) for i in ids.split()])
+            self.assertEqual(self.good("tokenize", MODEL, "--decode", "-p", listed), text)
+            self.assertEqual(json.loads(self.good("tokenize", MODEL, "--decode", "--json", stdin=ids)),
+                             {"ids": json.loads(listed), "text": text.decode()})
+        lines = self.good("tokenize", MODEL, "--lines", stdin=b"one\n\ntwo\n")
+        self.assertEqual(self.good("tokenize", MODEL, "-d", "--lines", stdin=lines), b"one\n\ntwo\n")
+        for wrong, says in [("1 x", "id 1, at byte 2"), ("1.5", "id 0"), ("99999999999", "id 0"),
+                            ("-1", "-1"), ("123456789", "123456789")]:
+            self.bad(1, "tokenize", MODEL, "--decode", "-p", wrong, says=[says])
+        self.bad(2, "tokenize", MODEL, "--decode", "--bos", says=["--bos"])
+
+    def test_json(self):
+        for text in (PROMPT.encode(), "é 漢".encode(), b"\xff\xc3\"\\\0\n", b""):
+            said = json.loads(self.good("tokenize", MODEL, "--json", stdin=text))
+            self.assertEqual(said["ids"], [int(i) for i in
+                                           self.good("tokenize", MODEL, stdin=text).split()])
+            self.assertEqual(said["text"], re.sub(rb"[\xff\xc3](?![\x80-\xbf])", "\ufffd".encode(), text)
+                             .decode())
+            self.assertEqual(len(said["pieces"]), len(said["ids"]))
+            if text.isascii():
+                self.assertEqual("".join(said["pieces"]).lstrip(" "), text.decode().lstrip(" "))
+        lines = self.good("tokenize", MODEL, "--json", "--lines", stdin=b"a\n\nbc").splitlines()
+        self.assertEqual([json.loads(line)["text"] for line in lines], ["a", "", "bc"])
 
     def test_large(self):
         text = PROMPT.encode() * 5000

@@ -139,26 +139,6 @@ bool cli_read(cli_input *input, const char *path) {
     return done;
 }
 
-int cli_read_prompt(cli_input *input, const char *command, const char *text, const char *file,
-                    const char *fallback) {
-    if (text != NULL && file != NULL)
-        return cli_misuse(command, "-p and -f exclude each other");
-    if (text != NULL && strcmp(text, "-") == 0)
-        file = text;
-    else if (text == NULL && file == NULL && fallback == NULL)
-        text = "";
-    else if (text == NULL && file == NULL)
-        file = fallback;
-    if (file != NULL)
-        return cli_read(input, file) ? CLI_GO_ON : CLI_FAILED;
-    input->length = strlen(text);
-    input->text = malloc(input->length + 1);
-    if (input->text == NULL)
-        return cli_error("out of memory");
-    memcpy(input->text, text, input->length + 1);
-    return CLI_GO_ON;
-}
-
 int cli_encode(int32_t **ids, uint64_t *n, const sm_tokenizer *tokenizer, const cli_input *input) {
     sm_error error = {0};
     uint64_t capacity = input->length + 16;

@@ -103,10 +103,27 @@ typedef struct cli_input {
 
 /* Reads a whole file, "-" being stdin. Reports failure itself: false. */
 bool cli_read(cli_input *input, const char *path);
-/* From -p TEXT or -f FILE, whichever is given (both: wrong usage; neither: `fallback`
- * as a path, or the empty text if that is NULL). CLI_GO_ON or an exit code. */
-int cli_read_prompt(cli_input *input, const char *command, const char *text, const char *file,
+/* The text of a command. */
+typedef struct cli_prompt {
+    const char *text; /* of -p, "-" being stdin; NULL: not given */
+    const char *file; /* of -f; likewise */
+    bool escapes;     /* -e: \n and the like in the text of -p */
+} cli_prompt;
+/* Reads it (both: wrong usage; neither: `fallback` as a path, or the empty text if that is NULL).
+ * CLI_GO_ON or an exit code. */
+int cli_read_prompt(cli_input *input, const char *command, const cli_prompt *prompt,
                     const char *fallback);
+/* Whether somebody feeds standard input: a pipe, a file or a socket. */
+bool cli_input_waits(void);
+/* Replaces escapes in place; `flag` is where the text comes from. CLI_GO_ON or an exit code. */
+int cli_unescape(char *text, size_t *length, const char *command, const char *flag);
+#define CLI_ESCAPES_DOC                                                                       \
+    "in TEXT of -p take \\n, \\t, \\r, \\0, \\\\, \\\", \\', \\xHH and \\uHHHH (hexadecimal " \
+    "digits) for the characters that they stand for"
+
+/* Ids between spaces, commas or brackets; text ends with a zero at `length` or later, `name` stands
+ * for it in messages. free() them. Reports failure itself: false. */
+bool cli_parse_ids(int32_t **ids, uint64_t *n, const char *text, size_t length, const char *name);
 
 /* The ids of a text, no markers added; free() them. Reports failure itself: CLI_GO_ON or an exit
  * code. */

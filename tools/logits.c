@@ -12,39 +12,17 @@ typedef struct id_list {
     uint32_t n;
 } id_list;
 
-/* Whitespace-separated ids; reports failure itself. */
+/* Reports failure itself. */
 static bool parse_ids(id_list *list, const cli_input *input, const char *path) {
-    const char *at = input->text;
-    const char *end = input->text + input->length;
-    list->n = 0;
-    list->ids = malloc((input->length / 2 + 1) * sizeof *list->ids);
-    if (list->ids == NULL) {
-        cli_error("out of memory");
+    uint64_t n;
+    if (!cli_parse_ids(&list->ids, &n, input->text, input->length, path))
         return false;
-    }
-    for (;;) {
-        char *after;
-        at += strspn(at, " \t\r\n\v\f");
-        if (at == end)
-            break;
-        errno = 0;
-        const long long id = strtoll(at, &after, 10);
-        if (after == at || errno != 0 || id < INT32_MIN || id > INT32_MAX ||
-            strchr(" \t\r\n\v\f", *after) == NULL || list->n == UINT32_MAX) {
-            cli_error("%s: id %u, at byte %td, is not a whole number", path, list->n,
-                      at - input->text);
-            free(list->ids);
-            return false;
-        }
-        list->ids[list->n++] = (int32_t)id;
-        at = after;
-    }
-    if (list->n == 0) {
-        cli_error("%s: holds no ids", path);
-        free(list->ids);
-        return false;
-    }
-    return true;
+    list->n = (uint32_t)n;
+    if (n > 0 && n <= UINT32_MAX)
+        return true;
+    cli_error("%s: %s", path, n == 0 ? "holds no ids" : "holds too many ids");
+    free(list->ids);
+    return false;
 }
 
 /* Little-endian f32. */

@@ -3,16 +3,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <jansson.h>
+
 #include "cli.h"
+#include "shown.h"
+
+/* The text written so far. */
+typedef struct run_text {
+    char *data;
+    size_t length, capacity;
+} run_text;
 
 typedef struct run_state {
     const char *path;
-    const char *text;
-    const char *file;
+    cli_prompt given;
     cli_texts stop;
     cli_texts adapters;
     bool no_prompt;
-    bool ids;
+    bool ids, json;
     sm_model_options model;
     sm_session_options session;
     sm_sampling sampling;
@@ -22,12 +30,52 @@ typedef struct run_state {
     bool prompt_printed;
     bool any_id; /* an id stands on the line already */
     bool begun;  /* a token is there */
+    run_text written;
 } run_state;
 
 static void print_id(run_state *run, int32_t id) {
     printf(run->any_id ? " %d" : "%d", id);
     run->any_id = true;
 }
+
+/* ---- JSON: a line for the prompt, one for each token, one with all of it ------------------ */
+
+static bool print_line(json_t *line) {
+    return cli_print_json(line, JSON_COMPACT | JSON_REAL_PRECISION(9)) == CLI_DONE;
+}
+
+static void print_prompt_line(const run_state *run, uint32_t n) {
+    json_t *ids = json_array();
+    for (uint32_t i = 0; i < n; i++)
+        json_array_append_new(ids, json_integer(sm_session_token(run->handle, i)));
+    print_line(json_pack("{s:o, s:o}", "prompt",
+                         cli_json_text(run->prompt->text, run->prompt->length), "ids", ids));
+}
+
+/* Text that had been waiting comes without a token. */
+static bool print_token_line(const sm_token *token) {
+    json_t *id = token->id >= 0 ? json_integer(token->id) : json_null();
+    return print_line(
+        json_pack("{s:o, s:o}", "id", id, "text", cli_json_text(token->text, token->length)));
+}
+
+static bool keep_text(run_text *text, const sm_token *token) {
+    if (text->capacity - text->length < token->length) {
+        const size_t capacity = 2 * text->capacity + (size_t)token->length + 256;
+        char *larger = realloc(text->data, capacity);
+        if (larger == NULL) {
+            cli_error("out of memory for the text");
+            return false;
+        }
+        text->data = larger;
+        text->capacity = capacity;
+    }
+    memcpy(text->data + text->length, token->text, (size_t)token->length);
+    text->length += (size_t)token->length;
+    return true;
+}
+
+/* ---- output ------------------------------------------------------------------------------- */
 
 /* The prompt, as text or ids, once; with the first token, when it is known to fit. The
  * session holds its ids then. */
@@ -36,13 +84,17 @@ static void print_prompt(run_state *run) {
     if (run->no_prompt || run->prompt_printed)
         return;
     run->prompt_printed = true;
-    if (!run->ids) {
+    if (!run->ids && !run->json) {
         fwrite(run->prompt->text, 1, run->prompt->length, stdout);
         return;
     }
     if (sm_session_get_stats(run->handle, &stats, NULL) != SM_OK)
         return;
-    for (uint32_t i = 0; i < stats.prompt_tokens && i < sm_session_length(run->handle); i++)
+    const uint32_t length = (uint32_t)sm_session_length(run->handle);
+    const uint32_t n = stats.prompt_tokens < length ? stats.prompt_tokens : length;
+    if (run->json)
+        print_prompt_line(run, n);
+    for (uint32_t i = 0; run->ids && i < n; i++)
         print_id(run, sm_session_token(run->handle, i));
 }
 
@@ -61,25 +113,29 @@ static int32_t on_token(void *user, const sm_token *token) {
         progress_end();
     run->begun = true;
     print_prompt(run);
-    if (!run->ids)
+    if (run->json) {
+        if (!keep_text(&run->written, token) || !print_token_line(token))
+            return 1;
+    } else if (!run->ids)
         fwrite(token->text, 1, token->length, stdout);
     else if (token->id >= 0)
         print_id(run, token->id);
     return fflush(stdout) != 0 || cli_interrupted();
 }
 
-static const char *finish_text(uint32_t finish) {
+/* As it is said to people and, in one word, in JSON. */
+static const char *finish_text(uint32_t finish, bool word) {
     switch (finish) {
     case SM_FINISH_END:
-        return "end of text";
+        return word ? "end" : "end of text";
     case SM_FINISH_STOP:
-        return "stop string";
+        return word ? "stop" : "stop string";
     case SM_FINISH_LENGTH:
         return "length";
     case SM_FINISH_CANCELLED:
         return "cancelled";
     case SM_FINISH_CONTEXT:
-        return "context full";
+        return word ? "context" : "context full";
     default:
         return "error";
     }
@@ -106,7 +162,24 @@ static void print_timings(const sm_session *session, const sm_model_info *info,
     const double decoded = stats.generated_tokens > 1 ? stats.generated_tokens - 1 : 0;
     fprintf(stderr, "generated: %u tokens in %.3f s, %.1f tokens/s; finished: %s\n",
             stats.generated_tokens, stats.generate_seconds,
-            per_second(decoded, stats.generate_seconds), finish_text(stats.finish));
+            per_second(decoded, stats.generate_seconds), finish_text(stats.finish, false));
+}
+
+static int print_last_line(const run_state *run, double load_seconds) {
+    sm_generate_stats stats = {.struct_size = sizeof stats};
+    if (sm_session_get_stats(run->handle, &stats, NULL) != SM_OK)
+        return CLI_FAILED;
+    return print_line(json_pack("{s:o, s:s, s:I, s:I, s:f, s:f, s:f, s:f}", "text",
+                                cli_json_text(run->written.data != NULL ? run->written.data : "",
+                                              run->written.length),
+                                "finish", finish_text(stats.finish, true), "prompt_tokens",
+                                (json_int_t)stats.prompt_tokens, "generated_tokens",
+                                (json_int_t)stats.generated_tokens, "load_seconds", load_seconds,
+                                "prompt_seconds", stats.prompt_seconds, "first_token_seconds",
+                                stats.generated_tokens > 0 ? stats.first_token_seconds : 0.0,
+                                "generate_seconds", stats.generate_seconds))
+               ? CLI_DONE
+               : CLI_FAILED;
 }
 
 static int generate(run_state *run, const sm_model *model, const sm_model_info *info,
@@ -122,15 +195,19 @@ static int generate(run_state *run, const sm_model *model, const sm_model_info *
     progress_end();
     if (status == SM_OK || status == SM_ERR_CANCELLED) {
         print_prompt(run); /* if no token came at all */
-        putchar('\n');
+        if (!run->json)
+            putchar('\n');
+        else if (print_last_line(run, load_seconds) != CLI_DONE)
+            code = CLI_FAILED;
         fflush(stdout);
         print_timings(run->handle, info, load_seconds);
     }
     /* output that cannot be written cancels too; cli_finish reports that */
     if (status != SM_OK && (status != SM_ERR_CANCELLED || cli_interrupted()))
         code = cli_fail(&error);
-    else
+    else if (code == CLI_GO_ON)
         code = CLI_DONE;
+    free(run->written.data);
     sm_session_free(run->handle);
     return code;
 }
@@ -139,7 +216,7 @@ static int load_and_generate(run_state *run) {
     cli_input prompt;
     sm_model *model;
     sm_model_info info;
-    int code = cli_read_prompt(&prompt, "run", run->text, run->file, NULL);
+    int code = cli_read_prompt(&prompt, "run", &run->given, cli_input_waits() ? "-" : NULL);
     if (code != CLI_GO_ON)
         return code;
     if (strlen(prompt.text) != prompt.length) {
@@ -165,14 +242,21 @@ int cmd_run(int argc, char **argv) {
     };
     const cli_flag flags[] = {
         {'m', "model", CLI_TEXT, &run.path, "FILE", 0, 0, "the model, a GGUF file (required)"},
-        {'p', "prompt", CLI_TEXT, &run.text, "TEXT", 0, 0,
-         "the text to continue; - reads standard input. Without -p and -f the text is empty"},
-        {'f', "file", CLI_TEXT, &run.file, "FILE", 0, 0, "the text to continue, from a file or -"},
+        {'p', "prompt", CLI_TEXT, &run.given.text, "TEXT", 0, 0,
+         "the text to continue; - reads standard input. Without -p and -f the text comes from "
+         "standard input where that is a pipe or a file, else it is empty"},
+        {'e', "escapes", CLI_SWITCH, &run.given.escapes, "", 0, 0,
+         CLI_ESCAPES_DOC "; in that of --stop, too"},
+        {'f', "file", CLI_TEXT, &run.given.file, "FILE", 0, 0,
+         "the text to continue, from a file or -"},
         {0, "stop", CLI_TEXTS, &run.stop, "TEXT", 0, 0,
          "end before this text would appear; may be given up to 64 times, 1 to 1024 bytes each"},
         {0, "adapter", CLI_TEXTS, &run.adapters, "FILE[=SCALE]", 0, 0, CLI_ADAPTER_DOC},
         {0, "no-prompt", CLI_SWITCH, &run.no_prompt, "", 0, 0, "print the continuation only"},
         {0, "ids", CLI_SWITCH, &run.ids, "", 0, 0, "print token ids instead of text"},
+        {0, "json", CLI_SWITCH, &run.json, "", 0, 0,
+         "print JSON objects, one a line: the prompt, each token as it comes, and at the end the "
+         "whole text with counts and timings"},
     };
     const cli_fields fields[] = {
         {SM_OPTIONS_GENERATE, &run.generate, NULL},
@@ -199,8 +283,15 @@ int cmd_run(int argc, char **argv) {
         return code;
     if (run.path == NULL)
         return cli_misuse("run", "-m MODEL is required");
+    if (run.json && run.ids)
+        return cli_misuse("run", "--json has the ids: it goes without --ids");
     for (uint32_t i = 0; i < run.stop.n; i++) {
-        const size_t length = strlen(run.stop.items[i]);
+        size_t length = strlen(run.stop.items[i]);
+        char *text = (char *)(uintptr_t)run.stop.items[i]; /* of argv, whose texts may be changed */
+        if (run.given.escapes && cli_unescape(text, &length, "run", "--stop") != CLI_GO_ON)
+            return CLI_USAGE;
+        if (strlen(text) != length)
+            return cli_misuse("run", "--stop: holds a zero byte");
         if (length < 1 || length > 1024)
             return cli_misuse("run", "--stop: %zu bytes are not within 1 to 1024", length);
     }
