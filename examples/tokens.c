@@ -17,14 +17,14 @@
 /* The ids of the text with BOS where the vocabulary wants it; free() them. */
 static sm_status encode(const sm_tokenizer *tokenizer, const char *text, int32_t **ids, uint64_t *n,
                         sm_error *error) {
+    const sm_encode_options how = {.struct_size = sizeof how, .flags = SM_ENCODE_MARKERS};
     *ids = NULL;
-    sm_status status =
-        sm_tokenizer_encode(tokenizer, text, strlen(text), SM_ENCODE_MARKERS, NULL, 0, n, error);
+    sm_status status = sm_tokenizer_encode(tokenizer, text, strlen(text), &how, NULL, 0, n, error);
     if (status != SM_ERR_BUFFER) /* what we expect: it tells how many there are */
         return status;
     *ids = malloc(*n * sizeof **ids);
-    return sm_tokenizer_encode(tokenizer, text, strlen(text), SM_ENCODE_MARKERS, *ids,
-                               *ids != NULL ? *n : 0, n, error);
+    return sm_tokenizer_encode(tokenizer, text, strlen(text), &how, *ids, *ids != NULL ? *n : 0, n,
+                               error);
 }
 
 static sm_status continue_text(sm_session *session, const sm_tokenizer *tokenizer,

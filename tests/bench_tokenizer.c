@@ -42,7 +42,7 @@ int main(int argc, char **argv) {
     char *back = malloc(size * 4 + 16);
     for (long r = argc > 3 ? strtol(argv[3], NULL, 10) : 5; r > 0; r--) {
         begin = seconds();
-        if (sm_tokenizer_encode(t, text, size, 0, ids, room, &n, &error))
+        if (sm_tokenizer_encode(t, text, size, NULL, ids, room, &n, &error))
             return give_up(argv[2], &error);
         double middle = seconds();
         if (sm_tokenizer_decode(t, ids, n, 0, back, size * 4 + 16, &length, &error))

@@ -58,7 +58,8 @@ static void look(const sm_tokenizer *t, const char *text, size_t length, uint32_
     uint64_t room = length * 8 + 64, n, n_bytes, total = 0;
     int32_t *ids = malloc(room * sizeof *ids);
     require(ids != NULL, "out of memory");
-    sm_status status = sm_tokenizer_encode(t, text, length, flags, ids, room, &n, NULL);
+    const sm_encode_options how = {.struct_size = sizeof how, .flags = flags};
+    sm_status status = sm_tokenizer_encode(t, text, length, &how, ids, room, &n, NULL);
     require(status == SM_OK || (status == SM_ERR_BUFFER && n > room), "encode fails");
     n = status ? 0 : n;
     require(!t->dense || n <= length + 16, "more ids than promised");

@@ -8,7 +8,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "smallmind/types.h"
+#include "smallmind/tokenizer.h"
+
+/* Options of encoding with these flags. */
+#define ENCODE(what) \
+    (&(const sm_encode_options){.struct_size = sizeof(sm_encode_options), .flags = (what)})
 
 /* ---- scratch files: in a directory of this process, removed at exit ------------- */
 

@@ -23,7 +23,7 @@ static sm_bpe_learner *learn(sm_mem *mem, const char *text, uint64_t length, uin
     const sm_str special = {"<|endoftext|>", 13};
     assert_int_equal(sm_mem_init(mem, NULL, 0, NULL), SM_OK);
     if (sm_bpe_learner_new(&l, mem, (sm_str){gpt2, 5}, &special, 1, &error) ||
-        sm_bpe_learner_add(l, text, length, &error) ||
+        sm_bpe_learner_add(l, text, length, NULL, &error) ||
         sm_bpe_learner_run(l, n_vocab, min_count, NULL, NULL, &error))
         fail_msg("%s", error.message);
     return l;
@@ -181,7 +181,7 @@ static void test_file(void **state) {
     int32_t ids[64];
     uint64_t n, length;
     char back[64];
-    assert_int_equal(sm_tokenizer_encode(t, " hello world", 12, 0, ids, 64, &n, &error), SM_OK);
+    assert_int_equal(sm_tokenizer_encode(t, " hello world", 12, NULL, ids, 64, &n, &error), SM_OK);
     assert_int_equal(n, 2);
     assert_int_equal(sm_tokenizer_decode(t, ids, n, 0, back, 64, &length, &error), SM_OK);
     assert_memory_equal(back, " hello world", 12);
@@ -224,7 +224,7 @@ static void test_failures(void **state) {
         assert_int_equal(sm_mem_init(&mem, &hook, 0, NULL), SM_OK);
         sm_status status = sm_bpe_learner_new(&l, &mem, (sm_str){gpt2, 5}, &special, 1, NULL);
         if (!status)
-            status = sm_bpe_learner_add(l, "a few words and a few more", 26, NULL);
+            status = sm_bpe_learner_add(l, "a few words and a few more", 26, NULL, NULL);
         if (!status)
             status = sm_bpe_learner_run(l, 300, 1, NULL, NULL, NULL);
         sm_bpe_learner_free(l);

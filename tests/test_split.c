@@ -132,8 +132,8 @@ static void show(const char *name, const char *text, size_t length, uint64_t at)
 static void compare(splitter *a, splitter *b, const char *name, const char *text, size_t length) {
     sm_error error;
     uint64_t begin_a, end_a = 0, begin_b, end_b, before = 0;
-    sm_split_start(&a->split, (const uint8_t *)text, length);
-    sm_split_start(&b->split, (const uint8_t *)text, length);
+    sm_split_start(&a->split, (const uint8_t *)text, length, NULL);
+    sm_split_start(&b->split, (const uint8_t *)text, length, NULL);
     do {
         assert_int_equal(sm_split_next(&a->split, &begin_a, &end_a, &error), SM_OK);
         assert_int_equal(sm_split_next(&b->split, &begin_b, &end_b, &error), SM_OK);
@@ -216,7 +216,7 @@ static void test_long_runs(void **state) {
             for (; length + width < size; length += width)
                 memcpy(text + length, patterns[p], width);
             text[length++] = 'z';
-            sm_split_start(&scanner.split, (const uint8_t *)text, length);
+            sm_split_start(&scanner.split, (const uint8_t *)text, length, NULL);
             uint64_t begin, end;
             sm_error error;
             do
@@ -236,7 +236,7 @@ static void check_pieces(const char *name, const char *text, const char *expecte
     char out[256] = "";
     size_t n = 0, length = strlen(text);
     uint64_t begin, end;
-    sm_split_start(&s.split, (const uint8_t *)text, length);
+    sm_split_start(&s.split, (const uint8_t *)text, length, NULL);
     while (sm_split_next(&s.split, &begin, &end, NULL) == SM_OK && begin < length) {
         if (n)
             out[n++] = '|';
@@ -309,7 +309,7 @@ static void test_no_memory(void **state) {
                 status = sm_split_init(&split, pre, &error);
                 uint64_t begin = 0, end;
                 if (!status)
-                    sm_split_start(&split, (const uint8_t *)text, strlen(text));
+                    sm_split_start(&split, (const uint8_t *)text, strlen(text), NULL);
                 while (!status && begin < strlen(text))
                     status = sm_split_next(&split, &begin, &end, &error);
                 sm_split_done(&split);

@@ -217,7 +217,7 @@ typedef struct ids {
 static void encode(const sm_tokenizer *t, const void *text, size_t length, uint32_t flags,
                    ids *out) {
     sm_error error = {0};
-    if (sm_tokenizer_encode(t, text, length, flags, out->id, 4096, &out->n, &error))
+    if (sm_tokenizer_encode(t, text, length, ENCODE(flags), out->id, 4096, &out->n, &error))
         fail_msg("encode: %s", error.message);
 }
 
@@ -774,11 +774,12 @@ static void test_room(void **state) {
     for (size_t i = 0; i < sizeof text; i++)
         text[i] = "ab c"[test_random(&seed) % 4];
     sm_error error;
-    assert_int_equal(sm_tokenizer_encode(t, text, sizeof text, 0, whole, 7000, &n, &error), SM_OK);
+    assert_int_equal(sm_tokenizer_encode(t, text, sizeof text, NULL, whole, 7000, &n, &error),
+                     SM_OK);
     const uint64_t rooms[] = {n, n + 1, n - 1, 1, 0, sizeof text + 15, sizeof text + 16};
     for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++) {
         memset(again, 0x55, sizeof again);
-        sm_status status = sm_tokenizer_encode(t, text, sizeof text, 0, rooms[i] ? again : NULL,
+        sm_status status = sm_tokenizer_encode(t, text, sizeof text, NULL, rooms[i] ? again : NULL,
                                                rooms[i], &m, &error);
         assert_int_equal(status, rooms[i] < n ? SM_ERR_BUFFER : SM_OK);
         assert_int_equal(m, n);
@@ -789,7 +790,7 @@ static void test_room(void **state) {
     }
     for (size_t i = 0; i < n; i += 7) { /* pieces of it, below the length where the cache starts */
         uint64_t length = i % 500;
-        sm_tokenizer_encode(t, text, length, 0, again, 7000, &m, NULL);
+        sm_tokenizer_encode(t, text, length, NULL, again, 7000, &m, NULL);
         expect_text(t, &(ids){{0}, 0}, 0, "", 0);
     }
     sm_tokenizer_free(t);
@@ -827,13 +828,18 @@ static void test_arguments(void **state) {
     uint64_t n;
     char c;
     const char *piece;
-    assert_int_equal(sm_tokenizer_encode(NULL, "a", 1, 0, &id, 1, &n, &e), SM_ERR_ARGUMENT);
-    assert_int_equal(sm_tokenizer_encode(t, NULL, 1, 0, &id, 1, &n, &e), SM_ERR_ARGUMENT);
-    assert_int_equal(sm_tokenizer_encode(t, "a", 1, 0, NULL, 1, &n, &e), SM_ERR_ARGUMENT);
-    assert_int_equal(sm_tokenizer_encode(t, "a", 1, 0, &id, 1, NULL, &e), SM_ERR_ARGUMENT);
-    assert_int_equal(sm_tokenizer_encode(t, "a", 1, 4, &id, 1, &n, &e), SM_ERR_ARGUMENT);
-    assert_int_equal(sm_tokenizer_encode(t, "a", UINT64_MAX, 0, &id, 1, &n, &e), SM_ERR_ARGUMENT);
-    assert_int_equal(sm_tokenizer_encode(t, NULL, 0, 0, NULL, 0, &n, &e), SM_OK);
+    assert_int_equal(sm_tokenizer_encode(NULL, "a", 1, NULL, &id, 1, &n, &e), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_tokenizer_encode(t, NULL, 1, NULL, &id, 1, &n, &e), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_tokenizer_encode(t, "a", 1, NULL, NULL, 1, &n, &e), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_tokenizer_encode(t, "a", 1, NULL, &id, 1, NULL, &e), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_tokenizer_encode(t, "a", 1, ENCODE(4), &id, 1, &n, &e), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_tokenizer_encode(t, "a", UINT64_MAX, NULL, &id, 1, &n, &e),
+                     SM_ERR_ARGUMENT);
+    sm_encode_options how = {.struct_size = 4};
+    assert_int_equal(sm_tokenizer_encode(t, "a", 1, &how, &id, 1, &n, &e), SM_ERR_ARGUMENT);
+    how = (sm_encode_options){.struct_size = 8}; /* of a program that knows only the flags */
+    assert_int_equal(sm_tokenizer_encode(t, "a", 1, &how, &id, 1, &n, &e), SM_OK);
+    assert_int_equal(sm_tokenizer_encode(t, NULL, 0, NULL, NULL, 0, &n, &e), SM_OK);
     assert_int_equal(n, 0);
     id = 'a';
     assert_int_equal(sm_tokenizer_decode(NULL, &id, 1, 0, &c, 1, &n, &e), SM_ERR_ARGUMENT);
@@ -980,8 +986,8 @@ static void test_broken_charsmap(void **state) {
             char text[200];
             for (size_t i = 0; i < sizeof text; i++)
                 text[i] = (char)test_random(&seed);
-            sm_tokenizer_encode(t, text, sizeof text, 0, out.id, 4096, &out.n, NULL);
-            sm_tokenizer_encode(t, "Aa\xCC\x81 \xEF\xAC\x81", 8, 0, out.id, 4096, &out.n, NULL);
+            sm_tokenizer_encode(t, text, sizeof text, NULL, out.id, 4096, &out.n, NULL);
+            sm_tokenizer_encode(t, "Aa\xCC\x81 \xEF\xAC\x81", 8, NULL, out.id, 4096, &out.n, NULL);
         }
         sm_tokenizer_free(t);
         bytes_free(&map);
@@ -1111,7 +1117,7 @@ static sm_status use_all(sm_mem *from, const draft *d) {
     sm_error error = {0};
     sm_status status = sm_tokenizer_build(&t, from, &d->v, &error);
     if (!status)
-        status = sm_tokenizer_encode(t, text, sizeof text, 0, out, 1400, &n, &error);
+        status = sm_tokenizer_encode(t, text, sizeof text, NULL, out, 1400, &n, &error);
     sm_detokenizer *stream = NULL;
     if (!status)
         status = sm_detokenizer_new(&stream, t, 0, &error);
@@ -1119,7 +1125,7 @@ static sm_status use_all(sm_mem *from, const draft *d) {
         assert_true(error.code == status && error.message[0]);
     sm_detokenizer_free(stream);
     if (status && t) { /* a failed call leaves the tokenizer usable */
-        sm_status again = sm_tokenizer_encode(t, "ab", 2, 0, out, 1400, &n, &error);
+        sm_status again = sm_tokenizer_encode(t, "ab", 2, NULL, out, 1400, &n, &error);
         assert_true(again == SM_OK || again == SM_ERR_NOMEM);
     }
     sm_tokenizer_free(t);
@@ -1157,6 +1163,61 @@ static void test_no_memory(void **state) {
     bytes_free(&map);
 }
 
+/* ---- cancelling ------------------------------------------------------------ */
+
+typedef struct judge {
+    uint64_t asked, yes_at; /* the question, from 1, that is answered with yes; 0: none */
+} judge;
+
+static int32_t decide(void *user) {
+    judge *j = user;
+    return ++j->asked == j->yes_at;
+}
+
+static sm_status encode_judged(const sm_tokenizer *t, const char *text, uint64_t length,
+                               int32_t *out, uint64_t *n, judge *j) {
+    sm_error error = {0};
+    const sm_encode_options how = {.struct_size = sizeof how, .cancel = decide, .cancel_user = j};
+    sm_status status = sm_tokenizer_encode(t, text, length, &how, out, 2 * length + 16, n, &error);
+    assert_int_equal(error.code, status);
+    return status;
+}
+
+/* Long texts of every kind: asked often enough, stopped by any answer, nothing left behind. What
+ * is one word, what is many, what is unknown and what is no UTF-8 take different ways. */
+static void test_cancel(void **state) {
+    (void)state;
+    enum { LENGTH = 1 << 18 };
+    static void (*const make[])(draft *) = {make_bpe, make_spm, make_bert, make_unigram};
+    static const char *const units[] = {"a",     "ab ", " ",    "\xC3\xA9",
+                                        "a\xFF", "?",   "<ud>", "\xE4\xB8\xAD"};
+    static char text[LENGTH];
+    int32_t *out = malloc((2 * LENGTH + 16) * sizeof *out);
+    for (size_t kind = 0; kind < 4; kind++) {
+        static draft d;
+        make[kind](&d);
+        sm_tokenizer *t = build(&d);
+        const uint64_t idle = mem.in_use;
+        for (size_t u = 0; u < sizeof units / sizeof *units; u++) {
+            for (size_t i = 0; i < LENGTH; i++)
+                text[i] = units[u][i % strlen(units[u])];
+            judge j = {0, 0};
+            uint64_t n;
+            assert_int_equal(encode_judged(t, text, LENGTH, out, &n, &j), SM_OK);
+            assert_true(j.asked >= LENGTH / 32768);
+            for (uint64_t last = j.asked, at = 1; at <= last; at += 1 + last / 9) {
+                j = (judge){0, at};
+                assert_int_equal(encode_judged(t, text, LENGTH, out, &n, &j), SM_ERR_CANCELLED);
+                assert_int_equal(n, 0);
+                assert_int_equal(j.asked, at); /* a yes ends it: no further question */
+                assert_int_equal(mem.in_use, idle);
+            }
+        }
+        sm_tokenizer_free(t);
+    }
+    free(out);
+}
+
 /* ---- threads ------------------------------------------------------------- */
 
 typedef struct job {
@@ -1170,7 +1231,7 @@ typedef struct job {
 static void *run_job(void *arg) {
     job *j = arg;
     for (uint32_t i = 0; i < 50; i++)
-        if (sm_tokenizer_encode(j->tokenizer, j->text, j->length, 0, j->ids, 4096, &j->n, NULL))
+        if (sm_tokenizer_encode(j->tokenizer, j->text, j->length, NULL, j->ids, 4096, &j->n, NULL))
             j->n = 0;
     return NULL;
 }
@@ -1272,6 +1333,7 @@ int main(void) {
         TEST(test_tolerated),
         TEST(test_random_vocabularies),
         TEST(test_no_memory),
+        TEST(test_cancel),
         TEST(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

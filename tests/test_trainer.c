@@ -174,7 +174,7 @@ static double session_loss(const char *path, const char *adapter_path) {
     int32_t ids[128];
     uint64_t n;
     ids[0] = info.bos;
-    OK(sm_tokenizer_encode(tokenizer, body, strlen(body), 0, ids + 1, 100, &n, error));
+    OK(sm_tokenizer_encode(tokenizer, body, strlen(body), NULL, ids + 1, 100, &n, error));
     ids[++n] = info.eos;
     const sm_session_options so = {.struct_size = sizeof so, .kv_type = SM_KV_TYPE_F32};
     OK(sm_session_new(&session, model, &so, error));

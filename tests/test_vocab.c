@@ -116,8 +116,8 @@ static void test_load(void **state) {
     assert_int_equal(info.add_bos, 1);
     int32_t ids[20];
     uint64_t n;
-    assert_int_equal(sm_tokenizer_encode(t, "abb", 3, SM_ENCODE_MARKERS, ids, 20, &n, &error),
-                     SM_OK);
+    assert_int_equal(
+        sm_tokenizer_encode(t, "abb", 3, ENCODE(SM_ENCODE_MARKERS), ids, 20, &n, &error), SM_OK);
     assert_int_equal(n, 3);
     assert_memory_equal(ids, ((int32_t[]){3, 2, 1}), sizeof(int32_t[3]));
     sm_tokenizer_free(t);
@@ -138,8 +138,8 @@ static void test_number_types(void **state) {
     assert_int_equal(sm_tokenizer_load(&t, finish(&f), NULL, &error), SM_OK);
     int32_t ids[20];
     uint64_t n;
-    assert_int_equal(sm_tokenizer_encode(t, "<s>ab", 5, SM_ENCODE_SPECIAL, ids, 20, &n, &error),
-                     SM_OK);
+    assert_int_equal(
+        sm_tokenizer_encode(t, "<s>ab", 5, ENCODE(SM_ENCODE_SPECIAL), ids, 20, &n, &error), SM_OK);
     assert_int_equal(n, 2);
     assert_memory_equal(ids, ((int32_t[]){3, 2}), sizeof(int32_t[2]));
     sm_tokenizer_free(t);
@@ -292,7 +292,7 @@ static void check_line(const sm_tokenizer *t, const char *name, const char *text
                        const char *line) {
     int32_t ids[2048];
     uint64_t n, i = 0;
-    assert_int_equal(sm_tokenizer_encode(t, text, length, 0, ids, 2048, &n, NULL), SM_OK);
+    assert_int_equal(sm_tokenizer_encode(t, text, length, NULL, ids, 2048, &n, NULL), SM_OK);
     bool same = true;
     while (*line && *line != '\n') {
         char *end;
@@ -343,7 +343,7 @@ static void check_corpus(const sm_tokenizer *t, const char *name, const char *te
     int32_t *ids = malloc((size + 16) * sizeof *ids);
     char *back = malloc(size + 1);
     uint64_t n, length;
-    assert_int_equal(sm_tokenizer_encode(t, text, size, 0, ids, size + 16, &n, NULL), SM_OK);
+    assert_int_equal(sm_tokenizer_encode(t, text, size, NULL, ids, size + 16, &n, NULL), SM_OK);
     assert_int_equal(sm_tokenizer_decode(t, ids, n, 0, back, size, &length, NULL), SM_OK);
     if (length != size || memcmp(back, text, size) != 0)
         fail_msg("%s does not bring a corpus back", name);

@@ -141,13 +141,14 @@ bool cli_read(cli_input *input, const char *path) {
 
 int cli_encode(int32_t **ids, uint64_t *n, const sm_tokenizer *tokenizer, const cli_input *input) {
     sm_error error = {0};
+    const sm_encode_options how = {.struct_size = sizeof how, .cancel = cli_cancel};
     uint64_t capacity = input->length + 16;
     for (;;) {
         *ids = malloc(capacity * sizeof **ids);
         if (*ids == NULL)
             return cli_error("out of memory");
-        const sm_status status = sm_tokenizer_encode(tokenizer, input->text, input->length, 0, *ids,
-                                                     capacity, n, &error);
+        const sm_status status = sm_tokenizer_encode(tokenizer, input->text, input->length, &how,
+                                                     *ids, capacity, n, &error);
         if (status == SM_OK)
             return CLI_GO_ON;
         free(*ids);

@@ -33,6 +33,7 @@ typedef struct tokenize_job {
 /* Encodes into the buffer, which grows as needed. */
 static sm_status encode(const sm_tokenizer *tokenizer, const char *text, uint64_t length,
                         uint32_t flags, id_buffer *buffer, uint64_t *n, sm_error *error) {
+    const sm_encode_options how = {.struct_size = sizeof how, .flags = flags, .cancel = cli_cancel};
     uint64_t need = length + 16; /* enough for most kinds of vocabulary, see tokenizer.h */
     for (;;) {
         if (need > buffer->capacity) {
@@ -47,7 +48,7 @@ static sm_status encode(const sm_tokenizer *tokenizer, const char *text, uint64_
                 return SM_ERR_NOMEM;
             }
         }
-        const sm_status status = sm_tokenizer_encode(tokenizer, text, length, flags, buffer->ids,
+        const sm_status status = sm_tokenizer_encode(tokenizer, text, length, &how, buffer->ids,
                                                      buffer->capacity, n, error);
         if (status != SM_ERR_BUFFER || *n <= buffer->capacity)
             return status;
@@ -182,6 +183,10 @@ static int tokenize(tokenize_job *job, const cli_input *input) {
         if (newline != NULL)
             length = (uint64_t)(newline - text);
         code = (job->decode ? decode_part : encode_part)(job, text, length);
+        if (code == CLI_DONE && cli_interrupted()) {
+            error.code = SM_ERR_CANCELLED;
+            code = cli_fail(&error);
+        }
         if (!job->lines || ferror(stdout))
             break;
         at += length + 1;
@@ -252,6 +257,7 @@ int cmd_tokenize(int argc, char **argv) {
     code = cli_read_prompt(&input, "tokenize", &given, "-");
     if (code != CLI_GO_ON)
         return code;
+    cli_catch_interrupt();
     code = tokenize(&job, &input);
     free(input.text);
     return code;

@@ -64,10 +64,10 @@ SM_API uint32_t sm_session_threads(const sm_session *session);  /* of its team; 
 SM_API int32_t sm_session_token(const sm_session *session, uint32_t i);
 
 /* Cancelling long computation: asked every fraction of a millisecond while feeding
- * (while weights are repacked, before every tensor and every 16 MiB of one); non-zero makes the
- * running feed or generate return SM_ERR_CANCELLED with the session as it was before the unfinished
- * batch. Called on the caller's thread. NULL: never. */
-typedef int32_t (*sm_cancel_fn)(void *user);
+ * (while weights are repacked, before every tensor and every 16 MiB of one) and every few
+ * milliseconds while a prompt is encoded; non-zero makes the running feed or generate return
+ * SM_ERR_CANCELLED with the session as it was before the unfinished batch. Called on the caller's
+ * thread. NULL: never. */
 SM_API sm_status sm_session_set_cancel(sm_session *session, sm_cancel_fn cancel, void *user,
                                        sm_error *error);
 

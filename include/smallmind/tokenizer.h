@@ -60,14 +60,23 @@ SM_API sm_status sm_tokenizer_get_info(const sm_tokenizer *tokenizer, sm_tokeniz
 #define SM_ENCODE_SPECIAL 1u /* parse the text of special tokens ("<|im_start|>") as those */
 #define SM_ENCODE_MARKERS 2u /* add BOS/EOS (CLS/SEP) where the vocabulary says so */
 
+typedef struct sm_encode_options {
+    uint32_t struct_size;
+    uint32_t flags;      /* SM_ENCODE_…, or-ed; 0: plain text only, nothing added */
+    sm_cancel_fn cancel; /* NULL: never; may use the tokenizer, which no call changes */
+    void *cancel_user;
+} sm_encode_options;
+
 /* Encodes text[0..length). Stores the number of ids in *n (n must not be
  * NULL); writes them when capacity is enough, else returns SM_ERR_BUFFER and
  * writes nothing. ids may be NULL with capacity 0. length + 16 ids always
  * suffice for BPE, SPM and WordPiece kinds (2 * length + 16 where an SPM
- * vocabulary has special tokens of a single byte). */
+ * vocabulary has special tokens of a single byte). options NULL: all zero.
+ * SM_ERR_CANCELLED, SM_ERR_NOMEM, SM_ERR_ARGUMENT (also for a text of more than SIZE_MAX / 64
+ * bytes), SM_ERR_UNSUPPORTED (a gigabyte of text without a place to split): *n is 0. */
 SM_API sm_status sm_tokenizer_encode(const sm_tokenizer *tokenizer, const char *text,
-                                     uint64_t length, uint32_t flags, int32_t *ids,
-                                     uint64_t capacity, uint64_t *n, sm_error *error);
+                                     uint64_t length, const sm_encode_options *options,
+                                     int32_t *ids, uint64_t capacity, uint64_t *n, sm_error *error);
 
 #define SM_DECODE_SPECIAL 1u    /* render control tokens too (default: they are silent) */
 #define SM_DECODE_KEEP_SPACE 2u /* keep the space SPM-style vocabularies put in front of text */

@@ -101,6 +101,10 @@ typedef void (*sm_log_fn)(void *user, int32_t severity, const char *message);
  * SM_ERR_CANCELLED. Called on the calling thread. */
 typedef int32_t (*sm_progress_fn)(void *user, uint64_t done, uint64_t total);
 
+/* Asked every few milliseconds of long work: non-zero ends it with SM_ERR_CANCELLED. Called on
+ * the calling thread; may not call a function with a handle that is at work. */
+typedef int32_t (*sm_cancel_fn)(void *user);
+
 /* Instruction-set levels; the numbers are no order: scalar < avx2 < avxvnni < avx512 <
  * avx512bf16 and scalar < neon < dotprod < i8mm. As an option: the highest level to use (a cap; the
  * best level the CPU has at or below it is taken). SM_LEVEL_AUTO is no cap, but leaves avx512bf16

@@ -34,8 +34,11 @@ static sm_status encode(sm_session *s, const char *prompt, const sm_generate_opt
                         int32_t **ids, uint64_t *n, sm_error *error) {
     const sm_tokenizer *tokenizer = s->model->tokenizer;
     const uint64_t length = strlen(prompt);
-    const uint32_t flags =
-        (o->no_bos ? 0 : SM_ENCODE_MARKERS) | (o->parse_special ? SM_ENCODE_SPECIAL : 0);
+    const sm_encode_options how = {.struct_size = sizeof how,
+                                   .flags = (o->no_bos ? 0 : SM_ENCODE_MARKERS) |
+                                            (o->parse_special ? SM_ENCODE_SPECIAL : 0),
+                                   .cancel = s->cancel,
+                                   .cancel_user = s->cancel_user};
     uint64_t capacity = length + 16;
     *ids = NULL;
     for (;;) { /* once more where a normalisation made the text longer */
@@ -45,7 +48,7 @@ static sm_status encode(sm_session *s, const char *prompt, const sm_generate_opt
             return sm_fail(error, SM_ERR_NOMEM, "out of memory for a prompt of %llu bytes",
                            (unsigned long long)length);
         sm_status status =
-            sm_tokenizer_encode(tokenizer, prompt, length, flags, *ids, capacity, n, error);
+            sm_tokenizer_encode(tokenizer, prompt, length, &how, *ids, capacity, n, error);
         if (status != SM_ERR_BUFFER || *n <= capacity)
             return status;
         capacity = *n;

@@ -6,6 +6,10 @@
 
 #define SHORT_WORD 48 /* symbols; up to here a plain search beats the heap */
 
+/* Steps of work: a symbol looked up, and one on its way through a heap that caches do not hold */
+#define LOOK_STEPS 8
+#define HEAP_STEPS 64
+
 uint32_t sm_byte_to_code(uint8_t byte) {
     /* GPT-2's table: printable Latin-1 stands for itself, the rest is numbered from 256 */
     if ((byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte != 0xAD))
@@ -159,13 +163,16 @@ static bool push_candidate(long_word *w, uint32_t left) {
     if (right == UINT32_MAX)
         return true;
     uint32_t end = symbol_end(w, right);
-    merge found = find_merge(t, w->text, w->symbols[left].id, w->symbols[right].id,
-                             w->symbols[left].start, end);
+    uint32_t start = w->symbols[left].start;
+    merge found = find_merge(t, w->text, w->symbols[left].id, w->symbols[right].id, start, end);
+    uint64_t spelled = end - start < t->max_token ? end - start : 0; /* bytes that were hashed */
+    if (!sm_pace_step(&w->encoder->pace, LOOK_STEPS + spelled / 8))
+        return false;
     if (found.key == UINT32_MAX)
         return true;
     uint64_t used = w->n_heap * sizeof(candidate);
     candidate *heap =
-        sm_scratch_reserve(&w->encoder->heap, w->encoder->mem, used, used + sizeof(candidate));
+        sm_scratch_reserve(w->encoder, &w->encoder->heap, used, used + sizeof(candidate));
     if (!heap)
         return false;
     candidate item = {found, left, end};
@@ -200,6 +207,8 @@ static bool merge_long(long_word *w) {
         if (!push_candidate(w, i))
             return false;
     while (w->n_heap) {
+        if (!sm_pace_step(&w->encoder->pace, HEAP_STEPS))
+            return false;
         candidate best = pop_candidate(w);
         symbol *left = &w->symbols[best.left];
         uint32_t right = left->next;
@@ -226,9 +235,9 @@ static sm_status encode_long(sm_encoder *encoder, const uint8_t *text, uint32_t 
     const sm_tokenizer *t = encoder->tokenizer;
     long_word w = {encoder, text, length, NULL, 0};
     w.symbols =
-        sm_scratch_reserve(&encoder->symbols, encoder->mem, 0, (uint64_t)length * sizeof(symbol));
+        sm_scratch_reserve(encoder, &encoder->symbols, 0, (uint64_t)length * sizeof(symbol));
     if (!w.symbols)
-        return sm_fail(encoder->error, SM_ERR_NOMEM, "out of memory");
+        return sm_encoder_fail(encoder);
     uint32_t count = 0;
     for (uint32_t at = 0; at < length; count++) {
         symbol *s = &w.symbols[count];
@@ -236,13 +245,18 @@ static sm_status encode_long(sm_encoder *encoder, const uint8_t *text, uint32_t 
         s->prev = count - 1; /* wraps to "none" for the first */
         s->next = count + 1;
         at += first_symbol(t, text + at, length - at, &s->id);
+        if (!sm_pace_step(&encoder->pace, LOOK_STEPS))
+            return sm_encoder_fail(encoder);
     }
     w.symbols[count - 1].next = UINT32_MAX;
     if (!merge_long(&w))
-        return sm_fail(encoder->error, SM_ERR_NOMEM, "out of memory");
-    for (uint32_t i = 0; i != UINT32_MAX; i = w.symbols[i].next)
+        return sm_encoder_fail(encoder);
+    for (uint32_t i = 0; i != UINT32_MAX; i = w.symbols[i].next) {
         *n += emit_symbol(t, w.symbols[i].id, text + w.symbols[i].start,
                           symbol_end(&w, i) - w.symbols[i].start, ids + *n);
+        if (!sm_pace_step(&encoder->pace, LOOK_STEPS))
+            return sm_encoder_fail(encoder);
+    }
     return SM_OK;
 }
 
@@ -271,9 +285,9 @@ static sm_status find_whole(sm_encoder *encoder, const uint8_t *word, uint64_t l
     *id = SM_NO_ID;
     if (length > t->max_token)
         return SM_OK;
-    uint8_t *spelled = sm_scratch_reserve(&encoder->word, encoder->mem, 0, 2 * length);
+    uint8_t *spelled = sm_scratch_reserve(encoder, &encoder->word, 0, 2 * length);
     if (!spelled)
-        return sm_fail(encoder->error, SM_ERR_NOMEM, "out of memory");
+        return sm_encoder_fail(encoder);
     uint64_t n = 0;
     for (uint64_t i = 0; i < length; i++)
         n += sm_utf8_encode(sm_byte_to_code(word[i]), spelled + n);
@@ -281,24 +295,27 @@ static sm_status find_whole(sm_encoder *encoder, const uint8_t *word, uint64_t l
     return SM_OK;
 }
 
-/* The word with its spaces as SentencePiece writes them. */
+/* The word with its spaces as SentencePiece writes them; NULL without memory or if cancelled. */
 static const uint8_t *escape(sm_encoder *encoder, const uint8_t *word, uint64_t *length) {
-    uint64_t spaces = 0, n = 0;
-    for (uint64_t i = 0; i < *length; i++)
-        spaces += word[i] == ' ';
-    uint8_t *out = sm_scratch_reserve(&encoder->word, encoder->mem, 0, *length + 2 * spaces);
+    uint64_t spaces = 0, n = 0, i = 0, stop;
+    while ((stop = sm_pace_block(&encoder->pace, i, *length)) > i)
+        for (; i < stop; i++)
+            spaces += word[i] == ' ';
+    uint8_t *out = sm_scratch_reserve(encoder, &encoder->word, 0, *length + 2 * spaces);
     if (!out)
         return NULL;
-    for (uint64_t i = 0; i < *length; i++) {
-        if (word[i] != ' ') {
-            out[n++] = word[i];
-            continue;
+    i = 0;
+    while ((stop = sm_pace_block(&encoder->pace, i, *length)) > i)
+        for (; i < stop; i++) {
+            if (word[i] != ' ') {
+                out[n++] = word[i];
+                continue;
+            }
+            memcpy(out + n, SM_LOWER_BLOCK, 3);
+            n += 3;
         }
-        memcpy(out + n, SM_LOWER_BLOCK, 3);
-        n += 3;
-    }
     *length = n;
-    return out;
+    return encoder->pace.stopped ? NULL : out;
 }
 
 sm_status sm_bpe_word(sm_encoder *encoder, const uint8_t *word, uint64_t length, int32_t **ids,
@@ -308,13 +325,13 @@ sm_status sm_bpe_word(sm_encoder *encoder, const uint8_t *word, uint64_t length,
         return sm_fail(encoder->error, SM_ERR_UNSUPPORTED,
                        "%llu bytes without a place to split are too long for the tokenizer",
                        (unsigned long long)length);
-    *ids = sm_scratch_reserve(&encoder->found, encoder->mem, 0, length * sizeof **ids);
+    *ids = sm_scratch_reserve(encoder, &encoder->found, 0, length * sizeof **ids);
     if (!*ids)
-        return sm_fail(encoder->error, SM_ERR_NOMEM, "out of memory");
+        return sm_encoder_fail(encoder);
     if (encoder->tokenizer->kind == SM_TOKENIZER_SPM) {
         word = escape(encoder, word, &length);
         if (!word)
-            return sm_fail(encoder->error, SM_ERR_NOMEM, "out of memory");
+            return sm_encoder_fail(encoder);
     } else if (encoder->tokenizer->ignore_merges) {
         uint32_t whole;
         sm_status status = find_whole(encoder, word, length, &whole);

@@ -4,52 +4,92 @@
 
 #include <string.h>
 
+/* ---- pace ------------------------------------------------------------------ */
+
+#define PACE_STEPS 32768 /* a third of a millisecond at ten nanoseconds each */
+#define COPY_BYTES (1U << 20)
+#define COPY_STEPS 16384 /* of so many bytes, to memory that is touched for the first time */
+
+bool sm_pace_ask(sm_pace *pace) {
+    if (!pace->stopped && pace->cancel && pace->cancel(pace->user))
+        pace->stopped = true;
+    pace->left = pace->stopped ? 0 : PACE_STEPS;
+    return !pace->stopped;
+}
+
+sm_status sm_encoder_fail(sm_encoder *encoder) {
+    return encoder->pace.stopped ? sm_fail(encoder->error, SM_ERR_CANCELLED, "cancelled")
+                                 : sm_fail(encoder->error, SM_ERR_NOMEM, "out of memory");
+}
+
+sm_status sm_encoder_copy(sm_encoder *encoder, void *to, const void *from, uint64_t n) {
+    for (uint64_t at = 0; at < n;) {
+        uint64_t bytes = n - at < COPY_BYTES ? n - at : COPY_BYTES;
+        memcpy((uint8_t *)to + at, (const uint8_t *)from + at, (size_t)bytes);
+        sm_status status = sm_encoder_step(encoder, bytes / (COPY_BYTES / COPY_STEPS));
+        if (status)
+            return status;
+        at += bytes;
+    }
+    return SM_OK;
+}
+
 /* ---- scratch and sink ---------------------------------------------------- */
 
-void *sm_scratch_reserve(sm_scratch *scratch, sm_mem *mem, uint64_t keep, uint64_t size) {
+#define LARGE_BYTES (8U << 20)
+
+/* Where much memory is needed, small pages would take a while to give back. */
+static void *alloc(sm_mem *mem, uint64_t size) {
+    return size < LARGE_BYTES ? sm_alloc(mem, size) : sm_alloc_large(mem, size);
+}
+
+void *sm_scratch_reserve(sm_encoder *encoder, sm_scratch *scratch, uint64_t keep, uint64_t size) {
     if (size <= scratch->size && scratch->data)
         return scratch->data;
     uint64_t grown = scratch->size + scratch->size / 2;
     size = size > grown ? size : grown;
     size = size > 256 ? size : 256;
-    void *fresh = sm_alloc(mem, size);
+    void *fresh = alloc(encoder->mem, size);
     if (!fresh)
         return NULL;
-    if (keep)
-        memcpy(fresh, scratch->data, (size_t)keep);
-    sm_free(mem, scratch->data);
+    if (sm_encoder_copy(encoder, fresh, scratch->data, keep)) {
+        sm_free(encoder->mem, fresh);
+        return NULL;
+    }
+    sm_free(encoder->mem, scratch->data);
     scratch->data = fresh;
     scratch->size = size;
     return fresh;
 }
 
 /* Room for n more ids, unless there will be too many for the caller anyway. */
-static bool sink_grow(sm_sink *sink, sm_mem *mem, uint64_t n) {
+static sm_status sink_grow(sm_encoder *encoder, uint64_t n) {
+    sm_sink *sink = &encoder->sink;
     uint64_t wanted = sink->n + n;
     if (!sink->own || wanted <= sink->room || wanted > sink->capacity)
-        return true;
+        return SM_OK;
     uint64_t room = wanted > 2 * sink->room ? wanted : 2 * sink->room;
     room = room > sink->guess ? room : sink->guess;
     room = room < sink->capacity ? room : sink->capacity;
-    int32_t *ids = sm_alloc_array(mem, room, sizeof *ids);
-    if (!ids)
-        return false;
-    if (sink->n)
-        memcpy(ids, sink->ids, (size_t)sink->n * sizeof *ids);
-    sm_free(mem, sink->ids);
+    int32_t *ids =
+        room <= UINT64_MAX / sizeof *ids ? alloc(encoder->mem, room * sizeof *ids) : NULL;
+    sm_status status = ids ? sm_encoder_copy(encoder, ids, sink->ids, sink->n * sizeof *ids)
+                           : sm_encoder_fail(encoder);
+    sm_free(encoder->mem, status ? ids : sink->ids);
+    if (status)
+        return status;
     sink->ids = ids;
     sink->room = room;
-    return true;
+    return SM_OK;
 }
 
 sm_status sm_encoder_put(sm_encoder *encoder, const int32_t *ids, uint64_t n) {
     sm_sink *sink = &encoder->sink;
-    if (!sink_grow(sink, encoder->mem, n))
-        return sm_fail(encoder->error, SM_ERR_NOMEM, "out of memory");
-    if (n && sink->n + n <= sink->room)
-        memcpy(sink->ids + sink->n, ids, (size_t)n * sizeof *ids);
+    sm_status status = sink_grow(encoder, n);
+    if (!status && sink->n + n <= sink->room)
+        status = sm_encoder_copy(encoder, sink->ids + sink->n, ids, n * sizeof *ids);
     sink->n += n;
-    return SM_OK;
+    return status;
 }
 
 /* ---- word cache ---------------------------------------------------------- */
@@ -120,6 +160,9 @@ sm_status sm_encoder_word(sm_encoder *encoder, const uint8_t *word, uint64_t len
     uint64_t key[CACHED_BYTES / 8], n;
     int32_t *ids;
     struct sm_cached *slot = NULL;
+    sm_status status = sm_encoder_step(encoder, length < CACHED_BYTES ? length : CACHED_BYTES);
+    if (status)
+        return status;
     if (encoder->cache && length <= CACHED_BYTES) {
         make_key(word, length, key);
         slot = cache_slot(encoder, key, length);
@@ -134,7 +177,7 @@ sm_status sm_encoder_word(sm_encoder *encoder, const uint8_t *word, uint64_t len
             return SM_OK;
         }
     }
-    sm_status status = make(encoder, word, length, &ids, &n);
+    status = make(encoder, word, length, &ids, &n);
     if (status)
         return status;
     if (slot && n <= CACHED_IDS) {
@@ -149,9 +192,8 @@ sm_status sm_encoder_word(sm_encoder *encoder, const uint8_t *word, uint64_t len
 
 /* ---- fragments of plain text --------------------------------------------- */
 
-/* Where the first invalid byte is, or length. */
-static uint64_t find_invalid(const uint8_t *text, uint64_t length) {
-    uint64_t i = 0;
+/* Where the first invalid byte from i on is, or length. */
+static uint64_t find_invalid(const uint8_t *text, uint64_t length, uint64_t i) {
     while (i < length) {
         if (length - i >= 8 && !(load64(text + i) & 0x8080808080808080ULL)) {
             i += 8;
@@ -165,31 +207,51 @@ static uint64_t find_invalid(const uint8_t *text, uint64_t length) {
     return length;
 }
 
+/* find_invalid in pieces that each end where a character does. */
+static sm_status find_invalid_paced(sm_encoder *encoder, const uint8_t *text, uint64_t length,
+                                    uint64_t *i) {
+    for (;;) {
+        uint64_t end = length;
+        if (length - *i > PACE_STEPS)
+            end = *i + sm_utf8_complete(text + *i, PACE_STEPS);
+        uint64_t at = find_invalid(text, end, *i);
+        sm_status status = sm_encoder_step(encoder, at - *i);
+        *i = at;
+        if (status || at < end || end == length)
+            return status;
+    }
+}
+
 /* The pre-tokenizer wants valid UTF-8; it sees a control character (which belongs to no
  * class that a pattern names) for every byte that is not. Offsets stay the same. */
-static const uint8_t *make_valid(sm_encoder *encoder, const uint8_t *text, uint64_t length) {
-    uint64_t i = find_invalid(text, length);
-    if (i == length)
-        return text;
-    uint8_t *copy = sm_scratch_reserve(&encoder->shadow, encoder->mem, 0, length);
+static sm_status make_valid(sm_encoder *encoder, const uint8_t *text, uint64_t length,
+                            const uint8_t **valid) {
+    uint64_t i = 0;
+    sm_status status = find_invalid_paced(encoder, text, length, &i);
+    *valid = text;
+    if (status || i == length)
+        return status;
+    uint8_t *copy = sm_scratch_reserve(encoder, &encoder->shadow, 0, length);
     if (!copy)
-        return NULL;
-    memcpy(copy, text, (size_t)length);
-    while (i < length) {
+        return sm_encoder_fail(encoder);
+    status = sm_encoder_copy(encoder, copy, text, length);
+    while (!status && i < length) {
         copy[i++] = 1;
-        i += find_invalid(text + i, length - i);
+        status = find_invalid_paced(encoder, text, length, &i);
     }
-    return copy;
+    *valid = copy;
+    return status;
 }
 
 static sm_status encode_bytes(sm_encoder *encoder, const uint8_t *text, uint64_t length) {
-    const uint8_t *valid = make_valid(encoder, text, length);
-    if (!valid)
-        return sm_fail(encoder->error, SM_ERR_NOMEM, "out of memory");
-    sm_split_start(&encoder->split, valid, length);
+    const uint8_t *valid;
+    sm_status status = make_valid(encoder, text, length, &valid);
+    if (status)
+        return status;
+    sm_split_start(&encoder->split, valid, length, &encoder->pace);
     for (;;) {
         uint64_t begin, end;
-        sm_status status = sm_split_next(&encoder->split, &begin, &end, encoder->error);
+        status = sm_split_next(&encoder->split, &begin, &end, encoder->error);
         if (status || begin == length)
             return status;
         status = sm_encoder_word(encoder, text + begin, end - begin, sm_bpe_word);
@@ -201,18 +263,19 @@ static sm_status encode_bytes(sm_encoder *encoder, const uint8_t *text, uint64_t
 static sm_status encode_pieces(sm_encoder *encoder, const uint8_t *text, uint64_t length) {
     uint64_t begin = 0;
     if (encoder->tokenizer->add_space_prefix) {
-        begin = sm_segment_end(encoder->tokenizer, text, length, 0);
-        uint8_t *first = sm_scratch_reserve(&encoder->normal, encoder->mem, 0, begin + 1);
+        begin = sm_segment_end(encoder, text, length, 0);
+        uint8_t *first = sm_scratch_reserve(encoder, &encoder->normal, 0, begin + 1);
         if (!first)
-            return sm_fail(encoder->error, SM_ERR_NOMEM, "out of memory");
+            return sm_encoder_fail(encoder);
         first[0] = ' ';
-        memcpy(first + 1, text, (size_t)begin);
-        sm_status status = sm_encoder_word(encoder, first, begin + 1, sm_bpe_word);
+        sm_status status = sm_encoder_copy(encoder, first + 1, text, begin);
+        if (!status)
+            status = sm_encoder_word(encoder, first, begin + 1, sm_bpe_word);
         if (status)
             return status;
     }
     while (begin < length) {
-        uint64_t end = sm_segment_end(encoder->tokenizer, text, length, begin);
+        uint64_t end = sm_segment_end(encoder, text, length, begin);
         sm_status status = sm_encoder_word(encoder, text + begin, end - begin, sm_bpe_word);
         if (status)
             return status;
@@ -242,9 +305,10 @@ static bool is_strippable(uint8_t c) {
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-/* The longest member of the set at text[0..length), SM_NO_ID if there is none. */
+/* The longest member of the set at text[0..length), SM_NO_ID if there is none; counts what it
+ * takes as steps. */
 static uint32_t find_special(const sm_tokenizer *t, const sm_prefixes *set, const uint8_t *text,
-                             uint64_t length, uint32_t *bytes) {
+                             uint64_t length, uint32_t *bytes, uint64_t *steps) {
     sm_prefix_walk walk;
     uint32_t best = SM_NO_ID, id, n;
     sm_prefixes_start(set, text[0], &walk);
@@ -252,49 +316,69 @@ static uint32_t find_special(const sm_tokenizer *t, const sm_prefixes *set, cons
         best = id;
         *bytes = n;
     }
+    *steps += walk.depth;
     return best;
+}
+
+/* The first member of the set from *at on: where and what, or length and SM_NO_ID. */
+static sm_status next_special(sm_encoder *encoder, const sm_prefixes *set, const uint8_t *text,
+                              uint64_t length, uint64_t *at, uint32_t *id, uint32_t *bytes) {
+    uint64_t i = set->n ? *at : length;
+    sm_status status = SM_OK;
+    *id = SM_NO_ID;
+    while (i < length && *id == SM_NO_ID && !status) {
+        uint64_t begin = i, stop = length - i < PACE_STEPS ? length : i + PACE_STEPS;
+        while (i < stop && set->first[text[i]] == set->first[text[i] + 1])
+            i++;
+        uint64_t steps = i - begin;
+        if (i < stop)
+            *id = find_special(encoder->tokenizer, set, text + i, length - i, bytes, &steps);
+        i += i < stop && *id == SM_NO_ID;
+        status = sm_encoder_step(encoder, steps);
+    }
+    *at = i;
+    return status;
 }
 
 static sm_status encode_text(sm_encoder *encoder, const uint8_t *text, uint64_t length,
                              const sm_prefixes *set) {
     const sm_tokenizer *t = encoder->tokenizer;
-    uint64_t begin = 0;
-    for (uint64_t i = 0; set->n && i < length;) {
-        uint32_t bytes = 0, id = SM_NO_ID;
-        if (set->first[text[i]] != set->first[text[i] + 1])
-            id = find_special(t, set, text + i, length - i, &bytes);
-        if (id == SM_NO_ID) {
-            i++;
-            continue;
-        }
+    uint64_t begin = 0, i = 0;
+    for (;;) {
+        uint32_t bytes, id;
+        sm_status status = next_special(encoder, set, text, length, &i, &id, &bytes);
         uint64_t end = i;
-        if (t->flags[id] & SM_FLAG_LSTRIP)
-            while (end > begin && is_strippable(text[end - 1]))
+        if (!status && id != SM_NO_ID && t->flags[id] & SM_FLAG_LSTRIP)
+            while (end > begin && is_strippable(text[end - 1]) && sm_pace_step(&encoder->pace, 1))
                 end--;
-        sm_status status = encode_fragment(encoder, text + begin, end - begin);
-        encoder->after_unknown = false;
         if (!status)
-            status = sm_encoder_put(encoder, &(int32_t){(int32_t)id}, 1);
+            status = encode_fragment(encoder, text + begin, end - begin);
+        if (status || id == SM_NO_ID)
+            return status;
+        encoder->after_unknown = false;
+        status = sm_encoder_put(encoder, &(int32_t){(int32_t)id}, 1);
         if (status)
             return status;
         i += bytes;
         if (t->flags[id] & SM_FLAG_RSTRIP)
-            while (i < length && is_strippable(text[i]))
+            while (i < length && is_strippable(text[i]) && sm_pace_step(&encoder->pace, 1))
                 i++;
         begin = i;
     }
-    return encode_fragment(encoder, text + begin, length - begin);
 }
 
 /* ---- the call ----------------------------------------------------------------------------------
  */
 
 static sm_status encoder_init(sm_encoder *encoder, const sm_tokenizer *t, uint64_t length,
-                              int32_t *ids, uint64_t capacity, sm_error *error) {
+                              const sm_encode_options *options, int32_t *ids, uint64_t capacity,
+                              sm_error *error) {
     memset(encoder, 0, sizeof *encoder);
     encoder->tokenizer = t;
     encoder->mem = t->mem;
     encoder->error = error;
+    encoder->pace.cancel = options->cancel;
+    encoder->pace.user = options->cancel_user;
     encoder->sink.capacity = capacity;
     encoder->sink.guess = length / 3 + 16;
     /* into the caller's array only if it cannot turn out too small */
@@ -347,26 +431,32 @@ static sm_status encode_all(sm_encoder *encoder, const uint8_t *text, uint64_t l
 }
 
 sm_status sm_tokenizer_encode(const sm_tokenizer *tokenizer, const char *text, uint64_t length,
-                              uint32_t flags, int32_t *ids, uint64_t capacity, uint64_t *n,
-                              sm_error *error) {
+                              const sm_encode_options *options, int32_t *ids, uint64_t capacity,
+                              uint64_t *n, sm_error *error) {
     if (!tokenizer || !n || (!text && length) || (!ids && capacity))
         return sm_fail(error, SM_ERR_ARGUMENT, "tokenizer_encode: a pointer is NULL");
     *n = 0;
-    if (flags & ~(SM_ENCODE_SPECIAL | SM_ENCODE_MARKERS))
-        return sm_fail(error, SM_ERR_ARGUMENT, "tokenizer_encode: unknown flag in %u", flags);
+    sm_encode_options o;
+    sm_status status = sm_struct_take(&o, sizeof o, options, "sm_tokenizer_encode", error);
+    if (status)
+        return status;
+    if (o.flags & ~(SM_ENCODE_SPECIAL | SM_ENCODE_MARKERS))
+        return sm_fail(error, SM_ERR_ARGUMENT, "tokenizer_encode: unknown flag in %u", o.flags);
     if (length > SIZE_MAX / 64)
         return sm_fail(error, SM_ERR_ARGUMENT, "tokenizer_encode: the text is too long");
     sm_encoder encoder;
-    sm_status status = encoder_init(&encoder, tokenizer, length, ids, capacity, error);
+    status = encoder_init(&encoder, tokenizer, length, &o, ids, capacity, error);
     if (!status)
-        status = encode_all(&encoder, (const uint8_t *)text, length, flags);
+        status = encode_all(&encoder, (const uint8_t *)text, length, o.flags);
     if (!status) {
         *n = encoder.sink.n;
         if (*n > capacity)
             status = sm_fail(error, SM_ERR_BUFFER, "tokenizer_encode: %llu ids, room for %llu",
                              (unsigned long long)*n, (unsigned long long)capacity);
-        else if (encoder.sink.own && *n)
-            memcpy(ids, encoder.sink.ids, (size_t)*n * sizeof *ids);
+        else if (encoder.sink.own)
+            status = sm_encoder_copy(&encoder, ids, encoder.sink.ids, *n * sizeof *ids);
+        if (status == SM_ERR_CANCELLED)
+            *n = 0;
     }
     encoder_done(&encoder);
     return status;

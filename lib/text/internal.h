@@ -137,12 +137,16 @@ typedef struct sm_split {
     uint64_t begin[SM_MAX_STAGES], end[SM_MAX_STAGES]; /* current piece of each stage */
     uint64_t match_end[SM_MAX_STAGES];                 /* of a match or run of digits found ahead */
     void *match;                                       /* regex match data, if a stage needs it */
+    sm_pace *pace;
+    sm_pace idle; /* what pace points to where the caller has none */
 } sm_split;
 
 sm_status sm_split_init(sm_split *split, const sm_pre *pre, sm_error *error);
 void sm_split_done(sm_split *split);
-void sm_split_start(sm_split *split, const uint8_t *text, uint64_t length);
-/* The next piece [*begin, *end). *begin == length of the text at the end. */
+/* pace, which may be NULL, must outlive the walk. */
+void sm_split_start(sm_split *split, const uint8_t *text, uint64_t length, sm_pace *pace);
+/* The next piece [*begin, *end). *begin == length of the text at the end. SM_ERR_CANCELLED,
+ * SM_ERR_NOMEM, SM_ERR_UNSUPPORTED (too much backtracking in a regex). */
 sm_status sm_split_next(sm_split *split, uint64_t *begin, uint64_t *end, sm_error *error);
 
 /* ---- the tokenizer ------------------------------------------------------- */
@@ -206,9 +210,6 @@ typedef struct sm_scratch {
     uint64_t size;
 } sm_scratch;
 
-/* At least `size` bytes, the first `keep` of the old ones kept; NULL without memory. */
-void *sm_scratch_reserve(sm_scratch *scratch, sm_mem *mem, uint64_t keep, uint64_t size);
-
 /* Ids on their way to the caller. */
 typedef struct sm_sink {
     int32_t *ids;
@@ -225,6 +226,7 @@ typedef struct sm_encoder {
     const sm_tokenizer *tokenizer;
     sm_mem *mem;
     sm_error *error;
+    sm_pace pace;
     sm_sink sink;
     struct sm_cached *cache; /* NULL for short texts */
     uint64_t cache_mask;
@@ -238,7 +240,19 @@ typedef struct sm_encoder {
     bool after_unknown; /* unigram: the last id of this fragment was unknown */
 } sm_encoder;
 
-/* Appends ids; SM_ERR_NOMEM. */
+/* At least `size` bytes, the first `keep` of the old ones kept; NULL without memory or if
+ * the call was cancelled while copying. */
+void *sm_scratch_reserve(sm_encoder *encoder, sm_scratch *scratch, uint64_t keep, uint64_t size);
+/* The status of an encoder that cannot go on: SM_ERR_CANCELLED or SM_ERR_NOMEM. */
+sm_status sm_encoder_fail(sm_encoder *encoder);
+/* Counts steps of work; SM_ERR_CANCELLED when it is to stop. */
+static inline sm_status sm_encoder_step(sm_encoder *encoder, uint64_t steps) {
+    return sm_pace_step(&encoder->pace, steps) ? SM_OK : sm_encoder_fail(encoder);
+}
+/* memcpy of any length; SM_ERR_CANCELLED. */
+sm_status sm_encoder_copy(sm_encoder *encoder, void *to, const void *from, uint64_t n);
+
+/* Appends ids; SM_ERR_NOMEM, SM_ERR_CANCELLED. */
 sm_status sm_encoder_put(sm_encoder *encoder, const int32_t *ids, uint64_t n);
 /* Appends the ids of one word, from the cache where it is there; `make` finds
  * them otherwise. */
@@ -264,9 +278,9 @@ sm_status sm_wordpiece_fragment(sm_encoder *encoder, const uint8_t *text, uint64
 /* SentencePiece kinds: records which bytes stand next to each other inside tokens. */
 bool sm_segment_build(sm_tokenizer *tokenizer);
 /* The end of the segment that begins at `begin`: the first character boundary
- * that no token can span, so that segments can be encoded one by one. */
-uint64_t sm_segment_end(const sm_tokenizer *tokenizer, const uint8_t *text, uint64_t length,
-                        uint64_t begin);
+ * that no token can span, so that segments can be encoded one by one. Some place further on
+ * if the call is cancelled. */
+uint64_t sm_segment_end(sm_encoder *encoder, const uint8_t *text, uint64_t length, uint64_t begin);
 
 /* Checks and copies a precompiled charsmap. */
 sm_status sm_charsmap_build(sm_charsmap *map, sm_mem *mem, sm_str bytes, sm_error *error);

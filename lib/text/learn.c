@@ -233,19 +233,21 @@ static sm_status count_word(sm_bpe_learner *l, const uint8_t *bytes, uint64_t n)
     return SM_OK;
 }
 
-sm_status sm_bpe_learner_add(sm_bpe_learner *l, const void *text, uint64_t length,
+sm_status sm_bpe_learner_add(sm_bpe_learner *l, const void *text, uint64_t length, sm_pace *pace,
                              sm_error *error) {
     l->error = error;
     const uint8_t *bytes = text;
     for (uint64_t at = 0; at < length;) {
         uint32_t code;
         const uint32_t n = sm_utf8_decode(bytes + at, length - at, &code);
+        if (pace && !sm_pace_step(pace, n))
+            return sm_fail(error, SM_ERR_CANCELLED, "cancelled");
         if (code == UINT32_MAX)
             return sm_fail(error, SM_ERR_FORMAT, "byte %llu of the text is not UTF-8",
                            (unsigned long long)at);
         at += n;
     }
-    sm_split_start(&l->split, bytes, length);
+    sm_split_start(&l->split, bytes, length, pace);
     for (;;) {
         uint64_t begin, end;
         sm_status status = sm_split_next(&l->split, &begin, &end, error);

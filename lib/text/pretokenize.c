@@ -399,9 +399,10 @@ void sm_split_done(sm_split *split) {
     pcre2_match_data_free(split->match);
 }
 
-void sm_split_start(sm_split *split, const uint8_t *text, uint64_t length) {
+void sm_split_start(sm_split *split, const uint8_t *text, uint64_t length, sm_pace *pace) {
     split->text = text;
     split->length = length;
+    split->pace = pace ? pace : &split->idle;
     memset(split->end, 0, sizeof split->end);
     memset(split->match_end, 0, sizeof split->match_end);
 }
@@ -452,12 +453,14 @@ sm_status sm_split_next(sm_split *split, uint64_t *begin, uint64_t *end, sm_erro
         } else {
             uint64_t memo = split->match_end[level] > base ? split->match_end[level] - base : 0;
             stop = base + sm_scan(&def->stages[level], split->pre->set[level], split->text + base,
-                                  limit - base, from - base, &memo);
+                                  limit - base, from - base, &memo, split->pace);
             split->match_end[level] = base + memo;
         }
         split->begin[level] = from;
         split->end[level] = stop;
     }
+    if (split->pace->stopped)
+        return sm_fail(error, SM_ERR_CANCELLED, "cancelled");
     *end = split->end[last];
     return SM_OK;
 }

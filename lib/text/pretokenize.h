@@ -42,8 +42,9 @@ typedef struct stage {
 
 /* The end of the piece of text[0..length) that begins at `from` < length. A
  * stage's text is one piece of the stage before. `set` has one byte for each
- * ASCII character of rules->set. *memo, 0 for a new text, is the scanner's own. */
+ * ASCII character of rules->set. *memo, 0 for a new text, is the scanner's own. Some place
+ * from `from` on if pace says stop. */
 uint64_t sm_scan(const stage *rules, const uint8_t *set, const uint8_t *text, uint64_t length,
-                 uint64_t from, uint64_t *memo);
+                 uint64_t from, uint64_t *memo, sm_pace *pace);
 
 #endif

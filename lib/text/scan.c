@@ -5,59 +5,76 @@
 typedef struct scan {
     const uint8_t *text;
     uint64_t length;
+    sm_pace *pace; /* once it says stop every run ends where it is; sm_split_next reports that */
 } scan;
 
+#define BLOCK 8192 /* bytes of a run between questions whether to go on */
+
+static uint64_t block_end(const scan *s, uint64_t i) {
+    return s->length - i < BLOCK ? s->length : i + BLOCK;
+}
+
+/* Whether the run that has come to the end of a block goes on. */
+static bool next_block(const scan *s, uint64_t i) {
+    return i < s->length && sm_pace_step(s->pace, BLOCK);
+}
+
 /* Classes of the character at i, its bytes in *n; 0 and 0 at the end. */
-static uint32_t class_at(scan s, uint64_t i, uint32_t *n) {
-    if (i >= s.length) {
+static uint32_t class_at(const scan *s, uint64_t i, uint32_t *n) {
+    if (i >= s->length) {
         *n = 0;
         return 0;
     }
-    return sm_char_at(s.text + i, s.length - i, n);
+    return sm_char_at(s->text + i, s->length - i, n);
 }
 
 /* End of the run from i of characters that have a class of `any`. */
-static uint64_t run_of(scan s, uint64_t i, uint32_t any) {
+static uint64_t run_of(const scan *s, uint64_t i, uint32_t any) {
     for (;;) {
-        while (i < s.length && s.text[i] < 0x80) {
-            if (!(sm_char_ascii[s.text[i]] & any))
+        uint64_t stop = block_end(s, i);
+        while (i < stop && s->text[i] < 0x80) {
+            if (!(sm_char_ascii[s->text[i]] & any))
                 return i;
             i++;
         }
-        uint32_t n;
-        if (i == s.length || !(class_at(s, i, &n) & any))
+        uint32_t n = 0;
+        if (i < stop ? !(class_at(s, i, &n) & any && sm_pace_step(s->pace, 1)) : !next_block(s, i))
             return i;
         i += n;
     }
 }
 
 /* End of the run from i of characters that have no class of `none`. */
-static uint64_t run_without(scan s, uint64_t i, uint32_t none) {
+static uint64_t run_without(const scan *s, uint64_t i, uint32_t none) {
     for (;;) {
-        while (i < s.length && s.text[i] < 0x80) {
-            if (sm_char_ascii[s.text[i]] & none)
+        uint64_t stop = block_end(s, i);
+        while (i < stop && s->text[i] < 0x80) {
+            if (sm_char_ascii[s->text[i]] & none)
                 return i;
             i++;
         }
-        uint32_t n;
-        if (i == s.length || class_at(s, i, &n) & none)
+        uint32_t n = 0;
+        if (i < stop ? class_at(s, i, &n) & none || !sm_pace_step(s->pace, 1) : !next_block(s, i))
             return i;
         i += n;
     }
 }
 
-static uint64_t run_of_bytes(scan s, uint64_t i, char a, char b, char c) {
-    while (i < s.length && (s.text[i] == a || s.text[i] == b || s.text[i] == c))
-        i++;
+static uint64_t run_of_bytes(const scan *s, uint64_t i, char a, char b, char c) {
+    do {
+        for (uint64_t stop = block_end(s, i); i < stop; i++)
+            if (s->text[i] != a && s->text[i] != b && s->text[i] != c)
+                return i;
+    } while (next_block(s, i));
     return i;
 }
 
 /* End of 's 't 'm 'd 're 've 'll at i, or i. */
-static uint64_t contraction(scan s, uint64_t i, bool any_case) {
-    if (s.length - i < 2 || s.text[i] != '\'')
+static uint64_t contraction(const scan *s, uint64_t i, bool any_case) {
+    if (s->length - i < 2 || s->text[i] != '\'')
         return i;
     uint32_t fold = any_case ? 0x20 : 0;
-    uint32_t a = s.text[i + 1] | fold, b = s.length - i > 2 ? s.text[i + 2] | fold : 0;
+    uint32_t a = s->text[i + 1] | fold, b = s->length - i > 2 ? s->text[i + 2] | fold : 0;
     if (a == 's' || a == 't' || a == 'm' || a == 'd')
         return i + 2;
     if ((a == 'r' && b == 'e') || (a == 'v' && b == 'e') || (a == 'l' && b == 'l'))
@@ -66,7 +83,7 @@ static uint64_t contraction(scan s, uint64_t i, bool any_case) {
 }
 
 /* The alternatives \s*[\r\n]+ (if `lines`), \s+(?!\S), \s+ at a white space. */
-static uint64_t white_space(scan s, uint64_t i, bool lines) {
+static uint64_t white_space(const scan *s, uint64_t i, bool lines) {
     uint64_t end = i, before_last = i, line_end = i;
     uint32_t n;
     for (uint32_t class; (class = class_at(s, end, &n)) & SM_CHAR_SPACE;) {
@@ -74,13 +91,15 @@ static uint64_t white_space(scan s, uint64_t i, bool lines) {
         end += n;
         if (class & SM_CHAR_NEWLINE)
             line_end = end;
+        if (!sm_pace_step(s->pace, 1))
+            break;
     }
     if (lines && line_end > i)
         return line_end;
-    return end == s.length || before_last == i ? end : before_last;
+    return end == s->length || before_last == i ? end : before_last;
 }
 
-static uint64_t skip(scan s, uint64_t i, uint64_t count) {
+static uint64_t skip(const scan *s, uint64_t i, uint64_t count) {
     for (uint32_t n; count > 0; count--, i += n)
         (void)class_at(s, i, &n);
     return i;
@@ -88,17 +107,17 @@ static uint64_t skip(scan s, uint64_t i, uint64_t count) {
 
 /* \s{512}(?!\S)|\s{256}(?!\S)|…|\s{4}(?!\S)|\s{1,2}(?!\S)|\s behind \s*[\r\n]+. *run_end is
  * the end of a run of white space known to have no line end. */
-static uint64_t halving_space(scan s, uint64_t i, uint64_t *run_end) {
+static uint64_t halving_space(const scan *s, uint64_t i, uint64_t *run_end) {
     if (i >= *run_end) {
         uint64_t line = white_space(s, i, true);
-        if (s.text[line - 1] == '\n' || s.text[line - 1] == '\r')
+        if (s->text[line - 1] == '\n' || s->text[line - 1] == '\r')
             return line;
         *run_end = run_of(s, i, SM_CHAR_SPACE);
     }
     uint32_t count = 0, n, take = 512;
     for (uint64_t at = i; at < *run_end && count <= 512; at += n, count++)
         (void)class_at(s, at, &n);
-    if (*run_end < s.length && count <= 512)
+    if (*run_end < s->length && count <= 512)
         count--; /* the last one stands before something else */
     while (take > count && take > 1)
         take = take == 4 ? 2 : take / 2;
@@ -106,9 +125,11 @@ static uint64_t halving_space(scan s, uint64_t i, uint64_t *run_end) {
 }
 
 /* \p{N}{1,max} */
-static uint64_t digits(scan s, uint64_t i, uint32_t max) {
+static uint64_t digits(const scan *s, uint64_t i, uint32_t max) {
     uint32_t n;
-    for (uint32_t k = 0; (max == 0 || k < max) && class_at(s, i, &n) & SM_CHAR_NUMBER; k++)
+    for (uint32_t k = 0;
+         (max == 0 || k < max) && class_at(s, i, &n) & SM_CHAR_NUMBER && sm_pace_step(s->pace, 1);
+         k++)
         i += n;
     return i;
 }
@@ -116,13 +137,13 @@ static uint64_t digits(scan s, uint64_t i, uint32_t max) {
 #define WORDLIKE (SM_CHAR_LETTER | SM_CHAR_NUMBER | SM_CHAR_SPACE)
 
 /* 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+ */
-static uint64_t scan_gpt2(scan s, uint64_t i) {
+static uint64_t scan_gpt2(const scan *s, uint64_t i) {
     uint64_t end = contraction(s, i, false);
     if (end > i)
         return end;
     uint32_t n, class = class_at(s, i, &n);
     uint64_t at = i;
-    if (s.text[i] == ' ' && i + 1 < s.length) {
+    if (s->text[i] == ' ' && i + 1 < s->length) {
         uint32_t next = class_at(s, i + 1, &n);
         if (!(next & SM_CHAR_SPACE)) {
             class = next;
@@ -139,17 +160,17 @@ static uint64_t scan_gpt2(scan s, uint64_t i) {
 }
 
 /* ' ?[^\s\p{L}\p{N}]+' and what may follow it, at i; i if it does not match. */
-static uint64_t punctuation(const stage *rules, scan s, uint64_t i) {
+static uint64_t punctuation(const stage *rules, const scan *s, uint64_t i) {
     uint32_t letters = rules->marks ? SM_CHAR_MARK : 0, n;
-    uint64_t at = i + (s.text[i] == ' ');
-    if (at == s.length || class_at(s, at, &n) & (WORDLIKE | letters))
+    uint64_t at = i + (s->text[i] == ' ');
+    if (at == s->length || class_at(s, at, &n) & (WORDLIKE | letters))
         return i;
     at = run_without(s, at, WORDLIKE | letters);
     return rules->bare ? at : run_of_bytes(s, at, '\r', '\n', rules->slash ? '/' : '\n');
 }
 
 /* What STAGE_WORDS and STAGE_CASED share behind their words. */
-static uint64_t after_words(const stage *rules, scan s, uint64_t i, uint32_t class,
+static uint64_t after_words(const stage *rules, const scan *s, uint64_t i, uint32_t class,
                             uint64_t *memo) {
     if (class & SM_CHAR_NUMBER)
         return digits(s, i, rules->max);
@@ -161,7 +182,7 @@ static uint64_t after_words(const stage *rules, scan s, uint64_t i, uint32_t cla
 
 /* contractions|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,max}| ?[^\s\p{L}\p{N}]+[\r\n]*|
  * \s*[\r\n]+|\s+(?!\S)|\s+ */
-static uint64_t scan_words(const stage *rules, scan s, uint64_t i, uint64_t *memo) {
+static uint64_t scan_words(const stage *rules, const scan *s, uint64_t i, uint64_t *memo) {
     uint32_t letter = SM_CHAR_LETTER | (rules->marks ? SM_CHAR_MARK : 0), n, m;
     uint32_t class = class_at(s, i, &n);
     if (class & letter)
@@ -177,7 +198,7 @@ static uint64_t scan_words(const stage *rules, scan s, uint64_t i, uint64_t *mem
 }
 
 /* in_set beyond ASCII */
-static bool in_wide_set(const stage *rules, scan s, uint64_t i, uint32_t *n) {
+static bool in_wide_set(const stage *rules, const scan *s, uint64_t i, uint32_t *n) {
     uint32_t class = class_at(s, i, n), code;
     if (!*n)
         return false;
@@ -185,7 +206,7 @@ static bool in_wide_set(const stage *rules, scan s, uint64_t i, uint32_t *n) {
         return true;
     if (!rules->set->n_ranges)
         return false;
-    (void)sm_utf8_decode(s.text + i, s.length - i, &code);
+    (void)sm_utf8_decode(s->text + i, s->length - i, &code);
     uint32_t low = 0, high = rules->set->n_ranges; /* first range that ends at or after code */
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
@@ -206,35 +227,36 @@ static bool is_lower(uint32_t class) { /* [\p{Ll}\p{Lm}\p{Lo}\p{M}] */
 }
 
 /* The classes of the character at i for STAGE_CASED: none if it is of the script apart. */
-static uint32_t cased_class(const stage *rules, scan s, uint64_t i, uint32_t *n) {
-    if (rules->set && i < s.length && s.text[i] >= 0x80 && in_wide_set(rules, s, i, n))
+static uint32_t cased_class(const stage *rules, const scan *s, uint64_t i, uint32_t *n) {
+    if (rules->set && i < s->length && s->text[i] >= 0x80 && in_wide_set(rules, s, i, n))
         return 0;
     return class_at(s, i, n);
 }
 
 /* upper*lower+ at i (or, if `shout`, upper+lower* where that failed); i if it
  * does not match. */
-static uint64_t cased_word(const stage *rules, scan s, uint64_t i, bool shout) {
+static uint64_t cased_word(const stage *rules, const scan *s, uint64_t i, bool shout) {
     uint64_t at = i, give_back = i;
     uint32_t n, class;
-    for (; is_upper(class = cased_class(rules, s, at, &n)); at += n)
+    for (; is_upper(class = cased_class(rules, s, at, &n)) && sm_pace_step(s->pace, 1); at += n)
         if (is_lower(class))
             give_back = at + n; /* upper* leaves this one to lower+ */
     if (shout)
         return at;
     if (!is_lower(class))
         return give_back;
-    for (; is_lower(cased_class(rules, s, at, &n)); at += n) {
-    }
+    while (is_lower(cased_class(rules, s, at, &n)) && sm_pace_step(s->pace, 1))
+        at += n;
     return at;
 }
 
 /* [script]+|[^\r\n\p{L}\p{N}]?upper*lower+contraction?|[^\r\n\p{L}\p{N}]?upper+lower*contraction?|
  * \p{N}{1,max}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+ */
-static uint64_t scan_cased(const stage *rules, scan s, uint64_t i) {
+static uint64_t scan_cased(const stage *rules, const scan *s, uint64_t i) {
     uint32_t n, class = class_at(s, i, &n);
-    if (rules->set && s.text[i] >= 0x80 && in_wide_set(rules, s, i, &n)) {
-        while (i < s.length && s.text[i] >= 0x80 && in_wide_set(rules, s, i, &n))
+    if (rules->set && s->text[i] >= 0x80 && in_wide_set(rules, s, i, &n)) {
+        while (i < s->length && s->text[i] >= 0x80 && in_wide_set(rules, s, i, &n) &&
+               sm_pace_step(s->pace, 1))
             i += n;
         return i;
     }
@@ -251,51 +273,52 @@ static uint64_t scan_cased(const stage *rules, scan s, uint64_t i) {
     return after_words(rules, s, i, class, NULL);
 }
 
-static bool ascii_letter(scan s, uint64_t i) {
-    return i < s.length && s.text[i] < 0x80 && sm_char_ascii[s.text[i]] & SM_CHAR_LETTER;
+static bool ascii_letter(const scan *s, uint64_t i) {
+    return i < s->length && s->text[i] < 0x80 && sm_char_ascii[s->text[i]] & SM_CHAR_LETTER;
 }
 
 /* [ASCII punctuation][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|
  * \s*[\r\n]+|\s+(?!\S)|\s+ at i; i if it does not match. */
-static uint64_t script_match(scan s, uint64_t i) {
+static uint64_t script_match(const scan *s, uint64_t i) {
     const uint32_t letter = SM_CHAR_LETTER | SM_CHAR_MARK, sign = SM_CHAR_PUNCT | SM_CHAR_SYMBOL;
     uint32_t n, m, class = class_at(s, i, &n);
     if (class & letter)
         return run_of(s, i, letter);
     if (n == 1 && class & sign && ascii_letter(s, i + 1)) {
         uint64_t end = i + 2;
-        while (ascii_letter(s, end))
+        while (ascii_letter(s, end) && sm_pace_step(s->pace, 1))
             end++;
         return end;
     }
     if (!(class & (sign | SM_CHAR_NEWLINE)) && class_at(s, i + n, &m) & letter)
         return run_of(s, i + n, letter);
-    uint64_t at = i + (s.text[i] == ' ');
+    uint64_t at = i + (s->text[i] == ' ');
     if (class_at(s, at, &m) & sign)
         return run_of_bytes(s, run_of(s, at, sign), '\r', '\n', '\n');
     return class & SM_CHAR_SPACE ? white_space(s, i, true) : i;
 }
 
-static uint64_t scan_script(scan s, uint64_t i) {
+static uint64_t scan_script(const scan *s, uint64_t i) {
     uint64_t end = script_match(s, i);
     if (end > i)
         return end;
     /* what nothing matches (digits, control characters) makes one piece */
-    for (uint32_t n; i < s.length && script_match(s, i) == i; i += n)
+    for (uint32_t n; i < s->length && script_match(s, i) == i && sm_pace_step(s->pace, 4); i += n)
         (void)class_at(s, i, &n);
     return i;
 }
 
 /* Whether the character at i (none at the end) is a member; its bytes in *n. */
-static bool in_set(const stage *rules, const uint8_t *set, scan s, uint64_t i, uint32_t *n) {
-    if (i >= s.length || s.text[i] >= 0x80)
+static bool in_set(const stage *rules, const uint8_t *set, const scan *s, uint64_t i, uint32_t *n) {
+    if (i >= s->length || s->text[i] >= 0x80)
         return in_wide_set(rules, s, i, n);
     *n = 1;
-    return set[s.text[i]];
+    return set[s->text[i]];
 }
 
 /* Whether [set] or \s?[set] matches at i; *at is where its first member is. */
-static bool set_begins(const stage *rules, const uint8_t *set, scan s, uint64_t i, uint64_t *at) {
+static bool set_begins(const stage *rules, const uint8_t *set, const scan *s, uint64_t i,
+                       uint64_t *at) {
     uint32_t n, m;
     *at = i;
     if (rules->spaced && class_at(s, i, &n) & SM_CHAR_SPACE && in_set(rules, set, s, i + n, &m)) {
@@ -306,9 +329,9 @@ static bool set_begins(const stage *rules, const uint8_t *set, scan s, uint64_t 
 }
 
 /* The first place from i on where a match begins. */
-static uint64_t set_search(const stage *rules, const uint8_t *set, scan s, uint64_t i) {
-    for (uint64_t at; i < s.length;) {
-        uint8_t c = s.text[i];
+static uint64_t set_search(const stage *rules, const uint8_t *set, const scan *s, uint64_t i) {
+    for (uint64_t at; i < s->length && sm_pace_step(s->pace, 1);) {
+        uint8_t c = s->text[i];
         if (c < 0x80 && !set[c] && !(rules->spaced && sm_char_ascii[c] & SM_CHAR_SPACE)) {
             i++;
             continue;
@@ -323,7 +346,7 @@ static uint64_t set_search(const stage *rules, const uint8_t *set, scan s, uint6
 }
 
 /* [set]{1,max} or \s?[set]{1,max} */
-static uint64_t scan_set(const stage *rules, const uint8_t *set, scan s, uint64_t i) {
+static uint64_t scan_set(const stage *rules, const uint8_t *set, const scan *s, uint64_t i) {
     uint64_t at;
     uint32_t n;
     if (!set_begins(rules, set, s, i, &at)) {
@@ -336,78 +359,87 @@ static uint64_t scan_set(const stage *rules, const uint8_t *set, scan s, uint64_
         return at;
     }
     for (;; at += n) {
-        while (at < s.length && s.text[at] < 0x80 && set[s.text[at]])
+        uint64_t stop = block_end(s, at);
+        while (at < stop && s->text[at] < 0x80 && set[s->text[at]])
             at++;
-        if (at == s.length || s.text[at] < 0x80 || !in_wide_set(rules, s, at, &n))
+        n = 0;
+        if (at == stop && next_block(s, at))
+            continue;
+        if (at == stop || s->text[at] < 0x80 || !in_wide_set(rules, s, at, &n) ||
+            !sm_pace_step(s->pace, 1))
             return at;
     }
 }
 
-static bool is_triple(scan s, uint64_t i) {
-    if (s.length - i < 3)
+static bool is_triple(const scan *s, uint64_t i) {
+    if (s->length - i < 3)
         return false;
     for (uint64_t k = i; k < i + 3; k++)
-        if (s.text[k] < '0' || s.text[k] > '9')
+        if (s->text[k] < '0' || s->text[k] > '9')
             return false;
     return true;
 }
 
-static uint64_t scan_triple(scan s, uint64_t i) {
+static uint64_t scan_triple(const scan *s, uint64_t i) {
     if (is_triple(s, i))
         return i + 3;
-    while (i < s.length && !is_triple(s, i))
+    while (i < s->length && !is_triple(s, i) && sm_pace_step(s->pace, 1))
         i++;
     return i;
 }
 
 /* \s+$: the white space at the end of the text is one piece, what precedes it another */
-static uint64_t scan_trailing(scan s, uint64_t i) {
-    uint64_t begin = s.length;
-    while (begin > i) {
+static uint64_t scan_trailing(const scan *s, uint64_t i) {
+    uint64_t begin = s->length;
+    while (begin > i && sm_pace_step(s->pace, 1)) {
         uint64_t at = begin - 1;
-        while (at > i && (s.text[at] & 0xC0) == 0x80)
+        while (at > i && (s->text[at] & 0xC0) == 0x80)
             at--;
         uint32_t n;
         if (!(class_at(s, at, &n) & SM_CHAR_SPACE))
             break;
         begin = at;
     }
-    return begin > i ? begin : s.length;
+    return begin > i ? begin : s->length;
 }
 
-static uint64_t scan_lines(scan s, uint64_t i) {
-    bool line_end = s.text[i] == '\n';
-    while (i < s.length && (s.text[i] == '\n') == line_end)
-        i++;
+static uint64_t scan_lines(const scan *s, uint64_t i) {
+    bool line_end = s->text[i] == '\n';
+    do {
+        for (uint64_t stop = block_end(s, i); i < stop; i++)
+            if ((s->text[i] == '\n') != line_end)
+                return i;
+    } while (next_block(s, i));
     return i;
 }
 
 /* End of the run of digits at i and how many there are; i if there is none or
  * (if rules->whole) a word character follows it. *next is where to look on. */
-static uint64_t digit_run(const stage *rules, const uint8_t *set, scan s, uint64_t i,
+static uint64_t digit_run(const stage *rules, const uint8_t *set, const scan *s, uint64_t i,
                           uint64_t *count, uint64_t *next) {
     uint64_t end = i;
     uint32_t n;
-    for (*count = 0; in_set(rules, set, s, end, &n); end += n)
+    for (*count = 0; in_set(rules, set, s, end, &n) && sm_pace_step(s->pace, 1); end += n)
         ++*count;
     *next = end;
     if (end == i) {
         (void)class_at(s, i, &n);
         *next = i + n;
-    } else if (rules->whole && end < s.length &&
-               (s.text[end] == '_' ||
+    } else if (rules->whole && end < s->length &&
+               (s->text[end] == '_' ||
                 class_at(s, end, &n) & (SM_CHAR_LETTER | SM_CHAR_DIGIT | SM_CHAR_MARK)))
         return i;
     return end;
 }
 
-static uint64_t scan_groups(const stage *rules, const uint8_t *set, scan s, uint64_t from,
+static uint64_t scan_groups(const stage *rules, const uint8_t *set, const scan *s, uint64_t from,
                             uint64_t *run_end) {
     uint64_t count = 3, i = from, next;
     if (from >= *run_end) {
         uint64_t end = digit_run(rules, set, s, from, &count, &next);
         if (end == from) { /* a piece without groups, up to the next run that has them */
-            for (i = next; i < s.length && digit_run(rules, set, s, i, &count, &next) == i;)
+            for (i = next; i < s->length && digit_run(rules, set, s, i, &count, &next) == i &&
+                           sm_pace_step(s->pace, 1);)
                 i = next;
             return i;
         }
@@ -418,8 +450,8 @@ static uint64_t scan_groups(const stage *rules, const uint8_t *set, scan s, uint
 }
 
 uint64_t sm_scan(const stage *rules, const uint8_t *set, const uint8_t *text, uint64_t length,
-                 uint64_t from, uint64_t *memo) {
-    scan s = {text, length};
+                 uint64_t from, uint64_t *memo, sm_pace *pace) {
+    const scan whole = {text, length, pace}, *s = &whole;
     switch (rules->op) {
     case STAGE_SET:
         return scan_set(rules, set, s, from);

@@ -9,6 +9,7 @@
 /* ---- independent segments ------------------------------------------------ */
 
 #define SPACE_CODE 0xFFU
+#define STEP_BYTES 8192 /* of a long segment are counted as steps at once */
 
 /* One character as a neighbour: its bytes, the code of its first and of its last byte.
  * A space and what stands for it are one. */
@@ -46,12 +47,17 @@ bool sm_segment_build(sm_tokenizer *t) {
     return true;
 }
 
-uint64_t sm_segment_end(const sm_tokenizer *t, const uint8_t *text, uint64_t length,
-                        uint64_t begin) {
+uint64_t sm_segment_end(sm_encoder *encoder, const uint8_t *text, uint64_t length, uint64_t begin) {
+    const sm_tokenizer *t = encoder->tokenizer;
     uint32_t first, last, before;
-    uint64_t i = begin + neighbour(text + begin, length - begin, &first, &before);
+    uint64_t i = begin + neighbour(text + begin, length - begin, &first, &before), told = begin;
     while (i < length) {
         uint32_t n;
+        if (i - told >= STEP_BYTES) {
+            if (!sm_pace_step(&encoder->pace, i - told))
+                return i; /* whoever goes on from there finds out */
+            told = i;
+        }
         if (text[i] < 0x80 && text[i] != ' ') {
             first = last = text[i];
             n = 1;
@@ -181,11 +187,13 @@ sm_status sm_charsmap_build(sm_charsmap *map, sm_mem *mem, sm_str bytes, sm_erro
 
 /* Length of the beginning of text[0..length) that needs no look into the map. */
 static uint64_t plain_run(const sm_charsmap *map, const uint8_t *text, uint64_t length) {
-    uint64_t n = 0;
-    while (n < length && text[n] < 0x80 && map->plain[text[n]])
+    uint64_t n = 0, most = length < STEP_BYTES ? length : STEP_BYTES;
+    while (n < most && text[n] < 0x80 && map->plain[text[n]])
         n++;
     return n && n < length && text[n] >= 0x80 ? n - 1 : n; /* it may combine with the last */
 }
+
+#define MAX_RULE 512 /* bytes */
 
 /* What the beginning of text[0..length) turns into; returns the bytes consumed. */
 static uint64_t normalize_prefix(const sm_charsmap *map, const uint8_t *text, uint64_t length,
@@ -193,7 +201,8 @@ static uint64_t normalize_prefix(const sm_charsmap *map, const uint8_t *text, ui
     uint64_t matched = 0;
     if (map->n_units) {
         uint32_t node = unit_base(map->units[0]);
-        for (uint64_t i = 0; i < length && text[i]; i++) {
+        /* rules have a few characters; a broken map may go round in circles for ever */
+        for (uint64_t i = 0; i < length && i < MAX_RULE && text[i]; i++) {
             node ^= text[i];
             if (node >= map->n_units || unit_label(map->units[node]) != text[i])
                 break;
@@ -217,6 +226,8 @@ static uint64_t normalize_prefix(const sm_charsmap *map, const uint8_t *text, ui
 }
 
 /* ---- unigram ------------------------------------------------------------- */
+
+#define NORMAL_STEPS 16 /* to look up what a character turns into */
 
 typedef struct normalizer {
     sm_encoder *encoder;
@@ -268,16 +279,16 @@ sm_status sm_unigram_fragment(sm_encoder *encoder, const uint8_t *text, uint64_t
         } else {
             i += normalize_prefix(&t->charsmap, text + i, length - i, &bytes, &n);
         }
-        z.out = sm_scratch_reserve(&encoder->normal, encoder->mem, z.n, z.n + 4 * n + 4);
-        if (!z.out)
-            return sm_fail(encoder->error, SM_ERR_NOMEM, "out of memory");
+        z.out = sm_scratch_reserve(encoder, &encoder->normal, z.n, z.n + 4 * n + 4);
+        if (!z.out || !sm_pace_step(&encoder->pace, n + NORMAL_STEPS))
+            return sm_encoder_fail(encoder);
         if (prefix)
             put_space(&z);
         prefix = false;
         put_normal(&z, bytes, n);
     }
     for (uint64_t begin = 0; begin < z.n;) {
-        uint64_t end = sm_segment_end(t, z.out, z.n, begin);
+        uint64_t end = sm_segment_end(encoder, z.out, z.n, begin);
         sm_status status = sm_encoder_word(encoder, z.out + begin, end - begin, sm_unigram_word);
         if (status)
             return status;
@@ -299,9 +310,14 @@ static void offer(best *at, double score, uint32_t from, uint32_t id) {
 }
 
 /* Scores all paths through the word; every character can at least be unknown. */
-static void viterbi(const sm_tokenizer *t, const uint8_t *word, uint32_t length, best *path) {
-    for (uint32_t i = 1; i <= length; i++)
-        path[i] = (best){-DBL_MAX, 0, SM_NO_ID};
+static sm_status viterbi(sm_encoder *encoder, const uint8_t *word, uint32_t length, best *path) {
+    const sm_tokenizer *t = encoder->tokenizer;
+    uint64_t at = 0, stop;
+    while ((stop = sm_pace_block(&encoder->pace, at, length)) > at)
+        for (; at < stop; at++)
+            path[at + 1] = (best){-DBL_MAX, 0, SM_NO_ID};
+    if (at < length)
+        return sm_encoder_fail(encoder);
     path[0] = (best){0, 0, SM_NO_ID};
     for (uint32_t i = 0; i < length;) {
         uint32_t code, width = sm_utf8_decode(word + i, length - i, &code), id, bytes;
@@ -317,7 +333,11 @@ static void viterbi(const sm_tokenizer *t, const uint8_t *word, uint32_t length,
         if (!known)
             offer(&path[i + width], path[i].score + (double)t->unknown_score, i, SM_NO_ID);
         i += width;
+        sm_status status = sm_encoder_step(encoder, NORMAL_STEPS + walk.depth);
+        if (status)
+            return status;
     }
+    return SM_OK;
 }
 
 /* Appends the ids of an unknown character: its bytes where the vocabulary has
@@ -342,25 +362,27 @@ sm_status sm_unigram_word(sm_encoder *encoder, const uint8_t *word, uint64_t len
         return sm_fail(encoder->error, SM_ERR_UNSUPPORTED,
                        "%llu bytes without a place to split are too long for the tokenizer",
                        (unsigned long long)length);
-    *ids = sm_scratch_reserve(&encoder->found, encoder->mem, 0, length * sizeof **ids);
-    best *path =
-        sm_scratch_reserve(&encoder->symbols, encoder->mem, 0, (length + 1) * sizeof *path);
+    *ids = sm_scratch_reserve(encoder, &encoder->found, 0, length * sizeof **ids);
+    best *path = sm_scratch_reserve(encoder, &encoder->symbols, 0, (length + 1) * sizeof *path);
     if (!*ids || !path)
-        return sm_fail(encoder->error, SM_ERR_NOMEM, "out of memory");
+        return sm_encoder_fail(encoder);
     const sm_tokenizer *t = encoder->tokenizer;
-    viterbi(t, word, (uint32_t)length, path);
-    for (uint32_t at = (uint32_t)length; at > 0; at = path[at].from) {
+    sm_status status = viterbi(encoder, word, (uint32_t)length, path);
+    for (uint32_t at = (uint32_t)length; at > 0 && !status; at = path[at].from) {
+        status = sm_encoder_step(encoder, NORMAL_STEPS);
         if (path[at].id != SM_NO_ID)
             (*ids)[(*n)++] = (int32_t)path[at].id;
         else
             *n = put_unknown(t, word + path[at].from, at - path[at].from, *ids, *n);
     }
-    for (uint64_t i = 0; i < *n / 2; i++) {
-        int32_t swap = (*ids)[i];
-        (*ids)[i] = (*ids)[*n - 1 - i];
-        (*ids)[*n - 1 - i] = swap;
-    }
-    return SM_OK;
+    uint64_t i = 0, stop;
+    while ((stop = sm_pace_block(&encoder->pace, i, *n / 2)) > i)
+        for (; i < stop; i++) {
+            int32_t swap = (*ids)[i];
+            (*ids)[i] = (*ids)[*n - 1 - i];
+            (*ids)[*n - 1 - i] = swap;
+        }
+    return status ? status : sm_encoder_step(encoder, 0);
 }
 
 /* ---- WordPiece ----------------------------------------------------------- */
@@ -369,14 +391,14 @@ sm_status sm_wordpiece_word(sm_encoder *encoder, const uint8_t *word, uint64_t l
                             int32_t **ids, uint64_t *n) {
     const sm_tokenizer *t = encoder->tokenizer;
     uint64_t total = length + 3;
-    uint8_t *marked = sm_scratch_reserve(&encoder->shadow, encoder->mem, 0, total);
-    *ids = sm_scratch_reserve(&encoder->found, encoder->mem, 0, total * sizeof **ids);
+    uint8_t *marked = sm_scratch_reserve(encoder, &encoder->shadow, 0, total);
+    *ids = sm_scratch_reserve(encoder, &encoder->found, 0, total * sizeof **ids);
     *n = 0;
     if (!marked || !*ids)
-        return sm_fail(encoder->error, SM_ERR_NOMEM, "out of memory");
+        return sm_encoder_fail(encoder);
     memcpy(marked, SM_LOWER_BLOCK, 3); /* the vocabulary writes it before a word's first piece */
-    memcpy(marked + 3, word, (size_t)length);
-    for (uint64_t i = 0; i < total;) {
+    sm_status status = sm_encoder_copy(encoder, marked + 3, word, length);
+    for (uint64_t i = 0; i < total && !status;) {
         uint32_t found = SM_NO_ID, used = 0, id, bytes;
         sm_prefix_walk walk;
         sm_prefixes_start(&t->words, marked[i], &walk);
@@ -392,8 +414,9 @@ sm_status sm_wordpiece_word(sm_encoder *encoder, const uint8_t *word, uint64_t l
         }
         (*ids)[(*n)++] = (int32_t)found;
         i += used;
+        status = sm_encoder_step(encoder, NORMAL_STEPS + walk.depth);
     }
-    return SM_OK;
+    return status;
 }
 
 /* Characters that BERT makes words of their own: the CJK ideographs. */
@@ -422,9 +445,9 @@ static sm_status end_word(word_builder *b) {
 }
 
 static sm_status append(word_builder *b, uint32_t code) {
-    b->word = sm_scratch_reserve(&b->encoder->word, b->encoder->mem, b->n, b->n + 4);
+    b->word = sm_scratch_reserve(b->encoder, &b->encoder->word, b->n, b->n + 4);
     if (!b->word)
-        return sm_fail(b->encoder->error, SM_ERR_NOMEM, "out of memory");
+        return sm_encoder_fail(b->encoder);
     b->n += sm_utf8_encode(code, b->word + b->n);
     return SM_OK;
 }
@@ -469,15 +492,15 @@ static sm_status add_character(word_builder *b, uint32_t code) {
 static sm_status append_ascii(word_builder *b, const uint8_t *text, uint64_t length, uint64_t *n) {
     uint8_t fold = b->encoder->tokenizer->lowercase ? 0x20 : 0; /* digits have that bit anyway */
     uint64_t run = 0;
-    while (run < length && text[run] < 0x80 &&
+    while (run < length && run < STEP_BYTES && text[run] < 0x80 &&
            sm_char_ascii[text[run]] & (SM_CHAR_LETTER | SM_CHAR_NUMBER))
         run++;
     *n = run;
     if (!run)
         return SM_OK;
-    b->word = sm_scratch_reserve(&b->encoder->word, b->encoder->mem, b->n, b->n + run);
+    b->word = sm_scratch_reserve(b->encoder, &b->encoder->word, b->n, b->n + run);
     if (!b->word)
-        return sm_fail(b->encoder->error, SM_ERR_NOMEM, "out of memory");
+        return sm_encoder_fail(b->encoder);
     for (uint64_t i = 0; i < run; i++)
         b->word[b->n++] = text[i] | fold;
     return SM_OK;
@@ -494,7 +517,8 @@ sm_status sm_wordpiece_fragment(sm_encoder *encoder, const uint8_t *text, uint64
         if (status || i == length)
             break;
         i += sm_utf8_decode(text + i, length - i, &code);
-        if (code != UINT32_MAX) /* BERT's clean-up drops what is no character */
+        status = sm_encoder_step(encoder, run + NORMAL_STEPS);
+        if (!status && code != UINT32_MAX) /* BERT's clean-up drops what is no character */
             status = add_character(&b, code);
     }
     return status ? status : end_word(&b);

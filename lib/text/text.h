@@ -25,6 +25,31 @@ typedef struct sm_str {
 #define SM_TOKEN_UNUSED 5
 #define SM_TOKEN_BYTE 6
 
+/* Long work that a callback may stop: counts steps (a byte looked at, at most some ten
+ * nanoseconds) and asks every few milliseconds. All zero: never stops. */
+typedef struct sm_pace {
+    sm_cancel_fn cancel; /* NULL: never */
+    void *user;
+    uint64_t left; /* steps until the next question */
+    bool stopped;  /* the answer was yes; nothing is asked again */
+} sm_pace;
+
+bool sm_pace_ask(sm_pace *pace);
+/* False when the work is to stop. */
+static inline bool sm_pace_step(sm_pace *pace, uint64_t steps) {
+    if (steps < pace->left) {
+        pace->left -= steps;
+        return true;
+    }
+    return sm_pace_ask(pace);
+}
+/* Where the next block of a text ends of which the first i bytes are done; i at the end of the
+ * text and when the work is to stop. */
+static inline uint64_t sm_pace_block(sm_pace *pace, uint64_t i, uint64_t length) {
+    uint64_t n = length - i < 8192 ? length - i : 8192;
+    return n && sm_pace_step(pace, n) ? i + n : i;
+}
+
 #define SM_UNSET INT32_MIN /* an id or switch the file does not have: use the kind's default */
 
 /* What a tokenizer is made of. Arrays may be NULL where the kind does not need
@@ -78,10 +103,11 @@ typedef struct sm_bpe_learner sm_bpe_learner;
 sm_status sm_bpe_learner_new(sm_bpe_learner **out, sm_mem *mem, sm_str pre, const sm_str *special,
                              uint32_t n_special, sm_error *error);
 void sm_bpe_learner_free(sm_bpe_learner *learner); /* NULL is fine */
-/* Counts the words of a piece of text, which no special token crosses. SM_ERR_FORMAT if it is not
- * UTF-8 (the message says at which byte), SM_ERR_NOMEM. */
+/* Counts the words of a piece of text, which no special token crosses. pace may be NULL.
+ * SM_ERR_FORMAT if it is not UTF-8 (the message says at which byte), SM_ERR_NOMEM,
+ * SM_ERR_CANCELLED. */
 sm_status sm_bpe_learner_add(sm_bpe_learner *learner, const void *text, uint64_t length,
-                             sm_error *error);
+                             sm_pace *pace, sm_error *error);
 /* Learns until there are n_vocab tokens or no pair occurs min_count times. Once. progress may
  * be NULL. SM_ERR_ARGUMENT, SM_ERR_NOMEM, SM_ERR_CANCELLED. */
 sm_status sm_bpe_learner_run(sm_bpe_learner *learner, uint32_t n_vocab, uint64_t min_count,

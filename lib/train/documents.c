@@ -185,17 +185,18 @@ sm_status sm_documents_push(const sm_documents *d, int32_t id, bool learn, sm_do
 
 sm_status sm_documents_encode(const sm_documents *d, const char *text, uint64_t length,
                               bool special, bool learn, sm_document_tokens *t, sm_error *error) {
-    const uint32_t flags = special ? SM_ENCODE_SPECIAL : 0;
+    const sm_encode_options how = {.struct_size = sizeof how,
+                                   .flags = special ? SM_ENCODE_SPECIAL : 0};
     uint64_t n;
     /* enough for every kind but in odd vocabularies, where the second try has the exact number */
     sm_status status = reserve(d, length + 16, t, error);
     if (!status)
-        status = sm_tokenizer_encode(d->tokenizer, text, length, flags, t->ids + t->n,
+        status = sm_tokenizer_encode(d->tokenizer, text, length, &how, t->ids + t->n,
                                      t->capacity - t->n, &n, error);
     if (status == SM_ERR_BUFFER) {
         status = reserve(d, n, t, error);
         if (!status)
-            status = sm_tokenizer_encode(d->tokenizer, text, length, flags, t->ids + t->n,
+            status = sm_tokenizer_encode(d->tokenizer, text, length, &how, t->ids + t->n,
                                          t->capacity - t->n, &n, error);
     }
     if (status)

@@ -28,7 +28,7 @@ static sm_status add_file(maker *m, const char *path) {
             const char *next = memchr(text + end + 1, m->separator.data[0], file.size - end - 1);
             end = next ? (uint64_t)(next - text) : file.size;
         }
-        status = sm_bpe_learner_add(m->learner, text + at, end - at, &why);
+        status = sm_bpe_learner_add(m->learner, text + at, end - at, NULL, &why);
         if (status == SM_ERR_FORMAT)
             sm_fail(m->error, status, "%s: %s that begins at byte %llu", path, why.message,
                     (unsigned long long)at);
