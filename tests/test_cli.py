@@ -771,7 +771,8 @@ class Hostile(Case):
         for name in ("missing", "no/where"):
             for command in (["run", "-m"], ["tokenize", "-m"], ["inspect"]):
                 self.shown(*command, self.NAME + name, code=1, says=[self.SHOWN + name])
-        self.shown("run", self.NAME, code=2, says=[self.SHOWN])
+        self.shown("run", MODEL, self.NAME, code=2, says=[self.SHOWN])
+        self.shown("run", self.NAME, code=1, says=[self.SHOWN])
         self.shown("run", "--" + self.NAME, code=2, says=[self.SHOWN])
         self.shown("run", "-n", self.NAME, code=2, says=[self.SHOWN])
         self.shown("run", "--adapter", self.NAME, "-m", MODEL, code=1, says=[self.SHOWN])

@@ -220,7 +220,7 @@ static int unknown_flag(const cli_command *command, const char *argument) {
     char names[4096], meant[96], name[64];
     snprintf(name, sizeof name, "%.*s", (int)strcspn(argument, "="), argument);
     flag_names(command, names, sizeof names);
-    return cli_misuse(command->name, "unknown option %s%s", name,
+    return cli_misuse(command->name, "unknown option %.*s%s", (int)strcspn(argument, "="), argument,
                       cli_did_you_mean(meant, sizeof meant, names, name));
 }
 

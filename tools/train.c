@@ -333,16 +333,23 @@ static bool due(uint32_t every, uint64_t step) {
 static int step(train_state *t, bool *stopped) {
     sm_error error;
     sm_train_metrics m = {.struct_size = sizeof m};
-    const sm_status status = sm_trainer_step(t->trainer, &m, &error);
+    sm_status status = sm_trainer_step(t->trainer, &m, &error);
     *stopped = status == SM_ERR_CANCELLED;
-    if (*stopped)
-        return CLI_GO_ON;
+    if (*stopped) {
+        const int code = refresh(t);
+        if (code != CLI_GO_ON || !t->info.updating)
+            return code;
+        sm_trainer_set_cancel(t->trainer, NULL, NULL, NULL); /* it ends the step, and no more */
+        status = sm_trainer_step(t->trainer, &m, &error);
+    }
     if (status != SM_OK)
         return fail(t, status, &error);
     t->computed += m.tokens;
     int code = refresh(t);
     if (code == CLI_GO_ON)
         code = record_step(t, &m);
+    if (*stopped)
+        return code;
     const bool last = m.step == t->info.steps;
     if (code == CLI_GO_ON && t->options.validation > 0 && (due(t->eval_every, m.step) || last))
         code = evaluate(t);
@@ -386,7 +393,10 @@ static bool warn_of_explosion(const train_state *t) {
 
 static int finish(train_state *t, bool stopped) {
     const double seconds = cli_seconds() - t->start, rate = seconds > 0 ? 1 / seconds : 0;
-    const bool saved = save(t) == CLI_GO_ON;
+    /* what made it stop shall not stop the saving, which also finishes a step that was left */
+    sm_trainer_set_cancel(t->trainer, NULL, NULL, NULL);
+    const bool saved = save(t) == CLI_GO_ON && refresh(t) == CLI_GO_ON;
+    t->saved_step = t->info.step;
     if (t->diverged)
         return CLI_FAILED;
     /* each of the files is worth having without the others */

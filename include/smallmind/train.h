@@ -185,7 +185,8 @@ typedef struct sm_trainer_info {
     uint64_t train_documents, validation_documents;
     uint64_t train_bytes, validation_bytes; /* of text */
     uint64_t heap_bytes, heap_peak;
-    double epochs; /* passes through the data, with the part of the running one */
+    double epochs;     /* passes through the data, with the part of the running one */
+    uint64_t updating; /* 1: a cancelled step has changed weights; the next one only ends it */
 } sm_trainer_info;
 SM_API sm_status sm_trainer_get_info(const sm_trainer *trainer, sm_trainer_info *info,
                                      sm_error *error);
@@ -208,8 +209,9 @@ typedef struct sm_train_metrics {
  * be NULL. SM_ERR_CANCELLED (the hook said so: nothing has changed; or the update of the weights
  * had begun: the next step goes on with it and is then that step, and an evaluation, saving or
  * exporting finishes it first). SM_ERR_DIVERGED if the loss or a gradient is not finite: weights
- * and optimizer are as before the step, the trainer goes no further. SM_ERR_STATE if no step is left, or its batches hold no token to learn.
- * SM_ERR_ARGUMENT (struct_size of metrics: no step is taken), _FORMAT, _NOMEM. */
+ * and optimizer are as before the step, the trainer goes no further. SM_ERR_STATE if no step is
+ * left, or its batches hold no token to learn. SM_ERR_ARGUMENT (struct_size of metrics: no step is
+ * taken), _FORMAT, _NOMEM. */
 SM_API sm_status sm_trainer_step(sm_trainer *trainer, sm_train_metrics *metrics, sm_error *error);
 /* What a step gave; in the thread that trains. Non-zero: no more steps. */
 typedef int32_t (*sm_train_step_fn)(void *user, const sm_train_metrics *metrics);

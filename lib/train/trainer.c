@@ -254,6 +254,7 @@ sm_status sm_trainer_get_info(const sm_trainer *t, sm_trainer_info *info, sm_err
         .heap_bytes = atomic_load_explicit(&t->mem->in_use, memory_order_relaxed),
         .heap_peak = atomic_load_explicit(&t->mem->peak, memory_order_relaxed),
         .epochs = sm_dataset_epochs(t->dataset),
+        .updating = t->update.stage == SM_UPDATE_WEIGHTS || t->update.stage == SM_UPDATE_PACKED,
     };
     return sm_struct_give(info, &full, sizeof full, "sm_trainer_get_info", error);
 }
