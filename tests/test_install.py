@@ -106,6 +106,19 @@ class Install(unittest.TestCase):
                               "smallmind.h", "generate.h", "quantize.h"}, names)
         self.assertFalse([name for name in names if name.startswith("libsm_")])
 
+    def test_described(self):
+        """Shells and man find what they look for by name, where they look."""
+        share = next(self.stage.rglob("man1")).parents[1]
+        self.assertIn("complete ", (share / "bash-completion/completions/smallmind").read_text())
+        self.assertTrue((share / "zsh/site-functions/_smallmind").read_text()
+                        .startswith("#compdef smallmind\n"))
+        self.assertIn("complete ", (share / "fish/vendor_completions.d/smallmind.fish").read_text())
+        pages = {path.name for path in (share / "man/man1").iterdir()}
+        commands = re.findall(r'^COMMAND\("([^"]+)"', (ROOT / "tools/commands.inc").read_text(),
+                              re.MULTILINE)
+        self.assertEqual(pages, {"smallmind.1"} | {
+            f"smallmind-{name.replace(' ', '-')}.1" for name in commands})
+
 
 if __name__ == "__main__":
     unittest.main(argv=sys.argv[:1], verbosity=2)

@@ -552,8 +552,6 @@ static int load(sm_model **model, bench_run *run) {
 }
 
 int cmd_bench(int argc, char **argv) {
-    if (argc > 1 && strcmp(argv[1], "limits") == 0)
-        return cmd_bench_limits(argc - 1, argv + 1);
     bench_run run = {
         .prefill = 512,
         .decode = 128,
@@ -598,10 +596,9 @@ int cmd_bench(int argc, char **argv) {
     };
     const cli_command command = {
         .name = "bench",
-        .synopsis = "-m MODEL | --shape NAME [--type T] [-p N] [-n N] [-d N] [-b N] [-r N]\n"
-                    "                       [--json]\n"
-                    "       smallmind bench --shape NAME [--type T] --save FILE\n"
-                    "       smallmind bench limits [-t N] [-r N] [--json]",
+        .synopsis =
+            "-m MODEL | --shape NAME [--type T] [-p N] [-n N] [-d N] [-b N] [-r N] [--json]\n"
+            "--shape NAME [--type T] --save FILE",
         .summary =
             "Measures prefill and decode speed in tokens per second on random ids, each beside\n"
             "its bound: 2 operations per weight and token at the measured f32, bf16 or int8 rate,\n"
@@ -612,6 +609,9 @@ int cmd_bench(int argc, char **argv) {
             "compared with their mean (the median of these shares is printed); the buffer that is\n"
             "read is as large as what decoding a token touches (512 MiB at most).\n"
             "`smallmind bench limits` measures the machine alone.",
+        .examples = {{"smallmind bench -m model.gguf", "the speed of a model"},
+                     {"smallmind bench --shape llama3.2-1b --type Q4_K -d 2048",
+                      "that of a model which is not at hand, after 2048 tokens"}},
         .flags = flags,
         .n_flags = sizeof flags / sizeof flags[0],
         .fields = fields,

@@ -340,6 +340,9 @@ int cmd_bench_limits(int argc, char **argv) {
             "out; the cost of a barrier between two spinning threads; and the time that the\n"
             "hypervisor took away meanwhile. Peaks are measured with 1 and N threads, bandwidth\n"
             "with 1 to 8 threads, then doubled numbers, then N.",
+        .examples = {{"smallmind bench limits", "what the machine can do"},
+                     {"smallmind bench limits -t 4 --json > limits.json",
+                      "the same of four threads, to be compared later"}},
         .flags = flags,
         .n_flags = sizeof flags / sizeof flags[0],
     };

@@ -53,16 +53,23 @@ typedef struct cli_fields {
     const char *only; /* just this field; NULL: all of them */
 } cli_fields;
 
+typedef struct cli_example {
+    const char *command; /* for a shell */
+    const char *what;    /* it does */
+} cli_example;
+
 typedef struct cli_command {
     const char *name;
-    const char *synopsis; /* what follows the name on the usage line */
-    const char *summary;  /* paragraphs for the help */
+    const char *synopsis; /* what follows the name on the usage line; a line for each usage */
+    const char *summary;  /* paragraphs for the help, as page_text takes them */
+    cli_example examples[2];
     const cli_flag *flags;
     size_t n_flags;
     const cli_fields *fields;
     size_t n_fields;
     const char **operand; /* where the positional arguments go; NULL: none allowed */
     size_t n_operands;    /* of them at most; 0 means 1 */
+    const char *choices;  /* of the first of them, separated by '|'; NULL: a file */
 } cli_command;
 
 #define CLI_GO_ON (-1)
@@ -70,6 +77,9 @@ typedef struct cli_command {
 /* Fills the targets from the arguments (argv[0] is the command's name). Returns
  * CLI_GO_ON, or the exit code after --help or wrong usage. */
 int cli_parse(const cli_command *command, int argc, char **argv);
+/* Hands the flags and texts of a command to `describe`, instead of running it. */
+void cli_describe(int (*run)(int argc, char **argv),
+                  void (*describe)(const cli_command *command, const void *user), const void *user);
 
 /* ": did you mean NAME?", or nothing, if `name` looks like a slip of one of `names` (separated by
  * '|'). Returns buffer. */
@@ -180,20 +190,9 @@ int cli_attach(sm_session *session, const sm_model *model, const cli_texts *adap
 
 /* ---- commands --------------------------------------------------------------------- */
 
-int cmd_run(int argc, char **argv);
-int cmd_tokenize(int argc, char **argv);
-int cmd_logits(int argc, char **argv);
-int cmd_eval(int argc, char **argv);
-int cmd_bench(int argc, char **argv);
-int cmd_bench_limits(int argc, char **argv); /* `bench limits`; argv[0] is "limits" */
-int cmd_inspect(int argc, char **argv);
-int cmd_pack(int argc, char **argv);
-int cmd_quantize(int argc, char **argv);
-int cmd_imatrix(int argc, char **argv);
-int cmd_vocab(int argc, char **argv);
-int cmd_init(int argc, char **argv);
-int cmd_train(int argc, char **argv);
-int cmd_finetune(int argc, char **argv);
-int cmd_lora(int argc, char **argv);
+/* argv[0] is the last word of the command's name. */
+#define COMMAND(name, run, summary) int run(int argc, char **argv);
+#include "commands.inc"
+#undef COMMAND
 
 #endif

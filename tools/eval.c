@@ -205,6 +205,9 @@ int cmd_eval(int argc, char **argv) {
             "window after its first is scored; the last window may be shorter. nats/token is the\n"
             "mean of -log p over the scored tokens, perplexity its exponential; bits/byte divides\n"
             "by the bytes of text that the scored tokens stand for.",
+        .examples = {{"smallmind eval -m model.gguf -f held-out.txt", "the perplexity of a text"},
+                     {"smallmind eval -m model.gguf -f held-out.txt --adapter tuned.gguf --json",
+                      "what an adapter changes, as JSON"}},
         .flags = flags,
         .n_flags = sizeof flags / sizeof flags[0],
         .fields = fields,

@@ -1,104 +1,166 @@
-/* help.c - what --help prints about a command. */
 #include "help.h"
 
-#include <stdio.h>
 #include <string.h>
 
-#include "flags.h"
+#include "commands.h"
+#include "page.h"
 
-static void print_number(double value) {
+/* ---- flags ------------------------------------------------------------------------------ */
+
+const char *help_value(const flag_ref *ref) {
+    if (flag_is_switch(ref))
+        return "";
+    if (ref->own != NULL)
+        return ref->own->value;
+    return ref->field->type == SM_OPTION_ENUM  ? "NAME"
+           : ref->field->type == SM_OPTION_F64 ? "X"
+                                               : "N";
+}
+
+const char *help_flag(char buffer[HELP_FLAG_SPACE], const flag_ref *ref) {
+    const char *value = help_value(ref);
+    snprintf(buffer, HELP_FLAG_SPACE, "%s%.1s%s%s%s%s%s", ref->letter != 0 ? "-" : "", &ref->letter,
+             ref->letter != 0 && ref->name[0] != 0 ? ", " : "", ref->name[0] != 0 ? "--" : "",
+             ref->name, value[0] != 0 ? " " : "", value);
+    return buffer;
+}
+
+const char *help_doc(const flag_ref *ref) {
+    return ref->own != NULL ? ref->own->doc : ref->field->doc;
+}
+
+static const char *number(char buffer[32], double value) {
     if (value >= 18446744073709551615.0)
-        fputs("2^64-1", stdout);
-    else
-        printf("%.10g", value);
+        return "2^64-1";
+    snprintf(buffer, 32, "%.10g", value);
+    return buffer;
 }
 
-#define HELP_WIDTH 90
-#define HELP_INDENT 28
-
-static void print_wrapped(const char *text, int indent) {
-    int column = indent;
-    while (*text != 0) {
-        const size_t word = strcspn(text, " ");
-        if (column > indent && column + (int)word + 1 > HELP_WIDTH) {
-            printf("\n%*s", indent, "");
-            column = indent;
-        } else if (column > indent) {
-            putchar(' ');
-            column++;
-        }
-        fwrite(text, 1, word, stdout);
-        column += (int)word;
-        text += word;
-        while (*text == ' ')
-            text++;
-    }
-    putchar('\n');
-}
-
-/* Range, unit and default of a field, in brackets behind its text. */
-static void print_field_facts(const flag_ref *ref) {
-    const sm_option *field = ref->field;
-    const double preset = flag_value(ref);
-    const double value = preset != 0.0 ? preset : field->fallback;
+static void choice_facts(char *buffer, const sm_option *field, double value) {
     size_t length = 0;
-    printf("%*s[", HELP_INDENT, "");
-    if (field->type == SM_OPTION_ENUM) {
-        const char *name = flag_choice(field->names, (uint64_t)value, &length);
-        const bool fits = HELP_INDENT + strlen(field->names) + length < HELP_WIDTH - 14;
-        fputs(field->names, stdout);
-        if (name != NULL)
-            printf(";%s%*sdefault %.*s", fits ? "" : "\n", fits ? 1 : HELP_INDENT + 1, "",
-                   (int)length, name);
-    } else {
-        if (flag_zero_is_default(field) && field->type == SM_OPTION_F64)
-            fputs("above ", stdout);
-        print_number(flag_zero_is_default(field) && field->type != SM_OPTION_F64 ? 1.0
-                                                                                 : field->min);
-        fputs(" to ", stdout);
-        print_number(field->max);
-        if (field->unit != NULL && field->unit[0] != 0)
-            printf(" %s", field->unit);
-        if (flag_unit_is_size(field->unit))
-            fputs(", K M G by 1024", stdout);
-        fputs("; default ", stdout);
-        print_number(value);
-        if (flag_is_seed(ref))
-            fputs("; random chooses one", stdout);
-    }
-    puts("]");
+    const char *name = flag_choice(field->names, (uint64_t)value, &length);
+    snprintf(buffer, HELP_FACTS_SPACE, "[%s%s%.*s]", field->names, name != NULL ? "; default " : "",
+             (int)length, name != NULL ? name : "");
 }
 
-static void print_flag(const flag_ref *ref) {
-    char left[96];
-    int n = 0;
-    const char *value = "";
-    if (!flag_is_switch(ref)) {
-        if (ref->own != NULL)
-            value = ref->own->value;
-        else
-            value = ref->field->type == SM_OPTION_ENUM  ? "NAME"
-                    : ref->field->type == SM_OPTION_F64 ? "X"
-                                                        : "N";
-    }
-    n = snprintf(left, sizeof left, "  %s%.1s%s%s%s%s%s", ref->letter != 0 ? "-" : "", &ref->letter,
-                 ref->letter != 0 && ref->name[0] != 0 ? ", " : "", ref->name[0] != 0 ? "--" : "",
-                 ref->name, value[0] != 0 ? " " : "", value);
-    fputs(left, stdout);
-    if (n < HELP_INDENT - 1)
-        printf("%*s", HELP_INDENT - n, "");
+static void number_facts(char *buffer, const flag_ref *ref, double value) {
+    const sm_option *field = ref->field;
+    char low[32], high[32], usual[32];
+    const bool above = flag_zero_is_default(field), real = field->type == SM_OPTION_F64;
+    const char *unit = field->unit != NULL ? field->unit : "";
+    snprintf(buffer, HELP_FACTS_SPACE, "[%s%s to %s%s%s%s; default %s%s]",
+             above && real ? "above " : "", number(low, above && !real ? 1.0 : field->min),
+             number(high, field->max), unit[0] != 0 ? " " : "", unit,
+             flag_unit_is_size(unit) ? ", K M G by 1024" : "", number(usual, value),
+             flag_is_seed(ref) ? "; random chooses one" : "");
+}
+
+const char *help_facts(char buffer[HELP_FACTS_SPACE], const flag_ref *ref) {
+    buffer[0] = 0;
+    if (ref->field == NULL || flag_is_switch(ref))
+        return buffer;
+    const double preset = flag_value(ref);
+    const double value = preset != 0.0 ? preset : ref->field->fallback;
+    if (ref->field->type == SM_OPTION_ENUM)
+        choice_facts(buffer, ref->field, value);
     else
-        printf("\n%*s", HELP_INDENT, "");
-    print_wrapped(ref->own != NULL ? ref->own->doc : ref->field->doc, HELP_INDENT);
-    if (ref->field != NULL && !flag_is_switch(ref))
-        print_field_facts(ref);
+        number_facts(buffer, ref, value);
+    return buffer;
+}
+
+/* ---- pages ------------------------------------------------------------------------------ */
+
+#define WIDE 70 /* columns from which on texts stand beside what they explain */
+
+/* A term and what it means: beside it, or below where there is no room. */
+static void print_entry(page *p, const char *term, int beside, const char *meaning,
+                        const char *facts) {
+    page_indent(p, 2);
+    page_words(p, term);
+    page_indent(p, p->width < WIDE ? 6 : beside);
+    if (p->width < WIDE)
+        page_break(p);
+    page_words(p, meaning);
+    page_break(p);
+    page_words(p, facts);
+    page_break(p);
+}
+
+static void print_flag(page *p, const flag_ref *ref) {
+    char term[HELP_FLAG_SPACE], facts[HELP_FACTS_SPACE];
+    print_entry(p, help_flag(term, ref), 28, help_doc(ref), help_facts(facts, ref));
+}
+
+/* Its lines are usages, of which the first follows "usage:". */
+static void print_usage(page *p, const char *name, const char *synopsis) {
+    for (int i = 0; *synopsis != 0; i++) {
+        char usage[512];
+        const size_t n = strcspn(synopsis, "\n");
+        snprintf(usage, sizeof usage, "smallmind %s %.*s", name, (int)n, synopsis);
+        p->indent = 7;
+        if (i == 0) {
+            fputs("usage: ", p->out);
+            p->column = p->indent;
+        }
+        page_words(p, usage);
+        page_break(p);
+        synopsis += n + (synopsis[n] == '\n');
+    }
+}
+
+static void print_examples(page *p, const cli_command *command) {
+    fputs("\nexamples:\n", p->out);
+    for (size_t i = 0; i < sizeof command->examples / sizeof command->examples[0]; i++) {
+        const cli_example *example = &command->examples[i];
+        p->indent = 2;
+        page_command(p, example->command);
+        p->indent = 6;
+        page_words(p, example->what);
+        page_break(p);
+    }
 }
 
 void help_print(const cli_command *command) {
+    page p = page_new(stdout);
     flag_ref ref;
-    printf("usage: smallmind %s %s\n\n%s\n\noptions:\n", command->name, command->synopsis,
-           command->summary);
+    print_usage(&p, command->name, command->synopsis);
+    p.indent = 0;
+    fputc('\n', p.out);
+    page_text(&p, command->summary);
+    fputs("\noptions:\n", p.out);
     for (size_t i = 0; flag_at(command, i, &ref); i++)
-        print_flag(&ref);
-    puts("  -h, --help                print this text");
+        print_flag(&p, &ref);
+    print_entry(&p, "-h, --help", 28, "print this text", "");
+    print_examples(&p, command);
+}
+
+/* Commands of a group; NULL: all. */
+static void list_commands(page *p, const char *group) {
+    fputs("\ncommands:\n", p->out);
+    for (size_t i = 0; i < n_commands; i++) {
+        if (group == NULL || command_in_group(&commands[i], group))
+            print_entry(p, commands[i].name, 16, commands[i].summary, "");
+    }
+    fputc('\n', p->out);
+    p->indent = 0;
+}
+
+void help_group(FILE *out, const char *group) {
+    page p = page_new(out);
+    print_usage(&p, group, "COMMAND [OPTION]...");
+    list_commands(&p, group);
+    page_text(&p, "`smallmind COMMAND --help` lists the options of a command.");
+}
+
+void help_commands(FILE *out) {
+    page p = page_new(out);
+    print_usage(&p, "COMMAND", "[OPTION]...");
+    page_text(&p, "\nRuns language models from GGUF files on the CPU.");
+    list_commands(&p, NULL);
+    page_text(&p,
+              "`smallmind COMMAND --help` lists the options of a command; those that compute take\n"
+              "-t THREADS and --level LEVEL. `smallmind --version` prints the version.\n"
+              "Results go to standard output, progress, timings and errors to standard error.\n"
+              "Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted by Ctrl-C,\n"
+              "143 by SIGTERM, 129 by SIGHUP.");
 }

@@ -145,6 +145,10 @@ int cmd_imatrix(int argc, char **argv) {
             "The text is cut into chunks of CHUNK tokens, each with an empty cache and BOS in\n"
             "front if the vocabulary adds one. Ctrl-C saves the chunks that are done. The file\n"
             "is of llama.cpp's GGUF importance matrix format.",
+        .examples = {{"smallmind imatrix -m model.gguf -f text.txt -o imatrix.gguf",
+                      "measure on a text which columns matter"},
+                     {"smallmind imatrix -m model.gguf -f text.txt -o imatrix.gguf --chunks 100",
+                      "on the beginning of it"}},
         .flags = flags,
         .n_flags = sizeof flags / sizeof flags[0],
         .fields = fields,

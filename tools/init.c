@@ -25,6 +25,9 @@ int cmd_init(int argc, char **argv) {
         .synopsis = "-o OUT --vocab FILE [OPTION]...",
         .summary = "Writes a model with random weights in f32 and the vocabulary of another file,\n"
                    "for `smallmind train`. The same seed gives the same file.",
+        .examples = {{"smallmind init --vocab vocab.gguf -o init.gguf", "a small model to train"},
+                     {"smallmind init --vocab vocab.gguf -o init.gguf --n-embd 512 --n-layer 8",
+                      "a wider and deeper one"}},
         .flags = flags,
         .n_flags = sizeof flags / sizeof flags[0],
         .fields = fields,

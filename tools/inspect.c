@@ -239,6 +239,9 @@ int cmd_inspect(int argc, char **argv) {
             "the first 8 elements are shown, of strings 100 bytes (all of them with --json).\n"
             "Sizes are in bytes; the first dimension of a tensor is the contiguous one.\n"
             "-t and --level change nothing here.",
+        .examples = {{"smallmind inspect model.gguf", "what a file says about itself"},
+                     {"smallmind inspect model.gguf --tensors --json | jq .n_weights",
+                      "one number of it, in a script"}},
         .flags = flags,
         .n_flags = sizeof flags / sizeof flags[0],
         .fields = fields,

@@ -162,6 +162,11 @@ int cmd_logits(int argc, char **argv) {
         .synopsis = "-m MODEL --ids FILE -o OUT [--chunk N]",
         .summary = "Feeds the ids to an empty context as they are, no BOS added, and writes the\n"
                    "logits after each as raw little-endian 32-bit floats [n_ids][n_vocab].",
+        .examples = {{"smallmind logits -m model.gguf --ids ids.txt -o logits.f32",
+                      "the logits after each id, as raw floats"},
+                     {"smallmind tokenize -m model.gguf -p \"Hello\" | smallmind logits -m "
+                      "model.gguf --ids - -o logits.f32",
+                      "the same of a text"}},
         .flags = flags,
         .n_flags = sizeof flags / sizeof flags[0],
         .fields = fields,

@@ -11,7 +11,7 @@ static int32_t on_progress(void *user, uint64_t done, uint64_t total) {
     return cli_interrupted();
 }
 
-static int merge(int argc, char **argv) {
+int cmd_lora_merge(int argc, char **argv) {
     const char *model = NULL, *adapter = NULL, *out = NULL, *type = NULL, *scale_text = "1";
     const cli_flag flags[] = {
         {'m', "model", CLI_TEXT, &model, "FILE", 0, 0, "the model (required)"},
@@ -27,6 +27,11 @@ static int merge(int argc, char **argv) {
         .name = "lora merge",
         .synopsis = "-m MODEL -a ADAPTER -o OUT [OPTION]...",
         .summary = "Adds a LoRA adapter to the matrices of its model and writes the result.",
+        .examples = {{"smallmind lora merge -m model.gguf -a tuned.gguf -o merged.gguf",
+                      "a model with the adapter in it"},
+                     {"smallmind lora merge -m model.gguf -a tuned.gguf -o merged.gguf --scale 0.5 "
+                      "--type F16",
+                      "half of the adapter, written in 16 bits"}},
         .flags = flags,
         .n_flags = sizeof flags / sizeof flags[0],
         .operand = &model,
@@ -48,15 +53,4 @@ static int merge(int argc, char **argv) {
         sm_adapter_merge(model, adapter, scale, out, type, on_progress, NULL, &error);
     progress_end();
     return status == SM_OK ? CLI_DONE : cli_fail(&error);
-}
-
-int cmd_lora(int argc, char **argv) {
-    if (argc > 1 && strcmp(argv[1], "merge") == 0)
-        return merge(argc - 1, argv + 1);
-    if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-        puts("usage: smallmind lora merge -m MODEL -a ADAPTER -o OUT [OPTION]...\n\n"
-             "`smallmind lora merge --help` lists the options.");
-        return CLI_DONE;
-    }
-    return cli_misuse("lora", "there is one command: merge");
 }

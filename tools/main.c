@@ -3,65 +3,59 @@
 #include <string.h>
 
 #include "cli.h"
+#include "commands.h"
+#include "help.h"
 
-static const struct {
-    const char *name;
-    int (*run)(int argc, char **argv);
-    const char *summary;
-} commands[] = {
-    {"run", cmd_run, "continue a prompt, streaming the text"},
-    {"tokenize", cmd_tokenize, "turn text into token ids"},
-    {"logits", cmd_logits, "write the logits at every position of a list of ids"},
-    {"eval", cmd_eval, "measure perplexity on a text"},
-    {"bench", cmd_bench, "measure speed beside the limits of this machine"},
-    {"inspect", cmd_inspect, "show what a GGUF file holds"},
-    {"pack", cmd_pack, "write a model in the layout that is computed from"},
-    {"quantize", cmd_quantize, "write a model with smaller weights"},
-    {"imatrix", cmd_imatrix, "measure on a text which columns matter, for quantize"},
-    {"vocab", cmd_vocab, "learn a vocabulary from texts"},
-    {"init", cmd_init, "make a model with random weights"},
-    {"train", cmd_train, "train a model on a text or on instructions"},
-    {"finetune", cmd_finetune, "train LoRA adapters over a frozen model"},
-    {"lora", cmd_lora, "merge LoRA adapters into a model"},
-};
-#define N_COMMANDS (sizeof commands / sizeof commands[0])
+/* The words that make commands together with this one; "" if there are none. */
+static void find_group(const char *word, char *others, size_t capacity) {
+    size_t n = 0;
+    others[0] = 0;
+    for (size_t i = 0; i < n_commands && n < capacity; i++) {
+        if (command_in_group(&commands[i], word))
+            n += (size_t)snprintf(others + n, capacity - n, "%s%s", n > 0 ? ", " : "",
+                                  commands[i].name + strlen(word) + 1);
+    }
+}
 
-static void print_usage(FILE *out) {
-    fputs("usage: smallmind COMMAND [OPTION]...\n\n"
-          "Runs language models from GGUF files on the CPU.\n\ncommands:\n",
-          out);
-    for (size_t i = 0; i < N_COMMANDS; i++)
-        fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
-    fputs("\n`smallmind COMMAND --help` lists the options of a command; those that compute take\n"
-          "-t THREADS and --level LEVEL. `smallmind --version` prints the version.\n"
-          "Results go to standard output, progress, timings and errors to standard error.\n"
-          "Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted by Ctrl-C,\n"
-          "143 by SIGTERM, 129 by SIGHUP.\n",
-          out);
+static bool asks_for_help(const char *word) {
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
+/* A word that is no command, or only together with another one. */
+static int no_command(int argc, char **argv) {
+    char names[512], meant[96], others[128];
+    find_group(argv[1], others, sizeof others);
+    const bool group = others[0] != 0;
+    if (group && argc > 2 && asks_for_help(argv[2])) {
+        help_group(stdout, argv[1]);
+        return cli_finish(CLI_DONE);
+    }
+    command_names(names, sizeof names);
+    if (group)
+        cli_error("\"%s\" is the first word of a command, the second one is one of these: %s",
+                  argv[1], others);
+    else
+        cli_error("unknown command \"%s\"%s; `smallmind --help` lists the commands", argv[1],
+                  cli_did_you_mean(meant, sizeof meant, names, argv[1]));
+    return CLI_USAGE;
 }
 
 int main(int argc, char **argv) {
     if (argc < 2) {
-        print_usage(stderr);
+        help_commands(stderr);
         return CLI_USAGE;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
-        strcmp(argv[1], "help") == 0) {
-        print_usage(stdout);
+    if (asks_for_help(argv[1]) || strcmp(argv[1], "help") == 0) {
+        help_commands(stdout);
         return cli_finish(CLI_DONE);
     }
     if (strcmp(argv[1], "--version") == 0) {
         printf("smallmind %s\n", sm_version());
         return cli_finish(CLI_DONE);
     }
-    char names[256], meant[96];
-    size_t n = 0;
-    for (size_t i = 0; i < N_COMMANDS; i++)
-        n += (size_t)snprintf(names + n, sizeof names - n, "%s|", commands[i].name);
-    const uint32_t place = sm_names_find(names, argv[1], NULL); /* in another case */
-    if (place < N_COMMANDS)
-        return cli_finish(commands[place].run(argc - 1, argv + 1));
-    cli_error("unknown command \"%s\"%s; `smallmind --help` lists the commands", argv[1],
-              cli_did_you_mean(meant, sizeof meant, names, argv[1]));
-    return CLI_USAGE;
+    int words;
+    const command_entry *found = command_find(argc - 1, argv + 1, &words);
+    if (found != NULL)
+        return cli_finish(found->run(argc - words, argv + words));
+    return no_command(argc, argv);
 }

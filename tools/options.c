@@ -270,7 +270,27 @@ static int take_operand(const cli_command *command, const char *argument) {
     return CLI_GO_ON;
 }
 
+/* Who wants to know about commands; set while cli_describe runs. */
+static struct {
+    void (*describe)(const cli_command *command, const void *user);
+    const void *user;
+} listener;
+
+void cli_describe(int (*run)(int argc, char **argv),
+                  void (*describe)(const cli_command *command, const void *user),
+                  const void *user) {
+    char *argv[] = {"", NULL};
+    listener.describe = describe;
+    listener.user = user;
+    run(1, argv); /* all that a command does without arguments is to parse none */
+    listener.describe = NULL;
+}
+
 int cli_parse(const cli_command *command, int argc, char **argv) {
+    if (listener.describe != NULL) {
+        listener.describe(command, listener.user);
+        return CLI_DONE;
+    }
     bool options_ended = false, seen[MOST_FLAGS] = {false};
     for (int i = 1; i < argc; i++) {
         const char *argument = argv[i];

@@ -30,6 +30,9 @@ int cmd_pack(int argc, char **argv) {
             "Such a file starts at once and needs no copy of the weights in memory; processes\n"
             "that run it share its pages. Only this library reads it, and only a version with\n"
             "the same layout. -t and --level change nothing here.",
+        .examples = {{"smallmind pack model.gguf packed.gguf", "a copy that starts at once"},
+                     {"smallmind run -m packed.gguf -p \"Once upon a time\"",
+                      "it is used as any model"}},
         .flags = flags,
         .n_flags = sizeof flags / sizeof flags[0],
         .fields = fields,

@@ -148,6 +148,10 @@ int cmd_quantize(int argc, char **argv) {
             "      a mixture: more bits where they help most (attn_v, ffn_down, output)\n"
             "Norms and biases are copied. Rows that are no multiple of 256 get a type with blocks\n"
             "of 32. OUT appears when it is complete. Sizes are in bytes.",
+        .examples = {{"smallmind quantize model.gguf small.gguf Q4_K_M",
+                      "4 bits a weight, more where they help most"},
+                     {"smallmind quantize model.gguf small.gguf Q3_K_M --imatrix imatrix.gguf",
+                      "fewer bits, guided by what matters to a text"}},
         .flags = flags,
         .n_flags = sizeof flags / sizeof flags[0],
         .fields = fields,

@@ -272,6 +272,10 @@ int cmd_run(int argc, char **argv) {
             "The same seed gives the same text, for every number of threads. Timings go to\n"
             "standard error: seconds, prompt tokens per second, generated tokens per second.\n"
             "Ctrl-C stops cleanly with exit status 130; a second one stops at once.",
+        .examples = {{"smallmind run -m model.gguf -p \"Once upon a time\"",
+                      "continue a text until it ends"},
+                     {"smallmind run -m model.gguf -f prompt.txt -n 200 --temp 0.8 --seed random",
+                      "200 tokens at most, drawn at random, others each time"}},
         .flags = flags,
         .n_flags = sizeof flags / sizeof flags[0],
         .fields = fields,

@@ -237,6 +237,9 @@ int cmd_tokenize(int argc, char **argv) {
         .summary =
             "Prints the token ids of the text, separated by spaces, on one line. Every byte\n"
             "of a file counts, a newline at its end too. -t and --level change nothing here.",
+        .examples = {{"smallmind tokenize -m model.gguf -p \"Hello, world\"", "the ids of a text"},
+                     {"smallmind tokenize -m model.gguf --lines < corpus.txt > ids.txt",
+                      "the ids of every line of a file"}},
         .flags = flags,
         .n_flags = sizeof flags / sizeof flags[0],
         .fields = fields,

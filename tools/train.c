@@ -535,22 +535,45 @@ static int open_and_run(train_state *t) {
     return code;
 }
 
-static const char train_summary[] =
-    "Trains every weight of a model on a text or on instructions and writes the result as a GGUF\n"
-    "file. MODEL is not changed. A model to start from scratch with comes from `smallmind init`.\n"
-    "Beside OUT appear OUT.ckpt (checkpoint), OUT.jsonl (metrics) and OUT.svg (loss plot).\n"
-    "Ctrl-C stops, saves and ends with status 130, or at once the second time; so do SIGTERM "
-    "(143)\n"
-    "and SIGHUP (129), any number of times. --resume goes on from the checkpoint, with the same\n"
-    "result as if nothing had happened. The same seed gives the same model, for every number of\n"
-    "threads.";
-static const char finetune_summary[] =
-    "Trains LoRA adapters over a frozen model of any type, quantized ones included, on\n"
-    "instructions or text, and writes them as a GGUF adapter file, for `smallmind run --adapter`\n"
-    "or `smallmind lora merge`. Beside OUT appear OUT.ckpt (checkpoint), OUT.jsonl (metrics) and\n"
-    "OUT.svg (loss plot). Ctrl-C stops, saves and ends with status 130; so do SIGTERM (143) and\n"
-    "SIGHUP (129). --resume goes on from the checkpoint. --lora-rank 0 trains every weight "
-    "instead.";
+static const cli_command train_command = {
+    .name = "train",
+    .synopsis = "-m MODEL -d DATA -o OUT [OPTION]...",
+    .summary =
+        "Trains every weight of a model on a text or on instructions and writes the result as a "
+        "GGUF\n"
+        "file. MODEL is not changed. A model to start from scratch with comes from `smallmind "
+        "init`.\n"
+        "Beside OUT appear OUT.ckpt (checkpoint), OUT.jsonl (metrics) and OUT.svg (loss plot).\n"
+        "Ctrl-C stops, saves and ends with status 130, or at once the second time; so do SIGTERM "
+        "(143)\n"
+        "and SIGHUP (129), any number of times. --resume goes on from the checkpoint, with the "
+        "same\n"
+        "result as if nothing had happened. The same seed gives the same model, for every number "
+        "of\n"
+        "threads.",
+    .examples = {{"smallmind train -m init.gguf -d stories.txt -o stories.gguf --validation 0.05 "
+                  "-n 4000 --warmup 100",
+                  "4000 steps over a text, of which the end is kept for validation"},
+                 {"smallmind train -m init.gguf -d stories.txt -o stories.gguf --resume",
+                  "go on after an interruption"}},
+};
+static const cli_command finetune_command = {
+    .name = "finetune",
+    .synopsis = "-m MODEL -d DATA -o OUT [OPTION]...",
+    .summary =
+        "Trains LoRA adapters over a frozen model of any type, quantized ones included, on\n"
+        "instructions or text, and writes them as a GGUF adapter file, for `smallmind run "
+        "--adapter`\n"
+        "or `smallmind lora merge`. Beside OUT appear OUT.ckpt (checkpoint), OUT.jsonl (metrics) "
+        "and\n"
+        "OUT.svg (loss plot). Ctrl-C stops, saves and ends with status 130; so do SIGTERM (143) "
+        "and\n"
+        "SIGHUP (129). --resume goes on from the checkpoint. --lora-rank 0 trains every weight "
+        "instead.",
+    .examples = {{"smallmind finetune -m model.gguf -d instructions.json -o tuned.gguf -n 300",
+                  "teach a model from instructions"},
+                 {"smallmind run -m model.gguf --adapter tuned.gguf -p \"...\"", "and ask it"}},
+};
 
 /* Options that would change nothing. */
 static int check_lora(const train_state *t) {
@@ -566,7 +589,7 @@ static int check_lora(const train_state *t) {
     return CLI_GO_ON;
 }
 
-static int train_or_finetune(train_state *t, const char *summary, int argc, char **argv) {
+static int train_or_finetune(train_state *t, const cli_command *texts, int argc, char **argv) {
     const cli_flag flags[] = {
         {'m', "model", CLI_TEXT, &t->model, "FILE", 0, 0, "the model to start from (required)"},
         {'d', "data", CLI_TEXT, &t->options.data, "FILE", 0, 0,
@@ -599,16 +622,12 @@ static int train_or_finetune(train_state *t, const char *summary, int argc, char
         {0, "json", CLI_SWITCH, &t->json, "", 0, 0, "print one JSON object at the end"},
     };
     const cli_fields fields[] = {{SM_OPTIONS_TRAINER, &t->options, NULL}};
-    const cli_command command = {
-        .name = t->command,
-        .synopsis = "-m MODEL -d DATA -o OUT [OPTION]...",
-        .summary = summary,
-        .flags = flags,
-        .n_flags = sizeof flags / sizeof flags[0],
-        .fields = fields,
-        .n_fields = sizeof fields / sizeof fields[0],
-        .operand = &t->model,
-    };
+    cli_command command = *texts;
+    command.flags = flags;
+    command.n_flags = sizeof flags / sizeof flags[0];
+    command.fields = fields;
+    command.n_fields = sizeof fields / sizeof fields[0];
+    command.operand = &t->model;
     const int code = cli_parse(&command, argc, argv);
     if (code != CLI_GO_ON)
         return code;
@@ -631,7 +650,7 @@ int cmd_train(int argc, char **argv) {
                      .eval_every = 250,
                      .sample_tokens = SAMPLE_TOKENS,
                      .options.struct_size = sizeof t.options};
-    return train_or_finetune(&t, train_summary, argc, argv);
+    return train_or_finetune(&t, &train_command, argc, argv);
 }
 
 int cmd_finetune(int argc, char **argv) {
@@ -641,5 +660,5 @@ int cmd_finetune(int argc, char **argv) {
                      .eval_every = 250,
                      .sample_tokens = SAMPLE_TOKENS,
                      .options = {.struct_size = sizeof t.options, .lora_rank = 16, .lr = 2e-4}};
-    return train_or_finetune(&t, finetune_summary, argc, argv);
+    return train_or_finetune(&t, &finetune_command, argc, argv);
 }

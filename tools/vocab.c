@@ -29,6 +29,10 @@ int cmd_vocab(int argc, char **argv) {
         .synopsis = "-d TEXT... -o OUT [OPTION]...",
         .summary = "Learns a byte-level BPE vocabulary from texts and writes it as a GGUF file\n"
                    "without weights, for `smallmind init`.",
+        .examples = {{"smallmind vocab -d stories.txt -o vocab.gguf --size 2048",
+                      "a vocabulary of 2048 tokens"},
+                     {"smallmind vocab -d a.txt -d b.txt -o vocab.gguf --pre llama-bpe",
+                      "from two texts, cut into words as Llama 3 does"}},
         .flags = flags,
         .n_flags = sizeof flags / sizeof flags[0],
         .fields = fields,
