@@ -35,7 +35,7 @@ FORBIDDEN = re.compile(
     | f?puts(_unlocked)? | putc | putchar(_unlocked)? | fputc(_unlocked)? | putw | perror | psignal
     | v?[fs]?scanf | __isoc\d+_v?[fs]?scanf
     | stdin | stdout | stderr
-    | f(open|dopen|reopen|close|read|write|flush|getc|gets|seek|tell)\w* | getline | getchar | gets
+    | f(open|dopen(?!dir)|reopen|close|read|write|flush|getc|gets|seek|tell)\w* | getline | getchar | gets
     | syslog | vsyslog
     | setlocale | newlocale | uselocale | localeconv
     | s?rand(_r)? | s?random(_r)? | [delnmj]rand48

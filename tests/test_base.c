@@ -8,10 +8,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <utf8proc.h>
@@ -28,6 +30,7 @@ static struct {
     unsigned fail_at; /* which call fails, counted from 1; 0: none */
     bool end_early;   /* the failing read reports the end of the file */
     unsigned calls;
+    bool renamed; /* a rename has succeeded */
 } plan;
 
 ssize_t __real_read(int fd, void *data, size_t size);
@@ -78,7 +81,10 @@ int __wrap_renameat(int from_fd, const char *from, int to_fd, const char *to) {
     plan.interrupt = false;
     bool fails = misbehave();
     plan.interrupt = interrupt;
-    return fails ? -1 : __real_renameat(from_fd, from, to_fd, to);
+    if (fails)
+        return -1;
+    plan.renamed = true;
+    return __real_renameat(from_fd, from, to_fd, to);
 }
 
 static int calm(void **state) {
@@ -561,8 +567,8 @@ static void abort_test(void **state) {
     assert_int_equal(memory.in_use, 0);
 }
 
-/* Every system call of a replacement fails in turn: the old file stays, nothing is left
- * behind. */
+/* Every system call of a replacement fails in turn: the old file stays where it is reported,
+ * nothing is left behind. */
 static void writer_faults_test(void **state) {
     (void)state;
     const char *path = scratch_path("replaced");
@@ -585,7 +591,7 @@ static void writer_faults_test(void **state) {
             sm_file_abort(writer);
         else
             status = sm_file_commit(writer, &error);
-        bool reached = plan.calls >= n, last = plan.calls == n;
+        bool reached = plan.calls >= n, last = plan.calls == n && plan.renamed;
         calm(NULL);
         assert_int_equal(memory.in_use, 0);
         assert_int_equal(scratch_count(), files);
@@ -594,14 +600,17 @@ static void writer_faults_test(void **state) {
             break;
         }
         failures++;
+        /* the sync of the directory comes after the rename: the new file is there, and that is what
+         * the status says */
+        if (last) {
+            assert_int_equal(status, SM_OK);
+            expect_content(path, data, sizeof data);
+            continue;
+        }
         assert_int_equal(status, SM_ERR_IO);
         assert_non_null(strstr(error.message, path));
         assert_non_null(strstr(error.message, "no space left on device"));
-        /* the sync of the directory is the one failure after the rename */
-        if (last && strstr(error.message, "sync the directory"))
-            expect_content(path, data, sizeof data);
-        else
-            expect_content(path, "old", 3);
+        expect_content(path, "old", 3);
     }
     assert_in_range(failures, 10, 12); /* header, 7 pieces, fsync, rename, fsync */
 }
@@ -656,15 +665,6 @@ static void writer_paths_test(void **state) {
     assert_int_equal(info.st_mode & 0777, 0640);
     expect_content(target, "newer", 5);
 
-    /* what a process of the same number left behind is not touched */
-    char left[64];
-    snprintf(left, sizeof left, "target.%ld-0.tmp", (long)getpid());
-    scratch_write(scratch_path(left), "left", 4);
-    assert_int_equal(sm_file_writer_open(&writer, &memory, target, &error), SM_OK);
-    assert_int_equal(sm_file_commit(writer, &error), SM_OK);
-    expect_content(scratch_path(left), "left", 4);
-    expect_content(target, "", 0);
-
     /* a path without directory */
     char old_directory[4096];
     assert_non_null(getcwd(old_directory, sizeof old_directory));
@@ -674,6 +674,216 @@ static void writer_paths_test(void **state) {
     sm_file_write(writer, "bare", 4, NULL);
     assert_int_equal(sm_file_commit(writer, &error), SM_OK);
     expect_content(scratch_path("bare"), "bare", 4);
+}
+
+/* ---- temporaries of writers that are gone ------------------------------------------------ */
+
+static sm_file_writer *begin_writing(const char *path, const char *text) {
+    sm_file_writer *writer;
+    sm_error error = {0};
+    assert_int_equal(sm_file_writer_open(&writer, &memory, path, &error), SM_OK);
+    assert_int_equal(sm_file_write(writer, text, strlen(text), &error), SM_OK);
+    return writer;
+}
+
+static void write_file(const char *path, const char *text) {
+    sm_error error = {0};
+    assert_int_equal(sm_file_commit(begin_writing(path, text), &error), SM_OK);
+    expect_content(path, text, strlen(text));
+}
+
+/* A process that writes the file, but for its end, and waits to be killed. */
+static pid_t start_writer(const char *path) {
+    int ready[2];
+    char byte;
+    assert_int_equal(pipe(ready), 0);
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        sm_file_writer *writer;
+        static char data[100000];
+        if (sm_file_writer_open(&writer, &memory, path, NULL) != SM_OK ||
+            sm_file_write(writer, data, sizeof data, NULL) != SM_OK ||
+            __real_write(ready[1], "x", 1) != 1)
+            _exit(1);
+        for (;;)
+            pause();
+    }
+    close(ready[1]);
+    assert_int_equal(__real_read(ready[0], &byte, 1), 1);
+    close(ready[0]);
+    return child;
+}
+
+static void kill_writer(pid_t child) {
+    int status;
+    assert_int_equal(kill(child, SIGKILL), 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+}
+
+static void killed_writer_test(void **state) {
+    (void)state;
+    const char *path = scratch_path("killed");
+    size_t files = scratch_count();
+    const pid_t one = start_writer(path), two = start_writer(path),
+                other = start_writer(scratch_path("kille"));
+    assert_int_equal(scratch_count(), files + 3);
+    write_file(path, "first"); /* they live: theirs stay */
+    assert_int_equal(scratch_count(), files + 4);
+    kill_writer(one);
+    write_file(path, "second");
+    assert_int_equal(scratch_count(), files + 3);
+    kill_writer(two);
+    kill_writer(other);
+    sm_file_abort(begin_writing(path, "third")); /* cleans up as well, what has this name */
+    assert_int_equal(scratch_count(), files + 2);
+    expect_content(path, "second", 6);
+    write_file(scratch_path("kille"), "x");
+    assert_int_equal(scratch_count(), files + 2);
+}
+
+/* A child that was forked has the writer's file open and could go on: its lock is alive. */
+static void forked_writer_test(void **state) {
+    (void)state;
+    const char *path = scratch_path("forked");
+    size_t files = scratch_count();
+    sm_file_writer *writer = begin_writing(path, "from before the fork");
+    const pid_t child = fork();
+    if (child == 0)
+        for (;;)
+            pause();
+    write_file(path, "beside it");
+    assert_int_equal(scratch_count(), files + 2);
+    assert_int_equal(sm_file_commit(writer, NULL), SM_OK);
+    expect_content(path, "from before the fork", 20);
+    write_file(path, "after it");
+    assert_int_equal(scratch_count(), files + 1);
+    kill_writer(child);
+}
+
+/* Two at once, in one process: each has its own, and the last one counts. */
+static void two_writers_test(void **state) {
+    (void)state;
+    const char *path = scratch_path("two");
+    size_t files = scratch_count();
+    sm_file_writer *a = begin_writing(path, "from a"), *b = begin_writing(path, "from b");
+    assert_int_equal(scratch_count(), files + 2);
+    assert_int_equal(sm_file_commit(b, NULL), SM_OK);
+    expect_content(path, "from b", 6);
+    sm_file_abort(begin_writing(path, "neither"));
+    assert_int_equal(sm_file_commit(a, NULL), SM_OK);
+    expect_content(path, "from a", 6);
+    assert_int_equal(scratch_count(), files + 1);
+    assert_int_equal(memory.in_use, 0);
+}
+
+/* What only looks like a temporary, or has another's name, stays. */
+static void kept_names_test(void **state) {
+    (void)state;
+    static const char *const kept[] = {
+        "name.tmp",      "name.1.tmp",       "name.1-.tmp",    "name.-1.tmp",   "name.1-0.tmp2",
+        "name.x-0.tmp",  "name.1-0x.tmp",    "name1-0.tmp",    "names.1-0.tmp", "nam.1-0.tmp",
+        ".name.1-0.tmp", "name.1-0.tmp.tmp", "name.1-0-0.tmp", "name. 1-0.tmp", "name.1-0.TMP",
+    };
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        scratch_write(scratch_path(kept[i]), "kept", 4);
+    scratch_write(scratch_path("elsewhere"), "kept", 4);
+    assert_int_equal(mkdir(scratch_path("name.2-0.tmp"), 0700), 0);
+    assert_int_equal(symlink("elsewhere", scratch_path("name.3-0.tmp")), 0);
+    assert_int_equal(mkfifo(scratch_path("name.4-0.tmp"), 0600), 0);
+    scratch_write(scratch_path("name.12345678901234567890-99999999999.tmp"), "dead", 4);
+    char own[64]; /* left by a process of the same number */
+    snprintf(own, sizeof own, "name.%ld-0.tmp", (long)getpid());
+    scratch_write(scratch_path(own), "dead", 4);
+    size_t files = scratch_count();
+    write_file(scratch_path("name"), "new");
+    assert_int_equal(scratch_count(), files - 2 + 1);
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) {
+        expect_content(scratch_path(kept[i]), "kept", 4);
+        unlink(scratch_path(kept[i]));
+    }
+    expect_content(scratch_path("name.3-0.tmp"), "kept", 4);
+    assert_int_equal(rmdir(scratch_path("name.2-0.tmp")), 0);
+}
+
+/* A temporary that goes away is not renamed to anything, nor is one that took its name. */
+static void taken_away_test(void **state) {
+    (void)state;
+    const char *path = scratch_path("taken");
+    char temporary[64];
+    snprintf(temporary, sizeof temporary, "taken.%ld-0.tmp", (long)getpid());
+    for (int again = 0; again < 2; again++) {
+        sm_error error = {0};
+        scratch_write(path, "old", 3);
+        sm_file_writer *writer = begin_writing(path, "new");
+        assert_int_equal(unlink(scratch_path(temporary)), 0);
+        if (again)
+            scratch_write(scratch_path(temporary), "another's", 9);
+        assert_int_equal(sm_file_commit(writer, &error), SM_ERR_IO);
+        assert_non_null(strstr(error.message, "taken away"));
+        expect_content(path, "old", 3);
+    }
+    expect_content(scratch_path(temporary), "another's", 9);
+}
+
+#define CROWD 4
+#define CROWD_ROUNDS 60
+#define CROWD_SIZE 70000
+
+/* Whole: bytes that are all the same. */
+static void expect_uniform(const char *path) {
+    size_t size;
+    uint8_t *data = scratch_read(path, &size);
+    assert_non_null(data);
+    assert_int_equal(size, CROWD_SIZE);
+    for (size_t i = 1; i < size; i++)
+        assert_int_equal(data[i], data[0]);
+    free(data);
+}
+
+/* Writers in several processes, some of them killed at any point: none spoils or removes what
+ * another one writes, and the last one leaves the directory clean. */
+static void crowd_test(void **state) {
+    (void)state;
+    const char *path = scratch_path("crowd");
+    pid_t child[CROWD];
+    size_t files = scratch_count();
+    uint64_t seed = 7;
+    scratch_write(path, "", 0);
+    write_file(path, "");
+    static char data[CROWD_SIZE];
+    sm_file_writer *first = begin_writing(path, "");
+    sm_file_write(first, data, sizeof data, NULL);
+    assert_int_equal(sm_file_commit(first, NULL), SM_OK);
+    for (int i = 0; i < CROWD; i++) {
+        child[i] = fork();
+        for (int round = 0; child[i] == 0; round++) { /* the first ones for ever, to be killed */
+            sm_file_writer *writer;
+            memset(data, 'a' + i, sizeof data);
+            if (sm_file_writer_open(&writer, &memory, path, NULL) != SM_OK ||
+                sm_file_write(writer, data, sizeof data, NULL) != SM_OK ||
+                sm_file_commit(writer, NULL) != SM_OK)
+                _exit(1);
+            if (i >= CROWD / 2 && round == CROWD_ROUNDS)
+                _exit(0);
+        }
+    }
+    for (int round = 0; round < 20; round++) {
+        expect_uniform(path);
+        usleep((useconds_t)(test_random(&seed) % 3000));
+        if (round % 10 == 9)
+            kill_writer(child[round / 10]);
+    }
+    for (int i = CROWD / 2; i < CROWD; i++) {
+        int status;
+        assert_int_equal(waitpid(child[i], &status, 0), child[i]);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0); /* no commit has failed */
+    }
+    expect_uniform(path);
+    sm_file_abort(begin_writing(path, ""));
+    assert_int_equal(scratch_count(), files + 1);
+    expect_uniform(path);
 }
 
 static void writer_memory_test(void **state) {
@@ -781,6 +991,12 @@ int main(void) {
         cmocka_unit_test_setup(writer_faults_test, calm),
         cmocka_unit_test_setup(writer_paths_test, calm),
         cmocka_unit_test_setup(writer_memory_test, calm),
+        cmocka_unit_test_setup(killed_writer_test, calm),
+        cmocka_unit_test_setup(forked_writer_test, calm),
+        cmocka_unit_test_setup(two_writers_test, calm),
+        cmocka_unit_test_setup(kept_names_test, calm),
+        cmocka_unit_test_setup(taken_away_test, calm),
+        cmocka_unit_test_setup(crowd_test, calm),
         cmocka_unit_test(names_test),
     };
     sm_mem_init(&memory, NULL, 0, NULL);

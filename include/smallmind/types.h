@@ -4,6 +4,14 @@
  * sm_error as its last argument. On failure *out pointers are set to NULL.
  * Nothing in the library prints, exits, aborts, reads the environment or keeps
  * writable global state (beside the CPU dispatch table, filled in once).
+ *
+ * A file that a function writes appears under its name when it is complete and on the disk: on any
+ * failure, and whenever the process is killed, what was there before stays whole; SM_OK says that the
+ * new file is there (if the system goes down in that moment and the directory could not be synced,
+ * the old one may be back). Until then it is NAME.<pid>-<n>.tmp in the same directory, under an flock.
+ * What a killed process left of that form is removed when NAME is written again, by the lock, not by
+ * the number: processes in other containers count. Machines that share a directory without sharing
+ * its locks should not write one name at once: one of them may get SM_ERR_IO.
  */
 #ifndef SMALLMIND_TYPES_H
 #define SMALLMIND_TYPES_H

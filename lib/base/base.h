@@ -163,12 +163,15 @@ void sm_file_close(sm_file *file);
  * happens where data is not in this file. */
 void sm_file_release(const sm_file *file, const void *data, uint64_t size);
 
-/* Atomic replacement of a file: writes go to a temporary beside it, commit
- * fsyncs, renames and fsyncs the directory; abort (or a failed commit) leaves
- * the old file whole and removes the temporary (only where the last step, the
- * directory's fsync, is what failed does the new file stand). A symbolic link
- * stays, its file is replaced; permissions are kept; what is no regular file is
- * refused. */
+/* Atomic replacement of a file: writes go to a temporary beside it, commit fsyncs, renames and
+ * fsyncs the directory. A failure, or abort, means that the old file is there, whole, and the
+ * temporary is not; SM_OK that the new one is there (should the directory's fsync fail, the system
+ * going down may still bring the old one back). A symbolic link stays, its file is replaced;
+ * permissions are kept; what is no regular file is refused.
+ *
+ * The temporary is "NAME.<pid>-<n>.tmp", locked (flock) while it is written. What a killed process
+ * left of that form is removed when NAME is written the next time. Several may write one name at
+ * once, in any processes that see each other's locks: the last to commit wins. */
 typedef struct sm_file_writer sm_file_writer;
 sm_status sm_file_writer_open(sm_file_writer **out, sm_mem *mem, const char *path, sm_error *error);
 sm_status sm_file_write(sm_file_writer *writer, const void *data, uint64_t size, sm_error *error);

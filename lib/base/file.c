@@ -1,16 +1,18 @@
 /* Files over POSIX: whole-file reads and maps, atomic replacement. */
 #if !defined(_DEFAULT_SOURCE)
-#define _DEFAULT_SOURCE /* madvise */
+#define _DEFAULT_SOURCE /* madvise, flock */
 #endif
 #define _FILE_OFFSET_BITS 64
 
 #include "base.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h> /* renameat; nothing of stdio proper */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -217,8 +219,107 @@ static sm_status open_directory(sm_file_writer *w, sm_error *error) {
     return w->directory < 0 ? io_fail(error, w->path, "open the directory", errno) : SM_OK;
 }
 
-/* Creates the temporary "<name>.<pid>-<n>.tmp", with the permissions of the file it will
- * replace. */
+/* ---- temporaries -------------------------------------------------------------
+ *
+ * "<name>.<pid>-<n>.tmp" is written under an flock of its own, which ends when the last process
+ * that has it open ends, however it ends. The lock says whether a temporary is alive, not the
+ * number in its name: numbers are given again, and those of another container or machine mean
+ * nothing here. Where the file system has no locks nothing is removed. */
+
+#define TEMPORARY_END ".tmp"
+
+/* Whether the name in the directory is that of the open file. */
+static bool is_named(int fd, int directory, const char *name) {
+    struct stat open_one, named;
+    return fstat(fd, &open_one) == 0 &&
+           fstatat(directory, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+           open_one.st_dev == named.st_dev && open_one.st_ino == named.st_ino;
+}
+
+/* Whether the open file has a name, still. */
+static bool has_name(int fd) {
+    struct stat info;
+    return fstat(fd, &info) == 0 && info.st_nlink > 0;
+}
+
+static int try_lock(int fd) {
+    int rc;
+    do
+        rc = flock(fd, LOCK_EX | LOCK_NB);
+    while (rc != 0 && errno == EINTR);
+    return rc;
+}
+
+static const char *skip_digits(const char *text) {
+    const char *at = text;
+    while (*at >= '0' && *at <= '9')
+        at++;
+    return at > text ? at : NULL;
+}
+
+static bool is_temporary_of(const char *entry, const char *name) {
+    const size_t length = strlen(name);
+    if (strncmp(entry, name, length) != 0 || entry[length] != '.')
+        return false;
+    const char *at = skip_digits(entry + length + 1);
+    at = at && *at == '-' ? skip_digits(at + 1) : NULL;
+    return at && !strcmp(at, TEMPORARY_END);
+}
+
+/* Removes a temporary that nobody writes any more. */
+static void remove_if_dead(int directory, const char *name) {
+    /* open for writing: over NFS an exclusive lock asks for that */
+    const int fd = openat(directory, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    struct stat info;
+    /* The name may have gone to the finished file, or to another one, before the lock was had.
+     * With the lock it cannot: whoever else would take it away needs the lock, too. */
+    if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && try_lock(fd) == 0 &&
+        is_named(fd, directory, name))
+        unlinkat(directory, name, 0);
+    close_fd(fd);
+}
+
+/* What killed writers of this name left behind goes. That this cannot be done is no failure. */
+static void remove_dead(const sm_file_writer *w) {
+    const int fd = openat(w->directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *list = fd < 0 ? NULL : fdopendir(fd); /* the C library's memory, returned at once */
+    if (!list) {
+        if (fd >= 0)
+            close_fd(fd);
+        return;
+    }
+    for (const struct dirent *entry; (entry = readdir(list));)
+        if (is_temporary_of(entry->d_name, w->name))
+            remove_if_dead(w->directory, entry->d_name);
+    closedir(list);
+}
+
+/* Makes an empty temporary that is locked. Where locks cannot be had it has none, like all others
+ * there. False: errno says why. */
+static bool make_temporary(sm_file_writer *w, uint64_t capacity, mode_t mode) {
+    for (unsigned n = 0; n < 1000; n++) {
+        sm_format(w->temporary, capacity, "%s.%ld-%u" TEMPORARY_END, w->name, (long)getpid(), n);
+        do
+            w->fd =
+                openat(w->directory, w->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+        while (w->fd < 0 && errno == EINTR);
+        if (w->fd < 0 && errno != EEXIST)
+            return false;
+        if (w->fd < 0)
+            continue;
+        /* another writer may take it for dead as long as it has no lock */
+        if ((try_lock(w->fd) == 0 || errno != EWOULDBLOCK) && has_name(w->fd))
+            return true;
+        close_fd(w->fd);
+        w->fd = -1;
+        errno = EEXIST;
+    }
+    return false;
+}
+
+/* Creates the temporary, with the permissions of the file it will replace. */
 static sm_status create_temporary(sm_file_writer *w, sm_error *error) {
     struct stat old;
     bool replaces = fstatat(w->directory, w->name, &old, 0) == 0;
@@ -231,16 +332,8 @@ static sm_status create_temporary(sm_file_writer *w, sm_error *error) {
     w->temporary = sm_alloc(w->mem, capacity);
     if (!w->temporary)
         return sm_fail(error, SM_ERR_NOMEM, "%s: out of memory", w->path);
-    for (unsigned n = 0; n < 1000; n++) {
-        sm_format(w->temporary, capacity, "%s.%ld-%u.tmp", w->name, (long)getpid(), n);
-        do
-            w->fd =
-                openat(w->directory, w->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-        while (w->fd < 0 && errno == EINTR);
-        if (w->fd >= 0 || errno != EEXIST)
-            break;
-    }
-    if (w->fd < 0) {
+    remove_dead(w);
+    if (!make_temporary(w, capacity, mode)) {
         w->temporary[0] = 0;
         return io_fail(error, w->path, "create a temporary beside it", errno);
     }
@@ -248,6 +341,8 @@ static sm_status create_temporary(sm_file_writer *w, sm_error *error) {
         return io_fail(error, w->path, "set the permissions", errno);
     return SM_OK;
 }
+
+/* ---- writing ------------------------------------------------------------------ */
 
 sm_status sm_file_writer_open(sm_file_writer **out, sm_mem *mem, const char *path,
                               sm_error *error) {
@@ -320,25 +415,34 @@ static int sync_fd(int fd) {
     return rc;
 }
 
+/* Some file systems report late write errors when a file is closed. The writer's own descriptor
+ * stays open, and with it the lock, until the temporary has its name. */
+static int close_early(int fd) {
+    const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    return copy < 0 || close(copy) == 0 || errno == EINTR ? 0 : -1;
+}
+
+static sm_status put_in_place(sm_file_writer *w, sm_error *error) {
+    if (!has_name(w->fd))
+        return sm_fail(error, SM_ERR_IO, "%s: its temporary was taken away while it was written",
+                       w->path);
+    if (renameat(w->directory, w->temporary, w->directory, w->name) != 0)
+        return io_fail(error, w->path, "rename the temporary", errno);
+    w->temporary[0] = 0;
+    /* From here on the file is written. Its content is on the disk; should this fail, a crash of
+     * the system may bring the old file back, which is whole as well. */
+    sync_fd(w->directory);
+    return SM_OK;
+}
+
 sm_status sm_file_commit(sm_file_writer *writer, sm_error *error) {
     sm_status status = flush(writer, error);
     if (!status && sync_fd(writer->fd) != 0)
         status = io_fail(error, writer->path, "sync", errno);
-    if (!status) {
-        int rc = close(writer->fd); /* some file systems report late write errors here */
-        writer->fd = -1;
-        if (rc != 0 && errno != EINTR)
-            status = io_fail(error, writer->path, "close", errno);
-    }
-    if (!status &&
-        renameat(writer->directory, writer->temporary, writer->directory, writer->name) != 0)
-        status = io_fail(error, writer->path, "rename the temporary", errno);
-    if (!status) {
-        writer->temporary[0] = 0;
-        /* EINVAL: a file system without directory sync */
-        if (sync_fd(writer->directory) != 0 && errno != EINVAL)
-            status = io_fail(error, writer->path, "sync the directory", errno);
-    }
+    if (!status && close_early(writer->fd) != 0)
+        status = io_fail(error, writer->path, "close", errno);
+    if (!status)
+        status = put_in_place(writer, error);
     sm_file_abort(writer);
     return status;
 }
@@ -346,10 +450,11 @@ sm_status sm_file_commit(sm_file_writer *writer, sm_error *error) {
 void sm_file_abort(sm_file_writer *writer) {
     if (!writer)
         return;
-    if (writer->fd >= 0)
+    if (writer->fd >= 0) {
+        if (writer->temporary[0] && has_name(writer->fd))
+            unlinkat(writer->directory, writer->temporary, 0);
         close_fd(writer->fd);
-    if (writer->temporary && writer->temporary[0])
-        unlinkat(writer->directory, writer->temporary, 0);
+    }
     if (writer->directory >= 0)
         close_fd(writer->directory);
     sm_mem *mem = writer->mem;
