@@ -1001,7 +1001,9 @@ class Train(Case):
                                   "-c": "16", "-b": "2", "-t": "1"}, options)]
 
     def train(self, out="out.gguf", *options, data=None):
-        self.good(*self.options(out, *options, data=data))
+        """The result of a run, in place of one that may be there."""
+        replace = [] if {"--resume", "--overwrite"} & set(options) else ["--overwrite"]
+        self.good(*self.options(out, *options, *replace, data=data))
         return (self.folder / out).read_bytes()
 
     def names(self):
@@ -1284,9 +1286,19 @@ class Train(Case):
                      says=["out.gguf.ckpt", " of 100000 steps", "--resume", "--overwrite"])
         self.assertEqual({name: (self.folder / name).read_bytes() for name in self.names()}, before)
         self.train("out.gguf", "-n", "2", "--overwrite")
-        # a finished run is replaced with its result
+        # neither is the result of one that is finished
         first = self.train("out.gguf", "-n", "3")
         self.assertEqual(len(self.lines()), 3)
+        before = {name: (self.folder / name).read_bytes() for name in self.names()}
+        for command in ("train", "finetune"):
+            self.bad(1, command, *self.options("out.gguf", "-n", "9")[1:],
+                     says=["out.gguf", "finished run of 3 steps", "--resume", "--overwrite"])
+            self.bad(1, command, *self.options("out.gguf", "-n", "9", "--checkpoint", "other")[1:],
+                     says=["out.gguf is there already", "--overwrite"])
+        self.assertEqual({name: (self.folder / name).read_bytes() for name in self.names()}, before)
+        (self.folder / "out.gguf.ckpt").rename(self.folder / "elsewhere")
+        self.bad(1, *self.options("out.gguf", "-n", "9"), says=["out.gguf is there already"])
+        (self.folder / "elsewhere").rename(self.folder / "out.gguf.ckpt")
         # but not where the result is still to be written
         (self.folder / "out.gguf").unlink()
         self.bad(1, *self.options("out.gguf", "-n", "3"),
@@ -1297,6 +1309,14 @@ class Train(Case):
         self.bad(1, *self.options("out.gguf", "-n", "3", "--checkpoint", precious),
                  says=[precious, "--overwrite"])
         self.assertEqual(precious.read_bytes(), b"not to be lost")
+        # be it in place of what can be written while it is there
+        for option, what in (("--metrics", "record"), ("--plot", "plot")):
+            for content in (b"not to be lost", b'{"question":"a","answer":"b"}\n', b"\0\n"):
+                precious.write_bytes(content)
+                for how in ([], ["--resume", "--checkpoint", self.folder / "out.gguf.ckpt"]):
+                    self.bad(1, *self.options("new.gguf" if not how else "out.gguf", "-n", "3", option,
+                                              precious, *how), says=[precious, f"no {what} of a training"])
+                self.assertEqual(precious.read_bytes(), content)
         self.train("out.gguf", "-n", "3", "--checkpoint", precious, "--overwrite")
         self.assertEqual(self.train("out.gguf", "-n", "3", "--checkpoint", precious, "--resume"), first)
 
@@ -1396,7 +1416,7 @@ class Train(Case):
         self.train("out.gguf", "-m", model, "-n", "1")
         before = {name: (self.folder / name).read_bytes() for name in ("out.gguf", "out.gguf.ckpt")}
         result = call(*self.options("out.gguf", "-m", model, "-n", "1", "--optimizer", "sgd", "--lr",
-                                    "999", "--weight-decay", "100"))
+                                    "999", "--weight-decay", "100", "--overwrite"))
         self.assertEqual(result.returncode, 1)
         self.assertIn(b"weights of 'token_embd.weight' are not finite", result.stderr)
         for name, content in before.items():
@@ -1524,7 +1544,8 @@ class Train(Case):
         self.train("out.gguf", "-n", "4")
         before = {name: (self.folder / name).read_bytes() for name in self.names()}
         # the metrics: a checkpoint of another run is not replaced
-        result = call(*self.options("out.gguf", "-n", "9", "--seed", "5", "--metrics", "/dev/full"))
+        result = call(*self.options("out.gguf", "-n", "9", "--seed", "5", "--metrics", "/dev/full",
+                                    "--overwrite"))
         self.assertEqual(result.returncode, 1)
         self.assertIn(b"smallmind: /dev/full: cannot write: No space left", result.stderr)
         self.assertEqual({name: (self.folder / name).read_bytes() for name in self.names()}, before)
@@ -1577,7 +1598,7 @@ class Train(Case):
         self.assertIn("sample", lines[-1])
         self.assertEqual(said["model"], str(adapter))
         written = adapter.read_bytes()
-        self.good(*options, "-t", "2")
+        self.good(*options, "-t", "2", "--overwrite")
         self.assertEqual(adapter.read_bytes(), written)
         plain = self.run_ids(MODEL)
         for scale in ("1", "0.5"):

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "keep.h"
 #include "plot.h"
 #include "resident.h"
 #include "shown.h"
@@ -489,27 +490,6 @@ static int check_files(const train_state *t) {
     return CLI_GO_ON;
 }
 
-/* Whether the checkpoint that is there may be replaced: a run that can go on, or a file that is
- * something else, is not lost by a slip. */
-static int check_checkpoint(const train_state *t) {
-    sm_error error;
-    sm_checkpoint_info info = {.struct_size = sizeof info};
-    if (t->resume || t->overwrite || access(t->checkpoint, F_OK) != 0)
-        return CLI_GO_ON;
-    if (sm_checkpoint_get_info(t->checkpoint, &info, &error) != SM_OK)
-        return cli_error("%s; --overwrite replaces it", error.message);
-    const bool finished = info.step >= info.steps;
-    if (info.step == 0 || (finished && access(t->out, F_OK) == 0))
-        return CLI_GO_ON;
-    if (finished)
-        return cli_error("%s holds a finished run, but %s is missing: --resume writes it, "
-                         "--overwrite starts anew",
-                         t->checkpoint, t->out);
-    return cli_error("%s holds a run that has done %llu of %llu steps: --resume goes on with it, "
-                     "--overwrite starts anew",
-                     t->checkpoint, (unsigned long long)info.step, (unsigned long long)info.steps);
-}
-
 static int open_and_run(train_state *t) {
     sm_error error;
     t->metrics = beside(t, 0, t->metrics, ".jsonl");
@@ -517,7 +497,8 @@ static int open_and_run(train_state *t) {
     t->checkpoint = beside(t, 2, t->checkpoint, ".ckpt");
     int usable = check_files(t);
     if (usable == CLI_GO_ON)
-        usable = check_checkpoint(t);
+        usable = keep_check(&(keep_files){t->out, t->checkpoint, t->metrics, t->plot}, t->resume,
+                            t->overwrite);
     if (usable != CLI_GO_ON)
         return usable;
     t->options.progress = cli_load_progress;
@@ -604,7 +585,7 @@ static int train_or_finetune(train_state *t, const cli_command *texts, int argc,
          "(default: every matrix of every layer)"},
         {0, "resume", CLI_SWITCH, &t->resume, "", 0, 0, "go on from the checkpoint"},
         {0, "overwrite", CLI_SWITCH, &t->overwrite, "", 0, 0,
-         "start anew even where the checkpoint of a run that can go on is replaced"},
+         "start anew even where a result, or the checkpoint of a run that can go on, is replaced"},
         {0, "checkpoint", CLI_TEXT, &t->checkpoint, "FILE", 0, 0, "default: OUT.ckpt"},
         {0, "metrics", CLI_TEXT, &t->metrics, "FILE", 0, 0,
          "one JSON object a step; default: OUT.jsonl"},
