@@ -31,7 +31,7 @@ as_root() {
     fi
 }
 
-# Installs what is missing; fails if it cannot.
+# install_missing [TIME]: installs what is missing, which takes so long; fails if it cannot.
 install_missing() {
     [ ${#missing_packages[@]} -gt 0 ] || return 0
     echo "missing: ${missing_packages[*]}"
@@ -43,6 +43,7 @@ install_missing() {
         echo "please run as root: apt-get install ${missing_packages[*]}" >&2
         return 1
     fi
+    echo "installing them with apt${1:+ ($1)} ..."
     as_root apt-get update -qq &&
         as_root env DEBIAN_FRONTEND=noninteractive \
             apt-get install -y -qq --no-install-recommends "${missing_packages[@]}" > /dev/null ||

@@ -92,6 +92,29 @@ class Usage(Case):
                 self.assertIn(flag, text)
             self.assertLess(max(map(len, text.splitlines())), 100)
 
+    def test_nothing(self):
+        """Without a command it shows some that can be typed as they stand."""
+        for folder in (self.folder, self.folder / "empty"):
+            folder.mkdir(exist_ok=True)
+        (self.folder / "models").mkdir()
+        (self.folder / "models" / "stories.gguf").symlink_to(pathlib.Path(MODEL).resolve())
+        program = [str(pathlib.Path(part).resolve()) if pathlib.Path(part).exists() else part
+                   for part in PROGRAM]
+        for folder, model in (("", "models/stories.gguf"), ("empty", "MODEL.gguf")):
+            result = subprocess.run(program, cwd=self.folder / folder, stdin=subprocess.DEVNULL,
+                                    capture_output=True, check=False, text=True)
+            self.assertEqual((result.returncode, result.stdout), (2, ""))
+            usage, next_ones = result.stderr.split("\ntry next:\n")
+            self.assertTrue(usage.startswith("usage: smallmind "))
+            lines = [shlex.split(line) for line in next_ones.splitlines()]
+            self.assertEqual({line[0] for line in lines}, {program[-1]})
+            self.assertEqual([line[1:3] for line in lines],
+                             [["run", model], ["bench", model], ["inspect", model], ["--help"]])
+            for line in lines if folder == "" else lines[3:]:
+                if line[1] != "bench": # which measures for seconds
+                    subprocess.run(program[:-1] + line, cwd=self.folder / folder, check=True,
+                                   stdin=subprocess.DEVNULL, capture_output=True)
+
     def test_help_of_training(self):
         for command, words in [
                 ("vocab", ["-d, --data", "-n, --size", "257 to"]),

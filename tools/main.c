@@ -40,9 +40,25 @@ static int no_command(int argc, char **argv) {
     return CLI_USAGE;
 }
 
+/* Commands that can be copied, with the bundled model where it is at hand. */
+static void print_next(FILE *out, const char *program) {
+    static const char bundled[] = "models/stories.gguf";
+    FILE *file = fopen(bundled, "rb");
+    const char *model = file ? bundled : "MODEL.gguf";
+    if (file)
+        fclose(file);
+    fprintf(out, "try next:\n");
+    fprintf(out, "  %s run %s -p 'One day, a dog' --temp 0.7\n", program, model);
+    fprintf(out, "  %s bench %s\n", program, model);
+    fprintf(out, "  %s inspect %s\n", program, model);
+    fprintf(out, "  %s --help\n", program);
+}
+
 int main(int argc, char **argv) {
     if (argc < 2) {
         help_commands(stderr);
+        fputc('\n', stderr);
+        print_next(stderr, argc ? argv[0] : "smallmind");
         return CLI_USAGE;
     }
     if (asks_for_help(argv[1]) || strcmp(argv[1], "help") == 0) {
