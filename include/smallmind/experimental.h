@@ -17,8 +17,9 @@ extern "C" {
  * download: feed it ids, what it predicts means nothing. Every matrix is of the type where its
  * columns allow, else of the type that sm_quantize_file would take: those of 256-element blocks
  * fall back to IQ4_NL (Q2_K, Q3_K, IQ4_XS), Q5_0 (Q4_K), Q5_1 (Q5_K) or Q8_0 (Q6_K) if the columns
- * are no multiple of 256, and all quantized ones to F16 if they are no multiple of 32 either. Weights have a standard deviation
- * of about 1/sqrt(columns); norms are 1. The same seed gives the same weights.
+ * are no multiple of 256, and all quantized ones to F16 if they are no multiple of 32 either.
+ * Weights have a standard deviation of about 1/sqrt(columns); norms are 1. The same seed gives the
+ * same weights.
  *
  *   shape  smollm2-135m, llama3.2-1b, llama3.2-3b, qwen3-0.6b, qwen3-1.7b, stories15m, stories260k
  *   type   F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL,
@@ -35,8 +36,8 @@ SM_API sm_status sm_model_random(sm_model **out, const char *shape, const char *
 /* Writes that model to a GGUF file, replacing path only when it is whole: loaded from there, it
  * computes the same. The file says that it has no vocabulary (tokenizer.ggml.model is
  * "no_vocab"), which llama.cpp loads too. Takes as much heap as the file is large; of the options
- * the allocator, memory_limit and progress (per tensor) are used. SM_ERR_IO, _ARGUMENT, _NOMEM,
- * _CANCELLED. */
+ * the allocator, memory_limit and progress (tensors made of all, then bytes written) are used.
+ * SM_ERR_IO, _ARGUMENT, _NOMEM, _CANCELLED. */
 SM_API sm_status sm_model_random_save(const char *path, const char *shape, const char *type,
                                       uint64_t seed, const sm_model_options *options,
                                       sm_error *error);

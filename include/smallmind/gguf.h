@@ -21,6 +21,9 @@ typedef struct sm_gguf_options {
     uint32_t struct_size;
     uint32_t io; /* SM_IO_… */
     const sm_allocator *allocator;
+    sm_progress_fn progress; /* NULL: none; bytes of the file (of a split model: of each part) while
+                                it is read into memory, or where its directory is very long */
+    void *progress_user;
 } sm_gguf_options;
 
 typedef struct sm_gguf_info {
@@ -52,7 +55,7 @@ typedef struct sm_gguf_tensor_info {
     uint64_t weight_dims[4];
 } sm_gguf_tensor_info;
 
-/* SM_ERR_IO, _FORMAT, _UNSUPPORTED, _NOMEM, _ARGUMENT. */
+/* SM_ERR_IO, _FORMAT, _UNSUPPORTED, _NOMEM, _ARGUMENT, _CANCELLED. */
 SM_API sm_status sm_gguf_load(sm_gguf **out, const char *path, const sm_gguf_options *options,
                               sm_error *error);
 SM_API void sm_gguf_free(sm_gguf *gguf);

@@ -35,7 +35,8 @@ typedef struct sm_model_options {
     const sm_allocator *allocator; /* NULL: the C library's */
     sm_log_fn log;                 /* NULL: silent */
     void *log_user;
-    sm_progress_fn progress; /* NULL: none; tensors checked of all, while loading */
+    sm_progress_fn progress; /* NULL: none; while loading: with SM_IO_READ bytes read of all (of a
+                                split model: of each part), then tensors checked of all */
     void *progress_user;
 } sm_model_options;
 

@@ -59,7 +59,7 @@ typedef struct sm_quantize_options {
     uint32_t requantize; /* 1: accept matrices that are quantized already: their errors add up */
     uint32_t level; /* cap on the instruction set, SM_LEVEL_…; the file does not depend on it */
     const sm_allocator *allocator; /* NULL: the C library's */
-    sm_progress_fn progress;       /* weights done of all; asked every few ms; non-zero cancels */
+    sm_progress_fn progress;       /* weights done of all, copied ones too; asked every few ms */
     void *progress_user;
     sm_quantize_tensor_fn on_tensor;
     void *on_tensor_user;

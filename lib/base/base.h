@@ -158,6 +158,9 @@ typedef struct sm_file {
 /* SM_ERR_IO (message names path and the system's reason), SM_ERR_NOMEM. An
  * empty file is an empty sm_file. */
 sm_status sm_file_open(sm_file *file, sm_mem *mem, const char *path, bool map, sm_error *error);
+/* Asks while it reads (map false): bytes read of all. SM_ERR_CANCELLED. */
+sm_status sm_file_open_asking(sm_file *file, sm_mem *mem, const char *path, bool map,
+                              const sm_hook *hook, sm_error *error);
 void sm_file_close(sm_file *file);
 /* Hint: a range will not be read again soon; the pages of a mapping may be dropped. Nothing
  * happens where data is not in this file. */
@@ -175,6 +178,8 @@ void sm_file_release(const sm_file *file, const void *data, uint64_t size);
 typedef struct sm_file_writer sm_file_writer;
 sm_status sm_file_writer_open(sm_file_writer **out, sm_mem *mem, const char *path, sm_error *error);
 sm_status sm_file_write(sm_file_writer *writer, const void *data, uint64_t size, sm_error *error);
+/* What callers that ask a hook write at a time: some milliseconds. */
+#define SM_WRITE_PIECE ((uint64_t)1 << 20)
 uint64_t sm_file_writer_position(const sm_file_writer *writer);
 sm_status sm_file_commit(sm_file_writer *writer, sm_error *error); /* frees writer */
 void sm_file_abort(sm_file_writer *writer);                        /* frees writer; NULL is fine */

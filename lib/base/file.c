@@ -97,9 +97,12 @@ static sm_status open_regular(int *out, uint64_t *size, const char *path, sm_err
     return SM_OK;
 }
 
-static sm_status read_all(int fd, uint8_t *data, uint64_t size, const char *path, sm_error *error) {
-    const uint64_t piece = (uint64_t)1 << 30; /* Linux reads less than 2 GiB at a time */
+static sm_status read_all(int fd, uint8_t *data, uint64_t size, const char *path,
+                          const sm_hook *hook, sm_error *error) {
+    const uint64_t piece = (uint64_t)4 << 20; /* between two questions: some milliseconds */
     for (uint64_t done = 0; done < size;) {
+        if (sm_hook_ends(hook, done, size))
+            return sm_fail(error, SM_ERR_CANCELLED, "%s: reading was cancelled", path);
         uint64_t want = size - done < piece ? size - done : piece;
         ssize_t got = read(fd, data + done, (size_t)want);
         if (got < 0 && errno == EINTR)
@@ -115,6 +118,11 @@ static sm_status read_all(int fd, uint8_t *data, uint64_t size, const char *path
 }
 
 sm_status sm_file_open(sm_file *file, sm_mem *mem, const char *path, bool map, sm_error *error) {
+    return sm_file_open_asking(file, mem, path, map, NULL, error);
+}
+
+sm_status sm_file_open_asking(sm_file *file, sm_mem *mem, const char *path, bool map,
+                              const sm_hook *hook, sm_error *error) {
     *file = (sm_file){0};
     int fd = -1;
     uint64_t size = 0;
@@ -136,7 +144,7 @@ sm_status sm_file_open(sm_file *file, sm_mem *mem, const char *path, bool map, s
             status = sm_fail(error, SM_ERR_NOMEM, "%s: out of memory for its %llu bytes", path,
                              (unsigned long long)size);
         else
-            status = read_all(fd, data, size, path, error);
+            status = read_all(fd, data, size, path, hook, error);
         if (status)
             sm_free(mem, data);
     }

@@ -87,6 +87,10 @@ struct sm_gguf {
  * or reading. SM_ERR_IO, SM_ERR_FORMAT, SM_ERR_UNSUPPORTED (version; tensor
  * type not known by name), SM_ERR_NOMEM; messages name file and key or tensor. */
 sm_status sm_gguf_open(sm_gguf **out, sm_mem *mem, const char *path, bool map, sm_error *error);
+/* Asks while a part is read into memory, and where its directory is very long: bytes done of the
+ * part's. SM_ERR_CANCELLED. */
+sm_status sm_gguf_open_asking(sm_gguf **out, sm_mem *mem, const char *path, bool map,
+                              const sm_hook *hook, sm_error *error);
 /* A single file that is already in memory; data is borrowed until close. name stands
  * for the path in messages. A part of a split model is refused. */
 sm_status sm_gguf_open_bytes(sm_gguf **out, sm_mem *mem, const void *data, uint64_t size,
@@ -176,6 +180,9 @@ typedef struct sm_gguf_str {
  * first tensor's data is written or at finish. */
 sm_status sm_gguf_writer_open(sm_gguf_writer **out, sm_mem *mem, const char *path, uint32_t version,
                               uint32_t alignment, sm_error *error);
+/* Asks from now on while data is written, for every piece of SM_WRITE_PIECE bytes: bytes of data
+ * done of all. SM_ERR_CANCELLED of the call that writes, as of any failure. hook is copied. */
+void sm_gguf_writer_ask(sm_gguf_writer *writer, const sm_hook *hook);
 sm_status sm_gguf_put_u32(sm_gguf_writer *writer, const char *name, uint32_t value);
 sm_status sm_gguf_put_f32(sm_gguf_writer *writer, const char *name, float value);
 sm_status sm_gguf_put_bool(sm_gguf_writer *writer, const char *name, bool value);
@@ -207,7 +214,7 @@ void sm_gguf_writer_abort(sm_gguf_writer *writer);                        /* NUL
  * the path in messages; ended by sm_gguf_writer_image or abort, not by finish. */
 sm_status sm_gguf_writer_new(sm_gguf_writer **out, sm_mem *mem, const char *name, uint32_t version,
                              uint32_t alignment, sm_error *error);
-/* The whole file, to be freed with sm_free; the data of tensors is zero and is filled in
+/* The whole file, to be freed with sm_free; the data of tensors is undefined and is filled in
  * there, no sm_gguf_write_tensor being called before. Frees writer, also on failure. */
 sm_status sm_gguf_writer_image(sm_gguf_writer *writer, uint8_t **data, uint64_t *size,
                                sm_error *error);

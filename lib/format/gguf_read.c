@@ -33,6 +33,8 @@ typedef struct reader {
     part *parts;
     part *p;     /* the part at hand */
     uint64_t at; /* next byte in it */
+    const sm_hook *hook;
+    uint64_t walked; /* things since it was asked */
     char subject[PATH_SHOWN + NAME_SHOWN + 64];
 } reader;
 
@@ -81,6 +83,19 @@ static const char *item_text(reader *r, const char *kind, const char *name, uint
 
 static sm_status out_of_memory(reader *r) {
     return sm_fail(r->error, SM_ERR_NOMEM, "%s: out of memory", file_text(r));
+}
+
+/* Things of a file that are walked between two questions: some milliseconds. */
+#define WALK_PIECE 65536
+
+/* After each, if only it may be one of very many. */
+static sm_status ask(reader *r) {
+    if (++r->walked < WALK_PIECE)
+        return SM_OK;
+    r->walked = 0;
+    return sm_hook_ends(r->hook, r->at, r->p->size)
+               ? sm_fail(r->error, SM_ERR_CANCELLED, "%s: reading was cancelled", file_text(r))
+               : SM_OK;
 }
 
 /* ---- bytes --------------------------------------------------------------------- */
@@ -178,6 +193,8 @@ static sm_status skip_strings(reader *r, const sm_gguf_key *key) {
                            "%s: string %" PRIu64 " of %" PRIu64
                            " bytes runs past the end of the file",
                            key_text(r, key), i, length);
+        if (ask(r))
+            return SM_ERR_CANCELLED;
     }
     return SM_OK;
 }
@@ -203,6 +220,8 @@ static sm_status read_values(reader *r, sm_gguf_key *key, sm_gguf_type type) {
         if (key->data[i] > 1)
             return sm_fail(r->error, SM_ERR_FORMAT, "%s: bool with the value %u", key_text(r, key),
                            key->data[i]);
+        else if (ask(r))
+            return SM_ERR_CANCELLED;
     return SM_OK;
 }
 
@@ -363,6 +382,8 @@ static sm_status walk_tensors(reader *r, sm_gguf_tensor *store) {
     for (uint64_t i = 0; i < r->p->n_tensors && !status; i++) {
         sm_gguf_tensor tensor;
         status = read_tensor(r, i, store ? &store[i] : &tensor);
+        if (!status)
+            status = ask(r);
         if (store)
             store[i].shard = (uint32_t)(r->p - r->parts);
     }
@@ -396,7 +417,7 @@ static sm_status scan_part(reader *r) {
 static sm_status open_part(reader *r, uint32_t i, bool map) {
     enter(r, i, 0);
     sm_file *file = &r->gguf->files[i];
-    sm_status status = sm_file_open(file, r->gguf->mem, r->path, map, r->error);
+    sm_status status = sm_file_open_asking(file, r->gguf->mem, r->path, map, r->hook, r->error);
     if (status)
         return status;
     r->p->data = file->data;
@@ -734,8 +755,14 @@ static sm_status finish(reader *r, sm_mem *mem, sm_status status, sm_gguf **out)
 }
 
 sm_status sm_gguf_open(sm_gguf **out, sm_mem *mem, const char *path, bool map, sm_error *error) {
+    return sm_gguf_open_asking(out, mem, path, map, NULL, error);
+}
+
+sm_status sm_gguf_open_asking(sm_gguf **out, sm_mem *mem, const char *path, bool map,
+                              const sm_hook *hook, sm_error *error) {
     reader r;
     sm_status status = begin(&r, mem, path, error);
+    r.hook = hook;
     if (!status)
         status = open_part(&r, 0, map);
     if (!status)

@@ -277,7 +277,8 @@ sm_status sm_gguf_load(sm_gguf **out, const char *path, const sm_gguf_options *o
         status = sm_mem_create(&mem, o.allocator, 0, error);
     if (status)
         return status;
-    status = sm_gguf_open(out, mem, path, o.io == SM_IO_MAP, error);
+    status = sm_gguf_open_asking(out, mem, path, o.io == SM_IO_MAP,
+                                 &(sm_hook){o.progress, o.progress_user}, error);
     if (status)
         sm_mem_destroy(mem);
     else

@@ -32,7 +32,9 @@ struct sm_gguf_writer {
     uint64_t next;       /* tensor whose data is written next */
     uint64_t part;       /* bytes of its data that are written */
     bool started;        /* the header is written */
-    sm_error first;      /* the first failure; its code is 0 while there is none */
+    sm_hook hook;
+    uint64_t written; /* bytes of data */
+    sm_error first;   /* the first failure; its code is 0 while there is none */
 };
 
 /* ---- bytes ----------------------------------------------------------------------- */
@@ -412,6 +414,23 @@ sm_status sm_gguf_writer_open(sm_gguf_writer **out, sm_mem *mem, const char *pat
     return status;
 }
 
+void sm_gguf_writer_ask(sm_gguf_writer *writer, const sm_hook *hook) {
+    writer->hook = *hook;
+}
+
+/* In pieces, asking for each. */
+static sm_status write_data(sm_gguf_writer *w, const uint8_t *data, uint64_t size) {
+    for (uint64_t n; size && !w->first.code; data += n, size -= n) {
+        n = size < SM_WRITE_PIECE ? size : SM_WRITE_PIECE;
+        if (sm_hook_ends(&w->hook, w->written, w->data_bytes))
+            sm_fail(&w->first, SM_ERR_CANCELLED, "%s: writing was cancelled", w->path);
+        else
+            sm_file_write(w->file, data, n, &w->first);
+        w->written += n;
+    }
+    return w->first.code;
+}
+
 /* Appends to the data of the next tensor; whole: it must be all of it. */
 static sm_status append(sm_gguf_writer *w, const void *data, uint64_t size, bool whole,
                         sm_error *error) {
@@ -427,7 +446,7 @@ static sm_status append(sm_gguf_writer *w, const void *data, uint64_t size, bool
         sm_fail(&w->first, SM_ERR_ARGUMENT, "%s: tensor '%.*s' takes %llu bytes of data, not %llu",
                 w->path, (int)(length < NAME_SHOWN ? length : NAME_SHOWN), (const char *)name,
                 (unsigned long long)expected, (unsigned long long)(w->part + size));
-    else if (!sm_file_write(w->file, data, size, &w->first) && w->part + size == expected)
+    else if (!write_data(w, data, size) && w->part + size == expected)
         write_zeros(w, padding(w, expected));
     w->part += size;
     if (w->part >= expected) {
@@ -465,6 +484,15 @@ sm_status sm_gguf_writer_finish(sm_gguf_writer *writer, sm_error *error) {
     return status;
 }
 
+/* Behind each tensor's data. */
+static void clear_gaps(const sm_gguf_writer *w, uint8_t *data) {
+    for (uint64_t i = 0; i < w->tensors.n; i++) {
+        const uint64_t bytes = w->tensors.entries[i].data_bytes, n = padding(w, bytes);
+        memset(data + bytes, 0, (size_t)n);
+        data += bytes + n;
+    }
+}
+
 sm_status sm_gguf_writer_image(sm_gguf_writer *writer, uint8_t **data, uint64_t *size,
                                sm_error *error) {
     sm_gguf_writer *w = writer;
@@ -477,11 +505,13 @@ sm_status sm_gguf_writer_image(sm_gguf_writer *writer, uint8_t **data, uint64_t 
             padded = padding(w, total);
         uint8_t *image = NULL;
         if (!sm_add_over(total, padded, &total) && !sm_add_over(total, w->data_bytes, &total))
-            image = sm_alloc_zero(w->mem, total);
+            image = sm_alloc(w->mem, total);
         if (image) {
             store_header(w, image);
             uint8_t *out = store_bytes(image + HEADER_BYTES, w->keys.bytes, w->keys.size);
-            store_bytes(out, w->tensors.bytes, w->tensors.size);
+            out = store_bytes(out, w->tensors.bytes, w->tensors.size);
+            memset(out, 0, (size_t)padded);
+            clear_gaps(w, out + padded);
             *data = image;
             *size = total;
         } else {

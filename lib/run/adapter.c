@@ -7,6 +7,7 @@
 typedef struct loader {
     sm_adapter *a;
     const sm_gguf *gguf;
+    const sm_hook *hook;
     sm_error *error;
 } loader;
 
@@ -113,6 +114,8 @@ static sm_status load_all(const loader *l) {
     for (uint64_t i = 0; i < l->gguf->n_tensors && !status; i++) {
         const sm_gguf_tensor *t = &l->gguf->tensors[i];
         uint64_t length = stem(t->name, ".lora_a");
+        if (sm_hook_ends(l->hook, i, l->gguf->n_tensors))
+            return sm_fail(l->error, SM_ERR_CANCELLED, "%s: loading was cancelled", l->gguf->path);
         if (length) {
             status = load_pair(l, t, length);
             continue;
@@ -140,9 +143,15 @@ sm_status sm_adapter_load(sm_adapter **out, const sm_model *model, const char *p
     *out = NULL;
     if (!model || !path)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_adapter_load: model or path is NULL");
+    return sm_adapter_open(out, model, path, NULL, error);
+}
+
+sm_status sm_adapter_open(sm_adapter **out, const sm_model *model, const char *path,
+                          const sm_hook *hook, sm_error *error) {
+    *out = NULL;
     sm_mem *mem = model->mem;
     sm_gguf *gguf;
-    sm_status status = sm_gguf_open(&gguf, mem, path, true, error);
+    sm_status status = sm_gguf_open_asking(&gguf, mem, path, true, hook, error);
     if (status)
         return status;
     const uint32_t n_layer = model->net->config.n_layer;
@@ -157,7 +166,7 @@ sm_status sm_adapter_load(sm_adapter **out, const sm_model *model, const char *p
     if (!a || !a->low.layers)
         status = sm_fail(error, SM_ERR_NOMEM, "%s: out of memory", path);
     if (!status)
-        status = load_all(&(loader){a, gguf, error});
+        status = load_all(&(loader){a, gguf, hook, error});
     sm_gguf_close(gguf);
     if (status)
         sm_adapter_free(a);

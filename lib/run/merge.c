@@ -15,6 +15,7 @@ typedef struct merger {
     float *row, *b;
     uint8_t *out;
     uint64_t done, total;
+    uint64_t work; /* since the hook was asked */
     sm_progress_fn progress;
     void *progress_user;
     sm_error *error;
@@ -29,6 +30,26 @@ static const sm_gguf_tensor *half(const merger *m, const char *name, const char 
 static uint32_t type_of(const merger *m, const sm_gguf_tensor *t) {
     const bool merged = half(m, t->name, ".lora_a");
     return merged && m->type != SM_DTYPE_COUNT ? m->type : t->type;
+}
+
+/* Weights that are merged between two questions, an adapter of small rank given. */
+#define PIECE_WEIGHTS 65536
+
+/* Asked as files are read and written, and between rows: weights of all. */
+static int32_t ask(void *user, uint64_t done, uint64_t total) {
+    const merger *m = user;
+    (void)done;
+    (void)total;
+    return m->progress ? m->progress(m->progress_user, m->done, m->total ? m->total : 1) : 0;
+}
+
+/* After n weights more, or what takes as long. */
+static sm_status go_on(merger *m, uint64_t n) {
+    m->work += n;
+    if (m->work < PIECE_WEIGHTS)
+        return SM_OK;
+    m->work = 0;
+    return ask(m, 0, 0) ? sm_fail(m->error, SM_ERR_CANCELLED, "cancelled") : SM_OK;
 }
 
 /* Row r of the matrix and what the adapter adds to it. A: [rank][cols]. */
@@ -59,17 +80,18 @@ static sm_status merge_matrix(merger *m, const sm_gguf_tensor *t, const sm_gguf_
     if (!m->row || !m->b || !m->out || !A) {
         status = sm_fail(m->error, SM_ERR_NOMEM, "out of memory for '%s'", t->name);
     } else {
-        for (uint64_t i = 0; i < rank; i++)
+        for (uint64_t i = 0; i < rank && !status; i++) {
             m->kernels->type[a->type].dequantize(A + i * cols, a->data + i * (a->size / rank),
                                                  cols);
+            status = go_on(m, cols);
+        }
         const double alpha = m->adapter->info.alpha;
         const double factor = m->scale * (alpha != 0 ? alpha / (double)rank : 1);
         for (uint64_t r = 0; r < rows && !status; r++) {
             merge_row(m, t, r, A, b, factor);
             m->kernels->type[type].encode(m->out + r * row_bytes, m->row, NULL, cols);
             m->done += cols;
-            if (r % 64 == 0 && m->progress && m->progress(m->progress_user, m->done, m->total))
-                status = sm_fail(m->error, SM_ERR_CANCELLED, "cancelled");
+            status = go_on(m, cols + cols * rank / 64);
         }
     }
     if (!status)
@@ -124,6 +146,7 @@ static sm_status write_all(merger *m, const char *path) {
         sm_gguf_writer_open(&m->w, m->model->mem, path, 3, SM_GGUF_DEFAULT_ALIGNMENT, m->error);
     if (status)
         return status;
+    sm_gguf_writer_ask(m->w, &(sm_hook){ask, m});
     put_keys(m);
     for (uint64_t i = 0; i < base->n_tensors; i++) {
         const sm_gguf_tensor *t = &base->tensors[i];
@@ -181,7 +204,9 @@ sm_status sm_adapter_merge(const char *model_path, const char *adapter_path, dou
                 .progress = progress,
                 .progress_user = progress_user,
                 .error = error};
-    const sm_model_options o = {.struct_size = sizeof o, .repack = SM_REPACK_NONE};
+    const sm_hook hook = {ask, &m};
+    const sm_model_options o = {
+        .struct_size = sizeof o, .repack = SM_REPACK_NONE, .progress = ask, .progress_user = &m};
     sm_status status = sm_model_load(&m.model, model_path, &o, error);
     if (status)
         return status;
@@ -191,9 +216,9 @@ sm_status sm_adapter_merge(const char *model_path, const char *adapter_path, dou
                          "%s: is packed for computing; merging needs the file it was made from",
                          model_path);
     if (!status)
-        status = sm_adapter_load(&m.adapter, m.model, adapter_path, error);
+        status = sm_adapter_open(&m.adapter, m.model, adapter_path, &hook, error);
     if (!status)
-        status = sm_gguf_open(&m.file, m.model->mem, adapter_path, true, error);
+        status = sm_gguf_open_asking(&m.file, m.model->mem, adapter_path, true, &hook, error);
     if (!status)
         status = check_type(&m, type);
     if (!status)

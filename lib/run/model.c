@@ -4,7 +4,8 @@
 
 static sm_status open_file(sm_model *model, const void *path, const sm_model_options *o,
                            sm_error *error) {
-    return sm_gguf_open(&model->gguf, model->mem, path, o->io == SM_IO_MAP, error);
+    return sm_gguf_open_asking(&model->gguf, model->mem, path, o->io == SM_IO_MAP,
+                               &(sm_hook){o->progress, o->progress_user}, error);
 }
 
 static void count_weights(sm_model *model) {

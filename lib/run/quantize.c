@@ -105,9 +105,9 @@ static sm_status declare(job *j, sm_error *error) {
         status = check_source(j, t, type, error);
         if (!status)
             status = sm_gguf_declare_tensor(j->out, t->name, type, t->n_dims, t->dims, error);
+        j->total += t->dims[0] * rows_of(t);
         if (t->type == type)
             continue;
-        j->total += t->dims[0] * rows_of(t);
         j->most_columns = t->dims[0] > j->most_columns ? t->dims[0] : j->most_columns;
     }
     return status;
@@ -191,8 +191,13 @@ static sm_status explain(const encoding *e, uint64_t row, sm_error *error) {
                    e->tensor->name, (unsigned long long)row, sm_dtype_get(e->type)->name);
 }
 
-static sm_status cancelled(const job *j, sm_error *error) {
-    return sm_fail(error, SM_ERR_CANCELLED, "%s: quantizing was cancelled", j->in_path);
+/* What asks the program's hook where it is not asked for weights: while files are read and
+ * written. */
+static int32_t ask(void *user, uint64_t done, uint64_t total) {
+    const job *j = user;
+    (void)done;
+    (void)total;
+    return j->o.progress ? j->o.progress(j->o.progress_user, j->done, j->total ? j->total : 1) : 0;
 }
 
 /* All rows; *square and *error_sum get the sums over them. */
@@ -212,7 +217,7 @@ static sm_status encode_rows(job *j, encoding *e, double *square, double *error_
         }
         j->done += e->n * columns;
         if (j->o.progress && j->o.progress(j->o.progress_user, j->done, j->total))
-            return cancelled(j, error);
+            return SM_ERR_CANCELLED;
     }
     return SM_OK;
 }
@@ -267,11 +272,15 @@ static sm_status write_tensor(job *j, const sm_gguf_tensor *t, sm_error *error) 
                                .copied = type == t->type};
     sm_status status = type == t->type ? sm_gguf_write_tensor(j->out, t->data, t->size, error)
                                        : encode_tensor(j, t, type, &what, error);
+    if (!status && type == t->type) {
+        j->done += what.n_weights;
+        status = ask(j, 0, 0) ? SM_ERR_CANCELLED : SM_OK;
+    }
     sm_file_release(&j->in->files[t->shard], t->data, t->size);
     j->result.bytes_before += what.bytes_before;
     j->result.bytes_after += what.bytes_after;
     if (!status && j->o.on_tensor && j->o.on_tensor(j->o.on_tensor_user, &what))
-        status = cancelled(j, error);
+        status = SM_ERR_CANCELLED;
     return status;
 }
 
@@ -323,7 +332,7 @@ static sm_status prepare(job *j, sm_error *error) {
         n_threads = n_threads < DEFAULT_THREADS ? n_threads : DEFAULT_THREADS;
     }
     sm_status status = sm_team_new(&j->team, j->mem, n_threads, error);
-    if (status || !j->total)
+    if (status || !j->most_columns)
         return status;
     /* a piece has at most one row more than PIECE_WEIGHTS weights, and no fewer columns than 1 */
     j->rows = sm_alloc_array(j->mem, 2 * (uint64_t)n_threads * j->most_columns, sizeof *j->rows);
@@ -338,7 +347,7 @@ static sm_status prepare(job *j, sm_error *error) {
 static sm_status run(job *j, const char *out_path, sm_error *error) {
     sm_status status = check_options(j, error);
     if (!status)
-        status = sm_gguf_open(&j->in, j->mem, j->in_path, true, error);
+        status = sm_gguf_open_asking(&j->in, j->mem, j->in_path, true, &(sm_hook){ask, j}, error);
     if (!status)
         status = check_overrides(j, error);
     if (!status && j->o.imatrix)
@@ -349,6 +358,7 @@ static sm_status run(job *j, const char *out_path, sm_error *error) {
         status = sm_gguf_writer_open(&j->out, j->mem, out_path, 3, j->in->alignment, error);
     }
     if (!status) {
+        sm_gguf_writer_ask(j->out, &(sm_hook){ask, j});
         put_keys(j);
         status = declare(j, error);
     }
@@ -375,6 +385,8 @@ sm_status sm_quantize_file(const char *in, const char *out, const sm_quantize_op
     if (status)
         return status;
     status = run(&j, out, error);
+    if (status == SM_ERR_CANCELLED) /* whatever it was that asked */
+        sm_fail(error, status, "%s: quantizing was cancelled", in);
     sm_gguf_writer_abort(j.out);
     sm_team_free(j.team);
     sm_free(j.mem, j.rows);

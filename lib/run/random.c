@@ -193,14 +193,11 @@ static uint64_t next_random(uint64_t *state) {
     return *state;
 }
 
-static void fill_random(uint8_t *data, uint64_t size, uint64_t state) {
-    uint64_t i = 0;
-    for (; i + 8 <= size; i += 8) {
-        const uint64_t bits = next_random(&state);
-        memcpy(data + i, &bits, 8);
+static void fill_random(uint8_t *data, uint64_t size, uint64_t *state) {
+    for (uint64_t i = 0; i < size; i += 8) {
+        const uint64_t bits = next_random(state);
+        memcpy(data + i, &bits, size - i < 8 ? (size_t)(size - i) : 8);
     }
-    const uint64_t bits = next_random(&state);
-    memcpy(data + i, &bits, (size_t)(size - i));
 }
 
 static void fill_factors(uint8_t *data, uint64_t size, const filling *f, double deviation) {
@@ -215,8 +212,8 @@ static void fill_factors(uint8_t *data, uint64_t size, const filling *f, double 
 }
 
 /* Uniform on 256 values, one for each random byte. */
-static void fill_floats(uint8_t *data, uint64_t n, uint32_t type, double deviation,
-                        uint64_t state) {
+static void fill_floats(uint8_t *data, uint64_t size, uint32_t type, double deviation,
+                        uint64_t *state) {
     uint8_t values[256][4];
     const uint32_t unit = sm_dtype_get(type)->block_bytes;
     for (int i = 0; i < 256; i++) {
@@ -228,8 +225,8 @@ static void fill_floats(uint8_t *data, uint64_t n, uint32_t type, double deviati
             memcpy(values[i], &half, sizeof half);
     }
     uint64_t bits = 0;
-    for (uint64_t i = 0; i < n; i++) {
-        bits = i % 8 == 0 ? next_random(&state) : bits >> 8;
+    for (uint64_t i = 0; i < size / unit; i++) {
+        bits = i % 8 == 0 ? next_random(state) : bits >> 8;
         if (unit == 4)
             memcpy(data + 4 * i, values[bits & 255], 4);
         else
@@ -237,21 +234,40 @@ static void fill_floats(uint8_t *data, uint64_t n, uint32_t type, double deviati
     }
 }
 
-/* t's data, in the image, which is writable. */
-static void fill_tensor(const sm_gguf_tensor *t, uint8_t *data, uint64_t seed) {
-    const uint64_t state = seed | 1; /* 0 would stay 0 */
+/* Bytes of a tensor that are filled between two questions, about. */
+#define PIECE_BYTES ((uint64_t)1 << 20)
+
+/* A piece of a tensor's data. */
+static void fill_piece(const sm_gguf_tensor *t, uint8_t *data, uint64_t size, uint64_t *state) {
     const filling *f = filling_of(t->type);
     const double deviation = 1 / sqrt((double)t->dims[0]);
-    if (t->n_dims == 1) {
-        const float one = 1;
-        for (uint64_t i = 0; i < t->dims[0]; i++)
-            memcpy(data + 4 * i, &one, sizeof one);
-    } else if (f->d < 0) {
-        fill_floats(data, t->dims[0] * t->dims[1], t->type, deviation, state);
+    const float one = 1;
+    for (uint64_t i = 0; i < size && t->n_dims == 1; i += sizeof one)
+        memcpy(data + i, &one, sizeof one);
+    if (t->n_dims == 1)
+        return;
+    if (f->d < 0) {
+        fill_floats(data, size, t->type, deviation, state);
     } else {
-        fill_random(data, t->size, state);
-        fill_factors(data, t->size, f, deviation);
+        fill_random(data, size, state);
+        fill_factors(data, size, f, deviation);
     }
+}
+
+/* t's data, in the image, which is writable. False: the hook said so. */
+static bool fill_tensor(const sm_gguf_tensor *t, uint8_t *data, uint64_t seed, const sm_hook *hook,
+                        uint64_t done, uint64_t total) {
+    uint64_t state = seed | 1; /* 0 would stay 0 */
+    /* whole blocks, and whole numbers of the random sequence: a piece goes on with it */
+    const uint64_t unit = 8 * (uint64_t)sm_dtype_get(t->type)->block_bytes;
+    const uint64_t piece = PIECE_BYTES / unit * unit;
+    for (uint64_t at = 0, n; at < t->size; at += n) {
+        n = t->size - at < piece ? t->size - at : piece;
+        if (sm_hook_ends(hook, done, total))
+            return false;
+        fill_piece(t, data + at, n, &state);
+    }
+    return true;
 }
 
 /* ---- the model --------------------------------------------------------------------------------
@@ -272,19 +288,19 @@ static sm_status make_image(uint8_t **image, uint64_t *size, sm_mem *mem, const 
     return sm_gguf_writer_image(w, image, size, error);
 }
 
-/* The image and the view of it in *gguf; both are the caller's, also on failure. Calls
- * o->progress per tensor. */
+/* The image and the view of it in *gguf; both are the caller's, also on failure. Asks the hook:
+ * tensors done of all. */
 static sm_status make_file(uint8_t **image, uint64_t *size, sm_gguf **gguf, sm_mem *mem,
-                           const recipe *r, const sm_model_options *o, sm_error *error) {
+                           const recipe *r, const sm_hook *hook, sm_error *error) {
     sm_status status = make_image(image, size, mem, r, error);
     if (!status)
         status = sm_gguf_open_bytes(gguf, mem, *image, *size, r->shape->name, error);
     for (uint64_t i = 0; !status && i < (*gguf)->n_tensors; i++) {
         const sm_gguf_tensor *t = &(*gguf)->tensors[i];
         /* an odd multiplier keeps the tensors' numbers apart */
-        fill_tensor(t, *image + (t->data - *image),
-                    (r->seed * 1000003 + i + 1) * 0x9E3779B97F4A7C15u);
-        if (o->progress && o->progress(o->progress_user, i + 1, (*gguf)->n_tensors))
+        if (!fill_tensor(t, *image + (t->data - *image),
+                         (r->seed * 1000003 + i + 1) * 0x9E3779B97F4A7C15u, hook, i,
+                         (*gguf)->n_tensors))
             status = sm_fail(error, SM_ERR_CANCELLED, "%s: cancelled", r->shape->name);
     }
     return status;
@@ -293,9 +309,8 @@ static sm_status make_file(uint8_t **image, uint64_t *size, sm_gguf **gguf, sm_m
 static sm_status open_random(sm_model *model, const void *what, const sm_model_options *o,
                              sm_error *error) {
     uint64_t size;
-    sm_model_options quiet = *o; /* the loading that follows reports the same tensors */
-    quiet.progress = NULL;
-    return make_file(&model->image, &size, &model->gguf, model->mem, what, &quiet, error);
+    return make_file(&model->image, &size, &model->gguf, model->mem, what,
+                     &(sm_hook){o->progress, o->progress_user}, error);
 }
 
 sm_status sm_model_random(sm_model **out, const char *shape_name, const char *type, uint64_t seed,
@@ -311,15 +326,22 @@ sm_status sm_model_random(sm_model **out, const char *shape_name, const char *ty
 static sm_status save(const char *path, sm_mem *mem, const recipe *r, const sm_model_options *o,
                       sm_error *error) {
     uint8_t *image = NULL;
-    uint64_t size;
+    uint64_t size = 0;
     sm_gguf *gguf = NULL;
     sm_file_writer *writer; /* first: a path that cannot be written to costs no time */
     sm_status status = sm_file_writer_open(&writer, mem, path, error);
     if (status)
         return status;
-    status = make_file(&image, &size, &gguf, mem, r, o, error);
-    if (!status)
-        status = sm_file_write(writer, image, size, error);
+    const sm_hook hook = {o->progress, o->progress_user};
+    status = make_file(&image, &size, &gguf, mem, r, &hook, error);
+    for (uint64_t at = 0, n; at < size && !status; at += n) {
+        n = size - at < SM_WRITE_PIECE ? size - at : SM_WRITE_PIECE;
+        status = sm_hook_ends(&hook, at, size)
+                     ? sm_fail(error, SM_ERR_CANCELLED, "%s: writing was cancelled", path)
+                     : sm_file_write(writer, image + at, n, error);
+    }
+    if (!status && sm_hook_ends(&hook, size, size))
+        status = sm_fail(error, SM_ERR_CANCELLED, "%s: writing was cancelled", path);
     sm_gguf_close(gguf);
     sm_free(mem, image);
     if (!status)

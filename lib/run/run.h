@@ -55,6 +55,9 @@ struct sm_adapter {
     sm_adapter_info info;
 };
 
+/* sm_adapter_load that asks: tensors done of the adapter's. */
+sm_status sm_adapter_open(sm_adapter **out, const sm_model *model, const char *path,
+                          const sm_hook *hook, sm_error *error);
 /* Drops what a session holds of its adapters. */
 void sm_session_detach_all(sm_session *session);
 /* Whether two sessions have the same adapters with the same scales, in the same order. */

@@ -19,10 +19,12 @@ static double uniform(uint64_t bits) { /* (0, 1] */
     return ((double)(bits >> 11) + 1) * 0x1p-53;
 }
 
-static void fill_normal(float *x, uint64_t n, uint64_t key, double spread) {
+/* Weights [first, first + n) of a tensor; first is even. */
+static void fill_normal(float *x, uint64_t first, uint64_t n, uint64_t key, double spread) {
     for (uint64_t i = 0; i < n; i += 2) { /* Box-Muller */
-        const double r = sqrt(-2 * log(uniform(sm_mix64(key + 2 * i)))) * spread;
-        const double a = 6.283185307179586 * uniform(sm_mix64(key + 2 * i + 1));
+        const uint64_t at = key + 2 * (first + i);
+        const double r = sqrt(-2 * log(uniform(sm_mix64(at)))) * spread;
+        const double a = 6.283185307179586 * uniform(sm_mix64(at + 1));
         x[i] = (float)(r * cos(a));
         if (i + 1 < n)
             x[i + 1] = (float)(r * sin(a));
@@ -38,37 +40,40 @@ typedef struct visitor {
     const plan *p;
     sm_gguf_writer *w;
     float *room; /* NULL: declare */
-    uint64_t n, largest;
+    uint64_t n;
     uint64_t done, total; /* weights written, and of all tensors */
     sm_status status;
     sm_error *error;
 } visitor;
 
+/* Weights that are made and written between two questions: some milliseconds. */
+#define PIECE_WEIGHTS 65536
+
+static sm_status write_piece(visitor *v, uint64_t index, uint64_t at, uint64_t n, fill how) {
+    const sm_model_init_options *o = &v->p->o;
+    const double spread = how == FILL_RESIDUAL ? SPREAD / sqrt(2.0 * (double)o->n_layer) : SPREAD;
+    if (o->progress && o->progress(o->progress_user, v->done, v->total))
+        return sm_fail(v->error, SM_ERR_CANCELLED, "cancelled");
+    for (uint64_t i = 0; i < n && (how == FILL_ONE || how == FILL_ZERO); i++)
+        v->room[i] = how == FILL_ONE;
+    if (how != FILL_ONE && how != FILL_ZERO)
+        fill_normal(v->room, at, n, sm_mix64(o->seed ^ sm_mix64(index)), spread);
+    v->done += n;
+    return sm_gguf_write_part(v->w, v->room, n * sizeof(float), v->error);
+}
+
 static void visit(visitor *v, const char *name, uint64_t cols, uint64_t rows, fill how) {
-    const uint64_t dims[2] = {cols, rows}, n = cols * (rows ? rows : 1);
+    const uint64_t dims[2] = {cols, rows}, size = cols * (rows ? rows : 1);
     const uint64_t index = v->n++;
-    v->largest = n > v->largest ? n : v->largest;
     if (!v->room) {
         sm_gguf_declare_tensor(v->w, name, SM_DTYPE_F32, rows ? 2 : 1, dims, NULL);
-        v->total += n;
+        v->total += size;
         return;
     }
-    if (v->status)
-        return;
-    const sm_model_init_options *o = &v->p->o;
-    if (o->progress && o->progress(o->progress_user, v->done, v->total)) {
-        v->status = sm_fail(v->error, SM_ERR_CANCELLED, "cancelled");
-        return;
+    for (uint64_t at = 0, n; at < size && !v->status; at += n) {
+        n = size - at < PIECE_WEIGHTS ? size - at : PIECE_WEIGHTS;
+        v->status = write_piece(v, index, at, n, how);
     }
-    v->done += n;
-    const double spread =
-        how == FILL_RESIDUAL ? SPREAD / sqrt(2.0 * (double)v->p->o.n_layer) : SPREAD;
-    if (how == FILL_ONE || how == FILL_ZERO)
-        for (uint64_t i = 0; i < n; i++)
-            v->room[i] = how == FILL_ONE;
-    else
-        fill_normal(v->room, n, sm_mix64(v->p->o.seed ^ sm_mix64(index)), spread);
-    v->status = sm_gguf_write_tensor(v->w, v->room, n * sizeof(float), v->error);
 }
 
 static void visit_all(visitor *v) {
@@ -178,14 +183,13 @@ static sm_status write_model(sm_mem *mem, const plan *p, const char *path,
     put_keys(p, w, vocabulary);
     visitor v = {.p = p, .w = w, .error = error};
     visit_all(&v);
-    v.room = sm_alloc_array(mem, v.largest, sizeof *v.room);
+    v.room = sm_alloc_array(mem, PIECE_WEIGHTS, sizeof *v.room);
     if (v.room) {
         v.n = 0;
         visit_all(&v);
         status = v.status;
     } else {
-        status = sm_fail(error, SM_ERR_NOMEM, "out of memory for a tensor of %llu weights",
-                         (unsigned long long)v.largest);
+        status = sm_fail(error, SM_ERR_NOMEM, "%s: out of memory", path);
     }
     sm_free(mem, v.room);
     if (status) {
