@@ -350,8 +350,13 @@ static void test_refused(void **state) {
                    "something");
     expect_refused(model, &(recipe){.rank = 4, .alpha = INFINITY}, SM_ERR_FORMAT, "alpha");
     assert_int_equal(sm_adapter_load(&a, model, "/nonexistent", &e), SM_ERR_IO);
-    assert_int_equal(sm_adapter_load(&a, model, base(SM_DTYPE_F32), &e), SM_ERR_MISSING);
+    assert_int_equal(sm_adapter_load(&a, model, base(SM_DTYPE_F32), &e), SM_ERR_UNSUPPORTED);
+    assert_non_null(strstr(e.message, "is a model, not a LoRA adapter"));
     const char *path = scratch_path("good.gguf");
+    sm_model *wrong;
+    write_adapter(path, &(recipe){.rank = 4});
+    assert_int_equal(sm_model_load(&wrong, path, NULL, &e), SM_ERR_UNSUPPORTED);
+    assert_non_null(strstr(e.message, "is a LoRA adapter, not a model"));
     write_adapter(path, &(recipe){.rank = 4, .b = 1, .alpha = 4});
     OK(sm_adapter_load(&a, model, path, error));
     OK(sm_session_new(&s, model2, NULL, error));

@@ -334,6 +334,83 @@ class BadFiles(Case):
             self.assertIn(b"cannot write", result.stderr)
 
 
+class Elsewhere(Case):
+    """What is taken for a model: each message says what it is and what to do."""
+
+    def uses(self, path):
+        """Every command that opens a model, an adapter, a vocabulary or an importance matrix."""
+        text, out = self.file("some.txt", b"some text"), self.folder / "out"
+        return [["run", path], ["tokenize", path, "-p", "a"], ["inspect", path], ["pack", path, out],
+                ["eval", path, "-f", text], ["bench", path], ["quantize", path, out, "Q8_0"],
+                ["imatrix", path, "-f", text, "-o", out], ["init", "--vocab", path, "-o", out],
+                ["train", path, "-d", text, "-o", out], ["finetune", path, "-d", text, "-o", out],
+                ["lora", "merge", path, "-a", MODEL, "-o", out],
+                ["lora", "merge", MODEL, "-a", path, "-o", out],
+                ["run", MODEL, "--adapter", path],
+                ["quantize", MODEL, out, "Q8_0", "--imatrix", path]]
+
+    def test_foreign_files(self):
+        directory = self.folder / "hf"
+        directory.mkdir()
+        (directory / "config.json").write_bytes(b"{}")
+        (directory / "model.safetensors").write_bytes(b"")
+        peft = self.folder / "peft"
+        peft.mkdir()
+        (peft / "adapter_config.json").write_bytes(b"{}")
+        header = json.dumps({"model.norm.weight": {"dtype": "F32", "shape": [1],
+                                                   "data_offsets": [0, 4]}}).encode()
+        for path, says in [
+                (directory, ["Hugging Face model", "convert_hf_to_gguf.py"]),
+                (peft, ["PEFT adapter", "convert_lora_to_gguf.py"]),
+                ("https://huggingface.co/a/b/resolve/main/c.gguf", ["is an address", "fetch"]),
+                (self.file("lfs.gguf", b"version https://git-lfs.github.com/spec/v1\n"
+                           b"oid sha256:00\nsize 12345\n"), ["Git LFS pointer", "git lfs pull"]),
+                (self.file("page.gguf", b"<!DOCTYPE html>\n<html>"), ["HTML page", "/resolve/"]),
+                (self.file("x.safetensors", struct.pack("<Q", len(header)) + header + bytes(4)),
+                 ["safetensors", "convert_hf_to_gguf.py"]),
+                (self.file("x.pth", b"PK\3\4" + bytes(26) + b"archive/data.pkl"), ["PyTorch"]),
+                (self.file("x.zip", b"PK\3\4" + bytes(26) + b"model.gguf"), ["zip", "unpack"]),
+                (self.file("x.gz", b"\x1f\x8b\x08\0"), ["gzip", "unpack"]),
+                (self.file("ggml.bin", b"tjgg\3\0\0\0"), ["GGJT", "before GGUF"]),
+                (self.file("cut.gguf", pathlib.Path(MODEL).read_bytes()[:-100]), ["Fetch it again"])]:
+            for command in self.uses(path):
+                self.bad(1, *command, says=[path, *says])
+
+    def test_other_contents(self):
+        text = self.file("text", b"some words to learn from, and some more of them\n" * 20)
+        vocabulary, imatrix, packed, adapter = (self.folder / name for name in
+                                                ("vocab.gguf", "im.gguf", "packed.gguf", "a.gguf"))
+        out = self.folder / "out"
+        self.good("vocab", "-d", text, "-o", vocabulary, "-n", "280")
+        self.good("imatrix", MODEL, "-f", text, "-o", imatrix)
+        self.good("pack", MODEL, packed)
+        self.good("finetune", MODEL, "-d", text, "-o", adapter, "-n", "1", "-c", "16", "-b", "1",
+                  "--lora-rank", "1")
+        models = [["run"], ["pack", out], ["eval", "-f", text], ["bench"],
+                  ["imatrix", "-f", text, "-o", out], ["train", "-d", text, "-o", out],
+                  ["lora", "merge", "-a", adapter, "-o", out]]
+        for path, says in [(vocabulary, ["vocabulary without weights", "whole model"]),
+                           (imatrix, ["is an importance matrix, not a model"]),
+                           (adapter, ["is a LoRA adapter, not a model", "attach"]),
+                           (f"{adapter}.ckpt", ["is a training checkpoint, not a model"])]:
+            for command in models:
+                self.bad(1, *command, "-m", path, says=[path, *says])
+            self.bad(1, "quantize", path, out, "Q8_0", says=[path, *says])
+            if path != vocabulary:
+                self.bad(1, "init", "--vocab", path, "-o", out, says=[path, *says])
+                self.bad(1, "tokenize", path, "-p", "a", says=[path, *says])
+        self.bad(1, "quantize", packed, out, "Q8_0", says=[packed, "packed for computing",
+                                                           "the file that it was packed from"])
+        for path, what in [(MODEL, "a model"), (packed, "a model packed"), (imatrix, "importance")]:
+            self.bad(1, "run", MODEL, "--adapter", path, says=[path, what, "not a LoRA adapter"])
+        for path, what in [(MODEL, "a model"), (adapter, "a LoRA adapter")]:
+            self.bad(1, "quantize", MODEL, out, "Q8_0", "--imatrix", path,
+                     says=[path, what, "not an importance matrix"])
+        self.assertFalse(out.exists())
+        for path in (vocabulary, imatrix, packed, adapter):
+            self.good("inspect", path)
+
+
 class Run(Case):
     def run_model(self, *options):
         return self.good("run", *preset({"-m": MODEL, "-p": PROMPT, "-n": "12"}, options),

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "format/format.h"
@@ -1200,6 +1201,189 @@ static void parts_test(void **state) {
     free(files[1]);
 }
 
+/* ---- what is no GGUF file, or another kind of one ---------------------------------- */
+
+/* Files of other formats by their beginnings: what the message calls them and advises. */
+static void foreign_files_test(void **state) {
+    (void)state;
+#define BYTES(text) text, sizeof text - 1
+    static const struct {
+        const char *bytes;
+        size_t size;
+        const char *what, *advice;
+    } cases[] = {
+        {BYTES("PK\3\4\0\0\0\0\0\0\0\0\0\0\0\0model/data.pkl"), "a PyTorch file", "convert_hf"},
+        {BYTES("PK\3\4\0\0\0\0\0\0\0\0\0\0\0\0model.gguf"), "a zip archive", "unpack"},
+        {BYTES("\x80\2\x8a\x0al\xfc\x9c"), "a PyTorch file (Python pickle)", "convert_hf"},
+        {BYTES("\x80\4\x95"), "a Python pickle", "convert_hf"},
+        {BYTES("\x1f\x8b\x08"), "a gzip file", "gunzip"},
+        {BYTES("\xFD\x37zXZ\0"), "an xz file", "xz -d"},
+        {BYTES("\x28\xB5\x2F\xFD"), "a zstd file", "zstd -d"},
+        {BYTES("BZh9"), "a bzip2 file", "bunzip2"},
+        {BYTES("version https://git-lfs.github.com/spec/v1\noid sha256:1f\nsize 12\n"),
+         "a Git LFS pointer", "git lfs pull"},
+        {BYTES("version https://hawser.github.com/spec/v1\noid sha256:1f\nsize 12\n"),
+         "a Git LFS pointer", "git lfs pull"},
+        {BYTES("<!DOCTYPE html><html>"), "an HTML page", "/resolve/"},
+        {BYTES("\xEF\xBB\xBF \n<HTML lang=en>"), "an HTML page", "/resolve/"},
+        {BYTES("<?xml version='1.0'?><Error>"), "an XML document", "fetch"},
+        {BYTES("\x40\0\0\0\0\0\0\0{\"a.weight\":{\"dtype\":\"BF16\""), "a safetensors file",
+         "convert_hf"},
+        {BYTES("\x40\0\0\0\0\0\0\0{\"q_proj.lora_A.weight\":{}"), "of a PEFT adapter",
+         "convert_lora"},
+        {BYTES("{\n  \"metadata\": {}, \"weight_map\": {}}"), "the index of a safetensors",
+         "convert_hf"},
+        {BYTES("{\"peft_type\": \"LORA\"}"), "configuration of a PEFT adapter", "convert_lora"},
+        {BYTES("{ \"architectures\": [\"LlamaForCausalLM\"]}"), "configuration of a Hugging Face",
+         "convert_hf"},
+        {BYTES("{\"version\": \"1.0\", \"added_tokens\": []"), "tokenizer.json", "convert_hf"},
+        {BYTES("{\"error\":\"Entry not found\"}"), "error message", "fetch"},
+        {BYTES("[{\"instruction\": \"a\"}]"), "a JSON file", "model"},
+        {BYTES("lmgg\1\0\0\0"), "a GGML file", "convert the original"},
+        {BYTES("fmgg\1\0\0\0"), "a GGMF file", "convert the original"},
+        {BYTES("tjgg\3\0\0\0"), "a GGJT file", "convert the original"},
+        {BYTES("algg\1\0\0\0"), "a GGLA file", "convert_lora"},
+        {BYTES("qsgg\1\0\0\0"), "a session that llama.cpp saved", "model"},
+        {BYTES("\x60\0\0\0\x17\0\0\0blk.0.attn_k.weight"), "an importance matrix of the old kind",
+         "anew"},
+        {BYTES("MZqFpD='"), "a llamafile", "GGUF"},
+        {BYTES("\x7F"
+               "ELF\2\1\1"),
+         "a program or library", "model"},
+        {BYTES("\n\x0e\n\5<unk>\x15\0\0\0\0"), "a SentencePiece vocabulary", "GGUF"},
+        {BYTES("\x08\x08\x12\x07pytorch\x1a"), "an ONNX model", "convert_hf"},
+        {BYTES("\x93NUMPY\1\0"), "a NumPy array", "convert_hf"},
+        {BYTES("FUGG\0\0\0\3"), "a GGUF file of a big-endian machine", "little-endian"},
+        {BYTES("Not found\n"), "a text file", "model"},
+        {BYTES("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"), "nothing but zero bytes", "again"},
+        {BYTES("\x01\x02\xF3"), "it does not begin with", ""},
+        {BYTES("\x40\0\0\0\0\0\0\0{nothing"), "it does not begin with", ""},
+        {BYTES("GG"), "a text file", ""},
+    };
+#undef BYTES
+    const char *path = scratch_path("foreign");
+    static uint8_t large[100000];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        sm_gguf *gguf;
+        sm_error error = {0};
+        scratch_write(path, cases[i].bytes, cases[i].size);
+        assert_int_equal(sm_gguf_open(&gguf, &memory, path, i % 2 == 0, &error), SM_ERR_FORMAT);
+        if (!strstr(error.message, "not a GGUF file") || !strstr(error.message, path) ||
+            !strstr(error.message, cases[i].what) || !strstr(error.message, cases[i].advice))
+            fail_msg("case %zu: %s", i, error.message);
+        /* every part of it, exactly as long, for the sanitizers */
+        for (size_t n = 1; n <= cases[i].size; n++) {
+            uint8_t *part = malloc(n);
+            assert_non_null(part);
+            memcpy(part, cases[i].bytes, n);
+            sm_gguf_open_bytes(&gguf, &memory, part, n, "part", &error);
+            assert_null(gguf);
+            free(part);
+        }
+    }
+    /* a tar archive's mark comes late; a text is looked at only so far, and may break off there */
+    memcpy(large + 257, "ustar", 5);
+    large[0] = 'm';
+    sm_error error = {0};
+    assert_int_equal(sm_recognize_bytes("t", large, 512, &error), SM_ERR_FORMAT);
+    assert_non_null(strstr(error.message, "a tar archive"));
+    for (size_t i = 0; i + 2 <= sizeof large; i += 3)
+        memcpy(large + i, "\xE2\x82\xAC", i + 3 <= sizeof large ? 3 : sizeof large - i);
+    assert_int_equal(sm_recognize_bytes("t", large, sizeof large, &error), SM_ERR_FORMAT);
+    assert_non_null(strstr(error.message, "a text file"));
+    assert_int_equal(sm_recognize_bytes("t", large, 4, &error), SM_OK); /* a whole one may not */
+}
+
+static void foreign_paths_test(void **state) {
+    (void)state;
+    static const struct {
+        const char *files[2], *what, *advice;
+    } cases[] = {
+        {{"config.json", "model-00001-of-00002.safetensors"}, "a Hugging Face model", "convert_hf"},
+        {{"config.json", "pytorch_model.bin"}, "a Hugging Face model", "convert_hf"},
+        {{"adapter_config.json", "adapter_model.safetensors"}, "a PEFT adapter", "convert_lora"},
+        {{"b.gguf", "a.gguf"}, "a directory", "a.gguf"},
+        {{"readme.txt", "notes"}, "a directory", "GGUF"},
+        {{NULL, NULL}, "a directory", "GGUF"},
+    };
+    const char *directory = scratch_path("directory");
+    char path[600];
+    sm_gguf *gguf;
+    sm_error error;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_int_equal(mkdir(directory, 0700), 0);
+        for (size_t k = 0; k < 2 && cases[i].files[k]; k++) {
+            snprintf(path, sizeof path, "%s/%s", directory, cases[i].files[k]);
+            scratch_write(path, "x", 1);
+        }
+        for (int map = 0; map < 2; map++) {
+            assert_int_equal(sm_gguf_open(&gguf, &memory, directory, map, &error), SM_ERR_IO);
+            if (!strstr(error.message, directory) || !strstr(error.message, cases[i].what) ||
+                !strstr(error.message, cases[i].advice))
+                fail_msg("case %zu: %s", i, error.message);
+        }
+        for (size_t k = 0; k < 2 && cases[i].files[k]; k++) {
+            snprintf(path, sizeof path, "%s/%s", directory, cases[i].files[k]);
+            assert_int_equal(remove(path), 0);
+        }
+        assert_int_equal(rmdir(directory), 0);
+    }
+    static const char *const addresses[] = {"https://huggingface.co/a/b/resolve/main/c.gguf",
+                                            "http://x/y.gguf", "hf.co/a/b", "hf://a/b"};
+    for (size_t i = 0; i < sizeof addresses / sizeof *addresses; i++) {
+        assert_int_equal(sm_gguf_open(&gguf, &memory, addresses[i], true, &error), SM_ERR_IO);
+        assert_non_null(strstr(error.message, addresses[i]));
+        assert_non_null(strstr(error.message, "is an address"));
+    }
+    assert_int_equal(sm_gguf_open(&gguf, &memory, "/nonexistent/x.gguf", true, &error), SM_ERR_IO);
+    assert_non_null(strstr(error.message, "no such file"));
+}
+
+/* GGUF files that hold something else, for every use; sm_gguf_expect tells by keys alone. */
+static void contents_test(void **state) {
+    (void)state;
+    static const struct {
+        const char *key, *text; /* NULL: a number */
+        uint32_t content;
+        const char *what;
+    } cases[] = {
+        {"general.type", "model", SM_CONTENT_MODEL, "is a model, not"},
+        {"general.type", "adapter", SM_CONTENT_ADAPTER, "is a LoRA adapter"},
+        {"adapter.type", "lora", SM_CONTENT_ADAPTER, "is a LoRA adapter"},
+        {"general.type", "imatrix", SM_CONTENT_IMATRIX, "is an importance matrix"},
+        {"general.type", "mmproj", SM_CONTENT_OTHER, "mmproj"},
+        {"general.architecture", "clip", SM_CONTENT_OTHER, "mmproj"},
+        {"general.type", "checkpoint", SM_CONTENT_CHECKPOINT, "is a training checkpoint"},
+        {"smallmind.checkpoint.version", NULL, SM_CONTENT_CHECKPOINT, "is a training checkpoint"},
+        {"smallmind.packed.version", NULL, SM_CONTENT_PACKED, "packed"},
+        {"tokenizer.ggml.tokens", "", SM_CONTENT_VOCABULARY, "is a vocabulary without weights"},
+    };
+    const char *path = scratch_path("content.gguf");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        sm_gguf_writer *writer = new_writer(path, 3, 32);
+        if (cases[i].text)
+            sm_gguf_put_str(writer, cases[i].key, cases[i].text, strlen(cases[i].text));
+        else
+            sm_gguf_put_u32(writer, cases[i].key, 1);
+        finish_writer(writer);
+        sm_gguf *gguf;
+        sm_error error = {0};
+        expect_ok(sm_gguf_open(&gguf, &memory, path, true, &error), &error);
+        for (uint32_t allowed = 1; allowed <= SM_CONTENT_OTHER; allowed *= 2) {
+            const sm_status status = sm_gguf_expect(gguf, allowed, &error);
+            if (allowed == cases[i].content) {
+                assert_int_equal(status, SM_OK);
+                continue;
+            }
+            assert_int_not_equal(status, SM_OK);
+            assert_int_equal(status, error.code);
+            if (!strstr(error.message, cases[i].what) || !strstr(error.message, path))
+                fail_msg("case %zu: %s", i, error.message);
+        }
+        sm_gguf_close(gguf);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(round_trip_test, nothing_left),
@@ -1218,6 +1402,9 @@ int main(void) {
         cmocka_unit_test_teardown(split_fails_test, nothing_left),
         cmocka_unit_test_teardown(writer_errors_test, nothing_left),
         cmocka_unit_test_teardown(parts_test, nothing_left),
+        cmocka_unit_test_teardown(foreign_files_test, nothing_left),
+        cmocka_unit_test_teardown(foreign_paths_test, nothing_left),
+        cmocka_unit_test_teardown(contents_test, nothing_left),
     };
     sm_mem_init(&memory, NULL, 0, NULL);
     return cmocka_run_group_tests_name("gguf", tests, NULL, NULL);

@@ -162,6 +162,10 @@ sm_status sm_file_open(sm_file *file, sm_mem *mem, const char *path, bool map, s
 sm_status sm_file_open_asking(sm_file *file, sm_mem *mem, const char *path, bool map,
                               const sm_hook *hook, sm_error *error);
 void sm_file_close(sm_file *file);
+/* Whether path is a directory with an entry that ends with `ending`: the first such name, if it
+ * fits. */
+bool sm_directory_find(const char *path, const char *ending, char *name, uint64_t capacity,
+                       bool *is_directory);
 /* Hint: a range will not be read again soon; the pages of a mapping may be dropped. Nothing
  * happens where data is not in this file. */
 void sm_file_release(const sm_file *file, const void *data, uint64_t size);

@@ -144,6 +144,30 @@ typedef struct sm_gguf_packed {
 sm_status sm_gguf_get_packed(const sm_gguf *gguf, const sm_gguf_tensor *t, sm_gguf_packed *out,
                              sm_error *error);
 
+/* ---- what is taken for a model, and is something else (recognize.c) ------------------
+ *
+ * Each fails with a message that says what it is and what to do; SM_OK where that is not known. */
+
+/* A file that is no GGUF file, by its first bytes: SM_ERR_FORMAT. */
+sm_status sm_recognize_bytes(const char *path, const uint8_t *data, uint64_t size, sm_error *error);
+/* A path that could not be opened as a file, a directory or an address; `shown` stands for it in
+ * the message: SM_ERR_IO. */
+sm_status sm_recognize_path(const char *path, const char *shown, sm_error *error);
+
+/* What a GGUF file holds. */
+typedef enum sm_content {
+    SM_CONTENT_MODEL = 1,
+    SM_CONTENT_PACKED = 2,
+    SM_CONTENT_VOCABULARY = 4,
+    SM_CONTENT_ADAPTER = 8,
+    SM_CONTENT_IMATRIX = 16,
+    SM_CONTENT_CHECKPOINT = 32,
+    SM_CONTENT_OTHER = 64, /* projectors, control vectors */
+} sm_content;
+/* Refuses a file that holds none of `allowed`: SM_ERR_UNSUPPORTED, _MISSING (a vocabulary alone),
+ * _FORMAT (no importance matrix). */
+sm_status sm_gguf_expect(const sm_gguf *gguf, uint32_t allowed, sm_error *error);
+
 /* ---- for the code of a format --------------------------------------------------- */
 
 /* A little-endian unsigned value of 1 to 8 bytes. */

@@ -14,6 +14,8 @@
 #define SPLIT_SUFFIX_LENGTH (sizeof SPLIT_SUFFIX - 1)
 #define PATH_SHOWN 200 /* bytes of a path in messages with its end, escaped; and of a name */
 #define NAME_SHOWN 100
+/* What a file that ends too early most likely is. */
+#define CUT_OFF ": a download that broke off? Fetch it again"
 
 /* One file of the model while it is read. */
 typedef struct part {
@@ -158,7 +160,8 @@ static void enter(reader *r, uint32_t i, uint64_t at) {
 /* ---- keys ---------------------------------------------------------------------- */
 
 static sm_status truncated(reader *r, const char *kind, const char *name) {
-    return sm_fail(r->error, SM_ERR_FORMAT, "%s: the file ends inside it (at byte %" PRIu64 ")",
+    return sm_fail(r->error, SM_ERR_FORMAT,
+                   "%s: the file ends inside it (at byte %" PRIu64 ")" CUT_OFF,
                    item_text(r, kind, name, name_length(name)), r->p->size);
 }
 
@@ -166,7 +169,8 @@ static sm_status read_name(reader *r, const char *kind, uint64_t i, const char *
     uint64_t length;
     if (!take_u64(r, &length))
         return sm_fail(r->error, SM_ERR_FORMAT,
-                       "%s: the file ends before the name of %s %" PRIu64 " (at byte %" PRIu64 ")",
+                       "%s: the file ends before the name of %s %" PRIu64 " (at byte %" PRIu64
+                       ")" CUT_OFF,
                        file_text(r), kind, i, r->p->size);
     if (length == 0)
         return sm_fail(r->error, SM_ERR_FORMAT, "%s: %s %" PRIu64 " has an empty name",
@@ -305,7 +309,7 @@ static sm_status place_tensor(reader *r, sm_gguf_tensor *t) {
                        tensor_text(r, t), t->offset);
     if (end > p->size)
         return sm_fail(r->error, SM_ERR_FORMAT,
-                       "%s: data ends at byte %" PRIu64 " but the file has %" PRIu64,
+                       "%s: data ends at byte %" PRIu64 " but the file has %" PRIu64 CUT_OFF,
                        tensor_text(r, t), end, p->size);
     t->data = p->data + begin;
     return SM_OK;
@@ -338,11 +342,15 @@ static sm_status read_header(reader *r) {
     if (p->size == 0)
         return sm_fail(r->error, SM_ERR_FORMAT, "%s: the file is empty", file_text(r));
     const uint8_t *magic = take(r, 4);
-    if (!magic || memcmp(magic, MAGIC, 4) != 0)
-        return sm_fail(r->error, SM_ERR_FORMAT,
-                       "%s: not a GGUF file (it does not begin with \"GGUF\")", file_text(r));
+    if (!magic || memcmp(magic, MAGIC, 4) != 0) {
+        sm_status status = sm_recognize_bytes(file_text(r), p->data, p->size, r->error);
+        return status
+                   ? status
+                   : sm_fail(r->error, SM_ERR_FORMAT,
+                             "%s: not a GGUF file (it does not begin with \"GGUF\")", file_text(r));
+    }
     if (!take_u32(r, &p->version))
-        return sm_fail(r->error, SM_ERR_FORMAT, "%s: the file ends inside the header",
+        return sm_fail(r->error, SM_ERR_FORMAT, "%s: the file ends inside the header" CUT_OFF,
                        file_text(r));
     if (p->version && !(p->version & 0xffff)) /* small number, bytes swapped */
         return sm_fail(r->error, SM_ERR_UNSUPPORTED,
@@ -352,7 +360,7 @@ static sm_status read_header(reader *r) {
                        "%s: GGUF version %u is not supported (2 and 3 are)", file_text(r),
                        p->version);
     if (!take_u64(r, &p->n_tensors) || !take_u64(r, &p->n_keys))
-        return sm_fail(r->error, SM_ERR_FORMAT, "%s: the file ends inside the header",
+        return sm_fail(r->error, SM_ERR_FORMAT, "%s: the file ends inside the header" CUT_OFF,
                        file_text(r));
     p->keys_at = r->at;
     return SM_OK;
@@ -418,6 +426,10 @@ static sm_status open_part(reader *r, uint32_t i, bool map) {
     enter(r, i, 0);
     sm_file *file = &r->gguf->files[i];
     sm_status status = sm_file_open_asking(file, r->gguf->mem, r->path, map, r->hook, r->error);
+    if (status == SM_ERR_IO) { /* unless it is known better, the reason stands */
+        const sm_status known = sm_recognize_path(r->path, file_text(r), r->error);
+        status = known ? known : status;
+    }
     if (status)
         return status;
     r->p->data = file->data;

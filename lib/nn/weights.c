@@ -381,7 +381,9 @@ sm_status sm_net_load(sm_net **out, sm_mem *mem, const sm_gguf *gguf, const sm_k
     atomic_init(&net->unpacked_in_layers, 0);
     atomic_init(&net->unpacked_head, 0);
     binder b = {.net = net, .error = error, .progress = progress, .progress_user = progress_user};
-    sm_status status = sm_config_read(&net->config, gguf, error);
+    sm_status status = sm_gguf_expect(gguf, SM_CONTENT_MODEL | SM_CONTENT_PACKED, error);
+    if (!status)
+        status = sm_config_read(&net->config, gguf, error);
     if (!status)
         status = sm_net_check_packed(gguf, error);
     if (!status && gguf->n_tensors) { /* none: load() says which is missing */

@@ -11,15 +11,10 @@ sm_status sm_importance_open(sm_importance *importance, sm_mem *mem, const char 
     sm_status status = sm_gguf_open(&importance->gguf, mem, path, true, error);
     if (status)
         return status;
-    const char *type;
-    uint64_t length;
-    if (sm_gguf_get_str(importance->gguf, "general.type", &type, &length, NULL) || length != 7 ||
-        memcmp(type, "imatrix", 7) != 0) {
+    status = sm_gguf_expect(importance->gguf, SM_CONTENT_IMATRIX, error);
+    if (status)
         sm_importance_close(importance);
-        return sm_fail(error, SM_ERR_FORMAT,
-                       "%s: not an importance matrix: key 'general.type' is not \"imatrix\"", path);
-    }
-    return SM_OK;
+    return status;
 }
 
 void sm_importance_close(sm_importance *importance) {

@@ -214,6 +214,9 @@ sm_status sm_model_init(const char *path, const char *vocabulary_path,
     sm_gguf *vocabulary = NULL;
     status = sm_gguf_open(&vocabulary, mem, vocabulary_path, true, error);
     if (!status)
+        status = sm_gguf_expect(
+            vocabulary, SM_CONTENT_MODEL | SM_CONTENT_PACKED | SM_CONTENT_VOCABULARY, error);
+    if (!status)
         status = make_plan(&p, vocabulary, error);
     if (!status)
         status = write_model(mem, &p, path, vocabulary, error);

@@ -148,6 +148,8 @@ static sm_status open_all(sm_trainer *t, const char *model_path, const sm_traine
     if (!status)
         status = sm_gguf_open(&t->gguf, t->mem, model_path, true, error);
     if (!status)
+        status = sm_gguf_expect(t->gguf, SM_CONTENT_MODEL | SM_CONTENT_PACKED, error);
+    if (!status)
         status =
             sm_tokenizer_load(&t->tokenizer, model_path,
                               &(sm_tokenizer_options){.struct_size = sizeof(sm_tokenizer_options),

@@ -1,0 +1,24 @@
+/* What lies in a directory. */
+#include "base.h"
+
+#include <dirent.h>
+#include <string.h>
+
+bool sm_directory_find(const char *path, const char *ending, char *name, uint64_t capacity,
+                       bool *is_directory) {
+    DIR *directory = opendir(path);
+    bool found = false;
+    *is_directory = directory != NULL;
+    if (!directory)
+        return false;
+    for (const struct dirent *e; (e = readdir(directory)) != NULL;) {
+        const size_t length = strlen(e->d_name), tail = strlen(ending);
+        if (length < tail || strcmp(e->d_name + length - tail, ending) != 0 || length >= capacity)
+            continue;
+        if (!found || strcmp(e->d_name, name) < 0) /* the first by name: always the same one */
+            memcpy(name, e->d_name, length + 1);
+        found = true;
+    }
+    closedir(directory);
+    return found;
+}
