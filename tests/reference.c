@@ -5,11 +5,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+static reference_shape shape_of(const sm_net *net) {
+    const sm_attn_params *p = &net->blocks[0].attn;
+    return (reference_shape){.n_vocab = net->config.n_vocab,
+                             .n_embd = net->config.n_embd,
+                             .n_layer = net->config.n_layer,
+                             .n_head = p->n_head,
+                             .n_head_kv = p->n_head_kv,
+                             .head_dim = p->head_dim,
+                             .n_ff = sm_net_most(net, SM_DIM_FF),
+                             .n_rot = net->ropes[0].n_rot,
+                             .neox = net->ropes[0].neox,
+                             .norm_eps = net->config.norm_eps};
+}
+
 reference reference_make(const sm_graph *graph) {
     const sm_params *params = sm_graph_params(graph);
-    reference r = {.net = sm_graph_net(graph), .params = params};
-    r.config = &r.net->config;
-    r.window = calloc(r.config->n_layer, sizeof *r.window);
+    reference r = {.config = shape_of(sm_graph_net(graph)), .params = params};
+    r.rope = &sm_graph_net(graph)->ropes[0];
+    r.window = calloc(r.config.n_layer, sizeof *r.window);
     if (!r.window)
         abort();
     r.value = calloc(params->n, sizeof *r.value);
@@ -74,11 +88,11 @@ static void rms_norm(double *y, const double *x, const double *w, uint64_t n, do
 }
 
 static void rope(const reference *r, double *head, uint32_t position) {
-    const sm_config *c = r->config;
+    const reference_shape *c = &r->config;
     for (uint32_t i = 0; i < c->n_rot / 2; i++) {
-        const double angle = position * r->net->rope_inv_freq[i], m = (double)r->net->rope_mscale;
-        double *a = &head[c->family->rope_neox ? i : 2 * i];
-        double *b = &head[c->family->rope_neox ? i + c->n_rot / 2 : 2 * i + 1];
+        const double angle = position * r->rope->inv_freq[i], m = (double)r->rope->mscale;
+        double *a = &head[c->neox ? i : 2 * i];
+        double *b = &head[c->neox ? i + c->n_rot / 2 : 2 * i + 1];
         const double x = *a, y = *b;
         *a = m * (x * cos(angle) - y * sin(angle));
         *b = m * (x * sin(angle) + y * cos(angle));
@@ -88,7 +102,7 @@ static void rope(const reference *r, double *head, uint32_t position) {
 /* Heads of q, k or v of one token. */
 static void project(const reference *r, uint32_t layer, const char *which, double *y,
                     const double *x, uint32_t heads, uint32_t position) {
-    const sm_config *c = r->config;
+    const reference_shape *c = &r->config;
     char name[64];
     const uint64_t rows = (uint64_t)heads * c->head_dim;
     snprintf(name, sizeof name, "attn_%s.weight", which);
@@ -107,7 +121,7 @@ static void project(const reference *r, uint32_t layer, const char *which, doubl
 }
 
 /* Token t of a span that began at `first`, all heads. */
-static void attend(const sm_config *c, uint32_t window, double *out, const double *q,
+static void attend(const reference_shape *c, uint32_t window, double *out, const double *q,
                    const double *k, const double *v, uint32_t first, uint32_t t) {
     if (window && t - first >= window)
         first = t - window + 1;
@@ -139,7 +153,7 @@ static void attend(const sm_config *c, uint32_t window, double *out, const doubl
 
 static void layer_forward(const reference *r, uint32_t layer, const sm_train_batch *batch,
                           double *x) {
-    const sm_config *c = r->config;
+    const reference_shape *c = &r->config;
     const uint64_t E = c->n_embd, F = c->n_ff, T = batch->n_tokens;
     const uint64_t qd = (uint64_t)c->n_head * c->head_dim,
                    kd = (uint64_t)c->n_head_kv * c->head_dim;
@@ -176,7 +190,7 @@ static void layer_forward(const reference *r, uint32_t layer, const sm_train_bat
 }
 
 double *reference_logits(const reference *r, const sm_train_batch *batch) {
-    const sm_config *c = r->config;
+    const reference_shape *c = &r->config;
     const uint64_t E = c->n_embd;
     const double *embd = tensor(r, "token_embd.weight"), *head = tensor(r, "output.weight");
     double *x = zeros(batch->n_tokens * E), *n = zeros(E);
@@ -195,7 +209,7 @@ double *reference_logits(const reference *r, const sm_train_batch *batch) {
 }
 
 double reference_loss(const reference *r, const sm_train_batch *batch) {
-    const uint32_t n_vocab = r->config->n_vocab;
+    const uint32_t n_vocab = r->config.n_vocab;
     double *logits = reference_logits(r, batch), loss = 0;
     for (uint32_t t = 0; t < batch->n_tokens; t++) {
         if (batch->targets[t] < 0)

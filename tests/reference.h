@@ -6,11 +6,18 @@
 
 #include "train/train.h"
 
+/* Shapes of the network; all layers are alike. */
+typedef struct reference_shape {
+    uint32_t n_vocab, n_embd, n_layer, n_head, n_head_kv, head_dim, n_ff, n_rot;
+    bool neox;
+    float norm_eps;
+} reference_shape;
+
 /* Parameters of a graph as doubles, in the order of sm_graph_params. */
 typedef struct reference {
-    const sm_config *config;
+    reference_shape config;
     const sm_params *params;
-    const sm_net *net; /* for the angles of rope */
+    const sm_rope *rope; /* its angles */
     double **value;
     uint32_t *window; /* [n_layer] tokens that attention sees, 0 (at first): all before */
 } reference;

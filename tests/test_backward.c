@@ -186,7 +186,7 @@ static void check_gradients(const fixture_model *model, const uint32_t *lengths,
     zero_grad(m.graph);
     const double loss = backward(&m, &b.batch, weight);
     reference r = reference_make(m.graph);
-    for (uint32_t i = 0; i < r.config->n_layer; i++)
+    for (uint32_t i = 0; i < r.config.n_layer; i++)
         r.window[i] = model->sliding_window;
     const double want = reference_loss(&r, &b.batch);
     if (fabs(loss - want) > 2e-6 * want)
@@ -749,12 +749,12 @@ static void test_adapters_decode(void **state) {
     sm_workspace *ws;
     assert_int_equal(sm_workspace_new(&ws, &m.mem, net, 3, 8, 64, NULL), SM_OK);
     assert_int_equal(sm_workspace_adapt(ws, 2 * sm_adapter_width(one, net), false, NULL), SM_OK);
-    sm_kv kv;
-    assert_int_equal(sm_kv_init(&kv, &m.mem, &net->config, SM_KV_F32, 64, NULL), SM_OK);
+    sm_state kv;
+    assert_int_equal(sm_state_init(&kv, &m.mem, net, SM_KV_F32, 64, NULL), SM_OK);
     for (int how = 0; how < 3; how++) /* one by one, together, together without adapters */
         for (uint32_t i = 0; i < (how ? 1 : N); i++) {
             const uint32_t n = how ? N : 1, last = n - 1;
-            const sm_span span = {.kv = &kv, .n = n, .position = i};
+            const sm_span span = {.state = &kv, .n = n, .position = i};
             float *const rows[] = {logits[how]};
             const sm_step batch = {.n_tokens = n,
                                    .ids = ids + i,
@@ -768,7 +768,7 @@ static void test_adapters_decode(void **state) {
         }
     assert_memory_equal(logits[0], logits[1], FIXTURE_VOCAB * sizeof(float));
     assert_memory_not_equal(logits[1], logits[2], FIXTURE_VOCAB * sizeof(float));
-    sm_kv_free(&kv, &m.mem);
+    sm_state_free(&kv, &m.mem);
     sm_workspace_free(ws);
     close_graph(&m);
 }

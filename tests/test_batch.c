@@ -10,7 +10,7 @@
 
 #include "fixture.h"
 #include "nn/nn.h"
-#include "nn/step.h"
+#include "nn/worker.h"
 #include "support.h"
 
 #define SEQUENCES 5
@@ -54,12 +54,11 @@ static int32_t id_of(uint32_t sequence, uint32_t position) {
 /* Logits of every token of every sequence, one sequence at a time. */
 static void alone(bench *b, float logits[SEQUENCES][LENGTH][LDL]) {
     for (uint32_t s = 0; s < SEQUENCES; s++) {
-        sm_kv kv;
+        sm_state kv;
         int32_t ids[LENGTH];
         uint32_t outputs[LENGTH];
         float *rows[LENGTH];
-        assert_int_equal(sm_kv_init(&kv, &b->mem, &b->net->config, SM_KV_F16, CONTEXT, NULL),
-                         SM_OK);
+        assert_int_equal(sm_state_init(&kv, &b->mem, b->net, SM_KV_F16, CONTEXT, NULL), SM_OK);
         for (uint32_t t = 0; t < LENGTH; t++) {
             ids[t] = id_of(s, t);
             outputs[t] = t;
@@ -74,18 +73,17 @@ static void alone(bench *b, float logits[SEQUENCES][LENGTH][LDL]) {
                               .outputs = outputs,
                               .logits = rows};
         assert_int_equal(sm_forward(b->workspace, b->team, &step, NULL), SM_OK);
-        sm_kv_free(&kv, &b->mem);
+        sm_state_free(&kv, &b->mem);
     }
 }
 
 /* The same with all sequences in each step, every one taking its own number of tokens. */
 static void together(bench *b, float logits[SEQUENCES][LENGTH][LDL]) {
-    sm_kv kv[SEQUENCES];
+    sm_state kv[SEQUENCES];
     uint32_t held[SEQUENCES] = {0};
     static float out[128][LDL];
     for (uint32_t s = 0; s < SEQUENCES; s++)
-        assert_int_equal(sm_kv_init(&kv[s], &b->mem, &b->net->config, SM_KV_F16, CONTEXT, NULL),
-                         SM_OK);
+        assert_int_equal(sm_state_init(&kv[s], &b->mem, b->net, SM_KV_F16, CONTEXT, NULL), SM_OK);
     for (uint32_t step = 0;; step++) {
         int32_t ids[128];
         uint32_t outputs[128], n = 0, n_spans = 0;
@@ -121,7 +119,7 @@ static void together(bench *b, float logits[SEQUENCES][LENGTH][LDL]) {
         }
     }
     for (uint32_t s = 0; s < SEQUENCES; s++)
-        sm_kv_free(&kv[s], &b->mem);
+        sm_state_free(&kv[s], &b->mem);
 }
 
 static void batched_sequences_keep_their_bits(void **state) {
@@ -180,18 +178,6 @@ static int by_address(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-typedef struct matrices {
-    const sm_weight *w[64];
-    size_t n;
-} matrices;
-
-static void collect(sm_net *net, sm_weight *w, void *arg) {
-    (void)net;
-    matrices *m = arg;
-    assert_true(m->n < 64);
-    m->w[m->n++] = w;
-}
-
 /* Packed weights begin on a pair of cache lines and keep out of each other's way. */
 static void packed_matrices_have_their_places(void **state) {
     (void)state;
@@ -200,18 +186,19 @@ static void packed_matrices_have_their_places(void **state) {
     const uint64_t sizes[] = {0, 1, 20000, (uint64_t)128 << 20}; /* 0: as it comes */
     for (size_t i = 0; i < 2 * sizeof sizes / sizeof *sizes; i++) {
         bench b;
-        matrices m = {.n = 0};
+        const sm_weight *m[64];
         open_bench(&b, &specs[i % 2], 2);
         if (sizes[i / 2])
             b.net->block_bytes = sizes[i / 2];
         alone(&b, logits);
-        sm_net_each_matrix(b.net, collect, &m);
-        qsort(m.w, m.n, sizeof *m.w, by_address);
-        for (size_t k = 0; k < m.n; k++) {
-            assert_true(m.w[k]->packed && (uintptr_t)m.w[k]->packed % 128 == 0);
+        assert_true(b.net->n_matrices <= 64);
+        for (size_t k = 0; k < b.net->n_matrices; k++)
+            m[k] = &b.net->matrices[k];
+        qsort(m, b.net->n_matrices, sizeof *m, by_address);
+        for (size_t k = 0; k < b.net->n_matrices; k++) {
+            assert_true(m[k]->packed && (uintptr_t)m[k]->packed % 128 == 0);
             if (k > 0)
-                assert_true(m.w[k - 1]->packed + sm_weight_packed_bytes(m.w[k - 1]) <=
-                            m.w[k]->packed);
+                assert_true(m[k - 1]->packed + sm_weight_packed_bytes(m[k - 1]) <= m[k]->packed);
         }
         close_bench(&b);
     }

@@ -139,21 +139,21 @@ static void test_norm(void **state) {
  * values in an f32 cache. q, k, v, out: [tokens][n_head * head_dim]. */
 static void attend(const sm_kernels *kernels, uint32_t n_head, uint32_t head_dim, uint32_t tokens,
                    const float *q, const float *k, const float *v, float *out) {
-    const sm_config config = {
-        .n_layer = 1, .n_head = n_head, .n_head_kv = n_head, .head_dim = head_dim};
+    const sm_attn_params params = {.n_head = n_head,
+                                   .n_head_kv = n_head,
+                                   .head_dim = head_dim,
+                                   .scale = 1.0f / sqrtf((float)head_dim)};
     const uint64_t ld = (uint64_t)n_head * head_dim;
     sm_mem mem;
     sm_kv kv;
     assert_int_equal(sm_mem_init(&mem, NULL, 0, NULL), SM_OK);
-    assert_int_equal(sm_kv_init(&kv, &mem, &config, SM_KV_F32, tokens, NULL), SM_OK);
-    const sm_attn a = {.kernels = kernels,
-                       .n_head = n_head,
-                       .n_head_kv = n_head,
-                       .head_dim = head_dim,
-                       .width = sm_kv_width(&config),
-                       .scale = 1.0f / sqrtf((float)head_dim)};
+    sm_kv_place(&kv, n_head, head_dim, SM_KV_F32, tokens, NULL, NULL);
+    kv.k = sm_alloc(&mem, sm_kv_bytes(&kv));
+    kv.v = sm_alloc(&mem, sm_kv_bytes(&kv));
+    assert_true(kv.k && kv.v);
+    const sm_attn a = {.kernels = kernels, .p = params, .width = sm_kv_width(head_dim)};
     uint32_t chunk;
-    const uint64_t nq = sm_attn_chunk(&config, &chunk), width = a.width;
+    const uint64_t nq = sm_attn_chunk(&params, &chunk), width = a.width;
     float *scratch_floats[] = {malloc(nq * width * 4), malloc(nq * SM_KV_BLOCK * 4),
                                malloc(nq * width * 4), malloc(nq * width * 4),
                                malloc(nq * 2 * 4),     malloc(nq * 2 * 4)};
@@ -169,16 +169,18 @@ static void attend(const sm_kernels *kernels, uint32_t n_head, uint32_t head_dim
                                  .attn_l = scratch_floats[5]};
     for (uint32_t t = 0; t < tokens; t++)
         for (uint32_t h = 0; h < n_head; h++)
-            sm_kv_store(&kv, kernels, 0, h, t, k + t * ld + (uint64_t)h * head_dim,
+            sm_kv_store(&kv, kernels, h, t, k + t * ld + (uint64_t)h * head_dim,
                         v + t * ld + (uint64_t)h * head_dim);
-    const sm_span span = {.kv = &kv, .n = tokens};
+    sm_state carried = {.n = 1, .kv = &kv};
+    const sm_span span = {.state = &carried, .n = tokens};
     for (uint32_t h = 0; h < n_head; h++)
         for (uint32_t t = 0; t < tokens; t += chunk)
             sm_attn_prefill(&a, &span, h, t, tokens - t < chunk ? tokens - t : chunk, q, ld, out,
-                            ld, NULL, &scratch);
+                            ld, NULL, 0, &scratch);
     for (int i = 0; i < 6; i++)
         free(scratch_floats[i]);
-    sm_kv_free(&kv, &mem);
+    sm_free(&mem, kv.k);
+    sm_free(&mem, kv.v);
     assert_int_equal(mem.in_use, 0);
 }
 

@@ -45,6 +45,9 @@ typedef struct variable {
 
 typedef struct trial trial;
 
+/* Matrices of the first layer. */
+typedef enum which { Q, O, GATE, UP, DOWN } which;
+
 typedef struct operator_case {
     const char *name;
     const fixture_model *model; /* NULL: the operator is a kernel */
@@ -54,7 +57,7 @@ typedef struct operator_case {
     void (*backward)(trial *t);
     double tolerance;
     uint32_t sizes[4]; /* tokens (of a kernel: elements), up to a 0 */
-    uint32_t matrix;   /* of products: SM_Q, … */
+    which matrix;      /* of products */
     uint32_t lora_rank;
     double dropout;
     sm_precision precision;
@@ -73,6 +76,7 @@ struct trial {
     sm_gguf *gguf;
     sm_graph *g;
     const sm_config *config;
+    const sm_block *attention, *gated; /* of the first layer */
     uint64_t seed;
     variable v[MAX_VARIABLES];
     uint32_t n_variables;
@@ -285,10 +289,13 @@ static double norm_loss(const trial *t) {
                         (double)t->config->norm_eps);
     return sum;
 }
+static float *last_norm_grad(const sm_graph *g) {
+    return g->blocks[sm_net_head(g->net)->index].v[SM_SLOT_PRE];
+}
 static void norm_run(const sm_backward *b, trial *t) {
     sm_graph *g = t->g;
     sm_grad_norm(b, g->dx, g->dn, g->tape->x, t->c->some_rows ? t->rows : NULL, t->n_rows,
-                 t->buffer[0], g->out_norm);
+                 t->buffer[0], last_norm_grad(g));
 }
 static void norm_backward(trial *t) {
     const uint64_t E = t->config->n_embd, ld = t->g->tape->ldx;
@@ -298,34 +305,44 @@ static void norm_backward(trial *t) {
     to_floats(t->g->dx, ld, t->dy2, t->n, E);
     in_team(t, norm_run);
     from_floats(t->v[0].grad, t->g->dx, ld, t->n, E);
-    from_floats(t->v[1].grad, t->g->out_norm, E, 1, E);
+    from_floats(t->v[1].grad, last_norm_grad(t->g), E, 1, E);
 }
 
 static void bias_make(trial *t) {
-    add(t, "bias", randoms(t, t->config->n_ff, 0, 1), t->config->n_ff);
-    t->dy = randoms(t, (uint64_t)t->n * t->config->n_ff, 0, 1);
+    add(t, "bias", randoms(t, t->gated->gated.n_ff, 0, 1), t->gated->gated.n_ff);
+    t->dy = randoms(t, (uint64_t)t->n * t->gated->gated.n_ff, 0, 1);
 }
 static double bias_loss(const trial *t) {
     double sum = 0;
     for (uint32_t i = 0; i < t->n; i++)
-        sum += dot(t->dy + (uint64_t)i * t->config->n_ff, t->v[0].x, t->config->n_ff);
+        sum += dot(t->dy + (uint64_t)i * t->gated->gated.n_ff, t->v[0].x, t->gated->gated.n_ff);
     return sum;
 }
+static float *bias_grad(const trial *t) {
+    return t->g->blocks[t->gated->index].v[SM_GATED_GATE_BIAS];
+}
 static void bias_run(const sm_backward *b, trial *t) {
-    sm_grad_bias(b, t->g->layers[0].b_gate, t->g->dh, t->g->tape->ldh, t->n, t->config->n_ff);
+    sm_grad_bias(b, bias_grad(t), t->g->buffer[SM_KIND_GATED][0], t->gated->ld[SM_GATED_AT_H], t->n,
+                 t->gated->gated.n_ff);
 }
 static void bias_backward(trial *t) {
-    to_floats(t->g->dh, t->g->tape->ldh, t->dy, t->n, t->config->n_ff);
+    to_floats(t->g->buffer[SM_KIND_GATED][0], t->gated->ld[SM_GATED_AT_H], t->dy, t->n,
+              t->gated->gated.n_ff);
     in_team(t, bias_run);
-    from_floats(t->v[0].grad, t->g->layers[0].b_gate, t->v[0].n, 1, t->v[0].n);
+    from_floats(t->v[0].grad, bias_grad(t), t->v[0].n, 1, t->v[0].n);
 }
 
 /* ---- products: y = W x + scale B A dropout(x); W in f32 or frozen in any type --------- */
 
 #define LORA_ALPHA 12.0
 
-static const sm_slot *slot_of(const trial *t) {
-    return &t->g->layers[0].matrix[t->c->matrix];
+static const sm_master *master_of(const trial *t) {
+    static const uint8_t slots[] = {[Q] = SM_ATTN_Q,
+                                    [O] = SM_ATTN_O,
+                                    [GATE] = SM_GATED_GATE,
+                                    [UP] = SM_GATED_UP,
+                                    [DOWN] = SM_GATED_DOWN};
+    return sm_master_of(t->g, t->c->matrix < GATE ? t->attention : t->gated, slots[t->c->matrix]);
 }
 
 /* W as the file's type has it. */
@@ -341,8 +358,8 @@ static double *dequantized(trial *t, const sm_weight *w) {
 }
 
 /* What sm_dropout_row multiplies each element by; 1 without dropout. */
-static double *dropout_mask(trial *t, const sm_slot *slot) {
-    const uint64_t n = slot->w->cols;
+static double *dropout_mask(trial *t, const sm_master *master) {
+    const uint64_t n = master->w->cols;
     double *mask = doubles(t, t->n * n);
     float *row = own(t, n, sizeof *row);
     t->g->adapters.dropout = (sm_dropout){.rate = t->c->dropout, .seed = 9, .draw = 4};
@@ -351,8 +368,7 @@ static double *dropout_mask(trial *t, const sm_slot *slot) {
         for (uint64_t j = 0; j < n; j++)
             row[j] = 1;
         if (t->c->dropout > 0)
-            sm_dropout_row(&t->g->adapters.dropout, slot->layer, slot->matrix, t->rows[i], row, row,
-                           n);
+            sm_dropout_row(&t->g->adapters.dropout, master->w, t->rows[i], row, row);
         from_floats(mask + i * n, row, n, 1, n);
         for (uint64_t j = 0; j < n; j++)
             n_dropped += row[j] == 0;
@@ -362,37 +378,37 @@ static double *dropout_mask(trial *t, const sm_slot *slot) {
 }
 
 static void product_make(trial *t) {
-    const sm_slot *slot = slot_of(t);
-    const uint64_t rows = slot->w->rows, cols = slot->w->cols;
+    const sm_master *master = master_of(t);
+    const uint64_t rows = master->w->rows, cols = master->w->cols;
     t->rows = own(t, t->n, sizeof *t->rows);
     for (uint32_t i = 0; i < t->n; i++)
         t->rows[i] = t->c->some_rows ? 3 * i + 2 : i;
     add(t, "x", randoms(t, t->n * cols, 0, 1), t->n * cols);
-    if (slot->value)
-        add_floats(t, "W", slot->value, rows * cols);
+    if (master->value)
+        add_floats(t, "W", master->value, rows * cols);
     else
-        t->frozen = dequantized(t, slot->w);
-    assert_true((slot->lora != NULL) == (t->c->lora_rank > 0 && t->c->matrix == SM_Q));
-    if (slot->lora) {
-        const sm_weight *A = &slot->lora->a, *B = &slot->lora->b;
+        t->frozen = dequantized(t, master->w);
+    assert_true((master->lora != NULL) == (t->c->lora_rank > 0 && t->c->matrix == Q));
+    if (master->lora) {
+        const sm_weight *A = &master->lora->a, *B = &master->lora->b;
         add_floats(t, "A", (const float *)(const void *)A->data, (uint64_t)A->rows * A->cols);
         add(t, "B", randoms(t, (uint64_t)B->rows * B->cols, 0, 0.5), (uint64_t)B->rows * B->cols);
         to_floats((float *)(uintptr_t)B->data, B->cols, t->v[2].x, B->rows, B->cols);
-        t->mask = dropout_mask(t, slot);
+        t->mask = dropout_mask(t, master);
     }
     t->dy = randoms(t, t->n * rows, 0, 1);
     /* of what else reads x: dx is added to */
     t->dy2 = randoms(t, t->n * cols, 0, t->c->writes ? 0 : 1);
 }
 static double product_loss(const trial *t) {
-    const sm_slot *slot = slot_of(t);
-    const uint64_t rows = slot->w->rows, cols = slot->w->cols;
+    const sm_master *master = master_of(t);
+    const uint64_t rows = master->w->rows, cols = master->w->cols;
     const double *W = t->frozen ? t->frozen : t->v[1].x, *A = NULL, *B = NULL;
     uint64_t rank = 0;
-    if (slot->lora) {
+    if (master->lora) {
         A = t->v[1].x;
         B = t->v[2].x;
-        rank = slot->lora->a.rows;
+        rank = master->lora->a.rows;
     }
     double sum = dot(t->dy2, t->v[0].x, t->n * cols);
     for (uint32_t i = 0; i < t->n; i++) {
@@ -416,16 +432,16 @@ static double product_loss(const trial *t) {
 enum { PRODUCT_X, PRODUCT_DY, PRODUCT_DX }; /* buffers */
 
 static void product_run(const sm_backward *b, trial *t) {
-    const sm_slot *slot = slot_of(t);
-    const uint64_t ldy = slot->w->rows + APART, ldx = slot->w->cols + APART;
+    const sm_master *master = master_of(t);
+    const uint64_t ldy = master->w->rows + APART, ldx = master->w->cols + APART;
     const uint32_t *tokens = t->c->some_rows ? t->rows : NULL;
-    sm_grad_weight(b, slot, t->buffer[PRODUCT_DY], ldy, t->buffer[PRODUCT_X], ldx, t->n, tokens);
-    sm_grad_input(b, slot, t->buffer[PRODUCT_DY], ldy, t->n, tokens, t->buffer[PRODUCT_DX], ldx,
+    sm_grad_weight(b, master, t->buffer[PRODUCT_DY], ldy, t->buffer[PRODUCT_X], ldx, t->n, tokens);
+    sm_grad_input(b, master, t->buffer[PRODUCT_DY], ldy, t->n, tokens, t->buffer[PRODUCT_DX], ldx,
                   !t->c->writes);
 }
 static void product_backward(trial *t) {
-    const sm_slot *slot = slot_of(t);
-    const uint64_t rows = slot->w->rows, cols = slot->w->cols;
+    const sm_master *master = master_of(t);
+    const uint64_t rows = master->w->rows, cols = master->w->cols;
     const uint64_t ldy = rows + APART, ldx = cols + APART;
     for (int i = 0; i < 3; i++)
         t->buffer[i] = own(t, t->n * (i == PRODUCT_DY ? ldy : ldx), sizeof(float));
@@ -436,12 +452,12 @@ static void product_backward(trial *t) {
         memset(t->buffer[PRODUCT_DX], 0xff, t->n * ldx * sizeof(float));
     in_team(t, product_run);
     from_floats(t->v[0].grad, t->buffer[PRODUCT_DX], ldx, t->n, cols);
-    if (slot->value)
-        from_floats(t->v[1].grad, slot->grad, cols, rows, cols);
-    if (slot->lora) {
-        const uint64_t rank = slot->lora->a.rows;
-        from_floats(t->v[1].grad, slot->a_grad, cols, rank, cols);
-        from_floats(t->v[2].grad, slot->b_grad, rank, rows, rank);
+    if (master->value)
+        from_floats(t->v[1].grad, master->grad, cols, rows, cols);
+    if (master->lora) {
+        const uint64_t rank = master->lora->a.rows;
+        from_floats(t->v[1].grad, master->a_grad, cols, rank, cols);
+        from_floats(t->v[2].grad, master->b_grad, rank, rows, rank);
     }
 }
 
@@ -451,17 +467,17 @@ enum { HEAD_Q, HEAD_K, HEAD_V, HEAD_Q_NORM, HEAD_K_NORM };
 
 /* Tokens stand at positions 0, 5, 10, … */
 static double angle_of(const trial *t, uint32_t token, uint32_t pair) {
-    return 5.0 * token * t->g->net->rope_inv_freq[pair];
+    return 5.0 * token * t->g->net->ropes[0].inv_freq[pair];
 }
 
 static void heads_make(trial *t) {
-    const sm_config *c = t->config;
+    const sm_attn_params *c = &t->attention->attn;
     const uint64_t q = (uint64_t)c->n_head * c->head_dim * t->n;
     const uint64_t kv = (uint64_t)c->n_head_kv * c->head_dim * t->n;
     add(t, "q", randoms(t, q, 0, 2), q);
     add(t, "k", randoms(t, kv, 0, 2), kv);
     add(t, "v", randoms(t, kv, 0, 2), kv);
-    if (c->family->qk_norm) {
+    if (t->attention->v[SM_ATTN_Q_NORM]) {
         add(t, "q norm", randoms(t, c->head_dim, 1, 0.5), c->head_dim);
         add(t, "k norm", randoms(t, c->head_dim, 1, 0.5), c->head_dim);
     }
@@ -473,28 +489,28 @@ static void heads_make(trial *t) {
 /* sum(dy rope(norm(x))) of one head */
 static double head_loss(const trial *t, const double *x, const double *norm, const double *dy,
                         uint32_t token) {
-    const sm_config *c = t->config;
-    const double m = (double)t->g->net->rope_mscale;
+    const sm_attn_params *c = &t->attention->attn;
+    const double m = (double)t->g->net->ropes[0].mscale;
     double y[64], sum = 0;
     assert_true(c->head_dim <= 64);
     const double r =
-        norm ? 1 / sqrt(dot(x, x, c->head_dim) / c->head_dim + (double)c->norm_eps) : 1;
+        norm ? 1 / sqrt(dot(x, x, c->head_dim) / c->head_dim + (double)t->config->norm_eps) : 1;
     for (uint32_t i = 0; i < c->head_dim; i++)
         y[i] = norm ? x[i] * r * norm[i] : x[i];
-    for (uint32_t i = c->n_rot; i < c->head_dim; i++)
+    for (uint32_t i = t->g->net->ropes[0].n_rot; i < c->head_dim; i++)
         sum += dy[i] * y[i];
-    for (uint32_t i = 0; i < c->n_rot / 2; i++) {
+    for (uint32_t i = 0; i < t->g->net->ropes[0].n_rot / 2; i++) {
         const double angle = angle_of(t, token, i);
-        const uint32_t a = c->family->rope_neox ? i : 2 * i;
-        const uint32_t b = c->family->rope_neox ? i + c->n_rot / 2 : 2 * i + 1;
+        const uint32_t a = t->g->net->ropes[0].neox ? i : 2 * i;
+        const uint32_t b = t->g->net->ropes[0].neox ? i + t->g->net->ropes[0].n_rot / 2 : 2 * i + 1;
         sum += dy[a] * m * (y[a] * cos(angle) - y[b] * sin(angle));
         sum += dy[b] * m * (y[a] * sin(angle) + y[b] * cos(angle));
     }
     return sum;
 }
 static double heads_loss(const trial *t) {
-    const sm_config *c = t->config;
-    const bool norm = c->family->qk_norm;
+    const sm_attn_params *c = &t->attention->attn;
+    const bool norm = t->attention->v[SM_ATTN_Q_NORM] != NULL;
     const uint64_t dim = c->head_dim, group = c->n_head / c->n_head_kv;
     double sum = 0;
     for (uint32_t i = 0; i < t->n; i++)
@@ -509,40 +525,58 @@ static double heads_loss(const trial *t) {
         }
     return sum;
 }
+static float *grad(const trial *t, uint32_t buffer) {
+    return sm_grad_at(t->g, t->attention, buffer);
+}
+/* Where each head of keys has one of queries, and no norm, they stay where they are. */
+static bool alone(const trial *t) {
+    return t->attention->attn.n_head == t->attention->attn.n_head_kv &&
+           !t->attention->v[SM_ATTN_K_NORM];
+}
+static float *grad_of_keys(const trial *t) {
+    return grad(t, alone(t) ? SM_GRAD_K_HEADS : SM_GRAD_K);
+}
+static float *grad_of_values(const trial *t) {
+    return grad(t, alone(t) ? SM_GRAD_V_HEADS : SM_GRAD_V);
+}
 static void heads_run(const sm_backward *b, trial *t) {
-    sm_grad_heads(b, &t->g->net->layers[0], &t->g->layers[0], &t->g->tape->layers[0]);
+    sm_grad_heads(b, t->attention);
 }
 static void heads_backward(trial *t) {
     sm_graph *g = t->g;
-    const sm_config *c = t->config;
-    const bool norm = c->family->qk_norm;
-    const uint64_t qd = (uint64_t)c->n_head * c->head_dim, half = c->n_rot / 2;
+    const sm_attn_params *c = &t->attention->attn;
+    const bool norm = t->attention->v[SM_ATTN_Q_NORM] != NULL;
+    const uint64_t qd = (uint64_t)c->n_head * c->head_dim, half = t->g->net->ropes[0].n_rot / 2;
     const uint64_t kd = (uint64_t)c->n_head_kv * c->head_dim;
-    const uint64_t ldq = g->tape->ldq, ldkv = g->tape->ldkv;
-    const sm_tape_layer *l = &g->tape->layers[0];
+    const uint64_t ldq = t->attention->ld[SM_AT_Q], ldkv = t->attention->ld[SM_AT_K];
+    const sm_places *l = &g->tape->blocks[t->attention->index];
     for (uint32_t i = 0; i < t->n; i++)
         for (uint32_t j = 0; j < half; j++) {
-            g->tape->cos[i * half + j] = (float)cos(angle_of(t, i, j)) * g->net->rope_mscale;
-            g->tape->sin[i * half + j] = (float)sin(angle_of(t, i, j)) * g->net->rope_mscale;
+            g->tape->cos[0][i * half + j] = (float)cos(angle_of(t, i, j)) * g->net->ropes[0].mscale;
+            g->tape->sin[0][i * half + j] = (float)sin(angle_of(t, i, j)) * g->net->ropes[0].mscale;
         }
     if (norm) {
-        to_floats(l->q_raw, ldq, t->v[HEAD_Q].x, t->n, qd);
-        to_floats(l->k_raw, ldkv, t->v[HEAD_K].x, t->n, kd);
-        to_floats((float *)(uintptr_t)g->net->layers[0].q_norm, c->head_dim, t->v[HEAD_Q_NORM].x, 1,
-                  c->head_dim);
-        to_floats((float *)(uintptr_t)g->net->layers[0].k_norm, c->head_dim, t->v[HEAD_K_NORM].x, 1,
-                  c->head_dim);
+        to_floats(l->buffer[SM_AT_Q_RAW], ldq, t->v[HEAD_Q].x, t->n, qd);
+        to_floats(l->buffer[SM_AT_K_RAW], ldkv, t->v[HEAD_K].x, t->n, kd);
+        to_floats((float *)(uintptr_t)t->attention->v[SM_ATTN_Q_NORM], c->head_dim,
+                  t->v[HEAD_Q_NORM].x, 1, c->head_dim);
+        to_floats((float *)(uintptr_t)t->attention->v[SM_ATTN_K_NORM], c->head_dim,
+                  t->v[HEAD_K_NORM].x, 1, c->head_dim);
     }
-    to_floats(g->dq, ldq, t->dy, t->n, qd);
-    to_floats(g->dk_heads, ldq, t->dy2, t->n, qd);
-    to_floats(g->dv_heads, ldq, t->dy3, t->n, qd);
+    to_floats(grad(t, SM_GRAD_Q), ldq, t->dy, t->n, qd);
+    to_floats(grad(t, SM_GRAD_K_HEADS), ldq, t->dy2, t->n, qd);
+    to_floats(grad(t, SM_GRAD_V_HEADS), ldq, t->dy3, t->n, qd);
     in_team(t, heads_run);
-    from_floats(t->v[HEAD_Q].grad, norm ? g->dk_heads : g->dq, ldq, t->n, qd);
-    from_floats(t->v[HEAD_K].grad, norm ? g->dv_heads : g->dk, norm ? ldq : ldkv, t->n, kd);
-    from_floats(t->v[HEAD_V].grad, g->dv, ldkv, t->n, kd);
+    from_floats(t->v[HEAD_Q].grad, norm ? grad(t, SM_GRAD_K_HEADS) : grad(t, SM_GRAD_Q), ldq, t->n,
+                qd);
+    from_floats(t->v[HEAD_K].grad, norm ? grad(t, SM_GRAD_V_HEADS) : grad_of_keys(t),
+                norm ? ldq : ldkv, t->n, kd);
+    from_floats(t->v[HEAD_V].grad, grad_of_values(t), ldkv, t->n, kd);
     if (norm) {
-        from_floats(t->v[HEAD_Q_NORM].grad, g->layers[0].q_norm, c->head_dim, 1, c->head_dim);
-        from_floats(t->v[HEAD_K_NORM].grad, g->layers[0].k_norm, c->head_dim, 1, c->head_dim);
+        from_floats(t->v[HEAD_Q_NORM].grad, g->blocks[t->attention->index].v[SM_ATTN_Q_NORM],
+                    c->head_dim, 1, c->head_dim);
+        from_floats(t->v[HEAD_K_NORM].grad, g->blocks[t->attention->index].v[SM_ATTN_K_NORM],
+                    c->head_dim, 1, c->head_dim);
     }
 }
 
@@ -557,7 +591,7 @@ static double *attended(trial *t, uint64_t n, double spread) {
 }
 
 static void attention_make(trial *t) {
-    const sm_config *c = t->config;
+    const sm_attn_params *c = &t->attention->attn;
     const uint64_t q = (uint64_t)c->n_head * c->head_dim * t->n;
     const uint64_t kv = (uint64_t)c->n_head_kv * c->head_dim * t->n;
     const double sharpness = t->c->sharpness > 0 ? t->c->sharpness : 1;
@@ -576,10 +610,10 @@ static void attention_make(trial *t) {
  * tokens of its document up to itself, within the window. */
 static void attend(const trial *t, const sm_span *span, uint32_t token, uint32_t head, double *out,
                    double *lse) {
-    const sm_config *c = t->config;
+    const sm_attn_params *c = &t->attention->attn;
     const uint64_t dim = c->head_dim, kv_head = head / (c->n_head / c->n_head_kv);
     const double *q = t->v[0].x + ((uint64_t)token * c->n_head + head) * dim;
-    const uint32_t window = t->g->net->layers[0].window;
+    const uint32_t window = c->window;
     const uint32_t first = span->first + sm_window_begin(window, token - span->first);
     double sum = 0;
     memset(out, 0, dim * sizeof *out);
@@ -596,7 +630,7 @@ static void attend(const trial *t, const sm_span *span, uint32_t token, uint32_t
 }
 /* The same of all; att and lse may be NULL. */
 static double attention_of(const trial *t, float *att, float *lse) {
-    const sm_config *c = t->config;
+    const sm_attn_params *c = &t->attention->attn;
     double sum = 0, out[64], logsum;
     for (uint32_t i = 0; i < t->g->n_spans; i++) {
         const sm_span *span = &t->g->spans[i];
@@ -606,10 +640,10 @@ static double attention_of(const trial *t, float *att, float *lse) {
                 const uint64_t at = ((uint64_t)token * c->n_head + h) * c->head_dim;
                 sum += dot(t->dy + at, out, c->head_dim);
                 if (att)
-                    to_floats(att + token * t->g->tape->ldq + (uint64_t)h * c->head_dim,
+                    to_floats(att + token * t->attention->ld[SM_AT_Q] + (uint64_t)h * c->head_dim,
                               c->head_dim, out, 1, c->head_dim);
                 if (lse)
-                    lse[(uint64_t)token * c->n_head + h] = (float)logsum;
+                    lse[token * t->attention->ld[SM_AT_LSE] + h] = (float)logsum;
             }
     }
     return sum;
@@ -618,28 +652,28 @@ static double attention_loss(const trial *t) {
     return attention_of(t, NULL, NULL);
 }
 static void attention_run(const sm_backward *b, trial *t) {
-    sm_grad_attention(b, &t->g->net->layers[0], &t->g->tape->layers[0]);
+    sm_grad_attend(b, t->attention);
 }
 static void attention_backward(trial *t) {
     sm_graph *g = t->g;
-    const sm_config *c = t->config;
-    const sm_tape_layer *l = &g->tape->layers[0];
+    const sm_attn_params *c = &t->attention->attn;
+    const sm_places *l = &g->tape->blocks[t->attention->index];
     const uint64_t dim = c->head_dim, group = c->n_head / c->n_head_kv;
     const uint64_t qd = c->n_head * dim, kd = c->n_head_kv * dim;
-    const uint64_t ldq = g->tape->ldq, ldkv = g->tape->ldkv;
-    to_floats(l->q, ldq, t->v[0].x, t->n, qd);
-    to_floats(l->k, ldkv, t->v[1].x, t->n, kd);
-    to_floats(l->v, ldkv, t->v[2].x, t->n, kd);
-    to_floats(g->datt, ldq, t->dy, t->n, qd);
-    attention_of(t, l->att, l->lse);
+    const uint64_t ldq = t->attention->ld[SM_AT_Q], ldkv = t->attention->ld[SM_AT_K];
+    to_floats(l->buffer[SM_AT_Q], ldq, t->v[0].x, t->n, qd);
+    to_floats(l->buffer[SM_AT_K], ldkv, t->v[1].x, t->n, kd);
+    to_floats(l->buffer[SM_AT_V], ldkv, t->v[2].x, t->n, kd);
+    to_floats(grad(t, SM_GRAD_OUT), ldq, t->dy, t->n, qd);
+    attention_of(t, l->buffer[SM_AT_OUT], l->buffer[SM_AT_LSE]);
     in_team(t, attention_run);
-    from_floats(t->v[0].grad, g->dq, ldq, t->n, qd);
+    from_floats(t->v[0].grad, grad(t, SM_GRAD_Q), ldq, t->n, qd);
     for (uint32_t i = 0; i < t->n; i++)
         for (uint64_t h = 0; h < c->n_head; h++)
             for (uint64_t d = 0; d < dim; d++) {
                 const uint64_t at = i * kd + h / group * dim + d;
-                t->v[1].grad[at] += (double)g->dk_heads[i * ldq + h * dim + d];
-                t->v[2].grad[at] += (double)g->dv_heads[i * ldq + h * dim + d];
+                t->v[1].grad[at] += (double)grad(t, SM_GRAD_K_HEADS)[i * ldq + h * dim + d];
+                t->v[2].grad[at] += (double)grad(t, SM_GRAD_V_HEADS)[i * ldq + h * dim + d];
             }
 }
 
@@ -666,8 +700,8 @@ static void head_make(trial *t) {
     const uint64_t E = t->config->n_embd;
     make_targets(t);
     add(t, "x", randoms(t, t->n * E, 0, 2), t->n * E);
-    add_floats(t, "last norm", t->g->net->out_norm, E);
-    add_floats(t, "W", t->g->head.value, t->config->n_vocab * E);
+    add_floats(t, "last norm", sm_net_head(t->g->net)->v[SM_SLOT_PRE], E);
+    add_floats(t, "W", t->g->masters[t->g->net->head->index].value, t->config->n_vocab * E);
     t->dy = randoms(t, t->n * E, 0, 0.01);
 }
 static void logits_of(const trial *t, uint32_t token, double *logits) {
@@ -709,8 +743,9 @@ static void head_backward(trial *t) {
     const uint64_t E = t->config->n_embd;
     run_head(t);
     from_floats(t->v[LAST_X].grad, t->g->dx, t->g->tape->ldx, t->n, E);
-    from_floats(t->v[LAST_GAIN].grad, t->g->out_norm, E, 1, E);
-    from_floats(t->v[LAST_W].grad, t->g->head.grad, E, t->config->n_vocab, E);
+    from_floats(t->v[LAST_GAIN].grad, last_norm_grad(t->g), E, 1, E);
+    from_floats(t->v[LAST_W].grad, t->g->masters[t->g->net->head->index].grad, E,
+                t->config->n_vocab, E);
 }
 
 /* The embedding is the head's matrix too. */
@@ -726,10 +761,10 @@ static void embedding_run(const sm_backward *b, trial *t) {
 }
 static void tied_backward(trial *t) {
     const uint64_t E = t->config->n_embd;
-    assert_ptr_equal(t->g->head.grad, t->g->embd_grad);
+    assert_ptr_equal(t->g->masters[t->g->net->head->index].grad, t->g->embd_grad);
     run_head(t);
     from_floats(t->v[LAST_X].grad, t->g->dx, t->g->tape->ldx, t->n, E);
-    from_floats(t->v[LAST_GAIN].grad, t->g->out_norm, E, 1, E);
+    from_floats(t->v[LAST_GAIN].grad, last_norm_grad(t->g), E, 1, E);
     to_floats(t->g->dx, t->g->tape->ldx, t->dy, t->n, E);
     in_team(t, embedding_run);
     from_floats(t->v[LAST_W].grad, t->g->embd_grad, E, t->config->n_vocab, E);
@@ -818,21 +853,21 @@ static const operator_case cases[] = {
      .some_rows = true},
     {"bias", &plain, bias_make, bias_loss, bias_backward, 2e-6, .sizes = {1, 19, 300}},
     {"product", &odd, product_make, product_loss, product_backward, 2e-6, .sizes = {1, 19, 40},
-     .matrix = SM_DOWN},
+     .matrix = DOWN},
     {"product that writes", &odd, product_make, product_loss, product_backward, 2e-6, .sizes = {19},
-     .matrix = SM_O, .writes = true},
+     .matrix = O, .writes = true},
     {"product in bf16", &odd, product_make, product_loss, product_backward, 6e-3, .sizes = {19},
-     .matrix = SM_UP, .precision = SM_PRECISION_BF16},
+     .matrix = UP, .precision = SM_PRECISION_BF16},
     {"product, frozen Q4_0", &wide, product_make, product_loss, product_backward, 2e-6,
-     .sizes = {7}, .matrix = SM_GATE, .lora_rank = 5},
+     .sizes = {7}, .matrix = GATE, .lora_rank = 5},
     {"product that writes, frozen Q4_0", &wide, product_make, product_loss, product_backward, 2e-6,
-     .sizes = {7}, .matrix = SM_GATE, .lora_rank = 5, .writes = true},
+     .sizes = {7}, .matrix = GATE, .lora_rank = 5, .writes = true},
     {"product with LoRA", &half, product_make, product_loss, product_backward, 2e-6,
-     .sizes = {1, 19}, .matrix = SM_Q, .lora_rank = 5},
+     .sizes = {1, 19}, .matrix = Q, .lora_rank = 5},
     {"product with LoRA and dropout", &half, product_make, product_loss, product_backward, 2e-6,
-     .sizes = {19}, .matrix = SM_Q, .lora_rank = 5, .dropout = 0.3, .writes = true},
+     .sizes = {19}, .matrix = Q, .lora_rank = 5, .dropout = 0.3, .writes = true},
     {"product with LoRA and dropout, some tokens", &half, product_make, product_loss,
-     product_backward, 2e-6, .sizes = {19}, .matrix = SM_Q, .lora_rank = 5, .dropout = 0.6,
+     product_backward, 2e-6, .sizes = {19}, .matrix = Q, .lora_rank = 5, .dropout = 0.6,
      .some_rows = true},
     {"heads with norms", &odd, heads_make, heads_loss, heads_backward, 2e-6, .sizes = {1, 7}},
     {"heads, part of them rotated", &plain, heads_make, heads_loss, heads_backward, 2e-6,
@@ -967,6 +1002,8 @@ static void open_graph(trial *t) {
         sm_graph_new(&t->g, &t->mem, t->gguf, t->kernels, &options, &error))
         fail_msg("%s", error.message);
     t->config = &t->g->net->config;
+    t->attention = &t->g->net->blocks[0];
+    t->gated = &t->g->net->blocks[1];
 }
 
 static void open_trial(trial *t, const operator_case *c, const sm_kernels *kernels, uint32_t size) {

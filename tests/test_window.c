@@ -63,7 +63,7 @@ static int32_t id_of(uint32_t sequence, uint32_t position) {
 /* ---- ways to feed --------------------------------------------------------------------- */
 
 /* Tokens [from, from + n) of a sequence; logits of all of them, or none. */
-static void feed(bench *b, sm_kv *kv, uint32_t sequence, uint32_t from, uint32_t n,
+static void feed(bench *b, sm_state *kv, uint32_t sequence, uint32_t from, uint32_t n,
                  float (*logits)[V]) {
     static int32_t ids[STEP_TOKENS];
     static uint32_t outputs[STEP_TOKENS];
@@ -87,24 +87,24 @@ static void feed(bench *b, sm_kv *kv, uint32_t sequence, uint32_t from, uint32_t
 /* The first n tokens of a sequence in pieces. */
 static void run(bench *b, uint32_t kv_type, uint32_t sequence, uint32_t n, uint32_t piece,
                 float (*logits)[V]) {
-    sm_kv kv;
-    assert_int_equal(sm_kv_init(&kv, &b->mem, &b->net->config, kv_type, n, NULL), SM_OK);
+    sm_state kv;
+    assert_int_equal(sm_state_init(&kv, &b->mem, b->net, kv_type, n, NULL), SM_OK);
     for (uint32_t t = 0; t < n; t += piece)
         feed(b, &kv, sequence, t, n - t < piece ? n - t : piece, logits);
-    sm_kv_free(&kv, &b->mem);
+    sm_state_free(&kv, &b->mem);
 }
 
 /* The same with the last 40 tokens, or all, one at a time. */
 static void one_by_one(bench *b, uint32_t kv_type, uint32_t sequence, uint32_t n,
                        float (*logits)[V]) {
-    sm_kv kv;
+    sm_state kv;
     uint32_t t = 0;
-    assert_int_equal(sm_kv_init(&kv, &b->mem, &b->net->config, kv_type, n, NULL), SM_OK);
+    assert_int_equal(sm_state_init(&kv, &b->mem, b->net, kv_type, n, NULL), SM_OK);
     for (; n - t > 40; t += n - t - 40 < 512 ? n - t - 40 : 512)
         feed(b, &kv, sequence, t, n - t - 40 < 512 ? n - t - 40 : 512, logits);
     for (; t < n; t++)
         feed(b, &kv, sequence, t, 1, logits);
-    sm_kv_free(&kv, &b->mem);
+    sm_state_free(&kv, &b->mem);
 }
 
 /* ---- against the reference ------------------------------------------------------------ */
@@ -129,7 +129,7 @@ static double *wanted(const char *path, uint32_t window, uint32_t n) {
         sm_graph_new(&graph, &mem, gguf, sm_kernels_get(SM_LEVEL_SCALAR), &options, &error))
         fail_msg("%s", error.message);
     reference r = reference_make(graph);
-    for (uint32_t i = 0; i < r.config->n_layer; i++)
+    for (uint32_t i = 0; i < r.config.n_layer; i++)
         r.window[i] = window;
     double *logits = reference_logits(&r, &(sm_train_batch){n, ids, NULL, 1, begin});
     reference_free(&r);
@@ -219,11 +219,11 @@ static void wide_windows_change_nothing(void **state) {
  * that threads share its blocks. */
 static void together(bench *b, uint32_t kv_type, const uint32_t *lengths,
                      float (*logits)[MOST][V]) {
-    sm_kv kv[SEQUENCES];
+    sm_state kv[SEQUENCES];
     uint32_t held[SEQUENCES] = {0};
     static float out[STEP_TOKENS][V];
     for (uint32_t s = 0; s < SEQUENCES; s++)
-        assert_int_equal(sm_kv_init(&kv[s], &b->mem, &b->net->config, kv_type, MOST, NULL), SM_OK);
+        assert_int_equal(sm_state_init(&kv[s], &b->mem, b->net, kv_type, MOST, NULL), SM_OK);
     for (; held[0] < lengths[0] - 40; held[0] += 40)
         feed(b, &kv[0], 0, held[0], 40, logits[0]);
     for (uint32_t step = 0;; step++) {
@@ -261,7 +261,7 @@ static void together(bench *b, uint32_t kv_type, const uint32_t *lengths,
         }
     }
     for (uint32_t s = 0; s < SEQUENCES; s++)
-        sm_kv_free(&kv[s], &b->mem);
+        sm_state_free(&kv[s], &b->mem);
 }
 
 /* Chunks, threads and company change no bit, where layers have windows of their own, too. */
@@ -281,8 +281,9 @@ static void windows_are_bit_exact(void **state) {
         for (uint32_t n_threads = 1; n_threads <= 4; n_threads++) {
             bench b;
             open_bench(&b, path, sm_level_best(SM_LEVEL_AUTO), n_threads);
-            for (uint32_t l = 0; l < 2; l++)
-                b.net->layers[l].window = cases[i].window[l];
+            for (uint32_t l = 0; l < b.net->n_blocks; l++)
+                if (b.net->blocks[l].kind == &sm_kind_attention)
+                    b.net->blocks[l].attn.window = cases[i].window[b.net->blocks[l].layer];
             if (n_threads == 1)
                 for (uint32_t s = 0; s < SEQUENCES; s++)
                     run(&b, cases[i].kv_type, s, lengths[s], STEP_TOKENS, expected[s]);
@@ -308,26 +309,25 @@ static void what_lies_outside_is_not_read(void **state) {
     for (uint32_t kv_type = 0; kv_type < SM_KV_TYPES; kv_type++)
         for (uint32_t piece = 1; piece <= MORE; piece += MORE - 1) {
             bench b;
-            sm_kv kv;
+            sm_state kv;
             open_bench(&b, path, sm_level_best(SM_LEVEL_AUTO), 2);
-            assert_int_equal(sm_kv_init(&kv, &b.mem, &b.net->config, kv_type, HELD + MORE, NULL),
-                             SM_OK);
+            assert_int_equal(sm_state_init(&kv, &b.mem, b.net, kv_type, HELD + MORE, NULL), SM_OK);
             for (uint32_t t = 0; t < HELD; t += 450)
                 feed(&b, &kv, 0, t, 450, NULL);
             for (int damaged = 0; damaged < 2; damaged++) {
                 for (uint32_t t = HELD; t < HELD + MORE; t += piece)
                     feed(&b, &kv, 0, t, piece, damaged ? got : expected);
                 /* the first of the tokens sees 771 and later: blocks 0 to 2 are out */
-                for (uint32_t l = 0; l < kv.n_layer; l++)
-                    for (uint32_t h = 0; h < kv.n_head_kv; h++) {
-                        const uint64_t from = sm_kv_offset(&kv, l, h, 0);
-                        const uint64_t n = sm_kv_offset(&kv, l, h, 3 * SM_KV_BLOCK) - from;
-                        memset(kv.k + from, 0xff, (size_t)n);
-                        memset(kv.v + from, 0xff, (size_t)n);
+                for (uint32_t l = 0; l < kv.n; l++)
+                    for (uint32_t h = 0; h < kv.kv[l].n_head_kv; h++) {
+                        const uint64_t from = sm_kv_offset(&kv.kv[l], h, 0);
+                        const uint64_t n = sm_kv_offset(&kv.kv[l], h, 3 * SM_KV_BLOCK) - from;
+                        memset(kv.kv[l].k + from, 0xff, (size_t)n);
+                        memset(kv.kv[l].v + from, 0xff, (size_t)n);
                     }
             }
             assert_memory_equal(got[HELD], expected[HELD], MORE * sizeof got[0]);
-            sm_kv_free(&kv, &b.mem);
+            sm_state_free(&kv, &b.mem);
             close_bench(&b);
         }
 }

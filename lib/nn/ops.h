@@ -4,7 +4,7 @@
 #ifndef SM_OPS_H
 #define SM_OPS_H
 
-#include "nn.h"
+#include "step.h"
 
 static inline uint64_t min_u64(uint64_t a, uint64_t b) {
     return a < b ? a : b;
@@ -48,32 +48,34 @@ void sm_matmul_expect(const sm_weight *W, uint64_t g0, uint64_t g1);
 /* True if the step has been cancelled; asks the hook if this thread is the one to. */
 bool sm_stopped(const sm_thread_scratch *scratch);
 
-/* Attention geometry. */
+/* Attention of one block. */
 typedef struct sm_attn {
     const sm_kernels *kernels;
-    uint32_t n_head, n_head_kv, head_dim;
+    sm_attn_params p;
+    uint32_t state; /* whose keys and values */
     uint32_t width; /* head_dim as the cache has it, a multiple of 8 */
     bool rounded;   /* sm_attn_prefill rounds queries to bf16; the cache is not SM_KV_Q8_0 then */
-    float scale;
-    uint32_t layer;
-    uint32_t window; /* of the layer */
 } sm_attn;
+
+static inline sm_kv *sm_attn_kv(const sm_attn *a, const sm_span *span) {
+    return &span->state->kv[a->state];
+}
 
 /* The blocks of SM_KV_BLOCK tokens that a token at `position` sees something of: [*first, *end). */
 void sm_attn_blocks(uint32_t window, uint32_t position, uint32_t *first, uint32_t *end);
 
-/* Queries that one prefill task handles at most, all heads of a group counted. */
-uint32_t sm_attn_chunk(const sm_config *config, uint32_t *tokens);
+/* Queries that one prefill task handles at most, all heads of a group counted, and its tokens. */
+uint32_t sm_attn_chunk(const sm_attn_params *p, uint32_t *tokens);
 
 /* Queries that a thread has prepared at most, for a prefill task or one decoded token. */
-uint32_t sm_attn_queries(const sm_config *config);
+uint32_t sm_attn_queries(const sm_attn_params *p);
 
 /* out[t] = attention of tokens [first, first + n) of a span for all query heads of one
  * kv head. q, out: [T][n_head*head_dim] of the whole batch. lse, unless NULL, gets
- * [T][n_head] the log of each softmax's sum. */
+ * [T][ldl] the log of each head's softmax's sum. */
 void sm_attn_prefill(const sm_attn *a, const sm_span *span, uint32_t kv_head, uint32_t first,
                      uint32_t n, const float *q, uint64_t ldq, float *out, uint64_t ldo, float *lse,
-                     sm_thread_scratch *scratch);
+                     uint64_t ldl, sm_thread_scratch *scratch);
 
 /* Before the blocks of one token: q[n_head*head_dim] as the span's cache wants it, for this
  * thread. Valid until the scratch is used for other queries. */

@@ -1,167 +1,96 @@
-/* step.h - how the threads of a team compute one step together: what they share, what each knows,
- * and the parts a step is made of, each run by all threads at once. Private to lib/nn.
+/* step.h - one forward pass over some tokens, of one or more sequences.
+ *
+ * T is the number of tokens computed together.
  */
 #ifndef SM_STEP_H
 #define SM_STEP_H
 
-#include "ops.h"
-#include "pack.h"
+#include "state.h"
 
-/* Buffers of a team (workspace.c); T = max_tokens. */
-struct sm_workspace {
+/* Consecutive tokens of one sequence inside a step. */
+typedef struct sm_span {
+    sm_state *state;
+    uint32_t first;    /* index of its first token in the step */
+    uint32_t n;        /* tokens */
+    uint32_t position; /* of its first token in the sequence: what the state holds before */
+} sm_span;
+
+/* Shown what every matrix of the layers reads, for measuring. fn is called by each thread for its
+ * share of the columns, [begin, end), of all n_tokens rows of x (ldx apart), once per matrix and
+ * batch. */
+typedef struct sm_observer {
+    void (*fn)(void *user, const sm_weight *weight, const float *x, uint64_t ldx, uint64_t begin,
+               uint64_t end, uint32_t n_tokens);
+    void *user;
+} sm_observer;
+
+/* Where a block's values are: on the tape, or in the workspace. */
+typedef struct sm_places {
+    float *x;                     /* [T][ldx] what the block reads */
+    float *out;                   /* [T][ldx] x and what the block adds: the next one's x */
+    float *y;                     /* [T][ldx] what a norm of the wiring reads, where there is one */
+    void *buffer[SM_MAX_BUFFERS]; /* [T][block->ld[i]], of the kind's sm_buffer i; NULL: none */
+} sm_places;
+
+/* What a forward pass leaves for a backward pass, block by block: their inputs, and the buffers
+ * that are marked SM_KEEP. Norms and activations are cheap and computed again from these. */
+typedef struct sm_tape {
     sm_mem *mem;
-    const sm_net *net;
-    uint32_t n_threads, max_tokens, max_blocks;
-    uint32_t head_unit;           /* rows of whole heads and whole groups: lcm(head_dim, 16) */
-    uint32_t chunk;               /* tokens of one prefill attention task */
-    uint64_t ldx, ldq, ldkv, ldh; /* row strides in floats */
-    uint64_t blocks_x, blocks_q, blocks_h; /* and of their other forms in blocks */
-    float *x;                              /* [T][ldx] residual stream */
-    float *normed;                         /* [T][ldx] */
-    sm_act_block *normed_q;
-    float *q, *k, *v; /* [T][ldq], [T][ldkv] */
-    float *att;       /* [T][ldq] */
-    sm_act_block *att_q;
-    float *y;      /* [T][ldx] what is added to x */
-    float *h, *up; /* [T][ldh] */
-    sm_act_block *h_q;
-    float *cos, *sin;                /* [T][n_rot/2] */
-    float *part_o, *part_m, *part_l; /* [max_blocks][n_head][width], …: split tokens */
-    float *low;                      /* [T][ld_low] scale A x of all adapters, for one input */
-    uint64_t ld_low;                 /* 0: no adapters yet */
-    float *dropped;                  /* [n_threads][SM_MUL_COLS][widest input], or NULL */
-    sm_thread_scratch *threads;
-    void **owned; /* everything allocated here */
+    uint64_t ldx;
+    sm_places *blocks;  /* [n_blocks] */
+    float *x;           /* [T][ldx] output of the last block */
+    float **cos, **sin; /* [n_ropes][T][n_rot/2] rotation of each token */
+    bool rounded;       /* set by the caller: attention reads queries rounded to bf16 */
+    /* Layers that sm_forward computes, set by the caller before each call. begin > 0 starts from
+     * what the layer's first block's x and cos, sin hold. */
+    uint32_t begin, end;
+    void **owned;
     uint32_t n_owned;
-};
+} sm_tape;
 
-/* A token whose attention several threads share: partial results of the blocks that it sees lie in
- * the workspace from block `part` on. */
-typedef struct sm_attn_split {
-    const sm_span *span;
-    uint32_t part;
-} sm_attn_split;
+/* For batches of at most max_tokens tokens. keep_layers false: every layer keeps its input only,
+ * all else lies in one place that the layers use in turn. SM_ERR_NOMEM. */
+sm_status sm_tape_new(sm_tape **out, sm_mem *mem, const sm_net *net, uint32_t max_tokens,
+                      bool keep_layers, sm_error *error);
+void sm_tape_free(sm_tape *tape); /* NULL is fine */
 
-#define SM_MAX_SPLITS 4
-
-/* What a step packs in one go: groups [first, end) of a matrix, or of none. */
-typedef struct sm_repack_piece {
-    sm_weight *w;
-    uint64_t first, end;
-} sm_repack_piece;
-
-/* What the threads of one step share beside the workspace. */
-typedef struct sm_pass {
-    sm_workspace *ws;
-    sm_team *team;
-    const sm_step *batch;
-    _Atomic uint32_t next_task; /* of attention */
-    uint32_t n_splits;
-    sm_attn_split splits[SM_MAX_SPLITS];
-    sm_stop stop, never;
-    double least_share; /* weight bytes that are worth a thread of their own */
-    bool cancelled;     /* written by thread 0 before a barrier, read by all after it */
-    /* Whether matrices that the step comes to may have to be packed: looked up before the threads
-     * begin, since all have to meet at the same barriers. */
-    bool repack_layers, repack_head;
-    sm_repack_piece piece;   /* written, like `cancelled`, by thread 0 before a barrier */
-    sm_status repack_status; /* the same; other than SM_OK the step ends */
-    sm_error *error;         /* of the caller; thread 0 writes it */
-} sm_pass;
-
-/* One thread's view of the step. */
-typedef struct sm_worker {
-    sm_pass *pass;
-    sm_workspace *ws;
-    sm_team *team;
-    const sm_net *net;
-    const sm_config *c;
-    const sm_kernels *kernels;
-    const sm_step *batch;
-    sm_thread_scratch *scratch;
-    uint32_t thread, n_threads;
-    uint32_t T;
+/* What one forward pass computes. */
+typedef struct sm_step {
+    uint32_t n_tokens;
+    const int32_t *ids; /* [n_tokens], checked by the caller */
+    uint32_t n_spans;
+    const sm_span *spans; /* cover the tokens in order; each has a state of its own */
+    uint32_t n_outputs;
+    const uint32_t *outputs;       /* tokens whose logits are wanted */
+    float *const *logits;          /* [n_outputs] rows of n_vocab floats each */
+    int32_t (*cancel)(void *user); /* asked by thread 0 every fraction of a ms; NULL: never */
+    void *cancel_user;
+    const sm_observer *observer; /* NULL: none */
+    const sm_tape *tape;         /* records, or NULL; every span must then begin at position 0 */
     const sm_adapters *adapters; /* NULL: none */
-    uint32_t layer;
-    sm_attn attn;
-    float *cos, *sin;
-    sm_tape_layer at; /* where the values of this layer go: the workspace, or the tape */
-} sm_worker;
+    uint64_t *repack_ns;         /* the time that packing took is added to it; NULL: to nothing */
+} sm_step;
 
-/* ---- work (work.c) -------------------------------------------------------------------- */
+/* Buffers for steps of at most max_tokens tokens in contexts of at most max_context,
+ * and for a team of n_threads. */
+typedef struct sm_workspace sm_workspace;
+sm_status sm_workspace_new(sm_workspace **out, sm_mem *mem, const sm_net *net, uint32_t n_threads,
+                           uint32_t max_tokens, uint32_t max_context, sm_error *error);
+void sm_workspace_free(sm_workspace *workspace);
+/* Makes room for adapters whose widths sum up to `width`, with dropout or without; before
+ * batches that have them. SM_ERR_NOMEM leaves the workspace as it was. */
+sm_status sm_workspace_adapt(sm_workspace *workspace, uint64_t width, bool dropout,
+                             sm_error *error);
 
-/* The worker's share [begin, end) of n things. */
-void sm_work_share(const sm_worker *w, uint64_t n, uint64_t *begin, uint64_t *end);
-/* How many threads share work on `bytes` of weights: no more than have enough to do. */
-uint32_t sm_work_sharers(const sm_worker *w, uint64_t bytes);
-/* The worker's share of pieces of matrices that take `bytes` of weights together. */
-void sm_work_share_weights(const sm_worker *w, uint64_t n, uint64_t bytes, uint64_t *begin,
-                           uint64_t *end);
-/* sm_pass.least_share: what could be read while the team meets at a barrier. */
-double sm_work_least_share(sm_team *team);
-/* The number of threads that makes the step fastest. */
-uint32_t sm_work_threads(const sm_workspace *ws, sm_team *team, const sm_step *batch);
-
-#define SM_HEAD SM_MATRICES /* the head, after the matrices of a layer */
-
-/* ---- input of products (input.c) ------------------------------------------------------ */
-
-/* How the matrices that share an input read it: in one form, and some perhaps as f32 too. */
-typedef struct sm_input_use {
-    sm_input_form form;
-    bool floats; /* f32 is read, by a matrix, an adapter or the observer */
-} sm_input_use;
-
-/* Of matrices [first, last] of the worker's layer (SM_HEAD: the head). */
-sm_input_use sm_input_use_of(const sm_worker *w, sm_input_form form, uint32_t first, uint32_t last);
-/* x[n] in the form that a product takes. */
-void sm_input_prepare(const sm_worker *w, sm_input_form form, sm_act_block *out, const float *x,
-                      uint64_t n);
-/* rms_norm of n rows of x, as a matrix input. rows: which tokens (NULL: 0, 1, …). Holds a barrier
- * unless n is 1. */
-sm_input sm_input_norm(const sm_worker *w, const float *x, const float *weight, sm_input_use use,
-                       const uint32_t *rows, uint64_t n);
-
-/* ---- products with adapters (product.c) ----------------------------------------------- */
-
-/* What comes before the products of matrices [first, last], which read the same n rows: the
- * observer's look, and A x of all adapters. Holds a barrier if there are adapters. rows: as in
- * sm_input_norm. */
-void sm_product_lower(const sm_worker *w, uint32_t first, uint32_t last, const sm_input *in,
-                      uint64_t n, const uint32_t *rows);
-/* y = W in for groups [g0, g1) and rows [first, first + n) of the input, and what the adapters add;
- * y[n][ldy] begins at row `first`, group 0. */
-void sm_product_compute(const sm_worker *w, const sm_weight *W, uint32_t matrix, uint64_t g0,
-                        uint64_t g1, const sm_input *in, uint64_t first, uint64_t n, float *y,
-                        uint64_t ldy);
-/* The same for groups [g, g + n_groups), to y from its beginning. */
-void sm_product_piece(const sm_worker *w, const sm_weight *W, uint32_t matrix, uint64_t g,
-                      uint64_t n_groups, const sm_input *in, uint64_t first, uint64_t n, float *y,
-                      uint64_t ldy);
-
-/* ---- attention of a step (attention_step.c) ------------------------------------------- */
-
-/* Decides which tokens' blocks are shared out; before the threads begin. */
-void sm_attn_plan(sm_pass *pass, uint32_t n_threads);
-/* Attention of all tokens of the step from the cache, in the given form. Holds barriers. */
-sm_input sm_attn_step(const sm_worker *w, sm_input_form form);
-
-/* ---- packing at first use (repack.c) --------------------------------------------------- */
-
-/* Sets pass->repack_…; before the threads begin. */
-void sm_repack_plan(sm_pass *pass);
-/* Packs what is not yet packed of matrices [first, last] of the worker's layer (SM_HEAD: the head),
- * with all threads; afterwards all may read sm_weight.packed of them. False if that failed or was
- * cancelled: pass->repack_status. Holds barriers. */
-bool sm_repack(const sm_worker *w, uint32_t first, uint32_t last);
-
-/* ---- head (head.c) -------------------------------------------------------------------- */
-
-/* rows of the head that a piece of its products in scratch has, and outputs */
-#define SM_HEAD_ROWS 256
-#define SM_HEAD_OUTPUTS 64
-
-/* The step's logits. */
-void sm_head_logits(const sm_worker *w);
+/* Computes the step: takes its tokens into the states and writes the wanted logits.
+ * SM_ERR_CANCELLED if the cancel hook said so; after sm_net_pack_lazily SM_ERR_NOMEM too, and the
+ * message names the matrix that was to be packed. On failure no logits were written, what states
+ * hold beyond the spans' positions is undefined, and what was packed stays for later steps. */
+sm_status sm_forward(sm_workspace *workspace, sm_team *team, const sm_step *step, sm_error *error);
+/* The last part of it alone: logits[i][ldl] of token rows[i] of x (sm_tape.x); n at most the
+ * workspace's max_tokens. Asks `stop`; once it is stopped the logits are rubbish. */
+void sm_forward_logits(sm_workspace *workspace, sm_team *team, const sm_adapters *adapters,
+                       sm_stop *stop, const float *x, const uint32_t *rows, uint32_t n,
+                       float *logits, uint64_t ldl);
 
 #endif

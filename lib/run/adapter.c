@@ -13,20 +13,14 @@ typedef struct loader {
 
 /* ---- names --------------------------------------------------------------------------------- */
 
-/* The place of the matrix that a tensor name stands for; NULL if it has none. */
-static sm_lora *find_place(const sm_adapter *a, const char *name, uint64_t length,
-                           const sm_weight **weight) {
-    sm_net *net = a->model->net;
-    for (uint32_t i = 0; i < net->config.n_layer; i++)
-        for (uint32_t m = 0; m < SM_MATRICES; m++) {
-            *weight = sm_layer_matrix(&net->layers[i], m);
-            if (strlen((*weight)->name) == length && !memcmp((*weight)->name, name, length))
-                return (sm_lora *)(uintptr_t)&a->low.layers[i][m];
-        }
-    *weight = &net->head;
-    if (net->head.data != net->embd.data && strlen(net->head.name) == length &&
-        !memcmp(net->head.name, name, length))
-        return (sm_lora *)(uintptr_t)&a->low.head;
+/* The matrix that a tensor name stands for; NULL if none of that name can be adapted. */
+static const sm_weight *find_matrix(const sm_net *net, const char *name, uint64_t length) {
+    for (uint32_t i = 0; i < net->n_matrices; i++) {
+        const sm_weight *w = &net->matrices[i];
+        if ((w != net->head || !sm_net_tied(net)) && strlen(w->name) == length &&
+            !memcmp(w->name, name, length))
+            return w;
+    }
     return NULL;
 }
 
@@ -56,15 +50,14 @@ static sm_status fits(const loader *l, const sm_gguf_tensor *t, const sm_weight 
 /* The pair whose first half is tensor t. */
 static sm_status load_pair(const loader *l, const sm_gguf_tensor *t, uint64_t length) {
     sm_adapter *a = l->a;
-    const sm_weight *w;
     char name[256];
     if (length > sizeof name - 8)
         return sm_fail(l->error, SM_ERR_FORMAT, "%s: the name of tensor '%.*s' is too long",
                        l->gguf->path, 100, t->name);
     sm_format(name, sizeof name, "%.*s.lora_b", (int)length, t->name);
     const sm_gguf_tensor *b = sm_gguf_find_tensor(l->gguf, name);
-    sm_lora *place = find_place(a, t->name, length, &w);
-    if (!place)
+    const sm_weight *w = find_matrix(a->model->net, t->name, length);
+    if (!w)
         return sm_fail(l->error, SM_ERR_UNSUPPORTED,
                        "%s: tensor '%s' adapts nothing that this model can have adapted",
                        l->gguf->path, t->name);
@@ -74,13 +67,16 @@ static sm_status load_pair(const loader *l, const sm_gguf_tensor *t, uint64_t le
     if (rank == 0 || rank > INT32_MAX)
         return sm_fail(l->error, SM_ERR_SHAPE, "%s: tensor '%s' has rank %llu", l->gguf->path,
                        t->name, (unsigned long long)rank);
+    sm_lora *place = &a->low.lora[w->index];
     sm_status status = fits(l, t, w, w->cols, rank);
     if (!status)
         status = fits(l, b, w, rank, w->rows);
     if (!status)
-        status = sm_weight_load_f32(&place->a, a->mem, a->model->net, l->gguf, t, l->error);
+        status =
+            sm_weight_load_f32(&place->a, a->mem, a->model->net->kernels, l->gguf, t, 0, l->error);
     if (!status)
-        status = sm_weight_load_f32(&place->b, a->mem, a->model->net, l->gguf, b, l->error);
+        status =
+            sm_weight_load_f32(&place->b, a->mem, a->model->net->kernels, l->gguf, b, 0, l->error);
     /* llama.cpp takes 1 where alpha is 0 */
     place->scale = a->info.alpha != 0 ? (float)(a->info.alpha / (double)rank) : 1.0f;
     a->info.n_matrices++;
@@ -107,7 +103,7 @@ static sm_status load_all(const loader *l) {
     if (!status)
         status = expect_text(l, "adapter.type", "lora");
     if (!status)
-        status = expect_text(l, "general.architecture", a->model->net->config.family->architecture);
+        status = expect_text(l, "general.architecture", a->model->net->config.architecture);
     if (!status && sm_gguf_find_key(l->gguf, "adapter.lora.alpha"))
         status = sm_gguf_get_f64(l->gguf, "adapter.lora.alpha", &a->info.alpha, l->error);
     if (!status && !isfinite(a->info.alpha))
@@ -156,16 +152,15 @@ sm_status sm_adapter_open(sm_adapter **out, const sm_model *model, const char *p
     sm_status status = sm_gguf_open_asking(&gguf, mem, path, true, hook, error);
     if (status)
         return status;
-    const uint32_t n_layer = model->net->config.n_layer;
     sm_adapter *a = sm_alloc_zero(mem, sizeof *a);
     if (a) {
         a->mem = mem;
         a->model = model;
         atomic_init(&a->references, 1);
         sm_model_retain(model);
-        a->low.layers = sm_alloc_zero(mem, n_layer * sizeof *a->low.layers);
+        a->low.lora = sm_alloc_zero(mem, model->net->n_matrices * sizeof *a->low.lora);
     }
-    if (!a || !a->low.layers)
+    if (!a || !a->low.lora)
         status = sm_fail(error, SM_ERR_NOMEM, "%s: out of memory", path);
     if (!status)
         status = load_all(&(loader){a, gguf, hook, error});
@@ -186,11 +181,9 @@ void sm_adapter_free(sm_adapter *a) {
     if (!a || atomic_fetch_sub_explicit(&a->references, 1, memory_order_acq_rel) != 1)
         return;
     sm_model *model = (sm_model *)(uintptr_t)a->model;
-    for (uint32_t i = 0; a->low.layers && i < model->net->config.n_layer; i++)
-        for (uint32_t m = 0; m < SM_MATRICES; m++)
-            free_lora(a->mem, &a->low.layers[i][m]);
-    free_lora(a->mem, &a->low.head);
-    sm_free(a->mem, a->low.layers);
+    for (uint32_t i = 0; a->low.lora && i < model->net->n_matrices; i++)
+        free_lora(a->mem, &a->low.lora[i]);
+    sm_free(a->mem, a->low.lora);
     sm_free(a->mem, a);
     sm_model_free(model);
 }

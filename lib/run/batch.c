@@ -152,7 +152,7 @@ sm_status sm_batch_compute(sm_batch *b, const sm_batch_item *items, uint64_t n_i
             continue;
         memcpy(b->ids + step.n_tokens, item->ids, n * sizeof *item->ids);
         b->spans[step.n_spans++] =
-            (sm_span){&item->session->kv, step.n_tokens, n, item->session->length};
+            (sm_span){&item->session->state, step.n_tokens, n, item->session->length};
         step.n_outputs += add_outputs(b, step.n_outputs, item, step.n_tokens, quiet);
         step.n_tokens += n;
     }

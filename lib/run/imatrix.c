@@ -5,7 +5,6 @@
 #include <string.h>
 
 #define DEFAULT_CHUNK 512u
-#define MATRICES_PER_LAYER 7
 
 /* One matrix. */
 typedef struct entry {
@@ -18,29 +17,18 @@ struct sm_imatrix {
     sm_mem *mem;
     sm_session *session; /* holds the model */
     uint64_t n;
-    entry *entries; /* [n] in the order of layers */
+    entry *entries; /* [n], of all matrices but the head, by sm_weight.index */
     sm_observer observer;
     uint64_t n_tokens;
     uint32_t n_chunks;
 };
-
-static void matrices_of(const sm_layer *layer, const sm_weight *out[MATRICES_PER_LAYER]) {
-    const sm_weight *all[MATRICES_PER_LAYER] = {&layer->wq,   &layer->wk, &layer->wv,  &layer->wo,
-                                                &layer->gate, &layer->up, &layer->down};
-    memcpy(out, all, sizeof all);
-}
 
 /* Adds the squares of some columns of a matrix's input; tokens in their order, so that neither
  * threads nor batches change the sums. */
 static void add_squares(void *user, const sm_weight *weight, const float *x, uint64_t ldx,
                         uint64_t begin, uint64_t end, uint32_t n_tokens) {
     const sm_imatrix *im = user;
-    uint64_t i = 0;
-    while (i < im->n && im->entries[i].weight != weight)
-        i++;
-    if (i == im->n)
-        return;
-    double *now = im->entries[i].now;
+    double *now = im->entries[weight->index].now;
     for (uint32_t t = 0; t < n_tokens; t++)
         for (uint64_t c = begin; c < end; c++)
             now[c] += (double)x[t * ldx + c] * (double)x[t * ldx + c];
@@ -59,7 +47,8 @@ sm_status sm_imatrix_new(sm_imatrix **out, const sm_model *model, const sm_imatr
         status = sm_fail(error, SM_ERR_ARGUMENT, "option reserved is set");
     if (status)
         return status;
-    const sm_config *c = &model->net->config;
+    const sm_net *net = model->net;
+    const sm_config *c = &net->config;
     sm_imatrix *im = sm_alloc_zero(model->mem, sizeof *im);
     if (!im)
         return sm_fail(error, SM_ERR_NOMEM, "out of memory");
@@ -71,22 +60,17 @@ sm_status sm_imatrix_new(sm_imatrix **out, const sm_model *model, const sm_imatr
                                    .kv_type = SM_KV_TYPE_F32};
     status = sm_session_new(&im->session, model, &so, error);
     if (!status) {
-        im->entries =
-            sm_alloc_zero(im->mem, (uint64_t)c->n_layer * MATRICES_PER_LAYER * sizeof *im->entries);
+        im->entries = sm_alloc_zero(im->mem, net->head->index * sizeof *im->entries);
         if (!im->entries)
             status = sm_fail(error, SM_ERR_NOMEM, "out of memory for an importance matrix");
     }
-    for (uint32_t l = 0; l < c->n_layer && !status; l++) {
-        const sm_weight *weights[MATRICES_PER_LAYER];
-        matrices_of(&model->net->layers[l], weights);
-        for (int i = 0; i < MATRICES_PER_LAYER && !status; i++) {
-            entry *e = &im->entries[im->n++];
-            e->weight = weights[i];
-            e->sums = sm_alloc_zero(im->mem, weights[i]->cols * sizeof *e->sums);
-            e->now = sm_alloc_zero(im->mem, weights[i]->cols * sizeof *e->now);
-            if (!e->sums || !e->now)
-                status = sm_fail(error, SM_ERR_NOMEM, "out of memory for an importance matrix");
-        }
+    while (im->n < net->head->index && !status) {
+        entry *e = &im->entries[im->n];
+        e->weight = &net->matrices[im->n++];
+        e->sums = sm_alloc_zero(im->mem, e->weight->cols * sizeof *e->sums);
+        e->now = sm_alloc_zero(im->mem, e->weight->cols * sizeof *e->now);
+        if (!e->sums || !e->now)
+            status = sm_fail(error, SM_ERR_NOMEM, "out of memory for an importance matrix");
     }
     if (status) {
         sm_imatrix_free(im);

@@ -91,7 +91,7 @@ sm_status sm_model_make(sm_model **out, const char *name, sm_model_open_fn open,
     }
     sm_log(model->log, model->log_user, SM_LOG_INFO,
            "loaded %s: %s, %u layers, %llu weights, level %s", name,
-           model->net->config.family->architecture, model->net->config.n_layer,
+           model->net->config.architecture, model->net->config.n_layer,
            (unsigned long long)model->n_params, sm_level_name(model->net->kernels->level));
     *out = model;
     return SM_OK;
@@ -125,22 +125,37 @@ sm_status sm_model_save_packed(const sm_model *model, const char *path, sm_progr
     return sm_net_save(model->net, path, progress, progress_user, error);
 }
 
+/* The most heads of keys, and the narrowest window, of any block. */
+static sm_attn_params most_attention(const sm_net *net) {
+    sm_attn_params most = {0};
+    for (uint32_t i = 0; i < net->n_blocks; i++) {
+        const sm_attn_params *p = &net->blocks[i].attn;
+        if (net->blocks[i].kind != &sm_kind_attention)
+            continue;
+        most.n_head_kv = p->n_head_kv > most.n_head_kv ? p->n_head_kv : most.n_head_kv;
+        if (p->window && (!most.window || p->window < most.window))
+            most.window = p->window;
+    }
+    return most;
+}
+
 sm_status sm_model_get_info(const sm_model *model, sm_model_info *info, sm_error *error) {
     if (!model)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_model_get_info: model is NULL");
     const sm_config *c = &model->net->config;
+    const sm_attn_params attn = most_attention(model->net);
     const sm_model_info full = {
         .level = model->net->kernels->level,
-        .architecture = c->family->architecture,
+        .architecture = c->architecture,
         .name = model->name,
         .n_vocab = (int32_t)c->n_vocab,
         .n_ctx_train = (int32_t)c->n_ctx_train,
         .n_embd = (int32_t)c->n_embd,
         .n_layer = (int32_t)c->n_layer,
-        .n_head = (int32_t)c->n_head,
-        .n_head_kv = (int32_t)c->n_head_kv,
-        .head_dim = (int32_t)c->head_dim,
-        .n_ff = (int32_t)c->n_ff,
+        .n_head = (int32_t)sm_net_most(model->net, SM_DIM_HEADS),
+        .n_head_kv = (int32_t)attn.n_head_kv,
+        .head_dim = (int32_t)sm_net_most(model->net, SM_DIM_HEAD),
+        .n_ff = (int32_t)sm_net_most(model->net, SM_DIM_FF),
         .n_params = model->n_params,
         .weight_bytes = model->weight_bytes,
         .decode_bytes = model->net->decode_bytes,
@@ -149,7 +164,7 @@ sm_status sm_model_get_info(const sm_model *model, sm_model_info *info, sm_error
         .heap_peak = atomic_load_explicit(&model->mem->peak, memory_order_relaxed),
         .n_allocs = atomic_load_explicit(&model->mem->n_allocs, memory_order_relaxed),
         .packed_file_bytes = model->net->packed_file_bytes,
-        .sliding_window = c->sliding_window < INT32_MAX ? (int32_t)c->sliding_window : INT32_MAX,
+        .sliding_window = attn.window < INT32_MAX ? (int32_t)attn.window : INT32_MAX,
     };
     return sm_struct_give(info, &full, sizeof full, "sm_model_get_info", error);
 }

@@ -129,7 +129,8 @@ static sm_status read_recipe(recipe *r, const char *function, const char *shape_
 }
 
 /* The writer keeps the first failure: none of the put and declare calls needs a look. */
-static void put_keys(sm_gguf_writer *w, const shape *s) {
+static void put_keys(void *user, sm_gguf_writer *w) {
+    const shape *s = user;
     char name[64];
 #define KEY(suffix) (sm_format(name, sizeof name, "%s." suffix, s->architecture), name)
     sm_gguf_put_str(w, "general.architecture", s->architecture, strlen(s->architecture));
@@ -156,31 +157,22 @@ static void declare_matrix(sm_gguf_writer *w, uint32_t type, const char *name, u
     sm_gguf_declare_tensor(w, name, sm_fallback_type(type, cols), 2, dims, NULL);
 }
 
-static void declare_norm(sm_gguf_writer *w, const char *name, uint64_t n) {
-    sm_gguf_declare_tensor(w, name, SM_DTYPE_F32, 1, &n, NULL);
-}
+typedef struct declaring {
+    sm_gguf_writer *w;
+    const recipe *r;
+} declaring;
 
-static void declare_layer(sm_gguf_writer *w, const recipe *r, uint32_t layer) {
-    const shape *s = r->shape;
-    const uint64_t n_q = (uint64_t)s->n_head * s->head_dim;
-    const uint64_t n_kv = (uint64_t)s->n_head_kv * s->head_dim;
-    const uint32_t type = r->type, more = sm_mixture_chosen(layer, s->n_layer) ? r->more : r->type;
-    char name[64];
-#define NAME(suffix) (sm_format(name, sizeof name, "blk.%u." suffix, layer), name)
-    declare_norm(w, NAME("attn_norm.weight"), s->n_embd);
-    declare_matrix(w, type, NAME("attn_q.weight"), s->n_embd, n_q);
-    declare_matrix(w, type, NAME("attn_k.weight"), s->n_embd, n_kv);
-    declare_matrix(w, more, NAME("attn_v.weight"), s->n_embd, n_kv);
-    if (sm_family_find(s->architecture, strlen(s->architecture))->qk_norm) {
-        declare_norm(w, NAME("attn_q_norm.weight"), s->head_dim);
-        declare_norm(w, NAME("attn_k_norm.weight"), s->head_dim);
-    }
-    declare_matrix(w, type, NAME("attn_output.weight"), n_q, s->n_embd);
-    declare_norm(w, NAME("ffn_norm.weight"), s->n_embd);
-    declare_matrix(w, type, NAME("ffn_gate.weight"), s->n_embd, s->n_ff);
-    declare_matrix(w, type, NAME("ffn_up.weight"), s->n_embd, s->n_ff);
-    declare_matrix(w, more, NAME("ffn_down.weight"), s->n_ff, s->n_embd);
-#undef NAME
+/* Vectors are f32; of mixtures some matrices get more bits. */
+static bool declare(void *user, const sm_new_tensor *t) {
+    const declaring *d = user;
+    const bool chosen = sm_mixture_chosen(t->layer, d->r->shape->n_layer);
+    const bool dear = t->slot && (t->slot->role == SM_ROLE_VALUE || t->slot->role == SM_ROLE_DOWN);
+    if (!t->rows)
+        sm_gguf_declare_tensor(d->w, t->name, SM_DTYPE_F32, 1, &t->cols, NULL);
+    else
+        declare_matrix(d->w, !t->slot || (dear && chosen) ? d->r->more : d->r->type, t->name,
+                       t->cols, t->rows);
+    return true;
 }
 
 /* ---- weights --------------------------------------------------------------------------------- */
@@ -275,17 +267,19 @@ static bool fill_tensor(const sm_gguf_tensor *t, uint8_t *data, uint64_t seed, c
 
 static sm_status make_image(uint8_t **image, uint64_t *size, sm_mem *mem, const recipe *r,
                             sm_error *error) {
-    const shape *s = r->shape;
+    shape s = *r->shape;
+    sm_new_model model;
     sm_gguf_writer *w;
-    sm_status status = sm_gguf_writer_new(&w, mem, s->name, 3, SM_GGUF_DEFAULT_ALIGNMENT, error);
-    if (status)
-        return status;
-    put_keys(w, s);
-    declare_matrix(w, r->more, "token_embd.weight", s->n_embd, s->n_vocab);
-    for (uint32_t layer = 0; layer < s->n_layer; layer++)
-        declare_layer(w, r, layer);
-    declare_norm(w, "output_norm.weight", s->n_embd);
-    return sm_gguf_writer_image(w, image, size, error);
+    sm_status status = sm_new_model_plan(&model, mem, s.name, put_keys, &s, error);
+    if (!status)
+        status = sm_gguf_writer_new(&w, mem, s.name, 3, SM_GGUF_DEFAULT_ALIGNMENT, error);
+    if (!status) {
+        put_keys(&s, w);
+        sm_net_each_tensor(model.net, s.n_vocab, false, declare, &(declaring){w, r});
+        status = sm_gguf_writer_image(w, image, size, error);
+    }
+    sm_new_model_free(&model, mem);
+    return status;
 }
 
 /* The image and the view of it in *gguf; both are the caller's, also on failure. Asks the hook:

@@ -138,7 +138,7 @@ struct sm_session {
     sm_mem *mem;
     sm_batch *batch;
     uint64_t step; /* the last step of the batch that named this session */
-    sm_kv kv;
+    sm_state state;
     uint32_t n_ctx;
     int32_t *ids; /* [n_ctx] */
     uint32_t length;

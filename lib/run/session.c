@@ -28,7 +28,7 @@ sm_status sm_session_make(sm_session **out, sm_batch *batch, uint32_t n_ctx, uin
     s->adapters.scale = s->adapter_scale;
     s->batch = batch;
     s->n_ctx = n_ctx;
-    sm_status status = sm_kv_init(&s->kv, mem, &model->net->config, kv_type, n_ctx, error);
+    sm_status status = sm_state_init(&s->state, mem, model->net, kv_type, n_ctx, error);
     if (!status) {
         s->ids = sm_alloc_array(mem, n_ctx, sizeof *s->ids);
         s->logits = sm_alloc_array(mem, n_vocab(s), sizeof *s->logits);
@@ -110,7 +110,7 @@ void sm_session_free(sm_session *s) {
     sm_session_detach_all(s);
     sm_batch *batch = s->batch;
     sm_detokenizer_free(s->detokenizer);
-    sm_kv_free(&s->kv, mem);
+    sm_state_free(&s->state, mem);
     sm_free(mem, s->ids);
     sm_free(mem, s->logits);
     sm_free(mem, s->pending);
@@ -128,10 +128,11 @@ sm_status sm_session_fork(sm_session **out, const sm_session *s, sm_error *error
     sm_status status;
     if (s->batch->shared) {
         atomic_fetch_add_explicit(&s->batch->references, 1, memory_order_relaxed);
-        status = sm_session_make(&copy, s->batch, s->n_ctx, s->kv.type, error);
+        status = sm_session_make(&copy, s->batch, s->n_ctx, s->state.type, error);
     } else {
-        status = make_alone(&copy, s->model, s->n_ctx, sm_team_size(s->batch->team),
-                            s->batch->n_batch, s->kv.type, sm_team_pinned(s->batch->team), error);
+        status =
+            make_alone(&copy, s->model, s->n_ctx, sm_team_size(s->batch->team), s->batch->n_batch,
+                       s->state.type, sm_team_pinned(s->batch->team), error);
     }
     if (status)
         return status;
@@ -141,7 +142,7 @@ sm_status sm_session_fork(sm_session **out, const sm_session *s, sm_error *error
         sm_session_free(copy);
         return status;
     }
-    sm_kv_copy(&copy->kv, &s->kv, s->length);
+    sm_state_copy(&copy->state, &s->state, s->length);
     memcpy(copy->ids, s->ids, s->length * sizeof *s->ids);
     copy->length = s->length;
     copy->has_logits = s->has_logits;

@@ -108,7 +108,7 @@ sm_status sm_trainer_export_adapter(sm_trainer *t, const char *path, sm_error *e
     if (status)
         return status;
     const sm_params *params = sm_graph_params(t->graph);
-    const char *architecture = sm_graph_net(t->graph)->config.family->architecture;
+    const char *architecture = sm_graph_net(t->graph)->config.architecture;
     const double rank = o->lora_rank;
     sm_gguf_writer *w;
     status = sm_gguf_writer_open(&w, t->mem, path, 3, SM_GGUF_DEFAULT_ALIGNMENT, error);

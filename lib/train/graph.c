@@ -5,12 +5,6 @@
 #include <math.h>
 #include <string.h>
 
-#define VECTORS_PER_LAYER 11
-#define PARAMS_PER_LAYER (2 * SM_MATRICES + VECTORS_PER_LAYER)
-#define OTHER_PARAMS 3 /* embedding, last norm, head */
-#define OWNED_BUFFERS 32
-#define OWNED_PER_THREAD 4
-
 /* Tokens whose logits exist at a time: less where they are wide. A property of the model, not
  * of the machine: sums are taken chunk by chunk. Not less, since each chunk unpacks a frozen head
  * once. */
@@ -24,6 +18,9 @@ static uint32_t chunk_of(uint32_t n_vocab) {
 #define TOGETHER 1024
 
 #define MAX_RANK 4096
+
+#define OWNED_BUFFERS (32 + SM_KIND_COUNT * SM_MAX_GRAD_BUFFERS)
+#define OWNED_PER_THREAD 4
 
 /* Carries the first failure through many allocations. */
 typedef struct builder {
@@ -55,12 +52,7 @@ static uint64_t max_u64(uint64_t a, uint64_t b) {
     return a > b ? a : b;
 }
 
-static uint64_t widest_input(const sm_config *c) {
-    return max_u64(max_u64(c->n_embd, c->n_ff), (uint64_t)c->n_head * c->head_dim);
-}
-
-/* ---- parameters ---------------------------------------------------------------------------------
- */
+/* ---- parameters ---------------------------------------------------------------------------- */
 
 /* Enters a trained tensor; returns its gradient. */
 static float *add_param(builder *b, const char *name, uint64_t rows, uint64_t cols, float *value,
@@ -76,17 +68,17 @@ static float *add_param(builder *b, const char *name, uint64_t rows, uint64_t co
 }
 
 /* The f32 master of a matrix, which takes the place of the file's data. */
-static void add_matrix(builder *b, sm_slot *slot, sm_weight *w) {
-    slot->w = w;
-    slot->value = own_floats(b, w->rows, w->cols);
+static void add_matrix(builder *b, sm_master *master, sm_weight *w) {
+    master->w = w;
+    master->value = own_floats(b, w->rows, w->cols);
     if (b->status)
         return;
     for (uint64_t r = 0; r < w->rows; r++)
-        b->g->kernels->type[w->type].dequantize(slot->value + r * w->cols,
+        b->g->kernels->type[w->type].dequantize(master->value + r * w->cols,
                                                 w->data + r * w->row_bytes, w->cols);
-    slot->grad = add_param(b, w->name, w->rows, w->cols, slot->value, true);
+    master->grad = add_param(b, w->name, w->rows, w->cols, master->value, true);
     w->type = SM_DTYPE_F32;
-    w->data = (const uint8_t *)slot->value;
+    w->data = (const uint8_t *)master->value;
     w->row_bytes = (uint64_t)w->cols * sizeof(float);
 }
 
@@ -105,59 +97,54 @@ static void add_packed(builder *b, sm_weight *w) {
         b->status = sm_fail(b->error, SM_ERR_NOMEM, "out of memory for training '%s'", w->name);
 }
 
-/* A vector of the net, trained in place; returns its gradient, NULL where there is none. */
-static float *add_vector(builder *b, const char *name, uint32_t layer, const float *value,
-                         uint64_t n) {
-    if (!value || b->status)
-        return NULL;
-    char *text = b->g->names[b->g->params.n];
-    if (layer == UINT32_MAX)
-        sm_format(text, sizeof *b->g->names, "%s", name);
-    else
-        sm_format(text, sizeof *b->g->names, "blk.%u.%s", layer, name);
-    return add_param(b, text, 1, n, (float *)(uintptr_t)value, false);
+/* A vector of the net, trained in place. */
+static void add_vector(builder *b, sm_vector *v) {
+    if (b->status)
+        return;
+    char *name = b->g->names[b->g->params.n];
+    sm_slot_name(v->block, v->slot, name, sizeof *b->g->names);
+    b->g->blocks[v->block->index].v[v->slot] = add_param(b, name, 1, v->n, v->value, false);
 }
 
-static void add_layer(builder *b, uint32_t i) {
-    const sm_config *c = &b->g->net->config;
-    sm_layer *l = &b->g->net->layers[i];
-    sm_graph_layer *d = &b->g->layers[i];
-    for (uint32_t m = 0; m < SM_MATRICES; m++) {
-        add_matrix(b, &d->matrix[m], sm_layer_matrix(l, m));
-        add_packed(b, sm_layer_matrix(l, m));
+/* Matrices, then vectors; of layer n_layer the last norm alone. */
+static void add_layer(builder *b, uint32_t layer) {
+    sm_net *net = b->g->net;
+    for (uint32_t i = net->first_of[layer]; i < net->head->index && net->matrices[i].layer == layer;
+         i++) {
+        add_matrix(b, &b->g->masters[i], &net->matrices[i]);
+        add_packed(b, &net->matrices[i]);
     }
-    d->attn_norm = add_vector(b, "attn_norm.weight", i, l->attn_norm, c->n_embd);
-    d->bq = add_vector(b, "attn_q.bias", i, l->bq, l->wq.rows);
-    d->bk = add_vector(b, "attn_k.bias", i, l->bk, l->wk.rows);
-    d->bv = add_vector(b, "attn_v.bias", i, l->bv, l->wv.rows);
-    d->q_norm = add_vector(b, "attn_q_norm.weight", i, l->q_norm, c->head_dim);
-    d->k_norm = add_vector(b, "attn_k_norm.weight", i, l->k_norm, c->head_dim);
-    d->bo = add_vector(b, "attn_output.bias", i, l->bo, c->n_embd);
-    d->ffn_norm = add_vector(b, "ffn_norm.weight", i, l->ffn_norm, c->n_embd);
-    d->b_gate = add_vector(b, "ffn_gate.bias", i, l->b_gate, c->n_ff);
-    d->b_up = add_vector(b, "ffn_up.bias", i, l->b_up, c->n_ff);
-    d->b_down = add_vector(b, "ffn_down.bias", i, l->b_down, c->n_embd);
+    for (uint32_t i = 0; i < net->n_vectors; i++)
+        if (net->vectors[i].block->layer == layer)
+            add_vector(b, &net->vectors[i]);
+}
+
+/* What the head multiplies by where it has no tensor of its own. */
+static void share_embedding(sm_net *net) {
+    const sm_weight *e = &net->embd;
+    net->head->name = e->name;
+    net->head->type = e->type;
+    net->head->data = e->data;
+    net->head->row_bytes = e->row_bytes;
 }
 
 static void add_all(builder *b) {
     sm_graph *g = b->g;
     sm_net *net = g->net;
-    const bool tied = net->head.data == net->embd.data;
-    sm_slot embd = {0};
+    const bool tied = sm_net_tied(net);
+    sm_master embd = {0}, *head = &g->masters[net->head->index];
     add_matrix(b, &embd, &net->embd);
     g->embd_grad = embd.grad;
     if (tied) {
-        net->head = net->embd;
-        g->head = embd;
-        g->head.w = &net->head;
+        share_embedding(net);
+        *head = embd;
+        head->w = net->head;
     } else {
-        add_matrix(b, &g->head, &net->head);
+        add_matrix(b, head, net->head);
     }
-    add_packed(b, &net->head);
-    for (uint32_t i = 0; i < net->config.n_layer; i++)
+    add_packed(b, net->head);
+    for (uint32_t i = 0; i <= net->config.n_layer; i++)
         add_layer(b, i);
-    g->out_norm =
-        add_vector(b, "output_norm.weight", UINT32_MAX, net->out_norm, net->config.n_embd);
 }
 
 /* ---- LoRA: all is frozen but A and B of the matrices that are asked for ----------- */
@@ -240,22 +227,25 @@ static float *add_half(builder *b, sm_weight *w, const char *base, const char *s
 }
 
 /* A uniform in +-1/sqrt(cols), a function of the seed and its place; B zero. */
-static void add_lora(builder *b, sm_slot *slot, sm_lora *lora, uint32_t layer, uint32_t matrix) {
+static void add_lora(builder *b, sm_master *master, sm_lora *lora) {
     const sm_graph_options *o = &b->g->options;
-    const sm_weight *w = slot->w;
-    slot->layer = layer;
-    slot->matrix = matrix;
-    slot->a_grad = add_half(b, &lora->a, w->name, "lora_a", o->lora_rank, w->cols);
-    slot->b_grad = add_half(b, &lora->b, w->name, "lora_b", w->rows, o->lora_rank);
+    const sm_weight *w = master->w;
+    master->a_grad = add_half(b, &lora->a, w->name, "lora_a", o->lora_rank, w->cols);
+    master->b_grad = add_half(b, &lora->b, w->name, "lora_b", w->rows, o->lora_rank);
     if (b->status)
         return;
-    slot->lora = lora;
+    master->lora = lora;
     lora->scale =
         (float)(o->lora_alpha / (o->lora_rs ? sqrt((double)o->lora_rank) : (double)o->lora_rank));
     float *a = (float *)(uintptr_t)lora->a.data;
     const double range = 1 / sqrt((double)w->cols);
     for (uint64_t i = 0; i < (uint64_t)o->lora_rank * w->cols; i++)
-        a[i] = (float)(range * (2 * sm_random_unit(o->seed, layer, matrix, i) - 1));
+        a[i] = (float)(range * (2 * sm_weight_random(o->seed, w, i) - 1));
+}
+
+/* Whether a target can be this matrix: a tied head cannot have an adapter of its own. */
+static bool adaptable(const sm_net *net, const sm_weight *w) {
+    return w != net->head || !sm_net_tied(net);
 }
 
 /* Refuses a pattern that fits nothing. */
@@ -281,37 +271,37 @@ static void check_targets(builder *b, const char *targets) {
     const sm_net *net = b->g->net;
     size_t length;
     for (const char *at; !b->status && (at = next_pattern(&targets, &length)) != NULL;) {
-        bool found = contains(net->head.name, at, length) && net->head.data != net->embd.data;
-        for (uint32_t m = 0; m < SM_MATRICES && !found; m++)
-            for (uint32_t i = 0; i < net->config.n_layer && !found; i++)
-                found = contains(sm_layer_matrix(&net->layers[i], m)->name, at, length);
+        bool found = false;
+        for (uint32_t i = 0; i < net->n_matrices && !found; i++)
+            found =
+                adaptable(net, &net->matrices[i]) && contains(net->matrices[i].name, at, length);
         if (!length || !found)
             b->status = no_such_target(b, at, length);
     }
 }
 
+/* Without targets all matrices of layers get one, the head only by its name. */
+static bool is_chosen(const builder *b, const sm_weight *w) {
+    const char *targets = b->g->options.lora_targets;
+    if (!targets)
+        return w != b->g->net->head;
+    return adaptable(b->g->net, w) && is_target(targets, w->name);
+}
+
 static void add_adapter(builder *b) {
     sm_graph *g = b->g;
     sm_net *net = g->net;
-    const uint32_t n_layer = net->config.n_layer;
-    const char *targets = g->options.lora_targets;
-    g->head.w = &net->head;
-    g->head.layer = n_layer;
-    if (targets)
-        check_targets(b, targets);
-    g->adapter.layers = own(b, n_layer, sizeof *g->adapter.layers);
+    if (g->options.lora_targets)
+        check_targets(b, g->options.lora_targets);
+    g->adapter.lora = own(b, net->n_matrices, sizeof *g->adapter.lora);
     if (b->status)
         return;
-    memset(g->adapter.layers, 0, n_layer * sizeof *g->adapter.layers);
-    for (uint32_t i = 0; i < n_layer; i++)
-        for (uint32_t m = 0; m < SM_MATRICES; m++) {
-            sm_slot *slot = &g->layers[i].matrix[m];
-            slot->w = sm_layer_matrix(&net->layers[i], m);
-            if (!targets || is_target(targets, slot->w->name))
-                add_lora(b, slot, &g->adapter.layers[i][m], i, m);
-        }
-    if (targets && net->head.data != net->embd.data && is_target(targets, net->head.name))
-        add_lora(b, &g->head, &g->adapter.head, n_layer, 0);
+    memset(g->adapter.lora, 0, net->n_matrices * sizeof *g->adapter.lora);
+    for (uint32_t i = 0; i < net->n_matrices; i++) {
+        g->masters[i].w = &net->matrices[i];
+        if (is_chosen(b, &net->matrices[i]))
+            add_lora(b, &g->masters[i], &g->adapter.lora[i]);
+    }
     static const float one = 1;
     g->adapter_list[0] = &g->adapter;
     g->adapters = (sm_adapters){
@@ -321,10 +311,9 @@ static void add_adapter(builder *b) {
 /* Buffers of frozen matrices and of adapters, forward and backward. */
 static void add_adapter_buffers(builder *b) {
     sm_graph *g = b->g;
-    const sm_config *c = &g->net->config;
     const uint64_t T = g->options.max_tokens;
     const bool dropout = g->options.lora_dropout > 0;
-    const uint64_t widest = widest_input(c);
+    const uint64_t widest = sm_net_widest_input(g->net);
     g->slab = own_floats(b, SM_DEQUANT_ROWS, widest);
     g->ld_low = sm_row_stride(g->options.lora_rank);
     g->low = own_floats(b, T, g->ld_low);
@@ -347,21 +336,36 @@ static uint32_t kv_type(const sm_graph *g) {
 
 static void add_batch_buffers(builder *b) {
     sm_graph *g = b->g;
-    const sm_config *c = &g->net->config;
     const uint64_t T = g->options.max_tokens, spans = g->options.max_spans;
     g->spans = own(b, spans, sizeof *g->spans);
-    g->kv = own(b, spans, sizeof *g->kv);
-    /* spans are cut to whole tiles of 16 tokens */
+    g->states = own(b, spans, sizeof *g->states);
+    g->kv = own(b, spans * g->net->n_states, sizeof *g->kv);
+    /* spans are cut to whole tiles of 16 tokens, and begin on cache lines */
     const uint64_t tokens = T + 15 * (spans < T ? spans : T);
     if (!b->status && tokens > UINT32_MAX)
         b->status = sm_fail(b->error, SM_ERR_ARGUMENT,
                             "batches of %u tokens in %u spans are too "
                             "large",
                             g->options.max_tokens, g->options.max_spans);
-    const uint64_t bytes = sm_kv_bytes(c, kv_type(g), (uint32_t)tokens);
-    g->kv_k = own(b, bytes, 1);
-    g->kv_v = own(b, bytes, 1);
+    g->memory = own(b,
+                    sm_state_bytes(g->net, kv_type(g), (uint32_t)tokens) +
+                        spans * sm_state_bytes(g->net, kv_type(g), 0) + 2 * SM_ALIGN * spans,
+                    1);
     g->rows = own(b, T, sizeof *g->rows);
+}
+
+/* Buffers of a kind's backward pass, as large as its largest block wants them. */
+static void add_kind_buffers(builder *b, const sm_block *block) {
+    sm_graph *g = b->g;
+    const sm_grad_kind *kind = sm_grad_kind_of(block);
+    for (uint32_t i = 0; i < kind->n_buffers && !g->buffer[block->kind->id][i]; i++) {
+        uint64_t widest = 0;
+        for (uint32_t k = 0; k < g->net->n_blocks; k++)
+            if (g->net->blocks[k].kind == block->kind)
+                widest = max_u64(widest, sm_grad_ld(&g->net->blocks[k], i));
+        g->buffer[block->kind->id][i] =
+            own_floats(b, kind->buffer[i].together ? g->together : g->options.max_tokens, widest);
+    }
 }
 
 static void add_gradient_buffers(builder *b) {
@@ -382,32 +386,23 @@ static void add_gradient_buffers(builder *b) {
     g->dx = own_floats(b, T, tape->ldx);
     g->dn = own_floats(b, g->together, tape->ldx);
     g->normed = own_floats(b, g->together, tape->ldx);
-    g->h = own_floats(b, g->together, tape->ldh);
-    g->dh = own_floats(b, g->together, tape->ldh);
-    g->dup = own_floats(b, g->together, tape->ldh);
-    g->dq = own_floats(b, T, tape->ldq);
-    g->datt = own_floats(b, T, tape->ldq);
-    g->dk_heads = own_floats(b, T, tape->ldq);
-    g->dv_heads = own_floats(b, T, tape->ldq);
-    /* where a head of keys has one of queries, nothing is added up */
-    const bool alone = c->n_head == c->n_head_kv && !c->family->qk_norm;
-    g->dk = alone ? g->dk_heads : own_floats(b, T, tape->ldkv);
-    g->dv = alone ? g->dv_heads : own_floats(b, T, tape->ldkv);
+    for (uint32_t i = 0; i < g->net->n_blocks && !b->status; i++)
+        add_kind_buffers(b, &g->net->blocks[i]);
     g->r = own_floats(b, T, 1);
-    g->r_q = own_floats(b, T, c->n_head);
-    g->r_k = own_floats(b, T, c->n_head_kv);
 }
 
 static void add_thread_buffers(builder *b, uint32_t n_threads) {
     sm_graph *g = b->g;
-    const sm_config *c = &g->net->config;
-    const uint64_t widest = widest_input(c);
+    const uint64_t widest = sm_net_widest_input(g->net);
+    uint32_t n_rot = 0;
+    for (uint32_t i = 0; i < g->net->n_ropes; i++)
+        n_rot = g->net->ropes[i].n_rot > n_rot ? g->net->ropes[i].n_rot : n_rot;
     g->threads = own(b, n_threads, sizeof *g->threads);
     for (uint32_t i = 0; i < n_threads && !b->status; i++) {
         sm_grad_scratch *s = &g->threads[i];
         s->s = own_floats(b, SM_GRAD_QUERIES, SM_GRAD_KEYS);
         s->ds = own_floats(b, SM_GRAD_QUERIES, SM_GRAD_KEYS);
-        s->neg_sin = own_floats(b, c->n_rot / 2, 1);
+        s->neg_sin = own_floats(b, n_rot / 2, 1);
         s->bf16 = own(b, SM_GROUP * widest, sizeof *s->bf16);
     }
 }
@@ -440,8 +435,8 @@ static sm_status check_options(const sm_graph_options *o, sm_error *error) {
 static void build(builder *b) {
     sm_graph *g = b->g;
     const sm_graph_options *o = &g->options;
-    const uint32_t n_layer = g->net->config.n_layer;
-    const uint64_t n_params = (uint64_t)n_layer * PARAMS_PER_LAYER + OTHER_PARAMS;
+    const sm_net *net = g->net;
+    const uint64_t n_params = 2 * (uint64_t)net->n_matrices + net->n_vectors + 1;
     const uint32_t n_threads = sm_team_size(g->team);
     g->owned = sm_alloc_array(g->mem,
                               3 * n_params + OWNED_BUFFERS + (uint64_t)n_threads * OWNED_PER_THREAD,
@@ -452,10 +447,12 @@ static void build(builder *b) {
     }
     g->params.param = own(b, n_params, sizeof *g->params.param);
     g->names = own(b, n_params, sizeof *g->names);
-    g->layers = own(b, n_layer, sizeof *g->layers);
+    g->masters = own(b, net->n_matrices, sizeof *g->masters);
+    g->blocks = own(b, (uint64_t)net->n_blocks + 1, sizeof *g->blocks);
     if (b->status)
         return;
-    memset(g->layers, 0, n_layer * sizeof *g->layers);
+    memset(g->masters, 0, net->n_matrices * sizeof *g->masters);
+    memset(g->blocks, 0, ((uint64_t)net->n_blocks + 1) * sizeof *g->blocks);
     if (o->lora_rank)
         add_adapter(b);
     else
@@ -578,11 +575,12 @@ static void pack_share(const sm_crew *crew, const sm_graph *g, const sm_weight *
     }
 }
 
-static void pack_slot(const sm_crew *crew, const sm_graph *g, const sm_slot *slot, uint16_t *bf16) {
-    if (slot->value)
-        pack_share(crew, g, slot->w, slot->value, bf16);
-    if (slot->lora) {
-        const sm_weight *a = &slot->lora->a, *b = &slot->lora->b;
+static void pack_master(const sm_crew *crew, const sm_graph *g, const sm_master *master,
+                        uint16_t *bf16) {
+    if (master->value)
+        pack_share(crew, g, master->w, master->value, bf16);
+    if (master->lora) {
+        const sm_weight *a = &master->lora->a, *b = &master->lora->b;
         pack_share(crew, g, a, (const float *)(const void *)a->data, bf16);
         pack_share(crew, g, b, (const float *)(const void *)b->data, bf16);
     }
@@ -592,10 +590,8 @@ static void run_update(void *arg, uint32_t thread, uint32_t n_threads) {
     sm_graph *g = arg;
     const sm_crew crew = sm_graph_crew(g, thread, n_threads);
     uint16_t *bf16 = g->threads[thread].bf16;
-    for (uint32_t i = 0; i < g->net->config.n_layer; i++)
-        for (uint32_t m = 0; m < SM_MATRICES; m++)
-            pack_slot(&crew, g, &g->layers[i].matrix[m], bf16);
-    pack_slot(&crew, g, &g->head, bf16);
+    for (uint32_t i = 0; i < g->net->n_matrices; i++)
+        pack_master(&crew, g, &g->masters[i], bf16);
 }
 
 sm_status sm_graph_update(sm_graph *g) {
@@ -642,14 +638,15 @@ static sm_status check_tokens(const sm_graph *g, const sm_train_batch *batch, sm
 
 /* Spans with caches cut from the arena; *n_rows tokens with a target. */
 static void lay_out(sm_graph *g, const sm_train_batch *batch, uint32_t *n_rows) {
-    const sm_config *c = &g->net->config;
+    const uint32_t type = kv_type(g);
     uint64_t at = 0;
     g->n_spans = batch->n_spans;
     for (uint32_t i = 0; i < batch->n_spans; i++) {
         const uint32_t first = batch->span_begin[i], n = batch->span_begin[i + 1] - first;
-        sm_kv_place(&g->kv[i], c, kv_type(g), n, g->kv_k + at, g->kv_v + at);
-        g->spans[i] = (sm_span){.kv = &g->kv[i], .first = first, .n = n};
-        at += sm_kv_bytes(c, kv_type(g), n);
+        sm_state_share(&g->states[i], g->net, type, n, g->kv + i * g->net->n_states,
+                       g->memory + at);
+        g->spans[i] = (sm_span){.state = &g->states[i], .first = first, .n = n};
+        at += sm_state_bytes(g->net, type, n);
     }
     *n_rows = 0;
     for (uint32_t i = 0; i < batch->n_tokens; i++)

@@ -5,21 +5,26 @@
 #include "train.h"
 
 /* One matrix of the net in training. */
-typedef struct sm_slot {
+typedef struct sm_master {
     sm_weight *w;
     float *value;           /* [rows][cols] f32 master; NULL where frozen */
     float *grad;            /* NULL where frozen */
     sm_lora *lora;          /* NULL: none */
     float *a_grad, *b_grad; /* of lora->a, lora->b, whose data are the masters */
-    uint32_t layer, matrix; /* key the dropout's random numbers */
-} sm_slot;
+} sm_master;
 
-/* Gradients of one layer's vectors; NULL where the model has none, or frozen. */
-typedef struct sm_graph_layer {
-    sm_slot matrix[SM_MATRICES];
-    float *attn_norm, *ffn_norm, *q_norm, *k_norm;
-    float *bq, *bk, *bv, *bo, *b_gate, *b_up, *b_down;
-} sm_graph_layer;
+/* Gradients of one block's vectors, by slot; NULL where it has none, or frozen. */
+typedef struct sm_graph_block {
+    float *v[SM_MAX_SLOTS];
+} sm_graph_block;
+
+/* A buffer of a kind's backward pass: gradients of some activations. */
+typedef struct sm_grad_buffer {
+    uint8_t width; /* sm_dim */
+    bool together; /* of g->together tokens only */
+} sm_grad_buffer;
+
+#define SM_MAX_GRAD_BUFFERS 9
 
 /* Scratch of one thread in attention: scores and their gradients of one block. */
 #define SM_GRAD_QUERIES 64
@@ -41,11 +46,11 @@ struct sm_graph {
     sm_workspace *ws;
     sm_tape *tape;
     sm_params params;
-    char (*names)[64]; /* of params that have none in the file */
-    sm_graph_layer *layers;
-    sm_slot head;     /* tied: value and grad are those of the embedding */
-    float *embd_grad; /* NULL where frozen */
-    float *out_norm;  /* gradient, or NULL */
+    char (*names)[64];      /* of params that have none in the file */
+    sm_master *masters;     /* [net->n_matrices]; a tied head's value and grad are those of the
+                               embedding */
+    sm_graph_block *blocks; /* [net->n_blocks + 1], the head's last */
+    float *embd_grad;       /* NULL where frozen */
 
     /* LoRA; adapters.n is 0 without */
     sm_net_adapter adapter;
@@ -58,9 +63,10 @@ struct sm_graph {
 
     /* the batch */
     uint32_t n_spans;
-    sm_span *spans; /* [max_spans] */
-    sm_kv *kv;      /* [max_spans], in kv_k and kv_v */
-    uint8_t *kv_k, *kv_v;
+    sm_span *spans;   /* [max_spans] */
+    sm_state *states; /* [max_spans], in `memory` */
+    sm_kv *kv;        /* [max_spans][net->n_states] */
+    uint8_t *memory;
     uint32_t *rows; /* [T] tokens with a target */
 
     /* the head, a chunk of tokens at a time */
@@ -71,16 +77,12 @@ struct sm_graph {
     double *losses; /* [chunk] */
 
     /* gradients of activations; T = max_tokens, strides of the tape */
-    uint32_t together;   /* tokens that go through a group of products before the next */
-    float *dx;           /* [T][ldx] of the residual stream */
-    float *dn, *normed;  /* [together][ldx] gradient of a matrix's normed input; that input */
-    float *h, *dh, *dup; /* [together][ldh] */
-    float *dq, *datt;    /* [T][ldq] */
-    float *dk_heads, *dv_heads; /* [T][ldq] per query head */
-    float *dk, *dv;             /* [T][ldkv]; dk_heads and dv_heads if these are the same */
-    float *r;                   /* [T] 1 / rms of a row */
-    float *r_q, *r_k;           /* [T][n_head], [T][n_head_kv] */
-    float *slab;                /* [SM_DEQUANT_ROWS][widest] of a frozen matrix */
+    uint32_t together;  /* tokens that go through a group of products before the next */
+    float *dx;          /* [T][ldx] of the residual stream */
+    float *dn, *normed; /* [together][ldx] gradient of a matrix's normed input; that input */
+    void *buffer[SM_KIND_COUNT][SM_MAX_GRAD_BUFFERS]; /* of the blocks of each kind, in turn */
+    float *r;                                         /* [T] 1 / rms of a row */
+    float *slab; /* [SM_DEQUANT_ROWS][widest] of a frozen matrix */
     sm_grad_scratch *threads;
     uint64_t lap_start, times[SM_PART_COUNT]; /* see sm_lap */
     void **owned;
@@ -114,10 +116,10 @@ static inline void sm_lap_of(const sm_backward *b, sm_graph_part part) {
  * their work, but no barrier. */
 
 /* grad(W) += dy^T x, and gradients of an adapter's A and B. tokens: of x's rows (NULL: b's). */
-void sm_grad_weight(const sm_backward *b, const sm_slot *slot, const float *dy, uint64_t ldy,
+void sm_grad_weight(const sm_backward *b, const sm_master *master, const float *dy, uint64_t ldy,
                     const float *x, uint64_t ldx, uint64_t n, const uint32_t *tokens);
 /* dx = dy W, or +=, adapter included */
-void sm_grad_input(const sm_backward *b, const sm_slot *slot, const float *dy, uint64_t ldy,
+void sm_grad_input(const sm_backward *b, const sm_master *master, const float *dy, uint64_t ldy,
                    uint64_t n, const uint32_t *tokens, float *dx, uint64_t ldx, bool accumulate);
 /* db += sum of the n rows of dy, each thread its columns; db NULL: nothing. No barrier. */
 void sm_grad_bias(const sm_backward *b, float *db, const float *dy, uint64_t ldy, uint64_t n,
@@ -127,21 +129,70 @@ void sm_grad_bias(const sm_backward *b, float *db, const float *dy, uint64_t ldy
 void sm_grad_norm(const sm_backward *b, float *dx, const float *dy, const float *x,
                   const uint32_t *rows, uint64_t n, const float *w, float *dw);
 
-/* ---- attention (attention.c) ------------------------------------------------------------------
+/* ---- kinds (blocks/) ---------------------------------------------------------------------- */
+
+/* How a kind of blocks is trained. */
+typedef struct sm_grad_kind {
+    /* From g->dx, the gradient of the block's output, to that of its input, in place; gradients of
+     * its tensors on the way. Collective. */
+    void (*backward)(const sm_backward *b, const sm_block *block);
+    sm_grad_buffer buffer[SM_MAX_GRAD_BUFFERS];
+    uint8_t n_buffers;
+} sm_grad_kind;
+
+/* NULL: this kind cannot be trained. */
+const sm_grad_kind *sm_grad_kind_of(const sm_block *block);
+
+static inline const sm_master *sm_master_of(const sm_graph *g, const sm_block *block,
+                                            uint32_t slot) {
+    return &g->masters[block->w[slot]->index];
+}
+/* Gradient buffer i of the block's kind, and the stride of its rows. */
+static inline float *sm_grad_at(const sm_graph *g, const sm_block *block, uint32_t i) {
+    return g->buffer[block->kind->id][i];
+}
+uint64_t sm_grad_ld(const sm_block *block, uint32_t i);
+/* Of b's tokens those from `first` on that go through some products and what stands between them
+ * before the next ones do. */
+sm_backward sm_grad_part(const sm_backward *b, uint32_t first);
+/* The block's input, normed: g->normed for b's tokens. Ends with a barrier. */
+void sm_grad_renorm(const sm_backward *b, const sm_block *block);
+/* g->dn, the gradient of that, back to g->dx. */
+void sm_grad_residual(const sm_backward *b, const sm_block *block);
+
+/* ---- attention (blocks/attention_grad.c, attend_grad.c) ----------------------------------------
  */
 
-/* dq, dk_heads, dv_heads from datt (in bf16 rounded on the way) and what the tape has. */
-void sm_grad_attention(const sm_backward *b, const sm_layer *w, const sm_tape_layer *l);
+extern const sm_grad_kind sm_grad_attention;
+enum { /* buffers */
+       SM_GRAD_Q,
+       SM_GRAD_OUT,     /* of what O reads */
+       SM_GRAD_K_HEADS, /* of keys, and values, per query head */
+       SM_GRAD_V_HEADS,
+       SM_GRAD_K, /* not used where a head of keys has one of queries and no norm */
+       SM_GRAD_V,
+       SM_GRAD_R_Q, /* [T][n_head] 1 / rms of a head */
+       SM_GRAD_R_K,
+       SM_GRAD_ATTN_BUFFERS
+};
 
-/* ---- heads and embedding (backward.c): collective ---------------------------------------------
- */
-
+/* Gradients of queries, and of keys and values per query head, from those of the output (in bf16
+ * rounded on the way) and what the tape has. */
+void sm_grad_attend(const sm_backward *b, const sm_block *block);
 /* Of q = rope(norm(q_raw) q_norm), k likewise, and values, each k and v read by a group of query
- * heads: from dq, dk_heads and dv_heads, which are g's, to dv and what the products wrote, with
- * gains added up in d. A barrier stands after dv and these: with a head norm they are in dk_heads
- * (of q) and dv_heads (of k), otherwise in dq and dk. */
-void sm_grad_heads(const sm_backward *b, const sm_layer *w, const sm_graph_layer *d,
-                   const sm_tape_layer *l);
+ * heads: from what sm_grad_attend left to what the products wrote, with gains added up. A barrier
+ * stands after values and these: with a head norm they are in SM_GRAD_K_HEADS (of q) and
+ * SM_GRAD_V_HEADS (of k), otherwise in SM_GRAD_Q and _K. */
+void sm_grad_heads(const sm_backward *b, const sm_block *block);
+
+/* ---- gated (blocks/gated_grad.c) --------------------------------------------------------------
+ */
+
+extern const sm_grad_kind sm_grad_gated;
+
+/* ---- embedding (backward.c): collective -------------------------------------------------------
+ */
+
 /* dE[ids[t]] += dx[t], each thread its columns: tokens in order, whatever the threads. No
  * barrier. */
 void sm_grad_embedding(const sm_backward *b, const int32_t *ids);

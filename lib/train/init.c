@@ -33,9 +33,7 @@ static void fill_normal(float *x, uint64_t first, uint64_t n, uint64_t key, doub
 
 /* ---- tensors -------------------------------------------------------------------------------- */
 
-typedef enum fill { FILL_ONE, FILL_ZERO, FILL_NORMAL, FILL_RESIDUAL } fill;
-
-/* Called for every tensor in file order; both passes (declare, write) use it. */
+/* Sees every tensor in file order; both passes (declare, write) use it. */
 typedef struct visitor {
     const plan *p;
     sm_gguf_writer *w;
@@ -49,71 +47,48 @@ typedef struct visitor {
 /* Weights that are made and written between two questions: some milliseconds. */
 #define PIECE_WEIGHTS 65536
 
-static sm_status write_piece(visitor *v, uint64_t index, uint64_t at, uint64_t n, fill how) {
+/* Weights [at, at + n) of a tensor. */
+static void fill(const visitor *v, const sm_new_tensor *t, uint64_t at, uint64_t n) {
     const sm_model_init_options *o = &v->p->o;
-    const double spread = how == FILL_RESIDUAL ? SPREAD / sqrt(2.0 * (double)o->n_layer) : SPREAD;
+    const sm_role role = t->slot ? t->slot->role : SM_ROLE_MATRIX;
+    const bool residual = role == SM_ROLE_RESIDUAL || role == SM_ROLE_DOWN;
+    if (role == SM_ROLE_NORM || role == SM_ROLE_BIAS)
+        for (uint64_t i = 0; i < n; i++)
+            v->room[i] = role == SM_ROLE_NORM;
+    else
+        fill_normal(v->room, at, n, sm_mix64(o->seed ^ sm_mix64(v->n)),
+                    residual ? SPREAD / sqrt(2.0 * (double)o->n_layer) : SPREAD);
+}
+
+static sm_status write_piece(visitor *v, const sm_new_tensor *t, uint64_t at, uint64_t n) {
+    const sm_model_init_options *o = &v->p->o;
     if (o->progress && o->progress(o->progress_user, v->done, v->total))
         return sm_fail(v->error, SM_ERR_CANCELLED, "cancelled");
-    for (uint64_t i = 0; i < n && (how == FILL_ONE || how == FILL_ZERO); i++)
-        v->room[i] = how == FILL_ONE;
-    if (how != FILL_ONE && how != FILL_ZERO)
-        fill_normal(v->room, at, n, sm_mix64(o->seed ^ sm_mix64(index)), spread);
+    fill(v, t, at, n);
     v->done += n;
     return sm_gguf_write_part(v->w, v->room, n * sizeof(float), v->error);
 }
 
-static void visit(visitor *v, const char *name, uint64_t cols, uint64_t rows, fill how) {
-    const uint64_t dims[2] = {cols, rows}, size = cols * (rows ? rows : 1);
-    const uint64_t index = v->n++;
+static bool visit(void *user, const sm_new_tensor *t) {
+    visitor *v = user;
+    const uint64_t dims[2] = {t->cols, t->rows}, size = t->cols * (t->rows ? t->rows : 1);
     if (!v->room) {
-        sm_gguf_declare_tensor(v->w, name, SM_DTYPE_F32, rows ? 2 : 1, dims, NULL);
+        sm_gguf_declare_tensor(v->w, t->name, SM_DTYPE_F32, t->rows ? 2 : 1, dims, NULL);
         v->total += size;
-        return;
+        return true;
     }
     for (uint64_t at = 0, n; at < size && !v->status; at += n) {
         n = size - at < PIECE_WEIGHTS ? size - at : PIECE_WEIGHTS;
-        v->status = write_piece(v, index, at, n, how);
+        v->status = write_piece(v, t, at, n);
     }
+    v->n++;
+    return !v->status;
 }
 
-static void visit_all(visitor *v) {
-    const plan *p = v->p;
-    const uint64_t d = p->o.n_embd, ff = p->o.n_ff;
-    const uint64_t q = (uint64_t)p->o.n_head * p->head_dim;
-    const uint64_t kv = (uint64_t)p->o.n_head_kv * p->head_dim;
-    char name[64];
-#define NAME(suffix) (sm_format(name, sizeof name, "blk.%u." suffix, i), name)
-    visit(v, "token_embd.weight", d, p->n_vocab, FILL_NORMAL);
-    for (uint32_t i = 0; i < p->o.n_layer; i++) {
-        visit(v, NAME("attn_norm.weight"), d, 0, FILL_ONE);
-        visit(v, NAME("attn_q.weight"), d, q, FILL_NORMAL);
-        visit(v, NAME("attn_k.weight"), d, kv, FILL_NORMAL);
-        visit(v, NAME("attn_v.weight"), d, kv, FILL_NORMAL);
-        if (p->o.family == SM_FAMILY_QWEN2) {
-            visit(v, NAME("attn_q.bias"), q, 0, FILL_ZERO);
-            visit(v, NAME("attn_k.bias"), kv, 0, FILL_ZERO);
-            visit(v, NAME("attn_v.bias"), kv, 0, FILL_ZERO);
-        }
-        if (p->o.family == SM_FAMILY_QWEN3) {
-            visit(v, NAME("attn_q_norm.weight"), p->head_dim, 0, FILL_ONE);
-            visit(v, NAME("attn_k_norm.weight"), p->head_dim, 0, FILL_ONE);
-        }
-        visit(v, NAME("attn_output.weight"), q, d, FILL_RESIDUAL);
-        visit(v, NAME("ffn_norm.weight"), d, 0, FILL_ONE);
-        visit(v, NAME("ffn_gate.weight"), d, ff, FILL_NORMAL);
-        visit(v, NAME("ffn_up.weight"), d, ff, FILL_NORMAL);
-        visit(v, NAME("ffn_down.weight"), ff, d, FILL_RESIDUAL);
-    }
-#undef NAME
-    visit(v, "output_norm.weight", d, 0, FILL_ONE);
-    if (p->o.untied)
-        visit(v, "output.weight", d, p->n_vocab, FILL_NORMAL);
-}
+/* ---- keys ---------------------------------------------------------------------------------- */
 
-/* ---- keys
- * ---------------------------------------------------------------------------------------- */
-
-static void put_keys(const plan *p, sm_gguf_writer *w, const sm_gguf *vocabulary) {
+static void put_keys(void *user, sm_gguf_writer *w) {
+    const plan *p = user;
     char name[64];
 #define KEY(suffix) (sm_format(name, sizeof name, "%s." suffix, p->architecture), name)
     sm_gguf_put_str(w, "general.architecture", p->architecture, strlen(p->architecture));
@@ -135,6 +110,9 @@ static void put_keys(const plan *p, sm_gguf_writer *w, const sm_gguf *vocabulary
     sm_gguf_put_f32(w, KEY("attention.layer_norm_rms_epsilon"), NORM_EPS);
     sm_gguf_put_f32(w, KEY("rope.freq_base"), (float)p->o.rope_theta);
 #undef KEY
+}
+
+static void put_vocabulary(sm_gguf_writer *w, const sm_gguf *vocabulary) {
     for (uint64_t i = 0; i < vocabulary->n_keys; i++)
         if (!strncmp(vocabulary->keys[i].name, "tokenizer.", 10))
             sm_gguf_put_key(w, &vocabulary->keys[i]);
@@ -174,19 +152,19 @@ static sm_status make_plan(plan *p, const sm_gguf *vocabulary, sm_error *error) 
     return SM_OK;
 }
 
-static sm_status write_model(sm_mem *mem, const plan *p, const char *path,
+static sm_status write_model(sm_mem *mem, plan *p, const sm_net *net, const char *path,
                              const sm_gguf *vocabulary, sm_error *error) {
     sm_gguf_writer *w;
     sm_status status = sm_gguf_writer_open(&w, mem, path, 3, SM_GGUF_DEFAULT_ALIGNMENT, error);
     if (status)
         return status;
-    put_keys(p, w, vocabulary);
+    put_keys(p, w);
+    put_vocabulary(w, vocabulary);
     visitor v = {.p = p, .w = w, .error = error};
-    visit_all(&v);
+    sm_net_each_tensor(net, p->n_vocab, p->o.untied, visit, &v);
     v.room = sm_alloc_array(mem, PIECE_WEIGHTS, sizeof *v.room);
     if (v.room) {
-        v.n = 0;
-        visit_all(&v);
+        sm_net_each_tensor(net, p->n_vocab, p->o.untied, visit, &v);
         status = v.status;
     } else {
         status = sm_fail(error, SM_ERR_NOMEM, "%s: out of memory", path);
@@ -218,8 +196,12 @@ sm_status sm_model_init(const char *path, const char *vocabulary_path,
             vocabulary, SM_CONTENT_MODEL | SM_CONTENT_PACKED | SM_CONTENT_VOCABULARY, error);
     if (!status)
         status = make_plan(&p, vocabulary, error);
+    sm_new_model model = {0};
     if (!status)
-        status = write_model(mem, &p, path, vocabulary, error);
+        status = sm_new_model_plan(&model, mem, path, put_keys, &p, error);
+    if (!status)
+        status = write_model(mem, &p, model.net, path, vocabulary, error);
+    sm_new_model_free(&model, mem);
     sm_gguf_close(vocabulary);
     sm_mem_destroy(mem);
     return status;

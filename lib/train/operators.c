@@ -22,10 +22,10 @@ static const float *values(const sm_weight *w) {
 }
 
 /* g->dlow = s dy B */
-static void grad_low(const sm_backward *b, const sm_slot *slot, const float *dy, uint64_t ldy,
+static void grad_low(const sm_backward *b, const sm_master *master, const float *dy, uint64_t ldy,
                      uint64_t n) {
     const sm_graph *g = b->g;
-    const sm_weight *B = &slot->lora->b;
+    const sm_weight *B = &master->lora->b;
     multiply(b, (sm_gemm_args){.M = n,
                                .N = B->cols,
                                .K = B->rows,
@@ -38,31 +38,31 @@ static void grad_low(const sm_backward *b, const sm_slot *slot, const float *dy,
     uint64_t begin, end;
     sm_share(n, b->crew.thread, b->crew.n_threads, &begin, &end);
     for (uint64_t t = begin; t < end && !sm_crew_stopped_at(&b->crew, t - begin, B->cols); t++)
-        g->kernels->scale(g->dlow + t * g->ld_low, g->dlow + t * g->ld_low, slot->lora->scale,
+        g->kernels->scale(g->dlow + t * g->ld_low, g->dlow + t * g->ld_low, master->lora->scale,
                           B->cols);
     sm_team_barrier(b->crew.team);
 }
 
 /* g->dropped rows = x rows with dropout. */
-static void drop(const sm_backward *b, const sm_slot *slot, const float *x, uint64_t ldx,
+static void drop(const sm_backward *b, const sm_master *master, const float *x, uint64_t ldx,
                  uint64_t n, const uint32_t *tokens) {
     const sm_graph *g = b->g;
     uint64_t begin, end;
     sm_share(n, b->crew.thread, b->crew.n_threads, &begin, &end);
-    for (uint64_t t = begin; t < end && !sm_crew_stopped_at(&b->crew, t - begin, slot->w->cols);
+    for (uint64_t t = begin; t < end && !sm_crew_stopped_at(&b->crew, t - begin, master->w->cols);
          t++)
-        sm_dropout_row(&g->adapters.dropout, slot->layer, slot->matrix,
-                       tokens ? tokens[t] : b->first + (uint32_t)t, g->dropped + t * g->ld_dropped,
-                       x + t * ldx, slot->w->cols);
+        sm_dropout_row(&g->adapters.dropout, master->w, tokens ? tokens[t] : b->first + (uint32_t)t,
+                       g->dropped + t * g->ld_dropped, x + t * ldx);
     sm_team_barrier(b->crew.team);
 }
 
-static void grad_adapter(const sm_backward *b, const sm_slot *slot, const float *dy, uint64_t ldy,
-                         const float *x, uint64_t ldx, uint64_t n, const uint32_t *tokens) {
+static void grad_adapter(const sm_backward *b, const sm_master *master, const float *dy,
+                         uint64_t ldy, const float *x, uint64_t ldx, uint64_t n,
+                         const uint32_t *tokens) {
     const sm_graph *g = b->g;
-    const sm_weight *A = &slot->lora->a, *B = &slot->lora->b;
+    const sm_weight *A = &master->lora->a, *B = &master->lora->b;
     if (g->adapters.dropout.rate > 0) {
-        drop(b, slot, x, ldx, n, tokens);
+        drop(b, master, x, ldx, n, tokens);
         x = g->dropped;
         ldx = g->ld_dropped;
     }
@@ -79,9 +79,9 @@ static void grad_adapter(const sm_backward *b, const sm_slot *slot, const float 
     uint64_t begin, end;
     sm_share(n, b->crew.thread, b->crew.n_threads, &begin, &end);
     for (uint64_t t = begin; t < end && !sm_crew_stopped_at(&b->crew, t - begin, A->rows); t++)
-        g->kernels->scale(g->low + t * g->ld_low, g->low + t * g->ld_low, slot->lora->scale,
+        g->kernels->scale(g->low + t * g->ld_low, g->low + t * g->ld_low, master->lora->scale,
                           A->rows);
-    grad_low(b, slot, dy, ldy, n); /* ends with a barrier */
+    grad_low(b, master, dy, ldy, n); /* ends with a barrier */
     multiply(b, (sm_gemm_args){.M = B->rows,
                                .N = B->cols,
                                .K = n,
@@ -90,7 +90,7 @@ static void grad_adapter(const sm_backward *b, const sm_slot *slot, const float 
                                .a_transposed = true,
                                .b = g->low,
                                .ldb = g->ld_low,
-                               .c = slot->b_grad,
+                               .c = master->b_grad,
                                .ldc = B->cols,
                                .accumulate = true});
     multiply(b, (sm_gemm_args){.M = A->rows,
@@ -101,19 +101,19 @@ static void grad_adapter(const sm_backward *b, const sm_slot *slot, const float 
                                .a_transposed = true,
                                .b = x,
                                .ldb = ldx,
-                               .c = slot->a_grad,
+                               .c = master->a_grad,
                                .ldc = A->cols,
                                .accumulate = true});
 }
 
 /* dx += dropout(du A) */
-static void grad_adapter_input(const sm_backward *b, const sm_slot *slot, const float *dy,
+static void grad_adapter_input(const sm_backward *b, const sm_master *master, const float *dy,
                                uint64_t ldy, uint64_t n, const uint32_t *tokens, float *dx,
                                uint64_t ldx) {
     const sm_graph *g = b->g;
-    const sm_weight *A = &slot->lora->a;
+    const sm_weight *A = &master->lora->a;
     const bool dropout = g->adapters.dropout.rate > 0;
-    grad_low(b, slot, dy, ldy, n);
+    grad_low(b, master, dy, ldy, n);
     multiply(b, (sm_gemm_args){.M = n,
                                .N = A->cols,
                                .K = A->rows,
@@ -126,7 +126,7 @@ static void grad_adapter_input(const sm_backward *b, const sm_slot *slot, const 
                                .accumulate = !dropout});
     if (!dropout)
         return;
-    drop(b, slot, g->dropped, g->ld_dropped, n, tokens);
+    drop(b, master, g->dropped, g->ld_dropped, n, tokens);
     uint64_t begin, end;
     sm_share(n, b->crew.thread, b->crew.n_threads, &begin, &end);
     for (uint64_t t = begin; t < end && !sm_crew_stopped_at(&b->crew, t - begin, A->cols); t++)
@@ -136,22 +136,22 @@ static void grad_adapter_input(const sm_backward *b, const sm_slot *slot, const 
 
 /* ---- products y = W x ------------------------------------------------------------ */
 
-void sm_grad_weight(const sm_backward *b, const sm_slot *slot, const float *dy, uint64_t ldy,
+void sm_grad_weight(const sm_backward *b, const sm_master *master, const float *dy, uint64_t ldy,
                     const float *x, uint64_t ldx, uint64_t n, const uint32_t *tokens) {
-    if (slot->grad)
-        multiply(b, (sm_gemm_args){.M = slot->w->rows,
-                                   .N = slot->w->cols,
+    if (master->grad)
+        multiply(b, (sm_gemm_args){.M = master->w->rows,
+                                   .N = master->w->cols,
                                    .K = n,
                                    .a = dy,
                                    .lda = ldy,
                                    .a_transposed = true,
                                    .b = x,
                                    .ldb = ldx,
-                                   .c = slot->grad,
-                                   .ldc = slot->w->cols,
+                                   .c = master->grad,
+                                   .ldc = master->w->cols,
                                    .accumulate = true});
-    if (slot->lora)
-        grad_adapter(b, slot, dy, ldy, x, ldx, n, tokens);
+    if (master->lora)
+        grad_adapter(b, master, dy, ldy, x, ldx, n, tokens);
     sm_lap_of(b, SM_PART_WEIGHTS);
 }
 
@@ -180,24 +180,24 @@ static void grad_input_frozen(const sm_backward *b, const sm_weight *w, const fl
     }
 }
 
-void sm_grad_input(const sm_backward *b, const sm_slot *slot, const float *dy, uint64_t ldy,
+void sm_grad_input(const sm_backward *b, const sm_master *master, const float *dy, uint64_t ldy,
                    uint64_t n, const uint32_t *tokens, float *dx, uint64_t ldx, bool accumulate) {
-    const sm_weight *w = slot->w;
-    if (slot->value)
+    const sm_weight *w = master->w;
+    if (master->value)
         multiply(b, (sm_gemm_args){.M = n,
                                    .N = w->cols,
                                    .K = w->rows,
                                    .a = dy,
                                    .lda = ldy,
-                                   .b = slot->value,
+                                   .b = master->value,
                                    .ldb = w->cols,
                                    .c = dx,
                                    .ldc = ldx,
                                    .accumulate = accumulate});
     else
         grad_input_frozen(b, w, dy, ldy, n, dx, ldx, accumulate);
-    if (slot->lora)
-        grad_adapter_input(b, slot, dy, ldy, n, tokens, dx, ldx);
+    if (master->lora)
+        grad_adapter_input(b, master, dy, ldy, n, tokens, dx, ldx);
     sm_lap_of(b, SM_PART_INPUTS);
 }
 

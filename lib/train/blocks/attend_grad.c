@@ -14,7 +14,7 @@
  * computed of other numbers would not fit lse (P could be anything where scores are large), and
  * where dP and delta are the same nothing may be left of their difference. P and ds are rounded as
  * inputs of the last three products. */
-#include "graph.h"
+#include "train/graph.h"
 
 #include <math.h>
 #include <string.h>
@@ -22,9 +22,10 @@
 /* One head of one span. */
 typedef struct head {
     const float *q, *k, *v, *out, *dout; /* first token, this head */
-    const float *lse;                    /* [n] rows n_head apart */
+    const float *lse;                    /* [n] rows ldl apart */
     float *dq, *dk, *dv;
-    uint32_t n, window;
+    uint64_t ldq, ldkv, ldl; /* all but k and v have rows of queries */
+    uint32_t n, window, dim;
     float scale;
 } head;
 
@@ -56,7 +57,7 @@ static void block(const sm_backward *b, const head *h, const float *delta, uint3
                   uint32_t k0, uint32_t nk) {
     const sm_graph *g = b->g;
     const sm_grad_scratch *scratch = &g->threads[b->crew.thread];
-    const uint64_t ldq = g->tape->ldq, ldkv = g->tape->ldkv, dim = g->net->config.head_dim;
+    const uint64_t ldq = h->ldq, ldkv = h->ldkv, dim = h->dim;
     const float *q = h->q + q0 * ldq, *dout = h->dout + q0 * ldq;
     const float *k = h->k + k0 * ldkv, *v = h->v + k0 * ldkv;
     float *s = scratch->s, *ds = scratch->ds;
@@ -73,7 +74,7 @@ static void block(const sm_backward *b, const head *h, const float *delta, uint3
         memset(row, 0, begin * sizeof *row);
         memset(drow, 0, begin * sizeof *drow);
         g->kernels->softmax_grad(row + begin, drow + begin, end - begin, h->scale,
-                                 h->lse[(uint64_t)(q0 + i) * g->net->config.n_head], delta[i]);
+                                 h->lse[(q0 + i) * h->ldl], delta[i]);
         memset(row + end, 0, (nk - end) * sizeof *row);
         memset(drow + end, 0, (nk - end) * sizeof *drow);
     }
@@ -88,15 +89,14 @@ static void block(const sm_backward *b, const head *h, const float *delta, uint3
 
 static void one_head(const sm_backward *b, const head *h) {
     const sm_graph *g = b->g;
-    const uint64_t ldq = g->tape->ldq;
+    const uint64_t ldq = h->ldq;
     const uint32_t n_blocks = (h->n + SM_GRAD_QUERIES - 1) / SM_GRAD_QUERIES;
     float delta[SM_GRAD_QUERIES];
     for (uint32_t i = n_blocks; i-- > 0;) {
         const uint32_t q0 = i * SM_GRAD_QUERIES;
         const uint32_t nq = h->n - q0 < SM_GRAD_QUERIES ? h->n - q0 : SM_GRAD_QUERIES;
         for (uint32_t t = 0; t < nq; t++)
-            delta[t] = g->kernels->dot(h->out + (q0 + t) * ldq, h->dout + (q0 + t) * ldq,
-                                       g->net->config.head_dim);
+            delta[t] = g->kernels->dot(h->out + (q0 + t) * ldq, h->dout + (q0 + t) * ldq, h->dim);
         for (uint32_t k0 = first_block(h, q0); k0 < q0 + nq; k0 += SM_GRAD_KEYS) {
             if (sm_crew_stopped(&b->crew))
                 return;
@@ -107,46 +107,56 @@ static void one_head(const sm_backward *b, const head *h) {
 }
 
 /* dO as the products read it, for delta. */
-static void round_rows(const sm_backward *b) {
+static void round_rows(const sm_backward *b, const sm_block *block) {
     const sm_graph *g = b->g;
-    const uint64_t n = (uint64_t)g->net->config.n_head * g->net->config.head_dim;
+    const uint64_t n = block->dims[SM_DIM_Q], ld = sm_grad_ld(block, SM_GRAD_OUT);
     uint16_t *rounded = g->threads[b->crew.thread].bf16;
     uint64_t begin, end;
     sm_share(b->T, b->crew.thread, b->crew.n_threads, &begin, &end);
     for (uint64_t t = begin; t < end && !sm_crew_stopped_at(&b->crew, t - begin, n); t++) {
-        float *row = g->datt + t * g->tape->ldq;
+        float *row = sm_grad_at(g, block, SM_GRAD_OUT) + t * ld;
         g->kernels->round_bf16(rounded, row, n);
         g->kernels->type[SM_DTYPE_BF16].dequantize(row, rounded, n);
     }
     sm_team_barrier(b->crew.team);
 }
 
-void sm_grad_attention(const sm_backward *b, const sm_layer *w, const sm_tape_layer *l) {
+/* Query head `index` of a span. */
+static head head_of(const sm_graph *g, const sm_block *block, const sm_span *span, uint64_t index) {
+    const sm_attn_params *p = &block->attn;
+    const sm_places *l = &g->tape->blocks[block->index];
+    const uint64_t *ld = block->ld, ldq = ld[SM_AT_Q], ldkv = ld[SM_AT_K];
+    const uint64_t at = span->first * ldq + index * p->head_dim;
+    const uint64_t at_kv = span->first * ldkv + index / (p->n_head / p->n_head_kv) * p->head_dim;
+    return (head){.q = (const float *)l->buffer[SM_AT_Q] + at,
+                  .k = (const float *)l->buffer[SM_AT_K] + at_kv,
+                  .v = (const float *)l->buffer[SM_AT_V] + at_kv,
+                  .out = (const float *)l->buffer[SM_AT_OUT] + at,
+                  .dout = sm_grad_at(g, block, SM_GRAD_OUT) + at,
+                  .lse = (const float *)l->buffer[SM_AT_LSE] + span->first * ld[SM_AT_LSE] + index,
+                  .dq = sm_grad_at(g, block, SM_GRAD_Q) + at,
+                  .dk = sm_grad_at(g, block, SM_GRAD_K_HEADS) + at,
+                  .dv = sm_grad_at(g, block, SM_GRAD_V_HEADS) + at,
+                  .ldq = ldq,
+                  .ldkv = ldkv,
+                  .ldl = ld[SM_AT_LSE],
+                  .n = span->n,
+                  .window = p->window,
+                  .dim = p->head_dim,
+                  .scale = p->scale};
+}
+
+void sm_grad_attend(const sm_backward *b, const sm_block *block) {
     const sm_graph *g = b->g;
-    const sm_config *c = &g->net->config;
-    const uint32_t n_tasks = g->n_spans * c->n_head, group = c->n_head / c->n_head_kv;
+    const uint32_t n_head = block->attn.n_head, n_tasks = g->n_spans * n_head;
     if (g->options.precision == SM_PRECISION_BF16)
-        round_rows(b);
+        round_rows(b, block);
     for (;;) {
         const uint32_t task = atomic_fetch_add_explicit(b->next_task, 1, memory_order_relaxed);
         if (task >= n_tasks)
             break;
-        const sm_span *span = &g->spans[task / c->n_head];
-        const uint64_t index = task % c->n_head;
-        const uint64_t at = span->first * g->tape->ldq + index * c->head_dim;
-        const uint64_t at_kv = span->first * g->tape->ldkv + index / group * c->head_dim;
-        one_head(b, &(head){.q = l->q + at,
-                            .k = l->k + at_kv,
-                            .v = l->v + at_kv,
-                            .out = l->att + at,
-                            .dout = g->datt + at,
-                            .lse = l->lse + (uint64_t)span->first * c->n_head + index,
-                            .dq = g->dq + at,
-                            .dk = g->dk_heads + at,
-                            .dv = g->dv_heads + at,
-                            .n = span->n,
-                            .window = w->window,
-                            .scale = 1.0f / sqrtf((float)c->head_dim)});
+        const head h = head_of(g, block, &g->spans[task / n_head], task % n_head);
+        one_head(b, &h);
     }
     sm_team_barrier(b->crew.team);
 }

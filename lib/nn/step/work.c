@@ -1,5 +1,5 @@
 /* How much work a step is, and which thread does which share of it. */
-#include "step.h"
+#include "worker.h"
 
 #include <math.h>
 
@@ -52,13 +52,19 @@ double sm_work_least_share(sm_team *team) {
     return barrier_per_thread(team) * sm_team_size(team) * THREAD_BYTES_PER_NS;
 }
 
-/* Tokens of the cache that a span's attention reads in a layer, on average. */
-static double tokens_read(const sm_net *net, const sm_span *span) {
+/* Bytes of the cache that a span's attention reads in all blocks. */
+static double cache_read(const sm_net *net, const sm_span *span) {
     const uint32_t end = span->position + span->n;
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < net->config.n_layer; i++)
-        sum += end - sm_window_begin(net->layers[i].window, span->position);
-    return (double)sum / net->config.n_layer;
+    double bytes = 0;
+    for (uint32_t i = 0; i < net->n_blocks; i++) {
+        const sm_block *b = &net->blocks[i];
+        if (!b->kind->has_state)
+            continue;
+        const sm_kv *kv = &span->state->kv[b->state];
+        bytes += (double)kv->n_head_kv * (double)(2 * kv->head_bytes / kv->capacity) *
+                 (end - sm_window_begin(b->attn.window, span->position));
+    }
+    return bytes;
 }
 
 /* On n threads the step takes about
@@ -69,14 +75,10 @@ uint32_t sm_work_threads(const sm_workspace *ws, sm_team *team, const sm_step *b
     const double per_thread = barrier_per_thread(team);
     if (most == 1 || per_thread <= 0)
         return most;
-    const sm_config *c = &ws->net->config;
-    const double barriers = 5.0 * c->n_layer + 2;
+    const double barriers = 2.5 * ws->net->n_blocks + 2;
     double bytes = (double)ws->net->decode_bytes * columns_cost(b->n_tokens);
     for (uint32_t i = 0; i < b->n_spans; i++)
-        bytes += columns_cost(b->spans[i].n) * (double)b->spans[i].kv->n_layer *
-                 b->spans[i].kv->n_head_kv *
-                 (double)(2 * b->spans[i].kv->head_bytes / b->spans[i].kv->capacity) *
-                 tokens_read(ws->net, &b->spans[i]);
+        bytes += columns_cost(b->spans[i].n) * cache_read(ws->net, &b->spans[i]);
     const double work = bytes / THREAD_BYTES_PER_NS;
     double n = floor(sqrt(work / (barriers * per_thread)) + 0.5);
     n = n < 2 ? 2 : n > most ? most : n;

@@ -1,3 +1,4 @@
+/* Products: which kernels multiply how many columns, and in which pieces. */
 #include "ops.h"
 #include "pack.h"
 

@@ -7,26 +7,27 @@
 #include <math.h>
 #include <string.h>
 
-uint32_t sm_attn_chunk(const sm_config *config, uint32_t *tokens) {
-    const uint32_t group = config->n_head / config->n_head_kv;
+uint32_t sm_attn_chunk(const sm_attn_params *p, uint32_t *tokens) {
+    const uint32_t group = p->n_head / p->n_head_kv;
     *tokens = group < 64 ? 64 / group : 1;
     return *tokens * group;
 }
 
-uint32_t sm_attn_queries(const sm_config *config) {
+uint32_t sm_attn_queries(const sm_attn_params *p) {
     uint32_t tokens;
-    const uint32_t nq = sm_attn_chunk(config, &tokens);
-    return nq > config->n_head ? nq : config->n_head;
+    const uint32_t nq = sm_attn_chunk(p, &tokens);
+    return nq > p->n_head ? nq : p->n_head;
 }
 
 /* From one prepared query to the next, as the score kernels count. */
 static size_t query_stride(const sm_attn *a, const sm_span *span) {
-    return span->kv->type == SM_KV_Q8_0 ? SM_KV_SCALES(a->width) : a->width;
+    return sm_attn_kv(a, span)->type == SM_KV_Q8_0 ? SM_KV_SCALES(a->width) : a->width;
 }
 
 /* Prepared query i of q. */
 static const void *query_at(const sm_attn *a, const sm_span *span, const void *q, uint64_t i) {
-    const size_t size = span->kv->type == SM_KV_Q8_0 ? sizeof(sm_act_block) : sizeof(float);
+    const size_t size =
+        sm_attn_kv(a, span)->type == SM_KV_Q8_0 ? sizeof(sm_act_block) : sizeof(float);
     return (const uint8_t *)q + i * query_stride(a, span) * size;
 }
 
@@ -41,27 +42,27 @@ void sm_attn_blocks(uint32_t window, uint32_t position, uint32_t *first, uint32_
 static void block(const sm_attn *a, const sm_span *span, uint32_t kv_head, uint32_t start,
                   const void *q, uint32_t nq, uint32_t group, uint32_t position, float *s, float *o,
                   float *m, float *l) {
-    const sm_kv *kv = span->kv;
+    const sm_kv *kv = sm_attn_kv(a, span);
     const sm_kv_kernels *kernels = &a->kernels->kv[kv->type];
     /* tokens of the block: the first query sees the earliest of them, the last one the latest */
-    const uint32_t earliest = sm_window_begin(a->window, position);
+    const uint32_t earliest = sm_window_begin(a->p.window, position);
     const uint32_t begin = earliest > start ? (earliest - start) / 16 * 16 : 0;
     uint32_t end = position + (nq - 1) / group + 1 - start;
     if (end > SM_KV_BLOCK)
         end = SM_KV_BLOCK;
-    const uint64_t at = sm_kv_offset(kv, a->layer, kv_head, start + begin);
+    const uint64_t at = sm_kv_offset(kv, kv_head, start + begin);
     kernels->scores(s + begin, SM_KV_BLOCK, q, query_stride(a, span), nq, kv->k + at,
                     (end - begin + 15) / 16, a->width);
     for (uint32_t i = 0; i < nq; i++) {
         float *row = s + (uint64_t)i * SM_KV_BLOCK;
-        const uint32_t p = position + i / group, seen = sm_window_begin(a->window, p);
+        const uint32_t p = position + i / group, seen = sm_window_begin(a->p.window, p);
         const uint32_t first = seen > start ? seen - start : 0, tile = first / 16 * 16;
         const uint32_t count = p + 1 - start < end ? p + 1 - start : end;
         /* sums run from the first tile that the query sees, so that they do not depend on the
          * queries beside it */
         for (uint32_t t = tile; t < first; t++)
             row[t] = -INFINITY;
-        a->kernels->softmax_block(row + tile, count - tile, a->scale, &m[i], &l[i]);
+        a->kernels->softmax_block(row + tile, count - tile, a->p.scale, &m[i], &l[i]);
         /* tokens this query does not see weigh nothing; exact, since values are finite */
         for (uint32_t t = begin; t < tile; t++)
             row[t] = 0;
@@ -73,13 +74,13 @@ static void block(const sm_attn *a, const sm_span *span, uint32_t kv_head, uint3
 
 /* Copies n heads to rows of the cache's width. */
 static void widen(const sm_attn *a, float *to, const float *from, uint64_t n) {
-    if (a->width == a->head_dim) {
-        memcpy(to, from, n * a->head_dim * sizeof *to);
+    if (a->width == a->p.head_dim) {
+        memcpy(to, from, n * a->p.head_dim * sizeof *to);
         return;
     }
     memset(to, 0, n * a->width * sizeof *to);
     for (uint64_t i = 0; i < n; i++)
-        memcpy(to + i * a->width, from + i * a->head_dim, a->head_dim * sizeof *to);
+        memcpy(to + i * a->width, from + i * a->p.head_dim, a->p.head_dim * sizeof *to);
 }
 
 /* n heads of width floats each as prepared queries; x itself where that is what the cache
@@ -87,7 +88,7 @@ static void widen(const sm_attn *a, float *to, const float *from, uint64_t n) {
 static const void *prepare(const sm_attn *a, const sm_span *span, const float *x, uint64_t n,
                            sm_act_block *blocks) {
     const size_t per_query = SM_KV_SCALES(a->width);
-    if (span->kv->type != SM_KV_Q8_0)
+    if (sm_attn_kv(a, span)->type != SM_KV_Q8_0)
         return x;
     if (a->width % 32 == 0) {
         a->kernels->quantize(blocks, x, n * a->width);
@@ -109,10 +110,10 @@ static void round_queries(const sm_attn *a, float *q, uint64_t n, uint16_t *roun
 
 void sm_attn_prefill(const sm_attn *a, const sm_span *span, uint32_t kv_head, uint32_t first,
                      uint32_t n, const float *q, uint64_t ldq, float *out, uint64_t ldo, float *lse,
-                     sm_thread_scratch *scratch) {
-    const uint32_t group = a->n_head / a->n_head_kv;
+                     uint64_t ldl, sm_thread_scratch *scratch) {
+    const uint32_t group = a->p.n_head / a->p.n_head_kv;
     const uint32_t width = a->width, nq = n * group;
-    const uint64_t column = (uint64_t)kv_head * group * a->head_dim;
+    const uint64_t column = (uint64_t)kv_head * group * a->p.head_dim;
     float *qs = scratch->attn_q, *acc = scratch->attn_acc;
     float *m = scratch->attn_m, *l = scratch->attn_l;
     float *acc_m = m + nq, *acc_l = l + nq;
@@ -128,13 +129,13 @@ void sm_attn_prefill(const sm_attn *a, const sm_span *span, uint32_t kv_head, ui
         acc_l[i] = 0;
     }
     const uint32_t p0 = span->position + first, last = p0 + n - 1;
-    for (uint32_t start = sm_window_begin(a->window, p0) / SM_KV_BLOCK * SM_KV_BLOCK; start <= last;
-         start += SM_KV_BLOCK) {
+    for (uint32_t start = sm_window_begin(a->p.window, p0) / SM_KV_BLOCK * SM_KV_BLOCK;
+         start <= last; start += SM_KV_BLOCK) {
         /* tokens before the block's start do not see it, nor do those whose window begins after
          * its end */
         const uint32_t skip = start > p0 ? start - p0 : 0;
         const uint64_t after =
-            a->window ? (uint64_t)start + SM_KV_BLOCK + a->window - 1 : UINT64_MAX;
+            a->p.window ? (uint64_t)start + SM_KV_BLOCK + a->p.window - 1 : UINT64_MAX;
         const uint32_t i0 = skip * group, i1 = after <= last ? (uint32_t)(after - p0) * group : nq;
         block(a, span, kv_head, start, query_at(a, span, queries, i0), i1 - i0, group, p0 + skip,
               scratch->attn_s, scratch->attn_o, m, l);
@@ -145,26 +146,26 @@ void sm_attn_prefill(const sm_attn *a, const sm_span *span, uint32_t kv_head, ui
     }
     for (uint32_t i = 0; i < nq; i++) {
         const uint64_t t = span->first + first + i / group, in_group = i % group;
-        a->kernels->scale(out + t * ldo + column + in_group * a->head_dim,
-                          acc + (uint64_t)i * width, 1.0f / acc_l[i], a->head_dim);
+        a->kernels->scale(out + t * ldo + column + in_group * a->p.head_dim,
+                          acc + (uint64_t)i * width, 1.0f / acc_l[i], a->p.head_dim);
         if (lse)
-            lse[t * a->n_head + (uint64_t)kv_head * group + in_group] = acc_m[i] + logf(acc_l[i]);
+            lse[t * ldl + (uint64_t)kv_head * group + in_group] = acc_m[i] + logf(acc_l[i]);
     }
 }
 
 const void *sm_attn_decode_queries(const sm_attn *a, const sm_span *span, const float *q,
                                    sm_thread_scratch *scratch) {
-    if (a->width != a->head_dim) {
-        widen(a, scratch->attn_q, q, a->n_head);
+    if (a->width != a->p.head_dim) {
+        widen(a, scratch->attn_q, q, a->p.n_head);
         q = scratch->attn_q;
     }
-    return prepare(a, span, q, a->n_head, scratch->attn_qq);
+    return prepare(a, span, q, a->p.n_head, scratch->attn_qq);
 }
 
 void sm_attn_decode_block(const sm_attn *a, const sm_span *span, uint32_t head, uint32_t n,
                           uint32_t index, const void *q, float *o, float *m, float *l,
                           sm_thread_scratch *scratch) {
-    const uint32_t group = a->n_head / a->n_head_kv;
+    const uint32_t group = a->p.n_head / a->p.n_head_kv;
     block(a, span, head / group, index * SM_KV_BLOCK, query_at(a, span, q, head), n, group,
           span->position, scratch->attn_s, o + (uint64_t)head * a->width, m + head, l + head);
 }
@@ -172,7 +173,7 @@ void sm_attn_decode_block(const sm_attn *a, const sm_span *span, uint32_t head, 
 void sm_attn_decode_merge(const sm_attn *a, uint32_t n_blocks, const float *o, const float *m,
                           const float *l, float *out, sm_thread_scratch *scratch) {
     float *acc = scratch->attn_acc;
-    for (uint32_t h = 0; h < a->n_head; h++) {
+    for (uint32_t h = 0; h < a->p.n_head; h++) {
         /* merged with nothing, as sm_attn_prefill does it, the first block is what it is */
         const float *all = o + (uint64_t)h * a->width;
         float acc_m = m[h], acc_l = l[h];
@@ -181,9 +182,9 @@ void sm_attn_decode_merge(const sm_attn *a, uint32_t n_blocks, const float *o, c
             all = acc;
         }
         for (uint32_t b = 1; b < n_blocks; b++) {
-            const uint64_t i = (uint64_t)b * a->n_head + h;
+            const uint64_t i = (uint64_t)b * a->p.n_head + h;
             a->kernels->attn_merge(acc, &acc_m, &acc_l, o + i * a->width, m[i], l[i], a->width);
         }
-        a->kernels->scale(out + (uint64_t)h * a->head_dim, all, 1.0f / acc_l, a->head_dim);
+        a->kernels->scale(out + (uint64_t)h * a->p.head_dim, all, 1.0f / acc_l, a->p.head_dim);
     }
 }

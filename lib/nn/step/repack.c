@@ -4,7 +4,7 @@
  * team whose thread 0 holds the net's lock; between pieces the lock is free, so that nobody's
  * cancel hook is asked with it held, and a team that waited goes on where another one stopped.
  */
-#include "step.h"
+#include "worker.h"
 
 /* Bytes of the file that are packed before their pages are given back, so that a large tensor is
  * not in memory twice. */
@@ -14,11 +14,9 @@
  * Zen 4 the 135M shape decodes 1.04 to 1.1 times as fast from them. */
 #define BLOCK_BYTES ((uint64_t)128 << 20)
 
-static void count_unpacked(sm_net *net, sm_weight *w, void *arg) {
-    (void)arg;
-    if (!w->packed)
-        atomic_fetch_add_explicit(w == &net->head ? &net->unpacked_head : &net->unpacked_in_layers,
-                                  1, memory_order_relaxed);
+/* The count that a matrix belongs to. */
+static _Atomic uint32_t *unpacked(sm_net *net, const sm_weight *w) {
+    return w == net->head ? &net->unpacked_head : &net->unpacked_in_layers;
 }
 
 sm_status sm_net_pack_lazily(sm_net *net, sm_error *error) {
@@ -26,7 +24,9 @@ sm_status sm_net_pack_lazily(sm_net *net, sm_error *error) {
     if (status)
         return status;
     net->block_bytes = BLOCK_BYTES;
-    sm_net_each_matrix(net, count_unpacked, NULL);
+    for (uint32_t i = 0; i < net->n_matrices; i++)
+        if (!net->matrices[i].packed)
+            atomic_fetch_add_explicit(unpacked(net, &net->matrices[i]), 1, memory_order_relaxed);
     return SM_OK;
 }
 
@@ -37,12 +37,10 @@ void sm_repack_plan(sm_pass *pass) {
                         atomic_load_explicit(&net->unpacked_head, memory_order_acquire) != 0;
 }
 
-static sm_weight *first_unpacked(sm_net *net, uint32_t layer, uint32_t first, uint32_t last) {
-    for (uint32_t m = first; m <= last; m++) {
-        sm_weight *w = m == SM_HEAD ? &net->head : sm_layer_matrix(&net->layers[layer], m);
-        if (!w->packed)
-            return w;
-    }
+static sm_weight *first_unpacked(sm_net *net, uint32_t first, uint32_t end) {
+    for (uint32_t i = first; i < end; i++)
+        if (!net->matrices[i].packed)
+            return &net->matrices[i];
     return NULL;
 }
 
@@ -58,32 +56,31 @@ static uint64_t whole_pairs(uint64_t bytes) {
     return (bytes + PAIR_BYTES - 1) / PAIR_BYTES * PAIR_BYTES;
 }
 
-/* Bytes of the matrices of layers from `layer` on that have no room yet: of the first one, and of
- * as many after it as fill a block. With `at` that is where they get it. */
-static uint64_t take_room(sm_net *net, uint32_t layer, uint8_t *at) {
+/* Bytes of the matrices of layers from number `first` on that have no room yet: of the first one,
+ * and of as many after it as fill a block. With `at` that is where they get it. */
+static uint64_t take_room(sm_net *net, uint32_t first, uint8_t *at) {
     uint64_t size = 0;
-    for (uint32_t i = layer; i < net->config.n_layer; i++)
-        for (uint32_t m = 0; m < SM_MATRICES; m++) {
-            sm_weight *w = sm_layer_matrix(&net->layers[i], m);
-            if (w->packed || w->room)
-                continue;
-            const uint64_t bytes = whole_pairs(sm_weight_packed_bytes(w));
-            if (size && size + bytes > net->block_bytes)
-                return size;
-            if (at)
-                w->room = at + size;
-            size += bytes;
-        }
+    for (uint32_t i = first; i < net->head->index; i++) {
+        sm_weight *w = &net->matrices[i];
+        if (w->packed || w->room)
+            continue;
+        const uint64_t bytes = whole_pairs(sm_weight_packed_bytes(w));
+        if (size && size + bytes > net->block_bytes)
+            return size;
+        if (at)
+            w->room = at + size;
+        size += bytes;
+    }
     return size;
 }
 
 /* Room for the whole matrix, when its first piece is packed, and for others of layers after it. */
-static sm_status make_room(sm_net *net, sm_weight *w, uint32_t layer, sm_error *error) {
+static sm_status make_room(sm_net *net, sm_weight *w, sm_error *error) {
     if (w->room)
         return SM_OK;
-    const bool head = w == &net->head;
+    const bool head = w == net->head;
     const uint64_t alone = whole_pairs(sm_weight_packed_bytes(w));
-    const uint64_t size = head ? alone : take_room(net, layer, NULL);
+    const uint64_t size = head ? alone : take_room(net, w->index, NULL);
     sm_packed_block *block = sm_alloc_large(net->mem, sizeof *block + PAIR_BYTES + size);
     if (!block)
         return sm_fail(
@@ -91,30 +88,30 @@ static sm_status make_room(sm_net *net, sm_weight *w, uint32_t layer, sm_error *
             "out of memory repacking tensor '%s'%s (%llu bytes; the repack option can be "
             "turned off)",
             w->name, size > alone ? " and others" : "", (unsigned long long)size);
-    block->next = net->blocks;
-    net->blocks = block;
+    block->next = net->packed;
+    net->packed = block;
     uint8_t *begin =
         block->bytes + (PAIR_BYTES - (uintptr_t)block->bytes % PAIR_BYTES) % PAIR_BYTES;
     if (head)
         w->room = begin;
     else
-        take_room(net, layer, begin);
+        take_room(net, w->index, begin);
     return SM_OK;
 }
 
 /* Thread 0 takes the lock and the next piece; without one the lock is free again. */
-static void take_piece(sm_net *net, const sm_worker *w, uint32_t first, uint32_t last) {
+static void take_piece(sm_net *net, const sm_worker *w, uint32_t first, uint32_t end) {
     sm_pass *pass = w->pass;
     const bool cancelled = sm_stopped(w->scratch);
     sm_mutex_lock(net->lock);
-    sm_weight *W = first_unpacked(net, w->layer, first, last);
+    sm_weight *W = first_unpacked(net, first, end);
     pass->piece = (sm_repack_piece){0};
     if (cancelled)
         pass->repack_status =
             W ? sm_fail(pass->error, SM_ERR_CANCELLED, "cancelled while repacking '%s'", W->name)
               : sm_fail(pass->error, SM_ERR_CANCELLED, "cancelled");
     else if (W)
-        pass->repack_status = make_room(net, W, w->layer, pass->error);
+        pass->repack_status = make_room(net, W, pass->error);
     if (!W || pass->repack_status) {
         sm_mutex_unlock(net->lock);
         return;
@@ -138,39 +135,38 @@ static void book_piece(sm_net *net, const sm_repack_piece *piece) {
                               memory_order_relaxed);
     if (piece->end == n_groups(w)) {
         w->packed = w->room;
-        atomic_fetch_sub_explicit(w == &net->head ? &net->unpacked_head : &net->unpacked_in_layers,
-                                  1, memory_order_release);
+        atomic_fetch_sub_explicit(unpacked(net, w), 1, memory_order_release);
     }
     sm_mutex_unlock(net->lock);
 }
 
-static bool pack_pieces(sm_net *net, const sm_worker *w, uint32_t first, uint32_t last) {
+static bool pack_pieces(sm_net *net, const sm_worker *w, uint32_t first, uint32_t end) {
     const sm_pass *pass = w->pass;
     const sm_repack_piece *piece = &pass->piece;
     for (;;) {
         if (w->thread == 0)
-            take_piece(net, w, first, last);
+            take_piece(net, w, first, end);
         sm_team_barrier(w->team);
         if (pass->repack_status)
             return false;
         if (!piece->w)
             return true;
-        uint64_t begin, end;
-        sm_work_share(w, piece->end - piece->first, &begin, &end);
-        begin += piece->first;
-        end += piece->first;
-        sm_weight_pack(piece->w, w->kernels, begin, end,
-                       piece->w->room + begin * piece->w->group_bytes);
+        sm_range share;
+        sm_work_share(w, piece->end - piece->first, &share.begin, &share.end);
+        share.begin += piece->first;
+        share.end += piece->first;
+        sm_weight_pack(piece->w, w->kernels, share.begin, share.end,
+                       piece->w->room + share.begin * piece->w->group_bytes);
         sm_team_barrier(w->team);
         if (w->thread == 0)
             book_piece(net, piece);
     }
 }
 
-bool sm_repack(const sm_worker *w, uint32_t first, uint32_t last) {
+bool sm_repack(const sm_worker *w, uint32_t first, uint32_t end) {
     sm_net *net = (sm_net *)(uintptr_t)w->net; /* this is what changes in a net that is in use */
     const uint64_t start = sm_time_ns();
-    const bool done = pack_pieces(net, w, first, last);
+    const bool done = pack_pieces(net, w, first, end);
     if (w->thread == 0 && w->batch->repack_ns)
         *w->batch->repack_ns += sm_time_ns() - start;
     return done;

@@ -1,5 +1,5 @@
 /* Packed files: checking that one has our layout, and writing one. */
-#include "nn.h"
+#include "net.h"
 #include "pack.h"
 
 #include <string.h>
@@ -40,15 +40,19 @@ static bool starts_with(const char *text, const char *start) {
     return strncmp(text, start, strlen(start)) == 0;
 }
 
-static void note_matrix(sm_net *net, sm_weight *w, void *arg) {
-    saver *s = arg;
-    if (w->name != net->embd.name) /* a head that shares it comes last, by itself */
-        s->matrices[sm_gguf_find_tensor(net->gguf, w->name) - net->gguf->tensors] = w;
+/* The matrix that each tensor of the file holds; a head that shares one comes last, by itself. */
+static void note_matrices(saver *s) {
+    const sm_net *net = s->net;
+    for (uint32_t i = 0; i < net->n_matrices; i++) {
+        const sm_weight *w = &net->matrices[i];
+        if (w->name != net->embd.name)
+            s->matrices[sm_gguf_find_tensor(net->gguf, w->name) - net->gguf->tensors] = w;
+    }
 }
 
 /* The embeddings' tensor serves as the head too. */
 static bool shares_head(const sm_net *net) {
-    return net->head.name == net->embd.name;
+    return net->head->name == net->embd.name;
 }
 
 static void declare_packed(saver *s, const char *name, const sm_weight *w) {
@@ -83,7 +87,7 @@ static void declare(saver *s) {
         }
     }
     if (shares_head(s->net))
-        declare_packed(s, SM_PACKED_HEAD, &s->net->head);
+        declare_packed(s, SM_PACKED_HEAD, s->net->head);
 }
 
 static sm_status write_piece(saver *s, const uint8_t *data, uint64_t size) {
@@ -137,29 +141,29 @@ static sm_status write_data(saver *s) {
         status = s->matrices[i] ? write_matrix(s, s->matrices[i])
                                 : write_bytes(s, gguf->tensors[i].data, gguf->tensors[i].size);
     if (!status && shares_head(s->net))
-        status = write_matrix(s, &s->net->head);
+        status = write_matrix(s, s->net->head);
     return status;
 }
 
-static void largest_piece(sm_net *net, sm_weight *w, void *arg) {
-    uint64_t *largest = arg;
-    const uint64_t bytes = piece_groups(w) * w->group_bytes;
-    (void)net;
-    *largest = bytes > *largest ? bytes : *largest;
+static uint64_t largest_piece(const sm_net *net) {
+    uint64_t largest = 0;
+    for (uint32_t i = 0; i < net->n_matrices; i++) {
+        const uint64_t bytes = piece_groups(&net->matrices[i]) * net->matrices[i].group_bytes;
+        largest = bytes > largest ? bytes : largest;
+    }
+    return largest;
 }
 
 sm_status sm_net_save(sm_net *net, const char *path, sm_progress_fn progress, void *progress_user,
                       sm_error *error) {
     saver s = {.net = net, .progress = progress, .progress_user = progress_user, .error = error};
-    uint64_t largest = 0;
-    sm_net_each_matrix(net, largest_piece, &largest);
     s.matrices = sm_alloc_zero(net->mem, net->gguf->n_tensors * sizeof *s.matrices);
-    s.piece = sm_alloc(net->mem, largest);
+    s.piece = sm_alloc(net->mem, largest_piece(net));
     sm_status status = s.matrices && s.piece
                            ? sm_gguf_writer_open(&s.writer, net->mem, path, 3, ALIGNMENT, error)
                            : sm_fail(error, SM_ERR_NOMEM, "%s: out of memory", path);
     if (!status) {
-        sm_net_each_matrix(net, note_matrix, &s);
+        note_matrices(&s);
         declare(&s);
         status = write_data(&s);
         if (status)

@@ -1,15 +1,11 @@
 /* What products read, made from rows of x. */
-#include "step.h"
+#include "worker.h"
 
-sm_input_use sm_input_use_of(const sm_worker *w, sm_input_form form, uint32_t first,
-                             uint32_t last) {
+sm_input_use sm_input_use_of(const sm_worker *w, const sm_weight *W) {
     bool floats = (w->adapters && w->adapters->n) || (w->batch && w->batch->observer);
-    for (uint32_t m = first; m <= last; m++) {
-        const sm_weight *W =
-            m == SM_HEAD ? &w->net->head : sm_layer_matrix(&w->net->layers[w->layer], m);
-        floats = floats || W->form == SM_INPUT_FLOAT;
-    }
-    return (sm_input_use){form, floats};
+    for (uint32_t i = 0; i < W->group_n; i++)
+        floats = floats || w->net->matrices[W->group_first + i].form == SM_INPUT_FLOAT;
+    return (sm_input_use){W->group_form, floats};
 }
 
 void sm_input_prepare(const sm_worker *w, sm_input_form form, sm_act_block *out, const float *x,

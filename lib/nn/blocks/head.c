@@ -1,13 +1,22 @@
 /* The head: norm and logits, of a step or of rows that lie elsewhere. */
-#include "step.h"
+#include "worker.h"
 
 #include <string.h>
 
+const sm_kind sm_kind_head = {
+    .name = "head",
+    .id = SM_KIND_HEAD,
+    .n_slots = SM_HEAD_SLOTS,
+    .slot = {SM_WIRING_ROWS, [SM_HEAD_OUTPUT] = {"output.weight", SM_DIM_VOCAB, SM_DIM_EMBD, 0, 0,
+                                                 SM_ROLE_HEAD, SM_MAY}},
+};
+
 /* The normed rows that the head reads, adapters' lower half done. rows: as in sm_input_norm. */
 static sm_input head_input(const sm_worker *w, const float *x, const uint32_t *rows, uint64_t n) {
-    const sm_input in = sm_input_norm(
-        w, x, w->net->out_norm, sm_input_use_of(w, w->net->head.form, SM_HEAD, SM_HEAD), rows, n);
-    sm_product_lower(w, SM_HEAD, SM_HEAD, &in, n, rows);
+    const sm_weight *W = w->net->head;
+    const sm_input in =
+        sm_input_norm(w, x, sm_net_head(w->net)->v[SM_SLOT_PRE], sm_input_use_of(w, W), rows, n);
+    sm_product_lower(w, W, &in, n, rows);
     return in;
 }
 
@@ -15,17 +24,17 @@ static sm_input head_input(const sm_worker *w, const float *x, const uint32_t *r
  * rows of logits lie apart and have no room for whole groups, and copied from there. */
 static void head_piece(const sm_worker *w, const sm_input *in, uint64_t g, uint64_t n_groups,
                        uint64_t o, uint64_t n) {
-    const sm_weight *W = &w->net->head;
+    const sm_weight *W = w->net->head;
     const uint64_t r0 = g * SM_GROUP, rows = min_u64(n_groups * SM_GROUP, W->rows - r0);
     float *y = w->scratch->logits;
-    sm_product_piece(w, W, SM_HEAD, g, n_groups, in, o, n, y, SM_HEAD_ROWS);
+    sm_product_piece(w, W, g, n_groups, in, o, n, y, SM_HEAD_ROWS);
     for (uint64_t i = 0; i < n; i++)
         memcpy(w->batch->logits[o + i] + r0, y + i * SM_HEAD_ROWS, rows * sizeof(float));
 }
 
 void sm_head_logits(const sm_worker *w) {
     const sm_step *b = w->batch;
-    const sm_weight *W = &w->net->head;
+    const sm_weight *W = w->net->head;
     const uint64_t piece = SM_HEAD_ROWS / SM_GROUP;
     if (!b->n_outputs)
         return;
@@ -35,7 +44,7 @@ void sm_head_logits(const sm_worker *w) {
                           &end);
     if (b->n_outputs == 1) { /* whole groups can go where they belong */
         const uint64_t whole = min_u64(end, W->rows / SM_GROUP);
-        sm_product_compute(w, W, SM_HEAD, begin, whole, &in, 0, 1, b->logits[0], 0);
+        sm_product_compute(w, W, begin, whole, &in, 0, 1, b->logits[0], 0);
         begin = whole > begin ? whole : begin;
     }
     for (uint64_t o = 0; o < b->n_outputs; o += SM_HEAD_OUTPUTS)
@@ -69,16 +78,15 @@ static void run_logits(void *arg, uint32_t thread, uint32_t n_threads) {
                          .scratch = &ws->threads[thread],
                          .thread = thread,
                          .n_threads = n_threads,
-                         .adapters = r->adapters,
-                         .layer = net->config.n_layer};
+                         .adapters = r->adapters};
     w.scratch->stop = r->stop;
     w.scratch->asks = thread == 0;
-    const sm_weight *W = &net->head;
+    const sm_weight *W = net->head;
     const sm_input in = head_input(&w, r->x, r->rows, r->n);
     uint64_t g0, g1;
     sm_work_share_weights(&w, (W->rows + SM_GROUP - 1) / SM_GROUP, sm_weight_packed_bytes(W), &g0,
                           &g1);
-    sm_product_compute(&w, W, SM_HEAD, g0, g1, &in, 0, r->n, r->logits, r->ldl);
+    sm_product_compute(&w, W, g0, g1, &in, 0, r->n, r->logits, r->ldl);
 }
 
 void sm_forward_logits(sm_workspace *ws, sm_team *team, const sm_adapters *adapters, sm_stop *stop,

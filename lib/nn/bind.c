@@ -1,0 +1,308 @@
+/* Binding the tensors of a file to the network. */
+#include "net.h"
+#include "pack.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Carries the first failure through the binding of many tensors. */
+typedef struct binder {
+    sm_net *net;
+    sm_status status;
+    sm_error *error;
+    sm_progress_fn progress;
+    void *progress_user;
+    uint64_t done;
+    bool *bound; /* [n_tensors] which the network uses */
+} binder;
+
+static sm_status shape_error(binder *b, const sm_gguf_tensor *t, uint64_t rows, uint64_t cols) {
+    return sm_fail(b->error, SM_ERR_SHAPE,
+                   "%s: tensor '%s' has shape [%llu, %llu, %llu, %llu], expected [%llu, %llu]",
+                   b->net->gguf->path, t->name, (unsigned long long)t->dims[0],
+                   (unsigned long long)t->dims[1], (unsigned long long)t->dims[2],
+                   (unsigned long long)t->dims[3], (unsigned long long)cols,
+                   (unsigned long long)rows);
+}
+
+static const sm_gguf_tensor *find(binder *b, const char *name, bool required) {
+    if (b->status)
+        return NULL;
+    if (b->progress && b->progress(b->progress_user, b->done, b->net->gguf->n_tensors)) {
+        b->status =
+            sm_fail(b->error, SM_ERR_CANCELLED, "%s: loading was cancelled", b->net->gguf->path);
+        return NULL;
+    }
+    const sm_gguf_tensor *t = sm_gguf_find_tensor(b->net->gguf, name);
+    if (t) {
+        bool *bound = &b->bound[t - b->net->gguf->tensors];
+        b->done += !*bound;
+        *bound = true;
+    } else if (required)
+        b->status = sm_fail(b->error, SM_ERR_MISSING, "%s: tensor '%s' is missing",
+                            b->net->gguf->path, name);
+    return t;
+}
+
+static bool computable(binder *b, const sm_gguf_tensor *t, uint32_t type) {
+    if (type < SM_DTYPE_COUNT && b->net->kernels->type[type].mul)
+        return true;
+    const sm_dtype_traits *traits = sm_dtype_get(type);
+    b->status = sm_fail(b->error, SM_ERR_UNSUPPORTED,
+                        "%s: tensor '%s' has type %s, which cannot be computed", b->net->gguf->path,
+                        t->name, traits && traits->name ? traits->name : "unknown");
+    return false;
+}
+
+static bool check(binder *b, const sm_gguf_tensor *t, uint64_t rows, uint64_t cols) {
+    if (t->dims[0] != cols || t->dims[1] != rows || t->dims[2] != 1 || t->dims[3] != 1) {
+        b->status = shape_error(b, t, rows, cols);
+        return false;
+    }
+    return computable(b, t, t->type);
+}
+
+/* A packed matrix: key and data must agree with each other and with what is expected. */
+static bool check_packed(binder *b, const sm_gguf_tensor *t, const sm_gguf_packed *p, uint64_t rows,
+                         uint64_t cols) {
+    if (p->cols != cols || p->rows != rows) {
+        b->status = sm_fail(b->error, SM_ERR_SHAPE,
+                            "%s: key '" SM_PACKED_TENSOR_KEYS
+                            "%s' says shape [%u, %u], expected [%llu, %llu]",
+                            b->net->gguf->path, t->name, p->cols, p->rows, (unsigned long long)cols,
+                            (unsigned long long)rows);
+        return false;
+    }
+    return computable(b, t, p->type);
+}
+
+/* A matrix under its name, of w's shape; false if it is optional and absent, or after a failure. */
+static bool bind_matrix(binder *b, sm_weight *w, const char *name, bool required) {
+    const sm_gguf_tensor *t = find(b, name, required);
+    const uint64_t rows = w->rows, cols = w->cols;
+    sm_gguf_packed packed = {0};
+    if (!t)
+        return false;
+    b->status = sm_gguf_get_packed(b->net->gguf, t, &packed, b->error);
+    if (b->status ||
+        !(packed.packed ? check_packed(b, t, &packed, rows, cols) : check(b, t, rows, cols)))
+        return false;
+    const uint32_t type = packed.packed ? packed.type : t->type;
+    const sm_dtype_traits *traits = sm_dtype_get(type);
+    if (cols % traits->block_size) {
+        b->status = sm_fail(b->error, SM_ERR_SHAPE,
+                            "%s: tensor '%s' has %llu columns, no multiple of the %u of its type "
+                            "%s",
+                            b->net->gguf->path, name, (unsigned long long)cols, traits->block_size,
+                            traits->name);
+        return false;
+    }
+    w->name = t->name;
+    w->type = type;
+    w->data = packed.packed ? NULL : t->data;
+    w->row_bytes = cols / traits->block_size * traits->block_bytes;
+    w->packed = packed.packed ? t->data : NULL;
+    w->group_bytes = sm_packed_bytes(type, cols);
+    if (packed.packed && t->size != sm_weight_packed_bytes(w)) {
+        b->status = sm_fail(b->error, SM_ERR_FORMAT,
+                            "%s: tensor '%s' has %llu bytes, but [%llu, %llu] packed %s takes %llu",
+                            b->net->gguf->path, name, (unsigned long long)t->size,
+                            (unsigned long long)cols, (unsigned long long)rows, traits->name,
+                            (unsigned long long)sm_weight_packed_bytes(w));
+        return false;
+    }
+    b->net->packed_file_bytes += packed.packed ? t->size : 0;
+    return true;
+}
+
+/* A vector, converted to f32 and owned by the net; NULL if optional and absent. */
+static float *bind_vector(binder *b, const char *name, uint64_t n, bool required) {
+    const sm_gguf_tensor *t = find(b, name, required);
+    if (!t || !check(b, t, 1, n))
+        return NULL;
+    if (n % sm_dtype_get(t->type)->block_size) {
+        b->status = shape_error(b, t, 1, n);
+        return NULL;
+    }
+    float *v = sm_alloc_array(b->net->mem, n, sizeof *v);
+    if (!v) {
+        b->status = sm_fail(b->error, SM_ERR_NOMEM, "out of memory for tensor '%s'", name);
+        return NULL;
+    }
+    b->net->kernels->type[t->type].dequantize(v, t->data, n);
+    for (uint64_t i = 0; i < n && !b->status; i++)
+        if (!isfinite(v[i]))
+            b->status = sm_fail(b->error, SM_ERR_FORMAT,
+                                "%s: tensor '%s' holds a value that is not finite at %llu",
+                                b->net->gguf->path, name, (unsigned long long)i);
+    return v;
+}
+
+static bool ends_with(const char *name, const char *end) {
+    const size_t n = strlen(name), m = strlen(end);
+    return n >= m && strcmp(name + n - m, end) == 0;
+}
+
+/* A tensor that nothing here uses means another computation than the one here:
+ * running without it would give wrong text. */
+static sm_status check_unused(const binder *b) {
+    const sm_gguf *gguf = b->net->gguf;
+    for (uint64_t i = 0; i < gguf->n_tensors; i++) {
+        const char *name = gguf->tensors[i].name;
+        /* rope angles that old converters stored; they follow from the keys */
+        if (b->bound[i] || ends_with(name, ".rotary_emb.inv_freq") ||
+            ends_with(name, ".attn_rot_embd.weight") || ends_with(name, ".attn_rot_embd"))
+            continue;
+        return sm_fail(b->error, SM_ERR_UNSUPPORTED,
+                       "%s: tensor '%s' has no place in a %s model of %u layers as this version "
+                       "computes it",
+                       gguf->path, name, b->net->config.architecture, b->net->config.n_layer);
+    }
+    return SM_OK;
+}
+
+/* ---- what is where -------------------------------------------------------------------------- */
+
+/* The embedding says how large the vocabulary is. */
+static void bind_embedding(binder *b) {
+    sm_net *net = b->net;
+    const sm_gguf_tensor *t = find(b, "token_embd.weight", true);
+    if (!t)
+        return;
+    if (t->dims[1] == 0 || t->dims[1] > INT32_MAX / 2) {
+        b->status = sm_fail(b->error, SM_ERR_SHAPE, "%s: tensor 'token_embd.weight' has %llu rows",
+                            net->gguf->path, (unsigned long long)t->dims[1]);
+        return;
+    }
+    net->config.n_vocab = (uint32_t)t->dims[1];
+    net->embd = (sm_weight){.rows = net->config.n_vocab, .cols = net->config.n_embd};
+    if (check(b, t, net->embd.rows, net->embd.cols)) /* read by row: never packed */
+        bind_matrix(b, &net->embd, t->name, true);
+}
+
+/* Its own tensor, the packed copy of the embedding, or the embedding itself. */
+static void bind_head(binder *b) {
+    sm_net *net = b->net;
+    sm_weight *w = net->head;
+    w->rows = net->blocks[net->n_blocks].dims[SM_DIM_VOCAB] = net->config.n_vocab;
+    if (bind_matrix(b, w, "output.weight", false) || bind_matrix(b, w, SM_PACKED_HEAD, false))
+        return;
+    const sm_weight *e = &net->embd;
+    w->name = e->name;
+    w->type = e->type;
+    w->data = e->data;
+    w->row_bytes = e->row_bytes;
+    w->group_bytes = e->group_bytes;
+}
+
+static void bind_rope_freqs(binder *b) {
+    sm_net *net = b->net;
+    const uint64_t half = net->n_ropes ? net->ropes[0].n_rot / 2 : 0;
+    if (!half)
+        return;
+    net->rope_freqs = bind_vector(b, "rope_freqs.weight", half, false);
+    for (uint32_t i = 0; i < net->n_ropes; i++)
+        net->ropes[i].freqs = net->rope_freqs;
+    for (uint64_t i = 0; net->rope_freqs && i < half && !b->status; i++)
+        if (!(net->rope_freqs[i] > 0))
+            b->status = sm_fail(b->error, SM_ERR_FORMAT,
+                                "%s: tensor 'rope_freqs.weight' holds a value that is not positive",
+                                net->gguf->path);
+}
+
+/* All but the head, which is bound. */
+static void bind_block(binder *b, sm_block *block, uint32_t *vector) {
+    char name[128];
+    sm_net *net = b->net;
+    for (uint32_t i = 0; i < block->kind->n_slots && !b->status; i++) {
+        sm_vector *v = &net->vectors[*vector];
+        sm_slot_name(block, i, name, sizeof name);
+        if (block->w[i] && block->w[i] != net->head)
+            bind_matrix(b, block->w[i], name, true);
+        if (*vector < net->n_vectors && v->block == block && v->slot == i) {
+            block->v[i] = v->value = bind_vector(b, name, v->n, true);
+            ++*vector;
+        }
+    }
+}
+
+static sm_status load(binder *b) {
+    sm_net *net = b->net;
+    uint32_t vector = 0;
+    bind_embedding(b);
+    if (!b->status)
+        bind_head(b);
+    bind_rope_freqs(b);
+    for (uint32_t i = 0; i <= net->n_blocks && !b->status; i++)
+        bind_block(b, &net->blocks[i], &vector);
+    if (!b->status)
+        sm_net_choose_forms(net, SM_ROUND_MOST);
+    return b->status ? b->status : check_unused(b);
+}
+
+/* What passes through a cache that it nearly fills pushes itself out; a quarter is for the rest. */
+static void place_matrices(sm_net *net) {
+    for (uint32_t i = 0; i < net->n_matrices; i++)
+        net->decode_bytes += net->matrices[i].rows * net->matrices[i].row_bytes;
+    const sm_prefetch prefetch = sm_prefetch_for(net->decode_bytes > sm_cache_bytes() / 4 * 3);
+    for (uint32_t i = 0; i < net->n_matrices; i++)
+        net->matrices[i].prefetch = prefetch;
+}
+
+sm_status sm_net_load(sm_net **out, sm_mem *mem, const sm_gguf *gguf, const sm_kernels *kernels,
+                      sm_progress_fn progress, void *progress_user, sm_error *error) {
+    sm_net *net = NULL;
+    *out = NULL;
+    sm_status status = sm_gguf_expect(gguf, SM_CONTENT_MODEL | SM_CONTENT_PACKED, error);
+    if (!status)
+        status = sm_net_plan(&net, mem, gguf, gguf->n_tensors, error);
+    if (status)
+        return status;
+    net->kernels = kernels;
+    binder b = {.net = net, .error = error, .progress = progress, .progress_user = progress_user};
+    status = sm_net_check_packed(gguf, error);
+    if (!status) {
+        b.bound = sm_alloc_zero(mem, gguf->n_tensors * sizeof *b.bound);
+        if (!b.bound)
+            status = sm_fail(error, SM_ERR_NOMEM, "out of memory");
+    }
+    if (!status)
+        status = load(&b);
+    sm_free(mem, b.bound);
+    for (uint32_t i = 0; i < net->n_ropes && !status; i++)
+        status = sm_rope_init(net, &net->ropes[i], error);
+    if (status) {
+        sm_net_free(net);
+        return status;
+    }
+    place_matrices(net);
+    *out = net;
+    return SM_OK;
+}
+
+bool sm_net_tied(const sm_net *net) {
+    return net->head->data == net->embd.data;
+}
+
+void sm_net_free(sm_net *net) {
+    if (!net)
+        return;
+    for (uint32_t i = 0; i < net->n_matrices; i++)
+        sm_free(net->mem, net->matrices[i].own_packed);
+    for (sm_packed_block *block = net->packed, *next; block; block = next) {
+        next = block->next;
+        sm_free(net->mem, block);
+    }
+    for (uint32_t i = 0; i < net->n_vectors; i++)
+        sm_free(net->mem, net->vectors[i].value);
+    for (uint32_t i = 0; i < net->n_ropes; i++)
+        sm_free(net->mem, net->ropes[i].inv_freq);
+    sm_free(net->mem, net->rope_freqs);
+    sm_free(net->mem, net->vectors);
+    sm_free(net->mem, net->matrices);
+    sm_free(net->mem, net->first_of);
+    sm_free(net->mem, net->ropes);
+    sm_free(net->mem, net->blocks);
+    sm_mutex_free(net->lock, net->mem);
+    sm_free(net->mem, net);
+}

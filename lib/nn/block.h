@@ -1,0 +1,230 @@
+/* block.h - what a network is made of. A layer is a list of blocks, a block some tensors that
+ * together compute x += f(norm(x)); its kind says, as data, which tensors these are, what reads
+ * what, which buffers it needs and what of them a backward pass wants kept. Everything that walks
+ * over a layer's tensors reads these tables: binding, packing, adapters, importance, mixtures,
+ * initialisation, parameters of optimizers, random models.
+ */
+#ifndef SM_BLOCK_H
+#define SM_BLOCK_H
+
+#include "weight.h"
+
+/* ---- sizes --------------------------------------------------------------------------- */
+
+/* The sizes that tensors and buffers of a block are made of; each block has its own. */
+typedef enum sm_dim {
+    SM_DIM_NONE,    /* as columns: a vector */
+    SM_DIM_EMBD,    /* the residual stream */
+    SM_DIM_Q,       /* query heads together */
+    SM_DIM_KV,      /* key (or value) heads together */
+    SM_DIM_HEAD,    /* one head */
+    SM_DIM_HEADS,   /* number of query heads */
+    SM_DIM_FF,      /* the feed-forward part's inner width */
+    SM_DIM_EXPERTS, /* number of experts */
+    SM_DIM_VOCAB,
+    SM_DIM_COUNT
+} sm_dim;
+
+/* ---- tensors ------------------------------------------------------------------------- */
+
+/* What a tensor is for, beside being multiplied: initialisation, mixtures of types and rounding
+ * make a difference. */
+typedef enum sm_role {
+    SM_ROLE_MATRIX,
+    SM_ROLE_VALUE,    /* makes attention's values */
+    SM_ROLE_RESIDUAL, /* its product is added to the residual stream */
+    SM_ROLE_DOWN,     /* the same, of a feed-forward part */
+    SM_ROLE_ROUTER,   /* chooses experts */
+    SM_ROLE_HEAD,
+    SM_ROLE_NORM, /* vectors: multiplies what was normed */
+    SM_ROLE_BIAS  /*          is added */
+} sm_role;
+
+/* Whether a block has the tensor. */
+typedef enum sm_when {
+    SM_MUST,
+    SM_MAY,     /* if the file has it; if the family asks for it (sm_block.asked) it must */
+    SM_IF_ASKED /* if the family asks for it; then it must be there */
+} sm_when;
+
+/* One tensor of a block. */
+typedef struct sm_slot {
+    const char *suffix; /* "attn_q.weight", after "blk.N."; NULL: the wiring has the name */
+    uint8_t rows, cols; /* sm_dim; cols SM_DIM_NONE: a vector of `rows` elements */
+    uint8_t depth;      /* sm_dim: that many matrices stacked in one tensor; NONE: one */
+    uint8_t reads;      /* matrices of the same number, which stand side by side, read one input */
+    uint8_t role;       /* sm_role */
+    uint8_t when;       /* sm_when */
+} sm_slot;
+
+/* Every kind's table begins with these, which belong to the wiring. */
+enum { SM_SLOT_PRE, SM_SLOT_POST, SM_WIRING_SLOTS };
+#define SM_WIRING_ROWS                                                                          \
+    [SM_SLOT_PRE] = {NULL, SM_DIM_EMBD, 0, 0, 0, SM_ROLE_NORM, SM_IF_ASKED}, [SM_SLOT_POST] = { \
+                                                                                 NULL,          \
+                                                                                 SM_DIM_EMBD,   \
+                                                                                 0,             \
+                                                                                 0,             \
+                                                                                 0,             \
+                                                                                 SM_ROLE_NORM,  \
+                                                                                 SM_IF_ASKED}
+
+#define SM_MAX_SLOTS 16
+
+/* ---- buffers ------------------------------------------------------------------------- */
+
+/* Values of every token of a step that pass from one of a block's operators to another. Steps keep
+ * them in a workspace that all blocks of a kind use in turn, and those with a mark, of each block
+ * by itself, on the tape of a training step. */
+enum {
+    SM_KEEP = 1,      /* on the tape */
+    SM_ONLY_KEPT = 2, /* there only: without a tape the pointer is NULL */
+    SM_FORMS = 4      /* in the form that a product reads beside f32 (sm_input_form) */
+};
+
+typedef struct sm_buffer {
+    uint8_t width; /* sm_dim: elements per token */
+    uint8_t flags;
+    uint8_t slot; /* where the block has this tensor only; 0: always */
+} sm_buffer;
+
+#define SM_MAX_BUFFERS 12
+
+/* ---- kinds --------------------------------------------------------------------------- */
+
+/* What a kind computes is private to lib/nn (worker.h), how it is trained to lib/train. */
+typedef enum sm_kind_id {
+    SM_KIND_ATTENTION,
+    SM_KIND_GATED,
+    SM_KIND_HEAD,
+    SM_KIND_COUNT
+} sm_kind_id;
+
+typedef struct sm_kind {
+    const char *name;
+    sm_kind_id id;
+    uint8_t n_slots, n_buffers;
+    uint8_t last, last_bias; /* slots: the product that is added to the residual stream */
+    bool has_state;          /* keys and values of each token (state.h) */
+    sm_slot slot[SM_MAX_SLOTS];
+    sm_buffer buffer[SM_MAX_BUFFERS];
+} sm_kind;
+
+/* attention (blocks/attention.c):
+ *   x += O(attention(rope(norm(QKV(norm(x)))))) */
+extern const sm_kind sm_kind_attention;
+enum {
+    SM_ATTN_Q = SM_WIRING_SLOTS,
+    SM_ATTN_K,
+    SM_ATTN_V,
+    SM_ATTN_Q_BIAS,
+    SM_ATTN_K_BIAS,
+    SM_ATTN_V_BIAS,
+    SM_ATTN_Q_NORM,
+    SM_ATTN_K_NORM,
+    SM_ATTN_O,
+    SM_ATTN_O_BIAS,
+    SM_ATTN_SLOTS
+};
+enum { /* buffers */
+       SM_AT_Q,
+       SM_AT_K,
+       SM_AT_V,
+       SM_AT_OUT, /* what O reads */
+       SM_AT_OUT_FORM,
+       SM_AT_LSE,   /* log of each softmax's sum */
+       SM_AT_Q_RAW, /* before the head norm */
+       SM_AT_K_RAW,
+       SM_AT_BUFFERS
+};
+
+/* Rotation of positions: shared by blocks. */
+typedef enum sm_rope_scaling { SM_ROPE_NONE, SM_ROPE_LINEAR, SM_ROPE_YARN } sm_rope_scaling;
+typedef struct sm_rope {
+    uint32_t n_rot; /* rotated dimensions of a head */
+    bool neox;      /* rotate (i, i + n_rot/2) rather than (2i, 2i + 1) */
+    sm_rope_scaling scaling;
+    double theta, factor, attn_factor; /* context is stretched by `factor` */
+    double ext_factor, beta_fast, beta_slow;
+    uint32_t n_ctx_original;
+    const float *freqs; /* [n_rot/2] divisors or NULL */
+    double *inv_freq;   /* [n_rot/2] angle per position, scaling applied */
+    float mscale;       /* magnitude of the rotation (yarn) */
+} sm_rope;
+
+typedef struct sm_attn_params {
+    uint32_t n_head, n_head_kv, head_dim;
+    uint32_t rope;   /* which of the net's */
+    uint32_t window; /* tokens that attention sees, the token itself included; 0: all before it */
+    float scale;     /* of scores */
+} sm_attn_params;
+
+/* gated feed-forward (blocks/gated.c):
+ *   x += down(activation(gate(norm(x))) * up(norm(x))) */
+extern const sm_kind sm_kind_gated;
+enum {
+    SM_GATED_GATE = SM_WIRING_SLOTS,
+    SM_GATED_UP,
+    SM_GATED_DOWN,
+    SM_GATED_GATE_BIAS,
+    SM_GATED_UP_BIAS,
+    SM_GATED_DOWN_BIAS,
+    SM_GATED_SLOTS
+};
+enum { SM_GATED_AT_GATE, SM_GATED_AT_UP, SM_GATED_AT_H, SM_GATED_AT_H_FORM, SM_GATED_BUFFERS };
+
+typedef struct sm_gated_params {
+    uint32_t n_ff;
+} sm_gated_params;
+
+/* the head (blocks/head.c): logits = W norm(x). Its wiring norm is the last norm. */
+extern const sm_kind sm_kind_head;
+enum { SM_HEAD_OUTPUT = SM_WIRING_SLOTS, SM_HEAD_SLOTS };
+
+/* ---- blocks -------------------------------------------------------------------------- */
+
+/* How a block hangs on the residual stream. Names of tensors, NULL: none. */
+typedef struct sm_wiring {
+    const char *pre;  /* norm before the block */
+    const char *post; /* norm of what is added */
+} sm_wiring;
+
+typedef struct sm_block {
+    const sm_kind *kind;
+    uint32_t layer; /* the "N" of its tensors' names, n_layer for the head */
+    uint32_t index; /* in the net's list of blocks */
+    uint32_t state; /* where kind->has_state: which part of sm_state */
+    uint32_t dims[SM_DIM_COUNT];
+    uint32_t asked; /* bits of slots */
+    sm_wiring wiring;
+    union {
+        sm_attn_params attn;
+        sm_gated_params gated;
+    };
+    sm_weight *w[SM_MAX_SLOTS];   /* matrices; NULL: none. depth of them where stacked */
+    const float *v[SM_MAX_SLOTS]; /* vectors; NULL: none */
+    uint64_t ld[SM_MAX_BUFFERS];  /* strides of the buffers' rows, in elements (blocks: FORMS) */
+} sm_block;
+
+/* The first position that the token at `position` attends to: max(0, position - window + 1). So
+ * define it Mistral's and Qwen's code in transformers (masking_utils.py, sliding_window_overlay:
+ * key > query - window) and, for other families, llama.cpp (LLAMA_SWA_TYPE_STANDARD). */
+static inline uint32_t sm_window_begin(uint32_t window, uint32_t position) {
+    return window && position >= window ? position - window + 1 : 0;
+}
+
+/* Stride of rows of n elements in another form than f32, in blocks. */
+uint64_t sm_block_stride(uint64_t n);
+/* Name of a block's tensor, as files have it, cut off where it does not fit (128 bytes do). */
+void sm_slot_name(const sm_block *block, uint32_t slot, char *name, size_t capacity);
+/* Whether the block's tensor is one that a new model has: all but optional ones. */
+bool sm_slot_wanted(const sm_block *block, uint32_t slot);
+/* The slot of some kind whose tensors bear this name; NULL: none. For tensors outside layers too.
+ */
+const sm_slot *sm_slot_by_name(const char *name);
+
+static inline bool sm_slot_is_matrix(const sm_slot *slot) {
+    return slot->cols != SM_DIM_NONE;
+}
+
+#endif

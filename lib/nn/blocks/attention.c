@@ -1,0 +1,234 @@
+/* Attention: x += O(attention(rope(norm(QKV(norm(x)))))). Keys and values go into the sequence's
+ * state on the way. */
+#include "worker.h"
+
+#include <string.h>
+
+const sm_kind sm_kind_attention = {
+    .name = "attention",
+    .id = SM_KIND_ATTENTION,
+    .n_slots = SM_ATTN_SLOTS,
+    .n_buffers = SM_AT_BUFFERS,
+    .last = SM_ATTN_O,
+    .last_bias = SM_ATTN_O_BIAS,
+    .has_state = true,
+    .slot =
+        {
+            SM_WIRING_ROWS,
+            [SM_ATTN_Q] = {"attn_q.weight", SM_DIM_Q, SM_DIM_EMBD, 0, 1, SM_ROLE_MATRIX, SM_MUST},
+            [SM_ATTN_K] = {"attn_k.weight", SM_DIM_KV, SM_DIM_EMBD, 0, 1, SM_ROLE_MATRIX, SM_MUST},
+            [SM_ATTN_V] = {"attn_v.weight", SM_DIM_KV, SM_DIM_EMBD, 0, 1, SM_ROLE_VALUE, SM_MUST},
+            [SM_ATTN_Q_BIAS] = {"attn_q.bias", SM_DIM_Q, 0, 0, 0, SM_ROLE_BIAS, SM_MAY},
+            [SM_ATTN_K_BIAS] = {"attn_k.bias", SM_DIM_KV, 0, 0, 0, SM_ROLE_BIAS, SM_MAY},
+            [SM_ATTN_V_BIAS] = {"attn_v.bias", SM_DIM_KV, 0, 0, 0, SM_ROLE_BIAS, SM_MAY},
+            [SM_ATTN_Q_NORM] = {"attn_q_norm.weight", SM_DIM_HEAD, 0, 0, 0, SM_ROLE_NORM,
+                                SM_IF_ASKED},
+            [SM_ATTN_K_NORM] = {"attn_k_norm.weight", SM_DIM_HEAD, 0, 0, 0, SM_ROLE_NORM,
+                                SM_IF_ASKED},
+            [SM_ATTN_O] = {"attn_output.weight", SM_DIM_EMBD, SM_DIM_Q, 0, 2, SM_ROLE_RESIDUAL,
+                           SM_MUST},
+            [SM_ATTN_O_BIAS] = {"attn_output.bias", SM_DIM_EMBD, 0, 0, 0, SM_ROLE_BIAS, SM_MAY},
+        },
+    .buffer =
+        {
+            [SM_AT_Q] = {SM_DIM_Q, SM_KEEP, 0},
+            [SM_AT_K] = {SM_DIM_KV, SM_KEEP, 0},
+            [SM_AT_V] = {SM_DIM_KV, SM_KEEP, 0},
+            [SM_AT_OUT] = {SM_DIM_Q, SM_KEEP, 0},
+            [SM_AT_OUT_FORM] = {SM_DIM_Q, SM_FORMS, 0},
+            [SM_AT_LSE] = {SM_DIM_HEADS, SM_KEEP | SM_ONLY_KEPT, 0},
+            [SM_AT_Q_RAW] = {SM_DIM_Q, SM_KEEP | SM_ONLY_KEPT, SM_ATTN_Q_NORM},
+            [SM_AT_K_RAW] = {SM_DIM_KV, SM_KEEP | SM_ONLY_KEPT, SM_ATTN_K_NORM},
+        },
+};
+
+/* Of queries, keys and values: what each has. */
+enum { QUERIES, KEYS, VALUES, PARTS };
+static const struct {
+    uint8_t matrix, bias, norm, to, raw; /* slots; buffers */
+} parts[PARTS] = {
+    [QUERIES] = {SM_ATTN_Q, SM_ATTN_Q_BIAS, SM_ATTN_Q_NORM, SM_AT_Q, SM_AT_Q_RAW},
+    [KEYS] = {SM_ATTN_K, SM_ATTN_K_BIAS, SM_ATTN_K_NORM, SM_AT_K, SM_AT_K_RAW},
+    [VALUES] = {SM_ATTN_V, SM_ATTN_V_BIAS, 0, SM_AT_V, 0},
+};
+
+/* Rows that are shared out as one: whole heads and whole groups, lcm(head_dim, 16). */
+static uint64_t head_unit(const sm_block *b) {
+    uint64_t unit = b->attn.head_dim;
+    while (unit % SM_GROUP) /* at most 16 heads */
+        unit += b->attn.head_dim;
+    return unit;
+}
+
+/* Of head units [u0, u1). */
+static sm_range head_rows(const sm_block *b, const sm_weight *W, uint64_t u0, uint64_t u1) {
+    const uint64_t unit = head_unit(b);
+    return (sm_range){u0 * unit, min_u64(u1 * unit, W->rows)};
+}
+
+/* One token's heads [r0, r1) rows of part `what`, product and bias done: head norm, rope, and for
+ * keys and values the way into the cache. */
+static void finish_heads(const sm_worker *w, uint32_t what, const sm_span *span, uint64_t t,
+                         float *row, uint64_t r0, uint64_t r1) {
+    const sm_block *b = w->block;
+    const sm_attn_params *p = &b->attn;
+    const sm_rope *rope = &w->net->ropes[p->rope];
+    const float *norm = parts[what].norm ? b->v[parts[what].norm] : NULL;
+    const float *cos = w->cos[p->rope] + t * (rope->n_rot / 2);
+    const float *sin = w->sin[p->rope] + t * (rope->n_rot / 2);
+    const uint32_t position = span->position + (uint32_t)(t - span->first);
+    for (uint64_t h = r0 / p->head_dim; h < r1 / p->head_dim; h++) {
+        float *head = row + h * p->head_dim;
+        if (norm)
+            w->kernels->rms_norm(head, head, norm, p->head_dim, w->c->norm_eps);
+        if (what != VALUES)
+            w->kernels->rope(head, cos, sin, rope->n_rot, rope->neox);
+        if (what != QUERIES)
+            sm_kv_store(&span->state->kv[b->state], w->kernels, (uint32_t)h, position,
+                        what == KEYS ? head : NULL, what == VALUES ? head : NULL);
+    }
+}
+
+/* Tokens [t0, t1), rows [u0, u1) head units of one part. */
+static void project(const sm_worker *w, uint32_t what, const sm_input *in, uint64_t u0, uint64_t u1,
+                    uint64_t t0, uint64_t t1) {
+    const sm_block *b = w->block;
+    const sm_weight *W = b->w[parts[what].matrix];
+    const float *bias = b->v[parts[what].bias];
+    const uint64_t ldy = b->ld[parts[what].to];
+    float *y = w->at.buffer[parts[what].to];
+    float *raw = what != VALUES ? w->at.buffer[parts[what].raw] : NULL;
+    const sm_range rows = head_rows(b, W, u0, u1), groups = sm_groups_of(rows);
+    const uint64_t r0 = rows.begin, r1 = rows.end;
+    if (r0 >= r1)
+        return;
+    sm_product_compute(w, W, groups.begin, groups.end, in, t0, t1 - t0, y + t0 * ldy, ldy);
+    for (uint32_t i = 0; i < w->batch->n_spans; i++) {
+        const sm_span *span = &w->batch->spans[i];
+        const uint64_t end = min_u64(span->first + span->n, t1);
+        for (uint64_t t = span->first > t0 ? span->first : t0; t < end; t++) {
+            float *row = y + t * ldy;
+            if (bias)
+                w->kernels->add(row + r0, row + r0, bias + r0, r1 - r0);
+            if (raw)
+                memcpy(raw + t * ldy + r0, row + r0, (r1 - r0) * sizeof *raw);
+            finish_heads(w, what, span, t, row, r0, r1);
+        }
+    }
+}
+
+/* Head units [b, e) of keys or values of a single token: asks for their places in the cache, which
+ * arrive while the products run. */
+static void fetch_places(const sm_worker *w, uint32_t what, uint64_t begin, uint64_t end) {
+    const sm_span *span = &w->batch->spans[0];
+    const sm_block *b = w->block;
+    const sm_range rows = head_rows(b, b->w[parts[what].matrix], begin, end);
+    for (uint64_t r = rows.begin; r < rows.end; r += b->attn.head_dim)
+        sm_kv_fetch(&span->state->kv[b->state], (uint32_t)(r / b->attn.head_dim), span->position,
+                    what == KEYS);
+}
+
+/* ---- sharing out ----------------------------------------------------------------------------- */
+
+/* This thread's head units of Wq, Wk and Wv, which are shared out as one list: values, keys,
+ * queries. */
+typedef struct qkv_share {
+    uint64_t begin[PARTS], end[PARTS];
+} qkv_share;
+
+/* What else takes time, as bytes of weights that are read in it: the beginning of a product that
+ * reads weights for few tokens (on Zen 4 0.9 us), and bringing a head unit of keys or values into
+ * the cache, whose lines one token waits for (0.2 us). By number of units the first thread of the
+ * 135M shape, which has three products where the second has one, takes 1.3 times as long. */
+#define PRODUCT_BYTES 24000.0
+#define KEEP_ONE_BYTES 5000.0
+#define KEEP_BYTES 1000.0
+
+/* Where `thread` begins in that list of count[m] units of unit[m] bytes each; thread n_threads
+ * stands for its end. */
+static uint64_t qkv_begin(const uint64_t count[PARTS], const double unit[PARTS], double product,
+                          uint32_t thread, uint32_t n_threads) {
+    if (thread == 0)
+        return 0;
+    /* each thread but the first begins one of the products again */
+    double work = (n_threads - 1) * product;
+    for (uint32_t m = 0; m < PARTS; m++)
+        work += product + (double)count[m] * unit[m];
+    double before = work * thread / n_threads - (thread - 1) * product;
+    uint64_t at = 0;
+    for (uint32_t m = PARTS; m-- > 0 && thread < n_threads;) {
+        const double units = (before - product) / unit[m];
+        if (units < (double)count[m])
+            return at + (units > 0 ? (uint64_t)(units + 0.5) : 0);
+        before -= product + (double)count[m] * unit[m];
+        at += count[m];
+    }
+    return count[QUERIES] + count[KEYS] + count[VALUES];
+}
+
+static qkv_share share_qkv(const sm_worker *w, const sm_block *b) {
+    const uint64_t rows = head_unit(b);
+    const double keep = w->T == 1 ? KEEP_ONE_BYTES : KEEP_BYTES;
+    const double product = w->T <= SM_MUL_COLS ? PRODUCT_BYTES : 0;
+    uint64_t count[PARTS], bytes = 0, begin = 0, end = 0;
+    double unit[PARTS];
+    for (uint32_t m = 0; m < PARTS; m++) {
+        const sm_weight *W = b->w[parts[m].matrix];
+        count[m] = (W->rows + rows - 1) / rows;
+        unit[m] = (double)(rows / SM_GROUP * W->group_bytes) + (m != QUERIES ? keep : 0);
+        bytes += sm_weight_packed_bytes(W);
+    }
+    const uint32_t sharers = sm_work_sharers(w, bytes);
+    if (w->thread < sharers) {
+        begin = qkv_begin(count, unit, product, w->thread, sharers);
+        end = qkv_begin(count, unit, product, w->thread + 1, sharers);
+    }
+    qkv_share share;
+    uint64_t at = 0;
+    for (uint32_t m = PARTS; m-- > 0; at += count[m]) {
+        share.begin[m] = begin > at ? min_u64(begin - at, count[m]) : 0;
+        share.end[m] = end > at ? min_u64(end - at, count[m]) : 0;
+    }
+    return share;
+}
+
+static void qkv(const sm_worker *w, const sm_input *in) {
+    const qkv_share s = share_qkv(w, w->block);
+    const uint64_t step = sm_tokens_together(w, w->block->w[SM_ATTN_Q]);
+    for (uint32_t i = KEYS; i <= VALUES && w->T == 1; i++)
+        fetch_places(w, i, s.begin[i], s.end[i]);
+    for (uint32_t i = 0; i < PARTS; i++)
+        for (uint64_t t = 0; t < w->T && s.begin[i] < s.end[i]; t += step)
+            project(w, i, in, s.begin[i], s.end[i], t, min_u64(t + step, w->T));
+}
+
+/* ---- the block ---------------------------------------------------------------------------- */
+
+bool sm_attention_run(sm_worker *w, const sm_block *b, sm_input *in) {
+    sm_pass *pass = w->pass;
+    const sm_weight *O = b->w[SM_ATTN_O];
+    w->attn = (sm_attn){.kernels = w->kernels,
+                        .p = b->attn,
+                        .state = b->state,
+                        .width = sm_kv_width(b->attn.head_dim),
+                        .rounded = w->batch->tape && w->batch->tape->rounded};
+    if (w->thread == 0)
+        atomic_store_explicit(&pass->next_task, 0, memory_order_relaxed);
+    qkv(w, in);
+    sm_expect(w, O, sm_share_groups(w, O));
+    if (w->thread == 0) /* one decision for all: they must meet at the same barriers */
+        pass->cancelled = sm_stopped(w->scratch);
+    sm_team_barrier(w->team);
+    if (pass->cancelled)
+        return false;
+    *in = sm_attn_step(w, O->form);
+    return true;
+}
+
+void sm_attention_expect(const sm_worker *w, const sm_block *b) {
+    const qkv_share s = share_qkv(w, b);
+    for (uint32_t m = 0; m < PARTS; m++) {
+        const sm_weight *W = b->w[parts[m].matrix];
+        sm_expect(w, W, sm_groups_of(head_rows(b, W, s.begin[m], s.end[m])));
+    }
+}

@@ -1,0 +1,32 @@
+/* The table of families. */
+#include "plan.h"
+
+#include <string.h>
+
+static const struct {
+    const char *name;
+    sm_family_fn plan;
+} families[] = {
+#define SM_FAMILY(name, plan) {name, plan},
+#include "families.inc"
+#undef SM_FAMILY
+};
+#define N_FAMILIES (sizeof families / sizeof *families)
+
+sm_family_fn sm_family_find(const char *architecture, uint64_t length, const char **name) {
+    for (size_t i = 0; i < N_FAMILIES; i++)
+        if (strlen(families[i].name) == length &&
+            memcmp(families[i].name, architecture, (size_t)length) == 0) {
+            *name = families[i].name;
+            return families[i].plan;
+        }
+    return NULL;
+}
+
+void sm_family_list(char *text, size_t capacity) {
+    size_t n = 0;
+    if (capacity)
+        text[0] = 0;
+    for (size_t i = 0; i < N_FAMILIES && n < capacity; i++)
+        n += sm_format(text + n, capacity - n, "%s%s", i ? ", " : "", families[i].name);
+}

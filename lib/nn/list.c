@@ -1,0 +1,125 @@
+/* The lists of a net's tensors, made from its blocks. */
+#include "net.h"
+#include "pack.h"
+
+/* Whether this block has the tensor: one that may be there is looked for. */
+static bool has_slot(const sm_net *net, const sm_block *b, uint32_t slot) {
+    char name[128];
+    const sm_slot *s = &b->kind->slot[slot];
+    if (sm_slot_wanted(b, slot) || s->role == SM_ROLE_HEAD) /* there is a head, its own or not */
+        return true;
+    if (s->when != SM_MAY)
+        return false;
+    sm_slot_name(b, slot, name, sizeof name);
+    return sm_gguf_find_tensor(net->gguf, name) != NULL;
+}
+
+static void count(const sm_net *net, const sm_block *b, uint32_t *n_matrices, uint32_t *n_vectors) {
+    for (uint32_t i = 0; i < b->kind->n_slots; i++) {
+        const sm_slot *slot = &b->kind->slot[i];
+        const bool matrix = sm_slot_is_matrix(slot);
+        if (has_slot(net, b, i))
+            *(matrix ? n_matrices : n_vectors) += 1;
+    }
+}
+
+/* Enters a block's matrices; `place` counts those of a layer. */
+static void list_matrices(sm_net *net, sm_block *b, uint32_t *place) {
+    for (uint32_t i = 0; i < b->kind->n_slots; i++) {
+        const sm_slot *slot = &b->kind->slot[i];
+        if (!sm_slot_is_matrix(slot) || !has_slot(net, b, i))
+            continue;
+        const uint32_t index = net->n_matrices++;
+        sm_weight *w = &net->matrices[index];
+        *w = (sm_weight){.rows = b->dims[slot->rows],
+                         .cols = b->dims[slot->cols],
+                         .index = index,
+                         .group_first = index,
+                         .layer = b->layer,
+                         .place = (*place)++};
+        b->w[i] = w;
+        if (i > 0 && slot->reads == slot[-1].reads && b->w[i - 1])
+            w->group_first = w[-1].group_first;
+        for (uint32_t j = w->group_first; j <= index; j++)
+            net->matrices[j].group_n = index + 1 - w->group_first;
+    }
+}
+
+static void list_vectors(sm_net *net, sm_block *b) {
+    for (uint32_t i = 0; i < b->kind->n_slots; i++)
+        if (!sm_slot_is_matrix(&b->kind->slot[i]) && has_slot(net, b, i))
+            net->vectors[net->n_vectors++] =
+                (sm_vector){.n = b->dims[b->kind->slot[i].rows], .block = b, .slot = i};
+}
+
+static void set_strides(sm_block *b) {
+    for (uint32_t i = 0; i < b->kind->n_buffers; i++) {
+        const sm_buffer *buffer = &b->kind->buffer[i];
+        const uint32_t n = b->dims[buffer->width];
+        b->ld[i] = buffer->flags & SM_FORMS ? sm_block_stride(n) : sm_row_stride(n);
+    }
+}
+
+sm_status sm_net_list(sm_net *net, sm_error *error) {
+    uint32_t n_matrices = 0, n_vectors = 0;
+    for (uint32_t i = 0; i <= net->n_blocks; i++)
+        count(net, &net->blocks[i], &n_matrices, &n_vectors);
+    net->matrices = sm_alloc_zero(net->mem, n_matrices * sizeof *net->matrices);
+    net->vectors = sm_alloc_zero(net->mem, n_vectors * sizeof *net->vectors);
+    net->first_of =
+        sm_alloc_zero(net->mem, ((uint64_t)net->config.n_layer + 1) * sizeof *net->first_of);
+    if (!net->matrices || !net->vectors || !net->first_of)
+        return sm_fail(error, SM_ERR_NOMEM, "out of memory for %u layers", net->config.n_layer);
+    uint32_t place = 0;
+    for (uint32_t i = 0; i <= net->n_blocks; i++) {
+        sm_block *b = &net->blocks[i];
+        if (i == 0 || b->layer != b[-1].layer)
+            place = 0;
+        if (!place)
+            net->first_of[b->layer] = net->n_matrices;
+        list_matrices(net, b, &place);
+        list_vectors(net, b);
+        set_strides(b);
+    }
+    net->head = &net->matrices[net->n_matrices - 1];
+    return SM_OK;
+}
+
+/* ---- what others ask --------------------------------------------------------------------------
+ */
+
+const sm_block *sm_net_layer(const sm_net *net, uint32_t layer) {
+    const sm_block *b = net->blocks;
+    while (b->layer < layer)
+        b++;
+    return b;
+}
+
+uint32_t sm_net_most(const sm_net *net, sm_dim dim) {
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < net->n_blocks; i++)
+        most = net->blocks[i].dims[dim] > most ? net->blocks[i].dims[dim] : most;
+    return most;
+}
+
+uint32_t sm_net_widest_input(const sm_net *net) {
+    uint32_t widest = 0;
+    for (uint32_t i = 0; i < net->n_matrices; i++)
+        widest = net->matrices[i].cols > widest ? net->matrices[i].cols : widest;
+    return widest;
+}
+
+static uint32_t whole_groups(const sm_lora *lora) {
+    return (lora->a.rows + SM_GROUP - 1) / SM_GROUP * SM_GROUP;
+}
+
+uint32_t sm_adapter_width(const sm_net_adapter *adapter, const sm_net *net) {
+    uint32_t widest = 0;
+    for (uint32_t first = 0; first < net->n_matrices; first += net->matrices[first].group_n) {
+        uint32_t width = 0; /* of matrices that read the same input */
+        for (uint32_t i = 0; i < net->matrices[first].group_n; i++)
+            width += whole_groups(&adapter->lora[first + i]);
+        widest = width > widest ? width : widest;
+    }
+    return widest;
+}

@@ -1,0 +1,338 @@
+/* From keys to blocks. Keys are read as `<architecture>.suffix`; every value is checked before it
+ * becomes a size. */
+#include "plan.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- keys -------------------------------------------------------------------------------- */
+
+#define DIM_MAX (1u << 24)
+
+static const char *key_name(sm_plan *p, const char *suffix) {
+    sm_format(p->name, sizeof p->name, "%s.%s", p->net->config.architecture, suffix);
+    return p->name;
+}
+
+bool plan_has(sm_plan *p, const char *suffix) {
+    return sm_gguf_find_key(p->gguf, key_name(p, suffix)) != NULL;
+}
+
+void plan_fail(sm_plan *p, sm_status status, const char *suffix, const char *what) {
+    if (!p->status)
+        p->status =
+            sm_fail(p->error, status, "%s: key '%s' %s", p->gguf->path, key_name(p, suffix), what);
+}
+
+uint32_t plan_u32(sm_plan *p, const char *suffix) {
+    uint32_t value = 0;
+    if (p->status)
+        return 0;
+    p->status = sm_gguf_get_u32(p->gguf, key_name(p, suffix), &value, p->error);
+    if (!p->status && (value == 0 || value > DIM_MAX))
+        plan_fail(p, SM_ERR_FORMAT, suffix, value ? "is too large" : "is 0");
+    return value;
+}
+
+uint32_t plan_u32_or(sm_plan *p, const char *suffix, uint32_t fallback) {
+    return plan_has(p, suffix) ? plan_u32(p, suffix) : fallback;
+}
+
+uint32_t plan_of_layer(sm_plan *p, const char *suffix, uint32_t layer) {
+    const sm_gguf_key *key = sm_gguf_find_key(p->gguf, key_name(p, suffix));
+    int64_t value = 0;
+    if (p->status || !key || key->type != SM_GGUF_ARRAY)
+        return plan_u32(p, suffix);
+    if (key->count != p->n_layer)
+        plan_fail(p, SM_ERR_FORMAT, suffix, "has another number of elements than the model layers");
+    else if (sm_gguf_key_i64(key, layer, &value))
+        plan_fail(p, SM_ERR_FORMAT, suffix, "holds something other than integers");
+    else if (value < 1 || value > DIM_MAX)
+        plan_fail(p, SM_ERR_FORMAT, suffix, "is out of range");
+    return p->status ? 0 : (uint32_t)value;
+}
+
+double plan_positive(sm_plan *p, const char *suffix) {
+    double value = 0;
+    if (p->status)
+        return 0;
+    p->status = sm_gguf_get_f64(p->gguf, key_name(p, suffix), &value, p->error);
+    if (!p->status && !(value > 0 && value < 1e30))
+        plan_fail(p, SM_ERR_FORMAT, suffix, "is not a positive number");
+    return value;
+}
+
+double plan_positive_or(sm_plan *p, const char *suffix, double fallback) {
+    return plan_has(p, suffix) ? plan_positive(p, suffix) : fallback;
+}
+
+double plan_number_or(sm_plan *p, const char *suffix, double fallback) {
+    double value = fallback;
+    if (p->status || !plan_has(p, suffix))
+        return fallback;
+    p->status = sm_gguf_get_f64(p->gguf, key_name(p, suffix), &value, p->error);
+    if (!p->status && !(fabs(value) < 1e30))
+        plan_fail(p, SM_ERR_FORMAT, suffix, "is not a finite number");
+    return value;
+}
+
+/* ---- rope ---------------------------------------------------------------------------------- */
+
+static bool is_text(const char *text, uint64_t length, const char *expected) {
+    return strlen(expected) == length && memcmp(text, expected, (size_t)length) == 0;
+}
+
+/* The kind of scaling; a factor without a kind is linear, as old files have it. */
+static sm_rope_scaling scaling_of(sm_plan *p) {
+    const char *type = "";
+    uint64_t length = 0;
+    if (p->status || !plan_has(p, "rope.scaling.type"))
+        return SM_ROPE_LINEAR;
+    p->status =
+        sm_gguf_get_str(p->gguf, key_name(p, "rope.scaling.type"), &type, &length, p->error);
+    if (p->status || is_text(type, length, "linear"))
+        return SM_ROPE_LINEAR;
+    if (is_text(type, length, "yarn"))
+        return SM_ROPE_YARN;
+    if (!is_text(type, length, "none"))
+        p->status = sm_fail(p->error, SM_ERR_UNSUPPORTED,
+                            "%s: key '%s': rope scaling '%.*s' cannot be computed (none, linear "
+                            "and yarn can)",
+                            p->gguf->path, p->name, (int)(length < 64 ? length : 64), type);
+    return SM_ROPE_NONE;
+}
+
+static double stretch_of(sm_plan *p, sm_rope_scaling scaling) {
+    const char *key =
+        plan_has(p, "rope.scaling.factor") ? "rope.scaling.factor" : "rope.scale_linear";
+    const double factor = plan_number_or(p, key, 0);
+    if (factor < 0)
+        plan_fail(p, SM_ERR_FORMAT, key, "is negative");
+    return scaling == SM_ROPE_NONE || factor == 0 ? 1 : factor; /* 0 means unset */
+}
+
+uint32_t plan_rope(sm_plan *p, const char *base, bool neox) {
+    sm_rope r = {.neox = neox};
+    const uint32_t head_dim = plan_heads(p, 0).head_dim;
+    r.n_rot = plan_u32_or(p, "rope.dimension_count", head_dim);
+    if (!p->status && (r.n_rot % 2 || r.n_rot > head_dim))
+        plan_fail(p, SM_ERR_FORMAT, "rope.dimension_count",
+                  "is odd or more than the head dimension");
+    r.theta = plan_positive_or(p, base, 10000.0);
+    r.scaling = scaling_of(p);
+    r.factor = stretch_of(p, r.scaling);
+    r.attn_factor = plan_positive_or(p, "rope.scaling.attn_factor", 1.0);
+    const double original = plan_number_or(p, "rope.scaling.original_context_length", 0);
+    r.n_ctx_original =
+        original >= 1 && original <= DIM_MAX ? (uint32_t)original : p->net->config.n_ctx_train;
+    r.ext_factor = plan_number_or(p, "rope.scaling.yarn_ext_factor", -1);
+    r.ext_factor = r.ext_factor < 0 ? 1 : r.ext_factor; /* unset */
+    r.beta_fast = plan_positive_or(p, "rope.scaling.yarn_beta_fast", 32.0);
+    r.beta_slow = plan_positive_or(p, "rope.scaling.yarn_beta_slow", 1.0);
+    sm_net *net = p->net;
+    sm_rope *ropes =
+        p->status ? NULL : sm_realloc(net->mem, net->ropes, (net->n_ropes + 1) * sizeof *ropes);
+    if (!ropes) {
+        if (!p->status)
+            p->status = sm_fail(p->error, SM_ERR_NOMEM, "out of memory");
+        return 0;
+    }
+    net->ropes = ropes;
+    ropes[net->n_ropes] = r;
+    return net->n_ropes++;
+}
+
+/* ---- layers ---------------------------------------------------------------------------------- */
+
+uint32_t plan_window(sm_plan *p) {
+    uint32_t window = 0;
+    if (p->status || !plan_has(p, "attention.sliding_window"))
+        return 0;
+    p->status =
+        sm_gguf_get_u32(p->gguf, key_name(p, "attention.sliding_window"), &window, p->error);
+    if (!p->status && window && plan_has(p, "attention.sliding_window_pattern"))
+        plan_fail(p, SM_ERR_UNSUPPORTED, "attention.sliding_window_pattern",
+                  "says that layers differ, which this version cannot compute");
+    return window;
+}
+
+sm_attn_params plan_heads(sm_plan *p, uint32_t layer) {
+    sm_attn_params a = {.n_head = plan_of_layer(p, "attention.head_count", layer)};
+    a.n_head_kv = plan_has(p, "attention.head_count_kv")
+                      ? plan_of_layer(p, "attention.head_count_kv", layer)
+                      : a.n_head;
+    if (p->status)
+        return a;
+    if (a.n_head % a.n_head_kv)
+        plan_fail(p, SM_ERR_FORMAT, "attention.head_count_kv",
+                  "does not divide the number of heads");
+    if (!plan_has(p, "attention.key_length") && p->n_embd % a.n_head)
+        plan_fail(p, SM_ERR_FORMAT, "attention.head_count", "does not divide the embedding length");
+    a.head_dim = plan_u32_or(p, "attention.key_length", p->n_embd / a.n_head);
+    if (!p->status && plan_u32_or(p, "attention.value_length", p->n_embd / a.n_head) != a.head_dim)
+        plan_fail(p, SM_ERR_UNSUPPORTED, "attention.value_length",
+                  "differs from the key length, which this version cannot compute");
+    if (!p->status && a.head_dim > SM_MAX_HEAD_DIM)
+        plan_fail(p, SM_ERR_UNSUPPORTED,
+                  plan_has(p, "attention.key_length") ? "attention.key_length"
+                                                      : "attention.head_count",
+                  "gives a head dimension above 1024");
+    /* products that sizes are made of must fit 32 bits */
+    if ((uint64_t)a.n_head * a.head_dim > DIM_MAX)
+        plan_fail(p, SM_ERR_FORMAT, "attention.head_count", "is too large");
+    if (!p->status)
+        a.scale = 1.0f / sqrtf((float)a.head_dim);
+    return a;
+}
+
+/* Counts the tensors that a file must have by now: key block_count may say any number. */
+static void count_tensors(sm_plan *p, const sm_kind *kind) {
+    for (uint32_t i = 0; i < kind->n_slots; i++)
+        p->needed += kind->slot[i].when == SM_MUST;
+    if (p->needed > p->n_tensors && !p->status)
+        p->status =
+            sm_fail(p->error, SM_ERR_MISSING,
+                    "%s: key '%s' is %u but the file has only %llu tensors", p->gguf->path,
+                    key_name(p, "block_count"), p->n_layer, (unsigned long long)p->n_tensors);
+}
+
+static sm_block *add_block(sm_plan *p, const sm_kind *kind, uint32_t layer, sm_wiring wiring) {
+    sm_net *net = p->net;
+    count_tensors(p, kind);
+    if (p->status)
+        return NULL;
+    if (net->n_blocks == p->capacity) {
+        const uint32_t capacity = p->capacity ? 2 * p->capacity : 16;
+        sm_block *blocks = sm_realloc(net->mem, net->blocks, capacity * sizeof *blocks);
+        if (!blocks) {
+            p->status = sm_fail(p->error, SM_ERR_NOMEM, "out of memory for %u layers", p->n_layer);
+            return NULL;
+        }
+        net->blocks = blocks;
+        p->capacity = capacity;
+    }
+    sm_block *b = &net->blocks[net->n_blocks];
+    *b = (sm_block){.kind = kind,
+                    .layer = layer,
+                    .index = net->n_blocks++,
+                    .wiring = wiring,
+                    .asked = (wiring.pre ? 1u << SM_SLOT_PRE : 0) |
+                             (wiring.post ? 1u << SM_SLOT_POST : 0)};
+    b->dims[SM_DIM_EMBD] = p->n_embd;
+    return b;
+}
+
+void plan_attention(sm_plan *p, uint32_t layer, sm_attn_params a, sm_wiring wiring,
+                    uint32_t asked) {
+    sm_block *b = add_block(p, &sm_kind_attention, layer, wiring);
+    if (!b)
+        return;
+    if (p->net->ropes[a.rope].n_rot > a.head_dim)
+        plan_fail(p, SM_ERR_FORMAT, "rope.dimension_count", "is more than a head dimension");
+    b->attn = a;
+    b->asked |= asked;
+    b->state = p->net->n_states++;
+    b->dims[SM_DIM_Q] = a.n_head * a.head_dim;
+    b->dims[SM_DIM_KV] = a.n_head_kv * a.head_dim;
+    b->dims[SM_DIM_HEAD] = a.head_dim;
+    b->dims[SM_DIM_HEADS] = a.n_head;
+}
+
+void plan_gated(sm_plan *p, uint32_t layer, sm_wiring wiring) {
+    const uint32_t n_ff = plan_of_layer(p, "feed_forward_length", layer);
+    sm_block *b = add_block(p, &sm_kind_gated, layer, wiring);
+    if (b)
+        b->dims[SM_DIM_FF] = b->gated.n_ff = n_ff;
+}
+
+/* ---- the whole ---------------------------------------------------------------------------- */
+
+static sm_status find_family(const sm_gguf *gguf, const char **name, sm_family_fn *plan,
+                             sm_error *error) {
+    const char *architecture;
+    uint64_t length;
+    sm_status status = sm_gguf_get_str(gguf, "general.architecture", &architecture, &length, error);
+    if (status)
+        return status;
+    *plan = sm_family_find(architecture, length, name);
+    if (*plan)
+        return SM_OK;
+    char known[256];
+    sm_family_list(known, sizeof known);
+    return sm_fail(error, SM_ERR_UNSUPPORTED,
+                   "%s: architecture '%.*s' cannot be computed (these can: %s)", gguf->path,
+                   (int)(length < 64 ? length : 64), architecture, known);
+}
+
+/* What is asked for and computed by no family is refused. */
+static void refuse(sm_plan *p) {
+    bool causal = true;
+    uint32_t experts = 0;
+    if (!p->status && plan_has(p, "attention.causal"))
+        p->status = sm_gguf_get_bool(p->gguf, key_name(p, "attention.causal"), &causal, p->error);
+    if (!causal)
+        plan_fail(p, SM_ERR_UNSUPPORTED, "attention.causal",
+                  "says attention in both directions, which this version cannot compute");
+    if (!p->status && plan_has(p, "expert_count"))
+        p->status = sm_gguf_get_u32(p->gguf, key_name(p, "expert_count"), &experts, p->error);
+    if (experts)
+        plan_fail(p, SM_ERR_UNSUPPORTED, "expert_count",
+                  "says mixture of experts, which this version cannot compute");
+}
+
+static void read_config(sm_plan *p) {
+    sm_config *c = &p->net->config;
+    c->n_ctx_train = plan_u32(p, "context_length");
+    p->n_embd = c->n_embd = plan_u32(p, "embedding_length");
+    p->n_layer = c->n_layer = plan_u32(p, "block_count");
+    c->norm_eps = (float)plan_positive(p, "attention.layer_norm_rms_epsilon");
+    if (!p->status && (!(c->norm_eps > 0) || c->norm_eps >= 1))
+        plan_fail(p, SM_ERR_FORMAT, "attention.layer_norm_rms_epsilon", "is out of range");
+}
+
+sm_status sm_config_read(sm_config *config, const sm_gguf *gguf, sm_error *error) {
+    sm_family_fn family;
+    sm_net net = {0};
+    sm_plan p = {.net = &net, .gguf = gguf, .error = error};
+    p.status = find_family(gguf, &net.config.architecture, &family, error);
+    if (!p.status)
+        read_config(&p);
+    *config = net.config;
+    return p.status;
+}
+
+/* The head comes last: it is behind the blocks, not one of them. */
+static void add_head(sm_plan *p) {
+    sm_block *b = add_block(p, &sm_kind_head, p->n_layer, (sm_wiring){.pre = "output_norm"});
+    if (b)
+        p->net->n_blocks--;
+}
+
+sm_status sm_net_plan(sm_net **out, sm_mem *mem, const sm_gguf *gguf, uint64_t n_tensors,
+                      sm_error *error) {
+    *out = NULL;
+    sm_net *net = sm_alloc_zero(mem, sizeof *net);
+    if (!net)
+        return sm_fail(error, SM_ERR_NOMEM, "out of memory");
+    net->mem = mem;
+    net->gguf = gguf;
+    atomic_init(&net->packed_bytes, 0);
+    atomic_init(&net->unpacked_in_layers, 0);
+    atomic_init(&net->unpacked_head, 0);
+    sm_family_fn family;
+    sm_plan p = {.net = net, .gguf = gguf, .n_tensors = n_tensors, .error = error};
+    p.status = find_family(gguf, &net->config.architecture, &family, error);
+    if (!p.status)
+        read_config(&p);
+    refuse(&p);
+    if (!p.status)
+        family(&p);
+    add_head(&p);
+    if (!p.status)
+        p.status = sm_net_list(net, error);
+    if (p.status)
+        sm_net_free(net);
+    else
+        *out = net;
+    return p.status;
+}

@@ -1,0 +1,61 @@
+/* plan.h - how a family's keys become blocks. Private to lib/nn: families use it, and read like
+ * the paper; plan.c is the rest.
+ *
+ * Failures stick: the first one is what sm_net_plan returns, calls after it do nothing.
+ */
+#ifndef SM_PLAN_H
+#define SM_PLAN_H
+
+#include "net.h"
+
+typedef struct sm_plan {
+    sm_net *net;
+    const sm_gguf *gguf;
+    uint32_t n_embd, n_layer;
+    uint32_t capacity;          /* of net->blocks */
+    uint64_t n_tensors, needed; /* in the file, UINT64_MAX: not known; so far in the plan */
+    sm_status status;
+    sm_error *error;
+    char name[128]; /* of the last key */
+} sm_plan;
+
+/* ---- keys: `suffix` follows "<architecture>." ------------------------------------------- */
+
+bool plan_has(sm_plan *p, const char *suffix);
+void plan_fail(sm_plan *p, sm_status status, const char *suffix, const char *what);
+uint32_t plan_u32(sm_plan *p, const char *suffix); /* a count in 1..2^24 */
+uint32_t plan_u32_or(sm_plan *p, const char *suffix, uint32_t fallback);
+/* A count of a layer: the key holds one for all, or an array. */
+uint32_t plan_of_layer(sm_plan *p, const char *suffix, uint32_t layer);
+double plan_positive(sm_plan *p, const char *suffix);
+double plan_positive_or(sm_plan *p, const char *suffix, double fallback);
+double plan_number_or(sm_plan *p, const char *suffix, double fallback);
+
+/* ---- parts of a layer ------------------------------------------------------------------- */
+
+/* The rotation that keys rope.… describe, with the base under `base`; its number. neox: pairs are
+ * (i, i + n/2). Call it once for each kind of layers. */
+uint32_t plan_rope(sm_plan *p, const char *base, bool neox);
+/* attention.sliding_window: the same for every layer (which layers have one, where not all have, is
+ * another key, which is refused). */
+uint32_t plan_window(sm_plan *p);
+/* Heads of a layer as keys say; rope is 0 and window 0. */
+sm_attn_params plan_heads(sm_plan *p, uint32_t layer);
+
+/* Each adds a block to the end of the list. */
+/* asked: bits of slots beside those that every block of the kind has. */
+void plan_attention(sm_plan *p, uint32_t layer, sm_attn_params params, sm_wiring wiring,
+                    uint32_t asked);
+void plan_gated(sm_plan *p, uint32_t layer, sm_wiring wiring);
+
+#define SM_FAMILY(name, plan) void plan(sm_plan *p);
+#include "families/families.inc"
+#undef SM_FAMILY
+
+/* The family's function, NULL if there is none of that name. */
+typedef void (*sm_family_fn)(sm_plan *p);
+sm_family_fn sm_family_find(const char *architecture, uint64_t length, const char **name);
+/* The families by name, comma separated, for messages. */
+void sm_family_list(char *text, size_t capacity);
+
+#endif

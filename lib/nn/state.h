@@ -1,0 +1,62 @@
+/* state.h - what a sequence carries from token to token: keys and values of each attention block.
+ */
+#ifndef SM_STATE_H
+#define SM_STATE_H
+
+#include "net.h"
+
+/* Keys and values of one block. Per kv head: K and V in tiles of 16 tokens, capacity/16 of them, as
+ * kernels.h lays them out for the type. width is head_dim rounded up to the multiple of 8 that the
+ * kernels want, filled up with zeros. */
+typedef struct sm_kv {
+    uint32_t type;     /* SM_KV_… of kernels.h */
+    uint32_t capacity; /* tokens, a multiple of 16 */
+    uint32_t n_head_kv, head_dim, width;
+    uint64_t head_bytes; /* K (or V) of one head */
+    uint8_t *k, *v;
+} sm_kv;
+
+/* Stores one token's key and/or value vector (NULL: not that one) of a head. */
+void sm_kv_store(sm_kv *kv, const sm_kernels *kernels, uint32_t head, uint32_t position,
+                 const float *k, const float *v);
+/* Asks for the memory where sm_kv_store will put that token's key (or value): by the time a token
+ * comes other data has pushed it out of the caches. */
+void sm_kv_fetch(const sm_kv *kv, uint32_t head, uint32_t position, bool key);
+/* Where the block that begins at position (a multiple of 16) lies, in k and in v. */
+uint64_t sm_kv_offset(const sm_kv *kv, uint32_t head, uint32_t position);
+/* sm_kv.width for heads of that size. */
+uint32_t sm_kv_width(uint32_t head_dim);
+/* Keys and values of n_head_kv heads for n_ctx tokens, at k and at v, which may be filled in later:
+ * sm_kv_bytes each. */
+void sm_kv_place(sm_kv *kv, uint32_t n_head_kv, uint32_t head_dim, uint32_t type, uint32_t n_ctx,
+                 uint8_t *k, uint8_t *v);
+uint64_t sm_kv_bytes(const sm_kv *kv);
+/* Copies the first n tokens between caches of equal shape. */
+void sm_kv_copy(sm_kv *to, const sm_kv *from, uint32_t n);
+
+/* The state of one sequence: a part for each block of the net that has one (sm_block.state). */
+typedef struct sm_state {
+    uint32_t n;
+    uint32_t type;     /* SM_KV_… of kernels.h */
+    uint32_t capacity; /* tokens */
+    sm_kv *kv;         /* [n] */
+    uint8_t *memory;   /* of all of them; NULL: the caller's */
+} sm_state;
+
+/* SM_ERR_NOMEM. */
+sm_status sm_state_init(sm_state *state, sm_mem *mem, const sm_net *net, uint32_t type,
+                        uint32_t n_ctx, sm_error *error);
+void sm_state_free(sm_state *state, sm_mem *mem);
+/* A state whose parts all lie in the same place, where all tokens of a sequence are computed at
+ * once and every block is done with before the next: kv[net->n_states] and memory of the
+ * caller's, sm_state_bytes of it. */
+void sm_state_share(sm_state *state, const sm_net *net, uint32_t type, uint32_t n_ctx, sm_kv *kv,
+                    uint8_t *memory);
+uint64_t sm_state_bytes(const sm_net *net, uint32_t type, uint32_t n_ctx);
+/* The longest length of at most `to` tokens that a sequence of `from` can go back to: what it
+ * carries of the tokens before must still be there. Keys and values are kept for all: `to`. */
+uint32_t sm_state_rewinds_to(const sm_state *state, uint32_t from, uint32_t to);
+/* Copies the first n tokens between states of equal shape. */
+void sm_state_copy(sm_state *to, const sm_state *from, uint32_t n);
+
+#endif

@@ -1,0 +1,92 @@
+/* One block on the residual stream: what is normed before it, what its last product is added to,
+ * and what is asked for before the next one. */
+#include "worker.h"
+
+static const sm_kind_ops ops[SM_KIND_COUNT] = {
+    [SM_KIND_ATTENTION] = {sm_attention_run, sm_attention_expect},
+    [SM_KIND_GATED] = {sm_gated_run, sm_gated_expect},
+};
+
+#define TOKENS_TOGETHER 512
+
+uint64_t sm_tokens_together(const sm_worker *w, const sm_weight *W) {
+    const uint64_t pieces = W->packed ? (w->T + TOKENS_TOGETHER - 1) / TOKENS_TOGETHER : 1;
+    return (w->T + pieces - 1) / pieces;
+}
+
+sm_range sm_share_groups(const sm_worker *w, const sm_weight *W) {
+    sm_range share;
+    sm_work_share_weights(w, (W->rows + SM_GROUP - 1) / SM_GROUP, sm_weight_packed_bytes(W),
+                          &share.begin, &share.end);
+    return share;
+}
+
+void sm_expect(const sm_worker *w, const sm_weight *W, sm_range groups) {
+    if (w->T == 1 && groups.begin < groups.end)
+        sm_matmul_expect(W, groups.begin, groups.end);
+}
+
+/* A layer's matrices may be in the making until it begins. */
+static void expect_next(const sm_worker *w, const sm_block *b) {
+    const sm_block *next = b + 1;
+    if (next->index == w->net->n_blocks || (w->pass->repack_layers && next->layer != b->layer))
+        return;
+    ops[next->kind->id].expect(w, next);
+}
+
+/* Where the values of a block go: to the tape what is kept, else to the workspace. */
+static sm_places places_of(const sm_worker *w, const sm_block *b) {
+    const sm_workspace *ws = w->ws;
+    const sm_tape *tape = w->batch->tape;
+    sm_places at = {.x = ws->x, .out = ws->x};
+    if (tape)
+        at = tape->blocks[b->index];
+    if (!at.y)
+        at.y = ws->y;
+    for (uint32_t i = 0; i < b->kind->n_buffers; i++)
+        if (!at.buffer[i])
+            at.buffer[i] = ws->buffer[b->kind->id][i];
+    return at;
+}
+
+/* out = x + last product (+ bias), each thread its rows. */
+static void add_product(const sm_worker *w, const sm_input *in) {
+    const sm_block *b = w->block;
+    const sm_weight *W = b->w[b->kind->last];
+    const float *bias = b->v[b->kind->last_bias];
+    const uint64_t ld = w->ws->ldx;
+    const sm_range groups = sm_share_groups(w, W);
+    if (groups.begin == groups.end)
+        return;
+    const uint64_t r0 = groups.begin * SM_GROUP, n = min_u64(groups.end * SM_GROUP, W->rows) - r0;
+    for (uint64_t t0 = 0, t1; t0 < w->T; t0 = t1) {
+        t1 = min_u64(t0 + sm_tokens_together(w, W), w->T);
+        sm_product_compute(w, W, groups.begin, groups.end, in, t0, t1 - t0, w->at.y + t0 * ld, ld);
+        for (uint64_t t = t0; t < t1; t++) {
+            float *y = w->at.y + t * ld + r0;
+            if (bias)
+                w->kernels->add(y, y, bias + r0, n);
+            w->kernels->add(w->at.out + t * ld + r0, w->at.x + t * ld + r0, y, n);
+        }
+    }
+}
+
+void sm_block_begin(sm_worker *w, const sm_block *b) {
+    w->block = b;
+    w->at = places_of(w, b);
+}
+
+bool sm_block_run(sm_worker *w, const sm_block *b) {
+    const sm_weight *first = b->w[SM_WIRING_SLOTS], *last = b->w[b->kind->last];
+    sm_block_begin(w, b);
+    sm_input in =
+        sm_input_norm(w, w->at.x, b->v[SM_SLOT_PRE], sm_input_use_of(w, first), NULL, w->T);
+    sm_product_lower(w, first, &in, w->T, NULL);
+    if (!ops[b->kind->id].run(w, b, &in))
+        return false;
+    sm_product_lower(w, last, &in, w->T, NULL);
+    add_product(w, &in);
+    expect_next(w, b);
+    sm_team_barrier(w->team);
+    return true;
+}

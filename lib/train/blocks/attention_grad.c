@@ -1,0 +1,170 @@
+/* Backward of an attention block: x += O(attention(q, k, v)), q = rope(norm(Wq n + bq)), k
+ * likewise, v = Wv n + bv, n = norm(x). */
+#include "train/graph.h"
+
+#include <string.h>
+
+/* Where a head of keys and values has one of queries, and no norm, nothing is added up and nothing
+ * goes to another place. */
+static bool alone(const sm_block *block) {
+    return block->attn.n_head == block->attn.n_head_kv && !block->v[SM_ATTN_K_NORM];
+}
+
+static float *keys(const sm_graph *g, const sm_block *block) {
+    return sm_grad_at(g, block, alone(block) ? SM_GRAD_K_HEADS : SM_GRAD_K);
+}
+
+static float *values(const sm_graph *g, const sm_block *block) {
+    return sm_grad_at(g, block, alone(block) ? SM_GRAD_V_HEADS : SM_GRAD_V);
+}
+
+/* dy (one token of n heads) back through rope, whose transpose turns the other way, into
+ * itself; then through the head norm into draw. */
+static void heads_back(const sm_graph *g, const sm_block *block, const float *cos,
+                       const float *neg_sin, float *dy, const float *raw, const float *norm,
+                       uint32_t n, float *draw, float *r) {
+    const sm_rope *rope = &g->net->ropes[block->attn.rope];
+    const uint32_t dim = block->attn.head_dim;
+    for (uint32_t h = 0; h < n; h++, dy += dim) {
+        g->kernels->rope(dy, cos, neg_sin, rope->n_rot, rope->neox);
+        if (norm)
+            r[h] = g->kernels->rms_norm_grad(draw + h * dim, dy, raw + h * dim, norm, dim,
+                                             g->net->config.norm_eps, false);
+    }
+}
+
+/* Heads of a group added up. */
+static void add_groups(const sm_graph *g, const sm_attn_params *p, float *sum, const float *heads) {
+    const uint32_t dim = p->head_dim, group = p->n_head / p->n_head_kv;
+    for (uint32_t h = 0; h < p->n_head_kv; h++) {
+        memcpy(sum + h * dim, heads + h * group * dim, dim * sizeof *sum);
+        for (uint32_t i = 1; i < group; i++)
+            g->kernels->add(sum + h * dim, sum + h * dim, heads + (h * group + i) * dim, dim);
+    }
+}
+
+static const float *raw_of(const sm_places *l, const sm_block *block, uint32_t buffer, uint64_t t) {
+    const float *raw = l->buffer[buffer];
+    return raw ? raw + t * block->ld[buffer] : NULL;
+}
+
+/* Token t: heads of a group added up for dk and dv, then q and k back to the products. */
+static void token_back(const sm_backward *b, const sm_block *block, uint64_t t) {
+    sm_graph *g = b->g;
+    const sm_places *l = &g->tape->blocks[block->index];
+    const sm_attn_params *p = &block->attn;
+    const uint32_t half = g->net->ropes[p->rope].n_rot / 2;
+    const uint64_t ldq = block->ld[SM_AT_Q], ldkv = block->ld[SM_AT_K];
+    float *neg_sin = g->threads[b->crew.thread].neg_sin;
+    const float *cos = g->tape->cos[p->rope] + t * half;
+    float *dk = keys(g, block) + t * ldkv, *dv = values(g, block) + t * ldkv;
+    float *dk_heads = sm_grad_at(g, block, SM_GRAD_K_HEADS) + t * ldq;
+    float *dv_heads = sm_grad_at(g, block, SM_GRAD_V_HEADS) + t * ldq;
+    if (!alone(block)) {
+        add_groups(g, p, dk, dk_heads);
+        add_groups(g, p, dv, dv_heads);
+    }
+    g->kernels->scale(neg_sin, g->tape->sin[p->rope] + t * half, -1, half);
+    heads_back(g, block, cos, neg_sin, sm_grad_at(g, block, SM_GRAD_Q) + t * ldq,
+               raw_of(l, block, SM_AT_Q_RAW, t), block->v[SM_ATTN_Q_NORM], p->n_head, dk_heads,
+               sm_grad_at(g, block, SM_GRAD_R_Q) + t * sm_grad_ld(block, SM_GRAD_R_Q));
+    heads_back(g, block, cos, neg_sin, dk, raw_of(l, block, SM_AT_K_RAW, t),
+               block->v[SM_ATTN_K_NORM], p->n_head_kv, dv_heads,
+               sm_grad_at(g, block, SM_GRAD_R_K) + t * sm_grad_ld(block, SM_GRAD_R_K));
+}
+
+/* dw += sum over tokens and heads of dy raw r. No barrier. */
+static void grad_head_norm(const sm_backward *b, const sm_block *block, float *dw, const float *dy,
+                           const float *raw, uint64_t ld, uint32_t r, uint32_t n_head) {
+    const uint32_t dim = block->attn.head_dim;
+    const uint64_t ldr = sm_grad_ld(block, r);
+    uint64_t begin, end;
+    if (!dw)
+        return;
+    sm_share((dim + 15) / 16, b->crew.thread, b->crew.n_threads, &begin, &end);
+    begin *= 16;
+    end = end * 16 < dim ? end * 16 : dim;
+    for (uint64_t t = 0; t < b->T && begin < end && !sm_crew_stopped_at(&b->crew, t, ld); t++)
+        for (uint32_t h = 0; h < n_head; h++) {
+            const uint64_t at = t * ld + h * dim + begin;
+            b->g->kernels->add_product(dw + begin, dy + at, raw + at,
+                                       sm_grad_at(b->g, block, r)[t * ldr + h], end - begin);
+        }
+}
+
+void sm_grad_heads(const sm_backward *b, const sm_block *block) {
+    const sm_graph *g = b->g;
+    const sm_places *l = &g->tape->blocks[block->index];
+    float *const *d = g->blocks[block->index].v;
+    uint64_t begin, end;
+    sm_share(b->T, b->crew.thread, b->crew.n_threads, &begin, &end);
+    const uint64_t width = block->dims[SM_DIM_Q];
+    for (uint64_t t = begin; t < end && !sm_crew_stopped_at(&b->crew, t - begin, width); t++)
+        token_back(b, block, t);
+    sm_team_barrier(g->team);
+    grad_head_norm(b, block, d[SM_ATTN_Q_NORM], sm_grad_at(g, block, SM_GRAD_Q),
+                   l->buffer[SM_AT_Q_RAW], block->ld[SM_AT_Q], SM_GRAD_R_Q, block->attn.n_head);
+    grad_head_norm(b, block, d[SM_ATTN_K_NORM], keys(g, block), l->buffer[SM_AT_K_RAW],
+                   block->ld[SM_AT_K], SM_GRAD_R_K, block->attn.n_head_kv);
+}
+
+/* For b's tokens: from the gradients before norm and rope to x. */
+static void projections(const sm_backward *b, const sm_block *block) {
+    sm_graph *g = b->g;
+    float *const *d = g->blocks[block->index].v;
+    const uint64_t ldx = g->tape->ldx, ldq = block->ld[SM_AT_Q], ldkv = block->ld[SM_AT_K];
+    const uint64_t T = b->T;
+    const bool q_norm = block->v[SM_ATTN_Q_NORM], k_norm = block->v[SM_ATTN_K_NORM];
+    const uint64_t lddk = k_norm ? ldq : ldkv;
+    const float *dq = sm_grad_at(g, block, q_norm ? SM_GRAD_K_HEADS : SM_GRAD_Q) + b->first * ldq;
+    const float *dk =
+        (k_norm ? sm_grad_at(g, block, SM_GRAD_V_HEADS) : keys(g, block)) + b->first * lddk;
+    const float *dv = values(g, block) + b->first * ldkv;
+    const sm_master *Q = sm_master_of(g, block, SM_ATTN_Q), *K = sm_master_of(g, block, SM_ATTN_K);
+    const sm_master *V = sm_master_of(g, block, SM_ATTN_V);
+    sm_grad_renorm(b, block);
+    sm_grad_bias(b, d[SM_ATTN_Q_BIAS], dq, ldq, T, block->dims[SM_DIM_Q]);
+    sm_grad_bias(b, d[SM_ATTN_K_BIAS], dk, lddk, T, block->dims[SM_DIM_KV]);
+    sm_grad_bias(b, d[SM_ATTN_V_BIAS], dv, ldkv, T, block->dims[SM_DIM_KV]);
+    sm_lap_of(b, SM_PART_ROWS);
+    sm_grad_weight(b, Q, dq, ldq, g->normed, ldx, T, NULL);
+    sm_grad_weight(b, K, dk, lddk, g->normed, ldx, T, NULL);
+    sm_grad_weight(b, V, dv, ldkv, g->normed, ldx, T, NULL);
+    sm_grad_input(b, Q, dq, ldq, T, NULL, g->dn, ldx, false);
+    sm_grad_input(b, K, dk, lddk, T, NULL, g->dn, ldx, true);
+    sm_grad_input(b, V, dv, ldkv, T, NULL, g->dn, ldx, true);
+    sm_grad_residual(b, block);
+}
+
+static void backward(const sm_backward *b, const sm_block *block) {
+    sm_graph *g = b->g;
+    const sm_master *O = sm_master_of(g, block, SM_ATTN_O);
+    const uint64_t ldx = g->tape->ldx, ld = block->ld[SM_AT_OUT], T = b->T;
+    sm_grad_bias(b, g->blocks[block->index].v[SM_ATTN_O_BIAS], g->dx, ldx, T,
+                 block->dims[SM_DIM_EMBD]);
+    sm_grad_weight(b, O, g->dx, ldx, g->tape->blocks[block->index].buffer[SM_AT_OUT], ld, T, NULL);
+    sm_grad_input(b, O, g->dx, ldx, T, NULL, sm_grad_at(g, block, SM_GRAD_OUT), ld, false);
+    sm_grad_attend(b, block);
+    sm_lap_of(b, SM_PART_ATTENTION);
+    sm_grad_heads(b, block);
+    for (uint32_t first = 0; first < b->T; first += g->together) {
+        const sm_backward part = sm_grad_part(b, first);
+        projections(&part, block);
+    }
+}
+
+const sm_grad_kind sm_grad_attention = {
+    .backward = backward,
+    .buffer =
+        {
+            [SM_GRAD_Q] = {SM_DIM_Q, false},
+            [SM_GRAD_OUT] = {SM_DIM_Q, false},
+            [SM_GRAD_K_HEADS] = {SM_DIM_Q, false},
+            [SM_GRAD_V_HEADS] = {SM_DIM_Q, false},
+            [SM_GRAD_K] = {SM_DIM_KV, false},
+            [SM_GRAD_V] = {SM_DIM_KV, false},
+            [SM_GRAD_R_Q] = {SM_DIM_HEADS, false},
+            [SM_GRAD_R_K] = {SM_DIM_HEADS, false},
+        },
+    .n_buffers = SM_GRAD_ATTN_BUFFERS,
+};

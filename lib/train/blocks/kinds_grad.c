@@ -1,0 +1,41 @@
+/* How each kind of blocks is trained, and what all of them share: norm and residual stream. */
+#include "train/graph.h"
+
+static const sm_grad_kind *const kinds[SM_KIND_COUNT] = {
+    [SM_KIND_ATTENTION] = &sm_grad_attention,
+    [SM_KIND_GATED] = &sm_grad_gated,
+};
+
+const sm_grad_kind *sm_grad_kind_of(const sm_block *block) {
+    return kinds[block->kind->id];
+}
+
+uint64_t sm_grad_ld(const sm_block *block, uint32_t i) {
+    return sm_row_stride(block->dims[kinds[block->kind->id]->buffer[i].width]);
+}
+
+sm_backward sm_grad_part(const sm_backward *b, uint32_t first) {
+    sm_backward part = *b;
+    part.first = first;
+    part.T = b->T - first < b->g->together ? b->T - first : b->g->together;
+    return part;
+}
+
+void sm_grad_renorm(const sm_backward *b, const sm_block *block) {
+    const sm_graph *g = b->g;
+    const uint64_t ldx = g->tape->ldx;
+    const float *x = g->tape->blocks[block->index].x + b->first * ldx;
+    uint64_t begin, end;
+    sm_share(b->T, b->crew.thread, b->crew.n_threads, &begin, &end);
+    for (uint64_t t = begin; t < end && !sm_crew_stopped_at(&b->crew, t - begin, ldx); t++)
+        g->kernels->rms_norm(g->normed + t * ldx, x + t * ldx, block->v[SM_SLOT_PRE],
+                             block->dims[SM_DIM_EMBD], g->net->config.norm_eps);
+    sm_team_barrier(b->crew.team);
+}
+
+void sm_grad_residual(const sm_backward *b, const sm_block *block) {
+    const sm_graph *g = b->g;
+    const uint64_t at = b->first * g->tape->ldx;
+    sm_grad_norm(b, g->dx + at, g->dn, g->tape->blocks[block->index].x + at, NULL, b->T,
+                 block->v[SM_SLOT_PRE], g->blocks[block->index].v[SM_SLOT_PRE]);
+}
