@@ -451,6 +451,130 @@ static void test_resume_refuses(void **state) {
     sm_trainer_free(t);
 }
 
+/* The options of a checkpoint, over what `o` says. */
+static const char *options_of(const char *ckpt, sm_trainer_options *o, char text[1024]) {
+    const char *model = NULL;
+    uint64_t needed;
+    OK(sm_checkpoint_get_options(ckpt, o, &model, text, 1024, &needed, error));
+    assert_true(needed > 0 && needed <= 1024);
+    return model;
+}
+
+/* Runs go on by what their checkpoints know: all that was asked for, and nothing else. */
+static void test_resume_by_checkpoint(void **state) {
+    (void)state;
+    char model[512], ckpt[512], text[1024];
+    snprintf(model, sizeof model, "%s", new_model("known.gguf", &small));
+    snprintf(ckpt, sizeof ckpt, "%s", scratch_path("known.ckpt"));
+    sm_trainer_options runs[4] = {quick(), quick(), quick(), quick()};
+    runs[1] = (sm_trainer_options){.struct_size = sizeof runs[1], .data = story()}; /* defaults */
+    runs[1].sequence = 16;
+    runs[1].n_threads = 1;
+    runs[2].optimizer = SM_OPTIMIZER_LION;
+    runs[2].lr = 1.0 / 3;
+    runs[2].min_lr = 0.1;
+    runs[2].schedule = SM_LR_RESTARTS;
+    runs[2].cycle = 7;
+    runs[2].cycle_growth = 1.5;
+    runs[2].seed = UINT64_MAX;
+    runs[2].accumulate = 2;
+    runs[2].no_clip = 1;
+    runs[2].level = SM_LEVEL_SCALAR;
+    runs[2].separator = "and";
+    runs[2].data_kind = SM_DATA_FILE_TEXT;
+    runs[3].lora_rank = 3;
+    runs[3].lora_alpha = 1.0 / 7;
+    runs[3].lora_dropout = 0.25;
+    runs[3].lora_rs = 1;
+    runs[3].lora_targets = "attn_q,ffn_up";
+    runs[3].precision = SM_TRAIN_BF16;
+    runs[3].schedule = SM_LR_WSD;
+    runs[3].decay_part = 0.3;
+    runs[3].state_8bit = 1;
+    for (int i = 0; i < 4; i++) {
+        sm_trainer *t = open_trainer(model, &runs[i]);
+        steps(t, 2);
+        OK(sm_trainer_save(t, ckpt, error));
+        sm_trainer_free(t);
+        sm_trainer_options o = {.struct_size = sizeof o, .n_threads = 2, .checkpoint_layers = 1};
+        assert_string_equal(options_of(ckpt, &o, text), model);
+        assert_string_equal(o.data, runs[i].data);
+        assert_int_equal(o.data_kind, runs[i].data_kind);
+        assert_int_equal(o.steps, i == 1 ? 1000 : 20);
+        assert_int_equal(o.n_threads, 2); /* what it does not know stays */
+        assert_int_equal(o.checkpoint_layers, 1);
+        if (runs[i].separator)
+            assert_string_equal(o.separator, runs[i].separator);
+        t = open_trainer(model, &o);
+        OK(sm_trainer_resume(t, ckpt, error));
+        assert_int_equal(sm_trainer_steps_left(t), o.steps - 2);
+        sm_trainer_free(t);
+    }
+}
+
+/* Replaces one occurrence in the checkpoint, bytes for bytes. */
+static void patch(const char *ckpt, const char *from, const char *to) {
+    size_t size, at = 0;
+    uint8_t *file = scratch_read(ckpt, &size);
+    const size_t n = strlen(from);
+    while (at + n < size && memcmp(file + at, from, n) != 0)
+        at++;
+    assert_true(at + n < size && strlen(to) == n);
+    memcpy(file + at, to, n);
+    scratch_write(ckpt, file, size);
+    free(file);
+}
+
+static void test_checkpoint_options_refused(void **state) {
+    (void)state;
+    char ckpt[512], text[1024];
+    const char *model = new_model("asked.gguf", &small), *path = "untouched";
+    snprintf(ckpt, sizeof ckpt, "%s", scratch_path("asked.ckpt"));
+    sm_trainer_options o = quick(), got = {.struct_size = sizeof got, .rows = 99};
+    sm_trainer *t = open_trainer(model, &o);
+    OK(sm_trainer_save(t, ckpt, error));
+    uint64_t needed = 0, again;
+    sm_error e;
+    assert_int_equal(sm_checkpoint_get_options(ckpt, &got, &path, NULL, 0, &needed, &e),
+                     SM_ERR_BUFFER);
+    assert_int_equal(needed, strlen(model) + strlen(o.data) + 2);
+    assert_int_equal(sm_checkpoint_get_options(ckpt, &got, &path, text, needed - 1, &again, &e),
+                     SM_ERR_BUFFER);
+    assert_true(again == needed && got.rows == 99 && !strcmp(path, "untouched"));
+    OK(sm_checkpoint_get_options(ckpt, &got, &path, text, needed, &again, error));
+    assert_true(got.rows == 4 && !strcmp(path, model));
+    got.struct_size = offsetof(sm_trainer_options, steps); /* of an earlier library */
+    got.steps = 5;
+    OK(sm_checkpoint_get_options(ckpt, &got, &path, text, needed, &again, error));
+    assert_int_equal(got.steps, 5);
+    assert_int_equal(sm_checkpoint_get_options(ckpt, NULL, &path, text, 1024, &again, &e),
+                     SM_ERR_ARGUMENT);
+    got.struct_size = sizeof got;
+    assert_int_equal(sm_checkpoint_get_options(model, &got, &path, text, 1024, &again, &e),
+                     SM_ERR_FORMAT);
+    assert_int_equal(
+        sm_checkpoint_get_options("/nonexistent/x", &got, &path, text, 1024, &again, &e),
+        SM_ERR_IO);
+    /* text that no run wrote */
+    static const char *const bad[][2] = {
+        {"rows=4", "rows 4"}, {"rows=4", "rows=x"}, {"rows=4 accumulate=1", "rows=44444444444444"}};
+    for (int i = 0; i < 3; i++) {
+        OK(sm_trainer_save(t, ckpt, error));
+        patch(ckpt, bad[i][0], bad[i][1]);
+        assert_int_equal(sm_checkpoint_get_options(ckpt, &got, &path, text, 1024, &again, &e),
+                         SM_ERR_FORMAT);
+        assert_non_null(strstr(e.message, "checkpoint.run"));
+    }
+    /* a checkpoint of before */
+    OK(sm_trainer_save(t, ckpt, error));
+    patch(ckpt, "checkpoint.origin", "checkpoint.formed");
+    got.data = "kept";
+    path = "kept too";
+    OK(sm_checkpoint_get_options(ckpt, &got, &path, text, 1024, &again, error));
+    assert_true(!strcmp(got.data, "kept") && !strcmp(path, "kept too") && again == 0);
+    sm_trainer_free(t);
+}
+
 /* ---- adapters over quantized weights -------------------------------------------------------- */
 
 static const char *quantized_model(const char *name, uint32_t n_layer) {
@@ -1023,6 +1147,8 @@ int main(void) {
         cmocka_unit_test(test_windows_learn),
         cmocka_unit_test(test_tokens_and_epochs),
         cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_resume_by_checkpoint),
+        cmocka_unit_test(test_checkpoint_options_refused),
         cmocka_unit_test(test_resume_refuses),
         cmocka_unit_test(test_resume_compares_data),
         cmocka_unit_test(test_checkpoint_info),

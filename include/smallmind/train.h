@@ -263,6 +263,16 @@ typedef struct sm_checkpoint_info {
  * SM_ERR_IO, _FORMAT (no checkpoint), _UNSUPPORTED (another version), _ARGUMENT, _NOMEM. */
 SM_API sm_status sm_checkpoint_get_info(const char *path, sm_checkpoint_info *info,
                                         sm_error *error);
+/* What a run was made with, so that it can be opened again without saying so: sets the fields of
+ * `options` (struct_size set by the caller) that determine what is computed, and steps, data_kind,
+ * data, separator and lora_targets; *model_path to the model's. Paths are as they were given then.
+ * The strings lie in `text`, of `capacity` bytes, NULL where they were not given. What the
+ * checkpoint does not know (threads, memory, hooks; paths, if it is of an older library) stays as
+ * it is. *needed: bytes of text that it takes. SM_ERR_BUFFER (more than capacity: nothing is set
+ * but *needed), and the statuses of sm_checkpoint_get_info. */
+SM_API sm_status sm_checkpoint_get_options(const char *path, sm_trainer_options *options,
+                                           const char **model_path, char *text, uint64_t capacity,
+                                           uint64_t *needed, sm_error *error);
 
 /* Writes the model as it is now. type: "F32" (NULL), "F16" or "BF16" for matrices; the rest
  * stays f32. SM_ERR_ARGUMENT (type), _STATE (adapters are trained: sm_trainer_export_adapter, and

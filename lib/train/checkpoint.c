@@ -7,6 +7,9 @@
  *                                numbers and choices
  *   smallmind.checkpoint.numbers f64: the others, in the order of `numbers`
  *   smallmind.checkpoint.targets option lora_targets, empty where it is not given
+ *   smallmind.checkpoint.origin  the paths of the model and of the data and option separator, as
+ * they were given (this key and the next are not in older files: they say where a run came from,
+ * and do not count when it is compared) smallmind.checkpoint.kind    option data_kind
  *   smallmind.checkpoint.model   hash of the model's keys but general.*, of its tensors' names,
  *                                shapes and first bytes
  *   smallmind.checkpoint.data    hash of the data's bytes and of how documents part them
@@ -14,6 +17,7 @@
  *                                the steps of the whole run
  *   smallmind.checkpoint.sum     hash of the state and of all tensor data
  */
+#include "smallmind/generate.h"
 #include "trainer.h"
 
 #include <math.h>
@@ -25,11 +29,14 @@
 #define KEY_RUN "smallmind.checkpoint.run"
 #define KEY_NUMBERS "smallmind.checkpoint.numbers"
 #define KEY_TARGETS "smallmind.checkpoint.targets"
+#define KEY_ORIGIN "smallmind.checkpoint.origin"
+#define KEY_KIND "smallmind.checkpoint.kind"
 #define KEY_MODEL "smallmind.checkpoint.model"
 #define KEY_DATA "smallmind.checkpoint.data"
 #define KEY_STATE "smallmind.checkpoint.state"
 #define KEY_SUM "smallmind.checkpoint.sum"
 #define STATES 7
+#define ORIGINS 3
 #define SAMPLE 4096 /* bytes of each model tensor that its hash covers */
 #define NAME_SPACE 256
 
@@ -137,6 +144,14 @@ static sm_status check_finite(const sm_trainer *t, sm_error *error) {
     return SM_OK;
 }
 
+static void put_origin(const sm_trainer *t, sm_gguf_writer *w, const char *data) {
+    const char *separator = t->separator ? t->separator : "";
+    const sm_gguf_str origin[ORIGINS] = {
+        {t->path, strlen(t->path)}, {data, strlen(data)}, {separator, strlen(separator)}};
+    sm_gguf_put_array(w, KEY_ORIGIN, SM_GGUF_STRING, origin, ORIGINS);
+    sm_gguf_put_u32(w, KEY_KIND, t->options.data_kind);
+}
+
 sm_status sm_trainer_save(sm_trainer *t, const char *path, sm_error *error) {
     if (!t || !path)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_trainer_save: trainer or path is NULL");
@@ -167,6 +182,7 @@ sm_status sm_trainer_save(sm_trainer *t, const char *path, sm_error *error) {
     sm_gguf_put_str(w, KEY_RUN, text, strlen(text));
     sm_gguf_put_array(w, KEY_NUMBERS, SM_GGUF_FLOAT64, value, NUMBERS);
     sm_gguf_put_str(w, KEY_TARGETS, get_targets(t), strlen(get_targets(t)));
+    put_origin(t, w, info.path);
     sm_gguf_put_scalar(w, KEY_MODEL, SM_GGUF_UINT64, &model);
     sm_gguf_put_scalar(w, KEY_DATA, SM_GGUF_UINT64, &info.hash);
     sm_gguf_put_array(w, KEY_STATE, SM_GGUF_UINT64, state, STATES);
@@ -213,16 +229,23 @@ static sm_status compare_run(const sm_trainer *t, const sm_gguf *gguf, sm_error 
     return status;
 }
 
-/* Compares bits, where the words of a text would show six digits. */
-static sm_status compare_numbers(const sm_trainer *t, const sm_gguf *gguf, sm_error *error) {
+static sm_status read_numbers(const sm_gguf *gguf, double value[NUMBERS], sm_error *error) {
     const sm_gguf_key *key = sm_gguf_find_key(gguf, KEY_NUMBERS);
-    double own[NUMBERS], theirs[NUMBERS];
-    get_numbers(t, own);
     if (!key || key->type != SM_GGUF_ARRAY || key->element != SM_GGUF_FLOAT64 ||
         key->count != NUMBERS)
         return sm_fail(error, SM_ERR_FORMAT, "%s: key '%s' is not %zu f64", gguf->path, KEY_NUMBERS,
                        NUMBERS);
-    memcpy(theirs, key->data, sizeof theirs);
+    memcpy(value, key->data, NUMBERS * sizeof value[0]);
+    return SM_OK;
+}
+
+/* Compares bits, where the words of a text would show six digits. */
+static sm_status compare_numbers(const sm_trainer *t, const sm_gguf *gguf, sm_error *error) {
+    double own[NUMBERS], theirs[NUMBERS];
+    get_numbers(t, own);
+    const sm_status status = read_numbers(gguf, theirs, error);
+    if (status)
+        return status;
     for (size_t i = 0; i < NUMBERS; i++) {
         if (!memcmp(&own[i], &theirs[i], sizeof own[i]))
             continue;
@@ -382,4 +405,163 @@ sm_status sm_checkpoint_get_info(const char *path, sm_checkpoint_info *info, sm_
         return status;
     const sm_checkpoint_info full = {.step = state[0], .steps = state[6], .tokens = state[2]};
     return sm_struct_give(info, &full, sizeof full, "sm_checkpoint_get_info", error);
+}
+
+/* ---- what a run was made with -----------------------------------------------------------------
+ */
+
+/* Where strings go. */
+typedef struct strings {
+    char *text;
+    uint64_t capacity, used; /* used: what all of them need, be there room or not */
+} strings;
+
+/* A copy of the string; NULL where it is empty or there is no room. */
+static const char *keep(strings *s, const char *data, uint64_t length) {
+    char *at = s->used < s->capacity ? s->text + s->used : NULL;
+    if (!length)
+        return NULL;
+    s->used += length + 1;
+    if (s->used > s->capacity)
+        return NULL;
+    memcpy(at, data, (size_t)length);
+    at[length] = 0;
+    return at;
+}
+
+static bool parse_whole(const char *text, uint64_t *value) {
+    *value = 0;
+    for (const char *c = text; *c; c++) {
+        const uint64_t digit = (uint64_t)(*c - '0');
+        if (digit > 9 || *value > (UINT64_MAX - digit) / 10)
+            return false;
+        *value = 10 * *value + digit;
+    }
+    return *text != 0;
+}
+
+/* A whole number or a choice of the run's text, "rows=8"; others than options are left out. */
+static sm_status take_word(sm_trainer_options *o, const char *text, uint64_t length) {
+    uint32_t n;
+    char name[64] = "", *at;
+    const sm_option *table = sm_options_table(SM_OPTIONS_TRAINER, &n);
+    if (length >= sizeof name)
+        return SM_ERR_FORMAT;
+    memcpy(name, text, (size_t)length);
+    at = strchr(name, '=');
+    if (!at)
+        return SM_ERR_FORMAT;
+    *at++ = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t value = 0;
+        if (strcmp(table[i].name, name) != 0)
+            continue;
+        if (!strcmp(name, "level"))
+            value = sm_level_from_name(at);
+        else if (!parse_whole(at, &value))
+            return SM_ERR_FORMAT;
+        const uint32_t small = (uint32_t)value;
+        const bool wide = table[i].type == SM_OPTION_U64;
+        if (table[i].type == SM_OPTION_F64 || table[i].type == SM_OPTION_POINTER ||
+            (!wide && value > UINT32_MAX))
+            return SM_ERR_FORMAT;
+        memcpy((uint8_t *)o + table[i].offset, wide ? (const void *)&value : &small,
+               wide ? sizeof value : sizeof small);
+    }
+    return SM_OK;
+}
+
+static sm_status take_run(sm_trainer_options *o, const sm_gguf *gguf, sm_error *error) {
+    const char *text;
+    uint64_t length, at = 0;
+    sm_status status = sm_gguf_get_str(gguf, KEY_RUN, &text, &length, error);
+    while (!status && at < length) {
+        const uint64_t begin = at, n = word(text, length, &at);
+        if (take_word(o, text + begin, n))
+            status =
+                sm_fail(error, SM_ERR_FORMAT, "%s: key '%s' cannot be read", gguf->path, KEY_RUN);
+    }
+    return status;
+}
+
+static sm_status take_numbers(sm_trainer_options *o, const sm_gguf *gguf, sm_error *error) {
+    double value[NUMBERS];
+    const sm_status status = read_numbers(gguf, value, error);
+    for (size_t i = 0; !status && i < NUMBERS; i++)
+        memcpy((uint8_t *)o + numbers[i].offset, &value[i], sizeof value[i]);
+    return status;
+}
+
+static sm_status take_strings(sm_trainer_options *o, const char **model_path, strings *s,
+                              const sm_gguf *gguf, sm_error *error) {
+    const sm_gguf_key *origin = sm_gguf_find_key(gguf, KEY_ORIGIN);
+    const char *text;
+    uint64_t length, cursor = 0;
+    const char **to[ORIGINS] = {model_path, &o->data, &o->separator};
+    sm_status status = sm_gguf_get_str(gguf, KEY_TARGETS, &text, &length, error);
+    if (status)
+        return status;
+    o->lora_targets = keep(s, text, length);
+    if (origin && (origin->type != SM_GGUF_ARRAY || origin->element != SM_GGUF_STRING))
+        return sm_fail(error, SM_ERR_FORMAT, "%s: key '%s' is no array of strings", gguf->path,
+                       KEY_ORIGIN);
+    for (int i = 0; origin && i < ORIGINS && sm_gguf_next_str(origin, &cursor, &text, &length); i++)
+        *to[i] = keep(s, text, length);
+    return SM_OK;
+}
+
+/* Of an open file. */
+static sm_status take_options(sm_trainer_options *o, const char **model_path, strings *s,
+                              const sm_gguf *gguf, sm_error *error) {
+    uint64_t state[STATES];
+    sm_status status = read_state(gguf, state, error);
+    if (!status)
+        status = take_run(o, gguf, error);
+    if (!status)
+        status = take_numbers(o, gguf, error);
+    if (!status)
+        status = take_strings(o, model_path, s, gguf, error);
+    if (!status && sm_gguf_find_key(gguf, KEY_KIND))
+        status = sm_gguf_get_u32(gguf, KEY_KIND, &o->data_kind, error);
+    if (!status)
+        o->steps = state[6];
+    return status;
+}
+
+sm_status sm_checkpoint_get_options(const char *path, sm_trainer_options *options,
+                                    const char **model_path, char *text, uint64_t capacity,
+                                    uint64_t *needed, sm_error *error) {
+    if (!path || !model_path || !needed || (!text && capacity))
+        return sm_fail(error, SM_ERR_ARGUMENT,
+                       "sm_checkpoint_get_options: path, model_path, needed or text is NULL");
+    sm_status status =
+        sm_struct_check(options, sizeof *options, "sm_checkpoint_get_options", error);
+    if (status)
+        return status;
+    sm_trainer_options o;
+    strings s = {text, capacity, 0};
+    const char *model = NULL;
+    sm_mem *mem;
+    sm_gguf *gguf;
+    *needed = 0;
+    status = sm_struct_take(&o, sizeof o, options, "sm_checkpoint_get_options", error);
+    if (!status)
+        status = sm_mem_create(&mem, NULL, 0, error);
+    if (status)
+        return status;
+    status = sm_gguf_open(&gguf, mem, path, true, error);
+    if (!status) {
+        status = take_options(&o, &model, &s, gguf, error);
+        sm_gguf_close(gguf);
+    }
+    sm_mem_destroy(mem);
+    if (status)
+        return status;
+    *needed = s.used;
+    if (s.used > capacity)
+        return sm_fail(error, SM_ERR_BUFFER, "%s: its options need %llu bytes, there are %llu",
+                       path, (unsigned long long)s.used, (unsigned long long)capacity);
+    if (model)
+        *model_path = model;
+    return sm_struct_give(options, &o, sizeof o, "sm_checkpoint_get_options", error);
 }

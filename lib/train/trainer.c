@@ -200,7 +200,9 @@ sm_status sm_trainer_open(sm_trainer **out, const char *model_path,
     t->path = sm_strdup(mem, model_path, strlen(model_path));
     if (o.lora_targets)
         t->targets = sm_strdup(mem, o.lora_targets, strlen(o.lora_targets));
-    if (!t->path || (o.lora_targets && !t->targets)) {
+    if (o.separator)
+        t->separator = sm_strdup(mem, o.separator, strlen(o.separator));
+    if (!t->path || (o.lora_targets && !t->targets) || (o.separator && !t->separator)) {
         sm_trainer_free(t);
         return sm_fail(error, SM_ERR_NOMEM, "out of memory");
     }
@@ -228,6 +230,7 @@ void sm_trainer_free(sm_trainer *t) {
     sm_tokenizer_free(t->tokenizer);
     sm_gguf_close(t->gguf);
     sm_free(mem, t->targets);
+    sm_free(mem, t->separator);
     sm_free(mem, t->path);
     sm_free(mem, t);
     sm_mem_destroy(mem);

@@ -29,7 +29,7 @@ struct sm_trainer {
     sm_mem *mem;                /* everything below is allocated here */
     sm_trainer_options options; /* zeros replaced by defaults; pointers not to be used */
     char *path;                 /* of the model, for messages */
-    char *targets;              /* option lora_targets; NULL: not given */
+    char *targets, *separator;  /* options lora_targets and separator; NULL: not given */
     sm_gguf *gguf;
     sm_tokenizer *tokenizer;
     sm_dataset *dataset;
