@@ -1476,6 +1476,48 @@ class Train(Case):
         self.assertEqual([line["step"] for line in self.lines()],
                          list(range(1, len(self.lines()) + 1)))
 
+    def test_resume_without_options(self):
+        """Of a run its checkpoint knows everything; of finetune, too."""
+        text = self.file("part.txt", self.text.read_bytes()[:3000])
+        runs = {"train": ["-n", "500", "--lr", "0.003", "--seed", "5", "--optimizer", "lion", "--validation",
+                          "0.1", "--schedule", "wsd", "--decay-part", "0.5", "--separator", "then"],
+                "finetune": ["-n", "500", "--lora-rank", "3", "--lora-targets", "attn_q,ffn_up",
+                             "--lora-dropout", "0.1"]}
+        for command, options in runs.items():
+            options = [command, "-m", self.model, "-d", text, "-c", "16", "-b", "2", *options]
+            whole, out = self.folder / f"{command}.whole", self.folder / command
+            ckpt = self.folder / f"{command}.ckpt"
+            self.good(*options, "-o", whole)
+            process = subprocess.Popen(PROGRAM + [str(a) for a in (*options, "-o", out)],
+                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            self.wait_for(process, f"{command}.jsonl")
+            process.terminate()
+            process.communicate(timeout=60)
+            self.assertEqual(process.returncode, 143)
+            for other in ("train", "finetune"):  # each goes on with runs of the other one
+                half = [(path, path.read_bytes()) for path in (out, ckpt, self.folder / f"{command}.jsonl")]
+                how = ["-o", out] if other == command else ["--checkpoint", ckpt, "-t", "2"]
+                self.good(other, "--resume", *how)
+                self.assertEqual(out.read_bytes(), whole.read_bytes())
+                for path, content in half:
+                    path.write_bytes(content)
+            # what is said all the same must be the same
+            self.good(command, "--resume", "-o", out, "-m", self.model, "-d", text, "-b", "2")
+            self.bad(1, command, "--resume", "-o", out, "-b", "3", says=["rows=2", "rows=3"])
+            self.bad(1, command, "--resume", "-o", out, "-d", self.text, says=["not the training data"])
+            said = json.loads(self.good(command, "--resume", "-o", out, "-n", "550", "--json"))
+            self.assertEqual((said["step"], said["steps"]), (550, 550))
+        text.rename(self.folder / "moved.txt")
+        self.bad(1, "train", "--resume", "-o", self.folder / "train", says=["part.txt"])
+        self.good("train", "--resume", "-o", self.folder / "train", "-d", self.folder / "moved.txt")
+        self.bad(2, "train", "--resume", says=["required"])
+        self.bad(1, "train", "--resume", "-o", self.folder / "none", says=["none.ckpt", "cannot resume"])
+        # a checkpoint of before knows no paths
+        ckpt = self.folder / "train.ckpt"
+        old = ckpt.read_bytes().replace(b"checkpoint.origin", b"checkpoint.formed")
+        ckpt.write_bytes(old)
+        self.bad(2, "train", "--resume", "-o", self.folder / "train", says=["required", "does not know"])
+
     def test_exploded(self):
         """Losses that rise without becoming infinite: the run ends well, and says what it is worth."""
         for options in (["--lr", "3"], ["--optimizer", "lion", "--lr", "0.3"]):

@@ -485,8 +485,6 @@ static int check_files(const train_state *t) {
         if (cli_check_output(files[i].path, i < WHOLE) != CLI_GO_ON)
             return CLI_FAILED;
     }
-    if (t->resume && access(t->checkpoint, R_OK) != 0)
-        return cli_error("%s: cannot resume: %s", t->checkpoint, strerror(errno));
     return CLI_GO_ON;
 }
 
@@ -518,7 +516,7 @@ static int open_and_run(train_state *t) {
 
 static const cli_command train_command = {
     .name = "train",
-    .synopsis = "-m MODEL -d DATA -o OUT [OPTION]...",
+    .synopsis = "-m MODEL -d DATA -o OUT [OPTION]...\n--resume -o OUT [OPTION]...",
     .summary =
         "Trains every weight of a model on a text or on instructions and writes the result as a "
         "GGUF\n"
@@ -535,12 +533,11 @@ static const cli_command train_command = {
     .examples = {{"smallmind train -m init.gguf -d stories.txt -o stories.gguf --validation 0.05 "
                   "-n 4000 --warmup 100",
                   "4000 steps over a text, of which the end is kept for validation"},
-                 {"smallmind train -m init.gguf -d stories.txt -o stories.gguf --resume",
-                  "go on after an interruption"}},
+                 {"smallmind train --resume -o stories.gguf", "go on after an interruption"}},
 };
 static const cli_command finetune_command = {
     .name = "finetune",
-    .synopsis = "-m MODEL -d DATA -o OUT [OPTION]...",
+    .synopsis = "-m MODEL -d DATA -o OUT [OPTION]...\n--resume -o OUT [OPTION]...",
     .summary =
         "Trains LoRA adapters over a frozen model of any type, quantized ones included, on\n"
         "instructions or text, and writes them as a GGUF adapter file, for `smallmind run "
@@ -570,7 +567,7 @@ static int check_lora(const train_state *t) {
     return CLI_GO_ON;
 }
 
-static int train_or_finetune(train_state *t, const cli_command *texts, int argc, char **argv) {
+static int parse(train_state *t, const cli_command *texts, int argc, char **argv) {
     const cli_flag flags[] = {
         {'m', "model", CLI_TEXT, &t->model, "FILE", 0, 0, "the model to start from (required)"},
         {'d', "data", CLI_TEXT, &t->options.data, "FILE", 0, 0,
@@ -583,7 +580,9 @@ static int train_or_finetune(train_state *t, const cli_command *texts, int argc,
         {0, "lora-targets", CLI_TEXT, &t->options.lora_targets, "NAMES", 0, 0,
          "tensors that get adapters, by part of their name, comma separated: attn_q,attn_v "
          "(default: every matrix of every layer)"},
-        {0, "resume", CLI_SWITCH, &t->resume, "", 0, 0, "go on from the checkpoint"},
+        {0, "resume", CLI_SWITCH, &t->resume, "", 0, 0,
+         "go on from the checkpoint, which knows all options of the trainer, MODEL and DATA; those "
+         "that are given again must be the same, but --steps"},
         {0, "overwrite", CLI_SWITCH, &t->overwrite, "", 0, 0,
          "start anew even where a result, or the checkpoint of a run that can go on, is replaced"},
         {0, "checkpoint", CLI_TEXT, &t->checkpoint, "FILE", 0, 0, "default: OUT.ckpt"},
@@ -609,19 +608,72 @@ static int train_or_finetune(train_state *t, const cli_command *texts, int argc,
     command.fields = fields;
     command.n_fields = sizeof fields / sizeof fields[0];
     command.operand = &t->model;
-    const int code = cli_parse(&command, argc, argv);
-    if (code != CLI_GO_ON)
-        return code;
+    return cli_parse(&command, argc, argv);
+}
+
+/* What --resume needs not be told. */
+typedef struct known {
+    char out[NAME_SPACE];
+    char text[4 * NAME_SPACE]; /* of the checkpoint's options */
+} known;
+
+/* OUT, be it only by the name of its checkpoint; NULL: neither is known. */
+static const char *find_out(const train_state *t, known *k) {
+    static const char ending[] = ".ckpt";
+    if (t->out != NULL || t->checkpoint == NULL)
+        return t->out;
+    const size_t n = strlen(t->checkpoint), length = sizeof ending - 1;
+    if (n <= length || n >= sizeof k->out || strcmp(t->checkpoint + n - length, ending) != 0)
+        return NULL;
+    snprintf(k->out, sizeof k->out, "%.*s", (int)(n - length), t->checkpoint);
+    return k->out;
+}
+
+/* Parses once more, over the options that the checkpoint knows instead of the defaults. */
+static int parse_over_checkpoint(train_state *t, const train_state *fresh, known *k,
+                                 const cli_command *texts, int argc, char **argv) {
+    sm_error error;
+    sm_trainer_options options = fresh->options;
+    const char *model = NULL, *out = find_out(t, k);
+    uint64_t needed;
+    if (out == NULL || strlen(out) > NAME_SPACE - 16)
+        return CLI_GO_ON; /* it will be said what is missing */
+    t->out = out;
+    const char *checkpoint = beside(t, 2, t->checkpoint, ".ckpt");
+    if (access(checkpoint, R_OK) != 0)
+        return cli_error("%s: cannot resume: %s", checkpoint, strerror(errno));
+    if (sm_checkpoint_get_options(checkpoint, &options, &model, k->text, sizeof k->text, &needed,
+                                  &error) != SM_OK)
+        return cli_fail(&error);
+    *t = *fresh;
+    t->options = options;
+    const int code = parse(t, texts, argc, argv);
+    t->out = out;
+    if (t->model == NULL)
+        t->model = model;
+    return code;
+}
+
+static int check_usage(const train_state *t) {
     if (t->model == NULL || t->options.data == NULL || t->out == NULL)
-        return cli_misuse(t->command, "-m MODEL, -d DATA and -o OUT are required");
+        return cli_misuse(t->command, "-m MODEL, -d DATA and -o OUT are required%s",
+                          t->resume ? ": the checkpoint does not know them" : "");
     if (strlen(t->out) > NAME_SPACE - 16)
         return cli_misuse(t->command, "the name of OUT is too long");
     if (t->resume && t->overwrite)
         return cli_misuse(t->command, "--resume and --overwrite exclude each other");
-    const int wrong = check_lora(t);
-    if (wrong != CLI_GO_ON)
-        return wrong;
-    return open_and_run(t);
+    return check_lora(t);
+}
+
+static int train_or_finetune(train_state *t, const cli_command *texts, int argc, char **argv) {
+    const train_state fresh = *t;
+    known k;
+    int code = parse(t, texts, argc, argv);
+    if (code == CLI_GO_ON && t->resume && !t->overwrite)
+        code = parse_over_checkpoint(t, &fresh, &k, texts, argc, argv);
+    if (code == CLI_GO_ON)
+        code = check_usage(t);
+    return code == CLI_GO_ON ? open_and_run(t) : code;
 }
 
 int cmd_train(int argc, char **argv) {
