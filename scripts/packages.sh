@@ -20,6 +20,7 @@ need_build_packages() {
     need_command pkg-config pkg-config
     need_module libpcre2-8 libpcre2-dev
     need_module libutf8proc libutf8proc-dev
+    need_module libxxhash libxxhash-dev
     need_module jansson libjansson-dev
 }
 

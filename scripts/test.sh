@@ -169,8 +169,9 @@ if check "thread-sanitized build" build build-tsan --buildtype=debugoptimized \
 fi
 
 say "64-bit Arm, emulated"
-arm_modules=(libpcre2-8 libutf8proc jansson cmocka)
-arm_packages=(libpcre2-dev:arm64 libutf8proc-dev:arm64 libjansson-dev:arm64 libcmocka-dev:arm64)
+arm_modules=(libpcre2-8 libutf8proc libxxhash jansson cmocka)
+arm_packages=(libpcre2-dev:arm64 libutf8proc-dev:arm64 libxxhash-dev:arm64 libjansson-dev:arm64
+    libcmocka-dev:arm64)
 have_arm_modules() {
     PKG_CONFIG_LIBDIR=/usr/lib/aarch64-linux-gnu/pkgconfig pkg-config --exists "${arm_modules[@]}"
 }

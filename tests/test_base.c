@@ -402,6 +402,34 @@ static void hook_test(void **state) {
     assert_int_equal(sm_mem_create(&mem, &hook, 0, &error), SM_ERR_ARGUMENT);
 }
 
+/* The published values of XXH3 (64 bits, seed 0), on every machine; the same however parted. */
+static void sum_test(void **state) {
+    (void)state;
+    sm_mem mem;
+    sm_mem_init(&mem, NULL, 0, NULL);
+    sm_sum *sum = sm_sum_new(&mem);
+    assert_true(sm_sum_value(sum) == 0x2d06800538d394c2u);
+    sm_sum_add(sum, NULL, 0);
+    sm_sum_add(sum, "abc", 3);
+    assert_true(sm_sum_value(sum) == 0x78af5f94892f3950u);
+    sm_free(&mem, sum);
+    static uint8_t data[20000];
+    uint64_t seed = 3, whole = 0;
+    for (size_t i = 0; i < sizeof data; i++)
+        data[i] = (uint8_t)test_random(&seed);
+    for (size_t step = sizeof data; step; step /= 3) {
+        sum = sm_sum_new(&mem);
+        for (size_t at = 0; at < sizeof data; at += step)
+            sm_sum_add(sum, data + at, step < sizeof data - at ? step : sizeof data - at);
+        whole = whole ? whole : sm_sum_value(sum);
+        assert_true(sm_sum_value(sum) == whole);
+        sm_free(&mem, sum);
+    }
+    mem.limit = 1;
+    assert_null(sm_sum_new(&mem));
+    assert_int_equal(mem.in_use, 0);
+}
+
 /* ---- reading ------------------------------------------------------------------------- */
 
 static sm_mem memory;
@@ -983,6 +1011,7 @@ int main(void) {
         cmocka_unit_test(realloc_test),
         cmocka_unit_test(limit_test),
         cmocka_unit_test(hook_test),
+        cmocka_unit_test(sum_test),
         cmocka_unit_test_setup(open_test, calm),
         cmocka_unit_test_setup(open_fails_test, calm),
         cmocka_unit_test_setup(read_faults_test, calm),

@@ -240,16 +240,17 @@ SM_API sm_status sm_trainer_evaluate(sm_trainer *trainer, sm_train_evaluation *r
 
 /* ---- files -------------------------------------------------------------------------- */
 
-/* Everything that going on needs: weights, optimizer, schedule, place in the data, with a
- * checksum. The file appears whole or not at all. SM_ERR_IO, _NOMEM, _ARGUMENT, _DIVERGED (a weight
+/* Everything that going on needs: weights, optimizer, schedule, place in the data, and a
+ * checksum of the whole file. The file appears whole or not at all. SM_ERR_IO, _NOMEM, _ARGUMENT, _DIVERGED (a weight
  * is not finite: nothing is written, so that a checkpoint that is there stays the last good one).
  */
 SM_API sm_status sm_trainer_save(sm_trainer *trainer, const char *path, sm_error *error);
 /* Goes on where a checkpoint of the same model, data and options stands. Options that do not
  * change what is computed (threads) may differ, and `steps`, if the schedule is to end later; the
  * data may lie elsewhere, but every byte of it is compared (by a hash), and every bit of an option.
- * SM_ERR_IO, _FORMAT (damaged: checksum), _ARGUMENT (of another run: names what differs),
- * _UNSUPPORTED (another version of the format), _NOMEM; the trainer is then as before. */
+ * Files of earlier versions of the library are read. SM_ERR_IO, _FORMAT (damaged: any byte of it is
+ * another than was written), _ARGUMENT (of another run: names what differs), _UNSUPPORTED (a later
+ * version of the format), _NOMEM; the trainer is then as before. */
 SM_API sm_status sm_trainer_resume(sm_trainer *trainer, const char *path, sm_error *error);
 
 typedef struct sm_checkpoint_info {
@@ -260,7 +261,7 @@ typedef struct sm_checkpoint_info {
     uint64_t tokens; /* trained on so far */
 } sm_checkpoint_info;
 /* Where a checkpoint stands, without its model and data; the checksum is not looked at.
- * SM_ERR_IO, _FORMAT (no checkpoint), _UNSUPPORTED (another version), _ARGUMENT, _NOMEM. */
+ * SM_ERR_IO, _FORMAT (no checkpoint), _UNSUPPORTED (a later version), _ARGUMENT, _NOMEM. */
 SM_API sm_status sm_checkpoint_get_info(const char *path, sm_checkpoint_info *info,
                                         sm_error *error);
 /* What a run was made with, so that it can be opened again without saying so: sets the fields of

@@ -145,6 +145,14 @@ void *sm_realloc(sm_mem *mem, void *ptr, uint64_t size);
 void sm_free(sm_mem *mem, void *ptr);                            /* NULL is fine */
 char *sm_strdup(sm_mem *mem, const char *text, uint64_t length); /* zero-terminated copy */
 
+/* ---- sums: what tells damaged bytes from whole ones (XXH3, 64 bits; not against forgery) ------
+ */
+
+typedef struct sm_sum sm_sum;
+sm_sum *sm_sum_new(sm_mem *mem); /* of no bytes; ended with sm_free; NULL: out of memory */
+void sm_sum_add(sm_sum *sum, const void *data, uint64_t size);
+uint64_t sm_sum_value(const sm_sum *sum); /* of all bytes added, however they were parted */
+
 /* ---- files -------------------------------------------------------------------- */
 
 /* A whole file as read-only bytes: mapped, or read into memory. */
@@ -190,7 +198,7 @@ void sm_file_abort(sm_file_writer *writer);                        /* frees writ
 
 /* ---- time and machine ------------------------------------------------------------ */
 
-uint64_t sm_time_ns(void);     /* monotonic */
+uint64_t sm_time_ns(void); /* monotonic */
 /* CPUs this process may run on, no more than its control groups give it time for; at least 1. Asks
  * the system each time. */
 uint32_t sm_cpu_count(void);

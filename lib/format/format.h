@@ -168,6 +168,18 @@ typedef enum sm_content {
  * _FORMAT (no importance matrix). */
 sm_status sm_gguf_expect(const sm_gguf *gguf, uint32_t allowed, sm_error *error);
 
+/* ---- sealed files: every byte under a checksum ----------------------------------------
+ *
+ * The last tensor of a sealed file is SM_GGUF_SEAL, of type I8 and SM_GGUF_SEAL_BYTES: XXH3 with 64
+ * bits (seed 0), little-endian, of all bytes of the file before it, header and padding included.
+ * After it come zeros up to the alignment, and the file ends. */
+#define SM_GGUF_SEAL "smallmind.xxh3"
+#define SM_GGUF_SEAL_BYTES 8
+
+/* Sums the file up, asking hook (may be NULL: bytes of all). SM_ERR_MISSING (not sealed),
+ * SM_ERR_FORMAT (any byte is another than was written), SM_ERR_CANCELLED, SM_ERR_NOMEM. */
+sm_status sm_gguf_check_seal(const sm_gguf *gguf, const sm_hook *hook, sm_error *error);
+
 /* ---- for the code of a format --------------------------------------------------- */
 
 /* A little-endian unsigned value of 1 to 8 bytes. */
@@ -224,6 +236,8 @@ sm_status sm_gguf_put_key(sm_gguf_writer *writer, const sm_gguf_key *key);
 /* Tensors lie in the file in the order they are declared. n_dims 0: one element. */
 sm_status sm_gguf_declare_tensor(sm_gguf_writer *writer, const char *name, uint32_t type,
                                  uint32_t n_dims, const uint64_t *dims, sm_error *error);
+/* Makes it a sealed file: in place of the last declaration; its data follow by themselves. */
+sm_status sm_gguf_declare_seal(sm_gguf_writer *writer, sm_error *error);
 /* Data of the next declared tensor, whole. size must match. */
 sm_status sm_gguf_write_tensor(sm_gguf_writer *writer, const void *data, uint64_t size,
                                sm_error *error);

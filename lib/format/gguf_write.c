@@ -32,6 +32,7 @@ struct sm_gguf_writer {
     uint64_t next;       /* tensor whose data is written next */
     uint64_t part;       /* bytes of its data that are written */
     bool started;        /* the header is written */
+    sm_sum *sum;         /* of a sealed file: of what is written so far; else NULL */
     sm_hook hook;
     uint64_t written; /* bytes of data */
     sm_error first;   /* the first failure; its code is 0 while there is none */
@@ -277,6 +278,18 @@ sm_status sm_gguf_declare_tensor(sm_gguf_writer *writer, const char *name, uint3
     return SM_OK;
 }
 
+sm_status sm_gguf_declare_seal(sm_gguf_writer *writer, sm_error *error) {
+    static const uint64_t bytes = SM_GGUF_SEAL_BYTES;
+    sm_gguf_writer *w = writer;
+    if (w->first.code ||
+        sm_gguf_declare_tensor(w, SM_GGUF_SEAL, SM_DTYPE_I8, 1, &bytes, error) != SM_OK)
+        return report(w, error);
+    w->sum = sm_sum_new(w->mem);
+    if (!w->sum)
+        no_memory(w);
+    return report(w, error);
+}
+
 /* ---- the header ------------------------------------------------------------------ */
 
 static const uint8_t *entry_name(const section *s, uint64_t i, uint64_t *length) {
@@ -348,11 +361,18 @@ static sm_status settle(sm_gguf_writer *w) {
     return status;
 }
 
+/* The next bytes of the file. */
+static sm_status emit(sm_gguf_writer *w, const void *data, uint64_t size) {
+    if (w->sum)
+        sm_sum_add(w->sum, data, size);
+    return sm_file_write(w->file, data, size, &w->first);
+}
+
 static sm_status write_zeros(sm_gguf_writer *w, uint64_t n) {
     static const uint8_t zeros[4096];
     sm_status status = SM_OK;
     for (; n && !status; n -= n < sizeof zeros ? n : sizeof zeros)
-        status = sm_file_write(w->file, zeros, n < sizeof zeros ? n : sizeof zeros, &w->first);
+        status = emit(w, zeros, n < sizeof zeros ? n : sizeof zeros);
     return status;
 }
 
@@ -365,11 +385,11 @@ static sm_status start(sm_gguf_writer *w) {
     w->started = true;
     uint8_t header[HEADER_BYTES];
     store_header(w, header);
-    status = sm_file_write(w->file, header, sizeof header, &w->first);
+    status = emit(w, header, sizeof header);
     if (!status && w->keys.size)
-        status = sm_file_write(w->file, w->keys.bytes, w->keys.size, &w->first);
+        status = emit(w, w->keys.bytes, w->keys.size);
     if (!status && w->tensors.size)
-        status = sm_file_write(w->file, w->tensors.bytes, w->tensors.size, &w->first);
+        status = emit(w, w->tensors.bytes, w->tensors.size);
     if (!status && w->tensors.n) /* without data there is nothing to align */
         status = write_zeros(w, padding(w, sm_file_writer_position(w->file)));
     return status;
@@ -425,7 +445,7 @@ static sm_status write_data(sm_gguf_writer *w, const uint8_t *data, uint64_t siz
         if (sm_hook_ends(&w->hook, w->written, w->data_bytes))
             sm_fail(&w->first, SM_ERR_CANCELLED, "%s: writing was cancelled", w->path);
         else
-            sm_file_write(w->file, data, n, &w->first);
+            emit(w, data, n);
         w->written += n;
     }
     return w->first.code;
@@ -466,8 +486,18 @@ sm_status sm_gguf_write_part(sm_gguf_writer *writer, const void *data, uint64_t 
     return append(writer, data, size, false, error);
 }
 
+/* The seal comes when all else is written. */
+static void write_seal(sm_gguf_writer *w) {
+    uint8_t value[SM_GGUF_SEAL_BYTES];
+    if (!w->sum || start(w) || w->next + 1 != w->tensors.n)
+        return;
+    store(value, sm_sum_value(w->sum), sizeof value);
+    append(w, value, sizeof value, true, NULL);
+}
+
 sm_status sm_gguf_writer_finish(sm_gguf_writer *writer, sm_error *error) {
     sm_gguf_writer *w = writer;
+    write_seal(w);
     if (!start(w) && w->next < w->tensors.n) {
         uint64_t length;
         const uint8_t *name = entry_name(&w->tensors, w->next, &length);
@@ -528,6 +558,7 @@ void sm_gguf_writer_abort(sm_gguf_writer *writer) {
         return;
     sm_mem *mem = writer->mem;
     sm_file_abort(writer->file);
+    sm_free(mem, writer->sum);
     sm_free(mem, writer->path);
     sm_free(mem, writer->keys.bytes);
     sm_free(mem, writer->keys.entries);

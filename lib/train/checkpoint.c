@@ -1,8 +1,8 @@
-/* A checkpoint is a GGUF file with the parameters and, as NAME/ROLE, the optimizer's states,
- * each as bytes, and these keys:
+/* A checkpoint is a sealed GGUF file (format.h) with the parameters and, as NAME/ROLE, the
+ * optimizer's states, each as bytes, and these keys:
  *
  *   general.type                 "checkpoint"
- *   smallmind.checkpoint.version 2: of all that follows; any other is refused
+ *   smallmind.checkpoint.version 3: of all that follows
  *   smallmind.checkpoint.run     the options that determine what is computed, as text: whole
  *                                numbers and choices
  *   smallmind.checkpoint.numbers f64: the others, in the order of `numbers`
@@ -15,7 +15,9 @@
  *   smallmind.checkpoint.data    hash of the data's bytes and of how documents part them
  *   smallmind.checkpoint.state   u64: step, optimizer steps, tokens, epoch, position, offset, and
  *                                the steps of the whole run
- *   smallmind.checkpoint.sum     hash of the state and of all tensor data
+ *
+ * Version 2 had no seal, but the key smallmind.checkpoint.sum, a hash of the state and of all
+ * tensor data: damage elsewhere went unseen. It is read, and never written.
  */
 #include "smallmind/generate.h"
 #include "trainer.h"
@@ -24,7 +26,8 @@
 #include <stddef.h>
 #include <string.h>
 
-#define VERSION 2
+#define VERSION 3
+#define VERSION_UNSEALED 2
 #define KEY_VERSION "smallmind.checkpoint.version"
 #define KEY_RUN "smallmind.checkpoint.run"
 #define KEY_NUMBERS "smallmind.checkpoint.numbers"
@@ -34,7 +37,7 @@
 #define KEY_MODEL "smallmind.checkpoint.model"
 #define KEY_DATA "smallmind.checkpoint.data"
 #define KEY_STATE "smallmind.checkpoint.state"
-#define KEY_SUM "smallmind.checkpoint.sum"
+#define KEY_SUM "smallmind.checkpoint.sum" /* of VERSION_UNSEALED */
 #define STATES 7
 #define ORIGINS 3
 #define SAMPLE 4096 /* bytes of each model tensor that its hash covers */
@@ -167,9 +170,6 @@ sm_status sm_trainer_save(sm_trainer *t, const char *path, sm_error *error) {
     get_state(t, state);
     get_numbers(t, value);
     sm_dataset_get_info(t->dataset, &info);
-    uint64_t sum = sm_hash_bytes(0, state, sizeof state);
-    for (uint32_t i = 0; tensor_at(t, i, name, &data, &bytes); i++)
-        sum = sm_hash_bytes(sum, data, bytes);
     const uint64_t model = hash_model(t->gguf);
     status = check_finite(t, error);
     if (!status)
@@ -186,9 +186,9 @@ sm_status sm_trainer_save(sm_trainer *t, const char *path, sm_error *error) {
     sm_gguf_put_scalar(w, KEY_MODEL, SM_GGUF_UINT64, &model);
     sm_gguf_put_scalar(w, KEY_DATA, SM_GGUF_UINT64, &info.hash);
     sm_gguf_put_array(w, KEY_STATE, SM_GGUF_UINT64, state, STATES);
-    sm_gguf_put_scalar(w, KEY_SUM, SM_GGUF_UINT64, &sum);
     for (uint32_t i = 0; tensor_at(t, i, name, &data, &bytes); i++)
         sm_gguf_declare_tensor(w, name, SM_DTYPE_I8, 1, &bytes, NULL);
+    sm_gguf_declare_seal(w, NULL);
     for (uint32_t i = 0; !status && tensor_at(t, i, name, &data, &bytes); i++)
         status = sm_gguf_write_tensor(w, data, bytes, error);
     if (status) {
@@ -280,15 +280,15 @@ static sm_status get_u64(const sm_gguf *gguf, const char *name, uint64_t *out, s
     return SM_OK;
 }
 
-/* Whether the file is a checkpoint of this version, and where it stands. */
+/* Whether the file is a checkpoint of a version that is known, and where it stands. */
 static sm_status read_state(const sm_gguf *gguf, uint64_t state[STATES], sm_error *error) {
     uint32_t version;
     if (sm_gguf_get_u32(gguf, KEY_VERSION, &version, error))
         return sm_fail(error, SM_ERR_FORMAT, "%s is no checkpoint", gguf->path);
-    if (version != VERSION)
+    if (version != VERSION && version != VERSION_UNSEALED)
         return sm_fail(error, SM_ERR_UNSUPPORTED,
-                       "%s: checkpoint version %u; this program goes on from version %d only",
-                       gguf->path, version, VERSION);
+                       "%s: checkpoint version %u; this program goes on from versions %d and %d",
+                       gguf->path, version, VERSION_UNSEALED, VERSION);
     const sm_gguf_key *key = sm_gguf_find_key(gguf, KEY_STATE);
     if (!key || key->type != SM_GGUF_ARRAY || key->element != SM_GGUF_UINT64 ||
         key->count != STATES)
@@ -323,11 +323,10 @@ static sm_status check_origin(const sm_trainer *t, const sm_gguf *gguf, sm_error
     return status;
 }
 
-static sm_status check_tensors(const sm_trainer *t, const sm_gguf *gguf,
-                               const uint64_t state[STATES], sm_error *error) {
+static sm_status check_tensors(const sm_trainer *t, const sm_gguf *gguf, sm_error *error) {
     char name[NAME_SPACE];
     void *data;
-    uint64_t bytes, wanted = 0, sum = sm_hash_bytes(0, state, STATES * sizeof *state);
+    uint64_t bytes;
     for (uint32_t i = 0; tensor_at(t, i, name, &data, &bytes); i++) {
         const sm_gguf_tensor *tensor = sm_gguf_find_tensor(gguf, name);
         if (!tensor)
@@ -337,12 +336,39 @@ static sm_status check_tensors(const sm_trainer *t, const sm_gguf *gguf,
         if (tensor->size != bytes)
             return sm_fail(error, SM_ERR_FORMAT, "%s: tensor '%s' is not %llu bytes", gguf->path,
                            name, (unsigned long long)bytes);
-        sum = sm_hash_bytes(sum, tensor->data, bytes);
     }
+    return SM_OK;
+}
+
+/* The sum that files without a seal have; every tensor has been found. */
+static sm_status check_sum(const sm_trainer *t, const sm_gguf *gguf, const uint64_t state[STATES],
+                           sm_error *error) {
+    char name[NAME_SPACE];
+    void *data;
+    uint64_t bytes, wanted = 0, sum = sm_hash_bytes(0, state, STATES * sizeof *state);
+    for (uint32_t i = 0; tensor_at(t, i, name, &data, &bytes); i++)
+        sum = sm_hash_bytes(sum, sm_gguf_find_tensor(gguf, name)->data, bytes);
     sm_status status = get_u64(gguf, KEY_SUM, &wanted, error);
     if (!status && sum != wanted)
         status =
             sm_fail(error, SM_ERR_FORMAT, "%s: the checkpoint is damaged (checksum)", gguf->path);
+    return status;
+}
+
+/* Of a version that had no seal, and without one: check_sum is what there is. */
+static bool is_unsealed(const sm_gguf *gguf) {
+    uint32_t version;
+    return !sm_gguf_get_u32(gguf, KEY_VERSION, &version, NULL) && version == VERSION_UNSEALED &&
+           !sm_gguf_find_tensor(gguf, SM_GGUF_SEAL);
+}
+
+/* Whether every byte is as it was written, before any of it is believed. */
+static sm_status check_whole(const sm_gguf *gguf, sm_error *error) {
+    if (is_unsealed(gguf))
+        return SM_OK;
+    const sm_status status = sm_gguf_check_seal(gguf, NULL, error);
+    if (status == SM_ERR_MISSING)
+        return sm_fail(error, SM_ERR_FORMAT, "%s: the checkpoint has no checksum", gguf->path);
     return status;
 }
 
@@ -358,13 +384,17 @@ sm_status sm_trainer_resume(sm_trainer *t, const char *path, sm_error *error) {
         return status;
     status = read_state(gguf, state, error);
     if (!status)
+        status = check_whole(gguf, error);
+    if (!status)
         status = check_origin(t, gguf, error);
     if (!status && state[0] > t->options.steps)
         status =
             sm_fail(error, SM_ERR_ARGUMENT, "%s stands at step %llu, past the %llu of this run",
                     path, (unsigned long long)state[0], (unsigned long long)t->options.steps);
     if (!status)
-        status = check_tensors(t, gguf, state, error);
+        status = check_tensors(t, gguf, error);
+    if (!status && is_unsealed(gguf))
+        status = check_sum(t, gguf, state, error);
     if (!status) {
         const sm_data_cursor cursor = {state[3], state[4], state[5]};
         status = sm_dataset_seek(t->dataset, &cursor, error);
