@@ -501,6 +501,45 @@ static void test_round_trip_of_any_bytes(void **state) {
     sm_tokenizer_free(all[1]);
 }
 
+/* ---- charsmaps ----------------------------------------------------------- */
+
+/* A charsmap of one-byte and longer keys in the format of SentencePiece: every node
+ * gets a block of 256 units of its own. */
+static void make_charsmap(bytes *b, const char *const (*pairs)[2], size_t n) {
+    uint32_t units[256 * 16] = {0}, n_blocks = 2;
+    char replacements[256];
+    size_t n_replacements = 0;
+    /* node at index i has its children at (block * 256) ^ byte, base = i ^ block * 256 */
+    uint32_t block_of[256 * 16] = {0};
+    units[0] = 256U << 10;
+    block_of[0] = 1;
+    for (size_t p = 0; p < n; p++) {
+        uint32_t node = 0;
+        for (const char *k = pairs[p][0]; *k; k++) {
+            uint32_t child = block_of[node] * 256 ^ (uint8_t)*k;
+            units[child] |= (uint8_t)*k;
+            if (!block_of[child]) {
+                block_of[child] = n_blocks++;
+                assert_true(n_blocks <= 16);
+                units[child] |= (child ^ block_of[child] * 256) << 10;
+            }
+            node = child;
+        }
+        units[node] |= 1U << 8;
+        units[block_of[node] * 256] = (uint32_t)n_replacements | 1U << 31;
+        strcpy(replacements + n_replacements, pairs[p][1]);
+        n_replacements += strlen(pairs[p][1]) + 1;
+    }
+    memset(b, 0, sizeof *b);
+    bytes_u32(b, n_blocks * 256 * 4);
+    for (uint32_t i = 0; i < n_blocks * 256; i++)
+        bytes_u32(b, units[i]);
+    bytes_put(b, replacements, n_replacements);
+}
+
+static const char *const map_pairs[][2] = {
+    {"A", "a"}, {"\t", " "}, {"\xEF\xAC\x81", "fi"}, {"a\xCC\x81", "ab"}};
+
 /* ---- SentencePiece BPE --------------------------------------------------- */
 
 static void test_spm(void **state) {
@@ -516,7 +555,10 @@ static void test_spm(void **state) {
     EXPECT(t, "<0x41>", 0, 259, 3 + '<', 3 + '0', 3 + 'x', 3 + '4', 3 + '1', 3 + '>');
     EXPECT(t, "a<s>a", SM_ENCODE_SPECIAL, 265, 1, 265);
     EXPECT(t, "<s>", 0, 259, 3 + '<', 3 + 's', 3 + '>');
-    EXPECT(t, "a<ud>a", 0, 265, 273, 265);
+    EXPECT(t, "a<ud>a", 0, 265, 273, 260); /* no space behind user-defined pieces */
+    EXPECT(t, "<ud>a <ud>", 0, 259, 273, 260, 259, 273);
+    EXPECT(t, "<ud><s>a<ud>", SM_ENCODE_SPECIAL, 259, 273, 1, 265, 273);
+    expect_text(t, &(ids){{259, 273, 265, 273, 260}, 5}, 0, "<ud> a<ud>a", 11);
     ids some = {{1, 265, 2, 265, 3 + 0xC3}, 5};
     expect_text(t, &some, 0, "aa\xC3", 3);
     expect_text(t, &some, SM_DECODE_SPECIAL, "<s>a</s>a\xC3", 10);
@@ -529,6 +571,86 @@ static void test_spm(void **state) {
     t = build(&d);
     EXPECT(t, "ab", SM_ENCODE_MARKERS, 263, 2);
     expect_text(t, &(ids){{265}, 1}, 0, " a", 2);
+    EXPECT(t, "<ud>", 0, 273);
+    EXPECT(t, "a<ud>a", 0, 260, 273, 260);
+    sm_tokenizer_free(t);
+}
+
+/* Keys that only unigram vocabularies have in files known; they mean the same here. */
+static void test_spm_normalization(void **state) {
+    (void)state;
+    static draft d;
+    bytes map;
+    make_spm(&d);
+    d.v.remove_extra_whitespaces = 1;
+    sm_tokenizer *t = build(&d);
+    EXPECT(t, "  a   b ", 0, 265, 259, 261);
+    EXPECT(t, "  <ud>  a<ud>", 0, 259, 273, 265, 273);
+    ids none;
+    encode(t, "  ", 2, 0, &none);
+    assert_int_equal(none.n, 0);
+    EXPECT(t, "\xFF a", 0, 259, 3 + 0xFF, 265);              /* bytes stay what they are */
+    expect_text(t, &(ids){{259, 268, 265}, 3}, 0, "  a", 3); /* one space of each in front */
+    sm_tokenizer_free(t);
+    d.v.add_space_prefix = 0;
+    t = build(&d);
+    EXPECT(t, "  a   b ", 0, 260, 259, 261);
+    sm_tokenizer_free(t);
+    d.v.remove_extra_whitespaces = 0;
+    make_charsmap(&map, map_pairs, 4);
+    d.v.charsmap = (sm_str){(const char *)map.data, map.size};
+    t = build(&d);
+    EXPECT(t, "A\tA", 0, 260, 265);
+    sm_tokenizer_free(t);
+    bytes_free(&map);
+    /* a user-defined piece of spaces is found before words are */
+    make_spm(&d);
+    d.types[268] = SM_TOKEN_USER_DEFINED;
+    t = build(&d);
+    EXPECT(t, " " MARK "ab", 0, 268, 269);
+    EXPECT(t, "b ab", 0, 259, 261, 269);
+    expect_text(t, &(ids){{268, 263}, 2}, 0, " ab", 3);
+    sm_tokenizer_free(t);
+    make_spm(&d);
+    d.v.escape_whitespaces = 0; /* spaces stay what they are: a byte, that is */
+    t = build(&d);
+    EXPECT(t, "a b", 0, 3 + ' ', 260, 3 + ' ', 261);
+    sm_tokenizer_free(t);
+}
+
+/* Merges in a list, of characters; byte tokens for what no token spells. */
+static void test_chars(void **state) {
+    (void)state;
+    static draft d;
+    start(&d, "gemma4");
+    add(&d, "<unk>", 0, SM_TOKEN_UNKNOWN);
+    add_spelled_bytes(&d, false); /* 1.. */
+    static const char *const tokens[] = {MARK, "a",    "\xC3\xA9", MARK "a", "a\xC3\xA9",
+                                         "\n", "\n\n", "\n\n\n",   MARK MARK}; /* 257.. */
+    for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++)
+        add(&d, tokens[i], 0, SM_TOKEN_NORMAL);
+    add(&d, "<ud>", 0, SM_TOKEN_USER_DEFINED); /* 266 */
+    d.merges[0] = str("a \xC3\xA9");
+    d.merges[1] = str(MARK " a");
+    d.merges[2] = str("\n \n");
+    d.merges[3] = str(MARK " " MARK);
+    d.v.n_merges = 4;
+    sm_tokenizer *t = build(&d);
+    EXPECT(t, "a a", 0, 258, 260);
+    EXPECT(t, " a\xC3\xA9", 0, 257, 261);
+    EXPECT(t, "\n\n\na", 0, 264, 258); /* a token, though no merge makes it */
+    EXPECT(t, "\n\n\n\n", 0, 263, 263);
+    EXPECT(t, "a<ud> a\xFFx", 0, 258, 266, 260, 1 + 0xFF, 1 + 'x');
+    expect_text(t, &(ids){{260, 266, 260, 1 + 0xFF}, 4}, 0, " a<ud> a\xFF", 9);
+    sm_tokenizer_info info = {.struct_size = sizeof info};
+    assert_int_equal(sm_tokenizer_get_info(t, &info, NULL), SM_OK);
+    assert_int_equal(info.kind, SM_TOKENIZER_CHARS);
+    sm_tokenizer_free(t);
+    for (uint64_t i = 1; i < 257; i++)
+        d.tokens[i] = str("");
+    d.v.unk = 0;
+    t = build(&d);
+    EXPECT(t, "axya", 0, 258, 0, 258);
     sm_tokenizer_free(t);
 }
 
@@ -542,7 +664,16 @@ static void test_spm_without_bytes(void **state) {
     EXPECT(t,
            "x\xE2\x82\xAC"
            "a",
-           0, 259, 0, 0, 260);
+           0, 259, 0, 260); /* one for a run of them */
+    EXPECT(t, "xy zx<ud>xa", 0, 259, 0, 259, 0, 273, 0, 260);
+    expect_text(t, &(ids){{265, 0, 265, 0}, 4}, 0, "a a", 3);
+    expect_text(t, &(ids){{259, 0, 259, 0, 260}, 5}, SM_DECODE_SPECIAL, "<unk> <unk>a", 12);
+    char text[1200];
+    memset(text, 'x', sizeof text); /* through the cache, too */
+    text[600] = ' ';
+    ids long_run;
+    encode(t, text, sizeof text, 0, &long_run);
+    assert_int_equal(long_run.n, 4);
     sm_tokenizer_free(t);
     d.tokens[259] = str(""); /* no space either */
     t = build(&d);
@@ -590,43 +721,6 @@ static void test_wordpiece(void **state) {
 
 /* ---- unigram ------------------------------------------------------------- */
 
-/* A charsmap of one-byte and longer keys in the format of SentencePiece: every node
- * gets a block of 256 units of its own. */
-static void make_charsmap(bytes *b, const char *const (*pairs)[2], size_t n) {
-    uint32_t units[256 * 16] = {0}, n_blocks = 2;
-    char replacements[256];
-    size_t n_replacements = 0;
-    /* node at index i has its children at (block * 256) ^ byte, base = i ^ block * 256 */
-    uint32_t block_of[256 * 16] = {0};
-    units[0] = 256U << 10;
-    block_of[0] = 1;
-    for (size_t p = 0; p < n; p++) {
-        uint32_t node = 0;
-        for (const char *k = pairs[p][0]; *k; k++) {
-            uint32_t child = block_of[node] * 256 ^ (uint8_t)*k;
-            units[child] |= (uint8_t)*k;
-            if (!block_of[child]) {
-                block_of[child] = n_blocks++;
-                assert_true(n_blocks <= 16);
-                units[child] |= (child ^ block_of[child] * 256) << 10;
-            }
-            node = child;
-        }
-        units[node] |= 1U << 8;
-        units[block_of[node] * 256] = (uint32_t)n_replacements | 1U << 31;
-        strcpy(replacements + n_replacements, pairs[p][1]);
-        n_replacements += strlen(pairs[p][1]) + 1;
-    }
-    memset(b, 0, sizeof *b);
-    bytes_u32(b, n_blocks * 256 * 4);
-    for (uint32_t i = 0; i < n_blocks * 256; i++)
-        bytes_u32(b, units[i]);
-    bytes_put(b, replacements, n_replacements);
-}
-
-static const char *const map_pairs[][2] = {
-    {"A", "a"}, {"\t", " "}, {"\xEF\xAC\x81", "fi"}, {"a\xCC\x81", "ab"}};
-
 static void test_unigram(void **state) {
     (void)state;
     static draft d;
@@ -643,11 +737,25 @@ static void test_unigram(void **state) {
     EXPECT(t, "a\xCC\x81", 0, 8, 5);
     EXPECT(t, "xyz a", 0, 3, 2, 8); /* unknowns in a row are one */
     EXPECT(t, "\xFF", 0, 3, 2);
-    EXPECT(t, "a<ud>b", 0, 8, 10, 3, 5);
+    EXPECT(t, "a<ud>b", 0, 8, 10, 5);
+    EXPECT(t, "<ud> <ud>", 0, 3, 10, 3, 10);
     ids some = {{8, 5, 8}, 3};
     expect_text(t, &some, 0, "ab a", 4);
     expect_stream(t, &some, 0, "ab a", 4);
     sm_tokenizer_free(t);
+    d.v.add_space_prefix = 0;
+    t = build(&d);
+    EXPECT(t, "  a  b ", 0, 4, 3, 5);
+    EXPECT(t, "a" MARK, 0, 4); /* signs for spaces at the end go, those in front stay */
+    EXPECT(t, MARK "b", 0, 3, 5);
+    expect_text(t, &(ids){{3, 8, 1, 8}, 4}, 0, "a a", 3);
+    sm_tokenizer_free(t);
+    d.types[6] = SM_TOKEN_UNUSED;
+    t = build(&d);
+    EXPECT(t, "ab", 0, 4, 5);
+    sm_tokenizer_free(t);
+    d.types[6] = SM_TOKEN_NORMAL;
+    d.v.add_space_prefix = 1;
     d.v.remove_extra_whitespaces = 0;
     t = build(&d);
     EXPECT(t, "  a", 0, 3, 3, 8);
@@ -657,6 +765,32 @@ static void test_unigram(void **state) {
     EXPECT(t, "a b", 0, 2, 4, 2, 5);
     sm_tokenizer_free(t);
     bytes_free(&map);
+}
+
+/* A word of more than 100 characters is unknown, however many bytes these have. */
+static void test_wordpiece_long(void **state) {
+    (void)state;
+    static draft d;
+    make_bert(&d);
+    sm_tokenizer *t = build(&d);
+    for (uint32_t n = 95; n < 100; n++) {
+        char text[400] = "the", wide[400] = "the";
+        for (uint32_t i = 0; i < n; i++) {
+            strcat(text, "s");
+            strcat(wide, "\xC5\x9B"); /* s with an accent, which goes */
+        }
+        strcat(text, ",s");
+        strcat(wide, " the");
+        ids got;
+        encode(t, text, strlen(text), 0, &got);
+        assert_int_equal(got.n, n + 3 <= 100 ? n + 3 : 3);
+        assert_int_equal(got.id[0], n + 3 <= 100 ? 5 : 1);
+        encode(t, wide, strlen(wide), 0, &got);
+        assert_int_equal(got.n, n + 3 <= 100 ? n + 2 : 2);
+        assert_int_equal(got.id[0], n + 3 <= 100 ? 5 : 1);
+        assert_int_equal(got.id[got.n - 1], 5);
+    }
+    sm_tokenizer_free(t);
 }
 
 static void test_unigram_bytes(void **state) {
@@ -1318,9 +1452,12 @@ int main(void) {
         TEST(test_ignore_merges),
         TEST(test_round_trip_of_any_bytes),
         TEST(test_spm),
+        TEST(test_spm_normalization),
+        TEST(test_chars),
         TEST(test_spm_without_bytes),
         TEST(test_wordpiece),
         TEST(test_unigram),
+        TEST(test_wordpiece_long),
         TEST(test_unigram_bytes),
         TEST(test_special_tokens),
         TEST(test_markers),

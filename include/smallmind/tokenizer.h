@@ -4,8 +4,12 @@
  * Handles are reference counted inside; sm_tokenizer_free drops one.
  * Texts are bytes with a length; invalid UTF-8 is accepted everywhere. A byte-level
  * or byte-fallback vocabulary that has a token for each of the 256 bytes (falcon's
- * has not) round-trips every text exactly; a SentencePiece one reads a literal
- * U+2581, its sign for a space, as a space.
+ * has not) round-trips every text exactly, unless it normalizes; a SentencePiece one reads a
+ * literal U+2581, its sign for a space, as a space.
+ *
+ * Ids are those of SentencePiece 0.2 (BPE, unigram) and of Hugging Face's tokenizers (byte-level
+ * BPE, WordPiece) with the same vocabulary; behind a control token that is parsed a SentencePiece
+ * vocabulary begins as at the beginning of a text, with its space in front.
  */
 #ifndef SMALLMIND_TOKENIZER_H
 #define SMALLMIND_TOKENIZER_H
@@ -21,9 +25,10 @@ typedef struct sm_detokenizer sm_detokenizer;
 
 /* Kinds, from GGUF tokenizer.ggml.model. */
 #define SM_TOKENIZER_BPE 1       /* "gpt2": byte-level BPE */
-#define SM_TOKENIZER_SPM 2       /* "llama": SentencePiece BPE with byte fallback */
+#define SM_TOKENIZER_SPM 2       /* "llama": SentencePiece BPE, maybe with byte fallback */
 #define SM_TOKENIZER_WORDPIECE 3 /* "bert" */
 #define SM_TOKENIZER_UNIGRAM 4   /* "t5": SentencePiece unigram */
+#define SM_TOKENIZER_CHARS 5     /* "gemma4": BPE by a list of merges, of characters, not bytes */
 
 typedef struct sm_tokenizer_options {
     uint32_t struct_size;
@@ -70,8 +75,8 @@ typedef struct sm_encode_options {
 /* Encodes text[0..length). Stores the number of ids in *n (n must not be
  * NULL); writes them when capacity is enough, else returns SM_ERR_BUFFER and
  * writes nothing. ids may be NULL with capacity 0. length + 16 ids always
- * suffice for BPE, SPM and WordPiece kinds (2 * length + 16 where an SPM
- * vocabulary has special tokens of a single byte). options NULL: all zero.
+ * suffice for BPE, SPM, CHARS and WordPiece kinds (2 * length + 16 where an SPM
+ * vocabulary has special tokens of a single byte, any number where it normalizes). options NULL: all zero.
  * SM_ERR_CANCELLED, SM_ERR_NOMEM, SM_ERR_ARGUMENT (also for a text of more than SIZE_MAX / 64
  * bytes), SM_ERR_UNSUPPORTED (a gigabyte of text without a place to split): *n is 0. */
 SM_API sm_status sm_tokenizer_encode(const sm_tokenizer *tokenizer, const char *text,

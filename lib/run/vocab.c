@@ -166,6 +166,10 @@ static sm_status read_charsmap(sm_str *out, const sm_gguf *gguf, sm_error *error
     return SM_OK;
 }
 
+static bool is(sm_str text, const char *other) {
+    return text.length == strlen(other) && memcmp(text.data, other, (size_t)text.length) == 0;
+}
+
 /* What read_vocab allocates for the builder. */
 typedef struct arrays {
     sm_str *tokens, *merges;
@@ -182,10 +186,10 @@ static sm_status read_vocab(sm_vocab *v, arrays *a, sm_mem *mem, const sm_gguf *
         status = read_scores(&a->scores, mem, gguf, v->n_tokens, error);
     if (!status)
         status = read_types(&a->types, mem, gguf, v->n_tokens, error);
-    bool byte_level = v->model.length == 4 && memcmp(v->model.data, "gpt2", 4) == 0;
-    if (!status && byte_level && !sm_gguf_find_key(gguf, KEY "merges"))
+    bool merges = is(v->model, "gpt2") || is(v->model, "gemma4");
+    if (!status && merges && !sm_gguf_find_key(gguf, KEY "merges"))
         status = sm_fail(error, SM_ERR_MISSING, "%s: " KEY "merges is missing", gguf->path);
-    if (!status && byte_level)
+    if (!status && merges)
         status = read_strings(&a->merges, &v->n_merges, mem, gguf, KEY "merges", error);
     if (!status)
         status = read_charsmap(&v->charsmap, gguf, error);

@@ -40,7 +40,7 @@ typedef struct merge {
 static merge find_merge(const sm_tokenizer *t, const uint8_t *text, uint32_t left, uint32_t right,
                         uint32_t start, uint32_t end) {
     merge none = {UINT32_MAX, SM_NO_ID};
-    if (t->kind == SM_TOKENIZER_BPE) {
+    if (t->pairs.slots) {
         if (left == SM_NO_ID || right == SM_NO_ID)
             return none;
         const sm_pair *pair = sm_pairs_find(&t->pairs, left, right);
@@ -68,27 +68,31 @@ static uint32_t first_symbol(const sm_tokenizer *t, const uint8_t *text, uint64_
     return n;
 }
 
-/* Ids of one symbol: its token, else those of its bytes, else the unknown token (nothing
- * where the vocabulary has none). Returns how many; at most one per byte. */
+/* Appends the ids of one symbol to the n at out: its token, else those of its bytes, else the
+ * unknown token (nothing where the vocabulary has none, and where it stands there already if it
+ * is said once). Returns how many there are then: at most one more per byte. */
 static uint64_t emit_symbol(const sm_tokenizer *t, uint32_t id, const uint8_t *text,
-                            uint32_t length, int32_t *out) {
+                            uint32_t length, int32_t *out, uint64_t n) {
     if (id != SM_NO_ID) {
-        *out = (int32_t)id;
-        return 1;
+        out[n] = (int32_t)id;
+        return n + 1;
     }
     static const uint8_t space = ' ';
-    if (length == 3 && memcmp(text, SM_LOWER_BLOCK, 3) == 0 && t->kind == SM_TOKENIZER_SPM) {
+    if (length == 3 && memcmp(text, SM_LOWER_BLOCK, 3) == 0 && t->kind != SM_TOKENIZER_BPE) {
         text = &space;
         length = 1;
     }
     for (uint32_t i = 0; i < length; i++) {
         if (t->byte_id[text[i]] == SM_NO_ID) {
-            *out = t->unk;
-            return t->unk >= 0;
+            if (t->unk < 0 || (t->fuses && n > 0 && out[n - 1] == t->unk))
+                return n;
+            out[n] = t->unk;
+            return n + 1;
         }
-        out[i] = (int32_t)t->byte_id[text[i]];
     }
-    return length;
+    for (uint32_t i = 0; i < length; i++)
+        out[n + i] = (int32_t)t->byte_id[text[i]];
+    return n + length;
 }
 
 /* ---- short words --------------------------------------------------------- */
@@ -252,8 +256,8 @@ static sm_status encode_long(sm_encoder *encoder, const uint8_t *text, uint32_t 
     if (!merge_long(&w))
         return sm_encoder_fail(encoder);
     for (uint32_t i = 0; i != UINT32_MAX; i = w.symbols[i].next) {
-        *n += emit_symbol(t, w.symbols[i].id, text + w.symbols[i].start,
-                          symbol_end(&w, i) - w.symbols[i].start, ids + *n);
+        *n = emit_symbol(t, w.symbols[i].id, text + w.symbols[i].start,
+                         symbol_end(&w, i) - w.symbols[i].start, ids, *n);
         if (!sm_pace_step(&encoder->pace, LOOK_STEPS))
             return sm_encoder_fail(encoder);
     }
@@ -274,7 +278,7 @@ static sm_status encode_text(sm_encoder *encoder, const uint8_t *text, uint32_t 
     w.start[w.n] = length;
     merge_short(t, text, &w);
     for (uint32_t i = 0; i < w.n; i++)
-        *n += emit_symbol(t, w.id[i], text + w.start[i], w.start[i + 1] - w.start[i], ids + *n);
+        *n = emit_symbol(t, w.id[i], text + w.start[i], w.start[i + 1] - w.start[i], ids, *n);
     return SM_OK;
 }
 
@@ -328,18 +332,22 @@ sm_status sm_bpe_word(sm_encoder *encoder, const uint8_t *word, uint64_t length,
     *ids = sm_scratch_reserve(encoder, &encoder->found, 0, length * sizeof **ids);
     if (!*ids)
         return sm_encoder_fail(encoder);
-    if (encoder->tokenizer->kind == SM_TOKENIZER_SPM) {
+    const sm_tokenizer *t = encoder->tokenizer;
+    uint32_t whole = SM_NO_ID;
+    if (t->kind != SM_TOKENIZER_BPE && t->escape_whitespaces) {
         word = escape(encoder, word, &length);
         if (!word)
             return sm_encoder_fail(encoder);
-    } else if (encoder->tokenizer->ignore_merges) {
-        uint32_t whole;
-        sm_status status = find_whole(encoder, word, length, &whole);
-        if (status || whole != SM_NO_ID) {
-            (*ids)[0] = (int32_t)whole;
-            *n = 1;
-            return status;
-        }
+    }
+    sm_status status = SM_OK;
+    if (t->kind == SM_TOKENIZER_BPE && t->ignore_merges)
+        status = find_whole(encoder, word, length, &whole);
+    else if (t->kind == SM_TOKENIZER_CHARS && word[0] == '\n') /* no merges of these are listed */
+        whole = sm_index_find(&t->index, &t->text, word, length);
+    if (status || whole != SM_NO_ID) {
+        (*ids)[0] = (int32_t)whole;
+        *n = 1;
+        return status;
     }
     return encode_text(encoder, word, (uint32_t)length, *ids, n);
 }

@@ -3,36 +3,33 @@
 
 #include <string.h>
 
-/* Whether encoding puts a space in front of every fragment of plain text. */
-static bool prefixes_fragments(const sm_tokenizer *t) {
-    return t->add_space_prefix || t->remove_extra_whitespaces;
-}
-
 const char *sm_decode_token(const sm_tokenizer *t, int32_t id, uint32_t flags, bool *strip,
                             uint32_t *length) {
     const char *text = sm_strings_get(&t->piece, (uint32_t)id, length);
     uint8_t type = t->type[id];
-    if (type == SM_TOKEN_CONTROL || type == SM_TOKEN_UNKNOWN || type == SM_TOKEN_USER_DEFINED) {
+    if (type == SM_TOKEN_CONTROL || type == SM_TOKEN_UNKNOWN ||
+        (type == SM_TOKEN_USER_DEFINED && !(t->flags[id] & SM_FLAG_WOVEN))) {
         if (type != SM_TOKEN_USER_DEFINED && !(flags & SM_DECODE_SPECIAL))
             *length = 0;
-        if (prefixes_fragments(t)) /* also the one behind this token */
+        if (type == SM_TOKEN_UNKNOWN) /* stands for text */
+            *strip = false;
+        else if (t->add_space_prefix) /* encoding puts it in front of every fragment */
             *strip = !(flags & SM_DECODE_KEEP_SPACE);
         else if (*length)
             *strip = false;
         return *length ? text : NULL;
     }
-    if (*strip && *length && *text == ' ') {
-        text++;
-        --*length;
-    }
-    *strip = false;
-    return text;
+    const bool space = *strip && *length && *text == ' ';
+    *length -= space;
+    /* where all spaces in front are removed, those of several tokens */
+    *strip &= !*length && (!space || t->remove_extra_whitespaces);
+    return text + space;
 }
 
 /* Whether the first space of a text was put there by encoding or decoding. */
 static bool strips_first(const sm_tokenizer *t, uint32_t flags) {
-    return !(flags & SM_DECODE_KEEP_SPACE) &&
-           (prefixes_fragments(t) || t->kind == SM_TOKENIZER_WORDPIECE);
+    return !(flags & SM_DECODE_KEEP_SPACE) && (t->add_space_prefix || t->remove_extra_whitespaces ||
+                                               t->kind == SM_TOKENIZER_WORDPIECE);
 }
 
 static sm_status check_id(const sm_tokenizer *t, int32_t id, sm_error *error) {

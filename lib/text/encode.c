@@ -146,7 +146,7 @@ static struct sm_cached *cache_slot(const sm_encoder *encoder, const uint64_t *k
 
 static sm_status put_word(sm_encoder *encoder, const int32_t *ids, uint64_t n) {
     const sm_tokenizer *t = encoder->tokenizer;
-    if (t->kind == SM_TOKENIZER_UNIGRAM && n) { /* unknown pieces in a row make one */
+    if (t->fuses && n) { /* unknown pieces in a row make one */
         bool joins = encoder->after_unknown && ids[0] == t->unk;
         encoder->after_unknown = ids[n - 1] == t->unk;
         ids += joins;
@@ -169,8 +169,7 @@ sm_status sm_encoder_word(sm_encoder *encoder, const uint8_t *word, uint64_t len
         if (slot->length == length && slot->key[0] == key[0] && slot->key[1] == key[1] &&
             slot->key[2] == key[2]) {
             sm_sink *sink = &encoder->sink;
-            if (sink->n + CACHED_IDS > sink->room ||
-                encoder->tokenizer->kind == SM_TOKENIZER_UNIGRAM)
+            if (sink->n + CACHED_IDS > sink->room || encoder->tokenizer->fuses)
                 return put_word(encoder, slot->ids, slot->n);
             memcpy(sink->ids + sink->n, slot->ids, sizeof slot->ids);
             sink->n += slot->n;
@@ -260,55 +259,8 @@ static sm_status encode_bytes(sm_encoder *encoder, const uint8_t *text, uint64_t
     }
 }
 
-static sm_status encode_pieces(sm_encoder *encoder, const uint8_t *text, uint64_t length) {
-    uint64_t begin = 0;
-    if (encoder->tokenizer->add_space_prefix) {
-        begin = sm_segment_end(encoder, text, length, 0);
-        uint8_t *first = sm_scratch_reserve(encoder, &encoder->normal, 0, begin + 1);
-        if (!first)
-            return sm_encoder_fail(encoder);
-        first[0] = ' ';
-        sm_status status = sm_encoder_copy(encoder, first + 1, text, begin);
-        if (!status)
-            status = sm_encoder_word(encoder, first, begin + 1, sm_bpe_word);
-        if (status)
-            return status;
-    }
-    while (begin < length) {
-        uint64_t end = sm_segment_end(encoder, text, length, begin);
-        sm_status status = sm_encoder_word(encoder, text + begin, end - begin, sm_bpe_word);
-        if (status)
-            return status;
-        begin = end;
-    }
-    return SM_OK;
-}
-
-static sm_status encode_fragment(sm_encoder *encoder, const uint8_t *text, uint64_t length) {
-    if (!length)
-        return SM_OK;
-    switch (encoder->tokenizer->kind) {
-    case SM_TOKENIZER_BPE:
-        return encode_bytes(encoder, text, length);
-    case SM_TOKENIZER_SPM:
-        return encode_pieces(encoder, text, length);
-    case SM_TOKENIZER_WORDPIECE:
-        return sm_wordpiece_fragment(encoder, text, length);
-    default:
-        return sm_unigram_fragment(encoder, text, length);
-    }
-}
-
-/* ---- special tokens ------------------------------------------------------ */
-
-static bool is_strippable(uint8_t c) {
-    return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
-/* The longest member of the set at text[0..length), SM_NO_ID if there is none; counts what it
- * takes as steps. */
-static uint32_t find_special(const sm_tokenizer *t, const sm_prefixes *set, const uint8_t *text,
-                             uint64_t length, uint32_t *bytes, uint64_t *steps) {
+uint32_t sm_find_special(const sm_tokenizer *t, const sm_prefixes *set, const uint8_t *text,
+                         uint64_t length, uint32_t *bytes, uint64_t *steps) {
     sm_prefix_walk walk;
     uint32_t best = SM_NO_ID, id, n;
     sm_prefixes_start(set, text[0], &walk);
@@ -332,12 +284,88 @@ static sm_status next_special(sm_encoder *encoder, const sm_prefixes *set, const
             i++;
         uint64_t steps = i - begin;
         if (i < stop)
-            *id = find_special(encoder->tokenizer, set, text + i, length - i, bytes, &steps);
+            *id = sm_find_special(encoder->tokenizer, set, text + i, length - i, bytes, &steps);
         i += i < stop && *id == SM_NO_ID;
         status = sm_encoder_step(encoder, steps);
     }
     *at = i;
     return status;
+}
+
+/* A stretch of a fragment without user-defined pieces, which is no empty one. */
+static sm_status encode_segments(sm_encoder *encoder, const uint8_t *text, uint64_t length,
+                                 bool prefix) {
+    const sm_word_fn make =
+        encoder->tokenizer->kind == SM_TOKENIZER_UNIGRAM ? sm_unigram_word : sm_bpe_word;
+    uint64_t begin = 0;
+    if (prefix) {
+        begin = length ? sm_segment_end(encoder, text, length, 0) : 0;
+        uint8_t *first = sm_scratch_reserve(encoder, &encoder->normal, 0, begin + 1);
+        if (!first)
+            return sm_encoder_fail(encoder);
+        first[0] = ' ';
+        sm_status status = sm_encoder_copy(encoder, first + 1, text, begin);
+        if (!status)
+            status = sm_encoder_word(encoder, first, begin + 1, make);
+        if (status)
+            return status;
+    }
+    while (begin < length) {
+        uint64_t end = sm_segment_end(encoder, text, length, begin);
+        sm_status status = sm_encoder_word(encoder, text + begin, end - begin, make);
+        if (status)
+            return status;
+        begin = end;
+    }
+    return SM_OK;
+}
+
+/* SentencePiece kinds. A user-defined piece stands for itself, and nothing merges across it; a
+ * lattice (unigram) has them among its pieces. */
+static sm_status encode_pieces(sm_encoder *encoder, const uint8_t *text, uint64_t length) {
+    const sm_tokenizer *t = encoder->tokenizer;
+    bool prefix = t->add_space_prefix && !t->normalizes;
+    encoder->after_unknown = false;
+    if (t->normalizes) {
+        sm_status status = sm_normalize(encoder, text, length, &length);
+        if (status)
+            return status;
+        text = encoder->normal.data;
+    }
+    if (t->kind == SM_TOKENIZER_UNIGRAM)
+        return encode_segments(encoder, text, length, false);
+    for (uint64_t begin = 0, i = 0;;) {
+        uint32_t bytes, id;
+        sm_status status = next_special(encoder, &t->woven, text, length, &i, &id, &bytes);
+        if (!status)
+            status = encode_segments(encoder, text + begin, i - begin, prefix);
+        if (status || id == SM_NO_ID)
+            return status;
+        status = sm_encoder_put(encoder, &(int32_t){(int32_t)id}, 1);
+        if (status)
+            return status;
+        prefix = encoder->after_unknown = false;
+        begin = i += bytes;
+    }
+}
+
+static sm_status encode_fragment(sm_encoder *encoder, const uint8_t *text, uint64_t length) {
+    if (!length)
+        return SM_OK;
+    switch (encoder->tokenizer->kind) {
+    case SM_TOKENIZER_BPE:
+        return encode_bytes(encoder, text, length);
+    case SM_TOKENIZER_WORDPIECE:
+        return sm_wordpiece_fragment(encoder, text, length);
+    default:
+        return encode_pieces(encoder, text, length);
+    }
+}
+
+/* ---- special tokens ------------------------------------------------------ */
+
+static bool is_strippable(uint8_t c) {
+    return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
 static sm_status encode_text(sm_encoder *encoder, const uint8_t *text, uint64_t length,
@@ -348,6 +376,10 @@ static sm_status encode_text(sm_encoder *encoder, const uint8_t *text, uint64_t 
         uint32_t bytes, id;
         sm_status status = next_special(encoder, set, text, length, &i, &id, &bytes);
         uint64_t end = i;
+        if (!status && id != SM_NO_ID && t->flags[id] & SM_FLAG_WOVEN) {
+            i += bytes; /* not the place of another that begins inside */
+            continue;
+        }
         if (!status && id != SM_NO_ID && t->flags[id] & SM_FLAG_LSTRIP)
             while (end > begin && is_strippable(text[end - 1]) && sm_pace_step(&encoder->pace, 1))
                 end--;
@@ -355,7 +387,6 @@ static sm_status encode_text(sm_encoder *encoder, const uint8_t *text, uint64_t 
             status = encode_fragment(encoder, text + begin, end - begin);
         if (status || id == SM_NO_ID)
             return status;
-        encoder->after_unknown = false;
         status = sm_encoder_put(encoder, &(int32_t){(int32_t)id}, 1);
         if (status)
             return status;

@@ -157,6 +157,7 @@ sm_status sm_split_next(sm_split *split, uint64_t *begin, uint64_t *end, sm_erro
 #define SM_FLAG_RSTRIP 4U
 #define SM_FLAG_BYTE 8U   /* stands for one byte */
 #define SM_FLAG_MERGE 16U /* may come out of plain text */
+#define SM_FLAG_WOVEN 32U /* user-defined, found in running text: does not cut it in fragments */
 
 /* XOR-compressed double array of a SentencePiece charsmap and what its values point to. */
 typedef struct sm_charsmap {
@@ -178,7 +179,9 @@ struct sm_tokenizer {
     int32_t bos, eos, unk, sep, pad, mask, cls, eot, eom;
     bool add_bos, add_eos, add_space_prefix, remove_extra_whitespaces, escape_whitespaces,
         ignore_merges, lowercase, strip_accents;
-    bool dense; /* length + 16 ids are always enough */
+    bool dense;      /* length + 16 ids are always enough */
+    bool normalizes; /* SPM: a fragment is normalized before it is cut in words */
+    bool fuses;      /* several unknown characters in a row are one unknown token */
 
     sm_strings text;       /* entries as the file spells them */
     sm_strings piece;      /* what they decode to */
@@ -190,14 +193,15 @@ struct sm_tokenizer {
     uint32_t byte_id[256]; /* token of each byte, or SM_NO_ID */
 
     sm_prefixes special;      /* USER_DEFINED, CONTROL, UNKNOWN */
-    sm_prefixes user_defined; /* USER_DEFINED */
+    sm_prefixes user_defined; /* USER_DEFINED that cut the text in fragments */
+    sm_prefixes woven;        /* USER_DEFINED that do not: of the SentencePiece kinds */
 
     sm_pre *pre;          /* byte-level BPE */
-    sm_pairs pairs;       /* byte-level BPE */
+    sm_pairs pairs;       /* byte-level BPE, CHARS */
     uint32_t *order;      /* SentencePiece BPE: [n] merge priority, lower first */
     float *score;         /* unigram: [n] */
     float unknown_score;  /* unigram */
-    sm_charsmap charsmap; /* unigram */
+    sm_charsmap charsmap; /* SentencePiece kinds */
     sm_prefixes words;    /* unigram, WordPiece: tokens that plain text can yield */
     uint64_t *adjacent;   /* SentencePiece kinds: [1024] bits, see sm_segment_end */
 };
@@ -235,9 +239,9 @@ typedef struct sm_encoder {
     sm_scratch word;    /* the word in work */
     sm_scratch symbols; /* of a long word */
     sm_scratch heap;    /* of a long word */
-    sm_scratch normal;  /* unigram: the normalized fragment */
+    sm_scratch normal;  /* the normalized fragment; the first word, with the space before it */
     sm_scratch found;   /* ids of the word in work */
-    bool after_unknown; /* unigram: the last id of this fragment was unknown */
+    bool after_unknown; /* the last id of this fragment was unknown (SentencePiece kinds) */
 } sm_encoder;
 
 /* At least `size` bytes, the first `keep` of the old ones kept; NULL without memory or if
@@ -271,8 +275,14 @@ sm_status sm_unigram_word(sm_encoder *encoder, const uint8_t *word, uint64_t len
 sm_status sm_wordpiece_word(sm_encoder *encoder, const uint8_t *word, uint64_t length,
                             int32_t **ids, uint64_t *n);
 
-/* A fragment of plain text of the kinds that are not BPE. */
-sm_status sm_unigram_fragment(sm_encoder *encoder, const uint8_t *text, uint64_t length);
+/* What SentencePiece makes of a fragment before it is cut in words, in encoder->normal: characters
+ * replaced, spaces escaped, one put in front, those too many removed. */
+sm_status sm_normalize(sm_encoder *encoder, const uint8_t *text, uint64_t length, uint64_t *n);
+/* The longest member of the set at text[0..length), SM_NO_ID if there is none; counts what it
+ * takes as steps. */
+uint32_t sm_find_special(const sm_tokenizer *tokenizer, const sm_prefixes *set, const uint8_t *text,
+                         uint64_t length, uint32_t *bytes, uint64_t *steps);
+/* A fragment of plain text. */
 sm_status sm_wordpiece_fragment(sm_encoder *encoder, const uint8_t *text, uint64_t length);
 
 /* SentencePiece kinds: records which bytes stand next to each other inside tokens. */

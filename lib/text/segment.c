@@ -28,6 +28,15 @@ static uint32_t neighbour(const uint8_t *text, uint64_t length, uint32_t *first,
     return n;
 }
 
+/* No token of these vocabularies spans a line end, and none is to come from merges that do. */
+static void part_lines(sm_tokenizer *t) {
+    for (uint32_t byte = 0; byte < 256; byte++) {
+        uint32_t pairs[] = {byte << 8 | '\n', (uint32_t)'\n' << 8 | byte};
+        for (uint32_t k = 0; byte != '\n' && k < 2; k++)
+            t->adjacent[pairs[k] / 64] &= ~(1ULL << pairs[k] % 64);
+    }
+}
+
 bool sm_segment_build(sm_tokenizer *t) {
     t->adjacent = sm_alloc_zero(t->mem, 256 * 256 / 8);
     if (!t->adjacent)
@@ -44,6 +53,8 @@ bool sm_segment_build(sm_tokenizer *t) {
             t->adjacent[pair / 64] |= 1ULL << pair % 64;
         }
     }
+    if (t->kind == SM_TOKENIZER_CHARS)
+        part_lines(t);
     return true;
 }
 
@@ -195,6 +206,8 @@ static uint64_t plain_run(const sm_charsmap *map, const uint8_t *text, uint64_t 
 
 #define MAX_RULE 512 /* bytes */
 
+static const uint8_t not_utf8[] = {0xEF, 0xBF, 0xBD}; /* U+FFFD */
+
 /* What the beginning of text[0..length) turns into; returns the bytes consumed. */
 static uint64_t normalize_prefix(const sm_charsmap *map, const uint8_t *text, uint64_t length,
                                  const uint8_t **out, uint64_t *n) {
@@ -219,83 +232,93 @@ static uint64_t normalize_prefix(const sm_charsmap *map, const uint8_t *text, ui
         return matched;
     }
     uint32_t code, used = sm_utf8_decode(text, length, &code);
-    static const uint8_t replacement[] = {0xEF, 0xBF, 0xBD}; /* U+FFFD */
-    *out = code == UINT32_MAX ? replacement : text;
+    *out = code == UINT32_MAX ? not_utf8 : text;
     *n = code == UINT32_MAX ? 3 : used;
     return used;
 }
 
-/* ---- unigram ------------------------------------------------------------- */
+/* ---- SentencePiece's normalization ------------------------------------------ */
 
 #define NORMAL_STEPS 16 /* to look up what a character turns into */
 
 typedef struct normalizer {
-    sm_encoder *encoder;
+    const sm_tokenizer *t;
     uint8_t *out;
     uint64_t n;
-    bool in_word;
+    bool owes_space; /* before the next character, if there is one */
 } normalizer;
 
 static void put_space(normalizer *z) {
-    if (z->encoder->tokenizer->escape_whitespaces) {
-        memcpy(z->out + z->n, SM_LOWER_BLOCK, 3);
-        z->n += 3;
-    } else {
-        z->out[z->n++] = ' ';
-    }
+    uint64_t n = z->t->escape_whitespaces ? 3 : 1;
+    memcpy(z->out + z->n, n == 3 ? SM_LOWER_BLOCK : " ", (size_t)n);
+    z->n += n;
 }
 
 static void put_normal(normalizer *z, const uint8_t *bytes, uint64_t n) {
-    const sm_tokenizer *t = z->encoder->tokenizer;
+    bool removes = z->t->remove_extra_whitespaces;
     for (uint64_t i = 0; i < n; i++) {
         if (bytes[i] == ' ') {
-            z->in_word = false;
-            if (!t->remove_extra_whitespaces)
+            if (!removes)
                 put_space(z);
+            else
+                z->owes_space |= z->n > 0;
             continue;
         }
-        if (!z->in_word) {
-            z->in_word = true;
-            if (t->remove_extra_whitespaces)
-                put_space(z);
-        }
+        if (z->owes_space)
+            put_space(z);
+        z->owes_space = false;
         z->out[z->n++] = bytes[i];
     }
 }
 
-sm_status sm_unigram_fragment(sm_encoder *encoder, const uint8_t *text, uint64_t length) {
+/* The beginning of text[0..length) and what it turns into; returns the bytes consumed. */
+static uint64_t normal_piece(const sm_tokenizer *t, const uint8_t *text, uint64_t length,
+                             const uint8_t **out, uint64_t *n, uint64_t *steps) {
+    *out = text;
+    *n = plain_run(&t->charsmap, text, length);
+    if (*n)
+        return *n;
+    uint32_t bytes;
+    if (t->woven.first[*text] != t->woven.first[*text + 1] &&
+        sm_find_special(t, &t->woven, text, length, &bytes, steps) != SM_NO_ID)
+        return *n = bytes; /* user-defined pieces stay as they are */
+    uint64_t used = normalize_prefix(&t->charsmap, text, length, out, n);
+    if (*out == not_utf8 && t->kind != SM_TOKENIZER_UNIGRAM)
+        *out = text, *n = used; /* there are bytes for it */
+    return used;
+}
+
+/* What literal signs for a space leave at the end, where spaces are removed. */
+static void drop_spaces(normalizer *z) {
+    uint64_t width = z->t->escape_whitespaces ? 3 : 1;
+    const char *space = width == 3 ? SM_LOWER_BLOCK : " ";
+    while (z->n >= width && memcmp(z->out + z->n - width, space, (size_t)width) == 0)
+        z->n -= width;
+}
+
+sm_status sm_normalize(sm_encoder *encoder, const uint8_t *text, uint64_t length, uint64_t *n) {
     const sm_tokenizer *t = encoder->tokenizer;
-    normalizer z = {encoder, NULL, 0, false};
-    encoder->after_unknown = false;
+    normalizer z = {t, NULL, 0, t->add_space_prefix && t->remove_extra_whitespaces};
     bool prefix = t->add_space_prefix && !t->remove_extra_whitespaces;
     for (uint64_t i = 0; i < length;) {
         const uint8_t *bytes;
-        uint64_t n;
-        uint64_t run = plain_run(&t->charsmap, text + i, length - i);
-        if (run) {
-            bytes = text + i;
-            n = run;
-            i += run;
-        } else {
-            i += normalize_prefix(&t->charsmap, text + i, length - i, &bytes, &n);
-        }
-        z.out = sm_scratch_reserve(encoder, &encoder->normal, z.n, z.n + 4 * n + 4);
-        if (!z.out || !sm_pace_step(&encoder->pace, n + NORMAL_STEPS))
+        uint64_t more, steps = NORMAL_STEPS;
+        i += normal_piece(t, text + i, length - i, &bytes, &more, &steps);
+        z.out = sm_scratch_reserve(encoder, &encoder->normal, z.n, z.n + 4 * more + 4);
+        if (!z.out || !sm_pace_step(&encoder->pace, more + steps))
             return sm_encoder_fail(encoder);
         if (prefix)
             put_space(&z);
         prefix = false;
-        put_normal(&z, bytes, n);
+        put_normal(&z, bytes, more);
     }
-    for (uint64_t begin = 0; begin < z.n;) {
-        uint64_t end = sm_segment_end(encoder, z.out, z.n, begin);
-        sm_status status = sm_encoder_word(encoder, z.out + begin, end - begin, sm_unigram_word);
-        if (status)
-            return status;
-        begin = end;
-    }
+    if (t->remove_extra_whitespaces)
+        drop_spaces(&z);
+    *n = z.n;
     return SM_OK;
 }
+
+/* ---- unigram ------------------------------------------------------------- */
 
 /* Best way to reach a position. */
 typedef struct best {
@@ -327,7 +350,9 @@ static sm_status viterbi(sm_encoder *encoder, const uint8_t *word, uint32_t leng
         while ((id = sm_prefixes_next(&t->words, &t->text, word + i, length - i, &walk, &bytes)) !=
                SM_NO_ID) {
             known |= bytes == width;
-            double score = t->type[id] == SM_TOKEN_USER_DEFINED ? 0.0 : (double)t->score[id];
+            double score = (double)t->score[id];
+            if (t->type[id] == SM_TOKEN_USER_DEFINED) /* SentencePiece's bonus */
+                score = 0.1 * (bytes - 1);
             offer(&path[i + bytes], path[i].score + score, i, id);
         }
         if (!known)
@@ -430,26 +455,29 @@ static bool is_ideograph(uint32_t code) {
     return false;
 }
 
+#define MAX_WORD 100 /* characters: max_input_chars_per_word of BERT's tokenizer.json */
+
 typedef struct word_builder {
     sm_encoder *encoder;
-    uint8_t *word;
-    uint64_t n;
+    uint64_t n;     /* bytes */
+    uint64_t chars; /* those past MAX_WORD are only counted */
+    uint8_t word[4 * MAX_WORD];
 } word_builder;
 
 static sm_status end_word(word_builder *b) {
-    if (!b->n)
-        return SM_OK;
-    sm_status status = sm_encoder_word(b->encoder, b->word, b->n, sm_wordpiece_word);
-    b->n = 0;
+    int32_t unk = b->encoder->tokenizer->unk;
+    sm_status status = SM_OK;
+    if (b->chars > MAX_WORD)
+        status = sm_encoder_put(b->encoder, &unk, unk >= 0);
+    else if (b->n)
+        status = sm_encoder_word(b->encoder, b->word, b->n, sm_wordpiece_word);
+    b->n = b->chars = 0;
     return status;
 }
 
-static sm_status append(word_builder *b, uint32_t code) {
-    b->word = sm_scratch_reserve(b->encoder, &b->encoder->word, b->n, b->n + 4);
-    if (!b->word)
-        return sm_encoder_fail(b->encoder);
-    b->n += sm_utf8_encode(code, b->word + b->n);
-    return SM_OK;
+static void append(word_builder *b, uint32_t code) {
+    if (b->chars++ < MAX_WORD)
+        b->n += sm_utf8_encode(code, b->word + b->n);
 }
 
 /* One character after decomposition. */
@@ -468,9 +496,10 @@ static sm_status add_normal(word_builder *b, uint32_t code) {
     sm_status status = alone ? end_word(b) : SM_OK;
     if (t->lowercase)
         code = (uint32_t)utf8proc_tolower((utf8proc_int32_t)code);
-    if (!status)
-        status = append(b, code);
-    return status || !alone ? status : end_word(b);
+    if (status)
+        return status;
+    append(b, code);
+    return alone ? end_word(b) : SM_OK;
 }
 
 static sm_status add_character(word_builder *b, uint32_t code) {
@@ -488,33 +517,29 @@ static sm_status add_character(word_builder *b, uint32_t code) {
     return status;
 }
 
-/* Takes the run of ASCII letters and digits, maybe empty, that text begins with. */
-static sm_status append_ascii(word_builder *b, const uint8_t *text, uint64_t length, uint64_t *n) {
+/* Takes the run of ASCII letters and digits, maybe empty, that text begins with; its length. */
+static uint64_t append_ascii(word_builder *b, const uint8_t *text, uint64_t length) {
     uint8_t fold = b->encoder->tokenizer->lowercase ? 0x20 : 0; /* digits have that bit anyway */
     uint64_t run = 0;
     while (run < length && run < STEP_BYTES && text[run] < 0x80 &&
            sm_char_ascii[text[run]] & (SM_CHAR_LETTER | SM_CHAR_NUMBER))
         run++;
-    *n = run;
-    if (!run)
-        return SM_OK;
-    b->word = sm_scratch_reserve(b->encoder, &b->encoder->word, b->n, b->n + run);
-    if (!b->word)
-        return sm_encoder_fail(b->encoder);
-    for (uint64_t i = 0; i < run; i++)
+    for (uint64_t i = 0; i < run && b->chars + i < MAX_WORD; i++)
         b->word[b->n++] = text[i] | fold;
-    return SM_OK;
+    b->chars += run;
+    return run;
 }
 
 sm_status sm_wordpiece_fragment(sm_encoder *encoder, const uint8_t *text, uint64_t length) {
-    word_builder b = {encoder, NULL, 0};
+    word_builder b;
+    b.encoder = encoder;
+    b.n = b.chars = 0;
     sm_status status = SM_OK;
     for (uint64_t i = 0; i < length && !status;) {
-        uint64_t run;
         uint32_t code;
-        status = append_ascii(&b, text + i, length - i, &run);
+        uint64_t run = append_ascii(&b, text + i, length - i);
         i += run;
-        if (status || i == length)
+        if (i == length)
             break;
         i += sm_utf8_decode(text + i, length - i, &code);
         status = sm_encoder_step(encoder, run + NORMAL_STEPS);

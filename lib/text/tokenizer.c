@@ -74,7 +74,8 @@ static void set_ids(sm_tokenizer *t, const sm_vocab *v) {
     } usual[] = {[SM_TOKENIZER_BPE] = {-1, -1, -1, -1, -1, -1},
                  [SM_TOKENIZER_SPM] = {1, 2, 0, -1, -1, -1},
                  [SM_TOKENIZER_WORDPIECE] = {101, -1, 100, 102, 0, 103},
-                 [SM_TOKENIZER_UNIGRAM] = {-1, 1, 2, -1, 0, -1}};
+                 [SM_TOKENIZER_UNIGRAM] = {-1, 1, 2, -1, 0, -1},
+                 [SM_TOKENIZER_CHARS] = {-1, -1, -1, -1, -1, -1}};
     t->bos = pick_id(t, v->bos, usual[t->kind].bos);
     t->eos = pick_id(t, v->eos, usual[t->kind].eos);
     t->unk = pick_id(t, v->unk, usual[t->kind].unk);
@@ -90,10 +91,11 @@ static void set_ids(sm_tokenizer *t, const sm_vocab *v) {
 
 static sm_status set_switches(sm_tokenizer *t, const sm_vocab *v, uint32_t pre_flags,
                               sm_error *error) {
-    t->add_space_prefix = pick_switch(v->add_space_prefix, t->kind == SM_TOKENIZER_SPM) &&
-                          (t->kind == SM_TOKENIZER_SPM || t->kind == SM_TOKENIZER_UNIGRAM);
-    t->remove_extra_whitespaces =
-        pick_switch(v->remove_extra_whitespaces, false) && t->kind == SM_TOKENIZER_UNIGRAM;
+    bool sentencepiece = t->kind == SM_TOKENIZER_SPM || t->kind == SM_TOKENIZER_UNIGRAM;
+    t->add_space_prefix =
+        sentencepiece && pick_switch(v->add_space_prefix, t->kind == SM_TOKENIZER_SPM);
+    t->remove_extra_whitespaces = sentencepiece && pick_switch(v->remove_extra_whitespaces, false);
+    t->fuses = t->kind == SM_TOKENIZER_UNIGRAM;
     t->escape_whitespaces = pick_switch(v->escape_whitespaces, true);
     t->ignore_merges = pick_switch(v->ignore_merges, pre_flags & SM_PRE_IGNORE_MERGES);
     t->lowercase = pick_switch(v->lowercase, true);
@@ -162,6 +164,12 @@ static int32_t parse_byte(const char *text, uint32_t length) {
     return high < 0 || low < 0 ? -1 : high * 16 + low;
 }
 
+static bool may_be_text(const sm_tokenizer *t, uint8_t type) {
+    return type == SM_TOKEN_NORMAL ||
+           (type == SM_TOKEN_UNUSED && t->kind != SM_TOKENIZER_UNIGRAM) ||
+           type == SM_TOKEN_USER_DEFINED;
+}
+
 /* Byte tokens, and which tokens plain text may become. */
 static void set_flags(sm_tokenizer *t) {
     memset(t->byte_id, 0xFF, sizeof t->byte_id);
@@ -173,7 +181,7 @@ static void set_flags(sm_tokenizer *t) {
         }
         return;
     }
-    bool bytes = t->kind == SM_TOKENIZER_SPM || t->kind == SM_TOKENIZER_UNIGRAM;
+    bool bytes = t->kind != SM_TOKENIZER_WORDPIECE;
     for (uint32_t id = 0; id < t->text.n; id++) {
         uint32_t length;
         const char *text = sm_strings_get(&t->text, id, &length);
@@ -182,11 +190,21 @@ static void set_flags(sm_tokenizer *t) {
             t->flags[id] |= SM_FLAG_BYTE;
             if (t->byte_id[byte] == SM_NO_ID)
                 t->byte_id[byte] = id;
-        } else if (t->type[id] != SM_TOKEN_CONTROL && t->type[id] != SM_TOKEN_UNKNOWN &&
-                   t->type[id] != SM_TOKEN_BYTE) {
+        } else if (may_be_text(t, t->type[id])) {
             t->flags[id] |= SM_FLAG_MERGE;
         }
     }
+}
+
+/* SentencePiece finds user-defined pieces in running text. (Where a model is known to have white
+ * space swallowed beside them it is Hugging Face's way, which cuts the text there.) */
+static void weave(sm_tokenizer *t) {
+    if (t->kind != SM_TOKENIZER_SPM && t->kind != SM_TOKENIZER_UNIGRAM)
+        return;
+    for (uint32_t id = 0; id < t->text.n; id++)
+        if (t->type[id] == SM_TOKEN_USER_DEFINED &&
+            !(t->flags[id] & (SM_FLAG_LSTRIP | SM_FLAG_RSTRIP)))
+            t->flags[id] |= SM_FLAG_WOVEN;
 }
 
 /* ---- what tokens decode to ----------------------------------------------- */
@@ -195,7 +213,7 @@ static void set_flags(sm_tokenizer *t) {
 static uint32_t make_piece(const sm_tokenizer *t, uint32_t id, char *out) {
     uint32_t length, n = 0;
     const char *text = sm_strings_get(&t->text, id, &length);
-    if (is_special(t->type[id])) {
+    if (is_special(t->type[id]) && !(t->flags[id] & SM_FLAG_WOVEN)) {
         if (length)
             memcpy(out, text, length);
         return length;
@@ -280,6 +298,19 @@ static uint32_t score_order(float score) {
     return bits >> 31 ? bits : ~bits & 0x7FFFFFFF;
 }
 
+/* What is no token becomes bytes, which may also spell themselves, or the unknown token. */
+static void spell_bytes(sm_tokenizer *t) {
+    for (uint32_t byte = 0; byte < 256; byte++) {
+        uint8_t text = (uint8_t)byte;
+        uint32_t id = t->byte_id[byte];
+        if (id == SM_NO_ID)
+            id = sm_index_find(&t->index, &t->text, &text, 1);
+        bool usable = id != SM_NO_ID && t->flags[id] & (SM_FLAG_BYTE | SM_FLAG_MERGE);
+        t->byte_id[byte] = usable ? id : SM_NO_ID;
+        t->fuses |= !usable;
+    }
+}
+
 static sm_status build_sentencepiece(sm_tokenizer *t, const sm_vocab *v, sm_error *error) {
     sm_status status = check_scores(t, v, error);
     if (status)
@@ -289,15 +320,17 @@ static sm_status build_sentencepiece(sm_tokenizer *t, const sm_vocab *v, sm_erro
         return no_memory(error);
     for (uint32_t i = 0; i < t->text.n; i++)
         t->order[i] = score_order(v->scores[i]);
-    for (uint32_t byte = 0; byte < 256; byte++) { /* a byte may also spell itself */
-        uint8_t text = (uint8_t)byte;
-        uint32_t id = t->byte_id[byte];
-        if (id == SM_NO_ID)
-            id = sm_index_find(&t->index, &t->text, &text, 1);
-        bool usable = id != SM_NO_ID && t->flags[id] & (SM_FLAG_BYTE | SM_FLAG_MERGE);
-        t->byte_id[byte] = usable ? id : SM_NO_ID;
-    }
+    spell_bytes(t);
     return SM_OK;
+}
+
+/* BPE by a list of merges, of characters. */
+static sm_status build_chars(sm_tokenizer *t, const sm_vocab *v, sm_error *error) {
+    sm_status status = build_merges(t, v, error);
+    if (status)
+        return status;
+    spell_bytes(t);
+    return sm_segment_build(t) ? SM_OK : no_memory(error);
 }
 
 /* The set of tokens that plain text may become. */
@@ -316,8 +349,6 @@ static sm_status build_words(sm_tokenizer *t, sm_error *error) {
 static sm_status build_unigram(sm_tokenizer *t, const sm_vocab *v, sm_error *error) {
     sm_status status = check_scores(t, v, error);
     if (!status)
-        status = sm_charsmap_build(&t->charsmap, t->mem, v->charsmap, error);
-    if (!status)
         status = build_words(t, error);
     if (status)
         return status;
@@ -328,40 +359,71 @@ static sm_status build_unigram(sm_tokenizer *t, const sm_vocab *v, sm_error *err
     bool any = false;
     for (uint32_t i = 0; i < t->text.n; i++) {
         t->score[i] = v->scores[i];
-        if (t->type[i] == SM_TOKEN_NORMAL && (!any || v->scores[i] < lowest)) {
+        if (t->type[i] == SM_TOKEN_NORMAL && (!any || v->scores[i] < lowest))
             lowest = v->scores[i];
-            any = true;
-        }
+        any |= t->type[i] == SM_TOKEN_NORMAL;
     }
     t->unknown_score = lowest - 10; /* SentencePiece's penalty */
     return SM_OK;
 }
 
-static sm_status build_special(sm_tokenizer *t, sm_error *error) {
-    uint32_t *ids = sm_alloc_array(t->mem, t->text.n, sizeof *ids), n = 0, n_user = 0;
-    if (!ids)
-        return no_memory(error);
+static bool contains_space(const char *text, uint32_t length) {
+    for (uint32_t i = 0; i + 3 <= length; i++)
+        if (memcmp(text + i, SM_LOWER_BLOCK, 3) == 0)
+            return true;
+    return false;
+}
+
+/* The special tokens, or of the user-defined ones those woven into running text or not. */
+static bool build_set(sm_tokenizer *t, sm_prefixes *set, uint32_t *ids, bool all, uint8_t woven) {
+    uint32_t n = 0;
     for (uint32_t id = 0; id < t->text.n; id++)
-        if (t->type[id] == SM_TOKEN_USER_DEFINED)
-            ids[n_user++] = id;
-    bool built = sm_prefixes_build(&t->user_defined, t->mem, &t->text, ids, n_user);
-    t->dense = t->kind != SM_TOKENIZER_UNIGRAM;
-    for (uint32_t id = 0; id < t->text.n; id++)
-        if (is_special(t->type[id])) {
+        if (all ? is_special(t->type[id])
+                : t->type[id] == SM_TOKEN_USER_DEFINED && (t->flags[id] & SM_FLAG_WOVEN) == woven)
             ids[n++] = id;
-            /* such a token may put a space prefix behind every byte */
-            if (t->text.at[id + 1] - t->text.at[id] == 1 && t->add_space_prefix)
-                t->dense = false;
-        }
-    built = built && sm_prefixes_build(&t->special, t->mem, &t->text, ids, n);
+    return sm_prefixes_build(set, t->mem, &t->text, ids, n);
+}
+
+static sm_status build_special(sm_tokenizer *t, sm_error *error) {
+    uint32_t *ids = sm_alloc_array(t->mem, t->text.n, sizeof *ids);
+    bool built = ids && build_set(t, &t->special, ids, true, 0) &&
+                 build_set(t, &t->user_defined, ids, false, 0) &&
+                 build_set(t, &t->woven, ids, false, SM_FLAG_WOVEN);
     sm_free(t->mem, ids);
     return built ? SM_OK : no_memory(error);
+}
+
+/* Whether a fragment is normalized before it is cut in words, and how many ids may come of it. */
+static sm_status plan_normalization(sm_tokenizer *t, const sm_vocab *v, sm_error *error) {
+    bool spm = t->kind == SM_TOKENIZER_SPM, unigram = t->kind == SM_TOKENIZER_UNIGRAM;
+    memset(t->charsmap.plain, 1, sizeof t->charsmap.plain);
+    t->dense = !unigram;
+    if (!spm && !unigram)
+        return SM_OK;
+    sm_status status = sm_charsmap_build(&t->charsmap, t->mem, v->charsmap, error);
+    t->normalizes = unigram || t->charsmap.n_units || t->remove_extra_whitespaces;
+    t->dense = spm && !t->charsmap.n_units;
+    for (uint32_t id = 0; id < t->text.n; id++) {
+        uint32_t length;
+        const char *text = sm_strings_get(&t->text, id, &length);
+        /* user-defined pieces with spaces are found where these are written as in the pieces */
+        if (t->flags[id] & SM_FLAG_WOVEN && contains_space(text, length))
+            t->normalizes = true;
+        /* such a token may put a space prefix behind every byte */
+        if (length == 1 && is_special(t->type[id]) && t->add_space_prefix)
+            t->dense = false;
+    }
+    for (uint32_t c = 0; c < 128; c++)
+        t->charsmap.plain[c] &= t->woven.first[c] == t->woven.first[c + 1];
+    return status;
 }
 
 static sm_status build_kind(sm_tokenizer *t, const sm_vocab *v, sm_error *error) {
     switch (t->kind) {
     case SM_TOKENIZER_BPE:
         return build_merges(t, v, error);
+    case SM_TOKENIZER_CHARS:
+        return build_chars(t, v, error);
     case SM_TOKENIZER_SPM:
         return build_sentencepiece(t, v, error);
     case SM_TOKENIZER_WORDPIECE:
@@ -382,7 +444,8 @@ static sm_status set_kind(sm_tokenizer *t, const sm_vocab *v, uint32_t *pre_flag
     } kinds[] = {{"gpt2", SM_TOKENIZER_BPE},
                  {"llama", SM_TOKENIZER_SPM},
                  {"bert", SM_TOKENIZER_WORDPIECE},
-                 {"t5", SM_TOKENIZER_UNIGRAM}};
+                 {"t5", SM_TOKENIZER_UNIGRAM},
+                 {"gemma4", SM_TOKENIZER_CHARS}};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (equals(v->model, kinds[i].name))
             t->kind = kinds[i].kind;
@@ -416,9 +479,12 @@ static sm_status build(sm_tokenizer *t, const sm_vocab *v, sm_error *error) {
     sm_markers_detect(t);
     set_flags(t);
     sm_markers_strip(t, v->name, v->architecture, pre_flags);
+    weave(t);
     status = make_pieces(t, error);
     if (!status)
         status = build_special(t, error);
+    if (!status)
+        status = plan_normalization(t, v, error);
     if (!status)
         status = build_kind(t, v, error);
     return status;
@@ -426,11 +492,22 @@ static sm_status build(sm_tokenizer *t, const sm_vocab *v, sm_error *error) {
 
 static void release(sm_tokenizer *t) {
     sm_mem *mem = t->mem;
-    void *const blocks[] = {t->text.data,      t->text.at,     t->piece.data,
-                            t->piece.at,       t->type,        t->flags,
-                            t->index.slots,    t->special.ids, t->user_defined.ids,
-                            t->pairs.slots,    t->order,       t->score,
-                            t->charsmap.units, t->words.ids,   t->charsmap.replacements,
+    void *const blocks[] = {t->text.data,
+                            t->text.at,
+                            t->piece.data,
+                            t->piece.at,
+                            t->type,
+                            t->flags,
+                            t->index.slots,
+                            t->special.ids,
+                            t->user_defined.ids,
+                            t->woven.ids,
+                            t->pairs.slots,
+                            t->order,
+                            t->score,
+                            t->charsmap.units,
+                            t->words.ids,
+                            t->charsmap.replacements,
                             t->adjacent};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
         sm_free(mem, blocks[i]);
