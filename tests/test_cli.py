@@ -1177,6 +1177,30 @@ class Train(Case):
         self.good("quantize", out, small, "Q8_0")
         self.assertGreater(len(self.run_ids(small).split()), 20)
 
+    def test_several_files_and_epochs(self):
+        text = self.text.read_bytes()
+        middle = text.index(b"<|endoftext|>", len(text) // 2) + 13
+        parts = [self.file("a.txt", text[:middle]), self.file("b.txt", text[middle:])]
+        whole = self.train("whole", "-n", "6", "--validation", "0.1")
+        self.assertEqual(self.train("parts", "-n", "6", "--validation", "0.1", "-d", parts[0], "--data",
+                                    parts[1]), whole)
+        self.assertNotEqual(self.train("turned", "-n", "6", "--validation", "0.1", "-d", parts[1],
+                                       "--dataset", parts[0]), whole)
+        for path in parts:
+            self.bad(2, *self.options("a", "-n", "1", "-d", parts[0], "-d", parts[1], "--plot", path),
+                     says=["DATA", "plot", path])
+        self.good("train", "-o", self.folder / "parts", "--resume", "-n", "8", "-t", "1")
+        self.assertEqual(self.lines("parts.jsonl")[-2]["step"], 8)
+        said = json.loads(self.good(*self.options("epochs", "--epochs", "2", "-b", "20", "--json")))
+        self.assertEqual(said["step"], said["steps"])
+        steps = said["steps"]
+        self.assertEqual((self.folder / "epochs").read_bytes(),
+                         self.train("steps", "-n", str(steps), "-b", "20"))
+        once = json.loads(self.good(*self.options("once", "--num-epochs", "1", "-b", "20", "--json")))
+        self.assertIn(2 * once["steps"] - steps, (0, 1))
+        self.bad(2, *self.options("x", "--epochs", "2", "-n", "5"), says=["--steps", "--epochs"])
+        self.bad(2, *self.options("x", "--epochs", "-1"), says=["--epochs", "0 to"])
+
     def test_same_seed_same_file(self):
         options = ["-n", "8", "--accumulate", "2"]
         first = self.train("a", *options)

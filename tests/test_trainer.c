@@ -960,6 +960,207 @@ static void test_earlier_structs(void **state) {
     assert_int_equal(sm_checkpoint_get_info(ckpt, &at, NULL), SM_ERR_ARGUMENT);
 }
 
+/* ---- data of several files ---------------------------------------------------------------- */
+
+/* A scratch file that holds text[begin..end). */
+static const char *part_of(const char *name, const char *text, size_t begin, size_t end) {
+    static char path[6][512];
+    static int turn;
+    char *p = path[turn++ % 6];
+    snprintf(p, sizeof path[0], "%s", scratch_path(name));
+    scratch_write(p, text + begin, end - begin);
+    return p;
+}
+
+/* Trains 6 steps, the loss of each in `losses`; saves and exports at the end. */
+static void train_some(const char *model, const sm_trainer_options *o, double losses[6],
+                       const char *ckpt, const char *out) {
+    sm_trainer *t = open_trainer(model, o);
+    for (int i = 0; i < 6; i++) {
+        sm_train_metrics m = {.struct_size = sizeof m};
+        OK(sm_trainer_step(t, &m, error));
+        losses[i] = m.loss;
+    }
+    losses[5] += evaluate(t);
+    OK(sm_trainer_save(t, ckpt, error));
+    OK(sm_trainer_export(t, out, NULL, error));
+    sm_trainer_free(t);
+}
+
+/* Files that follow each other are what one file with all of their documents is: the same batches,
+ * the same validation part. Checkpoints know all of them, and their order. */
+static void test_files_are_one_data_set(void **state) {
+    (void)state;
+    const char *model = new_model("files.gguf", &small);
+    char ckpt[512], out[512], other[512];
+    snprintf(ckpt, sizeof ckpt, "%s", scratch_path("files.ckpt"));
+    snprintf(out, sizeof out, "%s", scratch_path("files-out.gguf"));
+    snprintf(other, sizeof other, "%s", scratch_path("files-one.gguf"));
+    size_t size;
+    uint8_t *read = scratch_read(story(), &size);
+    char *text = malloc(size + 1);
+    assert_non_null(text);
+    memcpy(text, read, size);
+    text[size] = 0;
+    free(read);
+    size_t cut[2];
+    for (int i = 0; i < 2; i++) { /* behind separators */
+        const char *at = strstr(text + size * (size_t)(i + 1) / 4, "<|endoftext|>");
+        cut[i] = (size_t)(at - text) + 13;
+    }
+    const char *a = part_of("a.txt", text, 0, cut[0]), *b = part_of("b.txt", text, cut[0], cut[1]),
+               *c = part_of("c.txt", text, cut[1], size);
+    const char *more[] = {b, c}, *turned[] = {c, b};
+    sm_trainer_options one = quick(), several = quick();
+    double want[6], got[6];
+    one.validation = several.validation = 0.5; /* begins in the last file, or in the middle one */
+    several.data = a;
+    several.more_data = more;
+    several.n_more_data = 2;
+    train_some(model, &one, want, scratch_path("one.ckpt"), other);
+    train_some(model, &several, got, ckpt, out);
+    assert_memory_equal(want, got, sizeof want);
+    expect_same_files(out, other);
+
+    sm_trainer *t = open_trainer(model, &several);
+    OK(sm_trainer_resume(t, ckpt, error));
+    sm_trainer_free(t);
+    sm_error e;
+    for (size_t shift = 0; shift < sizeof(void *); shift++) { /* the list lies as pointers must */
+        sm_trainer_options known = {.struct_size = sizeof known};
+        const char *from = NULL;
+        uint64_t needed;
+        assert_int_equal(sm_checkpoint_get_options(ckpt, &known, &from, NULL, 0, &needed, &e),
+                         SM_ERR_BUFFER);
+        char *room = malloc(needed + shift);
+        assert_non_null(room);
+        OK(sm_checkpoint_get_options(ckpt, &known, &from, room + shift, needed, &needed, error));
+        assert_string_equal(known.data, a);
+        assert_int_equal(known.n_more_data, 2);
+        assert_string_equal(known.more_data[0], b);
+        assert_string_equal(known.more_data[1], c);
+        assert_int_equal((uintptr_t)known.more_data % sizeof(void *), 0);
+        t = open_trainer(from, &known);
+        OK(sm_trainer_resume(t, ckpt, error));
+        sm_trainer_free(t);
+        free(room);
+    }
+    sm_trainer_options wrong = several;
+    wrong.more_data = turned;
+    expect_refusal(model, &wrong, ckpt, "is not the training data");
+    wrong.more_data = more;
+    wrong.n_more_data = 1;
+    expect_refusal(model, &wrong, ckpt, "is not the training data");
+    text[cut[1] + 3] ^= 1; /* one bit of the last file */
+    const char *changed[] = {b, part_of("d.txt", text, cut[1], size)};
+    wrong.more_data = changed;
+    wrong.n_more_data = 2;
+    expect_refusal(model, &wrong, ckpt, "is not the training data");
+
+    const char *nowhere[] = {b, "/nonexistent/c.txt"}, *none[] = {b, NULL};
+    wrong.more_data = nowhere;
+    assert_int_equal(sm_trainer_open(&t, model, &wrong, &e), SM_ERR_IO);
+    assert_non_null(strstr(e.message, "/nonexistent/c.txt"));
+    wrong.more_data = none;
+    assert_int_equal(sm_trainer_open(&t, model, &wrong, &e), SM_ERR_ARGUMENT);
+    wrong.more_data = NULL;
+    assert_int_equal(sm_trainer_open(&t, model, &wrong, &e), SM_ERR_ARGUMENT);
+    wrong.more_data = more;
+    wrong.n_more_data = 65536;
+    assert_int_equal(sm_trainer_open(&t, model, &wrong, &e), SM_ERR_ARGUMENT);
+    free(text);
+}
+
+/* Text and instructions together: each file is what its name says. */
+static void test_files_of_both_kinds(void **state) {
+    (void)state;
+    static const char stories[] = "a cat sat<|endoftext|>a dog ran<|endoftext|>a bird sang",
+                      entries[] = "{\"instruction\": \"Say a.\", \"output\": \"a\"}\n"
+                                  "{\"instruction\": \"Say b.\", \"output\": \"b\"}\n";
+    sm_model_init_options init = small;
+    init.n_ctx = 256;
+    const char *model = new_model("both.gguf", &init);
+    const char *text = part_of("both.txt", stories, 0, sizeof stories - 1);
+    const char *more[] = {part_of("both.jsonl", entries, 0, sizeof entries - 1)};
+    sm_trainer_options o = quick();
+    sm_trainer_info info = {.struct_size = sizeof info};
+    sm_train_evaluation e = {.struct_size = sizeof e};
+    o.data = text;
+    o.more_data = more;
+    o.n_more_data = 1;
+    o.sequence = 256;
+    o.rows = 1;
+    sm_trainer *t = open_trainer(model, &o);
+    OK(sm_trainer_get_info(t, &info, error));
+    assert_int_equal(info.train_documents + info.validation_documents, 5);
+    steps(t, 8); /* more than a pass, each file's documents cut into rows by their kind */
+    OK(sm_trainer_get_info(t, &info, error));
+    assert_true(info.epoch >= 1);
+    OK(sm_trainer_evaluate(t, &e, error)); /* of the last entry: bytes are of no use */
+    assert_true(e.targets > 0 && e.bits_per_byte == 0);
+    sm_trainer_free(t);
+}
+
+static int32_t stop_at_once(void *user, uint64_t done, uint64_t total) {
+    const uint64_t *passes = user;
+    (void)total;
+    static uint64_t last;
+    static int restarts;
+    restarts = done < last ? restarts + 1 : restarts;
+    last = done;
+    return restarts == (int)*passes;
+}
+
+/* Option epochs: as many steps as it takes, and the same training as with that many steps. */
+static void test_epochs(void **state) {
+    (void)state;
+    static const char entries[] = "{\"instruction\": \"Say a.\", \"output\": \"a\"}\n"
+                                  "{\"instruction\": \"Say b.\", \"output\": \"b\"}\n";
+    sm_model_init_options init = small;
+    init.n_ctx = 256;
+    const char *model = new_model("epochs.gguf", &init);
+    sm_trainer_info info = {.struct_size = sizeof info};
+    sm_trainer_options o = quick();
+    o.data = part_of("epochs.jsonl", entries, 0, sizeof entries - 1);
+    o.validation = 0;
+    o.sequence = 256;
+    o.rows = 3; /* of one entry each: a pass and a half in a batch */
+    o.warmup = 0;
+    static const struct {
+        double epochs;
+        uint32_t accumulate;
+        uint64_t steps;
+    } cases[] = {{3, 1, 2}, {3.1, 1, 3}, {0.5, 1, 1}, {6, 2, 2}, {300, 1, 200}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        o.epochs = cases[i].epochs;
+        o.accumulate = cases[i].accumulate;
+        sm_trainer *t = open_trainer(model, &o);
+        assert_int_equal(sm_trainer_steps_left(t), cases[i].steps);
+        sm_trainer_free(t);
+    }
+    /* the counting leaves no trace */
+    sm_trainer_options by_epochs = quick(), by_steps = quick();
+    double want[6], got[6];
+    by_epochs.epochs = 1;
+    by_epochs.steps = 0;
+    sm_trainer *t = open_trainer(model, &by_epochs);
+    by_steps.steps = sm_trainer_steps_left(t);
+    while (sm_trainer_steps_left(t))
+        OK(sm_trainer_step(t, NULL, error));
+    OK(sm_trainer_get_info(t, &info, error));
+    assert_true(info.steps >= 6 && info.epochs >= 1 && info.epochs < 1.2);
+    sm_trainer_free(t);
+    train_some(model, &by_steps, want, scratch_path("e.ckpt"), scratch_path("e.gguf"));
+    train_some(model, &by_epochs, got, scratch_path("e.ckpt"), scratch_path("e.gguf"));
+    assert_memory_equal(want, got, sizeof want);
+    /* counting can be stopped: the second time that the hook counts from the start */
+    uint64_t passes = 1;
+    by_epochs.progress = stop_at_once;
+    by_epochs.progress_user = &passes;
+    assert_int_equal(sm_trainer_open(&t, model, &by_epochs, NULL), SM_ERR_CANCELLED);
+    assert_null(t);
+}
+
 /* ---- failures -----------------------------------------------------------------------------------
  */
 
@@ -1122,6 +1323,8 @@ static void test_out_of_memory(void **state) {
         sm_trainer_options o = quick();
         o.allocator = &hook;
         o.lora_targets = "attn_q"; /* kept, though this trainer has no adapters */
+        o.more_data = &o.data;
+        o.n_more_data = 1;
         sm_trainer *t = NULL;
         sm_status status = sm_trainer_open(&t, model, &o, NULL);
         if (!status)
@@ -1145,6 +1348,9 @@ int main(void) {
         cmocka_unit_test(test_export_computes_the_same),
         cmocka_unit_test(test_windows_learn),
         cmocka_unit_test(test_tokens_and_epochs),
+        cmocka_unit_test(test_files_are_one_data_set),
+        cmocka_unit_test(test_files_of_both_kinds),
+        cmocka_unit_test(test_epochs),
         cmocka_unit_test(test_resume),
         cmocka_unit_test(test_resume_by_checkpoint),
         cmocka_unit_test(test_checkpoint_options_refused),

@@ -185,7 +185,7 @@ int cmd_eval(int argc, char **argv) {
     sm_model_options model_options = {.struct_size = sizeof model_options};
     sm_session_options session = {.struct_size = sizeof session, .kv_type = SM_KV_TYPE_F32};
     const cli_flag flags[] = {
-        {'m', "model", CLI_TEXT, &path, "FILE", 0, 0, "the model, a GGUF file (required)"},
+        {'m', "model", CLI_TEXT, &path, "FILE", 0, 0, CLI_MODEL_DOC},
         {'f', "file", CLI_TEXT, &file, "FILE", 0, 0, "the text, from a file or - (required)"},
         {0, "adapter", CLI_TEXTS, &adapters, "FILE[=SCALE]", 0, 0, CLI_ADAPTER_DOC},
         {0, "json", CLI_SWITCH, &json, "", 0, 0, "print one JSON object"},

@@ -21,6 +21,7 @@ static const struct {
     {SM_OPTIONS_TRAINER, "sequence", 'c', "sequence"},
     {SM_OPTIONS_TRAINER, "rows", 'b', "rows"},
     {SM_OPTIONS_TRAINER, "steps", 'n', "steps"},
+    {SM_OPTIONS_TRAINER, "n_more_data", 0, NULL},
     {SM_OPTIONS_INIT, "n_ctx", 'c', "context"},
     {SM_OPTIONS_VOCABULARY, "n_vocab", 'n', "size"},
     {SM_OPTIONS_SAMPLING, "temperature", 0, "temp"},

@@ -123,7 +123,7 @@ int cmd_imatrix(int argc, char **argv) {
     sm_model_options model_options = {.struct_size = sizeof model_options};
     sm_imatrix_options options = {.struct_size = sizeof options};
     const cli_flag flags[] = {
-        {'m', "model", CLI_TEXT, &m.model_path, "FILE", 0, 0, "the model, a GGUF file (required)"},
+        {'m', "model", CLI_TEXT, &m.model_path, "FILE", 0, 0, CLI_MODEL_DOC},
         {'f', "file", CLI_TEXT, &m.text_path, "FILE", 0, 0,
          "the text, from a file or - (required)"},
         {'o', "output", CLI_TEXT, &m.out_path, "FILE", 0, 0,

@@ -141,7 +141,7 @@ int cmd_logits(int argc, char **argv) {
     sm_model_options model = {.struct_size = sizeof model};
     sm_session_options session = {.struct_size = sizeof session, .kv_type = SM_KV_TYPE_F32};
     const cli_flag flags[] = {
-        {'m', "model", CLI_TEXT, &path, "FILE", 0, 0, "the model, a GGUF file (required)"},
+        {'m', "model", CLI_TEXT, &path, "FILE", 0, 0, CLI_MODEL_DOC},
         {0, "ids", CLI_TEXT, &ids_path, "FILE", 0, 0,
          "token ids separated by white space, from a file or - (required)"},
         {'o', "output", CLI_TEXT, &out_path, "FILE", 0, 0,

@@ -14,7 +14,8 @@ static int32_t on_progress(void *user, uint64_t done, uint64_t total) {
 int cmd_lora_merge(int argc, char **argv) {
     const char *model = NULL, *adapter = NULL, *out = NULL, *type = NULL, *scale_text = "1";
     const cli_flag flags[] = {
-        {'m', "model", CLI_TEXT, &model, "FILE", 0, 0, "the model (required)"},
+        {'m', "model", CLI_TEXT, &model, "FILE", 0, 0,
+         "the model; may stand without -m (required)"},
         {'a', "adapter", CLI_TEXT, &adapter, "FILE", 0, 0, "the adapter, a GGUF file (required)"},
         {'o', "out", CLI_TEXT, &out, "FILE", 0, 0, "the file to write (required)"},
         {0, "scale", CLI_TEXT, &scale_text, "NUMBER", 0, 0,

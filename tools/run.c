@@ -241,7 +241,7 @@ int cmd_run(int argc, char **argv) {
         .generate.struct_size = sizeof run.generate,
     };
     const cli_flag flags[] = {
-        {'m', "model", CLI_TEXT, &run.path, "FILE", 0, 0, "the model, a GGUF file (required)"},
+        {'m', "model", CLI_TEXT, &run.path, "FILE", 0, 0, CLI_MODEL_DOC},
         {'p', "prompt", CLI_TEXT, &run.given.text, "TEXT", 0, 0,
          "the text to continue; - reads standard input. Without -p and -f the text comes from "
          "standard input where that is a pipe or a file, else it is empty"},

@@ -26,6 +26,7 @@ typedef struct train_state {
     uint32_t save_every, eval_every, sample_every, sample_tokens;
     bool resume, overwrite, json;
     sm_trainer_options options;
+    cli_texts data;
     /* made while running */
     sm_trainer *trainer;
     sm_trainer_info info;
@@ -482,6 +483,10 @@ static int check_files(const train_state *t) {
             if (cli_same_file(files[j].path, files[i].path))
                 return cli_misuse(t->command, "%s and %s would be the same file: %s", files[j].what,
                                   files[i].what, files[i].path);
+        for (uint64_t j = 0; j < t->options.n_more_data; j++)
+            if (cli_same_file(t->options.more_data[j], files[i].path))
+                return cli_misuse(t->command, "DATA and %s would be the same file: %s",
+                                  files[i].what, files[i].path);
         if (cli_check_output(files[i].path, i < WHOLE) != CLI_GO_ON)
             return CLI_FAILED;
     }
@@ -567,19 +572,30 @@ static int check_lora(const train_state *t) {
     return CLI_GO_ON;
 }
 
+/* Files of the command line become options. */
+static void take_data(train_state *t) {
+    if (t->data.n == 0)
+        return;
+    t->options.data = t->data.items[0];
+    t->options.more_data = t->data.items + 1;
+    t->options.n_more_data = t->data.n - 1;
+}
+
 static int parse(train_state *t, const cli_command *texts, int argc, char **argv) {
     const cli_flag flags[] = {
-        {'m', "model", CLI_TEXT, &t->model, "FILE", 0, 0, "the model to start from (required)"},
-        {'d', "data", CLI_TEXT, &t->options.data, "FILE", 0, 0,
-         "text, or instructions as JSON or JSONL (required)"},
+        {'m', "model", CLI_TEXT, &t->model, "FILE", 0, 0,
+         "the model to start from; may stand without -m (required)"},
+        {'d', "data", CLI_TEXTS, &t->data, "FILE", 0, 0,
+         "text, or instructions as JSON or JSONL; may be given up to 64 times: the files are one "
+         "data set (required)"},
         {'o', "out", CLI_TEXT, &t->out, "FILE", 0, 0, "the file to write (required)"},
         {0, "type", CLI_TEXT, &t->type, "TYPE", 0, 0,
          "of the written matrices: F32 (default), F16 or BF16; not for adapters"},
         {0, "separator", CLI_TEXT, &t->options.separator, "TEXT", 0, 0,
          "what stands between documents of a text (default <|endoftext|>)"},
         {0, "lora-targets", CLI_TEXT, &t->options.lora_targets, "NAMES", 0, 0,
-         "tensors that get adapters, by part of their name, comma separated: attn_q,attn_v "
-         "(default: every matrix of every layer)"},
+         "tensors that get adapters, by part of their name, comma separated: attn_q,attn_v, or as "
+         "Hugging Face calls them: q_proj,v_proj (default: every matrix of every layer)"},
         {0, "resume", CLI_SWITCH, &t->resume, "", 0, 0,
          "go on from the checkpoint, which knows all options of the trainer, MODEL and DATA; those "
          "that are given again must be the same, but --steps"},
@@ -608,13 +624,15 @@ static int parse(train_state *t, const cli_command *texts, int argc, char **argv
     command.fields = fields;
     command.n_fields = sizeof fields / sizeof fields[0];
     command.operand = &t->model;
-    return cli_parse(&command, argc, argv);
+    const int code = cli_parse(&command, argc, argv);
+    take_data(t);
+    return code;
 }
 
 /* What --resume needs not be told. */
 typedef struct known {
     char out[NAME_SPACE];
-    char text[4 * NAME_SPACE]; /* of the checkpoint's options */
+    _Alignas(max_align_t) char text[16 * NAME_SPACE]; /* of the checkpoint's options */
 } known;
 
 /* OUT, be it only by the name of its checkpoint; NULL: neither is known. */
@@ -655,6 +673,8 @@ static int parse_over_checkpoint(train_state *t, const train_state *fresh, known
 }
 
 static int check_usage(const train_state *t) {
+    if (t->options.steps != 0 && t->options.epochs > 0 && !t->resume)
+        return cli_misuse(t->command, "--steps and --epochs exclude each other");
     if (t->model == NULL || t->options.data == NULL || t->out == NULL)
         return cli_misuse(t->command, "-m MODEL, -d DATA and -o OUT are required%s",
                           t->resume ? ": the checkpoint does not know them" : "");

@@ -110,19 +110,24 @@ typedef struct sm_trainer_options {
     uint32_t struct_size;
     uint32_t n_threads; /* 0: all CPUs of the process, 8 at most */
     /* data */
-    const char *data;        /* path of the training data (required) */
-    const char *separator;   /* between documents of a text; NULL: "<|endoftext|>" */
-    double validation;       /* part kept for validation, 0..0.5: the last documents, one at least;
-                                default 0: none */
-    uint32_t data_kind;      /* SM_DATA_FILE_… */
-    uint32_t layout;         /* SM_LAYOUT_… of instruction data */
+    const char *data;             /* path of the training data (required) */
+    const char *const *more_data; /* paths of further files, whose documents follow: one data set,
+                                     each file of its own kind where data_kind is auto */
+    uint64_t n_more_data;         /* of them, 65535 at most */
+    const char *separator;        /* between documents of a text; NULL: "<|endoftext|>" */
+    double validation;  /* part kept for validation, 0..0.5: the last documents of the data, one
+                           at least; default 0: none */
+    uint32_t data_kind; /* SM_DATA_FILE_… */
+    uint32_t layout;    /* SM_LAYOUT_… of instruction data */
     uint32_t loss_on_prompt; /* 1: instruction data trains the prompts too */
     uint32_t sequence;       /* tokens of a row, 2 at least, the model's context at most; 0: 256, or
                                 that context if it is less */
     uint32_t rows;           /* rows computed together; 0: 8 */
     uint32_t accumulate;     /* such batches to one optimizer step; 0: 1 */
     uint64_t steps;          /* optimizer steps in all; 0: 1000 */
-    uint64_t seed;           /* of the data's order, adapters' weights and dropout */
+    double epochs; /* instead of steps: as many as so many passes through the training part
+                      take, rounded up; tokenizes it once when opened. 0: steps count */
+    uint64_t seed; /* of the data's order, adapters' weights and dropout */
     /* optimizer */
     uint32_t optimizer;  /* SM_OPTIMIZER_… */
     uint32_t state_8bit; /* 1: AdamW's moments in 8 bits each */
@@ -266,8 +271,9 @@ SM_API sm_status sm_checkpoint_get_info(const char *path, sm_checkpoint_info *in
                                         sm_error *error);
 /* What a run was made with, so that it can be opened again without saying so: sets the fields of
  * `options` (struct_size set by the caller) that determine what is computed, and steps, data_kind,
- * data, separator and lora_targets; *model_path to the model's. Paths are as they were given then.
- * The strings lie in `text`, of `capacity` bytes, NULL where they were not given. What the
+ * data, more_data, separator and lora_targets; *model_path to the model's. Paths are as they were
+ * given then. The strings and the list more_data lie in `text`, of `capacity` bytes, NULL where they
+ * were not given. What the
  * checkpoint does not know (threads, memory, hooks; paths, if it is of an older library) stays as
  * it is. *needed: bytes of text that it takes. SM_ERR_BUFFER (more than capacity: nothing is set
  * but *needed), and the statuses of sm_checkpoint_get_info. */

@@ -106,6 +106,8 @@ static const sm_option imatrix_table[] = {
 
 static const sm_option trainer_table[] = {
     POINTER(sm_trainer_options, data, "path of the training data"),
+    POINTER(sm_trainer_options, more_data, "paths of further training data"),
+    U64(sm_trainer_options, n_more_data, 0, 65535, 0, "", "length of more_data"),
     POINTER(sm_trainer_options, separator, "what stands between documents of a text"),
     U32(sm_trainer_options, n_threads, 0, SM_MAX_THREADS, 0, "threads",
         "threads that compute; 0: all CPUs of the process, 8 at most"),
@@ -122,6 +124,9 @@ static const sm_option trainer_table[] = {
     U32(sm_trainer_options, accumulate, 1, 65536, 1, "batches",
         "batches of rows that make one optimizer step"),
     U64(sm_trainer_options, steps, 1, 9.0e15, 1000, "steps", "optimizer steps in all"),
+    F64(sm_trainer_options, epochs, 0, 1e6, 0,
+        "passes through the training data, instead of steps; it is tokenized once more to count "
+        "the steps"),
     U64(sm_trainer_options, seed, 0, 18446744073709551615.0, 0, "",
         "of the data's order, adapters' first weights and dropout"),
     ENUM(sm_trainer_options, optimizer, "adamw|lion|adafactor|sgd", 3, "rule of the updates"),

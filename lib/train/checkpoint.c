@@ -7,9 +7,11 @@
  *                                numbers and choices
  *   smallmind.checkpoint.numbers f64: the others, in the order of `numbers`
  *   smallmind.checkpoint.targets option lora_targets, empty where it is not given
- *   smallmind.checkpoint.origin  the paths of the model and of the data and option separator, as
- * they were given (this key and the next are not in older files: they say where a run came from,
- * and do not count when it is compared) smallmind.checkpoint.kind    option data_kind
+ *   smallmind.checkpoint.origin  the paths of the model and of the data, option separator and the
+ *                                paths of further data, as they were given (this key and the next
+ *                                are not in older files: they say where a run came from, and do not
+ *                                count when it is compared)
+ *   smallmind.checkpoint.kind    option data_kind
  *   smallmind.checkpoint.model   hash of the model's keys but general.*, of its tensors' names,
  *                                shapes and first bytes
  *   smallmind.checkpoint.data    hash of the data's bytes and of how documents part them
@@ -147,12 +149,27 @@ static sm_status check_finite(const sm_trainer *t, sm_error *error) {
     return SM_OK;
 }
 
-static void put_origin(const sm_trainer *t, sm_gguf_writer *w, const char *data) {
-    const char *separator = t->separator ? t->separator : "";
-    const sm_gguf_str origin[ORIGINS] = {
-        {t->path, strlen(t->path)}, {data, strlen(data)}, {separator, strlen(separator)}};
-    sm_gguf_put_array(w, KEY_ORIGIN, SM_GGUF_STRING, origin, ORIGINS);
+static sm_gguf_str text_of(const char *text) {
+    return (sm_gguf_str){text, strlen(text)};
+}
+
+static sm_status put_origin(const sm_trainer *t, sm_gguf_writer *w, sm_error *error) {
+    uint64_t n = 0;
+    while (sm_dataset_file(t->dataset, n))
+        n++;
+    sm_gguf_str *origin = sm_alloc_array(t->mem, ORIGINS + n - 1, sizeof *origin);
+    if (!origin)
+        return sm_fail(error, SM_ERR_NOMEM, "out of memory for the paths of the data");
+    origin[0] = text_of(t->path);
+    origin[1] = text_of(sm_dataset_file(t->dataset, 0));
+    origin[2] = text_of(t->separator ? t->separator : "");
+    for (uint64_t i = 1; i < n; i++)
+        origin[ORIGINS + i - 1] = text_of(sm_dataset_file(t->dataset, i));
+    const sm_status status =
+        sm_gguf_put_array(w, KEY_ORIGIN, SM_GGUF_STRING, origin, ORIGINS + n - 1);
+    sm_free(t->mem, origin);
     sm_gguf_put_u32(w, KEY_KIND, t->options.data_kind);
+    return status;
 }
 
 sm_status sm_trainer_save(sm_trainer *t, const char *path, sm_error *error) {
@@ -182,7 +199,7 @@ sm_status sm_trainer_save(sm_trainer *t, const char *path, sm_error *error) {
     sm_gguf_put_str(w, KEY_RUN, text, strlen(text));
     sm_gguf_put_array(w, KEY_NUMBERS, SM_GGUF_FLOAT64, value, NUMBERS);
     sm_gguf_put_str(w, KEY_TARGETS, get_targets(t), strlen(get_targets(t)));
-    put_origin(t, w, info.path);
+    status = put_origin(t, w, error);
     sm_gguf_put_scalar(w, KEY_MODEL, SM_GGUF_UINT64, &model);
     sm_gguf_put_scalar(w, KEY_DATA, SM_GGUF_UINT64, &info.hash);
     sm_gguf_put_array(w, KEY_STATE, SM_GGUF_UINT64, state, STATES);
@@ -459,6 +476,14 @@ static const char *keep(strings *s, const char *data, uint64_t length) {
     return at;
 }
 
+/* Room for n pointers, where pointers can lie; NULL where there is none. */
+static const char **keep_list(strings *s, uint64_t n) {
+    const uint64_t unit = sizeof(const char *), begin = s->used;
+    const uint64_t gap = (unit - ((uintptr_t)s->text + begin) % unit) % unit;
+    s->used += (n + 1) * unit; /* the same for every text, wherever it lies */
+    return s->used > s->capacity ? NULL : (const char **)(void *)(s->text + begin + gap);
+}
+
 static bool parse_whole(const char *text, uint64_t *value) {
     *value = 0;
     for (const char *c = text; *c; c++) {
@@ -537,6 +562,16 @@ static sm_status take_strings(sm_trainer_options *o, const char **model_path, st
                        KEY_ORIGIN);
     for (int i = 0; origin && i < ORIGINS && sm_gguf_next_str(origin, &cursor, &text, &length); i++)
         *to[i] = keep(s, text, length);
+    if (!origin)
+        return SM_OK;
+    o->n_more_data = origin->count > ORIGINS ? origin->count - ORIGINS : 0;
+    const char **list = o->n_more_data ? keep_list(s, o->n_more_data) : NULL;
+    for (uint64_t i = 0; sm_gguf_next_str(origin, &cursor, &text, &length); i++) {
+        const char *path = keep(s, text, length);
+        if (list)
+            list[i] = path;
+    }
+    o->more_data = list;
     return SM_OK;
 }
 

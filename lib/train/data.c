@@ -10,11 +10,13 @@ typedef struct stream {
     sm_data_cursor at;
     sm_document_tokens tokens; /* of the document there, if loaded */
     bool loaded;
+    bool whole; /* it goes into one row, or the next */
 } stream;
 
 struct sm_dataset {
     sm_mem *mem;
-    sm_documents documents;
+    sm_documents *files; /* their documents follow each other */
+    uint64_t n_files;
     sm_dataset_options options;
     sm_dataset_info info;
     stream train, validation;
@@ -57,23 +59,57 @@ uint32_t sm_dataset_max_spans(const sm_dataset *d) {
     return d->options.rows * spans_per_row(&d->options);
 }
 
+/* The file that document i is in; *i becomes its place there. */
+static const sm_documents *file_of(const sm_dataset *d, uint64_t *i) {
+    uint64_t file = 0;
+    while (*i >= d->files[file].n)
+        *i -= d->files[file++].n;
+    return &d->files[file];
+}
+
+/* One file has the hash that it had when there could be no more. */
+static uint64_t hash_of(const sm_documents *file) {
+    uint64_t hash = file->hash ^ file->kind;
+    for (uint64_t i = 0; i < file->n; i++)
+        hash = sm_mix64(hash ^ sm_mix64(file->list[i].offset) ^ file->list[i].length);
+    return hash;
+}
+
 static void split(sm_dataset *d) {
-    const sm_documents *documents = &d->documents;
     sm_dataset_info *info = &d->info;
-    uint64_t total = 0, n = documents->n;
-    info->path = documents->path;
-    info->hash = documents->hash ^ documents->kind;
-    for (uint64_t i = 0; i < n; i++) {
-        total += documents->list[i].length;
-        info->hash =
-            sm_mix64(info->hash ^ sm_mix64(documents->list[i].offset) ^ documents->list[i].length);
+    uint64_t total = 0, n = 0;
+    info->path = d->files[0].path;
+    for (uint64_t k = 0; k < d->n_files; k++) {
+        const uint64_t hash = hash_of(&d->files[k]);
+        info->hash = k == 0 ? hash : sm_mix64(info->hash ^ sm_mix64(hash + k));
+        n += d->files[k].n;
+        for (uint64_t i = 0; i < d->files[k].n; i++)
+            total += d->files[k].list[i].length;
     }
-    while (d->options.validation > 0 && n > 1 &&
-           (double)info->validation_bytes < d->options.validation * (double)total)
-        info->validation_bytes += documents->list[--n].length;
     info->train_documents = n;
-    info->validation_documents = documents->n - n;
+    while (d->options.validation > 0 && info->train_documents > 1 &&
+           (double)info->validation_bytes < d->options.validation * (double)total) {
+        uint64_t last = --info->train_documents;
+        const sm_documents *file = file_of(d, &last);
+        info->validation_bytes += file->list[last].length;
+    }
+    info->validation_documents = n - info->train_documents;
     info->train_bytes = total - info->validation_bytes;
+}
+
+static sm_status open_files(sm_dataset *d, const char *path, const sm_tokenizer *tokenizer,
+                            const sm_dataset_options *options, sm_progress_fn progress, void *user,
+                            sm_error *error) {
+    d->files = sm_alloc_zero(d->mem, (options->n_more + 1) * sizeof *d->files);
+    if (!d->files)
+        return sm_fail(error, SM_ERR_NOMEM, "%s: out of memory", path);
+    d->n_files = options->n_more + 1;
+    sm_status status = SM_OK;
+    for (uint64_t k = 0; k < d->n_files && !status; k++)
+        status = sm_documents_open(&d->files[k], d->mem, k ? options->more_paths[k - 1] : path,
+                                   tokenizer, options, progress, user, error);
+    d->options.more_paths = NULL; /* the caller's */
+    return status;
 }
 
 sm_status sm_dataset_open(sm_dataset **out, sm_mem *mem, const char *path,
@@ -102,8 +138,7 @@ sm_status sm_dataset_open(sm_dataset **out, sm_mem *mem, const char *path,
         status = sm_fail(error, SM_ERR_NOMEM, "out of memory for batches of %llu tokens",
                          (unsigned long long)n);
     if (!status)
-        status = sm_documents_open(&d->documents, mem, path, tokenizer, options, progress,
-                                   progress_user, error);
+        status = open_files(d, path, tokenizer, options, progress, progress_user, error);
     if (status) {
         sm_dataset_free(d);
         return status;
@@ -116,8 +151,10 @@ sm_status sm_dataset_open(sm_dataset **out, sm_mem *mem, const char *path,
 void sm_dataset_free(sm_dataset *d) {
     if (!d)
         return;
-    if (d->documents.mem)
-        sm_documents_close(&d->documents);
+    for (uint64_t k = 0; k < d->n_files; k++)
+        if (d->files[k].mem)
+            sm_documents_close(&d->files[k]);
+    sm_free(d->mem, d->files);
     sm_document_tokens_free(&d->train.tokens, d->mem);
     sm_document_tokens_free(&d->validation.tokens, d->mem);
     sm_free(d->mem, d->ids);
@@ -130,8 +167,15 @@ void sm_dataset_get_info(const sm_dataset *d, sm_dataset_info *info) {
     *info = d->info;
 }
 
+const char *sm_dataset_file(const sm_dataset *d, uint64_t i) {
+    return i < d->n_files ? d->files[i].path : NULL;
+}
+
 bool sm_dataset_is_text(const sm_dataset *d) {
-    return d->documents.kind == SM_DATA_TEXT;
+    bool text = true;
+    for (uint64_t k = 0; k < d->n_files; k++)
+        text &= d->files[k].kind == SM_DATA_TEXT;
+    return text;
 }
 
 void sm_dataset_cursor(const sm_dataset *d, sm_data_cursor *cursor) {
@@ -176,12 +220,14 @@ static void cut(const sm_dataset *d, sm_document_tokens *t) {
 /* Loads the document where the stream stands. */
 static sm_status load(sm_dataset *d, stream *s, bool validation, sm_error *error) {
     const uint64_t n = d->info.train_documents;
-    const uint64_t i =
+    uint64_t i =
         validation ? n + s->at.position : shuffled(s->at.position, n, d->options.seed, s->at.epoch);
-    sm_status status = sm_documents_read(&d->documents, i, &s->tokens, error);
+    const sm_documents *file = file_of(d, &i);
+    sm_status status = sm_documents_read(file, i, &s->tokens, error);
     if (status)
         return status;
-    if (d->documents.kind == SM_DATA_INSTRUCT)
+    s->whole = file->kind != SM_DATA_TEXT;
+    if (s->whole)
         cut(d, &s->tokens);
     s->loaded = true;
     return SM_OK;
@@ -212,12 +258,12 @@ static sm_status advance(sm_dataset *d, stream *s, bool validation, bool *end, s
             s->at.position = 0;
         }
         if (empty++ > n)
-            return d->documents.kind == SM_DATA_INSTRUCT
+            return !sm_dataset_is_text(d)
                        ? sm_fail(error, SM_ERR_STATE,
                                  "%s: no entry has an answer within a row of %u tokens",
-                                 d->documents.path, d->options.sequence)
+                                 d->info.path, d->options.sequence)
                        : sm_fail(error, SM_ERR_STATE, "%s: no document has two tokens",
-                                 d->documents.path);
+                                 d->info.path);
         sm_status status = load(d, s, validation, error);
         if (status)
             return status;
@@ -237,7 +283,6 @@ static void pad(sm_dataset *d, uint64_t from, uint64_t to) {
 static sm_status fill_row(sm_dataset *d, stream *s, bool validation, uint32_t at, uint32_t *n_spans,
                           bool *any, sm_error *error) {
     const uint32_t end = at + d->options.sequence, limit = spans_per_row(&d->options) - 1;
-    const bool whole = d->documents.kind == SM_DATA_INSTRUCT;
     uint32_t spans = 0;
     *any = false;
     while (at < end && spans < limit) {
@@ -246,7 +291,7 @@ static sm_status fill_row(sm_dataset *d, stream *s, bool validation, uint32_t at
         if (status)
             return status;
         const uint64_t room = end - at, n = left(s);
-        if (over || (whole && n > room))
+        if (over || (s->whole && n > room))
             break;
         const uint32_t take = (uint32_t)(n < room ? n : room);
         for (uint64_t i = 0; i < take; i++) {

@@ -289,8 +289,10 @@ typedef struct sm_dataset_options {
     /* plain text: what stands between documents; where it does not occur the text is one
      * document, cut into pieces at line ends. NULL: it never occurs */
     const char *separator;
-    sm_data_template layout; /* of instruction data */
-    bool loss_on_prompt;     /* instruction data: default answers only */
+    sm_data_template layout;       /* of instruction data */
+    bool loss_on_prompt;           /* instruction data: default answers only */
+    const char *const *more_paths; /* of further files, whose documents follow */
+    uint64_t n_more;
 } sm_dataset_options;
 
 /* Opens plain text, or instruction data: a JSON array or one JSON object a line, each with
@@ -314,6 +316,8 @@ sm_status sm_dataset_next(sm_dataset *dataset, sm_train_batch *batch, sm_error *
  * set; *more is false (batch untouched) past the end. */
 sm_status sm_dataset_validation(sm_dataset *dataset, bool restart, sm_train_batch *batch,
                                 bool *more, sm_error *error);
+/* Path of file i as it was given; NULL behind the last. */
+const char *sm_dataset_file(const sm_dataset *dataset, uint64_t i);
 /* Tokens of the last batch that only fill its rows. */
 uint32_t sm_dataset_padding(const sm_dataset *dataset);
 void sm_dataset_cursor(const sm_dataset *dataset, sm_data_cursor *cursor);

@@ -65,6 +65,42 @@ static sm_status settle_sequence(sm_trainer *t, sm_error *error) {
     return SM_OK;
 }
 
+/* The steps that option epochs asks for, by the batches of the first pass. */
+static sm_status count_steps(sm_trainer *t, sm_progress_fn progress, void *user, sm_error *error) {
+    sm_dataset_info info;
+    sm_data_cursor start;
+    uint64_t batches = 0;
+    double done = 0;
+    sm_dataset_get_info(t->dataset, &info);
+    sm_dataset_cursor(t->dataset, &start);
+    while (done < 1) {
+        sm_train_batch batch;
+        sm_status status = sm_dataset_next(t->dataset, &batch, error);
+        if (status)
+            return status;
+        batches++;
+        done = sm_dataset_epochs(t->dataset);
+        const double part = done < 1 ? done : 1;
+        if (progress &&
+            progress(user, (uint64_t)(part * (double)info.train_bytes), info.train_bytes))
+            return sm_fail(error, SM_ERR_CANCELLED, "%s: cancelled", info.path);
+    }
+    const double steps =
+        ceil(t->options.epochs * (double)batches / done / t->options.accumulate - 1e-9);
+    t->options.steps = steps < 1 ? 1 : steps < 9e15 ? (uint64_t)steps : (uint64_t)9e15;
+    return sm_dataset_seek(t->dataset, &start, error);
+}
+
+static sm_status check_data(const sm_trainer_options *o, sm_error *error) {
+    if (o->n_more_data && !o->more_data)
+        return sm_fail(error, SM_ERR_ARGUMENT, "option more_data is NULL");
+    for (uint64_t i = 0; i < o->n_more_data; i++)
+        if (!o->more_data[i])
+            return sm_fail(error, SM_ERR_ARGUMENT, "option more_data: path %llu is NULL",
+                           (unsigned long long)i);
+    return SM_OK;
+}
+
 static sm_status open_data(sm_trainer *t, const char *path, const char *separator,
                            sm_progress_fn progress, void *user, sm_error *error) {
     const sm_trainer_options *o = &t->options;
@@ -79,6 +115,8 @@ static sm_status open_data(sm_trainer *t, const char *path, const char *separato
         .separator = separator ? separator : "<|endoftext|>",
         .layout = o->layout == SM_LAYOUT_CHATML ? SM_TEMPLATE_CHATML : SM_TEMPLATE_ALPACA,
         .loss_on_prompt = o->loss_on_prompt,
+        .more_paths = o->more_data,
+        .n_more = o->n_more_data,
     };
     sm_dataset_info info;
     sm_status status =
@@ -160,6 +198,11 @@ static sm_status open_all(sm_trainer *t, const char *model_path, const sm_traine
     if (!status)
         status = open_data(t, given->data, given->separator, given->progress, given->progress_user,
                            error);
+    if (!status && t->options.epochs > 0) {
+        status = count_steps(t, given->progress, given->progress_user, error);
+        if (!status)
+            status = make_schedule(t, error);
+    }
     if (!status)
         status = make_graph(t, given, error);
     if (!status &&
@@ -187,6 +230,9 @@ sm_status sm_trainer_open(sm_trainer **out, const char *model_path,
         return status;
     if (!o.data)
         return sm_fail(error, SM_ERR_ARGUMENT, "option data is not given");
+    status = check_data(&o, error);
+    if (status)
+        return status;
     sm_mem *mem;
     status = sm_mem_create(&mem, o.allocator, o.memory_limit, error);
     if (status)
@@ -211,6 +257,7 @@ sm_status sm_trainer_open(sm_trainer **out, const char *model_path,
     status = open_all(t, model_path, &o, error);
     /* the caller's pointers do not outlive this call */
     t->options.data = t->options.separator = t->options.lora_targets = NULL;
+    t->options.more_data = NULL;
     t->options.allocator = NULL;
     if (status) {
         sm_trainer_free(t);
