@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "shown.h"
 
 #define WIDTH 800.0
 #define HEIGHT 450.0
@@ -84,18 +85,13 @@ static void draw_curve(FILE *out, const frame *f, const curve *c, const char *st
 }
 
 static void draw_text(FILE *out, const char *text) {
-    const size_t length = strlen(text);
-    char *clean = malloc(3 * length + 1);
-    if (clean == NULL)
-        return;
-    cli_clean(clean, text, length);
-    for (const char *c = clean; *c; c++) {
+    char shown[CLI_SHOWN_SPACE];
+    for (const char *c = cli_shown(shown, text); *c; c++) {
         if (*c == '<' || *c == '&' || *c == '>')
             fprintf(out, "&#%d;", *c);
         else
             fputc(*c, out);
     }
-    free(clean);
 }
 
 static void draw(FILE *out, const char *title, const curve *train, const curve *validation) {
