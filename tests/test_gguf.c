@@ -1203,6 +1203,88 @@ static void parts_test(void **state) {
 
 /* ---- what is no GGUF file, or another kind of one ---------------------------------- */
 
+/* ---- sealed files ------------------------------------------------------------------------ */
+
+static int32_t stop_at(void *user, uint64_t done, uint64_t total) {
+    uint64_t *left = user;
+    assert_true(done < total);
+    return (*left)-- == 0;
+}
+
+static sm_status check_seal(const char *path, bool map, const sm_hook *hook) {
+    sm_gguf *gguf = open_file(path, map);
+    const sm_status status = sm_gguf_check_seal(gguf, hook, NULL);
+    sm_gguf_close(gguf);
+    return status;
+}
+
+static void seal_test(void **state) {
+    (void)state;
+    enum { LARGE = 5 << 20 };
+    uint8_t *data = malloc(LARGE);
+    const uint64_t sizes[] = {LARGE, 3};
+    uint64_t seed = 11;
+    for (size_t i = 0; i < LARGE; i++)
+        data[i] = (uint8_t)test_random(&seed);
+    for (uint32_t alignment = 8; alignment <= 128; alignment *= 4) {
+        char path[512];
+        snprintf(path, sizeof path, "%s", scratch_path("sealed.gguf"));
+        sm_gguf_writer *w = new_writer(path, 3, alignment);
+        sm_error error = {0};
+        sm_gguf_put_u32(w, "a.key", 7);
+        for (int i = 0; i < 2; i++)
+            expect_ok(sm_gguf_declare_tensor(w, i ? "b" : "a", SM_DTYPE_I8, 1, &sizes[i], &error),
+                      &error);
+        expect_ok(sm_gguf_declare_seal(w, &error), &error);
+        expect_ok(sm_gguf_write_part(w, data, 1000, &error), &error);
+        expect_ok(sm_gguf_write_part(w, data + 1000, LARGE - 1000, &error), &error);
+        expect_ok(sm_gguf_write_tensor(w, data, 3, &error), &error);
+        finish_writer(w);
+        uint64_t questions = 100;
+        const sm_hook hook = {stop_at, &questions};
+        assert_int_equal(check_seal(path, true, &hook), SM_OK);
+        assert_int_equal(check_seal(path, false, NULL), SM_OK);
+        assert_int_equal(questions, 100 - 2); /* every 4 MiB */
+        questions = 1;
+        assert_int_equal(check_seal(path, true, &hook), SM_ERR_CANCELLED);
+        FILE *file = fopen(path, "r+b");
+        assert_non_null(file);
+        assert_int_equal(fseek(file, 0, SEEK_END), 0);
+        const long size = ftell(file);
+        for (long i = 0; i < 40; i++) { /* at the file's end, and anywhere in the data */
+            const long at = i < 20 ? 1 + i * 3 : 100 + (long)(test_random(&seed) % LARGE);
+            for (int restore = 0; restore < 2; restore++) {
+                assert_int_equal(fseek(file, size - at, SEEK_SET), 0);
+                const int byte = fgetc(file);
+                assert_int_equal(fseek(file, size - at, SEEK_SET), 0);
+                fputc(byte ^ 1, file);
+                fflush(file);
+                assert_int_equal(check_seal(path, i % 2, NULL), restore ? SM_OK : SM_ERR_FORMAT);
+            }
+        }
+        fclose(file);
+    }
+    free(data);
+
+    /* none, and one that is not the last */
+    const char *path = scratch_path("unsealed.gguf");
+    finish_writer(new_writer(path, 3, 32));
+    assert_int_equal(check_seal(path, true, NULL), SM_ERR_MISSING);
+    sm_gguf_writer *w = new_writer(path, 3, 32);
+    sm_error error = {0};
+    const uint64_t eight = SM_GGUF_SEAL_BYTES;
+    sm_gguf_declare_seal(w, NULL);
+    sm_gguf_declare_tensor(w, "after", SM_DTYPE_I8, 1, &eight, NULL);
+    assert_int_equal(sm_gguf_writer_finish(w, &error), SM_ERR_STATE);
+    w = new_writer(path, 3, 32);
+    sm_gguf_declare_tensor(w, SM_GGUF_SEAL, SM_DTYPE_I8, 1, &eight, NULL);
+    sm_gguf_declare_tensor(w, "after", SM_DTYPE_I8, 1, &eight, NULL);
+    sm_gguf_write_tensor(w, "12345678", 8, NULL);
+    sm_gguf_write_tensor(w, "12345678", 8, NULL);
+    finish_writer(w);
+    assert_int_equal(check_seal(path, true, NULL), SM_ERR_FORMAT);
+}
+
 /* Files of other formats by their beginnings: what the message calls them and advises. */
 static void foreign_files_test(void **state) {
     (void)state;
@@ -1402,6 +1484,7 @@ int main(void) {
         cmocka_unit_test_teardown(split_fails_test, nothing_left),
         cmocka_unit_test_teardown(writer_errors_test, nothing_left),
         cmocka_unit_test_teardown(parts_test, nothing_left),
+        cmocka_unit_test_teardown(seal_test, nothing_left),
         cmocka_unit_test_teardown(foreign_files_test, nothing_left),
         cmocka_unit_test_teardown(foreign_paths_test, nothing_left),
         cmocka_unit_test_teardown(contents_test, nothing_left),
