@@ -71,7 +71,7 @@ static void optimize(fixture *f, const sm_optim_config *config, uint32_t level, 
     assert_int_equal(sm_mem_init(&mem, NULL, 0, NULL), SM_OK);
     reset(f);
     job j = {.kernels = sm_kernels_get(level), .lr = 0.01, .scale = 0.5};
-    assert_int_equal(sm_optim_new(&j.optim, &mem, config, &f->params, NULL), SM_OK);
+    assert_int_equal(sm_optim_new(&j.optim, &mem, config, &f->params, NULL, NULL), SM_OK);
     assert_int_equal(sm_team_new(&j.team, &mem, n_threads, NULL), SM_OK);
     for (uint32_t step = 0; step < STEPS; step++) {
         gradients(f, step);
@@ -232,7 +232,7 @@ static void test_norm(void **state) {
     reset(&f);
     gradients(&f, 3);
     job j = {.kernels = sm_kernels_get(SM_LEVEL_SCALAR)};
-    assert_int_equal(sm_optim_new(&j.optim, &mem, &sgd, &f.params, NULL), SM_OK);
+    assert_int_equal(sm_optim_new(&j.optim, &mem, &sgd, &f.params, NULL, NULL), SM_OK);
     assert_int_equal(sm_team_new(&j.team, &mem, 2, NULL), SM_OK);
     long double want = 0;
     for (int i = 0; i < N; i++)
@@ -264,11 +264,12 @@ static void test_state(void **state) {
         reset(&got);
         job j = {.kernels = sm_kernels_get(SM_LEVEL_SCALAR), .lr = 0.01, .scale = 0.5};
         assert_int_equal(sm_team_new(&j.team, &mem, 1, NULL), SM_OK);
-        assert_int_equal(sm_optim_new(&j.optim, &mem, configs[i], &got.params, NULL), SM_OK);
+        assert_int_equal(sm_optim_new(&j.optim, &mem, configs[i], &got.params, NULL, NULL), SM_OK);
         for (uint32_t step = 0; step < STEPS; step++) {
             if (step == 5) {
                 sm_optim *fresh;
-                assert_int_equal(sm_optim_new(&fresh, &mem, configs[i], &got.params, NULL), SM_OK);
+                assert_int_equal(sm_optim_new(&fresh, &mem, configs[i], &got.params, NULL, NULL),
+                                 SM_OK);
                 const uint32_t n = sm_optim_state_count(j.optim);
                 assert_true(n > 0 && n == sm_optim_state_count(fresh));
                 for (uint32_t k = 0; k < n; k++) {
@@ -350,7 +351,7 @@ static int update_twice(big *b, const sm_optim_config *config, uint32_t n_thread
                  .yes_at = leaves};
     l.stop.cancel = at_that_one;
     l.stop.cancel_user = &l;
-    assert_int_equal(sm_optim_new(&l.job.optim, &mem, config, &b->params, NULL), SM_OK);
+    assert_int_equal(sm_optim_new(&l.job.optim, &mem, config, &b->params, NULL, NULL), SM_OK);
     assert_int_equal(sm_team_new(&l.job.team, &mem, n_threads, NULL), SM_OK);
     for (uint64_t step = 0; step < 2; step++) {
         uint64_t seed = 40 + step;
@@ -395,7 +396,7 @@ static void test_failures(void **state) {
             sm_optim *o;
             sm_error error;
             assert_int_equal(sm_mem_init(&mem, NULL, limit, NULL), SM_OK);
-            const sm_status status = sm_optim_new(&o, &mem, configs[i], &f.params, &error);
+            const sm_status status = sm_optim_new(&o, &mem, configs[i], &f.params, NULL, &error);
             if (!status) {
                 sm_optim_free(o);
                 break;
@@ -410,14 +411,14 @@ static void test_failures(void **state) {
     sm_optim_config bad = adamw;
     bad.beta1 = 1;
     assert_int_equal(sm_mem_init(&mem, NULL, 0, NULL), SM_OK);
-    assert_int_equal(sm_optim_new(&o, &mem, &bad, &f.params, &error), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_optim_new(&o, &mem, &bad, &f.params, NULL, &error), SM_ERR_ARGUMENT);
     assert_non_null(strstr(error.message, "beta1"));
     bad = lion;
     bad.state_8bit = true;
-    assert_int_equal(sm_optim_new(&o, &mem, &bad, &f.params, &error), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_optim_new(&o, &mem, &bad, &f.params, NULL, &error), SM_ERR_ARGUMENT);
     bad = adamw;
     bad.eps = NAN;
-    assert_int_equal(sm_optim_new(&o, &mem, &bad, &f.params, &error), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_optim_new(&o, &mem, &bad, &f.params, NULL, &error), SM_ERR_ARGUMENT);
 }
 
 static void expect_lr(const sm_schedule *s, uint64_t step, double lr) {

@@ -243,7 +243,7 @@ static void check_level(size_t index, const sm_kernels *kernels) {
                                     .beta2 = 0.95,
                                     .eps = cases[index].eps,
                                     .weight_decay = 0.1};
-    assert_int_equal(sm_optim_new(&optim, &mem, &config, params, NULL), SM_OK);
+    assert_int_equal(sm_optim_new(&optim, &mem, &config, params, NULL, NULL), SM_OK);
     float *start = malloc(params->n_elements * sizeof *start), *at = start;
     assert_non_null(start);
     for (uint32_t i = 0; i < params->n; i++) {

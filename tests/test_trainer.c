@@ -1208,6 +1208,37 @@ static void test_cancel(void **state) {
     }
 }
 
+/* A trainer that was left between two runs says so until it is of one again. */
+static void test_cancel_resume(void **state) {
+    (void)state;
+    const char *model = new_model("mixed.gguf", &small);
+    const sm_trainer_options o = quick();
+    char ckpt[512];
+    sm_error e;
+    sm_trainer *t = open_trainer(model, &o);
+    snprintf(ckpt, sizeof ckpt, "%s", scratch_path("mixed.ckpt"));
+    steps(t, 2);
+    OK(sm_trainer_save(t, ckpt, error));
+    steps(t, 2);
+    OK(sm_trainer_save(t, scratch_path("plain.ckpt"), error));
+    int left = 1000000;
+    OK(sm_trainer_set_cancel(t, count_down, &left, error));
+    OK(sm_trainer_resume(t, ckpt, error));
+    left = 1000000 - left; /* the last question, while what follows from the weights is made */
+    assert_int_equal(sm_trainer_resume(t, ckpt, &e), SM_ERR_CANCELLED);
+    OK(sm_trainer_set_cancel(t, NULL, NULL, error));
+    sm_train_evaluation result = {.struct_size = sizeof result};
+    assert_int_equal(sm_trainer_step(t, NULL, &e), SM_ERR_STATE);
+    assert_int_equal(sm_trainer_evaluate(t, &result, &e), SM_ERR_STATE);
+    assert_int_equal(sm_trainer_save(t, scratch_path("none.ckpt"), &e), SM_ERR_STATE);
+    assert_int_equal(sm_trainer_export(t, scratch_path("none.gguf"), NULL, &e), SM_ERR_STATE);
+    OK(sm_trainer_resume(t, ckpt, error));
+    steps(t, 2);
+    OK(sm_trainer_save(t, scratch_path("again.ckpt"), error));
+    expect_same_files(scratch_path("plain.ckpt"), scratch_path("again.ckpt"));
+    sm_trainer_free(t);
+}
+
 /* Stops after the step that *user says. */
 static int32_t up_to(void *user, const sm_train_metrics *m) {
     uint64_t *seen = user;
@@ -1365,6 +1396,7 @@ int main(void) {
         cmocka_unit_test(test_init_cancel),
         cmocka_unit_test(test_earlier_structs),
         cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_cancel_resume),
         cmocka_unit_test(test_callback),
         cmocka_unit_test(test_divergence),
         cmocka_unit_test(test_arguments),

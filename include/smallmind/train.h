@@ -166,7 +166,8 @@ typedef struct sm_trainer_options {
     /* host */
     uint64_t memory_limit;         /* bytes of heap; 0: none */
     const sm_allocator *allocator; /* NULL: the C library's */
-    sm_progress_fn progress;       /* while opening: bytes of data read; NULL: none */
+    sm_progress_fn progress;       /* while opening: bytes of data read of all, then weights made
+                                      ready of all, then of the optimizer; NULL: none */
     void *progress_user;
 } sm_trainer_options;
 
@@ -246,16 +247,18 @@ SM_API sm_status sm_trainer_evaluate(sm_trainer *trainer, sm_train_evaluation *r
 /* ---- files -------------------------------------------------------------------------- */
 
 /* Everything that going on needs: weights, optimizer, schedule, place in the data, and a
- * checksum of the whole file. The file appears whole or not at all. SM_ERR_IO, _NOMEM, _ARGUMENT, _DIVERGED (a weight
- * is not finite: nothing is written, so that a checkpoint that is there stays the last good one).
- */
+ * checksum of the whole file. The file appears whole or not at all. SM_ERR_IO, _NOMEM, _ARGUMENT,
+ * _CANCELLED, _DIVERGED (a weight is not finite: nothing is written, so that a checkpoint that is
+ * there stays the last good one). */
 SM_API sm_status sm_trainer_save(sm_trainer *trainer, const char *path, sm_error *error);
 /* Goes on where a checkpoint of the same model, data and options stands. Options that do not
  * change what is computed (threads) may differ, and `steps`, if the schedule is to end later; the
  * data may lie elsewhere, but every byte of it is compared (by a hash), and every bit of an option.
  * Files of earlier versions of the library are read. SM_ERR_IO, _FORMAT (damaged: any byte of it is
  * another than was written), _ARGUMENT (of another run: names what differs), _UNSUPPORTED (a later
- * version of the format), _NOMEM; the trainer is then as before. */
+ * version of the format), _NOMEM, _CANCELLED; the trainer is then as before. Only where it is
+ * cancelled while weights are being replaced it is of no use (SM_ERR_STATE) until a checkpoint is
+ * resumed. */
 SM_API sm_status sm_trainer_resume(sm_trainer *trainer, const char *path, sm_error *error);
 
 typedef struct sm_checkpoint_info {

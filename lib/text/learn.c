@@ -11,6 +11,7 @@
 
 #define NONE UINT32_MAX
 #define MAX_WORD 4096 /* bytes; longer runs of one kind of character are cut */
+#define COPY_PIECE ((uint64_t)1 << 18)
 
 typedef struct word {
     uint64_t count;
@@ -45,6 +46,8 @@ typedef struct array {
 struct sm_bpe_learner {
     sm_mem *mem;
     sm_error *error; /* of the running call */
+    sm_pace *pace;   /* of the running call */
+    sm_pace idle;    /* what pace points to where the caller has none */
     sm_pre *pre;
     sm_split split;
     bool splitting;
@@ -67,15 +70,56 @@ typedef struct learned {
     uint32_t length;
 } learned;
 
+/* Why a call cannot go on. */
 static sm_status no_memory(const sm_bpe_learner *l) {
+    if (l->pace && l->pace->stopped)
+        return sm_fail(l->error, SM_ERR_CANCELLED, "cancelled");
     return sm_fail(l->error, SM_ERR_NOMEM, "out of memory while learning a vocabulary");
 }
 
-/* Room for one more element; NULL without memory or past 2^32 elements. */
+/* Steps of work that hashing a pair and finding it in memory are. */
+#define FIND_STEPS 8
+
+static sm_status step(const sm_bpe_learner *l, uint64_t steps) {
+    return sm_pace_step(l->pace, steps) ? SM_OK : no_memory(l);
+}
+
+/* The array in a block of `bytes`; NULL without memory, or if the call is to stop. */
+static void *move(const sm_bpe_learner *l, const array *a, uint64_t bytes) {
+    uint8_t *to = sm_alloc(l->mem, bytes);
+    const uint64_t size = a->n * a->size;
+    for (uint64_t at = 0, n; to && at < size; at += n) {
+        n = size - at < COPY_PIECE ? size - at : COPY_PIECE;
+        memcpy(to + at, (const uint8_t *)a->data + at, n);
+        if (l->pace && !sm_pace_step(l->pace, n / 8)) {
+            sm_free(l->mem, to);
+            return NULL;
+        }
+    }
+    if (to)
+        sm_free(l->mem, a->data);
+    return to;
+}
+
+/* n slots without an entry, likewise. */
+static uint32_t *empty_slots(const sm_bpe_learner *l, uint64_t n) {
+    uint32_t *slots = sm_alloc_array(l->mem, n, sizeof *slots);
+    for (uint64_t at = 0, k; slots && at < n; at += k) {
+        k = n - at < COPY_PIECE / sizeof *slots ? n - at : COPY_PIECE / sizeof *slots;
+        memset(slots + at, 0xff, k * sizeof *slots);
+        if (!sm_pace_step(l->pace, k / 2)) {
+            sm_free(l->mem, slots);
+            return NULL;
+        }
+    }
+    return slots;
+}
+
+/* Room for one more element; NULL without memory, past 2^32 elements, or if the call is to stop. */
 static void *push(const sm_bpe_learner *l, array *a) {
     if (a->n == a->capacity) {
         const uint64_t capacity = a->capacity ? 2 * a->capacity : 1024;
-        void *data = a->n < NONE ? sm_realloc(l->mem, a->data, capacity * a->size) : NULL;
+        void *data = a->n < NONE ? move(l, a, capacity * a->size) : NULL;
         if (!data)
             return NULL;
         a->data = data;
@@ -191,11 +235,10 @@ static uint32_t hash_bytes(const uint8_t *bytes, uint64_t n) {
 
 static sm_status grow_words(sm_bpe_learner *l) {
     const uint64_t n = l->n_word_slots ? 2 * l->n_word_slots : 4096;
-    uint32_t *slots = sm_alloc_array(l->mem, n, sizeof *slots);
+    uint32_t *slots = empty_slots(l, n);
     if (!slots)
         return no_memory(l);
-    memset(slots, 0xff, n * sizeof *slots);
-    for (uint32_t i = 0; i < l->words.n; i++) {
+    for (uint32_t i = 0; i < l->words.n && sm_pace_step(l->pace, FIND_STEPS); i++) {
         word *w = word_at(l, i);
         w->next = slots[w->hash & (n - 1)];
         slots[w->hash & (n - 1)] = i;
@@ -203,7 +246,7 @@ static sm_status grow_words(sm_bpe_learner *l) {
     sm_free(l->mem, l->word_slots);
     l->word_slots = slots;
     l->n_word_slots = n;
-    return SM_OK;
+    return l->pace->stopped ? no_memory(l) : SM_OK;
 }
 
 static sm_status count_word(sm_bpe_learner *l, const uint8_t *bytes, uint64_t n) {
@@ -236,12 +279,13 @@ static sm_status count_word(sm_bpe_learner *l, const uint8_t *bytes, uint64_t n)
 sm_status sm_bpe_learner_add(sm_bpe_learner *l, const void *text, uint64_t length, sm_pace *pace,
                              sm_error *error) {
     l->error = error;
+    l->pace = pace ? pace : &l->idle;
     const uint8_t *bytes = text;
     for (uint64_t at = 0; at < length;) {
         uint32_t code;
         const uint32_t n = sm_utf8_decode(bytes + at, length - at, &code);
-        if (pace && !sm_pace_step(pace, n))
-            return sm_fail(error, SM_ERR_CANCELLED, "cancelled");
+        if (step(l, n))
+            return SM_ERR_CANCELLED;
         if (code == UINT32_MAX)
             return sm_fail(error, SM_ERR_FORMAT, "byte %llu of the text is not UTF-8",
                            (unsigned long long)at);
@@ -253,6 +297,8 @@ sm_status sm_bpe_learner_add(sm_bpe_learner *l, const void *text, uint64_t lengt
         sm_status status = sm_split_next(&l->split, &begin, &end, error);
         if (!status && begin == length)
             return SM_OK;
+        if (!status)
+            status = step(l, FIND_STEPS + end - begin);
         for (; begin < end && !status; begin += MAX_WORD)
             status = count_word(l, bytes + begin, end - begin < MAX_WORD ? end - begin : MAX_WORD);
         if (status)
@@ -270,11 +316,10 @@ static uint32_t hash_pair(uint32_t left, uint32_t right) {
 
 static sm_status grow_pairs(sm_bpe_learner *l) {
     const uint64_t n = l->n_pair_slots ? 2 * l->n_pair_slots : 4096;
-    uint32_t *slots = sm_alloc_array(l->mem, n, sizeof *slots);
+    uint32_t *slots = empty_slots(l, n);
     if (!slots)
         return no_memory(l);
-    memset(slots, 0xff, n * sizeof *slots);
-    for (uint32_t i = 0; i < l->pairs.n; i++) {
+    for (uint32_t i = 0; i < l->pairs.n && sm_pace_step(l->pace, FIND_STEPS); i++) {
         pair *p = pair_at(l, i);
         const uint64_t slot = hash_pair(p->left, p->right) & (n - 1);
         p->next = slots[slot];
@@ -283,7 +328,7 @@ static sm_status grow_pairs(sm_bpe_learner *l) {
     sm_free(l->mem, l->pair_slots);
     l->pair_slots = slots;
     l->n_pair_slots = n;
-    return SM_OK;
+    return l->pace->stopped ? no_memory(l) : SM_OK;
 }
 
 /* Number of a pair, made if it is new; NONE without memory. */
@@ -393,6 +438,8 @@ static sm_status spell_words(sm_bpe_learner *l) {
                 return no_memory(l);
             *symbol = byte_token[*bytes_at(l, word_at(l, w)->bytes + i)];
         }
+        if (step(l, word_at(l, w)->length))
+            return SM_ERR_CANCELLED;
     }
     for (uint32_t w = 0; w < l->words.n; w++) {
         const uint32_t *s = symbol_at(l, word_at(l, w)->first);
@@ -402,9 +449,13 @@ static sm_status spell_words(sm_bpe_learner *l) {
             if (status)
                 return status;
         }
+        if (step(l, FIND_STEPS * (uint64_t)word_at(l, w)->length))
+            return SM_ERR_CANCELLED;
     }
     for (uint32_t i = 0; i < l->pairs.n; i++) {
         sm_status status = offer(l, i);
+        if (!status)
+            status = step(l, FIND_STEPS);
         if (status)
             return status;
     }
@@ -422,7 +473,7 @@ static sm_status merge_word(sm_bpe_learner *l, uint32_t w, uint32_t left, uint32
     for (uint32_t i = 0; i + 1 < n && !found; i++)
         found = s[i] == left && s[i + 1] == right;
     if (!found) /* an earlier merge took it */
-        return SM_OK;
+        return step(l, FIND_STEPS + n);
     for (uint32_t i = 0; i + 1 < n && !status; i++)
         status = leave(l, s[i], s[i + 1], w);
     for (uint32_t i = 0; i < n; out++) {
@@ -433,7 +484,7 @@ static sm_status merge_word(sm_bpe_learner *l, uint32_t w, uint32_t left, uint32
     word_at(l, w)->length = out;
     for (uint32_t i = 0; i + 1 < out && !status; i++)
         status = enter(l, s[i], s[i + 1], w, &number);
-    return status;
+    return status ? status : step(l, 2 * FIND_STEPS * (uint64_t)n);
 }
 
 /* The pair becomes a token. */
@@ -456,14 +507,32 @@ static sm_status merge_pair(sm_bpe_learner *l, uint32_t number) {
     sm_status status = SM_OK;
     for (uint32_t at = p.places; at != NONE && !status; at = ((place *)l->places.data)[at].next)
         status = merge_word(l, ((place *)l->places.data)[at].word, p.left, p.right, merged);
-    for (uint32_t i = first_new; i < l->pairs.n && !status; i++)
+    for (uint32_t i = first_new; i < l->pairs.n && !status; i++) {
         status = offer(l, i);
+        if (!status)
+            status = step(l, FIND_STEPS);
+    }
     return status;
+}
+
+/* How a pace asks a progress hook. */
+typedef struct goal {
+    const sm_bpe_learner *learner;
+    uint32_t n_vocab;
+    sm_hook hook;
+} goal;
+
+static int32_t ask_hook(void *user) {
+    const goal *g = user;
+    return sm_hook_ends(&g->hook, g->learner->tokens.n, g->n_vocab);
 }
 
 sm_status sm_bpe_learner_run(sm_bpe_learner *l, uint32_t n_vocab, uint64_t min_count,
                              sm_progress_fn progress, void *progress_user, sm_error *error) {
+    goal asked = {l, n_vocab, {progress, progress_user}};
+    sm_pace pace = {.cancel = ask_hook, .user = &asked};
     l->error = error;
+    l->pace = &pace;
     if (n_vocab < l->tokens.n || n_vocab > INT32_MAX / 2)
         return sm_fail(error, SM_ERR_ARGUMENT,
                        "a vocabulary of %u tokens: at least %llu are needed for bytes and marks",
@@ -472,16 +541,15 @@ sm_status sm_bpe_learner_run(sm_bpe_learner *l, uint32_t n_vocab, uint64_t min_c
     while (!status && l->tokens.n < n_vocab && l->heap.n) {
         const candidate c = take(l);
         const uint64_t count = pair_at(l, c.pair)->count;
-        if (count < min_count)
+        status = step(l, FIND_STEPS);
+        if (status || count < min_count)
             continue;
         if (count != c.count) /* it lost occurrences since it was offered */
             status = offer(l, c.pair);
         else
             status = merge_pair(l, c.pair);
-        if (!status && progress && l->tokens.n % 64 == 0 &&
-            progress(progress_user, l->tokens.n, n_vocab))
-            status = sm_fail(error, SM_ERR_CANCELLED, "cancelled");
     }
+    l->pace = NULL;
     return status;
 }
 

@@ -133,9 +133,18 @@ static void get_state(const sm_trainer *t, uint64_t state[STATES]) {
     state[6] = t->options.steps;
 }
 
+/* Bytes that are looked at, or copied, between two questions: a millisecond or less. */
+#define PIECE ((uint64_t)1 << 20)
+
+/* Whether the trainer's cancel hook says stop. */
+static bool asked(sm_trainer *t) {
+    const sm_hook hook = sm_trainer_hook(t);
+    return sm_hook_ends(&hook, 0, 1);
+}
+
 /* ---- save ------------------------------------------------------------------------------------ */
 
-static sm_status check_finite(const sm_trainer *t, sm_error *error) {
+static sm_status check_finite(sm_trainer *t, sm_error *error) {
     const sm_params *params = sm_graph_params(t->graph);
     for (uint32_t i = 0; i < params->n; i++) {
         const sm_param *p = &params->param[i];
@@ -145,6 +154,8 @@ static sm_status check_finite(const sm_trainer *t, sm_error *error) {
                                "step %llu: weights of '%s' are not finite: a lower learning rate "
                                "may help",
                                (unsigned long long)t->step, p->name);
+            else if (k % (PIECE / sizeof(float)) == 0 && asked(t))
+                return sm_fail(error, SM_ERR_CANCELLED, "saving was cancelled");
     }
     return SM_OK;
 }
@@ -193,6 +204,8 @@ sm_status sm_trainer_save(sm_trainer *t, const char *path, sm_error *error) {
         status = sm_gguf_writer_open(&w, t->mem, path, 3, 64, error);
     if (status)
         return status;
+    const sm_hook hook = sm_trainer_hook(t);
+    sm_gguf_writer_ask(w, &hook);
     run_text(t, text, sizeof text);
     sm_gguf_put_str(w, "general.type", "checkpoint", 10);
     sm_gguf_put_u32(w, KEY_VERSION, VERSION);
@@ -380,28 +393,48 @@ static bool is_unsealed(const sm_gguf *gguf) {
 }
 
 /* Whether every byte is as it was written, before any of it is believed. */
-static sm_status check_whole(const sm_gguf *gguf, sm_error *error) {
+static sm_status check_whole(const sm_gguf *gguf, const sm_hook *hook, sm_error *error) {
     if (is_unsealed(gguf))
         return SM_OK;
-    const sm_status status = sm_gguf_check_seal(gguf, NULL, error);
+    const sm_status status = sm_gguf_check_seal(gguf, hook, error);
     if (status == SM_ERR_MISSING)
         return sm_fail(error, SM_ERR_FORMAT, "%s: the checkpoint has no checksum", gguf->path);
     return status;
+}
+
+/* All of them, which have been checked, and what is derived from them. Where this is cancelled the
+ * trainer is of two runs. */
+static sm_status take_tensors(sm_trainer *t, const sm_gguf *gguf, sm_error *error) {
+    char name[NAME_SPACE];
+    void *data;
+    uint64_t bytes;
+    t->update.stage = SM_UPDATE_MIXED;
+    for (uint32_t i = 0; tensor_at(t, i, name, &data, &bytes); i++) {
+        const uint8_t *from = sm_gguf_find_tensor(gguf, name)->data;
+        for (uint64_t at = 0, n; at < bytes; at += n) {
+            n = bytes - at < PIECE ? bytes - at : PIECE;
+            if (asked(t))
+                return sm_fail(error, SM_ERR_CANCELLED, "%s: resuming was cancelled", gguf->path);
+            memcpy((uint8_t *)data + at, from + at, n);
+        }
+    }
+    return sm_graph_update(t->graph)
+               ? sm_fail(error, SM_ERR_CANCELLED, "%s: resuming was cancelled", gguf->path)
+               : SM_OK;
 }
 
 sm_status sm_trainer_resume(sm_trainer *t, const char *path, sm_error *error) {
     if (!t || !path)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_trainer_resume: trainer or path is NULL");
     sm_gguf *gguf;
-    uint64_t state[STATES], bytes;
-    char name[NAME_SPACE];
-    void *data;
-    sm_status status = sm_gguf_open(&gguf, t->mem, path, true, error);
+    uint64_t state[STATES];
+    const sm_hook hook = sm_trainer_hook(t);
+    sm_status status = sm_gguf_open_asking(&gguf, t->mem, path, true, &hook, error);
     if (status)
         return status;
     status = read_state(gguf, state, error);
     if (!status)
-        status = check_whole(gguf, error);
+        status = check_whole(gguf, &hook, error);
     if (!status)
         status = check_origin(t, gguf, error);
     if (!status && state[0] > t->options.steps)
@@ -416,15 +449,14 @@ sm_status sm_trainer_resume(sm_trainer *t, const char *path, sm_error *error) {
         const sm_data_cursor cursor = {state[3], state[4], state[5]};
         status = sm_dataset_seek(t->dataset, &cursor, error);
     }
+    if (!status)
+        status = take_tensors(t, gguf, error);
     if (!status) {
-        for (uint32_t i = 0; tensor_at(t, i, name, &data, &bytes); i++)
-            memcpy(data, sm_gguf_find_tensor(gguf, name)->data, bytes);
         t->step = state[0];
         sm_optim_set_steps(t->optim, state[1]);
         t->tokens = state[2];
         t->diverged = false;
-        t->update.stage = SM_UPDATE_RESUMED;
-        status = sm_trainer_settle(t, error);
+        t->update.stage = SM_UPDATE_NONE;
     }
     sm_gguf_close(gguf);
     return status;

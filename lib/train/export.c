@@ -27,14 +27,24 @@ static uint32_t export_type(const sm_gguf_tensor *tensor, const sm_param *p, uin
     return !p ? tensor->type : tensor->n_dims > 1 ? type : SM_DTYPE_F32;
 }
 
+/* Weights that are converted and written at a time. */
+#define PIECE_WEIGHTS (1u << 16)
+
 /* One trained tensor as `type`, converted in `room` if that is not f32. */
-static const void *converted(const sm_param *p, uint32_t type, uint16_t *room) {
-    const uint64_t n = p->rows * p->cols;
+static sm_status write_param(sm_gguf_writer *w, const sm_param *p, uint32_t type, uint16_t *room,
+                             sm_error *error) {
+    const uint64_t size = p->rows * p->cols;
     if (type == SM_DTYPE_F32)
-        return p->value;
-    for (uint64_t i = 0; i < n; i++)
-        room[i] = type == SM_DTYPE_F16 ? sm_f32_to_f16(p->value[i]) : sm_f32_to_bf16(p->value[i]);
-    return room;
+        return sm_gguf_write_tensor(w, p->value, size * sizeof(float), error);
+    sm_status status = SM_OK;
+    for (uint64_t at = 0, n; at < size && !status; at += n) {
+        n = size - at < PIECE_WEIGHTS ? size - at : PIECE_WEIGHTS;
+        for (uint64_t i = 0; i < n; i++)
+            room[i] = type == SM_DTYPE_F16 ? sm_f32_to_f16(p->value[at + i])
+                                           : sm_f32_to_bf16(p->value[at + i]);
+        status = sm_gguf_write_part(w, room, n * sizeof *room, error);
+    }
+    return status;
 }
 
 sm_status sm_trainer_export(sm_trainer *t, const char *path, const char *type_name,
@@ -55,12 +65,7 @@ sm_status sm_trainer_export(sm_trainer *t, const char *path, const char *type_na
     if (status)
         return status;
     const sm_params *params = sm_graph_params(t->graph);
-    uint64_t largest = 0;
-    for (uint32_t i = 0; i < params->n; i++) {
-        const uint64_t n = params->param[i].rows * params->param[i].cols;
-        largest = n > largest ? n : largest;
-    }
-    uint16_t *room = sm_alloc_array(t->mem, largest ? largest : 1, sizeof *room);
+    uint16_t *room = sm_alloc_array(t->mem, PIECE_WEIGHTS, sizeof *room);
     if (!room)
         return sm_fail(error, SM_ERR_NOMEM, "out of memory to write %s", path);
     sm_gguf_writer *w;
@@ -69,6 +74,8 @@ sm_status sm_trainer_export(sm_trainer *t, const char *path, const char *type_na
         sm_free(t->mem, room);
         return status;
     }
+    const sm_hook hook = sm_trainer_hook(t);
+    sm_gguf_writer_ask(w, &hook);
     put_keys(t, w, types[which].file_type);
     for (uint64_t i = 0; i < t->gguf->n_tensors; i++) {
         const sm_gguf_tensor *tensor = &t->gguf->tensors[i];
@@ -80,12 +87,8 @@ sm_status sm_trainer_export(sm_trainer *t, const char *path, const char *type_na
         const sm_gguf_tensor *tensor = &t->gguf->tensors[i];
         const sm_param *p = find_param(params, tensor->name);
         const uint32_t type = export_type(tensor, p, types[which].type);
-        if (p)
-            status =
-                sm_gguf_write_tensor(w, converted(p, type, room),
-                                     p->rows * p->cols * (type == SM_DTYPE_F32 ? 4 : 2), error);
-        else
-            status = sm_gguf_write_tensor(w, tensor->data, tensor->size, error);
+        status = p ? write_param(w, p, type, room, error)
+                   : sm_gguf_write_tensor(w, tensor->data, tensor->size, error);
     }
     sm_free(t->mem, room);
     if (status) {
@@ -114,6 +117,8 @@ sm_status sm_trainer_export_adapter(sm_trainer *t, const char *path, sm_error *e
     status = sm_gguf_writer_open(&w, t->mem, path, 3, SM_GGUF_DEFAULT_ALIGNMENT, error);
     if (status)
         return status;
+    const sm_hook hook = sm_trainer_hook(t);
+    sm_gguf_writer_ask(w, &hook);
     sm_gguf_put_str(w, "general.type", "adapter", 7);
     sm_gguf_put_str(w, "general.architecture", architecture, strlen(architecture));
     sm_gguf_put_str(w, "adapter.type", "lora", 4);

@@ -27,7 +27,32 @@ typedef struct builder {
     sm_graph *g;
     sm_status status;
     sm_error *error;
+    uint64_t made, total; /* weights that are ready, and of the whole file */
+    uint64_t work;        /* since the hook was asked */
 } builder;
+
+/* Weights between two questions: well below a millisecond where memory is fast, some where each
+ * page is touched for the first time. */
+#define ASK_WEIGHTS (1u << 18)
+
+/* False after a failure, and once the hook says so; asked after so many weights. */
+static bool go_on(builder *b, uint64_t n) {
+    b->work += n;
+    if (!b->status && b->work >= ASK_WEIGHTS) {
+        b->work = 0;
+        if (sm_hook_ends(b->g->options.hook, b->made, b->total))
+            b->status = sm_fail(b->error, SM_ERR_CANCELLED, "%s: cancelled", b->g->net->gguf->path);
+    }
+    return !b->status;
+}
+
+static void clear(builder *b, float *x, uint64_t count) {
+    for (uint64_t n; count && go_on(b, 0); x += n, count -= n) {
+        n = count < ASK_WEIGHTS ? count : ASK_WEIGHTS;
+        memset(x, 0, n * sizeof *x);
+        b->work += n;
+    }
+}
 
 static void *own(builder *b, uint64_t n, uint64_t size) {
     if (b->status)
@@ -61,7 +86,7 @@ static float *add_param(builder *b, const char *name, uint64_t rows, uint64_t co
     float *grad = own_floats(b, rows, cols);
     if (b->status)
         return NULL;
-    memset(grad, 0, rows * cols * sizeof *grad);
+    clear(b, grad, rows * cols);
     params->param[params->n++] = (sm_param){name, rows, cols, value, grad, decay};
     params->n_elements += rows * cols;
     return grad;
@@ -73,7 +98,7 @@ static void add_matrix(builder *b, sm_master *master, sm_weight *w) {
     master->value = own_floats(b, w->rows, w->cols);
     if (b->status)
         return;
-    for (uint64_t r = 0; r < w->rows; r++)
+    for (uint64_t r = 0; r < w->rows && go_on(b, w->cols); r++, b->made += w->cols)
         b->g->kernels->type[w->type].dequantize(master->value + r * w->cols,
                                                 w->data + r * w->row_bytes, w->cols);
     master->grad = add_param(b, w->name, w->rows, w->cols, master->value, true);
@@ -213,7 +238,7 @@ static float *add_half(builder *b, sm_weight *w, const char *base, const char *s
     uint8_t *packed = own(b, (rows + SM_GROUP - 1) / SM_GROUP, group_bytes);
     if (b->status)
         return NULL;
-    memset(value, 0, (uint64_t)rows * cols * sizeof *value);
+    clear(b, value, (uint64_t)rows * cols);
     *w = (sm_weight){.name = name,
                      .type = SM_DTYPE_F32,
                      .rows = rows,
@@ -239,7 +264,7 @@ static void add_lora(builder *b, sm_master *master, sm_lora *lora) {
         (float)(o->lora_alpha / (o->lora_rs ? sqrt((double)o->lora_rank) : (double)o->lora_rank));
     float *a = (float *)(uintptr_t)lora->a.data;
     const double range = 1 / sqrt((double)w->cols);
-    for (uint64_t i = 0; i < (uint64_t)o->lora_rank * w->cols; i++)
+    for (uint64_t i = 0; i < (uint64_t)o->lora_rank * w->cols && go_on(b, 1); i++)
         a[i] = (float)(range * (2 * sm_weight_random(o->seed, w, i) - 1));
 }
 
@@ -432,6 +457,20 @@ static sm_status check_options(const sm_graph_options *o, sm_error *error) {
     return SM_OK;
 }
 
+static int32_t ask_builder(void *user) {
+    const builder *b = user;
+    return sm_hook_ends(b->g->options.hook, b->total, b->total);
+}
+
+/* The first update, which asks the hook that opening asks. */
+static void first_update(builder *b) {
+    sm_graph_set_cancel(b->g, ask_builder, b);
+    if (sm_graph_update(b->g))
+        b->status = sm_fail(b->error, SM_ERR_CANCELLED, "%s: cancelled", b->g->net->gguf->path);
+    sm_graph_set_cancel(b->g, NULL, NULL);
+    b->g->options.hook = NULL;
+}
+
 static void build(builder *b) {
     sm_graph *g = b->g;
     const sm_graph_options *o = &g->options;
@@ -490,6 +529,8 @@ sm_status sm_graph_new(sm_graph **out, sm_mem *mem, const sm_gguf *gguf, const s
     g->options = *options;
     g->kernels = kernels;
     builder b = {.g = g, .error = error};
+    for (uint64_t i = 0; i < gguf->n_tensors; i++)
+        b.total += gguf->tensors[i].dims[0] * gguf->tensors[i].dims[1];
     b.status = sm_net_load(&g->net, mem, gguf, kernels, NULL, NULL, error);
     if (!b.status && g->net->packed_file_bytes)
         b.status = sm_fail(error, SM_ERR_UNSUPPORTED,
@@ -501,11 +542,12 @@ sm_status sm_graph_new(sm_graph **out, sm_mem *mem, const sm_gguf *gguf, const s
         b.status = sm_gemm_scratch_new(&g->gemm, mem, options->n_threads, error);
     if (!b.status)
         build(&b);
+    if (!b.status)
+        first_update(&b);
     if (b.status) {
         sm_graph_free(g);
         return b.status;
     }
-    sm_graph_update(g);
     *out = g;
     return SM_OK;
 }
@@ -545,6 +587,9 @@ void sm_graph_set_cancel(sm_graph *g, int32_t (*cancel)(void *user), void *user)
 }
 void sm_graph_begin(sm_graph *g) {
     atomic_store_explicit(&g->stop.stopped, false, memory_order_relaxed);
+}
+bool sm_graph_ask(const sm_graph *g) {
+    return g->stop.cancel && g->stop.cancel(g->stop.cancel_user);
 }
 bool sm_graph_stopped(const sm_graph *g) {
     return atomic_load_explicit(&g->stop.stopped, memory_order_relaxed);

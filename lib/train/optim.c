@@ -76,34 +76,59 @@ static sm_status check(const sm_optim_config *c, sm_error *error) {
     return SM_OK;
 }
 
-static bool add_state(sm_optim *o, const sm_param *p, state *s) {
-    const uint64_t n = count(p), bytes = n * sizeof(float);
+/* Carries the first failure through many allocations. */
+typedef struct maker {
+    sm_optim *o;
+    const sm_hook *hook;
+    uint64_t done; /* weights whose states are made */
+    bool cancelled;
+} maker;
+
+/* Elements that are cleared between two questions: some milliseconds, where each page is touched
+ * for the first time. */
+#define CLEAR_PIECE (1u << 18)
+
+/* n zeros; NULL without memory, or once the hook says so. */
+static float *zeros(maker *m, uint64_t n) {
+    float *x = sm_alloc_array(m->o->mem, n, sizeof *x);
+    for (uint64_t at = 0, k; x && at < n && !m->cancelled; at += k) {
+        k = n - at < CLEAR_PIECE ? n - at : CLEAR_PIECE;
+        memset(x + at, 0, k * sizeof *x);
+        if (k == CLEAR_PIECE) /* small ones are counted by what they belong to */
+            m->cancelled = sm_hook_ends(m->hook, m->done, m->o->params->n_elements);
+    }
+    return x;
+}
+
+static bool add_state(maker *m, const sm_param *p, state *s) {
+    sm_optim *o = m->o;
+    const uint64_t n = count(p);
     switch (o->config.kind) {
     case SM_OPTIM_ADAMW:
         if (o->config.state_8bit)
             return sm_state8_new(&s->m8, o->mem, n) && sm_state8_new(&s->v8, o->mem, n);
-        s->m = sm_alloc_zero(o->mem, bytes);
-        s->v = sm_alloc_zero(o->mem, bytes);
+        s->m = zeros(m, n);
+        s->v = zeros(m, n);
         return s->m && s->v;
     case SM_OPTIM_ADAFACTOR:
         s->row_sums = sm_alloc_array(o->mem, p->rows, sizeof *s->row_sums);
         if (!factored(o, p)) {
-            s->v = sm_alloc_zero(o->mem, bytes);
+            s->v = zeros(m, n);
             return s->v && s->row_sums;
         }
-        s->row = sm_alloc_zero(o->mem, p->rows * sizeof(float));
-        s->col = sm_alloc_zero(o->mem, p->cols * sizeof(float));
+        s->row = zeros(m, p->rows);
+        s->col = zeros(m, p->cols);
         return s->row && s->col && s->row_sums;
     case SM_OPTIM_LION:
     case SM_OPTIM_SGD:
-        s->m = sm_alloc_zero(o->mem, bytes);
+        s->m = zeros(m, n);
         return s->m;
     }
     return false;
 }
 
 sm_status sm_optim_new(sm_optim **out, sm_mem *mem, const sm_optim_config *config,
-                       const sm_params *params, sm_error *error) {
+                       const sm_params *params, const sm_hook *hook, sm_error *error) {
     *out = NULL;
     sm_status status = check(config, error);
     if (status)
@@ -125,13 +150,19 @@ sm_status sm_optim_new(sm_optim **out, sm_mem *mem, const sm_optim_config *confi
         if (enough)
             sm_code8_init(o->codes);
     }
-    for (uint32_t i = 0; enough && i < params->n; i++)
-        enough = add_state(o, &params->param[i], &o->states[i]);
-    if (!enough) {
+    maker m = {.o = o, .hook = hook};
+    for (uint32_t i = 0; enough && !m.cancelled && i < params->n; i++) {
+        enough = add_state(&m, &params->param[i], &o->states[i]);
+        m.done += count(&params->param[i]);
+        if (enough && !m.cancelled)
+            m.cancelled = sm_hook_ends(hook, m.done, params->n_elements);
+    }
+    if (!enough || m.cancelled) {
         sm_optim_free(o);
-        return sm_fail(error, SM_ERR_NOMEM,
-                       "out of memory for the optimizer's state (%llu weights)",
-                       (unsigned long long)params->n_elements);
+        return m.cancelled ? sm_fail(error, SM_ERR_CANCELLED, "cancelled")
+                           : sm_fail(error, SM_ERR_NOMEM,
+                                     "out of memory for the optimizer's state (%llu weights)",
+                                     (unsigned long long)params->n_elements);
     }
     *out = o;
     return SM_OK;

@@ -137,10 +137,11 @@ typedef struct sm_optim_config {
 } sm_optim_config;
 
 typedef struct sm_optim sm_optim;
-/* States for every parameter, all zero. params is kept and must outlive the optimizer.
- * SM_ERR_ARGUMENT names the value; SM_ERR_NOMEM. */
+/* States for every parameter, all zero. params is kept and must outlive the optimizer. hook (may be
+ * NULL) is asked: weights done of all. SM_ERR_ARGUMENT names the value; SM_ERR_NOMEM, _CANCELLED.
+ */
 sm_status sm_optim_new(sm_optim **out, sm_mem *mem, const sm_optim_config *config,
-                       const sm_params *params, sm_error *error);
+                       const sm_params *params, const sm_hook *hook, sm_error *error);
 void sm_optim_free(sm_optim *optim); /* NULL is fine */
 /* Global L2 norm of all gradients, every thread gets the same value; NaN or infinite where
  * a gradient is. Partial sums over fixed pieces in double. Anything where crew->stop is stopped. */
@@ -213,10 +214,11 @@ typedef struct sm_graph_options {
                                  every matrix of every layer. "output.weight" is the head, where it
                                  is not tied */
     uint64_t seed;            /* of LoRA's initial A and of dropout */
+    const sm_hook *hook;      /* asked while the graph is made, weights ready of all; NULL: none */
 } sm_graph_options;
 
 /* Binds an open file, which must outlive the graph. SM_ERR_ARGUMENT, _MISSING, _SHAPE,
- * _UNSUPPORTED, _NOMEM, _SYSTEM. */
+ * _UNSUPPORTED, _NOMEM, _SYSTEM, _CANCELLED. */
 sm_status sm_graph_new(sm_graph **out, sm_mem *mem, const sm_gguf *gguf, const sm_kernels *kernels,
                        const sm_graph_options *options, sm_error *error);
 void sm_graph_free(sm_graph *graph); /* NULL is fine */
@@ -235,6 +237,8 @@ void sm_graph_set_cancel(sm_graph *graph, int32_t (*cancel)(void *user), void *u
 void sm_graph_begin(sm_graph *graph);
 bool sm_graph_stopped(const sm_graph *graph);
 sm_crew sm_graph_crew(sm_graph *graph, uint32_t thread, uint32_t n_threads);
+/* Asks it between runs of the team. */
+bool sm_graph_ask(const sm_graph *graph);
 
 /* Mean loss in nats over the tokens with a target; *n_targets (may be NULL) how many. No
  * gradients. SM_ERR_TOKEN, SM_ERR_ARGUMENT (spans, sizes), SM_ERR_CANCELLED. */

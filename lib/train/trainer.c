@@ -155,6 +155,7 @@ static sm_status make_graph(sm_trainer *t, const sm_trainer_options *given, sm_e
         .lora_rs = o->lora_rs,
         .lora_targets = given->lora_targets,
         .seed = o->seed,
+        .hook = &(sm_hook){given->progress, given->progress_user},
     };
     const sm_kernels *kernels = sm_kernels_get(sm_level_best(o->level));
     if (!kernels)
@@ -166,7 +167,7 @@ static sm_status make_graph(sm_trainer *t, const sm_trainer_options *given, sm_e
     return status;
 }
 
-static sm_status make_optimizer(sm_trainer *t, sm_error *error) {
+static sm_status make_optimizer(sm_trainer *t, const sm_trainer_options *given, sm_error *error) {
     static const sm_optimizer_kind kinds[] = {SM_OPTIM_ADAMW, SM_OPTIM_LION, SM_OPTIM_ADAFACTOR,
                                               SM_OPTIM_SGD};
     const sm_trainer_options *o = &t->options;
@@ -177,14 +178,16 @@ static sm_status make_optimizer(sm_trainer *t, sm_error *error) {
                                     .weight_decay = o->weight_decay,
                                     .momentum = o->momentum,
                                     .state_8bit = o->state_8bit};
-    return sm_optim_new(&t->optim, t->mem, &config, sm_graph_params(t->graph), error);
+    return sm_optim_new(&t->optim, t->mem, &config, sm_graph_params(t->graph),
+                        &(sm_hook){given->progress, given->progress_user}, error);
 }
 
 static sm_status open_all(sm_trainer *t, const char *model_path, const sm_trainer_options *given,
                           sm_error *error) {
     sm_status status = make_schedule(t, error);
     if (!status)
-        status = sm_gguf_open(&t->gguf, t->mem, model_path, true, error);
+        status = sm_gguf_open_asking(&t->gguf, t->mem, model_path, true,
+                                     &(sm_hook){given->progress, given->progress_user}, error);
     if (!status)
         status = sm_gguf_expect(t->gguf, SM_CONTENT_MODEL | SM_CONTENT_PACKED, error);
     if (!status)
@@ -213,7 +216,7 @@ static sm_status open_all(sm_trainer *t, const char *model_path, const sm_traine
                          model_path, sm_tokenizer_n_vocab(t->tokenizer),
                          sm_graph_net(t->graph)->config.n_vocab);
     if (!status)
-        status = make_optimizer(t, error);
+        status = make_optimizer(t, given, error);
     return status;
 }
 
@@ -323,6 +326,16 @@ sm_status sm_trainer_set_cancel(sm_trainer *t, int32_t (*cancel)(void *user), vo
     return SM_OK;
 }
 
+static int32_t ask_trainer(void *user, uint64_t done, uint64_t total) {
+    (void)done;
+    (void)total;
+    return sm_graph_ask(user);
+}
+
+sm_hook sm_trainer_hook(sm_trainer *t) {
+    return (sm_hook){ask_trainer, t->graph};
+}
+
 /* ---- step --------------------------------------------------------------------------------- */
 
 typedef struct job {
@@ -416,6 +429,8 @@ static sm_status prepare_step(sm_trainer *t, sm_error *error) {
 
 sm_status sm_trainer_settle(sm_trainer *t, sm_error *error) {
     sm_trainer_update *u = &t->update;
+    if (u->stage == SM_UPDATE_MIXED)
+        return sm_fail(error, SM_ERR_STATE, "resuming was cancelled: resume a checkpoint first");
     if (u->stage == SM_UPDATE_WEIGHTS) {
         if (run_crew(t, apply, u))
             return cancelled(t, error);
@@ -425,11 +440,9 @@ sm_status sm_trainer_settle(sm_trainer *t, sm_error *error) {
         return SM_OK;
     if (sm_graph_update(t->graph))
         return cancelled(t, error);
-    if (u->stage == SM_UPDATE_PACKED) {
-        t->step++;
-        t->tokens += u->targets;
-    }
     u->stage = SM_UPDATE_NONE;
+    t->step++;
+    t->tokens += u->targets;
     return SM_OK;
 }
 
@@ -459,8 +472,8 @@ sm_status sm_trainer_step(sm_trainer *t, sm_train_metrics *metrics, sm_error *er
                        (unsigned long long)t->step + 1);
     const uint64_t start = sm_time_ns();
     sm_status status = SM_OK;
-    if (t->update.stage == SM_UPDATE_RESUMED)
-        status = sm_trainer_settle(t, error);
+    if (t->update.stage == SM_UPDATE_MIXED)
+        return sm_trainer_settle(t, error);
     if (!status && t->update.stage == SM_UPDATE_NONE) {
         if (t->step >= t->options.steps)
             return sm_fail(error, SM_ERR_STATE, "all %llu steps are done",

@@ -12,7 +12,7 @@ typedef enum sm_update_stage {
     SM_UPDATE_NONE,
     SM_UPDATE_WEIGHTS, /* the optimizer is at work */
     SM_UPDATE_PACKED,  /* then: what is derived from the weights */
-    SM_UPDATE_RESUMED, /* the same, after a checkpoint was read: it ends no step */
+    SM_UPDATE_MIXED,   /* a checkpoint was being taken over: only another one helps */
 } sm_update_stage;
 
 /* What one update needs and gives. */
@@ -42,6 +42,8 @@ struct sm_trainer {
 };
 
 typedef void (*sm_crew_fn)(const sm_crew *crew, void *arg);
+/* The trainer's cancel hook, for work that asks one thread. */
+sm_hook sm_trainer_hook(sm_trainer *trainer);
 /* Goes on with what a cancelled step has left to do, if anything. SM_ERR_CANCELLED: once more. */
 sm_status sm_trainer_settle(sm_trainer *trainer, sm_error *error);
 

@@ -9,8 +9,35 @@ typedef struct maker {
     sm_str separator;
     sm_bpe_learner *learner;
     uint64_t n_bytes; /* of text, without separators */
+    sm_pace pace;     /* asks the progress hook */
     sm_error *error;
 } maker;
+
+static int32_t ask(void *user) {
+    const maker *m = user;
+    return m->o.progress && m->o.progress(m->o.progress_user, 0, m->o.n_vocab);
+}
+
+/* Bytes that are searched in one go. */
+#define SEARCH_PIECE ((uint64_t)1 << 16)
+
+/* Where the next separator begins, from `at` on; the end of the file without one, or if the work is
+ * to stop. */
+static uint64_t find_separator(maker *m, const sm_file *file, uint64_t at) {
+    const char *text = (const char *)file->data, *mark = m->separator.data;
+    const uint64_t length = m->separator.length;
+    while (file->size - at >= length && sm_pace_step(&m->pace, 1)) {
+        if (memcmp(text + at, mark, length) == 0)
+            return at;
+        at++;
+        const uint64_t left = file->size - at, n = left < SEARCH_PIECE ? left : SEARCH_PIECE;
+        const char *next = memchr(text + at, mark[0], n);
+        const uint64_t skip = next ? (uint64_t)(next - text) - at : n;
+        sm_pace_step(&m->pace, skip / 16);
+        at += skip;
+    }
+    return file->size;
+}
 
 /* Counts the words of one file, document by document. */
 static sm_status add_file(maker *m, const char *path) {
@@ -21,14 +48,8 @@ static sm_status add_file(maker *m, const char *path) {
         return status;
     const char *text = (const char *)file.data;
     for (uint64_t at = 0; at < file.size && !status;) {
-        uint64_t end = at;
-        while (end < file.size &&
-               (file.size - end < m->separator.length ||
-                memcmp(text + end, m->separator.data, m->separator.length) != 0)) {
-            const char *next = memchr(text + end + 1, m->separator.data[0], file.size - end - 1);
-            end = next ? (uint64_t)(next - text) : file.size;
-        }
-        status = sm_bpe_learner_add(m->learner, text + at, end - at, NULL, &why);
+        const uint64_t end = find_separator(m, &file, at);
+        status = sm_bpe_learner_add(m->learner, text + at, end - at, &m->pace, &why);
         if (status == SM_ERR_FORMAT)
             sm_fail(m->error, status, "%s: %s that begins at byte %llu", path, why.message,
                     (unsigned long long)at);
@@ -36,8 +57,8 @@ static sm_status add_file(maker *m, const char *path) {
             sm_fail(m->error, status, "%s: %s", path, why.message);
         m->n_bytes += end - at;
         at = end < file.size ? end + m->separator.length : end;
-        if (!status && m->o.progress && m->o.progress(m->o.progress_user, 0, m->o.n_vocab))
-            status = sm_fail(m->error, SM_ERR_CANCELLED, "cancelled");
+        if (!status && !sm_pace_step(&m->pace, 1))
+            status = sm_fail(m->error, SM_ERR_CANCELLED, "%s: cancelled", path);
     }
     sm_file_close(&file);
     return status;
@@ -113,6 +134,7 @@ sm_status sm_vocabulary_train(const char *path, const char *const *text_paths, u
     sm_status status = sm_options_take(&m.o, sizeof m.o, options, SM_OPTIONS_VOCABULARY, error);
     if (status)
         return status;
+    m.pace = (sm_pace){.cancel = ask, .user = &m};
     m.separator.data = m.o.separator ? m.o.separator : "<|endoftext|>";
     m.separator.length = strlen(m.separator.data);
     if (!m.separator.length)
