@@ -127,6 +127,7 @@ class Case(unittest.TestCase):
             "computing": ["logits", "-m", MODEL, "--ids", ids, "-o", "/dev/null", "-t", "1"],
             "quantizing": ["quantize", large, out, "Q3_K", "-t", "1", "--level", "scalar"],
             "writing": ["init", "--vocab", MODEL, "-o", out, "--n-embd", "1024", "--n-layer", "40"],
+            "encoding": ["tokenize", "-m", MODEL, "-f", self.file("longer", b"the cat " * 8000000)],
             "prompt": ["run", "-m", MODEL, "-f", text, "-c", "1000000", "-t", "1"],
         }
 
@@ -252,9 +253,8 @@ class Training(Case):
         watched = Watched(self, 80, self.options("-n", "5", "--sample-every", "4", "--sample-tokens",
                                                  "3"))
         self.assertEqual(watched.code, 0, watched.shown)
-        lines = watched.shown.split(b"\r\n")
-        self.assertTrue(any(line.startswith(b"--- sample after step 4: ") for line in lines), lines)
-        self.assertTrue(any(line.startswith(b"done after step 5: ") for line in lines), lines)
+        for text in (b"--- sample after step 4: ", b"done after step 5: "):
+            self.assertRegex(watched.shown, rb"(\r\n|\r\x1b\[K)" + text)
 
     def test_both_speeds(self):
         """finetune tells the tokens that it computes and those that it trains."""

@@ -301,6 +301,7 @@ static int warm_up(bench_run *run) {
     double ignored[3];
     double *speeds[] = {&ignored[0], &ignored[1], &ignored[2]};
     const double start = cli_seconds();
+    progress_count("warming up", 0, 0);
     if (sm_session_feed(run->session, run->ids, run->depth, &error) != SM_OK ||
         time_speeds(run, 0.0, speeds, &error) != SM_OK)
         return cli_fail(&error);

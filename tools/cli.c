@@ -143,14 +143,17 @@ int cli_encode(int32_t **ids, uint64_t *n, const sm_tokenizer *tokenizer, const 
     sm_error error = {0};
     const sm_encode_options how = {.struct_size = sizeof how, .cancel = cli_cancel};
     uint64_t capacity = input->length + 16;
+    progress_count("encoding", 0, 0);
     for (;;) {
         *ids = malloc(capacity * sizeof **ids);
         if (*ids == NULL)
             return cli_error("out of memory");
         const sm_status status = sm_tokenizer_encode(tokenizer, input->text, input->length, &how,
                                                      *ids, capacity, n, &error);
-        if (status == SM_OK)
+        if (status == SM_OK) {
+            progress_end();
             return CLI_GO_ON;
+        }
         free(*ids);
         *ids = NULL;
         if (status != SM_ERR_BUFFER || *n <= capacity)

@@ -49,6 +49,7 @@ void cli_say(const char *prefix, const char *format, va_list args) {
     if (all != NULL)
         sm_text_escape(said, length, all, size + 1);
     const bool cut = all == NULL && (size >= sizeof shown || length < (size_t)(n > 0 ? n : 0));
+    progress_clear();
     fprintf(stderr, "%s%s%s\n", prefix, all != NULL ? all : shown, cut ? ending : "");
     free(all);
     free(whole);

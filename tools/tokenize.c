@@ -176,8 +176,12 @@ static int tokenize(tokenize_job *job, const cli_input *input) {
     if (sm_tokenizer_load(&job->tokenizer, job->path, NULL, &error) != SM_OK)
         return cli_fail(&error);
     const double start = cli_seconds();
+    const bool shown = !isatty(STDOUT_FILENO); /* else the ids themselves show how far it is */
     while (code == CLI_DONE && (!job->lines || at < input->length)) {
         const char *text = input->text + at;
+        if (shown)
+            progress_count(job->decode ? "decoding" : "encoding", at,
+                           job->lines ? input->length : 0);
         uint64_t length = input->length - at;
         const char *newline = job->lines ? memchr(text, '\n', length) : NULL;
         if (newline != NULL)
@@ -191,6 +195,7 @@ static int tokenize(tokenize_job *job, const cli_input *input) {
             break;
         at += length + 1;
     }
+    progress_end();
     if (code == CLI_DONE)
         fprintf(stderr, "%llu bytes, %llu ids, %.3f s\n", (unsigned long long)input->length,
                 (unsigned long long)job->n_ids, cli_seconds() - start);

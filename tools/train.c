@@ -121,6 +121,12 @@ static int32_t on_cancel(void *user) {
     return cli_interrupted();
 }
 
+/* The same where nothing is to be cancelled. */
+static int32_t on_saving(void *user) {
+    show_phase(user);
+    return 0;
+}
+
 /* Reports a call of the library that failed. */
 static int fail(train_state *t, sm_status status, const sm_error *error) {
     progress_keep();
@@ -286,6 +292,7 @@ static int write_sample(train_state *t) {
     int code = export(t);
     if (code != CLI_GO_ON)
         return code;
+    begin(t, "sampling");
     const bool adapts = t->options.lora_rank != 0;
     sm_status status = sm_model_load(&model, adapts ? t->model : t->out, NULL, &error);
     if (status == SM_OK)
@@ -298,16 +305,19 @@ static int write_sample(train_state *t) {
         return code;
     }
     if (status == SM_OK)
+        status = sm_session_set_cancel(session, on_cancel, t, &error);
+    if (status == SM_OK)
         status = sm_session_generate(session, t->prompt, &go, on_token, &s, &error);
     sm_session_free(session);
     sm_model_free(model);
+    begin(t, NULL);
     if (status == SM_ERR_CANCELLED || status == SM_ERR_CONTEXT_FULL)
         status = SM_OK;
     if (status != SM_OK)
         return fail(t, status, &error);
     char clean[3 * sizeof s.text], prompt[CLI_SHOWN_SPACE];
     cli_clean(clean, s.text, s.length);
-    progress_keep();
+    progress_clear();
     fprintf(stderr, "--- sample after step %llu: %s%s\n", (unsigned long long)t->info.step,
             cli_shown(prompt, t->prompt), clean);
     return write_record(t,
@@ -395,15 +405,16 @@ static bool warn_of_explosion(const train_state *t) {
 
 static int finish(train_state *t, bool stopped) {
     const double seconds = cli_seconds() - t->start, rate = seconds > 0 ? 1 / seconds : 0;
+    progress_keep();
     /* what made it stop shall not stop the saving, which also finishes a step that was left */
-    sm_trainer_set_cancel(t->trainer, NULL, NULL, NULL);
+    sm_trainer_set_cancel(t->trainer, on_saving, t, NULL);
     const bool saved = save(t) == CLI_GO_ON && refresh(t) == CLI_GO_ON;
     t->saved_step = t->info.step;
     if (t->diverged)
         return CLI_FAILED;
     /* each of the files is worth having without the others */
     const bool exported = export(t) == CLI_GO_ON;
-    progress_keep();
+    progress_clear();
     if (!plot_write(t->plot, t->out, &t->train, &t->validation) || !saved || !exported)
         return CLI_FAILED;
     char names[4][CLI_SHOWN_SPACE];
