@@ -196,9 +196,19 @@ const char *sm_level_name(uint32_t level) {
     return level < N_LEVELS ? levels[level].name : NULL;
 }
 
+/* Upper and lower case are the same. */
+static bool is_name(const char *name, const char *given) {
+    for (; *name != 0; name++, given++) {
+        const char c = *given >= 'A' && *given <= 'Z' ? (char)(*given - 'A' + 'a') : *given;
+        if (c != *name)
+            return false;
+    }
+    return *given == 0;
+}
+
 uint32_t sm_level_from_name(const char *name) {
     for (uint32_t i = 1; name != NULL && i < N_LEVELS; i++) {
-        if (strcmp(name, levels[i].name) == 0) {
+        if (is_name(levels[i].name, name)) {
             return i;
         }
     }

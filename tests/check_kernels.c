@@ -1554,6 +1554,8 @@ static void test_levels(void **state) {
     assert_false(level_at_most(SM_LEVEL_NEON, SM_LEVEL_AVX512));
     assert_int_equal(sm_level_below(UINT32_MAX), SM_LEVEL_SCALAR);
     assert_null(sm_level_name(99));
+    assert_int_equal(sm_level_from_name("AVX512BF16"), sm_level_from_name("avx512bf16"));
+    assert_int_equal(sm_level_from_name("avx"), 0);
     assert_int_equal(sm_level_from_name("sse9"), 0);
     assert_int_equal(sm_level_from_name(NULL), 0);
     assert_null(sm_kernels_get(SM_LEVEL_AUTO));

@@ -262,6 +262,10 @@ class Usage(Case):
                      says=["--memory-limit", f'"{value}"', "by 1024"])
         self.bad(2, "train", "--steps", "10K", says=["--steps", '"10K"'])  # a count, no size
         self.good("run", "-m", MODEL, "-p", "a", "-n", "1", "-c", "0.5K")
+        self.assertEqual(json.loads(self.good("bench", MODEL, "-p", "0.125K", "-n", "2", "-r", "1",
+                                              "--json"))["prefill"]["tokens"], 128)
+        self.bad(2, "bench", MODEL, "-p", "2G", says=["-p", '"2G"', "by 1024"])
+        self.bad(2, "bench", MODEL, "-r", "1K", says=["-r", '"1K"'])
         self.assertIn(b"K M G by 1024", self.good("run", "--help"))
 
     def test_random_seed(self):
@@ -389,13 +393,15 @@ class Elsewhere(Case):
         models = [["run"], ["pack", out], ["eval", "-f", text], ["bench"],
                   ["imatrix", "-f", text, "-o", out], ["train", "-d", text, "-o", out],
                   ["lora", "merge", "-a", adapter, "-o", out]]
-        for path, says in [(vocabulary, ["vocabulary without weights", "whole model"]),
-                           (imatrix, ["is an importance matrix, not a model"]),
-                           (adapter, ["is a LoRA adapter, not a model", "attach"]),
-                           (f"{adapter}.ckpt", ["is a training checkpoint, not a model"])]:
+        for path, says, hint in [
+                (vocabulary, ["vocabulary without weights", "whole model"], "smallmind init --vocab"),
+                (imatrix, ["is an importance matrix, not a model"], "--imatrix FILE"),
+                (adapter, ["is a LoRA adapter, not a model", "attach"], "--adapter FILE"),
+                (f"{adapter}.ckpt", ["is a training checkpoint, not a model"], "--resume")]:
             for command in models:
-                self.bad(1, *command, "-m", path, says=[path, *says])
-            self.bad(1, "quantize", path, out, "Q8_0", says=[path, *says])
+                self.bad(1, *command, "-m", path,
+                         says=[path, *says] + ([hint] if command[0] != "lora" else []))
+            self.bad(1, "quantize", path, out, "Q8_0", says=[path, *says, hint])
             if path != vocabulary:
                 self.bad(1, "init", "--vocab", path, "-o", out, says=[path, *says])
                 self.bad(1, "tokenize", path, "-p", "a", says=[path, *says])

@@ -1429,16 +1429,17 @@ static void contents_test(void **state) {
         uint32_t content;
         const char *what;
     } cases[] = {
-        {"general.type", "model", SM_CONTENT_MODEL, "is a model, not"},
-        {"general.type", "adapter", SM_CONTENT_ADAPTER, "is a LoRA adapter"},
-        {"adapter.type", "lora", SM_CONTENT_ADAPTER, "is a LoRA adapter"},
-        {"general.type", "imatrix", SM_CONTENT_IMATRIX, "is an importance matrix"},
-        {"general.type", "mmproj", SM_CONTENT_OTHER, "mmproj"},
-        {"general.architecture", "clip", SM_CONTENT_OTHER, "mmproj"},
-        {"general.type", "checkpoint", SM_CONTENT_CHECKPOINT, "is a training checkpoint"},
-        {"smallmind.checkpoint.version", NULL, SM_CONTENT_CHECKPOINT, "is a training checkpoint"},
-        {"smallmind.packed.version", NULL, SM_CONTENT_PACKED, "packed"},
-        {"tokenizer.ggml.tokens", "", SM_CONTENT_VOCABULARY, "is a vocabulary without weights"},
+        {"general.type", "model", SM_GGUF_HOLDS_MODEL, "is a model, not"},
+        {"general.type", "adapter", SM_GGUF_HOLDS_ADAPTER, "is a LoRA adapter"},
+        {"adapter.type", "lora", SM_GGUF_HOLDS_ADAPTER, "is a LoRA adapter"},
+        {"general.type", "imatrix", SM_GGUF_HOLDS_IMATRIX, "is an importance matrix"},
+        {"general.type", "mmproj", SM_GGUF_HOLDS_OTHER, "mmproj"},
+        {"general.architecture", "clip", SM_GGUF_HOLDS_OTHER, "mmproj"},
+        {"general.type", "checkpoint", SM_GGUF_HOLDS_CHECKPOINT, "is a training checkpoint"},
+        {"smallmind.checkpoint.version", NULL, SM_GGUF_HOLDS_CHECKPOINT,
+         "is a training checkpoint"},
+        {"smallmind.packed.version", NULL, SM_GGUF_HOLDS_PACKED, "packed"},
+        {"tokenizer.ggml.tokens", "", SM_GGUF_HOLDS_VOCABULARY, "is a vocabulary without weights"},
     };
     const char *path = scratch_path("content.gguf");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -1451,7 +1452,10 @@ static void contents_test(void **state) {
         sm_gguf *gguf;
         sm_error error = {0};
         expect_ok(sm_gguf_open(&gguf, &memory, path, true, &error), &error);
-        for (uint32_t allowed = 1; allowed <= SM_CONTENT_OTHER; allowed *= 2) {
+        sm_gguf_info info = {.struct_size = sizeof info};
+        expect_ok(sm_gguf_get_info(gguf, &info, &error), &error);
+        assert_int_equal(info.holds, cases[i].content);
+        for (uint32_t allowed = 1; allowed <= SM_GGUF_HOLDS_OTHER; allowed *= 2) {
             const sm_status status = sm_gguf_expect(gguf, allowed, &error);
             if (allowed == cases[i].content) {
                 assert_int_equal(status, SM_OK);

@@ -286,11 +286,39 @@ static int give_info(sm_status status, sm_model **model, sm_model_info *info, sm
     return CLI_GO_ON;
 }
 
+int cli_hint(int code, const char *path) {
+    static const struct {
+        uint64_t holds;
+        const char *use;
+    } hints[] = {
+        {SM_GGUF_HOLDS_ADAPTER,
+         "-m MODEL --adapter FILE attaches it, `smallmind lora merge` adds it "
+         "to its model for good"},
+        {SM_GGUF_HOLDS_VOCABULARY,
+         "`smallmind init --vocab FILE -o MODEL` makes a model of random weights with it"},
+        {SM_GGUF_HOLDS_IMATRIX, "`smallmind quantize IN OUT TYPE --imatrix FILE` uses it"},
+        {SM_GGUF_HOLDS_CHECKPOINT,
+         "`smallmind train --resume --checkpoint FILE -o OUT` goes on with it"},
+    };
+    sm_gguf *gguf;
+    sm_gguf_info info = {.struct_size = sizeof info};
+    if (code != CLI_FAILED || sm_gguf_load(&gguf, path, NULL, NULL) != SM_OK)
+        return code;
+    sm_gguf_get_info(gguf, &info, NULL);
+    sm_gguf_free(gguf);
+    for (size_t i = 0; i < sizeof hints / sizeof hints[0]; i++) {
+        if (info.holds == hints[i].holds)
+            cli_error("%s", hints[i].use);
+    }
+    return code;
+}
+
 int cli_load_model(sm_model **model, sm_model_info *info, const char *path,
                    sm_model_options *options) {
     sm_error error = {0};
     options->progress = cli_load_progress;
-    return give_info(sm_model_load(model, path, options, &error), model, info, &error);
+    const int code = give_info(sm_model_load(model, path, options, &error), model, info, &error);
+    return cli_hint(code, path);
 }
 
 #define RANDOM_SEED 1 /* one set of weights for all comparisons */

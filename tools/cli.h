@@ -27,6 +27,7 @@ typedef enum cli_kind {
     CLI_TEXT,   /* const char ** */
     CLI_TEXTS,  /* cli_texts *: the flag may be repeated */
     CLI_COUNT,  /* uint32_t *, a whole number in min..max */
+    CLI_SIZE,   /* the same in bytes or tokens: K, M and G multiply by 1024 */
 } cli_kind;
 
 #define CLI_MAX_TEXTS 64
@@ -177,6 +178,10 @@ int cli_save_random_model(const char *path, const char *shape, const char *type,
 /* A session of it, with Ctrl-C connected and adapters attached (NULL: none). */
 int cli_open_session(sm_session **session, const sm_model *model, const sm_session_options *options,
                      const cli_texts *adapters);
+
+/* After a call that failed over the model at `path`: what the program does with the file if it is
+ * something else. Returns `code`. */
+int cli_hint(int code, const char *path);
 
 #define CLI_NAME_SPACE 4096
 /* Takes FILE or FILE=SCALE apart; path has CLI_NAME_SPACE bytes. false: the name is too long. */

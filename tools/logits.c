@@ -148,7 +148,7 @@ int cmd_logits(int argc, char **argv) {
          "where the logits go, - for standard "
          "output (required)"},
         {0, "adapter", CLI_TEXTS, &adapters, "FILE[=SCALE]", 0, 0, CLI_ADAPTER_DOC},
-        {0, "chunk", CLI_COUNT, &chunk, "N", 1, 1u << 20,
+        {0, "chunk", CLI_SIZE, &chunk, "N", 1, 1u << 20,
          "feed N tokens at a time [1 to 1048576; default 128]; the results do not depend on it"},
     };
     const cli_fields fields[] = {

@@ -140,10 +140,12 @@ static int set_own(const cli_command *command, const flag_ref *ref, const char *
         texts->items[texts->n++] = text;
         return CLI_GO_ON;
     case CLI_COUNT:
+    case CLI_SIZE:
         break;
     }
-    if (!parse_whole(text, &whole) || whole < own->min || whole > own->max)
-        return bad_range(command, flag, text, own->min, own->max, "", true);
+    const bool size = own->kind == CLI_SIZE;
+    if (!(size ? parse_size : parse_whole)(text, &whole) || whole < own->min || whole > own->max)
+        return bad_range(command, flag, text, own->min, own->max, size ? "tokens" : "", true);
     *(uint32_t *)own->target = (uint32_t)whole;
     return CLI_GO_ON;
 }

@@ -107,7 +107,7 @@ static int quantize(const char *const operands[3], sm_quantize_options *options,
     progress_end();
     int code = CLI_DONE;
     if (status != SM_OK)
-        code = cli_fail(&error);
+        code = cli_hint(cli_fail(&error), operands[0]);
     else if (json)
         code = print_json(operands, &result, r, seconds);
     else

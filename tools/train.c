@@ -520,7 +520,7 @@ static int open_and_run(train_state *t) {
     const sm_status status = sm_trainer_open(&t->trainer, t->model, &t->options, &error);
     progress_end();
     if (status != SM_OK)
-        return cli_fail(&error);
+        return cli_hint(cli_fail(&error), t->model);
     const int code = run(t);
     if (t->record != NULL)
         fclose(t->record);

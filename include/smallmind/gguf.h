@@ -26,6 +26,15 @@ typedef struct sm_gguf_options {
     void *progress_user;
 } sm_gguf_options;
 
+/* What a file holds, told by its keys. */
+#define SM_GGUF_HOLDS_MODEL 1
+#define SM_GGUF_HOLDS_PACKED 2      /* a model in the layout that is computed from (model.h) */
+#define SM_GGUF_HOLDS_VOCABULARY 4  /* and no weights */
+#define SM_GGUF_HOLDS_ADAPTER 8     /* LoRA (adapter.h) */
+#define SM_GGUF_HOLDS_IMATRIX 16    /* an importance matrix (quantize.h) */
+#define SM_GGUF_HOLDS_CHECKPOINT 32 /* of a training (train.h) */
+#define SM_GGUF_HOLDS_OTHER 64      /* a projector of images or sound, a control vector */
+
 typedef struct sm_gguf_info {
     uint32_t struct_size; /* set by the caller */
     uint32_t version;
@@ -35,6 +44,7 @@ typedef struct sm_gguf_info {
     uint64_t n_tensors;
     uint64_t n_elements; /* over all tensors; of packed ones the weights they stand for */
     uint64_t data_bytes; /* over all tensors */
+    uint64_t holds;      /* SM_GGUF_HOLDS_… */
 } sm_gguf_info;
 
 typedef struct sm_gguf_tensor_info {

@@ -154,16 +154,8 @@ sm_status sm_recognize_bytes(const char *path, const uint8_t *data, uint64_t siz
  * the message: SM_ERR_IO. */
 sm_status sm_recognize_path(const char *path, const char *shown, sm_error *error);
 
-/* What a GGUF file holds. */
-typedef enum sm_content {
-    SM_CONTENT_MODEL = 1,
-    SM_CONTENT_PACKED = 2,
-    SM_CONTENT_VOCABULARY = 4,
-    SM_CONTENT_ADAPTER = 8,
-    SM_CONTENT_IMATRIX = 16,
-    SM_CONTENT_CHECKPOINT = 32,
-    SM_CONTENT_OTHER = 64, /* projectors, control vectors */
-} sm_content;
+/* SM_GGUF_HOLDS_… of smallmind/gguf.h. */
+uint32_t sm_gguf_holds(const sm_gguf *gguf);
 /* Refuses a file that holds none of `allowed`: SM_ERR_UNSUPPORTED, _MISSING (a vocabulary alone),
  * _FORMAT (no importance matrix). */
 sm_status sm_gguf_expect(const sm_gguf *gguf, uint32_t allowed, sm_error *error);

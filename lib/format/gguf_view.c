@@ -305,6 +305,7 @@ sm_status sm_gguf_get_info(const sm_gguf *gguf, sm_gguf_info *info, sm_error *er
         .n_files = gguf->n_files,
         .n_keys = gguf->n_keys,
         .n_tensors = gguf->n_tensors,
+        .holds = sm_gguf_holds(gguf),
     };
     for (uint64_t i = 0; i < gguf->n_tensors; i++) {
         const sm_gguf_tensor *t = &gguf->tensors[i];

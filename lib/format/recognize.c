@@ -272,32 +272,32 @@ static bool says(const sm_gguf *gguf, const char *key, const char *text) {
 /* How a file tells what it holds, and what it is as something else; the first line that fits
  * counts. */
 static const struct {
-    sm_content content;
+    uint32_t content;       /* SM_GGUF_HOLDS_… */
     const char *key, *text; /* a text the key must hold; NULL: that it is there is enough */
     sm_status status;
     const char *what, *advice;
 } contents[] = {
-    {SM_CONTENT_CHECKPOINT, "smallmind.checkpoint.version", NULL, SM_ERR_UNSUPPORTED,
+    {SM_GGUF_HOLDS_CHECKPOINT, "smallmind.checkpoint.version", NULL, SM_ERR_UNSUPPORTED,
      "a training checkpoint", "resume from it, or use the file that the training wrote"},
-    {SM_CONTENT_CHECKPOINT, "general.type", "checkpoint", SM_ERR_UNSUPPORTED,
+    {SM_GGUF_HOLDS_CHECKPOINT, "general.type", "checkpoint", SM_ERR_UNSUPPORTED,
      "a training checkpoint", "resume from it, or use the file that the training wrote"},
-    {SM_CONTENT_ADAPTER, "general.type", "adapter", SM_ERR_UNSUPPORTED, "a LoRA adapter",
+    {SM_GGUF_HOLDS_ADAPTER, "general.type", "adapter", SM_ERR_UNSUPPORTED, "a LoRA adapter",
      "name the model that it was made for, and attach the adapter to it"},
-    {SM_CONTENT_ADAPTER, "adapter.type", NULL, SM_ERR_UNSUPPORTED, "a LoRA adapter",
+    {SM_GGUF_HOLDS_ADAPTER, "adapter.type", NULL, SM_ERR_UNSUPPORTED, "a LoRA adapter",
      "name the model that it was made for, and attach the adapter to it"},
-    {SM_CONTENT_IMATRIX, "general.type", "imatrix", SM_ERR_UNSUPPORTED, "an importance matrix",
+    {SM_GGUF_HOLDS_IMATRIX, "general.type", "imatrix", SM_ERR_UNSUPPORTED, "an importance matrix",
      "it serves to quantize a model: name the model"},
-    {SM_CONTENT_OTHER, "general.type", "mmproj", SM_ERR_UNSUPPORTED,
+    {SM_GGUF_HOLDS_OTHER, "general.type", "mmproj", SM_ERR_UNSUPPORTED,
      "a projector of images or sound (mmproj)", "name the model that it goes with"},
-    {SM_CONTENT_OTHER, "general.architecture", "clip", SM_ERR_UNSUPPORTED,
+    {SM_GGUF_HOLDS_OTHER, "general.architecture", "clip", SM_ERR_UNSUPPORTED,
      "a projector of images or sound (mmproj)", "name the model that it goes with"},
-    {SM_CONTENT_OTHER, "general.architecture", "controlvector", SM_ERR_UNSUPPORTED,
+    {SM_GGUF_HOLDS_OTHER, "general.architecture", "controlvector", SM_ERR_UNSUPPORTED,
      "a control vector", "name a model"},
-    {SM_CONTENT_PACKED, SM_PACKED_VERSION_KEY, NULL, SM_ERR_UNSUPPORTED,
+    {SM_GGUF_HOLDS_PACKED, SM_PACKED_VERSION_KEY, NULL, SM_ERR_UNSUPPORTED,
      "a model packed for computing", "take the file that it was packed from"},
-    {SM_CONTENT_VOCABULARY, NULL, NULL, SM_ERR_MISSING, "a vocabulary without weights",
+    {SM_GGUF_HOLDS_VOCABULARY, NULL, NULL, SM_ERR_MISSING, "a vocabulary without weights",
      "name a whole model (a new one is made from a vocabulary by sm_model_init)"},
-    {SM_CONTENT_MODEL, "", NULL, SM_ERR_UNSUPPORTED, "a model", "name a file of that kind"},
+    {SM_GGUF_HOLDS_MODEL, "", NULL, SM_ERR_UNSUPPORTED, "a model", "name a file of that kind"},
 };
 
 static bool holds_content(const sm_gguf *gguf, size_t i) {
@@ -309,17 +309,27 @@ static bool holds_content(const sm_gguf *gguf, size_t i) {
                             : sm_gguf_find_key(gguf, contents[i].key) != NULL;
 }
 
-sm_status sm_gguf_expect(const sm_gguf *gguf, uint32_t allowed, sm_error *error) {
+/* The line of the table for the file; the last one holds for every file. */
+static size_t line_of(const sm_gguf *gguf) {
     size_t i = 0;
-    while (!holds_content(gguf, i)) /* the last line holds for every file */
+    while (!holds_content(gguf, i))
         i++;
+    return i;
+}
+
+uint32_t sm_gguf_holds(const sm_gguf *gguf) {
+    return contents[line_of(gguf)].content;
+}
+
+sm_status sm_gguf_expect(const sm_gguf *gguf, uint32_t allowed, sm_error *error) {
+    const size_t i = line_of(gguf);
     if (allowed & contents[i].content)
         return SM_OK;
-    if (allowed & SM_CONTENT_MODEL)
+    if (allowed & SM_GGUF_HOLDS_MODEL)
         return sm_fail(error, contents[i].status, "%s: is %s%s: %s", gguf->path, contents[i].what,
-                       contents[i].content == SM_CONTENT_PACKED ? "" : ", not a model",
+                       contents[i].content == SM_GGUF_HOLDS_PACKED ? "" : ", not a model",
                        contents[i].advice);
-    const bool adapter = allowed & SM_CONTENT_ADAPTER;
+    const bool adapter = allowed & SM_GGUF_HOLDS_ADAPTER;
     return sm_fail(error, adapter ? SM_ERR_UNSUPPORTED : SM_ERR_FORMAT,
                    "%s: is %s, not %s: its key 'general.type' is not \"%s\"", gguf->path,
                    contents[i].what, adapter ? "a LoRA adapter" : "an importance matrix",

@@ -253,7 +253,7 @@ sm_status sm_net_load(sm_net **out, sm_mem *mem, const sm_gguf *gguf, const sm_k
                       sm_progress_fn progress, void *progress_user, sm_error *error) {
     sm_net *net = NULL;
     *out = NULL;
-    sm_status status = sm_gguf_expect(gguf, SM_CONTENT_MODEL | SM_CONTENT_PACKED, error);
+    sm_status status = sm_gguf_expect(gguf, SM_GGUF_HOLDS_MODEL | SM_GGUF_HOLDS_PACKED, error);
     if (!status)
         status = sm_net_plan(&net, mem, gguf, gguf->n_tensors, error);
     if (status)

@@ -97,7 +97,7 @@ static sm_status expect_text(const loader *l, const char *key, const char *want)
 
 static sm_status load_all(const loader *l) {
     sm_adapter *a = l->a;
-    sm_status status = sm_gguf_expect(l->gguf, SM_CONTENT_ADAPTER, l->error);
+    sm_status status = sm_gguf_expect(l->gguf, SM_GGUF_HOLDS_ADAPTER, l->error);
     if (!status)
         status = expect_text(l, "general.type", "adapter");
     if (!status)

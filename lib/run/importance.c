@@ -11,7 +11,7 @@ sm_status sm_importance_open(sm_importance *importance, sm_mem *mem, const char 
     sm_status status = sm_gguf_open(&importance->gguf, mem, path, true, error);
     if (status)
         return status;
-    status = sm_gguf_expect(importance->gguf, SM_CONTENT_IMATRIX, error);
+    status = sm_gguf_expect(importance->gguf, SM_GGUF_HOLDS_IMATRIX, error);
     if (status)
         sm_importance_close(importance);
     return status;

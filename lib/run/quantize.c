@@ -349,7 +349,7 @@ static sm_status run(job *j, const char *out_path, sm_error *error) {
     if (!status)
         status = sm_gguf_open_asking(&j->in, j->mem, j->in_path, true, &(sm_hook){ask, j}, error);
     if (!status)
-        status = sm_gguf_expect(j->in, SM_CONTENT_MODEL | SM_CONTENT_OTHER, error);
+        status = sm_gguf_expect(j->in, SM_GGUF_HOLDS_MODEL | SM_GGUF_HOLDS_OTHER, error);
     if (!status)
         status = check_overrides(j, error);
     if (!status && j->o.imatrix)

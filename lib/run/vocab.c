@@ -264,7 +264,7 @@ sm_status sm_tokenizer_load(sm_tokenizer **out, const char *path,
     sm_gguf *gguf = NULL;
     status = sm_gguf_open(&gguf, mem, path, true, error);
     if (!status && !sm_vocab_in_gguf(gguf))
-        status = sm_gguf_expect(gguf, SM_CONTENT_MODEL | SM_CONTENT_PACKED, error);
+        status = sm_gguf_expect(gguf, SM_GGUF_HOLDS_MODEL | SM_GGUF_HOLDS_PACKED, error);
     if (!status)
         status = sm_vocab_from_gguf(out, mem, gguf, error);
     sm_gguf_close(gguf);

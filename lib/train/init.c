@@ -193,7 +193,8 @@ sm_status sm_model_init(const char *path, const char *vocabulary_path,
     status = sm_gguf_open(&vocabulary, mem, vocabulary_path, true, error);
     if (!status)
         status = sm_gguf_expect(
-            vocabulary, SM_CONTENT_MODEL | SM_CONTENT_PACKED | SM_CONTENT_VOCABULARY, error);
+            vocabulary, SM_GGUF_HOLDS_MODEL | SM_GGUF_HOLDS_PACKED | SM_GGUF_HOLDS_VOCABULARY,
+            error);
     if (!status)
         status = make_plan(&p, vocabulary, error);
     sm_new_model model = {0};

@@ -189,7 +189,7 @@ static sm_status open_all(sm_trainer *t, const char *model_path, const sm_traine
         status = sm_gguf_open_asking(&t->gguf, t->mem, model_path, true,
                                      &(sm_hook){given->progress, given->progress_user}, error);
     if (!status)
-        status = sm_gguf_expect(t->gguf, SM_CONTENT_MODEL | SM_CONTENT_PACKED, error);
+        status = sm_gguf_expect(t->gguf, SM_GGUF_HOLDS_MODEL | SM_GGUF_HOLDS_PACKED, error);
     if (!status)
         status =
             sm_tokenizer_load(&t->tokenizer, model_path,
