@@ -324,7 +324,7 @@ static sm_status encode_segments(sm_encoder *encoder, const uint8_t *text, uint6
  * lattice (unigram) has them among its pieces. */
 static sm_status encode_pieces(sm_encoder *encoder, const uint8_t *text, uint64_t length) {
     const sm_tokenizer *t = encoder->tokenizer;
-    bool prefix = t->add_space_prefix && !t->normalizes;
+    bool prefix = t->add_space_prefix && !t->normalizes && !encoder->joined;
     encoder->after_unknown = false;
     if (t->normalizes) {
         sm_status status = sm_normalize(encoder, text, length, &length);
@@ -387,6 +387,7 @@ static sm_status encode_text(sm_encoder *encoder, const uint8_t *text, uint64_t 
             status = encode_fragment(encoder, text + begin, end - begin);
         if (status || id == SM_NO_ID)
             return status;
+        encoder->joined = false;
         status = sm_encoder_put(encoder, &(int32_t){(int32_t)id}, 1);
         if (status)
             return status;
@@ -461,9 +462,9 @@ static sm_status encode_all(sm_encoder *encoder, const uint8_t *text, uint64_t l
     return status;
 }
 
-sm_status sm_tokenizer_encode(const sm_tokenizer *tokenizer, const char *text, uint64_t length,
-                              const sm_encode_options *options, int32_t *ids, uint64_t capacity,
-                              uint64_t *n, sm_error *error) {
+sm_status sm_tokenizer_encode_rest(const sm_tokenizer *tokenizer, const char *text, uint64_t length,
+                                   uint64_t from, const sm_encode_options *options, int32_t *ids,
+                                   uint64_t capacity, uint64_t *n, sm_error *error) {
     if (!tokenizer || !n || (!text && length) || (!ids && capacity))
         return sm_fail(error, SM_ERR_ARGUMENT, "tokenizer_encode: a pointer is NULL");
     *n = 0;
@@ -476,9 +477,12 @@ sm_status sm_tokenizer_encode(const sm_tokenizer *tokenizer, const char *text, u
     if (length > SIZE_MAX / 64)
         return sm_fail(error, SM_ERR_ARGUMENT, "tokenizer_encode: the text is too long");
     sm_encoder encoder;
-    status = encoder_init(&encoder, tokenizer, length, &o, ids, capacity, error);
+    status = encoder_init(&encoder, tokenizer, length - from, &o, ids, capacity, error);
+    encoder.joined = from > 0;
+    encoder.after_space = from > 0 && tokenizer->normalizes &&
+                          sm_normal_ends_with_space(tokenizer, (const uint8_t *)text, from);
     if (!status)
-        status = encode_all(&encoder, (const uint8_t *)text, length, o.flags);
+        status = encode_all(&encoder, (const uint8_t *)text + from, length - from, o.flags);
     if (!status) {
         *n = encoder.sink.n;
         if (*n > capacity)
@@ -491,4 +495,10 @@ sm_status sm_tokenizer_encode(const sm_tokenizer *tokenizer, const char *text, u
     }
     encoder_done(&encoder);
     return status;
+}
+
+sm_status sm_tokenizer_encode(const sm_tokenizer *tokenizer, const char *text, uint64_t length,
+                              const sm_encode_options *options, int32_t *ids, uint64_t capacity,
+                              uint64_t *n, sm_error *error) {
+    return sm_tokenizer_encode_rest(tokenizer, text, length, 0, options, ids, capacity, n, error);
 }

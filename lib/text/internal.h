@@ -242,6 +242,8 @@ typedef struct sm_encoder {
     sm_scratch normal;  /* the normalized fragment; the first word, with the space before it */
     sm_scratch found;   /* ids of the word in work */
     bool after_unknown; /* the last id of this fragment was unknown (SentencePiece kinds) */
+    bool joined;        /* this fragment goes on from text that was encoded before */
+    bool after_space;   /* ... and that ended with a space, normalized */
 } sm_encoder;
 
 /* At least `size` bytes, the first `keep` of the old ones kept; NULL without memory or if
@@ -275,6 +277,8 @@ sm_status sm_unigram_word(sm_encoder *encoder, const uint8_t *word, uint64_t len
 sm_status sm_wordpiece_word(sm_encoder *encoder, const uint8_t *word, uint64_t length,
                             int32_t **ids, uint64_t *n);
 
+/* Whether a text, which is no empty one, ends with a space when it is normalized. */
+bool sm_normal_ends_with_space(const sm_tokenizer *tokenizer, const uint8_t *text, uint64_t length);
 /* What SentencePiece makes of a fragment before it is cut in words, in encoder->normal: characters
  * replaced, spaces escaped, one put in front, those too many removed. */
 sm_status sm_normalize(sm_encoder *encoder, const uint8_t *text, uint64_t length, uint64_t *n);

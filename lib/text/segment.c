@@ -245,6 +245,7 @@ typedef struct normalizer {
     const sm_tokenizer *t;
     uint8_t *out;
     uint64_t n;
+    bool begun;      /* there is something before: a space may follow it */
     bool owes_space; /* before the next character, if there is one */
 } normalizer;
 
@@ -261,7 +262,7 @@ static void put_normal(normalizer *z, const uint8_t *bytes, uint64_t n) {
             if (!removes)
                 put_space(z);
             else
-                z->owes_space |= z->n > 0;
+                z->owes_space |= z->begun || z->n > 0;
             continue;
         }
         if (z->owes_space)
@@ -296,10 +297,22 @@ static void drop_spaces(normalizer *z) {
         z->n -= width;
 }
 
+bool sm_normal_ends_with_space(const sm_tokenizer *t, const uint8_t *text, uint64_t length) {
+    const uint8_t *bytes;
+    uint64_t last = length - 1, n;
+    while (last > 0 && length - last < 4 && (text[last] & 0xC0) == 0x80)
+        last--;
+    (void)normalize_prefix(&t->charsmap, text + last, length - last, &bytes, &n);
+    return n > 0 && bytes[n - 1] == ' ';
+}
+
 sm_status sm_normalize(sm_encoder *encoder, const uint8_t *text, uint64_t length, uint64_t *n) {
     const sm_tokenizer *t = encoder->tokenizer;
-    normalizer z = {t, NULL, 0, t->add_space_prefix && t->remove_extra_whitespaces};
-    bool prefix = t->add_space_prefix && !t->remove_extra_whitespaces;
+    const bool first = t->add_space_prefix && !encoder->joined,
+               removes = t->remove_extra_whitespaces;
+    normalizer z = {
+        .t = t, .begun = encoder->joined, .owes_space = removes && (first || encoder->after_space)};
+    bool prefix = first && !removes;
     for (uint64_t i = 0; i < length;) {
         const uint8_t *bytes;
         uint64_t more, steps = NORMAL_STEPS;

@@ -91,6 +91,13 @@ sm_status sm_tokenizer_build(sm_tokenizer **out, sm_mem *mem, const sm_vocab *vo
  * tokenizer to drop its sm_mem and by a model-owned one to drop the model). */
 void sm_tokenizer_retain(const sm_tokenizer *tokenizer);
 void sm_tokenizer_set_owner(sm_tokenizer *tokenizer, void (*on_free)(void *owner), void *owner);
+/* sm_tokenizer_encode of text[from..length), as it goes on from text[0..from), which was encoded
+ * before it: nothing is put in front that belongs to the beginning of a text. The ids of both are
+ * those of the whole text wherever no token of that lies across `from`, and decode to it in any
+ * case. */
+sm_status sm_tokenizer_encode_rest(const sm_tokenizer *tokenizer, const char *text, uint64_t length,
+                                   uint64_t from, const sm_encode_options *options, int32_t *ids,
+                                   uint64_t capacity, uint64_t *n, sm_error *error);
 int32_t sm_tokenizer_n_vocab(const sm_tokenizer *tokenizer);
 
 /* ---- learning a byte-level BPE vocabulary (learn.c) --------------------------------------- */
