@@ -439,6 +439,7 @@ sm_status sm_json_read(sm_json **out, sm_mem *mem, const void *text, uint64_t le
     parser p = {.json = json,
                 .text = text,
                 .size = length < SM_JSON_MAX_BYTES ? length : SM_JSON_MAX_BYTES,
+                .ask_at = ASK_BYTES,
                 .open = SM_JSON_NONE,
                 .clipped = length > SM_JSON_MAX_BYTES,
                 .source = source,

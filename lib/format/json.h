@@ -43,7 +43,7 @@ typedef uint32_t sm_json_value;
 typedef struct sm_json_source {
     const char *name; /* of the file: begins messages */
     uint64_t line;    /* of the text's first byte, from 1 */
-    /* asked at least once a MiB; non-zero ends the reading. NULL: never */
+    /* asked once a MiB; non-zero ends the reading. NULL: never */
     int32_t (*cancel)(void *user);
     void *user;
 } sm_json_source;
