@@ -361,6 +361,190 @@ static void test_instruct_rows(void **state) {
     sm_dataset_free(d);
 }
 
+/* prompt: what all of an entry begins with. want: what is learned of it, without what lies
+ * between. */
+static void expect_whole(const char *file, const char *json, sm_data_kind kind,
+                         sm_data_template layout, const char *prompt, const char *want) {
+    sm_dataset_options o = {.kind = kind, .sequence = 600, .rows = 1, .layout = layout};
+    sm_dataset *d;
+    sm_error error;
+    sm_train_batch b;
+    static char all[601], text[601];
+    uint32_t end = 0;
+    for (int pass = 0; pass < 2; pass++) { /* everything, then what is learned */
+        o.loss_on_prompt = pass == 0;
+        if (open_text(&d, file, json, &o, &error))
+            fail_msg("%s", error.message);
+        assert_int_equal(sm_dataset_next(d, &b, &error), SM_OK);
+        learned(&b, pass ? text : all);
+        end = b.span_begin[1];
+        if (pass == 0 && memcmp(all, prompt, strlen(prompt)) != 0)
+            fail_msg("\"%.*s\" instead of \"%s\"", (int)strlen(prompt) + 20, all, prompt);
+        sm_dataset_free(d);
+    }
+    uint32_t n = 0; /* what is learned of the first one */
+    for (uint32_t i = 0; i < end; i++)
+        if (text[i] != '.')
+            text[n++] = text[i];
+    text[n] = 0;
+    assert_string_equal(text, want);
+}
+
+#define ALPACA                                                                            \
+    "Below is an instruction that describes a task. Write a response that appropriately " \
+    "completes the request.\n\n### Instruction:\n"
+
+/* Every layout that is read, and the fields that change what an entry means. A BOS in front is no
+ * target, so the text begins with the first token of its own. */
+static void test_layouts(void **state) {
+    (void)state;
+    const sm_data_kind any = SM_DATA_AUTO;
+    expect_whole("plain.json",
+                 "[{\"instruction\":\"I\",\"output\":\"O\",\"system\":\"\",\"history\":[]}]", any,
+                 SM_TEMPLATE_ALPACA, ALPACA "I\n\n### Response:\nO$", "O$");
+    expect_whole("system.json", "[{\"instruction\":\"I\",\"output\":\"O\",\"system\":\"S\"}]", any,
+                 SM_TEMPLATE_ALPACA, "S\n\n### Instruction:\nI\n\n### Response:\nO$", "O$");
+    expect_whole("history.json",
+                 "[{\"instruction\":\"I\",\"input\":\"N\",\"output\":\"O\",\"system\":\"S\","
+                 "\"history\":[[\"a\",\"b\"],[\"c\",\"d\"]]}]",
+                 any, SM_TEMPLATE_ALPACA,
+                 "S\n\n### Instruction:\na\n\n### Response:\nb$\n\n### Instruction:\nc\n\n### "
+                 "Response:\nd$\n\n### Instruction:\nI\n\n### Input:\nN\n\n### Response:\nO$",
+                 "b$d$O$");
+    expect_whole(
+        "history2.json", "[{\"instruction\":\"I\",\"output\":\"O\",\"history\":[[\"a\",\"b\"]]}]",
+        any, SM_TEMPLATE_ALPACA,
+        ALPACA "a\n\n### Response:\nb$\n\n### Instruction:\nI\n\n### Response:\nO$", "b$O$");
+    expect_whole(
+        "history3.json",
+        "[{\"instruction\":\"I\",\"output\":\"O\",\"system\":\"S\",\"history\":[[\"a\",\"b\"]]}]",
+        any, SM_TEMPLATE_CHATML,
+        "@system\nS#\n@user\na#\n@assistant\nb#\n@user\nI#\n@assistant\nO#\n", "b#O#");
+    expect_whole("weight.jsonl",
+                 "{\"messages\":[{\"role\":\"user\",\"content\":\"u\"},{\"role\":\"assistant\","
+                 "\"content\":\"a\",\"weight\":0},{\"role\":\"user\",\"content\":\"v\"},{\"role\":"
+                 "\"assistant\",\"content\":\"b\",\"weight\":1}]}",
+                 any, SM_TEMPLATE_ALPACA, "### Instruction:\nu\n\n### Response:\n", "b$");
+    expect_whole("shares.jsonl",
+                 "{\"system\":\"S\",\"conversations\":[{\"from\":\"human\",\"value\":\"u\"},"
+                 "{\"from\":\"gpt\",\"value\":\"a\"}]}",
+                 any, SM_TEMPLATE_CHATML, "@system\nS#\n@user\nu#\n@assistant\na#\n", "a#");
+    expect_whole("prompt.jsonl", "{\"prompt\":\"The sky is\",\"completion\":\" blue\"}", any,
+                 SM_TEMPLATE_ALPACA, "The sky is blue$", " blue$");
+    expect_whole("prompt2.jsonl", "{\"prompt\":\"Sky?\",\"completion\":\"blue\"}", any,
+                 SM_TEMPLATE_CHATML, "@user\nSky?#\n@assistant\nblue#\n", "blue#");
+    expect_whole(
+        "prompt3.jsonl",
+        "{\"prompt\":[{\"role\":\"user\",\"content\":\"u\"},{\"role\":\"assistant\","
+        "\"content\":\"a\"},{\"role\":\"user\",\"content\":\"v\"}],\"completion\":[{\"role\":"
+        "\"assistant\",\"content\":\"b\"}]}",
+        any, SM_TEMPLATE_CHATML, "@user\nu#\n@assistant\n", "b#");
+    expect_whole("text.jsonl", "{\"text\":\"all of it\"}", any, SM_TEMPLATE_ALPACA, "all of it$",
+                 "all of it$");
+    expect_whole("chosen.jsonl", "{\"prompt\":\"P\",\"chosen\":\"C\"}", any, SM_TEMPLATE_ALPACA,
+                 "PC$", "C$");
+    expect_whole("pair.jsonl", "{\"prompt\":\"P\",\"chosen\":\"C\",\"rejected\":\"R\"}",
+                 SM_DATA_CHOSEN, SM_TEMPLATE_ALPACA, "PC$", "C$");
+    expect_whole("pair2.jsonl",
+                 "{\"instruction\":\"I\",\"output\":\"O\",\"chosen\":\"C\",\"rejected\":\"R\"}",
+                 SM_DATA_CHOSEN, SM_TEMPLATE_ALPACA, ALPACA "I\n\n### Response:\nC$", "C$");
+    expect_whole("pair3.jsonl",
+                 "{\"prompt\":\"u\",\"chosen\":[{\"role\":\"user\",\"content\":\"u\"},{\"role\":"
+                 "\"assistant\",\"content\":\"C\"}],\"rejected\":[{\"role\":\"user\",\"content\":"
+                 "\"u\"}],\"messages\":[]}",
+                 SM_DATA_CHOSEN, SM_TEMPLATE_CHATML, "@user\nu#\n@assistant\nC#\n", "C#");
+    expect_whole("UPPER.JSONL", "{\"text\":\"t\"}", any, SM_TEMPLATE_ALPACA, "t$", "t$");
+    expect_whole("new.NdJson", "{\"text\":\"t\"}", any, SM_TEMPLATE_ALPACA, "t$", "t$");
+}
+
+#define TURNS(extra)                                                                            \
+    "{\"messages\":[{\"role\":\"user\",\"content\":\"u\"},{\"role\":\"assistant\",\"content\":" \
+    "\"a\"" extra
+
+/* What would change an entry's meaning and is not read is refused with its name and line. */
+static void test_refused_fields(void **state) {
+    (void)state;
+    static const struct {
+        const char *entry, *part;
+    } cases[] = {
+        {"{\"instruction\":\"I\",\"output\":\"O\",\"system\":7}", "\"system\""},
+        {"{\"instruction\":\"I\",\"output\":\"O\",\"history\":\"x\"}", "\"history\""},
+        {"{\"instruction\":\"I\",\"output\":\"O\",\"history\":[[\"a\"]]}", "\"history\""},
+        {"{\"instruction\":\"I\",\"output\":\"O\",\"history\":[[\"a\",\"b\",\"c\"]]}",
+         "\"history\""},
+        {"{\"instruction\":\"I\",\"output\":\"O\",\"history\":[{\"a\":\"b\"}]}", "\"history\""},
+        {"{\"instruction\":\"I\",\"output\":\"O\",\"tools\":[{}]}", "\"tools\""},
+        {"{\"instruction\":\"I\",\"output\":\"O\",\"images\":[\"x\"]}", "\"images\""},
+        {"{\"prompt\":\"P\",\"completion\":\"C\",\"system\":\"S\"}", "\"system\""},
+        {"{\"prompt\":\"P\",\"completion\":7}", "\"completion\""},
+        {"{\"prompt\":\"P\"}", "\"completion\""},
+        {"{\"completion\":\"C\"}", "\"prompt\""},
+        {"{\"text\":\"t\",\"system\":\"S\"}", "\"system\""},
+        {"{\"messages\":\"x\"}", "\"messages\""},
+        {TURNS(",\"weight\":0}]}"), "no answer"},
+        {TURNS(",\"weight\":0.5}]}"), "\"weight\""},
+        {TURNS(",\"weight\":\"0\"}]}"), "\"weight\""},
+        {TURNS(",\"tool_calls\":[{}]}]}"), "\"tool_calls\""},
+        {TURNS("},{\"role\":\"user\",\"content\":\"v\",\"weight\":1}]}"), "\"weight\""},
+        {TURNS("},{\"role\":\"system\",\"content\":\"s\"}]}"), "\"system\""},
+        {TURNS("}],\"history\":[[\"a\",\"b\"]]}"), "\"history\""},
+        {"{\"question\":\"q\",\"answer\":\"a\"}",
+         "\"instruction\" and \"output\" (Alpaca), \"messages\""},
+    };
+    char text[500];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        snprintf(text, sizeof text, "{\"text\":\"good\"}\n%s\n", cases[i].entry);
+        expect_error("refused.jsonl", text, SM_ERR_FORMAT, cases[i].part);
+        expect_error("refused.jsonl", text, SM_ERR_FORMAT, ":2: ");
+    }
+    expect_error("pair.jsonl", "{\"prompt\":\"P\",\"chosen\":\"C\",\"rejected\":\"R\"}",
+                 SM_ERR_UNSUPPORTED, ":1: \"rejected\"");
+}
+
+/* Files that are no text in UTF-8 are never trained as such, whatever they are called. */
+static void test_no_text(void **state) {
+    (void)state;
+    static const struct {
+        const char *name, *bytes;
+        size_t n;
+        const char *part;
+    } files[] = {
+        {"a.jsonl.gz", "\x1F\x8B\x08 and so on", 14, "gzip"},
+        {"a.txt", "\x28\xB5\x2F\xFD....", 8, "zstd"},
+        {"b.txt", "\xFF\xFEt\0e\0x\0t\0", 10, "UTF-16"},
+        {"c.txt", "\xFE\xFF\0t\0e\0x\0t", 10, "UTF-16"},
+        {"d.txt", "t\0e\0x\0t\0", 8, "UTF-16"},
+        {"e.jsonl", "{\0\"\0t\0", 6, "UTF-16"},
+        {"f.txt", "PK\x03\x04....", 8, "zip"},
+        {"g.parquet", "PAR1....", 8, "Parquet"},
+        {"h.gguf", "GGUF\3\0\0\0", 8, "GGUF"},
+    };
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        for (int kind = SM_DATA_AUTO; kind <= SM_DATA_CHOSEN; kind++) {
+            sm_dataset_options o = plain;
+            sm_dataset *d;
+            sm_error error;
+            const char *path = scratch_path(files[i].name);
+            o.kind = (sm_data_kind)kind;
+            scratch_write(path, files[i].bytes, files[i].n);
+            assert_int_equal(sm_dataset_open(&d, &mem, path, tokenizer, &o, NULL, NULL, &error),
+                             SM_ERR_UNSUPPORTED);
+            if (!strstr(error.message, files[i].part) || !strstr(error.message, files[i].name))
+                fail_msg("%s", error.message);
+        }
+    /* a byte-order mark of UTF-8 is no text */
+    sm_dataset *d;
+    sm_error error;
+    sm_train_batch b;
+    char text[33];
+    assert_int_equal(open_text(&d, "bom.txt", "\xEF\xBB\xBFxyz", &plain, &error), SM_OK);
+    assert_int_equal(sm_dataset_next(d, &b, &error), SM_OK);
+    learned(&b, text);
+    assert_int_equal(b.ids[0], BYTES + 'x');
+    assert_memory_equal(text, "yz", 2);
+    sm_dataset_free(d);
+}
+
 /* What stands in fields that are not used need only be JSON; strings may hold zero bytes. */
 static void test_odd_values(void **state) {
     (void)state;
@@ -515,6 +699,106 @@ static void test_broken(void **state) {
     sm_dataset_free(d);
 }
 
+typedef struct asked {
+    int n, last;
+    uint64_t before, most; /* bytes between two questions */
+} asked;
+
+static int32_t progress(void *user, uint64_t done, uint64_t total) {
+    asked *a = user;
+    (void)total;
+    a->most = done - a->before > a->most ? done - a->before : a->most;
+    a->before = done;
+    return ++a->n == a->last;
+}
+
+static int32_t cancel(void *user) {
+    asked *a = user;
+    return ++a->n == a->last;
+}
+
+/* Opening asks once a MiB or two, whatever the file is; reading asks in every document. */
+static void test_cancel(void **state) {
+    (void)state;
+    enum { SIZE = 6 << 20 };
+    static const struct {
+        const char *name, *begin, *part, *end;
+    } files[] = {
+        {"one-line.txt", "", "no line end, ", ""},
+        {"lines.txt", "", "line\n", ""},
+        {"one-letter.txt", "", "a", ""},
+        {"documents.txt", "", "document<|endoftext|>", ""},
+        {"one-document.txt", "<|endoftext|>", "word ", ""},
+        {"line-ends.txt", "<|endoftext|>", "\n", "x"},
+        {"one-entry.jsonl", "{\"text\":\"", "word ", "\"}"},
+        {"one-entry.json", "[{\"text\":\"", "word ", "\"}]"},
+        {"spaces.json", "[", "    ", "{\"text\":\"\"}]"},
+        {"entries.jsonl", "", "{\"text\":\"a\"}\n", ""},
+        {"entries.json", "[{\"text\":\"a\"}", ",{\"text\":\"a\"}", "]"},
+    };
+    char *text = malloc(SIZE + 100);
+    assert_non_null(text);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        const char *path = scratch_path(files[i].name);
+        const size_t n = strlen(files[i].part);
+        size_t at = (size_t)sprintf(text, "%s", files[i].begin);
+        for (; at + n < SIZE; at += n)
+            memcpy(text + at, files[i].part, n);
+        at += (size_t)sprintf(text + at, "%s", files[i].end);
+        scratch_write(path, text, at);
+        asked a = {0};
+        sm_dataset *d;
+        sm_error error;
+        if (sm_dataset_open(&d, &mem, path, tokenizer, &plain, progress, &a, &error))
+            fail_msg("%s", error.message);
+        assert_in_range(a.n, 4, 30);
+        const int all = a.n;
+        sm_dataset_free(d);
+        for (int last = 1; last <= all; last += (all - 1) / 2) {
+            a = (asked){.last = last};
+            assert_int_equal(
+                sm_dataset_open(&d, &mem, path, tokenizer, &plain, progress, &a, &error),
+                SM_ERR_CANCELLED);
+            assert_null(d);
+            assert_int_equal(a.n, last);
+        }
+    }
+    free(text);
+    /* entries that do not fit: asked at each of them */
+    char json[40000] = "", prompt[301];
+    memset(prompt, 'x', sizeof prompt - 1);
+    prompt[sizeof prompt - 1] = 0;
+    for (int i = 0; i < 100; i++)
+        sprintf(json + strlen(json), "{\"prompt\":\"%s\",\"completion\":\"c\"}\n", prompt);
+    sm_dataset *d;
+    sm_error error;
+    sm_train_batch b;
+    asked a = {.last = 50};
+    assert_int_equal(open_text(&d, "search.jsonl", json, &plain, &error), SM_OK);
+    sm_dataset_set_cancel(d, cancel, &a);
+    assert_int_equal(sm_dataset_next(d, &b, &error), SM_ERR_CANCELLED);
+    assert_int_equal(a.n, 50);
+    a = (asked){0};
+    assert_int_equal(sm_dataset_next(d, &b, &error), SM_ERR_STATE);
+    assert_true(a.n >= 100);
+    sm_dataset_free(d);
+    /* one long document: asked while it is encoded, and as it was before when it is read anew */
+    static char word[1 << 20];
+    memset(word, 'a', sizeof word - 1);
+    assert_int_equal(open_text(&d, "long-word.txt", word, &plain, &error), SM_OK);
+    a = (asked){0};
+    sm_dataset_set_cancel(d, cancel, &a);
+    assert_int_equal(sm_dataset_next(d, &b, &error), SM_OK);
+    assert_true(a.n > 20);
+    sm_dataset_free(d);
+    assert_int_equal(open_text(&d, "long-word.txt", word, &plain, &error), SM_OK);
+    a = (asked){.last = 20};
+    sm_dataset_set_cancel(d, cancel, &a);
+    assert_int_equal(sm_dataset_next(d, &b, &error), SM_ERR_CANCELLED);
+    assert_int_equal(sm_dataset_next(d, &b, &error), SM_OK);
+    sm_dataset_free(d);
+}
+
 /* Every allocation fails in turn; nothing is left behind. */
 static void test_out_of_memory(void **state) {
     (void)state;
@@ -546,12 +830,22 @@ static void test_out_of_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text),          cmocka_unit_test(test_long_document),
-        cmocka_unit_test(test_cursor),        cmocka_unit_test(test_validation),
-        cmocka_unit_test(test_instruct),      cmocka_unit_test(test_odd_values),
-        cmocka_unit_test(test_deep),          cmocka_unit_test(test_limit),
-        cmocka_unit_test(test_instruct_rows), cmocka_unit_test(test_instruct_too_long),
-        cmocka_unit_test(test_broken),        cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_text),
+        cmocka_unit_test(test_long_document),
+        cmocka_unit_test(test_cursor),
+        cmocka_unit_test(test_validation),
+        cmocka_unit_test(test_instruct),
+        cmocka_unit_test(test_layouts),
+        cmocka_unit_test(test_refused_fields),
+        cmocka_unit_test(test_no_text),
+        cmocka_unit_test(test_odd_values),
+        cmocka_unit_test(test_deep),
+        cmocka_unit_test(test_limit),
+        cmocka_unit_test(test_instruct_rows),
+        cmocka_unit_test(test_instruct_too_long),
+        cmocka_unit_test(test_broken),
+        cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

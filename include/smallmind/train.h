@@ -83,9 +83,11 @@ SM_API sm_status sm_model_init(const char *path, const char *vocabulary_path,
 
 typedef struct sm_trainer sm_trainer;
 
-#define SM_DATA_FILE_AUTO 0     /* .json and .jsonl are instruction data, all else text */
-#define SM_DATA_FILE_TEXT 1     /* plain text */
-#define SM_DATA_FILE_INSTRUCT 2 /* Alpaca, ShareGPT or messages; JSON array or JSONL */
+/* Instruction data is a JSON array or JSONL; docs/training.md has its layouts. */
+#define SM_DATA_FILE_AUTO 0     /* .json, .jsonl, .ndjson are instruction data, all else text */
+#define SM_DATA_FILE_TEXT 1     /* plain text in UTF-8 */
+#define SM_DATA_FILE_INSTRUCT 2 /* an entry with a rejected answer is refused */
+#define SM_DATA_FILE_CHOSEN 3   /* rejected answers are left out, the chosen ones learned */
 
 #define SM_LAYOUT_ALPACA 0
 #define SM_LAYOUT_CHATML 1

@@ -113,8 +113,9 @@ static const sm_option trainer_table[] = {
         "threads that compute; 0: all CPUs of the process, 8 at most"),
     F64(sm_trainer_options, validation, 0, 0.5, 0,
         "part of the data kept for validation: the last documents"),
-    ENUM(sm_trainer_options, data_kind, "auto|text|instruct", 2,
-         "what the data is; auto: .json and .jsonl files hold instructions, others text"),
+    ENUM(sm_trainer_options, data_kind, "auto|text|instruct|chosen", 3,
+         "what the data is; auto: .json and .jsonl files hold instructions, others text; chosen: "
+         "instructions, without their rejected answers"),
     ENUM(sm_trainer_options, layout, "alpaca|chatml", 1, "how instructions are written out"),
     ENUM(sm_trainer_options, loss_on_prompt, "no|yes", 1,
          "train the prompts of instruction data too, not only the answers"),

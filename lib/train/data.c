@@ -163,6 +163,13 @@ void sm_dataset_free(sm_dataset *d) {
     sm_free(d->mem, d);
 }
 
+void sm_dataset_set_cancel(sm_dataset *d, int32_t (*cancel)(void *user), void *user) {
+    for (uint64_t k = 0; k < d->n_files; k++) {
+        d->files[k].cancel = cancel;
+        d->files[k].cancel_user = user;
+    }
+}
+
 void sm_dataset_get_info(const sm_dataset *d, sm_dataset_info *info) {
     *info = d->info;
 }
@@ -257,6 +264,9 @@ static sm_status advance(sm_dataset *d, stream *s, bool validation, bool *end, s
             s->at.epoch++;
             s->at.position = 0;
         }
+        const sm_documents *file = d->files;
+        if (file->cancel && file->cancel(file->cancel_user))
+            return sm_fail(error, SM_ERR_CANCELLED, "%s: cancelled", d->info.path);
         if (empty++ > n)
             return !sm_dataset_is_text(d)
                        ? sm_fail(error, SM_ERR_STATE,

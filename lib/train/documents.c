@@ -2,11 +2,14 @@
 
 #include <string.h>
 
-/* Text without separators is cut at the first line end past this many bytes: large beside a
- * row of tokens, small beside a file worth shuffling. */
+/* Text without separators is cut past this many bytes: large beside a row of tokens, small beside a
+ * file worth shuffling. */
 #define PIECE 16384
-#define PROGRESS_BYTES (1u << 20)
-#define HASH_BYTES 65536 /* hashed at once */
+#define NEIGHBOURS 64            /* bytes on each side of a cut that are compared */
+#define MAX_TRIES 256            /* places in a piece */
+#define LONGEST_PIECE (1u << 20) /* a text without a place to cut ends somewhere, too */
+#define WATCH_BYTES (1u << 20)   /* gone through between two questions: some hundred us */
+#define HASH_BYTES 65536         /* hashed at once */
 
 /* Pieces of one size, so that the hash depends on the bytes alone. */
 void sm_documents_hash(sm_documents *d, uint64_t end) {
@@ -33,122 +36,17 @@ sm_status sm_documents_add(sm_documents *d, uint64_t offset, uint64_t length, ui
     return SM_OK;
 }
 
-/* Where `what` occurs in text[from..size), or size. */
-static uint64_t find(const uint8_t *text, uint64_t size, uint64_t from, const char *what,
-                     uint64_t length) {
-    while (from + length <= size) {
-        const uint8_t *at = memchr(text + from, what[0], size - length - from + 1);
-        if (!at)
-            break;
-        if (!memcmp(at, what, length))
-            return (uint64_t)(at - text);
-        from = (uint64_t)(at - text) + 1;
-    }
-    return size;
+int32_t sm_watch_ask(void *watch) {
+    const sm_watch *w = watch;
+    return w->progress && w->progress(w->user, w->at, w->documents->file.size);
 }
 
-static uint64_t count_lines(const uint8_t *text, uint64_t n) {
-    uint64_t lines = 0;
-    for (uint64_t i = 0; i < n; i++)
-        lines += text[i] == '\n';
-    return lines;
-}
-
-/* Adds text[begin..end) without the line ends around it. */
-static sm_status add_trimmed(sm_documents *d, uint64_t begin, uint64_t end, uint64_t *line,
-                             sm_error *error) {
-    const uint8_t *text = d->file.data;
-    const uint64_t whole = begin, whole_end = end, first = *line;
-    while (begin < end && (text[begin] == '\n' || text[begin] == '\r'))
-        begin++;
-    while (end > begin && (text[end - 1] == '\n' || text[end - 1] == '\r'))
-        end--;
-    *line += count_lines(text + whole, whole_end - whole);
-    if (begin == end)
+sm_status sm_watch_tell(sm_watch *w, sm_error *error) {
+    if (w->at - w->told < WATCH_BYTES)
         return SM_OK;
-    return sm_documents_add(d, begin, end - begin, first + count_lines(text + whole, begin - whole),
-                            error);
-}
-
-static sm_status index_text(sm_documents *d, const char *separator, sm_progress_fn progress,
-                            void *progress_user, sm_error *error) {
-    const uint8_t *text = d->file.data;
-    const uint64_t size = d->file.size, length = separator ? strlen(separator) : 0;
-    uint64_t told = 0, line = 1;
-    sm_status status = SM_OK;
-    d->continued = !length || find(text, size, 0, separator, length) == size;
-    for (uint64_t at = 0; at < size && !status;) {
-        uint64_t end, next;
-        if (d->continued) {
-            const uint8_t *stop =
-                size - at > PIECE ? memchr(text + at + PIECE, '\n', size - at - PIECE) : NULL;
-            end = next = stop ? (uint64_t)(stop - text) + 1 : size;
-            status = sm_documents_add(d, at, end - at, line, error);
-            line += count_lines(text + at, end - at);
-        } else {
-            end = find(text, size, at, separator, length);
-            next = end + length;
-            status = add_trimmed(d, at, end, &line, error);
-        }
-        at = next < size ? next : size;
-        sm_documents_hash(d, at);
-        if (progress && at < size && at - told >= PROGRESS_BYTES) {
-            told = at;
-            if (progress(progress_user, at, size))
-                return sm_fail(error, SM_ERR_CANCELLED, "%s: cancelled", d->path);
-        }
-    }
-    return status;
-}
-
-static bool ends_with(const char *text, const char *end) {
-    const size_t n = strlen(text), m = strlen(end);
-    return n >= m && !strcmp(text + n - m, end);
-}
-
-sm_status sm_documents_open(sm_documents *d, sm_mem *mem, const char *path,
-                            const sm_tokenizer *tokenizer, const sm_dataset_options *options,
-                            sm_progress_fn progress, void *progress_user, sm_error *error) {
-    memset(d, 0, sizeof *d);
-    d->mem = mem;
-    d->tokenizer = tokenizer;
-    d->vocab.struct_size = sizeof d->vocab;
-    d->layout = options->layout;
-    d->loss_on_prompt = options->loss_on_prompt;
-    d->kind = options->kind;
-    if (d->kind == SM_DATA_AUTO)
-        d->kind =
-            ends_with(path, ".json") || ends_with(path, ".jsonl") ? SM_DATA_INSTRUCT : SM_DATA_TEXT;
-    sm_status status = sm_tokenizer_get_info(tokenizer, &d->vocab, error);
-    if (!status) {
-        d->path = sm_strdup(mem, path, strlen(path));
-        if (!d->path)
-            status = sm_fail(error, SM_ERR_NOMEM, "%s: out of memory", path);
-    }
-    if (!status)
-        status = sm_file_open(&d->file, mem, path, true, error);
-    if (!status && !d->file.size)
-        status = sm_fail(error, SM_ERR_FORMAT, "%s: the file is empty", path);
-    if (!status)
-        status = d->kind == SM_DATA_INSTRUCT
-                     ? sm_instruct_index(d, progress, progress_user, error)
-                     : index_text(d, options->separator, progress, progress_user, error);
-    if (!status && !d->n)
-        status = sm_fail(error, SM_ERR_FORMAT, "%s: there is no text in it", path);
-    if (!status && d->hashed < d->file.size)
-        sm_documents_hash(d, d->file.size);
-    if (!status && progress && progress(progress_user, d->file.size, d->file.size))
-        status = sm_fail(error, SM_ERR_CANCELLED, "%s: cancelled", path);
-    if (status)
-        sm_documents_close(d);
-    return status;
-}
-
-void sm_documents_close(sm_documents *d) {
-    sm_file_close(&d->file);
-    sm_free(d->mem, d->list);
-    sm_free(d->mem, d->path);
-    memset(d, 0, sizeof *d);
+    w->told = w->at;
+    return sm_watch_ask(w) ? sm_fail(error, SM_ERR_CANCELLED, "%s: cancelled", w->documents->path)
+                           : SM_OK;
 }
 
 /* ---- tokens ------------------------------------------------------------------------------- */
@@ -171,8 +69,8 @@ static sm_status reserve(const sm_documents *d, uint64_t more, sm_document_token
     return SM_OK;
 }
 
-sm_status sm_documents_push(const sm_documents *d, int32_t id, bool learn, sm_document_tokens *t,
-                            sm_error *error) {
+static sm_status push(const sm_documents *d, int32_t id, bool learn, sm_document_tokens *t,
+                      sm_error *error) {
     if (id < 0)
         return SM_OK;
     sm_status status = reserve(d, 1, t, error);
@@ -183,44 +81,387 @@ sm_status sm_documents_push(const sm_documents *d, int32_t id, bool learn, sm_do
     return status;
 }
 
-sm_status sm_documents_encode(const sm_documents *d, const char *text, uint64_t length,
-                              bool special, bool learn, sm_document_tokens *t, sm_error *error) {
-    const sm_encode_options how = {.struct_size = sizeof how,
-                                   .flags = special ? SM_ENCODE_SPECIAL : 0};
-    uint64_t n;
+/* Appends the ids of text[from..length), which goes on from what is before it. */
+static sm_status append(const sm_documents *d, const char *text, uint64_t from, uint64_t length,
+                        sm_document_tokens *t, sm_error *error) {
+    const sm_encode_options o = {
+        .struct_size = sizeof o, .cancel = d->cancel, .cancel_user = d->cancel_user};
+    uint64_t n = 0;
     /* enough for every kind but in odd vocabularies, where the second try has the exact number */
-    sm_status status = reserve(d, length + 16, t, error);
+    sm_status status = reserve(d, length - from + 16, t, error);
     if (!status)
-        status = sm_tokenizer_encode(d->tokenizer, text, length, &how, t->ids + t->n,
-                                     t->capacity - t->n, &n, error);
+        status = sm_tokenizer_encode_rest(d->tokenizer, text, length, from, &o, t->ids + t->n,
+                                          t->capacity - t->n, &n, error);
     if (status == SM_ERR_BUFFER) {
         status = reserve(d, n, t, error);
         if (!status)
-            status = sm_tokenizer_encode(d->tokenizer, text, length, &how, t->ids + t->n,
-                                         t->capacity - t->n, &n, error);
+            status = sm_tokenizer_encode_rest(d->tokenizer, text, length, from, &o, t->ids + t->n,
+                                              t->capacity - t->n, &n, error);
     }
+    t->n += status ? 0 : n;
+    return status;
+}
+
+/* Appends the ids of a part's text; *answer is the first of its answer. A prompt has those that
+ * generating feeds: as a rule these are the first ones of the whole, so that the first token that
+ * spells anything of the answer counts as answer. Where a token of the whole would lie across the
+ * end of the prompt the answer goes on from there instead, for that is what is asked. */
+static sm_status encode_part(const sm_documents *d, const char *text, const sm_part *p,
+                             sm_document_tokens *t, uint64_t *answer, sm_error *error) {
+    /* what stands before a part counts only where it goes on from there */
+    const char *from = p->joined ? text : text + p->begin;
+    const uint64_t begin = p->joined ? p->begin : 0, end = p->end - p->begin + begin,
+                   seam = p->answer == UINT64_MAX ? end : p->answer - p->begin + begin;
+    const uint64_t first = t->n;
+    sm_status status = append(d, from, begin, seam, t, error);
+    *answer = t->n;
+    if (status || seam == end)
+        return status;
+    status = append(d, from, begin, end, t, error);
     if (status)
         return status;
-    memset(t->learn + t->n, learn, n);
-    t->n += n;
+    const uint64_t prompt = *answer - first, whole = t->n - *answer;
+    if (whole >= prompt && !memcmp(t->ids + first, t->ids + *answer, prompt * sizeof *t->ids)) {
+        memmove(t->ids + first, t->ids + *answer, whole * sizeof *t->ids);
+        t->n = first + whole;
+        return SM_OK;
+    }
+    t->n = *answer;
+    return append(d, from, seam, end, t, error);
+}
+
+/* ---- plain text --------------------------------------------------------------------------- */
+
+/* A walk through plain text. */
+typedef struct walk {
+    sm_documents *d;
+    const uint8_t *text;
+    uint64_t begin, size, line; /* begin: of the text, behind a byte-order mark */
+    sm_watch watch;
+    sm_document_tokens tokens; /* of the places looked at */
+    sm_error *error;
+} walk;
+
+/* Where `what` occurs in text[from..size), or size. */
+static uint64_t find(const uint8_t *text, uint64_t size, uint64_t from, const char *what,
+                     uint64_t length) {
+    while (from + length <= size) {
+        const uint8_t *at = memchr(text + from, what[0], size - length - from + 1);
+        if (!at)
+            break;
+        if (!memcmp(at, what, length))
+            return (uint64_t)(at - text);
+        from = (uint64_t)(at - text) + 1;
+    }
+    return size;
+}
+
+/* The same through what may be a large file: the hook is asked on the way. */
+static sm_status find_watched(walk *w, uint64_t from, const char *what, uint64_t length,
+                              uint64_t *at) {
+    sm_status status = SM_OK;
+    *at = w->size;
+    while (*at == w->size && from < w->size && !status) {
+        const uint64_t left = w->size - from, step = left < WATCH_BYTES ? left : WATCH_BYTES;
+        const uint64_t end = step + length < left ? from + step + length : w->size;
+        const uint64_t found = find(w->text, end, from, what, length);
+        *at = found < end ? found : w->size;
+        from += step;
+        if (*at == w->size && from < w->size && sm_watch_ask(&w->watch))
+            status = sm_fail(w->error, SM_ERR_CANCELLED, "%s: cancelled", w->d->path);
+    }
+    return status;
+}
+
+static uint64_t count_lines(const uint8_t *text, uint64_t n) {
+    uint64_t lines = 0;
+    for (uint64_t i = 0; i < n; i++)
+        lines += text[i] == '\n';
+    return lines;
+}
+
+/* Moves on to byte `end`: what lies before it is counted and hashed. */
+static sm_status move(walk *w, uint64_t end) {
+    sm_status status = SM_OK;
+    while (w->watch.at < end && !status) {
+        const uint64_t left = end - w->watch.at, n = left < WATCH_BYTES ? left : WATCH_BYTES;
+        w->line += count_lines(w->text + w->watch.at, n);
+        w->watch.at += n;
+        sm_documents_hash(w->d, w->watch.at);
+        if (w->watch.at < w->size)
+            status = sm_watch_tell(&w->watch, w->error);
+    }
+    return status;
+}
+
+/* Adds the text up to `end` without the line ends around it. */
+static sm_status add_trimmed(walk *w, uint64_t end) {
+    const uint64_t begin = w->watch.at;
+    uint64_t first = begin, last = end;
+    while (first < end && (w->text[first] == '\n' || w->text[first] == '\r'))
+        first++;
+    while (last > first && (w->text[last - 1] == '\n' || w->text[last - 1] == '\r'))
+        last--;
+    return first == last
+               ? SM_OK
+               : sm_documents_add(w->d, first, last - first,
+                                  w->line + count_lines(w->text + begin, first - begin), w->error);
+}
+
+static bool is_word(uint8_t c) {
+    return c >= 0x80 || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+static bool is_inside(uint8_t c) { /* of a character */
+    return (c & 0xC0) == 0x80;
+}
+
+/* Whether the text around `at` has the same ids in two parts as in one. */
+static sm_status can_cut(walk *w, uint64_t at, bool *can) {
+    sm_document_tokens *t = &w->tokens;
+    const char *text = (const char *)w->text + w->begin;
+    uint64_t from = at - w->begin > NEIGHBOURS ? at - NEIGHBOURS : w->begin,
+             to = w->size - at > NEIGHBOURS ? at + NEIGHBOURS : w->size;
+    while (from < at && is_inside(w->text[from]))
+        from++;
+    while (to > at && to < w->size && is_inside(w->text[to]))
+        to--;
+    t->n = 0;
+    sm_status status = append(w->d, text, from - w->begin, to - w->begin, t, w->error);
+    const uint64_t n = t->n;
+    if (!status)
+        status = append(w->d, text, from - w->begin, at - w->begin, t, w->error);
+    if (!status)
+        status = append(w->d, text, at - w->begin, to - w->begin, t, w->error);
+    *can = !status && t->n == 2 * n && !memcmp(t->ids, t->ids + n, n * sizeof *t->ids);
+    return status;
+}
+
+/* Whether a text may be cut before byte i as far as its characters go: behind a line end, or before
+ * a space between words. */
+static bool looks_like_an_end(const uint8_t *text, uint64_t i, bool spaces) {
+    if (text[i - 1] == '\n')
+        return text[i] > ' ' && text[i - 2] > ' ';
+    return spaces && text[i] == ' ' && is_word(text[i - 1]) && is_word(text[i + 1]);
+}
+
+/* Where the piece of one long text that begins at `begin` ends: where no token lies across, at a
+ * line end if there is one near. */
+static sm_status piece_end(walk *w, uint64_t begin, uint64_t *end) {
+    const uint64_t rest = w->size - begin;
+    uint32_t tries = 0;
+    *end = w->size;
+    if (rest <= PIECE)
+        return SM_OK;
+    const uint64_t limit[] = {rest < 2 * PIECE ? w->size : begin + 2 * PIECE,
+                              rest < LONGEST_PIECE ? w->size : begin + LONGEST_PIECE};
+    for (int spaces = 0; spaces < 2; spaces++)
+        for (uint64_t i = begin + PIECE; i + 1 < limit[spaces] && tries < MAX_TRIES; i++) {
+            bool can = false;
+            if (!looks_like_an_end(w->text, i, spaces))
+                continue;
+            tries++;
+            sm_status status = can_cut(w, i, &can);
+            if (status)
+                return status;
+            if (can) {
+                *end = i;
+                return SM_OK;
+            }
+        }
+    /* no place in sight: where a character ends, if the text does not */
+    for (*end = limit[1]; *end < w->size && is_inside(w->text[*end]); --*end) {
+    }
     return SM_OK;
+}
+
+static sm_status index_text(sm_documents *d, const char *separator, sm_progress_fn progress,
+                            void *progress_user, sm_error *error) {
+    walk w = {.d = d,
+              .text = d->file.data,
+              .size = d->file.size,
+              .line = 1,
+              .watch = {.documents = d, .progress = progress, .user = progress_user},
+              .error = error};
+    const uint64_t length = separator ? strlen(separator) : 0;
+    uint64_t end = w.size;
+    if (w.size >= 3 && !memcmp(w.text, "\xEF\xBB\xBF", 3)) /* U+FEFF, as some editors begin files */
+        w.watch.at = w.begin = 3;
+    sm_status status = length ? find_watched(&w, 0, separator, length, &end) : SM_OK;
+    d->continued = end == w.size;
+    while (w.watch.at < w.size && !status) {
+        const uint64_t begin = w.watch.at;
+        status = d->continued ? piece_end(&w, begin, &end)
+                              : find_watched(&w, begin, separator, length, &end);
+        if (!status)
+            status = d->continued ? sm_documents_add(d, begin, end - begin, w.line, error)
+                                  : add_trimmed(&w, end);
+        if (!status && !d->continued)
+            end = w.size - end > length ? end + length : w.size;
+        if (!status)
+            status = move(&w, end);
+    }
+    sm_document_tokens_free(&w.tokens, d->mem);
+    return status;
+}
+
+/* ---- kinds of files ----------------------------------------------------------------------- */
+
+/* ASCII letters of either case are equal. */
+static bool ends_with(const char *text, const char *end) {
+    const size_t n = strlen(text), m = strlen(end);
+    for (size_t i = 0; n >= m && i < m; i++) {
+        const char c = text[n - m + i];
+        if ((c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c) != end[i])
+            return false;
+    }
+    return n >= m;
+}
+
+static bool is_instruct(const char *path) {
+    return ends_with(path, ".json") || ends_with(path, ".jsonl") || ends_with(path, ".ndjson");
+}
+
+/* Files that are no text: what they are; NULL for what may be text. */
+static const char *known_binary(const uint8_t *data, uint64_t size) {
+    static const struct {
+        const char *bytes;
+        uint32_t n;
+        const char *what;
+    } kinds[] = {
+        {"\x1F\x8B", 2, "gzip-compressed: decompress it first (gunzip)"},
+        {"\x28\xB5\x2F\xFD", 4, "compressed by zstd: decompress it first (unzstd)"},
+        {"\xFD"
+         "7zXZ",
+         5, "compressed by xz: decompress it first (unxz)"},
+        {"BZh", 3, "compressed by bzip2: decompress it first (bunzip2)"},
+        {"PK\x03\x04", 4, "a zip archive: unpack it first"},
+        {"7z\xBC\xAF", 4, "a 7z archive: unpack it first"},
+        {"PAR1", 4, "a Parquet file: write it as JSONL first"},
+        {"ARROW1", 6, "an Arrow file: write it as JSONL first"},
+        {"GGUF", 4, "a GGUF file, no training data"},
+        {"\xFF\xFE", 2, "UTF-16: write it as UTF-8 first (iconv -f UTF-16 -t UTF-8)"},
+        {"\xFE\xFF", 2, "UTF-16: write it as UTF-8 first (iconv -f UTF-16 -t UTF-8)"},
+    };
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (size >= kinds[i].n && !memcmp(data, kinds[i].bytes, kinds[i].n))
+            return kinds[i].what;
+    return NULL;
+}
+
+/* Text in any language has few zero bytes in its beginning; UTF-16 has many. */
+static sm_status check_text(const sm_documents *d, sm_error *error) {
+    const uint64_t n = d->file.size < 4096 ? d->file.size : 4096;
+    const char *what = known_binary(d->file.data, d->file.size);
+    uint64_t zeros = 0;
+    for (uint64_t i = 0; i < n; i++)
+        zeros += d->file.data[i] == 0;
+    if (!what && zeros > n / 8)
+        what = "no text in UTF-8 (many zero bytes: UTF-16, or binary)";
+    return what ? sm_fail(error, SM_ERR_UNSUPPORTED, "%s: this is %s", d->path, what) : SM_OK;
+}
+
+sm_status sm_documents_open(sm_documents *d, sm_mem *mem, const char *path,
+                            const sm_tokenizer *tokenizer, const sm_dataset_options *options,
+                            sm_progress_fn progress, void *progress_user, sm_error *error) {
+    memset(d, 0, sizeof *d);
+    d->mem = mem;
+    d->tokenizer = tokenizer;
+    d->vocab.struct_size = sizeof d->vocab;
+    d->layout = options->layout;
+    d->loss_on_prompt = options->loss_on_prompt;
+    d->kind = options->kind;
+    if (d->kind == SM_DATA_AUTO)
+        d->kind = is_instruct(path) ? SM_DATA_INSTRUCT : SM_DATA_TEXT;
+    sm_status status = sm_tokenizer_get_info(tokenizer, &d->vocab, error);
+    if (!status) {
+        d->path = sm_strdup(mem, path, strlen(path));
+        if (!d->path)
+            status = sm_fail(error, SM_ERR_NOMEM, "%s: out of memory", path);
+    }
+    if (!status)
+        status = sm_file_open(&d->file, mem, path, true, error);
+    if (!status && !d->file.size)
+        status = sm_fail(error, SM_ERR_FORMAT, "%s: the file is empty", path);
+    if (!status)
+        status = check_text(d, error);
+    if (!status)
+        status = d->kind != SM_DATA_TEXT
+                     ? sm_instruct_index(d, progress, progress_user, error)
+                     : index_text(d, options->separator, progress, progress_user, error);
+    if (!status && !d->n)
+        status = sm_fail(error, SM_ERR_FORMAT, "%s: there is no text in it", path);
+    if (!status && d->hashed < d->file.size)
+        sm_documents_hash(d, d->file.size);
+    if (!status && progress && progress(progress_user, d->file.size, d->file.size))
+        status = sm_fail(error, SM_ERR_CANCELLED, "%s: cancelled", path);
+    if (status)
+        sm_documents_close(d);
+    return status;
+}
+
+void sm_documents_close(sm_documents *d) {
+    sm_file_close(&d->file);
+    sm_free(d->mem, d->list);
+    sm_free(d->mem, d->path);
+    memset(d, 0, sizeof *d);
+}
+
+/* ---- documents ---------------------------------------------------------------------------- */
+
+static bool is_learned(const sm_documents *d, sm_portion portion) {
+    return portion == SM_PORTION_ANSWER || (portion == SM_PORTION_PROMPT && d->loss_on_prompt);
+}
+
+static sm_status encode_rendering(const sm_documents *d, const sm_rendering *r,
+                                  sm_document_tokens *t, sm_error *error) {
+    sm_status status = SM_OK;
+    for (uint64_t i = 0; i < r->n && !status; i++) {
+        const sm_part *p = &r->part[i];
+        const uint64_t first = t->n;
+        uint64_t answer;
+        status = encode_part(d, r->text, p, t, &answer, error);
+        if (status)
+            break;
+        memset(t->learn + first, is_learned(d, SM_PORTION_PROMPT), answer - first);
+        memset(t->learn + answer, is_learned(d, p->portion), t->n - answer);
+        status = push(d, p->token, is_learned(d, p->token_portion), t, error);
+    }
+    return status;
+}
+
+static sm_status read_entry(const sm_documents *d, uint64_t i, sm_document_tokens *t,
+                            sm_error *error) {
+    sm_rendering r = {.mem = d->mem};
+    sm_status status = sm_instruct_render(d, i, &r, error);
+    if (!status)
+        status = encode_rendering(d, &r, t, error);
+    sm_rendering_free(&r);
+    return status;
+}
+
+static sm_status read_text(const sm_documents *d, uint64_t i, sm_document_tokens *t,
+                           sm_error *error) {
+    const sm_document *document = &d->list[i];
+    /* pieces of one text go on from each other */
+    const uint64_t before = d->continued ? document->offset - d->list[0].offset : 0;
+    const char *text = (const char *)d->file.data + document->offset - before;
+    const uint64_t first = t->n;
+    sm_status status = append(d, text, before, before + document->length, t, error);
+    if (!status)
+        memset(t->learn + first, 1, t->n - first);
+    return status || d->continued ? status : push(d, d->vocab.eos, true, t, error);
 }
 
 sm_status sm_documents_read(const sm_documents *d, uint64_t i, sm_document_tokens *t,
                             sm_error *error) {
-    t->n = 0;
-    if (d->kind == SM_DATA_INSTRUCT)
-        return sm_instruct_read(d, i, t, error);
-    const sm_document *document = &d->list[i];
-    const char *text = (const char *)d->file.data + document->offset;
     sm_status status = SM_OK;
-    if (!d->continued)
-        status = sm_documents_push(d, d->vocab.bos, false, t, error);
-    if (!status)
-        status = sm_documents_encode(d, text, document->length, false, true, t, error);
-    if (!status && !d->continued)
-        status = sm_documents_push(d, d->vocab.eos, true, t, error);
-    return status;
+    t->n = 0;
+    if (d->vocab.add_bos == 1 && !d->continued)
+        status = push(d, d->vocab.bos, false, t, error);
+    if (status)
+        return status;
+    return d->kind == SM_DATA_TEXT ? read_text(d, i, t, error) : read_entry(d, i, t, error);
 }
 
 void sm_document_tokens_free(sm_document_tokens *t, sm_mem *mem) {

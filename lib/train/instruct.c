@@ -1,39 +1,347 @@
 /* Instruction data: a JSON array of objects, or one object a line (JSONL). An entry is
- *   {"instruction": …, "input": …, "output": …}                        Alpaca
- *   {"conversations": [{"from": "human"|"gpt"|"system", "value": …}]}   ShareGPT
- *   {"messages": [{"role": "user"|"assistant"|"system", "content": …}]}
- * Every entry is parsed once when the file is opened, so that a broken one is known before
- * training begins, and again whenever it is used. */
+ *   {"instruction": …, "input": …, "output": …, "system": …, "history": [[…, …]]}   Alpaca
+ *   {"conversations": [{"from": "human"|"gpt"|"system", "value": …}], "system": …}  ShareGPT
+ *   {"messages": [{"role": "user"|"assistant"|"system", "content": …, "weight": …}]}
+ *   {"prompt": …, "completion": …}, both texts or lists of messages
+ *   {"prompt": …, "chosen": …}, the same; "rejected" besides is refused or, on request, left out
+ *   {"text": …}
+ * Fields that are in none of these and change what an entry means are refused by name. Every entry
+ * is parsed once when the file is opened, so that a broken one is known before training begins,
+ * and again whenever it is used. */
 #include "documents.h"
 
 #include <string.h>
 
 #include "format/json.h"
 
-#define PROGRESS_BYTES (1u << 20) /* a few ms of reading */
+/* ---- one entry ----------------------------------------------------------------------------- */
 
-typedef enum role { ROLE_SYSTEM, ROLE_USER, ROLE_ASSISTANT } role;
-
-/* How far the file has been gone through, for whoever asks while it is opened. */
-typedef struct watch {
+typedef struct reader {
     const sm_documents *d;
-    uint64_t at;
-    sm_progress_fn progress;
-    void *user;
-} watch;
+    const sm_document *entry;
+    const sm_json *json;
+    sm_writer writer;
+    sm_error *error;
+} reader;
 
-static int32_t cancelled(void *user) {
-    const watch *w = user;
-    return w->progress && w->progress(w->user, w->at, w->d->file.size);
+static sm_status bad(const reader *r, const char *what, const char *key) {
+    return sm_fail(r->error, SM_ERR_FORMAT, "%s:%llu: %s \"%s\"", r->d->path,
+                   (unsigned long long)r->entry->line, what, key);
+}
+
+static sm_json_value field(const reader *r, const char *name) {
+    return sm_json_get(r->json, SM_JSON_ROOT, name);
+}
+
+static bool is_text(const reader *r, sm_json_value v) {
+    return sm_json_kind_of(r->json, v) == SM_JSON_STRING;
+}
+
+static bool is_list(const reader *r, sm_json_value v) {
+    return sm_json_kind_of(r->json, v) == SM_JSON_ARRAY;
+}
+
+static sm_str text_of(const reader *r, sm_json_value v) {
+    sm_str text;
+    text.data = sm_json_text(r->json, v, &text.length);
+    return text;
+}
+
+/* Whether the value says nothing: it is not there, null, false, or empty. */
+static bool is_empty(const reader *r, sm_json_value v) {
+    switch (sm_json_kind_of(r->json, v)) {
+    case SM_JSON_STRING:
+        return !text_of(r, v).length;
+    case SM_JSON_ARRAY:
+    case SM_JSON_OBJECT:
+        return !sm_json_count(r->json, v);
+    default:
+        return sm_json_kind_of(r->json, v) <= SM_JSON_FALSE;
+    }
+}
+
+/* The text of a field that may be missing, or null. */
+static sm_status optional_text(const reader *r, const char *name, sm_str *text) {
+    const sm_json_value v = field(r, name);
+    *text = text_of(r, v);
+    if (!is_text(r, v) && sm_json_kind_of(r->json, v) > SM_JSON_NULL)
+        return bad(r, "this is no text:", name);
+    return SM_OK;
+}
+
+/* None of the names (ended by NULL) may say anything in the object. */
+static sm_status refuse(const reader *r, sm_json_value object, const char *const *names) {
+    for (; *names; names++)
+        if (!is_empty(r, sm_json_get(r->json, object, *names)))
+            return bad(r,
+                       "this changes what an entry of this layout means, and is not read:", *names);
+    return SM_OK;
+}
+
+/* ---- turns --------------------------------------------------------------------------------- */
+
+static bool role_of(const sm_json *json, sm_json_value name, sm_speaker *who) {
+    static const struct {
+        const char *name;
+        sm_speaker who;
+    } roles[] = {{"user", SM_SPEAKER_USER},
+                 {"human", SM_SPEAKER_USER},
+                 {"assistant", SM_SPEAKER_ASSISTANT},
+                 {"gpt", SM_SPEAKER_ASSISTANT},
+                 {"system", SM_SPEAKER_SYSTEM}};
+    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++)
+        if (sm_json_is(json, name, roles[i].name)) {
+            *who = roles[i].who;
+            return true;
+        }
+    return false;
+}
+
+/* OpenAI's "weight": 0 for an answer that shall not be learned. */
+static sm_status portion_of(const reader *r, sm_json_value turn, sm_speaker who, bool learn,
+                            sm_portion *portion) {
+    const sm_json_value weight = sm_json_get(r->json, turn, "weight");
+    double value = learn;
+    *portion = SM_PORTION_PROMPT;
+    if (sm_json_kind_of(r->json, weight) > SM_JSON_NULL &&
+        (!sm_json_double(r->json, weight, &value) || (value != 0 && value != 1)))
+        return bad(r, "only 0 and 1 can be the", "weight");
+    if (who == SM_SPEAKER_ASSISTANT)
+        *portion = value != 0 && learn ? SM_PORTION_ANSWER : SM_PORTION_SILENT;
+    else if (sm_json_kind_of(r->json, weight) > SM_JSON_NULL && value != 0)
+        return bad(r, "only an answer can have a", "weight");
+    return SM_OK;
+}
+
+static sm_status write_turn(reader *r, sm_json_value turn, const char *role_key,
+                            const char *text_key, bool learn) {
+    static const char *const unread[] = {
+        "tool_calls",        "function_call", "tool_call_id", "name",   "refusal",
+        "reasoning_content", "thinking",      "audio",        "images", NULL};
+    const sm_json_value text = sm_json_get(r->json, turn, text_key);
+    const sm_json_value name = sm_json_get(r->json, turn, role_key);
+    sm_speaker who;
+    sm_portion portion;
+    if (!is_text(r, name))
+        return bad(r, "a turn has no text", role_key);
+    if (!role_of(r->json, name, &who)) {
+        const sm_str role = text_of(r, name);
+        return sm_fail(r->error, SM_ERR_FORMAT, "%s:%llu: unknown role \"%.*s\"", r->d->path,
+                       (unsigned long long)r->entry->line,
+                       (int)(role.length < 60 ? role.length : 60), role.data);
+    }
+    sm_status status = refuse(r, turn, unread);
+    if (!status && !is_text(r, text))
+        status = bad(r, "a turn has no text", text_key);
+    if (!status)
+        status = portion_of(r, turn, who, learn, &portion);
+    if (!status && who == SM_SPEAKER_SYSTEM && r->writer.turns &&
+        r->d->layout != SM_TEMPLATE_CHATML)
+        status = bad(r, "only the first turn can be one of the", "system");
+    return status ? status
+                  : sm_write_turn(&r->writer, who, text_of(r, text), (sm_str){NULL, 0}, portion);
+}
+
+/* A list of turns. learn: its answers are. */
+static sm_status write_turns(reader *r, sm_json_value turns, const char *role_key,
+                             const char *text_key, bool learn) {
+    sm_status status = SM_OK;
+    for (sm_json_value i = sm_json_first(r->json, turns); i != SM_JSON_NONE && !status;
+         i = sm_json_next(r->json, turns, i))
+        status = write_turn(r, i, role_key, text_key, learn);
+    return status;
+}
+
+static sm_status write_text(reader *r, sm_speaker who, sm_str text, sm_portion portion) {
+    return sm_write_turn(&r->writer, who, text, (sm_str){NULL, 0}, portion);
+}
+
+/* The field "system", if it says something. */
+static sm_status write_system(reader *r) {
+    sm_str system;
+    const sm_status status = optional_text(r, "system", &system);
+    return status || !system.length ? status
+                                    : write_text(r, SM_SPEAKER_SYSTEM, system, SM_PORTION_PROMPT);
+}
+
+static sm_status conversation(reader *r, const char *name, const char *role_key,
+                              const char *text_key) {
+    static const char *const unread[] = {"instruction", "input",  "output",   "history",
+                                         "completion",  "chosen", "rejected", NULL};
+    sm_status status = refuse(r, SM_JSON_ROOT, unread);
+    if (!status && !is_list(r, field(r, name)))
+        status = bad(r, "this is no list of turns:", name);
+    if (!status)
+        status = write_system(r);
+    return status ? status : write_turns(r, field(r, name), role_key, text_key, true);
+}
+
+/* ---- instructions -------------------------------------------------------------------------- */
+
+/* Earlier turns: pairs of an instruction and its answer. */
+static sm_status write_history(reader *r) {
+    const sm_json_value history = field(r, "history");
+    sm_status status = SM_OK;
+    if (is_empty(r, history))
+        return SM_OK;
+    for (sm_json_value i = sm_json_first(r->json, history); i != SM_JSON_NONE && !status;
+         i = sm_json_next(r->json, history, i)) {
+        const sm_json_value ask = is_list(r, i) ? sm_json_first(r->json, i) : SM_JSON_NONE;
+        const sm_json_value answer = sm_json_next(r->json, i, ask);
+        if (sm_json_count(r->json, i) != 2 || !is_text(r, ask) || !is_text(r, answer))
+            return bad(r, "what is no pair of texts stands in", "history");
+        status = write_text(r, SM_SPEAKER_USER, text_of(r, ask), SM_PORTION_PROMPT);
+        if (!status)
+            status = write_text(r, SM_SPEAKER_ASSISTANT, text_of(r, answer), SM_PORTION_ANSWER);
+    }
+    return status || is_list(r, history) ? status : bad(r, "this is no list:", "history");
+}
+
+static sm_status alpaca(reader *r) {
+    static const char *const unread[] = {"completion", NULL};
+    const char *const answer = is_empty(r, field(r, "chosen")) ? "output" : "chosen";
+    sm_str input, system;
+    sm_status status = refuse(r, SM_JSON_ROOT, unread);
+    if (!status && !is_text(r, field(r, "instruction")))
+        status = bad(r, "an entry has no text", "instruction");
+    if (!status && !is_text(r, field(r, answer)))
+        status = bad(r, "an entry has no text", answer);
+    if (!status)
+        status = optional_text(r, "input", &input);
+    if (!status)
+        status = optional_text(r, "system", &system);
+    if (status)
+        return status;
+    status = system.length ? write_text(r, SM_SPEAKER_SYSTEM, system, SM_PORTION_PROMPT)
+                           : sm_write_preamble(&r->writer, input.length > 0);
+    if (!status)
+        status = write_history(r);
+    if (!status)
+        status = sm_write_turn(&r->writer, SM_SPEAKER_USER, text_of(r, field(r, "instruction")),
+                               input, SM_PORTION_PROMPT);
+    return status ? status
+                  : write_text(r, SM_SPEAKER_ASSISTANT, text_of(r, field(r, answer)),
+                               SM_PORTION_ANSWER);
+}
+
+/* ---- prompts and texts ----------------------------------------------------------------------- */
+
+/* A prompt as it is given to a model that knows no turns, and what follows it. */
+static sm_status plain_prompt(reader *r, sm_json_value prompt, sm_json_value answer) {
+    static const char *const unread[] = {"system", NULL};
+    const sm_str text = text_of(r, prompt);
+    sm_status status = refuse(r, SM_JSON_ROOT, unread);
+    if (!status)
+        status = sm_render_text(&r->writer.out, text.data, text.length, r->error);
+    if (!status)
+        status = sm_write_answer(&r->writer, text_of(r, answer), SM_PORTION_ANSWER);
+    return status ? status : sm_write_end(&r->writer, SM_PORTION_ANSWER);
+}
+
+/* Whether the first of a list of turns is an answer. */
+static bool begins_with_answer(const reader *r, sm_json_value list) {
+    sm_speaker who = SM_SPEAKER_USER;
+    return role_of(r->json, sm_json_get(r->json, sm_json_first(r->json, list), "role"), &who) &&
+           who == SM_SPEAKER_ASSISTANT;
+}
+
+/* "prompt" and "completion" or "chosen", each a text or a list of messages. */
+static sm_status prompt(reader *r) {
+    static const char *const unread[] = {"input", "output", "history", NULL};
+    const char *const name = is_empty(r, field(r, "chosen")) ? "completion" : "chosen";
+    const sm_json_value ask = field(r, "prompt"), answer = field(r, name);
+    sm_status status = refuse(r, SM_JSON_ROOT, unread);
+    if (status)
+        return status;
+    if (!is_text(r, answer) && !is_list(r, answer))
+        return bad(r, "an entry has no text or list of messages", name);
+    if (!is_text(r, ask) && !is_list(r, ask) && (!is_empty(r, ask) || is_text(r, answer)))
+        return bad(r, "an entry has no text or list of messages", "prompt");
+    if (is_text(r, ask) && is_text(r, answer) && r->d->layout != SM_TEMPLATE_CHATML)
+        return plain_prompt(r, ask, answer);
+    status = write_system(r);
+    if (!status && is_list(r, ask))
+        status = write_turns(r, ask, "role", "content", false);
+    else if (!status && is_text(r, ask) && (is_text(r, answer) || begins_with_answer(r, answer)))
+        status = write_text(r, SM_SPEAKER_USER, text_of(r, ask), SM_PORTION_PROMPT);
+    if (status)
+        return status;
+    return is_list(r, answer)
+               ? write_turns(r, answer, "role", "content", true)
+               : write_text(r, SM_SPEAKER_ASSISTANT, text_of(r, answer), SM_PORTION_ANSWER);
+}
+
+static sm_status whole_text(reader *r) {
+    static const char *const unread[] = {"system", "history", "input", "output", NULL};
+    sm_status status = refuse(r, SM_JSON_ROOT, unread);
+    if (!status && !is_text(r, field(r, "text")))
+        status = bad(r, "an entry has no text", "text");
+    if (!status)
+        status = sm_write_answer(&r->writer, text_of(r, field(r, "text")), SM_PORTION_ANSWER);
+    return status ? status : sm_write_end(&r->writer, SM_PORTION_ANSWER);
+}
+
+/* ---- entries ----------------------------------------------------------------------------------
+ */
+
+static bool has(const reader *r, const char *name) {
+    return sm_json_kind_of(r->json, field(r, name)) > SM_JSON_NULL;
+}
+
+static sm_status write_entry(reader *r) {
+    static const char *const unread[] = {"tools",  "functions", "image",   "images",
+                                         "videos", "audios",    "kto_tag", NULL};
+    sm_status status = refuse(r, SM_JSON_ROOT, unread);
+    if (status)
+        return status;
+    const bool chosen_only = r->d->kind == SM_DATA_CHOSEN;
+    if (!chosen_only && !is_empty(r, field(r, "rejected")))
+        return sm_fail(r->error, SM_ERR_UNSUPPORTED,
+                       "%s:%llu: \"rejected\": there is no preference training yet; data of "
+                       "kind \"chosen\" is trained on the chosen side alone",
+                       r->d->path, (unsigned long long)r->entry->line);
+    if (chosen_only && has(r, "chosen") && !has(r, "instruction"))
+        return prompt(r);
+    if (has(r, "messages"))
+        return conversation(r, "messages", "role", "content");
+    if (has(r, "conversations"))
+        return conversation(r, "conversations", "from", "value");
+    if (has(r, "instruction") || has(r, "output"))
+        return alpaca(r);
+    if (has(r, "prompt") || has(r, "completion") || has(r, "chosen"))
+        return prompt(r);
+    if (has(r, "text"))
+        return whole_text(r);
+    return sm_fail(r->error, SM_ERR_FORMAT,
+                   "%s:%llu: this is none of the layouts that are read: \"instruction\" and "
+                   "\"output\" (Alpaca), \"messages\", \"conversations\" (ShareGPT), \"prompt\" "
+                   "and \"completion\", \"prompt\" and \"chosen\", or \"text\"",
+                   r->d->path, (unsigned long long)r->entry->line);
+}
+
+/* Writes an entry that has been parsed. */
+static sm_status render(const sm_documents *d, const sm_document *entry, const sm_json *json,
+                        sm_rendering *out, sm_error *error) {
+    reader r = {.d = d, .entry = entry, .json = json, .error = error};
+    r.writer = (sm_writer){.out = *out,
+                           .layout = d->layout,
+                           .im_start = sm_tokenizer_find(d->tokenizer, "<|im_start|>", 12),
+                           .im_end = sm_tokenizer_find(d->tokenizer, "<|im_end|>", 10),
+                           .eos = d->vocab.eos,
+                           .error = error};
+    const sm_status status = write_entry(&r);
+    *out = r.writer.out;
+    if (!status && !r.writer.answers)
+        return sm_fail(error, SM_ERR_FORMAT, "%s:%llu: the conversation has no answer to learn",
+                       d->path, (unsigned long long)entry->line);
+    return status;
 }
 
 /* Reads the entry at `offset`: of `length` bytes, or, with `used`, as long as it turns out. */
-static sm_status parse(const sm_documents *d, const sm_document *e, const watch *w, sm_json **out,
-                       uint64_t *used, sm_error *error) {
-    const sm_json_source source = {.name = d->path,
-                                   .line = e->line,
-                                   .cancel = w ? cancelled : NULL,
-                                   .user = (void *)(uintptr_t)w};
+static sm_status parse(const sm_documents *d, const sm_document *e, int32_t (*cancel)(void *user),
+                       void *user, sm_json **out, uint64_t *used, sm_error *error) {
+    const sm_json_source source = {
+        .name = d->path, .line = e->line, .cancel = cancel, .user = user};
     sm_status status =
         sm_json_read(out, d->mem, d->file.data + e->offset, e->length, &source, used, error);
     if (status)
@@ -46,213 +354,31 @@ static sm_status parse(const sm_documents *d, const sm_document *e, const watch 
                    (unsigned long long)e->line);
 }
 
-/* ---- rendering -------------------------------------------------------------------------- */
-
-/* What entries are written to: tokens, or nothing while a file is only checked. */
-typedef struct sink {
-    const sm_documents *d;
-    const sm_document *entry;
-    const sm_json *json;
-    sm_document_tokens *tokens; /* NULL: check only */
-    bool answered;
-    sm_error *error;
-} sink;
-
-static sm_status fixed(sink *s, const char *text, bool learn) {
-    return s->tokens
-               ? sm_documents_encode(s->d, text, strlen(text), true, learn, s->tokens, s->error)
-               : SM_OK;
-}
-
-/* Text of the data: special tokens written in it stay text. */
-static sm_status content(sink *s, sm_json_value text, bool learn) {
-    uint64_t length;
-    const char *bytes = sm_json_text(s->json, text, &length);
-    return s->tokens ? sm_documents_encode(s->d, bytes, length, false, learn, s->tokens, s->error)
-                     : SM_OK;
-}
-
-static bool is_text(const sink *s, sm_json_value v) {
-    return sm_json_kind_of(s->json, v) == SM_JSON_STRING;
-}
-
-static sm_status end_of_text(sink *s, bool learn) {
-    return s->tokens ? sm_documents_push(s->d, s->d->vocab.eos, learn, s->tokens, s->error) : SM_OK;
-}
-
-static sm_status bad(const sink *s, const char *what, const char *key) {
-    return sm_fail(s->error, SM_ERR_FORMAT, "%s:%llu: %s \"%s\"", s->d->path,
-                   (unsigned long long)s->entry->line, what, key);
-}
-
-/* One turn of a conversation. index: of the turn; a system text only begins one. */
-static sm_status turn(sink *s, role who, sm_json_value text, uint64_t index) {
-    static const char *const names[] = {"system", "user", "assistant"};
-    const bool learn = who == ROLE_ASSISTANT || s->d->loss_on_prompt;
-    sm_status status = SM_OK;
-    s->answered |= who == ROLE_ASSISTANT;
-    if (s->d->layout == SM_TEMPLATE_CHATML) {
-        char head[32];
-        sm_format(head, sizeof head, "<|im_start|>%s\n", names[who]);
-        status = fixed(s, head, s->d->loss_on_prompt);
-        if (!status)
-            status = content(s, text, learn);
-        if (!status)
-            status = fixed(s, "<|im_end|>", learn);
-        return status ? status : fixed(s, "\n", s->d->loss_on_prompt);
-    }
-    if (who == ROLE_USER)
-        status =
-            fixed(s, index ? "\n\n### Instruction:\n" : "### Instruction:\n", s->d->loss_on_prompt);
-    else if (who == ROLE_ASSISTANT)
-        status = fixed(s, "\n\n### Response:\n", s->d->loss_on_prompt);
-    if (!status)
-        status = content(s, text, learn);
-    return !status && who == ROLE_ASSISTANT ? end_of_text(s, learn) : status;
-}
-
-static bool role_of(const sm_json *json, sm_json_value name, role *who) {
-    static const struct {
-        const char *name;
-        role who;
-    } roles[] = {{"user", ROLE_USER},
-                 {"human", ROLE_USER},
-                 {"assistant", ROLE_ASSISTANT},
-                 {"gpt", ROLE_ASSISTANT},
-                 {"system", ROLE_SYSTEM}};
-    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++)
-        if (sm_json_is(json, name, roles[i].name)) {
-            *who = roles[i].who;
-            return true;
-        }
-    return false;
-}
-
-static sm_status conversation(sink *s, sm_json_value turns, const char *role_key,
-                              const char *text_key) {
-    sm_status status = SM_OK;
-    uint64_t n = 0, length;
-    for (sm_json_value i = sm_json_first(s->json, turns); i != SM_JSON_NONE && !status;
-         i = sm_json_next(s->json, turns, i)) {
-        const sm_json_value text = sm_json_get(s->json, i, text_key);
-        const sm_json_value name = sm_json_get(s->json, i, role_key);
-        if (!is_text(s, text))
-            return bad(s, "a turn has no text", text_key);
-        if (!is_text(s, name))
-            return bad(s, "a turn has no text", role_key);
-        role who;
-        if (!role_of(s->json, name, &who)) {
-            const char *bytes = sm_json_text(s->json, name, &length);
-            return sm_fail(s->error, SM_ERR_FORMAT, "%s:%llu: unknown role \"%.*s\"", s->d->path,
-                           (unsigned long long)s->entry->line, (int)(length < 60 ? length : 60),
-                           bytes);
-        }
-        status = turn(s, who, text, n++);
-    }
-    return status;
-}
-
-/* The layout of the Alpaca data set (github.com/tatsu-lab/stanford_alpaca). */
-static sm_status alpaca(sink *s) {
-    const sm_json_value instruction = sm_json_get(s->json, SM_JSON_ROOT, "instruction");
-    const sm_json_value input = sm_json_get(s->json, SM_JSON_ROOT, "input");
-    const sm_json_value output = sm_json_get(s->json, SM_JSON_ROOT, "output");
-    uint64_t input_length;
-    if (!is_text(s, instruction))
-        return bad(s, "an entry has no text", "instruction");
-    if (!is_text(s, output))
-        return bad(s, "an entry has no text", "output");
-    sm_json_text(s->json, input, &input_length);
-    if (!is_text(s, input) && sm_json_kind_of(s->json, input) > SM_JSON_NULL)
-        return bad(s, "this is no text:", "input");
-    const bool with_input = input_length > 0;
-    const bool prompt = s->d->loss_on_prompt;
-    sm_status status = SM_OK;
-    s->answered = true;
-    if (s->d->layout == SM_TEMPLATE_CHATML) {
-        status = fixed(s, "<|im_start|>user\n", prompt);
-        if (!status)
-            status = content(s, instruction, prompt);
-        if (!status && with_input)
-            status = fixed(s, "\n\n", prompt);
-        if (!status && with_input)
-            status = content(s, input, prompt);
-        if (!status)
-            status = fixed(s, "<|im_end|>\n<|im_start|>assistant\n", prompt);
-        if (!status)
-            status = content(s, output, true);
-        if (!status)
-            status = fixed(s, "<|im_end|>", true);
-        return status ? status : fixed(s, "\n", prompt);
-    }
-    status = fixed(s,
-                   with_input ? "Below is an instruction that describes a task, paired with an "
-                                "input that provides further context. Write a response that "
-                                "appropriately completes the request.\n\n### Instruction:\n"
-                              : "Below is an instruction that describes a task. Write a response "
-                                "that appropriately completes the request.\n\n### Instruction:\n",
-                   prompt);
-    if (!status)
-        status = content(s, instruction, prompt);
-    if (!status && with_input)
-        status = fixed(s, "\n\n### Input:\n", prompt);
-    if (!status && with_input)
-        status = content(s, input, prompt);
-    if (!status)
-        status = fixed(s, "\n\n### Response:\n", prompt);
-    if (!status)
-        status = content(s, output, true);
-    return status ? status : end_of_text(s, true);
-}
-
-static sm_status render(sink *s) {
-    const sm_json_value messages = sm_json_get(s->json, SM_JSON_ROOT, "messages");
-    const sm_json_value conversations = sm_json_get(s->json, SM_JSON_ROOT, "conversations");
-    sm_status status;
-    if (sm_json_kind_of(s->json, messages) == SM_JSON_ARRAY)
-        status = conversation(s, messages, "role", "content");
-    else if (sm_json_kind_of(s->json, conversations) == SM_JSON_ARRAY)
-        status = conversation(s, conversations, "from", "value");
-    else
-        status = alpaca(s);
-    if (!status && !s->answered)
-        status = sm_fail(s->error, SM_ERR_FORMAT, "%s:%llu: the conversation has no answer",
-                         s->d->path, (unsigned long long)s->entry->line);
-    return status;
-}
-
-sm_status sm_instruct_read(const sm_documents *d, uint64_t i, sm_document_tokens *tokens,
-                           sm_error *error) {
+sm_status sm_instruct_render(const sm_documents *d, uint64_t i, sm_rendering *rendering,
+                             sm_error *error) {
     sm_json *json;
-    sm_status status = parse(d, &d->list[i], NULL, &json, NULL, error);
+    sm_status status = parse(d, &d->list[i], d->cancel, d->cancel_user, &json, NULL, error);
     if (status)
         return status;
-    sink s = {d, &d->list[i], json, tokens, false, error};
-    status = sm_documents_push(d, d->vocab.bos, false, tokens, error);
-    if (!status)
-        status = render(&s);
+    status = render(d, &d->list[i], json, rendering, error);
     sm_json_free(json);
     return status;
 }
 
 /* ---- index --------------------------------------------------------------------------------- */
 
+#define LINE_BYTES (1u << 20) /* searched for a line end at once */
+
 typedef struct scanner {
     sm_documents *d;
     const uint8_t *text;
     uint64_t size, line;
-    watch watch; /* its `at` is the scanner's place */
-    uint64_t told;
+    sm_watch watch; /* its `at` is the scanner's place */
     sm_error *error;
 } scanner;
 
-/* Asks the progress hook once in PROGRESS_BYTES. */
 static sm_status tell(scanner *s) {
-    if (s->watch.at - s->told < PROGRESS_BYTES || s->watch.at >= s->size)
-        return SM_OK;
-    s->told = s->watch.at;
-    return cancelled(&s->watch) ? sm_fail(s->error, SM_ERR_CANCELLED, "%s: cancelled", s->d->path)
-                                : SM_OK;
+    return s->watch.at < s->size ? sm_watch_tell(&s->watch, s->error) : SM_OK;
 }
 
 static bool is_space(uint8_t c) {
@@ -270,19 +396,16 @@ static sm_status skip_space(scanner *s) {
 
 /* Where the line ends. */
 static sm_status line_end(scanner *s, uint64_t *end) {
-    const uint64_t begin = s->watch.at;
     const uint8_t *stop = NULL;
-    sm_status status = SM_OK;
-    while (!stop && s->watch.at < s->size && !status) {
-        const uint64_t left = s->size - s->watch.at,
-                       n = left < PROGRESS_BYTES ? left : PROGRESS_BYTES;
-        stop = memchr(s->text + s->watch.at, '\n', n);
-        s->watch.at += n;
-        status = tell(s);
+    *end = s->size;
+    for (uint64_t at = s->watch.at; !stop && at < s->size; at += LINE_BYTES) {
+        stop = memchr(s->text + at, '\n', s->size - at < LINE_BYTES ? s->size - at : LINE_BYTES);
+        if (at > s->watch.at && sm_watch_ask(&s->watch))
+            return sm_fail(s->error, SM_ERR_CANCELLED, "%s: cancelled", s->d->path);
     }
-    *end = stop ? (uint64_t)(stop - s->text) : s->size;
-    s->watch.at = s->told = begin;
-    return status;
+    if (stop)
+        *end = (uint64_t)(stop - s->text);
+    return SM_OK;
 }
 
 /* Takes the entry here, which ends at `end` or before. */
@@ -295,15 +418,15 @@ static sm_status add_entry(scanner *s, uint64_t end, bool whole) {
     if (status)
         return status;
     sm_document *entry = &d->list[d->n - 1];
-    status = parse(d, entry, &s->watch, &json, whole ? NULL : &used, s->error);
+    status = parse(d, entry, sm_watch_ask, &s->watch, &json, whole ? NULL : &used, s->error);
     if (status)
         return status;
     entry->length = used;
     s->watch.at = begin + used;
     s->line += sm_json_lines(json);
     sm_documents_hash(d, s->watch.at);
-    sink check = {d, entry, json, NULL, false, s->error};
-    status = render(&check);
+    sm_rendering check = {.mem = d->mem, .check = true};
+    status = render(d, entry, json, &check, s->error);
     sm_json_free(json);
     return status ? status : tell(s);
 }
@@ -359,7 +482,7 @@ sm_status sm_instruct_index(sm_documents *d, sm_progress_fn progress, void *user
                  .text = d->file.data,
                  .size = d->file.size,
                  .line = 1,
-                 .watch = {.d = d, .progress = progress, .user = user},
+                 .watch = {.documents = d, .progress = progress, .user = user},
                  .error = error};
     if (d->layout == SM_TEMPLATE_CHATML &&
         (sm_tokenizer_find(d->tokenizer, "<|im_start|>", 12) < 0 ||

@@ -278,14 +278,21 @@ typedef struct sm_data_cursor {
 
 typedef struct sm_dataset sm_dataset;
 
-typedef enum sm_data_kind { SM_DATA_AUTO, SM_DATA_TEXT, SM_DATA_INSTRUCT } sm_data_kind;
+typedef enum sm_data_kind {
+    SM_DATA_AUTO,
+    SM_DATA_TEXT,
+    SM_DATA_INSTRUCT,
+    SM_DATA_CHOSEN
+} sm_data_kind;
 typedef enum sm_data_template {
     SM_TEMPLATE_ALPACA, /* "### Instruction:" … "### Response:" */
     SM_TEMPLATE_CHATML, /* <|im_start|>role … <|im_end|> */
 } sm_data_template;
 
 typedef struct sm_dataset_options {
-    sm_data_kind kind; /* auto: files that end in .json or .jsonl are instruction data */
+    /* auto: files that end in .json, .jsonl or .ndjson are instruction data; chosen: instruction
+     * data, the rejected side of preferences left out (refused otherwise) */
+    sm_data_kind kind;
     uint32_t sequence; /* tokens of one row, at least 2 */
     uint32_t rows;     /* of a batch */
     uint64_t seed;     /* of the shuffle: order = f(seed, epoch) */
@@ -299,15 +306,19 @@ typedef struct sm_dataset_options {
     uint64_t n_more;
 } sm_dataset_options;
 
-/* Opens plain text, or instruction data: a JSON array or one JSON object a line, each with
- * instruction/input/output (Alpaca), conversations (ShareGPT) or messages. The file is mapped
- * and tokenized document by document as batches need it. SM_ERR_IO, SM_ERR_FORMAT (names file
- * and line), SM_ERR_ARGUMENT, SM_ERR_NOMEM, SM_ERR_CANCELLED (progress said so). The tokenizer
- * must outlive the data set. */
+/* Opens plain text, or instruction data: a JSON array or one JSON object a line, in one of the
+ * layouts that instruct.c lists. The file is mapped and tokenized document by document as batches
+ * need it. The ids of an entry are those that generating has for the same text (documents.c). What
+ * is no UTF-8 text by its first bytes is refused. SM_ERR_IO, SM_ERR_FORMAT (names file and line),
+ * SM_ERR_UNSUPPORTED, SM_ERR_ARGUMENT, SM_ERR_NOMEM, SM_ERR_CANCELLED (progress said so, which is
+ * asked once a MiB). The tokenizer must outlive the data set. */
 sm_status sm_dataset_open(sm_dataset **out, sm_mem *mem, const char *path,
                           const sm_tokenizer *tokenizer, const sm_dataset_options *options,
                           sm_progress_fn progress, void *progress_user, sm_error *error);
 void sm_dataset_free(sm_dataset *dataset); /* NULL is fine */
+/* A hook asked while documents are read, encoded and looked for; non-zero makes the call under way
+ * return SM_ERR_CANCELLED. NULL: never. */
+void sm_dataset_set_cancel(sm_dataset *dataset, int32_t (*cancel)(void *user), void *user);
 
 /* The next training batch of rows * sequence tokens; advances the cursor, epochs never end.
  * Documents follow each other in a row, each a span of its own. Text that does not fit goes on

@@ -65,13 +65,24 @@ static sm_status settle_sequence(sm_trainer *t, sm_error *error) {
     return SM_OK;
 }
 
+/* The progress hook as one that only says whether to go on, while documents are read. */
+typedef struct opening {
+    sm_progress_fn progress;
+    void *user;
+    uint64_t done, bytes; /* of the data; at first all has been gone through */
+} opening;
+
+static int32_t ask_progress(void *user) {
+    const opening *o = user;
+    return o->progress && o->progress(o->user, o->done, o->bytes);
+}
+
 /* The steps that option epochs asks for, by the batches of the first pass. */
-static sm_status count_steps(sm_trainer *t, sm_progress_fn progress, void *user, sm_error *error) {
-    sm_dataset_info info;
+static sm_status count_steps(sm_trainer *t, opening *hook, sm_error *error) {
     sm_data_cursor start;
     uint64_t batches = 0;
     double done = 0;
-    sm_dataset_get_info(t->dataset, &info);
+    hook->done = 0;
     sm_dataset_cursor(t->dataset, &start);
     while (done < 1) {
         sm_train_batch batch;
@@ -80,10 +91,7 @@ static sm_status count_steps(sm_trainer *t, sm_progress_fn progress, void *user,
             return status;
         batches++;
         done = sm_dataset_epochs(t->dataset);
-        const double part = done < 1 ? done : 1;
-        if (progress &&
-            progress(user, (uint64_t)(part * (double)info.train_bytes), info.train_bytes))
-            return sm_fail(error, SM_ERR_CANCELLED, "%s: cancelled", info.path);
+        hook->done = (uint64_t)((done < 1 ? done : 1) * (double)hook->bytes);
     }
     const double steps =
         ceil(t->options.epochs * (double)batches / done / t->options.accumulate - 1e-9);
@@ -101,13 +109,37 @@ static sm_status check_data(const sm_trainer_options *o, sm_error *error) {
     return SM_OK;
 }
 
+/* What has to be read of the data before training begins. */
+static sm_status read_ahead(sm_trainer *t, opening *hook, sm_error *error) {
+    sm_status status = SM_OK;
+    sm_dataset_info info;
+    sm_dataset_get_info(t->dataset, &info);
+    hook->done = hook->bytes = info.train_bytes + info.validation_bytes;
+    sm_dataset_set_cancel(t->dataset, ask_progress, hook);
+    if (t->options.validation > 0) {
+        sm_train_batch batch;
+        bool any = false;
+        status = sm_dataset_validation(t->dataset, true, &batch, &any, error);
+        if (!status && !any)
+            status = sm_fail(error, SM_ERR_ARGUMENT,
+                             "%s: the part kept for validation has nothing to predict in rows of "
+                             "%u tokens",
+                             info.path, t->options.sequence);
+    }
+    if (!status && t->options.epochs > 0)
+        status = count_steps(t, hook, error);
+    sm_dataset_set_cancel(t->dataset, NULL, NULL);
+    return status;
+}
+
 static sm_status open_data(sm_trainer *t, const char *path, const char *separator,
                            sm_progress_fn progress, void *user, sm_error *error) {
     const sm_trainer_options *o = &t->options;
     const sm_dataset_options data = {
-        .kind = o->data_kind == SM_DATA_FILE_AUTO   ? SM_DATA_AUTO
-                : o->data_kind == SM_DATA_FILE_TEXT ? SM_DATA_TEXT
-                                                    : SM_DATA_INSTRUCT,
+        .kind = o->data_kind == SM_DATA_FILE_AUTO       ? SM_DATA_AUTO
+                : o->data_kind == SM_DATA_FILE_TEXT     ? SM_DATA_TEXT
+                : o->data_kind == SM_DATA_FILE_INSTRUCT ? SM_DATA_INSTRUCT
+                                                        : SM_DATA_CHOSEN,
         .sequence = o->sequence,
         .rows = o->rows,
         .seed = o->seed,
@@ -128,17 +160,8 @@ static sm_status open_data(sm_trainer *t, const char *path, const char *separato
         return sm_fail(error, SM_ERR_ARGUMENT,
                        "%s: %llu document cannot be parted for option validation", path,
                        (unsigned long long)info.train_documents);
-    if (o->validation > 0) {
-        sm_train_batch batch;
-        bool any;
-        status = sm_dataset_validation(t->dataset, true, &batch, &any, error);
-        if (!status && !any)
-            status = sm_fail(error, SM_ERR_ARGUMENT,
-                             "%s: the part kept for validation has nothing to predict in rows of "
-                             "%u tokens",
-                             path, o->sequence);
-    }
-    return status;
+    opening hook = {.progress = progress, .user = user};
+    return read_ahead(t, &hook, error);
 }
 
 static sm_status make_graph(sm_trainer *t, const sm_trainer_options *given, sm_error *error) {
@@ -201,11 +224,8 @@ static sm_status open_all(sm_trainer *t, const char *model_path, const sm_traine
     if (!status)
         status = open_data(t, given->data, given->separator, given->progress, given->progress_user,
                            error);
-    if (!status && t->options.epochs > 0) {
-        status = count_steps(t, given->progress, given->progress_user, error);
-        if (!status)
-            status = make_schedule(t, error);
-    }
+    if (!status && t->options.epochs > 0)
+        status = make_schedule(t, error);
     if (!status)
         status = make_graph(t, given, error);
     if (!status &&
@@ -323,6 +343,7 @@ sm_status sm_trainer_set_cancel(sm_trainer *t, int32_t (*cancel)(void *user), vo
     if (!t)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_trainer_set_cancel: trainer is NULL");
     sm_graph_set_cancel(t->graph, cancel, user);
+    sm_dataset_set_cancel(t->dataset, cancel, user);
     return SM_OK;
 }
 
