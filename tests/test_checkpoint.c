@@ -125,11 +125,12 @@ typedef struct damaged {
     uint8_t *file; /* as it was written */
     size_t size;
     int fd;
+    bool old;             /* version 2 */
     uint64_t refused[16]; /* by status */
 } damaged;
 
 static void damage_begin(damaged *d, bool old) {
-    *d = (damaged){.trainer = open_trainer()};
+    *d = (damaged){.trainer = open_trainer(), .old = old};
     snprintf(d->path, sizeof d->path, "%s", scratch_path("damaged.ckpt"));
     if (old) {
         d->file = scratch_read(golden("step-2.ckpt"), &d->size);
@@ -159,6 +160,14 @@ static void expect_refused(damaged *d, const char *how, size_t at) {
         fail_msg("%s at byte %zu of %zu is not noticed", how, at, d->size);
     assert_true(status == SM_ERR_FORMAT || status == SM_ERR_UNSUPPORTED || status == SM_ERR_IO);
     assert_int_equal(sm_trainer_steps_left(d->trainer), left);
+    /* nor are options taken from it; of the old version, which ones were damaged cannot be seen */
+    char text[4096];
+    uint64_t needed;
+    const char *model = NULL;
+    sm_trainer_options o = {.struct_size = sizeof o};
+    if (!d->old)
+        assert_true(sm_checkpoint_get_options(d->path, &o, &model, text, sizeof text, &needed,
+                                              NULL) != SM_OK);
     d->refused[-status]++;
 }
 

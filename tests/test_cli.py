@@ -1542,11 +1542,13 @@ class Train(Case):
         self.good("train", "--resume", "-o", self.folder / "train", "-d", self.folder / "moved.txt")
         self.bad(2, "train", "--resume", says=["required"])
         self.bad(1, "train", "--resume", "-o", self.folder / "none", says=["none.ckpt", "cannot resume"])
+        whole_checkpoint = (self.folder / "train.ckpt").read_bytes()
         # a checkpoint of before knows no paths
-        ckpt = self.folder / "train.ckpt"
-        old = ckpt.read_bytes().replace(b"checkpoint.origin", b"checkpoint.formed")
-        ckpt.write_bytes(old)
+        old = pathlib.Path(__file__).parent / "golden" / "checkpoint-2" / "step-2.ckpt"
+        ckpt = self.file("train.ckpt", old.read_bytes())
         self.bad(2, "train", "--resume", "-o", self.folder / "train", says=["required", "does not know"])
+        ckpt.write_bytes(whole_checkpoint[:-64] + bytes([whole_checkpoint[-64] ^ 1]) + whole_checkpoint[-63:])
+        self.bad(1, "train", "--resume", "-o", self.folder / "train", says=["train.ckpt", "damaged"])
 
     def test_exploded(self):
         """Losses that rise without becoming infinite: the run ends well, and says what it is worth."""

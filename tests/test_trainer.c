@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "fixture.h"
+#include "format/format.h"
 #include "smallmind/smallmind.h"
 #include "support.h"
 
@@ -511,6 +512,17 @@ static void test_resume_by_checkpoint(void **state) {
     }
 }
 
+/* The checksum at the end of a checkpoint, for what was done to it. */
+static void seal(uint8_t *file, size_t size) {
+    sm_mem mem;
+    sm_mem_init(&mem, NULL, 0, NULL);
+    sm_sum *sum = sm_sum_new(&mem);
+    sm_sum_add(sum, file, size - 64);
+    for (int i = 0; i < SM_GGUF_SEAL_BYTES; i++)
+        file[size - 64 + (size_t)i] = (uint8_t)(sm_sum_value(sum) >> 8 * i);
+    sm_free(&mem, sum);
+}
+
 /* Replaces one occurrence in the checkpoint, bytes for bytes. */
 static void patch(const char *ckpt, const char *from, const char *to) {
     size_t size, at = 0;
@@ -520,6 +532,7 @@ static void patch(const char *ckpt, const char *from, const char *to) {
         at++;
     assert_true(at + n < size && strlen(to) == n);
     memcpy(file + at, to, n);
+    seal(file, size);
     scratch_write(ckpt, file, size);
     free(file);
 }

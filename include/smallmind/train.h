@@ -281,7 +281,7 @@ SM_API sm_status sm_checkpoint_get_info(const char *path, sm_checkpoint_info *in
  * were not given. What the
  * checkpoint does not know (threads, memory, hooks; paths, if it is of an older library) stays as
  * it is. *needed: bytes of text that it takes. SM_ERR_BUFFER (more than capacity: nothing is set
- * but *needed), and the statuses of sm_checkpoint_get_info. */
+ * but *needed), and the statuses of sm_checkpoint_get_info; the checksum is looked at. */
 SM_API sm_status sm_checkpoint_get_options(const char *path, sm_trainer_options *options,
                                            const char **model_path, char *text, uint64_t capacity,
                                            uint64_t *needed, sm_error *error);

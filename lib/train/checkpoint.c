@@ -613,6 +613,8 @@ static sm_status take_options(sm_trainer_options *o, const char **model_path, st
     uint64_t state[STATES];
     sm_status status = read_state(gguf, state, error);
     if (!status)
+        status = check_whole(gguf, NULL, error);
+    if (!status)
         status = take_run(o, gguf, error);
     if (!status)
         status = take_numbers(o, gguf, error);
