@@ -150,7 +150,8 @@ class Progress(Case):
         for what, command in self.long_commands().items():
             for columns in WIDTHS if what == "quantizing" else (40,):
                 with self.subTest(what=what, columns=columns):
-                    watched = Watched(self, columns, command, updates=4)
+                    # what counts seconds changes with them
+                    watched = Watched(self, columns, command, updates=1 if what == "encoding" else 4)
                     self.assertEqual(watched.code, 143, watched.shown)
                     self.check_updates(watched, columns)
                     for update in watched.updates:
