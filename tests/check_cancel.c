@@ -68,8 +68,7 @@ typedef struct sizes {
 } sizes;
 
 static const sizes small = {256, 2, 704, 600, 64, 4, (uint64_t)1 << 20, "stories15m", 400000};
-static const sizes large = {512,     8, 1376, 4096, 256, 8, (uint64_t)8 << 20, "smollm2-135m",
-                            20000000};
+static const sizes large = {512, 8, 1376, 4096, 256, 8, (uint64_t)8 << 20, "smollm2-135m", 2000000};
 
 static struct world {
     sizes size;
@@ -113,18 +112,32 @@ static void write_text(const char *path, uint64_t size, bool documents) {
     fclose(f);
 }
 
+/* A file that is nothing but a vocabulary: a word for each number, and merges of two of them. */
 static void write_strings(const char *path, uint64_t n) {
     sm_mem mem;
     sm_gguf_writer *w;
-    sm_gguf_str *strings = calloc(n, sizeof *strings);
-    assert_non_null(strings);
-    for (uint64_t i = 0; i < n; i++)
-        strings[i] = (sm_gguf_str){"word", i % 5};
+    char *text = calloc(n, 24);
+    sm_gguf_str *words = calloc(n, sizeof *words), *merges = calloc(n, sizeof *merges);
+    assert_true(text && words && merges);
+    for (uint64_t i = 0; i < n; i++) {
+        char *word = text + 24 * i;
+        const int length =
+            snprintf(word, 24, "%llu %llu", (unsigned long long)i, (unsigned long long)(i / 3));
+        const size_t first = strcspn(word, " ");
+        words[i] = (sm_gguf_str){word, first};
+        merges[i] = (sm_gguf_str){word, (size_t)length};
+    }
     OK(sm_mem_init(&mem, NULL, 0, error));
     OK(sm_gguf_writer_open(&w, &mem, path, 3, 32, error));
-    sm_gguf_put_array(w, "strings", SM_GGUF_STRING, strings, n);
+    sm_gguf_put_str(w, "general.architecture", "llama", 5);
+    sm_gguf_put_str(w, "tokenizer.ggml.model", "gpt2", 4);
+    sm_gguf_put_str(w, "tokenizer.ggml.pre", "gpt-2", 5);
+    sm_gguf_put_array(w, "tokenizer.ggml.tokens", SM_GGUF_STRING, words, n);
+    sm_gguf_put_array(w, "tokenizer.ggml.merges", SM_GGUF_STRING, merges, n);
     OK(sm_gguf_writer_finish(w, error));
-    free(strings);
+    free(text);
+    free(words);
+    free(merges);
 }
 
 static sm_trainer_options trainer_options(uint32_t lora_rank, uint32_t precision) {
@@ -257,6 +270,14 @@ static sm_status load_read(asking *a, sm_error *error) {
 
 static sm_status load_mapped(asking *a, sm_error *error) {
     return load_by(SM_IO_MAP, a, error);
+}
+
+static sm_status load_tokenizer(asking *a, sm_error *error) {
+    const sm_tokenizer_options o = {.struct_size = sizeof o, .cancel = ask, .cancel_user = a};
+    sm_tokenizer *tokenizer;
+    const sm_status status = sm_tokenizer_load(&tokenizer, world.strings, &o, error);
+    sm_tokenizer_free(tokenizer);
+    return status;
 }
 
 static sm_status random_of(const char *type, asking *a, sm_error *error) {
@@ -498,6 +519,7 @@ static const struct call {
     {"gguf, long array", look_long, string_pieces},
     {"load, read", load_read, read_pieces},
     {"load, mapped", load_mapped, some},
+    {"tokenizer, load", load_tokenizer, string_pieces},
     {"random, F32", random_floats, random_pieces},
     {"random, Q8_0", random_blocks, random_pieces},
     {"random, saved", random_save, random_pieces},

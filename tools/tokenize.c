@@ -173,7 +173,8 @@ static int tokenize(tokenize_job *job, const cli_input *input) {
     sm_error error = {0};
     int code = CLI_DONE;
     uint64_t at = 0;
-    if (sm_tokenizer_load(&job->tokenizer, job->path, NULL, &error) != SM_OK)
+    const sm_tokenizer_options options = {.struct_size = sizeof options, .cancel = cli_cancel};
+    if (sm_tokenizer_load(&job->tokenizer, job->path, &options, &error) != SM_OK)
         return cli_fail(&error);
     const double start = cli_seconds();
     const bool shown = !isatty(STDOUT_FILENO); /* else the ids themselves show how far it is */

@@ -452,9 +452,9 @@ static int finish(train_state *t, bool stopped) {
 static int run(train_state *t) {
     sm_error error;
     bool stopped = false;
+    sm_trainer_set_cancel(t->trainer, on_cancel, t, NULL);
     if (t->resume && sm_trainer_resume(t->trainer, t->checkpoint, &error) != SM_OK)
         return cli_fail(&error);
-    sm_trainer_set_cancel(t->trainer, on_cancel, t, NULL);
     int code = refresh(t);
     t->saved = t->resume;
     t->saved_step = t->info.step;

@@ -34,6 +34,8 @@ typedef struct sm_tokenizer_options {
     uint32_t struct_size;
     uint32_t reserved;
     const sm_allocator *allocator; /* NULL: the C library's */
+    sm_cancel_fn cancel;           /* asked while loading; NULL: never */
+    void *cancel_user;
 } sm_tokenizer_options;
 
 typedef struct sm_tokenizer_info {
@@ -53,7 +55,7 @@ typedef struct sm_tokenizer_info {
 } sm_tokenizer_info;
 
 /* Opens the vocabulary of a GGUF file (a whole model or vocab-only). `path` is
- * UTF-8. SM_ERR_IO, _FORMAT, _MISSING, _UNSUPPORTED, _NOMEM, _ARGUMENT. */
+ * UTF-8. SM_ERR_IO, _FORMAT, _MISSING, _UNSUPPORTED, _NOMEM, _ARGUMENT, _CANCELLED. */
 SM_API sm_status sm_tokenizer_load(sm_tokenizer **out, const char *path,
                                    const sm_tokenizer_options *options, sm_error *error);
 SM_API void sm_tokenizer_free(sm_tokenizer *tokenizer);
@@ -76,9 +78,9 @@ typedef struct sm_encode_options {
  * NULL); writes them when capacity is enough, else returns SM_ERR_BUFFER and
  * writes nothing. ids may be NULL with capacity 0. length + 16 ids always
  * suffice for BPE, SPM, CHARS and WordPiece kinds (2 * length + 16 where an SPM
- * vocabulary has special tokens of a single byte, any number where it normalizes). options NULL: all zero.
- * SM_ERR_CANCELLED, SM_ERR_NOMEM, SM_ERR_ARGUMENT (also for a text of more than SIZE_MAX / 64
- * bytes), SM_ERR_UNSUPPORTED (a gigabyte of text without a place to split): *n is 0. */
+ * vocabulary has special tokens of a single byte, any number where it normalizes). options NULL:
+ * all zero. SM_ERR_CANCELLED, SM_ERR_NOMEM, SM_ERR_ARGUMENT (also for a text of more than SIZE_MAX
+ * / 64 bytes), SM_ERR_UNSUPPORTED (a gigabyte of text without a place to split): *n is 0. */
 SM_API sm_status sm_tokenizer_encode(const sm_tokenizer *tokenizer, const char *text,
                                      uint64_t length, const sm_encode_options *options,
                                      int32_t *ids, uint64_t capacity, uint64_t *n, sm_error *error);

@@ -21,6 +21,17 @@ static void count_weights(sm_model *model) {
     }
 }
 
+/* While the tokenizer is made all tensors have been checked. */
+typedef struct vocab_asking {
+    sm_hook hook;
+    uint64_t n_tensors;
+} vocab_asking;
+
+static int32_t ask_for_vocab(void *user) {
+    const vocab_asking *a = user;
+    return sm_hook_ends(&a->hook, a->n_tensors, a->n_tensors);
+}
+
 /* All that follows from the open file. */
 static sm_status read_file(sm_model *model, const char *path, const sm_model_options *o,
                            sm_error *error) {
@@ -35,7 +46,9 @@ static sm_status read_file(sm_model *model, const char *path, const sm_model_opt
     if (status)
         return status;
     if (sm_vocab_in_gguf(model->gguf)) {
-        status = sm_vocab_from_gguf(&model->tokenizer, model->mem, model->gguf, error);
+        vocab_asking asking = {{o->progress, o->progress_user}, model->gguf->n_tensors};
+        sm_pace pace = {.cancel = ask_for_vocab, .user = &asking};
+        status = sm_vocab_from_gguf(&model->tokenizer, model->mem, model->gguf, &pace, error);
         if (status)
             return status;
         /* from here on the memory goes when the tokenizer's last reference does */

@@ -212,7 +212,7 @@ bool sm_vocab_in_gguf(const sm_gguf *gguf) {
            !(length == 4 && memcmp(model, "none", 4) == 0);
 }
 
-sm_status sm_vocab_from_gguf(sm_tokenizer **out, sm_mem *mem, const sm_gguf *gguf,
+sm_status sm_vocab_from_gguf(sm_tokenizer **out, sm_mem *mem, const sm_gguf *gguf, sm_pace *pace,
                              sm_error *error) {
     *out = NULL;
     if (!sm_vocab_in_gguf(gguf))
@@ -223,6 +223,7 @@ sm_status sm_vocab_from_gguf(sm_tokenizer **out, sm_mem *mem, const sm_gguf *ggu
     sm_status status = read_vocab(&vocab, &a, mem, gguf, error);
     if (!status) {
         sm_error cause = {0}; /* the builder knows keys, not files */
+        vocab.pace = pace;
         status = sm_tokenizer_build(out, mem, &vocab, &cause);
         if (status)
             sm_fail(error, status, "%s: %s", gguf->path, cause.message);
@@ -244,6 +245,12 @@ void sm_vocab_own_mem(sm_tokenizer *tokenizer, sm_mem *mem) {
     sm_tokenizer_set_owner(tokenizer, destroy_mem, mem);
 }
 
+static int32_t ask_pace(void *user, uint64_t done, uint64_t total) {
+    (void)done;
+    (void)total;
+    return !sm_pace_ask(user);
+}
+
 sm_status sm_tokenizer_load(sm_tokenizer **out, const char *path,
                             const sm_tokenizer_options *options, sm_error *error) {
     if (!out)
@@ -262,11 +269,12 @@ sm_status sm_tokenizer_load(sm_tokenizer **out, const char *path,
     if (status)
         return status;
     sm_gguf *gguf = NULL;
-    status = sm_gguf_open(&gguf, mem, path, true, error);
+    sm_pace pace = {.cancel = taken.cancel, .user = taken.cancel_user};
+    status = sm_gguf_open_asking(&gguf, mem, path, true, &(sm_hook){ask_pace, &pace}, error);
     if (!status && !sm_vocab_in_gguf(gguf))
         status = sm_gguf_expect(gguf, SM_GGUF_HOLDS_MODEL | SM_GGUF_HOLDS_PACKED, error);
     if (!status)
-        status = sm_vocab_from_gguf(out, mem, gguf, error);
+        status = sm_vocab_from_gguf(out, mem, gguf, &pace, error);
     sm_gguf_close(gguf);
     if (status)
         sm_mem_destroy(mem);

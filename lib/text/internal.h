@@ -60,7 +60,8 @@ typedef struct sm_index {
     uint64_t seed;
 } sm_index;
 
-bool sm_index_build(sm_index *index, sm_mem *mem, const sm_strings *strings);
+/* pace may be NULL; once it says stop the index is incomplete. */
+bool sm_index_build(sm_index *index, sm_mem *mem, const sm_strings *strings, sm_pace *pace);
 /* SM_NO_ID if absent. */
 uint32_t sm_index_find(const sm_index *index, const sm_strings *strings, const void *text,
                        uint64_t length);
@@ -95,7 +96,7 @@ typedef struct sm_prefixes {
 /* Takes ids[0..n) of the given strings (empty ones are left out); on equal strings the
  * lowest id wins. */
 bool sm_prefixes_build(sm_prefixes *set, sm_mem *mem, const sm_strings *strings,
-                       const uint32_t *ids, uint32_t n);
+                       const uint32_t *ids, uint32_t n, sm_pace *pace);
 
 /* A walk over the members that are prefixes of one text, shortest first. */
 typedef struct sm_prefix_walk {
@@ -170,6 +171,7 @@ typedef struct sm_charsmap {
 
 struct sm_tokenizer {
     sm_mem *mem;
+    sm_pace *pace; /* of the loading, NULL afterwards */
     _Atomic uint32_t references;
     void (*on_free)(void *owner);
     void *owner;

@@ -44,6 +44,8 @@ bool sm_segment_build(sm_tokenizer *t) {
     for (uint32_t id = 0; id < t->text.n; id++) {
         uint32_t length;
         const uint8_t *text = (const uint8_t *)sm_strings_get(&t->text, id, &length);
+        if (t->pace && !sm_pace_step(t->pace, 4 + 2 * (uint64_t)length))
+            break;
         if (!(t->flags[id] & SM_FLAG_MERGE) || !length)
             continue;
         uint32_t first, last, before;

@@ -41,7 +41,10 @@ static bool is_at(const sm_strings *strings, uint32_t i, const void *text, uint6
     return n == length && memcmp(data, text, n) == 0;
 }
 
-bool sm_index_build(sm_index *index, sm_mem *mem, const sm_strings *strings) {
+/* Steps of work that a string is: what it takes to find its place in memory. */
+#define PLACE_STEPS 10
+
+bool sm_index_build(sm_index *index, sm_mem *mem, const sm_strings *strings, sm_pace *pace) {
     uint64_t n_slots = slots_for(strings->n);
     index->slots = sm_alloc_zero(mem, n_slots * sizeof *index->slots);
     if (!index->slots)
@@ -51,6 +54,8 @@ bool sm_index_build(sm_index *index, sm_mem *mem, const sm_strings *strings) {
     for (uint32_t i = 0; i < strings->n; i++) {
         uint32_t length;
         const char *data = sm_strings_get(strings, i, &length);
+        if (pace && !sm_pace_step(pace, PLACE_STEPS))
+            return true;
         if (!length)
             continue;
         uint64_t hash = hash_bytes((const uint8_t *)data, length, index->seed);
@@ -146,11 +151,14 @@ static bool comes_first(const sm_strings *strings, const sort_item *a, const sor
     return order < 0 || (order == 0 && a->id <= b->id);
 }
 
-/* Merge sort; `other` is as large as `items`. Returns the one that holds the result. */
+/* Merge sort; `other` is as large as `items`. Returns the one that holds the result, some order if
+ * it is to end. */
 static sort_item *sort_items(const sm_strings *strings, sort_item *items, sort_item *other,
-                             uint64_t n) {
+                             uint64_t n, sm_pace *pace) {
     for (uint64_t width = 1; width < n; width *= 2) {
         for (uint64_t begin = 0; begin < n; begin += 2 * width) {
+            if (pace && !sm_pace_step(pace, 2 * (2 * width < n ? 2 * width : n)))
+                return items;
             uint64_t middle = begin + width < n ? begin + width : n;
             uint64_t end = middle + width < n ? middle + width : n;
             uint64_t a = begin, b = middle;
@@ -196,7 +204,7 @@ static void index_marked(sm_prefixes *set, const sm_strings *strings) {
 }
 
 bool sm_prefixes_build(sm_prefixes *set, sm_mem *mem, const sm_strings *strings,
-                       const uint32_t *ids, uint32_t n) {
+                       const uint32_t *ids, uint32_t n, sm_pace *pace) {
     memset(set, 0, sizeof *set);
     if (!n)
         return true;
@@ -213,7 +221,7 @@ bool sm_prefixes_build(sm_prefixes *set, sm_mem *mem, const sm_strings *strings,
         if (length)
             items[n_items++] = (sort_item){head_of(data, length), ids[i]};
     }
-    const sort_item *sorted = sort_items(strings, items, items + n, n_items);
+    const sort_item *sorted = sort_items(strings, items, items + n, n_items, pace);
     for (uint64_t i = 0; i < n_items; i++) {
         uint32_t id = sorted[i].id, length;
         if (set->n && compare_strings(strings, set->ids[set->n - 1], id) == 0)

@@ -72,6 +72,7 @@ typedef struct sm_vocab {
     /* general.name, general.architecture, maybe empty: a few models' special tokens swallow
      * the white space beside them, which no key says */
     sm_str name, architecture;
+    sm_pace *pace; /* asked while the tokenizer is built; NULL: nobody is */
 } sm_vocab;
 
 /* Builds a tokenizer with memory from `mem`, which must outlive it.

@@ -10,6 +10,14 @@ static sm_status no_memory(sm_error *error) {
     return sm_fail(error, SM_ERR_NOMEM, "out of memory");
 }
 
+/* Steps of work that finding a string in an index is. */
+#define FIND_STEPS 12
+
+/* Counts steps of work; false once loading is to end, which build() looks at after each part. */
+static bool step(const sm_tokenizer *t, uint64_t steps) {
+    return !t->pace || sm_pace_step(t->pace, steps);
+}
+
 static bool strings_alloc(sm_strings *strings, sm_mem *mem, uint64_t bytes, uint32_t n) {
     strings->data = sm_alloc(mem, bytes ? bytes : 1);
     strings->at = sm_alloc_array(mem, (uint64_t)n + 1, sizeof *strings->at);
@@ -37,7 +45,7 @@ static sm_status copy_tokens(sm_tokenizer *t, const sm_vocab *v, sm_error *error
     uint32_t n = (uint32_t)v->n_tokens, at = 0;
     if (!strings_alloc(&t->text, t->mem, total, n))
         return no_memory(error);
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0; i < n && step(t, 4); i++) {
         uint32_t length = (uint32_t)v->tokens[i].length;
         if (length)
             memcpy(t->text.data + at, v->tokens[i].data, length);
@@ -46,7 +54,9 @@ static sm_status copy_tokens(sm_tokenizer *t, const sm_vocab *v, sm_error *error
         t->max_token = length > t->max_token ? length : t->max_token;
     }
     t->text.at[n] = at;
-    return sm_index_build(&t->index, t->mem, &t->text) ? SM_OK : no_memory(error);
+    if (t->pace && t->pace->stopped)
+        return SM_OK;
+    return sm_index_build(&t->index, t->mem, &t->text, t->pace) ? SM_OK : no_memory(error);
 }
 
 /* ---- ids and switches ---------------------------------------------------- */
@@ -182,7 +192,7 @@ static void set_flags(sm_tokenizer *t) {
         return;
     }
     bool bytes = t->kind != SM_TOKENIZER_WORDPIECE;
-    for (uint32_t id = 0; id < t->text.n; id++) {
+    for (uint32_t id = 0; id < t->text.n && step(t, 4); id++) {
         uint32_t length;
         const char *text = sm_strings_get(&t->text, id, &length);
         int32_t byte = bytes && !is_special(t->type[id]) ? parse_byte(text, length) : -1;
@@ -244,6 +254,8 @@ static sm_status make_pieces(sm_tokenizer *t, sm_error *error) {
     uint32_t at = 0;
     for (uint32_t id = 0; id < t->text.n; id++) {
         uint32_t n = make_piece(t, id, t->piece.data + at);
+        if (!step(t, 4 + 2 * (uint64_t)n))
+            return SM_OK;
         t->piece.at[id] = at;
         at += n;
         t->max_piece = n > t->max_piece ? n : t->max_piece;
@@ -268,6 +280,8 @@ static sm_status build_merges(sm_tokenizer *t, const sm_vocab *v, sm_error *erro
             return sm_fail(error, SM_ERR_FORMAT, "tokenizer.ggml.merges[%llu] is not a pair",
                            (unsigned long long)i);
         uint64_t n_left = (uint64_t)(gap - m.data), n_right = m.length - n_left - 1;
+        if (!step(t, 4 * FIND_STEPS))
+            return SM_OK;
         if (m.length - 1 > sizeof joined)
             continue; /* no token is that long */
         memcpy(joined, m.data, (size_t)n_left);
@@ -341,7 +355,7 @@ static sm_status build_words(sm_tokenizer *t, sm_error *error) {
     for (uint32_t id = 0; id < t->text.n; id++)
         if (t->flags[id] & SM_FLAG_MERGE)
             ids[n++] = id;
-    bool built = sm_prefixes_build(&t->words, t->mem, &t->text, ids, n);
+    bool built = sm_prefixes_build(&t->words, t->mem, &t->text, ids, n, t->pace);
     sm_free(t->mem, ids);
     return built ? SM_OK : no_memory(error);
 }
@@ -381,7 +395,7 @@ static bool build_set(sm_tokenizer *t, sm_prefixes *set, uint32_t *ids, bool all
         if (all ? is_special(t->type[id])
                 : t->type[id] == SM_TOKEN_USER_DEFINED && (t->flags[id] & SM_FLAG_WOVEN) == woven)
             ids[n++] = id;
-    return sm_prefixes_build(set, t->mem, &t->text, ids, n);
+    return sm_prefixes_build(set, t->mem, &t->text, ids, n, t->pace);
 }
 
 static sm_status build_special(sm_tokenizer *t, sm_error *error) {
@@ -463,11 +477,19 @@ static sm_status set_kind(sm_tokenizer *t, const sm_vocab *v, uint32_t *pre_flag
     return status;
 }
 
+/* The status of a part of the building, unless it was to end meanwhile: then the part may be
+ * incomplete. */
+static sm_status part_status(const sm_tokenizer *t, sm_status status, sm_error *error) {
+    if (!status && t->pace && t->pace->stopped)
+        return sm_fail(error, SM_ERR_CANCELLED, "loading was cancelled");
+    return status;
+}
+
 static sm_status build(sm_tokenizer *t, const sm_vocab *v, sm_error *error) {
     uint32_t pre_flags = 0;
     sm_status status = set_kind(t, v, &pre_flags, error);
     if (!status)
-        status = copy_tokens(t, v, error);
+        status = part_status(t, copy_tokens(t, v, error), error);
     if (status)
         return status;
     set_ids(t, v);
@@ -480,13 +502,14 @@ static sm_status build(sm_tokenizer *t, const sm_vocab *v, sm_error *error) {
     set_flags(t);
     sm_markers_strip(t, v->name, v->architecture, pre_flags);
     weave(t);
-    status = make_pieces(t, error);
+    status = part_status(t, make_pieces(t, error), error);
     if (!status)
-        status = build_special(t, error);
+        status = part_status(t, build_special(t, error), error);
     if (!status)
         status = plan_normalization(t, v, error);
     if (!status)
-        status = build_kind(t, v, error);
+        status = part_status(t, build_kind(t, v, error), error);
+    t->pace = NULL; /* the caller's */
     return status;
 }
 
@@ -526,6 +549,7 @@ sm_status sm_tokenizer_build(sm_tokenizer **out, sm_mem *mem, const sm_vocab *vo
     if (!t)
         return no_memory(error);
     t->mem = mem;
+    t->pace = vocab->pace;
     atomic_init(&t->references, 1);
     sm_status status = build(t, vocab, error);
     if (status)

@@ -205,6 +205,12 @@ static sm_status make_optimizer(sm_trainer *t, const sm_trainer_options *given, 
                         &(sm_hook){given->progress, given->progress_user}, error);
 }
 
+/* Asks while nothing is done yet that is counted. */
+static int32_t ask_opening(void *user) {
+    const sm_trainer_options *given = user;
+    return given->progress && given->progress(given->progress_user, 0, 1);
+}
+
 static sm_status open_all(sm_trainer *t, const char *model_path, const sm_trainer_options *given,
                           sm_error *error) {
     sm_status status = make_schedule(t, error);
@@ -217,7 +223,9 @@ static sm_status open_all(sm_trainer *t, const char *model_path, const sm_traine
         status =
             sm_tokenizer_load(&t->tokenizer, model_path,
                               &(sm_tokenizer_options){.struct_size = sizeof(sm_tokenizer_options),
-                                                      .allocator = given->allocator},
+                                                      .allocator = given->allocator,
+                                                      .cancel = ask_opening,
+                                                      .cancel_user = (void *)(uintptr_t)given},
                               error);
     if (!status)
         status = settle_sequence(t, error);
