@@ -209,19 +209,47 @@ uint64_t sm_cache_bytes(void); /* of the last-level cache; a guess where the sys
 /* Asks for large pages inside memory of the process's own; that may come to nothing. */
 void sm_want_large_pages(void *ptr, uint64_t size);
 
-/* A lock for rare, long work; waiting threads sleep. */
+/* Of the running process: other in a forked child. */
+uint32_t sm_process_id(void);
+
+/* A lock for rare, long work; waiting threads sleep. What a thread of the process held that this
+ * one was forked from is free here. */
 typedef struct sm_mutex sm_mutex;
 sm_status sm_mutex_new(sm_mutex **out, sm_mem *mem, sm_error *error);
 void sm_mutex_free(sm_mutex *mutex, sm_mem *mem); /* NULL is fine */
 void sm_mutex_lock(sm_mutex *mutex);
 void sm_mutex_unlock(sm_mutex *mutex);
 
+/* ---- handles in use --------------------------------------------------------------- */
+
+/* The mark of a handle that a call uses. Who comes meanwhile, a callback of that call or another
+ * thread, is turned away; what frees the handle meanwhile takes effect when the call ends. All
+ * zero at first. */
+typedef struct sm_use {
+    _Atomic uint64_t holder;  /* the thread whose call uses the handle, and notes; 0: none */
+    _Atomic uint32_t process; /* that thread's */
+} sm_use;
+
+/* SM_ERR_STATE: "the WHAT is in use by a call that has not returned". */
+sm_status sm_use_begin(sm_use *use, const char *what, sm_error *error);
+/* The same, and let in is what a callback calls that the handle was lent to. */
+sm_status sm_use_begin_lent(sm_use *use, const char *what, sm_error *error);
+/* True: the handle was to be freed meanwhile, and the caller now has to. */
+bool sm_use_end(sm_use *use);
+/* Around a callback, by the call that has the mark: calls of the same thread that begin with
+ * sm_use_begin_lent may use the handle, one at a time. */
+void sm_use_lend(sm_use *use);
+void sm_use_take_back(sm_use *use);
+/* True: nobody uses the handle, the caller has to free it. False: who does will. */
+bool sm_use_free(sm_use *use);
+
 /* ---- thread team ------------------------------------------------------------------ */
 
 /* Up to n threads, the caller being number 0, that run one function together and
  * meet at barriers. Workers sleep between runs after a short spin. Where CPUs are
  * missing fewer threads than n take part in a run, so work must be shared out by
- * the n_threads that the function gets. */
+ * the n_threads that the function gets. A forked child has no workers: its first run
+ * makes new ones, as many as the system gives. */
 typedef struct sm_team sm_team;
 typedef void (*sm_team_fn)(void *arg, uint32_t thread, uint32_t n_threads);
 
@@ -250,6 +278,10 @@ bool sm_team_pinned(const sm_team *team);
 /* Called by every thread inside a run: none passes before all have come. What
  * was written before it is visible to all after it. */
 void sm_team_barrier(sm_team *team);
+/* Whether the last run, or the one that goes on, was left by its workers: a callback inside it
+ * forked, and this is the child. Barriers hold nobody then, and what should have been computed is
+ * not. The next run makes new workers. */
+bool sm_team_torn(const sm_team *team);
 
 /* The share of thread `thread` in n items: [*begin, *end). */
 static inline void sm_share(uint64_t n, uint32_t thread, uint32_t n_threads, uint64_t *begin,

@@ -14,6 +14,10 @@ uint64_t sm_time_ns(void) {
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+uint32_t sm_process_id(void) {
+    return (uint32_t)getpid();
+}
+
 static uint32_t count_allowed(void) {
 #if defined(__linux__)
     cpu_set_t set;

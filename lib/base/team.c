@@ -59,6 +59,8 @@ struct sm_team {
     uint32_t n_cpus;
     uint32_t spin;
     uint32_t n_started;
+    uint32_t process; /* whose threads the workers are */
+    bool torn;        /* see sm_team_torn */
     /* see adapt() */
     uint32_t bad_runs, patience, retry;
     pthread_t *threads;
@@ -106,7 +108,7 @@ static void publish(word *w, uint32_t value) {
 void sm_team_barrier(sm_team *team) {
     /* read before arriving: once all have, the next run may change it */
     const uint32_t running = team->running;
-    if (running == 1)
+    if (running == 1 || team->torn)
         return;
     /* the latest there is: the phase cannot change before this thread arrives, and it has seen the
      * last change itself or through the thread that woke it */
@@ -116,6 +118,10 @@ void sm_team_barrier(sm_team *team) {
         atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);
         publish(&team->phase, phase + 1);
     } else if (!spin_while(&team->phase, phase, team->spin)) {
+        if (team->process != sm_process_id()) { /* nobody else will come */
+            team->torn = true;
+            return;
+        }
         const uint64_t start = sm_time_ns();
         sleep_while(&team->phase, phase);
         atomic_fetch_add_explicit(&team->slept, sm_time_ns() - start, memory_order_relaxed);
@@ -169,8 +175,18 @@ static void adapt(sm_team *team, uint64_t elapsed) {
     team->retry = team->patience;
 }
 
+static void make_anew(sm_team *team);
+
+static uint32_t min_u32(uint32_t a, uint32_t b) {
+    return a < b ? a : b;
+}
+
 void sm_team_run_some(sm_team *team, uint32_t most, sm_team_fn fn, void *arg) {
-    if (team->n_threads == 1 || most <= 1) {
+    if (team->n_threads > 1 && most > 1 && team->process != sm_process_id())
+        make_anew(team);
+    /* all that were asked for could be started, but perhaps not anew */
+    most = min_u32(most, team->n_started + 1);
+    if (most <= 1) {
         team->running = 1;
         fn(arg, 0, 1);
         return;
@@ -178,7 +194,7 @@ void sm_team_run_some(sm_team *team, uint32_t most, sm_team_fn fn, void *arg) {
     const uint64_t start = sm_time_ns();
     team->fn = fn;
     team->arg = arg;
-    team->running = most < team->active ? most : team->active;
+    team->running = min_u32(most, team->active);
     for (uint32_t i = 1; i < team->running; i++)
         wake(team, i);
     fn(arg, 0, team->running);
@@ -249,7 +265,7 @@ sm_status sm_team_pin(sm_team *team, sm_error *error) {
     if (sched_getaffinity(0, sizeof all, &all) != 0 || CPU_COUNT(&all) == 0)
         return sm_fail(error, SM_ERR_SYSTEM, "the CPUs of this process cannot be told");
     size_t cpu = CPU_SETSIZE - 1;
-    for (uint32_t i = 0; i < team->n_threads; i++) {
+    for (uint32_t i = 0; i <= team->n_started; i++) {
         do
             cpu = (cpu + 1) % CPU_SETSIZE;
         while (!CPU_ISSET(cpu, &all));
@@ -298,6 +314,26 @@ static bool start_workers(sm_team *team) {
     return ok;
 }
 
+static void reset(word *w) {
+    atomic_store_explicit(&w->value, 0, memory_order_relaxed);
+    atomic_store_explicit(&w->sleepers, 0, memory_order_relaxed);
+}
+
+/* In a forked child, where the workers are not. What they left may be in the midst of anything. */
+static void make_anew(sm_team *team) {
+    team->process = sm_process_id();
+    team->torn = false;
+    team->n_started = 0;
+    reset(&team->phase);
+    atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);
+    atomic_store_explicit(&team->slept, 0, memory_order_relaxed);
+    for (uint32_t i = 0; i < team->n_threads; i++)
+        reset(&team->workers[i].wake);
+    start_workers(team); /* with fewer, or none, the work takes longer */
+    if (team->pinned)
+        sm_team_pin(team, NULL);
+}
+
 sm_status sm_team_new(sm_team **out, sm_mem *mem, uint32_t n_threads, sm_error *error) {
     *out = NULL;
     if (n_threads < 1 || n_threads > SM_MAX_THREADS)
@@ -307,6 +343,7 @@ sm_status sm_team_new(sm_team **out, sm_mem *mem, uint32_t n_threads, sm_error *
     if (!team)
         return sm_fail(error, SM_ERR_NOMEM, "out of memory for a team of %u threads", n_threads);
     team->mem = mem;
+    team->process = sm_process_id();
     team->n_threads = team->active = team->running = n_threads;
     team->n_cpus = sm_cpu_count();
     team->spin = n_threads > team->n_cpus ? SPIN_CROWDED : SPIN;
@@ -331,7 +368,8 @@ void sm_team_free(sm_team *team) {
     if (!team)
         return;
     team->fn = NULL;
-    for (uint32_t i = 1; i <= team->n_started; i++) {
+    const uint32_t n_here = team->process == sm_process_id() ? team->n_started : 0;
+    for (uint32_t i = 1; i <= n_here; i++) {
         wake(team, i);
         pthread_join(team->threads[i], NULL);
     }
@@ -340,34 +378,40 @@ void sm_team_free(sm_team *team) {
     sm_free(team->mem, team);
 }
 
+/* The process whose thread has the lock; 0: nobody. Where it is another process than the running
+ * one, that was forked while a thread which it has not held the lock. */
 struct sm_mutex {
-    pthread_mutex_t mutex;
+    word holder;
 };
 
 sm_status sm_mutex_new(sm_mutex **out, sm_mem *mem, sm_error *error) {
-    *out = sm_alloc(mem, sizeof **out);
-    if (!*out)
-        return sm_fail(error, SM_ERR_NOMEM, "out of memory");
-    if (pthread_mutex_init(&(*out)->mutex, NULL)) {
-        sm_free(mem, *out);
-        *out = NULL;
-        return sm_fail(error, SM_ERR_SYSTEM, "a lock could not be made");
-    }
-    return SM_OK;
+    *out = sm_alloc_zero(mem, sizeof **out);
+    return *out ? SM_OK : sm_fail(error, SM_ERR_NOMEM, "out of memory");
 }
 
 void sm_mutex_free(sm_mutex *mutex, sm_mem *mem) {
-    if (!mutex)
-        return;
-    pthread_mutex_destroy(&mutex->mutex);
     sm_free(mem, mutex);
 }
 
 void sm_mutex_lock(sm_mutex *mutex) {
-    pthread_mutex_lock(&mutex->mutex);
+    const uint32_t process = sm_process_id();
+    for (;;) {
+        uint32_t holder = 0;
+        while (!atomic_compare_exchange_weak(&mutex->holder.value, &holder, process))
+            if (holder == process)
+                break;
+        if (holder != process)
+            return;
+        sleep_while(&mutex->holder, process);
+    }
 }
+
 void sm_mutex_unlock(sm_mutex *mutex) {
-    pthread_mutex_unlock(&mutex->mutex);
+    publish(&mutex->holder, 0);
+}
+
+bool sm_team_torn(const sm_team *team) {
+    return team->torn;
 }
 
 uint32_t sm_team_size(const sm_team *team) {

@@ -106,6 +106,9 @@ void sm_attention_expect(const sm_worker *w, const sm_block *block);
 bool sm_gated_run(sm_worker *w, const sm_block *block, sm_input *in);
 void sm_gated_expect(const sm_worker *w, const sm_block *block);
 
+/* SM_ERR_STATE of a step whose team is torn (sm_team_torn). */
+sm_status sm_torn(sm_error *error);
+
 /* ---- one block (residual.c) -------------------------------------------------------------- */
 
 /* Makes it the worker's running block, without computing it. */

@@ -707,6 +707,7 @@ static sm_status run_batch(sm_graph *g, const sm_train_batch *batch, double weig
     if (status)
         return status;
     uint32_t n_rows;
+    const uint32_t process = sm_process_id();
     lay_out(g, batch, &n_rows);
     g->adapters.dropout.rate = backward ? g->options.lora_dropout : 0;
     g->tape->begin = 0;
@@ -727,6 +728,9 @@ static sm_status run_batch(sm_graph *g, const sm_train_batch *batch, double weig
         status = sm_graph_head(g, batch, n_rows, weight, backward, loss);
     if (!status && backward)
         status = sm_graph_layers(g, batch);
+    if (process != sm_process_id()) /* without the threads that it began with */
+        return sm_fail(error, SM_ERR_STATE,
+                       "this process was forked inside the call, by its cancel hook: here it ends");
     if (status)
         return sm_fail(error, status, "cancelled");
     if (n_targets)

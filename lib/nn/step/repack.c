@@ -141,7 +141,7 @@ static void book_piece(sm_net *net, const sm_repack_piece *piece) {
 }
 
 static bool pack_pieces(sm_net *net, const sm_worker *w, uint32_t first, uint32_t end) {
-    const sm_pass *pass = w->pass;
+    sm_pass *pass = w->pass;
     const sm_repack_piece *piece = &pass->piece;
     for (;;) {
         if (w->thread == 0)
@@ -158,6 +158,11 @@ static bool pack_pieces(sm_net *net, const sm_worker *w, uint32_t first, uint32_
         sm_weight_pack(piece->w, w->kernels, share.begin, share.end,
                        piece->w->room + share.begin * piece->w->group_bytes);
         sm_team_barrier(w->team);
+        if (sm_team_torn(w->team)) { /* only a part of the piece is packed */
+            sm_mutex_unlock(net->lock);
+            pass->repack_status = sm_torn(pass->error);
+            return false;
+        }
         if (w->thread == 0)
             book_piece(net, piece);
     }
