@@ -999,10 +999,10 @@ static void test_arguments(void **state) {
     assert_int_equal(sm_detokenizer_flush(stream, &piece, NULL, &e), SM_ERR_ARGUMENT);
     assert_int_equal(sm_detokenizer_feed(stream, 0xC3, &piece, &n, &e), SM_OK);
     assert_int_equal(n, 0);
-    sm_detokenizer_reset(stream); /* what waited is gone */
+    assert_int_equal(sm_detokenizer_reset(stream, NULL), SM_OK); /* what waited is gone */
     assert_int_equal(sm_detokenizer_flush(stream, &piece, &n, &e), SM_OK);
     assert_int_equal(n, 0);
-    sm_detokenizer_reset(NULL);
+    assert_int_equal(sm_detokenizer_reset(NULL, NULL), SM_ERR_ARGUMENT);
     sm_detokenizer_free(NULL);
     sm_tokenizer_free(NULL);
     sm_tokenizer_info info = {.struct_size = 4};

@@ -20,7 +20,10 @@
  *     }
  *
  * Every function of generate.h works on these sessions too. A batch with its sessions is
- * used by one thread at a time. Logits are bit-identical to those of the sequence computed
+ * used by one thread at a time: while a call on any of them has not returned, its callbacks
+ * and other threads get SM_ERR_STATE from all functions but sm_batch_free, sm_session_free
+ * (both take effect on what is in use when the call ends) and those that generate.h names.
+ * Of fork() see types.h. Logits are bit-identical to those of the sequence computed
  * alone, whatever is in the batch beside it. Handles may be freed in any order.
  */
 #ifndef SMALLMIND_BATCH_H
@@ -57,7 +60,8 @@ SM_API void sm_batch_free(sm_batch *batch); /* NULL is fine; its sessions stay u
 SM_API sm_status sm_batch_new_session(sm_session **out, sm_batch *batch,
                                       const sm_session_options *options, sm_error *error);
 
-/* As sm_session_set_cancel, for steps. */
+/* As sm_session_set_cancel, for steps. A step asks this hook and those of the sessions that it
+ * feeds; one that says yes cancels the step for all. SM_ERR_STATE inside a call of the batch. */
 SM_API sm_status sm_batch_set_cancel(sm_batch *batch, sm_cancel_fn cancel, void *user,
                                      sm_error *error);
 
@@ -72,7 +76,7 @@ typedef struct sm_batch_item {
  * (sm_session_sample, sm_session_logits), as after sm_session_feed. On any failure every
  * session is as it was: SM_ERR_ARGUMENT (a session of another batch or twice, more than
  * n_sequences items or n_batch tokens), _TOKEN, _CONTEXT_FULL, _CANCELLED, _STATE (adapters
- * that are not those of the first item); _NOMEM only where weights are used for the first time
+ * that are not those of the first item; the batch or one of its sessions is in use); _NOMEM only where weights are used for the first time
  * (by any session) and repacked. The message names the item, or the tensor that was being
  * repacked. n_items may be 0. */
 SM_API sm_status sm_batch_step(sm_batch *batch, const sm_batch_item *items, uint64_t n_items,

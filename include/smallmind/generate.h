@@ -12,8 +12,14 @@
  *     }
  *
  * A session is used by one thread at a time (it runs its own team of threads
- * inside); several sessions of one model may run at the same time. On one
- * instruction-set level logits are bit-identical for every thread count, every
+ * inside); several sessions of one model may run at the same time. While a call has not
+ * returned, callbacks and other threads get SM_ERR_STATE ("the session is in use by a call
+ * that has not returned") from all functions but these: sm_session_length, _capacity,
+ * _threads and _token at any time; sm_session_logits and _get_stats inside the call's own
+ * callbacks, where they tell of the last token that is whole; sm_session_free, which then
+ * takes effect when the call ends. Of fork() see types.h.
+ *
+ * On one instruction-set level logits are bit-identical for every thread count, every
  * way of cutting the tokens into feeds, and after rewind, fork or prefix reuse.
  */
 #ifndef SMALLMIND_GENERATE_H
@@ -67,7 +73,8 @@ SM_API int32_t sm_session_token(const sm_session *session, uint32_t i);
  * (while weights are repacked, before every tensor and every 16 MiB of one) and every few
  * milliseconds while a prompt is encoded; non-zero makes the running feed or generate return
  * SM_ERR_CANCELLED with the session as it was before the unfinished batch. Called on the caller's
- * thread. NULL: never. */
+ * thread, also by sm_batch_step while it feeds the session. NULL: never. SM_ERR_STATE inside a call
+ * of the session. */
 SM_API sm_status sm_session_set_cancel(sm_session *session, sm_cancel_fn cancel, void *user,
                                        sm_error *error);
 

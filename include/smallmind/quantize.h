@@ -92,7 +92,10 @@ SM_API sm_status sm_quantize_file(const char *in, const char *out,
 /* ---- importance matrices ---------------------------------------------------------- */
 
 /* Sums up the squared inputs of every matrix of the layers over the tokens fed. The embedding and
- * the output matrix are left out. Holds a reference to the model. One thread at a time. */
+ * the output matrix are left out. Holds a reference to the model. One thread at a time: while a
+ * call has not returned, its cancel hook and other threads get SM_ERR_STATE from all but
+ * sm_imatrix_capacity, sm_imatrix_chunks and sm_imatrix_free, which takes effect when the call
+ * ends. Of fork() see types.h. */
 typedef struct sm_imatrix sm_imatrix;
 
 typedef struct sm_imatrix_options {

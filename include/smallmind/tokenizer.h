@@ -107,8 +107,9 @@ SM_API int32_t sm_tokenizer_is_end(const sm_tokenizer *tokenizer, int32_t id);
 
 /* Streaming decode: feed ids one by one, get the bytes that are complete. Never
  * hands out part of a UTF-8 sequence: bytes wait until the sequence is whole
- * or can no longer become valid. One thread at a time. Holds a reference to
- * the tokenizer. */
+ * or can no longer become valid. One thread at a time: another one that comes while a
+ * call has not returned gets SM_ERR_STATE; sm_detokenizer_free takes effect when it ends.
+ * Holds a reference to the tokenizer. */
 SM_API sm_status sm_detokenizer_new(sm_detokenizer **out, const sm_tokenizer *tokenizer,
                                     uint32_t flags, sm_error *error);
 SM_API void sm_detokenizer_free(sm_detokenizer *detokenizer);
@@ -118,8 +119,8 @@ SM_API sm_status sm_detokenizer_feed(sm_detokenizer *detokenizer, int32_t id, co
 /* Hands out whatever still waits (an unfinished sequence comes out as it is). */
 SM_API sm_status sm_detokenizer_flush(sm_detokenizer *detokenizer, const char **piece,
                                       uint64_t *length, sm_error *error);
-/* Back to the state of a new one. */
-SM_API void sm_detokenizer_reset(sm_detokenizer *detokenizer);
+/* Back to the state of a new one. SM_ERR_ARGUMENT, _STATE. */
+SM_API sm_status sm_detokenizer_reset(sm_detokenizer *detokenizer, sm_error *error);
 
 #ifdef __cplusplus
 }

@@ -10,7 +10,13 @@
  * Training starts from the weights of a GGUF file: a real model, or one that
  * sm_model_init made with random weights. The file is never written to.
  *
- * A trainer is used by one thread at a time; it runs its own team of threads inside.
+ * A trainer is used by one thread at a time; it runs its own team of threads inside. While a
+ * call has not returned, callbacks and other threads get SM_ERR_STATE from all functions but
+ * sm_trainer_get_info and sm_trainer_steps_left (at any time) and sm_trainer_free, which takes
+ * effect when the call ends. The callback on_step of sm_trainer_train stands between two steps and
+ * may call more: sm_trainer_evaluate, _save, _export, _export_adapter and _set_cancel. Of fork()
+ * see types.h.
+ *
  * The same options, data and seed give the same bits for every number of threads, and
  * after every interruption that a checkpoint bridges.
  */
@@ -221,7 +227,8 @@ typedef struct sm_train_metrics {
  * left, or its batches hold no token to learn. SM_ERR_ARGUMENT (struct_size of metrics: no step is
  * taken), _FORMAT, _NOMEM. */
 SM_API sm_status sm_trainer_step(sm_trainer *trainer, sm_train_metrics *metrics, sm_error *error);
-/* What a step gave; in the thread that trains. Non-zero: no more steps. */
+/* What a step gave; in the thread that trains. Non-zero: no more steps. What it may call is said
+ * above. */
 typedef int32_t (*sm_train_step_fn)(void *user, const sm_train_metrics *metrics);
 /* Steps until none is left, `steps` are done (0: all that are left) or on_step, called after each,
  * wants no more; on_step may be NULL. The statuses of sm_trainer_step, SM_OK if no step is left. */

@@ -1,7 +1,23 @@
 /* smallmind/types.h - version, status codes, errors, memory and log hooks.
  *
  * Every function that can fail returns an sm_status and takes an optional
- * sm_error as its last argument. On failure *out pointers are set to NULL.
+ * sm_error as its last argument. On failure *out pointers are set to NULL, numbers
+ * handed out to 0 (ids to -1).
+ *
+ * Handles that calls change (sm_session, sm_batch with its sessions, sm_trainer,
+ * sm_imatrix, sm_detokenizer) take one call at a time. Who comes while a call has not
+ * returned, one of its own callbacks (hooks and allocators, too) or another thread, gets
+ * SM_ERR_STATE and nothing has happened; which functions may be called nevertheless says
+ * each header. Freeing such a handle meanwhile takes effect when that call ends. Models,
+ * tokenizers, adapters and sm_gguf are immutable: everything may be called with them at
+ * any time.
+ *
+ * fork(): in the child every handle works on, with the same results; threads are made
+ * anew by the first call that wants them, and with fewer, down to the caller alone, where
+ * the system gives none. But a handle that another thread was using at that moment can only
+ * be freed there (SM_ERR_STATE), and a call inside whose cancel hook the fork was ends in
+ * the child with SM_ERR_STATE. Freeing is always fine.
+ *
  * Nothing in the library prints, exits, aborts, reads the environment or keeps
  * writable global state (beside the CPU dispatch table, filled in once).
  *

@@ -204,9 +204,8 @@ static uint32_t find_attached(const sm_session *s, const sm_adapter *a) {
     return i;
 }
 
-sm_status sm_session_attach(sm_session *s, const sm_adapter *a, double scale, sm_error *error) {
-    if (!s || !a)
-        return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_attach: session or adapter is NULL");
+sm_status sm_session_attach_marked(sm_session *s, const sm_adapter *a, double scale,
+                                   sm_error *error) {
     if (a->model != s->model)
         return sm_fail(error, SM_ERR_ARGUMENT, "the adapter was loaded for another model");
     if (!isfinite(scale) || !isfinite((float)scale))
@@ -228,12 +227,21 @@ sm_status sm_session_attach(sm_session *s, const sm_adapter *a, double scale, sm
         s->adapters.n++;
     }
     s->adapter_scale[i] = (float)scale;
-    return sm_session_rewind(s, 0, error);
+    return sm_session_rewind_marked(s, 0, error);
 }
 
-sm_status sm_session_detach(sm_session *s, const sm_adapter *a, sm_error *error) {
+sm_status sm_session_attach(sm_session *s, const sm_adapter *a, double scale, sm_error *error) {
     if (!s || !a)
-        return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_detach: session or adapter is NULL");
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_attach: session or adapter is NULL");
+    sm_status status = sm_session_begin(s, error);
+    if (status)
+        return status;
+    status = sm_session_attach_marked(s, a, scale, error);
+    sm_session_end(s);
+    return status;
+}
+
+static sm_status detach(sm_session *s, const sm_adapter *a, sm_error *error) {
     const uint32_t i = find_attached(s, a);
     if (i == s->adapters.n)
         return sm_fail(error, SM_ERR_ARGUMENT, "the adapter is not attached to this session");
@@ -244,7 +252,18 @@ sm_status sm_session_detach(sm_session *s, const sm_adapter *a, sm_error *error)
     }
     s->adapters.n--;
     sm_adapter_free((sm_adapter *)(uintptr_t)a);
-    return sm_session_rewind(s, 0, error);
+    return sm_session_rewind_marked(s, 0, error);
+}
+
+sm_status sm_session_detach(sm_session *s, const sm_adapter *a, sm_error *error) {
+    if (!s || !a)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_detach: session or adapter is NULL");
+    sm_status status = sm_session_begin(s, error);
+    if (status)
+        return status;
+    status = detach(s, a, error);
+    sm_session_end(s);
+    return status;
 }
 
 void sm_session_detach_all(sm_session *s) {

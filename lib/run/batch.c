@@ -90,15 +90,24 @@ sm_status sm_batch_new(sm_batch **out, const sm_model *model, const sm_batch_opt
 }
 
 void sm_batch_free(sm_batch *b) {
-    if (b)
+    if (b && sm_use_free(&b->use))
+        sm_batch_release(b);
+}
+
+void sm_batch_end(sm_batch *b) {
+    if (sm_use_end(&b->use))
         sm_batch_release(b);
 }
 
 sm_status sm_batch_set_cancel(sm_batch *b, sm_cancel_fn cancel, void *user, sm_error *error) {
     if (!b)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_batch_set_cancel: batch is NULL");
+    const sm_status status = sm_use_begin(&b->use, "batch", error);
+    if (status)
+        return status;
     b->cancel = cancel;
     b->cancel_user = user;
+    sm_batch_end(b);
     return SM_OK;
 }
 
@@ -126,7 +135,8 @@ static void append(const sm_batch *b, const sm_batch_item *item, bool quiet) {
     const uint64_t n_vocab = b->model->net->config.n_vocab;
     if (!item->n_ids)
         return;
-    memcpy(s->ids + s->length, item->ids, item->n_ids * sizeof *item->ids);
+    for (uint64_t i = 0; i < item->n_ids; i++) /* see sm_session_token */
+        __atomic_store_n(&s->ids[s->length + i], item->ids[i], __ATOMIC_RELAXED);
     s->length += (uint32_t)item->n_ids;
     s->has_logits = item->logits || !quiet;
     if (item->logits)
@@ -195,11 +205,60 @@ static sm_status check(sm_batch *b, const sm_batch_item *items, uint64_t n_items
     return SM_OK;
 }
 
+/* The hooks of a step: the batch's and those of all its sessions. */
+typedef struct hooks {
+    const sm_batch *batch;
+    const sm_batch_item *items;
+    uint64_t n_items;
+} hooks;
+
+static int32_t ask_all(void *user) {
+    const hooks *h = user;
+    int32_t stop = h->batch->cancel ? h->batch->cancel(h->batch->cancel_user) : 0;
+    for (uint64_t i = 0; i < h->n_items && !stop; i++) {
+        const sm_session *s = h->items[i].session;
+        if (s->cancel && h->items[i].n_ids)
+            stop = s->cancel(s->cancel_user);
+    }
+    return stop;
+}
+
+static bool any_hook(const hooks *h) {
+    bool any = h->batch->cancel != NULL;
+    for (uint64_t i = 0; i < h->n_items && !any; i++)
+        any = h->items[i].session->cancel != NULL;
+    return any;
+}
+
+/* In a call that has the batch's mark: those of its sessions too. */
+static sm_status step(sm_batch *b, const sm_batch_item *items, uint64_t n_items, sm_error *error) {
+    sm_status status = check(b, items, n_items, error);
+    uint64_t marked = 0;
+    while (!status && marked < n_items) {
+        status = sm_use_begin(&items[marked].session->use, "session", error);
+        marked += !status;
+    }
+    hooks h = {b, items, n_items};
+    if (!status)
+        status =
+            sm_batch_compute(b, items, n_items, false, any_hook(&h) ? ask_all : NULL, &h, error);
+    for (uint64_t i = 0; i < marked; i++)
+        if (sm_use_end(&items[i].session->use))
+            sm_session_free(items[i].session);
+    return status;
+}
+
 sm_status sm_batch_step(sm_batch *b, const sm_batch_item *items, uint64_t n_items,
                         sm_error *error) {
     if (!b || (!items && n_items))
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_batch_step: batch or items is NULL");
-    const sm_status status = check(b, items, n_items, error);
-    return status ? status
-                  : sm_batch_compute(b, items, n_items, false, b->cancel, b->cancel_user, error);
+    sm_status status = sm_use_begin(&b->use, "batch", error);
+    if (status)
+        return status;
+    /* the last session may go, and the user's hold on the batch */
+    atomic_fetch_add_explicit(&b->references, 1, memory_order_relaxed);
+    status = step(b, items, n_items, error);
+    sm_batch_end(b);
+    sm_batch_release(b);
+    return status;
 }

@@ -79,7 +79,7 @@ static sm_status feed_prompt(generation *g, const char *prompt) {
                          (unsigned long long)n, s->n_ctx);
     if (!status) {
         s->stats.prompt_tokens = (uint32_t)n;
-        status = sm_session_sync(s, ids, n, &reused, g->error);
+        status = sm_session_sync_marked(s, ids, n, &reused, g->error);
         s->stats.reused_tokens = (uint32_t)reused;
     }
     sm_free(s->mem, ids);
@@ -223,16 +223,14 @@ static sm_status loop(generation *g) {
             s->stats.finish = SM_FINISH_CONTEXT;
             return flush(g);
         }
-        status = sm_session_feed(s, &id, 1, g->error);
+        status = sm_session_feed_marked(s, &id, 1, NULL, g->error);
         if (status)
             return status;
     }
 }
 
-sm_status sm_session_generate(sm_session *s, const char *prompt, const sm_generate_options *options,
-                              sm_token_fn on_token, void *user, sm_error *error) {
-    if (!s || !prompt)
-        return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_generate: session or prompt is NULL");
+static sm_status generate(sm_session *s, const char *prompt, const sm_generate_options *options,
+                          sm_token_fn on_token, void *user, sm_error *error) {
     if (!s->model->tokenizer)
         return sm_fail(error, SM_ERR_MISSING, "%s: no vocabulary (key 'tokenizer.ggml.model')",
                        s->model->gguf->path);
@@ -248,7 +246,7 @@ sm_status sm_session_generate(sm_session *s, const char *prompt, const sm_genera
 
     memset(&s->stats, 0, sizeof s->stats);
     s->pending_length = 0;
-    sm_detokenizer_reset(s->detokenizer);
+    sm_detokenizer_reset(s->detokenizer, NULL);
     g.start = sm_time_ns();
     const uint64_t repacked = s->batch->repack_ns;
     status = feed_prompt(&g, prompt);
@@ -263,5 +261,17 @@ sm_status sm_session_generate(sm_session *s, const char *prompt, const sm_genera
         s->stats.finish = SM_FINISH_CANCELLED;
     else if (status)
         s->stats.finish = SM_FINISH_ERROR;
+    return status;
+}
+
+sm_status sm_session_generate(sm_session *s, const char *prompt, const sm_generate_options *options,
+                              sm_token_fn on_token, void *user, sm_error *error) {
+    if (!s || !prompt)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_generate: session or prompt is NULL");
+    sm_status status = sm_session_begin(s, error);
+    if (status)
+        return status;
+    status = generate(s, prompt, options, on_token, user, error);
+    sm_session_end(s);
     return status;
 }

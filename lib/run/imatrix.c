@@ -14,13 +14,14 @@ typedef struct entry {
 } entry;
 
 struct sm_imatrix {
+    sm_use use;
     sm_mem *mem;
     sm_session *session; /* holds the model */
     uint64_t n;
     entry *entries; /* [n], of all matrices but the head, by sm_weight.index */
     sm_observer observer;
     uint64_t n_tokens;
-    uint32_t n_chunks;
+    _Atomic uint32_t n_chunks;
 };
 
 /* Adds the squares of some columns of a matrix's input; tokens in their order, so that neither
@@ -83,7 +84,7 @@ sm_status sm_imatrix_new(sm_imatrix **out, const sm_model *model, const sm_imatr
 }
 
 void sm_imatrix_free(sm_imatrix *im) {
-    if (!im)
+    if (!im || !sm_use_free(&im->use))
         return;
     for (uint64_t i = 0; i < im->n; i++) {
         sm_free(im->mem, im->entries[i].sums);
@@ -95,16 +96,29 @@ void sm_imatrix_free(sm_imatrix *im) {
     sm_session_free(session); /* takes the model's last reference along, perhaps, and the memory */
 }
 
+static sm_status begin(const sm_imatrix *im, sm_error *error) {
+    return sm_use_begin(&((sm_imatrix *)(uintptr_t)im)->use, "importance matrix", error);
+}
+
+static void end(const sm_imatrix *im) {
+    sm_imatrix *own = (sm_imatrix *)(uintptr_t)im;
+    if (sm_use_end(&own->use))
+        sm_imatrix_free(own);
+}
+
 sm_status sm_imatrix_set_cancel(sm_imatrix *im, int32_t (*cancel)(void *user), void *user,
                                 sm_error *error) {
     if (!im)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_imatrix_set_cancel: imatrix is NULL");
-    return sm_session_set_cancel(im->session, cancel, user, error);
+    sm_status status = begin(im, error);
+    if (status)
+        return status;
+    status = sm_session_set_cancel(im->session, cancel, user, error);
+    end(im);
+    return status;
 }
 
-sm_status sm_imatrix_feed(sm_imatrix *im, const int32_t *ids, uint64_t n, sm_error *error) {
-    if (!im || !ids || !n)
-        return sm_fail(error, SM_ERR_ARGUMENT, "sm_imatrix_feed: imatrix or ids is NULL, or n 0");
+static sm_status feed(sm_imatrix *im, const int32_t *ids, uint64_t n, sm_error *error) {
     for (uint64_t i = 0; i < im->n; i++)
         memset(im->entries[i].now, 0, im->entries[i].weight->cols * sizeof(double));
     sm_status status = sm_session_rewind(im->session, 0, error);
@@ -118,6 +132,17 @@ sm_status sm_imatrix_feed(sm_imatrix *im, const int32_t *ids, uint64_t n, sm_err
     im->n_tokens += n;
     im->n_chunks++;
     return SM_OK;
+}
+
+sm_status sm_imatrix_feed(sm_imatrix *im, const int32_t *ids, uint64_t n, sm_error *error) {
+    if (!im || !ids || !n)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_imatrix_feed: imatrix or ids is NULL, or n 0");
+    sm_status status = begin(im, error);
+    if (status)
+        return status;
+    status = feed(im, ids, n, error);
+    end(im);
+    return status;
 }
 
 uint32_t sm_imatrix_capacity(const sm_imatrix *im) {
@@ -163,10 +188,8 @@ static sm_status write_entries(const sm_imatrix *im, sm_gguf_writer *w, float *r
     return status;
 }
 
-sm_status sm_imatrix_save(const sm_imatrix *im, const char *path, const char *dataset,
-                          sm_error *error) {
-    if (!im || !path)
-        return sm_fail(error, SM_ERR_ARGUMENT, "sm_imatrix_save: imatrix or path is NULL");
+static sm_status save(const sm_imatrix *im, const char *path, const char *dataset,
+                      sm_error *error) {
     if (!im->n_chunks)
         return sm_fail(error, SM_ERR_STATE, "%s: nothing was fed that could be saved", path);
     const sm_gguf_str name = {dataset ? dataset : "", dataset ? strlen(dataset) : 0};
@@ -189,5 +212,17 @@ sm_status sm_imatrix_save(const sm_imatrix *im, const char *path, const char *da
         sm_gguf_writer_abort(w);
     else
         status = sm_gguf_writer_finish(w, error);
+    return status;
+}
+
+sm_status sm_imatrix_save(const sm_imatrix *im, const char *path, const char *dataset,
+                          sm_error *error) {
+    if (!im || !path)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_imatrix_save: imatrix or path is NULL");
+    sm_status status = begin(im, error);
+    if (status)
+        return status;
+    status = save(im, path, dataset, error);
+    end(im);
     return status;
 }

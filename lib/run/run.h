@@ -98,13 +98,14 @@ double sm_uniform(uint64_t seed, uint64_t sequence, uint64_t position);
  * batch has one of its own. */
 struct sm_batch {
     _Atomic uint32_t references; /* the user's and one of each session */
+    sm_use use;                  /* by a call of its own or of one of its sessions */
     const sm_model *model;
     sm_mem *mem;
     sm_team *team;
     sm_workspace *workspace;
     sm_sampler sampler;
     uint32_t n_sequences, n_batch, n_ctx;
-    bool shared; /* the user holds it */
+    bool shared; /* made by the user; else what one session has */
     /* the running step: spans[n_sequences], the others [n_batch] */
     sm_span *spans;
     int32_t *ids;
@@ -122,6 +123,8 @@ sm_status sm_batch_make(sm_batch **out, const sm_model *model, const sm_batch_op
                         bool shared, sm_error *error);
 /* Drops a reference. */
 void sm_batch_release(sm_batch *batch);
+/* Ends the use of a batch, and the user's hold on it if it was to be freed meanwhile. */
+void sm_batch_end(sm_batch *batch);
 /* Checks n ids that are to follow the `held` tokens of a session. SM_ERR_ARGUMENT,
  * SM_ERR_CONTEXT_FULL, SM_ERR_TOKEN. */
 sm_status sm_session_check(const sm_session *session, const int32_t *ids, uint64_t n, uint32_t held,
@@ -135,14 +138,15 @@ sm_status sm_batch_compute(sm_batch *batch, const sm_batch_item *items, uint64_t
 /* ---- session (session.c, generate.c) --------------------------------------------------------- */
 
 struct sm_session {
+    sm_use use;
     const sm_model *model;
     sm_mem *mem;
     sm_batch *batch;
     uint64_t step; /* the last step of the batch that named this session */
     sm_state state;
     uint32_t n_ctx;
-    int32_t *ids; /* [n_ctx] */
-    uint32_t length;
+    int32_t *ids; /* [n_ctx]; other threads may look at them through sm_session_token */
+    _Atomic uint32_t length;
     float *logits; /* [n_vocab] after the last token */
     bool has_logits;
     sm_cancel_fn cancel;
@@ -159,6 +163,19 @@ struct sm_session {
     uint64_t pending_length, pending_capacity;
     sm_generate_stats stats;
 };
+
+/* The session's and its batch's mark, around everything that changes or reads more of them than a
+ * number. SM_ERR_STATE. The end may free both. */
+sm_status sm_session_begin(const sm_session *session, sm_error *error);
+void sm_session_end(const sm_session *session);
+/* The public functions of these names inside a call that has the marks. */
+sm_status sm_session_feed_marked(sm_session *session, const int32_t *ids, uint64_t n, float *logits,
+                                 sm_error *error);
+sm_status sm_session_sync_marked(sm_session *session, const int32_t *ids, uint64_t n,
+                                 uint64_t *reused, sm_error *error);
+sm_status sm_session_rewind_marked(sm_session *session, uint32_t length, sm_error *error);
+sm_status sm_session_attach_marked(sm_session *session, const sm_adapter *adapter, double scale,
+                                   sm_error *error);
 
 /* A session in a batch, whose reference it takes over, also on failure. */
 sm_status sm_session_make(sm_session **out, sm_batch *batch, uint32_t n_ctx, uint32_t kv_type,

@@ -98,13 +98,37 @@ sm_status sm_batch_new_session(sm_session **out, sm_batch *batch, const sm_sessi
     if (o.n_ctx > batch->n_ctx)
         return sm_fail(error, SM_ERR_ARGUMENT, "option n_ctx is %u, more than the batch's %u",
                        o.n_ctx, batch->n_ctx);
+    status = sm_use_begin(&batch->use, "batch", error);
+    if (status)
+        return status;
     atomic_fetch_add_explicit(&batch->references, 1, memory_order_relaxed);
-    return sm_session_make(out, batch, o.n_ctx ? o.n_ctx : batch->n_ctx, kv_types[o.kv_type],
-                           error);
+    status =
+        sm_session_make(out, batch, o.n_ctx ? o.n_ctx : batch->n_ctx, kv_types[o.kv_type], error);
+    sm_batch_end(batch);
+    return status;
+}
+
+sm_status sm_session_begin(const sm_session *session, sm_error *error) {
+    sm_session *s = (sm_session *)(uintptr_t)session; /* a mark is no change that callers see */
+    sm_batch *b = s->batch;
+    sm_status status = sm_use_begin(&b->use, b->shared ? "session's batch" : "session", error);
+    if (status)
+        return status;
+    status = sm_use_begin(&s->use, "session", error);
+    if (status)
+        sm_batch_end(b);
+    return status;
+}
+
+void sm_session_end(const sm_session *session) {
+    sm_session *s = (sm_session *)(uintptr_t)session;
+    sm_batch_end(s->batch); /* which the session still holds */
+    if (sm_use_end(&s->use))
+        sm_session_free(s);
 }
 
 void sm_session_free(sm_session *s) {
-    if (!s)
+    if (!s || !sm_use_free(&s->use))
         return;
     sm_mem *mem = s->mem;
     sm_session_detach_all(s);
@@ -118,12 +142,7 @@ void sm_session_free(sm_session *s) {
     sm_batch_release(batch);
 }
 
-sm_status sm_session_fork(sm_session **out, const sm_session *s, sm_error *error) {
-    if (!out)
-        return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_fork: out is NULL");
-    *out = NULL;
-    if (!s)
-        return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_fork: session is NULL");
+static sm_status make_copy(sm_session **out, const sm_session *s, sm_error *error) {
     sm_session *copy;
     sm_status status;
     if (s->batch->shared) {
@@ -137,7 +156,7 @@ sm_status sm_session_fork(sm_session **out, const sm_session *s, sm_error *error
     if (status)
         return status;
     for (uint32_t i = 0; i < s->adapters.n && !status; i++)
-        status = sm_session_attach(copy, s->attached[i], (double)s->adapter_scale[i], error);
+        status = sm_session_attach_marked(copy, s->attached[i], (double)s->adapter_scale[i], error);
     if (status) {
         sm_session_free(copy);
         return status;
@@ -152,6 +171,20 @@ sm_status sm_session_fork(sm_session **out, const sm_session *s, sm_error *error
     return SM_OK;
 }
 
+sm_status sm_session_fork(sm_session **out, const sm_session *s, sm_error *error) {
+    if (!out)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_fork: out is NULL");
+    *out = NULL;
+    if (!s)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_fork: session is NULL");
+    sm_status status = sm_session_begin(s, error);
+    if (status)
+        return status;
+    status = make_copy(out, s, error);
+    sm_session_end(s);
+    return status;
+}
+
 uint32_t sm_session_length(const sm_session *s) {
     return s ? s->length : 0;
 }
@@ -163,14 +196,18 @@ uint32_t sm_session_threads(const sm_session *s) {
 }
 
 int32_t sm_session_token(const sm_session *s, uint32_t i) {
-    return s && i < s->length ? s->ids[i] : -1;
+    return s && i < s->length ? __atomic_load_n(&s->ids[i], __ATOMIC_RELAXED) : -1;
 }
 
 sm_status sm_session_set_cancel(sm_session *s, sm_cancel_fn cancel, void *user, sm_error *error) {
     if (!s)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_set_cancel: session is NULL");
+    const sm_status status = sm_session_begin(s, error);
+    if (status)
+        return status;
     s->cancel = cancel;
     s->cancel_user = user;
+    sm_session_end(s);
     return SM_OK;
 }
 
@@ -216,24 +253,36 @@ static sm_status feed(sm_session *s, const int32_t *ids, uint64_t n, float *logi
     return SM_OK;
 }
 
+sm_status sm_session_feed_marked(sm_session *s, const int32_t *ids, uint64_t n, float *logits,
+                                 sm_error *error) {
+    const sm_status status = sm_session_check(s, ids, n, s->length, error);
+    return status ? status : feed(s, ids, n, logits, error);
+}
+
 sm_status sm_session_feed(sm_session *s, const int32_t *ids, uint64_t n, sm_error *error) {
     if (!s)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_feed: session is NULL");
-    const sm_status status = sm_session_check(s, ids, n, s->length, error);
-    return status ? status : feed(s, ids, n, NULL, error);
+    sm_status status = sm_session_begin(s, error);
+    if (status)
+        return status;
+    status = sm_session_feed_marked(s, ids, n, NULL, error);
+    sm_session_end(s);
+    return status;
 }
 
 sm_status sm_session_feed_logits(sm_session *s, const int32_t *ids, uint64_t n, float *logits,
                                  sm_error *error) {
     if (!s || (!logits && n))
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_feed_logits: session or logits is NULL");
-    const sm_status status = sm_session_check(s, ids, n, s->length, error);
-    return status ? status : feed(s, ids, n, logits, error);
+    sm_status status = sm_session_begin(s, error);
+    if (status)
+        return status;
+    status = sm_session_feed_marked(s, ids, n, logits, error);
+    sm_session_end(s);
+    return status;
 }
 
-sm_status sm_session_rewind(sm_session *s, uint32_t length, sm_error *error) {
-    if (!s)
-        return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_rewind: session is NULL");
+sm_status sm_session_rewind_marked(sm_session *s, uint32_t length, sm_error *error) {
     if (length > s->length)
         return sm_fail(error, SM_ERR_ARGUMENT, "cannot rewind to %u: the session holds %u tokens",
                        length, s->length);
@@ -243,11 +292,20 @@ sm_status sm_session_rewind(sm_session *s, uint32_t length, sm_error *error) {
     return SM_OK;
 }
 
-sm_status sm_session_sync(sm_session *s, const int32_t *ids, uint64_t n, uint64_t *reused,
-                          sm_error *error) {
+sm_status sm_session_rewind(sm_session *s, uint32_t length, sm_error *error) {
     if (!s)
-        return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_sync: session is NULL");
-    sm_status status = sm_session_check(s, ids, n, 0, error);
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_rewind: session is NULL");
+    sm_status status = sm_session_begin(s, error);
+    if (status)
+        return status;
+    status = sm_session_rewind_marked(s, length, error);
+    sm_session_end(s);
+    return status;
+}
+
+sm_status sm_session_sync_marked(sm_session *s, const int32_t *ids, uint64_t n, uint64_t *reused,
+                                 sm_error *error) {
+    const sm_status status = sm_session_check(s, ids, n, 0, error);
     if (status)
         return status;
     uint32_t common = 0;
@@ -256,26 +314,39 @@ sm_status sm_session_sync(sm_session *s, const int32_t *ids, uint64_t n, uint64_
     /* the last token is computed again unless its logits are still here */
     if (common == n && n && !(s->has_logits && s->length == n))
         common--;
-    sm_session_rewind(s, common, NULL);
+    sm_session_rewind_marked(s, common, NULL);
     if (reused)
         *reused = common;
-    return sm_session_feed(s, ids + common, n - common, error);
+    return sm_session_feed_marked(s, ids + common, n - common, NULL, error);
+}
+
+sm_status sm_session_sync(sm_session *s, const int32_t *ids, uint64_t n, uint64_t *reused,
+                          sm_error *error) {
+    if (reused)
+        *reused = 0;
+    if (!s)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_sync: session is NULL");
+    sm_status status = sm_session_begin(s, error);
+    if (status)
+        return status;
+    status = sm_session_sync_marked(s, ids, n, reused, error);
+    sm_session_end(s);
+    return status;
 }
 
 sm_status sm_session_logits(const sm_session *s, const float **logits, sm_error *error) {
+    if (logits)
+        *logits = NULL;
     if (!s || !logits)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_logits: session or logits is NULL");
-    *logits = NULL;
     if (!s->has_logits)
         return sm_fail(error, SM_ERR_STATE, "there are no logits: feed the session a token first");
     *logits = s->logits;
     return SM_OK;
 }
 
-sm_status sm_session_sample(sm_session *s, const sm_sampling *sampling, int32_t *id,
-                            double *logprob, sm_error *error) {
-    if (!s || !id)
-        return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_sample: session or id is NULL");
+static sm_status sample(sm_session *s, const sm_sampling *sampling, int32_t *id, double *logprob,
+                        sm_error *error) {
     sm_sampling o;
     sm_status status = sm_sampling_take(&o, sampling, n_vocab(s), error);
     const float *logits;
@@ -288,6 +359,22 @@ sm_status sm_session_sample(sm_session *s, const sm_sampling *sampling, int32_t 
                        error);
     if (!status && logprob)
         *logprob = sm_logprob(kernels, logits, n_vocab(s), *id);
+    return status;
+}
+
+sm_status sm_session_sample(sm_session *s, const sm_sampling *sampling, int32_t *id,
+                            double *logprob, sm_error *error) {
+    if (id)
+        *id = -1;
+    if (logprob)
+        *logprob = 0;
+    if (!s || !id)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_sample: session or id is NULL");
+    sm_status status = sm_session_begin(s, error);
+    if (status)
+        return status;
+    status = sample(s, sampling, id, logprob, error);
+    sm_session_end(s);
     return status;
 }
 

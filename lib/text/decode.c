@@ -80,6 +80,7 @@ sm_status sm_tokenizer_decode(const sm_tokenizer *tokenizer, const int32_t *ids,
 /* ---- streaming ----------------------------------------------------------- */
 
 struct sm_detokenizer {
+    sm_use use;
     const sm_tokenizer *tokenizer;
     uint32_t flags;
     bool strip;
@@ -87,6 +88,20 @@ struct sm_detokenizer {
     char waiting[4];
     char out[]; /* longest piece, what waited before it, terminator */
 };
+
+static void reset(sm_detokenizer *d) {
+    d->n_waiting = 0;
+    d->strip = strips_first(d->tokenizer, d->flags);
+}
+
+static sm_status begin(sm_detokenizer *d, sm_error *error) {
+    return sm_use_begin(&d->use, "detokenizer", error);
+}
+
+static void end(sm_detokenizer *d) {
+    if (sm_use_end(&d->use))
+        sm_detokenizer_free(d);
+}
 
 sm_status sm_detokenizer_new(sm_detokenizer **out, const sm_tokenizer *tokenizer, uint32_t flags,
                              sm_error *error) {
@@ -105,34 +120,33 @@ sm_status sm_detokenizer_new(sm_detokenizer **out, const sm_tokenizer *tokenizer
     d->tokenizer = tokenizer;
     d->flags = flags;
     sm_tokenizer_retain(tokenizer);
-    sm_detokenizer_reset(d);
+    reset(d);
     *out = d;
     return SM_OK;
 }
 
 void sm_detokenizer_free(sm_detokenizer *detokenizer) {
-    if (!detokenizer)
+    if (!detokenizer || !sm_use_free(&detokenizer->use))
         return;
     const sm_tokenizer *tokenizer = detokenizer->tokenizer;
     sm_free(tokenizer->mem, detokenizer);
     sm_tokenizer_free((sm_tokenizer *)tokenizer);
 }
 
-void sm_detokenizer_reset(sm_detokenizer *detokenizer) {
+sm_status sm_detokenizer_reset(sm_detokenizer *detokenizer, sm_error *error) {
     if (!detokenizer)
-        return;
-    detokenizer->n_waiting = 0;
-    detokenizer->strip = strips_first(detokenizer->tokenizer, detokenizer->flags);
+        return sm_fail(error, SM_ERR_ARGUMENT, "detokenizer_reset: detokenizer is NULL");
+    const sm_status status = begin(detokenizer, error);
+    if (status)
+        return status;
+    reset(detokenizer);
+    end(detokenizer);
+    return SM_OK;
 }
 
-sm_status sm_detokenizer_feed(sm_detokenizer *detokenizer, int32_t id, const char **piece,
-                              uint64_t *length, sm_error *error) {
-    if (!detokenizer || !piece || !length)
-        return sm_fail(error, SM_ERR_ARGUMENT, "detokenizer_feed: a pointer is NULL");
-    sm_detokenizer *d = detokenizer;
-    *piece = "";
-    *length = 0;
-    sm_status status = check_id(d->tokenizer, id, error);
+static sm_status feed(sm_detokenizer *d, int32_t id, const char **piece, uint64_t *length,
+                      sm_error *error) {
+    const sm_status status = check_id(d->tokenizer, id, error);
     if (status)
         return status;
     uint32_t n_new;
@@ -150,15 +164,42 @@ sm_status sm_detokenizer_feed(sm_detokenizer *detokenizer, int32_t id, const cha
     return SM_OK;
 }
 
-sm_status sm_detokenizer_flush(sm_detokenizer *detokenizer, const char **piece, uint64_t *length,
-                               sm_error *error) {
-    if (!detokenizer || !piece || !length)
-        return sm_fail(error, SM_ERR_ARGUMENT, "detokenizer_flush: a pointer is NULL");
-    sm_detokenizer *d = detokenizer;
+static void flush(sm_detokenizer *d, const char **piece, uint64_t *length) {
     memcpy(d->out, d->waiting, d->n_waiting);
     d->out[d->n_waiting] = 0;
     *piece = d->out;
     *length = d->n_waiting;
     d->n_waiting = 0;
+}
+
+/* What all that hand out a piece begin with. */
+static sm_status begin_piece(sm_detokenizer *d, const char *function, const char **piece,
+                             uint64_t *length, sm_error *error) {
+    if (piece)
+        *piece = "";
+    if (length)
+        *length = 0;
+    if (!d || !piece || !length)
+        return sm_fail(error, SM_ERR_ARGUMENT, "%s: a pointer is NULL", function);
+    return begin(d, error);
+}
+
+sm_status sm_detokenizer_feed(sm_detokenizer *detokenizer, int32_t id, const char **piece,
+                              uint64_t *length, sm_error *error) {
+    sm_status status = begin_piece(detokenizer, "detokenizer_feed", piece, length, error);
+    if (status)
+        return status;
+    status = feed(detokenizer, id, piece, length, error);
+    end(detokenizer);
+    return status;
+}
+
+sm_status sm_detokenizer_flush(sm_detokenizer *detokenizer, const char **piece, uint64_t *length,
+                               sm_error *error) {
+    const sm_status status = begin_piece(detokenizer, "detokenizer_flush", piece, length, error);
+    if (status)
+        return status;
+    flush(detokenizer, piece, length);
+    end(detokenizer);
     return SM_OK;
 }

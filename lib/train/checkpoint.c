@@ -183,9 +183,7 @@ static sm_status put_origin(const sm_trainer *t, sm_gguf_writer *w, sm_error *er
     return status;
 }
 
-sm_status sm_trainer_save(sm_trainer *t, const char *path, sm_error *error) {
-    if (!t || !path)
-        return sm_fail(error, SM_ERR_ARGUMENT, "sm_trainer_save: trainer or path is NULL");
+static sm_status save(sm_trainer *t, const char *path, sm_error *error) {
     char text[1024], name[NAME_SPACE];
     void *data;
     uint64_t bytes, state[STATES];
@@ -226,6 +224,17 @@ sm_status sm_trainer_save(sm_trainer *t, const char *path, sm_error *error) {
         return status;
     }
     return sm_gguf_writer_finish(w, error);
+}
+
+sm_status sm_trainer_save(sm_trainer *t, const char *path, sm_error *error) {
+    if (!t || !path)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_trainer_save: trainer or path is NULL");
+    sm_status status = sm_trainer_begin(t, true, error);
+    if (status)
+        return status;
+    status = save(t, path, error);
+    sm_trainer_end(t);
+    return status;
 }
 
 /* ---- resume ---------------------------------------------------------------------------------- */
@@ -423,9 +432,7 @@ static sm_status take_tensors(sm_trainer *t, const sm_gguf *gguf, sm_error *erro
                : SM_OK;
 }
 
-sm_status sm_trainer_resume(sm_trainer *t, const char *path, sm_error *error) {
-    if (!t || !path)
-        return sm_fail(error, SM_ERR_ARGUMENT, "sm_trainer_resume: trainer or path is NULL");
+static sm_status resume(sm_trainer *t, const char *path, sm_error *error) {
     sm_gguf *gguf;
     uint64_t state[STATES];
     const sm_hook hook = sm_trainer_hook(t);
@@ -455,10 +462,22 @@ sm_status sm_trainer_resume(sm_trainer *t, const char *path, sm_error *error) {
         t->step = state[0];
         sm_optim_set_steps(t->optim, state[1]);
         t->tokens = state[2];
+        t->epoch = state[3];
         t->diverged = false;
         t->update.stage = SM_UPDATE_NONE;
     }
     sm_gguf_close(gguf);
+    return status;
+}
+
+sm_status sm_trainer_resume(sm_trainer *t, const char *path, sm_error *error) {
+    if (!t || !path)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_trainer_resume: trainer or path is NULL");
+    sm_status status = sm_trainer_begin(t, false, error);
+    if (status)
+        return status;
+    status = resume(t, path, error);
+    sm_trainer_end(t);
     return status;
 }
 

@@ -47,13 +47,11 @@ static sm_status write_param(sm_gguf_writer *w, const sm_param *p, uint32_t type
     return status;
 }
 
-sm_status sm_trainer_export(sm_trainer *t, const char *path, const char *type_name,
-                            sm_error *error) {
+static sm_status export_model(sm_trainer *t, const char *path, const char *type_name,
+                              sm_error *error) {
     static const struct {
         uint32_t type, file_type;
     } types[] = {{SM_DTYPE_F32, 0}, {SM_DTYPE_F16, 1}, {SM_DTYPE_BF16, 32}};
-    if (!t || !path)
-        return sm_fail(error, SM_ERR_ARGUMENT, "sm_trainer_export: trainer or path is NULL");
     if (t->options.lora_rank)
         return sm_fail(error, SM_ERR_STATE,
                        "adapters are trained: write them with sm_trainer_export_adapter");
@@ -98,12 +96,21 @@ sm_status sm_trainer_export(sm_trainer *t, const char *path, const char *type_na
     return sm_gguf_writer_finish(w, error);
 }
 
+sm_status sm_trainer_export(sm_trainer *t, const char *path, const char *type_name,
+                            sm_error *error) {
+    if (!t || !path)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_trainer_export: trainer or path is NULL");
+    sm_status status = sm_trainer_begin(t, true, error);
+    if (status)
+        return status;
+    status = export_model(t, path, type_name, error);
+    sm_trainer_end(t);
+    return status;
+}
+
 /* llama.cpp's adapter format (its convert_lora_to_gguf.py): for a matrix W[out][in] the tensors
  * W.lora_a [rank][in] and W.lora_b [out][rank]; they count alpha / rank times. */
-sm_status sm_trainer_export_adapter(sm_trainer *t, const char *path, sm_error *error) {
-    if (!t || !path)
-        return sm_fail(error, SM_ERR_ARGUMENT,
-                       "sm_trainer_export_adapter: trainer or path is NULL");
+static sm_status export_adapter(sm_trainer *t, const char *path, sm_error *error) {
     const sm_trainer_options *o = &t->options;
     if (!o->lora_rank)
         return sm_fail(error, SM_ERR_STATE, "the whole model is trained: there are no adapters");
@@ -137,4 +144,16 @@ sm_status sm_trainer_export_adapter(sm_trainer *t, const char *path, sm_error *e
         return status;
     }
     return sm_gguf_writer_finish(w, error);
+}
+
+sm_status sm_trainer_export_adapter(sm_trainer *t, const char *path, sm_error *error) {
+    if (!t || !path)
+        return sm_fail(error, SM_ERR_ARGUMENT,
+                       "sm_trainer_export_adapter: trainer or path is NULL");
+    sm_status status = sm_trainer_begin(t, true, error);
+    if (status)
+        return status;
+    status = export_adapter(t, path, error);
+    sm_trainer_end(t);
+    return status;
 }

@@ -298,8 +298,17 @@ sm_status sm_trainer_open(sm_trainer **out, const char *model_path,
     return SM_OK;
 }
 
+sm_status sm_trainer_begin(sm_trainer *t, bool lent, sm_error *error) {
+    return (lent ? sm_use_begin_lent : sm_use_begin)(&t->use, "trainer", error);
+}
+
+void sm_trainer_end(sm_trainer *t) {
+    if (sm_use_end(&t->use))
+        sm_trainer_free(t);
+}
+
 void sm_trainer_free(sm_trainer *t) {
-    if (!t)
+    if (!t || !sm_use_free(&t->use))
         return;
     sm_mem *mem = t->mem;
     sm_optim_free(t->optim);
@@ -318,9 +327,7 @@ sm_status sm_trainer_get_info(const sm_trainer *t, sm_trainer_info *info, sm_err
     if (!t)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_trainer_get_info: trainer is NULL");
     sm_dataset_info data;
-    sm_data_cursor cursor;
     sm_dataset_get_info(t->dataset, &data);
-    sm_dataset_cursor(t->dataset, &cursor);
     const sm_trainer_info full = {
         .level = sm_graph_net(t->graph)->kernels->level,
         .n_threads = t->options.n_threads,
@@ -329,7 +336,7 @@ sm_status sm_trainer_get_info(const sm_trainer *t, sm_trainer_info *info, sm_err
         .steps = t->options.steps,
         .step = t->step,
         .tokens = t->tokens,
-        .epoch = cursor.epoch,
+        .epoch = t->epoch,
         .train_documents = data.train_documents,
         .validation_documents = data.validation_documents,
         .train_bytes = data.train_bytes,
@@ -350,8 +357,12 @@ sm_status sm_trainer_set_cancel(sm_trainer *t, int32_t (*cancel)(void *user), vo
                                 sm_error *error) {
     if (!t)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_trainer_set_cancel: trainer is NULL");
+    const sm_status status = sm_trainer_begin(t, true, error);
+    if (status)
+        return status;
     sm_graph_set_cancel(t->graph, cancel, user);
     sm_dataset_set_cancel(t->dataset, cancel, user);
+    sm_trainer_end(t);
     return SM_OK;
 }
 
@@ -472,6 +483,9 @@ sm_status sm_trainer_settle(sm_trainer *t, sm_error *error) {
     u->stage = SM_UPDATE_NONE;
     t->step++;
     t->tokens += u->targets;
+    sm_data_cursor cursor;
+    sm_dataset_cursor(t->dataset, &cursor);
+    t->epoch = cursor.epoch;
     return SM_OK;
 }
 
@@ -491,9 +505,7 @@ static sm_status give_metrics(const sm_trainer *t, uint64_t ns, sm_train_metrics
     return sm_struct_give(metrics, &full, sizeof full, "sm_trainer_step", error);
 }
 
-sm_status sm_trainer_step(sm_trainer *t, sm_train_metrics *metrics, sm_error *error) {
-    if (!t)
-        return sm_fail(error, SM_ERR_ARGUMENT, "sm_trainer_step: trainer is NULL");
+static sm_status step(sm_trainer *t, sm_train_metrics *metrics, sm_error *error) {
     if (metrics && sm_struct_check(metrics, sizeof *metrics, "sm_trainer_step", error))
         return SM_ERR_ARGUMENT;
     if (t->diverged)
@@ -520,27 +532,51 @@ sm_status sm_trainer_step(sm_trainer *t, sm_train_metrics *metrics, sm_error *er
     return status ? status : give_metrics(t, sm_time_ns() - start, metrics, error);
 }
 
-sm_status sm_trainer_train(sm_trainer *t, uint64_t steps, sm_train_step_fn on_step, void *user,
-                           sm_error *error) {
+sm_status sm_trainer_step(sm_trainer *t, sm_train_metrics *metrics, sm_error *error) {
     if (!t)
-        return sm_fail(error, SM_ERR_ARGUMENT, "sm_trainer_train: trainer is NULL");
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_trainer_step: trainer is NULL");
+    sm_status status = sm_trainer_begin(t, false, error);
+    if (status)
+        return status;
+    status = step(t, metrics, error);
+    sm_trainer_end(t);
+    return status;
+}
+
+static sm_status train(sm_trainer *t, uint64_t steps, sm_train_step_fn on_step, void *user,
+                       sm_error *error) {
     if (t->diverged) /* has no steps left either, but for another reason */
-        return sm_trainer_step(t, NULL, error);
+        return step(t, NULL, error);
     const uint64_t left = sm_trainer_steps_left(t);
     for (uint64_t n = steps && steps < left ? steps : left; n > 0; n--) {
         sm_train_metrics metrics = {.struct_size = sizeof metrics};
-        const sm_status status = sm_trainer_step(t, &metrics, error);
+        const sm_status status = step(t, &metrics, error);
         if (status)
             return status;
-        if (on_step && on_step(user, &metrics))
+        if (!on_step)
+            continue;
+        sm_use_lend(&t->use);
+        const int32_t stop = on_step(user, &metrics);
+        sm_use_take_back(&t->use);
+        if (stop)
             break;
     }
     return SM_OK;
 }
 
-sm_status sm_trainer_evaluate(sm_trainer *t, sm_train_evaluation *result, sm_error *error) {
+sm_status sm_trainer_train(sm_trainer *t, uint64_t steps, sm_train_step_fn on_step, void *user,
+                           sm_error *error) {
     if (!t)
-        return sm_fail(error, SM_ERR_ARGUMENT, "sm_trainer_evaluate: trainer is NULL");
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_trainer_train: trainer is NULL");
+    sm_status status = sm_trainer_begin(t, false, error);
+    if (status)
+        return status;
+    status = train(t, steps, on_step, user, error);
+    sm_trainer_end(t);
+    return status;
+}
+
+static sm_status evaluate(sm_trainer *t, sm_train_evaluation *result, sm_error *error) {
     if (sm_struct_check(result, sizeof *result, "sm_trainer_evaluate", error))
         return SM_ERR_ARGUMENT;
     sm_dataset_info info;
@@ -580,4 +616,15 @@ sm_status sm_trainer_evaluate(sm_trainer *t, sm_train_evaluation *result, sm_err
                                       .targets = targets,
                                       .seconds = (double)(sm_time_ns() - start) * 1e-9};
     return sm_struct_give(result, &full, sizeof full, "sm_trainer_evaluate", error);
+}
+
+sm_status sm_trainer_evaluate(sm_trainer *t, sm_train_evaluation *result, sm_error *error) {
+    if (!t)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_trainer_evaluate: trainer is NULL");
+    sm_status status = sm_trainer_begin(t, true, error);
+    if (status)
+        return status;
+    status = evaluate(t, result, error);
+    sm_trainer_end(t);
+    return status;
 }

@@ -26,6 +26,7 @@ typedef struct sm_trainer_update {
 } sm_trainer_update;
 
 struct sm_trainer {
+    sm_use use;
     sm_mem *mem;                /* everything below is allocated here */
     sm_trainer_options options; /* zeros replaced by defaults; pointers not to be used */
     char *path;                 /* of the model, for messages */
@@ -36,10 +37,16 @@ struct sm_trainer {
     sm_graph *graph;
     sm_optim *optim;
     sm_schedule schedule;
-    uint64_t step, tokens;
-    bool diverged;
     sm_trainer_update update; /* of the last step */
+    /* what other threads may look at (sm_trainer_get_info) */
+    _Atomic uint64_t step, tokens, epoch;
+    _Atomic bool diverged;
 };
+
+/* The trainer's mark, around everything but sm_trainer_get_info and sm_trainer_steps_left;
+ * lent: a callback of sm_trainer_train may do it. SM_ERR_STATE. The end may free the trainer. */
+sm_status sm_trainer_begin(sm_trainer *trainer, bool lent, sm_error *error);
+void sm_trainer_end(sm_trainer *trainer);
 
 typedef void (*sm_crew_fn)(const sm_crew *crew, void *arg);
 /* The trainer's cancel hook, for work that asks one thread. */
