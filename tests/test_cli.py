@@ -1592,7 +1592,7 @@ class Train(Case):
         result = call(*self.options("out.gguf", "-m", model, "-n", "1", "--optimizer", "sgd", "--lr",
                                     "999", "--weight-decay", "100", "--overwrite"))
         self.assertEqual(result.returncode, 1)
-        self.assertIn(b"weights of 'token_embd.weight' are not finite", result.stderr)
+        self.assertIn(b"row 2 of tensor 'token_embd.weight' is not finite", result.stderr)
         for name, content in before.items():
             self.assertEqual((self.folder / name).read_bytes(), content)
 
@@ -1602,8 +1602,23 @@ class Train(Case):
             result = call(command, "-m", model, "-d", self.text, "-o", self.folder / "out", "-n", "5",
                           "-c", "16")
             self.assertEqual(result.returncode, 1)
-            self.assertIn(b"smallmind: step 1: the loss is not finite", result.stderr)
-            self.assertEqual([name for name in self.names() if name.startswith("out")], ["out.jsonl"])
+            self.assertIn(b"patched.gguf: tensor 'blk.0.ffn_up.weight': row 0, column 5 is nan",
+                          result.stderr)
+            self.assertEqual([name for name in self.names() if name.startswith("out")], [])
+
+    def test_damaged_output(self):
+        """One NaN in the output matrix: no figure is printed and no token chosen."""
+        model = self.with_weight("output.weight", 7 * 32 + 5, math.nan, "--untied")
+        says = ["patched.gguf: tensor 'output.weight': row 7, column 5 is nan"]
+        self.bad(1, "eval", "-m", model, "-f", self.text, says=says)
+        self.bad(1, "eval", "-m", model, "-f", self.text, "--json", says=says)
+        for how in ([], ["--temp", "1", "--top-k", "5"], ["--temp", "1", "--top-p", "0.9"]):
+            result = call("run", "-m", model, "-p", "the", "-n", "3", *how)
+            self.assertEqual((result.returncode, result.stdout), (1, b""))
+            self.assertIn(says[0].encode(), result.stderr)
+        self.bad(1, "logits", "-m", model, "--ids", self.file("ids", b"1 2 3"), "-o",
+                 self.folder / "logits", says=says)
+        self.assertNotIn("logits", self.names())
 
     def test_refused_before_training(self):
         gone = "/nonexistent/x"

@@ -176,10 +176,13 @@ static void nothing_to_choose_is_an_error(void **state) {
                      SM_ERR_ARGUMENT);
     assert_non_null(strstr(error.message, "bias"));
     assert_int_equal(sm_sampling_take(&o, NULL, VOCAB, &error), SM_OK);
-    for (int i = 0; i < VOCAB; i++)
+    for (int i = VOCAB; i-- > 0;) { /* one, that no maximum finds, to all */
         b.logits[i] = NAN;
-    assert_int_equal(sm_sample(&id, &b.sampler, b.kernels, &o, b.logits, VOCAB, NULL, 0, &error),
-                     SM_ERR_FORMAT);
+        assert_int_equal(
+            sm_sample(&id, &b.sampler, b.kernels, &o, b.logits, VOCAB, NULL, 0, &error),
+            SM_ERR_FORMAT);
+        assert_int_equal(id, -1);
+    }
 }
 
 static void draws_depend_on_seed_sequence_position(void **state) {

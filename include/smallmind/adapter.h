@@ -23,9 +23,10 @@ typedef struct sm_adapter sm_adapter;
 
 /* Loads an adapter file in llama.cpp's GGUF format, for this model: general.type "adapter",
  * adapter.type "lora", and for a matrix W the tensors W.lora_a and W.lora_b, each of a type that
- * is computed. SM_ERR_IO, _FORMAT, _MISSING (half of a pair), _SHAPE (does not fit the model:
- * names the tensor), _UNSUPPORTED (another architecture or kind of adapter, or one of a tensor
- * that is no matrix of a layer nor an output matrix of its own), _NOMEM, _ARGUMENT. */
+ * is computed. SM_ERR_IO, _FORMAT (also weights that are not finite), _MISSING (half of a pair),
+ * _SHAPE (does not fit the model: names the tensor), _UNSUPPORTED (another architecture or kind of
+ * adapter, or one of a tensor that is no matrix of a layer nor an output matrix of its own),
+ * _NOMEM, _ARGUMENT. */
 SM_API sm_status sm_adapter_load(sm_adapter **out, const sm_model *model, const char *path,
                                  sm_error *error);
 SM_API void sm_adapter_free(sm_adapter *adapter); /* NULL is fine */
@@ -57,7 +58,9 @@ SM_API sm_status sm_session_detach(sm_session *session, const sm_adapter *adapte
  * "F16", …); NULL: as they were, so quantized ones are quantized anew, which costs some of the
  * adapter's precision. All other tensors and keys are copied. out_path may be model_path; it
  * appears only when it is complete. progress (may be NULL) counts weights. Statuses of
- * sm_model_load and sm_adapter_load, _ARGUMENT (type), _UNSUPPORTED (a packed model), _CANCELLED.
+ * sm_model_load and sm_adapter_load, _FORMAT also for weights that are infinite or NaN, before
+ * merging or after, or too large for the type (names tensor and row), _ARGUMENT (type),
+ * _UNSUPPORTED (a packed model), _CANCELLED.
  */
 SM_API sm_status sm_adapter_merge(const char *model_path, const char *adapter_path, double scale,
                                   const char *out_path, const char *type, sm_progress_fn progress,

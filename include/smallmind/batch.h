@@ -76,9 +76,10 @@ typedef struct sm_batch_item {
  * (sm_session_sample, sm_session_logits), as after sm_session_feed. On any failure every
  * session is as it was: SM_ERR_ARGUMENT (a session of another batch or twice, more than
  * n_sequences items or n_batch tokens), _TOKEN, _CONTEXT_FULL, _CANCELLED, _STATE (adapters
- * that are not those of the first item; the batch or one of its sessions is in use); _NOMEM only where weights are used for the first time
- * (by any session) and repacked. The message names the item, or the tensor that was being
- * repacked. n_items may be 0. */
+ * that are not those of the first item; the batch or one of its sessions is in use); _NOMEM only
+ * where weights are used for the first time (by any session) and repacked; _FORMAT if an item wants
+ * logits and one is not finite. The message names the item, or the tensor that was being repacked.
+ * n_items may be 0. */
 SM_API sm_status sm_batch_step(sm_batch *batch, const sm_batch_item *items, uint64_t n_items,
                                sm_error *error);
 

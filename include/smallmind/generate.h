@@ -84,7 +84,9 @@ SM_API sm_status sm_session_set_cancel(sm_session *session, sm_cancel_fn cancel,
  * SM_ERR_CANCELLED: see above. */
 SM_API sm_status sm_session_feed(sm_session *session, const int32_t *ids, uint64_t n,
                                  sm_error *error);
-/* The same, and writes the logits of every fed token: logits[n][n_vocab]. */
+/* The same, and writes the logits of every fed token: logits[n][n_vocab]. SM_ERR_FORMAT if one is
+ * infinite or NaN (damaged weights: names the token, and the row of the output matrix if it is at
+ * fault): the session is as it was, the logits are for looking at. */
 SM_API sm_status sm_session_feed_logits(sm_session *session, const int32_t *ids, uint64_t n,
                                         float *logits, sm_error *error);
 /* Makes the session hold exactly ids[0..n): keeps the common prefix, drops the
@@ -95,7 +97,8 @@ SM_API sm_status sm_session_sync(sm_session *session, const int32_t *ids, uint64
  * beyond the session's. Logits are gone unless length is the present one. */
 SM_API sm_status sm_session_rewind(sm_session *session, uint32_t length, sm_error *error);
 /* The logits after the last token: n_vocab floats, valid until the session is
- * next fed, rewound or freed. SM_ERR_STATE if there are none. */
+ * next fed, rewound or freed. SM_ERR_STATE if there are none, _FORMAT if they are not all finite
+ * (damaged weights). */
 SM_API sm_status sm_session_logits(const sm_session *session, const float **logits,
                                    sm_error *error);
 
@@ -130,8 +133,9 @@ typedef struct sm_sampling {
  * (may be NULL) gets its natural log-probability under the model's own
  * distribution (before bias, penalties and temperature). sampling NULL: greedy.
  * SM_ERR_STATE if there are no logits; SM_ERR_ARGUMENT, also if biases ban every token;
- * SM_ERR_TOKEN for a bias of a token outside the vocabulary; SM_ERR_FORMAT if the logits
- * are not finite (damaged weights). */
+ * SM_ERR_TOKEN for a bias of a token outside the vocabulary; SM_ERR_FORMAT if one of the
+ * logits is not finite (damaged weights: names file, token and, if it is the output matrix, tensor
+ * and row). On failure *id is -1. */
 SM_API sm_status sm_session_sample(sm_session *session, const sm_sampling *sampling, int32_t *id,
                                    double *logprob, sm_error *error);
 

@@ -85,7 +85,8 @@ SM_API sm_status sm_model_get_info(const sm_model *model, sm_model_info *info, s
  *
  * The file appears at path, replacing one there, when it is complete and on the disk.
  * progress (may be NULL) gets bytes written of all. Any thread may call this while sessions
- * of the model run. SM_ERR_ARGUMENT, _IO, _NOMEM, _CANCELLED. */
+ * of the model run. SM_ERR_ARGUMENT, _IO, _NOMEM, _CANCELLED, _FORMAT (weights that are infinite or
+ * NaN: names tensor and row; those of a packed file are not looked at again). */
 SM_API sm_status sm_model_save_packed(const sm_model *model, const char *path,
                                       sm_progress_fn progress, void *progress_user,
                                       sm_error *error);

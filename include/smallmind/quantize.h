@@ -81,10 +81,11 @@ typedef struct sm_quantize_result {
  * a matrix are no multiple of the type's block, it becomes IQ4_NL (for Q2_K, Q3_K, IQ4_XS), Q5_0
  * (for Q4_K), Q5_1 (for Q5_K), Q8_0 (for Q6_K), or F16 if 32 does not divide them either. Memory:
  * one encoded tensor at a time. `out` appears only when it is complete; result may be NULL.
- * SM_ERR_ARGUMENT (unknown type), _IO, _FORMAT (also: weights that are infinite or NaN, or too
- * large for the type, and importance that is negative), _SHAPE (importance of another size than the
- * matrix), _UNSUPPORTED (a source type that cannot be read; quantized matrices without requantize),
- * _MISSING, _NOMEM, _SYSTEM, _CANCELLED; messages name file and tensor. */
+ * SM_ERR_ARGUMENT (unknown type), _IO, _FORMAT (also: weights that are infinite or NaN, also
+ * of tensors that are copied, or too large for the type, and importance that is negative), _SHAPE
+ * (importance of another size than the matrix), _UNSUPPORTED (a source type that cannot be read;
+ * quantized matrices without requantize), _MISSING, _NOMEM, _SYSTEM, _CANCELLED; messages name file
+ * and tensor. */
 SM_API sm_status sm_quantize_file(const char *in, const char *out,
                                   const sm_quantize_options *options, sm_quantize_result *result,
                                   sm_error *error);

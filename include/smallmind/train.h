@@ -180,8 +180,8 @@ typedef struct sm_trainer_options {
 } sm_trainer_options;
 
 /* Opens the model and the data. The model needs a vocabulary. SM_ERR_ARGUMENT, _IO,
- * _FORMAT (the data: file and line), _MISSING, _SHAPE, _UNSUPPORTED, _NOMEM, _SYSTEM,
- * _CANCELLED. */
+ * _FORMAT (the data: file and line; weights that are infinite or NaN: tensor and row), _MISSING,
+ * _SHAPE, _UNSUPPORTED, _NOMEM, _SYSTEM, _CANCELLED. */
 SM_API sm_status sm_trainer_open(sm_trainer **out, const char *model_path,
                                  const sm_trainer_options *options, sm_error *error);
 SM_API void sm_trainer_free(sm_trainer *trainer); /* NULL is fine */
@@ -294,12 +294,13 @@ SM_API sm_status sm_checkpoint_get_options(const char *path, sm_trainer_options 
                                            uint64_t *needed, sm_error *error);
 
 /* Writes the model as it is now. type: "F32" (NULL), "F16" or "BF16" for matrices; the rest
- * stays f32. SM_ERR_ARGUMENT (type), _STATE (adapters are trained: sm_trainer_export_adapter, and
- * sm_adapter_merge for a model with them), _IO, _NOMEM. */
+ * stays f32. SM_ERR_DIVERGED (a weight is not finite), _FORMAT (too large for the type: names
+ * tensor and row; in both cases nothing is written), _ARGUMENT (type), _STATE (adapters are
+ * trained: sm_trainer_export_adapter, and sm_adapter_merge for a model with them), _IO, _NOMEM. */
 SM_API sm_status sm_trainer_export(sm_trainer *trainer, const char *path, const char *type,
                                    sm_error *error);
-/* Writes the adapters alone, as a GGUF adapter file. SM_ERR_STATE if there are none, _ARGUMENT,
- * _IO, _NOMEM. */
+/* Writes the adapters alone, as a GGUF adapter file. SM_ERR_STATE if there are none,
+ * _DIVERGED (a weight is not finite: nothing is written), _ARGUMENT, _IO, _NOMEM. */
 SM_API sm_status sm_trainer_export_adapter(sm_trainer *trainer, const char *path, sm_error *error);
 
 #ifdef __cplusplus

@@ -52,6 +52,11 @@ static inline bool sm_mul_over(uint64_t a, uint64_t b, uint64_t *out) {
     return __builtin_mul_overflow(a, b, out);
 }
 
+/* ---- figures --------------------------------------------------------------------- */
+
+/* Index of the first of n that is infinite or NaN; n if none is. As fast as memory is read. */
+uint64_t sm_first_not_finite(const float *x, uint64_t n);
+
 /* ---- hashing: splitmix64's step (Steele, Lea, Flood 2014), a bijection that mixes well ---- */
 
 static inline uint64_t sm_mix64(uint64_t x) {
@@ -230,10 +235,11 @@ typedef struct sm_use {
     _Atomic uint32_t process; /* that thread's */
 } sm_use;
 
-/* SM_ERR_STATE: "the WHAT is in use by a call that has not returned". */
-sm_status sm_use_begin(sm_use *use, const char *what, sm_error *error);
+/* SM_ERR_STATE: "the WHAT is in use by a call that has not returned". process is sm_process_id(),
+ * a system call, which one call asks once for all its marks. */
+sm_status sm_use_begin(sm_use *use, uint32_t process, const char *what, sm_error *error);
 /* The same, and let in is what a callback calls that the handle was lent to. */
-sm_status sm_use_begin_lent(sm_use *use, const char *what, sm_error *error);
+sm_status sm_use_begin_lent(sm_use *use, uint32_t process, const char *what, sm_error *error);
 /* True: the handle was to be freed meanwhile, and the caller now has to. */
 bool sm_use_end(sm_use *use);
 /* Around a callback, by the call that has the mark: calls of the same thread that begin with

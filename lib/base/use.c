@@ -16,12 +16,11 @@ static uint64_t this_thread(void) {
 }
 
 /* Whether a call that marked the handle goes on: not in a child that another thread forked. */
-static bool goes_on(const sm_use *use, uint64_t holder) {
-    return atomic_load(&use->process) == sm_process_id() || (holder & ~NOTES) == this_thread();
+static bool goes_on(const sm_use *use, uint32_t process, uint64_t holder) {
+    return atomic_load(&use->process) == process || (holder & ~NOTES) == this_thread();
 }
 
-sm_status sm_use_begin(sm_use *use, const char *what, sm_error *error) {
-    const uint32_t process = sm_process_id();
+sm_status sm_use_begin(sm_use *use, uint32_t process, const char *what, sm_error *error) {
     uint64_t holder = atomic_load(&use->holder);
     /* before the mark is set: who sees the mark sees whose it is. All threads of a process that
      * find none write the same */
@@ -30,17 +29,17 @@ sm_status sm_use_begin(sm_use *use, const char *what, sm_error *error) {
     if (!holder && atomic_compare_exchange_strong(&use->holder, &holder, this_thread()))
         return SM_OK;
     return sm_fail(error, SM_ERR_STATE,
-                   goes_on(use, holder)
+                   goes_on(use, process, holder)
                        ? "the %s is in use by a call that has not returned"
                        : "the %s was in use by another thread when this process was forked: here "
                          "it can only be freed",
                    what);
 }
 
-sm_status sm_use_begin_lent(sm_use *use, const char *what, sm_error *error) {
+sm_status sm_use_begin_lent(sm_use *use, uint32_t process, const char *what, sm_error *error) {
     uint64_t holder = atomic_load(&use->holder);
     if ((holder & (LENT | INNER)) != LENT || (holder & ~NOTES) != this_thread())
-        return sm_use_begin(use, what, error);
+        return sm_use_begin(use, process, what, error);
     atomic_fetch_or(&use->holder, INNER);
     return SM_OK;
 }
@@ -64,7 +63,7 @@ void sm_use_take_back(sm_use *use) {
 bool sm_use_free(sm_use *use) {
     uint64_t holder = atomic_load(&use->holder);
     do
-        if (!holder || !goes_on(use, holder))
+        if (!holder || !goes_on(use, sm_process_id(), holder))
             return true;
     while (!atomic_compare_exchange_weak(&use->holder, &holder, holder | FREED));
     return false;

@@ -134,7 +134,8 @@ sm_status sm_net_check_packed(const sm_gguf *gguf, sm_error *error);
 /* Writes a packed file (lib/format/format.h) of the net's file, which replaces the one at
  * path when it is whole. Matrices that steps have packed are written as they are in memory, the
  * others are packed for it. progress (may be NULL) gets bytes. Several threads may call this at a
- * time, also while steps run. SM_ERR_IO, SM_ERR_NOMEM, SM_ERR_CANCELLED. */
+ * time, also while steps run. SM_ERR_IO, SM_ERR_NOMEM, SM_ERR_CANCELLED, SM_ERR_FORMAT (a weight
+ * that is not finite). */
 sm_status sm_net_save(sm_net *net, const char *path, sm_progress_fn progress, void *progress_user,
                       sm_error *error);
 

@@ -30,6 +30,7 @@ typedef struct saver {
     sm_gguf_writer *writer;
     const sm_weight **matrices; /* [n_tensors] the one that a tensor of the file holds, or NULL */
     uint8_t *piece;             /* one or more packed groups */
+    float *row;                 /* of the widest tensor */
     sm_progress_fn progress;
     void *progress_user;
     uint64_t done, total; /* bytes of data */
@@ -98,13 +99,6 @@ static sm_status write_piece(saver *s, const uint8_t *data, uint64_t size) {
     return status;
 }
 
-static sm_status write_bytes(saver *s, const uint8_t *data, uint64_t size) {
-    sm_status status = SM_OK;
-    for (uint64_t at = 0; at < size && !status; at += PIECE_BYTES)
-        status = write_piece(s, data + at, size - at < PIECE_BYTES ? size - at : PIECE_BYTES);
-    return status;
-}
-
 /* Groups that are packed at a time. */
 static uint64_t piece_groups(const sm_weight *w) {
     return w->group_bytes < PIECE_BYTES ? PIECE_BYTES / w->group_bytes : 1;
@@ -120,16 +114,42 @@ static const uint8_t *packed_of(const sm_net *net, const sm_weight *w) {
     return packed;
 }
 
+static const sm_gguf_tensor *tensor_of(const saver *s, const sm_weight *w) {
+    return w->data ? sm_gguf_find_tensor(s->net->gguf, w->name) : NULL;
+}
+
 static sm_status write_matrix(saver *s, const sm_weight *w) {
     const uint8_t *packed = packed_of(s->net, w);
-    if (packed)
-        return write_bytes(s, packed, sm_weight_packed_bytes(w));
+    const sm_gguf_tensor *t = tensor_of(s, w);
+    const uint64_t first = (uint64_t)w->expert * w->rows; /* row of the tensor */
     sm_status status = SM_OK;
     const uint64_t n_groups = sm_weight_packed_bytes(w) / w->group_bytes, n = piece_groups(w);
     for (uint64_t g = 0; g < n_groups && !status; g += n) {
         const uint64_t end = g + n < n_groups ? g + n : n_groups;
-        sm_weight_pack(w, s->net->kernels, g, end, s->piece);
-        status = write_piece(s, s->piece, (end - g) * w->group_bytes);
+        const uint64_t end_row = end * SM_GROUP < w->rows ? end * SM_GROUP : w->rows;
+        if (t) /* else it was packed in the file */
+            status = sm_rows_check(s->net->gguf, t, s->net->kernels, first + g * SM_GROUP,
+                                   first + end_row, s->row, s->error);
+        if (status)
+            return status;
+        if (!packed)
+            sm_weight_pack(w, s->net->kernels, g, end, s->piece);
+        status = write_piece(s, packed ? packed + g * w->group_bytes : s->piece,
+                             (end - g) * w->group_bytes);
+    }
+    return status;
+}
+
+/* A tensor that stays as it is, in pieces of whole rows. */
+static sm_status write_copy(saver *s, const sm_gguf_tensor *t) {
+    const uint64_t n_rows = t->dims[1] * t->dims[2] * t->dims[3], row_bytes = t->size / n_rows;
+    const uint64_t n = row_bytes < PIECE_BYTES ? PIECE_BYTES / row_bytes : 1;
+    sm_status status = SM_OK;
+    for (uint64_t r = 0; r < n_rows && !status; r += n) {
+        const uint64_t end = n_rows - r < n ? n_rows : r + n;
+        status = sm_rows_check(s->net->gguf, t, s->net->kernels, r, end, s->row, s->error);
+        if (!status)
+            status = write_piece(s, t->data + r * row_bytes, (end - r) * row_bytes);
     }
     return status;
 }
@@ -138,8 +158,8 @@ static sm_status write_data(saver *s) {
     const sm_gguf *gguf = s->net->gguf;
     sm_status status = SM_OK;
     for (uint64_t i = 0; i < gguf->n_tensors && !status; i++)
-        status = s->matrices[i] ? write_matrix(s, s->matrices[i])
-                                : write_bytes(s, gguf->tensors[i].data, gguf->tensors[i].size);
+        status =
+            s->matrices[i] ? write_matrix(s, s->matrices[i]) : write_copy(s, &gguf->tensors[i]);
     if (!status && shares_head(s->net))
         status = write_matrix(s, s->net->head);
     return status;
@@ -154,12 +174,22 @@ static uint64_t largest_piece(const sm_net *net) {
     return largest;
 }
 
+static uint64_t widest_row(const sm_net *net) {
+    uint64_t widest = 1;
+    for (uint64_t i = 0; i < net->gguf->n_tensors; i++) {
+        const uint64_t columns = net->gguf->tensors[i].dims[0];
+        widest = columns > widest ? columns : widest;
+    }
+    return widest;
+}
+
 sm_status sm_net_save(sm_net *net, const char *path, sm_progress_fn progress, void *progress_user,
                       sm_error *error) {
     saver s = {.net = net, .progress = progress, .progress_user = progress_user, .error = error};
     s.matrices = sm_alloc_zero(net->mem, net->gguf->n_tensors * sizeof *s.matrices);
     s.piece = sm_alloc(net->mem, largest_piece(net));
-    sm_status status = s.matrices && s.piece
+    s.row = sm_alloc_array(net->mem, widest_row(net), sizeof *s.row);
+    sm_status status = s.matrices && s.piece && s.row
                            ? sm_gguf_writer_open(&s.writer, net->mem, path, 3, ALIGNMENT, error)
                            : sm_fail(error, SM_ERR_NOMEM, "%s: out of memory", path);
     if (!status) {
@@ -172,6 +202,7 @@ sm_status sm_net_save(sm_net *net, const char *path, sm_progress_fn progress, vo
             status = sm_gguf_writer_finish(s.writer, error);
     }
     sm_free(net->mem, s.piece);
+    sm_free(net->mem, s.row);
     sm_free(net->mem, s.matrices);
     return status;
 }

@@ -53,6 +53,17 @@ sm_status sm_weight_load_f32(sm_weight *w, sm_mem *mem, const sm_kernels *kernel
                              const sm_gguf *gguf, const sm_gguf_tensor *tensor, uint32_t index,
                              sm_error *error);
 
+/* Looks for a weight that is infinite or NaN in rows [begin, end) of a tensor, of all its matrices
+ * counted through: SM_ERR_FORMAT names it. What no kernel unpacks passes. row: [dims[0]], holds the
+ * last one looked at. (finite.c) */
+sm_status sm_rows_check(const sm_gguf *gguf, const sm_gguf_tensor *tensor,
+                        const sm_kernels *kernels, uint64_t begin, uint64_t end, float *row,
+                        sm_error *error);
+/* All rows; hook may be NULL. SM_ERR_NOMEM, SM_ERR_CANCELLED too. */
+sm_status sm_tensor_check(const sm_gguf *gguf, const sm_gguf_tensor *tensor,
+                          const sm_kernels *kernels, sm_mem *mem, const sm_hook *hook,
+                          sm_error *error);
+
 /* Stride of rows of n floats that the kernels write: whole groups, off multiples of 4096 bytes. */
 uint64_t sm_row_stride(uint64_t n);
 

@@ -72,6 +72,10 @@ static sm_status load_pair(const loader *l, const sm_gguf_tensor *t, uint64_t le
     if (!status)
         status = fits(l, b, w, rank, w->rows);
     if (!status)
+        status = sm_tensor_check(l->gguf, t, a->model->net->kernels, a->mem, NULL, l->error);
+    if (!status)
+        status = sm_tensor_check(l->gguf, b, a->model->net->kernels, a->mem, NULL, l->error);
+    if (!status)
         status =
             sm_weight_load_f32(&place->a, a->mem, a->model->net->kernels, l->gguf, t, 0, l->error);
     if (!status)

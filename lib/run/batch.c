@@ -102,7 +102,7 @@ void sm_batch_end(sm_batch *b) {
 sm_status sm_batch_set_cancel(sm_batch *b, sm_cancel_fn cancel, void *user, sm_error *error) {
     if (!b)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_batch_set_cancel: batch is NULL");
-    const sm_status status = sm_use_begin(&b->use, "batch", error);
+    const sm_status status = sm_use_begin(&b->use, sm_process_id(), "batch", error);
     if (status)
         return status;
     b->cancel = cancel;
@@ -143,6 +143,16 @@ static void append(const sm_batch *b, const sm_batch_item *item, bool quiet) {
         memcpy(s->logits, item->logits + (item->n_ids - 1) * n_vocab, n_vocab * sizeof *s->logits);
 }
 
+/* Logits that a caller gets are finite; a session's own are looked at when they are asked for. */
+static sm_status check_logits(const sm_batch *b, const sm_batch_item *item, sm_error *error) {
+    const uint64_t n_vocab = b->model->net->config.n_vocab;
+    sm_status status = SM_OK;
+    for (uint64_t i = 0; item->logits && i < item->n_ids && !status; i++)
+        status = sm_logits_check(b->model, item->logits + i * n_vocab,
+                                 item->session->length + (uint32_t)i + 1, error);
+    return status;
+}
+
 sm_status sm_batch_compute(sm_batch *b, const sm_batch_item *items, uint64_t n_items, bool quiet,
                            sm_cancel_fn cancel, void *cancel_user, sm_error *error) {
     sm_step step = {.ids = b->ids,
@@ -168,7 +178,9 @@ sm_status sm_batch_compute(sm_batch *b, const sm_batch_item *items, uint64_t n_i
     }
     if (!step.n_tokens)
         return SM_OK;
-    const sm_status status = sm_forward(b->workspace, b->team, &step, error);
+    sm_status status = sm_forward(b->workspace, b->team, &step, error);
+    for (uint64_t i = 0; i < n_items && !status; i++)
+        status = check_logits(b, &items[i], error);
     for (uint64_t i = 0; i < n_items && !status; i++)
         append(b, &items[i], quiet);
     return status;
@@ -231,11 +243,12 @@ static bool any_hook(const hooks *h) {
 }
 
 /* In a call that has the batch's mark: those of its sessions too. */
-static sm_status step(sm_batch *b, const sm_batch_item *items, uint64_t n_items, sm_error *error) {
+static sm_status step(sm_batch *b, const sm_batch_item *items, uint64_t n_items, uint32_t process,
+                      sm_error *error) {
     sm_status status = check(b, items, n_items, error);
     uint64_t marked = 0;
     while (!status && marked < n_items) {
-        status = sm_use_begin(&items[marked].session->use, "session", error);
+        status = sm_use_begin(&items[marked].session->use, process, "session", error);
         marked += !status;
     }
     hooks h = {b, items, n_items};
@@ -252,12 +265,13 @@ sm_status sm_batch_step(sm_batch *b, const sm_batch_item *items, uint64_t n_item
                         sm_error *error) {
     if (!b || (!items && n_items))
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_batch_step: batch or items is NULL");
-    sm_status status = sm_use_begin(&b->use, "batch", error);
+    const uint32_t process = sm_process_id();
+    sm_status status = sm_use_begin(&b->use, process, "batch", error);
     if (status)
         return status;
     /* the last session may go, and the user's hold on the batch */
     atomic_fetch_add_explicit(&b->references, 1, memory_order_relaxed);
-    status = step(b, items, n_items, error);
+    status = step(b, items, n_items, process, error);
     sm_batch_end(b);
     sm_batch_release(b);
     return status;

@@ -194,8 +194,7 @@ static sm_status loop(generation *g) {
     const uint32_t n_vocab = s->model->net->config.n_vocab;
     for (;;) {
         int32_t id;
-        sm_status status = sm_sample(&id, &s->batch->sampler, kernels, &g->sampling, s->logits,
-                                     n_vocab, s->ids, s->length, g->error);
+        sm_status status = sm_session_choose(s, &g->sampling, &id, g->error);
         if (status)
             return status;
         if (s->stats.generated_tokens == 0) {

@@ -97,7 +97,8 @@ void sm_imatrix_free(sm_imatrix *im) {
 }
 
 static sm_status begin(const sm_imatrix *im, sm_error *error) {
-    return sm_use_begin(&((sm_imatrix *)(uintptr_t)im)->use, "importance matrix", error);
+    return sm_use_begin(&((sm_imatrix *)(uintptr_t)im)->use, sm_process_id(), "importance matrix",
+                        error);
 }
 
 static void end(const sm_imatrix *im) {

@@ -53,16 +53,37 @@ static sm_status go_on(merger *m, uint64_t n) {
 }
 
 /* Row r of the matrix and what the adapter adds to it. A: [rank][cols]. */
-static void merge_row(const merger *m, const sm_gguf_tensor *t, uint64_t r, const float *A,
-                      const sm_gguf_tensor *b, double factor) {
+static sm_status merge_row(const merger *m, const sm_gguf_tensor *t, uint64_t r, const float *A,
+                           const sm_gguf_tensor *b, double factor) {
     const uint64_t cols = t->dims[0], rank = b->dims[0];
-    m->kernels->type[t->type].dequantize(m->row, t->data + r * (t->size / t->dims[1]), cols);
+    const sm_status status =
+        sm_rows_check(m->model->gguf, t, m->kernels, r, r + 1, m->row, m->error);
+    if (status)
+        return status;
     m->kernels->type[b->type].dequantize(m->b, b->data + r * (b->size / b->dims[1]), rank);
     for (uint64_t i = 0; i < rank; i++) {
         const float f = (float)(factor * (double)m->b[i]);
         for (uint64_t c = 0; c < cols; c++)
             m->row[c] += f * A[i * cols + c];
     }
+    return SM_OK;
+}
+
+/* Row r, merged, as it will be read: m->row is that afterwards. */
+static sm_status encode_row(const merger *m, const sm_gguf_tensor *t, uint64_t r, uint32_t type,
+                            uint8_t *out) {
+    const uint64_t cols = t->dims[0];
+    if (sm_first_not_finite(m->row, cols) < cols)
+        return sm_fail(m->error, SM_ERR_FORMAT,
+                       "tensor '%s': row %llu with the adapter added is not finite", t->name,
+                       (unsigned long long)r);
+    m->kernels->type[type].encode(out, m->row, NULL, cols);
+    m->kernels->type[type].dequantize(m->row, out, cols);
+    if (sm_first_not_finite(m->row, cols) < cols)
+        return sm_fail(m->error, SM_ERR_FORMAT,
+                       "tensor '%s': row %llu holds values too large for type %s", t->name,
+                       (unsigned long long)r, sm_dtype_get(type)->name);
+    return SM_OK;
 }
 
 static sm_status merge_matrix(merger *m, const sm_gguf_tensor *t, const sm_gguf_tensor *a) {
@@ -88,10 +109,11 @@ static sm_status merge_matrix(merger *m, const sm_gguf_tensor *t, const sm_gguf_
         const double alpha = m->adapter->info.alpha;
         const double factor = m->scale * (alpha != 0 ? alpha / (double)rank : 1);
         for (uint64_t r = 0; r < rows && !status; r++) {
-            merge_row(m, t, r, A, b, factor);
-            m->kernels->type[type].encode(m->out + r * row_bytes, m->row, NULL, cols);
+            status = merge_row(m, t, r, A, b, factor);
+            if (!status)
+                status = encode_row(m, t, r, type, m->out + r * row_bytes);
             m->done += cols;
-            status = go_on(m, cols + cols * rank / 64);
+            status = status ? status : go_on(m, cols + cols * rank / 64);
         }
     }
     if (!status)
@@ -140,6 +162,13 @@ static void put_keys(const merger *m) {
         sm_gguf_put_u32(m->w, "general.quantization_version", 2);
 }
 
+/* A tensor that stays as it is. */
+static sm_status copy_tensor(merger *m, const sm_gguf_tensor *t) {
+    const sm_status status =
+        sm_tensor_check(m->model->gguf, t, m->kernels, m->model->mem, &(sm_hook){ask, m}, m->error);
+    return status ? status : sm_gguf_write_tensor(m->w, t->data, t->size, m->error);
+}
+
 static sm_status write_all(merger *m, const char *path) {
     const sm_gguf *base = m->model->gguf;
     sm_status status =
@@ -156,7 +185,7 @@ static sm_status write_all(merger *m, const char *path) {
     }
     for (uint64_t i = 0; i < base->n_tensors && !status; i++) {
         const sm_gguf_tensor *t = &base->tensors[i], *a = half(m, t->name, ".lora_a");
-        status = a ? merge_matrix(m, t, a) : sm_gguf_write_tensor(m->w, t->data, t->size, m->error);
+        status = a ? merge_matrix(m, t, a) : copy_tensor(m, t);
     }
     if (status) {
         sm_gguf_writer_abort(m->w);

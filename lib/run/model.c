@@ -195,3 +195,23 @@ sm_status sm_model_get_tokenizer(const sm_model *model, sm_tokenizer **out, sm_e
     *out = model->tokenizer;
     return SM_OK;
 }
+
+sm_status sm_logits_check(const sm_model *model, const float *logits, uint32_t length,
+                          sm_error *error) {
+    const sm_net *net = model->net;
+    const uint64_t id = sm_first_not_finite(logits, net->config.n_vocab);
+    if (id == net->config.n_vocab)
+        return SM_OK;
+    const sm_gguf_tensor *t =
+        net->head->data ? sm_gguf_find_tensor(model->gguf, net->head->name) : NULL;
+    float *row = t ? sm_alloc_array(model->mem, t->dims[0], sizeof *row) : NULL;
+    sm_status status = SM_OK;
+    if (row)
+        status = sm_rows_check(model->gguf, t, net->kernels, id, id + 1, row, error);
+    sm_free(model->mem, row);
+    return status ? status
+                  : sm_fail(error, SM_ERR_FORMAT,
+                            "%s: the logits after token %u are not finite (that of token %llu is "
+                            "%g): the weights are damaged",
+                            model->gguf->path, length, (unsigned long long)id, (double)logits[id]);
+}

@@ -106,8 +106,6 @@ static sm_status declare(job *j, sm_error *error) {
         if (!status)
             status = sm_gguf_declare_tensor(j->out, t->name, type, t->n_dims, t->dims, error);
         j->total += t->dims[0] * rows_of(t);
-        if (t->type == type)
-            continue;
         j->most_columns = t->dims[0] > j->most_columns ? t->dims[0] : j->most_columns;
     }
     return status;
@@ -258,6 +256,57 @@ static sm_status encode_tensor(job *j, const sm_gguf_tensor *t, uint32_t type,
     return status;
 }
 
+/* A tensor that is copied, looked at for damage by all threads. */
+typedef struct inspection {
+    const job *job;
+    const sm_gguf_tensor *tensor;
+    uint64_t first, n;             /* rows of this piece */
+    _Atomic uint64_t *damaged_row; /* the first; UINT64_MAX: none */
+} inspection;
+
+static void inspect_share(void *arg, uint32_t thread, uint32_t n_threads) {
+    const inspection *e = arg;
+    float *row = e->job->rows + 2 * thread * e->job->most_columns;
+    uint64_t begin, end;
+    sm_share(e->n, thread, n_threads, &begin, &end);
+    for (uint64_t r = e->first + begin; r < e->first + end; r++) {
+        if (!sm_rows_check(e->job->in, e->tensor, e->job->kernels, r, r + 1, row, NULL))
+            continue;
+        uint64_t least = atomic_load(e->damaged_row);
+        while (r < least && !atomic_compare_exchange_weak(e->damaged_row, &least, r)) {
+        }
+        return;
+    }
+}
+
+static sm_status inspect(job *j, const sm_gguf_tensor *t, sm_error *error) {
+    const uint64_t n_rows = j->kernels->type[t->type].dequantize ? rows_of(t) : 0;
+    const uint64_t piece = t->dims[0] < PIECE_WEIGHTS ? PIECE_WEIGHTS / t->dims[0] : 1;
+    _Atomic uint64_t damaged = UINT64_MAX;
+    inspection e = {.job = j, .tensor = t, .damaged_row = &damaged};
+    for (e.first = 0; e.first < n_rows; e.first += e.n) {
+        e.n = n_rows - e.first < piece ? n_rows - e.first : piece;
+        sm_team_run(j->team, inspect_share, &e);
+        const uint64_t row = atomic_load(&damaged);
+        if (row != UINT64_MAX) /* once more, for the message */
+            return sm_rows_check(j->in, t, j->kernels, row, row + 1, j->rows, error);
+        j->done += e.n * t->dims[0];
+        if (ask(j, 0, 0))
+            return SM_ERR_CANCELLED;
+    }
+    return SM_OK;
+}
+
+static sm_status copy_tensor(job *j, const sm_gguf_tensor *t, sm_error *error) {
+    const uint64_t done = j->done + t->dims[0] * rows_of(t);
+    sm_status status = inspect(j, t, error);
+    if (status)
+        return status;
+    j->done = done;
+    status = sm_gguf_write_tensor(j->out, t->data, t->size, error);
+    return !status && ask(j, 0, 0) ? SM_ERR_CANCELLED : status;
+}
+
 static sm_status write_tensor(job *j, const sm_gguf_tensor *t, sm_error *error) {
     bool fallback;
     const uint32_t type = target_type(j, t, &fallback);
@@ -270,12 +319,8 @@ static sm_status write_tensor(job *j, const sm_gguf_tensor *t, sm_error *error) 
                                .bytes_after = t->size,
                                .fallback = fallback && type != t->type,
                                .copied = type == t->type};
-    sm_status status = type == t->type ? sm_gguf_write_tensor(j->out, t->data, t->size, error)
-                                       : encode_tensor(j, t, type, &what, error);
-    if (!status && type == t->type) {
-        j->done += what.n_weights;
-        status = ask(j, 0, 0) ? SM_ERR_CANCELLED : SM_OK;
-    }
+    sm_status status =
+        type == t->type ? copy_tensor(j, t, error) : encode_tensor(j, t, type, &what, error);
     sm_file_release(&j->in->files[t->shard], t->data, t->size);
     j->result.bytes_before += what.bytes_before;
     j->result.bytes_after += what.bytes_after;

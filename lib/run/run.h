@@ -84,6 +84,11 @@ typedef struct sm_sampler {
 sm_status sm_sample(int32_t *id, const sm_sampler *sampler, const sm_kernels *kernels,
                     const sm_sampling *sampling, const float *logits, uint32_t n_vocab,
                     const int32_t *ids, uint32_t length, sm_error *error);
+/* What is known of logits after `length` tokens that are not finite: SM_ERR_FORMAT names the first
+ * one's token and, where that is what is damaged, the row of the output matrix. SM_OK if all are.
+ */
+sm_status sm_logits_check(const sm_model *model, const float *logits, uint32_t length,
+                          sm_error *error);
 /* Natural log-probability of id under softmax(logits). */
 double sm_logprob(const sm_kernels *kernels, const float *logits, uint32_t n_vocab, int32_t id);
 /* Takes and checks sampling options, the bias list included. */
@@ -98,7 +103,7 @@ double sm_uniform(uint64_t seed, uint64_t sequence, uint64_t position);
  * batch has one of its own. */
 struct sm_batch {
     _Atomic uint32_t references; /* the user's and one of each session */
-    sm_use use;                  /* by a call of its own or of one of its sessions */
+    sm_use use;                  /* by a call of its own or of one of its sessions, if shared */
     const sm_model *model;
     sm_mem *mem;
     sm_team *team;
@@ -164,8 +169,8 @@ struct sm_session {
     sm_generate_stats stats;
 };
 
-/* The session's and its batch's mark, around everything that changes or reads more of them than a
- * number. SM_ERR_STATE. The end may free both. */
+/* The session's mark, and its batch's where others share that, around everything that changes or
+ * reads more of them than a number. SM_ERR_STATE. The end may free both. */
 sm_status sm_session_begin(const sm_session *session, sm_error *error);
 void sm_session_end(const sm_session *session);
 /* The public functions of these names inside a call that has the marks. */
@@ -174,6 +179,9 @@ sm_status sm_session_feed_marked(sm_session *session, const int32_t *ids, uint64
 sm_status sm_session_sync_marked(sm_session *session, const int32_t *ids, uint64_t n,
                                  uint64_t *reused, sm_error *error);
 sm_status sm_session_rewind_marked(sm_session *session, uint32_t length, sm_error *error);
+/* The next token by taken options, from the session's logits. */
+sm_status sm_session_choose(sm_session *session, const sm_sampling *sampling, int32_t *id,
+                            sm_error *error);
 sm_status sm_session_attach_marked(sm_session *session, const sm_adapter *adapter, double scale,
                                    sm_error *error);
 

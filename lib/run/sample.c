@@ -227,14 +227,12 @@ static int32_t sample(const sm_sampler *s, const sm_kernels *kernels, const sm_s
 sm_status sm_sample(int32_t *id, const sm_sampler *s, const sm_kernels *kernels,
                     const sm_sampling *o, const float *logits, uint32_t n_vocab, const int32_t *ids,
                     uint32_t length, sm_error *error) {
+    *id = -1;
+    if (sm_first_not_finite(logits, n_vocab) < n_vocab)
+        return sm_fail(error, SM_ERR_FORMAT, "the logits after token %u are not finite", length);
     *id = sample(s, kernels, o, logits, n_vocab, ids, length);
-    if (*id >= 0)
-        return SM_OK;
-    if (isfinite(logits[kernels->argmax(logits, n_vocab)]))
-        return sm_fail(error, SM_ERR_ARGUMENT, "option bias leaves no token to choose");
-    return sm_fail(error, SM_ERR_FORMAT,
-                   "the model's logits after token %u are not finite: its weights are damaged",
-                   length);
+    return *id >= 0 ? SM_OK
+                    : sm_fail(error, SM_ERR_ARGUMENT, "option bias leaves no token to choose");
 }
 
 double sm_logprob(const sm_kernels *kernels, const float *logits, uint32_t n_vocab, int32_t id) {

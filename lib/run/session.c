@@ -98,7 +98,7 @@ sm_status sm_batch_new_session(sm_session **out, sm_batch *batch, const sm_sessi
     if (o.n_ctx > batch->n_ctx)
         return sm_fail(error, SM_ERR_ARGUMENT, "option n_ctx is %u, more than the batch's %u",
                        o.n_ctx, batch->n_ctx);
-    status = sm_use_begin(&batch->use, "batch", error);
+    status = sm_use_begin(&batch->use, sm_process_id(), "batch", error);
     if (status)
         return status;
     atomic_fetch_add_explicit(&batch->references, 1, memory_order_relaxed);
@@ -111,18 +111,20 @@ sm_status sm_batch_new_session(sm_session **out, sm_batch *batch, const sm_sessi
 sm_status sm_session_begin(const sm_session *session, sm_error *error) {
     sm_session *s = (sm_session *)(uintptr_t)session; /* a mark is no change that callers see */
     sm_batch *b = s->batch;
-    sm_status status = sm_use_begin(&b->use, b->shared ? "session's batch" : "session", error);
+    const uint32_t process = sm_process_id();
+    sm_status status = b->shared ? sm_use_begin(&b->use, process, "session's batch", error) : SM_OK;
     if (status)
         return status;
-    status = sm_use_begin(&s->use, "session", error);
-    if (status)
+    status = sm_use_begin(&s->use, process, "session", error);
+    if (status && b->shared)
         sm_batch_end(b);
     return status;
 }
 
 void sm_session_end(const sm_session *session) {
     sm_session *s = (sm_session *)(uintptr_t)session;
-    sm_batch_end(s->batch); /* which the session still holds */
+    if (s->batch->shared)
+        sm_batch_end(s->batch); /* which the session still holds */
     if (sm_use_end(&s->use))
         sm_session_free(s);
 }
@@ -238,16 +240,16 @@ static sm_status feed(sm_session *s, const int32_t *ids, uint64_t n, float *logi
         const uint64_t step = n < b->n_batch ? n : b->n_batch;
         const sm_batch_item item = {s, ids, step, logits};
         status = sm_batch_compute(b, &item, 1, step < n, s->cancel, s->cancel_user, &why);
-        if (logits)
+        if (logits && !status)
             logits += step * n_vocab(s);
         ids += step;
         n -= step;
     }
     if (status == SM_ERR_CANCELLED)
         return sm_fail(error, status, "%s after %u tokens", why.message, s->length);
-    if (status) { /* out of memory: before any logits were written */
+    if (status) { /* the caller's logits were copied after each batch */
+        s->has_logits = had_logits && (!logits || s->length == length);
         s->length = length;
-        s->has_logits = had_logits;
         return sm_fail(error, status, "%s", why.message);
     }
     return SM_OK;
@@ -334,32 +336,44 @@ sm_status sm_session_sync(sm_session *s, const int32_t *ids, uint64_t n, uint64_
     return status;
 }
 
+static sm_status has_logits(const sm_session *s, sm_error *error) {
+    return s->has_logits ? SM_OK
+                         : sm_fail(error, SM_ERR_STATE,
+                                   "there are no logits: feed the session a token first");
+}
+
 sm_status sm_session_logits(const sm_session *s, const float **logits, sm_error *error) {
     if (logits)
         *logits = NULL;
     if (!s || !logits)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_logits: session or logits is NULL");
-    if (!s->has_logits)
-        return sm_fail(error, SM_ERR_STATE, "there are no logits: feed the session a token first");
-    *logits = s->logits;
-    return SM_OK;
+    sm_status status = has_logits(s, error);
+    if (!status)
+        status = sm_logits_check(s->model, s->logits, s->length, error);
+    if (!status)
+        *logits = s->logits;
+    return status;
 }
 
 static sm_status sample(sm_session *s, const sm_sampling *sampling, int32_t *id, double *logprob,
                         sm_error *error) {
     sm_sampling o;
     sm_status status = sm_sampling_take(&o, sampling, n_vocab(s), error);
-    const float *logits;
     if (!status)
-        status = sm_session_logits(s, &logits, error);
-    if (status)
-        return status;
-    const sm_kernels *kernels = s->model->net->kernels;
-    status = sm_sample(id, &s->batch->sampler, kernels, &o, logits, n_vocab(s), s->ids, s->length,
-                       error);
+        status = has_logits(s, error);
+    if (!status)
+        status = sm_session_choose(s, &o, id, error);
     if (!status && logprob)
-        *logprob = sm_logprob(kernels, logits, n_vocab(s), *id);
+        *logprob = sm_logprob(s->model->net->kernels, s->logits, n_vocab(s), *id);
     return status;
+}
+
+sm_status sm_session_choose(sm_session *s, const sm_sampling *sampling, int32_t *id,
+                            sm_error *error) {
+    const sm_status status = sm_sample(id, &s->batch->sampler, s->model->net->kernels, sampling,
+                                       s->logits, n_vocab(s), s->ids, s->length, error);
+    return status == SM_ERR_FORMAT ? sm_logits_check(s->model, s->logits, s->length, error)
+                                   : status;
 }
 
 sm_status sm_session_sample(sm_session *s, const sm_sampling *sampling, int32_t *id,

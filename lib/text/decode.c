@@ -95,7 +95,7 @@ static void reset(sm_detokenizer *d) {
 }
 
 static sm_status begin(sm_detokenizer *d, sm_error *error) {
-    return sm_use_begin(&d->use, "detokenizer", error);
+    return sm_use_begin(&d->use, sm_process_id(), "detokenizer", error);
 }
 
 static void end(sm_detokenizer *d) {

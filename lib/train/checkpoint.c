@@ -144,18 +144,23 @@ static bool asked(sm_trainer *t) {
 
 /* ---- save ------------------------------------------------------------------------------------ */
 
-static sm_status check_finite(sm_trainer *t, sm_error *error) {
+sm_status sm_trainer_check(sm_trainer *t, sm_error *error) {
     const sm_params *params = sm_graph_params(t->graph);
     for (uint32_t i = 0; i < params->n; i++) {
         const sm_param *p = &params->param[i];
-        for (uint64_t k = 0; k < p->rows * p->cols; k++)
-            if (!isfinite(p->value[k]))
+        const uint64_t size = p->rows * p->cols, piece = PIECE / sizeof(float);
+        for (uint64_t at = 0, n; at < size; at += n) {
+            n = size - at < piece ? size - at : piece;
+            const uint64_t bad = sm_first_not_finite(p->value + at, n);
+            if (bad < n)
                 return sm_fail(error, SM_ERR_DIVERGED,
-                               "step %llu: weights of '%s' are not finite: a lower learning rate "
-                               "may help",
-                               (unsigned long long)t->step, p->name);
-            else if (k % (PIECE / sizeof(float)) == 0 && asked(t))
+                               "step %llu: row %llu of tensor '%s' is not finite: a lower learning "
+                               "rate may help",
+                               (unsigned long long)t->step,
+                               (unsigned long long)((at + bad) / p->cols), p->name);
+            if (asked(t))
                 return sm_fail(error, SM_ERR_CANCELLED, "saving was cancelled");
+        }
     }
     return SM_OK;
 }
@@ -197,7 +202,7 @@ static sm_status save(sm_trainer *t, const char *path, sm_error *error) {
     get_numbers(t, value);
     sm_dataset_get_info(t->dataset, &info);
     const uint64_t model = hash_model(t->gguf);
-    status = check_finite(t, error);
+    status = sm_trainer_check(t, error);
     if (!status)
         status = sm_gguf_writer_open(&w, t->mem, path, 3, 64, error);
     if (status)

@@ -30,6 +30,21 @@ static uint32_t export_type(const sm_gguf_tensor *tensor, const sm_param *p, uin
 /* Weights that are converted and written at a time. */
 #define PIECE_WEIGHTS (1u << 16)
 
+/* Weights [at, at + n) as `type`; SM_ERR_FORMAT if one is too large for it. */
+static sm_status convert(uint16_t *to, const sm_param *p, uint64_t at, uint64_t n, uint32_t type,
+                         sm_error *error) {
+    const uint16_t infinite = type == SM_DTYPE_F16 ? 0x7c00 : 0x7f80;
+    for (uint64_t i = 0; i < n; i++) {
+        const float value = p->value[at + i];
+        to[i] = type == SM_DTYPE_F16 ? sm_f32_to_f16(value) : sm_f32_to_bf16(value);
+        if ((to[i] & infinite) == infinite)
+            return sm_fail(error, SM_ERR_FORMAT,
+                           "tensor '%s': row %llu holds values too large for type %s", p->name,
+                           (unsigned long long)((at + i) / p->cols), sm_dtype_get(type)->name);
+    }
+    return SM_OK;
+}
+
 /* One trained tensor as `type`, converted in `room` if that is not f32. */
 static sm_status write_param(sm_gguf_writer *w, const sm_param *p, uint32_t type, uint16_t *room,
                              sm_error *error) {
@@ -39,10 +54,9 @@ static sm_status write_param(sm_gguf_writer *w, const sm_param *p, uint32_t type
     sm_status status = SM_OK;
     for (uint64_t at = 0, n; at < size && !status; at += n) {
         n = size - at < PIECE_WEIGHTS ? size - at : PIECE_WEIGHTS;
-        for (uint64_t i = 0; i < n; i++)
-            room[i] = type == SM_DTYPE_F16 ? sm_f32_to_f16(p->value[at + i])
-                                           : sm_f32_to_bf16(p->value[at + i]);
-        status = sm_gguf_write_part(w, room, n * sizeof *room, error);
+        status = convert(room, p, at, n, type, error);
+        if (!status)
+            status = sm_gguf_write_part(w, room, n * sizeof *room, error);
     }
     return status;
 }
@@ -63,6 +77,9 @@ static sm_status export_model(sm_trainer *t, const char *path, const char *type_
     if (status)
         return status;
     const sm_params *params = sm_graph_params(t->graph);
+    status = sm_trainer_check(t, error);
+    if (status)
+        return status;
     uint16_t *room = sm_alloc_array(t->mem, PIECE_WEIGHTS, sizeof *room);
     if (!room)
         return sm_fail(error, SM_ERR_NOMEM, "out of memory to write %s", path);
@@ -121,7 +138,9 @@ static sm_status export_adapter(sm_trainer *t, const char *path, sm_error *error
     const char *architecture = sm_graph_net(t->graph)->config.architecture;
     const double rank = o->lora_rank;
     sm_gguf_writer *w;
-    status = sm_gguf_writer_open(&w, t->mem, path, 3, SM_GGUF_DEFAULT_ALIGNMENT, error);
+    status = sm_trainer_check(t, error);
+    if (!status)
+        status = sm_gguf_writer_open(&w, t->mem, path, 3, SM_GGUF_DEFAULT_ALIGNMENT, error);
     if (status)
         return status;
     const sm_hook hook = sm_trainer_hook(t);

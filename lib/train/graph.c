@@ -644,7 +644,7 @@ sm_status sm_graph_update(sm_graph *g) {
     g->lap_start = sm_time_ns();
     sm_team_run(g->team, run_update, g);
     sm_lap(g, SM_PART_UPDATE);
-    return sm_graph_stopped(g) ? SM_ERR_CANCELLED : SM_OK;
+    return sm_graph_stopped(g) || sm_team_torn(g->team) ? SM_ERR_CANCELLED : SM_OK;
 }
 
 void sm_graph_times(const sm_graph *g, uint64_t times[SM_PART_COUNT]) {

@@ -376,7 +376,12 @@ static bool leave(const sm_crew *crew, sm_optim *o, const spot *place, uint64_t 
     *since = 0;
     sm_team_barrier(crew->team); /* all have come to this place */
     if (crew->thread == 0) {
+        const uint32_t process = sm_process_id();
         o->stopped = sm_crew_stopped(crew);
+        if (process != sm_process_id()) { /* forked there: nobody else goes on from here */
+            o->stopped = true;
+            atomic_store_explicit(&crew->stop->stopped, true, memory_order_relaxed);
+        }
         o->next = *place;
     }
     sm_team_barrier(crew->team);

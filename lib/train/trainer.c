@@ -190,6 +190,16 @@ static sm_status make_graph(sm_trainer *t, const sm_trainer_options *given, sm_e
     return status;
 }
 
+/* A file with damaged weights is told apart from training that goes astray. */
+static sm_status check_weights(sm_trainer *t, const sm_trainer_options *given, sm_error *error) {
+    const sm_hook hook = {given->progress, given->progress_user};
+    sm_status status = SM_OK;
+    for (uint64_t i = 0; i < t->gguf->n_tensors && !status; i++)
+        status = sm_tensor_check(t->gguf, &t->gguf->tensors[i], sm_graph_net(t->graph)->kernels,
+                                 t->mem, &hook, error);
+    return status;
+}
+
 static sm_status make_optimizer(sm_trainer *t, const sm_trainer_options *given, sm_error *error) {
     static const sm_optimizer_kind kinds[] = {SM_OPTIM_ADAMW, SM_OPTIM_LION, SM_OPTIM_ADAFACTOR,
                                               SM_OPTIM_SGD};
@@ -236,6 +246,8 @@ static sm_status open_all(sm_trainer *t, const char *model_path, const sm_traine
         status = make_schedule(t, error);
     if (!status)
         status = make_graph(t, given, error);
+    if (!status)
+        status = check_weights(t, given, error);
     if (!status &&
         (uint32_t)sm_tokenizer_n_vocab(t->tokenizer) > sm_graph_net(t->graph)->config.n_vocab)
         status = sm_fail(error, SM_ERR_SHAPE,
@@ -299,7 +311,12 @@ sm_status sm_trainer_open(sm_trainer **out, const char *model_path,
 }
 
 sm_status sm_trainer_begin(sm_trainer *t, bool lent, sm_error *error) {
-    return (lent ? sm_use_begin_lent : sm_use_begin)(&t->use, "trainer", error);
+    const uint32_t process = sm_process_id();
+    const sm_status status =
+        (lent ? sm_use_begin_lent : sm_use_begin)(&t->use, process, "trainer", error);
+    if (!status)
+        t->process = process;
+    return status;
 }
 
 void sm_trainer_end(sm_trainer *t) {
@@ -390,11 +407,13 @@ static void as_crew(void *arg, uint32_t thread, uint32_t n_threads) {
     j->fn(&crew, j->arg);
 }
 
-/* Runs fn on the trainer's team. SM_ERR_CANCELLED: the hook said so, and fn left out some. */
+/* Runs fn on the trainer's team. SM_ERR_CANCELLED: the hook said so, or forked and this is the
+ * child, and fn left out some. */
 static sm_status run_crew(sm_trainer *t, sm_crew_fn fn, void *arg) {
     sm_graph_begin(t->graph);
     sm_team_run(sm_graph_team(t->graph), as_crew, &(job){t, fn, arg});
-    return sm_graph_stopped(t->graph) ? SM_ERR_CANCELLED : SM_OK;
+    return sm_graph_stopped(t->graph) || sm_team_torn(sm_graph_team(t->graph)) ? SM_ERR_CANCELLED
+                                                                               : SM_OK;
 }
 
 static void zero_grad(const sm_crew *crew, void *params) {
@@ -415,6 +434,9 @@ static void apply(const sm_crew *crew, void *arg) {
 }
 
 static sm_status cancelled(const sm_trainer *t, sm_error *error) {
+    if (t->process != sm_process_id())
+        return sm_fail(error, SM_ERR_STATE,
+                       "this process was forked inside the call, by its cancel hook: here it ends");
     return sm_fail(error, SM_ERR_CANCELLED, "cancelled after step %llu",
                    (unsigned long long)t->step);
 }

@@ -27,6 +27,7 @@ typedef struct sm_trainer_update {
 
 struct sm_trainer {
     sm_use use;
+    uint32_t process;           /* in which the running call began */
     sm_mem *mem;                /* everything below is allocated here */
     sm_trainer_options options; /* zeros replaced by defaults; pointers not to be used */
     char *path;                 /* of the model, for messages */
@@ -47,6 +48,10 @@ struct sm_trainer {
  * lent: a callback of sm_trainer_train may do it. SM_ERR_STATE. The end may free the trainer. */
 sm_status sm_trainer_begin(sm_trainer *trainer, bool lent, sm_error *error);
 void sm_trainer_end(sm_trainer *trainer);
+
+/* SM_ERR_DIVERGED if a weight that is trained is not finite; those of the file were when it was
+ * opened. SM_ERR_CANCELLED. */
+sm_status sm_trainer_check(sm_trainer *trainer, sm_error *error);
 
 typedef void (*sm_crew_fn)(const sm_crew *crew, void *arg);
 /* The trainer's cancel hook, for work that asks one thread. */
