@@ -23,8 +23,8 @@
 
 /* Writes code and message if error is not NULL; returns status, so that failing reads
  * `return sm_fail(...)`. Arguments of %s and %c may come from anywhere: they are escaped as by
- * sm_text_escape, and longer ones than 400 bytes cut. The message is cut to fit where a character
- * ends. */
+ * sm_text_escape, and longer ones than 400 bytes cut; a limit (%.*s) that falls inside a character
+ * leaves it out ("..."). The message is cut to fit where a character ends. */
 sm_status sm_fail(sm_error *error, sm_status status, const char *format, ...) SM_PRINTF(3, 4);
 
 /* One line for a log hook, NULL or not, made like the message of sm_fail. */

@@ -134,7 +134,13 @@ static void format_into(sink *s, const char *format, va_list args) {
             size_t length = 0;
             while (length < limit && text[length])
                 length++;
-            (s->shown ? put_shown : put_bytes)(s, text, length);
+            /* a limit may fall inside a character */
+            const bool cut = s->shown && length == limit;
+            const size_t whole =
+                cut ? (size_t)sm_utf8_complete((const uint8_t *)text, length) : length;
+            (s->shown ? put_shown : put_bytes)(s, text, whole);
+            if (whole < length)
+                put_bytes(s, "...", 3);
             break;
         }
         case 'c': {
