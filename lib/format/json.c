@@ -86,8 +86,9 @@ static sm_status no_memory(const parser *p) {
 static sm_status add(parser *p, sm_json_kind kind, uint64_t at, uint64_t length) {
     sm_json *json = p->json;
     if (json->n_nodes % PAGE_NODES == 0) {
-        /* a value takes two bytes of text at least, with what parts it from the next */
-        const uint64_t most = (p->size / 2 + 2) * sizeof(node);
+        /* a value takes two bytes of text at least, with what parts it from the next or ends it,
+         * but for those that have not ended */
+        const uint64_t most = (p->size / 2 + SM_JSON_MAX_DEPTH + 2) * sizeof(node);
         if (!pages_add(&json->nodes, json->mem, 1,
                        json->n_nodes || most > PAGE_BYTES ? PAGE_BYTES : most))
             return no_memory(p);
