@@ -199,6 +199,10 @@ static void test_failures(void **state) {
     assert_int_equal(sm_vocabulary_train(scratch_path("x.gguf"), paths, 1, &o, &error),
                      SM_ERR_FORMAT);
     assert_non_null(strstr(error.message, "bad.txt"));
+    scratch_write(in, "a\0b\0c\0d\0", 8); /* UTF-16 of ASCII is UTF-8, too */
+    assert_int_equal(sm_vocabulary_train(scratch_path("x.gguf"), paths, 1, &o, &error),
+                     SM_ERR_UNSUPPORTED);
+    assert_non_null(strstr(error.message, "UTF-16"));
     scratch_write(in, "<|endoftext|>", 13);
     assert_int_equal(sm_vocabulary_train(scratch_path("x.gguf"), paths, 1, &o, &error),
                      SM_ERR_FORMAT);

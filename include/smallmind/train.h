@@ -50,7 +50,7 @@ typedef struct sm_vocabulary_options {
 
 /* Learns a byte-level BPE vocabulary from text files (UTF-8) and writes it as a GGUF file without
  * weights. SM_ERR_ARGUMENT, _IO, _FORMAT (not UTF-8: names the file; or no text at all),
- * _UNSUPPORTED (pre), _NOMEM, _CANCELLED. */
+ * _UNSUPPORTED (pre; a compressed file, or UTF-16), _NOMEM, _CANCELLED. */
 SM_API sm_status sm_vocabulary_train(const char *path, const char *const *text_paths,
                                      uint32_t n_texts, const sm_vocabulary_options *options,
                                      sm_error *error);
@@ -284,11 +284,11 @@ SM_API sm_status sm_checkpoint_get_info(const char *path, sm_checkpoint_info *in
 /* What a run was made with, so that it can be opened again without saying so: sets the fields of
  * `options` (struct_size set by the caller) that determine what is computed, and steps, data_kind,
  * data, more_data, separator and lora_targets; *model_path to the model's. Paths are as they were
- * given then. The strings and the list more_data lie in `text`, of `capacity` bytes, NULL where they
- * were not given. What the
- * checkpoint does not know (threads, memory, hooks; paths, if it is of an older library) stays as
- * it is. *needed: bytes of text that it takes. SM_ERR_BUFFER (more than capacity: nothing is set
- * but *needed), and the statuses of sm_checkpoint_get_info; the checksum is looked at. */
+ * given then. The strings and the list more_data lie in `text`, of `capacity` bytes, NULL where
+ * they were not given. What the checkpoint does not know (threads, memory, hooks; paths, if it is
+ * of an older library) stays as it is. *needed: bytes of text that it takes. SM_ERR_BUFFER (more
+ * than capacity: nothing is set but *needed), and the statuses of sm_checkpoint_get_info; the
+ * checksum is looked at. */
 SM_API sm_status sm_checkpoint_get_options(const char *path, sm_trainer_options *options,
                                            const char **model_path, char *text, uint64_t capacity,
                                            uint64_t *needed, sm_error *error);

@@ -350,15 +350,15 @@ static const char *known_binary(const uint8_t *data, uint64_t size) {
 }
 
 /* Text in any language has few zero bytes in its beginning; UTF-16 has many. */
-static sm_status check_text(const sm_documents *d, sm_error *error) {
-    const uint64_t n = d->file.size < 4096 ? d->file.size : 4096;
-    const char *what = known_binary(d->file.data, d->file.size);
+sm_status sm_check_text(const sm_file *file, const char *path, sm_error *error) {
+    const uint64_t n = file->size < 4096 ? file->size : 4096;
+    const char *what = known_binary(file->data, file->size);
     uint64_t zeros = 0;
     for (uint64_t i = 0; i < n; i++)
-        zeros += d->file.data[i] == 0;
+        zeros += file->data[i] == 0;
     if (!what && zeros > n / 8)
         what = "no text in UTF-8 (many zero bytes: UTF-16, or binary)";
-    return what ? sm_fail(error, SM_ERR_UNSUPPORTED, "%s: this is %s", d->path, what) : SM_OK;
+    return what ? sm_fail(error, SM_ERR_UNSUPPORTED, "%s: this is %s", path, what) : SM_OK;
 }
 
 sm_status sm_documents_open(sm_documents *d, sm_mem *mem, const char *path,
@@ -384,7 +384,7 @@ sm_status sm_documents_open(sm_documents *d, sm_mem *mem, const char *path,
     if (!status && !d->file.size)
         status = sm_fail(error, SM_ERR_FORMAT, "%s: the file is empty", path);
     if (!status)
-        status = check_text(d, error);
+        status = sm_check_text(&d->file, path, error);
     if (!status)
         status = d->kind != SM_DATA_TEXT
                      ? sm_instruct_index(d, progress, progress_user, error)

@@ -46,6 +46,7 @@ static sm_status add_file(maker *m, const char *path) {
     sm_status status = sm_file_open(&file, m->mem, path, true, m->error);
     if (status)
         return status;
+    status = sm_check_text(&file, path, m->error);
     const char *text = (const char *)file.data;
     for (uint64_t at = 0; at < file.size && !status;) {
         const uint64_t end = find_separator(m, &file, at);
