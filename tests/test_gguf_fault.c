@@ -429,6 +429,8 @@ static void alignment_test(void **state) {
     /* right key, wrong type: the four bytes read as another type of that size, or less */
     refuse_patched(at.key_type[ALIGNMENT], SM_GGUF_FLOAT32, 4, SM_ERR_FORMAT,
                    "key 'general.alignment'");
+    refuse_patched(at.key_type[ALIGNMENT], SM_GGUF_INT32, 4, SM_ERR_FORMAT,
+                   "key 'general.alignment': has type i32");
     refuse_patched(at.key_type[ALIGNMENT], SM_GGUF_BOOL, 4, SM_ERR_FORMAT,
                    "key 'general.alignment'");
     refuse_patched(at.key_type[ALIGNMENT], SM_GGUF_STRING, 4, SM_ERR_FORMAT,

@@ -81,6 +81,14 @@ static void add_spelled_bytes(draft *d, bool byte_level) {
     }
 }
 
+/* Leaves no byte tokens of those that begin at `first`. */
+static void drop_bytes(draft *d, uint64_t first) {
+    for (uint64_t i = first; i < first + 256; i++) {
+        d->tokens[i] = str("");
+        d->types[i] = SM_TOKEN_NORMAL;
+    }
+}
+
 static const char *const merge_list[] = {"a b",
                                          "b a",
                                          "ab a",
@@ -646,8 +654,7 @@ static void test_chars(void **state) {
     assert_int_equal(sm_tokenizer_get_info(t, &info, NULL), SM_OK);
     assert_int_equal(info.kind, SM_TOKENIZER_CHARS);
     sm_tokenizer_free(t);
-    for (uint64_t i = 1; i < 257; i++)
-        d.tokens[i] = str("");
+    drop_bytes(&d, 1);
     d.v.unk = 0;
     t = build(&d);
     EXPECT(t, "axya", 0, 258, 0, 258);
@@ -658,8 +665,7 @@ static void test_spm_without_bytes(void **state) {
     (void)state;
     static draft d;
     make_spm(&d);
-    for (uint64_t i = 3; i < 259; i++)
-        d.tokens[i] = str(""); /* no byte tokens */
+    drop_bytes(&d, 3);
     sm_tokenizer *t = build(&d);
     EXPECT(t,
            "x\xE2\x82\xAC"
@@ -1170,6 +1176,14 @@ static void test_tolerated(void **state) {
     d.tokens[3 + 'y'] = str("<0xZZ>");
     d.tokens[3 + 'z'] = str("<0x7A");
     d.tokens[3 + 'w'] = d.tokens[3 + 'v'];
+    for (const char *c = "xyz"; *c; c++) {
+        sm_error error = {0};
+        assert_int_equal(sm_tokenizer_build(&t, &mem, &d.v, &error), SM_ERR_FORMAT);
+        char name[40]; /* each of them by itself is none of the byte tokens it is said to be */
+        snprintf(name, sizeof name, "tokenizer.ggml.tokens[%d]", 3 + *c);
+        assert_non_null(strstr(error.message, name));
+        d.types[3 + *c] = SM_TOKEN_NORMAL;
+    }
     t = build(&d);
     EXPECT(t, "x", 0, 259, 0);
     EXPECT(t, "w", 0, 259, 0);

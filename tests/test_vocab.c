@@ -37,6 +37,11 @@ static void put_u32(file *f, const char *name, uint32_t value) {
     bytes_u32(&f->keys, value);
 }
 
+static void put_i32(file *f, const char *name, int32_t value) {
+    key(f, name, I32);
+    bytes_u32(&f->keys, (uint32_t)value);
+}
+
 static void put_bool(file *f, const char *name, bool value) {
     key(f, name, BOOL);
     bytes_put(&f->keys, &(uint8_t){value}, 1);
@@ -101,7 +106,6 @@ static void test_load(void **state) {
     put_bpe(&f);
     put_u32(&f, "tokenizer.ggml.bos_token_id", 3);
     put_u32(&f, "tokenizer.ggml.padding_token_id", UINT32_MAX); /* how some write "none" */
-    put_u32(&f, "tokenizer.ggml.eos_token_id", 77);             /* and a plain mistake */
     put_bool(&f, "tokenizer.ggml.add_bos_token", true);
     sm_tokenizer *t;
     sm_error error = {0};
@@ -124,16 +128,14 @@ static void test_load(void **state) {
     sm_tokenizer_free(t);
 }
 
-/* Scores may be integers, types of any integer width; what lies behind the tokens is ignored. */
+/* Types may be of any integer width. */
 static void test_number_types(void **state) {
     (void)state;
     file f = {0};
     put_spm(&f);
-    put_array(&f, "tokenizer.ggml.scores", I32, 6);
-    for (uint32_t i = 0; i < 6; i++)
-        bytes_u32(&f.keys, 0U - i);
-    put_array(&f, "tokenizer.ggml.token_type", U8, 6);
-    bytes_put(&f.keys, "\1\1\1\3\3\3", 6);
+    put_numbers(&f, "tokenizer.ggml.scores", F32, 5, 0);
+    put_array(&f, "tokenizer.ggml.token_type", U8, 5);
+    bytes_put(&f.keys, "\1\1\1\3\3", 5);
     sm_tokenizer *t;
     sm_error error = {0};
     assert_int_equal(sm_tokenizer_load(&t, finish(&f), NULL, &error), SM_OK);
@@ -196,9 +198,37 @@ static void test_refused(void **state) {
     put_bpe(&f);
     put_numbers(&f, "tokenizer.ggml.token_type", F32, 5, 0);
     refuse(&f, SM_ERR_FORMAT, "tokenizer.ggml.token_type");
+    put_spm(&f);
+    put_numbers(&f, "tokenizer.ggml.scores", F32, 6, 0); /* more than tokens */
+    refuse(&f, SM_ERR_FORMAT, "tokenizer.ggml.scores");
+    put_spm(&f);
+    put_numbers(&f, "tokenizer.ggml.scores", I32, 5, 0);
+    refuse(&f, SM_ERR_FORMAT, "tokenizer.ggml.scores");
     put_bpe(&f);
-    put_str(&f, "tokenizer.ggml.bos_token_id", "one");
-    refuse(&f, SM_ERR_FORMAT, "tokenizer.ggml.bos_token_id");
+    put_numbers(&f, "tokenizer.ggml.token_type", I32, 6, 1);
+    refuse(&f, SM_ERR_FORMAT, "tokenizer.ggml.token_type");
+    put_spm(&f); /* some_tokens has none of <0x00> to <0xFF> */
+    put_numbers(&f, "tokenizer.ggml.scores", F32, 5, 0);
+    put_numbers(&f, "tokenizer.ggml.token_type", I32, 5, 6);
+    refuse(&f, SM_ERR_FORMAT, "tokenizer.ggml.tokens[0]");
+    static const char *const ids[] = {"bos",  "eos", "unknown", "seperator", "padding",
+                                      "mask", "cls", "eot",     "eom",       "fim_pre"};
+    for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "tokenizer.ggml.%s_token_id", ids[i]);
+        for (uint32_t what = 0; what < 5; what++) {
+            put_bpe(&f);
+            if (what < 2)
+                put_u32(&f, name, what ? 4000000000U : 5); /* there are 5 tokens */
+            else if (what == 2)
+                put_i32(&f, name, -2);
+            else if (what == 3)
+                put_str(&f, name, "one");
+            else
+                put_bool(&f, name, true);
+            refuse(&f, SM_ERR_FORMAT, name);
+        }
+    }
     put_bpe(&f);
     put_u32(&f, "tokenizer.ggml.add_bos_token", 1);
     refuse(&f, SM_ERR_FORMAT, "tokenizer.ggml.add_bos_token");
@@ -217,6 +247,40 @@ static void test_refused(void **state) {
     put_strings(&f, "tokenizer.ggml.tokens", some_tokens, 5);
     put_strings(&f, "tokenizer.ggml.merges", some_merges, 1);
     refuse(&f, SM_ERR_UNSUPPORTED, "unheard-of");
+}
+
+static void take_log(void *user, int32_t severity, const char *message) {
+    if (severity == SM_LOG_WARN)
+        snprintf(user, 600, "%s", message);
+}
+
+/* A byte-level vocabulary that does not say how text is cut is warned of, no other. */
+static void test_warned(void **state) {
+    (void)state;
+    char said[600] = "";
+    const sm_tokenizer_options options = {
+        .struct_size = sizeof options, .log = take_log, .log_user = said};
+    sm_tokenizer *t;
+    file f = {0};
+    for (uint32_t kind = 0; kind < 3; kind++) {
+        if (kind == 0) {
+            put_bpe(&f);
+        } else if (kind == 1) {
+            put_spm(&f);
+            put_numbers(&f, "tokenizer.ggml.scores", F32, 5, 0);
+        } else {
+            put_str(&f, "tokenizer.ggml.model", "gpt2");
+            put_strings(&f, "tokenizer.ggml.tokens", some_tokens, 5);
+            put_strings(&f, "tokenizer.ggml.merges", some_merges, 1);
+        }
+        const char *path = finish(&f);
+        assert_int_equal(sm_tokenizer_load(&t, path, &options, NULL), SM_OK);
+        sm_tokenizer_free(t);
+        assert_int_equal(strstr(said, "tokenizer.ggml.pre is missing") != NULL, kind == 2);
+        assert_int_equal(sm_tokenizer_load(&t, path, NULL, NULL), SM_OK); /* nobody to tell */
+        sm_tokenizer_free(t);
+    }
+    assert_non_null(strstr(said, ".gguf"));
 }
 
 static void test_arguments(void **state) {
@@ -398,13 +462,10 @@ static void test_corpora_come_back(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_load),
-        cmocka_unit_test(test_number_types),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_arguments),
-        cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_expected_ids),
-        cmocka_unit_test(test_corpora_come_back),
+        cmocka_unit_test(test_load),         cmocka_unit_test(test_number_types),
+        cmocka_unit_test(test_refused),      cmocka_unit_test(test_warned),
+        cmocka_unit_test(test_arguments),    cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_expected_ids), cmocka_unit_test(test_corpora_come_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

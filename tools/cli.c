@@ -23,6 +23,12 @@ int cli_error(const char *format, ...) {
     return CLI_FAILED;
 }
 
+void cli_log(void *user, int32_t severity, const char *message) {
+    (void)user;
+    if (severity <= SM_LOG_WARN)
+        cli_error(severity == SM_LOG_WARN ? "warning: %s" : "%s", message);
+}
+
 int cli_fail(const sm_error *error) {
     if (error->code == SM_ERR_CANCELLED && cli_interrupted()) {
         cli_error("interrupted");
@@ -317,6 +323,7 @@ int cli_load_model(sm_model **model, sm_model_info *info, const char *path,
                    sm_model_options *options) {
     sm_error error = {0};
     options->progress = cli_load_progress;
+    options->log = cli_log;
     const int code = give_info(sm_model_load(model, path, options, &error), model, info, &error);
     return cli_hint(code, path);
 }

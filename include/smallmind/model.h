@@ -33,7 +33,7 @@ typedef struct sm_model_options {
     uint64_t memory_limit;         /* bytes of heap for the model, its tokenizer and its sessions
                                       together; 0: no limit. Mapped file pages do not count. */
     const sm_allocator *allocator; /* NULL: the C library's */
-    sm_log_fn log;                 /* NULL: silent */
+    sm_log_fn log;                 /* NULL: silent; warnings as of sm_tokenizer_options */
     void *log_user;
     sm_progress_fn progress; /* NULL: none; while loading: with SM_IO_READ bytes read of all (of a
                                 split model: of each part), then tensors checked of all */

@@ -36,6 +36,10 @@ typedef struct sm_tokenizer_options {
     const sm_allocator *allocator; /* NULL: the C library's */
     sm_cancel_fn cancel;           /* asked while loading; NULL: never */
     void *cancel_user;
+    sm_log_fn log; /* NULL: silent. Warned of: a byte-level vocabulary that does not
+                      say how its model cuts text (no key tokenizer.ggml.pre), so
+                      that ids may be others than it was trained on */
+    void *log_user;
 } sm_tokenizer_options;
 
 typedef struct sm_tokenizer_info {
@@ -55,7 +59,9 @@ typedef struct sm_tokenizer_info {
 } sm_tokenizer_info;
 
 /* Opens the vocabulary of a GGUF file (a whole model or vocab-only). `path` is
- * UTF-8. SM_ERR_IO, _FORMAT, _MISSING, _UNSUPPORTED, _NOMEM, _ARGUMENT, _CANCELLED. */
+ * UTF-8. SM_ERR_IO, _FORMAT (also ids of special tokens outside the vocabulary, byte tokens that
+ * are none, keys of a wrong type, arrays of another length than the tokens), _MISSING,
+ * _UNSUPPORTED, _NOMEM, _ARGUMENT, _CANCELLED; the message names the key. */
 SM_API sm_status sm_tokenizer_load(sm_tokenizer **out, const char *path,
                                    const sm_tokenizer_options *options, sm_error *error);
 SM_API void sm_tokenizer_free(sm_tokenizer *tokenizer);

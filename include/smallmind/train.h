@@ -177,6 +177,8 @@ typedef struct sm_trainer_options {
     sm_progress_fn progress;       /* while opening: bytes of data read of all, then weights made
                                       ready of all, then of the optimizer; NULL: none */
     void *progress_user;
+    sm_log_fn log; /* while opening, warnings as of sm_tokenizer_options; NULL: silent */
+    void *log_user;
 } sm_trainer_options;
 
 /* Opens the model and the data. The model needs a vocabulary. SM_ERR_ARGUMENT, _IO,

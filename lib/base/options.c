@@ -171,6 +171,8 @@ static const sm_option trainer_table[] = {
     POINTER(sm_trainer_options, allocator, "memory hook"),
     POINTER(sm_trainer_options, progress, "progress hook"),
     POINTER(sm_trainer_options, progress_user, "argument of the progress hook"),
+    POINTER(sm_trainer_options, log, "log hook"),
+    POINTER(sm_trainer_options, log_user, "argument of the log hook"),
 };
 
 static const sm_option init_table[] = {

@@ -100,7 +100,7 @@ void sm_gguf_close(sm_gguf *gguf); /* NULL is fine */
 const sm_gguf_key *sm_gguf_find_key(const sm_gguf *gguf, const char *name);
 const sm_gguf_tensor *sm_gguf_find_tensor(const sm_gguf *gguf, const char *name);
 
-/* Typed reads. Integers of every width convert when in range. SM_ERR_MISSING if
+/* Typed reads. Integers of every width convert when in range, to integers. SM_ERR_MISSING if
  * absent, SM_ERR_FORMAT if of another type or out of range; *out untouched then. */
 sm_status sm_gguf_get_u32(const sm_gguf *gguf, const char *name, uint32_t *out, sm_error *error);
 sm_status sm_gguf_get_i64(const sm_gguf *gguf, const char *name, int64_t *out, sm_error *error);

@@ -201,7 +201,9 @@ sm_status sm_gguf_get_f64(const sm_gguf *gguf, const char *name, double *out, sm
     sm_status status = scalar(gguf, name, &key, error);
     if (status)
         return status;
-    return sm_gguf_key_f64(key, 0, out) ? wrong_type(gguf, key, "a number", error) : SM_OK;
+    if (key->type != SM_GGUF_FLOAT32 && key->type != SM_GGUF_FLOAT64)
+        return wrong_type(gguf, key, "a floating-point number", error);
+    return sm_gguf_key_f64(key, 0, out);
 }
 
 sm_status sm_gguf_get_bool(const sm_gguf *gguf, const char *name, bool *out, sm_error *error) {

@@ -280,6 +280,9 @@ static sm_status note_key(reader *r, const sm_gguf_key *key) {
     if (!alignment && !split)
         return SM_OK;
     int64_t value;
+    if (alignment && key->type != SM_GGUF_UINT32)
+        return sm_fail(r->error, SM_ERR_FORMAT, "%s: has type %s, expected u32", key_text(r, key),
+                       sm_gguf_type_name(key->type));
     if (key->type == SM_GGUF_ARRAY || sm_gguf_key_i64(key, 0, &value) || value < 0)
         return sm_fail(r->error, SM_ERR_FORMAT, "%s: not a whole number from 0", key_text(r, key));
     if (split) {

@@ -122,9 +122,11 @@ uint32_t plan_rope(sm_plan *p, const char *base, bool neox) {
     r.scaling = scaling_of(p);
     r.factor = stretch_of(p, r.scaling);
     r.attn_factor = plan_positive_or(p, "rope.scaling.attn_factor", 1.0);
-    const double original = plan_number_or(p, "rope.scaling.original_context_length", 0);
-    r.n_ctx_original =
-        original >= 1 && original <= DIM_MAX ? (uint32_t)original : p->net->config.n_ctx_train;
+    uint32_t original = 0;
+    if (!p->status && plan_has(p, "rope.scaling.original_context_length"))
+        p->status = sm_gguf_get_u32(p->gguf, key_name(p, "rope.scaling.original_context_length"),
+                                    &original, p->error);
+    r.n_ctx_original = original && original <= DIM_MAX ? original : p->net->config.n_ctx_train;
     r.ext_factor = plan_number_or(p, "rope.scaling.yarn_ext_factor", -1);
     r.ext_factor = r.ext_factor < 0 ? 1 : r.ext_factor; /* unset */
     r.beta_fast = plan_positive_or(p, "rope.scaling.yarn_beta_fast", 32.0);

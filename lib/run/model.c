@@ -48,7 +48,8 @@ static sm_status read_file(sm_model *model, const char *path, const sm_model_opt
     if (sm_vocab_in_gguf(model->gguf)) {
         vocab_asking asking = {{o->progress, o->progress_user}, model->gguf->n_tensors};
         sm_pace pace = {.cancel = ask_for_vocab, .user = &asking};
-        status = sm_vocab_from_gguf(&model->tokenizer, model->mem, model->gguf, &pace, error);
+        status = sm_vocab_from_gguf(&model->tokenizer, model->mem, model->gguf, &pace, model->log,
+                                    model->log_user, error);
         if (status)
             return status;
         /* from here on the memory goes when the tokenizer's last reference does */

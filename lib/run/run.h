@@ -15,9 +15,10 @@
 bool sm_vocab_in_gguf(const sm_gguf *gguf);
 
 /* Builds the tokenizer of an open file from its tokenizer.ggml.* keys.
- * SM_ERR_MISSING if it has none, SM_ERR_CANCELLED if pace (may be NULL) says so. */
+ * SM_ERR_MISSING if it has none, SM_ERR_CANCELLED if pace (may be NULL) says so. log may be NULL:
+ * warnings as of sm_tokenizer_options. */
 sm_status sm_vocab_from_gguf(sm_tokenizer **out, sm_mem *mem, const sm_gguf *gguf, sm_pace *pace,
-                             sm_error *error);
+                             sm_log_fn log, void *log_user, sm_error *error);
 
 /* Lets mem go together with the last reference to a tokenizer that lives in it. */
 void sm_vocab_own_mem(sm_tokenizer *tokenizer, sm_mem *mem);

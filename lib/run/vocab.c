@@ -28,9 +28,30 @@ static sm_status get_id(const sm_gguf *gguf, const char *name, int32_t *out, sm_
         return SM_OK;
     int64_t id = 0;
     sm_status status = sm_gguf_get_i64(gguf, name, &id, error);
-    if (!status && id >= 0 && id <= INT32_MAX) /* some files write "none" as -1 */
+    if (!status && id >= 0 && id <= INT32_MAX) /* else check_ids refuses it, or it is none */
         *out = (int32_t)id;
     return status;
+}
+
+/* Every id that a key gives to a special token, those that are not used here too. Some files
+ * write "none" as -1, with a sign or without. */
+static sm_status check_ids(const sm_gguf *gguf, uint64_t n_tokens, sm_error *error) {
+    static const char begins[] = KEY, ends[] = "_token_id";
+    for (uint64_t i = 0; i < gguf->n_keys; i++) {
+        const char *name = gguf->keys[i].name;
+        const size_t length = strlen(name);
+        int64_t id = 0;
+        if (length < sizeof ends || strncmp(name, begins, sizeof begins - 1) != 0 ||
+            strcmp(name + length - (sizeof ends - 1), ends) != 0)
+            continue;
+        sm_status status = sm_gguf_get_i64(gguf, name, &id, error);
+        if (status)
+            return status;
+        if (id != -1 && id != UINT32_MAX && (id < 0 || (uint64_t)id >= n_tokens))
+            return sm_fail(error, SM_ERR_FORMAT, "%s: %s is %lld, the vocabulary has %llu tokens",
+                           gguf->path, name, (long long)id, (unsigned long long)n_tokens);
+    }
+    return SM_OK;
 }
 
 static sm_status read_scalars(sm_vocab *v, const sm_gguf *gguf, sm_error *error) {
@@ -76,22 +97,37 @@ static sm_status read_scalars(sm_vocab *v, const sm_gguf *gguf, sm_error *error)
 
 /* ---- arrays -------------------------------------------------------------- */
 
-/* The array key `name`, NULL if absent; SM_ERR_FORMAT if it is no array of the
- * type (SM_GGUF_ARRAY: any number) or has fewer than n elements. */
-static sm_status find_array(const sm_gguf *gguf, const char *name, sm_gguf_type element, uint64_t n,
+typedef enum element_kind { STRINGS, REALS, INTEGERS, BYTES } element_kind;
+
+static bool is_kind(sm_gguf_type type, element_kind kind) {
+    const bool real = type == SM_GGUF_FLOAT32 || type == SM_GGUF_FLOAT64;
+    switch (kind) {
+    case STRINGS:
+        return type == SM_GGUF_STRING;
+    case REALS:
+        return real;
+    case BYTES:
+        return type == SM_GGUF_UINT8 || type == SM_GGUF_INT8;
+    default:
+        return !real && type != SM_GGUF_BOOL && type != SM_GGUF_STRING && type != SM_GGUF_ARRAY;
+    }
+}
+
+#define ANY_COUNT UINT64_MAX
+
+/* The array key `name`, NULL if absent; SM_ERR_FORMAT if it is no array of the kind or has
+ * another number of elements than n. */
+static sm_status find_array(const sm_gguf *gguf, const char *name, element_kind kind, uint64_t n,
                             const sm_gguf_key **out, sm_error *error) {
+    static const char *const names[] = {"strings", "floating-point numbers", "integers", "bytes"};
     const sm_gguf_key *key = sm_gguf_find_key(gguf, name);
     *out = key;
     if (!key)
         return SM_OK;
-    bool fits = key->type == SM_GGUF_ARRAY &&
-                (element == SM_GGUF_STRING
-                     ? key->element == SM_GGUF_STRING
-                     : key->element != SM_GGUF_STRING && key->element != SM_GGUF_ARRAY);
-    if (!fits)
-        return sm_fail(error, SM_ERR_FORMAT, "%s: %s: not an array of %s", gguf->path, name,
-                       element == SM_GGUF_STRING ? "strings" : "numbers");
-    if (key->count < n)
+    if (key->type != SM_GGUF_ARRAY || !is_kind(key->element, kind))
+        return sm_fail(error, SM_ERR_FORMAT, "%s: %s is of type %s, not an array of %s", gguf->path,
+                       name, key->type_text, names[kind]);
+    if (n != ANY_COUNT && key->count != n)
         return sm_fail(error, SM_ERR_FORMAT, "%s: %s has %llu elements, " KEY "tokens has %llu",
                        gguf->path, name, (unsigned long long)key->count, (unsigned long long)n);
     return SM_OK;
@@ -100,7 +136,7 @@ static sm_status find_array(const sm_gguf *gguf, const char *name, sm_gguf_type 
 static sm_status read_strings(sm_str **out, uint64_t *n, sm_mem *mem, const sm_gguf *gguf,
                               const char *name, sm_error *error) {
     const sm_gguf_key *key;
-    sm_status status = find_array(gguf, name, SM_GGUF_STRING, 0, &key, error);
+    sm_status status = find_array(gguf, name, STRINGS, ANY_COUNT, &key, error);
     if (status || !key || !key->count)
         return status;
     sm_str *strings = sm_alloc_array(mem, key->count, sizeof *strings);
@@ -119,7 +155,7 @@ static sm_status read_strings(sm_str **out, uint64_t *n, sm_mem *mem, const sm_g
 static sm_status read_scores(float **out, sm_mem *mem, const sm_gguf *gguf, uint64_t n,
                              sm_error *error) {
     const sm_gguf_key *key;
-    sm_status status = find_array(gguf, KEY "scores", SM_GGUF_ARRAY, n, &key, error);
+    sm_status status = find_array(gguf, KEY "scores", REALS, n, &key, error);
     if (status || !key || !n)
         return status;
     float *scores = *out = sm_alloc_array(mem, n, sizeof *scores);
@@ -138,7 +174,7 @@ static sm_status read_scores(float **out, sm_mem *mem, const sm_gguf *gguf, uint
 static sm_status read_types(int32_t **out, sm_mem *mem, const sm_gguf *gguf, uint64_t n,
                             sm_error *error) {
     const sm_gguf_key *key;
-    sm_status status = find_array(gguf, KEY "token_type", SM_GGUF_ARRAY, n, &key, error);
+    sm_status status = find_array(gguf, KEY "token_type", INTEGERS, n, &key, error);
     if (status || !key || !n)
         return status;
     int32_t *types = *out = sm_alloc_array(mem, n, sizeof *types);
@@ -157,11 +193,9 @@ static sm_status read_types(int32_t **out, sm_mem *mem, const sm_gguf *gguf, uin
 static sm_status read_charsmap(sm_str *out, const sm_gguf *gguf, sm_error *error) {
     const char *name = KEY "precompiled_charsmap";
     const sm_gguf_key *key;
-    sm_status status = find_array(gguf, name, SM_GGUF_ARRAY, 0, &key, error);
+    sm_status status = find_array(gguf, name, BYTES, ANY_COUNT, &key, error);
     if (status || !key)
         return status;
-    if (key->element != SM_GGUF_UINT8 && key->element != SM_GGUF_INT8)
-        return sm_fail(error, SM_ERR_FORMAT, "%s: %s: not an array of bytes", gguf->path, name);
     *out = (sm_str){(const char *)key->data, key->count};
     return SM_OK;
 }
@@ -182,9 +216,11 @@ static sm_status read_vocab(sm_vocab *v, arrays *a, sm_mem *mem, const sm_gguf *
     sm_status status = read_scalars(v, gguf, error);
     if (!status)
         status = read_strings(&a->tokens, &v->n_tokens, mem, gguf, KEY "tokens", error);
-    if (!status)
+    if (!status && v->n_tokens) /* the builder says that there are none */
+        status = check_ids(gguf, v->n_tokens, error);
+    if (!status && v->n_tokens)
         status = read_scores(&a->scores, mem, gguf, v->n_tokens, error);
-    if (!status)
+    if (!status && v->n_tokens)
         status = read_types(&a->types, mem, gguf, v->n_tokens, error);
     bool merges = is(v->model, "gpt2") || is(v->model, "gemma4");
     if (!status && merges && !sm_gguf_find_key(gguf, KEY "merges"))
@@ -213,7 +249,7 @@ bool sm_vocab_in_gguf(const sm_gguf *gguf) {
 }
 
 sm_status sm_vocab_from_gguf(sm_tokenizer **out, sm_mem *mem, const sm_gguf *gguf, sm_pace *pace,
-                             sm_error *error) {
+                             sm_log_fn log, void *log_user, sm_error *error) {
     *out = NULL;
     if (!sm_vocab_in_gguf(gguf))
         return sm_fail(error, SM_ERR_MISSING, "%s: no vocabulary (key '" KEY "model')", gguf->path);
@@ -227,6 +263,11 @@ sm_status sm_vocab_from_gguf(sm_tokenizer **out, sm_mem *mem, const sm_gguf *ggu
         status = sm_tokenizer_build(out, mem, &vocab, &cause);
         if (status)
             sm_fail(error, status, "%s: %s", gguf->path, cause.message);
+        else if (is(vocab.model, "gpt2") && !vocab.pre.length)
+            sm_log(log, log_user, SM_LOG_WARN,
+                   "%s: " KEY "pre is missing: the file does not say how its model cuts text in "
+                   "words; \"default\" is taken, ids may be others than the model was trained on",
+                   gguf->path);
     }
     sm_free(mem, a.tokens);
     sm_free(mem, a.merges);
@@ -274,7 +315,7 @@ sm_status sm_tokenizer_load(sm_tokenizer **out, const char *path,
     if (!status && !sm_vocab_in_gguf(gguf))
         status = sm_gguf_expect(gguf, SM_GGUF_HOLDS_MODEL | SM_GGUF_HOLDS_PACKED, error);
     if (!status)
-        status = sm_vocab_from_gguf(out, mem, gguf, &pace, error);
+        status = sm_vocab_from_gguf(out, mem, gguf, &pace, taken.log, taken.log_user, error);
     sm_gguf_close(gguf);
     if (status)
         sm_mem_destroy(mem);

@@ -138,26 +138,6 @@ static void mark_control(sm_tokenizer *t, int32_t id) {
         t->type[id] = SM_TOKEN_CONTROL;
 }
 
-static sm_status set_types(sm_tokenizer *t, const sm_vocab *v, sm_error *error) {
-    t->type = sm_alloc(t->mem, t->text.n);
-    t->flags = sm_alloc_zero(t->mem, t->text.n);
-    if (!t->type || !t->flags)
-        return no_memory(error);
-    for (uint32_t i = 0; i < t->text.n; i++) {
-        int32_t type = v->types ? v->types[i] : SM_TOKEN_NORMAL;
-        t->type[i] =
-            type >= SM_TOKEN_NORMAL && type <= SM_TOKEN_BYTE ? (uint8_t)type : SM_TOKEN_NORMAL;
-    }
-    if (!v->types) {
-        const int32_t ids[] = {t->bos, t->eos, t->cls, t->sep, t->pad, t->mask};
-        for (size_t i = 0; i < sizeof ids / sizeof *ids; i++)
-            mark_control(t, ids[i]);
-        if (t->unk >= 0)
-            t->type[t->unk] = SM_TOKEN_UNKNOWN;
-    }
-    return SM_OK;
-}
-
 static int32_t hex_digit(char c) {
     if (c >= '0' && c <= '9')
         return c - '0';
@@ -172,6 +152,34 @@ static int32_t parse_byte(const char *text, uint32_t length) {
         return -1;
     int32_t high = hex_digit(text[3]), low = hex_digit(text[4]);
     return high < 0 || low < 0 ? -1 : high * 16 + low;
+}
+
+static sm_status set_types(sm_tokenizer *t, const sm_vocab *v, sm_error *error) {
+    t->type = sm_alloc(t->mem, t->text.n);
+    t->flags = sm_alloc_zero(t->mem, t->text.n);
+    if (!t->type || !t->flags)
+        return no_memory(error);
+    for (uint32_t i = 0; i < t->text.n; i++) {
+        int32_t type = v->types ? v->types[i] : SM_TOKEN_NORMAL;
+        t->type[i] =
+            type >= SM_TOKEN_NORMAL && type <= SM_TOKEN_BYTE ? (uint8_t)type : SM_TOKEN_NORMAL;
+        uint32_t length;
+        const char *text = sm_strings_get(&t->text, i, &length);
+        if (type == SM_TOKEN_BYTE && parse_byte(text, length) < 0)
+            return sm_fail(
+                error, SM_ERR_FORMAT,
+                "tokenizer.ggml.tokens[%u] is called a byte by tokenizer.ggml.token_type "
+                "but is none of <0x00> to <0xFF>",
+                i);
+    }
+    if (!v->types) {
+        const int32_t ids[] = {t->bos, t->eos, t->cls, t->sep, t->pad, t->mask};
+        for (size_t i = 0; i < sizeof ids / sizeof *ids; i++)
+            mark_control(t, ids[i]);
+        if (t->unk >= 0)
+            t->type[t->unk] = SM_TOKEN_UNKNOWN;
+    }
+    return SM_OK;
 }
 
 static bool may_be_text(const sm_tokenizer *t, uint8_t type) {

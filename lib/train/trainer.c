@@ -235,7 +235,9 @@ static sm_status open_all(sm_trainer *t, const char *model_path, const sm_traine
                               &(sm_tokenizer_options){.struct_size = sizeof(sm_tokenizer_options),
                                                       .allocator = given->allocator,
                                                       .cancel = ask_opening,
-                                                      .cancel_user = (void *)(uintptr_t)given},
+                                                      .cancel_user = (void *)(uintptr_t)given,
+                                                      .log = given->log,
+                                                      .log_user = given->log_user},
                               error);
     if (!status)
         status = settle_sequence(t, error);
