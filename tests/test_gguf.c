@@ -1418,6 +1418,21 @@ static void foreign_paths_test(void **state) {
     }
     assert_int_equal(sm_gguf_open(&gguf, &memory, "/nonexistent/x.gguf", true, &error), SM_ERR_IO);
     assert_non_null(strstr(error.message, "no such file"));
+    static const struct {
+        const char *path;
+        bool repository;
+    } names[] = {{"TheOwner/Llama-2-7B.Q4_K_M-GGUF", true},
+                 {"a/b/c", false},
+                 {"./a/b", false},
+                 {"nowhere", false},
+                 {"nowhere/", false},
+                 {"../a", false},
+                 {"~/b", false}};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        assert_int_equal(sm_gguf_open(&gguf, &memory, names[i].path, true, &error), SM_ERR_IO);
+        assert_int_equal(strstr(error.message, "a repository's name") != NULL, names[i].repository);
+        assert_non_null(strstr(error.message, "no such file"));
+    }
 }
 
 /* GGUF files that hold something else, for every use; sm_gguf_expect tells by keys alone. */

@@ -343,7 +343,7 @@ static sm_status read_tensor(reader *r, uint64_t i, sm_gguf_tensor *t) {
 static sm_status read_header(reader *r) {
     part *p = r->p;
     if (p->size == 0)
-        return sm_fail(r->error, SM_ERR_FORMAT, "%s: the file is empty", file_text(r));
+        return sm_fail(r->error, SM_ERR_FORMAT, "%s: the file is empty" CUT_OFF, file_text(r));
     const uint8_t *magic = take(r, 4);
     if (!magic || memcmp(magic, MAGIC, 4) != 0) {
         sm_status status = sm_recognize_bytes(file_text(r), p->data, p->size, r->error);

@@ -239,6 +239,23 @@ static bool is_address(const char *path) {
     return strncmp(path, "huggingface.co/", 15) == 0 || strncmp(path, "hf.co/", 6) == 0;
 }
 
+/* "owner/name", as Hugging Face calls its repositories, where no directory is called like the
+ * owner. */
+static bool is_repository(const char *path) {
+    static const char letters[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+    char owner[128];
+    bool is_directory;
+    const size_t n = strspn(path, letters);
+    if (n == 0 || n >= sizeof owner || path[0] == '.' || path[n] != '/' || !path[n + 1] ||
+        path[n + 1 + strspn(path + n + 1, letters)])
+        return false;
+    memcpy(owner, path, n);
+    owner[n] = 0;
+    sm_directory_find(owner, "", owner, 0, &is_directory);
+    return !is_directory;
+}
+
 sm_status sm_recognize_path(const char *path, const char *shown, sm_error *error) {
     char name[256];
     bool is_directory;
@@ -247,6 +264,12 @@ sm_status sm_recognize_path(const char *path, const char *shown, sm_error *error
                        "%s: is an address and not a file: nothing is downloaded here; fetch the "
                        "file and give its path",
                        shown);
+    if (is_repository(path))
+        return sm_fail(
+            error, SM_ERR_IO,
+            "%s: no such file; if it is a repository's name: nothing is downloaded here, "
+            "fetch a GGUF file of it and give its path",
+            shown);
     for (size_t i = 0; i < sizeof directories / sizeof *directories; i++) {
         const bool found =
             sm_directory_find(path, directories[i].ending, name, sizeof name, &is_directory);
