@@ -802,11 +802,21 @@ static void test_cancel(void **state) {
 /* Every allocation fails in turn; nothing is left behind. */
 static void test_out_of_memory(void **state) {
     (void)state;
-    const char *files[] = {"oom.txt", "oom.json"};
+    const char *files[] = {"oom.txt", "oom.json", "oom.jsonl", "oom-long.txt"};
+    static char text[40000];
+    while (strlen(text) < sizeof text - 20)
+        strcat(text, strlen(text) % 7 ? "word " : "word\n");
+    scratch_write(scratch_path(files[3]), text, strlen(text));
+    const char *turns =
+        "{\"instruction\":\"\\u0061\",\"output\":\"\\nb\",\"system\":\"s\",\"history\":[[\"a\","
+        "\"b\"]]}\n"
+        "{\"messages\":[{\"role\":\"user\",\"content\":\"u\"},{\"role\":\"assistant\",\"content\":"
+        "\"a\",\"weight\":0},{\"role\":\"assistant\",\"content\":\"b\"}]}";
+    scratch_write(scratch_path(files[2]), turns, strlen(turns));
     scratch_write(scratch_path(files[0]), "one two three<|endoftext|>four five", 35);
     const char *json = "[{\"instruction\":\"a\",\"output\":\"b\"}]";
     scratch_write(scratch_path(files[1]), json, strlen(json));
-    for (int i = 0; i < 2; i++) {
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         for (uint64_t at = 1;; at++) {
             fail_alloc fail = {.fail_at = at};
             const sm_allocator hook = fail_allocator(&fail);
@@ -814,7 +824,10 @@ static void test_out_of_memory(void **state) {
             sm_dataset *d;
             sm_train_batch b;
             assert_int_equal(sm_mem_init(&own, &hook, 0, NULL), SM_OK);
-            const sm_dataset_options o = {.sequence = 400, .rows = 2};
+            const sm_dataset_options o = {.sequence = 400,
+                                          .rows = 2,
+                                          .layout =
+                                              i == 2 ? SM_TEMPLATE_CHATML : SM_TEMPLATE_ALPACA};
             sm_status status =
                 sm_dataset_open(&d, &own, scratch_path(files[i]), tokenizer, &o, NULL, NULL, NULL);
             if (!status)
