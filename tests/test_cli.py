@@ -8,6 +8,7 @@ SM_TEST_DATA (or SM_TEST_DATA_DEFAULT) and are skipped where it is absent.
 SM_WRAPPER may name an emulator that runs the program. SM_TEST_SANITIZER other than "none": what
 takes minutes under a sanitizer is skipped.
 """
+import gzip
 import json
 import math
 import os
@@ -1651,6 +1652,19 @@ class Train(Case):
                 for word in says:
                     self.assertIn(str(word), message)
                 self.assertEqual(self.names(), [])
+
+    def test_kinds_of_data(self):
+        """What is no text is refused; of preferences the chosen side is trained on request."""
+        pair = self.file("pair.JSONL", b'{"prompt":"a","chosen":"b","rejected":"c"}\n')
+        zipped = self.file("data.jsonl.gz", gzip.compress(b'{"text":"a"}\n'))
+        wide = self.file("wide.txt", "a story".encode("utf-16"))
+        tools = self.file("tools.json", b'[{"instruction":"a","output":"b","tools":[{}]}]')
+        options = ["train", "-m", self.model, "-o", self.folder / "out", "-n", "1", "-b", "1"]
+        for path, says in [(pair, [":1:", "rejected", "chosen"]), (zipped, ["gzip"]),
+                           (wide, ["UTF-16"]), (tools, [":1:", "tools"])]:
+            self.bad(1, *options, "-d", path, says=[path.name, *says])
+        self.good(*options, "-d", pair, "--kind", "chosen")
+        self.assertEqual(self.lines("out.jsonl")[0]["targets"] % 2, 0)  # b and the end, over and over
 
     def test_sequence_fits_the_context(self):
         """Without -c a row is as long as a small context."""
