@@ -514,6 +514,8 @@ static void test_no_text(void **state) {
         {"b.txt", "\xFF\xFEt\0e\0x\0t\0", 10, "UTF-16"},
         {"c.txt", "\xFE\xFF\0t\0e\0x\0t", 10, "UTF-16"},
         {"d.txt", "t\0e\0x\0t\0", 8, "UTF-16"},
+        {"d2.txt", "\x60\x4F\x7D\x59\x02\x30\x16\x4E\x4C\x75\x8B\x8A\x9A\x8B", 14, "UTF-16"},
+        {"d3.txt", "\xCF\xF0\xE8\xE2\xE5\xF2, \xEC\xE8\xF0", 11, "UTF-8"},
         {"e.jsonl", "{\0\"\0t\0", 6, "UTF-16"},
         {"f.txt", "PK\x03\x04....", 8, "zip"},
         {"g.parquet", "PAR1....", 8, "Parquet"},

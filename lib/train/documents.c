@@ -349,15 +349,24 @@ static const char *known_binary(const uint8_t *data, uint64_t size) {
     return NULL;
 }
 
-/* Text in any language has few zero bytes in its beginning; UTF-16 has many. */
+/* Bytes of text[0..n) that are zero or no UTF-8. */
+static uint64_t count_odd(const uint8_t *text, uint64_t n) {
+    uint64_t odd = 0;
+    for (uint64_t i = 0; i < n;) {
+        uint32_t code;
+        i += sm_utf8_decode(text + i, n - i, &code);
+        odd += code == 0 || code == UINT32_MAX;
+    }
+    return odd;
+}
+
+/* Text in UTF-8 may have some odd bytes, whatever the language; UTF-16 has many. */
 sm_status sm_check_text(const sm_file *file, const char *path, sm_error *error) {
-    const uint64_t n = file->size < 4096 ? file->size : 4096;
+    const uint64_t n = sm_utf8_complete(file->data, file->size < 4096 ? file->size : 4096);
     const char *what = known_binary(file->data, file->size);
-    uint64_t zeros = 0;
-    for (uint64_t i = 0; i < n; i++)
-        zeros += file->data[i] == 0;
-    if (!what && zeros > n / 8)
-        what = "no text in UTF-8 (many zero bytes: UTF-16, or binary)";
+    const uint64_t odd = count_odd(file->data, n);
+    if (!what && odd > n / 8 && odd > 2)
+        what = "no text in UTF-8 (in UTF-16 or another encoding, or binary)";
     return what ? sm_fail(error, SM_ERR_UNSUPPORTED, "%s: this is %s", path, what) : SM_OK;
 }
 
