@@ -352,6 +352,25 @@ static sm_status feed_logits(asking *a, sm_error *error) {
     return with_session(feed_for_logits, a, error);
 }
 
+static sm_status fork_session(sm_error *error) {
+    sm_session *copy;
+    const sm_status status = sm_session_fork(&copy, world.session, error);
+    sm_session_free(copy);
+    return status;
+}
+
+/* Of what has been fed, without a hook. */
+static sm_status fork_fed(asking *a, sm_error *error) {
+    sm_status status = sm_session_sync(world.session, world.ids, world.n_ids, NULL, error);
+    if (status)
+        return status;
+    sm_session_set_cancel(world.session, ask, a, NULL);
+    a->last = cpu_seconds();
+    status = fork_session(error);
+    sm_session_set_cancel(world.session, NULL, NULL, NULL);
+    return status;
+}
+
 static sm_status generate_text(sm_error *error) {
     const sm_sampling sampling = {.struct_size = sizeof sampling, .seed = 1};
     const sm_generate_options o = {
@@ -530,6 +549,7 @@ static const struct call {
     {"feed", feed, many},
     {"feed, logits", feed_logits, many},
     {"generate", generate, many},
+    {"fork", fork_fed, some},
     {"imatrix", measure_inputs, many},
     {"trainer, open", open_trainer, model_pieces},
     {"trainer, open for LoRA", open_lora, some},

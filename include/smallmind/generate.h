@@ -58,7 +58,8 @@ SM_API sm_status sm_session_new(sm_session **out, const sm_model *model,
 SM_API void sm_session_free(sm_session *session); /* NULL is fine */
 
 /* A second session with the same tokens, cache and logits, and a team of its own (or in the
- * same batch, see batch.h). */
+ * same batch, see batch.h). Asks the cancel hook of the session that is copied; the copy has none.
+ * SM_ERR_CANCELLED, and as sm_session_new. */
 SM_API sm_status sm_session_fork(sm_session **out, const sm_session *session, sm_error *error);
 
 /* ---- token by token ------------------------------------------------------------ */

@@ -31,8 +31,9 @@ uint32_t sm_kv_width(uint32_t head_dim);
 void sm_kv_place(sm_kv *kv, uint32_t n_head_kv, uint32_t head_dim, uint32_t type, uint32_t n_ctx,
                  uint8_t *k, uint8_t *v);
 uint64_t sm_kv_bytes(const sm_kv *kv);
-/* Copies the first n tokens between caches of equal shape. */
-void sm_kv_copy(sm_kv *to, const sm_kv *from, uint32_t n);
+/* Copies the first n tokens between caches of equal shape. False: the hook, which may be NULL and
+ * is asked for each head, said stop. */
+bool sm_kv_copy(sm_kv *to, const sm_kv *from, uint32_t n, const sm_hook *hook);
 
 /* The state of one sequence: a part for each block of the net that has one (sm_block.state). */
 typedef struct sm_state {
@@ -56,7 +57,7 @@ uint64_t sm_state_bytes(const sm_net *net, uint32_t type, uint32_t n_ctx);
 /* The longest length of at most `to` tokens that a sequence of `from` can go back to: what it
  * carries of the tokens before must still be there. Keys and values are kept for all: `to`. */
 uint32_t sm_state_rewinds_to(const sm_state *state, uint32_t from, uint32_t to);
-/* Copies the first n tokens between states of equal shape. */
-void sm_state_copy(sm_state *to, const sm_state *from, uint32_t n);
+/* Copies the first n tokens between states of equal shape; hook as of sm_kv_copy. */
+bool sm_state_copy(sm_state *to, const sm_state *from, uint32_t n, const sm_hook *hook);
 
 #endif

@@ -144,6 +144,13 @@ void sm_session_free(sm_session *s) {
     sm_batch_release(batch);
 }
 
+static int32_t ask_session(void *user, uint64_t done, uint64_t total) {
+    const sm_session *s = user;
+    (void)done;
+    (void)total;
+    return s->cancel && s->cancel(s->cancel_user);
+}
+
 static sm_status make_copy(sm_session **out, const sm_session *s, sm_error *error) {
     sm_session *copy;
     sm_status status;
@@ -163,7 +170,11 @@ static sm_status make_copy(sm_session **out, const sm_session *s, sm_error *erro
         sm_session_free(copy);
         return status;
     }
-    sm_state_copy(&copy->state, &s->state, s->length);
+    if (!sm_state_copy(&copy->state, &s->state, s->length,
+                       &(sm_hook){ask_session, (void *)(uintptr_t)s})) {
+        sm_session_free(copy);
+        return sm_fail(error, SM_ERR_CANCELLED, "copying the session was cancelled");
+    }
     memcpy(copy->ids, s->ids, s->length * sizeof *s->ids);
     copy->length = s->length;
     copy->has_logits = s->has_logits;

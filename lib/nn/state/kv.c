@@ -83,10 +83,13 @@ uint64_t sm_kv_offset(const sm_kv *kv, uint32_t head, uint32_t position) {
     return head * kv->head_bytes + position / 16 * tile_bytes(kv);
 }
 
-void sm_kv_copy(sm_kv *to, const sm_kv *from, uint32_t n) {
+bool sm_kv_copy(sm_kv *to, const sm_kv *from, uint32_t n, const sm_hook *hook) {
     const uint64_t size = (n + 15) / 16 * tile_bytes(from); /* whole tiles */
     for (uint64_t h = 0; h < from->n_head_kv; h++) {
+        if (sm_hook_ends(hook, h, from->n_head_kv))
+            return false;
         memcpy(to->k + h * to->head_bytes, from->k + h * from->head_bytes, (size_t)size);
         memcpy(to->v + h * to->head_bytes, from->v + h * from->head_bytes, (size_t)size);
     }
+    return true;
 }

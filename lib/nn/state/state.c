@@ -75,7 +75,9 @@ uint32_t sm_state_rewinds_to(const sm_state *state, uint32_t from, uint32_t to) 
     return to < from ? to : from;
 }
 
-void sm_state_copy(sm_state *to, const sm_state *from, uint32_t n) {
+bool sm_state_copy(sm_state *to, const sm_state *from, uint32_t n, const sm_hook *hook) {
     for (uint32_t i = 0; i < from->n; i++)
-        sm_kv_copy(&to->kv[i], &from->kv[i], n);
+        if (!sm_kv_copy(&to->kv[i], &from->kv[i], n, hook))
+            return false;
+    return true;
 }
