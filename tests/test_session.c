@@ -488,6 +488,63 @@ static void stop_strings_end_the_text(void **state) {
     sm_model_free(model);
 }
 
+/* Two tokens take turns: penalties push down the one that was last. Control tokens are matched by
+ * stop strings, with what stands around them, and never handed out. */
+static void stop_strings_match_control_tokens(void **state) {
+    (void)state;
+    const fixture_model spec = {.untied = true};
+    sm_model *model = load(write_model("control.gguf", &spec), 0, 0);
+    sm_tokenizer *tokenizer;
+    assert_int_equal(sm_model_get_tokenizer(model, &tokenizer, NULL), SM_OK);
+    const int32_t the = sm_tokenizer_find(tokenizer, "the", 3);
+    const int32_t control = sm_tokenizer_find(tokenizer, "<s>", 3);
+    const int32_t end = sm_tokenizer_find(tokenizer, "</s>", 4);
+    sm_tokenizer_free(tokenizer);
+    sm_session *s = open_session(model, 1, 64, 0, 0);
+    static stream out;
+    const struct {
+        int32_t second; /* after "the" */
+        const char *stops[2];
+        uint32_t n;
+        const char *text;
+        uint32_t tokens, finish, ignore_end;
+    } cases[] = {
+        {control, {NULL, NULL}, 0, "thethe", 4, SM_FINISH_LENGTH, 0},
+        {control, {"<s>", NULL}, 1, "the", 2, SM_FINISH_STOP, 0},
+        {control, {"e<s>t", NULL}, 1, "th", 3, SM_FINISH_STOP, 0},
+        {control, {"<s>thex", NULL}, 1, "thethe", 4, SM_FINISH_LENGTH, 0},
+        {control, {"e<s>the<s>the", NULL}, 1, "thethe", 4, SM_FINISH_LENGTH, 0},
+        {control, {"thethe", NULL}, 1, "", 3, SM_FINISH_STOP, 0}, /* as it would be seen */
+        {control, {"hethex", NULL}, 1, "thethe", 4, SM_FINISH_LENGTH, 0},
+        {control, {"xx", "he<s>"}, 2, "t", 2, SM_FINISH_STOP, 0},
+        {end, {NULL, NULL}, 0, "the", 1, SM_FINISH_END, 0},
+        {end, {"xx", NULL}, 1, "the", 1, SM_FINISH_END, 0},
+        {end, {"</s>", NULL}, 1, "the", 1, SM_FINISH_STOP, 0},
+        {end, {"he</s>", NULL}, 1, "t", 1, SM_FINISH_STOP, 0},
+        {end, {"he</s>x", NULL}, 1, "the", 1, SM_FINISH_END, 0},
+        {end, {"</s>", NULL}, 1, "the", 2, SM_FINISH_STOP, 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const sm_logit_bias bias[] = {{.token = the, .bias = 1000},
+                                      {.token = cases[i].second, .bias = 950}};
+        const sm_sampling sampling = {
+            .struct_size = sizeof sampling, .frequency_penalty = 100, .bias = bias, .n_bias = 2};
+        const sm_generate_options o = {.struct_size = sizeof o,
+                                       .max_tokens = 4,
+                                       .sampling = &sampling,
+                                       .stop = cases[i].stops,
+                                       .n_stop = cases[i].n,
+                                       .no_bos = 1,
+                                       .ignore_end = cases[i].ignore_end};
+        assert_int_equal(generate(s, "in", &o, &out, NULL), SM_OK);
+        assert_string_equal(out.text, cases[i].text);
+        assert_int_equal(out.n, cases[i].tokens);
+        assert_int_equal(finish_of(s), cases[i].finish);
+    }
+    sm_session_free(s);
+    sm_model_free(model);
+}
+
 typedef struct countdown {
     int32_t asked, limit;
 } countdown;
@@ -897,6 +954,7 @@ int main(void) {
         cmocka_unit_test(generation_streams_and_counts),
         cmocka_unit_test(generation_ends_for_each_reason),
         cmocka_unit_test(stop_strings_end_the_text),
+        cmocka_unit_test(stop_strings_match_control_tokens),
         cmocka_unit_test(feeding_can_be_cancelled),
         cmocka_unit_test(a_step_packs_what_it_uses),
         cmocka_unit_test(repacking_is_timed_once),

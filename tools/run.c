@@ -250,7 +250,8 @@ int cmd_run(int argc, char **argv) {
         {'f', "file", CLI_TEXT, &run.given.file, "FILE", 0, 0,
          "the text to continue, from a file or -"},
         {0, "stop", CLI_TEXTS, &run.stop, "TEXT", 0, 0,
-         "end before this text would appear; may be given up to 64 times, 1 to 1024 bytes each"},
+         "end before this text would appear, or when a control token with this text is chosen; may "
+         "be given up to 64 times, 1 to 1024 bytes each"},
         {0, "adapter", CLI_TEXTS, &run.adapters, "FILE[=SCALE]", 0, 0, CLI_ADAPTER_DOC},
         {0, "no-prompt", CLI_SWITCH, &run.no_prompt, "", 0, 0, "print the continuation only"},
         {0, "ids", CLI_SWITCH, &run.ids, "", 0, 0, "print token ids instead of text"},

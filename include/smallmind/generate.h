@@ -147,7 +147,10 @@ typedef struct sm_generate_options {
     uint32_t max_tokens;         /* generated at most; 0: until the context is full */
     const sm_sampling *sampling; /* NULL: greedy */
     const char *const *stop;     /* [n_stop] zero-terminated strings that end generation; the
-                                    text handed out ends before the match */
+                                    text handed out ends before the match. The text of a control
+                                    token counts where the token is chosen, though it is never
+                                    handed out: "<|im_start|>", and "\n<|im_start|>user" with
+                                    what stands around it, too */
     uint32_t n_stop;             /* at most 64, each 1..1024 bytes */
     uint32_t parse_special;      /* 1: special tokens written in the prompt are parsed */
     uint32_t no_bos;             /* 1: no BOS in front even where the vocabulary asks for it */

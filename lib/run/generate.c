@@ -86,29 +86,54 @@ static sm_status feed_prompt(generation *g, const char *prompt) {
     return status;
 }
 
-static sm_status append(generation *g, const char *text, uint64_t length) {
+/* Room in both arrays for so many bytes. */
+static sm_status reserve(generation *g, uint64_t needed) {
     sm_session *s = g->s;
-    const uint64_t needed = s->pending_length + length + 1;
-    if (needed > s->pending_capacity) {
-        const uint64_t capacity = needed * 2 > 4096 ? needed * 2 : 4096;
-        char *pending = sm_realloc(s->mem, s->pending, capacity);
-        if (!pending)
-            return sm_fail(g->error, SM_ERR_NOMEM, "out of memory for generated text");
+    if (needed <= s->pending_capacity)
+        return SM_OK;
+    const uint64_t capacity = needed * 2 > 4096 ? needed * 2 : 4096;
+    char *pending = sm_realloc(s->mem, s->pending, capacity);
+    if (pending)
         s->pending = pending;
-        s->pending_capacity = capacity;
-    }
+    uint8_t *silent = pending ? sm_realloc(s->mem, s->silent, capacity) : NULL;
+    if (!silent)
+        return sm_fail(g->error, SM_ERR_NOMEM, "out of memory for generated text");
+    s->silent = silent;
+    s->pending_capacity = capacity;
+    return SM_OK;
+}
+
+static sm_status append(generation *g, const char *text, uint64_t length, bool silent) {
+    sm_session *s = g->s;
+    sm_status status = reserve(g, s->pending_length + length + 1);
+    if (status)
+        return status;
     memcpy(s->pending + s->pending_length, text, (size_t)length);
+    memset(s->silent + s->pending_length, silent, (size_t)length);
     s->pending_length += length;
     s->pending[s->pending_length] = 0;
     return SM_OK;
 }
 
-/* Does pending[at..] begin with stop (whole), or stop with it (part)? */
-static bool matches(const sm_session *s, uint64_t at, const char *stop, bool whole) {
-    const uint64_t n = strlen(stop), left = s->pending_length - at;
-    if (whole ? left < n : left >= n)
+/* The text of a control token, which nobody gets to see but stop strings. */
+static sm_status append_silent(generation *g, int32_t id) {
+    uint64_t length;
+    const char *text = sm_tokenizer_silent_text(g->s->model->tokenizer, id, &length);
+    return text && g->o->n_stop ? append(g, text, length, true) : SM_OK;
+}
+
+/* Does pending[at..], with or without what is silent in it, begin with stop (whole), or stop with
+ * it (part)? */
+static bool matches(const sm_session *s, uint64_t at, const char *stop, bool whole, bool silent) {
+    if (!silent && s->silent[at])
         return false;
-    return memcmp(s->pending + at, stop, (size_t)(whole ? n : left)) == 0;
+    for (; *stop && at < s->pending_length; at++) {
+        if (!silent && s->silent[at])
+            continue;
+        if (s->pending[at] != *stop++)
+            return false;
+    }
+    return whole == !*stop;
 }
 
 /* Where the first match begins in the pending text; its length if there is none. */
@@ -116,7 +141,8 @@ static uint64_t first_match(const generation *g, bool whole) {
     uint64_t first = g->s->pending_length;
     for (uint32_t i = 0; i < g->o->n_stop; i++)
         for (uint64_t at = 0; at < first; at++)
-            if (matches(g->s, at, g->o->stop[i], whole))
+            if (matches(g->s, at, g->o->stop[i], whole, true) ||
+                matches(g->s, at, g->o->stop[i], whole, false))
                 first = at;
     return first;
 }
@@ -129,26 +155,37 @@ static uint64_t releasable(generation *g) {
     return g->stopped ? stop : first_match(g, false);
 }
 
+/* Moves what is not silent of the first `length` bytes to the front; how much that is. */
+static uint64_t take_visible(sm_session *s, uint64_t length) {
+    uint64_t n = 0;
+    for (uint64_t i = 0; i < length; i++)
+        if (!s->silent[i])
+            s->pending[n++] = s->pending[i];
+    return n;
+}
+
 /* Hands out text (and a token, or id -1). */
 static sm_status emit(generation *g, int32_t id, double logprob, uint64_t length) {
     sm_session *s = g->s;
     int32_t cancel = 0;
-    if (g->on_token) {
-        const char keep = s->pending ? s->pending[length] : 0;
+    const uint64_t visible = take_visible(s, length);
+    if (g->on_token && (id >= 0 || visible)) {
+        const char keep = s->pending ? s->pending[visible] : 0;
         if (s->pending)
-            s->pending[length] = 0;
+            s->pending[visible] = 0;
         const sm_token token = {.struct_size = sizeof token,
                                 .id = id,
                                 .logprob = logprob,
                                 .text = s->pending ? s->pending : "",
-                                .length = length};
+                                .length = visible};
         cancel = g->on_token(g->user, &token);
         if (s->pending)
-            s->pending[length] = keep;
+            s->pending[visible] = keep;
     }
     if (s->pending) {
-        memmove(s->pending, s->pending + length, (size_t)(s->pending_length - length + 1));
         s->pending_length -= length;
+        memmove(s->pending, s->pending + length, (size_t)s->pending_length + 1);
+        memmove(s->silent, s->silent + length, (size_t)s->pending_length);
     }
     if (cancel) {
         s->stats.finish = SM_FINISH_CANCELLED;
@@ -167,23 +204,28 @@ static sm_status deliver(generation *g, int32_t id, double logprob) {
         status = sm_detokenizer_feed(g->s->detokenizer, id, &piece, &length, g->error);
     if (status)
         return status;
-    status = append(g, piece, length);
+    status = append(g, piece, length, false);
+    if (!status)
+        status = append_silent(g, id);
     return status ? status : emit(g, id, logprob, releasable(g));
 }
 
-/* The text that had been waiting, once nothing more comes. */
-static sm_status flush(generation *g) {
+/* The text that had been waiting, once nothing more comes. last: the token that ended it all and
+ * was not delivered, or -1. */
+static sm_status flush(generation *g, int32_t last) {
     const char *piece = "";
     uint64_t length = 0;
     if (g->stopped)
         return SM_OK;
     sm_status status = sm_detokenizer_flush(g->s->detokenizer, &piece, &length, g->error);
     if (!status)
-        status = append(g, piece, length);
+        status = append(g, piece, length, false);
+    if (!status)
+        status = append_silent(g, last);
     if (status || g->s->pending_length == 0)
         return status;
     const uint64_t n = releasable(g);
-    if (g->stopped) /* the last bytes completed a stop string */
+    if (g->stopped) /* what came last completed a stop string */
         g->s->stats.finish = SM_FINISH_STOP;
     return emit(g, -1, 0, g->stopped ? n : g->s->pending_length);
 }
@@ -203,7 +245,7 @@ static sm_status loop(generation *g) {
         }
         if (!g->o->ignore_end && sm_tokenizer_is_end(s->model->tokenizer, id)) {
             s->stats.finish = SM_FINISH_END;
-            return flush(g);
+            return flush(g, id);
         }
         const double logprob = sm_logprob(kernels, s->logits, n_vocab, id);
         s->stats.generated_tokens++;
@@ -216,11 +258,11 @@ static sm_status loop(generation *g) {
         }
         if (g->o->max_tokens && s->stats.generated_tokens == g->o->max_tokens) {
             s->stats.finish = SM_FINISH_LENGTH;
-            return flush(g);
+            return flush(g, -1);
         }
         if (s->length == s->n_ctx) {
             s->stats.finish = SM_FINISH_CONTEXT;
-            return flush(g);
+            return flush(g, -1);
         }
         status = sm_session_feed_marked(s, &id, 1, NULL, g->error);
         if (status)

@@ -166,6 +166,7 @@ struct sm_session {
     /* generation */
     sm_detokenizer *detokenizer; /* NULL without a vocabulary */
     char *pending;               /* text held back for stop strings */
+    uint8_t *silent;             /* of each byte of it: 1 where only stop strings may match it */
     uint64_t pending_length, pending_capacity;
     sm_generate_stats stats;
 };

@@ -140,6 +140,7 @@ void sm_session_free(sm_session *s) {
     sm_free(mem, s->ids);
     sm_free(mem, s->logits);
     sm_free(mem, s->pending);
+    sm_free(mem, s->silent);
     sm_free(mem, s);
     sm_batch_release(batch);
 }

@@ -26,6 +26,17 @@ const char *sm_decode_token(const sm_tokenizer *t, int32_t id, uint32_t flags, b
     return text + space;
 }
 
+const char *sm_tokenizer_silent_text(const sm_tokenizer *t, int32_t id, uint64_t *length) {
+    *length = 0;
+    if (id < 0 || (uint32_t)id >= t->text.n ||
+        (t->type[id] != SM_TOKEN_CONTROL && t->type[id] != SM_TOKEN_UNKNOWN))
+        return NULL;
+    uint32_t n;
+    const char *text = sm_strings_get(&t->piece, (uint32_t)id, &n);
+    *length = n;
+    return text;
+}
+
 /* Whether the first space of a text was put there by encoding or decoding. */
 static bool strips_first(const sm_tokenizer *t, uint32_t flags) {
     return !(flags & SM_DECODE_KEEP_SPACE) && (t->add_space_prefix || t->remove_extra_whitespaces ||

@@ -100,6 +100,9 @@ sm_status sm_tokenizer_encode_rest(const sm_tokenizer *tokenizer, const char *te
                                    uint64_t from, const sm_encode_options *options, int32_t *ids,
                                    uint64_t capacity, uint64_t *n, sm_error *error);
 int32_t sm_tokenizer_n_vocab(const sm_tokenizer *tokenizer);
+/* The text of a token that decoding shows with SM_DECODE_SPECIAL only; NULL of others and of ids
+ * outside the vocabulary. Not zero-terminated. */
+const char *sm_tokenizer_silent_text(const sm_tokenizer *tokenizer, int32_t id, uint64_t *length);
 
 /* ---- learning a byte-level BPE vocabulary (learn.c) --------------------------------------- */
 
