@@ -385,7 +385,7 @@ static void test_data_set(void **state) {
     (void)state;
     static const char *const names[] = {
         "command-r", "deepseek-coder", "deepseek-llm", "falcon", "gpt-2",  "llama-bpe", "llama-spm",
-        "mpt",       "phi-3",          "qwen2",        "qwen35", "refact", "starcoder"};
+        "mpt",       "phi-3",          "qwen2",        "qwen35", "refact", "starcoder", "gemma-4"};
     const char *found = data_path("instruct/instruction-data.json");
     char data[512];
     if (!found)
@@ -474,7 +474,8 @@ static void test_pieces(void **state) {
     }
     static const char *const names[] = {"command-r", "deepseek-coder", "deepseek-llm", "falcon",
                                         "gpt-2",     "llama-bpe",      "llama-spm",    "mpt",
-                                        "phi-3",     "qwen2",          "bert-bge",     "starcoder"};
+                                        "phi-3",     "qwen2",          "bert-bge",     "starcoder",
+                                        "gemma-4"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char path[64];
         snprintf(path, sizeof path, "vocab/ggml-vocab-%s.gguf", names[i]);
