@@ -499,6 +499,25 @@ static void test_refused_fields(void **state) {
     }
     expect_error("pair.jsonl", "{\"prompt\":\"P\",\"chosen\":\"C\",\"rejected\":\"R\"}",
                  SM_ERR_UNSUPPORTED, ":1: \"rejected\"");
+    for (int n = 1023; n <= 1025; n++) { /* the limit of fields, in an entry and in a turn */
+        static char many[16000];
+        strcpy(many, "{\"text\":\"t\"");
+        for (int i = 1; i < n; i++)
+            sprintf(many + strlen(many), ",\"f%d\":1", i);
+        strcat(many, "}");
+        sm_dataset *d;
+        sm_error error;
+        assert_int_equal(open_text(&d, "fields.jsonl", many, &plain, &error),
+                         n <= 1024 ? SM_OK : SM_ERR_UNSUPPORTED);
+        sm_dataset_free(d);
+        strcpy(many, "{\"messages\":[{\"role\":\"assistant\",\"content\":\"c\"");
+        for (int i = 2; i < n; i++)
+            sprintf(many + strlen(many), ",\"f%d\":1", i);
+        strcat(many, "}]}");
+        assert_int_equal(open_text(&d, "fields.jsonl", many, &plain, &error),
+                         n <= 1024 ? SM_OK : SM_ERR_UNSUPPORTED);
+        sm_dataset_free(d);
+    }
 }
 
 /* Files that are no text in UTF-8 are never trained as such, whatever they are called. */
@@ -766,6 +785,35 @@ static void test_cancel(void **state) {
         }
     }
     free(text);
+    /* one entry of many turns: asked while it is read, and when it is encoded */
+    enum { TURNS_N = 20000 };
+    char *many = malloc(TURNS_N * 64);
+    assert_non_null(many);
+    size_t length = (size_t)sprintf(many, "{\"messages\":[");
+    for (int i = 0; i < TURNS_N; i++)
+        length += (size_t)sprintf(many + length, "%s{\"role\":\"%s\",\"content\":\"x\"}",
+                                  i ? "," : "", i % 2 ? "assistant" : "user");
+    length += (size_t)sprintf(many + length, "]}");
+    scratch_write(scratch_path("turns.jsonl"), many, length);
+    sm_dataset *turns;
+    sm_train_batch batch;
+    sm_error why;
+    for (int last = 1; last < 10; last += 4) {
+        asked count = {.last = last};
+        assert_int_equal(sm_dataset_open(&turns, &mem, scratch_path("turns.jsonl"), tokenizer,
+                                         &plain, progress, &count, &why),
+                         SM_ERR_CANCELLED);
+    }
+    assert_int_equal(sm_dataset_open(&turns, &mem, scratch_path("turns.jsonl"), tokenizer, &plain,
+                                     NULL, NULL, &why),
+                     SM_OK);
+    asked count = {0};
+    sm_dataset_set_cancel(turns, cancel, &count);
+    assert_int_equal(sm_dataset_next(turns, &batch, &why),
+                     SM_ERR_STATE); /* its prompt fills a row */
+    assert_true(count.n > 50);
+    sm_dataset_free(turns);
+    free(many);
     /* entries that do not fit: asked at each of them */
     char json[40000] = "", prompt[301];
     memset(prompt, 'x', sizeof prompt - 1);

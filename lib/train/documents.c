@@ -8,6 +8,7 @@
 #define NEIGHBOURS 64            /* bytes on each side of a cut that are compared */
 #define MAX_TRIES 256            /* places in a piece */
 #define LONGEST_PIECE (1u << 20) /* a text without a place to cut ends somewhere, too */
+#define ASK_PARTS 256            /* of an entry, encoded between two questions */
 #define WATCH_BYTES (1u << 20)   /* gone through between two questions: some hundred us */
 #define HASH_BYTES 65536         /* hashed at once */
 
@@ -428,6 +429,8 @@ static sm_status encode_rendering(const sm_documents *d, const sm_rendering *r,
     for (uint64_t i = 0; i < r->n && !status; i++) {
         const sm_part *p = &r->part[i];
         const uint64_t first = t->n;
+        if (i % ASK_PARTS == ASK_PARTS - 1 && d->cancel && d->cancel(d->cancel_user))
+            return sm_fail(error, SM_ERR_CANCELLED, "%s: cancelled", d->path);
         uint64_t answer;
         status = encode_part(d, r->text, p, t, &answer, error);
         if (status)

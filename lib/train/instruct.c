@@ -16,17 +16,43 @@
 
 /* ---- one entry ----------------------------------------------------------------------------- */
 
+#define MAX_FIELDS 1024 /* of an object: each name that is known is looked for among all */
+#define ASK_TURNS 1024  /* written between two questions */
+
+/* A hook that ends what is under way. */
+typedef struct canceller {
+    int32_t (*cancel)(void *user); /* NULL: never */
+    void *user;
+} canceller;
+
 typedef struct reader {
     const sm_documents *d;
     const sm_document *entry;
     const sm_json *json;
     sm_writer writer;
+    canceller hook;
     sm_error *error;
 } reader;
 
 static sm_status bad(const reader *r, const char *what, const char *key) {
     return sm_fail(r->error, SM_ERR_FORMAT, "%s:%llu: %s \"%s\"", r->d->path,
                    (unsigned long long)r->entry->line, what, key);
+}
+
+static sm_status check_fields(const reader *r, sm_json_value object) {
+    if (sm_json_count(r->json, object) <= MAX_FIELDS)
+        return SM_OK;
+    return sm_fail(r->error, SM_ERR_UNSUPPORTED, "%s:%llu: an object has %u fields, more than %d",
+                   r->d->path, (unsigned long long)r->entry->line, sm_json_count(r->json, object),
+                   MAX_FIELDS);
+}
+
+/* Asks the hook once in so many turns. */
+static sm_status ask(const reader *r) {
+    if (!r->hook.cancel || r->writer.turns % ASK_TURNS != ASK_TURNS - 1 ||
+        !r->hook.cancel(r->hook.user))
+        return SM_OK;
+    return sm_fail(r->error, SM_ERR_CANCELLED, "%s: cancelled", r->d->path);
 }
 
 static sm_json_value field(const reader *r, const char *name) {
@@ -118,10 +144,13 @@ static sm_status write_turn(reader *r, sm_json_value turn, const char *role_key,
     static const char *const unread[] = {
         "tool_calls",        "function_call", "tool_call_id", "name",   "refusal",
         "reasoning_content", "thinking",      "audio",        "images", NULL};
-    const sm_json_value text = sm_json_get(r->json, turn, text_key);
-    const sm_json_value name = sm_json_get(r->json, turn, role_key);
     sm_speaker who;
     sm_portion portion;
+    sm_status status = check_fields(r, turn);
+    if (status)
+        return status;
+    const sm_json_value text = sm_json_get(r->json, turn, text_key);
+    const sm_json_value name = sm_json_get(r->json, turn, role_key);
     if (!is_text(r, name))
         return bad(r, "a turn has no text", role_key);
     if (!role_of(r->json, name, &who)) {
@@ -130,7 +159,7 @@ static sm_status write_turn(reader *r, sm_json_value turn, const char *role_key,
                        (unsigned long long)r->entry->line,
                        (int)(role.length < 60 ? role.length : 60), role.data);
     }
-    sm_status status = refuse(r, turn, unread);
+    status = refuse(r, turn, unread);
     if (!status && !is_text(r, text))
         status = bad(r, "a turn has no text", text_key);
     if (!status)
@@ -147,8 +176,11 @@ static sm_status write_turns(reader *r, sm_json_value turns, const char *role_ke
                              const char *text_key, bool learn) {
     sm_status status = SM_OK;
     for (sm_json_value i = sm_json_first(r->json, turns); i != SM_JSON_NONE && !status;
-         i = sm_json_next(r->json, turns, i))
-        status = write_turn(r, i, role_key, text_key, learn);
+         i = sm_json_next(r->json, turns, i)) {
+        status = ask(r);
+        if (!status)
+            status = write_turn(r, i, role_key, text_key, learn);
+    }
     return status;
 }
 
@@ -186,13 +218,17 @@ static sm_status write_history(reader *r) {
         return SM_OK;
     for (sm_json_value i = sm_json_first(r->json, history); i != SM_JSON_NONE && !status;
          i = sm_json_next(r->json, history, i)) {
-        const sm_json_value ask = is_list(r, i) ? sm_json_first(r->json, i) : SM_JSON_NONE;
-        const sm_json_value answer = sm_json_next(r->json, i, ask);
-        if (sm_json_count(r->json, i) != 2 || !is_text(r, ask) || !is_text(r, answer))
+        const sm_json_value asked = is_list(r, i) ? sm_json_first(r->json, i) : SM_JSON_NONE;
+        const sm_json_value answer = sm_json_next(r->json, i, asked);
+        if (sm_json_count(r->json, i) != 2 || !is_text(r, asked) || !is_text(r, answer))
             return bad(r, "what is no pair of texts stands in", "history");
-        status = write_text(r, SM_SPEAKER_USER, text_of(r, ask), SM_PORTION_PROMPT);
+        status = write_text(r, SM_SPEAKER_USER, text_of(r, asked), SM_PORTION_PROMPT);
+        if (!status)
+            status = ask(r);
         if (!status)
             status = write_text(r, SM_SPEAKER_ASSISTANT, text_of(r, answer), SM_PORTION_ANSWER);
+        if (!status)
+            status = ask(r);
     }
     return status || is_list(r, history) ? status : bad(r, "this is no list:", "history");
 }
@@ -249,21 +285,21 @@ static bool begins_with_answer(const reader *r, sm_json_value list) {
 static sm_status prompt(reader *r) {
     static const char *const unread[] = {"input", "output", "history", NULL};
     const char *const name = is_empty(r, field(r, "chosen")) ? "completion" : "chosen";
-    const sm_json_value ask = field(r, "prompt"), answer = field(r, name);
+    const sm_json_value asked = field(r, "prompt"), answer = field(r, name);
     sm_status status = refuse(r, SM_JSON_ROOT, unread);
     if (status)
         return status;
     if (!is_text(r, answer) && !is_list(r, answer))
         return bad(r, "an entry has no text or list of messages", name);
-    if (!is_text(r, ask) && !is_list(r, ask) && (!is_empty(r, ask) || is_text(r, answer)))
+    if (!is_text(r, asked) && !is_list(r, asked) && (!is_empty(r, asked) || is_text(r, answer)))
         return bad(r, "an entry has no text or list of messages", "prompt");
-    if (is_text(r, ask) && is_text(r, answer) && r->d->layout != SM_TEMPLATE_CHATML)
-        return plain_prompt(r, ask, answer);
+    if (is_text(r, asked) && is_text(r, answer) && r->d->layout != SM_TEMPLATE_CHATML)
+        return plain_prompt(r, asked, answer);
     status = write_system(r);
-    if (!status && is_list(r, ask))
-        status = write_turns(r, ask, "role", "content", false);
-    else if (!status && is_text(r, ask) && (is_text(r, answer) || begins_with_answer(r, answer)))
-        status = write_text(r, SM_SPEAKER_USER, text_of(r, ask), SM_PORTION_PROMPT);
+    if (!status && is_list(r, asked))
+        status = write_turns(r, asked, "role", "content", false);
+    else if (!status && is_text(r, asked) && (is_text(r, answer) || begins_with_answer(r, answer)))
+        status = write_text(r, SM_SPEAKER_USER, text_of(r, asked), SM_PORTION_PROMPT);
     if (status)
         return status;
     return is_list(r, answer)
@@ -291,7 +327,9 @@ static bool has(const reader *r, const char *name) {
 static sm_status write_entry(reader *r) {
     static const char *const unread[] = {"tools",  "functions", "image",   "images",
                                          "videos", "audios",    "kto_tag", NULL};
-    sm_status status = refuse(r, SM_JSON_ROOT, unread);
+    sm_status status = check_fields(r, SM_JSON_ROOT);
+    if (!status)
+        status = refuse(r, SM_JSON_ROOT, unread);
     if (status)
         return status;
     const bool chosen_only = r->d->kind == SM_DATA_CHOSEN;
@@ -321,8 +359,8 @@ static sm_status write_entry(reader *r) {
 
 /* Writes an entry that has been parsed. */
 static sm_status render(const sm_documents *d, const sm_document *entry, const sm_json *json,
-                        sm_rendering *out, sm_error *error) {
-    reader r = {.d = d, .entry = entry, .json = json, .error = error};
+                        canceller hook, sm_rendering *out, sm_error *error) {
+    reader r = {.d = d, .entry = entry, .json = json, .hook = hook, .error = error};
     r.writer = (sm_writer){.out = *out,
                            .layout = d->layout,
                            .im_start = sm_tokenizer_find(d->tokenizer, "<|im_start|>", 12),
@@ -360,7 +398,7 @@ sm_status sm_instruct_render(const sm_documents *d, uint64_t i, sm_rendering *re
     sm_status status = parse(d, &d->list[i], d->cancel, d->cancel_user, &json, NULL, error);
     if (status)
         return status;
-    status = render(d, &d->list[i], json, rendering, error);
+    status = render(d, &d->list[i], json, (canceller){d->cancel, d->cancel_user}, rendering, error);
     sm_json_free(json);
     return status;
 }
@@ -426,7 +464,7 @@ static sm_status add_entry(scanner *s, uint64_t end, bool whole) {
     s->line += sm_json_lines(json);
     sm_documents_hash(d, s->watch.at);
     sm_rendering check = {.mem = d->mem, .check = true};
-    status = render(d, entry, json, &check, s->error);
+    status = render(d, entry, json, (canceller){sm_watch_ask, &s->watch}, &check, s->error);
     sm_json_free(json);
     return status ? status : tell(s);
 }
