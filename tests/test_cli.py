@@ -137,9 +137,21 @@ class Usage(Case):
 
     def test_zero_that_is_no_zero(self):
         """Where the library takes a zero for the default, it is not silently taken from the user."""
-        for command, option, default in [("run", "--repeat-penalty", "1"), ("train", "--momentum", "0.9"),
-                                         ("train", "--clip", "1"), ("finetune", "--beta1", "0.9")]:
+        for command, option, default in [("run", "--repeat-penalty", "1"), ("train", "--clip", "1"),
+                                         ("finetune", "--eps", "1e-08")]:
             self.bad(2, command, option, "0", says=[option, "default, " + default])
+
+    def test_zero_that_is_zero(self):
+        """Where zero is a value of its own, it can be asked for."""
+        def text(*options):
+            return self.good("run", "-m", MODEL, "-p", "the", "-n", "12", "--ignore-end", *options)
+        greedy = text()
+        drawn = ["--temp", "1", "--seed", "3"]
+        self.assertNotEqual(text(*drawn), greedy)
+        self.assertEqual(text(*drawn, "--top-p", "0"), greedy)
+        penalty = ["--repeat-penalty", "50"]
+        self.assertNotEqual(text(*penalty), greedy)
+        self.assertEqual(text(*penalty, "--penalty-last-n", "0"), greedy)
 
     def test_version(self):
         self.assertRegex(self.good("--version"), rb"^smallmind \d+\.\d+\.\d+\n$")

@@ -259,5 +259,6 @@ const char *flag_choice(const char *names, uint64_t n, size_t *length) {
 }
 
 bool flag_zero_is_default(const sm_option *field) {
-    return field->type != SM_OPTION_ENUM && field->min == 0.0 && field->fallback != 0.0;
+    return field->type != SM_OPTION_ENUM && field->min == 0.0 && field->fallback != 0.0 &&
+           field->zero == 0.0;
 }

@@ -183,6 +183,10 @@ static int set_from_text(const cli_command *command, const flag_ref *ref, const 
         real = (double)whole;
     if (!valid || real < field->min || real > field->max)
         return bad_range(command, flag, text, field->min, field->max, field->unit, !is_real);
+    if (real == 0.0 && field->zero != 0.0) { /* zero itself */
+        flag_set(ref, is_real ? 0 : (uint64_t)field->zero, field->zero);
+        return CLI_GO_ON;
+    }
     if (real == 0.0 && flag_zero_is_default(field))
         return cli_misuse(command->name, "%s: 0 would stand for the default, %.10g", flag,
                           field->fallback);

@@ -117,12 +117,13 @@ typedef struct sm_sampling {
     uint32_t struct_size;
     uint32_t top_k;           /* keep the k likeliest; 0: all */
     double temperature;       /* 0: greedy (the likeliest token) */
-    double top_p;             /* keep the smallest set with this probability; 0 means 1: all */
+    double top_p;             /* keep the smallest set with this probability; 0 means 1: all;
+                                 SM_ZERO: the likeliest token alone */
     double min_p;             /* drop tokens below min_p times the likeliest one's probability */
     double repeat_penalty;    /* divides positive, multiplies negative logits; 0 means 1: none */
     double presence_penalty;  /* subtracted once from tokens that occurred */
     double frequency_penalty; /* subtracted for each time a token occurred */
-    uint32_t penalty_last_n;  /* tokens looked back at; 0 means 64 */
+    uint32_t penalty_last_n;  /* tokens looked back at; 0 means 64, SM_ZERO_U32 none */
     uint32_t reserved;
     uint64_t seed;             /* draws depend on (seed, sequence, position) only */
     uint64_t sequence;         /* distinguishes sequences drawn with one seed */
@@ -223,7 +224,9 @@ typedef struct sm_option {
     uint32_t type;
     uint32_t offset; /* in the struct */
     double min, max; /* inclusive */
-    double fallback; /* what zero means (0: zero itself) */
+    double fallback; /* what zero means (0: zero itself, or what doc says) */
+    double zero;     /* what says zero itself where that is something else: SM_ZERO or SM_ZERO_U32;
+                        0: zero is zero, or cannot be asked for */
     const char *names;
     const char *unit; /* "tokens", "bytes", "" … */
     const char *doc;

@@ -142,18 +142,18 @@ typedef struct sm_trainer_options {
     double lr;           /* highest learning rate; 0: 1e-3, 1e-4 for Lion, 0.01 for Adafactor,
                             0.1 for SGD */
     double min_lr;       /* at the end of the schedule */
-    double beta1;        /* AdamW and Lion; 0: 0.9 */
-    double beta2;        /* 0: 0.95 for AdamW, 0.99 for Lion */
+    double beta1;        /* AdamW and Lion; 0: 0.9; SM_ZERO: 0 */
+    double beta2;        /* 0: 0.95 for AdamW, 0.99 for Lion; SM_ZERO: 0 */
     double eps;          /* AdamW; 0: 1e-8 */
     double weight_decay; /* decoupled; matrices only */
-    double momentum;     /* SGD; 0: 0.9 */
+    double momentum;     /* SGD; 0: 0.9; SM_ZERO: none */
     double clip;         /* largest global norm of the gradient; 0: 1 */
     uint32_t no_clip;    /* 1: no limit */
     /* schedule of the learning rate, in optimizer steps */
     uint32_t schedule;   /* SM_LR_… */
     uint64_t warmup;     /* steps of linear rise at the beginning */
-    double power;        /* polynomial; 0: 2 */
-    double decay_part;   /* WSD: the last part of the steps; 0: 0.2 */
+    double power;        /* polynomial; 0: 2; SM_ZERO: 0 */
+    double decay_part;   /* WSD: the last part of the steps; 0: 0.2; SM_ZERO: none */
     uint64_t cycle;      /* restarts: steps of the first cycle; 0: a quarter of the steps */
     double cycle_growth; /* restarts: each cycle is longer by this factor; 0: 2 */
     /* computation */

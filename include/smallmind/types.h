@@ -23,12 +23,12 @@
  * writable global state (beside the CPU dispatch table, filled in once).
  *
  * A file that a function writes appears under its name when it is complete and on the disk: on any
- * failure, and whenever the process is killed, what was there before stays whole; SM_OK says that the
- * new file is there (if the system goes down in that moment and the directory could not be synced,
- * the old one may be back). Until then it is NAME.<pid>-<n>.tmp in the same directory, under an flock.
- * What a killed process left of that form is removed when NAME is written again, by the lock, not by
- * the number: processes in other containers count. Machines that share a directory without sharing
- * its locks should not write one name at once: one of them may get SM_ERR_IO.
+ * failure, and whenever the process is killed, what was there before stays whole; SM_OK says that
+ * the new file is there (if the system goes down in that moment and the directory could not be
+ * synced, the old one may be back). Until then it is NAME.<pid>-<n>.tmp in the same directory,
+ * under an flock. What a killed process left of that form is removed when NAME is written again, by
+ * the lock, not by the number: processes in other containers count. Machines that share a directory
+ * without sharing its locks should not write one name at once: one of them may get SM_ERR_IO.
  */
 #ifndef SMALLMIND_TYPES_H
 #define SMALLMIND_TYPES_H
@@ -102,6 +102,11 @@ SM_API const char *sm_version(void);
  * (sm_gguf_get_key, sm_gguf_get_value, sm_model_info, sm_tokenizer_token_text, generated text) are
  * as the file or the model has them. */
 SM_API uint64_t sm_text_escape(const char *text, uint64_t length, char *out, uint64_t capacity);
+
+/* In options a zero stands for the default. Where zero itself would be a value of its own, and the
+ * option says so, these ask for it (sm_option.zero lists them all). */
+#define SM_ZERO (-1.0)
+#define SM_ZERO_U32 4294967295u
 
 /* Memory hook. alloc returns memory aligned to `align` (a power of two, at
  * least 16) or NULL; release gets the size and alignment that were asked for.

@@ -68,22 +68,43 @@ static inline uint64_t sm_mix64(uint64_t x) {
 
 /* ---- structs that begin with uint32_t struct_size ------------------------------------ */
 
+/* Fields of 8 bytes each (or of `step` bytes) from begin to end, which no struct_size may cut; all
+ * others have 4. A struct has a list of these that ends with step 0, NULL where it has none. */
+typedef struct sm_wide {
+    uint32_t begin, end, step;
+} sm_wide;
+#define SM_WIDE_FROM(S, first) \
+    { offsetof(S, first), sizeof(S), 8 } /* to the end */
+#define SM_WIDE_UNTIL(S, first, next) \
+    { offsetof(S, first), offsetof(S, next), 8 }
+#define SM_WIDE_ARRAY(S, field)                                              \
+    {                                                                        \
+        offsetof(S, field), offsetof(S, field) + sizeof(((S *)NULL)->field), \
+            sizeof(((S *)NULL)->field)                                       \
+    }
+
 /* Takes a caller's struct into `to` (`known` bytes, struct_size set to that): a
  * missing one (NULL) is all zero, a shorter one is filled up with zeros, a longer one
  * must be zero past `known`. SM_ERR_ARGUMENT; `what` begins the message. */
-sm_status sm_struct_take(void *to, size_t known, const void *from, const char *what,
-                         sm_error *error);
+sm_status sm_struct_take(void *to, size_t known, const sm_wide *wide, const void *from,
+                         const char *what, sm_error *error);
 /* Whether sm_struct_give could fill in `to`: for calls that do something first. */
-sm_status sm_struct_check(const void *to, size_t known, const char *what, sm_error *error);
+sm_status sm_struct_check(const void *to, size_t known, const sm_wide *wide, const char *what,
+                          sm_error *error);
 /* Hands `full` (`known` bytes) to a caller whose struct_size may be another. */
-sm_status sm_struct_give(void *to, const void *full, size_t known, const char *what,
-                         sm_error *error);
+sm_status sm_struct_give(void *to, const void *full, size_t known, const sm_wide *wide,
+                         const char *what, sm_error *error);
 
 /* sm_struct_take, then checks every field of the struct's table (SM_OPTIONS_… of
- * smallmind/generate.h, sm_options_table) and replaces zeros by their fallbacks.
+ * smallmind/generate.h, sm_options_table) and replaces zeros by their fallbacks, and SM_ZERO and
+ * SM_ZERO_U32 by zeros where the table has a fallback (else the caller does both).
  * SM_ERR_ARGUMENT names the field. */
 sm_status sm_options_take(void *to, size_t known, const void *from, uint32_t options_struct,
                           sm_error *error);
+/* Whether a caller's struct ends between two fields of the table. */
+sm_status sm_options_check(const void *options, uint32_t options_struct, sm_error *error);
+/* Of options that were taken: zeros that stand for themselves become what says so (SM_ZERO). */
+void sm_options_say_zero(void *options, uint32_t options_struct);
 
 /* ---- cancelling ---------------------------------------------------------------- */
 

@@ -23,6 +23,8 @@ sm_status sm_mem_init(sm_mem *mem, const sm_allocator *allocator, uint64_t limit
         if (allocator->struct_size != sizeof *allocator)
             return sm_fail(error, SM_ERR_ARGUMENT, "allocator: struct_size is %u, expected %zu",
                            allocator->struct_size, sizeof *allocator);
+        if (allocator->reserved)
+            return sm_fail(error, SM_ERR_ARGUMENT, "allocator: reserved is set");
         if (!allocator->alloc || !allocator->release)
             return sm_fail(error, SM_ERR_ARGUMENT, "allocator: alloc or release is NULL");
         mem->hook = *allocator;

@@ -7,15 +7,20 @@
 #include <string.h>
 
 #define U32(S, field, min, max, fallback, unit, doc) \
-    { #field, SM_OPTION_U32, offsetof(S, field), min, max, fallback, NULL, unit, doc }
+    { #field, SM_OPTION_U32, offsetof(S, field), min, max, fallback, 0, NULL, unit, doc }
 #define U64(S, field, min, max, fallback, unit, doc) \
-    { #field, SM_OPTION_U64, offsetof(S, field), min, max, fallback, NULL, unit, doc }
+    { #field, SM_OPTION_U64, offsetof(S, field), min, max, fallback, 0, NULL, unit, doc }
 #define F64(S, field, min, max, fallback, doc) \
-    { #field, SM_OPTION_F64, offsetof(S, field), min, max, fallback, NULL, "", doc }
+    { #field, SM_OPTION_F64, offsetof(S, field), min, max, fallback, 0, NULL, "", doc }
+/* Where zero can be said (SM_ZERO), since a zero stands for another value. */
+#define F64_ZERO(S, field, min, max, fallback, doc) \
+    { #field, SM_OPTION_F64, offsetof(S, field), min, max, fallback, SM_ZERO, NULL, "", doc }
+#define U32_ZERO(S, field, min, max, fallback, unit, doc) \
+    { #field, SM_OPTION_U32, offsetof(S, field), min, max, fallback, SM_ZERO_U32, NULL, unit, doc }
 #define ENUM(S, field, names, max, doc) \
-    { #field, SM_OPTION_ENUM, offsetof(S, field), 0, max, 0, names, "", doc }
+    { #field, SM_OPTION_ENUM, offsetof(S, field), 0, max, 0, 0, names, "", doc }
 #define POINTER(S, field, doc) \
-    { #field, SM_OPTION_POINTER, offsetof(S, field), 0, 0, 0, NULL, "", doc }
+    { #field, SM_OPTION_POINTER, offsetof(S, field), 0, 0, 0, 0, NULL, "", doc }
 
 #define MAX_CONTEXT 16777216.0
 
@@ -49,7 +54,7 @@ static const sm_option session_table[] = {
 static const sm_option sampling_table[] = {
     F64(sm_sampling, temperature, 0, 100, 0, "0 takes the likeliest token, more is more random"),
     U32(sm_sampling, top_k, 0, 2147483647.0, 0, "tokens", "keep the k likeliest; 0: all"),
-    F64(sm_sampling, top_p, 0, 1, 1, "keep the smallest set of tokens with this probability"),
+    F64_ZERO(sm_sampling, top_p, 0, 1, 1, "keep the smallest set of tokens with this probability"),
     F64(sm_sampling, min_p, 0, 1, 0,
         "drop tokens less likely than this share of the likeliest one's probability"),
     F64(sm_sampling, repeat_penalty, 0, 100, 1,
@@ -57,8 +62,8 @@ static const sm_option sampling_table[] = {
     F64(sm_sampling, presence_penalty, -100, 100, 0, "subtracted once from tokens that occurred"),
     F64(sm_sampling, frequency_penalty, -100, 100, 0,
         "subtracted for each time that a token occurred"),
-    U32(sm_sampling, penalty_last_n, 0, MAX_CONTEXT, 64, "tokens",
-        "how far back the penalties look"),
+    U32_ZERO(sm_sampling, penalty_last_n, 0, MAX_CONTEXT, 64, "tokens",
+             "how far back the penalties look"),
     U64(sm_sampling, seed, 0, 18446744073709551615.0, 0, "", "same seed, same tokens"),
     U64(sm_sampling, sequence, 0, 18446744073709551615.0, 0, "",
         "tells apart sequences drawn with one seed"),
@@ -135,20 +140,21 @@ static const sm_option trainer_table[] = {
     F64(sm_trainer_options, lr, 0, 999, 0,
         "highest learning rate; 0: 1e-3 AdamW, 1e-4 Lion, 1e-2 Adafactor, 0.1 SGD"),
     F64(sm_trainer_options, min_lr, 0, 999, 0, "learning rate at the end of the schedule"),
-    F64(sm_trainer_options, beta1, 0, 0.99999, 0.9, "AdamW and Lion: decay of the first moment"),
-    F64(sm_trainer_options, beta2, 0, 0.99999999, 0,
-        "decay of the second moment; 0: 0.95, or 0.99 for Lion"),
+    F64_ZERO(sm_trainer_options, beta1, 0, 0.99999, 0.9,
+             "AdamW and Lion: decay of the first moment"),
+    F64_ZERO(sm_trainer_options, beta2, 0, 0.99999999, 0,
+             "decay of the second moment; 0: 0.95, or 0.99 for Lion"),
     F64(sm_trainer_options, eps, 0, 0.1, 1e-8, "AdamW: added to the root of the second moment"),
     F64(sm_trainer_options, weight_decay, 0, 100, 0, "decoupled weight decay of matrices"),
-    F64(sm_trainer_options, momentum, 0, 0.99999, 0.9, "SGD"),
+    F64_ZERO(sm_trainer_options, momentum, 0, 0.99999, 0.9, "SGD"),
     F64(sm_trainer_options, clip, 0, 1e30, 1, "largest global norm of the gradient"),
     ENUM(sm_trainer_options, no_clip, "no|yes", 1, "do not limit the gradient"),
     ENUM(sm_trainer_options, schedule,
          "cosine|constant|linear|polynomial|inverse-sqrt|wsd|restarts", 6,
          "course of the learning rate after the warmup"),
     U64(sm_trainer_options, warmup, 0, 9.0e15, 0, "steps", "linear rise of the learning rate"),
-    F64(sm_trainer_options, power, 0, 100, 2, "of the polynomial schedule"),
-    F64(sm_trainer_options, decay_part, 0, 1, 0.2, "WSD: the last part of the steps"),
+    F64_ZERO(sm_trainer_options, power, 0, 100, 2, "of the polynomial schedule"),
+    F64_ZERO(sm_trainer_options, decay_part, 0, 1, 0.2, "WSD: the last part of the steps"),
     U64(sm_trainer_options, cycle, 0, 9.0e15, 0, "steps",
         "restarts: first cycle; 0: a quarter of the steps"),
     F64(sm_trainer_options, cycle_growth, 1, 100, 2, "restarts: each cycle is longer by this"),
@@ -274,43 +280,49 @@ const sm_option *sm_options_table(uint32_t options_struct, uint32_t *n) {
     return table;
 }
 
-/* A zero takes the fallback; anything else must be in range. */
+static uint32_t field_bytes(const sm_option *o) {
+    return o->type == SM_OPTION_U32 || o->type == SM_OPTION_ENUM ? 4 : 8;
+}
+
+static double read_field(const uint8_t *field, const sm_option *o) {
+    uint32_t u32;
+    uint64_t u64;
+    double value = 0;
+    if (o->type == SM_OPTION_F64) {
+        memcpy(&value, field, sizeof value);
+        return value;
+    }
+    if (o->type == SM_OPTION_U64) {
+        memcpy(&u64, field, sizeof u64);
+        return (double)u64;
+    }
+    memcpy(&u32, field, sizeof u32);
+    return u32;
+}
+
+static void write_field(uint8_t *field, const sm_option *o, double value) {
+    const uint32_t u32 = o->type == SM_OPTION_F64 ? 0 : (uint32_t)value;
+    const uint64_t u64 = o->type == SM_OPTION_F64 ? 0 : (uint64_t)value;
+    memcpy(field,
+           o->type == SM_OPTION_F64   ? (const void *)&value
+           : o->type == SM_OPTION_U64 ? (const void *)&u64
+                                      : &u32,
+           field_bytes(o));
+}
+
+/* A zero takes the fallback, what says zero takes zero; anything else must be in range. */
 static sm_status check_field(uint8_t *base, const sm_option *o, sm_error *error) {
     uint8_t *field = base + o->offset;
-    double value = 0;
-    switch (o->type) {
-    case SM_OPTION_U32:
-    case SM_OPTION_ENUM: {
-        uint32_t v;
-        memcpy(&v, field, sizeof v);
-        if (v == 0) {
-            v = (uint32_t)o->fallback;
-            memcpy(field, &v, sizeof v);
-            return SM_OK;
-        }
-        value = v;
-        break;
+    if (o->type == SM_OPTION_POINTER)
+        return SM_OK;
+    const double value = read_field(field, o);
+    if (value == 0) {
+        write_field(field, o, o->fallback);
+        return SM_OK;
     }
-    case SM_OPTION_U64: {
-        uint64_t v;
-        memcpy(&v, field, sizeof v);
-        if (v == 0) {
-            v = (uint64_t)o->fallback;
-            memcpy(field, &v, sizeof v);
-            return SM_OK;
-        }
-        value = (double)v;
-        break;
-    }
-    case SM_OPTION_F64: {
-        memcpy(&value, field, sizeof value);
-        if (value == 0) {
-            memcpy(field, &o->fallback, sizeof o->fallback);
-            return SM_OK;
-        }
-        break;
-    }
-    default:
+    if (o->zero != 0 && value == o->zero) {
+        if (o->fallback != 0)
+            write_field(field, o, 0);
         return SM_OK;
     }
     if (!(value >= o->min && value <= o->max))
@@ -319,11 +331,35 @@ static sm_status check_field(uint8_t *base, const sm_option *o, sm_error *error)
     return SM_OK;
 }
 
+sm_status sm_options_check(const void *options, uint32_t options_struct, sm_error *error) {
+    uint32_t n, size;
+    const sm_option *table = sm_options_table(options_struct, &n);
+    memcpy(&size, options, sizeof size);
+    for (uint32_t i = 0; i < n; i++)
+        if (size > table[i].offset && size < table[i].offset + field_bytes(&table[i]))
+            return sm_fail(error, SM_ERR_ARGUMENT,
+                           "options: struct_size is %u, which is inside the field %s", size,
+                           table[i].name);
+    return SM_OK;
+}
+
+void sm_options_say_zero(void *options, uint32_t options_struct) {
+    uint32_t n;
+    const sm_option *table = sm_options_table(options_struct, &n);
+    for (uint32_t i = 0; i < n; i++) {
+        uint8_t *field = (uint8_t *)options + table[i].offset;
+        if (table[i].zero != 0 && read_field(field, &table[i]) == 0)
+            write_field(field, &table[i], table[i].zero);
+    }
+}
+
 sm_status sm_options_take(void *to, size_t known, const void *from, uint32_t options_struct,
                           sm_error *error) {
     uint32_t n;
     const sm_option *table = sm_options_table(options_struct, &n);
-    sm_status status = sm_struct_take(to, known, from, "options", error);
+    sm_status status = sm_struct_take(to, known, NULL, from, "options", error);
+    if (!status && from)
+        status = sm_options_check(from, options_struct, error);
     for (uint32_t i = 0; i < n && !status; i++)
         status = check_field(to, &table[i], error);
     return status;

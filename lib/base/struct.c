@@ -7,21 +7,33 @@
 #define STRUCT_MIN 8
 #define STRUCT_MAX 4096
 
-static sm_status check_size(uint32_t size, size_t known, const char *what, sm_error *error) {
-    return size < STRUCT_MIN || size > STRUCT_MAX
-               ? sm_fail(error, SM_ERR_ARGUMENT, "%s: struct_size is %u, expected %zu", what, size,
+static bool cuts_field(uint32_t size, const sm_wide *wide) {
+    bool cut = size % 4 != 0;
+    for (; wide && wide->step; wide++)
+        cut = cut || (size > wide->begin && size < wide->end && (size - wide->begin) % wide->step);
+    return cut;
+}
+
+static sm_status check_size(uint32_t size, size_t known, const sm_wide *wide, const char *what,
+                            sm_error *error) {
+    if (size < STRUCT_MIN || size > STRUCT_MAX)
+        return sm_fail(error, SM_ERR_ARGUMENT, "%s: struct_size is %u, expected %zu", what, size,
+                       known);
+    return cuts_field(size, wide)
+               ? sm_fail(error, SM_ERR_ARGUMENT,
+                         "%s: struct_size is %u, which is inside a field; expected %zu", what, size,
                          known)
                : SM_OK;
 }
 
-sm_status sm_struct_take(void *to, size_t known, const void *from, const char *what,
-                         sm_error *error) {
+sm_status sm_struct_take(void *to, size_t known, const sm_wide *wide, const void *from,
+                         const char *what, sm_error *error) {
     const uint32_t own = (uint32_t)known;
     memset(to, 0, known);
     if (from) {
         uint32_t size;
         memcpy(&size, from, sizeof size);
-        sm_status status = check_size(size, known, what, error);
+        sm_status status = check_size(size, known, wide, what, error);
         if (status)
             return status;
         for (size_t i = known; i < size; i++)
@@ -35,18 +47,19 @@ sm_status sm_struct_take(void *to, size_t known, const void *from, const char *w
     return SM_OK;
 }
 
-sm_status sm_struct_check(const void *to, size_t known, const char *what, sm_error *error) {
+sm_status sm_struct_check(const void *to, size_t known, const sm_wide *wide, const char *what,
+                          sm_error *error) {
     uint32_t size;
     if (!to)
         return sm_fail(error, SM_ERR_ARGUMENT, "%s: the struct to fill in is NULL", what);
     memcpy(&size, to, sizeof size);
-    return check_size(size, known, what, error);
+    return check_size(size, known, wide, what, error);
 }
 
-sm_status sm_struct_give(void *to, const void *full, size_t known, const char *what,
-                         sm_error *error) {
+sm_status sm_struct_give(void *to, const void *full, size_t known, const sm_wide *wide,
+                         const char *what, sm_error *error) {
     uint32_t size;
-    sm_status status = sm_struct_check(to, known, what, error);
+    sm_status status = sm_struct_check(to, known, wide, what, error);
     if (status)
         return status;
     memcpy(&size, to, sizeof size);

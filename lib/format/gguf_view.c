@@ -261,6 +261,8 @@ static sm_status null_argument(const char *function, const char *argument, sm_er
 
 /* ---- public functions ------------------------------------------------------------ */
 
+static const sm_wide options_wide[] = {SM_WIDE_FROM(sm_gguf_options, allocator), {0, 0, 0}};
+
 sm_status sm_gguf_load(sm_gguf **out, const char *path, const sm_gguf_options *options,
                        sm_error *error) {
     if (!out)
@@ -270,7 +272,7 @@ sm_status sm_gguf_load(sm_gguf **out, const char *path, const sm_gguf_options *o
         return null_argument("sm_gguf_load", "path", error);
     sm_gguf_options o;
     sm_mem *mem;
-    sm_status status = sm_struct_take(&o, sizeof o, options, "sm_gguf_load", error);
+    sm_status status = sm_struct_take(&o, sizeof o, options_wide, options, "sm_gguf_load", error);
     if (!status && o.io != SM_IO_MAP && o.io != SM_IO_READ)
         status = sm_fail(error, SM_ERR_ARGUMENT, "sm_gguf_load: options.io is %u", o.io);
     if (!status)
@@ -296,6 +298,8 @@ static sm_gguf_packed packed_of(const sm_gguf *gguf, const sm_gguf_tensor *t) {
     return sm_gguf_get_packed(gguf, t, &packed, NULL) ? (sm_gguf_packed){0} : packed;
 }
 
+static const sm_wide info_wide[] = {SM_WIDE_FROM(sm_gguf_info, n_keys), {0, 0, 0}};
+
 sm_status sm_gguf_get_info(const sm_gguf *gguf, sm_gguf_info *info, sm_error *error) {
     if (!gguf || !info)
         return null_argument("sm_gguf_get_info", gguf ? "info" : "gguf", error);
@@ -316,11 +320,15 @@ sm_status sm_gguf_get_info(const sm_gguf *gguf, sm_gguf_info *info, sm_error *er
             value.n_elements += (uint64_t)packed.cols * packed.rows;
         value.data_bytes += t->size;
     }
-    return sm_struct_give(info, &value, sizeof value, "sm_gguf_get_info", error);
+    return sm_struct_give(info, &value, sizeof value, info_wide, "sm_gguf_get_info", error);
 }
 
 sm_status sm_gguf_get_key(const sm_gguf *gguf, uint64_t i, const char **name, const char **type,
                           sm_error *error) {
+    if (name)
+        *name = NULL;
+    if (type)
+        *type = NULL;
     if (!gguf)
         return null_argument("sm_gguf_get_key", "gguf", error);
     if (i >= gguf->n_keys)
@@ -335,6 +343,8 @@ sm_status sm_gguf_get_key(const sm_gguf *gguf, uint64_t i, const char **name, co
 
 sm_status sm_gguf_get_value(const sm_gguf *gguf, uint64_t i, uint64_t max_items, char *text,
                             uint64_t capacity, uint64_t *n, sm_error *error) {
+    if (n)
+        *n = 0;
     if (!gguf || !n || (!text && capacity))
         return null_argument("sm_gguf_get_value", !gguf ? "gguf" : !n ? "n" : "text", error);
     if (i >= gguf->n_keys)
@@ -359,6 +369,14 @@ sm_status sm_gguf_get_value(const sm_gguf *gguf, uint64_t i, uint64_t max_items,
                    "sm_gguf_get_value: %llu bytes do not hold the text of %llu and its zero",
                    (unsigned long long)capacity, (unsigned long long)s.length);
 }
+
+static const sm_wide tensor_wide[] = {
+    SM_WIDE_UNTIL(sm_gguf_tensor_info, name, n_dims),
+    SM_WIDE_ARRAY(sm_gguf_tensor_info, dims),
+    SM_WIDE_UNTIL(sm_gguf_tensor_info, offset, packed),
+    SM_WIDE_UNTIL(sm_gguf_tensor_info, weight_type_name, weight_dims),
+    SM_WIDE_ARRAY(sm_gguf_tensor_info, weight_dims),
+    {0, 0, 0}};
 
 sm_status sm_gguf_get_tensor(const sm_gguf *gguf, uint64_t i, sm_gguf_tensor_info *info,
                              sm_error *error) {
@@ -389,5 +407,5 @@ sm_status sm_gguf_get_tensor(const sm_gguf *gguf, uint64_t i, sm_gguf_tensor_inf
         value.weight_dims[0] = packed.cols;
         value.weight_dims[1] = packed.rows;
     }
-    return sm_struct_give(info, &value, sizeof value, "sm_gguf_get_tensor", error);
+    return sm_struct_give(info, &value, sizeof value, tensor_wide, "sm_gguf_get_tensor", error);
 }

@@ -192,10 +192,12 @@ void sm_adapter_free(sm_adapter *a) {
     sm_model_free(model);
 }
 
+static const sm_wide info_wide[] = {SM_WIDE_FROM(sm_adapter_info, alpha), {0, 0, 0}};
+
 sm_status sm_adapter_get_info(const sm_adapter *a, sm_adapter_info *info, sm_error *error) {
     if (!a)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_adapter_get_info: adapter is NULL");
-    return sm_struct_give(info, &a->info, sizeof a->info, "sm_adapter_get_info", error);
+    return sm_struct_give(info, &a->info, sizeof a->info, info_wide, "sm_adapter_get_info", error);
 }
 
 /* ---- sessions ---------------------------------------------------------------------------------

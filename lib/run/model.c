@@ -71,6 +71,8 @@ static sm_status read_file(sm_model *model, const char *path, const sm_model_opt
 
 sm_status sm_model_load(sm_model **out, const char *path, const sm_model_options *options,
                         sm_error *error) {
+    if (out)
+        *out = NULL;
     if (!out || !path)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_model_load: out or path is NULL");
     return sm_model_make(out, path, open_file, path, options, error);
@@ -153,6 +155,10 @@ static sm_attn_params most_attention(const sm_net *net) {
     return most;
 }
 
+static const sm_wide info_wide[] = {SM_WIDE_UNTIL(sm_model_info, architecture, n_vocab),
+                                    SM_WIDE_UNTIL(sm_model_info, n_params, sliding_window),
+                                    {0, 0, 0}};
+
 sm_status sm_model_get_info(const sm_model *model, sm_model_info *info, sm_error *error) {
     if (!model)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_model_get_info: model is NULL");
@@ -180,7 +186,7 @@ sm_status sm_model_get_info(const sm_model *model, sm_model_info *info, sm_error
         .packed_file_bytes = model->net->packed_file_bytes,
         .sliding_window = attn.window < INT32_MAX ? (int32_t)attn.window : INT32_MAX,
     };
-    return sm_struct_give(info, &full, sizeof full, "sm_model_get_info", error);
+    return sm_struct_give(info, &full, sizeof full, info_wide, "sm_model_get_info", error);
 }
 
 sm_status sm_model_get_tokenizer(const sm_model *model, sm_tokenizer **out, sm_error *error) {

@@ -421,6 +421,8 @@ static sm_status run(job *j, const char *out_path, sm_error *error) {
     return status;
 }
 
+static const sm_wide result_wide[] = {SM_WIDE_FROM(sm_quantize_result, n_tensors), {0, 0, 0}};
+
 sm_status sm_quantize_file(const char *in, const char *out, const sm_quantize_options *options,
                            sm_quantize_result *result, sm_error *error) {
     job j = {.in_path = in};
@@ -444,6 +446,7 @@ sm_status sm_quantize_file(const char *in, const char *out, const sm_quantize_op
     sm_gguf_close(j.in);
     sm_mem_destroy(j.mem);
     if (!status && result)
-        status = sm_struct_give(result, &j.result, sizeof j.result, "sm_quantize_file", error);
+        status = sm_struct_give(result, &j.result, sizeof j.result, result_wide, "sm_quantize_file",
+                                error);
     return status;
 }

@@ -84,7 +84,7 @@ sm_status sm_batch_new_session(sm_session **out, sm_batch *batch, const sm_sessi
     if (!batch)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_batch_new_session: batch is NULL");
     sm_session_options o;
-    sm_status status = sm_struct_take(&o, sizeof o, options, "options", error);
+    sm_status status = sm_struct_take(&o, sizeof o, NULL, options, "options", error);
     if (!status && (o.n_threads || o.n_batch || o.pin))
         return sm_fail(error, SM_ERR_ARGUMENT,
                        "option %s is set: a session of a batch computes with what the batch has",
@@ -404,8 +404,11 @@ sm_status sm_session_sample(sm_session *s, const sm_sampling *sampling, int32_t 
     return status;
 }
 
+static const sm_wide stats_wide[] = {SM_WIDE_FROM(sm_generate_stats, prepare_seconds), {0, 0, 0}};
+
 sm_status sm_session_get_stats(const sm_session *s, sm_generate_stats *stats, sm_error *error) {
     if (!s)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_get_stats: session is NULL");
-    return sm_struct_give(stats, &s->stats, sizeof s->stats, "sm_session_get_stats", error);
+    return sm_struct_give(stats, &s->stats, sizeof s->stats, stats_wide, "sm_session_get_stats",
+                          error);
 }

@@ -292,6 +292,8 @@ static int32_t ask_pace(void *user, uint64_t done, uint64_t total) {
     return !sm_pace_ask(user);
 }
 
+static const sm_wide options_wide[] = {SM_WIDE_FROM(sm_tokenizer_options, allocator), {0, 0, 0}};
+
 sm_status sm_tokenizer_load(sm_tokenizer **out, const char *path,
                             const sm_tokenizer_options *options, sm_error *error) {
     if (!out)
@@ -300,7 +302,8 @@ sm_status sm_tokenizer_load(sm_tokenizer **out, const char *path,
     if (!path)
         return sm_fail(error, SM_ERR_ARGUMENT, "tokenizer_load: path is NULL");
     sm_tokenizer_options taken;
-    sm_status status = sm_struct_take(&taken, sizeof taken, options, "sm_tokenizer_load", error);
+    sm_status status =
+        sm_struct_take(&taken, sizeof taken, options_wide, options, "sm_tokenizer_load", error);
     if (!status && taken.reserved)
         status = sm_fail(error, SM_ERR_ARGUMENT, "sm_tokenizer_load: reserved is set");
     if (status)

@@ -58,9 +58,10 @@ static sm_status check_flags(uint32_t flags, sm_error *error) {
 sm_status sm_tokenizer_decode(const sm_tokenizer *tokenizer, const int32_t *ids, uint64_t n_ids,
                               uint32_t flags, char *text, uint64_t capacity, uint64_t *n,
                               sm_error *error) {
+    if (n)
+        *n = 0;
     if (!tokenizer || !n || (!ids && n_ids) || (!text && capacity))
         return sm_fail(error, SM_ERR_ARGUMENT, "tokenizer_decode: a pointer is NULL");
-    *n = 0;
     sm_status status = check_flags(flags, error);
     uint64_t total = 0;
     uint32_t length;

@@ -462,14 +462,18 @@ static sm_status encode_all(sm_encoder *encoder, const uint8_t *text, uint64_t l
     return status;
 }
 
+static const sm_wide options_wide[] = {SM_WIDE_FROM(sm_encode_options, cancel), {0, 0, 0}};
+
 sm_status sm_tokenizer_encode_rest(const sm_tokenizer *tokenizer, const char *text, uint64_t length,
                                    uint64_t from, const sm_encode_options *options, int32_t *ids,
                                    uint64_t capacity, uint64_t *n, sm_error *error) {
+    if (n)
+        *n = 0;
     if (!tokenizer || !n || (!text && length) || (!ids && capacity))
         return sm_fail(error, SM_ERR_ARGUMENT, "tokenizer_encode: a pointer is NULL");
-    *n = 0;
     sm_encode_options o;
-    sm_status status = sm_struct_take(&o, sizeof o, options, "sm_tokenizer_encode", error);
+    sm_status status =
+        sm_struct_take(&o, sizeof o, options_wide, options, "sm_tokenizer_encode", error);
     if (status)
         return status;
     if (o.flags & ~(SM_ENCODE_SPECIAL | SM_ENCODE_MARKERS))

@@ -589,6 +589,8 @@ int32_t sm_tokenizer_n_vocab(const sm_tokenizer *tokenizer) {
     return (int32_t)tokenizer->text.n;
 }
 
+static const sm_wide info_wide[] = {SM_WIDE_ARRAY(sm_tokenizer_info, pre), {0, 0, 0}};
+
 sm_status sm_tokenizer_get_info(const sm_tokenizer *tokenizer, sm_tokenizer_info *info,
                                 sm_error *error) {
     if (!tokenizer)
@@ -606,7 +608,7 @@ sm_status sm_tokenizer_get_info(const sm_tokenizer *tokenizer, sm_tokenizer_info
                               .add_bos = t->add_bos,
                               .add_eos = t->add_eos};
     memcpy(full.pre, t->pre_name, sizeof full.pre);
-    return sm_struct_give(info, &full, sizeof full, "sm_tokenizer_get_info", error);
+    return sm_struct_give(info, &full, sizeof full, info_wide, "sm_tokenizer_get_info", error);
 }
 
 const char *sm_tokenizer_token_text(const sm_tokenizer *tokenizer, int32_t id, uint64_t *length) {

@@ -486,10 +486,13 @@ sm_status sm_trainer_resume(sm_trainer *t, const char *path, sm_error *error) {
     return status;
 }
 
+static const sm_wide info_wide[] = {SM_WIDE_FROM(sm_checkpoint_info, step), {0, 0, 0}};
+
 sm_status sm_checkpoint_get_info(const char *path, sm_checkpoint_info *info, sm_error *error) {
     if (!path)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_checkpoint_get_info: path is NULL");
-    sm_status status = sm_struct_check(info, sizeof *info, "sm_checkpoint_get_info", error);
+    sm_status status =
+        sm_struct_check(info, sizeof *info, info_wide, "sm_checkpoint_get_info", error);
     if (status)
         return status;
     sm_mem *mem;
@@ -507,7 +510,7 @@ sm_status sm_checkpoint_get_info(const char *path, sm_checkpoint_info *info, sm_
     if (status)
         return status;
     const sm_checkpoint_info full = {.step = state[0], .steps = state[6], .tokens = state[2]};
-    return sm_struct_give(info, &full, sizeof full, "sm_checkpoint_get_info", error);
+    return sm_struct_give(info, &full, sizeof full, info_wide, "sm_checkpoint_get_info", error);
 }
 
 /* ---- what a run was made with -----------------------------------------------------------------
@@ -658,7 +661,9 @@ sm_status sm_checkpoint_get_options(const char *path, sm_trainer_options *option
         return sm_fail(error, SM_ERR_ARGUMENT,
                        "sm_checkpoint_get_options: path, model_path, needed or text is NULL");
     sm_status status =
-        sm_struct_check(options, sizeof *options, "sm_checkpoint_get_options", error);
+        sm_struct_check(options, sizeof *options, NULL, "sm_checkpoint_get_options", error);
+    if (!status)
+        status = sm_options_check(options, SM_OPTIONS_TRAINER, error);
     if (status)
         return status;
     sm_trainer_options o;
@@ -667,7 +672,7 @@ sm_status sm_checkpoint_get_options(const char *path, sm_trainer_options *option
     sm_mem *mem;
     sm_gguf *gguf;
     *needed = 0;
-    status = sm_struct_take(&o, sizeof o, options, "sm_checkpoint_get_options", error);
+    status = sm_struct_take(&o, sizeof o, NULL, options, "sm_checkpoint_get_options", error);
     if (!status)
         status = sm_mem_create(&mem, NULL, 0, error);
     if (status)
@@ -686,5 +691,6 @@ sm_status sm_checkpoint_get_options(const char *path, sm_trainer_options *option
                        path, (unsigned long long)s.used, (unsigned long long)capacity);
     if (model)
         *model_path = model;
-    return sm_struct_give(options, &o, sizeof o, "sm_checkpoint_get_options", error);
+    sm_options_say_zero(&o, SM_OPTIONS_TRAINER);
+    return sm_struct_give(options, &o, sizeof o, NULL, "sm_checkpoint_get_options", error);
 }

@@ -529,10 +529,10 @@ sm_status sm_schedule_check(const sm_schedule *s, sm_error *error) {
     if (s->warmup > s->steps)
         return sm_fail(error, SM_ERR_ARGUMENT, "warmup of %llu steps is longer than the %llu steps",
                        (unsigned long long)s->warmup, (unsigned long long)s->steps);
-    if (s->kind == SM_SCHEDULE_POLYNOMIAL && !(s->power > 0 && s->power <= 100))
-        return sm_fail(error, SM_ERR_ARGUMENT, "power %g is not in (0, 100]", s->power);
-    if (s->kind == SM_SCHEDULE_WSD && !(s->decay_fraction > 0 && s->decay_fraction <= 1))
-        return sm_fail(error, SM_ERR_ARGUMENT, "decay fraction %g is not in (0, 1]",
+    if (s->kind == SM_SCHEDULE_POLYNOMIAL && !(s->power >= 0 && s->power <= 100))
+        return sm_fail(error, SM_ERR_ARGUMENT, "power %g is not in [0, 100]", s->power);
+    if (s->kind == SM_SCHEDULE_WSD && !(s->decay_fraction >= 0 && s->decay_fraction <= 1))
+        return sm_fail(error, SM_ERR_ARGUMENT, "decay fraction %g is not in [0, 1]",
                        s->decay_fraction);
     if (s->kind == SM_SCHEDULE_COSINE_RESTARTS &&
         (!s->cycle || !(s->cycle_factor >= 1 && s->cycle_factor <= 100)))

@@ -14,7 +14,9 @@ static void set_defaults(sm_trainer_options *o) {
     static const double lr[] = {1e-3, 1e-4, 1e-2, 0.1}; /* by optimizer */
     if (o->lr == 0)
         o->lr = lr[o->optimizer];
-    if (o->beta2 == 0)
+    if (o->beta2 == SM_ZERO)
+        o->beta2 = 0;
+    else if (o->beta2 == 0)
         o->beta2 = o->optimizer == SM_OPTIMIZER_LION ? 0.99 : 0.95;
     if (o->lora_alpha == 0)
         o->lora_alpha = 2.0 * o->lora_rank;
@@ -342,6 +344,8 @@ void sm_trainer_free(sm_trainer *t) {
     sm_mem_destroy(mem);
 }
 
+static const sm_wide info_wide[] = {SM_WIDE_FROM(sm_trainer_info, n_params), {0, 0, 0}};
+
 sm_status sm_trainer_get_info(const sm_trainer *t, sm_trainer_info *info, sm_error *error) {
     if (!t)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_trainer_get_info: trainer is NULL");
@@ -365,7 +369,7 @@ sm_status sm_trainer_get_info(const sm_trainer *t, sm_trainer_info *info, sm_err
         .epochs = sm_dataset_epochs(t->dataset),
         .updating = t->update.stage == SM_UPDATE_WEIGHTS || t->update.stage == SM_UPDATE_PACKED,
     };
-    return sm_struct_give(info, &full, sizeof full, "sm_trainer_get_info", error);
+    return sm_struct_give(info, &full, sizeof full, info_wide, "sm_trainer_get_info", error);
 }
 
 uint64_t sm_trainer_steps_left(const sm_trainer *t) {
@@ -513,6 +517,8 @@ sm_status sm_trainer_settle(sm_trainer *t, sm_error *error) {
     return SM_OK;
 }
 
+static const sm_wide metrics_wide[] = {SM_WIDE_FROM(sm_train_metrics, step), {0, 0, 0}};
+
 /* Of the step that has just been done, in `ns`. */
 static sm_status give_metrics(const sm_trainer *t, uint64_t ns, sm_train_metrics *metrics,
                               sm_error *error) {
@@ -526,11 +532,12 @@ static sm_status give_metrics(const sm_trainer *t, uint64_t ns, sm_train_metrics
                                    .targets = u->targets,
                                    .seconds = (double)ns * 1e-9,
                                    .tokens = u->tokens};
-    return sm_struct_give(metrics, &full, sizeof full, "sm_trainer_step", error);
+    return sm_struct_give(metrics, &full, sizeof full, metrics_wide, "sm_trainer_step", error);
 }
 
 static sm_status step(sm_trainer *t, sm_train_metrics *metrics, sm_error *error) {
-    if (metrics && sm_struct_check(metrics, sizeof *metrics, "sm_trainer_step", error))
+    if (metrics &&
+        sm_struct_check(metrics, sizeof *metrics, metrics_wide, "sm_trainer_step", error))
         return SM_ERR_ARGUMENT;
     if (t->diverged)
         return sm_fail(error, SM_ERR_DIVERGED, "training diverged at step %llu",
@@ -600,8 +607,10 @@ sm_status sm_trainer_train(sm_trainer *t, uint64_t steps, sm_train_step_fn on_st
     return status;
 }
 
+static const sm_wide evaluation_wide[] = {SM_WIDE_FROM(sm_train_evaluation, loss), {0, 0, 0}};
+
 static sm_status evaluate(sm_trainer *t, sm_train_evaluation *result, sm_error *error) {
-    if (sm_struct_check(result, sizeof *result, "sm_trainer_evaluate", error))
+    if (sm_struct_check(result, sizeof *result, evaluation_wide, "sm_trainer_evaluate", error))
         return SM_ERR_ARGUMENT;
     sm_dataset_info info;
     sm_dataset_get_info(t->dataset, &info);
@@ -639,7 +648,8 @@ static sm_status evaluate(sm_trainer *t, sm_train_evaluation *result, sm_error *
                                           text ? sum / LN2 / (double)info.validation_bytes : 0,
                                       .targets = targets,
                                       .seconds = (double)(sm_time_ns() - start) * 1e-9};
-    return sm_struct_give(result, &full, sizeof full, "sm_trainer_evaluate", error);
+    return sm_struct_give(result, &full, sizeof full, evaluation_wide, "sm_trainer_evaluate",
+                          error);
 }
 
 sm_status sm_trainer_evaluate(sm_trainer *t, sm_train_evaluation *result, sm_error *error) {

@@ -1,0 +1,420 @@
+/* What crosses the interface: sizes of structs, reserved fields, zeros that mean zero, and what out
+ * pointers hold after a failure. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fixture.h"
+#include "smallmind/experimental.h"
+#include "smallmind/smallmind.h"
+#include "support.h"
+
+static const char *model_path(void) {
+    static char path[512];
+    if (!*path) {
+        snprintf(path, sizeof path, "%s", scratch_path("options.gguf"));
+        assert_int_equal(fixture_write(path, &(fixture_model){0}), 0);
+    }
+    return path;
+}
+
+static sm_model *open_model(void) {
+    sm_model *model = NULL;
+    assert_int_equal(sm_model_load(&model, model_path(), NULL, NULL), SM_OK);
+    return model;
+}
+
+/* ---- sizes -------------------------------------------------------------------------------- */
+
+/* Fields in order: how many bytes each has. */
+#define END 0
+static const uint8_t gguf_info[] = {4, 4, 4, 4, 8, 8, 8, 8, 8, END};
+static const uint8_t tensor_info[] = {4, 4, 8, 8, 4, 4, 32, 8, 8, 4, 4, 8, 32, END};
+static const uint8_t tokenizer_info[] = {4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 64, END};
+static const uint8_t model_info[] = {4, 4, 8, 8, 4, 4, 4, 4, 4, 4, 4,  4,
+                                     8, 8, 8, 8, 8, 8, 8, 8, 4, 4, END};
+static const uint8_t stats_info[] = {4, 4, 4, 4, 4, 4, 8, 8, 8, 8, END};
+static const uint8_t sampling_options[] = {4, 4, 8, 8, 8, 8, 8, 8, 4, 4, 8, 8, 8, 8, END};
+static const uint8_t session_options[] = {4, 4, 4, 4, 4, 4, END};
+static const uint8_t model_options[] = {4, 4, 4, 4, 8, 8, 8, 8, 8, 8, END};
+static const uint8_t gguf_options[] = {4, 4, 8, 8, 8, END};
+static const uint8_t encode_options[] = {4, 4, 8, 8, END};
+
+static uint32_t size_of(const uint8_t *fields) {
+    uint32_t size = 0;
+    while (*fields)
+        size += *fields++;
+    return size;
+}
+
+static bool ends_a_field(const uint8_t *fields, uint32_t size) {
+    uint32_t at = 0;
+    while (*fields && at < size)
+        at += *fields++;
+    return at == size || (at < size && size % 4 == 0);
+}
+
+/* The handles that the calls below want. */
+typedef struct handles {
+    sm_gguf *gguf;
+    sm_model *model;
+    sm_tokenizer *tokenizer;
+    sm_session *session;
+} handles;
+
+static sm_status get_gguf(const handles *h, void *s, sm_error *e) {
+    return sm_gguf_get_info(h->gguf, s, e);
+}
+static sm_status get_tensor(const handles *h, void *s, sm_error *e) {
+    return sm_gguf_get_tensor(h->gguf, 0, s, e);
+}
+static sm_status get_tokenizer(const handles *h, void *s, sm_error *e) {
+    return sm_tokenizer_get_info(h->tokenizer, s, e);
+}
+static sm_status get_model(const handles *h, void *s, sm_error *e) {
+    return sm_model_get_info(h->model, s, e);
+}
+static sm_status get_stats(const handles *h, void *s, sm_error *e) {
+    return sm_session_get_stats(h->session, s, e);
+}
+static sm_status take_sampling(const handles *h, void *s, sm_error *e) {
+    int32_t id;
+    return sm_session_sample(h->session, s, &id, NULL, e);
+}
+static sm_status take_session(const handles *h, void *s, sm_error *e) {
+    sm_session *made;
+    const sm_status status = sm_session_new(&made, h->model, s, e);
+    sm_session_free(made);
+    return status;
+}
+static sm_status take_model(const handles *h, void *s, sm_error *e) {
+    sm_model *made;
+    (void)h;
+    const sm_status status = sm_model_load(&made, model_path(), s, e);
+    sm_model_free(made);
+    return status;
+}
+static sm_status take_gguf(const handles *h, void *s, sm_error *e) {
+    sm_gguf *made;
+    (void)h;
+    const sm_status status = sm_gguf_load(&made, model_path(), s, e);
+    sm_gguf_free(made);
+    return status;
+}
+static sm_status take_encode(const handles *h, void *s, sm_error *e) {
+    int32_t ids[32];
+    uint64_t n;
+    return sm_tokenizer_encode(h->tokenizer, "the", 3, s, ids, 32, &n, e);
+}
+
+static void no_size_ends_inside_a_field(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        sm_status (*call)(const handles *h, void *s, sm_error *e);
+        const uint8_t *fields;
+        size_t size;
+    } structs[] = {
+        {"sm_gguf_info", get_gguf, gguf_info, sizeof(sm_gguf_info)},
+        {"sm_gguf_tensor_info", get_tensor, tensor_info, sizeof(sm_gguf_tensor_info)},
+        {"sm_tokenizer_info", get_tokenizer, tokenizer_info, sizeof(sm_tokenizer_info)},
+        {"sm_model_info", get_model, model_info, sizeof(sm_model_info)},
+        {"sm_generate_stats", get_stats, stats_info, sizeof(sm_generate_stats)},
+        {"sm_sampling", take_sampling, sampling_options, sizeof(sm_sampling)},
+        {"sm_session_options", take_session, session_options, sizeof(sm_session_options)},
+        {"sm_model_options", take_model, model_options, sizeof(sm_model_options)},
+        {"sm_gguf_options", take_gguf, gguf_options, sizeof(sm_gguf_options)},
+        {"sm_encode_options", take_encode, encode_options, sizeof(sm_encode_options)},
+    };
+    handles h;
+    const int32_t id = 1;
+    h.model = open_model();
+    assert_int_equal(sm_gguf_load(&h.gguf, model_path(), NULL, NULL), SM_OK);
+    assert_int_equal(sm_model_get_tokenizer(h.model, &h.tokenizer, NULL), SM_OK);
+    assert_int_equal(sm_session_new(&h.session, h.model, NULL, NULL), SM_OK);
+    assert_int_equal(sm_session_feed(h.session, &id, 1, NULL), SM_OK);
+    for (size_t i = 0; i < sizeof structs / sizeof *structs; i++) {
+        if (size_of(structs[i].fields) != structs[i].size)
+            fail_msg("%s has other fields than are listed here", structs[i].name);
+        for (uint32_t size = 8; size <= structs[i].size + 9; size++) {
+            union {
+                uint64_t align;
+                uint8_t bytes[400];
+            } s;
+            sm_error error = {0};
+            memset(&s, 0, sizeof s);
+            memcpy(&s, &size, sizeof size);
+            const sm_status status = structs[i].call(&h, &s, &error);
+            const bool fine = ends_a_field(structs[i].fields, size);
+            if (status != (fine ? SM_OK : SM_ERR_ARGUMENT))
+                fail_msg("%s of %u bytes: %d %s", structs[i].name, size, (int)status,
+                         error.message);
+            if (!fine)
+                assert_non_null(strstr(error.message, "struct_size"));
+        }
+    }
+    sm_session_free(h.session);
+    sm_tokenizer_free(h.tokenizer);
+    sm_model_free(h.model);
+    sm_gguf_free(h.gguf);
+}
+
+/* Every table of options: each field's end is a size, the bytes inside it are none. */
+static void tables_refuse_sizes_inside_their_fields(void **state) {
+    (void)state;
+    sm_model *model = open_model();
+    uint32_t n;
+    const sm_option *table = sm_options_table(SM_OPTIONS_TRAINER, &n);
+    for (uint32_t i = 0; i < n; i++) {
+        const bool narrow = table[i].type == SM_OPTION_U32 || table[i].type == SM_OPTION_ENUM;
+        for (uint32_t size = table[i].offset + 1; size < table[i].offset + (narrow ? 4 : 8);
+             size++) {
+            sm_trainer_options o = {.struct_size = size};
+            sm_trainer *t;
+            sm_error error = {0};
+            assert_int_equal(sm_trainer_open(&t, "/nonexistent", &o, &error), SM_ERR_ARGUMENT);
+            if (size >= 8)
+                assert_non_null(strstr(error.message, "inside"));
+        }
+    }
+    sm_model_free(model);
+}
+
+static void reserved_fields_are_zero(void **state) {
+    (void)state;
+    fail_alloc counter = {0};
+    sm_allocator allocator = fail_allocator(&counter);
+    allocator.reserved = 1;
+    const sm_model_options mo = {.struct_size = sizeof mo, .allocator = &allocator};
+    const sm_tokenizer_options to = {.struct_size = sizeof to, .allocator = &allocator};
+    const sm_gguf_options go = {.struct_size = sizeof go, .allocator = &allocator};
+    sm_error error = {0};
+    sm_model *model;
+    sm_tokenizer *tokenizer;
+    sm_gguf *gguf;
+    assert_int_equal(sm_model_load(&model, model_path(), &mo, &error), SM_ERR_ARGUMENT);
+    assert_non_null(strstr(error.message, "reserved"));
+    assert_int_equal(sm_tokenizer_load(&tokenizer, model_path(), &to, &error), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_gguf_load(&gguf, model_path(), &go, &error), SM_ERR_ARGUMENT);
+    assert_int_equal(counter.calls, 0);
+    const sm_tokenizer_options own = {.struct_size = sizeof own, .reserved = 7};
+    assert_int_equal(sm_tokenizer_load(&tokenizer, model_path(), &own, &error), SM_ERR_ARGUMENT);
+}
+
+/* ---- zero ---------------------------------------------------------------------------------- */
+
+static void tables_say_which_zeros_can_be_asked_for(void **state) {
+    (void)state;
+    static const struct {
+        uint32_t table;
+        const char *name;
+    } zeros[] = {{SM_OPTIONS_SAMPLING, "top_p"},    {SM_OPTIONS_SAMPLING, "penalty_last_n"},
+                 {SM_OPTIONS_TRAINER, "momentum"},  {SM_OPTIONS_TRAINER, "beta1"},
+                 {SM_OPTIONS_TRAINER, "beta2"},     {SM_OPTIONS_TRAINER, "power"},
+                 {SM_OPTIONS_TRAINER, "decay_part"}};
+    for (size_t i = 0; i < sizeof zeros / sizeof *zeros; i++) {
+        uint32_t n, k = 0;
+        const sm_option *table = sm_options_table(zeros[i].table, &n);
+        while (k < n && strcmp(table[k].name, zeros[i].name) != 0)
+            k++;
+        assert_true(k < n);
+        assert_true(table[k].zero ==
+                    (table[k].type == SM_OPTION_F64 ? SM_ZERO : (double)SM_ZERO_U32));
+    }
+}
+
+static void sampling_takes_zeros(void **state) {
+    (void)state;
+    sm_model *model = open_model();
+    sm_session *s;
+    int32_t greedy, id;
+    const int32_t ids[] = {1, 77, 3};
+    assert_int_equal(sm_session_new(&s, model, NULL, NULL), SM_OK);
+    assert_int_equal(sm_session_feed(s, ids, 3, NULL), SM_OK);
+    assert_int_equal(sm_session_sample(s, NULL, &greedy, NULL, NULL), SM_OK);
+    uint32_t others = 0;
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        sm_sampling o = {.struct_size = sizeof o, .temperature = 1, .seed = seed};
+        assert_int_equal(sm_session_sample(s, &o, &id, NULL, NULL), SM_OK);
+        others += id != greedy;
+        o.top_p = SM_ZERO;
+        assert_int_equal(sm_session_sample(s, &o, &id, NULL, NULL), SM_OK);
+        assert_int_equal(id, greedy);
+    }
+    assert_true(others > 10);
+    const sm_logit_bias bias = {.token = 77, .bias = 100};
+    sm_sampling o = {.struct_size = sizeof o,
+                     .presence_penalty = 100,
+                     .frequency_penalty = 100,
+                     .repeat_penalty = 100,
+                     .bias = &bias,
+                     .n_bias = 1};
+    assert_int_equal(sm_session_sample(s, &o, &id, NULL, NULL), SM_OK);
+    assert_int_not_equal(id, 77); /* 77 is 3 tokens back */
+    o.penalty_last_n = SM_ZERO_U32;
+    assert_int_equal(sm_session_sample(s, &o, &id, NULL, NULL), SM_OK);
+    assert_int_equal(id, 77);
+    o.repeat_penalty = SM_ZERO; /* of which zero is no value */
+    assert_int_equal(sm_session_sample(s, &o, &id, NULL, NULL), SM_ERR_ARGUMENT);
+    o.repeat_penalty = 0;
+    o.top_p = -0.5;
+    assert_int_equal(sm_session_sample(s, &o, &id, NULL, NULL), SM_ERR_ARGUMENT);
+    sm_session_free(s);
+    sm_model_free(model);
+}
+
+static sm_trainer *open_trainer(double momentum, double beta2) {
+    static char data[512];
+    sm_trainer *t = NULL;
+    sm_error error = {0};
+    if (!*data) {
+        snprintf(data, sizeof data, "%s", scratch_path("options.txt"));
+        const char *text = "the hand in the hat and the hen in the den, then the end of it all.\n";
+        scratch_write(data, text, strlen(text));
+    }
+    const sm_trainer_options o = {.struct_size = sizeof o,
+                                  .data = data,
+                                  .sequence = 16,
+                                  .rows = 1,
+                                  .steps = 4,
+                                  .lr = 0.01,
+                                  .n_threads = 1,
+                                  .schedule = SM_LR_WSD,
+                                  .decay_part = SM_ZERO,
+                                  .optimizer = beta2 != 0 ? SM_OPTIMIZER_ADAMW : SM_OPTIMIZER_SGD,
+                                  .momentum = momentum,
+                                  .beta2 = beta2};
+    if (sm_trainer_open(&t, model_path(), &o, &error))
+        fail_msg("%s", error.message);
+    return t;
+}
+
+static double loss_of_step(sm_trainer *t, double lr) {
+    sm_train_metrics m = {.struct_size = sizeof m};
+    assert_int_equal(sm_trainer_step(t, &m, NULL), SM_OK);
+    assert_true(m.lr == lr); /* no part of the steps decays */
+    return m.loss;
+}
+
+static void training_takes_zeros(void **state) {
+    (void)state;
+    char ckpt[512], text[2048];
+    const char *path;
+    uint64_t needed;
+    snprintf(ckpt, sizeof ckpt, "%s", scratch_path("zero.ckpt"));
+    sm_trainer *plain = open_trainer(0, 0), *zero = open_trainer(SM_ZERO, 0),
+               *usual = open_trainer(0.9, 0);
+    double a[4], b[4], c[4];
+    for (int i = 0; i < 4; i++) {
+        a[i] = loss_of_step(plain, 0.01);
+        b[i] = loss_of_step(zero, 0.01);
+        c[i] = loss_of_step(usual, 0.01);
+        assert_true(a[i] == c[i]);              /* 0 is 0.9 */
+        assert_true((a[i] == b[i]) == (i < 2)); /* the second update is the first to differ */
+    }
+    /* the checkpoint knows, and says it so that it is taken again */
+    assert_int_equal(sm_trainer_save(zero, ckpt, NULL), SM_OK);
+    sm_trainer_options o = {.struct_size = sizeof o};
+    assert_int_equal(sm_checkpoint_get_options(ckpt, &o, &path, text, sizeof text, &needed, NULL),
+                     SM_OK);
+    assert_true(o.momentum == SM_ZERO && o.decay_part == SM_ZERO && o.beta1 == 0.9);
+    sm_trainer *again = NULL;
+    assert_int_equal(sm_trainer_open(&again, path, &o, NULL), SM_OK);
+    assert_int_equal(sm_trainer_resume(again, ckpt, NULL), SM_OK);
+    assert_int_equal(sm_trainer_resume(usual, ckpt, NULL), SM_ERR_ARGUMENT);
+    sm_trainer_free(again);
+    sm_trainer_free(plain);
+    sm_trainer_free(zero);
+    sm_trainer_free(usual);
+    sm_trainer *adam = open_trainer(0, SM_ZERO), *other = open_trainer(0, 0.95);
+    for (int i = 0; i < 4; i++) {
+        a[i] = loss_of_step(adam, 0.01);
+        b[i] = loss_of_step(other, 0.01);
+    }
+    assert_true(a[0] == b[0] && a[3] != b[3]);
+    sm_trainer_free(adam);
+    sm_trainer_free(other);
+}
+
+/* ---- out pointers -------------------------------------------------------------------------- */
+
+static void out_pointers_hold_nothing_after_a_failure(void **state) {
+    (void)state;
+    static int somewhere;
+    void *const rubbish = &somewhere;
+    sm_model *model = rubbish, *real = open_model();
+    sm_tokenizer *tokenizer = rubbish;
+    sm_session *session = rubbish;
+    sm_batch *batch = rubbish;
+    sm_adapter *adapter = rubbish;
+    sm_imatrix *imatrix = rubbish;
+    sm_trainer *trainer = rubbish;
+    sm_detokenizer *detokenizer = rubbish;
+    sm_gguf *gguf = rubbish;
+    const char *name = rubbish, *type = rubbish, *piece = rubbish;
+    const float *logits = rubbish;
+    uint64_t n = 99, reused = 99;
+    int32_t id = 99;
+    double logprob = 99;
+#define GONE(p, call)                        \
+    do {                                     \
+        assert_int_not_equal((call), SM_OK); \
+        assert_null(p);                      \
+        (p) = rubbish;                       \
+    } while (0)
+    GONE(model, sm_model_load(&model, NULL, NULL, NULL));
+    GONE(model, sm_model_load(&model, "/nonexistent", NULL, NULL));
+    GONE(model, sm_model_random(&model, NULL, NULL, 0, NULL, NULL));
+    GONE(model, sm_model_random(&model, "no", "F32", 0, NULL, NULL));
+    GONE(tokenizer, sm_tokenizer_load(&tokenizer, NULL, NULL, NULL));
+    GONE(tokenizer, sm_model_get_tokenizer(NULL, &tokenizer, NULL));
+    GONE(detokenizer, sm_detokenizer_new(&detokenizer, NULL, 0, NULL));
+    GONE(gguf, sm_gguf_load(&gguf, NULL, NULL, NULL));
+    GONE(session, sm_session_new(&session, NULL, NULL, NULL));
+    GONE(session, sm_session_fork(&session, NULL, NULL));
+    GONE(session, sm_batch_new_session(&session, NULL, NULL, NULL));
+    GONE(batch, sm_batch_new(&batch, NULL, NULL, NULL));
+    GONE(adapter, sm_adapter_load(&adapter, NULL, NULL, NULL));
+    GONE(adapter, sm_adapter_load(&adapter, real, NULL, NULL));
+    GONE(imatrix, sm_imatrix_new(&imatrix, NULL, NULL, NULL));
+    GONE(trainer, sm_trainer_open(&trainer, NULL, NULL, NULL));
+    GONE(logits, sm_session_logits(NULL, &logits, NULL));
+    GONE(name, sm_gguf_get_key(NULL, 0, &name, &type, NULL));
+    assert_null(type);
+    assert_int_equal(sm_detokenizer_feed(NULL, 0, &piece, &n, NULL), SM_ERR_ARGUMENT);
+    assert_true(n == 0 && !strcmp(piece, ""));
+    n = 99;
+    assert_int_equal(sm_tokenizer_encode(NULL, "a", 1, NULL, NULL, 0, &n, NULL), SM_ERR_ARGUMENT);
+    assert_int_equal(n, 0);
+    n = 99;
+    assert_int_equal(sm_tokenizer_decode(NULL, NULL, 0, 0, NULL, 0, &n, NULL), SM_ERR_ARGUMENT);
+    assert_int_equal(n, 0);
+    n = 99;
+    assert_int_equal(sm_gguf_get_value(NULL, 0, 0, NULL, 0, &n, NULL), SM_ERR_ARGUMENT);
+    assert_int_equal(n, 0);
+    assert_int_equal(sm_session_sync(NULL, NULL, 0, &reused, NULL), SM_ERR_ARGUMENT);
+    assert_int_equal(reused, 0);
+    assert_int_equal(sm_session_sample(NULL, NULL, &id, &logprob, NULL), SM_ERR_ARGUMENT);
+    assert_true(id == -1 && logprob == 0);
+    sm_model_free(real);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(no_size_ends_inside_a_field),
+        cmocka_unit_test(tables_refuse_sizes_inside_their_fields),
+        cmocka_unit_test(reserved_fields_are_zero),
+        cmocka_unit_test(tables_say_which_zeros_can_be_asked_for),
+        cmocka_unit_test(sampling_takes_zeros),
+        cmocka_unit_test(training_takes_zeros),
+        cmocka_unit_test(out_pointers_hold_nothing_after_a_failure),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
