@@ -244,9 +244,9 @@ class Training(Case):
                 last = watched.updates[-1]
                 self.assertRegex(last, r"^\[#+\] step 300/300  loss \d\.\d{4}")
                 if columns >= 80:
-                    self.assertRegex(last, r"  epoch \d+\.\d\d  validation \d\.\d{4}")
+                    self.assertRegex(last, r"  epoch \d+\.\d\d  \d+ tokens/s")
                 if columns >= 100:
-                    self.assertRegex(last, r"  \d+ tokens/s")
+                    self.assertRegex(last, r"  validation \d\.\d{4}")
                 self.assertRegex(watched.shown, rb"\x1b\[K\r\ndone after step 300: ")
 
     def test_beside_samples(self):
@@ -256,6 +256,16 @@ class Training(Case):
         self.assertEqual(watched.code, 0, watched.shown)
         for text in (b"--- sample after step 4: ", b"done after step 5: "):
             self.assertRegex(watched.shown, rb"(\r\n|\r\x1b\[K)" + text)
+
+    def test_log(self):
+        """Where stderr is no terminal, a line for each twentieth of the run."""
+        for steps in (1, 19, 20, 39, 59, 200):
+            result = subprocess.run(PROGRAM + [str(a) for a in self.options("-n", steps, "--overwrite")],
+                                    capture_output=True)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            lines = re.findall(rb"^step (\d+)/%d  loss \d\.\d{4}  .*$" % steps, result.stderr, re.MULTILINE)
+            self.assertEqual((int(lines[0]), int(lines[-1])), (1, steps))
+            self.assertTrue(min(steps, 20) <= len(lines) <= 22, lines)
 
     def test_both_speeds(self):
         """finetune tells the tokens that it computes and those that it trains."""
@@ -270,6 +280,8 @@ class Training(Case):
         self.assertRegex(result.stderr.decode(), r"  \d+ tokens/s, \d+ trained")
         watched = Watched(self, 120, [*command, "--overwrite"])
         self.assertRegex(watched.updates[-1], r"  \d+ tokens/s, \d+ trained")
+        watched = Watched(self, 80, [*command, "--overwrite"])
+        self.assertRegex(watched.updates[-1], r"  epoch \d\.\d\d  \d+/\d+ tokens/s")
 
 
 if __name__ == "__main__":

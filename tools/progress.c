@@ -10,7 +10,7 @@
 #define INTERVAL 0.12 /* seconds between updates: nine a second, and a last one */
 #define PATIENCE 0.25 /* seconds that counted work takes at least to be shown */
 #define SETTLED 2.0   /* seconds after which the time that is left is told */
-#define BAR_LEAST 12  /* columns that texts leave to the bar, brackets and a space included */
+#define BAR_LEAST 9   /* columns that texts leave to the bar, brackets and a space included */
 #define LONGEST 1024  /* bytes of a line */
 
 static struct {
@@ -29,6 +29,8 @@ const char *progress_duration(char *buffer, double seconds) {
     const unsigned long s = (unsigned long)(seconds + 0.5);
     if (s >= 3600)
         snprintf(buffer, PROGRESS_DURATION, "%lu h %02lu min", s / 3600, s / 60 % 60);
+    else if (s >= 600)
+        snprintf(buffer, PROGRESS_DURATION, "%lu min", s / 60);
     else if (s >= 60)
         snprintf(buffer, PROGRESS_DURATION, "%lu min %02lu s", s / 60, s % 60);
     else
@@ -38,8 +40,8 @@ const char *progress_duration(char *buffer, double seconds) {
 
 /* ---- the line ------------------------------------------------------------------------- */
 
-/* The texts that fit into `room` columns with two spaces between; the first one is cut if it must
- * be. They are ASCII. Returns the length. */
+/* The texts that fit into `room` columns, the first ones first, with two spaces between; the first
+ * one is cut if it must be. They are ASCII. Returns the length. */
 static size_t join(char *to, size_t room, const char *const *texts, size_t n) {
     size_t used = 0;
     for (size_t i = 0; i < n; i++) {
@@ -48,7 +50,7 @@ static size_t join(char *to, size_t room, const char *const *texts, size_t n) {
         if (i == 0 && length > room)
             length = room;
         if (used + gap + length > room)
-            break;
+            continue;
         memset(to + used, ' ', gap);
         memcpy(to + used + gap, texts[i], length);
         used += gap + length;

@@ -28,7 +28,7 @@ void progress_end(void);
 void progress_keep(void);
 
 #define PROGRESS_DURATION 40
-/* 12 s, 3 min 02 s, 1 h 05 min; buffer of PROGRESS_DURATION. */
+/* 12 s, 3 min 02 s, 12 min, 1 h 05 min; buffer of PROGRESS_DURATION. */
 const char *progress_duration(char *buffer, double seconds);
 
 #endif

@@ -52,8 +52,9 @@ static uint64_t tokens_done(const train_state *t) {
 }
 
 /* What the line says, the most important first; returns how many texts. */
-enum { TEXTS = 8, TEXT_SPACE = 64 };
-static size_t describe(const train_state *t, const sm_train_metrics *m, char texts[][TEXT_SPACE]) {
+enum { TEXTS = 8, TEXT_SPACE = 64, WIDE = 120 };
+static size_t describe(const train_state *t, const sm_train_metrics *m, bool narrow,
+                       char texts[][TEXT_SPACE]) {
     char buffer[PROGRESS_DURATION];
     const double spent = cli_seconds() - t->start, done = (double)(m->step - t->first);
     const double trained = spent > 0 ? (double)tokens_done(t) / spent : 0;
@@ -66,12 +67,15 @@ static size_t describe(const train_state *t, const sm_train_metrics *m, char tex
         snprintf(texts[n++], TEXT_SPACE, "%s left",
                  progress_duration(buffer, spent / done * (double)(t->info.steps - m->step)));
     snprintf(texts[n++], TEXT_SPACE, "epoch %.2f", t->info.epochs);
-    if (t->last.struct_size != 0)
-        snprintf(texts[n++], TEXT_SPACE, "validation %.4f", t->last.loss);
-    if (t->options.lora_rank != 0 || t->computed != tokens_done(t))
+    const bool both = t->options.lora_rank != 0 || t->computed != tokens_done(t);
+    if (both && narrow)
+        snprintf(texts[n++], TEXT_SPACE, "%.0f/%.0f tokens/s", trained, computed);
+    else if (both)
         snprintf(texts[n++], TEXT_SPACE, "%.0f tokens/s, %.0f trained", computed, trained);
     else
         snprintf(texts[n++], TEXT_SPACE, "%.0f tokens/s", trained);
+    if (t->last.struct_size != 0)
+        snprintf(texts[n++], TEXT_SPACE, "validation %.4f", t->last.loss);
     snprintf(texts[n++], TEXT_SPACE, "lr %.3g", m->lr);
     snprintf(texts[n++], TEXT_SPACE, "%s", cli_bytes(buffer, t->info.heap_peak));
     return n;
@@ -86,11 +90,12 @@ static double part_done(const train_state *t) {
 static void show(const train_state *t, const sm_train_metrics *m, bool last) {
     char texts[TEXTS][TEXT_SPACE];
     const char *list[TEXTS];
-    const uint64_t every = t->info.steps / 20 ? t->info.steps / 20 : 1;
-    const bool terminal = terminal_columns(STDERR_FILENO) > 0;
+    const uint64_t every = (t->info.steps + 19) / 20;
+    const int columns = terminal_columns(STDERR_FILENO);
+    const bool terminal = columns > 0;
     if (!terminal && !last && m->step % every != 0 && m->step != t->first + 1)
         return;
-    const size_t n = describe(t, m, texts);
+    const size_t n = describe(t, m, terminal && columns < WIDE, texts);
     for (size_t i = 0; i < n; i++) {
         list[i] = texts[i];
         if (!terminal)
