@@ -1,4 +1,4 @@
-/* grad_impl.h - gradients of row operations for the vector levels, in vectors of LANES floats
+/* grad_impl.h - gradients of row operations, and activations, for the vector levels, in vectors of LANES floats
  * (4, 8 or 16) that the compiler maps to the registers of the level that includes this file.
  * LEVEL(name) makes up the symbol. No fused multiply-add: elementwise results are the same on
  * every level that includes this; sums keep LANES of them.
@@ -109,6 +109,51 @@ void LEVEL(silu_mul_grad)(float *dgate, float *dup, float *y, const float *dy, c
         store(y + i, g * s * u, left);
         store(dup + i, d * g * s, left);
         store(dgate + i, d * u * s * (one + g * (one - s)), left);
+    }
+}
+
+/* sqrt(2/pi), and what multiplies x^3 */
+#define GELU_SCALE 0.797884560802865f
+#define GELU_CUBE 0.044715f
+
+/* 1 / (1 + exp(-2 z)) of gelu */
+INLINE floats gelu_gate(floats x) {
+    const floats z = all(GELU_SCALE) * (x + all(GELU_CUBE) * x * x * x);
+    return all(1) / (all(1) + exp_of(all(-2) * z));
+}
+
+void LEVEL(gelu_mul)(float *y, const float *gate, const float *up, size_t n) {
+    for (size_t i = 0; i < n; i += LANES) {
+        const floats x = load(gate + i, n - i);
+        store(y + i, x * gelu_gate(x) * load(up + i, n - i), n - i);
+    }
+}
+
+void LEVEL(gelu_mul_grad)(float *dgate, float *dup, float *y, const float *dy, const float *gate,
+                          const float *up, size_t n) {
+    const floats one = all(1);
+    for (size_t i = 0; i < n; i += LANES) {
+        const size_t left = n - i;
+        const floats d = load(dy + i, left), x = load(gate + i, left), u = load(up + i, left);
+        const floats s = gelu_gate(x);
+        const floats slope = all(GELU_SCALE) * (one + all(3 * GELU_CUBE) * x * x);
+        store(y + i, x * s * u, left);
+        store(dup + i, d * x * s, left);
+        store(dgate + i, d * u * (s + all(2) * x * s * (one - s) * slope), left);
+    }
+}
+
+void LEVEL(soft_cap)(float *y, const float *x, size_t n, float scale, float cap) {
+    for (size_t i = 0; i < n; i += LANES) {
+        const floats e = exp_of(all(2 * scale / cap) * load(x + i, n - i));
+        store(y + i, all(cap) * (all(1) - all(2) / (e + all(1))), n - i);
+    }
+}
+
+void LEVEL(soft_cap_grad)(float *dy, const float *y, size_t n, float scale, float cap) {
+    for (size_t i = 0; i < n; i += LANES) {
+        const floats t = load(y + i, n - i) / all(cap);
+        store(dy + i, load(dy + i, n - i) * (all(scale) * (all(1) - t * t)), n - i);
     }
 }
 

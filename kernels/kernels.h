@@ -249,6 +249,11 @@ typedef void sm_rms_norm_fn(float *y, const float *x, const float *w, size_t n, 
 typedef void sm_add_fn(float *y, const float *a, const float *b, size_t n); /* y may be a or b */
 /* y = silu(gate) * up, silu(x) = x / (1 + exp(-x)); y may be gate. Vector exp, see below. */
 typedef void sm_silu_mul_fn(float *y, const float *gate, const float *up, size_t n);
+/* y = gelu(gate) * up by the tanh form (arXiv:1606.08415): with z = sqrt(2/pi) (x + 0.044715 x^3),
+ *   gelu(x) = x/2 (1 + tanh(z)) = x / (1 + exp(-2 z)); y may be gate. */
+typedef void sm_gelu_mul_fn(float *y, const float *gate, const float *up, size_t n);
+/* y = cap * tanh(scale * x / cap), within 1e-6 * cap; y may be x. */
+typedef void sm_soft_cap_fn(float *y, const float *x, size_t n, float scale, float cap);
 /* Rotates n_rot/2 pairs of one head: (x[2i], x[2i+1]) when neox is false,
  * (x[i], x[i + n_rot/2]) when true; by cos[i], sin[i]: a' = a*c - b*s with the
  * products fused as fma(a, c, -(b*s)), b' = fma(a, s, b*c). */
@@ -304,6 +309,12 @@ typedef float sm_rms_norm_grad_fn(float *dx, const float *dy, const float *x, co
  * dgate or dup may be dy; y is none of the others. */
 typedef void sm_silu_mul_grad_fn(float *dgate, float *dup, float *y, const float *dy,
                                  const float *gate, const float *up, size_t n);
+/* The same of y = gelu(gate) * up: with s = 1 / (1 + exp(-2 z)), z' = sqrt(2/pi) (1 + 3 * 0.044715
+ * gate^2): dgate = dy * up * (s + 2 gate s (1 - s) z');  dup = dy * gate * s;  and y again. */
+typedef void sm_gelu_mul_grad_fn(float *dgate, float *dup, float *y, const float *dy,
+                                 const float *gate, const float *up, size_t n);
+/* Of y = cap * tanh(scale * x / cap): dy *= scale * (1 - (y / cap)^2), which makes it dx. */
+typedef void sm_soft_cap_grad_fn(float *dy, const float *y, size_t n, float scale, float cap);
 /* Of one row of p = softmax(scale * s) over keys, in place: s becomes p = exp(scale * s - lse),
  * dp becomes ds = scale * p * (dp - delta); delta = sum(p * dp) of the whole row. */
 typedef void sm_softmax_grad_fn(float *s, float *dp, size_t n, float scale, float lse, float delta);
@@ -329,6 +340,8 @@ typedef struct sm_kernels {
     sm_rms_norm_fn *rms_norm;
     sm_add_fn *add;
     sm_silu_mul_fn *silu_mul;
+    sm_gelu_mul_fn *gelu_mul;
+    sm_soft_cap_fn *soft_cap;
     sm_rope_fn *rope;
     sm_softmax_block_fn *softmax_block;
     sm_attn_merge_fn *attn_merge;
@@ -340,6 +353,8 @@ typedef struct sm_kernels {
     sm_sgd_fn *sgd;
     sm_rms_norm_grad_fn *rms_norm_grad;
     sm_silu_mul_grad_fn *silu_mul_grad;
+    sm_gelu_mul_grad_fn *gelu_mul_grad;
+    sm_soft_cap_grad_fn *soft_cap_grad;
     sm_softmax_grad_fn *softmax_grad;
     sm_exp_scale_fn *exp_scale;
     sm_add_product_fn *add_product;

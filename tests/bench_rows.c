@@ -98,6 +98,23 @@ static void run_silu_mul_grad(void *arg) {
     job *j = arg;
     ((sm_silu_mul_grad_fn *)j->fn)(j->y, j->z, j->u, j->a, j->b, j->a, N);
 }
+static void run_gelu_mul(void *arg) {
+    job *j = arg;
+    ((sm_gelu_mul_fn *)j->fn)(j->y, j->a, j->b, N);
+}
+static void run_soft_cap(void *arg) {
+    job *j = arg;
+    ((sm_soft_cap_fn *)j->fn)(j->y, j->a, N, 0.125f, 30);
+}
+static void run_gelu_mul_grad(void *arg) {
+    job *j = arg;
+    ((sm_gelu_mul_grad_fn *)j->fn)(j->y, j->z, j->u, j->a, j->b, j->a, N);
+}
+static void run_soft_cap_grad(void *arg) {
+    job *j = arg;
+    memcpy(j->y, j->a, sizeof j->y);
+    ((sm_soft_cap_grad_fn *)j->fn)(j->y, j->b, N, 0.125f, 30);
+}
 static void run_softmax_grad(void *arg) {
     job *j = arg;
     memcpy(j->y, j->a, sizeof j->y);
@@ -126,6 +143,8 @@ static const struct {
     {"rms_norm", run_rms_norm},
     {"add", run_add},
     {"silu_mul", run_silu_mul},
+    {"gelu_mul", run_gelu_mul},
+    {"soft_cap", run_soft_cap},
     {"rope", run_rope},
     {"softmax_block", run_softmax_block},
     {"attn_merge", run_attn_merge},
@@ -137,6 +156,8 @@ static const struct {
     {"sgd", run_sgd},
     {"rms_norm_grad", run_rms_norm_grad},
     {"silu_mul_grad", run_silu_mul_grad},
+    {"gelu_mul_grad", run_gelu_mul_grad},
+    {"soft_cap_grad", run_soft_cap_grad},
     {"softmax_grad", run_softmax_grad},
     {"exp_scale", run_exp_scale},
     {"add_product", run_add_product},

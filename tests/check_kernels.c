@@ -698,7 +698,7 @@ static void test_rms_norm(void **state) {
     }
 }
 
-/* add, scale, silu_mul: element by element, in place and not. */
+/* add, scale, silu_mul, gelu_mul, soft_cap: element by element, in place and not. */
 static void test_elementwise(void **state) {
     const sm_kernels *table = level_of(state);
     for (size_t l = 0; l < N_LENGTHS; l++) {
@@ -736,6 +736,24 @@ static void test_elementwise(void **state) {
         }
         memcpy(z, a, n * sizeof *a);
         table->silu_mul(z, z, b, n);
+        assert_memory_equal(z, y, n * sizeof *y);
+
+        table->gelu_mul(y, a, b, n);
+        for (size_t i = 0; i < n; i++) { /* exp multiplies the error of its argument */
+            double x = (double)a[i], in = sqrt(2 / M_PI) * (x + 0.044715 * x * x * x);
+            double gate = 1 / (1 + exp(-2 * in)), want = x * gate * (double)b[i];
+            check_close("gelu_mul", n, i, (double)y[i], want,
+                        1e-6 * fabs(want) * (1 + fabs(in) * (1 - gate)) + 1e-33);
+        }
+        memcpy(z, a, n * sizeof *a);
+        table->gelu_mul(z, z, b, n);
+        assert_memory_equal(z, y, n * sizeof *y);
+
+        table->soft_cap(y, a, n, 0.5f, 7);
+        for (size_t i = 0; i < n; i++)
+            check_close("soft_cap", n, i, (double)y[i], 7 * tanh(0.5 * (double)a[i] / 7), 7e-6);
+        memcpy(z, a, n * sizeof *a);
+        table->soft_cap(z, z, n, 0.5f, 7);
         assert_memory_equal(z, y, n * sizeof *y);
         free_floats(a);
         free_floats(b);
@@ -983,6 +1001,22 @@ static void test_grad_rows(void **state) {
             check_close("silu_mul_grad gate", n, i, (double)out[i],
                         d * (double)w[i] * s * (1 + g * (1 - s)), 4e-6);
         }
+        table->gelu_mul_grad(out, other, third, dy, x, w, n);
+        for (size_t i = 0; i < n; i++) {
+            const double g = (double)x[i], d = (double)dy[i], c = sqrt(2 / M_PI);
+            const double s = 1 / (1 + exp(-2 * c * (g + 0.044715 * g * g * g)));
+            check_close("gelu_mul_grad y", n, i, (double)third[i], g * s * (double)w[i], 4e-6);
+            check_close("gelu_mul_grad up", n, i, (double)other[i], d * g * s, 4e-6);
+            check_close("gelu_mul_grad gate", n, i, (double)out[i],
+                        d * (double)w[i] *
+                            (s + 2 * g * s * (1 - s) * c * (1 + 3 * 0.044715 * g * g)),
+                        8e-6);
+        }
+        memcpy(out, dy, n * sizeof *out);
+        table->soft_cap_grad(out, x, n, 0.5f, 9);
+        for (size_t i = 0; i < n; i++)
+            check_close("soft_cap_grad", n, i, (double)out[i],
+                        (double)dy[i] * 0.5 * (1 - (double)x[i] * (double)x[i] / 81), 4e-6);
         memcpy(out, x, n * sizeof *out);
         memcpy(other, dy, n * sizeof *out);
         table->softmax_grad(out, other, n, 0.25f, 0.5f, 0.125f);

@@ -232,6 +232,45 @@ static void swiglu_backward(trial *t) {
     from_floats(t->v[1].grad, dup, n, 1, n);
 }
 
+/* gate / (1 + exp(-2 z)) up, z = sqrt(2/pi) (gate + 0.044715 gate^3) */
+static double geglu_loss(const trial *t) {
+    const double *gate = t->v[0].x, *up = t->v[1].x;
+    double sum = 0;
+    for (uint32_t i = 0; i < t->n; i++) {
+        const double x = gate[i], z = sqrt(2 / M_PI) * (x + 0.044715 * x * x * x);
+        sum += t->dy[i] * x * 0.5 * (1 + tanh(z)) * up[i];
+    }
+    return sum;
+}
+static void geglu_backward(trial *t) {
+    const uint32_t n = t->n;
+    float *dgate = floats(t, t->dy, n), *dup = floats(t, NULL, n);
+    t->kernels->gelu_mul_grad(dgate, dup, floats(t, NULL, n), dgate, floats(t, t->v[0].x, n),
+                              floats(t, t->v[1].x, n), n);
+    from_floats(t->v[0].grad, dgate, n, 1, n);
+    from_floats(t->v[1].grad, dup, n, 1, n);
+}
+
+#define CAP 5.0
+#define CAP_SCALE 0.75
+
+static void cap_make(trial *t) {
+    add(t, "x", randoms(t, t->n, 0, 8), t->n);
+    t->dy = randoms(t, t->n, 0, 1);
+}
+static double cap_loss(const trial *t) {
+    double sum = 0;
+    for (uint32_t i = 0; i < t->n; i++)
+        sum += t->dy[i] * CAP * tanh(CAP_SCALE * t->v[0].x[i] / CAP);
+    return sum;
+}
+static void cap_backward(trial *t) {
+    float *y = floats(t, t->v[0].x, t->n), *dy = floats(t, t->dy, t->n);
+    t->kernels->soft_cap(y, y, t->n, (float)CAP_SCALE, (float)CAP);
+    t->kernels->soft_cap_grad(dy, y, t->n, (float)CAP_SCALE, (float)CAP);
+    from_floats(t->v[0].grad, dy, t->n, 1, t->n);
+}
+
 #define SOFTMAX_SCALE 0.25
 
 static void softmax_make(trial *t) {
@@ -847,6 +886,8 @@ static const operator_case cases[] = {
     {"rms norm, a row", NULL, norm_row_make, norm_row_loss, norm_row_backward, 2e-6,
      .sizes = {3, 16, 67}},
     {"silu(gate) up", NULL, swiglu_make, swiglu_loss, swiglu_backward, 2e-6, .sizes = {1, 16, 67}},
+    {"gelu(gate) up", NULL, swiglu_make, geglu_loss, geglu_backward, 4e-6, .sizes = {1, 16, 67}},
+    {"soft cap", NULL, cap_make, cap_loss, cap_backward, 4e-6, .sizes = {1, 16, 67}},
     {"softmax", NULL, softmax_make, softmax_loss, softmax_backward, 2e-6, .sizes = {2, 16, 67}},
     {"rms norm and residual", &odd, norm_make, norm_loss, norm_backward, 2e-6, .sizes = {1, 19}},
     {"rms norm of some rows", &odd, norm_make, norm_loss, norm_backward, 2e-6, .sizes = {19},

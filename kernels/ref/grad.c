@@ -1,4 +1,4 @@
-/* grad.c - gradients of row operations, spelled out; sums in double. */
+/* grad.c - gradients of row operations, and activations, spelled out; sums in double. */
 #include <math.h>
 
 #include "table.h"
@@ -26,6 +26,42 @@ void sm_silu_mul_grad_ref(float *dgate, float *dup, float *y, const float *dy, c
         y[i] = gate[i] * s * up[i];
         dup[i] = d * gate[i] * s;
         dgate[i] = d * up[i] * s * (1 + gate[i] * (1 - s));
+    }
+}
+
+#define GELU_SCALE 0.797884560802865f /* sqrt(2/pi) */
+#define GELU_CUBE 0.044715f
+
+static float gelu_gate(float x) {
+    return 1 / (1 + expf(-2 * GELU_SCALE * (x + GELU_CUBE * x * x * x)));
+}
+
+void sm_gelu_mul_ref(float *y, const float *gate, const float *up, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        y[i] = gate[i] * gelu_gate(gate[i]) * up[i];
+    }
+}
+
+void sm_gelu_mul_grad_ref(float *dgate, float *dup, float *y, const float *dy, const float *gate,
+                          const float *up, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        const float d = dy[i], x = gate[i], s = gelu_gate(x);
+        const float slope = GELU_SCALE * (1 + 3 * GELU_CUBE * x * x);
+        y[i] = x * s * up[i];
+        dup[i] = d * x * s;
+        dgate[i] = d * up[i] * (s + 2 * x * s * (1 - s) * slope);
+    }
+}
+
+void sm_soft_cap_ref(float *y, const float *x, size_t n, float scale, float cap) {
+    for (size_t i = 0; i < n; i++) {
+        y[i] = cap * tanhf(scale * x[i] / cap);
+    }
+}
+
+void sm_soft_cap_grad_ref(float *dy, const float *y, size_t n, float scale, float cap) {
+    for (size_t i = 0; i < n; i++) {
+        dy[i] *= scale * (1 - y[i] / cap * (y[i] / cap));
     }
 }
 
