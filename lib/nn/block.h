@@ -157,6 +157,7 @@ typedef struct sm_attn_params {
     uint32_t rope;   /* which of the net's */
     uint32_t window; /* tokens that attention sees, the token itself included; 0: all before it */
     float scale;     /* of scores */
+    float cap;       /* then cap * tanh(score / cap); 0: not */
 } sm_attn_params;
 
 /* gated feed-forward (blocks/gated.c):
@@ -173,11 +174,17 @@ enum {
 };
 enum { SM_GATED_AT_GATE, SM_GATED_AT_UP, SM_GATED_AT_H, SM_GATED_AT_H_FORM, SM_GATED_BUFFERS };
 
+typedef enum sm_activation { SM_SILU, SM_GELU } sm_activation; /* gelu: tanh form */
+
 typedef struct sm_gated_params {
     uint32_t n_ff;
+    sm_activation activation;
 } sm_gated_params;
 
 /* the head (blocks/head.c): logits = W norm(x). Its wiring norm is the last norm. */
+typedef struct sm_head_params {
+    float cap; /* cap * tanh(logit / cap); 0: not */
+} sm_head_params;
 extern const sm_kind sm_kind_head;
 enum { SM_HEAD_OUTPUT = SM_WIRING_SLOTS, SM_HEAD_SLOTS };
 
@@ -200,6 +207,7 @@ typedef struct sm_block {
     union {
         sm_attn_params attn;
         sm_gated_params gated;
+        sm_head_params head;
     };
     sm_weight *w[SM_MAX_SLOTS];   /* matrices; NULL: none. depth of them where stacked */
     const float *v[SM_MAX_SLOTS]; /* vectors; NULL: none */

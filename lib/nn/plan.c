@@ -158,6 +158,19 @@ uint32_t plan_window(sm_plan *p) {
     return window;
 }
 
+bool plan_windowed(sm_plan *p, uint32_t layer, uint32_t period) {
+    const char *suffix = "attention.sliding_window_pattern";
+    const sm_gguf_key *key = sm_gguf_find_key(p->gguf, key_name(p, suffix));
+    int64_t value = 0;
+    if (key && key->type == SM_GGUF_ARRAY) {
+        if (key->count != p->n_layer || sm_gguf_key_i64(key, layer, &value))
+            plan_fail(p, SM_ERR_FORMAT, suffix, "does not say yes or no for each layer");
+        return value != 0;
+    }
+    period = plan_u32_or(p, suffix, period);
+    return period && layer % period < period - 1;
+}
+
 sm_attn_params plan_heads(sm_plan *p, uint32_t layer) {
     sm_attn_params a = {.n_head = plan_of_layer(p, "attention.head_count", layer)};
     a.n_head_kv = plan_has(p, "attention.head_count_kv")
@@ -240,11 +253,22 @@ void plan_attention(sm_plan *p, uint32_t layer, sm_attn_params a, sm_wiring wiri
     b->dims[SM_DIM_HEADS] = a.n_head;
 }
 
-void plan_gated(sm_plan *p, uint32_t layer, sm_wiring wiring) {
+void plan_gated(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring wiring) {
     const uint32_t n_ff = plan_of_layer(p, "feed_forward_length", layer);
     sm_block *b = add_block(p, &sm_kind_gated, layer, wiring);
-    if (b)
-        b->dims[SM_DIM_FF] = b->gated.n_ff = n_ff;
+    if (!b)
+        return;
+    b->gated = (sm_gated_params){.n_ff = n_ff, .activation = activation};
+    b->dims[SM_DIM_FF] = n_ff;
+}
+
+/* The head comes last: it is behind the blocks, not one of them. */
+void plan_head(sm_plan *p, float cap) {
+    sm_block *b = add_block(p, &sm_kind_head, p->n_layer, (sm_wiring){.pre = "output_norm"});
+    if (!b)
+        return;
+    b->head.cap = cap;
+    p->net->n_blocks--;
 }
 
 /* ---- the whole ---------------------------------------------------------------------------- */
@@ -303,13 +327,6 @@ sm_status sm_config_read(sm_config *config, const sm_gguf *gguf, sm_error *error
     return p.status;
 }
 
-/* The head comes last: it is behind the blocks, not one of them. */
-static void add_head(sm_plan *p) {
-    sm_block *b = add_block(p, &sm_kind_head, p->n_layer, (sm_wiring){.pre = "output_norm"});
-    if (b)
-        p->net->n_blocks--;
-}
-
 sm_status sm_net_plan(sm_net **out, sm_mem *mem, const sm_gguf *gguf, uint64_t n_tensors,
                       sm_error *error) {
     *out = NULL;
@@ -329,7 +346,6 @@ sm_status sm_net_plan(sm_net **out, sm_mem *mem, const sm_gguf *gguf, uint64_t n
     refuse(&p);
     if (!p.status)
         family(&p);
-    add_head(&p);
     if (!p.status)
         p.status = sm_net_list(net, error);
     if (p.status)

@@ -39,6 +39,9 @@ uint32_t plan_rope(sm_plan *p, const char *base, bool neox);
 /* attention.sliding_window: the same for every layer (which layers have one, where not all have, is
  * another key, which is refused). */
 uint32_t plan_window(sm_plan *p);
+/* Whether a layer has the window where not all have: key attention.sliding_window_pattern, an array
+ * of booleans or n, of n layers the first n - 1; `period` where there is no key. */
+bool plan_windowed(sm_plan *p, uint32_t layer, uint32_t period);
 /* Heads of a layer as keys say; rope is 0 and window 0. */
 sm_attn_params plan_heads(sm_plan *p, uint32_t layer);
 
@@ -46,7 +49,9 @@ sm_attn_params plan_heads(sm_plan *p, uint32_t layer);
 /* asked: bits of slots beside those that every block of the kind has. */
 void plan_attention(sm_plan *p, uint32_t layer, sm_attn_params params, sm_wiring wiring,
                     uint32_t asked);
-void plan_gated(sm_plan *p, uint32_t layer, sm_wiring wiring);
+void plan_gated(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring wiring);
+/* cap: of logits, 0 for none. */
+void plan_head(sm_plan *p, float cap);
 
 #define SM_FAMILY(name, plan) void plan(sm_plan *p);
 #include "families/families.inc"

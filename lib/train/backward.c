@@ -17,17 +17,22 @@ typedef struct head_run {
     bool backward;
 } head_run;
 
-/* -log softmax(logits)[target]; with backward the row becomes its gradient times weight,
- * softmax - onehot(target). */
-static double row_loss(const head_run *r, float *logits, int32_t target) {
+/* -log softmax(logits)[target]; capped: room for a row where the model caps them. With backward the
+ * row becomes its gradient times weight, softmax - onehot(target). */
+static double row_loss(const head_run *r, float *logits, int32_t target, float *capped) {
     const sm_kernels *k = r->g->kernels;
     const uint64_t n = r->g->net->config.n_vocab;
     const float max = logits[k->argmax(logits, n)];
     const double sum = k->sum_exp(logits, n, max);
     const double loss = log(sum) + (double)max - (double)logits[target];
+    const float cap = sm_net_head(r->g->net)->head.cap;
     if (r->backward) {
+        if (cap > 0)
+            memcpy(capped, logits, n * sizeof *capped);
         k->exp_scale(logits, max, (float)(r->weight / sum), n);
         logits[target] -= (float)r->weight;
+        if (cap > 0)
+            k->soft_cap_grad(logits, capped, n, 1, cap);
     }
     return loss;
 }
@@ -47,7 +52,8 @@ static void run_head(void *arg, uint32_t thread, uint32_t n_threads) {
         if (sm_crew_stopped_at(&b.crew, i - begin, c->n_vocab))
             break;
         const uint32_t t = r->rows[i];
-        g->losses[i] = row_loss(r, g->logits + i * g->ldl, r->batch->targets[t]);
+        g->losses[i] =
+            row_loss(r, g->logits + i * g->ldl, r->batch->targets[t], g->threads[thread].logits);
         if (r->backward)
             g->kernels->rms_norm(g->z + i * ldx, g->tape->x + t * ldx, norm, c->n_embd,
                                  c->norm_eps);
@@ -117,7 +123,11 @@ void sm_grad_embedding(const sm_backward *b, const int32_t *ids) {
     end = end * 16 < width ? end * 16 : width;
     for (uint64_t t = 0; t < b->T && begin < end && !sm_crew_stopped_at(&b->crew, t, width); t++) {
         float *row = g->embd_grad + (uint64_t)ids[t] * width;
-        g->kernels->add(row + begin, row + begin, g->dx + t * g->tape->ldx + begin, end - begin);
+        const float *dx = g->dx + t * g->tape->ldx;
+        if (g->net->embd_scale > 0)
+            g->kernels->add_product(row + begin, dx + begin, NULL, g->net->embd_scale, end - begin);
+        else
+            g->kernels->add(row + begin, row + begin, dx + begin, end - begin);
     }
 }
 

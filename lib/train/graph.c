@@ -20,7 +20,7 @@ static uint32_t chunk_of(uint32_t n_vocab) {
 #define MAX_RANK 4096
 
 #define OWNED_BUFFERS (32 + SM_KIND_COUNT * SM_MAX_GRAD_BUFFERS)
-#define OWNED_PER_THREAD 4
+#define OWNED_PER_THREAD 5
 
 /* Carries the first failure through many allocations. */
 typedef struct builder {
@@ -414,6 +414,9 @@ static void add_gradient_buffers(builder *b) {
     for (uint32_t i = 0; i < g->net->n_blocks && !b->status; i++)
         add_kind_buffers(b, &g->net->blocks[i]);
     g->r = own_floats(b, T, 1);
+    for (uint32_t i = 0; i < g->net->n_blocks && !g->dy; i++)
+        if (g->net->blocks[i].wiring.post)
+            g->dy = own_floats(b, T, tape->ldx);
 }
 
 static void add_thread_buffers(builder *b, uint32_t n_threads) {
@@ -423,11 +426,15 @@ static void add_thread_buffers(builder *b, uint32_t n_threads) {
     for (uint32_t i = 0; i < g->net->n_ropes; i++)
         n_rot = g->net->ropes[i].n_rot > n_rot ? g->net->ropes[i].n_rot : n_rot;
     g->threads = own(b, n_threads, sizeof *g->threads);
+    if (g->threads)
+        memset(g->threads, 0, n_threads * sizeof *g->threads);
     for (uint32_t i = 0; i < n_threads && !b->status; i++) {
         sm_grad_scratch *s = &g->threads[i];
         s->s = own_floats(b, SM_GRAD_QUERIES, SM_GRAD_KEYS);
         s->ds = own_floats(b, SM_GRAD_QUERIES, SM_GRAD_KEYS);
         s->neg_sin = own_floats(b, n_rot / 2, 1);
+        if (sm_net_head(g->net)->head.cap > 0)
+            s->logits = own_floats(b, g->net->config.n_vocab, 1);
         s->bf16 = own(b, SM_GROUP * widest, sizeof *s->bf16);
     }
 }

@@ -31,6 +31,7 @@ typedef struct sm_grad_buffer {
 #define SM_GRAD_KEYS 256
 typedef struct sm_grad_scratch {
     float *s, *ds;  /* [SM_GRAD_QUERIES][SM_GRAD_KEYS] */
+    float *logits;  /* [n_vocab] where they are capped, or NULL */
     float *neg_sin; /* [n_rot/2] */
     uint16_t *bf16; /* [SM_GROUP][widest matrix]: rows on their way to being packed */
 } sm_grad_scratch;
@@ -82,6 +83,7 @@ struct sm_graph {
     float *dn, *normed; /* [together][ldx] gradient of a matrix's normed input; that input */
     void *buffer[SM_KIND_COUNT][SM_MAX_GRAD_BUFFERS]; /* of the blocks of each kind, in turn */
     float *r;                                         /* [T] 1 / rms of a row */
+    float *dy;   /* [T][ldx] gradient of what a norm of the wiring reads; NULL: no such norm */
     float *slab; /* [SM_DEQUANT_ROWS][widest] of a frozen matrix */
     sm_grad_scratch *threads;
     uint64_t lap_start, times[SM_PART_COUNT]; /* see sm_lap */
@@ -115,6 +117,8 @@ static inline void sm_lap_of(const sm_backward *b, sm_graph_part part) {
  * All of them, and those below, ask g->stop; once it is stopped they leave out what is left of
  * their work, but no barrier. */
 
+/* This thread's columns of n, in whole vectors. */
+void sm_grad_columns(const sm_backward *b, uint64_t n, uint64_t *begin, uint64_t *end);
 /* grad(W) += dy^T x, and gradients of an adapter's A and B. tokens: of x's rows (NULL: b's). */
 void sm_grad_weight(const sm_backward *b, const sm_master *master, const float *dy, uint64_t ldy,
                     const float *x, uint64_t ldx, uint64_t n, const uint32_t *tokens);
@@ -155,6 +159,9 @@ uint64_t sm_grad_ld(const sm_block *block, uint32_t i);
 /* Of b's tokens those from `first` on that go through some products and what stands between them
  * before the next ones do. */
 sm_backward sm_grad_part(const sm_backward *b, uint32_t first);
+/* The gradient of the block's last product, [T][ldx] of all tokens of the batch: g->dx, or what the
+ * norm behind it makes of that, of b's tokens. Ends with a barrier where there is such a norm. */
+const float *sm_grad_output(const sm_backward *b, const sm_block *block);
 /* The block's input, normed: g->normed for b's tokens. Ends with a barrier. */
 void sm_grad_renorm(const sm_backward *b, const sm_block *block);
 /* g->dn, the gradient of that, back to g->dx. */

@@ -1,8 +1,7 @@
 /* Backward of the operators that the layers are made of. */
 #include "graph.h"
 
-/* This thread's columns of n, in whole vectors. */
-static void columns(const sm_backward *b, uint64_t n, uint64_t *begin, uint64_t *end) {
+void sm_grad_columns(const sm_backward *b, uint64_t n, uint64_t *begin, uint64_t *end) {
     sm_share((n + 15) / 16, b->crew.thread, b->crew.n_threads, begin, end);
     *begin *= 16;
     *end = *end * 16 < n ? *end * 16 : n;
@@ -208,7 +207,7 @@ void sm_grad_bias(const sm_backward *b, float *db, const float *dy, uint64_t ldy
     uint64_t begin, end;
     if (!db)
         return;
-    columns(b, width, &begin, &end);
+    sm_grad_columns(b, width, &begin, &end);
     for (uint64_t i = 0; i < n && begin < end && !sm_crew_stopped_at(&b->crew, i, width); i++)
         b->g->kernels->add_product(db + begin, dy + i * ldy + begin, NULL, 1, end - begin);
 }
@@ -227,7 +226,7 @@ void sm_grad_norm(const sm_backward *b, float *dx, const float *dy, const float 
     sm_team_barrier(b->crew.team);
     if (!dw)
         return;
-    columns(b, width, &begin, &end);
+    sm_grad_columns(b, width, &begin, &end);
     for (uint64_t i = 0; i < n && begin < end && !sm_crew_stopped_at(&b->crew, i, width); i++)
         g->kernels->add_product(dw + begin, dy + i * ldx + begin,
                                 x + (rows ? rows[i] : i) * ldx + begin, g->r[i], end - begin);

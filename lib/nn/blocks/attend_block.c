@@ -58,11 +58,14 @@ static void block(const sm_attn *a, const sm_span *span, uint32_t kv_head, uint3
         const uint32_t p = position + i / group, seen = sm_window_begin(a->p.window, p);
         const uint32_t first = seen > start ? seen - start : 0, tile = first / 16 * 16;
         const uint32_t count = p + 1 - start < end ? p + 1 - start : end;
+        const float cap = a->p.cap;
+        if (cap > 0)
+            a->kernels->soft_cap(row + tile, row + tile, count - tile, a->p.scale, cap);
         /* sums run from the first tile that the query sees, so that they do not depend on the
          * queries beside it */
         for (uint32_t t = tile; t < first; t++)
             row[t] = -INFINITY;
-        a->kernels->softmax_block(row + tile, count - tile, a->p.scale, &m[i], &l[i]);
+        a->kernels->softmax_block(row + tile, count - tile, cap > 0 ? 1 : a->p.scale, &m[i], &l[i]);
         /* tokens this query does not see weigh nothing; exact, since values are finite */
         for (uint32_t t = begin; t < tile; t++)
             row[t] = 0;

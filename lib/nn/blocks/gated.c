@@ -1,4 +1,4 @@
-/* Gated feed-forward part: x += down(silu(gate(norm(x))) * up(norm(x))). */
+/* Gated feed-forward part: x += down(activation(gate(norm(x))) * up(norm(x))). */
 #include "worker.h"
 
 const sm_kind sm_kind_gated = {
@@ -44,7 +44,7 @@ static sm_range share_rows(const sm_worker *w, const sm_block *b) {
     return (sm_range){begin * UNIT, min_u64(end * UNIT, n_ff)};
 }
 
-/* Rows [r0, r1) of token t: h = silu(gate) * up, in down's form. */
+/* Rows [r0, r1) of token t: h = activation(gate) * up, in down's form. */
 static void activate(const sm_worker *w, sm_input_use use, uint64_t t, uint64_t r0, uint64_t r1) {
     const sm_block *b = w->block;
     const uint64_t ld = b->ld[SM_GATED_AT_H], at = t * ld + r0;
@@ -56,7 +56,10 @@ static void activate(const sm_worker *w, sm_input_use use, uint64_t t, uint64_t 
         w->kernels->add(gate, gate, b->v[SM_GATED_GATE_BIAS] + r0, r1 - r0);
     if (b->v[SM_GATED_UP_BIAS])
         w->kernels->add(up, up, b->v[SM_GATED_UP_BIAS] + r0, r1 - r0);
-    w->kernels->silu_mul(h, gate, up, r1 - r0);
+    if (b->gated.activation == SM_GELU)
+        w->kernels->gelu_mul(h, gate, up, r1 - r0);
+    else
+        w->kernels->silu_mul(h, gate, up, r1 - r0);
     sm_input_prepare(w, use.form, formed + t * b->ld[SM_GATED_AT_H_FORM] + r0 / 32, h, r1 - r0);
 }
 

@@ -13,8 +13,9 @@ static void layers(sm_plan *p, bool neox, uint32_t asked) {
         a.rope = rope;
         a.window = window;
         plan_attention(p, i, a, around_attention, asked);
-        plan_gated(p, i, around_ffn);
+        plan_gated(p, i, SM_SILU, around_ffn);
     }
+    plan_head(p, 0);
 }
 
 void sm_plan_llama(sm_plan *p) {

@@ -31,9 +31,13 @@ static void embed(const sm_worker *w) {
         for (uint64_t t = span->first > begin ? span->first : begin; t < last; t++)
             rotate(w, t, (double)(span->position + (t - span->first)));
     }
-    for (uint64_t t = begin; t < end; t++)
-        w->kernels->type[E->type].dequantize(
-            w->at.x + t * w->ws->ldx, E->data + (uint64_t)b->ids[t] * E->row_bytes, w->c->n_embd);
+    for (uint64_t t = begin; t < end; t++) {
+        float *x = w->at.x + t * w->ws->ldx;
+        w->kernels->type[E->type].dequantize(x, E->data + (uint64_t)b->ids[t] * E->row_bytes,
+                                             w->c->n_embd);
+        if (w->net->embd_scale > 0)
+            w->kernels->scale(x, x, w->net->embd_scale, w->c->n_embd);
+    }
 }
 
 static sm_worker worker_of(sm_pass *pass, uint32_t thread, uint32_t n_threads) {

@@ -49,7 +49,7 @@ static sm_places places_of(const sm_worker *w, const sm_block *b) {
     return at;
 }
 
-/* out = x + last product (+ bias), each thread its rows. */
+/* y = last product (+ bias), out = x + y unless y is normed first; each thread its rows. */
 static void add_product(const sm_worker *w, const sm_input *in) {
     const sm_block *b = w->block;
     const sm_weight *W = b->w[b->kind->last];
@@ -66,8 +66,27 @@ static void add_product(const sm_worker *w, const sm_input *in) {
             float *y = w->at.y + t * ld + r0;
             if (bias)
                 w->kernels->add(y, y, bias + r0, n);
-            w->kernels->add(w->at.out + t * ld + r0, w->at.x + t * ld + r0, y, n);
+            if (!b->wiring.post)
+                w->kernels->add(w->at.out + t * ld + r0, w->at.x + t * ld + r0, y, n);
         }
+    }
+}
+
+/* out = x + norm(y), y being there: of one token each thread norms all and adds its columns. */
+static void add_normed(const sm_worker *w) {
+    const sm_block *b = w->block;
+    const uint64_t ld = w->ws->ldx, n = w->c->n_embd;
+    float *normed = w->scratch->row;
+    uint64_t t0 = 0, t1 = 1, g0 = 0, g1 = (n + SM_GROUP - 1) / SM_GROUP;
+    if (w->T == 1)
+        sm_work_share(w, g1, &g0, &g1);
+    else
+        sm_work_share(w, w->T, &t0, &t1);
+    const uint64_t begin = g0 * SM_GROUP, end = min_u64(g1 * SM_GROUP, n);
+    for (uint64_t t = t0; t < t1 && begin < end; t++) {
+        w->kernels->rms_norm(normed, w->at.y + t * ld, b->v[SM_SLOT_POST], n, w->c->norm_eps);
+        w->kernels->add(w->at.out + t * ld + begin, w->at.x + t * ld + begin, normed + begin,
+                        end - begin);
     }
 }
 
@@ -86,6 +105,10 @@ bool sm_block_run(sm_worker *w, const sm_block *b) {
         return false;
     sm_product_lower(w, last, &in, w->T, NULL);
     add_product(w, &in);
+    if (b->wiring.post) {
+        sm_team_barrier(w->team);
+        add_normed(w);
+    }
     expect_next(w, b);
     sm_team_barrier(w->team);
     return true;

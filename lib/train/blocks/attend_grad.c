@@ -26,7 +26,7 @@ typedef struct head {
     float *dq, *dk, *dv;
     uint64_t ldq, ldkv, ldl; /* all but k and v have rows of queries */
     uint32_t n, window, dim;
-    float scale;
+    float scale, cap;
 } head;
 
 /* The first key of the first block of keys that query i sees. */
@@ -52,6 +52,20 @@ static void product(const sm_backward *b, uint64_t m, uint64_t n, uint64_t k, co
                                             .precision = b->g->options.precision});
 }
 
+/* Scores of n keys that a query sees become p, dp becomes ds. */
+static void weights_back(const sm_kernels *k, const head *h, float *s, float *dp, uint32_t n,
+                         float lse, float delta) {
+    float capped[SM_GRAD_KEYS];
+    if (!(h->cap > 0)) {
+        k->softmax_grad(s, dp, n, h->scale, lse, delta);
+        return;
+    }
+    k->soft_cap(capped, s, n, h->scale, h->cap);
+    memcpy(s, capped, n * sizeof *s);
+    k->softmax_grad(s, dp, n, 1, lse, delta);
+    k->soft_cap_grad(dp, capped, n, h->scale, h->cap);
+}
+
 /* Queries [q0, q0 + nq) against keys [k0, k0 + nk). */
 static void block(const sm_backward *b, const head *h, const float *delta, uint32_t q0, uint32_t nq,
                   uint32_t k0, uint32_t nk) {
@@ -73,8 +87,8 @@ static void block(const sm_backward *b, const head *h, const float *delta, uint3
         begin = begin < end ? begin : end;
         memset(row, 0, begin * sizeof *row);
         memset(drow, 0, begin * sizeof *drow);
-        g->kernels->softmax_grad(row + begin, drow + begin, end - begin, h->scale,
-                                 h->lse[(q0 + i) * h->ldl], delta[i]);
+        weights_back(g->kernels, h, row + begin, drow + begin, end - begin,
+                     h->lse[(q0 + i) * h->ldl], delta[i]);
         memset(row + end, 0, (nk - end) * sizeof *row);
         memset(drow + end, 0, (nk - end) * sizeof *drow);
     }
@@ -143,7 +157,8 @@ static head head_of(const sm_graph *g, const sm_block *block, const sm_span *spa
                   .n = span->n,
                   .window = p->window,
                   .dim = p->head_dim,
-                  .scale = p->scale};
+                  .scale = p->scale,
+                  .cap = p->cap};
 }
 
 void sm_grad_attend(const sm_backward *b, const sm_block *block) {

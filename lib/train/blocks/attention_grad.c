@@ -139,11 +139,12 @@ static void projections(const sm_backward *b, const sm_block *block) {
 static void backward(const sm_backward *b, const sm_block *block) {
     sm_graph *g = b->g;
     const sm_master *O = sm_master_of(g, block, SM_ATTN_O);
+    const float *dy = sm_grad_output(b, block);
     const uint64_t ldx = g->tape->ldx, ld = block->ld[SM_AT_OUT], T = b->T;
-    sm_grad_bias(b, g->blocks[block->index].v[SM_ATTN_O_BIAS], g->dx, ldx, T,
+    sm_grad_bias(b, g->blocks[block->index].v[SM_ATTN_O_BIAS], dy, ldx, T,
                  block->dims[SM_DIM_EMBD]);
-    sm_grad_weight(b, O, g->dx, ldx, g->tape->blocks[block->index].buffer[SM_AT_OUT], ld, T, NULL);
-    sm_grad_input(b, O, g->dx, ldx, T, NULL, sm_grad_at(g, block, SM_GRAD_OUT), ld, false);
+    sm_grad_weight(b, O, dy, ldx, g->tape->blocks[block->index].buffer[SM_AT_OUT], ld, T, NULL);
+    sm_grad_input(b, O, dy, ldx, T, NULL, sm_grad_at(g, block, SM_GRAD_OUT), ld, false);
     sm_grad_attend(b, block);
     sm_lap_of(b, SM_PART_ATTENTION);
     sm_grad_heads(b, block);

@@ -1,4 +1,4 @@
-/* Backward of the gated feed-forward part: x += down(silu(gate n) * (up n)), n = norm(x). */
+/* Backward of the gated feed-forward part: x += down(activation(gate n) * (up n)), n = norm(x). */
 #include "train/graph.h"
 
 enum { H, DH, DUP, BUFFERS }; /* [together][ldh]: h again, and gradients of it (then of gate), up */
@@ -14,18 +14,21 @@ static void part(const sm_backward *b, const sm_block *block) {
     const sm_master *G = sm_master_of(g, block, SM_GATED_GATE);
     const sm_master *U = sm_master_of(g, block, SM_GATED_UP);
     const sm_master *D = sm_master_of(g, block, SM_GATED_DOWN);
-    float *dx = g->dx + b->first * ldx, *h = sm_grad_at(g, block, H);
+    const float *dy = sm_grad_output(b, block) + b->first * ldx;
+    float *h = sm_grad_at(g, block, H);
     float *dgate = sm_grad_at(g, block, DH), *dup = sm_grad_at(g, block, DUP);
+    sm_silu_mul_grad_fn *activate =
+        block->gated.activation == SM_GELU ? g->kernels->gelu_mul_grad : g->kernels->silu_mul_grad;
     uint64_t begin, end;
-    sm_grad_input(b, D, dx, ldx, T, NULL, dgate, ld, false);
+    sm_grad_input(b, D, dy, ldx, T, NULL, dgate, ld, false);
     sm_share(T, b->crew.thread, b->crew.n_threads, &begin, &end);
     for (uint64_t t = begin; t < end && !sm_crew_stopped_at(&b->crew, t - begin, n_ff); t++)
-        g->kernels->silu_mul_grad(dgate + t * ld, dup + t * ld, h + t * ld, dgate + t * ld,
-                                  gate + t * ld, up + t * ld, n_ff);
+        activate(dgate + t * ld, dup + t * ld, h + t * ld, dgate + t * ld, gate + t * ld,
+                 up + t * ld, n_ff);
     sm_grad_renorm(b, block);
     sm_lap_of(b, SM_PART_ROWS);
-    sm_grad_bias(b, d->v[SM_GATED_DOWN_BIAS], dx, ldx, T, n_embd);
-    sm_grad_weight(b, D, dx, ldx, h, ld, T, NULL);
+    sm_grad_bias(b, d->v[SM_GATED_DOWN_BIAS], dy, ldx, T, n_embd);
+    sm_grad_weight(b, D, dy, ldx, h, ld, T, NULL);
     sm_grad_bias(b, d->v[SM_GATED_GATE_BIAS], dgate, ld, T, n_ff);
     sm_grad_bias(b, d->v[SM_GATED_UP_BIAS], dup, ld, T, n_ff);
     sm_grad_weight(b, G, dgate, ld, g->normed, ldx, T, NULL);

@@ -21,6 +21,30 @@ sm_backward sm_grad_part(const sm_backward *b, uint32_t first) {
     return part;
 }
 
+const float *sm_grad_output(const sm_backward *b, const sm_block *block) {
+    const sm_graph *g = b->g;
+    const uint64_t ldx = g->tape->ldx, width = block->dims[SM_DIM_EMBD], at = b->first * ldx;
+    float *dw = g->blocks[block->index].v[SM_SLOT_POST];
+    uint64_t begin, end;
+    if (!block->wiring.post)
+        return g->dx;
+    const float *y = g->tape->blocks[block->index].y + at, *dx = g->dx + at;
+    sm_share(b->T, b->crew.thread, b->crew.n_threads, &begin, &end);
+    for (uint64_t t = begin; t < end && !sm_crew_stopped_at(&b->crew, t - begin, ldx); t++)
+        g->r[t] = g->kernels->rms_norm_grad(g->dy + at + t * ldx, dx + t * ldx, y + t * ldx,
+                                            block->v[SM_SLOT_POST], width, g->net->config.norm_eps,
+                                            false);
+    sm_team_barrier(b->crew.team);
+    if (!dw)
+        return g->dy;
+    sm_grad_columns(b, width, &begin, &end);
+    for (uint64_t t = 0; t < b->T && begin < end && !sm_crew_stopped_at(&b->crew, t, width); t++)
+        g->kernels->add_product(dw + begin, dx + t * ldx + begin, y + t * ldx + begin, g->r[t],
+                                end - begin);
+    sm_team_barrier(b->crew.team); /* r may be written again */
+    return g->dy;
+}
+
 void sm_grad_renorm(const sm_backward *b, const sm_block *block) {
     const sm_graph *g = b->g;
     const uint64_t ldx = g->tape->ldx;
