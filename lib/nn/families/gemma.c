@@ -1,0 +1,29 @@
+/* gemma 2: norms before and after each part, every second layer windowed, soft caps. The files have
+ * 1 + w for the gains of norms. */
+#include "plan.h"
+
+#include <math.h>
+
+/* Scores of the 27B model are scaled by n_embd / n_head, which is not its head dimension and for
+ * which files have no key. */
+static float scale_of(const sm_plan *p, const sm_attn_params *a) {
+    const bool large = p->n_embd == 4608 && a->n_head == 32 && a->head_dim == 128;
+    return large ? 1.0f / sqrtf((float)(p->n_embd / a->n_head)) : a->scale;
+}
+
+void sm_plan_gemma2(sm_plan *p) {
+    const uint32_t rope = plan_rope(p, "rope.freq_base", true);
+    const uint32_t window = plan_u32_or(p, "attention.sliding_window", 4096);
+    const float cap = (float)plan_positive_or(p, "attn_logit_softcapping", 50);
+    p->net->embd_scale = sqrtf((float)p->n_embd);
+    for (uint32_t i = 0; i < p->n_layer && !p->status; i++) {
+        sm_attn_params a = plan_heads(p, i);
+        a.rope = rope;
+        a.window = plan_windowed(p, i, 2) ? window : 0;
+        a.scale = scale_of(p, &a);
+        a.cap = cap;
+        plan_attention(p, i, a, (sm_wiring){.pre = "attn_norm", .post = "post_attention_norm"}, 0);
+        plan_gated(p, i, SM_GELU, (sm_wiring){.pre = "ffn_norm", .post = "post_ffw_norm"});
+    }
+    plan_head(p, (float)plan_positive_or(p, "final_logit_softcapping", 30));
+}
