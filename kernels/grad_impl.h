@@ -1,6 +1,6 @@
-/* grad_impl.h - gradients of row operations, and activations, for the vector levels, in vectors of LANES floats
- * (4, 8 or 16) that the compiler maps to the registers of the level that includes this file.
- * LEVEL(name) makes up the symbol. No fused multiply-add: elementwise results are the same on
+/* grad_impl.h - gradients of row operations, and activations, for the vector levels, in vectors of
+ * LANES floats (4, 8 or 16) that the compiler maps to the registers of the level that includes this
+ * file. LEVEL(name) makes up the symbol. No fused multiply-add: elementwise results are the same on
  * every level that includes this; sums keep LANES of them.
  */
 #include <math.h>

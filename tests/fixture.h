@@ -9,28 +9,29 @@
 
 /* Zero takes the default in brackets. */
 typedef struct fixture_model {
-    const char *architecture; /* "llama", "qwen2" or "qwen3" ["llama"] */
-    uint32_t n_embd;          /* [64] */
-    uint32_t n_layer;         /* [2] */
-    uint32_t n_head;          /* [4] */
-    uint32_t n_head_kv;       /* [2] */
-    uint32_t head_dim;        /* [n_embd / n_head; written as key_length only if set] */
-    uint32_t n_ff;            /* [96] */
-    uint32_t n_ctx;           /* [512] */
-    uint32_t sliding_window;  /* tokens that attention sees [no such key: all] */
-    uint32_t type;            /* sm_dtype of the matrices: any that is computed [F32]. Quantized
-                                 blocks get random codes and scales such that weights have a
-                                 standard deviation of about 1/sqrt(columns) */
-    uint32_t other_type;      /* of attn_k, attn_output and ffn_up [type] */
-    bool untied;              /* an output.weight of its own */
-    bool biases;              /* q, k and v biases (qwen2 always has them) */
-    bool all_biases;          /* these and biases of attention output, gate, up and down */
-    bool spm;                 /* a SentencePiece vocabulary instead of byte-level BPE */
-    bool no_vocab;            /* no tokenizer.ggml.* keys; n_rows rows */
-    uint32_t n_rows;          /* of the embedding, with no_vocab [300] */
-    const char *rope_scaling; /* rope.scaling.type: "linear", "yarn"; NULL: no key */
-    float rope_factor;        /* rope.scaling.factor [4] */
-    bool rope_freqs;          /* a rope_freqs.weight tensor with divisors 1..8 */
+    const char *architecture;   /* "llama", "qwen2", "qwen3" or "gemma2" ["llama"] */
+    uint32_t n_embd;            /* [64] */
+    uint32_t n_layer;           /* [2] */
+    uint32_t n_head;            /* [4] */
+    uint32_t n_head_kv;         /* [2] */
+    uint32_t head_dim;          /* [n_embd / n_head; written as key_length only if set] */
+    uint32_t n_ff;              /* [96] */
+    uint32_t n_ctx;             /* [512] */
+    uint32_t sliding_window;    /* tokens that attention sees [no such key: all] */
+    uint32_t type;              /* sm_dtype of the matrices: any that is computed [F32]. Quantized
+                                   blocks get random codes and scales such that weights have a
+                                   standard deviation of about 1/sqrt(columns) */
+    uint32_t other_type;        /* of attn_k, attn_output and ffn_up [type] */
+    uint32_t n_experts, n_used; /* llama: a mixture of experts of width n_ff [none] */
+    bool untied;                /* an output.weight of its own */
+    bool biases;                /* q, k and v biases (qwen2 always has them) */
+    bool all_biases;            /* these and biases of attention output, gate, up and down */
+    bool spm;                   /* a SentencePiece vocabulary instead of byte-level BPE */
+    bool no_vocab;              /* no tokenizer.ggml.* keys; n_rows rows */
+    uint32_t n_rows;            /* of the embedding, with no_vocab [300] */
+    const char *rope_scaling;   /* rope.scaling.type: "linear", "yarn"; NULL: no key */
+    float rope_factor;          /* rope.scaling.factor [4] */
+    bool rope_freqs;            /* a rope_freqs.weight tensor with divisors 1..8 */
     uint64_t seed;
 
     /* ways to break it: */

@@ -7,6 +7,8 @@
 
 static reference_shape shape_of(const sm_net *net) {
     const sm_attn_params *p = &net->blocks[0].attn;
+    const sm_block *ffn = &net->blocks[1];
+    const bool experts = ffn->kind == &sm_kind_experts;
     return (reference_shape){.n_vocab = net->config.n_vocab,
                              .n_embd = net->config.n_embd,
                              .n_layer = net->config.n_layer,
@@ -16,7 +18,13 @@ static reference_shape shape_of(const sm_net *net) {
                              .n_ff = sm_net_most(net, SM_DIM_FF),
                              .n_rot = net->ropes[0].n_rot,
                              .neox = net->ropes[0].neox,
-                             .norm_eps = net->config.norm_eps};
+                             .norm_eps = net->config.norm_eps,
+                             .n_experts = experts ? ffn->experts.n_experts : 0,
+                             .n_used = experts ? ffn->experts.n_used : 0,
+                             .gelu = !experts && ffn->gated.activation == SM_GELU,
+                             .score_cap = (double)p->cap,
+                             .logit_cap = (double)sm_net_head(net)->head.cap,
+                             .embd_scale = (double)net->embd_scale};
 }
 
 reference reference_make(const sm_graph *graph) {
@@ -26,6 +34,10 @@ reference reference_make(const sm_graph *graph) {
     r.window = calloc(r.config.n_layer, sizeof *r.window);
     if (!r.window)
         abort();
+    for (uint32_t i = 0; i < sm_graph_net(graph)->n_blocks; i++)
+        if (sm_graph_net(graph)->blocks[i].kind == &sm_kind_attention)
+            r.window[sm_graph_net(graph)->blocks[i].layer] =
+                sm_graph_net(graph)->blocks[i].attn.window;
     r.value = calloc(params->n, sizeof *r.value);
     for (uint32_t i = 0; r.value && i < params->n; i++) {
         const sm_param *p = &params->param[i];
@@ -137,6 +149,8 @@ static void attend(const reference_shape *c, uint32_t window, double *out, const
             for (uint32_t d = 0; d < c->head_dim; d++)
                 s += qh[d] * k[j * kd + at + d];
             p[j - first] = s / sqrt((double)c->head_dim);
+            if (c->score_cap > 0)
+                p[j - first] = c->score_cap * tanh(p[j - first] / c->score_cap);
             max = fmax(max, p[j - first]);
         }
         for (uint32_t j = first; j <= t; j++)
@@ -151,14 +165,77 @@ static void attend(const reference_shape *c, uint32_t window, double *out, const
     free(p);
 }
 
+/* h = activation(gate) up */
+static void activate(const reference_shape *c, double *gate, const double *up) {
+    for (uint64_t j = 0; j < c->n_ff; j++) {
+        const double x = gate[j];
+        const double gelu = 0.5 * x * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+        gate[j] = (c->gelu ? gelu : x / (1 + exp(-x))) * up[j];
+    }
+}
+
+static void feed_forward(const reference *r, uint32_t layer, const double *n, double *y) {
+    const reference_shape *c = &r->config;
+    const uint64_t E = c->n_embd, F = c->n_ff;
+    double *gate = zeros(F), *up = zeros(F);
+#define TENSOR(suffix) layer_tensor(r, layer, suffix)
+    linear(gate, TENSOR("ffn_gate.weight"), TENSOR("ffn_gate.bias"), n, F, E);
+    linear(up, TENSOR("ffn_up.weight"), TENSOR("ffn_up.bias"), n, F, E);
+    activate(c, gate, up);
+    linear(y, TENSOR("ffn_down.weight"), TENSOR("ffn_down.bias"), gate, E, F);
+    free(gate);
+    free(up);
+}
+
+/* Softmax over all experts, the likeliest n_used, divided by their sum. */
+static void experts(const reference *r, uint32_t layer, const double *n, double *y) {
+    const reference_shape *c = &r->config;
+    const uint64_t E = c->n_embd, F = c->n_ff, X = c->n_experts;
+    double *gate = zeros(F), *up = zeros(F), *p = zeros(X), *part = zeros(E), sum = 0, all = 0;
+    linear(p, TENSOR("ffn_gate_inp.weight"), NULL, n, X, E);
+    for (uint64_t e = 0; e < X; e++)
+        all += p[e] = exp(p[e]);
+    for (uint64_t e = 0; e < X; e++) { /* an expert with n_used above it is out */
+        uint32_t above = 0;
+        for (uint64_t f = 0; f < X; f++)
+            above += fabs(p[f]) > p[e] || (fabs(p[f]) == p[e] && f < e);
+        sum += above < c->n_used ? p[e] / all : 0;
+        p[e] = above < c->n_used ? p[e] : -p[e];
+    }
+    memset(y, 0, E * sizeof *y);
+    for (uint64_t e = 0; e < X; e++) {
+        if (p[e] < 0)
+            continue;
+        linear(gate, TENSOR("ffn_gate_exps.weight") + e * F * E, NULL, n, F, E);
+        linear(up, TENSOR("ffn_up_exps.weight") + e * F * E, NULL, n, F, E);
+        activate(c, gate, up);
+        linear(part, TENSOR("ffn_down_exps.weight") + e * E * F, NULL, gate, E, F);
+        for (uint64_t j = 0; j < E; j++)
+            y[j] += p[e] / all / sum * part[j];
+    }
+#undef TENSOR
+    double *const owned[] = {gate, up, p, part};
+    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
+        free(owned[i]);
+}
+
+/* x += y, normed where the layer has such a norm. */
+static void add(const reference *r, uint32_t layer, const char *norm, double *x, double *y) {
+    const double *w = layer_tensor(r, layer, norm);
+    if (w)
+        rms_norm(y, y, w, r->config.n_embd, (double)r->config.norm_eps);
+    for (uint64_t j = 0; j < r->config.n_embd; j++)
+        x[j] += y[j];
+}
+
 static void layer_forward(const reference *r, uint32_t layer, const sm_train_batch *batch,
                           double *x) {
     const reference_shape *c = &r->config;
-    const uint64_t E = c->n_embd, F = c->n_ff, T = batch->n_tokens;
+    const uint64_t E = c->n_embd, T = batch->n_tokens;
     const uint64_t qd = (uint64_t)c->n_head * c->head_dim,
                    kd = (uint64_t)c->n_head_kv * c->head_dim;
     double *n = zeros(E), *q = zeros(T * qd), *k = zeros(T * kd), *v = zeros(T * kd);
-    double *a = zeros(qd), *y = zeros(E), *gate = zeros(F), *up = zeros(F);
+    double *a = zeros(qd), *y = zeros(E);
 #define TENSOR(suffix) layer_tensor(r, layer, suffix)
     for (uint32_t i = 0; i < batch->n_spans; i++)
         for (uint32_t t = batch->span_begin[i]; t < batch->span_begin[i + 1]; t++) {
@@ -172,19 +249,16 @@ static void layer_forward(const reference *r, uint32_t layer, const sm_train_bat
         for (uint32_t t = batch->span_begin[i]; t < batch->span_begin[i + 1]; t++) {
             attend(c, r->window[layer], a, q, k, v, batch->span_begin[i], t);
             linear(y, TENSOR("attn_output.weight"), TENSOR("attn_output.bias"), a, E, qd);
-            for (uint64_t j = 0; j < E; j++)
-                x[t * E + j] += y[j];
+            add(r, layer, "post_attention_norm.weight", x + t * E, y);
             rms_norm(n, x + t * E, TENSOR("ffn_norm.weight"), E, (double)c->norm_eps);
-            linear(gate, TENSOR("ffn_gate.weight"), TENSOR("ffn_gate.bias"), n, F, E);
-            linear(up, TENSOR("ffn_up.weight"), TENSOR("ffn_up.bias"), n, F, E);
-            for (uint64_t j = 0; j < F; j++)
-                gate[j] = gate[j] / (1 + exp(-gate[j])) * up[j];
-            linear(y, TENSOR("ffn_down.weight"), TENSOR("ffn_down.bias"), gate, E, F);
-            for (uint64_t j = 0; j < E; j++)
-                x[t * E + j] += y[j];
+            if (c->n_experts)
+                experts(r, layer, n, y);
+            else
+                feed_forward(r, layer, n, y);
+            add(r, layer, "post_ffw_norm.weight", x + t * E, y);
         }
 #undef TENSOR
-    double *const all[] = {n, q, k, v, a, y, gate, up};
+    double *const all[] = {n, q, k, v, a, y};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);
 }
@@ -196,12 +270,17 @@ double *reference_logits(const reference *r, const sm_train_batch *batch) {
     double *x = zeros(batch->n_tokens * E), *n = zeros(E);
     double *logits = zeros((uint64_t)batch->n_tokens * c->n_vocab);
     for (uint32_t t = 0; t < batch->n_tokens; t++)
-        memcpy(x + t * E, embd + (uint64_t)batch->ids[t] * E, E * sizeof *x);
+        for (uint64_t j = 0; j < E; j++)
+            x[t * E + j] =
+                embd[(uint64_t)batch->ids[t] * E + j] * (c->embd_scale > 0 ? c->embd_scale : 1);
     for (uint32_t i = 0; i < c->n_layer; i++)
         layer_forward(r, i, batch, x);
     for (uint32_t t = 0; t < batch->n_tokens; t++) {
         rms_norm(n, x + t * E, tensor(r, "output_norm.weight"), E, (double)c->norm_eps);
-        linear(logits + (uint64_t)t * c->n_vocab, head ? head : embd, NULL, n, c->n_vocab, E);
+        double *row = logits + (uint64_t)t * c->n_vocab;
+        linear(row, head ? head : embd, NULL, n, c->n_vocab, E);
+        for (uint32_t j = 0; j < c->n_vocab && c->logit_cap > 0; j++)
+            row[j] = c->logit_cap * tanh(row[j] / c->logit_cap);
     }
     free(x);
     free(n);

@@ -9,8 +9,10 @@
 /* Shapes of the network; all layers are alike. */
 typedef struct reference_shape {
     uint32_t n_vocab, n_embd, n_layer, n_head, n_head_kv, head_dim, n_ff, n_rot;
-    bool neox;
+    uint32_t n_experts, n_used; /* 0: no mixture of experts */
+    bool neox, gelu;
     float norm_eps;
+    double score_cap, logit_cap, embd_scale; /* 0: none, none, 1 */
 } reference_shape;
 
 /* Parameters of a graph as doubles, in the order of sm_graph_params. */

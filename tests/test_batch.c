@@ -126,7 +126,12 @@ static void batched_sequences_keep_their_bits(void **state) {
     (void)state;
     static float expected[SEQUENCES][LENGTH][LDL], got[SEQUENCES][LENGTH][LDL];
     const fixture_model specs[] = {
-        {.type = SM_DTYPE_Q8_0}, {.type = SM_DTYPE_F16}, {.architecture = "qwen3", .head_dim = 24}};
+        {.type = SM_DTYPE_Q8_0},
+        {.type = SM_DTYPE_F16},
+        {.architecture = "qwen3", .head_dim = 24},
+        {.architecture = "gemma2", .n_layer = 3, .sliding_window = 7},
+        {.n_experts = 5, .n_used = 2},
+        {.n_experts = 3, .n_used = 1, .type = SM_DTYPE_Q8_0, .n_ff = 32}};
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
         for (uint32_t n_threads = 1; n_threads <= 3; n_threads++) {
             bench b;

@@ -16,13 +16,17 @@ typedef struct binder {
     bool *bound; /* [n_tensors] which the network uses */
 } binder;
 
-static sm_status shape_error(binder *b, const sm_gguf_tensor *t, uint64_t rows, uint64_t cols) {
+static sm_status shape_error(binder *b, const sm_gguf_tensor *t, uint64_t rows, uint64_t cols,
+                             uint64_t depth) {
+    char more[32] = "";
+    if (depth > 1)
+        sm_format(more, sizeof more, ", %llu", (unsigned long long)depth);
     return sm_fail(b->error, SM_ERR_SHAPE,
-                   "%s: tensor '%s' has shape [%llu, %llu, %llu, %llu], expected [%llu, %llu]",
+                   "%s: tensor '%s' has shape [%llu, %llu, %llu, %llu], expected [%llu, %llu%s]",
                    b->net->gguf->path, t->name, (unsigned long long)t->dims[0],
                    (unsigned long long)t->dims[1], (unsigned long long)t->dims[2],
                    (unsigned long long)t->dims[3], (unsigned long long)cols,
-                   (unsigned long long)rows);
+                   (unsigned long long)rows, more);
 }
 
 static const sm_gguf_tensor *find(binder *b, const char *name, bool required) {
@@ -54,9 +58,10 @@ static bool computable(binder *b, const sm_gguf_tensor *t, uint32_t type) {
     return false;
 }
 
-static bool check(binder *b, const sm_gguf_tensor *t, uint64_t rows, uint64_t cols) {
-    if (t->dims[0] != cols || t->dims[1] != rows || t->dims[2] != 1 || t->dims[3] != 1) {
-        b->status = shape_error(b, t, rows, cols);
+static bool check(binder *b, const sm_gguf_tensor *t, uint64_t rows, uint64_t cols,
+                  uint64_t depth) {
+    if (t->dims[0] != cols || t->dims[1] != rows || t->dims[2] != depth || t->dims[3] != 1) {
+        b->status = shape_error(b, t, rows, cols, depth);
         return false;
     }
     return computable(b, t, t->type);
@@ -76,16 +81,41 @@ static bool check_packed(binder *b, const sm_gguf_tensor *t, const sm_gguf_packe
     return computable(b, t, p->type);
 }
 
-/* A matrix under its name, of w's shape; false if it is optional and absent, or after a failure. */
+/* Matrix w, which has its shape, of a tensor, which may stack several. */
+static void place(sm_weight *w, const sm_gguf_tensor *t, uint32_t type, bool packed) {
+    const sm_dtype_traits *traits = sm_dtype_get(type);
+    w->name = t->name;
+    w->type = type;
+    w->row_bytes = w->cols / traits->block_size * traits->block_bytes;
+    w->group_bytes = sm_packed_bytes(type, w->cols);
+    if (packed)
+        w->packed = t->data + w->expert * sm_weight_packed_bytes(w);
+    else
+        w->data = t->data + (uint64_t)w->expert * w->rows * w->row_bytes;
+}
+
+/* Whether the data of a packed tensor has the size of its `depth` matrices. */
+static bool check_size(binder *b, const sm_gguf_tensor *t, const sm_weight *w, uint64_t depth) {
+    const uint64_t bytes = depth * sm_weight_packed_bytes(w);
+    if (t->size != bytes)
+        b->status = sm_fail(b->error, SM_ERR_FORMAT,
+                            "%s: tensor '%s' has %llu bytes, but [%u, %u] packed %s takes %llu",
+                            b->net->gguf->path, t->name, (unsigned long long)t->size, w->cols,
+                            w->rows, sm_dtype_get(w->type)->name, (unsigned long long)bytes);
+    return !b->status;
+}
+
+/* A matrix under its name, of w's shape, or all of a stack whose first is w; false if it is
+ * optional and absent, or after a failure. */
 static bool bind_matrix(binder *b, sm_weight *w, const char *name, bool required) {
     const sm_gguf_tensor *t = find(b, name, required);
-    const uint64_t rows = w->rows, cols = w->cols;
+    const uint64_t rows = w->rows, cols = w->cols, depth = w->n_experts ? w->n_experts : 1;
     sm_gguf_packed packed = {0};
     if (!t)
         return false;
     b->status = sm_gguf_get_packed(b->net->gguf, t, &packed, b->error);
     if (b->status ||
-        !(packed.packed ? check_packed(b, t, &packed, rows, cols) : check(b, t, rows, cols)))
+        !(packed.packed ? check_packed(b, t, &packed, rows, cols) : check(b, t, rows, cols, depth)))
         return false;
     const uint32_t type = packed.packed ? packed.type : t->type;
     const sm_dtype_traits *traits = sm_dtype_get(type);
@@ -97,20 +127,10 @@ static bool bind_matrix(binder *b, sm_weight *w, const char *name, bool required
                             traits->name);
         return false;
     }
-    w->name = t->name;
-    w->type = type;
-    w->data = packed.packed ? NULL : t->data;
-    w->row_bytes = cols / traits->block_size * traits->block_bytes;
-    w->packed = packed.packed ? t->data : NULL;
-    w->group_bytes = sm_packed_bytes(type, cols);
-    if (packed.packed && t->size != sm_weight_packed_bytes(w)) {
-        b->status = sm_fail(b->error, SM_ERR_FORMAT,
-                            "%s: tensor '%s' has %llu bytes, but [%llu, %llu] packed %s takes %llu",
-                            b->net->gguf->path, name, (unsigned long long)t->size,
-                            (unsigned long long)cols, (unsigned long long)rows, traits->name,
-                            (unsigned long long)sm_weight_packed_bytes(w));
+    for (uint64_t i = 0; i < depth; i++)
+        place(w + i * w->stride, t, type, packed.packed);
+    if (packed.packed && !check_size(b, t, w, depth))
         return false;
-    }
     b->net->packed_file_bytes += packed.packed ? t->size : 0;
     return true;
 }
@@ -118,10 +138,10 @@ static bool bind_matrix(binder *b, sm_weight *w, const char *name, bool required
 /* A vector, converted to f32 and owned by the net; NULL if optional and absent. */
 static float *bind_vector(binder *b, const char *name, uint64_t n, bool required) {
     const sm_gguf_tensor *t = find(b, name, required);
-    if (!t || !check(b, t, 1, n))
+    if (!t || !check(b, t, 1, n, 1))
         return NULL;
     if (n % sm_dtype_get(t->type)->block_size) {
-        b->status = shape_error(b, t, 1, n);
+        b->status = shape_error(b, t, 1, n, 1);
         return NULL;
     }
     float *v = sm_alloc_array(b->net->mem, n, sizeof *v);
@@ -176,7 +196,7 @@ static void bind_embedding(binder *b) {
     }
     net->config.n_vocab = (uint32_t)t->dims[1];
     net->embd = (sm_weight){.rows = net->config.n_vocab, .cols = net->config.n_embd};
-    if (check(b, t, net->embd.rows, net->embd.cols)) /* read by row: never packed */
+    if (check(b, t, net->embd.rows, net->embd.cols, 1)) /* read by row: never packed */
         bind_matrix(b, &net->embd, t->name, true);
 }
 
@@ -240,10 +260,20 @@ static sm_status load(binder *b) {
     return b->status ? b->status : check_unused(b);
 }
 
+/* Bytes of a block's matrices that one token reads: of experts those that it goes through. */
+static uint64_t block_bytes(const sm_block *b) {
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < b->kind->n_slots; i++)
+        if (b->w[i])
+            bytes +=
+                b->w[i]->rows * b->w[i]->row_bytes * (b->w[i]->n_experts ? b->experts.n_used : 1);
+    return bytes;
+}
+
 /* What passes through a cache that it nearly fills pushes itself out; a quarter is for the rest. */
 static void place_matrices(sm_net *net) {
-    for (uint32_t i = 0; i < net->n_matrices; i++)
-        net->decode_bytes += net->matrices[i].rows * net->matrices[i].row_bytes;
+    for (uint32_t i = 0; i <= net->n_blocks; i++)
+        net->decode_bytes += block_bytes(&net->blocks[i]);
     const sm_prefetch prefetch = sm_prefetch_for(net->decode_bytes > sm_cache_bytes() / 4 * 3);
     for (uint32_t i = 0; i < net->n_matrices; i++)
         net->matrices[i].prefetch = prefetch;

@@ -13,14 +13,18 @@
 
 /* The sizes that tensors and buffers of a block are made of; each block has its own. */
 typedef enum sm_dim {
-    SM_DIM_NONE,    /* as columns: a vector */
-    SM_DIM_EMBD,    /* the residual stream */
-    SM_DIM_Q,       /* query heads together */
-    SM_DIM_KV,      /* key (or value) heads together */
-    SM_DIM_HEAD,    /* one head */
-    SM_DIM_HEADS,   /* number of query heads */
-    SM_DIM_FF,      /* the feed-forward part's inner width */
-    SM_DIM_EXPERTS, /* number of experts */
+    SM_DIM_NONE,      /* as columns: a vector */
+    SM_DIM_EMBD,      /* the residual stream */
+    SM_DIM_Q,         /* query heads together */
+    SM_DIM_KV,        /* key (or value) heads together */
+    SM_DIM_HEAD,      /* one head */
+    SM_DIM_HEADS,     /* number of query heads */
+    SM_DIM_FF,        /* the feed-forward part's inner width */
+    SM_DIM_EXPERTS,   /* number of experts */
+    SM_DIM_BOUNDS,    /* and one more */
+    SM_DIM_USED,      /* experts that a token goes through */
+    SM_DIM_USED_EMBD, /* so many rows of the residual stream, strides and all */
+    SM_DIM_USED_FF,   /* and of an expert's inner width */
     SM_DIM_VOCAB,
     SM_DIM_COUNT
 } sm_dim;
@@ -70,6 +74,7 @@ enum { SM_SLOT_PRE, SM_SLOT_POST, SM_WIRING_SLOTS };
                                                                                  SM_IF_ASKED}
 
 #define SM_MAX_SLOTS 16
+#define SM_MAX_READS 4 /* numbers of sm_slot.reads are below */
 
 /* ---- buffers ------------------------------------------------------------------------- */
 
@@ -88,7 +93,7 @@ typedef struct sm_buffer {
     uint8_t slot; /* where the block has this tensor only; 0: always */
 } sm_buffer;
 
-#define SM_MAX_BUFFERS 12
+#define SM_MAX_BUFFERS 14
 
 /* ---- kinds --------------------------------------------------------------------------- */
 
@@ -96,6 +101,7 @@ typedef struct sm_buffer {
 typedef enum sm_kind_id {
     SM_KIND_ATTENTION,
     SM_KIND_GATED,
+    SM_KIND_EXPERTS,
     SM_KIND_HEAD,
     SM_KIND_COUNT
 } sm_kind_id;
@@ -104,8 +110,9 @@ typedef struct sm_kind {
     const char *name;
     sm_kind_id id;
     uint8_t n_slots, n_buffers;
-    uint8_t last, last_bias; /* slots: the product that is added to the residual stream */
-    bool has_state;          /* keys and values of each token (state.h) */
+    /* slots: the product that is added to the residual stream; 0: the kind adds by itself */
+    uint8_t last, last_bias;
+    bool has_state; /* keys and values of each token (state.h) */
     sm_slot slot[SM_MAX_SLOTS];
     sm_buffer buffer[SM_MAX_BUFFERS];
 } sm_kind;
@@ -181,6 +188,44 @@ typedef struct sm_gated_params {
     sm_activation activation;
 } sm_gated_params;
 
+/* mixture of experts (blocks/experts.c, arXiv:2401.04088), of each token the n_used with the
+ * largest router logits, in the order of their numbers: x += sum over e of p_e
+ * down_e(activation(gate_e(norm(x))) * up_e(norm(x))), p = softmax of the chosen ones'
+ * router(norm(x)) */
+extern const sm_kind sm_kind_experts;
+enum {
+    SM_EXPERTS_ROUTER = SM_WIRING_SLOTS,
+    SM_EXPERTS_GATE,
+    SM_EXPERTS_UP,
+    SM_EXPERTS_DOWN,
+    SM_EXPERTS_SLOTS
+};
+/* Tokens as often as they use an expert are rows, expert by expert, tokens in order: T * n_used. */
+enum {
+    SM_EX_LOGITS, /* [T][n_experts] */
+    SM_EX_CHOSEN, /* uint32_t [T][n_used], ascending */
+    SM_EX_WEIGHT, /* [T][n_used] p of these */
+    SM_EX_ROWS,   /* uint32_t [T][n_used]: their rows */
+    SM_EX_TOKENS, /* uint32_t [rows]: back, not strided */
+    SM_EX_BOUNDS, /* uint32_t [n_experts + 1]: rows of an expert begin here */
+    SM_EX_IN,     /* [rows][ldx] */
+    SM_EX_IN_FORM,
+    SM_EX_GATE, /* [rows][sm_row_stride(n_ff)], as are UP and H */
+    SM_EX_UP,
+    SM_EX_H,
+    SM_EX_H_FORM,
+    SM_EX_OUT, /* [rows][ldx] */
+    SM_EX_BUFFERS
+};
+
+#define SM_MAX_EXPERTS 1024
+#define SM_MAX_USED 32
+
+typedef struct sm_experts_params {
+    uint32_t n_ff, n_experts, n_used;
+    sm_activation activation;
+} sm_experts_params;
+
 /* the head (blocks/head.c): logits = W norm(x). Its wiring norm is the last norm. */
 typedef struct sm_head_params {
     float cap; /* cap * tanh(logit / cap); 0: not */
@@ -207,9 +252,10 @@ typedef struct sm_block {
     union {
         sm_attn_params attn;
         sm_gated_params gated;
+        sm_experts_params experts;
         sm_head_params head;
     };
-    sm_weight *w[SM_MAX_SLOTS];   /* matrices; NULL: none. depth of them where stacked */
+    sm_weight *w[SM_MAX_SLOTS];   /* matrices, of stacks the first one; NULL: none */
     const float *v[SM_MAX_SLOTS]; /* vectors; NULL: none */
     uint64_t ld[SM_MAX_BUFFERS];  /* strides of the buffers' rows, in elements (blocks: FORMS) */
 } sm_block;
@@ -231,6 +277,10 @@ bool sm_slot_wanted(const sm_block *block, uint32_t slot);
  */
 const sm_slot *sm_slot_by_name(const char *name);
 
+/* Matrix number `expert` of a stack. */
+static inline sm_weight *sm_block_expert(const sm_block *block, uint32_t slot, uint32_t expert) {
+    return block->w[slot] + (uint64_t)expert * block->w[slot]->stride;
+}
 static inline bool sm_slot_is_matrix(const sm_slot *slot) {
     return slot->cols != SM_DIM_NONE;
 }

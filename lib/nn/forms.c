@@ -1,18 +1,40 @@
 /* In which form each matrix reads its input. */
 #include "net.h"
 
-/* Brings the shared input of n matrices into one form besides f32: where some want blocks, the
- * others read it as f32. */
-static void share_input(sm_weight *matrices, uint32_t n) {
-    sm_input_form form = SM_INPUT_FLOAT;
-    for (uint32_t i = 0; i < n; i++)
-        if (form != SM_INPUT_BLOCKS && matrices[i].form != SM_INPUT_FLOAT)
-            form = matrices[i].form;
-    for (uint32_t i = 0; i < n; i++) {
-        matrices[i].group_form = form;
-        if (matrices[i].form != form)
-            matrices[i].form = SM_INPUT_FLOAT;
-    }
+/* Calls fn for the block's matrices that read input number `reads`, all of a stack. */
+static void each_reader(const sm_block *b, uint32_t reads, void (*fn)(sm_weight *w, void *arg),
+                        void *arg) {
+    for (uint32_t s = 0; s < b->kind->n_slots; s++)
+        for (uint32_t e = 0; b->w[s] && b->kind->slot[s].reads == reads &&
+                             e < (b->w[s]->n_experts ? b->w[s]->n_experts : 1);
+             e++)
+            fn(sm_block_expert(b, s, e), arg);
+}
+
+/* How an input is read: in one form besides f32, and whether in f32. */
+typedef struct shared_input {
+    sm_input_form form;
+    bool floats;
+} shared_input;
+
+static void look(sm_weight *w, void *arg) {
+    shared_input *in = arg;
+    if (in->form != SM_INPUT_BLOCKS && w->form != SM_INPUT_FLOAT)
+        in->form = w->form;
+}
+
+/* Where some want blocks, the others read it as f32. */
+static void settle(sm_weight *w, void *arg) {
+    shared_input *in = arg;
+    if (w->form != in->form)
+        w->form = SM_INPUT_FLOAT;
+    in->floats = in->floats || w->form == SM_INPUT_FLOAT;
+}
+
+static void tell(sm_weight *w, void *arg) {
+    const shared_input *in = arg;
+    w->input_form = in->form;
+    w->input_floats = in->floats;
 }
 
 static sm_input_form form_of(const sm_net *net, const sm_weight *w, bool round) {
@@ -22,9 +44,11 @@ static sm_input_form form_of(const sm_net *net, const sm_weight *w, bool round) 
 }
 
 /* In inference input stays f32 where rounding to bf16 costs much accuracy for the time it saves:
- * values are few rows, the head is computed for few tokens. Figures: docs/architecture.md. */
+ * values and the router are few rows, the head is computed for few tokens. Figures:
+ * docs/architecture.md. */
 static bool rounds(const sm_slot *slot, sm_rounding rounding) {
-    const bool dear = slot->role == SM_ROLE_VALUE || slot->role == SM_ROLE_HEAD;
+    const bool dear =
+        slot->role == SM_ROLE_VALUE || slot->role == SM_ROLE_HEAD || slot->role == SM_ROLE_ROUTER;
     return dear ? rounding == SM_ROUND_ALL : rounding != SM_ROUND_NONE;
 }
 
@@ -33,8 +57,15 @@ void sm_net_choose_forms(sm_net *net, sm_rounding rounding) {
         sm_block *b = &net->blocks[i];
         for (uint32_t s = 0; s < b->kind->n_slots; s++)
             if (b->w[s])
-                b->w[s]->form = form_of(net, b->w[s], rounds(&b->kind->slot[s], rounding));
+                for (uint32_t e = 0; e < (b->w[s]->n_experts ? b->w[s]->n_experts : 1); e++) {
+                    sm_weight *w = sm_block_expert(b, s, e);
+                    w->form = form_of(net, w, rounds(&b->kind->slot[s], rounding));
+                }
+        for (uint32_t reads = 0; reads < SM_MAX_READS; reads++) {
+            shared_input in = {SM_INPUT_FLOAT, false};
+            each_reader(b, reads, look, &in);
+            each_reader(b, reads, settle, &in);
+            each_reader(b, reads, tell, &in);
+        }
     }
-    for (uint32_t i = 0; i < net->n_matrices; i += net->matrices[i].group_n)
-        share_input(&net->matrices[i], net->matrices[i].group_n);
 }

@@ -14,35 +14,60 @@ static bool has_slot(const sm_net *net, const sm_block *b, uint32_t slot) {
     return sm_gguf_find_tensor(net->gguf, name) != NULL;
 }
 
+static uint32_t depth_of(const sm_block *b, uint32_t slot) {
+    const uint32_t depth = b->kind->slot[slot].depth;
+    return depth ? b->dims[depth] : 1;
+}
+
 static void count(const sm_net *net, const sm_block *b, uint32_t *n_matrices, uint32_t *n_vectors) {
     for (uint32_t i = 0; i < b->kind->n_slots; i++) {
-        const sm_slot *slot = &b->kind->slot[i];
-        const bool matrix = sm_slot_is_matrix(slot);
+        const bool matrix = sm_slot_is_matrix(&b->kind->slot[i]);
         if (has_slot(net, b, i))
-            *(matrix ? n_matrices : n_vectors) += 1;
+            *(matrix ? n_matrices : n_vectors) += matrix ? depth_of(b, i) : 1;
     }
 }
 
-/* Enters a block's matrices; `place` counts those of a layer. */
+/* Enters matrix `expert` of a slot; `place` counts those of a layer. */
+static void list_matrix(sm_net *net, sm_block *b, uint32_t i, uint32_t expert, uint32_t *place) {
+    const sm_slot *slot = &b->kind->slot[i];
+    const uint32_t index = net->n_matrices++;
+    sm_weight *w = &net->matrices[index];
+    *w = (sm_weight){.rows = b->dims[slot->rows],
+                     .cols = b->dims[slot->cols],
+                     .index = index,
+                     .group_first = index,
+                     .layer = b->layer,
+                     .place = (*place)++,
+                     .n_experts = slot->depth ? b->dims[slot->depth] : 0,
+                     .expert = expert};
+    if (!expert)
+        b->w[i] = w;
+    if (i > 0 && slot->reads == slot[-1].reads && slot->depth == slot[-1].depth && b->w[i - 1])
+        w->group_first = w[-1].group_first;
+    for (uint32_t j = w->group_first; j <= index; j++)
+        net->matrices[j].group_n = index + 1 - w->group_first;
+}
+
+/* Single matrices, then stacks, expert by expert. */
 static void list_matrices(sm_net *net, sm_block *b, uint32_t *place) {
+    uint32_t n_experts = 0, n_stacks = 0;
     for (uint32_t i = 0; i < b->kind->n_slots; i++) {
         const sm_slot *slot = &b->kind->slot[i];
         if (!sm_slot_is_matrix(slot) || !has_slot(net, b, i))
             continue;
-        const uint32_t index = net->n_matrices++;
-        sm_weight *w = &net->matrices[index];
-        *w = (sm_weight){.rows = b->dims[slot->rows],
-                         .cols = b->dims[slot->cols],
-                         .index = index,
-                         .group_first = index,
-                         .layer = b->layer,
-                         .place = (*place)++};
-        b->w[i] = w;
-        if (i > 0 && slot->reads == slot[-1].reads && b->w[i - 1])
-            w->group_first = w[-1].group_first;
-        for (uint32_t j = w->group_first; j <= index; j++)
-            net->matrices[j].group_n = index + 1 - w->group_first;
+        if (slot->depth) {
+            n_experts = b->dims[slot->depth];
+            n_stacks++;
+        } else {
+            list_matrix(net, b, i, 0, place);
+        }
     }
+    for (uint32_t e = 0; e < n_experts; e++)
+        for (uint32_t i = 0; i < b->kind->n_slots; i++)
+            if (b->kind->slot[i].depth && has_slot(net, b, i)) {
+                list_matrix(net, b, i, e, place);
+                net->matrices[net->n_matrices - 1].stride = n_stacks;
+            }
 }
 
 static void list_vectors(sm_net *net, sm_block *b) {

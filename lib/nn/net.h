@@ -69,7 +69,7 @@ typedef struct sm_net {
     _Atomic uint64_t packed_bytes; /* that steps have packed so far, in memory of the net's own */
     /* matrices that a step packs when it comes to them; a 0 that was acquired makes their `packed`
      * readable without the lock */
-    _Atomic uint32_t unpacked_in_layers, unpacked_head;
+    _Atomic uint32_t unpacked_in_layers, unpacked_experts, unpacked_head;
 } sm_net;
 
 /* The blocks of a model and the lists of its tensors, from its keys alone: sizes are there, no

@@ -253,8 +253,49 @@ void plan_attention(sm_plan *p, uint32_t layer, sm_attn_params a, sm_wiring wiri
     b->dims[SM_DIM_HEADS] = a.n_head;
 }
 
+/* 0: none */
+static uint32_t expert_count(sm_plan *p) {
+    uint32_t n = 0;
+    if (!p->status && plan_has(p, "expert_count"))
+        p->status = sm_gguf_get_u32(p->gguf, key_name(p, "expert_count"), &n, p->error);
+    return n;
+}
+
+static void plan_experts(sm_plan *p, uint32_t layer, uint32_t n_experts, sm_activation activation,
+                         sm_wiring wiring) {
+    const uint32_t n_ff = plan_of_layer(p, "feed_forward_length", layer);
+    const uint32_t n_used = plan_u32(p, "expert_used_count");
+    if (n_experts > SM_MAX_EXPERTS)
+        plan_fail(p, SM_ERR_UNSUPPORTED, "expert_count", "is above 1024");
+    if (n_used > n_experts)
+        plan_fail(p, SM_ERR_FORMAT, "expert_used_count", "is more than there are experts");
+    if (n_used > SM_MAX_USED)
+        plan_fail(p, SM_ERR_UNSUPPORTED, "expert_used_count", "is above 32");
+    sm_block *b = add_block(p, &sm_kind_experts, layer, wiring);
+    if (!b)
+        return;
+    b->experts = (sm_experts_params){n_ff, n_experts, n_used, activation};
+    b->dims[SM_DIM_FF] = n_ff;
+    b->dims[SM_DIM_EXPERTS] = n_experts;
+    b->dims[SM_DIM_BOUNDS] = n_experts + 1;
+    b->dims[SM_DIM_USED] = n_used;
+    b->dims[SM_DIM_USED_EMBD] = n_used * (uint32_t)sm_row_stride(p->n_embd);
+    b->dims[SM_DIM_USED_FF] = n_used * (uint32_t)sm_row_stride(n_ff);
+}
+
+void plan_experts_or_gated(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring wiring) {
+    const uint32_t n_experts = expert_count(p);
+    if (n_experts)
+        plan_experts(p, layer, n_experts, activation, wiring);
+    else
+        plan_gated(p, layer, activation, wiring);
+}
+
 void plan_gated(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring wiring) {
     const uint32_t n_ff = plan_of_layer(p, "feed_forward_length", layer);
+    if (expert_count(p))
+        plan_fail(p, SM_ERR_UNSUPPORTED, "expert_count",
+                  "says mixture of experts, which this version cannot compute for this family");
     sm_block *b = add_block(p, &sm_kind_gated, layer, wiring);
     if (!b)
         return;
@@ -293,17 +334,11 @@ static sm_status find_family(const sm_gguf *gguf, const char **name, sm_family_f
 /* What is asked for and computed by no family is refused. */
 static void refuse(sm_plan *p) {
     bool causal = true;
-    uint32_t experts = 0;
     if (!p->status && plan_has(p, "attention.causal"))
         p->status = sm_gguf_get_bool(p->gguf, key_name(p, "attention.causal"), &causal, p->error);
     if (!causal)
         plan_fail(p, SM_ERR_UNSUPPORTED, "attention.causal",
                   "says attention in both directions, which this version cannot compute");
-    if (!p->status && plan_has(p, "expert_count"))
-        p->status = sm_gguf_get_u32(p->gguf, key_name(p, "expert_count"), &experts, p->error);
-    if (experts)
-        plan_fail(p, SM_ERR_UNSUPPORTED, "expert_count",
-                  "says mixture of experts, which this version cannot compute");
 }
 
 static void read_config(sm_plan *p) {
@@ -337,6 +372,7 @@ sm_status sm_net_plan(sm_net **out, sm_mem *mem, const sm_gguf *gguf, uint64_t n
     net->gguf = gguf;
     atomic_init(&net->packed_bytes, 0);
     atomic_init(&net->unpacked_in_layers, 0);
+    atomic_init(&net->unpacked_experts, 0);
     atomic_init(&net->unpacked_head, 0);
     sm_family_fn family;
     sm_plan p = {.net = net, .gguf = gguf, .n_tensors = n_tensors, .error = error};

@@ -46,7 +46,7 @@ static void note_matrices(saver *s) {
     const sm_net *net = s->net;
     for (uint32_t i = 0; i < net->n_matrices; i++) {
         const sm_weight *w = &net->matrices[i];
-        if (w->name != net->embd.name)
+        if (w->name != net->embd.name && !w->expert)
             s->matrices[sm_gguf_find_tensor(net->gguf, w->name) - net->gguf->tensors] = w;
     }
 }
@@ -58,12 +58,13 @@ static bool shares_head(const sm_net *net) {
 
 static void declare_packed(saver *s, const char *name, const sm_weight *w) {
     const uint64_t shape[3] = {w->type, w->cols, w->rows};
-    const uint64_t dims[2] = {w->group_bytes, sm_weight_packed_bytes(w) / w->group_bytes};
+    const uint64_t bytes = sm_weight_packed_bytes(w) * (w->n_experts ? w->n_experts : 1);
+    const uint64_t dims[2] = {w->group_bytes, bytes / w->group_bytes};
     char key[192];
     sm_format(key, sizeof key, SM_PACKED_TENSOR_KEYS "%s", name);
     sm_gguf_put_array(s->writer, key, SM_GGUF_UINT64, shape, 3);
     sm_gguf_declare_tensor(s->writer, name, SM_DTYPE_I8, 2, dims, NULL);
-    s->total += sm_weight_packed_bytes(w);
+    s->total += bytes;
 }
 
 /* Keys and the directory. The writer keeps the first failure: its calls need no look. */
@@ -154,12 +155,19 @@ static sm_status write_copy(saver *s, const sm_gguf_tensor *t) {
     return status;
 }
 
+/* The matrices of one tensor. */
+static sm_status write_stack(saver *s, const sm_weight *w) {
+    sm_status status = SM_OK;
+    for (uint32_t e = 0; e < (w->n_experts ? w->n_experts : 1) && !status; e++)
+        status = write_matrix(s, w + (uint64_t)e * w->stride);
+    return status;
+}
+
 static sm_status write_data(saver *s) {
     const sm_gguf *gguf = s->net->gguf;
     sm_status status = SM_OK;
     for (uint64_t i = 0; i < gguf->n_tensors && !status; i++)
-        status =
-            s->matrices[i] ? write_matrix(s, s->matrices[i]) : write_copy(s, &gguf->tensors[i]);
+        status = s->matrices[i] ? write_stack(s, s->matrices[i]) : write_copy(s, &gguf->tensors[i]);
     if (!status && shares_head(s->net))
         status = write_matrix(s, s->net->head);
     return status;

@@ -59,7 +59,7 @@ static uint64_t mix(uint64_t z) {
 static uint64_t key_of(uint64_t seed, uint64_t draw, const sm_weight *w, uint64_t token) {
     uint64_t key = sm_mix64(seed);
     key = mix(key ^ (draw + GOLDEN));
-    key = mix(key ^ ((uint64_t)w->layer << 8 | w->place));
+    key = mix(key ^ ((uint64_t)w->layer << 8 | (w->place & 255)) ^ (uint64_t)(w->place >> 8) << 40);
     return mix(key ^ (token + GOLDEN));
 }
 

@@ -33,11 +33,15 @@ typedef struct sm_weight {
     uint32_t index;       /* in the net's list of matrices */
     /* those that read the same input stand together in that list: n from index `first` on */
     uint32_t group_first, group_n;
-    sm_input_form group_form; /* what that input is brought into for those that want it */
-    uint32_t layer, place;    /* its layer (n_layer: the head), and which matrix of it: they key the
-                                 random numbers of training */
-    uint32_t expert;          /* which of a tensor that stacks n_experts of them */
-    uint32_t n_experts;       /* 0: the tensor is this matrix alone */
+    /* what its input, which it may share with more, is brought into for those that want it, and
+     * whether some of them read it as f32 */
+    sm_input_form input_form;
+    bool input_floats;
+    uint32_t layer, place; /* its layer (n_layer: the head), and which matrix of it: they key the
+                              random numbers of training */
+    /* of a tensor that stacks n_experts matrices (0: it is this one alone): which, and the distance
+     * in the net's list from one to the next */
+    uint32_t n_experts, expert, stride;
 } sm_weight;
 
 /* Bytes of a matrix in the kernels' layout. */

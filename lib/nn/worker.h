@@ -65,7 +65,7 @@ typedef struct sm_pass {
     bool cancelled;     /* written by thread 0 before a barrier, read by all after it */
     /* Whether matrices that the step comes to may have to be packed: looked up before the threads
      * begin, since all have to meet at the same barriers. */
-    bool repack_layers, repack_head;
+    bool repack_layers, repack_experts, repack_head;
     sm_repack_piece piece;   /* written, like `cancelled`, by thread 0 before a barrier */
     sm_status repack_status; /* the same; other than SM_OK the step ends */
     sm_error *error;         /* of the caller; thread 0 writes it */
@@ -94,8 +94,9 @@ typedef struct sm_worker {
 
 /* What a kind computes. */
 typedef struct sm_kind_ops {
-    /* From the input of the block's first products to that of its last one, *in. False if the step
-     * was cancelled. All threads may read *in afterwards. */
+    /* From the input of the block's first products to that of its last one, *in, which all threads
+     * may read afterwards; or, where the kind has no last product, all the way (sm_add_output).
+     * False if the step was cancelled. */
     bool (*run)(sm_worker *w, const sm_block *block, sm_input *in);
     /* Asks for the weights that `run` will read first of a single token. */
     void (*expect)(const sm_worker *w, const sm_block *block);
@@ -105,6 +106,8 @@ bool sm_attention_run(sm_worker *w, const sm_block *block, sm_input *in);
 void sm_attention_expect(const sm_worker *w, const sm_block *block);
 bool sm_gated_run(sm_worker *w, const sm_block *block, sm_input *in);
 void sm_gated_expect(const sm_worker *w, const sm_block *block);
+bool sm_experts_run(sm_worker *w, const sm_block *block, sm_input *in);
+void sm_experts_expect(const sm_worker *w, const sm_block *block);
 
 /* SM_ERR_STATE of a step whose team is torn (sm_team_torn). */
 sm_status sm_torn(sm_error *error);
@@ -115,6 +118,8 @@ sm_status sm_torn(sm_error *error);
 void sm_block_begin(sm_worker *w, const sm_block *block);
 /* x += f(norm(x)), as the wiring has it. False if the step was cancelled. Ends with a barrier. */
 bool sm_block_run(sm_worker *w, const sm_block *block);
+/* Columns [r0, r0 + n) of token t, y being there: out = x + y, but not where y is normed first. */
+void sm_add_output(const sm_worker *w, uint64_t t, uint64_t r0, uint64_t n);
 /* Of a step with a single token each thread asks for the beginnings of the matrices that it will
  * read behind the next barrier: they come while it waits. */
 void sm_expect(const sm_worker *w, const sm_weight *W, sm_range groups);
@@ -183,7 +188,8 @@ sm_input sm_attn_step(const sm_worker *w, sm_input_form form);
 
 /* Sets pass->repack_…; before the threads begin. */
 void sm_repack_plan(sm_pass *pass);
-/* Packs what is not yet packed of the net's matrices [first, end), with all threads; afterwards all
+/* Packs what is not yet packed of the net's matrices [first, end), if the first is one of experts
+ * those of experts, else all but them, with all threads; afterwards all
  * may read sm_weight.packed of them. False if that failed or was cancelled: pass->repack_status.
  * Holds barriers. */
 bool sm_repack(const sm_worker *w, uint32_t first, uint32_t end);

@@ -34,17 +34,33 @@ static uint64_t stem(const char *name, const char *ending) {
 
 static sm_status fits(const loader *l, const sm_gguf_tensor *t, const sm_weight *w, uint64_t cols,
                       uint64_t rows) {
-    if (t->n_dims != 2 || t->dims[0] != cols || t->dims[1] != rows)
+    const uint32_t depth = w->n_experts ? w->n_experts : 1;
+    if (t->n_dims != (w->n_experts ? 3 : 2) || t->dims[0] != cols || t->dims[1] != rows ||
+        t->dims[2] != depth)
         return sm_fail(l->error, SM_ERR_SHAPE,
-                       "%s: tensor '%s' is %llu x %llu, but for '%s' of this model it must be %llu "
-                       "x %llu",
+                       "%s: tensor '%s' is %llu x %llu x %llu, but for '%s' of this model it must "
+                       "be %llu x %llu x %u",
                        l->gguf->path, t->name, (unsigned long long)t->dims[0],
-                       (unsigned long long)t->dims[1], w->name, (unsigned long long)cols,
-                       (unsigned long long)rows);
+                       (unsigned long long)t->dims[1], (unsigned long long)t->dims[2], w->name,
+                       (unsigned long long)cols, (unsigned long long)rows, depth);
     if (!l->a->model->net->kernels->type[t->type].dequantize)
         return sm_fail(l->error, SM_ERR_UNSUPPORTED, "%s: tensor '%s': type %s cannot be computed",
                        l->gguf->path, t->name, sm_dtype_get(t->type)->name);
     return SM_OK;
+}
+
+/* Matrix `expert` of both halves. */
+static sm_status load_one(const loader *l, sm_lora *place, const sm_gguf_tensor *a,
+                          const sm_gguf_tensor *b, uint32_t expert) {
+    sm_adapter *to = l->a;
+    const sm_kernels *kernels = to->model->net->kernels;
+    sm_status status =
+        sm_weight_load_f32(&place->a, to->mem, kernels, l->gguf, a, expert, l->error);
+    if (!status)
+        status = sm_weight_load_f32(&place->b, to->mem, kernels, l->gguf, b, expert, l->error);
+    /* llama.cpp takes 1 where alpha is 0 */
+    place->scale = to->info.alpha != 0 ? (float)(to->info.alpha / (double)a->dims[1]) : 1.0f;
+    return status;
 }
 
 /* The pair whose first half is tensor t. */
@@ -67,7 +83,6 @@ static sm_status load_pair(const loader *l, const sm_gguf_tensor *t, uint64_t le
     if (rank == 0 || rank > INT32_MAX)
         return sm_fail(l->error, SM_ERR_SHAPE, "%s: tensor '%s' has rank %llu", l->gguf->path,
                        t->name, (unsigned long long)rank);
-    sm_lora *place = &a->low.lora[w->index];
     sm_status status = fits(l, t, w, w->cols, rank);
     if (!status)
         status = fits(l, b, w, rank, w->rows);
@@ -75,17 +90,11 @@ static sm_status load_pair(const loader *l, const sm_gguf_tensor *t, uint64_t le
         status = sm_tensor_check(l->gguf, t, a->model->net->kernels, a->mem, NULL, l->error);
     if (!status)
         status = sm_tensor_check(l->gguf, b, a->model->net->kernels, a->mem, NULL, l->error);
-    if (!status)
-        status =
-            sm_weight_load_f32(&place->a, a->mem, a->model->net->kernels, l->gguf, t, 0, l->error);
-    if (!status)
-        status =
-            sm_weight_load_f32(&place->b, a->mem, a->model->net->kernels, l->gguf, b, 0, l->error);
-    /* llama.cpp takes 1 where alpha is 0 */
-    place->scale = a->info.alpha != 0 ? (float)(a->info.alpha / (double)rank) : 1.0f;
+    for (uint32_t e = 0; !status && e < (w->n_experts ? w->n_experts : 1); e++)
+        status = load_one(l, &a->low.lora[w->index + e * w->stride], t, b, e);
     a->info.n_matrices++;
     a->info.max_rank = rank > a->info.max_rank ? (uint32_t)rank : a->info.max_rank;
-    a->info.n_weights += rank * ((uint64_t)w->cols + w->rows);
+    a->info.n_weights += rank * ((uint64_t)w->cols + w->rows) * (w->n_experts ? w->n_experts : 1);
     return status;
 }
 

@@ -9,8 +9,9 @@
 /* One matrix. */
 typedef struct entry {
     const sm_weight *weight;
-    double *sums; /* [columns], of chunks that are done */
-    double *now;  /* [columns], of the chunk that runs */
+    double *sums;              /* [columns], of chunks that are done */
+    double *now;               /* [columns], of the chunk that runs */
+    uint64_t count, count_now; /* inputs: of an expert those of the tokens that used it */
 } entry;
 
 struct sm_imatrix {
@@ -20,7 +21,6 @@ struct sm_imatrix {
     uint64_t n;
     entry *entries; /* [n], of all matrices but the head, by sm_weight.index */
     sm_observer observer;
-    uint64_t n_tokens;
     _Atomic uint32_t n_chunks;
 };
 
@@ -29,6 +29,8 @@ struct sm_imatrix {
 static void add_squares(void *user, const sm_weight *weight, const float *x, uint64_t ldx,
                         uint64_t begin, uint64_t end, uint32_t n_tokens) {
     const sm_imatrix *im = user;
+    if (begin == 0) /* one of the threads */
+        im->entries[weight->index].count_now += n_tokens;
     double *now = im->entries[weight->index].now;
     for (uint32_t t = 0; t < n_tokens; t++)
         for (uint64_t c = begin; c < end; c++)
@@ -120,17 +122,20 @@ sm_status sm_imatrix_set_cancel(sm_imatrix *im, int32_t (*cancel)(void *user), v
 }
 
 static sm_status feed(sm_imatrix *im, const int32_t *ids, uint64_t n, sm_error *error) {
-    for (uint64_t i = 0; i < im->n; i++)
+    for (uint64_t i = 0; i < im->n; i++) {
         memset(im->entries[i].now, 0, im->entries[i].weight->cols * sizeof(double));
+        im->entries[i].count_now = 0;
+    }
     sm_status status = sm_session_rewind(im->session, 0, error);
     if (!status)
         status = sm_session_feed(im->session, ids, n, error);
     if (status)
         return status;
-    for (uint64_t i = 0; i < im->n; i++)
+    for (uint64_t i = 0; i < im->n; i++) {
         for (uint32_t c = 0; c < im->entries[i].weight->cols; c++)
             im->entries[i].sums[c] += im->entries[i].now[c];
-    im->n_tokens += n;
+        im->entries[i].count += im->entries[i].count_now;
+    }
     im->n_chunks++;
     return SM_OK;
 }
@@ -156,17 +161,20 @@ uint32_t sm_imatrix_chunks(const sm_imatrix *im) {
 
 /* ---- the file ------------------------------------------------------------------------------- */
 
-static sm_status declare(sm_gguf_writer *w, const entry *e, sm_error *error) {
-    char name[512];
-    const uint64_t columns[2] = {e->weight->cols, 1}, one[2] = {1, 1};
-    sm_format(name, sizeof name, "%s.in_sum2", e->weight->name);
-    sm_status status = sm_gguf_declare_tensor(w, name, SM_DTYPE_F32, 2, columns, error);
-    sm_format(name, sizeof name, "%s.counts", e->weight->name);
-    return status ? status : sm_gguf_declare_tensor(w, name, SM_DTYPE_F32, 2, one, error);
+static uint32_t depth_of(const entry *e) {
+    return e->weight->n_experts ? e->weight->n_experts : 1;
 }
 
-static sm_status write_entry(const sm_imatrix *im, sm_gguf_writer *w, const entry *e, float *row,
-                             sm_error *error) {
+static sm_status declare(sm_gguf_writer *w, const entry *e, sm_error *error) {
+    char name[512];
+    const uint64_t sums[2] = {e->weight->cols, depth_of(e)}, counts[2] = {1, depth_of(e)};
+    sm_format(name, sizeof name, "%s.in_sum2", e->weight->name);
+    sm_status status = sm_gguf_declare_tensor(w, name, SM_DTYPE_F32, 2, sums, error);
+    sm_format(name, sizeof name, "%s.counts", e->weight->name);
+    return status ? status : sm_gguf_declare_tensor(w, name, SM_DTYPE_F32, 2, counts, error);
+}
+
+static sm_status write_sums(sm_gguf_writer *w, const entry *e, float *row, sm_error *error) {
     const uint32_t columns = e->weight->cols;
     for (uint32_t c = 0; c < columns; c++) {
         row[c] = (float)e->sums[c];
@@ -174,18 +182,31 @@ static sm_status write_entry(const sm_imatrix *im, sm_gguf_writer *w, const entr
             return sm_fail(error, SM_ERR_FORMAT,
                            "the inputs of '%s' are not finite: damaged weights", e->weight->name);
     }
-    const float count = (float)im->n_tokens;
-    sm_status status = sm_gguf_write_tensor(w, row, columns * sizeof *row, error);
-    return status ? status : sm_gguf_write_tensor(w, &count, sizeof count, error);
+    return sm_gguf_write_part(w, row, columns * sizeof *row, error);
+}
+
+/* A matrix, or a stack whose first is e. */
+static sm_status write_entry(sm_gguf_writer *w, const entry *e, float *row, sm_error *error) {
+    const uint32_t depth = depth_of(e), stride = e->weight->stride;
+    sm_status status = SM_OK;
+    for (uint32_t i = 0; i < depth && !status; i++)
+        status = write_sums(w, e + i * stride, row, error);
+    for (uint32_t i = 0; i < depth && !status; i++) {
+        const float count = (float)e[i * stride].count;
+        status = sm_gguf_write_part(w, &count, sizeof count, error);
+    }
+    return status;
 }
 
 static sm_status write_entries(const sm_imatrix *im, sm_gguf_writer *w, float *row,
                                sm_error *error) {
     sm_status status = SM_OK;
     for (uint64_t i = 0; i < im->n && !status; i++)
-        status = declare(w, &im->entries[i], error);
+        if (!im->entries[i].weight->expert)
+            status = declare(w, &im->entries[i], error);
     for (uint64_t i = 0; i < im->n && !status; i++)
-        status = write_entry(im, w, &im->entries[i], row, error);
+        if (!im->entries[i].weight->expert)
+            status = write_entry(w, &im->entries[i], row, error);
     return status;
 }
 

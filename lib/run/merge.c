@@ -52,7 +52,12 @@ static sm_status go_on(merger *m, uint64_t n) {
     return ask(m, 0, 0) ? sm_fail(m->error, SM_ERR_CANCELLED, "cancelled") : SM_OK;
 }
 
-/* Row r of the matrix and what the adapter adds to it. A: [rank][cols]. */
+/* Rows of a tensor, of stacked matrices all together. */
+static uint64_t rows_of(const sm_gguf_tensor *t) {
+    return t->dims[1] * t->dims[2];
+}
+
+/* Row r and what the adapter adds to it. A: [matrices][rank][cols]. */
 static sm_status merge_row(const merger *m, const sm_gguf_tensor *t, uint64_t r, const float *A,
                            const sm_gguf_tensor *b, double factor) {
     const uint64_t cols = t->dims[0], rank = b->dims[0];
@@ -60,7 +65,8 @@ static sm_status merge_row(const merger *m, const sm_gguf_tensor *t, uint64_t r,
         sm_rows_check(m->model->gguf, t, m->kernels, r, r + 1, m->row, m->error);
     if (status)
         return status;
-    m->kernels->type[b->type].dequantize(m->b, b->data + r * (b->size / b->dims[1]), rank);
+    m->kernels->type[b->type].dequantize(m->b, b->data + r * (b->size / rows_of(b)), rank);
+    A += r / t->dims[1] * rank * cols;
     for (uint64_t i = 0; i < rank; i++) {
         const float f = (float)(factor * (double)m->b[i]);
         for (uint64_t c = 0; c < cols; c++)
@@ -88,7 +94,7 @@ static sm_status encode_row(const merger *m, const sm_gguf_tensor *t, uint64_t r
 
 static sm_status merge_matrix(merger *m, const sm_gguf_tensor *t, const sm_gguf_tensor *a) {
     const sm_gguf_tensor *b = half(m, t->name, ".lora_b");
-    const uint64_t cols = t->dims[0], rows = t->dims[1], rank = a->dims[1];
+    const uint64_t cols = t->dims[0], rows = rows_of(t), rank = a->dims[1], n_a = rows_of(a);
     const uint32_t type = type_of(m, t);
     const sm_dtype_traits *traits = sm_dtype_get(type);
     const uint64_t row_bytes = cols / traits->block_size * traits->block_bytes;
@@ -97,13 +103,12 @@ static sm_status merge_matrix(merger *m, const sm_gguf_tensor *t, const sm_gguf_
     m->row = sm_alloc_array(mem, cols, sizeof *m->row);
     m->b = sm_alloc_array(mem, rank, sizeof *m->b);
     m->out = sm_alloc_array(mem, rows, row_bytes);
-    float *A = sm_alloc_array(mem, rank * cols, sizeof *A);
+    float *A = sm_alloc_array(mem, n_a * cols, sizeof *A);
     if (!m->row || !m->b || !m->out || !A) {
         status = sm_fail(m->error, SM_ERR_NOMEM, "out of memory for '%s'", t->name);
     } else {
-        for (uint64_t i = 0; i < rank && !status; i++) {
-            m->kernels->type[a->type].dequantize(A + i * cols, a->data + i * (a->size / rank),
-                                                 cols);
+        for (uint64_t i = 0; i < n_a && !status; i++) {
+            m->kernels->type[a->type].dequantize(A + i * cols, a->data + i * (a->size / n_a), cols);
             status = go_on(m, cols);
         }
         const double alpha = m->adapter->info.alpha;
@@ -132,7 +137,7 @@ static uint32_t main_type(const merger *m, bool merged) {
     for (uint64_t i = 0; i < m->model->gguf->n_tensors; i++) {
         const sm_gguf_tensor *t = &m->model->gguf->tensors[i];
         if (sm_tensor_is_matrix(t))
-            weights[merged ? type_of(m, t) : t->type] += t->dims[0] * t->dims[1];
+            weights[merged ? type_of(m, t) : t->type] += t->dims[0] * rows_of(t);
     }
     for (uint32_t type = 0; type < SM_DTYPE_COUNT; type++)
         most = weights[type] > weights[most] ? type : most;
@@ -180,7 +185,7 @@ static sm_status write_all(merger *m, const char *path) {
     for (uint64_t i = 0; i < base->n_tensors; i++) {
         const sm_gguf_tensor *t = &base->tensors[i];
         if (half(m, t->name, ".lora_a"))
-            m->total += t->dims[0] * t->dims[1];
+            m->total += t->dims[0] * rows_of(t);
         sm_gguf_declare_tensor(m->w, t->name, type_of(m, t), t->n_dims, t->dims, NULL);
     }
     for (uint64_t i = 0; i < base->n_tensors && !status; i++) {

@@ -151,8 +151,9 @@ static sm_status export_adapter(sm_trainer *t, const char *path, sm_error *error
     sm_gguf_put_f32(w, "adapter.lora.alpha",
                     (float)(o->lora_rs ? o->lora_alpha * sqrt(rank) : o->lora_alpha));
     for (uint32_t i = 0; i < params->n; i++) {
-        const uint64_t dims[2] = {params->param[i].cols, params->param[i].rows};
-        sm_gguf_declare_tensor(w, params->param[i].name, SM_DTYPE_F32, 2, dims, NULL);
+        const sm_param *p = &params->param[i];
+        const uint64_t depth = p->depth ? p->depth : 1, dims[3] = {p->cols, p->rows / depth, depth};
+        sm_gguf_declare_tensor(w, p->name, SM_DTYPE_F32, p->depth ? 3 : 2, dims, NULL);
     }
     for (uint32_t i = 0; i < params->n && !status; i++)
         status = sm_gguf_write_tensor(w, params->param[i].value,

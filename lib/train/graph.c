@@ -80,28 +80,44 @@ static uint64_t max_u64(uint64_t a, uint64_t b) {
 /* ---- parameters ---------------------------------------------------------------------------- */
 
 /* Enters a trained tensor; returns its gradient. */
-static float *add_param(builder *b, const char *name, uint64_t rows, uint64_t cols, float *value,
-                        bool decay) {
+static float *add_param(builder *b, const char *name, uint64_t rows, uint64_t cols, uint64_t depth,
+                        float *value, bool decay) {
     sm_params *params = &b->g->params;
     float *grad = own_floats(b, rows, cols);
     if (b->status)
         return NULL;
     clear(b, grad, rows * cols);
-    params->param[params->n++] = (sm_param){name, rows, cols, value, grad, decay};
+    params->param[params->n++] = (sm_param){name, rows, cols, value, grad, decay, depth};
     params->n_elements += rows * cols;
     return grad;
 }
 
+/* Master and gradient of w, whose tensor they are made for when its first matrix comes: stacked
+ * matrices are one parameter. */
+static void own_master(builder *b, sm_master *master, sm_weight *w) {
+    const uint64_t depth = w->n_experts ? w->n_experts : 1, size = (uint64_t)w->rows * w->cols;
+    master->w = w;
+    if (!w->expert) {
+        master->value = own_floats(b, depth * w->rows, w->cols);
+        master->grad =
+            add_param(b, w->name, depth * w->rows, w->cols, w->n_experts, master->value, true);
+        return;
+    }
+    const sm_master *first = master - (uint64_t)w->expert * w->stride;
+    master->value = first->value + w->expert * size;
+    master->grad = first->grad + w->expert * size;
+}
+
 /* The f32 master of a matrix, which takes the place of the file's data. */
 static void add_matrix(builder *b, sm_master *master, sm_weight *w) {
-    master->w = w;
-    master->value = own_floats(b, w->rows, w->cols);
+    if (b->status)
+        return;
+    own_master(b, master, w);
     if (b->status)
         return;
     for (uint64_t r = 0; r < w->rows && go_on(b, w->cols); r++, b->made += w->cols)
         b->g->kernels->type[w->type].dequantize(master->value + r * w->cols,
                                                 w->data + r * w->row_bytes, w->cols);
-    master->grad = add_param(b, w->name, w->rows, w->cols, master->value, true);
     w->type = SM_DTYPE_F32;
     w->data = (const uint8_t *)master->value;
     w->row_bytes = (uint64_t)w->cols * sizeof(float);
@@ -128,7 +144,7 @@ static void add_vector(builder *b, sm_vector *v) {
         return;
     char *name = b->g->names[b->g->params.n];
     sm_slot_name(v->block, v->slot, name, sizeof *b->g->names);
-    b->g->blocks[v->block->index].v[v->slot] = add_param(b, name, 1, v->n, v->value, false);
+    b->g->blocks[v->block->index].v[v->slot] = add_param(b, name, 1, v->n, 0, v->value, false);
 }
 
 /* Matrices, then vectors; of layer n_layer the last norm alone. */
@@ -222,41 +238,71 @@ static bool is_target(const char *targets, const char *name) {
     return false;
 }
 
-/* A weight of an adapter: its master, which is also a parameter, and the packed copy. */
-static float *add_half(builder *b, sm_weight *w, const char *base, const char *suffix,
-                       uint32_t rows, uint32_t cols) {
-    if (b->status)
-        return NULL;
-    sm_graph *g = b->g;
-    char *name = g->names[g->params.n];
-    if (sm_format(name, sizeof *g->names, "%s.%s", base, suffix) >= sizeof *g->names) {
-        b->status = sm_fail(b->error, SM_ERR_UNSUPPORTED, "the name of '%s' is too long", base);
+/* One of the two factors of an adapter: which tensor it belongs to, and its shape. */
+typedef struct half {
+    const sm_weight *of;
+    const char *suffix;
+    uint32_t rows, cols;
+    const sm_lora *first; /* of the first matrix of a stack */
+    bool is_a;
+} half;
+
+/* Its master, which is also a parameter (of stacked matrices one): made for the first of them. */
+static float *half_value(builder *b, const half *h, float **grad, const float *first_grad) {
+    const uint64_t depth = h->of->n_experts ? h->of->n_experts : 1;
+    const uint64_t size = (uint64_t)h->rows * h->cols;
+    if (h->of->expert) {
+        const sm_weight *first = h->is_a ? &h->first->a : &h->first->b;
+        *grad = (float *)(uintptr_t)first_grad + h->of->expert * size;
+        return (float *)(uintptr_t)first->data + h->of->expert * size;
+    }
+    char *name = b->g->names[b->g->params.n];
+    if (sm_format(name, sizeof *b->g->names, "%s.%s", h->of->name, h->suffix) >=
+        sizeof *b->g->names) {
+        b->status =
+            sm_fail(b->error, SM_ERR_UNSUPPORTED, "the name of '%s' is too long", h->of->name);
         return NULL;
     }
-    const uint64_t group_bytes = sm_packed_bytes(SM_DTYPE_F32, cols);
-    float *value = own_floats(b, rows, cols);
-    uint8_t *packed = own(b, (rows + SM_GROUP - 1) / SM_GROUP, group_bytes);
+    float *value = own_floats(b, depth * h->rows, h->cols);
     if (b->status)
         return NULL;
-    clear(b, value, (uint64_t)rows * cols);
-    *w = (sm_weight){.name = name,
+    clear(b, value, depth * size);
+    *grad = add_param(b, name, depth * h->rows, h->cols, h->of->n_experts, value, true);
+    return value;
+}
+
+/* A weight of an adapter: its master and the packed copy; its gradient. */
+static float *add_half(builder *b, sm_weight *w, const half *h, const float *first_grad) {
+    float *grad = NULL;
+    if (b->status)
+        return NULL;
+    const uint64_t group_bytes = sm_packed_bytes(SM_DTYPE_F32, h->cols);
+    float *value = half_value(b, h, &grad, first_grad);
+    uint8_t *packed = own(b, (h->rows + SM_GROUP - 1) / SM_GROUP, group_bytes);
+    if (b->status)
+        return NULL;
+    *w = (sm_weight){.name = h->of->name,
                      .type = SM_DTYPE_F32,
-                     .rows = rows,
-                     .cols = cols,
+                     .rows = h->rows,
+                     .cols = h->cols,
                      .data = (const uint8_t *)value,
-                     .row_bytes = (uint64_t)cols * sizeof *value,
+                     .row_bytes = (uint64_t)h->cols * sizeof *value,
                      .packed = packed,
                      .own_packed = packed,
                      .group_bytes = group_bytes};
-    return add_param(b, name, rows, cols, value, true);
+    return grad;
 }
 
 /* A uniform in +-1/sqrt(cols), a function of the seed and its place; B zero. */
 static void add_lora(builder *b, sm_master *master, sm_lora *lora) {
     const sm_graph_options *o = &b->g->options;
     const sm_weight *w = master->w;
-    master->a_grad = add_half(b, &lora->a, w->name, "lora_a", o->lora_rank, w->cols);
-    master->b_grad = add_half(b, &lora->b, w->name, "lora_b", w->rows, o->lora_rank);
+    const uint64_t before = (uint64_t)w->expert * w->stride;
+    const sm_master *first = master - before;
+    const half A = {w, "lora_a", o->lora_rank, w->cols, lora - before, true};
+    const half B = {w, "lora_b", w->rows, o->lora_rank, lora - before, false};
+    master->a_grad = add_half(b, &lora->a, &A, first->a_grad);
+    master->b_grad = add_half(b, &lora->b, &B, first->b_grad);
     if (b->status)
         return;
     master->lora = lora;

@@ -197,6 +197,11 @@ void sm_grad_heads(const sm_backward *b, const sm_block *block);
 
 extern const sm_grad_kind sm_grad_gated;
 
+/* ---- experts (blocks/experts_grad.c) ----------------------------------------------------------
+ */
+
+extern const sm_grad_kind sm_grad_experts;
+
 /* ---- embedding (backward.c): collective -------------------------------------------------------
  */
 

@@ -106,10 +106,11 @@ void sm_gemm_alone(const sm_crew *crew, const sm_gemm_args *args);
 /* One trainable tensor. */
 typedef struct sm_param {
     const char *name;    /* as in the model's file, or "blk.0.attn_q.weight.lora_a" */
-    uint64_t rows, cols; /* rows 1 for vectors */
+    uint64_t rows, cols; /* rows 1 for vectors; of stacked matrices all rows together */
     float *value;        /* [rows][cols]: the f32 master */
     float *grad;         /* [rows][cols] */
     bool decay;          /* matrices: weight decay applies; not norms, biases */
+    uint64_t depth;      /* matrices that are stacked; 0: it is one */
 } sm_param;
 
 typedef struct sm_params {

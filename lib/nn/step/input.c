@@ -2,10 +2,8 @@
 #include "worker.h"
 
 sm_input_use sm_input_use_of(const sm_worker *w, const sm_weight *W) {
-    bool floats = (w->adapters && w->adapters->n) || (w->batch && w->batch->observer);
-    for (uint32_t i = 0; i < W->group_n; i++)
-        floats = floats || w->net->matrices[W->group_first + i].form == SM_INPUT_FLOAT;
-    return (sm_input_use){W->group_form, floats};
+    const bool others = (w->adapters && w->adapters->n) || (w->batch && w->batch->observer);
+    return (sm_input_use){W->input_form, W->input_floats || others};
 }
 
 void sm_input_prepare(const sm_worker *w, sm_input_form form, sm_act_block *out, const float *x,

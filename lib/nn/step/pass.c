@@ -108,7 +108,7 @@ sm_status sm_forward(sm_workspace *ws, sm_team *team, const sm_step *batch, sm_e
     atomic_init(&pass.never.stopped, false);
     sm_repack_plan(&pass);
     /* packing keeps all threads busy, however small the rest of the step */
-    const uint32_t n_threads = pass.repack_layers || pass.repack_head
+    const uint32_t n_threads = pass.repack_layers || pass.repack_experts || pass.repack_head
                                    ? sm_team_size(team)
                                    : sm_work_threads(ws, team, batch);
     if (batch->n_tokens > 1)

@@ -16,7 +16,9 @@
 
 /* The count that a matrix belongs to. */
 static _Atomic uint32_t *unpacked(sm_net *net, const sm_weight *w) {
-    return w == net->head ? &net->unpacked_head : &net->unpacked_in_layers;
+    return w == net->head ? &net->unpacked_head
+           : w->n_experts ? &net->unpacked_experts
+                          : &net->unpacked_in_layers;
 }
 
 sm_status sm_net_pack_lazily(sm_net *net, sm_error *error) {
@@ -33,13 +35,15 @@ sm_status sm_net_pack_lazily(sm_net *net, sm_error *error) {
 void sm_repack_plan(sm_pass *pass) {
     const sm_net *net = pass->ws->net;
     pass->repack_layers = atomic_load_explicit(&net->unpacked_in_layers, memory_order_acquire) != 0;
+    pass->repack_experts = atomic_load_explicit(&net->unpacked_experts, memory_order_acquire) != 0;
     pass->repack_head = pass->batch->n_outputs &&
                         atomic_load_explicit(&net->unpacked_head, memory_order_acquire) != 0;
 }
 
 static sm_weight *first_unpacked(sm_net *net, uint32_t first, uint32_t end) {
     for (uint32_t i = first; i < end; i++)
-        if (!net->matrices[i].packed)
+        if (!net->matrices[i].packed &&
+            !net->matrices[i].n_experts == !net->matrices[first].n_experts)
             return &net->matrices[i];
     return NULL;
 }
@@ -62,7 +66,7 @@ static uint64_t take_room(sm_net *net, uint32_t first, uint8_t *at) {
     uint64_t size = 0;
     for (uint32_t i = first; i < net->head->index; i++) {
         sm_weight *w = &net->matrices[i];
-        if (w->packed || w->room)
+        if (w->packed || w->room || w->n_experts)
             continue;
         const uint64_t bytes = whole_pairs(sm_weight_packed_bytes(w));
         if (size && size + bytes > net->block_bytes)
@@ -78,9 +82,9 @@ static uint64_t take_room(sm_net *net, uint32_t first, uint8_t *at) {
 static sm_status make_room(sm_net *net, sm_weight *w, sm_error *error) {
     if (w->room)
         return SM_OK;
-    const bool head = w == net->head;
+    const bool single = w == net->head || w->n_experts; /* an expert may be the only one used */
     const uint64_t alone = whole_pairs(sm_weight_packed_bytes(w));
-    const uint64_t size = head ? alone : take_room(net, w->index, NULL);
+    const uint64_t size = single ? alone : take_room(net, w->index, NULL);
     sm_packed_block *block = sm_alloc_large(net->mem, sizeof *block + PAIR_BYTES + size);
     if (!block)
         return sm_fail(
@@ -92,7 +96,7 @@ static sm_status make_room(sm_net *net, sm_weight *w, sm_error *error) {
     net->packed = block;
     uint8_t *begin =
         block->bytes + (PAIR_BYTES - (uintptr_t)block->bytes % PAIR_BYTES) % PAIR_BYTES;
-    if (head)
+    if (single)
         w->room = begin;
     else
         take_room(net, w->index, begin);

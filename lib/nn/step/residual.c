@@ -5,6 +5,7 @@
 static const sm_kind_ops ops[SM_KIND_COUNT] = {
     [SM_KIND_ATTENTION] = {sm_attention_run, sm_attention_expect},
     [SM_KIND_GATED] = {sm_gated_run, sm_gated_expect},
+    [SM_KIND_EXPERTS] = {sm_experts_run, sm_experts_expect},
 };
 
 #define TOKENS_TOGETHER 512
@@ -49,6 +50,12 @@ static sm_places places_of(const sm_worker *w, const sm_block *b) {
     return at;
 }
 
+void sm_add_output(const sm_worker *w, uint64_t t, uint64_t r0, uint64_t n) {
+    const uint64_t at = t * w->ws->ldx + r0;
+    if (!w->block->wiring.post)
+        w->kernels->add(w->at.out + at, w->at.x + at, w->at.y + at, n);
+}
+
 /* y = last product (+ bias), out = x + y unless y is normed first; each thread its rows. */
 static void add_product(const sm_worker *w, const sm_input *in) {
     const sm_block *b = w->block;
@@ -66,8 +73,7 @@ static void add_product(const sm_worker *w, const sm_input *in) {
             float *y = w->at.y + t * ld + r0;
             if (bias)
                 w->kernels->add(y, y, bias + r0, n);
-            if (!b->wiring.post)
-                w->kernels->add(w->at.out + t * ld + r0, w->at.x + t * ld + r0, y, n);
+            sm_add_output(w, t, r0, n);
         }
     }
 }
@@ -96,15 +102,18 @@ void sm_block_begin(sm_worker *w, const sm_block *b) {
 }
 
 bool sm_block_run(sm_worker *w, const sm_block *b) {
-    const sm_weight *first = b->w[SM_WIRING_SLOTS], *last = b->w[b->kind->last];
+    const sm_weight *first = b->w[SM_WIRING_SLOTS];
     sm_block_begin(w, b);
     sm_input in =
         sm_input_norm(w, w->at.x, b->v[SM_SLOT_PRE], sm_input_use_of(w, first), NULL, w->T);
     sm_product_lower(w, first, &in, w->T, NULL);
     if (!ops[b->kind->id].run(w, b, &in))
         return false;
-    sm_product_lower(w, last, &in, w->T, NULL);
-    add_product(w, &in);
+    if (b->kind->last) {
+        const sm_weight *last = b->w[b->kind->last];
+        sm_product_lower(w, last, &in, w->T, NULL);
+        add_product(w, &in);
+    }
     if (b->wiring.post) {
         sm_team_barrier(w->team);
         add_normed(w);

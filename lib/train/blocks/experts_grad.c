@@ -1,0 +1,207 @@
+/* Backward of a mixture of experts: x += sum over the chosen e of p_e y_e, y_e = down_e(h_e),
+ * h_e = activation(gate_e n) * (up_e n), n = norm(x), p = softmax of the chosen router logits s.
+ *
+ *   dh_e = p_e down_e^T dy,  dp_e = dy . y_e = (down_e^T dy) . h_e
+ *   ds_e = p_e (dp_e - sum over f of p_f dp_f); of the experts not chosen 0
+ *
+ * Expert by expert, the rows of its tokens beside each other. */
+#include "train/graph.h"
+
+#include <string.h>
+
+enum {
+    DY, /* [together][ldx] rows of the output's gradient */
+    X,  /* rows of n */
+    DX, /* their gradient */
+    H,  /* [together][ldh] */
+    DGATE,
+    DUP,
+    DP, /* [together][n_used] */
+    DS, /* [together][n_experts] */
+    BUFFERS
+};
+
+/* What the tape has of the routing. */
+typedef struct routing {
+    const uint32_t *chosen, *row, *token, *bound;
+    const float *weight;
+    uint64_t ldu;
+} routing;
+
+static routing routing_of(const sm_graph *g, const sm_block *block) {
+    const sm_places *l = &g->tape->blocks[block->index];
+    return (routing){.chosen = l->buffer[SM_EX_CHOSEN],
+                     .row = l->buffer[SM_EX_ROWS],
+                     .token = l->buffer[SM_EX_TOKENS],
+                     .bound = l->buffer[SM_EX_BOUNDS],
+                     .weight = l->buffer[SM_EX_WEIGHT],
+                     .ldu = block->ld[SM_EX_CHOSEN]};
+}
+
+/* Which of its experts row `row` of token t belongs to. */
+static uint64_t place_of(const routing *r, uint64_t t, uint32_t row) {
+    uint64_t at = t * r->ldu;
+    while (r->row[at] != row)
+        at++;
+    return at;
+}
+
+static void my_share(const sm_backward *b, uint64_t n, uint64_t *begin, uint64_t *end) {
+    sm_share(n, b->crew.thread, b->crew.n_threads, begin, end);
+}
+
+/* Rows [row, row + n) of an expert: dy and n of their tokens. Ends with a barrier. */
+static void gather(const sm_backward *b, const sm_block *block, const routing *r, const float *dy,
+                   uint32_t row, uint64_t n) {
+    const sm_graph *g = b->g;
+    const uint64_t ldx = g->tape->ldx, bytes = block->dims[SM_DIM_EMBD] * sizeof(float);
+    uint64_t begin, end;
+    my_share(b, n, &begin, &end);
+    for (uint64_t i = begin; i < end && !sm_crew_stopped_at(&b->crew, i - begin, ldx); i++) {
+        const uint64_t t = r->token[row + i] - b->first;
+        memcpy(sm_grad_at(g, block, DY) + i * ldx, dy + t * ldx, bytes);
+        memcpy(sm_grad_at(g, block, X) + i * ldx, g->normed + t * ldx, bytes);
+    }
+    sm_team_barrier(b->crew.team);
+}
+
+/* From down^T dy, in DGATE, to the gradients of gate and up; h and dp on the way. Barrier. */
+static void activations(const sm_backward *b, const sm_block *block, const routing *r, uint32_t row,
+                        uint64_t n) {
+    const sm_graph *g = b->g;
+    const sm_places *l = &g->tape->blocks[block->index];
+    const uint64_t ld = sm_row_stride(block->experts.n_ff), n_ff = block->experts.n_ff;
+    const uint64_t ldp = sm_grad_ld(block, DP);
+    sm_silu_mul_grad_fn *activate = block->experts.activation == SM_GELU
+                                        ? g->kernels->gelu_mul_grad
+                                        : g->kernels->silu_mul_grad;
+    uint64_t begin, end;
+    my_share(b, n, &begin, &end);
+    for (uint64_t i = begin; i < end && !sm_crew_stopped_at(&b->crew, i - begin, n_ff); i++) {
+        const float *gate = (const float *)l->buffer[SM_EX_GATE] + (row + i) * ld;
+        const float *up = (const float *)l->buffer[SM_EX_UP] + (row + i) * ld;
+        float *h = sm_grad_at(g, block, H) + i * ld, *dup = sm_grad_at(g, block, DUP) + i * ld;
+        float *dgate = sm_grad_at(g, block, DGATE) + i * ld;
+        const uint64_t t = r->token[row + i], place = place_of(r, t, row + (uint32_t)i);
+        const float p = r->weight[place];
+        activate(dgate, dup, h, dgate, gate, up, n_ff);
+        /* dup is what the gradient of h and the activation make */
+        sm_grad_at(g, block, DP)[(t - b->first) * ldp + place - t * r->ldu] =
+            g->kernels->dot(dup, up, n_ff);
+        g->kernels->scale(dgate, dgate, p, n_ff);
+        g->kernels->scale(dup, dup, p, n_ff);
+        g->kernels->scale(h, h, p, n_ff); /* dy counts p times */
+    }
+    sm_team_barrier(b->crew.team);
+}
+
+/* dn of the rows' tokens += DX. A token has one row of each expert at most. Barrier. */
+static void scatter(const sm_backward *b, const sm_block *block, const routing *r, uint32_t row,
+                    uint64_t n) {
+    const sm_graph *g = b->g;
+    const uint64_t ldx = g->tape->ldx;
+    uint64_t begin, end;
+    my_share(b, n, &begin, &end);
+    for (uint64_t i = begin; i < end && !sm_crew_stopped_at(&b->crew, i - begin, ldx); i++) {
+        float *dn = g->dn + (r->token[row + i] - b->first) * ldx;
+        g->kernels->add(dn, dn, sm_grad_at(g, block, DX) + i * ldx, block->dims[SM_DIM_EMBD]);
+    }
+    sm_team_barrier(b->crew.team);
+}
+
+/* n rows from `row` on of one expert. */
+static void expert(const sm_backward *b, const sm_block *block, const routing *r, const float *dy,
+                   uint32_t e, uint32_t row, uint64_t n) {
+    const sm_graph *g = b->g;
+    const sm_master *G = &g->masters[sm_block_expert(block, SM_EXPERTS_GATE, e)->index];
+    const sm_master *U = &g->masters[sm_block_expert(block, SM_EXPERTS_UP, e)->index];
+    const sm_master *D = &g->masters[sm_block_expert(block, SM_EXPERTS_DOWN, e)->index];
+    const uint64_t ldx = g->tape->ldx, ld = sm_row_stride(block->experts.n_ff);
+    const uint32_t *tokens = r->token + row;
+    float *dgate = sm_grad_at(g, block, DGATE), *dup = sm_grad_at(g, block, DUP);
+    float *x = sm_grad_at(g, block, X), *dx = sm_grad_at(g, block, DX);
+    gather(b, block, r, dy, row, n);
+    sm_grad_input(b, D, sm_grad_at(g, block, DY), ldx, n, tokens, dgate, ld, false);
+    activations(b, block, r, row, n);
+    sm_grad_weight(b, D, sm_grad_at(g, block, DY), ldx, sm_grad_at(g, block, H), ld, n, tokens);
+    sm_grad_weight(b, G, dgate, ld, x, ldx, n, tokens);
+    sm_grad_weight(b, U, dup, ld, x, ldx, n, tokens);
+    sm_grad_input(b, G, dgate, ld, n, tokens, dx, ldx, false);
+    sm_grad_input(b, U, dup, ld, n, tokens, dx, ldx, true);
+    scatter(b, block, r, row, n);
+}
+
+/* Of b's tokens: dn = 0; ds = 0. Barrier. */
+static void clear(const sm_backward *b, const sm_block *block) {
+    const sm_graph *g = b->g;
+    const uint64_t ldx = g->tape->ldx, lds = sm_grad_ld(block, DS);
+    uint64_t begin, end;
+    my_share(b, b->T, &begin, &end);
+    memset(g->dn + begin * ldx, 0, (end - begin) * ldx * sizeof *g->dn);
+    memset(sm_grad_at(g, block, DS) + begin * lds, 0, (end - begin) * lds * sizeof(float));
+    sm_team_barrier(b->crew.team);
+}
+
+/* From dp to the router's logits, its weights and n. */
+static void router(const sm_backward *b, const sm_block *block, const routing *r) {
+    const sm_graph *g = b->g;
+    const sm_master *R = sm_master_of(g, block, SM_EXPERTS_ROUTER);
+    const uint64_t ldp = sm_grad_ld(block, DP), lds = sm_grad_ld(block, DS), ldx = g->tape->ldx;
+    float *ds = sm_grad_at(g, block, DS);
+    uint64_t begin, end;
+    my_share(b, b->T, &begin, &end);
+    for (uint64_t t = begin; t < end; t++) {
+        const float *dp = sm_grad_at(g, block, DP) + t * ldp;
+        const uint64_t at = (b->first + t) * r->ldu;
+        float sum = 0;
+        for (uint32_t j = 0; j < block->experts.n_used; j++)
+            sum += r->weight[at + j] * dp[j];
+        for (uint32_t j = 0; j < block->experts.n_used; j++)
+            ds[t * lds + r->chosen[at + j]] = r->weight[at + j] * (dp[j] - sum);
+    }
+    sm_team_barrier(b->crew.team);
+    sm_grad_weight(b, R, ds, lds, g->normed, ldx, b->T, NULL);
+    sm_grad_input(b, R, ds, lds, b->T, NULL, g->dn, ldx, true);
+}
+
+static void part(const sm_backward *b, const sm_block *block) {
+    const sm_graph *g = b->g;
+    const routing r = routing_of(g, block);
+    const float *dy = sm_grad_output(b, block) + b->first * g->tape->ldx;
+    sm_grad_renorm(b, block);
+    clear(b, block);
+    for (uint32_t e = 0; e < block->experts.n_experts; e++) {
+        uint32_t row = r.bound[e], end = r.bound[e + 1];
+        while (row < end && r.token[row] < b->first)
+            row++;
+        while (row < end && r.token[end - 1] >= b->first + b->T)
+            end--;
+        if (row < end)
+            expert(b, block, &r, dy, e, row, end - row);
+    }
+    router(b, block, &r);
+    sm_grad_residual(b, block);
+}
+
+static void backward(const sm_backward *b, const sm_block *block) {
+    for (uint32_t first = 0; first < b->T; first += b->g->together) {
+        const sm_backward some = sm_grad_part(b, first);
+        part(&some, block);
+    }
+}
+
+const sm_grad_kind sm_grad_experts = {
+    .backward = backward,
+    .buffer =
+        {
+            [DY] = {SM_DIM_EMBD, true},
+            [X] = {SM_DIM_EMBD, true},
+            [DX] = {SM_DIM_EMBD, true},
+            [H] = {SM_DIM_FF, true},
+            [DGATE] = {SM_DIM_FF, true},
+            [DUP] = {SM_DIM_FF, true},
+            [DP] = {SM_DIM_USED, true},
+            [DS] = {SM_DIM_EXPERTS, true},
+        },
+    .n_buffers = BUFFERS,
+};

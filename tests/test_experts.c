@@ -1,0 +1,282 @@
+/* What experts and gemma 2 have to go through beside being computed and trained: quantizing,
+ * packing, measuring, adapters. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fixture.h"
+#include "format/format.h"
+#include "run/run.h"
+#include "smallmind/experimental.h"
+#include "support.h"
+
+#define N 24
+#define EXPERTS 4
+#define USED 2
+
+static const fixture_model mixtral = {
+    .n_embd = 256, .n_ff = 256, .n_experts = EXPERTS, .n_used = USED, .untied = true, .seed = 11};
+static const fixture_model gemma2 = {
+    .architecture = "gemma2", .n_embd = 256, .n_ff = 512, .n_layer = 3, .sliding_window = 6};
+
+static int32_t id_of(uint32_t i) {
+    return (int32_t)((i * 37 + i * i * 5) % FIXTURE_VOCAB);
+}
+
+static const char *write(const char *name, const fixture_model *spec) {
+    const char *path = scratch_path(name);
+    assert_int_equal(fixture_write(path, spec), 0);
+    return path;
+}
+
+/* Logits of N tokens: `piece` at a time. */
+static float *logits_of(const char *path, const char *adapter, uint32_t repack, uint32_t piece) {
+    sm_error error = {0};
+    const sm_model_options o = {.struct_size = sizeof o, .repack = repack};
+    const sm_session_options so = {.struct_size = sizeof so, .n_threads = 2, .n_ctx = 32};
+    sm_model *model;
+    sm_session *s;
+    sm_adapter *a = NULL;
+    float *logits = calloc((size_t)N * FIXTURE_VOCAB, sizeof *logits);
+    assert_non_null(logits);
+    if (sm_model_load(&model, path, &o, &error) || sm_session_new(&s, model, &so, &error))
+        fail_msg("%s", error.message);
+    if (adapter &&
+        (sm_adapter_load(&a, model, adapter, &error) || sm_session_attach(s, a, 1, &error)))
+        fail_msg("%s", error.message);
+    for (uint32_t t = 0; t < N; t += piece) {
+        int32_t ids[N];
+        for (uint32_t i = 0; i < piece; i++)
+            ids[i] = id_of(t + i);
+        assert_int_equal(
+            sm_session_feed_logits(s, ids, piece, logits + (size_t)t * FIXTURE_VOCAB, NULL), SM_OK);
+    }
+    sm_adapter_free(a);
+    sm_session_free(s);
+    sm_model_free(model);
+    return logits;
+}
+
+static double distance(const float *a, const float *b) {
+    double most = 0;
+    for (size_t i = 0; i < (size_t)N * FIXTURE_VOCAB; i++) {
+        assert_true(isfinite(a[i]) && isfinite(b[i]));
+        most = fmax(most, fabs((double)a[i] - (double)b[i]));
+    }
+    return most;
+}
+
+/* Root of the mean square of the difference beside that of b: a token that is routed to another
+ * expert is far off. */
+static double relative(const float *a, const float *b) {
+    double off = 0, all = 0;
+    for (size_t i = 0; i < (size_t)N * FIXTURE_VOCAB; i++) {
+        off += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
+        all += (double)b[i] * (double)b[i];
+    }
+    return sqrt(off / all);
+}
+
+static void assert_same(float *a, float *b) {
+    assert_memory_equal(a, b, (size_t)N * FIXTURE_VOCAB * sizeof *a);
+    free(a);
+    free(b);
+}
+
+/* Quantized files, packed ones, and weights that are not repacked: the same bits in pieces of any
+ * size, and near the exact ones. */
+static void files_of_all_kinds_agree(void **state) {
+    (void)state;
+    const fixture_model *specs[] = {&mixtral, &gemma2};
+    const char *types[] = {"Q8_0", "Q4_K_M", "F16"};
+    for (size_t i = 0; i < 2; i++) {
+        const char *exact = write("exact.gguf", specs[i]);
+        float *want = logits_of(exact, NULL, SM_REPACK_LAZY, N);
+        for (size_t t = 0; t < 3; t++) {
+            sm_error error = {0};
+            const char *small = scratch_path("small.gguf"), *packed = scratch_path("packed.gguf");
+            const sm_quantize_options o = {.struct_size = sizeof o, .type = types[t]};
+            sm_model *model;
+            if (sm_quantize_file(exact, small, &o, NULL, &error) ||
+                sm_model_load(&model, small, NULL, &error) ||
+                sm_model_save_packed(model, packed, NULL, NULL, &error))
+                fail_msg("%s", error.message);
+            sm_model_free(model);
+            float *got = logits_of(small, NULL, SM_REPACK_LAZY, N);
+            const double off = relative(got, want);
+            print_message("%s %s: off by %.2g\n", i ? "gemma2" : "mixtral", types[t], off);
+            assert_true(off > 0 && off < (t == 1 ? 0.4 : 0.05));
+            assert_same(got, logits_of(small, NULL, SM_REPACK_NONE, 1));
+            got = logits_of(packed, NULL, SM_REPACK_LAZY, 4);
+            assert_same(got, logits_of(small, NULL, SM_REPACK_LAZY, 1));
+        }
+        free(want);
+    }
+}
+
+static float float_at(const sm_gguf_tensor *t, uint64_t i) {
+    float x;
+    memcpy(&x, t->data + 4 * i, 4);
+    return x;
+}
+
+/* Each token counts with the experts that it went through, and with no other. */
+static void importance_counts_per_expert(void **state) {
+    (void)state;
+    const char *path = write("exact.gguf", &mixtral), *out = scratch_path("im.gguf");
+    sm_model *model;
+    sm_imatrix *im;
+    sm_error error = {0};
+    int32_t ids[N];
+    for (uint32_t i = 0; i < N; i++)
+        ids[i] = id_of(i);
+    if (sm_model_load(&model, path, NULL, &error) || sm_imatrix_new(&im, model, NULL, &error) ||
+        sm_imatrix_feed(im, ids, N, &error) || sm_imatrix_save(im, out, NULL, &error))
+        fail_msg("%s", error.message);
+    sm_imatrix_free(im);
+    sm_model_free(model);
+    sm_mem mem;
+    sm_gguf *gguf;
+    assert_int_equal(sm_mem_init(&mem, NULL, 0, NULL), SM_OK);
+    assert_int_equal(sm_gguf_open(&gguf, &mem, out, true, NULL), SM_OK);
+    const char *const names[] = {"blk.0.ffn_gate_exps.weight", "blk.1.ffn_down_exps.weight"};
+    for (size_t k = 0; k < 2; k++) {
+        char name[128];
+        snprintf(name, sizeof name, "%s.counts", names[k]);
+        const sm_gguf_tensor *counts = sm_gguf_find_tensor(gguf, name);
+        snprintf(name, sizeof name, "%s.in_sum2", names[k]);
+        const sm_gguf_tensor *sums = sm_gguf_find_tensor(gguf, name);
+        assert_true(counts && sums && sums->dims[0] == 256 && sums->dims[1] == EXPERTS);
+        float total = 0;
+        for (uint64_t e = 0; e < EXPERTS; e++) {
+            total += float_at(counts, e);
+            assert_true((float_at(counts, e) > 0) == (float_at(sums, e * 256) > 0));
+        }
+        assert_true(total == N * USED);
+    }
+    const sm_gguf_tensor *router = sm_gguf_find_tensor(gguf, "blk.0.ffn_gate_inp.weight.counts");
+    assert_true(router && float_at(router, 0) == N);
+    sm_gguf_close(gguf);
+    const sm_quantize_options o = {.struct_size = sizeof o, .type = "Q4_K", .imatrix = out};
+    sm_quantize_result result = {.struct_size = sizeof result};
+    if (sm_quantize_file(path, scratch_path("small.gguf"), &o, &result, &error))
+        fail_msg("%s", error.message);
+    assert_int_equal(result.n_imatrix, 2 * 7); /* all of both layers but the routers */
+}
+
+/* An adapter of all matrices with the values of a counter. */
+static void write_adapter(const char *path, const char *model_path) {
+    sm_mem mem;
+    sm_gguf *gguf;
+    sm_gguf_writer *w;
+    assert_int_equal(sm_mem_init(&mem, NULL, 0, NULL), SM_OK);
+    assert_int_equal(sm_gguf_open(&gguf, &mem, model_path, true, NULL), SM_OK);
+    assert_int_equal(sm_gguf_writer_open(&w, &mem, path, 3, 32, NULL), SM_OK);
+    sm_gguf_put_str(w, "general.type", "adapter", 7);
+    sm_gguf_put_str(w, "general.architecture", "llama", 5);
+    sm_gguf_put_str(w, "adapter.type", "lora", 4);
+    sm_gguf_put_f32(w, "adapter.lora.alpha", 3);
+    for (int pass = 0; pass < 2; pass++)
+        for (uint64_t i = 0; i < gguf->n_tensors; i++) {
+            const sm_gguf_tensor *t = &gguf->tensors[i];
+            if (t->n_dims < 2 || !strncmp(t->name, "token", 5) || !strncmp(t->name, "output", 6))
+                continue;
+            for (int half = 0; half < 2; half++) {
+                char name[128];
+                const uint64_t dims[3] = {half ? 3 : t->dims[0], half ? t->dims[1] : 3, t->dims[2]};
+                const uint64_t n = dims[0] * dims[1] * dims[2];
+                snprintf(name, sizeof name, "%s.lora_%c", t->name, half ? 'b' : 'a');
+                if (!pass) {
+                    sm_gguf_declare_tensor(w, name, SM_DTYPE_F32, t->n_dims, dims, NULL);
+                    continue;
+                }
+                float *x = malloc(n * sizeof *x);
+                assert_non_null(x);
+                for (uint64_t k = 0; k < n; k++)
+                    x[k] = 0.02f * (float)sin((double)(k + 7 * i));
+                sm_gguf_write_tensor(w, x, n * sizeof *x, NULL);
+                free(x);
+            }
+        }
+    assert_int_equal(sm_gguf_writer_finish(w, NULL), SM_OK);
+    sm_gguf_close(gguf);
+}
+
+/* Attached, the same bits in every piece; merged, the same but for rounding. */
+static void experts_take_adapters(void **state) {
+    (void)state;
+    const char *path = write("exact.gguf", &mixtral), *adapter = scratch_path("adapter.gguf");
+    const char *merged = scratch_path("merged.gguf");
+    sm_error error = {0};
+    write_adapter(adapter, path);
+    float *plain = logits_of(path, NULL, SM_REPACK_LAZY, N);
+    float *attached = logits_of(path, adapter, SM_REPACK_LAZY, N);
+    float *single = logits_of(path, adapter, SM_REPACK_LAZY, 1);
+    assert_memory_equal(attached, single, (size_t)N * FIXTURE_VOCAB * sizeof *single);
+    if (sm_adapter_merge(path, adapter, 1, merged, NULL, NULL, NULL, &error))
+        fail_msg("%s", error.message);
+    float *whole = logits_of(merged, NULL, SM_REPACK_LAZY, N);
+    assert_true(distance(plain, attached) > 0.05);
+    assert_true(distance(whole, attached) < 1e-3);
+    free(plain);
+    free(attached);
+    free(single);
+    free(whole);
+}
+
+static void expect(const fixture_model *spec, sm_status status, const char *names) {
+    sm_error error = {0};
+    sm_model *model = NULL;
+    assert_int_equal(sm_model_load(&model, write("bad.gguf", spec), NULL, &error), status);
+    assert_null(model);
+    if (!strstr(error.message, names))
+        fail_msg("'%s' does not name '%s'", error.message, names);
+}
+
+static void what_does_not_fit_is_named(void **state) {
+    (void)state;
+    fixture_model spec = mixtral;
+    spec.u32_key = "llama.expert_used_count";
+    spec.u32_value = EXPERTS + 1;
+    expect(&spec, SM_ERR_FORMAT, "llama.expert_used_count");
+    spec.u32_value = 0;
+    expect(&spec, SM_ERR_FORMAT, "llama.expert_used_count");
+    spec.u32_key = "llama.expert_count";
+    spec.u32_value = EXPERTS + 1;
+    expect(&spec, SM_ERR_SHAPE, "blk.0.ffn_gate_inp.weight");
+    spec.u32_value = UINT32_MAX;
+    expect(&spec, SM_ERR_UNSUPPORTED, "llama.expert_count");
+    spec = mixtral;
+    spec.bad_shape = "blk.1.ffn_up_exps.weight";
+    expect(&spec, SM_ERR_SHAPE, "blk.1.ffn_up_exps.weight");
+    spec = mixtral;
+    spec.omit_tensor = "blk.0.ffn_down_exps.weight";
+    expect(&spec, SM_ERR_MISSING, "blk.0.ffn_down_exps.weight");
+    spec =
+        (fixture_model){.architecture = "qwen2", .u32_key = "qwen2.expert_count", .u32_value = 4};
+    expect(&spec, SM_ERR_UNSUPPORTED, "qwen2.expert_count");
+    spec = gemma2;
+    spec.f32_key = "gemma2.attn_logit_softcapping";
+    spec.f32_value = NAN;
+    expect(&spec, SM_ERR_FORMAT, "gemma2.attn_logit_softcapping");
+    spec = gemma2;
+    spec.omit_tensor = "blk.2.post_ffw_norm.weight";
+    expect(&spec, SM_ERR_MISSING, "blk.2.post_ffw_norm.weight");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(files_of_all_kinds_agree),
+        cmocka_unit_test(importance_counts_per_expert),
+        cmocka_unit_test(experts_take_adapters),
+        cmocka_unit_test(what_does_not_fit_is_named),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
