@@ -121,7 +121,7 @@ class Usage(Case):
                 ("vocab", ["-d, --data", "-n, --size", "257 to"]),
                 ("init", ["--vocab", "--n-embd", "llama|qwen2|qwen3"]),
                 ("train", ["-m, --model", "-t, --threads", "--level", "--resume", "default 250",
-                           "above 0 to 0.99999; default 0.9", "default 1000"]),
+                           "0 to 0.99999; default 0.9", "default 1000"]),
                 ("finetune", ["--lora-targets", "default 16", "default 0.0002"]),
                 ("lora merge", ["-a, --adapter", "--scale"])]:
             text = self.good(*command.split(), "--help").decode()
