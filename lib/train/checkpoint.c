@@ -423,6 +423,7 @@ static sm_status take_tensors(sm_trainer *t, const sm_gguf *gguf, sm_error *erro
     void *data;
     uint64_t bytes;
     t->update.stage = SM_UPDATE_MIXED;
+    t->updating = false;
     for (uint32_t i = 0; tensor_at(t, i, name, &data, &bytes); i++) {
         const uint8_t *from = sm_gguf_find_tensor(gguf, name)->data;
         for (uint64_t at = 0, n; at < bytes; at += n) {
@@ -468,6 +469,7 @@ static sm_status resume(sm_trainer *t, const char *path, sm_error *error) {
         sm_optim_set_steps(t->optim, state[1]);
         t->tokens = state[2];
         t->epoch = state[3];
+        t->epochs = sm_dataset_epochs(t->dataset);
         t->diverged = false;
         t->update.stage = SM_UPDATE_NONE;
     }

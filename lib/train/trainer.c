@@ -366,8 +366,8 @@ sm_status sm_trainer_get_info(const sm_trainer *t, sm_trainer_info *info, sm_err
         .validation_bytes = data.validation_bytes,
         .heap_bytes = atomic_load_explicit(&t->mem->in_use, memory_order_relaxed),
         .heap_peak = atomic_load_explicit(&t->mem->peak, memory_order_relaxed),
-        .epochs = sm_dataset_epochs(t->dataset),
-        .updating = t->update.stage == SM_UPDATE_WEIGHTS || t->update.stage == SM_UPDATE_PACKED,
+        .epochs = t->epochs,
+        .updating = t->updating,
     };
     return sm_struct_give(info, &full, sizeof full, info_wide, "sm_trainer_get_info", error);
 }
@@ -509,11 +509,13 @@ sm_status sm_trainer_settle(sm_trainer *t, sm_error *error) {
     if (sm_graph_update(t->graph))
         return cancelled(t, error);
     u->stage = SM_UPDATE_NONE;
+    t->updating = false;
     t->step++;
     t->tokens += u->targets;
     sm_data_cursor cursor;
     sm_dataset_cursor(t->dataset, &cursor);
     t->epoch = cursor.epoch;
+    t->epochs = sm_dataset_epochs(t->dataset);
     return SM_OK;
 }
 
@@ -533,6 +535,11 @@ static sm_status give_metrics(const sm_trainer *t, uint64_t ns, sm_train_metrics
                                    .seconds = (double)ns * 1e-9,
                                    .tokens = u->tokens};
     return sm_struct_give(metrics, &full, sizeof full, metrics_wide, "sm_trainer_step", error);
+}
+
+static void begin_update(sm_trainer *t) {
+    t->update.stage = SM_UPDATE_WEIGHTS;
+    t->updating = true;
 }
 
 static sm_status step(sm_trainer *t, sm_train_metrics *metrics, sm_error *error) {
@@ -556,7 +563,7 @@ static sm_status step(sm_trainer *t, sm_train_metrics *metrics, sm_error *error)
         if (status)
             sm_dataset_seek(t->dataset, &cursor, NULL);
         else
-            t->update.stage = SM_UPDATE_WEIGHTS;
+            begin_update(t);
     }
     if (!status)
         status = sm_trainer_settle(t, error);

@@ -41,7 +41,8 @@ struct sm_trainer {
     sm_trainer_update update; /* of the last step */
     /* what other threads may look at (sm_trainer_get_info) */
     _Atomic uint64_t step, tokens, epoch;
-    _Atomic bool diverged;
+    _Atomic double epochs;
+    _Atomic bool diverged, updating; /* updating: stage is WEIGHTS or PACKED */
 };
 
 /* The trainer's mark, around everything but sm_trainer_get_info and sm_trainer_steps_left;
