@@ -137,7 +137,7 @@ typedef struct sm_split {
     uint64_t length;
     uint64_t begin[SM_MAX_STAGES], end[SM_MAX_STAGES]; /* current piece of each stage */
     uint64_t match_end[SM_MAX_STAGES];                 /* of a match or run of digits found ahead */
-    void *match;                                       /* regex match data, if a stage needs it */
+    void *match, *limits; /* regex match data and context, if a stage needs them */
     sm_pace *pace;
     sm_pace idle; /* what pace points to where the caller has none */
 } sm_split;

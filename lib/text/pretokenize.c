@@ -20,6 +20,14 @@
 #define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
 #define OTHER " ?[^" W "\\p{L}\\p{N}]+"
 
+/* For regexes that are interpreted: a run of a class, with a callout every so often, where the
+ * work can be stopped; and what a callout in a shorter loop counts as. */
+#define PACED(class) "(?:" class "{1,4096}(?C2))+"
+#define PACED_GAPS PACED("[" W "]") "(?![^" W "])|" PACED("[" W "]")
+#define PACE "(?C1)"
+#define PACE_STEPS 8
+#define PACED_STEPS 4096
+
 #define GPT2_REGEX "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+|" OTHER "|" GAPS
 #define WORDS_REGEX(first, number) \
     first LEAD "\\p{L}+|" number "|" OTHER "[\\r\\n]*|" LINE_ENDS "|" GAPS
@@ -155,10 +163,11 @@ static const stage st_tiny_aya[] = {
     {.regex = CASED_REGEX(SUFFIX "?", "\\p{N}{1,3}", "[\\r\\n/]*"), .op = STAGE_CASED, .max = 3,
      .contractions = true, .slash = true}};
 static const stage st_youtu[] = {
-    {.regex = "[\\x{AC00}-\\x{D7A3}\\x{3131}-\\x{318E}]+|"
-              "[\\x{FF01}\\x{2026}\\x{201C}\\x{201D}\\x{2018}\\x{2019}\\x{2014}\\x{FF1A}\\x{FF1B}"
-              "\\x{FF0C}\\x{3001}-\\x{303F}\\x{FE30}-\\x{FE4F}]+|[\\x{3105}-\\x{312F}]+|"
-              "[\\x{4E00}-\\x{9FA5}\\x{3040}-\\x{30FF}]+",
+    {.regex = PACED("[\\x{AC00}-\\x{D7A3}\\x{3131}-\\x{318E}]") "|"
+              PACED("[\\x{FF01}\\x{2026}\\x{201C}\\x{201D}\\x{2018}\\x{2019}\\x{2014}\\x{FF1A}"
+                    "\\x{FF1B}\\x{FF0C}\\x{3001}-\\x{303F}\\x{FE30}-\\x{FE4F}]") "|"
+              PACED("[\\x{3105}-\\x{312F}]") "|"
+              PACED("[\\x{4E00}-\\x{9FA5}\\x{3040}-\\x{30FF}]"),
      .op = STAGE_REGEX},
     {.regex = CASED_REGEX(SUFFIX "?", "\\p{N}", "[\\r\\n/]*"), .op = STAGE_CASED, .max = 1,
      .contractions = true, .slash = true}};
@@ -170,8 +179,8 @@ static const stage st_kimi_k2[] = {
               "\\p{N}{1,3}|" OTHER "[\\r\\n]*|" LINE_ENDS "|" GAPS,
      .op = STAGE_CASED, .max = 3, .contractions = true, .set = &set_han}};
 static const stage st_exaone_moe[] = {
-    {.regex = SUFFIX "|" LEAD "(?:\\p{L}\\p{M}*+(?: \\p{L}\\p{M}*+)*+)++|\\p{N}|"
-              OTHER "[\\r\\n/]?|[" W "]*[\\r\\n]|" GAPS,
+    {.regex = SUFFIX "|" LEAD "(?:\\p{L}\\p{M}*+(?: \\p{L}\\p{M}*+" PACE ")*+" PACE ")++|\\p{N}|"
+              " ?" PACED("[^" W "\\p{L}\\p{N}]") "[\\r\\n/]?|[" W "]*[\\r\\n]|" PACED_GAPS,
      .op = STAGE_REGEX}};
 static const stage st_deepseek_llm[] = {
     LINE_END_EACH,
@@ -192,7 +201,8 @@ static const stage st_deepseek_v3[] = {NUMBER_3, KANA_HAN_RUN, SCRIPT};
 static const stage st_spark[] = {
     NUMBER_3, KANA_HAN_RUN,
     {.regex = "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|"
-              "[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+|[\\r\\n]|" GAPS,
+              "[^\\r\\n\\p{L}\\p{P}\\p{S}]?" PACED("[\\p{L}\\p{M}]") "| ?" PACED("[\\p{P}\\p{S}]")
+              "|[\\r\\n]|" PACED_GAPS,
      .op = STAGE_REGEX},
     NUMBER_EACH};
 static const stage st_afmoe[] = {
@@ -202,10 +212,10 @@ static const stage st_afmoe[] = {
 static const stage st_superbpe[] = {
     NUMBER_RUN, {.regex = "", .op = STAGE_GROUPS, .set = &set_ascii_digits}};
 static const stage st_bloom[] = {
-    {.regex = " ?[^(" W "|.,!?\\x{2026}\\x{3002}\\x{FF0C}\\x{3001}\\x{964}\\x{6D4}\\x{60C})]+",
+    {.regex = " ?" PACED("[^(" W "|.,!?\\x{2026}\\x{3002}\\x{FF0C}\\x{3001}\\x{964}\\x{6D4}\\x{60C})]"),
      .op = STAGE_REGEX}};
 static const stage st_viking[] = {
-    {.regex = " ?[^(" W "|.,!?\\x{2026}\\x{3002}\\x{FF0C}\\x{3001}\\x{964}\\x{6D4}\\x{60C})]+",
+    {.regex = " ?" PACED("[^(" W "|.,!?\\x{2026}\\x{3002}\\x{FF0C}\\x{3001}\\x{964}\\x{6D4}\\x{60C})]"),
      .op = STAGE_REGEX},
     NUMBER_EACH};
 static const stage st_chameleon[] = {
@@ -384,27 +394,75 @@ void sm_pre_free(sm_pre *pre, sm_mem *mem) {
     sm_free(mem, pre);
 }
 
+/* Called by PCRE2 in the middle of a match. */
+static int on_callout(pcre2_callout_block *block, void *pace) {
+    const uint64_t steps = block->callout_number == 1 ? PACE_STEPS : PACED_STEPS;
+    return sm_pace_step(pace, steps) ? 0 : PCRE2_ERROR_CALLOUT;
+}
+
 sm_status sm_split_init(sm_split *split, const sm_pre *pre, sm_error *error) {
     memset(split, 0, sizeof *split);
     split->pre = pre;
     if (pre->needs_match) {
         split->match = pcre2_match_data_create(1, pre->memory);
-        if (!split->match)
+        split->limits = pcre2_match_context_copy(pre->limits);
+        if (!split->match || !split->limits) {
+            sm_split_done(split);
             return sm_fail(error, SM_ERR_NOMEM, "out of memory");
+        }
     }
     return SM_OK;
 }
 
 void sm_split_done(sm_split *split) {
     pcre2_match_data_free(split->match);
+    pcre2_match_context_free(split->limits);
+    split->match = split->limits = NULL;
 }
 
 void sm_split_start(sm_split *split, const uint8_t *text, uint64_t length, sm_pace *pace) {
     split->text = text;
     split->length = length;
     split->pace = pace ? pace : &split->idle;
+    if (split->limits)
+        pcre2_set_callout(split->limits, on_callout, split->pace);
     memset(split->end, 0, sizeof split->end);
     memset(split->match_end, 0, sizeof split->match_end);
+}
+
+#define WINDOW (1U << 18) /* bytes searched at once */
+
+static int match(sm_split *split, uint32_t level, uint64_t base, uint64_t limit, uint64_t from,
+                 uint32_t options) {
+    return pcre2_match(split->pre->code[level], split->text + base, (size_t)(limit - base),
+                       (size_t)(from - base), PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY | options,
+                       split->match, split->limits);
+}
+
+/* The first match in text[base..limit) from `from` on, as pcre2_match. It looks for places where
+ * one begins in a window at a time; what comes to a window's end is matched by itself. */
+static int search(sm_split *split, uint32_t level, uint64_t base, uint64_t limit, uint64_t from) {
+    int found = PCRE2_ERROR_NOMATCH;
+    while (from < limit && found == PCRE2_ERROR_NOMATCH) {
+        uint64_t end = limit;
+        if (limit - from > WINDOW)
+            for (end = from + WINDOW; (split->text[end] & 0xC0) == 0x80;)
+                end--;
+        found = match(split, level, base, end, from, end < limit ? PCRE2_PARTIAL_HARD : 0);
+        if (found < 0 && found != PCRE2_ERROR_NOMATCH && found != PCRE2_ERROR_PARTIAL)
+            break;
+        const uint64_t at =
+            found == PCRE2_ERROR_NOMATCH ? end : base + pcre2_get_ovector_pointer(split->match)[0];
+        if (!sm_pace_step(split->pace, at - from + 1))
+            break;
+        from = at;
+        if (found == PCRE2_ERROR_PARTIAL) {
+            found = match(split, level, base, limit, from, PCRE2_ANCHORED);
+            uint32_t code;
+            from += sm_utf8_decode(split->text + from, limit - from, &code);
+        }
+    }
+    return found;
 }
 
 /* End of the piece at `from` of text[base..limit) by the regex of a stage. */
@@ -415,9 +473,9 @@ static sm_status regex_piece(sm_split *split, uint32_t level, uint64_t base, uin
         *end = split->match_end[level];
         return SM_OK;
     }
-    int found = pcre2_match(pre->code[level], split->text + base, (size_t)(limit - base),
-                            (size_t)(from - base), PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY,
-                            split->match, pre->limits);
+    int found = search(split, level, base, limit, from);
+    if (split->pace->stopped)
+        return sm_fail(error, SM_ERR_CANCELLED, "cancelled");
     if (found == PCRE2_ERROR_NOMATCH) {
         *end = limit;
         return SM_OK;
