@@ -171,7 +171,7 @@ static inline size_t sm_kv_tile_bytes(uint32_t type, size_t head_dim) {
 }
 
 /* s[i][t] = sum over d in order of fma(q[i][d], k[t][d]), for nq queries and n_tiles * 16
- * tokens. lds >= 16 * n_tiles; ldq in floats, or in sm_act_blocks for q8_0, where
+ * tokens. lds >= 16 * n_tiles; ldq in floats, or in blocks (sm_act_block) for q8_0, where
  *   per block b of 32 elements, in order, from +0:
  *   s = fma((float)(exact int32 sum of code * q), scale * d, s)    product rounded */
 typedef void sm_attn_scores_fn(float *s, size_t lds, const void *q, size_t ldq, size_t nq,

@@ -57,8 +57,7 @@ static int32_t progress(void *user, uint64_t done, uint64_t total) {
     return ask(user);
 }
 
-/* ---- what the calls work on -------------------------------------------------------------------
- */
+/* ---- what the calls work on ------------------------------------------------------------------ */
 
 typedef struct sizes {
     uint32_t n_embd, n_layer, n_ff, n_vocab, sequence, rows;
@@ -218,8 +217,7 @@ static void end_world(void) {
     sm_trainer_free(world.trainer);
 }
 
-/* ---- the calls ---------------------------------------------------------------------------------
- */
+/* ---- the calls ------------------------------------------------------------------------------- */
 
 static sm_status learn(asking *a, sm_error *error) {
     const char *const texts[] = {world.text};

@@ -1,3 +1,4 @@
+/* fixture.c - tiny models with random weights, written on demand. */
 #include "fixture.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* kernel_cases.c - the list of kernels and the data they are fed. */
 #include "kernel_cases.h"
 
 #include <stdio.h>

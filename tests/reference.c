@@ -1,3 +1,4 @@
+/* reference.c - a network and its loss in plain double arithmetic. */
 #include "reference.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* support.c - scratch files, failing allocators, bytes put together by hand. */
 #include "support.h"
 
 #include <dirent.h>

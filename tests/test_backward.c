@@ -16,8 +16,7 @@
 #include "reference.h"
 #include "support.h"
 
-/* ---- models and batches ------------------------------------------------------------------------
- */
+/* ---- models and batches ---------------------------------------------------------------------- */
 
 typedef struct trained {
     sm_mem mem;
@@ -516,8 +515,7 @@ static void test_bf16_sharp(void **state) {
     free(grads[1]);
 }
 
-/* ---- more tokens than go through products together ---------------------------------------------
- */
+/* ---- more tokens than go through products together ------------------------------------------- */
 
 /* Span i of b alone, or all of it with i = UINT32_MAX: the gradient, *loss. */
 static float *gradient_of(const fixture_model *model, const sm_graph_options *options,

@@ -337,8 +337,7 @@ static void a_step_asks_the_hooks_of_its_sessions(void **state) {
     sm_model_free(model);
 }
 
-/* ---- an importance matrix ---------------------------------------------------------------------
- */
+/* ---- an importance matrix -------------------------------------------------------------------- */
 
 typedef struct imatrix_guest {
     sm_imatrix *im;
@@ -383,8 +382,7 @@ static void an_imatrix_in_its_hook_is_in_use(void **state) {
     }
 }
 
-/* ---- a trainer ---------------------------------------------------------------------------------
- */
+/* ---- a trainer ------------------------------------------------------------------------------- */
 
 static const char *text_path(void) {
     static char path[512];
@@ -522,8 +520,7 @@ static void a_trainer_freed_in_a_callback_goes_when_the_call_ends(void **state) 
     }
 }
 
-/* ---- two threads -------------------------------------------------------------------------------
- */
+/* ---- two threads ----------------------------------------------------------------------------- */
 
 #define ROUNDS 60
 
@@ -745,8 +742,7 @@ static void a_session_freed_by_another_thread_goes_when_the_call_ends(void **sta
     assert_int_equal(counter.live_blocks, 0);
 }
 
-/* ---- fork ---------------------------------------------------------------------------------------
- */
+/* ---- fork ------------------------------------------------------------------------------------ */
 
 #if !defined(NO_FORKS)
 /* Exit code of a child: 0, or where it went wrong. Nobody waits for ever. */

@@ -24,8 +24,7 @@
     (&(sm_quantize_options){ \
         .struct_size = sizeof(sm_quantize_options), .n_threads = 2, __VA_ARGS__})
 
-/* ---- helpers -----------------------------------------------------------------------------------
- */
+/* ---- helpers --------------------------------------------------------------------------------- */
 
 static sm_mem mem;
 
@@ -96,8 +95,7 @@ static const char *type_of(const sm_gguf *g, const char *name) {
     return sm_dtype_get(t->type)->name;
 }
 
-/* ---- beside the reference encoder
- * ------------------------------------------------------------------ */
+/* ---- beside the reference encoder ------------------------------------------------------------ */
 
 static const struct {
     const char *type, *file;
@@ -255,8 +253,7 @@ static void divergence_is_no_larger_than_the_references(void **state) {
     }
 }
 
-/* ---- what is written
- * --------------------------------------------------------------------------------- */
+/* ---- what is written ------------------------------------------------------------------------- */
 
 static void keys_are_kept(void **state) {
     (void)state;
@@ -434,8 +431,7 @@ static void sources_of_other_types(void **state) {
             "blk.0.ffn_up.weight", "IQ1_S");
 }
 
-/* ---- what is refused
- * ------------------------------------------------------------------------------------ */
+/* ---- what is refused ------------------------------------------------------------------------- */
 
 static void what_cannot_be_done_is_named(void **state) {
     (void)state;
@@ -542,8 +538,7 @@ static void full_disk_leaves_the_old_file(void **state) {
     free(now);
 }
 
-/* ---- importance
- * ---------------------------------------------------------------------------------------------- */
+/* ---- importance ------------------------------------------------------------------------------ */
 
 static sm_model *load(const char *path, const sm_allocator *allocator) {
     sm_model *model;
@@ -728,9 +723,7 @@ static void measuring_can_be_cancelled(void **state) {
     sm_model_free(model);
 }
 
-/* ---- memory
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static void failing_allocations_leave_nothing(void **state) {
     (void)state;

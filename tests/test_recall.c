@@ -88,8 +88,7 @@ static const char *data_file(void) {
     return path;
 }
 
-/* ---- vocabularies -----------------------------------------------------------------------------
- */
+/* ---- vocabularies ---------------------------------------------------------------------------- */
 
 /* What the vocabularies are made from: prompts and answers as they are written out. */
 static const char *text_file(void) {
@@ -225,8 +224,7 @@ static const char *vocabulary(const kind *k) {
     return path;
 }
 
-/* ---- ids ---------------------------------------------------------------------------------------
- */
+/* ---- ids ------------------------------------------------------------------------------------- */
 
 static uint64_t encode(const sm_tokenizer *t, const char *text, bool special, int32_t *ids) {
     const sm_encode_options o = {.struct_size = sizeof o,
@@ -488,8 +486,7 @@ static void test_pieces(void **state) {
     }
 }
 
-/* ---- learning by heart ------------------------------------------------------------------------
- */
+/* ---- learning by heart ----------------------------------------------------------------------- */
 
 static int32_t keep_text(void *user, const sm_token *token) {
     strncat(user, token->text, 200);

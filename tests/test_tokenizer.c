@@ -692,8 +692,7 @@ static void test_spm_without_bytes(void **state) {
     sm_tokenizer_free(t);
 }
 
-/* ---- WordPiece ----------------------------------------------------------------------------------
- */
+/* ---- WordPiece ------------------------------------------------------------------------------- */
 
 static void test_wordpiece(void **state) {
     (void)state;

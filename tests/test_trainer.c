@@ -1174,8 +1174,7 @@ static void test_epochs(void **state) {
     assert_null(t);
 }
 
-/* ---- failures -----------------------------------------------------------------------------------
- */
+/* ---- failures -------------------------------------------------------------------------------- */
 
 /* Says yes when it is asked that many times. */
 static int32_t count_down(void *user) {

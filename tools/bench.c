@@ -201,7 +201,7 @@ static uint64_t next_random(uint64_t *state) {
     return z ^ (z >> 31);
 }
 
-#define ROUND_SECONDS                                                           \
+#define ROUND_SECONDS \
     0.1 /* small models are run several times, so that a repeat means something \
          */
 

@@ -232,8 +232,7 @@ static int measure_rates(limits_run *run) {
     return code;
 }
 
-/* ---- output -----------------------------------------------------------------------------------
- */
+/* ---- output ---------------------------------------------------------------------------------- */
 
 static double number(const json_t *row, const char *key) {
     return json_number_value(json_object_get(row, key));
@@ -302,8 +301,7 @@ static int print_result(limits_run *run, double clock_before, double clock_after
     return CLI_DONE;
 }
 
-/* ---- the command -------------------------------------------------------------------------------
- */
+/* ---- the command ----------------------------------------------------------------------------- */
 
 static int measure(limits_run *run) {
     const cpu_time before = read_cpu_time();

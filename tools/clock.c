@@ -1,3 +1,4 @@
+/* clock.c - the time that passes. */
 #include "clock.h"
 
 #include <time.h>

@@ -1,3 +1,4 @@
+/* commands.c - the table of commands. */
 #include "commands.h"
 
 #include <stdio.h>

@@ -350,8 +350,7 @@ static void print_fish(void) {
     each_command(fish_flags);
 }
 
-/* ---- the command ------------------------------------------------------------------------------
- */
+/* ---- the command ----------------------------------------------------------------------------- */
 
 int cmd_completion(int argc, char **argv) {
     static const struct {

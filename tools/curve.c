@@ -1,3 +1,4 @@
+/* curve.c - the losses of a run: points, smoothing, what they say. */
 #include "curve.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* help.c - what --help says. */
 #include "help.h"
 
 #include <string.h>

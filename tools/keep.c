@@ -1,3 +1,4 @@
+/* keep.c - results of training that are not replaced by a slip. */
 #include "keep.h"
 
 #include <stdio.h>

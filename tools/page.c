@@ -1,3 +1,4 @@
+/* page.c - text set to a width. */
 #include "page.h"
 
 #include <stdbool.h>

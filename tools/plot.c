@@ -1,3 +1,4 @@
+/* plot.c - the losses of a run as an SVG. */
 #include "plot.h"
 
 #include <errno.h>

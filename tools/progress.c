@@ -1,3 +1,4 @@
+/* progress.c - the one line that says how far long work is. */
 #include "progress.h"
 
 #include <stdio.h>

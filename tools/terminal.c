@@ -1,3 +1,4 @@
+/* terminal.c - whether there is a terminal, and how wide it is. */
 #include "terminal.h"
 
 #include <sys/ioctl.h>

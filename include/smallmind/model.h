@@ -18,7 +18,7 @@ extern "C" {
 
 typedef struct sm_model sm_model;
 
-#define SM_REPACK_LAZY                                                                          \
+#define SM_REPACK_LAZY \
     0                    /* each tensor is copied once into the layout the kernels like, when a \
                             computation first comes to it: fast; costs private memory of about  \
                             the weights' size */

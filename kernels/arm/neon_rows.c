@@ -156,8 +156,7 @@ void sm_add_neon(float *y, const float *a, const float *b, size_t n) {
     }
 }
 
-/* ---- activation -------------------------------------------------------------------------------
- */
+/* ---- activation ------------------------------------------------------------------------------ */
 
 INLINE float32x4_t silu(float32x4_t x) {
     return vdivq_f32(x, vaddq_f32(vdupq_n_f32(1), exp_f32(vnegq_f32(x))));
@@ -174,8 +173,7 @@ void sm_silu_mul_neon(float *y, const float *gate, const float *up, size_t n) {
     }
 }
 
-/* ---- rope ---------------------------------------------------------------------------------------
- */
+/* ---- rope ------------------------------------------------------------------------------------ */
 
 INLINE void rotate(float32x4_t *a, float32x4_t *b, float32x4_t cos, float32x4_t sin) {
     float32x4_t old = *a;
@@ -207,8 +205,7 @@ void sm_rope_neon(float *x, const float *cos, const float *sin, size_t n_rot, bo
     }
 }
 
-/* ---- softmax
- * ------------------------------------------------------------------------------------- */
+/* ---- softmax --------------------------------------------------------------------------------- */
 
 void sm_softmax_block_neon(float *s, size_t n, float scale, float *m, float *l) {
     float32x4_t max = vdupq_n_f32(-INFINITY);
@@ -270,8 +267,7 @@ double sm_sum_exp_neon(const float *x, size_t n, float m) {
     return sum;
 }
 
-/* ---- argmax
- * --------------------------------------------------------------------------------------- */
+/* ---- argmax ---------------------------------------------------------------------------------- */
 
 size_t sm_argmax_neon(const float *x, size_t n) {
     float32x4_t most = vdupq_n_f32(-INFINITY);

@@ -8,8 +8,7 @@
 
 #define TURNS 2 /* of fitting the factors after the first choice of codes */
 
-/* ---- a scale and a minimum per sub-block: Q2_K, Q4_K, Q5_K ------------------------------------
- */
+/* ---- a scale and a minimum per sub-block: Q2_K, Q4_K, Q5_K ----------------------------------- */
 
 typedef struct range_block {
     uint16_t d, dmin;
@@ -173,8 +172,7 @@ void ENCODER(q5_k)(void *row, const float *x, const float *importance, size_t k)
     }
 }
 
-/* ---- a signed scale per sub-block: Q3_K, Q6_K, IQ4_XS ------------------------------------------
- */
+/* ---- a signed scale per sub-block: Q3_K, Q6_K, IQ4_XS ---------------------------------------- */
 
 typedef struct signed_block {
     uint16_t d;
@@ -276,8 +274,7 @@ void ENCODER(q6_k)(void *row, const float *x, const float *importance, size_t k)
     }
 }
 
-/* ---- the levels of IQ4
- * --------------------------------------------------------------------------- */
+/* ---- the levels of IQ4 ----------------------------------------------------------------------- */
 
 /* Number of each level. */
 static inline void take_levels(uint8_t *code, const float *q, size_t n) {

@@ -195,8 +195,7 @@ static inline void choose_range(float *q, const float *x, const float *w, size_t
     code_range(q, x, n, top, d * *s, dmin * *m);
 }
 
-/* ---- codes on a grid about 0: x ~ scale * value ------------------------------------------------
- */
+/* ---- codes on a grid about 0: x ~ scale * value ---------------------------------------------- */
 
 /* half > 0: the whole numbers -half..half-1; half 0: the levels of IQ4. */
 static inline lanes snap(lanes v, float half) {

@@ -277,8 +277,7 @@ WEIGHTS(f32, KIND_F32, product_f32)
 WEIGHTS(f16, KIND_F16, product_f16)
 WEIGHTS(bf16, KIND_PAIRS, product_pairs)
 
-/* ---- attention ---------------------------------------------------------------------------------
- */
+/* ---- attention ------------------------------------------------------------------------------- */
 
 #define ATTENTION(type, size, run)                                                                 \
     void sm_attn_scores_##type##_avx2(float *s, size_t lds, const void *q, size_t ldq, size_t nq,  \

@@ -331,8 +331,7 @@ void sm_attn_merge_avx2(float *O, float *M, float *L, const float *o, float m, f
     *M = max;
 }
 
-/* ---- logits ------------------------------------------------------------------------------------
- */
+/* ---- logits ---------------------------------------------------------------------------------- */
 
 size_t sm_argmax_avx2(const float *x, size_t n) {
     /* max_ps gives its second operand where the first is a NaN */

@@ -814,8 +814,7 @@ INLINE void gemm(const uint32_t type, tile_set set, product a, size_t ncols, con
     product_of(set, &a, ncols);
 }
 
-/* ---- the functions -----------------------------------------------------------------------------
- */
+/* ---- the functions --------------------------------------------------------------------------- */
 
 #define QUANTIZED(TYPE, type, most)    \
     TILES(SM_DTYPE_##TYPE, type, most) \

@@ -171,8 +171,7 @@ void *sm_realloc(sm_mem *mem, void *ptr, uint64_t size);
 void sm_free(sm_mem *mem, void *ptr);                            /* NULL is fine */
 char *sm_strdup(sm_mem *mem, const char *text, uint64_t length); /* zero-terminated copy */
 
-/* ---- sums: what tells damaged bytes from whole ones (XXH3, 64 bits; not against forgery) ------
- */
+/* ---- sums: what tells damaged bytes from whole ones (XXH3, 64 bits; not against forgery) ----- */
 
 typedef struct sm_sum sm_sum;
 sm_sum *sm_sum_new(sm_mem *mem); /* of no bytes; ended with sm_free; NULL: out of memory */

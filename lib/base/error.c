@@ -1,3 +1,4 @@
+/* error.c - statuses, messages and the log, formatted without the C library's locale. */
 #include "base.h"
 
 #include <stdarg.h>

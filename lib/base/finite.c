@@ -1,3 +1,4 @@
+/* finite.c - whether floats are all finite. */
 #include "base.h"
 
 #include <string.h>

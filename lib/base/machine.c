@@ -1,3 +1,4 @@
+/* machine.c - what the system says of this machine: time, process, CPUs, caches, large pages. */
 #if defined(__linux__)
 #define _GNU_SOURCE /* sched_getaffinity, madvise */
 #include <sched.h>

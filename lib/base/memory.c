@@ -1,3 +1,4 @@
+/* memory.c - the one allocator: the caller's hook or malloc, aligned, counted and limited. */
 #include "base.h"
 
 #include <stdlib.h>

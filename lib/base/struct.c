@@ -1,3 +1,4 @@
+/* struct.c - options structs of any age: sizes that callers tell, and copies of what is known. */
 #include "base.h"
 
 #include <string.h>

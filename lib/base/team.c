@@ -1,3 +1,4 @@
+/* team.c - a team of threads that run one function together, its barriers and their cost. */
 #if defined(__linux__)
 #define _GNU_SOURCE /* pthread_setaffinity_np */
 #include <sched.h>

@@ -1,3 +1,4 @@
+/* utf8.c - reading and checking UTF-8. */
 #include "base.h"
 
 /* Unicode 15, table 3-7: which second bytes a lead byte allows. */

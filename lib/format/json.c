@@ -1,3 +1,4 @@
+/* json.c - a JSON text in one pass into nodes, without recursion. */
 #include "json.h"
 
 #include <string.h>

@@ -110,8 +110,7 @@ sm_status sm_net_list(sm_net *net, sm_error *error) {
     return SM_OK;
 }
 
-/* ---- what others ask --------------------------------------------------------------------------
- */
+/* ---- what others ask ------------------------------------------------------------------------- */
 
 const sm_block *sm_net_layer(const sm_net *net, uint32_t layer) {
     const sm_block *b = net->blocks;

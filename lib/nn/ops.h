@@ -31,7 +31,7 @@ typedef struct sm_thread_scratch {
     sm_act_block *blocks; /* the same in another form */
     float *row;           /* of an input that is kept in another form only */
     float *logits;        /* a piece of every output's logits */
-    float *attn_q, *attn_s, *attn_o, *attn_acc, *attn_m, *attn_l; /* see attention.c */
+    float *attn_q, *attn_s, *attn_o, *attn_acc, *attn_m, *attn_l; /* see attend.c */
     sm_act_block *attn_qq; /* queries as a quantized cache wants them */
 } sm_thread_scratch;
 

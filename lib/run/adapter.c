@@ -209,8 +209,7 @@ sm_status sm_adapter_get_info(const sm_adapter *a, sm_adapter_info *info, sm_err
     return sm_struct_give(info, &a->info, sizeof a->info, info_wide, "sm_adapter_get_info", error);
 }
 
-/* ---- sessions ---------------------------------------------------------------------------------
- */
+/* ---- sessions -------------------------------------------------------------------------------- */
 
 static uint32_t find_attached(const sm_session *s, const sm_adapter *a) {
     uint32_t i = 0;

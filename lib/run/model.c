@@ -1,3 +1,4 @@
+/* model.c - the model that users hold: loading, sharing, describing, saving packed. */
 #include "run.h"
 
 #include <string.h>

@@ -75,8 +75,7 @@ static sm_status check_source(const job *j, const sm_gguf_tensor *t, uint32_t ty
     return SM_OK;
 }
 
-/* ---- keys and declarations ---------------------------------------------------------------------
- */
+/* ---- keys and declarations ------------------------------------------------------------------- */
 
 static bool is_replaced(const char *key) {
     static const char *const keys[] = {"general.file_type", "general.quantization_version",
@@ -329,8 +328,7 @@ static sm_status write_tensor(job *j, const sm_gguf_tensor *t, sm_error *error) 
     return status;
 }
 
-/* ---- the file ---------------------------------------------------------------------------------
- */
+/* ---- the file -------------------------------------------------------------------------------- */
 
 static sm_status check_options(job *j, sm_error *error) {
     const sm_quantize_options *o = &j->o;

@@ -51,8 +51,7 @@ bool sm_tensor_is_matrix(const sm_gguf_tensor *tensor);
 /* '*': any text, '?': any character. */
 bool sm_glob(const char *pattern, const char *text);
 
-/* ---- importance (importance.c) ----------------------------------------------------------------
- */
+/* ---- importance (importance.c) --------------------------------------------------------------- */
 
 /* An open importance matrix. */
 typedef struct sm_importance {

@@ -262,8 +262,7 @@ static bool fill_tensor(const sm_gguf_tensor *t, uint8_t *data, uint64_t seed, c
     return true;
 }
 
-/* ---- the model --------------------------------------------------------------------------------
- */
+/* ---- the model ------------------------------------------------------------------------------- */
 
 static sm_status make_image(uint8_t **image, uint64_t *size, sm_mem *mem, const recipe *r,
                             sm_error *error) {

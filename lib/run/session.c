@@ -1,3 +1,4 @@
+/* session.c - a sequence that users hold: feeding, logits, rewinding, forking. */
 #include "run.h"
 
 #include <string.h>

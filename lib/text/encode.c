@@ -399,8 +399,7 @@ static sm_status encode_text(sm_encoder *encoder, const uint8_t *text, uint64_t 
     }
 }
 
-/* ---- the call ----------------------------------------------------------------------------------
- */
+/* ---- the call -------------------------------------------------------------------------------- */
 
 static sm_status encoder_init(sm_encoder *encoder, const sm_tokenizer *t, uint64_t length,
                               const sm_encode_options *options, int32_t *ids, uint64_t capacity,

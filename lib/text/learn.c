@@ -57,7 +57,7 @@ struct sm_bpe_learner {
     array pairs;   /* pair */
     array places;  /* place */
     array heap;    /* candidate, greatest first */
-    array tokens;  /* sm_learned */
+    array tokens;  /* learned */
     uint32_t *word_slots, *pair_slots;
     uint64_t n_word_slots, n_pair_slots;
     uint32_t n_special;
@@ -306,8 +306,7 @@ sm_status sm_bpe_learner_add(sm_bpe_learner *l, const void *text, uint64_t lengt
     }
 }
 
-/* ---- pairs -------------------------------------------------------------------------------------
- */
+/* ---- pairs ----------------------------------------------------------------------------------- */
 
 static uint32_t hash_pair(uint32_t left, uint32_t right) {
     const uint64_t h = ((uint64_t)left << 32 | right) * 0x9e3779b97f4a7c15u;
@@ -375,8 +374,7 @@ static sm_status leave(sm_bpe_learner *l, uint32_t left, uint32_t right, uint32_
     return SM_OK;
 }
 
-/* ---- the heap
- * ------------------------------------------------------------------------------------ */
+/* ---- the heap -------------------------------------------------------------------------------- */
 
 static int compare_tokens(const sm_bpe_learner *l, uint32_t a, uint32_t b) {
     const learned *x = token_at(l, a), *y = token_at(l, b);
@@ -423,8 +421,7 @@ static candidate take(sm_bpe_learner *l) {
     return top;
 }
 
-/* ---- merging
- * --------------------------------------------------------------------------------------- */
+/* ---- merging --------------------------------------------------------------------------------- */
 
 static sm_status spell_words(sm_bpe_learner *l) {
     uint32_t byte_token[256];

@@ -1,3 +1,4 @@
+/* strings.c - tables of strings, and numbers by string. */
 #include "internal.h"
 
 #include <string.h>

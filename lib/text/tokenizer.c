@@ -455,8 +455,7 @@ static sm_status build_kind(sm_tokenizer *t, const sm_vocab *v, sm_error *error)
     }
 }
 
-/* ---- the builder --------------------------------------------------------------------------------
- */
+/* ---- the builder ----------------------------------------------------------------------------- */
 
 static sm_status set_kind(sm_tokenizer *t, const sm_vocab *v, uint32_t *pre_flags,
                           sm_error *error) {
@@ -567,8 +566,7 @@ sm_status sm_tokenizer_build(sm_tokenizer **out, sm_mem *mem, const sm_vocab *vo
     return status;
 }
 
-/* ---- handles ------------------------------------------------------------------------------------
- */
+/* ---- handles --------------------------------------------------------------------------------- */
 
 void sm_tokenizer_retain(const sm_tokenizer *tokenizer) {
     atomic_fetch_add_explicit(&((sm_tokenizer *)tokenizer)->references, 1, memory_order_relaxed);

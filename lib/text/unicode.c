@@ -1,3 +1,4 @@
+/* unicode.c - classes of characters, case and decomposition. */
 #include "internal.h"
 
 #include <utf8proc.h>

@@ -109,8 +109,7 @@ sm_status sm_graph_head(sm_graph *g, const sm_train_batch *batch, uint32_t n_row
     return cancelled(g) ? SM_ERR_CANCELLED : SM_OK;
 }
 
-/* ---- the layers and the embedding -------------------------------------------------------------
- */
+/* ---- the layers and the embedding ------------------------------------------------------------ */
 
 void sm_grad_embedding(const sm_backward *b, const int32_t *ids) {
     const sm_graph *g = b->g;

@@ -515,8 +515,7 @@ sm_status sm_checkpoint_get_info(const char *path, sm_checkpoint_info *info, sm_
     return sm_struct_give(info, &full, sizeof full, info_wide, "sm_checkpoint_get_info", error);
 }
 
-/* ---- what a run was made with -----------------------------------------------------------------
- */
+/* ---- what a run was made with ---------------------------------------------------------------- */
 
 /* Where strings go. */
 typedef struct strings {

@@ -1,3 +1,4 @@
+/* documents.c - the documents of a training file, and the tokens of one when asked for. */
 #include "documents.h"
 
 #include <string.h>

@@ -167,8 +167,7 @@ void sm_grad_renorm(const sm_backward *b, const sm_block *block);
 /* g->dn, the gradient of that, back to g->dx. */
 void sm_grad_residual(const sm_backward *b, const sm_block *block);
 
-/* ---- attention (blocks/attention_grad.c, attend_grad.c) ----------------------------------------
- */
+/* ---- attention (blocks/attention_grad.c, attend_grad.c) -------------------------------------- */
 
 extern const sm_grad_kind sm_grad_attention;
 enum { /* buffers */
@@ -192,25 +191,21 @@ void sm_grad_attend(const sm_backward *b, const sm_block *block);
  * SM_GRAD_V_HEADS (of k), otherwise in SM_GRAD_Q and _K. */
 void sm_grad_heads(const sm_backward *b, const sm_block *block);
 
-/* ---- gated (blocks/gated_grad.c) --------------------------------------------------------------
- */
+/* ---- gated (blocks/gated_grad.c) ------------------------------------------------------------- */
 
 extern const sm_grad_kind sm_grad_gated;
 
-/* ---- experts (blocks/experts_grad.c) ----------------------------------------------------------
- */
+/* ---- experts (blocks/experts_grad.c) --------------------------------------------------------- */
 
 extern const sm_grad_kind sm_grad_experts;
 
-/* ---- embedding (backward.c): collective -------------------------------------------------------
- */
+/* ---- embedding (backward.c): collective ------------------------------------------------------ */
 
 /* dE[ids[t]] += dx[t], each thread its columns: tokens in order, whatever the threads. No
  * barrier. */
 void sm_grad_embedding(const sm_backward *b, const int32_t *ids);
 
-/* ---- the backward pass (backward.c): called by one thread, runs on the team -------------------
- */
+/* ---- the backward pass (backward.c): called by one thread, runs on the team ------------------ */
 
 /* *loss is the sum of the losses of the n_rows tokens g->rows after a forward pass; with backward
  * also gradients of head and final norm, and g->dx. SM_ERR_CANCELLED. */

@@ -1,3 +1,4 @@
+/* hash.c - telling apart models and data of a run. */
 #include "train.h"
 
 #include <string.h>

@@ -317,8 +317,7 @@ static sm_status whole_text(reader *r) {
     return status ? status : sm_write_end(&r->writer, SM_PORTION_ANSWER);
 }
 
-/* ---- entries ----------------------------------------------------------------------------------
- */
+/* ---- entries --------------------------------------------------------------------------------- */
 
 static bool has(const reader *r, const char *name) {
     return sm_json_kind_of(r->json, field(r, name)) > SM_JSON_NULL;

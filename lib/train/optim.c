@@ -272,9 +272,11 @@ static void update_elements(const sm_crew *crew, const sm_optim *o, const sm_par
                              end - begin, u);
 }
 
-/* ---- Adafactor: p -= lr * u / max(1, rms(u) / clip) with u = g / sqrt(estimate of v); sums by
- * rows, which are then added in order. In three parts with a barrier after each, a parameter's rows
- * [at, at + n) at a time. */
+/* ---- Adafactor ------------------------------------------------------------------------------- */
+
+/* p -= lr * u / max(1, rms(u) / clip) with u = g / sqrt(estimate of v); sums by rows, which are
+ * then added in order. In three parts with a barrier after each, a parameter's rows [at, at + n) at
+ * a time. */
 
 #define ADAFACTOR_PARTS 3
 
@@ -515,8 +517,7 @@ void sm_optim_set_steps(sm_optim *o, uint64_t steps) {
     o->unfinished = false;
 }
 
-/* ---- schedules ----------------------------------------------------------------------------------
- */
+/* ---- schedules ------------------------------------------------------------------------------- */
 
 sm_status sm_schedule_check(const sm_schedule *s, sm_error *error) {
     if (!(s->lr > 0 && s->lr < 1e3))

@@ -1,3 +1,4 @@
+/* params.c - what is done to all parameters alike. */
 #include "train.h"
 
 #include <string.h>

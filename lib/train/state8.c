@@ -1,3 +1,4 @@
+/* state8.c - optimizer state in 8 bits. */
 #include "state8.h"
 
 #include <math.h>

@@ -179,8 +179,7 @@ static sm_input from_row(const sm_input *in, uint64_t row) {
     return (sm_input){in->f + row * in->ldf, in->ldf, in->q + row * in->ldq, in->ldq};
 }
 
-/* ---- the experts ------------------------------------------------------------------------------
- */
+/* ---- the experts ----------------------------------------------------------------------------- */
 
 static sm_range share_rows(const sm_worker *w, const sm_block *b) {
     const uint32_t n_ff = b->experts.n_ff;
