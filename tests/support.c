@@ -97,6 +97,12 @@ const char *data_path(const char *name) {
     return access(path, R_OK) == 0 ? path : NULL;
 }
 
+uint32_t test_share(uint32_t n, uint32_t few) {
+    const char *sanitizer = getenv("SM_TEST_SANITIZER"), *all = getenv("SM_TEST_ALL");
+    const bool plain = !sanitizer || strcmp(sanitizer, "none") == 0;
+    return plain || (all && *all) ? n : few;
+}
+
 /* ---- allocator --------------------------------------------------------------------- */
 
 static void *counted_alloc(void *user, uint64_t size, uint64_t align) {

@@ -28,6 +28,11 @@ size_t scratch_count(void);
  * one of 8 buffers that take turns. */
 const char *data_path(const char *name);
 
+/* How many of n cases, steps, ... to go through: all of them in a plain build. A sanitizer looks at
+ * what is read and written, which is the same for cases that differ in values only, and takes many
+ * times as long: there it is `few`, unless SM_TEST_ALL is set (scripts/test.sh --all). */
+uint32_t test_share(uint32_t n, uint32_t few);
+
 /* ---- an allocator that counts and fails ------------------------------------------ */
 
 typedef struct fail_alloc {

@@ -175,9 +175,8 @@ static void put(const damaged *d, size_t at, uint8_t byte) {
     assert_int_equal(pwrite(d->fd, &byte, 1, (off_t)at), 1);
 }
 
-static size_t tries(size_t n) {
-    const char *sanitizer = getenv("SM_TEST_SANITIZER");
-    return sanitizer && strcmp(sanitizer, "none") != 0 ? n / 10 : n;
+static size_t tries(uint32_t n) {
+    return test_share(n, n / 10);
 }
 
 /* 10,000 times one to four bits anywhere: all are refused. */

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """The program `smallmind` as a user meets it: output, messages, exit status.
 
-Usage: test_cli.py PROGRAM MODEL [TEST]...
+Usage: test_cli.py PROGRAM MODEL [TEST... | --but CLASS...]
 
 MODEL is a small model with a vocabulary. Tests with a trained model use
 SM_TEST_DATA (or SM_TEST_DATA_DEFAULT) and are skipped where it is absent.
 SM_WRAPPER may name an emulator that runs the program. SM_TEST_SANITIZER other than "none": what
-takes minutes under a sanitizer is skipped.
+takes minutes under a sanitizer and shows the same without is skipped, unless SM_TEST_ALL is set.
+--but CLASS...: all tests but those of these classes.
 """
 import gzip
 import json
@@ -28,6 +29,8 @@ import xml.etree.ElementTree
 
 PROGRAM = shlex.split(os.environ.get("SM_WRAPPER", "")) + [sys.argv[1]]
 MODEL = sys.argv[2]
+BRIEF = (os.environ.get("SM_TEST_SANITIZER", "none") != "none"
+         and not os.environ.get("SM_TEST_ALL"))
 DATA = pathlib.Path(os.environ.get("SM_TEST_DATA") or
                     os.environ.get("SM_TEST_DATA_DEFAULT") or "/nonexistent")
 COMMANDS = ["run", "tokenize", "logits", "eval", "bench", "inspect", "pack", "imatrix"]
@@ -1909,7 +1912,7 @@ class Answers(Case):
 
     def setUp(self):
         super().setUp()
-        if os.environ.get("SM_TEST_SANITIZER", "none") != "none":
+        if BRIEF:
             self.skipTest("fine-tuning takes minutes under a sanitizer")
         self.base, self.adapter = self.folder / "q4.gguf", self.folder / "adapter.gguf"
         self.good("quantize", Bundled.model, self.base, "Q4_K", "--requantize")
@@ -1969,6 +1972,8 @@ class Stories(Case):
         self.model = DATA / "models" / "stories260K.gguf"
         if not self.model.is_file():
             self.skipTest("no test data")
+        if BRIEF:
+            self.skipTest("what it says is compared without a sanitizer")
 
     def test_text(self):
         for level in ("auto", "scalar", "avx2", "avxvnni", "avx512", "avx512bf16", "neon", "dotprod",
@@ -2007,4 +2012,8 @@ class Stories(Case):
 
 if __name__ == "__main__":
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup the programs would ignore it, too
-    unittest.main(argv=sys.argv[:1] + sys.argv[3:], verbosity=2)
+    chosen = sys.argv[3:]
+    if chosen[:1] == ["--but"]:
+        chosen = [name for name, kind in globals().items() if isinstance(kind, type)
+                  and issubclass(kind, Case) and name not in chosen[1:]]
+    unittest.main(argv=sys.argv[:1] + chosen, verbosity=2)

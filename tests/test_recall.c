@@ -548,8 +548,7 @@ static size_t recall(const kind *k, bool chatml) {
 
 static void test_recall(void **state) {
     (void)state;
-    const char *sanitizer = getenv("SM_TEST_SANITIZER");
-    if (sanitizer && strcmp(sanitizer, "none") != 0) {
+    if (test_share(2, 1) == 1) {
         print_message("training until answers are learned takes minutes under a sanitizer\n");
         skip();
     }

@@ -682,7 +682,7 @@ static void test_adapters_resume(void **state) {
         sm_error e;
         assert_int_equal(sm_trainer_export(t, scratch_path("x.gguf"), NULL, &e), SM_ERR_STATE);
         sm_trainer_free(t);
-        for (uint32_t threads = 1; threads <= 4; threads += threads) {
+        for (uint32_t threads = test_share(1, 2); threads <= test_share(4, 2); threads *= 2) {
             o.n_threads = threads;
             t = open_trainer(model, &o);
             OK(sm_trainer_resume(t, scratch_path("middle.ckpt"), error));
@@ -719,8 +719,7 @@ static bool answers(sm_session *session, const char *instruction, const char *an
  * they are attached; of two, each its own. */
 static void test_adapters_answer(void **state) {
     (void)state;
-    const char *sanitizer = getenv("SM_TEST_SANITIZER");
-    if (sanitizer && strcmp(sanitizer, "none") != 0) {
+    if (test_share(2, 1) == 1) {
         print_message("training until answers are learned takes minutes under a sanitizer\n");
         skip();
     }
@@ -878,6 +877,10 @@ static uint64_t step_peak(uint32_t n_layer, uint32_t checkpoint_layers, double *
  * at a time. The loss is the same. */
 static void test_checkpointed_layers_memory(void **state) {
     (void)state;
+    if (test_share(2, 1) == 1) {
+        print_message("bytes that a sanitizer does not change were counted without one\n");
+        skip();
+    }
     enum { FEW = 4, MANY = 12 };
     uint64_t peak[2][2]; /* few layers and many; plain and checkpointed */
     for (int many = 0; many < 2; many++) {

@@ -109,7 +109,7 @@ static void one_by_one(bench *b, uint32_t kv_type, uint32_t sequence, uint32_t n
 
 /* ---- against the reference ------------------------------------------------------------ */
 
-static const uint32_t windows[] = {1, 5, 100, 255, 256, 257, 300, 4000};
+static const uint32_t windows[] = {256, 5, 300, 1, 100, 255, 257, 4000};
 #define N_WINDOWS (sizeof windows / sizeof *windows)
 #define LENGTH 540
 
@@ -161,7 +161,8 @@ static void windows_are_as_defined(void **state) {
     static const char *const families[] = {"llama", "qwen2", "qwen3"};
     static const uint32_t levels[] = {SM_LEVEL_SCALAR, SM_LEVEL_AVX2,    SM_LEVEL_AVX512,
                                       SM_LEVEL_NEON,   SM_LEVEL_DOTPROD, SM_LEVEL_AVX512BF16};
-    for (size_t i = 0; i < N_WINDOWS; i++) {
+    const uint32_t n_windows = test_share(N_WINDOWS, 2);
+    for (size_t i = 0; i < n_windows; i++) {
         const fixture_model model = {.architecture = families[i % 3],
                                      .n_embd = 32,
                                      .n_head = 4,
@@ -277,8 +278,9 @@ static void windows_are_bit_exact(void **state) {
                  {{0, 300}, SM_KV_F16},
                  {{1, 1300}, SM_KV_F32}};
     const char *path = write_model(&(fixture_model){.n_embd = 32, .n_ff = 32, .head_dim = 8});
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        for (uint32_t n_threads = 1; n_threads <= 4; n_threads++) {
+    const uint32_t n_cases = test_share(sizeof cases / sizeof *cases, 2);
+    for (size_t i = 0; i < n_cases; i++)
+        for (uint32_t n_threads = 1; n_threads <= test_share(4, 3); n_threads++) {
             bench b;
             open_bench(&b, path, sm_level_best(SM_LEVEL_AUTO), n_threads);
             for (uint32_t l = 0; l < b.net->n_blocks; l++)
