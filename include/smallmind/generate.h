@@ -94,7 +94,10 @@ SM_API sm_status sm_session_feed_logits(sm_session *session, const int32_t *ids,
  * rest, feeds what is new. *reused (may be NULL) gets the tokens kept. */
 SM_API sm_status sm_session_sync(sm_session *session, const int32_t *ids, uint64_t n,
                                  uint64_t *reused, sm_error *error);
-/* Forgets all tokens from position length on. SM_ERR_ARGUMENT if length is
+/* Forgets all tokens from position length on. What a session carries of its tokens tells how far
+ * back it can go at no cost: keys and values, which is what all models have so far, to any length;
+ * for others the tokens from the last place that can be reached are computed again, which can be
+ * cancelled (SM_ERR_CANCELLED, the session then holds fewer tokens). SM_ERR_ARGUMENT if length is
  * beyond the session's. Logits are gone unless length is the present one. */
 SM_API sm_status sm_session_rewind(sm_session *session, uint32_t length, sm_error *error);
 /* The logits after the last token: n_vocab floats, valid until the session is

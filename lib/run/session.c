@@ -301,10 +301,15 @@ sm_status sm_session_rewind_marked(sm_session *s, uint32_t length, sm_error *err
     if (length > s->length)
         return sm_fail(error, SM_ERR_ARGUMENT, "cannot rewind to %u: the session holds %u tokens",
                        length, s->length);
-    if (length < s->length)
-        s->has_logits = false;
-    s->length = length;
-    return SM_OK;
+    if (length == s->length)
+        return SM_OK;
+    /* where the state cannot go back that far, tokens are computed again */
+    s->length = sm_state_rewinds_to(&s->state, s->length, length);
+    sm_status status = SM_OK;
+    if (s->length < length)
+        status = sm_session_feed_marked(s, s->ids + s->length, length - s->length, NULL, error);
+    s->has_logits = false;
+    return status;
 }
 
 sm_status sm_session_rewind(sm_session *s, uint32_t length, sm_error *error) {
@@ -329,7 +334,11 @@ sm_status sm_session_sync_marked(sm_session *s, const int32_t *ids, uint64_t n, 
     /* the last token is computed again unless its logits are still here */
     if (common == n && n && !(s->has_logits && s->length == n))
         common--;
-    sm_session_rewind_marked(s, common, NULL);
+    if (common < s->length) {
+        common = sm_state_rewinds_to(&s->state, s->length, common);
+        s->length = common;
+        s->has_logits = false;
+    }
     if (reused)
         *reused = common;
     return sm_session_feed_marked(s, ids + common, n - common, NULL, error);
