@@ -34,14 +34,13 @@ static bool is_vendor(uint32_t b, uint32_t c, uint32_t d) {
     return __get_cpuid(0, &eax, &ebx, &ecx, &edx) && ebx == b && ecx == c && edx == d;
 }
 
-/* vdpbf16ps has half the throughput of f32 fma there on server cores with AMX (measured on Emerald
- * Rapids: 80 and 163 GFLOP/s), where it adds up twice as many products as fma does on AMD's Zen 4
- * and 5. */
+/* vdpbf16ps has half the throughput of f32 fma on their server cores with AMX, where on AMD's it
+ * adds up twice as many products as fma does. */
 static bool is_intel(void) {
     return is_vendor(signature_INTEL_ebx, signature_INTEL_ecx, signature_INTEL_edx);
 }
 
-/* AMD's family 19h: Zen 3, which was not measured, and Zen 4. */
+/* AMD's family 19h, of which only CPUs with AVX-512 were measured. */
 static bool is_family_19h(void) {
     uint32_t eax, ebx, ecx, edx;
     if (!is_vendor(signature_AMD_ebx, signature_AMD_ecx, signature_AMD_edx) ||
@@ -229,9 +228,8 @@ uint32_t sm_level_best(uint32_t cap) {
     return level;
 }
 
-/* On a Zen 4 streams that software asks for ahead were read 1.1 to 1.3 times slower than by the
- * hardware alone, from memory and from the last-level cache; on Zen 5 and on Intel's server cores
- * it is the other way around. */
+/* What software asks for takes the fill buffers that family 19h's own prefetchers use better; on
+ * others it is the other way around. */
 sm_prefetch sm_prefetch_for(bool in_memory) {
     if (is_family_19h()) {
         return SM_PREFETCH_NONE;

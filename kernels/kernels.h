@@ -77,7 +77,7 @@ typedef enum sm_prefetch {
 /* What suits this CPU: NONE where it asks for streams better by itself. in_memory: the weights do
  * not fit the last-level cache. */
 sm_prefetch sm_prefetch_for(bool in_memory);
-/* Whether this CPU takes vectors of 512 bits through pipes of 256 (AMD's Zen 4), where what a loop
+/* Whether this CPU takes vectors of 512 bits through pipes of 256 (AMD's family 19h), where what a loop
  * needs beside its products costs less. */
 bool sm_pipes_are_half(void);
 

@@ -34,7 +34,7 @@ struct limit_bench {
 };
 
 /* Large pages, where the system gives them, as the library has for repacked weights: they are read
- * 1.1 times as fast on Zen 4. */
+ * faster. */
 #define LARGE_PAGE ((size_t)2 << 20)
 
 static void *take_large(size_t bytes) {

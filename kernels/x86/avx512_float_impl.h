@@ -83,7 +83,7 @@ INLINE void add_products(const int ng, const int nc, __m512 y[MOST_STREAMS][TILE
     }
 }
 
-/* Bytes in each of the streams (measured; from memory 8 KB in all are best). */
+/* Bytes in each of the streams, some KB in all: far enough for memory. */
 INLINE size_t prefetch_ahead(const int ng) {
     return ng == 4 ? 1024 : 4096;
 }
@@ -98,9 +98,8 @@ INLINE void prefetch_next(const int ng, product *a) {
 }
 
 /* A pair of columns of K ahead of the streams. In two steps, first into the second-level cache, are
- * read: from memory half-size weights where the input is f32, 1.1 times as fast on Intel's server
- * cores, with no difference to F32; and with several columns, on Zen 4, F32 weights (1.1 times as
- * fast) and those of a rounded input (1.2 to 1.3). */
+ * read: from memory half-size weights where the input is f32; and with several columns, which go
+ * through weights slowly, on half pipes F32 weights and those of a rounded input. */
 INLINE void prefetch_pair(const uint32_t type, const bool rounded, const int ng, const int nc,
                           const sm_prefetch prefetch, const uint8_t *p) {
     if (nc == 1 && prefetch == SM_PREFETCH_NONE) {

@@ -4,8 +4,8 @@
  * Before including it define
  *   LEVEL(name)   the name with the level's suffix
  *   TWO_PIPES     1: tuned to CPUs with two vector pipes (Intel's server cores), where what unpacks
- *                 codes takes the place of products; 0: to those with four (AMD's Zen 5, and
- *                 Zen 4, whose are half as wide)
+ *                 codes takes the place of products; 0: to those with four (AMD's, whose
+ *                 may be half as wide: sm_pipes_are_half)
  * Results are the same bits.
  *
  * vpdpbusd multiplies unsigned by signed bytes, so weights become unsigned codes (the offset
@@ -378,11 +378,10 @@ INLINE head late_head(const uint32_t type, const int nc, const stream *t) {
     return load_head(type, p);
 }
 
-/* Asks for a record's worth of bytes ahead of a stream that has not been read yet. Distances are
- * measured. Two steps read 4-bit weights from memory 1.05 to 1.2 times as fast as one on two pipes,
- * and several columns there 1.07 to 1.35 times as fast on Zen 4; on two pipes one step reads from a
- * cache 1.04 to 1.09 times as fast as two. Else 6 KB in all the streams, on Zen 5 the best from
- * memory and good from L3. */
+/* Asks for a record's worth of bytes ahead of a stream that has not been read yet. In two steps,
+ * first into the second-level cache, from memory on two pipes, and of several columns on half
+ * pipes; from a cache one step costs less. Distances are those that were fastest
+ * (docs/measurements). */
 INLINE void stream_prefetch(const uint32_t type, const int ns, const bool two_steps,
                             const stream *t) {
     const size_t bytes = record_bytes(type) + head_bytes(type) / records(type);
@@ -502,8 +501,8 @@ INLINE __m512i add_products(const bool anew, __m512i sum, __m512i w, const int8_
 INLINE void add_part(const uint32_t type, const int ns, const int nc, stream *t, const int part,
                      const sm_act_block *x, size_t ldx) {
     const bool plain = plain_codes(type, nc);
-    /* large tiles with minima are 1.01 to 1.02 times as fast on half pipes; on two whole ones
-     * loading would take longer than multiplying */
+    /* large tiles with minima are faster so on half pipes; on two whole ones loading anew would
+     * take longer than multiplying */
     const bool anew = !TWO_PIPES && type == PANEL_32_MIN && nc > 4;
     const int n = 8 / parts(type);
     __m512i sum[STREAMS][TILE_COLS][2];

@@ -44,8 +44,7 @@ static sm_input_form form_of(const sm_net *net, const sm_weight *w, bool round) 
 }
 
 /* In inference input stays f32 where rounding to bf16 costs much accuracy for the time it saves:
- * values and the router are few rows, the head is computed for few tokens. Figures:
- * docs/architecture.md. */
+ * values and the router are few rows, the head is computed for few tokens. */
 static bool rounds(const sm_slot *slot, sm_rounding rounding) {
     const bool dear =
         slot->role == SM_ROLE_VALUE || slot->role == SM_ROLE_HEAD || slot->role == SM_ROLE_ROUTER;

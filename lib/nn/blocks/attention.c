@@ -137,9 +137,9 @@ typedef struct qkv_share {
 } qkv_share;
 
 /* What else takes time, as bytes of weights that are read in it: the beginning of a product that
- * reads weights for few tokens (on Zen 4 0.9 us), and bringing a head unit of keys or values into
- * the cache, whose lines one token waits for (0.2 us). By number of units the first thread of the
- * 135M shape, which has three products where the second has one, takes 1.3 times as long. */
+ * reads weights for few tokens, and bringing a head unit of keys or values into the cache, whose
+ * lines one token waits for. By number of units the first thread, which may have three products
+ * where the second has one, would take longer. */
 #define PRODUCT_BYTES 24000.0
 #define KEEP_ONE_BYTES 5000.0
 #define KEEP_BYTES 1000.0

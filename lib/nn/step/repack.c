@@ -10,8 +10,7 @@
  * not in memory twice. */
 #define RELEASE_BYTES ((uint64_t)16 << 20)
 
-/* Layers have their matrices in blocks of up to this, since only a large block has large pages: on
- * Zen 4 the 135M shape decodes 1.04 to 1.1 times as fast from them. */
+/* Layers have their matrices in blocks of up to this, since only a large block has large pages. */
 #define BLOCK_BYTES ((uint64_t)128 << 20)
 
 /* The count that a matrix belongs to. */
@@ -52,8 +51,7 @@ static uint64_t n_groups(const sm_weight *w) {
     return sm_weight_packed_bytes(w) / w->group_bytes;
 }
 
-/* Where matrices begin: CPUs fetch pairs of lines. Begun in the middle of one the 135M shape
- * decodes at 0.9 to 0.98 of its speed on Zen 4. */
+/* Where matrices begin: CPUs fetch pairs of lines. */
 #define PAIR_BYTES ((uint64_t)128)
 
 static uint64_t whole_pairs(uint64_t bytes) {
