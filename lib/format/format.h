@@ -225,6 +225,17 @@ sm_status sm_gguf_put_scalar(sm_gguf_writer *writer, const char *name, sm_gguf_t
                              const void *value);
 /* Copies a key of an open file as it is. */
 sm_status sm_gguf_put_key(sm_gguf_writer *writer, const sm_gguf_key *key);
+/* Keys that a file made from another one says itself, or not at all. */
+enum {
+    SM_KEYS_OF_PARTS = 1, /* split.…: which part of a model a file is */
+    SM_KEY_ALIGNMENT = 2,
+    SM_KEY_FILE_TYPE = 4,
+    SM_KEY_QUANTIZATION_VERSION = 8,
+    SM_KEYS_OF_PACKED = 16,
+    SM_KEYS_BUT_VOCABULARY = 32 /* all but tokenizer.… */
+};
+/* Copies the keys of an open file but those: a sum of the above. */
+sm_status sm_gguf_copy_keys(sm_gguf_writer *writer, const sm_gguf *from, uint32_t but);
 /* Tensors lie in the file in the order they are declared. n_dims 0: one element. */
 sm_status sm_gguf_declare_tensor(sm_gguf_writer *writer, const char *name, uint32_t type,
                                  uint32_t n_dims, const uint64_t *dims, sm_error *error);
@@ -239,6 +250,8 @@ sm_status sm_gguf_write_part(sm_gguf_writer *writer, const void *data, uint64_t 
                              sm_error *error);
 sm_status sm_gguf_writer_finish(sm_gguf_writer *writer, sm_error *error); /* frees writer */
 void sm_gguf_writer_abort(sm_gguf_writer *writer);                        /* NULL is fine */
+/* Finishes after success so far, else aborts and returns the status. */
+sm_status sm_gguf_writer_end(sm_gguf_writer *writer, sm_status status, sm_error *error);
 
 /* A writer that makes the file in memory instead, for sm_gguf_open_bytes: `name` stands for
  * the path in messages; ended by sm_gguf_writer_image or abort, not by finish. */

@@ -238,6 +238,35 @@ sm_status sm_gguf_put_key(sm_gguf_writer *writer, const sm_gguf_key *key) {
     return SM_OK;
 }
 
+/* What is copied but on request: names, or beginnings that end with a dot. */
+static const struct {
+    uint32_t bit;
+    const char *name;
+} own_keys[] = {
+    {SM_KEYS_OF_PARTS, "split."},
+    {SM_KEY_ALIGNMENT, "general.alignment"},
+    {SM_KEY_FILE_TYPE, "general.file_type"},
+    {SM_KEY_QUANTIZATION_VERSION, "general.quantization_version"},
+    {SM_KEYS_OF_PACKED, SM_PACKED_KEYS},
+};
+
+static bool is_left_out(const char *key, uint32_t but) {
+    for (size_t i = 0; i < sizeof own_keys / sizeof *own_keys; i++) {
+        const char *name = own_keys[i].name;
+        const size_t n = strlen(name);
+        if (but & own_keys[i].bit && strncmp(key, name, n) == 0 && (name[n - 1] == '.' || !key[n]))
+            return true;
+    }
+    return but & SM_KEYS_BUT_VOCABULARY && strncmp(key, "tokenizer.", 10) != 0;
+}
+
+sm_status sm_gguf_copy_keys(sm_gguf_writer *writer, const sm_gguf *from, uint32_t but) {
+    for (uint64_t i = 0; i < from->n_keys; i++)
+        if (!is_left_out(from->keys[i].name, but))
+            sm_gguf_put_key(writer, &from->keys[i]);
+    return writer->first.code;
+}
+
 /* ---- tensors --------------------------------------------------------------------- */
 
 /* Hands the first failure to the caller. */
@@ -565,4 +594,11 @@ void sm_gguf_writer_abort(sm_gguf_writer *writer) {
     sm_free(mem, writer->tensors.bytes);
     sm_free(mem, writer->tensors.entries);
     sm_free(mem, writer);
+}
+
+sm_status sm_gguf_writer_end(sm_gguf_writer *writer, sm_status status, sm_error *error) {
+    if (!status)
+        return sm_gguf_writer_finish(writer, error);
+    sm_gguf_writer_abort(writer);
+    return status;
 }

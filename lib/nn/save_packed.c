@@ -37,10 +37,6 @@ typedef struct saver {
     sm_error *error;
 } saver;
 
-static bool starts_with(const char *text, const char *start) {
-    return strncmp(text, start, strlen(start)) == 0;
-}
-
 /* The matrix that each tensor of the file holds; a head that shares one comes last, by itself. */
 static void note_matrices(saver *s) {
     const sm_net *net = s->net;
@@ -70,14 +66,7 @@ static void declare_packed(saver *s, const char *name, const sm_weight *w) {
 /* Keys and the directory. The writer keeps the first failure: its calls need no look. */
 static void declare(saver *s) {
     const sm_gguf *gguf = s->net->gguf;
-    const char *const replaced[] = {"general.alignment", "split.", SM_PACKED_KEYS};
-    for (uint64_t i = 0; i < gguf->n_keys; i++) {
-        bool skip = false;
-        for (size_t k = 0; k < sizeof replaced / sizeof *replaced; k++)
-            skip = skip || starts_with(gguf->keys[i].name, replaced[k]);
-        if (!skip)
-            sm_gguf_put_key(s->writer, &gguf->keys[i]);
-    }
+    sm_gguf_copy_keys(s->writer, gguf, SM_KEYS_OF_PARTS | SM_KEY_ALIGNMENT | SM_KEYS_OF_PACKED);
     sm_gguf_put_u32(s->writer, SM_PACKED_VERSION_KEY, SM_PACK_VERSION);
     for (uint64_t i = 0; i < gguf->n_tensors; i++) {
         const sm_gguf_tensor *t = &gguf->tensors[i];
@@ -203,11 +192,7 @@ sm_status sm_net_save(sm_net *net, const char *path, sm_progress_fn progress, vo
     if (!status) {
         note_matrices(&s);
         declare(&s);
-        status = write_data(&s);
-        if (status)
-            sm_gguf_writer_abort(s.writer);
-        else
-            status = sm_gguf_writer_finish(s.writer, error);
+        status = sm_gguf_writer_end(s.writer, write_data(&s), error);
     }
     sm_free(net->mem, s.piece);
     sm_free(net->mem, s.row);

@@ -224,11 +224,7 @@ static sm_status save(sm_trainer *t, const char *path, sm_error *error) {
     sm_gguf_declare_seal(w, NULL);
     for (uint32_t i = 0; !status && tensor_at(t, i, name, &data, &bytes); i++)
         status = sm_gguf_write_tensor(w, data, bytes, error);
-    if (status) {
-        sm_gguf_writer_abort(w);
-        return status;
-    }
-    return sm_gguf_writer_finish(w, error);
+    return sm_gguf_writer_end(w, status, error);
 }
 
 sm_status sm_trainer_save(sm_trainer *t, const char *path, sm_error *error) {
