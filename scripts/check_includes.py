@@ -24,6 +24,8 @@ TABLE = {
     "lib/run": ({"base/base.h", "format/format.h", "text/text.h", "nn/nn.h"}, STANDARD),
     "lib/train": ({"base/base.h", "format/format.h", "format/json.h", "text/text.h", "nn/nn.h",
                    "kernels.h", "blocks.h", "pack.h"}, STANDARD | {"cblas.h"}),
+    "lib/make": ({"base/base.h", "format/format.h", "text/text.h", "nn/nn.h", "kernels.h",
+                  "run/run.h", "train/train.h"}, STANDARD),
     "tools": (set(), ANY),
     "examples": (set(), ANY),
     "include": (set(), {"stddef.h", "stdint.h"}),

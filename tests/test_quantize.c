@@ -16,7 +16,7 @@
 #include "fixture.h"
 #include "format/format.h"
 #include "kernels.h"
-#include "run/quantize.h"
+#include "make/make.h"
 #include "smallmind/smallmind.h"
 #include "support.h"
 
@@ -327,16 +327,16 @@ static void mixtures_give_more_bits_where_they_help(void **state) {
         {"Q4_K", "output.weight", "Q4_K"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const sm_mixture *m = sm_mixture_find(cases[i].mixture, NULL);
+        const sm_model_type *m = sm_model_type_find(cases[i].mixture, SM_TYPES_ALL, NULL);
         assert_non_null(m);
         const char *type = sm_dtype_get(sm_mixture_type(m, &model, cases[i].tensor))->name;
         if (strcmp(type, cases[i].type) != 0)
             fail_msg("%s: %s is %s", cases[i].mixture, cases[i].tensor, type);
     }
     const sm_mixture_model grouped = {.n_layer = 16, .n_head = 8, .n_head_kv = 2};
-    assert_int_equal(
-        sm_mixture_type(sm_mixture_find("Q2_K", NULL), &grouped, "blk.5.attn_v.weight"),
-        SM_DTYPE_Q4_K);
+    assert_int_equal(sm_mixture_type(sm_model_type_find("Q2_K", SM_TYPES_ALL, NULL), &grouped,
+                                     "blk.5.attn_v.weight"),
+                     SM_DTYPE_Q4_K);
 }
 
 static void files_follow_mixtures_and_overrides(void **state) {

@@ -119,6 +119,10 @@ typedef struct sm_new_tensor {
     const sm_slot *slot;        /* NULL: the embedding */
     uint32_t layer;
 } sm_new_tensor;
+/* Weights that it has. */
+uint64_t sm_new_tensor_weights(const sm_new_tensor *tensor);
+/* The writer keeps the first failure. */
+void sm_new_tensor_declare(sm_gguf_writer *writer, const sm_new_tensor *tensor, uint32_t type);
 /* Calls fn for every tensor of a planned net that a new model has, in the order of its file, until
  * it answers false. untied: with a head of its own. */
 void sm_net_each_tensor(const sm_net *net, uint32_t n_vocab, bool untied,

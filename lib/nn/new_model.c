@@ -56,3 +56,12 @@ void sm_net_each_tensor(const sm_net *net, uint32_t n_vocab, bool untied,
                 more = new_slot(b, s, n_vocab, fn, user);
     }
 }
+
+uint64_t sm_new_tensor_weights(const sm_new_tensor *t) {
+    return t->cols * (t->rows ? t->rows : 1) * (t->depth ? t->depth : 1);
+}
+
+void sm_new_tensor_declare(sm_gguf_writer *writer, const sm_new_tensor *t, uint32_t type) {
+    const uint64_t dims[3] = {t->cols, t->rows, t->depth};
+    sm_gguf_declare_tensor(writer, t->name, type, t->depth ? 3 : t->rows ? 2 : 1, dims, NULL);
+}

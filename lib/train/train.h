@@ -17,6 +17,7 @@
 #include "format/format.h"
 #include "kernels.h"
 #include "nn/nn.h"
+#include "smallmind/train.h"
 #include "text/text.h"
 
 /* ---- recognising files (hash.c) --------------------------------------------------- */
@@ -121,6 +122,28 @@ typedef struct sm_params {
 
 /* All of a crew: sets every gradient to 0; some of them where crew->stop is stopped. */
 void sm_params_zero_grad(const sm_crew *crew, const sm_params *params);
+
+/* ---- what was trained, for who writes it (trainer.c) ---------------------------------- */
+
+/* What a trainer has: its own. */
+typedef struct sm_trained {
+    sm_mem *mem;
+    const sm_gguf *gguf; /* the model's file */
+    const sm_net *net;
+    const sm_params *params; /* in full training those of the model, else of adapters */
+    uint32_t lora_rank;      /* 0: full training */
+    double lora_alpha;       /* scaled so that adapters count alpha / rank times */
+    sm_hook hook;            /* to be asked */
+} sm_trained;
+
+/* Marks the trainer as in use, until sm_trainer_end; a callback of sm_trainer_train may do that.
+ * SM_ERR_STATE. */
+sm_status sm_trainer_look(sm_trainer *trainer, sm_trained *out, sm_error *error);
+/* Makes the parameters' values those of a whole step: ends what was cut short, looks for what is
+ * not finite. SM_ERR_DIVERGED, SM_ERR_CANCELLED (may be called again), SM_ERR_STATE. */
+sm_status sm_trainer_ready(sm_trainer *trainer, sm_error *error);
+/* May free the trainer. */
+void sm_trainer_end(sm_trainer *trainer);
 
 /* ---- optimizers (optim.c) -------------------------------------------------------- */
 

@@ -230,7 +230,7 @@ static sm_status open_all(sm_trainer *t, const char *model_path, const sm_traine
         status = sm_gguf_open_asking(&t->gguf, t->mem, model_path, true,
                                      &(sm_hook){given->progress, given->progress_user}, error);
     if (!status)
-        status = sm_gguf_expect(t->gguf, SM_GGUF_HOLDS_MODEL | SM_GGUF_HOLDS_PACKED, error);
+        status = sm_gguf_expect(t->gguf, SM_GGUF_HOLDS_MODEL, error);
     if (!status)
         status =
             sm_tokenizer_load(&t->tokenizer, model_path,
@@ -321,6 +321,27 @@ sm_status sm_trainer_begin(sm_trainer *t, bool lent, sm_error *error) {
     if (!status)
         t->process = process;
     return status;
+}
+
+sm_status sm_trainer_look(sm_trainer *t, sm_trained *out, sm_error *error) {
+    const sm_trainer_options *o = &t->options;
+    const sm_status status = sm_trainer_begin(t, true, error);
+    if (status)
+        return status;
+    const double root = o->lora_rs ? sqrt((double)o->lora_rank) : 1;
+    *out = (sm_trained){.mem = t->mem,
+                        .gguf = t->gguf,
+                        .net = sm_graph_net(t->graph),
+                        .params = sm_graph_params(t->graph),
+                        .lora_rank = o->lora_rank,
+                        .lora_alpha = o->lora_alpha * root,
+                        .hook = sm_trainer_hook(t)};
+    return SM_OK;
+}
+
+sm_status sm_trainer_ready(sm_trainer *t, sm_error *error) {
+    const sm_status status = sm_trainer_settle(t, error);
+    return status ? status : sm_trainer_check(t, error);
 }
 
 void sm_trainer_end(sm_trainer *t) {

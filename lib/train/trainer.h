@@ -45,10 +45,9 @@ struct sm_trainer {
     _Atomic bool diverged, updating; /* updating: stage is WEIGHTS or PACKED */
 };
 
-/* The trainer's mark, around everything but sm_trainer_get_info and sm_trainer_steps_left;
- * lent: a callback of sm_trainer_train may do it. SM_ERR_STATE. The end may free the trainer. */
+/* The trainer's mark, around everything but sm_trainer_get_info and sm_trainer_steps_left, to
+ * sm_trainer_end; lent: a callback of sm_trainer_train may do it. SM_ERR_STATE. */
 sm_status sm_trainer_begin(sm_trainer *trainer, bool lent, sm_error *error);
-void sm_trainer_end(sm_trainer *trainer);
 
 /* SM_ERR_DIVERGED if a weight that is trained is not finite; those of the file were when it was
  * opened. SM_ERR_CANCELLED. */

@@ -1,7 +1,7 @@
 /* Reading importance matrices: GGUF files with NAME.in_sum2 [columns] (or [columns][n]), the sums
  * of squared inputs, and NAME.counts [1] (or [1][n]), how many inputs they were summed over.
  * Format: https://github.com/ggml-org/llama.cpp/pull/9400 */
-#include "quantize.h"
+#include "make.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,5 +1,8 @@
 /* An adapter added to the matrices of its model, for good: W + scale B A, in a new file. */
-#include "quantize.h"
+#include "kernels.h"
+#include "make.h"
+#include "nn/nn.h"
+#include "run/run.h"
 
 #include <math.h>
 #include <string.h>
@@ -10,7 +13,7 @@ typedef struct merger {
     sm_gguf *file;       /* the same file, for its tensors */
     const sm_kernels *kernels;
     double scale;
-    uint32_t type; /* of merged matrices; SM_DTYPE_COUNT: as before */
+    const sm_model_type *type; /* of merged matrices; NULL: as before */
     sm_gguf_writer *w;
     float *row, *b;
     uint8_t *out;
@@ -29,7 +32,7 @@ static const sm_gguf_tensor *half(const merger *m, const char *name, const char 
 
 static uint32_t type_of(const merger *m, const sm_gguf_tensor *t) {
     const bool merged = half(m, t->name, ".lora_a");
-    return merged && m->type != SM_DTYPE_COUNT ? m->type : t->type;
+    return merged && m->type ? sm_fallback_type(m->type->type, t->dims[0]) : t->type;
 }
 
 /* Weights that are merged between two questions, an adapter of small rank given. */
@@ -144,10 +147,6 @@ static uint32_t main_type(const merger *m, bool merged) {
     return most;
 }
 
-static bool is_quantized(uint32_t type) {
-    return sm_dtype_get(type)->block_size > 1;
-}
-
 /* All of the model's, those that say what its weights are made true. The writer keeps its first
  * failure. */
 static void put_keys(const merger *m) {
@@ -155,15 +154,11 @@ static void put_keys(const merger *m) {
     const uint32_t type = main_type(m, true);
     const bool changed = type != main_type(m, false);
     const bool versioned = sm_gguf_find_key(base, "general.quantization_version");
-    for (uint64_t i = 0; i < base->n_keys; i++) {
-        const char *name = base->keys[i].name;
-        if (strncmp(name, "split.", 6) != 0 && strcmp(name, "general.alignment") != 0 &&
-            !(changed && strcmp(name, "general.file_type") == 0))
-            sm_gguf_put_key(m->w, &base->keys[i]);
-    }
+    sm_gguf_copy_keys(m->w, base,
+                      SM_KEYS_OF_PARTS | SM_KEY_ALIGNMENT | (changed ? SM_KEY_FILE_TYPE : 0u));
     if (changed)
-        sm_gguf_put_u32(m->w, "general.file_type", sm_mixture_file_type(type));
-    if (!versioned && m->type != SM_DTYPE_COUNT && is_quantized(m->type))
+        sm_gguf_put_u32(m->w, "general.file_type", sm_file_type_of(type));
+    if (!versioned && m->type && !sm_type_is_float(m->type->type))
         sm_gguf_put_u32(m->w, "general.quantization_version", 2);
 }
 
@@ -192,38 +187,7 @@ static sm_status write_all(merger *m, const char *path) {
         const sm_gguf_tensor *t = &base->tensors[i], *a = half(m, t->name, ".lora_a");
         status = a ? merge_matrix(m, t, a) : copy_tensor(m, t);
     }
-    if (status) {
-        sm_gguf_writer_abort(m->w);
-        return status;
-    }
-    return sm_gguf_writer_finish(m->w, m->error);
-}
-
-/* Whether every merged matrix can be of the type. */
-static sm_status check_type(merger *m, const char *name) {
-    if (!name)
-        return SM_OK;
-    char known[256];
-    size_t n = 0;
-    uint32_t types[SM_DTYPE_COUNT], n_types = 0;
-    for (uint32_t type = 0; type < SM_DTYPE_COUNT && n < sizeof known; type++)
-        if (sm_dtype_get(type) && m->kernels->type[type].encode) {
-            n += sm_format(known + n, sizeof known - n, "%s%s", n_types ? ", " : "",
-                           sm_dtype_get(type)->name);
-            types[n_types++] = type;
-        }
-    const uint32_t place = sm_names_find(known, name, NULL);
-    if (place == SM_NAME_NONE)
-        return sm_fail_name(m->error, "type", name, known);
-    m->type = types[place];
-    for (uint64_t i = 0; i < m->model->gguf->n_tensors; i++) {
-        const sm_gguf_tensor *t = &m->model->gguf->tensors[i];
-        if (type_of(m, t) != t->type && t->dims[0] % sm_dtype_get(m->type)->block_size)
-            return sm_fail(m->error, SM_ERR_ARGUMENT,
-                           "'%s' cannot be of type %s: its %llu columns are no whole blocks",
-                           t->name, name, (unsigned long long)t->dims[0]);
-    }
-    return SM_OK;
+    return sm_gguf_writer_end(m->w, status, m->error);
 }
 
 sm_status sm_adapter_merge(const char *model_path, const char *adapter_path, double scale,
@@ -233,11 +197,8 @@ sm_status sm_adapter_merge(const char *model_path, const char *adapter_path, dou
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_adapter_merge: a path is NULL");
     if (!isfinite(scale))
         return sm_fail(error, SM_ERR_ARGUMENT, "scale %g is not finite", scale);
-    merger m = {.scale = scale,
-                .type = SM_DTYPE_COUNT,
-                .progress = progress,
-                .progress_user = progress_user,
-                .error = error};
+    merger m = {
+        .scale = scale, .progress = progress, .progress_user = progress_user, .error = error};
     const sm_hook hook = {ask, &m};
     const sm_model_options o = {
         .struct_size = sizeof o, .repack = SM_REPACK_NONE, .progress = ask, .progress_user = &m};
@@ -245,16 +206,15 @@ sm_status sm_adapter_merge(const char *model_path, const char *adapter_path, dou
     if (status)
         return status;
     m.kernels = m.model->net->kernels;
-    if (m.model->net->packed_file_bytes)
-        status = sm_fail(error, SM_ERR_UNSUPPORTED,
-                         "%s: is packed for computing; merging needs the file it was made from",
-                         model_path);
+    status = sm_gguf_expect(m.model->gguf, SM_GGUF_HOLDS_MODEL, error);
     if (!status)
         status = sm_adapter_open(&m.adapter, m.model, adapter_path, &hook, error);
     if (!status)
         status = sm_gguf_open_asking(&m.file, m.model->mem, adapter_path, true, &hook, error);
-    if (!status)
-        status = check_type(&m, type);
+    if (!status && type) {
+        m.type = sm_model_type_find(type, SM_TYPES_OF_TENSORS, error);
+        status = m.type ? SM_OK : SM_ERR_ARGUMENT;
+    }
     if (!status)
         status = write_all(&m, out_path);
     sm_gguf_close(m.file);

@@ -1,5 +1,9 @@
 /* Learning a vocabulary from files, and writing it as the keys of a GGUF file. */
-#include "trainer.h"
+#include "format/format.h"
+#include "smallmind/generate.h"
+#include "smallmind/train.h"
+#include "text/text.h"
+#include "train/train.h"
 
 #include <string.h>
 

@@ -1,5 +1,9 @@
 /* sm_quantize_file: tensor by tensor, rows shared out among threads. */
-#include "quantize.h"
+#include "kernels.h"
+#include "make.h"
+#include "nn/nn.h"
+#include "smallmind/generate.h"
+#include "smallmind/quantize.h"
 
 #include <math.h>
 #include <string.h>
@@ -11,7 +15,7 @@
 
 typedef struct job {
     sm_quantize_options o;
-    const sm_mixture *mixture;
+    const sm_model_type *type;
     sm_mixture_model model;
     const char *in_path;
     sm_mem *mem;
@@ -29,15 +33,11 @@ typedef struct job {
 
 /* ---- what each tensor becomes -------------------------------------------------------------- */
 
-static bool is_float(uint32_t type) {
-    return type == SM_DTYPE_F32 || type == SM_DTYPE_F16 || type == SM_DTYPE_BF16;
-}
-
 /* The type of an override by that name, SM_DTYPE_COUNT if none matches. */
 static uint32_t overridden(const job *j, const char *name) {
     for (uint32_t i = 0; i < j->o.n_overrides; i++)
         if (sm_glob(j->o.overrides[i].pattern, name))
-            return sm_mixture_find(j->o.overrides[i].type, NULL)->type;
+            return sm_model_type_find(j->o.overrides[i].type, SM_TYPES_ALL, NULL)->type;
     return SM_DTYPE_COUNT;
 }
 
@@ -49,7 +49,7 @@ static uint32_t target_type(const job *j, const sm_gguf_tensor *t, bool *fallbac
         return t->type;
     uint32_t type = overridden(j, t->name);
     if (type == SM_DTYPE_COUNT)
-        type = j->o.pure ? j->mixture->type : sm_mixture_type(j->mixture, &j->model, t->name);
+        type = j->o.pure ? j->type->type : sm_mixture_type(j->type, &j->model, t->name);
     const uint32_t fitting = sm_fallback_type(type, t->dims[0]);
     if (fallback)
         *fallback = fitting != type;
@@ -67,7 +67,7 @@ static sm_status check_source(const job *j, const sm_gguf_tensor *t, uint32_t ty
     if (!j->kernels->type[t->type].dequantize)
         return sm_fail(error, SM_ERR_UNSUPPORTED, "%s: tensor '%s' is %s, which cannot be read",
                        j->in_path, t->name, sm_dtype_get(t->type)->name);
-    if (!is_float(t->type) && !is_float(type) && !j->o.requantize)
+    if (!sm_type_is_float(t->type) && !sm_type_is_float(type) && !j->o.requantize)
         return sm_fail(error, SM_ERR_UNSUPPORTED,
                        "%s: tensor '%s' is quantized already (%s): encoding it again adds to its "
                        "errors and must be asked for (requantize)",
@@ -77,22 +77,12 @@ static sm_status check_source(const job *j, const sm_gguf_tensor *t, uint32_t ty
 
 /* ---- keys and declarations ------------------------------------------------------------------- */
 
-static bool is_replaced(const char *key) {
-    static const char *const keys[] = {"general.file_type", "general.quantization_version",
-                                       "split.no", "split.count", "split.tensors.count"};
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        if (strcmp(keys[i], key) == 0)
-            return true;
-    return false;
-}
-
 /* The writer keeps its first failure until it is finished. */
 static void put_keys(job *j) {
-    for (uint64_t i = 0; i < j->in->n_keys; i++)
-        if (!is_replaced(j->in->keys[i].name))
-            sm_gguf_put_key(j->out, &j->in->keys[i]);
+    sm_gguf_copy_keys(j->out, j->in,
+                      SM_KEYS_OF_PARTS | SM_KEY_FILE_TYPE | SM_KEY_QUANTIZATION_VERSION);
     sm_gguf_put_u32(j->out, "general.quantization_version", 2);
-    sm_gguf_put_u32(j->out, "general.file_type", j->mixture->file_type);
+    sm_gguf_put_u32(j->out, "general.file_type", j->type->file_type);
 }
 
 /* Declares every tensor; finds the sizes of the buffers. */
@@ -229,7 +219,7 @@ static sm_status encode_tensor(job *j, const sm_gguf_tensor *t, uint32_t type,
     float *importance = NULL;
     double square = 0, error_sum = 0;
     sm_status status = SM_OK;
-    if (j->importance.gguf && !is_float(type))
+    if (j->importance.gguf && !sm_type_is_float(type))
         status = sm_importance_get(&importance, &e.n_importance, &j->importance, j->mem, t, error);
     if (status)
         return status;
@@ -336,18 +326,19 @@ static sm_status check_options(job *j, sm_error *error) {
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_quantize_file: option type is NULL");
     if (o->n_overrides && !o->overrides)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_quantize_file: option overrides is NULL");
-    j->mixture = sm_mixture_find(o->type, error);
-    if (!j->mixture)
+    j->type = sm_model_type_find(o->type, SM_TYPES_ALL, error);
+    if (!j->type)
         return SM_ERR_ARGUMENT;
     for (uint32_t i = 0; i < o->n_overrides; i++) {
         if (!o->overrides[i].pattern || !o->overrides[i].type)
             return sm_fail(error, SM_ERR_ARGUMENT, "sm_quantize_file: override %u holds a NULL", i);
-        const sm_mixture *m = sm_mixture_find(o->overrides[i].type, error);
-        if (!m)
+        const sm_model_type *type = sm_model_type_find(o->overrides[i].type, SM_TYPES_ALL, error);
+        if (!type)
             return SM_ERR_ARGUMENT;
-        if (m->mix != SM_MIX_NONE && strcmp(m->name, sm_dtype_get(m->type)->name) != 0)
+        if (sm_model_type_kind(type) == SM_TYPES_MIXED)
             return sm_fail(error, SM_ERR_ARGUMENT,
-                           "'%s' is a mixture: for single tensors the type must be one", m->name);
+                           "'%s' is a mixture: for single tensors the type must be one",
+                           type->name);
     }
     return SM_OK;
 }

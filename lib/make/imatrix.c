@@ -1,5 +1,8 @@
 /* Measuring importance: a session whose forward pass shows the inputs of every matrix. */
-#include "quantize.h"
+#include "nn/nn.h"
+#include "run/run.h"
+#include "smallmind/generate.h"
+#include "smallmind/quantize.h"
 
 #include <math.h>
 #include <string.h>
@@ -230,11 +233,7 @@ static sm_status save(const sm_imatrix *im, const char *path, const char *datase
     status = row ? write_entries(im, w, row, error)
                  : sm_fail(error, SM_ERR_NOMEM, "%s: out of memory", path);
     sm_free(im->mem, row);
-    if (status)
-        sm_gguf_writer_abort(w);
-    else
-        status = sm_gguf_writer_finish(w, error);
-    return status;
+    return sm_gguf_writer_end(w, status, error);
 }
 
 sm_status sm_imatrix_save(const sm_imatrix *im, const char *path, const char *dataset,

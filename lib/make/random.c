@@ -1,11 +1,13 @@
 /* Models with random weights, for measuring without a download: a GGUF image is made in
  * memory and loaded as any other file, or written to one. */
+#include "kernels.h"
+#include "make.h"
+#include "nn/nn.h"
+#include "run/run.h"
+#include "smallmind/experimental.h"
+
 #include <math.h>
 #include <string.h>
-
-#include "quantize.h"
-#include "run.h"
-#include "smallmind/experimental.h"
 
 typedef struct shape {
     const char *name;
@@ -29,52 +31,6 @@ static const shape shapes[] = {
 /* Longest of the shapes: a random model has no length it was trained for. */
 #define CONTEXT_LENGTH 131072
 
-/* How to make blocks whose bits are all random but for their f16 factors. Where a minimum is
- * subtracted or added, it is chosen so that the weights' mean is about 0. */
-typedef struct filling {
-    uint32_t type;
-    int16_t d, min; /* byte offsets of the factors in a block; -1: none */
-    double ratio;   /* of the second factor to the first */
-    double spread;  /* standard deviation of the weights for a first factor of 1 */
-} filling;
-
-static const filling fillings[] = {
-    {SM_DTYPE_F32, -1, -1, 0, 1},
-    {SM_DTYPE_F16, -1, -1, 0, 1},
-    {SM_DTYPE_BF16, -1, -1, 0, 1},
-    {SM_DTYPE_Q4_0, offsetof(sm_block_q4_0, d), -1, 0, 4.64},
-    {SM_DTYPE_Q4_1, offsetof(sm_block_q4_1, d), offsetof(sm_block_q4_1, m), -7.5, 4.61},
-    {SM_DTYPE_Q5_0, offsetof(sm_block_q5_0, d), -1, 0, 9.25},
-    {SM_DTYPE_Q5_1, offsetof(sm_block_q5_1, d), offsetof(sm_block_q5_1, m), -15.5, 9.23},
-    {SM_DTYPE_Q8_0, offsetof(sm_block_q8_0, d), -1, 0, 73.9},
-    {SM_DTYPE_Q2_K, offsetof(sm_block_q2_k, d), offsetof(sm_block_q2_k, dmin), 1.5, 13.9},
-    {SM_DTYPE_Q3_K, offsetof(sm_block_q3_k, d), -1, 0, 43.3},
-    {SM_DTYPE_Q4_K, offsetof(sm_block_q4_k, d), offsetof(sm_block_q4_k, dmin), 7.5, 258},
-    {SM_DTYPE_Q5_K, offsetof(sm_block_q5_k, d), offsetof(sm_block_q5_k, dmin), 15.5, 527},
-    {SM_DTYPE_Q6_K, offsetof(sm_block_q6_k, d), -1, 0, 1366},
-    {SM_DTYPE_IQ4_NL, offsetof(sm_block_iq4_nl, d), -1, 0, 67.4},
-    {SM_DTYPE_IQ4_XS, offsetof(sm_block_iq4_xs, d), -1, 0, 1247},
-};
-#define N_FILLINGS (sizeof fillings / sizeof *fillings)
-
-/* Mixtures as llama.cpp's quantize makes them: a type, and one of more bits for the embedding
- * where it is the head, and for attn_v and ffn_down in some layers (sm_mixture_chosen). */
-static const struct {
-    const char *name;
-    uint32_t type, more;
-} mixtures[] = {
-    {"Q4_K_M", SM_DTYPE_Q4_K, SM_DTYPE_Q6_K},
-    {"Q5_K_M", SM_DTYPE_Q5_K, SM_DTYPE_Q6_K},
-};
-#define N_MIXTURES (sizeof mixtures / sizeof *mixtures)
-
-static const filling *filling_of(uint32_t type) {
-    for (size_t i = 0; i < N_FILLINGS; i++)
-        if (fillings[i].type == type)
-            return &fillings[i];
-    return NULL;
-}
-
 /* ---- names ------------------------------------------------------------------------------- */
 
 static const shape *find_shape(const char *name, sm_error *error) {
@@ -89,32 +45,11 @@ static const shape *find_shape(const char *name, sm_error *error) {
     return NULL;
 }
 
-/* The types of most matrices and of those that get more bits. */
-static sm_status find_type(uint32_t *type, uint32_t *more, const char *name, sm_error *error) {
-    char known[256];
-    size_t n = 0;
-    for (size_t i = 0; i < N_FILLINGS && n < sizeof known; i++)
-        n += sm_format(known + n, sizeof known - n, "%s%s", i ? ", " : "",
-                       sm_dtype_get(fillings[i].type)->name);
-    for (size_t i = 0; i < N_MIXTURES && n < sizeof known; i++)
-        n += sm_format(known + n, sizeof known - n, ", %s", mixtures[i].name);
-    const uint32_t place = sm_names_find(known, name, NULL);
-    if (place == SM_NAME_NONE)
-        return sm_fail_name(error, "type", name, known);
-    if (place < N_FILLINGS) {
-        *type = *more = fillings[place].type;
-    } else {
-        *type = mixtures[place - N_FILLINGS].type;
-        *more = mixtures[place - N_FILLINGS].more;
-    }
-    return SM_OK;
-}
-
 /* ---- keys and tensors ----------------------------------------------------------------------- */
 
 typedef struct recipe {
     const shape *shape;
-    uint32_t type, more; /* of matrices; of those that get more bits in a mixture */
+    const sm_model_type *type;
     uint64_t seed;
 } recipe;
 
@@ -125,7 +60,8 @@ static sm_status read_recipe(recipe *r, const char *function, const char *shape_
         return sm_fail(error, SM_ERR_ARGUMENT, "%s: shape or type is NULL", function);
     r->seed = seed;
     r->shape = find_shape(shape_name, error);
-    return r->shape ? find_type(&r->type, &r->more, type, error) : SM_ERR_ARGUMENT;
+    r->type = r->shape ? sm_model_type_find(type, SM_TYPES_ALL, error) : NULL;
+    return r->type ? SM_OK : SM_ERR_ARGUMENT;
 }
 
 /* The writer keeps the first failure: none of the put and declare calls needs a look. */
@@ -151,27 +87,19 @@ static void put_keys(void *user, sm_gguf_writer *w) {
 #undef KEY
 }
 
-static void declare_matrix(sm_gguf_writer *w, uint32_t type, const char *name, uint64_t cols,
-                           uint64_t rows) {
-    const uint64_t dims[2] = {cols, rows};
-    sm_gguf_declare_tensor(w, name, sm_fallback_type(type, cols), 2, dims, NULL);
-}
-
 typedef struct declaring {
     sm_gguf_writer *w;
     const recipe *r;
+    sm_mixture_model model;
 } declaring;
 
-/* Vectors are f32; of mixtures some matrices get more bits. */
+/* Vectors are f32. A type's own name means all matrices, as quantize's option `pure`. */
 static bool declare(void *user, const sm_new_tensor *t) {
     const declaring *d = user;
-    const bool chosen = sm_mixture_chosen(t->layer, d->r->shape->n_layer);
-    const bool dear = t->slot && (t->slot->role == SM_ROLE_VALUE || t->slot->role == SM_ROLE_DOWN);
-    if (!t->rows)
-        sm_gguf_declare_tensor(d->w, t->name, SM_DTYPE_F32, 1, &t->cols, NULL);
-    else
-        declare_matrix(d->w, !t->slot || (dear && chosen) ? d->r->more : d->r->type, t->name,
-                       t->cols, t->rows);
+    const sm_model_type *type = d->r->type;
+    const bool mixed = sm_model_type_kind(type) == SM_TYPES_MIXED;
+    const uint32_t wanted = mixed ? sm_mixture_type(type, &d->model, t->name) : type->type;
+    sm_new_tensor_declare(d->w, t, t->rows ? sm_fallback_type(wanted, t->cols) : SM_DTYPE_F32);
     return true;
 }
 
@@ -192,8 +120,8 @@ static void fill_random(uint8_t *data, uint64_t size, uint64_t *state) {
     }
 }
 
-static void fill_factors(uint8_t *data, uint64_t size, const filling *f, double deviation) {
-    const uint32_t block_bytes = sm_dtype_get(f->type)->block_bytes;
+static void fill_factors(uint8_t *data, uint64_t size, uint32_t block_bytes, const sm_filling *f,
+                         double deviation) {
     const uint16_t d = sm_f32_to_f16((float)(deviation / f->spread));
     const uint16_t min = sm_f32_to_f16((float)(deviation / f->spread * f->ratio));
     for (uint64_t at = 0; at < size; at += block_bytes) {
@@ -231,7 +159,7 @@ static void fill_floats(uint8_t *data, uint64_t size, uint32_t type, double devi
 
 /* A piece of a tensor's data. */
 static void fill_piece(const sm_gguf_tensor *t, uint8_t *data, uint64_t size, uint64_t *state) {
-    const filling *f = filling_of(t->type);
+    const sm_filling *f = &sm_model_type_of(t->type)->filling;
     const double deviation = 1 / sqrt((double)t->dims[0]);
     const float one = 1;
     for (uint64_t i = 0; i < size && t->n_dims == 1; i += sizeof one)
@@ -242,7 +170,7 @@ static void fill_piece(const sm_gguf_tensor *t, uint8_t *data, uint64_t size, ui
         fill_floats(data, size, t->type, deviation, state);
     } else {
         fill_random(data, size, state);
-        fill_factors(data, size, f, deviation);
+        fill_factors(data, size, sm_dtype_get(t->type)->block_bytes, f, deviation);
     }
 }
 
@@ -274,7 +202,8 @@ static sm_status make_image(uint8_t **image, uint64_t *size, sm_mem *mem, const 
         status = sm_gguf_writer_new(&w, mem, s.name, 3, SM_GGUF_DEFAULT_ALIGNMENT, error);
     if (!status) {
         put_keys(&s, w);
-        sm_net_each_tensor(model.net, s.n_vocab, false, declare, &(declaring){w, r});
+        const sm_mixture_model sizes = {s.n_layer, s.n_head, s.n_head_kv, .has_output = false};
+        sm_net_each_tensor(model.net, s.n_vocab, false, declare, &(declaring){w, r, sizes});
         status = sm_gguf_writer_image(w, image, size, error);
     }
     sm_new_model_free(&model, mem);

@@ -1,5 +1,8 @@
 /* A model with random weights and another file's vocabulary, to train from scratch. */
-#include "trainer.h"
+#include "make.h"
+#include "nn/nn.h"
+#include "smallmind/generate.h"
+#include "smallmind/train.h"
 
 #include <math.h>
 #include <string.h>
@@ -71,12 +74,12 @@ static sm_status write_piece(visitor *v, const sm_new_tensor *t, uint64_t at, ui
 
 static bool visit(void *user, const sm_new_tensor *t) {
     visitor *v = user;
-    const uint64_t dims[2] = {t->cols, t->rows}, size = t->cols * (t->rows ? t->rows : 1);
     if (!v->room) {
-        sm_gguf_declare_tensor(v->w, t->name, SM_DTYPE_F32, t->rows ? 2 : 1, dims, NULL);
-        v->total += size;
+        sm_new_tensor_declare(v->w, t, SM_DTYPE_F32);
+        v->total += sm_new_tensor_weights(t);
         return true;
     }
+    const uint64_t size = sm_new_tensor_weights(t);
     for (uint64_t at = 0, n; at < size && !v->status; at += n) {
         n = size - at < PIECE_WEIGHTS ? size - at : PIECE_WEIGHTS;
         v->status = write_piece(v, t, at, n);
@@ -94,7 +97,7 @@ static void put_keys(void *user, sm_gguf_writer *w) {
     sm_gguf_put_str(w, "general.architecture", p->architecture, strlen(p->architecture));
     if (p->o.name)
         sm_gguf_put_str(w, "general.name", p->o.name, strlen(p->o.name));
-    sm_gguf_put_u32(w, "general.file_type", 0);
+    sm_gguf_put_u32(w, "general.file_type", sm_file_type_of(SM_DTYPE_F32));
     sm_gguf_put_u32(w, KEY("context_length"), p->o.n_ctx);
     sm_gguf_put_u32(w, KEY("embedding_length"), p->o.n_embd);
     sm_gguf_put_u32(w, KEY("block_count"), p->o.n_layer);
@@ -110,12 +113,6 @@ static void put_keys(void *user, sm_gguf_writer *w) {
     sm_gguf_put_f32(w, KEY("attention.layer_norm_rms_epsilon"), NORM_EPS);
     sm_gguf_put_f32(w, KEY("rope.freq_base"), (float)p->o.rope_theta);
 #undef KEY
-}
-
-static void put_vocabulary(sm_gguf_writer *w, const sm_gguf *vocabulary) {
-    for (uint64_t i = 0; i < vocabulary->n_keys; i++)
-        if (!strncmp(vocabulary->keys[i].name, "tokenizer.", 10))
-            sm_gguf_put_key(w, &vocabulary->keys[i]);
 }
 
 static sm_status make_plan(plan *p, const sm_gguf *vocabulary, sm_error *error) {
@@ -159,7 +156,7 @@ static sm_status write_model(sm_mem *mem, plan *p, const sm_net *net, const char
     if (status)
         return status;
     put_keys(p, w);
-    put_vocabulary(w, vocabulary);
+    sm_gguf_copy_keys(w, vocabulary, SM_KEYS_BUT_VOCABULARY);
     visitor v = {.p = p, .w = w, .error = error};
     sm_net_each_tensor(net, p->n_vocab, p->o.untied, visit, &v);
     v.room = sm_alloc_array(mem, PIECE_WEIGHTS, sizeof *v.room);
@@ -170,11 +167,7 @@ static sm_status write_model(sm_mem *mem, plan *p, const sm_net *net, const char
         status = sm_fail(error, SM_ERR_NOMEM, "%s: out of memory", path);
     }
     sm_free(mem, v.room);
-    if (status) {
-        sm_gguf_writer_abort(w);
-        return status;
-    }
-    return sm_gguf_writer_finish(w, error);
+    return sm_gguf_writer_end(w, status, error);
 }
 
 sm_status sm_model_init(const char *path, const char *vocabulary_path,

@@ -1,0 +1,142 @@
+/* Which type each matrix of a model gets that is written in a mixture; llama.cpp's. */
+#include "make.h"
+#include "nn/nn.h"
+
+#include <string.h>
+
+/* ---- names --------------------------------------------------------------------------------- */
+
+bool sm_glob(const char *pattern, const char *text) {
+    const char *star = NULL, *retry = NULL; /* behind the last '*', and where it tries next */
+    while (*text) {
+        if (*pattern == '*') {
+            star = ++pattern;
+            retry = text;
+        } else if (*pattern == '?' || *pattern == *text) {
+            pattern++;
+            text++;
+        } else if (star) {
+            pattern = star;
+            text = ++retry;
+        } else {
+            return false;
+        }
+    }
+    while (*pattern == '*')
+        pattern++;
+    return !*pattern;
+}
+
+bool sm_tensor_is_matrix(const sm_gguf_tensor *t) {
+    static const char *const kept[] = {"*_norm.weight",        "*norm?.weight",
+                                       "*ffn_gate_inp.weight", "position_embd.weight",
+                                       "token_types.weight",   "*attn_rel_b.weight"};
+    if (t->n_dims < 2 || !sm_glob("*.weight", t->name))
+        return false;
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        if (sm_glob(kept[i], t->name))
+            return false;
+    return true;
+}
+
+/* What follows "blk.N.", and N; NULL if the name is not of that form. */
+static const char *in_layer(const char *name, uint32_t *layer) {
+    uint64_t n = 0;
+    if (strncmp(name, "blk.", 4) != 0)
+        return NULL;
+    for (name += 4; *name >= '0' && *name <= '9' && n < 1000000; name++)
+        n = n * 10 + (uint64_t)(*name - '0');
+    *layer = (uint32_t)n;
+    return *name == '.' ? name + 1 : NULL;
+}
+
+/* ---- mixtures -------------------------------------------------------------------------------- */
+
+/* The first and last eighth of the layers and every third between. */
+static bool is_chosen(uint32_t layer, uint32_t n) {
+    return layer < n / 8 || layer >= 7 * n / 8 || (layer - n / 8) % 3 == 2;
+}
+
+static uint32_t value_type(const sm_model_type *m, const sm_mixture_model *model, uint32_t layer) {
+    switch (m->mix) {
+    case SM_MIX_Q2_K:
+        return model->n_head >= 4 * model->n_head_kv ? SM_DTYPE_Q4_K : SM_DTYPE_Q3_K;
+    case SM_MIX_Q3_K_M:
+        return layer < 2 ? SM_DTYPE_Q5_K : SM_DTYPE_Q4_K;
+    case SM_MIX_Q3_K_L:
+        return SM_DTYPE_Q5_K;
+    case SM_MIX_Q4_K_S:
+        return layer < 4 ? SM_DTYPE_Q5_K : m->type;
+    case SM_MIX_Q4_K_M:
+    case SM_MIX_Q5_K_M:
+        return is_chosen(layer, model->n_layer) ? SM_DTYPE_Q6_K : m->type;
+    default:
+        return m->type;
+    }
+}
+
+static uint32_t down_type(const sm_model_type *m, const sm_mixture_model *model, uint32_t layer) {
+    const uint32_t n = model->n_layer;
+    switch (m->mix) {
+    case SM_MIX_Q2_K:
+        return SM_DTYPE_Q3_K;
+    case SM_MIX_Q3_K_M:
+        return layer < n / 16 ? SM_DTYPE_Q5_K : SM_DTYPE_Q4_K;
+    case SM_MIX_Q3_K_L:
+        return SM_DTYPE_Q5_K;
+    case SM_MIX_Q4_K_S:
+        return layer < n / 8 ? SM_DTYPE_Q5_K : m->type;
+    case SM_MIX_Q4_K_M:
+    case SM_MIX_Q5_K_M:
+        return is_chosen(layer, n) ? SM_DTYPE_Q6_K : m->type;
+    default:
+        return m->type;
+    }
+}
+
+static uint32_t attention_output_type(const sm_model_type *m) {
+    switch (m->mix) {
+    case SM_MIX_Q2_K:
+        return SM_DTYPE_Q3_K;
+    case SM_MIX_Q3_K_M:
+        return SM_DTYPE_Q4_K;
+    case SM_MIX_Q3_K_L:
+        return SM_DTYPE_Q5_K;
+    default:
+        return m->type;
+    }
+}
+
+static uint32_t joined_qkv_type(const sm_model_type *m) {
+    switch (m->mix) {
+    case SM_MIX_Q3_K_M:
+    case SM_MIX_Q3_K_L:
+        return SM_DTYPE_Q4_K;
+    case SM_MIX_Q4_K_M:
+        return SM_DTYPE_Q5_K;
+    case SM_MIX_Q5_K_M:
+        return SM_DTYPE_Q6_K;
+    default:
+        return m->type;
+    }
+}
+
+uint32_t sm_mixture_type(const sm_model_type *m, const sm_mixture_model *model, const char *name) {
+    uint32_t layer;
+    if (m->mix == SM_MIX_NONE)
+        return m->type;
+    if (strcmp(name, model->has_output ? "output.weight" : "token_embd.weight") == 0)
+        return SM_DTYPE_Q6_K;
+    const char *suffix = in_layer(name, &layer);
+    const sm_slot *slot = suffix ? sm_slot_by_name(name) : NULL;
+    switch (slot ? slot->role : SM_ROLE_MATRIX) {
+    case SM_ROLE_VALUE:
+        return value_type(m, model, layer);
+    case SM_ROLE_DOWN:
+        return down_type(m, model, layer);
+    case SM_ROLE_RESIDUAL:
+        return attention_output_type(m);
+    default: /* no block has it under that name */
+        return suffix && strcmp(suffix, "attn_qkv.weight") == 0 ? joined_qkv_type(m) : m->type;
+    }
+}
