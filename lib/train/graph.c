@@ -584,11 +584,9 @@ sm_status sm_graph_new(sm_graph **out, sm_mem *mem, const sm_gguf *gguf, const s
     builder b = {.g = g, .error = error};
     for (uint64_t i = 0; i < gguf->n_tensors; i++)
         b.total += gguf->tensors[i].dims[0] * gguf->tensors[i].dims[1];
-    b.status = sm_net_load(&g->net, mem, gguf, kernels, NULL, NULL, error);
-    if (!b.status && g->net->packed_file_bytes)
-        b.status = sm_fail(error, SM_ERR_UNSUPPORTED,
-                           "%s: is packed for computing; training needs the file it was made from",
-                           gguf->path);
+    b.status = sm_gguf_expect(gguf, SM_GGUF_HOLDS_MODEL, error);
+    if (!b.status)
+        b.status = sm_net_load(&g->net, mem, gguf, kernels, NULL, NULL, error);
     if (!b.status)
         b.status = sm_team_new(&g->team, mem, options->n_threads, error);
     if (!b.status)
