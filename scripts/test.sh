@@ -169,7 +169,7 @@ if command -v clang-format-14 > /dev/null; then
 else
     skip "format" "clang-format-14 is not installed"
 fi
-check "direction of includes" scripts/check_includes.py
+check "order of the tree" scripts/check_includes.py
 
 # One core's work, and most of it waits for the emulator.
 emulated() {

@@ -3,4 +3,4 @@
 #define DOTPROD 1
 #define I8MM 0
 #define GEMM_COLS 4
-#include "quant_impl.h"
+#include "neon_quant_impl.h"

@@ -4,4 +4,4 @@
 #define DOTPROD 0
 #define I8MM 0
 #define GEMM_COLS 2
-#include "quant_impl.h"
+#include "neon_quant_impl.h"

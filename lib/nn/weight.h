@@ -59,7 +59,7 @@ sm_status sm_weight_load_f32(sm_weight *w, sm_mem *mem, const sm_kernels *kernel
 
 /* Looks for a weight that is infinite or NaN in rows [begin, end) of a tensor, of all its matrices
  * counted through: SM_ERR_FORMAT names it. What no kernel unpacks passes. row: [dims[0]], holds the
- * last one looked at. (finite.c) */
+ * last one looked at. (tensor_check.c) */
 sm_status sm_rows_check(const sm_gguf *gguf, const sm_gguf_tensor *tensor,
                         const sm_kernels *kernels, uint64_t begin, uint64_t end, float *row,
                         sm_error *error);

@@ -45,7 +45,7 @@ static sm_status fits(const loader *l, const sm_gguf_tensor *t, const sm_weight 
                        (unsigned long long)cols, (unsigned long long)rows, depth);
     if (!l->a->model->net->kernels->type[t->type].dequantize)
         return sm_fail(l->error, SM_ERR_UNSUPPORTED, "%s: tensor '%s': type %s cannot be computed",
-                       l->gguf->path, t->name, sm_dtype_get(t->type)->name);
+                       l->gguf->path, t->name, sm_gguf_type_name(t->type));
     return SM_OK;
 }
 

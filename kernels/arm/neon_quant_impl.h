@@ -1,4 +1,4 @@
-/* quant_impl.h - products of the quantized types: the body of neon_quant.c, dotprod_quant.c and
+/* neon_quant_impl.h - products of the quantized types: the body of neon_quant.c, dotprod_quant.c and
  * i8mm_quant.c.
  *
  * Before including it define
