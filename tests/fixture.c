@@ -292,7 +292,7 @@ static bool add_planned(void *user, const sm_new_tensor *t) {
 static void put_planned_keys(void *user, sm_gguf_writer *writer) {
     maker whole = {.spec = *(const fixture_model *)user, .writer = writer};
     fixture_model *s = &whole.spec;
-    s->omit_key = s->set_architecture = s->u32_key = s->f32_key = NULL;
+    s->omit_key = s->set_architecture = s->u32_key = s->f32_key = s->rope_scaling = NULL;
     put_shape_keys(&whole);
 }
 
