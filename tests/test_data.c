@@ -539,6 +539,9 @@ static void test_no_text(void **state) {
         {"f.txt", "PK\x03\x04....", 8, "zip"},
         {"g.parquet", "PAR1....", 8, "Parquet"},
         {"h.gguf", "GGUF\3\0\0\0", 8, "GGUF"},
+        {"i.txt", "%PDF-1.7\nplain text", 19, "PDF"},
+        {"j.txt", "ARROW1 and so on", 16, "Arrow"},
+        {"k.txt", "\x80\2}q plain text", 17, "pickle"},
     };
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         for (int kind = SM_DATA_AUTO; kind <= SM_DATA_CHOSEN; kind++) {

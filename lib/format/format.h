@@ -144,12 +144,15 @@ typedef struct sm_gguf_packed {
 sm_status sm_gguf_get_packed(const sm_gguf *gguf, const sm_gguf_tensor *t, sm_gguf_packed *out,
                              sm_error *error);
 
-/* ---- what is taken for a model, and is something else (recognize.c) ------------------
+/* ---- what is taken for a model, or for text, and is something else (recognize.c) ------------------
  *
  * Each fails with a message that says what it is and what to do; SM_OK where that is not known. */
 
 /* A file that is no GGUF file, by its first bytes: SM_ERR_FORMAT. */
 sm_status sm_recognize_bytes(const char *path, const uint8_t *data, uint64_t size, sm_error *error);
+/* A file that cannot be text in UTF-8 by its beginning (compressed, UTF-16, a format of its own):
+ * SM_ERR_UNSUPPORTED. */
+sm_status sm_recognize_text(const char *path, const uint8_t *data, uint64_t size, sm_error *error);
 /* A path that could not be opened as a file, a directory or an address; `shown` stands for it in
  * the message: SM_ERR_IO. */
 sm_status sm_recognize_path(const char *path, const char *shown, sm_error *error);

@@ -1,5 +1,5 @@
-/* What people take for a model: files of other formats, pages, pointers, directories, addresses,
- * and GGUF files that hold something else. One table for each, and what to do instead. */
+/* What people take for a model, or for text: files of other formats, pages, pointers, directories,
+ * addresses, and GGUF files that hold something else. One table for each, and what to do instead. */
 #include "format/format.h"
 
 #include <string.h>
@@ -23,6 +23,8 @@ typedef enum how {
 
 #define CONVERT "convert it with llama.cpp's convert_hf_to_gguf.py, or look for a GGUF file of it"
 #define CONVERT_ADAPTER "convert its directory with llama.cpp's convert_lora_to_gguf.py"
+#define WRITE_UTF8 "write it as UTF-8 first (iconv -f UTF-16 -t UTF-8)"
+#define WRITE_JSONL "write it as JSONL first"
 #define UNPACK "unpack it and give the GGUF file that is in it"
 #define OLD_GGML "such files are no longer read: convert the original anew, or look for a GGUF file"
 #define ADDRESS \
@@ -34,78 +36,96 @@ static const struct {
     uint16_t at, length; /* of the magic */
     const char *magic;
     const char *needle; /* is in the beginning, too; NULL: whatever is there */
-    const char *what, *advice;
+    const char *what;
+    const char *advice;  /* to who wants a model; NULL: told elsewhere */
+    const char *as_text; /* to who wants text; NULL: it may be text */
 } foreign[] = {
+    {MAGIC, 0, 4, "GGUF", NULL, "a GGUF file", NULL, "it holds no text"},
+    {MAGIC, 0, 2, "\xFF\xFE", NULL, "UTF-16", NULL, WRITE_UTF8},
+    {MAGIC, 0, 2, "\xFE\xFF", NULL, "UTF-16", NULL, WRITE_UTF8},
     {MAGIC, 0, 4, "FUGG", NULL, "a GGUF file of a big-endian machine",
-     "a little-endian one is read"},
+     "a little-endian one is read", NULL},
     {MAGIC, 0, 42, "version https://git-lfs.github.com/spec/v1", NULL,
-     "a Git LFS pointer, not the file that it stands for", "run `git lfs pull` in its repository"},
+     "a Git LFS pointer, not the file that it stands for", "run `git lfs pull` in its repository",
+     NULL},
     {MAGIC, 0, 8, "version ", "oid sha256:", "a Git LFS pointer, not the file that it stands for",
-     "run `git lfs pull` in its repository"},
-    {MARKUP, 0, 9, "<!doctype", NULL, "an HTML page", ADDRESS},
-    {MARKUP, 0, 5, "<html", NULL, "an HTML page", ADDRESS},
+     "run `git lfs pull` in its repository", NULL},
+    {MARKUP, 0, 9, "<!doctype", NULL, "an HTML page", ADDRESS, NULL},
+    {MARKUP, 0, 5, "<html", NULL, "an HTML page", ADDRESS, NULL},
     {MARKUP, 0, 5, "<?xml", NULL, "an XML document, as servers send with an error",
-     "look into it, and fetch the file itself"},
-    {SAFETENSORS, 0, 0, NULL, "lora_A", "a safetensors file of a PEFT adapter", CONVERT_ADAPTER},
+     "look into it, and fetch the file itself", NULL},
+    {SAFETENSORS, 0, 0, NULL, "lora_A", "a safetensors file of a PEFT adapter", CONVERT_ADAPTER,
+     "it holds no text"},
     {SAFETENSORS, 0, 0, NULL, NULL, "a safetensors file (Hugging Face)",
      "convert the directory that it lies in with llama.cpp's convert_hf_to_gguf.py, or look for a "
-     "GGUF file of it"},
-    {MAGIC, 0, 4, "PK\3\4", "data.pkl", "a PyTorch file (pickle in a zip archive)", CONVERT},
-    {MAGIC, 0, 4, "PK\3\4", ".npy", "a NumPy archive (.npz)", CONVERT},
-    {MAGIC, 0, 4, "PK\3\4", NULL, "a zip archive", UNPACK},
-    {MAGIC, 0, 4, "PK\5\6", NULL, "an empty zip archive", "fetch it again"},
-    {MAGIC, 0, 2, "\x80\2", NULL, "a PyTorch file (Python pickle)", CONVERT},
-    {MAGIC, 0, 2, "\x80\3", NULL, "a Python pickle", CONVERT},
-    {MAGIC, 0, 2, "\x80\4", NULL, "a Python pickle", CONVERT},
-    {MAGIC, 0, 2, "\x80\5", NULL, "a Python pickle", CONVERT},
-    {MAGIC, 0, 2, "\x1f\x8b", NULL, "a gzip file", UNPACK " (gunzip, or tar -xzf)"},
+     "GGUF file of it",
+     "it holds no text"},
+    {MAGIC, 0, 4, "PK\3\4", "data.pkl", "a PyTorch file (pickle in a zip archive)", CONVERT,
+     "it holds no text"},
+    {MAGIC, 0, 4, "PK\3\4", ".npy", "a NumPy archive (.npz)", CONVERT, "it holds no text"},
+    {MAGIC, 0, 4, "PK\3\4", NULL, "a zip archive", UNPACK, "unpack it first"},
+    {MAGIC, 0, 4, "PK\5\6", NULL, "an empty zip archive", "fetch it again", NULL},
+    {MAGIC, 0, 2, "\x80\2", NULL, "a PyTorch file (Python pickle)", CONVERT, "it holds no text"},
+    {MAGIC, 0, 2, "\x80\3", NULL, "a Python pickle", CONVERT, "it holds no text"},
+    {MAGIC, 0, 2, "\x80\4", NULL, "a Python pickle", CONVERT, "it holds no text"},
+    {MAGIC, 0, 2, "\x80\5", NULL, "a Python pickle", CONVERT, "it holds no text"},
+    {MAGIC, 0, 2, "\x1f\x8b", NULL, "a gzip file", UNPACK " (gunzip, or tar -xzf)",
+     "decompress it first (gunzip)"},
     {MAGIC, 0, 6,
      "\xFD"
      "7zXZ",
-     NULL, "an xz file", UNPACK " (xz -d)"},
-    {MAGIC, 0, 4, "\x28\xB5\x2F\xFD", NULL, "a zstd file", UNPACK " (zstd -d)"},
-    {MAGIC, 0, 3, "BZh", NULL, "a bzip2 file", UNPACK " (bunzip2)"},
-    {MAGIC, 0, 6, "7z\xBC\xAF\x27\x1C", NULL, "a 7-Zip archive", UNPACK},
-    {MAGIC, 0, 4, "Rar!", NULL, "a RAR archive", UNPACK},
-    {MAGIC, 257, 5, "ustar", NULL, "a tar archive", UNPACK},
-    {MAGIC, 0, 4, "lmgg", NULL, "a GGML file, the format before GGUF", OLD_GGML},
-    {MAGIC, 0, 4, "fmgg", NULL, "a GGMF file, a format before GGUF", OLD_GGML},
-    {MAGIC, 0, 4, "tjgg", NULL, "a GGJT file, a format before GGUF", OLD_GGML},
+     NULL, "an xz file", UNPACK " (xz -d)", "decompress it first (unxz)"},
+    {MAGIC, 0, 4, "\x28\xB5\x2F\xFD", NULL, "a zstd file", UNPACK " (zstd -d)",
+     "decompress it first (unzstd)"},
+    {MAGIC, 0, 3, "BZh", NULL, "a bzip2 file", UNPACK " (bunzip2)",
+     "decompress it first (bunzip2)"},
+    {MAGIC, 0, 6, "7z\xBC\xAF\x27\x1C", NULL, "a 7-Zip archive", UNPACK, "unpack it first"},
+    {MAGIC, 0, 4, "Rar!", NULL, "a RAR archive", UNPACK, NULL},
+    {MAGIC, 257, 5, "ustar", NULL, "a tar archive", UNPACK, "unpack it first"},
+    {MAGIC, 0, 4, "lmgg", NULL, "a GGML file, the format before GGUF", OLD_GGML, NULL},
+    {MAGIC, 0, 4, "fmgg", NULL, "a GGMF file, a format before GGUF", OLD_GGML, NULL},
+    {MAGIC, 0, 4, "tjgg", NULL, "a GGJT file, a format before GGUF", OLD_GGML, NULL},
     {MAGIC, 0, 4, "algg", NULL, "a GGLA file, a LoRA adapter from before GGUF",
-     "convert the original anew with llama.cpp's convert_lora_to_gguf.py"},
-    {MAGIC, 0, 4, "nsgg", NULL, "a session that llama.cpp saved", "name the model instead"},
-    {MAGIC, 0, 4, "qsgg", NULL, "a session that llama.cpp saved", "name the model instead"},
+     "convert the original anew with llama.cpp's convert_lora_to_gguf.py", NULL},
+    {MAGIC, 0, 4, "nsgg", NULL, "a session that llama.cpp saved", "name the model instead", NULL},
+    {MAGIC, 0, 4, "qsgg", NULL, "a session that llama.cpp saved", "name the model instead", NULL},
     {MAGIC, 0, 6, "MZqFpD", NULL, "a llamafile, a program with a model in it",
-     "fetch the model itself as a GGUF file"},
-    {MAGIC, 0, 2, "MZ", NULL, "a program (Windows)", "name the model instead"},
+     "fetch the model itself as a GGUF file", NULL},
+    {MAGIC, 0, 2, "MZ", NULL, "a program (Windows)", "name the model instead", NULL},
     {MAGIC, 0, 4,
      "\x7F"
      "ELF",
-     NULL, "a program or library (ELF)", "name the model instead"},
-    {MAGIC, 0, 8, "\x89HDF\r\n\x1A\n", NULL, "an HDF5 file (Keras)", CONVERT},
-    {MAGIC, 0, 6, "\x93NUMPY", NULL, "a NumPy array (.npy)", CONVERT},
-    {MAGIC, 4, 4, "TFL3", NULL, "a TensorFlow Lite model", CONVERT},
-    {MAGIC, 0, 4, "PAR1", NULL, "a Parquet file, which holds data and no model", CONVERT},
-    {MAGIC, 0, 5, "%PDF-", NULL, "a PDF document", "name the model instead"},
-    {MAGIC, 0, 8, "\x89PNG\r\n\x1A\n", NULL, "a PNG image", "name the model instead"},
+     NULL, "a program or library (ELF)", "name the model instead", "it holds no text"},
+    {MAGIC, 0, 8, "\x89HDF\r\n\x1A\n", NULL, "an HDF5 file (Keras)", CONVERT, "it holds no text"},
+    {MAGIC, 0, 6, "\x93NUMPY", NULL, "a NumPy array (.npy)", CONVERT, "it holds no text"},
+    {MAGIC, 4, 4, "TFL3", NULL, "a TensorFlow Lite model", CONVERT, "it holds no text"},
+    {MAGIC, 0, 4, "PAR1", NULL, "a Parquet file, which holds data and no model", CONVERT,
+     WRITE_JSONL},
+    {MAGIC, 0, 6, "ARROW1", NULL, "an Arrow file, which holds data and no model", CONVERT,
+     WRITE_JSONL},
+    {MAGIC, 0, 5, "%PDF-", NULL, "a PDF document", "name the model instead",
+     "write its text as UTF-8 first"},
+    {MAGIC, 0, 8, "\x89PNG\r\n\x1A\n", NULL, "a PNG image", "name the model instead",
+     "it holds no text"},
     {JSON, 0, 0, NULL, "\"weight_map\"", "the index of a safetensors model (Hugging Face)",
-     "convert the directory that it lies in with llama.cpp's convert_hf_to_gguf.py"},
-    {JSON, 0, 0, NULL, "\"peft_type\"", "the configuration of a PEFT adapter", CONVERT_ADAPTER},
+     "convert the directory that it lies in with llama.cpp's convert_hf_to_gguf.py", NULL},
+    {JSON, 0, 0, NULL, "\"peft_type\"", "the configuration of a PEFT adapter", CONVERT_ADAPTER,
+     NULL},
     {JSON, 0, 0, NULL, "\"architectures\"", "the configuration of a Hugging Face model",
-     "convert the directory that it lies in with llama.cpp's convert_hf_to_gguf.py"},
+     "convert the directory that it lies in with llama.cpp's convert_hf_to_gguf.py", NULL},
     {JSON, 0, 0, NULL, "\"added_tokens\"", "a Hugging Face tokenizer (tokenizer.json)",
-     "the vocabulary is read from a GGUF file: convert the model with convert_hf_to_gguf.py"},
+     "the vocabulary is read from a GGUF file: convert the model with convert_hf_to_gguf.py", NULL},
     {JSON, 0, 0, NULL, "\"error\"", "a server's error message (JSON)",
-     "look into it, and fetch the file itself"},
-    {JSON, 0, 0, NULL, NULL, "a JSON file", "name the model instead"},
+     "look into it, and fetch the file itself", NULL},
+    {JSON, 0, 0, NULL, NULL, "a JSON file", "name the model instead", NULL},
     {OLD_IMATRIX, 0, 0, NULL, NULL, "an importance matrix of the old kind (.dat)",
-     "measure it anew, or convert it with llama.cpp's llama-imatrix"},
+     "measure it anew, or convert it with llama.cpp's llama-imatrix", NULL},
     {PIECES, 0, 0, NULL, NULL, "a SentencePiece vocabulary (tokenizer.model)",
-     "the vocabulary is read from a GGUF file: convert the model with convert_hf_to_gguf.py"},
-    {ONNX, 0, 0, NULL, NULL, "an ONNX model", CONVERT},
+     "the vocabulary is read from a GGUF file: convert the model with convert_hf_to_gguf.py", NULL},
+    {ONNX, 0, 0, NULL, NULL, "an ONNX model", CONVERT, NULL},
     {ZEROS, 0, 0, NULL, NULL, "nothing but zero bytes, as where a download has only begun",
-     "fetch it again"},
-    {TEXT, 0, 0, NULL, NULL, "a text file", "name the model instead"},
+     "fetch it again", NULL},
+    {TEXT, 0, 0, NULL, NULL, "a text file", "name the model instead", NULL},
 };
 
 /* The beginning of a file. */
@@ -204,13 +224,43 @@ static bool fits(const beginning *b, size_t i) {
     }
 }
 
+static bool is_row(const beginning *b, size_t i) {
+    return fits(b, i) && (!foreign[i].needle || holds(b, foreign[i].needle));
+}
+
 sm_status sm_recognize_bytes(const char *path, const uint8_t *data, uint64_t size,
                              sm_error *error) {
     const beginning b = {data, size < LOOKED_AT ? size : LOOKED_AT, size <= LOOKED_AT};
     for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++)
-        if (fits(&b, i) && (!foreign[i].needle || holds(&b, foreign[i].needle)))
+        if (foreign[i].advice && is_row(&b, i))
             return sm_fail(error, SM_ERR_FORMAT, "%s: not a GGUF file but %s: %s", path,
                            foreign[i].what, foreign[i].advice);
+    return SM_OK;
+}
+
+/* Bytes of text[0..n) that are zero or no UTF-8. */
+static uint64_t count_odd(const uint8_t *text, uint64_t n) {
+    uint64_t odd = 0;
+    for (uint64_t i = 0; i < n;) {
+        uint32_t code;
+        i += sm_utf8_decode(text + i, n - i, &code);
+        odd += code == 0 || code == UINT32_MAX;
+    }
+    return odd;
+}
+
+/* Text in UTF-8 may have some odd bytes, whatever the language; UTF-16 has many. */
+sm_status sm_recognize_text(const char *path, const uint8_t *data, uint64_t size, sm_error *error) {
+    const beginning b = {data, size < LOOKED_AT ? size : LOOKED_AT, size <= LOOKED_AT};
+    for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++)
+        if (foreign[i].as_text && is_row(&b, i))
+            return sm_fail(error, SM_ERR_UNSUPPORTED, "%s: this is %s: %s", path, foreign[i].what,
+                           foreign[i].as_text);
+    const uint64_t n = sm_utf8_complete(data, size < 4096 ? size : 4096), odd = count_odd(data, n);
+    if (odd > n / 8 && odd > 2)
+        return sm_fail(error, SM_ERR_UNSUPPORTED,
+                       "%s: this is no text in UTF-8 (in UTF-16 or another encoding, or binary)",
+                       path);
     return SM_OK;
 }
 

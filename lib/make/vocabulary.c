@@ -3,7 +3,6 @@
 #include "smallmind/generate.h"
 #include "smallmind/train.h"
 #include "text/text.h"
-#include "train/train.h"
 
 #include <string.h>
 
@@ -50,7 +49,7 @@ static sm_status add_file(maker *m, const char *path) {
     sm_status status = sm_file_open(&file, m->mem, path, true, m->error);
     if (status)
         return status;
-    status = sm_check_text(&file, path, m->error);
+    status = sm_recognize_text(path, file.data, file.size, m->error);
     const char *text = (const char *)file.data;
     for (uint64_t at = 0; at < file.size && !status;) {
         const uint64_t end = find_separator(m, &file, at);

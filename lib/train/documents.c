@@ -324,54 +324,6 @@ static bool is_instruct(const char *path) {
     return ends_with(path, ".json") || ends_with(path, ".jsonl") || ends_with(path, ".ndjson");
 }
 
-/* Files that are no text: what they are; NULL for what may be text. */
-static const char *known_binary(const uint8_t *data, uint64_t size) {
-    static const struct {
-        const char *bytes;
-        uint32_t n;
-        const char *what;
-    } kinds[] = {
-        {"\x1F\x8B", 2, "gzip-compressed: decompress it first (gunzip)"},
-        {"\x28\xB5\x2F\xFD", 4, "compressed by zstd: decompress it first (unzstd)"},
-        {"\xFD"
-         "7zXZ",
-         5, "compressed by xz: decompress it first (unxz)"},
-        {"BZh", 3, "compressed by bzip2: decompress it first (bunzip2)"},
-        {"PK\x03\x04", 4, "a zip archive: unpack it first"},
-        {"7z\xBC\xAF", 4, "a 7z archive: unpack it first"},
-        {"PAR1", 4, "a Parquet file: write it as JSONL first"},
-        {"ARROW1", 6, "an Arrow file: write it as JSONL first"},
-        {"GGUF", 4, "a GGUF file, no training data"},
-        {"\xFF\xFE", 2, "UTF-16: write it as UTF-8 first (iconv -f UTF-16 -t UTF-8)"},
-        {"\xFE\xFF", 2, "UTF-16: write it as UTF-8 first (iconv -f UTF-16 -t UTF-8)"},
-    };
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        if (size >= kinds[i].n && !memcmp(data, kinds[i].bytes, kinds[i].n))
-            return kinds[i].what;
-    return NULL;
-}
-
-/* Bytes of text[0..n) that are zero or no UTF-8. */
-static uint64_t count_odd(const uint8_t *text, uint64_t n) {
-    uint64_t odd = 0;
-    for (uint64_t i = 0; i < n;) {
-        uint32_t code;
-        i += sm_utf8_decode(text + i, n - i, &code);
-        odd += code == 0 || code == UINT32_MAX;
-    }
-    return odd;
-}
-
-/* Text in UTF-8 may have some odd bytes, whatever the language; UTF-16 has many. */
-sm_status sm_check_text(const sm_file *file, const char *path, sm_error *error) {
-    const uint64_t n = sm_utf8_complete(file->data, file->size < 4096 ? file->size : 4096);
-    const char *what = known_binary(file->data, file->size);
-    const uint64_t odd = count_odd(file->data, n);
-    if (!what && odd > n / 8 && odd > 2)
-        what = "no text in UTF-8 (in UTF-16 or another encoding, or binary)";
-    return what ? sm_fail(error, SM_ERR_UNSUPPORTED, "%s: this is %s", path, what) : SM_OK;
-}
-
 sm_status sm_documents_open(sm_documents *d, sm_mem *mem, const char *path,
                             const sm_tokenizer *tokenizer, const sm_dataset_options *options,
                             sm_progress_fn progress, void *progress_user, sm_error *error) {
@@ -395,7 +347,7 @@ sm_status sm_documents_open(sm_documents *d, sm_mem *mem, const char *path,
     if (!status && !d->file.size)
         status = sm_fail(error, SM_ERR_FORMAT, "%s: the file is empty", path);
     if (!status)
-        status = sm_check_text(&d->file, path, error);
+        status = sm_recognize_text(path, d->file.data, d->file.size, error);
     if (!status)
         status = d->kind != SM_DATA_TEXT
                      ? sm_instruct_index(d, progress, progress_user, error)

@@ -301,10 +301,6 @@ typedef struct sm_data_cursor {
 
 typedef struct sm_dataset sm_dataset;
 
-/* SM_ERR_UNSUPPORTED for a file that cannot be text in UTF-8 by its beginning (compressed, UTF-16,
- * a format of its own): says what it is. */
-sm_status sm_check_text(const sm_file *file, const char *path, sm_error *error);
-
 typedef enum sm_data_kind {
     SM_DATA_AUTO,
     SM_DATA_TEXT,
