@@ -209,7 +209,7 @@ sm_status sm_adapter_get_info(const sm_adapter *a, sm_adapter_info *info, sm_err
     return sm_struct_give(info, &a->info, sizeof a->info, info_wide, "sm_adapter_get_info", error);
 }
 
-/* ---- sessions -------------------------------------------------------------------------------- */
+/* ---- of sessions ----------------------------------------------------------------------------- */
 
 static uint32_t find_attached(const sm_session *s, const sm_adapter *a) {
     uint32_t i = 0;
@@ -218,8 +218,7 @@ static uint32_t find_attached(const sm_session *s, const sm_adapter *a) {
     return i;
 }
 
-sm_status sm_session_attach_marked(sm_session *s, const sm_adapter *a, double scale,
-                                   sm_error *error) {
+sm_status sm_adapter_put(sm_session *s, const sm_adapter *a, double scale, sm_error *error) {
     if (a->model != s->model)
         return sm_fail(error, SM_ERR_ARGUMENT, "the adapter was loaded for another model");
     if (!isfinite(scale) || !isfinite((float)scale))
@@ -241,21 +240,10 @@ sm_status sm_session_attach_marked(sm_session *s, const sm_adapter *a, double sc
         s->adapters.n++;
     }
     s->adapter_scale[i] = (float)scale;
-    return sm_session_rewind_marked(s, 0, error);
+    return SM_OK;
 }
 
-sm_status sm_session_attach(sm_session *s, const sm_adapter *a, double scale, sm_error *error) {
-    if (!s || !a)
-        return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_attach: session or adapter is NULL");
-    sm_status status = sm_session_begin(s, error);
-    if (status)
-        return status;
-    status = sm_session_attach_marked(s, a, scale, error);
-    sm_session_end(s);
-    return status;
-}
-
-static sm_status detach(sm_session *s, const sm_adapter *a, sm_error *error) {
+sm_status sm_adapter_take(sm_session *s, const sm_adapter *a, sm_error *error) {
     const uint32_t i = find_attached(s, a);
     if (i == s->adapters.n)
         return sm_fail(error, SM_ERR_ARGUMENT, "the adapter is not attached to this session");
@@ -266,26 +254,15 @@ static sm_status detach(sm_session *s, const sm_adapter *a, sm_error *error) {
     }
     s->adapters.n--;
     sm_adapter_free((sm_adapter *)(uintptr_t)a);
-    return sm_session_rewind_marked(s, 0, error);
+    return SM_OK;
 }
 
-sm_status sm_session_detach(sm_session *s, const sm_adapter *a, sm_error *error) {
-    if (!s || !a)
-        return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_detach: session or adapter is NULL");
-    sm_status status = sm_session_begin(s, error);
-    if (status)
-        return status;
-    status = detach(s, a, error);
-    sm_session_end(s);
-    return status;
-}
-
-void sm_session_detach_all(sm_session *s) {
+void sm_adapter_take_all(sm_session *s) {
     while (s->adapters.n)
         sm_adapter_free((sm_adapter *)(uintptr_t)s->attached[--s->adapters.n]);
 }
 
-bool sm_session_same_adapters(const sm_session *a, const sm_session *b) {
+bool sm_adapter_same(const sm_session *a, const sm_session *b) {
     bool same = a->adapters.n == b->adapters.n;
     for (uint32_t i = 0; same && i < a->adapters.n; i++)
         same = a->attached[i] == b->attached[i] && a->adapter_scale[i] == b->adapter_scale[i];

@@ -60,10 +60,14 @@ struct sm_adapter {
 /* sm_adapter_load that asks: tensors done of the adapter's. */
 sm_status sm_adapter_open(sm_adapter **out, const sm_model *model, const char *path,
                           const sm_hook *hook, sm_error *error);
-/* Drops what a session holds of its adapters. */
-void sm_session_detach_all(sm_session *session);
+/* Among those of a session, whose tokens it does not touch: puts one there or changes its scale
+ * (statuses of sm_session_attach), takes one away (of sm_session_detach), or all. */
+sm_status sm_adapter_put(sm_session *session, const sm_adapter *adapter, double scale,
+                         sm_error *error);
+sm_status sm_adapter_take(sm_session *session, const sm_adapter *adapter, sm_error *error);
+void sm_adapter_take_all(sm_session *session);
 /* Whether two sessions have the same adapters with the same scales, in the same order. */
-bool sm_session_same_adapters(const sm_session *a, const sm_session *b);
+bool sm_adapter_same(const sm_session *a, const sm_session *b);
 
 /* ---- sampling (sample.c) ------------------------------------------------------------------ */
 
@@ -133,8 +137,8 @@ void sm_batch_release(sm_batch *batch);
 void sm_batch_end(sm_batch *batch);
 /* Checks n ids that are to follow the `held` tokens of a session. SM_ERR_ARGUMENT,
  * SM_ERR_CONTEXT_FULL, SM_ERR_TOKEN. */
-sm_status sm_session_check(const sm_session *session, const int32_t *ids, uint64_t n, uint32_t held,
-                           sm_error *error);
+sm_status sm_batch_check(const sm_session *session, const int32_t *ids, uint64_t n, uint32_t held,
+                         sm_error *error);
 /* Computes checked items, together n_batch tokens at most, and appends their tokens. With
  * quiet, only items that want all logits get any. SM_ERR_CANCELLED, SM_ERR_NOMEM: as
  * sm_forward. */
@@ -184,8 +188,6 @@ sm_status sm_session_rewind_marked(sm_session *session, uint32_t length, sm_erro
 /* The next token by taken options, from the session's logits. */
 sm_status sm_session_choose(sm_session *session, const sm_sampling *sampling, int32_t *id,
                             sm_error *error);
-sm_status sm_session_attach_marked(sm_session *session, const sm_adapter *adapter, double scale,
-                                   sm_error *error);
 
 /* A session in a batch, whose reference it takes over, also on failure. */
 sm_status sm_session_make(sm_session **out, sm_batch *batch, uint32_t n_ctx, uint32_t kv_type,

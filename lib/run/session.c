@@ -134,7 +134,7 @@ void sm_session_free(sm_session *s) {
     if (!s || !sm_use_free(&s->use))
         return;
     sm_mem *mem = s->mem;
-    sm_session_detach_all(s);
+    sm_adapter_take_all(s);
     sm_batch *batch = s->batch;
     sm_detokenizer_free(s->detokenizer);
     sm_state_free(&s->state, mem);
@@ -167,7 +167,7 @@ static sm_status make_copy(sm_session **out, const sm_session *s, sm_error *erro
     if (status)
         return status;
     for (uint32_t i = 0; i < s->adapters.n && !status; i++)
-        status = sm_session_attach_marked(copy, s->attached[i], (double)s->adapter_scale[i], error);
+        status = sm_adapter_put(copy, s->attached[i], (double)s->adapter_scale[i], error);
     if (status) {
         sm_session_free(copy);
         return status;
@@ -226,21 +226,6 @@ sm_status sm_session_set_cancel(sm_session *s, sm_cancel_fn cancel, void *user, 
     return SM_OK;
 }
 
-sm_status sm_session_check(const sm_session *s, const int32_t *ids, uint64_t n, uint32_t held,
-                           sm_error *error) {
-    if (!ids && n)
-        return sm_fail(error, SM_ERR_ARGUMENT, "ids is NULL but n is %llu", (unsigned long long)n);
-    if (n > s->n_ctx - held)
-        return sm_fail(error, SM_ERR_CONTEXT_FULL,
-                       "%llu tokens do not fit: the session holds %u of %u", (unsigned long long)n,
-                       held, s->n_ctx);
-    for (uint64_t i = 0; i < n; i++)
-        if (ids[i] < 0 || (uint32_t)ids[i] >= n_vocab(s))
-            return sm_fail(error, SM_ERR_TOKEN, "token id %d at index %llu is not in 0..%u", ids[i],
-                           (unsigned long long)i, n_vocab(s) - 1);
-    return SM_OK;
-}
-
 /* Feeds checked ids, n_batch at a time; logits may be NULL. */
 static sm_status feed(sm_session *s, const int32_t *ids, uint64_t n, float *logits,
                       sm_error *error) {
@@ -270,7 +255,7 @@ static sm_status feed(sm_session *s, const int32_t *ids, uint64_t n, float *logi
 
 sm_status sm_session_feed_marked(sm_session *s, const int32_t *ids, uint64_t n, float *logits,
                                  sm_error *error) {
-    const sm_status status = sm_session_check(s, ids, n, s->length, error);
+    const sm_status status = sm_batch_check(s, ids, n, s->length, error);
     return status ? status : feed(s, ids, n, logits, error);
 }
 
@@ -325,7 +310,7 @@ sm_status sm_session_rewind(sm_session *s, uint32_t length, sm_error *error) {
 
 sm_status sm_session_sync_marked(sm_session *s, const int32_t *ids, uint64_t n, uint64_t *reused,
                                  sm_error *error) {
-    const sm_status status = sm_session_check(s, ids, n, 0, error);
+    const sm_status status = sm_batch_check(s, ids, n, 0, error);
     if (status)
         return status;
     uint32_t common = 0;
@@ -354,6 +339,34 @@ sm_status sm_session_sync(sm_session *s, const int32_t *ids, uint64_t n, uint64_
     if (status)
         return status;
     status = sm_session_sync_marked(s, ids, n, reused, error);
+    sm_session_end(s);
+    return status;
+}
+
+/* ---- adapters: tokens were computed without it, or with it ------------------------------------- */
+
+sm_status sm_session_attach(sm_session *s, const sm_adapter *a, double scale, sm_error *error) {
+    if (!s || !a)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_attach: session or adapter is NULL");
+    sm_status status = sm_session_begin(s, error);
+    if (status)
+        return status;
+    status = sm_adapter_put(s, a, scale, error);
+    if (!status)
+        status = sm_session_rewind_marked(s, 0, error);
+    sm_session_end(s);
+    return status;
+}
+
+sm_status sm_session_detach(sm_session *s, const sm_adapter *a, sm_error *error) {
+    if (!s || !a)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_detach: session or adapter is NULL");
+    sm_status status = sm_session_begin(s, error);
+    if (status)
+        return status;
+    status = sm_adapter_take(s, a, error);
+    if (!status)
+        status = sm_session_rewind_marked(s, 0, error);
     sm_session_end(s);
     return status;
 }
