@@ -2,6 +2,8 @@
 #ifndef SM_TEXT_INTERNAL_H
 #define SM_TEXT_INTERNAL_H
 
+#include <string.h>
+
 #include "text/text.h"
 
 #define SM_NO_ID UINT32_MAX           /* a symbol that no token spells */
@@ -208,6 +210,15 @@ struct sm_tokenizer {
     uint64_t *adjacent;   /* SentencePiece kinds: [1024] bits, see sm_segment_end */
 };
 
+/* Steps between two questions: a third of a millisecond at ten nanoseconds each. */
+#define SM_PACE_STEPS 32768
+
+static inline uint64_t sm_load64(const uint8_t *p) {
+    uint64_t v;
+    memcpy(&v, p, 8);
+    return v;
+}
+
 /* ---- encoding ------------------------------------------------------------ */
 
 /* Growing scratch memory of one encode call. */
@@ -248,6 +259,12 @@ typedef struct sm_encoder {
     bool after_space;   /* ... and that ended with a space, normalized */
 } sm_encoder;
 
+/* For one text of `length` bytes; ids[capacity] is the caller's. To be ended with sm_encoder_done, on
+ * failure too. SM_ERR_NOMEM. */
+sm_status sm_encoder_init(sm_encoder *encoder, const sm_tokenizer *tokenizer, uint64_t length,
+                          const sm_encode_options *options, int32_t *ids, uint64_t capacity,
+                          sm_error *error);
+void sm_encoder_done(sm_encoder *encoder);
 /* At least `size` bytes, the first `keep` of the old ones kept; NULL without memory or if
  * the call was cancelled while copying. */
 void *sm_scratch_reserve(sm_encoder *encoder, sm_scratch *scratch, uint64_t keep, uint64_t size);
