@@ -144,27 +144,6 @@ static bool asked(sm_trainer *t) {
 
 /* ---- save ------------------------------------------------------------------------------------ */
 
-sm_status sm_trainer_check(sm_trainer *t, sm_error *error) {
-    const sm_params *params = sm_graph_params(t->graph);
-    for (uint32_t i = 0; i < params->n; i++) {
-        const sm_param *p = &params->param[i];
-        const uint64_t size = p->rows * p->cols, piece = PIECE / sizeof(float);
-        for (uint64_t at = 0, n; at < size; at += n) {
-            n = size - at < piece ? size - at : piece;
-            const uint64_t bad = sm_first_not_finite(p->value + at, n);
-            if (bad < n)
-                return sm_fail(error, SM_ERR_DIVERGED,
-                               "step %llu: row %llu of tensor '%s' is not finite: a lower learning "
-                               "rate may help",
-                               (unsigned long long)t->step,
-                               (unsigned long long)((at + bad) / p->cols), p->name);
-            if (asked(t))
-                return sm_fail(error, SM_ERR_CANCELLED, "saving was cancelled");
-        }
-    }
-    return SM_OK;
-}
-
 static sm_gguf_str text_of(const char *text) {
     return (sm_gguf_str){text, strlen(text)};
 }

@@ -10,46 +10,6 @@
 #define MAX_TRIES 256            /* places in a piece */
 #define LONGEST_PIECE (1u << 20) /* a text without a place to cut ends somewhere, too */
 #define ASK_PARTS 256            /* of an entry, encoded between two questions */
-#define WATCH_BYTES (1u << 20)   /* gone through between two questions: some hundred us */
-#define HASH_BYTES 65536         /* hashed at once */
-
-/* Pieces of one size, so that the hash depends on the bytes alone. */
-void sm_documents_hash(sm_documents *d, uint64_t end) {
-    for (; end - d->hashed >= HASH_BYTES; d->hashed += HASH_BYTES)
-        d->hash = sm_hash_bytes(d->hash, d->file.data + d->hashed, HASH_BYTES);
-    if (end == d->file.size) {
-        d->hash = sm_hash_bytes(d->hash, d->file.data + d->hashed, end - d->hashed);
-        d->hashed = end;
-    }
-}
-
-sm_status sm_documents_add(sm_documents *d, uint64_t offset, uint64_t length, uint64_t line,
-                           sm_error *error) {
-    if (d->n == d->capacity) {
-        const uint64_t capacity = d->capacity ? 2 * d->capacity : 256;
-        sm_document *list = sm_realloc(d->mem, d->list, capacity * sizeof *list);
-        if (!list)
-            return sm_fail(error, SM_ERR_NOMEM, "%s: out of memory for a list of %llu documents",
-                           d->path, (unsigned long long)capacity);
-        d->list = list;
-        d->capacity = capacity;
-    }
-    d->list[d->n++] = (sm_document){offset, length, line};
-    return SM_OK;
-}
-
-int32_t sm_watch_ask(void *watch) {
-    const sm_watch *w = watch;
-    return w->progress && w->progress(w->user, w->at, w->documents->file.size);
-}
-
-sm_status sm_watch_tell(sm_watch *w, sm_error *error) {
-    if (w->at - w->told < WATCH_BYTES)
-        return SM_OK;
-    w->told = w->at;
-    return sm_watch_ask(w) ? sm_fail(error, SM_ERR_CANCELLED, "%s: cancelled", w->documents->path)
-                           : SM_OK;
-}
 
 /* ---- tokens ------------------------------------------------------------------------------- */
 
@@ -164,7 +124,7 @@ static sm_status find_watched(walk *w, uint64_t from, const char *what, uint64_t
     sm_status status = SM_OK;
     *at = w->size;
     while (*at == w->size && from < w->size && !status) {
-        const uint64_t left = w->size - from, step = left < WATCH_BYTES ? left : WATCH_BYTES;
+        const uint64_t left = w->size - from, step = left < SM_WATCH_BYTES ? left : SM_WATCH_BYTES;
         const uint64_t end = step + length < left ? from + step + length : w->size;
         const uint64_t found = find(w->text, end, from, what, length);
         *at = found < end ? found : w->size;
@@ -186,7 +146,7 @@ static uint64_t count_lines(const uint8_t *text, uint64_t n) {
 static sm_status move(walk *w, uint64_t end) {
     sm_status status = SM_OK;
     while (w->watch.at < end && !status) {
-        const uint64_t left = end - w->watch.at, n = left < WATCH_BYTES ? left : WATCH_BYTES;
+        const uint64_t left = end - w->watch.at, n = left < SM_WATCH_BYTES ? left : SM_WATCH_BYTES;
         w->line += count_lines(w->text + w->watch.at, n);
         w->watch.at += n;
         sm_documents_hash(w->d, w->watch.at);

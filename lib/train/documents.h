@@ -45,6 +45,10 @@ sm_status sm_documents_read(const sm_documents *documents, uint64_t i, sm_docume
                             sm_error *error);
 void sm_document_tokens_free(sm_document_tokens *tokens, sm_mem *mem);
 
+/* ---- while the file is opened (listing.c) ------------------------------------------------ */
+
+#define SM_WATCH_BYTES (1u << 20) /* gone through between two questions: some hundred us */
+
 /* Tells, while the file is gone through for the first time, that it is read up to byte `end`: what
  * has been read since is hashed while it is in the CPU's caches. */
 void sm_documents_hash(sm_documents *documents, uint64_t end);

@@ -339,6 +339,31 @@ sm_status sm_trainer_look(sm_trainer *t, sm_trained *out, sm_error *error) {
     return SM_OK;
 }
 
+/* Weights that are looked at between two questions: a millisecond or less. */
+#define CHECKED_WEIGHTS ((uint64_t)1 << 18)
+
+sm_status sm_trainer_check(sm_trainer *t, sm_error *error) {
+    const sm_params *params = sm_graph_params(t->graph);
+    const sm_hook hook = sm_trainer_hook(t);
+    for (uint32_t i = 0; i < params->n; i++) {
+        const sm_param *p = &params->param[i];
+        const uint64_t size = p->rows * p->cols, piece = CHECKED_WEIGHTS;
+        for (uint64_t at = 0, n; at < size; at += n) {
+            n = size - at < piece ? size - at : piece;
+            const uint64_t bad = sm_first_not_finite(p->value + at, n);
+            if (bad < n)
+                return sm_fail(error, SM_ERR_DIVERGED,
+                               "step %llu: row %llu of tensor '%s' is not finite: a lower learning "
+                               "rate may help",
+                               (unsigned long long)t->step,
+                               (unsigned long long)((at + bad) / p->cols), p->name);
+            if (sm_hook_ends(&hook, 0, 1))
+                return sm_fail(error, SM_ERR_CANCELLED, "saving was cancelled");
+        }
+    }
+    return SM_OK;
+}
+
 sm_status sm_trainer_ready(sm_trainer *t, sm_error *error) {
     const sm_status status = sm_trainer_settle(t, error);
     return status ? status : sm_trainer_check(t, error);
