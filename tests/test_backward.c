@@ -180,6 +180,18 @@ static bool is_gemma2(const fixture_model *model) {
     return model->architecture && !strcmp(model->architecture, "gemma2");
 }
 
+/* Slots whose gradients were compared, of each kind. */
+static bool compared[SM_KIND_COUNT][SM_MAX_SLOTS];
+
+static void note_slots(const sm_net *net) {
+    for (uint32_t i = 0; i <= net->n_blocks; i++) {
+        const sm_block *b = &net->blocks[i];
+        for (uint32_t s = 0; s < b->kind->n_slots; s++)
+            if (b->v[s] || (b->w[s] && (b->w[s] != net->head || !sm_net_tied(net))))
+                compared[b->kind->id][s] = true;
+    }
+}
+
 static void check_gradients(const fixture_model *model, const uint32_t *lengths, uint32_t n_spans) {
     const sm_graph_options options = {
         .max_tokens = MAX_TOKENS, .max_spans = MAX_SPANS, .n_threads = 2};
@@ -202,6 +214,7 @@ static void check_gradients(const fixture_model *model, const uint32_t *lengths,
             check_nothing(&r.params->param[i]);
         else
             check_param(&r, i, &b.batch, weight, &seed);
+    note_slots(sm_graph_net(m.graph));
     reference_free(&r);
     close_graph(&m);
 }
@@ -1100,6 +1113,20 @@ static void test_no_memory(void **state) {
     }
 }
 
+/* The models above have all that any kind of blocks can have, but norms behind blocks that no family
+ * puts there: so a new slot, or kind, wants a model here. */
+static void test_every_slot(void **state) {
+    (void)state;
+    for (uint32_t k = 0; k < SM_KIND_COUNT; k++) {
+        const sm_kind *kind = sm_kind_get((sm_kind_id)k);
+        for (uint32_t s = 0; s < kind->n_slots; s++)
+            if (!compared[k][s] && s != SM_SLOT_POST)
+                fail_msg("kind %s: no gradient of slot %u (%s) was compared", kind->name, s,
+                         kind->slot[s].suffix ? kind->slot[s].suffix : "norm");
+    }
+    assert_true(compared[SM_KIND_ATTENTION][SM_SLOT_POST] && compared[SM_KIND_GATED][SM_SLOT_POST]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_families),     cmocka_unit_test(test_gemma2),
@@ -1116,6 +1143,7 @@ int main(void) {
         cmocka_unit_test(test_packed_file),  cmocka_unit_test(test_target_names),
         cmocka_unit_test(test_no_memory),    cmocka_unit_test(test_windows),
         cmocka_unit_test(test_long_windows), cmocka_unit_test(test_windows_sameness),
+        cmocka_unit_test(test_every_slot), /* last: looks at what the others did */
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,7 +12,7 @@
 
 typedef struct plan {
     sm_model_init_options o;
-    const char *architecture;
+    char architecture[32];
     uint32_t head_dim, n_vocab;
 } plan;
 
@@ -115,8 +115,18 @@ static void put_keys(void *user, sm_gguf_writer *w) {
 #undef KEY
 }
 
+/* The option's names are those of the families. */
+static void name_family(plan *p) {
+    uint32_t n, length;
+    const sm_option *options = sm_options_table(SM_OPTIONS_INIT, &n);
+    for (uint32_t i = 0; i < n; i++)
+        if (strcmp(options[i].name, "family") == 0) {
+            const char *name = sm_names_get(options[i].names, p->o.family, &length);
+            sm_format(p->architecture, sizeof p->architecture, "%.*s", (int)length, name);
+        }
+}
+
 static sm_status make_plan(plan *p, const sm_gguf *vocabulary, sm_error *error) {
-    static const char *const families[] = {"llama", "qwen2", "qwen3"};
     const sm_gguf_key *tokens = sm_gguf_find_key(vocabulary, "tokenizer.ggml.tokens");
     sm_model_init_options *o = &p->o;
     if (!tokens || tokens->type != SM_GGUF_ARRAY || tokens->element != SM_GGUF_STRING ||
@@ -128,7 +138,7 @@ static sm_status make_plan(plan *p, const sm_gguf *vocabulary, sm_error *error) 
         return sm_fail(error, SM_ERR_UNSUPPORTED, "%s: the vocabulary is too large",
                        vocabulary->path);
     p->n_vocab = (uint32_t)tokens->count;
-    p->architecture = families[o->family];
+    name_family(p);
     if (!o->n_head)
         o->n_head = o->n_embd / 32 ? o->n_embd / 32 : 1;
     if (!o->n_head_kv)

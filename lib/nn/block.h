@@ -269,6 +269,8 @@ static inline uint32_t sm_window_begin(uint32_t window, uint32_t position) {
 
 /* Stride of rows of n elements in another form than f32, in blocks. */
 uint64_t sm_block_stride(uint64_t n);
+/* The kinds by their number. */
+const sm_kind *sm_kind_get(sm_kind_id id);
 /* Name of a block's tensor, as files have it, cut off where it does not fit (128 bytes do). */
 void sm_slot_name(const sm_block *block, uint32_t slot, char *name, size_t capacity);
 /* Whether the block's tensor is one that a new model has: all but optional ones. */

@@ -10,6 +10,10 @@ static const sm_kind *const kinds[SM_KIND_COUNT] = {
     [SM_KIND_HEAD] = &sm_kind_head,
 };
 
+const sm_kind *sm_kind_get(sm_kind_id id) {
+    return kinds[id];
+}
+
 static const char *wiring_name(const sm_block *b, uint32_t slot) {
     return slot == SM_SLOT_PRE ? b->wiring.pre : b->wiring.post;
 }
