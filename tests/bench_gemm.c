@@ -186,10 +186,6 @@ static float *random_floats(uint64_t n) {
     return x;
 }
 
-static uint32_t min_u32(uint32_t a, uint32_t b) {
-    return a < b ? a : b;
-}
-
 /* Each round one job after the other. */
 static void run_rounds(job *jobs, rates *found, unsigned n, unsigned rounds, double work,
                        uint32_t n_threads) {

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "smallmind/types.h"
 
@@ -56,6 +57,34 @@ static inline bool sm_mul_over(uint64_t a, uint64_t b, uint64_t *out) {
 
 /* Index of the first of n that is infinite or NaN; n if none is. As fast as memory is read. */
 uint64_t sm_first_not_finite(const float *x, uint64_t n);
+
+/* ---- numbers and text ------------------------------------------------------------------- */
+
+static inline uint32_t min_u32(uint32_t a, uint32_t b) {
+    return a < b ? a : b;
+}
+static inline uint64_t min_u64(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
+static inline uint64_t max_u64(uint64_t a, uint64_t b) {
+    return a > b ? a : b;
+}
+
+/* Of ASCII letters; other bytes stay. */
+static inline char lower_ascii(char c) {
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+static inline bool starts_with(const char *text, const char *start) {
+    return strncmp(text, start, strlen(start)) == 0;
+}
+static inline bool ends_with(const char *text, const char *end) {
+    const size_t n = strlen(text), m = strlen(end);
+    return n >= m && memcmp(text + n - m, end, m) == 0;
+}
+/* Whether bytes that need not end with a zero are these. */
+static inline bool same_text(const char *data, uint64_t length, const char *text) {
+    return length == strlen(text) && memcmp(data, text, (size_t)length) == 0;
+}
 
 /* ---- hashing: splitmix64's step (Steele, Lea, Flood 2014), a bijection that mixes well ---- */
 

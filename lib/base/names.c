@@ -6,10 +6,6 @@
 
 #define MOST 48 /* letters of a name that is compared by its slips */
 
-static char lower(char c) {
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
 static bool is_gap(char c) {
     return c == '|' || c == ',' || c == ' ';
 }
@@ -27,7 +23,7 @@ static const char *next_name(const char **list, size_t *length) {
 
 static bool same(const char *a, const char *b, size_t length) {
     for (size_t i = 0; i < length; i++)
-        if (lower(a[i]) != lower(b[i]))
+        if (lower_ascii(a[i]) != lower_ascii(b[i]))
             return false;
     return true;
 }
@@ -36,7 +32,7 @@ static bool same(const char *a, const char *b, size_t length) {
 static uint32_t letters(char *out, const char *name, size_t length) {
     uint32_t n = 0;
     for (size_t i = 0; i < length; i++) {
-        const char c = lower(name[i]);
+        const char c = lower_ascii(name[i]);
         if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')) {
             if (n == MOST)
                 return 0;
@@ -44,10 +40,6 @@ static uint32_t letters(char *out, const char *name, size_t length) {
         }
     }
     return n;
-}
-
-static uint32_t least(uint32_t a, uint32_t b) {
-    return a < b ? a : b;
 }
 
 /* Letters inserted, left out, exchanged or swapped with their neighbour (Damerau, Levenshtein). */
@@ -58,9 +50,10 @@ static uint32_t distance(const char *a, uint32_t n, const char *b, uint32_t m) {
     for (uint32_t i = 1; i <= n; i++) {
         row[0] = i;
         for (uint32_t j = 1; j <= m; j++) {
-            row[j] = least(least(last[j], row[j - 1]) + 1, last[j - 1] + (a[i - 1] != b[j - 1]));
+            row[j] =
+                min_u32(min_u32(last[j], row[j - 1]) + 1, last[j - 1] + (a[i - 1] != b[j - 1]));
             if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-                row[j] = least(row[j], before[j - 2] + 1);
+                row[j] = min_u32(row[j], before[j - 2] + 1);
         }
         uint32_t *free_row = before;
         before = last;
@@ -75,7 +68,7 @@ static uint32_t distance(const char *a, uint32_t n, const char *b, uint32_t m) {
 static uint32_t slips(const char *a, uint32_t n, const char *b, uint32_t m) {
     if (n >= 3 && m > n && memcmp(a, b, n) == 0)
         return 1;
-    const uint32_t d = distance(a, n, b, m), most = least(n, m) < 3 ? 0 : least(n, m) / 3;
+    const uint32_t d = distance(a, n, b, m), most = min_u32(n, m) < 3 ? 0 : min_u32(n, m) / 3;
     return d <= most ? d : UINT32_MAX;
 }
 

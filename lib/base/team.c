@@ -178,10 +178,6 @@ static void adapt(sm_team *team, uint64_t elapsed) {
 
 static void make_anew(sm_team *team);
 
-static uint32_t min_u32(uint32_t a, uint32_t b) {
-    return a < b ? a : b;
-}
-
 void sm_team_run_some(sm_team *team, uint32_t most, sm_team_fn fn, void *arg) {
     if (team->n_threads > 1 && most > 1 && team->process != sm_process_id())
         make_anew(team);

@@ -257,7 +257,7 @@ static bool is_left_out(const char *key, uint32_t but) {
         if (but & own_keys[i].bit && strncmp(key, name, n) == 0 && (name[n - 1] == '.' || !key[n]))
             return true;
     }
-    return but & SM_KEYS_BUT_VOCABULARY && strncmp(key, "tokenizer.", 10) != 0;
+    return but & SM_KEYS_BUT_VOCABULARY && !starts_with(key, "tokenizer.");
 }
 
 sm_status sm_gguf_copy_keys(sm_gguf_writer *writer, const sm_gguf *from, uint32_t but) {

@@ -162,8 +162,7 @@ static bool is_markup(const beginning *b, const char *mark, uint64_t length) {
     if (length > b->size - at)
         return false;
     for (uint64_t i = 0; i < length; i++) {
-        const uint8_t c = b->data[at + i];
-        if ((c >= 'A' && c <= 'Z' ? c + 32 : c) != (uint8_t)mark[i])
+        if (lower_ascii((char)b->data[at + i]) != mark[i])
             return false;
     }
     return true;
@@ -284,9 +283,9 @@ static bool is_address(const char *path) {
     static const char *const schemes[] = {"http://", "https://", "ftp://", "hf://",
                                           "s3://",   "gs://",    "file://"};
     for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++)
-        if (strncmp(path, schemes[i], strlen(schemes[i])) == 0)
+        if (starts_with(path, schemes[i]))
             return true;
-    return strncmp(path, "huggingface.co/", 15) == 0 || strncmp(path, "hf.co/", 6) == 0;
+    return starts_with(path, "huggingface.co/") || starts_with(path, "hf.co/");
 }
 
 /* "owner/name", as Hugging Face calls its repositories, where no directory is called like the
@@ -338,8 +337,7 @@ sm_status sm_recognize_path(const char *path, const char *shown, sm_error *error
 static bool says(const sm_gguf *gguf, const char *key, const char *text) {
     const char *data;
     uint64_t length;
-    return !sm_gguf_get_str(gguf, key, &data, &length, NULL) && length == strlen(text) &&
-           memcmp(data, text, (size_t)length) == 0;
+    return !sm_gguf_get_str(gguf, key, &data, &length, NULL) && same_text(data, length, text);
 }
 
 /* How a file tells what it holds, and what it is as something else; the first line that fits

@@ -158,11 +158,6 @@ static float *bind_vector(binder *b, const char *name, uint64_t n, bool required
     return v;
 }
 
-static bool ends_with(const char *name, const char *end) {
-    const size_t n = strlen(name), m = strlen(end);
-    return n >= m && strcmp(name + n - m, end) == 0;
-}
-
 /* A tensor that nothing here uses means another computation than the one here:
  * running without it would give wrong text. */
 static sm_status check_unused(const binder *b) {

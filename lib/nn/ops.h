@@ -6,10 +6,6 @@
 
 #include "step.h"
 
-static inline uint64_t min_u64(uint64_t a, uint64_t b) {
-    return a < b ? a : b;
-}
-
 /* What a matrix reads: T columns as f32 and as the matrix wants them. */
 typedef struct sm_input {
     const float *f; /* [T][ldf] */

@@ -6,10 +6,6 @@
 #define DEFAULT_CONTEXT 4096u
 #define DEFAULT_THREADS 8u
 
-static uint32_t min_u32(uint32_t a, uint32_t b) {
-    return a < b ? a : b;
-}
-
 uint32_t sm_default_context(const sm_model *model, uint32_t n_ctx) {
     return n_ctx ? n_ctx : min_u32(model->net->config.n_ctx_train, DEFAULT_CONTEXT);
 }

@@ -201,7 +201,7 @@ static sm_status read_charsmap(sm_str *out, const sm_gguf *gguf, sm_error *error
 }
 
 static bool is(sm_str text, const char *other) {
-    return text.length == strlen(other) && memcmp(text.data, other, (size_t)text.length) == 0;
+    return same_text(text.data, text.length, other);
 }
 
 /* What read_vocab allocates for the builder. */

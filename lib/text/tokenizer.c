@@ -62,7 +62,7 @@ static sm_status copy_tokens(sm_tokenizer *t, const sm_vocab *v, sm_error *error
 /* ---- ids and switches ---------------------------------------------------- */
 
 static bool equals(sm_str text, const char *other) {
-    return text.length == strlen(other) && memcmp(text.data, other, (size_t)text.length) == 0;
+    return same_text(text.data, text.length, other);
 }
 
 /* An id of the file, or the kind's default, or -1 where neither is in the vocabulary. */

@@ -49,7 +49,7 @@ static uint64_t hash_model(const sm_gguf *gguf) {
     uint64_t h = 1;
     for (uint64_t i = 0; i < gguf->n_keys; i++) {
         const sm_gguf_key *key = &gguf->keys[i];
-        if (!strncmp(key->name, "general.", 8))
+        if (starts_with(key->name, "general."))
             continue;
         h = sm_hash_bytes(h, key->name, strlen(key->name));
         h = sm_hash_bytes(h, key->data, key->size);

@@ -269,19 +269,13 @@ static sm_status index_text(sm_documents *d, const char *separator, sm_progress_
 
 /* ---- kinds of files ----------------------------------------------------------------------- */
 
-/* ASCII letters of either case are equal. */
-static bool ends_with(const char *text, const char *end) {
-    const size_t n = strlen(text), m = strlen(end);
-    for (size_t i = 0; n >= m && i < m; i++) {
-        const char c = text[n - m + i];
-        if ((c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c) != end[i])
-            return false;
-    }
-    return n >= m;
-}
-
+/* By the ending of its name, in either case. */
 static bool is_instruct(const char *path) {
-    return ends_with(path, ".json") || ends_with(path, ".jsonl") || ends_with(path, ".ndjson");
+    char end[8] = "";
+    const size_t n = strlen(path), from = n > sizeof end - 1 ? n - (sizeof end - 1) : 0;
+    for (size_t i = from; i < n; i++)
+        end[i - from] = lower_ascii(path[i]);
+    return ends_with(end, ".json") || ends_with(end, ".jsonl") || ends_with(end, ".ndjson");
 }
 
 sm_status sm_documents_open(sm_documents *d, sm_mem *mem, const char *path,

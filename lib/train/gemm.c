@@ -100,12 +100,6 @@ typedef struct phase {
     uint64_t lot_rows, lot_columns;   /* and of multiplying */
 } phase;
 
-static uint64_t min_u64(uint64_t a, uint64_t b) {
-    return a < b ? a : b;
-}
-static uint64_t max_u64(uint64_t a, uint64_t b) {
-    return a > b ? a : b;
-}
 static uint64_t divide_up(uint64_t a, uint64_t b) {
     return (a + b - 1) / b;
 }

@@ -73,10 +73,6 @@ static float *own_floats(builder *b, uint64_t rows, uint64_t stride) {
     return own(b, n, sizeof(float));
 }
 
-static uint64_t max_u64(uint64_t a, uint64_t b) {
-    return a > b ? a : b;
-}
-
 /* ---- parameters ---------------------------------------------------------------------------- */
 
 /* Enters a trained tensor; returns its gradient. */

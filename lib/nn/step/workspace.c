@@ -88,10 +88,6 @@ typedef struct attn_sizes {
     uint64_t heads, width; /* of one token: heads, floats of all */
 } attn_sizes;
 
-static uint64_t max_u64(uint64_t a, uint64_t b) {
-    return a > b ? a : b;
-}
-
 static attn_sizes sizes_of(const sm_net *net) {
     attn_sizes s = {0};
     for (uint32_t i = 0; i < net->n_blocks; i++) {
