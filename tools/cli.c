@@ -14,15 +14,6 @@
 
 /* ---- messages ------------------------------------------------------------------------ */
 
-int cli_error(const char *format, ...) {
-    va_list args;
-    progress_end();
-    va_start(args, format);
-    cli_say("smallmind: ", format, args);
-    va_end(args);
-    return CLI_FAILED;
-}
-
 void cli_log(void *user, int32_t severity, const char *message) {
     (void)user;
     if (severity <= SM_LOG_WARN)

@@ -55,6 +55,15 @@ void cli_say(const char *prefix, const char *format, va_list args) {
     free(whole);
 }
 
+int cli_error(const char *format, ...) {
+    va_list args;
+    progress_end();
+    va_start(args, format);
+    cli_say("smallmind: ", format, args);
+    va_end(args);
+    return CLI_FAILED;
+}
+
 /* ---- JSON --------------------------------------------------------------------------------- */
 
 /* Bytes of the UTF-8 character at text[0..length), 0 where there is none. */
