@@ -114,8 +114,8 @@ suites() {
 # program_tests NAME EMULATOR DIR TEST...: tests of the program DIR built, under an emulator
 program_tests() {
     local counts start=$SECONDS
-    SM_WRAPPER=$2 SM_TEST_DATA_DEFAULT=../shared/data python3 tests/test_cli.py \
-        "$3/tools/smallmind" build-test/tests/tiny-llama.gguf "${@:4}" > "$logs/program" 2>&1
+    SM_WRAPPER=$2 SM_TEST_DATA_DEFAULT=../shared/data python3 tests/tools/test_cli.py \
+        "$3/tools/smallmind" build-test/tests/support/tiny-llama.gguf "${@:4}" > "$logs/program" 2>&1
     read -r -a counts < <(scripts/count_results.py --text "$logs/program")
     if [ "${counts[1]}" -gt 0 ] || [ "$((counts[0] + counts[2]))" -eq 0 ]; then
         tail -60 "$logs/program"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes tests/golden/*.bin: losses, gradients and ten AdamW steps by PyTorch.
+"""Makes tests/train/golden/*.bin: losses, gradients and ten AdamW steps by PyTorch.
 
 Usage: golden_train.py DIR CASE...
 

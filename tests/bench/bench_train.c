@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../tools/limits.h"
+#include "limits.h"
 #include "fixture.h"
 #include "support.h"
 #include "train/train.h"

@@ -1560,7 +1560,7 @@ class Train(Case):
         self.bad(1, "train", "--resume", "-o", self.folder / "none", says=["none.ckpt", "cannot resume"])
         whole_checkpoint = (self.folder / "train.ckpt").read_bytes()
         # a checkpoint of before knows no paths
-        old = pathlib.Path(__file__).parent / "golden" / "checkpoint-2" / "step-2.ckpt"
+        old = pathlib.Path(__file__).parents[1] / "train" / "golden" / "checkpoint-2" / "step-2.ckpt"
         ckpt = self.file("train.ckpt", old.read_bytes())
         self.bad(2, "train", "--resume", "-o", self.folder / "train", says=["required", "does not know"])
         ckpt.write_bytes(whole_checkpoint[:-64] + bytes([whole_checkpoint[-64] ^ 1]) + whole_checkpoint[-63:])
@@ -1879,7 +1879,7 @@ class Train(Case):
 
 class Bundled(Case):
     """The model that comes with the library."""
-    model = pathlib.Path(__file__).parent.parent / "models" / "stories.gguf"
+    model = pathlib.Path(__file__).parents[2] / "models" / "stories.gguf"
 
     def test_story(self):
         arguments = ("run", "-m", self.model, "-p", "Once upon a time", "-n", 60)

@@ -275,7 +275,7 @@ static bool add_planned(void *user, const sm_new_tensor *t) {
                        strstr(t->name, ".ffn_up.");
     const bool router = t->slot && t->slot->role == SM_ROLE_ROUTER;
     const uint32_t type = !t->rows || router ? SM_DTYPE_F32 : other ? s->other_type : s->type;
-    /* the stored results of tests/golden are of models that had this bias behind the layer */
+    /* the stored results of tests/train/golden are of models that had this bias behind the layer */
     const bool late = strstr(t->name, ".attn_output.bias") != NULL;
     if (late)
         snprintf(m->late, sizeof m->late, "%s", t->name);
