@@ -304,30 +304,3 @@ sm_status sm_net_load(sm_net **out, sm_mem *mem, const sm_gguf *gguf, const sm_k
     *out = net;
     return SM_OK;
 }
-
-bool sm_net_tied(const sm_net *net) {
-    return net->head->data == net->embd.data;
-}
-
-void sm_net_free(sm_net *net) {
-    if (!net)
-        return;
-    for (uint32_t i = 0; i < net->n_matrices; i++)
-        sm_free(net->mem, net->matrices[i].own_packed);
-    for (sm_packed_block *block = net->packed, *next; block; block = next) {
-        next = block->next;
-        sm_free(net->mem, block);
-    }
-    for (uint32_t i = 0; i < net->n_vectors; i++)
-        sm_free(net->mem, net->vectors[i].value);
-    for (uint32_t i = 0; i < net->n_ropes; i++)
-        sm_free(net->mem, net->ropes[i].inv_freq);
-    sm_free(net->mem, net->rope_freqs);
-    sm_free(net->mem, net->vectors);
-    sm_free(net->mem, net->matrices);
-    sm_free(net->mem, net->first_of);
-    sm_free(net->mem, net->ropes);
-    sm_free(net->mem, net->blocks);
-    sm_mutex_free(net->lock, net->mem);
-    sm_free(net->mem, net);
-}

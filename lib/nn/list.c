@@ -1,6 +1,5 @@
 /* The lists of a net's tensors, made from its blocks. */
 #include "net.h"
-#include "pack.h"
 
 /* Whether this block has the tensor: one that may be there is looked for. */
 static bool has_slot(const sm_net *net, const sm_block *b, uint32_t slot) {
@@ -108,42 +107,4 @@ sm_status sm_net_list(sm_net *net, sm_error *error) {
     }
     net->head = &net->matrices[net->n_matrices - 1];
     return SM_OK;
-}
-
-/* ---- what others ask ------------------------------------------------------------------------- */
-
-const sm_block *sm_net_layer(const sm_net *net, uint32_t layer) {
-    const sm_block *b = net->blocks;
-    while (b->layer < layer)
-        b++;
-    return b;
-}
-
-uint32_t sm_net_most(const sm_net *net, sm_dim dim) {
-    uint32_t most = 0;
-    for (uint32_t i = 0; i < net->n_blocks; i++)
-        most = net->blocks[i].dims[dim] > most ? net->blocks[i].dims[dim] : most;
-    return most;
-}
-
-uint32_t sm_net_widest_input(const sm_net *net) {
-    uint32_t widest = 0;
-    for (uint32_t i = 0; i < net->n_matrices; i++)
-        widest = net->matrices[i].cols > widest ? net->matrices[i].cols : widest;
-    return widest;
-}
-
-static uint32_t whole_groups(const sm_lora *lora) {
-    return (lora->a.rows + SM_GROUP - 1) / SM_GROUP * SM_GROUP;
-}
-
-uint32_t sm_adapter_width(const sm_net_adapter *adapter, const sm_net *net) {
-    uint32_t widest = 0;
-    for (uint32_t first = 0; first < net->n_matrices; first += net->matrices[first].group_n) {
-        uint32_t width = 0; /* of matrices that read the same input */
-        for (uint32_t i = 0; i < net->matrices[first].group_n; i++)
-            width += whole_groups(&adapter->lora[first + i]);
-        widest = width > widest ? width : widest;
-    }
-    return widest;
 }

@@ -91,6 +91,12 @@ struct sm_graph {
     uint32_t n_owned;
 };
 
+/* In bf16 attention multiplies rounded keys, values and queries (sm_tape.rounded) forward as it
+ * does backward: other scores would not fit the sums that the forward pass leaves. */
+static inline uint32_t sm_graph_kv_type(const sm_graph *g) {
+    return g->options.precision == SM_PRECISION_BF16 ? SM_KV_BF16 : SM_KV_F32;
+}
+
 /* Rows of a frozen matrix that are unpacked to f32 at a time. */
 #define SM_DEQUANT_ROWS 256
 

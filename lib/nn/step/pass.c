@@ -91,11 +91,6 @@ static void forward(void *arg, uint32_t thread, uint32_t n_threads) {
     sm_head_logits(&w);
 }
 
-sm_status sm_torn(sm_error *error) {
-    return sm_fail(error, SM_ERR_STATE,
-                   "this process was forked inside the call, by its cancel hook: here it ends");
-}
-
 sm_status sm_forward(sm_workspace *ws, sm_team *team, const sm_step *batch, sm_error *error) {
     sm_pass pass = {.ws = ws,
                     .team = team,

@@ -84,3 +84,8 @@ uint32_t sm_work_threads(const sm_workspace *ws, sm_team *team, const sm_step *b
     n = n < 2 ? 2 : n > most ? most : n;
     return work > WORTH * (work / n + barriers * (SHARING + per_thread * n)) ? (uint32_t)n : 1;
 }
+
+sm_status sm_torn(sm_error *error) {
+    return sm_fail(error, SM_ERR_STATE,
+                   "this process was forked inside the call, by its cancel hook: here it ends");
+}

@@ -1,0 +1,212 @@
+/* Parameters: f32 masters of what is trained, their gradients, the copies that are computed with. */
+#include "builder.h"
+#include "pack.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- parameters ---------------------------------------------------------------------------- */
+
+/* Enters a trained tensor; returns its gradient. */
+static float *add_param(sm_builder *b, const char *name, uint64_t rows, uint64_t cols,
+                        uint64_t depth, float *value, bool decay) {
+    sm_params *params = &b->g->params;
+    float *grad = sm_build_floats(b, rows, cols);
+    if (b->status)
+        return NULL;
+    sm_build_clear(b, grad, rows * cols);
+    params->param[params->n++] = (sm_param){name, rows, cols, value, grad, decay, depth};
+    params->n_elements += rows * cols;
+    return grad;
+}
+
+/* Master and gradient of w, whose tensor they are made for when its first matrix comes: stacked
+ * matrices are one parameter. */
+static void own_master(sm_builder *b, sm_master *master, sm_weight *w) {
+    const uint64_t depth = w->n_experts ? w->n_experts : 1, size = (uint64_t)w->rows * w->cols;
+    master->w = w;
+    if (!w->expert) {
+        master->value = sm_build_floats(b, depth * w->rows, w->cols);
+        master->grad =
+            add_param(b, w->name, depth * w->rows, w->cols, w->n_experts, master->value, true);
+        return;
+    }
+    const sm_master *first = master - (uint64_t)w->expert * w->stride;
+    master->value = first->value + w->expert * size;
+    master->grad = first->grad + w->expert * size;
+}
+
+/* The f32 master of a matrix, which takes the place of the file's data. */
+static void add_matrix(sm_builder *b, sm_master *master, sm_weight *w) {
+    if (b->status)
+        return;
+    own_master(b, master, w);
+    if (b->status)
+        return;
+    for (uint64_t r = 0; r < w->rows && sm_build_go_on(b, w->cols); r++, b->made += w->cols)
+        b->g->kernels->type[w->type].dequantize(master->value + r * w->cols,
+                                                w->data + r * w->row_bytes, w->cols);
+    w->type = SM_DTYPE_F32;
+    w->data = (const uint8_t *)master->value;
+    w->row_bytes = (uint64_t)w->cols * sizeof(float);
+}
+
+/* The copy of a matrix that the forward pass multiplies by; sm_graph_update fills it in. */
+static void add_packed(sm_builder *b, sm_weight *w) {
+    if (b->status)
+        return;
+    w->type = b->g->options.precision == SM_PRECISION_BF16 ? SM_DTYPE_BF16 : SM_DTYPE_F32;
+    w->group_bytes = sm_packed_bytes(w->type, w->cols);
+    if (w->type != SM_DTYPE_F32) {
+        w->data = NULL; /* read packed only */
+        w->row_bytes = 0;
+    }
+    w->packed = w->own_packed = sm_alloc(b->g->mem, sm_weight_packed_bytes(w));
+    if (!w->packed) /* the net frees it */
+        b->status = sm_fail(b->error, SM_ERR_NOMEM, "out of memory for training '%s'", w->name);
+}
+
+/* A vector of the net, trained in place. */
+static void add_vector(sm_builder *b, sm_vector *v) {
+    if (b->status)
+        return;
+    char *name = b->g->names[b->g->params.n];
+    sm_slot_name(v->block, v->slot, name, sizeof *b->g->names);
+    b->g->blocks[v->block->index].v[v->slot] = add_param(b, name, 1, v->n, 0, v->value, false);
+}
+
+/* Matrices, then vectors; of layer n_layer the last norm alone. */
+static void add_layer(sm_builder *b, uint32_t layer) {
+    sm_net *net = b->g->net;
+    for (uint32_t i = net->first_of[layer]; i < net->head->index && net->matrices[i].layer == layer;
+         i++) {
+        add_matrix(b, &b->g->masters[i], &net->matrices[i]);
+        add_packed(b, &net->matrices[i]);
+    }
+    for (uint32_t i = 0; i < net->n_vectors; i++)
+        if (net->vectors[i].block->layer == layer)
+            add_vector(b, &net->vectors[i]);
+}
+
+/* What the head multiplies by where it has no tensor of its own. */
+static void share_embedding(sm_net *net) {
+    const sm_weight *e = &net->embd;
+    net->head->name = e->name;
+    net->head->type = e->type;
+    net->head->data = e->data;
+    net->head->row_bytes = e->row_bytes;
+}
+
+void sm_build_masters(sm_builder *b) {
+    sm_graph *g = b->g;
+    sm_net *net = g->net;
+    const bool tied = sm_net_tied(net);
+    sm_master embd = {0}, *head = &g->masters[net->head->index];
+    add_matrix(b, &embd, &net->embd);
+    g->embd_grad = embd.grad;
+    if (tied) {
+        share_embedding(net);
+        *head = embd;
+        head->w = net->head;
+    } else {
+        add_matrix(b, head, net->head);
+    }
+    add_packed(b, net->head);
+    for (uint32_t i = 0; i <= net->config.n_layer; i++)
+        add_layer(b, i);
+}
+
+/* One of the two factors of an adapter: which tensor it belongs to, and its shape. */
+typedef struct half {
+    const sm_weight *of;
+    const char *suffix;
+    uint32_t rows, cols;
+    const sm_lora *first; /* of the first matrix of a stack */
+    bool is_a;
+} half;
+
+/* Its master, which is also a parameter (of stacked matrices one): made for the first of them. */
+static float *half_value(sm_builder *b, const half *h, float **grad, const float *first_grad) {
+    const uint64_t depth = h->of->n_experts ? h->of->n_experts : 1;
+    const uint64_t size = (uint64_t)h->rows * h->cols;
+    if (h->of->expert) {
+        const sm_weight *first = h->is_a ? &h->first->a : &h->first->b;
+        *grad = (float *)(uintptr_t)first_grad + h->of->expert * size;
+        return (float *)(uintptr_t)first->data + h->of->expert * size;
+    }
+    char *name = b->g->names[b->g->params.n];
+    if (sm_format(name, sizeof *b->g->names, "%s.%s", h->of->name, h->suffix) >=
+        sizeof *b->g->names) {
+        b->status =
+            sm_fail(b->error, SM_ERR_UNSUPPORTED, "the name of '%s' is too long", h->of->name);
+        return NULL;
+    }
+    float *value = sm_build_floats(b, depth * h->rows, h->cols);
+    if (b->status)
+        return NULL;
+    sm_build_clear(b, value, depth * size);
+    *grad = add_param(b, name, depth * h->rows, h->cols, h->of->n_experts, value, true);
+    return value;
+}
+
+/* A weight of an adapter: its master and the packed copy; its gradient. */
+static float *add_half(sm_builder *b, sm_weight *w, const half *h, const float *first_grad) {
+    float *grad = NULL;
+    if (b->status)
+        return NULL;
+    const uint64_t group_bytes = sm_packed_bytes(SM_DTYPE_F32, h->cols);
+    float *value = half_value(b, h, &grad, first_grad);
+    uint8_t *packed = sm_build_own(b, (h->rows + SM_GROUP - 1) / SM_GROUP, group_bytes);
+    if (b->status)
+        return NULL;
+    *w = (sm_weight){.name = h->of->name,
+                     .type = SM_DTYPE_F32,
+                     .rows = h->rows,
+                     .cols = h->cols,
+                     .data = (const uint8_t *)value,
+                     .row_bytes = (uint64_t)h->cols * sizeof *value,
+                     .packed = packed,
+                     .own_packed = packed,
+                     .group_bytes = group_bytes};
+    return grad;
+}
+
+/* A uniform in +-1/sqrt(cols), a function of the seed and its place; B zero. */
+static void add_lora(sm_builder *b, sm_master *master, sm_lora *lora) {
+    const sm_graph_options *o = &b->g->options;
+    const sm_weight *w = master->w;
+    const uint64_t before = (uint64_t)w->expert * w->stride;
+    const sm_master *first = master - before;
+    const half A = {w, "lora_a", o->lora_rank, w->cols, lora - before, true};
+    const half B = {w, "lora_b", w->rows, o->lora_rank, lora - before, false};
+    master->a_grad = add_half(b, &lora->a, &A, first->a_grad);
+    master->b_grad = add_half(b, &lora->b, &B, first->b_grad);
+    if (b->status)
+        return;
+    master->lora = lora;
+    lora->scale =
+        (float)(o->lora_alpha / (o->lora_rs ? sqrt((double)o->lora_rank) : (double)o->lora_rank));
+    float *a = (float *)(uintptr_t)lora->a.data;
+    const double range = 1 / sqrt((double)w->cols);
+    for (uint64_t i = 0; i < (uint64_t)o->lora_rank * w->cols && sm_build_go_on(b, 1); i++)
+        a[i] = (float)(range * (2 * sm_weight_random(o->seed, w, i) - 1));
+}
+
+void sm_build_adapter(sm_builder *b) {
+    sm_graph *g = b->g;
+    sm_net *net = g->net;
+    sm_build_check_targets(b);
+    g->adapter.lora = sm_build_own(b, net->n_matrices, sizeof *g->adapter.lora);
+    if (b->status)
+        return;
+    memset(g->adapter.lora, 0, net->n_matrices * sizeof *g->adapter.lora);
+    for (uint32_t i = 0; i < net->n_matrices; i++) {
+        g->masters[i].w = &net->matrices[i];
+        if (sm_build_is_target(b, &net->matrices[i]))
+            add_lora(b, &g->masters[i], &g->adapter.lora[i]);
+    }
+    static const float one = 1;
+    g->adapter_list[0] = &g->adapter;
+    g->adapters = (sm_adapters){
+        .n = 1, .adapter = g->adapter_list, .scale = &one, .dropout = {.seed = g->options.seed}};
+}

@@ -1,0 +1,98 @@
+/* Which matrices get adapters. */
+#include "builder.h"
+
+#include <string.h>
+
+/* What Hugging Face's models call the matrices, and what a tensor is called here before
+ * ".weight". */
+static const char *const other_names[][2] = {
+    {"q_proj", "attn_q"},      {"k_proj", "attn_k"},      {"v_proj", "attn_v"},
+    {"o_proj", "attn_output"}, {"gate_proj", "ffn_gate"}, {"up_proj", "ffn_up"},
+    {"down_proj", "ffn_down"}, {"lm_head", "output"},
+};
+
+/* Whether the last part of a tensor's name, before ".weight", is `own`. */
+static bool is_called(const char *name, const char *own) {
+    const size_t n = strlen(name), m = strlen(own) + strlen(".weight");
+    return n >= m && (n == m || name[n - m - 1] == '.') &&
+           strncmp(name + n - m, own, strlen(own)) == 0;
+}
+
+/* Whether a pattern fits the name: it is part of it, or another name of that matrix. */
+static bool contains(const char *name, const char *part, size_t length) {
+    for (size_t i = 0; i < sizeof other_names / sizeof *other_names; i++)
+        if (strlen(other_names[i][0]) == length && strncmp(other_names[i][0], part, length) == 0)
+            return is_called(name, other_names[i][1]);
+    for (; *name; name++)
+        if (strncmp(name, part, length) == 0)
+            return true;
+    return false;
+}
+
+/* The next of comma-separated patterns, without spaces around it; NULL behind the last. */
+static const char *next_pattern(const char **targets, size_t *length) {
+    const char *at = *targets;
+    if (!*at)
+        return NULL;
+    at += strspn(at, " ");
+    *length = strcspn(at, ",");
+    *targets = at + *length + (at[*length] == ',');
+    while (*length && at[*length - 1] == ' ')
+        (*length)--;
+    return at;
+}
+
+/* One of the patterns fits the name. */
+static bool is_target(const char *targets, const char *name) {
+    size_t length;
+    for (const char *at; (at = next_pattern(&targets, &length)) != NULL;)
+        if (length && contains(name, at, length))
+            return true;
+    return false;
+}
+
+/* Whether a target can be this matrix: a tied head cannot have an adapter of its own. */
+static bool adaptable(const sm_net *net, const sm_weight *w) {
+    return w != net->head || !sm_net_tied(net);
+}
+
+/* Refuses a pattern that fits nothing. */
+static sm_status no_such_target(const sm_builder *b, const char *pattern, size_t length) {
+    char known[256], shown[64];
+    size_t n = 0;
+    uint32_t nearest, n_meant;
+    for (size_t i = 0; i < sizeof other_names / sizeof *other_names && n < sizeof known; i++)
+        n += sm_format(known + n, sizeof known - n, "%s%s, %s", i ? ", " : "", other_names[i][1],
+                       other_names[i][0]);
+    sm_format(shown, sizeof shown, "%.*s", (int)(length < sizeof shown ? length : sizeof shown),
+              pattern);
+    sm_names_find(known, shown, &nearest);
+    const char *meant = sm_names_get(known, nearest, &n_meant);
+    return sm_fail(b->error, SM_ERR_ARGUMENT,
+                   "LoRA target '%s' is in the name of no matrix of %s%s%.*s%s (known are %s)",
+                   shown, b->g->net->gguf->path, meant ? ": did you mean " : "", (int)n_meant,
+                   meant ? meant : "", meant ? "?" : "", known);
+}
+
+/* Checks each pattern alone, so that a misspelt one does not go unnoticed. */
+void sm_build_check_targets(sm_builder *b) {
+    const char *targets = b->g->options.lora_targets ? b->g->options.lora_targets : "";
+    const sm_net *net = b->g->net;
+    size_t length;
+    for (const char *at; !b->status && (at = next_pattern(&targets, &length)) != NULL;) {
+        bool found = false;
+        for (uint32_t i = 0; i < net->n_matrices && !found; i++)
+            found =
+                adaptable(net, &net->matrices[i]) && contains(net->matrices[i].name, at, length);
+        if (!length || !found)
+            b->status = no_such_target(b, at, length);
+    }
+}
+
+/* Without targets all matrices of layers get one, the head only by its name. */
+bool sm_build_is_target(const sm_builder *b, const sm_weight *w) {
+    const char *targets = b->g->options.lora_targets;
+    if (!targets)
+        return w != b->g->net->head;
+    return adaptable(b->g->net, w) && is_target(targets, w->name);
+}
