@@ -861,6 +861,12 @@ class Hostile(Case):
     NAME = os.fsdecode(b"red\x1b[31m\n\xe2\x80\xae\xc2\x9b\xff.")
     SHOWN = r"red\x1b[31m\n\u{202e}\u{9b}\xff."
 
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.data = pathlib.Path(MODEL).read_bytes()
+        cls.key = b"llama" if b"llama.context_length" in cls.data else b"qwen2"
+
     def shown(self, *arguments, code=0, says=()):
         result = call(*arguments)
         said = (result.stdout + result.stderr).decode()  # whole UTF-8
@@ -872,7 +878,7 @@ class Hostile(Case):
 
     def model(self, **changes):
         """MODEL with other bytes in it, in a file with a name of that kind."""
-        data = pathlib.Path(MODEL).read_bytes()
+        data = self.data
         for old, new in changes.values():
             self.assertEqual(len(old), len(new))
             self.assertIn(old, data)
@@ -881,14 +887,14 @@ class Hostile(Case):
 
     def test_messages(self):
         string = struct.pack("<IQ", 8, 5)
-        path = self.model(value=(b"general.architecture" + string + b"llama",
+        path = self.model(value=(b"general.architecture" + string + self.key,
                                  b"general.architecture" + string + b"\x1b[2J\xff"))
         for command in (["run", "-m", path], ["bench", "-m", path], ["imatrix", "-m", path],
                         ["pack", path, "out"], ["eval", "-m", path, "-f", MODEL]):
             self.shown(*command, "-t", "1", code=1 if command[0] != "imatrix" else 2)
         self.shown("run", "-m", path, code=1, says=[r"'\x1b[2J\xff'", self.SHOWN])
         path = self.model(name=(b"blk.0.attn_q.weight", b"blk.0.\x1b[2m\x7f\xe2\x80\xae_ight"),
-                          key=(b"llama.context_length", b"llama.cont\x1b]0;_\x07ngth"))
+                          key=(self.key + b".context_length", self.key + b".cont\x1b]0;_\x07ngth"))
         self.shown("run", "-m", path, code=1)
         for name in ("missing", "no/where"):
             for command in (["run", "-m"], ["tokenize", "-m"], ["inspect"]):
@@ -903,18 +909,20 @@ class Hostile(Case):
         self.shown("run", "--" + long, code=2, says=[self.SHOWN * 400])
 
     def test_inspect(self):
-        path = self.model(name=(b"blk.0.attn_q.weight", b"blk.0.\x1b[2m\x7f\xe2\x80\xae\xff_ght"),
-                          key=(b"llama.context_length", b"llama.cont\x1b]0;_\x07ngth"),
-                          value=(b"<|im_end|>", b"<|\xe2\x80\x8b\xe2\x81\xa7|>"))
+        changes = {"name": (b"blk.0.attn_q.weight", b"blk.0.\x1b[2m\x7f\xe2\x80\xae\xff_ght"),
+                   "key": (self.key + b".context_length", self.key + b".cont\x1b]0;_\x07ngth")}
+        if b"<|im_end|>" in self.data:
+            changes["value"] = (b"<|im_end|>", b"<|\xe2\x80\x8b\xe2\x81\xa7|>")
+        path = self.model(**changes)
         plain = self.shown("inspect", path, "--tensors", says=[
-            self.SHOWN, r"blk.0.\x1b[2m\x7f\u{202e}\xff_ght", r"llama.cont\x1b]0;_\x07ngth"]).decode()
+            self.SHOWN, r"blk.0.\x1b[2m\x7f\u{202e}\xff_ght", self.key.decode() + r".cont\x1b]0;_\x07ngth"]).decode()
         columns = {line.index(" F32 ") for line in plain.splitlines() if " F32 " in line}
         self.assertEqual(len(columns), 1, plain)
         result = json.loads(self.shown("inspect", path, "--tensors", "--json"))
         self.assertEqual(pathlib.PurePath(result["file"]).name,
                          "red\x1b[31m\n\u202e\x9b\ufffd.gguf")
         self.assertIn("blk.0.\x1b[2m\x7f\u202e\ufffd_ght", [t["name"] for t in result["tensors"]])
-        self.assertIn("llama.cont\x1b]0;_\x07ngth", [k["name"] for k in result["keys"]])
+        self.assertIn(self.key.decode() + ".cont\x1b]0;_\x07ngth", [k["name"] for k in result["keys"]])
 
     def test_results(self):
         """What commands that succeed say of names, and their JSON."""
