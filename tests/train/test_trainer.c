@@ -1368,7 +1368,7 @@ static void test_arguments(void **state) {
     assert_int_equal(sm_model_init("/nonexistent/x.gguf", vocabulary(), &small, &e), SM_ERR_IO);
 }
 
-/* Every allocation fails in turn: a status, and nothing left behind. */
+/* Every allocation fails in turn: a status and a message, and nothing left behind. */
 static void test_out_of_memory(void **state) {
     (void)state;
     const char *model = new_model("memory.gguf", &small);
@@ -1381,18 +1381,21 @@ static void test_out_of_memory(void **state) {
         o.more_data = &o.data;
         o.n_more_data = 1;
         sm_trainer *t = NULL;
-        sm_status status = sm_trainer_open(&t, model, &o, NULL);
+        sm_error error = {0};
+        sm_status status = sm_trainer_open(&t, model, &o, &error);
         if (!status)
-            status = sm_trainer_step(t, NULL, NULL);
+            status = sm_trainer_step(t, NULL, &error);
         if (!status)
-            status = sm_trainer_save(t, scratch_path("memory.ckpt"), NULL);
+            status = sm_trainer_save(t, scratch_path("memory.ckpt"), &error);
         if (!status)
-            status = sm_trainer_export(t, scratch_path("memory-out.gguf"), NULL, NULL);
+            status = sm_trainer_export(t, scratch_path("memory-out.gguf"), NULL, &error);
         sm_trainer_free(t);
         assert_int_equal(fail.live_blocks, 0);
         if (!status)
             break;
         assert_int_equal(status, SM_ERR_NOMEM);
+        assert_int_equal(error.code, SM_ERR_NOMEM);
+        assert_non_null(strstr(error.message, "memory"));
     }
 }
 
