@@ -145,8 +145,9 @@ void LEVEL(gelu_mul_grad)(float *dgate, float *dup, float *y, const float *dy, c
 
 void LEVEL(soft_cap)(float *y, const float *x, size_t n, float scale, float cap) {
     for (size_t i = 0; i < n; i += LANES) {
-        const floats e = exp_of(all(2 * scale / cap) * load(x + i, n - i));
-        store(y + i, all(cap) * (all(1) - all(2) / (e + all(1))), n - i);
+        const floats v = load(x + i, n - i);
+        const floats e = exp_of(all(2 * scale / cap) * v);
+        store(y + i, all(cap) * (all(1) - all(2) / (e + all(1))) - (v - v), n - i);
     }
 }
 

@@ -185,7 +185,7 @@ typedef void sm_attn_scores_fn(float *s, size_t lds, const void *q, size_t ldq, 
 typedef void sm_attn_values_fn(float *o, size_t ldo, const float *p, size_t ldp, size_t nq,
                                const void *v, size_t n_tokens, size_t head_dim);
 /* Writes one token's vector as token `lane` of a tile; nothing else of the tile changes. f16
- * saturates at +-65504; bf16 rounds to nearest even; q8_0 keeps the codes and rounds d to f16
+ * saturates at +-65504, and is NaN where the vector is not finite; bf16 rounds to nearest even; q8_0 keeps the codes and rounds d to f16
  * as f16 does. */
 typedef void sm_store_k_fn(void *tile, size_t lane, const void *k, size_t head_dim);
 typedef void sm_store_v_fn(void *tile, size_t lane, const void *v, size_t head_dim);
@@ -252,7 +252,8 @@ typedef void sm_silu_mul_fn(float *y, const float *gate, const float *up, size_t
 /* y = gelu(gate) * up by the tanh form (arXiv:1606.08415): with z = sqrt(2/pi) (x + 0.044715 x^3),
  *   gelu(x) = x/2 (1 + tanh(z)) = x / (1 + exp(-2 z)); y may be gate. */
 typedef void sm_gelu_mul_fn(float *y, const float *gate, const float *up, size_t n);
-/* y = cap * tanh(scale * x / cap), within 1e-6 * cap; y may be x. */
+/* y = cap * tanh(scale * x / cap), within 1e-6 * cap; y may be x. NaN where x is not finite: what
+ * damaged weights give must not look like a large number that was capped. */
 typedef void sm_soft_cap_fn(float *y, const float *x, size_t n, float scale, float cap);
 /* Rotates n_rot/2 pairs of one head: (x[2i], x[2i+1]) when neox is false,
  * (x[i], x[i + n_rot/2]) when true; by cos[i], sin[i]: a' = a*c - b*s with the

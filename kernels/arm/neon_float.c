@@ -202,7 +202,9 @@ INLINE void values(unsigned kind, float *o, size_t ldo, const float *p, size_t l
 /* To the type of the cache, as kernels.h says for each. */
 INLINE uint16x4_t round_to(unsigned kind, float32x4_t x) {
     if (kind == F16) {
+        const float32x4_t zero = vsubq_f32(x, x); /* NaN where x is not finite, as in ref */
         x = vmaxq_f32(vminq_f32(x, vdupq_n_f32(65504.0f)), vdupq_n_f32(-65504.0f));
+        x = vsubq_f32(x, zero);
         return vreinterpret_u16_f16(vcvt_f16_f32(x));
     }
     uint32x4_t bits = vreinterpretq_u32_f32(x);

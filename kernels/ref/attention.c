@@ -15,8 +15,9 @@ static inline float load_f16(uint16_t x) {
     return sm_f16_to_f32(x);
 }
 static inline uint16_t store_f16(float x) {
-    /* saturate: an infinity in the cache would make every later token NaN */
-    return sm_f32_to_f16(x > 65504 ? 65504 : x < -65504 ? -65504 : x);
+    /* saturate: an infinity in the cache would make every later token NaN. One that was there
+     * before is to do that: x - x is 0 or NaN */
+    return sm_f32_to_f16((x > 65504 ? 65504 : x < -65504 ? -65504 : x) - (x - x));
 }
 
 static inline float load_bf16(uint16_t x) {

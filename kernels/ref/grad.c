@@ -55,7 +55,7 @@ void sm_gelu_mul_grad_ref(float *dgate, float *dup, float *y, const float *dy, c
 
 void sm_soft_cap_ref(float *y, const float *x, size_t n, float scale, float cap) {
     for (size_t i = 0; i < n; i++) {
-        y[i] = cap * tanhf(scale * x[i] / cap);
+        y[i] = cap * tanhf(scale * x[i] / cap) - (x[i] - x[i]);
     }
 }
 

@@ -297,9 +297,10 @@ ATTENTION(bf16, sizeof(uint16_t), product_bf16)
 
 /* Eight values as the KV type's 16 bits. */
 INLINE __m128i pack_f16(__m256 x) {
-    /* operands in this order let a NaN through, as the reference does */
+    /* 0, or NaN where x is not finite, as in the reference */
+    const __m256 zero = _mm256_sub_ps(x, x);
     x = _mm256_max_ps(_mm256_set1_ps(-65504), _mm256_min_ps(_mm256_set1_ps(65504), x));
-    return _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT);
+    return _mm256_cvtps_ph(_mm256_sub_ps(x, zero), _MM_FROUND_TO_NEAREST_INT);
 }
 INLINE __m128i pack_bf16(__m256 x) {
     const __m256i bits = _mm256_castps_si256(x);

@@ -235,7 +235,9 @@ INLINE void values(const int kv, float *o, size_t ldo, const float *p, size_t ld
 
 INLINE __m256i to_f16(__m512 x) {
     const __m512 most = _mm512_set1_ps(65504);
+    const __m512 zero = _mm512_sub_ps(x, x); /* NaN where x is not finite, as in the reference */
     x = _mm512_max_ps(_mm512_sub_ps(_mm512_setzero_ps(), most), _mm512_min_ps(most, x));
+    x = _mm512_sub_ps(x, zero);
     const __mmask16 all = 0xffff; /* the unmasked form warns without optimization */
     return _mm512_maskz_cvtps_ph(all, x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }

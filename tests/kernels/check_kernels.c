@@ -754,6 +754,12 @@ static void test_elementwise(void **state) {
         memcpy(z, a, n * sizeof *a);
         table->soft_cap(z, z, n, 0.5f, 7);
         assert_memory_equal(z, y, n * sizeof *y);
+        static const float bad[] = {NAN, INFINITY, -INFINITY};
+        for (size_t i = 0; i < n; i += 5) /* no cap hides damage */
+            z[i] = bad[i / 5 % 3];
+        table->soft_cap(z, z, n, 0.5f, 7);
+        for (size_t i = 0; i < n; i++)
+            assert_true((i % 5 == 0) == (bool)isnan(z[i]));
         free_floats(a);
         free_floats(b);
         free_floats(y);
@@ -1163,8 +1169,31 @@ static void check_stored(const sm_kv_kernels *kv, uint32_t type, cache_side side
     free(before);
 }
 
+/* What is not finite stays so: damage is to be seen in the logits. */
+static void check_stored_damage(const sm_kv_kernels *kv, uint32_t type, cache_side side,
+                                size_t dim) {
+    static const float bad[] = {NAN, INFINITY, -INFINITY};
+    float *x = take_floats(dim);
+    uint8_t *tile = take(sm_kv_tile_bytes(type, dim));
+    memset(tile, 0, sm_kv_tile_bytes(type, dim));
+    for (size_t at = 0; at < dim; at++) {
+        for (size_t d = 0; d < dim; d++)
+            x[d] = d == at ? bad[at % 3] : random_float();
+        (side == K_SIDE ? kv->store_k : kv->store_v)(tile, at % 16, x, dim);
+        for (size_t d = 0; d < dim; d++)
+            assert_true((d == at) != (bool)isfinite(kv_load(type, side, tile, at % 16, d, dim)));
+    }
+    free_floats(x);
+    free(tile);
+}
+
 static void test_store(void **state) {
     const sm_kernels *table = level_of(state);
+    for (uint32_t type = 0; type < SM_KV_TYPES; type++)
+        for (size_t h = 0; h < N_HEAD_DIMS && type != SM_KV_Q8_0; h++) {
+            check_stored_damage(&table->kv[type], type, K_SIDE, head_dims[h]);
+            check_stored_damage(&table->kv[type], type, V_SIDE, head_dims[h]);
+        }
     for (uint32_t type = 0; type < SM_KV_TYPES; type++) {
         for (size_t h = 0; h < N_HEAD_DIMS; h++) {
             check_stored(&table->kv[type], type, K_SIDE, head_dims[h]);

@@ -162,6 +162,48 @@ static void damage_inside_is_told(void **state) {
     sm_model_free(model);
 }
 
+/* What lies between the damage and the logits hides it from nobody: caps of scores and logits, the
+ * choice of experts, the cache's type. */
+static void nothing_hides_damage(void **state) {
+    (void)state;
+    static const fixture_model gemma2 = {.architecture = "gemma2", .n_layer = 1},
+                               mixtral = {.n_experts = 4, .n_used = 2, .n_layer = 1},
+                               llama = {.n_layer = 1};
+    static const struct {
+        const fixture_model *model;
+        const char *tensor;
+        uint64_t at;                                       /* element */
+    } where[] = {{&gemma2, "token_embd.weight", 290 * 64}, /* the output matrix too */
+                 {&gemma2, "blk.0.attn_q.weight", 70},
+                 {&gemma2, "blk.0.ffn_up.weight", 70},
+                 {&mixtral, "blk.0.ffn_gate_inp.weight", 2 * 64 + 5}, /* of expert 2 */
+                 {&mixtral, "blk.0.attn_v.weight", 0},
+                 {&llama, "blk.0.attn_v.weight", 5},
+                 {&llama, "blk.0.attn_k.weight", 5}};
+    static const float bad[] = {NAN, INFINITY, -INFINITY};
+    const int32_t ids[] = {1, 2, 3, 4, 5, 6};
+    const char *path = copy_path("hidden.gguf");
+    for (size_t i = 0; i < sizeof where / sizeof *where; i++)
+        for (size_t v = 0; v < 3; v++)
+            for (uint32_t cache = SM_KV_TYPE_F16; cache <= SM_KV_TYPE_BF16; cache++) {
+                const sm_session_options o = {
+                    .struct_size = sizeof o, .n_threads = 1, .kv_type = cache};
+                const float *logits;
+                sm_model *model;
+                sm_session *s;
+                assert_int_equal(fixture_write(path, where[i].model), 0);
+                damage(path, where[i].tensor, where[i].at * sizeof bad[0], &bad[v], sizeof bad[v]);
+                assert_int_equal(sm_model_load(&model, path, NULL, NULL), SM_OK);
+                assert_int_equal(sm_session_new(&s, model, &o, NULL), SM_OK);
+                assert_int_equal(sm_session_feed(s, ids, 6, NULL), SM_OK);
+                if (sm_session_logits(s, &logits, NULL) != SM_ERR_FORMAT)
+                    fail_msg("%f in %s is not seen, cache %u", (double)bad[v], where[i].tensor,
+                             cache);
+                sm_session_free(s);
+                sm_model_free(model);
+            }
+}
+
 /* ---- what writes weights ------------------------------------------------------------------- */
 
 /* Rank 1; a[at] is the value. */
@@ -346,6 +388,7 @@ int main(void) {
         cmocka_unit_test(the_first_is_found),
         cmocka_unit_test(no_token_is_chosen_from_damaged_logits),
         cmocka_unit_test(damage_inside_is_told),
+        cmocka_unit_test(nothing_hides_damage),
         cmocka_unit_test(merging_refuses),
         cmocka_unit_test(adapters_refuse),
         cmocka_unit_test(quantizing_refuses_where_the_type_stays),

@@ -73,11 +73,14 @@ static rows rows_of(const sm_worker *w) {
 
 /* ---- routing --------------------------------------------------------------------------------- */
 
-/* The n_used largest logits, of equal ones the first, by number; softmax of these. */
+/* The n_used largest logits, of equal ones the first, by number; softmax of these. NaN if one of
+ * all is not finite: no comparison would find it. */
 static void choose(const float *logits, uint32_t n, uint32_t n_used, uint32_t *chosen,
                    float *weight) {
     bool taken[SM_MAX_EXPERTS] = {false};
     double sum = 0, most = -INFINITY;
+    for (uint32_t e = 0; e < n; e++)
+        sum += (double)(logits[e] - logits[e]);
     for (uint32_t j = 0; j < n_used; j++) {
         uint32_t best = n;
         for (uint32_t e = 0; e < n; e++)
