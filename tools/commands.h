@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "cli.h"
 
@@ -23,5 +24,10 @@ const command_entry *command_find(int argc, char **argv, int *words);
 bool command_in_group(const command_entry *c, const char *group);
 /* All names as sm_names_find takes them, words joined by '-'. */
 void command_names(char *names, size_t capacity);
+
+/* All commands, for --help without one (overview.c). */
+void command_print_all(FILE *out);
+/* Those in a group. */
+void command_print_group(FILE *out, const char *group);
 
 #endif

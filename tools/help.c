@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "commands.h"
 #include "page.h"
 
 /* ---- flags ------------------------------------------------------------------------------ */
@@ -71,42 +70,9 @@ const char *help_facts(char buffer[HELP_FACTS_SPACE], const flag_ref *ref) {
 
 /* ---- pages ------------------------------------------------------------------------------ */
 
-#define WIDE 70 /* columns from which on texts stand beside what they explain */
-
-/* A term and what it means: beside it, or below where there is no room. */
-static void print_entry(page *p, const char *term, int beside, const char *meaning,
-                        const char *facts) {
-    page_indent(p, 2);
-    page_words(p, term);
-    page_indent(p, p->width < WIDE ? 6 : beside);
-    if (p->width < WIDE)
-        page_break(p);
-    page_words(p, meaning);
-    page_break(p);
-    page_words(p, facts);
-    page_break(p);
-}
-
 static void print_flag(page *p, const flag_ref *ref) {
     char term[HELP_FLAG_SPACE], facts[HELP_FACTS_SPACE];
-    print_entry(p, help_flag(term, ref), 28, help_doc(ref), help_facts(facts, ref));
-}
-
-/* Its lines are usages, of which the first follows "usage:". */
-static void print_usage(page *p, const char *name, const char *synopsis) {
-    for (int i = 0; *synopsis != 0; i++) {
-        char usage[512];
-        const size_t n = strcspn(synopsis, "\n");
-        snprintf(usage, sizeof usage, "smallmind %s %.*s", name, (int)n, synopsis);
-        p->indent = 7;
-        if (i == 0) {
-            fputs("usage: ", p->out);
-            p->column = p->indent;
-        }
-        page_words(p, usage);
-        page_break(p);
-        synopsis += n + (synopsis[n] == '\n');
-    }
+    page_entry(p, help_flag(term, ref), 28, help_doc(ref), help_facts(facts, ref));
 }
 
 static void print_examples(page *p, const cli_command *command) {
@@ -124,44 +90,13 @@ static void print_examples(page *p, const cli_command *command) {
 void help_print(const cli_command *command) {
     page p = page_new(stdout);
     flag_ref ref;
-    print_usage(&p, command->name, command->synopsis);
+    page_usage(&p, command->name, command->synopsis);
     p.indent = 0;
     fputc('\n', p.out);
     page_text(&p, command->summary);
     fputs("\noptions:\n", p.out);
     for (size_t i = 0; flag_at(command, i, &ref); i++)
         print_flag(&p, &ref);
-    print_entry(&p, "-h, --help", 28, "print this text", "");
+    page_entry(&p, "-h, --help", 28, "print this text", "");
     print_examples(&p, command);
-}
-
-/* Commands of a group; NULL: all. */
-static void list_commands(page *p, const char *group) {
-    fputs("\ncommands:\n", p->out);
-    for (size_t i = 0; i < n_commands; i++) {
-        if (group == NULL || command_in_group(&commands[i], group))
-            print_entry(p, commands[i].name, 16, commands[i].summary, "");
-    }
-    fputc('\n', p->out);
-    p->indent = 0;
-}
-
-void help_group(FILE *out, const char *group) {
-    page p = page_new(out);
-    print_usage(&p, group, "COMMAND [OPTION]...");
-    list_commands(&p, group);
-    page_text(&p, "`smallmind COMMAND --help` lists the options of a command.");
-}
-
-void help_commands(FILE *out) {
-    page p = page_new(out);
-    print_usage(&p, "COMMAND", "[OPTION]...");
-    page_text(&p, "\nRuns language models from GGUF files on the CPU.");
-    list_commands(&p, NULL);
-    page_text(&p,
-              "`smallmind COMMAND --help` lists the options of a command; those that compute take\n"
-              "-t THREADS and --level LEVEL. `smallmind --version` prints the version.\n"
-              "Results go to standard output, progress, timings and errors to standard error.\n"
-              "Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted by Ctrl-C,\n"
-              "143 by SIGTERM, 129 by SIGHUP.");
 }

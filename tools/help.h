@@ -8,10 +8,6 @@
 #include "flags.h"
 
 void help_print(const cli_command *command);
-/* All commands, for --help without one. */
-void help_commands(FILE *out);
-/* Those whose names begin with that word and have another one. */
-void help_group(FILE *out, const char *group);
 
 /* How a flag is written, "-t, --threads N". */
 #define HELP_FLAG_SPACE 96

@@ -4,7 +4,6 @@
 
 #include "cli.h"
 #include "commands.h"
-#include "help.h"
 
 /* The words that make commands together with this one; "" if there are none. */
 static void find_group(const char *word, char *others, size_t capacity) {
@@ -27,7 +26,7 @@ static int no_command(int argc, char **argv) {
     find_group(argv[1], others, sizeof others);
     const bool group = others[0] != 0;
     if (group && argc > 2 && asks_for_help(argv[2])) {
-        help_group(stdout, argv[1]);
+        command_print_group(stdout, argv[1]);
         return cli_finish(CLI_DONE);
     }
     command_names(names, sizeof names);
@@ -56,13 +55,13 @@ static void print_next(FILE *out, const char *program) {
 
 int main(int argc, char **argv) {
     if (argc < 2) {
-        help_commands(stderr);
+        command_print_all(stderr);
         fputc('\n', stderr);
         print_next(stderr, argc ? argv[0] : "smallmind");
         return CLI_USAGE;
     }
     if (asks_for_help(argv[1]) || strcmp(argv[1], "help") == 0) {
-        help_commands(stdout);
+        command_print_all(stdout);
         return cli_finish(CLI_DONE);
     }
     if (strcmp(argv[1], "--version") == 0) {

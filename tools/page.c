@@ -147,3 +147,33 @@ void page_command(page *p, const char *text) {
     p->indent = indent;
     page_break(p);
 }
+
+#define WIDE 70 /* columns from which on texts stand beside what they explain */
+
+void page_entry(page *p, const char *term, int beside, const char *meaning, const char *facts) {
+    page_indent(p, 2);
+    page_words(p, term);
+    page_indent(p, p->width < WIDE ? 6 : beside);
+    if (p->width < WIDE)
+        page_break(p);
+    page_words(p, meaning);
+    page_break(p);
+    page_words(p, facts);
+    page_break(p);
+}
+
+void page_usage(page *p, const char *name, const char *synopsis) {
+    for (int i = 0; *synopsis != 0; i++) {
+        char usage[512];
+        const size_t n = strcspn(synopsis, "\n");
+        snprintf(usage, sizeof usage, "smallmind %s %.*s", name, (int)n, synopsis);
+        p->indent = 7;
+        if (i == 0) {
+            fputs("usage: ", p->out);
+            p->column = p->indent;
+        }
+        page_words(p, usage);
+        page_break(p);
+        synopsis += n + (synopsis[n] == '\n');
+    }
+}

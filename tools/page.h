@@ -26,5 +26,9 @@ void page_break(page *p);
 void page_text(page *p, const char *text);
 /* A command for a shell, continued behind a backslash where it is longer than a line. */
 void page_command(page *p, const char *text);
+/* A term and what it means: beside it from column `beside` on, or below where there is no room. */
+void page_entry(page *p, const char *term, int beside, const char *meaning, const char *facts);
+/* "smallmind NAME" and each line of the synopsis, of which the first follows "usage:". */
+void page_usage(page *p, const char *name, const char *synopsis);
 
 #endif
