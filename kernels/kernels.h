@@ -77,8 +77,8 @@ typedef enum sm_prefetch {
 /* What suits this CPU: NONE where it asks for streams better by itself. in_memory: the weights do
  * not fit the last-level cache. */
 sm_prefetch sm_prefetch_for(bool in_memory);
-/* Whether this CPU takes vectors of 512 bits through pipes of 256 (AMD's family 19h), where what a loop
- * needs beside its products costs less. */
+/* Whether this CPU takes vectors of 512 bits through pipes of 256 (AMD's family 19h), where what
+ * a loop needs beside its products costs less. */
 bool sm_pipes_are_half(void);
 
 /* ---- products: y[c][r] = sum over k of w[r][k] * x[c][k] ------------------------

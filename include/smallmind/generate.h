@@ -48,8 +48,8 @@ typedef struct sm_session_options {
     uint32_t n_batch;   /* tokens computed together at most; 0: 512. Scratch grows with it */
     uint32_t kv_type;   /* SM_KV_TYPE_… of the key/value cache */
     uint32_t pin;       /* 1: each thread of the team but the caller's stays on one CPU of those the
-                           process may use (a fork's likewise). For one session that has these CPUs to
-                           itself: several would meet on the same ones */
+                           process may use (a fork's likewise). For one session that has these CPUs
+                           to itself: several would meet on the same ones */
 } sm_session_options;
 
 /* SM_ERR_ARGUMENT, _NOMEM, _SYSTEM (threads), _UNSUPPORTED (pin, where the system cannot). */

@@ -1,5 +1,5 @@
-/* neon_quant_impl.h - products of the quantized types: the body of neon_quant.c, dotprod_quant.c and
- * i8mm_quant.c.
+/* neon_quant_impl.h - products of the quantized types: the body of neon_quant.c, dotprod_quant.c
+ * and i8mm_quant.c.
  *
  * Before including it define
  *   LEVEL(name)   the name with the level's suffix

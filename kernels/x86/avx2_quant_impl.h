@@ -1,4 +1,5 @@
-/* avx2_quant_impl.h - products with quantized weights: the body of avx2_quant.c and avxvnni_quant.c.
+/* avx2_quant_impl.h - products with quantized weights: the body of avx2_quant.c and
+ * avxvnni_quant.c.
  *
  * Before including it define
  *   LEVEL(name)   the name with the level's suffix

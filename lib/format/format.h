@@ -144,7 +144,7 @@ typedef struct sm_gguf_packed {
 sm_status sm_gguf_get_packed(const sm_gguf *gguf, const sm_gguf_tensor *t, sm_gguf_packed *out,
                              sm_error *error);
 
-/* ---- what is taken for a model, or for text, and is something else (recognize.c) ------------------
+/* ---- what is taken for a model, or for text, and is something else (recognize.c) ----------
  *
  * Each fails with a message that says what it is and what to do; SM_OK where that is not known. */
 

@@ -1,5 +1,6 @@
 /* What people take for a model, or for text: files of other formats, pages, pointers, directories,
- * addresses, and GGUF files that hold something else. One table for each, and what to do instead. */
+ * addresses, and GGUF files that hold something else. One table for each, and what to do
+ * instead. */
 #include "format/format.h"
 
 #include <string.h>

@@ -343,7 +343,7 @@ sm_status sm_session_sync(sm_session *s, const int32_t *ids, uint64_t n, uint64_
     return status;
 }
 
-/* ---- adapters: tokens were computed without it, or with it ------------------------------------- */
+/* ---- adapters: tokens were computed without it, or with it ----------------------------------- */
 
 sm_status sm_session_attach(sm_session *s, const sm_adapter *a, double scale, sm_error *error) {
     if (!s || !a)

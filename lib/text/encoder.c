@@ -1,5 +1,5 @@
-/* What every kind of encoding works with: memory that grows, the ids on their way to the caller, and
- * a cache of the words seen in this call. */
+/* What every kind of encoding works with: memory that grows, the ids on their way to the caller,
+ * and a cache of the words seen in this call. */
 #include "internal.h"
 
 #include <string.h>

@@ -259,8 +259,8 @@ typedef struct sm_encoder {
     bool after_space;   /* ... and that ended with a space, normalized */
 } sm_encoder;
 
-/* For one text of `length` bytes; ids[capacity] is the caller's. To be ended with sm_encoder_done, on
- * failure too. SM_ERR_NOMEM. */
+/* For one text of `length` bytes; ids[capacity] is the caller's. To be ended with sm_encoder_done,
+ * on failure too. SM_ERR_NOMEM. */
 sm_status sm_encoder_init(sm_encoder *encoder, const sm_tokenizer *tokenizer, uint64_t length,
                           const sm_encode_options *options, int32_t *ids, uint64_t capacity,
                           sm_error *error);

@@ -83,8 +83,8 @@ typedef struct sm_vocab {
  * What real files have is taken as it is: of equal entries the first counts, an
  * empty one is never produced, an id outside the vocabulary counts as not given, a
  * merge of or into something that is no token has no effect, `<0x..>` that is not
- * two hexadecimal digits is text, unless its type says that it is a byte. Bytes that no token spells become the unknown
- * token, or nothing if there is none. */
+ * two hexadecimal digits is text, unless its type says that it is a byte. Bytes that
+ * no token spells become the unknown token, or nothing if there is none. */
 sm_status sm_tokenizer_build(sm_tokenizer **out, sm_mem *mem, const sm_vocab *vocab,
                              sm_error *error);
 /* One more reference; sm_tokenizer_free drops one. When the last goes,

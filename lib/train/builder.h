@@ -15,7 +15,8 @@ typedef struct sm_builder {
     uint64_t work;        /* since the hook was asked */
 } sm_builder;
 
-/* False after a failure, and once the hook says so; n: weights that were made since the last call. */
+/* False after a failure, and once the hook says so; n: weights that were made since the last
+ * call. */
 bool sm_build_go_on(sm_builder *b, uint64_t n);
 /* Memory that the graph owns; NULL after a failure. */
 void *sm_build_own(sm_builder *b, uint64_t n, uint64_t size);

@@ -1,4 +1,5 @@
-/* Parameters: f32 masters of what is trained, their gradients, the copies that are computed with. */
+/* Parameters: f32 masters of what is trained, their gradients, the copies that are computed
+ * with. */
 #include "builder.h"
 #include "pack.h"
 

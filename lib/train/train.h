@@ -205,7 +205,7 @@ sm_status sm_schedule_check(const sm_schedule *schedule, sm_error *error);
 /* Learning rate of step 0, 1, …; pure function. */
 double sm_schedule_lr(const sm_schedule *schedule, uint64_t step);
 
-/* ---- a graph: tape, loss and backward (graph.c, graph_batch.c) ------------------------------------ */
+/* ---- a graph: tape, loss and backward (graph.c, graph_batch.c) ------------------------------- */
 
 /* One training batch: n_tokens tokens in spans, each span a document or a piece of one that
  * sees nothing of the others and begins at position 0. */

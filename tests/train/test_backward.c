@@ -1113,8 +1113,8 @@ static void test_no_memory(void **state) {
     }
 }
 
-/* The models above have all that any kind of blocks can have, but norms behind blocks that no family
- * puts there: so a new slot, or kind, wants a model here. */
+/* The models above have all that any kind of blocks can have, but norms behind blocks that no
+ * family puts there: so a new slot, or kind, wants a model here. */
 static void test_every_slot(void **state) {
     (void)state;
     for (uint32_t k = 0; k < SM_KIND_COUNT; k++) {
