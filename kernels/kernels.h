@@ -185,8 +185,8 @@ typedef void sm_attn_scores_fn(float *s, size_t lds, const void *q, size_t ldq, 
 typedef void sm_attn_values_fn(float *o, size_t ldo, const float *p, size_t ldp, size_t nq,
                                const void *v, size_t n_tokens, size_t head_dim);
 /* Writes one token's vector as token `lane` of a tile; nothing else of the tile changes. f16
- * saturates at +-65504, and is NaN where the vector is not finite; bf16 rounds to nearest even; q8_0 keeps the codes and rounds d to f16
- * as f16 does. */
+ * saturates at +-65504, and is NaN where the vector is not finite; bf16 rounds to nearest even;
+ * q8_0 keeps the codes and rounds d to f16 as f16 does. */
 typedef void sm_store_k_fn(void *tile, size_t lane, const void *k, size_t head_dim);
 typedef void sm_store_v_fn(void *tile, size_t lane, const void *v, size_t head_dim);
 
