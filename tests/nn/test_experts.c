@@ -103,7 +103,7 @@ static void files_of_all_kinds_agree(void **state) {
             sm_error error = {0};
             const char *small = scratch_path("small.gguf"), *packed = scratch_path("packed.gguf");
             const sm_quantize_options o = {.struct_size = sizeof o, .type = types[t]};
-            sm_model *model;
+            sm_model *model = NULL;
             if (sm_quantize_file(exact, small, &o, NULL, &error) ||
                 sm_model_load(&model, small, NULL, &error) ||
                 sm_model_save_packed(model, packed, NULL, NULL, &error))
@@ -132,7 +132,7 @@ static void importance_counts_per_expert(void **state) {
     (void)state;
     const char *path = write("exact.gguf", &mixtral), *out = scratch_path("im.gguf");
     sm_model *model;
-    sm_imatrix *im;
+    sm_imatrix *im = NULL;
     sm_error error = {0};
     int32_t ids[N];
     for (uint32_t i = 0; i < N; i++)
