@@ -59,8 +59,8 @@ SM_API sm_status sm_session_detach(sm_session *session, const sm_adapter *adapte
  * quantized ones are quantized anew, which costs some of the adapter's precision. All other tensors
  * and keys are copied. out_path may be model_path; it appears only when it is complete. progress
  * (may be NULL) counts weights. Statuses of sm_model_load and sm_adapter_load, _FORMAT also for
- * weights that are infinite or NaN, before merging or after, or too large for the type (names tensor
- * and row), _ARGUMENT (type), _UNSUPPORTED (a packed model), _CANCELLED.
+ * weights that are infinite or NaN, before merging or after, or too large for the type (names
+ * tensor and row), _ARGUMENT (type), _UNSUPPORTED (a packed model), _CANCELLED.
  */
 SM_API sm_status sm_adapter_merge(const char *model_path, const char *adapter_path, double scale,
                                   const char *out_path, const char *type, sm_progress_fn progress,
