@@ -1055,6 +1055,58 @@ static void *hold_lock(void *arg) {
     return NULL;
 }
 
+/* Experts are numbers that the threads choose: where the others are gone, none is made up. */
+static void a_fork_among_experts_ends_the_step(void **state) {
+    (void)state;
+    char path[512];
+    snprintf(path, sizeof path, "%s", scratch_path("torn-experts.gguf"));
+    for (int at = 0, last = 0; !last; at += at < 40 ? 1 : 7) {
+        sm_model *model;
+        assert_int_equal(fixture_write(path, &(fixture_model){.n_experts = 4, .n_used = 2}), 0);
+        assert_int_equal(sm_model_load(&model, path, NULL, NULL), SM_OK);
+        sm_session *s = open_session(model, 2);
+        forker f = {.at = at, .parent = getpid()};
+        assert_int_equal(sm_session_set_cancel(s, fork_in_hook, &f, NULL), SM_OK);
+        const sm_status status = sm_session_feed(s, prompt(), PROMPT, NULL);
+        if (getpid() != f.parent) {
+            MUST(1, status == SM_ERR_STATE || status == SM_OK);
+            MUST(2, sm_session_sync(s, prompt(), PROMPT, NULL, NULL) == SM_OK);
+            sm_session_free(s);
+            _exit(0);
+        }
+        assert_int_equal(status, SM_OK);
+        last = f.calls <= at;
+        if (!last)
+            expect_child(f.child);
+        sm_session_free(s);
+        sm_model_free(model);
+    }
+    for (int at = 0, last = 0; !last; at += 13) {
+        sm_trainer_options o = {.struct_size = sizeof o,
+                                .data = text_path(),
+                                .sequence = 32,
+                                .rows = 2,
+                                .steps = 1,
+                                .n_threads = 2,
+                                .checkpoint_layers = at % 2 ? 1 : 0};
+        sm_trainer *t;
+        assert_int_equal(sm_trainer_open(&t, path, &o, NULL), SM_OK);
+        forker f = {.at = at, .parent = getpid()};
+        sm_trainer_set_cancel(t, fork_in_hook, &f, NULL);
+        const sm_status status = sm_trainer_step(t, NULL, NULL);
+        if (getpid() != f.parent) {
+            MUST(3, status == SM_ERR_STATE || status == SM_OK);
+            sm_trainer_free(t);
+            _exit(0);
+        }
+        assert_int_equal(status, SM_OK);
+        last = f.calls <= at;
+        if (!last)
+            expect_child(f.child);
+        sm_trainer_free(t);
+    }
+}
+
 static void a_lock_held_at_a_fork_is_free_in_the_child(void **state) {
     (void)state;
     sm_mem mem;
@@ -1099,6 +1151,7 @@ int main(void) {
         cmocka_unit_test(a_forked_child_measures_and_trains_the_same),
         cmocka_unit_test(a_fork_between_tokens_changes_nothing),
         cmocka_unit_test(a_fork_inside_a_step_ends_it),
+        cmocka_unit_test(a_fork_among_experts_ends_the_step),
         cmocka_unit_test(a_lock_held_at_a_fork_is_free_in_the_child),
 #endif
     };

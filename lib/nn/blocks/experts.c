@@ -149,15 +149,19 @@ static void gather(const sm_worker *w, rows *r, const sm_input *in) {
     r->in = (sm_input){f, w->ws->ldx, q, w->ws->blocks_x};
 }
 
-/* Several tokens: each thread chooses for some, one numbers the rows, all gather. */
-static void route_many(const sm_worker *w, rows *r, const sm_input *in) {
+/* Several tokens: each thread chooses for some, one numbers the rows, all gather. False where the
+ * other threads are gone: what they should have chosen is no expert. */
+static bool route_many(const sm_worker *w, rows *r, const sm_input *in) {
     route(w, r);
     sm_team_barrier(w->team);
+    if (sm_team_torn(w->team))
+        return false;
     if (w->thread == 0)
         number_rows(r, w->T);
     sm_team_barrier(w->team);
     gather(w, r, in);
     sm_team_barrier(w->team);
+    return true;
 }
 
 /* A single token's choice, by every thread for itself: what it needs is in `own`. */
@@ -312,8 +316,8 @@ bool sm_experts_run(sm_worker *w, const sm_block *b, sm_input *in) {
         return false;
     if (w->T == 1 && !w->batch->tape)
         route_one(w, &r, &own, in);
-    else
-        route_many(w, &r, in);
+    else if (!route_many(w, &r, in))
+        return false;
     if (!pack_experts(w, &r))
         return false;
     for (uint32_t e = 0; e < b->experts.n_experts; e++)
