@@ -17,7 +17,7 @@
  * the system gives none. But a handle that another thread was using at that moment can only
  * be freed there (SM_ERR_STATE), and a call inside whose cancel hook the fork was ends in
  * the child with SM_ERR_STATE, unless its threads had nothing left to do; the next call works.
- * Freeing is always fine.
+ * So does a call that was writing a file: that goes on in the parent alone. Freeing is always fine.
  *
  * Nothing in the library prints, exits, aborts, reads the environment or keeps
  * writable global state (beside the CPU dispatch table, filled in once).

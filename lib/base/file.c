@@ -189,6 +189,7 @@ struct sm_file_writer {
     char *temporary;  /* name beside it; empty while there is none */
     int directory;    /* of target: names are relative to it, so chdir does not matter */
     int fd;
+    uint32_t process;  /* that opened it: a forked child shares the file, and leaves it alone */
     uint64_t position; /* bytes handed to sm_file_write */
     uint64_t buffered;
     uint8_t buffer[BUFFER_SIZE];
@@ -361,6 +362,7 @@ sm_status sm_file_writer_open(sm_file_writer **out, sm_mem *mem, const char *pat
     memset(w, 0, offsetof(sm_file_writer, buffer));
     w->mem = mem;
     w->directory = w->fd = -1;
+    w->process = sm_process_id();
     w->path = sm_strdup(mem, path, strlen(path));
     sm_status status = w->path ? SM_OK : sm_fail(error, SM_ERR_NOMEM, "%s: out of memory", path);
     if (!status)
@@ -376,8 +378,20 @@ sm_status sm_file_writer_open(sm_file_writer **out, sm_mem *mem, const char *pat
     return status;
 }
 
+static sm_status check_owner(const sm_file_writer *w, sm_error *error) {
+    return w->process == sm_process_id()
+               ? SM_OK
+               : sm_fail(error, SM_ERR_STATE,
+                         "%s: this process was forked while another one wrote the file, which goes "
+                         "on there",
+                         w->path);
+}
+
 static sm_status write_all(sm_file_writer *w, const uint8_t *data, uint64_t size, sm_error *error) {
     const uint64_t piece = (uint64_t)1 << 30;
+    const sm_status status = check_owner(w, error);
+    if (status)
+        return status;
     while (size) {
         ssize_t n = write(w->fd, data, (size_t)(size < piece ? size : piece));
         if (n < 0 && errno == EINTR)
@@ -459,7 +473,7 @@ void sm_file_abort(sm_file_writer *writer) {
     if (!writer)
         return;
     if (writer->fd >= 0) {
-        if (writer->temporary[0] && has_name(writer->fd))
+        if (writer->process == sm_process_id() && writer->temporary[0] && has_name(writer->fd))
             unlinkat(writer->directory, writer->temporary, 0);
         close_fd(writer->fd);
     }

@@ -799,6 +799,47 @@ static void forked_writer_test(void **state) {
 }
 
 /* Two at once, in one process: each has its own, and the last one counts. */
+/* A child forked in the midst of writing shares the file: it neither adds to it nor takes its
+ * name. */
+static void writing_on_in_a_child_test(void **state) {
+    (void)state;
+    static char half[200000];
+    const char *path = scratch_path("shared.bin");
+    sm_mem mem;
+    memset(half, 'a', sizeof half);
+    assert_int_equal(sm_mem_init(&mem, NULL, 0, NULL), SM_OK);
+    for (int how = 0; how < 3; how++) {
+        sm_file_writer *w;
+        int status = 0;
+        size_t size;
+        scratch_write(path, "old", 3);
+        assert_int_equal(sm_file_writer_open(&w, &mem, path, NULL), SM_OK);
+        assert_int_equal(sm_file_write(w, half, sizeof half, NULL), SM_OK);
+        const pid_t child = fork();
+        if (!child) {
+            sm_error error = {0};
+            if (how == 0)
+                sm_file_abort(w);
+            else if (how == 1)
+                _exit(sm_file_write(w, half, sizeof half, &error) == SM_ERR_STATE &&
+                              error.code == SM_ERR_STATE
+                          ? 0
+                          : 1);
+            else
+                _exit(sm_file_commit(w, &error) == SM_ERR_STATE ? 0 : 1);
+            _exit(0);
+        }
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_int_equal(status, 0);
+        assert_int_equal(sm_file_write(w, "end", 3, NULL), SM_OK);
+        assert_int_equal(sm_file_commit(w, NULL), SM_OK);
+        uint8_t *got = scratch_read(path, &size);
+        assert_int_equal(size, sizeof half + 3);
+        assert_memory_equal(got, half, sizeof half);
+        free(got);
+    }
+}
+
 static void two_writers_test(void **state) {
     (void)state;
     const char *path = scratch_path("two");
@@ -1030,6 +1071,7 @@ int main(void) {
         cmocka_unit_test_setup(writer_memory_test, calm),
         cmocka_unit_test_setup(killed_writer_test, calm),
         cmocka_unit_test_setup(forked_writer_test, calm),
+        cmocka_unit_test_setup(writing_on_in_a_child_test, calm),
         cmocka_unit_test_setup(two_writers_test, calm),
         cmocka_unit_test_setup(kept_names_test, calm),
         cmocka_unit_test_setup(taken_away_test, calm),
