@@ -632,6 +632,8 @@ static sm_status take_options(sm_trainer_options *o, const char **model_path, st
 sm_status sm_checkpoint_get_options(const char *path, sm_trainer_options *options,
                                     const char **model_path, char *text, uint64_t capacity,
                                     uint64_t *needed, sm_error *error) {
+    if (needed)
+        *needed = 0;
     if (!path || !model_path || !needed || (!text && capacity))
         return sm_fail(error, SM_ERR_ARGUMENT,
                        "sm_checkpoint_get_options: path, model_path, needed or text is NULL");
@@ -646,7 +648,6 @@ sm_status sm_checkpoint_get_options(const char *path, sm_trainer_options *option
     const char *model = NULL;
     sm_mem *mem;
     sm_gguf *gguf;
-    *needed = 0;
     status = sm_struct_take(&o, sizeof o, NULL, options, "sm_checkpoint_get_options", error);
     if (!status)
         status = sm_mem_create(&mem, NULL, 0, error);
