@@ -29,7 +29,7 @@ typedef struct part {
 } part;
 
 typedef struct reader {
-    sm_gguf *gguf;
+    sm_source *source;
     sm_error *error;
     char *path; /* of the part at hand */
     part *parts;
@@ -138,11 +138,11 @@ static uint64_t align_up(uint64_t n, uint64_t alignment) {
     return (n + alignment - 1) / alignment * alignment;
 }
 
-static const char *key_text(reader *r, const sm_gguf_key *key) {
+static const char *key_text(reader *r, const sm_key *key) {
     return item_text(r, "key", key->name, name_length(key->name));
 }
 
-static const char *tensor_text(reader *r, const sm_gguf_tensor *t) {
+static const char *tensor_text(reader *r, const sm_tensor *t) {
     return item_text(r, "tensor", t->name, name_length(t->name));
 }
 
@@ -150,7 +150,7 @@ static const char *tensor_text(reader *r, const sm_gguf_tensor *t) {
 static void enter(reader *r, uint32_t i, uint64_t at) {
     r->p = &r->parts[i];
     r->at = at;
-    if (r->gguf->n_files > 1) {
+    if (r->source->n_files > 1) {
         char *digits = r->path + strlen(r->path) - SPLIT_SUFFIX_LENGTH + 1;
         for (uint32_t n = i + 1, k = 5; k-- > 0; n /= 10)
             digits[k] = (char)('0' + n % 10);
@@ -175,7 +175,7 @@ static sm_status read_name(reader *r, const char *kind, uint64_t i, const char *
     if (length == 0)
         return sm_fail(r->error, SM_ERR_FORMAT, "%s: %s %" PRIu64 " has an empty name",
                        file_text(r), kind, i);
-    if (length > SM_GGUF_MAX_NAME || length > left(r))
+    if (length > SM_SOURCE_MAX_NAME || length > left(r))
         return sm_fail(r->error, SM_ERR_FORMAT,
                        "%s: the name of %s %" PRIu64 " is %" PRIu64 " bytes long, past %s",
                        file_text(r), kind, i, length,
@@ -187,7 +187,7 @@ static sm_status read_name(reader *r, const char *kind, uint64_t i, const char *
     return SM_OK;
 }
 
-static sm_status skip_strings(reader *r, const sm_gguf_key *key) {
+static sm_status skip_strings(reader *r, const sm_key *key) {
     for (uint64_t i = 0; i < key->count; i++) {
         uint64_t length;
         if (!take_u64(r, &length))
@@ -204,15 +204,15 @@ static sm_status skip_strings(reader *r, const sm_gguf_key *key) {
 }
 
 /* Values that follow each other, of an array or one scalar. Sets key->data and size. */
-static sm_status read_values(reader *r, sm_gguf_key *key, sm_gguf_type type) {
-    uint64_t unit = type == SM_GGUF_STRING ? 8 : sm_gguf_type_size(type); /* bytes at least */
+static sm_status read_values(reader *r, sm_key *key, sm_key_type type) {
+    uint64_t unit = type == SM_KEY_STRING ? 8 : sm_key_type_size(type); /* bytes at least */
     if (key->count > left(r) / unit)
         return sm_fail(r->error, SM_ERR_FORMAT,
                        "%s: %" PRIu64 " values of type %s run past the end of the file",
-                       key_text(r, key), key->count, sm_gguf_type_name(type));
+                       key_text(r, key), key->count, sm_key_type_name(type));
     key->data = r->p->data + r->at;
     uint64_t start = r->at;
-    if (type == SM_GGUF_STRING) {
+    if (type == SM_KEY_STRING) {
         sm_status status = skip_strings(r, key);
         if (status)
             return status;
@@ -220,7 +220,7 @@ static sm_status read_values(reader *r, sm_gguf_key *key, sm_gguf_type type) {
         take(r, key->count * unit);
     }
     key->size = r->at - start;
-    for (uint64_t i = 0; type == SM_GGUF_BOOL && i < key->size; i++)
+    for (uint64_t i = 0; type == SM_KEY_BOOL && i < key->size; i++)
         if (key->data[i] > 1)
             return sm_fail(r->error, SM_ERR_FORMAT, "%s: bool with the value %u", key_text(r, key),
                            key->data[i]);
@@ -229,61 +229,61 @@ static sm_status read_values(reader *r, sm_gguf_key *key, sm_gguf_type type) {
     return SM_OK;
 }
 
-static sm_status read_array(reader *r, sm_gguf_key *key) {
+static sm_status read_array(reader *r, sm_key *key) {
     uint32_t element;
     if (!take_u32(r, &element) || !take_u64(r, &key->count))
         return truncated(r, "key", key->name);
-    if (element == SM_GGUF_ARRAY)
+    if (element == SM_KEY_ARRAY)
         return sm_fail(r->error, SM_ERR_UNSUPPORTED, "%s: arrays of arrays are not supported",
                        key_text(r, key));
-    if (!sm_gguf_type_name(element))
+    if (!sm_key_type_name(element))
         return sm_fail(r->error, SM_ERR_FORMAT, "%s: unknown type %u of the elements",
                        key_text(r, key), element);
-    key->element = (sm_gguf_type)element;
+    key->element = (sm_key_type)element;
     return read_values(r, key, key->element);
 }
 
-static sm_status read_key(reader *r, uint64_t i, sm_gguf_key *key) {
-    *key = (sm_gguf_key){.count = 1};
+static sm_status read_key(reader *r, uint64_t i, sm_key *key) {
+    *key = (sm_key){.count = 1};
     sm_status status = read_name(r, "key", i, &key->name);
     if (status)
         return status;
     uint32_t type;
     if (!take_u32(r, &type))
         return truncated(r, "key", key->name);
-    if (!sm_gguf_type_name(type))
+    if (!sm_key_type_name(type))
         return sm_fail(r->error, SM_ERR_FORMAT, "%s: unknown value type %u", key_text(r, key),
                        type);
-    key->type = (sm_gguf_type)type;
-    if (key->type == SM_GGUF_ARRAY)
+    key->type = (sm_key_type)type;
+    if (key->type == SM_KEY_ARRAY)
         return read_array(r, key);
     status = read_values(r, key, key->type);
-    if (!status && key->type == SM_GGUF_STRING) { /* its bytes alone */
+    if (!status && key->type == SM_KEY_STRING) { /* its bytes alone */
         key->data += 8;
         key->size -= 8;
     }
     return status;
 }
 
-static bool named(const sm_gguf_key *key, const char *name) {
+static bool named(const sm_key *key, const char *name) {
     uint64_t length = name_length(key->name);
     return length == strlen(name) && memcmp(key->name, name, (size_t)length) == 0;
 }
 
 /* Takes note of a key that says how to read the file. */
-static sm_status note_key(reader *r, const sm_gguf_key *key) {
-    bool alignment = named(key, "general.alignment");
-    int64_t *split = named(key, "split.no")              ? &r->p->split_no
-                     : named(key, "split.count")         ? &r->p->split_count
-                     : named(key, "split.tensors.count") ? &r->p->split_tensors
-                                                         : NULL;
+static sm_status note_key(reader *r, const sm_key *key) {
+    bool alignment = named(key, SM_K_ALIGNMENT);
+    int64_t *split = named(key, SM_K_SPLIT_NO)        ? &r->p->split_no
+                     : named(key, SM_K_SPLIT_COUNT)   ? &r->p->split_count
+                     : named(key, SM_K_SPLIT_TENSORS) ? &r->p->split_tensors
+                                                      : NULL;
     if (!alignment && !split)
         return SM_OK;
     int64_t value;
-    if (alignment && key->type != SM_GGUF_UINT32)
+    if (alignment && key->type != SM_KEY_UINT32)
         return sm_fail(r->error, SM_ERR_FORMAT, "%s: has type %s, expected u32", key_text(r, key),
-                       sm_gguf_type_name(key->type));
-    if (key->type == SM_GGUF_ARRAY || sm_gguf_key_i64(key, 0, &value) || value < 0)
+                       sm_key_type_name(key->type));
+    if (key->type == SM_KEY_ARRAY || sm_key_i64(key, 0, &value) || value < 0)
         return sm_fail(r->error, SM_ERR_FORMAT, "%s: not a whole number from 0", key_text(r, key));
     if (split) {
         *split = value;
@@ -300,7 +300,7 @@ static sm_status note_key(reader *r, const sm_gguf_key *key) {
 /* ---- tensors ------------------------------------------------------------------- */
 
 /* That its bytes are in the file; known once the data section's start is. */
-static sm_status place_tensor(reader *r, sm_gguf_tensor *t) {
+static sm_status place_tensor(reader *r, sm_tensor *t) {
     const part *p = r->p;
     uint64_t begin, end;
     if (t->offset % p->alignment)
@@ -318,16 +318,16 @@ static sm_status place_tensor(reader *r, sm_gguf_tensor *t) {
     return SM_OK;
 }
 
-static sm_status read_tensor(reader *r, uint64_t i, sm_gguf_tensor *t) {
-    *t = (sm_gguf_tensor){.dims = {1, 1, 1, 1}};
+static sm_status read_tensor(reader *r, uint64_t i, sm_tensor *t) {
+    *t = (sm_tensor){.dims = {1, 1, 1, 1}};
     sm_status status = read_name(r, "tensor", i, &t->name);
     if (status)
         return status;
     if (!take_u32(r, &t->n_dims))
         return truncated(r, "tensor", t->name);
-    if (t->n_dims > SM_GGUF_MAX_DIMS)
+    if (t->n_dims > SM_SOURCE_MAX_DIMS)
         return sm_fail(r->error, SM_ERR_FORMAT, "%s: %u dimensions, more than %u",
-                       tensor_text(r, t), t->n_dims, SM_GGUF_MAX_DIMS);
+                       tensor_text(r, t), t->n_dims, SM_SOURCE_MAX_DIMS);
     for (uint32_t k = 0; k < t->n_dims; k++)
         if (!take_u64(r, &t->dims[k]))
             return truncated(r, "tensor", t->name);
@@ -378,20 +378,20 @@ static sm_status check_counts(reader *r) {
                        "%s: %" PRIu64 " keys and %" PRIu64
                        " tensors are declared, more than fit in %" PRIu64 " bytes",
                        file_text(r), p->n_keys, p->n_tensors, p->size);
-    if (p->n_keys > SM_GGUF_MAX_KEYS || p->n_tensors > SM_GGUF_MAX_TENSORS)
+    if (p->n_keys > SM_SOURCE_MAX_KEYS || p->n_tensors > SM_SOURCE_MAX_TENSORS)
         return sm_fail(r->error, SM_ERR_UNSUPPORTED,
                        "%s: %" PRIu64 " keys and %" PRIu64 " tensors; at most %u and %u are read",
-                       file_text(r), p->n_keys, p->n_tensors, SM_GGUF_MAX_KEYS,
-                       SM_GGUF_MAX_TENSORS);
+                       file_text(r), p->n_keys, p->n_tensors, SM_SOURCE_MAX_KEYS,
+                       SM_SOURCE_MAX_TENSORS);
     return SM_OK;
 }
 
 /* Walks the tensors of the part at hand, into store unless it is NULL. */
-static sm_status walk_tensors(reader *r, sm_gguf_tensor *store) {
+static sm_status walk_tensors(reader *r, sm_tensor *store) {
     sm_status status = SM_OK;
     r->at = r->p->tensors_at;
     for (uint64_t i = 0; i < r->p->n_tensors && !status; i++) {
-        sm_gguf_tensor tensor;
+        sm_tensor tensor;
         status = read_tensor(r, i, store ? &store[i] : &tensor);
         if (!status)
             status = ask(r);
@@ -411,7 +411,7 @@ static sm_status scan_part(reader *r) {
     if (!status)
         status = check_counts(r);
     for (uint64_t i = 0; !status && i < p->n_keys; i++) {
-        sm_gguf_key key;
+        sm_key key;
         status = read_key(r, i, &key);
         if (!status)
             status = note_key(r, &key);
@@ -427,8 +427,8 @@ static sm_status scan_part(reader *r) {
 
 static sm_status open_part(reader *r, uint32_t i, bool map) {
     enter(r, i, 0);
-    sm_file *file = &r->gguf->files[i];
-    sm_status status = sm_file_open_asking(file, r->gguf->mem, r->path, map, r->hook, r->error);
+    sm_file *file = &r->source->files[i];
+    sm_status status = sm_file_open_asking(file, r->source->mem, r->path, map, r->hook, r->error);
     if (status == SM_ERR_IO) { /* unless it is known better, the reason stands */
         const sm_status known = sm_recognize_path(r->path, file_text(r), r->error);
         status = known ? known : status;
@@ -474,10 +474,10 @@ static sm_status split_count(reader *r, uint32_t *count) {
                            file_text(r), p->split_no, p->split_count < 0 ? "missing" : "at most 1");
         return SM_OK;
     }
-    if (p->split_count > SM_GGUF_MAX_FILES)
+    if (p->split_count > SM_SOURCE_MAX_FILES)
         return sm_fail(r->error, SM_ERR_UNSUPPORTED,
                        "%s: key 'split.count' is %" PRId64 ", more than %u", file_text(r),
-                       p->split_count, SM_GGUF_MAX_FILES);
+                       p->split_count, SM_SOURCE_MAX_FILES);
     if (p->split_no < 0 || p->split_no >= p->split_count)
         return sm_fail(r->error, SM_ERR_FORMAT,
                        "%s: key 'split.no' is %s, but the model has %" PRId64 " parts",
@@ -493,7 +493,7 @@ static sm_status split_count(reader *r, uint32_t *count) {
 
 /* Room for n parts; the first n_files keep theirs. */
 static sm_status grow_parts(reader *r, uint32_t n) {
-    sm_gguf *g = r->gguf;
+    sm_source *g = r->source;
     part *parts = sm_realloc(g->mem, r->parts, n * (uint64_t)sizeof *parts);
     if (!parts)
         return out_of_memory(r);
@@ -513,7 +513,7 @@ static sm_status check_part(reader *r, uint32_t i) {
         return sm_fail(r->error, SM_ERR_FORMAT,
                        "%s: expected part %u of %u, but key 'split.no' is %" PRId64
                        " and 'split.count' is %" PRId64,
-                       file_text(r), i + 1, r->gguf->n_files, p->split_no, p->split_count);
+                       file_text(r), i + 1, r->source->n_files, p->split_no, p->split_count);
     if (p->split_tensors != r->parts[0].split_tensors)
         return sm_fail(r->error, SM_ERR_FORMAT,
                        "%s: key 'split.tensors.count' is %" PRId64 ", in the first part %" PRId64,
@@ -544,13 +544,13 @@ static sm_status open_others(reader *r, bool map) {
 /* Sums the parts' tensors. */
 static sm_status count_tensors(reader *r, uint64_t *n) {
     *n = 0;
-    for (uint32_t i = 0; i < r->gguf->n_files; i++)
+    for (uint32_t i = 0; i < r->source->n_files; i++)
         *n += r->parts[i].n_tensors; /* each was checked to be small */
     enter(r, 0, 0);
-    if (*n > SM_GGUF_MAX_TENSORS)
+    if (*n > SM_SOURCE_MAX_TENSORS)
         return sm_fail(r->error, SM_ERR_UNSUPPORTED,
                        "%s: %" PRIu64 " tensors in all parts, more than %u", file_text(r), *n,
-                       SM_GGUF_MAX_TENSORS);
+                       SM_SOURCE_MAX_TENSORS);
     if (r->p->split_tensors >= 0 && (uint64_t)r->p->split_tensors != *n)
         return sm_fail(r->error, SM_ERR_FORMAT,
                        "%s: key 'split.tensors.count' is %" PRId64 ", but there are %" PRIu64,
@@ -567,25 +567,25 @@ static int compare_names(const char *a, const char *b) {
 }
 
 static int by_key_name(const void *context, uint32_t a, uint32_t b) {
-    const sm_gguf *gguf = context;
-    return compare_names(gguf->keys[a].name, gguf->keys[b].name);
+    const sm_source *source = context;
+    return compare_names(source->keys[a].name, source->keys[b].name);
 }
 
 static int by_tensor_name(const void *context, uint32_t a, uint32_t b) {
-    const sm_gguf *gguf = context;
-    return compare_names(gguf->tensors[a].name, gguf->tensors[b].name);
+    const sm_source *source = context;
+    return compare_names(source->tensors[a].name, source->tensors[b].name);
 }
 
 static int by_place(const void *context, uint32_t a, uint32_t b) {
-    const sm_gguf *gguf = context;
-    const sm_gguf_tensor *ta = &gguf->tensors[a], *tb = &gguf->tensors[b];
+    const sm_source *source = context;
+    const sm_tensor *ta = &source->tensors[a], *tb = &source->tensors[b];
     if (ta->shard != tb->shard)
         return ta->shard < tb->shard ? -1 : 1;
     return (ta->offset > tb->offset) - (ta->offset < tb->offset);
 }
 
 static sm_status order_names(reader *r) {
-    sm_gguf *g = r->gguf;
+    sm_source *g = r->source;
     if (g->n_keys) {
         g->key_order = sm_sort_indices(g->mem, g->n_keys, by_key_name, g);
         if (!g->key_order)
@@ -604,7 +604,7 @@ static sm_status order_names(reader *r) {
     }
     for (uint64_t i = 1; i < g->n_tensors; i++)
         if (by_tensor_name(g, g->tensor_order[i - 1], g->tensor_order[i]) == 0) {
-            const sm_gguf_tensor *t = &g->tensors[g->tensor_order[i]];
+            const sm_tensor *t = &g->tensors[g->tensor_order[i]];
             enter(r, t->shard, 0);
             return sm_fail(r->error, SM_ERR_FORMAT, "%s: appears more than once",
                            tensor_text(r, t));
@@ -614,7 +614,7 @@ static sm_status order_names(reader *r) {
 
 /* Tensors fill the data section without overlap, with padding only between them. */
 static sm_status check_places(reader *r) {
-    sm_gguf *g = r->gguf;
+    sm_source *g = r->source;
     if (g->n_tensors == 0)
         return SM_OK;
     uint32_t *order = sm_sort_indices(g->mem, g->n_tensors, by_place, g);
@@ -623,7 +623,7 @@ static sm_status check_places(reader *r) {
     sm_status status = SM_OK;
     uint64_t end = 0;
     for (uint64_t i = 0; i < g->n_tensors && !status; i++) {
-        const sm_gguf_tensor *t = &g->tensors[order[i]];
+        const sm_tensor *t = &g->tensors[order[i]];
         if (i == 0 || t->shard != g->tensors[order[i - 1]].shard)
             end = 0;
         enter(r, t->shard, 0);
@@ -648,7 +648,7 @@ static sm_status check_places(reader *r) {
 /* ---- the directory ------------------------------------------------------------- */
 
 static sm_status fill(reader *r, uint64_t n_tensors) {
-    sm_gguf *g = r->gguf;
+    sm_source *g = r->source;
     enter(r, 0, r->parts[0].keys_at);
     g->n_keys = r->p->n_keys;
     if (g->n_keys) {
@@ -675,8 +675,8 @@ static sm_status fill(reader *r, uint64_t n_tensors) {
     return status;
 }
 
-static uint64_t array_text(const sm_gguf_key *key, char *out, uint64_t capacity) {
-    return sm_format(out, capacity, "arr[%s,%" PRIu64 "]", sm_gguf_type_name(key->element),
+static uint64_t array_text(const sm_key *key, char *out, uint64_t capacity) {
+    return sm_format(out, capacity, "arr[%s,%" PRIu64 "]", sm_key_type_name(key->element),
                      key->count);
 }
 
@@ -690,11 +690,11 @@ static char *copy_name(char *out, const char **name) {
 
 /* Copies names and makes the type texts, in one block. */
 static sm_status keep_text(reader *r) {
-    sm_gguf *g = r->gguf;
+    sm_source *g = r->source;
     uint64_t size = 0;
     for (uint64_t i = 0; i < g->n_keys; i++) {
         size += name_length(g->keys[i].name) + 1;
-        if (g->keys[i].type == SM_GGUF_ARRAY)
+        if (g->keys[i].type == SM_KEY_ARRAY)
             size += array_text(&g->keys[i], NULL, 0) + 1;
     }
     for (uint64_t i = 0; i < g->n_tensors; i++)
@@ -706,10 +706,10 @@ static sm_status keep_text(reader *r) {
         return out_of_memory(r);
     const char *end = out + size;
     for (uint64_t i = 0; i < g->n_keys; i++) {
-        sm_gguf_key *key = &g->keys[i];
+        sm_key *key = &g->keys[i];
         out = copy_name(out, &key->name);
-        key->type_text = sm_gguf_type_name(key->type);
-        if (key->type == SM_GGUF_ARRAY) {
+        key->type_text = sm_key_type_name(key->type);
+        if (key->type == SM_KEY_ARRAY) {
             key->type_text = out;
             out += array_text(key, out, (uint64_t)(end - out)) + 1;
         }
@@ -733,8 +733,8 @@ static sm_status build(reader *r) {
     enter(r, 0, 0);
     if (!status)
         status = keep_text(r);
-    r->gguf->version = r->parts[0].version;
-    r->gguf->alignment = r->parts[0].alignment;
+    r->source->version = r->parts[0].version;
+    r->source->alignment = r->parts[0].alignment;
     return status;
 }
 
@@ -743,7 +743,7 @@ static sm_status build(reader *r) {
 /* A handle with room for one file, and a reader over it. */
 static sm_status begin(reader *r, sm_mem *mem, const char *path, sm_error *error) {
     *r = (reader){.error = error};
-    sm_gguf *g = r->gguf = sm_alloc_zero(mem, sizeof *g);
+    sm_source *g = r->source = sm_alloc_zero(mem, sizeof *g);
     if (!g)
         return sm_fail(error, SM_ERR_NOMEM, "out of memory");
     g->mem = mem;
@@ -760,21 +760,22 @@ static sm_status begin(reader *r, sm_mem *mem, const char *path, sm_error *error
     return SM_OK;
 }
 
-static sm_status finish(reader *r, sm_mem *mem, sm_status status, sm_gguf **out) {
+static sm_status finish(reader *r, sm_mem *mem, sm_status status, sm_source **out) {
     sm_free(mem, r->parts);
     sm_free(mem, r->path);
     if (status)
-        sm_gguf_close(r->gguf);
-    *out = status ? NULL : r->gguf;
+        sm_source_close(r->source);
+    *out = status ? NULL : r->source;
     return status;
 }
 
-sm_status sm_gguf_open(sm_gguf **out, sm_mem *mem, const char *path, bool map, sm_error *error) {
-    return sm_gguf_open_asking(out, mem, path, map, NULL, error);
+sm_status sm_source_open(sm_source **out, sm_mem *mem, const char *path, bool map,
+                         sm_error *error) {
+    return sm_source_open_asking(out, mem, path, map, NULL, error);
 }
 
-sm_status sm_gguf_open_asking(sm_gguf **out, sm_mem *mem, const char *path, bool map,
-                              const sm_hook *hook, sm_error *error) {
+sm_status sm_source_open_asking(sm_source **out, sm_mem *mem, const char *path, bool map,
+                                const sm_hook *hook, sm_error *error) {
     reader r;
     sm_status status = begin(&r, mem, path, error);
     r.hook = hook;
@@ -787,13 +788,13 @@ sm_status sm_gguf_open_asking(sm_gguf **out, sm_mem *mem, const char *path, bool
     return finish(&r, mem, status, out);
 }
 
-sm_status sm_gguf_open_bytes(sm_gguf **out, sm_mem *mem, const void *data, uint64_t size,
-                             const char *name, sm_error *error) {
+sm_status sm_source_open_bytes(sm_source **out, sm_mem *mem, const void *data, uint64_t size,
+                               const char *name, sm_error *error) {
     reader r;
     uint32_t count = 1;
     sm_status status = begin(&r, mem, name, error);
     if (!status) {
-        r.gguf->files[0] = (sm_file){.data = data, .size = size};
+        r.source->files[0] = (sm_file){.data = data, .size = size};
         r.p->data = data;
         r.p->size = size;
         status = scan_part(&r);
@@ -808,21 +809,21 @@ sm_status sm_gguf_open_bytes(sm_gguf **out, sm_mem *mem, const void *data, uint6
     return finish(&r, mem, status, out);
 }
 
-void sm_gguf_close(sm_gguf *gguf) {
-    if (!gguf)
+void sm_source_close(sm_source *source) {
+    if (!source)
         return;
-    sm_mem *mem = gguf->mem;
-    for (uint32_t i = 0; i < gguf->n_files; i++)
-        sm_file_close(&gguf->files[i]);
-    sm_free(mem, gguf->files);
-    sm_free(mem, gguf->path);
-    sm_free(mem, gguf->keys);
-    sm_free(mem, gguf->tensors);
-    sm_free(mem, gguf->key_order);
-    sm_free(mem, gguf->tensor_order);
-    sm_free(mem, gguf->text);
-    bool owns_mem = gguf->owns_mem;
-    sm_free(mem, gguf);
+    sm_mem *mem = source->mem;
+    for (uint32_t i = 0; i < source->n_files; i++)
+        sm_file_close(&source->files[i]);
+    sm_free(mem, source->files);
+    sm_free(mem, source->path);
+    sm_free(mem, source->keys);
+    sm_free(mem, source->tensors);
+    sm_free(mem, source->key_order);
+    sm_free(mem, source->tensor_order);
+    sm_free(mem, source->text);
+    bool owns_mem = source->owns_mem;
+    sm_free(mem, source);
     if (owns_mem)
         sm_mem_destroy(mem);
 }

@@ -205,39 +205,39 @@ static void put_float(sink *s, double value, binary magnitude) {
 }
 
 /* Element i of a key of numbers or bools. */
-static void put_number(sink *s, const sm_gguf_key *key, uint64_t i) {
-    sm_gguf_type type = key->type == SM_GGUF_ARRAY ? key->element : key->type;
+static void put_number(sink *s, const sm_key *key, uint64_t i) {
+    sm_key_type type = key->type == SM_KEY_ARRAY ? key->element : key->type;
     char text[24];
     int64_t integer;
     double real;
     switch (type) {
-    case SM_GGUF_BOOL:
+    case SM_KEY_BOOL:
         put_text(s, key->data[i] ? "true" : "false");
         break;
-    case SM_GGUF_UINT64:
+    case SM_KEY_UINT64:
         put(s, text,
             sm_format(text, sizeof text, "%llu",
                       (unsigned long long)sm_load_le(key->data + 8 * i, 8)));
         break;
-    case SM_GGUF_FLOAT32:
-    case SM_GGUF_FLOAT64:
-        sm_gguf_key_f64(key, i, &real);
+    case SM_KEY_FLOAT32:
+    case SM_KEY_FLOAT64:
+        sm_key_f64(key, i, &real);
         if (real != real)
             put_text(s, "nan");
         else if (real - real != 0)
             put_text(s, real > 0 ? "inf" : "-inf");
         else
             put_float(s, real,
-                      type == SM_GGUF_FLOAT32 ? split_f32((float)(real < 0 ? -real : real))
-                                              : split_f64(real < 0 ? -real : real));
+                      type == SM_KEY_FLOAT32 ? split_f32((float)(real < 0 ? -real : real))
+                                             : split_f64(real < 0 ? -real : real));
         break;
     default:
-        sm_gguf_key_i64(key, i, &integer);
+        sm_key_i64(key, i, &integer);
         put(s, text, sm_format(text, sizeof text, "%lld", (long long)integer));
     }
 }
 
-static void put_array(sink *s, const sm_gguf_key *key, uint64_t max_items) {
+static void put_array(sink *s, const sm_key *key, uint64_t max_items) {
     uint64_t shown = max_items && max_items < key->count ? max_items : key->count, cursor = 0;
     put_text(s, "[");
     for (uint64_t i = 0; i < shown; i++) {
@@ -245,7 +245,7 @@ static void put_array(sink *s, const sm_gguf_key *key, uint64_t max_items) {
         uint64_t length;
         if (i)
             put_text(s, ", ");
-        if (sm_gguf_next_str(key, &cursor, &text, &length))
+        if (sm_key_next_str(key, &cursor, &text, &length))
             put(s, text, length);
         else
             put_number(s, key, i);
@@ -263,7 +263,7 @@ static sm_status null_argument(const char *function, const char *argument, sm_er
 
 static const sm_wide options_wide[] = {SM_WIDE_FROM(sm_gguf_options, allocator), {0, 0, 0}};
 
-sm_status sm_gguf_load(sm_gguf **out, const char *path, const sm_gguf_options *options,
+sm_status sm_gguf_load(sm_source **out, const char *path, const sm_gguf_options *options,
                        sm_error *error) {
     if (!out)
         return null_argument("sm_gguf_load", "out", error);
@@ -279,8 +279,8 @@ sm_status sm_gguf_load(sm_gguf **out, const char *path, const sm_gguf_options *o
         status = sm_mem_create(&mem, o.allocator, 0, error);
     if (status)
         return status;
-    status = sm_gguf_open_asking(out, mem, path, o.io == SM_IO_MAP,
-                                 &(sm_hook){o.progress, o.progress_user}, error);
+    status = sm_source_open_asking(out, mem, path, o.io == SM_IO_MAP,
+                                   &(sm_hook){o.progress, o.progress_user}, error);
     if (status)
         sm_mem_destroy(mem);
     else
@@ -288,32 +288,32 @@ sm_status sm_gguf_load(sm_gguf **out, const char *path, const sm_gguf_options *o
     return status;
 }
 
-void sm_gguf_free(sm_gguf *gguf) {
-    sm_gguf_close(gguf);
+void sm_gguf_free(sm_source *source) {
+    sm_source_close(source);
 }
 
 /* A key that is no good counts for nothing here: the tensor is shown as it lies there. */
-static sm_gguf_packed packed_of(const sm_gguf *gguf, const sm_gguf_tensor *t) {
-    sm_gguf_packed packed;
-    return sm_gguf_get_packed(gguf, t, &packed, NULL) ? (sm_gguf_packed){0} : packed;
+static sm_packed_tensor packed_of(const sm_source *source, const sm_tensor *t) {
+    sm_packed_tensor packed;
+    return sm_source_get_packed(source, t, &packed, NULL) ? (sm_packed_tensor){0} : packed;
 }
 
 static const sm_wide info_wide[] = {SM_WIDE_FROM(sm_gguf_info, n_keys), {0, 0, 0}};
 
-sm_status sm_gguf_get_info(const sm_gguf *gguf, sm_gguf_info *info, sm_error *error) {
-    if (!gguf || !info)
-        return null_argument("sm_gguf_get_info", gguf ? "info" : "gguf", error);
+sm_status sm_gguf_get_info(const sm_source *source, sm_gguf_info *info, sm_error *error) {
+    if (!source || !info)
+        return null_argument("sm_gguf_get_info", source ? "info" : "gguf", error);
     sm_gguf_info value = {
-        .version = gguf->version,
-        .alignment = gguf->alignment,
-        .n_files = gguf->n_files,
-        .n_keys = gguf->n_keys,
-        .n_tensors = gguf->n_tensors,
-        .holds = sm_gguf_holds(gguf),
+        .version = source->version,
+        .alignment = source->alignment,
+        .n_files = source->n_files,
+        .n_keys = source->n_keys,
+        .n_tensors = source->n_tensors,
+        .holds = sm_source_holds(source),
     };
-    for (uint64_t i = 0; i < gguf->n_tensors; i++) {
-        const sm_gguf_tensor *t = &gguf->tensors[i];
-        const sm_gguf_packed packed = packed_of(gguf, t);
+    for (uint64_t i = 0; i < source->n_tensors; i++) {
+        const sm_tensor *t = &source->tensors[i];
+        const sm_packed_tensor packed = packed_of(source, t);
         if (!packed.packed)
             value.n_elements += t->dims[0] * t->dims[1] * t->dims[2] * t->dims[3];
         else if (strcmp(t->name, SM_PACKED_HEAD) != 0) /* which is there twice */
@@ -323,38 +323,38 @@ sm_status sm_gguf_get_info(const sm_gguf *gguf, sm_gguf_info *info, sm_error *er
     return sm_struct_give(info, &value, sizeof value, info_wide, "sm_gguf_get_info", error);
 }
 
-sm_status sm_gguf_get_key(const sm_gguf *gguf, uint64_t i, const char **name, const char **type,
+sm_status sm_gguf_get_key(const sm_source *source, uint64_t i, const char **name, const char **type,
                           sm_error *error) {
     if (name)
         *name = NULL;
     if (type)
         *type = NULL;
-    if (!gguf)
+    if (!source)
         return null_argument("sm_gguf_get_key", "gguf", error);
-    if (i >= gguf->n_keys)
+    if (i >= source->n_keys)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_gguf_get_key: key %llu of %llu",
-                       (unsigned long long)i, (unsigned long long)gguf->n_keys);
+                       (unsigned long long)i, (unsigned long long)source->n_keys);
     if (name)
-        *name = gguf->keys[i].name;
+        *name = source->keys[i].name;
     if (type)
-        *type = gguf->keys[i].type_text;
+        *type = source->keys[i].type_text;
     return SM_OK;
 }
 
-sm_status sm_gguf_get_value(const sm_gguf *gguf, uint64_t i, uint64_t max_items, char *text,
+sm_status sm_gguf_get_value(const sm_source *source, uint64_t i, uint64_t max_items, char *text,
                             uint64_t capacity, uint64_t *n, sm_error *error) {
     if (n)
         *n = 0;
-    if (!gguf || !n || (!text && capacity))
-        return null_argument("sm_gguf_get_value", !gguf ? "gguf" : !n ? "n" : "text", error);
-    if (i >= gguf->n_keys)
+    if (!source || !n || (!text && capacity))
+        return null_argument("sm_gguf_get_value", !source ? "gguf" : !n ? "n" : "text", error);
+    if (i >= source->n_keys)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_gguf_get_value: key %llu of %llu",
-                       (unsigned long long)i, (unsigned long long)gguf->n_keys);
-    const sm_gguf_key *key = &gguf->keys[i];
+                       (unsigned long long)i, (unsigned long long)source->n_keys);
+    const sm_key *key = &source->keys[i];
     sink s = {text, capacity, 0};
-    if (key->type == SM_GGUF_ARRAY)
+    if (key->type == SM_KEY_ARRAY)
         put_array(&s, key, max_items);
-    else if (key->type == SM_GGUF_STRING)
+    else if (key->type == SM_KEY_STRING)
         put(&s, (const char *)key->data, key->size);
     else
         put_number(&s, key, 0);
@@ -378,14 +378,14 @@ static const sm_wide tensor_wide[] = {
     SM_WIDE_ARRAY(sm_gguf_tensor_info, weight_dims),
     {0, 0, 0}};
 
-sm_status sm_gguf_get_tensor(const sm_gguf *gguf, uint64_t i, sm_gguf_tensor_info *info,
+sm_status sm_gguf_get_tensor(const sm_source *source, uint64_t i, sm_gguf_tensor_info *info,
                              sm_error *error) {
-    if (!gguf || !info)
-        return null_argument("sm_gguf_get_tensor", gguf ? "info" : "gguf", error);
-    if (i >= gguf->n_tensors)
+    if (!source || !info)
+        return null_argument("sm_gguf_get_tensor", source ? "info" : "gguf", error);
+    if (i >= source->n_tensors)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_gguf_get_tensor: tensor %llu of %llu",
-                       (unsigned long long)i, (unsigned long long)gguf->n_tensors);
-    const sm_gguf_tensor *t = &gguf->tensors[i];
+                       (unsigned long long)i, (unsigned long long)source->n_tensors);
+    const sm_tensor *t = &source->tensors[i];
     sm_gguf_tensor_info value = {
         .type = t->type,
         .name = t->name,
@@ -399,7 +399,7 @@ sm_status sm_gguf_get_tensor(const sm_gguf *gguf, uint64_t i, sm_gguf_tensor_inf
     };
     memcpy(value.dims, t->dims, sizeof value.dims);
     memcpy(value.weight_dims, t->dims, sizeof value.weight_dims);
-    const sm_gguf_packed packed = packed_of(gguf, t);
+    const sm_packed_tensor packed = packed_of(source, t);
     if (packed.packed) {
         value.packed = 1;
         value.weight_type = packed.type;

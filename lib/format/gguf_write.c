@@ -6,7 +6,7 @@
 
 #define HEADER_BYTES (4 + 4 + 8 + 8)
 #define NAME_SHOWN 100 /* bytes of a name in messages */
-#define ALIGNMENT_KEY "general.alignment"
+#define ALIGNMENT_KEY SM_K_ALIGNMENT
 
 typedef struct entry {
     uint64_t at;         /* of its name's length in the section's bytes */
@@ -103,13 +103,13 @@ static uint8_t *add_entry(sm_gguf_writer *w, section *s, const char *name, uint6
         return NULL;
     const char *kind = s == &w->keys ? "key" : "tensor";
     uint64_t length = strlen(name), size,
-             most = s == &w->keys ? SM_GGUF_MAX_KEYS : SM_GGUF_MAX_TENSORS;
+             most = s == &w->keys ? SM_SOURCE_MAX_KEYS : SM_SOURCE_MAX_TENSORS;
     if (w->started) {
         sm_fail(&w->first, SM_ERR_STATE, "%s: %s '%.*s' comes after tensor data", w->path, kind,
                 NAME_SHOWN, name);
         return NULL;
     }
-    if (length == 0 || length > SM_GGUF_MAX_NAME) {
+    if (length == 0 || length > SM_SOURCE_MAX_NAME) {
         sm_fail(&w->first, SM_ERR_ARGUMENT, "%s: a %s's name is %s", w->path, kind,
                 length ? "too long" : "empty");
         return NULL;
@@ -140,9 +140,9 @@ static uint8_t *add_entry(sm_gguf_writer *w, section *s, const char *name, uint6
 /* ---- keys ------------------------------------------------------------------------ */
 
 /* Bytes of count values in the file; false if too many. */
-static bool values_size(sm_gguf_type type, const void *values, uint64_t count, uint64_t *size) {
-    if (type != SM_GGUF_STRING)
-        return !sm_mul_over(count, sm_gguf_type_size(type), size);
+static bool values_size(sm_key_type type, const void *values, uint64_t count, uint64_t *size) {
+    if (type != SM_KEY_STRING)
+        return !sm_mul_over(count, sm_key_type_size(type), size);
     const sm_gguf_str *text = values;
     *size = 0;
     for (uint64_t i = 0; i < count; i++)
@@ -151,8 +151,8 @@ static bool values_size(sm_gguf_type type, const void *values, uint64_t count, u
     return true;
 }
 
-static void store_values(uint8_t *out, sm_gguf_type type, const void *values, uint64_t count) {
-    if (type == SM_GGUF_STRING) {
+static void store_values(uint8_t *out, sm_key_type type, const void *values, uint64_t count) {
+    if (type == SM_KEY_STRING) {
         const sm_gguf_str *text = values;
         for (uint64_t i = 0; i < count; i++) {
             out = store(out, text[i].length, 8);
@@ -160,18 +160,18 @@ static void store_values(uint8_t *out, sm_gguf_type type, const void *values, ui
         }
         return;
     }
-    uint32_t unit = sm_gguf_type_size(type);
+    uint32_t unit = sm_key_type_size(type);
     const uint8_t *in = values;
     for (uint64_t i = 0; i < count; i++)
         out = store(out, load_native(in + i * unit, unit), unit);
 }
 
-static sm_status put(sm_gguf_writer *w, const char *name, bool array, sm_gguf_type type,
+static sm_status put(sm_gguf_writer *w, const char *name, bool array, sm_key_type type,
                      const void *values, uint64_t count) {
     if (w->first.code)
         return w->first.code;
     uint64_t size = 0;
-    if (!sm_gguf_type_name(type) || type == SM_GGUF_ARRAY)
+    if (!sm_key_type_name(type) || type == SM_KEY_ARRAY)
         return sm_fail(&w->first, SM_ERR_ARGUMENT, "%s: key '%.*s': type %u has no plain values",
                        w->path, NAME_SHOWN, name, (unsigned)type);
     uint64_t head = array ? 4 + 4 + 8 : 4;
@@ -181,7 +181,7 @@ static sm_status put(sm_gguf_writer *w, const char *name, bool array, sm_gguf_ty
     if (!out)
         return w->first.code;
     if (array) {
-        out = store(out, SM_GGUF_ARRAY, 4);
+        out = store(out, SM_KEY_ARRAY, 4);
         out = store(out, type, 4);
         out = store(out, count, 8);
     } else {
@@ -191,47 +191,45 @@ static sm_status put(sm_gguf_writer *w, const char *name, bool array, sm_gguf_ty
     return SM_OK;
 }
 
-sm_status sm_gguf_put_scalar(sm_gguf_writer *writer, const char *name, sm_gguf_type type,
+sm_status sm_gguf_put_scalar(sm_gguf_writer *writer, const char *name, sm_key_type type,
                              const void *value) {
     return put(writer, name, false, type, value, 1);
 }
 
-sm_status sm_gguf_put_array(sm_gguf_writer *writer, const char *name, sm_gguf_type element,
+sm_status sm_gguf_put_array(sm_gguf_writer *writer, const char *name, sm_key_type element,
                             const void *values, uint64_t count) {
     return put(writer, name, true, element, values, count);
 }
 
 sm_status sm_gguf_put_u32(sm_gguf_writer *writer, const char *name, uint32_t value) {
-    return put(writer, name, false, SM_GGUF_UINT32, &value, 1);
+    return put(writer, name, false, SM_KEY_UINT32, &value, 1);
 }
 
 sm_status sm_gguf_put_f32(sm_gguf_writer *writer, const char *name, float value) {
-    return put(writer, name, false, SM_GGUF_FLOAT32, &value, 1);
+    return put(writer, name, false, SM_KEY_FLOAT32, &value, 1);
 }
 
 sm_status sm_gguf_put_bool(sm_gguf_writer *writer, const char *name, bool value) {
     uint8_t byte = value;
-    return put(writer, name, false, SM_GGUF_BOOL, &byte, 1);
+    return put(writer, name, false, SM_KEY_BOOL, &byte, 1);
 }
 
 sm_status sm_gguf_put_str(sm_gguf_writer *writer, const char *name, const char *text,
                           uint64_t length) {
     sm_gguf_str value = {text, length};
-    return put(writer, name, false, SM_GGUF_STRING, &value, 1);
+    return put(writer, name, false, SM_KEY_STRING, &value, 1);
 }
 
-sm_status sm_gguf_put_key(sm_gguf_writer *writer, const sm_gguf_key *key) {
-    uint64_t head = key->type == SM_GGUF_ARRAY    ? 4 + 4 + 8
-                    : key->type == SM_GGUF_STRING ? 4 + 8
-                                                  : 4;
+sm_status sm_gguf_put_key(sm_gguf_writer *writer, const sm_key *key) {
+    uint64_t head = key->type == SM_KEY_ARRAY ? 4 + 4 + 8 : key->type == SM_KEY_STRING ? 4 + 8 : 4;
     uint8_t *out = add_entry(writer, &writer->keys, key->name, head + key->size);
     if (!out)
         return writer->first.code;
     out = store(out, key->type, 4);
-    if (key->type == SM_GGUF_ARRAY) {
+    if (key->type == SM_KEY_ARRAY) {
         out = store(out, key->element, 4);
         out = store(out, key->count, 8);
-    } else if (key->type == SM_GGUF_STRING) {
+    } else if (key->type == SM_KEY_STRING) {
         out = store(out, key->size, 8);
     }
     store_bytes(out, key->data, key->size);
@@ -243,10 +241,8 @@ static const struct {
     uint32_t bit;
     const char *name;
 } own_keys[] = {
-    {SM_KEYS_OF_PARTS, "split."},
-    {SM_KEY_ALIGNMENT, "general.alignment"},
-    {SM_KEY_FILE_TYPE, "general.file_type"},
-    {SM_KEY_QUANTIZATION_VERSION, "general.quantization_version"},
+    {SM_KEYS_OF_PARTS, "split."},        {SM_KEY_ALIGNMENT, SM_K_ALIGNMENT},
+    {SM_KEY_FILE_TYPE, SM_K_FILE_TYPE},  {SM_KEY_QUANTIZATION_VERSION, SM_K_QUANTIZATION_VERSION},
     {SM_KEYS_OF_PACKED, SM_PACKED_KEYS},
 };
 
@@ -260,7 +256,7 @@ static bool is_left_out(const char *key, uint32_t but) {
     return but & SM_KEYS_BUT_VOCABULARY && !starts_with(key, "tokenizer.");
 }
 
-sm_status sm_gguf_copy_keys(sm_gguf_writer *writer, const sm_gguf *from, uint32_t but) {
+sm_status sm_gguf_copy_keys(sm_gguf_writer *writer, const sm_source *from, uint32_t but) {
     for (uint64_t i = 0; i < from->n_keys; i++)
         if (!is_left_out(from->keys[i].name, but))
             sm_gguf_put_key(writer, &from->keys[i]);
@@ -360,9 +356,9 @@ static sm_status settle_alignment(sm_gguf_writer *w) {
         const uint8_t *name = entry_name(&w->keys, i, &length);
         if (length != sizeof ALIGNMENT_KEY - 1 || memcmp(name, ALIGNMENT_KEY, length) != 0)
             continue;
-        uint32_t type = (uint32_t)sm_load_le(name + length, 4), size = sm_gguf_type_size(type);
-        if (type == SM_GGUF_FLOAT32 || type == SM_GGUF_FLOAT64 || type == SM_GGUF_BOOL ||
-            size == 0 || sm_load_le(name + length + 4, size) != w->alignment)
+        uint32_t type = (uint32_t)sm_load_le(name + length, 4), size = sm_key_type_size(type);
+        if (type == SM_KEY_FLOAT32 || type == SM_KEY_FLOAT64 || type == SM_KEY_BOOL || size == 0 ||
+            sm_load_le(name + length + 4, size) != w->alignment)
             return sm_fail(&w->first, SM_ERR_ARGUMENT,
                            "%s: key '" ALIGNMENT_KEY "' is not the writer's alignment %u", w->path,
                            w->alignment);

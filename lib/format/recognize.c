@@ -335,10 +335,10 @@ sm_status sm_recognize_path(const char *path, const char *shown, sm_error *error
 
 /* ---- GGUF files that hold something else ----------------------------------------------------- */
 
-static bool says(const sm_gguf *gguf, const char *key, const char *text) {
+static bool says(const sm_source *source, const char *key, const char *text) {
     const char *data;
     uint64_t length;
-    return !sm_gguf_get_str(gguf, key, &data, &length, NULL) && same_text(data, length, text);
+    return !sm_source_get_str(source, key, &data, &length, NULL) && same_text(data, length, text);
 }
 
 /* How a file tells what it holds, and what it is as something else; the first line that fits
@@ -351,19 +351,19 @@ static const struct {
 } contents[] = {
     {SM_GGUF_HOLDS_CHECKPOINT, "smallmind.checkpoint.version", NULL, SM_ERR_UNSUPPORTED,
      "a training checkpoint", "resume from it, or use the file that the training wrote"},
-    {SM_GGUF_HOLDS_CHECKPOINT, "general.type", "checkpoint", SM_ERR_UNSUPPORTED,
-     "a training checkpoint", "resume from it, or use the file that the training wrote"},
-    {SM_GGUF_HOLDS_ADAPTER, "general.type", "adapter", SM_ERR_UNSUPPORTED, "a LoRA adapter",
+    {SM_GGUF_HOLDS_CHECKPOINT, SM_K_TYPE, "checkpoint", SM_ERR_UNSUPPORTED, "a training checkpoint",
+     "resume from it, or use the file that the training wrote"},
+    {SM_GGUF_HOLDS_ADAPTER, SM_K_TYPE, "adapter", SM_ERR_UNSUPPORTED, "a LoRA adapter",
      "name the model that it was made for, and attach the adapter to it"},
-    {SM_GGUF_HOLDS_ADAPTER, "adapter.type", NULL, SM_ERR_UNSUPPORTED, "a LoRA adapter",
+    {SM_GGUF_HOLDS_ADAPTER, SM_K_ADAPTER_TYPE, NULL, SM_ERR_UNSUPPORTED, "a LoRA adapter",
      "name the model that it was made for, and attach the adapter to it"},
-    {SM_GGUF_HOLDS_IMATRIX, "general.type", "imatrix", SM_ERR_UNSUPPORTED, "an importance matrix",
+    {SM_GGUF_HOLDS_IMATRIX, SM_K_TYPE, "imatrix", SM_ERR_UNSUPPORTED, "an importance matrix",
      "it serves to quantize a model: name the model"},
-    {SM_GGUF_HOLDS_OTHER, "general.type", "mmproj", SM_ERR_UNSUPPORTED,
+    {SM_GGUF_HOLDS_OTHER, SM_K_TYPE, "mmproj", SM_ERR_UNSUPPORTED,
      "a projector of images or sound (mmproj)", "name the model that it goes with"},
-    {SM_GGUF_HOLDS_OTHER, "general.architecture", "clip", SM_ERR_UNSUPPORTED,
+    {SM_GGUF_HOLDS_OTHER, SM_K_ARCHITECTURE, "clip", SM_ERR_UNSUPPORTED,
      "a projector of images or sound (mmproj)", "name the model that it goes with"},
-    {SM_GGUF_HOLDS_OTHER, "general.architecture", "controlvector", SM_ERR_UNSUPPORTED,
+    {SM_GGUF_HOLDS_OTHER, SM_K_ARCHITECTURE, "controlvector", SM_ERR_UNSUPPORTED,
      "a control vector", "name a model"},
     {SM_GGUF_HOLDS_PACKED, SM_PACKED_VERSION_KEY, NULL, SM_ERR_UNSUPPORTED,
      "a model packed for computing", "take the file that it was packed from"},
@@ -372,38 +372,38 @@ static const struct {
     {SM_GGUF_HOLDS_MODEL, "", NULL, SM_ERR_UNSUPPORTED, "a model", "name a file of that kind"},
 };
 
-static bool holds_content(const sm_gguf *gguf, size_t i) {
+static bool holds_content(const sm_source *source, size_t i) {
     if (!contents[i].key)
-        return gguf->n_tensors == 0 && sm_gguf_find_key(gguf, "tokenizer.ggml.tokens");
+        return source->n_tensors == 0 && sm_source_find_key(source, SM_K_TOKENS);
     if (!contents[i].key[0])
         return true;
-    return contents[i].text ? says(gguf, contents[i].key, contents[i].text)
-                            : sm_gguf_find_key(gguf, contents[i].key) != NULL;
+    return contents[i].text ? says(source, contents[i].key, contents[i].text)
+                            : sm_source_find_key(source, contents[i].key) != NULL;
 }
 
 /* The line of the table for the file; the last one holds for every file. */
-static size_t line_of(const sm_gguf *gguf) {
+static size_t line_of(const sm_source *source) {
     size_t i = 0;
-    while (!holds_content(gguf, i))
+    while (!holds_content(source, i))
         i++;
     return i;
 }
 
-uint32_t sm_gguf_holds(const sm_gguf *gguf) {
-    return contents[line_of(gguf)].content;
+uint32_t sm_source_holds(const sm_source *source) {
+    return contents[line_of(source)].content;
 }
 
-sm_status sm_gguf_expect(const sm_gguf *gguf, uint32_t allowed, sm_error *error) {
-    const size_t i = line_of(gguf);
+sm_status sm_source_expect(const sm_source *source, uint32_t allowed, sm_error *error) {
+    const size_t i = line_of(source);
     if (allowed & contents[i].content)
         return SM_OK;
     if (allowed & SM_GGUF_HOLDS_MODEL)
-        return sm_fail(error, contents[i].status, "%s: is %s%s: %s", gguf->path, contents[i].what,
+        return sm_fail(error, contents[i].status, "%s: is %s%s: %s", source->path, contents[i].what,
                        contents[i].content == SM_GGUF_HOLDS_PACKED ? "" : ", not a model",
                        contents[i].advice);
     const bool adapter = allowed & SM_GGUF_HOLDS_ADAPTER;
     return sm_fail(error, adapter ? SM_ERR_UNSUPPORTED : SM_ERR_FORMAT,
-                   "%s: is %s, not %s: its key 'general.type' is not \"%s\"", gguf->path,
+                   "%s: is %s, not %s: its key 'general.type' is not \"%s\"", source->path,
                    contents[i].what, adapter ? "a LoRA adapter" : "an importance matrix",
                    adapter ? "adapter" : "imatrix");
 }

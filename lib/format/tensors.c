@@ -9,9 +9,9 @@ sm_status sm_tensor_bytes(uint32_t type, uint32_t n_dims, const uint64_t *dims, 
     if (!traits)
         return sm_fail(error, SM_ERR_UNSUPPORTED,
                        "%s: type %u is not one of the format (unknown or removed)", subject, type);
-    if (n_dims > SM_GGUF_MAX_DIMS)
+    if (n_dims > SM_SOURCE_MAX_DIMS)
         return sm_fail(error, SM_ERR_FORMAT, "%s: %u dimensions, more than %d", subject, n_dims,
-                       SM_GGUF_MAX_DIMS);
+                       SM_SOURCE_MAX_DIMS);
     uint64_t elements = 1, row = n_dims ? dims[0] : 1;
     for (uint32_t k = 0; k < n_dims; k++) {
         if (dims[k] == 0)

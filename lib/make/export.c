@@ -15,7 +15,7 @@ static const sm_param *find_param(const sm_params *params, const char *name) {
     return NULL;
 }
 
-static uint32_t export_type(const sm_gguf_tensor *tensor, const sm_param *p, uint32_t type) {
+static uint32_t export_type(const sm_tensor *tensor, const sm_param *p, uint32_t type) {
     return !p ? tensor->type : tensor->n_dims > 1 ? type : SM_DTYPE_F32;
 }
 
@@ -55,20 +55,20 @@ static sm_status write_param(sm_gguf_writer *w, const sm_param *p, uint32_t type
 
 static sm_status write_model(const sm_trained *t, sm_gguf_writer *w, const sm_model_type *type,
                              uint16_t *room, sm_error *error) {
-    const sm_gguf *gguf = t->gguf;
+    const sm_source *source = t->source;
     sm_status status = SM_OK;
-    sm_gguf_copy_keys(w, gguf,
+    sm_gguf_copy_keys(w, source,
                       SM_KEYS_OF_PARTS | SM_KEY_ALIGNMENT | SM_KEY_FILE_TYPE |
                           SM_KEY_QUANTIZATION_VERSION);
-    sm_gguf_put_u32(w, "general.file_type", type->file_type);
-    for (uint64_t i = 0; i < gguf->n_tensors; i++) {
-        const sm_gguf_tensor *tensor = &gguf->tensors[i];
+    sm_gguf_put_u32(w, SM_K_FILE_TYPE, type->file_type);
+    for (uint64_t i = 0; i < source->n_tensors; i++) {
+        const sm_tensor *tensor = &source->tensors[i];
         const sm_param *p = find_param(t->params, tensor->name);
         sm_gguf_declare_tensor(w, tensor->name, export_type(tensor, p, type->type), tensor->n_dims,
                                tensor->dims, NULL);
     }
-    for (uint64_t i = 0; i < gguf->n_tensors && !status; i++) {
-        const sm_gguf_tensor *tensor = &gguf->tensors[i];
+    for (uint64_t i = 0; i < source->n_tensors && !status; i++) {
+        const sm_tensor *tensor = &source->tensors[i];
         const sm_param *p = find_param(t->params, tensor->name);
         status = p ? write_param(w, p, export_type(tensor, p, type->type), room, error)
                    : sm_gguf_write_tensor(w, tensor->data, tensor->size, error);
@@ -118,10 +118,10 @@ static sm_status write_adapter(const sm_trained *t, sm_gguf_writer *w, sm_error 
     const char *architecture = t->net->config.architecture;
     const sm_params *params = t->params;
     sm_status status = SM_OK;
-    sm_gguf_put_str(w, "general.type", "adapter", 7);
-    sm_gguf_put_str(w, "general.architecture", architecture, strlen(architecture));
-    sm_gguf_put_str(w, "adapter.type", "lora", 4);
-    sm_gguf_put_f32(w, "adapter.lora.alpha", (float)t->lora_alpha);
+    sm_gguf_put_str(w, SM_K_TYPE, "adapter", 7);
+    sm_gguf_put_str(w, SM_K_ARCHITECTURE, architecture, strlen(architecture));
+    sm_gguf_put_str(w, SM_K_ADAPTER_TYPE, "lora", 4);
+    sm_gguf_put_f32(w, SM_K_ADAPTER_ALPHA, (float)t->lora_alpha);
     for (uint32_t i = 0; i < params->n; i++) {
         const sm_param *p = &params->param[i];
         const uint64_t depth = p->depth ? p->depth : 1, dims[3] = {p->cols, p->rows / depth, depth};

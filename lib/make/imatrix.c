@@ -225,8 +225,8 @@ static sm_status save(const sm_imatrix *im, const char *path, const char *datase
     sm_status status = sm_gguf_writer_open(&w, im->mem, path, 3, SM_GGUF_DEFAULT_ALIGNMENT, error);
     if (status)
         return status;
-    sm_gguf_put_str(w, "general.type", "imatrix", 7);
-    sm_gguf_put_array(w, "imatrix.datasets", SM_GGUF_STRING, &name, 1);
+    sm_gguf_put_str(w, SM_K_TYPE, "imatrix", 7);
+    sm_gguf_put_array(w, "imatrix.datasets", SM_KEY_STRING, &name, 1);
     sm_gguf_put_u32(w, "imatrix.chunk_count", im->n_chunks);
     sm_gguf_put_u32(w, "imatrix.chunk_size", sm_imatrix_capacity(im));
     float *row = sm_alloc_array(im->mem, widest, sizeof *row);

@@ -8,36 +8,36 @@
 
 sm_status sm_importance_open(sm_importance *importance, sm_mem *mem, const char *path,
                              sm_error *error) {
-    sm_status status = sm_gguf_open(&importance->gguf, mem, path, true, error);
+    sm_status status = sm_source_open(&importance->source, mem, path, true, error);
     if (status)
         return status;
-    status = sm_gguf_expect(importance->gguf, SM_GGUF_HOLDS_IMATRIX, error);
+    status = sm_source_expect(importance->source, SM_GGUF_HOLDS_IMATRIX, error);
     if (status)
         sm_importance_close(importance);
     return status;
 }
 
 void sm_importance_close(sm_importance *importance) {
-    sm_gguf_close(importance->gguf);
-    importance->gguf = NULL;
+    sm_source_close(importance->source);
+    importance->source = NULL;
 }
 
-static const sm_gguf_tensor *find(const sm_gguf *gguf, const char *name, const char *suffix,
-                                  char *full, size_t capacity) {
+static const sm_tensor *find(const sm_source *source, const char *name, const char *suffix,
+                             char *full, size_t capacity) {
     if (sm_format(full, capacity, "%s%s", name, suffix) >= capacity)
         return NULL;
-    return sm_gguf_find_tensor(gguf, full);
+    return sm_source_find_tensor(source, full);
 }
 
-static float float_at(const sm_gguf_tensor *t, uint64_t i) {
+static float float_at(const sm_tensor *t, uint64_t i) {
     float value;
     memcpy(&value, t->data + 4 * i, sizeof value);
     return value;
 }
 
 /* The sums of one matrix divided by its count. */
-static sm_status divide(float *out, const sm_gguf_tensor *sums, uint64_t begin, uint64_t n,
-                        float count, const char *path, sm_error *error) {
+static sm_status divide(float *out, const sm_tensor *sums, uint64_t begin, uint64_t n, float count,
+                        const char *path, sm_error *error) {
     for (uint64_t i = 0; i < n; i++) {
         const float sum = float_at(sums, begin + i);
         if (!(sum >= 0) || !isfinite(sum))
@@ -49,18 +49,18 @@ static sm_status divide(float *out, const sm_gguf_tensor *sums, uint64_t begin, 
 }
 
 sm_status sm_importance_get(float **out, uint64_t *n_matrices, const sm_importance *importance,
-                            sm_mem *mem, const sm_gguf_tensor *tensor, sm_error *error) {
+                            sm_mem *mem, const sm_tensor *tensor, sm_error *error) {
     char name[512];
-    const sm_gguf *gguf = importance->gguf;
+    const sm_source *source = importance->source;
     const uint64_t columns = tensor->dims[0];
     *out = NULL;
-    const sm_gguf_tensor *sums = find(gguf, tensor->name, ".in_sum2", name, sizeof name);
+    const sm_tensor *sums = find(source, tensor->name, ".in_sum2", name, sizeof name);
     if (!sums)
         return SM_OK;
-    const sm_gguf_tensor *counts = find(gguf, tensor->name, ".counts", name, sizeof name);
+    const sm_tensor *counts = find(source, tensor->name, ".counts", name, sizeof name);
     if (sums->type != SM_DTYPE_F32 || !counts || counts->type != SM_DTYPE_F32)
         return sm_fail(error, SM_ERR_FORMAT,
-                       "%s: tensor '%s' is not F32 or lacks its .counts of type F32", gguf->path,
+                       "%s: tensor '%s' is not F32 or lacks its .counts of type F32", source->path,
                        sums->name);
     *n_matrices = sums->size / 4 / columns;
     if (sums->dims[0] != columns || (*n_matrices != 1 && *n_matrices != tensor->dims[2]) ||
@@ -68,7 +68,7 @@ sm_status sm_importance_get(float **out, uint64_t *n_matrices, const sm_importan
         return sm_fail(error, SM_ERR_SHAPE,
                        "%s: tensor '%s' has %llu elements (and %llu counts), but the matrix '%s' "
                        "has %llu columns",
-                       gguf->path, sums->name, (unsigned long long)(sums->size / 4),
+                       source->path, sums->name, (unsigned long long)(sums->size / 4),
                        (unsigned long long)(counts->size / 4), tensor->name,
                        (unsigned long long)columns);
     float *values = sm_alloc_array(mem, *n_matrices * columns, sizeof *values);
@@ -77,11 +77,11 @@ sm_status sm_importance_get(float **out, uint64_t *n_matrices, const sm_importan
     sm_status status = SM_OK;
     for (uint64_t m = 0; m < *n_matrices && !status; m++) {
         const float count = float_at(counts, m);
-        status =
-            isfinite(count)
-                ? divide(values + m * columns, sums, m * columns, columns, count, gguf->path, error)
-                : sm_fail(error, SM_ERR_FORMAT, "%s: tensor '%s': element %llu is %g", gguf->path,
-                          counts->name, (unsigned long long)m, (double)count);
+        status = isfinite(count)
+                     ? divide(values + m * columns, sums, m * columns, columns, count, source->path,
+                              error)
+                     : sm_fail(error, SM_ERR_FORMAT, "%s: tensor '%s': element %llu is %g",
+                               source->path, counts->name, (unsigned long long)m, (double)count);
     }
     if (status)
         sm_free(mem, values);

@@ -94,24 +94,24 @@ static void put_keys(void *user, sm_gguf_writer *w) {
     const plan *p = user;
     char name[64];
 #define KEY(suffix) (sm_format(name, sizeof name, "%s." suffix, p->architecture), name)
-    sm_gguf_put_str(w, "general.architecture", p->architecture, strlen(p->architecture));
+    sm_gguf_put_str(w, SM_K_ARCHITECTURE, p->architecture, strlen(p->architecture));
     if (p->o.name)
-        sm_gguf_put_str(w, "general.name", p->o.name, strlen(p->o.name));
-    sm_gguf_put_u32(w, "general.file_type", sm_file_type_of(SM_DTYPE_F32));
-    sm_gguf_put_u32(w, KEY("context_length"), p->o.n_ctx);
-    sm_gguf_put_u32(w, KEY("embedding_length"), p->o.n_embd);
-    sm_gguf_put_u32(w, KEY("block_count"), p->o.n_layer);
-    sm_gguf_put_u32(w, KEY("feed_forward_length"), p->o.n_ff);
-    sm_gguf_put_u32(w, KEY("attention.head_count"), p->o.n_head);
-    sm_gguf_put_u32(w, KEY("attention.head_count_kv"), p->o.n_head_kv);
-    sm_gguf_put_u32(w, KEY("attention.key_length"), p->head_dim);
-    sm_gguf_put_u32(w, KEY("attention.value_length"), p->head_dim);
+        sm_gguf_put_str(w, SM_K_NAME, p->o.name, strlen(p->o.name));
+    sm_gguf_put_u32(w, SM_K_FILE_TYPE, sm_file_type_of(SM_DTYPE_F32));
+    sm_gguf_put_u32(w, KEY(SM_K_CONTEXT), p->o.n_ctx);
+    sm_gguf_put_u32(w, KEY(SM_K_EMBD), p->o.n_embd);
+    sm_gguf_put_u32(w, KEY(SM_K_LAYERS), p->o.n_layer);
+    sm_gguf_put_u32(w, KEY(SM_K_FF), p->o.n_ff);
+    sm_gguf_put_u32(w, KEY(SM_K_HEADS), p->o.n_head);
+    sm_gguf_put_u32(w, KEY(SM_K_HEADS_KV), p->o.n_head_kv);
+    sm_gguf_put_u32(w, KEY(SM_K_KEY_LENGTH), p->head_dim);
+    sm_gguf_put_u32(w, KEY(SM_K_VALUE_LENGTH), p->head_dim);
     if (p->o.sliding_window)
-        sm_gguf_put_u32(w, KEY("attention.sliding_window"), p->o.sliding_window);
-    sm_gguf_put_u32(w, KEY("rope.dimension_count"), p->head_dim);
-    sm_gguf_put_u32(w, KEY("vocab_size"), p->n_vocab);
-    sm_gguf_put_f32(w, KEY("attention.layer_norm_rms_epsilon"), NORM_EPS);
-    sm_gguf_put_f32(w, KEY("rope.freq_base"), (float)p->o.rope_theta);
+        sm_gguf_put_u32(w, KEY(SM_K_WINDOW), p->o.sliding_window);
+    sm_gguf_put_u32(w, KEY(SM_K_ROPE_DIMS), p->head_dim);
+    sm_gguf_put_u32(w, KEY(SM_K_VOCAB_SIZE), p->n_vocab);
+    sm_gguf_put_f32(w, KEY(SM_K_RMS_EPS), NORM_EPS);
+    sm_gguf_put_f32(w, KEY(SM_K_ROPE_BASE), (float)p->o.rope_theta);
 #undef KEY
 }
 
@@ -126,10 +126,10 @@ static void name_family(plan *p) {
         }
 }
 
-static sm_status make_plan(plan *p, const sm_gguf *vocabulary, sm_error *error) {
-    const sm_gguf_key *tokens = sm_gguf_find_key(vocabulary, "tokenizer.ggml.tokens");
+static sm_status make_plan(plan *p, const sm_source *vocabulary, sm_error *error) {
+    const sm_key *tokens = sm_source_find_key(vocabulary, SM_K_TOKENS);
     sm_model_init_options *o = &p->o;
-    if (!tokens || tokens->type != SM_GGUF_ARRAY || tokens->element != SM_GGUF_STRING ||
+    if (!tokens || tokens->type != SM_KEY_ARRAY || tokens->element != SM_KEY_STRING ||
         !tokens->count)
         return sm_fail(error, SM_ERR_MISSING,
                        "%s: key 'tokenizer.ggml.tokens' is missing: it has no vocabulary",
@@ -160,7 +160,7 @@ static sm_status make_plan(plan *p, const sm_gguf *vocabulary, sm_error *error) 
 }
 
 static sm_status write_model(sm_mem *mem, plan *p, const sm_net *net, const char *path,
-                             const sm_gguf *vocabulary, sm_error *error) {
+                             const sm_source *vocabulary, sm_error *error) {
     sm_gguf_writer *w;
     sm_status status = sm_gguf_writer_open(&w, mem, path, 3, SM_GGUF_DEFAULT_ALIGNMENT, error);
     if (status)
@@ -192,10 +192,10 @@ sm_status sm_model_init(const char *path, const char *vocabulary_path,
     status = sm_mem_create(&mem, NULL, 0, error);
     if (status)
         return status;
-    sm_gguf *vocabulary = NULL;
-    status = sm_gguf_open(&vocabulary, mem, vocabulary_path, true, error);
+    sm_source *vocabulary = NULL;
+    status = sm_source_open(&vocabulary, mem, vocabulary_path, true, error);
     if (!status)
-        status = sm_gguf_expect(
+        status = sm_source_expect(
             vocabulary, SM_GGUF_HOLDS_MODEL | SM_GGUF_HOLDS_PACKED | SM_GGUF_HOLDS_VOCABULARY,
             error);
     if (!status)
@@ -206,7 +206,7 @@ sm_status sm_model_init(const char *path, const char *vocabulary_path,
     if (!status)
         status = write_model(mem, &p, model.net, path, vocabulary, error);
     sm_new_model_free(&model, mem);
-    sm_gguf_close(vocabulary);
+    sm_source_close(vocabulary);
     sm_mem_destroy(mem);
     return status;
 }

@@ -74,7 +74,7 @@ typedef struct sm_mixture_model {
 uint32_t sm_mixture_type(const sm_model_type *type, const sm_mixture_model *model,
                          const char *name);
 /* Whether quantizing is for this tensor: no norm, no bias. */
-bool sm_tensor_is_matrix(const sm_gguf_tensor *tensor);
+bool sm_tensor_is_matrix(const sm_tensor *tensor);
 /* '*': any text, '?': any character. */
 bool sm_glob(const char *pattern, const char *text);
 
@@ -82,7 +82,7 @@ bool sm_glob(const char *pattern, const char *text);
 
 /* An open importance matrix. */
 typedef struct sm_importance {
-    sm_gguf *gguf;
+    sm_source *source;
 } sm_importance;
 
 /* SM_ERR_IO, _FORMAT (not an importance matrix), _NOMEM. */
@@ -93,6 +93,6 @@ void sm_importance_close(sm_importance *importance);
  * where the file has none of it (or it was never used). n_matrices is 1, or the third dimension of
  * the tensor. SM_ERR_SHAPE, _FORMAT (not finite, negative; counts missing), _NOMEM. */
 sm_status sm_importance_get(float **out, uint64_t *n_matrices, const sm_importance *importance,
-                            sm_mem *mem, const sm_gguf_tensor *tensor, sm_error *error);
+                            sm_mem *mem, const sm_tensor *tensor, sm_error *error);
 
 #endif

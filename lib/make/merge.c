@@ -10,7 +10,7 @@
 typedef struct merger {
     sm_model *model;
     sm_adapter *adapter; /* loaded: so everything about it fits */
-    sm_gguf *file;       /* the same file, for its tensors */
+    sm_source *file;     /* the same file, for its tensors */
     const sm_kernels *kernels;
     double scale;
     const sm_model_type *type; /* of merged matrices; NULL: as before */
@@ -24,13 +24,13 @@ typedef struct merger {
     sm_error *error;
 } merger;
 
-static const sm_gguf_tensor *half(const merger *m, const char *name, const char *ending) {
+static const sm_tensor *half(const merger *m, const char *name, const char *ending) {
     char text[256];
     sm_format(text, sizeof text, "%s%s", name, ending);
-    return sm_gguf_find_tensor(m->file, text);
+    return sm_source_find_tensor(m->file, text);
 }
 
-static uint32_t type_of(const merger *m, const sm_gguf_tensor *t) {
+static uint32_t type_of(const merger *m, const sm_tensor *t) {
     const bool merged = half(m, t->name, ".lora_a");
     return merged && m->type ? sm_fallback_type(m->type->type, t->dims[0]) : t->type;
 }
@@ -56,16 +56,16 @@ static sm_status go_on(merger *m, uint64_t n) {
 }
 
 /* Rows of a tensor, of stacked matrices all together. */
-static uint64_t rows_of(const sm_gguf_tensor *t) {
+static uint64_t rows_of(const sm_tensor *t) {
     return t->dims[1] * t->dims[2];
 }
 
 /* Row r and what the adapter adds to it. A: [matrices][rank][cols]. */
-static sm_status merge_row(const merger *m, const sm_gguf_tensor *t, uint64_t r, const float *A,
-                           const sm_gguf_tensor *b, double factor) {
+static sm_status merge_row(const merger *m, const sm_tensor *t, uint64_t r, const float *A,
+                           const sm_tensor *b, double factor) {
     const uint64_t cols = t->dims[0], rank = b->dims[0];
     const sm_status status =
-        sm_rows_check(m->model->gguf, t, m->kernels, r, r + 1, m->row, m->error);
+        sm_rows_check(m->model->source, t, m->kernels, r, r + 1, m->row, m->error);
     if (status)
         return status;
     m->kernels->type[b->type].dequantize(m->b, b->data + r * (b->size / rows_of(b)), rank);
@@ -79,7 +79,7 @@ static sm_status merge_row(const merger *m, const sm_gguf_tensor *t, uint64_t r,
 }
 
 /* Row r, merged, as it will be read: m->row is that afterwards. */
-static sm_status encode_row(const merger *m, const sm_gguf_tensor *t, uint64_t r, uint32_t type,
+static sm_status encode_row(const merger *m, const sm_tensor *t, uint64_t r, uint32_t type,
                             uint8_t *out) {
     const uint64_t cols = t->dims[0];
     if (sm_first_not_finite(m->row, cols) < cols)
@@ -95,8 +95,8 @@ static sm_status encode_row(const merger *m, const sm_gguf_tensor *t, uint64_t r
     return SM_OK;
 }
 
-static sm_status merge_matrix(merger *m, const sm_gguf_tensor *t, const sm_gguf_tensor *a) {
-    const sm_gguf_tensor *b = half(m, t->name, ".lora_b");
+static sm_status merge_matrix(merger *m, const sm_tensor *t, const sm_tensor *a) {
+    const sm_tensor *b = half(m, t->name, ".lora_b");
     const uint64_t cols = t->dims[0], rows = rows_of(t), rank = a->dims[1], n_a = rows_of(a);
     const uint32_t type = type_of(m, t);
     const sm_dtype_traits *traits = sm_dtype_get(type);
@@ -137,8 +137,8 @@ static sm_status merge_matrix(merger *m, const sm_gguf_tensor *t, const sm_gguf_
 static uint32_t main_type(const merger *m, bool merged) {
     uint64_t weights[SM_DTYPE_COUNT] = {0};
     uint32_t most = 0;
-    for (uint64_t i = 0; i < m->model->gguf->n_tensors; i++) {
-        const sm_gguf_tensor *t = &m->model->gguf->tensors[i];
+    for (uint64_t i = 0; i < m->model->source->n_tensors; i++) {
+        const sm_tensor *t = &m->model->source->tensors[i];
         if (sm_tensor_is_matrix(t))
             weights[merged ? type_of(m, t) : t->type] += t->dims[0] * rows_of(t);
     }
@@ -150,27 +150,27 @@ static uint32_t main_type(const merger *m, bool merged) {
 /* All of the model's, those that say what its weights are made true. The writer keeps its first
  * failure. */
 static void put_keys(const merger *m) {
-    const sm_gguf *base = m->model->gguf;
+    const sm_source *base = m->model->source;
     const uint32_t type = main_type(m, true);
     const bool changed = type != main_type(m, false);
-    const bool versioned = sm_gguf_find_key(base, "general.quantization_version");
+    const bool versioned = sm_source_find_key(base, SM_K_QUANTIZATION_VERSION);
     sm_gguf_copy_keys(m->w, base,
                       SM_KEYS_OF_PARTS | SM_KEY_ALIGNMENT | (changed ? SM_KEY_FILE_TYPE : 0u));
     if (changed)
-        sm_gguf_put_u32(m->w, "general.file_type", sm_file_type_of(type));
+        sm_gguf_put_u32(m->w, SM_K_FILE_TYPE, sm_file_type_of(type));
     if (!versioned && m->type && !sm_type_is_float(m->type->type))
-        sm_gguf_put_u32(m->w, "general.quantization_version", 2);
+        sm_gguf_put_u32(m->w, SM_K_QUANTIZATION_VERSION, 2);
 }
 
 /* A tensor that stays as it is. */
-static sm_status copy_tensor(merger *m, const sm_gguf_tensor *t) {
-    const sm_status status =
-        sm_tensor_check(m->model->gguf, t, m->kernels, m->model->mem, &(sm_hook){ask, m}, m->error);
+static sm_status copy_tensor(merger *m, const sm_tensor *t) {
+    const sm_status status = sm_tensor_check(m->model->source, t, m->kernels, m->model->mem,
+                                             &(sm_hook){ask, m}, m->error);
     return status ? status : sm_gguf_write_tensor(m->w, t->data, t->size, m->error);
 }
 
 static sm_status write_all(merger *m, const char *path) {
-    const sm_gguf *base = m->model->gguf;
+    const sm_source *base = m->model->source;
     sm_status status =
         sm_gguf_writer_open(&m->w, m->model->mem, path, 3, SM_GGUF_DEFAULT_ALIGNMENT, m->error);
     if (status)
@@ -178,13 +178,13 @@ static sm_status write_all(merger *m, const char *path) {
     sm_gguf_writer_ask(m->w, &(sm_hook){ask, m});
     put_keys(m);
     for (uint64_t i = 0; i < base->n_tensors; i++) {
-        const sm_gguf_tensor *t = &base->tensors[i];
+        const sm_tensor *t = &base->tensors[i];
         if (half(m, t->name, ".lora_a"))
             m->total += t->dims[0] * rows_of(t);
         sm_gguf_declare_tensor(m->w, t->name, type_of(m, t), t->n_dims, t->dims, NULL);
     }
     for (uint64_t i = 0; i < base->n_tensors && !status; i++) {
-        const sm_gguf_tensor *t = &base->tensors[i], *a = half(m, t->name, ".lora_a");
+        const sm_tensor *t = &base->tensors[i], *a = half(m, t->name, ".lora_a");
         status = a ? merge_matrix(m, t, a) : copy_tensor(m, t);
     }
     return sm_gguf_writer_end(m->w, status, m->error);
@@ -206,18 +206,18 @@ sm_status sm_adapter_merge(const char *model_path, const char *adapter_path, dou
     if (status)
         return status;
     m.kernels = m.model->net->kernels;
-    status = sm_gguf_expect(m.model->gguf, SM_GGUF_HOLDS_MODEL, error);
+    status = sm_source_expect(m.model->source, SM_GGUF_HOLDS_MODEL, error);
     if (!status)
         status = sm_adapter_open(&m.adapter, m.model, adapter_path, &hook, error);
     if (!status)
-        status = sm_gguf_open_asking(&m.file, m.model->mem, adapter_path, true, &hook, error);
+        status = sm_source_open_asking(&m.file, m.model->mem, adapter_path, true, &hook, error);
     if (!status && type) {
         m.type = sm_model_type_find(type, SM_TYPES_OF_TENSORS, error);
         status = m.type ? SM_OK : SM_ERR_ARGUMENT;
     }
     if (!status)
         status = write_all(&m, out_path);
-    sm_gguf_close(m.file);
+    sm_source_close(m.file);
     sm_adapter_free(m.adapter);
     sm_model_free(m.model);
     return status;

@@ -27,7 +27,7 @@ bool sm_glob(const char *pattern, const char *text) {
     return !*pattern;
 }
 
-bool sm_tensor_is_matrix(const sm_gguf_tensor *t) {
+bool sm_tensor_is_matrix(const sm_tensor *t) {
     static const char *const kept[] = {"*_norm.weight",        "*norm?.weight",
                                        "*ffn_gate_inp.weight", "position_embd.weight",
                                        "token_types.weight",   "*attn_rel_b.weight"};

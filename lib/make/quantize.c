@@ -19,7 +19,7 @@ typedef struct job {
     sm_mixture_model model;
     const char *in_path;
     sm_mem *mem;
-    sm_gguf *in;
+    sm_source *in;
     sm_importance importance; /* gguf NULL: none */
     sm_gguf_writer *out;
     sm_team *team;
@@ -42,7 +42,7 @@ static uint32_t overridden(const job *j, const char *name) {
 }
 
 /* *fallback may be NULL. */
-static uint32_t target_type(const job *j, const sm_gguf_tensor *t, bool *fallback) {
+static uint32_t target_type(const job *j, const sm_tensor *t, bool *fallback) {
     if (fallback)
         *fallback = false;
     if (!sm_tensor_is_matrix(t))
@@ -56,12 +56,11 @@ static uint32_t target_type(const job *j, const sm_gguf_tensor *t, bool *fallbac
     return fitting;
 }
 
-static uint64_t rows_of(const sm_gguf_tensor *t) {
+static uint64_t rows_of(const sm_tensor *t) {
     return t->dims[1] * t->dims[2] * t->dims[3];
 }
 
-static sm_status check_source(const job *j, const sm_gguf_tensor *t, uint32_t type,
-                              sm_error *error) {
+static sm_status check_source(const job *j, const sm_tensor *t, uint32_t type, sm_error *error) {
     if (t->type == type)
         return SM_OK;
     if (!j->kernels->type[t->type].dequantize)
@@ -81,15 +80,15 @@ static sm_status check_source(const job *j, const sm_gguf_tensor *t, uint32_t ty
 static void put_keys(job *j) {
     sm_gguf_copy_keys(j->out, j->in,
                       SM_KEYS_OF_PARTS | SM_KEY_FILE_TYPE | SM_KEY_QUANTIZATION_VERSION);
-    sm_gguf_put_u32(j->out, "general.quantization_version", 2);
-    sm_gguf_put_u32(j->out, "general.file_type", j->type->file_type);
+    sm_gguf_put_u32(j->out, SM_K_QUANTIZATION_VERSION, 2);
+    sm_gguf_put_u32(j->out, SM_K_FILE_TYPE, j->type->file_type);
 }
 
 /* Declares every tensor; finds the sizes of the buffers. */
 static sm_status declare(job *j, sm_error *error) {
     sm_status status = SM_OK;
     for (uint64_t i = 0; i < j->in->n_tensors && !status; i++) {
-        const sm_gguf_tensor *t = &j->in->tensors[i];
+        const sm_tensor *t = &j->in->tensors[i];
         const uint32_t type = target_type(j, t, NULL);
         status = check_source(j, t, type, error);
         if (!status)
@@ -105,15 +104,15 @@ static void look_at_model(job *j) {
     const char *architecture;
     uint64_t length;
     char key[128];
-    j->model.has_output = sm_gguf_find_tensor(j->in, "output.weight") != NULL;
-    if (sm_gguf_get_str(j->in, "general.architecture", &architecture, &length, NULL) || length > 64)
+    j->model.has_output = sm_source_find_tensor(j->in, "output.weight") != NULL;
+    if (sm_source_get_str(j->in, SM_K_ARCHITECTURE, &architecture, &length, NULL) || length > 64)
         return;
 #define READ(suffix, to)                                                    \
     (sm_format(key, sizeof key, "%.*s." suffix, (int)length, architecture), \
-     sm_gguf_get_u32(j->in, key, to, NULL))
-    READ("block_count", &j->model.n_layer);
-    READ("attention.head_count", &j->model.n_head);
-    if (READ("attention.head_count_kv", &j->model.n_head_kv))
+     sm_source_get_u32(j->in, key, to, NULL))
+    READ(SM_K_LAYERS, &j->model.n_layer);
+    READ(SM_K_HEADS, &j->model.n_head);
+    if (READ(SM_K_HEADS_KV, &j->model.n_head_kv))
         j->model.n_head_kv = j->model.n_head;
 #undef READ
 }
@@ -122,7 +121,7 @@ static void look_at_model(job *j) {
 
 typedef struct encoding {
     const job *job;
-    const sm_gguf_tensor *tensor;
+    const sm_tensor *tensor;
     uint32_t type;
     uint8_t *out;                 /* the whole encoded tensor */
     uint64_t in_bytes, out_bytes; /* of a row */
@@ -209,8 +208,8 @@ static sm_status encode_rows(job *j, encoding *e, double *square, double *error_
     return SM_OK;
 }
 
-static sm_status encode_tensor(job *j, const sm_gguf_tensor *t, uint32_t type,
-                               sm_quantize_tensor *what, sm_error *error) {
+static sm_status encode_tensor(job *j, const sm_tensor *t, uint32_t type, sm_quantize_tensor *what,
+                               sm_error *error) {
     const sm_dtype_traits *from = sm_dtype_get(t->type), *to = sm_dtype_get(type);
     encoding e = {.job = j, .tensor = t, .type = type};
     e.in_bytes = t->dims[0] / from->block_size * from->block_bytes;
@@ -219,7 +218,7 @@ static sm_status encode_tensor(job *j, const sm_gguf_tensor *t, uint32_t type,
     float *importance = NULL;
     double square = 0, error_sum = 0;
     sm_status status = SM_OK;
-    if (j->importance.gguf && !sm_type_is_float(type))
+    if (j->importance.source && !sm_type_is_float(type))
         status = sm_importance_get(&importance, &e.n_importance, &j->importance, j->mem, t, error);
     if (status)
         return status;
@@ -248,7 +247,7 @@ static sm_status encode_tensor(job *j, const sm_gguf_tensor *t, uint32_t type,
 /* A tensor that is copied, looked at for damage by all threads. */
 typedef struct inspection {
     const job *job;
-    const sm_gguf_tensor *tensor;
+    const sm_tensor *tensor;
     uint64_t first, n;             /* rows of this piece */
     _Atomic uint64_t *damaged_row; /* the first; UINT64_MAX: none */
 } inspection;
@@ -268,7 +267,7 @@ static void inspect_share(void *arg, uint32_t thread, uint32_t n_threads) {
     }
 }
 
-static sm_status inspect(job *j, const sm_gguf_tensor *t, sm_error *error) {
+static sm_status inspect(job *j, const sm_tensor *t, sm_error *error) {
     const uint64_t n_rows = j->kernels->type[t->type].dequantize ? rows_of(t) : 0;
     const uint64_t piece = t->dims[0] < PIECE_WEIGHTS ? PIECE_WEIGHTS / t->dims[0] : 1;
     _Atomic uint64_t damaged = UINT64_MAX;
@@ -286,7 +285,7 @@ static sm_status inspect(job *j, const sm_gguf_tensor *t, sm_error *error) {
     return SM_OK;
 }
 
-static sm_status copy_tensor(job *j, const sm_gguf_tensor *t, sm_error *error) {
+static sm_status copy_tensor(job *j, const sm_tensor *t, sm_error *error) {
     const uint64_t done = j->done + t->dims[0] * rows_of(t);
     sm_status status = inspect(j, t, error);
     if (status)
@@ -296,7 +295,7 @@ static sm_status copy_tensor(job *j, const sm_gguf_tensor *t, sm_error *error) {
     return !status && ask(j, 0, 0) ? SM_ERR_CANCELLED : status;
 }
 
-static sm_status write_tensor(job *j, const sm_gguf_tensor *t, sm_error *error) {
+static sm_status write_tensor(job *j, const sm_tensor *t, sm_error *error) {
     bool fallback;
     const uint32_t type = target_type(j, t, &fallback);
     sm_quantize_tensor what = {.struct_size = sizeof what,
@@ -381,9 +380,9 @@ static sm_status prepare(job *j, sm_error *error) {
 static sm_status run(job *j, const char *out_path, sm_error *error) {
     sm_status status = check_options(j, error);
     if (!status)
-        status = sm_gguf_open_asking(&j->in, j->mem, j->in_path, true, &(sm_hook){ask, j}, error);
+        status = sm_source_open_asking(&j->in, j->mem, j->in_path, true, &(sm_hook){ask, j}, error);
     if (!status)
-        status = sm_gguf_expect(j->in, SM_GGUF_HOLDS_MODEL | SM_GGUF_HOLDS_OTHER, error);
+        status = sm_source_expect(j->in, SM_GGUF_HOLDS_MODEL | SM_GGUF_HOLDS_OTHER, error);
     if (!status)
         status = check_overrides(j, error);
     if (!status && j->o.imatrix)
@@ -430,9 +429,9 @@ sm_status sm_quantize_file(const char *in, const char *out, const sm_quantize_op
     sm_free(j.mem, j.rows);
     sm_free(j.mem, j.squares);
     sm_free(j.mem, j.errors);
-    if (j.importance.gguf)
+    if (j.importance.source)
         sm_importance_close(&j.importance);
-    sm_gguf_close(j.in);
+    sm_source_close(j.in);
     sm_mem_destroy(j.mem);
     if (!status && result)
         status = sm_struct_give(result, &j.result, sizeof j.result, result_wide, "sm_quantize_file",

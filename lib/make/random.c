@@ -69,21 +69,21 @@ static void put_keys(void *user, sm_gguf_writer *w) {
     const shape *s = user;
     char name[64];
 #define KEY(suffix) (sm_format(name, sizeof name, "%s." suffix, s->architecture), name)
-    sm_gguf_put_str(w, "general.architecture", s->architecture, strlen(s->architecture));
-    sm_gguf_put_str(w, "general.name", s->name, strlen(s->name));
-    sm_gguf_put_u32(w, KEY("context_length"), CONTEXT_LENGTH);
-    sm_gguf_put_u32(w, KEY("embedding_length"), s->n_embd);
-    sm_gguf_put_u32(w, KEY("block_count"), s->n_layer);
-    sm_gguf_put_u32(w, KEY("feed_forward_length"), s->n_ff);
-    sm_gguf_put_u32(w, KEY("attention.head_count"), s->n_head);
-    sm_gguf_put_u32(w, KEY("attention.head_count_kv"), s->n_head_kv);
-    sm_gguf_put_u32(w, KEY("attention.key_length"), s->head_dim);
-    sm_gguf_put_u32(w, KEY("attention.value_length"), s->head_dim);
-    sm_gguf_put_f32(w, KEY("attention.layer_norm_rms_epsilon"), s->norm_eps);
-    sm_gguf_put_f32(w, KEY("rope.freq_base"), s->rope_theta);
+    sm_gguf_put_str(w, SM_K_ARCHITECTURE, s->architecture, strlen(s->architecture));
+    sm_gguf_put_str(w, SM_K_NAME, s->name, strlen(s->name));
+    sm_gguf_put_u32(w, KEY(SM_K_CONTEXT), CONTEXT_LENGTH);
+    sm_gguf_put_u32(w, KEY(SM_K_EMBD), s->n_embd);
+    sm_gguf_put_u32(w, KEY(SM_K_LAYERS), s->n_layer);
+    sm_gguf_put_u32(w, KEY(SM_K_FF), s->n_ff);
+    sm_gguf_put_u32(w, KEY(SM_K_HEADS), s->n_head);
+    sm_gguf_put_u32(w, KEY(SM_K_HEADS_KV), s->n_head_kv);
+    sm_gguf_put_u32(w, KEY(SM_K_KEY_LENGTH), s->head_dim);
+    sm_gguf_put_u32(w, KEY(SM_K_VALUE_LENGTH), s->head_dim);
+    sm_gguf_put_f32(w, KEY(SM_K_RMS_EPS), s->norm_eps);
+    sm_gguf_put_f32(w, KEY(SM_K_ROPE_BASE), s->rope_theta);
     /* other programs want to be told that ids have no text, and how many there are */
-    sm_gguf_put_u32(w, KEY("vocab_size"), s->n_vocab);
-    sm_gguf_put_str(w, "tokenizer.ggml.model", "no_vocab", 8);
+    sm_gguf_put_u32(w, KEY(SM_K_VOCAB_SIZE), s->n_vocab);
+    sm_gguf_put_str(w, SM_K_TOKENIZER_MODEL, "no_vocab", 8);
 #undef KEY
 }
 
@@ -158,7 +158,7 @@ static void fill_floats(uint8_t *data, uint64_t size, uint32_t type, double devi
 #define PIECE_BYTES ((uint64_t)1 << 20)
 
 /* A piece of a tensor's data. */
-static void fill_piece(const sm_gguf_tensor *t, uint8_t *data, uint64_t size, uint64_t *state) {
+static void fill_piece(const sm_tensor *t, uint8_t *data, uint64_t size, uint64_t *state) {
     const sm_filling *f = &sm_model_type_of(t->type)->filling;
     const double deviation = 1 / sqrt((double)t->dims[0]);
     const float one = 1;
@@ -175,7 +175,7 @@ static void fill_piece(const sm_gguf_tensor *t, uint8_t *data, uint64_t size, ui
 }
 
 /* t's data, in the image, which is writable. False: the hook said so. */
-static bool fill_tensor(const sm_gguf_tensor *t, uint8_t *data, uint64_t seed, const sm_hook *hook,
+static bool fill_tensor(const sm_tensor *t, uint8_t *data, uint64_t seed, const sm_hook *hook,
                         uint64_t done, uint64_t total) {
     uint64_t state = seed | 1; /* 0 would stay 0 */
     /* whole blocks, and whole numbers of the random sequence: a piece goes on with it */
@@ -212,17 +212,17 @@ static sm_status make_image(uint8_t **image, uint64_t *size, sm_mem *mem, const 
 
 /* The image and the view of it in *gguf; both are the caller's, also on failure. Asks the hook:
  * tensors done of all. */
-static sm_status make_file(uint8_t **image, uint64_t *size, sm_gguf **gguf, sm_mem *mem,
+static sm_status make_file(uint8_t **image, uint64_t *size, sm_source **source, sm_mem *mem,
                            const recipe *r, const sm_hook *hook, sm_error *error) {
     sm_status status = make_image(image, size, mem, r, error);
     if (!status)
-        status = sm_gguf_open_bytes(gguf, mem, *image, *size, r->shape->name, error);
-    for (uint64_t i = 0; !status && i < (*gguf)->n_tensors; i++) {
-        const sm_gguf_tensor *t = &(*gguf)->tensors[i];
+        status = sm_source_open_bytes(source, mem, *image, *size, r->shape->name, error);
+    for (uint64_t i = 0; !status && i < (*source)->n_tensors; i++) {
+        const sm_tensor *t = &(*source)->tensors[i];
         /* an odd multiplier keeps the tensors' numbers apart */
         if (!fill_tensor(t, *image + (t->data - *image),
                          (r->seed * 1000003 + i + 1) * 0x9E3779B97F4A7C15u, hook, i,
-                         (*gguf)->n_tensors))
+                         (*source)->n_tensors))
             status = sm_fail(error, SM_ERR_CANCELLED, "%s: cancelled", r->shape->name);
     }
     return status;
@@ -231,7 +231,7 @@ static sm_status make_file(uint8_t **image, uint64_t *size, sm_gguf **gguf, sm_m
 static sm_status open_random(sm_model *model, const void *what, const sm_model_options *o,
                              sm_error *error) {
     uint64_t size;
-    return make_file(&model->image, &size, &model->gguf, model->mem, what,
+    return make_file(&model->image, &size, &model->source, model->mem, what,
                      &(sm_hook){o->progress, o->progress_user}, error);
 }
 
@@ -249,13 +249,13 @@ static sm_status save(const char *path, sm_mem *mem, const recipe *r, const sm_m
                       sm_error *error) {
     uint8_t *image = NULL;
     uint64_t size = 0;
-    sm_gguf *gguf = NULL;
+    sm_source *source = NULL;
     sm_file_writer *writer; /* first: a path that cannot be written to costs no time */
     sm_status status = sm_file_writer_open(&writer, mem, path, error);
     if (status)
         return status;
     const sm_hook hook = {o->progress, o->progress_user};
-    status = make_file(&image, &size, &gguf, mem, r, &hook, error);
+    status = make_file(&image, &size, &source, mem, r, &hook, error);
     for (uint64_t at = 0, n; at < size && !status; at += n) {
         n = size - at < SM_WRITE_PIECE ? size - at : SM_WRITE_PIECE;
         status = sm_hook_ends(&hook, at, size)
@@ -264,7 +264,7 @@ static sm_status save(const char *path, sm_mem *mem, const recipe *r, const sm_m
     }
     if (!status && sm_hook_ends(&hook, size, size))
         status = sm_fail(error, SM_ERR_CANCELLED, "%s: writing was cancelled", path);
-    sm_gguf_close(gguf);
+    sm_source_close(source);
     sm_free(mem, image);
     if (!status)
         return sm_file_commit(writer, error);

@@ -117,12 +117,12 @@ static sm_status write_file(const maker *m, const spelling *s, const char *path)
     if (status)
         return status;
     const uint32_t n = sm_bpe_learner_tokens(m->learner);
-    sm_gguf_put_str(w, "general.architecture", "llama", 5);
-    sm_gguf_put_str(w, "tokenizer.ggml.model", "gpt2", 4);
+    sm_gguf_put_str(w, SM_K_ARCHITECTURE, "llama", 5);
+    sm_gguf_put_str(w, SM_K_TOKENIZER_MODEL, "gpt2", 4);
     sm_gguf_put_str(w, "tokenizer.ggml.pre", pre, strlen(pre));
-    sm_gguf_put_array(w, "tokenizer.ggml.tokens", SM_GGUF_STRING, s->tokens, n);
-    sm_gguf_put_array(w, "tokenizer.ggml.token_type", SM_GGUF_INT32, s->types, n);
-    sm_gguf_put_array(w, "tokenizer.ggml.merges", SM_GGUF_STRING, s->merges,
+    sm_gguf_put_array(w, SM_K_TOKENS, SM_KEY_STRING, s->tokens, n);
+    sm_gguf_put_array(w, "tokenizer.ggml.token_type", SM_KEY_INT32, s->types, n);
+    sm_gguf_put_array(w, "tokenizer.ggml.merges", SM_KEY_STRING, s->merges,
                       sm_bpe_learner_merges(m->learner));
     sm_gguf_put_u32(w, "tokenizer.ggml.bos_token_id", 0);
     sm_gguf_put_u32(w, "tokenizer.ggml.eos_token_id", 0);

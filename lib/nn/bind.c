@@ -16,50 +16,49 @@ typedef struct binder {
     bool *bound; /* [n_tensors] which the network uses */
 } binder;
 
-static sm_status shape_error(binder *b, const sm_gguf_tensor *t, uint64_t rows, uint64_t cols,
+static sm_status shape_error(binder *b, const sm_tensor *t, uint64_t rows, uint64_t cols,
                              uint64_t depth) {
     char more[32] = "";
     if (depth > 1)
         sm_format(more, sizeof more, ", %llu", (unsigned long long)depth);
     return sm_fail(b->error, SM_ERR_SHAPE,
                    "%s: tensor '%s' has shape [%llu, %llu, %llu, %llu], expected [%llu, %llu%s]",
-                   b->net->gguf->path, t->name, (unsigned long long)t->dims[0],
+                   b->net->source->path, t->name, (unsigned long long)t->dims[0],
                    (unsigned long long)t->dims[1], (unsigned long long)t->dims[2],
                    (unsigned long long)t->dims[3], (unsigned long long)cols,
                    (unsigned long long)rows, more);
 }
 
-static const sm_gguf_tensor *find(binder *b, const char *name, bool required) {
+static const sm_tensor *find(binder *b, const char *name, bool required) {
     if (b->status)
         return NULL;
-    if (b->progress && b->progress(b->progress_user, b->done, b->net->gguf->n_tensors)) {
+    if (b->progress && b->progress(b->progress_user, b->done, b->net->source->n_tensors)) {
         b->status =
-            sm_fail(b->error, SM_ERR_CANCELLED, "%s: loading was cancelled", b->net->gguf->path);
+            sm_fail(b->error, SM_ERR_CANCELLED, "%s: loading was cancelled", b->net->source->path);
         return NULL;
     }
-    const sm_gguf_tensor *t = sm_gguf_find_tensor(b->net->gguf, name);
+    const sm_tensor *t = sm_source_find_tensor(b->net->source, name);
     if (t) {
-        bool *bound = &b->bound[t - b->net->gguf->tensors];
+        bool *bound = &b->bound[t - b->net->source->tensors];
         b->done += !*bound;
         *bound = true;
     } else if (required)
         b->status = sm_fail(b->error, SM_ERR_MISSING, "%s: tensor '%s' is missing",
-                            b->net->gguf->path, name);
+                            b->net->source->path, name);
     return t;
 }
 
-static bool computable(binder *b, const sm_gguf_tensor *t, uint32_t type) {
+static bool computable(binder *b, const sm_tensor *t, uint32_t type) {
     if (type < SM_DTYPE_COUNT && b->net->kernels->type[type].mul)
         return true;
     const sm_dtype_traits *traits = sm_dtype_get(type);
-    b->status = sm_fail(b->error, SM_ERR_UNSUPPORTED,
-                        "%s: tensor '%s' has type %s, which cannot be computed", b->net->gguf->path,
-                        t->name, traits && traits->name ? traits->name : "unknown");
+    b->status = sm_fail(
+        b->error, SM_ERR_UNSUPPORTED, "%s: tensor '%s' has type %s, which cannot be computed",
+        b->net->source->path, t->name, traits && traits->name ? traits->name : "unknown");
     return false;
 }
 
-static bool check(binder *b, const sm_gguf_tensor *t, uint64_t rows, uint64_t cols,
-                  uint64_t depth) {
+static bool check(binder *b, const sm_tensor *t, uint64_t rows, uint64_t cols, uint64_t depth) {
     if (t->dims[0] != cols || t->dims[1] != rows || t->dims[2] != depth || t->dims[3] != 1) {
         b->status = shape_error(b, t, rows, cols, depth);
         return false;
@@ -68,21 +67,21 @@ static bool check(binder *b, const sm_gguf_tensor *t, uint64_t rows, uint64_t co
 }
 
 /* A packed matrix: key and data must agree with each other and with what is expected. */
-static bool check_packed(binder *b, const sm_gguf_tensor *t, const sm_gguf_packed *p, uint64_t rows,
+static bool check_packed(binder *b, const sm_tensor *t, const sm_packed_tensor *p, uint64_t rows,
                          uint64_t cols) {
     if (p->cols != cols || p->rows != rows) {
         b->status = sm_fail(b->error, SM_ERR_SHAPE,
                             "%s: key '" SM_PACKED_TENSOR_KEYS
                             "%s' says shape [%u, %u], expected [%llu, %llu]",
-                            b->net->gguf->path, t->name, p->cols, p->rows, (unsigned long long)cols,
-                            (unsigned long long)rows);
+                            b->net->source->path, t->name, p->cols, p->rows,
+                            (unsigned long long)cols, (unsigned long long)rows);
         return false;
     }
     return computable(b, t, p->type);
 }
 
 /* Matrix w, which has its shape, of a tensor, which may stack several. */
-static void place(sm_weight *w, const sm_gguf_tensor *t, uint32_t type, bool packed) {
+static void place(sm_weight *w, const sm_tensor *t, uint32_t type, bool packed) {
     const sm_dtype_traits *traits = sm_dtype_get(type);
     w->name = t->name;
     w->type = type;
@@ -95,12 +94,12 @@ static void place(sm_weight *w, const sm_gguf_tensor *t, uint32_t type, bool pac
 }
 
 /* Whether the data of a packed tensor has the size of its `depth` matrices. */
-static bool check_size(binder *b, const sm_gguf_tensor *t, const sm_weight *w, uint64_t depth) {
+static bool check_size(binder *b, const sm_tensor *t, const sm_weight *w, uint64_t depth) {
     const uint64_t bytes = depth * sm_weight_packed_bytes(w);
     if (t->size != bytes)
         b->status = sm_fail(b->error, SM_ERR_FORMAT,
                             "%s: tensor '%s' has %llu bytes, but [%u, %u] packed %s takes %llu",
-                            b->net->gguf->path, t->name, (unsigned long long)t->size, w->cols,
+                            b->net->source->path, t->name, (unsigned long long)t->size, w->cols,
                             w->rows, sm_dtype_get(w->type)->name, (unsigned long long)bytes);
     return !b->status;
 }
@@ -108,12 +107,12 @@ static bool check_size(binder *b, const sm_gguf_tensor *t, const sm_weight *w, u
 /* A matrix under its name, of w's shape, or all of a stack whose first is w; false if it is
  * optional and absent, or after a failure. */
 static bool bind_matrix(binder *b, sm_weight *w, const char *name, bool required) {
-    const sm_gguf_tensor *t = find(b, name, required);
+    const sm_tensor *t = find(b, name, required);
     const uint64_t rows = w->rows, cols = w->cols, depth = w->n_experts ? w->n_experts : 1;
-    sm_gguf_packed packed = {0};
+    sm_packed_tensor packed = {0};
     if (!t)
         return false;
-    b->status = sm_gguf_get_packed(b->net->gguf, t, &packed, b->error);
+    b->status = sm_source_get_packed(b->net->source, t, &packed, b->error);
     if (b->status ||
         !(packed.packed ? check_packed(b, t, &packed, rows, cols) : check(b, t, rows, cols, depth)))
         return false;
@@ -123,8 +122,8 @@ static bool bind_matrix(binder *b, sm_weight *w, const char *name, bool required
         b->status = sm_fail(b->error, SM_ERR_SHAPE,
                             "%s: tensor '%s' has %llu columns, no multiple of the %u of its type "
                             "%s",
-                            b->net->gguf->path, name, (unsigned long long)cols, traits->block_size,
-                            traits->name);
+                            b->net->source->path, name, (unsigned long long)cols,
+                            traits->block_size, traits->name);
         return false;
     }
     for (uint64_t i = 0; i < depth; i++)
@@ -137,7 +136,7 @@ static bool bind_matrix(binder *b, sm_weight *w, const char *name, bool required
 
 /* A vector, converted to f32 and owned by the net; NULL if optional and absent. */
 static float *bind_vector(binder *b, const char *name, uint64_t n, bool required) {
-    const sm_gguf_tensor *t = find(b, name, required);
+    const sm_tensor *t = find(b, name, required);
     if (!t || !check(b, t, 1, n, 1))
         return NULL;
     if (n % sm_dtype_get(t->type)->block_size) {
@@ -154,16 +153,16 @@ static float *bind_vector(binder *b, const char *name, uint64_t n, bool required
         if (!isfinite(v[i]))
             b->status = sm_fail(b->error, SM_ERR_FORMAT,
                                 "%s: tensor '%s' holds a value that is not finite at %llu",
-                                b->net->gguf->path, name, (unsigned long long)i);
+                                b->net->source->path, name, (unsigned long long)i);
     return v;
 }
 
 /* A tensor that nothing here uses means another computation than the one here:
  * running without it would give wrong text. */
 static sm_status check_unused(const binder *b) {
-    const sm_gguf *gguf = b->net->gguf;
-    for (uint64_t i = 0; i < gguf->n_tensors; i++) {
-        const char *name = gguf->tensors[i].name;
+    const sm_source *source = b->net->source;
+    for (uint64_t i = 0; i < source->n_tensors; i++) {
+        const char *name = source->tensors[i].name;
         /* rope angles that old converters stored; they follow from the keys */
         if (b->bound[i] || ends_with(name, ".rotary_emb.inv_freq") ||
             ends_with(name, ".attn_rot_embd.weight") || ends_with(name, ".attn_rot_embd"))
@@ -171,7 +170,7 @@ static sm_status check_unused(const binder *b) {
         return sm_fail(b->error, SM_ERR_UNSUPPORTED,
                        "%s: tensor '%s' has no place in a %s model of %u layers as this version "
                        "computes it",
-                       gguf->path, name, b->net->config.architecture, b->net->config.n_layer);
+                       source->path, name, b->net->config.architecture, b->net->config.n_layer);
     }
     return SM_OK;
 }
@@ -181,12 +180,12 @@ static sm_status check_unused(const binder *b) {
 /* The embedding says how large the vocabulary is. */
 static void bind_embedding(binder *b) {
     sm_net *net = b->net;
-    const sm_gguf_tensor *t = find(b, "token_embd.weight", true);
+    const sm_tensor *t = find(b, "token_embd.weight", true);
     if (!t)
         return;
     if (t->dims[1] == 0 || t->dims[1] > INT32_MAX / 2) {
         b->status = sm_fail(b->error, SM_ERR_SHAPE, "%s: tensor 'token_embd.weight' has %llu rows",
-                            net->gguf->path, (unsigned long long)t->dims[1]);
+                            net->source->path, (unsigned long long)t->dims[1]);
         return;
     }
     net->config.n_vocab = (uint32_t)t->dims[1];
@@ -222,7 +221,7 @@ static void bind_rope_freqs(binder *b) {
         if (!(net->rope_freqs[i] > 0))
             b->status = sm_fail(b->error, SM_ERR_FORMAT,
                                 "%s: tensor 'rope_freqs.weight' holds a value that is not positive",
-                                net->gguf->path);
+                                net->source->path);
 }
 
 /* All but the head, which is bound. */
@@ -274,20 +273,20 @@ static void place_matrices(sm_net *net) {
         net->matrices[i].prefetch = prefetch;
 }
 
-sm_status sm_net_load(sm_net **out, sm_mem *mem, const sm_gguf *gguf, const sm_kernels *kernels,
+sm_status sm_net_load(sm_net **out, sm_mem *mem, const sm_source *source, const sm_kernels *kernels,
                       sm_progress_fn progress, void *progress_user, sm_error *error) {
     sm_net *net = NULL;
     *out = NULL;
-    sm_status status = sm_gguf_expect(gguf, SM_GGUF_HOLDS_MODEL | SM_GGUF_HOLDS_PACKED, error);
+    sm_status status = sm_source_expect(source, SM_GGUF_HOLDS_MODEL | SM_GGUF_HOLDS_PACKED, error);
     if (!status)
-        status = sm_net_plan(&net, mem, gguf, gguf->n_tensors, error);
+        status = sm_net_plan(&net, mem, source, source->n_tensors, error);
     if (status)
         return status;
     net->kernels = kernels;
     binder b = {.net = net, .error = error, .progress = progress, .progress_user = progress_user};
-    status = sm_net_check_packed(gguf, error);
+    status = sm_net_check_packed(source, error);
     if (!status) {
-        b.bound = sm_alloc_zero(mem, gguf->n_tensors * sizeof *b.bound);
+        b.bound = sm_alloc_zero(mem, source->n_tensors * sizeof *b.bound);
         if (!b.bound)
             status = sm_fail(error, SM_ERR_NOMEM, "out of memory");
     }

@@ -10,7 +10,7 @@ static bool has_slot(const sm_net *net, const sm_block *b, uint32_t slot) {
     if (s->when != SM_MAY)
         return false;
     sm_slot_name(b, slot, name, sizeof name);
-    return sm_gguf_find_tensor(net->gguf, name) != NULL;
+    return sm_source_find_tensor(net->source, name) != NULL;
 }
 
 static uint32_t depth_of(const sm_block *b, uint32_t slot) {

@@ -22,7 +22,7 @@ typedef struct sm_config {
 
 /* Reads and checks these. SM_ERR_MISSING, SM_ERR_FORMAT, SM_ERR_UNSUPPORTED (no such family); the
  * message names file and key. */
-sm_status sm_config_read(sm_config *config, const sm_gguf *gguf, sm_error *error);
+sm_status sm_config_read(sm_config *config, const sm_source *source, sm_error *error);
 
 /* A vector of a block. */
 typedef struct sm_vector {
@@ -45,7 +45,7 @@ typedef struct sm_net {
     sm_mem *mem;
     sm_config config;
     const sm_kernels *kernels;
-    const sm_gguf *gguf;
+    const sm_source *source;
     sm_block *blocks; /* [n_blocks] in the order in which they run, the head after the last */
     uint32_t n_blocks, n_states;
     sm_rope *ropes; /* [n_ropes] */
@@ -74,14 +74,14 @@ typedef struct sm_net {
 
 /* The blocks of a model and the lists of its tensors, from its keys alone: sizes are there, no
  * tensor is bound. n_tensors: that the file has; UINT64_MAX where it is still to be made. */
-sm_status sm_net_plan(sm_net **out, sm_mem *mem, const sm_gguf *gguf, uint64_t n_tensors,
+sm_status sm_net_plan(sm_net **out, sm_mem *mem, const sm_source *source, uint64_t n_tensors,
                       sm_error *error);
 /* The last step of planning: fills in the lists. SM_ERR_NOMEM. */
 sm_status sm_net_list(sm_net *net, sm_error *error);
 /* Binds the tensors of an open file, which must outlive the net, after checking
  * presence, shape and type of each. progress may be NULL. SM_ERR_MISSING,
  * SM_ERR_SHAPE, SM_ERR_UNSUPPORTED, SM_ERR_NOMEM, SM_ERR_CANCELLED. */
-sm_status sm_net_load(sm_net **out, sm_mem *mem, const sm_gguf *gguf, const sm_kernels *kernels,
+sm_status sm_net_load(sm_net **out, sm_mem *mem, const sm_source *source, const sm_kernels *kernels,
                       sm_progress_fn progress, void *progress_user, sm_error *error);
 void sm_net_free(sm_net *net);
 /* Angles per position and their magnitude. SM_ERR_NOMEM, SM_ERR_FORMAT (not finite). */
@@ -102,7 +102,7 @@ uint32_t sm_net_widest_input(const sm_net *net);
 /* A model that is to be made: planned from the keys that its file will have. */
 typedef struct sm_new_model {
     sm_net *net;
-    sm_gguf *keys;
+    sm_source *keys;
     uint8_t *image;
 } sm_new_model;
 /* put_keys writes them; name stands for the file in messages. SM_ERR_NOMEM, and what sm_net_plan
@@ -135,7 +135,7 @@ sm_status sm_net_pack_lazily(sm_net *net, sm_error *error);
 
 /* SM_ERR_UNSUPPORTED if the file is packed in a layout of another version than ours, in
  * which case the message names file and key; SM_ERR_FORMAT. */
-sm_status sm_net_check_packed(const sm_gguf *gguf, sm_error *error);
+sm_status sm_net_check_packed(const sm_source *source, sm_error *error);
 /* Writes a packed file (lib/format/format.h) of the net's file, which replaces the one at
  * path when it is whole. Matrices that steps have packed are written as they are in memory, the
  * others are packed for it. progress (may be NULL) gets bytes. Several threads may call this at a

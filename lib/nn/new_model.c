@@ -13,7 +13,7 @@ sm_status sm_new_model_plan(sm_new_model *m, sm_mem *mem, const char *name,
     put_keys(user, w);
     status = sm_gguf_writer_image(w, &m->image, &size, error);
     if (!status)
-        status = sm_gguf_open_bytes(&m->keys, mem, m->image, size, name, error);
+        status = sm_source_open_bytes(&m->keys, mem, m->image, size, name, error);
     if (!status)
         status = sm_net_plan(&m->net, mem, m->keys, UINT64_MAX, error);
     if (status)
@@ -23,7 +23,7 @@ sm_status sm_new_model_plan(sm_new_model *m, sm_mem *mem, const char *name,
 
 void sm_new_model_free(sm_new_model *m, sm_mem *mem) {
     sm_net_free(m->net);
-    sm_gguf_close(m->keys);
+    sm_source_close(m->keys);
     sm_free(mem, m->image);
     *m = (sm_new_model){0};
 }

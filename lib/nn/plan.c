@@ -15,20 +15,20 @@ static const char *key_name(sm_plan *p, const char *suffix) {
 }
 
 bool plan_has(sm_plan *p, const char *suffix) {
-    return sm_gguf_find_key(p->gguf, key_name(p, suffix)) != NULL;
+    return sm_source_find_key(p->source, key_name(p, suffix)) != NULL;
 }
 
 void plan_fail(sm_plan *p, sm_status status, const char *suffix, const char *what) {
     if (!p->status)
-        p->status =
-            sm_fail(p->error, status, "%s: key '%s' %s", p->gguf->path, key_name(p, suffix), what);
+        p->status = sm_fail(p->error, status, "%s: key '%s' %s", p->source->path,
+                            key_name(p, suffix), what);
 }
 
 uint32_t plan_u32(sm_plan *p, const char *suffix) {
     uint32_t value = 0;
     if (p->status)
         return 0;
-    p->status = sm_gguf_get_u32(p->gguf, key_name(p, suffix), &value, p->error);
+    p->status = sm_source_get_u32(p->source, key_name(p, suffix), &value, p->error);
     if (!p->status && (value == 0 || value > DIM_MAX))
         plan_fail(p, SM_ERR_FORMAT, suffix, value ? "is too large" : "is 0");
     return value;
@@ -39,13 +39,13 @@ uint32_t plan_u32_or(sm_plan *p, const char *suffix, uint32_t fallback) {
 }
 
 uint32_t plan_of_layer(sm_plan *p, const char *suffix, uint32_t layer) {
-    const sm_gguf_key *key = sm_gguf_find_key(p->gguf, key_name(p, suffix));
+    const sm_key *key = sm_source_find_key(p->source, key_name(p, suffix));
     int64_t value = 0;
-    if (p->status || !key || key->type != SM_GGUF_ARRAY)
+    if (p->status || !key || key->type != SM_KEY_ARRAY)
         return plan_u32(p, suffix);
     if (key->count != p->n_layer)
         plan_fail(p, SM_ERR_FORMAT, suffix, "has another number of elements than the model layers");
-    else if (sm_gguf_key_i64(key, layer, &value))
+    else if (sm_key_i64(key, layer, &value))
         plan_fail(p, SM_ERR_FORMAT, suffix, "holds something other than integers");
     else if (value < 1 || value > DIM_MAX)
         plan_fail(p, SM_ERR_FORMAT, suffix, "is out of range");
@@ -56,7 +56,7 @@ double plan_positive(sm_plan *p, const char *suffix) {
     double value = 0;
     if (p->status)
         return 0;
-    p->status = sm_gguf_get_f64(p->gguf, key_name(p, suffix), &value, p->error);
+    p->status = sm_source_get_f64(p->source, key_name(p, suffix), &value, p->error);
     if (!p->status && !(value > 0 && value < 1e30))
         plan_fail(p, SM_ERR_FORMAT, suffix, "is not a positive number");
     return value;
@@ -70,7 +70,7 @@ double plan_number_or(sm_plan *p, const char *suffix, double fallback) {
     double value = fallback;
     if (p->status || !plan_has(p, suffix))
         return fallback;
-    p->status = sm_gguf_get_f64(p->gguf, key_name(p, suffix), &value, p->error);
+    p->status = sm_source_get_f64(p->source, key_name(p, suffix), &value, p->error);
     if (!p->status && !(fabs(value) < 1e30))
         plan_fail(p, SM_ERR_FORMAT, suffix, "is not a finite number");
     return value;
@@ -86,10 +86,9 @@ static bool is_text(const char *text, uint64_t length, const char *expected) {
 static sm_rope_scaling scaling_of(sm_plan *p) {
     const char *type = "";
     uint64_t length = 0;
-    if (p->status || !plan_has(p, "rope.scaling.type"))
+    if (p->status || !plan_has(p, SM_K_ROPE_TYPE))
         return SM_ROPE_LINEAR;
-    p->status =
-        sm_gguf_get_str(p->gguf, key_name(p, "rope.scaling.type"), &type, &length, p->error);
+    p->status = sm_source_get_str(p->source, key_name(p, SM_K_ROPE_TYPE), &type, &length, p->error);
     if (p->status || is_text(type, length, "linear"))
         return SM_ROPE_LINEAR;
     if (is_text(type, length, "yarn"))
@@ -98,13 +97,12 @@ static sm_rope_scaling scaling_of(sm_plan *p) {
         p->status = sm_fail(p->error, SM_ERR_UNSUPPORTED,
                             "%s: key '%s': rope scaling '%.*s' cannot be computed (none, linear "
                             "and yarn can)",
-                            p->gguf->path, p->name, (int)(length < 64 ? length : 64), type);
+                            p->source->path, p->name, (int)(length < 64 ? length : 64), type);
     return SM_ROPE_NONE;
 }
 
 static double stretch_of(sm_plan *p, sm_rope_scaling scaling) {
-    const char *key =
-        plan_has(p, "rope.scaling.factor") ? "rope.scaling.factor" : "rope.scale_linear";
+    const char *key = plan_has(p, SM_K_ROPE_FACTOR) ? SM_K_ROPE_FACTOR : "rope.scale_linear";
     const double factor = plan_number_or(p, key, 0);
     if (factor < 0)
         plan_fail(p, SM_ERR_FORMAT, key, "is negative");
@@ -114,18 +112,17 @@ static double stretch_of(sm_plan *p, sm_rope_scaling scaling) {
 uint32_t plan_rope(sm_plan *p, const char *base, bool neox) {
     sm_rope r = {.neox = neox};
     const uint32_t head_dim = plan_heads(p, 0).head_dim;
-    r.n_rot = plan_u32_or(p, "rope.dimension_count", head_dim);
+    r.n_rot = plan_u32_or(p, SM_K_ROPE_DIMS, head_dim);
     if (!p->status && (r.n_rot % 2 || r.n_rot > head_dim))
-        plan_fail(p, SM_ERR_FORMAT, "rope.dimension_count",
-                  "is odd or more than the head dimension");
+        plan_fail(p, SM_ERR_FORMAT, SM_K_ROPE_DIMS, "is odd or more than the head dimension");
     r.theta = plan_positive_or(p, base, 10000.0);
     r.scaling = scaling_of(p);
     r.factor = stretch_of(p, r.scaling);
     r.attn_factor = plan_positive_or(p, "rope.scaling.attn_factor", 1.0);
     uint32_t original = 0;
     if (!p->status && plan_has(p, "rope.scaling.original_context_length"))
-        p->status = sm_gguf_get_u32(p->gguf, key_name(p, "rope.scaling.original_context_length"),
-                                    &original, p->error);
+        p->status = sm_source_get_u32(
+            p->source, key_name(p, "rope.scaling.original_context_length"), &original, p->error);
     r.n_ctx_original = original && original <= DIM_MAX ? original : p->net->config.n_ctx_train;
     r.ext_factor = plan_number_or(p, "rope.scaling.yarn_ext_factor", -1);
     r.ext_factor = r.ext_factor < 0 ? 1 : r.ext_factor; /* unset */
@@ -148,22 +145,21 @@ uint32_t plan_rope(sm_plan *p, const char *base, bool neox) {
 
 uint32_t plan_window(sm_plan *p) {
     uint32_t window = 0;
-    if (p->status || !plan_has(p, "attention.sliding_window"))
+    if (p->status || !plan_has(p, SM_K_WINDOW))
         return 0;
-    p->status =
-        sm_gguf_get_u32(p->gguf, key_name(p, "attention.sliding_window"), &window, p->error);
-    if (!p->status && window && plan_has(p, "attention.sliding_window_pattern"))
-        plan_fail(p, SM_ERR_UNSUPPORTED, "attention.sliding_window_pattern",
+    p->status = sm_source_get_u32(p->source, key_name(p, SM_K_WINDOW), &window, p->error);
+    if (!p->status && window && plan_has(p, SM_K_WINDOW_PATTERN))
+        plan_fail(p, SM_ERR_UNSUPPORTED, SM_K_WINDOW_PATTERN,
                   "says that layers differ, which this version cannot compute");
     return window;
 }
 
 bool plan_windowed(sm_plan *p, uint32_t layer, uint32_t period) {
-    const char *suffix = "attention.sliding_window_pattern";
-    const sm_gguf_key *key = sm_gguf_find_key(p->gguf, key_name(p, suffix));
+    const char *suffix = SM_K_WINDOW_PATTERN;
+    const sm_key *key = sm_source_find_key(p->source, key_name(p, suffix));
     int64_t value = 0;
-    if (key && key->type == SM_GGUF_ARRAY) {
-        if (key->count != p->n_layer || sm_gguf_key_i64(key, layer, &value))
+    if (key && key->type == SM_KEY_ARRAY) {
+        if (key->count != p->n_layer || sm_key_i64(key, layer, &value))
             plan_fail(p, SM_ERR_FORMAT, suffix, "does not say yes or no for each layer");
         return value != 0;
     }
@@ -172,29 +168,25 @@ bool plan_windowed(sm_plan *p, uint32_t layer, uint32_t period) {
 }
 
 sm_attn_params plan_heads(sm_plan *p, uint32_t layer) {
-    sm_attn_params a = {.n_head = plan_of_layer(p, "attention.head_count", layer)};
-    a.n_head_kv = plan_has(p, "attention.head_count_kv")
-                      ? plan_of_layer(p, "attention.head_count_kv", layer)
-                      : a.n_head;
+    sm_attn_params a = {.n_head = plan_of_layer(p, SM_K_HEADS, layer)};
+    a.n_head_kv = plan_has(p, SM_K_HEADS_KV) ? plan_of_layer(p, SM_K_HEADS_KV, layer) : a.n_head;
     if (p->status)
         return a;
     if (a.n_head % a.n_head_kv)
-        plan_fail(p, SM_ERR_FORMAT, "attention.head_count_kv",
-                  "does not divide the number of heads");
-    if (!plan_has(p, "attention.key_length") && p->n_embd % a.n_head)
-        plan_fail(p, SM_ERR_FORMAT, "attention.head_count", "does not divide the embedding length");
-    a.head_dim = plan_u32_or(p, "attention.key_length", p->n_embd / a.n_head);
-    if (!p->status && plan_u32_or(p, "attention.value_length", p->n_embd / a.n_head) != a.head_dim)
-        plan_fail(p, SM_ERR_UNSUPPORTED, "attention.value_length",
+        plan_fail(p, SM_ERR_FORMAT, SM_K_HEADS_KV, "does not divide the number of heads");
+    if (!plan_has(p, SM_K_KEY_LENGTH) && p->n_embd % a.n_head)
+        plan_fail(p, SM_ERR_FORMAT, SM_K_HEADS, "does not divide the embedding length");
+    a.head_dim = plan_u32_or(p, SM_K_KEY_LENGTH, p->n_embd / a.n_head);
+    if (!p->status && plan_u32_or(p, SM_K_VALUE_LENGTH, p->n_embd / a.n_head) != a.head_dim)
+        plan_fail(p, SM_ERR_UNSUPPORTED, SM_K_VALUE_LENGTH,
                   "differs from the key length, which this version cannot compute");
     if (!p->status && a.head_dim > SM_MAX_HEAD_DIM)
         plan_fail(p, SM_ERR_UNSUPPORTED,
-                  plan_has(p, "attention.key_length") ? "attention.key_length"
-                                                      : "attention.head_count",
+                  plan_has(p, SM_K_KEY_LENGTH) ? SM_K_KEY_LENGTH : SM_K_HEADS,
                   "gives a head dimension above 1024");
     /* products that sizes are made of must fit 32 bits */
     if ((uint64_t)a.n_head * a.head_dim > DIM_MAX)
-        plan_fail(p, SM_ERR_FORMAT, "attention.head_count", "is too large");
+        plan_fail(p, SM_ERR_FORMAT, SM_K_HEADS, "is too large");
     if (!p->status)
         a.scale = 1.0f / sqrtf((float)a.head_dim);
     return a;
@@ -207,8 +199,8 @@ static void count_tensors(sm_plan *p, const sm_kind *kind) {
     if (p->needed > p->n_tensors && !p->status)
         p->status =
             sm_fail(p->error, SM_ERR_MISSING,
-                    "%s: key '%s' is %u but the file has only %llu tensors", p->gguf->path,
-                    key_name(p, "block_count"), p->n_layer, (unsigned long long)p->n_tensors);
+                    "%s: key '%s' is %u but the file has only %llu tensors", p->source->path,
+                    key_name(p, SM_K_LAYERS), p->n_layer, (unsigned long long)p->n_tensors);
 }
 
 static sm_block *add_block(sm_plan *p, const sm_kind *kind, uint32_t layer, sm_wiring wiring) {
@@ -243,7 +235,7 @@ void plan_attention(sm_plan *p, uint32_t layer, sm_attn_params a, sm_wiring wiri
     if (!b)
         return;
     if (p->net->ropes[a.rope].n_rot > a.head_dim)
-        plan_fail(p, SM_ERR_FORMAT, "rope.dimension_count", "is more than a head dimension");
+        plan_fail(p, SM_ERR_FORMAT, SM_K_ROPE_DIMS, "is more than a head dimension");
     b->attn = a;
     b->asked |= asked;
     b->state = p->net->n_states++;
@@ -256,21 +248,21 @@ void plan_attention(sm_plan *p, uint32_t layer, sm_attn_params a, sm_wiring wiri
 /* 0: none */
 static uint32_t expert_count(sm_plan *p) {
     uint32_t n = 0;
-    if (!p->status && plan_has(p, "expert_count"))
-        p->status = sm_gguf_get_u32(p->gguf, key_name(p, "expert_count"), &n, p->error);
+    if (!p->status && plan_has(p, SM_K_EXPERTS))
+        p->status = sm_source_get_u32(p->source, key_name(p, SM_K_EXPERTS), &n, p->error);
     return n;
 }
 
 static void plan_experts(sm_plan *p, uint32_t layer, uint32_t n_experts, sm_activation activation,
                          sm_wiring wiring) {
-    const uint32_t n_ff = plan_of_layer(p, "feed_forward_length", layer);
-    const uint32_t n_used = plan_u32(p, "expert_used_count");
+    const uint32_t n_ff = plan_of_layer(p, SM_K_FF, layer);
+    const uint32_t n_used = plan_u32(p, SM_K_EXPERTS_USED);
     if (n_experts > SM_MAX_EXPERTS)
-        plan_fail(p, SM_ERR_UNSUPPORTED, "expert_count", "is above 1024");
+        plan_fail(p, SM_ERR_UNSUPPORTED, SM_K_EXPERTS, "is above 1024");
     if (n_used > n_experts)
-        plan_fail(p, SM_ERR_FORMAT, "expert_used_count", "is more than there are experts");
+        plan_fail(p, SM_ERR_FORMAT, SM_K_EXPERTS_USED, "is more than there are experts");
     if (n_used > SM_MAX_USED)
-        plan_fail(p, SM_ERR_UNSUPPORTED, "expert_used_count", "is above 32");
+        plan_fail(p, SM_ERR_UNSUPPORTED, SM_K_EXPERTS_USED, "is above 32");
     sm_block *b = add_block(p, &sm_kind_experts, layer, wiring);
     if (!b)
         return;
@@ -292,9 +284,9 @@ void plan_experts_or_gated(sm_plan *p, uint32_t layer, sm_activation activation,
 }
 
 void plan_gated(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring wiring) {
-    const uint32_t n_ff = plan_of_layer(p, "feed_forward_length", layer);
+    const uint32_t n_ff = plan_of_layer(p, SM_K_FF, layer);
     if (expert_count(p))
-        plan_fail(p, SM_ERR_UNSUPPORTED, "expert_count",
+        plan_fail(p, SM_ERR_UNSUPPORTED, SM_K_EXPERTS,
                   "says mixture of experts, which this version cannot compute for this family");
     sm_block *b = add_block(p, &sm_kind_gated, layer, wiring);
     if (!b)
@@ -314,11 +306,11 @@ void plan_head(sm_plan *p, float cap) {
 
 /* ---- the whole ---------------------------------------------------------------------------- */
 
-static sm_status find_family(const sm_gguf *gguf, const char **name, sm_family_fn *plan,
+static sm_status find_family(const sm_source *source, const char **name, sm_family_fn *plan,
                              sm_error *error) {
     const char *architecture;
     uint64_t length;
-    sm_status status = sm_gguf_get_str(gguf, "general.architecture", &architecture, &length, error);
+    sm_status status = sm_source_get_str(source, SM_K_ARCHITECTURE, &architecture, &length, error);
     if (status)
         return status;
     *plan = sm_family_find(architecture, length, name);
@@ -327,56 +319,56 @@ static sm_status find_family(const sm_gguf *gguf, const char **name, sm_family_f
     char known[256];
     sm_family_list(known, sizeof known);
     return sm_fail(error, SM_ERR_UNSUPPORTED,
-                   "%s: architecture '%.*s' cannot be computed (these can: %s)", gguf->path,
+                   "%s: architecture '%.*s' cannot be computed (these can: %s)", source->path,
                    (int)(length < 64 ? length : 64), architecture, known);
 }
 
 /* What is asked for and computed by no family is refused. */
 static void refuse(sm_plan *p) {
     bool causal = true;
-    if (!p->status && plan_has(p, "attention.causal"))
-        p->status = sm_gguf_get_bool(p->gguf, key_name(p, "attention.causal"), &causal, p->error);
+    if (!p->status && plan_has(p, SM_K_CAUSAL))
+        p->status = sm_source_get_bool(p->source, key_name(p, SM_K_CAUSAL), &causal, p->error);
     if (!causal)
-        plan_fail(p, SM_ERR_UNSUPPORTED, "attention.causal",
+        plan_fail(p, SM_ERR_UNSUPPORTED, SM_K_CAUSAL,
                   "says attention in both directions, which this version cannot compute");
 }
 
 static void read_config(sm_plan *p) {
     sm_config *c = &p->net->config;
-    c->n_ctx_train = plan_u32(p, "context_length");
-    p->n_embd = c->n_embd = plan_u32(p, "embedding_length");
-    p->n_layer = c->n_layer = plan_u32(p, "block_count");
-    c->norm_eps = (float)plan_positive(p, "attention.layer_norm_rms_epsilon");
+    c->n_ctx_train = plan_u32(p, SM_K_CONTEXT);
+    p->n_embd = c->n_embd = plan_u32(p, SM_K_EMBD);
+    p->n_layer = c->n_layer = plan_u32(p, SM_K_LAYERS);
+    c->norm_eps = (float)plan_positive(p, SM_K_RMS_EPS);
     if (!p->status && (!(c->norm_eps > 0) || c->norm_eps >= 1))
-        plan_fail(p, SM_ERR_FORMAT, "attention.layer_norm_rms_epsilon", "is out of range");
+        plan_fail(p, SM_ERR_FORMAT, SM_K_RMS_EPS, "is out of range");
 }
 
-sm_status sm_config_read(sm_config *config, const sm_gguf *gguf, sm_error *error) {
+sm_status sm_config_read(sm_config *config, const sm_source *source, sm_error *error) {
     sm_family_fn family;
     sm_net net = {0};
-    sm_plan p = {.net = &net, .gguf = gguf, .error = error};
-    p.status = find_family(gguf, &net.config.architecture, &family, error);
+    sm_plan p = {.net = &net, .source = source, .error = error};
+    p.status = find_family(source, &net.config.architecture, &family, error);
     if (!p.status)
         read_config(&p);
     *config = net.config;
     return p.status;
 }
 
-sm_status sm_net_plan(sm_net **out, sm_mem *mem, const sm_gguf *gguf, uint64_t n_tensors,
+sm_status sm_net_plan(sm_net **out, sm_mem *mem, const sm_source *source, uint64_t n_tensors,
                       sm_error *error) {
     *out = NULL;
     sm_net *net = sm_alloc_zero(mem, sizeof *net);
     if (!net)
         return sm_fail(error, SM_ERR_NOMEM, "out of memory");
     net->mem = mem;
-    net->gguf = gguf;
+    net->source = source;
     atomic_init(&net->packed_bytes, 0);
     atomic_init(&net->unpacked_in_layers, 0);
     atomic_init(&net->unpacked_experts, 0);
     atomic_init(&net->unpacked_head, 0);
     sm_family_fn family;
-    sm_plan p = {.net = net, .gguf = gguf, .n_tensors = n_tensors, .error = error};
-    p.status = find_family(gguf, &net->config.architecture, &family, error);
+    sm_plan p = {.net = net, .source = source, .n_tensors = n_tensors, .error = error};
+    p.status = find_family(source, &net->config.architecture, &family, error);
     if (!p.status)
         read_config(&p);
     refuse(&p);

@@ -10,7 +10,7 @@
 
 typedef struct sm_plan {
     sm_net *net;
-    const sm_gguf *gguf;
+    const sm_source *source;
     uint32_t n_embd, n_layer;
     uint32_t capacity;          /* of net->blocks */
     uint64_t n_tensors, needed; /* in the file, UINT64_MAX: not known; so far in the plan */

@@ -37,8 +37,8 @@ sm_status sm_rope_init(const sm_net *net, sm_rope *r, sm_error *error) {
         }
         if (!isfinite(stretched))
             return sm_fail(error, SM_ERR_FORMAT,
-                           "%s: keys '%s.rope.*' give angles that are not finite", net->gguf->path,
-                           net->config.architecture);
+                           "%s: keys '%s.rope.*' give angles that are not finite",
+                           net->source->path, net->config.architecture);
         r->inv_freq[i] = stretched;
     }
     double scale = r->attn_factor;

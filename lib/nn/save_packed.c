@@ -9,17 +9,17 @@
 /* Written, and packed, at a time. */
 #define PIECE_BYTES ((uint64_t)1 << 20)
 
-sm_status sm_net_check_packed(const sm_gguf *gguf, sm_error *error) {
+sm_status sm_net_check_packed(const sm_source *source, sm_error *error) {
     uint32_t version;
-    if (!sm_gguf_find_key(gguf, SM_PACKED_VERSION_KEY))
+    if (!sm_source_find_key(source, SM_PACKED_VERSION_KEY))
         return SM_OK;
-    sm_status status = sm_gguf_get_u32(gguf, SM_PACKED_VERSION_KEY, &version, error);
+    sm_status status = sm_source_get_u32(source, SM_PACKED_VERSION_KEY, &version, error);
     if (!status && version != SM_PACK_VERSION)
         status = sm_fail(error, SM_ERR_UNSUPPORTED,
                          "%s: key '" SM_PACKED_VERSION_KEY
                          "' is %u, this version of the library computes layout %u: pack the model "
                          "again",
-                         gguf->path, version, SM_PACK_VERSION);
+                         source->path, version, SM_PACK_VERSION);
     return status;
 }
 
@@ -43,7 +43,7 @@ static void note_matrices(saver *s) {
     for (uint32_t i = 0; i < net->n_matrices; i++) {
         const sm_weight *w = &net->matrices[i];
         if (w->name != net->embd.name && !w->expert)
-            s->matrices[sm_gguf_find_tensor(net->gguf, w->name) - net->gguf->tensors] = w;
+            s->matrices[sm_source_find_tensor(net->source, w->name) - net->source->tensors] = w;
     }
 }
 
@@ -58,18 +58,18 @@ static void declare_packed(saver *s, const char *name, const sm_weight *w) {
     const uint64_t dims[2] = {w->group_bytes, bytes / w->group_bytes};
     char key[192];
     sm_format(key, sizeof key, SM_PACKED_TENSOR_KEYS "%s", name);
-    sm_gguf_put_array(s->writer, key, SM_GGUF_UINT64, shape, 3);
+    sm_gguf_put_array(s->writer, key, SM_KEY_UINT64, shape, 3);
     sm_gguf_declare_tensor(s->writer, name, SM_DTYPE_I8, 2, dims, NULL);
     s->total += bytes;
 }
 
 /* Keys and the directory. The writer keeps the first failure: its calls need no look. */
 static void declare(saver *s) {
-    const sm_gguf *gguf = s->net->gguf;
-    sm_gguf_copy_keys(s->writer, gguf, SM_KEYS_OF_PARTS | SM_KEY_ALIGNMENT | SM_KEYS_OF_PACKED);
+    const sm_source *source = s->net->source;
+    sm_gguf_copy_keys(s->writer, source, SM_KEYS_OF_PARTS | SM_KEY_ALIGNMENT | SM_KEYS_OF_PACKED);
     sm_gguf_put_u32(s->writer, SM_PACKED_VERSION_KEY, SM_PACK_VERSION);
-    for (uint64_t i = 0; i < gguf->n_tensors; i++) {
-        const sm_gguf_tensor *t = &gguf->tensors[i];
+    for (uint64_t i = 0; i < source->n_tensors; i++) {
+        const sm_tensor *t = &source->tensors[i];
         if (s->matrices[i]) {
             declare_packed(s, t->name, s->matrices[i]);
         } else {
@@ -104,13 +104,13 @@ static const uint8_t *packed_of(const sm_net *net, const sm_weight *w) {
     return packed;
 }
 
-static const sm_gguf_tensor *tensor_of(const saver *s, const sm_weight *w) {
-    return w->data ? sm_gguf_find_tensor(s->net->gguf, w->name) : NULL;
+static const sm_tensor *tensor_of(const saver *s, const sm_weight *w) {
+    return w->data ? sm_source_find_tensor(s->net->source, w->name) : NULL;
 }
 
 static sm_status write_matrix(saver *s, const sm_weight *w) {
     const uint8_t *packed = packed_of(s->net, w);
-    const sm_gguf_tensor *t = tensor_of(s, w);
+    const sm_tensor *t = tensor_of(s, w);
     const uint64_t first = (uint64_t)w->expert * w->rows; /* row of the tensor */
     sm_status status = SM_OK;
     const uint64_t n_groups = sm_weight_packed_bytes(w) / w->group_bytes, n = piece_groups(w);
@@ -118,7 +118,7 @@ static sm_status write_matrix(saver *s, const sm_weight *w) {
         const uint64_t end = g + n < n_groups ? g + n : n_groups;
         const uint64_t end_row = end * SM_GROUP < w->rows ? end * SM_GROUP : w->rows;
         if (t) /* else it was packed in the file */
-            status = sm_rows_check(s->net->gguf, t, s->net->kernels, first + g * SM_GROUP,
+            status = sm_rows_check(s->net->source, t, s->net->kernels, first + g * SM_GROUP,
                                    first + end_row, s->row, s->error);
         if (status)
             return status;
@@ -131,13 +131,13 @@ static sm_status write_matrix(saver *s, const sm_weight *w) {
 }
 
 /* A tensor that stays as it is, in pieces of whole rows. */
-static sm_status write_copy(saver *s, const sm_gguf_tensor *t) {
+static sm_status write_copy(saver *s, const sm_tensor *t) {
     const uint64_t n_rows = t->dims[1] * t->dims[2] * t->dims[3], row_bytes = t->size / n_rows;
     const uint64_t n = row_bytes < PIECE_BYTES ? PIECE_BYTES / row_bytes : 1;
     sm_status status = SM_OK;
     for (uint64_t r = 0; r < n_rows && !status; r += n) {
         const uint64_t end = n_rows - r < n ? n_rows : r + n;
-        status = sm_rows_check(s->net->gguf, t, s->net->kernels, r, end, s->row, s->error);
+        status = sm_rows_check(s->net->source, t, s->net->kernels, r, end, s->row, s->error);
         if (!status)
             status = write_piece(s, t->data + r * row_bytes, (end - r) * row_bytes);
     }
@@ -153,10 +153,11 @@ static sm_status write_stack(saver *s, const sm_weight *w) {
 }
 
 static sm_status write_data(saver *s) {
-    const sm_gguf *gguf = s->net->gguf;
+    const sm_source *source = s->net->source;
     sm_status status = SM_OK;
-    for (uint64_t i = 0; i < gguf->n_tensors && !status; i++)
-        status = s->matrices[i] ? write_stack(s, s->matrices[i]) : write_copy(s, &gguf->tensors[i]);
+    for (uint64_t i = 0; i < source->n_tensors && !status; i++)
+        status =
+            s->matrices[i] ? write_stack(s, s->matrices[i]) : write_copy(s, &source->tensors[i]);
     if (!status && shares_head(s->net))
         status = write_matrix(s, s->net->head);
     return status;
@@ -173,8 +174,8 @@ static uint64_t largest_piece(const sm_net *net) {
 
 static uint64_t widest_row(const sm_net *net) {
     uint64_t widest = 1;
-    for (uint64_t i = 0; i < net->gguf->n_tensors; i++) {
-        const uint64_t columns = net->gguf->tensors[i].dims[0];
+    for (uint64_t i = 0; i < net->source->n_tensors; i++) {
+        const uint64_t columns = net->source->tensors[i].dims[0];
         widest = columns > widest ? columns : widest;
     }
     return widest;
@@ -183,7 +184,7 @@ static uint64_t widest_row(const sm_net *net) {
 sm_status sm_net_save(sm_net *net, const char *path, sm_progress_fn progress, void *progress_user,
                       sm_error *error) {
     saver s = {.net = net, .progress = progress, .progress_user = progress_user, .error = error};
-    s.matrices = sm_alloc_zero(net->mem, net->gguf->n_tensors * sizeof *s.matrices);
+    s.matrices = sm_alloc_zero(net->mem, net->source->n_tensors * sizeof *s.matrices);
     s.piece = sm_alloc(net->mem, largest_piece(net));
     s.row = sm_alloc_array(net->mem, widest_row(net), sizeof *s.row);
     sm_status status = s.matrices && s.piece && s.row

@@ -18,7 +18,7 @@ void sm_weight_pack(const sm_weight *w, const sm_kernels *kernels, uint64_t begi
 }
 
 sm_status sm_weight_load_f32(sm_weight *w, sm_mem *mem, const sm_kernels *kernels,
-                             const sm_gguf *gguf, const sm_gguf_tensor *t, uint32_t index,
+                             const sm_source *source, const sm_tensor *t, uint32_t index,
                              sm_error *error) {
     const sm_type_kernels *from = &kernels->type[t->type];
     const sm_type_kernels *to = &kernels->type[SM_DTYPE_F32];
@@ -36,7 +36,7 @@ sm_status sm_weight_load_f32(sm_weight *w, sm_mem *mem, const sm_kernels *kernel
     float *group = sm_alloc_array(mem, SM_GROUP * cols, sizeof *group);
     if (!w->packed || !group) {
         sm_free(mem, group);
-        return sm_fail(error, SM_ERR_NOMEM, "%s: out of memory for tensor '%s'", gguf->path,
+        return sm_fail(error, SM_ERR_NOMEM, "%s: out of memory for tensor '%s'", source->path,
                        t->name);
     }
     for (uint64_t first = 0; first < rows; first += SM_GROUP) {

@@ -6,7 +6,7 @@
 
 typedef struct loader {
     sm_adapter *a;
-    const sm_gguf *gguf;
+    const sm_source *source;
     const sm_hook *hook;
     sm_error *error;
 } loader;
@@ -32,7 +32,7 @@ static uint64_t stem(const char *name, const char *ending) {
 
 /* ---- loading --------------------------------------------------------------------------------- */
 
-static sm_status fits(const loader *l, const sm_gguf_tensor *t, const sm_weight *w, uint64_t cols,
+static sm_status fits(const loader *l, const sm_tensor *t, const sm_weight *w, uint64_t cols,
                       uint64_t rows) {
     const uint32_t depth = w->n_experts ? w->n_experts : 1;
     if (t->n_dims != (w->n_experts ? 3 : 2) || t->dims[0] != cols || t->dims[1] != rows ||
@@ -40,56 +40,57 @@ static sm_status fits(const loader *l, const sm_gguf_tensor *t, const sm_weight 
         return sm_fail(l->error, SM_ERR_SHAPE,
                        "%s: tensor '%s' is %llu x %llu x %llu, but for '%s' of this model it must "
                        "be %llu x %llu x %u",
-                       l->gguf->path, t->name, (unsigned long long)t->dims[0],
+                       l->source->path, t->name, (unsigned long long)t->dims[0],
                        (unsigned long long)t->dims[1], (unsigned long long)t->dims[2], w->name,
                        (unsigned long long)cols, (unsigned long long)rows, depth);
     if (!l->a->model->net->kernels->type[t->type].dequantize)
         return sm_fail(l->error, SM_ERR_UNSUPPORTED, "%s: tensor '%s': type %s cannot be computed",
-                       l->gguf->path, t->name, sm_gguf_type_name(t->type));
+                       l->source->path, t->name, sm_key_type_name(t->type));
     return SM_OK;
 }
 
 /* Matrix `expert` of both halves. */
-static sm_status load_one(const loader *l, sm_lora *place, const sm_gguf_tensor *a,
-                          const sm_gguf_tensor *b, uint32_t expert) {
+static sm_status load_one(const loader *l, sm_lora *place, const sm_tensor *a, const sm_tensor *b,
+                          uint32_t expert) {
     sm_adapter *to = l->a;
     const sm_kernels *kernels = to->model->net->kernels;
     sm_status status =
-        sm_weight_load_f32(&place->a, to->mem, kernels, l->gguf, a, expert, l->error);
+        sm_weight_load_f32(&place->a, to->mem, kernels, l->source, a, expert, l->error);
     if (!status)
-        status = sm_weight_load_f32(&place->b, to->mem, kernels, l->gguf, b, expert, l->error);
+        status = sm_weight_load_f32(&place->b, to->mem, kernels, l->source, b, expert, l->error);
     /* llama.cpp takes 1 where alpha is 0 */
     place->scale = to->info.alpha != 0 ? (float)(to->info.alpha / (double)a->dims[1]) : 1.0f;
     return status;
 }
 
 /* The pair whose first half is tensor t. */
-static sm_status load_pair(const loader *l, const sm_gguf_tensor *t, uint64_t length) {
+static sm_status load_pair(const loader *l, const sm_tensor *t, uint64_t length) {
     sm_adapter *a = l->a;
     char name[256];
     if (length > sizeof name - 8)
         return sm_fail(l->error, SM_ERR_FORMAT, "%s: the name of tensor '%.*s' is too long",
-                       l->gguf->path, 100, t->name);
+                       l->source->path, 100, t->name);
     sm_format(name, sizeof name, "%.*s.lora_b", (int)length, t->name);
-    const sm_gguf_tensor *b = sm_gguf_find_tensor(l->gguf, name);
+    const sm_tensor *b = sm_source_find_tensor(l->source, name);
     const sm_weight *w = find_matrix(a->model->net, t->name, length);
     if (!w)
         return sm_fail(l->error, SM_ERR_UNSUPPORTED,
                        "%s: tensor '%s' adapts nothing that this model can have adapted",
-                       l->gguf->path, t->name);
+                       l->source->path, t->name);
     if (!b)
-        return sm_fail(l->error, SM_ERR_MISSING, "%s: tensor '%s' is missing", l->gguf->path, name);
+        return sm_fail(l->error, SM_ERR_MISSING, "%s: tensor '%s' is missing", l->source->path,
+                       name);
     const uint64_t rank = t->dims[1];
     if (rank == 0 || rank > INT32_MAX)
-        return sm_fail(l->error, SM_ERR_SHAPE, "%s: tensor '%s' has rank %llu", l->gguf->path,
+        return sm_fail(l->error, SM_ERR_SHAPE, "%s: tensor '%s' has rank %llu", l->source->path,
                        t->name, (unsigned long long)rank);
     sm_status status = fits(l, t, w, w->cols, rank);
     if (!status)
         status = fits(l, b, w, rank, w->rows);
     if (!status)
-        status = sm_tensor_check(l->gguf, t, a->model->net->kernels, a->mem, NULL, l->error);
+        status = sm_tensor_check(l->source, t, a->model->net->kernels, a->mem, NULL, l->error);
     if (!status)
-        status = sm_tensor_check(l->gguf, b, a->model->net->kernels, a->mem, NULL, l->error);
+        status = sm_tensor_check(l->source, b, a->model->net->kernels, a->mem, NULL, l->error);
     for (uint32_t e = 0; !status && e < (w->n_experts ? w->n_experts : 1); e++)
         status = load_one(l, &a->low.lora[w->index + e * w->stride], t, b, e);
     a->info.n_matrices++;
@@ -101,32 +102,33 @@ static sm_status load_pair(const loader *l, const sm_gguf_tensor *t, uint64_t le
 static sm_status expect_text(const loader *l, const char *key, const char *want) {
     const char *text;
     uint64_t length;
-    sm_status status = sm_gguf_get_str(l->gguf, key, &text, &length, l->error);
+    sm_status status = sm_source_get_str(l->source, key, &text, &length, l->error);
     if (!status && (length != strlen(want) || memcmp(text, want, length) != 0))
         status = sm_fail(l->error, SM_ERR_UNSUPPORTED, "%s: key '%s' is '%.*s', not '%s'",
-                         l->gguf->path, key, (int)(length < 60 ? length : 60), text, want);
+                         l->source->path, key, (int)(length < 60 ? length : 60), text, want);
     return status;
 }
 
 static sm_status load_all(const loader *l) {
     sm_adapter *a = l->a;
-    sm_status status = sm_gguf_expect(l->gguf, SM_GGUF_HOLDS_ADAPTER, l->error);
+    sm_status status = sm_source_expect(l->source, SM_GGUF_HOLDS_ADAPTER, l->error);
     if (!status)
-        status = expect_text(l, "general.type", "adapter");
+        status = expect_text(l, SM_K_TYPE, "adapter");
     if (!status)
-        status = expect_text(l, "adapter.type", "lora");
+        status = expect_text(l, SM_K_ADAPTER_TYPE, "lora");
     if (!status)
-        status = expect_text(l, "general.architecture", a->model->net->config.architecture);
-    if (!status && sm_gguf_find_key(l->gguf, "adapter.lora.alpha"))
-        status = sm_gguf_get_f64(l->gguf, "adapter.lora.alpha", &a->info.alpha, l->error);
+        status = expect_text(l, SM_K_ARCHITECTURE, a->model->net->config.architecture);
+    if (!status && sm_source_find_key(l->source, SM_K_ADAPTER_ALPHA))
+        status = sm_source_get_f64(l->source, SM_K_ADAPTER_ALPHA, &a->info.alpha, l->error);
     if (!status && !isfinite(a->info.alpha))
         status = sm_fail(l->error, SM_ERR_FORMAT, "%s: key 'adapter.lora.alpha' is not finite",
-                         l->gguf->path);
-    for (uint64_t i = 0; i < l->gguf->n_tensors && !status; i++) {
-        const sm_gguf_tensor *t = &l->gguf->tensors[i];
+                         l->source->path);
+    for (uint64_t i = 0; i < l->source->n_tensors && !status; i++) {
+        const sm_tensor *t = &l->source->tensors[i];
         uint64_t length = stem(t->name, ".lora_a");
-        if (sm_hook_ends(l->hook, i, l->gguf->n_tensors))
-            return sm_fail(l->error, SM_ERR_CANCELLED, "%s: loading was cancelled", l->gguf->path);
+        if (sm_hook_ends(l->hook, i, l->source->n_tensors))
+            return sm_fail(l->error, SM_ERR_CANCELLED, "%s: loading was cancelled",
+                           l->source->path);
         if (length) {
             status = load_pair(l, t, length);
             continue;
@@ -136,14 +138,14 @@ static sm_status load_all(const loader *l) {
         if (!length || length > sizeof name - 8)
             return sm_fail(l->error, SM_ERR_UNSUPPORTED,
                            "%s: tensor '%.*s' is neither lora_a nor lora_b of a matrix",
-                           l->gguf->path, 100, t->name);
+                           l->source->path, 100, t->name);
         sm_format(name, sizeof name, "%.*s.lora_a", (int)length, t->name);
-        if (!sm_gguf_find_tensor(l->gguf, name))
-            status = sm_fail(l->error, SM_ERR_MISSING, "%s: tensor '%s' is missing", l->gguf->path,
-                             name);
+        if (!sm_source_find_tensor(l->source, name))
+            status = sm_fail(l->error, SM_ERR_MISSING, "%s: tensor '%s' is missing",
+                             l->source->path, name);
     }
     if (!status && !a->info.n_matrices)
-        status = sm_fail(l->error, SM_ERR_MISSING, "%s: the adapter is empty", l->gguf->path);
+        status = sm_fail(l->error, SM_ERR_MISSING, "%s: the adapter is empty", l->source->path);
     return status;
 }
 
@@ -161,8 +163,8 @@ sm_status sm_adapter_open(sm_adapter **out, const sm_model *model, const char *p
                           const sm_hook *hook, sm_error *error) {
     *out = NULL;
     sm_mem *mem = model->mem;
-    sm_gguf *gguf;
-    sm_status status = sm_gguf_open_asking(&gguf, mem, path, true, hook, error);
+    sm_source *source;
+    sm_status status = sm_source_open_asking(&source, mem, path, true, hook, error);
     if (status)
         return status;
     sm_adapter *a = sm_alloc_zero(mem, sizeof *a);
@@ -176,8 +178,8 @@ sm_status sm_adapter_open(sm_adapter **out, const sm_model *model, const char *p
     if (!a || !a->low.lora)
         status = sm_fail(error, SM_ERR_NOMEM, "%s: out of memory", path);
     if (!status)
-        status = load_all(&(loader){a, gguf, hook, error});
-    sm_gguf_close(gguf);
+        status = load_all(&(loader){a, source, hook, error});
+    sm_source_close(source);
     if (status)
         sm_adapter_free(a);
     else

@@ -274,7 +274,7 @@ static sm_status generate(sm_session *s, const char *prompt, const sm_generate_o
                           sm_token_fn on_token, void *user, sm_error *error) {
     if (!s->model->tokenizer)
         return sm_fail(error, SM_ERR_MISSING, "%s: no vocabulary (key 'tokenizer.ggml.model')",
-                       s->model->gguf->path);
+                       s->model->source->path);
     sm_generate_options o;
     generation g = {.s = s, .o = &o, .on_token = on_token, .user = user, .error = error};
     sm_status status = sm_options_take(&o, sizeof o, options, SM_OPTIONS_GENERATE, error);

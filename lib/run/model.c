@@ -5,15 +5,15 @@
 
 static sm_status open_file(sm_model *model, const void *path, const sm_model_options *o,
                            sm_error *error) {
-    return sm_gguf_open_asking(&model->gguf, model->mem, path, o->io == SM_IO_MAP,
-                               &(sm_hook){o->progress, o->progress_user}, error);
+    return sm_source_open_asking(&model->source, model->mem, path, o->io == SM_IO_MAP,
+                                 &(sm_hook){o->progress, o->progress_user}, error);
 }
 
 static void count_weights(sm_model *model) {
-    for (uint64_t i = 0; i < model->gguf->n_tensors; i++) {
-        const sm_gguf_tensor *t = &model->gguf->tensors[i];
-        sm_gguf_packed packed;
-        sm_gguf_get_packed(model->gguf, t, &packed, NULL); /* checked when the net was loaded */
+    for (uint64_t i = 0; i < model->source->n_tensors; i++) {
+        const sm_tensor *t = &model->source->tensors[i];
+        sm_packed_tensor packed;
+        sm_source_get_packed(model->source, t, &packed, NULL); /* checked when the net was loaded */
         model->weight_bytes += t->size;
         if (!packed.packed)
             model->n_params += t->dims[0] * t->dims[1] * t->dims[2] * t->dims[3];
@@ -40,16 +40,16 @@ static sm_status read_file(sm_model *model, const char *path, const sm_model_opt
     if (!kernels)
         return sm_fail(error, SM_ERR_UNSUPPORTED, "level '%s' is not in this build",
                        sm_level_name(sm_level_best(o->level)));
-    sm_status status = sm_net_load(&model->net, model->mem, model->gguf, kernels, o->progress,
+    sm_status status = sm_net_load(&model->net, model->mem, model->source, kernels, o->progress,
                                    o->progress_user, error);
     if (!status && o->repack == SM_REPACK_LAZY)
         status = sm_net_pack_lazily(model->net, error);
     if (status)
         return status;
-    if (sm_vocab_in_gguf(model->gguf)) {
-        vocab_asking asking = {{o->progress, o->progress_user}, model->gguf->n_tensors};
+    if (sm_vocab_in_gguf(model->source)) {
+        vocab_asking asking = {{o->progress, o->progress_user}, model->source->n_tensors};
         sm_pace pace = {.cancel = ask_for_vocab, .user = &asking};
-        status = sm_vocab_from_gguf(&model->tokenizer, model->mem, model->gguf, &pace, model->log,
+        status = sm_vocab_from_gguf(&model->tokenizer, model->mem, model->source, &pace, model->log,
                                     model->log_user, error);
         if (status)
             return status;
@@ -65,7 +65,7 @@ static sm_status read_file(sm_model *model, const char *path, const sm_model_opt
     count_weights(model);
     const char *name = "";
     uint64_t length = 0;
-    sm_gguf_get_str(model->gguf, "general.name", &name, &length, NULL);
+    sm_source_get_str(model->source, SM_K_NAME, &name, &length, NULL);
     model->name = sm_strdup(model->mem, name, length);
     return model->name ? SM_OK : sm_fail(error, SM_ERR_NOMEM, "out of memory");
 }
@@ -125,7 +125,7 @@ void sm_model_free(sm_model *model) {
     sm_mem *mem = model->mem;
     sm_tokenizer *tokenizer = model->tokenizer;
     sm_net_free(model->net);
-    sm_gguf_close(model->gguf);
+    sm_source_close(model->source);
     sm_free(mem, model->image);
     sm_free(mem, model->name);
     sm_free(mem, model);
@@ -198,7 +198,7 @@ sm_status sm_model_get_tokenizer(const sm_model *model, sm_tokenizer **out, sm_e
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_model_get_tokenizer: model is NULL");
     if (!model->tokenizer)
         return sm_fail(error, SM_ERR_MISSING, "%s: no vocabulary (key 'tokenizer.ggml.model')",
-                       model->gguf->path);
+                       model->source->path);
     sm_tokenizer_retain(model->tokenizer);
     *out = model->tokenizer;
     return SM_OK;
@@ -210,16 +210,17 @@ sm_status sm_logits_check(const sm_model *model, const float *logits, uint32_t l
     const uint64_t id = sm_first_not_finite(logits, net->config.n_vocab);
     if (id == net->config.n_vocab)
         return SM_OK;
-    const sm_gguf_tensor *t =
-        net->head->data ? sm_gguf_find_tensor(model->gguf, net->head->name) : NULL;
+    const sm_tensor *t =
+        net->head->data ? sm_source_find_tensor(model->source, net->head->name) : NULL;
     float *row = t ? sm_alloc_array(model->mem, t->dims[0], sizeof *row) : NULL;
     sm_status status = SM_OK;
     if (row)
-        status = sm_rows_check(model->gguf, t, net->kernels, id, id + 1, row, error);
+        status = sm_rows_check(model->source, t, net->kernels, id, id + 1, row, error);
     sm_free(model->mem, row);
-    return status ? status
-                  : sm_fail(error, SM_ERR_FORMAT,
-                            "%s: the logits after token %u are not finite (that of token %llu is "
-                            "%g): the weights are damaged",
-                            model->gguf->path, length, (unsigned long long)id, (double)logits[id]);
+    return status
+               ? status
+               : sm_fail(error, SM_ERR_FORMAT,
+                         "%s: the logits after token %u are not finite (that of token %llu is "
+                         "%g): the weights are damaged",
+                         model->source->path, length, (unsigned long long)id, (double)logits[id]);
 }

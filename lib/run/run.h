@@ -12,13 +12,13 @@
 
 /* Whether the file has a vocabulary: tokenizer.ggml.model is there and does not say "no_vocab" or
  * "none". */
-bool sm_vocab_in_gguf(const sm_gguf *gguf);
+bool sm_vocab_in_gguf(const sm_source *source);
 
 /* Builds the tokenizer of an open file from its tokenizer.ggml.* keys.
  * SM_ERR_MISSING if it has none, SM_ERR_CANCELLED if pace (may be NULL) says so. log may be NULL:
  * warnings as of sm_tokenizer_options. */
-sm_status sm_vocab_from_gguf(sm_tokenizer **out, sm_mem *mem, const sm_gguf *gguf, sm_pace *pace,
-                             sm_log_fn log, void *log_user, sm_error *error);
+sm_status sm_vocab_from_gguf(sm_tokenizer **out, sm_mem *mem, const sm_source *source,
+                             sm_pace *pace, sm_log_fn log, void *log_user, sm_error *error);
 
 /* Lets mem go together with the last reference to a tokenizer that lives in it. */
 void sm_vocab_own_mem(sm_tokenizer *tokenizer, sm_mem *mem);
@@ -28,7 +28,7 @@ void sm_vocab_own_mem(sm_tokenizer *tokenizer, sm_mem *mem);
 struct sm_model {
     _Atomic uint32_t references;
     sm_mem *mem; /* everything below is allocated here */
-    sm_gguf *gguf;
+    sm_source *source;
     uint8_t *image; /* the file of a model made in memory; NULL otherwise */
     sm_net *net;
     sm_tokenizer *tokenizer; /* NULL: the file has no vocabulary */

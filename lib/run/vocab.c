@@ -7,27 +7,29 @@
 
 /* ---- scalars: an absent key leaves *out, one of another type is an error ---- */
 
-static sm_status get_string(const sm_gguf *gguf, const char *name, sm_str *out, sm_error *error) {
-    if (!sm_gguf_find_key(gguf, name))
+static sm_status get_string(const sm_source *source, const char *name, sm_str *out,
+                            sm_error *error) {
+    if (!sm_source_find_key(source, name))
         return SM_OK;
-    return sm_gguf_get_str(gguf, name, &out->data, &out->length, error);
+    return sm_source_get_str(source, name, &out->data, &out->length, error);
 }
 
-static sm_status get_switch(const sm_gguf *gguf, const char *name, int32_t *out, sm_error *error) {
-    if (!sm_gguf_find_key(gguf, name))
+static sm_status get_switch(const sm_source *source, const char *name, int32_t *out,
+                            sm_error *error) {
+    if (!sm_source_find_key(source, name))
         return SM_OK;
     bool on = false;
-    sm_status status = sm_gguf_get_bool(gguf, name, &on, error);
+    sm_status status = sm_source_get_bool(source, name, &on, error);
     if (!status)
         *out = on;
     return status;
 }
 
-static sm_status get_id(const sm_gguf *gguf, const char *name, int32_t *out, sm_error *error) {
-    if (!sm_gguf_find_key(gguf, name))
+static sm_status get_id(const sm_source *source, const char *name, int32_t *out, sm_error *error) {
+    if (!sm_source_find_key(source, name))
         return SM_OK;
     int64_t id = 0;
-    sm_status status = sm_gguf_get_i64(gguf, name, &id, error);
+    sm_status status = sm_source_get_i64(source, name, &id, error);
     if (!status && id >= 0 && id <= INT32_MAX) /* else check_ids refuses it, or it is none */
         *out = (int32_t)id;
     return status;
@@ -35,33 +37,33 @@ static sm_status get_id(const sm_gguf *gguf, const char *name, int32_t *out, sm_
 
 /* Every id that a key gives to a special token, those that are not used here too. Some files
  * write "none" as -1, with a sign or without. */
-static sm_status check_ids(const sm_gguf *gguf, uint64_t n_tokens, sm_error *error) {
+static sm_status check_ids(const sm_source *source, uint64_t n_tokens, sm_error *error) {
     static const char begins[] = KEY, ends[] = "_token_id";
-    for (uint64_t i = 0; i < gguf->n_keys; i++) {
-        const char *name = gguf->keys[i].name;
+    for (uint64_t i = 0; i < source->n_keys; i++) {
+        const char *name = source->keys[i].name;
         const size_t length = strlen(name);
         int64_t id = 0;
         if (length < sizeof ends || strncmp(name, begins, sizeof begins - 1) != 0 ||
             strcmp(name + length - (sizeof ends - 1), ends) != 0)
             continue;
-        sm_status status = sm_gguf_get_i64(gguf, name, &id, error);
+        sm_status status = sm_source_get_i64(source, name, &id, error);
         if (status)
             return status;
         if (id != -1 && id != UINT32_MAX && (id < 0 || (uint64_t)id >= n_tokens))
             return sm_fail(error, SM_ERR_FORMAT, "%s: %s is %lld, the vocabulary has %llu tokens",
-                           gguf->path, name, (long long)id, (unsigned long long)n_tokens);
+                           source->path, name, (long long)id, (unsigned long long)n_tokens);
     }
     return SM_OK;
 }
 
-static sm_status read_scalars(sm_vocab *v, const sm_gguf *gguf, sm_error *error) {
+static sm_status read_scalars(sm_vocab *v, const sm_source *source, sm_error *error) {
     const struct {
         const char *name;
         sm_str *out;
     } strings[] = {{KEY "model", &v->model},
                    {KEY "pre", &v->pre},
-                   {"general.name", &v->name},
-                   {"general.architecture", &v->architecture}};
+                   {SM_K_NAME, &v->name},
+                   {SM_K_ARCHITECTURE, &v->architecture}};
     const struct {
         const char *name;
         int32_t *out;
@@ -82,14 +84,14 @@ static sm_status read_scalars(sm_vocab *v, const sm_gguf *gguf, sm_error *error)
                     {KEY "normalizer.strip_accents", &v->strip_accents}};
     sm_status status = SM_OK;
     for (size_t i = 0; i < sizeof strings / sizeof *strings && !status; i++)
-        status = get_string(gguf, strings[i].name, strings[i].out, error);
+        status = get_string(source, strings[i].name, strings[i].out, error);
     for (size_t i = 0; i < sizeof ids / sizeof *ids && !status; i++) {
         *ids[i].out = SM_UNSET;
-        status = get_id(gguf, ids[i].name, ids[i].out, error);
+        status = get_id(source, ids[i].name, ids[i].out, error);
     }
     for (size_t i = 0; i < sizeof switches / sizeof *switches && !status; i++) {
         *switches[i].out = SM_UNSET;
-        status = get_switch(gguf, switches[i].name, switches[i].out, error);
+        status = get_switch(source, switches[i].name, switches[i].out, error);
     }
     v->ignore_merges = SM_UNSET;
     return status;
@@ -99,17 +101,17 @@ static sm_status read_scalars(sm_vocab *v, const sm_gguf *gguf, sm_error *error)
 
 typedef enum element_kind { STRINGS, REALS, INTEGERS, BYTES } element_kind;
 
-static bool is_kind(sm_gguf_type type, element_kind kind) {
-    const bool real = type == SM_GGUF_FLOAT32 || type == SM_GGUF_FLOAT64;
+static bool is_kind(sm_key_type type, element_kind kind) {
+    const bool real = type == SM_KEY_FLOAT32 || type == SM_KEY_FLOAT64;
     switch (kind) {
     case STRINGS:
-        return type == SM_GGUF_STRING;
+        return type == SM_KEY_STRING;
     case REALS:
         return real;
     case BYTES:
-        return type == SM_GGUF_UINT8 || type == SM_GGUF_INT8;
+        return type == SM_KEY_UINT8 || type == SM_KEY_INT8;
     default:
-        return !real && type != SM_GGUF_BOOL && type != SM_GGUF_STRING && type != SM_GGUF_ARRAY;
+        return !real && type != SM_KEY_BOOL && type != SM_KEY_STRING && type != SM_KEY_ARRAY;
     }
 }
 
@@ -117,26 +119,26 @@ static bool is_kind(sm_gguf_type type, element_kind kind) {
 
 /* The array key `name`, NULL if absent; SM_ERR_FORMAT if it is no array of the kind or has
  * another number of elements than n. */
-static sm_status find_array(const sm_gguf *gguf, const char *name, element_kind kind, uint64_t n,
-                            const sm_gguf_key **out, sm_error *error) {
+static sm_status find_array(const sm_source *source, const char *name, element_kind kind,
+                            uint64_t n, const sm_key **out, sm_error *error) {
     static const char *const names[] = {"strings", "floating-point numbers", "integers", "bytes"};
-    const sm_gguf_key *key = sm_gguf_find_key(gguf, name);
+    const sm_key *key = sm_source_find_key(source, name);
     *out = key;
     if (!key)
         return SM_OK;
-    if (key->type != SM_GGUF_ARRAY || !is_kind(key->element, kind))
-        return sm_fail(error, SM_ERR_FORMAT, "%s: %s is of type %s, not an array of %s", gguf->path,
-                       name, key->type_text, names[kind]);
+    if (key->type != SM_KEY_ARRAY || !is_kind(key->element, kind))
+        return sm_fail(error, SM_ERR_FORMAT, "%s: %s is of type %s, not an array of %s",
+                       source->path, name, key->type_text, names[kind]);
     if (n != ANY_COUNT && key->count != n)
         return sm_fail(error, SM_ERR_FORMAT, "%s: %s has %llu elements, " KEY "tokens has %llu",
-                       gguf->path, name, (unsigned long long)key->count, (unsigned long long)n);
+                       source->path, name, (unsigned long long)key->count, (unsigned long long)n);
     return SM_OK;
 }
 
-static sm_status read_strings(sm_str **out, uint64_t *n, sm_mem *mem, const sm_gguf *gguf,
+static sm_status read_strings(sm_str **out, uint64_t *n, sm_mem *mem, const sm_source *source,
                               const char *name, sm_error *error) {
-    const sm_gguf_key *key;
-    sm_status status = find_array(gguf, name, STRINGS, ANY_COUNT, &key, error);
+    const sm_key *key;
+    sm_status status = find_array(source, name, STRINGS, ANY_COUNT, &key, error);
     if (status || !key || !key->count)
         return status;
     sm_str *strings = sm_alloc_array(mem, key->count, sizeof *strings);
@@ -146,16 +148,16 @@ static sm_status read_strings(sm_str **out, uint64_t *n, sm_mem *mem, const sm_g
     *n = key->count;
     uint64_t cursor = 0;
     for (uint64_t i = 0; i < key->count; i++)
-        if (!sm_gguf_next_str(key, &cursor, &strings[i].data, &strings[i].length))
-            return sm_fail(error, SM_ERR_FORMAT, "%s: %s ends after %llu elements", gguf->path,
+        if (!sm_key_next_str(key, &cursor, &strings[i].data, &strings[i].length))
+            return sm_fail(error, SM_ERR_FORMAT, "%s: %s ends after %llu elements", source->path,
                            name, (unsigned long long)i);
     return SM_OK;
 }
 
-static sm_status read_scores(float **out, sm_mem *mem, const sm_gguf *gguf, uint64_t n,
+static sm_status read_scores(float **out, sm_mem *mem, const sm_source *source, uint64_t n,
                              sm_error *error) {
-    const sm_gguf_key *key;
-    sm_status status = find_array(gguf, KEY "scores", REALS, n, &key, error);
+    const sm_key *key;
+    sm_status status = find_array(source, KEY "scores", REALS, n, &key, error);
     if (status || !key || !n)
         return status;
     float *scores = *out = sm_alloc_array(mem, n, sizeof *scores);
@@ -163,18 +165,18 @@ static sm_status read_scores(float **out, sm_mem *mem, const sm_gguf *gguf, uint
         return sm_fail(error, SM_ERR_NOMEM, "out of memory");
     for (uint64_t i = 0; i < n; i++) {
         double score;
-        if (sm_gguf_key_f64(key, i, &score))
+        if (sm_key_f64(key, i, &score))
             return sm_fail(error, SM_ERR_FORMAT, "%s: " KEY "scores[%llu] is not a number",
-                           gguf->path, (unsigned long long)i);
+                           source->path, (unsigned long long)i);
         scores[i] = (float)score;
     }
     return SM_OK;
 }
 
-static sm_status read_types(int32_t **out, sm_mem *mem, const sm_gguf *gguf, uint64_t n,
+static sm_status read_types(int32_t **out, sm_mem *mem, const sm_source *source, uint64_t n,
                             sm_error *error) {
-    const sm_gguf_key *key;
-    sm_status status = find_array(gguf, KEY "token_type", INTEGERS, n, &key, error);
+    const sm_key *key;
+    sm_status status = find_array(source, KEY "token_type", INTEGERS, n, &key, error);
     if (status || !key || !n)
         return status;
     int32_t *types = *out = sm_alloc_array(mem, n, sizeof *types);
@@ -182,18 +184,18 @@ static sm_status read_types(int32_t **out, sm_mem *mem, const sm_gguf *gguf, uin
         return sm_fail(error, SM_ERR_NOMEM, "out of memory");
     for (uint64_t i = 0; i < n; i++) {
         int64_t type;
-        if (sm_gguf_key_i64(key, i, &type))
+        if (sm_key_i64(key, i, &type))
             return sm_fail(error, SM_ERR_FORMAT, "%s: " KEY "token_type[%llu] is not an integer",
-                           gguf->path, (unsigned long long)i);
+                           source->path, (unsigned long long)i);
         types[i] = type >= 0 && type <= SM_TOKEN_BYTE ? (int32_t)type : 0;
     }
     return SM_OK;
 }
 
-static sm_status read_charsmap(sm_str *out, const sm_gguf *gguf, sm_error *error) {
+static sm_status read_charsmap(sm_str *out, const sm_source *source, sm_error *error) {
     const char *name = KEY "precompiled_charsmap";
-    const sm_gguf_key *key;
-    sm_status status = find_array(gguf, name, BYTES, ANY_COUNT, &key, error);
+    const sm_key *key;
+    sm_status status = find_array(source, name, BYTES, ANY_COUNT, &key, error);
     if (status || !key)
         return status;
     *out = (sm_str){(const char *)key->data, key->count};
@@ -211,24 +213,24 @@ typedef struct arrays {
     int32_t *types;
 } arrays;
 
-static sm_status read_vocab(sm_vocab *v, arrays *a, sm_mem *mem, const sm_gguf *gguf,
+static sm_status read_vocab(sm_vocab *v, arrays *a, sm_mem *mem, const sm_source *source,
                             sm_error *error) {
-    sm_status status = read_scalars(v, gguf, error);
+    sm_status status = read_scalars(v, source, error);
     if (!status)
-        status = read_strings(&a->tokens, &v->n_tokens, mem, gguf, KEY "tokens", error);
+        status = read_strings(&a->tokens, &v->n_tokens, mem, source, KEY "tokens", error);
     if (!status && v->n_tokens) /* the builder says that there are none */
-        status = check_ids(gguf, v->n_tokens, error);
+        status = check_ids(source, v->n_tokens, error);
     if (!status && v->n_tokens)
-        status = read_scores(&a->scores, mem, gguf, v->n_tokens, error);
+        status = read_scores(&a->scores, mem, source, v->n_tokens, error);
     if (!status && v->n_tokens)
-        status = read_types(&a->types, mem, gguf, v->n_tokens, error);
+        status = read_types(&a->types, mem, source, v->n_tokens, error);
     bool merges = is(v->model, "gpt2") || is(v->model, "gemma4");
-    if (!status && merges && !sm_gguf_find_key(gguf, KEY "merges"))
-        status = sm_fail(error, SM_ERR_MISSING, "%s: " KEY "merges is missing", gguf->path);
+    if (!status && merges && !sm_source_find_key(source, KEY "merges"))
+        status = sm_fail(error, SM_ERR_MISSING, "%s: " KEY "merges is missing", source->path);
     if (!status && merges)
-        status = read_strings(&a->merges, &v->n_merges, mem, gguf, KEY "merges", error);
+        status = read_strings(&a->merges, &v->n_merges, mem, source, KEY "merges", error);
     if (!status)
-        status = read_charsmap(&v->charsmap, gguf, error);
+        status = read_charsmap(&v->charsmap, source, error);
     v->tokens = a->tokens;
     v->merges = a->merges;
     v->scores = a->scores;
@@ -236,38 +238,39 @@ static sm_status read_vocab(sm_vocab *v, arrays *a, sm_mem *mem, const sm_gguf *
     return status;
 }
 
-bool sm_vocab_in_gguf(const sm_gguf *gguf) {
-    const sm_gguf_key *key = sm_gguf_find_key(gguf, KEY "model");
+bool sm_vocab_in_gguf(const sm_source *source) {
+    const sm_key *key = sm_source_find_key(source, KEY "model");
     const char *model;
     uint64_t length;
     if (!key)
         return false;
-    if (sm_gguf_get_str(gguf, KEY "model", &model, &length, NULL))
+    if (sm_source_get_str(source, KEY "model", &model, &length, NULL))
         return true; /* a vocabulary with an error */
     return !(length == 8 && memcmp(model, "no_vocab", 8) == 0) &&
            !(length == 4 && memcmp(model, "none", 4) == 0);
 }
 
-sm_status sm_vocab_from_gguf(sm_tokenizer **out, sm_mem *mem, const sm_gguf *gguf, sm_pace *pace,
-                             sm_log_fn log, void *log_user, sm_error *error) {
+sm_status sm_vocab_from_gguf(sm_tokenizer **out, sm_mem *mem, const sm_source *source,
+                             sm_pace *pace, sm_log_fn log, void *log_user, sm_error *error) {
     *out = NULL;
-    if (!sm_vocab_in_gguf(gguf))
-        return sm_fail(error, SM_ERR_MISSING, "%s: no vocabulary (key '" KEY "model')", gguf->path);
+    if (!sm_vocab_in_gguf(source))
+        return sm_fail(error, SM_ERR_MISSING, "%s: no vocabulary (key '" KEY "model')",
+                       source->path);
     sm_vocab vocab;
     arrays a = {NULL, NULL, NULL, NULL};
     memset(&vocab, 0, sizeof vocab);
-    sm_status status = read_vocab(&vocab, &a, mem, gguf, error);
+    sm_status status = read_vocab(&vocab, &a, mem, source, error);
     if (!status) {
         sm_error cause = {0}; /* the builder knows keys, not files */
         vocab.pace = pace;
         status = sm_tokenizer_build(out, mem, &vocab, &cause);
         if (status)
-            sm_fail(error, status, "%s: %s", gguf->path, cause.message);
+            sm_fail(error, status, "%s: %s", source->path, cause.message);
         else if (is(vocab.model, "gpt2") && !vocab.pre.length)
             sm_log(log, log_user, SM_LOG_WARN,
                    "%s: " KEY "pre is missing: the file does not say how its model cuts text in "
                    "words; \"default\" is taken, ids may be others than the model was trained on",
-                   gguf->path);
+                   source->path);
     }
     sm_free(mem, a.tokens);
     sm_free(mem, a.merges);
@@ -312,14 +315,14 @@ sm_status sm_tokenizer_load(sm_tokenizer **out, const char *path,
     status = sm_mem_create(&mem, taken.allocator, 0, error);
     if (status)
         return status;
-    sm_gguf *gguf = NULL;
+    sm_source *source = NULL;
     sm_pace pace = {.cancel = taken.cancel, .user = taken.cancel_user};
-    status = sm_gguf_open_asking(&gguf, mem, path, true, &(sm_hook){ask_pace, &pace}, error);
-    if (!status && !sm_vocab_in_gguf(gguf))
-        status = sm_gguf_expect(gguf, SM_GGUF_HOLDS_MODEL | SM_GGUF_HOLDS_PACKED, error);
+    status = sm_source_open_asking(&source, mem, path, true, &(sm_hook){ask_pace, &pace}, error);
+    if (!status && !sm_vocab_in_gguf(source))
+        status = sm_source_expect(source, SM_GGUF_HOLDS_MODEL | SM_GGUF_HOLDS_PACKED, error);
     if (!status)
-        status = sm_vocab_from_gguf(out, mem, gguf, &pace, taken.log, taken.log_user, error);
-    sm_gguf_close(gguf);
+        status = sm_vocab_from_gguf(out, mem, source, &pace, taken.log, taken.log_user, error);
+    sm_source_close(source);
     if (status)
         sm_mem_destroy(mem);
     else

@@ -13,7 +13,8 @@ bool sm_build_go_on(sm_builder *b, uint64_t n) {
     if (!b->status && b->work >= ASK_WEIGHTS) {
         b->work = 0;
         if (sm_hook_ends(b->g->options.hook, b->made, b->total))
-            b->status = sm_fail(b->error, SM_ERR_CANCELLED, "%s: cancelled", b->g->net->gguf->path);
+            b->status =
+                sm_fail(b->error, SM_ERR_CANCELLED, "%s: cancelled", b->g->net->source->path);
     }
     return !b->status;
 }

@@ -45,17 +45,17 @@
 #define SAMPLE 4096 /* bytes of each model tensor that its hash covers */
 #define NAME_SPACE 256
 
-static uint64_t hash_model(const sm_gguf *gguf) {
+static uint64_t hash_model(const sm_source *source) {
     uint64_t h = 1;
-    for (uint64_t i = 0; i < gguf->n_keys; i++) {
-        const sm_gguf_key *key = &gguf->keys[i];
+    for (uint64_t i = 0; i < source->n_keys; i++) {
+        const sm_key *key = &source->keys[i];
         if (starts_with(key->name, "general."))
             continue;
         h = sm_hash_bytes(h, key->name, strlen(key->name));
         h = sm_hash_bytes(h, key->data, key->size);
     }
-    for (uint64_t i = 0; i < gguf->n_tensors; i++) {
-        const sm_gguf_tensor *t = &gguf->tensors[i];
+    for (uint64_t i = 0; i < source->n_tensors; i++) {
+        const sm_tensor *t = &source->tensors[i];
         const uint64_t shape[] = {t->type, t->dims[0], t->dims[1]};
         h = sm_hash_bytes(h, t->name, strlen(t->name));
         h = sm_hash_bytes(h, shape, sizeof shape);
@@ -160,7 +160,7 @@ static sm_status put_origin(const sm_trainer *t, sm_gguf_writer *w, sm_error *er
     origin[2] = text_of(t->separator ? t->separator : "");
     for (uint64_t i = 1; i < n; i++)
         origin[ORIGINS + i - 1] = text_of(sm_dataset_file(t->dataset, i));
-    sm_gguf_put_array(w, KEY_ORIGIN, SM_GGUF_STRING, origin, ORIGINS + n - 1);
+    sm_gguf_put_array(w, KEY_ORIGIN, SM_KEY_STRING, origin, ORIGINS + n - 1);
     sm_free(t->mem, origin);
     sm_gguf_put_u32(w, KEY_KIND, t->options.data_kind);
     return SM_OK; /* the writer tells of what it could not take */
@@ -179,7 +179,7 @@ static sm_status save(sm_trainer *t, const char *path, sm_error *error) {
     get_state(t, state);
     get_numbers(t, value);
     sm_dataset_get_info(t->dataset, &info);
-    const uint64_t model = hash_model(t->gguf);
+    const uint64_t model = hash_model(t->source);
     status = sm_trainer_check(t, error);
     if (!status)
         status = sm_gguf_writer_open(&w, t->mem, path, 3, 64, error);
@@ -188,15 +188,15 @@ static sm_status save(sm_trainer *t, const char *path, sm_error *error) {
     const sm_hook hook = sm_trainer_hook(t);
     sm_gguf_writer_ask(w, &hook);
     run_text(t, text, sizeof text);
-    sm_gguf_put_str(w, "general.type", "checkpoint", 10);
+    sm_gguf_put_str(w, SM_K_TYPE, "checkpoint", 10);
     sm_gguf_put_u32(w, KEY_VERSION, VERSION);
     sm_gguf_put_str(w, KEY_RUN, text, strlen(text));
-    sm_gguf_put_array(w, KEY_NUMBERS, SM_GGUF_FLOAT64, value, NUMBERS);
+    sm_gguf_put_array(w, KEY_NUMBERS, SM_KEY_FLOAT64, value, NUMBERS);
     sm_gguf_put_str(w, KEY_TARGETS, get_targets(t), strlen(get_targets(t)));
     status = put_origin(t, w, error);
-    sm_gguf_put_scalar(w, KEY_MODEL, SM_GGUF_UINT64, &model);
-    sm_gguf_put_scalar(w, KEY_DATA, SM_GGUF_UINT64, &info.hash);
-    sm_gguf_put_array(w, KEY_STATE, SM_GGUF_UINT64, state, STATES);
+    sm_gguf_put_scalar(w, KEY_MODEL, SM_KEY_UINT64, &model);
+    sm_gguf_put_scalar(w, KEY_DATA, SM_KEY_UINT64, &info.hash);
+    sm_gguf_put_array(w, KEY_STATE, SM_KEY_UINT64, state, STATES);
     for (uint32_t i = 0; tensor_at(t, i, name, &data, &bytes); i++)
         sm_gguf_declare_tensor(w, name, SM_DTYPE_I8, 1, &bytes, NULL);
     sm_gguf_declare_seal(w, NULL);
@@ -228,12 +228,12 @@ static uint64_t word(const char *text, uint64_t length, uint64_t *at) {
     return n;
 }
 
-static sm_status compare_run(const sm_trainer *t, const sm_gguf *gguf, sm_error *error) {
+static sm_status compare_run(const sm_trainer *t, const sm_source *source, sm_error *error) {
     char own[1024];
     const char *theirs;
     uint64_t length, n_own, n_theirs, at = 0, bt = 0;
     run_text(t, own, sizeof own);
-    sm_status status = sm_gguf_get_str(gguf, KEY_RUN, &theirs, &length, error);
+    sm_status status = sm_source_get_str(source, KEY_RUN, &theirs, &length, error);
     const uint64_t own_length = strlen(own);
     while (!status && (at < own_length || bt < length)) {
         const uint64_t a = at, b = bt;
@@ -242,26 +242,26 @@ static sm_status compare_run(const sm_trainer *t, const sm_gguf *gguf, sm_error 
         if (n_own != n_theirs || memcmp(own + a, theirs + b, n_own) != 0)
             status = sm_fail(error, SM_ERR_ARGUMENT,
                              "%s is a checkpoint of another run: it has %.*s, this run %.*s",
-                             gguf->path, (int)n_theirs, theirs + b, (int)n_own, own + a);
+                             source->path, (int)n_theirs, theirs + b, (int)n_own, own + a);
     }
     return status;
 }
 
-static sm_status read_numbers(const sm_gguf *gguf, double value[NUMBERS], sm_error *error) {
-    const sm_gguf_key *key = sm_gguf_find_key(gguf, KEY_NUMBERS);
-    if (!key || key->type != SM_GGUF_ARRAY || key->element != SM_GGUF_FLOAT64 ||
+static sm_status read_numbers(const sm_source *source, double value[NUMBERS], sm_error *error) {
+    const sm_key *key = sm_source_find_key(source, KEY_NUMBERS);
+    if (!key || key->type != SM_KEY_ARRAY || key->element != SM_KEY_FLOAT64 ||
         key->count != NUMBERS)
-        return sm_fail(error, SM_ERR_FORMAT, "%s: key '%s' is not %zu f64", gguf->path, KEY_NUMBERS,
-                       NUMBERS);
+        return sm_fail(error, SM_ERR_FORMAT, "%s: key '%s' is not %zu f64", source->path,
+                       KEY_NUMBERS, NUMBERS);
     memcpy(value, key->data, NUMBERS * sizeof value[0]);
     return SM_OK;
 }
 
 /* Compares bits, where the words of a text would show six digits. */
-static sm_status compare_numbers(const sm_trainer *t, const sm_gguf *gguf, sm_error *error) {
+static sm_status compare_numbers(const sm_trainer *t, const sm_source *source, sm_error *error) {
     double own[NUMBERS], theirs[NUMBERS];
     get_numbers(t, own);
-    const sm_status status = read_numbers(gguf, theirs, error);
+    const sm_status status = read_numbers(source, theirs, error);
     if (status)
         return status;
     for (size_t i = 0; i < NUMBERS; i++) {
@@ -273,171 +273,172 @@ static sm_status compare_numbers(const sm_trainer *t, const sm_gguf *gguf, sm_er
         sm_format(b, sizeof b, "%g", own[i]);
         return sm_fail(error, SM_ERR_ARGUMENT,
                        "%s is a checkpoint of another run: it has %s=%s, this run %s=%s%s",
-                       gguf->path, name, a, name, b,
+                       source->path, name, a, name, b,
                        strcmp(a, b) ? "" : " and other digits after these");
     }
     return SM_OK;
 }
 
-static sm_status compare_targets(const sm_trainer *t, const sm_gguf *gguf, sm_error *error) {
+static sm_status compare_targets(const sm_trainer *t, const sm_source *source, sm_error *error) {
     const char *own = get_targets(t), *theirs;
     uint64_t length;
-    const sm_status status = sm_gguf_get_str(gguf, KEY_TARGETS, &theirs, &length, error);
+    const sm_status status = sm_source_get_str(source, KEY_TARGETS, &theirs, &length, error);
     if (status || (length == strlen(own) && !memcmp(own, theirs, length)))
         return status;
     return sm_fail(error, SM_ERR_ARGUMENT,
                    "%s is a checkpoint of another run: it has lora_targets '%.*s', this run '%s'",
-                   gguf->path, length < 100 ? (int)length : 100, theirs, own);
+                   source->path, length < 100 ? (int)length : 100, theirs, own);
 }
 
-static sm_status get_u64(const sm_gguf *gguf, const char *name, uint64_t *out, sm_error *error) {
-    const sm_gguf_key *key = sm_gguf_find_key(gguf, name);
-    if (!key || key->type != SM_GGUF_UINT64)
-        return sm_fail(error, SM_ERR_FORMAT, "%s: key '%s' is missing or no u64", gguf->path, name);
+static sm_status get_u64(const sm_source *source, const char *name, uint64_t *out,
+                         sm_error *error) {
+    const sm_key *key = sm_source_find_key(source, name);
+    if (!key || key->type != SM_KEY_UINT64)
+        return sm_fail(error, SM_ERR_FORMAT, "%s: key '%s' is missing or no u64", source->path,
+                       name);
     memcpy(out, key->data, sizeof *out);
     return SM_OK;
 }
 
 /* Whether the file is a checkpoint of a version that is known, and where it stands. */
-static sm_status read_state(const sm_gguf *gguf, uint64_t state[STATES], sm_error *error) {
+static sm_status read_state(const sm_source *source, uint64_t state[STATES], sm_error *error) {
     uint32_t version;
-    if (sm_gguf_get_u32(gguf, KEY_VERSION, &version, error))
-        return sm_fail(error, SM_ERR_FORMAT, "%s is no checkpoint", gguf->path);
+    if (sm_source_get_u32(source, KEY_VERSION, &version, error))
+        return sm_fail(error, SM_ERR_FORMAT, "%s is no checkpoint", source->path);
     if (version != VERSION && version != VERSION_UNSEALED)
         return sm_fail(error, SM_ERR_UNSUPPORTED,
                        "%s: checkpoint version %u; this program goes on from versions %d and %d",
-                       gguf->path, version, VERSION_UNSEALED, VERSION);
-    const sm_gguf_key *key = sm_gguf_find_key(gguf, KEY_STATE);
-    if (!key || key->type != SM_GGUF_ARRAY || key->element != SM_GGUF_UINT64 ||
-        key->count != STATES)
-        return sm_fail(error, SM_ERR_FORMAT, "%s: key '%s' is not %d u64", gguf->path, KEY_STATE,
+                       source->path, version, VERSION_UNSEALED, VERSION);
+    const sm_key *key = sm_source_find_key(source, KEY_STATE);
+    if (!key || key->type != SM_KEY_ARRAY || key->element != SM_KEY_UINT64 || key->count != STATES)
+        return sm_fail(error, SM_ERR_FORMAT, "%s: key '%s' is not %d u64", source->path, KEY_STATE,
                        STATES);
     memcpy(state, key->data, STATES * sizeof *state);
     return SM_OK;
 }
 
-static sm_status check_origin(const sm_trainer *t, const sm_gguf *gguf, sm_error *error) {
+static sm_status check_origin(const sm_trainer *t, const sm_source *source, sm_error *error) {
     uint64_t model = 0, data = 0;
     sm_dataset_info info;
     sm_dataset_get_info(t->dataset, &info);
     /* first what an option names, then what it may have changed: the tensors, the documents */
-    sm_status status = compare_targets(t, gguf, error);
+    sm_status status = compare_targets(t, source, error);
     if (!status)
-        status = compare_run(t, gguf, error);
+        status = compare_run(t, source, error);
     if (!status)
-        status = compare_numbers(t, gguf, error);
+        status = compare_numbers(t, source, error);
     if (!status)
-        status = get_u64(gguf, KEY_MODEL, &model, error);
-    if (!status && model != hash_model(t->gguf))
+        status = get_u64(source, KEY_MODEL, &model, error);
+    if (!status && model != hash_model(t->source))
         status = sm_fail(error, SM_ERR_ARGUMENT, "%s is a checkpoint of another model than %s",
-                         gguf->path, t->path);
+                         source->path, t->path);
     if (!status)
-        status = get_u64(gguf, KEY_DATA, &data, error);
+        status = get_u64(source, KEY_DATA, &data, error);
     if (!status && data != info.hash)
         status = sm_fail(error, SM_ERR_ARGUMENT,
                          "%s is not the training data that checkpoint %s was made with: its "
                          "bytes, or how documents part them, have changed",
-                         info.path, gguf->path);
+                         info.path, source->path);
     return status;
 }
 
-static sm_status check_tensors(const sm_trainer *t, const sm_gguf *gguf, sm_error *error) {
+static sm_status check_tensors(const sm_trainer *t, const sm_source *source, sm_error *error) {
     char name[NAME_SPACE];
     void *data;
     uint64_t bytes;
     for (uint32_t i = 0; tensor_at(t, i, name, &data, &bytes); i++) {
-        const sm_gguf_tensor *tensor = sm_gguf_find_tensor(gguf, name);
+        const sm_tensor *tensor = sm_source_find_tensor(source, name);
         if (!tensor)
             return sm_fail(error, SM_ERR_ARGUMENT,
-                           "%s is a checkpoint of another run: it has no tensor '%s'", gguf->path,
+                           "%s is a checkpoint of another run: it has no tensor '%s'", source->path,
                            name);
         if (tensor->size != bytes)
-            return sm_fail(error, SM_ERR_FORMAT, "%s: tensor '%s' is not %llu bytes", gguf->path,
+            return sm_fail(error, SM_ERR_FORMAT, "%s: tensor '%s' is not %llu bytes", source->path,
                            name, (unsigned long long)bytes);
     }
     return SM_OK;
 }
 
 /* The sum that files without a seal have; every tensor has been found. */
-static sm_status check_sum(const sm_trainer *t, const sm_gguf *gguf, const uint64_t state[STATES],
-                           sm_error *error) {
+static sm_status check_sum(const sm_trainer *t, const sm_source *source,
+                           const uint64_t state[STATES], sm_error *error) {
     char name[NAME_SPACE];
     void *data;
     uint64_t bytes, wanted = 0, sum = sm_hash_bytes(0, state, STATES * sizeof *state);
     for (uint32_t i = 0; tensor_at(t, i, name, &data, &bytes); i++)
-        sum = sm_hash_bytes(sum, sm_gguf_find_tensor(gguf, name)->data, bytes);
-    sm_status status = get_u64(gguf, KEY_SUM, &wanted, error);
+        sum = sm_hash_bytes(sum, sm_source_find_tensor(source, name)->data, bytes);
+    sm_status status = get_u64(source, KEY_SUM, &wanted, error);
     if (!status && sum != wanted)
         status =
-            sm_fail(error, SM_ERR_FORMAT, "%s: the checkpoint is damaged (checksum)", gguf->path);
+            sm_fail(error, SM_ERR_FORMAT, "%s: the checkpoint is damaged (checksum)", source->path);
     return status;
 }
 
 /* Of a version that had no seal, and without one: check_sum is what there is. */
-static bool is_unsealed(const sm_gguf *gguf) {
+static bool is_unsealed(const sm_source *source) {
     uint32_t version;
-    return !sm_gguf_get_u32(gguf, KEY_VERSION, &version, NULL) && version == VERSION_UNSEALED &&
-           !sm_gguf_find_tensor(gguf, SM_GGUF_SEAL);
+    return !sm_source_get_u32(source, KEY_VERSION, &version, NULL) && version == VERSION_UNSEALED &&
+           !sm_source_find_tensor(source, SM_GGUF_SEAL);
 }
 
 /* Whether every byte is as it was written, before any of it is believed. */
-static sm_status check_whole(const sm_gguf *gguf, const sm_hook *hook, sm_error *error) {
-    if (is_unsealed(gguf))
+static sm_status check_whole(const sm_source *source, const sm_hook *hook, sm_error *error) {
+    if (is_unsealed(source))
         return SM_OK;
-    const sm_status status = sm_gguf_check_seal(gguf, hook, error);
+    const sm_status status = sm_source_check_seal(source, hook, error);
     if (status == SM_ERR_MISSING)
-        return sm_fail(error, SM_ERR_FORMAT, "%s: the checkpoint has no checksum", gguf->path);
+        return sm_fail(error, SM_ERR_FORMAT, "%s: the checkpoint has no checksum", source->path);
     return status;
 }
 
 /* All of them, which have been checked, and what is derived from them. Where this is cancelled the
  * trainer is of two runs. */
-static sm_status take_tensors(sm_trainer *t, const sm_gguf *gguf, sm_error *error) {
+static sm_status take_tensors(sm_trainer *t, const sm_source *source, sm_error *error) {
     char name[NAME_SPACE];
     void *data;
     uint64_t bytes;
     t->update.stage = SM_UPDATE_MIXED;
     t->updating = false;
     for (uint32_t i = 0; tensor_at(t, i, name, &data, &bytes); i++) {
-        const uint8_t *from = sm_gguf_find_tensor(gguf, name)->data;
+        const uint8_t *from = sm_source_find_tensor(source, name)->data;
         for (uint64_t at = 0, n; at < bytes; at += n) {
             n = bytes - at < PIECE ? bytes - at : PIECE;
             if (asked(t))
-                return sm_fail(error, SM_ERR_CANCELLED, "%s: resuming was cancelled", gguf->path);
+                return sm_fail(error, SM_ERR_CANCELLED, "%s: resuming was cancelled", source->path);
             memcpy((uint8_t *)data + at, from + at, n);
         }
     }
     return sm_graph_update(t->graph)
-               ? sm_fail(error, SM_ERR_CANCELLED, "%s: resuming was cancelled", gguf->path)
+               ? sm_fail(error, SM_ERR_CANCELLED, "%s: resuming was cancelled", source->path)
                : SM_OK;
 }
 
 static sm_status resume(sm_trainer *t, const char *path, sm_error *error) {
-    sm_gguf *gguf;
+    sm_source *source;
     uint64_t state[STATES];
     const sm_hook hook = sm_trainer_hook(t);
-    sm_status status = sm_gguf_open_asking(&gguf, t->mem, path, true, &hook, error);
+    sm_status status = sm_source_open_asking(&source, t->mem, path, true, &hook, error);
     if (status)
         return status;
-    status = read_state(gguf, state, error);
+    status = read_state(source, state, error);
     if (!status)
-        status = check_whole(gguf, &hook, error);
+        status = check_whole(source, &hook, error);
     if (!status)
-        status = check_origin(t, gguf, error);
+        status = check_origin(t, source, error);
     if (!status && state[0] > t->options.steps)
         status =
             sm_fail(error, SM_ERR_ARGUMENT, "%s stands at step %llu, past the %llu of this run",
                     path, (unsigned long long)state[0], (unsigned long long)t->options.steps);
     if (!status)
-        status = check_tensors(t, gguf, error);
-    if (!status && is_unsealed(gguf))
-        status = check_sum(t, gguf, state, error);
+        status = check_tensors(t, source, error);
+    if (!status && is_unsealed(source))
+        status = check_sum(t, source, state, error);
     if (!status) {
         const sm_data_cursor cursor = {state[3], state[4], state[5]};
         status = sm_dataset_seek(t->dataset, &cursor, error);
     }
     if (!status)
-        status = take_tensors(t, gguf, error);
+        status = take_tensors(t, source, error);
     if (!status) {
         t->step = state[0];
         sm_optim_set_steps(t->optim, state[1]);
@@ -447,7 +448,7 @@ static sm_status resume(sm_trainer *t, const char *path, sm_error *error) {
         t->diverged = false;
         t->update.stage = SM_UPDATE_NONE;
     }
-    sm_gguf_close(gguf);
+    sm_source_close(source);
     return status;
 }
 
@@ -472,15 +473,15 @@ sm_status sm_checkpoint_get_info(const char *path, sm_checkpoint_info *info, sm_
     if (status)
         return status;
     sm_mem *mem;
-    sm_gguf *gguf;
+    sm_source *source;
     uint64_t state[STATES];
     status = sm_mem_create(&mem, NULL, 0, error);
     if (status)
         return status;
-    status = sm_gguf_open(&gguf, mem, path, true, error);
+    status = sm_source_open(&source, mem, path, true, error);
     if (!status) {
-        status = read_state(gguf, state, error);
-        sm_gguf_close(gguf);
+        status = read_state(source, state, error);
+        sm_source_close(source);
     }
     sm_mem_destroy(mem);
     if (status)
@@ -560,47 +561,47 @@ static sm_status take_word(sm_trainer_options *o, const char *text, uint64_t len
     return SM_OK;
 }
 
-static sm_status take_run(sm_trainer_options *o, const sm_gguf *gguf, sm_error *error) {
+static sm_status take_run(sm_trainer_options *o, const sm_source *source, sm_error *error) {
     const char *text;
     uint64_t length, at = 0;
-    sm_status status = sm_gguf_get_str(gguf, KEY_RUN, &text, &length, error);
+    sm_status status = sm_source_get_str(source, KEY_RUN, &text, &length, error);
     while (!status && at < length) {
         const uint64_t begin = at, n = word(text, length, &at);
         if (take_word(o, text + begin, n))
             status =
-                sm_fail(error, SM_ERR_FORMAT, "%s: key '%s' cannot be read", gguf->path, KEY_RUN);
+                sm_fail(error, SM_ERR_FORMAT, "%s: key '%s' cannot be read", source->path, KEY_RUN);
     }
     return status;
 }
 
-static sm_status take_numbers(sm_trainer_options *o, const sm_gguf *gguf, sm_error *error) {
+static sm_status take_numbers(sm_trainer_options *o, const sm_source *source, sm_error *error) {
     double value[NUMBERS];
-    const sm_status status = read_numbers(gguf, value, error);
+    const sm_status status = read_numbers(source, value, error);
     for (size_t i = 0; !status && i < NUMBERS; i++)
         memcpy((uint8_t *)o + numbers[i].offset, &value[i], sizeof value[i]);
     return status;
 }
 
 static sm_status take_strings(sm_trainer_options *o, const char **model_path, strings *s,
-                              const sm_gguf *gguf, sm_error *error) {
-    const sm_gguf_key *origin = sm_gguf_find_key(gguf, KEY_ORIGIN);
+                              const sm_source *source, sm_error *error) {
+    const sm_key *origin = sm_source_find_key(source, KEY_ORIGIN);
     const char *text;
     uint64_t length, cursor = 0;
     const char **to[ORIGINS] = {model_path, &o->data, &o->separator};
-    sm_status status = sm_gguf_get_str(gguf, KEY_TARGETS, &text, &length, error);
+    sm_status status = sm_source_get_str(source, KEY_TARGETS, &text, &length, error);
     if (status)
         return status;
     o->lora_targets = keep(s, text, length);
-    if (origin && (origin->type != SM_GGUF_ARRAY || origin->element != SM_GGUF_STRING))
-        return sm_fail(error, SM_ERR_FORMAT, "%s: key '%s' is no array of strings", gguf->path,
+    if (origin && (origin->type != SM_KEY_ARRAY || origin->element != SM_KEY_STRING))
+        return sm_fail(error, SM_ERR_FORMAT, "%s: key '%s' is no array of strings", source->path,
                        KEY_ORIGIN);
-    for (int i = 0; origin && i < ORIGINS && sm_gguf_next_str(origin, &cursor, &text, &length); i++)
+    for (int i = 0; origin && i < ORIGINS && sm_key_next_str(origin, &cursor, &text, &length); i++)
         *to[i] = keep(s, text, length);
     if (!origin)
         return SM_OK;
     o->n_more_data = origin->count > ORIGINS ? origin->count - ORIGINS : 0;
     const char **list = o->n_more_data ? keep_list(s, o->n_more_data) : NULL;
-    for (uint64_t i = 0; sm_gguf_next_str(origin, &cursor, &text, &length); i++) {
+    for (uint64_t i = 0; sm_key_next_str(origin, &cursor, &text, &length); i++) {
         const char *path = keep(s, text, length);
         if (list)
             list[i] = path;
@@ -611,19 +612,19 @@ static sm_status take_strings(sm_trainer_options *o, const char **model_path, st
 
 /* Of an open file. */
 static sm_status take_options(sm_trainer_options *o, const char **model_path, strings *s,
-                              const sm_gguf *gguf, sm_error *error) {
+                              const sm_source *source, sm_error *error) {
     uint64_t state[STATES];
-    sm_status status = read_state(gguf, state, error);
+    sm_status status = read_state(source, state, error);
     if (!status)
-        status = check_whole(gguf, NULL, error);
+        status = check_whole(source, NULL, error);
     if (!status)
-        status = take_run(o, gguf, error);
+        status = take_run(o, source, error);
     if (!status)
-        status = take_numbers(o, gguf, error);
+        status = take_numbers(o, source, error);
     if (!status)
-        status = take_strings(o, model_path, s, gguf, error);
-    if (!status && sm_gguf_find_key(gguf, KEY_KIND))
-        status = sm_gguf_get_u32(gguf, KEY_KIND, &o->data_kind, error);
+        status = take_strings(o, model_path, s, source, error);
+    if (!status && sm_source_find_key(source, KEY_KIND))
+        status = sm_source_get_u32(source, KEY_KIND, &o->data_kind, error);
     if (!status)
         o->steps = state[6];
     return status;
@@ -647,16 +648,16 @@ sm_status sm_checkpoint_get_options(const char *path, sm_trainer_options *option
     strings s = {text, capacity, 0};
     const char *model = NULL;
     sm_mem *mem;
-    sm_gguf *gguf;
+    sm_source *source;
     status = sm_struct_take(&o, sizeof o, NULL, options, "sm_checkpoint_get_options", error);
     if (!status)
         status = sm_mem_create(&mem, NULL, 0, error);
     if (status)
         return status;
-    status = sm_gguf_open(&gguf, mem, path, true, error);
+    status = sm_source_open(&source, mem, path, true, error);
     if (!status) {
-        status = take_options(&o, &model, &s, gguf, error);
-        sm_gguf_close(gguf);
+        status = take_options(&o, &model, &s, source, error);
+        sm_source_close(source);
     }
     sm_mem_destroy(mem);
     if (status)

@@ -156,7 +156,7 @@ static int32_t ask_builder(void *user) {
 static void first_update(sm_builder *b) {
     sm_graph_set_cancel(b->g, ask_builder, b);
     if (sm_graph_update(b->g))
-        b->status = sm_fail(b->error, SM_ERR_CANCELLED, "%s: cancelled", b->g->net->gguf->path);
+        b->status = sm_fail(b->error, SM_ERR_CANCELLED, "%s: cancelled", b->g->net->source->path);
     sm_graph_set_cancel(b->g, NULL, NULL);
     b->g->options.hook = NULL;
 }
@@ -206,8 +206,9 @@ static void build(sm_builder *b) {
     add_thread_buffers(b, n_threads);
 }
 
-sm_status sm_graph_new(sm_graph **out, sm_mem *mem, const sm_gguf *gguf, const sm_kernels *kernels,
-                       const sm_graph_options *options, sm_error *error) {
+sm_status sm_graph_new(sm_graph **out, sm_mem *mem, const sm_source *source,
+                       const sm_kernels *kernels, const sm_graph_options *options,
+                       sm_error *error) {
     *out = NULL;
     sm_status status = check_options(options, error);
     if (status)
@@ -219,11 +220,11 @@ sm_status sm_graph_new(sm_graph **out, sm_mem *mem, const sm_gguf *gguf, const s
     g->options = *options;
     g->kernels = kernels;
     sm_builder b = {.g = g, .error = error};
-    for (uint64_t i = 0; i < gguf->n_tensors; i++)
-        b.total += gguf->tensors[i].dims[0] * gguf->tensors[i].dims[1];
-    b.status = sm_gguf_expect(gguf, SM_GGUF_HOLDS_MODEL, error);
+    for (uint64_t i = 0; i < source->n_tensors; i++)
+        b.total += source->tensors[i].dims[0] * source->tensors[i].dims[1];
+    b.status = sm_source_expect(source, SM_GGUF_HOLDS_MODEL, error);
     if (!b.status)
-        b.status = sm_net_load(&g->net, mem, gguf, kernels, NULL, NULL, error);
+        b.status = sm_net_load(&g->net, mem, source, kernels, NULL, NULL, error);
     if (!b.status)
         b.status = sm_team_new(&g->team, mem, options->n_threads, error);
     if (!b.status)

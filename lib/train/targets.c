@@ -70,7 +70,7 @@ static sm_status no_such_target(const sm_builder *b, const char *pattern, size_t
     const char *meant = sm_names_get(known, nearest, &n_meant);
     return sm_fail(b->error, SM_ERR_ARGUMENT,
                    "LoRA target '%s' is in the name of no matrix of %s%s%.*s%s (known are %s)",
-                   shown, b->g->net->gguf->path, meant ? ": did you mean " : "", (int)n_meant,
+                   shown, b->g->net->source->path, meant ? ": did you mean " : "", (int)n_meant,
                    meant ? meant : "", meant ? "?" : "", known);
 }
 

@@ -128,7 +128,7 @@ void sm_params_zero_grad(const sm_crew *crew, const sm_params *params);
 /* What a trainer has: its own. */
 typedef struct sm_trained {
     sm_mem *mem;
-    const sm_gguf *gguf; /* the model's file */
+    const sm_source *source; /* the model's file */
     const sm_net *net;
     const sm_params *params; /* in full training those of the model, else of adapters */
     uint32_t lora_rank;      /* 0: full training */
@@ -242,8 +242,8 @@ typedef struct sm_graph_options {
 
 /* Binds an open file, which must outlive the graph. SM_ERR_ARGUMENT, _MISSING, _SHAPE,
  * _UNSUPPORTED, _NOMEM, _SYSTEM, _CANCELLED. */
-sm_status sm_graph_new(sm_graph **out, sm_mem *mem, const sm_gguf *gguf, const sm_kernels *kernels,
-                       const sm_graph_options *options, sm_error *error);
+sm_status sm_graph_new(sm_graph **out, sm_mem *mem, const sm_source *source,
+                       const sm_kernels *kernels, const sm_graph_options *options, sm_error *error);
 void sm_graph_free(sm_graph *graph); /* NULL is fine */
 const sm_params *sm_graph_params(const sm_graph *graph);
 const sm_net *sm_graph_net(const sm_graph *graph);

@@ -50,7 +50,7 @@ static sm_status make_schedule(sm_trainer *t, sm_error *error) {
 static sm_status settle_sequence(sm_trainer *t, sm_error *error) {
     sm_trainer_options *o = &t->options;
     sm_config config;
-    sm_status status = sm_config_read(&config, t->gguf, error);
+    sm_status status = sm_config_read(&config, t->source, error);
     if (status)
         return status;
     if (!o->sequence)
@@ -186,7 +186,7 @@ static sm_status make_graph(sm_trainer *t, const sm_trainer_options *given, sm_e
     if (!kernels)
         return sm_fail(error, SM_ERR_UNSUPPORTED, "level '%s' is not in this build",
                        sm_level_name(sm_level_best(o->level)));
-    sm_status status = sm_graph_new(&t->graph, t->mem, t->gguf, kernels, &graph, error);
+    sm_status status = sm_graph_new(&t->graph, t->mem, t->source, kernels, &graph, error);
     if (!status && o->openblas)
         status = sm_gemm_use_openblas(sm_graph_gemm(t->graph), true, error);
     return status;
@@ -196,8 +196,8 @@ static sm_status make_graph(sm_trainer *t, const sm_trainer_options *given, sm_e
 static sm_status check_weights(sm_trainer *t, const sm_trainer_options *given, sm_error *error) {
     const sm_hook hook = {given->progress, given->progress_user};
     sm_status status = SM_OK;
-    for (uint64_t i = 0; i < t->gguf->n_tensors && !status; i++)
-        status = sm_tensor_check(t->gguf, &t->gguf->tensors[i], sm_graph_net(t->graph)->kernels,
+    for (uint64_t i = 0; i < t->source->n_tensors && !status; i++)
+        status = sm_tensor_check(t->source, &t->source->tensors[i], sm_graph_net(t->graph)->kernels,
                                  t->mem, &hook, error);
     return status;
 }
@@ -227,10 +227,10 @@ static sm_status open_all(sm_trainer *t, const char *model_path, const sm_traine
                           sm_error *error) {
     sm_status status = make_schedule(t, error);
     if (!status)
-        status = sm_gguf_open_asking(&t->gguf, t->mem, model_path, true,
-                                     &(sm_hook){given->progress, given->progress_user}, error);
+        status = sm_source_open_asking(&t->source, t->mem, model_path, true,
+                                       &(sm_hook){given->progress, given->progress_user}, error);
     if (!status)
-        status = sm_gguf_expect(t->gguf, SM_GGUF_HOLDS_MODEL, error);
+        status = sm_source_expect(t->source, SM_GGUF_HOLDS_MODEL, error);
     if (!status)
         status =
             sm_tokenizer_load(&t->tokenizer, model_path,
@@ -330,7 +330,7 @@ sm_status sm_trainer_look(sm_trainer *t, sm_trained *out, sm_error *error) {
         return status;
     const double root = o->lora_rs ? sqrt((double)o->lora_rank) : 1;
     *out = (sm_trained){.mem = t->mem,
-                        .gguf = t->gguf,
+                        .source = t->source,
                         .net = sm_graph_net(t->graph),
                         .params = sm_graph_params(t->graph),
                         .lora_rank = o->lora_rank,
@@ -382,7 +382,7 @@ void sm_trainer_free(sm_trainer *t) {
     sm_graph_free(t->graph);
     sm_dataset_free(t->dataset);
     sm_tokenizer_free(t->tokenizer);
-    sm_gguf_close(t->gguf);
+    sm_source_close(t->source);
     sm_free(mem, t->targets);
     sm_free(mem, t->separator);
     sm_free(mem, t->path);

@@ -32,7 +32,7 @@ static const char *const parts[SM_PART_COUNT] = {
 
 typedef struct bench {
     sm_mem mem;
-    sm_gguf *gguf;
+    sm_source *gguf;
     sm_graph *graph;
     sm_train_batch batch;
 } bench;
@@ -62,7 +62,7 @@ static void make(bench *b, const shape *s, const sm_graph_options *options) {
                                  .n_rows = s->n_vocab};
     sm_error error = {0};
     if (fixture_write(path, &model) || sm_mem_init(&b->mem, NULL, 0, &error) ||
-        sm_gguf_open(&b->gguf, &b->mem, path, true, &error) ||
+        sm_source_open(&b->gguf, &b->mem, path, true, &error) ||
         sm_graph_new(&b->graph, &b->mem, b->gguf, sm_kernels_get(sm_level_best(SM_LEVEL_AUTO)),
                      options, &error)) {
         fprintf(stderr, "bench_train: %s\n", error.message);
@@ -163,7 +163,7 @@ int main(int argc, char **argv) {
         printf("  %-10s %8.2f ms a step\n", parts[i],
                (double)(after[i] - before[i]) * 1e-6 / n_steps);
     sm_graph_free(b.graph);
-    sm_gguf_close(b.gguf);
+    sm_source_close(b.gguf);
     free((void *)(uintptr_t)b.batch.ids);
     free((void *)(uintptr_t)b.batch.span_begin);
     return 0;

@@ -32,7 +32,7 @@ static void expect_ok(sm_status status, const sm_error *error) {
 static sm_gguf *open_file(const char *path, bool map) {
     sm_gguf *gguf;
     sm_error error = {0};
-    expect_ok(sm_gguf_open(&gguf, &memory, path, map, &error), &error);
+    expect_ok(sm_source_open(&gguf, &memory, path, map, &error), &error);
     return gguf;
 }
 
@@ -64,34 +64,34 @@ static const int64_t i64s[] = {0, INT64_MIN, INT64_MAX};
 static const double f64s[] = {0, -1e-300, 1.7976931348623157e308};
 
 static const struct {
-    sm_gguf_type type;
+    sm_key_type type;
     const void *values;
     uint64_t n;
     const char *shown; /* the array as text */
 } samples[] = {
-    {SM_GGUF_UINT8, u8s, 3, "[0, 1, 255]"},
-    {SM_GGUF_INT8, i8s, 3, "[0, -128, 127]"},
-    {SM_GGUF_UINT16, u16s, 3, "[0, 256, 65535]"},
-    {SM_GGUF_INT16, i16s, 3, "[0, -32768, 32767]"},
-    {SM_GGUF_UINT32, u32s, 3, "[0, 65536, 4294967295]"},
-    {SM_GGUF_INT32, i32s, 3, "[0, -2147483648, 2147483647]"},
-    {SM_GGUF_FLOAT32, f32s, 3, "[0, -1.5, 3.4028235e38]"},
-    {SM_GGUF_BOOL, bools, 3, "[false, true, true]"},
-    {SM_GGUF_STRING, texts, 4, "[one, , nul\0inside, \xff\xfe]"},
-    {SM_GGUF_UINT64, u64s, 3, "[0, 9223372036854775808, 18446744073709551615]"},
-    {SM_GGUF_INT64, i64s, 3, "[0, -9223372036854775808, 9223372036854775807]"},
-    {SM_GGUF_FLOAT64, f64s, 3, "[0, -1e-300, 1.7976931348623157e308]"},
+    {SM_KEY_UINT8, u8s, 3, "[0, 1, 255]"},
+    {SM_KEY_INT8, i8s, 3, "[0, -128, 127]"},
+    {SM_KEY_UINT16, u16s, 3, "[0, 256, 65535]"},
+    {SM_KEY_INT16, i16s, 3, "[0, -32768, 32767]"},
+    {SM_KEY_UINT32, u32s, 3, "[0, 65536, 4294967295]"},
+    {SM_KEY_INT32, i32s, 3, "[0, -2147483648, 2147483647]"},
+    {SM_KEY_FLOAT32, f32s, 3, "[0, -1.5, 3.4028235e38]"},
+    {SM_KEY_BOOL, bools, 3, "[false, true, true]"},
+    {SM_KEY_STRING, texts, 4, "[one, , nul\0inside, \xff\xfe]"},
+    {SM_KEY_UINT64, u64s, 3, "[0, 9223372036854775808, 18446744073709551615]"},
+    {SM_KEY_INT64, i64s, 3, "[0, -9223372036854775808, 9223372036854775807]"},
+    {SM_KEY_FLOAT64, f64s, 3, "[0, -1e-300, 1.7976931348623157e308]"},
 };
 
 #define N_SAMPLES (sizeof samples / sizeof *samples)
 
 static const void *sample_value(size_t i, uint64_t k) {
-    uint64_t unit = sm_gguf_type_size(samples[i].type);
+    uint64_t unit = sm_key_type_size(samples[i].type);
     return (const char *)samples[i].values + k * (unit ? unit : sizeof(sm_gguf_str));
 }
 
 static void sample_name(char *out, size_t i, const char *what) {
-    sprintf(out, "test.%s.%s", sm_gguf_type_name(samples[i].type), what);
+    sprintf(out, "test.%s.%s", sm_key_type_name(samples[i].type), what);
 }
 
 static void put_samples(sm_gguf_writer *writer) {
@@ -111,17 +111,17 @@ static void put_samples(sm_gguf_writer *writer) {
     }
 }
 
-static void check_elements(const sm_gguf_key *key, size_t i, uint64_t from, uint64_t n) {
-    uint64_t unit = sm_gguf_type_size(samples[i].type), cursor = 0, length;
+static void check_elements(const sm_key *key, size_t i, uint64_t from, uint64_t n) {
+    uint64_t unit = sm_key_type_size(samples[i].type), cursor = 0, length;
     const char *data;
     for (uint64_t k = 0; unit && k < n; k++)
         assert_memory_equal(key->data + k * unit, sample_value(i, from + k), unit);
-    for (uint64_t k = 0; !unit && key->type == SM_GGUF_ARRAY && k < n; k++) {
-        assert_true(sm_gguf_next_str(key, &cursor, &data, &length));
+    for (uint64_t k = 0; !unit && key->type == SM_KEY_ARRAY && k < n; k++) {
+        assert_true(sm_key_next_str(key, &cursor, &data, &length));
         assert_int_equal(length, texts[k].length);
         assert_memory_equal(data, texts[k].data, length);
     }
-    assert_false(sm_gguf_next_str(key, &cursor, &data, &length));
+    assert_false(sm_key_next_str(key, &cursor, &data, &length));
 }
 
 static void check_samples(const sm_gguf *gguf) {
@@ -129,27 +129,27 @@ static void check_samples(const sm_gguf *gguf) {
     for (size_t i = 0; i < N_SAMPLES; i++) {
         for (uint64_t k = 0; k < samples[i].n; k++) {
             sample_name(name, i, (const char *[]){"a", "b", "c", "d"}[k]);
-            const sm_gguf_key *key = sm_gguf_find_key(gguf, name);
+            const sm_key *key = sm_source_find_key(gguf, name);
             assert_non_null(key);
             assert_string_equal(key->name, name);
             assert_int_equal(key->type, samples[i].type);
             assert_int_equal(key->count, 1);
-            if (samples[i].type == SM_GGUF_STRING) {
+            if (samples[i].type == SM_KEY_STRING) {
                 assert_int_equal(key->size, texts[k].length);
                 assert_memory_equal(key->data, texts[k].data, texts[k].length);
             } else {
-                assert_int_equal(key->size, sm_gguf_type_size(key->type));
+                assert_int_equal(key->size, sm_key_type_size(key->type));
                 check_elements(key, i, k, 1);
             }
         }
         sample_name(name, i, "array");
-        const sm_gguf_key *key = sm_gguf_find_key(gguf, name);
-        assert_int_equal(key->type, SM_GGUF_ARRAY);
+        const sm_key *key = sm_source_find_key(gguf, name);
+        assert_int_equal(key->type, SM_KEY_ARRAY);
         assert_int_equal(key->element, samples[i].type);
         assert_int_equal(key->count, samples[i].n);
         check_elements(key, i, 0, samples[i].n);
         sample_name(name, i, "empty");
-        key = sm_gguf_find_key(gguf, name);
+        key = sm_source_find_key(gguf, name);
         assert_int_equal(key->count, 0);
         assert_int_equal(key->size, 0);
         check_elements(key, i, 0, 0);
@@ -210,7 +210,7 @@ static void check_everything(const sm_gguf *gguf, uint32_t version, uint32_t ali
         if (!sm_dtype_get(type))
             continue;
         tensor_spec(type, name, &n_dims, dims);
-        const sm_gguf_tensor *tensor = sm_gguf_find_tensor(gguf, name);
+        const sm_tensor *tensor = sm_source_find_tensor(gguf, name);
         assert_non_null(tensor);
         assert_ptr_equal(tensor, &gguf->tensors[n++]); /* in the order of the file */
         assert_string_equal(tensor->name, name);
@@ -223,12 +223,12 @@ static void check_everything(const sm_gguf *gguf, uint32_t version, uint32_t ali
         assert_memory_equal(tensor->data, tensor_data, tensor->size);
     }
     assert_int_equal(gguf->n_tensors, n);
-    assert_null(sm_gguf_find_tensor(gguf, "t"));
-    assert_null(sm_gguf_find_tensor(gguf, ""));
-    assert_null(sm_gguf_find_tensor(gguf, "zzz"));
-    assert_null(sm_gguf_find_key(gguf, "test.u8"));
-    assert_null(sm_gguf_find_key(gguf, ""));
-    assert_null(sm_gguf_find_key(gguf, "\xff"));
+    assert_null(sm_source_find_tensor(gguf, "t"));
+    assert_null(sm_source_find_tensor(gguf, ""));
+    assert_null(sm_source_find_tensor(gguf, "zzz"));
+    assert_null(sm_source_find_key(gguf, "test.u8"));
+    assert_null(sm_source_find_key(gguf, ""));
+    assert_null(sm_source_find_key(gguf, "\xff"));
 }
 
 static void round_trip_test(void **state) {
@@ -246,22 +246,22 @@ static void round_trip_test(void **state) {
                 finish_writer(writer);
                 sm_gguf *gguf = open_file(path, true);
                 assert_int_equal(gguf->tensors[0].data[0], 'x');
-                sm_gguf_close(gguf);
+                sm_source_close(gguf);
                 continue;
             }
             write_everything(path, version, alignments[a]);
             for (int map = 0; map < 2; map++) {
                 sm_gguf *gguf = open_file(path, map);
                 check_everything(gguf, version, alignments[a]);
-                sm_gguf_close(gguf);
+                sm_source_close(gguf);
             }
             size_t size;
             uint8_t *data = scratch_read(path, &size);
             sm_gguf *gguf;
             sm_error error = {0};
-            expect_ok(sm_gguf_open_bytes(&gguf, &memory, data, size, "bytes", &error), &error);
+            expect_ok(sm_source_open_bytes(&gguf, &memory, data, size, "bytes", &error), &error);
             check_everything(gguf, version, alignments[a]);
-            sm_gguf_close(gguf);
+            sm_source_close(gguf);
             free(data);
         }
 }
@@ -307,7 +307,7 @@ static void bytes_test(void **state) {
     sm_gguf_writer *writer = new_writer(path, 3, 32);
     sm_gguf_put_str(writer, "general.architecture", "llama", 5);
     sm_gguf_put_u32(writer, "n", 77);
-    sm_gguf_put_array(writer, "words", SM_GGUF_STRING, (sm_gguf_str[]){{"ab", 2}, {"", 0}}, 2);
+    sm_gguf_put_array(writer, "words", SM_KEY_STRING, (sm_gguf_str[]){{"ab", 2}, {"", 0}}, 2);
     sm_gguf_declare_tensor(writer, "first", SM_DTYPE_I8, 2, (uint64_t[]){3, 1}, NULL);
     sm_gguf_declare_tensor(writer, "second", SM_DTYPE_I16, 1, (uint64_t[]){1}, NULL);
     sm_gguf_write_tensor(writer, "xyz", 3, NULL);
@@ -322,12 +322,12 @@ static void bytes_test(void **state) {
     /* the last padding may be missing, and bytes may follow the data */
     sm_gguf *gguf;
     sm_error error = {0};
-    expect_ok(sm_gguf_open_bytes(&gguf, &memory, b.data, b.size - 30, "short", &error), &error);
+    expect_ok(sm_source_open_bytes(&gguf, &memory, b.data, b.size - 30, "short", &error), &error);
     assert_memory_equal(gguf->tensors[1].data, "\x34\x12", 2);
-    sm_gguf_close(gguf);
+    sm_source_close(gguf);
     bytes_put(&b, "more", 4);
-    expect_ok(sm_gguf_open_bytes(&gguf, &memory, b.data, b.size, "long", &error), &error);
-    sm_gguf_close(gguf);
+    expect_ok(sm_source_open_bytes(&gguf, &memory, b.data, b.size, "long", &error), &error);
+    sm_source_close(gguf);
     bytes_free(&b);
 }
 
@@ -339,7 +339,7 @@ static void copy_file(const char *from, const char *to) {
     for (uint64_t i = 0; i < gguf->n_keys; i++)
         assert_int_equal(sm_gguf_put_key(writer, &gguf->keys[i]), SM_OK);
     for (uint64_t i = 0; i < gguf->n_tensors; i++) {
-        const sm_gguf_tensor *t = &gguf->tensors[i];
+        const sm_tensor *t = &gguf->tensors[i];
         expect_ok(sm_gguf_declare_tensor(writer, t->name, t->type, t->n_dims, t->dims, &error),
                   &error);
     }
@@ -348,7 +348,7 @@ static void copy_file(const char *from, const char *to) {
             sm_gguf_write_tensor(writer, gguf->tensors[i].data, gguf->tensors[i].size, &error),
             &error);
     finish_writer(writer);
-    sm_gguf_close(gguf);
+    sm_source_close(gguf);
 }
 
 static void expect_same(const char *a, const char *b) {
@@ -426,63 +426,63 @@ static void typed_test(void **state) {
         uint32_t u32 = 12345;
         int64_t i64 = 12345;
         bool fits = integers[i].fits_u32;
-        assert_int_equal(sm_gguf_get_u32(gguf, integers[i].name, &u32, &error),
+        assert_int_equal(sm_source_get_u32(gguf, integers[i].name, &u32, &error),
                          fits ? SM_OK : SM_ERR_FORMAT);
         assert_int_equal(u32, fits ? integers[i].value : 12345);
         if (!fits)
             assert_non_null(strstr(error.message, integers[i].name));
         fits = integers[i].fits_i64;
-        assert_int_equal(sm_gguf_get_i64(gguf, integers[i].name, &i64, &error),
+        assert_int_equal(sm_source_get_i64(gguf, integers[i].name, &i64, &error),
                          fits ? SM_OK : SM_ERR_FORMAT);
         assert_true(i64 == (fits ? integers[i].value : 12345));
     }
 
     double f64 = 7;
-    assert_int_equal(sm_gguf_get_f64(gguf, "f", &f64, NULL), SM_OK);
+    assert_int_equal(sm_source_get_f64(gguf, "f", &f64, NULL), SM_OK);
     assert_true(f64 == 0.5);
-    assert_int_equal(sm_gguf_get_f64(gguf, "test.f64.b", &f64, NULL), SM_OK);
+    assert_int_equal(sm_source_get_f64(gguf, "test.f64.b", &f64, NULL), SM_OK);
     assert_true(f64 == -1e-300);
     f64 = 7;
-    assert_int_equal(sm_gguf_get_f64(gguf, "test.u16.b", &f64, NULL), SM_ERR_FORMAT);
-    assert_int_equal(sm_gguf_get_f64(gguf, "test.i64.c", &f64, NULL), SM_ERR_FORMAT);
-    assert_int_equal(sm_gguf_get_f64(gguf, "test.bool.b", &f64, NULL), SM_ERR_FORMAT);
-    assert_int_equal(sm_gguf_get_f64(gguf, "test.str.a", &f64, NULL), SM_ERR_FORMAT);
+    assert_int_equal(sm_source_get_f64(gguf, "test.u16.b", &f64, NULL), SM_ERR_FORMAT);
+    assert_int_equal(sm_source_get_f64(gguf, "test.i64.c", &f64, NULL), SM_ERR_FORMAT);
+    assert_int_equal(sm_source_get_f64(gguf, "test.bool.b", &f64, NULL), SM_ERR_FORMAT);
+    assert_int_equal(sm_source_get_f64(gguf, "test.str.a", &f64, NULL), SM_ERR_FORMAT);
     assert_true(f64 == 7);
 
     bool flag = false;
-    assert_int_equal(sm_gguf_get_bool(gguf, "yes", &flag, NULL), SM_OK);
+    assert_int_equal(sm_source_get_bool(gguf, "yes", &flag, NULL), SM_OK);
     assert_true(flag);
-    assert_int_equal(sm_gguf_get_bool(gguf, "test.u8.a", &flag, NULL), SM_ERR_FORMAT);
+    assert_int_equal(sm_source_get_bool(gguf, "test.u8.a", &flag, NULL), SM_ERR_FORMAT);
     assert_true(flag);
 
     const char *text = NULL;
     uint64_t length = 0;
-    assert_int_equal(sm_gguf_get_str(gguf, "test.str.c", &text, &length, NULL), SM_OK);
+    assert_int_equal(sm_source_get_str(gguf, "test.str.c", &text, &length, NULL), SM_OK);
     assert_int_equal(length, 10);
     assert_memory_equal(text, "nul\0inside", 10);
-    assert_int_equal(sm_gguf_get_str(gguf, "f", &text, &length, NULL), SM_ERR_FORMAT);
+    assert_int_equal(sm_source_get_str(gguf, "f", &text, &length, NULL), SM_ERR_FORMAT);
 
     sm_error error = {0};
     uint32_t u32 = 1;
-    assert_int_equal(sm_gguf_get_u32(gguf, "none", &u32, &error), SM_ERR_MISSING);
+    assert_int_equal(sm_source_get_u32(gguf, "none", &u32, &error), SM_ERR_MISSING);
     assert_non_null(strstr(error.message, "typed.gguf: key 'none' is missing"));
 
-    const sm_gguf_key *key = sm_gguf_find_key(gguf, "test.i16.array");
+    const sm_key *key = sm_source_find_key(gguf, "test.i16.array");
     int64_t i64;
-    assert_int_equal(sm_gguf_key_i64(key, 1, &i64), SM_OK);
+    assert_int_equal(sm_key_i64(key, 1, &i64), SM_OK);
     assert_int_equal(i64, -32768);
-    assert_int_equal(sm_gguf_key_f64(key, 1, &f64), SM_OK);
+    assert_int_equal(sm_key_f64(key, 1, &f64), SM_OK);
     assert_true(f64 == -32768);
-    assert_int_equal(sm_gguf_key_i64(key, 3, &i64), SM_ERR_FORMAT);
-    assert_int_equal(sm_gguf_key_f64(key, 3, &f64), SM_ERR_FORMAT);
-    key = sm_gguf_find_key(gguf, "test.f32.array");
-    assert_int_equal(sm_gguf_key_f64(key, 1, &f64), SM_OK);
+    assert_int_equal(sm_key_i64(key, 3, &i64), SM_ERR_FORMAT);
+    assert_int_equal(sm_key_f64(key, 3, &f64), SM_ERR_FORMAT);
+    key = sm_source_find_key(gguf, "test.f32.array");
+    assert_int_equal(sm_key_f64(key, 1, &f64), SM_OK);
     assert_true(f64 == -1.5);
-    assert_int_equal(sm_gguf_key_i64(key, 1, &i64), SM_ERR_FORMAT);
-    assert_int_equal(sm_gguf_key_i64(sm_gguf_find_key(gguf, "test.str.array"), 0, &i64),
+    assert_int_equal(sm_key_i64(key, 1, &i64), SM_ERR_FORMAT);
+    assert_int_equal(sm_key_i64(sm_source_find_key(gguf, "test.str.array"), 0, &i64),
                      SM_ERR_FORMAT);
-    sm_gguf_close(gguf);
-    sm_gguf_close(NULL);
+    sm_source_close(gguf);
+    sm_source_close(NULL);
 }
 
 /* ---- the public view ------------------------------------------------------------------- */
@@ -556,7 +556,7 @@ static void view_test(void **state) {
 
         for (size_t i = 0; i < N_SAMPLES; i++) {
             const char *shown = samples[i].shown;
-            size_t length = samples[i].type == SM_GGUF_STRING ? 23 : strlen(shown);
+            size_t length = samples[i].type == SM_KEY_STRING ? 23 : strlen(shown);
             sample_name(name, i, "array");
             expect_text(gguf, name, 0, shown, length);
             expect_text(gguf, name, samples[i].n, shown, length);
@@ -669,7 +669,7 @@ static void arguments_test(void **state) {
 /* ---- numbers as text ------------------------------------------------------------------- */
 
 /* The text of each value of an array key, one after the other. */
-static char *values_text(const char *path, sm_gguf_type type, const void *values, uint64_t count) {
+static char *values_text(const char *path, sm_key_type type, const void *values, uint64_t count) {
     sm_gguf_writer *writer = new_writer(path, 3, 32);
     sm_gguf_put_array(writer, "x", type, values, count);
     finish_writer(writer);
@@ -678,7 +678,7 @@ static char *values_text(const char *path, sm_gguf_type type, const void *values
     sm_gguf_get_value(gguf, 0, 0, NULL, 0, &n, NULL);
     char *text = malloc(n + 1);
     assert_int_equal(sm_gguf_get_value(gguf, 0, 0, text, n + 1, &n, NULL), SM_OK);
-    sm_gguf_close(gguf);
+    sm_source_close(gguf);
     return text;
 }
 
@@ -709,7 +709,7 @@ static void shortest_f64_test(void **state) {
             else
                 memcpy(&values[i], &bits, sizeof bits);
         } while (!isfinite(values[i]));
-    char *text = values_text(scratch_path("f64.gguf"), SM_GGUF_FLOAT64, values, N), *at = text + 1;
+    char *text = values_text(scratch_path("f64.gguf"), SM_KEY_FLOAT64, values, N), *at = text + 1;
     for (size_t i = 0; i < N; i++) {
         char *end, other[40];
         double back = strtod(at, &end);
@@ -739,7 +739,7 @@ static void shortest_f32_test(void **state) {
                 bits &= (uint32_t)0x1ff << 23;
             memcpy(&values[i], &bits, sizeof bits);
         } while (!isfinite(values[i]));
-    char *text = values_text(scratch_path("f32.gguf"), SM_GGUF_FLOAT32, values, N), *at = text + 1;
+    char *text = values_text(scratch_path("f32.gguf"), SM_KEY_FLOAT32, values, N), *at = text + 1;
     for (size_t i = 0; i < N; i++) {
         char *end, other[40];
         float back = strtof(at, &end);
@@ -760,12 +760,12 @@ static void notation_test(void **state) {
     (void)state;
     static const double values[] = {
         10000, 1e-5, 1e-6, 12345678901234567.0, 1e17, 1.5e17, -2.5e-10, 0.00012, 100.25, -0.0};
-    char *text = values_text(scratch_path("notation.gguf"), SM_GGUF_FLOAT64, values, 10);
+    char *text = values_text(scratch_path("notation.gguf"), SM_KEY_FLOAT64, values, 10);
     assert_string_equal(text, "[10000, 0.00001, 1e-6, 12345678901234568, 1e17, 1.5e17, -2.5e-10, "
                               "0.00012, 100.25, -0]");
     free(text);
     const float special[] = {INFINITY, -INFINITY, NAN, 0.1f};
-    text = values_text(scratch_path("notation.gguf"), SM_GGUF_FLOAT32, special, 4);
+    text = values_text(scratch_path("notation.gguf"), SM_KEY_FLOAT32, special, 4);
     assert_string_equal(text, "[inf, -inf, nan, 0.1]");
     free(text);
 }
@@ -794,16 +794,16 @@ static void many_test(void **state) {
     for (uint32_t i = 0; i < 40000; i++) {
         uint32_t value;
         sprintf(name, "key.%u", i * 7919 % 40000);
-        assert_int_equal(sm_gguf_get_u32(gguf, name, &value, NULL), SM_OK);
+        assert_int_equal(sm_source_get_u32(gguf, name, &value, NULL), SM_OK);
         assert_int_equal(value, i);
     }
     for (uint32_t i = 0; i < 100000; i++) {
         sprintf(name, "tensor.%u", i * 7919 % 100000);
-        const sm_gguf_tensor *tensor = sm_gguf_find_tensor(gguf, name);
+        const sm_tensor *tensor = sm_source_find_tensor(gguf, name);
         assert_non_null(tensor);
         assert_memory_equal(tensor->data, &i, 4);
     }
-    sm_gguf_close(gguf);
+    sm_source_close(gguf);
 }
 
 static void tiny_test(void **state) {
@@ -812,23 +812,23 @@ static void tiny_test(void **state) {
     finish_writer(new_writer(path, 3, 32)); /* no keys, no tensors */
     sm_gguf *gguf = open_file(path, true);
     assert_int_equal(gguf->n_keys + gguf->n_tensors, 0);
-    assert_null(sm_gguf_find_key(gguf, "x"));
-    assert_null(sm_gguf_find_tensor(gguf, "x"));
-    sm_gguf_close(gguf);
+    assert_null(sm_source_find_key(gguf, "x"));
+    assert_null(sm_source_find_tensor(gguf, "x"));
+    sm_source_close(gguf);
 
     /* the longest names */
-    char *name = malloc(SM_GGUF_MAX_NAME + 2);
-    memset(name, 'n', SM_GGUF_MAX_NAME + 1);
-    name[SM_GGUF_MAX_NAME + 1] = 0;
+    char *name = malloc(SM_SOURCE_MAX_NAME + 2);
+    memset(name, 'n', SM_SOURCE_MAX_NAME + 1);
+    name[SM_SOURCE_MAX_NAME + 1] = 0;
     sm_gguf_writer *writer = new_writer(path, 3, 32);
     assert_int_equal(sm_gguf_put_u32(writer, name + 1, 1), SM_OK);
     assert_int_equal(sm_gguf_declare_tensor(writer, name + 1, 0, 0, NULL, NULL), SM_OK);
     assert_int_equal(sm_gguf_write_tensor(writer, "1234", 4, NULL), SM_OK);
     finish_writer(writer);
     gguf = open_file(path, true);
-    assert_non_null(sm_gguf_find_key(gguf, name + 1));
-    assert_non_null(sm_gguf_find_tensor(gguf, name + 1));
-    sm_gguf_close(gguf);
+    assert_non_null(sm_source_find_key(gguf, name + 1));
+    assert_non_null(sm_source_find_tensor(gguf, name + 1));
+    sm_source_close(gguf);
     writer = new_writer(path, 3, 32);
     assert_int_equal(sm_gguf_put_u32(writer, name, 1), SM_ERR_ARGUMENT);
     sm_gguf_writer_abort(writer);
@@ -850,11 +850,11 @@ static void write_part(const char *path, const split *s) {
     if (s->number == 0)
         sm_gguf_put_str(writer, "general.architecture", "llama", 5);
     if (s->with_number)
-        sm_gguf_put_scalar(writer, "split.no", SM_GGUF_UINT16, &s->number);
+        sm_gguf_put_scalar(writer, "split.no", SM_KEY_UINT16, &s->number);
     if (s->with_count)
-        sm_gguf_put_scalar(writer, "split.count", SM_GGUF_UINT16, &s->count);
+        sm_gguf_put_scalar(writer, "split.count", SM_KEY_UINT16, &s->count);
     if (s->with_tensors)
-        sm_gguf_put_scalar(writer, "split.tensors.count", SM_GGUF_INT32, &s->tensors);
+        sm_gguf_put_scalar(writer, "split.tensors.count", SM_KEY_INT32, &s->tensors);
     char name[16];
     for (uint32_t i = 0; i < s->n; i++) {
         sprintf(name, "t%u", s->first + i);
@@ -891,7 +891,7 @@ static void split_test(void **state) {
         for (uint32_t i = 0; i < 5; i++) {
             char name[16];
             sprintf(name, "t%u", i);
-            const sm_gguf_tensor *tensor = sm_gguf_find_tensor(gguf, name);
+            const sm_tensor *tensor = sm_source_find_tensor(gguf, name);
             assert_non_null(tensor);
             assert_int_equal(tensor->shard, i < 2 ? 1 : 2);
             assert_memory_equal(tensor->data, &i, 4);
@@ -899,19 +899,19 @@ static void split_test(void **state) {
             sm_gguf_get_tensor(gguf, (uint64_t)(tensor - gguf->tensors), &info, NULL);
             assert_int_equal(info.file, tensor->shard);
         }
-        sm_gguf_close(gguf);
+        sm_source_close(gguf);
     }
     /* a part alone, as some tools leave them, is an ordinary file */
     const char *single = scratch_path("single.gguf");
     write_part(single, &(split){0, 1, 2, true, true, true, 32, 2, 0});
-    sm_gguf_close(open_file(single, true));
+    sm_source_close(open_file(single, true));
 }
 
 static void expect_split_fails(const char *path, sm_status expected, const char *fragment) {
     for (int map = 0; map < 2; map++) {
         sm_gguf *gguf;
         sm_error error = {0};
-        sm_status status = sm_gguf_open(&gguf, &memory, path, map, &error);
+        sm_status status = sm_source_open(&gguf, &memory, path, map, &error);
         if (status != expected)
             fail_msg("status %d: %s", (int)status, error.message);
         assert_null(gguf);
@@ -1003,11 +1003,11 @@ static void split_fails_test(void **state) {
     for (int i = 0; i < 3; i++) {
         sm_gguf_writer *writer = new_writer(one, 3, 32);
         if (i == 0)
-            sm_gguf_put_scalar(writer, "split.count", SM_GGUF_INT32, &(int32_t){-1});
+            sm_gguf_put_scalar(writer, "split.count", SM_KEY_INT32, &(int32_t){-1});
         else if (i == 1)
             sm_gguf_put_str(writer, "split.count", "3", 1);
         else
-            sm_gguf_put_array(writer, "split.count", SM_GGUF_INT32, &(int32_t){3}, 1);
+            sm_gguf_put_array(writer, "split.count", SM_KEY_INT32, &(int32_t){3}, 1);
         finish_writer(writer);
         expect_split_fails(one, SM_ERR_FORMAT, "key 'split.count': not a whole number from 0");
     }
@@ -1021,7 +1021,7 @@ static void split_fails_test(void **state) {
     size_t size;
     uint8_t *data = scratch_read(scratch_path("plain.gguf"), &size);
     sm_gguf *gguf;
-    assert_int_equal(sm_gguf_open_bytes(&gguf, &memory, data, size, "bytes", NULL),
+    assert_int_equal(sm_source_open_bytes(&gguf, &memory, data, size, "bytes", NULL),
                      SM_ERR_UNSUPPORTED);
     free(data);
 }
@@ -1073,13 +1073,13 @@ static void writer_errors_test(void **state) {
     expect_finish(w, SM_ERR_ARGUMENT, "name is empty");
 
     w = new_writer(path, 3, 32);
-    assert_int_equal(sm_gguf_put_array(w, "k", SM_GGUF_ARRAY, "", 1), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_gguf_put_array(w, "k", SM_KEY_ARRAY, "", 1), SM_ERR_ARGUMENT);
     expect_finish(w, SM_ERR_ARGUMENT, "key 'k'");
     w = new_writer(path, 3, 32);
-    assert_int_equal(sm_gguf_put_array(w, "k", (sm_gguf_type)13, "", 1), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_gguf_put_array(w, "k", (sm_key_type)13, "", 1), SM_ERR_ARGUMENT);
     expect_finish(w, SM_ERR_ARGUMENT, "key 'k'");
     w = new_writer(path, 3, 32);
-    assert_int_equal(sm_gguf_put_array(w, "k", SM_GGUF_UINT64, "", UINT64_MAX / 4), SM_ERR_NOMEM);
+    assert_int_equal(sm_gguf_put_array(w, "k", SM_KEY_UINT64, "", UINT64_MAX / 4), SM_ERR_NOMEM);
     expect_finish(w, SM_ERR_NOMEM, "out of memory");
 
     w = new_writer(path, 3, 32);
@@ -1089,11 +1089,11 @@ static void writer_errors_test(void **state) {
     assert_int_equal(sm_gguf_put_str(w, "k", "x", UINT64_MAX - 24), SM_ERR_NOMEM);
     expect_finish(w, SM_ERR_NOMEM, "out of memory");
     w = new_writer(path, 3, 32);
-    for (uint32_t i = 0; i <= SM_GGUF_MAX_KEYS; i++) {
+    for (uint32_t i = 0; i <= SM_SOURCE_MAX_KEYS; i++) {
         char name[16];
         sprintf(name, "%u", i);
         assert_int_equal(sm_gguf_put_u32(w, name, i),
-                         i < SM_GGUF_MAX_KEYS ? SM_OK : SM_ERR_ARGUMENT);
+                         i < SM_SOURCE_MAX_KEYS ? SM_OK : SM_ERR_ARGUMENT);
     }
     expect_finish(w, SM_ERR_ARGUMENT, "more than 65536 keys");
 
@@ -1212,8 +1212,8 @@ static int32_t stop_at(void *user, uint64_t done, uint64_t total) {
 
 static sm_status check_seal(const char *path, bool map, const sm_hook *hook) {
     sm_gguf *gguf = open_file(path, map);
-    const sm_status status = sm_gguf_check_seal(gguf, hook, NULL);
-    sm_gguf_close(gguf);
+    const sm_status status = sm_source_check_seal(gguf, hook, NULL);
+    sm_source_close(gguf);
     return status;
 }
 
@@ -1348,7 +1348,7 @@ static void foreign_files_test(void **state) {
         sm_gguf *gguf;
         sm_error error = {0};
         scratch_write(path, cases[i].bytes, cases[i].size);
-        assert_int_equal(sm_gguf_open(&gguf, &memory, path, i % 2 == 0, &error), SM_ERR_FORMAT);
+        assert_int_equal(sm_source_open(&gguf, &memory, path, i % 2 == 0, &error), SM_ERR_FORMAT);
         if (!strstr(error.message, "not a GGUF file") || !strstr(error.message, path) ||
             !strstr(error.message, cases[i].what) || !strstr(error.message, cases[i].advice))
             fail_msg("case %zu: %s", i, error.message);
@@ -1357,7 +1357,7 @@ static void foreign_files_test(void **state) {
             uint8_t *part = malloc(n);
             assert_non_null(part);
             memcpy(part, cases[i].bytes, n);
-            sm_gguf_open_bytes(&gguf, &memory, part, n, "part", &error);
+            sm_source_open_bytes(&gguf, &memory, part, n, "part", &error);
             assert_null(gguf);
             free(part);
         }
@@ -1398,7 +1398,7 @@ static void foreign_paths_test(void **state) {
             scratch_write(path, "x", 1);
         }
         for (int map = 0; map < 2; map++) {
-            assert_int_equal(sm_gguf_open(&gguf, &memory, directory, map, &error), SM_ERR_IO);
+            assert_int_equal(sm_source_open(&gguf, &memory, directory, map, &error), SM_ERR_IO);
             if (!strstr(error.message, directory) || !strstr(error.message, cases[i].what) ||
                 !strstr(error.message, cases[i].advice))
                 fail_msg("case %zu: %s", i, error.message);
@@ -1412,11 +1412,12 @@ static void foreign_paths_test(void **state) {
     static const char *const addresses[] = {"https://huggingface.co/a/b/resolve/main/c.gguf",
                                             "http://x/y.gguf", "hf.co/a/b", "hf://a/b"};
     for (size_t i = 0; i < sizeof addresses / sizeof *addresses; i++) {
-        assert_int_equal(sm_gguf_open(&gguf, &memory, addresses[i], true, &error), SM_ERR_IO);
+        assert_int_equal(sm_source_open(&gguf, &memory, addresses[i], true, &error), SM_ERR_IO);
         assert_non_null(strstr(error.message, addresses[i]));
         assert_non_null(strstr(error.message, "is an address"));
     }
-    assert_int_equal(sm_gguf_open(&gguf, &memory, "/nonexistent/x.gguf", true, &error), SM_ERR_IO);
+    assert_int_equal(sm_source_open(&gguf, &memory, "/nonexistent/x.gguf", true, &error),
+                     SM_ERR_IO);
     assert_non_null(strstr(error.message, "no such file"));
     static const struct {
         const char *path;
@@ -1429,13 +1430,13 @@ static void foreign_paths_test(void **state) {
                  {"../a", false},
                  {"~/b", false}};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        assert_int_equal(sm_gguf_open(&gguf, &memory, names[i].path, true, &error), SM_ERR_IO);
+        assert_int_equal(sm_source_open(&gguf, &memory, names[i].path, true, &error), SM_ERR_IO);
         assert_int_equal(strstr(error.message, "a repository's name") != NULL, names[i].repository);
         assert_non_null(strstr(error.message, "no such file"));
     }
 }
 
-/* GGUF files that hold something else, for every use; sm_gguf_expect tells by keys alone. */
+/* GGUF files that hold something else, for every use; sm_source_expect tells by keys alone. */
 static void contents_test(void **state) {
     (void)state;
     static const struct {
@@ -1465,12 +1466,12 @@ static void contents_test(void **state) {
         finish_writer(writer);
         sm_gguf *gguf;
         sm_error error = {0};
-        expect_ok(sm_gguf_open(&gguf, &memory, path, true, &error), &error);
+        expect_ok(sm_source_open(&gguf, &memory, path, true, &error), &error);
         sm_gguf_info info = {.struct_size = sizeof info};
         expect_ok(sm_gguf_get_info(gguf, &info, &error), &error);
         assert_int_equal(info.holds, cases[i].content);
         for (uint32_t allowed = 1; allowed <= SM_GGUF_HOLDS_OTHER; allowed *= 2) {
-            const sm_status status = sm_gguf_expect(gguf, allowed, &error);
+            const sm_status status = sm_source_expect(gguf, allowed, &error);
             if (allowed == cases[i].content) {
                 assert_int_equal(status, SM_OK);
                 continue;
@@ -1480,7 +1481,7 @@ static void contents_test(void **state) {
             if (!strstr(error.message, cases[i].what) || !strstr(error.message, path))
                 fail_msg("case %zu: %s", i, error.message);
         }
-        sm_gguf_close(gguf);
+        sm_source_close(gguf);
     }
 }
 

@@ -68,30 +68,30 @@ static bytes good_file(void) {
     bytes_u64(&b, 3);
     at.n_keys = b.size;
     bytes_u64(&b, 7);
-    put_key(&b, ARCHITECTURE, SM_GGUF_STRING);
+    put_key(&b, ARCHITECTURE, SM_KEY_STRING);
     bytes_str(&b, "llama");
-    put_key(&b, ALIGNMENT, SM_GGUF_UINT32);
+    put_key(&b, ALIGNMENT, SM_KEY_UINT32);
     bytes_u32(&b, 32);
-    put_key(&b, NUMBER, SM_GGUF_UINT64);
+    put_key(&b, NUMBER, SM_KEY_UINT64);
     bytes_u64(&b, 5);
-    put_key(&b, FLAG, SM_GGUF_BOOL);
+    put_key(&b, FLAG, SM_KEY_BOOL);
     bytes_put(&b, "\1", 1);
-    put_key(&b, WORDS, SM_GGUF_ARRAY);
+    put_key(&b, WORDS, SM_KEY_ARRAY);
     at.element = b.size;
-    bytes_u32(&b, SM_GGUF_STRING);
+    bytes_u32(&b, SM_KEY_STRING);
     at.count = b.size;
     bytes_u64(&b, 3);
     for (int i = 0; i < 3; i++) {
         at.string[i] = b.size;
         bytes_str(&b, (const char *[]){"one", "", "three"}[i]);
     }
-    put_key(&b, FLOATS, SM_GGUF_ARRAY);
-    bytes_u32(&b, SM_GGUF_FLOAT32);
+    put_key(&b, FLOATS, SM_KEY_ARRAY);
+    bytes_u32(&b, SM_KEY_FLOAT32);
     at.number_count = b.size;
     bytes_u64(&b, 2);
     bytes_u64(&b, 0);
-    put_key(&b, FLAGS, SM_GGUF_ARRAY);
-    bytes_u32(&b, SM_GGUF_BOOL);
+    put_key(&b, FLAGS, SM_KEY_ARRAY);
+    bytes_u32(&b, SM_KEY_BOOL);
     at.flag_count = b.size;
     bytes_u64(&b, 3);
     bytes_put(&b, "\1\0\1", 3);
@@ -126,7 +126,7 @@ static sm_status open_bytes(const bytes *b, sm_status expected, const char *frag
     uint8_t *copy = malloc(b->size ? b->size : 1);
     if (b->size)
         memcpy(copy, b->data, b->size);
-    sm_status status = sm_gguf_open_bytes(&gguf, &mem, copy, b->size, "bad.gguf", &error);
+    sm_status status = sm_source_open_bytes(&gguf, &mem, copy, b->size, "bad.gguf", &error);
     if (status) {
         assert_null(gguf);
         assert_int_equal(error.code, status);
@@ -141,12 +141,12 @@ static sm_status open_bytes(const bytes *b, sm_status expected, const char *frag
         for (uint64_t i = 0; i < gguf->n_keys; i++)
             sm_gguf_get_value(gguf, i, 0, NULL, 0, &n, NULL);
         for (uint64_t i = 0; i < gguf->n_tensors; i++) {
-            const sm_gguf_tensor *t = &gguf->tensors[i];
+            const sm_tensor *t = &gguf->tensors[i];
             assert_true(t->data >= copy && t->data + t->size <= copy + b->size);
         }
     }
     assert_true(mem.peak <= b->size + HEAP_MARGIN);
-    sm_gguf_close(gguf);
+    sm_source_close(gguf);
     assert_int_equal(mem.in_use, 0);
     free(copy);
     if (expected)
@@ -254,7 +254,7 @@ static bytes many_file(uint64_t n_keys, uint64_t n_tensors) {
     for (uint64_t i = 0; i < n_keys; i++) {
         sprintf(name, "%llu", (unsigned long long)i);
         bytes_str(&b, name);
-        bytes_u32(&b, SM_GGUF_UINT8);
+        bytes_u32(&b, SM_KEY_UINT8);
         bytes_put(&b, "", 1);
     }
     for (uint64_t i = 0; i < n_tensors; i++) {
@@ -275,9 +275,9 @@ static void limits_test(void **state) {
         uint64_t n_keys, n_tensors;
         bool fits;
     } cases[] = {
-        {SM_GGUF_MAX_KEYS - 1, 0, true},     {SM_GGUF_MAX_KEYS, SM_GGUF_MAX_TENSORS, true},
-        {SM_GGUF_MAX_KEYS + 1, 0, false},    {0, SM_GGUF_MAX_TENSORS - 1, true},
-        {0, SM_GGUF_MAX_TENSORS + 1, false},
+        {SM_SOURCE_MAX_KEYS - 1, 0, true},     {SM_SOURCE_MAX_KEYS, SM_SOURCE_MAX_TENSORS, true},
+        {SM_SOURCE_MAX_KEYS + 1, 0, false},    {0, SM_SOURCE_MAX_TENSORS - 1, true},
+        {0, SM_SOURCE_MAX_TENSORS + 1, false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         bytes b = many_file(cases[i].n_keys, cases[i].n_tensors);
@@ -285,12 +285,12 @@ static void limits_test(void **state) {
         bytes_free(&b);
     }
     /* the dearest refusal: full tables, the fault found last */
-    bytes b = many_file(SM_GGUF_MAX_KEYS, SM_GGUF_MAX_TENSORS);
+    bytes b = many_file(SM_SOURCE_MAX_KEYS, SM_SOURCE_MAX_TENSORS);
     bytes_patch(&b, b.size - 1, 0, 1);
     size_t last = b.size;
     while (memcmp(b.data + last - 8, "\xe0\xff\x3f\0\0\0\0", 8) != 0) /* 32 * 131071 */
         last--;
-    bytes_patch(&b, last - 8, 32 * (SM_GGUF_MAX_TENSORS - 2), 8);
+    bytes_patch(&b, last - 8, 32 * (SM_SOURCE_MAX_TENSORS - 2), 8);
     assert_int_equal(open_bytes(&b, SM_ERR_FORMAT, "overlaps"), SM_ERR_FORMAT);
     bytes_free(&b);
 }
@@ -332,7 +332,7 @@ static void names_test(void **state) {
             if (!same)
                 sprintf(name + 1990, "%u", i);
             bytes_str(&many, name);
-            bytes_u32(&many, SM_GGUF_BOOL);
+            bytes_u32(&many, SM_KEY_BOOL);
             bytes_put(&many, "", 1);
         }
         assert_int_equal(open_bytes(&many, 0, "appears more than once"),
@@ -344,7 +344,7 @@ static void names_test(void **state) {
 
 static void long_name_test(void **state) {
     (void)state;
-    for (uint64_t length = SM_GGUF_MAX_NAME - 1; length <= SM_GGUF_MAX_NAME + 1; length++) {
+    for (uint64_t length = SM_SOURCE_MAX_NAME - 1; length <= SM_SOURCE_MAX_NAME + 1; length++) {
         bytes b = {0};
         char *name = calloc(1, length + 1);
         memset(name, 0x1b, length); /* escape: not to reach a terminal */
@@ -354,9 +354,9 @@ static void long_name_test(void **state) {
         bytes_u64(&b, 1);
         bytes_str(&b, name);
         size_t type = b.size;
-        bytes_u32(&b, SM_GGUF_UINT32);
+        bytes_u32(&b, SM_KEY_UINT32);
         bytes_u32(&b, 1);
-        bool fits = length <= SM_GGUF_MAX_NAME;
+        bool fits = length <= SM_SOURCE_MAX_NAME;
         assert_int_equal(open_bytes(&b, 0, "65535 allowed"), fits ? SM_OK : SM_ERR_FORMAT);
         if (fits) { /* the message is about more than the name */
             bytes_patch(&b, type, 77, 4);
@@ -382,7 +382,7 @@ static void lengths_test(void **state) {
     bytes_u64(&b, 0);
     bytes_u64(&b, 1);
     bytes_str(&b, "k");
-    bytes_u32(&b, SM_GGUF_STRING);
+    bytes_u32(&b, SM_KEY_STRING);
     size_t place = b.size;
     bytes_str(&b, "end");
     for (uint64_t length = 2; length <= 4; length++) {
@@ -400,7 +400,7 @@ static void types_test(void **state) {
             refuse_patched(at.key_type[key], values[i], 4, SM_ERR_FORMAT, "unknown value type");
         refuse_patched(at.element, values[i], 4, SM_ERR_FORMAT, "unknown type");
     }
-    refuse_patched(at.element, SM_GGUF_ARRAY, 4, SM_ERR_UNSUPPORTED,
+    refuse_patched(at.element, SM_KEY_ARRAY, 4, SM_ERR_UNSUPPORTED,
                    "key 'some.words': arrays of arrays");
     for (uint32_t value = 2; value < 256; value++) {
         refuse_patched(at.key_value[FLAG], value, 1, SM_ERR_FORMAT, "key 'some.truth': bool");
@@ -427,13 +427,13 @@ static void alignment_test(void **state) {
         refuse_patched(at.key_value[ALIGNMENT], values[i], 4, SM_ERR_FORMAT,
                        "key 'general.alignment'");
     /* right key, wrong type: the four bytes read as another type of that size, or less */
-    refuse_patched(at.key_type[ALIGNMENT], SM_GGUF_FLOAT32, 4, SM_ERR_FORMAT,
+    refuse_patched(at.key_type[ALIGNMENT], SM_KEY_FLOAT32, 4, SM_ERR_FORMAT,
                    "key 'general.alignment'");
-    refuse_patched(at.key_type[ALIGNMENT], SM_GGUF_INT32, 4, SM_ERR_FORMAT,
+    refuse_patched(at.key_type[ALIGNMENT], SM_KEY_INT32, 4, SM_ERR_FORMAT,
                    "key 'general.alignment': has type i32");
-    refuse_patched(at.key_type[ALIGNMENT], SM_GGUF_BOOL, 4, SM_ERR_FORMAT,
+    refuse_patched(at.key_type[ALIGNMENT], SM_KEY_BOOL, 4, SM_ERR_FORMAT,
                    "key 'general.alignment'");
-    refuse_patched(at.key_type[ALIGNMENT], SM_GGUF_STRING, 4, SM_ERR_FORMAT,
+    refuse_patched(at.key_type[ALIGNMENT], SM_KEY_STRING, 4, SM_ERR_FORMAT,
                    "key 'general.alignment'");
     refuse_patched(at.key_value[ALIGNMENT], 64, 4, SM_ERR_FORMAT, "not a multiple of the alignm");
     refuse_patched(at.key_value[ALIGNMENT], 1u << 24, 4, SM_ERR_FORMAT, "tensor 'tensor.");
@@ -613,7 +613,7 @@ static void paths_test(void **state) {
     sm_gguf *gguf;
     sm_error error = {0};
     sm_mem_init(&mem, NULL, 0, NULL);
-    sm_gguf_open_bytes(&gguf, &mem, "GGUF", 4, path, &error);
+    sm_source_open_bytes(&gguf, &mem, "GGUF", 4, path, &error);
     assert_non_null(strstr(error.message, "/model.gguf: the file ends inside the header"));
     assert_memory_equal(error.message, "...", 3);
 
@@ -631,7 +631,7 @@ static void paths_test(void **state) {
         bytes_str(&odd, name);
         bytes_u32(&odd, 99);
         bytes_u64(&odd, 0);
-        assert_int_equal(sm_gguf_open_bytes(&gguf, &mem, odd.data, odd.size, name, &error),
+        assert_int_equal(sm_source_open_bytes(&gguf, &mem, odd.data, odd.size, name, &error),
                          SM_ERR_FORMAT);
         assert_non_null(strstr(error.message, "\xa4...': unknown value type 99"));
         const char *c = error.message;
@@ -662,7 +662,7 @@ static sm_status load_all(const char *path, const char *copy, uint32_t io, fail_
         for (uint64_t i = 0; i < gguf->n_keys; i++)
             sm_gguf_put_key(writer, &gguf->keys[i]);
         for (uint64_t i = 0; i < gguf->n_tensors; i++) {
-            const sm_gguf_tensor *t = &gguf->tensors[i];
+            const sm_tensor *t = &gguf->tensors[i];
             sm_gguf_declare_tensor(writer, t->name, t->type, t->n_dims, t->dims, NULL);
         }
         for (uint64_t i = 0; i < gguf->n_tensors; i++)
@@ -684,9 +684,9 @@ static void memory_test(void **state) {
         sm_gguf_writer *writer;
         sm_mem_init(&mem, NULL, 0, NULL);
         sm_gguf_writer_open(&writer, &mem, part ? two : one, 3, 32, NULL);
-        sm_gguf_put_scalar(writer, "split.no", SM_GGUF_UINT16, &part);
-        sm_gguf_put_scalar(writer, "split.count", SM_GGUF_UINT16, &(uint16_t){2});
-        sm_gguf_put_array(writer, "a", SM_GGUF_UINT32, (uint32_t[]){1, 2}, 2);
+        sm_gguf_put_scalar(writer, "split.no", SM_KEY_UINT16, &part);
+        sm_gguf_put_scalar(writer, "split.count", SM_KEY_UINT16, &(uint16_t){2});
+        sm_gguf_put_array(writer, "a", SM_KEY_UINT32, (uint32_t[]){1, 2}, 2);
         for (uint32_t i = 0; i < 40; i++) {
             char name[16];
             sprintf(name, "t%u.%u", part, i);

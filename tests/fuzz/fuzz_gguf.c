@@ -18,7 +18,7 @@ static void require(bool condition, const char *what) {
 }
 
 /* Everything a caller can read from an open file. */
-static void look(const sm_gguf *gguf, const uint8_t *data, size_t size) {
+static void look(const sm_source *gguf, const uint8_t *data, size_t size) {
     char text[64];
     sm_gguf_info info = {.struct_size = sizeof info};
     require(sm_gguf_get_info(gguf, &info, NULL) == SM_OK, "no info");
@@ -28,25 +28,25 @@ static void look(const sm_gguf *gguf, const uint8_t *data, size_t size) {
         uint32_t u32;
         double f64;
         require(sm_gguf_get_key(gguf, i, &name, &type, NULL) == SM_OK, "no key");
-        require(sm_gguf_find_key(gguf, name) == &gguf->keys[i], "a key is not found");
+        require(sm_source_find_key(gguf, name) == &gguf->keys[i], "a key is not found");
         require(strlen(type) > 0, "no type");
         sm_status status = sm_gguf_get_value(gguf, i, 100, text, sizeof text, &n, NULL);
         require(status == (n < sizeof text ? SM_OK : SM_ERR_BUFFER), "wrong length of a value");
-        sm_gguf_get_u32(gguf, name, &u32, NULL);
-        sm_gguf_get_f64(gguf, name, &f64, NULL);
+        sm_source_get_u32(gguf, name, &u32, NULL);
+        sm_source_get_f64(gguf, name, &f64, NULL);
     }
     for (uint64_t i = 0; i < info.n_tensors; i++) {
-        const sm_gguf_tensor *t = &gguf->tensors[i];
+        const sm_tensor *t = &gguf->tensors[i];
         sm_gguf_tensor_info tensor = {.struct_size = sizeof tensor};
-        sm_gguf_packed packed;
+        sm_packed_tensor packed;
         sm_error error = {0};
         require(sm_gguf_get_tensor(gguf, i, &tensor, NULL) == SM_OK, "no tensor");
-        sm_status status = sm_gguf_get_packed(gguf, t, &packed, &error);
+        sm_status status = sm_source_get_packed(gguf, t, &packed, &error);
         require(status ? error.message[0] != 0
                        : !packed.packed || (packed.rows > 0 && packed.cols > 0 &&
                                             sm_dtype_get(packed.type) && tensor.packed),
                 "a packed tensor of no shape");
-        require(sm_gguf_find_tensor(gguf, tensor.name) == t, "a tensor is not found");
+        require(sm_source_find_tensor(gguf, tensor.name) == t, "a tensor is not found");
         require(t->size > 0 && t->data >= data && t->size <= size &&
                     (size_t)(t->data - data) <= size - t->size,
                 "tensor data outside the file");
@@ -55,15 +55,15 @@ static void look(const sm_gguf *gguf, const uint8_t *data, size_t size) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     sm_mem mem;
-    sm_gguf *gguf;
+    sm_source *gguf;
     sm_error error = {0};
     sm_mem_init(&mem, NULL, 0, NULL);
-    sm_status status = sm_gguf_open_bytes(&gguf, &mem, data, size, "fuzz", &error);
+    sm_status status = sm_source_open_bytes(&gguf, &mem, data, size, "fuzz", &error);
     require(status == SM_OK || (!gguf && error.code == status && error.message[0]), "no reason");
     require(mem.peak <= size + ((uint64_t)16 << 20), "too much memory");
     if (gguf)
         look(gguf, data, size);
-    sm_gguf_close(gguf);
+    sm_source_close(gguf);
     require(mem.in_use == 0, "a leak");
     return 0;
 }

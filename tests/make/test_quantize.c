@@ -48,10 +48,10 @@ static const char *data_of(const char *name) {
     return keep(data_path(name));
 }
 
-static sm_gguf *open_gguf(const char *path) {
-    sm_gguf *gguf;
+static sm_source *open_gguf(const char *path) {
+    sm_source *gguf;
     sm_error error;
-    if (sm_gguf_open(&gguf, &mem, path, false, &error))
+    if (sm_source_open(&gguf, &mem, path, false, &error))
         fail_msg("%s", error.message);
     return gguf;
 }
@@ -89,8 +89,8 @@ static bool same_files(const char *a, const char *b) {
     return same;
 }
 
-static const char *type_of(const sm_gguf *g, const char *name) {
-    const sm_gguf_tensor *t = sm_gguf_find_tensor(g, name);
+static const char *type_of(const sm_source *g, const char *name) {
+    const sm_tensor *t = sm_source_find_tensor(g, name);
     assert_non_null(t);
     return sm_dtype_get(t->type)->name;
 }
@@ -124,7 +124,7 @@ static const char *our_file(size_t g) {
 
 /* Squared error of t against the f32 tensor x: plain, and weighted with sqrt(s2 + x^2), s2 the
  * mean square of 256 weights. */
-static void errors_of(const sm_gguf_tensor *t, const sm_gguf_tensor *x, double error[2]) {
+static void errors_of(const sm_tensor *t, const sm_tensor *x, double error[2]) {
     const sm_kernels *kernels = sm_kernels_get(SM_LEVEL_SCALAR);
     const uint64_t n = t->dims[0] * t->dims[1];
     float *y = malloc(n * sizeof *y);
@@ -152,14 +152,14 @@ static void errors_are_no_larger_than_the_references(void **state) {
         print_message("skipped: no test data\n");
         skip();
     }
-    sm_gguf *x = open_gguf(source);
+    sm_source *x = open_gguf(source);
     for (size_t g = 0; g < N_GOLDEN; g++) {
         char name[128];
         snprintf(name, sizeof name, "golden/types/llama-256-%s.gguf", golden[g].file);
-        sm_gguf *ours = open_gguf(our_file(g)), *theirs = open_gguf(data_of(name));
+        sm_source *ours = open_gguf(our_file(g)), *theirs = open_gguf(data_of(name));
         double worst[2] = {0, 0}, ratio_sum = 0, n = 0;
         for (uint64_t i = 0; i < theirs->n_tensors; i++) {
-            const sm_gguf_tensor *b = &theirs->tensors[i], *a = sm_gguf_find_tensor(ours, b->name);
+            const sm_tensor *b = &theirs->tensors[i], *a = sm_source_find_tensor(ours, b->name);
             assert_non_null(a);
             assert_int_equal(a->type, b->type);
             assert_int_equal(a->size, b->size);
@@ -168,8 +168,8 @@ static void errors_are_no_larger_than_the_references(void **state) {
                 continue;
             }
             double ea[2], eb[2];
-            errors_of(a, sm_gguf_find_tensor(x, b->name), ea);
-            errors_of(b, sm_gguf_find_tensor(x, b->name), eb);
+            errors_of(a, sm_source_find_tensor(x, b->name), ea);
+            errors_of(b, sm_source_find_tensor(x, b->name), eb);
             for (int e = 0; e < 2; e++) {
                 worst[e] = fmax(worst[e], ea[e] / eb[e]);
                 assert_true(ea[e] <= eb[e]);
@@ -183,10 +183,10 @@ static void errors_are_no_larger_than_the_references(void **state) {
             print_message("%-7s squared error / the reference's: at most %.4f plain, %.4f weighted "
                           "(mean %.4f)\n",
                           golden[g].type, worst[0], worst[1], ratio_sum / n);
-        sm_gguf_close(ours);
-        sm_gguf_close(theirs);
+        sm_source_close(ours);
+        sm_source_close(theirs);
     }
-    sm_gguf_close(x);
+    sm_source_close(x);
 }
 
 #define IDS 40
@@ -260,22 +260,22 @@ static void keys_are_kept(void **state) {
     const char *in = fixture("in.gguf", &(fixture_model){.n_embd = 256, .n_ff = 512});
     const char *out = path_of("out.gguf");
     quantize(in, out, OPTIONS(.type = "Q4_K_M"));
-    sm_gguf *a = open_gguf(in), *b = open_gguf(out);
+    sm_source *a = open_gguf(in), *b = open_gguf(out);
     for (uint64_t i = 0; i < a->n_keys; i++) {
-        const sm_gguf_key *key = &a->keys[i], *copy = sm_gguf_find_key(b, key->name);
+        const sm_key *key = &a->keys[i], *copy = sm_source_find_key(b, key->name);
         assert_non_null(copy);
         assert_int_equal(copy->type, key->type);
         assert_int_equal(copy->size, key->size);
         assert_memory_equal(copy->data, key->data, key->size);
     }
     uint32_t value;
-    assert_int_equal(sm_gguf_get_u32(b, "general.file_type", &value, NULL), SM_OK);
+    assert_int_equal(sm_source_get_u32(b, "general.file_type", &value, NULL), SM_OK);
     assert_int_equal(value, 15);
-    assert_int_equal(sm_gguf_get_u32(b, "general.quantization_version", &value, NULL), SM_OK);
+    assert_int_equal(sm_source_get_u32(b, "general.quantization_version", &value, NULL), SM_OK);
     assert_int_equal(value, 2);
     assert_int_equal(b->n_tensors, a->n_tensors);
     for (uint64_t i = 0; i < a->n_tensors; i++) {
-        const sm_gguf_tensor *t = &a->tensors[i], *copy = sm_gguf_find_tensor(b, t->name);
+        const sm_tensor *t = &a->tensors[i], *copy = sm_source_find_tensor(b, t->name);
         assert_non_null(copy);
         assert_memory_equal(copy->dims, t->dims, sizeof t->dims);
         if (t->n_dims == 1) {
@@ -283,8 +283,8 @@ static void keys_are_kept(void **state) {
             assert_memory_equal(copy->data, t->data, t->size);
         }
     }
-    sm_gguf_close(a);
-    sm_gguf_close(b);
+    sm_source_close(a);
+    sm_source_close(b);
     /* the file is one the library runs; written in place it is the same */
     sm_model *model;
     sm_error error;
@@ -346,9 +346,9 @@ static void files_follow_mixtures_and_overrides(void **state) {
     /* tied: the embedding is the output */
     const char *tied = fixture("tied.gguf", &(fixture_model){.n_embd = 256, .n_ff = 256});
     quantize(tied, path_of("out.gguf"), OPTIONS(.type = "Q4_K_M"));
-    sm_gguf *g = open_gguf(path_of("out.gguf"));
+    sm_source *g = open_gguf(path_of("out.gguf"));
     assert_string_equal(type_of(g, "token_embd.weight"), "Q6_K");
-    sm_gguf_close(g);
+    sm_source_close(g);
     const sm_quantize_override o[] = {{"blk.0.*", "Q8_0"}, {"blk.?.ffn_*", "IQ4_XS"}};
     quantize(in, path_of("out.gguf"),
              OPTIONS(.type = "Q4_K_M", .pure = 1, .overrides = o, .n_overrides = 2));
@@ -357,7 +357,7 @@ static void files_follow_mixtures_and_overrides(void **state) {
     assert_string_equal(type_of(g, "blk.1.ffn_up.weight"), "IQ4_XS");
     assert_string_equal(type_of(g, "blk.10.ffn_up.weight"), "Q4_K");
     assert_string_equal(type_of(g, "output.weight"), "Q4_K");
-    sm_gguf_close(g);
+    sm_source_close(g);
 }
 
 static int32_t count_fallbacks(void *user, const sm_quantize_tensor *t) {
@@ -384,11 +384,11 @@ static void rows_that_do_not_fit_fall_back(void **state) {
                                      .on_tensor_user = seen),
                              &result, &error))
             fail_msg("%s", error.message);
-        sm_gguf *g = open_gguf(out);
+        sm_source *g = open_gguf(out);
         assert_string_equal(type_of(g, "blk.0.ffn_up.weight"), cases[i][1]);
         assert_string_equal(type_of(g, "blk.0.ffn_down.weight"), "F16"); /* 40 columns */
         assert_int_equal(result.n_tensors, g->n_tensors);
-        sm_gguf_close(g);
+        sm_source_close(g);
         assert_int_equal(result.n_fallback, seen[0]);
         assert_int_equal(result.n_quantized, seen[1]);
         assert_true(result.bytes_after < result.bytes_before);
@@ -420,11 +420,11 @@ static void sources_of_other_types(void **state) {
     quantize(q8, out, OPTIONS(.type = "Q4_0", .requantize = 1));
     quantize(q8, out, OPTIONS(.type = "F32")); /* decoding adds no error */
     quantize(q8, out, OPTIONS(.type = "Q8_0"));
-    sm_gguf *a = open_gguf(q8), *b = open_gguf(out);
+    sm_source *a = open_gguf(q8), *b = open_gguf(out);
     for (uint64_t i = 0; i < a->n_tensors; i++)
         assert_memory_equal(a->tensors[i].data, b->tensors[i].data, a->tensors[i].size);
-    sm_gguf_close(a);
-    sm_gguf_close(b);
+    sm_source_close(a);
+    sm_source_close(b);
     const char *odd =
         fixture("odd.gguf", &(fixture_model){.n_embd = 256, .bad_type = "blk.0.ffn_up.weight"});
     refused(odd, out, OPTIONS(.type = "Q4_0", .requantize = 1), SM_ERR_UNSUPPORTED,
@@ -580,10 +580,11 @@ static void sums_are_those_of_the_inputs(void **state) {
     const char *in = fixture("in.gguf", &(fixture_model){0});
     const char *out = path_of("im.gguf");
     measure(in, out, 2);
-    sm_gguf *g = open_gguf(in), *im = open_gguf(out);
-    const float *E = (const float *)(const void *)sm_gguf_find_tensor(g, "token_embd.weight")->data;
+    sm_source *g = open_gguf(in), *im = open_gguf(out);
+    const float *E =
+        (const float *)(const void *)sm_source_find_tensor(g, "token_embd.weight")->data;
     const float *norm =
-        (const float *)(const void *)sm_gguf_find_tensor(g, "blk.0.attn_norm.weight")->data;
+        (const float *)(const void *)sm_source_find_tensor(g, "blk.0.attn_norm.weight")->data;
     double sums[64] = {0};
     for (int i = 0; i < 101; i++) {
         const float *x = E + i % 100 * 7 % FIXTURE_VOCAB * 64;
@@ -598,29 +599,29 @@ static void sums_are_those_of_the_inputs(void **state) {
     for (int r = 0; r < 3; r++) {
         char name[64];
         snprintf(name, sizeof name, "%s.in_sum2", readers[r]);
-        const sm_gguf_tensor *t = sm_gguf_find_tensor(im, name);
+        const sm_tensor *t = sm_source_find_tensor(im, name);
         assert_non_null(t);
         assert_int_equal(t->dims[0], 64);
         const float *stored = (const float *)(const void *)t->data;
         for (int c = 0; c < 64; c++)
             assert_true(fabs((double)stored[c] - sums[c]) <= 1e-4 * sums[c]);
         snprintf(name, sizeof name, "%s.counts", readers[r]);
-        t = sm_gguf_find_tensor(im, name);
+        t = sm_source_find_tensor(im, name);
         float count;
         assert_int_equal(t->size, sizeof count);
         memcpy(&count, t->data, sizeof count);
         assert_true(count == 101);
     }
-    assert_non_null(sm_gguf_find_tensor(im, "blk.1.attn_output.weight.in_sum2"));
-    assert_non_null(sm_gguf_find_tensor(im, "blk.1.ffn_gate.weight.in_sum2"));
-    assert_int_equal(sm_gguf_find_tensor(im, "blk.1.ffn_down.weight.in_sum2")->dims[0], 96);
+    assert_non_null(sm_source_find_tensor(im, "blk.1.attn_output.weight.in_sum2"));
+    assert_non_null(sm_source_find_tensor(im, "blk.1.ffn_gate.weight.in_sum2"));
+    assert_int_equal(sm_source_find_tensor(im, "blk.1.ffn_down.weight.in_sum2")->dims[0], 96);
     uint32_t value;
-    assert_int_equal(sm_gguf_get_u32(im, "imatrix.chunk_count", &value, NULL), SM_OK);
+    assert_int_equal(sm_source_get_u32(im, "imatrix.chunk_count", &value, NULL), SM_OK);
     assert_int_equal(value, 3);
-    assert_int_equal(sm_gguf_get_u32(im, "imatrix.chunk_size", &value, NULL), SM_OK);
+    assert_int_equal(sm_source_get_u32(im, "imatrix.chunk_size", &value, NULL), SM_OK);
     assert_int_equal(value, 64);
-    sm_gguf_close(g);
-    sm_gguf_close(im);
+    sm_source_close(g);
+    sm_source_close(im);
     for (uint32_t n = 1; n <= 4; n++) {
         measure(in, path_of("im2.gguf"), n);
         assert_true(same_files(out, path_of("im2.gguf")));

@@ -180,7 +180,7 @@ static void a_saved_model_says_it_has_no_vocabulary(void **state) {
     sm_tokenizer *tokenizer;
     sm_model *model;
     sm_mem mem;
-    sm_gguf *gguf;
+    sm_source *gguf;
     const char *text;
     uint64_t length;
     int64_t n;
@@ -190,17 +190,17 @@ static void a_saved_model_says_it_has_no_vocabulary(void **state) {
     sm_model_free(model);
     assert_int_equal(sm_tokenizer_load(&tokenizer, path, NULL, NULL), SM_ERR_MISSING);
     assert_int_equal(sm_mem_init(&mem, NULL, 0, NULL), SM_OK);
-    assert_int_equal(sm_gguf_open(&gguf, &mem, path, true, NULL), SM_OK);
-    assert_int_equal(sm_gguf_get_str(gguf, "tokenizer.ggml.model", &text, &length, NULL), SM_OK);
+    assert_int_equal(sm_source_open(&gguf, &mem, path, true, NULL), SM_OK);
+    assert_int_equal(sm_source_get_str(gguf, "tokenizer.ggml.model", &text, &length, NULL), SM_OK);
     assert_int_equal(length, 8);
     assert_memory_equal(text, "no_vocab", 8);
-    assert_int_equal(sm_gguf_get_i64(gguf, "llama.vocab_size", &n, NULL), SM_OK);
+    assert_int_equal(sm_source_get_i64(gguf, "llama.vocab_size", &n, NULL), SM_OK);
     assert_int_equal(n, N_VOCAB);
-    sm_gguf_close(gguf);
+    sm_source_close(gguf);
 }
 
-static void expect_type(const sm_gguf *gguf, const char *name, uint32_t type) {
-    const sm_gguf_tensor *t = sm_gguf_find_tensor(gguf, name);
+static void expect_type(const sm_source *gguf, const char *name, uint32_t type) {
+    const sm_tensor *t = sm_source_find_tensor(gguf, name);
     assert_non_null(t);
     if (t->type != type)
         fail_msg("%s is %s", name, sm_dtype_get(t->type)->name);
@@ -212,10 +212,10 @@ static void a_mixture_has_more_bits_in_some_layers(void **state) {
     (void)state;
     const char *path = scratch_path("mixture.gguf");
     sm_mem mem;
-    sm_gguf *gguf;
+    sm_source *gguf;
     assert_int_equal(sm_mem_init(&mem, NULL, 0, NULL), SM_OK);
     assert_int_equal(sm_model_random_save(path, "stories15m", "Q4_K_M", 1, NULL, NULL), SM_OK);
-    assert_int_equal(sm_gguf_open(&gguf, &mem, path, true, NULL), SM_OK);
+    assert_int_equal(sm_source_open(&gguf, &mem, path, true, NULL), SM_OK);
     expect_type(gguf, "token_embd.weight", SM_DTYPE_Q8_0);
     for (uint32_t layer = 0; layer < 6; layer++) {
         char name[64];
@@ -235,7 +235,7 @@ static void a_mixture_has_more_bits_in_some_layers(void **state) {
             expect_type(gguf, name, parts[i].type);
         }
     }
-    sm_gguf_close(gguf);
+    sm_source_close(gguf);
     assert_int_equal(mem.in_use, 0);
 }
 
@@ -249,17 +249,17 @@ static void types_fall_back_as_when_quantizing(void **state) {
         const sm_quantize_options o = {
             .struct_size = sizeof o, .type = types[i], .pure = strcmp(types[i], "Q2_K") == 0};
         sm_mem mem;
-        sm_gguf *a, *b;
+        sm_source *a, *b;
         assert_int_equal(sm_model_random_save(made, "stories260k", types[i], 1, NULL, NULL), SM_OK);
         assert_int_equal(sm_quantize_file(floats, quantized, &o, NULL, NULL), SM_OK);
         assert_int_equal(sm_mem_init(&mem, NULL, 0, NULL), SM_OK);
-        assert_int_equal(sm_gguf_open(&a, &mem, made, true, NULL), SM_OK);
-        assert_int_equal(sm_gguf_open(&b, &mem, quantized, true, NULL), SM_OK);
+        assert_int_equal(sm_source_open(&a, &mem, made, true, NULL), SM_OK);
+        assert_int_equal(sm_source_open(&b, &mem, quantized, true, NULL), SM_OK);
         assert_int_equal(a->n_tensors, b->n_tensors);
         for (uint64_t t = 0; t < b->n_tensors; t++)
             expect_type(a, b->tensors[t].name, b->tensors[t].type);
-        sm_gguf_close(a);
-        sm_gguf_close(b);
+        sm_source_close(a);
+        sm_source_close(b);
     }
 }
 

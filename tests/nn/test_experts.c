@@ -121,7 +121,7 @@ static void files_of_all_kinds_agree(void **state) {
     }
 }
 
-static float float_at(const sm_gguf_tensor *t, uint64_t i) {
+static float float_at(const sm_tensor *t, uint64_t i) {
     float x;
     memcpy(&x, t->data + 4 * i, 4);
     return x;
@@ -143,16 +143,16 @@ static void importance_counts_per_expert(void **state) {
     sm_imatrix_free(im);
     sm_model_free(model);
     sm_mem mem;
-    sm_gguf *gguf;
+    sm_source *gguf;
     assert_int_equal(sm_mem_init(&mem, NULL, 0, NULL), SM_OK);
-    assert_int_equal(sm_gguf_open(&gguf, &mem, out, true, NULL), SM_OK);
+    assert_int_equal(sm_source_open(&gguf, &mem, out, true, NULL), SM_OK);
     const char *const names[] = {"blk.0.ffn_gate_exps.weight", "blk.1.ffn_down_exps.weight"};
     for (size_t k = 0; k < 2; k++) {
         char name[128];
         snprintf(name, sizeof name, "%s.counts", names[k]);
-        const sm_gguf_tensor *counts = sm_gguf_find_tensor(gguf, name);
+        const sm_tensor *counts = sm_source_find_tensor(gguf, name);
         snprintf(name, sizeof name, "%s.in_sum2", names[k]);
-        const sm_gguf_tensor *sums = sm_gguf_find_tensor(gguf, name);
+        const sm_tensor *sums = sm_source_find_tensor(gguf, name);
         assert_true(counts && sums && sums->dims[0] == 256 && sums->dims[1] == EXPERTS);
         float total = 0;
         for (uint64_t e = 0; e < EXPERTS; e++) {
@@ -161,9 +161,9 @@ static void importance_counts_per_expert(void **state) {
         }
         assert_true(total == N * USED);
     }
-    const sm_gguf_tensor *router = sm_gguf_find_tensor(gguf, "blk.0.ffn_gate_inp.weight.counts");
+    const sm_tensor *router = sm_source_find_tensor(gguf, "blk.0.ffn_gate_inp.weight.counts");
     assert_true(router && float_at(router, 0) == N);
-    sm_gguf_close(gguf);
+    sm_source_close(gguf);
     const sm_quantize_options o = {.struct_size = sizeof o, .type = "Q4_K", .imatrix = out};
     sm_quantize_result result = {.struct_size = sizeof result};
     if (sm_quantize_file(path, scratch_path("small.gguf"), &o, &result, &error))
@@ -174,10 +174,10 @@ static void importance_counts_per_expert(void **state) {
 /* An adapter of all matrices with the values of a counter. */
 static void write_adapter(const char *path, const char *model_path) {
     sm_mem mem;
-    sm_gguf *gguf;
+    sm_source *gguf;
     sm_gguf_writer *w;
     assert_int_equal(sm_mem_init(&mem, NULL, 0, NULL), SM_OK);
-    assert_int_equal(sm_gguf_open(&gguf, &mem, model_path, true, NULL), SM_OK);
+    assert_int_equal(sm_source_open(&gguf, &mem, model_path, true, NULL), SM_OK);
     assert_int_equal(sm_gguf_writer_open(&w, &mem, path, 3, 32, NULL), SM_OK);
     sm_gguf_put_str(w, "general.type", "adapter", 7);
     sm_gguf_put_str(w, "general.architecture", "llama", 5);
@@ -185,7 +185,7 @@ static void write_adapter(const char *path, const char *model_path) {
     sm_gguf_put_f32(w, "adapter.lora.alpha", 3);
     for (int pass = 0; pass < 2; pass++)
         for (uint64_t i = 0; i < gguf->n_tensors; i++) {
-            const sm_gguf_tensor *t = &gguf->tensors[i];
+            const sm_tensor *t = &gguf->tensors[i];
             if (t->n_dims < 2 || !strncmp(t->name, "token", 5) || !strncmp(t->name, "output", 6))
                 continue;
             for (int half = 0; half < 2; half++) {
@@ -206,7 +206,7 @@ static void write_adapter(const char *path, const char *model_path) {
             }
         }
     assert_int_equal(sm_gguf_writer_finish(w, NULL), SM_OK);
-    sm_gguf_close(gguf);
+    sm_source_close(gguf);
 }
 
 /* Attached, the same bits in every piece; merged, the same but for rounding. */

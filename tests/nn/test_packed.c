@@ -303,7 +303,7 @@ static void write_changed(const char *from, const char *to, const change *c) {
     sm_gguf *gguf;
     sm_gguf_writer *w;
     sm_mem_init(&mem, NULL, 0, NULL);
-    assert_int_equal(sm_gguf_open(&gguf, &mem, from, true, NULL), SM_OK);
+    assert_int_equal(sm_source_open(&gguf, &mem, from, true, NULL), SM_OK);
     assert_int_equal(sm_gguf_writer_open(&w, &mem, to, 3, 128, NULL), SM_OK);
     for (uint64_t i = 0; i < gguf->n_keys; i++)
         if (!c->key || strcmp(gguf->keys[i].name, c->key) != 0)
@@ -311,10 +311,10 @@ static void write_changed(const char *from, const char *to, const change *c) {
     if (c->n == 1)
         sm_gguf_put_u32(w, c->key, (uint32_t)c->values[0]);
     else if (c->n)
-        sm_gguf_put_array(w, c->key, SM_GGUF_UINT64, c->values, c->n);
+        sm_gguf_put_array(w, c->key, SM_KEY_UINT64, c->values, c->n);
     uint64_t largest = 0;
     for (uint64_t i = 0; i < gguf->n_tensors; i++) {
-        const sm_gguf_tensor *t = &gguf->tensors[i];
+        const sm_tensor *t = &gguf->tensors[i];
         uint64_t dims[4] = {t->dims[0], t->dims[1], t->dims[2], t->dims[3]};
         const bool hit = c->tensor && strcmp(t->name, c->tensor) == 0;
         if (hit)
@@ -325,7 +325,7 @@ static void write_changed(const char *from, const char *to, const change *c) {
     }
     uint8_t *zeros = calloc(1, largest * 2);
     for (uint64_t i = 0; i < gguf->n_tensors; i++) {
-        const sm_gguf_tensor *t = &gguf->tensors[i];
+        const sm_tensor *t = &gguf->tensors[i];
         const bool hit = c->tensor && strcmp(t->name, c->tensor) == 0;
         const uint64_t size = hit ? (uint64_t)((int64_t)t->dims[1] + c->groups) * t->dims[0] : 0;
         assert_int_equal(hit ? sm_gguf_write_tensor(w, zeros, size, NULL)
@@ -336,7 +336,7 @@ static void write_changed(const char *from, const char *to, const change *c) {
     sm_error error = {0};
     if (sm_gguf_writer_finish(w, &error))
         fail_msg("%s", error.message);
-    sm_gguf_close(gguf);
+    sm_source_close(gguf);
 }
 
 static void broken_files_are_refused_by_name(void **state) {
@@ -435,9 +435,9 @@ static void truncated_and_flipped_files_do_no_harm(void **state) {
     sm_mem mem;
     sm_gguf *gguf;
     sm_mem_init(&mem, NULL, 0, NULL);
-    assert_int_equal(sm_gguf_open(&gguf, &mem, packed, true, NULL), SM_OK);
+    assert_int_equal(sm_source_open(&gguf, &mem, packed, true, NULL), SM_OK);
     const size_t header = (size_t)(gguf->tensors[0].data - gguf->files[0].data);
-    sm_gguf_close(gguf);
+    sm_source_close(gguf);
     size_t size;
     uint8_t *data = scratch_read(packed, &size);
     for (size_t n = 0; n < size; n += n < header ? 37 : 997) {

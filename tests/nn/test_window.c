@@ -23,7 +23,7 @@
 
 typedef struct bench {
     sm_mem mem;
-    sm_gguf *gguf;
+    sm_source *gguf;
     sm_net *net;
     sm_team *team;
     sm_workspace *ws;
@@ -34,7 +34,7 @@ typedef struct bench {
 static void open_bench(bench *b, const char *path, uint32_t level, uint32_t n_threads) {
     sm_error error = {0};
     assert_int_equal(sm_mem_init(&b->mem, NULL, 0, &error), SM_OK);
-    if (sm_gguf_open(&b->gguf, &b->mem, path, true, &error) ||
+    if (sm_source_open(&b->gguf, &b->mem, path, true, &error) ||
         sm_net_load(&b->net, &b->mem, b->gguf, sm_kernels_get(level), NULL, NULL, &error) ||
         sm_team_new(&b->team, &b->mem, n_threads, &error) || sm_net_pack_lazily(b->net, &error) ||
         sm_workspace_new(&b->ws, &b->mem, b->net, n_threads, STEP_TOKENS, MOST, &error))
@@ -46,7 +46,7 @@ static void close_bench(bench *b) {
     sm_workspace_free(b->ws);
     sm_team_free(b->team);
     sm_net_free(b->net);
-    sm_gguf_close(b->gguf);
+    sm_source_close(b->gguf);
     assert_int_equal(b->mem.in_use, 0);
 }
 
@@ -117,7 +117,7 @@ static const uint32_t windows[] = {256, 5, 300, 1, 100, 255, 257, 4000};
 static double *wanted(const char *path, uint32_t window, uint32_t n) {
     static int32_t ids[MOST];
     sm_mem mem;
-    sm_gguf *gguf;
+    sm_source *gguf;
     sm_graph *graph;
     sm_error error;
     const uint32_t begin[] = {0, n};
@@ -125,7 +125,7 @@ static double *wanted(const char *path, uint32_t window, uint32_t n) {
         ids[t] = id_of(0, t);
     const sm_graph_options options = {.max_tokens = 8, .max_spans = 1, .n_threads = 1};
     assert_int_equal(sm_mem_init(&mem, NULL, 0, &error), SM_OK);
-    if (sm_gguf_open(&gguf, &mem, path, true, &error) ||
+    if (sm_source_open(&gguf, &mem, path, true, &error) ||
         sm_graph_new(&graph, &mem, gguf, sm_kernels_get(SM_LEVEL_SCALAR), &options, &error))
         fail_msg("%s", error.message);
     reference r = reference_make(graph);
@@ -134,7 +134,7 @@ static double *wanted(const char *path, uint32_t window, uint32_t n) {
     double *logits = reference_logits(&r, &(sm_train_batch){n, ids, NULL, 1, begin});
     reference_free(&r);
     sm_graph_free(graph);
-    sm_gguf_close(gguf);
+    sm_source_close(gguf);
     return logits;
 }
 

@@ -131,8 +131,8 @@ static void write_strings(const char *path, uint64_t n) {
     sm_gguf_put_str(w, "general.architecture", "llama", 5);
     sm_gguf_put_str(w, "tokenizer.ggml.model", "gpt2", 4);
     sm_gguf_put_str(w, "tokenizer.ggml.pre", "gpt-2", 5);
-    sm_gguf_put_array(w, "tokenizer.ggml.tokens", SM_GGUF_STRING, words, n);
-    sm_gguf_put_array(w, "tokenizer.ggml.merges", SM_GGUF_STRING, merges, n);
+    sm_gguf_put_array(w, "tokenizer.ggml.tokens", SM_KEY_STRING, words, n);
+    sm_gguf_put_array(w, "tokenizer.ggml.merges", SM_KEY_STRING, merges, n);
     OK(sm_gguf_writer_finish(w, error));
     free(text);
     free(words);

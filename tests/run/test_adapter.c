@@ -236,21 +236,21 @@ static void test_quantized_base(void **state) {
         sm_model_free(model);
     }
     sm_error e;
-    sm_gguf *gguf; /* rows of 64 are no blocks of 256 */
+    sm_source *gguf; /* rows of 64 are no blocks of 256 */
     OK(sm_adapter_merge(model_path, path, 1, merged, "Q4_K", NULL, NULL, error));
-    OK(sm_gguf_open(&gguf, &mem, merged, true, error));
-    assert_int_equal(sm_gguf_find_tensor(gguf, "blk.0.attn_q.weight")->type, SM_DTYPE_Q5_0);
-    sm_gguf_close(gguf);
+    OK(sm_source_open(&gguf, &mem, merged, true, error));
+    assert_int_equal(sm_source_find_tensor(gguf, "blk.0.attn_q.weight")->type, SM_DTYPE_Q5_0);
+    sm_source_close(gguf);
     assert_int_equal(sm_adapter_merge(model_path, path, 1, merged, "X", NULL, NULL, &e),
                      SM_ERR_ARGUMENT);
 }
 
 /* What the file says of its type; `otherwise` where it says nothing. */
 static uint32_t key_of(const char *path, const char *name, uint32_t otherwise) {
-    sm_gguf *gguf;
-    OK(sm_gguf_open(&gguf, &mem, path, true, error));
-    sm_gguf_get_u32(gguf, name, &otherwise, NULL);
-    sm_gguf_close(gguf);
+    sm_source *gguf;
+    OK(sm_source_open(&gguf, &mem, path, true, error));
+    sm_source_get_u32(gguf, name, &otherwise, NULL);
+    sm_source_close(gguf);
     return otherwise;
 }
 

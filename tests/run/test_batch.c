@@ -20,7 +20,7 @@
 
 typedef struct bench {
     sm_mem mem;
-    sm_gguf *gguf;
+    sm_source *gguf;
     sm_net *net;
     sm_team *team;
     sm_workspace *workspace;
@@ -31,7 +31,7 @@ static void open_bench(bench *b, const fixture_model *spec, uint32_t n_threads) 
     const char *path = scratch_path("batch.gguf");
     assert_int_equal(fixture_write(path, spec), 0);
     assert_int_equal(sm_mem_init(&b->mem, NULL, 0, &error), SM_OK);
-    if (sm_gguf_open(&b->gguf, &b->mem, path, true, &error) ||
+    if (sm_source_open(&b->gguf, &b->mem, path, true, &error) ||
         sm_net_load(&b->net, &b->mem, b->gguf, sm_kernels_get(sm_level_best(0)), NULL, NULL,
                     &error) ||
         sm_team_new(&b->team, &b->mem, n_threads, &error) || sm_net_pack_lazily(b->net, &error) ||
@@ -43,7 +43,7 @@ static void close_bench(bench *b) {
     sm_workspace_free(b->workspace);
     sm_team_free(b->team);
     sm_net_free(b->net);
-    sm_gguf_close(b->gguf);
+    sm_source_close(b->gguf);
     assert_int_equal(b->mem.in_use, 0);
 }
 

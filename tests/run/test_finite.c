@@ -31,15 +31,15 @@ static const char *copy_path(const char *name) {
 /* Overwrites bytes of a tensor. */
 static void damage(const char *path, const char *tensor, uint64_t at, const void *with, size_t n) {
     sm_mem mem;
-    sm_gguf *gguf;
+    sm_source *gguf;
     size_t size;
     assert_int_equal(sm_mem_init(&mem, NULL, 0, NULL), SM_OK);
-    assert_int_equal(sm_gguf_open(&gguf, &mem, path, true, NULL), SM_OK);
-    const sm_gguf_tensor *t = sm_gguf_find_tensor(gguf, tensor);
+    assert_int_equal(sm_source_open(&gguf, &mem, path, true, NULL), SM_OK);
+    const sm_tensor *t = sm_source_find_tensor(gguf, tensor);
     assert_non_null(t);
     assert_true(at + n <= t->size);
     const uint64_t offset = (uint64_t)(t->data - gguf->files[0].data) + at;
-    sm_gguf_close(gguf);
+    sm_source_close(gguf);
     uint8_t *whole = scratch_read(path, &size);
     memcpy(whole + offset, with, n);
     scratch_write(path, whole, size);

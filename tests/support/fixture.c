@@ -75,7 +75,7 @@ static void put_bool(maker *m, const char *name, bool value) {
         sm_gguf_put_bool(m->writer, name, value);
 }
 
-static void put_array(maker *m, const char *name, sm_gguf_type element, const void *values,
+static void put_array(maker *m, const char *name, sm_key_type element, const void *values,
                       uint64_t n) {
     if (!handled(m, name))
         sm_gguf_put_array(m->writer, name, element, values, n);
@@ -189,9 +189,9 @@ static void put_bpe(maker *m) {
     fill_up(&v);
     put_str(m, "tokenizer.ggml.model", "gpt2");
     put_str(m, "tokenizer.ggml.pre", "gpt-2");
-    put_array(m, "tokenizer.ggml.tokens", SM_GGUF_STRING, v.tokens, v.n);
-    put_array(m, "tokenizer.ggml.token_type", SM_GGUF_INT32, v.types, v.n);
-    put_array(m, "tokenizer.ggml.merges", SM_GGUF_STRING, merged, N_MERGES);
+    put_array(m, "tokenizer.ggml.tokens", SM_KEY_STRING, v.tokens, v.n);
+    put_array(m, "tokenizer.ggml.token_type", SM_KEY_INT32, v.types, v.n);
+    put_array(m, "tokenizer.ggml.merges", SM_KEY_STRING, merged, N_MERGES);
     put_u32(m, "tokenizer.ggml.bos_token_id", bos);
     put_u32(m, "tokenizer.ggml.eos_token_id", eos);
     put_u32(m, "tokenizer.ggml.eot_token_id", eot);
@@ -224,9 +224,9 @@ static void put_spm(maker *m) {
     fill_up(&v);
     put_str(m, "tokenizer.ggml.model", "llama");
     put_str(m, "tokenizer.ggml.pre", "default");
-    put_array(m, "tokenizer.ggml.tokens", SM_GGUF_STRING, v.tokens, v.n);
-    put_array(m, "tokenizer.ggml.scores", SM_GGUF_FLOAT32, v.scores, v.n);
-    put_array(m, "tokenizer.ggml.token_type", SM_GGUF_INT32, v.types, v.n);
+    put_array(m, "tokenizer.ggml.tokens", SM_KEY_STRING, v.tokens, v.n);
+    put_array(m, "tokenizer.ggml.scores", SM_KEY_FLOAT32, v.scores, v.n);
+    put_array(m, "tokenizer.ggml.token_type", SM_KEY_INT32, v.types, v.n);
     put_u32(m, "tokenizer.ggml.bos_token_id", 1);
     put_u32(m, "tokenizer.ggml.eos_token_id", 2);
     put_u32(m, "tokenizer.ggml.unknown_token_id", 0);

@@ -20,14 +20,14 @@
 
 typedef struct trained {
     sm_mem mem;
-    sm_gguf *gguf;
+    sm_source *gguf;
     sm_graph *graph;
 } trained;
 
 static sm_status open_graph(trained *m, const char *path, const sm_graph_options *options) {
     sm_error error;
     assert_int_equal(sm_mem_init(&m->mem, NULL, 0, &error), SM_OK);
-    if (sm_gguf_open(&m->gguf, &m->mem, path, true, &error))
+    if (sm_source_open(&m->gguf, &m->mem, path, true, &error))
         fail_msg("%s", error.message);
     const sm_kernels *kernels = sm_kernels_get(sm_level_best(SM_LEVEL_AUTO));
     return sm_graph_new(&m->graph, &m->mem, m->gguf, kernels, options, &error);
@@ -35,7 +35,7 @@ static sm_status open_graph(trained *m, const char *path, const sm_graph_options
 
 static void close_graph(trained *m) {
     sm_graph_free(m->graph);
-    sm_gguf_close(m->gguf);
+    sm_source_close(m->gguf);
     assert_int_equal(m->mem.in_use, 0);
 }
 
@@ -1097,17 +1097,17 @@ static void test_no_memory(void **state) {
             fail_alloc alloc = {0};
             const sm_allocator hook = fail_allocator(&alloc);
             sm_mem mem;
-            sm_gguf *gguf;
+            sm_source *gguf;
             sm_graph *graph = NULL;
             sm_error error;
             assert_int_equal(sm_mem_init(&mem, &hook, 0, &error), SM_OK);
-            assert_int_equal(sm_gguf_open(&gguf, &mem, path, true, &error), SM_OK);
+            assert_int_equal(sm_source_open(&gguf, &mem, path, true, &error), SM_OK);
             alloc.fail_at = alloc.calls + at;
             status = sm_graph_new(&graph, &mem, gguf, kernels, &options, &error);
             if (status)
                 assert_int_equal(status, SM_ERR_NOMEM);
             sm_graph_free(graph);
-            sm_gguf_close(gguf);
+            sm_source_close(gguf);
             assert_int_equal(alloc.live_blocks, 0);
         }
     }

@@ -58,22 +58,22 @@ static sm_trainer *open_trainer(void) {
 /* The weights of the trainer are the bytes that the checkpoint has. */
 static void expect_weights_of(sm_trainer *t, const char *path) {
     sm_mem mem;
-    sm_gguf *checkpoint, *model;
+    sm_source *checkpoint, *model;
     const char *exported = scratch_path("exported.gguf");
     sm_mem_init(&mem, NULL, 0, NULL);
     OK(sm_trainer_export(t, exported, NULL, error));
-    OK(sm_gguf_open(&checkpoint, &mem, path, true, error));
-    OK(sm_gguf_open(&model, &mem, exported, true, error));
+    OK(sm_source_open(&checkpoint, &mem, path, true, error));
+    OK(sm_source_open(&model, &mem, exported, true, error));
     assert_true(model->n_tensors > 10);
     for (uint64_t i = 0; i < model->n_tensors; i++) {
-        const sm_gguf_tensor *weights = &model->tensors[i];
-        const sm_gguf_tensor *saved = sm_gguf_find_tensor(checkpoint, weights->name);
+        const sm_tensor *weights = &model->tensors[i];
+        const sm_tensor *saved = sm_source_find_tensor(checkpoint, weights->name);
         assert_non_null(saved);
         assert_int_equal(saved->size, weights->size);
         assert_memory_equal(saved->data, weights->data, weights->size);
     }
-    sm_gguf_close(model);
-    sm_gguf_close(checkpoint);
+    sm_source_close(model);
+    sm_source_close(checkpoint);
 }
 
 static void expect_info(const char *path, uint64_t step) {
@@ -240,23 +240,23 @@ static void test_old_damage(void **state) {
     damaged d;
     damage_begin(&d, true);
     sm_mem mem;
-    sm_gguf *gguf;
+    sm_source *gguf;
     sm_mem_init(&mem, NULL, 0, NULL);
-    OK(sm_gguf_open_bytes(&gguf, &mem, d.file, d.size, "old", error));
+    OK(sm_source_open_bytes(&gguf, &mem, d.file, d.size, "old", error));
     for (uint64_t i = 0; i < gguf->n_tensors; i++) {
         const size_t at = (size_t)(gguf->tensors[i].data - d.file) + gguf->tensors[i].size / 2;
         put(&d, at, d.file[at] ^ 16);
         expect_refused(&d, "a flip", at);
         put(&d, at, d.file[at]);
     }
-    const sm_gguf_key *key = sm_gguf_find_key(gguf, "smallmind.checkpoint.state");
+    const sm_key *key = sm_source_find_key(gguf, "smallmind.checkpoint.state");
     for (size_t i = 0; i < 7; i++) {
         const size_t at = (size_t)(key->data - d.file) + 8 * i;
         put(&d, at, d.file[at] ^ 1);
         expect_refused(&d, "a flip", at);
         put(&d, at, d.file[at]);
     }
-    sm_gguf_close(gguf);
+    sm_source_close(gguf);
     damage_end(&d);
 }
 
@@ -273,7 +273,7 @@ static void test_other_versions(void **state) {
         const uint64_t numbers[7] = {0};
         OK(sm_gguf_writer_open(&w, &mem, path, 3, 64, error));
         OK(sm_gguf_put_u32(w, "smallmind.checkpoint.version", version));
-        OK(sm_gguf_put_array(w, "smallmind.checkpoint.state", SM_GGUF_UINT64, numbers, 7));
+        OK(sm_gguf_put_array(w, "smallmind.checkpoint.state", SM_KEY_UINT64, numbers, 7));
         if (version != 3)
             OK(sm_gguf_declare_seal(w, error));
         OK(sm_gguf_writer_finish(w, error));

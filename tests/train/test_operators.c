@@ -73,7 +73,7 @@ struct trial {
     const sm_kernels *kernels;
     uint32_t n;
     sm_mem mem;
-    sm_gguf *gguf;
+    sm_source *gguf;
     sm_graph *g;
     const sm_config *config;
     const sm_block *attention, *gated; /* of the first layer */
@@ -1039,7 +1039,7 @@ static void open_graph(trial *t) {
                                       .lora_dropout = t->c->dropout,
                                       .lora_targets = "attn_q"};
     assert_int_equal(fixture_write(path, t->c->model), 0);
-    if (sm_gguf_open(&t->gguf, &t->mem, path, true, &error) ||
+    if (sm_source_open(&t->gguf, &t->mem, path, true, &error) ||
         sm_graph_new(&t->g, &t->mem, t->gguf, t->kernels, &options, &error))
         fail_msg("%s", error.message);
     t->config = &t->g->net->config;
@@ -1060,7 +1060,7 @@ static void close_trial(trial *t) {
         free(t->owned[i]);
     if (t->g) {
         sm_graph_free(t->g);
-        sm_gguf_close(t->gguf);
+        sm_source_close(t->gguf);
     }
     assert_int_equal(t->mem.in_use, 0);
 }

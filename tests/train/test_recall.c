@@ -184,9 +184,9 @@ static void write_pieces(const char *path, const char *model, bool prefix, bool 
     OK(sm_gguf_writer_open(&w, &mem, path, 3, SM_GGUF_DEFAULT_ALIGNMENT, error));
     sm_gguf_put_str(w, "general.architecture", "llama", 5);
     sm_gguf_put_str(w, "tokenizer.ggml.model", model, strlen(model));
-    sm_gguf_put_array(w, "tokenizer.ggml.tokens", SM_GGUF_STRING, p.token, p.n);
-    sm_gguf_put_array(w, "tokenizer.ggml.scores", SM_GGUF_FLOAT32, p.score, p.n);
-    sm_gguf_put_array(w, "tokenizer.ggml.token_type", SM_GGUF_INT32, p.type, p.n);
+    sm_gguf_put_array(w, "tokenizer.ggml.tokens", SM_KEY_STRING, p.token, p.n);
+    sm_gguf_put_array(w, "tokenizer.ggml.scores", SM_KEY_FLOAT32, p.score, p.n);
+    sm_gguf_put_array(w, "tokenizer.ggml.token_type", SM_KEY_INT32, p.type, p.n);
     sm_gguf_put_u32(w, "tokenizer.ggml.unknown_token_id", 0);
     sm_gguf_put_u32(w, "tokenizer.ggml.bos_token_id", 1);
     sm_gguf_put_u32(w, "tokenizer.ggml.eos_token_id", 2);

@@ -230,11 +230,11 @@ static void check_level(size_t index, const sm_kernels *kernels) {
     const sm_train_batch batch = {n_tokens, ids, targets, n_spans, begin};
 
     sm_mem mem;
-    sm_gguf *gguf;
+    sm_source *gguf;
     sm_graph *graph;
     sm_optim *optim;
     assert_int_equal(sm_mem_init(&mem, NULL, 0, NULL), SM_OK);
-    assert_int_equal(sm_gguf_open(&gguf, &mem, path, true, NULL), SM_OK);
+    assert_int_equal(sm_source_open(&gguf, &mem, path, true, NULL), SM_OK);
     const sm_graph_options options = {.max_tokens = TOKENS, .max_spans = 8, .n_threads = 2};
     assert_int_equal(sm_graph_new(&graph, &mem, gguf, kernels, &options, NULL), SM_OK);
     const sm_params *params = sm_graph_params(graph);
@@ -287,7 +287,7 @@ static void check_level(size_t index, const sm_kernels *kernels) {
     free(file);
     sm_optim_free(optim);
     sm_graph_free(graph);
-    sm_gguf_close(gguf);
+    sm_source_close(gguf);
 }
 
 /* On every level that this machine has. */

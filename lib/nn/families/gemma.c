@@ -12,8 +12,8 @@ static float scale_of(const sm_plan *p, const sm_attn_params *a) {
 }
 
 void sm_plan_gemma2(sm_plan *p) {
-    const uint32_t rope = plan_rope(p, "rope.freq_base", true);
-    const uint32_t window = plan_u32_or(p, "attention.sliding_window", 4096);
+    const uint32_t rope = plan_rope(p, SM_K_ROPE_BASE, true);
+    const uint32_t window = plan_u32_or(p, SM_K_WINDOW, 4096);
     const float cap = (float)plan_positive_or(p, "attn_logit_softcapping", 50);
     p->net->embd_scale = sqrtf((float)p->n_embd);
     for (uint32_t i = 0; i < p->n_layer && !p->status; i++) {

@@ -6,7 +6,7 @@ static const sm_wiring around_attention = {.pre = "attn_norm"}, around_ffn = {.p
 
 /* What a family asks for beyond llama's tensors, as bits of slots. */
 static void layers(sm_plan *p, bool neox, uint32_t asked, bool experts) {
-    const uint32_t rope = plan_rope(p, "rope.freq_base", neox);
+    const uint32_t rope = plan_rope(p, SM_K_ROPE_BASE, neox);
     const uint32_t window = plan_window(p);
     for (uint32_t i = 0; i < p->n_layer && !p->status; i++) {
         sm_attn_params a = plan_heads(p, i);

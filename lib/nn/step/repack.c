@@ -129,8 +129,8 @@ static void book_piece(sm_net *net, const sm_repack_piece *piece) {
     const uint64_t begin = piece->first * SM_GROUP, end = min_u64(piece->end * SM_GROUP, w->rows);
     /* the file's copy is not read again, unless as the embedding table of a tied head or by
      * sm_net_save: then its rows come back one by one */
-    for (uint32_t i = 0; i < net->gguf->n_files; i++)
-        sm_file_release(&net->gguf->files[i], w->data + begin * w->row_bytes,
+    for (uint32_t i = 0; i < net->source->n_files; i++)
+        sm_file_release(&net->source->files[i], w->data + begin * w->row_bytes,
                         (end - begin) * w->row_bytes);
     w->room_groups = piece->end;
     atomic_fetch_add_explicit(&net->packed_bytes, (piece->end - piece->first) * w->group_bytes,

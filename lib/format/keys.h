@@ -1,0 +1,43 @@
+/* keys.h - names of keys that more than one place reads or writes. They are GGUF's; readers of other
+ * formats translate to them.
+ * https://github.com/ggml-org/ggml/blob/master/docs/gguf.md#standardized-key-value-pairs
+ */
+#ifndef SM_KEYS_H
+#define SM_KEYS_H
+
+#define SM_K_ARCHITECTURE "general.architecture" /* prefix of a model's own keys */
+#define SM_K_TYPE "general.type"                 /* "model", "adapter", "imatrix", … */
+#define SM_K_NAME "general.name"
+#define SM_K_FILE_TYPE "general.file_type" /* mixture of types, numbered as in llama.cpp */
+#define SM_K_QUANTIZATION_VERSION "general.quantization_version"
+#define SM_K_ALIGNMENT "general.alignment"
+#define SM_K_SPLIT_NO "split.no"
+#define SM_K_SPLIT_COUNT "split.count"
+#define SM_K_SPLIT_TENSORS "split.tensors.count"
+#define SM_K_ADAPTER_TYPE "adapter.type"
+#define SM_K_ADAPTER_ALPHA "adapter.lora.alpha"
+#define SM_K_TOKENIZER_MODEL "tokenizer.ggml.model"
+#define SM_K_TOKENS "tokenizer.ggml.tokens"
+
+/* Of a model: after its architecture and a full stop. */
+#define SM_K_CONTEXT "context_length"
+#define SM_K_EMBD "embedding_length"
+#define SM_K_LAYERS "block_count"
+#define SM_K_FF "feed_forward_length"
+#define SM_K_HEADS "attention.head_count"
+#define SM_K_HEADS_KV "attention.head_count_kv"
+#define SM_K_KEY_LENGTH "attention.key_length"
+#define SM_K_VALUE_LENGTH "attention.value_length"
+#define SM_K_RMS_EPS "attention.layer_norm_rms_epsilon"
+#define SM_K_WINDOW "attention.sliding_window"
+#define SM_K_WINDOW_PATTERN "attention.sliding_window_pattern"
+#define SM_K_CAUSAL "attention.causal"
+#define SM_K_ROPE_DIMS "rope.dimension_count"
+#define SM_K_ROPE_BASE "rope.freq_base"
+#define SM_K_ROPE_TYPE "rope.scaling.type"
+#define SM_K_ROPE_FACTOR "rope.scaling.factor"
+#define SM_K_VOCAB_SIZE "vocab_size"
+#define SM_K_EXPERTS "expert_count"
+#define SM_K_EXPERTS_USED "expert_used_count"
+
+#endif
