@@ -247,8 +247,9 @@ typedef struct normalizer {
     const sm_tokenizer *t;
     uint8_t *out;
     uint64_t n;
-    bool begun;      /* there is something before: a space may follow it */
-    bool owes_space; /* before the next character, if there is one */
+    uint64_t owed; /* spaces before the next character, if there is one */
+    bool begun;    /* there is something before: a space may follow it */
+    bool whole;    /* what comes next is a user-defined piece */
 } normalizer;
 
 static void put_space(normalizer *z) {
@@ -257,33 +258,39 @@ static void put_space(normalizer *z) {
     z->n += n;
 }
 
+/* Of spaces in a row one is left; a user-defined piece keeps all of its own, but those in front that
+ * follow a space. */
 static void put_normal(normalizer *z, const uint8_t *bytes, uint64_t n) {
-    bool removes = z->t->remove_extra_whitespaces;
+    const bool removes = z->t->remove_extra_whitespaces;
+    bool keeps = z->whole && !z->owed && (z->begun || z->n > 0);
     for (uint64_t i = 0; i < n; i++) {
-        if (bytes[i] == ' ') {
-            if (!removes)
-                put_space(z);
-            else
-                z->owes_space |= z->begun || z->n > 0;
-            continue;
-        }
-        if (z->owes_space)
+        if (bytes[i] == ' ' && !removes) {
             put_space(z);
-        z->owes_space = false;
-        z->out[z->n++] = bytes[i];
+        } else if (bytes[i] == ' ') {
+            if (keeps || (!z->owed && (z->begun || z->n > 0)))
+                z->owed++;
+        } else {
+            for (; z->owed; z->owed--)
+                put_space(z);
+            z->out[z->n++] = bytes[i];
+            keeps = z->whole;
+        }
     }
 }
 
 /* The beginning of text[0..length) and what it turns into; returns the bytes consumed. */
-static uint64_t normal_piece(const sm_tokenizer *t, const uint8_t *text, uint64_t length,
+static uint64_t normal_piece(normalizer *z, const uint8_t *text, uint64_t length,
                              const uint8_t **out, uint64_t *n, uint64_t *steps) {
+    const sm_tokenizer *t = z->t;
+    z->whole = false;
     *out = text;
     *n = plain_run(&t->charsmap, text, length);
     if (*n)
         return *n;
     uint32_t bytes;
-    if (t->woven.first[*text] != t->woven.first[*text + 1] &&
-        sm_find_special(t, &t->woven, text, length, &bytes, steps) != SM_NO_ID)
+    z->whole = t->woven.first[*text] != t->woven.first[*text + 1] &&
+               sm_find_special(t, &t->woven, text, length, &bytes, steps) != SM_NO_ID;
+    if (z->whole)
         return *n = bytes; /* user-defined pieces stay as they are */
     uint64_t used = normalize_prefix(&t->charsmap, text, length, out, n);
     if (*out == not_utf8 && t->kind != SM_TOKENIZER_UNIGRAM)
@@ -313,13 +320,13 @@ sm_status sm_normalize(sm_encoder *encoder, const uint8_t *text, uint64_t length
     const bool first = t->add_space_prefix && !encoder->joined,
                removes = t->remove_extra_whitespaces;
     normalizer z = {
-        .t = t, .begun = encoder->joined, .owes_space = removes && (first || encoder->after_space)};
+        .t = t, .begun = encoder->joined, .owed = removes && (first || encoder->after_space)};
     bool prefix = first && !removes;
     for (uint64_t i = 0; i < length;) {
         const uint8_t *bytes;
         uint64_t more, steps = NORMAL_STEPS;
-        i += normal_piece(t, text + i, length - i, &bytes, &more, &steps);
-        z.out = sm_scratch_reserve(encoder, &encoder->normal, z.n, z.n + 4 * more + 4);
+        i += normal_piece(&z, text + i, length - i, &bytes, &more, &steps);
+        z.out = sm_scratch_reserve(encoder, &encoder->normal, z.n, z.n + 4 * (more + z.owed) + 4);
         if (!z.out || !sm_pace_step(&encoder->pace, more + steps))
             return sm_encoder_fail(encoder);
         if (prefix)

@@ -611,6 +611,16 @@ static void test_spm_normalization(void **state) {
     EXPECT(t, "A\tA", 0, 260, 265);
     sm_tokenizer_free(t);
     bytes_free(&map);
+    /* user-defined pieces keep spaces of their own, but none in front that follows another */
+    make_spm(&d);
+    add(&d, "  ", 0, SM_TOKEN_USER_DEFINED);
+    d.v.remove_extra_whitespaces = 1;
+    t = build(&d);
+    EXPECT(t, "a b", 0, 265, 259, 261);
+    EXPECT(t, "a  b", 0, 265, 268, 261);
+    EXPECT(t, "a     b", 0, 265, 268, 261);
+    EXPECT(t, "   a  ", 0, 265);
+    sm_tokenizer_free(t);
     /* a user-defined piece of spaces is found before words are */
     make_spm(&d);
     d.types[268] = SM_TOKEN_USER_DEFINED;
