@@ -26,6 +26,7 @@ typedef enum how {
 #define CONVERT_ADAPTER "convert its directory with llama.cpp's convert_lora_to_gguf.py"
 #define WRITE_UTF8 "write it as UTF-8 first (iconv -f UTF-16 -t UTF-8)"
 #define WRITE_JSONL "write it as JSONL first"
+#define LFS_PULL "run `git lfs pull` in its repository"
 #define UNPACK "unpack it and give the GGUF file that is in it"
 #define OLD_GGML "such files are no longer read: convert the original anew, or look for a GGUF file"
 #define ADDRESS \
@@ -47,10 +48,9 @@ static const struct {
     {MAGIC, 0, 4, "FUGG", NULL, "a GGUF file of a big-endian machine",
      "a little-endian one is read", NULL},
     {MAGIC, 0, 42, "version https://git-lfs.github.com/spec/v1", NULL,
-     "a Git LFS pointer, not the file that it stands for", "run `git lfs pull` in its repository",
-     NULL},
+     "a Git LFS pointer, not the file that it stands for", LFS_PULL, LFS_PULL},
     {MAGIC, 0, 8, "version ", "oid sha256:", "a Git LFS pointer, not the file that it stands for",
-     "run `git lfs pull` in its repository", NULL},
+     LFS_PULL, NULL},
     {MARKUP, 0, 9, "<!doctype", NULL, "an HTML page", ADDRESS, NULL},
     {MARKUP, 0, 5, "<html", NULL, "an HTML page", ADDRESS, NULL},
     {MARKUP, 0, 5, "<?xml", NULL, "an XML document, as servers send with an error",

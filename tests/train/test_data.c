@@ -538,6 +538,8 @@ static void test_no_text(void **state) {
         {"e.jsonl", "{\0\"\0t\0", 6, "UTF-16"},
         {"f.txt", "PK\x03\x04....", 8, "zip"},
         {"g.parquet", "PAR1....", 8, "Parquet"},
+        {"h.txt", "version https://git-lfs.github.com/spec/v1\noid sha256:0", 55, "git lfs pull"},
+        {"i.json", "version https://git-lfs.github.com/spec/v1\noid sha256:0", 55, "git lfs pull"},
         {"h.gguf", "GGUF\3\0\0\0", 8, "GGUF"},
         {"i.txt", "%PDF-1.7\nplain text", 19, "PDF"},
         {"j.txt", "ARROW1 and so on", 16, "Arrow"},
