@@ -167,7 +167,7 @@ typedef struct sm_trainer_options {
     uint32_t lora_rs;    /* 1: scale is alpha / sqrt(rank) */
     uint32_t openblas;   /* 1: f32 products of the backward pass by OpenBLAS, if the library was
                             built with it; set it to one thread, it is called by each */
-    const char *lora_targets; /* tensors by part of their name, comma separated
+    const char *lora_targets; /* tensors by part of their name in either case, comma separated
                                  ("attn_q,attn_v"), or by the names of Hugging Face's models:
                                  q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj,
                                  lm_head; NULL: every matrix of every layer */

@@ -18,13 +18,21 @@ static bool is_called(const char *name, const char *own) {
            strncmp(name + n - m, own, strlen(own)) == 0;
 }
 
+/* In either case. */
+static bool same(const char *a, const char *b, size_t length) {
+    for (size_t i = 0; i < length; i++)
+        if (!a[i] || lower_ascii(a[i]) != lower_ascii(b[i]))
+            return false;
+    return true;
+}
+
 /* Whether a pattern fits the name: it is part of it, or another name of that matrix. */
 static bool contains(const char *name, const char *part, size_t length) {
     for (size_t i = 0; i < sizeof other_names / sizeof *other_names; i++)
-        if (strlen(other_names[i][0]) == length && strncmp(other_names[i][0], part, length) == 0)
+        if (strlen(other_names[i][0]) == length && same(other_names[i][0], part, length))
             return is_called(name, other_names[i][1]);
     for (; *name; name++)
-        if (strncmp(name, part, length) == 0)
+        if (same(name, part, length))
             return true;
     return false;
 }

@@ -1036,6 +1036,7 @@ static void test_target_names(void **state) {
                  {"o_proj", "attn_output"},
                  {"gate_proj, up_proj ,down_proj", "ffn_"},
                  {"q_proj,attn_k", "attn_k,attn_q"},
+                 {"V_Proj,ATTN_K", "attn_k,attn_v"},
                  {"lm_head", NULL}};
     sm_graph_options options = {
         .max_tokens = 8, .max_spans = 8, .n_threads = 1, .lora_rank = 2, .lora_alpha = 1};
