@@ -126,11 +126,12 @@ bool cli_read(cli_input *input, const char *path) {
     const bool is_stdin = strcmp(path, "-") == 0;
     input->text = NULL;
     input->length = 0;
+    input->path = is_stdin ? "standard input" : path;
     if (!is_stdin && (stream = fopen(path, "rb")) == NULL) {
         cli_error("%s: cannot open: %s", path, strerror(errno));
         return false;
     }
-    const bool done = read_stream(input, stream, is_stdin ? "standard input" : path);
+    const bool done = read_stream(input, stream, input->path);
     if (!is_stdin)
         fclose(stream);
     return done;

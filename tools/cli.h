@@ -112,6 +112,7 @@ const char *cli_bytes(char *buffer, uint64_t bytes);
 typedef struct cli_input {
     char *text; /* zero-terminated; free() it */
     size_t length;
+    const char *path; /* for messages: the file, or what was read instead */
 } cli_input;
 
 /* Reads a whole file, "-" being stdin. Reports failure itself: false. */

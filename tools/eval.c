@@ -112,7 +112,7 @@ static int encode_text(eval_text *text, const sm_model *model, const cli_input *
     text->bytes = input->length;
     text->bos = info.add_bos ? info.bos : -1;
     if (text->n + (text->bos >= 0) < 2)
-        return cli_error("the text holds no token that could be scored");
+        return cli_error("%s: holds no token that could be scored", input->path);
     return CLI_GO_ON;
 }
 

@@ -54,7 +54,7 @@ static bool is_tensor_key(const char *name) {
 
 static sm_status print_keys(const sm_gguf *gguf, const sm_gguf_info *info, sm_error *error) {
     size_t name_width = 0, type_width = 0;
-    cli_input buffer = {NULL, 0};
+    cli_input buffer = {0};
     size_t length;
     const char *name, *type;
     sm_status status = SM_OK;
@@ -152,7 +152,7 @@ static json_t *json_value(const char *type, const char *value, size_t length) {
 
 static sm_status add_keys(json_t *list, const sm_gguf *gguf, const sm_gguf_info *info,
                           sm_error *error) {
-    cli_input buffer = {NULL, 0};
+    cli_input buffer = {0};
     sm_status status = SM_OK;
     for (uint64_t i = 0; status == SM_OK && i < info->n_keys; i++) {
         size_t length;

@@ -97,6 +97,7 @@ int cli_read_prompt(cli_input *input, const char *command, const cli_prompt *pro
         file = fallback;
     if (file != NULL)
         return cli_read(input, file) ? CLI_GO_ON : CLI_FAILED;
+    input->path = "-p";
     input->length = strlen(text);
     input->text = malloc(input->length + 1);
     if (input->text == NULL)

@@ -220,7 +220,8 @@ static int load_and_generate(run_state *run) {
     if (code != CLI_GO_ON)
         return code;
     if (strlen(prompt.text) != prompt.length) {
-        code = cli_error("the prompt holds a zero byte at offset %zu", strlen(prompt.text));
+        code = cli_error("%s: the prompt holds a zero byte at offset %zu", prompt.path,
+                         strlen(prompt.text));
     } else {
         const double start = cli_seconds();
         code = cli_load_model(&model, &info, run->path, &run->model);

@@ -341,7 +341,9 @@ class BadFiles(Case):
         ids = self.file("ids", b"1")
         self.bad(1, "logits", "-m", MODEL, "--ids", ids, "-o", "/nonexistent/out",
                  says=["/nonexistent/out"])
-        self.bad(1, "eval", "-m", MODEL, "-f", self.file("nothing", b""))
+        nothing, zero = self.file("nothing", b""), self.file("zero", b"a\0b")
+        self.bad(1, "eval", "-m", MODEL, "-f", nothing, says=[nothing])
+        self.bad(1, "run", "-m", MODEL, "-f", zero, says=[zero, "offset 1"])
 
     @unittest.skipUnless(os.path.exists("/dev/full"), "no /dev/full")
     def test_full_disk(self):
