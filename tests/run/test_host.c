@@ -201,9 +201,8 @@ static const char *byte_level(void) {
 }
 
 static const char *word_piece(void) {
-    static const char *const tokens[] = {"[UNK]", "[CLS]", "[SEP]",
-                                         "\xe2\x96\x81"
-                                         "ete"};
+    static const char piece[] = "\xe2\x96\x81\x65te"; /* U+2581, then ete */
+    const char *const tokens[] = {"[UNK]", "[CLS]", "[SEP]", piece};
     bytes b = {0};
     put_head(&b, 6);
     put_str(&b, "tokenizer.ggml.model", "bert");

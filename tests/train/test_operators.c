@@ -163,7 +163,7 @@ typedef struct team_job {
 static void run_job(void *arg, uint32_t thread, uint32_t n_threads) {
     team_job *job = arg;
     sm_graph *g = job->t->g;
-    const sm_backward b = {.crew = {g->team, g->kernels, g->gemm, thread, n_threads},
+    const sm_backward b = {.crew = {g->team, g->kernels, g->gemm, thread, n_threads, NULL},
                            .g = g,
                            .T = job->t->n,
                            .next_task = &job->next_task};
