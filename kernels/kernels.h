@@ -238,7 +238,8 @@ static inline size_t sm_panel_bytes(size_t width, size_t k, size_t element_bytes
 /* ---- row operations ------------------------------------------------------------------ */
 
 /* k a multiple of 32. A block with max|x| < 1e-30 counts as a block of zeros (127 / max|x|
- * would leave the f32 range). The bits are the same on every level. */
+ * would leave the f32 range). One that holds what is not finite has codes 0 and NaN for d, ds and
+ * ds16. The bits are the same on every level. */
 typedef void sm_quantize_fn(sm_act_block *out, const float *x, size_t k);
 /* y = x as bf16, to nearest even; magnitudes above the largest bf16 become infinite, subnormals
  * may become 0. n any. */

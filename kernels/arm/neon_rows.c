@@ -1,6 +1,7 @@
 /* neon_rows.c - operations on vectors. */
 #include <math.h>
 
+#include "damage.h"
 #include "simd.h"
 
 /* The first n < 4 elements, then zeros. */
@@ -98,7 +99,8 @@ INLINE void quantize_block(sm_act_block *out, const float *x) {
 
 void sm_quantize_neon(sm_act_block *out, const float *x, size_t k) {
     for (size_t i = 0; i < k; i += 32) {
-        quantize_block(out++, x + i);
+        quantize_block(out, x + i);
+        sm_damage_block(out++, x + i);
     }
 }
 

@@ -1,6 +1,7 @@
 /* rows.c - operations on vectors, spelled out. */
 #include <math.h>
 
+#include "damage.h"
 #include "table.h"
 
 /* exp(x) = 2^n * exp(r), n = round(x / ln 2), |r| <= ln 2 / 2. The polynomial is the
@@ -55,6 +56,9 @@ static int best_scale(const int16_t *y) {
 void sm_quantize_ref(sm_act_block *out, const float *x, size_t k) {
     for (size_t n = 0; n < k / 32; n++, out++, x += 32) {
         float max = 0;
+        if (sm_damage_block(out, x)) {
+            continue;
+        }
         for (size_t j = 0; j < 32; j++) {
             max = fabsf(x[j]) > max ? fabsf(x[j]) : max;
         }

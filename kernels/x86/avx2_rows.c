@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "avx2.h"
+#include "damage.h"
 
 /* ---- shared pieces ----------------------------------------------------------------------- */
 
@@ -167,6 +168,7 @@ void sm_quantize_avx2(sm_act_block *out, const float *x, size_t k) {
         }
         for (size_t b = 0; b < n; b++) {
             quantize_block(out + b, x + 32 * b, inverse[b], d[b]);
+            sm_damage_block(out + b, x + 32 * b);
         }
         out += n;
         x += 32 * n;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "avx512.h"
+#include "damage.h"
 
 /* The intrinsic is a macro without optimization, and gcc's passes its mask with a wrong sign. */
 #pragma GCC diagnostic push
@@ -233,6 +234,7 @@ static void round_batch(sm_act_block *out, const batch_scales *s, const float *x
         const __m256i q = _mm256_inserti128_si256(_mm256_castsi128_si256(q0), q1, 1);
         const __m256i tail = block_tail(q, _mm256_set1_ps(s->step[b]));
         _mm512_storeu_si512(out + b, _mm512_inserti64x4(_mm512_castsi256_si512(q), tail, 1));
+        sm_damage_block(out + b, x + 32 * b);
     }
 }
 

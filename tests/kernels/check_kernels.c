@@ -611,6 +611,17 @@ static void test_quantize(void **state) {
         }
         assert_int_equal(got[k / 32].q[0], (int8_t)0xee); /* nothing beyond */
     }
+    for (size_t at = 0; at < 32 * 40; at += 7) { /* what is not finite shows */
+        static const float bad[] = {NAN, INFINITY, -INFINITY};
+        fill_activations(x, 32 * 40, RANDOM);
+        x[at] = bad[at % 3];
+        table->quantize(got, x, 32 * 40);
+        for (size_t b = 0; b < 40; b++) {
+            assert_true((b == at / 32) == (bool)isnan(got[b].d));
+            assert_true((b == at / 32) == (bool)isnan(got[b].ds));
+            assert_true((b == at / 32) == (bool)isnan(got[b].ds16[1]));
+        }
+    }
     free_floats(x);
     free(got);
 }

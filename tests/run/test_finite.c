@@ -204,6 +204,30 @@ static void nothing_hides_damage(void **state) {
             }
 }
 
+/* Nor do activations in 8 bits, which quantized matrices are multiplied by. */
+static void quantized_matrices_show_damage(void **state) {
+    (void)state;
+    static const char *const tensors[] = {"blk.0.attn_q.weight",      "blk.0.attn_v.weight",
+                                          "blk.0.attn_output.weight", "blk.0.ffn_gate.weight",
+                                          "blk.0.ffn_up.weight",      "blk.0.ffn_down.weight"};
+    static const float bad[] = {NAN, INFINITY};
+    const int32_t ids[] = {1, 2, 3, 4, 5, 6};
+    for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++)
+        for (size_t v = 0; v < 2; v++) {
+            const float *logits;
+            sm_model *model;
+            sm_session *s;
+            const char *path = damaged(tensors[i], SM_DTYPE_Q8_0, bad[v]);
+            assert_int_equal(sm_model_load(&model, path, NULL, NULL), SM_OK);
+            assert_int_equal(sm_session_new(&s, model, NULL, NULL), SM_OK);
+            assert_int_equal(sm_session_feed(s, ids, 6, NULL), SM_OK);
+            if (sm_session_logits(s, &logits, NULL) != SM_ERR_FORMAT)
+                fail_msg("%f in %s is not seen", (double)bad[v], tensors[i]);
+            sm_session_free(s);
+            sm_model_free(model);
+        }
+}
+
 /* ---- what writes weights ------------------------------------------------------------------- */
 
 /* Rank 1; a[at] is the value. */
@@ -389,6 +413,7 @@ int main(void) {
         cmocka_unit_test(no_token_is_chosen_from_damaged_logits),
         cmocka_unit_test(damage_inside_is_told),
         cmocka_unit_test(nothing_hides_damage),
+        cmocka_unit_test(quantized_matrices_show_damage),
         cmocka_unit_test(merging_refuses),
         cmocka_unit_test(adapters_refuse),
         cmocka_unit_test(quantizing_refuses_where_the_type_stays),
