@@ -110,8 +110,9 @@ SM_API uint64_t sm_text_escape(const char *text, uint64_t length, char *out, uin
 
 /* Memory hook. alloc returns memory aligned to `align` (a power of two, at
  * least 16) or NULL; release gets the size and alignment that were asked for.
- * Both may be called from any thread that uses the library. The struct is
- * copied, `user` must outlive every handle made with it. */
+ * Both may be called from any thread that uses the library; they should not use it themselves
+ * (what packs weights of a model inside an alloc that packing asked for gets SM_ERR_STATE). The
+ * struct is copied, `user` must outlive every handle made with it. */
 typedef struct sm_allocator {
     uint32_t struct_size;
     uint32_t reserved;

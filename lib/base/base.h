@@ -272,6 +272,8 @@ typedef struct sm_mutex sm_mutex;
 sm_status sm_mutex_new(sm_mutex **out, sm_mem *mem, sm_error *error);
 void sm_mutex_free(sm_mutex *mutex, sm_mem *mem); /* NULL is fine */
 void sm_mutex_lock(sm_mutex *mutex);
+/* Whether the calling thread has it: it may not lock it again. */
+bool sm_mutex_is_mine(const sm_mutex *mutex);
 void sm_mutex_unlock(sm_mutex *mutex);
 
 /* ---- handles in use --------------------------------------------------------------- */

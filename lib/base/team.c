@@ -379,6 +379,7 @@ void sm_team_free(sm_team *team) {
  * one, that was forked while a thread which it has not held the lock. */
 struct sm_mutex {
     word holder;
+    _Atomic uintptr_t thread; /* which of that process's; 0: none */
 };
 
 sm_status sm_mutex_new(sm_mutex **out, sm_mem *mem, sm_error *error) {
@@ -398,12 +399,18 @@ void sm_mutex_lock(sm_mutex *mutex) {
             if (holder == process)
                 break;
         if (holder != process)
-            return;
+            break;
         sleep_while(&mutex->holder, process);
     }
+    atomic_store_explicit(&mutex->thread, (uintptr_t)pthread_self(), memory_order_relaxed);
+}
+
+bool sm_mutex_is_mine(const sm_mutex *mutex) {
+    return atomic_load_explicit(&mutex->thread, memory_order_relaxed) == (uintptr_t)pthread_self();
 }
 
 void sm_mutex_unlock(sm_mutex *mutex) {
+    atomic_store_explicit(&mutex->thread, 0, memory_order_relaxed);
     publish(&mutex->holder, 0);
 }
 

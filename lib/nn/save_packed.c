@@ -96,7 +96,7 @@ static uint64_t piece_groups(const sm_weight *w) {
 
 /* A matrix as it is packed in memory or in the file, NULL where it is not (yet). */
 static const uint8_t *packed_of(const sm_net *net, const sm_weight *w) {
-    if (!net->lock)
+    if (!net->lock || sm_mutex_is_mine(net->lock))
         return w->packed;
     sm_mutex_lock(net->lock);
     const uint8_t *packed = w->packed;

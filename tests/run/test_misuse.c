@@ -232,6 +232,52 @@ static void a_session_freed_in_a_callback_goes_when_the_call_ends(void **state) 
     }
 }
 
+/* An allocator that computes with another session of the model while room for weights is made. */
+typedef struct caller {
+    sm_session *other;
+    int inside, n_state;
+} caller;
+
+static void *alloc_and_call(void *user, uint64_t size, uint64_t align) {
+    caller *c = user;
+    if (c->other && !c->inside++) {
+        const int32_t ids[] = {1, 2, 3};
+        const sm_status status = sm_session_feed(c->other, ids, 3, NULL);
+        assert_true(status == SM_OK || status == SM_ERR_STATE);
+        c->n_state += status == SM_ERR_STATE;
+        c->inside = 0;
+    }
+    return aligned_alloc(align, (size + align - 1) / align * align);
+}
+
+static void release_it(void *user, void *ptr, uint64_t size, uint64_t align) {
+    (void)user;
+    (void)size;
+    (void)align;
+    free(ptr);
+}
+
+static void an_allocator_that_computes_does_not_hang(void **state) {
+    (void)state;
+    caller c = {0};
+    const sm_allocator allocator = {.struct_size = sizeof allocator,
+                                    .alloc = alloc_and_call,
+                                    .release = release_it,
+                                    .user = &c};
+    const sm_model_options o = {.struct_size = sizeof o, .allocator = &allocator};
+    sm_model *model;
+    assert_int_equal(sm_model_load(&model, model_path(), &o, NULL), SM_OK);
+    sm_session *s = open_session(model, 2), *other = open_session(model, 2);
+    c.other = other;
+    assert_int_equal(sm_session_feed(s, prompt(), PROMPT, NULL), SM_OK);
+    assert_true(c.n_state > 0);
+    c.other = NULL;
+    assert_int_equal(sm_session_feed(other, prompt(), PROMPT, NULL), SM_OK);
+    sm_session_free(s);
+    sm_session_free(other);
+    sm_model_free(model);
+}
+
 /* ---- a batch --------------------------------------------------------------------------------- */
 
 typedef struct batch_guest {
@@ -1138,6 +1184,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_session_in_its_callbacks_is_in_use),
         cmocka_unit_test(a_session_freed_in_a_callback_goes_when_the_call_ends),
+        cmocka_unit_test(an_allocator_that_computes_does_not_hang),
         cmocka_unit_test(a_batch_in_its_hook_is_in_use),
         cmocka_unit_test(a_step_asks_the_hooks_of_its_sessions),
         cmocka_unit_test(an_imatrix_in_its_hook_is_in_use),

@@ -105,9 +105,15 @@ static sm_status make_room(sm_net *net, sm_weight *w, sm_error *error) {
 static void take_piece(sm_net *net, const sm_worker *w, uint32_t first, uint32_t end) {
     sm_pass *pass = w->pass;
     const bool cancelled = sm_stopped(w->scratch);
+    pass->piece = (sm_repack_piece){0};
+    if (sm_mutex_is_mine(net->lock)) { /* the allocator asked for room computes with the model */
+        pass->repack_status = sm_fail(pass->error, SM_ERR_STATE,
+                                      "the model's weights are being repacked by a call that has "
+                                      "not returned");
+        return;
+    }
     sm_mutex_lock(net->lock);
     sm_weight *W = first_unpacked(net, first, end);
-    pass->piece = (sm_repack_piece){0};
     if (cancelled)
         pass->repack_status =
             W ? sm_fail(pass->error, SM_ERR_CANCELLED, "cancelled while repacking '%s'", W->name)
