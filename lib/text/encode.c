@@ -63,7 +63,7 @@ static sm_status encode_bytes(sm_encoder *encoder, const uint8_t *text, uint64_t
     if (status)
         return status;
     sm_split_start(&encoder->split, valid, length, &encoder->pace);
-    for (;;) {
+    for (uint64_t steps = 0;;) {
         uint64_t begin, end;
         status = sm_split_next(&encoder->split, &begin, &end, encoder->error);
         if (status || begin == length)
@@ -71,6 +71,8 @@ static sm_status encode_bytes(sm_encoder *encoder, const uint8_t *text, uint64_t
         status = sm_encoder_word(encoder, text + begin, end - begin, sm_bpe_word);
         if (status)
             return status;
+        if (!sm_pace_add(&encoder->pace, &steps, end - begin))
+            return sm_encoder_fail(encoder);
     }
 }
 
@@ -112,11 +114,13 @@ static sm_status encode_segments(sm_encoder *encoder, const uint8_t *text, uint6
         if (status)
             return status;
     }
-    while (begin < length) {
+    for (uint64_t steps = begin; begin < length;) {
         uint64_t end = sm_segment_end(encoder, text, length, begin);
         sm_status status = sm_encoder_word(encoder, text + begin, end - begin, make);
         if (status)
             return status;
+        if (!sm_pace_add(&encoder->pace, &steps, end - begin))
+            return sm_encoder_fail(encoder);
         begin = end;
     }
     return SM_OK;

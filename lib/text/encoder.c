@@ -13,6 +13,11 @@ sm_status sm_encoder_fail(sm_encoder *encoder) {
 }
 
 sm_status sm_encoder_copy(sm_encoder *encoder, void *to, const void *from, uint64_t n) {
+    if (n <= SM_PACE_PART) { /* whoever copies often counts that */
+        if (n)
+            memcpy(to, from, (size_t)n);
+        return SM_OK;
+    }
     for (uint64_t at = 0; at < n;) {
         uint64_t bytes = n - at < COPY_BYTES ? n - at : COPY_BYTES;
         memcpy((uint8_t *)to + at, (const uint8_t *)from + at, (size_t)bytes);
@@ -144,23 +149,22 @@ sm_status sm_encoder_word(sm_encoder *encoder, const uint8_t *word, uint64_t len
     uint64_t key[CACHED_BYTES / 8], n;
     int32_t *ids;
     struct sm_cached *slot = NULL;
-    sm_status status = sm_encoder_step(encoder, length < CACHED_BYTES ? length : CACHED_BYTES);
-    if (status)
-        return status;
     if (encoder->cache && length <= CACHED_BYTES) {
         make_key(word, length, key);
         slot = cache_slot(encoder, key, length);
-        if (slot->length == length && slot->key[0] == key[0] && slot->key[1] == key[1] &&
-            slot->key[2] == key[2]) {
+        /* most words are: where gcc thinks it rare it copies the ids with a slow instruction */
+        if (__builtin_expect(slot->length == length && slot->key[0] == key[0] &&
+                                 slot->key[1] == key[1] && slot->key[2] == key[2],
+                             1)) {
             sm_sink *sink = &encoder->sink;
-            if (sink->n + CACHED_IDS > sink->room || encoder->tokenizer->fuses)
+            if (__builtin_expect(sink->n + CACHED_IDS > sink->room || encoder->tokenizer->fuses, 0))
                 return put_word(encoder, slot->ids, slot->n);
             memcpy(sink->ids + sink->n, slot->ids, sizeof slot->ids);
             sink->n += slot->n;
             return SM_OK;
         }
     }
-    status = make(encoder, word, length, &ids, &n);
+    sm_status status = make(encoder, word, length, &ids, &n);
     if (status)
         return status;
     if (slot && n <= CACHED_IDS) {

@@ -148,7 +148,8 @@ sm_status sm_split_init(sm_split *split, const sm_pre *pre, sm_error *error);
 void sm_split_done(sm_split *split);
 /* pace, which may be NULL, must outlive the walk. */
 void sm_split_start(sm_split *split, const uint8_t *text, uint64_t length, sm_pace *pace);
-/* The next piece [*begin, *end). *begin == length of the text at the end. SM_ERR_CANCELLED,
+/* The next piece [*begin, *end). *begin == length of the text at the end. Steps are counted
+ * inside long pieces; that there are many is for the caller to count. SM_ERR_CANCELLED,
  * SM_ERR_NOMEM, SM_ERR_UNSUPPORTED (too much backtracking in a regex). */
 sm_status sm_split_next(sm_split *split, uint64_t *begin, uint64_t *end, sm_error *error);
 
@@ -274,13 +275,13 @@ sm_status sm_encoder_fail(sm_encoder *encoder);
 static inline sm_status sm_encoder_step(sm_encoder *encoder, uint64_t steps) {
     return sm_pace_step(&encoder->pace, steps) ? SM_OK : sm_encoder_fail(encoder);
 }
-/* memcpy of any length; SM_ERR_CANCELLED. */
+/* memcpy of any length, which counts what is long; SM_ERR_CANCELLED. */
 sm_status sm_encoder_copy(sm_encoder *encoder, void *to, const void *from, uint64_t n);
 
 /* Appends ids; SM_ERR_NOMEM, SM_ERR_CANCELLED. */
 sm_status sm_encoder_put(sm_encoder *encoder, const int32_t *ids, uint64_t n);
 /* Appends the ids of one word, from the cache where it is there; `make` finds
- * them otherwise. */
+ * them otherwise. The caller counts its bytes as steps of work. */
 typedef sm_status (*sm_word_fn)(sm_encoder *encoder, const uint8_t *word, uint64_t length,
                                 int32_t **ids, uint64_t *n);
 sm_status sm_encoder_word(sm_encoder *encoder, const uint8_t *word, uint64_t length,

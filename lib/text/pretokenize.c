@@ -492,8 +492,21 @@ static sm_status regex_piece(sm_split *split, uint32_t level, uint64_t base, uin
     return SM_OK;
 }
 
+/* sm_split_next where there is one stage, which most have, and a scanner for it. */
+static sm_status scan_only(sm_split *split, uint64_t *begin, uint64_t *end, sm_error *error) {
+    const uint64_t from = split->end[0];
+    *begin = *end = from;
+    if (from == split->length)
+        return SM_OK;
+    *end = split->end[0] = sm_scan(split->pre->def->stages, split->pre->set[0], split->text,
+                                   split->length, from, &split->match_end[0], split->pace);
+    return split->pace->stopped ? sm_fail(error, SM_ERR_CANCELLED, "cancelled") : SM_OK;
+}
+
 sm_status sm_split_next(sm_split *split, uint64_t *begin, uint64_t *end, sm_error *error) {
     const pre_def *def = split->pre->def;
+    if (def->n_stages == 1 && !split->pre->code[0])
+        return scan_only(split, begin, end, error);
     uint32_t last = def->n_stages - 1, level = last;
     uint64_t from = split->end[last];
     *begin = *end = from;

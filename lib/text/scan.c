@@ -8,7 +8,7 @@ typedef struct scan {
     sm_pace *pace; /* once it says stop every run ends where it is; sm_split_next reports that */
 } scan;
 
-#define BLOCK 8192 /* bytes of a run between questions whether to go on */
+#define BLOCK SM_PACE_PART /* bytes of a run between questions whether to go on */
 
 static uint64_t block_end(const scan *s, uint64_t i) {
     return s->length - i < BLOCK ? s->length : i + BLOCK;
@@ -17,6 +17,11 @@ static uint64_t block_end(const scan *s, uint64_t i) {
 /* Whether the run that has come to the end of a block goes on. */
 static bool next_block(const scan *s, uint64_t i) {
     return i < s->length && sm_pace_step(s->pace, BLOCK);
+}
+
+/* The same in loops that count single characters, in *steps. */
+static inline bool go_on(const scan *s, uint64_t *steps) {
+    return sm_pace_add(s->pace, steps, 1);
 }
 
 /* Classes of the character at i, its bytes in *n; 0 and 0 at the end. */
@@ -30,34 +35,38 @@ static uint32_t class_at(const scan *s, uint64_t i, uint32_t *n) {
 
 /* End of the run from i of characters that have a class of `any`. */
 static uint64_t run_of(const scan *s, uint64_t i, uint32_t any) {
-    for (;;) {
+    do {
         uint64_t stop = block_end(s, i);
-        while (i < stop && s->text[i] < 0x80) {
-            if (!(sm_char_ascii[s->text[i]] & any))
+        for (uint32_t n; i < stop; i += n) {
+            while (i < stop && s->text[i] < 0x80) {
+                if (!(sm_char_ascii[s->text[i]] & any))
+                    return i;
+                i++;
+            }
+            n = 0;
+            if (i < stop && !(class_at(s, i, &n) & any))
                 return i;
-            i++;
         }
-        uint32_t n = 0;
-        if (i < stop ? !(class_at(s, i, &n) & any && sm_pace_step(s->pace, 1)) : !next_block(s, i))
-            return i;
-        i += n;
-    }
+    } while (next_block(s, i));
+    return i;
 }
 
 /* End of the run from i of characters that have no class of `none`. */
 static uint64_t run_without(const scan *s, uint64_t i, uint32_t none) {
-    for (;;) {
+    do {
         uint64_t stop = block_end(s, i);
-        while (i < stop && s->text[i] < 0x80) {
-            if (sm_char_ascii[s->text[i]] & none)
+        for (uint32_t n; i < stop; i += n) {
+            while (i < stop && s->text[i] < 0x80) {
+                if (sm_char_ascii[s->text[i]] & none)
+                    return i;
+                i++;
+            }
+            n = 0;
+            if (i < stop && class_at(s, i, &n) & none)
                 return i;
-            i++;
         }
-        uint32_t n = 0;
-        if (i < stop ? class_at(s, i, &n) & none || !sm_pace_step(s->pace, 1) : !next_block(s, i))
-            return i;
-        i += n;
-    }
+    } while (next_block(s, i));
+    return i;
 }
 
 static uint64_t run_of_bytes(const scan *s, uint64_t i, char a, char b, char c) {
@@ -84,14 +93,14 @@ static uint64_t contraction(const scan *s, uint64_t i, bool any_case) {
 
 /* The alternatives \s*[\r\n]+ (if `lines`), \s+(?!\S), \s+ at a white space. */
 static uint64_t white_space(const scan *s, uint64_t i, bool lines) {
-    uint64_t end = i, before_last = i, line_end = i;
+    uint64_t end = i, before_last = i, line_end = i, steps = 0;
     uint32_t n;
     for (uint32_t class; (class = class_at(s, end, &n)) & SM_CHAR_SPACE;) {
         before_last = end;
         end += n;
         if (class & SM_CHAR_NEWLINE)
             line_end = end;
-        if (!sm_pace_step(s->pace, 1))
+        if (!go_on(s, &steps))
             break;
     }
     if (lines && line_end > i)
@@ -126,10 +135,10 @@ static uint64_t halving_space(const scan *s, uint64_t i, uint64_t *run_end) {
 
 /* \p{N}{1,max} */
 static uint64_t digits(const scan *s, uint64_t i, uint32_t max) {
+    uint64_t steps = 0;
     uint32_t n;
     for (uint32_t k = 0;
-         (max == 0 || k < max) && class_at(s, i, &n) & SM_CHAR_NUMBER && sm_pace_step(s->pace, 1);
-         k++)
+         (max == 0 || k < max) && class_at(s, i, &n) & SM_CHAR_NUMBER && go_on(s, &steps); k++)
         i += n;
     return i;
 }
@@ -236,16 +245,16 @@ static uint32_t cased_class(const stage *rules, const scan *s, uint64_t i, uint3
 /* upper*lower+ at i (or, if `shout`, upper+lower* where that failed); i if it
  * does not match. */
 static uint64_t cased_word(const stage *rules, const scan *s, uint64_t i, bool shout) {
-    uint64_t at = i, give_back = i;
+    uint64_t at = i, give_back = i, steps = 0;
     uint32_t n, class;
-    for (; is_upper(class = cased_class(rules, s, at, &n)) && sm_pace_step(s->pace, 1); at += n)
+    for (; is_upper(class = cased_class(rules, s, at, &n)) && go_on(s, &steps); at += n)
         if (is_lower(class))
             give_back = at + n; /* upper* leaves this one to lower+ */
     if (shout)
         return at;
     if (!is_lower(class))
         return give_back;
-    while (is_lower(cased_class(rules, s, at, &n)) && sm_pace_step(s->pace, 1))
+    while (is_lower(cased_class(rules, s, at, &n)) && go_on(s, &steps))
         at += n;
     return at;
 }
@@ -253,10 +262,11 @@ static uint64_t cased_word(const stage *rules, const scan *s, uint64_t i, bool s
 /* [script]+|[^\r\n\p{L}\p{N}]?upper*lower+contraction?|[^\r\n\p{L}\p{N}]?upper+lower*contraction?|
  * \p{N}{1,max}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+ */
 static uint64_t scan_cased(const stage *rules, const scan *s, uint64_t i) {
+    uint64_t steps = 0;
     uint32_t n, class = class_at(s, i, &n);
     if (rules->set && s->text[i] >= 0x80 && in_wide_set(rules, s, i, &n)) {
         while (i < s->length && s->text[i] >= 0x80 && in_wide_set(rules, s, i, &n) &&
-               sm_pace_step(s->pace, 1))
+               go_on(s, &steps))
             i += n;
         return i;
     }
@@ -285,8 +295,8 @@ static uint64_t script_match(const scan *s, uint64_t i) {
     if (class & letter)
         return run_of(s, i, letter);
     if (n == 1 && class & sign && ascii_letter(s, i + 1)) {
-        uint64_t end = i + 2;
-        while (ascii_letter(s, end) && sm_pace_step(s->pace, 1))
+        uint64_t end = i + 2, steps = 0;
+        while (ascii_letter(s, end) && go_on(s, &steps))
             end++;
         return end;
     }
@@ -303,7 +313,9 @@ static uint64_t scan_script(const scan *s, uint64_t i) {
     if (end > i)
         return end;
     /* what nothing matches (digits, control characters) makes one piece */
-    for (uint32_t n; i < s->length && script_match(s, i) == i && sm_pace_step(s->pace, 4); i += n)
+    uint64_t steps = 0;
+    for (uint32_t n; i < s->length && script_match(s, i) == i && sm_pace_add(s->pace, &steps, 4);
+         i += n)
         (void)class_at(s, i, &n);
     return i;
 }
@@ -330,7 +342,7 @@ static bool set_begins(const stage *rules, const uint8_t *set, const scan *s, ui
 
 /* The first place from i on where a match begins. */
 static uint64_t set_search(const stage *rules, const uint8_t *set, const scan *s, uint64_t i) {
-    for (uint64_t at; i < s->length && sm_pace_step(s->pace, 1);) {
+    for (uint64_t at, steps = 0; i < s->length && go_on(s, &steps);) {
         uint8_t c = s->text[i];
         if (c < 0x80 && !set[c] && !(rules->spaced && sm_char_ascii[c] & SM_CHAR_SPACE)) {
             i++;
@@ -358,17 +370,12 @@ static uint64_t scan_set(const stage *rules, const uint8_t *set, const scan *s, 
             at += n;
         return at;
     }
-    for (;; at += n) {
-        uint64_t stop = block_end(s, at);
-        while (at < stop && s->text[at] < 0x80 && set[s->text[at]])
-            at++;
-        n = 0;
-        if (at == stop && next_block(s, at))
-            continue;
-        if (at == stop || s->text[at] < 0x80 || !in_wide_set(rules, s, at, &n) ||
-            !sm_pace_step(s->pace, 1))
-            return at;
-    }
+    do
+        for (uint64_t stop = block_end(s, at); at < stop; at += n)
+            if (!in_set(rules, set, s, at, &n))
+                return at;
+    while (next_block(s, at));
+    return at;
 }
 
 static bool is_triple(const scan *s, uint64_t i) {
@@ -383,15 +390,16 @@ static bool is_triple(const scan *s, uint64_t i) {
 static uint64_t scan_triple(const scan *s, uint64_t i) {
     if (is_triple(s, i))
         return i + 3;
-    while (i < s->length && !is_triple(s, i) && sm_pace_step(s->pace, 1))
+    uint64_t steps = 0;
+    while (i < s->length && !is_triple(s, i) && go_on(s, &steps))
         i++;
     return i;
 }
 
 /* \s+$: the white space at the end of the text is one piece, what precedes it another */
 static uint64_t scan_trailing(const scan *s, uint64_t i) {
-    uint64_t begin = s->length;
-    while (begin > i && sm_pace_step(s->pace, 1)) {
+    uint64_t begin = s->length, steps = 0;
+    while (begin > i && go_on(s, &steps)) {
         uint64_t at = begin - 1;
         while (at > i && (s->text[at] & 0xC0) == 0x80)
             at--;
@@ -417,9 +425,9 @@ static uint64_t scan_lines(const scan *s, uint64_t i) {
  * (if rules->whole) a word character follows it. *next is where to look on. */
 static uint64_t digit_run(const stage *rules, const uint8_t *set, const scan *s, uint64_t i,
                           uint64_t *count, uint64_t *next) {
-    uint64_t end = i;
+    uint64_t end = i, steps = 0;
     uint32_t n;
-    for (*count = 0; in_set(rules, set, s, end, &n) && sm_pace_step(s->pace, 1); end += n)
+    for (*count = 0; in_set(rules, set, s, end, &n) && go_on(s, &steps); end += n)
         ++*count;
     *next = end;
     if (end == i) {
@@ -434,12 +442,12 @@ static uint64_t digit_run(const stage *rules, const uint8_t *set, const scan *s,
 
 static uint64_t scan_groups(const stage *rules, const uint8_t *set, const scan *s, uint64_t from,
                             uint64_t *run_end) {
-    uint64_t count = 3, i = from, next;
+    uint64_t count = 3, i = from, next, steps = 0;
     if (from >= *run_end) {
         uint64_t end = digit_run(rules, set, s, from, &count, &next);
         if (end == from) { /* a piece without groups, up to the next run that has them */
             for (i = next; i < s->length && digit_run(rules, set, s, i, &count, &next) == i &&
-                           sm_pace_step(s->pace, 1);)
+                           sm_pace_add(s->pace, &steps, next - i);)
                 i = next;
             return i;
         }

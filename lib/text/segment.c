@@ -9,7 +9,7 @@
 /* ---- independent segments ------------------------------------------------ */
 
 #define SPACE_CODE 0xFFU
-#define STEP_BYTES 8192 /* of a long segment are counted as steps at once */
+#define STEP_BYTES 8192 /* of a long segment, run or word are looked at between questions */
 
 /* One character as a neighbour: its bytes, the code of its first and of its last byte.
  * A space and what stands for it are one. */
@@ -63,27 +63,26 @@ bool sm_segment_build(sm_tokenizer *t) {
 uint64_t sm_segment_end(sm_encoder *encoder, const uint8_t *text, uint64_t length, uint64_t begin) {
     const sm_tokenizer *t = encoder->tokenizer;
     uint32_t first, last, before;
-    uint64_t i = begin + neighbour(text + begin, length - begin, &first, &before), told = begin;
-    while (i < length) {
-        uint32_t n;
-        if (i - told >= STEP_BYTES) {
-            if (!sm_pace_step(&encoder->pace, i - told))
-                return i; /* whoever goes on from there finds out */
-            told = i;
+    uint64_t i = begin + neighbour(text + begin, length - begin, &first, &before), stop;
+    do {
+        stop = length - i < STEP_BYTES ? length : i + STEP_BYTES;
+        while (i < stop) {
+            uint32_t n;
+            if (text[i] < 0x80 && text[i] != ' ') {
+                first = last = text[i];
+                n = 1;
+            } else {
+                n = neighbour(text + i, length - i, &first, &last);
+            }
+            uint32_t pair = before << 8 | first;
+            if (!(t->adjacent[pair / 64] >> pair % 64 & 1))
+                return i;
+            i += n;
+            before = last;
         }
-        if (text[i] < 0x80 && text[i] != ' ') {
-            first = last = text[i];
-            n = 1;
-        } else {
-            n = neighbour(text + i, length - i, &first, &last);
-        }
-        uint32_t pair = before << 8 | first;
-        if (!(t->adjacent[pair / 64] >> pair % 64 & 1))
-            return i;
-        i += n;
-        before = last;
-    }
-    return length;
+        /* if it is to stop whoever goes on from there finds out */
+    } while (i < length && sm_pace_step(&encoder->pace, STEP_BYTES));
+    return i;
 }
 
 /* ---- charsmap ------------------------------------------------------------ */
@@ -444,8 +443,9 @@ sm_status sm_wordpiece_word(sm_encoder *encoder, const uint8_t *word, uint64_t l
     if (!marked || !*ids)
         return sm_encoder_fail(encoder);
     memcpy(marked, SM_LOWER_BLOCK, 3); /* the vocabulary writes it before a word's first piece */
-    sm_status status = sm_encoder_copy(encoder, marked + 3, word, length);
-    for (uint64_t i = 0; i < total && !status;) {
+    memcpy(marked + 3, word, (size_t)length);
+    uint64_t steps = 0;
+    for (uint64_t i = 0; i < total;) {
         uint32_t found = SM_NO_ID, used = 0, id, bytes;
         sm_prefix_walk walk;
         sm_prefixes_start(&t->words, marked[i], &walk);
@@ -461,9 +461,9 @@ sm_status sm_wordpiece_word(sm_encoder *encoder, const uint8_t *word, uint64_t l
         }
         (*ids)[(*n)++] = (int32_t)found;
         i += used;
-        status = sm_encoder_step(encoder, NORMAL_STEPS + walk.depth);
+        steps += NORMAL_STEPS + walk.depth;
     }
-    return status;
+    return sm_encoder_step(encoder, steps);
 }
 
 /* Characters that BERT makes words of their own: the CJK ideographs. */
@@ -481,9 +481,10 @@ static bool is_ideograph(uint32_t code) {
 
 typedef struct word_builder {
     sm_encoder *encoder;
-    uint64_t n;     /* bytes */
-    uint64_t chars; /* those past MAX_WORD are only counted */
+    uint64_t n; /* bytes */
     uint8_t word[4 * MAX_WORD];
+    uint64_t chars; /* those past MAX_WORD are only counted; not beside n, lest both be read in
+                     * one when one of them has just been written, which has to wait */
 } word_builder;
 
 static sm_status end_word(word_builder *b) {
@@ -542,13 +543,17 @@ static sm_status add_character(word_builder *b, uint32_t code) {
 /* Takes the run of ASCII letters and digits, maybe empty, that text begins with; its length. */
 static uint64_t append_ascii(word_builder *b, const uint8_t *text, uint64_t length) {
     uint8_t fold = b->encoder->tokenizer->lowercase ? 0x20 : 0; /* digits have that bit anyway */
+    const uint64_t most = length < STEP_BYTES ? length : STEP_BYTES;
+    const uint64_t room = b->chars < MAX_WORD ? MAX_WORD - b->chars : 0;
+    uint8_t *word = b->word + b->n;
     uint64_t run = 0;
-    while (run < length && run < STEP_BYTES && text[run] < 0x80 &&
-           sm_char_ascii[text[run]] & (SM_CHAR_LETTER | SM_CHAR_NUMBER))
-        run++;
-    for (uint64_t i = 0; i < run && b->chars + i < MAX_WORD; i++)
-        b->word[b->n++] = text[i] | fold;
+    for (; run < most && text[run] < 0x80 &&
+           sm_char_ascii[text[run]] & (SM_CHAR_LETTER | SM_CHAR_NUMBER);
+         run++)
+        if (run < room)
+            word[run] = text[run] | fold;
     b->chars += run;
+    b->n += run < room ? run : room;
     return run;
 }
 
@@ -557,15 +562,16 @@ sm_status sm_wordpiece_fragment(sm_encoder *encoder, const uint8_t *text, uint64
     b.encoder = encoder;
     b.n = b.chars = 0;
     sm_status status = SM_OK;
-    for (uint64_t i = 0; i < length && !status;) {
+    for (uint64_t i = 0, steps = 0; i < length && !status;) {
         uint32_t code;
         uint64_t run = append_ascii(&b, text + i, length - i);
         i += run;
         if (i == length)
             break;
         i += sm_utf8_decode(text + i, length - i, &code);
-        status = sm_encoder_step(encoder, run + NORMAL_STEPS);
-        if (!status && code != UINT32_MAX) /* BERT's clean-up drops what is no character */
+        if (!sm_pace_add(&encoder->pace, &steps, run + NORMAL_STEPS))
+            return sm_encoder_fail(encoder);
+        if (code != UINT32_MAX) /* BERT's clean-up drops what is no character */
             status = add_character(&b, code);
     }
     return status ? status : end_word(&b);

@@ -43,11 +43,25 @@ static inline bool sm_pace_step(sm_pace *pace, uint64_t steps) {
     }
     return sm_pace_ask(pace);
 }
+
+#define SM_PACE_PART 8192 /* steps that loops count by themselves */
+
+/* For hot loops: *steps, which is a local of theirs, counts `more`; the pace counts large parts of
+ * it only, so that what ends before that costs nothing. Whoever calls for many short texts counts
+ * these. */
+static inline bool sm_pace_add(sm_pace *pace, uint64_t *steps, uint64_t more) {
+    *steps += more;
+    if (__builtin_expect(*steps < SM_PACE_PART, 1))
+        return true;
+    more = *steps;
+    *steps = 0;
+    return sm_pace_step(pace, more);
+}
 /* Where the next block of a text ends of which the first i bytes are done; i at the end of the
- * text and when the work is to stop. */
+ * text and when the work is to stop. The first block is not counted: see sm_pace_add. */
 static inline uint64_t sm_pace_block(sm_pace *pace, uint64_t i, uint64_t length) {
-    uint64_t n = length - i < 8192 ? length - i : 8192;
-    return n && sm_pace_step(pace, n) ? i + n : i;
+    uint64_t n = length - i < SM_PACE_PART ? length - i : SM_PACE_PART;
+    return n && (!i || sm_pace_step(pace, n)) ? i + n : i;
 }
 
 #define SM_UNSET INT32_MIN /* an id or switch the file does not have: use the kind's default */
