@@ -20,13 +20,12 @@
 #define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
 #define OTHER " ?[^" W "\\p{L}\\p{N}]+"
 
-/* For regexes that are interpreted: a run of a class, with a callout every so often, where the
- * work can be stopped; and what a callout in a shorter loop counts as. */
-#define PACED(class) "(?:" class "{1,4096}(?C2))+"
+/* For regexes that are interpreted: callout n counts 2^n steps, and the work can be stopped there.
+ * A run of a class has one every so often, a shorter loop in every turn. */
+#define PACED(class) "(?:" class "{1,4096}(?C12))+"
+#define PACED_ANY(class) "(?:" class "{1,4096}+(?C12))*+" /* what follows takes none of it back */
 #define PACED_GAPS PACED("[" W "]") "(?![^" W "])|" PACED("[" W "]")
-#define PACE "(?C1)"
-#define PACE_STEPS 8
-#define PACED_STEPS 4096
+#define PACE "(?C3)"
 
 #define GPT2_REGEX "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+|" OTHER "|" GAPS
 #define WORDS_REGEX(first, number) \
@@ -179,8 +178,10 @@ static const stage st_kimi_k2[] = {
               "\\p{N}{1,3}|" OTHER "[\\r\\n]*|" LINE_ENDS "|" GAPS,
      .op = STAGE_CASED, .max = 3, .contractions = true, .set = &set_han}};
 static const stage st_exaone_moe[] = {
-    {.regex = SUFFIX "|" LEAD "(?:\\p{L}\\p{M}*+(?: \\p{L}\\p{M}*+" PACE ")*+" PACE ")++|\\p{N}|"
-              " ?" PACED("[^" W "\\p{L}\\p{N}]") "[\\r\\n/]?|[" W "]*[\\r\\n]|" PACED_GAPS,
+    /* (?:\p{L}\p{M}*+(?: \p{L}\p{M}*+)*+)++ with few turns; [W]*[\r\n] without a way back */
+    {.regex = SUFFIX "|" LEAD "\\p{L}(?:[\\p{L}\\p{M}]{1,64}+(?C6)| \\p{L}" PACE ")*+|\\p{N}|"
+              " ?" PACED("[^" W "\\p{L}\\p{N}]") "[\\r\\n/]?|"
+              "(?:" PACED_ANY("[\\t\\x{B}\\f\\x{85}\\p{Z}]") "[\\r\\n]" PACE ")++|" PACED_GAPS,
      .op = STAGE_REGEX}};
 static const stage st_deepseek_llm[] = {
     LINE_END_EACH,
@@ -396,8 +397,7 @@ void sm_pre_free(sm_pre *pre, sm_mem *mem) {
 
 /* Called by PCRE2 in the middle of a match. */
 static int on_callout(pcre2_callout_block *block, void *pace) {
-    const uint64_t steps = block->callout_number == 1 ? PACE_STEPS : PACED_STEPS;
-    return sm_pace_step(pace, steps) ? 0 : PCRE2_ERROR_CALLOUT;
+    return sm_pace_step(pace, 1ULL << block->callout_number) ? 0 : PCRE2_ERROR_CALLOUT;
 }
 
 sm_status sm_split_init(sm_split *split, const sm_pre *pre, sm_error *error) {
