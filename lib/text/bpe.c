@@ -301,7 +301,8 @@ static sm_status find_whole(sm_encoder *encoder, const uint8_t *word, uint64_t l
 
 /* The word with its spaces as SentencePiece writes them; NULL without memory or if cancelled. */
 static const uint8_t *escape(sm_encoder *encoder, const uint8_t *word, uint64_t *length) {
-    uint64_t spaces = 0, n = 0, i = 0, stop;
+    const bool is_short = *length <= SHORT_WORD; /* room for all of it is quicker than counting */
+    uint64_t spaces = is_short ? *length : 0, n = 0, i = is_short ? *length : 0, stop;
     while ((stop = sm_pace_block(&encoder->pace, i, *length)) > i)
         for (; i < stop; i++)
             spaces += word[i] == ' ';
