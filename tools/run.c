@@ -60,6 +60,8 @@ static bool print_token_line(const sm_token *token) {
 }
 
 static bool keep_text(run_text *text, const sm_token *token) {
+    if (token->length == 0) /* the first ones, too, before there is any memory */
+        return true;
     if (text->capacity - text->length < token->length) {
         const size_t capacity = 2 * text->capacity + (size_t)token->length + 256;
         char *larger = realloc(text->data, capacity);
