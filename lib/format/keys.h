@@ -1,5 +1,5 @@
-/* keys.h - names of keys that more than one place reads or writes. They are GGUF's; readers of other
- * formats translate to them.
+/* keys.h - names of keys that more than one place reads or writes. They are GGUF's; readers of
+ * other formats translate to them.
  * https://github.com/ggml-org/ggml/blob/master/docs/gguf.md#standardized-key-value-pairs
  */
 #ifndef SM_KEYS_H

@@ -1,5 +1,6 @@
-/* source.h - keys and tensors of a model, whatever files they came from: today GGUF files; a reader of
- * another format fills in the same struct, with the names that keys.h and the tables of lib/nn know.
+/* source.h - keys and tensors of a model, whatever files they came from: today GGUF files; a reader
+ * of another format fills in the same struct, with the names that keys.h and the tables of lib/nn
+ * know.
  * Nobody outside lib/format and lib/text's readers looks at files.
  */
 #ifndef SM_SOURCE_H

@@ -257,8 +257,8 @@ static void put_space(normalizer *z) {
     z->n += n;
 }
 
-/* Of spaces in a row one is left; a user-defined piece keeps all of its own, but those in front that
- * follow a space. */
+/* Of spaces in a row one is left; a user-defined piece keeps all of its own, but those in front
+ * that follow a space. */
 static void put_normal(normalizer *z, const uint8_t *bytes, uint64_t n) {
     const bool removes = z->t->remove_extra_whitespaces;
     bool keeps = z->whole && !z->owed && (z->begun || z->n > 0);
