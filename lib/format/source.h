@@ -1,7 +1,7 @@
 /* source.h - keys and tensors of a model, whatever files they came from: today GGUF files; a reader
  * of another format fills in the same struct, with the names that keys.h and the tables of lib/nn
  * know.
- * Nobody outside lib/format and lib/text's readers looks at files.
+ * Nobody outside lib/format looks at files.
  */
 #ifndef SM_SOURCE_H
 #define SM_SOURCE_H
