@@ -228,7 +228,8 @@ typedef struct sm_experts_params {
 
 /* the head (blocks/head.c): logits = W norm(x). Its wiring norm is the last norm. */
 typedef struct sm_head_params {
-    float cap; /* cap * tanh(logit / cap); 0: not */
+    float scale; /* of logits; 0: 1 */
+    float cap;   /* then cap * tanh(logit / cap); 0: not */
 } sm_head_params;
 extern const sm_kind sm_kind_head;
 enum { SM_HEAD_OUTPUT = SM_WIRING_SLOTS, SM_HEAD_SLOTS };
@@ -239,6 +240,7 @@ enum { SM_HEAD_OUTPUT = SM_WIRING_SLOTS, SM_HEAD_SLOTS };
 typedef struct sm_wiring {
     const char *pre;  /* norm before the block */
     const char *post; /* norm of what is added */
+    float scale;      /* of what is added, normed or not; 0: 1 */
 } sm_wiring;
 
 typedef struct sm_block {

@@ -296,11 +296,11 @@ void plan_gated(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring 
 }
 
 /* The head comes last: it is behind the blocks, not one of them. */
-void plan_head(sm_plan *p, float cap) {
+void plan_head(sm_plan *p, sm_head_params params) {
     sm_block *b = add_block(p, &sm_kind_head, p->n_layer, (sm_wiring){.pre = "output_norm"});
     if (!b)
         return;
-    b->head.cap = cap;
+    b->head = params;
     p->net->n_blocks--;
 }
 

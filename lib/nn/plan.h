@@ -52,8 +52,7 @@ void plan_attention(sm_plan *p, uint32_t layer, sm_attn_params params, sm_wiring
 void plan_gated(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring wiring);
 /* Experts where key expert_count says so, else a gated part. */
 void plan_experts_or_gated(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring wiring);
-/* cap: of logits, 0 for none. */
-void plan_head(sm_plan *p, float cap);
+void plan_head(sm_plan *p, sm_head_params params);
 
 #define SM_FAMILY(name, plan) void plan(sm_plan *p);
 #include "families/families.inc"

@@ -118,7 +118,8 @@ sm_status sm_torn(sm_error *error);
 void sm_block_begin(sm_worker *w, const sm_block *block);
 /* x += f(norm(x)), as the wiring has it. False if the step was cancelled. Ends with a barrier. */
 bool sm_block_run(sm_worker *w, const sm_block *block);
-/* Columns [r0, r0 + n) of token t, y being there: out = x + y, but not where y is normed first. */
+/* Columns [r0, r0 + n) of token t, y being there: out = x + y, scaled as the wiring says, but not
+ * where y is normed first. */
 void sm_add_output(const sm_worker *w, uint64_t t, uint64_t r0, uint64_t n);
 /* Of a step with a single token each thread asks for the beginnings of the matrices that it will
  * read behind the next barrier: they come while it waits. */

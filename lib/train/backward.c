@@ -26,6 +26,7 @@ static double row_loss(const head_run *r, float *logits, int32_t target, float *
     const double sum = k->sum_exp(logits, n, max);
     const double loss = log(sum) + (double)max - (double)logits[target];
     const float cap = sm_net_head(r->g->net)->head.cap;
+    const float scale = sm_net_head(r->g->net)->head.scale;
     if (r->backward) {
         if (cap > 0)
             memcpy(capped, logits, n * sizeof *capped);
@@ -33,6 +34,8 @@ static double row_loss(const head_run *r, float *logits, int32_t target, float *
         logits[target] -= (float)r->weight;
         if (cap > 0)
             k->soft_cap_grad(logits, capped, n, 1, cap);
+        if (scale > 0)
+            k->scale(logits, logits, scale, n);
     }
     return loss;
 }

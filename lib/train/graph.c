@@ -98,7 +98,7 @@ static void add_gradient_buffers(sm_builder *b) {
         add_kind_buffers(b, &g->net->blocks[i]);
     g->r = sm_build_floats(b, T, 1);
     for (uint32_t i = 0; i < g->net->n_blocks && !g->dy; i++)
-        if (g->net->blocks[i].wiring.post)
+        if (g->net->blocks[i].wiring.post || g->net->blocks[i].wiring.scale > 0)
             g->dy = sm_build_floats(b, T, tape->ldx);
 }
 

@@ -83,7 +83,7 @@ struct sm_graph {
     float *dn, *normed; /* [together][ldx] gradient of a matrix's normed input; that input */
     void *buffer[SM_KIND_COUNT][SM_MAX_GRAD_BUFFERS]; /* of the blocks of each kind, in turn */
     float *r;                                         /* [T] 1 / rms of a row */
-    float *dy;   /* [T][ldx] gradient of what a norm of the wiring reads; NULL: no such norm */
+    float *dy;   /* [T][ldx] gradient of what the wiring norms or scales; NULL: it does neither */
     float *slab; /* [SM_DEQUANT_ROWS][widest] of a frozen matrix */
     sm_grad_scratch *threads;
     uint64_t lap_start, times[SM_PART_COUNT]; /* see sm_lap */
@@ -165,8 +165,8 @@ uint64_t sm_grad_ld(const sm_block *block, uint32_t i);
 /* Of b's tokens those from `first` on that go through some products and what stands between them
  * before the next ones do. */
 sm_backward sm_grad_part(const sm_backward *b, uint32_t first);
-/* The gradient of the block's last product, [T][ldx] of all tokens of the batch: g->dx, or what the
- * norm behind it makes of that, of b's tokens. Ends with a barrier where there is such a norm. */
+/* The gradient of the block's last product, [T][ldx] of all tokens of the batch: g->dx, or what
+ * scale and norm behind it make of that, of b's tokens. Ends with a barrier where there are such. */
 const float *sm_grad_output(const sm_backward *b, const sm_block *block);
 /* The block's input, normed: g->normed for b's tokens. Ends with a barrier. */
 void sm_grad_renorm(const sm_backward *b, const sm_block *block);

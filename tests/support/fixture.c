@@ -117,6 +117,13 @@ static void put_shape_keys(maker *m) {
         put_f32(m, key(m, "final_logit_softcapping"), 6);
     }
     put_u32(m, key(m, "vocab_size"), s->n_rows);
+    for (const fixture_key *k = s->keys; k && k->suffix; k++)
+        if (k->type == 'u')
+            put_u32(m, key(m, k->suffix), (uint32_t)k->value);
+        else if (k->type == 'f')
+            put_f32(m, key(m, k->suffix), (float)k->value);
+        else
+            put_bool(m, key(m, k->suffix), k->value != 0);
 }
 
 /* ---- vocabularies -------------------------------------------------------------------- */

@@ -7,9 +7,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* A key of a family's own. */
+typedef struct fixture_key {
+    const char *suffix; /* after "<architecture>." */
+    char type;          /* 'u': u32, 'f': f32, 'b': bool */
+    double value;
+} fixture_key;
+
 /* Zero takes the default in brackets. */
 typedef struct fixture_model {
-    const char *architecture;   /* "llama", "qwen2", "qwen3" or "gemma2" ["llama"] */
+    const char *architecture;   /* any that the library computes ["llama"] */
     uint32_t n_embd;            /* [64] */
     uint32_t n_layer;           /* [2] */
     uint32_t n_head;            /* [4] */
@@ -32,6 +39,7 @@ typedef struct fixture_model {
     const char *rope_scaling;   /* rope.scaling.type: "linear", "yarn"; NULL: no key */
     float rope_factor;          /* rope.scaling.factor [4] */
     bool rope_freqs;            /* a rope_freqs.weight tensor with divisors 1..8 */
+    const fixture_key *keys;    /* more keys, up to one without suffix [none] */
     uint64_t seed;
 
     /* ways to break it: */

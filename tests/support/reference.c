@@ -6,6 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+static double or_one(float scale) {
+    return scale > 0 ? (double)scale : 1;
+}
+
 static reference_shape shape_of(const sm_net *net) {
     const sm_attn_params *p = &net->blocks[0].attn;
     const sm_block *ffn = &net->blocks[1];
@@ -25,7 +29,10 @@ static reference_shape shape_of(const sm_net *net) {
                              .gelu = !experts && ffn->gated.activation == SM_GELU,
                              .score_cap = (double)p->cap,
                              .logit_cap = (double)sm_net_head(net)->head.cap,
-                             .embd_scale = (double)net->embd_scale};
+                             .embd_scale = (double)net->embd_scale,
+                             .score_scale = (double)p->scale,
+                             .residual_scale = or_one(net->blocks[0].wiring.scale),
+                             .logit_scale = or_one(sm_net_head(net)->head.scale)};
 }
 
 reference reference_make(const sm_graph *graph) {
@@ -149,7 +156,7 @@ static void attend(const reference_shape *c, uint32_t window, double *out, const
             double s = 0;
             for (uint32_t d = 0; d < c->head_dim; d++)
                 s += qh[d] * k[j * kd + at + d];
-            p[j - first] = s / sqrt((double)c->head_dim);
+            p[j - first] = s * c->score_scale;
             if (c->score_cap > 0)
                 p[j - first] = c->score_cap * tanh(p[j - first] / c->score_cap);
             max = fmax(max, p[j - first]);
@@ -226,7 +233,7 @@ static void add(const reference *r, uint32_t layer, const char *norm, double *x,
     if (w)
         rms_norm(y, y, w, r->config.n_embd, (double)r->config.norm_eps);
     for (uint64_t j = 0; j < r->config.n_embd; j++)
-        x[j] += y[j];
+        x[j] += r->config.residual_scale * y[j];
 }
 
 static void layer_forward(const reference *r, uint32_t layer, const sm_train_batch *batch,
@@ -280,6 +287,8 @@ double *reference_logits(const reference *r, const sm_train_batch *batch) {
         rms_norm(n, x + t * E, tensor(r, "output_norm.weight"), E, (double)c->norm_eps);
         double *row = logits + (uint64_t)t * c->n_vocab;
         linear(row, head ? head : embd, NULL, n, c->n_vocab, E);
+        for (uint32_t j = 0; j < c->n_vocab; j++)
+            row[j] *= c->logit_scale;
         for (uint32_t j = 0; j < c->n_vocab && c->logit_cap > 0; j++)
             row[j] = c->logit_cap * tanh(row[j] / c->logit_cap);
     }

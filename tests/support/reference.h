@@ -13,6 +13,7 @@ typedef struct reference_shape {
     bool neox, gelu;
     float norm_eps;
     double score_cap, logit_cap, embd_scale; /* 0: none, none, 1 */
+    double score_scale, residual_scale, logit_scale;
 } reference_shape;
 
 /* Parameters of a graph as doubles, in the order of sm_graph_params. */

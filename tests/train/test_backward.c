@@ -251,6 +251,21 @@ static void test_gemma2(void **state) {
     check_gradients(&gemma2, short_spans, 4);
 }
 
+static const fixture_key four_scales[] = {{"attention.scale", 'f', 0.4},
+                                     {"embedding_scale", 'f', 3},
+                                     {"residual_scale", 'f', 0.7},
+                                     {"logit_scale", 'f', 0.25},
+                                     {0}};
+
+static void test_scales(void **state) {
+    (void)state;
+    const fixture_model granite = {.architecture = "granite", .n_embd = 48, .keys = four_scales};
+    const fixture_model minicpm = {.architecture = "minicpm", .n_embd = 48, .n_layer = 3};
+    check_gradients(&granite, short_spans, 4);
+    check_gradients(&minicpm, short_spans, 4);
+    check_gradients(&(fixture_model){.architecture = "gemma", .head_dim = 24}, short_spans, 4);
+}
+
 static void test_mixtral(void **state) {
     (void)state;
     const fixture_model one = {
@@ -1144,6 +1159,7 @@ int main(void) {
         cmocka_unit_test(test_packed_file),  cmocka_unit_test(test_target_names),
         cmocka_unit_test(test_no_memory),    cmocka_unit_test(test_windows),
         cmocka_unit_test(test_long_windows), cmocka_unit_test(test_windows_sameness),
+        cmocka_unit_test(test_scales),
         cmocka_unit_test(test_every_slot), /* last: looks at what the others did */
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

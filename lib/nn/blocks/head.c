@@ -20,11 +20,13 @@ static sm_input head_input(const sm_worker *w, const float *x, const uint32_t *r
     return in;
 }
 
-/* n rows of some logits, capped where the model does that. */
-static void cap_logits(const sm_worker *w, float *y, uint64_t ldy, uint64_t n, uint64_t width) {
-    const float cap = sm_net_head(w->net)->head.cap;
-    for (uint64_t i = 0; i < n && cap > 0; i++)
-        w->kernels->soft_cap(y + i * ldy, y + i * ldy, width, 1, cap);
+/* n rows of some logits, scaled and capped where the model does that. */
+static void finish_logits(const sm_worker *w, float *y, uint64_t ldy, uint64_t n, uint64_t width) {
+    const sm_head_params *p = &sm_net_head(w->net)->head;
+    for (uint64_t i = 0; i < n && p->scale > 0; i++)
+        w->kernels->scale(y + i * ldy, y + i * ldy, p->scale, width);
+    for (uint64_t i = 0; i < n && p->cap > 0; i++)
+        w->kernels->soft_cap(y + i * ldy, y + i * ldy, width, 1, p->cap);
 }
 
 /* Groups [g, g + n_groups) of the head for outputs [o, o + n): computed in scratch, since the
@@ -35,7 +37,7 @@ static void head_piece(const sm_worker *w, const sm_input *in, uint64_t g, uint6
     const uint64_t r0 = g * SM_GROUP, rows = min_u64(n_groups * SM_GROUP, W->rows - r0);
     float *y = w->scratch->logits;
     sm_product_piece(w, W, g, n_groups, in, o, n, y, SM_HEAD_ROWS);
-    cap_logits(w, y, SM_HEAD_ROWS, n, rows);
+    finish_logits(w, y, SM_HEAD_ROWS, n, rows);
     for (uint64_t i = 0; i < n; i++)
         memcpy(w->batch->logits[o + i] + r0, y + i * SM_HEAD_ROWS, rows * sizeof(float));
 }
@@ -54,7 +56,7 @@ void sm_head_logits(const sm_worker *w) {
         const uint64_t whole = min_u64(end, W->rows / SM_GROUP);
         sm_product_compute(w, W, begin, whole, &in, 0, 1, b->logits[0], 0);
         if (whole > begin)
-            cap_logits(w, b->logits[0] + begin * SM_GROUP, 0, 1, (whole - begin) * SM_GROUP);
+            finish_logits(w, b->logits[0] + begin * SM_GROUP, 0, 1, (whole - begin) * SM_GROUP);
         begin = whole > begin ? whole : begin;
     }
     for (uint64_t o = 0; o < b->n_outputs; o += SM_HEAD_OUTPUTS)
@@ -97,7 +99,7 @@ static void run_logits(void *arg, uint32_t thread, uint32_t n_threads) {
     sm_work_share_weights(&w, (W->rows + SM_GROUP - 1) / SM_GROUP, sm_weight_packed_bytes(W), &g0,
                           &g1);
     sm_product_compute(&w, W, g0, g1, &in, 0, r->n, r->logits, r->ldl);
-    cap_logits(&w, r->logits + g0 * SM_GROUP, r->ldl, r->n, (g1 - g0) * SM_GROUP);
+    finish_logits(&w, r->logits + g0 * SM_GROUP, r->ldl, r->n, (g1 - g0) * SM_GROUP);
 }
 
 void sm_forward_logits(sm_workspace *ws, sm_team *team, const sm_adapters *adapters, sm_stop *stop,

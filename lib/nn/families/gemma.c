@@ -1,8 +1,23 @@
-/* gemma 2: norms before and after each part, every second layer windowed, soft caps. The files have
- * 1 + w for the gains of norms. */
+/* gemma: llama's layers with GELU, gains of 1 + w, which files have added up, and a scaled
+ * embedding; gemma 2: norms before and after each part, every second layer windowed, soft caps. */
 #include "plan.h"
 
 #include <math.h>
+
+static const sm_wiring around_attention = {.pre = "attn_norm", .post = "post_attention_norm"};
+static const sm_wiring around_ffn = {.pre = "ffn_norm", .post = "post_ffw_norm"};
+
+void sm_plan_gemma(sm_plan *p) {
+    const uint32_t rope = plan_rope(p, SM_K_ROPE_BASE, true);
+    p->net->embd_scale = sqrtf((float)p->n_embd);
+    for (uint32_t i = 0; i < p->n_layer && !p->status; i++) {
+        sm_attn_params a = plan_heads(p, i);
+        a.rope = rope;
+        plan_attention(p, i, a, (sm_wiring){.pre = "attn_norm"}, 0);
+        plan_gated(p, i, SM_GELU, (sm_wiring){.pre = "ffn_norm"});
+    }
+    plan_head(p, (sm_head_params){0});
+}
 
 /* Scores of the 27B model are scaled by n_embd / n_head, which is not its head dimension and for
  * which files have no key. */
@@ -22,8 +37,9 @@ void sm_plan_gemma2(sm_plan *p) {
         a.window = plan_windowed(p, i, 2) ? window : 0;
         a.scale = scale_of(p, &a);
         a.cap = cap;
-        plan_attention(p, i, a, (sm_wiring){.pre = "attn_norm", .post = "post_attention_norm"}, 0);
-        plan_gated(p, i, SM_GELU, (sm_wiring){.pre = "ffn_norm", .post = "post_ffw_norm"});
+        plan_attention(p, i, a, around_attention, 0);
+        plan_gated(p, i, SM_GELU, around_ffn);
     }
-    plan_head(p, (float)plan_positive_or(p, "final_logit_softcapping", 30));
+    plan_head(p,
+              (sm_head_params){.cap = (float)plan_positive_or(p, "final_logit_softcapping", 30)});
 }

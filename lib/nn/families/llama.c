@@ -4,33 +4,50 @@
 
 static const sm_wiring around_attention = {.pre = "attn_norm"}, around_ffn = {.pre = "ffn_norm"};
 
-/* What a family asks for beyond llama's tensors, as bits of slots. */
-static void layers(sm_plan *p, bool neox, uint32_t asked, bool experts) {
-    const uint32_t rope = plan_rope(p, SM_K_ROPE_BASE, neox);
+/* What a family has beyond llama's. */
+typedef struct relative {
+    bool neox;      /* pairs of the rotation */
+    bool experts;   /* if the file has them */
+    uint32_t asked; /* bits of slots */
+} relative;
+
+static void layers(sm_plan *p, relative r) {
+    const uint32_t rope = plan_rope(p, SM_K_ROPE_BASE, r.neox);
     const uint32_t window = plan_window(p);
     for (uint32_t i = 0; i < p->n_layer && !p->status; i++) {
         sm_attn_params a = plan_heads(p, i);
         a.rope = rope;
         a.window = window;
-        plan_attention(p, i, a, around_attention, asked);
-        if (experts)
+        plan_attention(p, i, a, around_attention, r.asked);
+        if (r.experts)
             plan_experts_or_gated(p, i, SM_SILU, around_ffn);
         else
             plan_gated(p, i, SM_SILU, around_ffn);
     }
-    plan_head(p, 0);
+    plan_head(p, (sm_head_params){0});
 }
 
 void sm_plan_llama(sm_plan *p) {
-    layers(p, false, 0, true);
+    layers(p, (relative){.experts = true});
+}
+
+/* internlm2 and ernie 4.5, dense. */
+void sm_plan_like_llama(sm_plan *p) {
+    layers(p, (relative){0});
+}
+
+/* exaone 3 and 3.5 */
+void sm_plan_exaone(sm_plan *p) {
+    layers(p, (relative){.neox = true});
 }
 
 /* Biases of q, k and v. */
 void sm_plan_qwen2(sm_plan *p) {
-    layers(p, true, 1u << SM_ATTN_Q_BIAS | 1u << SM_ATTN_K_BIAS | 1u << SM_ATTN_V_BIAS, false);
+    const uint32_t biases = 1u << SM_ATTN_Q_BIAS | 1u << SM_ATTN_K_BIAS | 1u << SM_ATTN_V_BIAS;
+    layers(p, (relative){.neox = true, .asked = biases});
 }
 
 /* RMS norm of each head of q and k before rope. */
 void sm_plan_qwen3(sm_plan *p) {
-    layers(p, true, 1u << SM_ATTN_Q_NORM | 1u << SM_ATTN_K_NORM, false);
+    layers(p, (relative){.neox = true, .asked = 1u << SM_ATTN_Q_NORM | 1u << SM_ATTN_K_NORM});
 }

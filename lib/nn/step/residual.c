@@ -52,8 +52,12 @@ static sm_places places_of(const sm_worker *w, const sm_block *b) {
 
 void sm_add_output(const sm_worker *w, uint64_t t, uint64_t r0, uint64_t n) {
     const uint64_t at = t * w->ws->ldx + r0;
-    if (!w->block->wiring.post)
-        w->kernels->add(w->at.out + at, w->at.x + at, w->at.y + at, n);
+    const sm_wiring *wiring = &w->block->wiring;
+    if (wiring->post)
+        return;
+    if (wiring->scale > 0)
+        w->kernels->scale(w->at.y + at, w->at.y + at, wiring->scale, n);
+    w->kernels->add(w->at.out + at, w->at.x + at, w->at.y + at, n);
 }
 
 /* y = last product (+ bias), out = x + y unless y is normed first; each thread its rows. */
@@ -91,6 +95,8 @@ static void add_normed(const sm_worker *w) {
     const uint64_t begin = g0 * SM_GROUP, end = min_u64(g1 * SM_GROUP, n);
     for (uint64_t t = t0; t < t1 && begin < end; t++) {
         w->kernels->rms_norm(normed, w->at.y + t * ld, b->v[SM_SLOT_POST], n, w->c->norm_eps);
+        if (b->wiring.scale > 0)
+            w->kernels->scale(normed + begin, normed + begin, b->wiring.scale, end - begin);
         w->kernels->add(w->at.out + t * ld + begin, w->at.x + t * ld + begin, normed + begin,
                         end - begin);
     }

@@ -25,16 +25,23 @@ sm_backward sm_grad_part(const sm_backward *b, uint32_t first) {
 const float *sm_grad_output(const sm_backward *b, const sm_block *block) {
     const sm_graph *g = b->g;
     const uint64_t ldx = g->tape->ldx, width = block->dims[SM_DIM_EMBD], at = b->first * ldx;
+    const bool post = block->wiring.post;
+    const float scale = block->wiring.scale > 0 ? block->wiring.scale : 1;
     float *dw = g->blocks[block->index].v[SM_SLOT_POST];
     uint64_t begin, end;
-    if (!block->wiring.post)
+    if (!post && scale == 1)
         return g->dx;
-    const float *y = g->tape->blocks[block->index].y + at, *dx = g->dx + at;
+    const float *y = post ? g->tape->blocks[block->index].y + at : NULL, *dx = g->dx + at;
+    float *dy = g->dy + at;
     sm_share(b->T, b->crew.thread, b->crew.n_threads, &begin, &end);
-    for (uint64_t t = begin; t < end && !sm_crew_stopped_at(&b->crew, t - begin, ldx); t++)
-        g->r[t] = g->kernels->rms_norm_grad(g->dy + at + t * ldx, dx + t * ldx, y + t * ldx,
-                                            block->v[SM_SLOT_POST], width, g->net->config.norm_eps,
-                                            false);
+    for (uint64_t t = begin; t < end && !sm_crew_stopped_at(&b->crew, t - begin, ldx); t++) {
+        if (post)
+            g->r[t] = scale * g->kernels->rms_norm_grad(dy + t * ldx, dx + t * ldx, y + t * ldx,
+                                                        block->v[SM_SLOT_POST], width,
+                                                        g->net->config.norm_eps, false);
+        if (scale != 1)
+            g->kernels->scale(dy + t * ldx, (post ? dy : dx) + t * ldx, scale, width);
+    }
     sm_team_barrier(b->crew.team);
     if (!dw)
         return g->dy;
