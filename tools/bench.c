@@ -159,16 +159,7 @@ static double larger(double a, double b) {
 
 /* Bytes of keys and values of one token. */
 static double kv_bytes(const bench_run *run) {
-    const double heads = 2.0 * run->info.n_layer * run->info.n_head_kv;
-    const double width = (double)((run->info.head_dim + 7) / 8 * 8);
-    switch (run->session_options.kv_type) {
-    case SM_KV_TYPE_F32:
-        return heads * width * 4.0;
-    case SM_KV_TYPE_Q8_0:
-        return heads * (width + 2.0 * ceil(width / 32.0));
-    default:
-        return heads * width * 2.0;
-    }
+    return (double)sm_session_read_bytes(run->session, 0);
 }
 
 static double prefill_bound(const bench_run *run, const machine_rates *rates) {
@@ -178,19 +169,13 @@ static double prefill_bound(const bench_run *run, const machine_rates *rates) {
                                  batches * (double)run->info.decode_bytes / rates->read);
 }
 
-/* Tokens before the one at `position` whose keys and values it reads. */
-static double tokens_seen(const bench_run *run, uint32_t position) {
-    const uint32_t window = (uint32_t)run->info.sliding_window;
-    return window != 0 && position >= window ? window - 1.0 : position;
-}
-
 /* Of n sequences, all tokens counted. */
 static double decode_bound(const bench_run *run, double n, const machine_rates *rates) {
-    double held = 0.0; /* in a context, on average */
+    double cache = 0.0; /* bytes of a context that a token reads, on average */
     for (uint32_t i = 0; i < run->decode; i++)
-        held += tokens_seen(run, run->depth + i) / run->decode;
+        cache += (double)sm_session_read_bytes(run->session, run->depth + i) / run->decode;
     return n / larger(arithmetic_seconds(&run->work, n, n, rates),
-                      ((double)run->info.decode_bytes + n * held * kv_bytes(run)) / rates->read);
+                      ((double)run->info.decode_bytes + n * cache) / rates->read);
 }
 
 /* splitmix64: ids from a fixed seed */
@@ -206,9 +191,6 @@ static uint64_t next_random(uint64_t *state) {
          */
 
 static sm_status prefill_once(const bench_run *run, sm_error *error) {
-    const sm_status status = sm_session_rewind(run->session, run->depth, error);
-    if (status != SM_OK)
-        return status;
     return sm_session_feed(run->session, run->ids + run->depth, run->prefill, error);
 }
 
@@ -217,7 +199,7 @@ static const int32_t *decoded_ids(const bench_run *run) {
 }
 
 static sm_status decode_once(const bench_run *run, sm_error *error) {
-    sm_status status = sm_session_rewind(run->session, run->depth, error);
+    sm_status status = SM_OK;
     for (uint32_t i = 0; status == SM_OK && i < run->decode; i++)
         status = sm_session_feed(run->session, decoded_ids(run) + i, 1, error);
     return status;
@@ -225,8 +207,6 @@ static sm_status decode_once(const bench_run *run, sm_error *error) {
 
 static sm_status batch_once(const bench_run *run, sm_error *error) {
     sm_status status = SM_OK;
-    for (uint32_t s = 0; status == SM_OK && s < run->sequences; s++)
-        status = sm_session_rewind(run->together[s], run->depth, error);
     for (uint32_t i = 0; status == SM_OK && i < run->decode; i++) {
         for (uint32_t s = 0; s < run->sequences; s++)
             run->items[s] = (sm_batch_item){.session = run->together[s],
@@ -237,12 +217,24 @@ static sm_status batch_once(const bench_run *run, sm_error *error) {
     return status;
 }
 
-/* Tokens per second of `once`, which feeds n tokens, over and over for min_seconds. */
+/* All sessions to `depth` tokens. Where a window has passed them that computes them again. */
+static sm_status go_back(const bench_run *run, sm_error *error) {
+    sm_status status = sm_session_rewind(run->session, run->depth, error);
+    for (uint32_t s = 0; status == SM_OK && run->batch != NULL && s < run->sequences; s++)
+        status = sm_session_rewind(run->together[s], run->depth, error);
+    return status;
+}
+
+/* Tokens per second of `once`, which feeds n tokens to sessions of `depth`, over and over for
+ * min_seconds. */
 static sm_status time_rounds(const bench_run *run, sm_status (*once)(const bench_run *, sm_error *),
                              double n, double min_seconds, double *speed, sm_error *error) {
     double seconds = 0.0, tokens = 0.0;
     sm_status status = SM_OK;
     while (status == SM_OK && (tokens == 0.0 || seconds < min_seconds)) {
+        status = go_back(run, error);
+        if (status != SM_OK)
+            break;
         const double start = cli_seconds();
         status = once(run, error);
         seconds += cli_seconds() - start;
@@ -273,7 +265,8 @@ static sm_status open_batch(bench_run *run, sm_error *error) {
                                       .n_ctx = run->depth + run->decode,
                                       .pin = run->session_options.pin};
     const sm_session_options each = {.struct_size = sizeof each,
-                                     .kv_type = run->session_options.kv_type};
+                                     .kv_type = run->session_options.kv_type,
+                                     .kv_keep = run->session_options.kv_keep};
     sm_status status = sm_batch_new(&run->batch, run->model, &options, error);
     if (status == SM_OK)
         status = sm_batch_set_cancel(run->batch, cli_cancel, NULL, error);
@@ -432,7 +425,7 @@ static int print_result(const bench_run *run) {
     const summary bf16 = summarize_limit(run, offsetof(limit_sample, bf16));
     const summary int8 = summarize_limit(run, offsetof(limit_sample, int8));
     const char *level = sm_level_name(run->info.level);
-    char size[32], packed[32], in_file[32], heap[32], random[64], shown[CLI_SHOWN_SPACE];
+    char size[32], packed[32], in_file[32], heap[32], cache[32], random[64], shown[CLI_SHOWN_SPACE];
     const char *name = run->path;
     if (name == NULL) {
         snprintf(random, sizeof random, "%s %s (random)", run->shape, run->type);
@@ -450,7 +443,8 @@ static int print_result(const bench_run *run) {
                cli_bytes(heap, run->info.heap_bytes), cli_bytes(packed, run->info.packed_bytes),
                cli_bytes(in_file, run->info.packed_file_bytes));
         print_resident(run);
-        printf("cache    %.0f bytes per token\n", kv_bytes(run));
+        printf("cache    %s, %.0f bytes per token where all are kept\n",
+               cli_bytes(cache, sm_session_cache_bytes(run->session)), kv_bytes(run));
         printf("limits   read %.1f GB/s (best %.1f), f32 %.1f GFLOP/s (best %.1f), ",
                read.median / 1e9, read.best / 1e9, f32.median / 1e9, f32.best / 1e9);
         if (run->has_bf16)
@@ -468,16 +462,17 @@ static int print_result(const bench_run *run) {
         return CLI_DONE;
     }
     json_t *root = json_pack(
-        "{s:o, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:f, s:{s:o, s:o, s:o, s:o}, "
-        "s:o, s:o}",
+        "{s:o, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:f, s:{s:o, s:o, s:o, "
+        "s:o}, s:o, s:o}",
         "model", cli_json_name(name), "architecture", run->info.architecture, "level", level,
         "threads", (json_int_t)run->n_threads, "repeats", (json_int_t)run->repeats, "depth",
         (json_int_t)run->depth, "decode_bytes", (json_int_t)run->info.decode_bytes, "heap_bytes",
         (json_int_t)run->info.heap_bytes, "packed_bytes", (json_int_t)run->info.packed_bytes,
         "packed_file_bytes", (json_int_t)run->info.packed_file_bytes, "resident",
-        resident_json(run), "kv_bytes_per_token", (json_int_t)kv_bytes(run), "first_round_seconds",
-        run->warm_up, "limits", "read_bytes_per_second", limit_json(read), "f32_ops_per_second",
-        limit_json(f32), "bf16_ops_per_second", run->has_bf16 ? limit_json(bf16) : json_null(),
+        resident_json(run), "kv_bytes", (json_int_t)sm_session_cache_bytes(run->session),
+        "kv_bytes_per_token", (json_int_t)kv_bytes(run), "first_round_seconds", run->warm_up,
+        "limits", "read_bytes_per_second", limit_json(read), "f32_ops_per_second", limit_json(f32),
+        "bf16_ops_per_second", run->has_bf16 ? limit_json(bf16) : json_null(),
         "int8_ops_per_second", limit_json(int8), "prefill", speed_json(prefill), "decode",
         speed_json(decode));
     if (root != NULL && run->sequences > 0) {
@@ -512,7 +507,7 @@ static int bench(bench_run *run) {
     if (code == CLI_GO_ON) {
         limits = limit_bench_new(run->info.level, run->n_threads,
                                  run->info.decode_bytes +
-                                     (uint64_t)(tokens_seen(run, run->depth) * kv_bytes(run)));
+                                     sm_session_read_bytes(run->session, run->depth));
         code = limits != NULL ? measure(run, limits) : cli_error("out of memory");
     }
     if (code == CLI_GO_ON && sm_model_get_info(run->model, &run->info, &error) != SM_OK)
@@ -593,6 +588,7 @@ int cmd_bench(int argc, char **argv) {
     const cli_fields fields[] = {
         {SM_OPTIONS_SESSION, &run.session_options, "n_threads"},
         {SM_OPTIONS_SESSION, &run.session_options, "kv_type"},
+        {SM_OPTIONS_SESSION, &run.session_options, "kv_keep"},
         {SM_OPTIONS_SESSION, &run.session_options, "pin"},
         {SM_OPTIONS_MODEL, &run.model_options, NULL},
     };

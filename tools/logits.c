@@ -155,6 +155,7 @@ int cmd_logits(int argc, char **argv) {
         {SM_OPTIONS_SESSION, &session, "n_threads"},
         {SM_OPTIONS_SESSION, &session, "n_batch"},
         {SM_OPTIONS_SESSION, &session, "kv_type"},
+        {SM_OPTIONS_SESSION, &session, "kv_keep"},
         {SM_OPTIONS_MODEL, &model, NULL},
     };
     const cli_command command = {

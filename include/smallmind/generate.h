@@ -15,7 +15,7 @@
  * inside); several sessions of one model may run at the same time. While a call has not
  * returned, callbacks and other threads get SM_ERR_STATE ("the session is in use by a call
  * that has not returned") from all functions but these: sm_session_length, _capacity,
- * _threads and _token at any time; sm_session_logits and _get_stats inside the call's own
+ * _threads, _cache_bytes, _read_bytes and _token at any time; sm_session_logits and _get_stats inside the call's own
  * callbacks, where they tell of the last token that is whole; sm_session_free, which then
  * takes effect when the call ends. Of fork() see types.h.
  *
@@ -38,6 +38,9 @@ typedef struct sm_session sm_session;
 #define SM_KV_TYPE_BF16 2
 #define SM_KV_TYPE_Q8_0 3 /* 8 bits and a scale per 32: half of f16 */
 
+#define SM_KV_KEEP_WINDOW 0 /* default */
+#define SM_KV_KEEP_ALL 1
+
 typedef struct sm_session_options {
     uint32_t struct_size;
     uint32_t n_ctx;     /* tokens the session can hold; 0: min(n_ctx_train, 4096) */
@@ -50,6 +53,10 @@ typedef struct sm_session_options {
     uint32_t pin;       /* 1: each thread of the team but the caller's stays on one CPU of those the
                            process may use (a fork's likewise). For one session that has these CPUs
                            to itself: several would meet on the same ones */
+    uint32_t kv_keep; /* SM_KV_KEEP_…: layers whose attention has a window keep keys and values of
+                         the window and one batch (n_batch, of the session or of its batch), or like
+                         the others those of all tokens. It changes no logits, but what
+                         sm_session_rewind costs */
 } sm_session_options;
 
 /* SM_ERR_ARGUMENT, _NOMEM, _SYSTEM (threads), _UNSUPPORTED (pin, where the system cannot). */
@@ -67,6 +74,10 @@ SM_API sm_status sm_session_fork(sm_session **out, const sm_session *session, sm
 SM_API uint32_t sm_session_length(const sm_session *session);   /* tokens held; 0 for NULL */
 SM_API uint32_t sm_session_capacity(const sm_session *session); /* n_ctx; 0 for NULL */
 SM_API uint32_t sm_session_threads(const sm_session *session);  /* of its team; 0 for NULL */
+/* Bytes of its key/value cache; 0 for NULL. */
+SM_API uint64_t sm_session_cache_bytes(const sm_session *session);
+/* How many of them computing the token at that position reads; 0 where there can be none. */
+SM_API uint64_t sm_session_read_bytes(const sm_session *session, uint32_t position);
 /* Token i of the session, or -1. */
 SM_API int32_t sm_session_token(const sm_session *session, uint32_t i);
 
@@ -81,7 +92,9 @@ SM_API sm_status sm_session_set_cancel(sm_session *session, sm_cancel_fn cancel,
 
 /* Appends n tokens and computes them. n may be 0. SM_ERR_TOKEN and SM_ERR_CONTEXT_FULL
  * leave the session unchanged; so does SM_ERR_NOMEM, possible where weights are used for the
- * first time (by any session) and repacked; what was repacked stays for the next feed.
+ * first time (by any session) and repacked; what was repacked stays for the next feed. (Tokens that
+ * windows have lost meanwhile are computed again; if that fails as well, the message says how many
+ * the session holds.)
  * SM_ERR_CANCELLED: see above. */
 SM_API sm_status sm_session_feed(sm_session *session, const int32_t *ids, uint64_t n,
                                  sm_error *error);
@@ -91,14 +104,17 @@ SM_API sm_status sm_session_feed(sm_session *session, const int32_t *ids, uint64
 SM_API sm_status sm_session_feed_logits(sm_session *session, const int32_t *ids, uint64_t n,
                                         float *logits, sm_error *error);
 /* Makes the session hold exactly ids[0..n): keeps the common prefix, drops the
- * rest, feeds what is new. *reused (may be NULL) gets the tokens kept. */
+ * rest, feeds what is new. *reused (may be NULL) gets the tokens kept: of the prefix as many as
+ * sm_session_rewind goes back to at no cost. */
 SM_API sm_status sm_session_sync(sm_session *session, const int32_t *ids, uint64_t n,
                                  uint64_t *reused, sm_error *error);
 /* Forgets all tokens from position length on. What a session carries of its tokens tells how far
- * back it can go at no cost: keys and values, which is what all models have so far, to any length;
- * for others the tokens from the last place that can be reached are computed again, which can be
- * cancelled (SM_ERR_CANCELLED, the session then holds fewer tokens). SM_ERR_ARGUMENT if length is
- * beyond the session's. Logits are gone unless length is the present one. */
+ * back it can go at no cost: to any length where keys and values of all tokens are kept, which is so
+ * in models without windows and with SM_KV_KEEP_ALL; with SM_KV_KEEP_WINDOW by n_batch tokens at
+ * least. Otherwise the tokens from the last place that can be reached (the beginning, once windows
+ * have passed it) are computed again, which can be cancelled (SM_ERR_CANCELLED, the session then
+ * holds fewer tokens). SM_ERR_ARGUMENT if length is beyond the session's. Logits are gone unless
+ * length is the present one. */
 SM_API sm_status sm_session_rewind(sm_session *session, uint32_t length, sm_error *error);
 /* The logits after the last token: n_vocab floats, valid until the session is
  * next fed, rewound or freed. SM_ERR_STATE if there are none, _FORMAT if they are not all finite

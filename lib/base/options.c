@@ -49,6 +49,8 @@ static const sm_option session_table[] = {
          "number format of the key/value cache"),
     ENUM(sm_session_options, pin, "no|yes", 1,
          "keep each thread but the caller's on a CPU of its own"),
+    ENUM(sm_session_options, kv_keep, "window|all", 1,
+         "what layers with a window keep of keys and values: the window and one batch, or all"),
 };
 
 static const sm_option sampling_table[] = {

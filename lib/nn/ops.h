@@ -29,6 +29,7 @@ typedef struct sm_thread_scratch {
     float *logits;        /* a piece of every output's logits */
     float *attn_q, *attn_s, *attn_o, *attn_acc, *attn_m, *attn_l; /* see attend.c */
     sm_act_block *attn_qq; /* queries as a quantized cache wants them */
+    uint8_t *attn_values;  /* a block's, where the end of a ring lies inside; NULL: no windows */
 } sm_thread_scratch;
 
 /* y[t][r] = sum_k W[r][k] x[t][k] for the rows of groups [g0, g1) (16 rows each; rows

@@ -154,7 +154,7 @@ struct sm_session {
     sm_batch *batch;
     uint64_t step; /* the last step of the batch that named this session */
     sm_state state;
-    uint32_t n_ctx;
+    uint32_t n_ctx, kv_type, kv_keep; /* of its options */
     int32_t *ids; /* [n_ctx]; other threads may look at them through sm_session_token */
     _Atomic uint32_t length;
     float *logits; /* [n_vocab] after the last token */
@@ -189,8 +189,9 @@ sm_status sm_session_rewind_marked(sm_session *session, uint32_t length, sm_erro
 sm_status sm_session_choose(sm_session *session, const sm_sampling *sampling, int32_t *id,
                             sm_error *error);
 
-/* A session in a batch, whose reference it takes over, also on failure. */
-sm_status sm_session_make(sm_session **out, sm_batch *batch, uint32_t n_ctx, uint32_t kv_type,
+/* A session in a batch, whose reference it takes over, also on failure. n_ctx, kv_type and kv_keep
+ * of the options count. */
+sm_status sm_session_make(sm_session **out, sm_batch *batch, const sm_session_options *options,
                           sm_error *error);
 
 #endif

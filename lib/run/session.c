@@ -14,7 +14,7 @@ static const uint32_t kv_types[] = {
     [SM_KV_TYPE_Q8_0] = SM_KV_Q8_0,
 };
 
-sm_status sm_session_make(sm_session **out, sm_batch *batch, uint32_t n_ctx, uint32_t kv_type,
+sm_status sm_session_make(sm_session **out, sm_batch *batch, const sm_session_options *o,
                           sm_error *error) {
     const sm_model *model = batch->model;
     sm_mem *mem = batch->mem;
@@ -28,14 +28,17 @@ sm_status sm_session_make(sm_session **out, sm_batch *batch, uint32_t n_ctx, uin
     s->adapters.adapter = s->adapter;
     s->adapters.scale = s->adapter_scale;
     s->batch = batch;
-    s->n_ctx = n_ctx;
-    sm_status status = sm_state_init(&s->state, mem, model->net, kv_type, n_ctx, error);
+    s->n_ctx = o->n_ctx;
+    s->kv_type = o->kv_type;
+    s->kv_keep = o->kv_keep;
+    sm_status status = sm_state_init(&s->state, mem, model->net, kv_types[o->kv_type], o->n_ctx,
+                                     o->kv_keep == SM_KV_KEEP_WINDOW ? batch->n_batch : 0, error);
     if (!status) {
-        s->ids = sm_alloc_array(mem, n_ctx, sizeof *s->ids);
+        s->ids = sm_alloc_array(mem, o->n_ctx, sizeof *s->ids);
         s->logits = sm_alloc_array(mem, n_vocab(s), sizeof *s->logits);
         if (!s->ids || !s->logits)
             status =
-                sm_fail(error, SM_ERR_NOMEM, "out of memory for a session of %u tokens", n_ctx);
+                sm_fail(error, SM_ERR_NOMEM, "out of memory for a session of %u tokens", o->n_ctx);
     }
     if (!status && model->tokenizer)
         /* generated text continues a prompt: its leading space counts */
@@ -49,17 +52,16 @@ sm_status sm_session_make(sm_session **out, sm_batch *batch, uint32_t n_ctx, uin
 }
 
 /* A session with a batch of its own. */
-static sm_status make_alone(sm_session **out, const sm_model *model, uint32_t n_ctx,
-                            uint32_t n_threads, uint32_t n_batch, uint32_t kv_type, bool pin,
+static sm_status make_alone(sm_session **out, const sm_model *model, const sm_session_options *o,
                             sm_error *error) {
-    const sm_batch_options o = {.n_threads = n_threads,
-                                .n_sequences = 1,
-                                .n_batch = n_batch < n_ctx ? n_batch : n_ctx,
-                                .n_ctx = n_ctx,
-                                .pin = pin};
+    const sm_batch_options alone = {.n_threads = o->n_threads,
+                                    .n_sequences = 1,
+                                    .n_batch = min_u32(o->n_batch, o->n_ctx),
+                                    .n_ctx = o->n_ctx,
+                                    .pin = o->pin};
     sm_batch *batch;
-    const sm_status status = sm_batch_make(&batch, model, &o, false, error);
-    return status ? status : sm_session_make(out, batch, n_ctx, kv_type, error);
+    const sm_status status = sm_batch_make(&batch, model, &alone, false, error);
+    return status ? status : sm_session_make(out, batch, o, error);
 }
 
 sm_status sm_session_new(sm_session **out, const sm_model *model, const sm_session_options *options,
@@ -73,8 +75,8 @@ sm_status sm_session_new(sm_session **out, const sm_model *model, const sm_sessi
     sm_status status = sm_options_take(&o, sizeof o, options, SM_OPTIONS_SESSION, error);
     if (status)
         return status;
-    return make_alone(out, model, sm_default_context(model, o.n_ctx), o.n_threads, o.n_batch,
-                      kv_types[o.kv_type], o.pin != 0, error);
+    o.n_ctx = sm_default_context(model, o.n_ctx);
+    return make_alone(out, model, &o, error);
 }
 
 sm_status sm_batch_new_session(sm_session **out, sm_batch *batch, const sm_session_options *options,
@@ -103,8 +105,8 @@ sm_status sm_batch_new_session(sm_session **out, sm_batch *batch, const sm_sessi
     if (status)
         return status;
     atomic_fetch_add_explicit(&batch->references, 1, memory_order_relaxed);
-    status =
-        sm_session_make(out, batch, o.n_ctx ? o.n_ctx : batch->n_ctx, kv_types[o.kv_type], error);
+    o.n_ctx = o.n_ctx ? o.n_ctx : batch->n_ctx;
+    status = sm_session_make(out, batch, &o, error);
     sm_batch_end(batch);
     return status;
 }
@@ -154,15 +156,19 @@ static int32_t ask_session(void *user, uint64_t done, uint64_t total) {
 }
 
 static sm_status make_copy(sm_session **out, const sm_session *s, sm_error *error) {
+    const sm_session_options o = {.n_ctx = s->n_ctx,
+                                  .n_threads = sm_team_size(s->batch->team),
+                                  .n_batch = s->batch->n_batch,
+                                  .kv_type = s->kv_type,
+                                  .kv_keep = s->kv_keep,
+                                  .pin = sm_team_pinned(s->batch->team)};
     sm_session *copy;
     sm_status status;
     if (s->batch->shared) {
         atomic_fetch_add_explicit(&s->batch->references, 1, memory_order_relaxed);
-        status = sm_session_make(&copy, s->batch, s->n_ctx, s->state.type, error);
+        status = sm_session_make(&copy, s->batch, &o, error);
     } else {
-        status =
-            make_alone(&copy, s->model, s->n_ctx, sm_team_size(s->batch->team), s->batch->n_batch,
-                       s->state.type, sm_team_pinned(s->batch->team), error);
+        status = make_alone(&copy, s->model, &o, error);
     }
     if (status)
         return status;
@@ -209,6 +215,14 @@ uint32_t sm_session_capacity(const sm_session *s) {
 uint32_t sm_session_threads(const sm_session *s) {
     return s ? sm_team_size(s->batch->team) : 0;
 }
+uint64_t sm_session_cache_bytes(const sm_session *s) {
+    return s ? s->state.bytes : 0;
+}
+uint64_t sm_session_read_bytes(const sm_session *s, uint32_t position) {
+    return s && position < s->n_ctx
+               ? (uint64_t)sm_state_read_bytes(&s->state, s->model->net, position, 1)
+               : 0;
+}
 
 int32_t sm_session_token(const sm_session *s, uint32_t i) {
     return s && i < s->length ? __atomic_load_n(&s->ids[i], __ATOMIC_RELAXED) : -1;
@@ -225,6 +239,8 @@ sm_status sm_session_set_cancel(sm_session *s, sm_cancel_fn cancel, void *user, 
     sm_session_end(s);
     return SM_OK;
 }
+
+static sm_status go_back(sm_session *s, uint32_t length, sm_error *error);
 
 /* Feeds checked ids, n_batch at a time; logits may be NULL. */
 static sm_status feed(sm_session *s, const int32_t *ids, uint64_t n, float *logits,
@@ -246,11 +262,22 @@ static sm_status feed(sm_session *s, const int32_t *ids, uint64_t n, float *logi
     if (status == SM_ERR_CANCELLED)
         return sm_fail(error, status, "%s after %u tokens", why.message, s->length);
     if (status) { /* the caller's logits were copied after each batch */
-        s->has_logits = had_logits && (!logits || s->length == length);
-        s->length = length;
+        const bool logits_stay = had_logits && (!logits || s->length == length);
+        if (s->length > length && go_back(s, length, NULL))
+            return sm_fail(error, status, "%s; the session holds %u tokens", why.message,
+                           s->length);
+        s->has_logits = logits_stay;
         return sm_fail(error, status, "%s", why.message);
     }
     return SM_OK;
+}
+
+/* To a length that the session has had; where the state cannot go back that far, tokens are computed
+ * again. */
+static sm_status go_back(sm_session *s, uint32_t length, sm_error *error) {
+    s->length = sm_state_rewinds_to(&s->state, s->length, length);
+    return s->length < length ? feed(s, s->ids + s->length, length - s->length, NULL, error)
+                              : SM_OK;
 }
 
 sm_status sm_session_feed_marked(sm_session *s, const int32_t *ids, uint64_t n, float *logits,
@@ -288,11 +315,7 @@ sm_status sm_session_rewind_marked(sm_session *s, uint32_t length, sm_error *err
                        length, s->length);
     if (length == s->length)
         return SM_OK;
-    /* where the state cannot go back that far, tokens are computed again */
-    s->length = sm_state_rewinds_to(&s->state, s->length, length);
-    sm_status status = SM_OK;
-    if (s->length < length)
-        status = sm_session_feed_marked(s, s->ids + s->length, length - s->length, NULL, error);
+    const sm_status status = go_back(s, length, error);
     s->has_logits = false;
     return status;
 }

@@ -27,12 +27,14 @@ typedef struct bench {
     sm_net *net;
     sm_team *team;
     sm_workspace *ws;
+    uint32_t n_step; /* of the states that run() and its like make; 0: they keep all tokens */
 } bench;
 
 #define STEP_TOKENS 600 /* that one step takes at most */
 
 static void open_bench(bench *b, const char *path, uint32_t level, uint32_t n_threads) {
     sm_error error = {0};
+    b->n_step = 0;
     assert_int_equal(sm_mem_init(&b->mem, NULL, 0, &error), SM_OK);
     if (sm_source_open(&b->gguf, &b->mem, path, true, &error) ||
         sm_net_load(&b->net, &b->mem, b->gguf, sm_kernels_get(level), NULL, NULL, &error) ||
@@ -48,6 +50,16 @@ static void close_bench(bench *b) {
     sm_net_free(b->net);
     sm_source_close(b->gguf);
     assert_int_equal(b->mem.in_use, 0);
+}
+
+/* Gives the layers windows of their own; the buffers are those of such a model. */
+static void set_windows(bench *b, uint32_t n_threads, const uint32_t window[2]) {
+    for (uint32_t i = 0; i < b->net->n_blocks; i++)
+        if (b->net->blocks[i].kind == &sm_kind_attention)
+            b->net->blocks[i].attn.window = window[b->net->blocks[i].layer];
+    sm_workspace_free(b->ws);
+    assert_int_equal(sm_workspace_new(&b->ws, &b->mem, b->net, n_threads, STEP_TOKENS, MOST, NULL),
+                     SM_OK);
 }
 
 static const char *write_model(const fixture_model *model) {
@@ -88,7 +100,7 @@ static void feed(bench *b, sm_state *kv, uint32_t sequence, uint32_t from, uint3
 static void run(bench *b, uint32_t kv_type, uint32_t sequence, uint32_t n, uint32_t piece,
                 float (*logits)[V]) {
     sm_state kv;
-    assert_int_equal(sm_state_init(&kv, &b->mem, b->net, kv_type, n, NULL), SM_OK);
+    assert_int_equal(sm_state_init(&kv, &b->mem, b->net, kv_type, n, b->n_step, NULL), SM_OK);
     for (uint32_t t = 0; t < n; t += piece)
         feed(b, &kv, sequence, t, n - t < piece ? n - t : piece, logits);
     sm_state_free(&kv, &b->mem);
@@ -99,7 +111,7 @@ static void one_by_one(bench *b, uint32_t kv_type, uint32_t sequence, uint32_t n
                        float (*logits)[V]) {
     sm_state kv;
     uint32_t t = 0;
-    assert_int_equal(sm_state_init(&kv, &b->mem, b->net, kv_type, n, NULL), SM_OK);
+    assert_int_equal(sm_state_init(&kv, &b->mem, b->net, kv_type, n, b->n_step, NULL), SM_OK);
     for (; n - t > 40; t += n - t - 40 < 512 ? n - t - 40 : 512)
         feed(b, &kv, sequence, t, n - t - 40 < 512 ? n - t - 40 : 512, logits);
     for (; t < n; t++)
@@ -185,7 +197,9 @@ static void windows_are_as_defined(void **state) {
                              kv, worst);
                 if (longer && kv == SM_KV_F32) /* the test can tell a token more */
                     assert_true(difference(logits, longer, LENGTH) > 1000 * tolerance[kv]);
+                b.n_step = 61;
                 run(&b, kv, 0, LENGTH, 61, other);
+                b.n_step = 0;
                 assert_memory_equal(other, logits, sizeof logits);
             }
             close_bench(&b);
@@ -224,7 +238,8 @@ static void together(bench *b, uint32_t kv_type, const uint32_t *lengths,
     uint32_t held[SEQUENCES] = {0};
     static float out[STEP_TOKENS][V];
     for (uint32_t s = 0; s < SEQUENCES; s++)
-        assert_int_equal(sm_state_init(&kv[s], &b->mem, b->net, kv_type, MOST, NULL), SM_OK);
+        assert_int_equal(sm_state_init(&kv[s], &b->mem, b->net, kv_type, MOST, b->n_step, NULL),
+                         SM_OK);
     for (; held[0] < lengths[0] - 40; held[0] += 40)
         feed(b, &kv[0], 0, held[0], 40, logits[0]);
     for (uint32_t step = 0;; step++) {
@@ -283,13 +298,12 @@ static void windows_are_bit_exact(void **state) {
         for (uint32_t n_threads = 1; n_threads <= test_share(4, 3); n_threads++) {
             bench b;
             open_bench(&b, path, sm_level_best(SM_LEVEL_AUTO), n_threads);
-            for (uint32_t l = 0; l < b.net->n_blocks; l++)
-                if (b.net->blocks[l].kind == &sm_kind_attention)
-                    b.net->blocks[l].attn.window = cases[i].window[b.net->blocks[l].layer];
+            set_windows(&b, n_threads, cases[i].window);
             if (n_threads == 1)
                 for (uint32_t s = 0; s < SEQUENCES; s++)
                     run(&b, cases[i].kv_type, s, lengths[s], STEP_TOKENS, expected[s]);
             memset(got, 0, sizeof got);
+            b.n_step = n_threads == 2 ? 512 : n_threads == 3 ? 0 : 70;
             if (n_threads == 2)
                 for (uint32_t s = 0; s < SEQUENCES; s++)
                     one_by_one(&b, cases[i].kv_type, s, lengths[s], got[s]);
@@ -299,6 +313,43 @@ static void windows_are_bit_exact(void **state) {
                 assert_memory_equal(got[s], expected[s], lengths[s] * sizeof got[s][0]);
             close_bench(&b);
         }
+}
+
+/* A state that keeps a window and a step has the bits of one that keeps all, wherever tiles, blocks
+ * and rings end; nothing is read that was not stored, were it NaN. */
+static void rings_are_bit_exact(void **state) {
+    (void)state;
+    enum { LONG = 700 };
+    static float expected[LONG][V], got[LONG][V];
+    static const uint32_t widths[] = {1, 2, 16, 17, 40, 255, 256, 257, 300};
+    static const uint32_t steps[] = {1, 3, 16, 64, 250};
+    const char *path = write_model(&(fixture_model){.n_embd = 32, .n_ff = 32, .head_dim = 8});
+    bench b;
+    uint64_t seed = 9;
+    open_bench(&b, path, sm_level_best(SM_LEVEL_AUTO), 2);
+    for (uint32_t kv_type = 0; kv_type < SM_KV_TYPES; kv_type++)
+        for (size_t i = 0; i < test_share(sizeof widths / sizeof *widths, 3); i++) {
+            set_windows(&b, 2, (const uint32_t[]){widths[i], widths[i]});
+            run(&b, kv_type, 0, LONG, STEP_TOKENS, expected);
+            for (size_t j = 0; j < sizeof steps / sizeof *steps; j++) {
+                sm_state kv;
+                assert_int_equal(sm_state_init(&kv, &b.mem, b.net, kv_type, LONG, steps[j], NULL),
+                                 SM_OK);
+                memset(kv.memory, 0xff, (size_t)kv.bytes);
+                for (uint32_t t = 0, n; t < LONG; t += n) {
+                    n = 1 + (uint32_t)(test_random(&seed) % steps[j]);
+                    n = n < LONG - t ? n : LONG - t;
+                    feed(&b, &kv, 0, t, n, got);
+                    assert_int_equal(kv.reached, t + n);
+                }
+                /* the window and a step, and what tiles of 16 make of that */
+                const uint32_t seen = widths[i] - 1 + steps[j];
+                assert_true(kv.kv[0].capacity >= seen && kv.kv[0].capacity <= seen + 30);
+                assert_memory_equal(got, expected, sizeof got);
+                sm_state_free(&kv, &b.mem);
+            }
+        }
+    close_bench(&b);
 }
 
 /* Blocks that no token of a step sees are not read: what lies there makes no difference, were it
@@ -313,7 +364,8 @@ static void what_lies_outside_is_not_read(void **state) {
             bench b;
             sm_state kv;
             open_bench(&b, path, sm_level_best(SM_LEVEL_AUTO), 2);
-            assert_int_equal(sm_state_init(&kv, &b.mem, b.net, kv_type, HELD + MORE, NULL), SM_OK);
+            assert_int_equal(sm_state_init(&kv, &b.mem, b.net, kv_type, HELD + MORE, 0, NULL),
+                             SM_OK);
             for (uint32_t t = 0; t < HELD; t += 450)
                 feed(&b, &kv, 0, t, 450, NULL);
             for (int damaged = 0; damaged < 2; damaged++) {
@@ -339,6 +391,7 @@ int main(void) {
         cmocka_unit_test(windows_are_as_defined),
         cmocka_unit_test(wide_windows_change_nothing),
         cmocka_unit_test(windows_are_bit_exact),
+        cmocka_unit_test(rings_are_bit_exact),
         cmocka_unit_test(what_lies_outside_is_not_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -58,7 +58,7 @@ static void alone(bench *b, float logits[SEQUENCES][LENGTH][LDL]) {
         int32_t ids[LENGTH];
         uint32_t outputs[LENGTH];
         float *rows[LENGTH];
-        assert_int_equal(sm_state_init(&kv, &b->mem, b->net, SM_KV_F16, CONTEXT, NULL), SM_OK);
+        assert_int_equal(sm_state_init(&kv, &b->mem, b->net, SM_KV_F16, CONTEXT, 0, NULL), SM_OK);
         for (uint32_t t = 0; t < LENGTH; t++) {
             ids[t] = id_of(s, t);
             outputs[t] = t;
@@ -83,7 +83,8 @@ static void together(bench *b, float logits[SEQUENCES][LENGTH][LDL]) {
     uint32_t held[SEQUENCES] = {0};
     static float out[128][LDL];
     for (uint32_t s = 0; s < SEQUENCES; s++)
-        assert_int_equal(sm_state_init(&kv[s], &b->mem, b->net, SM_KV_F16, CONTEXT, NULL), SM_OK);
+        assert_int_equal(sm_state_init(&kv[s], &b->mem, b->net, SM_KV_F16, CONTEXT, 0, NULL),
+                         SM_OK);
     for (uint32_t step = 0;; step++) {
         int32_t ids[128];
         uint32_t outputs[128], n = 0, n_spans = 0;

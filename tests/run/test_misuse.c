@@ -120,6 +120,7 @@ static void misuse(guest *g) {
     assert_int_equal(sm_session_length(s), length);
     assert_int_equal(sm_session_capacity(s), 200);
     assert_true(sm_session_threads(s) > 0);
+    assert_true(sm_session_cache_bytes(s) > 0 && sm_session_read_bytes(s, 0) > 0);
     assert_int_equal(sm_session_token(s, length), -1);
     assert_int_equal(sm_session_get_stats(s, &stats, NULL), SM_OK);
     const sm_status status = sm_session_logits(s, &logits, NULL);

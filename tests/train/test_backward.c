@@ -813,7 +813,7 @@ static void test_adapters_decode(void **state) {
     assert_int_equal(sm_workspace_new(&ws, &m.mem, net, 3, 8, 64, NULL), SM_OK);
     assert_int_equal(sm_workspace_adapt(ws, 2 * sm_adapter_width(one, net), false, NULL), SM_OK);
     sm_state kv;
-    assert_int_equal(sm_state_init(&kv, &m.mem, net, SM_KV_F32, 64, NULL), SM_OK);
+    assert_int_equal(sm_state_init(&kv, &m.mem, net, SM_KV_F32, 64, 0, NULL), SM_OK);
     for (int how = 0; how < 3; how++) /* one by one, together, together without adapters */
         for (uint32_t i = 0; i < (how ? 1 : N); i++) {
             const uint32_t n = how ? N : 1, last = n - 1;

@@ -36,23 +36,48 @@ void sm_attn_blocks(uint32_t window, uint32_t position, uint32_t *first, uint32_
     *end = position / SM_KV_BLOCK + 1;
 }
 
-/* s[i] = softmax numerators of query i over the block, with its maximum and sum;
+/* Scores of the n tiles that begin at position, some of which may lie at the ring's beginning. */
+static void block_scores(const sm_attn *a, const sm_span *span, uint32_t kv_head, uint32_t position,
+                         uint32_t n, const void *q, uint32_t nq, float *s) {
+    const sm_kv *kv = sm_attn_kv(a, span);
+    for (uint32_t i = 0, run; i < n; i += run) {
+        run = sm_kv_run(kv, position + 16 * i, n - i);
+        const uint8_t *k = kv->k + sm_kv_offset(kv, kv_head, position + 16 * i);
+        a->kernels->kv[kv->type].scores(s + (uint64_t)16 * i, SM_KV_BLOCK, q, query_stride(a, span),
+                                        nq, k, run, a->width);
+    }
+}
+
+/* Their values, one after another: copied if they are not. */
+static const uint8_t *block_values(const sm_attn *a, const sm_span *span, uint32_t kv_head,
+                                   uint32_t position, uint32_t n, uint8_t *copy) {
+    const sm_kv *kv = sm_attn_kv(a, span);
+    const uint64_t tile = sm_kv_tile_bytes(kv->type, kv->width);
+    const uint32_t run = sm_kv_run(kv, position, n);
+    const uint8_t *v = kv->v + sm_kv_offset(kv, kv_head, position);
+    if (run == n)
+        return v;
+    memcpy(copy, v, (size_t)(run * tile));
+    memcpy(copy + run * tile, kv->v + sm_kv_offset(kv, kv_head, position + 16 * run),
+           (size_t)((n - run) * tile));
+    return copy;
+}
+
+/* In scratch->attn_s[i] softmax numerators of query i over the block, with its maximum and sum;
  * o[i] = their weighted sum of values. Query i is of token `position` + i / group, which sees some
  * of the block's tokens. */
 static void block(const sm_attn *a, const sm_span *span, uint32_t kv_head, uint32_t start,
-                  const void *q, uint32_t nq, uint32_t group, uint32_t position, float *s, float *o,
-                  float *m, float *l) {
-    const sm_kv *kv = sm_attn_kv(a, span);
-    const sm_kv_kernels *kernels = &a->kernels->kv[kv->type];
+                  const void *q, uint32_t nq, uint32_t group, uint32_t position, float *o, float *m,
+                  float *l, sm_thread_scratch *scratch) {
+    float *s = scratch->attn_s;
     /* tokens of the block: the first query sees the earliest of them, the last one the latest */
     const uint32_t earliest = sm_window_begin(a->p.window, position);
     const uint32_t begin = earliest > start ? (earliest - start) / 16 * 16 : 0;
     uint32_t end = position + (nq - 1) / group + 1 - start;
     if (end > SM_KV_BLOCK)
         end = SM_KV_BLOCK;
-    const uint64_t at = sm_kv_offset(kv, kv_head, start + begin);
-    kernels->scores(s + begin, SM_KV_BLOCK, q, query_stride(a, span), nq, kv->k + at,
-                    (end - begin + 15) / 16, a->width);
+    const uint32_t n_tiles = (end - begin + 15) / 16;
+    block_scores(a, span, kv_head, start + begin, n_tiles, q, nq, s + begin);
     for (uint32_t i = 0; i < nq; i++) {
         float *row = s + (uint64_t)i * SM_KV_BLOCK;
         const uint32_t p = position + i / group, seen = sm_window_begin(a->p.window, p);
@@ -72,7 +97,9 @@ static void block(const sm_attn *a, const sm_span *span, uint32_t kv_head, uint3
         for (uint32_t t = (count + 15) / 16 * 16; t < end; t++)
             row[t] = 0;
     }
-    kernels->values(o, a->width, s + begin, SM_KV_BLOCK, nq, kv->v + at, end - begin, a->width);
+    const uint8_t *v = block_values(a, span, kv_head, start + begin, n_tiles, scratch->attn_values);
+    a->kernels->kv[sm_attn_kv(a, span)->type].values(o, a->width, s + begin, SM_KV_BLOCK, nq, v,
+                                                     end - begin, a->width);
 }
 
 /* Copies n heads to rows of the cache's width. */
@@ -141,7 +168,7 @@ void sm_attn_prefill(const sm_attn *a, const sm_span *span, uint32_t kv_head, ui
             a->p.window ? (uint64_t)start + SM_KV_BLOCK + a->p.window - 1 : UINT64_MAX;
         const uint32_t i0 = skip * group, i1 = after <= last ? (uint32_t)(after - p0) * group : nq;
         block(a, span, kv_head, start, query_at(a, span, queries, i0), i1 - i0, group, p0 + skip,
-              scratch->attn_s, scratch->attn_o, m, l);
+              scratch->attn_o, m, l, scratch);
         for (uint32_t i = i0; i < i1; i++)
             a->kernels->attn_merge(acc + (uint64_t)i * width, &acc_m[i], &acc_l[i],
                                    scratch->attn_o + (uint64_t)(i - i0) * width, m[i - i0],
@@ -170,7 +197,7 @@ void sm_attn_decode_block(const sm_attn *a, const sm_span *span, uint32_t head, 
                           sm_thread_scratch *scratch) {
     const uint32_t group = a->p.n_head / a->p.n_head_kv;
     block(a, span, head / group, index * SM_KV_BLOCK, query_at(a, span, q, head), n, group,
-          span->position, scratch->attn_s, o + (uint64_t)head * a->width, m + head, l + head);
+          span->position, o + (uint64_t)head * a->width, m + head, l + head, scratch);
 }
 
 void sm_attn_decode_merge(const sm_attn *a, uint32_t n_blocks, const float *o, const float *m,

@@ -23,6 +23,15 @@ void sm_kv_place(sm_kv *kv, uint32_t n_head_kv, uint32_t head_dim, uint32_t type
     kv->head_bytes = kv->capacity / 16 * tile_bytes(kv);
 }
 
+void sm_kv_place_ring(sm_kv *kv, uint32_t n_head_kv, uint32_t head_dim, uint32_t type,
+                      uint32_t n_ctx, uint32_t window, uint32_t n_step) {
+    /* so many tokens lie in (seen + 30) / 16 tiles, wherever those begin */
+    const uint64_t seen = (uint64_t)window - 1 + n_step, ring = (seen + 30) / 16 * 16;
+    const bool is_ring = ring < n_ctx;
+    sm_kv_place(kv, n_head_kv, head_dim, type, is_ring ? (uint32_t)ring : n_ctx, NULL, NULL);
+    kv->window = is_ring ? window : 0;
+}
+
 uint64_t sm_kv_bytes(const sm_kv *kv) {
     return kv->n_head_kv * kv->head_bytes;
 }
@@ -79,12 +88,23 @@ void sm_kv_fetch(const sm_kv *kv, uint32_t head, uint32_t position, bool key) {
         __builtin_prefetch(p + i, 1);
 }
 
+/* Which of a head's tiles has the position. */
+static uint32_t tile_of(const sm_kv *kv, uint32_t position) {
+    return position < kv->capacity ? position / 16 : position % kv->capacity / 16;
+}
+
 uint64_t sm_kv_offset(const sm_kv *kv, uint32_t head, uint32_t position) {
-    return head * kv->head_bytes + position / 16 * tile_bytes(kv);
+    return head * kv->head_bytes + tile_of(kv, position) * tile_bytes(kv);
+}
+
+uint32_t sm_kv_run(const sm_kv *kv, uint32_t position, uint32_t n) {
+    const uint32_t left = kv->capacity / 16 - tile_of(kv, position);
+    return n < left ? n : left;
 }
 
 bool sm_kv_copy(sm_kv *to, const sm_kv *from, uint32_t n, const sm_hook *hook) {
-    const uint64_t size = (n + 15) / 16 * tile_bytes(from); /* whole tiles */
+    const uint32_t held = n < from->capacity ? n : from->capacity;
+    const uint64_t size = (held + 15) / 16 * tile_bytes(from); /* whole tiles */
     for (uint64_t h = 0; h < from->n_head_kv; h++) {
         if (sm_hook_ends(hook, h, from->n_head_kv))
             return false;

@@ -1,8 +1,12 @@
 /* What a sequence carries. */
 #include "state.h"
 
-static void place(sm_kv *kv, const sm_block *b, uint32_t type, uint32_t n_ctx) {
-    sm_kv_place(kv, b->attn.n_head_kv, b->attn.head_dim, type, n_ctx, NULL, NULL);
+static void place(sm_kv *kv, const sm_block *b, uint32_t type, uint32_t n_ctx, uint32_t n_step) {
+    const sm_attn_params *p = &b->attn;
+    if (n_step && p->window)
+        sm_kv_place_ring(kv, p->n_head_kv, p->head_dim, type, n_ctx, p->window, n_step);
+    else
+        sm_kv_place(kv, p->n_head_kv, p->head_dim, type, n_ctx, NULL, NULL);
 }
 
 /* Of keys, or values: the next part begins on a cache line again. */
@@ -11,7 +15,7 @@ static uint64_t part_bytes(const sm_kv *kv) {
 }
 
 sm_status sm_state_init(sm_state *state, sm_mem *mem, const sm_net *net, uint32_t type,
-                        uint32_t n_ctx, sm_error *error) {
+                        uint32_t n_ctx, uint32_t n_step, sm_error *error) {
     uint64_t total = 0, at = 0;
     bool over = false;
     *state = (sm_state){.n = net->n_states, .type = type, .capacity = n_ctx};
@@ -21,7 +25,7 @@ sm_status sm_state_init(sm_state *state, sm_mem *mem, const sm_net *net, uint32_
     for (uint32_t i = 0; i < net->n_blocks; i++)
         if (net->blocks[i].kind->has_state) {
             sm_kv *kv = &state->kv[net->blocks[i].state];
-            place(kv, &net->blocks[i], type, n_ctx);
+            place(kv, &net->blocks[i], type, n_ctx, n_step);
             over = over || sm_add_over(total, 2 * part_bytes(kv), &total);
         }
     /* not zeroed: pages come into use as tokens do (sm_kv_store clears each new tile) */
@@ -32,6 +36,7 @@ sm_status sm_state_init(sm_state *state, sm_mem *mem, const sm_net *net, uint32_
                        "out of memory for a KV cache of %u tokens (%llu bytes)", n_ctx,
                        (unsigned long long)total);
     }
+    state->bytes = total;
     for (uint32_t i = 0; i < state->n; i++) {
         sm_kv *kv = &state->kv[i];
         kv->k = state->memory + at;
@@ -53,7 +58,7 @@ void sm_state_share(sm_state *state, const sm_net *net, uint32_t type, uint32_t 
     for (uint32_t i = 0; i < net->n_blocks; i++)
         if (net->blocks[i].kind->has_state) {
             sm_kv *part = &kv[net->blocks[i].state];
-            place(part, &net->blocks[i], type, n_ctx);
+            place(part, &net->blocks[i], type, n_ctx, 0);
             part->k = memory;
             part->v = memory + part_bytes(part);
         }
@@ -64,20 +69,53 @@ uint64_t sm_state_bytes(const sm_net *net, uint32_t type, uint32_t n_ctx) {
     for (uint32_t i = 0; i < net->n_blocks; i++)
         if (net->blocks[i].kind->has_state) {
             sm_kv kv;
-            place(&kv, &net->blocks[i], type, n_ctx);
+            place(&kv, &net->blocks[i], type, n_ctx, 0);
             most = 2 * part_bytes(&kv) > most ? 2 * part_bytes(&kv) : most;
         }
     return most;
 }
 
+void sm_state_begin(sm_state *state, uint32_t position, uint32_t n) {
+    if (!position) /* nothing is behind: rings begin anew */
+        state->reached = 0;
+    if (state->reached < position + n)
+        state->reached = position + n;
+}
+
+double sm_state_read_bytes(const sm_state *state, const sm_net *net, uint32_t position,
+                           uint32_t n) {
+    double bytes = 0;
+    for (uint32_t i = 0; i < net->n_blocks; i++) {
+        const sm_block *b = &net->blocks[i];
+        if (!b->kind->has_state)
+            continue;
+        const sm_kv *kv = &state->kv[b->state];
+        bytes += (double)kv->n_head_kv * (double)(2 * kv->head_bytes / kv->capacity) *
+                 (position + n - sm_window_begin(b->attn.window, position));
+    }
+    return bytes;
+}
+
+/* The first token that a ring still has after `reached` tokens. */
+static uint32_t oldest(const sm_kv *kv, uint32_t reached) {
+    const uint32_t end = (reached + 15) / 16 * 16;
+    return end > kv->capacity ? end - kv->capacity : 0;
+}
+
 uint32_t sm_state_rewinds_to(const sm_state *state, uint32_t from, uint32_t to) {
-    (void)state;
+    for (uint32_t i = 0; i < state->n; i++) {
+        const sm_kv *kv = &state->kv[i];
+        if (kv->window && sm_window_begin(kv->window, to) < oldest(kv, state->reached))
+            return 0;
+    }
     return to < from ? to : from;
 }
 
 bool sm_state_copy(sm_state *to, const sm_state *from, uint32_t n, const sm_hook *hook) {
+    /* of a ring that was behind n already all that is there */
     for (uint32_t i = 0; i < from->n; i++)
-        if (!sm_kv_copy(&to->kv[i], &from->kv[i], n, hook))
+        if (!sm_kv_copy(&to->kv[i], &from->kv[i], from->kv[i].window ? from->reached : n, hook))
             return false;
+    to->reached = from->reached;
     return true;
 }

@@ -101,6 +101,8 @@ sm_status sm_forward(sm_workspace *ws, sm_team *team, const sm_step *batch, sm_e
     atomic_init(&pass.next_task, 0);
     atomic_init(&pass.stop.stopped, false);
     atomic_init(&pass.never.stopped, false);
+    for (uint32_t i = 0; i < batch->n_spans; i++)
+        sm_state_begin(batch->spans[i].state, batch->spans[i].position, batch->spans[i].n);
     sm_repack_plan(&pass);
     /* packing keeps all threads busy, however small the rest of the step */
     const uint32_t n_threads = pass.repack_layers || pass.repack_experts || pass.repack_head

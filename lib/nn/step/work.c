@@ -52,21 +52,6 @@ double sm_work_least_share(sm_team *team) {
     return barrier_per_thread(team) * sm_team_size(team) * THREAD_BYTES_PER_NS;
 }
 
-/* Bytes of the cache that a span's attention reads in all blocks. */
-static double cache_read(const sm_net *net, const sm_span *span) {
-    const uint32_t end = span->position + span->n;
-    double bytes = 0;
-    for (uint32_t i = 0; i < net->n_blocks; i++) {
-        const sm_block *b = &net->blocks[i];
-        if (!b->kind->has_state)
-            continue;
-        const sm_kv *kv = &span->state->kv[b->state];
-        bytes += (double)kv->n_head_kv * (double)(2 * kv->head_bytes / kv->capacity) *
-                 (end - sm_window_begin(b->attn.window, span->position));
-    }
-    return bytes;
-}
-
 /* On n threads the step takes about
  *   t(n) = work / n + barriers * (SHARING + per_thread * n)
  * which is least where n^2 = work / (barriers * per_thread). */
@@ -77,8 +62,10 @@ uint32_t sm_work_threads(const sm_workspace *ws, sm_team *team, const sm_step *b
         return most;
     const double barriers = 2.5 * ws->net->n_blocks + 2;
     double bytes = (double)ws->net->decode_bytes * columns_cost(b->n_tokens);
-    for (uint32_t i = 0; i < b->n_spans; i++)
-        bytes += columns_cost(b->spans[i].n) * cache_read(ws->net, &b->spans[i]);
+    for (uint32_t i = 0; i < b->n_spans; i++) {
+        const sm_span *s = &b->spans[i];
+        bytes += columns_cost(s->n) * sm_state_read_bytes(s->state, ws->net, s->position, s->n);
+    }
     const double work = bytes / THREAD_BYTES_PER_NS;
     double n = floor(sqrt(work / (barriers * per_thread)) + 0.5);
     n = n < 2 ? 2 : n > most ? most : n;

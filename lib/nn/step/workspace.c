@@ -72,9 +72,11 @@ typedef struct attn_sizes {
     uint64_t queries;      /* floats of the queries that a thread prepares */
     uint64_t forms;        /* the same in blocks */
     uint64_t heads, width; /* of one token: heads, floats of all */
+    uint64_t values;       /* bytes of a block of one head, where a ring may have it */
 } attn_sizes;
 
-static attn_sizes sizes_of(const sm_net *net) {
+static attn_sizes sizes_of(const sm_workspace *ws) {
+    const sm_net *net = ws->net;
     attn_sizes s = {0};
     for (uint32_t i = 0; i < net->n_blocks; i++) {
         const sm_attn_params *p = &net->blocks[i].attn;
@@ -88,6 +90,9 @@ static attn_sizes sizes_of(const sm_net *net) {
         s.forms = max_u64(s.forms, sm_attn_queries(p) * SM_KV_SCALES(width));
         s.heads = max_u64(s.heads, p->n_head);
         s.width = max_u64(s.width, p->n_head * width);
+        if (p->window && p->window < (uint64_t)ws->max_blocks * SM_KV_BLOCK)
+            s.values =
+                max_u64(s.values, SM_KV_BLOCK / 16 * sm_kv_tile_bytes(SM_KV_F32, (size_t)width));
     }
     return s;
 }
@@ -101,6 +106,7 @@ static void own_scratch(sm_workspace *ws, sm_thread_scratch *s, const attn_sizes
     s->blocks = own(ws, widest / 32 + 1, sizeof(sm_act_block), failed);
     s->attn_q = own(ws, a->queries, sizeof(float), failed);
     s->attn_qq = own(ws, a->forms, sizeof(sm_act_block), failed);
+    s->attn_values = a->values ? own(ws, a->values, 1, failed) : NULL;
     s->attn_s = own(ws, a->chunk_n * SM_KV_BLOCK, sizeof(float), failed);
     s->attn_o = own(ws, a->chunk, sizeof(float), failed);
     s->attn_acc = own(ws, max_u64(a->chunk, a->width), sizeof(float), failed);
@@ -111,7 +117,7 @@ static void own_scratch(sm_workspace *ws, sm_thread_scratch *s, const attn_sizes
 }
 
 static void allocate(sm_workspace *ws, bool *failed) {
-    const attn_sizes a = sizes_of(ws->net);
+    const attn_sizes a = sizes_of(ws);
     const uint64_t T = ws->max_tokens, blocks = ws->max_blocks;
     ws->ldx = sm_row_stride(ws->net->config.n_embd);
     ws->blocks_x = sm_block_stride(ws->net->config.n_embd);
