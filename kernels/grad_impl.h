@@ -1,4 +1,4 @@
-/* grad_impl.h - gradients of row operations, and activations, for the vector levels, in vectors of
+/* grad_impl.h - gradients of row operations, activations, LayerNorm, for the vector levels, in vectors of
  * LANES floats (4, 8 or 16) that the compiler maps to the registers of the level that includes this
  * file. LEVEL(name) makes up the symbol. No fused multiply-add: elementwise results are the same on
  * every level that includes this; sums keep LANES of them.
@@ -46,6 +46,11 @@ INLINE void store(float *p, floats v, size_t n) {
     }
 }
 
+/* The same of ones where there is no such row. */
+INLINE floats load_or_ones(const float *p, size_t i, size_t n) {
+    return p != NULL ? load(p + i, n) : all(1);
+}
+
 INLINE float sum_of(floats v) {
     for (int half = LANES / 2; half > 0; half /= 2) {
         for (int i = 0; i < half; i++) {
@@ -82,15 +87,15 @@ float LEVEL(rms_norm_grad)(float *dx, const float *dy, const float *x, const flo
     for (size_t i = 0, j = 0; i < n; i += LANES, j ^= 1) {
         const floats v = load(x + i, n - i);
         squares[j] += v * v;
-        products[j] += load(dy + i, n - i) * load(w + i, n - i) * v;
+        products[j] += load(dy + i, n - i) * load_or_ones(w, i, n - i) * v;
     }
     const float mean = sum_of(squares[0] + squares[1]) / (float)n;
     const float r = 1 / sqrtf(mean + eps);
     const float along = r * r * sum_of(products[0] + products[1]) / (float)n;
     for (size_t i = 0; i < n; i += LANES) {
         const size_t left = n - i;
-        floats g =
-            all(r) * (load(w + i, left) * load(dy + i, left) - all(along) * load(x + i, left));
+        floats g = all(r) *
+                   (load_or_ones(w, i, left) * load(dy + i, left) - all(along) * load(x + i, left));
         if (accumulate) {
             g += load(dx + i, left);
         }
@@ -99,15 +104,81 @@ float LEVEL(rms_norm_grad)(float *dx, const float *dy, const float *x, const flo
     return r;
 }
 
+/* x[n] - m, zeros after them. */
+INLINE floats load_centered(const float *x, size_t n, float m) {
+    floats v = load(x, n) - all(m);
+    for (size_t j = n; j < LANES; j++) {
+        v[j] = 0;
+    }
+    return v;
+}
+
+INLINE float mean_of(const float *x, size_t n) {
+    floats sum[4] = {all(0), all(0), all(0), all(0)};
+    for (size_t i = 0, j = 0; i < n; i += LANES, j = (j + 1) % 4) {
+        sum[j] += load(x + i, n - i);
+    }
+    return sum_of((sum[0] + sum[1]) + (sum[2] + sum[3])) / (float)n;
+}
+
+void LEVEL(layer_norm)(float *y, const float *x, const float *w, const float *b, size_t n,
+                       float eps) {
+    const float mean = mean_of(x, n);
+    floats sum[4] = {all(0), all(0), all(0), all(0)};
+    for (size_t i = 0, j = 0; i < n; i += LANES, j = (j + 1) % 4) {
+        const floats v = load_centered(x + i, n - i, mean);
+        sum[j] += v * v;
+    }
+    const float variance = sum_of((sum[0] + sum[1]) + (sum[2] + sum[3])) / (float)n;
+    const float r = 1 / sqrtf(variance + eps);
+    for (size_t i = 0; i < n; i += LANES) {
+        const size_t left = n - i;
+        floats v = (load(x + i, left) - all(mean)) * all(r) * load_or_ones(w, i, left);
+        if (b != NULL) {
+            v += load(b + i, left);
+        }
+        store(y + i, v, left);
+    }
+}
+
+float LEVEL(layer_norm_grad)(float *dx, const float *dy, const float *x, const float *w, size_t n,
+                             float eps, bool accumulate, float *m) {
+    const float mean = mean_of(x, n);
+    floats squares[2] = {all(0), all(0)}, gradients = all(0), products[2] = {all(0), all(0)};
+    for (size_t i = 0, j = 0; i < n; i += LANES, j ^= 1) {
+        const floats v = load_centered(x + i, n - i, mean);
+        const floats d = load_or_ones(w, i, n - i) * load(dy + i, n - i);
+        squares[j] += v * v;
+        products[j] += d * v;
+        gradients += d;
+    }
+    const float variance = sum_of(squares[0] + squares[1]) / (float)n;
+    const float r = 1 / sqrtf(variance + eps), gradient = sum_of(gradients) / (float)n;
+    const float along = r * r * sum_of(products[0] + products[1]) / (float)n;
+    for (size_t i = 0; i < n; i += LANES) {
+        const size_t left = n - i;
+        const floats d = load_or_ones(w, i, left) * load(dy + i, left) - all(gradient);
+        floats g = all(r) * (d - all(along) * (load(x + i, left) - all(mean)));
+        if (accumulate) {
+            g += load(dx + i, left);
+        }
+        store(dx + i, g, left);
+    }
+    *m = mean;
+    return r;
+}
+
 void LEVEL(silu_mul_grad)(float *dgate, float *dup, float *y, const float *dy, const float *gate,
                           const float *up, size_t n) {
     const floats one = all(1);
     for (size_t i = 0; i < n; i += LANES) {
         const size_t left = n - i;
-        const floats d = load(dy + i, left), g = load(gate + i, left), u = load(up + i, left);
-        const floats s = one / (one + exp_of(-g));
+        const floats d = load(dy + i, left), g = load(gate + i, left);
+        const floats u = load_or_ones(up, i, left), s = one / (one + exp_of(-g));
         store(y + i, g * s * u, left);
-        store(dup + i, d * g * s, left);
+        if (up != NULL) {
+            store(dup + i, d * g * s, left);
+        }
         store(dgate + i, d * u * s * (one + g * (one - s)), left);
     }
 }
@@ -125,7 +196,7 @@ INLINE floats gelu_gate(floats x) {
 void LEVEL(gelu_mul)(float *y, const float *gate, const float *up, size_t n) {
     for (size_t i = 0; i < n; i += LANES) {
         const floats x = load(gate + i, n - i);
-        store(y + i, x * gelu_gate(x) * load(up + i, n - i), n - i);
+        store(y + i, x * gelu_gate(x) * load_or_ones(up, i, n - i), n - i);
     }
 }
 
@@ -134,12 +205,89 @@ void LEVEL(gelu_mul_grad)(float *dgate, float *dup, float *y, const float *dy, c
     const floats one = all(1);
     for (size_t i = 0; i < n; i += LANES) {
         const size_t left = n - i;
-        const floats d = load(dy + i, left), x = load(gate + i, left), u = load(up + i, left);
-        const floats s = gelu_gate(x);
+        const floats d = load(dy + i, left), x = load(gate + i, left);
+        const floats u = load_or_ones(up, i, left), s = gelu_gate(x);
         const floats slope = all(GELU_SCALE) * (one + all(3 * GELU_CUBE) * x * x);
         store(y + i, x * s * u, left);
-        store(dup + i, d * x * s, left);
+        if (up != NULL) {
+            store(dup + i, d * x * s, left);
+        }
         store(dgate + i, d * u * (s + all(2) * x * s * (one - s) * slope), left);
+    }
+}
+
+/* Of a vector of y = f(gate) up, f and its slope there known. */
+INLINE void activation_grad(float *dgate, float *dup, float *y, const float *dy, const float *up,
+                            size_t i, size_t left, floats f, floats slope) {
+    const floats d = load(dy + i, left), u = load_or_ones(up, i, left);
+    store(y + i, f * u, left);
+    if (up != NULL) {
+        store(dup + i, d * f, left);
+    }
+    store(dgate + i, d * u * slope, left);
+}
+
+/* Where choose, a, elsewhere b. */
+INLINE floats blend(ints choose, floats a, floats b) {
+    return (floats)((choose & (ints)a) | (~choose & (ints)b));
+}
+
+#define NORMAL_PEAK 0.3989422804f /* 1 / sqrt(2 pi) */
+
+/* The part of the normal distribution below x; *e = exp(-x^2 / 2). Above |x|, with z = |x| / sqrt 2,
+ * it is erfc(z) / 2 = e t q(t) / 2, t = 1 / (1 + 0.3275911 z) as in Abramowitz and Stegun, 7.1.26;
+ * q is a minimax fit of our own for |x| < 13, relative error 1e-7. */
+INLINE floats normal_below(floats x, floats *e) {
+    const floats size = (floats)((ints)x & 0x7fffffff);
+    const floats t = all(1) / (all(1) + all(0.3275911f * 0.70710678f) * size);
+    *e = exp_of(all(-0.5f) * x * x);
+    floats q = all(-0.14207914855940776f);
+    q = q * t + all(0.5006764248915846f);
+    q = q * t + all(-0.4128315838705894f);
+    q = q * t + all(0.45969093417476486f);
+    q = q * t + all(0.021957168542981322f);
+    q = q * t + all(0.206971099635351f);
+    q = q * t + all(0.1805499009509389f);
+    q = q * t + all(0.18506530332750357f);
+    const floats above = all(0.5f) * *e * t * q;
+    return blend(x < all(0), above, all(1) - above);
+}
+
+void LEVEL(gelu_erf_mul)(float *y, const float *gate, const float *up, size_t n) {
+    for (size_t i = 0; i < n; i += LANES) {
+        const floats x = load(gate + i, n - i);
+        floats e;
+        store(y + i, x * normal_below(x, &e) * load_or_ones(up, i, n - i), n - i);
+    }
+}
+
+void LEVEL(gelu_erf_mul_grad)(float *dgate, float *dup, float *y, const float *dy,
+                              const float *gate, const float *up, size_t n) {
+    for (size_t i = 0; i < n; i += LANES) {
+        const floats x = load(gate + i, n - i);
+        floats e;
+        const floats p = normal_below(x, &e);
+        activation_grad(dgate, dup, y, dy, up, i, n - i, x * p, p + all(NORMAL_PEAK) * x * e);
+    }
+}
+
+/* NaN stays. */
+INLINE floats relu(floats x) {
+    return blend(x < all(0), all(0), x);
+}
+
+void LEVEL(relu2_mul)(float *y, const float *gate, const float *up, size_t n) {
+    for (size_t i = 0; i < n; i += LANES) {
+        const floats x = relu(load(gate + i, n - i));
+        store(y + i, x * x * load_or_ones(up, i, n - i), n - i);
+    }
+}
+
+void LEVEL(relu2_mul_grad)(float *dgate, float *dup, float *y, const float *dy, const float *gate,
+                           const float *up, size_t n) {
+    for (size_t i = 0; i < n; i += LANES) {
+        const floats x = relu(load(gate + i, n - i));
+        activation_grad(dgate, dup, y, dy, up, i, n - i, x * x, all(2) * x);
     }
 }
 
@@ -181,6 +329,14 @@ void LEVEL(add_product)(float *y, const float *x, const float *z, float a, size_
         if (z != NULL) {
             v = v * load(z + i, left);
         }
+        store(y + i, load(y + i, left) + v, left);
+    }
+}
+
+void LEVEL(add_centered)(float *y, const float *x, const float *z, float m, float a, size_t n) {
+    for (size_t i = 0; i < n; i += LANES) {
+        const size_t left = n - i;
+        const floats v = all(a) * load(x + i, left) * (load(z + i, left) - all(m));
         store(y + i, load(y + i, left) + v, left);
     }
 }

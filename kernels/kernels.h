@@ -247,12 +247,22 @@ typedef void sm_round_bf16_fn(uint16_t *y, const float *x, size_t n);
 /* y = x / sqrt(mean(x^2) + eps) * w; w NULL: all ones. y may be x. n any. The
  * sum of squares is taken in a fixed order of the level. */
 typedef void sm_rms_norm_fn(float *y, const float *x, const float *w, size_t n, float eps);
+/* y = (x - mean(x)) / sqrt(mean((x - mean(x))^2) + eps) * w + b; w NULL: all ones, b NULL: zeros.
+ * y may be x. n any. Sums in a fixed order of the level. */
+typedef void sm_layer_norm_fn(float *y, const float *x, const float *w, const float *b, size_t n,
+                              float eps);
 typedef void sm_add_fn(float *y, const float *a, const float *b, size_t n); /* y may be a or b */
-/* y = silu(gate) * up, silu(x) = x / (1 + exp(-x)); y may be gate. Vector exp, see below. */
+/* Of all activations: y may be gate; up NULL: ones.
+ * y = silu(gate) * up, silu(x) = x / (1 + exp(-x)). Vector exp, see below. */
 typedef void sm_silu_mul_fn(float *y, const float *gate, const float *up, size_t n);
 /* y = gelu(gate) * up by the tanh form (arXiv:1606.08415): with z = sqrt(2/pi) (x + 0.044715 x^3),
- *   gelu(x) = x/2 (1 + tanh(z)) = x / (1 + exp(-2 z)); y may be gate. */
+ *   gelu(x) = x/2 (1 + tanh(z)) = x / (1 + exp(-2 z)). */
 typedef void sm_gelu_mul_fn(float *y, const float *gate, const float *up, size_t n);
+/* The same by its definition, gelu(x) = x P(x), P(x) = erfc(-x / sqrt 2) / 2, the normal
+ * distribution's. */
+typedef void sm_gelu_erf_mul_fn(float *y, const float *gate, const float *up, size_t n);
+/* y = max(gate, 0)^2 * up (arXiv:2109.08668) */
+typedef void sm_relu2_mul_fn(float *y, const float *gate, const float *up, size_t n);
 /* y = cap * tanh(scale * x / cap), within 1e-6 * cap; y may be x. NaN where x is not finite: what
  * damaged weights give must not look like a large number that was capped. */
 typedef void sm_soft_cap_fn(float *y, const float *x, size_t n, float scale, float cap);
@@ -303,18 +313,30 @@ typedef void sm_sgd_fn(float *p, const float *g, float *m, size_t n, const sm_up
 /* Of y = rms_norm(x, w) with r = 1 / sqrt(mean(x^2) + eps):
  *   g = r * (w * dy - x * r^2 * mean(w * dy * x));   dx = g, or dx += g where accumulate
  * Returns r. (The gain's gradient is dw += dy * x * r over the rows: add_product.) dx may be
- * dy unless accumulate. */
+ * dy unless accumulate. w NULL: ones. */
 typedef float sm_rms_norm_grad_fn(float *dx, const float *dy, const float *x, const float *w,
                                   size_t n, float eps, bool accumulate);
+/* The same of y = layer_norm(x, w, b), with m = mean(x), r = 1 / sqrt(mean((x - m)^2) + eps),
+ *   g = r * (w * dy - mean(w * dy) - (x - m) * r^2 * mean(w * dy * (x - m)))
+ * Stores m. (The gain's gradient is dw += dy * (x - m) * r: add_centered.) */
+typedef float sm_layer_norm_grad_fn(float *dx, const float *dy, const float *x, const float *w,
+                                    size_t n, float eps, bool accumulate, float *m);
 /* Of y = silu(gate) * up with s = 1 / (1 + exp(-gate)):
  *   dgate = dy * up * s * (1 + gate * (1 - s));  dup = dy * gate * s;  and y again
- * dgate or dup may be dy; y is none of the others. */
+ * dgate or dup may be dy; y is none of the others. So of all activations; up NULL: ones, and dup is
+ * not written. */
 typedef void sm_silu_mul_grad_fn(float *dgate, float *dup, float *y, const float *dy,
                                  const float *gate, const float *up, size_t n);
 /* The same of y = gelu(gate) * up: with s = 1 / (1 + exp(-2 z)), z' = sqrt(2/pi) (1 + 3 * 0.044715
  * gate^2): dgate = dy * up * (s + 2 gate s (1 - s) z');  dup = dy * gate * s;  and y again. */
 typedef void sm_gelu_mul_grad_fn(float *dgate, float *dup, float *y, const float *dy,
                                  const float *gate, const float *up, size_t n);
+/* Of y = gelu_erf(gate) * up: dgate = dy * up * (P + gate exp(-gate^2 / 2) / sqrt(2 pi)). */
+typedef void sm_gelu_erf_mul_grad_fn(float *dgate, float *dup, float *y, const float *dy,
+                                     const float *gate, const float *up, size_t n);
+/* Of y = max(gate, 0)^2 * up: dgate = dy * up * 2 max(gate, 0). */
+typedef void sm_relu2_mul_grad_fn(float *dgate, float *dup, float *y, const float *dy,
+                                  const float *gate, const float *up, size_t n);
 /* Of y = cap * tanh(scale * x / cap): dy *= scale * (1 - (y / cap)^2), which makes it dx. */
 typedef void sm_soft_cap_grad_fn(float *dy, const float *y, size_t n, float scale, float cap);
 /* Of one row of p = softmax(scale * s) over keys, in place: s becomes p = exp(scale * s - lse),
@@ -324,6 +346,9 @@ typedef void sm_softmax_grad_fn(float *s, float *dp, size_t n, float scale, floa
 typedef void sm_exp_scale_fn(float *y, float m, float a, size_t n);
 /* y += a * x * z; z NULL: y += a * x */
 typedef void sm_add_product_fn(float *y, const float *x, const float *z, float a, size_t n);
+/* y += a * x * (z - m) */
+typedef void sm_add_centered_fn(float *y, const float *x, const float *z, float m, float a,
+                                size_t n);
 typedef float sm_dot_fn(const float *x, const float *y, size_t n);
 
 /* exp in kernels: relative error <= 2e-7 in [-87, 88]; below -87.3 gives 0; above 88 gives
@@ -340,9 +365,12 @@ typedef struct sm_kernels {
     sm_quantize_fn *quantize;
     sm_round_bf16_fn *round_bf16;
     sm_rms_norm_fn *rms_norm;
+    sm_layer_norm_fn *layer_norm;
     sm_add_fn *add;
     sm_silu_mul_fn *silu_mul;
     sm_gelu_mul_fn *gelu_mul;
+    sm_gelu_erf_mul_fn *gelu_erf_mul;
+    sm_relu2_mul_fn *relu2_mul;
     sm_soft_cap_fn *soft_cap;
     sm_rope_fn *rope;
     sm_softmax_block_fn *softmax_block;
@@ -354,12 +382,16 @@ typedef struct sm_kernels {
     sm_lion_fn *lion;
     sm_sgd_fn *sgd;
     sm_rms_norm_grad_fn *rms_norm_grad;
+    sm_layer_norm_grad_fn *layer_norm_grad;
     sm_silu_mul_grad_fn *silu_mul_grad;
     sm_gelu_mul_grad_fn *gelu_mul_grad;
+    sm_gelu_erf_mul_grad_fn *gelu_erf_mul_grad;
+    sm_relu2_mul_grad_fn *relu2_mul_grad;
     sm_soft_cap_grad_fn *soft_cap_grad;
     sm_softmax_grad_fn *softmax_grad;
     sm_exp_scale_fn *exp_scale;
     sm_add_product_fn *add_product;
+    sm_add_centered_fn *add_centered;
     sm_dot_fn *dot;
 } sm_kernels;
 

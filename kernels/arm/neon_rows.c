@@ -166,11 +166,14 @@ INLINE float32x4_t silu(float32x4_t x) {
 
 void sm_silu_mul_neon(float *y, const float *gate, const float *up, size_t n) {
     size_t i = 0;
+    const float32x4_t one = vdupq_n_f32(1);
     for (; n - i >= 4; i += 4) {
-        vst1q_f32(y + i, vmulq_f32(silu(vld1q_f32(gate + i)), vld1q_f32(up + i)));
+        const float32x4_t u = up != NULL ? vld1q_f32(up + i) : one;
+        vst1q_f32(y + i, vmulq_f32(silu(vld1q_f32(gate + i)), u));
     }
     if (i < n) {
-        float32x4_t v = vmulq_f32(silu(load_part(gate + i, n - i)), load_part(up + i, n - i));
+        const float32x4_t u = up != NULL ? load_part(up + i, n - i) : one;
+        float32x4_t v = vmulq_f32(silu(load_part(gate + i, n - i)), u);
         store_part(y + i, v, n - i);
     }
 }

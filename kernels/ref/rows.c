@@ -109,6 +109,23 @@ void sm_rms_norm_ref(float *y, const float *x, const float *w, size_t n, float e
     }
 }
 
+void sm_layer_norm_ref(float *y, const float *x, const float *w, const float *b, size_t n,
+                       float eps) {
+    double sum = 0, squares = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += (double)x[i];
+    }
+    const double mean = sum / (double)n;
+    for (size_t i = 0; i < n; i++) {
+        squares += ((double)x[i] - mean) * ((double)x[i] - mean);
+    }
+    const double scale = 1 / sqrt(squares / (double)n + (double)eps);
+    for (size_t i = 0; i < n; i++) {
+        const double normed = ((double)x[i] - mean) * scale;
+        y[i] = (float)(normed * (w != NULL ? (double)w[i] : 1) + (b != NULL ? (double)b[i] : 0));
+    }
+}
+
 void sm_add_ref(float *y, const float *a, const float *b, size_t n) {
     for (size_t i = 0; i < n; i++) {
         y[i] = a[i] + b[i];
@@ -117,7 +134,7 @@ void sm_add_ref(float *y, const float *a, const float *b, size_t n) {
 
 void sm_silu_mul_ref(float *y, const float *gate, const float *up, size_t n) {
     for (size_t i = 0; i < n; i++) {
-        y[i] = gate[i] / (1 + exp_f32(-gate[i])) * up[i];
+        y[i] = gate[i] / (1 + exp_f32(-gate[i])) * (up != NULL ? up[i] : 1);
     }
 }
 

@@ -237,13 +237,16 @@ INLINE __m256 silu_times(__m256 gate, __m256 up) {
 
 void sm_silu_mul_avx2(float *y, const float *gate, const float *up, size_t n) {
     size_t i = 0;
+    const __m256 one = _mm256_set1_ps(1);
     for (; i + 8 <= n; i += 8) {
-        _mm256_storeu_ps(y + i, silu_times(_mm256_loadu_ps(gate + i), _mm256_loadu_ps(up + i)));
+        const __m256 u = up != NULL ? _mm256_loadu_ps(up + i) : one;
+        _mm256_storeu_ps(y + i, silu_times(_mm256_loadu_ps(gate + i), u));
     }
     if (i < n) {
         const __m256i some = first_lanes(n - i);
         const __m256 g = _mm256_maskload_ps(gate + i, some);
-        _mm256_maskstore_ps(y + i, some, silu_times(g, _mm256_maskload_ps(up + i, some)));
+        const __m256 u = up != NULL ? _mm256_maskload_ps(up + i, some) : one;
+        _mm256_maskstore_ps(y + i, some, silu_times(g, u));
     }
 }
 

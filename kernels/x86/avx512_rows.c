@@ -333,7 +333,7 @@ void sm_silu_mul_avx512(float *y, const float *gate, const float *up, size_t n) 
     for (size_t i = 0; i < n; i += 16) {
         const __mmask16 mask = lanes_at(i, n);
         const __m512 g = _mm512_maskz_loadu_ps(mask, gate + i);
-        const __m512 u = _mm512_maskz_loadu_ps(mask, up + i);
+        const __m512 u = up != NULL ? _mm512_maskz_loadu_ps(mask, up + i) : _mm512_set1_ps(1);
         const __m512 e = exp16(_mm512_sub_ps(_mm512_setzero_ps(), g));
         const __m512 silu = _mm512_div_ps(g, _mm512_add_ps(e, _mm512_set1_ps(1)));
         _mm512_mask_storeu_ps(y + i, mask, _mm512_mul_ps(silu, u));

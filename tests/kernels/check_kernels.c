@@ -708,6 +708,146 @@ static void test_rms_norm(void **state) {
     }
 }
 
+/* Also of rows whose mean is far from zero. */
+static void test_layer_norm(void **state) {
+    const sm_kernels *table = level_of(state);
+    for (size_t l = 0; l < N_LENGTHS; l++) {
+        const size_t n = row_lengths[l];
+        float *x = take_floats(n), *w = take_floats(n), *y = take_floats(n), *z = take_floats(n);
+        float *b = take_floats(n);
+        for (int round = 0; round < 5; round++) {
+            double sum = 0, squares = 0;
+            for (size_t i = 0; i < n; i++) {
+                x[i] = round == 2 ? 3 : random_float() * 4 + (round == 3 ? 100 : 0);
+                w[i] = random_float();
+                b[i] = random_float();
+                sum += (double)x[i];
+            }
+            const double mean = sum / (double)n;
+            for (size_t i = 0; i < n; i++) {
+                squares += ((double)x[i] - mean) * ((double)x[i] - mean);
+            }
+            const float *weight = round == 1 ? NULL : w, *bias = round == 4 ? NULL : b;
+            const double scale = 1 / sqrt(squares / (double)n + (double)1e-5f);
+            table->layer_norm(y, x, weight, bias, n, 1e-5f);
+            for (size_t i = 0; i < n; i++) {
+                const double normed = ((double)x[i] - mean) * scale;
+                const double want =
+                    normed * (weight ? (double)w[i] : 1) + (bias ? (double)b[i] : 0);
+                /* a mean of 100 is known to its last bits */
+                check_close("layer_norm", n, i, (double)y[i], want,
+                            (round == 3 ? 2e-5 : 4e-6) * (1 + fmin(scale, 50)));
+            }
+            memcpy(z, x, n * sizeof *x);
+            table->layer_norm(z, z, weight, bias, n, 1e-5f);
+            assert_memory_equal(z, y, n * sizeof *y);
+        }
+        free_floats(x);
+        free_floats(w);
+        free_floats(b);
+        free_floats(y);
+        free_floats(z);
+    }
+}
+
+/* The activations that are no function of up alone: the value of each, and its slope. */
+static double gelu_erf(double x) {
+    return 0.5 * x * erfc(-x / sqrt(2));
+}
+static double gelu_erf_slope(double x) {
+    return 0.5 * erfc(-x / sqrt(2)) + x * exp(-0.5 * x * x) / sqrt(2 * M_PI);
+}
+static double relu2(double x) {
+    return x > 0 ? x * x : 0;
+}
+static double relu2_slope(double x) {
+    return x > 0 ? 2 * x : 0;
+}
+static double silu(double x) {
+    return x / (1 + exp(-x));
+}
+static double silu_slope(double x) {
+    const double s = 1 / (1 + exp(-x));
+    return s * (1 + x * (1 - s));
+}
+static double gelu(double x) {
+    return x / (1 + exp(-2 * sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+}
+static double gelu_slope(double x) {
+    const double c = sqrt(2 / M_PI), s = 1 / (1 + exp(-2 * c * (x + 0.044715 * x * x * x)));
+    return s + 2 * x * s * (1 - s) * c * (1 + 3 * 0.044715 * x * x);
+}
+
+typedef struct activation {
+    const char *name;
+    sm_silu_mul_fn *mul;
+    sm_silu_mul_grad_fn *grad;
+    double (*value)(double x), (*slope)(double x);
+} activation;
+
+/* With up and without, in place and not, of what lies far outside too; NaN shows. */
+static void check_activation(const activation *a, size_t n, float *v[5]) {
+    float *x = v[0], *up = v[1], *dy = v[2], *y = v[3], *dup = v[4];
+    for (size_t i = 0; i < n; i++) {
+        x[i] = random_float() * (i % 3 ? 3 : 12);
+        up[i] = random_float();
+        dy[i] = random_float();
+    }
+    x[0] = n % 2 ? 30 : -30;
+    y[n] = dup[n] = 99;
+    for (int with = 0; with < 2; with++) {
+        const float *u = with ? up : NULL;
+        a->mul(y, x, u, n);
+        for (size_t i = 0; i < n; i++) {
+            const double g = (double)x[i], factor = u ? (double)u[i] : 1;
+            check_close(a->name, n, i, (double)y[i], a->value(g) * factor,
+                        2e-6 * fabs(factor) * (1e-3 + fabs(g) * fmin(1, exp(g))));
+        }
+        memcpy(dup, x, n * sizeof *x);
+        a->mul(dup, dup, u, n);
+        assert_memory_equal(dup, y, n * sizeof *y);
+    }
+    assert_true(y[n] == 99 && dup[n] == 99);
+    x[n - 1] = NAN;
+    a->mul(y, x, NULL, n);
+    assert_true(isnan(y[n - 1]));
+    x[n - 1] = 0.5f;
+    for (size_t i = 0; i < n; i++)
+        dup[i] = 7;
+    float *again = v[0] + n + 1, *dgate = v[1] + n + 1;
+    a->grad(dgate, NULL, again, dy, x, NULL, n);
+    a->mul(y, x, NULL, n);
+    for (size_t i = 0; i < n; i++) {
+        const double g = (double)x[i], d = (double)dy[i];
+        check_close(a->name, n, i, (double)again[i], a->value(g), 4e-6 * (1 + fabs(g)));
+        check_close(a->name, n, i, (double)dgate[i], d * a->slope(g), 1e-5 * (1 + fabs(g)));
+    }
+    a->grad(dgate, dup, again, dy, x, up, n);
+    for (size_t i = 0; i < n; i++) {
+        const double g = (double)x[i], d = (double)dy[i], u = (double)up[i];
+        check_close(a->name, n, i, (double)again[i], a->value(g) * u, 4e-6 * (1 + fabs(g)));
+        check_close(a->name, n, i, (double)dup[i], d * a->value(g), 4e-6 * (1 + fabs(g)));
+        check_close(a->name, n, i, (double)dgate[i], d * u * a->slope(g), 1e-5 * (1 + fabs(g)));
+    }
+}
+
+static void test_activations(void **state) {
+    const sm_kernels *k = level_of(state);
+    const activation all[] = {
+        {"silu", k->silu_mul, k->silu_mul_grad, silu, silu_slope},
+        {"gelu", k->gelu_mul, k->gelu_mul_grad, gelu, gelu_slope},
+        {"gelu_erf", k->gelu_erf_mul, k->gelu_erf_mul_grad, gelu_erf, gelu_erf_slope},
+        {"relu2", k->relu2_mul, k->relu2_mul_grad, relu2, relu2_slope}};
+    float *v[5];
+    for (size_t i = 0; i < 5; i++)
+        v[i] = take_floats(2 * MAX_ROW);
+    for (size_t l = 0; l < N_LENGTHS; l++)
+        for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+            check_activation(&all[i], row_lengths[l], v);
+    for (size_t i = 0; i < 5; i++)
+        free_floats(v[i]);
+}
+
 /* add, scale, silu_mul, gelu_mul, soft_cap: element by element, in place and not. */
 static void test_elementwise(void **state) {
     const sm_kernels *table = level_of(state);
@@ -1048,6 +1188,46 @@ static void test_grad_rows(void **state) {
         for (size_t i = 0; i < n; i++) {
             check_close("exp_scale", n, i, (double)out[i], i ? 2 * exp((double)(x[i] - 1.5f)) : 0,
                         1e-5);
+        }
+        double mean = 0, centered = 0, gradient = 0, inner = 0;
+        for (size_t i = 0; i < n; i++)
+            mean += (double)x[i] / (double)n;
+        for (int with = 0; with < 2; with++) {
+            centered = gradient = inner = 0;
+            for (size_t i = 0; i < n; i++) {
+                const double z = (double)x[i] - mean, d = (double)dy[i] * (with ? (double)w[i] : 1);
+                centered += z * z;
+                gradient += d / (double)n;
+                inner += d * z / (double)n;
+            }
+            const double ln = 1 / sqrt(centered / (double)n + 1e-5);
+            for (int accumulate = 0; accumulate < 2; accumulate++) {
+                float m;
+                memcpy(out, start, n * sizeof *out);
+                const float got =
+                    table->layer_norm_grad(out, dy, x, with ? w : NULL, n, 1e-5f, accumulate, &m);
+                check_close("layer_norm_grad r", n, 0, (double)got, ln, 2e-6 * ln);
+                check_close("layer_norm_grad m", n, 0, (double)m, mean, 2e-6);
+                for (size_t i = 0; i < n; i++) {
+                    const double d = (double)dy[i] * (with ? (double)w[i] : 1);
+                    const double g =
+                        ln * (d - gradient - ((double)x[i] - mean) * ln * ln * inner);
+                    check_close("layer_norm_grad", n, i, (double)out[i],
+                                g + (accumulate ? (double)start[i] : 0), 1e-5 * (ln + 1));
+                }
+            }
+        }
+        memcpy(out, start, n * sizeof *out);
+        table->rms_norm_grad(out, dy, x, NULL, n, 1e-5f, false);
+        for (size_t i = 0; i < n; i++) {
+            const double g = r * ((double)dy[i] - (double)x[i] * r * r * dot / (double)n);
+            check_close("rms_norm_grad of ones", n, i, (double)out[i], g, 4e-6 * (r + 1));
+        }
+        memcpy(out, start, n * sizeof *out);
+        table->add_centered(out, x, w, 1.25f, 0.75f, n);
+        for (size_t i = 0; i < n; i++) {
+            check_close("add_centered", n, i, (double)out[i],
+                        (double)start[i] + 0.75 * (double)x[i] * ((double)w[i] - 1.25), 1e-6);
         }
         for (int with = 0; with < 2; with++) {
             memcpy(out, start, n * sizeof *out);
@@ -1695,6 +1875,8 @@ int main(int argc, char **argv) {
         ON_LEVELS(test_quantize),
         ON_LEVELS(test_round_bf16),
         ON_LEVELS(test_rms_norm),
+        ON_LEVELS(test_layer_norm),
+        ON_LEVELS(test_activations),
         ON_LEVELS(test_elementwise),
         ON_LEVELS(test_rope),
         ON_LEVELS(test_exp),
