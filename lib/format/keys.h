@@ -29,6 +29,7 @@
 #define SM_K_KEY_LENGTH "attention.key_length"
 #define SM_K_VALUE_LENGTH "attention.value_length"
 #define SM_K_RMS_EPS "attention.layer_norm_rms_epsilon"
+#define SM_K_LAYER_EPS "attention.layer_norm_epsilon"
 #define SM_K_WINDOW "attention.sliding_window"
 #define SM_K_WINDOW_PATTERN "attention.sliding_window_pattern"
 #define SM_K_CAUSAL "attention.causal"

@@ -62,16 +62,13 @@ typedef struct sm_slot {
 } sm_slot;
 
 /* Every kind's table begins with these, which belong to the wiring. */
-enum { SM_SLOT_PRE, SM_SLOT_POST, SM_WIRING_SLOTS };
-#define SM_WIRING_ROWS                                                                          \
-    [SM_SLOT_PRE] = {NULL, SM_DIM_EMBD, 0, 0, 0, SM_ROLE_NORM, SM_IF_ASKED}, [SM_SLOT_POST] = { \
-                                                                                 NULL,          \
-                                                                                 SM_DIM_EMBD,   \
-                                                                                 0,             \
-                                                                                 0,             \
-                                                                                 0,             \
-                                                                                 SM_ROLE_NORM,  \
-                                                                                 SM_IF_ASKED}
+enum { SM_SLOT_PRE, SM_SLOT_PRE_BIAS, SM_SLOT_POST, SM_WIRING_SLOTS };
+/* clang-format off */
+#define SM_WIRING_ROWS                                                            \
+    [SM_SLOT_PRE] = {NULL, SM_DIM_EMBD, 0, 0, 0, SM_ROLE_NORM, SM_IF_ASKED},      \
+    [SM_SLOT_PRE_BIAS] = {NULL, SM_DIM_EMBD, 0, 0, 0, SM_ROLE_BIAS, SM_IF_ASKED}, \
+    [SM_SLOT_POST] = {NULL, SM_DIM_EMBD, 0, 0, 0, SM_ROLE_NORM, SM_IF_ASKED}
+/* clang-format on */
 
 #define SM_MAX_SLOTS 16
 #define SM_MAX_READS 4 /* numbers of sm_slot.reads are below */
@@ -236,11 +233,19 @@ enum { SM_HEAD_OUTPUT = SM_WIRING_SLOTS, SM_HEAD_SLOTS };
 
 /* ---- blocks -------------------------------------------------------------------------- */
 
+typedef enum sm_norm {
+    SM_NORM_RMS,
+    SM_NORM_LAYER /* the mean is taken away before (arXiv:1607.06450) */
+} sm_norm;
+
 /* How a block hangs on the residual stream. Names of tensors, NULL: none. */
 typedef struct sm_wiring {
     const char *pre;  /* norm before the block */
     const char *post; /* norm of what is added */
     float scale;      /* of what is added, normed or not; 0: 1 */
+    sm_norm norm;     /* what kind they are */
+    bool bias;        /* the one before adds a bias, of its name */
+    bool bare;        /* the one before has no tensors: pre is NULL */
 } sm_wiring;
 
 typedef struct sm_block {
@@ -280,6 +285,21 @@ bool sm_slot_wanted(const sm_block *block, uint32_t slot);
 /* The slot of some kind whose tensors bear this name; NULL: none. For tensors outside layers too.
  */
 const sm_slot *sm_slot_by_name(const char *name);
+
+/* y[n] = x normed. gain, bias NULL: ones, zeros. */
+static inline void sm_norm_row(const sm_kernels *kernels, sm_norm norm, float *y, const float *x,
+                               const float *gain, const float *bias, uint64_t n, float eps) {
+    if (norm == SM_NORM_LAYER)
+        kernels->layer_norm(y, x, gain, bias, n, eps);
+    else
+        kernels->rms_norm(y, x, gain, n, eps);
+}
+/* y = x as the block's first products read it. */
+static inline void sm_norm_before(const sm_kernels *kernels, const sm_block *block, float *y,
+                                  const float *x, float eps) {
+    sm_norm_row(kernels, block->wiring.norm, y, x, block->v[SM_SLOT_PRE],
+                block->v[SM_SLOT_PRE_BIAS], block->dims[SM_DIM_EMBD], eps);
+}
 
 /* Matrix number `expert` of a stack. */
 static inline sm_weight *sm_block_expert(const sm_block *block, uint32_t slot, uint32_t expert) {

@@ -76,6 +76,13 @@ double plan_number_or(sm_plan *p, const char *suffix, double fallback) {
     return value;
 }
 
+bool plan_bool_or(sm_plan *p, const char *suffix, bool fallback) {
+    bool value = fallback;
+    if (!p->status && plan_has(p, suffix))
+        p->status = sm_source_get_bool(p->source, key_name(p, suffix), &value, p->error);
+    return value;
+}
+
 /* ---- rope ---------------------------------------------------------------------------------- */
 
 static bool is_text(const char *text, uint64_t length, const char *expected) {
@@ -203,8 +210,19 @@ static void count_tensors(sm_plan *p, const sm_kind *kind) {
                     key_name(p, SM_K_LAYERS), p->n_layer, (unsigned long long)p->n_tensors);
 }
 
+/* What is added under the root of a norm has a key for each kind of norm. */
+static void read_eps(sm_plan *p, sm_norm norm) {
+    const char *suffix = norm == SM_NORM_LAYER ? SM_K_LAYER_EPS : SM_K_RMS_EPS;
+    const float eps = (float)plan_positive(p, suffix);
+    if (!p->status && (!(eps > 0) || eps >= 1))
+        plan_fail(p, SM_ERR_FORMAT, suffix, "is out of range");
+    p->net->config.norm_eps = eps;
+}
+
 static sm_block *add_block(sm_plan *p, const sm_kind *kind, uint32_t layer, sm_wiring wiring) {
     sm_net *net = p->net;
+    if (!net->n_blocks)
+        read_eps(p, wiring.norm);
     count_tensors(p, kind);
     if (p->status)
         return NULL;
@@ -224,6 +242,7 @@ static sm_block *add_block(sm_plan *p, const sm_kind *kind, uint32_t layer, sm_w
                     .index = net->n_blocks++,
                     .wiring = wiring,
                     .asked = (wiring.pre ? 1u << SM_SLOT_PRE : 0) |
+                             (wiring.bias ? 1u << SM_SLOT_PRE_BIAS : 0) |
                              (wiring.post ? 1u << SM_SLOT_POST : 0)};
     b->dims[SM_DIM_EMBD] = p->n_embd;
     return b;
@@ -295,9 +314,17 @@ void plan_gated(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring 
     b->dims[SM_DIM_FF] = n_ff;
 }
 
-/* The head comes last: it is behind the blocks, not one of them. */
+/* The head comes last: it is behind the blocks, not one of them. Its norm is as theirs are. */
 void plan_head(sm_plan *p, sm_head_params params) {
-    sm_block *b = add_block(p, &sm_kind_head, p->n_layer, (sm_wiring){.pre = "output_norm"});
+    const sm_net *net = p->net;
+    sm_wiring wiring = {0};
+    if (net->n_blocks)
+        wiring = net->blocks[net->n_blocks - 1].wiring;
+    wiring = (sm_wiring){.pre = wiring.bare ? NULL : "output_norm",
+                         .norm = wiring.norm,
+                         .bias = wiring.bias,
+                         .bare = wiring.bare};
+    sm_block *b = add_block(p, &sm_kind_head, p->n_layer, wiring);
     if (!b)
         return;
     b->head = params;
@@ -325,10 +352,7 @@ static sm_status find_family(const sm_source *source, const char **name, sm_fami
 
 /* What is asked for and computed by no family is refused. */
 static void refuse(sm_plan *p) {
-    bool causal = true;
-    if (!p->status && plan_has(p, SM_K_CAUSAL))
-        p->status = sm_source_get_bool(p->source, key_name(p, SM_K_CAUSAL), &causal, p->error);
-    if (!causal)
+    if (!plan_bool_or(p, SM_K_CAUSAL, true))
         plan_fail(p, SM_ERR_UNSUPPORTED, SM_K_CAUSAL,
                   "says attention in both directions, which this version cannot compute");
 }
@@ -338,9 +362,6 @@ static void read_config(sm_plan *p) {
     c->n_ctx_train = plan_u32(p, SM_K_CONTEXT);
     p->n_embd = c->n_embd = plan_u32(p, SM_K_EMBD);
     p->n_layer = c->n_layer = plan_u32(p, SM_K_LAYERS);
-    c->norm_eps = (float)plan_positive(p, SM_K_RMS_EPS);
-    if (!p->status && (!(c->norm_eps > 0) || c->norm_eps >= 1))
-        plan_fail(p, SM_ERR_FORMAT, SM_K_RMS_EPS, "is out of range");
 }
 
 sm_status sm_config_read(sm_config *config, const sm_source *source, sm_error *error) {

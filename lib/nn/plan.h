@@ -30,6 +30,7 @@ uint32_t plan_of_layer(sm_plan *p, const char *suffix, uint32_t layer);
 double plan_positive(sm_plan *p, const char *suffix);
 double plan_positive_or(sm_plan *p, const char *suffix, double fallback);
 double plan_number_or(sm_plan *p, const char *suffix, double fallback);
+bool plan_bool_or(sm_plan *p, const char *suffix, bool fallback);
 
 /* ---- parts of a layer ------------------------------------------------------------------- */
 

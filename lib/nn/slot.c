@@ -15,7 +15,7 @@ const sm_kind *sm_kind_get(sm_kind_id id) {
 }
 
 static const char *wiring_name(const sm_block *b, uint32_t slot) {
-    return slot == SM_SLOT_PRE ? b->wiring.pre : b->wiring.post;
+    return slot == SM_SLOT_POST ? b->wiring.post : b->wiring.pre;
 }
 
 void sm_slot_name(const sm_block *b, uint32_t slot, char *name, size_t capacity) {
@@ -28,7 +28,8 @@ void sm_slot_name(const sm_block *b, uint32_t slot, char *name, size_t capacity)
     if (suffix)
         sm_format(name + n, capacity - n, "%s", suffix);
     else
-        sm_format(name + n, capacity - n, "%s.weight", wiring_name(b, slot));
+        sm_format(name + n, capacity - n, "%s.%s", wiring_name(b, slot),
+                  slot == SM_SLOT_PRE_BIAS ? "bias" : "weight");
 }
 
 bool sm_slot_wanted(const sm_block *b, uint32_t slot) {

@@ -46,7 +46,6 @@ static void run_head(void *arg, uint32_t thread, uint32_t n_threads) {
     const sm_config *c = &g->net->config;
     const sm_block *head = sm_net_head(g->net);
     const sm_master *master = sm_master_of(g, head, SM_HEAD_OUTPUT);
-    const float *norm = head->v[SM_SLOT_PRE];
     const uint64_t ldx = g->tape->ldx;
     const sm_backward b = {.crew = sm_graph_crew(g, thread, n_threads), .g = g, .T = r->n};
     uint64_t begin, end;
@@ -58,8 +57,7 @@ static void run_head(void *arg, uint32_t thread, uint32_t n_threads) {
         g->losses[i] =
             row_loss(r, g->logits + i * g->ldl, r->batch->targets[t], g->threads[thread].logits);
         if (r->backward)
-            g->kernels->rms_norm(g->z + i * ldx, g->tape->x + t * ldx, norm, c->n_embd,
-                                 c->norm_eps);
+            sm_norm_before(g->kernels, head, g->z + i * ldx, g->tape->x + t * ldx, c->norm_eps);
     }
     if (!r->backward)
         return;
@@ -67,8 +65,7 @@ static void run_head(void *arg, uint32_t thread, uint32_t n_threads) {
     sm_lap_of(&b, SM_PART_HEAD);
     sm_grad_weight(&b, master, g->logits, g->ldl, g->z, ldx, r->n, r->rows);
     sm_grad_input(&b, master, g->logits, g->ldl, r->n, r->rows, g->dz, ldx, false);
-    sm_grad_norm(&b, g->dx, g->dz, g->tape->x, r->rows, r->n, norm,
-                 g->blocks[head->index].v[SM_SLOT_PRE]);
+    sm_grad_norm(&b, g->dx, g->dz, g->tape->x, r->rows, r->n, head);
 }
 
 /* Of the calling thread, between runs of the team. */

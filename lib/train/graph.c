@@ -97,6 +97,7 @@ static void add_gradient_buffers(sm_builder *b) {
     for (uint32_t i = 0; i < g->net->n_blocks && !b->status; i++)
         add_kind_buffers(b, &g->net->blocks[i]);
     g->r = sm_build_floats(b, T, 1);
+    g->mean = sm_build_floats(b, T, 1);
     for (uint32_t i = 0; i < g->net->n_blocks && !g->dy; i++)
         if (g->net->blocks[i].wiring.post || g->net->blocks[i].wiring.scale > 0)
             g->dy = sm_build_floats(b, T, tape->ldx);

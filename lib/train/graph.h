@@ -82,7 +82,7 @@ struct sm_graph {
     float *dx;          /* [T][ldx] of the residual stream */
     float *dn, *normed; /* [together][ldx] gradient of a matrix's normed input; that input */
     void *buffer[SM_KIND_COUNT][SM_MAX_GRAD_BUFFERS]; /* of the blocks of each kind, in turn */
-    float *r;                                         /* [T] 1 / rms of a row */
+    float *r, *mean; /* [T] 1 / rms of a row, after its mean is taken away where that is done */
     float *dy;   /* [T][ldx] gradient of what the wiring norms or scales; NULL: it does neither */
     float *slab; /* [SM_DEQUANT_ROWS][widest] of a frozen matrix */
     sm_grad_scratch *threads;
@@ -134,10 +134,16 @@ void sm_grad_input(const sm_backward *b, const sm_master *master, const float *d
 /* db += sum of the n rows of dy, each thread its columns; db NULL: nothing. No barrier. */
 void sm_grad_bias(const sm_backward *b, float *db, const float *dy, uint64_t ldy, uint64_t n,
                   uint64_t width);
-/* Of y = rms_norm(x) w for n rows: dx += …, dw += … (NULL: not). rows: x and dx by rows[i]
- * (dx is then set, not added to), dy by i. */
+/* Of y = norm(x) as before the block for n rows: dx += …, and gradients of gain and bias. rows: x
+ * and dx by rows[i] (dx is then set, not added to), dy by i. */
 void sm_grad_norm(const sm_backward *b, float *dx, const float *dy, const float *x,
-                  const uint32_t *rows, uint64_t n, const float *w, float *dw);
+                  const uint32_t *rows, uint64_t n, const sm_block *block);
+/* Of one row, by its thread alone: dx; returns r, stores the mean that was taken away (0: none). */
+float sm_grad_norm_row(const sm_graph *g, sm_norm norm, float *dx, const float *dy, const float *x,
+                       const float *w, uint64_t n, bool accumulate, float *mean);
+/* dw += dy (x - mean) r, of n columns of a row. */
+void sm_grad_gain(const sm_graph *g, sm_norm norm, float *dw, const float *dy, const float *x,
+                  float r, float mean, uint64_t n);
 
 /* ---- kinds (blocks/) ---------------------------------------------------------------------- */
 

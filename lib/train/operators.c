@@ -212,24 +212,45 @@ void sm_grad_bias(const sm_backward *b, float *db, const float *dy, uint64_t ldy
         b->g->kernels->add_product(db + begin, dy + i * ldy + begin, NULL, 1, end - begin);
 }
 
+float sm_grad_norm_row(const sm_graph *g, sm_norm norm, float *dx, const float *dy, const float *x,
+                       const float *w, uint64_t n, bool accumulate, float *mean) {
+    const float eps = g->net->config.norm_eps;
+    *mean = 0;
+    if (norm == SM_NORM_LAYER)
+        return g->kernels->layer_norm_grad(dx, dy, x, w, n, eps, accumulate, mean);
+    return g->kernels->rms_norm_grad(dx, dy, x, w, n, eps, accumulate);
+}
+
+void sm_grad_gain(const sm_graph *g, sm_norm norm, float *dw, const float *dy, const float *x,
+                  float r, float mean, uint64_t n) {
+    if (norm == SM_NORM_LAYER)
+        g->kernels->add_centered(dw, dy, x, mean, r, n);
+    else
+        g->kernels->add_product(dw, dy, x, r, n);
+}
+
 void sm_grad_norm(const sm_backward *b, float *dx, const float *dy, const float *x,
-                  const uint32_t *rows, uint64_t n, const float *w, float *dw) {
+                  const uint32_t *rows, uint64_t n, const sm_block *block) {
     sm_graph *g = b->g;
+    const sm_norm norm = block->wiring.norm;
+    float *dw = g->blocks[block->index].v[SM_SLOT_PRE];
+    float *db = g->blocks[block->index].v[SM_SLOT_PRE_BIAS];
     const uint64_t ldx = g->tape->ldx, width = g->net->config.n_embd;
     uint64_t begin, end;
     sm_share(n, b->crew.thread, b->crew.n_threads, &begin, &end);
     for (uint64_t i = begin; i < end && !sm_crew_stopped_at(&b->crew, i - begin, width); i++) {
         const uint64_t at = (rows ? rows[i] : i) * ldx;
-        g->r[i] = g->kernels->rms_norm_grad(dx + at, dy + i * ldx, x + at, w, width,
-                                            g->net->config.norm_eps, !rows);
+        g->r[i] = sm_grad_norm_row(g, norm, dx + at, dy + i * ldx, x + at, block->v[SM_SLOT_PRE],
+                                   width, !rows, &g->mean[i]);
     }
     sm_team_barrier(b->crew.team);
-    if (!dw)
+    if (!dw && !db)
         return;
+    sm_grad_bias(b, db, dy, ldx, n, width);
     sm_grad_columns(b, width, &begin, &end);
-    for (uint64_t i = 0; i < n && begin < end && !sm_crew_stopped_at(&b->crew, i, width); i++)
-        g->kernels->add_product(dw + begin, dy + i * ldx + begin,
-                                x + (rows ? rows[i] : i) * ldx + begin, g->r[i], end - begin);
+    for (uint64_t i = 0; dw && i < n && begin < end && !sm_crew_stopped_at(&b->crew, i, width); i++)
+        sm_grad_gain(g, norm, dw + begin, dy + i * ldx + begin,
+                     x + (rows ? rows[i] : i) * ldx + begin, g->r[i], g->mean[i], end - begin);
     sm_team_barrier(b->crew.team); /* dy and r may be written again */
     sm_lap_of(b, SM_PART_ROWS);
 }

@@ -24,6 +24,7 @@ static reference_shape shape_of(const sm_net *net) {
                              .n_rot = net->ropes[0].n_rot,
                              .neox = net->ropes[0].neox,
                              .norm_eps = net->config.norm_eps,
+                             .layer_norm = net->blocks[0].wiring.norm == SM_NORM_LAYER,
                              .n_experts = experts ? ffn->experts.n_experts : 0,
                              .n_used = experts ? ffn->experts.n_used : 0,
                              .gelu = !experts && ffn->gated.activation == SM_GELU,
@@ -96,6 +97,33 @@ static void linear(double *y, const double *w, const double *bias, const double 
             sum += w[i * cols + j] * x[j];
         y[i] = sum;
     }
+}
+
+static double mean_of(const double *x, uint64_t n) {
+    double sum = 0;
+    for (uint64_t i = 0; i < n; i++)
+        sum += x[i];
+    return sum / (double)n;
+}
+
+/* Of the kind that the model has, by the tensors name.weight and name.bias of layer `layer`, or of
+ * none (UINT32_MAX). */
+static void norm_of(const reference *r, uint32_t layer, const char *name, double *y,
+                    const double *x) {
+    const uint64_t n = r->config.n_embd;
+    char full[64];
+    const double *v[2];
+    for (int bias = 0; bias < 2; bias++) {
+        snprintf(full, sizeof full, "%s.%s", name, bias ? "bias" : "weight");
+        v[bias] = layer == UINT32_MAX ? tensor(r, full) : layer_tensor(r, layer, full);
+    }
+    const double mean = r->config.layer_norm ? mean_of(x, n) : 0;
+    double squares = 0;
+    for (uint64_t i = 0; i < n; i++)
+        squares += (x[i] - mean) * (x[i] - mean);
+    const double scale = 1 / sqrt(squares / (double)n + (double)r->config.norm_eps);
+    for (uint64_t i = 0; i < n; i++)
+        y[i] = (x[i] - mean) * scale * (v[0] ? v[0][i] : 1) + (v[1] ? v[1][i] : 0);
 }
 
 static void rms_norm(double *y, const double *x, const double *w, uint64_t n, double eps) {
@@ -229,9 +257,10 @@ static void experts(const reference *r, uint32_t layer, const double *n, double 
 
 /* x += y, normed where the layer has such a norm. */
 static void add(const reference *r, uint32_t layer, const char *norm, double *x, double *y) {
-    const double *w = layer_tensor(r, layer, norm);
-    if (w)
-        rms_norm(y, y, w, r->config.n_embd, (double)r->config.norm_eps);
+    char name[64];
+    snprintf(name, sizeof name, "%s.weight", norm);
+    if (layer_tensor(r, layer, name))
+        norm_of(r, layer, norm, y, y);
     for (uint64_t j = 0; j < r->config.n_embd; j++)
         x[j] += r->config.residual_scale * y[j];
 }
@@ -248,7 +277,7 @@ static void layer_forward(const reference *r, uint32_t layer, const sm_train_bat
     for (uint32_t i = 0; i < batch->n_spans; i++)
         for (uint32_t t = batch->span_begin[i]; t < batch->span_begin[i + 1]; t++) {
             const uint32_t position = t - batch->span_begin[i];
-            rms_norm(n, x + t * E, TENSOR("attn_norm.weight"), E, (double)c->norm_eps);
+            norm_of(r, layer, "attn_norm", n, x + t * E);
             project(r, layer, "q", q + t * qd, n, c->n_head, position);
             project(r, layer, "k", k + t * kd, n, c->n_head_kv, position);
             project(r, layer, "v", v + t * kd, n, c->n_head_kv, position);
@@ -257,13 +286,13 @@ static void layer_forward(const reference *r, uint32_t layer, const sm_train_bat
         for (uint32_t t = batch->span_begin[i]; t < batch->span_begin[i + 1]; t++) {
             attend(c, r->window[layer], a, q, k, v, batch->span_begin[i], t);
             linear(y, TENSOR("attn_output.weight"), TENSOR("attn_output.bias"), a, E, qd);
-            add(r, layer, "post_attention_norm.weight", x + t * E, y);
-            rms_norm(n, x + t * E, TENSOR("ffn_norm.weight"), E, (double)c->norm_eps);
+            add(r, layer, "post_attention_norm", x + t * E, y);
+            norm_of(r, layer, "ffn_norm", n, x + t * E);
             if (c->n_experts)
                 experts(r, layer, n, y);
             else
                 feed_forward(r, layer, n, y);
-            add(r, layer, "post_ffw_norm.weight", x + t * E, y);
+            add(r, layer, "post_ffw_norm", x + t * E, y);
         }
 #undef TENSOR
     double *const all[] = {n, q, k, v, a, y};
@@ -284,7 +313,7 @@ double *reference_logits(const reference *r, const sm_train_batch *batch) {
     for (uint32_t i = 0; i < c->n_layer; i++)
         layer_forward(r, i, batch, x);
     for (uint32_t t = 0; t < batch->n_tokens; t++) {
-        rms_norm(n, x + t * E, tensor(r, "output_norm.weight"), E, (double)c->norm_eps);
+        norm_of(r, UINT32_MAX, "output_norm", n, x + t * E);
         double *row = logits + (uint64_t)t * c->n_vocab;
         linear(row, head ? head : embd, NULL, n, c->n_vocab, E);
         for (uint32_t j = 0; j < c->n_vocab; j++)

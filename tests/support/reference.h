@@ -10,7 +10,7 @@
 typedef struct reference_shape {
     uint32_t n_vocab, n_embd, n_layer, n_head, n_head_kv, head_dim, n_ff, n_rot;
     uint32_t n_experts, n_used; /* 0: no mixture of experts */
-    bool neox, gelu;
+    bool neox, gelu, layer_norm;
     float norm_eps;
     double score_cap, logit_cap, embd_scale; /* 0: none, none, 1 */
     double score_scale, residual_scale, logit_scale;

@@ -252,10 +252,10 @@ static void test_gemma2(void **state) {
 }
 
 static const fixture_key four_scales[] = {{"attention.scale", 'f', 0.4},
-                                     {"embedding_scale", 'f', 3},
-                                     {"residual_scale", 'f', 0.7},
-                                     {"logit_scale", 'f', 0.25},
-                                     {0}};
+                                          {"embedding_scale", 'f', 3},
+                                          {"residual_scale", 'f', 0.7},
+                                          {"logit_scale", 'f', 0.25},
+                                          {0}};
 
 static void test_scales(void **state) {
     (void)state;
@@ -264,6 +264,23 @@ static void test_scales(void **state) {
     check_gradients(&granite, short_spans, 4);
     check_gradients(&minicpm, short_spans, 4);
     check_gradients(&(fixture_model){.architecture = "gemma", .head_dim = 24}, short_spans, 4);
+}
+
+#define LAYER_EPS \
+    { "attention.layer_norm_epsilon", 'f', 1e-5 }
+static const fixture_key layer_norm[] = {LAYER_EPS, {0}};
+
+/* LayerNorm with biases; part of a head rotated. */
+static void test_layer_norm(void **state) {
+    (void)state;
+    const fixture_model stablelm = {.architecture = "stablelm",
+                                    .n_embd = 48,
+                                    .head_dim = 16,
+                                    .u32_key = "stablelm.rope.dimension_count",
+                                    .u32_value = 4,
+                                    .biases = true,
+                                    .keys = layer_norm};
+    check_gradients(&stablelm, short_spans, 4);
 }
 
 static void test_mixtral(void **state) {
@@ -1129,18 +1146,21 @@ static void test_no_memory(void **state) {
     }
 }
 
-/* The models above have all that any kind of blocks can have, but norms behind blocks that no
- * family puts there: so a new slot, or kind, wants a model here. */
+/* The models above have all that any kind of blocks can have, but norms behind blocks and biases of
+ * norms that no family puts there: so a new slot, or kind, wants a model here. */
 static void test_every_slot(void **state) {
     (void)state;
     for (uint32_t k = 0; k < SM_KIND_COUNT; k++) {
         const sm_kind *kind = sm_kind_get((sm_kind_id)k);
         for (uint32_t s = 0; s < kind->n_slots; s++)
-            if (!compared[k][s] && s != SM_SLOT_POST)
+            if (!compared[k][s] && (s == SM_SLOT_PRE || s >= SM_WIRING_SLOTS))
                 fail_msg("kind %s: no gradient of slot %u (%s) was compared", kind->name, s,
                          kind->slot[s].suffix ? kind->slot[s].suffix : "norm");
     }
-    assert_true(compared[SM_KIND_ATTENTION][SM_SLOT_POST] && compared[SM_KIND_GATED][SM_SLOT_POST]);
+    static const sm_kind_id layers[] = {SM_KIND_ATTENTION, SM_KIND_GATED};
+    for (size_t i = 0; i < sizeof layers / sizeof *layers; i++)
+        assert_true(compared[layers[i]][SM_SLOT_POST] && compared[layers[i]][SM_SLOT_PRE_BIAS]);
+    assert_true(compared[SM_KIND_HEAD][SM_SLOT_PRE_BIAS]);
 }
 
 int main(void) {
@@ -1159,7 +1179,7 @@ int main(void) {
         cmocka_unit_test(test_packed_file),  cmocka_unit_test(test_target_names),
         cmocka_unit_test(test_no_memory),    cmocka_unit_test(test_windows),
         cmocka_unit_test(test_long_windows), cmocka_unit_test(test_windows_sameness),
-        cmocka_unit_test(test_scales),
+        cmocka_unit_test(test_scales),       cmocka_unit_test(test_layer_norm),
         cmocka_unit_test(test_every_slot), /* last: looks at what the others did */
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

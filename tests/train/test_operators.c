@@ -62,6 +62,7 @@ typedef struct operator_case {
     double dropout;
     sm_precision precision;
     double sharpness; /* of attention: queries are so many times as long; 0: 1 */
+    bool centered;    /* a norm is LayerNorm */
     bool some_rows;   /* of the norm, or tokens of a product that are not 0, 1, … */
     bool writes;      /* a product that writes dx rather than adding to it */
     bool large;       /* see the top */
@@ -186,6 +187,25 @@ static double rms_norm(const double *x, const double *w, const double *dy, uint6
     double sum = 0;
     for (uint64_t i = 0; i < n; i++)
         sum += dy[i] * x[i] * r * w[i];
+    return sum;
+}
+
+static double mean_of(const double *x, uint64_t n) {
+    double sum = 0;
+    for (uint64_t i = 0; i < n; i++)
+        sum += x[i];
+    return sum / (double)n;
+}
+
+/* The same of x - mean(x). */
+static double layer_norm(const double *x, const double *w, const double *dy, uint64_t n,
+                         double eps) {
+    double *z = malloc(n * sizeof *z);
+    assert_non_null(z);
+    for (uint64_t i = 0; i < n; i++)
+        z[i] = x[i] - mean_of(x, n);
+    const double sum = rms_norm(z, w, dy, n, eps);
+    free(z);
     return sum;
 }
 
@@ -324,8 +344,8 @@ static double norm_loss(const trial *t) {
     const uint64_t E = t->config->n_embd;
     double sum = dot(t->dy2, t->v[0].x, t->n * E);
     for (uint32_t i = 0; i < t->n_rows; i++)
-        sum += rms_norm(t->v[0].x + t->rows[i] * E, t->v[1].x, t->dy + i * E, E,
-                        (double)t->config->norm_eps);
+        sum += (t->c->centered ? layer_norm : rms_norm)(
+            t->v[0].x + t->rows[i] * E, t->v[1].x, t->dy + i * E, E, (double)t->config->norm_eps);
     return sum;
 }
 static float *last_norm_grad(const sm_graph *g) {
@@ -333,8 +353,10 @@ static float *last_norm_grad(const sm_graph *g) {
 }
 static void norm_run(const sm_backward *b, trial *t) {
     sm_graph *g = t->g;
-    sm_grad_norm(b, g->dx, g->dn, g->tape->x, t->c->some_rows ? t->rows : NULL, t->n_rows,
-                 t->buffer[0], last_norm_grad(g));
+    sm_block head = *sm_net_head(g->net);
+    head.v[SM_SLOT_PRE] = t->buffer[0];
+    head.wiring.norm = t->c->centered ? SM_NORM_LAYER : SM_NORM_RMS;
+    sm_grad_norm(b, g->dx, g->dn, g->tape->x, t->c->some_rows ? t->rows : NULL, t->n_rows, &head);
 }
 static void norm_backward(trial *t) {
     const uint64_t E = t->config->n_embd, ld = t->g->tape->ldx;
@@ -892,6 +914,10 @@ static const operator_case cases[] = {
     {"rms norm and residual", &odd, norm_make, norm_loss, norm_backward, 2e-6, .sizes = {1, 19}},
     {"rms norm of some rows", &odd, norm_make, norm_loss, norm_backward, 2e-6, .sizes = {19},
      .some_rows = true},
+    {"LayerNorm and residual", &odd, norm_make, norm_loss, norm_backward, 4e-6, .sizes = {1, 19},
+     .centered = true},
+    {"LayerNorm of some rows", &odd, norm_make, norm_loss, norm_backward, 4e-6, .sizes = {19},
+     .centered = true, .some_rows = true},
     {"bias", &plain, bias_make, bias_loss, bias_backward, 2e-6, .sizes = {1, 19, 300}},
     {"product", &odd, product_make, product_loss, product_backward, 2e-6, .sizes = {1, 19, 40},
      .matrix = DOWN},

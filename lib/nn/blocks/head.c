@@ -14,8 +14,7 @@ const sm_kind sm_kind_head = {
 /* The normed rows that the head reads, adapters' lower half done. rows: as in sm_input_norm. */
 static sm_input head_input(const sm_worker *w, const float *x, const uint32_t *rows, uint64_t n) {
     const sm_weight *W = w->net->head;
-    const sm_input in =
-        sm_input_norm(w, x, sm_net_head(w->net)->v[SM_SLOT_PRE], sm_input_use_of(w, W), rows, n);
+    const sm_input in = sm_input_norm(w, sm_net_head(w->net), x, sm_input_use_of(w, W), rows, n);
     sm_product_lower(w, W, &in, n, rows);
     return in;
 }

@@ -16,7 +16,7 @@ void sm_input_prepare(const sm_worker *w, sm_input_form form, sm_act_block *out,
 
 /* A single token is normed by every thread for itself, which costs less than a barrier. Where no
  * one reads them, floats are not left in memory. */
-sm_input sm_input_norm(const sm_worker *w, const float *x, const float *weight, sm_input_use use,
+sm_input sm_input_norm(const sm_worker *w, const sm_block *b, const float *x, sm_input_use use,
                        const uint32_t *rows, uint64_t n) {
     sm_workspace *ws = w->ws;
     const uint64_t k = w->c->n_embd, blocks = ws->blocks_x;
@@ -28,8 +28,8 @@ sm_input sm_input_norm(const sm_worker *w, const float *x, const float *weight, 
     if (!alone)
         sm_work_share(w, n, &begin, &end);
     for (uint64_t t = begin; t < end; t++) {
-        w->kernels->rms_norm(f + t * ldf, x + (rows ? rows[t] : t) * ws->ldx, weight, k,
-                             w->c->norm_eps);
+        sm_norm_before(w->kernels, b, f + t * ldf, x + (rows ? rows[t] : t) * ws->ldx,
+                       w->c->norm_eps);
         sm_input_prepare(w, use.form, q + t * blocks, f + t * ldf, k);
     }
     if (!alone)

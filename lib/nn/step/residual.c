@@ -94,7 +94,8 @@ static void add_normed(const sm_worker *w) {
         sm_work_share(w, w->T, &t0, &t1);
     const uint64_t begin = g0 * SM_GROUP, end = min_u64(g1 * SM_GROUP, n);
     for (uint64_t t = t0; t < t1 && begin < end; t++) {
-        w->kernels->rms_norm(normed, w->at.y + t * ld, b->v[SM_SLOT_POST], n, w->c->norm_eps);
+        sm_norm_row(w->kernels, b->wiring.norm, normed, w->at.y + t * ld, b->v[SM_SLOT_POST], NULL,
+                    n, w->c->norm_eps);
         if (b->wiring.scale > 0)
             w->kernels->scale(normed + begin, normed + begin, b->wiring.scale, end - begin);
         w->kernels->add(w->at.out + t * ld + begin, w->at.x + t * ld + begin, normed + begin,
@@ -110,8 +111,7 @@ void sm_block_begin(sm_worker *w, const sm_block *b) {
 bool sm_block_run(sm_worker *w, const sm_block *b) {
     const sm_weight *first = b->w[SM_WIRING_SLOTS];
     sm_block_begin(w, b);
-    sm_input in =
-        sm_input_norm(w, w->at.x, b->v[SM_SLOT_PRE], sm_input_use_of(w, first), NULL, w->T);
+    sm_input in = sm_input_norm(w, b, w->at.x, sm_input_use_of(w, first), NULL, w->T);
     sm_product_lower(w, first, &in, w->T, NULL);
     if (!ops[b->kind->id].run(w, b, &in))
         return false;

@@ -36,9 +36,9 @@ const float *sm_grad_output(const sm_backward *b, const sm_block *block) {
     sm_share(b->T, b->crew.thread, b->crew.n_threads, &begin, &end);
     for (uint64_t t = begin; t < end && !sm_crew_stopped_at(&b->crew, t - begin, ldx); t++) {
         if (post)
-            g->r[t] = scale * g->kernels->rms_norm_grad(dy + t * ldx, dx + t * ldx, y + t * ldx,
-                                                        block->v[SM_SLOT_POST], width,
-                                                        g->net->config.norm_eps, false);
+            g->r[t] = scale * sm_grad_norm_row(g, block->wiring.norm, dy + t * ldx, dx + t * ldx,
+                                               y + t * ldx, block->v[SM_SLOT_POST], width, false,
+                                               &g->mean[t]);
         if (scale != 1)
             g->kernels->scale(dy + t * ldx, (post ? dy : dx) + t * ldx, scale, width);
     }
@@ -47,8 +47,8 @@ const float *sm_grad_output(const sm_backward *b, const sm_block *block) {
         return g->dy;
     sm_grad_columns(b, width, &begin, &end);
     for (uint64_t t = 0; t < b->T && begin < end && !sm_crew_stopped_at(&b->crew, t, width); t++)
-        g->kernels->add_product(dw + begin, dx + t * ldx + begin, y + t * ldx + begin, g->r[t],
-                                end - begin);
+        sm_grad_gain(g, block->wiring.norm, dw + begin, dx + t * ldx + begin, y + t * ldx + begin,
+                     g->r[t], g->mean[t], end - begin);
     sm_team_barrier(b->crew.team); /* r may be written again */
     return g->dy;
 }
@@ -60,14 +60,13 @@ void sm_grad_renorm(const sm_backward *b, const sm_block *block) {
     uint64_t begin, end;
     sm_share(b->T, b->crew.thread, b->crew.n_threads, &begin, &end);
     for (uint64_t t = begin; t < end && !sm_crew_stopped_at(&b->crew, t - begin, ldx); t++)
-        g->kernels->rms_norm(g->normed + t * ldx, x + t * ldx, block->v[SM_SLOT_PRE],
-                             block->dims[SM_DIM_EMBD], g->net->config.norm_eps);
+        sm_norm_before(g->kernels, block, g->normed + t * ldx, x + t * ldx,
+                       g->net->config.norm_eps);
     sm_team_barrier(b->crew.team);
 }
 
 void sm_grad_residual(const sm_backward *b, const sm_block *block) {
     const sm_graph *g = b->g;
     const uint64_t at = b->first * g->tape->ldx;
-    sm_grad_norm(b, g->dx + at, g->dn, g->tape->blocks[block->index].x + at, NULL, b->T,
-                 block->v[SM_SLOT_PRE], g->blocks[block->index].v[SM_SLOT_PRE]);
+    sm_grad_norm(b, g->dx + at, g->dn, g->tape->blocks[block->index].x + at, NULL, b->T, block);
 }
