@@ -4,7 +4,7 @@
  * Format: ggml's block_* structs as stored in GGUF files. Every f16 is a
  * little-endian IEEE half in a uint16_t. Block structs have no padding (asserted
  * below); file data is read through them in place, so it must be aligned as the
- * struct is (2 bytes; 4 for F32) and the machine must be little endian.
+ * struct is (2 bytes; 4 for F32, 1 for MXFP4) and the machine must be little endian.
  */
 #ifndef SM_BLOCKS_H
 #define SM_BLOCKS_H
@@ -114,6 +114,15 @@ typedef struct sm_block_iq4_nl {
 static const int8_t SM_IQ4_VALUES[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                          1,    13,   25,  38,  53,  69,  89,  113};
 
+/* weight = 2^(e - 128) * SM_FP4_VALUES[code]; codes as in Q4_0. 255 is no exponent: NaN. */
+typedef struct sm_block_mxfp4 {
+    uint8_t e;
+    uint8_t qs[16];
+} sm_block_mxfp4;
+
+/* What a 4-bit float stands for (sign, 2 bits of exponent, 1 of mantissa), twice. */
+static const int8_t SM_FP4_VALUES[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
 /* ---- the K blocks: 256 elements in 8 sub-blocks of 32 or 16 of 16 -------------------- */
 
 /* weight = d * sc[s] * code - dmin * m[s],  s = e / 16
@@ -187,6 +196,7 @@ _Static_assert(sizeof(sm_block_q5_0) == 22, "Q5_0 block");
 _Static_assert(sizeof(sm_block_q5_1) == 24, "Q5_1 block");
 _Static_assert(sizeof(sm_block_q8_0) == 34, "Q8_0 block");
 _Static_assert(sizeof(sm_block_iq4_nl) == 18, "IQ4_NL block");
+_Static_assert(sizeof(sm_block_mxfp4) == 17, "MXFP4 block");
 _Static_assert(sizeof(sm_block_q2_k) == 84, "Q2_K block");
 _Static_assert(sizeof(sm_block_q3_k) == 110, "Q3_K block");
 _Static_assert(sizeof(sm_block_q4_k) == 144, "Q4_K block");
@@ -278,6 +288,12 @@ static inline uint16_t sm_f32_to_bf16(float x) {
         return (uint16_t)(bits >> 16 | 0x40);
     }
     return (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+/* 2^(e - 128), what the values of 4-bit floats are multiplied with; NaN for 255. */
+static inline float sm_e8m0_to_f32(uint8_t e) {
+    const uint32_t bits = e < 2 ? 0x00200000u << e : (uint32_t)(e - 1) << 23;
+    return sm_bits_float(e == 255 ? 0x7fc00000 : bits);
 }
 
 #endif

@@ -18,6 +18,7 @@
  *   HIGH    64 B  [r][i]: bit g = one more high bit of sub-group g
  *   D, M    32 B  [16] f16, scale or minimum of each row
  *   S8, U8  16 B  [16] int8 / uint8, one code per row
+ *   E       16 B  [16] uint8: scale 2^(code - 128) of each row, 0: none (the row is 0)
  *
  * Legacy types, per 32 elements (code offset in brackets: weight = d * (code - offset)):
  *   Q8_0    D BYTES [0, signed]           544 B
@@ -26,6 +27,7 @@
  *   Q5_0    D NIB HIGH [16]               352     code = nibble | high << 4
  *   Q5_1    D M NIB HIGH [0]              384
  *   IQ4_NL  D NIB [table]                 288     code = SM_IQ4_VALUES[nibble]
+ *   MXFP4   E NIB [table]                 272     code = SM_FP4_VALUES[nibble]
  *
  * K types, per 256 elements: a head, then 8 block records in order
  *   Q2_K    head D DM; record U8 sc0 | m0 << 4, U8 sc1 | m1 << 4, CRUMB [0]      1344

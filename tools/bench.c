@@ -563,8 +563,9 @@ int cmd_bench(int argc, char **argv) {
          "llama3.2-3b, qwen3-0.6b, qwen3-1.7b, stories15m or stories260k, held in memory"},
         {0, "type", CLI_TEXT, &run.type, "NAME", 0, 0,
          "type of those weights [F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, "
-         "Q5_K, Q6_K, IQ4_NL, IQ4_XS, and with more bits in some matrices Q3_K_S, Q3_K_M, "
-         "Q3_K_L, Q4_K_S, Q4_K_M, Q5_K_S, Q5_K_M; default Q8_0]; where columns are no multiple of "
+         "Q5_K, Q6_K, IQ4_NL, IQ4_XS, MXFP4, and with more bits in some matrices Q3_K_S, Q3_K_M, "
+         "Q3_K_L, Q4_K_S, Q4_K_M, Q5_K_S, Q5_K_M, MXFP4_MOE; default Q8_0]; where columns are no "
+         "multiple of "
          "256, Q2_K, Q3_K and IQ4_XS become IQ4_NL, Q4_K Q5_0, Q5_K Q5_1, Q6_K Q8_0; where of 32 "
          "neither, "
          "F16, as with quantize"},

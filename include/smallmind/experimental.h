@@ -23,8 +23,8 @@ extern "C" {
  *
  *   shape  smollm2-135m, llama3.2-1b, llama3.2-3b, qwen3-0.6b, qwen3-1.7b, stories15m, stories260k
  *   type   F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL,
- *          IQ4_XS, each for all matrices, or a mixture: Q3_K_S, Q3_K_M, Q3_K_L, Q4_K_S, Q4_K_M,
- *          Q5_K_S, Q5_K_M, as sm_quantize_file makes it of a model whose embedding is the head
+ *          IQ4_XS, MXFP4, each for all matrices, or a mixture: Q3_K_S, Q3_K_M, Q3_K_L, Q4_K_S,
+ *          Q4_K_M, Q5_K_S, Q5_K_M, MXFP4_MOE, as sm_quantize_file makes it of a model whose embedding is the head
  *
  * The weights lie in the model's heap as those of a file that was read (options->io is ignored);
  * repacked weights come on top. SM_ERR_ARGUMENT (an unknown name: the message lists the known

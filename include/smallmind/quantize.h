@@ -49,8 +49,9 @@ typedef struct sm_quantize_options {
     uint32_t struct_size;
     uint32_t n_threads; /* 0: all CPUs of the process, 8 at most. The file does not depend on it */
     /* What matrices become: the name of a type (F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q3_K,
-     * Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS), or of a mixture that gives the matrices which need
-     * it more bits (Q2_K, Q3_K_S, Q3_K_M, Q3_K_L, Q4_K_S, Q4_K_M, Q5_K_S, Q5_K_M). */
+     * Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, MXFP4), or of a mixture that gives the matrices which need
+     * it more bits (Q2_K, Q3_K_S, Q3_K_M, Q3_K_L, Q4_K_S, Q4_K_M, Q5_K_S, Q5_K_M; MXFP4_MOE:
+     * Q8_0 for all but experts). */
     const char *type;
     const char *imatrix;                   /* path of an importance matrix (GGUF); NULL: none */
     const sm_quantize_override *overrides; /* [n_overrides] or NULL */

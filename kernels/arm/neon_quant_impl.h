@@ -19,6 +19,7 @@ typedef enum code_kind {
     CODE_BYTES,
     CODE_NIB,
     CODE_NIB_TABLE, /* index SM_IQ4_VALUES */
+    CODE_NIB_FP4,   /* index SM_FP4_VALUES */
     CODE_NIB_HIGH,
     CODE_NIB_CRUMB,
     CODE_CRUMB,
@@ -29,6 +30,7 @@ typedef enum code_kind {
 typedef enum scale_kind {
     SCALE_D,      /* D */
     SCALE_D_M,    /* D M */
+    SCALE_E,      /* E */
     SCALE_S8,     /* S8 sc, times the head's D */
     SCALE_S8_S8,  /* S8 sc0, S8 sc1, times the head's D */
     SCALE_U8_M,   /* U8 sc, U8 m, times the head's D, DM */
@@ -47,6 +49,7 @@ static const format Q4_1 = {CODE_NIB, SCALE_D_M, 0};
 static const format Q5_0 = {CODE_NIB_HIGH, SCALE_D, 16};
 static const format Q5_1 = {CODE_NIB_HIGH, SCALE_D_M, 0};
 static const format IQ4_NL = {CODE_NIB_TABLE, SCALE_D, 0};
+static const format MXFP4 = {CODE_NIB_FP4, SCALE_E, 0};
 static const format Q2_K = {CODE_CRUMB, SCALE_NIB_NIB, 0};
 static const format Q3_K = {CODE_CRUMB_HIGH, SCALE_S8_S8, 4};
 static const format Q4_K = {CODE_NIB, SCALE_U8_M, 0};
@@ -58,6 +61,7 @@ INLINE size_t head_bytes(format f) {
     switch (f.scale) {
     case SCALE_D:
     case SCALE_D_M:
+    case SCALE_E:
         return 0;
     case SCALE_S8:
     case SCALE_S8_S8:
@@ -78,6 +82,7 @@ INLINE size_t scale_bytes(format f) {
     case SCALE_D_M:
         return 2 * SM_HALF_PART;
     case SCALE_S8:
+    case SCALE_E:
         return SM_CODE_PART;
     default:
         return 2 * SM_CODE_PART;
@@ -89,6 +94,7 @@ INLINE size_t record_bytes(format f) {
         return scale_bytes(f) + SM_BYTES_PART;
     case CODE_NIB:
     case CODE_NIB_TABLE:
+    case CODE_NIB_FP4:
         return scale_bytes(f) + SM_NIB_PART;
     case CODE_NIB_HIGH:
         return scale_bytes(f) + SM_NIB_PART + SM_HIGH_PART;
@@ -240,13 +246,13 @@ INLINE void unpack(format f, const uint8_t *codes, unsigned quad, int8x16_t w[8]
         for (size_t g = 0; g < 8; g++) {
             w[g] = vreinterpretq_s8_u8(vld1q_u8(p + 64 * g));
         }
-    } else if (f.code == CODE_NIB || f.code == CODE_NIB_TABLE) {
+    } else if (f.code == CODE_NIB || f.code == CODE_NIB_TABLE || f.code == CODE_NIB_FP4) {
+        const int8x16_t values = vld1q_s8(f.code == CODE_NIB_FP4 ? SM_FP4_VALUES : SM_IQ4_VALUES);
         UNROLL
         for (unsigned j = 0; j < 4; j++) {
             uint8x16_t raw = vld1q_u8(p + 64 * j);
             uint8x16_t low = field(raw, 0, 4), high = field(raw, 4, 4);
-            if (f.code == CODE_NIB_TABLE) {
-                int8x16_t values = vld1q_s8(SM_IQ4_VALUES);
+            if (f.code != CODE_NIB) {
                 w[j] = vqtbl1q_s8(values, low);
                 w[j + 4] = vqtbl1q_s8(values, high);
             } else {
@@ -310,8 +316,13 @@ INLINE scales load_scales(format f, const uint8_t *head, const uint8_t *record, 
         }
         return r;
     }
-    float32x4_t d = load_f16(head + 8 * quad);
     const uint8_t *code = record + 4 * quad;
+    if (f.scale == SCALE_E) { /* 2^(code - 128), 0 for 0 */
+        uint32x4_t bits = vshlq_n_u32(vmovl_u16(vget_low_u16(vmovl_u8(load_u8(code)))), 23);
+        r.s[0] = vmulq_n_f32(vreinterpretq_f32_u32(bits), 0.5f);
+        return r;
+    }
+    float32x4_t d = load_f16(head + 8 * quad);
     if (f.scale == SCALE_S8 || f.scale == SCALE_S8_S8) {
         r.s[0] = vmulq_f32(d, load_s8(code));
         if (f.scale == SCALE_S8_S8) {
@@ -722,6 +733,7 @@ PRODUCTS(Q4_1, q4_1)
 PRODUCTS(Q5_0, q5_0)
 PRODUCTS(Q5_1, q5_1)
 PRODUCTS(IQ4_NL, iq4_nl)
+PRODUCTS(MXFP4, mxfp4)
 PRODUCTS(Q2_K, q2_k)
 PRODUCTS(Q3_K, q3_k)
 PRODUCTS(Q4_K, q4_k)

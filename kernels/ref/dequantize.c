@@ -53,6 +53,17 @@ void sm_dequantize_iq4_nl_ref(float *y, const void *row, size_t k) {
     }
 }
 
+void sm_dequantize_mxfp4_ref(float *y, const void *row, size_t k) {
+    const sm_block_mxfp4 *b = row;
+    for (size_t n = 0; n < k / 32; n++, b++, y += 32) {
+        float d = sm_e8m0_to_f32(b->e);
+        for (size_t j = 0; j < 16; j++) {
+            y[j] = d * (float)SM_FP4_VALUES[b->qs[j] & 15];
+            y[j + 16] = d * (float)SM_FP4_VALUES[b->qs[j] >> 4];
+        }
+    }
+}
+
 void sm_dequantize_q4_1_ref(float *y, const void *row, size_t k) {
     const sm_block_q4_1 *b = row;
     for (size_t n = 0; n < k / 32; n++, b++, y += 32) {

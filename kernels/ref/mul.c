@@ -65,11 +65,11 @@ static void subtract(block *b, int offset) {
     }
 }
 
-/* codes to the levels of IQ4 */
-static void look_up(block *b) {
+/* codes to the values they stand for */
+static void look_up(block *b, const int8_t values[16]) {
     for (size_t g = 0; g < 8; g++) {
         for (size_t n = 0; n < SM_GROUP * 4; n++) {
-            b->w[g][n] = SM_IQ4_VALUES[b->w[g][n]];
+            b->w[g][n] = values[b->w[g][n]];
         }
     }
 }
@@ -116,7 +116,21 @@ static void read_iq4_nl(block *b, const uint8_t *head, const uint8_t *p) {
     (void)head;
     read_half(b->ws[0], p);
     read_nib(b, p + SM_HALF_PART);
-    look_up(b);
+    look_up(b, SM_IQ4_VALUES);
+}
+
+/* scale = 2^(code - 128) by halving 2^(code - 127); 0 for 0, infinite for 255 */
+static void read_exponents(float *out, const uint8_t *codes) {
+    for (size_t r = 0; r < SM_GROUP; r++) {
+        out[r] = sm_bits_float((uint32_t)codes[r] << 23) * 0.5f;
+    }
+}
+
+static void read_mxfp4(block *b, const uint8_t *head, const uint8_t *p) {
+    (void)head;
+    read_exponents(b->ws[0], p);
+    read_nib(b, p + SM_CODE_PART);
+    look_up(b, SM_FP4_VALUES);
 }
 
 static void read_q4_1(block *b, const uint8_t *head, const uint8_t *p) {
@@ -184,7 +198,7 @@ static void read_q6_k(block *b, const uint8_t *head, const uint8_t *p) {
 static void read_iq4_xs(block *b, const uint8_t *head, const uint8_t *p) {
     read_signed_scales(b, head, p, 1);
     read_nib(b, p + SM_CODE_PART);
-    look_up(b);
+    look_up(b, SM_IQ4_VALUES);
 }
 
 /* ---- the quantized product ----------------------------------------------------------------- */
@@ -281,6 +295,7 @@ QUANTIZED(Q4_1, q4_1, 0, 1, 1, true)
 QUANTIZED(Q5_0, q5_0, 0, 1, 1, false)
 QUANTIZED(Q5_1, q5_1, 0, 1, 1, true)
 QUANTIZED(IQ4_NL, iq4_nl, 0, 1, 1, false)
+QUANTIZED(MXFP4, mxfp4, 0, 1, 1, false)
 QUANTIZED(Q2_K, q2_k, 2 * SM_HALF_PART, 8, 2, true)
 QUANTIZED(Q3_K, q3_k, SM_HALF_PART, 8, 2, false)
 QUANTIZED(Q4_K, q4_k, 2 * SM_HALF_PART, 8, 1, true)

@@ -21,6 +21,8 @@ size_t sm_packed_bytes(uint32_t type, size_t k) {
     case SM_DTYPE_Q4_0:
     case SM_DTYPE_IQ4_NL:
         return k / 32 * (SCALE + SM_NIB_PART);
+    case SM_DTYPE_MXFP4:
+        return k / 32 * (CODE + SM_NIB_PART);
     case SM_DTYPE_Q4_1:
         return k / 32 * (2 * SCALE + SM_NIB_PART);
     case SM_DTYPE_Q5_0:
@@ -147,6 +149,11 @@ static inline void put_iq4_nl(uint8_t *p, size_t r, const sm_block_iq4_nl *b) {
     put_nib(p + SM_HALF_PART, r, read_halves(b->qs));
 }
 
+static inline void put_mxfp4(uint8_t *p, size_t r, const sm_block_mxfp4 *b) {
+    p[r] = b->e;
+    put_nib(p + SM_CODE_PART, r, read_halves(b->qs));
+}
+
 static inline void put_q4_1(uint8_t *p, size_t r, const sm_block_q4_1 *b) {
     put_half(p, r, b->d);
     put_half(p + SM_HALF_PART, r, b->m);
@@ -268,6 +275,7 @@ PACK(Q4_1, q4_1, 32)
 PACK(Q5_0, q5_0, 32)
 PACK(Q5_1, q5_1, 32)
 PACK(IQ4_NL, iq4_nl, 32)
+PACK(MXFP4, mxfp4, 32)
 PACK(Q2_K, q2_k, 256)
 PACK(Q3_K, q3_k, 256)
 PACK(Q4_K, q4_k, 256)

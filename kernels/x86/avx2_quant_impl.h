@@ -65,6 +65,9 @@ INLINE layout layout_of(sm_dtype type) {
     case SM_DTYPE_IQ4_NL:
         return (layout){
             .head = 32, .record = 256, .records = 1, .scales = 1, .offset = BYTE_OFFSET};
+    case SM_DTYPE_MXFP4:
+        return (layout){
+            .record = 272, .records = 1, .scales = 1, .code_bytes = 16, .offset = 4, .sums = 4};
     case SM_DTYPE_Q2_K:
         return (layout){.head = 64,
                         .record = 160,
@@ -185,6 +188,12 @@ INLINE code_pair load_codes(sm_dtype type, const uint8_t *parts, unsigned half, 
         }
         c.low = _mm256_shuffle_epi8(table, c.low);
         c.high = _mm256_shuffle_epi8(table, c.high);
+    } else if (type == SM_DTYPE_MXFP4) {
+        __m256i table =
+            _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)SM_FP4_VALUES));
+        table = _mm256_add_epi8(table, _mm256_set1_epi8(16));
+        c.low = _mm256_shuffle_epi8(table, c.low);
+        c.high = _mm256_shuffle_epi8(table, c.high);
     }
     return c;
 }
@@ -202,10 +211,22 @@ INLINE __m256 load_s8(const void *p) {
     return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p)));
 }
 
+/* 2^(code - 128), 0 for 0. */
+INLINE __m256 load_exponents(const void *p) {
+    __m256i bits = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p));
+    bits = _mm256_slli_epi32(bits, 23);
+    return _mm256_mul_ps(_mm256_castsi256_ps(bits), _mm256_set1_ps(0.5f));
+}
+
 INLINE scale_set load_scales(sm_dtype type, const uint8_t *head, const uint8_t *record,
                              unsigned half) {
     layout l = layout_of(type);
     scale_set s;
+    if (type == SM_DTYPE_MXFP4) {
+        s.scale[0] = s.scale[1] = load_exponents(record + 8 * half);
+        s.min[0] = s.min[1] = _mm256_setzero_ps();
+        return s;
+    }
     __m256 d = load_f16(head + 16 * half);
     __m256 m = l.mins ? load_f16(head + SM_HALF_PART + 16 * half) : _mm256_setzero_ps();
     if (l.code_bytes > 0) {
@@ -442,7 +463,7 @@ INLINE sm_dtype panel_of(sm_dtype type) {
     if (VNNI && !l.mins) {
         return l.scales == 1 ? SM_DTYPE_Q8_0 : SM_DTYPE_Q6_K;
     }
-    return type;
+    return type == SM_DTYPE_MXFP4 ? SM_DTYPE_Q5_0 : type;
 }
 
 INLINE unsigned panel_codes(sm_dtype panel) {
@@ -888,6 +909,7 @@ PRODUCTS(Q5_0, q5_0)
 PRODUCTS(Q5_1, q5_1)
 PRODUCTS(Q8_0, q8_0)
 PRODUCTS(IQ4_NL, iq4_nl)
+PRODUCTS(MXFP4, mxfp4)
 PRODUCTS(Q2_K, q2_k)
 PRODUCTS(Q3_K, q3_k)
 PRODUCTS(Q4_K, q4_k)

@@ -64,7 +64,7 @@ INLINE int parts(const uint32_t type) {
 }
 
 INLINE size_t head_bytes(const uint32_t type) {
-    if (is_panel(type)) {
+    if (is_panel(type) || type == SM_DTYPE_MXFP4) {
         return 0;
     }
     return has_min(type) ? 2 * SM_HALF_PART : SM_HALF_PART;
@@ -78,6 +78,9 @@ INLINE size_t records(const uint32_t type) {
 INLINE size_t scale_bytes(const uint32_t type) {
     if (is_panel(type)) {
         return (size_t)(parts(type) * (has_min(type) ? 2 : 1)) * sizeof(__m512);
+    }
+    if (type == SM_DTYPE_MXFP4) {
+        return SM_CODE_PART;
     }
     if (!is_super(type)) {
         return 0;
@@ -120,6 +123,7 @@ INLINE int offset_log2(const uint32_t type) {
     case SM_DTYPE_Q4_0:
         return 3;
     case SM_DTYPE_Q5_0:
+    case SM_DTYPE_MXFP4:
         return 4;
     case SM_DTYPE_Q6_K:
         return 5;
@@ -173,6 +177,12 @@ INLINE __m512i nibble_code(const bool plain, const uint8_t *p, const int g) {
 INLINE __m512i iq4_code(const uint8_t *p, const int g) {
     __m512i table = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)SM_IQ4_VALUES));
     table = _mm512_xor_si512(table, bytes64(0x80));
+    return _mm512_shuffle_epi8(table, nibble_code(true, p, g));
+}
+
+INLINE __m512i fp4_code(const uint8_t *p, const int g) {
+    __m512i table = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)SM_FP4_VALUES));
+    table = _mm512_add_epi8(table, bytes64(16));
     return _mm512_shuffle_epi8(table, nibble_code(true, p, g));
 }
 
@@ -240,6 +250,8 @@ INLINE __m512i load_code(const uint32_t type, const bool plain, const uint8_t *p
     case SM_DTYPE_IQ4_NL:
     case SM_DTYPE_IQ4_XS:
         return iq4_code(p, g);
+    case SM_DTYPE_MXFP4:
+        return fp4_code(p, g);
     case SM_DTYPE_Q5_0:
     case SM_DTYPE_Q5_1:
     case SM_DTYPE_Q5_K:
@@ -265,7 +277,7 @@ typedef struct head {
 
 INLINE head load_head(const uint32_t type, const uint8_t *p) {
     head h = {p, _mm512_setzero_ps(), _mm512_setzero_ps()};
-    if (!is_panel(type)) {
+    if (head_bytes(type) > 0) {
         h.d = load_f16(p);
         h.m = has_min(type) ? load_f16(p + SM_HALF_PART) : h.m;
     }
@@ -283,10 +295,19 @@ INLINE __m128i load_codes16(const uint8_t *p, const int part) {
     return _mm_loadu_si128((const __m128i *)(p + SM_CODE_PART * part));
 }
 
+/* 2^(code - 128), 0 for 0. */
+INLINE __m512 exponents(__m128i code) {
+    __m512i bits = _mm512_slli_epi32(_mm512_cvtepu8_epi32(code), 23);
+    return _mm512_mul_ps(_mm512_castsi512_ps(bits), _mm512_set1_ps(0.5f));
+}
+
 /* Scale of one part of the record at p. */
 INLINE __m512 load_scale(const uint32_t type, const head *h, const uint8_t *p, const int part) {
     if (is_panel(type)) {
         return _mm512_load_ps(p + 64 * part);
+    }
+    if (type == SM_DTYPE_MXFP4) {
+        return exponents(load_codes16(p, part));
     }
     if (!is_super(type)) {
         return h->d;
@@ -761,6 +782,7 @@ INLINE bool unpacks_fast(const uint32_t type) {
     case SM_DTYPE_IQ4_NL:
     case SM_DTYPE_Q4_K:
     case SM_DTYPE_IQ4_XS:
+    case SM_DTYPE_MXFP4:
         return true;
     default:
         return false;
@@ -786,6 +808,7 @@ INLINE size_t panel_from(const uint32_t type) {
     case SM_DTYPE_Q4_K:
         return 32;
     case SM_DTYPE_IQ4_XS:
+    case SM_DTYPE_MXFP4:
         return 12;
     default:
         return 4;
@@ -870,6 +893,7 @@ QUANTIZED(Q5_0, q5_0, 6)
 QUANTIZED(Q5_1, q5_1, 6)
 QUANTIZED(Q8_0, q8_0, 6)
 QUANTIZED(IQ4_NL, iq4_nl, 6)
+QUANTIZED(MXFP4, mxfp4, 4)
 QUANTIZED(IQ4_XS, iq4_xs, 4)
 QUANTIZED(Q4_K, q4_k, 4)
 QUANTIZED(Q5_K, q5_k, 6)

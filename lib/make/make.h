@@ -19,11 +19,16 @@ typedef enum sm_mix {
     SM_MIX_Q4_K_M,
     SM_MIX_Q5_K_S,
     SM_MIX_Q5_K_M,
+    SM_MIX_MXFP4_MOE,
 } sm_mix;
 
-/* How blocks are made whose bits are all random but for their f16 factors. Where a minimum is
+/* How the factor of a block is stored. */
+typedef enum sm_factor { SM_FACTOR_F16, SM_FACTOR_E8M0 } sm_factor;
+
+/* How blocks are made whose bits are all random but for their factors. Where a minimum is
  * subtracted or added, it is chosen so that the weights' mean is about 0. */
 typedef struct sm_filling {
+    sm_factor factor;
     int16_t d, min; /* byte offsets of the factors in a block; -1: none */
     double ratio;   /* of the second factor to the first */
     double spread;  /* standard deviation of the weights for a first factor of 1 */

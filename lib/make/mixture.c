@@ -50,6 +50,12 @@ static const char *in_layer(const char *name, uint32_t *layer) {
     return *name == '.' ? name + 1 : NULL;
 }
 
+/* Experts of a layer. */
+static bool is_stack(const char *name) {
+    const sm_slot *slot = sm_slot_by_name(name);
+    return slot && slot->depth != SM_DIM_NONE;
+}
+
 /* ---- mixtures -------------------------------------------------------------------------------- */
 
 /* The first and last eighth of the layers and every third between. */
@@ -125,6 +131,8 @@ uint32_t sm_mixture_type(const sm_model_type *m, const sm_mixture_model *model, 
     uint32_t layer;
     if (m->mix == SM_MIX_NONE)
         return m->type;
+    if (m->mix == SM_MIX_MXFP4_MOE)
+        return is_stack(name) ? m->type : SM_DTYPE_Q8_0;
     if (strcmp(name, model->has_output ? "output.weight" : "token_embd.weight") == 0)
         return SM_DTYPE_Q6_K;
     const char *suffix = in_layer(name, &layer);

@@ -122,10 +122,14 @@ static void fill_random(uint8_t *data, uint64_t size, uint64_t *state) {
 
 static void fill_factors(uint8_t *data, uint64_t size, uint32_t block_bytes, const sm_filling *f,
                          double deviation) {
+    const uint8_t e = (uint8_t)(128 + lround(log2(deviation / f->spread))); /* about */
     const uint16_t d = sm_f32_to_f16((float)(deviation / f->spread));
     const uint16_t min = sm_f32_to_f16((float)(deviation / f->spread * f->ratio));
     for (uint64_t at = 0; at < size; at += block_bytes) {
-        memcpy(data + at + f->d, &d, sizeof d);
+        if (f->factor == SM_FACTOR_E8M0)
+            data[at + (uint64_t)f->d] = e;
+        else
+            memcpy(data + at + f->d, &d, sizeof d);
         if (f->min >= 0)
             memcpy(data + at + f->min, &min, sizeof min);
     }

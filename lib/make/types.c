@@ -7,27 +7,31 @@
 #include <string.h>
 
 /* The places of a block's factors. */
-#define ONE(block) offsetof(sm_block_##block, d), -1
-#define TWO(block, min) offsetof(sm_block_##block, d), offsetof(sm_block_##block, min)
+#define NONE SM_FACTOR_F16, -1, -1, 0, 1
+#define ONE(block) SM_FACTOR_F16, offsetof(sm_block_##block, d), -1, 0
+#define TWO(block, min) \
+    SM_FACTOR_F16, offsetof(sm_block_##block, d), offsetof(sm_block_##block, min)
+#define EXPONENT(block) SM_FACTOR_E8M0, offsetof(sm_block_##block, e), -1, 0
 
 /* Names that are not those of a tensor type stand for a mixture; the first row of a tensor type is
  * that type pure, or almost. */
 static const sm_model_type types[] = {
-    {"F32", SM_DTYPE_F32, 0, SM_MIX_NONE, SM_DTYPE_F32, {-1, -1, 0, 1}},
-    {"F16", SM_DTYPE_F16, 1, SM_MIX_NONE, SM_DTYPE_F16, {-1, -1, 0, 1}},
-    {"BF16", SM_DTYPE_BF16, 32, SM_MIX_NONE, SM_DTYPE_BF16, {-1, -1, 0, 1}},
-    {"Q4_0", SM_DTYPE_Q4_0, 2, SM_MIX_NONE, SM_DTYPE_F16, {ONE(q4_0), 0, 4.64}},
+    {"F32", SM_DTYPE_F32, 0, SM_MIX_NONE, SM_DTYPE_F32, {NONE}},
+    {"F16", SM_DTYPE_F16, 1, SM_MIX_NONE, SM_DTYPE_F16, {NONE}},
+    {"BF16", SM_DTYPE_BF16, 32, SM_MIX_NONE, SM_DTYPE_BF16, {NONE}},
+    {"Q4_0", SM_DTYPE_Q4_0, 2, SM_MIX_NONE, SM_DTYPE_F16, {ONE(q4_0), 4.64}},
     {"Q4_1", SM_DTYPE_Q4_1, 3, SM_MIX_NONE, SM_DTYPE_F16, {TWO(q4_1, m), -7.5, 4.61}},
-    {"Q5_0", SM_DTYPE_Q5_0, 8, SM_MIX_NONE, SM_DTYPE_F16, {ONE(q5_0), 0, 9.25}},
+    {"Q5_0", SM_DTYPE_Q5_0, 8, SM_MIX_NONE, SM_DTYPE_F16, {ONE(q5_0), 9.25}},
     {"Q5_1", SM_DTYPE_Q5_1, 9, SM_MIX_NONE, SM_DTYPE_F16, {TWO(q5_1, m), -15.5, 9.23}},
-    {"Q8_0", SM_DTYPE_Q8_0, 7, SM_MIX_NONE, SM_DTYPE_F16, {ONE(q8_0), 0, 73.9}},
+    {"Q8_0", SM_DTYPE_Q8_0, 7, SM_MIX_NONE, SM_DTYPE_F16, {ONE(q8_0), 73.9}},
     {"Q2_K", SM_DTYPE_Q2_K, 10, SM_MIX_Q2_K, SM_DTYPE_IQ4_NL, {TWO(q2_k, dmin), 1.5, 13.9}},
-    {"Q3_K", SM_DTYPE_Q3_K, 11, SM_MIX_NONE, SM_DTYPE_IQ4_NL, {ONE(q3_k), 0, 43.3}},
+    {"Q3_K", SM_DTYPE_Q3_K, 11, SM_MIX_NONE, SM_DTYPE_IQ4_NL, {ONE(q3_k), 43.3}},
     {"Q4_K", SM_DTYPE_Q4_K, 14, SM_MIX_NONE, SM_DTYPE_Q5_0, {TWO(q4_k, dmin), 7.5, 258}},
     {"Q5_K", SM_DTYPE_Q5_K, 16, SM_MIX_NONE, SM_DTYPE_Q5_1, {TWO(q5_k, dmin), 15.5, 527}},
-    {"Q6_K", SM_DTYPE_Q6_K, 18, SM_MIX_NONE, SM_DTYPE_Q8_0, {ONE(q6_k), 0, 1366}},
-    {"IQ4_NL", SM_DTYPE_IQ4_NL, 25, SM_MIX_NONE, SM_DTYPE_F16, {ONE(iq4_nl), 0, 67.4}},
-    {"IQ4_XS", SM_DTYPE_IQ4_XS, 30, SM_MIX_NONE, SM_DTYPE_IQ4_NL, {ONE(iq4_xs), 0, 1247}},
+    {"Q6_K", SM_DTYPE_Q6_K, 18, SM_MIX_NONE, SM_DTYPE_Q8_0, {ONE(q6_k), 1366}},
+    {"IQ4_NL", SM_DTYPE_IQ4_NL, 25, SM_MIX_NONE, SM_DTYPE_F16, {ONE(iq4_nl), 67.4}},
+    {"IQ4_XS", SM_DTYPE_IQ4_XS, 30, SM_MIX_NONE, SM_DTYPE_IQ4_NL, {ONE(iq4_xs), 1247}},
+    {"MXFP4", SM_DTYPE_MXFP4, 38, SM_MIX_NONE, SM_DTYPE_F16, {EXPONENT(mxfp4), 5.85}},
     {.name = "Q3_K_S", SM_DTYPE_Q3_K, 11, SM_MIX_Q3_K_S},
     {.name = "Q3_K_M", SM_DTYPE_Q3_K, 12, SM_MIX_Q3_K_M},
     {.name = "Q3_K_L", SM_DTYPE_Q3_K, 13, SM_MIX_Q3_K_L},
@@ -35,6 +39,7 @@ static const sm_model_type types[] = {
     {.name = "Q4_K_M", SM_DTYPE_Q4_K, 15, SM_MIX_Q4_K_M},
     {.name = "Q5_K_S", SM_DTYPE_Q5_K, 16, SM_MIX_Q5_K_S},
     {.name = "Q5_K_M", SM_DTYPE_Q5_K, 17, SM_MIX_Q5_K_M},
+    {.name = "MXFP4_MOE", SM_DTYPE_MXFP4, 38, SM_MIX_MXFP4_MOE},
 };
 #define N_TYPES (sizeof types / sizeof *types)
 
@@ -46,7 +51,7 @@ uint32_t sm_model_type_kind(const sm_model_type *type) {
 }
 
 const sm_model_type *sm_model_type_find(const char *name, uint32_t kinds, sm_error *error) {
-    char known[256];
+    char known[512];
     const sm_model_type *row[N_TYPES];
     uint32_t n_rows = 0;
     size_t n = 0;

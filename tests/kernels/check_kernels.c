@@ -31,9 +31,9 @@
 #include "smallmind/types.h"
 
 static const uint32_t computed_types[] = {
-    SM_DTYPE_F32,  SM_DTYPE_F16,  SM_DTYPE_BF16, SM_DTYPE_Q4_0,   SM_DTYPE_Q4_1,
-    SM_DTYPE_Q5_0, SM_DTYPE_Q5_1, SM_DTYPE_Q8_0, SM_DTYPE_Q2_K,   SM_DTYPE_Q3_K,
-    SM_DTYPE_Q4_K, SM_DTYPE_Q5_K, SM_DTYPE_Q6_K, SM_DTYPE_IQ4_NL, SM_DTYPE_IQ4_XS,
+    SM_DTYPE_F32,  SM_DTYPE_F16,    SM_DTYPE_BF16,   SM_DTYPE_Q4_0,  SM_DTYPE_Q4_1, SM_DTYPE_Q5_0,
+    SM_DTYPE_Q5_1, SM_DTYPE_Q8_0,   SM_DTYPE_Q2_K,   SM_DTYPE_Q3_K,  SM_DTYPE_Q4_K, SM_DTYPE_Q5_K,
+    SM_DTYPE_Q6_K, SM_DTYPE_IQ4_NL, SM_DTYPE_IQ4_XS, SM_DTYPE_MXFP4,
 };
 #define N_TYPES (sizeof computed_types / sizeof computed_types[0])
 
@@ -476,7 +476,8 @@ static void test_dequantize(void **state) {
         {SM_DTYPE_Q4_0, 0xabaf83c0}, {SM_DTYPE_Q4_1, 0xd50fa4e9},   {SM_DTYPE_Q5_0, 0xdb75bf0a},
         {SM_DTYPE_Q5_1, 0x6909311c}, {SM_DTYPE_Q8_0, 0x6ebfcf1e},   {SM_DTYPE_Q2_K, 0x78238047},
         {SM_DTYPE_Q3_K, 0x84b864a6}, {SM_DTYPE_Q4_K, 0x5ab28f68},   {SM_DTYPE_Q5_K, 0xaccd5f74},
-        {SM_DTYPE_Q6_K, 0x5a15021d}, {SM_DTYPE_IQ4_NL, 0x53fe58d8}, {SM_DTYPE_IQ4_XS, 0x8054d5e3}};
+        {SM_DTYPE_Q6_K, 0x5a15021d}, {SM_DTYPE_IQ4_NL, 0x53fe58d8}, {SM_DTYPE_IQ4_XS, 0x8054d5e3},
+        {SM_DTYPE_MXFP4, 0x6811f6eb}};
     for (size_t t = 0; t < sizeof known / sizeof known[0]; t++) {
         const size_t k = 512;
         float y[512];

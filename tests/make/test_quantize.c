@@ -325,6 +325,10 @@ static void mixtures_give_more_bits_where_they_help(void **state) {
         {"Q2_K", "blk.5.ffn_gate.weight", "Q2_K"},
         {"Q2_K", "output.weight", "Q6_K"},
         {"Q4_K", "output.weight", "Q4_K"},
+        {"MXFP4_MOE", "output.weight", "Q8_0"},
+        {"MXFP4_MOE", "blk.3.attn_k.weight", "Q8_0"},
+        {"MXFP4_MOE", "blk.3.ffn_down.weight", "Q8_0"},
+        {"MXFP4_MOE", "blk.3.ffn_down_exps.weight", "MXFP4"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const sm_model_type *m = sm_model_type_find(cases[i].mixture, SM_TYPES_ALL, NULL);
@@ -428,7 +432,7 @@ static void sources_of_other_types(void **state) {
     const char *odd =
         fixture("odd.gguf", &(fixture_model){.n_embd = 256, .bad_type = "blk.0.ffn_up.weight"});
     refused(odd, out, OPTIONS(.type = "Q4_0", .requantize = 1), SM_ERR_UNSUPPORTED,
-            "blk.0.ffn_up.weight", "IQ1_S");
+            "blk.0.ffn_up.weight", "Q8_1");
 }
 
 /* ---- what is refused ------------------------------------------------------------------------- */

@@ -19,9 +19,9 @@
 #include "support.h"
 
 static const uint32_t types[] = {
-    SM_DTYPE_F32,  SM_DTYPE_F16,  SM_DTYPE_BF16, SM_DTYPE_Q4_0,   SM_DTYPE_Q4_1,
-    SM_DTYPE_Q5_0, SM_DTYPE_Q5_1, SM_DTYPE_Q8_0, SM_DTYPE_Q2_K,   SM_DTYPE_Q3_K,
-    SM_DTYPE_Q4_K, SM_DTYPE_Q5_K, SM_DTYPE_Q6_K, SM_DTYPE_IQ4_NL, SM_DTYPE_IQ4_XS,
+    SM_DTYPE_F32,  SM_DTYPE_F16,    SM_DTYPE_BF16,   SM_DTYPE_Q4_0,  SM_DTYPE_Q4_1, SM_DTYPE_Q5_0,
+    SM_DTYPE_Q5_1, SM_DTYPE_Q8_0,   SM_DTYPE_Q2_K,   SM_DTYPE_Q3_K,  SM_DTYPE_Q4_K, SM_DTYPE_Q5_K,
+    SM_DTYPE_Q6_K, SM_DTYPE_IQ4_NL, SM_DTYPE_IQ4_XS, SM_DTYPE_MXFP4,
 };
 #define N_TYPES (sizeof types / sizeof *types)
 
@@ -364,9 +364,9 @@ static void broken_files_are_refused_by_name(void **state) {
          .says = "type that is not known"},
         {.key = "smallmind.packed.tensor." GATE,
          .n = 3,
-         .values = {SM_DTYPE_IQ1_S, 256, 512},
+         .values = {SM_DTYPE_Q8_1, 256, 512},
          .status = SM_ERR_UNSUPPORTED,
-         .says = "IQ1_S"},
+         .says = "Q8_1"},
         {.key = "smallmind.packed.tensor." GATE,
          .n = 3,
          .values = {SM_DTYPE_Q4_K, 0, 512},
@@ -510,7 +510,7 @@ static const struct {
     {1, SM_DTYPE_Q2_K, 0x2f6f7681bdecdfa9u},   {1, SM_DTYPE_Q3_K, 0xb7e65962ee3c504eu},
     {1, SM_DTYPE_Q4_K, 0xc66f81e5548d60b0u},   {1, SM_DTYPE_Q5_K, 0x1f9a157bee51d4fdu},
     {1, SM_DTYPE_Q6_K, 0x69eb813c0492c4bcu},   {1, SM_DTYPE_IQ4_NL, 0x71a9aed7eaf99448u},
-    {1, SM_DTYPE_IQ4_XS, 0xb6dc1a54dbdca382u},
+    {1, SM_DTYPE_IQ4_XS, 0xb6dc1a54dbdca382u}, {1, SM_DTYPE_MXFP4, 0x2bbd3d42ec98bbadu},
 };
 
 static uint64_t layout_hash(uint32_t type) {

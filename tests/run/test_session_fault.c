@@ -80,7 +80,7 @@ static void what_cannot_be_computed_is_named(void **state) {
     (void)state;
     refused(&(fixture_model){.set_architecture = "mamba"}, SM_ERR_UNSUPPORTED, "mamba");
     refused(&(fixture_model){.n_embd = 256, .bad_type = "blk.0.ffn_up.weight"}, SM_ERR_UNSUPPORTED,
-            "IQ1_S");
+            "Q8_1");
     /* layers the key does not count: half a model would be computed */
     refused(&(fixture_model){.u32_key = "llama.block_count", .u32_value = 1}, SM_ERR_UNSUPPORTED,
             "blk.1.");

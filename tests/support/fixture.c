@@ -246,7 +246,7 @@ static void put_spm(maker *m) {
 
 /* A type that no version computes and whose rows can have that many elements. */
 static uint32_t refused_type(uint64_t cols) {
-    return cols % 256 == 0 ? SM_DTYPE_IQ1_S : cols % 32 == 0 ? SM_DTYPE_MXFP4 : SM_DTYPE_I8;
+    return cols % 32 == 0 ? SM_DTYPE_Q8_1 : SM_DTYPE_I8;
 }
 
 static void add_tensor(maker *m, const char *name, uint32_t type, uint64_t cols, uint64_t rows,
@@ -329,7 +329,7 @@ static void add_tensors(maker *m) {
 
 /* ---- weights ------------------------------------------------------------------------- */
 
-/* Of blocks whose bits are all random but for their f16 factors: where these lie, and the
+/* Of blocks whose bits are all random but for their factors (f16, or one byte): where these lie, and the
  * standard deviation of the weights for d = 1. Where a minimum is subtracted, dmin is chosen
  * so that the mean is 0 (for the codes' middle c and scales s, m alike: dmin = c * d). */
 static const struct {
@@ -344,6 +344,7 @@ static const struct {
     {SM_DTYPE_Q3_K, 108, -1, 0, 43.3}, {SM_DTYPE_Q4_K, 0, 2, 7.5, 258},
     {SM_DTYPE_Q5_K, 0, 2, 15.5, 527},  {SM_DTYPE_Q6_K, 208, -1, 0, 1366},
     {SM_DTYPE_IQ4_NL, 0, -1, 0, 67.4}, {SM_DTYPE_IQ4_XS, 0, -1, 0, 1247},
+    {SM_DTYPE_MXFP4, 0, -1, 0, 5.85},
 };
 
 #define N_RANDOMS (sizeof randoms / sizeof *randoms)
@@ -362,6 +363,10 @@ static void fill_blocks(uint8_t *data, uint64_t size, size_t kind, double deviat
     uint32_t block_bytes = sm_dtype_get(randoms[kind].type)->block_bytes;
     for (uint64_t at = 0; at < size; at += block_bytes) {
         double d = deviation / randoms[kind].spread;
+        if (randoms[kind].type == SM_DTYPE_MXFP4) { /* a power of two, 2^(e - 128) */
+            data[at] = (uint8_t)(128 + lround(log2(d)));
+            continue;
+        }
         store_u16(data + at + randoms[kind].d, sm_f32_to_f16((float)d));
         if (randoms[kind].min >= 0)
             store_u16(data + at + randoms[kind].min,

@@ -46,8 +46,8 @@ typedef struct fixture_model {
     const char *omit_key;    /* this key is left out */
     const char *omit_tensor; /* this tensor is left out */
     const char *bad_shape;   /* this tensor gets one more row (a vector: one more element) */
-    const char *bad_type;    /* this tensor is written as IQ1_S, which cannot be computed (MXFP4
-                                where its rows are no multiple of 256, I8 where of 32 neither) */
+    const char *bad_type;    /* this tensor is written as Q8_1, which cannot be computed (I8 where
+                                its rows are no multiple of 32) */
     const char *set_architecture; /* general.architecture says this instead */
     const char *u32_key; /* this key ("llama.block_count"), added if it is none of the model's */
     uint32_t u32_value;  /* ... gets this value, as u32 */

@@ -115,20 +115,38 @@ static float pick_scale(data_style style) {
     return random_float() * 0.1f;
 }
 
+/* The exponent of a factor that is a power of two. */
+static uint8_t pick_exponent(data_style style) {
+    static const uint8_t extremes[] = {0, 1, 2, 60, 144};
+    const uint32_t n = random_bits() % 12;
+    if (style == EXTREME && n < sizeof extremes) {
+        return extremes[n];
+    }
+    return (uint8_t)(118 + random_bits() % 8);
+}
+
+static void fill_factors(uint32_t type, uint8_t *block, data_style style) {
+    size_t offsets[2];
+    if (type == SM_DTYPE_MXFP4) {
+        block[0] = pick_exponent(style);
+        return;
+    }
+    const size_t n = scale_offsets(type, offsets);
+    for (size_t s = 0; s < n; s++) {
+        uint16_t h = sm_f32_to_f16(pick_scale(style));
+        memcpy(block + offsets[s], &h, 2);
+    }
+}
+
 static void fill_blocks(uint32_t type, uint8_t *p, size_t n_blocks, data_style style) {
     static const uint8_t bytes[] = {0x00, 0xff, 0x80, 0x7f};
     const size_t size = sm_dtype_get(type)->block_bytes;
-    size_t offsets[2];
-    size_t n_scales = scale_offsets(type, offsets);
     for (size_t b = 0; b < n_blocks; b++, p += size) {
         uint32_t kind = random_bits() % 8;
         for (size_t i = 0; i < size; i++) {
             p[i] = style == EXTREME && kind < 4 ? bytes[kind] : (uint8_t)random_bits();
         }
-        for (size_t s = 0; s < n_scales; s++) {
-            uint16_t h = sm_f32_to_f16(pick_scale(style));
-            memcpy(p + offsets[s], &h, 2);
-        }
+        fill_factors(type, p, style);
     }
 }
 
