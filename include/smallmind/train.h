@@ -170,7 +170,9 @@ typedef struct sm_trainer_options {
     const char *lora_targets; /* tensors by part of their name in either case, comma separated
                                  ("attn_q,attn_v"), or by the names of Hugging Face's models:
                                  q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj,
-                                 lm_head; NULL: every matrix of every layer */
+                                 lm_head, and of tensors that hold several matrices qkv_proj,
+                                 query_key_value, Wqkv, c_attn, gate_up_proj; NULL: every matrix of
+                                 every layer */
     /* host */
     uint64_t memory_limit;         /* bytes of heap; 0: none */
     const sm_allocator *allocator; /* NULL: the C library's */

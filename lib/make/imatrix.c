@@ -205,10 +205,10 @@ static sm_status write_entries(const sm_imatrix *im, sm_gguf_writer *w, float *r
                                sm_error *error) {
     sm_status status = SM_OK;
     for (uint64_t i = 0; i < im->n && !status; i++)
-        if (!im->entries[i].weight->expert)
+        if (sm_weight_is_first(im->entries[i].weight))
             status = declare(w, &im->entries[i], error);
     for (uint64_t i = 0; i < im->n && !status; i++)
-        if (!im->entries[i].weight->expert)
+        if (sm_weight_is_first(im->entries[i].weight))
             status = write_entry(w, &im->entries[i], row, error);
     return status;
 }

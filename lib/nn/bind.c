@@ -80,35 +80,36 @@ static bool check_packed(binder *b, const sm_tensor *t, const sm_packed_tensor *
     return computable(b, t, p->type);
 }
 
-/* Matrix w, which has its shape, of a tensor, which may stack several. */
-static void place(sm_weight *w, const sm_tensor *t, uint32_t type, bool packed) {
+/* Matrix w, which has its shape, of a tensor, which may hold several; `before`: bytes of those
+ * before it, packed. */
+static void place(sm_weight *w, const sm_tensor *t, uint32_t type, bool packed, uint64_t before) {
     const sm_dtype_traits *traits = sm_dtype_get(type);
     w->name = t->name;
     w->type = type;
     w->row_bytes = w->cols / traits->block_size * traits->block_bytes;
     w->group_bytes = sm_packed_bytes(type, w->cols);
     if (packed)
-        w->packed = t->data + w->expert * sm_weight_packed_bytes(w);
+        w->packed = t->data + before;
     else
-        w->data = t->data + (uint64_t)w->expert * w->rows * w->row_bytes;
+        w->data = t->data + sm_weight_first_row(w) * w->row_bytes;
 }
 
-/* Whether the data of a packed tensor has the size of its `depth` matrices. */
-static bool check_size(binder *b, const sm_tensor *t, const sm_weight *w, uint64_t depth) {
-    const uint64_t bytes = depth * sm_weight_packed_bytes(w);
+/* Whether the data of a packed tensor has the size of its matrices. */
+static bool check_size(binder *b, const sm_tensor *t, const sm_weight *w, uint64_t bytes) {
     if (t->size != bytes)
         b->status = sm_fail(b->error, SM_ERR_FORMAT,
                             "%s: tensor '%s' has %llu bytes, but [%u, %u] packed %s takes %llu",
                             b->net->source->path, t->name, (unsigned long long)t->size, w->cols,
-                            w->rows, sm_dtype_get(w->type)->name, (unsigned long long)bytes);
+                            w->joined_rows, sm_dtype_get(w->type)->name, (unsigned long long)bytes);
     return !b->status;
 }
 
-/* A matrix under its name, of w's shape, or all of a stack whose first is w; false if it is
- * optional and absent, or after a failure. */
+/* A matrix under its name, of w's shape, or all that are stacked or joined in one tensor, whose
+ * first is w; false if it is optional and absent, or after a failure. */
 static bool bind_matrix(binder *b, sm_weight *w, const char *name, bool required) {
     const sm_tensor *t = find(b, name, required);
-    const uint64_t rows = w->rows, cols = w->cols, depth = w->n_experts ? w->n_experts : 1;
+    const uint64_t rows = w->joined_rows, cols = w->cols, depth = w->n_experts ? w->n_experts : 1;
+    uint64_t bytes = 0;
     sm_packed_tensor packed = {0};
     if (!t)
         return false;
@@ -126,9 +127,12 @@ static bool bind_matrix(binder *b, sm_weight *w, const char *name, bool required
                             traits->block_size, traits->name);
         return false;
     }
-    for (uint64_t i = 0; i < depth; i++)
-        place(w + i * w->stride, t, type, packed.packed);
-    if (packed.packed && !check_size(b, t, w, depth))
+    for (uint32_t i = 0; i < sm_weight_count(w); i++) {
+        sm_weight *one = w + sm_weight_place(w, i);
+        place(one, t, type, packed.packed, bytes);
+        bytes += sm_weight_packed_bytes(one);
+    }
+    if (packed.packed && !check_size(b, t, w, bytes))
         return false;
     b->net->packed_file_bytes += packed.packed ? t->size : 0;
     return true;
@@ -189,7 +193,10 @@ static void bind_embedding(binder *b) {
         return;
     }
     net->config.n_vocab = (uint32_t)t->dims[1];
-    net->embd = (sm_weight){.rows = net->config.n_vocab, .cols = net->config.n_embd};
+    net->embd = (sm_weight){.rows = net->config.n_vocab,
+                            .cols = net->config.n_embd,
+                            .n_parts = 1,
+                            .joined_rows = net->config.n_vocab};
     if (check(b, t, net->embd.rows, net->embd.cols, 1)) /* read by row: never packed */
         bind_matrix(b, &net->embd, t->name, true);
 }
@@ -198,7 +205,7 @@ static void bind_embedding(binder *b) {
 static void bind_head(binder *b) {
     sm_net *net = b->net;
     sm_weight *w = net->head;
-    w->rows = net->blocks[net->n_blocks].dims[SM_DIM_VOCAB] = net->config.n_vocab;
+    w->rows = w->joined_rows = net->blocks[net->n_blocks].dims[SM_DIM_VOCAB] = net->config.n_vocab;
     if (bind_matrix(b, w, "output.weight", false) || bind_matrix(b, w, SM_PACKED_HEAD, false))
         return;
     const sm_weight *e = &net->embd;
@@ -231,10 +238,11 @@ static void bind_block(binder *b, sm_block *block, uint32_t *vector) {
     for (uint32_t i = 0; i < block->kind->n_slots && !b->status; i++) {
         sm_vector *v = &net->vectors[*vector];
         sm_slot_name(block, i, name, sizeof name);
-        if (block->w[i] && block->w[i] != net->head)
+        if (block->w[i] && block->w[i] != net->head && !block->w[i]->part)
             bind_matrix(b, block->w[i], name, true);
         if (*vector < net->n_vectors && v->block == block && v->slot == i) {
-            block->v[i] = v->value = bind_vector(b, name, v->n, true);
+            v->value = v->part ? v[-1].value + v[-1].n : bind_vector(b, name, v->joined, true);
+            block->v[i] = v->value;
             ++*vector;
         }
     }

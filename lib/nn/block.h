@@ -61,6 +61,18 @@ typedef struct sm_slot {
     uint8_t when;       /* sm_when */
 } sm_slot;
 
+/* Tensors whose slots stand side by side and that a file may have as the rows of one, in this
+ * order. They stay matrices (or vectors) of their own, which are packed and multiplied one by one;
+ * what deals with files (adapters, importance, trained parameters) sees the one tensor. */
+typedef struct sm_join {
+    const char *suffix;
+    uint8_t first, n; /* slots */
+    uint8_t when;     /* SM_MAY: a file of any family may have it so; SM_IF_ASKED: if the family
+                         says so */
+} sm_join;
+
+#define SM_MAX_JOINS 2
+
 /* Every kind's table begins with these, which belong to the wiring. */
 enum { SM_SLOT_PRE, SM_SLOT_PRE_BIAS, SM_SLOT_POST, SM_WIRING_SLOTS };
 /* clang-format off */
@@ -106,12 +118,13 @@ typedef enum sm_kind_id {
 typedef struct sm_kind {
     const char *name;
     sm_kind_id id;
-    uint8_t n_slots, n_buffers;
+    uint8_t n_slots, n_buffers, n_joins;
     /* slots: the product that is added to the residual stream; 0: the kind adds by itself */
     uint8_t last, last_bias;
     bool has_state; /* keys and values of each token (state.h) */
     sm_slot slot[SM_MAX_SLOTS];
     sm_buffer buffer[SM_MAX_BUFFERS];
+    sm_join join[SM_MAX_JOINS];
 } sm_kind;
 
 /* attention (blocks/attention.c):
@@ -254,7 +267,8 @@ typedef struct sm_block {
     uint32_t index; /* in the net's list of blocks */
     uint32_t state; /* where kind->has_state: which part of sm_state */
     uint32_t dims[SM_DIM_COUNT];
-    uint32_t asked; /* bits of slots */
+    uint32_t asked;  /* bits of slots */
+    uint32_t joined; /* bits of the kind's joins: those that this block's tensors come by */
     sm_wiring wiring;
     union {
         sm_attn_params attn;
@@ -278,10 +292,18 @@ static inline uint32_t sm_window_begin(uint32_t window, uint32_t position) {
 uint64_t sm_block_stride(uint64_t n);
 /* The kinds by their number. */
 const sm_kind *sm_kind_get(sm_kind_id id);
-/* Name of a block's tensor, as files have it, cut off where it does not fit (128 bytes do). */
+/* Name of a block's tensor, as its file has it, cut off where it does not fit (128 bytes do). */
 void sm_slot_name(const sm_block *block, uint32_t slot, char *name, size_t capacity);
 /* Whether the block's tensor is one that a new model has: all but optional ones. */
 bool sm_slot_wanted(const sm_block *block, uint32_t slot);
+/* The same of a join's tensor, whether the block comes by it or not. */
+void sm_join_name(const sm_block *block, const sm_join *join, char *name, size_t capacity);
+/* The join that the block's slot comes by; NULL: the slot has a tensor of its own. */
+const sm_join *sm_slot_join(const sm_block *block, uint32_t slot);
+/* Which part of its tensor a slot is, 0 where it has one of its own. */
+uint32_t sm_slot_part(const sm_block *block, uint32_t slot);
+/* Rows of a slot's tensor (of stacks: of one in it), all parts together. */
+uint32_t sm_slot_rows(const sm_block *block, uint32_t slot);
 /* The slot of some kind whose tensors bear this name; NULL: none. For tensors outside layers too.
  */
 const sm_slot *sm_slot_by_name(const char *name);

@@ -31,14 +31,20 @@ static void list_matrix(sm_net *net, sm_block *b, uint32_t i, uint32_t expert, u
     const sm_slot *slot = &b->kind->slot[i];
     const uint32_t index = net->n_matrices++;
     sm_weight *w = &net->matrices[index];
+    const sm_join *join = sm_slot_join(b, i);
+    const uint32_t part = sm_slot_part(b, i);
     *w = (sm_weight){.rows = b->dims[slot->rows],
                      .cols = b->dims[slot->cols],
                      .index = index,
                      .group_first = index,
                      .layer = b->layer,
-                     .place = (*place)++,
+                     .place = part ? *place - 1 : (*place)++,
                      .n_experts = slot->depth ? b->dims[slot->depth] : 0,
-                     .expert = expert};
+                     .expert = expert,
+                     .n_parts = join ? join->n : 1,
+                     .part = part,
+                     .joined_rows = sm_slot_rows(b, i),
+                     .rows_before = part ? w[-1].rows_before + w[-1].rows : 0};
     if (!expert)
         b->w[i] = w;
     if (i > 0 && slot->reads == slot[-1].reads && slot->depth == slot[-1].depth && b->w[i - 1])
@@ -72,8 +78,11 @@ static void list_matrices(sm_net *net, sm_block *b, uint32_t *place) {
 static void list_vectors(sm_net *net, sm_block *b) {
     for (uint32_t i = 0; i < b->kind->n_slots; i++)
         if (!sm_slot_is_matrix(&b->kind->slot[i]) && has_slot(net, b, i))
-            net->vectors[net->n_vectors++] =
-                (sm_vector){.n = b->dims[b->kind->slot[i].rows], .block = b, .slot = i};
+            net->vectors[net->n_vectors++] = (sm_vector){.n = b->dims[b->kind->slot[i].rows],
+                                                         .block = b,
+                                                         .slot = i,
+                                                         .part = sm_slot_part(b, i),
+                                                         .joined = sm_slot_rows(b, i)};
 }
 
 static void set_strides(sm_block *b) {

@@ -30,6 +30,9 @@ typedef struct sm_vector {
     uint64_t n;
     sm_block *block;
     uint32_t slot; /* of the block */
+    /* of a tensor that joins several, whose vectors follow each other here and in memory: which;
+     * elements of all */
+    uint32_t part, joined;
 } sm_vector;
 
 /* What several matrices are packed into. */

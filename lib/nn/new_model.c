@@ -33,7 +33,7 @@ static bool new_slot(const sm_block *b, uint32_t i, uint32_t n_vocab,
     const sm_slot *slot = &b->kind->slot[i];
     char name[128];
     sm_slot_name(b, i, name, sizeof name);
-    const uint64_t rows = slot->rows == SM_DIM_VOCAB ? n_vocab : b->dims[slot->rows];
+    const uint64_t rows = slot->rows == SM_DIM_VOCAB ? n_vocab : sm_slot_rows(b, i);
     const bool matrix = sm_slot_is_matrix(slot);
     const sm_new_tensor t = {.name = name,
                              .cols = matrix ? b->dims[slot->cols] : rows,
@@ -52,7 +52,8 @@ void sm_net_each_tensor(const sm_net *net, uint32_t n_vocab, bool untied,
     for (uint32_t i = 0; i <= net->n_blocks; i++) {
         const sm_block *b = &net->blocks[i];
         for (uint32_t s = 0; s < b->kind->n_slots && more; s++)
-            if (sm_slot_wanted(b, s) || (untied && b->kind->slot[s].role == SM_ROLE_HEAD))
+            if (!sm_slot_part(b, s) &&
+                (sm_slot_wanted(b, s) || (untied && b->kind->slot[s].role == SM_ROLE_HEAD)))
                 more = new_slot(b, s, n_vocab, fn, user);
     }
 }

@@ -199,10 +199,30 @@ sm_attn_params plan_heads(sm_plan *p, uint32_t layer) {
     return a;
 }
 
+void plan_joined(sm_plan *p, const sm_kind *kind) {
+    p->joined |= 1u << kind->id;
+}
+
+/* Which of its tensors a block comes by joined: those that the file has so. */
+static uint32_t joins_of(const sm_plan *p, const sm_block *b) {
+    const bool usual = p->joined >> b->kind->id & 1;
+    char own[128], name[128];
+    uint32_t joined = 0;
+    for (uint32_t i = 0; i < b->kind->n_joins; i++) {
+        const sm_join *join = &b->kind->join[i];
+        sm_slot_name(b, join->first, own, sizeof own);
+        sm_join_name(b, join, name, sizeof name);
+        const bool there = join->when == SM_MAY && sm_source_find_tensor(p->source, name);
+        if ((usual || there) && !sm_source_find_tensor(p->source, own))
+            joined |= 1u << i;
+    }
+    return joined;
+}
+
 /* Counts the tensors that a file must have by now: key block_count may say any number. */
-static void count_tensors(sm_plan *p, const sm_kind *kind) {
-    for (uint32_t i = 0; i < kind->n_slots; i++)
-        p->needed += kind->slot[i].when == SM_MUST;
+static void count_tensors(sm_plan *p, const sm_block *b) {
+    for (uint32_t i = 0; i < b->kind->n_slots; i++)
+        p->needed += b->kind->slot[i].when == SM_MUST && !sm_slot_part(b, i);
     if (p->needed > p->n_tensors && !p->status)
         p->status =
             sm_fail(p->error, SM_ERR_MISSING,
@@ -223,7 +243,16 @@ static sm_block *add_block(sm_plan *p, const sm_kind *kind, uint32_t layer, sm_w
     sm_net *net = p->net;
     if (!net->n_blocks)
         read_eps(p, wiring.norm);
-    count_tensors(p, kind);
+    sm_block new_block = {.kind = kind,
+                          .layer = layer,
+                          .index = net->n_blocks,
+                          .wiring = wiring,
+                          .asked = (wiring.pre ? 1u << SM_SLOT_PRE : 0) |
+                                   (wiring.bias ? 1u << SM_SLOT_PRE_BIAS : 0) |
+                                   (wiring.post ? 1u << SM_SLOT_POST : 0)};
+    new_block.joined = joins_of(p, &new_block);
+    new_block.dims[SM_DIM_EMBD] = p->n_embd;
+    count_tensors(p, &new_block);
     if (p->status)
         return NULL;
     if (net->n_blocks == p->capacity) {
@@ -236,15 +265,8 @@ static sm_block *add_block(sm_plan *p, const sm_kind *kind, uint32_t layer, sm_w
         net->blocks = blocks;
         p->capacity = capacity;
     }
-    sm_block *b = &net->blocks[net->n_blocks];
-    *b = (sm_block){.kind = kind,
-                    .layer = layer,
-                    .index = net->n_blocks++,
-                    .wiring = wiring,
-                    .asked = (wiring.pre ? 1u << SM_SLOT_PRE : 0) |
-                             (wiring.bias ? 1u << SM_SLOT_PRE_BIAS : 0) |
-                             (wiring.post ? 1u << SM_SLOT_POST : 0)};
-    b->dims[SM_DIM_EMBD] = p->n_embd;
+    sm_block *b = &net->blocks[net->n_blocks++];
+    *b = new_block;
     return b;
 }
 

@@ -14,6 +14,7 @@ typedef struct sm_plan {
     uint32_t n_embd, n_layer;
     uint32_t capacity;          /* of net->blocks */
     uint64_t n_tensors, needed; /* in the file, UINT64_MAX: not known; so far in the plan */
+    uint32_t joined;            /* see plan_joined */
     sm_status status;
     sm_error *error;
     char name[128]; /* of the last key */
@@ -45,6 +46,10 @@ uint32_t plan_window(sm_plan *p);
 bool plan_windowed(sm_plan *p, uint32_t layer, uint32_t period);
 /* Heads of a layer as keys say; rope is 0 and window 0. */
 sm_attn_params plan_heads(sm_plan *p, uint32_t layer);
+
+/* Blocks of this kind, added after the call, have joined tensors (sm_join) unless the file has them
+ * one by one; without the call those joins alone that any file may have, if it does. */
+void plan_joined(sm_plan *p, const sm_kind *kind);
 
 /* Each adds a block to the end of the list. */
 /* asked: bits of slots beside those that every block of the kind has. */

@@ -42,7 +42,7 @@ static void note_matrices(saver *s) {
     const sm_net *net = s->net;
     for (uint32_t i = 0; i < net->n_matrices; i++) {
         const sm_weight *w = &net->matrices[i];
-        if (w->name != net->embd.name && !w->expert)
+        if (w->name != net->embd.name && sm_weight_is_first(w))
             s->matrices[sm_source_find_tensor(net->source, w->name) - net->source->tensors] = w;
     }
 }
@@ -53,8 +53,10 @@ static bool shares_head(const sm_net *net) {
 }
 
 static void declare_packed(saver *s, const char *name, const sm_weight *w) {
-    const uint64_t shape[3] = {w->type, w->cols, w->rows};
-    const uint64_t bytes = sm_weight_packed_bytes(w) * (w->n_experts ? w->n_experts : 1);
+    const uint64_t shape[3] = {w->type, w->cols, w->joined_rows};
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < sm_weight_count(w); i++)
+        bytes += sm_weight_packed_bytes(w + sm_weight_place(w, i));
     const uint64_t dims[2] = {w->group_bytes, bytes / w->group_bytes};
     char key[192];
     sm_format(key, sizeof key, SM_PACKED_TENSOR_KEYS "%s", name);
@@ -111,7 +113,7 @@ static const sm_tensor *tensor_of(const saver *s, const sm_weight *w) {
 static sm_status write_matrix(saver *s, const sm_weight *w) {
     const uint8_t *packed = packed_of(s->net, w);
     const sm_tensor *t = tensor_of(s, w);
-    const uint64_t first = (uint64_t)w->expert * w->rows; /* row of the tensor */
+    const uint64_t first = sm_weight_first_row(w);
     sm_status status = SM_OK;
     const uint64_t n_groups = sm_weight_packed_bytes(w) / w->group_bytes, n = piece_groups(w);
     for (uint64_t g = 0; g < n_groups && !status; g += n) {
@@ -147,8 +149,8 @@ static sm_status write_copy(saver *s, const sm_tensor *t) {
 /* The matrices of one tensor. */
 static sm_status write_stack(saver *s, const sm_weight *w) {
     sm_status status = SM_OK;
-    for (uint32_t e = 0; e < (w->n_experts ? w->n_experts : 1) && !status; e++)
-        status = write_matrix(s, w + (uint64_t)e * w->stride);
+    for (uint32_t i = 0; i < sm_weight_count(w) && !status; i++)
+        status = write_matrix(s, w + sm_weight_place(w, i));
     return status;
 }
 

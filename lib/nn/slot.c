@@ -18,8 +18,9 @@ static const char *wiring_name(const sm_block *b, uint32_t slot) {
     return slot == SM_SLOT_POST ? b->wiring.post : b->wiring.pre;
 }
 
-void sm_slot_name(const sm_block *b, uint32_t slot, char *name, size_t capacity) {
-    const char *suffix = b->kind->slot[slot].suffix;
+/* "blk.N." and suffix or, where that is NULL, what the wiring calls it. */
+static void full_name(const sm_block *b, uint32_t slot, const char *suffix, char *name,
+                      size_t capacity) {
     size_t n = 0;
     if (b->kind != &sm_kind_head)
         n = sm_format(name, capacity, "blk.%u.", b->layer);
@@ -30,6 +31,37 @@ void sm_slot_name(const sm_block *b, uint32_t slot, char *name, size_t capacity)
     else
         sm_format(name + n, capacity - n, "%s.%s", wiring_name(b, slot),
                   slot == SM_SLOT_PRE_BIAS ? "bias" : "weight");
+}
+
+const sm_join *sm_slot_join(const sm_block *b, uint32_t slot) {
+    for (uint32_t i = 0; i < b->kind->n_joins; i++) {
+        const sm_join *join = &b->kind->join[i];
+        if ((b->joined >> i & 1) && slot >= join->first && slot < (uint32_t)join->first + join->n)
+            return join;
+    }
+    return NULL;
+}
+
+uint32_t sm_slot_part(const sm_block *b, uint32_t slot) {
+    const sm_join *join = sm_slot_join(b, slot);
+    return join ? slot - join->first : 0;
+}
+
+uint32_t sm_slot_rows(const sm_block *b, uint32_t slot) {
+    const sm_join *join = sm_slot_join(b, slot);
+    uint32_t rows = join ? 0 : b->dims[b->kind->slot[slot].rows];
+    for (uint32_t i = 0; join && i < join->n; i++)
+        rows += b->dims[b->kind->slot[join->first + i].rows];
+    return rows;
+}
+
+void sm_join_name(const sm_block *b, const sm_join *join, char *name, size_t capacity) {
+    full_name(b, join->first, join->suffix, name, capacity);
+}
+
+void sm_slot_name(const sm_block *b, uint32_t slot, char *name, size_t capacity) {
+    const sm_join *join = sm_slot_join(b, slot);
+    full_name(b, slot, join ? join->suffix : b->kind->slot[slot].suffix, name, capacity);
 }
 
 bool sm_slot_wanted(const sm_block *b, uint32_t slot) {

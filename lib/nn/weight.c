@@ -18,13 +18,12 @@ void sm_weight_pack(const sm_weight *w, const sm_kernels *kernels, uint64_t begi
 }
 
 sm_status sm_weight_load_f32(sm_weight *w, sm_mem *mem, const sm_kernels *kernels,
-                             const sm_source *source, const sm_tensor *t, uint32_t index,
-                             sm_error *error) {
+                             const sm_source *source, const sm_tensor *t, uint64_t begin,
+                             uint64_t rows, sm_error *error) {
     const sm_type_kernels *from = &kernels->type[t->type];
     const sm_type_kernels *to = &kernels->type[SM_DTYPE_F32];
-    const uint64_t cols = t->dims[0], rows = t->dims[1];
-    const uint64_t row_bytes = t->size / (rows * t->dims[2]);
-    const uint8_t *data = t->data + index * rows * row_bytes;
+    const uint64_t cols = t->dims[0], row_bytes = t->size / (t->dims[1] * t->dims[2]);
+    const uint8_t *data = t->data + begin * row_bytes;
     const uint64_t groups = (rows + SM_GROUP - 1) / SM_GROUP;
     *w = (sm_weight){.name = "",
                      .type = SM_DTYPE_F32,

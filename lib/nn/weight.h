@@ -42,7 +42,26 @@ typedef struct sm_weight {
     /* of a tensor that stacks n_experts matrices (0: it is this one alone): which, and the distance
      * in the net's list from one to the next */
     uint32_t n_experts, expert, stride;
+    /* of a tensor that joins n_parts matrices (sm_join; 1: it is this one alone), which stand side
+     * by side in the net's list: which; the tensor's rows, of a stack those of one in it, and how
+     * many of them come before this matrix */
+    uint32_t n_parts, part, joined_rows, rows_before;
 } sm_weight;
+
+/* Matrices that a tensor holds, stacked and joined: matrix i of the one whose first is w. */
+static inline uint32_t sm_weight_count(const sm_weight *w) {
+    return (w->n_experts ? w->n_experts : 1) * w->n_parts;
+}
+static inline uint64_t sm_weight_place(const sm_weight *w, uint32_t i) {
+    return (uint64_t)(i / w->n_parts) * w->stride + i % w->n_parts;
+}
+/* Whether a matrix is the first of its tensor; its first row there. */
+static inline bool sm_weight_is_first(const sm_weight *w) {
+    return !w->expert && !w->part;
+}
+static inline uint64_t sm_weight_first_row(const sm_weight *w) {
+    return (uint64_t)w->expert * w->joined_rows + w->rows_before;
+}
 
 /* Bytes of a matrix in the kernels' layout. */
 uint64_t sm_weight_packed_bytes(const sm_weight *w);
@@ -50,12 +69,12 @@ uint64_t sm_weight_packed_bytes(const sm_weight *w);
  * beginning. */
 void sm_weight_pack(const sm_weight *w, const sm_kernels *kernels, uint64_t begin, uint64_t end,
                     uint8_t *packed);
-/* Makes a packed f32 matrix, to be freed with sm_free(mem, w->own_packed), of matrix `index` of a
- * tensor [n][rows][cols] of an open file, whose type must be one that the kernels dequantize.
- * SM_ERR_NOMEM. */
+/* Makes a packed f32 matrix, to be freed with sm_free(mem, w->own_packed), of n rows from `begin` on
+ * of a tensor of an open file, stacked matrices counted through; its type must be one that the
+ * kernels dequantize. SM_ERR_NOMEM. */
 sm_status sm_weight_load_f32(sm_weight *w, sm_mem *mem, const sm_kernels *kernels,
-                             const sm_source *source, const sm_tensor *tensor, uint32_t index,
-                             sm_error *error);
+                             const sm_source *source, const sm_tensor *tensor, uint64_t begin,
+                             uint64_t n, sm_error *error);
 
 /* Looks for a weight that is infinite or NaN in rows [begin, end) of a tensor, of all its matrices
  * counted through: SM_ERR_FORMAT names it. What no kernel unpacks passes. row: [dims[0]], holds the

@@ -49,15 +49,24 @@ static sm_status fits(const loader *l, const sm_tensor *t, const sm_weight *w, u
     return SM_OK;
 }
 
-/* Matrix `expert` of both halves. */
-static sm_status load_one(const loader *l, sm_lora *place, const sm_tensor *a, const sm_tensor *b,
-                          uint32_t expert) {
+/* What both halves have for matrix w; joined matrices share an A, the first one's. */
+static sm_status load_one(const loader *l, const sm_weight *w, const sm_tensor *a,
+                          const sm_tensor *b) {
     sm_adapter *to = l->a;
+    sm_lora *place = &to->low.lora[w->index];
     const sm_kernels *kernels = to->model->net->kernels;
-    sm_status status =
-        sm_weight_load_f32(&place->a, to->mem, kernels, l->source, a, expert, l->error);
+    const uint64_t rank = a->dims[1];
+    sm_status status = SM_OK;
+    if (w->part) {
+        place->a = place[-1].a;
+        place->a.own_packed = NULL;
+    } else {
+        status = sm_weight_load_f32(&place->a, to->mem, kernels, l->source, a, w->expert * rank,
+                                    rank, l->error);
+    }
     if (!status)
-        status = sm_weight_load_f32(&place->b, to->mem, kernels, l->source, b, expert, l->error);
+        status = sm_weight_load_f32(&place->b, to->mem, kernels, l->source, b,
+                                    sm_weight_first_row(w), w->rows, l->error);
     /* llama.cpp takes 1 where alpha is 0 */
     place->scale = to->info.alpha != 0 ? (float)(to->info.alpha / (double)a->dims[1]) : 1.0f;
     return status;
@@ -86,16 +95,17 @@ static sm_status load_pair(const loader *l, const sm_tensor *t, uint64_t length)
                        t->name, (unsigned long long)rank);
     sm_status status = fits(l, t, w, w->cols, rank);
     if (!status)
-        status = fits(l, b, w, rank, w->rows);
+        status = fits(l, b, w, rank, w->joined_rows);
     if (!status)
         status = sm_tensor_check(l->source, t, a->model->net->kernels, a->mem, NULL, l->error);
     if (!status)
         status = sm_tensor_check(l->source, b, a->model->net->kernels, a->mem, NULL, l->error);
-    for (uint32_t e = 0; !status && e < (w->n_experts ? w->n_experts : 1); e++)
-        status = load_one(l, &a->low.lora[w->index + e * w->stride], t, b, e);
+    for (uint32_t i = 0; !status && i < sm_weight_count(w); i++)
+        status = load_one(l, w + sm_weight_place(w, i), t, b);
     a->info.n_matrices++;
     a->info.max_rank = rank > a->info.max_rank ? (uint32_t)rank : a->info.max_rank;
-    a->info.n_weights += rank * ((uint64_t)w->cols + w->rows) * (w->n_experts ? w->n_experts : 1);
+    a->info.n_weights +=
+        rank * ((uint64_t)w->cols + w->joined_rows) * (w->n_experts ? w->n_experts : 1);
     return status;
 }
 

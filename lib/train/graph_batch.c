@@ -32,7 +32,8 @@ static void pack_master(const sm_crew *crew, const sm_graph *g, const sm_master 
         pack_share(crew, g, master->w, master->value, bf16);
     if (master->lora) {
         const sm_weight *a = &master->lora->a, *b = &master->lora->b;
-        pack_share(crew, g, a, (const float *)(const void *)a->data, bf16);
+        if (!master->w->part) /* joined matrices share it */
+            pack_share(crew, g, a, (const float *)(const void *)a->data, bf16);
         pack_share(crew, g, b, (const float *)(const void *)b->data, bf16);
     }
 }

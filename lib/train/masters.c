@@ -21,20 +21,24 @@ static float *add_param(sm_builder *b, const char *name, uint64_t rows, uint64_t
     return grad;
 }
 
-/* Master and gradient of w, whose tensor they are made for when its first matrix comes: stacked
- * matrices are one parameter. */
+/* From the first matrix of w's tensor to w, in the net's list. */
+static uint64_t before(const sm_weight *w) {
+    return (uint64_t)w->expert * w->stride + w->part;
+}
+
+/* Master and gradient of w, whose tensor they are made for when its first matrix comes: stacked and
+ * joined matrices are one parameter. */
 static void own_master(sm_builder *b, sm_master *master, sm_weight *w) {
-    const uint64_t depth = w->n_experts ? w->n_experts : 1, size = (uint64_t)w->rows * w->cols;
+    const uint64_t rows = (uint64_t)w->joined_rows * (w->n_experts ? w->n_experts : 1);
     master->w = w;
-    if (!w->expert) {
-        master->value = sm_build_floats(b, depth * w->rows, w->cols);
-        master->grad =
-            add_param(b, w->name, depth * w->rows, w->cols, w->n_experts, master->value, true);
+    if (sm_weight_is_first(w)) {
+        master->value = sm_build_floats(b, rows, w->cols);
+        master->grad = add_param(b, w->name, rows, w->cols, w->n_experts, master->value, true);
         return;
     }
-    const sm_master *first = master - (uint64_t)w->expert * w->stride;
-    master->value = first->value + w->expert * size;
-    master->grad = first->grad + w->expert * size;
+    const sm_master *first = master - before(w);
+    master->value = first->value + sm_weight_first_row(w) * w->cols;
+    master->grad = first->grad + sm_weight_first_row(w) * w->cols;
 }
 
 /* The f32 master of a matrix, which takes the place of the file's data. */
@@ -71,9 +75,14 @@ static void add_packed(sm_builder *b, sm_weight *w) {
 static void add_vector(sm_builder *b, sm_vector *v) {
     if (b->status)
         return;
+    float **grad = &b->g->blocks[v->block->index].v[v->slot];
+    if (v->part) {
+        *grad = grad[-1] + v[-1].n;
+        return;
+    }
     char *name = b->g->names[b->g->params.n];
     sm_slot_name(v->block, v->slot, name, sizeof *b->g->names);
-    b->g->blocks[v->block->index].v[v->slot] = add_param(b, name, 1, v->n, 0, v->value, false);
+    *grad = add_param(b, name, 1, v->joined, 0, v->value, false);
 }
 
 /* Matrices, then vectors; of layer n_layer the last norm alone. */
@@ -117,23 +126,22 @@ void sm_build_masters(sm_builder *b) {
         add_layer(b, i);
 }
 
-/* One of the two factors of an adapter: which tensor it belongs to, and its shape. */
+/* One of the two factors of an adapter: which tensor it belongs to, its shape, which rows of its
+ * own tensor it is. */
 typedef struct half {
     const sm_weight *of;
     const char *suffix;
     uint32_t rows, cols;
-    const sm_lora *first; /* of the first matrix of a stack */
-    bool is_a;
+    uint64_t first_row, all_rows;
+    const sm_weight *first; /* the one of the tensor's first matrix */
 } half;
 
-/* Its master, which is also a parameter (of stacked matrices one): made for the first of them. */
+/* Its master, which is also a parameter (of stacked and joined matrices one): made for the first of
+ * them. */
 static float *half_value(sm_builder *b, const half *h, float **grad, const float *first_grad) {
-    const uint64_t depth = h->of->n_experts ? h->of->n_experts : 1;
-    const uint64_t size = (uint64_t)h->rows * h->cols;
-    if (h->of->expert) {
-        const sm_weight *first = h->is_a ? &h->first->a : &h->first->b;
-        *grad = (float *)(uintptr_t)first_grad + h->of->expert * size;
-        return (float *)(uintptr_t)first->data + h->of->expert * size;
+    if (!sm_weight_is_first(h->of)) {
+        *grad = (float *)(uintptr_t)first_grad + h->first_row * h->cols;
+        return (float *)(uintptr_t)h->first->data + h->first_row * h->cols;
     }
     char *name = b->g->names[b->g->params.n];
     if (sm_format(name, sizeof *b->g->names, "%s.%s", h->of->name, h->suffix) >=
@@ -142,11 +150,11 @@ static float *half_value(sm_builder *b, const half *h, float **grad, const float
             sm_fail(b->error, SM_ERR_UNSUPPORTED, "the name of '%s' is too long", h->of->name);
         return NULL;
     }
-    float *value = sm_build_floats(b, depth * h->rows, h->cols);
+    float *value = sm_build_floats(b, h->all_rows, h->cols);
     if (b->status)
         return NULL;
-    sm_build_clear(b, value, depth * size);
-    *grad = add_param(b, name, depth * h->rows, h->cols, h->of->n_experts, value, true);
+    sm_build_clear(b, value, h->all_rows * h->cols);
+    *grad = add_param(b, name, h->all_rows, h->cols, h->of->n_experts, value, true);
     return value;
 }
 
@@ -172,21 +180,37 @@ static float *add_half(sm_builder *b, sm_weight *w, const half *h, const float *
     return grad;
 }
 
-/* A uniform in +-1/sqrt(cols), a function of the seed and its place; B zero. */
+/* A uniform in +-1/sqrt(cols), a function of the seed and its place; B zero. Joined matrices share
+ * the A of the first of them. */
 static void add_lora(sm_builder *b, sm_master *master, sm_lora *lora) {
     const sm_graph_options *o = &b->g->options;
     const sm_weight *w = master->w;
-    const uint64_t before = (uint64_t)w->expert * w->stride;
-    const sm_master *first = master - before;
-    const half A = {w, "lora_a", o->lora_rank, w->cols, lora - before, true};
-    const half B = {w, "lora_b", w->rows, o->lora_rank, lora - before, false};
-    master->a_grad = add_half(b, &lora->a, &A, first->a_grad);
+    const uint64_t rank = o->lora_rank, depth = w->n_experts ? w->n_experts : 1;
+    const sm_master *first = master - before(w);
+    const sm_lora *of_first = lora - before(w);
+    const half A = {w,           "lora_a", o->lora_rank, w->cols, w->expert * rank, depth * rank,
+                    &of_first->a};
+    const half B = {.of = w,
+                    .suffix = "lora_b",
+                    .rows = w->rows,
+                    .cols = o->lora_rank,
+                    .first_row = sm_weight_first_row(w),
+                    .all_rows = depth * w->joined_rows,
+                    .first = &of_first->b};
+    if (w->part) {
+        lora->a = lora[-1].a;
+        master->a_grad = master[-1].a_grad;
+    } else {
+        master->a_grad = add_half(b, &lora->a, &A, first->a_grad);
+    }
     master->b_grad = add_half(b, &lora->b, &B, first->b_grad);
     if (b->status)
         return;
     master->lora = lora;
     lora->scale =
         (float)(o->lora_alpha / (o->lora_rs ? sqrt((double)o->lora_rank) : (double)o->lora_rank));
+    if (w->part)
+        return;
     float *a = (float *)(uintptr_t)lora->a.data;
     const double range = 1 / sqrt((double)w->cols);
     for (uint64_t i = 0; i < (uint64_t)o->lora_rank * w->cols && sm_build_go_on(b, 1); i++)

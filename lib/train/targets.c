@@ -4,11 +4,18 @@
 #include <string.h>
 
 /* What Hugging Face's models call the matrices, and what a tensor is called here before
- * ".weight". */
-static const char *const other_names[][2] = {
-    {"q_proj", "attn_q"},      {"k_proj", "attn_k"},      {"v_proj", "attn_v"},
-    {"o_proj", "attn_output"}, {"gate_proj", "ffn_gate"}, {"up_proj", "ffn_up"},
-    {"down_proj", "ffn_down"}, {"lm_head", "output"},
+ * ".weight"; joined: only where that holds several. */
+static const struct {
+    const char *theirs, *ours;
+    bool joined;
+} other_names[] = {
+    {"q_proj", "attn_q", false},           {"k_proj", "attn_k", false},
+    {"v_proj", "attn_v", false},           {"o_proj", "attn_output", false},
+    {"gate_proj", "ffn_gate", false},      {"up_proj", "ffn_up", false},
+    {"down_proj", "ffn_down", false},      {"lm_head", "output", false},
+    {"qkv_proj", "attn_qkv", true},        {"gate_up_proj", "ffn_up", true},
+    {"query_key_value", "attn_qkv", true}, {"Wqkv", "attn_qkv", true},
+    {"c_attn", "attn_qkv", true},
 };
 
 /* Whether the last part of a tensor's name, before ".weight", is `own`. */
@@ -26,12 +33,13 @@ static bool same(const char *a, const char *b, size_t length) {
     return true;
 }
 
-/* Whether a pattern fits the name: it is part of it, or another name of that matrix. */
-static bool contains(const char *name, const char *part, size_t length) {
+/* Whether a pattern fits the matrix: it is part of its name, or another name of it. */
+static bool contains(const sm_weight *w, const char *part, size_t length) {
     for (size_t i = 0; i < sizeof other_names / sizeof *other_names; i++)
-        if (strlen(other_names[i][0]) == length && same(other_names[i][0], part, length))
-            return is_called(name, other_names[i][1]);
-    for (; *name; name++)
+        if (strlen(other_names[i].theirs) == length && same(other_names[i].theirs, part, length))
+            return is_called(w->name, other_names[i].ours) &&
+                   (w->n_parts > 1) == other_names[i].joined;
+    for (const char *name = w->name; *name; name++)
         if (same(name, part, length))
             return true;
     return false;
@@ -50,11 +58,11 @@ static const char *next_pattern(const char **targets, size_t *length) {
     return at;
 }
 
-/* One of the patterns fits the name. */
-static bool is_target(const char *targets, const char *name) {
+/* One of the patterns fits the matrix. */
+static bool is_target(const char *targets, const sm_weight *w) {
     size_t length;
     for (const char *at; (at = next_pattern(&targets, &length)) != NULL;)
-        if (length && contains(name, at, length))
+        if (length && contains(w, at, length))
             return true;
     return false;
 }
@@ -66,12 +74,12 @@ static bool adaptable(const sm_net *net, const sm_weight *w) {
 
 /* Refuses a pattern that fits nothing. */
 static sm_status no_such_target(const sm_builder *b, const char *pattern, size_t length) {
-    char known[256], shown[64];
+    char known[512], shown[64];
     size_t n = 0;
     uint32_t nearest, n_meant;
     for (size_t i = 0; i < sizeof other_names / sizeof *other_names && n < sizeof known; i++)
-        n += sm_format(known + n, sizeof known - n, "%s%s, %s", i ? ", " : "", other_names[i][1],
-                       other_names[i][0]);
+        n += sm_format(known + n, sizeof known - n, "%s%s, %s", i ? ", " : "", other_names[i].ours,
+                       other_names[i].theirs);
     sm_format(shown, sizeof shown, "%.*s", (int)(length < sizeof shown ? length : sizeof shown),
               pattern);
     sm_names_find(known, shown, &nearest);
@@ -90,8 +98,7 @@ void sm_build_check_targets(sm_builder *b) {
     for (const char *at; !b->status && (at = next_pattern(&targets, &length)) != NULL;) {
         bool found = false;
         for (uint32_t i = 0; i < net->n_matrices && !found; i++)
-            found =
-                adaptable(net, &net->matrices[i]) && contains(net->matrices[i].name, at, length);
+            found = adaptable(net, &net->matrices[i]) && contains(&net->matrices[i], at, length);
         if (!length || !found)
             b->status = no_such_target(b, at, length);
     }
@@ -102,5 +109,5 @@ bool sm_build_is_target(const sm_builder *b, const sm_weight *w) {
     const char *targets = b->g->options.lora_targets;
     if (!targets)
         return w != b->g->net->head;
-    return adaptable(b->g->net, w) && is_target(targets, w->name);
+    return adaptable(b->g->net, w) && is_target(targets, w);
 }

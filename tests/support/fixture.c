@@ -284,10 +284,12 @@ static bool add_planned(void *user, const sm_new_tensor *t) {
     const uint32_t type = !t->rows || router ? SM_DTYPE_F32 : other ? s->other_type : s->type;
     /* the stored results of tests/train/golden are of models that had this bias behind the layer */
     const bool late = strstr(t->name, ".attn_output.bias") != NULL;
-    if (late)
+    if (late) {
         snprintf(m->late, sizeof m->late, "%s", t->name);
-    else if (strstr(t->name, ".ffn_gate.bias"))
+    } else if (*m->late && (strstr(t->name, ".ffn_gate.bias") || strstr(t->name, ".ffn_up.bias"))) {
         add_tensor(m, m->late, SM_DTYPE_F32, s->n_embd, 0, 0, false);
+        *m->late = 0;
+    }
     if (!late)
         add_tensor(m, t->name, type, t->cols, t->rows, t->depth,
                    t->slot && t->slot->role == SM_ROLE_NORM);
@@ -308,6 +310,10 @@ static void ask(const fixture_model *s, sm_block *b) {
     const uint32_t qkv = 1u << SM_ATTN_Q_BIAS | 1u << SM_ATTN_K_BIAS | 1u << SM_ATTN_V_BIAS;
     if (b->kind == &sm_kind_attention)
         b->asked |= (s->biases ? qkv : 0) | (s->all_biases ? 1u << SM_ATTN_O_BIAS : 0);
+    for (uint32_t i = 0; i < b->kind->n_joins && s->joined; i++)
+        b->joined |= b->kind->join[i].when == SM_MAY ? 1u << i : 0;
+    if (s->split)
+        b->joined = 0;
     if (b->kind == &sm_kind_gated && s->all_biases)
         b->asked |= 1u << SM_GATED_GATE_BIAS | 1u << SM_GATED_UP_BIAS | 1u << SM_GATED_DOWN_BIAS;
 }

@@ -32,6 +32,8 @@ typedef struct fixture_model {
     uint32_t n_experts, n_used; /* llama: a mixture of experts of width n_ff [none] */
     bool untied;                /* an output.weight of its own */
     bool biases;                /* q, k and v biases (qwen2 always has them) */
+    bool joined;                /* attn_qkv instead of attn_q, attn_k, attn_v (phi3 has that) */
+    bool split;                 /* phi3: each matrix is a tensor of its own */
     bool all_biases;            /* these and biases of attention output, gate, up and down */
     bool spm;                   /* a SentencePiece vocabulary instead of byte-level BPE */
     bool no_vocab;              /* no tokenizer.ggml.* keys; n_rows rows */

@@ -147,16 +147,28 @@ static void rope(const reference *r, double *head, uint32_t position) {
     }
 }
 
+/* A tensor, or rows from `row` on of the one that it came joined in. */
+static const double *part_of(const reference *r, uint32_t layer, const char *own,
+                             const char *joined, uint64_t row, uint64_t cols) {
+    const double *w = layer_tensor(r, layer, own);
+    const double *all = w ? NULL : layer_tensor(r, layer, joined);
+    return all ? all + row * cols : w;
+}
+
 /* Heads of q, k or v of one token. */
 static void project(const reference *r, uint32_t layer, const char *which, double *y,
                     const double *x, uint32_t heads, uint32_t position) {
     const reference_shape *c = &r->config;
     char name[64];
     const uint64_t rows = (uint64_t)heads * c->head_dim;
+    const uint32_t before = which[0] == 'q'   ? 0
+                            : which[0] == 'k' ? c->n_head
+                                              : c->n_head + c->n_head_kv;
+    const uint64_t row = (uint64_t)before * c->head_dim; /* of attn_qkv */
     snprintf(name, sizeof name, "attn_%s.weight", which);
-    const double *w = layer_tensor(r, layer, name);
+    const double *w = part_of(r, layer, name, "attn_qkv.weight", row, c->n_embd);
     snprintf(name, sizeof name, "attn_%s.bias", which);
-    linear(y, w, layer_tensor(r, layer, name), x, rows, c->n_embd);
+    linear(y, w, part_of(r, layer, name, "attn_qkv.bias", row, 1), x, rows, c->n_embd);
     snprintf(name, sizeof name, "attn_%s_norm.weight", which);
     const double *norm = layer_tensor(r, layer, name);
     for (uint32_t h = 0; h < heads; h++) {
@@ -215,8 +227,11 @@ static void feed_forward(const reference *r, uint32_t layer, const double *n, do
     const uint64_t E = c->n_embd, F = c->n_ff;
     double *gate = zeros(F), *up = zeros(F);
 #define TENSOR(suffix) layer_tensor(r, layer, suffix)
-    linear(gate, TENSOR("ffn_gate.weight"), TENSOR("ffn_gate.bias"), n, F, E);
-    linear(up, TENSOR("ffn_up.weight"), TENSOR("ffn_up.bias"), n, F, E);
+    const uint64_t row = TENSOR("ffn_gate.weight") ? 0 : F; /* of ffn_up, behind the gate */
+    const double *bias = TENSOR("ffn_up.bias");
+    linear(gate, part_of(r, layer, "ffn_gate.weight", "ffn_up.weight", 0, E),
+           part_of(r, layer, "ffn_gate.bias", "ffn_up.bias", 0, 1), n, F, E);
+    linear(up, TENSOR("ffn_up.weight") + row * E, bias ? bias + row : NULL, n, F, E);
     activate(c, gate, up);
     linear(y, TENSOR("ffn_down.weight"), TENSOR("ffn_down.bias"), gate, E, F);
     free(gate);

@@ -291,6 +291,21 @@ static void test_mixtral(void **state) {
     check_gradients(&one, short_spans, 4);
 }
 
+/* Rows of a larger tensor: one parameter for all, which begin and end inside groups of 16. */
+static const fixture_model joined = {.architecture = "phi3",
+                                     .all_biases = true,
+                                     .n_embd = 40,
+                                     .head_dim = 10,
+                                     .n_ff = 52,
+                                     .seed = 6};
+
+static void test_joined(void **state) {
+    (void)state;
+    const fixture_model qwen2 = {.architecture = "qwen2", .joined = true, .seed = 7};
+    check_gradients(&joined, short_spans, 4);
+    check_gradients(&qwen2, short_spans, 4);
+}
+
 static void test_all_biases(void **state) {
     (void)state;
     const fixture_model model = {.all_biases = true, .n_embd = 40, .n_ff = 52, .n_head_kv = 4};
@@ -746,20 +761,22 @@ static void test_lora(void **state) {
     check_lora(&untied, "attn_q,ffn_down,output.weight", true);
     check_lora(&mixtral, NULL, false);
     check_lora(&gemma2, NULL, false);
+    check_lora(&joined, NULL, false);
+    check_lora(&joined, "attn_qkv", true);
 }
 
 static void test_lora_sameness(void **state) {
     (void)state;
     for (uint32_t type = SM_DTYPE_F32; type <= SM_DTYPE_Q4_0; type += SM_DTYPE_Q4_0) {
         const fixture_model models[] = {{.architecture = "qwen3", .untied = true, .type = type},
-                                        {.n_experts = 4, .n_used = 2, .type = type}};
-        const fixture_model model = models[type == SM_DTYPE_F32];
+                                        {.n_experts = 4, .n_used = 2, .type = type},
+                                        {.architecture = "phi3", .type = type}};
         sm_graph_options options = lora_options;
         options.lora_dropout = 0.2;
-        for (uint32_t n = 2; n <= 4; n += 2) {
+        for (uint32_t n = 2; n <= 4; n++) {
             options.n_threads = n;
             options.checkpoint_layers = n == 4;
-            check_same(&options, &model);
+            check_same(&options, &models[n == 3 ? 2 : type == SM_DTYPE_F32]);
         }
     }
 }
@@ -1063,19 +1080,24 @@ static void test_target_names(void **state) {
     (void)state;
     static const struct {
         const char *targets, *same;
-    } cases[] = {{"q_proj", "attn_q"},
-                 {"k_proj,v_proj", "attn_k,attn_v"},
-                 {"o_proj", "attn_output"},
-                 {"gate_proj, up_proj ,down_proj", "ffn_"},
-                 {"q_proj,attn_k", "attn_k,attn_q"},
-                 {"V_Proj,ATTN_K", "attn_k,attn_v"},
-                 {"lm_head", NULL}};
+        bool joined;
+    } cases[] = {{"q_proj", "attn_q", false},
+                 {"qkv_proj, down_proj", "attn_qkv,ffn_down", true},
+                 {"gate_up_proj", "ffn_up", true},
+                 {"query_key_value", "attn_qkv", true},
+                 {"k_proj,v_proj", "attn_k,attn_v", false},
+                 {"o_proj", "attn_output", false},
+                 {"gate_proj, up_proj ,down_proj", "ffn_", false},
+                 {"q_proj,attn_k", "attn_k,attn_q", false},
+                 {"V_Proj,ATTN_K", "attn_k,attn_v", false},
+                 {"lm_head", NULL, false}};
     sm_graph_options options = {
         .max_tokens = 8, .max_spans = 8, .n_threads = 1, .lora_rank = 2, .lora_alpha = 1};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         trained a, b;
         options.lora_targets = cases[i].targets;
-        make(&a, &small_qwen3, &options);
+        const fixture_model *model = cases[i].joined ? &joined : &small_qwen3;
+        make(&a, model, &options);
         const sm_params *p = sm_graph_params(a.graph);
         if (!cases[i].same) {
             assert_int_equal(p->n, 2);
@@ -1084,7 +1106,7 @@ static void test_target_names(void **state) {
             continue;
         }
         options.lora_targets = cases[i].same;
-        make(&b, &small_qwen3, &options);
+        make(&b, model, &options);
         const sm_params *q = sm_graph_params(b.graph);
         assert_true(p->n > 0);
         assert_int_equal(p->n, q->n);
@@ -1165,6 +1187,7 @@ static void test_every_slot(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_joined),
         cmocka_unit_test(test_families),     cmocka_unit_test(test_gemma2),
         cmocka_unit_test(test_mixtral),      cmocka_unit_test(test_all_biases),
         cmocka_unit_test(test_odd_heads),    cmocka_unit_test(test_yarn),

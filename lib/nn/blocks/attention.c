@@ -9,6 +9,7 @@ const sm_kind sm_kind_attention = {
     .id = SM_KIND_ATTENTION,
     .n_slots = SM_ATTN_SLOTS,
     .n_buffers = SM_AT_BUFFERS,
+    .n_joins = 2,
     .last = SM_ATTN_O,
     .last_bias = SM_ATTN_O_BIAS,
     .has_state = true,
@@ -40,6 +41,8 @@ const sm_kind sm_kind_attention = {
             [SM_AT_Q_RAW] = {SM_DIM_Q, SM_KEEP | SM_ONLY_KEPT, SM_ATTN_Q_NORM},
             [SM_AT_K_RAW] = {SM_DIM_KV, SM_KEEP | SM_ONLY_KEPT, SM_ATTN_K_NORM},
         },
+    .join = {{"attn_qkv.weight", SM_ATTN_Q, 3, SM_MAY},
+             {"attn_qkv.bias", SM_ATTN_Q_BIAS, 3, SM_MAY}},
 };
 
 /* Of queries, keys and values: what each has. */

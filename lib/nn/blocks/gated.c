@@ -6,6 +6,7 @@ const sm_kind sm_kind_gated = {
     .id = SM_KIND_GATED,
     .n_slots = SM_GATED_SLOTS,
     .n_buffers = SM_GATED_BUFFERS,
+    .n_joins = 2,
     .last = SM_GATED_DOWN,
     .last_bias = SM_GATED_DOWN_BIAS,
     .slot =
@@ -28,6 +29,8 @@ const sm_kind sm_kind_gated = {
             [SM_GATED_AT_H] = {SM_DIM_FF, 0, 0},
             [SM_GATED_AT_H_FORM] = {SM_DIM_FF, SM_FORMS, 0},
         },
+    .join = {{"ffn_up.weight", SM_GATED_GATE, 2, SM_IF_ASKED},
+             {"ffn_up.bias", SM_GATED_GATE_BIAS, 2, SM_IF_ASKED}},
 };
 
 /* Rows are shared out in pieces of whole activation blocks, so that each thread quantizes what it

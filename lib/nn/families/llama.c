@@ -51,3 +51,10 @@ void sm_plan_qwen2(sm_plan *p) {
 void sm_plan_qwen3(sm_plan *p) {
     layers(p, (relative){.neox = true, .asked = 1u << SM_ATTN_Q_NORM | 1u << SM_ATTN_K_NORM});
 }
+
+/* q, k and v in one tensor, gate and up in another. */
+void sm_plan_phi3(sm_plan *p) {
+    plan_joined(p, &sm_kind_attention);
+    plan_joined(p, &sm_kind_gated);
+    layers(p, (relative){.neox = true});
+}

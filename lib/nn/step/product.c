@@ -16,12 +16,15 @@ static const sm_lora *lora_of(const sm_worker *w, uint32_t adapter, uint32_t ind
     return &w->adapters->adapter[adapter]->lora[index];
 }
 
-/* Matrices that read one input have their places side by side, adapter by adapter. */
+/* Matrices that read one input have their places side by side, adapter by adapter; joined ones
+ * share an A, and a place. */
 static uint64_t low_place(const sm_worker *w, uint32_t adapter, const sm_weight *W) {
     uint64_t place = 0;
     for (uint32_t i = 0; i <= adapter; i++)
         for (uint32_t m = W->group_first; m < W->group_first + W->group_n; m++) {
-            if (i == adapter && m == W->index)
+            if (w->net->matrices[m].part)
+                continue;
+            if (i == adapter && m == W->index - W->part)
                 return place;
             place += (lora_of(w, i, m)->a.rows + SM_GROUP - 1) / SM_GROUP * SM_GROUP;
         }
@@ -64,9 +67,9 @@ void sm_product_lower(const sm_worker *w, const sm_weight *W, const sm_input *in
         for (uint32_t m = 0; m < W->group_n; m++) {
             const sm_lora *lora = lora_of(w, i, matrices[m].index);
             const uint64_t groups = (lora->a.rows + SM_GROUP - 1) / SM_GROUP;
-            uint64_t t0 = 0, t1 = n, g0 = 0, g1 = groups;
+            uint64_t t0 = 0, t1 = n, g0 = 0, g1 = matrices[m].part ? 0 : groups;
             if (n == 1) /* matrices in turn begin with another thread */
-                sm_share(groups, (w->thread + m + i) % w->n_threads, w->n_threads, &g0, &g1);
+                sm_share(g1, (w->thread + m + i) % w->n_threads, w->n_threads, &g0, &g1);
             else
                 sm_work_share(w, n, &t0, &t1);
             if (g0 < g1)
