@@ -43,7 +43,9 @@ typedef struct sm_session sm_session;
 
 typedef struct sm_session_options {
     uint32_t struct_size;
-    uint32_t n_ctx;     /* tokens the session can hold; 0: min(n_ctx_train, 4096) */
+    uint32_t n_ctx;     /* tokens the session can hold; 0: min(n_ctx_train, 4096). Models with two
+                           sets of rotation factors (longrope) compute with the long ones where it is
+                           more than the context that the model was first trained for */
     uint32_t n_threads; /* threads of its team; 0: all CPUs of the process, 8 at most: here and
                            elsewhere those of its affinity mask, but no more than the quotas of its
                            control groups (Linux, v1 and v2) pay for, rounded up. Steps too small to

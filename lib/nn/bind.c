@@ -216,19 +216,32 @@ static void bind_head(binder *b) {
     w->group_bytes = e->group_bytes;
 }
 
+static float *bind_divisors(binder *b, const char *name, uint64_t n, bool required) {
+    float *v = bind_vector(b, name, n, required);
+    for (uint64_t i = 0; v && i < n && !b->status; i++)
+        if (!(v[i] > 0))
+            b->status = sm_fail(b->error, SM_ERR_FORMAT,
+                                "%s: tensor '%s' holds a value that is not positive",
+                                b->net->source->path, name);
+    return v;
+}
+
+/* Divisors of angles: one of each, or one for short contexts and one for long ones. */
 static void bind_rope_freqs(binder *b) {
     sm_net *net = b->net;
     const uint64_t half = net->n_ropes ? net->ropes[0].n_rot / 2 : 0;
+    const char *short_name = "rope_factors_short.weight";
     if (!half)
         return;
-    net->rope_freqs = bind_vector(b, "rope_freqs.weight", half, false);
-    for (uint32_t i = 0; i < net->n_ropes; i++)
+    const bool by_length =
+        net->ropes[0].scaling == SM_ROPE_LONG || sm_source_find_tensor(net->source, short_name);
+    net->rope_long = bind_divisors(b, "rope_factors_long.weight", half, by_length);
+    net->rope_freqs = net->rope_long ? bind_divisors(b, short_name, half, true)
+                                     : bind_divisors(b, "rope_freqs.weight", half, false);
+    for (uint32_t i = 0; i < net->n_ropes; i++) {
         net->ropes[i].freqs = net->rope_freqs;
-    for (uint64_t i = 0; net->rope_freqs && i < half && !b->status; i++)
-        if (!(net->rope_freqs[i] > 0))
-            b->status = sm_fail(b->error, SM_ERR_FORMAT,
-                                "%s: tensor 'rope_freqs.weight' holds a value that is not positive",
-                                net->source->path);
+        net->ropes[i].long_freqs = net->rope_long;
+    }
 }
 
 /* All but the head, which is bound. */

@@ -156,7 +156,12 @@ enum { /* buffers */
 };
 
 /* Rotation of positions: shared by blocks. */
-typedef enum sm_rope_scaling { SM_ROPE_NONE, SM_ROPE_LINEAR, SM_ROPE_YARN } sm_rope_scaling;
+typedef enum sm_rope_scaling {
+    SM_ROPE_NONE,
+    SM_ROPE_LINEAR,
+    SM_ROPE_YARN,
+    SM_ROPE_LONG /* by divisors of the file alone */
+} sm_rope_scaling;
 typedef struct sm_rope {
     uint32_t n_rot; /* rotated dimensions of a head */
     bool neox;      /* rotate (i, i + n_rot/2) rather than (2i, 2i + 1) */
@@ -166,7 +171,11 @@ typedef struct sm_rope {
     uint32_t n_ctx_original;
     const float *freqs; /* [n_rot/2] divisors or NULL */
     double *inv_freq;   /* [n_rot/2] angle per position, scaling applied */
-    float mscale;       /* magnitude of the rotation (yarn) */
+    /* the same of sequences that may become longer than n_ctx_original; NULL: as of shorter ones
+     * (longrope, arXiv:2402.13753) */
+    const float *long_freqs;
+    double *long_inv_freq;
+    float mscale; /* magnitude of the rotation (yarn) */
 } sm_rope;
 
 typedef struct sm_attn_params {
@@ -286,6 +295,12 @@ typedef struct sm_block {
  * key > query - window) and, for other families, llama.cpp (LLAMA_SWA_TYPE_STANDARD). */
 static inline uint32_t sm_window_begin(uint32_t window, uint32_t position) {
     return window && position >= window ? position - window + 1 : 0;
+}
+
+/* Angles per position in a sequence of at most n_ctx tokens. */
+static inline const double *sm_rope_angles(const sm_rope *rope, uint32_t n_ctx) {
+    return rope->long_inv_freq && n_ctx > rope->n_ctx_original ? rope->long_inv_freq
+                                                               : rope->inv_freq;
 }
 
 /* Stride of rows of n elements in another form than f32, in blocks. */

@@ -18,9 +18,12 @@ void sm_net_free(sm_net *net) {
     for (uint32_t i = 0; i < net->n_vectors; i++)
         if (!net->vectors[i].part)
             sm_free(net->mem, net->vectors[i].value);
-    for (uint32_t i = 0; i < net->n_ropes; i++)
+    for (uint32_t i = 0; i < net->n_ropes; i++) {
         sm_free(net->mem, net->ropes[i].inv_freq);
+        sm_free(net->mem, net->ropes[i].long_inv_freq);
+    }
     sm_free(net->mem, net->rope_freqs);
+    sm_free(net->mem, net->rope_long);
     sm_free(net->mem, net->vectors);
     sm_free(net->mem, net->matrices);
     sm_free(net->mem, net->first_of);

@@ -63,7 +63,8 @@ typedef struct sm_net {
     uint32_t *first_of; /* [n_layer + 1] */
     sm_vector *vectors; /* in the order of blocks and slots, the head's last */
     uint32_t n_vectors;
-    float *rope_freqs;             /* rope_freqs.weight, or NULL */
+    float *rope_freqs;             /* rope_freqs.weight or rope_factors_short.weight, or NULL */
+    float *rope_long;              /* rope_factors_long.weight, or NULL */
     uint64_t decode_bytes;         /* weight bytes one decoded token reads */
     uint64_t packed_file_bytes;    /* used where they lie in the file */
     sm_mutex *lock;                /* guards packing; NULL: steps do not pack */

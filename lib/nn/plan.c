@@ -100,10 +100,12 @@ static sm_rope_scaling scaling_of(sm_plan *p) {
         return SM_ROPE_LINEAR;
     if (is_text(type, length, "yarn"))
         return SM_ROPE_YARN;
+    if (is_text(type, length, "longrope"))
+        return SM_ROPE_LONG;
     if (!is_text(type, length, "none"))
         p->status = sm_fail(p->error, SM_ERR_UNSUPPORTED,
-                            "%s: key '%s': rope scaling '%.*s' cannot be computed (none, linear "
-                            "and yarn can)",
+                            "%s: key '%s': rope scaling '%.*s' cannot be computed (none, linear, "
+                            "yarn and longrope can)",
                             p->source->path, p->name, (int)(length < 64 ? length : 64), type);
     return SM_ROPE_NONE;
 }
@@ -113,7 +115,8 @@ static double stretch_of(sm_plan *p, sm_rope_scaling scaling) {
     const double factor = plan_number_or(p, key, 0);
     if (factor < 0)
         plan_fail(p, SM_ERR_FORMAT, key, "is negative");
-    return scaling == SM_ROPE_NONE || factor == 0 ? 1 : factor; /* 0 means unset */
+    const bool unscaled = scaling == SM_ROPE_NONE || scaling == SM_ROPE_LONG || factor == 0;
+    return unscaled ? 1 : factor; /* 0 means unset */
 }
 
 uint32_t plan_rope(sm_plan *p, const char *base, bool neox) {

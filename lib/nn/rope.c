@@ -7,12 +7,13 @@
  * (arXiv:2309.00071, section 3): interpolated by 1/factor where the wavelength
  * is long against the original context, untouched where it is short, a linear
  * ramp between; the magnitude grows by 0.1 ln(factor) + 1. */
-sm_status sm_rope_init(const sm_net *net, sm_rope *r, sm_error *error) {
+static sm_status angles(const sm_net *net, const sm_rope *r, const float *freqs, double **out,
+                        sm_error *error) {
     const double n_rot = r->n_rot;
     const double pi = 3.14159265358979323846;
     double low = 0, high = 0;
-    r->inv_freq = sm_alloc_array(net->mem, r->n_rot / 2, sizeof *r->inv_freq);
-    if (!r->inv_freq)
+    double *inv_freq = *out = sm_alloc_array(net->mem, r->n_rot / 2, sizeof *inv_freq);
+    if (!inv_freq)
         return sm_fail(error, SM_ERR_NOMEM, "out of memory for rope");
     if (r->scaling == SM_ROPE_YARN) {
         /* the dimension that turns `beta` times within the original context */
@@ -24,8 +25,8 @@ sm_status sm_rope_init(const sm_net *net, sm_rope *r, sm_error *error) {
     }
     for (uint32_t i = 0; i < r->n_rot / 2; i++) {
         double angle = pow(r->theta, -2.0 * i / n_rot);
-        if (r->freqs)
-            angle /= (double)r->freqs[i];
+        if (freqs)
+            angle /= (double)freqs[i];
         double stretched = angle / r->factor;
         if (r->scaling == SM_ROPE_YARN) {
             double width = high - low < 0.001 ? 0.001 : high - low;
@@ -39,8 +40,17 @@ sm_status sm_rope_init(const sm_net *net, sm_rope *r, sm_error *error) {
             return sm_fail(error, SM_ERR_FORMAT,
                            "%s: keys '%s.rope.*' give angles that are not finite",
                            net->source->path, net->config.architecture);
-        r->inv_freq[i] = stretched;
+        inv_freq[i] = stretched;
     }
+    return SM_OK;
+}
+
+sm_status sm_rope_init(const sm_net *net, sm_rope *r, sm_error *error) {
+    sm_status status = angles(net, r, r->freqs, &r->inv_freq, error);
+    if (!status && r->long_freqs)
+        status = angles(net, r, r->long_freqs, &r->long_inv_freq, error);
+    if (status)
+        return status;
     double scale = r->attn_factor;
     if (r->scaling == SM_ROPE_YARN && r->ext_factor != 0 && r->factor > 1)
         scale *= 1.0 + 0.1 * log(r->factor);

@@ -330,6 +330,11 @@ static void add_tensors(maker *m) {
     for (uint32_t i = 0; i < model.net->n_blocks; i++)
         ask(&m->spec, &model.net->blocks[i]);
     sm_net_each_tensor(model.net, m->spec.n_rows, m->spec.untied, add_planned, m);
+    const uint64_t half = model.net->ropes[0].n_rot / 2;
+    if (m->spec.longrope) {
+        add_tensor(m, "rope_factors_short.weight", SM_DTYPE_F32, half, 0, 0, false);
+        add_tensor(m, "rope_factors_long.weight", SM_DTYPE_F32, half, 0, 0, false);
+    }
     sm_new_model_free(&model, &mem);
 }
 
@@ -402,9 +407,10 @@ static void fill_floats(uint8_t *data, const tensor *t, uint64_t n, double cente
 static void fill(const maker *m, const tensor *t, uint8_t *data, uint64_t size, uint64_t *seed) {
     uint64_t n = t->dims[0] * (t->n_dims > 1 ? t->dims[1] : 1) * (t->n_dims > 2 ? t->dims[2] : 1);
     double deviation = t->n_dims > 1 ? 1 / sqrt((double)t->dims[0]) : 0.1;
-    if (same("rope_freqs.weight", t->name)) {
+    if (starts_with(t->name, "rope_f")) {
         for (uint64_t i = 0; i < n; i++) {
             float divisor = 1 + 7 * (float)i / (float)(n > 1 ? n - 1 : 1);
+            divisor *= strstr(t->name, "_long") ? 2 : 1;
             memcpy(data + 4 * i, &divisor, 4);
         }
     } else if (t->type == SM_DTYPE_F32 || t->type == SM_DTYPE_F16 || t->type == SM_DTYPE_BF16) {

@@ -41,6 +41,8 @@ typedef struct fixture_model {
     const char *rope_scaling;   /* rope.scaling.type: "linear", "yarn"; NULL: no key */
     float rope_factor;          /* rope.scaling.factor [4] */
     bool rope_freqs;            /* a rope_freqs.weight tensor with divisors 1..8 */
+    bool longrope;              /* rope_factors_short.weight with these and rope_factors_long.weight
+                                   with twice as much, at the end of the file */
     const fixture_key *keys;    /* more keys, up to one without suffix [none] */
     uint64_t seed;
 

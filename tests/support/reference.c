@@ -135,10 +135,13 @@ static void rms_norm(double *y, const double *x, const double *w, uint64_t n, do
         y[i] = x[i] * scale * w[i];
 }
 
-static void rope(const reference *r, double *head, uint32_t position) {
+/* span: tokens of the sequence */
+static void rope(const reference *r, double *head, uint32_t position, uint32_t span) {
     const reference_shape *c = &r->config;
+    const bool is_long = r->rope->long_inv_freq && span > r->rope->n_ctx_original;
     for (uint32_t i = 0; i < c->n_rot / 2; i++) {
-        const double angle = position * r->rope->inv_freq[i], m = (double)r->rope->mscale;
+        const double rate = is_long ? r->rope->long_inv_freq[i] : r->rope->inv_freq[i];
+        const double angle = position * rate, m = (double)r->rope->mscale;
         double *a = &head[c->neox ? i : 2 * i];
         double *b = &head[c->neox ? i + c->n_rot / 2 : 2 * i + 1];
         const double x = *a, y = *b;
@@ -157,7 +160,7 @@ static const double *part_of(const reference *r, uint32_t layer, const char *own
 
 /* Heads of q, k or v of one token. */
 static void project(const reference *r, uint32_t layer, const char *which, double *y,
-                    const double *x, uint32_t heads, uint32_t position) {
+                    const double *x, uint32_t heads, uint32_t position, uint32_t span) {
     const reference_shape *c = &r->config;
     char name[64];
     const uint64_t rows = (uint64_t)heads * c->head_dim;
@@ -176,7 +179,7 @@ static void project(const reference *r, uint32_t layer, const char *which, doubl
             rms_norm(y + h * c->head_dim, y + h * c->head_dim, norm, c->head_dim,
                      (double)c->norm_eps);
         if (which[0] != 'v')
-            rope(r, y + h * c->head_dim, position);
+            rope(r, y + h * c->head_dim, position, span);
     }
 }
 
@@ -292,10 +295,11 @@ static void layer_forward(const reference *r, uint32_t layer, const sm_train_bat
     for (uint32_t i = 0; i < batch->n_spans; i++)
         for (uint32_t t = batch->span_begin[i]; t < batch->span_begin[i + 1]; t++) {
             const uint32_t position = t - batch->span_begin[i];
+            const uint32_t span = batch->span_begin[i + 1] - batch->span_begin[i];
             norm_of(r, layer, "attn_norm", n, x + t * E);
-            project(r, layer, "q", q + t * qd, n, c->n_head, position);
-            project(r, layer, "k", k + t * kd, n, c->n_head_kv, position);
-            project(r, layer, "v", v + t * kd, n, c->n_head_kv, position);
+            project(r, layer, "q", q + t * qd, n, c->n_head, position, span);
+            project(r, layer, "k", k + t * kd, n, c->n_head_kv, position, span);
+            project(r, layer, "v", v + t * kd, n, c->n_head_kv, position, span);
         }
     for (uint32_t i = 0; i < batch->n_spans; i++)
         for (uint32_t t = batch->span_begin[i]; t < batch->span_begin[i + 1]; t++) {

@@ -306,6 +306,17 @@ static void test_joined(void **state) {
     check_gradients(&qwen2, short_spans, 4);
 }
 
+/* Spans of more tokens than the original context, and of fewer. */
+static void test_longrope(void **state) {
+    (void)state;
+    static const fixture_key keys[] = {{"rope.scaling.original_context_length", 'u', 4},
+                                       {"rope.scaling.attn_factor", 'f', 1.25},
+                                       {0}};
+    const fixture_model model = {
+        .architecture = "phi3", .longrope = true, .keys = keys, .n_layer = 1};
+    check_gradients(&model, short_spans, 4);
+}
+
 static void test_all_biases(void **state) {
     (void)state;
     const fixture_model model = {.all_biases = true, .n_embd = 40, .n_ff = 52, .n_head_kv = 4};
@@ -1187,7 +1198,7 @@ static void test_every_slot(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_joined),
+        cmocka_unit_test(test_joined),       cmocka_unit_test(test_longrope),
         cmocka_unit_test(test_families),     cmocka_unit_test(test_gemma2),
         cmocka_unit_test(test_mixtral),      cmocka_unit_test(test_all_biases),
         cmocka_unit_test(test_odd_heads),    cmocka_unit_test(test_yarn),

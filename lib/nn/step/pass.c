@@ -5,14 +5,15 @@
 
 #include <math.h>
 
-/* The rotations of token t, which has `position`. */
-static void rotate(const sm_worker *w, uint64_t t, double position) {
+/* The rotations of token t, which has `position` in a sequence of at most n_ctx tokens. */
+static void rotate(const sm_worker *w, uint64_t t, double position, uint32_t n_ctx) {
     for (uint32_t r = 0; r < w->net->n_ropes; r++) {
         const sm_rope *rope = &w->net->ropes[r];
+        const double *angles = sm_rope_angles(rope, n_ctx);
         const uint64_t half = rope->n_rot / 2;
         float *cosines = w->cos[r] + t * half, *sines = w->sin[r] + t * half;
         for (uint64_t d = 0; d < half; d++) {
-            const double angle = position * rope->inv_freq[d];
+            const double angle = position * angles[d];
             cosines[d] = (float)cos(angle) * rope->mscale;
             sines[d] = (float)sin(angle) * rope->mscale;
         }
@@ -29,7 +30,7 @@ static void embed(const sm_worker *w) {
         const sm_span *span = &b->spans[i];
         const uint64_t last = min_u64(span->first + span->n, end);
         for (uint64_t t = span->first > begin ? span->first : begin; t < last; t++)
-            rotate(w, t, (double)(span->position + (t - span->first)));
+            rotate(w, t, (double)(span->position + (t - span->first)), span->state->capacity);
     }
     for (uint64_t t = begin; t < end; t++) {
         float *x = w->at.x + t * w->ws->ldx;
