@@ -22,6 +22,7 @@ static struct {
 
 static struct {
     const char *what; /* NULL: nothing is being counted */
+    bool hidden;      /* there is no terminal for it */
     uint64_t done, total;
     double start;
 } count;
@@ -88,14 +89,14 @@ static void write_out(const char *bytes, size_t n) {
 }
 
 static bool is_due(void) {
-    return cli_seconds() - line.last >= INTERVAL;
+    return cli_seconds_roughly() - line.last >= INTERVAL;
 }
 
 void progress_show(double part, const char *const *texts, size_t n, bool now) {
     char next[LONGEST], bytes[LONGEST + 8];
     if (!now && !is_due())
         return;
-    line.last = cli_seconds();
+    line.last = cli_seconds_roughly();
     const int columns = terminal_columns(STDERR_FILENO);
     if (columns == 0)
         return;
@@ -129,9 +130,9 @@ void progress_keep(void) {
 
 void progress_tick(void) {
     char amount[32], time[PROGRESS_DURATION], left[PROGRESS_DURATION + 8];
-    if (count.what == NULL || !is_due())
+    if (count.what == NULL || count.hidden || !is_due())
         return;
-    const double spent = cli_seconds() - count.start;
+    const double spent = cli_seconds_roughly() - count.start;
     const char *texts[3] = {count.what, amount, left};
     size_t n = 2;
     if (spent < PATIENCE)
@@ -154,7 +155,8 @@ void progress_tick(void) {
 void progress_count(const char *what, uint64_t done, uint64_t total) {
     if (count.what == NULL || strcmp(count.what, what) != 0 || done < count.done) {
         count.what = what;
-        count.start = cli_seconds();
+        count.start = cli_seconds_roughly();
+        count.hidden = terminal_columns(STDERR_FILENO) == 0;
     }
     count.done = done;
     count.total = total;

@@ -223,18 +223,22 @@ static void choose_batch(batch_scales *s, const float *x) {
     _mm256_storeu_ps(s->step, _mm256_mul_ps(_mm256_loadu_ps(s->max), level));
 }
 
+#define NOT_FINITE 0x99 /* classes: NaNs and infinities */
+
 static void round_batch(sm_act_block *out, const batch_scales *s, const float *x, size_t n_blocks) {
     const __m512 magic = _mm512_set1_ps(MAGIC);
     for (size_t b = 0; b < n_blocks; b++) {
         const __m512 inv = _mm512_set1_ps(s->inverse[b]);
-        const __m512 x0 = _mm512_fmadd_ps(_mm512_loadu_ps(x + 32 * b), inv, magic);
-        const __m512 x1 = _mm512_fmadd_ps(_mm512_loadu_ps(x + 32 * b + 16), inv, magic);
+        const __m512 v0 = _mm512_loadu_ps(x + 32 * b), v1 = _mm512_loadu_ps(x + 32 * b + 16);
+        const __m512 x0 = _mm512_fmadd_ps(v0, inv, magic);
+        const __m512 x1 = _mm512_fmadd_ps(v1, inv, magic);
         const __m128i q0 = _mm512_cvtepi32_epi8(_mm512_castps_si512(x0));
         const __m128i q1 = _mm512_cvtepi32_epi8(_mm512_castps_si512(x1));
         const __m256i q = _mm256_inserti128_si256(_mm256_castsi128_si256(q0), q1, 1);
         const __m256i tail = block_tail(q, _mm256_set1_ps(s->step[b]));
         _mm512_storeu_si512(out + b, _mm512_inserti64x4(_mm512_castsi256_si512(q), tail, 1));
-        sm_damage_block(out + b, x + 32 * b);
+        if (_mm512_fpclass_ps_mask(v0, NOT_FINITE) | _mm512_fpclass_ps_mask(v1, NOT_FINITE))
+            sm_damage_block(out + b, x + 32 * b);
     }
 }
 
@@ -365,16 +369,18 @@ INLINE void rope_neighbours(float *x, const float *cos, const float *sin, size_t
     const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
     for (size_t i = 0; i < pairs; i += 16) {
         const size_t left = pairs - i;
+        const bool second = left > 8; /* else not even asked for: its page may never have been */
         const __mmask16 mask = lanes_at(i, pairs);
-        const __mmask16 mask0 = left < 8 ? lanes(2 * left) : (__mmask16)0xffff;
-        const __mmask16 mask1 = left < 8 ? 0 : left < 16 ? lanes(2 * left - 16) : (__mmask16)0xffff;
+        const __mmask16 mask0 = second ? (__mmask16)0xffff : lanes(2 * left);
+        const __mmask16 mask1 = left < 16 ? lanes(2 * left - 16) : (__mmask16)0xffff;
         float *at = x + 2 * i;
         const __m512 v0 = _mm512_maskz_loadu_ps(mask0, at);
-        const __m512 v1 = _mm512_maskz_loadu_ps(mask1, at + 16);
+        const __m512 v1 = second ? _mm512_maskz_loadu_ps(mask1, at + 16) : _mm512_setzero_ps();
         __m512 a = _mm512_permutex2var_ps(v0, even, v1), b = _mm512_permutex2var_ps(v0, odd, v1);
         rotate(&a, &b, _mm512_maskz_loadu_ps(mask, cos + i), _mm512_maskz_loadu_ps(mask, sin + i));
         _mm512_mask_storeu_ps(at, mask0, _mm512_permutex2var_ps(a, low, b));
-        _mm512_mask_storeu_ps(at + 16, mask1, _mm512_permutex2var_ps(a, high, b));
+        if (second)
+            _mm512_mask_storeu_ps(at + 16, mask1, _mm512_permutex2var_ps(a, high, b));
     }
 }
 
