@@ -128,6 +128,17 @@ sm_status sm_key_f64(const sm_key *key, uint64_t i, double *out) {
     return SM_OK;
 }
 
+sm_status sm_key_bool(const sm_key *key, uint64_t i, bool *out) {
+    uint64_t bits = 0;
+    int64_t integer = 0;
+    if (element_type(key) == SM_KEY_BOOL && element_bits(key, i, &bits))
+        integer = bits != 0;
+    else if (sm_key_i64(key, i, &integer))
+        return SM_ERR_FORMAT;
+    *out = integer != 0;
+    return integer == 0 || integer == 1 ? SM_OK : SM_ERR_FORMAT;
+}
+
 bool sm_key_next_str(const sm_key *key, uint64_t *cursor, const char **data, uint64_t *length) {
     if (key->type != SM_KEY_ARRAY || key->element != SM_KEY_STRING || *cursor >= key->size)
         return false;

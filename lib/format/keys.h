@@ -35,8 +35,11 @@
 #define SM_K_CAUSAL "attention.causal"
 #define SM_K_ROPE_DIMS "rope.dimension_count"
 #define SM_K_ROPE_BASE "rope.freq_base"
+#define SM_K_ROPE_BASE_SWA "rope.freq_base_swa" /* of layers with a window */
 #define SM_K_ROPE_TYPE "rope.scaling.type"
 #define SM_K_ROPE_FACTOR "rope.scaling.factor"
+#define SM_K_SCORE_CAP "attn_logit_softcapping"
+#define SM_K_LOGIT_CAP "final_logit_softcapping"
 #define SM_K_VOCAB_SIZE "vocab_size"
 #define SM_K_EXPERTS "expert_count"
 #define SM_K_EXPERTS_USED "expert_used_count"

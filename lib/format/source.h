@@ -117,6 +117,8 @@ sm_status sm_source_get_str(const sm_source *source, const char *name, const cha
  * promised; use the iterator below for whole arrays). */
 sm_status sm_key_i64(const sm_key *key, uint64_t i, int64_t *out);
 sm_status sm_key_f64(const sm_key *key, uint64_t i, double *out);
+/* Of booleans, or of integers 0 and 1. */
+sm_status sm_key_bool(const sm_key *key, uint64_t i, bool *out);
 /* Walks a string array: *cursor starts at 0 and is advanced; false at the end. */
 bool sm_key_next_str(const sm_key *key, uint64_t *cursor, const char **data, uint64_t *length);
 /* "u32", "f32", "str", "arr", ...; NULL if unknown. */

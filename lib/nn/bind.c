@@ -229,19 +229,24 @@ static float *bind_divisors(binder *b, const char *name, uint64_t n, bool requir
 /* Divisors of angles: one of each, or one for short contexts and one for long ones. */
 static void bind_rope_freqs(binder *b) {
     sm_net *net = b->net;
-    const uint64_t half = net->n_ropes ? net->ropes[0].n_rot / 2 : 0;
     const char *short_name = "rope_factors_short.weight";
+    uint64_t half = 0;
+    bool by_length = sm_source_find_tensor(net->source, short_name);
+    for (uint32_t i = 0; i < net->n_ropes; i++)
+        if (net->ropes[i].takes_freqs) {
+            half = net->ropes[i].n_rot / 2;
+            by_length = by_length || net->ropes[i].scaling == SM_ROPE_LONG;
+        }
     if (!half)
         return;
-    const bool by_length =
-        net->ropes[0].scaling == SM_ROPE_LONG || sm_source_find_tensor(net->source, short_name);
     net->rope_long = bind_divisors(b, "rope_factors_long.weight", half, by_length);
     net->rope_freqs = net->rope_long ? bind_divisors(b, short_name, half, true)
                                      : bind_divisors(b, "rope_freqs.weight", half, false);
-    for (uint32_t i = 0; i < net->n_ropes; i++) {
-        net->ropes[i].freqs = net->rope_freqs;
-        net->ropes[i].long_freqs = net->rope_long;
-    }
+    for (uint32_t i = 0; i < net->n_ropes; i++)
+        if (net->ropes[i].takes_freqs) {
+            net->ropes[i].freqs = net->rope_freqs;
+            net->ropes[i].long_freqs = net->rope_long;
+        }
 }
 
 /* All but the head, which is bound. */

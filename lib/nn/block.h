@@ -19,6 +19,8 @@ typedef enum sm_dim {
     SM_DIM_KV,        /* key (or value) heads together */
     SM_DIM_HEAD,      /* one head */
     SM_DIM_HEADS,     /* number of query heads */
+    SM_DIM_Q_NORM,    /* what a norm of queries takes together: a head, or all of them */
+    SM_DIM_K_NORM,    /* and of keys */
     SM_DIM_FF,        /* the feed-forward part's inner width */
     SM_DIM_EXPERTS,   /* number of experts */
     SM_DIM_BOUNDS,    /* and one more */
@@ -128,7 +130,7 @@ typedef struct sm_kind {
 } sm_kind;
 
 /* attention (blocks/attention.c):
- *   x += O(attention(rope(norm(QKV(norm(x)))))) */
+ *   x += O(attention(rope(norm(QKV(norm(x)))))), or norm(rope(…)) */
 extern const sm_kind sm_kind_attention;
 enum {
     SM_ATTN_Q = SM_WIRING_SLOTS,
@@ -150,7 +152,7 @@ enum { /* buffers */
        SM_AT_OUT, /* what O reads */
        SM_AT_OUT_FORM,
        SM_AT_LSE,   /* log of each softmax's sum */
-       SM_AT_Q_RAW, /* before the head norm */
+       SM_AT_Q_RAW, /* before the norm of queries */
        SM_AT_K_RAW,
        SM_AT_BUFFERS
 };
@@ -163,13 +165,14 @@ typedef enum sm_rope_scaling {
     SM_ROPE_LONG /* by divisors of the file alone */
 } sm_rope_scaling;
 typedef struct sm_rope {
-    uint32_t n_rot; /* rotated dimensions of a head */
+    uint32_t n_rot; /* rotated dimensions of a head; 0: these layers know no positions */
     bool neox;      /* rotate (i, i + n_rot/2) rather than (2i, 2i + 1) */
     sm_rope_scaling scaling;
     double theta, factor, attn_factor; /* context is stretched by `factor` */
     double ext_factor, beta_fast, beta_slow;
     uint32_t n_ctx_original;
-    const float *freqs; /* [n_rot/2] divisors or NULL */
+    bool takes_freqs;   /* divisors, if the file has them */
+    const float *freqs; /* [n_rot/2] these, or NULL */
     double *inv_freq;   /* [n_rot/2] angle per position, scaling applied */
     /* the same of sequences that may become longer than n_ctx_original; NULL: as of shorter ones
      * (longrope, arXiv:2402.13753) */
@@ -184,6 +187,9 @@ typedef struct sm_attn_params {
     uint32_t window; /* tokens that attention sees, the token itself included; 0: all before it */
     float scale;     /* of scores */
     float cap;       /* then cap * tanh(score / cap); 0: not */
+    /* norms of q and k, where there are: over all heads together rather than each, after the
+     * rotation rather than before it */
+    bool norm_whole, norm_late;
 } sm_attn_params;
 
 /* gated feed-forward (blocks/gated.c):
@@ -331,7 +337,11 @@ static inline void sm_norm_row(const sm_kernels *kernels, sm_norm norm, float *y
     else
         kernels->rms_norm(y, x, gain, n, eps);
 }
-/* y = x as the block's first products read it. */
+/* Whether there is a norm before the block. */
+static inline bool sm_is_normed(const sm_block *block) {
+    return block->wiring.pre || block->wiring.bare;
+}
+/* y = x as the block's first products read it; of blocks with such a norm. */
 static inline void sm_norm_before(const sm_kernels *kernels, const sm_block *block, float *y,
                                   const float *x, float eps) {
     sm_norm_row(kernels, block->wiring.norm, y, x, block->v[SM_SLOT_PRE],

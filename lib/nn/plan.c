@@ -119,13 +119,42 @@ static double stretch_of(sm_plan *p, sm_rope_scaling scaling) {
     return unscaled ? 1 : factor; /* 0 means unset */
 }
 
-uint32_t plan_rope(sm_plan *p, const char *base, bool neox) {
-    sm_rope r = {.neox = neox};
+/* The rotation's number. */
+static uint32_t add_rope(sm_plan *p, sm_rope r) {
+    sm_net *net = p->net;
+    sm_rope *ropes =
+        p->status ? NULL : sm_realloc(net->mem, net->ropes, (net->n_ropes + 1) * sizeof *ropes);
+    if (!ropes) {
+        if (!p->status)
+            p->status = sm_fail(p->error, SM_ERR_NOMEM, "out of memory");
+        return 0;
+    }
+    net->ropes = ropes;
+    ropes[net->n_ropes] = r;
+    return net->n_ropes++;
+}
+
+/* Without what stretches the context. */
+static sm_rope plain_rope(sm_plan *p, double base, bool neox) {
+    sm_rope r = {.neox = neox, .theta = base, .factor = 1, .attn_factor = 1};
     const uint32_t head_dim = plan_heads(p, 0).head_dim;
     r.n_rot = plan_u32_or(p, SM_K_ROPE_DIMS, head_dim);
     if (!p->status && (r.n_rot % 2 || r.n_rot > head_dim))
         plan_fail(p, SM_ERR_FORMAT, SM_K_ROPE_DIMS, "is odd or more than the head dimension");
-    r.theta = plan_positive_or(p, base, 10000.0);
+    return r;
+}
+
+uint32_t plan_rope_plain(sm_plan *p, double base, bool neox) {
+    return add_rope(p, plain_rope(p, base, neox));
+}
+
+uint32_t plan_rope_none(sm_plan *p) {
+    return add_rope(p, (sm_rope){.theta = 1, .factor = 1, .attn_factor = 1});
+}
+
+uint32_t plan_rope(sm_plan *p, const char *base, bool neox) {
+    sm_rope r = plain_rope(p, plan_positive_or(p, base, 10000.0), neox);
+    r.takes_freqs = true;
     r.scaling = scaling_of(p);
     r.factor = stretch_of(p, r.scaling);
     r.attn_factor = plan_positive_or(p, "rope.scaling.attn_factor", 1.0);
@@ -138,17 +167,7 @@ uint32_t plan_rope(sm_plan *p, const char *base, bool neox) {
     r.ext_factor = r.ext_factor < 0 ? 1 : r.ext_factor; /* unset */
     r.beta_fast = plan_positive_or(p, "rope.scaling.yarn_beta_fast", 32.0);
     r.beta_slow = plan_positive_or(p, "rope.scaling.yarn_beta_slow", 1.0);
-    sm_net *net = p->net;
-    sm_rope *ropes =
-        p->status ? NULL : sm_realloc(net->mem, net->ropes, (net->n_ropes + 1) * sizeof *ropes);
-    if (!ropes) {
-        if (!p->status)
-            p->status = sm_fail(p->error, SM_ERR_NOMEM, "out of memory");
-        return 0;
-    }
-    net->ropes = ropes;
-    ropes[net->n_ropes] = r;
-    return net->n_ropes++;
+    return add_rope(p, r);
 }
 
 /* ---- layers ---------------------------------------------------------------------------------- */
@@ -167,11 +186,11 @@ uint32_t plan_window(sm_plan *p) {
 bool plan_windowed(sm_plan *p, uint32_t layer, uint32_t period) {
     const char *suffix = SM_K_WINDOW_PATTERN;
     const sm_key *key = sm_source_find_key(p->source, key_name(p, suffix));
-    int64_t value = 0;
+    bool value = false;
     if (key && key->type == SM_KEY_ARRAY) {
-        if (key->count != p->n_layer || sm_key_i64(key, layer, &value))
+        if (key->count != p->n_layer || sm_key_bool(key, layer, &value))
             plan_fail(p, SM_ERR_FORMAT, suffix, "does not say yes or no for each layer");
-        return value != 0;
+        return value;
     }
     period = plan_u32_or(p, suffix, period);
     return period && layer % period < period - 1;
@@ -287,6 +306,8 @@ void plan_attention(sm_plan *p, uint32_t layer, sm_attn_params a, sm_wiring wiri
     b->dims[SM_DIM_KV] = a.n_head_kv * a.head_dim;
     b->dims[SM_DIM_HEAD] = a.head_dim;
     b->dims[SM_DIM_HEADS] = a.n_head;
+    b->dims[SM_DIM_Q_NORM] = a.norm_whole ? b->dims[SM_DIM_Q] : a.head_dim;
+    b->dims[SM_DIM_K_NORM] = a.norm_whole ? b->dims[SM_DIM_KV] : a.head_dim;
 }
 
 /* 0: none */

@@ -38,6 +38,10 @@ bool plan_bool_or(sm_plan *p, const char *suffix, bool fallback);
 /* The rotation that keys rope.… describe, with the base under `base`; its number. neox: pairs are
  * (i, i + n/2). Call it once for each kind of layers. */
 uint32_t plan_rope(sm_plan *p, const char *base, bool neox);
+/* The same with that base, not stretched. */
+uint32_t plan_rope_plain(sm_plan *p, double base, bool neox);
+/* The number that layers without positions have. */
+uint32_t plan_rope_none(sm_plan *p);
 /* attention.sliding_window: the same for every layer (which layers have one, where not all have, is
  * another key, which is refused). */
 uint32_t plan_window(sm_plan *p);

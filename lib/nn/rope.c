@@ -46,6 +46,9 @@ static sm_status angles(const sm_net *net, const sm_rope *r, const float *freqs,
 }
 
 sm_status sm_rope_init(const sm_net *net, sm_rope *r, sm_error *error) {
+    r->mscale = 1;
+    if (!r->n_rot)
+        return SM_OK;
     sm_status status = angles(net, r, r->freqs, &r->inv_freq, error);
     if (!status && r->long_freqs)
         status = angles(net, r, r->long_freqs, &r->long_inv_freq, error);

@@ -5,6 +5,8 @@
 
 #include "net.h"
 
+#define SM_KV_TILE 16 /* tokens: the first one's key clears the tile */
+
 /* Keys and values of one block. Per kv head: K and V in tiles of 16 tokens, capacity/16 of them, as
  * kernels.h lays them out for the type. width is head_dim rounded up to the multiple of 8 that the
  * kernels want, filled up with zeros. A ring has fewer tiles than the sequence: each takes the place

@@ -158,8 +158,8 @@ sm_input_use sm_input_use_of(const sm_worker *w, const sm_weight *W);
 /* x[n] in the form that a product takes. */
 void sm_input_prepare(const sm_worker *w, sm_input_form form, sm_act_block *out, const float *x,
                       uint64_t n);
-/* n rows of x, normed as before the block, as a matrix input. rows: which tokens (NULL: 0, 1, …).
- * Holds a barrier unless n is 1. */
+/* n rows of x, as a matrix input, normed as before the block: where it has no norm, x itself. rows:
+ * which tokens (NULL: 0, 1, …), of blocks that have one. Holds a barrier unless n is 1. */
 sm_input sm_input_norm(const sm_worker *w, const sm_block *block, const float *x, sm_input_use use,
                        const uint32_t *rows, uint64_t n);
 

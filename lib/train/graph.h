@@ -174,7 +174,8 @@ sm_backward sm_grad_part(const sm_backward *b, uint32_t first);
 /* The gradient of the block's last product, [T][ldx] of all tokens of the batch: g->dx, or what
  * scale and norm behind it make of that, of b's tokens. Ends with a barrier where there are such. */
 const float *sm_grad_output(const sm_backward *b, const sm_block *block);
-/* The block's input, normed: g->normed for b's tokens. Ends with a barrier. */
+/* What the block's products read, its input normed or not: g->normed for b's tokens. Ends with a
+ * barrier. */
 void sm_grad_renorm(const sm_backward *b, const sm_block *block);
 /* g->dn, the gradient of that, back to g->dx. */
 void sm_grad_residual(const sm_backward *b, const sm_block *block);
@@ -189,7 +190,7 @@ enum { /* buffers */
        SM_GRAD_V_HEADS,
        SM_GRAD_K, /* not used where a head of keys has one of queries and no norm */
        SM_GRAD_V,
-       SM_GRAD_R_Q, /* [T][n_head] 1 / rms of a head */
+       SM_GRAD_R_Q, /* [T][n_head] 1 / rms of a head; of all together: the first */
        SM_GRAD_R_K,
        SM_GRAD_ATTN_BUFFERS
 };
@@ -197,8 +198,8 @@ enum { /* buffers */
 /* Gradients of queries, and of keys and values per query head, from those of the output (in bf16
  * rounded on the way) and what the tape has. */
 void sm_grad_attend(const sm_backward *b, const sm_block *block);
-/* Of q = rope(norm(q_raw) q_norm), k likewise, and values, each k and v read by a group of query
- * heads: from what sm_grad_attend left to what the products wrote, with gains added up. A barrier
+/* Of q = rope(norm(q_raw) q_norm) or norm(rope(q_raw)) q_norm, k likewise, and values, each k and v
+ * read by a group of query heads: from what sm_grad_attend left to what the products wrote, with gains added up. A barrier
  * stands after values and these: with a head norm they are in SM_GRAD_K_HEADS (of q) and
  * SM_GRAD_V_HEADS (of k), otherwise in SM_GRAD_Q and _K. */
 void sm_grad_heads(const sm_backward *b, const sm_block *block);

@@ -131,6 +131,8 @@ static void batched_sequences_keep_their_bits(void **state) {
         {.type = SM_DTYPE_F16},
         {.architecture = "qwen3", .head_dim = 24},
         {.architecture = "gemma2", .n_layer = 3, .sliding_window = 7},
+        {.architecture = "gemma3", .n_layer = 7, .sliding_window = 7},
+        {.architecture = "olmo2", .n_layer = 4, .sliding_window = 7},
         {.n_experts = 5, .n_used = 2},
         {.n_experts = 3, .n_used = 1, .type = SM_DTYPE_Q8_0, .n_ff = 32}};
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {

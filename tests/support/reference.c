@@ -21,8 +21,10 @@ static reference_shape shape_of(const sm_net *net) {
                              .n_head_kv = p->n_head_kv,
                              .head_dim = p->head_dim,
                              .n_ff = sm_net_most(net, SM_DIM_FF),
-                             .n_rot = net->ropes[0].n_rot,
                              .neox = net->ropes[0].neox,
+                             .norm_whole = p->norm_whole,
+                             .norm_late = p->norm_late,
+                             .normed = sm_is_normed(&net->blocks[0]),
                              .norm_eps = net->config.norm_eps,
                              .layer_norm = net->blocks[0].wiring.norm == SM_NORM_LAYER,
                              .n_experts = experts ? ffn->experts.n_experts : 0,
@@ -39,14 +41,17 @@ static reference_shape shape_of(const sm_net *net) {
 reference reference_make(const sm_graph *graph) {
     const sm_params *params = sm_graph_params(graph);
     reference r = {.config = shape_of(sm_graph_net(graph)), .params = params};
-    r.rope = &sm_graph_net(graph)->ropes[0];
+    r.rope = calloc(r.config.n_layer, sizeof *r.rope);
     r.window = calloc(r.config.n_layer, sizeof *r.window);
-    if (!r.window)
+    if (!r.rope || !r.window)
         abort();
-    for (uint32_t i = 0; i < sm_graph_net(graph)->n_blocks; i++)
-        if (sm_graph_net(graph)->blocks[i].kind == &sm_kind_attention)
-            r.window[sm_graph_net(graph)->blocks[i].layer] =
-                sm_graph_net(graph)->blocks[i].attn.window;
+    for (uint32_t i = 0; i < sm_graph_net(graph)->n_blocks; i++) {
+        const sm_block *b = &sm_graph_net(graph)->blocks[i];
+        if (b->kind != &sm_kind_attention)
+            continue;
+        r.window[b->layer] = b->attn.window;
+        r.rope[b->layer] = &sm_graph_net(graph)->ropes[b->attn.rope];
+    }
     r.value = calloc(params->n, sizeof *r.value);
     for (uint32_t i = 0; r.value && i < params->n; i++) {
         const sm_param *p = &params->param[i];
@@ -63,6 +68,7 @@ void reference_free(reference *r) {
     for (uint32_t i = 0; i < r->params->n; i++)
         free(r->value[i]);
     free(r->value);
+    free(r->rope);
     free(r->window);
     *r = (reference){0};
 }
@@ -136,14 +142,15 @@ static void rms_norm(double *y, const double *x, const double *w, uint64_t n, do
 }
 
 /* span: tokens of the sequence */
-static void rope(const reference *r, double *head, uint32_t position, uint32_t span) {
-    const reference_shape *c = &r->config;
-    const bool is_long = r->rope->long_inv_freq && span > r->rope->n_ctx_original;
-    for (uint32_t i = 0; i < c->n_rot / 2; i++) {
-        const double rate = is_long ? r->rope->long_inv_freq[i] : r->rope->inv_freq[i];
-        const double angle = position * rate, m = (double)r->rope->mscale;
-        double *a = &head[c->neox ? i : 2 * i];
-        double *b = &head[c->neox ? i + c->n_rot / 2 : 2 * i + 1];
+static void rope(const reference *r, uint32_t layer, double *head, uint32_t position,
+                 uint32_t span) {
+    const sm_rope *rope = r->rope[layer];
+    const bool is_long = rope->long_inv_freq && span > rope->n_ctx_original;
+    for (uint32_t i = 0; i < rope->n_rot / 2; i++) {
+        const double rate = is_long ? rope->long_inv_freq[i] : rope->inv_freq[i];
+        const double angle = position * rate, m = (double)rope->mscale;
+        double *a = &head[rope->neox ? i : 2 * i];
+        double *b = &head[rope->neox ? i + rope->n_rot / 2 : 2 * i + 1];
         const double x = *a, y = *b;
         *a = m * (x * cos(angle) - y * sin(angle));
         *b = m * (x * sin(angle) + y * cos(angle));
@@ -174,12 +181,12 @@ static void project(const reference *r, uint32_t layer, const char *which, doubl
     linear(y, w, part_of(r, layer, name, "attn_qkv.bias", row, 1), x, rows, c->n_embd);
     snprintf(name, sizeof name, "attn_%s_norm.weight", which);
     const double *norm = layer_tensor(r, layer, name);
-    for (uint32_t h = 0; h < heads; h++) {
-        if (norm)
-            rms_norm(y + h * c->head_dim, y + h * c->head_dim, norm, c->head_dim,
-                     (double)c->norm_eps);
-        if (which[0] != 'v')
-            rope(r, y + h * c->head_dim, position, span);
+    const uint64_t together = c->norm_whole ? rows : c->head_dim;
+    for (int late = 0; late < 2; late++) {
+        for (uint64_t i = 0; i < rows && norm && c->norm_late == late; i += together)
+            rms_norm(y + i, y + i, norm, together, (double)c->norm_eps);
+        for (uint32_t h = 0; h < heads && !late && which[0] != 'v'; h++)
+            rope(r, layer, y + h * c->head_dim, position, span);
     }
 }
 
@@ -273,6 +280,15 @@ static void experts(const reference *r, uint32_t layer, const double *n, double 
         free(owned[i]);
 }
 
+/* What a block's matrices read: x, normed where the layer has such a norm. */
+static void input_of(const reference *r, uint32_t layer, const char *norm, double *n,
+                     const double *x) {
+    if (r->config.normed)
+        norm_of(r, layer, norm, n, x);
+    else
+        memcpy(n, x, r->config.n_embd * sizeof *n);
+}
+
 /* x += y, normed where the layer has such a norm. */
 static void add(const reference *r, uint32_t layer, const char *norm, double *x, double *y) {
     char name[64];
@@ -296,7 +312,7 @@ static void layer_forward(const reference *r, uint32_t layer, const sm_train_bat
         for (uint32_t t = batch->span_begin[i]; t < batch->span_begin[i + 1]; t++) {
             const uint32_t position = t - batch->span_begin[i];
             const uint32_t span = batch->span_begin[i + 1] - batch->span_begin[i];
-            norm_of(r, layer, "attn_norm", n, x + t * E);
+            input_of(r, layer, "attn_norm", n, x + t * E);
             project(r, layer, "q", q + t * qd, n, c->n_head, position, span);
             project(r, layer, "k", k + t * kd, n, c->n_head_kv, position, span);
             project(r, layer, "v", v + t * kd, n, c->n_head_kv, position, span);
@@ -306,7 +322,7 @@ static void layer_forward(const reference *r, uint32_t layer, const sm_train_bat
             attend(c, r->window[layer], a, q, k, v, batch->span_begin[i], t);
             linear(y, TENSOR("attn_output.weight"), TENSOR("attn_output.bias"), a, E, qd);
             add(r, layer, "post_attention_norm", x + t * E, y);
-            norm_of(r, layer, "ffn_norm", n, x + t * E);
+            input_of(r, layer, "ffn_norm", n, x + t * E);
             if (c->n_experts)
                 experts(r, layer, n, y);
             else

@@ -8,9 +8,11 @@
 
 /* Shapes of the network; all layers are alike. */
 typedef struct reference_shape {
-    uint32_t n_vocab, n_embd, n_layer, n_head, n_head_kv, head_dim, n_ff, n_rot;
+    uint32_t n_vocab, n_embd, n_layer, n_head, n_head_kv, head_dim, n_ff;
     uint32_t n_experts, n_used; /* 0: no mixture of experts */
     bool neox, gelu, layer_norm;
+    bool norm_whole, norm_late; /* of q and k */
+    bool normed;                /* before blocks */
     float norm_eps;
     double score_cap, logit_cap, embd_scale; /* 0: none, none, 1 */
     double score_scale, residual_scale, logit_scale;
@@ -20,9 +22,9 @@ typedef struct reference_shape {
 typedef struct reference {
     reference_shape config;
     const sm_params *params;
-    const sm_rope *rope; /* its angles */
     double **value;
-    uint32_t *window; /* [n_layer] tokens that attention sees, 0 (at first): all before */
+    const sm_rope **rope; /* [n_layer] angles */
+    uint32_t *window;     /* [n_layer] tokens that attention sees, 0 (at first): all before */
 } reference;
 
 reference reference_make(const sm_graph *graph);

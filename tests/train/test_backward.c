@@ -176,8 +176,20 @@ static void check_nothing(const sm_param *p) {
             fail_msg("%s[%llu]: %g, not 0", p->name, (unsigned long long)j, (double)p->grad[j]);
 }
 
-static bool is_gemma2(const fixture_model *model) {
-    return model->architecture && !strcmp(model->architecture, "gemma2");
+/* Layers of so many, of which the last has no window. */
+static bool is_windowed(const fixture_model *model, uint32_t layer) {
+    static const struct {
+        const char *architecture;
+        uint32_t period;
+    } periods[] = {{"gemma2", 2}, {"gemma3", 6}, {"olmo2", 4}, {"exaone4", 4}};
+    for (size_t i = 0; i < sizeof periods / sizeof *periods && model->architecture; i++)
+        if (!strcmp(model->architecture, periods[i].architecture)) {
+            const bool said = model->keys && model->keys[0].suffix &&
+                              !strcmp(model->keys[0].suffix, "attention.sliding_window_pattern");
+            const uint32_t period = said ? (uint32_t)model->keys[0].value : periods[i].period;
+            return layer % period != period - 1;
+        }
+    return true;
 }
 
 /* Slots whose gradients were compared, of each kind. */
@@ -204,7 +216,7 @@ static void check_gradients(const fixture_model *model, const uint32_t *lengths,
     const double loss = backward(&m, &b.batch, weight);
     reference r = reference_make(m.graph);
     for (uint32_t i = 0; i < r.config.n_layer; i++)
-        r.window[i] = is_gemma2(model) && i % 2 ? 0 : model->sliding_window;
+        r.window[i] = is_windowed(model, i) ? model->sliding_window : 0;
     const double want = reference_loss(&r, &b.batch);
     if (fabs(loss - want) > 2e-6 * want)
         fail_msg("loss %.9g, not %.9g", loss, want);
@@ -243,6 +255,14 @@ static const fixture_model gemma2 = {.architecture = "gemma2",
                                      .n_layer = 4,
                                      .sliding_window = 4,
                                      .seed = 3};
+static const fixture_model olmo3 = {.architecture = "olmo2",
+                                    .n_embd = 48,
+                                    .head_dim = 16,
+                                    .n_ff = 40,
+                                    .n_layer = 4,
+                                    .sliding_window = 37,
+                                    .untied = true,
+                                    .seed = 3};
 static const fixture_model mixtral = {
     .n_embd = 48, .n_ff = 40, .n_experts = 5, .n_used = 2, .untied = true, .seed = 4};
 
@@ -281,6 +301,50 @@ static void test_layer_norm(void **state) {
                                     .biases = true,
                                     .keys = layer_norm};
     check_gradients(&stablelm, short_spans, 4);
+}
+
+typedef struct rope_case {
+    const char *architecture;
+    uint32_t n_layer, window;
+    const char *scaling;
+    const fixture_key keys[2];
+} rope_case;
+
+static void check_ropes(const rope_case *cases, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        const fixture_model model = {.architecture = cases[i].architecture,
+                                     .n_embd = 48,
+                                     .n_layer = cases[i].n_layer,
+                                     .head_dim = i % 2 ? 16 : 20,
+                                     .n_ff = 40,
+                                     .sliding_window = cases[i].window,
+                                     .rope_scaling = cases[i].scaling,
+                                     .keys = cases[i].keys,
+                                     .seed = 3};
+        check_gradients(&model, short_spans, 4);
+    }
+}
+
+/* Layers with windows and rotations of their own, or none. */
+static void test_ropes(void **state) {
+    (void)state;
+    static const rope_case cases[] = {
+        {"smollm3", 4, 0, NULL, {{0}}},
+        {"exaone4", 4, 4, NULL, {{0}}},
+        {"gemma3", 7, 3, "linear", {{"rope.freq_base_swa", 'f', 300}}},
+        {"gemma3", 2, 5, NULL, {{"attention.sliding_window_pattern", 'u', 2}}},
+        {"granite", 2, 0, NULL, {{"rope.scaling.finetuned", 'b', 0}}}};
+    check_ropes(cases, sizeof cases / sizeof *cases);
+}
+
+/* Blocks without a norm before them; norms of q and k over all heads, or after the rotation. */
+static void test_norm_places(void **state) {
+    (void)state;
+    static const rope_case cases[] = {{"hunyuan-dense", 2, 0, NULL, {{0}}},
+                                      {"exaone4", 2, 0, NULL, {{0}}},
+                                      {"olmo2", 2, 0, "linear", {{0}}},
+                                      {"olmo2", 5, 3, "yarn", {{"rope.freq_base_swa", 'f', 300}}}};
+    check_ropes(cases, sizeof cases / sizeof *cases);
 }
 
 static void test_mixtral(void **state) {
@@ -462,6 +526,12 @@ static void test_windows_sameness(void **state) {
                                            .n_threads = 2 + i},
                        &model);
     }
+    for (int checkpoint = 0; checkpoint < 2; checkpoint++)
+        check_same(&(sm_graph_options){.max_tokens = MAX_TOKENS,
+                                       .max_spans = MAX_SPANS,
+                                       .checkpoint_layers = checkpoint,
+                                       .n_threads = 3},
+                   &olmo3);
 }
 
 /* Recomputed layers are the same bits, and cost less memory. */
@@ -658,6 +728,7 @@ static void test_many_tokens(void **state) {
     }
     check_many_tokens(&grouped, SM_PRECISION_F32, 4);
     check_many_tokens(&gemma2, SM_PRECISION_F32, 0);
+    check_many_tokens(&olmo3, SM_PRECISION_F32, 0);
     check_many_tokens(&mixtral, SM_PRECISION_F32, 0);
 }
 
@@ -774,6 +845,7 @@ static void test_lora(void **state) {
     check_lora(&gemma2, NULL, false);
     check_lora(&joined, NULL, false);
     check_lora(&joined, "attn_qkv", true);
+    check_lora(&olmo3, NULL, false);
 }
 
 static void test_lora_sameness(void **state) {
@@ -1214,6 +1286,7 @@ int main(void) {
         cmocka_unit_test(test_no_memory),    cmocka_unit_test(test_windows),
         cmocka_unit_test(test_long_windows), cmocka_unit_test(test_windows_sameness),
         cmocka_unit_test(test_scales),       cmocka_unit_test(test_layer_norm),
+        cmocka_unit_test(test_ropes),        cmocka_unit_test(test_norm_places),
         cmocka_unit_test(test_every_slot), /* last: looks at what the others did */
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,9 +22,9 @@ const sm_kind sm_kind_attention = {
             [SM_ATTN_Q_BIAS] = {"attn_q.bias", SM_DIM_Q, 0, 0, 0, SM_ROLE_BIAS, SM_MAY},
             [SM_ATTN_K_BIAS] = {"attn_k.bias", SM_DIM_KV, 0, 0, 0, SM_ROLE_BIAS, SM_MAY},
             [SM_ATTN_V_BIAS] = {"attn_v.bias", SM_DIM_KV, 0, 0, 0, SM_ROLE_BIAS, SM_MAY},
-            [SM_ATTN_Q_NORM] = {"attn_q_norm.weight", SM_DIM_HEAD, 0, 0, 0, SM_ROLE_NORM,
+            [SM_ATTN_Q_NORM] = {"attn_q_norm.weight", SM_DIM_Q_NORM, 0, 0, 0, SM_ROLE_NORM,
                                 SM_IF_ASKED},
-            [SM_ATTN_K_NORM] = {"attn_k_norm.weight", SM_DIM_HEAD, 0, 0, 0, SM_ROLE_NORM,
+            [SM_ATTN_K_NORM] = {"attn_k_norm.weight", SM_DIM_K_NORM, 0, 0, 0, SM_ROLE_NORM,
                                 SM_IF_ASKED},
             [SM_ATTN_O] = {"attn_output.weight", SM_DIM_EMBD, SM_DIM_Q, 0, 2, SM_ROLE_RESIDUAL,
                            SM_MUST},
@@ -69,26 +69,65 @@ static sm_range head_rows(const sm_block *b, const sm_weight *W, uint64_t u0, ui
     return (sm_range){u0 * unit, min_u64(u1 * unit, W->rows)};
 }
 
-/* One token's heads [r0, r1) rows of part `what`, product and bias done: head norm, rope, and for
- * keys and values the way into the cache. */
-static void finish_heads(const sm_worker *w, uint32_t what, const sm_span *span, uint64_t t,
-                         float *row, uint64_t r0, uint64_t r1) {
+/* Whether part `what` has a norm over all heads, which one thread computes when all are there. */
+static bool waits(const sm_block *b, uint32_t what) {
+    return what != VALUES && b->attn.norm_whole && b->v[parts[what].norm];
+}
+
+/* In place: n elements of token t from row r0 on, which the tape wants as they are. */
+static void norm_heads(const sm_worker *w, uint32_t what, uint64_t t, float *row, uint64_t r0,
+                       uint64_t n) {
     const sm_block *b = w->block;
-    const sm_attn_params *p = &b->attn;
+    float *raw = w->at.buffer[parts[what].raw];
+    if (raw)
+        memcpy(raw + t * b->ld[parts[what].raw] + r0, row + r0, n * sizeof *raw);
+    w->kernels->rms_norm(row + r0, row + r0, b->v[parts[what].norm], n, w->c->norm_eps);
+}
+
+/* Rotates heads in [r0, r1) of token t. */
+static void rotate_heads(const sm_worker *w, uint64_t t, float *row, uint64_t r0, uint64_t r1) {
+    const sm_attn_params *p = &w->block->attn;
     const sm_rope *rope = &w->net->ropes[p->rope];
-    const float *norm = parts[what].norm ? b->v[parts[what].norm] : NULL;
-    const float *cos = w->cos[p->rope] + t * (rope->n_rot / 2);
-    const float *sin = w->sin[p->rope] + t * (rope->n_rot / 2);
+    const uint64_t at = t * (rope->n_rot / 2);
+    for (uint64_t r = r0; r < r1; r += p->head_dim)
+        w->kernels->rope(row + r, w->cos[p->rope] + at, w->sin[p->rope] + at, rope->n_rot,
+                         rope->neox);
+}
+
+/* One token's heads [r0, r1) rows of part `what`, product done: bias, norm, rope, and for keys and
+ * values the way into the cache. */
+static void finish_heads(const sm_worker *w, uint32_t what, const sm_span *span, uint64_t t,
+                         uint64_t r0, uint64_t r1) {
+    const sm_block *b = w->block;
+    const uint32_t dim = b->attn.head_dim;
+    const float *bias = b->v[parts[what].bias];
+    const bool norm = what != VALUES && b->v[parts[what].norm];
+    const uint64_t together = waits(b, what) ? r1 - r0 : dim;
     const uint32_t position = span->position + (uint32_t)(t - span->first);
-    for (uint64_t h = r0 / p->head_dim; h < r1 / p->head_dim; h++) {
-        float *head = row + h * p->head_dim;
-        if (norm)
-            w->kernels->rms_norm(head, head, norm, p->head_dim, w->c->norm_eps);
+    float *row = (float *)w->at.buffer[parts[what].to] + t * b->ld[parts[what].to];
+    if (bias)
+        w->kernels->add(row + r0, row + r0, bias + r0, r1 - r0);
+    for (uint64_t r = r0; r < r1; r += together) {
+        if (norm && !b->attn.norm_late)
+            norm_heads(w, what, t, row, r, together);
         if (what != VALUES)
-            w->kernels->rope(head, cos, sin, rope->n_rot, rope->neox);
-        if (what != QUERIES)
-            sm_kv_store(&span->state->kv[b->state], w->kernels, (uint32_t)h, position,
-                        what == KEYS ? head : NULL, what == VALUES ? head : NULL);
+            rotate_heads(w, t, row, r, r + together);
+        if (norm && b->attn.norm_late)
+            norm_heads(w, what, t, row, r, together);
+    }
+    for (uint64_t r = r0; r < r1 && what != QUERIES; r += dim)
+        sm_kv_store(&span->state->kv[b->state], w->kernels, (uint32_t)(r / dim), position,
+                    what == KEYS ? row + r : NULL, what == VALUES ? row + r : NULL);
+}
+
+/* Of tokens [t0, t1). */
+static void finish_tokens(const sm_worker *w, uint32_t what, uint64_t t0, uint64_t t1, uint64_t r0,
+                          uint64_t r1) {
+    for (uint32_t i = 0; i < w->batch->n_spans; i++) {
+        const sm_span *span = &w->batch->spans[i];
+        const uint64_t end = min_u64(span->first + span->n, t1);
+        for (uint64_t t = span->first > t0 ? span->first : t0; t < end; t++)
+            finish_heads(w, what, span, t, r0, r1);
     }
 }
 
@@ -97,27 +136,40 @@ static void project(const sm_worker *w, uint32_t what, const sm_input *in, uint6
                     uint64_t t0, uint64_t t1) {
     const sm_block *b = w->block;
     const sm_weight *W = b->w[parts[what].matrix];
-    const float *bias = b->v[parts[what].bias];
     const uint64_t ldy = b->ld[parts[what].to];
     float *y = w->at.buffer[parts[what].to];
-    float *raw = what != VALUES ? w->at.buffer[parts[what].raw] : NULL;
     const sm_range rows = head_rows(b, W, u0, u1), groups = sm_groups_of(rows);
-    const uint64_t r0 = rows.begin, r1 = rows.end;
-    if (r0 >= r1)
+    if (rows.begin >= rows.end)
         return;
     sm_product_compute(w, W, groups.begin, groups.end, in, t0, t1 - t0, y + t0 * ldy, ldy);
+    if (!waits(b, what))
+        finish_tokens(w, what, t0, t1, rows.begin, rows.end);
+}
+
+/* From token t on the first one that begins a tile of keys: one thread fills a tile, in order. */
+static uint64_t next_tile(const sm_worker *w, uint64_t t) {
     for (uint32_t i = 0; i < w->batch->n_spans; i++) {
         const sm_span *span = &w->batch->spans[i];
-        const uint64_t end = min_u64(span->first + span->n, t1);
-        for (uint64_t t = span->first > t0 ? span->first : t0; t < end; t++) {
-            float *row = y + t * ldy;
-            if (bias)
-                w->kernels->add(row + r0, row + r0, bias + r0, r1 - r0);
-            if (raw)
-                memcpy(raw + t * ldy + r0, row + r0, (r1 - r0) * sizeof *raw);
-            finish_heads(w, what, span, t, row, r0, r1);
-        }
+        const uint64_t end = span->first + span->n, position = span->position + (t - span->first);
+        if (t > span->first && t < end)
+            return min_u64(t + (SM_KV_TILE - position % SM_KV_TILE) % SM_KV_TILE, end);
     }
+    return t;
+}
+
+/* What waited for all heads: each thread its tokens. */
+static void finish_waiting(const sm_worker *w) {
+    const sm_block *b = w->block;
+    uint64_t begin, end;
+    if (!waits(b, QUERIES) && !waits(b, KEYS))
+        return;
+    sm_team_barrier(w->team);
+    sm_work_share(w, w->T, &begin, &end);
+    begin = next_tile(w, begin);
+    end = next_tile(w, end);
+    for (uint32_t i = QUERIES; i <= KEYS; i++)
+        if (waits(b, i))
+            finish_tokens(w, i, begin, end, 0, b->w[parts[i].matrix]->rows);
 }
 
 /* Head units [b, e) of keys or values of a single token: asks for their places in the cache, which
@@ -218,6 +270,7 @@ bool sm_attention_run(sm_worker *w, const sm_block *b, sm_input *in) {
     if (w->thread == 0)
         atomic_store_explicit(&pass->next_task, 0, memory_order_relaxed);
     qkv(w, in);
+    finish_waiting(w);
     sm_expect(w, O, sm_share_groups(w, O));
     if (w->thread == 0) /* one decision for all: they must meet at the same barriers */
         pass->cancelled = sm_stopped(w->scratch);

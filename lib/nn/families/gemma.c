@@ -1,5 +1,6 @@
 /* gemma: llama's layers with GELU, gains of 1 + w, which files have added up, and a scaled
- * embedding; gemma 2: norms before and after each part, every second layer windowed, soft caps. */
+ * embedding; gemma 2: norms before and after each part, every second layer windowed, soft caps; gemma 3: norms of
+ * q and k in their place, two rotations. */
 #include "plan.h"
 
 #include <math.h>
@@ -19,17 +20,18 @@ void sm_plan_gemma(sm_plan *p) {
     plan_head(p, (sm_head_params){0});
 }
 
-/* Scores of the 27B model are scaled by n_embd / n_head, which is not its head dimension and for
+/* Scores of the 27B models are scaled by n_embd / n_head, which is not their head dimension and for
  * which files have no key. */
 static float scale_of(const sm_plan *p, const sm_attn_params *a) {
-    const bool large = p->n_embd == 4608 && a->n_head == 32 && a->head_dim == 128;
+    const bool large =
+        (p->n_embd == 4608 || p->n_embd == 5376) && a->n_head == 32 && a->head_dim == 128;
     return large ? 1.0f / sqrtf((float)(p->n_embd / a->n_head)) : a->scale;
 }
 
 void sm_plan_gemma2(sm_plan *p) {
     const uint32_t rope = plan_rope(p, SM_K_ROPE_BASE, true);
     const uint32_t window = plan_u32_or(p, SM_K_WINDOW, 4096);
-    const float cap = (float)plan_positive_or(p, "attn_logit_softcapping", 50);
+    const float cap = (float)plan_positive_or(p, SM_K_SCORE_CAP, 50);
     p->net->embd_scale = sqrtf((float)p->n_embd);
     for (uint32_t i = 0; i < p->n_layer && !p->status; i++) {
         sm_attn_params a = plan_heads(p, i);
@@ -40,6 +42,26 @@ void sm_plan_gemma2(sm_plan *p) {
         plan_attention(p, i, a, around_attention, 0);
         plan_gated(p, i, SM_GELU, around_ffn);
     }
-    plan_head(p,
-              (sm_head_params){.cap = (float)plan_positive_or(p, "final_logit_softcapping", 30)});
+    plan_head(p, (sm_head_params){.cap = (float)plan_positive_or(p, SM_K_LOGIT_CAP, 30)});
+}
+
+/* Head norms of q and k, five layers of six windowed; these have a rotation of their own, which is
+ * not stretched. */
+void sm_plan_gemma3(sm_plan *p) {
+    const uint32_t norms = 1u << SM_ATTN_Q_NORM | 1u << SM_ATTN_K_NORM;
+    const uint32_t rope = plan_rope(p, SM_K_ROPE_BASE, true);
+    const uint32_t near = plan_rope_plain(p, plan_positive_or(p, SM_K_ROPE_BASE_SWA, 10000), true);
+    const uint32_t window = plan_has(p, SM_K_WINDOW) ? plan_u32(p, SM_K_WINDOW) : 0;
+    const float cap = plan_has(p, SM_K_LOGIT_CAP) ? (float)plan_positive(p, SM_K_LOGIT_CAP) : 0;
+    p->net->embd_scale = sqrtf((float)p->n_embd);
+    for (uint32_t i = 0; i < p->n_layer && !p->status; i++) {
+        sm_attn_params a = plan_heads(p, i);
+        const bool windowed = window && plan_windowed(p, i, 6);
+        a.rope = windowed ? near : rope;
+        a.window = windowed ? window : 0;
+        a.scale = scale_of(p, &a);
+        plan_attention(p, i, a, around_attention, norms);
+        plan_gated(p, i, SM_GELU, around_ffn);
+    }
+    plan_head(p, (sm_head_params){.cap = cap});
 }

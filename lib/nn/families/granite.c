@@ -6,7 +6,8 @@
 
 /* What a file does not say is `embedding` and so on; logits are divided by theirs. */
 static void layers(sm_plan *p, double embedding, double residual, double logits) {
-    const uint32_t rope = plan_rope(p, SM_K_ROPE_BASE, false);
+    const bool positions = plan_bool_or(p, "rope.scaling.finetuned", true);
+    const uint32_t rope = positions ? plan_rope(p, SM_K_ROPE_BASE, false) : plan_rope_none(p);
     const float scale = (float)plan_positive_or(p, "residual_scale", residual);
     p->net->embd_scale = (float)plan_positive_or(p, "embedding_scale", embedding);
     for (uint32_t i = 0; i < p->n_layer && !p->status; i++) {

@@ -20,7 +20,7 @@ sm_input sm_input_norm(const sm_worker *w, const sm_block *b, const float *x, sm
                        const uint32_t *rows, uint64_t n) {
     sm_workspace *ws = w->ws;
     const uint64_t k = w->c->n_embd, blocks = ws->blocks_x;
-    const bool alone = n == 1;
+    const bool alone = n == 1, normed = sm_is_normed(b);
     float *f = alone ? w->scratch->vector : use.floats ? ws->normed : w->scratch->row;
     const uint64_t ldf = use.floats ? ws->ldx : 0;
     sm_act_block *q = alone ? w->scratch->blocks : ws->normed_q;
@@ -28,11 +28,14 @@ sm_input sm_input_norm(const sm_worker *w, const sm_block *b, const float *x, sm
     if (!alone)
         sm_work_share(w, n, &begin, &end);
     for (uint64_t t = begin; t < end; t++) {
-        sm_norm_before(w->kernels, b, f + t * ldf, x + (rows ? rows[t] : t) * ws->ldx,
-                       w->c->norm_eps);
-        sm_input_prepare(w, use.form, q + t * blocks, f + t * ldf, k);
+        const float *row = x + (rows ? rows[t] : t) * ws->ldx;
+        if (normed) {
+            sm_norm_before(w->kernels, b, f + t * ldf, row, w->c->norm_eps);
+            row = f + t * ldf;
+        }
+        sm_input_prepare(w, use.form, q + t * blocks, row, k);
     }
     if (!alone)
         sm_team_barrier(w->team);
-    return (sm_input){f, ldf, q, blocks};
+    return normed ? (sm_input){f, ldf, q, blocks} : (sm_input){x, ws->ldx, q, blocks};
 }

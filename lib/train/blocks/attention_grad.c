@@ -1,5 +1,5 @@
-/* Backward of an attention block: x += O(attention(q, k, v)), q = rope(norm(Wq n + bq)), k
- * likewise, v = Wv n + bv, n = norm(x). */
+/* Backward of an attention block: x += O(attention(q, k, v)), q = rope(norm(Wq n + bq)) or
+ * norm(rope(Wq n + bq)), k likewise, v = Wv n + bv, n = norm(x). */
 #include "train/graph.h"
 
 #include <string.h>
@@ -18,19 +18,33 @@ static float *values(const sm_graph *g, const sm_block *block) {
     return sm_grad_at(g, block, alone(block) ? SM_GRAD_V_HEADS : SM_GRAD_V);
 }
 
-/* dy (one token of n heads) back through rope, whose transpose turns the other way, into
- * itself; then through the head norm into draw. */
+/* n elements, some heads of one token, back through rope, whose transpose turns the other way. */
+static void turn_back(const sm_graph *g, const sm_block *block, const float *cos,
+                      const float *neg_sin, float *dy, uint32_t n) {
+    const sm_rope *rope = &g->net->ropes[block->attn.rope];
+    for (uint32_t i = 0; i < n; i += block->attn.head_dim)
+        g->kernels->rope(dy + i, cos, neg_sin, rope->n_rot, rope->neox);
+}
+
+/* Elements that a norm of n heads takes together. */
+static uint32_t normed_together(const sm_block *block, uint32_t n) {
+    return block->attn.norm_whole ? n * block->attn.head_dim : block->attn.head_dim;
+}
+
+/* dy (one token of n heads) back through rope into itself, then through the norm into draw; or,
+ * where the norm is the later one, through it into draw and through rope there. */
 static void heads_back(const sm_graph *g, const sm_block *block, const float *cos,
                        const float *neg_sin, float *dy, const float *raw, const float *norm,
                        uint32_t n, float *draw, float *r) {
-    const sm_rope *rope = &g->net->ropes[block->attn.rope];
-    const uint32_t dim = block->attn.head_dim;
-    for (uint32_t h = 0; h < n; h++, dy += dim) {
-        g->kernels->rope(dy, cos, neg_sin, rope->n_rot, rope->neox);
-        if (norm)
-            r[h] = g->kernels->rms_norm_grad(draw + h * dim, dy, raw + h * dim, norm, dim,
-                                             g->net->config.norm_eps, false);
-    }
+    const bool late = norm && block->attn.norm_late;
+    const uint32_t all = n * block->attn.head_dim, some = normed_together(block, n);
+    if (!late)
+        turn_back(g, block, cos, neg_sin, dy, all);
+    for (uint32_t at = 0; at < all && norm; at += some)
+        r[at / some] = g->kernels->rms_norm_grad(draw + at, dy + at, raw + at, norm, some,
+                                                 g->net->config.norm_eps, false);
+    if (late)
+        turn_back(g, block, cos, neg_sin, draw, all);
 }
 
 /* Heads of a group added up. */
@@ -73,10 +87,11 @@ static void token_back(const sm_backward *b, const sm_block *block, uint64_t t) 
                sm_grad_at(g, block, SM_GRAD_R_K) + t * sm_grad_ld(block, SM_GRAD_R_K));
 }
 
-/* dw += sum over tokens and heads of dy raw r. No barrier. */
+/* dw += sum over tokens and heads, or tokens alone, of dy raw r. No barrier. */
 static void grad_head_norm(const sm_backward *b, const sm_block *block, float *dw, const float *dy,
                            const float *raw, uint64_t ld, uint32_t r, uint32_t n_head) {
-    const uint32_t dim = block->attn.head_dim;
+    const uint32_t dim = normed_together(block, n_head);
+    const uint32_t n = n_head * block->attn.head_dim / dim;
     const uint64_t ldr = sm_grad_ld(block, r);
     uint64_t begin, end;
     if (!dw)
@@ -85,7 +100,7 @@ static void grad_head_norm(const sm_backward *b, const sm_block *block, float *d
     begin *= 16;
     end = end * 16 < dim ? end * 16 : dim;
     for (uint64_t t = 0; t < b->T && begin < end && !sm_crew_stopped_at(&b->crew, t, ld); t++)
-        for (uint32_t h = 0; h < n_head; h++) {
+        for (uint32_t h = 0; h < n; h++) {
             const uint64_t at = t * ld + h * dim + begin;
             b->g->kernels->add_product(dw + begin, dy + at, raw + at,
                                        sm_grad_at(b->g, block, r)[t * ldr + h], end - begin);

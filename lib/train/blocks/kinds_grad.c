@@ -1,6 +1,8 @@
 /* How each kind of blocks is trained, and what all of them share: norm and residual stream. */
 #include "train/graph.h"
 
+#include <string.h>
+
 static const sm_grad_kind *const kinds[SM_KIND_COUNT] = {
     [SM_KIND_ATTENTION] = &sm_grad_attention,
     [SM_KIND_GATED] = &sm_grad_gated,
@@ -60,13 +62,31 @@ void sm_grad_renorm(const sm_backward *b, const sm_block *block) {
     uint64_t begin, end;
     sm_share(b->T, b->crew.thread, b->crew.n_threads, &begin, &end);
     for (uint64_t t = begin; t < end && !sm_crew_stopped_at(&b->crew, t - begin, ldx); t++)
-        sm_norm_before(g->kernels, block, g->normed + t * ldx, x + t * ldx,
-                       g->net->config.norm_eps);
+        if (sm_is_normed(block))
+            sm_norm_before(g->kernels, block, g->normed + t * ldx, x + t * ldx,
+                           g->net->config.norm_eps);
+        else
+            memcpy(g->normed + t * ldx, x + t * ldx, block->dims[SM_DIM_EMBD] * sizeof *x);
+    sm_team_barrier(b->crew.team);
+}
+
+/* g->dx += g->dn */
+static void add_input(const sm_backward *b, const sm_block *block) {
+    const sm_graph *g = b->g;
+    const uint64_t ldx = g->tape->ldx, width = block->dims[SM_DIM_EMBD];
+    float *dx = g->dx + b->first * ldx;
+    uint64_t begin, end;
+    sm_share(b->T, b->crew.thread, b->crew.n_threads, &begin, &end);
+    for (uint64_t t = begin; t < end && !sm_crew_stopped_at(&b->crew, t - begin, ldx); t++)
+        g->kernels->add(dx + t * ldx, dx + t * ldx, g->dn + t * ldx, width);
     sm_team_barrier(b->crew.team);
 }
 
 void sm_grad_residual(const sm_backward *b, const sm_block *block) {
     const sm_graph *g = b->g;
     const uint64_t at = b->first * g->tape->ldx;
-    sm_grad_norm(b, g->dx + at, g->dn, g->tape->blocks[block->index].x + at, NULL, b->T, block);
+    if (sm_is_normed(block))
+        sm_grad_norm(b, g->dx + at, g->dn, g->tape->blocks[block->index].x + at, NULL, b->T, block);
+    else
+        add_input(b, block);
 }
