@@ -285,8 +285,10 @@ static uint64_t block_bytes(const sm_block *b) {
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < b->kind->n_slots; i++)
         if (b->w[i])
-            bytes +=
-                b->w[i]->rows * b->w[i]->row_bytes * (b->w[i]->n_experts ? b->experts.n_used : 1);
+            bytes += b->w[i]->rows * b->w[i]->row_bytes *
+                     (b->w[i]->routed      ? b->experts.n_used
+                      : b->w[i]->n_experts ? b->w[i]->n_experts
+                                           : 1);
     return bytes;
 }
 

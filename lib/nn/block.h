@@ -27,6 +27,19 @@ typedef enum sm_dim {
     SM_DIM_USED,      /* experts that a token goes through */
     SM_DIM_USED_EMBD, /* so many rows of the residual stream, strides and all */
     SM_DIM_USED_FF,   /* and of an expert's inner width */
+    /* of latent attention; "whole" is a head's part that starts on a group (or block) of its own */
+    SM_DIM_RANK,        /* the latent */
+    SM_DIM_RANK_ROT,    /* and the part of keys that has a position */
+    SM_DIM_Q_RANK,      /* the latent of queries; 0: they have none */
+    SM_DIM_Q_RAW,       /* query heads as the products make them */
+    SM_DIM_NOPE,        /* the part of a head without a position */
+    SM_DIM_NOPE_BLOCKS, /* of all heads, in whole blocks */
+    SM_DIM_RANK_GROUPS, /* latents of all heads, in whole groups */
+    SM_DIM_RANK_BLOCKS,
+    SM_DIM_VALUE,        /* values of a head */
+    SM_DIM_VALUE_GROUPS, /* of all heads, in whole groups */
+    SM_DIM_VALUES,       /* of all heads */
+    SM_DIM_KV_RAW,       /* keys without position and values of all heads */
     SM_DIM_VOCAB,
     SM_DIM_COUNT
 } sm_dim;
@@ -85,7 +98,7 @@ enum { SM_SLOT_PRE, SM_SLOT_PRE_BIAS, SM_SLOT_POST, SM_WIRING_SLOTS };
 /* clang-format on */
 
 #define SM_MAX_SLOTS 16
-#define SM_MAX_READS 4 /* numbers of sm_slot.reads are below */
+#define SM_MAX_READS 8 /* numbers of sm_slot.reads are below */
 
 /* ---- buffers ------------------------------------------------------------------------- */
 
@@ -104,13 +117,14 @@ typedef struct sm_buffer {
     uint8_t slot; /* where the block has this tensor only; 0: always */
 } sm_buffer;
 
-#define SM_MAX_BUFFERS 14
+#define SM_MAX_BUFFERS 20
 
 /* ---- kinds --------------------------------------------------------------------------- */
 
 /* What a kind computes is private to lib/nn (worker.h), how it is trained to lib/train. */
 typedef enum sm_kind_id {
     SM_KIND_ATTENTION,
+    SM_KIND_LATENT,
     SM_KIND_GATED,
     SM_KIND_EXPERTS,
     SM_KIND_HEAD,
@@ -121,7 +135,8 @@ typedef struct sm_kind {
     const char *name;
     sm_kind_id id;
     uint8_t n_slots, n_buffers, n_joins;
-    /* slots: the product that is added to the residual stream; 0: the kind adds by itself */
+    /* slots: the product that is added to the residual stream (0: the kind adds by itself) and its
+     * bias (0: none) */
     uint8_t last, last_bias;
     bool has_state; /* keys and values of each token (state.h) */
     sm_slot slot[SM_MAX_SLOTS];
@@ -145,7 +160,7 @@ enum {
     SM_ATTN_O_BIAS,
     SM_ATTN_SLOTS
 };
-enum { /* buffers */
+enum { /* buffers; those up to LSE begin those of every kind that attends (sm_block_attends) */
        SM_AT_Q,
        SM_AT_K,
        SM_AT_V,
@@ -178,7 +193,8 @@ typedef struct sm_rope {
      * (longrope, arXiv:2402.13753) */
     const float *long_freqs;
     double *long_inv_freq;
-    float mscale; /* magnitude of the rotation (yarn) */
+    double growth; /* yarn: the magnitude grows by this times ln(factor) */
+    float mscale;  /* magnitude of the rotation (yarn) */
 } sm_rope;
 
 typedef struct sm_attn_params {
@@ -191,6 +207,55 @@ typedef struct sm_attn_params {
      * rotation rather than before it */
     bool norm_whole, norm_late;
 } sm_attn_params;
+
+/* latent attention (blocks/latent.c; arXiv:2405.04434, section 2.1): keys and values of all heads
+ * come from one latent c per token, and a part r of keys that has a position is one for all heads:
+ *   c, r = norm(KV_A n), rope(..); q = Q_B norm(Q_A n), or Q n; n = norm(x)
+ * Files have what makes them of c by head, as two stacks or as one matrix, and say so how they are
+ * computed, whatever the number of tokens:
+ *   K_B, V_B: absorbed. Scores are (K_B q + rope(q')) . (c, r), so c and r are the one head of keys
+ *             that is cached, c that of values, and V_B follows attention.
+ *   KV_B:     expanded. Keys (k, r) and values of each head are cached. */
+extern const sm_kind sm_kind_latent;
+enum {
+    SM_LATENT_Q = SM_WIRING_SLOTS,
+    SM_LATENT_KV_A,
+    SM_LATENT_Q_A,
+    SM_LATENT_Q_A_NORM,
+    SM_LATENT_KV_A_NORM,
+    SM_LATENT_Q_B,
+    SM_LATENT_K_B, /* of each head */
+    SM_LATENT_V_B,
+    SM_LATENT_KV_B, /* of each head rows of keys, then of values */
+    SM_LATENT_O,
+    SM_LATENT_SLOTS
+};
+enum { /* after SM_AT_LSE; of those before it a head is as the cache has it */
+       SM_LT_Q_LOW = SM_AT_LSE + 1, /* Q_A n */
+       SM_LT_Q_NORMED,
+       SM_LT_Q_NORMED_FORM,
+       SM_LT_Q_RAW,
+       SM_LT_KV_A, /* KV_A n */
+       SM_LT_LATENT,
+       SM_LT_LATENT_FORM,
+       SM_LT_Q_FORM, /* what each K_B reads */
+       SM_LT_ABSORBED,
+       SM_LT_OUT_FORM, /* what each V_B reads */
+       SM_LT_LIFTED,
+       SM_LT_KV_B,   /* KV_B c */
+       SM_LT_VALUES, /* what O reads */
+       SM_LT_VALUES_FORM,
+       SM_LT_BUFFERS
+};
+
+typedef struct sm_latent_params {
+    sm_attn_params attn;   /* what is computed once queries, keys and values are there; its place is
+                            that of sm_block.attn */
+    uint32_t rank, q_rank; /* of c; of what Q_B reads, 0: there is Q */
+    uint32_t nope, n_rot;  /* a head of q, and of keys: the part without and with a position */
+    uint32_t value;        /* a head of values */
+    bool absorbed;
+} sm_latent_params;
 
 /* gated feed-forward (blocks/gated.c):
  *   x += down(activation(gate(norm(x))) * up(norm(x))) */
@@ -287,6 +352,7 @@ typedef struct sm_block {
     sm_wiring wiring;
     union {
         sm_attn_params attn;
+        sm_latent_params latent;
         sm_gated_params gated;
         sm_experts_params experts;
         sm_head_params head;
@@ -295,6 +361,14 @@ typedef struct sm_block {
     const float *v[SM_MAX_SLOTS]; /* vectors; NULL: none */
     uint64_t ld[SM_MAX_BUFFERS];  /* strides of the buffers' rows, in elements (blocks: FORMS) */
 } sm_block;
+
+_Static_assert(offsetof(sm_latent_params, attn) == 0, "sm_block.attn is that of both");
+
+/* Whether `attn` says what the block's attention is, over keys and values in its part of the state.
+ */
+static inline bool sm_block_attends(const sm_block *block) {
+    return block->kind->id == SM_KIND_ATTENTION || block->kind->id == SM_KIND_LATENT;
+}
 
 /* The first position that the token at `position` attends to: max(0, position - window + 1). So
  * define it Mistral's and Qwen's code in transformers (masking_utils.py, sliding_window_overlay:
@@ -351,6 +425,10 @@ static inline void sm_norm_before(const sm_kernels *kernels, const sm_block *blo
 /* Matrix number `expert` of a stack. */
 static inline sm_weight *sm_block_expert(const sm_block *block, uint32_t slot, uint32_t expert) {
     return block->w[slot] + (uint64_t)expert * block->w[slot]->stride;
+}
+/* One of those that read the block's input. */
+static inline sm_weight *sm_block_first(const sm_block *block) {
+    return block->w[SM_WIRING_SLOTS] ? block->w[SM_WIRING_SLOTS] : block->w[SM_WIRING_SLOTS + 1];
 }
 static inline bool sm_slot_is_matrix(const sm_slot *slot) {
     return slot->cols != SM_DIM_NONE;

@@ -44,7 +44,8 @@ static void list_matrix(sm_net *net, sm_block *b, uint32_t i, uint32_t expert, u
                      .n_parts = join ? join->n : 1,
                      .part = part,
                      .joined_rows = sm_slot_rows(b, i),
-                     .rows_before = part ? w[-1].rows_before + w[-1].rows : 0};
+                     .rows_before = part ? w[-1].rows_before + w[-1].rows : 0,
+                     .routed = slot->depth == SM_DIM_EXPERTS};
     if (!expert)
         b->w[i] = w;
     if (i > 0 && slot->reads == slot[-1].reads && slot->depth == slot[-1].depth && b->w[i - 1])

@@ -1,6 +1,7 @@
 /* From keys to blocks. Keys are read as `<architecture>.suffix`; every value is checked before it
  * becomes a size. */
 #include "plan.h"
+#include "pack.h"
 
 #include <math.h>
 #include <string.h>
@@ -137,10 +138,9 @@ static uint32_t add_rope(sm_plan *p, sm_rope r) {
 /* Without what stretches the context. */
 static sm_rope plain_rope(sm_plan *p, double base, bool neox) {
     sm_rope r = {.neox = neox, .theta = base, .factor = 1, .attn_factor = 1};
-    const uint32_t head_dim = plan_heads(p, 0).head_dim;
-    r.n_rot = plan_u32_or(p, SM_K_ROPE_DIMS, head_dim);
-    if (!p->status && (r.n_rot % 2 || r.n_rot > head_dim))
-        plan_fail(p, SM_ERR_FORMAT, SM_K_ROPE_DIMS, "is odd or more than the head dimension");
+    r.n_rot = plan_has(p, SM_K_ROPE_DIMS) ? plan_u32(p, SM_K_ROPE_DIMS) : plan_heads(p, 0).head_dim;
+    if (!p->status && (r.n_rot % 2 || r.n_rot > SM_MAX_HEAD_DIM))
+        plan_fail(p, SM_ERR_FORMAT, SM_K_ROPE_DIMS, "is odd or more than a head dimension");
     return r;
 }
 
@@ -163,6 +163,7 @@ uint32_t plan_rope(sm_plan *p, const char *base, bool neox) {
         p->status = sm_source_get_u32(
             p->source, key_name(p, "rope.scaling.original_context_length"), &original, p->error);
     r.n_ctx_original = original && original <= DIM_MAX ? original : p->net->config.n_ctx_train;
+    r.growth = 0.1;
     r.ext_factor = plan_number_or(p, "rope.scaling.yarn_ext_factor", -1);
     r.ext_factor = r.ext_factor < 0 ? 1 : r.ext_factor; /* unset */
     r.beta_fast = plan_positive_or(p, "rope.scaling.yarn_beta_fast", 32.0);
@@ -308,6 +309,70 @@ void plan_attention(sm_plan *p, uint32_t layer, sm_attn_params a, sm_wiring wiri
     b->dims[SM_DIM_HEADS] = a.n_head;
     b->dims[SM_DIM_Q_NORM] = a.norm_whole ? b->dims[SM_DIM_Q] : a.head_dim;
     b->dims[SM_DIM_K_NORM] = a.norm_whole ? b->dims[SM_DIM_KV] : a.head_dim;
+}
+
+sm_latent_params plan_latent_heads(sm_plan *p, uint32_t layer, uint32_t rope) {
+    sm_latent_params l = {.attn = {.n_head = plan_of_layer(p, SM_K_HEADS, layer), .rope = rope}};
+    l.absorbed = plan_has(p, SM_K_KEY_LENGTH_MLA);
+    l.rank = plan_u32(p, SM_K_KV_RANK);
+    l.q_rank = plan_has(p, SM_K_Q_RANK) ? plan_u32(p, SM_K_Q_RANK) : 0;
+    const char *const key_name = l.absorbed ? SM_K_KEY_LENGTH_MLA : SM_K_KEY_LENGTH;
+    const uint32_t key = plan_u32(p, key_name);
+    if (l.absorbed)
+        l.value = plan_u32(p, SM_K_VALUE_LENGTH_MLA);
+    else if (!p->status)
+        l.value = plan_u32_or(p, SM_K_VALUE_LENGTH, p->n_embd / l.attn.n_head);
+    if (p->status)
+        return l;
+    l.n_rot = p->net->ropes[rope].n_rot;
+    if (l.n_rot >= key)
+        plan_fail(p, SM_ERR_FORMAT, key_name, "leaves no part of a head without a position");
+    l.nope = key - l.n_rot;
+    l.attn.n_head_kv = l.absorbed ? 1 : l.attn.n_head;
+    l.attn.head_dim = l.absorbed ? l.rank + l.n_rot : key > l.value ? key : l.value;
+    l.attn.scale = 1.0f / sqrtf((float)key);
+    if (l.attn.head_dim > SM_MAX_HEAD_DIM)
+        plan_fail(p, SM_ERR_UNSUPPORTED, l.absorbed ? SM_K_KV_RANK : key_name,
+                  "gives a head dimension above 1024");
+    if (!l.value || (uint64_t)l.attn.n_head * l.attn.head_dim > DIM_MAX ||
+        (uint64_t)l.attn.n_head * (key + l.value) > DIM_MAX)
+        plan_fail(p, SM_ERR_FORMAT, SM_K_HEADS, "is too large");
+    return l;
+}
+
+static void set_latent_dims(sm_block *b, const sm_latent_params *l) {
+    const uint32_t n_head = l->attn.n_head;
+    b->dims[SM_DIM_Q] = n_head * l->attn.head_dim;
+    b->dims[SM_DIM_KV] = l->attn.n_head_kv * l->attn.head_dim;
+    b->dims[SM_DIM_HEAD] = l->attn.head_dim;
+    b->dims[SM_DIM_HEADS] = n_head;
+    b->dims[SM_DIM_RANK] = l->rank;
+    b->dims[SM_DIM_RANK_ROT] = l->rank + l->n_rot;
+    b->dims[SM_DIM_Q_RANK] = l->q_rank;
+    b->dims[SM_DIM_Q_RAW] = n_head * (l->nope + l->n_rot);
+    b->dims[SM_DIM_NOPE] = l->nope;
+    b->dims[SM_DIM_VALUE] = l->value;
+    b->dims[SM_DIM_VALUES] = n_head * l->value;
+    if (l->absorbed) {
+        b->dims[SM_DIM_NOPE_BLOCKS] = n_head * ((l->nope + 31) / 32 * 32);
+        b->dims[SM_DIM_RANK_GROUPS] = n_head * ((l->rank + SM_GROUP - 1) / SM_GROUP * SM_GROUP);
+        b->dims[SM_DIM_RANK_BLOCKS] = n_head * ((l->rank + 31) / 32 * 32);
+        b->dims[SM_DIM_VALUE_GROUPS] = n_head * ((l->value + SM_GROUP - 1) / SM_GROUP * SM_GROUP);
+    } else {
+        b->dims[SM_DIM_KV_RAW] = n_head * (l->nope + l->value);
+    }
+}
+
+void plan_latent(sm_plan *p, uint32_t layer, sm_latent_params l, sm_wiring wiring) {
+    sm_block *b = add_block(p, &sm_kind_latent, layer, wiring);
+    if (!b)
+        return;
+    b->latent = l;
+    b->asked |= l.q_rank ? 1u << SM_LATENT_Q_A | 1u << SM_LATENT_Q_A_NORM | 1u << SM_LATENT_Q_B
+                         : 1u << SM_LATENT_Q;
+    b->asked |= l.absorbed ? 1u << SM_LATENT_K_B | 1u << SM_LATENT_V_B : 1u << SM_LATENT_KV_B;
+    b->state = p->net->n_states++;
+    set_latent_dims(b, &l);
 }
 
 /* 0: none */

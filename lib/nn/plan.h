@@ -59,6 +59,10 @@ void plan_joined(sm_plan *p, const sm_kind *kind);
 /* asked: bits of slots beside those that every block of the kind has. */
 void plan_attention(sm_plan *p, uint32_t layer, sm_attn_params params, sm_wiring wiring,
                     uint32_t asked);
+/* Keys attention.{q,kv}_lora_rank and, where heads are absorbed, key_length_mla and value_length_mla,
+ * else key_length and value_length; the rotation is number `rope`. */
+sm_latent_params plan_latent_heads(sm_plan *p, uint32_t layer, uint32_t rope);
+void plan_latent(sm_plan *p, uint32_t layer, sm_latent_params params, sm_wiring wiring);
 void plan_gated(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring wiring);
 /* Experts where key expert_count says so, else a gated part. */
 void plan_experts_or_gated(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring wiring);

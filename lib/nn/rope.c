@@ -6,7 +6,7 @@
 /* Angles per position and their magnitude. Plain: theta^(-2i/n_rot). YaRN
  * (arXiv:2309.00071, section 3): interpolated by 1/factor where the wavelength
  * is long against the original context, untouched where it is short, a linear
- * ramp between; the magnitude grows by 0.1 ln(factor) + 1. */
+ * ramp between; the magnitude grows by `growth` ln(factor), 0.1 in the paper. */
 static sm_status angles(const sm_net *net, const sm_rope *r, const float *freqs, double **out,
                         sm_error *error) {
     const double n_rot = r->n_rot;
@@ -56,7 +56,7 @@ sm_status sm_rope_init(const sm_net *net, sm_rope *r, sm_error *error) {
         return status;
     double scale = r->attn_factor;
     if (r->scaling == SM_ROPE_YARN && r->ext_factor != 0 && r->factor > 1)
-        scale *= 1.0 + 0.1 * log(r->factor);
+        scale *= 1.0 + r->growth * log(r->factor);
     r->mscale = (float)scale;
     return SM_OK;
 }

@@ -46,6 +46,7 @@ typedef struct sm_weight {
      * by side in the net's list: which; the tensor's rows, of a stack those of one in it, and how
      * many of them come before this matrix */
     uint32_t n_parts, part, joined_rows, rows_before;
+    bool routed; /* read for tokens that are routed to it: an expert's, not a head's */
 } sm_weight;
 
 /* Matrices that a tensor holds, stacked and joined: matrix i of the one whose first is w. */

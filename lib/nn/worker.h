@@ -104,6 +104,8 @@ typedef struct sm_kind_ops {
 
 bool sm_attention_run(sm_worker *w, const sm_block *block, sm_input *in);
 void sm_attention_expect(const sm_worker *w, const sm_block *block);
+bool sm_latent_run(sm_worker *w, const sm_block *block, sm_input *in);
+void sm_latent_expect(const sm_worker *w, const sm_block *block);
 bool sm_gated_run(sm_worker *w, const sm_block *block, sm_input *in);
 void sm_gated_expect(const sm_worker *w, const sm_block *block);
 bool sm_experts_run(sm_worker *w, const sm_block *block, sm_input *in);

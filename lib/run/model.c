@@ -147,7 +147,7 @@ static sm_attn_params most_attention(const sm_net *net) {
     sm_attn_params most = {0};
     for (uint32_t i = 0; i < net->n_blocks; i++) {
         const sm_attn_params *p = &net->blocks[i].attn;
-        if (net->blocks[i].kind != &sm_kind_attention)
+        if (!sm_block_attends(&net->blocks[i]))
             continue;
         most.n_head_kv = p->n_head_kv > most.n_head_kv ? p->n_head_kv : most.n_head_kv;
         if (p->window && (!most.window || p->window < most.window))

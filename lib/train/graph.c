@@ -119,7 +119,8 @@ static void add_thread_buffers(sm_builder *b, uint32_t n_threads) {
         s->neg_sin = sm_build_floats(b, n_rot / 2, 1);
         if (sm_net_head(g->net)->head.cap > 0)
             s->logits = sm_build_floats(b, g->net->config.n_vocab, 1);
-        s->bf16 = sm_build_own(b, SM_GROUP * widest, sizeof *s->bf16);
+        s->bf16 = sm_build_own(b, max_u64(SM_GROUP * widest, sm_net_most(g->net, SM_DIM_Q)),
+                               sizeof *s->bf16);
     }
 }
 

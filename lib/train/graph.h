@@ -24,7 +24,7 @@ typedef struct sm_grad_buffer {
     bool together; /* of g->together tokens only */
 } sm_grad_buffer;
 
-#define SM_MAX_GRAD_BUFFERS 9
+#define SM_MAX_GRAD_BUFFERS 14
 
 /* Scratch of one thread in attention: scores and their gradients of one block. */
 #define SM_GRAD_QUERIES 64
@@ -33,7 +33,8 @@ typedef struct sm_grad_scratch {
     float *s, *ds;  /* [SM_GRAD_QUERIES][SM_GRAD_KEYS] */
     float *logits;  /* [n_vocab] where they are capped, or NULL */
     float *neg_sin; /* [n_rot/2] */
-    uint16_t *bf16; /* [SM_GROUP][widest matrix]: rows on their way to being packed */
+    uint16_t *bf16; /* [SM_GROUP][widest matrix]: rows on their way to being packed; or one of
+                       queries */
 } sm_grad_scratch;
 
 struct sm_graph {
@@ -183,7 +184,7 @@ void sm_grad_residual(const sm_backward *b, const sm_block *block);
 /* ---- attention (blocks/attention_grad.c, attend_grad.c) -------------------------------------- */
 
 extern const sm_grad_kind sm_grad_attention;
-enum { /* buffers */
+enum { /* buffers; up to SM_GRAD_V_HEADS those of every kind that attends */
        SM_GRAD_Q,
        SM_GRAD_OUT,     /* of what O reads */
        SM_GRAD_K_HEADS, /* of keys, and values, per query head */
@@ -203,6 +204,10 @@ void sm_grad_attend(const sm_backward *b, const sm_block *block);
  * stands after values and these: with a head norm they are in SM_GRAD_K_HEADS (of q) and
  * SM_GRAD_V_HEADS (of k), otherwise in SM_GRAD_Q and _K. */
 void sm_grad_heads(const sm_backward *b, const sm_block *block);
+
+/* ---- latent attention (blocks/latent_grad.c) ------------------------------------------------- */
+
+extern const sm_grad_kind sm_grad_latent;
 
 /* ---- gated (blocks/gated_grad.c) ------------------------------------------------------------- */
 

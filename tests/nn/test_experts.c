@@ -26,6 +26,15 @@ static const fixture_model mixtral = {
 static const fixture_model gemma2 = {
     .architecture = "gemma2", .n_embd = 256, .n_ff = 512, .n_layer = 3, .sliding_window = 6};
 
+/* Each head's matrices of latent attention lie in a stack. */
+static const fixture_key heads[] = {{"attention.kv_lora_rank", 'u', 256},
+                                    {"attention.key_length_mla", 'u', 80},
+                                    {"attention.value_length_mla", 'u', 64},
+                                    {"rope.dimension_count", 'u', 16},
+                                    {NULL, 0, 0}};
+static const fixture_model latent = {
+    .architecture = "deepseek2", .n_embd = 256, .n_ff = 256, .keys = heads, .seed = 12};
+
 static int32_t id_of(uint32_t i) {
     return (int32_t)((i * 37 + i * i * 5) % FIXTURE_VOCAB);
 }
@@ -94,9 +103,9 @@ static void assert_same(float *a, float *b) {
  * size, and near the exact ones. */
 static void files_of_all_kinds_agree(void **state) {
     (void)state;
-    const fixture_model *specs[] = {&mixtral, &gemma2};
+    const fixture_model *specs[] = {&mixtral, &gemma2, &latent};
     const char *types[] = {"Q8_0", "Q4_K_M", "F16"};
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < 3; i++) {
         const char *exact = write("exact.gguf", specs[i]);
         float *want = logits_of(exact, NULL, SM_REPACK_LAZY, N);
         for (size_t t = 0; t < 3; t++) {
@@ -111,7 +120,11 @@ static void files_of_all_kinds_agree(void **state) {
             sm_model_free(model);
             float *got = logits_of(small, NULL, SM_REPACK_LAZY, N);
             const double off = relative(got, want);
-            print_message("%s %s: off by %.2g\n", i ? "gemma2" : "mixtral", types[t], off);
+            print_message("%s %s: off by %.2g\n",
+                          i == 2 ? "latent"
+                          : i    ? "gemma2"
+                                 : "mixtral",
+                          types[t], off);
             assert_true(off > 0 && off < (t == 1 ? 0.4 : 0.05));
             assert_same(got, logits_of(small, NULL, SM_REPACK_NONE, 1));
             got = logits_of(packed, NULL, SM_REPACK_LAZY, 4);
@@ -127,12 +140,11 @@ static float float_at(const sm_tensor *t, uint64_t i) {
     return x;
 }
 
-/* Each token counts with the experts that it went through, and with no other. */
-static void importance_counts_per_expert(void **state) {
-    (void)state;
-    const char *path = write("exact.gguf", &mixtral), *out = scratch_path("im.gguf");
+/* The importance of N tokens, open. */
+static sm_source *importance_of(const char *path, const char *out, sm_mem *mem) {
     sm_model *model;
     sm_imatrix *im = NULL;
+    sm_source *gguf;
     sm_error error = {0};
     int32_t ids[N];
     for (uint32_t i = 0; i < N; i++)
@@ -142,10 +154,26 @@ static void importance_counts_per_expert(void **state) {
         fail_msg("%s", error.message);
     sm_imatrix_free(im);
     sm_model_free(model);
+    assert_int_equal(sm_mem_init(mem, NULL, 0, NULL), SM_OK);
+    assert_int_equal(sm_source_open(&gguf, mem, out, true, NULL), SM_OK);
+    return gguf;
+}
+
+static void quantize_with(const char *path, const char *imatrix, uint64_t n_imatrix) {
+    const sm_quantize_options o = {.struct_size = sizeof o, .type = "Q4_K", .imatrix = imatrix};
+    sm_quantize_result result = {.struct_size = sizeof result};
+    sm_error error = {0};
+    if (sm_quantize_file(path, scratch_path("small.gguf"), &o, &result, &error))
+        fail_msg("%s", error.message);
+    assert_int_equal(result.n_imatrix, n_imatrix);
+}
+
+/* Each token counts with the experts that it went through, and with no other. */
+static void importance_counts_per_expert(void **state) {
+    (void)state;
+    const char *path = write("exact.gguf", &mixtral), *out = scratch_path("im.gguf");
     sm_mem mem;
-    sm_source *gguf;
-    assert_int_equal(sm_mem_init(&mem, NULL, 0, NULL), SM_OK);
-    assert_int_equal(sm_source_open(&gguf, &mem, out, true, NULL), SM_OK);
+    sm_source *gguf = importance_of(path, out, &mem);
     const char *const names[] = {"blk.0.ffn_gate_exps.weight", "blk.1.ffn_down_exps.weight"};
     for (size_t k = 0; k < 2; k++) {
         char name[128];
@@ -164,15 +192,34 @@ static void importance_counts_per_expert(void **state) {
     const sm_tensor *router = sm_source_find_tensor(gguf, "blk.0.ffn_gate_inp.weight.counts");
     assert_true(router && float_at(router, 0) == N);
     sm_source_close(gguf);
-    const sm_quantize_options o = {.struct_size = sizeof o, .type = "Q4_K", .imatrix = out};
-    sm_quantize_result result = {.struct_size = sizeof result};
-    if (sm_quantize_file(path, scratch_path("small.gguf"), &o, &result, &error))
-        fail_msg("%s", error.message);
-    assert_int_equal(result.n_imatrix, 2 * 7); /* all of both layers but the routers */
+    quantize_with(path, out, 2 * 7); /* all of both layers but the routers */
+}
+
+/* Each token counts with every head. */
+static void importance_counts_per_head(void **state) {
+    (void)state;
+    const char *path = write("exact.gguf", &latent), *out = scratch_path("im.gguf");
+    static const char *const names[] = {"blk.0.attn_k_b.weight", "blk.1.attn_v_b.weight"};
+    static const uint64_t cols[] = {64, 256};
+    sm_mem mem;
+    sm_source *gguf = importance_of(path, out, &mem);
+    for (size_t k = 0; k < 2; k++) {
+        char name[128];
+        snprintf(name, sizeof name, "%s.counts", names[k]);
+        const sm_tensor *counts = sm_source_find_tensor(gguf, name);
+        snprintf(name, sizeof name, "%s.in_sum2", names[k]);
+        const sm_tensor *sums = sm_source_find_tensor(gguf, name);
+        assert_true(counts && sums && sums->dims[0] == cols[k] && sums->dims[1] == 4);
+        for (uint64_t h = 0; h < 4; h++)
+            assert_true(float_at(counts, h) == N && float_at(sums, h * cols[k]) > 0);
+        assert_true(float_at(sums, 0) != float_at(sums, cols[k]));
+    }
+    sm_source_close(gguf);
+    quantize_with(path, out, 2 * 8);
 }
 
 /* An adapter of all matrices with the values of a counter. */
-static void write_adapter(const char *path, const char *model_path) {
+static void write_adapter(const char *path, const char *model_path, const char *architecture) {
     sm_mem mem;
     sm_source *gguf;
     sm_gguf_writer *w;
@@ -180,7 +227,7 @@ static void write_adapter(const char *path, const char *model_path) {
     assert_int_equal(sm_source_open(&gguf, &mem, model_path, true, NULL), SM_OK);
     assert_int_equal(sm_gguf_writer_open(&w, &mem, path, 3, 32, NULL), SM_OK);
     sm_gguf_put_str(w, "general.type", "adapter", 7);
-    sm_gguf_put_str(w, "general.architecture", "llama", 5);
+    sm_gguf_put_str(w, "general.architecture", architecture, strlen(architecture));
     sm_gguf_put_str(w, "adapter.type", "lora", 4);
     sm_gguf_put_f32(w, "adapter.lora.alpha", 3);
     for (int pass = 0; pass < 2; pass++)
@@ -210,25 +257,28 @@ static void write_adapter(const char *path, const char *model_path) {
 }
 
 /* Attached, the same bits in every piece; merged, the same but for rounding. */
-static void experts_take_adapters(void **state) {
+static void stacks_take_adapters(void **state) {
     (void)state;
-    const char *path = write("exact.gguf", &mixtral), *adapter = scratch_path("adapter.gguf");
-    const char *merged = scratch_path("merged.gguf");
-    sm_error error = {0};
-    write_adapter(adapter, path);
-    float *plain = logits_of(path, NULL, SM_REPACK_LAZY, N);
-    float *attached = logits_of(path, adapter, SM_REPACK_LAZY, N);
-    float *single = logits_of(path, adapter, SM_REPACK_LAZY, 1);
-    assert_memory_equal(attached, single, (size_t)N * FIXTURE_VOCAB * sizeof *single);
-    if (sm_adapter_merge(path, adapter, 1, merged, NULL, NULL, NULL, &error))
-        fail_msg("%s", error.message);
-    float *whole = logits_of(merged, NULL, SM_REPACK_LAZY, N);
-    assert_true(distance(plain, attached) > 0.05);
-    assert_true(distance(whole, attached) < 1e-3);
-    free(plain);
-    free(attached);
-    free(single);
-    free(whole);
+    const fixture_model *specs[] = {&mixtral, &latent};
+    for (size_t i = 0; i < 2; i++) {
+        const char *path = write("exact.gguf", specs[i]), *adapter = scratch_path("adapter.gguf");
+        const char *merged = scratch_path("merged.gguf");
+        sm_error error = {0};
+        write_adapter(adapter, path, i ? latent.architecture : "llama");
+        float *plain = logits_of(path, NULL, SM_REPACK_LAZY, N);
+        float *attached = logits_of(path, adapter, SM_REPACK_LAZY, N);
+        float *single = logits_of(path, adapter, SM_REPACK_LAZY, 1);
+        assert_memory_equal(attached, single, (size_t)N * FIXTURE_VOCAB * sizeof *single);
+        if (sm_adapter_merge(path, adapter, 1, merged, NULL, NULL, NULL, &error))
+            fail_msg("%s", error.message);
+        float *whole = logits_of(merged, NULL, SM_REPACK_LAZY, N);
+        assert_true(distance(plain, attached) > 0.05);
+        assert_true(distance(whole, attached) < 1e-3);
+        free(plain);
+        free(attached);
+        free(single);
+        free(whole);
+    }
 }
 
 static void expect(const fixture_model *spec, sm_status status, const char *names) {
@@ -275,7 +325,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_of_all_kinds_agree),
         cmocka_unit_test(importance_counts_per_expert),
-        cmocka_unit_test(experts_take_adapters),
+        cmocka_unit_test(importance_counts_per_head),
+        cmocka_unit_test(stacks_take_adapters),
         cmocka_unit_test(what_does_not_fit_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,6 +22,7 @@ typedef struct maker {
     sm_gguf_writer *writer;
     sm_error error;
     bool u32_done, f32_done; /* the keys the spec sets came by */
+    bool own_keys;           /* those of spec.keys are being put */
     tensor *tensors;
     size_t n_tensors, capacity;
     char late[64]; /* a tensor that comes after others of its layer */
@@ -33,9 +34,19 @@ static bool same(const char *a, const char *b) {
     return a && strcmp(a, b) == 0;
 }
 
+/* Whether a key of the model's shape is one of spec.keys, too, which then count. */
+static bool among_keys(const maker *m, const char *name) {
+    const size_t n = strlen(m->spec.architecture);
+    for (const fixture_key *k = m->spec.keys; k && k->suffix && !m->own_keys; k++)
+        if (strncmp(name, m->spec.architecture, n) == 0 && name[n] == '.' &&
+            same(k->suffix, name + n + 1))
+            return true;
+    return false;
+}
+
 /* True if the key was left out or replaced as the spec says. */
 static bool handled(maker *m, const char *name) {
-    if (same(m->spec.omit_key, name))
+    if (same(m->spec.omit_key, name) || among_keys(m, name))
         return true;
     if (same(m->spec.u32_key, name)) {
         sm_gguf_put_u32(m->writer, name, m->spec.u32_value);
@@ -117,6 +128,7 @@ static void put_shape_keys(maker *m) {
         put_f32(m, key(m, "final_logit_softcapping"), 6);
     }
     put_u32(m, key(m, "vocab_size"), s->n_rows);
+    m->own_keys = true;
     for (const fixture_key *k = s->keys; k && k->suffix; k++)
         if (k->type == 'u')
             put_u32(m, key(m, k->suffix), (uint32_t)k->value);
@@ -124,6 +136,7 @@ static void put_shape_keys(maker *m) {
             put_f32(m, key(m, k->suffix), (float)k->value);
         else
             put_bool(m, key(m, k->suffix), k->value != 0);
+    m->own_keys = false;
 }
 
 /* ---- vocabularies -------------------------------------------------------------------- */

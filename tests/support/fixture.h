@@ -43,7 +43,8 @@ typedef struct fixture_model {
     bool rope_freqs;            /* a rope_freqs.weight tensor with divisors 1..8 */
     bool longrope;              /* rope_factors_short.weight with these and rope_factors_long.weight
                                    with twice as much, at the end of the file */
-    const fixture_key *keys;    /* more keys, up to one without suffix [none] */
+    const fixture_key *keys;    /* more keys, up to one without suffix, or others than those
+                                   above make [none] */
     uint64_t seed;
 
     /* ways to break it: */

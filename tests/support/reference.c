@@ -10,6 +10,14 @@ static double or_one(float scale) {
     return scale > 0 ? (double)scale : 1;
 }
 
+/* Latent attention is computed with keys and values of each head, filled up to the same width. */
+static void widen_heads(reference_shape *c, const sm_latent_params *p) {
+    const uint32_t key = p->nope + p->n_rot;
+    c->latent = p;
+    c->n_head_kv = c->n_head;
+    c->head_dim = key > p->value ? key : p->value;
+}
+
 static reference_shape shape_of(const sm_net *net) {
     const sm_attn_params *p = &net->blocks[0].attn;
     const sm_block *ffn = &net->blocks[1];
@@ -41,13 +49,15 @@ static reference_shape shape_of(const sm_net *net) {
 reference reference_make(const sm_graph *graph) {
     const sm_params *params = sm_graph_params(graph);
     reference r = {.config = shape_of(sm_graph_net(graph)), .params = params};
+    if (sm_graph_net(graph)->blocks[0].kind == &sm_kind_latent)
+        widen_heads(&r.config, &sm_graph_net(graph)->blocks[0].latent);
     r.rope = calloc(r.config.n_layer, sizeof *r.rope);
     r.window = calloc(r.config.n_layer, sizeof *r.window);
     if (!r.rope || !r.window)
         abort();
     for (uint32_t i = 0; i < sm_graph_net(graph)->n_blocks; i++) {
         const sm_block *b = &sm_graph_net(graph)->blocks[i];
-        if (b->kind != &sm_kind_attention)
+        if (!sm_block_attends(b))
             continue;
         r.window[b->layer] = b->attn.window;
         r.rope[b->layer] = &sm_graph_net(graph)->ropes[b->attn.rope];
@@ -190,6 +200,51 @@ static void project(const reference *r, uint32_t layer, const char *which, doubl
     }
 }
 
+/* Heads of q, k and v of one token of latent attention (arXiv:2405.04434, equations 9 to 17); files
+ * have the matrix that makes a head's keys transposed. */
+static void latent_heads(const reference *r, uint32_t layer, double *q, double *k, double *v,
+                         const double *x, uint32_t position, uint32_t span) {
+    const reference_shape *c = &r->config;
+    const sm_latent_params *p = c->latent;
+    const uint64_t rank = p->rank, nope = p->nope, key = nope + p->n_rot, value = p->value;
+    const double *k_b = layer_tensor(r, layer, "attn_k_b.weight");
+    const double *v_b = layer_tensor(r, layer, "attn_v_b.weight");
+    const double *kv_b = layer_tensor(r, layer, "attn_kv_b.weight");
+    const double *q_a = layer_tensor(r, layer, "attn_q_a.weight");
+    double *low = zeros(p->q_rank), *raw = zeros(c->n_head * key), *latent = zeros(rank + p->n_rot);
+    if (q_a) {
+        linear(low, q_a, NULL, x, p->q_rank, c->n_embd);
+        rms_norm(low, low, layer_tensor(r, layer, "attn_q_a_norm.weight"), p->q_rank,
+                 (double)c->norm_eps);
+        linear(raw, layer_tensor(r, layer, "attn_q_b.weight"), NULL, low, c->n_head * key,
+               p->q_rank);
+    } else {
+        linear(raw, layer_tensor(r, layer, "attn_q.weight"), NULL, x, c->n_head * key, c->n_embd);
+    }
+    linear(latent, layer_tensor(r, layer, "attn_kv_a_mqa.weight"), NULL, x, rank + p->n_rot,
+           c->n_embd);
+    rms_norm(latent, latent, layer_tensor(r, layer, "attn_kv_a_norm.weight"), rank,
+             (double)c->norm_eps);
+    rope(r, layer, latent + rank, position, span);
+    for (uint64_t h = 0; h < c->n_head; h++) {
+        double *qh = q + h * c->head_dim, *kh = k + h * c->head_dim, *vh = v + h * c->head_dim;
+        memcpy(qh, raw + h * key, key * sizeof *qh);
+        rope(r, layer, qh + nope, position, span);
+        memcpy(kh + nope, latent + rank, p->n_rot * sizeof *kh);
+        for (uint64_t i = 0; i < rank; i++) {
+            for (uint64_t d = 0; d < nope; d++)
+                kh[d] += latent[i] * (k_b ? k_b[(h * rank + i) * nope + d]
+                                          : kv_b[(h * (nope + value) + d) * rank + i]);
+            for (uint64_t d = 0; d < value; d++)
+                vh[d] += latent[i] * (v_b ? v_b[(h * value + d) * rank + i]
+                                          : kv_b[(h * (nope + value) + nope + d) * rank + i]);
+        }
+    }
+    free(low);
+    free(raw);
+    free(latent);
+}
+
 /* Token t of a span that began at `first`, all heads. */
 static void attend(const reference_shape *c, uint32_t window, double *out, const double *q,
                    const double *k, const double *v, uint32_t first, uint32_t t) {
@@ -313,6 +368,10 @@ static void layer_forward(const reference *r, uint32_t layer, const sm_train_bat
             const uint32_t position = t - batch->span_begin[i];
             const uint32_t span = batch->span_begin[i + 1] - batch->span_begin[i];
             input_of(r, layer, "attn_norm", n, x + t * E);
+            if (c->latent) {
+                latent_heads(r, layer, q + t * qd, k + t * kd, v + t * kd, n, position, span);
+                continue;
+            }
             project(r, layer, "q", q + t * qd, n, c->n_head, position, span);
             project(r, layer, "k", k + t * kd, n, c->n_head_kv, position, span);
             project(r, layer, "v", v + t * kd, n, c->n_head_kv, position, span);
@@ -320,7 +379,11 @@ static void layer_forward(const reference *r, uint32_t layer, const sm_train_bat
     for (uint32_t i = 0; i < batch->n_spans; i++)
         for (uint32_t t = batch->span_begin[i]; t < batch->span_begin[i + 1]; t++) {
             attend(c, r->window[layer], a, q, k, v, batch->span_begin[i], t);
-            linear(y, TENSOR("attn_output.weight"), TENSOR("attn_output.bias"), a, E, qd);
+            for (uint32_t h = 1; c->latent && h < c->n_head; h++)
+                memmove(a + h * c->latent->value, a + h * c->head_dim,
+                        c->latent->value * sizeof *a);
+            linear(y, TENSOR("attn_output.weight"), TENSOR("attn_output.bias"), a, E,
+                   c->latent ? (uint64_t)c->n_head * c->latent->value : qd);
             add(r, layer, "post_attention_norm", x + t * E, y);
             input_of(r, layer, "ffn_norm", n, x + t * E);
             if (c->n_experts)

@@ -16,6 +16,7 @@ typedef struct reference_shape {
     float norm_eps;
     double score_cap, logit_cap, embd_scale; /* 0: none, none, 1 */
     double score_scale, residual_scale, logit_scale;
+    const sm_latent_params *latent; /* NULL: attention is not latent */
 } reference_shape;
 
 /* Parameters of a graph as doubles, in the order of sm_graph_params. */

@@ -381,6 +381,52 @@ static void test_longrope(void **state) {
     check_gradients(&model, short_spans, 4);
 }
 
+/* Absorbed, with queries that have a latent of their own; the same with YaRN and without it; heads
+ * expanded, sizes that fill no group. */
+static const fixture_key absorbed[] = {{"attention.q_lora_rank", 'u', 20},
+                                       {"attention.kv_lora_rank", 'u', 24},
+                                       {"attention.key_length_mla", 'u', 18},
+                                       {"attention.value_length_mla", 'u', 12},
+                                       {"rope.dimension_count", 'u', 8},
+                                       {"rope.scaling.yarn_log_multiplier", 'f', 0.1},
+                                       {NULL, 0, 0}};
+static const fixture_key direct[] = {{"attention.kv_lora_rank", 'u', 32},
+                                     {"attention.key_length_mla", 'u', 24},
+                                     {"attention.value_length_mla", 'u', 16},
+                                     {"rope.dimension_count", 'u', 8},
+                                     {NULL, 0, 0}};
+static const fixture_key expanded[] = {
+    {"attention.q_lora_rank", 'u', 20}, {"attention.kv_lora_rank", 'u', 24},
+    {"attention.key_length", 'u', 18},  {"attention.value_length", 'u', 12},
+    {"rope.dimension_count", 'u', 8},   {NULL, 0, 0}};
+static const fixture_key wide_values[] = {{"attention.kv_lora_rank", 'u', 24},
+                                          {"attention.key_length", 'u', 18},
+                                          {"attention.value_length", 'u', 26},
+                                          {"rope.dimension_count", 'u', 8},
+                                          {NULL, 0, 0}};
+static const fixture_model latent = {.architecture = "deepseek2",
+                                     .n_embd = 48,
+                                     .n_ff = 40,
+                                     .keys = absorbed,
+                                     .rope_scaling = "yarn",
+                                     .untied = true,
+                                     .seed = 6};
+
+static void test_latent(void **state) {
+    (void)state;
+    const fixture_key *const others[] = {direct, expanded, wide_values};
+    check_gradients(&latent, short_spans, 4);
+    for (size_t i = 0; i < 3; i++) {
+        const fixture_model model = {.architecture = "deepseek2",
+                                     .n_embd = 40,
+                                     .n_ff = 36,
+                                     .n_head = 3,
+                                     .keys = others[i],
+                                     .seed = 7 + i};
+        check_gradients(&model, short_spans, 4);
+    }
+}
+
 static void test_all_biases(void **state) {
     (void)state;
     const fixture_model model = {.all_biases = true, .n_embd = 40, .n_ff = 52, .n_head_kv = 4};
@@ -532,6 +578,18 @@ static void test_windows_sameness(void **state) {
                                        .checkpoint_layers = checkpoint,
                                        .n_threads = 3},
                    &olmo3);
+}
+
+static void test_latent_sameness(void **state) {
+    (void)state;
+    for (int precision = 0; precision < 2; precision++)
+        for (int checkpoint = 0; checkpoint < 2; checkpoint++)
+            check_same(&(sm_graph_options){.max_tokens = MAX_TOKENS,
+                                           .max_spans = MAX_SPANS,
+                                           .precision = (sm_precision)precision,
+                                           .checkpoint_layers = checkpoint,
+                                           .n_threads = 3},
+                       &latent);
 }
 
 /* Recomputed layers are the same bits, and cost less memory. */
@@ -730,6 +788,8 @@ static void test_many_tokens(void **state) {
     check_many_tokens(&gemma2, SM_PRECISION_F32, 0);
     check_many_tokens(&olmo3, SM_PRECISION_F32, 0);
     check_many_tokens(&mixtral, SM_PRECISION_F32, 0);
+    check_many_tokens(&latent, SM_PRECISION_F32, 0);
+    check_many_tokens(&latent, SM_PRECISION_BF16, 4);
 }
 
 /* ---- LoRA ---------------------------------------------------------------------------- */
@@ -842,6 +902,7 @@ static void test_lora(void **state) {
     check_lora(&tied, NULL, false);
     check_lora(&untied, "attn_q,ffn_down,output.weight", true);
     check_lora(&mixtral, NULL, false);
+    check_lora(&latent, NULL, false);
     check_lora(&gemma2, NULL, false);
     check_lora(&joined, NULL, false);
     check_lora(&joined, "attn_qkv", true);
@@ -1270,6 +1331,7 @@ static void test_every_slot(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_latent),       cmocka_unit_test(test_latent_sameness),
         cmocka_unit_test(test_joined),       cmocka_unit_test(test_longrope),
         cmocka_unit_test(test_families),     cmocka_unit_test(test_gemma2),
         cmocka_unit_test(test_mixtral),      cmocka_unit_test(test_all_biases),

@@ -63,7 +63,7 @@ static const sm_attn_params *widest(const sm_net *net) {
     const sm_attn_params *widest = NULL;
     for (uint32_t i = 0; i < net->n_blocks; i++) {
         const sm_attn_params *p = &net->blocks[i].attn;
-        if (net->blocks[i].kind == &sm_kind_attention &&
+        if (sm_block_attends(&net->blocks[i]) &&
             (!widest || (widest->window && (!p->window || p->window > widest->window))))
             widest = p;
     }

@@ -16,7 +16,7 @@
 /* The count that a matrix belongs to. */
 static _Atomic uint32_t *unpacked(sm_net *net, const sm_weight *w) {
     return w == net->head ? &net->unpacked_head
-           : w->n_experts ? &net->unpacked_experts
+           : w->routed    ? &net->unpacked_experts
                           : &net->unpacked_in_layers;
 }
 
@@ -41,8 +41,7 @@ void sm_repack_plan(sm_pass *pass) {
 
 static sm_weight *first_unpacked(sm_net *net, uint32_t first, uint32_t end) {
     for (uint32_t i = first; i < end; i++)
-        if (!net->matrices[i].packed &&
-            !net->matrices[i].n_experts == !net->matrices[first].n_experts)
+        if (!net->matrices[i].packed && net->matrices[i].routed == net->matrices[first].routed)
             return &net->matrices[i];
     return NULL;
 }
@@ -64,7 +63,7 @@ static uint64_t take_room(sm_net *net, uint32_t first, uint8_t *at) {
     uint64_t size = 0;
     for (uint32_t i = first; i < net->head->index; i++) {
         sm_weight *w = &net->matrices[i];
-        if (w->packed || w->room || w->n_experts)
+        if (w->packed || w->room || w->routed)
             continue;
         const uint64_t bytes = whole_pairs(sm_weight_packed_bytes(w));
         if (size && size + bytes > net->block_bytes)
@@ -80,7 +79,7 @@ static uint64_t take_room(sm_net *net, uint32_t first, uint8_t *at) {
 static sm_status make_room(sm_net *net, sm_weight *w, sm_error *error) {
     if (w->room)
         return SM_OK;
-    const bool single = w == net->head || w->n_experts; /* an expert may be the only one used */
+    const bool single = w == net->head || w->routed; /* an expert may be the only one used */
     const uint64_t alone = whole_pairs(sm_weight_packed_bytes(w));
     const uint64_t size = single ? alone : take_room(net, w->index, NULL);
     sm_packed_block *block = sm_alloc_large(net->mem, sizeof *block + PAIR_BYTES + size);

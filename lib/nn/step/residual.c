@@ -4,6 +4,7 @@
 
 static const sm_kind_ops ops[SM_KIND_COUNT] = {
     [SM_KIND_ATTENTION] = {sm_attention_run, sm_attention_expect},
+    [SM_KIND_LATENT] = {sm_latent_run, sm_latent_expect},
     [SM_KIND_GATED] = {sm_gated_run, sm_gated_expect},
     [SM_KIND_EXPERTS] = {sm_experts_run, sm_experts_expect},
 };
@@ -64,7 +65,7 @@ void sm_add_output(const sm_worker *w, uint64_t t, uint64_t r0, uint64_t n) {
 static void add_product(const sm_worker *w, const sm_input *in) {
     const sm_block *b = w->block;
     const sm_weight *W = b->w[b->kind->last];
-    const float *bias = b->v[b->kind->last_bias];
+    const float *bias = b->kind->last_bias ? b->v[b->kind->last_bias] : NULL;
     const uint64_t ld = w->ws->ldx;
     const sm_range groups = sm_share_groups(w, W);
     if (groups.begin == groups.end)
@@ -109,7 +110,7 @@ void sm_block_begin(sm_worker *w, const sm_block *b) {
 }
 
 bool sm_block_run(sm_worker *w, const sm_block *b) {
-    const sm_weight *first = b->w[SM_WIRING_SLOTS];
+    const sm_weight *first = sm_block_first(b);
     sm_block_begin(w, b);
     sm_input in = sm_input_norm(w, b, w->at.x, sm_input_use_of(w, first), NULL, w->T);
     sm_product_lower(w, first, &in, w->T, NULL);

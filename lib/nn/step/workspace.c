@@ -80,7 +80,7 @@ static attn_sizes sizes_of(const sm_workspace *ws) {
     attn_sizes s = {0};
     for (uint32_t i = 0; i < net->n_blocks; i++) {
         const sm_attn_params *p = &net->blocks[i].attn;
-        if (net->blocks[i].kind != &sm_kind_attention)
+        if (!sm_block_attends(&net->blocks[i]))
             continue;
         uint32_t tokens;
         const uint64_t nq = sm_attn_chunk(p, &tokens), width = sm_kv_width(p->head_dim);
@@ -98,7 +98,7 @@ static attn_sizes sizes_of(const sm_workspace *ws) {
 }
 
 static void own_scratch(sm_workspace *ws, sm_thread_scratch *s, const attn_sizes *a, bool *failed) {
-    const uint64_t widest = sm_row_stride(sm_net_widest_input(ws->net));
+    const uint64_t widest = sm_row_stride(max_u64(sm_net_widest_input(ws->net), a->width));
     s->gemm = own(ws, SM_GEMM_SCRATCH, 1, failed);
     s->pack = own(ws, SM_GEMM_GROUPS, largest_pack(ws->net), failed);
     s->vector = own(ws, widest, sizeof(float), failed);

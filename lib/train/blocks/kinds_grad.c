@@ -5,6 +5,7 @@
 
 static const sm_grad_kind *const kinds[SM_KIND_COUNT] = {
     [SM_KIND_ATTENTION] = &sm_grad_attention,
+    [SM_KIND_LATENT] = &sm_grad_latent,
     [SM_KIND_GATED] = &sm_grad_gated,
     [SM_KIND_EXPERTS] = &sm_grad_experts,
 };
