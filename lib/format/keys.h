@@ -47,5 +47,15 @@
 #define SM_K_VOCAB_SIZE "vocab_size"
 #define SM_K_EXPERTS "expert_count"
 #define SM_K_EXPERTS_USED "expert_used_count"
+#define SM_K_EXPERTS_SHARED "expert_shared_count"
+#define SM_K_EXPERTS_FF "expert_feed_forward_length"
+#define SM_K_EXPERTS_FF_SHARED "expert_shared_feed_forward_length"
+#define SM_K_EXPERTS_SCORING "expert_gating_func"
+#define SM_K_EXPERTS_NORM "expert_weights_norm"
+#define SM_K_EXPERTS_SCALE "expert_weights_scale"
+#define SM_K_EXPERTS_GROUPS "expert_group_count"
+#define SM_K_EXPERTS_GROUPS_USED "expert_group_used_count"
+#define SM_K_DENSE_LAYERS "leading_dense_block_count"
+#define SM_K_EXPERTS_STEP "interleave_moe_layer_step"
 
 #endif

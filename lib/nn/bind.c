@@ -138,13 +138,14 @@ static bool bind_matrix(binder *b, sm_weight *w, const char *name, bool required
     return true;
 }
 
-/* A vector, converted to f32 and owned by the net; NULL if optional and absent. */
-static float *bind_vector(binder *b, const char *name, uint64_t n, bool required) {
+/* A vector, or `depth` of them in a row, of n elements in all, converted to f32 and owned by the
+ * net; NULL if optional and absent. */
+static float *bind_vector(binder *b, const char *name, uint64_t n, uint64_t depth, bool required) {
     const sm_tensor *t = find(b, name, required);
-    if (!t || !check(b, t, 1, n, 1))
+    if (!t || !check(b, t, depth, n / depth, 1))
         return NULL;
-    if (n % sm_dtype_get(t->type)->block_size) {
-        b->status = shape_error(b, t, 1, n, 1);
+    if (n / depth % sm_dtype_get(t->type)->block_size) {
+        b->status = shape_error(b, t, depth, n / depth, 1);
         return NULL;
     }
     float *v = sm_alloc_array(b->net->mem, n, sizeof *v);
@@ -217,7 +218,7 @@ static void bind_head(binder *b) {
 }
 
 static float *bind_divisors(binder *b, const char *name, uint64_t n, bool required) {
-    float *v = bind_vector(b, name, n, required);
+    float *v = bind_vector(b, name, n, 1, required);
     for (uint64_t i = 0; v && i < n && !b->status; i++)
         if (!(v[i] > 0))
             b->status = sm_fail(b->error, SM_ERR_FORMAT,
@@ -259,7 +260,8 @@ static void bind_block(binder *b, sm_block *block, uint32_t *vector) {
         if (block->w[i] && block->w[i] != net->head && !block->w[i]->part)
             bind_matrix(b, block->w[i], name, true);
         if (*vector < net->n_vectors && v->block == block && v->slot == i) {
-            v->value = v->part ? v[-1].value + v[-1].n : bind_vector(b, name, v->joined, true);
+            v->value =
+                v->part ? v[-1].value + v[-1].n : bind_vector(b, name, v->joined, v->depth, true);
             block->v[i] = v->value;
             ++*vector;
         }

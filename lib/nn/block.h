@@ -21,7 +21,8 @@ typedef enum sm_dim {
     SM_DIM_HEADS,     /* number of query heads */
     SM_DIM_Q_NORM,    /* what a norm of queries takes together: a head, or all of them */
     SM_DIM_K_NORM,    /* and of keys */
-    SM_DIM_FF,        /* the feed-forward part's inner width */
+    SM_DIM_FF,        /* the feed-forward part's inner width; of one expert */
+    SM_DIM_FF_SHARED, /* the inner width of what all tokens go through beside experts */
     SM_DIM_EXPERTS,   /* number of experts */
     SM_DIM_BOUNDS,    /* and one more */
     SM_DIM_USED,      /* experts that a token goes through */
@@ -70,8 +71,9 @@ typedef enum sm_when {
 typedef struct sm_slot {
     const char *suffix; /* "attn_q.weight", after "blk.N."; NULL: the wiring has the name */
     uint8_t rows, cols; /* sm_dim; cols SM_DIM_NONE: a vector of `rows` elements */
-    uint8_t depth;      /* sm_dim: that many matrices stacked in one tensor; NONE: one */
-    uint8_t reads;      /* matrices of the same number, which stand side by side, read one input */
+    uint8_t depth;      /* sm_dim: that many matrices, or vectors, in one tensor; NONE: one */
+    uint8_t reads;      /* matrices of the same number, which stand side by side, read one input;
+                           a vector that has one reads that input as f32 */
     uint8_t role;       /* sm_role */
     uint8_t when;       /* sm_when */
 } sm_slot;
@@ -97,7 +99,7 @@ enum { SM_SLOT_PRE, SM_SLOT_PRE_BIAS, SM_SLOT_POST, SM_WIRING_SLOTS };
     [SM_SLOT_POST] = {NULL, SM_DIM_EMBD, 0, 0, 0, SM_ROLE_NORM, SM_IF_ASKED}
 /* clang-format on */
 
-#define SM_MAX_SLOTS 16
+#define SM_MAX_SLOTS 24
 #define SM_MAX_READS 8 /* numbers of sm_slot.reads are below */
 
 /* ---- buffers ------------------------------------------------------------------------- */
@@ -158,6 +160,7 @@ enum {
     SM_ATTN_K_NORM,
     SM_ATTN_O,
     SM_ATTN_O_BIAS,
+    SM_ATTN_SINKS, /* of each head, a score without a value in every softmax */
     SM_ATTN_SLOTS
 };
 enum { /* buffers; those up to LSE begin those of every kind that attends (sm_block_attends) */
@@ -186,6 +189,7 @@ typedef struct sm_rope {
     double theta, factor, attn_factor; /* context is stretched by `factor` */
     double ext_factor, beta_fast, beta_slow;
     uint32_t n_ctx_original;
+    bool exact_ramp;    /* the ends of YaRN's ramp are not rounded to whole dimensions */
     bool takes_freqs;   /* divisors, if the file has them */
     const float *freqs; /* [n_rot/2] these, or NULL */
     double *inv_freq;   /* [n_rot/2] angle per position, scaling applied */
@@ -278,21 +282,33 @@ typedef struct sm_gated_params {
     sm_activation activation;
 } sm_gated_params;
 
-/* mixture of experts (blocks/experts.c, arXiv:2401.04088), of each token the n_used with the
- * largest router logits, in the order of their numbers: x += sum over e of p_e
- * down_e(activation(gate_e(norm(x))) * up_e(norm(x))), p = softmax of the chosen ones'
- * router(norm(x)) */
+/* mixture of experts (blocks/experts.c, arXiv:2401.04088): of each token n_used experts, in the
+ * order of their numbers, and what all tokens go through:
+ *   x += share(n) shared(n) + sum over the chosen e of p_e expert_e(n), n = norm(x)
+ *   expert_e(n) = down_e(activation(gate_e(n)) * up_e(n)), shared likewise
+ * share is the sigmoid of a vector's product with n, or 1; which experts, and p, route.c says. */
 extern const sm_kind sm_kind_experts;
 enum {
     SM_EXPERTS_ROUTER = SM_WIRING_SLOTS,
+    SM_EXPERTS_SHARED_GATE,
+    SM_EXPERTS_SHARED_UP,
+    SM_EXPERTS_SHARED_DOWN,
     SM_EXPERTS_GATE,
     SM_EXPERTS_UP,
     SM_EXPERTS_DOWN,
+    SM_EXPERTS_ROUTER_BIAS,
+    SM_EXPERTS_CHOICE_BIAS, /* added to scores where experts are chosen, not where they are weighed */
+    SM_EXPERTS_SHARE,
+    SM_EXPERTS_GATE_BIAS,
+    SM_EXPERTS_UP_BIAS,
+    SM_EXPERTS_DOWN_BIAS,
     SM_EXPERTS_SLOTS
 };
+#define SM_EXPERTS_SHARED_PART \
+    (1u << SM_EXPERTS_SHARED_GATE | 1u << SM_EXPERTS_SHARED_UP | 1u << SM_EXPERTS_SHARED_DOWN)
 /* Tokens as often as they use an expert are rows, expert by expert, tokens in order: T * n_used. */
 enum {
-    SM_EX_LOGITS, /* [T][n_experts] */
+    SM_EX_LOGITS, /* [T][n_experts], on the tape with the router's bias */
     SM_EX_CHOSEN, /* uint32_t [T][n_used], ascending */
     SM_EX_WEIGHT, /* [T][n_used] p of these */
     SM_EX_ROWS,   /* uint32_t [T][n_used]: their rows */
@@ -305,15 +321,35 @@ enum {
     SM_EX_H,
     SM_EX_H_FORM,
     SM_EX_OUT, /* [rows][ldx] */
+    SM_EX_SHARED_GATE,
+    SM_EX_SHARED_UP,
+    SM_EX_SHARED_H,
+    SM_EX_SHARED_H_FORM,
     SM_EX_BUFFERS
 };
 
 #define SM_MAX_EXPERTS 1024
 #define SM_MAX_USED 32
 
+/* What a router's logits are made into. */
+typedef enum sm_scoring {
+    SM_SCORE_SOFTMAX, /* of all logits */
+    SM_SCORE_SIGMOID  /* of each */
+} sm_scoring;
+
 typedef struct sm_experts_params {
     uint32_t n_ff, n_experts, n_used;
+    uint32_t n_ff_shared; /* 0: nothing but experts */
     sm_activation activation;
+    sm_scoring scoring;
+    bool renormalise; /* the chosen ones' scores are divided by their sum */
+    float scale;      /* and multiplied by this */
+    /* Experts stand in groups of equal size, and those of n_groups_used groups can be chosen: where
+     * the sum of the group_top greatest scores is greatest. 1 group: all can. */
+    uint32_t n_groups, n_groups_used, group_top;
+    /* 0: none; else gate and up are first clamped, gate from above only, and the activation is
+     * gate sigmoid(alpha gate) (up + 1) (gpt-oss) */
+    float limit, alpha;
 } sm_experts_params;
 
 /* the head (blocks/head.c): logits = W norm(x). Its wiring norm is the last norm. */

@@ -11,6 +11,13 @@ static void each_reader(const sm_block *b, uint32_t reads, void (*fn)(sm_weight 
             fn(sm_block_expert(b, s, e), arg);
 }
 
+static bool vector_reads(const sm_block *b, uint32_t reads) {
+    for (uint32_t s = 0; s < b->kind->n_slots && reads; s++)
+        if (b->v[s] && b->kind->slot[s].reads == reads)
+            return true;
+    return false;
+}
+
 /* How an input is read: in one form besides f32, and whether in f32. */
 typedef struct shared_input {
     sm_input_form form;
@@ -61,7 +68,7 @@ void sm_net_choose_forms(sm_net *net, sm_rounding rounding) {
                     w->form = form_of(net, w, rounds(&b->kind->slot[s], rounding));
                 }
         for (uint32_t reads = 0; reads < SM_MAX_READS; reads++) {
-            shared_input in = {SM_INPUT_FLOAT, false};
+            shared_input in = {SM_INPUT_FLOAT, vector_reads(b, reads)};
             each_reader(b, reads, look, &in);
             each_reader(b, reads, settle, &in);
             each_reader(b, reads, tell, &in);

@@ -54,6 +54,10 @@ static void list_matrix(sm_net *net, sm_block *b, uint32_t i, uint32_t expert, u
         net->matrices[j].group_n = index + 1 - w->group_first;
 }
 
+static bool is_stack(const sm_slot *slot) {
+    return sm_slot_is_matrix(slot) && slot->depth;
+}
+
 /* Single matrices, then stacks, expert by expert. */
 static void list_matrices(sm_net *net, sm_block *b, uint32_t *place) {
     uint32_t n_experts = 0, n_stacks = 0;
@@ -70,7 +74,7 @@ static void list_matrices(sm_net *net, sm_block *b, uint32_t *place) {
     }
     for (uint32_t e = 0; e < n_experts; e++)
         for (uint32_t i = 0; i < b->kind->n_slots; i++)
-            if (b->kind->slot[i].depth && has_slot(net, b, i)) {
+            if (is_stack(&b->kind->slot[i]) && has_slot(net, b, i)) {
                 list_matrix(net, b, i, e, place);
                 net->matrices[net->n_matrices - 1].stride = n_stacks;
             }
@@ -79,11 +83,13 @@ static void list_matrices(sm_net *net, sm_block *b, uint32_t *place) {
 static void list_vectors(sm_net *net, sm_block *b) {
     for (uint32_t i = 0; i < b->kind->n_slots; i++)
         if (!sm_slot_is_matrix(&b->kind->slot[i]) && has_slot(net, b, i))
-            net->vectors[net->n_vectors++] = (sm_vector){.n = b->dims[b->kind->slot[i].rows],
-                                                         .block = b,
-                                                         .slot = i,
-                                                         .part = sm_slot_part(b, i),
-                                                         .joined = sm_slot_rows(b, i)};
+            net->vectors[net->n_vectors++] =
+                (sm_vector){.n = (uint64_t)b->dims[b->kind->slot[i].rows] * depth_of(b, i),
+                            .depth = depth_of(b, i),
+                            .block = b,
+                            .slot = i,
+                            .part = sm_slot_part(b, i),
+                            .joined = (uint64_t)sm_slot_rows(b, i) * depth_of(b, i)};
 }
 
 static void set_strides(sm_block *b) {

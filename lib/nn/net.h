@@ -28,11 +28,13 @@ sm_status sm_config_read(sm_config *config, const sm_source *source, sm_error *e
 typedef struct sm_vector {
     float *value; /* [n], the net's own */
     uint64_t n;
+    uint32_t depth; /* vectors that it is made of */
     sm_block *block;
     uint32_t slot; /* of the block */
     /* of a tensor that joins several, whose vectors follow each other here and in memory: which;
      * elements of all */
-    uint32_t part, joined;
+    uint32_t part;
+    uint64_t joined;
 } sm_vector;
 
 /* What several matrices are packed into. */
@@ -119,7 +121,7 @@ void sm_new_model_free(sm_new_model *model, sm_mem *mem);
 /* One tensor of a model that is made. */
 typedef struct sm_new_tensor {
     const char *name;
-    uint64_t cols, rows, depth; /* of a vector: cols; depth 0: no stack */
+    uint64_t cols, rows, depth; /* of a vector: cols, rows 0; depth 0: no stack */
     const sm_slot *slot;        /* NULL: the embedding */
     uint32_t layer;
 } sm_new_tensor;

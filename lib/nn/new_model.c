@@ -63,6 +63,7 @@ uint64_t sm_new_tensor_weights(const sm_new_tensor *t) {
 }
 
 void sm_new_tensor_declare(sm_gguf_writer *writer, const sm_new_tensor *t, uint32_t type) {
-    const uint64_t dims[3] = {t->cols, t->rows, t->depth};
-    sm_gguf_declare_tensor(writer, t->name, type, t->depth ? 3 : t->rows ? 2 : 1, dims, NULL);
+    const uint64_t dims[3] = {t->cols, t->rows ? t->rows : t->depth, t->depth};
+    const uint32_t n_dims = 1u + (t->rows ? 1u : 0) + (t->depth ? 1u : 0);
+    sm_gguf_declare_tensor(writer, t->name, type, n_dims, dims, NULL);
 }

@@ -39,6 +39,20 @@ uint32_t plan_u32_or(sm_plan *p, const char *suffix, uint32_t fallback) {
     return plan_has(p, suffix) ? plan_u32(p, suffix) : fallback;
 }
 
+bool plan_has_tensor(sm_plan *p, const char *name) {
+    return sm_source_find_tensor(p->source, name) != NULL;
+}
+
+uint32_t plan_count_or(sm_plan *p, const char *suffix, uint32_t fallback) {
+    uint32_t value = fallback;
+    if (p->status || !plan_has(p, suffix))
+        return fallback;
+    p->status = sm_source_get_u32(p->source, key_name(p, suffix), &value, p->error);
+    if (!p->status && value > DIM_MAX)
+        plan_fail(p, SM_ERR_FORMAT, suffix, "is too large");
+    return value;
+}
+
 uint32_t plan_of_layer(sm_plan *p, const char *suffix, uint32_t layer) {
     const sm_key *key = sm_source_find_key(p->source, key_name(p, suffix));
     int64_t value = 0;
@@ -375,6 +389,75 @@ void plan_latent(sm_plan *p, uint32_t layer, sm_latent_params l, sm_wiring wirin
     set_latent_dims(b, &l);
 }
 
+/* ---- feed-forward parts ------------------------------------------------------------------ */
+
+/* Key expert_gating_func, numbered as in llama.cpp. */
+static void read_scoring(sm_plan *p, sm_experts_params *e) {
+    const uint32_t number = plan_count_or(p, SM_K_EXPERTS_SCORING, 0);
+    if (number > 3)
+        plan_fail(p, SM_ERR_UNSUPPORTED, SM_K_EXPERTS_SCORING,
+                  "is none of 1 (softmax), 2 (sigmoid), 3 (softmax of the chosen)");
+    if (number)
+        e->scoring = number == 2 ? SM_SCORE_SIGMOID : SM_SCORE_SOFTMAX;
+    e->renormalise = plan_bool_or(p, SM_K_EXPERTS_NORM, number == 3 || e->renormalise);
+    const double scale = plan_number_or(p, SM_K_EXPERTS_SCALE, (double)e->scale);
+    e->scale = scale == 0 ? 1 : (float)scale; /* 0 means unset */
+}
+
+/* Of how many groups experts are chosen. Their best score stands for them with softmax, the sum of
+ * the best two with sigmoid (the code of DeepSeek-V2 and -V3). */
+static void read_groups(sm_plan *p, sm_experts_params *e) {
+    e->n_groups = plan_count_or(p, SM_K_EXPERTS_GROUPS, 1);
+    e->n_groups = e->n_groups ? e->n_groups : 1;
+    e->n_groups_used = plan_u32_or(p, SM_K_EXPERTS_GROUPS_USED, e->n_groups);
+    e->group_top = e->scoring == SM_SCORE_SIGMOID ? 2 : 1;
+    if (p->status || e->n_groups == 1)
+        return;
+    if (e->n_experts % e->n_groups)
+        plan_fail(p, SM_ERR_FORMAT, SM_K_EXPERTS_GROUPS, "does not divide the number of experts");
+    else if (e->n_groups_used > e->n_groups)
+        plan_fail(p, SM_ERR_FORMAT, SM_K_EXPERTS_GROUPS_USED, "is more than there are groups");
+    else if (e->n_used > e->n_experts / e->n_groups * e->n_groups_used)
+        plan_fail(p, SM_ERR_FORMAT, SM_K_EXPERTS_USED,
+                  "is more than there are experts in the groups that are used");
+}
+
+static void read_experts(sm_plan *p, uint32_t layer, sm_experts_params *e) {
+    const uint32_t usual = e->n_ff ? e->n_ff : plan_of_layer(p, SM_K_FF, layer);
+    e->n_ff = plan_has(p, SM_K_EXPERTS_FF) ? plan_of_layer(p, SM_K_EXPERTS_FF, layer) : usual;
+    e->n_used = plan_u32(p, SM_K_EXPERTS_USED);
+    if (e->n_experts > SM_MAX_EXPERTS)
+        plan_fail(p, SM_ERR_UNSUPPORTED, SM_K_EXPERTS, "is above 1024");
+    if (e->n_used > e->n_experts)
+        plan_fail(p, SM_ERR_FORMAT, SM_K_EXPERTS_USED, "is more than there are experts");
+    if (e->n_used > SM_MAX_USED)
+        plan_fail(p, SM_ERR_UNSUPPORTED, SM_K_EXPERTS_USED, "is above 32");
+    read_scoring(p, e);
+    read_groups(p, e);
+    const uint64_t shared = (uint64_t)plan_count_or(p, SM_K_EXPERTS_SHARED, 0) * e->n_ff;
+    if (shared > DIM_MAX)
+        plan_fail(p, SM_ERR_FORMAT, SM_K_EXPERTS_SHARED, "is too large");
+    e->n_ff_shared =
+        plan_count_or(p, SM_K_EXPERTS_FF_SHARED, shared ? (uint32_t)shared : e->n_ff_shared);
+}
+
+static void plan_experts(sm_plan *p, uint32_t layer, sm_experts_params e, sm_wiring wiring,
+                         uint32_t asked) {
+    read_experts(p, layer, &e);
+    sm_block *b = add_block(p, &sm_kind_experts, layer, wiring);
+    if (!b)
+        return;
+    b->experts = e;
+    b->asked |= asked | (e.n_ff_shared ? SM_EXPERTS_SHARED_PART : 0);
+    b->dims[SM_DIM_FF] = e.n_ff;
+    b->dims[SM_DIM_FF_SHARED] = e.n_ff_shared;
+    b->dims[SM_DIM_EXPERTS] = e.n_experts;
+    b->dims[SM_DIM_BOUNDS] = e.n_experts + 1;
+    b->dims[SM_DIM_USED] = e.n_used;
+    b->dims[SM_DIM_USED_EMBD] = e.n_used * (uint32_t)sm_row_stride(p->n_embd);
+    b->dims[SM_DIM_USED_FF] = e.n_used * (uint32_t)sm_row_stride(e.n_ff);
+}
+
 /* 0: none */
 static uint32_t expert_count(sm_plan *p) {
     uint32_t n = 0;
@@ -383,46 +466,37 @@ static uint32_t expert_count(sm_plan *p) {
     return n;
 }
 
-static void plan_experts(sm_plan *p, uint32_t layer, uint32_t n_experts, sm_activation activation,
-                         sm_wiring wiring) {
-    const uint32_t n_ff = plan_of_layer(p, SM_K_FF, layer);
-    const uint32_t n_used = plan_u32(p, SM_K_EXPERTS_USED);
-    if (n_experts > SM_MAX_EXPERTS)
-        plan_fail(p, SM_ERR_UNSUPPORTED, SM_K_EXPERTS, "is above 1024");
-    if (n_used > n_experts)
-        plan_fail(p, SM_ERR_FORMAT, SM_K_EXPERTS_USED, "is more than there are experts");
-    if (n_used > SM_MAX_USED)
-        plan_fail(p, SM_ERR_UNSUPPORTED, SM_K_EXPERTS_USED, "is above 32");
-    sm_block *b = add_block(p, &sm_kind_experts, layer, wiring);
-    if (!b)
-        return;
-    b->experts = (sm_experts_params){n_ff, n_experts, n_used, activation};
-    b->dims[SM_DIM_FF] = n_ff;
-    b->dims[SM_DIM_EXPERTS] = n_experts;
-    b->dims[SM_DIM_BOUNDS] = n_experts + 1;
-    b->dims[SM_DIM_USED] = n_used;
-    b->dims[SM_DIM_USED_EMBD] = n_used * (uint32_t)sm_row_stride(p->n_embd);
-    b->dims[SM_DIM_USED_FF] = n_used * (uint32_t)sm_row_stride(n_ff);
+/* Whether this is one of the layers without experts. */
+static bool is_dense(sm_plan *p, uint32_t layer) {
+    const uint32_t step = plan_count_or(p, SM_K_EXPERTS_STEP, 1);
+    return layer < plan_count_or(p, SM_K_DENSE_LAYERS, 0) || (step && (layer + 1) % step);
 }
 
-void plan_experts_or_gated(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring wiring) {
-    const uint32_t n_experts = expert_count(p);
-    if (n_experts)
-        plan_experts(p, layer, n_experts, activation, wiring);
-    else
-        plan_gated(p, layer, activation, wiring);
-}
-
-void plan_gated(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring wiring) {
+static void add_gated(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring wiring) {
     const uint32_t n_ff = plan_of_layer(p, SM_K_FF, layer);
-    if (expert_count(p))
-        plan_fail(p, SM_ERR_UNSUPPORTED, SM_K_EXPERTS,
-                  "says mixture of experts, which this version cannot compute for this family");
     sm_block *b = add_block(p, &sm_kind_gated, layer, wiring);
     if (!b)
         return;
     b->gated = (sm_gated_params){.n_ff = n_ff, .activation = activation};
     b->dims[SM_DIM_FF] = n_ff;
+}
+
+void plan_experts_or_gated(sm_plan *p, uint32_t layer, const sm_experts_params *usual,
+                           sm_wiring wiring, uint32_t asked) {
+    static const sm_experts_params mixtral = {.renormalise = true};
+    sm_experts_params e = usual ? *usual : mixtral;
+    e.n_experts = expert_count(p);
+    if (e.n_experts && !is_dense(p, layer))
+        plan_experts(p, layer, e, wiring, asked);
+    else
+        add_gated(p, layer, e.activation, wiring);
+}
+
+void plan_gated(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring wiring) {
+    if (expert_count(p))
+        plan_fail(p, SM_ERR_UNSUPPORTED, SM_K_EXPERTS,
+                  "says mixture of experts, which this version cannot compute for this family");
+    add_gated(p, layer, activation, wiring);
 }
 
 /* The head comes last: it is behind the blocks, not one of them. Its norm is as theirs are. */

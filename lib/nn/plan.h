@@ -26,12 +26,16 @@ bool plan_has(sm_plan *p, const char *suffix);
 void plan_fail(sm_plan *p, sm_status status, const char *suffix, const char *what);
 uint32_t plan_u32(sm_plan *p, const char *suffix); /* a count in 1..2^24 */
 uint32_t plan_u32_or(sm_plan *p, const char *suffix, uint32_t fallback);
+uint32_t plan_count_or(sm_plan *p, const char *suffix, uint32_t fallback); /* may be 0 */
 /* A count of a layer: the key holds one for all, or an array. */
 uint32_t plan_of_layer(sm_plan *p, const char *suffix, uint32_t layer);
 double plan_positive(sm_plan *p, const char *suffix);
 double plan_positive_or(sm_plan *p, const char *suffix, double fallback);
 double plan_number_or(sm_plan *p, const char *suffix, double fallback);
 bool plan_bool_or(sm_plan *p, const char *suffix, bool fallback);
+
+/* Whether the file has the tensor; false where it is still to be made. */
+bool plan_has_tensor(sm_plan *p, const char *name);
 
 /* ---- parts of a layer ------------------------------------------------------------------- */
 
@@ -64,8 +68,11 @@ void plan_attention(sm_plan *p, uint32_t layer, sm_attn_params params, sm_wiring
 sm_latent_params plan_latent_heads(sm_plan *p, uint32_t layer, uint32_t rope);
 void plan_latent(sm_plan *p, uint32_t layer, sm_latent_params params, sm_wiring wiring);
 void plan_gated(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring wiring);
-/* Experts where key expert_count says so, else a gated part. */
-void plan_experts_or_gated(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring wiring);
+/* Experts where key expert_count, and for this layer leading_dense_block_count and
+ * interleave_moe_layer_step, say so, else a gated part. `usual` (NULL: mixtral's) is what holds where
+ * no key says other; its activation is that of both. asked: as of plan_attention, of experts. */
+void plan_experts_or_gated(sm_plan *p, uint32_t layer, const sm_experts_params *usual,
+                           sm_wiring wiring, uint32_t asked);
 void plan_head(sm_plan *p, sm_head_params params);
 
 #define SM_FAMILY(name, plan) void plan(sm_plan *p);

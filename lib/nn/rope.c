@@ -18,8 +18,10 @@ static sm_status angles(const sm_net *net, const sm_rope *r, const float *freqs,
     if (r->scaling == SM_ROPE_YARN) {
         /* the dimension that turns `beta` times within the original context */
         const double per = n_rot / (2 * log(r->theta));
-        low = floor(per * log(r->n_ctx_original / (r->beta_fast * 2 * pi)));
-        high = ceil(per * log(r->n_ctx_original / (r->beta_slow * 2 * pi)));
+        low = per * log(r->n_ctx_original / (r->beta_fast * 2 * pi));
+        high = per * log(r->n_ctx_original / (r->beta_slow * 2 * pi));
+        low = r->exact_ramp ? low : floor(low);
+        high = r->exact_ramp ? high : ceil(high);
         low = low < 0 ? 0 : low;
         high = high > n_rot - 1 ? n_rot - 1 : high;
     }

@@ -111,6 +111,12 @@ void sm_gated_expect(const sm_worker *w, const sm_block *block);
 bool sm_experts_run(sm_worker *w, const sm_block *block, sm_input *in);
 void sm_experts_expect(const sm_worker *w, const sm_block *block);
 
+/* A token's experts, ascending, and what each counts, from the router's logits [n_experts], bias
+ * added; `bias` (NULL: none) takes part in the choice. Weights are NaN if a logit is not finite.
+ * (blocks/route.c) */
+void sm_route(const sm_experts_params *p, const float *logits, const float *bias, uint32_t *chosen,
+              float *weight);
+
 /* SM_ERR_STATE of a step whose team is torn (sm_team_torn). */
 sm_status sm_torn(sm_error *error);
 

@@ -193,6 +193,7 @@ enum { /* buffers; up to SM_GRAD_V_HEADS those of every kind that attends */
        SM_GRAD_V,
        SM_GRAD_R_Q, /* [T][n_head] 1 / rms of a head; of all together: the first */
        SM_GRAD_R_K,
+       SM_GRAD_SINKS, /* [T][n_head] what each token adds to the sinks' gradient */
        SM_GRAD_ATTN_BUFFERS
 };
 
@@ -216,6 +217,11 @@ extern const sm_grad_kind sm_grad_gated;
 /* ---- experts (blocks/experts_grad.c) --------------------------------------------------------- */
 
 extern const sm_grad_kind sm_grad_experts;
+
+/* Of one token, from the gradients of its weights to that of its router's logits, all of them.
+ * (blocks/route_grad.c) */
+void sm_grad_route(const sm_experts_params *p, const float *logits, const uint32_t *chosen,
+                   const float *weight, const float *dp, float *dlogits);
 
 /* ---- embedding (backward.c): collective ------------------------------------------------------ */
 

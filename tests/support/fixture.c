@@ -296,7 +296,7 @@ static bool add_planned(void *user, const sm_new_tensor *t) {
     const bool router = t->slot && t->slot->role == SM_ROLE_ROUTER;
     const uint32_t type = !t->rows || router ? SM_DTYPE_F32 : other ? s->other_type : s->type;
     /* the stored results of tests/train/golden are of models that had this bias behind the layer */
-    const bool late = strstr(t->name, ".attn_output.bias") != NULL;
+    const bool late = s->all_biases && !s->n_experts && strstr(t->name, ".attn_output.bias");
     if (late) {
         snprintf(m->late, sizeof m->late, "%s", t->name);
     } else if (*m->late && (strstr(t->name, ".ffn_gate.bias") || strstr(t->name, ".ffn_up.bias"))) {
@@ -304,7 +304,7 @@ static bool add_planned(void *user, const sm_new_tensor *t) {
         *m->late = 0;
     }
     if (!late)
-        add_tensor(m, t->name, type, t->cols, t->rows, t->depth,
+        add_tensor(m, t->name, type, t->cols, t->rows ? t->rows : t->depth, t->rows ? t->depth : 0,
                    t->slot && t->slot->role == SM_ROLE_NORM);
     if (!t->slot && s->rope_freqs)
         add_tensor(m, "rope_freqs.weight", SM_DTYPE_F32, head_dim / 2, 0, 0, false);
@@ -327,6 +327,10 @@ static void ask(const fixture_model *s, sm_block *b) {
         b->joined |= b->kind->join[i].when == SM_MAY ? 1u << i : 0;
     if (s->split)
         b->joined = 0;
+    if (b->kind == &sm_kind_experts && s->all_biases)
+        b->asked |= 1u << SM_EXPERTS_ROUTER_BIAS | 1u << SM_EXPERTS_CHOICE_BIAS |
+                    1u << SM_EXPERTS_GATE_BIAS | 1u << SM_EXPERTS_UP_BIAS |
+                    1u << SM_EXPERTS_DOWN_BIAS;
     if (b->kind == &sm_kind_gated && s->all_biases)
         b->asked |= 1u << SM_GATED_GATE_BIAS | 1u << SM_GATED_UP_BIAS | 1u << SM_GATED_DOWN_BIAS;
 }

@@ -29,12 +29,13 @@ typedef struct fixture_model {
                                    blocks get random codes and scales such that weights have a
                                    standard deviation of about 1/sqrt(columns) */
     uint32_t other_type;        /* of attn_k, attn_output and ffn_up [type] */
-    uint32_t n_experts, n_used; /* llama: a mixture of experts of width n_ff [none] */
+    uint32_t n_experts, n_used; /* a mixture of experts [none] */
     bool untied;                /* an output.weight of its own */
     bool biases;                /* q, k and v biases (qwen2 always has them) */
     bool joined;                /* attn_qkv instead of attn_q, attn_k, attn_v (phi3 has that) */
     bool split;                 /* phi3: each matrix is a tensor of its own */
-    bool all_biases;            /* these and biases of attention output, gate, up and down */
+    bool all_biases;            /* these and biases of attention output, gate, up and down; of
+                                   experts those, of the router and of the choice */
     bool spm;                   /* a SentencePiece vocabulary instead of byte-level BPE */
     bool no_vocab;              /* no tokenizer.ggml.* keys; n_rows rows */
     uint32_t n_rows;            /* of the embedding, with no_vocab [300] */

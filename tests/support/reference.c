@@ -21,23 +21,31 @@ static void widen_heads(reference_shape *c, const sm_latent_params *p) {
 static reference_shape shape_of(const sm_net *net) {
     const sm_attn_params *p = &net->blocks[0].attn;
     const sm_block *ffn = &net->blocks[1];
-    const bool experts = ffn->kind == &sm_kind_experts;
+    sm_experts_params experts = {0};
+    uint32_t n_ff = 0;
+    for (uint32_t i = 0; i < net->n_blocks; i++)
+        if (net->blocks[i].kind == &sm_kind_experts)
+            experts = net->blocks[i].experts;
+        else if (net->blocks[i].kind == &sm_kind_gated)
+            n_ff = net->blocks[i].dims[SM_DIM_FF];
     return (reference_shape){.n_vocab = net->config.n_vocab,
                              .n_embd = net->config.n_embd,
                              .n_layer = net->config.n_layer,
                              .n_head = p->n_head,
                              .n_head_kv = p->n_head_kv,
                              .head_dim = p->head_dim,
-                             .n_ff = sm_net_most(net, SM_DIM_FF),
+                             .n_ff = n_ff,
                              .neox = net->ropes[0].neox,
                              .norm_whole = p->norm_whole,
                              .norm_late = p->norm_late,
                              .normed = sm_is_normed(&net->blocks[0]),
                              .norm_eps = net->config.norm_eps,
                              .layer_norm = net->blocks[0].wiring.norm == SM_NORM_LAYER,
-                             .n_experts = experts ? ffn->experts.n_experts : 0,
-                             .n_used = experts ? ffn->experts.n_used : 0,
-                             .gelu = !experts && ffn->gated.activation == SM_GELU,
+                             .experts = experts,
+                             .attention = net->blocks[0].wiring,
+                             .ffn = ffn->wiring,
+                             .gelu =
+                                 ffn->kind == &sm_kind_gated && ffn->gated.activation == SM_GELU,
                              .score_cap = (double)p->cap,
                              .logit_cap = (double)sm_net_head(net)->head.cap,
                              .embd_scale = (double)net->embd_scale,
@@ -246,8 +254,8 @@ static void latent_heads(const reference *r, uint32_t layer, double *q, double *
 }
 
 /* Token t of a span that began at `first`, all heads. */
-static void attend(const reference_shape *c, uint32_t window, double *out, const double *q,
-                   const double *k, const double *v, uint32_t first, uint32_t t) {
+static void attend(const reference_shape *c, uint32_t window, const double *sinks, double *out,
+                   const double *q, const double *k, const double *v, uint32_t first, uint32_t t) {
     if (window && t - first >= window)
         first = t - window + 1;
     const uint64_t qd = (uint64_t)c->n_head * c->head_dim,
@@ -256,7 +264,7 @@ static void attend(const reference_shape *c, uint32_t window, double *out, const
     for (uint32_t h = 0; h < c->n_head; h++) {
         const uint64_t at = (uint64_t)h / (c->n_head / c->n_head_kv) * c->head_dim;
         const double *qh = q + t * qd + (uint64_t)h * c->head_dim;
-        double max = -INFINITY, sum = 0;
+        double max = sinks ? sinks[h] : -INFINITY, sum = 0;
         for (uint32_t j = first; j <= t; j++) {
             double s = 0;
             for (uint32_t d = 0; d < c->head_dim; d++)
@@ -266,6 +274,7 @@ static void attend(const reference_shape *c, uint32_t window, double *out, const
                 p[j - first] = c->score_cap * tanh(p[j - first] / c->score_cap);
             max = fmax(max, p[j - first]);
         }
+        sum += sinks ? exp(sinks[h] - max) : 0;
         for (uint32_t j = first; j <= t; j++)
             sum += p[j - first] = exp(p[j - first] - max);
         for (uint32_t d = 0; d < c->head_dim; d++) {
@@ -279,8 +288,8 @@ static void attend(const reference_shape *c, uint32_t window, double *out, const
 }
 
 /* h = activation(gate) up */
-static void activate(const reference_shape *c, double *gate, const double *up) {
-    for (uint64_t j = 0; j < c->n_ff; j++) {
+static void activate(const reference_shape *c, double *gate, const double *up, uint64_t n) {
+    for (uint64_t j = 0; j < n; j++) {
         const double x = gate[j];
         const double gelu = 0.5 * x * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
         gate[j] = (c->gelu ? gelu : x / (1 + exp(-x))) * up[j];
@@ -297,42 +306,104 @@ static void feed_forward(const reference *r, uint32_t layer, const double *n, do
     linear(gate, part_of(r, layer, "ffn_gate.weight", "ffn_up.weight", 0, E),
            part_of(r, layer, "ffn_gate.bias", "ffn_up.bias", 0, 1), n, F, E);
     linear(up, TENSOR("ffn_up.weight") + row * E, bias ? bias + row : NULL, n, F, E);
-    activate(c, gate, up);
+    activate(c, gate, up, F);
     linear(y, TENSOR("ffn_down.weight"), TENSOR("ffn_down.bias"), gate, E, F);
     free(gate);
     free(up);
 }
 
-/* Softmax over all experts, the likeliest n_used, divided by their sum. */
-static void experts(const reference *r, uint32_t layer, const double *n, double *y) {
-    const reference_shape *c = &r->config;
-    const uint64_t E = c->n_embd, F = c->n_ff, X = c->n_experts;
-    double *gate = zeros(F), *up = zeros(F), *p = zeros(X), *part = zeros(E), sum = 0, all = 0;
-    linear(p, TENSOR("ffn_gate_inp.weight"), NULL, n, X, E);
-    for (uint64_t e = 0; e < X; e++)
-        all += p[e] = exp(p[e]);
-    for (uint64_t e = 0; e < X; e++) { /* an expert with n_used above it is out */
-        uint32_t above = 0;
-        for (uint64_t f = 0; f < X; f++)
-            above += fabs(p[f]) > p[e] || (fabs(p[f]) == p[e] && f < e);
-        sum += above < c->n_used ? p[e] / all : 0;
-        p[e] = above < c->n_used ? p[e] : -p[e];
+/* How many of n values are above value i, or as large and before it. */
+static uint32_t rank_of(const double *value, uint64_t n, uint64_t i) {
+    uint32_t above = 0;
+    for (uint64_t f = 0; f < n; f++)
+        above += value[f] > value[i] || (value[f] == value[i] && f < i);
+    return above;
+}
+
+/* Weights of all experts of a token, 0 of those not chosen; p: the router's logits. */
+static void route(const sm_experts_params *e, const double *bias, double *p) {
+    const uint64_t X = e->n_experts, per_group = X / e->n_groups;
+    double *value = zeros(X), *group = zeros(e->n_groups), all = 0, sum = 0;
+    for (uint64_t i = 0; i < X; i++)
+        all += p[i] = e->scoring == SM_SCORE_SIGMOID ? 1 / (1 + exp(-p[i])) : exp(p[i]);
+    for (uint64_t i = 0; i < X; i++) {
+        p[i] /= e->scoring == SM_SCORE_SIGMOID ? 1 : all;
+        value[i] = p[i] + (bias ? bias[i] : 0);
     }
-    memset(y, 0, E * sizeof *y);
-    for (uint64_t e = 0; e < X; e++) {
-        if (p[e] < 0)
-            continue;
-        linear(gate, TENSOR("ffn_gate_exps.weight") + e * F * E, NULL, n, F, E);
-        linear(up, TENSOR("ffn_up_exps.weight") + e * F * E, NULL, n, F, E);
-        activate(c, gate, up);
-        linear(part, TENSOR("ffn_down_exps.weight") + e * E * F, NULL, gate, E, F);
-        for (uint64_t j = 0; j < E; j++)
-            y[j] += p[e] / all / sum * part[j];
+    for (uint64_t i = 0; i < X; i++) {
+        const uint64_t first = i / per_group * per_group;
+        if (rank_of(value + first, per_group, i - first) < e->group_top)
+            group[i / per_group] += value[i];
     }
-#undef TENSOR
-    double *const owned[] = {gate, up, p, part};
+    for (uint64_t i = 0; i < X; i++)
+        if (rank_of(group, e->n_groups, i / per_group) >= e->n_groups_used)
+            value[i] = -INFINITY;
+    for (uint64_t i = 0; i < X; i++) {
+        p[i] = rank_of(value, X, i) < e->n_used ? p[i] : 0;
+        sum += p[i];
+    }
+    for (uint64_t i = 0; i < X; i++)
+        p[i] *= (double)e->scale / (e->renormalise ? sum : 1);
+    free(value);
+    free(group);
+}
+
+/* gpt-oss's activation */
+static void activate_clamped(double *gate, const double *up, uint64_t n, double limit,
+                             double alpha) {
+    for (uint64_t j = 0; j < n; j++) {
+        const double g = fmin(gate[j], limit), u = fmax(fmin(up[j], limit), -limit);
+        gate[j] = g / (1 + exp(-alpha * g)) * (u + 1);
+    }
+}
+
+/* y += weight * one expert, number `e` of tensors "ffn_..._`of`.weight" of width F. */
+static void add_expert(const reference *r, uint32_t layer, const char *of, uint64_t e, uint64_t F,
+                       double weight, const double *n, double *y) {
+    const uint64_t E = r->config.n_embd;
+    double *gate = zeros(F), *up = zeros(F), *part = zeros(E);
+    const double *matrix[3], *bias[3];
+    static const char *const what[] = {"gate", "up", "down"};
+    for (int i = 0; i < 3; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "ffn_%s_%s.weight", what[i], of);
+        matrix[i] = layer_tensor(r, layer, name) + e * F * E;
+        snprintf(name, sizeof name, "ffn_%s_%s.bias", what[i], of);
+        bias[i] = layer_tensor(r, layer, name);
+        bias[i] = bias[i] ? bias[i] + e * (i < 2 ? F : E) : NULL;
+    }
+    linear(gate, matrix[0], bias[0], n, F, E);
+    linear(up, matrix[1], bias[1], n, F, E);
+    if (r->config.experts.limit > 0)
+        activate_clamped(gate, up, F, (double)r->config.experts.limit,
+                         (double)r->config.experts.alpha);
+    else
+        activate(&r->config, gate, up, F);
+    linear(part, matrix[2], bias[2], gate, E, F);
+    for (uint64_t j = 0; j < E; j++)
+        y[j] += weight * part[j];
+    double *const owned[] = {gate, up, part};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
         free(owned[i]);
+}
+
+static void experts(const reference *r, uint32_t layer, const double *n, double *y) {
+    const sm_experts_params *e = &r->config.experts;
+    const uint64_t E = r->config.n_embd, X = e->n_experts;
+    double *p = zeros(X), z = 0;
+    const double *share = TENSOR("ffn_gate_inp_shexp.weight");
+    linear(p, TENSOR("ffn_gate_inp.weight"), TENSOR("ffn_gate_inp.bias"), n, X, E);
+    route(e, TENSOR("exp_probs_b.bias"), p);
+    memset(y, 0, E * sizeof *y);
+    for (uint64_t i = 0; i < X; i++)
+        if (p[i] != 0)
+            add_expert(r, layer, "exps", i, e->n_ff, p[i], n, y);
+    for (uint64_t j = 0; j < E && share; j++)
+        z += share[j] * n[j];
+    if (e->n_ff_shared)
+        add_expert(r, layer, "shexp", 0, e->n_ff_shared, share ? 1 / (1 + exp(-z)) : 1, n, y);
+    free(p);
+#undef TENSOR
 }
 
 /* What a block's matrices read: x, normed where the layer has such a norm. */
@@ -347,7 +418,7 @@ static void input_of(const reference *r, uint32_t layer, const char *norm, doubl
 /* x += y, normed where the layer has such a norm. */
 static void add(const reference *r, uint32_t layer, const char *norm, double *x, double *y) {
     char name[64];
-    snprintf(name, sizeof name, "%s.weight", norm);
+    snprintf(name, sizeof name, "%s.weight", norm ? norm : "");
     if (layer_tensor(r, layer, name))
         norm_of(r, layer, norm, y, y);
     for (uint64_t j = 0; j < r->config.n_embd; j++)
@@ -367,7 +438,7 @@ static void layer_forward(const reference *r, uint32_t layer, const sm_train_bat
         for (uint32_t t = batch->span_begin[i]; t < batch->span_begin[i + 1]; t++) {
             const uint32_t position = t - batch->span_begin[i];
             const uint32_t span = batch->span_begin[i + 1] - batch->span_begin[i];
-            input_of(r, layer, "attn_norm", n, x + t * E);
+            input_of(r, layer, c->attention.pre, n, x + t * E);
             if (c->latent) {
                 latent_heads(r, layer, q + t * qd, k + t * kd, v + t * kd, n, position, span);
                 continue;
@@ -378,19 +449,20 @@ static void layer_forward(const reference *r, uint32_t layer, const sm_train_bat
         }
     for (uint32_t i = 0; i < batch->n_spans; i++)
         for (uint32_t t = batch->span_begin[i]; t < batch->span_begin[i + 1]; t++) {
-            attend(c, r->window[layer], a, q, k, v, batch->span_begin[i], t);
+            attend(c, r->window[layer], TENSOR("attn_sinks.weight"), a, q, k, v,
+                   batch->span_begin[i], t);
             for (uint32_t h = 1; c->latent && h < c->n_head; h++)
                 memmove(a + h * c->latent->value, a + h * c->head_dim,
                         c->latent->value * sizeof *a);
             linear(y, TENSOR("attn_output.weight"), TENSOR("attn_output.bias"), a, E,
                    c->latent ? (uint64_t)c->n_head * c->latent->value : qd);
-            add(r, layer, "post_attention_norm", x + t * E, y);
-            input_of(r, layer, "ffn_norm", n, x + t * E);
-            if (c->n_experts)
+            add(r, layer, c->attention.post, x + t * E, y);
+            input_of(r, layer, c->ffn.pre, n, x + t * E);
+            if (TENSOR("ffn_gate_inp.weight"))
                 experts(r, layer, n, y);
             else
                 feed_forward(r, layer, n, y);
-            add(r, layer, "post_ffw_norm", x + t * E, y);
+            add(r, layer, c->ffn.post, x + t * E, y);
         }
 #undef TENSOR
     double *const all[] = {n, q, k, v, a, y};

@@ -9,7 +9,8 @@
 /* Shapes of the network; all layers are alike. */
 typedef struct reference_shape {
     uint32_t n_vocab, n_embd, n_layer, n_head, n_head_kv, head_dim, n_ff;
-    uint32_t n_experts, n_used; /* 0: no mixture of experts */
+    sm_experts_params experts; /* n_experts 0: no mixture of experts */
+    sm_wiring attention, ffn;
     bool neox, gelu, layer_norm;
     bool norm_whole, norm_late; /* of q and k */
     bool normed;                /* before blocks */

@@ -165,6 +165,8 @@ static void check_param(reference *r, uint32_t i, const sm_train_batch *batch, d
 /* Queries and keys make no difference where each token sees itself only: what is left of their
  * gradients is rounding. */
 static bool has_no_part(const fixture_model *model, const char *name) {
+    if (strstr(name, ".exp_probs_b")) /* takes part in the choice alone */
+        return true;
     if (model->n_used == 1 && strstr(name, ".ffn_gate_inp")) /* one expert counts as 1 */
         return true;
     return model->sliding_window == 1 && (strstr(name, ".attn_q") || strstr(name, ".attn_k"));
@@ -181,7 +183,7 @@ static bool is_windowed(const fixture_model *model, uint32_t layer) {
     static const struct {
         const char *architecture;
         uint32_t period;
-    } periods[] = {{"gemma2", 2}, {"gemma3", 6}, {"olmo2", 4}, {"exaone4", 4}};
+    } periods[] = {{"gemma2", 2}, {"gpt-oss", 2}, {"gemma3", 6}, {"olmo2", 4}, {"exaone4", 4}};
     for (size_t i = 0; i < sizeof periods / sizeof *periods && model->architecture; i++)
         if (!strcmp(model->architecture, periods[i].architecture)) {
             const bool said = model->keys && model->keys[0].suffix &&
@@ -423,6 +425,67 @@ static void test_latent(void **state) {
                                      .n_head = 3,
                                      .keys = others[i],
                                      .seed = 7 + i};
+        check_gradients(&model, short_spans, 4);
+    }
+}
+
+static const fixture_key shared_keys[] = {
+    {"expert_feed_forward_length", 'u', 24}, {"expert_shared_feed_forward_length", 'u', 36}, {0}};
+static const fixture_key grouped_keys[] = {{"expert_feed_forward_length", 'u', 24},
+                                           {"expert_shared_count", 'u', 2},
+                                           {"leading_dense_block_count", 'u', 1},
+                                           {"expert_group_count", 'u', 4},
+                                           {"expert_group_used_count", 'u', 2},
+                                           {"expert_weights_scale", 'f', 2.5},
+                                           {0}};
+static const fixture_key sigmoid_keys[] = {
+    {"expert_gating_func", 'u', 2}, {"expert_weights_scale", 'f', 1.5}, {0}};
+static const fixture_key raw_sigmoid_keys[] = {
+    {"expert_gating_func", 'u', 2}, {"expert_weights_norm", 'b', 0}, {0}};
+static const fixture_key raw_groups_keys[] = {{"expert_group_count", 'u', 2},
+                                              {"expert_group_used_count", 'u', 1},
+                                              {"expert_weights_norm", 'b', 0},
+                                              {"expert_weights_scale", 'f', 3},
+                                              {0}};
+
+static const fixture_key latent_experts_keys[] = {{"attention.kv_lora_rank", 'u', 32},
+                                                  {"attention.key_length_mla", 'u', 24},
+                                                  {"attention.value_length_mla", 'u', 16},
+                                                  {"rope.dimension_count", 'u', 8},
+                                                  {"expert_shared_count", 'u', 1},
+                                                  {"leading_dense_block_count", 'u', 1},
+                                                  {"expert_gating_func", 'u', 2},
+                                                  {"expert_weights_norm", 'b', 1},
+                                                  {0}};
+
+/* Every way of routing; shared experts with and without a share; dense layers; all biases. */
+static const fixture_model sparse[] = {
+    {.architecture = "qwen2moe", .n_experts = 5, .n_used = 2, .keys = shared_keys},
+    {.architecture = "qwen3moe", .n_experts = 4, .n_used = 3, .head_dim = 20},
+    {.architecture = "glm4moe",
+     .n_experts = 8,
+     .n_used = 3,
+     .all_biases = true,
+     .keys = grouped_keys},
+    {.architecture = "ernie4_5-moe", .n_experts = 6, .n_used = 2, .all_biases = true},
+    {.architecture = "gpt-oss", .n_experts = 4, .n_used = 2, .sliding_window = 4},
+    {.architecture = "deepseek2",
+     .n_experts = 4,
+     .n_used = 2,
+     .all_biases = true,
+     .keys = latent_experts_keys},
+    {.n_experts = 3, .n_used = 2, .keys = sigmoid_keys},
+    {.n_experts = 6, .n_used = 2, .keys = raw_sigmoid_keys, .all_biases = true},
+    {.n_experts = 6, .n_used = 2, .keys = raw_groups_keys},
+};
+
+static void test_sparse(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof sparse / sizeof *sparse; i++) {
+        fixture_model model = sparse[i];
+        model.n_embd = 48;
+        model.n_ff = 40;
+        model.seed = 7;
         check_gradients(&model, short_spans, 4);
     }
 }
@@ -1331,24 +1394,43 @@ static void test_every_slot(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_latent),       cmocka_unit_test(test_latent_sameness),
-        cmocka_unit_test(test_joined),       cmocka_unit_test(test_longrope),
-        cmocka_unit_test(test_families),     cmocka_unit_test(test_gemma2),
-        cmocka_unit_test(test_mixtral),      cmocka_unit_test(test_all_biases),
-        cmocka_unit_test(test_odd_heads),    cmocka_unit_test(test_yarn),
-        cmocka_unit_test(test_long_spans),   cmocka_unit_test(test_from_quantized),
-        cmocka_unit_test(test_threads),      cmocka_unit_test(test_checkpoint),
-        cmocka_unit_test(test_accumulation), cmocka_unit_test(test_bf16),
-        cmocka_unit_test(test_bf16_sharp),   cmocka_unit_test(test_many_tokens),
-        cmocka_unit_test(test_lora),         cmocka_unit_test(test_lora_sameness),
-        cmocka_unit_test(test_dropout),      cmocka_unit_test(test_adapters_decode),
-        cmocka_unit_test(test_qlora),        cmocka_unit_test(test_overfit),
-        cmocka_unit_test(test_questions),    cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_packed_file),  cmocka_unit_test(test_target_names),
-        cmocka_unit_test(test_no_memory),    cmocka_unit_test(test_windows),
-        cmocka_unit_test(test_long_windows), cmocka_unit_test(test_windows_sameness),
-        cmocka_unit_test(test_scales),       cmocka_unit_test(test_layer_norm),
-        cmocka_unit_test(test_ropes),        cmocka_unit_test(test_norm_places),
+        cmocka_unit_test(test_sparse),
+        cmocka_unit_test(test_latent),
+        cmocka_unit_test(test_latent_sameness),
+        cmocka_unit_test(test_joined),
+        cmocka_unit_test(test_longrope),
+        cmocka_unit_test(test_families),
+        cmocka_unit_test(test_gemma2),
+        cmocka_unit_test(test_mixtral),
+        cmocka_unit_test(test_all_biases),
+        cmocka_unit_test(test_odd_heads),
+        cmocka_unit_test(test_yarn),
+        cmocka_unit_test(test_long_spans),
+        cmocka_unit_test(test_from_quantized),
+        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_checkpoint),
+        cmocka_unit_test(test_accumulation),
+        cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_bf16_sharp),
+        cmocka_unit_test(test_many_tokens),
+        cmocka_unit_test(test_lora),
+        cmocka_unit_test(test_lora_sameness),
+        cmocka_unit_test(test_dropout),
+        cmocka_unit_test(test_adapters_decode),
+        cmocka_unit_test(test_qlora),
+        cmocka_unit_test(test_overfit),
+        cmocka_unit_test(test_questions),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_packed_file),
+        cmocka_unit_test(test_target_names),
+        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_windows),
+        cmocka_unit_test(test_long_windows),
+        cmocka_unit_test(test_windows_sameness),
+        cmocka_unit_test(test_scales),
+        cmocka_unit_test(test_layer_norm),
+        cmocka_unit_test(test_ropes),
+        cmocka_unit_test(test_norm_places),
         cmocka_unit_test(test_every_slot), /* last: looks at what the others did */
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -138,6 +138,16 @@ static void round_queries(const sm_attn *a, float *q, uint64_t n, uint16_t *roun
     a->kernels->type[SM_DTYPE_BF16].dequantize(q, rounded, n);
 }
 
+/* One head's values of all blocks, added up, become its output: divided by the sum l of a softmax
+ * with maximum m, in which a sink is one more score. lse (NULL: not wanted) is the log of the sum. */
+static void finish(const sm_attn *a, uint32_t head, float *out, const float *acc, float m, float l,
+                   float *lse) {
+    const double sum = a->sinks ? (double)l + exp((double)a->sinks[head] - (double)m) : (double)l;
+    a->kernels->scale(out, acc, a->sinks ? (float)(1 / sum) : 1.0f / l, a->p.head_dim);
+    if (lse)
+        *lse = a->sinks ? (float)((double)m + log(sum)) : m + logf(l);
+}
+
 void sm_attn_prefill(const sm_attn *a, const sm_span *span, uint32_t kv_head, uint32_t first,
                      uint32_t n, const float *q, uint64_t ldq, float *out, uint64_t ldo, float *lse,
                      uint64_t ldl, sm_thread_scratch *scratch) {
@@ -175,11 +185,10 @@ void sm_attn_prefill(const sm_attn *a, const sm_span *span, uint32_t kv_head, ui
                                    l[i - i0], width);
     }
     for (uint32_t i = 0; i < nq; i++) {
-        const uint64_t t = span->first + first + i / group, in_group = i % group;
-        a->kernels->scale(out + t * ldo + column + in_group * a->p.head_dim,
-                          acc + (uint64_t)i * width, 1.0f / acc_l[i], a->p.head_dim);
-        if (lse)
-            lse[t * ldl + (uint64_t)kv_head * group + in_group] = acc_m[i] + logf(acc_l[i]);
+        const uint64_t t = span->first + first + i / group;
+        const uint32_t head = kv_head * group + i % group;
+        finish(a, head, out + t * ldo + (uint64_t)head * a->p.head_dim, acc + (uint64_t)i * width,
+               acc_m[i], acc_l[i], lse ? lse + t * ldl + head : NULL);
     }
 }
 
@@ -215,6 +224,6 @@ void sm_attn_decode_merge(const sm_attn *a, uint32_t n_blocks, const float *o, c
             const uint64_t i = (uint64_t)b * a->p.n_head + h;
             a->kernels->attn_merge(acc, &acc_m, &acc_l, o + i * a->width, m[i], l[i], a->width);
         }
-        a->kernels->scale(out + (uint64_t)h * a->p.head_dim, all, 1.0f / acc_l, a->p.head_dim);
+        finish(a, h, out + (uint64_t)h * a->p.head_dim, all, acc_m, acc_l, NULL);
     }
 }

@@ -29,6 +29,8 @@ const sm_kind sm_kind_attention = {
             [SM_ATTN_O] = {"attn_output.weight", SM_DIM_EMBD, SM_DIM_Q, 0, 2, SM_ROLE_RESIDUAL,
                            SM_MUST},
             [SM_ATTN_O_BIAS] = {"attn_output.bias", SM_DIM_EMBD, 0, 0, 0, SM_ROLE_BIAS, SM_MAY},
+            [SM_ATTN_SINKS] = {"attn_sinks.weight", SM_DIM_HEADS, 0, 0, 0, SM_ROLE_BIAS,
+                               SM_IF_ASKED},
         },
     .buffer =
         {
@@ -264,6 +266,7 @@ bool sm_attention_run(sm_worker *w, const sm_block *b, sm_input *in) {
     const sm_weight *O = b->w[SM_ATTN_O];
     w->attn = (sm_attn){.kernels = w->kernels,
                         .p = b->attn,
+                        .sinks = b->v[SM_ATTN_SINKS],
                         .state = b->state,
                         .width = sm_kv_width(b->attn.head_dim),
                         .rounded = w->batch->tape && w->batch->tape->rounded};

@@ -1,4 +1,4 @@
-/* Mixture of experts. A token's experts are added up in the order of their numbers, and each row is
+/* Mixture of experts, and what all tokens go through beside them. A token's experts are added up in the order of their numbers, and each row is
  * a chain of its own: so results depend neither on the company of a token nor on the threads. */
 #include "worker.h"
 
@@ -15,12 +15,30 @@ const sm_kind sm_kind_experts = {
             SM_WIRING_ROWS,
             [SM_EXPERTS_ROUTER] = {"ffn_gate_inp.weight", SM_DIM_EXPERTS, SM_DIM_EMBD, 0, 1,
                                    SM_ROLE_ROUTER, SM_MUST},
+            [SM_EXPERTS_SHARED_GATE] = {"ffn_gate_shexp.weight", SM_DIM_FF_SHARED, SM_DIM_EMBD, 0,
+                                        1, SM_ROLE_MATRIX, SM_IF_ASKED},
+            [SM_EXPERTS_SHARED_UP] = {"ffn_up_shexp.weight", SM_DIM_FF_SHARED, SM_DIM_EMBD, 0, 1,
+                                      SM_ROLE_MATRIX, SM_IF_ASKED},
+            [SM_EXPERTS_SHARED_DOWN] = {"ffn_down_shexp.weight", SM_DIM_EMBD, SM_DIM_FF_SHARED, 0,
+                                        3, SM_ROLE_DOWN, SM_IF_ASKED},
             [SM_EXPERTS_GATE] = {"ffn_gate_exps.weight", SM_DIM_FF, SM_DIM_EMBD, SM_DIM_EXPERTS, 1,
                                  SM_ROLE_MATRIX, SM_MUST},
             [SM_EXPERTS_UP] = {"ffn_up_exps.weight", SM_DIM_FF, SM_DIM_EMBD, SM_DIM_EXPERTS, 1,
                                SM_ROLE_MATRIX, SM_MUST},
             [SM_EXPERTS_DOWN] = {"ffn_down_exps.weight", SM_DIM_EMBD, SM_DIM_FF, SM_DIM_EXPERTS, 2,
                                  SM_ROLE_DOWN, SM_MUST},
+            [SM_EXPERTS_ROUTER_BIAS] = {"ffn_gate_inp.bias", SM_DIM_EXPERTS, 0, 0, 0, SM_ROLE_BIAS,
+                                        SM_MAY},
+            [SM_EXPERTS_CHOICE_BIAS] = {"exp_probs_b.bias", SM_DIM_EXPERTS, 0, 0, 0, SM_ROLE_BIAS,
+                                        SM_MAY},
+            [SM_EXPERTS_SHARE] = {"ffn_gate_inp_shexp.weight", SM_DIM_EMBD, 0, 0, 1, SM_ROLE_ROUTER,
+                                  SM_IF_ASKED},
+            [SM_EXPERTS_GATE_BIAS] = {"ffn_gate_exps.bias", SM_DIM_FF, 0, SM_DIM_EXPERTS, 0,
+                                      SM_ROLE_BIAS, SM_MAY},
+            [SM_EXPERTS_UP_BIAS] = {"ffn_up_exps.bias", SM_DIM_FF, 0, SM_DIM_EXPERTS, 0,
+                                    SM_ROLE_BIAS, SM_MAY},
+            [SM_EXPERTS_DOWN_BIAS] = {"ffn_down_exps.bias", SM_DIM_EMBD, 0, SM_DIM_EXPERTS, 0,
+                                      SM_ROLE_BIAS, SM_MAY},
         },
     .buffer =
         {
@@ -37,6 +55,10 @@ const sm_kind sm_kind_experts = {
             [SM_EX_H] = {SM_DIM_USED_FF, 0, 0},
             [SM_EX_H_FORM] = {SM_DIM_USED_FF, SM_FORMS, 0},
             [SM_EX_OUT] = {SM_DIM_USED_EMBD, 0, 0},
+            [SM_EX_SHARED_GATE] = {SM_DIM_FF_SHARED, SM_KEEP, 0},
+            [SM_EX_SHARED_UP] = {SM_DIM_FF_SHARED, SM_KEEP, 0},
+            [SM_EX_SHARED_H] = {SM_DIM_FF_SHARED, 0, 0},
+            [SM_EX_SHARED_H_FORM] = {SM_DIM_FF_SHARED, SM_FORMS, 0},
         },
 };
 
@@ -73,41 +95,19 @@ static rows rows_of(const sm_worker *w) {
 
 /* ---- routing --------------------------------------------------------------------------------- */
 
-/* The n_used largest logits, of equal ones the first, by number; softmax of these. NaN if one of
- * all is not finite: no comparison would find it. */
-static void choose(const float *logits, uint32_t n, uint32_t n_used, uint32_t *chosen,
-                   float *weight) {
-    bool taken[SM_MAX_EXPERTS] = {false};
-    double sum = 0, most = -INFINITY;
-    for (uint32_t e = 0; e < n; e++)
-        sum += (double)(logits[e] - logits[e]);
-    for (uint32_t j = 0; j < n_used; j++) {
-        uint32_t best = n;
-        for (uint32_t e = 0; e < n; e++)
-            if (!taken[e] && (best == n || logits[e] > logits[best]))
-                best = e;
-        taken[best] = true;
-        most = (double)logits[best] > most ? (double)logits[best] : most;
-    }
-    for (uint32_t e = 0, j = 0; e < n; e++)
-        if (taken[e]) {
-            const double p = exp((double)logits[e] - most);
-            chosen[j] = e;
-            weight[j++] = (float)p;
-            sum += p;
-        }
-    for (uint32_t j = 0; j < n_used; j++)
-        weight[j] = (float)((double)weight[j] / sum);
-}
-
 /* Which experts each token goes through. */
 static void route(const sm_worker *w, const rows *r) {
-    const float *logits = w->at.buffer[SM_EX_LOGITS];
+    const sm_block *b = r->b;
+    const float *bias = b->v[SM_EXPERTS_ROUTER_BIAS];
     uint64_t begin, end;
     sm_work_share(w, w->T, &begin, &end);
-    for (uint64_t t = begin; t < end; t++)
-        choose(logits + t * r->b->ld[SM_EX_LOGITS], r->n_experts, r->n_used, r->chosen + t * r->ldu,
-               r->weight + t * r->ldu);
+    for (uint64_t t = begin; t < end; t++) {
+        float *logits = (float *)w->at.buffer[SM_EX_LOGITS] + t * b->ld[SM_EX_LOGITS];
+        if (bias)
+            w->kernels->add(logits, logits, bias, r->n_experts);
+        sm_route(&b->experts, logits, b->v[SM_EXPERTS_CHOICE_BIAS], r->chosen + t * r->ldu,
+                 r->weight + t * r->ldu);
+    }
 }
 
 /* Rows in the order of experts, then of tokens. */
@@ -172,7 +172,13 @@ typedef struct own_rows {
 } own_rows;
 
 static void route_one(const sm_worker *w, rows *r, own_rows *own, const sm_input *in) {
-    choose(w->at.buffer[SM_EX_LOGITS], r->n_experts, r->n_used, own->chosen, own->weight);
+    const float *bias = r->b->v[SM_EXPERTS_ROUTER_BIAS], *logits = w->at.buffer[SM_EX_LOGITS];
+    float biased[SM_MAX_EXPERTS];
+    if (bias) {
+        w->kernels->add(biased, logits, bias, r->n_experts);
+        logits = biased;
+    }
+    sm_route(&r->b->experts, logits, r->b->v[SM_EXPERTS_CHOICE_BIAS], own->chosen, own->weight);
     r->chosen = own->chosen;
     r->row = own->row;
     r->token = own->token;
@@ -205,19 +211,45 @@ static void next_expert(const sm_worker *w) {
         sm_team_barrier(w->team);
 }
 
-/* Elements [f0, f1) of a row of h. */
-static void activate(const sm_worker *w, const rows *r, sm_input_use use, uint64_t row, uint64_t f0,
-                     uint64_t f1) {
-    const uint64_t at = row * r->ldh + f0;
-    const float *gate = (float *)w->at.buffer[SM_EX_GATE] + at;
-    const float *up = (float *)w->at.buffer[SM_EX_UP] + at;
-    float *h = use.floats ? (float *)w->at.buffer[SM_EX_H] + at : w->scratch->row;
-    sm_act_block *formed = w->at.buffer[SM_EX_H_FORM];
-    if (r->b->experts.activation == SM_GELU)
-        w->kernels->gelu_mul(h, gate, up, f1 - f0);
+/* gate and up such that silu(gate) * up is what sm_experts_params.limit says: their gradients are
+ * a factor away, and 0 where a bound is touched. */
+static void clamp(float *gate, float *up, uint64_t n, float limit, float alpha) {
+    for (uint64_t i = 0; i < n; i++) {
+        const float g = gate[i] > limit ? limit : gate[i];
+        const float u = up[i] > limit ? limit : up[i] < -limit ? -limit : up[i];
+        gate[i] = alpha * g;
+        up[i] = (u + 1) / alpha;
+    }
+}
+
+/* n elements of a row: h = activation(gate) * up, in down's form. */
+static void activate(const sm_worker *w, sm_input_use use, const float *gate, const float *up,
+                     float *h, sm_act_block *formed, uint64_t n) {
+    h = use.floats ? h : w->scratch->row;
+    if (w->block->experts.activation == SM_GELU)
+        w->kernels->gelu_mul(h, gate, up, n);
     else
-        w->kernels->silu_mul(h, gate, up, f1 - f0);
-    sm_input_prepare(w, use.form, formed + row * r->blocks_h + f0 / 32, h, f1 - f0);
+        w->kernels->silu_mul(h, gate, up, n);
+    sm_input_prepare(w, use.form, formed, h, n);
+}
+
+/* Elements of a row of expert e. */
+static void activate_row(const sm_worker *w, const rows *r, sm_input_use use, uint32_t e,
+                         uint64_t row, sm_range f) {
+    const sm_experts_params *p = &r->b->experts;
+    const uint64_t at = row * r->ldh + f.begin, n = f.end - f.begin;
+    const uint64_t of_expert = (uint64_t)e * p->n_ff + f.begin;
+    const float *gate_bias = r->b->v[SM_EXPERTS_GATE_BIAS], *up_bias = r->b->v[SM_EXPERTS_UP_BIAS];
+    float *gate = (float *)w->at.buffer[SM_EX_GATE] + at;
+    float *up = (float *)w->at.buffer[SM_EX_UP] + at;
+    if (gate_bias)
+        w->kernels->add(gate, gate, gate_bias + of_expert, n);
+    if (up_bias)
+        w->kernels->add(up, up, up_bias + of_expert, n);
+    if (p->limit > 0)
+        clamp(gate, up, n, p->limit, p->alpha);
+    activate(w, use, gate, up, (float *)w->at.buffer[SM_EX_H] + at,
+             (sm_act_block *)w->at.buffer[SM_EX_H_FORM] + row * r->blocks_h + f.begin / 32, n);
 }
 
 /* h of all rows of expert e. */
@@ -236,16 +268,31 @@ static void gate_up(const sm_worker *w, const rows *r, uint32_t e) {
         sm_product_compute(w, U, groups.begin, groups.end, &in, 0, n, up, r->ldh);
     }
     for (uint64_t row = first; row < first + n && share.begin < share.end; row++)
-        activate(w, r, use, row, share.begin, share.end);
+        activate_row(w, r, use, e, row, share);
     next_expert(w);
 }
 
+/* The same of all experts, and of what all tokens go through. */
 static sm_range share_down(const sm_worker *w, const sm_block *b) {
-    const sm_weight *D = b->w[SM_EXPERTS_DOWN];
+    const sm_weight *D = b->w[SM_EXPERTS_DOWN], *S = b->w[SM_EXPERTS_SHARED_DOWN];
     sm_range share;
     sm_work_share_weights(w, (D->rows + SM_GROUP - 1) / SM_GROUP,
-                          sm_weight_packed_bytes(D) * b->experts.n_used, &share.begin, &share.end);
+                          sm_weight_packed_bytes(D) * b->experts.n_used +
+                              (S ? sm_weight_packed_bytes(S) : 0),
+                          &share.begin, &share.end);
     return share;
+}
+
+/* The bias of expert e to its n rows from `first` on, this thread's columns. */
+static void add_down_bias(const sm_worker *w, const rows *r, uint32_t e, uint64_t first, uint64_t n,
+                          sm_range groups) {
+    const float *bias = r->b->v[SM_EXPERTS_DOWN_BIAS];
+    const uint64_t n_embd = w->c->n_embd, begin = groups.begin * SM_GROUP;
+    const uint64_t end = min_u64(groups.end * SM_GROUP, n_embd);
+    for (uint64_t row = first; row < first + n && bias; row++) {
+        float *out = (float *)w->at.buffer[SM_EX_OUT] + row * w->ws->ldx + begin;
+        w->kernels->add(out, out, bias + e * n_embd + begin, end - begin);
+    }
 }
 
 static void down(const sm_worker *w, const rows *r, uint32_t e) {
@@ -255,13 +302,68 @@ static void down(const sm_worker *w, const rows *r, uint32_t e) {
     const sm_input in = from_row(&h, first);
     const sm_range groups = share_down(w, r->b);
     sm_product_lower(w, D, &in, n, r->token + first);
-    if (groups.begin < groups.end)
+    if (groups.begin < groups.end) {
         sm_product_compute(w, D, groups.begin, groups.end, &in, 0, n,
                            (float *)w->at.buffer[SM_EX_OUT] + first * w->ws->ldx, w->ws->ldx);
+        add_down_bias(w, r, e, first, n, groups);
+    }
     next_expert(w);
 }
 
-/* y of this thread's columns: a token's rows, weighted, in the order of experts. */
+/* ---- what all tokens go through ------------------------------------------------------------- */
+
+static sm_range share_shared(const sm_worker *w, const sm_block *b) {
+    const uint32_t n_ff = b->experts.n_ff_shared;
+    uint64_t begin, end;
+    sm_work_share_weights(w, (n_ff + UNIT - 1) / UNIT,
+                          sm_weight_packed_bytes(b->w[SM_EXPERTS_SHARED_GATE]) +
+                              sm_weight_packed_bytes(b->w[SM_EXPERTS_SHARED_UP]),
+                          &begin, &end);
+    return (sm_range){begin * UNIT, min_u64(end * UNIT, n_ff)};
+}
+
+static void shared_gate_up(const sm_worker *w, const sm_block *b, const sm_input *in) {
+    const sm_weight *G = b->w[SM_EXPERTS_SHARED_GATE], *U = b->w[SM_EXPERTS_SHARED_UP];
+    const sm_input_use use = sm_input_use_of(w, b->w[SM_EXPERTS_SHARED_DOWN]);
+    const uint64_t ld = b->ld[SM_EX_SHARED_H], ldq = b->ld[SM_EX_SHARED_H_FORM];
+    const sm_range f = share_shared(w, b), groups = sm_groups_of(f);
+    float *gate = w->at.buffer[SM_EX_SHARED_GATE], *up = w->at.buffer[SM_EX_SHARED_UP];
+    float *h = w->at.buffer[SM_EX_SHARED_H];
+    sm_act_block *formed = w->at.buffer[SM_EX_SHARED_H_FORM];
+    for (uint64_t t0 = 0, t1; t0 < w->T && f.begin < f.end; t0 = t1) {
+        t1 = min_u64(t0 + sm_tokens_together(w, G), w->T);
+        sm_product_compute(w, G, groups.begin, groups.end, in, t0, t1 - t0, gate + t0 * ld, ld);
+        sm_product_compute(w, U, groups.begin, groups.end, in, t0, t1 - t0, up + t0 * ld, ld);
+        for (uint64_t t = t0; t < t1; t++)
+            activate(w, use, gate + t * ld + f.begin, up + t * ld + f.begin, h + t * ld + f.begin,
+                     formed + t * ldq + f.begin / 32, f.end - f.begin);
+    }
+}
+
+/* y = share * down h, of this thread's columns. */
+static void shared_down(const sm_worker *w, const sm_block *b, const sm_input *n) {
+    const sm_weight *D = b->w[SM_EXPERTS_SHARED_DOWN];
+    const sm_input h = {w->at.buffer[SM_EX_SHARED_H], b->ld[SM_EX_SHARED_H],
+                        w->at.buffer[SM_EX_SHARED_H_FORM], b->ld[SM_EX_SHARED_H_FORM]};
+    const float *share = b->v[SM_EXPERTS_SHARE];
+    const sm_range groups = share_down(w, b);
+    const uint64_t ld = w->ws->ldx, r0 = groups.begin * SM_GROUP;
+    const uint64_t end = min_u64(groups.end * SM_GROUP, w->c->n_embd);
+    sm_product_lower(w, D, &h, w->T, NULL);
+    if (r0 < end)
+        sm_product_compute(w, D, groups.begin, groups.end, &h, 0, w->T, w->at.y, ld);
+    for (uint64_t t = 0; t < w->T && r0 < end && share; t++) {
+        const double z = (double)w->kernels->dot(n->f + t * n->ldf, share, w->c->n_embd);
+        float *y = w->at.y + t * ld + r0;
+        w->kernels->scale(y, y, (float)(1 / (1 + exp(-z))), end - r0);
+    }
+    next_expert(w);
+}
+
+/* ---- the block ------------------------------------------------------------------------------- */
+
+/* y of this thread's columns: a token's rows, weighted, in the order of experts, to what is there of
+ * the shared part. */
 static void add_up(const sm_worker *w, const rows *r) {
     const sm_range groups = share_down(w, r->b);
     const uint64_t ld = w->ws->ldx, r0 = groups.begin * SM_GROUP;
@@ -272,7 +374,7 @@ static void add_up(const sm_worker *w, const rows *r) {
         for (uint32_t j = 0; j < r->n_used; j++) {
             const float *row = out + r->row[t * r->ldu + j] * ld + r0;
             const float p = r->weight[t * r->ldu + j];
-            if (j == 0)
+            if (j == 0 && !r->b->w[SM_EXPERTS_SHARED_DOWN])
                 w->kernels->scale(y, row, p, end - r0);
             else
                 w->kernels->add_product(y, row, NULL, p, end - r0);
@@ -309,6 +411,8 @@ bool sm_experts_run(sm_worker *w, const sm_block *b, sm_input *in) {
     rows r = rows_of(w);
     own_rows own;
     router(w, in);
+    if (b->w[SM_EXPERTS_SHARED_DOWN])
+        shared_gate_up(w, b, in);
     if (w->thread == 0) /* one decision for all: they must meet at the same barriers */
         w->pass->cancelled = sm_stopped(w->scratch);
     sm_team_barrier(w->team);
@@ -324,6 +428,8 @@ bool sm_experts_run(sm_worker *w, const sm_block *b, sm_input *in) {
         if (r.bound[e] < r.bound[e + 1])
             gate_up(w, &r, e);
     sm_team_barrier(w->team);
+    if (b->w[SM_EXPERTS_SHARED_DOWN])
+        shared_down(w, b, in);
     for (uint32_t e = 0; e < b->experts.n_experts; e++)
         if (r.bound[e] < r.bound[e + 1])
             down(w, &r, e);

@@ -1,4 +1,4 @@
-/* deepseek 2 and 3: latent attention, here with gated parts. */
+/* deepseek 2 and 3: latent attention and, behind the first layers, experts. */
 #include "plan.h"
 
 #include <math.h>
@@ -17,12 +17,13 @@ static float yarn_scale(sm_plan *p, sm_rope *rope) {
 
 void sm_plan_deepseek2(sm_plan *p) {
     const uint32_t rope = plan_rope(p, SM_K_ROPE_BASE, false);
+    const sm_experts_params usual = {.scoring = SM_SCORE_SOFTMAX};
     const float scale = p->status ? 1 : yarn_scale(p, &p->net->ropes[rope]);
     for (uint32_t i = 0; i < p->n_layer && !p->status; i++) {
         sm_latent_params l = plan_latent_heads(p, i, rope);
         l.attn.scale *= scale;
         plan_latent(p, i, l, (sm_wiring){.pre = "attn_norm"});
-        plan_gated(p, i, SM_SILU, (sm_wiring){.pre = "ffn_norm"});
+        plan_experts_or_gated(p, i, &usual, (sm_wiring){.pre = "ffn_norm"}, 0);
     }
     plan_head(p, (sm_head_params){0});
 }

@@ -1,5 +1,5 @@
 /* granite and minicpm: llama's layers with four scales: of the embedding, of what each block adds,
- * of scores, of logits (maximal update parametrization). */
+ * of scores, of logits (maximal update parametrization); granite's also as mixtures of experts. */
 #include "plan.h"
 
 #include <math.h>
@@ -15,7 +15,7 @@ static void layers(sm_plan *p, double embedding, double residual, double logits)
         a.rope = rope;
         a.scale = (float)plan_positive_or(p, "attention.scale", (double)a.scale);
         plan_attention(p, i, a, (sm_wiring){.pre = "attn_norm", .scale = scale}, 0);
-        plan_gated(p, i, SM_SILU, (sm_wiring){.pre = "ffn_norm", .scale = scale});
+        plan_experts_or_gated(p, i, NULL, (sm_wiring){.pre = "ffn_norm", .scale = scale}, 0);
     }
     logits = plan_positive_or(p, "logit_scale", logits);
     plan_head(p, (sm_head_params){.scale = (float)(1 / logits)});

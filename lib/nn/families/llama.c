@@ -24,7 +24,7 @@ static void layers(sm_plan *p, relative r) {
         a.norm_late = r.norm_late;
         plan_attention(p, i, a, around_attention, r.asked);
         if (r.experts)
-            plan_experts_or_gated(p, i, SM_SILU, around_ffn);
+            plan_experts_or_gated(p, i, NULL, around_ffn, 0);
         else
             plan_gated(p, i, SM_SILU, around_ffn);
     }

@@ -7,6 +7,8 @@
  *   dQ = ds K
  *   dK = ds^T Q
  *
+ * A sink is a score whose value is 0: of its weight p, which lse tells, ds = -p delta.
+ *
  * P is computed again from the scores and the logarithms of their sums that the forward pass
  * left, a block of queries and keys at a time (arXiv:2205.14135, algorithm 4).
  *
@@ -23,7 +25,9 @@
 typedef struct head {
     const float *q, *k, *v, *out, *dout; /* first token, this head */
     const float *lse;                    /* [n] rows ldl apart */
+    const float *sink;                   /* NULL: none */
     float *dq, *dk, *dv;
+    float *dsink;            /* [n] rows ldl apart */
     uint64_t ldq, ldkv, ldl; /* all but k and v have rows of queries */
     uint32_t n, window, dim;
     float scale, cap;
@@ -111,6 +115,8 @@ static void one_head(const sm_backward *b, const head *h) {
         const uint32_t nq = h->n - q0 < SM_GRAD_QUERIES ? h->n - q0 : SM_GRAD_QUERIES;
         for (uint32_t t = 0; t < nq; t++)
             delta[t] = g->kernels->dot(h->out + (q0 + t) * ldq, h->dout + (q0 + t) * ldq, h->dim);
+        for (uint32_t t = q0; t < q0 + nq && h->sink; t++)
+            h->dsink[t * h->ldl] = -expf(*h->sink - h->lse[t * h->ldl]) * delta[t - q0];
         for (uint32_t k0 = first_block(h, q0); k0 < q0 + nq; k0 += SM_GRAD_KEYS) {
             if (sm_crew_stopped(&b->crew))
                 return;
@@ -135,6 +141,11 @@ static void round_rows(const sm_backward *b, const sm_block *block) {
     sm_team_barrier(b->crew.team);
 }
 
+/* NULL: none; other kinds that attend have other slots. */
+static const float *sinks_of(const sm_block *block) {
+    return block->kind == &sm_kind_attention ? block->v[SM_ATTN_SINKS] : NULL;
+}
+
 /* Query head `index` of a span. */
 static head head_of(const sm_graph *g, const sm_block *block, const sm_span *span, uint64_t index) {
     const sm_attn_params *p = &block->attn;
@@ -142,12 +153,18 @@ static head head_of(const sm_graph *g, const sm_block *block, const sm_span *spa
     const uint64_t *ld = block->ld, ldq = ld[SM_AT_Q], ldkv = ld[SM_AT_K];
     const uint64_t at = span->first * ldq + index * p->head_dim;
     const uint64_t at_kv = span->first * ldkv + index / (p->n_head / p->n_head_kv) * p->head_dim;
+    const float *sinks = sinks_of(block);
+    float *dsink = sinks ? sm_grad_at(g, block, SM_GRAD_SINKS) : NULL;
+    if (sinks)
+        dsink += span->first * ld[SM_AT_LSE] + index;
     return (head){.q = (const float *)l->buffer[SM_AT_Q] + at,
                   .k = (const float *)l->buffer[SM_AT_K] + at_kv,
                   .v = (const float *)l->buffer[SM_AT_V] + at_kv,
                   .out = (const float *)l->buffer[SM_AT_OUT] + at,
                   .dout = sm_grad_at(g, block, SM_GRAD_OUT) + at,
                   .lse = (const float *)l->buffer[SM_AT_LSE] + span->first * ld[SM_AT_LSE] + index,
+                  .sink = sinks ? sinks + index : NULL,
+                  .dsink = dsink,
                   .dq = sm_grad_at(g, block, SM_GRAD_Q) + at,
                   .dk = sm_grad_at(g, block, SM_GRAD_K_HEADS) + at,
                   .dv = sm_grad_at(g, block, SM_GRAD_V_HEADS) + at,
@@ -174,4 +191,8 @@ void sm_grad_attend(const sm_backward *b, const sm_block *block) {
         one_head(b, &h);
     }
     sm_team_barrier(b->crew.team);
+    if (sinks_of(block))
+        sm_grad_bias(b, g->blocks[block->index].v[SM_ATTN_SINKS],
+                     sm_grad_at(g, block, SM_GRAD_SINKS), sm_grad_ld(block, SM_GRAD_SINKS), b->T,
+                     block->attn.n_head);
 }

@@ -181,6 +181,7 @@ const sm_grad_kind sm_grad_attention = {
             [SM_GRAD_V] = {SM_DIM_KV, false},
             [SM_GRAD_R_Q] = {SM_DIM_HEADS, false},
             [SM_GRAD_R_K] = {SM_DIM_HEADS, false},
+            [SM_GRAD_SINKS] = {SM_DIM_HEADS, false},
         },
     .n_buffers = SM_GRAD_ATTN_BUFFERS,
 };

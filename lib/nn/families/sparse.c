@@ -1,0 +1,75 @@
+/* Families that are mixtures of experts in all layers, or in all but the first ones. */
+#include "plan.h"
+
+#define BIT(slot) (1u << (slot))
+
+static const sm_wiring around_attention = {.pre = "attn_norm"}, around_ffn = {.pre = "ffn_norm"};
+
+/* Layers alike but for what keys say. `attention` and `experts` are bits of slots. */
+static void layers(sm_plan *p, bool neox, uint32_t attention, const sm_experts_params *usual,
+                   sm_wiring around_experts, uint32_t experts) {
+    const uint32_t rope = plan_rope(p, SM_K_ROPE_BASE, neox);
+    const uint32_t window = plan_window(p);
+    for (uint32_t i = 0; i < p->n_layer && !p->status; i++) {
+        sm_attn_params a = plan_heads(p, i);
+        a.rope = rope;
+        a.window = window;
+        plan_attention(p, i, a, around_attention, attention);
+        plan_experts_or_gated(p, i, usual, around_experts, experts);
+    }
+    plan_head(p, (sm_head_params){0});
+}
+
+#define QKV_BIAS (BIT(SM_ATTN_Q_BIAS) | BIT(SM_ATTN_K_BIAS) | BIT(SM_ATTN_V_BIAS))
+#define QK_NORM (BIT(SM_ATTN_Q_NORM) | BIT(SM_ATTN_K_NORM))
+
+/* Old files have no width of experts, but that of as many as are used. */
+static uint32_t width_of_one(sm_plan *p) {
+    const uint32_t all = plan_u32(p, SM_K_FF), used = plan_u32(p, SM_K_EXPERTS_USED);
+    return p->status || used > all ? 0 : all / used;
+}
+
+/* Scores as they are; a shared expert with a gate of its own. */
+void sm_plan_qwen2moe(sm_plan *p) {
+    const sm_experts_params usual = {.n_ff = width_of_one(p), .n_ff_shared = plan_u32(p, SM_K_FF)};
+    layers(p, true, QKV_BIAS, &usual, around_ffn, BIT(SM_EXPERTS_SHARE));
+}
+
+void sm_plan_qwen3moe(sm_plan *p) {
+    const sm_experts_params usual = {.n_ff = width_of_one(p), .renormalise = true};
+    layers(p, true, QK_NORM, &usual, around_ffn, 0);
+}
+
+/* A bias in the choice of experts; the first layers are dense. */
+void sm_plan_ernie4_5_moe(sm_plan *p) {
+    const sm_experts_params usual = {.renormalise = true};
+    layers(p, false, 0, &usual, around_ffn, 0);
+}
+
+/* DeepSeek-V3's routing. Smaller models have no norms of heads. */
+void sm_plan_glm4moe(sm_plan *p) {
+    const sm_experts_params usual = {.scoring = SM_SCORE_SIGMOID, .renormalise = true};
+    const bool norms = plan_has_tensor(p, "blk.0.attn_q_norm.weight");
+    layers(p, true, norms ? QK_NORM : 0, &usual, (sm_wiring){.pre = "post_attention_norm"}, 0);
+}
+
+/* Sinks, biases everywhere, a window in every second layer, a clamped activation; YaRN's ramp ends
+ * between dimensions (`truncate: false` of the published configuration, for which files have no
+ * key). */
+void sm_plan_gpt_oss(sm_plan *p) {
+    const sm_experts_params usual = {.renormalise = true, .limit = 7, .alpha = 1.702f};
+    const uint32_t biases = BIT(SM_EXPERTS_ROUTER_BIAS) | BIT(SM_EXPERTS_GATE_BIAS) |
+                            BIT(SM_EXPERTS_UP_BIAS) | BIT(SM_EXPERTS_DOWN_BIAS);
+    const uint32_t rope = plan_rope(p, SM_K_ROPE_BASE, true);
+    const uint32_t window = plan_count_or(p, SM_K_WINDOW, 0);
+    for (uint32_t i = 0; i < p->n_layer && !p->status; i++) {
+        sm_attn_params a = plan_heads(p, i);
+        p->net->ropes[rope].exact_ramp = true;
+        a.rope = rope;
+        a.window = plan_windowed(p, i, 2) ? window : 0;
+        plan_attention(p, i, a, around_attention,
+                       QKV_BIAS | BIT(SM_ATTN_O_BIAS) | BIT(SM_ATTN_SINKS));
+        plan_experts_or_gated(p, i, &usual, (sm_wiring){.pre = "post_attention_norm"}, biases);
+    }
+    plan_head(p, (sm_head_params){0});
+}

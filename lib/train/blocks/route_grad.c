@@ -1,0 +1,44 @@
+/* Backward of routing. Of a token's chosen experts, with scores s of its logits (sigmoid, or softmax
+ * of all), weights p and their gradients dp, of k = scale, and M = sum over f of p_f dp_f:
+ *
+ *   c_e = p_e dp_e, where weights were renormalised p_e (dp_e - M / k); 0 of experts not chosen
+ *   softmax, renormalised: dlogit_e = c_e
+ *   softmax:               dlogit_e = c_e - s_e M
+ *   sigmoid:               dlogit_e = c_e (1 - s_e)
+ *
+ * The bias that takes part in the choice alone has no gradient. */
+#include "train/graph.h"
+
+#include <math.h>
+
+/* Scores of all experts. */
+static void score_all(const sm_experts_params *p, const float *logits, double *score) {
+    double most = -INFINITY, sum = 0;
+    for (uint32_t e = 0; e < p->n_experts; e++)
+        most = (double)logits[e] > most ? (double)logits[e] : most;
+    for (uint32_t e = 0; e < p->n_experts; e++) {
+        score[e] = p->scoring == SM_SCORE_SIGMOID ? 1 / (1 + exp(-(double)logits[e]))
+                                                  : exp((double)logits[e] - most);
+        sum += score[e];
+    }
+    for (uint32_t e = 0; e < p->n_experts && p->scoring == SM_SCORE_SOFTMAX; e++)
+        score[e] /= sum;
+}
+
+void sm_grad_route(const sm_experts_params *p, const float *logits, const uint32_t *chosen,
+                   const float *weight, const float *dp, float *dlogits) {
+    const bool sigmoid = p->scoring == SM_SCORE_SIGMOID;
+    double score[SM_MAX_EXPERTS], mean = 0;
+    if (sigmoid || !p->renormalise)
+        score_all(p, logits, score);
+    for (uint32_t j = 0; j < p->n_used; j++)
+        mean += (double)weight[j] * (double)dp[j];
+    for (uint32_t e = 0; e < p->n_experts; e++)
+        dlogits[e] = sigmoid || p->renormalise ? 0 : (float)(-score[e] * mean);
+    for (uint32_t j = 0; j < p->n_used; j++) {
+        const uint32_t e = chosen[j];
+        const double from = p->renormalise ? mean / (double)p->scale : 0;
+        const double c = (double)weight[j] * ((double)dp[j] - from);
+        dlogits[e] += (float)(sigmoid ? c * (1 - score[e]) : c);
+    }
+}
