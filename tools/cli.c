@@ -137,6 +137,17 @@ bool cli_read(cli_input *input, const char *path) {
     return done;
 }
 
+bool cli_read_text(cli_input *input, const char *path) {
+    if (!cli_read(input, path))
+        return false;
+    if (memchr(input->text, 0, input->length) == NULL)
+        return true;
+    cli_error("%s: holds zero bytes: it is no text in UTF-8, but binary or UTF-16", input->path);
+    free(input->text);
+    input->text = NULL;
+    return false;
+}
+
 int cli_encode(int32_t **ids, uint64_t *n, const sm_tokenizer *tokenizer, const cli_input *input) {
     sm_error error = {0};
     const sm_encode_options how = {.struct_size = sizeof how, .cancel = cli_cancel};

@@ -117,6 +117,8 @@ typedef struct cli_input {
 
 /* Reads a whole file, "-" being stdin. Reports failure itself: false. */
 bool cli_read(cli_input *input, const char *path);
+/* The same, of text: what holds zero bytes is refused as binary. */
+bool cli_read_text(cli_input *input, const char *path);
 /* The text of a command. */
 typedef struct cli_prompt {
     const char *text; /* of -p, "-" being stdin; NULL: not given */

@@ -224,7 +224,7 @@ int cmd_eval(int argc, char **argv) {
         return cli_misuse("eval", "-m MODEL and -f FILE are required");
     if (session.n_ctx == 1)
         return cli_misuse("eval", "-c: a window of 1 token leaves nothing to score");
-    if (!cli_read(&input, file))
+    if (!cli_read_text(&input, file))
         return CLI_FAILED;
     cli_catch_interrupt();
     code = cli_load_model(&model, &info, path, &model_options);

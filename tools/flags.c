@@ -116,6 +116,7 @@ static const struct {
     {"predict", "max-tokens"},
     {"max-new-tokens", "max-tokens"},
     {"repetition-penalty", "repeat-penalty"},
+    {"repeat-last-n", "penalty-last-n"},
     {"lora", "adapter"},
     {"num-threads", "threads"},
     {"output", "out"},

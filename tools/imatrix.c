@@ -169,7 +169,7 @@ int cmd_imatrix(int argc, char **argv) {
         return cli_misuse("imatrix", "OUT would replace TEXT");
     if (cli_check_output(m.out_path, true) != CLI_GO_ON) /* rather now than after the measuring */
         return CLI_FAILED;
-    if (!cli_read(&input, m.text_path))
+    if (!cli_read_text(&input, m.text_path))
         return CLI_FAILED;
     cli_catch_interrupt();
     code = cli_load_model(&model, &info, m.model_path, &model_options);

@@ -278,6 +278,13 @@ static bool is_instruct(const char *path) {
     return ends_with(end, ".json") || ends_with(end, ".jsonl") || ends_with(end, ".ndjson");
 }
 
+/* Unless it is known better why it cannot be opened, the system's reason stands. */
+static sm_status open_file(sm_documents *d, const char *path, sm_error *error) {
+    const sm_status status = sm_file_open(&d->file, d->mem, path, true, error);
+    const sm_status known = status == SM_ERR_IO ? sm_recognize_path(path, path, error) : SM_OK;
+    return known ? known : status;
+}
+
 sm_status sm_documents_open(sm_documents *d, sm_mem *mem, const char *path,
                             const sm_tokenizer *tokenizer, const sm_dataset_options *options,
                             sm_progress_fn progress, void *progress_user, sm_error *error) {
@@ -297,7 +304,7 @@ sm_status sm_documents_open(sm_documents *d, sm_mem *mem, const char *path,
             status = sm_fail(error, SM_ERR_NOMEM, "%s: out of memory", path);
     }
     if (!status)
-        status = sm_file_open(&d->file, mem, path, true, error);
+        status = open_file(d, path, error);
     if (!status && !d->file.size)
         status = sm_fail(error, SM_ERR_FORMAT, "%s: the file is empty", path);
     if (!status)

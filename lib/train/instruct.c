@@ -160,6 +160,8 @@ static sm_status write_turn(reader *r, sm_json_value turn, const char *role_key,
                        (int)(role.length < 60 ? role.length : 60), role.data);
     }
     status = refuse(r, turn, unread);
+    if (!status && is_list(r, text))
+        status = bad(r, "only text is read, no list of parts in", text_key);
     if (!status && !is_text(r, text))
         status = bad(r, "a turn has no text", text_key);
     if (!status)

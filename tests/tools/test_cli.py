@@ -18,6 +18,7 @@ import random
 import re
 import resource
 import shlex
+import shutil
 import signal
 import struct
 import subprocess
@@ -910,6 +911,51 @@ class Hostile(Case):
         long = self.NAME * 400 + "é"
         self.shown("run", "--" + long, code=2, says=[self.SHOWN * 400])
 
+    def with_each_text(self, path, n=30):
+        """Copies of a file, in each another of the texts in it changed to what moves a cursor."""
+        data = path.read_bytes()
+        texts = [m for m in re.finditer(rb"[ -~]{6,}", data[:1 << 15]) if b"GGUF" not in m.group()]
+        for text in texts[::max(1, len(texts) // n)]:
+            at = text.start() + 2  # what stands before may be what tells the key
+            changed = self.folder / (self.NAME + path.name)
+            changed.write_bytes(data[:at] + b"\x1b]0;" + data[at + 4:])
+            yield changed
+
+    def test_every_text(self):
+        """Adapters, importance matrices, checkpoints and lines of training data."""
+        text = self.file("text.txt", (STORY * 3).encode())
+        tuned, counted = self.folder / "tuned", self.folder / "counted"
+        options = ["-d", text, "-c", "16", "-b", "1", "-t", "1", "-n", "2"]
+        self.good("finetune", "-m", MODEL, "-o", tuned, *options)
+        self.good("imatrix", "-m", MODEL, "-f", text, "-o", counted, "-c", "32", "-t", "1")
+        lines = self.file("lines.json", b'[{"messages":[{"role":"user","content":"a"},'
+                          b'{"role":"assistant","content":"b"}],"source":"here"}]')
+        out = self.folder / "out"
+        uses = [(tuned, lambda path: ["run", "-m", MODEL, "-p", "a", "-n", "1", "--adapter", path]),
+                (tuned, lambda path: ["inspect", path, "--tensors"]),
+                (counted, lambda path: ["quantize", MODEL, out, "Q8_0", "--imatrix", path]),
+                (counted, lambda path: ["inspect", path, "--tensors"]),
+                (lines, lambda path: ["train", "-m", MODEL, "-o", out, "--overwrite", *options[2:],
+                                      "-d", path])]
+        tried = 0
+        for path, command in uses:
+            for changed in self.with_each_text(path):
+                said = call(*command(changed))
+                generated = command(changed)[0] == "run"  # text is what the model makes it
+                both = ((b"" if generated else said.stdout) + said.stderr).decode()
+                self.assertEqual([c for c in both if c not in "\n\r" and not c.isprintable()], [],
+                                 (path, both))
+                self.assertIn(said.returncode, (0, 1), both)
+                tried += 1
+        checkpoint = self.folder / "tuned.ckpt"
+        kept = self.folder / "kept"
+        shutil.copyfile(checkpoint, kept)
+        for changed in self.with_each_text(kept):
+            shutil.copyfile(changed, checkpoint)
+            self.shown("finetune", "-m", MODEL, "-o", tuned, *options, "--resume", code=1)
+            tried += 1
+        self.assertGreater(tried, 60)
+
     def test_inspect(self):
         changes = {"name": (b"blk.0.attn_q.weight", b"blk.0.\x1b[2m\x7f\xe2\x80\xae\xff_ght"),
                    "key": (self.key + b".context_length", self.key + b".cont\x1b]0;_\x07ngth")}
@@ -1032,6 +1078,8 @@ class Quantize(Case):
         empty, text = self.file("empty", b""), self.file("text", b"the cat")
         out = self.folder / "im.gguf"
         self.bad(1, "imatrix", "-m", MODEL, "-f", empty, "-o", out, says=["empty"])
+        for command in [["imatrix", "-o", out], ["eval"]]:
+            self.bad(1, *command, "-m", MODEL, "-f", MODEL, says=[MODEL, "binary"])
         self.bad(1, "imatrix", "-m", MODEL, "-f", text, "-o", "/nonexistent/im", says=["/nonexistent"])
         self.bad(1, "imatrix", "-m", self.folder / "absent", "-f", text, "-o", "/dev/full",
                  says=["/dev/full", "regular"])  # before anything is read
@@ -1736,6 +1784,8 @@ class Train(Case):
                               (b'[' + good + b',\n{"output":"b"}]', [":3:", "instruction"]),
                               (b'{"messages":[{"role":"user","content":"a"}]}', [":1:", "no answer"]),
                               (b'{"messages":[{"role":"cat","content":"a"}]}', [":1:", "cat"]),
+                              (b'{"messages":[{"role":"user","content":[{"type":"text","text":"a"}]}]}',
+                               [":1:", "parts", "content"]),
                               (good, ["no entry has an answer", "16 tokens"])]:
             self.bad_data(self.file("data.jsonl", content), says)
         short = b'{"messages":[{"role":"assistant","content":"a"}]}\n'
@@ -1743,6 +1793,8 @@ class Train(Case):
                                     data=self.file("data.jsonl", short * 3 + good)))
         self.assertEqual(result.returncode, 1)
         self.assertIn(b"validation has nothing to predict in rows of 16 tokens", result.stderr)
+        address = "https://example.com/data.jsonl"
+        self.bad(1, *self.options("x", data=address), says=[address, "downloaded"])
         path = self.file("one.txt", b"one document only, without a mark")
         result = call(*self.options("x", "--validation", "0.1", data=path))
         self.assertEqual(result.returncode, 1)
