@@ -111,8 +111,8 @@ typedef struct sm_block_iq4_nl {
 } sm_block_iq4_nl;
 
 /* The 16 levels that a code of IQ4_NL and IQ4_XS stands for. */
-static const int8_t SM_IQ4_VALUES[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
-                                         1,    13,   25,  38,  53,  69,  89,  113};
+#define SM_IQ4_LEVELS -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113
+static const int8_t SM_IQ4_VALUES[16] = {SM_IQ4_LEVELS};
 
 /* weight = 2^(e - 128) * SM_FP4_VALUES[code]; codes as in Q4_0. 255 is no exponent: NaN. */
 typedef struct sm_block_mxfp4 {
@@ -121,7 +121,8 @@ typedef struct sm_block_mxfp4 {
 } sm_block_mxfp4;
 
 /* What a 4-bit float stands for (sign, 2 bits of exponent, 1 of mantissa), twice. */
-static const int8_t SM_FP4_VALUES[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+#define SM_FP4_LEVELS 0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12
+static const int8_t SM_FP4_VALUES[16] = {SM_FP4_LEVELS};
 
 /* ---- the K blocks: 256 elements in 8 sub-blocks of 32 or 16 of 16 -------------------- */
 
@@ -190,6 +191,91 @@ typedef struct sm_block_iq4_xs {
     uint8_t qs[128];
 } sm_block_iq4_xs;
 
+/* ---- IQ blocks: 256 elements by words of a codebook (grids.h) --------------------------------
+ *
+ * index(w) is the place of word w in the type's codebook: w = 0..31 of eight elements each, in IQ3
+ * w = 0..63 of four. Signs go with eight elements: bit i negates element i. Where only bits 0..6 are
+ * stored, bit 7 is set where an odd number of those is. Levels 0, 1, 2 of IQ2 stand for 8, 25, 43;
+ * 0..7 of IQ3_XXS for 4, 12, 20, 28, 36, 44, 52, 62.
+ */
+
+/* weight = d * (2 * sc[b] + 1) / 8 * level,  b = e / 32
+ *   qs[8*b + j]       index(4*b + j)                                    j = 0..3
+ *   qs[8*b + 4..7]    little-endian: bits 7*j .. 7*j+6 signs of word 4*b + j, 28..31 sc[b] */
+typedef struct sm_block_iq2_xxs {
+    uint16_t d;
+    uint8_t qs[64];
+} sm_block_iq2_xxs;
+
+/* weight = d * (2 * sc[s] + 1) / 8 * level,  s = e / 16
+ *   qs[w]             s s s s s s s | index(w): 9 bits
+ *   scales[j]         sc(2j+1) x4 | sc(2j) x4                           j = 0..7 */
+typedef struct sm_block_iq2_xs {
+    uint16_t d;
+    uint16_t qs[32];
+    uint8_t scales[8];
+} sm_block_iq2_xs;
+
+/* The same of
+ *   qs[w]             low eight bits of index(w)
+ *   signs[w]          all eight
+ *   qh[b]             bits 2*j, 2*j+1: the high two of index(4*b + j)   j = 0..3 */
+typedef struct sm_block_iq2_s {
+    uint16_t d;
+    uint8_t qs[32], signs[32];
+    uint8_t qh[8];
+    uint8_t scales[8];
+} sm_block_iq2_s;
+
+/* weight = d * (2 * sc[b] + 1) / 4 * level,  b = e / 32
+ *   qs[w]             index(w)
+ *   signs[4*b + 0..3] as in IQ2_XXS */
+typedef struct sm_block_iq3_xxs {
+    uint16_t d;
+    uint8_t qs[64];
+    uint8_t signs[32];
+} sm_block_iq3_xxs;
+
+/* weight = d * (2 * sc[b] + 1) * (2 * level + 1),  b = e / 32
+ *   qs[w]             low eight bits of index(w)
+ *   qh[b]             bit j: the ninth of index(8*b + j)                j = 0..7
+ *   signs[e / 8]      all eight
+ *   scales[j]         sc(2j+1) x4 | sc(2j) x4                           j = 0..3 */
+typedef struct sm_block_iq3_s {
+    uint16_t d;
+    uint8_t qs[64];
+    uint8_t qh[8];
+    uint8_t signs[32];
+    uint8_t scales[4];
+} sm_block_iq3_s;
+
+/* weight = d * (2 * sc[b] + 1) * (level - 1 + delta),  b = e / 32, delta = 1/8 or -1/8
+ *   qs[w]             low eight bits of index(w)
+ *   qh[b]             bits 3*j .. 3*j+2: the high three of index(4*b + j)   j = 0..3;
+ *                     12..14 sc[b]; 15 delta is negative */
+typedef struct sm_block_iq1_s {
+    uint16_t d;
+    uint8_t qs[32];
+    uint16_t qh[8];
+} sm_block_iq1_s;
+
+/* The same with s = e / 16 for sc, and a delta for each word:
+ *   qs[w]             low eight bits of index(w)
+ *   qh[w / 2]         nibble w % 2: bits 0..2 the high three of index(w); 3 delta is negative
+ *   scales[j]         four bits of d, the lowest in j = 0 | sc(4j+3) x3 | .. | sc(4j) x3   j = 0..3 */
+typedef struct sm_block_iq1_m {
+    uint8_t qs[32];
+    uint8_t qh[16];
+    uint16_t scales[4];
+} sm_block_iq1_m;
+
+_Static_assert(sizeof(sm_block_iq2_xxs) == 66, "IQ2_XXS block");
+_Static_assert(sizeof(sm_block_iq2_xs) == 74, "IQ2_XS block");
+_Static_assert(sizeof(sm_block_iq2_s) == 82, "IQ2_S block");
+_Static_assert(sizeof(sm_block_iq3_xxs) == 98, "IQ3_XXS block");
+_Static_assert(sizeof(sm_block_iq3_s) == 110, "IQ3_S block");
+_Static_assert(sizeof(sm_block_iq1_s) == 50, "IQ1_S block");
+_Static_assert(sizeof(sm_block_iq1_m) == 56, "IQ1_M block");
 _Static_assert(sizeof(sm_block_q4_0) == 18, "Q4_0 block");
 _Static_assert(sizeof(sm_block_q4_1) == 20, "Q4_1 block");
 _Static_assert(sizeof(sm_block_q5_0) == 22, "Q5_0 block");
@@ -227,6 +313,17 @@ static inline int8_t sm_iq4_xs_scale(const sm_block_iq4_xs *block, unsigned b) {
     int low = (block->scales_l[b / 2] >> (4 * (b % 2))) & 15;
     int high = (block->scales_h >> (2 * b)) & 3;
     return (int8_t)((low | high << 4) - 32);
+}
+
+/* The f16 factor of an IQ1_M block. */
+static inline uint16_t sm_iq1_m_d(const sm_block_iq1_m *block) {
+    const uint16_t *s = block->scales;
+    return (uint16_t)(s[0] >> 12 | (s[1] >> 12) << 4 | (s[2] >> 12) << 8 | (s[3] >> 12) << 12);
+}
+static inline void sm_iq1_m_set_d(sm_block_iq1_m *block, uint16_t d) {
+    for (unsigned j = 0; j < 4; j++) {
+        block->scales[j] = (uint16_t)((block->scales[j] & 0xfff) | ((d >> (4 * j)) & 15) << 12);
+    }
 }
 
 /* ---- half-precision floats, by exact bit arithmetic ----------------------------------- */

@@ -85,15 +85,17 @@ bool sm_pipes_are_half(void);
  *
  * Quantized types (x: sm_act_block[c * ldx + k / 32], K a multiple of the block):
  *   per 32-block in order of K, per element:
- *     one scale per 32 (Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 IQ4_NL Q4_K Q5_K IQ4_XS MXFP4):
+ *     one scale per 32 (Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 IQ4_NL Q4_K Q5_K IQ4_XS MXFP4
+ *     IQ2_XXS IQ3_XXS IQ3_S IQ1_S):
  *       s  = exact int32 sum of w_code * q (offsets folded in)
  *       y  = fma((float)s, ws * d, y)           ws: weight scale as f32, product rounded
  *       with a minimum: y = fma(wm, ds, y)      wm: +m (Q4_1, Q5_1), -(dmin*m) (Q4_K, Q5_K)
- *     one scale per 16 (Q2_K Q3_K Q6_K), s0 and s1 of the two halves:
+ *     one scale per 16 (Q2_K Q3_K Q6_K IQ2_XS IQ2_S IQ1_M), s0 and s1 of the two halves:
  *       y = fma(fma((float)s1, ws1, (float)s0 * ws0), d, y)
  *       with minima (Q2_K): then y = fma(wm0, ds16[0], y); y = fma(wm1, ds16[1], y)
- *     ws = d_super * (float)scale_code, one rounding (d_super: f16 -> f32); of MXFP4
- *     2^(e - 128), 0 for e = 0 (of weights below 2^-124) and infinite for 255.
+ *     ws = d_super * (float)scale_code, one rounding (d_super: f16 -> f32, times the power of two
+ *     of the type's table of codes where it has one); of MXFP4 2^(e - 128), 0 for e = 0 (of weights
+ *     below 2^-124) and infinite for 255.
  *   Each fma has one rounding (fmaf); so all levels agree bit for bit.
  * Float types (x: float[c * ldx + k], any K):
  *   y = fma(w, x, y) for k in order, w converted to f32 exactly.

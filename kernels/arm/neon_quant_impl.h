@@ -18,12 +18,12 @@
 typedef enum code_kind {
     CODE_BYTES,
     CODE_NIB,
-    CODE_NIB_TABLE, /* index SM_IQ4_VALUES */
-    CODE_NIB_FP4,   /* index SM_FP4_VALUES */
+    CODE_NIB_TABLE, /* index the table that comes with the product */
     CODE_NIB_HIGH,
     CODE_NIB_CRUMB,
     CODE_CRUMB,
-    CODE_CRUMB_HIGH
+    CODE_CRUMB_HIGH,
+    CODE_TRIO_TABLE
 } code_kind;
 
 /* How its scales do, in front of the codes. */
@@ -41,21 +41,28 @@ typedef struct format {
     code_kind code;
     scale_kind scale;
     int offset; /* code - offset is what is multiplied */
+    const sm_code_table *codes;
 } format;
 
-static const format Q8_0 = {CODE_BYTES, SCALE_D, 0};
-static const format Q4_0 = {CODE_NIB, SCALE_D, 8};
-static const format Q4_1 = {CODE_NIB, SCALE_D_M, 0};
-static const format Q5_0 = {CODE_NIB_HIGH, SCALE_D, 16};
-static const format Q5_1 = {CODE_NIB_HIGH, SCALE_D_M, 0};
-static const format IQ4_NL = {CODE_NIB_TABLE, SCALE_D, 0};
-static const format MXFP4 = {CODE_NIB_FP4, SCALE_E, 0};
-static const format Q2_K = {CODE_CRUMB, SCALE_NIB_NIB, 0};
-static const format Q3_K = {CODE_CRUMB_HIGH, SCALE_S8_S8, 4};
-static const format Q4_K = {CODE_NIB, SCALE_U8_M, 0};
-static const format Q5_K = {CODE_NIB_HIGH, SCALE_U8_M, 0};
-static const format Q6_K = {CODE_NIB_CRUMB, SCALE_S8_S8, 32};
-static const format IQ4_XS = {CODE_NIB_TABLE, SCALE_S8, 0};
+static const format Q8_0 = {CODE_BYTES, SCALE_D, 0, NULL};
+static const format Q4_0 = {CODE_NIB, SCALE_D, 8, NULL};
+static const format Q4_1 = {CODE_NIB, SCALE_D_M, 0, NULL};
+static const format Q5_0 = {CODE_NIB_HIGH, SCALE_D, 16, NULL};
+static const format Q5_1 = {CODE_NIB_HIGH, SCALE_D_M, 0, NULL};
+static const format IQ4_NL = {CODE_NIB_TABLE, SCALE_D, 0, NULL};
+static const format MXFP4 = {CODE_NIB_TABLE, SCALE_E, 0, NULL};
+static const format Q2_K = {CODE_CRUMB, SCALE_NIB_NIB, 0, NULL};
+static const format Q3_K = {CODE_CRUMB_HIGH, SCALE_S8_S8, 4, NULL};
+static const format Q4_K = {CODE_NIB, SCALE_U8_M, 0, NULL};
+static const format Q5_K = {CODE_NIB_HIGH, SCALE_U8_M, 0, NULL};
+static const format Q6_K = {CODE_NIB_CRUMB, SCALE_S8_S8, 32, NULL};
+static const format IQ4_XS = {CODE_NIB_TABLE, SCALE_S8, 0, NULL};
+static const format IQ2_XXS = {CODE_TRIO_TABLE, SCALE_S8, 0, NULL};
+static const format IQ2_XS = {CODE_TRIO_TABLE, SCALE_S8_S8, 0, NULL};
+
+INLINE bool has_table(format f) {
+    return f.code == CODE_NIB_TABLE || f.code == CODE_TRIO_TABLE;
+}
 
 INLINE size_t head_bytes(format f) {
     switch (f.scale) {
@@ -94,7 +101,6 @@ INLINE size_t record_bytes(format f) {
         return scale_bytes(f) + SM_BYTES_PART;
     case CODE_NIB:
     case CODE_NIB_TABLE:
-    case CODE_NIB_FP4:
         return scale_bytes(f) + SM_NIB_PART;
     case CODE_NIB_HIGH:
         return scale_bytes(f) + SM_NIB_PART + SM_HIGH_PART;
@@ -102,6 +108,8 @@ INLINE size_t record_bytes(format f) {
         return scale_bytes(f) + SM_NIB_PART + SM_CRUMB_PART;
     case CODE_CRUMB:
         return scale_bytes(f) + SM_CRUMB_PART;
+    case CODE_TRIO_TABLE:
+        return scale_bytes(f) + SM_TRIO_PART;
     default:
         return scale_bytes(f) + SM_CRUMB_PART + SM_HIGH_PART;
     }
@@ -113,12 +121,13 @@ INLINE unsigned sums_of(format f) {
 INLINE bool has_min(format f) {
     return f.scale == SCALE_D_M || f.scale == SCALE_U8_M || f.scale == SCALE_NIB_NIB;
 }
-/* Codes that use all 8 bits. */
+/* Codes that may use all 8 bits. */
 INLINE bool is_wide(format f) {
-    return f.code == CODE_BYTES || f.code == CODE_NIB_TABLE;
+    return f.code == CODE_BYTES || f.code == CODE_NIB_TABLE ||
+           (f.code == CODE_TRIO_TABLE && sums_of(f) == 1);
 }
 /* Sub-groups whose products may be added in 16 bits: 2 of wide codes (2 * 128 * 127 <= 32767),
- * 4 of 6 bits (4 * 63 * 127), 8 of 5 bits (8 * 31 * 127); no more than go into one sum. */
+ * 4 of 6 bits (4 * 63 * 127; TRIO's are at most 43), 8 of 5 bits (8 * 31 * 127); no more than go into one sum. */
 INLINE unsigned run_of(format f) {
     return is_wide(f) ? 2 : 8 / sums_of(f);
 }
@@ -238,6 +247,22 @@ INLINE uint8x16_t upper_bits(format f, const uint8_t *part, unsigned g) {
                                    : field(vld1q_u8(part + SM_HIGH_PART * (g % 2)), g / 2 * 2, 2);
 }
 
+INLINE void unpack_trio(const uint8_t *p, int8x16_t values, int8x16_t w[8]) {
+    const uint8x16_t mask = vdupq_n_u8(7);
+    uint8x16_t x[4];
+    UNROLL
+    for (size_t j = 0; j < 3; j++) {
+        x[j] = vld1q_u8(p + 64 * j);
+    }
+    x[3] = vbslq_u8(vdupq_n_u8(0x44), shift_right(x[0], 1),
+                    vbslq_u8(vdupq_n_u8(0x22), shift_right(x[1], 2), shift_right(x[2], 3)));
+    UNROLL
+    for (size_t j = 0; j < 4; j++) {
+        w[j] = vqtbl1q_s8(values, vandq_u8(x[j], mask));
+        w[j + 4] = vqtbl1q_s8(values, vandq_u8(shift_right(x[j], 4), mask));
+    }
+}
+
 /* The codes of one quad: w[g] for the eight sub-groups of a block. */
 INLINE void unpack(format f, const uint8_t *codes, unsigned quad, int8x16_t w[8]) {
     const uint8_t *p = codes + 16 * quad;
@@ -246,13 +271,15 @@ INLINE void unpack(format f, const uint8_t *codes, unsigned quad, int8x16_t w[8]
         for (size_t g = 0; g < 8; g++) {
             w[g] = vreinterpretq_s8_u8(vld1q_u8(p + 64 * g));
         }
-    } else if (f.code == CODE_NIB || f.code == CODE_NIB_TABLE || f.code == CODE_NIB_FP4) {
-        const int8x16_t values = vld1q_s8(f.code == CODE_NIB_FP4 ? SM_FP4_VALUES : SM_IQ4_VALUES);
+    } else if (f.code == CODE_TRIO_TABLE) {
+        unpack_trio(p, vld1q_s8(f.codes->value), w);
+    } else if (f.code == CODE_NIB || f.code == CODE_NIB_TABLE) {
         UNROLL
         for (unsigned j = 0; j < 4; j++) {
             uint8x16_t raw = vld1q_u8(p + 64 * j);
             uint8x16_t low = field(raw, 0, 4), high = field(raw, 4, 4);
-            if (f.code != CODE_NIB) {
+            if (f.code == CODE_NIB_TABLE) {
+                int8x16_t values = vld1q_s8(f.codes->value);
                 w[j] = vqtbl1q_s8(values, low);
                 w[j + 4] = vqtbl1q_s8(values, high);
             } else {
@@ -323,6 +350,9 @@ INLINE scales load_scales(format f, const uint8_t *head, const uint8_t *record, 
         return r;
     }
     float32x4_t d = load_f16(head + 8 * quad);
+    if (has_table(f)) {
+        d = vmulq_n_f32(d, f.codes->factor);
+    }
     if (f.scale == SCALE_S8 || f.scale == SCALE_S8_S8) {
         r.s[0] = vmulq_f32(d, load_s8(code));
         if (f.scale == SCALE_S8_S8) {
@@ -706,37 +736,75 @@ INLINE void gemm(format f, float *y, size_t ldy, const void *packed, size_t grou
 
 /* ---- the kernels ----------------------------------------------------------------------------- */
 
-#define MUL(FORMAT, type)                                                                         \
+/* Types that share a layout but for their table of codes (pack.h) are computed by one of them. */
+INLINE format with_codes(format f, const sm_code_table *codes) {
+    f.codes = codes;
+    return f;
+}
+
+#define LAYOUT_MUL(FORMAT, type)                                                                 \
+    static void type##_mul(const sm_code_table *codes, float *y, size_t ldy, const void *packed, \
+                           size_t group_bytes, size_t n_groups, size_t k, const sm_act_block *x, \
+                           size_t ldx, size_t ncols, bool accumulate) {                          \
+        mul(with_codes(FORMAT, codes), y, ldy, packed, group_bytes, n_groups, k, x, ldx, ncols,  \
+            accumulate);                                                                         \
+    }
+#define LAYOUT_GEMM(FORMAT, type)                                                                 \
+    static void type##_gemm(const sm_code_table *codes, float *y, size_t ldy, const void *packed, \
+                            size_t group_bytes, size_t n_groups, size_t k, const sm_act_block *x, \
+                            size_t ldx, size_t ncols, bool accumulate, uint8_t *scratch) {        \
+        gemm(with_codes(FORMAT, codes), y, ldy, packed, group_bytes, n_groups, k, x, ldx, ncols,  \
+             accumulate, scratch);                                                                \
+    }
+#define MUL(layout, type, codes)                                                                  \
     void LEVEL(sm_mul_##type)(float *y, size_t ldy, const void *packed, size_t group_bytes,       \
                               size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols, \
                               bool accumulate, sm_prefetch prefetch) {                            \
         (void)prefetch;                                                                           \
-        mul(FORMAT, y, ldy, packed, group_bytes, n_groups, k, x, ldx, ncols, accumulate);         \
+        layout##_mul(codes, y, ldy, packed, group_bytes, n_groups, k, x, ldx, ncols, accumulate); \
     }
-#define GEMM(FORMAT, type)                                                                         \
+#define GEMM(layout, type, codes)                                                                  \
     void LEVEL(sm_gemm_##type)(float *y, size_t ldy, const void *packed, size_t group_bytes,       \
                                size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols, \
                                bool accumulate, const void *next, void *scratch) {                 \
         (void)next;                                                                                \
-        gemm(FORMAT, y, ldy, packed, group_bytes, n_groups, k, x, ldx, ncols, accumulate,          \
-             scratch);                                                                             \
+        layout##_gemm(codes, y, ldy, packed, group_bytes, n_groups, k, x, ldx, ncols, accumulate,  \
+                      scratch);                                                                    \
     }
 #if I8MM
-#define PRODUCTS(FORMAT, type) GEMM(FORMAT, type)
+#define LAYOUT(FORMAT, type) LAYOUT_GEMM(FORMAT, type)
+#define FUNCTIONS(layout, type, codes) GEMM(layout, type, codes)
 #else
-#define PRODUCTS(FORMAT, type) MUL(FORMAT, type) GEMM(FORMAT, type)
+#define LAYOUT(FORMAT, type) LAYOUT_MUL(FORMAT, type) LAYOUT_GEMM(FORMAT, type)
+#define FUNCTIONS(layout, type, codes) MUL(layout, type, codes) GEMM(layout, type, codes)
 #endif
+#define PRODUCTS(FORMAT, type) \
+    LAYOUT(FORMAT, type)       \
+    FUNCTIONS(type, type, NULL)
 
 PRODUCTS(Q8_0, q8_0)
 PRODUCTS(Q4_0, q4_0)
 PRODUCTS(Q4_1, q4_1)
 PRODUCTS(Q5_0, q5_0)
 PRODUCTS(Q5_1, q5_1)
-PRODUCTS(IQ4_NL, iq4_nl)
-PRODUCTS(MXFP4, mxfp4)
 PRODUCTS(Q2_K, q2_k)
 PRODUCTS(Q3_K, q3_k)
 PRODUCTS(Q4_K, q4_k)
 PRODUCTS(Q5_K, q5_k)
 PRODUCTS(Q6_K, q6_k)
-PRODUCTS(IQ4_XS, iq4_xs)
+
+LAYOUT(IQ4_NL, iq4_nl)
+FUNCTIONS(iq4_nl, iq4_nl, &SM_CODES_IQ4)
+LAYOUT(MXFP4, mxfp4)
+FUNCTIONS(mxfp4, mxfp4, &SM_CODES_FP4)
+LAYOUT(IQ4_XS, iq4_xs)
+FUNCTIONS(iq4_xs, iq4_xs, &SM_CODES_IQ4)
+FUNCTIONS(iq4_xs, iq3_xxs, &SM_CODES_IQ3_XXS)
+FUNCTIONS(iq4_xs, iq3_s, &SM_CODES_IQ3_S)
+LAYOUT(IQ2_XXS, iq2_xxs)
+FUNCTIONS(iq2_xxs, iq2_xxs, &SM_CODES_IQ2)
+FUNCTIONS(iq2_xxs, iq1_s, &SM_CODES_IQ1)
+LAYOUT(IQ2_XS, iq2_xs)
+FUNCTIONS(iq2_xs, iq2_xs, &SM_CODES_IQ2)
+FUNCTIONS(iq2_xs, iq2_s, &SM_CODES_IQ2)
+FUNCTIONS(iq2_xs, iq1_m, &SM_CODES_IQ1)

@@ -1,4 +1,5 @@
 /* dequantize.c - native rows to f32; each block is drawn in blocks.h. */
+#include "iq.h"
 #include "table.h"
 
 void sm_dequantize_f32_ref(float *y, const void *row, size_t k) {
@@ -195,3 +196,32 @@ void sm_dequantize_iq4_xs_ref(float *y, const void *row, size_t k) {
         }
     }
 }
+
+/* ---- IQ blocks with codebooks ---------------------------------------------------------------- */
+
+/* One record of 32 elements. */
+static void decode_record(float y[32], const sm_iq_record *r, float d, const sm_code_table *codes) {
+    for (size_t e = 0; e < 32; e++) {
+        const float scale = d * codes->factor * (float)r->sc[e / 16];
+        y[e] = scale * (float)codes->value[(r->w[e / 4] >> (e % 4 * 8)) & 15];
+    }
+}
+
+#define CODEBOOK(type, CODES, d_of)                                           \
+    void sm_dequantize_##type##_ref(float *y, const void *row, size_t k) {    \
+        const sm_block_##type *b = row;                                       \
+        for (size_t s = 0; s < k / 256; s++, b++) {                           \
+            for (unsigned n = 0; n < 8; n++, y += 32) {                       \
+                const sm_iq_record r = sm_##type##_record(b, n);              \
+                decode_record(y, &r, sm_f16_to_f32(d_of), &SM_CODES_##CODES); \
+            }                                                                 \
+        }                                                                     \
+    }
+
+CODEBOOK(iq2_xxs, IQ2, b->d)
+CODEBOOK(iq2_xs, IQ2, b->d)
+CODEBOOK(iq2_s, IQ2, b->d)
+CODEBOOK(iq3_xxs, IQ3_XXS, b->d)
+CODEBOOK(iq3_s, IQ3_S, b->d)
+CODEBOOK(iq1_s, IQ1, b->d)
+CODEBOOK(iq1_m, IQ1, sm_iq1_m_d(b))

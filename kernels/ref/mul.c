@@ -201,6 +201,48 @@ static void read_iq4_xs(block *b, const uint8_t *head, const uint8_t *p) {
     look_up(b, SM_IQ4_VALUES);
 }
 
+static void read_trio(block *b, const uint8_t *part) {
+    for (size_t n = 0; n < SM_GROUP * 4; n++) {
+        unsigned last = 0; /* of sub-group 3 in bits 0..2, of 7 in 4..6 */
+        for (size_t j = 0; j < 3; j++) {
+            const unsigned byte = part[j * SM_GROUP * 4 + n];
+            b->w[j][n] = (int8_t)(byte & 7);
+            b->w[j + 4][n] = (int8_t)((byte >> 4) & 7);
+            last |= ((byte >> 3) & 0x11) << (2 - j);
+        }
+        b->w[3][n] = (int8_t)(last & 7);
+        b->w[7][n] = (int8_t)(last >> 4);
+    }
+}
+
+/* Codes to what the table has for them; scales times its factor. */
+static void apply_codes(block *b, const sm_code_table *codes) {
+    for (size_t g = 0; g < 8; g++) {
+        for (size_t n = 0; n < SM_GROUP * 4; n++) {
+            b->w[g][n] = codes->value[b->w[g][n]];
+        }
+    }
+    for (size_t r = 0; r < SM_GROUP; r++) {
+        b->ws[0][r] *= codes->factor; /* a power of two: exact before or after the scale's code */
+        b->ws[1][r] *= codes->factor;
+    }
+}
+
+#define READ_CODES(name, CODES, halves, read_part)                             \
+    static void read_##name(block *b, const uint8_t *head, const uint8_t *p) { \
+        memset(b->ws, 0, sizeof b->ws);                                        \
+        read_signed_scales(b, head, p, halves);                                \
+        read_part(b, p + (halves)*SM_CODE_PART);                               \
+        apply_codes(b, &SM_CODES_##CODES);                                     \
+    }
+READ_CODES(iq2_xxs, IQ2, 1, read_trio)
+READ_CODES(iq2_xs, IQ2, 2, read_trio)
+READ_CODES(iq2_s, IQ2, 2, read_trio)
+READ_CODES(iq3_xxs, IQ3_XXS, 1, read_nib)
+READ_CODES(iq3_s, IQ3_S, 1, read_nib)
+READ_CODES(iq1_s, IQ1, 1, read_trio)
+READ_CODES(iq1_m, IQ1, 2, read_trio)
+
 /* ---- the quantized product ----------------------------------------------------------------- */
 
 typedef struct format {
@@ -302,6 +344,13 @@ QUANTIZED(Q4_K, q4_k, 2 * SM_HALF_PART, 8, 1, true)
 QUANTIZED(Q5_K, q5_k, 2 * SM_HALF_PART, 8, 1, true)
 QUANTIZED(Q6_K, q6_k, SM_HALF_PART, 8, 2, false)
 QUANTIZED(IQ4_XS, iq4_xs, SM_HALF_PART, 8, 1, false)
+QUANTIZED(IQ2_XXS, iq2_xxs, SM_HALF_PART, 8, 1, false)
+QUANTIZED(IQ2_XS, iq2_xs, SM_HALF_PART, 8, 2, false)
+QUANTIZED(IQ2_S, iq2_s, SM_HALF_PART, 8, 2, false)
+QUANTIZED(IQ3_XXS, iq3_xxs, SM_HALF_PART, 8, 1, false)
+QUANTIZED(IQ3_S, iq3_s, SM_HALF_PART, 8, 1, false)
+QUANTIZED(IQ1_S, iq1_s, SM_HALF_PART, 8, 1, false)
+QUANTIZED(IQ1_M, iq1_m, SM_HALF_PART, 8, 2, false)
 
 /* ---- the float product ----------------------------------------------------------------------- */
 

@@ -4,6 +4,7 @@
  * codes each, one per byte, so that a word is what a row holds of a sub-group.
  * Each type is a reader of its native bits into codes and a list of parts to write.
  */
+#include "iq.h"
 #include "pack.h"
 #include "table.h"
 
@@ -40,7 +41,16 @@ size_t sm_packed_bytes(uint32_t type, size_t k) {
     case SM_DTYPE_Q6_K:
         return k / 256 * (SCALE + 8 * (2 * CODE + SM_NIB_PART + SM_CRUMB_PART));
     case SM_DTYPE_IQ4_XS:
+    case SM_DTYPE_IQ3_XXS:
+    case SM_DTYPE_IQ3_S:
         return k / 256 * (SCALE + 8 * (CODE + SM_NIB_PART));
+    case SM_DTYPE_IQ2_XXS:
+    case SM_DTYPE_IQ1_S:
+        return k / 256 * (SCALE + 8 * (CODE + SM_TRIO_PART));
+    case SM_DTYPE_IQ2_XS:
+    case SM_DTYPE_IQ2_S:
+    case SM_DTYPE_IQ1_M:
+        return k / 256 * (SCALE + 8 * (2 * CODE + SM_TRIO_PART));
     default:
         return 0;
     }
@@ -128,6 +138,13 @@ static inline void put_high(uint8_t *part, size_t r, codes c, unsigned shift) {
         w |= ((c.w[g] >> shift) & each(1)) << g;
     }
     store_word(part, 0, r, w);
+}
+
+static inline void put_trio(uint8_t *part, size_t r, codes c) {
+    for (size_t j = 0; j < 3; j++) {
+        const uint32_t w3 = (c.w[3] >> (2 - j)) & each(1), w7 = (c.w[7] >> (2 - j)) & each(1);
+        store_word(part, j, r, c.w[j] | w3 << 3 | c.w[j + 4] << 4 | w7 << 7);
+    }
 }
 
 /* ---- one native block of row r into the packed block at p ------------------------------- */
@@ -249,6 +266,39 @@ static inline void put_iq4_xs(uint8_t *p, size_t r, const sm_block_iq4_xs *b) {
     }
 }
 
+/* A record of an IQ type with a codebook; returns where the next one goes. */
+static uint8_t *put_record(uint8_t *p, size_t r, const sm_iq_record *record, size_t halves,
+                           bool trio) {
+    codes c;
+    memcpy(c.w, record->w, sizeof c.w);
+    for (size_t h = 0; h < halves; h++, p += SM_CODE_PART) {
+        p[r] = (uint8_t)record->sc[h];
+    }
+    if (trio) {
+        put_trio(p, r, c);
+        return p + SM_TRIO_PART;
+    }
+    put_nib(p, r, c);
+    return p + SM_NIB_PART;
+}
+
+#define PUT_CODEBOOK(type, halves, trio, d_of)                                      \
+    static inline void put_##type(uint8_t *p, size_t r, const sm_block_##type *b) { \
+        put_half(p, r, d_of);                                                       \
+        p += SM_HALF_PART;                                                          \
+        for (unsigned n = 0; n < 8; n++) {                                          \
+            const sm_iq_record record = sm_##type##_record(b, n);                   \
+            p = put_record(p, r, &record, halves, trio);                            \
+        }                                                                           \
+    }
+PUT_CODEBOOK(iq2_xxs, 1, true, b->d)
+PUT_CODEBOOK(iq2_xs, 2, true, b->d)
+PUT_CODEBOOK(iq2_s, 2, true, b->d)
+PUT_CODEBOOK(iq3_xxs, 1, false, b->d)
+PUT_CODEBOOK(iq3_s, 1, false, b->d)
+PUT_CODEBOOK(iq1_s, 1, true, b->d)
+PUT_CODEBOOK(iq1_m, 2, true, sm_iq1_m_d(b))
+
 /* ---- whole groups ------------------------------------------------------------------------ */
 
 #define PACK(TYPE, type, block_size)                                                      \
@@ -282,6 +332,13 @@ PACK(Q4_K, q4_k, 256)
 PACK(Q5_K, q5_k, 256)
 PACK(Q6_K, q6_k, 256)
 PACK(IQ4_XS, iq4_xs, 256)
+PACK(IQ2_XXS, iq2_xxs, 256)
+PACK(IQ2_XS, iq2_xs, 256)
+PACK(IQ2_S, iq2_s, 256)
+PACK(IQ3_XXS, iq3_xxs, 256)
+PACK(IQ3_S, iq3_s, 256)
+PACK(IQ1_S, iq1_s, 256)
+PACK(IQ1_M, iq1_m, 256)
 
 /* Float types are transposed in tiles of 16 elements of k, so that the lines read stay
  * cached until they are used up. */

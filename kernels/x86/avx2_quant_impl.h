@@ -40,11 +40,13 @@ typedef struct layout {
     bool mins;             /* M or DM in the head */
     int offset;            /* log2 of the offset of unsigned codes, 0: none */
     unsigned sums;         /* pairs that 16 bits can sum; 0: codes are bytes, signed or plus 128 */
+    bool table;            /* codes are places in a table that comes with the product */
 } layout;
 
 /* Log2 of what is added to signed bytes. */
 #define BYTE_OFFSET (VNNI ? 7 : 0)
 
+/* Types that share a layout but for their table of codes (pack.h) are computed by one of them. */
 INLINE layout layout_of(sm_dtype type) {
     switch (type) {
     case SM_DTYPE_Q4_0:
@@ -63,11 +65,20 @@ INLINE layout layout_of(sm_dtype type) {
         return (layout){
             .head = 32, .record = 512, .records = 1, .scales = 1, .offset = BYTE_OFFSET};
     case SM_DTYPE_IQ4_NL:
-        return (layout){
-            .head = 32, .record = 256, .records = 1, .scales = 1, .offset = BYTE_OFFSET};
+        return (layout){.head = 32,
+                        .record = 256,
+                        .records = 1,
+                        .scales = 1,
+                        .offset = BYTE_OFFSET,
+                        .table = true};
     case SM_DTYPE_MXFP4:
-        return (layout){
-            .record = 272, .records = 1, .scales = 1, .code_bytes = 16, .offset = 4, .sums = 4};
+        return (layout){.record = 272,
+                        .records = 1,
+                        .scales = 1,
+                        .code_bytes = 16,
+                        .offset = 4,
+                        .sums = 4,
+                        .table = true};
     case SM_DTYPE_Q2_K:
         return (layout){.head = 64,
                         .record = 160,
@@ -108,13 +119,41 @@ INLINE layout layout_of(sm_dtype type) {
                         .code_bytes = 32,
                         .offset = 5,
                         .sums = 2};
+    case SM_DTYPE_IQ3_S: /* as IQ4_XS, of smaller values */
+        return (layout){.head = 32,
+                        .record = 272,
+                        .records = 8,
+                        .scales = 1,
+                        .code_bytes = 16,
+                        .offset = 6,
+                        .sums = 1,
+                        .table = true};
+    case SM_DTYPE_IQ2_XXS:
+        return (layout){.head = 32,
+                        .record = 208,
+                        .records = 8,
+                        .scales = 1,
+                        .code_bytes = 16,
+                        .offset = 6,
+                        .sums = 1,
+                        .table = true};
+    case SM_DTYPE_IQ2_XS:
+        return (layout){.head = 32,
+                        .record = 224,
+                        .records = 8,
+                        .scales = 2,
+                        .code_bytes = 32,
+                        .offset = 6,
+                        .sums = 1,
+                        .table = true};
     default: /* SM_DTYPE_IQ4_XS */
         return (layout){.head = 32,
                         .record = 272,
                         .records = 8,
                         .scales = 1,
                         .code_bytes = 16,
-                        .offset = BYTE_OFFSET};
+                        .offset = BYTE_OFFSET,
+                        .table = true};
     }
 }
 
@@ -137,9 +176,39 @@ INLINE __m256i field(__m256i v, int left, int mask) {
     return _mm256_and_si256(left == 0 ? v : shift16(v, left), _mm256_set1_epi8((char)mask));
 }
 
+/* A table of codes for look-ups in registers, with the offset on. */
+typedef struct lookup {
+    __m256i table;
+    __m256 factor;
+} lookup;
+
+INLINE lookup load_table(sm_dtype type, const sm_code_table *codes) {
+    layout l = layout_of(type);
+    lookup t = {_mm256_setzero_si256(), _mm256_setzero_ps()};
+    if (l.table) {
+        t.table = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)codes->value));
+        t.table =
+            _mm256_add_epi8(t.table, _mm256_set1_epi8((char)(l.offset > 0 ? 1 << l.offset : 0)));
+        t.factor = _mm256_broadcast_ss(&codes->factor);
+    }
+    return t;
+}
+
+/* Of three vectors of two codes of three bits in a byte: sub-groups j and j + 4; 3 and 7 are
+ * gathered from the fourth bits of the others. */
+INLINE code_pair trio_codes(const uint8_t *p, int j) {
+    __m256i x = load_i256(p + 64 * (j % 3));
+    if (j == 3) {
+        __m256i x1 = load_i256(p + 64), x2 = load_i256(p + 128);
+        x = _mm256_or_si256(field(x, -1, 0x44), field(x1, -2, 0x22));
+        x = _mm256_or_si256(x, field(x2, -3, 0x11));
+    }
+    return (code_pair){field(x, 0, 7), field(x, -4, 7)};
+}
+
 /* Sub-groups j and j + 4 (j = 0..3) of the eight rows `half`; parts: the record behind its
  * scale codes. */
-INLINE code_pair load_codes(sm_dtype type, const uint8_t *parts, unsigned half, int j) {
+INLINE code_pair load_codes(sm_dtype type, lookup t, const uint8_t *parts, unsigned half, int j) {
     const uint8_t *p = parts + 32 * half;
     code_pair c;
     if (type == SM_DTYPE_Q8_0) {
@@ -168,6 +237,12 @@ INLINE code_pair load_codes(sm_dtype type, const uint8_t *parts, unsigned half, 
         c.high = field(both, -4, 7);
         return c;
     }
+    if (type == SM_DTYPE_IQ2_XXS || type == SM_DTYPE_IQ2_XS) {
+        c = trio_codes(p, j);
+        c.low = _mm256_shuffle_epi8(t.table, c.low);
+        c.high = _mm256_shuffle_epi8(t.table, c.high);
+        return c;
+    }
     __m256i nibbles = load_i256(p + 64 * j);
     c.low = field(nibbles, 0, 15);
     c.high = field(nibbles, -4, 15);
@@ -180,20 +255,9 @@ INLINE code_pair load_codes(sm_dtype type, const uint8_t *parts, unsigned half, 
         int shift = 2 * (j >> 1);
         c.low = _mm256_or_si256(c.low, field(crumbs, 4 - shift, 48));
         c.high = _mm256_or_si256(c.high, field(crumbs, -shift, 48));
-    } else if (type == SM_DTYPE_IQ4_NL || type == SM_DTYPE_IQ4_XS) {
-        __m256i table =
-            _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)SM_IQ4_VALUES));
-        if (VNNI) {
-            table = _mm256_xor_si256(table, _mm256_set1_epi8(-128));
-        }
-        c.low = _mm256_shuffle_epi8(table, c.low);
-        c.high = _mm256_shuffle_epi8(table, c.high);
-    } else if (type == SM_DTYPE_MXFP4) {
-        __m256i table =
-            _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)SM_FP4_VALUES));
-        table = _mm256_add_epi8(table, _mm256_set1_epi8(16));
-        c.low = _mm256_shuffle_epi8(table, c.low);
-        c.high = _mm256_shuffle_epi8(table, c.high);
+    } else if (layout_of(type).table) {
+        c.low = _mm256_shuffle_epi8(t.table, c.low);
+        c.high = _mm256_shuffle_epi8(t.table, c.high);
     }
     return c;
 }
@@ -218,7 +282,7 @@ INLINE __m256 load_exponents(const void *p) {
     return _mm256_mul_ps(_mm256_castsi256_ps(bits), _mm256_set1_ps(0.5f));
 }
 
-INLINE scale_set load_scales(sm_dtype type, const uint8_t *head, const uint8_t *record,
+INLINE scale_set load_scales(sm_dtype type, lookup t, const uint8_t *head, const uint8_t *record,
                              unsigned half) {
     layout l = layout_of(type);
     scale_set s;
@@ -228,6 +292,9 @@ INLINE scale_set load_scales(sm_dtype type, const uint8_t *head, const uint8_t *
         return s;
     }
     __m256 d = load_f16(head + 16 * half);
+    if (l.table && l.code_bytes > 0) {
+        d = _mm256_mul_ps(d, t.factor);
+    }
     __m256 m = l.mins ? load_f16(head + SM_HALF_PART + 16 * half) : _mm256_setzero_ps();
     if (l.code_bytes > 0) {
         m = _mm256_xor_ps(m, _mm256_set1_ps(-0.0f));
@@ -301,7 +368,7 @@ typedef struct record_sums {
 
 #if VNNI
 
-INLINE void record_dot(sm_dtype type, record_sums *sums, const uint8_t *parts, pair p) {
+INLINE void record_dot(sm_dtype type, lookup t, record_sums *sums, const uint8_t *parts, pair p) {
     const unsigned other = layout_of(type).scales - 1; /* which sum the second half goes to */
     UNROLL for (unsigned v = 0; v < 2; v++) {
         sums->s[0][v] = offset_sum(type, p.x[v], 0);
@@ -310,7 +377,7 @@ INLINE void record_dot(sm_dtype type, record_sums *sums, const uint8_t *parts, p
     UNROLL for (int n = 0; n < 4; n++) {
         int j = n / 2 + 2 * (n % 2); /* 0, 2, 1, 3: those two share a vector of 2-bit codes */
         UNROLL for (unsigned v = 0; v < 2; v++) {
-            code_pair c = load_codes(type, parts, p.rows[v], j);
+            code_pair c = load_codes(type, t, parts, p.rows[v], j);
             __m256i q0 = broadcast_i32(p.x[v]->q + 4 * j);
             __m256i q1 = broadcast_i32(p.x[v]->q + 4 * j + 16);
             sums->s[0][v] = _mm256_dpbusd_avx_epi32(sums->s[0][v], c.low, q0);
@@ -325,13 +392,13 @@ INLINE __m256i widen(__m256i pairs) {
     return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
 }
 
-INLINE void dot_unsigned(sm_dtype type, record_sums *sums, const uint8_t *parts, pair p) {
+INLINE void dot_unsigned(sm_dtype type, lookup t, record_sums *sums, const uint8_t *parts, pair p) {
     layout l = layout_of(type);
     __m256i s[2][2]; /* 16-bit sums: [half of the record, if kept apart][vector of the pair] */
     UNROLL for (int n = 0; n < 4; n++) {
         int j = n / 2 + 2 * (n % 2); /* 0, 2, 1, 3: those two share a vector of 2-bit codes */
         UNROLL for (unsigned v = 0; v < 2; v++) {
-            code_pair c = load_codes(type, parts, p.rows[v], j);
+            code_pair c = load_codes(type, t, parts, p.rows[v], j);
             __m256i low = _mm256_maddubs_epi16(c.low, broadcast_i32(p.x[v]->q + 4 * j));
             __m256i high = _mm256_maddubs_epi16(c.high, broadcast_i32(p.x[v]->q + 4 * j + 16));
             if (l.sums == 8) {
@@ -339,14 +406,15 @@ INLINE void dot_unsigned(sm_dtype type, record_sums *sums, const uint8_t *parts,
                 s[0][v] = same(_mm256_add_epi16(s[0][v], high));
                 continue;
             }
-            bool fresh = l.sums == 2 ? n % 2 == 0 : n == 0;
+            const int run = (int)l.sums;
+            bool fresh = n % run == 0;
             s[0][v] = fresh ? low : same(_mm256_add_epi16(s[0][v], low));
             s[1][v] = fresh ? high : same(_mm256_add_epi16(s[1][v], high));
-            if (l.sums == 2 && n % 2 == 1) {
+            if (run <= 2 && n % run == run - 1) {
                 __m256i s0 = widen(s[0][v]);
                 __m256i s1 = widen(s[1][v]);
-                sums->s[0][v] = n == 1 ? s0 : _mm256_add_epi32(sums->s[0][v], s0);
-                sums->s[1][v] = n == 1 ? s1 : _mm256_add_epi32(sums->s[1][v], s1);
+                sums->s[0][v] = n < run ? s0 : _mm256_add_epi32(sums->s[0][v], s0);
+                sums->s[1][v] = n < run ? s1 : _mm256_add_epi32(sums->s[1][v], s1);
             }
         }
     }
@@ -355,7 +423,7 @@ INLINE void dot_unsigned(sm_dtype type, record_sums *sums, const uint8_t *parts,
             sums->s[0][v] = widen(s[0][v]);
             sums->s[1][v] = l.sums == 4 ? widen(s[1][v]) : sums->s[0][v];
         }
-        if (l.sums == 4 && l.scales == 1) {
+        if (l.sums <= 4 && l.scales == 1) {
             sums->s[0][v] = _mm256_add_epi32(sums->s[0][v], sums->s[1][v]);
         }
         if (l.offset != 0) {
@@ -376,10 +444,10 @@ INLINE __m256i dot_signs(sm_dtype type, __m256i w, const int8_t *x) {
     return widen(pairs);
 }
 
-INLINE void dot_signed(sm_dtype type, record_sums *sums, const uint8_t *parts, pair p) {
+INLINE void dot_signed(sm_dtype type, lookup t, record_sums *sums, const uint8_t *parts, pair p) {
     UNROLL for (int j = 0; j < 4; j++) {
         UNROLL for (unsigned v = 0; v < 2; v++) {
-            code_pair c = load_codes(type, parts, p.rows[v], j);
+            code_pair c = load_codes(type, t, parts, p.rows[v], j);
             __m256i low = dot_signs(type, c.low, p.x[v]->q + 4 * j);
             __m256i high = dot_signs(type, c.high, p.x[v]->q + 4 * j + 16);
             sums->s[0][v] = j == 0 ? low : same(_mm256_add_epi32(sums->s[0][v], low));
@@ -388,28 +456,28 @@ INLINE void dot_signed(sm_dtype type, record_sums *sums, const uint8_t *parts, p
     }
 }
 
-INLINE void record_dot(sm_dtype type, record_sums *sums, const uint8_t *parts, pair p) {
+INLINE void record_dot(sm_dtype type, lookup t, record_sums *sums, const uint8_t *parts, pair p) {
     if (is_signed(type)) {
-        dot_signed(type, sums, parts, p);
+        dot_signed(type, t, sums, parts, p);
     } else {
-        dot_unsigned(type, sums, parts, p);
+        dot_unsigned(type, t, sums, parts, p);
     }
 }
 
 #endif
 
-INLINE void stream_record(sm_dtype type, __m256 y[2], const uint8_t *head, const uint8_t *record,
-                          pair p) {
+INLINE void stream_record(sm_dtype type, lookup t, __m256 y[2], const uint8_t *head,
+                          const uint8_t *record, pair p) {
     const uint8_t *parts = record + layout_of(type).code_bytes;
     record_sums s;
-    record_dot(type, &s, parts, p);
+    record_dot(type, t, &s, parts, p);
     UNROLL for (unsigned v = 0; v < 2; v++) {
-        scale_set scales = load_scales(type, head, record, p.rows[v]);
+        scale_set scales = load_scales(type, t, head, record, p.rows[v]);
         y[v] = chain(type, y[v], s.s[0][v], s.s[1][v], &scales, p.x[v]);
     }
 }
 
-INLINE void stream_group(sm_dtype type, float *y, size_t ldy, const uint8_t *w, size_t k,
+INLINE void stream_group(sm_dtype type, lookup t, float *y, size_t ldy, const uint8_t *w, size_t k,
                          const sm_act_block *x, size_t ldx, unsigned n, bool accumulate,
                          bool ahead) {
     layout l = layout_of(type);
@@ -427,13 +495,13 @@ INLINE void stream_group(sm_dtype type, float *y, size_t ldy, const uint8_t *w, 
                 prefetch_lines(record, AHEAD, l.record + l.head / l.records);
             }
             if (n == 1) {
-                stream_record(type, sum[0], w, record, (pair){{x, x}, {0, 1}});
+                stream_record(type, t, sum[0], w, record, (pair){{x, x}, {0, 1}});
             } else {
-                stream_record(type, sum[0], w, record, (pair){{x, x + ldx}, {0, 0}});
+                stream_record(type, t, sum[0], w, record, (pair){{x, x + ldx}, {0, 0}});
                 /* not the same x to the compiler, or it keeps all of q in registers */
                 const sm_act_block *x1 = x;
                 __asm__("" : "+r"(x1));
-                stream_record(type, sum[1], w, record, (pair){{x1, x1 + ldx}, {1, 1}});
+                stream_record(type, t, sum[1], w, record, (pair){{x1, x1 + ldx}, {1, 1}});
             }
         }
         w = record;
@@ -461,9 +529,11 @@ INLINE sm_dtype panel_of(sm_dtype type) {
         return VNNI || l.sums == 8 ? SM_DTYPE_Q4_1 : SM_DTYPE_Q5_1;
     }
     if (VNNI && !l.mins) {
-        return l.scales == 1 ? SM_DTYPE_Q8_0 : SM_DTYPE_Q6_K;
+        return l.scales == 1 ? SM_DTYPE_Q8_0 : SM_DTYPE_IQ2_XS;
     }
-    return type == SM_DTYPE_MXFP4 ? SM_DTYPE_Q5_0 : type;
+    return type == SM_DTYPE_MXFP4   ? SM_DTYPE_Q5_0
+           : type == SM_DTYPE_IQ3_S ? SM_DTYPE_IQ2_XXS
+                                    : type;
 }
 
 INLINE unsigned panel_codes(sm_dtype panel) {
@@ -496,7 +566,7 @@ INLINE void store_codes(sm_dtype type, uint8_t *panel, unsigned half, int g, __m
 
 /* Unpacks k elements of a group and asks for what comes later in its stream; returns where that
  * goes on. */
-INLINE const uint8_t *unpack(sm_dtype type, uint8_t *panel, const uint8_t *w, size_t k) {
+INLINE const uint8_t *unpack(sm_dtype type, lookup t, uint8_t *panel, const uint8_t *w, size_t k) {
     layout l = layout_of(type);
     for (size_t heads = k / (32 * l.records); heads > 0; heads--) {
         const uint8_t *record = w + l.head;
@@ -504,11 +574,11 @@ INLINE const uint8_t *unpack(sm_dtype type, uint8_t *panel, const uint8_t *w, si
             prefetch_lines(record, AHEAD, l.record + l.head / l.records);
             UNROLL for (unsigned half = 0; half < 2; half++) {
                 UNROLL for (int j = 0; j < 4; j++) {
-                    code_pair c = load_codes(type, record + layout_of(type).code_bytes, half, j);
+                    code_pair c = load_codes(type, t, record + l.code_bytes, half, j);
                     store_codes(type, panel, half, j, c.low);
                     store_codes(type, panel, half, j + 4, c.high);
                 }
-                scale_set s = load_scales(type, w, record, half);
+                scale_set s = load_scales(type, t, w, record, half);
                 float *out = (float *)(panel + panel_codes(panel_of(type))) + 8 * half;
                 UNROLL for (unsigned n = 0; n < l.scales; n++) {
                     _mm256_storeu_ps(out + 16 * n, s.scale[n]);
@@ -568,14 +638,21 @@ INLINE void tile_dot(sm_dtype type, tile_sums *sums, const uint8_t *panel, const
 /* Pair sums of sub-groups g0 .. g1 - 1, n columns. */
 INLINE void tile_pairs(tile_sums *sums, const uint8_t *panel, const sm_act_block *x, size_t ldx,
                        unsigned n, unsigned g0, unsigned g1) {
-    UNROLL for (unsigned c = 0; c < n; c++) {
-        sums->s[c][0] = sums->s[c][1] = _mm256_setzero_si256();
+    if (g1 - g0 > 1) {
+        UNROLL for (unsigned c = 0; c < n; c++) {
+            sums->s[c][0] = sums->s[c][1] = _mm256_setzero_si256();
+        }
     }
     UNROLL for (size_t g = g0; g < g1; g++) {
         __m256i w0 = load_i256(panel + 64 * g);
         __m256i w1 = load_i256(panel + 64 * g + 32);
         UNROLL for (unsigned c = 0; c < n; c++) {
             __m256i q = broadcast_i32(x[c * ldx].q + 4 * g);
+            if (g1 - g0 == 1) {
+                sums->s[c][0] = _mm256_maddubs_epi16(w0, q);
+                sums->s[c][1] = _mm256_maddubs_epi16(w1, q);
+                continue;
+            }
             sums->s[c][0] = same(_mm256_add_epi16(sums->s[c][0], _mm256_maddubs_epi16(w0, q)));
             sums->s[c][1] = same(_mm256_add_epi16(sums->s[c][1], _mm256_maddubs_epi16(w1, q)));
         }
@@ -728,7 +805,7 @@ INLINE void tile(sm_dtype type, unsigned n, const tile_job *job) {
 #if VNNI
 UP_TO_6(Q8_0, q8_0)
 UP_TO_6(Q4_1, q4_1)
-UP_TO_6(Q6_K, q6_k)
+UP_TO_6(IQ2_XS, iq2_xs)
 UP_TO_6(Q2_K, q2_k)
 #else
 UP_TO_4(Q8_0, q8_0)
@@ -739,6 +816,8 @@ UP_TO_3(Q5_1, q5_1)
 UP_TO_4(Q2_K, q2_k)
 UP_TO_4(Q3_K, q3_k)
 UP_TO_3(Q6_K, q6_k)
+UP_TO_3(IQ2_XXS, iq2_xxs)
+UP_TO_3(IQ2_XS, iq2_xs)
 #endif
 
 INLINE tile_fn *const *tiles_of(sm_dtype panel) {
@@ -747,9 +826,13 @@ INLINE tile_fn *const *tiles_of(sm_dtype panel) {
         return q8_0_tiles;
     case SM_DTYPE_Q4_1:
         return q4_1_tiles;
+    case SM_DTYPE_IQ2_XS:
+        return iq2_xs_tiles;
+#if !VNNI
+    case SM_DTYPE_IQ2_XXS:
+        return iq2_xxs_tiles;
     case SM_DTYPE_Q6_K:
         return q6_k_tiles;
-#if !VNNI
     case SM_DTYPE_Q4_0:
         return q4_0_tiles;
     case SM_DTYPE_Q5_0:
@@ -828,47 +911,50 @@ static void start_at_zero(float *y, size_t ldy, size_t n_groups, size_t ncols) {
 #define PIECE 256
 #define MAX_PANEL_RECORD (1024 + 64)
 
-INLINE void mul_columns(sm_dtype type, float *y, size_t ldy, const uint8_t *w, size_t k,
+INLINE void mul_columns(sm_dtype type, lookup t, float *y, size_t ldy, const uint8_t *w, size_t k,
                         const sm_act_block *x, size_t ldx, size_t ncols) {
     _Alignas(64) uint8_t panel[PIECE / 32 * MAX_PANEL_RECORD];
     _Alignas(64) uint8_t wide[MAX_TILE_COLS * PIECE * 2];
     while (k > 0) {
         size_t piece = k < PIECE ? k : PIECE;
-        w = unpack(type, panel, w, piece);
+        w = unpack(type, t, panel, w, piece);
         run_tiles(kind_of(type), y, ldy, panel, 1, piece, x, ldx, ncols, wide);
         x += piece / 32;
         k -= piece;
     }
 }
 
-typedef void stream_fn(float *y, size_t ldy, const uint8_t *w, size_t group_bytes, size_t n_groups,
-                       size_t k, const sm_act_block *x, size_t ldx, bool accumulate, bool ahead);
+typedef void stream_fn(const sm_code_table *codes, float *y, size_t ldy, const uint8_t *w,
+                       size_t group_bytes, size_t n_groups, size_t k, const sm_act_block *x,
+                       size_t ldx, bool accumulate, bool ahead);
 
-INLINE void mul(sm_dtype type, stream_fn *one, stream_fn *two, float *y, size_t ldy,
-                const uint8_t *w, size_t group_bytes, size_t n_groups, size_t k,
+INLINE void mul(sm_dtype type, const sm_code_table *codes, stream_fn *one, stream_fn *two, float *y,
+                size_t ldy, const uint8_t *w, size_t group_bytes, size_t n_groups, size_t k,
                 const sm_act_block *x, size_t ldx, size_t ncols, bool accumulate, bool ahead) {
     if (ncols <= 2) {
-        (ncols == 1 ? one : two)(y, ldy, w, group_bytes, n_groups, k, x, ldx, accumulate, ahead);
+        (ncols == 1 ? one : two)(codes, y, ldy, w, group_bytes, n_groups, k, x, ldx, accumulate,
+                                 ahead);
         return;
     }
     if (!accumulate) {
         start_at_zero(y, ldy, n_groups, ncols);
     }
     for (size_t g = 0; g < n_groups; g++) {
-        mul_columns(type, y + SM_GROUP * g, ldy, w + g * group_bytes, k, x, ldx, ncols);
+        mul_columns(type, load_table(type, codes), y + SM_GROUP * g, ldy, w + g * group_bytes, k, x,
+                    ldx, ncols);
     }
 }
 
-INLINE void gemm(sm_dtype type, float *y, size_t ldy, const uint8_t *w, size_t group_bytes,
-                 size_t n_groups, size_t k, const sm_act_block *x, size_t ldx, size_t ncols,
-                 bool accumulate, uint8_t *scratch) {
+INLINE void gemm(sm_dtype type, const sm_code_table *codes, float *y, size_t ldy, const uint8_t *w,
+                 size_t group_bytes, size_t n_groups, size_t k, const sm_act_block *x, size_t ldx,
+                 size_t ncols, bool accumulate, uint8_t *scratch) {
     panel_kind kind = kind_of(type);
     size_t panel_bytes = k / 32 * kind.record;
     if (!accumulate) {
         start_at_zero(y, ldy, n_groups, ncols);
     }
     for (size_t g = 0; g < n_groups; g++) {
-        unpack(type, scratch + g * panel_bytes, w + g * group_bytes, k);
+        unpack(type, load_table(type, codes), scratch + g * panel_bytes, w + g * group_bytes, k);
     }
     run_tiles(kind, y, ldy, scratch, n_groups, k, x, ldx, ncols, scratch + n_groups * panel_bytes);
 }
@@ -877,42 +963,83 @@ _Static_assert(SM_GEMM_GROUPS *SM_SLAB / 32 * MAX_PANEL_RECORD + MAX_TILE_COLS *
                    SM_GEMM_SCRATCH,
                "panels and widened activations fit the scratch");
 
-#define STREAM(TYPE, type, n)                                                                   \
-    static void type##_stream_##n(float *y, size_t ldy, const uint8_t *w, size_t group_bytes,   \
-                                  size_t n_groups, size_t k, const sm_act_block *x, size_t ldx, \
-                                  bool accumulate, bool ahead) {                                \
-        for (size_t g = 0; g < n_groups; g++, w += group_bytes) {                               \
-            stream_group(SM_DTYPE_##TYPE, y + SM_GROUP * g, ldy, w, k, x, ldx, n, accumulate,   \
-                         ahead);                                                                \
-        }                                                                                       \
+#define STREAM(TYPE, type, n)                                                                      \
+    static void type##_stream_##n(const sm_code_table *codes, float *y, size_t ldy,                \
+                                  const uint8_t *w, size_t group_bytes, size_t n_groups, size_t k, \
+                                  const sm_act_block *x, size_t ldx, bool accumulate,              \
+                                  bool ahead) {                                                    \
+        for (size_t g = 0; g < n_groups; g++, w += group_bytes) {                                  \
+            stream_group(SM_DTYPE_##TYPE, load_table(SM_DTYPE_##TYPE, codes), y + SM_GROUP * g,    \
+                         ldy, w, k, x, ldx, n, accumulate, ahead);                                 \
+        }                                                                                          \
     }
-#define PRODUCTS(TYPE, type)                                                                       \
-    STREAM(TYPE, type, 1)                                                                          \
-    STREAM(TYPE, type, 2)                                                                          \
+
+/* Of one layout. */
+#define LAYOUT(TYPE, type)                                                                        \
+    STREAM(TYPE, type, 1)                                                                         \
+    STREAM(TYPE, type, 2)                                                                         \
+    static void type##_mul(const sm_code_table *codes, float *y, size_t ldy, const uint8_t *w,    \
+                           size_t group_bytes, size_t n_groups, size_t k, const sm_act_block *x,  \
+                           size_t ldx, size_t ncols, bool accumulate, bool ahead) {               \
+        mul(SM_DTYPE_##TYPE, codes, type##_stream_1, type##_stream_2, y, ldy, w, group_bytes,     \
+            n_groups, k, x, ldx, ncols, accumulate, ahead);                                       \
+    }                                                                                             \
+    static void type##_gemm(const sm_code_table *codes, float *y, size_t ldy, const uint8_t *w,   \
+                            size_t group_bytes, size_t n_groups, size_t k, const sm_act_block *x, \
+                            size_t ldx, size_t ncols, bool accumulate, uint8_t *scratch) {        \
+        gemm(SM_DTYPE_##TYPE, codes, y, ldy, w, group_bytes, n_groups, k, x, ldx, ncols,          \
+             accumulate, scratch);                                                                \
+    }
+
+/* A type of that layout; codes: its table, or NULL. */
+#define FUNCTIONS(layout, type, codes)                                                             \
     void LEVEL(sm_mul_##type)(float *y, size_t ldy, const void *packed, size_t group_bytes,        \
                               size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols,  \
                               bool accumulate, sm_prefetch prefetch) {                             \
-        mul(SM_DTYPE_##TYPE, type##_stream_1, type##_stream_2, y, ldy, packed, group_bytes,        \
-            n_groups, k, x, ldx, ncols, accumulate, prefetch != SM_PREFETCH_NONE || ncols > 1);    \
+        layout##_mul(codes, y, ldy, packed, group_bytes, n_groups, k, x, ldx, ncols, accumulate,   \
+                     prefetch != SM_PREFETCH_NONE || ncols > 1);                                   \
     }                                                                                              \
     void LEVEL(sm_gemm_##type)(float *y, size_t ldy, const void *packed, size_t group_bytes,       \
                                size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols, \
                                bool accumulate, const void *next, void *scratch) {                 \
         (void)next;                                                                                \
-        gemm(SM_DTYPE_##TYPE, y, ldy, packed, group_bytes, n_groups, k, x, ldx, ncols, accumulate, \
-             scratch);                                                                             \
+        layout##_gemm(codes, y, ldy, packed, group_bytes, n_groups, k, x, ldx, ncols, accumulate,  \
+                      scratch);                                                                    \
     }
+
+#define PRODUCTS(TYPE, type) \
+    LAYOUT(TYPE, type)       \
+    FUNCTIONS(type, type, NULL)
 
 PRODUCTS(Q4_0, q4_0)
 PRODUCTS(Q4_1, q4_1)
 PRODUCTS(Q5_0, q5_0)
 PRODUCTS(Q5_1, q5_1)
 PRODUCTS(Q8_0, q8_0)
-PRODUCTS(IQ4_NL, iq4_nl)
-PRODUCTS(MXFP4, mxfp4)
 PRODUCTS(Q2_K, q2_k)
 PRODUCTS(Q3_K, q3_k)
 PRODUCTS(Q4_K, q4_k)
 PRODUCTS(Q5_K, q5_k)
 PRODUCTS(Q6_K, q6_k)
-PRODUCTS(IQ4_XS, iq4_xs)
+
+LAYOUT(IQ4_NL, iq4_nl)
+FUNCTIONS(iq4_nl, iq4_nl, &SM_CODES_IQ4)
+LAYOUT(MXFP4, mxfp4)
+FUNCTIONS(mxfp4, mxfp4, &SM_CODES_FP4)
+LAYOUT(IQ4_XS, iq4_xs)
+FUNCTIONS(iq4_xs, iq4_xs, &SM_CODES_IQ4)
+#if VNNI
+FUNCTIONS(iq4_xs, iq3_xxs, &SM_CODES_IQ3_XXS)
+FUNCTIONS(iq4_xs, iq3_s, &SM_CODES_IQ3_S)
+#else
+LAYOUT(IQ3_S, iq3_s)
+FUNCTIONS(iq3_s, iq3_xxs, &SM_CODES_IQ3_XXS)
+FUNCTIONS(iq3_s, iq3_s, &SM_CODES_IQ3_S)
+#endif
+LAYOUT(IQ2_XXS, iq2_xxs)
+FUNCTIONS(iq2_xxs, iq2_xxs, &SM_CODES_IQ2)
+FUNCTIONS(iq2_xxs, iq1_s, &SM_CODES_IQ1)
+LAYOUT(IQ2_XS, iq2_xs)
+FUNCTIONS(iq2_xs, iq2_xs, &SM_CODES_IQ2)
+FUNCTIONS(iq2_xs, iq2_s, &SM_CODES_IQ2)
+FUNCTIONS(iq2_xs, iq1_m, &SM_CODES_IQ1)

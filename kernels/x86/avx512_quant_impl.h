@@ -29,9 +29,21 @@ INLINE bool is_panel(const uint32_t type) {
     return type >= PANEL_32;
 }
 
+/* Types that share a layout but for their table of codes (pack.h) are computed by one of them. */
+INLINE bool has_trios(const uint32_t type) {
+    return type == SM_DTYPE_IQ2_XXS || type == SM_DTYPE_IQ2_XS;
+}
+
+/* Codes are places in a table that comes with the product. */
+INLINE bool has_table(const uint32_t type) {
+    return type == SM_DTYPE_IQ4_NL || type == SM_DTYPE_MXFP4 || type == SM_DTYPE_IQ4_XS ||
+           has_trios(type);
+}
+
 /* K types, of 8 records behind a head; of the others each record has its own. */
 INLINE bool is_super(const uint32_t type) {
-    return (type >= SM_DTYPE_Q2_K && type <= SM_DTYPE_Q6_K) || type == SM_DTYPE_IQ4_XS;
+    return (type >= SM_DTYPE_Q2_K && type <= SM_DTYPE_Q6_K) || type == SM_DTYPE_IQ4_XS ||
+           has_trios(type);
 }
 
 INLINE bool has_min(const uint32_t type) {
@@ -55,6 +67,7 @@ INLINE int parts(const uint32_t type) {
     case SM_DTYPE_Q2_K:
     case SM_DTYPE_Q3_K:
     case SM_DTYPE_Q6_K:
+    case SM_DTYPE_IQ2_XS:
     case PANEL_16:
     case PANEL_16_MIN:
         return 2;
@@ -85,7 +98,7 @@ INLINE size_t scale_bytes(const uint32_t type) {
     if (!is_super(type)) {
         return 0;
     }
-    return type == SM_DTYPE_IQ4_XS ? SM_CODE_PART : 2 * SM_CODE_PART;
+    return has_table(type) ? (size_t)parts(type) * SM_CODE_PART : 2 * SM_CODE_PART;
 }
 
 INLINE size_t code_bytes(const uint32_t type) {
@@ -106,6 +119,9 @@ INLINE size_t code_bytes(const uint32_t type) {
         return SM_CRUMB_PART;
     case SM_DTYPE_Q3_K:
         return SM_CRUMB_PART + SM_HIGH_PART;
+    case SM_DTYPE_IQ2_XXS:
+    case SM_DTYPE_IQ2_XS:
+        return SM_TRIO_PART;
     default:
         return SM_NIB_PART;
     }
@@ -123,11 +139,10 @@ INLINE int offset_log2(const uint32_t type) {
     case SM_DTYPE_Q4_0:
         return 3;
     case SM_DTYPE_Q5_0:
-    case SM_DTYPE_MXFP4:
         return 4;
     case SM_DTYPE_Q6_K:
         return 5;
-    default: /* Q8_0, IQ4_NL, IQ4_XS, panels: signed bytes */
+    default: /* Q8_0, those with tables, panels: signed bytes */
         return 7;
     }
 }
@@ -174,16 +189,25 @@ INLINE __m512i nibble_code(const bool plain, const uint8_t *p, const int g) {
     return _mm512_and_si512(g < 4 ? x : _mm512_srli_epi16(x, 4), bytes64(0x0f));
 }
 
-INLINE __m512i iq4_code(const uint8_t *p, const int g) {
-    __m512i table = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)SM_IQ4_VALUES));
-    table = _mm512_xor_si512(table, bytes64(0x80));
-    return _mm512_shuffle_epi8(table, nibble_code(true, p, g));
+/* For look-ups in registers, plus 128; zero where the type has none. */
+INLINE __m512i load_table(const uint32_t type, const sm_code_table *codes) {
+    if (!has_table(type)) {
+        return _mm512_setzero_si512();
+    }
+    __m512i table = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)codes->value));
+    return _mm512_xor_si512(table, bytes64(0x80));
 }
 
-INLINE __m512i fp4_code(const uint8_t *p, const int g) {
-    __m512i table = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)SM_FP4_VALUES));
-    table = _mm512_add_epi8(table, bytes64(16));
-    return _mm512_shuffle_epi8(table, nibble_code(true, p, g));
+/* Two codes of three bits in a byte. Those of sub-groups 3 and 7 are gathered from the fourth bits
+ * of the others. */
+INLINE __m512i trio_code(const uint8_t *p, const int g) {
+    __m512i x = load64(p + 64 * (g % 4 % 3));
+    if (g % 4 == 3) {
+        const __m512i x1 = load64(p + 64), x2 = load64(p + 128);
+        x = select_bits(bytes64(0x44), _mm512_srli_epi16(x, 1), _mm512_srli_epi16(x1, 2));
+        x = select_bits(bytes64(0x11), _mm512_srli_epi16(x2, 3), x);
+    }
+    return _mm512_and_si512(g < 4 ? x : _mm512_srli_epi16(x, 4), bytes64(7));
 }
 
 /* 000hnnnn; not plain, from g = 4 on, hnnnn000. */
@@ -238,7 +262,8 @@ INLINE __m512i three_code(const bool plain, const uint8_t *p, const int g) {
 }
 
 /* p: the record's codes. Plain codes are not shifted. */
-INLINE __m512i load_code(const uint32_t type, const bool plain, const uint8_t *p, const int g) {
+INLINE __m512i load_code(const uint32_t type, const bool plain, __m512i table, const uint8_t *p,
+                         const int g) {
     switch (type) {
     case PANEL_32:
     case PANEL_32_MIN:
@@ -249,9 +274,11 @@ INLINE __m512i load_code(const uint32_t type, const bool plain, const uint8_t *p
         return _mm512_xor_si512(load64(p + 64 * g), bytes64(0x80));
     case SM_DTYPE_IQ4_NL:
     case SM_DTYPE_IQ4_XS:
-        return iq4_code(p, g);
     case SM_DTYPE_MXFP4:
-        return fp4_code(p, g);
+        return _mm512_shuffle_epi8(table, nibble_code(true, p, g));
+    case SM_DTYPE_IQ2_XXS:
+    case SM_DTYPE_IQ2_XS:
+        return _mm512_shuffle_epi8(table, trio_code(p, g));
     case SM_DTYPE_Q5_0:
     case SM_DTYPE_Q5_1:
     case SM_DTYPE_Q5_K:
@@ -275,11 +302,14 @@ typedef struct head {
     __m512 d, m;
 } head;
 
-INLINE head load_head(const uint32_t type, const uint8_t *p) {
+INLINE head load_head(const uint32_t type, const sm_code_table *codes, const uint8_t *p) {
     head h = {p, _mm512_setzero_ps(), _mm512_setzero_ps()};
     if (head_bytes(type) > 0) {
         h.d = load_f16(p);
         h.m = has_min(type) ? load_f16(p + SM_HALF_PART) : h.m;
+    }
+    if (is_super(type) && has_table(type)) {
+        h.d = _mm512_mul_ps(h.d, _mm512_set1_ps(codes->factor));
     }
     if (is_super(type)) {
         h.m = _mm512_xor_ps(h.m, _mm512_set1_ps(-0.0f));
@@ -344,6 +374,7 @@ INLINE __m512 load_min(const uint32_t type, const head *h, const uint8_t *p, con
 /* One group on its way through K. */
 typedef struct stream {
     const uint8_t *p;
+    __m512i table;
     head h;
     __m512 y[TILE_COLS];
     __m512 first[TILE_COLS]; /* of two parts of a record: the sum of the first */
@@ -361,6 +392,7 @@ typedef struct product {
     bool accumulate;
     bool fresh;     /* these weights have not been read yet: ask for them ahead of their use */
     bool two_steps; /* through the second-level cache first */
+    const sm_code_table *codes; /* of types with a table */
     /* for panels: what the next call will unpack, prefetched by and by */
     const uint8_t *ahead; /* of the first group; of the second group_ahead further on */
     size_t group_ahead;
@@ -368,8 +400,10 @@ typedef struct product {
     size_t ahead_step; /* bytes of it for each record of a tile */
 } product;
 
-INLINE void stream_begin(const int nc, stream *t, const product *a, size_t group) {
+INLINE void stream_begin(const uint32_t type, const int nc, stream *t, const product *a,
+                         size_t group) {
     t->p = a->packed + group * a->group_bytes;
+    t->table = load_table(type, a->codes);
     UNROLL
     for (int c = 0; c < nc; c++) {
         const float *from = a->y + (size_t)c * a->ldy + group * SM_GROUP;
@@ -384,8 +418,8 @@ INLINE void stream_end(const int nc, const stream *t, const product *a, size_t g
     }
 }
 
-INLINE void stream_head(const uint32_t type, stream *t) {
-    t->h = load_head(type, t->p);
+INLINE void stream_head(const uint32_t type, stream *t, const product *a) {
+    t->h = load_head(type, a->codes, t->p);
     t->p += head_bytes(type);
 }
 
@@ -396,7 +430,7 @@ INLINE head late_head(const uint32_t type, const int nc, const stream *t) {
     }
     const uint8_t *p = t->h.p;
     __asm__("" : "+r"(p) : "r"(t->p)); /* or the compiler keeps it after all */
-    return load_head(type, p);
+    return load_head(type, NULL, p);   /* no type with a table and heads comes here */
 }
 
 /* Asks for a record's worth of bytes ahead of a stream that has not been read yet. In two steps,
@@ -537,7 +571,7 @@ INLINE void add_part(const uint32_t type, const int ns, const int nc, stream *t,
         __m512i w[STREAMS];
         UNROLL
         for (int s = 0; s < ns; s++) {
-            w[s] = load_code(type, plain, t[s].p + scale_bytes(type), g);
+            w[s] = load_code(type, plain, t[s].table, t[s].p + scale_bytes(type), g);
         }
         UNROLL
         for (int c = 0; c < nc; c++) {
@@ -587,14 +621,14 @@ INLINE void tile(const uint32_t type, const int ns, const int nc, const product 
     stream t[STREAMS];
     UNROLL
     for (int s = 0; s < ns; s++) {
-        stream_begin(nc, &t[s], a, group + (size_t)s * apart);
+        stream_begin(type, nc, &t[s], a, group + (size_t)s * apart);
     }
     const sm_act_block *x = a->x, *end = x + a->k / 32;
     const size_t ldx = a->ldx, next_tile = (size_t)nc * ldx * sizeof *x;
     while (x < end) {
         UNROLL
         for (int s = 0; s < ns; s++) {
-            stream_head(type, &t[s]);
+            stream_head(type, &t[s], a);
         }
         for (size_t r = 0; r < records(type); r++, x++) {
             if (is_panel(type)) {
@@ -733,11 +767,13 @@ INLINE uint32_t panel_type(const uint32_t type) {
 _Static_assert(SM_GEMM_GROUPS *PANEL_MOST <= SM_GEMM_SCRATCH, "panels fit the scratch");
 
 /* One group of at most a slab; out is 64-byte aligned. */
-INLINE void unpack(const uint32_t type, uint8_t *out, const uint8_t *p, size_t k) {
+INLINE void unpack(const uint32_t type, const sm_code_table *codes, uint8_t *out, const uint8_t *p,
+                   size_t k) {
+    const __m512i table = load_table(type, codes);
     const uint32_t panel = panel_type(type);
     const int more = has_min(type) ? 0 : 128 - (1 << offset_log2(type));
     for (size_t done = 0; done < k; p += head_bytes(type)) {
-        head h = load_head(type, p);
+        head h = load_head(type, codes, p);
         for (size_t r = 0; r < records(type); r++, p += record_bytes(type), done += 32) {
             const uint8_t *from = p + head_bytes(type);
             UNROLL
@@ -750,7 +786,7 @@ INLINE void unpack(const uint32_t type, uint8_t *out, const uint8_t *p, size_t k
             }
             UNROLL
             for (int g = 0; g < 8; g++) {
-                __m512i code = load_code(type, true, from + scale_bytes(type), g);
+                __m512i code = load_code(type, true, table, from + scale_bytes(type), g);
                 code = _mm512_add_epi8(code, bytes64(more));
                 _mm512_store_si512(out + scale_bytes(panel) + 64 * g, code);
             }
@@ -823,7 +859,7 @@ INLINE void gemm(const uint32_t type, tile_set set, product a, size_t ncols, con
         const size_t bytes =
             records_32 * record_bytes(type) + records_32 / records(type) * head_bytes(type);
         for (size_t g = 0; g < a.n_groups; g++) {
-            unpack(type, scratch + g * PANEL_MOST, a.packed + g * a.group_bytes, a.k);
+            unpack(type, a.codes, scratch + g * PANEL_MOST, a.packed + g * a.group_bytes, a.k);
         }
         a.ahead = next ? next : a.packed;
         a.ahead_end = next ? a.ahead + bytes : a.ahead;
@@ -838,37 +874,48 @@ INLINE void gemm(const uint32_t type, tile_set set, product a, size_t ncols, con
 
 /* ---- the functions --------------------------------------------------------------------------- */
 
-#define QUANTIZED(TYPE, type, most)    \
-    TILES(SM_DTYPE_##TYPE, type, most) \
-    ONE(TYPE, type)                    \
-    MUL(TYPE, type, most)              \
-    GEMM(TYPE, type, most)
+INLINE void mul(tile_set set, void (*one)(const product *a), const product *a, size_t ncols) {
+    if (ncols == 1 && SINGLE(a)) {
+        one(a);
+    } else {
+        product_of(set, a, ncols);
+    }
+}
 
-#define MUL(TYPE, type, most)                                                                     \
-    void LEVEL(sm_mul_##type)(float *y, size_t ldy, const void *packed, size_t group_bytes,       \
-                              size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols, \
-                              bool accumulate, sm_prefetch prefetch) {                            \
-        const product a = {.y = y,                                                                \
-                           .ldy = ldy,                                                            \
-                           .packed = packed,                                                      \
-                           .group_bytes = group_bytes,                                            \
-                           .n_groups = n_groups,                                                  \
-                           .k = k,                                                                \
-                           .x = x,                                                                \
-                           .ldx = ldx,                                                            \
-                           .accumulate = accumulate,                                              \
-                           .fresh = prefetch != SM_PREFETCH_NONE || ncols > 1,                    \
-                           .two_steps = prefetch == SM_PREFETCH_NONE ||                           \
-                                        (TWO_PIPES && prefetch == SM_PREFETCH_FAR)};              \
-        const tile_set set = {type##_tiles, BODY, most};                                          \
-        if (ncols == 1 && SINGLE(&a)) {                                                           \
-            type##_one(&a);                                                                       \
-        } else {                                                                                  \
-            product_of(set, &a, ncols);                                                           \
-        }                                                                                         \
+/* The tiles of a layout, and what its types share. */
+#define LAYOUT(TYPE, type, most)                                                 \
+    TILES(SM_DTYPE_##TYPE, type, most)                                           \
+    ONE(TYPE, type)                                                              \
+    static void type##_gemm(const product *a, size_t ncols, const uint8_t *next, \
+                            uint8_t *scratch) {                                  \
+        const tile_set set = {type##_tiles, BODY, most};                         \
+        gemm(SM_DTYPE_##TYPE, set, *a, ncols, next, scratch);                    \
+    }                                                                            \
+    static void type##_mul(const product *a, size_t ncols) {                     \
+        const tile_set set = {type##_tiles, BODY, most};                         \
+        mul(set, type##_one, a, ncols);                                          \
     }
 
-#define GEMM(TYPE, type, most)                                                                     \
+/* A type of that layout; codes: its table, or NULL. */
+#define FUNCTIONS(layout, type, code_table)                                                        \
+    void LEVEL(sm_mul_##type)(float *y, size_t ldy, const void *packed, size_t group_bytes,        \
+                              size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols,  \
+                              bool accumulate, sm_prefetch prefetch) {                             \
+        const product a = {.y = y,                                                                 \
+                           .ldy = ldy,                                                             \
+                           .packed = packed,                                                       \
+                           .group_bytes = group_bytes,                                             \
+                           .n_groups = n_groups,                                                   \
+                           .k = k,                                                                 \
+                           .x = x,                                                                 \
+                           .ldx = ldx,                                                             \
+                           .accumulate = accumulate,                                               \
+                           .fresh = prefetch != SM_PREFETCH_NONE || ncols > 1,                     \
+                           .two_steps = prefetch == SM_PREFETCH_NONE ||                            \
+                                        (TWO_PIPES && prefetch == SM_PREFETCH_FAR),                \
+                           .codes = code_table};                                                   \
+        layout##_mul(&a, ncols);                                                                   \
+    }                                                                                              \
     void LEVEL(sm_gemm_##type)(float *y, size_t ldy, const void *packed, size_t group_bytes,       \
                                size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols, \
                                bool accumulate, const void *next, void *scratch) {                 \
@@ -882,21 +929,38 @@ INLINE void gemm(const uint32_t type, tile_set set, product a, size_t ncols, con
                            .ldx = ldx,                                                             \
                            .accumulate = accumulate,                                               \
                            .fresh = true,                                                          \
-                           .two_steps = TWO_PIPES};                                                \
-        const tile_set set = {type##_tiles, BODY, most};                                           \
-        gemm(SM_DTYPE_##TYPE, set, a, ncols, next, scratch);                                       \
+                           .two_steps = TWO_PIPES,                                                 \
+                           .codes = code_table};                                                   \
+        layout##_gemm(&a, ncols, next, scratch);                                                   \
     }
+
+#define QUANTIZED(TYPE, type, most) \
+    LAYOUT(TYPE, type, most)        \
+    FUNCTIONS(type, type, NULL)
 
 QUANTIZED(Q4_0, q4_0, 6)
 QUANTIZED(Q4_1, q4_1, 6)
 QUANTIZED(Q5_0, q5_0, 6)
 QUANTIZED(Q5_1, q5_1, 6)
 QUANTIZED(Q8_0, q8_0, 6)
-QUANTIZED(IQ4_NL, iq4_nl, 6)
-QUANTIZED(MXFP4, mxfp4, 4)
-QUANTIZED(IQ4_XS, iq4_xs, 4)
 QUANTIZED(Q4_K, q4_k, 4)
 QUANTIZED(Q5_K, q5_k, 6)
 QUANTIZED(Q2_K, q2_k, 4)
 QUANTIZED(Q3_K, q3_k, 4)
 QUANTIZED(Q6_K, q6_k, 4)
+
+LAYOUT(IQ4_NL, iq4_nl, 6)
+FUNCTIONS(iq4_nl, iq4_nl, &SM_CODES_IQ4)
+LAYOUT(MXFP4, mxfp4, 4)
+FUNCTIONS(mxfp4, mxfp4, &SM_CODES_FP4)
+LAYOUT(IQ4_XS, iq4_xs, 4)
+FUNCTIONS(iq4_xs, iq4_xs, &SM_CODES_IQ4)
+FUNCTIONS(iq4_xs, iq3_xxs, &SM_CODES_IQ3_XXS)
+FUNCTIONS(iq4_xs, iq3_s, &SM_CODES_IQ3_S)
+LAYOUT(IQ2_XXS, iq2_xxs, 4)
+FUNCTIONS(iq2_xxs, iq2_xxs, &SM_CODES_IQ2)
+FUNCTIONS(iq2_xxs, iq1_s, &SM_CODES_IQ1)
+LAYOUT(IQ2_XS, iq2_xs, 4)
+FUNCTIONS(iq2_xs, iq2_xs, &SM_CODES_IQ2)
+FUNCTIONS(iq2_xs, iq2_s, &SM_CODES_IQ2)
+FUNCTIONS(iq2_xs, iq1_m, &SM_CODES_IQ1)

@@ -31,9 +31,11 @@
 #include "smallmind/types.h"
 
 static const uint32_t computed_types[] = {
-    SM_DTYPE_F32,  SM_DTYPE_F16,    SM_DTYPE_BF16,   SM_DTYPE_Q4_0,  SM_DTYPE_Q4_1, SM_DTYPE_Q5_0,
-    SM_DTYPE_Q5_1, SM_DTYPE_Q8_0,   SM_DTYPE_Q2_K,   SM_DTYPE_Q3_K,  SM_DTYPE_Q4_K, SM_DTYPE_Q5_K,
-    SM_DTYPE_Q6_K, SM_DTYPE_IQ4_NL, SM_DTYPE_IQ4_XS, SM_DTYPE_MXFP4,
+    SM_DTYPE_F32,     SM_DTYPE_F16,    SM_DTYPE_BF16,  SM_DTYPE_Q4_0,    SM_DTYPE_Q4_1,
+    SM_DTYPE_Q5_0,    SM_DTYPE_Q5_1,   SM_DTYPE_Q8_0,  SM_DTYPE_Q2_K,    SM_DTYPE_Q3_K,
+    SM_DTYPE_Q4_K,    SM_DTYPE_Q5_K,   SM_DTYPE_Q6_K,  SM_DTYPE_IQ4_NL,  SM_DTYPE_IQ4_XS,
+    SM_DTYPE_IQ2_XXS, SM_DTYPE_IQ2_XS, SM_DTYPE_IQ2_S, SM_DTYPE_IQ3_XXS, SM_DTYPE_IQ3_S,
+    SM_DTYPE_IQ1_S,   SM_DTYPE_IQ1_M,  SM_DTYPE_MXFP4,
 };
 #define N_TYPES (sizeof computed_types / sizeof computed_types[0])
 
@@ -460,7 +462,7 @@ static void test_packing_slabs(void **state) {
         free(whole);
         free(part);
     }
-    assert_int_equal(sm_packed_bytes(SM_DTYPE_IQ2_S, 256), 0);
+    assert_int_equal(sm_packed_bytes(SM_DTYPE_Q8_K, 256), 0);
     assert_int_equal(sm_packed_bytes(12345, 256), 0);
 }
 
@@ -471,13 +473,18 @@ static void test_dequantize(void **state) {
     static const struct {
         uint32_t type;
         uint32_t hash;
-    } known[] = {
-        {SM_DTYPE_F32, 0x89b1940e},  {SM_DTYPE_F16, 0x783b3f87},    {SM_DTYPE_BF16, 0x13987f28},
-        {SM_DTYPE_Q4_0, 0xabaf83c0}, {SM_DTYPE_Q4_1, 0xd50fa4e9},   {SM_DTYPE_Q5_0, 0xdb75bf0a},
-        {SM_DTYPE_Q5_1, 0x6909311c}, {SM_DTYPE_Q8_0, 0x6ebfcf1e},   {SM_DTYPE_Q2_K, 0x78238047},
-        {SM_DTYPE_Q3_K, 0x84b864a6}, {SM_DTYPE_Q4_K, 0x5ab28f68},   {SM_DTYPE_Q5_K, 0xaccd5f74},
-        {SM_DTYPE_Q6_K, 0x5a15021d}, {SM_DTYPE_IQ4_NL, 0x53fe58d8}, {SM_DTYPE_IQ4_XS, 0x8054d5e3},
-        {SM_DTYPE_MXFP4, 0x6811f6eb}};
+    } known[] = {{SM_DTYPE_F32, 0x89b1940e},     {SM_DTYPE_F16, 0x783b3f87},
+                 {SM_DTYPE_BF16, 0x13987f28},    {SM_DTYPE_Q4_0, 0xabaf83c0},
+                 {SM_DTYPE_Q4_1, 0xd50fa4e9},    {SM_DTYPE_Q5_0, 0xdb75bf0a},
+                 {SM_DTYPE_Q5_1, 0x6909311c},    {SM_DTYPE_Q8_0, 0x6ebfcf1e},
+                 {SM_DTYPE_Q2_K, 0x78238047},    {SM_DTYPE_Q3_K, 0x84b864a6},
+                 {SM_DTYPE_Q4_K, 0x5ab28f68},    {SM_DTYPE_Q5_K, 0xaccd5f74},
+                 {SM_DTYPE_Q6_K, 0x5a15021d},    {SM_DTYPE_IQ4_NL, 0x53fe58d8},
+                 {SM_DTYPE_IQ4_XS, 0x8054d5e3},  {SM_DTYPE_IQ2_XXS, 0x1f8be70c},
+                 {SM_DTYPE_IQ2_XS, 0x6f19ad8c},  {SM_DTYPE_IQ2_S, 0xa05bb4d2},
+                 {SM_DTYPE_IQ3_XXS, 0x9e5d9ab7}, {SM_DTYPE_IQ3_S, 0xb7a7c714},
+                 {SM_DTYPE_IQ1_S, 0x172e49bf},   {SM_DTYPE_IQ1_M, 0xa8338e3e},
+                 {SM_DTYPE_MXFP4, 0x6811f6eb}};
     for (size_t t = 0; t < sizeof known / sizeof known[0]; t++) {
         const size_t k = 512;
         float y[512];
@@ -1211,8 +1218,7 @@ static void test_grad_rows(void **state) {
                 check_close("layer_norm_grad m", n, 0, (double)m, mean, 2e-6);
                 for (size_t i = 0; i < n; i++) {
                     const double d = (double)dy[i] * (with ? (double)w[i] : 1);
-                    const double g =
-                        ln * (d - gradient - ((double)x[i] - mean) * ln * ln * inner);
+                    const double g = ln * (d - gradient - ((double)x[i] - mean) * ln * ln * inner);
                     check_close("layer_norm_grad", n, i, (double)out[i],
                                 g + (accumulate ? (double)start[i] : 0), 1e-5 * (ln + 1));
                 }

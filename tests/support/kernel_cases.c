@@ -115,6 +115,15 @@ static float pick_scale(data_style style) {
     return random_float() * 0.1f;
 }
 
+static void store_scale(uint32_t type, uint8_t *block, size_t offset, float scale) {
+    const uint16_t h = sm_f32_to_f16(scale);
+    if (type == SM_DTYPE_IQ1_M) {
+        sm_iq1_m_set_d((sm_block_iq1_m *)(void *)block, h);
+    } else {
+        memcpy(block + offset, &h, sizeof h);
+    }
+}
+
 /* The exponent of a factor that is a power of two. */
 static uint8_t pick_exponent(data_style style) {
     static const uint8_t extremes[] = {0, 1, 2, 60, 144};
@@ -133,8 +142,7 @@ static void fill_factors(uint32_t type, uint8_t *block, data_style style) {
     }
     const size_t n = scale_offsets(type, offsets);
     for (size_t s = 0; s < n; s++) {
-        uint16_t h = sm_f32_to_f16(pick_scale(style));
-        memcpy(block + offsets[s], &h, 2);
+        store_scale(type, block, offsets[s], pick_scale(style));
     }
 }
 
