@@ -9,7 +9,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "grids.h"
 #include "lanes.h"
+#include "pack.h"
 #include "table.h"
 
 /* Nothing is infinite or a NaN. */
@@ -60,3 +62,4 @@ static inline void pack_nibbles(uint8_t qs[16], const uint8_t code[32]) {
 #include "search.h"
 #include "blocks32.h"
 #include "blocks256.h"
+#include "codebooks.h"
