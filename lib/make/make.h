@@ -20,10 +20,20 @@ typedef enum sm_mix {
     SM_MIX_Q5_K_S,
     SM_MIX_Q5_K_M,
     SM_MIX_MXFP4_MOE,
+    SM_MIX_IQ1,   /* and IQ2_XXS, IQ2_XS */
+    SM_MIX_IQ2_S, /* and IQ2_M */
+    SM_MIX_IQ3_XXS,
+    SM_MIX_IQ3_XS,
+    SM_MIX_IQ3_S,
+    SM_MIX_IQ3_M,
 } sm_mix;
 
 /* How the factor of a block is stored. */
-typedef enum sm_factor { SM_FACTOR_F16, SM_FACTOR_E8M0 } sm_factor;
+typedef enum sm_factor {
+    SM_FACTOR_F16,
+    SM_FACTOR_E8M0,
+    SM_FACTOR_IQ1_M /* an f16 in four parts */
+} sm_factor;
 
 /* How blocks are made whose bits are all random but for their factors. Where a minimum is
  * subtracted or added, it is chosen so that the weights' mean is about 0. */
@@ -64,6 +74,8 @@ const sm_model_type *sm_model_type_of(uint32_t type);
 #define SM_FILE_TYPE_UNKNOWN 1024 /* llama.cpp's "guessed" */
 uint32_t sm_file_type_of(uint32_t type);
 bool sm_type_is_float(uint32_t type);
+/* Whether quantizing to that tensor type goes by an importance matrix or not at all. */
+bool sm_type_needs_importance(uint32_t type);
 /* The type itself, or what stands for it in rows of that many columns. One that is written here. */
 uint32_t sm_fallback_type(uint32_t type, uint64_t columns);
 

@@ -64,9 +64,20 @@ static bool is_chosen(uint32_t layer, uint32_t n) {
 }
 
 static uint32_t value_type(const sm_model_type *m, const sm_mixture_model *model, uint32_t layer) {
+    const bool shared = model->n_head >= 4 * model->n_head_kv; /* few values for many queries */
     switch (m->mix) {
     case SM_MIX_Q2_K:
-        return model->n_head >= 4 * model->n_head_kv ? SM_DTYPE_Q4_K : SM_DTYPE_Q3_K;
+        return shared ? SM_DTYPE_Q4_K : SM_DTYPE_Q3_K;
+    case SM_MIX_IQ1:
+        return shared ? SM_DTYPE_Q4_K : SM_DTYPE_Q2_K;
+    case SM_MIX_IQ2_S:
+        return shared ? SM_DTYPE_Q4_K : SM_DTYPE_IQ3_S;
+    case SM_MIX_IQ3_XXS:
+    case SM_MIX_IQ3_XS:
+    case SM_MIX_IQ3_S:
+        return shared ? SM_DTYPE_Q4_K : m->type;
+    case SM_MIX_IQ3_M:
+        return SM_DTYPE_Q4_K;
     case SM_MIX_Q3_K_M:
         return layer < 2 ? SM_DTYPE_Q5_K : SM_DTYPE_Q4_K;
     case SM_MIX_Q3_K_L:
@@ -95,6 +106,12 @@ static uint32_t down_type(const sm_model_type *m, const sm_mixture_model *model,
     case SM_MIX_Q4_K_M:
     case SM_MIX_Q5_K_M:
         return is_chosen(layer, n) ? SM_DTYPE_Q6_K : m->type;
+    case SM_MIX_IQ1:
+        return layer < n / 8 ? SM_DTYPE_Q2_K : m->type;
+    case SM_MIX_IQ2_S:
+        return layer < n / 8 ? SM_DTYPE_IQ3_S : m->type;
+    case SM_MIX_IQ3_M:
+        return layer < n / 8 ? SM_DTYPE_Q4_K : m->type;
     default:
         return m->type;
     }
@@ -108,15 +125,54 @@ static uint32_t attention_output_type(const sm_model_type *m) {
         return SM_DTYPE_Q4_K;
     case SM_MIX_Q3_K_L:
         return SM_DTYPE_Q5_K;
+    case SM_MIX_IQ1:
+        return m->type == SM_DTYPE_IQ1_S || m->type == SM_DTYPE_IQ1_M ? SM_DTYPE_IQ2_XXS : m->type;
+    case SM_MIX_IQ2_S:
+    case SM_MIX_IQ3_XXS:
+        return SM_DTYPE_IQ3_S;
+    case SM_MIX_IQ3_M:
+        return SM_DTYPE_Q4_K;
     default:
         return m->type;
     }
+}
+
+/* The embedding where it is not the head, too. */
+static uint32_t embedding_type(const sm_model_type *m) {
+    switch (m->mix) {
+    case SM_MIX_IQ1:
+        return SM_DTYPE_Q2_K;
+    case SM_MIX_IQ2_S:
+    case SM_MIX_IQ3_XXS:
+        return SM_DTYPE_IQ3_S;
+    default:
+        return m->type;
+    }
+}
+
+static uint32_t head_type(const sm_model_type *m) {
+    return m->mix == SM_MIX_IQ1 || m->mix == SM_MIX_IQ2_S || m->mix == SM_MIX_IQ3_XXS
+               ? SM_DTYPE_Q5_K
+               : SM_DTYPE_Q6_K;
+}
+
+/* Matrices that read the input of a block: suffix is the name within the layer. */
+static uint32_t input_type(const sm_model_type *m, uint32_t n, uint32_t layer, const char *suffix) {
+    const bool attention =
+        strcmp(suffix, "attn_q.weight") == 0 || strcmp(suffix, "attn_k.weight") == 0;
+    const bool middle = layer >= n / 8 && layer < 7 * n / 8;
+    if (m->mix == SM_MIX_IQ3_XXS && attention)
+        return SM_DTYPE_IQ2_S;
+    if (m->mix == SM_MIX_IQ3_XS && (attention || middle))
+        return SM_DTYPE_IQ3_XXS;
+    return m->type;
 }
 
 static uint32_t joined_qkv_type(const sm_model_type *m) {
     switch (m->mix) {
     case SM_MIX_Q3_K_M:
     case SM_MIX_Q3_K_L:
+    case SM_MIX_IQ3_M:
         return SM_DTYPE_Q4_K;
     case SM_MIX_Q4_K_M:
         return SM_DTYPE_Q5_K;
@@ -134,7 +190,9 @@ uint32_t sm_mixture_type(const sm_model_type *m, const sm_mixture_model *model, 
     if (m->mix == SM_MIX_MXFP4_MOE)
         return is_stack(name) ? m->type : SM_DTYPE_Q8_0;
     if (strcmp(name, model->has_output ? "output.weight" : "token_embd.weight") == 0)
-        return SM_DTYPE_Q6_K;
+        return head_type(m);
+    if (strcmp(name, "token_embd.weight") == 0)
+        return embedding_type(m);
     const char *suffix = in_layer(name, &layer);
     const sm_slot *slot = suffix ? sm_slot_by_name(name) : NULL;
     switch (slot ? slot->role : SM_ROLE_MATRIX) {
@@ -144,7 +202,9 @@ uint32_t sm_mixture_type(const sm_model_type *m, const sm_mixture_model *model, 
         return down_type(m, model, layer);
     case SM_ROLE_RESIDUAL:
         return attention_output_type(m);
-    default: /* no block has it under that name */
-        return suffix && strcmp(suffix, "attn_qkv.weight") == 0 ? joined_qkv_type(m) : m->type;
+    default: /* no block has the first under that name */
+        if (suffix && strcmp(suffix, "attn_qkv.weight") == 0)
+            return joined_qkv_type(m);
+        return suffix && slot ? input_type(m, model->n_layer, layer, suffix) : m->type;
     }
 }

@@ -74,6 +74,13 @@ static sm_status check_source(const job *j, const sm_tensor *t, uint32_t type, s
     return SM_OK;
 }
 
+/* Whether the type asks for importance in this tensor. The embedding and the head, which have none,
+ * do without, as in llama.cpp. */
+static bool needs_importance(const sm_tensor *t, uint32_t type) {
+    return sm_type_needs_importance(type) && t->type != type &&
+           strcmp(t->name, "token_embd.weight") != 0 && strcmp(t->name, "output.weight") != 0;
+}
+
 /* ---- keys and declarations ------------------------------------------------------------------- */
 
 /* The writer keeps its first failure until it is finished. */
@@ -91,6 +98,10 @@ static sm_status declare(job *j, sm_error *error) {
         const sm_tensor *t = &j->in->tensors[i];
         const uint32_t type = target_type(j, t, NULL);
         status = check_source(j, t, type, error);
+        if (!status && !j->importance.source && needs_importance(t, type))
+            status = sm_fail(error, SM_ERR_ARGUMENT,
+                             "%s: tensor '%s': type %s needs an importance matrix (imatrix)",
+                             j->in_path, t->name, sm_dtype_get(type)->name);
         if (!status)
             status = sm_gguf_declare_tensor(j->out, t->name, type, t->n_dims, t->dims, error);
         j->total += t->dims[0] * rows_of(t);
@@ -220,6 +231,10 @@ static sm_status encode_tensor(job *j, const sm_tensor *t, uint32_t type, sm_qua
     sm_status status = SM_OK;
     if (j->importance.source && !sm_type_is_float(type))
         status = sm_importance_get(&importance, &e.n_importance, &j->importance, j->mem, t, error);
+    if (!status && !importance && needs_importance(t, type))
+        status = sm_fail(error, SM_ERR_MISSING,
+                         "%s: the importance matrix has no '%s', which type %s needs", j->o.imatrix,
+                         t->name, to->name);
     if (status)
         return status;
     e.importance = importance;

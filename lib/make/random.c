@@ -128,6 +128,8 @@ static void fill_factors(uint8_t *data, uint64_t size, uint32_t block_bytes, con
     for (uint64_t at = 0; at < size; at += block_bytes) {
         if (f->factor == SM_FACTOR_E8M0)
             data[at + (uint64_t)f->d] = e;
+        else if (f->factor == SM_FACTOR_IQ1_M)
+            sm_iq1_m_set_d((sm_block_iq1_m *)(void *)(data + at), d);
         else
             memcpy(data + at + f->d, &d, sizeof d);
         if (f->min >= 0)

@@ -11,6 +11,7 @@
 #define ONE(block) SM_FACTOR_F16, offsetof(sm_block_##block, d), -1, 0
 #define TWO(block, min) \
     SM_FACTOR_F16, offsetof(sm_block_##block, d), offsetof(sm_block_##block, min)
+#define PARTS SM_FACTOR_IQ1_M, 0, -1, 0
 #define EXPONENT(block) SM_FACTOR_E8M0, offsetof(sm_block_##block, e), -1, 0
 
 /* Names that are not those of a tensor type stand for a mixture; the first row of a tensor type is
@@ -32,6 +33,16 @@ static const sm_model_type types[] = {
     {"IQ4_NL", SM_DTYPE_IQ4_NL, 25, SM_MIX_NONE, SM_DTYPE_F16, {ONE(iq4_nl), 67.4}},
     {"IQ4_XS", SM_DTYPE_IQ4_XS, 30, SM_MIX_NONE, SM_DTYPE_IQ4_NL, {ONE(iq4_xs), 1247}},
     {"MXFP4", SM_DTYPE_MXFP4, 38, SM_MIX_NONE, SM_DTYPE_F16, {EXPONENT(mxfp4), 5.85}},
+    {"IQ1_S", SM_DTYPE_IQ1_S, 24, SM_MIX_IQ1, SM_DTYPE_IQ4_NL, {ONE(iq1_s), 7.2}},
+    {"IQ1_M", SM_DTYPE_IQ1_M, 31, SM_MIX_IQ1, SM_DTYPE_IQ4_NL, {PARTS, 7.2}},
+    {"IQ2_XXS", SM_DTYPE_IQ2_XXS, 19, SM_MIX_IQ1, SM_DTYPE_IQ4_NL, {ONE(iq2_xxs), 53.6}},
+    {"IQ2_XS", SM_DTYPE_IQ2_XS, 20, SM_MIX_IQ1, SM_DTYPE_IQ4_NL, {ONE(iq2_xs), 55.9}},
+    {"IQ2_S", SM_DTYPE_IQ2_S, 28, SM_MIX_IQ2_S, SM_DTYPE_IQ4_NL, {ONE(iq2_s), 56.4}},
+    {"IQ3_XXS", SM_DTYPE_IQ3_XXS, 23, SM_MIX_IQ3_XXS, SM_DTYPE_IQ4_NL, {ONE(iq3_xxs), 142}},
+    {"IQ3_S", SM_DTYPE_IQ3_S, 26, SM_MIX_IQ3_S, SM_DTYPE_IQ4_NL, {ONE(iq3_s), 139}},
+    {.name = "IQ2_M", SM_DTYPE_IQ2_S, 29, SM_MIX_IQ2_S},
+    {.name = "IQ3_XS", SM_DTYPE_IQ3_S, 22, SM_MIX_IQ3_XS},
+    {.name = "IQ3_M", SM_DTYPE_IQ3_S, 27, SM_MIX_IQ3_M},
     {.name = "Q3_K_S", SM_DTYPE_Q3_K, 11, SM_MIX_Q3_K_S},
     {.name = "Q3_K_M", SM_DTYPE_Q3_K, 12, SM_MIX_Q3_K_M},
     {.name = "Q3_K_L", SM_DTYPE_Q3_K, 13, SM_MIX_Q3_K_L},
@@ -83,6 +94,21 @@ uint32_t sm_file_type_of(uint32_t type) {
 bool sm_type_is_float(uint32_t type) {
     const sm_model_type *t = sm_model_type_of(type);
     return t && sm_model_type_kind(t) == SM_TYPES_FLOAT;
+}
+
+/* Those of which llama.cpp says so. */
+bool sm_type_needs_importance(uint32_t type) {
+    switch (type) {
+    case SM_DTYPE_IQ1_S:
+    case SM_DTYPE_IQ1_M:
+    case SM_DTYPE_IQ2_XXS:
+    case SM_DTYPE_IQ2_XS:
+    case SM_DTYPE_IQ2_S:
+    case SM_DTYPE_IQ3_XXS:
+        return true;
+    default:
+        return false;
+    }
 }
 
 uint32_t sm_fallback_type(uint32_t type, uint64_t columns) {

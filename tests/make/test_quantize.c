@@ -325,6 +325,28 @@ static void mixtures_give_more_bits_where_they_help(void **state) {
         {"Q2_K", "blk.5.ffn_gate.weight", "Q2_K"},
         {"Q2_K", "output.weight", "Q6_K"},
         {"Q4_K", "output.weight", "Q4_K"},
+        {"IQ1_S", "output.weight", "Q5_K"},
+        {"IQ1_S", "token_embd.weight", "Q2_K"},
+        {"IQ1_S", "blk.5.attn_output.weight", "IQ2_XXS"},
+        {"IQ1_M", "blk.1.ffn_down.weight", "Q2_K"},
+        {"IQ1_M", "blk.2.ffn_down.weight", "IQ1_M"},
+        {"IQ2_XXS", "blk.5.attn_output.weight", "IQ2_XXS"},
+        {"IQ2_XS", "blk.5.attn_v.weight", "Q2_K"},
+        {"IQ2_XS", "blk.5.ffn_up.weight", "IQ2_XS"},
+        {"IQ2_S", "token_embd.weight", "IQ3_S"},
+        {"IQ2_M", "blk.5.attn_v.weight", "IQ3_S"},
+        {"IQ2_M", "blk.5.attn_q.weight", "IQ2_S"},
+        {"IQ3_XXS", "blk.5.attn_k.weight", "IQ2_S"},
+        {"IQ3_XXS", "blk.5.attn_v.weight", "IQ3_XXS"},
+        {"IQ3_XXS", "blk.5.attn_output.weight", "IQ3_S"},
+        {"IQ3_XS", "blk.5.ffn_gate.weight", "IQ3_XXS"},
+        {"IQ3_XS", "blk.1.ffn_gate.weight", "IQ3_S"},
+        {"IQ3_XS", "blk.1.attn_q.weight", "IQ3_XXS"},
+        {"IQ3_XS", "blk.5.ffn_down.weight", "IQ3_S"},
+        {"IQ3_S", "output.weight", "Q6_K"},
+        {"IQ3_S", "blk.5.attn_v.weight", "IQ3_S"},
+        {"IQ3_M", "blk.1.ffn_down.weight", "Q4_K"},
+        {"IQ3_M", "blk.5.attn_output.weight", "Q4_K"},
         {"MXFP4_MOE", "output.weight", "Q8_0"},
         {"MXFP4_MOE", "blk.3.attn_k.weight", "Q8_0"},
         {"MXFP4_MOE", "blk.3.ffn_down.weight", "Q8_0"},
@@ -375,9 +397,9 @@ static int32_t count_fallbacks(void *user, const sm_quantize_tensor *t) {
 static void rows_that_do_not_fit_fall_back(void **state) {
     (void)state;
     const char *in = fixture("in.gguf", &(fixture_model){.n_embd = 96, .n_head = 6, .n_ff = 40});
-    const char *const cases[][2] = {{"Q4_K", "Q5_0"},   {"Q5_K", "Q5_1"},   {"Q6_K", "Q8_0"},
-                                    {"Q2_K", "IQ4_NL"}, {"Q3_K", "IQ4_NL"}, {"IQ4_XS", "IQ4_NL"},
-                                    {"Q8_0", "Q8_0"}};
+    const char *const cases[][2] = {{"Q4_K", "Q5_0"},   {"Q5_K", "Q5_1"},    {"Q6_K", "Q8_0"},
+                                    {"Q2_K", "IQ4_NL"}, {"Q3_K", "IQ4_NL"},  {"IQ4_XS", "IQ4_NL"},
+                                    {"Q8_0", "Q8_0"},   {"IQ2_S", "IQ4_NL"}, {"IQ1_M", "IQ4_NL"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         uint32_t seen[2] = {0, 0};
         sm_quantize_result result = {.struct_size = sizeof result};
@@ -656,9 +678,9 @@ static const char *write_importance(float value, float count, uint32_t count_typ
     const char *path = path_of("made.gguf");
     sm_gguf_writer *w;
     sm_error error;
-    float values[128];
+    float values[256];
     const uint64_t columns[1] = {n}, one[1] = {1};
-    for (int i = 0; i < 128; i++)
+    for (int i = 0; i < 256; i++)
         values[i] = i == 9 ? value : 1;
     assert_int_equal(sm_gguf_writer_open(&w, &mem, path, 3, 32, &error), SM_OK);
     sm_gguf_put_str(w, "general.type", "imatrix", 7);
@@ -668,6 +690,37 @@ static const char *write_importance(float value, float count, uint32_t count_typ
     sm_gguf_write_tensor(w, &count, sizeof count, &error);
     assert_int_equal(sm_gguf_writer_finish(w, &error), SM_OK);
     return path;
+}
+
+/* Types that go by importance are not written without, but for what is never measured. */
+static void importance_is_asked_for(void **state) {
+    (void)state;
+    static const char *const needing[] = {"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS",
+                                          "IQ2_S", "IQ2_M", "IQ3_XXS", "IQ3_XS"};
+    const char *in = fixture("in.gguf", &(fixture_model){.n_embd = 256, .n_ff = 512});
+    const char *im = path_of("im.gguf"), *out = path_of("new.gguf");
+    const sm_quantize_override kept[] = {{"blk.*", "Q8_0"}};
+    measure(in, im, 2);
+    for (size_t i = 0; i < sizeof needing / sizeof *needing; i++) {
+        refused(in, out, OPTIONS(.type = needing[i]), SM_ERR_ARGUMENT, "in.gguf", "imatrix");
+        quantize(in, path_of("out.gguf"), OPTIONS(.type = needing[i], .imatrix = im));
+        quantize(in, path_of("out.gguf"),
+                 OPTIONS(.type = needing[i], .pure = 1, .overrides = kept, .n_overrides = 1));
+    }
+    quantize(in, path_of("out.gguf"), OPTIONS(.type = "IQ3_S"));
+    sm_source *g = open_gguf(path_of("out.gguf"));
+    assert_string_equal(type_of(g, "blk.0.ffn_up.weight"), "IQ3_S");
+    sm_source_close(g);
+    quantize(in, path_of("made-iq2.gguf"), OPTIONS(.type = "IQ2_XXS", .pure = 1, .imatrix = im));
+    quantize(path_of("made-iq2.gguf"), path_of("out.gguf"), /* what is copied needs nothing */
+             OPTIONS(.type = "IQ2_XXS", .pure = 1));
+    /* one that lacks most matrices */
+    const char *wide = fixture("wide.gguf", &(fixture_model){.n_embd = 256, .n_ff = 256});
+    const sm_quantize_override only_k[] = {{"*attn_k.weight", "IQ2_XXS"}};
+    refused(wide, out,
+            OPTIONS(.type = "Q8_0", .imatrix = write_importance(1, 4, SM_DTYPE_F32, 256),
+                    .overrides = only_k, .n_overrides = 1),
+            SM_ERR_MISSING, "made.gguf", "blk.0.attn_k.weight");
 }
 
 static void bad_importance_is_refused(void **state) {
@@ -813,6 +866,7 @@ int main(void) {
         cmocka_unit_test(full_disk_leaves_the_old_file),
         cmocka_unit_test(sums_are_those_of_the_inputs),
         cmocka_unit_test(importance_is_used),
+        cmocka_unit_test(importance_is_asked_for),
         cmocka_unit_test(bad_importance_is_refused),
         cmocka_unit_test(measuring_can_be_cancelled),
         cmocka_unit_test(failing_allocations_leave_nothing),

@@ -19,9 +19,11 @@
 #include "support.h"
 
 static const uint32_t types[] = {
-    SM_DTYPE_F32,  SM_DTYPE_F16,    SM_DTYPE_BF16,   SM_DTYPE_Q4_0,  SM_DTYPE_Q4_1, SM_DTYPE_Q5_0,
-    SM_DTYPE_Q5_1, SM_DTYPE_Q8_0,   SM_DTYPE_Q2_K,   SM_DTYPE_Q3_K,  SM_DTYPE_Q4_K, SM_DTYPE_Q5_K,
-    SM_DTYPE_Q6_K, SM_DTYPE_IQ4_NL, SM_DTYPE_IQ4_XS, SM_DTYPE_MXFP4,
+    SM_DTYPE_F32,   SM_DTYPE_F16,     SM_DTYPE_BF16,   SM_DTYPE_Q4_0,   SM_DTYPE_Q4_1,
+    SM_DTYPE_Q5_0,  SM_DTYPE_Q5_1,    SM_DTYPE_Q8_0,   SM_DTYPE_Q2_K,   SM_DTYPE_Q3_K,
+    SM_DTYPE_Q4_K,  SM_DTYPE_Q5_K,    SM_DTYPE_Q6_K,   SM_DTYPE_IQ4_NL, SM_DTYPE_IQ4_XS,
+    SM_DTYPE_MXFP4, SM_DTYPE_IQ2_XXS, SM_DTYPE_IQ2_XS, SM_DTYPE_IQ2_S,  SM_DTYPE_IQ3_XXS,
+    SM_DTYPE_IQ3_S, SM_DTYPE_IQ1_S,   SM_DTYPE_IQ1_M,
 };
 #define N_TYPES (sizeof types / sizeof *types)
 
@@ -503,14 +505,18 @@ static const struct {
     uint32_t version, type;
     uint64_t hash;
 } layouts[] = {
-    {1, SM_DTYPE_F32, 0x09cb832a830adc37u},    {1, SM_DTYPE_F16, 0xa9c84c63b1c0aa0au},
-    {1, SM_DTYPE_BF16, 0xc677eee70f2da556u},   {1, SM_DTYPE_Q4_0, 0x71a9aed7eaf99448u},
-    {1, SM_DTYPE_Q4_1, 0x6051e97772ae4278u},   {1, SM_DTYPE_Q5_0, 0xf00d68eca580c330u},
-    {1, SM_DTYPE_Q5_1, 0x17ddc794cd97be21u},   {1, SM_DTYPE_Q8_0, 0xd0ce84fbcb9607ffu},
-    {1, SM_DTYPE_Q2_K, 0x2f6f7681bdecdfa9u},   {1, SM_DTYPE_Q3_K, 0xb7e65962ee3c504eu},
-    {1, SM_DTYPE_Q4_K, 0xc66f81e5548d60b0u},   {1, SM_DTYPE_Q5_K, 0x1f9a157bee51d4fdu},
-    {1, SM_DTYPE_Q6_K, 0x69eb813c0492c4bcu},   {1, SM_DTYPE_IQ4_NL, 0x71a9aed7eaf99448u},
-    {1, SM_DTYPE_IQ4_XS, 0xb6dc1a54dbdca382u}, {1, SM_DTYPE_MXFP4, 0x2bbd3d42ec98bbadu},
+    {1, SM_DTYPE_F32, 0x09cb832a830adc37u},     {1, SM_DTYPE_F16, 0xa9c84c63b1c0aa0au},
+    {1, SM_DTYPE_BF16, 0xc677eee70f2da556u},    {1, SM_DTYPE_Q4_0, 0x71a9aed7eaf99448u},
+    {1, SM_DTYPE_Q4_1, 0x6051e97772ae4278u},    {1, SM_DTYPE_Q5_0, 0xf00d68eca580c330u},
+    {1, SM_DTYPE_Q5_1, 0x17ddc794cd97be21u},    {1, SM_DTYPE_Q8_0, 0xd0ce84fbcb9607ffu},
+    {1, SM_DTYPE_Q2_K, 0x2f6f7681bdecdfa9u},    {1, SM_DTYPE_Q3_K, 0xb7e65962ee3c504eu},
+    {1, SM_DTYPE_Q4_K, 0xc66f81e5548d60b0u},    {1, SM_DTYPE_Q5_K, 0x1f9a157bee51d4fdu},
+    {1, SM_DTYPE_Q6_K, 0x69eb813c0492c4bcu},    {1, SM_DTYPE_IQ4_NL, 0x71a9aed7eaf99448u},
+    {1, SM_DTYPE_IQ4_XS, 0xb6dc1a54dbdca382u},  {1, SM_DTYPE_MXFP4, 0x2bbd3d42ec98bbadu},
+    {1, SM_DTYPE_IQ2_XXS, 0xca55e21bfbaf3c05u}, {1, SM_DTYPE_IQ2_XS, 0x106d04990b2621c7u},
+    {1, SM_DTYPE_IQ2_S, 0x3ca03a00a0b9bb38u},   {1, SM_DTYPE_IQ3_XXS, 0xf88c55dc85bc0044u},
+    {1, SM_DTYPE_IQ3_S, 0xfc340d0fc36cdee8u},   {1, SM_DTYPE_IQ1_S, 0x16c0ccd0d53d4457u},
+    {1, SM_DTYPE_IQ1_M, 0x827e318d7e4238a2u},
 };
 
 static uint64_t layout_hash(uint32_t type) {

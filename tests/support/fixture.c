@@ -372,7 +372,10 @@ static const struct {
     {SM_DTYPE_Q3_K, 108, -1, 0, 43.3}, {SM_DTYPE_Q4_K, 0, 2, 7.5, 258},
     {SM_DTYPE_Q5_K, 0, 2, 15.5, 527},  {SM_DTYPE_Q6_K, 208, -1, 0, 1366},
     {SM_DTYPE_IQ4_NL, 0, -1, 0, 67.4}, {SM_DTYPE_IQ4_XS, 0, -1, 0, 1247},
-    {SM_DTYPE_MXFP4, 0, -1, 0, 5.85},
+    {SM_DTYPE_MXFP4, 0, -1, 0, 5.85},  {SM_DTYPE_IQ2_XXS, 0, -1, 0, 53.6},
+    {SM_DTYPE_IQ2_XS, 0, -1, 0, 55.9}, {SM_DTYPE_IQ2_S, 0, -1, 0, 56.4},
+    {SM_DTYPE_IQ3_XXS, 0, -1, 0, 142}, {SM_DTYPE_IQ3_S, 0, -1, 0, 139},
+    {SM_DTYPE_IQ1_S, 0, -1, 0, 7.2},   {SM_DTYPE_IQ1_M, 0, -1, 0, 7.2},
 };
 
 #define N_RANDOMS (sizeof randoms / sizeof *randoms)
@@ -393,6 +396,10 @@ static void fill_blocks(uint8_t *data, uint64_t size, size_t kind, double deviat
         double d = deviation / randoms[kind].spread;
         if (randoms[kind].type == SM_DTYPE_MXFP4) { /* a power of two, 2^(e - 128) */
             data[at] = (uint8_t)(128 + lround(log2(d)));
+            continue;
+        }
+        if (randoms[kind].type == SM_DTYPE_IQ1_M) { /* in four parts */
+            sm_iq1_m_set_d((sm_block_iq1_m *)(void *)(data + at), sm_f32_to_f16((float)d));
             continue;
         }
         store_u16(data + at + randoms[kind].d, sm_f32_to_f16((float)d));
