@@ -266,6 +266,8 @@ static void bind_block(binder *b, sm_block *block, uint32_t *vector) {
             ++*vector;
         }
     }
+    for (uint32_t i = SM_SLOT_PRE; i <= SM_SLOT_PRE_BIAS && block->wiring.shared; i++)
+        block->v[i] = block[-1].v[i];
 }
 
 static sm_status load(binder *b) {

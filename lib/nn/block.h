@@ -128,6 +128,7 @@ typedef enum sm_kind_id {
     SM_KIND_ATTENTION,
     SM_KIND_LATENT,
     SM_KIND_GATED,
+    SM_KIND_PLAIN,
     SM_KIND_EXPERTS,
     SM_KIND_HEAD,
     SM_KIND_COUNT
@@ -275,12 +276,30 @@ enum {
 };
 enum { SM_GATED_AT_GATE, SM_GATED_AT_UP, SM_GATED_AT_H, SM_GATED_AT_H_FORM, SM_GATED_BUFFERS };
 
-typedef enum sm_activation { SM_SILU, SM_GELU } sm_activation; /* gelu: tanh form */
+/* gelu: the tanh form, and the one by erf; the square of relu */
+typedef enum sm_activation { SM_SILU, SM_GELU, SM_GELU_ERF, SM_RELU2 } sm_activation;
 
 typedef struct sm_gated_params {
     uint32_t n_ff;
     sm_activation activation;
 } sm_gated_params;
+
+/* plain feed-forward (blocks/plain.c):
+ *   x += down(activation(up(norm(x)))) */
+extern const sm_kind sm_kind_plain;
+enum {
+    SM_PLAIN_UP = SM_WIRING_SLOTS,
+    SM_PLAIN_DOWN,
+    SM_PLAIN_UP_BIAS,
+    SM_PLAIN_DOWN_BIAS,
+    SM_PLAIN_SLOTS
+};
+enum { SM_PLAIN_AT_UP, SM_PLAIN_AT_H, SM_PLAIN_AT_H_FORM, SM_PLAIN_BUFFERS };
+
+typedef struct sm_plain_params {
+    uint32_t n_ff;
+    sm_activation activation;
+} sm_plain_params;
 
 /* mixture of experts (blocks/experts.c, arXiv:2401.04088): of each token n_used experts, in the
  * order of their numbers, and what all tokens go through:
@@ -375,6 +394,9 @@ typedef struct sm_wiring {
     sm_norm norm;     /* what kind they are */
     bool bias;        /* the one before adds a bias, of its name */
     bool bare;        /* the one before has no tensors: pre is NULL */
+    bool aside;  /* parallel to the next block of its layer, which reads the same x and adds what
+                         both make; has no post */
+    bool shared; /* that next block: its norm before is the other's, of the same tensors */
 } sm_wiring;
 
 typedef struct sm_block {
@@ -390,6 +412,7 @@ typedef struct sm_block {
         sm_attn_params attn;
         sm_latent_params latent;
         sm_gated_params gated;
+        sm_plain_params plain;
         sm_experts_params experts;
         sm_head_params head;
     };
@@ -438,6 +461,28 @@ uint32_t sm_slot_rows(const sm_block *block, uint32_t slot);
 /* The slot of some kind whose tensors bear this name; NULL: none. For tensors outside layers too.
  */
 const sm_slot *sm_slot_by_name(const char *name);
+
+/* The kernels of an activation: y = f(gate) up, and its gradient. */
+static inline sm_silu_mul_fn *sm_activation_of(const sm_kernels *kernels, sm_activation f) {
+    sm_silu_mul_fn *const of[] = {[SM_SILU] = kernels->silu_mul,
+                                  [SM_GELU] = kernels->gelu_mul,
+                                  [SM_GELU_ERF] = kernels->gelu_erf_mul,
+                                  [SM_RELU2] = kernels->relu2_mul};
+    return of[f];
+}
+static inline sm_silu_mul_grad_fn *sm_activation_grad_of(const sm_kernels *kernels,
+                                                         sm_activation f) {
+    sm_silu_mul_grad_fn *const of[] = {[SM_SILU] = kernels->silu_mul_grad,
+                                       [SM_GELU] = kernels->gelu_mul_grad,
+                                       [SM_GELU_ERF] = kernels->gelu_erf_mul_grad,
+                                       [SM_RELU2] = kernels->relu2_mul_grad};
+    return of[f];
+}
+
+/* Whether the block reads what the one before it in the list read, and adds both. */
+static inline bool sm_block_beside(const sm_block *block) {
+    return block->index > 0 && block[-1].wiring.aside;
+}
 
 /* y[n] = x normed. gain, bias NULL: ones, zeros. */
 static inline void sm_norm_row(const sm_kernels *kernels, sm_norm norm, float *y, const float *x,

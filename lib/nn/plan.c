@@ -284,8 +284,8 @@ static sm_block *add_block(sm_plan *p, const sm_kind *kind, uint32_t layer, sm_w
                           .layer = layer,
                           .index = net->n_blocks,
                           .wiring = wiring,
-                          .asked = (wiring.pre ? 1u << SM_SLOT_PRE : 0) |
-                                   (wiring.bias ? 1u << SM_SLOT_PRE_BIAS : 0) |
+                          .asked = (wiring.pre && !wiring.shared ? 1u << SM_SLOT_PRE : 0) |
+                                   (wiring.bias && !wiring.shared ? 1u << SM_SLOT_PRE_BIAS : 0) |
                                    (wiring.post ? 1u << SM_SLOT_POST : 0)};
     new_block.joined = joins_of(p, &new_block);
     new_block.dims[SM_DIM_EMBD] = p->n_embd;
@@ -492,10 +492,27 @@ void plan_experts_or_gated(sm_plan *p, uint32_t layer, const sm_experts_params *
         add_gated(p, layer, e.activation, wiring);
 }
 
-void plan_gated(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring wiring) {
+/* Of a part that is none of experts. */
+static void refuse_experts(sm_plan *p) {
     if (expert_count(p))
         plan_fail(p, SM_ERR_UNSUPPORTED, SM_K_EXPERTS,
                   "says mixture of experts, which this version cannot compute for this family");
+}
+
+void plan_plain(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring wiring,
+                uint32_t asked) {
+    const uint32_t n_ff = plan_of_layer(p, SM_K_FF, layer);
+    refuse_experts(p);
+    sm_block *b = add_block(p, &sm_kind_plain, layer, wiring);
+    if (!b)
+        return;
+    b->plain = (sm_plain_params){.n_ff = n_ff, .activation = activation};
+    b->asked |= asked;
+    b->dims[SM_DIM_FF] = n_ff;
+}
+
+void plan_gated(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring wiring) {
+    refuse_experts(p);
     add_gated(p, layer, activation, wiring);
 }
 

@@ -68,6 +68,8 @@ void plan_attention(sm_plan *p, uint32_t layer, sm_attn_params params, sm_wiring
 sm_latent_params plan_latent_heads(sm_plan *p, uint32_t layer, uint32_t rope);
 void plan_latent(sm_plan *p, uint32_t layer, sm_latent_params params, sm_wiring wiring);
 void plan_gated(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring wiring);
+void plan_plain(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring wiring,
+                uint32_t asked);
 /* Experts where key expert_count, and for this layer leading_dense_block_count and
  * interleave_moe_layer_step, say so, else a gated part. `usual` (NULL: mixtral's) is what holds where
  * no key says other; its activation is that of both. asked: as of plan_attention, of experts. */

@@ -7,6 +7,7 @@ static const sm_kind *const kinds[SM_KIND_COUNT] = {
     [SM_KIND_ATTENTION] = &sm_kind_attention,
     [SM_KIND_LATENT] = &sm_kind_latent,
     [SM_KIND_GATED] = &sm_kind_gated,
+    [SM_KIND_PLAIN] = &sm_kind_plain,
     [SM_KIND_EXPERTS] = &sm_kind_experts,
     [SM_KIND_HEAD] = &sm_kind_head,
 };

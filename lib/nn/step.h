@@ -27,7 +27,8 @@ typedef struct sm_observer {
 /* Where a block's values are: on the tape, or in the workspace. */
 typedef struct sm_places {
     float *x;                     /* [T][ldx] what the block reads */
-    float *out;                   /* [T][ldx] x and what the block adds: the next one's x */
+    float *out;                   /* [T][ldx] x and what the block adds: the next one's x. One that
+                                     is beside the next does not write it */
     float *y;                     /* [T][ldx] what a norm of the wiring reads, where there is one */
     void *buffer[SM_MAX_BUFFERS]; /* [T][block->ld[i]], of the kind's sm_buffer i; NULL: none */
 } sm_places;

@@ -16,7 +16,8 @@ struct sm_workspace {
     float *x;               /* [T][ldx] residual stream */
     float *normed;          /* [T][ldx] */
     sm_act_block *normed_q;
-    float *y;                                    /* [T][ldx] what is added to x */
+    float *y;     /* [T][ldx] what is added to x */
+    float *aside; /* [T][ldx] the same, of a block beside the next one; NULL: there is none */
     void *buffer[SM_KIND_COUNT][SM_MAX_BUFFERS]; /* of the blocks of each kind, in turn */
     float **cos, **sin;                          /* [n_ropes][T][n_rot/2] */
     float *part_o, *part_m, *part_l; /* [max_blocks][n_head][width], …: split tokens */
@@ -108,6 +109,8 @@ bool sm_latent_run(sm_worker *w, const sm_block *block, sm_input *in);
 void sm_latent_expect(const sm_worker *w, const sm_block *block);
 bool sm_gated_run(sm_worker *w, const sm_block *block, sm_input *in);
 void sm_gated_expect(const sm_worker *w, const sm_block *block);
+bool sm_plain_run(sm_worker *w, const sm_block *block, sm_input *in);
+void sm_plain_expect(const sm_worker *w, const sm_block *block);
 bool sm_experts_run(sm_worker *w, const sm_block *block, sm_input *in);
 void sm_experts_expect(const sm_worker *w, const sm_block *block);
 

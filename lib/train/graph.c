@@ -96,6 +96,9 @@ static void add_gradient_buffers(sm_builder *b) {
     g->normed = sm_build_floats(b, g->together, tape->ldx);
     for (uint32_t i = 0; i < g->net->n_blocks && !b->status; i++)
         add_kind_buffers(b, &g->net->blocks[i]);
+    for (uint32_t i = 0; i < g->net->n_blocks && !g->aside; i++)
+        if (g->net->blocks[i].wiring.aside)
+            g->aside = sm_build_floats(b, T, tape->ldx);
     g->r = sm_build_floats(b, T, 1);
     g->mean = sm_build_floats(b, T, 1);
     for (uint32_t i = 0; i < g->net->n_blocks && !g->dy; i++)

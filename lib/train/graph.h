@@ -84,8 +84,9 @@ struct sm_graph {
     float *dn, *normed; /* [together][ldx] gradient of a matrix's normed input; that input */
     void *buffer[SM_KIND_COUNT][SM_MAX_GRAD_BUFFERS]; /* of the blocks of each kind, in turn */
     float *r, *mean; /* [T] 1 / rms of a row, after its mean is taken away where that is done */
-    float *dy;   /* [T][ldx] gradient of what the wiring norms or scales; NULL: it does neither */
-    float *slab; /* [SM_DEQUANT_ROWS][widest] of a frozen matrix */
+    float *dy;    /* [T][ldx] gradient of what the wiring norms or scales; NULL: it does neither */
+    float *aside; /* [T][ldx] dx as it was for a block beside the next; NULL: there is none */
+    float *slab;  /* [SM_DEQUANT_ROWS][widest] of a frozen matrix */
     sm_grad_scratch *threads;
     uint64_t lap_start, times[SM_PART_COUNT]; /* see sm_lap */
     void **owned;
@@ -213,6 +214,10 @@ extern const sm_grad_kind sm_grad_latent;
 /* ---- gated (blocks/gated_grad.c) ------------------------------------------------------------- */
 
 extern const sm_grad_kind sm_grad_gated;
+
+/* ---- plain (blocks/plain_grad.c) ------------------------------------------------------------- */
+
+extern const sm_grad_kind sm_grad_plain;
 
 /* ---- experts (blocks/experts_grad.c) --------------------------------------------------------- */
 

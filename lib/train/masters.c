@@ -124,6 +124,9 @@ void sm_build_masters(sm_builder *b) {
     add_packed(b, net->head);
     for (uint32_t i = 0; i <= net->config.n_layer; i++)
         add_layer(b, i);
+    for (uint32_t i = 1; i < net->n_blocks; i++) /* one norm of two blocks is one parameter */
+        for (uint32_t s = SM_SLOT_PRE; s <= SM_SLOT_PRE_BIAS && net->blocks[i].wiring.shared; s++)
+            g->blocks[i].v[s] = g->blocks[i - 1].v[s];
 }
 
 /* One of the two factors of an adapter: which tensor it belongs to, its shape, which rows of its

@@ -19,14 +19,17 @@ static void widen_heads(reference_shape *c, const sm_latent_params *p) {
 }
 
 static reference_shape shape_of(const sm_net *net) {
-    const sm_attn_params *p = &net->blocks[0].attn;
-    const sm_block *ffn = &net->blocks[1];
+    const sm_block *attention = net->blocks;
+    while (!attention->kind->has_state)
+        attention++;
+    const sm_attn_params *p = &attention->attn;
+    const sm_block *ffn = attention + 1;
     sm_experts_params experts = {0};
     uint32_t n_ff = 0;
     for (uint32_t i = 0; i < net->n_blocks; i++)
         if (net->blocks[i].kind == &sm_kind_experts)
             experts = net->blocks[i].experts;
-        else if (net->blocks[i].kind == &sm_kind_gated)
+        else if (net->blocks[i].kind == &sm_kind_gated || net->blocks[i].kind == &sm_kind_plain)
             n_ff = net->blocks[i].dims[SM_DIM_FF];
     return (reference_shape){.n_vocab = net->config.n_vocab,
                              .n_embd = net->config.n_embd,
@@ -38,19 +41,21 @@ static reference_shape shape_of(const sm_net *net) {
                              .neox = net->ropes[0].neox,
                              .norm_whole = p->norm_whole,
                              .norm_late = p->norm_late,
-                             .normed = sm_is_normed(&net->blocks[0]),
+                             .normed = sm_is_normed(attention),
                              .norm_eps = net->config.norm_eps,
-                             .layer_norm = net->blocks[0].wiring.norm == SM_NORM_LAYER,
+                             .layer_norm = attention->wiring.norm == SM_NORM_LAYER,
                              .experts = experts,
-                             .attention = net->blocks[0].wiring,
+                             .attention = attention->wiring,
                              .ffn = ffn->wiring,
-                             .gelu =
-                                 ffn->kind == &sm_kind_gated && ffn->gated.activation == SM_GELU,
+                             .activation = ffn->kind == &sm_kind_gated   ? ffn->gated.activation
+                                           : ffn->kind == &sm_kind_plain ? ffn->plain.activation
+                                                                         : SM_SILU,
+                             .plain = ffn->kind == &sm_kind_plain,
                              .score_cap = (double)p->cap,
                              .logit_cap = (double)sm_net_head(net)->head.cap,
                              .embd_scale = (double)net->embd_scale,
                              .score_scale = (double)p->scale,
-                             .residual_scale = or_one(net->blocks[0].wiring.scale),
+                             .residual_scale = or_one(attention->wiring.scale),
                              .logit_scale = or_one(sm_net_head(net)->head.scale)};
 }
 
@@ -131,13 +136,14 @@ static double mean_of(const double *x, uint64_t n) {
 }
 
 /* Of the kind that the model has, by the tensors name.weight and name.bias of layer `layer`, or of
- * none (UINT32_MAX). */
+ * none (UINT32_MAX); name NULL: without. */
 static void norm_of(const reference *r, uint32_t layer, const char *name, double *y,
                     const double *x) {
     const uint64_t n = r->config.n_embd;
     char full[64];
     const double *v[2];
-    for (int bias = 0; bias < 2; bias++) {
+    v[0] = v[1] = NULL;
+    for (int bias = 0; bias < 2 && name; bias++) {
         snprintf(full, sizeof full, "%s.%s", name, bias ? "bias" : "weight");
         v[bias] = layer == UINT32_MAX ? tensor(r, full) : layer_tensor(r, layer, full);
     }
@@ -287,13 +293,23 @@ static void attend(const reference_shape *c, uint32_t window, const double *sink
     free(p);
 }
 
-/* h = activation(gate) up */
-static void activate(const reference_shape *c, double *gate, const double *up, uint64_t n) {
-    for (uint64_t j = 0; j < n; j++) {
-        const double x = gate[j];
-        const double gelu = 0.5 * x * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
-        gate[j] = (c->gelu ? gelu : x / (1 + exp(-x))) * up[j];
+static double activation(const reference_shape *c, double x) {
+    switch (c->activation) {
+    case SM_GELU:
+        return 0.5 * x * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+    case SM_GELU_ERF:
+        return 0.5 * x * (1 + erf(x / sqrt(2)));
+    case SM_RELU2:
+        return x > 0 ? x * x : 0;
+    default:
+        return x / (1 + exp(-x));
     }
+}
+
+/* h = activation(gate) up; up NULL: 1 */
+static void activate(const reference_shape *c, double *gate, const double *up, uint64_t n) {
+    for (uint64_t j = 0; j < n; j++)
+        gate[j] = activation(c, gate[j]) * (up ? up[j] : 1);
 }
 
 static void feed_forward(const reference *r, uint32_t layer, const double *n, double *y) {
@@ -301,12 +317,16 @@ static void feed_forward(const reference *r, uint32_t layer, const double *n, do
     const uint64_t E = c->n_embd, F = c->n_ff;
     double *gate = zeros(F), *up = zeros(F);
 #define TENSOR(suffix) layer_tensor(r, layer, suffix)
-    const uint64_t row = TENSOR("ffn_gate.weight") ? 0 : F; /* of ffn_up, behind the gate */
-    const double *bias = TENSOR("ffn_up.bias");
-    linear(gate, part_of(r, layer, "ffn_gate.weight", "ffn_up.weight", 0, E),
-           part_of(r, layer, "ffn_gate.bias", "ffn_up.bias", 0, 1), n, F, E);
-    linear(up, TENSOR("ffn_up.weight") + row * E, bias ? bias + row : NULL, n, F, E);
-    activate(c, gate, up, F);
+    if (c->plain) {
+        linear(gate, TENSOR("ffn_up.weight"), TENSOR("ffn_up.bias"), n, F, E);
+    } else {
+        const uint64_t row = TENSOR("ffn_gate.weight") ? 0 : F; /* of ffn_up, behind the gate */
+        const double *bias = TENSOR("ffn_up.bias");
+        linear(gate, part_of(r, layer, "ffn_gate.weight", "ffn_up.weight", 0, E),
+               part_of(r, layer, "ffn_gate.bias", "ffn_up.bias", 0, 1), n, F, E);
+        linear(up, TENSOR("ffn_up.weight") + row * E, bias ? bias + row : NULL, n, F, E);
+    }
+    activate(c, gate, c->plain ? NULL : up, F);
     linear(y, TENSOR("ffn_down.weight"), TENSOR("ffn_down.bias"), gate, E, F);
     free(gate);
     free(up);
@@ -456,8 +476,11 @@ static void layer_forward(const reference *r, uint32_t layer, const sm_train_bat
                         c->latent->value * sizeof *a);
             linear(y, TENSOR("attn_output.weight"), TENSOR("attn_output.bias"), a, E,
                    c->latent ? (uint64_t)c->n_head * c->latent->value : qd);
+            if (c->attention.aside)
+                input_of(r, layer, c->ffn.pre, n, x + t * E);
             add(r, layer, c->attention.post, x + t * E, y);
-            input_of(r, layer, c->ffn.pre, n, x + t * E);
+            if (!c->attention.aside)
+                input_of(r, layer, c->ffn.pre, n, x + t * E);
             if (TENSOR("ffn_gate_inp.weight"))
                 experts(r, layer, n, y);
             else

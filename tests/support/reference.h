@@ -11,9 +11,11 @@ typedef struct reference_shape {
     uint32_t n_vocab, n_embd, n_layer, n_head, n_head_kv, head_dim, n_ff;
     sm_experts_params experts; /* n_experts 0: no mixture of experts */
     sm_wiring attention, ffn;
-    bool neox, gelu, layer_norm;
+    bool neox, layer_norm;
     bool norm_whole, norm_late; /* of q and k */
     bool normed;                /* before blocks */
+    bool plain;                 /* feed-forward parts have no gate */
+    sm_activation activation;
     float norm_eps;
     double score_cap, logit_cap, embd_scale; /* 0: none, none, 1 */
     double score_scale, residual_scale, logit_scale;

@@ -349,6 +349,42 @@ static void test_norm_places(void **state) {
     check_ropes(cases, sizeof cases / sizeof *cases);
 }
 
+static void check_same(const sm_graph_options *other, const fixture_model *model);
+
+/* Feed-forward parts without a gate. */
+static void test_plain(void **state) {
+    (void)state;
+    const fixture_model starcoder2 = {
+        .architecture = "starcoder2", .n_embd = 48, .n_ff = 40, .keys = layer_norm};
+    const fixture_model nemotron = {
+        .architecture = "nemotron", .n_embd = 48, .n_ff = 40, .untied = true, .keys = layer_norm};
+    check_gradients(&starcoder2, short_spans, 4);
+    check_gradients(&nemotron, short_spans, 4);
+}
+
+static const fixture_key in_parallel[] = {LAYER_EPS, {"use_parallel_residual", 'b', 1}, {0}};
+static const fixture_model parallel = {.architecture = "stablelm",
+                                       .n_embd = 48,
+                                       .n_ff = 40,
+                                       .n_layer = 3,
+                                       .untied = true,
+                                       .keys = in_parallel};
+
+/* Attention and feed-forward parts that read the same x, and a norm of both. */
+static void test_parallel(void **state) {
+    (void)state;
+    const fixture_model phi2 = {
+        .architecture = "phi2", .n_embd = 48, .n_ff = 40, .untied = true, .keys = layer_norm};
+    check_gradients(&parallel, short_spans, 4);
+    check_gradients(&phi2, short_spans, 4);
+    for (int checkpoint = 0; checkpoint < 2; checkpoint++)
+        check_same(&(sm_graph_options){.max_tokens = MAX_TOKENS,
+                                       .max_spans = MAX_SPANS,
+                                       .checkpoint_layers = checkpoint,
+                                       .n_threads = 3},
+                   &parallel);
+}
+
 static void test_mixtral(void **state) {
     (void)state;
     const fixture_model one = {
@@ -853,6 +889,7 @@ static void test_many_tokens(void **state) {
     check_many_tokens(&mixtral, SM_PRECISION_F32, 0);
     check_many_tokens(&latent, SM_PRECISION_F32, 0);
     check_many_tokens(&latent, SM_PRECISION_BF16, 4);
+    check_many_tokens(&parallel, SM_PRECISION_F32, 0);
 }
 
 /* ---- LoRA ---------------------------------------------------------------------------- */
@@ -970,6 +1007,7 @@ static void test_lora(void **state) {
     check_lora(&joined, NULL, false);
     check_lora(&joined, "attn_qkv", true);
     check_lora(&olmo3, NULL, false);
+    check_lora(&parallel, NULL, false);
 }
 
 static void test_lora_sameness(void **state) {
@@ -1386,10 +1424,11 @@ static void test_every_slot(void **state) {
                 fail_msg("kind %s: no gradient of slot %u (%s) was compared", kind->name, s,
                          kind->slot[s].suffix ? kind->slot[s].suffix : "norm");
     }
-    static const sm_kind_id layers[] = {SM_KIND_ATTENTION, SM_KIND_GATED};
+    static const sm_kind_id layers[] = {SM_KIND_ATTENTION, SM_KIND_GATED, SM_KIND_PLAIN};
     for (size_t i = 0; i < sizeof layers / sizeof *layers; i++)
-        assert_true(compared[layers[i]][SM_SLOT_POST] && compared[layers[i]][SM_SLOT_PRE_BIAS]);
+        assert_true(compared[layers[i]][SM_SLOT_PRE_BIAS]);
     assert_true(compared[SM_KIND_HEAD][SM_SLOT_PRE_BIAS]);
+    assert_true(compared[SM_KIND_ATTENTION][SM_SLOT_POST] && compared[SM_KIND_GATED][SM_SLOT_POST]);
 }
 
 int main(void) {
@@ -1431,6 +1470,8 @@ int main(void) {
         cmocka_unit_test(test_layer_norm),
         cmocka_unit_test(test_ropes),
         cmocka_unit_test(test_norm_places),
+        cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_parallel),
         cmocka_unit_test(test_every_slot), /* last: looks at what the others did */
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

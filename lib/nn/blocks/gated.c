@@ -59,10 +59,7 @@ static void activate(const sm_worker *w, sm_input_use use, uint64_t t, uint64_t 
         w->kernels->add(gate, gate, b->v[SM_GATED_GATE_BIAS] + r0, r1 - r0);
     if (b->v[SM_GATED_UP_BIAS])
         w->kernels->add(up, up, b->v[SM_GATED_UP_BIAS] + r0, r1 - r0);
-    if (b->gated.activation == SM_GELU)
-        w->kernels->gelu_mul(h, gate, up, r1 - r0);
-    else
-        w->kernels->silu_mul(h, gate, up, r1 - r0);
+    sm_activation_of(w->kernels, b->gated.activation)(h, gate, up, r1 - r0);
     sm_input_prepare(w, use.form, formed + t * b->ld[SM_GATED_AT_H_FORM] + r0 / 32, h, r1 - r0);
 }
 

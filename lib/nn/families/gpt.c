@@ -1,18 +1,84 @@
-/* gpt-2 and what came after it with LayerNorm: all layers alike. */
+/* gpt-2 and what came after it with LayerNorm, all layers alike. */
 #include "plan.h"
 
-/* stablelm 1 and 2: LayerNorm with biases, part of each head rotated, gated feed-forward parts. */
-void sm_plan_stablelm(sm_plan *p) {
-    const sm_wiring around_attention = {.pre = "attn_norm", .norm = SM_NORM_LAYER, .bias = true};
-    const sm_wiring around_ffn = {.pre = "ffn_norm", .norm = SM_NORM_LAYER, .bias = true};
-    const uint32_t rope = plan_rope(p, SM_K_ROPE_BASE, true);
-    if (plan_bool_or(p, "use_parallel_residual", false))
-        plan_fail(p, SM_ERR_UNSUPPORTED, "use_parallel_residual", "is true");
+/* What a family's layers are made of. */
+typedef struct parts {
+    sm_wiring attention, ffn;
+    uint32_t rope;
+    uint32_t asked, asked_ffn; /* bits of slots of attention, and of plain feed-forward parts */
+    bool gated;
+    sm_activation activation;
+} parts;
+
+#define QKV_BIASES (1u << SM_ATTN_Q_BIAS | 1u << SM_ATTN_K_BIAS | 1u << SM_ATTN_V_BIAS)
+#define ALL_BIASES (QKV_BIASES | 1u << SM_ATTN_O_BIAS)
+#define FFN_BIASES (1u << SM_PLAIN_UP_BIAS | 1u << SM_PLAIN_DOWN_BIAS)
+
+static sm_wiring layer_norm(const char *pre) {
+    return (sm_wiring){.pre = pre, .norm = SM_NORM_LAYER, .bias = true};
+}
+
+/* Attention and feed-forward part read the same x: x += attention(n1 x) + ffn(n2 x). */
+static parts parallel(parts l) {
+    l.attention.aside = true;
+    return l;
+}
+
+/* The same where n1 and n2 are one norm. */
+static parts parallel_of_one(parts l) {
+    l.ffn = l.attention;
+    l.ffn.shared = true;
+    return parallel(l);
+}
+
+static void layers(sm_plan *p, parts l) {
+    const uint32_t window = plan_window(p);
     for (uint32_t i = 0; i < p->n_layer && !p->status; i++) {
         sm_attn_params a = plan_heads(p, i);
-        a.rope = rope;
-        plan_attention(p, i, a, around_attention, 0);
-        plan_gated(p, i, SM_SILU, around_ffn);
+        a.rope = l.rope;
+        a.window = window;
+        plan_attention(p, i, a, l.attention, l.asked);
+        if (l.gated)
+            plan_gated(p, i, l.activation, l.ffn);
+        else
+            plan_plain(p, i, l.activation, l.ffn, l.asked_ffn);
     }
     plan_head(p, (sm_head_params){0});
+}
+
+void sm_plan_starcoder2(sm_plan *p) {
+    layers(p, (parts){.attention = layer_norm("attn_norm"),
+                      .ffn = layer_norm("ffn_norm"),
+                      .rope = plan_rope(p, SM_K_ROPE_BASE, true),
+                      .asked = ALL_BIASES,
+                      .asked_ffn = FFN_BIASES,
+                      .activation = SM_GELU});
+}
+
+/* Part of each head is rotated; the square of relu. The files have 1 + w for the gains of norms. */
+void sm_plan_nemotron(sm_plan *p) {
+    layers(p, (parts){.attention = layer_norm("attn_norm"),
+                      .ffn = layer_norm("ffn_norm"),
+                      .rope = plan_rope(p, SM_K_ROPE_BASE, true),
+                      .activation = SM_RELU2});
+}
+
+/* phi 1, 1.5 and 2: one norm for both branches, biases everywhere, of the logits too. */
+void sm_plan_phi2(sm_plan *p) {
+    layers(p, parallel_of_one((parts){.attention = layer_norm("attn_norm"),
+                                      .rope = plan_rope(p, SM_K_ROPE_BASE, true),
+                                      .asked = ALL_BIASES,
+                                      .asked_ffn = FFN_BIASES,
+                                      .activation = SM_GELU}));
+}
+
+/* stablelm 1 and 2: part of each head rotated, gated feed-forward parts; of 12B both branches read
+ * one norm. */
+void sm_plan_stablelm(sm_plan *p) {
+    const parts l = {.attention = layer_norm("attn_norm"),
+                     .ffn = layer_norm("ffn_norm"),
+                     .rope = plan_rope(p, SM_K_ROPE_BASE, true),
+                     .gated = true,
+                     .activation = SM_SILU};
+    layers(p, plan_bool_or(p, "use_parallel_residual", false) ? parallel_of_one(l) : l);
 }

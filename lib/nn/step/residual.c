@@ -6,6 +6,7 @@ static const sm_kind_ops ops[SM_KIND_COUNT] = {
     [SM_KIND_ATTENTION] = {sm_attention_run, sm_attention_expect},
     [SM_KIND_LATENT] = {sm_latent_run, sm_latent_expect},
     [SM_KIND_GATED] = {sm_gated_run, sm_gated_expect},
+    [SM_KIND_PLAIN] = {sm_plain_run, sm_plain_expect},
     [SM_KIND_EXPERTS] = {sm_experts_run, sm_experts_expect},
 };
 
@@ -44,7 +45,7 @@ static sm_places places_of(const sm_worker *w, const sm_block *b) {
     if (tape)
         at = tape->blocks[b->index];
     if (!at.y)
-        at.y = ws->y;
+        at.y = b->wiring.aside ? ws->aside : ws->y;
     for (uint32_t i = 0; i < b->kind->n_buffers; i++)
         if (!at.buffer[i])
             at.buffer[i] = ws->buffer[b->kind->id][i];
@@ -58,6 +59,10 @@ void sm_add_output(const sm_worker *w, uint64_t t, uint64_t r0, uint64_t n) {
         return;
     if (wiring->scale > 0)
         w->kernels->scale(w->at.y + at, w->at.y + at, wiring->scale, n);
+    if (wiring->aside)
+        return;
+    if (sm_block_beside(w->block))
+        w->kernels->add(w->at.y + at, w->ws->aside + at, w->at.y + at, n);
     w->kernels->add(w->at.out + at, w->at.x + at, w->at.y + at, n);
 }
 
@@ -99,6 +104,9 @@ static void add_normed(const sm_worker *w) {
                     n, w->c->norm_eps);
         if (b->wiring.scale > 0)
             w->kernels->scale(normed + begin, normed + begin, b->wiring.scale, end - begin);
+        if (sm_block_beside(b))
+            w->kernels->add(normed + begin, w->ws->aside + t * ld + begin, normed + begin,
+                            end - begin);
         w->kernels->add(w->at.out + t * ld + begin, w->at.x + t * ld + begin, normed + begin,
                         end - begin);
     }

@@ -38,7 +38,8 @@ static const sm_block *place_of(const sm_net *net, const sm_block *b) {
     for (uint32_t i = 0; i < b->index; i++) {
         const sm_block *other = &net->blocks[i];
         bool same = other->kind == b->kind && other->layer != b->layer &&
-                    !other->wiring.post == !b->wiring.post;
+                    !other->wiring.post == !b->wiring.post &&
+                    sm_block_beside(other) == sm_block_beside(b);
         for (uint32_t k = 0; k < b->kind->n_buffers && same; k++)
             same = other->ld[k] == b->ld[k] &&
                    !other->v[b->kind->buffer[k].slot] == !b->v[b->kind->buffer[k].slot];
@@ -66,7 +67,9 @@ static void allocate(sm_tape *tape, const sm_net *net, uint64_t T, bool keep_lay
             own_block(tape, b, T, failed);
         else
             tape->blocks[i] = tape->blocks[place->index];
-        if (place == b || begins_layer(b))
+        if (sm_block_beside(b))
+            tape->blocks[i].x = tape->blocks[i - 1].x;
+        else if (place == b || begins_layer(b))
             tape->blocks[i].x = own(tape, T, tape->ldx, failed);
     }
     for (uint32_t i = 0; i < net->n_blocks; i++)

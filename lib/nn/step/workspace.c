@@ -125,6 +125,9 @@ static void allocate(sm_workspace *ws, bool *failed) {
     ws->normed = own(ws, T * ws->ldx, sizeof(float), failed);
     ws->normed_q = own(ws, T * ws->blocks_x, sizeof(sm_act_block), failed);
     ws->y = own(ws, T * ws->ldx, sizeof(float), failed);
+    for (uint32_t i = 0; i < ws->net->n_blocks && !ws->aside; i++)
+        if (ws->net->blocks[i].wiring.aside)
+            ws->aside = own(ws, T * ws->ldx, sizeof(float), failed);
     own_kinds(ws, failed);
     own_rotations(ws, failed);
     ws->part_o = own(ws, blocks * a.width, sizeof(float), failed);

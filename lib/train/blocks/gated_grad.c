@@ -17,8 +17,7 @@ static void part(const sm_backward *b, const sm_block *block) {
     const float *dy = sm_grad_output(b, block) + b->first * ldx;
     float *h = sm_grad_at(g, block, H);
     float *dgate = sm_grad_at(g, block, DH), *dup = sm_grad_at(g, block, DUP);
-    sm_silu_mul_grad_fn *activate =
-        block->gated.activation == SM_GELU ? g->kernels->gelu_mul_grad : g->kernels->silu_mul_grad;
+    sm_silu_mul_grad_fn *activate = sm_activation_grad_of(g->kernels, block->gated.activation);
     uint64_t begin, end;
     sm_grad_input(b, D, dy, ldx, T, NULL, dgate, ld, false);
     sm_share(T, b->crew.thread, b->crew.n_threads, &begin, &end);

@@ -7,6 +7,7 @@ static const sm_grad_kind *const kinds[SM_KIND_COUNT] = {
     [SM_KIND_ATTENTION] = &sm_grad_attention,
     [SM_KIND_LATENT] = &sm_grad_latent,
     [SM_KIND_GATED] = &sm_grad_gated,
+    [SM_KIND_PLAIN] = &sm_grad_plain,
     [SM_KIND_EXPERTS] = &sm_grad_experts,
 };
 
@@ -25,6 +26,19 @@ sm_backward sm_grad_part(const sm_backward *b, uint32_t first) {
     return part;
 }
 
+/* The gradient of what the block, normed or not, adds. A block beside the one before it, which goes
+ * backward first, keeps it for that one: it will have changed. */
+static const float *added(const sm_backward *b, const sm_block *block) {
+    const sm_graph *g = b->g;
+    const uint64_t ldx = g->tape->ldx, at = b->first * ldx;
+    uint64_t begin, end;
+    sm_share(b->T, b->crew.thread, b->crew.n_threads, &begin, &end);
+    if (sm_block_beside(block) && begin < end)
+        memcpy(g->aside + at + begin * ldx, g->dx + at + begin * ldx,
+               (end - begin) * ldx * sizeof *g->dx);
+    return block->wiring.aside ? g->aside : g->dx;
+}
+
 const float *sm_grad_output(const sm_backward *b, const sm_block *block) {
     const sm_graph *g = b->g;
     const uint64_t ldx = g->tape->ldx, width = block->dims[SM_DIM_EMBD], at = b->first * ldx;
@@ -32,9 +46,10 @@ const float *sm_grad_output(const sm_backward *b, const sm_block *block) {
     const float scale = block->wiring.scale > 0 ? block->wiring.scale : 1;
     float *dw = g->blocks[block->index].v[SM_SLOT_POST];
     uint64_t begin, end;
+    const float *from = added(b, block), *dx = from + at;
     if (!post && scale == 1)
-        return g->dx;
-    const float *y = post ? g->tape->blocks[block->index].y + at : NULL, *dx = g->dx + at;
+        return from;
+    const float *y = post ? g->tape->blocks[block->index].y + at : NULL;
     float *dy = g->dy + at;
     sm_share(b->T, b->crew.thread, b->crew.n_threads, &begin, &end);
     for (uint64_t t = begin; t < end && !sm_crew_stopped_at(&b->crew, t - begin, ldx); t++) {
