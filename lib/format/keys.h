@@ -58,4 +58,7 @@
 #define SM_K_DENSE_LAYERS "leading_dense_block_count"
 #define SM_K_EXPERTS_STEP "interleave_moe_layer_step"
 
+/* Names of tensors that no block has. */
+#define SM_POSITIONS "position_embd.weight"
+
 #endif

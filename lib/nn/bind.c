@@ -202,11 +202,22 @@ static void bind_embedding(binder *b) {
         bind_matrix(b, &net->embd, t->name, true);
 }
 
+/* The context goes no further than its rows. */
+static void bind_positions(binder *b) {
+    sm_weight *w = &b->net->positions;
+    const sm_tensor *t = w->rows ? find(b, SM_POSITIONS, true) : NULL;
+    if (t && check(b, t, w->rows, w->cols, 1)) /* never packed */
+        bind_matrix(b, w, t->name, true);
+}
+
 /* Its own tensor, the packed copy of the embedding, or the embedding itself. */
 static void bind_head(binder *b) {
     sm_net *net = b->net;
     sm_weight *w = net->head;
     w->rows = w->joined_rows = net->blocks[net->n_blocks].dims[SM_DIM_VOCAB] = net->config.n_vocab;
+    for (uint32_t i = 0; i < net->n_vectors; i++) /* what has an element for each token */
+        if (net->vectors[i].block->kind->slot[net->vectors[i].slot].rows == SM_DIM_VOCAB)
+            net->vectors[i].n = net->vectors[i].joined = net->config.n_vocab;
     if (bind_matrix(b, w, "output.weight", false) || bind_matrix(b, w, SM_PACKED_HEAD, false))
         return;
     const sm_weight *e = &net->embd;
@@ -274,6 +285,7 @@ static sm_status load(binder *b) {
     sm_net *net = b->net;
     uint32_t vector = 0;
     bind_embedding(b);
+    bind_positions(b);
     if (!b->status)
         bind_head(b);
     bind_rope_freqs(b);

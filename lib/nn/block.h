@@ -130,6 +130,7 @@ typedef enum sm_kind_id {
     SM_KIND_GATED,
     SM_KIND_PLAIN,
     SM_KIND_EXPERTS,
+    SM_KIND_NORM,
     SM_KIND_HEAD,
     SM_KIND_COUNT
 } sm_kind_id;
@@ -142,6 +143,7 @@ typedef struct sm_kind {
      * bias (0: none) */
     uint8_t last, last_bias;
     bool has_state; /* keys and values of each token (state.h) */
+    bool outside;   /* of no layer: its tensors' names do not begin with "blk.N." */
     sm_slot slot[SM_MAX_SLOTS];
     sm_buffer buffer[SM_MAX_BUFFERS];
     sm_join join[SM_MAX_JOINS];
@@ -371,13 +373,17 @@ typedef struct sm_experts_params {
     float limit, alpha;
 } sm_experts_params;
 
-/* the head (blocks/head.c): logits = W norm(x). Its wiring norm is the last norm. */
+/* a norm that is a block of its own (step/residual.c), of the embedding: x = norm(x) */
+extern const sm_kind sm_kind_norm;
+
+/* the head (blocks/head.c): logits = W norm(x) + bias. Its wiring norm is the last norm. */
 typedef struct sm_head_params {
     float scale; /* of logits; 0: 1 */
     float cap;   /* then cap * tanh(logit / cap); 0: not */
+    bool bias;   /* the file must have one */
 } sm_head_params;
 extern const sm_kind sm_kind_head;
-enum { SM_HEAD_OUTPUT = SM_WIRING_SLOTS, SM_HEAD_SLOTS };
+enum { SM_HEAD_OUTPUT = SM_WIRING_SLOTS, SM_HEAD_BIAS, SM_HEAD_SLOTS };
 
 /* ---- blocks -------------------------------------------------------------------------- */
 

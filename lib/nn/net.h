@@ -55,9 +55,10 @@ typedef struct sm_net {
     uint32_t n_blocks, n_states;
     sm_rope *ropes; /* [n_ropes] */
     uint32_t n_ropes;
-    sm_weight embd;   /* [n_vocab][n_embd], read by row */
-    float embd_scale; /* what is read of it is multiplied by this; 0: not */
-    sm_weight *head;  /* [n_vocab][n_embd]; the same tensor as embd where tied */
+    sm_weight embd;      /* [n_vocab][n_embd], read by row */
+    float embd_scale;    /* what is read of it is multiplied by this; 0: not */
+    sm_weight positions; /* [n_ctx_train][n_embd], added by row; rows 0: none */
+    sm_weight *head;     /* [n_vocab][n_embd]; the same tensor as embd where tied */
     /* those that are multiplied, layer by layer in the order of their use, then the head; matrices
      * of layers are first the first_of[layer] th */
     sm_weight *matrices;

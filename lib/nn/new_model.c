@@ -48,7 +48,9 @@ void sm_net_each_tensor(const sm_net *net, uint32_t n_vocab, bool untied,
                         bool (*fn)(void *user, const sm_new_tensor *tensor), void *user) {
     const sm_new_tensor embd = {
         .name = "token_embd.weight", .cols = net->config.n_embd, .rows = n_vocab};
-    bool more = fn(user, &embd);
+    const sm_weight *P = &net->positions;
+    const sm_new_tensor positions = {.name = SM_POSITIONS, .cols = P->cols, .rows = P->rows};
+    bool more = fn(user, &embd) && (!P->rows || fn(user, &positions));
     for (uint32_t i = 0; i <= net->n_blocks; i++) {
         const sm_block *b = &net->blocks[i];
         for (uint32_t s = 0; s < b->kind->n_slots && more; s++)

@@ -516,6 +516,15 @@ void plan_gated(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring 
     add_gated(p, layer, activation, wiring);
 }
 
+void plan_norm(sm_plan *p, sm_wiring wiring) {
+    add_block(p, &sm_kind_norm, 0, wiring);
+}
+
+void plan_positions(sm_plan *p) {
+    const uint32_t n = p->net->config.n_ctx_train;
+    p->net->positions = (sm_weight){.rows = n, .cols = p->n_embd, .n_parts = 1, .joined_rows = n};
+}
+
 /* The head comes last: it is behind the blocks, not one of them. Its norm is as theirs are. */
 void plan_head(sm_plan *p, sm_head_params params) {
     const sm_net *net = p->net;
@@ -530,6 +539,7 @@ void plan_head(sm_plan *p, sm_head_params params) {
     if (!b)
         return;
     b->head = params;
+    b->asked |= params.bias ? 1u << SM_HEAD_BIAS : 0;
     p->net->n_blocks--;
 }
 

@@ -52,6 +52,8 @@ uint32_t plan_window(sm_plan *p);
 /* Whether a layer has the window where not all have: key attention.sliding_window_pattern, an array
  * of booleans or n, of n layers the first n - 1; `period` where there is no key. */
 bool plan_windowed(sm_plan *p, uint32_t layer, uint32_t period);
+/* A tensor of positions, a row for each of the context, is added to what tokens are embedded as. */
+void plan_positions(sm_plan *p);
 /* Heads of a layer as keys say; rope is 0 and window 0. */
 sm_attn_params plan_heads(sm_plan *p, uint32_t layer);
 
@@ -60,6 +62,8 @@ sm_attn_params plan_heads(sm_plan *p, uint32_t layer);
 void plan_joined(sm_plan *p, const sm_kind *kind);
 
 /* Each adds a block to the end of the list. */
+/* A norm by itself; of the embedding it comes first. */
+void plan_norm(sm_plan *p, sm_wiring wiring);
 /* asked: bits of slots beside those that every block of the kind has. */
 void plan_attention(sm_plan *p, uint32_t layer, sm_attn_params params, sm_wiring wiring,
                     uint32_t asked);

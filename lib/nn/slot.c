@@ -9,6 +9,7 @@ static const sm_kind *const kinds[SM_KIND_COUNT] = {
     [SM_KIND_GATED] = &sm_kind_gated,
     [SM_KIND_PLAIN] = &sm_kind_plain,
     [SM_KIND_EXPERTS] = &sm_kind_experts,
+    [SM_KIND_NORM] = &sm_kind_norm,
     [SM_KIND_HEAD] = &sm_kind_head,
 };
 
@@ -24,7 +25,7 @@ static const char *wiring_name(const sm_block *b, uint32_t slot) {
 static void full_name(const sm_block *b, uint32_t slot, const char *suffix, char *name,
                       size_t capacity) {
     size_t n = 0;
-    if (b->kind != &sm_kind_head)
+    if (!b->kind->outside)
         n = sm_format(name, capacity, "blk.%u.", b->layer);
     if (n >= capacity)
         return;

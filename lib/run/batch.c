@@ -6,6 +6,16 @@
 #define DEFAULT_CONTEXT 4096u
 #define DEFAULT_THREADS 8u
 
+/* Positions that are learned end with the last one. */
+static sm_status check_context(const sm_model *model, uint32_t n_ctx, sm_error *error) {
+    const uint32_t most = model->net->positions.rows;
+    return most && n_ctx > most
+               ? sm_fail(error, SM_ERR_ARGUMENT,
+                         "option n_ctx is %u, but the model knows no more than %u positions", n_ctx,
+                         most)
+               : SM_OK;
+}
+
 uint32_t sm_default_context(const sm_model *model, uint32_t n_ctx) {
     return n_ctx ? n_ctx : min_u32(model->net->config.n_ctx_train, DEFAULT_CONTEXT);
 }
@@ -27,8 +37,10 @@ sm_status sm_batch_make(sm_batch **out, const sm_model *model, const sm_batch_op
     b->n_sequences = o->n_sequences;
     b->n_batch = o->n_batch > o->n_sequences ? o->n_batch : o->n_sequences;
     b->n_ctx = sm_default_context(model, o->n_ctx);
-    sm_status status =
-        sm_workspace_new(&b->workspace, mem, model->net, n_threads, b->n_batch, b->n_ctx, error);
+    sm_status status = check_context(model, b->n_ctx, error);
+    if (!status)
+        status = sm_workspace_new(&b->workspace, mem, model->net, n_threads, b->n_batch, b->n_ctx,
+                                  error);
     if (!status) {
         b->spans = sm_alloc_array(mem, b->n_sequences, sizeof *b->spans);
         b->ids = sm_alloc_array(mem, b->n_batch, sizeof *b->ids);

@@ -63,6 +63,7 @@ static void run_head(void *arg, uint32_t thread, uint32_t n_threads) {
         return;
     sm_team_barrier(g->team);
     sm_lap_of(&b, SM_PART_HEAD);
+    sm_grad_bias(&b, g->blocks[head->index].v[SM_HEAD_BIAS], g->logits, g->ldl, r->n, c->n_vocab);
     sm_grad_weight(&b, master, g->logits, g->ldl, g->z, ldx, r->n, r->rows);
     sm_grad_input(&b, master, g->logits, g->ldl, r->n, r->rows, g->dz, ldx, false);
     sm_grad_norm(&b, g->dx, g->dz, g->tape->x, r->rows, r->n, head);
@@ -117,9 +118,7 @@ void sm_grad_embedding(const sm_backward *b, const int32_t *ids) {
     uint64_t begin, end;
     if (!g->embd_grad)
         return;
-    sm_share((width + 15) / 16, b->crew.thread, b->crew.n_threads, &begin, &end);
-    begin *= 16;
-    end = end * 16 < width ? end * 16 : width;
+    sm_grad_columns(b, width, &begin, &end);
     for (uint64_t t = 0; t < b->T && begin < end && !sm_crew_stopped_at(&b->crew, t, width); t++) {
         float *row = g->embd_grad + (uint64_t)ids[t] * width;
         const float *dx = g->dx + t * g->tape->ldx;
@@ -128,6 +127,21 @@ void sm_grad_embedding(const sm_backward *b, const int32_t *ids) {
         else
             g->kernels->add(row + begin, row + begin, dx + begin, end - begin);
     }
+}
+
+static void grad_positions(const sm_backward *b) {
+    const sm_graph *g = b->g;
+    const uint64_t width = g->net->config.n_embd;
+    uint64_t begin, end;
+    sm_grad_columns(b, width, &begin, &end);
+    for (uint32_t i = 0; i < g->n_spans; i++)
+        for (uint64_t t = 0; t < g->spans[i].n && begin < end; t++) {
+            if (sm_crew_stopped_at(&b->crew, t, width))
+                break;
+            float *row = g->positions_grad + t * width + begin;
+            const float *dx = g->dx + (g->spans[i].first + t) * g->tape->ldx + begin;
+            g->kernels->add(row, row, dx, end - begin);
+        }
 }
 
 typedef struct layers_run {
@@ -161,6 +175,8 @@ static void run_layers(void *arg, uint32_t thread, uint32_t n_threads) {
     if (r->begin == 0) {
         sm_team_barrier(g->team);
         sm_grad_embedding(&b, r->batch->ids);
+        if (g->positions_grad)
+            grad_positions(&b);
         sm_lap_of(&b, SM_PART_ROWS);
     }
 }

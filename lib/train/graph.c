@@ -170,7 +170,7 @@ static void build(sm_builder *b) {
     sm_graph *g = b->g;
     const sm_graph_options *o = &g->options;
     const sm_net *net = g->net;
-    const uint64_t n_params = 2 * (uint64_t)net->n_matrices + net->n_vectors + 1;
+    const uint64_t n_params = 2 * (uint64_t)net->n_matrices + net->n_vectors + 2;
     const uint32_t n_threads = sm_team_size(g->team);
     g->owned = sm_alloc_array(g->mem,
                               3 * n_params + OWNED_BUFFERS + (uint64_t)n_threads * OWNED_PER_THREAD,

@@ -53,6 +53,7 @@ struct sm_graph {
                                embedding */
     sm_graph_block *blocks; /* [net->n_blocks + 1], the head's last */
     float *embd_grad;       /* NULL where frozen */
+    float *positions_grad;  /* NULL where frozen, or there are none */
 
     /* LoRA; adapters.n is 0 without */
     sm_net_adapter adapter;
@@ -230,8 +231,8 @@ void sm_grad_route(const sm_experts_params *p, const float *logits, const uint32
 
 /* ---- embedding (backward.c): collective ------------------------------------------------------ */
 
-/* dE[ids[t]] += dx[t], each thread its columns: tokens in order, whatever the threads. No
- * barrier. */
+/* dE[ids[t]] += dx[t], and of positions likewise, each thread its columns: tokens in order, whatever
+ * the threads. No barrier. */
 void sm_grad_embedding(const sm_backward *b, const int32_t *ids);
 
 /* ---- the backward pass (backward.c): called by one thread, runs on the team ------------------ */

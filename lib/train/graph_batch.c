@@ -70,6 +70,12 @@ static sm_status check_spans(const sm_graph *g, const sm_train_batch *batch, sm_
     bool ok = batch->span_begin[0] == 0 && batch->span_begin[batch->n_spans] == batch->n_tokens;
     for (uint32_t i = 0; i < batch->n_spans && ok; i++)
         ok = batch->span_begin[i] < batch->span_begin[i + 1];
+    const uint32_t most = g->net->positions.rows;
+    for (uint32_t i = 0; i < batch->n_spans && ok && most; i++)
+        if (batch->span_begin[i + 1] - batch->span_begin[i] > most)
+            return sm_fail(error, SM_ERR_ARGUMENT,
+                           "a span of %u tokens, but the model knows no more than %u positions",
+                           batch->span_begin[i + 1] - batch->span_begin[i], most);
     return ok ? SM_OK
               : sm_fail(error, SM_ERR_ARGUMENT,
                         "a batch whose spans do not cover its %u tokens in order", batch->n_tokens);

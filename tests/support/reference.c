@@ -508,7 +508,7 @@ double *reference_logits(const reference *r, const sm_train_batch *batch) {
     for (uint32_t t = 0; t < batch->n_tokens; t++) {
         norm_of(r, UINT32_MAX, "output_norm", n, x + t * E);
         double *row = logits + (uint64_t)t * c->n_vocab;
-        linear(row, head ? head : embd, NULL, n, c->n_vocab, E);
+        linear(row, head ? head : embd, tensor(r, "output.bias"), n, c->n_vocab, E);
         for (uint32_t j = 0; j < c->n_vocab; j++)
             row[j] *= c->logit_scale;
         for (uint32_t j = 0; j < c->n_vocab && c->logit_cap > 0; j++)

@@ -63,6 +63,7 @@ typedef struct operator_case {
     sm_precision precision;
     double sharpness; /* of attention: queries are so many times as long; 0: 1 */
     bool centered;    /* a norm is LayerNorm */
+    bool alone;       /* of no residual */
     bool some_rows;   /* of the norm, or tokens of a product that are not 0, 1, … */
     bool writes;      /* a product that writes dx rather than adding to it */
     bool large;       /* see the top */
@@ -338,7 +339,7 @@ static void norm_make(trial *t) {
     add(t, "gain", randoms(t, E, 1, 0.5), E);
     t->dy = randoms(t, (uint64_t)t->n_rows * E, 0, 1);
     /* the residual that is added to; with rows nothing is */
-    t->dy2 = randoms(t, (uint64_t)t->n * E, 0, t->c->some_rows ? 0 : 1);
+    t->dy2 = randoms(t, (uint64_t)t->n * E, 0, t->c->some_rows || t->c->alone ? 0 : 1);
 }
 static double norm_loss(const trial *t) {
     const uint64_t E = t->config->n_embd;
@@ -367,6 +368,25 @@ static void norm_backward(trial *t) {
     in_team(t, norm_run);
     from_floats(t->v[0].grad, t->g->dx, ld, t->n, E);
     from_floats(t->v[1].grad, last_norm_grad(t->g), E, 1, E);
+}
+
+/* x = norm(x): the residual goes no further. */
+static void norm_block_run(const sm_backward *b, trial *t) {
+    sm_block block = b->g->net->blocks[0];
+    block.kind = &sm_kind_norm;
+    block.v[SM_SLOT_PRE] = t->buffer[0];
+    block.wiring.norm = SM_NORM_LAYER;
+    sm_grad_kind_of(&block)->backward(b, &block);
+}
+static void norm_block_backward(trial *t) {
+    const uint64_t E = t->config->n_embd, ld = t->g->tape->ldx;
+    float *gain_grad = t->g->blocks[0].v[SM_SLOT_PRE];
+    t->buffer[0] = floats(t, t->v[1].x, E);
+    to_floats(t->g->tape->blocks[0].x, ld, t->v[0].x, t->n, E);
+    to_floats(t->g->dx, ld, t->dy, t->n, E);
+    in_team(t, norm_block_run);
+    from_floats(t->v[0].grad, t->g->dx, ld, t->n, E);
+    from_floats(t->v[1].grad, gain_grad, E, 1, E);
 }
 
 static void bias_make(trial *t) {
@@ -916,6 +936,8 @@ static const operator_case cases[] = {
      .some_rows = true},
     {"LayerNorm and residual", &odd, norm_make, norm_loss, norm_backward, 4e-6, .sizes = {1, 19},
      .centered = true},
+    {"LayerNorm that is a block", &odd, norm_make, norm_loss, norm_block_backward, 4e-6,
+     .sizes = {1, 19}, .centered = true, .alone = true},
     {"LayerNorm of some rows", &odd, norm_make, norm_loss, norm_backward, 4e-6, .sizes = {19},
      .centered = true, .some_rows = true},
     {"bias", &plain, bias_make, bias_loss, bias_backward, 2e-6, .sizes = {1, 19, 300}},

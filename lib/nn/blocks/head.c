@@ -7,8 +7,11 @@ const sm_kind sm_kind_head = {
     .name = "head",
     .id = SM_KIND_HEAD,
     .n_slots = SM_HEAD_SLOTS,
-    .slot = {SM_WIRING_ROWS, [SM_HEAD_OUTPUT] = {"output.weight", SM_DIM_VOCAB, SM_DIM_EMBD, 0, 0,
-                                                 SM_ROLE_HEAD, SM_MAY}},
+    .outside = true,
+    .slot = {SM_WIRING_ROWS,
+             [SM_HEAD_OUTPUT] = {"output.weight", SM_DIM_VOCAB, SM_DIM_EMBD, 0, 0, SM_ROLE_HEAD,
+                                 SM_MAY},
+             [SM_HEAD_BIAS] = {"output.bias", SM_DIM_VOCAB, 0, 0, 0, SM_ROLE_BIAS, SM_MAY}},
 };
 
 /* The normed rows that the head reads, adapters' lower half done. rows: as in sm_input_norm. */
@@ -19,9 +22,13 @@ static sm_input head_input(const sm_worker *w, const float *x, const uint32_t *r
     return in;
 }
 
-/* n rows of some logits, scaled and capped where the model does that. */
-static void finish_logits(const sm_worker *w, float *y, uint64_t ldy, uint64_t n, uint64_t width) {
+/* n rows of the logits from `first` on, with a bias, scaled and capped where the model does that. */
+static void finish_logits(const sm_worker *w, float *y, uint64_t ldy, uint64_t n, uint64_t first,
+                          uint64_t width) {
     const sm_head_params *p = &sm_net_head(w->net)->head;
+    const float *bias = sm_net_head(w->net)->v[SM_HEAD_BIAS];
+    for (uint64_t i = 0; i < n && bias; i++)
+        w->kernels->add(y + i * ldy, y + i * ldy, bias + first, width);
     for (uint64_t i = 0; i < n && p->scale > 0; i++)
         w->kernels->scale(y + i * ldy, y + i * ldy, p->scale, width);
     for (uint64_t i = 0; i < n && p->cap > 0; i++)
@@ -36,7 +43,7 @@ static void head_piece(const sm_worker *w, const sm_input *in, uint64_t g, uint6
     const uint64_t r0 = g * SM_GROUP, rows = min_u64(n_groups * SM_GROUP, W->rows - r0);
     float *y = w->scratch->logits;
     sm_product_piece(w, W, g, n_groups, in, o, n, y, SM_HEAD_ROWS);
-    finish_logits(w, y, SM_HEAD_ROWS, n, rows);
+    finish_logits(w, y, SM_HEAD_ROWS, n, r0, rows);
     for (uint64_t i = 0; i < n; i++)
         memcpy(w->batch->logits[o + i] + r0, y + i * SM_HEAD_ROWS, rows * sizeof(float));
 }
@@ -55,7 +62,8 @@ void sm_head_logits(const sm_worker *w) {
         const uint64_t whole = min_u64(end, W->rows / SM_GROUP);
         sm_product_compute(w, W, begin, whole, &in, 0, 1, b->logits[0], 0);
         if (whole > begin)
-            finish_logits(w, b->logits[0] + begin * SM_GROUP, 0, 1, (whole - begin) * SM_GROUP);
+            finish_logits(w, b->logits[0] + begin * SM_GROUP, 0, 1, begin * SM_GROUP,
+                          (whole - begin) * SM_GROUP);
         begin = whole > begin ? whole : begin;
     }
     for (uint64_t o = 0; o < b->n_outputs; o += SM_HEAD_OUTPUTS)
@@ -98,7 +106,9 @@ static void run_logits(void *arg, uint32_t thread, uint32_t n_threads) {
     sm_work_share_weights(&w, (W->rows + SM_GROUP - 1) / SM_GROUP, sm_weight_packed_bytes(W), &g0,
                           &g1);
     sm_product_compute(&w, W, g0, g1, &in, 0, r->n, r->logits, r->ldl);
-    finish_logits(&w, r->logits + g0 * SM_GROUP, r->ldl, r->n, (g1 - g0) * SM_GROUP);
+    if (g0 < g1)
+        finish_logits(&w, r->logits + g0 * SM_GROUP, r->ldl, r->n, g0 * SM_GROUP,
+                      min_u64(g1 * SM_GROUP, W->rows) - g0 * SM_GROUP);
 }
 
 void sm_forward_logits(sm_workspace *ws, sm_team *team, const sm_adapters *adapters, sm_stop *stop,

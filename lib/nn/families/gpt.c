@@ -6,7 +6,7 @@ typedef struct parts {
     sm_wiring attention, ffn;
     uint32_t rope;
     uint32_t asked, asked_ffn; /* bits of slots of attention, and of plain feed-forward parts */
-    bool gated;
+    bool gated, output_bias;
     sm_activation activation;
 } parts;
 
@@ -43,7 +43,7 @@ static void layers(sm_plan *p, parts l) {
         else
             plan_plain(p, i, l.activation, l.ffn, l.asked_ffn);
     }
-    plan_head(p, (sm_head_params){0});
+    plan_head(p, (sm_head_params){.bias = l.output_bias});
 }
 
 void sm_plan_starcoder2(sm_plan *p) {
@@ -69,6 +69,7 @@ void sm_plan_phi2(sm_plan *p) {
                                       .rope = plan_rope(p, SM_K_ROPE_BASE, true),
                                       .asked = ALL_BIASES,
                                       .asked_ffn = FFN_BIASES,
+                                      .output_bias = true,
                                       .activation = SM_GELU}));
 }
 

@@ -20,24 +20,35 @@ static void rotate(const sm_worker *w, uint64_t t, double position, uint32_t n_c
     }
 }
 
+/* x of token t += what its position is embedded as. */
+static void place(const sm_worker *w, uint64_t t, uint32_t position) {
+    const sm_weight *P = &w->net->positions;
+    float *x = w->at.x + t * w->ws->ldx, *row = w->scratch->row;
+    w->kernels->type[P->type].dequantize(row, P->data + position * P->row_bytes, w->c->n_embd);
+    w->kernels->add(x, x, row, w->c->n_embd);
+}
+
 /* x = token embeddings; rotation angles of every token. */
 static void embed(const sm_worker *w) {
     const sm_weight *E = &w->net->embd;
     const sm_step *b = w->batch;
     uint64_t begin, end;
     sm_work_share(w, w->T, &begin, &end);
-    for (uint32_t i = 0; i < b->n_spans; i++) {
-        const sm_span *span = &b->spans[i];
-        const uint64_t last = min_u64(span->first + span->n, end);
-        for (uint64_t t = span->first > begin ? span->first : begin; t < last; t++)
-            rotate(w, t, (double)(span->position + (t - span->first)), span->state->capacity);
-    }
     for (uint64_t t = begin; t < end; t++) {
         float *x = w->at.x + t * w->ws->ldx;
         w->kernels->type[E->type].dequantize(x, E->data + (uint64_t)b->ids[t] * E->row_bytes,
                                              w->c->n_embd);
         if (w->net->embd_scale > 0)
             w->kernels->scale(x, x, w->net->embd_scale, w->c->n_embd);
+    }
+    for (uint32_t i = 0; i < b->n_spans; i++) {
+        const sm_span *span = &b->spans[i];
+        const uint64_t last = min_u64(span->first + span->n, end);
+        for (uint64_t t = span->first > begin ? span->first : begin; t < last; t++) {
+            rotate(w, t, (double)(span->position + (t - span->first)), span->state->capacity);
+            if (w->net->positions.rows)
+                place(w, t, span->position + (uint32_t)(t - span->first));
+        }
     }
 }
 

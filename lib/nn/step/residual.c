@@ -2,6 +2,12 @@
  * and what is asked for before the next one. */
 #include "worker.h"
 
+const sm_kind sm_kind_norm = {.name = "norm",
+                              .id = SM_KIND_NORM,
+                              .n_slots = SM_WIRING_SLOTS,
+                              .outside = true,
+                              .slot = {SM_WIRING_ROWS}};
+
 static const sm_kind_ops ops[SM_KIND_COUNT] = {
     [SM_KIND_ATTENTION] = {sm_attention_run, sm_attention_expect},
     [SM_KIND_LATENT] = {sm_latent_run, sm_latent_expect},
@@ -34,7 +40,8 @@ static void expect_next(const sm_worker *w, const sm_block *b) {
     const sm_block *next = b + 1;
     if (next->index == w->net->n_blocks || (w->pass->repack_layers && next->layer != b->layer))
         return;
-    ops[next->kind->id].expect(w, next);
+    if (ops[next->kind->id].expect)
+        ops[next->kind->id].expect(w, next);
 }
 
 /* Where the values of a block go: to the tape what is kept, else to the workspace. */
@@ -117,9 +124,18 @@ void sm_block_begin(sm_worker *w, const sm_block *b) {
     w->at = places_of(w, b);
 }
 
-bool sm_block_run(sm_worker *w, const sm_block *b) {
+/* out = norm(x) */
+static void norm_rows(const sm_worker *w) {
+    const uint64_t ld = w->ws->ldx;
+    uint64_t begin, end;
+    sm_work_share(w, w->T, &begin, &end);
+    for (uint64_t t = begin; t < end; t++)
+        sm_norm_before(w->kernels, w->block, w->at.out + t * ld, w->at.x + t * ld, w->c->norm_eps);
+}
+
+/* x += f(norm(x)). False if the step was cancelled. */
+static bool run(sm_worker *w, const sm_block *b) {
     const sm_weight *first = sm_block_first(b);
-    sm_block_begin(w, b);
     sm_input in = sm_input_norm(w, b, w->at.x, sm_input_use_of(w, first), NULL, w->T);
     sm_product_lower(w, first, &in, w->T, NULL);
     if (!ops[b->kind->id].run(w, b, &in))
@@ -133,6 +149,15 @@ bool sm_block_run(sm_worker *w, const sm_block *b) {
         sm_team_barrier(w->team);
         add_normed(w);
     }
+    return true;
+}
+
+bool sm_block_run(sm_worker *w, const sm_block *b) {
+    sm_block_begin(w, b);
+    if (b->kind->id == SM_KIND_NORM)
+        norm_rows(w);
+    else if (!run(w, b))
+        return false;
     expect_next(w, b);
     sm_team_barrier(w->team);
     return true;

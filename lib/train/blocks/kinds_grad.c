@@ -3,11 +3,32 @@
 
 #include <string.h>
 
+/* x = norm(x): dx anew. */
+static void norm_back(const sm_backward *b, const sm_block *block) {
+    const sm_graph *g = b->g;
+    const uint64_t ldx = g->tape->ldx;
+    for (uint32_t first = 0; first < b->T; first += g->together) {
+        const sm_backward some = sm_grad_part(b, first);
+        float *dx = g->dx + first * ldx;
+        uint64_t begin, end;
+        sm_share(some.T, b->crew.thread, b->crew.n_threads, &begin, &end);
+        if (begin < end) {
+            memcpy(g->dn + begin * ldx, dx + begin * ldx, (end - begin) * ldx * sizeof *dx);
+            memset(dx + begin * ldx, 0, (end - begin) * ldx * sizeof *dx);
+        }
+        sm_team_barrier(b->crew.team);
+        sm_grad_residual(&some, block);
+    }
+}
+
+static const sm_grad_kind norm_kind = {.backward = norm_back};
+
 static const sm_grad_kind *const kinds[SM_KIND_COUNT] = {
     [SM_KIND_ATTENTION] = &sm_grad_attention,
     [SM_KIND_LATENT] = &sm_grad_latent,
     [SM_KIND_GATED] = &sm_grad_gated,
     [SM_KIND_PLAIN] = &sm_grad_plain,
+    [SM_KIND_NORM] = &norm_kind,
     [SM_KIND_EXPERTS] = &sm_grad_experts,
 };
 
