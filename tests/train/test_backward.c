@@ -375,8 +375,14 @@ static void test_parallel(void **state) {
     (void)state;
     const fixture_model phi2 = {
         .architecture = "phi2", .n_embd = 48, .n_ff = 40, .untied = true, .keys = layer_norm};
+    const fixture_model gptneox = {
+        .architecture = "gptneox", .n_embd = 48, .n_ff = 40, .untied = true, .keys = layer_norm};
+    const fixture_model falcon = {
+        .architecture = "falcon", .n_embd = 48, .n_ff = 40, .n_head_kv = 1, .keys = layer_norm};
     check_gradients(&parallel, short_spans, 4);
     check_gradients(&phi2, short_spans, 4);
+    check_gradients(&gptneox, short_spans, 4);
+    check_gradients(&falcon, short_spans, 4);
     for (int checkpoint = 0; checkpoint < 2; checkpoint++)
         check_same(&(sm_graph_options){.max_tokens = MAX_TOKENS,
                                        .max_spans = MAX_SPANS,

@@ -46,6 +46,34 @@ static void layers(sm_plan *p, parts l) {
     plan_head(p, (sm_head_params){.bias = l.output_bias});
 }
 
+/* pythia and others: both branches read x by norms of their own, or one after the other. */
+void sm_plan_gptneox(sm_plan *p) {
+    const parts l = {.attention = layer_norm("attn_norm"),
+                     .ffn = layer_norm("ffn_norm"),
+                     .rope = plan_rope(p, SM_K_ROPE_BASE, true),
+                     .asked = ALL_BIASES,
+                     .asked_ffn = FFN_BIASES,
+                     .activation = SM_GELU_ERF};
+    plan_joined(p, &sm_kind_attention);
+    layers(p, plan_bool_or(p, "use_parallel_residual", true) ? parallel(l) : l);
+}
+
+/* falcon: one norm for both branches as of 7B, or as of 40B two, of which the feed-forward part has
+ * the one that otherwise is of both. */
+void sm_plan_falcon(sm_plan *p) {
+    parts l = {.attention = layer_norm("attn_norm"),
+               .rope = plan_rope(p, SM_K_ROPE_BASE, true),
+               .activation = SM_GELU_ERF};
+    plan_joined(p, &sm_kind_attention);
+    if (!plan_has_tensor(p, "blk.0.attn_norm_2.weight")) {
+        layers(p, parallel_of_one(l));
+        return;
+    }
+    l.ffn = l.attention;
+    l.attention.pre = "attn_norm_2";
+    layers(p, parallel(l));
+}
+
 void sm_plan_starcoder2(sm_plan *p) {
     layers(p, (parts){.attention = layer_norm("attn_norm"),
                       .ffn = layer_norm("ffn_norm"),
