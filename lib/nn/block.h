@@ -21,6 +21,8 @@ typedef enum sm_dim {
     SM_DIM_HEADS,     /* number of query heads */
     SM_DIM_Q_NORM,    /* what a norm of queries takes together: a head, or all of them */
     SM_DIM_K_NORM,    /* and of keys */
+    SM_DIM_Q_NORMS,   /* norms of queries where each head has its own; 0: one for all */
+    SM_DIM_K_NORMS,   /* and of keys */
     SM_DIM_FF,        /* the feed-forward part's inner width; of one expert */
     SM_DIM_FF_SHARED, /* the inner width of what all tokens go through beside experts */
     SM_DIM_EXPERTS,   /* number of experts */
@@ -149,6 +151,11 @@ typedef struct sm_kind {
     sm_join join[SM_MAX_JOINS];
 } sm_kind;
 
+typedef enum sm_norm {
+    SM_NORM_RMS,
+    SM_NORM_LAYER /* the mean is taken away before (arXiv:1607.06450) */
+} sm_norm;
+
 /* attention (blocks/attention.c):
  *   x += O(attention(rope(norm(QKV(norm(x)))))), or norm(rope(…)) */
 extern const sm_kind sm_kind_attention;
@@ -210,9 +217,10 @@ typedef struct sm_attn_params {
     uint32_t window; /* tokens that attention sees, the token itself included; 0: all before it */
     float scale;     /* of scores */
     float cap;       /* then cap * tanh(score / cap); 0: not */
-    /* norms of q and k, where there are: over all heads together rather than each, after the
-     * rotation rather than before it */
-    bool norm_whole, norm_late;
+    /* norms of q and k, where there are: what kind; over all heads together rather than each; of
+     * each head with gains of its own; after the rotation rather than before it */
+    sm_norm norm;
+    bool norm_whole, norm_own, norm_late;
 } sm_attn_params;
 
 /* latent attention (blocks/latent.c; arXiv:2405.04434, section 2.1): keys and values of all heads
@@ -386,11 +394,6 @@ extern const sm_kind sm_kind_head;
 enum { SM_HEAD_OUTPUT = SM_WIRING_SLOTS, SM_HEAD_BIAS, SM_HEAD_SLOTS };
 
 /* ---- blocks -------------------------------------------------------------------------- */
-
-typedef enum sm_norm {
-    SM_NORM_RMS,
-    SM_NORM_LAYER /* the mean is taken away before (arXiv:1607.06450) */
-} sm_norm;
 
 /* How a block hangs on the residual stream. Names of tensors, NULL: none. */
 typedef struct sm_wiring {

@@ -15,7 +15,7 @@ static bool has_slot(const sm_net *net, const sm_block *b, uint32_t slot) {
 
 static uint32_t depth_of(const sm_block *b, uint32_t slot) {
     const uint32_t depth = b->kind->slot[slot].depth;
-    return depth ? b->dims[depth] : 1;
+    return depth && b->dims[depth] ? b->dims[depth] : 1;
 }
 
 static void count(const sm_net *net, const sm_block *b, uint32_t *n_matrices, uint32_t *n_vectors) {
@@ -105,7 +105,7 @@ sm_status sm_net_list(sm_net *net, sm_error *error) {
     for (uint32_t i = 0; i <= net->n_blocks; i++)
         count(net, &net->blocks[i], &n_matrices, &n_vectors);
     net->matrices = sm_alloc_zero(net->mem, n_matrices * sizeof *net->matrices);
-    net->vectors = sm_alloc_zero(net->mem, n_vectors * sizeof *net->vectors);
+    net->vectors = sm_alloc_zero(net->mem, (n_vectors ? n_vectors : 1) * sizeof *net->vectors);
     net->first_of =
         sm_alloc_zero(net->mem, ((uint64_t)net->config.n_layer + 1) * sizeof *net->first_of);
     if (!net->matrices || !net->vectors || !net->first_of)

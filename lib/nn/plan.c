@@ -236,6 +236,14 @@ sm_attn_params plan_heads(sm_plan *p, uint32_t layer) {
     return a;
 }
 
+uint32_t plan_head_norms(sm_plan *p, sm_attn_params *a) {
+    if (!plan_has_tensor(p, "blk.0.attn_q_norm.weight"))
+        return 0;
+    a->norm = SM_NORM_LAYER;
+    a->norm_own = true;
+    return 1u << SM_ATTN_Q_NORM | 1u << SM_ATTN_K_NORM;
+}
+
 void plan_joined(sm_plan *p, const sm_kind *kind) {
     p->joined |= 1u << kind->id;
 }
@@ -323,6 +331,8 @@ void plan_attention(sm_plan *p, uint32_t layer, sm_attn_params a, sm_wiring wiri
     b->dims[SM_DIM_HEADS] = a.n_head;
     b->dims[SM_DIM_Q_NORM] = a.norm_whole ? b->dims[SM_DIM_Q] : a.head_dim;
     b->dims[SM_DIM_K_NORM] = a.norm_whole ? b->dims[SM_DIM_KV] : a.head_dim;
+    b->dims[SM_DIM_Q_NORMS] = a.norm_own ? a.n_head : 0;
+    b->dims[SM_DIM_K_NORMS] = a.norm_own ? a.n_head_kv : 0;
 }
 
 sm_latent_params plan_latent_heads(sm_plan *p, uint32_t layer, uint32_t rope) {

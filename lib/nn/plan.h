@@ -61,6 +61,10 @@ sm_attn_params plan_heads(sm_plan *p, uint32_t layer);
  * one by one; without the call those joins alone that any file may have, if it does. */
 void plan_joined(sm_plan *p, const sm_kind *kind);
 
+/* LayerNorms of q and k, of each head with gains of its own, if the file has them: into params; bits
+ * of slots. */
+uint32_t plan_head_norms(sm_plan *p, sm_attn_params *params);
+
 /* Each adds a block to the end of the list. */
 /* A norm by itself; of the embedding it comes first. */
 void plan_norm(sm_plan *p, sm_wiring wiring);

@@ -195,6 +195,8 @@ enum { /* buffers; up to SM_GRAD_V_HEADS those of every kind that attends */
        SM_GRAD_V,
        SM_GRAD_R_Q, /* [T][n_head] 1 / rms of a head; of all together: the first */
        SM_GRAD_R_K,
+       SM_GRAD_MEAN_Q, /* likewise, what was taken away (LayerNorm) */
+       SM_GRAD_MEAN_K,
        SM_GRAD_SINKS, /* [T][n_head] what each token adds to the sinks' gradient */
        SM_GRAD_ATTN_BUFFERS
 };

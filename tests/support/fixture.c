@@ -323,6 +323,11 @@ static void ask(const fixture_model *s, sm_block *b) {
     const uint32_t qkv = 1u << SM_ATTN_Q_BIAS | 1u << SM_ATTN_K_BIAS | 1u << SM_ATTN_V_BIAS;
     if (b->kind == &sm_kind_attention)
         b->asked |= (s->biases ? qkv : 0) | (s->all_biases ? 1u << SM_ATTN_O_BIAS : 0);
+    if (b->kind == &sm_kind_attention && s->head_norms) {
+        b->asked |= 1u << SM_ATTN_Q_NORM | 1u << SM_ATTN_K_NORM;
+        b->dims[SM_DIM_Q_NORMS] = b->attn.n_head;
+        b->dims[SM_DIM_K_NORMS] = b->attn.n_head_kv;
+    }
     for (uint32_t i = 0; i < b->kind->n_joins && s->joined; i++)
         b->joined |= b->kind->join[i].when == SM_MAY ? 1u << i : 0;
     if (s->split)

@@ -34,6 +34,7 @@ typedef struct fixture_model {
     bool biases;                /* q, k and v biases (qwen2 always has them) */
     bool joined;                /* attn_qkv instead of attn_q, attn_k, attn_v (phi3 has that) */
     bool split;                 /* phi3: each matrix is a tensor of its own */
+    bool head_norms;            /* norms of q and k, of each head its own (families that may) */
     bool all_biases;            /* these and biases of attention output, gate, up and down; of
                                    experts those, of the router and of the choice */
     bool spm;                   /* a SentencePiece vocabulary instead of byte-level BPE */

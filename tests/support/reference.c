@@ -40,6 +40,8 @@ static reference_shape shape_of(const sm_net *net) {
                              .n_ff = n_ff,
                              .neox = net->ropes[0].neox,
                              .norm_whole = p->norm_whole,
+                             .norm_own = p->norm_own,
+                             .qk_layer_norm = p->norm == SM_NORM_LAYER,
                              .norm_late = p->norm_late,
                              .normed = sm_is_normed(attention),
                              .norm_eps = net->config.norm_eps,
@@ -165,6 +167,14 @@ static void rms_norm(double *y, const double *x, const double *w, uint64_t n, do
         y[i] = x[i] * scale * w[i];
 }
 
+/* The same of what is left without its mean. */
+static void layer_norm(double *y, const double *x, const double *w, uint64_t n, double eps) {
+    const double mean = mean_of(x, n);
+    for (uint64_t i = 0; i < n; i++)
+        y[i] = x[i] - mean;
+    rms_norm(y, y, w, n, eps);
+}
+
 /* span: tokens of the sequence */
 static void rope(const reference *r, uint32_t layer, double *head, uint32_t position,
                  uint32_t span) {
@@ -208,7 +218,8 @@ static void project(const reference *r, uint32_t layer, const char *which, doubl
     const uint64_t together = c->norm_whole ? rows : c->head_dim;
     for (int late = 0; late < 2; late++) {
         for (uint64_t i = 0; i < rows && norm && c->norm_late == late; i += together)
-            rms_norm(y + i, y + i, norm, together, (double)c->norm_eps);
+            (c->qk_layer_norm ? layer_norm : rms_norm)(y + i, y + i, norm + (c->norm_own ? i : 0),
+                                                       together, (double)c->norm_eps);
         for (uint32_t h = 0; h < heads && !late && which[0] != 'v'; h++)
             rope(r, layer, y + h * c->head_dim, position, span);
     }
@@ -493,16 +504,28 @@ static void layer_forward(const reference *r, uint32_t layer, const sm_train_bat
         free(all[i]);
 }
 
+/* x of a token at a position. */
+static void embed(const reference *r, int32_t id, uint32_t position, double *x) {
+    const reference_shape *c = &r->config;
+    const uint64_t E = c->n_embd;
+    const double *embd = tensor(r, "token_embd.weight");
+    const double *places = tensor(r, "position_embd.weight");
+    for (uint64_t j = 0; j < E; j++)
+        x[j] = embd[(uint64_t)id * E + j] * (c->embd_scale > 0 ? c->embd_scale : 1) +
+               (places ? places[position * E + j] : 0);
+    if (tensor(r, "token_embd_norm.weight"))
+        norm_of(r, UINT32_MAX, "token_embd_norm", x, x);
+}
+
 double *reference_logits(const reference *r, const sm_train_batch *batch) {
     const reference_shape *c = &r->config;
     const uint64_t E = c->n_embd;
-    const double *embd = tensor(r, "token_embd.weight"), *head = tensor(r, "output.weight");
+    const double *head = tensor(r, "output.weight"), *embd = tensor(r, "token_embd.weight");
     double *x = zeros(batch->n_tokens * E), *n = zeros(E);
     double *logits = zeros((uint64_t)batch->n_tokens * c->n_vocab);
-    for (uint32_t t = 0; t < batch->n_tokens; t++)
-        for (uint64_t j = 0; j < E; j++)
-            x[t * E + j] =
-                embd[(uint64_t)batch->ids[t] * E + j] * (c->embd_scale > 0 ? c->embd_scale : 1);
+    for (uint32_t i = 0; i < batch->n_spans; i++)
+        for (uint32_t t = batch->span_begin[i]; t < batch->span_begin[i + 1]; t++)
+            embed(r, batch->ids[t], t - batch->span_begin[i], x + t * E);
     for (uint32_t i = 0; i < c->n_layer; i++)
         layer_forward(r, i, batch, x);
     for (uint32_t t = 0; t < batch->n_tokens; t++) {

@@ -12,9 +12,9 @@ typedef struct reference_shape {
     sm_experts_params experts; /* n_experts 0: no mixture of experts */
     sm_wiring attention, ffn;
     bool neox, layer_norm;
-    bool norm_whole, norm_late; /* of q and k */
-    bool normed;                /* before blocks */
-    bool plain;                 /* feed-forward parts have no gate */
+    bool norm_whole, norm_own, norm_late, qk_layer_norm; /* of q and k */
+    bool normed;                                         /* before blocks */
+    bool plain;                                          /* feed-forward parts have no gate */
     sm_activation activation;
     float norm_eps;
     double score_cap, logit_cap, embd_scale; /* 0: none, none, 1 */

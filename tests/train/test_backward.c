@@ -183,7 +183,8 @@ static bool is_windowed(const fixture_model *model, uint32_t layer) {
     static const struct {
         const char *architecture;
         uint32_t period;
-    } periods[] = {{"gemma2", 2}, {"gpt-oss", 2}, {"gemma3", 6}, {"olmo2", 4}, {"exaone4", 4}};
+    } periods[] = {{"gemma2", 2}, {"gpt-oss", 2}, {"gemma3", 6},
+                   {"olmo2", 4},  {"exaone4", 4}, {"cohere2", 4}};
     for (size_t i = 0; i < sizeof periods / sizeof *periods && model->architecture; i++)
         if (!strcmp(model->architecture, periods[i].architecture)) {
             const bool said = model->keys && model->keys[0].suffix &&
@@ -360,6 +361,65 @@ static void test_plain(void **state) {
         .architecture = "nemotron", .n_embd = 48, .n_ff = 40, .untied = true, .keys = layer_norm};
     check_gradients(&starcoder2, short_spans, 4);
     check_gradients(&nemotron, short_spans, 4);
+}
+
+static const fixture_model gpt2 = {
+    .architecture = "gpt2", .n_embd = 48, .n_ff = 40, .n_head_kv = 4, .keys = layer_norm};
+
+/* Positions that are learned, and no rotation. */
+static void test_positions(void **state) {
+    (void)state;
+    const fixture_model starcoder = {.architecture = "starcoder",
+                                     .n_embd = 48,
+                                     .n_ff = 40,
+                                     .n_head_kv = 1,
+                                     .untied = true,
+                                     .keys = layer_norm};
+    check_gradients(&gpt2, short_spans, 4);
+    check_gradients(&starcoder, short_spans, 4);
+    for (int checkpoint = 0; checkpoint < 2; checkpoint++)
+        check_same(&(sm_graph_options){.max_tokens = MAX_TOKENS,
+                                       .max_spans = MAX_SPANS,
+                                       .checkpoint_layers = checkpoint,
+                                       .n_threads = 3},
+                   &gpt2);
+}
+
+/* A span that goes on where no position is known is refused. */
+static void test_no_position(void **state) {
+    (void)state;
+    fixture_model model = gpt2;
+    model.n_ctx = 16;
+    trained m;
+    static made_batch b;
+    double loss;
+    make(&m, &model, &(sm_graph_options){.max_tokens = 64, .max_spans = 4, .n_threads = 1});
+    make_batch(&b, (uint32_t[]){16, 16}, 2, 7);
+    assert_int_equal(sm_graph_loss(m.graph, &b.batch, &loss, NULL, NULL), SM_OK);
+    make_batch(&b, (uint32_t[]){3, 17}, 2, 7);
+    assert_int_equal(sm_graph_loss(m.graph, &b.batch, &loss, NULL, NULL), SM_ERR_ARGUMENT);
+    close_graph(&m);
+}
+
+static const fixture_key scaled[] = {LAYER_EPS, {"logit_scale", 'f', 0.3}, {0}};
+
+/* Both branches read one LayerNorm without a bias; heads of q and k may have norms of their own. */
+static void test_cohere(void **state) {
+    (void)state;
+    fixture_model model = {
+        .architecture = "command-r", .n_embd = 48, .n_ff = 40, .head_dim = 20, .keys = scaled};
+    check_gradients(&model, short_spans, 4);
+    model.head_norms = true;
+    check_gradients(&model, short_spans, 4);
+    model.n_head_kv = 4; /* one head of keys for each of queries */
+    check_gradients(&model, short_spans, 4);
+    const fixture_model cohere2 = {.architecture = "cohere2",
+                                   .n_embd = 48,
+                                   .n_ff = 40,
+                                   .n_layer = 5,
+                                   .sliding_window = 4,
+                                   .keys = scaled};
+    check_gradients(&cohere2, short_spans, 4);
 }
 
 static const fixture_key in_parallel[] = {LAYER_EPS, {"use_parallel_residual", 'b', 1}, {0}};
@@ -1014,6 +1074,7 @@ static void test_lora(void **state) {
     check_lora(&joined, "attn_qkv", true);
     check_lora(&olmo3, NULL, false);
     check_lora(&parallel, NULL, false);
+    check_lora(&gpt2, NULL, false);
 }
 
 static void test_lora_sameness(void **state) {
@@ -1478,6 +1539,9 @@ int main(void) {
         cmocka_unit_test(test_norm_places),
         cmocka_unit_test(test_plain),
         cmocka_unit_test(test_parallel),
+        cmocka_unit_test(test_positions),
+        cmocka_unit_test(test_no_position),
+        cmocka_unit_test(test_cohere),
         cmocka_unit_test(test_every_slot), /* last: looks at what the others did */
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

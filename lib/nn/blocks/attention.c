@@ -22,10 +22,10 @@ const sm_kind sm_kind_attention = {
             [SM_ATTN_Q_BIAS] = {"attn_q.bias", SM_DIM_Q, 0, 0, 0, SM_ROLE_BIAS, SM_MAY},
             [SM_ATTN_K_BIAS] = {"attn_k.bias", SM_DIM_KV, 0, 0, 0, SM_ROLE_BIAS, SM_MAY},
             [SM_ATTN_V_BIAS] = {"attn_v.bias", SM_DIM_KV, 0, 0, 0, SM_ROLE_BIAS, SM_MAY},
-            [SM_ATTN_Q_NORM] = {"attn_q_norm.weight", SM_DIM_Q_NORM, 0, 0, 0, SM_ROLE_NORM,
-                                SM_IF_ASKED},
-            [SM_ATTN_K_NORM] = {"attn_k_norm.weight", SM_DIM_K_NORM, 0, 0, 0, SM_ROLE_NORM,
-                                SM_IF_ASKED},
+            [SM_ATTN_Q_NORM] = {"attn_q_norm.weight", SM_DIM_Q_NORM, 0, SM_DIM_Q_NORMS, 0,
+                                SM_ROLE_NORM, SM_IF_ASKED},
+            [SM_ATTN_K_NORM] = {"attn_k_norm.weight", SM_DIM_K_NORM, 0, SM_DIM_K_NORMS, 0,
+                                SM_ROLE_NORM, SM_IF_ASKED},
             [SM_ATTN_O] = {"attn_output.weight", SM_DIM_EMBD, SM_DIM_Q, 0, 2, SM_ROLE_RESIDUAL,
                            SM_MUST},
             [SM_ATTN_O_BIAS] = {"attn_output.bias", SM_DIM_EMBD, 0, 0, 0, SM_ROLE_BIAS, SM_MAY},
@@ -83,7 +83,8 @@ static void norm_heads(const sm_worker *w, uint32_t what, uint64_t t, float *row
     float *raw = w->at.buffer[parts[what].raw];
     if (raw)
         memcpy(raw + t * b->ld[parts[what].raw] + r0, row + r0, n * sizeof *raw);
-    w->kernels->rms_norm(row + r0, row + r0, b->v[parts[what].norm], n, w->c->norm_eps);
+    sm_norm_row(w->kernels, b->attn.norm, row + r0, row + r0,
+                b->v[parts[what].norm] + (b->attn.norm_own ? r0 : 0), NULL, n, w->c->norm_eps);
 }
 
 /* Rotates heads in [r0, r1) of token t. */

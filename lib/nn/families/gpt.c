@@ -37,13 +37,25 @@ static void layers(sm_plan *p, parts l) {
         sm_attn_params a = plan_heads(p, i);
         a.rope = l.rope;
         a.window = window;
-        plan_attention(p, i, a, l.attention, l.asked);
+        plan_attention(p, i, a, l.attention, l.asked | plan_head_norms(p, &a));
         if (l.gated)
             plan_gated(p, i, l.activation, l.ffn);
         else
             plan_plain(p, i, l.activation, l.ffn, l.asked_ffn);
     }
     plan_head(p, (sm_head_params){.bias = l.output_bias});
+}
+
+/* gpt-2, and starcoder with its one head of keys: learned positions. */
+void sm_plan_gpt2(sm_plan *p) {
+    plan_joined(p, &sm_kind_attention);
+    plan_positions(p);
+    layers(p, (parts){.attention = layer_norm("attn_norm"),
+                      .ffn = layer_norm("ffn_norm"),
+                      .rope = plan_rope_none(p),
+                      .asked = ALL_BIASES,
+                      .asked_ffn = FFN_BIASES,
+                      .activation = SM_GELU});
 }
 
 /* pythia and others: both branches read x by norms of their own, or one after the other. */
@@ -102,7 +114,7 @@ void sm_plan_phi2(sm_plan *p) {
 }
 
 /* stablelm 1 and 2: part of each head rotated, gated feed-forward parts; of 12B both branches read
- * one norm. */
+ * one norm, and heads of q and k have norms. */
 void sm_plan_stablelm(sm_plan *p) {
     const parts l = {.attention = layer_norm("attn_norm"),
                      .ffn = layer_norm("ffn_norm"),

@@ -35,14 +35,15 @@ static uint32_t normed_together(const sm_block *block, uint32_t n) {
  * where the norm is the later one, through it into draw and through rope there. */
 static void heads_back(const sm_graph *g, const sm_block *block, const float *cos,
                        const float *neg_sin, float *dy, const float *raw, const float *norm,
-                       uint32_t n, float *draw, float *r) {
+                       uint32_t n, float *draw, float *r, float *mean) {
     const bool late = norm && block->attn.norm_late;
     const uint32_t all = n * block->attn.head_dim, some = normed_together(block, n);
     if (!late)
         turn_back(g, block, cos, neg_sin, dy, all);
     for (uint32_t at = 0; at < all && norm; at += some)
-        r[at / some] = g->kernels->rms_norm_grad(draw + at, dy + at, raw + at, norm, some,
-                                                 g->net->config.norm_eps, false);
+        r[at / some] =
+            sm_grad_norm_row(g, block->attn.norm, draw + at, dy + at, raw + at,
+                             norm + (block->attn.norm_own ? at : 0), some, false, &mean[at / some]);
     if (late)
         turn_back(g, block, cos, neg_sin, draw, all);
 }
@@ -81,15 +82,18 @@ static void token_back(const sm_backward *b, const sm_block *block, uint64_t t) 
     g->kernels->scale(neg_sin, g->tape->sin[p->rope] + t * half, -1, half);
     heads_back(g, block, cos, neg_sin, sm_grad_at(g, block, SM_GRAD_Q) + t * ldq,
                raw_of(l, block, SM_AT_Q_RAW, t), block->v[SM_ATTN_Q_NORM], p->n_head, dk_heads,
-               sm_grad_at(g, block, SM_GRAD_R_Q) + t * sm_grad_ld(block, SM_GRAD_R_Q));
+               sm_grad_at(g, block, SM_GRAD_R_Q) + t * sm_grad_ld(block, SM_GRAD_R_Q),
+               sm_grad_at(g, block, SM_GRAD_MEAN_Q) + t * sm_grad_ld(block, SM_GRAD_MEAN_Q));
     heads_back(g, block, cos, neg_sin, dk, raw_of(l, block, SM_AT_K_RAW, t),
                block->v[SM_ATTN_K_NORM], p->n_head_kv, dv_heads,
-               sm_grad_at(g, block, SM_GRAD_R_K) + t * sm_grad_ld(block, SM_GRAD_R_K));
+               sm_grad_at(g, block, SM_GRAD_R_K) + t * sm_grad_ld(block, SM_GRAD_R_K),
+               sm_grad_at(g, block, SM_GRAD_MEAN_K) + t * sm_grad_ld(block, SM_GRAD_MEAN_K));
 }
 
 /* dw += sum over tokens and heads, or tokens alone, of dy raw r. No barrier. */
 static void grad_head_norm(const sm_backward *b, const sm_block *block, float *dw, const float *dy,
-                           const float *raw, uint64_t ld, uint32_t r, uint32_t n_head) {
+                           const float *raw, uint64_t ld, uint32_t r, uint32_t mean,
+                           uint32_t n_head) {
     const uint32_t dim = normed_together(block, n_head);
     const uint32_t n = n_head * block->attn.head_dim / dim;
     const uint64_t ldr = sm_grad_ld(block, r);
@@ -102,8 +106,9 @@ static void grad_head_norm(const sm_backward *b, const sm_block *block, float *d
     for (uint64_t t = 0; t < b->T && begin < end && !sm_crew_stopped_at(&b->crew, t, ld); t++)
         for (uint32_t h = 0; h < n; h++) {
             const uint64_t at = t * ld + h * dim + begin;
-            b->g->kernels->add_product(dw + begin, dy + at, raw + at,
-                                       sm_grad_at(b->g, block, r)[t * ldr + h], end - begin);
+            sm_grad_gain(b->g, block->attn.norm, dw + (block->attn.norm_own ? h * dim : 0) + begin,
+                         dy + at, raw + at, sm_grad_at(b->g, block, r)[t * ldr + h],
+                         sm_grad_at(b->g, block, mean)[t * ldr + h], end - begin);
         }
 }
 
@@ -118,9 +123,10 @@ void sm_grad_heads(const sm_backward *b, const sm_block *block) {
         token_back(b, block, t);
     sm_team_barrier(g->team);
     grad_head_norm(b, block, d[SM_ATTN_Q_NORM], sm_grad_at(g, block, SM_GRAD_Q),
-                   l->buffer[SM_AT_Q_RAW], block->ld[SM_AT_Q], SM_GRAD_R_Q, block->attn.n_head);
+                   l->buffer[SM_AT_Q_RAW], block->ld[SM_AT_Q], SM_GRAD_R_Q, SM_GRAD_MEAN_Q,
+                   block->attn.n_head);
     grad_head_norm(b, block, d[SM_ATTN_K_NORM], keys(g, block), l->buffer[SM_AT_K_RAW],
-                   block->ld[SM_AT_K], SM_GRAD_R_K, block->attn.n_head_kv);
+                   block->ld[SM_AT_K], SM_GRAD_R_K, SM_GRAD_MEAN_K, block->attn.n_head_kv);
 }
 
 /* For b's tokens: from the gradients before norm and rope to x. */
@@ -182,6 +188,8 @@ const sm_grad_kind sm_grad_attention = {
             [SM_GRAD_R_Q] = {SM_DIM_HEADS, false},
             [SM_GRAD_R_K] = {SM_DIM_HEADS, false},
             [SM_GRAD_SINKS] = {SM_DIM_HEADS, false},
+            [SM_GRAD_MEAN_Q] = {SM_DIM_HEADS, false},
+            [SM_GRAD_MEAN_K] = {SM_DIM_HEADS, false},
         },
     .n_buffers = SM_GRAD_ATTN_BUFFERS,
 };
