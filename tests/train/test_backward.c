@@ -472,6 +472,14 @@ static void test_joined(void **state) {
     const fixture_model qwen2 = {.architecture = "qwen2", .joined = true, .seed = 7};
     check_gradients(&joined, short_spans, 4);
     check_gradients(&qwen2, short_spans, 4);
+    for (int post = 0; post < 2; post++) { /* norms behind parts; a part of each head rotated */
+        const fixture_model glm = {.architecture = post ? "glm4" : "chatglm",
+                                   .biases = true,
+                                   .u32_key = post ? "glm4.rope.dimension_count" : NULL,
+                                   .u32_value = 8,
+                                   .seed = 8};
+        check_gradients(&glm, short_spans, 4);
+    }
 }
 
 /* Spans of more tokens than the original context, and of fewer. */
