@@ -299,6 +299,32 @@ void LEVEL(soft_cap)(float *y, const float *x, size_t n, float scale, float cap)
     }
 }
 
+void LEVEL(add_slope)(float *y, const float *x, size_t n, float scale, float slope, float first) {
+    floats at = all(first);
+    for (size_t j = 0; j < LANES; j++) {
+        at[j] += (float)j;
+    }
+    for (size_t i = 0; i < n; i += LANES, at += all(LANES)) {
+        store(y + i, all(scale) * load(x + i, n - i) + all(slope) * at, n - i);
+    }
+}
+
+void LEVEL(clamp)(float *y, const float *x, size_t n, float limit) {
+    for (size_t i = 0; i < n; i += LANES) {
+        const floats v = load(x + i, n - i);
+        const floats low = blend(v < all(-limit), all(-limit), v);
+        store(y + i, blend(low > all(limit), all(limit), low) - (v - v), n - i);
+    }
+}
+
+void LEVEL(clamp_grad)(float *dy, const float *x, size_t n, float limit) {
+    for (size_t i = 0; i < n; i += LANES) {
+        const floats v = load(x + i, n - i), d = load(dy + i, n - i);
+        const floats low = blend(v < all(-limit), all(0), d);
+        store(dy + i, blend(v > all(limit), all(0), low), n - i);
+    }
+}
+
 void LEVEL(soft_cap_grad)(float *dy, const float *y, size_t n, float scale, float cap) {
     for (size_t i = 0; i < n; i += LANES) {
         const floats t = load(y + i, n - i) / all(cap);

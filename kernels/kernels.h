@@ -269,6 +269,12 @@ typedef void sm_relu2_mul_fn(float *y, const float *gate, const float *up, size_
 /* y = cap * tanh(scale * x / cap), within 1e-6 * cap; y may be x. NaN where x is not finite: what
  * damaged weights give must not look like a large number that was capped. */
 typedef void sm_soft_cap_fn(float *y, const float *x, size_t n, float scale, float cap);
+/* y[i] = scale * x[i] + slope * (first + i), each operation rounded by itself: scores with a bias
+ * by distance (ALiBi, arXiv:2108.12409). |first| + n at most 2^24; y may be x. */
+typedef void sm_add_slope_fn(float *y, const float *x, size_t n, float scale, float slope,
+                             float first);
+/* y = x within -limit..limit; NaN where x is not finite, as of soft_cap. y may be x. */
+typedef void sm_clamp_fn(float *y, const float *x, size_t n, float limit);
 /* Rotates n_rot/2 pairs of one head: (x[2i], x[2i+1]) when neox is false,
  * (x[i], x[i + n_rot/2]) when true; by cos[i], sin[i]: a' = a*c - b*s with the
  * products fused as fma(a, c, -(b*s)), b' = fma(a, s, b*c). */
@@ -342,6 +348,8 @@ typedef void sm_relu2_mul_grad_fn(float *dgate, float *dup, float *y, const floa
                                   const float *gate, const float *up, size_t n);
 /* Of y = cap * tanh(scale * x / cap): dy *= scale * (1 - (y / cap)^2), which makes it dx. */
 typedef void sm_soft_cap_grad_fn(float *dy, const float *y, size_t n, float scale, float cap);
+/* Of y = clamp(x): dy becomes dx, which is 0 where x was outside. */
+typedef void sm_clamp_grad_fn(float *dy, const float *x, size_t n, float limit);
 /* Of one row of p = softmax(scale * s) over keys, in place: s becomes p = exp(scale * s - lse),
  * dp becomes ds = scale * p * (dp - delta); delta = sum(p * dp) of the whole row. */
 typedef void sm_softmax_grad_fn(float *s, float *dp, size_t n, float scale, float lse, float delta);
@@ -375,6 +383,8 @@ typedef struct sm_kernels {
     sm_gelu_erf_mul_fn *gelu_erf_mul;
     sm_relu2_mul_fn *relu2_mul;
     sm_soft_cap_fn *soft_cap;
+    sm_add_slope_fn *add_slope;
+    sm_clamp_fn *clamp;
     sm_rope_fn *rope;
     sm_softmax_block_fn *softmax_block;
     sm_attn_merge_fn *attn_merge;
@@ -391,6 +401,7 @@ typedef struct sm_kernels {
     sm_gelu_erf_mul_grad_fn *gelu_erf_mul_grad;
     sm_relu2_mul_grad_fn *relu2_mul_grad;
     sm_soft_cap_grad_fn *soft_cap_grad;
+    sm_clamp_grad_fn *clamp_grad;
     sm_softmax_grad_fn *softmax_grad;
     sm_exp_scale_fn *exp_scale;
     sm_add_product_fn *add_product;

@@ -141,6 +141,25 @@ void sm_soft_cap_ref(float *y, const float *x, size_t n, float scale, float cap)
     }
 }
 
+void sm_add_slope_ref(float *y, const float *x, size_t n, float scale, float slope, float first) {
+    for (size_t i = 0; i < n; i++) {
+        y[i] = scale * x[i] + slope * (first + (float)i);
+    }
+}
+
+void sm_clamp_ref(float *y, const float *x, size_t n, float limit) {
+    for (size_t i = 0; i < n; i++) {
+        const float inside = x[i] < -limit ? -limit : x[i] > limit ? limit : x[i];
+        y[i] = inside - (x[i] - x[i]);
+    }
+}
+
+void sm_clamp_grad_ref(float *dy, const float *x, size_t n, float limit) {
+    for (size_t i = 0; i < n; i++) {
+        dy[i] = x[i] < -limit || x[i] > limit ? 0 : dy[i];
+    }
+}
+
 void sm_soft_cap_grad_ref(float *dy, const float *y, size_t n, float scale, float cap) {
     for (size_t i = 0; i < n; i++) {
         dy[i] *= scale * (1 - y[i] / cap * (y[i] / cap));

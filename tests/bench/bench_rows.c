@@ -106,6 +106,10 @@ static void run_soft_cap(void *arg) {
     job *j = arg;
     ((sm_soft_cap_fn *)j->fn)(j->y, j->a, N, 0.125f, 30);
 }
+static void run_add_slope(void *arg) {
+    job *j = arg;
+    ((sm_add_slope_fn *)j->fn)(j->y, j->a, N, 0.125f, 0.5f, -300);
+}
 static void run_gelu_mul_grad(void *arg) {
     job *j = arg;
     ((sm_gelu_mul_grad_fn *)j->fn)(j->y, j->z, j->u, j->a, j->b, j->a, N);
@@ -145,6 +149,7 @@ static const struct {
     {"silu_mul", run_silu_mul},
     {"gelu_mul", run_gelu_mul},
     {"soft_cap", run_soft_cap},
+    {"add_slope", run_add_slope},
     {"rope", run_rope},
     {"softmax_block", run_softmax_block},
     {"attn_merge", run_attn_merge},

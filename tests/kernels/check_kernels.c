@@ -856,7 +856,7 @@ static void test_activations(void **state) {
         free_floats(v[i]);
 }
 
-/* add, scale, silu_mul, gelu_mul, soft_cap: element by element, in place and not. */
+/* add, scale, silu_mul, gelu_mul, soft_cap, add_slope, clamp: element by element, in place and not. */
 static void test_elementwise(void **state) {
     const sm_kernels *table = level_of(state);
     for (size_t l = 0; l < N_LENGTHS; l++) {
@@ -913,12 +913,40 @@ static void test_elementwise(void **state) {
         memcpy(z, a, n * sizeof *a);
         table->soft_cap(z, z, n, 0.5f, 7);
         assert_memory_equal(z, y, n * sizeof *y);
+
+        table->add_slope(y, a, n, 0.3f, -0.7f, -4097);
+        for (size_t i = 0; i < n; i++) { /* the same bits on every level */
+            const float scaled = 0.3f * a[i], bias = -0.7f * (float)((double)i - 4097);
+            assert_true(y[i] == scaled + bias);
+        }
+        memcpy(z, a, n * sizeof *a);
+        table->add_slope(z, z, n, 0.3f, -0.7f, -4097);
+        assert_memory_equal(z, y, n * sizeof *y);
+
+        if (n > 2)
+            a[n / 2] = 9;
+        table->clamp(y, a, n, 9);
+        for (size_t i = 0; i < n; i++)
+            assert_true(y[i] == (a[i] < -9 ? -9 : a[i] > 9 ? 9 : a[i]));
+        memcpy(z, a, n * sizeof *a);
+        table->clamp(z, z, n, 9);
+        assert_memory_equal(z, y, n * sizeof *y);
+        memcpy(z, b, n * sizeof *b);
+        table->clamp_grad(z, a, n, 9);
+        for (size_t i = 0; i < n; i++)
+            assert_true(z[i] == (fabsf(a[i]) > 9 ? 0 : b[i]));
+
         static const float bad[] = {NAN, INFINITY, -INFINITY};
         for (size_t i = 0; i < n; i += 5) /* no cap hides damage */
             z[i] = bad[i / 5 % 3];
         table->soft_cap(z, z, n, 0.5f, 7);
         for (size_t i = 0; i < n; i++)
             assert_true((i % 5 == 0) == (bool)isnan(z[i]));
+        for (size_t i = 0; i < n; i++)
+            z[i] = i % 5 ? 100 : bad[i / 5 % 3];
+        table->clamp(z, z, n, 9);
+        for (size_t i = 0; i < n; i++)
+            assert_true(i % 5 ? z[i] == 9 : (bool)isnan(z[i]));
         free_floats(a);
         free_floats(b);
         free_floats(y);
