@@ -37,6 +37,8 @@
 #define SM_K_WINDOW "attention.sliding_window"
 #define SM_K_WINDOW_PATTERN "attention.sliding_window_pattern"
 #define SM_K_CAUSAL "attention.causal"
+#define SM_K_ALIBI "attention.max_alibi_bias"
+#define SM_K_CLAMP_QKV "attention.clamp_kqv"
 #define SM_K_ROPE_DIMS "rope.dimension_count"
 #define SM_K_ROPE_BASE "rope.freq_base"
 #define SM_K_ROPE_BASE_SWA "rope.freq_base_swa" /* of layers with a window */

@@ -112,7 +112,8 @@ enum { SM_SLOT_PRE, SM_SLOT_PRE_BIAS, SM_SLOT_POST, SM_WIRING_SLOTS };
 enum {
     SM_KEEP = 1,      /* on the tape */
     SM_ONLY_KEPT = 2, /* there only: without a tape the pointer is NULL */
-    SM_FORMS = 4      /* in the form that a product reads beside f32 (sm_input_form) */
+    SM_FORMS = 4,     /* in the form that a product reads beside f32 (sm_input_form) */
+    SM_IF_CLAMPED = 8 /* where the block has sm_attn_params.clamp */
 };
 
 typedef struct sm_buffer {
@@ -182,6 +183,9 @@ enum { /* buffers; those up to LSE begin those of every kind that attends (sm_bl
        SM_AT_LSE,   /* log of each softmax's sum */
        SM_AT_Q_RAW, /* before the norm of queries */
        SM_AT_K_RAW,
+       SM_AT_Q_FREE, /* before they are clamped */
+       SM_AT_K_FREE,
+       SM_AT_V_FREE,
        SM_AT_BUFFERS
 };
 
@@ -221,6 +225,10 @@ typedef struct sm_attn_params {
      * each head with gains of its own; after the rotation rather than before it */
     sm_norm norm;
     bool norm_whole, norm_own, norm_late;
+    float clamp; /* q, k and v stay within -clamp..clamp, before norms; 0: they are what they are */
+    float max_bias;      /* of ALiBi, from which slopes are made; 0: none */
+    const float *slopes; /* [n_head] what a score loses with each token of distance; NULL: nothing;
+                            the net's own */
 } sm_attn_params;
 
 /* latent attention (blocks/latent.c; arXiv:2405.04434, section 2.1): keys and values of all heads

@@ -18,6 +18,9 @@ void sm_net_free(sm_net *net) {
     for (uint32_t i = 0; i < net->n_vectors; i++)
         if (!net->vectors[i].part)
             sm_free(net->mem, net->vectors[i].value);
+    for (uint32_t i = 0; i < net->n_blocks; i++)
+        if (net->blocks[i].kind == &sm_kind_attention)
+            sm_free(net->mem, (float *)(uintptr_t)net->blocks[i].attn.slopes);
     for (uint32_t i = 0; i < net->n_ropes; i++) {
         sm_free(net->mem, net->ropes[i].inv_freq);
         sm_free(net->mem, net->ropes[i].long_inv_freq);

@@ -211,6 +211,14 @@ bool plan_windowed(sm_plan *p, uint32_t layer, uint32_t period) {
     return period && layer % period < period - 1;
 }
 
+/* 0: none */
+static float limit_of(sm_plan *p, const char *suffix) {
+    const double limit = plan_number_or(p, suffix, 0);
+    if (limit < 0)
+        plan_fail(p, SM_ERR_FORMAT, suffix, "is negative");
+    return (float)limit;
+}
+
 sm_attn_params plan_heads(sm_plan *p, uint32_t layer) {
     sm_attn_params a = {.n_head = plan_of_layer(p, SM_K_HEADS, layer)};
     a.n_head_kv = plan_has(p, SM_K_HEADS_KV) ? plan_of_layer(p, SM_K_HEADS_KV, layer) : a.n_head;
@@ -233,6 +241,8 @@ sm_attn_params plan_heads(sm_plan *p, uint32_t layer) {
         plan_fail(p, SM_ERR_FORMAT, SM_K_HEADS, "is too large");
     if (!p->status)
         a.scale = 1.0f / sqrtf((float)a.head_dim);
+    a.clamp = limit_of(p, SM_K_CLAMP_QKV);
+    a.max_bias = limit_of(p, SM_K_ALIBI);
     return a;
 }
 
@@ -315,6 +325,25 @@ static sm_block *add_block(sm_plan *p, const sm_kind *kind, uint32_t layer, sm_w
     return b;
 }
 
+/* ALiBi (arXiv:2108.12409): slopes are a geometric sequence from 2^-(max_bias / n) to 2^-max_bias.
+ * Of n heads that are no power of two, those beyond the largest one in n take every second slope of
+ * twice as many, as in bloom; mpt's code gives the same. */
+static float *alibi_slopes(sm_plan *p, uint32_t n, double max_bias) {
+    float *slopes = sm_alloc_array(p->net->mem, n, sizeof *slopes);
+    uint32_t power = 1;
+    if (!slopes) {
+        p->status = sm_fail(p->error, SM_ERR_NOMEM, "out of memory");
+        return NULL;
+    }
+    while (power <= n / 2)
+        power *= 2;
+    for (uint32_t h = 0; h < n; h++) {
+        const double step = h < power ? h + 1 : h - power + 0.5;
+        slopes[h] = (float)exp2(-max_bias * step / power);
+    }
+    return slopes;
+}
+
 void plan_attention(sm_plan *p, uint32_t layer, sm_attn_params a, sm_wiring wiring,
                     uint32_t asked) {
     sm_block *b = add_block(p, &sm_kind_attention, layer, wiring);
@@ -322,6 +351,8 @@ void plan_attention(sm_plan *p, uint32_t layer, sm_attn_params a, sm_wiring wiri
         return;
     if (p->net->ropes[a.rope].n_rot > a.head_dim)
         plan_fail(p, SM_ERR_FORMAT, SM_K_ROPE_DIMS, "is more than a head dimension");
+    if (a.max_bias > 0)
+        a.slopes = alibi_slopes(p, a.n_head, (double)a.max_bias);
     b->attn = a;
     b->asked |= asked;
     b->state = p->net->n_states++;

@@ -54,6 +54,8 @@ static reference_shape shape_of(const sm_net *net) {
                                                                          : SM_SILU,
                              .plain = ffn->kind == &sm_kind_plain,
                              .score_cap = (double)p->cap,
+                             .clamp = (double)p->clamp,
+                             .max_bias = (double)p->max_bias,
                              .logit_cap = (double)sm_net_head(net)->head.cap,
                              .embd_scale = (double)net->embd_scale,
                              .score_scale = (double)p->scale,
@@ -213,6 +215,8 @@ static void project(const reference *r, uint32_t layer, const char *which, doubl
     const double *w = part_of(r, layer, name, "attn_qkv.weight", row, c->n_embd);
     snprintf(name, sizeof name, "attn_%s.bias", which);
     linear(y, w, part_of(r, layer, name, "attn_qkv.bias", row, 1), x, rows, c->n_embd);
+    for (uint64_t i = 0; i < rows && c->clamp > 0; i++)
+        y[i] = fmin(fmax(y[i], -c->clamp), c->clamp);
     snprintf(name, sizeof name, "attn_%s_norm.weight", which);
     const double *norm = layer_tensor(r, layer, name);
     const uint64_t together = c->norm_whole ? rows : c->head_dim;
@@ -270,6 +274,17 @@ static void latent_heads(const reference *r, uint32_t layer, double *q, double *
     free(latent);
 }
 
+/* ALiBi's, as mpt's code has them: of the next power of two every second one, then the others. */
+static double slope_of(const reference_shape *c, uint32_t head) {
+    uint32_t n = 1;
+    while (n < c->n_head)
+        n *= 2;
+    if (n == c->n_head)
+        return pow(2, -c->max_bias * (head + 1) / n);
+    const uint32_t i = head < n / 2 ? 2 * head + 2 : 2 * (head - n / 2) + 1;
+    return pow(2, -c->max_bias * i / n);
+}
+
 /* Token t of a span that began at `first`, all heads. */
 static void attend(const reference_shape *c, uint32_t window, const double *sinks, double *out,
                    const double *q, const double *k, const double *v, uint32_t first, uint32_t t) {
@@ -289,6 +304,8 @@ static void attend(const reference_shape *c, uint32_t window, const double *sink
             p[j - first] = s * c->score_scale;
             if (c->score_cap > 0)
                 p[j - first] = c->score_cap * tanh(p[j - first] / c->score_cap);
+            if (c->max_bias > 0)
+                p[j - first] -= slope_of(c, h) * (t - j);
             max = fmax(max, p[j - first]);
         }
         sum += sinks ? exp(sinks[h] - max) : 0;

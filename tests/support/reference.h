@@ -20,6 +20,7 @@ typedef struct reference_shape {
     double score_cap, logit_cap, embd_scale; /* 0: none, none, 1 */
     double score_scale, residual_scale, logit_scale;
     const sm_latent_params *latent; /* NULL: attention is not latent */
+    double clamp, max_bias; /* of q, k and v; ALiBi. 0: none */
 } reference_shape;
 
 /* Parameters of a graph as doubles, in the order of sm_graph_params. */

@@ -65,10 +65,11 @@ static const uint8_t *block_values(const sm_attn *a, const sm_span *span, uint32
 
 /* In scratch->attn_s[i] softmax numerators of query i over the block, with its maximum and sum;
  * o[i] = their weighted sum of values. Query i is of token `position` + i / group, which sees some
- * of the block's tokens. */
-static void block(const sm_attn *a, const sm_span *span, uint32_t kv_head, uint32_t start,
+ * of the block's tokens, and head `head` + i % group. */
+static void block(const sm_attn *a, const sm_span *span, uint32_t head, uint32_t start,
                   const void *q, uint32_t nq, uint32_t group, uint32_t position, float *o, float *m,
                   float *l, sm_thread_scratch *scratch) {
+    const uint32_t kv_head = head / group;
     float *s = scratch->attn_s;
     /* tokens of the block: the first query sees the earliest of them, the last one the latest */
     const uint32_t earliest = sm_window_begin(a->p.window, position);
@@ -83,14 +84,22 @@ static void block(const sm_attn *a, const sm_span *span, uint32_t kv_head, uint3
         const uint32_t p = position + i / group, seen = sm_window_begin(a->p.window, p);
         const uint32_t first = seen > start ? seen - start : 0, tile = first / 16 * 16;
         const uint32_t count = p + 1 - start < end ? p + 1 - start : end;
-        const float cap = a->p.cap;
-        if (cap > 0)
-            a->kernels->soft_cap(row + tile, row + tile, count - tile, a->p.scale, cap);
+        float scale = a->p.scale;
+        if (a->p.cap > 0) {
+            a->kernels->soft_cap(row + tile, row + tile, count - tile, scale, a->p.cap);
+            scale = 1;
+        }
+        if (a->p.slopes) {
+            const float first_distance = (float)((int64_t)start + tile - p);
+            a->kernels->add_slope(row + tile, row + tile, count - tile, scale,
+                                  a->p.slopes[head + i % group], first_distance);
+            scale = 1;
+        }
         /* sums run from the first tile that the query sees, so that they do not depend on the
          * queries beside it */
         for (uint32_t t = tile; t < first; t++)
             row[t] = -INFINITY;
-        a->kernels->softmax_block(row + tile, count - tile, cap > 0 ? 1 : a->p.scale, &m[i], &l[i]);
+        a->kernels->softmax_block(row + tile, count - tile, scale, &m[i], &l[i]);
         /* tokens this query does not see weigh nothing; exact, since values are finite */
         for (uint32_t t = begin; t < tile; t++)
             row[t] = 0;
@@ -177,8 +186,8 @@ void sm_attn_prefill(const sm_attn *a, const sm_span *span, uint32_t kv_head, ui
         const uint64_t after =
             a->p.window ? (uint64_t)start + SM_KV_BLOCK + a->p.window - 1 : UINT64_MAX;
         const uint32_t i0 = skip * group, i1 = after <= last ? (uint32_t)(after - p0) * group : nq;
-        block(a, span, kv_head, start, query_at(a, span, queries, i0), i1 - i0, group, p0 + skip,
-              scratch->attn_o, m, l, scratch);
+        block(a, span, kv_head * group, start, query_at(a, span, queries, i0), i1 - i0, group,
+              p0 + skip, scratch->attn_o, m, l, scratch);
         for (uint32_t i = i0; i < i1; i++)
             a->kernels->attn_merge(acc + (uint64_t)i * width, &acc_m[i], &acc_l[i],
                                    scratch->attn_o + (uint64_t)(i - i0) * width, m[i - i0],
@@ -205,8 +214,8 @@ void sm_attn_decode_block(const sm_attn *a, const sm_span *span, uint32_t head, 
                           uint32_t index, const void *q, float *o, float *m, float *l,
                           sm_thread_scratch *scratch) {
     const uint32_t group = a->p.n_head / a->p.n_head_kv;
-    block(a, span, head / group, index * SM_KV_BLOCK, query_at(a, span, q, head), n, group,
-          span->position, o + (uint64_t)head * a->width, m + head, l + head, scratch);
+    block(a, span, head, index * SM_KV_BLOCK, query_at(a, span, q, head), n, group, span->position,
+          o + (uint64_t)head * a->width, m + head, l + head, scratch);
 }
 
 void sm_attn_decode_merge(const sm_attn *a, uint32_t n_blocks, const float *o, const float *m,

@@ -42,6 +42,9 @@ const sm_kind sm_kind_attention = {
             [SM_AT_LSE] = {SM_DIM_HEADS, SM_KEEP | SM_ONLY_KEPT, 0},
             [SM_AT_Q_RAW] = {SM_DIM_Q, SM_KEEP | SM_ONLY_KEPT, SM_ATTN_Q_NORM},
             [SM_AT_K_RAW] = {SM_DIM_KV, SM_KEEP | SM_ONLY_KEPT, SM_ATTN_K_NORM},
+            [SM_AT_Q_FREE] = {SM_DIM_Q, SM_KEEP | SM_ONLY_KEPT | SM_IF_CLAMPED, 0},
+            [SM_AT_K_FREE] = {SM_DIM_KV, SM_KEEP | SM_ONLY_KEPT | SM_IF_CLAMPED, 0},
+            [SM_AT_V_FREE] = {SM_DIM_KV, SM_KEEP | SM_ONLY_KEPT | SM_IF_CLAMPED, 0},
         },
     .join = {{"attn_qkv.weight", SM_ATTN_Q, 3, SM_MAY},
              {"attn_qkv.bias", SM_ATTN_Q_BIAS, 3, SM_MAY}},
@@ -50,11 +53,11 @@ const sm_kind sm_kind_attention = {
 /* Of queries, keys and values: what each has. */
 enum { QUERIES, KEYS, VALUES, PARTS };
 static const struct {
-    uint8_t matrix, bias, norm, to, raw; /* slots; buffers */
+    uint8_t matrix, bias, norm, to, raw, free; /* slots; buffers */
 } parts[PARTS] = {
-    [QUERIES] = {SM_ATTN_Q, SM_ATTN_Q_BIAS, SM_ATTN_Q_NORM, SM_AT_Q, SM_AT_Q_RAW},
-    [KEYS] = {SM_ATTN_K, SM_ATTN_K_BIAS, SM_ATTN_K_NORM, SM_AT_K, SM_AT_K_RAW},
-    [VALUES] = {SM_ATTN_V, SM_ATTN_V_BIAS, 0, SM_AT_V, 0},
+    [QUERIES] = {SM_ATTN_Q, SM_ATTN_Q_BIAS, SM_ATTN_Q_NORM, SM_AT_Q, SM_AT_Q_RAW, SM_AT_Q_FREE},
+    [KEYS] = {SM_ATTN_K, SM_ATTN_K_BIAS, SM_ATTN_K_NORM, SM_AT_K, SM_AT_K_RAW, SM_AT_K_FREE},
+    [VALUES] = {SM_ATTN_V, SM_ATTN_V_BIAS, 0, SM_AT_V, 0, SM_AT_V_FREE},
 };
 
 /* Rows that are shared out as one: whole heads and whole groups, lcm(head_dim, 16). */
@@ -87,6 +90,16 @@ static void norm_heads(const sm_worker *w, uint32_t what, uint64_t t, float *row
                 b->v[parts[what].norm] + (b->attn.norm_own ? r0 : 0), NULL, n, w->c->norm_eps);
 }
 
+/* The same, within the block's limit. */
+static void clamp_heads(const sm_worker *w, uint32_t what, uint64_t t, float *row, uint64_t r0,
+                        uint64_t n) {
+    const sm_block *b = w->block;
+    float *kept = w->at.buffer[parts[what].free];
+    if (kept)
+        memcpy(kept + t * b->ld[parts[what].free] + r0, row + r0, n * sizeof *kept);
+    w->kernels->clamp(row + r0, row + r0, n, b->attn.clamp);
+}
+
 /* Rotates heads in [r0, r1) of token t. */
 static void rotate_heads(const sm_worker *w, uint64_t t, float *row, uint64_t r0, uint64_t r1) {
     const sm_attn_params *p = &w->block->attn;
@@ -97,8 +110,8 @@ static void rotate_heads(const sm_worker *w, uint64_t t, float *row, uint64_t r0
                          rope->neox);
 }
 
-/* One token's heads [r0, r1) rows of part `what`, product done: bias, norm, rope, and for keys and
- * values the way into the cache. */
+/* One token's heads [r0, r1) rows of part `what`, product done: bias, limit, norm, rope, and for
+ * keys and values the way into the cache. */
 static void finish_heads(const sm_worker *w, uint32_t what, const sm_span *span, uint64_t t,
                          uint64_t r0, uint64_t r1) {
     const sm_block *b = w->block;
@@ -110,6 +123,8 @@ static void finish_heads(const sm_worker *w, uint32_t what, const sm_span *span,
     float *row = (float *)w->at.buffer[parts[what].to] + t * b->ld[parts[what].to];
     if (bias)
         w->kernels->add(row + r0, row + r0, bias + r0, r1 - r0);
+    if (b->attn.clamp > 0)
+        clamp_heads(w, what, t, row, r0, r1 - r0);
     for (uint64_t r = r0; r < r1; r += together) {
         if (norm && !b->attn.norm_late)
             norm_heads(w, what, t, row, r, together);

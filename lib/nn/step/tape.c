@@ -17,14 +17,18 @@ static float *own(sm_tape *tape, uint64_t rows, uint64_t stride, bool *failed) {
     return own_array(tape, n, sizeof(float), failed);
 }
 
+static bool keeps(const sm_block *b, uint32_t buffer) {
+    const sm_buffer *of = &b->kind->buffer[buffer];
+    return (of->flags & SM_KEEP) && (!of->slot || b->v[of->slot]) &&
+           (!(of->flags & SM_IF_CLAMPED) || b->attn.clamp > 0);
+}
+
 /* What the block keeps beside its input. */
 static void own_block(sm_tape *tape, const sm_block *b, uint64_t T, bool *failed) {
     sm_places *at = &tape->blocks[b->index];
-    for (uint32_t i = 0; i < b->kind->n_buffers; i++) {
-        const sm_buffer *buffer = &b->kind->buffer[i];
-        if ((buffer->flags & SM_KEEP) && (!buffer->slot || b->v[buffer->slot]))
+    for (uint32_t i = 0; i < b->kind->n_buffers; i++)
+        if (keeps(b, i))
             at->buffer[i] = own(tape, T, b->ld[i], failed);
-    }
     if (b->wiring.post)
         at->y = own(tape, T, tape->ldx, failed);
 }
@@ -41,8 +45,7 @@ static const sm_block *place_of(const sm_net *net, const sm_block *b) {
                     !other->wiring.post == !b->wiring.post &&
                     sm_block_beside(other) == sm_block_beside(b);
         for (uint32_t k = 0; k < b->kind->n_buffers && same; k++)
-            same = other->ld[k] == b->ld[k] &&
-                   !other->v[b->kind->buffer[k].slot] == !b->v[b->kind->buffer[k].slot];
+            same = other->ld[k] == b->ld[k] && keeps(other, k) == keeps(b, k);
         if (same)
             return other;
     }

@@ -30,7 +30,7 @@ typedef struct head {
     float *dsink;            /* [n] rows ldl apart */
     uint64_t ldq, ldkv, ldl; /* all but k and v have rows of queries */
     uint32_t n, window, dim;
-    float scale, cap;
+    float scale, cap, slope; /* what a score loses by distance; 0: nothing */
 } head;
 
 /* The first key of the first block of keys that query i sees. */
@@ -56,18 +56,26 @@ static void product(const sm_backward *b, uint64_t m, uint64_t n, uint64_t k, co
                                             .precision = b->g->options.precision});
 }
 
-/* Scores of n keys that a query sees become p, dp becomes ds. */
+/* Scores of n keys that a query sees, the first at `distance` from it, become p, dp becomes ds. */
 static void weights_back(const sm_kernels *k, const head *h, float *s, float *dp, uint32_t n,
-                         float lse, float delta) {
-    float capped[SM_GRAD_KEYS];
-    if (!(h->cap > 0)) {
+                         float lse, float delta, float distance) {
+    const bool capped = h->cap > 0;
+    float scores[SM_GRAD_KEYS];
+    if (!capped && h->slope == 0) {
         k->softmax_grad(s, dp, n, h->scale, lse, delta);
         return;
     }
-    k->soft_cap(capped, s, n, h->scale, h->cap);
-    memcpy(s, capped, n * sizeof *s);
+    if (capped) {
+        k->soft_cap(scores, s, n, h->scale, h->cap);
+        memcpy(s, scores, n * sizeof *s);
+    }
+    if (h->slope != 0)
+        k->add_slope(s, s, n, capped ? 1 : h->scale, h->slope, distance);
     k->softmax_grad(s, dp, n, 1, lse, delta);
-    k->soft_cap_grad(dp, capped, n, h->scale, h->cap);
+    if (capped)
+        k->soft_cap_grad(dp, scores, n, h->scale, h->cap);
+    else
+        k->scale(dp, dp, h->scale, n);
 }
 
 /* Queries [q0, q0 + nq) against keys [k0, k0 + nk). */
@@ -92,7 +100,7 @@ static void block(const sm_backward *b, const head *h, const float *delta, uint3
         memset(row, 0, begin * sizeof *row);
         memset(drow, 0, begin * sizeof *drow);
         weights_back(g->kernels, h, row + begin, drow + begin, end - begin,
-                     h->lse[(q0 + i) * h->ldl], delta[i]);
+                     h->lse[(q0 + i) * h->ldl], delta[i], (float)((int64_t)k0 + begin - (q0 + i)));
         memset(row + end, 0, (nk - end) * sizeof *row);
         memset(drow + end, 0, (nk - end) * sizeof *drow);
     }
@@ -175,7 +183,8 @@ static head head_of(const sm_graph *g, const sm_block *block, const sm_span *spa
                   .window = p->window,
                   .dim = p->head_dim,
                   .scale = p->scale,
-                  .cap = p->cap};
+                  .cap = p->cap,
+                  .slope = p->slopes ? p->slopes[index] : 0};
 }
 
 void sm_grad_attend(const sm_backward *b, const sm_block *block) {

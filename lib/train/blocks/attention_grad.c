@@ -63,6 +63,14 @@ static const float *raw_of(const sm_places *l, const sm_block *block, uint32_t b
     return raw ? raw + t * block->ld[buffer] : NULL;
 }
 
+/* Of token t: gradients d of what was clamped, 0 where it was outside. */
+static void clamp_back(const sm_graph *g, const sm_block *block, uint32_t buffer, uint64_t t,
+                       float *d, sm_dim width) {
+    const float *free = raw_of(&g->tape->blocks[block->index], block, buffer, t);
+    if (free)
+        g->kernels->clamp_grad(d, free, block->dims[width], block->attn.clamp);
+}
+
 /* Token t: heads of a group added up for dk and dv, then q and k back to the products. */
 static void token_back(const sm_backward *b, const sm_block *block, uint64_t t) {
     sm_graph *g = b->g;
@@ -88,6 +96,11 @@ static void token_back(const sm_backward *b, const sm_block *block, uint64_t t) 
                block->v[SM_ATTN_K_NORM], p->n_head_kv, dv_heads,
                sm_grad_at(g, block, SM_GRAD_R_K) + t * sm_grad_ld(block, SM_GRAD_R_K),
                sm_grad_at(g, block, SM_GRAD_MEAN_K) + t * sm_grad_ld(block, SM_GRAD_MEAN_K));
+    clamp_back(g, block, SM_AT_Q_FREE, t,
+               block->v[SM_ATTN_Q_NORM] ? dk_heads : sm_grad_at(g, block, SM_GRAD_Q) + t * ldq,
+               SM_DIM_Q);
+    clamp_back(g, block, SM_AT_K_FREE, t, block->v[SM_ATTN_K_NORM] ? dv_heads : dk, SM_DIM_KV);
+    clamp_back(g, block, SM_AT_V_FREE, t, dv, SM_DIM_KV);
 }
 
 /* dw += sum over tokens and heads, or tokens alone, of dy raw r. No barrier. */
