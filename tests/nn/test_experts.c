@@ -35,6 +35,20 @@ static const fixture_key heads[] = {{"attention.kv_lora_rank", 'u', 256},
 static const fixture_model latent = {
     .architecture = "deepseek2", .n_embd = 256, .n_ff = 256, .keys = heads, .seed = 12};
 
+static const fixture_key layer_norm[] = {{"attention.layer_norm_epsilon", 'f', 1e-5}, {0}};
+static const fixture_key scaled[] = {
+    {"attention.layer_norm_epsilon", 'f', 1e-5}, {"logit_scale", 'f', 0.3}, {0}};
+/* Learned positions, and q, k and v in one tensor; branches in parallel, and a bias of logits; two
+ * norms; norms of each head. */
+static const fixture_model gpt2 = {
+    .architecture = "gpt2", .n_embd = 256, .n_ff = 512, .n_head_kv = 4, .keys = layer_norm};
+static const fixture_model phi2 = {
+    .architecture = "phi2", .n_embd = 256, .n_ff = 512, .untied = true, .keys = layer_norm};
+static const fixture_model gptneox = {
+    .architecture = "gptneox", .n_embd = 256, .n_ff = 512, .untied = true, .keys = layer_norm};
+static const fixture_model cohere = {
+    .architecture = "command-r", .n_embd = 256, .n_ff = 512, .head_norms = true, .keys = scaled};
+
 static int32_t id_of(uint32_t i) {
     return (int32_t)((i * 37 + i * i * 5) % FIXTURE_VOCAB);
 }
@@ -103,9 +117,9 @@ static void assert_same(float *a, float *b) {
  * size, and near the exact ones. */
 static void files_of_all_kinds_agree(void **state) {
     (void)state;
-    const fixture_model *specs[] = {&mixtral, &gemma2, &latent};
+    const fixture_model *specs[] = {&mixtral, &gemma2, &latent, &gpt2, &phi2, &gptneox, &cohere};
     const char *types[] = {"Q8_0", "Q4_K_M", "F16"};
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
         const char *exact = write("exact.gguf", specs[i]);
         float *want = logits_of(exact, NULL, SM_REPACK_LAZY, N);
         for (size_t t = 0; t < 3; t++) {
@@ -121,10 +135,8 @@ static void files_of_all_kinds_agree(void **state) {
             float *got = logits_of(small, NULL, SM_REPACK_LAZY, N);
             const double off = relative(got, want);
             print_message("%s %s: off by %.2g\n",
-                          i == 2 ? "latent"
-                          : i    ? "gemma2"
-                                 : "mixtral",
-                          types[t], off);
+                          specs[i]->architecture ? specs[i]->architecture : "mixtral", types[t],
+                          off);
             assert_true(off > 0 && off < (t == 1 ? 0.4 : 0.05));
             assert_same(got, logits_of(small, NULL, SM_REPACK_NONE, 1));
             got = logits_of(packed, NULL, SM_REPACK_LAZY, 4);

@@ -125,6 +125,11 @@ static void together(bench *b, float logits[SEQUENCES][LENGTH][LDL]) {
 
 static void batched_sequences_keep_their_bits(void **state) {
     (void)state;
+    static const fixture_key scaled[] = {
+        {"attention.layer_norm_epsilon", 'f', 1e-5}, {"logit_scale", 'f', 0.3}, {0}};
+    static const fixture_key layer_norm[] = {{"attention.layer_norm_epsilon", 'f', 1e-5}, {0}};
+    static const fixture_key in_parallel[] = {
+        {"attention.layer_norm_epsilon", 'f', 1e-5}, {"use_parallel_residual", 'b', 1}, {0}};
     static float expected[SEQUENCES][LENGTH][LDL], got[SEQUENCES][LENGTH][LDL];
     const fixture_model specs[] = {
         {.type = SM_DTYPE_Q8_0},
@@ -133,6 +138,10 @@ static void batched_sequences_keep_their_bits(void **state) {
         {.architecture = "gemma2", .n_layer = 3, .sliding_window = 7},
         {.architecture = "gemma3", .n_layer = 7, .sliding_window = 7},
         {.architecture = "olmo2", .n_layer = 4, .sliding_window = 7},
+        {.architecture = "gpt2", .n_head_kv = 4, .keys = layer_norm, .type = SM_DTYPE_F16},
+        {.architecture = "stablelm", .keys = in_parallel, .type = SM_DTYPE_Q8_0},
+        {.architecture = "gptneox", .untied = true, .keys = in_parallel},
+        {.architecture = "command-r", .head_norms = true, .keys = scaled},
         {.n_experts = 5, .n_used = 2},
         {.n_experts = 3, .n_used = 1, .type = SM_DTYPE_Q8_0, .n_ff = 32}};
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
