@@ -170,7 +170,8 @@ typedef struct sm_trainer_options {
     const char *lora_targets; /* tensors by part of their name in either case, comma separated
                                  ("attn_q,attn_v"), or by the names of Hugging Face's models:
                                  q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj,
-                                 lm_head, and of tensors that hold several matrices qkv_proj,
+                                 lm_head, dense, dense_h_to_4h, dense_4h_to_h, fc1, fc2, c_fc,
+                                 c_proj, and of tensors that hold several matrices qkv_proj,
                                  query_key_value, Wqkv, c_attn, gate_up_proj; NULL: every matrix of
                                  every layer */
     /* host */

@@ -4,18 +4,32 @@
 #include <string.h>
 
 /* What Hugging Face's models call the matrices, and what a tensor is called here before
- * ".weight"; joined: only where that holds several. */
+ * ".weight"; joined: only where that holds several. A name may stand for more than one. */
 static const struct {
     const char *theirs, *ours;
     bool joined;
 } other_names[] = {
-    {"q_proj", "attn_q", false},           {"k_proj", "attn_k", false},
-    {"v_proj", "attn_v", false},           {"o_proj", "attn_output", false},
-    {"gate_proj", "ffn_gate", false},      {"up_proj", "ffn_up", false},
-    {"down_proj", "ffn_down", false},      {"lm_head", "output", false},
-    {"qkv_proj", "attn_qkv", true},        {"gate_up_proj", "ffn_up", true},
-    {"query_key_value", "attn_qkv", true}, {"Wqkv", "attn_qkv", true},
+    {"q_proj", "attn_q", false},
+    {"k_proj", "attn_k", false},
+    {"v_proj", "attn_v", false},
+    {"o_proj", "attn_output", false},
+    {"gate_proj", "ffn_gate", false},
+    {"up_proj", "ffn_up", false},
+    {"down_proj", "ffn_down", false},
+    {"lm_head", "output", false},
+    {"qkv_proj", "attn_qkv", true},
+    {"gate_up_proj", "ffn_up", true},
+    {"query_key_value", "attn_qkv", true},
+    {"Wqkv", "attn_qkv", true},
     {"c_attn", "attn_qkv", true},
+    {"c_proj", "attn_output", false},
+    {"c_proj", "ffn_down", false},
+    {"dense", "attn_output", false},
+    {"c_fc", "ffn_up", false},
+    {"dense_h_to_4h", "ffn_up", false},
+    {"dense_4h_to_h", "ffn_down", false},
+    {"fc1", "ffn_up", false},
+    {"fc2", "ffn_down", false},
 };
 
 /* Whether the last part of a tensor's name, before ".weight", is `own`. */
@@ -35,11 +49,15 @@ static bool same(const char *a, const char *b, size_t length) {
 
 /* Whether a pattern fits the matrix: it is part of its name, or another name of it. */
 static bool contains(const sm_weight *w, const char *part, size_t length) {
+    bool known = false;
     for (size_t i = 0; i < sizeof other_names / sizeof *other_names; i++)
-        if (strlen(other_names[i].theirs) == length && same(other_names[i].theirs, part, length))
-            return is_called(w->name, other_names[i].ours) &&
-                   (w->n_parts > 1) == other_names[i].joined;
-    for (const char *name = w->name; *name; name++)
+        if (strlen(other_names[i].theirs) == length && same(other_names[i].theirs, part, length)) {
+            known = true;
+            if (is_called(w->name, other_names[i].ours) &&
+                (w->n_parts > 1) == other_names[i].joined)
+                return true;
+        }
+    for (const char *name = w->name; *name && !known; name++)
         if (same(name, part, length))
             return true;
     return false;

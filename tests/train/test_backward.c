@@ -1426,23 +1426,28 @@ static void test_target_names(void **state) {
     (void)state;
     static const struct {
         const char *targets, *same;
-        bool joined;
-    } cases[] = {{"q_proj", "attn_q", false},
-                 {"qkv_proj, down_proj", "attn_qkv,ffn_down", true},
-                 {"gate_up_proj", "ffn_up", true},
-                 {"query_key_value", "attn_qkv", true},
-                 {"k_proj,v_proj", "attn_k,attn_v", false},
-                 {"o_proj", "attn_output", false},
-                 {"gate_proj, up_proj ,down_proj", "ffn_", false},
-                 {"q_proj,attn_k", "attn_k,attn_q", false},
-                 {"V_Proj,ATTN_K", "attn_k,attn_v", false},
-                 {"lm_head", NULL, false}};
+        const fixture_model *of;
+    } cases[] = {{"q_proj", "attn_q", &small_qwen3},
+                 {"qkv_proj, down_proj", "attn_qkv,ffn_down", &joined},
+                 {"gate_up_proj", "ffn_up", &joined},
+                 {"query_key_value", "attn_qkv", &joined},
+                 {"k_proj,v_proj", "attn_k,attn_v", &small_qwen3},
+                 {"o_proj", "attn_output", &small_qwen3},
+                 {"gate_proj, up_proj ,down_proj", "ffn_", &small_qwen3},
+                 {"q_proj,attn_k", "attn_k,attn_q", &small_qwen3},
+                 {"V_Proj,ATTN_K", "attn_k,attn_v", &small_qwen3},
+                 {"lm_head", NULL, &small_qwen3},
+                 {"c_attn", "attn_qkv", &gpt2},
+                 {"c_proj,c_fc", "attn_output,ffn_up,ffn_down", &gpt2},
+                 {"fc1", "ffn_up", &gpt2},
+                 {"dense,dense_4h_to_h", "attn_output,ffn_down", &gpt2},
+                 {"fc2,dense_h_to_4h", "ffn_", &gpt2}};
     sm_graph_options options = {
         .max_tokens = 8, .max_spans = 8, .n_threads = 1, .lora_rank = 2, .lora_alpha = 1};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         trained a, b;
         options.lora_targets = cases[i].targets;
-        const fixture_model *model = cases[i].joined ? &joined : &small_qwen3;
+        const fixture_model *model = cases[i].of;
         make(&a, model, &options);
         const sm_params *p = sm_graph_params(a.graph);
         if (!cases[i].same) {
