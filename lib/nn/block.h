@@ -229,7 +229,12 @@ typedef struct sm_attn_params {
     float max_bias;      /* of ALiBi, from which slopes are made; 0: none */
     const float *slopes; /* [n_head] what a score loses with each token of distance; NULL: nothing;
                             the net's own */
+    /* queries times 1 + temperature ln(1 + floor(position / temperature_span)); 0: not */
+    float temperature;
+    uint32_t temperature_span;
 } sm_attn_params;
+/* That factor. */
+float sm_query_scale(const sm_attn_params *params, uint32_t position);
 
 /* latent attention (blocks/latent.c; arXiv:2405.04434, section 2.1): keys and values of all heads
  * come from one latent c per token, and a part r of keys that has a position is one for all heads:

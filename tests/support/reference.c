@@ -44,6 +44,8 @@ static reference_shape shape_of(const sm_net *net) {
                              .qk_layer_norm = p->norm == SM_NORM_LAYER,
                              .norm_late = p->norm_late,
                              .normed = sm_is_normed(attention),
+                             .temperature = (double)p->temperature,
+                             .temperature_span = p->temperature_span,
                              .norm_eps = net->config.norm_eps,
                              .layer_norm = attention->wiring.norm == SM_NORM_LAYER,
                              .experts = experts,
@@ -227,6 +229,8 @@ static void project(const reference *r, uint32_t layer, const char *which, doubl
         for (uint32_t h = 0; h < heads && !late && which[0] != 'v'; h++)
             rope(r, layer, y + h * c->head_dim, position, span);
     }
+    for (uint64_t i = 0; i < rows && which[0] == 'q' && c->temperature != 0; i++)
+        y[i] *= 1 + c->temperature * log(floor(position / c->temperature_span) + 1);
 }
 
 /* Heads of q, k and v of one token of latent attention (arXiv:2405.04434, equations 9 to 17); files

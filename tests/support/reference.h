@@ -16,6 +16,7 @@ typedef struct reference_shape {
     bool normed;                                         /* before blocks */
     bool plain;                                          /* feed-forward parts have no gate */
     sm_activation activation;
+    double temperature, temperature_span;
     float norm_eps;
     double score_cap, logit_cap, embd_scale; /* 0: none, none, 1 */
     double score_scale, residual_scale, logit_scale;

@@ -308,7 +308,7 @@ static void test_layer_norm(void **state) {
 
 typedef struct rope_case {
     const char *architecture;
-    uint32_t n_layer, window;
+    uint32_t n_layer, window, n_ctx;
     const char *scaling;
     const fixture_key keys[2];
 } rope_case;
@@ -323,6 +323,7 @@ static void check_ropes(const rope_case *cases, size_t n) {
                                      .sliding_window = cases[i].window,
                                      .rope_scaling = cases[i].scaling,
                                      .keys = cases[i].keys,
+                                     .n_ctx = cases[i].n_ctx,
                                      .seed = 3};
         check_gradients(&model, short_spans, 4);
     }
@@ -332,21 +333,37 @@ static void check_ropes(const rope_case *cases, size_t n) {
 static void test_ropes(void **state) {
     (void)state;
     static const rope_case cases[] = {
-        {"smollm3", 4, 0, NULL, {{0}}},
-        {"exaone4", 4, 4, NULL, {{0}}},
-        {"gemma3", 7, 3, "linear", {{"rope.freq_base_swa", 'f', 300}}},
-        {"gemma3", 2, 5, NULL, {{"attention.sliding_window_pattern", 'u', 2}}},
-        {"granite", 2, 0, NULL, {{"rope.scaling.finetuned", 'b', 0}}}};
+        {"smollm3", 4, 0, 0, NULL, {{0}}},
+        {"exaone4", 4, 4, 0, NULL, {{0}}},
+        {"gemma3", 7, 3, 0, "linear", {{"rope.freq_base_swa", 'f', 300}}},
+        {"gemma3", 2, 5, 0, NULL, {{"attention.sliding_window_pattern", 'u', 2}}},
+        {"granite", 2, 0, 0, NULL, {{"rope.scaling.finetuned", 'b', 0}}}};
+    check_ropes(cases, sizeof cases / sizeof *cases);
+}
+
+/* What llama's relatives have. */
+static void test_relatives(void **state) {
+    (void)state;
+    static const rope_case cases[] = {
+        {"mistral3", 2, 0, 16, "yarn", {{"attention.temperature_scale", 'f', 0.7}}},
+        {"mistral3", 2, 0, 0, "yarn", {{"rope.scaling.yarn_log_multiplier", 'f', 1}}},
+        {"maincoder", 2, 0, 0, NULL, {{0}}},
+        {"pangu-embedded", 2, 0, 0, NULL, {{0}}},
+        {"qwen2vl", 2, 0, 0, NULL, {{0}}},
+        {"qwen3vl", 2, 0, 0, NULL, {{0}}},
+        {"seed_oss", 2, 0, 0, NULL, {{0}}},
+        {"xverse", 2, 0, 0, NULL, {{0}}}};
     check_ropes(cases, sizeof cases / sizeof *cases);
 }
 
 /* Blocks without a norm before them; norms of q and k over all heads, or after the rotation. */
 static void test_norm_places(void **state) {
     (void)state;
-    static const rope_case cases[] = {{"hunyuan-dense", 2, 0, NULL, {{0}}},
-                                      {"exaone4", 2, 0, NULL, {{0}}},
-                                      {"olmo2", 2, 0, "linear", {{0}}},
-                                      {"olmo2", 5, 3, "yarn", {{"rope.freq_base_swa", 'f', 300}}}};
+    static const rope_case cases[] = {
+        {"hunyuan-dense", 2, 0, 0, NULL, {{0}}},
+        {"exaone4", 2, 0, 0, NULL, {{0}}},
+        {"olmo2", 2, 0, 0, "linear", {{0}}},
+        {"olmo2", 5, 3, 0, "yarn", {{"rope.freq_base_swa", 'f', 300}}}};
     check_ropes(cases, sizeof cases / sizeof *cases);
 }
 
@@ -1582,6 +1599,7 @@ int main(void) {
         cmocka_unit_test(test_positions),
         cmocka_unit_test(test_no_position),
         cmocka_unit_test(test_cohere),
+        cmocka_unit_test(test_relatives),
         cmocka_unit_test(test_every_slot), /* last: looks at what the others did */
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

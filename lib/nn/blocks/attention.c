@@ -2,6 +2,7 @@
  * state on the way. */
 #include "worker.h"
 
+#include <math.h>
 #include <string.h>
 
 const sm_kind sm_kind_attention = {
@@ -110,6 +111,12 @@ static void rotate_heads(const sm_worker *w, uint64_t t, float *row, uint64_t r0
                          rope->neox);
 }
 
+/* By Llama 4's and Ministral's code in transformers (get_llama_4_attn_scale). */
+float sm_query_scale(const sm_attn_params *p, uint32_t position) {
+    const double times = floor(position / (double)p->temperature_span);
+    return (float)(1 + (double)p->temperature * log(1 + times));
+}
+
 /* One token's heads [r0, r1) rows of part `what`, product done: bias, limit, norm, rope, and for
  * keys and values the way into the cache. */
 static void finish_heads(const sm_worker *w, uint32_t what, const sm_span *span, uint64_t t,
@@ -133,6 +140,8 @@ static void finish_heads(const sm_worker *w, uint32_t what, const sm_span *span,
         if (norm && b->attn.norm_late)
             norm_heads(w, what, t, row, r, together);
     }
+    if (what == QUERIES && b->attn.temperature != 0)
+        w->kernels->scale(row + r0, row + r0, sm_query_scale(&b->attn, position), r1 - r0);
     for (uint64_t r = r0; r < r1 && what != QUERIES; r += dim)
         sm_kv_store(&span->state->kv[b->state], w->kernels, (uint32_t)(r / dim), position,
                     what == KEYS ? row + r : NULL, what == VALUES ? row + r : NULL);

@@ -2,26 +2,36 @@
  * alike; llama files with expert_count are mixtral's. */
 #include "plan.h"
 
-static const sm_wiring around_attention = {.pre = "attn_norm"}, around_ffn = {.pre = "ffn_norm"};
+#include <math.h>
+
+static const uint32_t qkv_biases =
+    1u << SM_ATTN_Q_BIAS | 1u << SM_ATTN_K_BIAS | 1u << SM_ATTN_V_BIAS;
+static const uint32_t head_norms = 1u << SM_ATTN_Q_NORM | 1u << SM_ATTN_K_NORM;
 
 /* What a family has beyond llama's. */
 typedef struct relative {
-    bool neox;       /* pairs of the rotation */
-    bool experts;    /* if the file has them */
-    bool norm_late;  /* of q and k: after the rotation */
-    uint32_t asked;  /* bits of slots */
-    uint32_t period; /* of so many layers the last knows no positions; 0: all do */
+    bool neox;            /* pairs of the rotation */
+    bool experts;         /* if the file has them */
+    bool norm_late;       /* of q and k: after the rotation */
+    uint32_t asked;       /* bits of slots */
+    uint32_t period;      /* of so many layers the last knows no positions; 0: all do */
+    const char *ffn_norm; /* name of the norm before the feed-forward part; NULL: "ffn_norm" */
+    double temperature;   /* of queries, beyond the original context; 0: none */
 } relative;
 
 static void layers(sm_plan *p, relative r) {
     const uint32_t rope = plan_rope(p, SM_K_ROPE_BASE, r.neox);
     const uint32_t none = r.period ? plan_rope_none(p) : rope;
     const uint32_t window = plan_window(p);
+    const sm_wiring around_attention = {.pre = "attn_norm"};
+    const sm_wiring around_ffn = {.pre = r.ffn_norm ? r.ffn_norm : "ffn_norm"};
     for (uint32_t i = 0; i < p->n_layer && !p->status; i++) {
         sm_attn_params a = plan_heads(p, i);
         a.rope = r.period && i % r.period == r.period - 1 ? none : rope;
         a.window = window;
         a.norm_late = r.norm_late;
+        a.temperature = (float)r.temperature;
+        a.temperature_span = p->net->ropes[rope].n_ctx_original;
         plan_attention(p, i, a, around_attention, r.asked);
         if (r.experts)
             plan_experts_or_gated(p, i, NULL, around_ffn, 0);
@@ -35,7 +45,7 @@ void sm_plan_llama(sm_plan *p) {
     layers(p, (relative){.experts = true});
 }
 
-/* internlm2 and ernie 4.5, dense. */
+/* internlm2, ernie 4.5 (dense) and xverse. */
 void sm_plan_like_llama(sm_plan *p) {
     layers(p, (relative){0});
 }
@@ -45,15 +55,23 @@ void sm_plan_exaone(sm_plan *p) {
     layers(p, (relative){.neox = true});
 }
 
-/* Biases of q, k and v. */
-void sm_plan_qwen2(sm_plan *p) {
-    const uint32_t biases = 1u << SM_ATTN_Q_BIAS | 1u << SM_ATTN_K_BIAS | 1u << SM_ATTN_V_BIAS;
-    layers(p, (relative){.neox = true, .asked = biases});
+/* Biases of all matrices of attention. */
+void sm_plan_pangu(sm_plan *p) {
+    layers(p, (relative){.neox = true, .asked = qkv_biases | 1u << SM_ATTN_O_BIAS});
 }
 
-static const uint32_t head_norms = 1u << SM_ATTN_Q_NORM | 1u << SM_ATTN_K_NORM;
+/* Biases of q, k and v. qwen2vl: text, whose positions are the same in all sections of the
+ * rotation. */
+void sm_plan_qwen2(sm_plan *p) {
+    layers(p, (relative){.neox = true, .asked = qkv_biases});
+}
 
-/* RMS norm of each head of q and k before rope. */
+/* The same with the norm before the feed-forward part under another name. */
+void sm_plan_seed_oss(sm_plan *p) {
+    layers(p, (relative){.neox = true, .ffn_norm = "post_attention_norm"});
+}
+
+/* RMS norm of each head of q and k before rope; qwen3vl as qwen2vl. */
 void sm_plan_qwen3(sm_plan *p) {
     layers(p, (relative){.neox = true, .asked = head_norms});
 }
@@ -61,6 +79,10 @@ void sm_plan_qwen3(sm_plan *p) {
 /* The same after it. */
 void sm_plan_hunyuan(sm_plan *p) {
     layers(p, (relative){.neox = true, .norm_late = true, .asked = head_norms});
+}
+
+void sm_plan_maincoder(sm_plan *p) {
+    layers(p, (relative){.norm_late = true, .asked = head_norms});
 }
 
 /* No positions in every fourth layer (no_rope_layers of its configuration, for which files have no
@@ -74,4 +96,19 @@ void sm_plan_phi3(sm_plan *p) {
     plan_joined(p, &sm_kind_attention);
     plan_joined(p, &sm_kind_gated);
     layers(p, (relative){.neox = true});
+}
+
+/* Queries grow beyond the original context; where yarn_log_multiplier is m, the rotation's magnitude
+ * grows by (0.1 ln(factor) + 1) / (0.1 m ln(factor) + 1). */
+void sm_plan_mistral3(sm_plan *p) {
+    const double m = plan_number_or(p, "rope.scaling.yarn_log_multiplier", 0);
+    const double temperature = plan_number_or(p, "attention.temperature_scale", 0);
+    layers(p, (relative){.experts = true, .temperature = temperature});
+    if (p->status || p->net->ropes[0].scaling != SM_ROPE_YARN || p->net->ropes[0].factor <= 1)
+        return;
+    const double growth = 1 + 0.1 * m * log(p->net->ropes[0].factor);
+    if (growth > 0)
+        p->net->ropes[0].attn_factor /= growth;
+    else
+        plan_fail(p, SM_ERR_FORMAT, "rope.scaling.yarn_log_multiplier", "is out of range");
 }

@@ -63,6 +63,13 @@ static const float *raw_of(const sm_places *l, const sm_block *block, uint32_t b
     return raw ? raw + t * block->ld[buffer] : NULL;
 }
 
+static uint32_t position_of(const sm_graph *g, uint64_t t) {
+    uint32_t i = 0;
+    while (t >= g->spans[i].first + g->spans[i].n)
+        i++;
+    return (uint32_t)t - g->spans[i].first;
+}
+
 /* Of token t: gradients d of what was clamped, 0 where it was outside. */
 static void clamp_back(const sm_graph *g, const sm_block *block, uint32_t buffer, uint64_t t,
                        float *d, sm_dim width) {
@@ -87,9 +94,12 @@ static void token_back(const sm_backward *b, const sm_block *block, uint64_t t) 
         add_groups(g, p, dk, dk_heads);
         add_groups(g, p, dv, dv_heads);
     }
+    float *dq = sm_grad_at(g, block, SM_GRAD_Q) + t * ldq;
+    if (p->temperature != 0)
+        g->kernels->scale(dq, dq, sm_query_scale(p, position_of(g, t)), block->dims[SM_DIM_Q]);
     g->kernels->scale(neg_sin, g->tape->sin[p->rope] + t * half, -1, half);
-    heads_back(g, block, cos, neg_sin, sm_grad_at(g, block, SM_GRAD_Q) + t * ldq,
-               raw_of(l, block, SM_AT_Q_RAW, t), block->v[SM_ATTN_Q_NORM], p->n_head, dk_heads,
+    heads_back(g, block, cos, neg_sin, dq, raw_of(l, block, SM_AT_Q_RAW, t),
+               block->v[SM_ATTN_Q_NORM], p->n_head, dk_heads,
                sm_grad_at(g, block, SM_GRAD_R_Q) + t * sm_grad_ld(block, SM_GRAD_R_Q),
                sm_grad_at(g, block, SM_GRAD_MEAN_Q) + t * sm_grad_ld(block, SM_GRAD_MEAN_Q));
     heads_back(g, block, cos, neg_sin, dk, raw_of(l, block, SM_AT_K_RAW, t),
