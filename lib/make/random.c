@@ -9,22 +9,35 @@
 #include <math.h>
 #include <string.h>
 
+/* A key of a family's own; a list of them ends with one without suffix. */
+typedef struct shape_key {
+    const char *suffix;
+    double value;
+    bool integer;
+} shape_key;
+
+static const shape_key gemma3_keys[] = {
+    {SM_K_WINDOW, 512, true}, {SM_K_ROPE_BASE_SWA, 1e4, false}, {0}};
+
 typedef struct shape {
     const char *name;
     const char *architecture;
     uint32_t n_vocab, n_embd, n_layer, n_head, n_head_kv, head_dim, n_ff;
     float norm_eps, rope_theta;
+    const shape_key *more; /* NULL: none */
 } shape;
 
 /* From the models' published configurations; all of them share the embedding with the head. */
 static const shape shapes[] = {
-    {"smollm2-135m", "llama", 49152, 576, 30, 9, 3, 64, 1536, 1e-5f, 1e5f},
-    {"llama3.2-1b", "llama", 128256, 2048, 16, 32, 8, 64, 8192, 1e-5f, 5e5f},
-    {"llama3.2-3b", "llama", 128256, 3072, 28, 24, 8, 128, 8192, 1e-5f, 5e5f},
-    {"qwen3-0.6b", "qwen3", 151936, 1024, 28, 16, 8, 128, 3072, 1e-6f, 1e6f},
-    {"qwen3-1.7b", "qwen3", 151936, 2048, 28, 16, 8, 128, 6144, 1e-6f, 1e6f},
-    {"stories15m", "llama", 32000, 288, 6, 6, 6, 48, 768, 1e-5f, 1e4f},
-    {"stories260k", "llama", 512, 64, 5, 8, 4, 8, 172, 1e-5f, 1e4f},
+    {"smollm2-135m", "llama", 49152, 576, 30, 9, 3, 64, 1536, 1e-5f, 1e5f, NULL},
+    {"llama3.2-1b", "llama", 128256, 2048, 16, 32, 8, 64, 8192, 1e-5f, 5e5f, NULL},
+    {"llama3.2-3b", "llama", 128256, 3072, 28, 24, 8, 128, 8192, 1e-5f, 5e5f, NULL},
+    {"qwen3-0.6b", "qwen3", 151936, 1024, 28, 16, 8, 128, 3072, 1e-6f, 1e6f, NULL},
+    {"qwen3-1.7b", "qwen3", 151936, 2048, 28, 16, 8, 128, 6144, 1e-6f, 1e6f, NULL},
+    {"gemma3-270m", "gemma3", 262144, 640, 18, 4, 1, 256, 2048, 1e-6f, 1e6f, gemma3_keys},
+    {"gemma3-1b", "gemma3", 262144, 1152, 26, 4, 1, 256, 6912, 1e-6f, 1e6f, gemma3_keys},
+    {"stories15m", "llama", 32000, 288, 6, 6, 6, 48, 768, 1e-5f, 1e4f, NULL},
+    {"stories260k", "llama", 512, 64, 5, 8, 4, 8, 172, 1e-5f, 1e4f, NULL},
 };
 #define N_SHAPES (sizeof shapes / sizeof *shapes)
 
@@ -34,7 +47,7 @@ static const shape shapes[] = {
 /* ---- names ------------------------------------------------------------------------------- */
 
 static const shape *find_shape(const char *name, sm_error *error) {
-    char known[256];
+    char known[512];
     size_t n = 0;
     for (size_t i = 0; i < N_SHAPES && n < sizeof known; i++)
         n += sm_format(known + n, sizeof known - n, "%s%s", i ? ", " : "", shapes[i].name);
@@ -81,6 +94,13 @@ static void put_keys(void *user, sm_gguf_writer *w) {
     sm_gguf_put_u32(w, KEY(SM_K_VALUE_LENGTH), s->head_dim);
     sm_gguf_put_f32(w, KEY(SM_K_RMS_EPS), s->norm_eps);
     sm_gguf_put_f32(w, KEY(SM_K_ROPE_BASE), s->rope_theta);
+    for (const shape_key *k = s->more; k && k->suffix; k++) {
+        sm_format(name, sizeof name, "%s.%s", s->architecture, k->suffix);
+        if (k->integer)
+            sm_gguf_put_u32(w, name, (uint32_t)k->value);
+        else
+            sm_gguf_put_f32(w, name, (float)k->value);
+    }
     /* other programs want to be told that ids have no text, and how many there are */
     sm_gguf_put_u32(w, KEY(SM_K_VOCAB_SIZE), s->n_vocab);
     sm_gguf_put_str(w, SM_K_TOKENIZER_MODEL, "no_vocab", 8);

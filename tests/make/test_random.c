@@ -60,7 +60,8 @@ static void unknown_names_list_the_known(void **state) {
     assert_int_equal(error.code, SM_ERR_ARGUMENT);
     for (const char **word =
              (const char *[]){"'gpt-5'", "smollm2-135m", "llama3.2-1b", "llama3.2-3b", "qwen3-0.6b",
-                              "qwen3-1.7b", "stories15m", "stories260k", NULL};
+                              "qwen3-1.7b", "gemma3-270m", "gemma3-1b", "stories15m", "stories260k",
+                              NULL};
          *word; word++)
         assert_non_null(strstr(error.message, *word));
     assert_int_equal(sm_model_random(&model, "stories260k", "Q8_1", 1, NULL, &error),
@@ -113,6 +114,21 @@ static void the_shape_is_the_models(void **state) {
     assert_true(info.heap_bytes > info.weight_bytes); /* they lie in it */
     sm_tokenizer *tokenizer;
     assert_int_equal(sm_model_get_tokenizer(model, &tokenizer, NULL), SM_ERR_MISSING);
+    sm_model_free(model);
+}
+
+/* Keys that only its family has are there. */
+static void gemmas_have_windows(void **state) {
+    (void)state;
+    sm_model *model;
+    sm_error error = {0};
+    sm_model_info info = {.struct_size = sizeof info};
+    if (sm_model_random(&model, "gemma3-270m", "Q4_0", 1, NULL, &error))
+        fail_msg("%s", error.message);
+    assert_int_equal(sm_model_get_info(model, &info, NULL), SM_OK);
+    assert_string_equal(info.architecture, "gemma3");
+    assert_int_equal(info.n_vocab, 262144);
+    assert_int_equal(info.sliding_window, 512);
     sm_model_free(model);
 }
 
@@ -378,6 +394,7 @@ int main(void) {
         cmocka_unit_test(unknown_names_list_the_known),
         cmocka_unit_test(every_type_computes),
         cmocka_unit_test(the_shape_is_the_models),
+        cmocka_unit_test(gemmas_have_windows),
         cmocka_unit_test(the_seed_decides),
         cmocka_unit_test(every_failing_allocation_is_survived),
         cmocka_unit_test(the_memory_limit_is_obeyed),
