@@ -10,8 +10,32 @@
 
 #define DIM_MAX (1u << 24)
 
+/* Keys that change the computation: a family that reads one of them computes what it says. */
+static const char *const changing[] = {
+    "attention.clamp_kqv",
+    "attention.max_alibi_bias",
+    "attention.scale",
+    "attention.output_scale",
+    "attention.shared_kv_layers",
+    "attention.temperature_scale",
+    SM_K_WINDOW,
+    SM_K_SCORE_CAP,
+    SM_K_LOGIT_CAP,
+    "embedding_scale",
+    "residual_scale",
+    "logit_scale",
+    "router_logit_softcapping",
+    "use_parallel_residual",
+};
+#define N_CHANGING (sizeof changing / sizeof *changing)
+_Static_assert(N_CHANGING <= 32, "sm_plan.asked_for has a bit for each");
+
 static const char *key_name(sm_plan *p, const char *suffix) {
     sm_format(p->name, sizeof p->name, "%s.%s", p->net->config.architecture, suffix);
+    const char *after = p->name + strlen(p->net->config.architecture) + 1;
+    for (uint32_t i = 0; i < N_CHANGING; i++)
+        if (strcmp(changing[i], after) == 0)
+            p->asked_for |= 1u << i;
     return p->name;
 }
 
@@ -584,6 +608,22 @@ void plan_head(sm_plan *p, sm_head_params params) {
     p->net->n_blocks--;
 }
 
+/* After the family: what it has not asked for may be there only where it says nothing. */
+static void refuse_unread(sm_plan *p) {
+    for (uint32_t i = 0; i < N_CHANGING && !p->status; i++) {
+        double value = 0;
+        bool flag = false;
+        if (p->asked_for >> i & 1)
+            continue;
+        const sm_key *key = sm_source_find_key(p->source, key_name(p, changing[i]));
+        if (!key || (!sm_key_bool(key, 0, &flag) && !flag) ||
+            (!sm_key_f64(key, 0, &value) && value == 0))
+            continue;
+        plan_fail(p, SM_ERR_UNSUPPORTED, changing[i],
+                  "says what this version does not compute for this family");
+    }
+}
+
 /* ---- the whole ---------------------------------------------------------------------------- */
 
 static sm_status find_family(const sm_source *source, const char **name, sm_family_fn *plan,
@@ -648,6 +688,7 @@ sm_status sm_net_plan(sm_net **out, sm_mem *mem, const sm_source *source, uint64
     refuse(&p);
     if (!p.status)
         family(&p);
+    refuse_unread(&p);
     if (!p.status)
         p.status = sm_net_list(net, error);
     if (p.status)

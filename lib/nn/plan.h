@@ -13,6 +13,7 @@ typedef struct sm_plan {
     const sm_source *source;
     uint32_t n_embd, n_layer;
     uint32_t capacity;          /* of net->blocks */
+    uint32_t asked_for;         /* bits of the keys that change the computation (plan.c) */
     uint64_t n_tensors, needed; /* in the file, UINT64_MAX: not known; so far in the plan */
     uint32_t joined;            /* see plan_joined */
     sm_status status;

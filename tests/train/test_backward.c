@@ -347,6 +347,7 @@ static void test_relatives(void **state) {
     static const rope_case cases[] = {
         {"mistral3", 2, 0, 16, "yarn", {{"attention.temperature_scale", 'f', 0.7}}},
         {"mistral3", 2, 0, 0, "yarn", {{"rope.scaling.yarn_log_multiplier", 'f', 1}}},
+        {"arcee", 2, 0, 0, NULL, {{0}}},
         {"maincoder", 2, 0, 0, NULL, {{0}}},
         {"pangu-embedded", 2, 0, 0, NULL, {{0}}},
         {"qwen2vl", 2, 0, 0, NULL, {{0}}},

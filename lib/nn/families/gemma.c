@@ -51,7 +51,7 @@ void sm_plan_gemma3(sm_plan *p) {
     const uint32_t norms = 1u << SM_ATTN_Q_NORM | 1u << SM_ATTN_K_NORM;
     const uint32_t rope = plan_rope(p, SM_K_ROPE_BASE, true);
     const uint32_t near = plan_rope_plain(p, plan_positive_or(p, SM_K_ROPE_BASE_SWA, 10000), true);
-    const uint32_t window = plan_has(p, SM_K_WINDOW) ? plan_u32(p, SM_K_WINDOW) : 0;
+    const uint32_t window = plan_count_or(p, SM_K_WINDOW, 0);
     const float cap = plan_has(p, SM_K_LOGIT_CAP) ? (float)plan_positive(p, SM_K_LOGIT_CAP) : 0;
     p->net->embd_scale = sqrtf((float)p->n_embd);
     for (uint32_t i = 0; i < p->n_layer && !p->status; i++) {

@@ -15,6 +15,7 @@ typedef struct relative {
     bool norm_late;       /* of q and k: after the rotation */
     uint32_t asked;       /* bits of slots */
     uint32_t period;      /* of so many layers the last knows no positions; 0: all do */
+    bool plain;           /* feed-forward parts without a gate, of squared ReLU */
     const char *ffn_norm; /* name of the norm before the feed-forward part; NULL: "ffn_norm" */
     double temperature;   /* of queries, beyond the original context; 0: none */
 } relative;
@@ -35,6 +36,8 @@ static void layers(sm_plan *p, relative r) {
         plan_attention(p, i, a, around_attention, r.asked);
         if (r.experts)
             plan_experts_or_gated(p, i, NULL, around_ffn, 0);
+        else if (r.plain)
+            plan_plain(p, i, SM_RELU2, around_ffn, 0);
         else
             plan_gated(p, i, SM_SILU, around_ffn);
     }
@@ -48,6 +51,10 @@ void sm_plan_llama(sm_plan *p) {
 /* internlm2, ernie 4.5 (dense) and xverse. */
 void sm_plan_like_llama(sm_plan *p) {
     layers(p, (relative){0});
+}
+
+void sm_plan_arcee(sm_plan *p) {
+    layers(p, (relative){.plain = true});
 }
 
 /* exaone 3 and 3.5 */

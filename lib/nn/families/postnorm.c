@@ -13,7 +13,7 @@ typedef struct variant {
 } variant;
 
 static void layers(sm_plan *p, variant v) {
-    const uint32_t window = plan_has(p, SM_K_WINDOW) ? plan_u32(p, SM_K_WINDOW) : 0;
+    const uint32_t window = plan_count_or(p, SM_K_WINDOW, 0);
     for (uint32_t i = 0; i < p->n_layer && !p->status; i++) {
         sm_attn_params a = plan_heads(p, i);
         const bool windowed = window && plan_windowed(p, i, 4);
@@ -40,6 +40,6 @@ void sm_plan_olmo2(sm_plan *p) {
 /* Where there are windows, layers without one know no positions. */
 void sm_plan_exaone4(sm_plan *p) {
     variant v = {.windowed_rope = plan_rope(p, SM_K_ROPE_BASE, true)};
-    v.rope = plan_has(p, SM_K_WINDOW) ? plan_rope_none(p) : v.windowed_rope;
+    v.rope = plan_count_or(p, SM_K_WINDOW, 0) ? plan_rope_none(p) : v.windowed_rope;
     layers(p, v);
 }
