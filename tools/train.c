@@ -334,12 +334,13 @@ static int write_sample(train_state *t) {
 static int record_step(train_state *t, const sm_train_metrics *m) {
     if (!add_loss(t, m->step, m->loss))
         return cli_error("out of memory for the loss curve");
-    return write_record(t, json_pack("{s:I, s:f, s:f, s:f, s:I, s:I, s:f}", "step",
-                                     (json_int_t)m->step, "loss", m->loss, "lr", m->lr, "grad_norm",
-                                     m->grad_norm, "targets", (json_int_t)m->targets, "tokens",
-                                     (json_int_t)t->info.tokens, "seconds", m->seconds))
-               ? CLI_GO_ON
-               : CLI_FAILED;
+    json_t *record = json_pack("{s:I, s:f, s:f, s:f, s:I, s:I, s:f}", "step", (json_int_t)m->step,
+                               "loss", m->loss, "lr", m->lr, "grad_norm", m->grad_norm, "targets",
+                               (json_int_t)m->targets, "tokens", (json_int_t)t->info.tokens,
+                               "seconds", m->seconds);
+    if (record != NULL && m->expert_balance > 0)
+        json_object_set_new(record, "expert_balance", json_real(m->expert_balance));
+    return write_record(t, record) ? CLI_GO_ON : CLI_FAILED;
 }
 
 static bool due(uint32_t every, uint64_t step) {

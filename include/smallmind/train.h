@@ -146,6 +146,8 @@ typedef struct sm_trainer_options {
     double beta2;        /* 0: 0.95 for AdamW, 0.99 for Lion; SM_ZERO: 0 */
     double eps;          /* AdamW; 0: 1e-8 */
     double weight_decay; /* decoupled; matrices only */
+    double expert_balance; /* mixtures of experts: weight of a loss that keeps experts equally in
+                              use, added to that of the text (docs/training.md); default 0: none */
     double momentum;     /* SGD; 0: 0.9; SM_ZERO: none */
     double clip;         /* largest global norm of the gradient; 0: 1 */
     uint32_t no_clip;    /* 1: no limit */
@@ -222,6 +224,8 @@ typedef struct sm_train_metrics {
     uint64_t targets; /* tokens whose prediction was trained */
     double seconds;
     uint64_t tokens; /* that were computed: those of prompts too, padding not */
+    double expert_balance; /* with that option the loss that it weighs, of all layers: 1 for each
+                              where experts are in equal use; else 0. Not part of `loss` */
 } sm_train_metrics;
 
 /* One optimizer step: `accumulate` batches forward and backward, clip, update. metrics may

@@ -148,6 +148,8 @@ static const sm_option trainer_table[] = {
              "decay of the second moment; 0: 0.95, or 0.99 for Lion"),
     F64(sm_trainer_options, eps, 0, 0.1, 1e-8, "AdamW: added to the root of the second moment"),
     F64(sm_trainer_options, weight_decay, 0, 100, 0, "decoupled weight decay of matrices"),
+    F64(sm_trainer_options, expert_balance, 0, 100, 0,
+        "mixtures of experts: weight of the loss that keeps experts equally in use"),
     F64_ZERO(sm_trainer_options, momentum, 0, 0.99999, 0.9, "SGD"),
     F64(sm_trainer_options, clip, 0, 1e30, 1, "largest global norm of the gradient"),
     ENUM(sm_trainer_options, no_clip, "no|yes", 1, "do not limit the gradient"),

@@ -14,10 +14,27 @@ typedef struct shape_key {
     const char *suffix;
     double value;
     bool integer;
+    const char *text; /* NULL: it is a number */
 } shape_key;
 
 static const shape_key gemma3_keys[] = {
-    {SM_K_WINDOW, 512, true}, {SM_K_ROPE_BASE_SWA, 1e4, false}, {0}};
+    {SM_K_WINDOW, 512, true, NULL}, {SM_K_ROPE_BASE_SWA, 1e4, false, NULL}, {0}};
+static const shape_key granite3_keys[] = {{SM_K_EXPERTS, 32, true, NULL},
+                                          {SM_K_EXPERTS_USED, 8, true, NULL},
+                                          {"embedding_scale", 12, false, NULL},
+                                          {"attention.scale", 0.015625, false, NULL},
+                                          {"residual_scale", 0.22, false, NULL},
+                                          {"logit_scale", 6, false, NULL},
+                                          {0}};
+static const shape_key olmoe_keys[] = {
+    {SM_K_EXPERTS, 64, true, NULL}, {SM_K_EXPERTS_USED, 8, true, NULL}, {0}};
+static const shape_key gpt_oss_keys[] = {{SM_K_EXPERTS, 32, true, NULL},
+                                         {SM_K_EXPERTS_USED, 4, true, NULL},
+                                         {SM_K_WINDOW, 128, true, NULL},
+                                         {SM_K_ROPE_TYPE, 0, false, "yarn"},
+                                         {SM_K_ROPE_FACTOR, 32, false, NULL},
+                                         {"rope.scaling.original_context_length", 4096, true, NULL},
+                                         {0}};
 
 typedef struct shape {
     const char *name;
@@ -25,19 +42,25 @@ typedef struct shape {
     uint32_t n_vocab, n_embd, n_layer, n_head, n_head_kv, head_dim, n_ff;
     float norm_eps, rope_theta;
     const shape_key *more; /* NULL: none */
+    bool untied;           /* a head of its own */
 } shape;
 
-/* From the models' published configurations; all of them share the embedding with the head. */
+/* From the models' published configurations. */
 static const shape shapes[] = {
-    {"smollm2-135m", "llama", 49152, 576, 30, 9, 3, 64, 1536, 1e-5f, 1e5f, NULL},
-    {"llama3.2-1b", "llama", 128256, 2048, 16, 32, 8, 64, 8192, 1e-5f, 5e5f, NULL},
-    {"llama3.2-3b", "llama", 128256, 3072, 28, 24, 8, 128, 8192, 1e-5f, 5e5f, NULL},
-    {"qwen3-0.6b", "qwen3", 151936, 1024, 28, 16, 8, 128, 3072, 1e-6f, 1e6f, NULL},
-    {"qwen3-1.7b", "qwen3", 151936, 2048, 28, 16, 8, 128, 6144, 1e-6f, 1e6f, NULL},
-    {"gemma3-270m", "gemma3", 262144, 640, 18, 4, 1, 256, 2048, 1e-6f, 1e6f, gemma3_keys},
-    {"gemma3-1b", "gemma3", 262144, 1152, 26, 4, 1, 256, 6912, 1e-6f, 1e6f, gemma3_keys},
-    {"stories15m", "llama", 32000, 288, 6, 6, 6, 48, 768, 1e-5f, 1e4f, NULL},
-    {"stories260k", "llama", 512, 64, 5, 8, 4, 8, 172, 1e-5f, 1e4f, NULL},
+    {"smollm2-135m", "llama", 49152, 576, 30, 9, 3, 64, 1536, 1e-5f, 1e5f, NULL, false},
+    {"llama3.2-1b", "llama", 128256, 2048, 16, 32, 8, 64, 8192, 1e-5f, 5e5f, NULL, false},
+    {"llama3.2-3b", "llama", 128256, 3072, 28, 24, 8, 128, 8192, 1e-5f, 5e5f, NULL, false},
+    {"qwen3-0.6b", "qwen3", 151936, 1024, 28, 16, 8, 128, 3072, 1e-6f, 1e6f, NULL, false},
+    {"qwen3-1.7b", "qwen3", 151936, 2048, 28, 16, 8, 128, 6144, 1e-6f, 1e6f, NULL, false},
+    {"gemma3-270m", "gemma3", 262144, 640, 18, 4, 1, 256, 2048, 1e-6f, 1e6f, gemma3_keys, false},
+    {"gemma3-1b", "gemma3", 262144, 1152, 26, 4, 1, 256, 6912, 1e-6f, 1e6f, gemma3_keys, false},
+    {"granite3-1b-a400m", "granitemoe", 49155, 1024, 24, 16, 8, 64, 512, 1e-6f, 1e4f, granite3_keys,
+     false},
+    {"olmoe-1b-7b", "olmoe", 50304, 2048, 16, 16, 16, 128, 1024, 1e-5f, 1e4f, olmoe_keys, true},
+    {"gpt-oss-20b", "gpt-oss", 201088, 2880, 24, 64, 8, 64, 2880, 1e-5f, 1.5e5f, gpt_oss_keys,
+     true},
+    {"stories15m", "llama", 32000, 288, 6, 6, 6, 48, 768, 1e-5f, 1e4f, NULL, false},
+    {"stories260k", "llama", 512, 64, 5, 8, 4, 8, 172, 1e-5f, 1e4f, NULL, false},
 };
 #define N_SHAPES (sizeof shapes / sizeof *shapes)
 
@@ -96,7 +119,9 @@ static void put_keys(void *user, sm_gguf_writer *w) {
     sm_gguf_put_f32(w, KEY(SM_K_ROPE_BASE), s->rope_theta);
     for (const shape_key *k = s->more; k && k->suffix; k++) {
         sm_format(name, sizeof name, "%s.%s", s->architecture, k->suffix);
-        if (k->integer)
+        if (k->text)
+            sm_gguf_put_str(w, name, k->text, strlen(k->text));
+        else if (k->integer)
             sm_gguf_put_u32(w, name, (uint32_t)k->value);
         else
             sm_gguf_put_f32(w, name, (float)k->value);
@@ -187,9 +212,10 @@ static void fill_floats(uint8_t *data, uint64_t size, uint32_t type, double devi
 static void fill_piece(const sm_tensor *t, uint8_t *data, uint64_t size, uint64_t *state) {
     const sm_filling *f = &sm_model_type_of(t->type)->filling;
     const double deviation = 1 / sqrt((double)t->dims[0]);
-    const float one = 1;
-    for (uint64_t i = 0; i < size && t->n_dims == 1; i += sizeof one)
-        memcpy(data + i, &one, sizeof one);
+    const sm_slot *slot = sm_slot_by_name(t->name);
+    const float value = slot && slot->role == SM_ROLE_BIAS ? 0 : 1;
+    for (uint64_t i = 0; i < size && t->n_dims == 1; i += sizeof value)
+        memcpy(data + i, &value, sizeof value);
     if (t->n_dims == 1)
         return;
     if (f->d < 0) {
@@ -228,8 +254,8 @@ static sm_status make_image(uint8_t **image, uint64_t *size, sm_mem *mem, const 
         status = sm_gguf_writer_new(&w, mem, s.name, 3, SM_GGUF_DEFAULT_ALIGNMENT, error);
     if (!status) {
         put_keys(&s, w);
-        const sm_mixture_model sizes = {s.n_layer, s.n_head, s.n_head_kv, .has_output = false};
-        sm_net_each_tensor(model.net, s.n_vocab, false, declare, &(declaring){w, r, sizes});
+        const sm_mixture_model sizes = {s.n_layer, s.n_head, s.n_head_kv, .has_output = s.untied};
+        sm_net_each_tensor(model.net, s.n_vocab, s.untied, declare, &(declaring){w, r, sizes});
         status = sm_gguf_writer_image(w, image, size, error);
     }
     sm_new_model_free(&model, mem);

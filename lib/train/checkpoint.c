@@ -88,11 +88,13 @@ static void run_text(const sm_trainer *t, char *text, size_t capacity) {
 static const struct {
     const char *name;
     size_t offset;
-} numbers[] = {NUMBER(lr),           NUMBER(min_lr),    NUMBER(validation), NUMBER(beta1),
-               NUMBER(beta2),        NUMBER(eps),       NUMBER(momentum),   NUMBER(weight_decay),
-               NUMBER(clip),         NUMBER(power),     NUMBER(decay_part), NUMBER(cycle_growth),
-               NUMBER(lora_dropout), NUMBER(lora_alpha)};
+} numbers[] = {NUMBER(lr),           NUMBER(min_lr),       NUMBER(validation),
+               NUMBER(beta1),        NUMBER(beta2),        NUMBER(eps),
+               NUMBER(momentum),     NUMBER(weight_decay), NUMBER(clip),
+               NUMBER(power),        NUMBER(decay_part),   NUMBER(cycle_growth),
+               NUMBER(lora_dropout), NUMBER(lora_alpha),   NUMBER(expert_balance)};
 #define NUMBERS (sizeof numbers / sizeof numbers[0])
+#define FIRST_NUMBERS 14 /* that the oldest files have; those after them were 0 */
 
 static void get_numbers(const sm_trainer *t, double value[NUMBERS]) {
     for (size_t i = 0; i < NUMBERS; i++)
@@ -250,10 +252,11 @@ static sm_status compare_run(const sm_trainer *t, const sm_source *source, sm_er
 static sm_status read_numbers(const sm_source *source, double value[NUMBERS], sm_error *error) {
     const sm_key *key = sm_source_find_key(source, KEY_NUMBERS);
     if (!key || key->type != SM_KEY_ARRAY || key->element != SM_KEY_FLOAT64 ||
-        key->count != NUMBERS)
+        key->count < FIRST_NUMBERS || key->count > NUMBERS)
         return sm_fail(error, SM_ERR_FORMAT, "%s: key '%s' is not %zu f64", source->path,
                        KEY_NUMBERS, NUMBERS);
-    memcpy(value, key->data, NUMBERS * sizeof value[0]);
+    memset(value, 0, NUMBERS * sizeof value[0]);
+    memcpy(value, key->data, key->count * sizeof value[0]);
     return SM_OK;
 }
 

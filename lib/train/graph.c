@@ -138,6 +138,9 @@ static sm_status check_options(const sm_graph_options *o, sm_error *error) {
                        o->max_spans);
     if (o->precision != SM_PRECISION_F32 && o->precision != SM_PRECISION_BF16)
         return sm_fail(error, SM_ERR_ARGUMENT, "precision is %d", (int)o->precision);
+    if (!(o->expert_balance >= 0 && o->expert_balance < 1e6))
+        return sm_fail(error, SM_ERR_ARGUMENT, "expert_balance is %g, not from 0 to below 1e6",
+                       o->expert_balance);
     if (!o->lora_rank)
         return SM_OK;
     if (o->lora_rank > MAX_RANK)

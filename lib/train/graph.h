@@ -64,6 +64,9 @@ struct sm_graph {
     float *dropped; /* [T][widest], with dropout */
     uint64_t ld_dropped;
 
+    /* of the batch: what the routers' balancing loss counts in gradients, and its sum over layers */
+    double balance_weight, balance;
+
     /* the batch */
     uint32_t n_spans;
     sm_span *spans;   /* [max_spans] */
@@ -230,6 +233,10 @@ extern const sm_grad_kind sm_grad_experts;
  * (blocks/route_grad.c) */
 void sm_grad_route(const sm_experts_params *p, const float *logits, const uint32_t *chosen,
                    const float *weight, const float *dp, float *dlogits);
+/* The part of one token in the loss that keeps experts equally in use; `weight` times its gradient
+ * is added to that of the logits. bound: rows of all tokens (SM_EX_BOUNDS). */
+double sm_grad_balance(const sm_experts_params *p, const float *logits, const uint32_t *bound,
+                       double weight, float *dlogits);
 
 /* ---- embedding (backward.c): collective ------------------------------------------------------ */
 

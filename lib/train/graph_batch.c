@@ -122,6 +122,8 @@ static sm_status run_batch(sm_graph *g, const sm_train_batch *batch, double weig
     uint32_t n_rows;
     const uint32_t process = sm_process_id();
     lay_out(g, batch, &n_rows);
+    g->balance = 0;
+    g->balance_weight = backward ? g->options.expert_balance * weight * n_rows : 0;
     g->adapters.dropout.rate = backward ? g->options.lora_dropout : 0;
     g->tape->begin = 0;
     g->tape->end = g->net->config.n_layer;
@@ -162,6 +164,10 @@ sm_status sm_graph_loss(sm_graph *g, const sm_train_batch *batch, double *loss, 
     if (n_targets)
         *n_targets = n;
     return SM_OK;
+}
+
+double sm_graph_balance(const sm_graph *g) {
+    return g->balance;
 }
 
 sm_status sm_graph_backward(sm_graph *g, const sm_train_batch *batch, double weight, uint64_t draw,

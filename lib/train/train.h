@@ -236,6 +236,7 @@ typedef struct sm_graph_options {
     const char *lora_targets; /* comma separated parts of tensor names ("attn_q,attn_v"); NULL:
                                  every matrix of every layer. "output.weight" is the head, where it
                                  is not tied */
+    double expert_balance;    /* weight of the balancing loss of routers, 0: none */
     uint64_t seed;            /* of LoRA's initial A and of dropout */
     const sm_hook *hook;      /* asked while the graph is made, weights ready of all; NULL: none */
 } sm_graph_options;
@@ -272,6 +273,9 @@ sm_status sm_graph_loss(sm_graph *graph, const sm_train_batch *batch, double *lo
  * micro-batch number key the dropout's random numbers. Cancelled, gradients are undefined. */
 sm_status sm_graph_backward(sm_graph *graph, const sm_train_batch *batch, double weight,
                             uint64_t draw, double *loss_sum, uint64_t *n_targets, sm_error *error);
+/* The balancing loss of the routers in the last sm_graph_backward (option expert_balance; 0 without
+ * it), summed over layers; its gradient counts expert_balance * weight * targets times. */
+double sm_graph_balance(const sm_graph *graph);
 /* After the parameters' values changed: refreshes what is derived from them (packed
  * weights). SM_ERR_CANCELLED: it must be called again before the next batch. */
 sm_status sm_graph_update(sm_graph *graph);

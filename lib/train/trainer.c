@@ -179,6 +179,7 @@ static sm_status make_graph(sm_trainer *t, const sm_trainer_options *given, sm_e
         .lora_dropout = o->lora_dropout,
         .lora_rs = o->lora_rs,
         .lora_targets = given->lora_targets,
+        .expert_balance = o->expert_balance,
         .seed = o->seed,
         .hook = &(sm_hook){given->progress, given->progress_user},
     };
@@ -510,6 +511,7 @@ static sm_status accumulate(sm_trainer *t, sm_trainer_update *u, sm_error *error
         if (status)
             return status;
         u->loss += sum;
+        u->balance += sm_graph_balance(t->graph) * (double)n;
         u->targets += n;
         u->tokens += batch.n_tokens - sm_dataset_padding(t->dataset);
     }
@@ -575,6 +577,7 @@ static sm_status give_metrics(const sm_trainer *t, uint64_t ns, sm_train_metrics
         return SM_OK;
     const sm_train_metrics full = {.step = t->step,
                                    .loss = u->loss * u->scale,
+                                   .expert_balance = u->balance * u->scale,
                                    .grad_norm = u->norm,
                                    .lr = u->lr,
                                    .targets = u->targets,

@@ -22,6 +22,7 @@ typedef struct sm_trainer_update {
     double lr, clip, scale;   /* scale: 1 / targets */
     double norm;              /* of the mean gradient */
     double loss;              /* summed over the targets */
+    double balance;           /* the routers' loss of each batch, its targets times */
     uint64_t targets, tokens; /* that are trained, that were computed */
 } sm_trainer_update;
 

@@ -63,6 +63,35 @@ static const fixture_model granite = {
 static const char *name_of(const fixture_model *spec) {
     return spec->architecture ? spec->architecture : "llama";
 }
+static const fixture_key shared_keys[] = {
+    {"expert_feed_forward_length", 'u', 256}, {"expert_shared_feed_forward_length", 'u', 512}, {0}};
+static const fixture_model qwen2moe = {.architecture = "qwen2moe",
+                                       .n_embd = 256,
+                                       .n_ff = 256,
+                                       .n_experts = EXPERTS,
+                                       .n_used = USED,
+                                       .keys = shared_keys,
+                                       .seed = 12};
+/* All experts are used: which ones are does not hang by rounding. */
+static const fixture_model gpt_oss = {.architecture = "gpt-oss",
+                                      .n_embd = 256,
+                                      .n_ff = 256,
+                                      .n_experts = EXPERTS,
+                                      .n_used = EXPERTS,
+                                      .sliding_window = 6,
+                                      .seed = 16};
+static const fixture_key sigmoid_keys[] = {
+    {"expert_shared_count", 'u', 1},    {"leading_dense_block_count", 'u', 1},
+    {"expert_group_count", 'u', 2},     {"expert_group_used_count", 'u', 1},
+    {"expert_weights_scale", 'f', 1.5}, {0}};
+static const fixture_model glm4moe = {.architecture = "glm4moe",
+                                      .n_embd = 256,
+                                      .n_ff = 256,
+                                      .n_experts = EXPERTS,
+                                      .n_used = USED,
+                                      .all_biases = true,
+                                      .keys = sigmoid_keys,
+                                      .seed = 14};
 
 static int32_t id_of(uint32_t i) {
     return (int32_t)((i * 37 + i * i * 5) % FIXTURE_VOCAB);
@@ -123,8 +152,9 @@ static void assert_same(float *a, float *b) {
  * size, and near the exact ones. */
 static void files_of_all_kinds_agree(void **state) {
     (void)state;
-    const fixture_model *specs[] = {&mixtral, &gemma2, &latent, &gpt2,  &phi2,
-                                    &gptneox, &cohere, &gemma3, &olmo3, &granite};
+    const fixture_model *specs[] = {&mixtral,  &gemma2,  &latent, &gpt2,  &phi2,
+                                    &gptneox,  &cohere,  &gemma3, &olmo3, &granite,
+                                    &qwen2moe, &gpt_oss, &glm4moe};
     const char *types[] = {"Q8_0", "Q4_K_M", "F16"};
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
         const char *exact = write("exact.gguf", specs[i]);
@@ -185,10 +215,11 @@ static void quantize_with(const char *path, const char *imatrix, uint64_t n_imat
     assert_int_equal(result.n_imatrix, n_imatrix);
 }
 
-/* Each token counts with the experts that it went through, and with no other. */
+/* Each token counts with the experts that it went through, and with no other; with what all tokens
+ * go through always. */
 static void importance_counts_per_expert(void **state) {
     (void)state;
-    const char *path = write("exact.gguf", &mixtral), *out = scratch_path("im.gguf");
+    const char *path = write("exact.gguf", &qwen2moe), *out = scratch_path("im.gguf");
     sm_mem mem;
     sm_source *gguf = importance_of(path, out, &mem);
     const char *const names[] = {"blk.0.ffn_gate_exps.weight", "blk.1.ffn_down_exps.weight"};
@@ -208,8 +239,10 @@ static void importance_counts_per_expert(void **state) {
     }
     const sm_tensor *router = sm_source_find_tensor(gguf, "blk.0.ffn_gate_inp.weight.counts");
     assert_true(router && float_at(router, 0) == N);
+    const sm_tensor *shared = sm_source_find_tensor(gguf, "blk.1.ffn_down_shexp.weight.counts");
+    assert_true(shared && float_at(shared, 0) == N);
     sm_source_close(gguf);
-    quantize_with(path, out, 2 * 7); /* all of both layers but the routers */
+    quantize_with(path, out, 2 * 10); /* all of both layers but the routers */
 }
 
 /* Each token counts with every head. */
@@ -250,7 +283,8 @@ static void write_adapter(const char *path, const char *model_path, const char *
     for (int pass = 0; pass < 2; pass++)
         for (uint64_t i = 0; i < gguf->n_tensors; i++) {
             const sm_tensor *t = &gguf->tensors[i];
-            if (t->n_dims < 2 || !strncmp(t->name, "token", 5) || !strncmp(t->name, "output", 6))
+            if (t->n_dims < 2 || strstr(t->name, ".bias") || !strncmp(t->name, "token", 5) ||
+                !strncmp(t->name, "output", 6))
                 continue;
             for (int half = 0; half < 2; half++) {
                 char name[128];
@@ -276,7 +310,8 @@ static void write_adapter(const char *path, const char *model_path, const char *
 /* Attached, the same bits in every piece; merged, the same but for rounding. */
 static void stacks_take_adapters(void **state) {
     (void)state;
-    const fixture_model *specs[] = {&mixtral, &latent, &gemma3, &olmo3, &granite};
+    const fixture_model *specs[] = {&mixtral, &latent,   &gemma3,  &olmo3,
+                                    &granite, &qwen2moe, &gpt_oss, &glm4moe};
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
         const char *path = write("exact.gguf", specs[i]), *adapter = scratch_path("adapter.gguf");
         const char *merged = scratch_path("merged.gguf");
@@ -297,6 +332,104 @@ static void stacks_take_adapters(void **state) {
         free(single);
         free(whole);
     }
+}
+
+/* ---- what is not used --------------------------------------------------------------------------- */
+
+#define MANY 16
+
+static const fixture_model wide = {
+    .n_embd = 256, .n_ff = 256, .n_experts = MANY, .n_used = USED, .untied = true, .seed = 15};
+
+/* Logits of one token; *packed: bytes that were packed for it. */
+static void one_token(const char *path, uint32_t repack, float *logits, uint64_t *packed) {
+    sm_error error = {0};
+    sm_model *model;
+    sm_session *s;
+    const sm_model_options o = {.struct_size = sizeof o, .repack = repack};
+    const sm_session_options so = {.struct_size = sizeof so, .n_threads = 2, .n_ctx = 32};
+    sm_model_info info = {.struct_size = sizeof info};
+    const int32_t id = id_of(0);
+    if (sm_model_load(&model, path, &o, &error) || sm_session_new(&s, model, &so, &error) ||
+        sm_session_feed_logits(s, &id, 1, logits, &error) ||
+        sm_model_get_info(model, &info, &error))
+        fail_msg("%s", error.message);
+    *packed = info.packed_bytes;
+    sm_session_free(s);
+    sm_model_free(model);
+}
+
+/* Memory of experts that no token was routed to stays in the file. */
+static void what_is_not_routed_to_stays_in_the_file(void **state) {
+    (void)state;
+    static float logits[FIXTURE_VOCAB];
+    uint64_t packed;
+    one_token(write("exact.gguf", &wide), SM_REPACK_LAZY, logits, &packed);
+    /* rows of q, k, v, o, the router and, filled up to whole groups, the head */
+    const uint64_t rows = 2 * (256 + 128 + 128 + 256 + MANY) + 304, expert = 3 * 256;
+    assert_int_equal(packed, (rows + 2 * USED * expert) * 256 * sizeof(float));
+}
+
+/* Writes a copy of the file whose experts that one token does not use are NaN. */
+static void spoil_unused(const char *path, const char *out) {
+    static const char *const what[] = {"gate", "up", "down"};
+    const char *counted = scratch_path("one.gguf");
+    sm_error error = {0};
+    sm_model *model;
+    sm_imatrix *im = NULL;
+    const int32_t ids[2] = {id_of(0), id_of(0)};
+    if (sm_model_load(&model, path, NULL, &error) || sm_imatrix_new(&im, model, NULL, &error) ||
+        sm_imatrix_feed(im, ids, 1, &error) || sm_imatrix_save(im, counted, NULL, &error))
+        fail_msg("%s", error.message);
+    sm_imatrix_free(im);
+    sm_model_free(model);
+    sm_mem mem;
+    sm_source *gguf, *counts;
+    assert_int_equal(sm_mem_init(&mem, NULL, 0, NULL), SM_OK);
+    assert_int_equal(sm_source_open(&gguf, &mem, path, true, NULL), SM_OK);
+    assert_int_equal(sm_source_open(&counts, &mem, counted, true, NULL), SM_OK);
+    FILE *from = fopen(path, "rb"), *to = fopen(out, "wb+");
+    assert_true(from && to);
+    for (int c; (c = fgetc(from)) != EOF;)
+        fputc(c, to);
+    uint32_t spoilt = 0;
+    for (uint32_t layer = 0; layer < 2; layer++)
+        for (int i = 0; i < 3; i++) {
+            char name[128];
+            snprintf(name, sizeof name, "blk.%u.ffn_%s_exps.weight", layer, what[i]);
+            const sm_tensor *t = sm_source_find_tensor(gguf, name);
+            snprintf(name, sizeof name, "blk.%u.ffn_%s_exps.weight.counts", layer, what[i]);
+            const sm_tensor *n = sm_source_find_tensor(counts, name);
+            assert_true(t && n);
+            for (uint64_t e = 0; e < MANY; e++) {
+                if (float_at(n, e) > 0)
+                    continue;
+                spoilt++;
+                const long at = (long)(t->data - gguf->files[0].data) + (long)(e * t->size / MANY);
+                fseek(to, at, SEEK_SET);
+                for (uint64_t k = 0; k < t->size / MANY; k++)
+                    fputc(0xff, to);
+            }
+        }
+    assert_int_equal(spoilt, 2 * 3 * (MANY - USED));
+    fclose(from);
+    assert_int_equal(fclose(to), 0);
+    sm_source_close(gguf);
+    sm_source_close(counts);
+}
+
+/* Decoding reads nothing of experts that were not chosen, in either layout. */
+static void only_the_chosen_are_read(void **state) {
+    (void)state;
+    static float want[FIXTURE_VOCAB], got[FIXTURE_VOCAB];
+    const char *path = write("exact.gguf", &wide), *spoilt = scratch_path("spoilt.gguf");
+    uint64_t packed;
+    spoil_unused(path, spoilt);
+    one_token(path, SM_REPACK_LAZY, want, &packed);
+    one_token(spoilt, SM_REPACK_LAZY, got, &packed);
+    assert_memory_equal(got, want, sizeof want);
+    one_token(spoilt, SM_REPACK_NONE, got, &packed);
+    assert_memory_equal(got, want, sizeof want);
 }
 
 static void expect(const fixture_model *spec, sm_status status, const char *names) {
@@ -350,6 +483,62 @@ static void what_does_not_fit_is_named(void **state) {
     spec = olmo3;
     spec.bad_shape = "blk.1.attn_k_norm.weight";
     expect(&spec, SM_ERR_SHAPE, "blk.1.attn_k_norm.weight");
+    static const struct {
+        const char *key;
+        uint32_t value;
+        sm_status status;
+        const char *names;
+    } bad[] = {
+        {"glm4moe.expert_group_count", 3, SM_ERR_FORMAT, "glm4moe.expert_group_count"},
+        {"glm4moe.expert_group_count", UINT32_MAX, SM_ERR_FORMAT, "glm4moe.expert_group_count"},
+        {"glm4moe.expert_group_used_count", 3, SM_ERR_FORMAT, "glm4moe.expert_group_used_count"},
+        {"glm4moe.expert_group_used_count", 0, SM_ERR_FORMAT, "glm4moe.expert_group_used_count"},
+        {"glm4moe.expert_used_count", 3, SM_ERR_FORMAT, "glm4moe.expert_used_count"},
+        {"glm4moe.expert_gating_func", 4, SM_ERR_UNSUPPORTED, "glm4moe.expert_gating_func"},
+        {"glm4moe.expert_shared_count", 1u << 23, SM_ERR_FORMAT, "glm4moe.expert_shared_count"},
+        {"glm4moe.expert_shared_count", 2, SM_ERR_SHAPE, "ffn_gate_shexp.weight"},
+        {"glm4moe.expert_shared_count", 0, SM_ERR_UNSUPPORTED, "shexp"},
+        {"glm4moe.expert_feed_forward_length", 0, SM_ERR_FORMAT, "expert_feed_forward_length"},
+        {"glm4moe.expert_feed_forward_length", 128, SM_ERR_SHAPE, "blk.1.ffn_"},
+        {"glm4moe.leading_dense_block_count", 2, SM_ERR_MISSING, "blk.1.ffn_gate.weight"},
+        {"glm4moe.leading_dense_block_count", 0, SM_ERR_MISSING, "blk.0.ffn_gate_inp.weight"},
+        {"glm4moe.interleave_moe_layer_step", UINT32_MAX, SM_ERR_FORMAT,
+         "interleave_moe_layer_step"},
+        {"glm4moe.interleave_moe_layer_step", 3, SM_ERR_MISSING, "blk.1.ffn_gate.weight"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        spec = glm4moe;
+        spec.u32_key = bad[i].key;
+        spec.u32_value = bad[i].value;
+        expect(&spec, bad[i].status, bad[i].names);
+    }
+    spec = glm4moe;
+    spec.f32_key = "glm4moe.expert_weights_scale";
+    spec.f32_value = NAN;
+    expect(&spec, SM_ERR_FORMAT, "glm4moe.expert_weights_scale");
+    static const char *const shaped[] = {"blk.1.ffn_gate_exps.bias", "blk.1.exp_probs_b.bias",
+                                         "blk.1.ffn_gate_inp.bias", "blk.1.ffn_down_shexp.weight"};
+    for (size_t i = 0; i < sizeof shaped / sizeof *shaped; i++) {
+        spec = glm4moe;
+        spec.bad_shape = shaped[i];
+        expect(&spec, SM_ERR_SHAPE, shaped[i]);
+    }
+    static const char *const needed[] = {"blk.0.attn_sinks.weight", "blk.1.ffn_gate_inp.bias",
+                                         "blk.0.ffn_down_exps.bias"};
+    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
+        spec = gpt_oss;
+        spec.omit_tensor = needed[i];
+        expect(&spec, SM_ERR_MISSING, needed[i]);
+    }
+    spec = gpt_oss;
+    spec.nan_tensor = "blk.0.attn_sinks.weight";
+    expect(&spec, SM_ERR_FORMAT, "blk.0.attn_sinks.weight");
+    spec = gpt_oss;
+    spec.bad_shape = "blk.1.attn_sinks.weight";
+    expect(&spec, SM_ERR_SHAPE, "blk.1.attn_sinks.weight");
+    spec = qwen2moe;
+    spec.omit_tensor = "blk.0.ffn_gate_inp_shexp.weight";
+    expect(&spec, SM_ERR_MISSING, "blk.0.ffn_gate_inp_shexp.weight");
     spec = gemma2;
     spec.f32_key = "gemma2.attn_logit_softcapping";
     spec.f32_value = NAN;
@@ -365,6 +554,8 @@ int main(void) {
         cmocka_unit_test(importance_counts_per_expert),
         cmocka_unit_test(importance_counts_per_head),
         cmocka_unit_test(stacks_take_adapters),
+        cmocka_unit_test(what_is_not_routed_to_stays_in_the_file),
+        cmocka_unit_test(only_the_chosen_are_read),
         cmocka_unit_test(what_does_not_fit_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

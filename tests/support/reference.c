@@ -6,6 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+static double *zeros(uint64_t n) {
+    double *p = calloc(n, sizeof *p);
+    if (!p)
+        abort();
+    return p;
+}
+
 static double or_one(float scale) {
     return scale > 0 ? (double)scale : 1;
 }
@@ -81,6 +88,9 @@ reference reference_make(const sm_graph *graph) {
         r.window[b->layer] = b->attn.window;
         r.rope[b->layer] = &sm_graph_net(graph)->ropes[b->attn.rope];
     }
+    r.used = zeros(SM_MAX_EXPERTS);
+    r.score = zeros(SM_MAX_EXPERTS);
+    r.balanced = zeros(1);
     r.value = calloc(params->n, sizeof *r.value);
     for (uint32_t i = 0; r.value && i < params->n; i++) {
         const sm_param *p = &params->param[i];
@@ -97,16 +107,12 @@ void reference_free(reference *r) {
     for (uint32_t i = 0; i < r->params->n; i++)
         free(r->value[i]);
     free(r->value);
+    free(r->used);
+    free(r->score);
+    free(r->balanced);
     free(r->rope);
     free(r->window);
     *r = (reference){0};
-}
-
-static double *zeros(uint64_t n) {
-    double *p = calloc(n, sizeof *p);
-    if (!p)
-        abort();
-    return p;
 }
 
 /* NULL if the model has no such tensor. */
@@ -373,7 +379,8 @@ static uint32_t rank_of(const double *value, uint64_t n, uint64_t i) {
 }
 
 /* Weights of all experts of a token, 0 of those not chosen; p: the router's logits. */
-static void route(const sm_experts_params *e, const double *bias, double *p) {
+static void route(const reference *r, const double *bias, double *p) {
+    const sm_experts_params *e = &r->config.experts;
     const uint64_t X = e->n_experts, per_group = X / e->n_groups;
     double *value = zeros(X), *group = zeros(e->n_groups), all = 0, sum = 0;
     for (uint64_t i = 0; i < X; i++)
@@ -391,6 +398,8 @@ static void route(const sm_experts_params *e, const double *bias, double *p) {
         if (rank_of(group, e->n_groups, i / per_group) >= e->n_groups_used)
             value[i] = -INFINITY;
     for (uint64_t i = 0; i < X; i++) {
+        r->score[i] += p[i] / (e->scoring == SM_SCORE_SIGMOID ? all : 1);
+        r->used[i] += rank_of(value, X, i) < e->n_used ? 1 : 0;
         p[i] = rank_of(value, X, i) < e->n_used ? p[i] : 0;
         sum += p[i];
     }
@@ -445,7 +454,7 @@ static void experts(const reference *r, uint32_t layer, const double *n, double 
     double *p = zeros(X), z = 0;
     const double *share = TENSOR("ffn_gate_inp_shexp.weight");
     linear(p, TENSOR("ffn_gate_inp.weight"), TENSOR("ffn_gate_inp.bias"), n, X, E);
-    route(e, TENSOR("exp_probs_b.bias"), p);
+    route(r, TENSOR("exp_probs_b.bias"), p);
     memset(y, 0, E * sizeof *y);
     for (uint64_t i = 0; i < X; i++)
         if (p[i] != 0)
@@ -547,8 +556,15 @@ double *reference_logits(const reference *r, const sm_train_batch *batch) {
     for (uint32_t i = 0; i < batch->n_spans; i++)
         for (uint32_t t = batch->span_begin[i]; t < batch->span_begin[i + 1]; t++)
             embed(r, batch->ids[t], t - batch->span_begin[i], x + t * E);
-    for (uint32_t i = 0; i < c->n_layer; i++)
+    *r->balanced = 0;
+    for (uint32_t i = 0; i < c->n_layer; i++) {
+        memset(r->used, 0, SM_MAX_EXPERTS * sizeof *r->used);
+        memset(r->score, 0, SM_MAX_EXPERTS * sizeof *r->score);
         layer_forward(r, i, batch, x);
+        for (uint32_t e = 0; e < c->experts.n_experts; e++)
+            *r->balanced += c->experts.n_experts * r->used[e] / c->experts.n_used /
+                            batch->n_tokens * r->score[e] / batch->n_tokens;
+    }
     for (uint32_t t = 0; t < batch->n_tokens; t++) {
         norm_of(r, UINT32_MAX, "output_norm", n, x + t * E);
         double *row = logits + (uint64_t)t * c->n_vocab;
@@ -569,6 +585,7 @@ double reference_loss(const reference *r, const sm_train_batch *batch) {
     for (uint32_t t = 0; t < batch->n_tokens; t++) {
         if (batch->targets[t] < 0)
             continue;
+        loss += r->balance * *r->balanced;
         const double *row = logits + (uint64_t)t * n_vocab;
         double max = -INFINITY, sum = 0;
         for (uint32_t i = 0; i < n_vocab; i++)

@@ -29,8 +29,10 @@ typedef struct reference {
     reference_shape config;
     const sm_params *params;
     double **value;
-    const sm_rope **rope; /* [n_layer] angles */
-    uint32_t *window;     /* [n_layer] tokens that attention sees, 0 (at first): all before */
+    double balance; /* weight of the routers' balancing loss; reference_make sets 0 */
+    double *used, *score, *balanced; /* [n_experts] of a layer: tokens, scores; that loss */
+    const sm_rope **rope;            /* [n_layer] angles */
+    uint32_t *window; /* [n_layer] tokens that attention sees, 0 (at first): all before */
 } reference;
 
 reference reference_make(const sm_graph *graph);

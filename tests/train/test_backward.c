@@ -207,9 +207,13 @@ static void note_slots(const sm_net *net) {
     }
 }
 
-static void check_gradients(const fixture_model *model, const uint32_t *lengths, uint32_t n_spans) {
-    const sm_graph_options options = {
-        .max_tokens = MAX_TOKENS, .max_spans = MAX_SPANS, .n_threads = 2};
+/* With a weight of the routers' balancing loss. */
+static void check_balanced(const fixture_model *model, const uint32_t *lengths, uint32_t n_spans,
+                           double balance) {
+    const sm_graph_options options = {.max_tokens = MAX_TOKENS,
+                                      .max_spans = MAX_SPANS,
+                                      .n_threads = 2,
+                                      .expert_balance = balance};
     trained m;
     make(&m, model, &options);
     static made_batch b;
@@ -223,6 +227,9 @@ static void check_gradients(const fixture_model *model, const uint32_t *lengths,
     const double want = reference_loss(&r, &b.batch);
     if (fabs(loss - want) > 2e-6 * want)
         fail_msg("loss %.9g, not %.9g", loss, want);
+    if (fabs(sm_graph_balance(m.graph) - (balance > 0 ? *r.balanced : 0)) > 1e-5)
+        fail_msg("balance %.9g, not %.9g", sm_graph_balance(m.graph), *r.balanced);
+    r.balance = balance;
     uint64_t seed = 1;
     for (uint32_t i = 0; i < r.params->n; i++)
         if (has_no_part(model, r.params->param[i].name))
@@ -232,6 +239,10 @@ static void check_gradients(const fixture_model *model, const uint32_t *lengths,
     note_slots(sm_graph_net(m.graph));
     reference_free(&r);
     close_graph(&m);
+}
+
+static void check_gradients(const fixture_model *model, const uint32_t *lengths, uint32_t n_spans) {
+    check_balanced(model, lengths, n_spans, 0);
 }
 
 static const uint32_t short_spans[] = {5, 1, 11, 3};
@@ -616,6 +627,7 @@ static const fixture_key latent_experts_keys[] = {{"attention.kv_lora_rank", 'u'
 static const fixture_model sparse[] = {
     {.architecture = "qwen2moe", .n_experts = 5, .n_used = 2, .keys = shared_keys},
     {.architecture = "qwen3moe", .n_experts = 4, .n_used = 3, .head_dim = 20},
+    {.architecture = "olmoe", .n_experts = 5, .n_used = 2},
     {.architecture = "glm4moe",
      .n_experts = 8,
      .n_used = 3,
@@ -639,8 +651,10 @@ static void test_sparse(void **state) {
         fixture_model model = sparse[i];
         model.n_embd = 48;
         model.n_ff = 40;
-        model.seed = 7;
+        model.seed = 8;
         check_gradients(&model, short_spans, 4);
+        if (i % 2 == 0)
+            check_balanced(&model, short_spans, 4, 3);
     }
 }
 

@@ -3,18 +3,27 @@
 
 #define BIT(slot) (1u << (slot))
 
-static const sm_wiring around_attention = {.pre = "attn_norm"}, around_ffn = {.pre = "ffn_norm"};
+static const sm_wiring around_attention = {.pre = "attn_norm"};
 
-/* Layers alike but for what keys say. `attention` and `experts` are bits of slots. */
-static void layers(sm_plan *p, bool neox, uint32_t attention, const sm_experts_params *usual,
-                   sm_wiring around_experts, uint32_t experts) {
-    const uint32_t rope = plan_rope(p, SM_K_ROPE_BASE, neox);
+/* What families differ in beside their experts. */
+typedef struct relative {
+    bool neox;                  /* pairs of the rotation */
+    bool norm_whole;            /* norms of q and k: over all heads */
+    uint32_t asked;             /* bits of slots of attention */
+    const char *before_experts; /* the norm; NULL: ffn_norm */
+} relative;
+
+/* Layers alike but for what keys say; experts: bits of their slots. */
+static void layers(sm_plan *p, relative r, const sm_experts_params *usual, uint32_t experts) {
+    const uint32_t rope = plan_rope(p, SM_K_ROPE_BASE, r.neox);
     const uint32_t window = plan_window(p);
+    const sm_wiring around_experts = {.pre = r.before_experts ? r.before_experts : "ffn_norm"};
     for (uint32_t i = 0; i < p->n_layer && !p->status; i++) {
         sm_attn_params a = plan_heads(p, i);
         a.rope = rope;
         a.window = window;
-        plan_attention(p, i, a, around_attention, attention);
+        a.norm_whole = r.norm_whole;
+        plan_attention(p, i, a, around_attention, r.asked);
         plan_experts_or_gated(p, i, usual, around_experts, experts);
     }
     plan_head(p, (sm_head_params){0});
@@ -32,25 +41,34 @@ static uint32_t width_of_one(sm_plan *p) {
 /* Scores as they are; a shared expert with a gate of its own. */
 void sm_plan_qwen2moe(sm_plan *p) {
     const sm_experts_params usual = {.n_ff = width_of_one(p), .n_ff_shared = plan_u32(p, SM_K_FF)};
-    layers(p, true, QKV_BIAS, &usual, around_ffn, BIT(SM_EXPERTS_SHARE));
+    layers(p, (relative){.neox = true, .asked = QKV_BIAS}, &usual, BIT(SM_EXPERTS_SHARE));
 }
 
 void sm_plan_qwen3moe(sm_plan *p) {
     const sm_experts_params usual = {.n_ff = width_of_one(p), .renormalise = true};
-    layers(p, true, QK_NORM, &usual, around_ffn, 0);
+    layers(p, (relative){.neox = true, .asked = QK_NORM}, &usual, 0);
+}
+
+/* Scores as they are; norms of q and k over all heads. */
+void sm_plan_olmoe(sm_plan *p) {
+    const sm_experts_params usual = {.scoring = SM_SCORE_SOFTMAX};
+    layers(p, (relative){.neox = true, .norm_whole = true, .asked = QK_NORM}, &usual, 0);
 }
 
 /* A bias in the choice of experts; the first layers are dense. */
 void sm_plan_ernie4_5_moe(sm_plan *p) {
     const sm_experts_params usual = {.renormalise = true};
-    layers(p, false, 0, &usual, around_ffn, 0);
+    layers(p, (relative){0}, &usual, 0);
 }
 
 /* DeepSeek-V3's routing. Smaller models have no norms of heads. */
 void sm_plan_glm4moe(sm_plan *p) {
     const sm_experts_params usual = {.scoring = SM_SCORE_SIGMOID, .renormalise = true};
     const bool norms = plan_has_tensor(p, "blk.0.attn_q_norm.weight");
-    layers(p, true, norms ? QK_NORM : 0, &usual, (sm_wiring){.pre = "post_attention_norm"}, 0);
+    layers(p,
+           (relative){
+               .neox = true, .asked = norms ? QK_NORM : 0, .before_experts = "post_attention_norm"},
+           &usual, 0);
 }
 
 /* Sinks, biases everywhere, a window in every second layer, a clamped activation; YaRN's ramp ends

@@ -263,20 +263,32 @@ static void shared(const sm_backward *b, const sm_block *block, const float *dy)
 
 /* ---- the block ------------------------------------------------------------------------------- */
 
+/* Gradients of token t's logits; its part of the balancing loss in g->r. */
+static void logits_back(const sm_backward *b, const sm_block *block, const routing *r, uint64_t t) {
+    const sm_graph *g = b->g;
+    const float *logits = g->tape->blocks[block->index].buffer[SM_EX_LOGITS];
+    const uint64_t at = (b->first + t) * r->ldu;
+    float *ds = sm_grad_at(g, block, DS) + t * sm_grad_ld(block, DS);
+    logits += (b->first + t) * block->ld[SM_EX_LOGITS];
+    sm_grad_route(&block->experts, logits, r->chosen + at, r->weight + at,
+                  sm_grad_at(g, block, DP) + t * sm_grad_ld(block, DP), ds);
+    if (g->balance_weight > 0)
+        g->r[t] = (float)sm_grad_balance(&block->experts, logits, r->bound, g->balance_weight, ds);
+}
+
 /* From dp to the router's logits, its weights and n. */
 static void router(const sm_backward *b, const sm_block *block, const routing *r) {
-    const sm_graph *g = b->g;
+    sm_graph *g = b->g;
     const sm_master *R = sm_master_of(g, block, SM_EXPERTS_ROUTER);
-    const uint64_t ldp = sm_grad_ld(block, DP), lds = sm_grad_ld(block, DS), ldx = g->tape->ldx;
-    const float *logits = g->tape->blocks[block->index].buffer[SM_EX_LOGITS];
+    const uint64_t lds = sm_grad_ld(block, DS), ldx = g->tape->ldx;
     float *ds = sm_grad_at(g, block, DS);
     uint64_t begin, end;
     my_share(b, b->T, &begin, &end);
     for (uint64_t t = begin; t < end && !sm_crew_stopped_at(&b->crew, t - begin, lds); t++)
-        sm_grad_route(&block->experts, logits + (b->first + t) * block->ld[SM_EX_LOGITS],
-                      r->chosen + (b->first + t) * r->ldu, r->weight + (b->first + t) * r->ldu,
-                      sm_grad_at(g, block, DP) + t * ldp, ds + t * lds);
+        logits_back(b, block, r, t);
     sm_team_barrier(b->crew.team);
+    for (uint64_t t = 0; t < b->T && b->crew.thread == 0 && g->balance_weight > 0; t++)
+        g->balance += (double)g->r[t];
     sm_grad_bias(b, g->blocks[block->index].v[SM_EXPERTS_ROUTER_BIAS], ds, lds, b->T,
                  block->experts.n_experts);
     sm_grad_weight(b, R, ds, lds, g->normed, ldx, b->T, NULL);

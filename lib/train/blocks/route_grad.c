@@ -6,7 +6,14 @@
  *   softmax:               dlogit_e = c_e - s_e M
  *   sigmoid:               dlogit_e = c_e (1 - s_e)
  *
- * The bias that takes part in the choice alone has no gradient. */
+ * The bias that takes part in the choice alone has no gradient.
+ *
+ * Balancing: of T tokens and c_e that use expert e, K for each token, N experts, the loss of a layer is
+ *
+ *   N / (K T) sum over e of c_e P_e,  P_e = mean over tokens of s_e / (sum of s)
+ *
+ * (arXiv:2101.03961, equations 4 to 6, with more than one expert for a token as in arXiv:2412.19437,
+ * equations 17 to 20, over a batch). c has no gradient. */
 #include "train/graph.h"
 
 #include <math.h>
@@ -41,4 +48,22 @@ void sm_grad_route(const sm_experts_params *p, const float *logits, const uint32
         const double c = (double)weight[j] * ((double)dp[j] - from);
         dlogits[e] += (float)(sigmoid ? c * (1 - score[e]) : c);
     }
+}
+
+double sm_grad_balance(const sm_experts_params *p, const float *logits, const uint32_t *bound,
+                       double weight, float *dlogits) {
+    const double n_rows = (double)bound[p->n_experts], T = n_rows / p->n_used;
+    double score[SM_MAX_EXPERTS], sum = 0, part = 0;
+    score_all(p, logits, score);
+    for (uint32_t e = 0; e < p->n_experts; e++)
+        sum += score[e];
+    for (uint32_t e = 0; e < p->n_experts; e++)
+        part += p->n_experts / n_rows * (bound[e + 1] - bound[e]) / T * score[e] / sum;
+    for (uint32_t e = 0; e < p->n_experts; e++) {
+        const double share = p->n_experts / n_rows * (bound[e + 1] - bound[e]) / T;
+        const double slope =
+            p->scoring == SM_SCORE_SIGMOID ? score[e] * (1 - score[e]) / sum : score[e];
+        dlogits[e] += (float)(weight * slope * (share - part));
+    }
+    return part;
 }
