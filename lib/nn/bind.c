@@ -162,6 +162,17 @@ static float *bind_vector(binder *b, const char *name, uint64_t n, uint64_t dept
     return v;
 }
 
+/* Of a layer behind those that are computed. */
+static bool is_draft(const sm_net *net, const char *name) {
+    const uint64_t first = net->config.n_layer, end = first + net->config.n_drafts;
+    uint64_t layer = 0;
+    if (strncmp(name, "blk.", 4) != 0)
+        return false;
+    for (name += 4; *name >= '0' && *name <= '9' && layer < end; name++)
+        layer = layer * 10 + (uint64_t)(*name - '0');
+    return *name == '.' && layer >= first && layer < end;
+}
+
 /* A tensor that nothing here uses means another computation than the one here:
  * running without it would give wrong text. */
 static sm_status check_unused(const binder *b) {
@@ -169,7 +180,7 @@ static sm_status check_unused(const binder *b) {
     for (uint64_t i = 0; i < source->n_tensors; i++) {
         const char *name = source->tensors[i].name;
         /* rope angles that old converters stored; they follow from the keys */
-        if (b->bound[i] || ends_with(name, ".rotary_emb.inv_freq") ||
+        if (b->bound[i] || is_draft(b->net, name) || ends_with(name, ".rotary_emb.inv_freq") ||
             ends_with(name, ".attn_rot_embd.weight") || ends_with(name, ".attn_rot_embd"))
             continue;
         return sm_fail(b->error, SM_ERR_UNSUPPORTED,

@@ -16,6 +16,7 @@ typedef struct sm_config {
     uint32_t n_vocab;         /* 0 until the embedding is bound */
     uint32_t n_embd;
     uint32_t n_layer;
+    uint32_t n_drafts; /* layers behind these that a file has and nothing here computes */
     uint32_t n_ctx_train;
     float norm_eps;
 } sm_config;

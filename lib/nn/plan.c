@@ -63,6 +63,17 @@ uint32_t plan_u32_or(sm_plan *p, const char *suffix, uint32_t fallback) {
     return plan_has(p, suffix) ? plan_u32(p, suffix) : fallback;
 }
 
+void plan_drop_drafts(sm_plan *p) {
+    const uint32_t n = plan_count_or(p, SM_K_DRAFT_LAYERS, 0);
+    if (n >= p->n_layer)
+        plan_fail(p, SM_ERR_FORMAT, SM_K_DRAFT_LAYERS, "leaves no layer");
+    if (p->status)
+        return;
+    p->n_layer -= n;
+    p->net->config.n_layer = p->n_layer;
+    p->net->config.n_drafts = n;
+}
+
 bool plan_has_tensor(sm_plan *p, const char *name) {
     return sm_source_find_tensor(p->source, name) != NULL;
 }
@@ -82,7 +93,7 @@ uint32_t plan_of_layer(sm_plan *p, const char *suffix, uint32_t layer) {
     int64_t value = 0;
     if (p->status || !key || key->type != SM_KEY_ARRAY)
         return plan_u32(p, suffix);
-    if (key->count != p->n_layer)
+    if (key->count != p->n_layer + p->net->config.n_drafts)
         plan_fail(p, SM_ERR_FORMAT, suffix, "has another number of elements than the model layers");
     else if (sm_key_i64(key, layer, &value))
         plan_fail(p, SM_ERR_FORMAT, suffix, "holds something other than integers");

@@ -35,6 +35,9 @@ double plan_positive_or(sm_plan *p, const char *suffix, double fallback);
 double plan_number_or(sm_plan *p, const char *suffix, double fallback);
 bool plan_bool_or(sm_plan *p, const char *suffix, bool fallback);
 
+/* Leaves out the last nextn_predict_layers layers, which predict tokens after the next one: the
+ * others do not read them. */
+void plan_drop_drafts(sm_plan *p);
 /* Whether the file has the tensor; false where it is still to be made. */
 bool plan_has_tensor(sm_plan *p, const char *name);
 

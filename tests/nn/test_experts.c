@@ -513,6 +513,10 @@ static void what_does_not_fit_is_named(void **state) {
         expect(&spec, bad[i].status, bad[i].names);
     }
     spec = glm4moe;
+    spec.u32_key = "glm4moe.nextn_predict_layers";
+    spec.u32_value = 2;
+    expect(&spec, SM_ERR_FORMAT, "glm4moe.nextn_predict_layers");
+    spec = glm4moe;
     spec.f32_key = "glm4moe.expert_weights_scale";
     spec.f32_value = NAN;
     expect(&spec, SM_ERR_FORMAT, "glm4moe.expert_weights_scale");
@@ -548,6 +552,28 @@ static void what_does_not_fit_is_named(void **state) {
     expect(&spec, SM_ERR_MISSING, "blk.2.post_ffw_norm.weight");
 }
 
+/* Layers that predict tokens after the next one are left out; their tensors may be there. */
+static void draft_layers_are_left_out(void **state) {
+    (void)state;
+    fixture_model spec = glm4moe;
+    sm_error error = {0};
+    sm_model *model;
+    sm_model_info info = {.struct_size = sizeof info};
+    spec.n_layer = 3;
+    float *all = logits_of(write("exact.gguf", &spec), NULL, SM_REPACK_LAZY, N);
+    spec.u32_key = "glm4moe.nextn_predict_layers";
+    spec.u32_value = 1;
+    const char *path = write("drafts.gguf", &spec);
+    float *two = logits_of(path, NULL, SM_REPACK_LAZY, N);
+    assert_true(relative(two, all) > 0.1);
+    free(all);
+    free(two);
+    if (sm_model_load(&model, path, NULL, &error) || sm_model_get_info(model, &info, &error))
+        fail_msg("%s", error.message);
+    assert_int_equal(info.n_layer, 2);
+    sm_model_free(model);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_of_all_kinds_agree),
@@ -556,6 +582,7 @@ int main(void) {
         cmocka_unit_test(stacks_take_adapters),
         cmocka_unit_test(what_is_not_routed_to_stays_in_the_file),
         cmocka_unit_test(only_the_chosen_are_read),
+        cmocka_unit_test(draft_layers_are_left_out),
         cmocka_unit_test(what_does_not_fit_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

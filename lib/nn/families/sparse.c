@@ -8,7 +8,7 @@ static const sm_wiring around_attention = {.pre = "attn_norm"};
 /* What families differ in beside their experts. */
 typedef struct relative {
     bool neox;                  /* pairs of the rotation */
-    bool norm_whole;            /* norms of q and k: over all heads */
+    bool norm_whole, norm_late; /* norms of q and k: over all heads, after rope */
     uint32_t asked;             /* bits of slots of attention */
     const char *before_experts; /* the norm; NULL: ffn_norm */
 } relative;
@@ -23,6 +23,7 @@ static void layers(sm_plan *p, relative r, const sm_experts_params *usual, uint3
         a.rope = rope;
         a.window = window;
         a.norm_whole = r.norm_whole;
+        a.norm_late = r.norm_late;
         plan_attention(p, i, a, around_attention, r.asked);
         plan_experts_or_gated(p, i, usual, around_experts, experts);
     }
@@ -61,8 +62,27 @@ void sm_plan_ernie4_5_moe(sm_plan *p) {
     layers(p, (relative){0}, &usual, 0);
 }
 
-/* DeepSeek-V3's routing. Smaller models have no norms of heads. */
+/* DeepSeek's first mixture: scores as they are. */
+void sm_plan_deepseek(sm_plan *p) {
+    const sm_experts_params usual = {.scoring = SM_SCORE_SOFTMAX};
+    layers(p, (relative){0}, &usual, 0);
+}
+
+/* DeepSeek-V3's routing. */
+void sm_plan_dots1(sm_plan *p) {
+    const sm_experts_params usual = {.scoring = SM_SCORE_SIGMOID};
+    layers(p, (relative){.neox = true, .asked = QK_NORM}, &usual, 0);
+}
+
+/* The shared expert is as wide as the others where no key says its width. */
+void sm_plan_hunyuan_moe(sm_plan *p) {
+    const sm_experts_params usual = {.renormalise = true, .n_ff_shared = plan_u32(p, SM_K_FF)};
+    layers(p, (relative){.neox = true, .norm_late = true, .asked = QK_NORM}, &usual, 0);
+}
+
+/* DeepSeek-V3's routing. Smaller models have no norms of heads; the last layers are for drafts. */
 void sm_plan_glm4moe(sm_plan *p) {
+    plan_drop_drafts(p);
     const sm_experts_params usual = {.scoring = SM_SCORE_SIGMOID, .renormalise = true};
     const bool norms = plan_has_tensor(p, "blk.0.attn_q_norm.weight");
     layers(p,
