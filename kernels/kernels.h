@@ -160,36 +160,64 @@ typedef struct sm_type_kernels {
  * block where head_dim is no multiple of 32), element = scale * code, |code| <= 127:
  *   K tile  codes [head_dim / 4][16 tokens][4 elements], scales [head_dim / 32, up][16 tokens]
  *   V tile  codes [4][head_dim][4 tokens], scales as in K
- * Its queries and what is stored come quantized, as sm_act_block[head_dim / 32, up] with zero
- * codes past head_dim; for the other types they are float[head_dim]. */
+ * q4_0, iq4_nl, q5_0: numbers c of 4 bits that stand for the codes c - 8 and SM_IQ4_VALUES[c], or
+ * of 5 bits for c - 16. Two vectors of q8_0's codes are one of bytes: the first one's numbers are
+ * the lower halves, the second one's the upper; a number's fifth bit lies apart:
+ *   K tile  [head_dim / 8][16 tokens][4 elements and the 4 after them]
+ *   V tile  [2][head_dim][4 tokens and the 4 after them]
+ *   q5_0    bits, as many and in the order of q8_0's codes; the scales follow
+ * Queries come quantized, as sm_act_block[head_dim / 32, up] with zero codes past head_dim; so does
+ * what q8_0 stores, and what the others store as blocks of the weight type of that name
+ * (sm_encode_fn). For f32, f16 and bf16 all are float[head_dim]. */
 #define SM_KV_BLOCK 256 /* tokens per block; blocks start at multiples of it */
-enum { SM_KV_F32, SM_KV_F16, SM_KV_BF16, SM_KV_Q8_0, SM_KV_TYPES };
-#define SM_KV_SCALES(head_dim) (((head_dim) + 31) / 32) /* of one token, q8_0 */
+enum {
+    SM_KV_F32,
+    SM_KV_F16,
+    SM_KV_BF16,
+    SM_KV_Q8_0, /* the first of those with scales */
+    SM_KV_Q4_0,
+    SM_KV_Q5_0,
+    SM_KV_IQ4_NL,
+    SM_KV_TYPES
+};
+#define SM_KV_SCALES(head_dim) (((head_dim) + 31) / 32) /* of one token */
+static inline bool sm_kv_is_quantized(uint32_t type) {
+    return type >= SM_KV_Q8_0;
+}
 
+/* Bits of an element, its scale not counted. */
+static inline size_t sm_kv_bits(uint32_t type) {
+    static const uint8_t bits[SM_KV_TYPES] = {32, 16, 16, 8, 4, 5, 4};
+    return bits[type];
+}
+/* Where the scales of a tile begin. */
+static inline size_t sm_kv_scales_at(uint32_t type, size_t head_dim) {
+    return 2 * head_dim * sm_kv_bits(type);
+}
 /* Bytes of a K or V tile. */
 static inline size_t sm_kv_tile_bytes(uint32_t type, size_t head_dim) {
-    return type == SM_KV_Q8_0  ? 16 * (head_dim + 2 * SM_KV_SCALES(head_dim))
-           : type == SM_KV_F32 ? 16 * 4 * head_dim
-                               : 16 * 2 * head_dim;
+    return sm_kv_scales_at(type, head_dim) +
+           (sm_kv_is_quantized(type) ? 16 * 2 * SM_KV_SCALES(head_dim) : 0);
 }
 
 /* s[i][t] = sum over d in order of fma(q[i][d], k[t][d]), for nq queries and n_tiles * 16
- * tokens. lds >= 16 * n_tiles; ldq in floats, or in blocks (sm_act_block) for q8_0, where
+ * tokens. lds >= 16 * n_tiles; ldq in floats, or in blocks (sm_act_block) for quantized types, where
  *   per block b of 32 elements, in order, from +0:
  *   s = fma((float)(exact int32 sum of code * q), scale * d, s)    product rounded */
 typedef void sm_attn_scores_fn(float *s, size_t lds, const void *q, size_t ldq, size_t nq,
                                const void *k, size_t n_tiles, size_t head_dim);
-/* o[i][d] = sum over t < n_tokens in order of fma(p[i][t], v[t][d]) from +0. p >= 0. With q8_0
- * weights are rounded to 15 bits of the largest, per query and block of 32 elements:
- *   w[t] = p[t] * scale[t];  top = max w;  P[t] = w[t] * (32639 / top) to nearest even
+/* o[i][d] = sum over t < n_tokens in order of fma(p[i][t], v[t][d]) from +0. p >= 0. With
+ * quantized types weights are rounded to 15 bits of the largest, per query and block of 32 elements:
+ *   w[t] = p[t] * scale[t];  top = max |w|;  P[t] = w[t] * (32639 / top) to nearest even
  *   o[d] = (float)(exact int32 sum over t of P[t] * code[t][d]) * (top / 32639)
- *   and o = 0 where top < 1e-30. (32639 = 127 * 256 + 127: both bytes fit 8 bits with sign.) */
+ *   and o = 0 where top < 1e-30, but NaN where one of the scales is. (32639 = 127 * 256 + 127: both bytes fit 8 bits with sign.) */
 #define SM_KV_WEIGHT_MAX 32639
 typedef void sm_attn_values_fn(float *o, size_t ldo, const float *p, size_t ldp, size_t nq,
                                const void *v, size_t n_tokens, size_t head_dim);
 /* Writes one token's vector as token `lane` of a tile; nothing else of the tile changes. f16
  * saturates at +-65504, and is NaN where the vector is not finite; bf16 rounds to nearest even;
- * q8_0 keeps the codes and rounds d to f16 as f16 does. */
+ * q8_0 keeps the codes and rounds d to f16 as f16 does, the other types keep their blocks' numbers
+ * and scales. */
 typedef void sm_store_k_fn(void *tile, size_t lane, const void *k, size_t head_dim);
 typedef void sm_store_v_fn(void *tile, size_t lane, const void *v, size_t head_dim);
 

@@ -37,6 +37,9 @@ typedef struct sm_session sm_session;
 #define SM_KV_TYPE_F32 1
 #define SM_KV_TYPE_BF16 2
 #define SM_KV_TYPE_Q8_0 3 /* 8 bits and a scale per 32: half of f16 */
+#define SM_KV_TYPE_Q4_0 4 /* 4 bits and a scale per 32: a quarter of f16, and far less exact */
+#define SM_KV_TYPE_Q5_0 5
+#define SM_KV_TYPE_IQ4_NL 6 /* as large as Q4_0; what it loses is in docs/measurements */
 
 #define SM_KV_KEEP_WINDOW 0 /* default */
 #define SM_KV_KEEP_ALL 1

@@ -45,7 +45,7 @@ static const sm_option session_table[] = {
     U32(sm_session_options, n_threads, 0, SM_MAX_THREADS, 0, "threads",
         "threads that compute; 0: all CPUs of the process, 8 at most"),
     U32(sm_session_options, n_batch, 0, 8192, 512, "tokens", "tokens computed together at most"),
-    ENUM(sm_session_options, kv_type, "f16|f32|bf16|q8_0", 3,
+    ENUM(sm_session_options, kv_type, "f16|f32|bf16|q8_0|q4_0|q5_0|iq4_nl", 6,
          "number format of the key/value cache"),
     ENUM(sm_session_options, pin, "no|yes", 1,
          "keep each thread but the caller's on a CPU of its own"),

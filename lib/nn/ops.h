@@ -52,7 +52,7 @@ typedef struct sm_attn {
     const float *sinks; /* [n_head] or NULL */
     uint32_t state;     /* whose keys and values */
     uint32_t width;     /* head_dim as the cache has it, a multiple of 8 */
-    bool rounded; /* sm_attn_prefill rounds queries to bf16; the cache is not SM_KV_Q8_0 then */
+    bool rounded; /* sm_attn_prefill rounds queries to bf16; the cache is not quantized then */
 } sm_attn;
 
 static inline sm_kv *sm_attn_kv(const sm_attn *a, const sm_span *span) {

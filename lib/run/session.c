@@ -12,6 +12,9 @@ static const uint32_t kv_types[] = {
     [SM_KV_TYPE_F32] = SM_KV_F32,
     [SM_KV_TYPE_BF16] = SM_KV_BF16,
     [SM_KV_TYPE_Q8_0] = SM_KV_Q8_0,
+    [SM_KV_TYPE_Q4_0] = SM_KV_Q4_0,
+    [SM_KV_TYPE_Q5_0] = SM_KV_Q5_0,
+    [SM_KV_TYPE_IQ4_NL] = SM_KV_IQ4_NL,
 };
 
 sm_status sm_session_make(sm_session **out, sm_batch *batch, const sm_session_options *o,

@@ -56,12 +56,12 @@ static void run_store(void *arg) {
     }
 }
 
-/* Vectors of DIM, quantized where the cache wants that. */
-static void *make_vectors(uint32_t type, size_t n, size_t *ld) {
+/* Queries of DIM, quantized where the cache wants that. */
+static void *make_queries(uint32_t type, size_t n, size_t *ld) {
     float *x = take(n * DIM * sizeof *x);
     fill_activations(x, n * DIM, RANDOM);
     *ld = DIM;
-    if (type != SM_KV_Q8_0) {
+    if (!sm_kv_is_quantized(type)) {
         return x;
     }
     *ld = DIM / 32;
@@ -71,13 +71,35 @@ static void *make_vectors(uint32_t type, size_t n, size_t *ld) {
     return q;
 }
 
+/* Keys or values of DIM as the cache stores them; how many bytes each has. */
+static void *make_stored(uint32_t type, size_t n, size_t *bytes) {
+    static const uint32_t blocks[SM_KV_TYPES] = {[SM_KV_Q4_0] = SM_DTYPE_Q4_0,
+                                                 [SM_KV_Q5_0] = SM_DTYPE_Q5_0,
+                                                 [SM_KV_IQ4_NL] = SM_DTYPE_IQ4_NL};
+    size_t ld;
+    if (type <= SM_KV_Q8_0) {
+        void *x = make_queries(type, n, &ld);
+        *bytes = ld * (type == SM_KV_Q8_0 ? sizeof(sm_act_block) : sizeof(float));
+        return x;
+    }
+    float *x = make_queries(SM_KV_F32, n, &ld);
+    *bytes = DIM / 32 * sm_dtype_get(blocks[type])->block_bytes; /* of 32 elements */
+    uint8_t *rows = take(n * *bytes);
+    for (size_t i = 0; i < n; i++) {
+        sm_kernels_get(SM_LEVEL_SCALAR)
+            ->type[blocks[type]]
+            .encode(rows + i * *bytes, x + i * DIM, NULL, DIM);
+    }
+    free(x);
+    return rows;
+}
+
 /* Blocks of random tokens: copies of one. */
 static uint8_t *make_tiles(uint32_t type, size_t n_blocks) {
     const sm_kv_kernels *kv = &sm_kernels_get(SM_LEVEL_SCALAR)->kv[type];
     const size_t bytes = block_bytes(type);
-    size_t ld;
-    void *x = make_vectors(type, SM_KV_BLOCK, &ld);
-    const size_t step = ld * (type == SM_KV_Q8_0 ? sizeof(sm_act_block) : sizeof(float));
+    size_t step;
+    void *x = make_stored(type, SM_KV_BLOCK, &step);
     uint8_t *tiles = take(n_blocks * bytes);
     for (size_t t = 0; t < SM_KV_BLOCK; t++) {
         kv->store_k(tiles + t / 16 * sm_kv_tile_bytes(type, DIM), t % 16,
@@ -107,7 +129,7 @@ static void bench_product(const kernel_entry *k) {
     void (*const run)(void *) = k->kind == KIND_SCORES ? run_scores : run_values;
     job j = {.kernel = k, .ld_in = SM_KV_BLOCK};
     void *in =
-        k->kind == KIND_SCORES ? make_vectors(k->type, PREFILL_QUERIES, &j.ld_in) : make_weights();
+        k->kind == KIND_SCORES ? make_queries(k->type, PREFILL_QUERIES, &j.ld_in) : make_weights();
     j.in = in;
     j.out = take(PREFILL_QUERIES * SM_KV_BLOCK * sizeof *j.out);
     printf("%-24s GB/s %d queries", k->name, DECODE_QUERIES);
@@ -131,7 +153,8 @@ static void bench_product(const kernel_entry *k) {
 
 static void bench_store(const kernel_entry *k) {
     job j = {.kernel = k, .tiles = make_tiles(k->type, 1)};
-    void *in = make_vectors(k->type, 1, &j.ld_in);
+    size_t bytes;
+    void *in = make_stored(k->type, 1, &bytes);
     j.in = in;
     printf("%-24s ns/vector of %d %8.2f\n", k->name, DIM, bench_time(run_store, &j) / SM_KV_BLOCK);
     free(j.tiles);

@@ -1292,6 +1292,34 @@ static size_t kv_index(cache_side side, size_t lane, size_t d, size_t dim) {
     return side == K_SIDE ? 16 * d + lane : lane * dim + d;
 }
 
+/* Bytes of a tile's codes. */
+static size_t kv_codes(uint32_t type, size_t dim) {
+    return type == SM_KV_Q8_0 ? 16 * dim : type == SM_KV_Q5_0 ? 10 * dim : 8 * dim;
+}
+
+/* Code of element d of a tile's token, for types with scales. */
+static int kv_code(uint32_t type, cache_side side, const uint8_t *tile, size_t lane, size_t d,
+                   size_t dim) {
+    /* as q8_0 has them: vectors of four bytes for each of 16 tokens, or for each element */
+    const size_t vector = side == K_SIDE ? d / 4 : lane / 4;
+    const size_t in_vector = side == K_SIDE ? 4 * lane + d % 4 : 4 * d + lane % 4;
+    const size_t size = side == K_SIDE ? 64 : 4 * dim;
+    if (type == SM_KV_Q8_0) {
+        return (int8_t)tile[vector * size + in_vector];
+    }
+    const unsigned both = tile[vector / 2 * size + in_vector];
+    const unsigned low = vector % 2 == 0 ? both % 16 : both / 16;
+    const size_t bit = vector * size + in_vector;
+    switch (type) {
+    case SM_KV_Q4_0:
+        return (int)low - 8;
+    case SM_KV_Q5_0:
+        return (int)(low + 16 * (tile[8 * dim + bit / 8] >> bit % 8 & 1u)) - 16;
+    default:
+        return SM_IQ4_VALUES[low];
+    }
+}
+
 /* Element d of token t. */
 static float kv_load(uint32_t type, cache_side side, const void *tiles, size_t t, size_t d,
                      size_t dim) {
@@ -1306,16 +1334,28 @@ static float kv_load(uint32_t type, cache_side side, const void *tiles, size_t t
         return sm_bf16_to_f32(((const uint16_t *)tile)[i]);
     default: {
         uint16_t scale;
-        memcpy(&scale, tile + 16 * dim + 2 * (d / 32 * 16 + lane), sizeof scale);
-        const size_t at =
-            side == K_SIDE ? (d / 4 * 16 + lane) * 4 + d % 4 : (lane / 4 * dim + d) * 4 + lane % 4;
-        return sm_f16_to_f32(scale) * (float)(int8_t)tile[at];
+        memcpy(&scale, tile + kv_codes(type, dim) + 2 * (d / 32 * 16 + lane), sizeof scale);
+        return sm_f16_to_f32(scale) * (float)kv_code(type, side, tile, lane, d, dim);
     }
     }
 }
 
+/* The weight type whose blocks a cache type stores; SM_DTYPE_COUNT: none. */
+static uint32_t block_type(uint32_t type) {
+    return type == SM_KV_Q4_0     ? SM_DTYPE_Q4_0
+           : type == SM_KV_Q5_0   ? SM_DTYPE_Q5_0
+           : type == SM_KV_IQ4_NL ? SM_DTYPE_IQ4_NL
+                                  : SM_DTYPE_COUNT;
+}
+
 /* What the cache should hold after storing x[d]; blocks: x quantized. */
-static float kv_round(uint32_t type, const float *x, const sm_act_block *blocks, size_t d) {
+static float kv_round(uint32_t type, const float *x, const void *in, size_t d) {
+    const sm_act_block *blocks = in;
+    float y[256];
+    if (block_type(type) != SM_DTYPE_COUNT) {
+        sm_kernels_get(SM_LEVEL_SCALAR)->type[block_type(type)].dequantize(y, in, d / 32 * 32 + 32);
+        return y[d];
+    }
     switch (type) {
     case SM_KV_F32:
         return x[d];
@@ -1336,9 +1376,19 @@ static void kv_quantize(sm_act_block *blocks, const float *x, size_t dim) {
     sm_kernels_get(SM_LEVEL_SCALAR)->quantize(blocks, wide, SM_KV_SCALES(dim) * 32);
 }
 
-/* As the store and score kernels take it. */
-static const void *kv_input(uint32_t type, const float *x, const sm_act_block *blocks) {
-    return type == SM_KV_Q8_0 ? (const void *)blocks : x;
+/* As the store kernels take it; blocks has room for it. */
+static const void *kv_input(uint32_t type, const float *x, sm_act_block *blocks, size_t dim) {
+    const uint32_t dtype = block_type(type);
+    float wide[256] = {0};
+    if (type == SM_KV_Q8_0) {
+        kv_quantize(blocks, x, dim);
+    } else if (dtype != SM_DTYPE_COUNT) {
+        memcpy(wide, x, dim * sizeof *x);
+        sm_kernels_get(SM_LEVEL_SCALAR)
+            ->type[dtype]
+            .encode(blocks, wide, NULL, SM_KV_SCALES(dim) * 32);
+    }
+    return sm_kv_is_quantized(type) ? (const void *)blocks : x;
 }
 
 /* n tokens, stored; EXTREME: some zero, huge or tiny. The tile's other tokens are zero. */
@@ -1355,9 +1405,8 @@ static uint8_t *make_cache(const sm_kv_kernels *kv, uint32_t type, cache_side si
         for (size_t d = 0; d < dim; d++) {
             x[d] = random_float() * size;
         }
-        kv_quantize(blocks, x, dim);
         (side == K_SIDE ? kv->store_k : kv->store_v)(tiles + t / 16 * bytes, t % 16,
-                                                     kv_input(type, x, blocks), dim);
+                                                     kv_input(type, x, blocks, dim), dim);
     }
     return tiles;
 }
@@ -1374,14 +1423,17 @@ static void check_stored(const sm_kv_kernels *kv, uint32_t type, cache_side side
                                           6e-8f, 2.9e-8f,   3e-8f, 1e-40f, 1.0f / 3};
             uint32_t pick = random_bits() % (lane % 4 == 3 ? 300 : 30);
             x[d] = pick < sizeof edges / sizeof edges[0] ? edges[pick] : random_float();
+            if (block_type(type) != SM_DTYPE_COUNT) { /* whose scales do not saturate */
+                x[d] = fminf(fmaxf(x[d], -70000), 70000);
+            }
         }
-        kv_quantize(blocks, x, dim);
+        const void *in = kv_input(type, x, blocks, dim);
         memcpy(before, tile, bytes);
-        (side == K_SIDE ? kv->store_k : kv->store_v)(tile, lane, kv_input(type, x, blocks), dim);
+        (side == K_SIDE ? kv->store_k : kv->store_v)(tile, lane, in, dim);
         for (size_t t = 0; t < 16; t++) {
             for (size_t d = 0; d < dim; d++) {
-                const float want = t == lane ? kv_round(type, x, blocks, d)
-                                             : kv_load(type, side, before, t, d, dim);
+                const float want =
+                    t == lane ? kv_round(type, x, in, d) : kv_load(type, side, before, t, d, dim);
                 const float got = kv_load(type, side, tile, t, d, dim);
                 if (!same_bits(got, want) || !isfinite(got)) {
                     fail_msg("kv type %u, side %d: token %zu, element %zu of %zu is %a, not %a",
@@ -1405,9 +1457,13 @@ static void check_stored_damage(const sm_kv_kernels *kv, uint32_t type, cache_si
     for (size_t at = 0; at < dim; at++) {
         for (size_t d = 0; d < dim; d++)
             x[d] = d == at ? bad[at % 3] : random_float();
-        (side == K_SIDE ? kv->store_k : kv->store_v)(tile, at % 16, x, dim);
-        for (size_t d = 0; d < dim; d++)
-            assert_true((d == at) != (bool)isfinite(kv_load(type, side, tile, at % 16, d, dim)));
+        sm_act_block blocks[8];
+        (side == K_SIDE ? kv->store_k : kv->store_v)(tile, at % 16, kv_input(type, x, blocks, dim),
+                                                     dim);
+        for (size_t d = 0; d < dim; d++) { /* of quantized types the whole block */
+            const bool damaged = sm_kv_is_quantized(type) ? d / 32 == at / 32 : d == at;
+            assert_true(damaged != (bool)isfinite(kv_load(type, side, tile, at % 16, d, dim)));
+        }
     }
     free_floats(x);
     free(tile);
@@ -1416,7 +1472,7 @@ static void check_stored_damage(const sm_kv_kernels *kv, uint32_t type, cache_si
 static void test_store(void **state) {
     const sm_kernels *table = level_of(state);
     for (uint32_t type = 0; type < SM_KV_TYPES; type++)
-        for (size_t h = 0; h < N_HEAD_DIMS && type != SM_KV_Q8_0; h++) {
+        for (size_t h = 0; h < N_HEAD_DIMS; h++) {
             check_stored_damage(&table->kv[type], type, K_SIDE, head_dims[h]);
             check_stored_damage(&table->kv[type], type, V_SIDE, head_dims[h]);
         }
@@ -1454,15 +1510,15 @@ static queries make_queries(size_t dim) {
 static void run_scores(const sm_kv_kernels *kv, uint32_t type, float *s, size_t lds,
                        const queries *q, size_t first, size_t nq, const void *k, size_t n_tiles,
                        size_t dim) {
-    if (type == SM_KV_Q8_0) {
+    if (sm_kv_is_quantized(type)) {
         kv->scores(s, lds, q->blocks + first * q->ldb, q->ldb, nq, k, n_tiles, dim);
     } else {
         kv->scores(s, lds, q->x + first * q->ldx, q->ldx, nq, k, n_tiles, dim);
     }
 }
 
-/* Any number of queries and tiles gives the bits of one query alone, and q8_0 those of the
- * reference. */
+/* Any number of queries and tiles gives the bits of one query alone, and quantized types those of
+ * the reference. */
 static void check_scores(const sm_kernels *table, uint32_t type, size_t dim, size_t n_tiles,
                          data_style style) {
     const sm_kv_kernels *kv = &table->kv[type];
@@ -1486,7 +1542,7 @@ static void check_scores(const sm_kernels *table, uint32_t type, size_t dim, siz
         }
     }
     for (size_t i = 0; i < MAX_QUERIES; i++) {
-        if (type == SM_KV_Q8_0) {
+        if (sm_kv_is_quantized(type)) {
             const sm_kernels *ref = sm_kernels_get(SM_LEVEL_SCALAR);
             run_scores(&ref->kv[type], type, one, lds, &q, i, 1, k, n_tiles, dim);
             assert_memory_equal(s + i * lds, one, 16 * n_tiles * sizeof *s);
@@ -1496,7 +1552,7 @@ static void check_scores(const sm_kernels *table, uint32_t type, size_t dim, siz
             for (size_t d = 0; d < dim; d++) {
                 const sm_act_block *b = &q.blocks[i * q.ldb + d / 32];
                 const float x =
-                    type == SM_KV_Q8_0 ? b->d * (float)b->q[d % 32] : q.x[i * q.ldx + d];
+                    sm_kv_is_quantized(type) ? b->d * (float)b->q[d % 32] : q.x[i * q.ldx + d];
                 double term = (double)x * (double)kv_load(type, K_SIDE, k, t, d, dim);
                 sum += term;
                 magnitude += fabs(term);
@@ -1523,22 +1579,22 @@ static void fill_weights(float *p, size_t n, data_style style) {
     }
 }
 
-/* What o may be off by: the rounding of the sum, and for q8_0 that of the weights, half a unit
+/* What o may be off by: the rounding of the sum, and for quantized types that of the weights, half a unit
  * of the block's largest each. */
 static double values_tolerance(uint32_t type, const float *p, const void *v, size_t n_tokens,
                                size_t d, size_t dim, double magnitude) {
-    if (type != SM_KV_Q8_0) {
+    if (!sm_kv_is_quantized(type)) {
         return (double)n_tokens * (0x1p-23 * magnitude + 0x1p-149); /* or it underflows */
     }
     double top = 0, codes = 0;
     for (size_t t = 0; t < n_tokens; t++) {
         const uint8_t *tile = (const uint8_t *)v + t / 16 * sm_kv_tile_bytes(type, dim);
         uint16_t half;
-        memcpy(&half, tile + 16 * dim + 2 * (d / 32 * 16 + t % 16), sizeof half);
+        memcpy(&half, tile + kv_codes(type, dim) + 2 * (d / 32 * 16 + t % 16), sizeof half);
         const double scale = (double)sm_f16_to_f32(half);
         const double value = fabs((double)kv_load(type, V_SIDE, v, t, d, dim));
-        top = fmax(top, (double)p[t] * scale);
-        codes += scale > 0 ? value / scale : 0;
+        top = fmax(top, (double)p[t] * fabs(scale));
+        codes += scale != 0 ? value / fabs(scale) : 0;
     }
     return 0.51 * top / SM_KV_WEIGHT_MAX * codes + 4 * 0x1p-23 * magnitude + 1e-26;
 }
@@ -1567,7 +1623,7 @@ static void check_values(const sm_kernels *table, uint32_t type, size_t dim, siz
         }
     }
     for (size_t i = 0; i < MAX_QUERIES; i++) {
-        if (type == SM_KV_Q8_0) {
+        if (sm_kv_is_quantized(type)) {
             const sm_kernels *ref = sm_kernels_get(SM_LEVEL_SCALAR);
             ref->kv[type].values(one, ldo, p + i * ldp, ldp, 1, v, n_tokens, dim);
             assert_memory_equal(o + i * ldo, one, dim * sizeof *o);
@@ -1589,42 +1645,59 @@ static void check_values(const sm_kernels *table, uint32_t type, size_t dim, siz
     free(v);
 }
 
-/* The largest sums: all codes 127 and all weights alike. And weights of nothing. */
-static void check_largest(const sm_kernels *table, size_t dim) {
-    const sm_kv_kernels *kv = &table->kv[SM_KV_Q8_0];
-    const size_t n_blocks = SM_KV_SCALES(dim), bytes = sm_kv_tile_bytes(SM_KV_Q8_0, dim);
+/* The largest sums: all codes and all weights alike. And weights of nothing, and a scale that is
+ * NaN. */
+static void check_largest(const sm_kernels *table, uint32_t type, size_t dim) {
+    const sm_kv_kernels *kv = &table->kv[type];
+    const size_t n_blocks = SM_KV_SCALES(dim), bytes = sm_kv_tile_bytes(type, dim);
     uint8_t *tiles = take(SM_KV_BLOCK / 16 * bytes);
     float *p = take_floats(SM_KV_BLOCK), *y = take_floats(SM_KV_BLOCK), *x = take_floats(dim);
     sm_act_block blocks[8], query[8];
-    for (size_t d = 0; d < dim; d++) {
-        x[d] = 3e38f;
-    }
-    kv_quantize(blocks, x, dim);
     for (int sign = -1; sign <= 1; sign += 2) {
         for (size_t d = 0; d < dim; d++) {
             x[d] = (float)sign * 127;
         }
         kv_quantize(query, x, dim);
+        for (size_t d = 0; d < dim; d++) {
+            x[d] = type == SM_KV_Q8_0 ? 3e38f : 6e4f; /* a scale that saturates */
+        }
+        const void *in = kv_input(type, x, blocks, dim);
         for (size_t t = 0; t < SM_KV_BLOCK; t++) {
-            kv->store_k(tiles + t / 16 * bytes, t % 16, blocks, dim);
+            kv->store_k(tiles + t / 16 * bytes, t % 16, in, dim);
         }
         kv->scores(y, SM_KV_BLOCK, query, n_blocks, 1, tiles, SM_KV_BLOCK / 16, dim);
-        for (size_t t = 0; t < SM_KV_BLOCK; t++) { /* d saturates */
-            check_close("largest scores", dim, t, (double)y[t],
-                        (double)sign * 127.0 * 127.0 * 65504.0 * (double)dim, 1e4 * (double)dim);
-        }
         for (size_t t = 0; t < SM_KV_BLOCK; t++) {
-            kv->store_v(tiles + t / 16 * bytes, t % 16, query, dim);
+            const double k = (double)kv_load(type, K_SIDE, tiles, t, 0, dim);
+            assert_true(fabs(k) > 5.9e4);
+            check_close("largest scores", dim, t, (double)y[t],
+                        (double)sign * 127.0 * k * (double)dim, 1e-3 * fabs(k) * (double)dim);
+        }
+        for (size_t d = 0; d < dim; d++) {
+            x[d] = (float)sign * 127;
+        }
+        in = kv_input(type, x, blocks, dim);
+        for (size_t t = 0; t < SM_KV_BLOCK; t++) {
+            kv->store_v(tiles + t / 16 * bytes, t % 16, in, dim);
             p[t] = 1;
         }
         kv->values(y, dim, p, SM_KV_BLOCK, 1, tiles, SM_KV_BLOCK, dim);
         for (size_t d = 0; d < dim; d++) {
-            check_close("largest values", dim, d, (double)y[d], sign * 127.0 * SM_KV_BLOCK, 0.1);
+            check_close("largest values", dim, d, (double)y[d],
+                        SM_KV_BLOCK * (double)kv_load(type, V_SIDE, tiles, 0, d, dim), 0.1);
         }
         memset(p, 0, SM_KV_BLOCK * sizeof *p);
         kv->values(y, dim, p, SM_KV_BLOCK, 1, tiles, SM_KV_BLOCK, dim);
         for (size_t d = 0; d < dim; d++) {
             assert_true(y[d] == 0);
+        }
+        p[3] = 1;
+        for (size_t d = 0; d < 32 && d < dim; d++) {
+            x[d] = NAN;
+        }
+        kv->store_v(tiles, 77 % 16, kv_input(type, x, blocks, dim), dim);
+        kv->values(y, dim, p, SM_KV_BLOCK, 1, tiles, SM_KV_BLOCK, dim);
+        for (size_t d = 0; d < dim; d++) {
+            assert_true((bool)isnan(y[d]) == (d < 32));
         }
     }
     free(tiles);
@@ -1653,7 +1726,9 @@ static void test_attention(void **state) {
         }
     }
     for (size_t h = 0; h < N_HEAD_DIMS; h++) {
-        check_largest(table, head_dims[h]);
+        for (uint32_t type = SM_KV_Q8_0; type < SM_KV_TYPES; type++) {
+            check_largest(table, type, head_dims[h]);
+        }
     }
 }
 

@@ -143,24 +143,32 @@ static void small_caches_are_close(void **state) {
     (void)state;
     const struct {
         const char *model, *stored;
-        double bounds[4]; /* by SM_KV_TYPE_… */
+        double bounds[7]; /* by SM_KV_TYPE_… */
     } cases[] = {
-        {"golden/llama-256-f32.gguf", "golden/llama-256-f32.logits", {4e-8, 1e-11, 2.5e-6, 3.2e-5}},
-        {"golden/qwen2-256-f32.gguf", "golden/qwen2-256-f32.logits", {5e-7, 1e-11, 2.5e-5, 2.7e-4}},
-        {"golden/qwen3-256-f32.gguf", "golden/qwen3-256-f32.logits", {5e-7, 1e-11, 3.5e-5, 3.3e-4}},
-        {"models/stories260K.gguf", "golden/stories260K.logits", {2.5e-6, 1e-11, 9e-5, 2.4e-3}},
+        {"golden/llama-256-f32.gguf",
+         "golden/llama-256-f32.logits",
+         {4e-8, 1e-11, 2.5e-6, 3.2e-5, 7e-3, 1.7e-3, 5e-3}},
+        {"golden/qwen2-256-f32.gguf",
+         "golden/qwen2-256-f32.logits",
+         {5e-7, 1e-11, 2.5e-5, 2.7e-4, 7e-2, 1.9e-2, 5e-2}},
+        {"golden/qwen3-256-f32.gguf",
+         "golden/qwen3-256-f32.logits",
+         {5e-7, 1e-11, 3.5e-5, 3.3e-4, 8e-2, 2.1e-2, 6.5e-2}},
+        {"models/stories260K.gguf",
+         "golden/stories260K.logits",
+         {2.5e-6, 1e-11, 9e-5, 2.4e-3, 0.47, 0.17, 0.28}},
     };
-    static const char *const names[] = {"f16", "f32", "bf16", "q8_0"};
+    static const char *const names[] = {"f16", "f32", "bf16", "q8_0", "q4_0", "q5_0", "iq4_nl"};
     static float ours[IDS * VOCAB];
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
         for (size_t l = 0; l < N_LEVELS; l++) {
-            for (uint32_t type = 0; type < 4; type++) {
+            for (uint32_t type = 0; type < 7; type++) {
                 float *golden;
                 if (sm_level_best(levels[l]) != levels[l])
                     continue;
                 both(cases[c].model, cases[c].stored, levels[l], type, ours, &golden);
                 const double kl = divergence(golden, ours);
-                print_message("%s %-7s %-4s KL %.3e (at most %.1e)\n", cases[c].model,
+                print_message("%s %-7s %-6s KL %.3e (at most %.1e)\n", cases[c].model,
                               sm_level_name(levels[l]), names[type], kl, cases[c].bounds[type]);
                 assert_true(kl <= cases[c].bounds[type]);
                 free(golden);

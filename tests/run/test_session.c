@@ -210,6 +210,7 @@ static void every_shape_is_bit_exact(void **state) {
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
         const char *path = write_model("shape.gguf", &specs[i]);
         check_bits(path, test_share(560, 300), SM_LEVEL_AUTO, (uint32_t)(i % 3));
+        check_bits(path, 290, SM_LEVEL_AUTO, SM_KV_TYPE_Q4_0 + (uint32_t)(i % 3));
         for (uint32_t l = 0; l < n; l++)
             /* 3: a short last block; 8: windows */
             if (mine[l] == sm_level_best(SM_LEVEL_AUTO) || i == 3 || i == 8)
@@ -308,6 +309,7 @@ static void fork_rewind_and_sync_change_no_bit(void **state) {
     (void)state;
     check_fork_rewind_and_sync(SM_KV_TYPE_F16);
     check_fork_rewind_and_sync(SM_KV_TYPE_Q8_0);
+    check_fork_rewind_and_sync(SM_KV_TYPE_Q5_0);
 }
 
 /* ---- generation -------------------------------------------------------------------------- */
@@ -921,9 +923,12 @@ static void wrong_use_is_a_status(void **state) {
     const sm_session_options threads = {.struct_size = sizeof threads, .n_threads = 100000};
     assert_int_equal(sm_session_new(&session, model, &threads, &error), SM_ERR_ARGUMENT);
     assert_non_null(strstr(error.message, "n_threads"));
-    const sm_session_options kv = {.struct_size = sizeof kv, .kv_type = 4};
+    const sm_session_options kv = {.struct_size = sizeof kv, .kv_type = 7};
     assert_int_equal(sm_session_new(&session, model, &kv, &error), SM_ERR_ARGUMENT);
     assert_non_null(strstr(error.message, "kv_type"));
+    const sm_session_options keep = {.struct_size = sizeof keep, .kv_keep = 2};
+    assert_int_equal(sm_session_new(&session, model, &keep, &error), SM_ERR_ARGUMENT);
+    assert_non_null(strstr(error.message, "kv_keep"));
     const sm_session_options pin = {.struct_size = sizeof pin, .pin = 2};
     assert_int_equal(sm_session_new(&session, model, &pin, &error), SM_ERR_ARGUMENT);
     assert_non_null(strstr(error.message, "pin"));

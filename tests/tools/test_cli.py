@@ -181,7 +181,8 @@ class Usage(Case):
                 ("--temp", "nan", "0 to 100"), ("-t", "257", "0 to 256"), ("-t", "-1", "0 to 256"),
                 ("-t", "1.5", "0 to 256"), ("-n", "4294967296", "0 to 4294967295"),
                 ("--seed", "18446744073709551616", "0 to 2^64-1"), ("-n", "", "0 to"),
-                ("--kv", "f64", "f16|f32|bf16|q8_0"), ("--level", "sse9", "avx2")]:
+                ("--kv", "f64", "f16|f32|bf16|q8_0|q4_0|q5_0|iq4_nl"),
+                ("--kv-keep", "none", "window|all"), ("--level", "sse9", "avx2")]:
             self.bad(2, "run", "-m", MODEL, option, value, says=[option, f'"{value}"', range_])
         self.bad(2, "bench", "-m", MODEL, "-r", "0", says=["-r", "1 to 100"])
         self.bad(2, "logits", "--chunk", "0", says=["--chunk", "1 to"])
@@ -242,6 +243,8 @@ class Usage(Case):
 
     def test_either_case(self):
         self.good("run", "-m", MODEL, "-p", PROMPT, "-n", "2", "--kv", "F32", "--level", "SCALAR")
+        self.good("run", "-m", MODEL, "-p", PROMPT, "-n", "2", "--kv", "IQ4_NL",
+                  "--kv-keep", "all")
         for kind in ("q8_0", "Q8_0", "q4_k_m"):
             self.good("quantize", MODEL, self.folder / kind, kind)
         self.assertEqual((self.folder / "q8_0").read_bytes(), (self.folder / "Q8_0").read_bytes())

@@ -72,6 +72,8 @@ def require(case, program):
         case.skipTest(f"{program} is not installed")
     return path
 
+KV_TYPES = {"f16", "f32", "bf16", "q8_0", "q4_0", "q5_0", "iq4_nl"}
+
 
 class Help(unittest.TestCase):
     def test_fits(self):
@@ -149,9 +151,9 @@ class Completion(unittest.TestCase):
     def test_bash_words(self):
         cases = [
             ((["qua"]), {"quantize"}), (["run", "--te"], {"--temp"}),
-            (["run", "--kv", ""], {"f16", "f32", "bf16", "q8_0"}), (["run", "--kv", "b"], {"bf16"}),
-            (["run", "--kv", "="], {"f16", "f32", "bf16", "q8_0"}),
-            (["run", "--kv", "=", "q"], {"q8_0"}), (["run", "-m", "mod"], set()),
+            (["run", "--kv", ""], KV_TYPES), (["run", "--kv", "b"], {"bf16"}),
+            (["run", "--kv", "="], KV_TYPES),
+            (["run", "--kv", "=", "q8"], {"q8_0"}), (["run", "-m", "mod"], set()),
             (["run", "-n", ""], set()), (["train", "--optimizer", "s"], {"sgd"}),
             (["lora", ""], {"merge"}), (["lora", "merge", "--sc"], {"--scale"}),
             (["bench", "l"], {"limits"}), (["bench", "limits", "--r"], {"--repeats"}),
@@ -197,7 +199,7 @@ class Completion(unittest.TestCase):
         script = self.script("bash", "script")
         command = [require(self, "bash"), "--norc", "--noprofile", "-i"]
         for typed, wanted in [("smallmind quanti\t", b"quantize "), ("smallmind run --te\t", b"--temp "),
-                              ("smallmind run --kv=q\t", b"--kv=q8_0 "),
+                              ("smallmind run --kv=q8\t", b"--kv=q8_0 "),
                               ("smallmind run -m mod\t", b"model\\ one.gguf "),
                               ("smallmind inspect mod\t", b"model\\ one.gguf ")]:
             with self.subTest(typed=typed):
@@ -210,7 +212,7 @@ class Completion(unittest.TestCase):
         prepare = (f"fpath=({self.folder} $fpath); autoload -Uz compinit; compinit -u -D; "
                    "zstyle ':completion:*' list-prompt ''")
         for typed, wanted in [("smallmind quanti\t", b"quantize "), ("smallmind run --te\t", b"--temp="),
-                              ("smallmind run --kv q\t", b"--kv q8_0"),
+                              ("smallmind run --kv q8\t", b"--kv q8_0"),
                               ("smallmind lora m\t", b"lora merge "),
                               ("smallmind lora merge --sc\t", b"--scale="),
                               ("smallmind run -m mod\t", b"model\\ one.gguf")]:
@@ -223,7 +225,7 @@ class Completion(unittest.TestCase):
         environment = dict(os.environ, HOME=str(self.folder), XDG_CONFIG_HOME=str(self.folder),
                            XDG_DATA_HOME=str(self.folder), PATH=f"{self.folder}:{os.environ['PATH']}")
         for line, expected in [("smallmind quanti", {"quantize"}), ("smallmind run --te", {"--temp"}),
-                               ("smallmind run --kv ", {"f16", "f32", "bf16", "q8_0"}),
+                               ("smallmind run --kv ", KV_TYPES),
                                ("smallmind lora merge --sc", {"--scale"}),
                                ("smallmind bench limits --r", {"--repeats"}),
                                ("smallmind completion ", {"bash", "zsh", "fish"})]:

@@ -21,13 +21,13 @@ uint32_t sm_attn_queries(const sm_attn_params *p) {
 
 /* From one prepared query to the next, as the score kernels count. */
 static size_t query_stride(const sm_attn *a, const sm_span *span) {
-    return sm_attn_kv(a, span)->type == SM_KV_Q8_0 ? SM_KV_SCALES(a->width) : a->width;
+    return sm_kv_is_quantized(sm_attn_kv(a, span)->type) ? SM_KV_SCALES(a->width) : a->width;
 }
 
 /* Prepared query i of q. */
 static const void *query_at(const sm_attn *a, const sm_span *span, const void *q, uint64_t i) {
     const size_t size =
-        sm_attn_kv(a, span)->type == SM_KV_Q8_0 ? sizeof(sm_act_block) : sizeof(float);
+        sm_kv_is_quantized(sm_attn_kv(a, span)->type) ? sizeof(sm_act_block) : sizeof(float);
     return (const uint8_t *)q + i * query_stride(a, span) * size;
 }
 
@@ -127,7 +127,7 @@ static void widen(const sm_attn *a, float *to, const float *from, uint64_t n) {
 static const void *prepare(const sm_attn *a, const sm_span *span, const float *x, uint64_t n,
                            sm_act_block *blocks) {
     const size_t per_query = SM_KV_SCALES(a->width);
-    if (sm_attn_kv(a, span)->type != SM_KV_Q8_0)
+    if (!sm_kv_is_quantized(sm_attn_kv(a, span)->type))
         return x;
     if (a->width % 32 == 0) {
         a->kernels->quantize(blocks, x, n * a->width);

@@ -36,24 +36,32 @@ uint64_t sm_kv_bytes(const sm_kv *kv) {
     return kv->n_head_kv * kv->head_bytes;
 }
 
+/* The weight type whose blocks a cache type stores. */
+static const uint32_t block_types[SM_KV_TYPES] = {
+    [SM_KV_Q4_0] = SM_DTYPE_Q4_0, [SM_KV_Q5_0] = SM_DTYPE_Q5_0, [SM_KV_IQ4_NL] = SM_DTYPE_IQ4_NL};
+
 /* What the type's store kernels take: the vector itself, filled up with zeros to the cache's
  * width or to whole blocks where it is narrower, quantized where they want that. */
 typedef struct stored {
     float wide[SM_MAX_HEAD_DIM];
-    sm_act_block blocks[SM_KV_SCALES(SM_MAX_HEAD_DIM)];
+    sm_act_block blocks[SM_KV_SCALES(SM_MAX_HEAD_DIM)]; /* more than any block takes */
 } stored;
 
 static const void *prepared(const sm_kv *kv, const sm_kernels *kernels, const float *x,
                             stored *copy) {
-    const size_t width = kv->type == SM_KV_Q8_0 ? SM_KV_SCALES(kv->width) * 32 : (size_t)kv->width;
+    const bool quantized = sm_kv_is_quantized(kv->type);
+    const size_t width = quantized ? SM_KV_SCALES(kv->width) * 32 : (size_t)kv->width;
     if (width != kv->head_dim) {
         memcpy(copy->wide, x, kv->head_dim * sizeof *x);
         memset(copy->wide + kv->head_dim, 0, (width - kv->head_dim) * sizeof *x);
         x = copy->wide;
     }
-    if (kv->type != SM_KV_Q8_0)
+    if (!quantized)
         return x;
-    kernels->quantize(copy->blocks, x, width);
+    if (kv->type == SM_KV_Q8_0)
+        kernels->quantize(copy->blocks, x, width);
+    else
+        kernels->type[block_types[kv->type]].encode(copy->blocks, x, NULL, width);
     return copy->blocks;
 }
 
@@ -78,11 +86,11 @@ void sm_kv_store(sm_kv *kv, const sm_kernels *kernels, uint32_t head, uint32_t p
 
 void sm_kv_fetch(const sm_kv *kv, uint32_t head, uint32_t position, bool key) {
     const uint64_t at = sm_kv_offset(kv, head, position / 16 * 16);
-    /* a key goes to every line of its tile, a value to its row (q8_0: to a quarter of the tile) */
-    const uint64_t tile = tile_bytes(kv), part = kv->type == SM_KV_Q8_0 ? tile / 4 : tile / 16;
-    const uint64_t begin = key                      ? 0
-                           : kv->type == SM_KV_Q8_0 ? position % 16 / 4 * part
-                                                    : position % 16 * part;
+    /* a key goes to every line of its tile, a value to its row: of quantized types to one that four
+     * or eight tokens share */
+    const uint32_t share = kv->type == SM_KV_Q8_0 ? 4 : sm_kv_is_quantized(kv->type) ? 8 : 1;
+    const uint64_t tile = tile_bytes(kv), part = share == 1 ? tile / 16 : 4 * kv->width;
+    const uint64_t begin = key ? 0 : position % 16 / share * part;
     const uint8_t *p = (key ? kv->k : kv->v) + at + begin;
     for (uint64_t i = 0; i < (key ? tile : part); i += 64)
         __builtin_prefetch(p + i, 1);
