@@ -19,6 +19,8 @@ static const char *const changing[] = {
     "attention.shared_kv_layers",
     "attention.temperature_scale",
     SM_K_WINDOW,
+    "rope.scaling.alpha",
+    SM_K_ROPE_BASE_SWA,
     SM_K_SCORE_CAP,
     SM_K_LOGIT_CAP,
     "embedding_scale",

@@ -432,6 +432,39 @@ static void only_the_chosen_are_read(void **state) {
     assert_memory_equal(got, want, sizeof want);
 }
 
+/* Two ways to say the same: a base that grows by alpha^(d / (d - 2)), a magnitude that stays 1. */
+static void keys_of_rotations_mean_what_they_say(void **state) {
+    (void)state;
+    static const fixture_key alpha[] = {{"rope.scaling.alpha", 'f', 50}, {0}};
+    static const fixture_key all[] = {{"rope.scaling.yarn_log_multiplier", 'f', 1}, {0}};
+    const fixture_key factor[] = {{"rope.scaling.attn_factor", 'f', 1 / (1 + 0.1 * log(4))}, {0}};
+    const fixture_model pairs[][3] = {
+        {{.architecture = "hunyuan_vl",
+          .f32_key = "hunyuan_vl.rope.freq_base",
+          .f32_value = 100,
+          .keys = alpha},
+         {.architecture = "hunyuan-dense",
+          .f32_key = "hunyuan-dense.rope.freq_base",
+          .f32_value = (float)(100 * pow(50, 16.0 / 14))},
+         {.architecture = "hunyuan-dense",
+          .f32_key = "hunyuan-dense.rope.freq_base",
+          .f32_value = 100}},
+        {{.architecture = "mistral3", .rope_scaling = "yarn", .keys = all},
+         {.architecture = "mistral3", .rope_scaling = "yarn", .keys = factor},
+         {.architecture = "mistral3", .rope_scaling = "yarn"}}};
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        float *one = logits_of(write("one.gguf", &pairs[i][0]), NULL, SM_REPACK_LAZY, N);
+        float *same = logits_of(write("same.gguf", &pairs[i][1]), NULL, SM_REPACK_LAZY, N);
+        float *other = logits_of(write("other.gguf", &pairs[i][2]), NULL, SM_REPACK_LAZY, N);
+        print_message("%s: %.2g, %.2g\n", name_of(pairs[i]), relative(one, same),
+                      relative(one, other));
+        assert_true(relative(one, same) < 1e-3 && relative(one, other) > 5e-3);
+        free(one);
+        free(same);
+        free(other);
+    }
+}
+
 static void expect(const fixture_model *spec, sm_status status, const char *names) {
     sm_error error = {0};
     sm_model *model = NULL;
@@ -583,6 +616,7 @@ int main(void) {
         cmocka_unit_test(what_is_not_routed_to_stays_in_the_file),
         cmocka_unit_test(only_the_chosen_are_read),
         cmocka_unit_test(draft_layers_are_left_out),
+        cmocka_unit_test(keys_of_rotations_mean_what_they_say),
         cmocka_unit_test(what_does_not_fit_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

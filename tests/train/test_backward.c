@@ -345,7 +345,7 @@ static void test_ropes(void **state) {
     (void)state;
     static const rope_case cases[] = {
         {"smollm3", 4, 0, 0, NULL, {{0}}},
-        {"exaone4", 4, 4, 0, NULL, {{0}}},
+        {"exaone4", 4, 4, 0, NULL, {{"rope.freq_base_swa", 'f', 300}}},
         {"gemma3", 7, 3, 0, "linear", {{"rope.freq_base_swa", 'f', 300}}},
         {"gemma3", 2, 5, 0, NULL, {{"attention.sliding_window_pattern", 'u', 2}}},
         {"granite", 2, 0, 0, NULL, {{"rope.scaling.finetuned", 'b', 0}}}};
@@ -359,6 +359,8 @@ static void test_relatives(void **state) {
         {"mistral3", 2, 0, 16, "yarn", {{"attention.temperature_scale", 'f', 0.7}}},
         {"mistral3", 2, 0, 0, "yarn", {{"rope.scaling.yarn_log_multiplier", 'f', 1}}},
         {"arcee", 2, 0, 0, NULL, {{0}}},
+        {"hunyuan_vl", 2, 0, 0, NULL, {{"rope.scaling.alpha", 'f', 50}}},
+        {"paddleocr", 2, 0, 0, NULL, {{0}}},
         {"maincoder", 2, 0, 0, NULL, {{0}}},
         {"pangu-embedded", 2, 0, 0, NULL, {{0}}},
         {"qwen2vl", 2, 0, 0, NULL, {{0}}},

@@ -57,7 +57,7 @@ void sm_plan_arcee(sm_plan *p) {
     layers(p, (relative){.plain = true});
 }
 
-/* exaone 3 and 3.5 */
+/* exaone 3 and 3.5; text of paddleocr. */
 void sm_plan_exaone(sm_plan *p) {
     layers(p, (relative){.neox = true});
 }
@@ -83,9 +83,15 @@ void sm_plan_qwen3(sm_plan *p) {
     layers(p, (relative){.neox = true, .asked = head_norms});
 }
 
-/* The same after it. */
+/* The same after it; text of hunyuan_vl, whose base grows with a longer context (NTK-aware). */
 void sm_plan_hunyuan(sm_plan *p) {
+    const double alpha = plan_positive_or(p, "rope.scaling.alpha", 1);
     layers(p, (relative){.neox = true, .norm_late = true, .asked = head_norms});
+    for (uint32_t i = 0; i < p->net->n_ropes && !p->status; i++) {
+        sm_rope *r = &p->net->ropes[i];
+        if (r->n_rot > 2)
+            r->theta *= pow(alpha, r->n_rot / (r->n_rot - 2.0));
+    }
 }
 
 void sm_plan_maincoder(sm_plan *p) {

@@ -39,7 +39,9 @@ void sm_plan_olmo2(sm_plan *p) {
 
 /* Where there are windows, layers without one know no positions. */
 void sm_plan_exaone4(sm_plan *p) {
-    variant v = {.windowed_rope = plan_rope(p, SM_K_ROPE_BASE, true)};
-    v.rope = plan_count_or(p, SM_K_WINDOW, 0) ? plan_rope_none(p) : v.windowed_rope;
+    const bool windows = plan_count_or(p, SM_K_WINDOW, 0) != 0;
+    const bool own = windows && plan_has(p, SM_K_ROPE_BASE_SWA);
+    variant v = {.windowed_rope = plan_rope(p, own ? SM_K_ROPE_BASE_SWA : SM_K_ROPE_BASE, true)};
+    v.rope = windows ? plan_rope_none(p) : v.windowed_rope;
     layers(p, v);
 }
