@@ -4,7 +4,7 @@
  * Format: ggml's block_* structs as stored in GGUF files. Every f16 is a
  * little-endian IEEE half in a uint16_t. Block structs have no padding (asserted
  * below); file data is read through them in place, so it must be aligned as the
- * struct is (2 bytes; 4 for F32, 1 for MXFP4) and the machine must be little endian.
+ * struct is (2 bytes; 4 for F32, 8 for F64, 1 for MXFP4, NVFP4) and the machine must be little endian.
  */
 #ifndef SM_BLOCKS_H
 #define SM_BLOCKS_H
@@ -123,6 +123,45 @@ typedef struct sm_block_mxfp4 {
 /* What a 4-bit float stands for (sign, 2 bits of exponent, 1 of mantissa), twice. */
 #define SM_FP4_LEVELS 0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12
 static const int8_t SM_FP4_VALUES[16] = {SM_FP4_LEVELS};
+
+/* 64 elements: weight = sm_ue4m3_to_f32(d[s]) * SM_FP4_VALUES[code],  s = e / 16
+ *   qs[8*s + j]     e(j+8) x4 | e(j) x4   within the 16 of s            j = 0..7 */
+typedef struct sm_block_nvfp4 {
+    uint8_t d[4];
+    uint8_t qs[32];
+} sm_block_nvfp4;
+
+/* ---- one or two bits ---------------------------------------------------------------------- */
+
+/* 128 elements: weight = code ? d : -d; bit j % 8 of qs[j / 8] is the code of element j */
+typedef struct sm_block_q1_0 {
+    uint16_t d;
+    uint8_t qs[16];
+} sm_block_q1_0;
+
+/* 64 elements: weight = d * (code - 1)
+ *   qs[j]           e(4j+3) x2 | e(4j+2) x2 | e(4j+1) x2 | e(4j) x2     j = 0..15 */
+typedef struct sm_block_q2_0 {
+    uint16_t d;
+    uint8_t qs[16];
+} sm_block_q2_0;
+
+/* 256 elements: weight = d * (code - 1); codes 0..2 lie as in Q2_K (a 3 counts as 2 d) */
+typedef struct sm_block_tq2_0 {
+    uint8_t qs[64];
+    uint16_t d;
+} sm_block_tq2_0;
+
+/* 256 elements: weight = d * (code - 1). A byte holds up to five codes 0..2, digits to base 3 of a
+ * fraction: byte = v * 256 / 243 rounded up, v = ((((c0 * 3 + c1) * 3 + c2) * 3 + c3) * 3 + c4)
+ *   qs[m]           c0..c4 of e(m), e(m+32), ... e(m+128)               m = 0..31
+ *   qs[32 + m]      c0..c4 of e(160+m), e(176+m), ... e(224+m)          m = 0..15
+ *   qh[m]           c0..c3 of e(240+m), e(244+m), ... e(252+m), c4 = 0  m = 0..3 */
+typedef struct sm_block_tq1_0 {
+    uint8_t qs[48];
+    uint8_t qh[4];
+    uint16_t d;
+} sm_block_tq1_0;
 
 /* ---- the K blocks: 256 elements in 8 sub-blocks of 32 or 16 of 16 -------------------- */
 
@@ -283,6 +322,11 @@ _Static_assert(sizeof(sm_block_q5_1) == 24, "Q5_1 block");
 _Static_assert(sizeof(sm_block_q8_0) == 34, "Q8_0 block");
 _Static_assert(sizeof(sm_block_iq4_nl) == 18, "IQ4_NL block");
 _Static_assert(sizeof(sm_block_mxfp4) == 17, "MXFP4 block");
+_Static_assert(sizeof(sm_block_nvfp4) == 36, "NVFP4 block");
+_Static_assert(sizeof(sm_block_q1_0) == 18, "Q1_0 block");
+_Static_assert(sizeof(sm_block_q2_0) == 18, "Q2_0 block");
+_Static_assert(sizeof(sm_block_tq2_0) == 66, "TQ2_0 block");
+_Static_assert(sizeof(sm_block_tq1_0) == 54, "TQ1_0 block");
 _Static_assert(sizeof(sm_block_q2_k) == 84, "Q2_K block");
 _Static_assert(sizeof(sm_block_q3_k) == 110, "Q3_K block");
 _Static_assert(sizeof(sm_block_q4_k) == 144, "Q4_K block");
@@ -323,6 +367,28 @@ static inline uint16_t sm_iq1_m_d(const sm_block_iq1_m *block) {
 static inline void sm_iq1_m_set_d(sm_block_iq1_m *block, uint16_t d) {
     for (unsigned j = 0; j < 4; j++) {
         block->scales[j] = (uint16_t)((block->scales[j] & 0xfff) | ((d >> (4 * j)) & 15) << 12);
+    }
+}
+
+/* Codes of a byte's base-3 digits, every `apart`th of n. */
+static inline void sm_base3_digits(uint8_t *code, uint8_t byte, size_t n, size_t apart) {
+    uint32_t fraction = byte;
+    for (size_t i = 0; i < n; i++) {
+        fraction = (fraction & 255) * 3;
+        code[i * apart] = (uint8_t)(fraction >> 8);
+    }
+}
+
+/* The 256 codes of TQ1_0. */
+static inline void sm_tq1_0_codes(uint8_t code[256], const sm_block_tq1_0 *b) {
+    for (size_t m = 0; m < 32; m++) {
+        sm_base3_digits(code + m, b->qs[m], 5, 32);
+    }
+    for (size_t m = 0; m < 16; m++) {
+        sm_base3_digits(code + 160 + m, b->qs[32 + m], 5, 16);
+    }
+    for (size_t m = 0; m < 4; m++) {
+        sm_base3_digits(code + 240 + m, b->qh[m], 4, 4);
     }
 }
 
@@ -391,6 +457,17 @@ static inline uint16_t sm_f32_to_bf16(float x) {
 static inline float sm_e8m0_to_f32(uint8_t e) {
     const uint32_t bits = e < 2 ? 0x00200000u << e : (uint32_t)(e - 1) << 23;
     return sm_bits_float(e == 255 ? 0x7fc00000 : bits);
+}
+
+/* An unsigned float of 4 bits of exponent (bias 7) and 3 of mantissa, halved: what the values of
+ * 4-bit floats are multiplied with. As other programs read it 127 is 0, and the highest bit says
+ * nothing; but 255 is NaN here, which marks blocks that cannot be encoded. */
+static inline float sm_ue4m3_to_f32(uint8_t x) {
+    if (x == 255) {
+        return sm_bits_float(0x7fc00000);
+    }
+    x &= 0x7f;
+    return x == 0x7f ? 0 : sm_f16_to_f32((uint16_t)(x << 7)) * 128; /* f16: bias 15, 10 bits */
 }
 
 #endif

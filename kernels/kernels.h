@@ -86,19 +86,20 @@ bool sm_pipes_are_half(void);
  * Quantized types (x: sm_act_block[c * ldx + k / 32], K a multiple of the block):
  *   per 32-block in order of K, per element:
  *     one scale per 32 (Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 IQ4_NL Q4_K Q5_K IQ4_XS MXFP4
- *     IQ2_XXS IQ3_XXS IQ3_S IQ1_S):
+ *     IQ2_XXS IQ3_XXS IQ3_S IQ1_S TQ1_0 TQ2_0 Q1_0 Q2_0):
  *       s  = exact int32 sum of w_code * q (offsets folded in)
  *       y  = fma((float)s, ws * d, y)           ws: weight scale as f32, product rounded
  *       with a minimum: y = fma(wm, ds, y)      wm: +m (Q4_1, Q5_1), -(dmin*m) (Q4_K, Q5_K)
- *     one scale per 16 (Q2_K Q3_K Q6_K IQ2_XS IQ2_S IQ1_M), s0 and s1 of the two halves:
+ *     one scale per 16 (Q2_K Q3_K Q6_K IQ2_XS IQ2_S IQ1_M NVFP4), s0 and s1 of the two halves:
  *       y = fma(fma((float)s1, ws1, (float)s0 * ws0), d, y)
  *       with minima (Q2_K): then y = fma(wm0, ds16[0], y); y = fma(wm1, ds16[1], y)
  *     ws = d_super * (float)scale_code, one rounding (d_super: f16 -> f32, times the power of two
  *     of the type's table of codes where it has one); of MXFP4 2^(e - 128), 0 for e = 0 (of weights
- *     below 2^-124) and infinite for 255.
+ *     below 2^-124) and infinite for 255; of NVFP4 sm_ue4m3_to_f32; of types with one factor in a
+ *     block that factor.
  *   Each fma has one rounding (fmaf); so all levels agree bit for bit.
  * Float types (x: float[c * ldx + k], any K):
- *   y = fma(w, x, y) for k in order, w converted to f32 exactly.
+ *   y = fma(w, x, y) for k in order, w converted to f32: exactly, F64 to the nearest.
  *
  * Float types with input rounded to bf16 (x: uint16_t[c * ldx + k], any K; mul_rounded):
  *   the weights are rounded to bf16, too (nearest even), and y is one chain over pairs of k in
@@ -132,10 +133,11 @@ typedef void sm_dequantize_fn(float *y, const void *row, size_t k);
 /* A row of k f32 to native blocks; k is a multiple of the block size. importance: [k], none
  * negative, how much the square of each element's error counts, or NULL: all the same. The
  * bytes are the same on every level. Q8_0 and the float types leave importance out of
- * account. Without importance Q8_0, Q4_0, Q4_1, Q5_0 and Q5_1 give the bytes of the format's
+ * account. Without importance Q8_0, Q4_0, Q4_1, Q5_0, Q5_1 and Q1_0 give the bytes of the format's
  * reference encoder; the other types, and these with importance, search for the least sum of
- * importance * sqrt(s2 + x^2) * error^2, s2 being the mean of x^2 over the block.
- * A block of a quantized type that holds an infinity or a NaN, or values so large that the f16
+ * importance * sqrt(s2 + x^2) * error^2, s2 being the mean of x^2 over the block; those of 4-bit
+ * floats and of one or two bits with one factor for the least sum of importance * error^2.
+ * A block of a quantized type that holds an infinity or a NaN, or values so large that the
  * factors of the block cannot express them, gets factors that decode to NaNs. */
 typedef void sm_encode_fn(void *row, const float *x, const float *importance, size_t k);
 

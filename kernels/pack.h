@@ -7,7 +7,7 @@
  * the 4-way int8 dot-product instructions want them. Written [r][i] below:
  * byte r*4 + i belongs to row r, element 4g + i.
  *
- *   F32       [k][16] f32                                      any k
+ *   F32, F64  [k][16] f32                                      any k
  *   F16       [k][16] f16                                      any k
  *   BF16      [(k+1)/2][16][2] bf16, odd tail padded with 0    any k
  *
@@ -20,6 +20,7 @@
  *                 2 - j of the code of sub-group 3, bit 7 = of 7
  *   D, M    32 B  [16] f16, scale or minimum of each row
  *   S8, U8  16 B  [16] int8 / uint8, one code per row
+ *   F8      16 B  [16] uint8: scale of each row as f16 with the bits code << 7, times 128
  *   E       16 B  [16] uint8: scale 2^(code - 128) of each row, 0: none (the row is 0)
  *
  * Legacy types, per 32 elements (code offset in brackets: weight = d * (code - offset)):
@@ -30,6 +31,7 @@
  *   Q5_1    D M NIB HIGH [0]              384
  *   IQ4_NL  D NIB [table]                 288     code = SM_IQ4_VALUES[nibble]
  *   MXFP4   E NIB [table]                 272     code = SM_FP4_VALUES[nibble]
+ *   NVFP4   F8 s0, F8 s1, NIB [table]     288     code = SM_FP4_VALUES[nibble]; s0, s1 as sc0, sc1
  *
  * K types, per 256 elements: a head, then 8 block records in order
  *   Q2_K    head D DM; record U8 sc0 | m0 << 4, U8 sc1 | m1 << 4, CRUMB [0]      1344
@@ -47,6 +49,11 @@
  *   IQ2_XXS, IQ1_S             head D; record S8 sc, TRIO [table]                1696
  *   IQ2_XS, IQ2_S, IQ1_M       head D; record S8 sc0, S8 sc1, TRIO [table]       1824
  *           (sc = 2 * file's + 1; D times the table's factor)
+ * A head and records of codes alone, per as many elements as a native block has:
+ *   TQ1_0, TQ2_0  256: head D; 8 records CRUMB [1]                               1056
+ *   Q2_0           64: head D; 2 records CRUMB [1]                               288
+ *   Q1_0          128: head D; 4 records HIGH [1], code = 2 * bit                288
+ *
  *   sc0/sc1 (m0/m1): first and second 16 elements of the block.
  *   DM is dmin; the weight is d*sc*code - dmin*m.
  */

@@ -33,12 +33,12 @@ static const sm_dtype_traits traits[SM_DTYPE_COUNT] = {
     [SM_DTYPE_F64] = {"F64", 1, 8},
     [SM_DTYPE_IQ1_M] = {"IQ1_M", 256, sizeof(sm_block_iq1_m)},
     [SM_DTYPE_BF16] = {"BF16", 1, 2},
-    [SM_DTYPE_TQ1_0] = {"TQ1_0", 256, 54},
-    [SM_DTYPE_TQ2_0] = {"TQ2_0", 256, 66},
+    [SM_DTYPE_TQ1_0] = {"TQ1_0", 256, sizeof(sm_block_tq1_0)},
+    [SM_DTYPE_TQ2_0] = {"TQ2_0", 256, sizeof(sm_block_tq2_0)},
     [SM_DTYPE_MXFP4] = {"MXFP4", 32, sizeof(sm_block_mxfp4)},
-    [SM_DTYPE_NVFP4] = {"NVFP4", 64, 36},
-    [SM_DTYPE_Q1_0] = {"Q1_0", 128, 18},
-    [SM_DTYPE_Q2_0] = {"Q2_0", 64, 18},
+    [SM_DTYPE_NVFP4] = {"NVFP4", 64, sizeof(sm_block_nvfp4)},
+    [SM_DTYPE_Q1_0] = {"Q1_0", 128, sizeof(sm_block_q1_0)},
+    [SM_DTYPE_Q2_0] = {"Q2_0", 64, sizeof(sm_block_q2_0)},
 };
 
 const sm_dtype_traits *sm_dtype_get(uint32_t type) {

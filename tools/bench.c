@@ -565,10 +565,12 @@ int cmd_bench(int argc, char **argv) {
         {0, "type", CLI_TEXT, &run.type, "NAME", 0, 0,
          "type of those weights [F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, "
          "Q5_K, Q6_K, IQ1_S, IQ1_M, IQ2_XXS, IQ2_XS, IQ2_S, IQ3_XXS, IQ3_S, IQ4_NL, IQ4_XS, MXFP4, "
+         "NVFP4, Q2_0, TQ1_0, TQ2_0, Q1_0, F64, "
          "and with more bits in some matrices Q3_K_S, Q3_K_M, Q3_K_L, Q4_K_S, Q4_K_M, Q5_K_S, "
          "Q5_K_M, IQ2_M, IQ3_XS, IQ3_M, MXFP4_MOE; default Q8_0]; where columns are no multiple of "
          "256, Q2_K, Q3_K, IQ1_S to IQ3_S and IQ4_XS become IQ4_NL, Q4_K Q5_0, Q5_K Q5_1, Q6_K "
-         "Q8_0; where of 32 neither, F16, as with quantize"},
+         "Q8_0, TQ1_0 and TQ2_0 Q4_0; where of 128 Q1_0 and of 64 Q2_0 Q4_0, NVFP4 MXFP4; where of "
+         "32 neither, F16, as with quantize"},
         {0, "save", CLI_TEXT, &run.save, "FILE", 0, 0,
          "write those weights to a GGUF file (without vocabulary) instead of measuring"},
         {'p', "prefill", CLI_SIZE, &run.prefill, "N", 1, 1u << 20,

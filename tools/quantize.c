@@ -143,7 +143,10 @@ int cmd_quantize(int argc, char **argv) {
         .summary =
             "Writes the GGUF file OUT with the matrices of IN encoded as TYPE:\n"
             "  F32 F16 BF16 Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS MXFP4\n"
+            "  NVFP4 F64\n"
             "      that type for every matrix\n"
+            "  Q2_0 TQ1_0 TQ2_0 Q1_0\n"
+            "      that type but for output and embedding: for models trained for such weights\n"
             "  Q2_K Q3_K_S Q3_K_M Q3_K_L Q4_K_S Q4_K_M Q5_K_S Q5_K_M IQ3_S IQ3_M MXFP4_MOE\n"
             "      a mixture: more bits where they help most (attn_v, ffn_down, output)\n"
             "  IQ1_S IQ1_M IQ2_XXS IQ2_XS IQ2_S IQ2_M IQ3_XXS IQ3_XS\n"

@@ -49,11 +49,11 @@ typedef struct sm_quantize_options {
     uint32_t struct_size;
     uint32_t n_threads; /* 0: all CPUs of the process, 8 at most. The file does not depend on it */
     /* What matrices become: the name of a type (F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q3_K,
-     * Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, MXFP4), or of a mixture that gives the matrices which need
-     * it more bits (Q2_K, Q3_K_S, Q3_K_M, Q3_K_L, Q4_K_S, Q4_K_M, Q5_K_S, Q5_K_M, IQ1_S,
-     * IQ1_M, IQ2_XXS, IQ2_XS, IQ2_S, IQ2_M, IQ3_XXS, IQ3_XS, IQ3_S, IQ3_M; MXFP4_MOE: Q8_0 for all
-     * but experts). IQ1_…, IQ2_… and IQ3_XXS are written with an importance matrix only, but for the
-     * embedding and output matrices. */
+     * Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, MXFP4, NVFP4, F64), or of a mixture that gives the matrices
+     * which need it more bits (Q2_K, Q3_K_S, Q3_K_M, Q3_K_L, Q4_K_S, Q4_K_M, Q5_K_S, Q5_K_M, IQ1_S,
+     * IQ1_M, IQ2_XXS, IQ2_XS, IQ2_S, IQ2_M, IQ3_XXS, IQ3_XS, IQ3_S, IQ3_M; TQ1_0, TQ2_0, Q1_0,
+     * Q2_0: to output and embedding; MXFP4_MOE: Q8_0 for all but experts). IQ1_…, IQ2_… and IQ3_XXS
+     * are written with an importance matrix only, but for the embedding and output matrices. */
     const char *type;
     const char *imatrix;                   /* path of an importance matrix (GGUF); NULL: none */
     const sm_quantize_override *overrides; /* [n_overrides] or NULL */
@@ -82,9 +82,11 @@ typedef struct sm_quantize_result {
  * are set, and those that number the parts. Matrices are the tensors with two or more dimensions
  * named *.weight, norms and position embeddings excepted; all else is copied. Where the columns of
  * a matrix are no multiple of the type's block, it becomes IQ4_NL (for Q2_K, Q3_K, IQ1_… to
- * IQ4_XS), Q5_0 (for Q4_K), Q5_1 (for Q5_K), Q8_0 (for Q6_K), or F16 if 32 does not divide them
- * either. Memory: one encoded tensor at a time. `out` appears only when it is complete; result may be NULL.
- * SM_ERR_ARGUMENT (unknown type; one that needs an importance matrix, and none), _IO, _FORMAT (also: weights that are infinite or NaN, also
+ * IQ4_XS), Q5_0 (for Q4_K), Q5_1 (for Q5_K), Q8_0 (for Q6_K), Q4_0 (for TQ1_0, TQ2_0, Q1_0, Q2_0),
+ * MXFP4 (for NVFP4), or F16 if 32 does not divide them either. Memory: one encoded tensor at a
+ * time. `out` appears only when it is complete; result may be NULL. SM_ERR_ARGUMENT (unknown type;
+ * one that needs an importance matrix, and none), _IO, _FORMAT (also: weights that are infinite or
+ * NaN, also
  * of tensors that are copied, or too large for the type, and importance that is negative), _SHAPE
  * (importance of another size than the matrix), _UNSUPPORTED (a source type that cannot be read;
  * quantized matrices without requantize), _MISSING, _NOMEM, _SYSTEM, _CANCELLED; messages name file

@@ -23,7 +23,8 @@ typedef enum code_kind {
     CODE_NIB_CRUMB,
     CODE_CRUMB,
     CODE_CRUMB_HIGH,
-    CODE_TRIO_TABLE
+    CODE_TRIO_TABLE,
+    CODE_BIT /* HIGH, a bit counts 2 */
 } code_kind;
 
 /* How its scales do, in front of the codes. */
@@ -31,6 +32,8 @@ typedef enum scale_kind {
     SCALE_D,      /* D */
     SCALE_D_M,    /* D M */
     SCALE_E,      /* E */
+    SCALE_F8_F8,  /* F8 s0, F8 s1 */
+    SCALE_HEAD,   /* none: the head's D */
     SCALE_S8,     /* S8 sc, times the head's D */
     SCALE_S8_S8,  /* S8 sc0, S8 sc1, times the head's D */
     SCALE_U8_M,   /* U8 sc, U8 m, times the head's D, DM */
@@ -40,25 +43,30 @@ typedef enum scale_kind {
 typedef struct format {
     code_kind code;
     scale_kind scale;
-    int offset; /* code - offset is what is multiplied */
+    int offset;    /* code - offset is what is multiplied */
+    size_t blocks; /* records after each head */
     const sm_code_table *codes;
 } format;
 
-static const format Q8_0 = {CODE_BYTES, SCALE_D, 0, NULL};
-static const format Q4_0 = {CODE_NIB, SCALE_D, 8, NULL};
-static const format Q4_1 = {CODE_NIB, SCALE_D_M, 0, NULL};
-static const format Q5_0 = {CODE_NIB_HIGH, SCALE_D, 16, NULL};
-static const format Q5_1 = {CODE_NIB_HIGH, SCALE_D_M, 0, NULL};
-static const format IQ4_NL = {CODE_NIB_TABLE, SCALE_D, 0, NULL};
-static const format MXFP4 = {CODE_NIB_TABLE, SCALE_E, 0, NULL};
-static const format Q2_K = {CODE_CRUMB, SCALE_NIB_NIB, 0, NULL};
-static const format Q3_K = {CODE_CRUMB_HIGH, SCALE_S8_S8, 4, NULL};
-static const format Q4_K = {CODE_NIB, SCALE_U8_M, 0, NULL};
-static const format Q5_K = {CODE_NIB_HIGH, SCALE_U8_M, 0, NULL};
-static const format Q6_K = {CODE_NIB_CRUMB, SCALE_S8_S8, 32, NULL};
-static const format IQ4_XS = {CODE_NIB_TABLE, SCALE_S8, 0, NULL};
-static const format IQ2_XXS = {CODE_TRIO_TABLE, SCALE_S8, 0, NULL};
-static const format IQ2_XS = {CODE_TRIO_TABLE, SCALE_S8_S8, 0, NULL};
+static const format Q8_0 = {CODE_BYTES, SCALE_D, 0, 1, NULL};
+static const format Q4_0 = {CODE_NIB, SCALE_D, 8, 1, NULL};
+static const format Q4_1 = {CODE_NIB, SCALE_D_M, 0, 1, NULL};
+static const format Q5_0 = {CODE_NIB_HIGH, SCALE_D, 16, 1, NULL};
+static const format Q5_1 = {CODE_NIB_HIGH, SCALE_D_M, 0, 1, NULL};
+static const format IQ4_NL = {CODE_NIB_TABLE, SCALE_D, 0, 1, NULL};
+static const format MXFP4 = {CODE_NIB_TABLE, SCALE_E, 0, 1, NULL};
+static const format NVFP4 = {CODE_NIB_TABLE, SCALE_F8_F8, 0, 1, NULL};
+static const format Q1_0 = {CODE_BIT, SCALE_HEAD, 1, 4, NULL};
+static const format Q2_0 = {CODE_CRUMB, SCALE_HEAD, 1, 2, NULL};
+static const format TQ2_0 = {CODE_CRUMB, SCALE_HEAD, 1, 8, NULL};
+static const format Q2_K = {CODE_CRUMB, SCALE_NIB_NIB, 0, 8, NULL};
+static const format Q3_K = {CODE_CRUMB_HIGH, SCALE_S8_S8, 4, 8, NULL};
+static const format Q4_K = {CODE_NIB, SCALE_U8_M, 0, 8, NULL};
+static const format Q5_K = {CODE_NIB_HIGH, SCALE_U8_M, 0, 8, NULL};
+static const format Q6_K = {CODE_NIB_CRUMB, SCALE_S8_S8, 32, 8, NULL};
+static const format IQ4_XS = {CODE_NIB_TABLE, SCALE_S8, 0, 8, NULL};
+static const format IQ2_XXS = {CODE_TRIO_TABLE, SCALE_S8, 0, 8, NULL};
+static const format IQ2_XS = {CODE_TRIO_TABLE, SCALE_S8_S8, 0, 8, NULL};
 
 INLINE bool has_table(format f) {
     return f.code == CODE_NIB_TABLE || f.code == CODE_TRIO_TABLE;
@@ -69,21 +77,21 @@ INLINE size_t head_bytes(format f) {
     case SCALE_D:
     case SCALE_D_M:
     case SCALE_E:
+    case SCALE_F8_F8:
         return 0;
     case SCALE_S8:
     case SCALE_S8_S8:
+    case SCALE_HEAD:
         return SM_HALF_PART;
     default:
         return 2 * SM_HALF_PART;
     }
 }
-/* Records after each head. */
-INLINE size_t blocks_of(format f) {
-    return head_bytes(f) == 0 ? 1 : 8;
-}
 /* Bytes of a record before its codes. */
 INLINE size_t scale_bytes(format f) {
     switch (f.scale) {
+    case SCALE_HEAD:
+        return 0;
     case SCALE_D:
         return SM_HALF_PART;
     case SCALE_D_M:
@@ -108,6 +116,8 @@ INLINE size_t record_bytes(format f) {
         return scale_bytes(f) + SM_NIB_PART + SM_CRUMB_PART;
     case CODE_CRUMB:
         return scale_bytes(f) + SM_CRUMB_PART;
+    case CODE_BIT:
+        return scale_bytes(f) + SM_HIGH_PART;
     case CODE_TRIO_TABLE:
         return scale_bytes(f) + SM_TRIO_PART;
     default:
@@ -116,7 +126,14 @@ INLINE size_t record_bytes(format f) {
 }
 /* Sums per 32-block: one, or one per half. */
 INLINE unsigned sums_of(format f) {
-    return f.scale == SCALE_S8_S8 || f.scale == SCALE_NIB_NIB ? 2 : 1;
+    switch (f.scale) {
+    case SCALE_S8_S8:
+    case SCALE_F8_F8:
+    case SCALE_NIB_NIB:
+        return 2;
+    default:
+        return 1;
+    }
 }
 INLINE bool has_min(format f) {
     return f.scale == SCALE_D_M || f.scale == SCALE_U8_M || f.scale == SCALE_NIB_NIB;
@@ -296,6 +313,13 @@ INLINE void unpack(format f, const uint8_t *codes, unsigned quad, int8x16_t w[8]
             w[j] = vreinterpretq_s8_u8(vsliq_n_u8(raw, low, 4));
             w[j + 4] = vreinterpretq_s8_u8(vsliq_n_u8(field(raw, 4, 4), high, 4));
         }
+    } else if (f.code == CODE_BIT) {
+        UNROLL
+        for (unsigned g = 0; g < 8; g++) {
+            uint8x16_t raw = vld1q_u8(p);
+            raw = g == 0 ? vaddq_u8(raw, raw) : shift_right(raw, g - 1);
+            w[g] = vreinterpretq_s8_u8(vandq_u8(raw, vdupq_n_u8(2)));
+        }
     } else {
         UNROLL
         for (unsigned g = 0; g < 8; g++) {
@@ -349,7 +373,19 @@ INLINE scales load_scales(format f, const uint8_t *head, const uint8_t *record, 
         r.s[0] = vmulq_n_f32(vreinterpretq_f32_u32(bits), 0.5f);
         return r;
     }
+    for (size_t i = 0; f.scale == SCALE_F8_F8 && i < 2; i++) { /* f16 with code << 7, times 128 */
+        uint16x8_t bits = vshlq_n_u16(vmovl_u8(load_u8(code + SM_CODE_PART * i)), 7);
+        float16x4_t half = vreinterpret_f16_u16(vget_low_u16(bits));
+        r.s[i] = vmulq_n_f32(vcvt_f32_f16(half), 128);
+    }
+    if (f.scale == SCALE_F8_F8) {
+        return r;
+    }
     float32x4_t d = load_f16(head + 8 * quad);
+    if (f.scale == SCALE_HEAD) {
+        r.s[0] = d;
+        return r;
+    }
     if (has_table(f)) {
         d = vmulq_n_f32(d, f.codes->factor);
     }
@@ -431,10 +467,10 @@ INLINE void mul_group(format f, unsigned n, float *y, size_t ldy, const uint8_t 
             sum[q][c] = accumulate ? vld1q_f32(y + c * ldy + 4 * q) : vdupq_n_f32(0);
         }
     }
-    for (size_t left = k / 32; left > 0; left -= blocks_of(f)) {
+    for (size_t left = k / 32; left > 0; left -= f.blocks) {
         const uint8_t *head = p;
         p += head_bytes(f);
-        for (size_t b = 0; b < blocks_of(f); b++) {
+        for (size_t b = 0; b < f.blocks; b++) {
             if (n > 1) { /* the sums do not fit the registers */
                 ROLLED
                 for (unsigned q = 0; q < 4; q++) {
@@ -522,10 +558,10 @@ INLINE void put_quad(format f, uint8_t *block, unsigned half, const int8x16_t w[
 INLINE void unpack_group(format f, uint8_t *panels, const uint8_t *p, size_t k) {
     size_t block = panel_block(sums_of(f), has_min(f));
     uint8_t *to = panels;
-    for (size_t left = k / 32; left > 0; left -= blocks_of(f)) {
+    for (size_t left = k / 32; left > 0; left -= f.blocks) {
         const uint8_t *head = p;
         p += head_bytes(f);
-        for (size_t b = 0; b < blocks_of(f); b++) {
+        for (size_t b = 0; b < f.blocks; b++) {
             for (unsigned q = 0; q < 4; q++) {
                 int8x16_t w[8];
                 unpack(f, p + scale_bytes(f), q, w);
@@ -792,11 +828,16 @@ PRODUCTS(Q3_K, q3_k)
 PRODUCTS(Q4_K, q4_k)
 PRODUCTS(Q5_K, q5_k)
 PRODUCTS(Q6_K, q6_k)
+PRODUCTS(Q1_0, q1_0)
+PRODUCTS(Q2_0, q2_0)
+PRODUCTS(TQ2_0, tq2_0)
 
 LAYOUT(IQ4_NL, iq4_nl)
 FUNCTIONS(iq4_nl, iq4_nl, &SM_CODES_IQ4)
 LAYOUT(MXFP4, mxfp4)
 FUNCTIONS(mxfp4, mxfp4, &SM_CODES_FP4)
+LAYOUT(NVFP4, nvfp4)
+FUNCTIONS(nvfp4, nvfp4, &SM_CODES_FP4)
 LAYOUT(IQ4_XS, iq4_xs)
 FUNCTIONS(iq4_xs, iq4_xs, &SM_CODES_IQ4)
 FUNCTIONS(iq4_xs, iq3_xxs, &SM_CODES_IQ3_XXS)

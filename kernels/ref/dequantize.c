@@ -20,6 +20,14 @@ void sm_dequantize_bf16_ref(float *y, const void *row, size_t k) {
     }
 }
 
+void sm_dequantize_f64_ref(float *y, const void *row, size_t k) {
+    for (size_t i = 0; i < k; i++) {
+        double x;
+        memcpy(&x, (const uint8_t *)row + 8 * i, 8);
+        y[i] = (float)x;
+    }
+}
+
 /* ---- 32 elements ------------------------------------------------------------------------ */
 
 void sm_dequantize_q8_0_ref(float *y, const void *row, size_t k) {
@@ -225,3 +233,59 @@ CODEBOOK(iq3_xxs, IQ3_XXS, b->d)
 CODEBOOK(iq3_s, IQ3_S, b->d)
 CODEBOOK(iq1_s, IQ1, b->d)
 CODEBOOK(iq1_m, IQ1, sm_iq1_m_d(b))
+
+/* ---- one or two bits, 4-bit floats ------------------------------------------------------------- */
+
+void sm_dequantize_nvfp4_ref(float *y, const void *row, size_t k) {
+    const sm_block_nvfp4 *b = row;
+    for (size_t n = 0; n < k / 16; n++, y += 16) {
+        const uint8_t *qs = b[n / 4].qs + 8 * (n % 4);
+        float d = sm_ue4m3_to_f32(b[n / 4].d[n % 4]);
+        for (size_t j = 0; j < 8; j++) {
+            y[j] = d * (float)SM_FP4_VALUES[qs[j] & 15];
+            y[j + 8] = d * (float)SM_FP4_VALUES[qs[j] >> 4];
+        }
+    }
+}
+
+void sm_dequantize_q1_0_ref(float *y, const void *row, size_t k) {
+    const sm_block_q1_0 *b = row;
+    for (size_t n = 0; n < k / 128; n++, b++, y += 128) {
+        float d = sm_f16_to_f32(b->d);
+        for (size_t j = 0; j < 128; j++) {
+            y[j] = (b->qs[j / 8] >> (j % 8)) & 1 ? d : -d;
+        }
+    }
+}
+
+void sm_dequantize_q2_0_ref(float *y, const void *row, size_t k) {
+    const sm_block_q2_0 *b = row;
+    for (size_t n = 0; n < k / 64; n++, b++, y += 64) {
+        float d = sm_f16_to_f32(b->d);
+        for (size_t j = 0; j < 64; j++) {
+            y[j] = d * (float)(((b->qs[j / 4] >> (j % 4 * 2)) & 3) - 1);
+        }
+    }
+}
+
+void sm_dequantize_tq2_0_ref(float *y, const void *row, size_t k) {
+    const sm_block_tq2_0 *b = row;
+    for (size_t s = 0; s < k / 256; s++, b++, y += 256) {
+        float d = sm_f16_to_f32(b->d);
+        for (size_t e = 0; e < 256; e++) {
+            y[e] = d * (float)(((b->qs[e / 128 * 32 + e % 32] >> (e / 32 % 4 * 2)) & 3) - 1);
+        }
+    }
+}
+
+void sm_dequantize_tq1_0_ref(float *y, const void *row, size_t k) {
+    const sm_block_tq1_0 *b = row;
+    for (size_t s = 0; s < k / 256; s++, b++, y += 256) {
+        float d = sm_f16_to_f32(b->d);
+        uint8_t code[256];
+        sm_tq1_0_codes(code, b);
+        for (size_t e = 0; e < 256; e++) {
+            y[e] = d * (float)(code[e] - 1);
+        }
+    }
+}

@@ -3,3 +3,4 @@
 #include "encode/encode.h"
 /* types of which this is the only encoder */
 #include "encode/fp4.h"
+#include "encode/ternary.h"

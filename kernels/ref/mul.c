@@ -243,13 +243,40 @@ READ_CODES(iq3_s, IQ3_S, 1, read_nib)
 READ_CODES(iq1_s, IQ1, 1, read_trio)
 READ_CODES(iq1_m, IQ1, 2, read_trio)
 
+static void read_nvfp4(block *b, const uint8_t *head, const uint8_t *p) {
+    (void)head;
+    for (size_t n = 0; n < 2 * SM_GROUP; n++) {
+        b->ws[n / SM_GROUP][n % SM_GROUP] = sm_f16_to_f32((uint16_t)(p[n] << 7)) * 128;
+    }
+    read_nib(b, p + 2 * SM_CODE_PART);
+    look_up(b, SM_FP4_VALUES);
+}
+
+static void read_tq2_0(block *b, const uint8_t *head, const uint8_t *p) {
+    read_half(b->ws[0], head);
+    memset(b->w, 0, sizeof b->w);
+    add_crumb(b, p, 0);
+    subtract(b, 1);
+}
+
+static void read_q2_0(block *b, const uint8_t *head, const uint8_t *p) {
+    read_tq2_0(b, head, p);
+}
+
+static void read_q1_0(block *b, const uint8_t *head, const uint8_t *p) {
+    read_half(b->ws[0], head);
+    memset(b->w, 0, sizeof b->w);
+    add_high(b, p, 1);
+    subtract(b, 1);
+}
+
 /* ---- the quantized product ----------------------------------------------------------------- */
 
 typedef struct format {
     void (*read)(block *b, const uint8_t *head, const uint8_t *record);
     uint32_t type;
     size_t head_bytes;
-    size_t records; /* 32-element blocks in a (super-)block: 1 or 8 */
+    size_t records; /* 32-element blocks behind a head, or 1 */
     size_t halves;  /* scales per 32 elements: 1 or 2 */
     bool minimum;
 } format;
@@ -338,6 +365,10 @@ QUANTIZED(Q5_0, q5_0, 0, 1, 1, false)
 QUANTIZED(Q5_1, q5_1, 0, 1, 1, true)
 QUANTIZED(IQ4_NL, iq4_nl, 0, 1, 1, false)
 QUANTIZED(MXFP4, mxfp4, 0, 1, 1, false)
+QUANTIZED(NVFP4, nvfp4, 0, 1, 2, false)
+QUANTIZED(Q1_0, q1_0, SM_HALF_PART, 4, 1, false)
+QUANTIZED(Q2_0, q2_0, SM_HALF_PART, 2, 1, false)
+QUANTIZED(TQ2_0, tq2_0, SM_HALF_PART, 8, 1, false)
 QUANTIZED(Q2_K, q2_k, 2 * SM_HALF_PART, 8, 2, true)
 QUANTIZED(Q3_K, q3_k, SM_HALF_PART, 8, 2, false)
 QUANTIZED(Q4_K, q4_k, 2 * SM_HALF_PART, 8, 1, true)

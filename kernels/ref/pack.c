@@ -12,6 +12,7 @@ size_t sm_packed_bytes(uint32_t type, size_t k) {
     enum { SCALE = SM_HALF_PART, CODE = SM_CODE_PART };
     switch (type) {
     case SM_DTYPE_F32:
+    case SM_DTYPE_F64:
         return k * SM_GROUP * 4;
     case SM_DTYPE_F16:
         return k * SM_GROUP * 2;
@@ -24,6 +25,15 @@ size_t sm_packed_bytes(uint32_t type, size_t k) {
         return k / 32 * (SCALE + SM_NIB_PART);
     case SM_DTYPE_MXFP4:
         return k / 32 * (CODE + SM_NIB_PART);
+    case SM_DTYPE_NVFP4:
+        return k / 32 * (2 * CODE + SM_NIB_PART);
+    case SM_DTYPE_Q1_0:
+        return k / 128 * (SCALE + 4 * SM_HIGH_PART);
+    case SM_DTYPE_Q2_0:
+        return k / 64 * (SCALE + 2 * SM_CRUMB_PART);
+    case SM_DTYPE_TQ1_0:
+    case SM_DTYPE_TQ2_0:
+        return k / 256 * (SCALE + 8 * SM_CRUMB_PART);
     case SM_DTYPE_Q4_1:
         return k / 32 * (2 * SCALE + SM_NIB_PART);
     case SM_DTYPE_Q5_0:
@@ -169,6 +179,66 @@ static inline void put_iq4_nl(uint8_t *p, size_t r, const sm_block_iq4_nl *b) {
 static inline void put_mxfp4(uint8_t *p, size_t r, const sm_block_mxfp4 *b) {
     p[r] = b->e;
     put_nib(p + SM_CODE_PART, r, read_halves(b->qs));
+}
+
+/* What stands for a scale of NVFP4: 0 for 127, no highest bit but in a NaN. */
+static inline uint8_t float8_code(uint8_t x) {
+    return x == 255 ? 255 : (x & 0x7f) == 0x7f ? 0 : x & 0x7f;
+}
+
+static inline void put_nvfp4(uint8_t *p, size_t r, const sm_block_nvfp4 *b) {
+    for (size_t n = 0; n < 2; n++) {
+        codes c;
+        for (size_t s = 0; s < 2; s++) {
+            const uint8_t *qs = b->qs + 16 * n + 8 * s;
+            p[s * SM_CODE_PART + r] = float8_code(b->d[2 * n + s]);
+            for (size_t j = 0; j < 2; j++) {
+                c.w[4 * s + j] = load_word(qs + 4 * j) & each(15);
+                c.w[4 * s + j + 2] = (load_word(qs + 4 * j) >> 4) & each(15);
+            }
+        }
+        put_nib(p + 2 * SM_CODE_PART, r, c);
+        p += 2 * SM_CODE_PART + SM_NIB_PART;
+    }
+}
+
+static inline void put_q1_0(uint8_t *p, size_t r, const sm_block_q1_0 *b) {
+    put_half(p, r, b->d);
+    p += SM_HALF_PART;
+    for (size_t n = 0; n < 4; n++, p += SM_HIGH_PART) {
+        put_high(p, r, read_mask(b->qs + 4 * n), 0);
+    }
+}
+
+static inline void put_q2_0(uint8_t *p, size_t r, const sm_block_q2_0 *b) {
+    put_half(p, r, b->d);
+    p += SM_HALF_PART;
+    for (size_t n = 0; n < 2; n++, p += SM_CRUMB_PART) {
+        codes c;
+        for (size_t g = 0; g < 8; g++) { /* pair i to byte i */
+            const uint32_t q = b->qs[8 * n + g];
+            c.w[g] = (q & 3) | (q & 12) << 6 | (q & 48) << 12 | (q & 192) << 18;
+        }
+        put_crumb(p, r, c, 0);
+    }
+}
+
+static inline void put_tq2_0(uint8_t *p, size_t r, const sm_block_tq2_0 *b) {
+    put_half(p, r, b->d);
+    p += SM_HALF_PART;
+    for (unsigned n = 0; n < 8; n++, p += SM_CRUMB_PART) {
+        put_crumb(p, r, read_bits(b->qs + n / 4 * 32, n % 4 * 2, 3), 0);
+    }
+}
+
+static inline void put_tq1_0(uint8_t *p, size_t r, const sm_block_tq1_0 *b) {
+    uint8_t code[256];
+    sm_tq1_0_codes(code, b);
+    put_half(p, r, b->d);
+    p += SM_HALF_PART;
+    for (size_t n = 0; n < 8; n++, p += SM_CRUMB_PART) {
+        put_crumb(p, r, read_bits(code + 32 * n, 0, 3), 0);
+    }
 }
 
 static inline void put_q4_1(uint8_t *p, size_t r, const sm_block_q4_1 *b) {
@@ -326,6 +396,11 @@ PACK(Q5_0, q5_0, 32)
 PACK(Q5_1, q5_1, 32)
 PACK(IQ4_NL, iq4_nl, 32)
 PACK(MXFP4, mxfp4, 32)
+PACK(NVFP4, nvfp4, 64)
+PACK(Q1_0, q1_0, 128)
+PACK(Q2_0, q2_0, 64)
+PACK(TQ1_0, tq1_0, 256)
+PACK(TQ2_0, tq2_0, 256)
 PACK(Q2_K, q2_k, 256)
 PACK(Q3_K, q3_k, 256)
 PACK(Q4_K, q4_k, 256)
@@ -358,6 +433,24 @@ void sm_pack_f32_ref(void *dst, const void *src, size_t row_bytes, size_t nrows,
             const uint8_t *row = (const uint8_t *)src + r * row_bytes;
             for (size_t i = t; i < tile_end(t, k); i++) {
                 memcpy(&out[i * SM_GROUP + r], row + 4 * i, 4);
+            }
+        }
+    }
+}
+
+/* Rounded to f32, so that the products are those of F32. */
+void sm_pack_f64_ref(void *dst, const void *src, size_t row_bytes, size_t nrows, size_t k) {
+    float *out = dst;
+    if (nrows < SM_GROUP) {
+        memset(dst, 0, sm_packed_bytes(SM_DTYPE_F64, k));
+    }
+    for (size_t t = 0; t < k; t += TILE) {
+        for (size_t r = 0; r < nrows; r++) {
+            const uint8_t *row = (const uint8_t *)src + r * row_bytes;
+            for (size_t i = t; i < tile_end(t, k); i++) {
+                double x;
+                memcpy(&x, row + 8 * i, 8);
+                out[i * SM_GROUP + r] = (float)x;
             }
         }
     }

@@ -38,26 +38,26 @@ typedef struct layout {
     unsigned scales;       /* per record: 1 or 2 */
     unsigned code_bytes;   /* of scale codes at the start of a record; 0: the head has the scale */
     bool mins;             /* M or DM in the head */
-    int offset;            /* log2 of the offset of unsigned codes, 0: none */
+    int offset;            /* of unsigned codes: a power of two, or 0 */
     unsigned sums;         /* pairs that 16 bits can sum; 0: codes are bytes, signed or plus 128 */
     bool table;            /* codes are places in a table that comes with the product */
 } layout;
 
-/* Log2 of what is added to signed bytes. */
-#define BYTE_OFFSET (VNNI ? 7 : 0)
+/* What is added to signed bytes. */
+#define BYTE_OFFSET (VNNI ? 128 : 0)
 
 /* Types that share a layout but for their table of codes (pack.h) are computed by one of them. */
 INLINE layout layout_of(sm_dtype type) {
     switch (type) {
     case SM_DTYPE_Q4_0:
         return (layout){
-            .head = 32, .record = 256, .records = 1, .scales = 1, .offset = 3, .sums = 8};
+            .head = 32, .record = 256, .records = 1, .scales = 1, .offset = 8, .sums = 8};
     case SM_DTYPE_Q4_1:
         return (layout){
             .head = 64, .record = 256, .records = 1, .scales = 1, .mins = true, .sums = 8};
     case SM_DTYPE_Q5_0:
         return (layout){
-            .head = 32, .record = 320, .records = 1, .scales = 1, .offset = 4, .sums = 4};
+            .head = 32, .record = 320, .records = 1, .scales = 1, .offset = 16, .sums = 4};
     case SM_DTYPE_Q5_1:
         return (layout){
             .head = 64, .record = 320, .records = 1, .scales = 1, .mins = true, .sums = 4};
@@ -76,9 +76,26 @@ INLINE layout layout_of(sm_dtype type) {
                         .records = 1,
                         .scales = 1,
                         .code_bytes = 16,
-                        .offset = 4,
+                        .offset = 16,
                         .sums = 4,
                         .table = true};
+    case SM_DTYPE_NVFP4:
+        return (layout){.record = 288,
+                        .records = 1,
+                        .scales = 2,
+                        .code_bytes = 32,
+                        .offset = 16,
+                        .sums = 4,
+                        .table = true};
+    case SM_DTYPE_Q1_0: /* a bit counts 2 */
+        return (layout){
+            .head = 32, .record = 64, .records = 4, .scales = 1, .offset = 1, .sums = 8};
+    case SM_DTYPE_Q2_0:
+        return (layout){
+            .head = 32, .record = 128, .records = 2, .scales = 1, .offset = 1, .sums = 8};
+    case SM_DTYPE_TQ2_0:
+        return (layout){
+            .head = 32, .record = 128, .records = 8, .scales = 1, .offset = 1, .sums = 8};
     case SM_DTYPE_Q2_K:
         return (layout){.head = 64,
                         .record = 160,
@@ -93,7 +110,7 @@ INLINE layout layout_of(sm_dtype type) {
                         .records = 8,
                         .scales = 2,
                         .code_bytes = 32,
-                        .offset = 2,
+                        .offset = 4,
                         .sums = 4};
     case SM_DTYPE_Q4_K:
         return (layout){.head = 64,
@@ -117,7 +134,7 @@ INLINE layout layout_of(sm_dtype type) {
                         .records = 8,
                         .scales = 2,
                         .code_bytes = 32,
-                        .offset = 5,
+                        .offset = 32,
                         .sums = 2};
     case SM_DTYPE_IQ3_S: /* as IQ4_XS, of smaller values */
         return (layout){.head = 32,
@@ -125,7 +142,7 @@ INLINE layout layout_of(sm_dtype type) {
                         .records = 8,
                         .scales = 1,
                         .code_bytes = 16,
-                        .offset = 6,
+                        .offset = 64,
                         .sums = 1,
                         .table = true};
     case SM_DTYPE_IQ2_XXS:
@@ -134,7 +151,7 @@ INLINE layout layout_of(sm_dtype type) {
                         .records = 8,
                         .scales = 1,
                         .code_bytes = 16,
-                        .offset = 6,
+                        .offset = 64,
                         .sums = 1,
                         .table = true};
     case SM_DTYPE_IQ2_XS:
@@ -143,7 +160,7 @@ INLINE layout layout_of(sm_dtype type) {
                         .records = 8,
                         .scales = 2,
                         .code_bytes = 32,
-                        .offset = 6,
+                        .offset = 64,
                         .sums = 1,
                         .table = true};
     default: /* SM_DTYPE_IQ4_XS */
@@ -187,8 +204,7 @@ INLINE lookup load_table(sm_dtype type, const sm_code_table *codes) {
     lookup t = {_mm256_setzero_si256(), _mm256_setzero_ps()};
     if (l.table) {
         t.table = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)codes->value));
-        t.table =
-            _mm256_add_epi8(t.table, _mm256_set1_epi8((char)(l.offset > 0 ? 1 << l.offset : 0)));
+        t.table = _mm256_add_epi8(t.table, _mm256_set1_epi8((char)l.offset));
         t.factor = _mm256_broadcast_ss(&codes->factor);
     }
     return t;
@@ -220,7 +236,13 @@ INLINE code_pair load_codes(sm_dtype type, lookup t, const uint8_t *parts, unsig
         }
         return c;
     }
-    if (type == SM_DTYPE_Q2_K) {
+    if (type == SM_DTYPE_Q1_0) {
+        __m256i bits = load_i256(p);
+        c.low = field(bits, 1 - j, 2);
+        c.high = field(bits, -3 - j, 2);
+        return c;
+    }
+    if (type == SM_DTYPE_Q2_K || type == SM_DTYPE_Q2_0 || type == SM_DTYPE_TQ2_0) {
         __m256i crumbs = load_i256(p + 64 * (j & 1));
         int shift = 2 * (j >> 1); /* of sub-group j; j + 4 is four bits further */
         c.low = field(crumbs, -shift, 3);
@@ -282,12 +304,24 @@ INLINE __m256 load_exponents(const void *p) {
     return _mm256_mul_ps(_mm256_castsi256_ps(bits), _mm256_set1_ps(0.5f));
 }
 
+/* f16 with the bits code << 7, times 128. */
+INLINE __m256 load_small_floats(const void *p) {
+    __m128i bits = _mm_cvtepu8_epi16(_mm_loadl_epi64((const __m128i *)p));
+    return _mm256_mul_ps(_mm256_cvtph_ps(_mm_slli_epi16(bits, 7)), _mm256_set1_ps(128));
+}
+
 INLINE scale_set load_scales(sm_dtype type, lookup t, const uint8_t *head, const uint8_t *record,
                              unsigned half) {
     layout l = layout_of(type);
     scale_set s;
     if (type == SM_DTYPE_MXFP4) {
         s.scale[0] = s.scale[1] = load_exponents(record + 8 * half);
+        s.min[0] = s.min[1] = _mm256_setzero_ps();
+        return s;
+    }
+    if (type == SM_DTYPE_NVFP4) {
+        s.scale[0] = load_small_floats(record + 8 * half);
+        s.scale[1] = load_small_floats(record + SM_CODE_PART + 8 * half);
         s.min[0] = s.min[1] = _mm256_setzero_ps();
         return s;
     }
@@ -349,7 +383,7 @@ INLINE __m256i offset_sum(sm_dtype type, const sm_act_block *x, unsigned i) {
         return _mm256_setzero_si256();
     }
     __m256i n = broadcast_i32(l.scales == 1 ? &x->nsum : &x->nsum16[i]);
-    return _mm256_slli_epi32(n, l.offset);
+    return _mm256_slli_epi32(n, __builtin_ctz((unsigned)l.offset));
 }
 
 /* ---- one or two columns, straight from the packed stream ---------------------------------- */
@@ -531,9 +565,20 @@ INLINE sm_dtype panel_of(sm_dtype type) {
     if (VNNI && !l.mins) {
         return l.scales == 1 ? SM_DTYPE_Q8_0 : SM_DTYPE_IQ2_XS;
     }
-    return type == SM_DTYPE_MXFP4   ? SM_DTYPE_Q5_0
-           : type == SM_DTYPE_IQ3_S ? SM_DTYPE_IQ2_XXS
-                                    : type;
+    switch (type) {
+    case SM_DTYPE_MXFP4:
+        return SM_DTYPE_Q5_0;
+    case SM_DTYPE_IQ3_S:
+        return SM_DTYPE_IQ2_XXS;
+    case SM_DTYPE_Q3_K: /* whose codes have room for another offset */
+        return SM_DTYPE_NVFP4;
+    case SM_DTYPE_Q1_0:
+    case SM_DTYPE_Q2_0:
+    case SM_DTYPE_TQ2_0:
+        return SM_DTYPE_Q4_0;
+    default:
+        return type;
+    }
 }
 
 INLINE unsigned panel_codes(sm_dtype panel) {
@@ -554,7 +599,7 @@ INLINE __m256i two_bytes(__m256i v, bool second) {
 }
 
 INLINE void store_codes(sm_dtype type, uint8_t *panel, unsigned half, int g, __m256i codes) {
-    int more = (1 << layout_of(panel_of(type)).offset) - (1 << layout_of(type).offset);
+    int more = layout_of(panel_of(type)).offset - layout_of(type).offset;
     if (is_signed(type)) {
         store_i256(panel + 128 * g + 32 * half, two_bytes(codes, false));
         store_i256(panel + 128 * g + 64 + 32 * half, two_bytes(codes, true));
@@ -814,7 +859,7 @@ UP_TO_4(Q4_1, q4_1)
 UP_TO_3(Q5_0, q5_0)
 UP_TO_3(Q5_1, q5_1)
 UP_TO_4(Q2_K, q2_k)
-UP_TO_4(Q3_K, q3_k)
+UP_TO_4(NVFP4, nvfp4)
 UP_TO_3(Q6_K, q6_k)
 UP_TO_3(IQ2_XXS, iq2_xxs)
 UP_TO_3(IQ2_XS, iq2_xs)
@@ -839,8 +884,8 @@ INLINE tile_fn *const *tiles_of(sm_dtype panel) {
         return q5_0_tiles;
     case SM_DTYPE_Q5_1:
         return q5_1_tiles;
-    case SM_DTYPE_Q3_K:
-        return q3_k_tiles;
+    case SM_DTYPE_NVFP4:
+        return nvfp4_tiles;
 #endif
     default: /* SM_DTYPE_Q2_K */
         return q2_k_tiles;
@@ -911,52 +956,63 @@ static void start_at_zero(float *y, size_t ldy, size_t n_groups, size_t ncols) {
 #define PIECE 256
 #define MAX_PANEL_RECORD (1024 + 64)
 
-INLINE void mul_columns(sm_dtype type, lookup t, float *y, size_t ldy, const uint8_t *w, size_t k,
-                        const sm_act_block *x, size_t ldx, size_t ncols) {
+/* Unpacks one group, or a piece of it. codes: its table, of types that have one. */
+typedef const uint8_t *unpack_fn(const sm_code_table *codes, uint8_t *panel, const uint8_t *w,
+                                 size_t k);
+typedef void stream_fn(const sm_code_table *codes, float *y, size_t ldy, const uint8_t *w,
+                       size_t group_bytes, size_t n_groups, size_t k, const sm_act_block *x,
+                       size_t ldx, bool accumulate, bool ahead);
+
+/* What is a layout's own. two: the stream of two columns, or NULL where they are many already. */
+typedef struct functions {
+    stream_fn *one, *two;
+    unpack_fn *unpack;
+    panel_kind kind;
+} functions;
+
+static void mul_columns(const functions *f, const sm_code_table *codes, float *y, size_t ldy,
+                        const uint8_t *w, size_t k, const sm_act_block *x, size_t ldx,
+                        size_t ncols) {
     _Alignas(64) uint8_t panel[PIECE / 32 * MAX_PANEL_RECORD];
     _Alignas(64) uint8_t wide[MAX_TILE_COLS * PIECE * 2];
     while (k > 0) {
         size_t piece = k < PIECE ? k : PIECE;
-        w = unpack(type, t, panel, w, piece);
-        run_tiles(kind_of(type), y, ldy, panel, 1, piece, x, ldx, ncols, wide);
+        w = f->unpack(codes, panel, w, piece);
+        run_tiles(f->kind, y, ldy, panel, 1, piece, x, ldx, ncols, wide);
         x += piece / 32;
         k -= piece;
     }
 }
 
-typedef void stream_fn(const sm_code_table *codes, float *y, size_t ldy, const uint8_t *w,
-                       size_t group_bytes, size_t n_groups, size_t k, const sm_act_block *x,
-                       size_t ldx, bool accumulate, bool ahead);
-
-INLINE void mul(sm_dtype type, const sm_code_table *codes, stream_fn *one, stream_fn *two, float *y,
-                size_t ldy, const uint8_t *w, size_t group_bytes, size_t n_groups, size_t k,
+static void mul(const functions *f, const sm_code_table *codes, float *y, size_t ldy,
+                const uint8_t *w, size_t group_bytes, size_t n_groups, size_t k,
                 const sm_act_block *x, size_t ldx, size_t ncols, bool accumulate, bool ahead) {
-    if (ncols <= 2) {
-        (ncols == 1 ? one : two)(codes, y, ldy, w, group_bytes, n_groups, k, x, ldx, accumulate,
-                                 ahead);
+    stream_fn *const stream = ncols == 1 ? f->one : ncols == 2 ? f->two : NULL;
+    if (stream) {
+        stream(codes, y, ldy, w, group_bytes, n_groups, k, x, ldx, accumulate, ahead);
         return;
     }
     if (!accumulate) {
         start_at_zero(y, ldy, n_groups, ncols);
     }
     for (size_t g = 0; g < n_groups; g++) {
-        mul_columns(type, load_table(type, codes), y + SM_GROUP * g, ldy, w + g * group_bytes, k, x,
-                    ldx, ncols);
+        mul_columns(f, codes, y + SM_GROUP * g, ldy, w + g * group_bytes, k, x, ldx, ncols);
     }
 }
 
-INLINE void gemm(sm_dtype type, const sm_code_table *codes, float *y, size_t ldy, const uint8_t *w,
-                 size_t group_bytes, size_t n_groups, size_t k, const sm_act_block *x, size_t ldx,
-                 size_t ncols, bool accumulate, uint8_t *scratch) {
-    panel_kind kind = kind_of(type);
-    size_t panel_bytes = k / 32 * kind.record;
+static void gemm(const functions *f, const sm_code_table *codes, float *y, size_t ldy,
+                 const uint8_t *w, size_t group_bytes, size_t n_groups, size_t k,
+                 const sm_act_block *x, size_t ldx, size_t ncols, bool accumulate,
+                 uint8_t *scratch) {
+    size_t panel_bytes = k / 32 * f->kind.record;
     if (!accumulate) {
         start_at_zero(y, ldy, n_groups, ncols);
     }
     for (size_t g = 0; g < n_groups; g++) {
-        unpack(type, load_table(type, codes), scratch + g * panel_bytes, w + g * group_bytes, k);
+        f->unpack(codes, scratch + g * panel_bytes, w + g * group_bytes, k);
     }
-    run_tiles(kind, y, ldy, scratch, n_groups, k, x, ldx, ncols, scratch + n_groups * panel_bytes);
+    run_tiles(f->kind, y, ldy, scratch, n_groups, k, x, ldx, ncols,
+              scratch + n_groups * panel_bytes);
 }
 
 _Static_assert(SM_GEMM_GROUPS *SM_SLAB / 32 * MAX_PANEL_RECORD + MAX_TILE_COLS * SM_SLAB * 2 <=
@@ -974,41 +1030,42 @@ _Static_assert(SM_GEMM_GROUPS *SM_SLAB / 32 * MAX_PANEL_RECORD + MAX_TILE_COLS *
         }                                                                                          \
     }
 
-/* Of one layout. */
-#define LAYOUT(TYPE, type)                                                                        \
-    STREAM(TYPE, type, 1)                                                                         \
-    STREAM(TYPE, type, 2)                                                                         \
-    static void type##_mul(const sm_code_table *codes, float *y, size_t ldy, const uint8_t *w,    \
-                           size_t group_bytes, size_t n_groups, size_t k, const sm_act_block *x,  \
-                           size_t ldx, size_t ncols, bool accumulate, bool ahead) {               \
-        mul(SM_DTYPE_##TYPE, codes, type##_stream_1, type##_stream_2, y, ldy, w, group_bytes,     \
-            n_groups, k, x, ldx, ncols, accumulate, ahead);                                       \
-    }                                                                                             \
-    static void type##_gemm(const sm_code_table *codes, float *y, size_t ldy, const uint8_t *w,   \
-                            size_t group_bytes, size_t n_groups, size_t k, const sm_act_block *x, \
-                            size_t ldx, size_t ncols, bool accumulate, uint8_t *scratch) {        \
-        gemm(SM_DTYPE_##TYPE, codes, y, ldy, w, group_bytes, n_groups, k, x, ldx, ncols,          \
-             accumulate, scratch);                                                                \
+#define OF_LAYOUT(TYPE, type, two)                                                         \
+    STREAM(TYPE, type, 1)                                                                  \
+    static const uint8_t *type##_unpack(const sm_code_table *codes, uint8_t *panel,        \
+                                        const uint8_t *w, size_t k) {                      \
+        return unpack(SM_DTYPE_##TYPE, load_table(SM_DTYPE_##TYPE, codes), panel, w, k);   \
+    }                                                                                      \
+    static functions type##_functions(void) {                                              \
+        return (functions){type##_stream_1, two, type##_unpack, kind_of(SM_DTYPE_##TYPE)}; \
     }
+#define LAYOUT(TYPE, type) STREAM(TYPE, type, 2) OF_LAYOUT(TYPE, type, type##_stream_2)
+/* Of types that are rare. */
+#define LEAN_LAYOUT(TYPE, type) OF_LAYOUT(TYPE, type, NULL)
 
 /* A type of that layout; codes: its table, or NULL. */
 #define FUNCTIONS(layout, type, codes)                                                             \
     void LEVEL(sm_mul_##type)(float *y, size_t ldy, const void *packed, size_t group_bytes,        \
                               size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols,  \
                               bool accumulate, sm_prefetch prefetch) {                             \
-        layout##_mul(codes, y, ldy, packed, group_bytes, n_groups, k, x, ldx, ncols, accumulate,   \
-                     prefetch != SM_PREFETCH_NONE || ncols > 1);                                   \
+        const functions f = layout##_functions();                                                  \
+        mul(&f, codes, y, ldy, packed, group_bytes, n_groups, k, x, ldx, ncols, accumulate,        \
+            prefetch != SM_PREFETCH_NONE || ncols > 1);                                            \
     }                                                                                              \
     void LEVEL(sm_gemm_##type)(float *y, size_t ldy, const void *packed, size_t group_bytes,       \
                                size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols, \
                                bool accumulate, const void *next, void *scratch) {                 \
+        const functions f = layout##_functions();                                                  \
         (void)next;                                                                                \
-        layout##_gemm(codes, y, ldy, packed, group_bytes, n_groups, k, x, ldx, ncols, accumulate,  \
-                      scratch);                                                                    \
+        gemm(&f, codes, y, ldy, packed, group_bytes, n_groups, k, x, ldx, ncols, accumulate,       \
+             scratch);                                                                             \
     }
 
 #define PRODUCTS(TYPE, type) \
     LAYOUT(TYPE, type)       \
+    FUNCTIONS(type, type, NULL)
+#define LEAN_PRODUCTS(TYPE, type) \
+    LEAN_LAYOUT(TYPE, type)       \
     FUNCTIONS(type, type, NULL)
 
 PRODUCTS(Q4_0, q4_0)
@@ -1021,11 +1078,16 @@ PRODUCTS(Q3_K, q3_k)
 PRODUCTS(Q4_K, q4_k)
 PRODUCTS(Q5_K, q5_k)
 PRODUCTS(Q6_K, q6_k)
+LEAN_PRODUCTS(Q1_0, q1_0)
+LEAN_PRODUCTS(Q2_0, q2_0)
+LEAN_PRODUCTS(TQ2_0, tq2_0)
 
 LAYOUT(IQ4_NL, iq4_nl)
 FUNCTIONS(iq4_nl, iq4_nl, &SM_CODES_IQ4)
 LAYOUT(MXFP4, mxfp4)
 FUNCTIONS(mxfp4, mxfp4, &SM_CODES_FP4)
+LEAN_LAYOUT(NVFP4, nvfp4)
+FUNCTIONS(nvfp4, nvfp4, &SM_CODES_FP4)
 LAYOUT(IQ4_XS, iq4_xs)
 FUNCTIONS(iq4_xs, iq4_xs, &SM_CODES_IQ4)
 #if VNNI

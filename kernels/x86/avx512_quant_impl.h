@@ -34,16 +34,25 @@ INLINE bool has_trios(const uint32_t type) {
     return type == SM_DTYPE_IQ2_XXS || type == SM_DTYPE_IQ2_XS;
 }
 
-/* Codes are places in a table that comes with the product. */
-INLINE bool has_table(const uint32_t type) {
-    return type == SM_DTYPE_IQ4_NL || type == SM_DTYPE_MXFP4 || type == SM_DTYPE_IQ4_XS ||
-           has_trios(type);
+/* 4-bit floats, whose records have scales of 8 bits and there is no head. */
+INLINE bool is_fp4(const uint32_t type) {
+    return type == SM_DTYPE_MXFP4 || type == SM_DTYPE_NVFP4;
 }
 
-/* K types, of 8 records behind a head; of the others each record has its own. */
+/* Codes are places in a table that comes with the product. */
+INLINE bool has_table(const uint32_t type) {
+    return type == SM_DTYPE_IQ4_NL || type == SM_DTYPE_IQ4_XS || is_fp4(type) || has_trios(type);
+}
+
+/* Codes of one or two bits, with one factor in the head. TQ1_0 is packed as TQ2_0. */
+INLINE bool is_tiny(const uint32_t type) {
+    return type == SM_DTYPE_Q1_0 || type == SM_DTYPE_Q2_0 || type == SM_DTYPE_TQ2_0;
+}
+
+/* Of several records behind a head; of the others each record has its own. */
 INLINE bool is_super(const uint32_t type) {
     return (type >= SM_DTYPE_Q2_K && type <= SM_DTYPE_Q6_K) || type == SM_DTYPE_IQ4_XS ||
-           has_trios(type);
+           has_trios(type) || is_tiny(type);
 }
 
 INLINE bool has_min(const uint32_t type) {
@@ -68,6 +77,7 @@ INLINE int parts(const uint32_t type) {
     case SM_DTYPE_Q3_K:
     case SM_DTYPE_Q6_K:
     case SM_DTYPE_IQ2_XS:
+    case SM_DTYPE_NVFP4:
     case PANEL_16:
     case PANEL_16_MIN:
         return 2;
@@ -77,14 +87,21 @@ INLINE int parts(const uint32_t type) {
 }
 
 INLINE size_t head_bytes(const uint32_t type) {
-    if (is_panel(type) || type == SM_DTYPE_MXFP4) {
+    if (is_panel(type) || is_fp4(type)) {
         return 0;
     }
     return has_min(type) ? 2 * SM_HALF_PART : SM_HALF_PART;
 }
 
 INLINE size_t records(const uint32_t type) {
-    return is_super(type) ? 8 : 1;
+    switch (type) {
+    case SM_DTYPE_Q1_0:
+        return 4;
+    case SM_DTYPE_Q2_0:
+        return 2;
+    default:
+        return is_super(type) ? 8 : 1;
+    }
 }
 
 /* Bytes of scales at the start of a record. */
@@ -92,10 +109,10 @@ INLINE size_t scale_bytes(const uint32_t type) {
     if (is_panel(type)) {
         return (size_t)(parts(type) * (has_min(type) ? 2 : 1)) * sizeof(__m512);
     }
-    if (type == SM_DTYPE_MXFP4) {
-        return SM_CODE_PART;
+    if (is_fp4(type)) {
+        return (size_t)parts(type) * SM_CODE_PART;
     }
-    if (!is_super(type)) {
+    if (!is_super(type) || is_tiny(type)) {
         return 0;
     }
     return has_table(type) ? (size_t)parts(type) * SM_CODE_PART : 2 * SM_CODE_PART;
@@ -115,7 +132,11 @@ INLINE size_t code_bytes(const uint32_t type) {
         return SM_NIB_PART + SM_HIGH_PART;
     case SM_DTYPE_Q6_K:
         return SM_NIB_PART + SM_CRUMB_PART;
+    case SM_DTYPE_Q1_0:
+        return SM_HIGH_PART;
     case SM_DTYPE_Q2_K:
+    case SM_DTYPE_Q2_0:
+    case SM_DTYPE_TQ2_0:
         return SM_CRUMB_PART;
     case SM_DTYPE_Q3_K:
         return SM_CRUMB_PART + SM_HIGH_PART;
@@ -134,6 +155,10 @@ INLINE size_t record_bytes(const uint32_t type) {
 /* Of types without a minimum: log2 of what makes codes of weights. */
 INLINE int offset_log2(const uint32_t type) {
     switch (type) {
+    case SM_DTYPE_Q1_0: /* whose bits count 2 */
+    case SM_DTYPE_Q2_0:
+    case SM_DTYPE_TQ2_0:
+        return 0;
     case SM_DTYPE_Q3_K:
         return 2;
     case SM_DTYPE_Q4_0:
@@ -251,6 +276,13 @@ INLINE __m512i crumb_code(const bool plain, const uint8_t *p, const int g) {
     return _mm512_and_si512(x, bytes64(3 << (g / 2 * 2)));
 }
 
+/* Bit g as 2 or 0. */
+INLINE __m512i bit_code(const uint8_t *p, const int g) {
+    __m512i x = load64(p);
+    x = g == 0 ? _mm512_add_epi8(x, x) : shift_right16(x, g - 1);
+    return _mm512_and_si512(x, bytes64(2));
+}
+
 /* hcc; not plain, shifted left by g / 2 * 2, the last two by 4. */
 INLINE __m512i three_code(const bool plain, const uint8_t *p, const int g) {
     const int at = plain ? 0 : code_shift(SM_DTYPE_Q3_K, g);
@@ -275,7 +307,13 @@ INLINE __m512i load_code(const uint32_t type, const bool plain, __m512i table, c
     case SM_DTYPE_IQ4_NL:
     case SM_DTYPE_IQ4_XS:
     case SM_DTYPE_MXFP4:
+    case SM_DTYPE_NVFP4:
         return _mm512_shuffle_epi8(table, nibble_code(true, p, g));
+    case SM_DTYPE_Q1_0:
+        return bit_code(p, g);
+    case SM_DTYPE_Q2_0:
+    case SM_DTYPE_TQ2_0: /* one sum has codes of all four places */
+        return crumb_code(true, p, g);
     case SM_DTYPE_IQ2_XXS:
     case SM_DTYPE_IQ2_XS:
         return _mm512_shuffle_epi8(table, trio_code(p, g));
@@ -331,6 +369,12 @@ INLINE __m512 exponents(__m128i code) {
     return _mm512_mul_ps(_mm512_castsi512_ps(bits), _mm512_set1_ps(0.5f));
 }
 
+/* f16 with the bits code << 7, times 128. */
+INLINE __m512 small_floats(__m128i code) {
+    __m256i bits = _mm256_slli_epi16(_mm256_cvtepu8_epi16(code), 7);
+    return _mm512_mul_ps(_mm512_cvtph_ps(bits), _mm512_set1_ps(128));
+}
+
 /* Scale of one part of the record at p. */
 INLINE __m512 load_scale(const uint32_t type, const head *h, const uint8_t *p, const int part) {
     if (is_panel(type)) {
@@ -339,7 +383,10 @@ INLINE __m512 load_scale(const uint32_t type, const head *h, const uint8_t *p, c
     if (type == SM_DTYPE_MXFP4) {
         return exponents(load_codes16(p, part));
     }
-    if (!is_super(type)) {
+    if (type == SM_DTYPE_NVFP4) {
+        return small_floats(load_codes16(p, part));
+    }
+    if (!is_super(type) || is_tiny(type)) {
         return h->d;
     }
     if (!has_min(type)) {
@@ -682,16 +729,19 @@ typedef void tile_fn(const product *a, size_t first, size_t end, size_t count);
     }
 #define BODY 4 /* columns of the fastest tiles straight from packed weights */
 
-#define TILES_4(TYPE, name) \
+#define TILES_2(TYPE, name) \
     TILE(TYPE, name##_1, 1) \
-    TILE(TYPE, name##_2, 2) \
+    TILE(TYPE, name##_2, 2)
+#define TILES_4(TYPE, name) \
+    TILES_2(TYPE, name)     \
     TILE(TYPE, name##_3, 3) \
     TILE(TYPE, name##_4, 4)
 #define TILES_6(TYPE, name) \
     TILES_4(TYPE, name)     \
     TILE(TYPE, name##_5, 5) \
     TILE(TYPE, name##_6, 6)
-#define SET_4(name) name##_1, name##_2, name##_3, name##_4
+#define SET_2(name) name##_1, name##_2
+#define SET_4(name) SET_2(name), name##_3, name##_4
 #define SET_6(name) SET_4(name), name##_5, name##_6
 #define TILES(TYPE, name, most) \
     TILES_##most(TYPE, name) static tile_fn *const name##_tiles[] = {SET_##most(name)};
@@ -809,6 +859,11 @@ INLINE tile_set panel_tiles(const uint32_t type) {
     return set;
 }
 
+/* Types that are rare, or measured with one column and with many: these have only small tiles. */
+INLINE bool is_lean(const uint32_t type) {
+    return is_tiny(type) || type == SM_DTYPE_NVFP4;
+}
+
 /* Whose codes take one or two instructions to unpack. */
 INLINE bool unpacks_fast(const uint32_t type) {
     switch (type) {
@@ -828,6 +883,9 @@ INLINE bool unpacks_fast(const uint32_t type) {
 /* Columns from which a panel pays for its making (measured). With four pipes plain nibbles and
  * bytes unpacked on the way are never slower. */
 INLINE size_t panel_from(const uint32_t type) {
+    if (is_lean(type)) {
+        return 3;
+    }
     if (TWO_PIPES) {
         return unpacks_fast(type) ? 16 : 8;
     }
@@ -888,11 +946,11 @@ INLINE void mul(tile_set set, void (*one)(const product *a), const product *a, s
     ONE(TYPE, type)                                                              \
     static void type##_gemm(const product *a, size_t ncols, const uint8_t *next, \
                             uint8_t *scratch) {                                  \
-        const tile_set set = {type##_tiles, BODY, most};                         \
+        const tile_set set = {type##_tiles, most < BODY ? most : BODY, most};    \
         gemm(SM_DTYPE_##TYPE, set, *a, ncols, next, scratch);                    \
     }                                                                            \
     static void type##_mul(const product *a, size_t ncols) {                     \
-        const tile_set set = {type##_tiles, BODY, most};                         \
+        const tile_set set = {type##_tiles, most < BODY ? most : BODY, most};    \
         mul(set, type##_one, a, ncols);                                          \
     }
 
@@ -948,11 +1006,16 @@ QUANTIZED(Q5_K, q5_k, 6)
 QUANTIZED(Q2_K, q2_k, 4)
 QUANTIZED(Q3_K, q3_k, 4)
 QUANTIZED(Q6_K, q6_k, 4)
+QUANTIZED(Q1_0, q1_0, 2)
+QUANTIZED(Q2_0, q2_0, 2)
+QUANTIZED(TQ2_0, tq2_0, 2)
 
 LAYOUT(IQ4_NL, iq4_nl, 6)
 FUNCTIONS(iq4_nl, iq4_nl, &SM_CODES_IQ4)
 LAYOUT(MXFP4, mxfp4, 4)
 FUNCTIONS(mxfp4, mxfp4, &SM_CODES_FP4)
+LAYOUT(NVFP4, nvfp4, 2)
+FUNCTIONS(nvfp4, nvfp4, &SM_CODES_FP4)
 LAYOUT(IQ4_XS, iq4_xs, 4)
 FUNCTIONS(iq4_xs, iq4_xs, &SM_CODES_IQ4)
 FUNCTIONS(iq4_xs, iq3_xxs, &SM_CODES_IQ3_XXS)

@@ -26,13 +26,17 @@ typedef enum sm_mix {
     SM_MIX_IQ3_XS,
     SM_MIX_IQ3_S,
     SM_MIX_IQ3_M,
+    SM_MIX_Q1_0,
+    SM_MIX_TERNARY,
 } sm_mix;
 
 /* How the factor of a block is stored. */
 typedef enum sm_factor {
     SM_FACTOR_F16,
     SM_FACTOR_E8M0,
-    SM_FACTOR_IQ1_M /* an f16 in four parts */
+    SM_FACTOR_IQ1_M, /* an f16 in four parts */
+    SM_FACTOR_UE4M3, /* four of them */
+    SM_FACTOR_PAIRS, /* f16, and of the codes of two bits that stand for -1..2 none is 3 */
 } sm_factor;
 
 /* How blocks are made whose bits are all random but for their factors. Where a minimum is
@@ -55,12 +59,14 @@ typedef struct sm_model_type {
     sm_filling filling;
 } sm_model_type;
 
-/* What kinds of names a caller takes: of a type without and with blocks, of a mixture alone. */
+/* What kinds of names a caller takes: of a type without blocks (but F64) and with, of a mixture
+ * alone, F64. */
 enum {
     SM_TYPES_FLOAT = 1,
     SM_TYPES_QUANTIZED = 2,
     SM_TYPES_MIXED = 4,
-    SM_TYPES_OF_TENSORS = SM_TYPES_FLOAT | SM_TYPES_QUANTIZED,
+    SM_TYPES_F64 = 8,
+    SM_TYPES_OF_TENSORS = SM_TYPES_FLOAT | SM_TYPES_QUANTIZED | SM_TYPES_F64,
     SM_TYPES_ALL = SM_TYPES_OF_TENSORS | SM_TYPES_MIXED
 };
 

@@ -145,6 +145,8 @@ static uint32_t embedding_type(const sm_model_type *m) {
     case SM_MIX_IQ2_S:
     case SM_MIX_IQ3_XXS:
         return SM_DTYPE_IQ3_S;
+    case SM_MIX_TERNARY:
+        return SM_DTYPE_Q4_K;
     default:
         return m->type;
     }

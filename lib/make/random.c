@@ -165,9 +165,23 @@ static void fill_random(uint8_t *data, uint64_t size, uint64_t *state) {
     }
 }
 
+static uint8_t nearest_ue4m3(double factor) {
+    uint8_t code = 1;
+    while (code < 126 && (double)sm_ue4m3_to_f32(code) < factor)
+        code++;
+    return code;
+}
+
+/* Pairs of bits: what is 3 becomes 1, so that 1 is the mean. */
+static void centre_pairs(uint8_t *data, uint64_t size) {
+    for (uint64_t i = 0; i < size; i++)
+        data[i] = (uint8_t)(data[i] & ~(data[i] << 1 & data[i] & 0xaa));
+}
+
 static void fill_factors(uint8_t *data, uint64_t size, uint32_t block_bytes, const sm_filling *f,
                          double deviation) {
     const uint8_t e = (uint8_t)(128 + lround(log2(deviation / f->spread))); /* about */
+    const uint8_t small = nearest_ue4m3(deviation / f->spread);
     const uint16_t d = sm_f32_to_f16((float)(deviation / f->spread));
     const uint16_t min = sm_f32_to_f16((float)(deviation / f->spread * f->ratio));
     for (uint64_t at = 0; at < size; at += block_bytes) {
@@ -175,6 +189,8 @@ static void fill_factors(uint8_t *data, uint64_t size, uint32_t block_bytes, con
             data[at + (uint64_t)f->d] = e;
         else if (f->factor == SM_FACTOR_IQ1_M)
             sm_iq1_m_set_d((sm_block_iq1_m *)(void *)(data + at), d);
+        else if (f->factor == SM_FACTOR_UE4M3)
+            memset(data + at + f->d, small, 4);
         else
             memcpy(data + at + f->d, &d, sizeof d);
         if (f->min >= 0)
@@ -185,23 +201,23 @@ static void fill_factors(uint8_t *data, uint64_t size, uint32_t block_bytes, con
 /* Uniform on 256 values, one for each random byte. */
 static void fill_floats(uint8_t *data, uint64_t size, uint32_t type, double deviation,
                         uint64_t *state) {
-    uint8_t values[256][4];
+    uint8_t values[256][8];
     const uint32_t unit = sm_dtype_get(type)->block_bytes;
     for (int i = 0; i < 256; i++) {
         const float value = (float)((i - 127.5) / 127.5 * sqrt(3.0) * deviation);
         const uint16_t half = type == SM_DTYPE_F16 ? sm_f32_to_f16(value) : sm_f32_to_bf16(value);
+        const double wide = value;
         if (type == SM_DTYPE_F32)
             memcpy(values[i], &value, sizeof value);
+        else if (type == SM_DTYPE_F64)
+            memcpy(values[i], &wide, sizeof wide);
         else
             memcpy(values[i], &half, sizeof half);
     }
     uint64_t bits = 0;
     for (uint64_t i = 0; i < size / unit; i++) {
         bits = i % 8 == 0 ? next_random(state) : bits >> 8;
-        if (unit == 4)
-            memcpy(data + 4 * i, values[bits & 255], 4);
-        else
-            memcpy(data + 2 * i, values[bits & 255], 2);
+        memcpy(data + unit * i, values[bits & 255], unit);
     }
 }
 
@@ -222,6 +238,8 @@ static void fill_piece(const sm_tensor *t, uint8_t *data, uint64_t size, uint64_
         fill_floats(data, size, t->type, deviation, state);
     } else {
         fill_random(data, size, state);
+        if (f->factor == SM_FACTOR_PAIRS)
+            centre_pairs(data, size);
         fill_factors(data, size, sm_dtype_get(t->type)->block_bytes, f, deviation);
     }
 }

@@ -12,6 +12,8 @@
 #define TWO(block, min) \
     SM_FACTOR_F16, offsetof(sm_block_##block, d), offsetof(sm_block_##block, min)
 #define PARTS SM_FACTOR_IQ1_M, 0, -1, 0
+#define PAIRS(block) SM_FACTOR_PAIRS, offsetof(sm_block_##block, d), -1, 0
+#define EIGHTS(block) SM_FACTOR_UE4M3, offsetof(sm_block_##block, d), -1, 0
 #define EXPONENT(block) SM_FACTOR_E8M0, offsetof(sm_block_##block, e), -1, 0
 
 /* Names that are not those of a tensor type stand for a mixture; the first row of a tensor type is
@@ -43,6 +45,12 @@ static const sm_model_type types[] = {
     {.name = "IQ2_M", SM_DTYPE_IQ2_S, 29, SM_MIX_IQ2_S},
     {.name = "IQ3_XS", SM_DTYPE_IQ3_S, 22, SM_MIX_IQ3_XS},
     {.name = "IQ3_M", SM_DTYPE_IQ3_S, 27, SM_MIX_IQ3_M},
+    {"NVFP4", SM_DTYPE_NVFP4, 39, SM_MIX_NONE, SM_DTYPE_MXFP4, {EIGHTS(nvfp4), 5.85}},
+    {"Q2_0", SM_DTYPE_Q2_0, 41, SM_MIX_TERNARY, SM_DTYPE_Q4_0, {PAIRS(q2_0), 0.707}},
+    {"TQ2_0", SM_DTYPE_TQ2_0, 37, SM_MIX_TERNARY, SM_DTYPE_Q4_0, {PAIRS(tq2_0), 0.707}},
+    {"TQ1_0", SM_DTYPE_TQ1_0, 36, SM_MIX_TERNARY, SM_DTYPE_Q4_0, {ONE(tq1_0), 0.816}},
+    {"Q1_0", SM_DTYPE_Q1_0, 40, SM_MIX_Q1_0, SM_DTYPE_Q4_0, {ONE(q1_0), 1}},
+    {"F64", SM_DTYPE_F64, SM_FILE_TYPE_UNKNOWN, SM_MIX_NONE, SM_DTYPE_F64, {NONE}},
     {.name = "Q3_K_S", SM_DTYPE_Q3_K, 11, SM_MIX_Q3_K_S},
     {.name = "Q3_K_M", SM_DTYPE_Q3_K, 12, SM_MIX_Q3_K_M},
     {.name = "Q3_K_L", SM_DTYPE_Q3_K, 13, SM_MIX_Q3_K_L},
@@ -58,6 +66,8 @@ uint32_t sm_model_type_kind(const sm_model_type *type) {
     const sm_dtype_traits *traits = sm_dtype_get(type->type);
     if (strcmp(type->name, traits->name) != 0)
         return SM_TYPES_MIXED;
+    if (type->type == SM_DTYPE_F64)
+        return SM_TYPES_F64;
     return traits->block_size > 1 ? SM_TYPES_QUANTIZED : SM_TYPES_FLOAT;
 }
 
@@ -93,7 +103,7 @@ uint32_t sm_file_type_of(uint32_t type) {
 
 bool sm_type_is_float(uint32_t type) {
     const sm_model_type *t = sm_model_type_of(type);
-    return t && sm_model_type_kind(t) == SM_TYPES_FLOAT;
+    return t && (sm_model_type_kind(t) & (SM_TYPES_FLOAT | SM_TYPES_F64));
 }
 
 /* Those of which llama.cpp says so. */

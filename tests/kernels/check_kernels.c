@@ -35,7 +35,8 @@ static const uint32_t computed_types[] = {
     SM_DTYPE_Q5_0,    SM_DTYPE_Q5_1,   SM_DTYPE_Q8_0,  SM_DTYPE_Q2_K,    SM_DTYPE_Q3_K,
     SM_DTYPE_Q4_K,    SM_DTYPE_Q5_K,   SM_DTYPE_Q6_K,  SM_DTYPE_IQ4_NL,  SM_DTYPE_IQ4_XS,
     SM_DTYPE_IQ2_XXS, SM_DTYPE_IQ2_XS, SM_DTYPE_IQ2_S, SM_DTYPE_IQ3_XXS, SM_DTYPE_IQ3_S,
-    SM_DTYPE_IQ1_S,   SM_DTYPE_IQ1_M,  SM_DTYPE_MXFP4,
+    SM_DTYPE_IQ1_S,   SM_DTYPE_IQ1_M,  SM_DTYPE_NVFP4, SM_DTYPE_Q1_0,    SM_DTYPE_Q2_0,
+    SM_DTYPE_TQ1_0,   SM_DTYPE_TQ2_0,  SM_DTYPE_F64,   SM_DTYPE_MXFP4,
 };
 #define N_TYPES (sizeof computed_types / sizeof computed_types[0])
 
@@ -292,12 +293,20 @@ static void check_shapes(const kernel_entry *entry, const product *p) {
 /* Lengths of k to try: one block, some, past a slab, past two. */
 static size_t lengths_of(uint32_t type, size_t out[8]) {
     static const size_t blocks_32[] = {32, 64, 160, 512, 544, 1120};
+    static const size_t blocks_64[] = {64, 192, 512, 576, 1088};
+    static const size_t blocks_128[] = {128, 384, 512, 640, 1152};
     static const size_t blocks_256[] = {256, 512, 768, 1280};
     static const size_t any[] = {1, 2, 3, 17, 64, 511, 517, 1090};
     switch (sm_dtype_get(type)->block_size) {
     case 1:
         memcpy(out, any, sizeof any);
         return sizeof any / sizeof any[0];
+    case 64:
+        memcpy(out, blocks_64, sizeof blocks_64);
+        return sizeof blocks_64 / sizeof blocks_64[0];
+    case 128:
+        memcpy(out, blocks_128, sizeof blocks_128);
+        return sizeof blocks_128 / sizeof blocks_128[0];
     case 32:
         memcpy(out, blocks_32, sizeof blocks_32);
         return sizeof blocks_32 / sizeof blocks_32[0];
@@ -484,6 +493,9 @@ static void test_dequantize(void **state) {
                  {SM_DTYPE_IQ2_XS, 0x6f19ad8c},  {SM_DTYPE_IQ2_S, 0xa05bb4d2},
                  {SM_DTYPE_IQ3_XXS, 0x9e5d9ab7}, {SM_DTYPE_IQ3_S, 0xb7a7c714},
                  {SM_DTYPE_IQ1_S, 0x172e49bf},   {SM_DTYPE_IQ1_M, 0xa8338e3e},
+                 {SM_DTYPE_NVFP4, 0x54f0a9fb},   {SM_DTYPE_Q1_0, 0x814e6a45},
+                 {SM_DTYPE_Q2_0, 0x274ed5b8},    {SM_DTYPE_TQ1_0, 0x207e6e3d},
+                 {SM_DTYPE_TQ2_0, 0x6dc9d50d},   {SM_DTYPE_F64, 0x562aa2a6},
                  {SM_DTYPE_MXFP4, 0x6811f6eb}};
     for (size_t t = 0; t < sizeof known / sizeof known[0]; t++) {
         const size_t k = 512;

@@ -21,7 +21,8 @@ static const uint32_t types[] = {
     SM_DTYPE_Q5_0,    SM_DTYPE_Q5_1,   SM_DTYPE_Q8_0,  SM_DTYPE_Q2_K,    SM_DTYPE_Q3_K,
     SM_DTYPE_Q4_K,    SM_DTYPE_Q5_K,   SM_DTYPE_Q6_K,  SM_DTYPE_IQ4_NL,  SM_DTYPE_IQ4_XS,
     SM_DTYPE_IQ2_XXS, SM_DTYPE_IQ2_XS, SM_DTYPE_IQ2_S, SM_DTYPE_IQ3_XXS, SM_DTYPE_IQ3_S,
-    SM_DTYPE_IQ1_S,   SM_DTYPE_IQ1_M,  SM_DTYPE_MXFP4};
+    SM_DTYPE_IQ1_S,   SM_DTYPE_IQ1_M,  SM_DTYPE_NVFP4, SM_DTYPE_Q1_0,    SM_DTYPE_Q2_0,
+    SM_DTYPE_TQ1_0,   SM_DTYPE_TQ2_0,  SM_DTYPE_F64,   SM_DTYPE_MXFP4};
 #define N_TYPES (sizeof types / sizeof *types)
 
 static const sm_type_kernels *portable(uint32_t type) {
@@ -76,6 +77,11 @@ static void bytes_are_as_expected(void **state) {
                     {SM_DTYPE_IQ3_S, UINT64_C(0x38c6c765921ff0f3)},
                     {SM_DTYPE_IQ1_S, UINT64_C(0x0e15bcd9cd287453)},
                     {SM_DTYPE_IQ1_M, UINT64_C(0xca0f0efdce7d92f8)},
+                    {SM_DTYPE_NVFP4, UINT64_C(0xc046382438c4b5ba)},
+                    {SM_DTYPE_Q1_0, UINT64_C(0x5bf02bb310e9dd84)},
+                    {SM_DTYPE_Q2_0, UINT64_C(0xcfaf06d37c7596e6)},
+                    {SM_DTYPE_TQ1_0, UINT64_C(0x9624b1586e432d24)},
+                    {SM_DTYPE_TQ2_0, UINT64_C(0x6b7d6f0a6c939682)},
                     {SM_DTYPE_MXFP4, UINT64_C(0x18d2b4ce459b7494)}};
     static float x[K];
     static uint8_t row[K * 2];
@@ -149,7 +155,7 @@ static void fill_importance(float *importance, uint32_t kind) {
 static void levels_give_the_same_bytes(void **state) {
     (void)state;
     static float x[K], importance[K];
-    static uint8_t want[4 * K + 1], got[4 * K + 1];
+    static uint8_t want[8 * K + 1], got[8 * K + 1];
     size_t n_run = 0;
     for (uint64_t round = 0; round < 12; round++) {
         seed_random(100 + round);
@@ -189,7 +195,7 @@ static void levels_give_the_same_bytes(void **state) {
 
 static double relative_error(uint32_t type, const float *x, const float *importance) {
     static float y[K];
-    static uint8_t row[4 * K];
+    static uint8_t row[8 * K];
     double error = 0, size = 0;
     fast(type)->encode(row, x, importance, K);
     portable(type)->dequantize(y, row, K);
@@ -215,7 +221,10 @@ static void errors_are_small(void **state) {
                   {SM_DTYPE_IQ2_XXS, 0.3388, 0.2217}, {SM_DTYPE_IQ2_XS, 0.2965, 0.1939},
                   {SM_DTYPE_IQ2_S, 0.2497, 0.1889},   {SM_DTYPE_IQ3_XXS, 0.1834, 0.1024},
                   {SM_DTYPE_IQ3_S, 0.1350, 0.0902},   {SM_DTYPE_IQ1_S, 0.4625, 0.3765},
-                  {SM_DTYPE_IQ1_M, 0.4288, 0.3224},   {SM_DTYPE_MXFP4, 0.1149, 0.1122}};
+                  {SM_DTYPE_IQ1_M, 0.4288, 0.3224},   {SM_DTYPE_NVFP4, 0.0925, 0.0755},
+                  {SM_DTYPE_Q1_0, 0.6113, 0.6054},    {SM_DTYPE_Q2_0, 0.3536, 0.3253},
+                  {SM_DTYPE_TQ1_0, 0.4370, 0.4309},   {SM_DTYPE_TQ2_0, 0.4370, 0.4309},
+                  {SM_DTYPE_MXFP4, 0.1149, 0.1122}};
     static float x[K], importance[K];
     seed_random(5);
     for (size_t i = 0; i < K; i++) {
@@ -253,13 +262,98 @@ static double decoded_bound(uint32_t type) {
     }
 }
 
+/* What the format's reference encoder makes of a block of one of the types below: values of a scale
+ * that depends on the largest magnitude alone. */
+static void reference_values(uint32_t type, float *y, const float *x, size_t n) {
+    const bool nvfp4 = type == SM_DTYPE_NVFP4, fp4 = nvfp4 || type == SM_DTYPE_MXFP4;
+    double top = 0, scale;
+    for (size_t i = 0; i < n; i++)
+        top = fmax(top, fabs((double)x[i]));
+    if (nvfp4) { /* the nearest */
+        uint8_t code = 0;
+        for (uint8_t c = 1; c < 127; c++)
+            if (fabs(2 * (double)sm_ue4m3_to_f32(c) - top / 6) <=
+                fabs(2 * (double)sm_ue4m3_to_f32(code) - top / 6))
+                code = c;
+        scale = (double)sm_ue4m3_to_f32(code);
+    } else if (fp4)
+        scale = top > 0 ? exp2(floor(log2(top)) - 3) : 0;
+    else
+        scale = (double)sm_f16_to_f32(sm_f32_to_f16((float)top));
+    for (size_t i = 0; i < n; i++) {
+        double best = 0;
+        for (size_t v = 0; v < 16 && fp4; v++)
+            if (fabs((double)x[i] - scale * SM_FP4_VALUES[v]) < fabs((double)x[i] - scale * best))
+                best = SM_FP4_VALUES[v];
+        y[i] = (float)(scale * (fp4 ? best : top > 0 ? round((double)x[i] / top) : 0));
+    }
+}
+
+static void fill_kind(float *x, int kind) {
+    for (size_t i = 0; i < K; i++) {
+        const float normal = random_float() + random_float() + random_float();
+        x[i] = kind == 0   ? normal * 0.02f
+               : kind == 1 ? cubed()
+               : kind == 2 ? 0.0371f * (float)((int)(random_bits() % 3) - 1)
+               : kind == 3 ? normal * (i % 97 ? 0.1f : 3.0f)
+                           : normal * (float)(i / 256 + 1);
+    }
+}
+
+/* Sum of w (x - y)^2; w NULL: all 1. */
+static double squared_error(const float *x, const float *y, const float *w, size_t n) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double off = (double)x[i] - (double)(y ? y[i] : 0);
+        sum += (w ? (double)w[i] : 1) * off * off;
+    }
+    return sum;
+}
+
+static void errors_are_no_larger_than_the_references(void **state) {
+    (void)state;
+    static const struct {
+        uint32_t type;
+        size_t n; /* elements with a scale of their own */
+    } cases[] = {{SM_DTYPE_MXFP4, 32},
+                 {SM_DTYPE_NVFP4, 16},
+                 {SM_DTYPE_Q2_0, 64},
+                 {SM_DTYPE_TQ1_0, 256},
+                 {SM_DTYPE_TQ2_0, 256}};
+    static float x[K], y[K], importance[K], theirs[256];
+    static uint8_t row[4 * K];
+    seed_random(8);
+    for (size_t run = 0; run < 10 * sizeof cases / sizeof *cases; run++) {
+        const uint32_t type = cases[run / 10].type;
+        const size_t n = cases[run / 10].n;
+        const float *given = run % 2 ? importance : NULL;
+        fill_kind(x, (int)(run / 2 % 5));
+        fill_importance(importance, 1);
+        portable(type)->encode(row, x, given, K);
+        portable(type)->dequantize(y, row, K);
+        for (size_t b = 0; b < K; b += n) {
+            const float *w = given ? given + b : NULL;
+            reference_values(type, theirs, x + b, n);
+            const double ours = squared_error(x + b, y + b, w, n);
+            const double reference = squared_error(x + b, theirs, w, n);
+            const double size = squared_error(x + b, NULL, w, n);
+            /* the factors are rounded, and sums of f32 compared */
+            if (ours > reference + 1e-5 * size)
+                fail_msg("%s, kind %d: block at %zu: error %g, the reference's %g",
+                         sm_dtype_get(type)->name, (int)(run / 2 % 5), b, ours, reference);
+        }
+    }
+}
+
 /* What a block can express exactly comes back nearly so. */
 static void decoded_rows_encode_again(void **state) {
     (void)state;
     static float x[K];
-    static uint8_t row[4 * K];
+    static uint8_t row[8 * K];
     for (size_t t = 0; t < N_TYPES; t++) {
         seed_random(types[t]);
+        if (types[t] == SM_DTYPE_TQ2_0) /* random codes are not those of three values */
+            continue;
         fill_rows(types[t], row, 1, K, RANDOM);
         portable(types[t])->dequantize(x, row, K);
         const double error = relative_error(types[t], x, NULL);
@@ -272,7 +366,7 @@ static void decoded_rows_encode_again(void **state) {
 static void zeros_stay_zeros(void **state) {
     (void)state;
     static float x[K], y[K];
-    static uint8_t row[4 * K];
+    static uint8_t row[8 * K];
     memset(x, 0, sizeof x);
     for (size_t t = 0; t < N_TYPES; t++) {
         memset(row, 0xff, sizeof row);
@@ -287,11 +381,12 @@ static void zeros_stay_zeros(void **state) {
 static void tiny_blocks_survive(void **state) {
     (void)state;
     static float x[K], y[K];
-    static uint8_t row[4 * K];
+    static uint8_t row[8 * K];
     for (size_t i = 0; i < K; i++)
         x[i] = i % 2 ? 3e-6f : -3e-6f;
     for (size_t t = 0; t < N_TYPES; t++) {
-        if (types[t] == SM_DTYPE_Q8_0) /* its bytes are given: a scale that f16 rounds to 0 */
+        /* Q8_0's bytes are given: a scale that f16 rounds to 0; scales of 8 bits end before */
+        if (types[t] == SM_DTYPE_Q8_0 || types[t] == SM_DTYPE_NVFP4)
             continue;
         fast(types[t])->encode(row, x, NULL, K);
         portable(types[t])->dequantize(y, row, K);
@@ -312,7 +407,7 @@ static void what_cannot_be_encoded_is_nan(void **state) {
     (void)state;
     static const float bad[] = {NAN, INFINITY, -INFINITY, FLT_MAX, -1e38f};
     static float x[K], y[K], clean[K];
-    static uint8_t row[4 * K];
+    static uint8_t row[8 * K];
     for (size_t t = 0; t < N_TYPES; t++) {
         const size_t at = 1024 + 7;
         const size_t size = sm_dtype_get(types[t])->block_size;
@@ -350,6 +445,7 @@ int main(void) {
         cmocka_unit_test(bytes_are_as_expected),
         cmocka_unit_test(levels_give_the_same_bytes),
         cmocka_unit_test(errors_are_small),
+        cmocka_unit_test(errors_are_no_larger_than_the_references),
         cmocka_unit_test(decoded_rows_encode_again),
         cmocka_unit_test(zeros_stay_zeros),
         cmocka_unit_test(tiny_blocks_survive),

@@ -347,6 +347,12 @@ static void mixtures_give_more_bits_where_they_help(void **state) {
         {"IQ3_S", "blk.5.attn_v.weight", "IQ3_S"},
         {"IQ3_M", "blk.1.ffn_down.weight", "Q4_K"},
         {"IQ3_M", "blk.5.attn_output.weight", "Q4_K"},
+        {"TQ2_0", "output.weight", "Q6_K"},
+        {"TQ1_0", "token_embd.weight", "Q4_K"},
+        {"Q2_0", "blk.0.ffn_down.weight", "Q2_0"},
+        {"Q1_0", "token_embd.weight", "Q1_0"},
+        {"Q1_0", "output.weight", "Q6_K"},
+        {"NVFP4", "output.weight", "NVFP4"},
         {"MXFP4_MOE", "output.weight", "Q8_0"},
         {"MXFP4_MOE", "blk.3.attn_k.weight", "Q8_0"},
         {"MXFP4_MOE", "blk.3.ffn_down.weight", "Q8_0"},
@@ -397,9 +403,11 @@ static int32_t count_fallbacks(void *user, const sm_quantize_tensor *t) {
 static void rows_that_do_not_fit_fall_back(void **state) {
     (void)state;
     const char *in = fixture("in.gguf", &(fixture_model){.n_embd = 96, .n_head = 6, .n_ff = 40});
-    const char *const cases[][2] = {{"Q4_K", "Q5_0"},   {"Q5_K", "Q5_1"},    {"Q6_K", "Q8_0"},
-                                    {"Q2_K", "IQ4_NL"}, {"Q3_K", "IQ4_NL"},  {"IQ4_XS", "IQ4_NL"},
-                                    {"Q8_0", "Q8_0"},   {"IQ2_S", "IQ4_NL"}, {"IQ1_M", "IQ4_NL"}};
+    const char *const cases[][2] = {{"Q4_K", "Q5_0"},    {"Q5_K", "Q5_1"},   {"Q6_K", "Q8_0"},
+                                    {"Q2_K", "IQ4_NL"},  {"Q3_K", "IQ4_NL"}, {"IQ4_XS", "IQ4_NL"},
+                                    {"TQ1_0", "Q4_0"},   {"TQ2_0", "Q4_0"},  {"Q2_0", "Q4_0"},
+                                    {"Q1_0", "Q4_0"},    {"NVFP4", "MXFP4"}, {"IQ2_S", "IQ4_NL"},
+                                    {"IQ1_M", "IQ4_NL"}, {"Q8_0", "Q8_0"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         uint32_t seen[2] = {0, 0};
         sm_quantize_result result = {.struct_size = sizeof result};

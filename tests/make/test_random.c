@@ -17,10 +17,11 @@
 #include "support.h"
 
 static const char *const types[] = {
-    "F32",    "F16",     "BF16",   "Q4_0",   "Q4_1",   "Q5_0",   "Q5_1",   "Q8_0",    "Q2_K",
-    "Q3_K",   "Q4_K",    "Q5_K",   "Q6_K",   "IQ4_NL", "IQ4_XS", "MXFP4",  "IQ2_XXS", "IQ2_XS",
-    "IQ2_S",  "IQ3_XXS", "IQ3_S",  "IQ1_S",  "IQ1_M",  "IQ2_M",  "IQ3_XS", "IQ3_M",   "Q4_K_M",
-    "Q5_K_M", "Q3_K_S",  "Q3_K_M", "Q3_K_L", "Q4_K_S", "Q5_K_S"};
+    "F32",    "F16",    "BF16",    "Q4_0",   "Q4_1",   "Q5_0",      "Q5_1",   "Q8_0",
+    "Q2_K",   "Q3_K",   "Q4_K",    "Q5_K",   "Q6_K",   "IQ4_NL",    "IQ4_XS", "NVFP4",
+    "Q1_0",   "Q2_0",   "TQ1_0",   "TQ2_0",  "F64",    "MXFP4_MOE", "MXFP4",  "IQ2_XXS",
+    "IQ2_XS", "IQ2_S",  "IQ3_XXS", "IQ3_S",  "IQ1_S",  "IQ1_M",     "IQ2_M",  "IQ3_XS",
+    "IQ3_M",  "Q4_K_M", "Q5_K_M",  "Q3_K_S", "Q3_K_M", "Q3_K_L",    "Q4_K_S", "Q5_K_S"};
 #define N_TYPES (sizeof types / sizeof *types)
 #define N_VOCAB 512 /* of stories260k */
 

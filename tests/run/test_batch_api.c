@@ -188,10 +188,12 @@ static void every_composition_gives_the_bits_of_each_alone(void **state) {
 static void every_type_gives_the_same_for_any_number_of_columns(void **state) {
     (void)state;
     static const uint32_t types[] = {
-        SM_DTYPE_F32,   SM_DTYPE_F16,     SM_DTYPE_BF16,   SM_DTYPE_Q4_0,   SM_DTYPE_Q4_1,
-        SM_DTYPE_Q5_0,  SM_DTYPE_Q5_1,    SM_DTYPE_Q8_0,   SM_DTYPE_Q2_K,   SM_DTYPE_Q3_K,
-        SM_DTYPE_Q4_K,  SM_DTYPE_Q5_K,    SM_DTYPE_IQ4_NL, SM_DTYPE_IQ4_XS, SM_DTYPE_Q6_K,
-        SM_DTYPE_MXFP4, SM_DTYPE_IQ2_XXS, SM_DTYPE_IQ2_XS, SM_DTYPE_IQ3_S,  SM_DTYPE_IQ1_M};
+        SM_DTYPE_F32,   SM_DTYPE_F16,   SM_DTYPE_BF16,    SM_DTYPE_Q4_0,   SM_DTYPE_Q4_1,
+        SM_DTYPE_Q5_0,  SM_DTYPE_Q5_1,  SM_DTYPE_Q8_0,    SM_DTYPE_Q2_K,   SM_DTYPE_Q3_K,
+        SM_DTYPE_Q4_K,  SM_DTYPE_Q5_K,  SM_DTYPE_IQ4_NL,  SM_DTYPE_IQ4_XS, SM_DTYPE_Q6_K,
+        SM_DTYPE_NVFP4, SM_DTYPE_Q1_0,  SM_DTYPE_Q2_0,    SM_DTYPE_TQ1_0,  SM_DTYPE_TQ2_0,
+        SM_DTYPE_F64,   SM_DTYPE_MXFP4, SM_DTYPE_IQ2_XXS, SM_DTYPE_IQ2_XS, SM_DTYPE_IQ3_S,
+        SM_DTYPE_IQ1_M};
     enum { MOST = 36 };
     static float alone[MOST][VOCAB];
     for (size_t t = 0; t < sizeof types / sizeof *types; t++) {

@@ -117,11 +117,13 @@ static void check_bits(const char *path, uint32_t n_ids, uint32_t level, uint32_
     sm_model_free(model);
 }
 
-static const uint32_t types[] = {
-    SM_DTYPE_F32,   SM_DTYPE_F16,     SM_DTYPE_BF16,   SM_DTYPE_Q4_0,   SM_DTYPE_Q4_1,
-    SM_DTYPE_Q5_0,  SM_DTYPE_Q5_1,    SM_DTYPE_Q8_0,   SM_DTYPE_Q2_K,   SM_DTYPE_Q3_K,
-    SM_DTYPE_Q4_K,  SM_DTYPE_Q5_K,    SM_DTYPE_Q6_K,   SM_DTYPE_IQ4_NL, SM_DTYPE_IQ4_XS,
-    SM_DTYPE_MXFP4, SM_DTYPE_IQ2_XXS, SM_DTYPE_IQ2_XS, SM_DTYPE_IQ3_S,  SM_DTYPE_IQ1_M};
+static const uint32_t types[] = {SM_DTYPE_F32,   SM_DTYPE_F16,    SM_DTYPE_BF16,    SM_DTYPE_Q4_0,
+                                 SM_DTYPE_Q4_1,  SM_DTYPE_Q5_0,   SM_DTYPE_Q5_1,    SM_DTYPE_Q8_0,
+                                 SM_DTYPE_Q2_K,  SM_DTYPE_Q3_K,   SM_DTYPE_Q4_K,    SM_DTYPE_Q5_K,
+                                 SM_DTYPE_Q6_K,  SM_DTYPE_IQ4_NL, SM_DTYPE_IQ4_XS,  SM_DTYPE_NVFP4,
+                                 SM_DTYPE_Q1_0,  SM_DTYPE_Q2_0,   SM_DTYPE_TQ1_0,   SM_DTYPE_TQ2_0,
+                                 SM_DTYPE_F64,   SM_DTYPE_MXFP4,  SM_DTYPE_IQ2_XXS, SM_DTYPE_IQ2_XS,
+                                 SM_DTYPE_IQ3_S, SM_DTYPE_IQ1_M};
 
 /* Every type on every level: threads, chunks and repacking change no bit. */
 static void every_type_is_bit_exact(void **state) {
@@ -129,7 +131,7 @@ static void every_type_is_bit_exact(void **state) {
     uint32_t mine[8];
     const uint32_t n = host_levels(mine);
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
-        const bool super = sm_dtype_get(types[i])->block_size == 256;
+        const bool super = sm_dtype_get(types[i])->block_size > 32;
         const fixture_model spec = {.type = types[i],
                                     .n_layer = 1,
                                     .n_embd = super ? 256 : 64,

@@ -381,6 +381,9 @@ static const struct {
     {SM_DTYPE_IQ2_XS, 0, -1, 0, 55.9}, {SM_DTYPE_IQ2_S, 0, -1, 0, 56.4},
     {SM_DTYPE_IQ3_XXS, 0, -1, 0, 142}, {SM_DTYPE_IQ3_S, 0, -1, 0, 139},
     {SM_DTYPE_IQ1_S, 0, -1, 0, 7.2},   {SM_DTYPE_IQ1_M, 0, -1, 0, 7.2},
+    {SM_DTYPE_NVFP4, 0, -1, 0, 5.85},  {SM_DTYPE_Q1_0, 0, -1, 0, 1},
+    {SM_DTYPE_Q2_0, 0, -1, 0, 1.2},    {SM_DTYPE_TQ1_0, 52, -1, 0, 0.82},
+    {SM_DTYPE_TQ2_0, 64, -1, 0, 1.2},
 };
 
 #define N_RANDOMS (sizeof randoms / sizeof *randoms)
@@ -407,6 +410,12 @@ static void fill_blocks(uint8_t *data, uint64_t size, size_t kind, double deviat
             sm_iq1_m_set_d((sm_block_iq1_m *)(void *)(data + at), sm_f32_to_f16((float)d));
             continue;
         }
+        if (randoms[kind].type == SM_DTYPE_NVFP4) { /* (8 + 0..7) * 2^(e - 11) in four of them */
+            const int e = (int)floor(log2(d)) + 8;
+            for (uint64_t s = 0; s < 4; s++)
+                data[at + s] = (uint8_t)((e > 0 ? e << 3 : 0) + 4 + (int)s);
+            continue;
+        }
         store_u16(data + at + randoms[kind].d, sm_f32_to_f16((float)d));
         if (randoms[kind].min >= 0)
             store_u16(data + at + randoms[kind].min,
@@ -424,6 +433,8 @@ static void fill_floats(uint8_t *data, const tensor *t, uint64_t n, double cente
         memcpy(&bits, &value, sizeof bits);
         if (t->type == SM_DTYPE_F16) {
             store_u16(data + 2 * i, sm_f32_to_f16(value));
+        } else if (t->type == SM_DTYPE_F64) {
+            memcpy(data + 8 * i, &(double){(double)value}, 8);
         } else if (t->type == SM_DTYPE_BF16) {
             store_u16(data + 2 * i, sm_f32_to_bf16(value));
         } else {
@@ -442,7 +453,7 @@ static void fill(const maker *m, const tensor *t, uint8_t *data, uint64_t size, 
             divisor *= strstr(t->name, "_long") ? 2 : 1;
             memcpy(data + 4 * i, &divisor, 4);
         }
-    } else if (t->type == SM_DTYPE_F32 || t->type == SM_DTYPE_F16 || t->type == SM_DTYPE_BF16) {
+    } else if (sm_dtype_get(t->type)->block_size == 1) {
         fill_floats(data, t, n, t->one ? 1 : 0, deviation, seed);
     } else {
         fill_random(data, size, seed);
@@ -458,7 +469,8 @@ static bool can_fill(uint32_t type) {
     for (size_t kind = 0; kind < N_RANDOMS; kind++)
         if (randoms[kind].type == type)
             return true;
-    return type == SM_DTYPE_F32 || type == SM_DTYPE_F16 || type == SM_DTYPE_BF16;
+    return type == SM_DTYPE_F32 || type == SM_DTYPE_F16 || type == SM_DTYPE_BF16 ||
+           type == SM_DTYPE_F64;
 }
 
 static void write_tensors(maker *m) {

@@ -100,6 +100,12 @@ static size_t scale_offsets(uint32_t type, size_t out[2]) {
     case SM_DTYPE_Q6_K:
         out[0] = offsetof(sm_block_q6_k, d);
         return 1;
+    case SM_DTYPE_TQ1_0:
+        out[0] = offsetof(sm_block_tq1_0, d);
+        return 1;
+    case SM_DTYPE_TQ2_0:
+        out[0] = offsetof(sm_block_tq2_0, d);
+        return 1;
     default:
         out[0] = 0;
         return 1;
@@ -134,10 +140,26 @@ static uint8_t pick_exponent(data_style style) {
     return (uint8_t)(118 + random_bits() % 8);
 }
 
+/* A factor of 8 bits, as of NVFP4. */
+static uint8_t pick_small(data_style style) {
+    static const uint8_t extremes[] = {0, 1, 7, 8, 126, 127, 128, 254};
+    const uint32_t n = random_bits() % 12;
+    if (style == EXTREME && n < sizeof extremes) {
+        return extremes[n];
+    }
+    return (uint8_t)(20 + random_bits() % 40);
+}
+
 static void fill_factors(uint32_t type, uint8_t *block, data_style style) {
     size_t offsets[2];
     if (type == SM_DTYPE_MXFP4) {
         block[0] = pick_exponent(style);
+        return;
+    }
+    if (type == SM_DTYPE_NVFP4) {
+        for (size_t s = 0; s < 4; s++) {
+            block[s] = pick_small(style);
+        }
         return;
     }
     const size_t n = scale_offsets(type, offsets);
@@ -184,6 +206,8 @@ void fill_rows(uint32_t type, void *rows, size_t n_rows, size_t k, data_style st
         float w = pick_weight(type, style);
         if (type == SM_DTYPE_F32) {
             ((float *)rows)[i] = w;
+        } else if (type == SM_DTYPE_F64) {
+            ((double *)rows)[i] = (double)w * (1 + 0x1p-30); /* no f32 */
         } else {
             ((uint16_t *)rows)[i] = type == SM_DTYPE_F16 ? sm_f32_to_f16(w) : sm_f32_to_bf16(w);
         }

@@ -48,7 +48,8 @@ const sm_kernels *level_table(uint32_t level);
 bool level_at_most(uint32_t level, uint32_t limit);
 
 static inline bool is_float_type(uint32_t type) {
-    return type == SM_DTYPE_F32 || type == SM_DTYPE_F16 || type == SM_DTYPE_BF16;
+    return type == SM_DTYPE_F32 || type == SM_DTYPE_F16 || type == SM_DTYPE_BF16 ||
+           type == SM_DTYPE_F64;
 }
 
 /* Bytes of n elements of one row. */

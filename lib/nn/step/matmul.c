@@ -10,6 +10,12 @@ static uint64_t mul_most(const sm_kernels *kernels, uint32_t type) {
     if (!avx512 && kernels->level != SM_LEVEL_AVX512BF16)
         return SM_MUL_COLS;
     switch (type) {
+    case SM_DTYPE_NVFP4:
+    case SM_DTYPE_Q1_0:
+    case SM_DTYPE_Q2_0:
+    case SM_DTYPE_TQ1_0:
+    case SM_DTYPE_TQ2_0:
+        return 2;
     case SM_DTYPE_Q2_K:
     case SM_DTYPE_Q3_K:
     case SM_DTYPE_Q5_K:
