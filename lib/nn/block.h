@@ -480,8 +480,8 @@ const sm_join *sm_slot_join(const sm_block *block, uint32_t slot);
 uint32_t sm_slot_part(const sm_block *block, uint32_t slot);
 /* Rows of a slot's tensor (of stacks: of one in it), all parts together. */
 uint32_t sm_slot_rows(const sm_block *block, uint32_t slot);
-/* The slot of some kind whose tensors bear this name; NULL: none. For tensors outside layers too.
- */
+/* The slot of some kind whose tensors bear this name, the first one of a join; NULL: none. For
+ * tensors outside layers too. */
 const sm_slot *sm_slot_by_name(const char *name);
 
 /* The kernels of an activation: y = f(gate) up, and its gradient. */

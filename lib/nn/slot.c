@@ -4,12 +4,9 @@
 #include <string.h>
 
 static const sm_kind *const kinds[SM_KIND_COUNT] = {
-    [SM_KIND_ATTENTION] = &sm_kind_attention,
-    [SM_KIND_LATENT] = &sm_kind_latent,
-    [SM_KIND_GATED] = &sm_kind_gated,
-    [SM_KIND_PLAIN] = &sm_kind_plain,
-    [SM_KIND_EXPERTS] = &sm_kind_experts,
-    [SM_KIND_NORM] = &sm_kind_norm,
+    [SM_KIND_ATTENTION] = &sm_kind_attention, [SM_KIND_LATENT] = &sm_kind_latent,
+    [SM_KIND_GATED] = &sm_kind_gated,         [SM_KIND_PLAIN] = &sm_kind_plain,
+    [SM_KIND_EXPERTS] = &sm_kind_experts,     [SM_KIND_NORM] = &sm_kind_norm,
     [SM_KIND_HEAD] = &sm_kind_head,
 };
 
@@ -89,5 +86,9 @@ const sm_slot *sm_slot_by_name(const char *name) {
             if (slot->suffix && strcmp(slot->suffix, suffix) == 0)
                 return slot;
         }
+    for (uint32_t k = 0; k < SM_KIND_COUNT; k++)
+        for (uint32_t i = 0; i < kinds[k]->n_joins; i++)
+            if (strcmp(kinds[k]->join[i].suffix, suffix) == 0)
+                return &kinds[k]->slot[kinds[k]->join[i].first];
     return NULL;
 }

@@ -533,6 +533,20 @@ static void test_alibi_and_clamp(void **state) {
                                      .seed = i};
         check_gradients(&model, short_spans, 4);
     }
+    static const fixture_key of_mpt[] = {LAYER_EPS, /* no biases, not of norms either */
+                                         {"attention.max_alibi_bias", 'f', 8},
+                                         {"attention.clamp_kqv", 'f', 0.9},
+                                         {0}};
+    const fixture_model bloom = {.architecture = "bloom",
+                                 .n_embd = 60,
+                                 .n_head = 6,
+                                 .n_head_kv = 6,
+                                 .n_ff = 40,
+                                 .keys = layer_norm};
+    const fixture_model mpt = {
+        .architecture = "mpt", .n_embd = 48, .n_head_kv = 4, .n_ff = 40, .keys = of_mpt};
+    check_gradients(&bloom, short_spans, 4);
+    check_gradients(&mpt, short_spans, 4);
     const uint32_t lengths[] = {330, 1, 229}; /* blocks of keys */
     const fixture_model far = {
         .n_embd = 32, .n_layer = 1, .n_head = 3, .n_head_kv = 1, .head_dim = 8, .keys = keys[2]};

@@ -7,6 +7,7 @@ typedef struct parts {
     uint32_t rope;
     uint32_t asked, asked_ffn; /* bits of slots of attention, and of plain feed-forward parts */
     bool gated, output_bias;
+    float max_bias; /* of ALiBi, where no key says it */
     sm_activation activation;
 } parts;
 
@@ -37,6 +38,8 @@ static void layers(sm_plan *p, parts l) {
         sm_attn_params a = plan_heads(p, i);
         a.rope = l.rope;
         a.window = window;
+        if (!plan_has(p, SM_K_ALIBI))
+            a.max_bias = l.max_bias;
         plan_attention(p, i, a, l.attention, l.asked | plan_head_norms(p, &a));
         if (l.gated)
             plan_gated(p, i, l.activation, l.ffn);
@@ -56,6 +59,32 @@ void sm_plan_gpt2(sm_plan *p) {
                       .asked = ALL_BIASES,
                       .asked_ffn = FFN_BIASES,
                       .activation = SM_GELU});
+}
+
+/* bloom: distances by ALiBi, a norm of the embedding. */
+void sm_plan_bloom(sm_plan *p) {
+    plan_joined(p, &sm_kind_attention);
+    plan_norm(p, layer_norm("token_embd_norm"));
+    layers(p, (parts){.attention = layer_norm("attn_norm"),
+                      .ffn = layer_norm("ffn_norm"),
+                      .rope = plan_rope_none(p),
+                      .max_bias = 8,
+                      .asked = ALL_BIASES,
+                      .asked_ffn = FFN_BIASES,
+                      .activation = SM_GELU});
+}
+
+/* mpt: ALiBi by its key, or learned positions; biases, of norms too, if the file has them. */
+void sm_plan_mpt(sm_plan *p) {
+    parts l = {.attention = layer_norm("attn_norm"),
+               .ffn = layer_norm("ffn_norm"),
+               .rope = plan_rope_none(p),
+               .activation = SM_GELU_ERF};
+    l.attention.bias = l.ffn.bias = plan_has_tensor(p, "blk.0.attn_norm.bias");
+    plan_joined(p, &sm_kind_attention);
+    if (plan_has_tensor(p, "position_embd.weight"))
+        plan_positions(p);
+    layers(p, l);
 }
 
 /* pythia and others: both branches read x by norms of their own, or one after the other. */
