@@ -696,6 +696,54 @@ static void test_adapters_resume(void **state) {
     }
 }
 
+/* Tensors that hold several matrices: one parameter, in checkpoints and in what is exported, whole
+ * and as adapters, which attach and merge. */
+static void test_joined(void **state) {
+    (void)state;
+    for (int lora = 0; lora < 2; lora++) {
+        char model[512], out[512];
+        const fixture_model phi3 = {.architecture = "phi3",
+                                    .all_biases = true,
+                                    .n_embd = lora ? 256 : 40,
+                                    .head_dim = lora ? 0 : 10,
+                                    .n_ff = lora ? 256 : 52,
+                                    .type = lora ? 12 : 0, /* Q4_K, F32 */
+                                    .seed = 5};
+        snprintf(model, sizeof model, "%s", scratch_path("phi3.gguf"));
+        snprintf(out, sizeof out, "%s", scratch_path("phi3-out.gguf"));
+        assert_int_equal(fixture_write(model, &phi3), 0);
+        sm_trainer_options o = two_stories();
+        o.rows = 2;
+        o.steps = 6;
+        o.lora_rank = lora ? 8 : 0;
+        o.lora_targets = lora ? "qkv_proj,gate_up_proj" : NULL;
+        sm_trainer *t = open_trainer(model, &o);
+        const double first = evaluate(t);
+        assert_true(fabs(session_loss(model, NULL) - first) < 1e-4);
+        steps(t, 3);
+        OK(sm_trainer_save(t, scratch_path("middle.ckpt"), error));
+        steps(t, 3);
+        const double want = evaluate(t);
+        assert_true(want < first - 0.05);
+        OK((lora ? sm_trainer_export_adapter(t, out, error)
+                 : sm_trainer_export(t, out, NULL, error)));
+        sm_trainer_free(t);
+        assert_true(fabs(session_loss(lora ? model : out, lora ? out : NULL) - want) < 1e-4);
+        if (lora) {
+            OK(sm_adapter_merge(model, out, 1, scratch_path("merged.gguf"), "F32", NULL, NULL,
+                                error));
+            assert_true(fabs(session_loss(scratch_path("merged.gguf"), NULL) - want) < 0.05);
+        }
+        t = open_trainer(model, &o);
+        OK(sm_trainer_resume(t, scratch_path("middle.ckpt"), error));
+        steps(t, 3);
+        OK((lora ? sm_trainer_export_adapter(t, scratch_path("resumed.gguf"), error)
+                 : sm_trainer_export(t, scratch_path("resumed.gguf"), NULL, error)));
+        sm_trainer_free(t);
+        expect_same_files(out, scratch_path("resumed.gguf"));
+    }
+}
+
 /* Keeps the text that is generated. */
 static int32_t keep_text(void *user, const sm_token *token) {
     char *text = user;
@@ -1417,6 +1465,7 @@ int main(void) {
         cmocka_unit_test(test_checkpoint_info),
         cmocka_unit_test(test_adapters_learn),
         cmocka_unit_test(test_adapters_resume),
+        cmocka_unit_test(test_joined),
         cmocka_unit_test(test_adapters_answer),
         cmocka_unit_test(test_adapters_memory),
         cmocka_unit_test(test_checkpointed_layers_memory),
