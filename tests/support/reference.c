@@ -425,10 +425,12 @@ static void add_expert(const reference *r, uint32_t layer, const char *of, uint6
     double *gate = zeros(F), *up = zeros(F), *part = zeros(E);
     const double *matrix[3], *bias[3];
     static const char *const what[] = {"gate", "up", "down"};
+    const double *both = layer_tensor(r, layer, "ffn_gate_up_exps.weight"); /* joined */
     for (int i = 0; i < 3; i++) {
         char name[64];
         snprintf(name, sizeof name, "ffn_%s_%s.weight", what[i], of);
-        matrix[i] = layer_tensor(r, layer, name) + e * F * E;
+        const double *own = layer_tensor(r, layer, name);
+        matrix[i] = own ? own + e * F * E : both + (2 * e + (uint64_t)i) * F * E;
         snprintf(name, sizeof name, "ffn_%s_%s.bias", what[i], of);
         bias[i] = layer_tensor(r, layer, name);
         bias[i] = bias[i] ? bias[i] + e * (i < 2 ? F : E) : NULL;

@@ -501,8 +501,11 @@ static const fixture_model joined = {.architecture = "phi3",
 static void test_joined(void **state) {
     (void)state;
     const fixture_model qwen2 = {.architecture = "qwen2", .joined = true, .seed = 7};
+    fixture_model experts = mixtral; /* gate and up of each in one */
+    experts.joined = true;
     check_gradients(&joined, short_spans, 4);
     check_gradients(&qwen2, short_spans, 4);
+    check_gradients(&experts, short_spans, 4);
     for (int post = 0; post < 2; post++) { /* norms behind parts; a part of each head rotated */
         const fixture_model glm = {.architecture = post ? "glm4" : "chatglm",
                                    .biases = true,
@@ -1148,6 +1151,8 @@ static void check_lora(const fixture_model *model, const char *targets, bool rs)
 
 static void test_lora(void **state) {
     (void)state;
+    fixture_model experts = mixtral;
+    experts.joined = true;
     const fixture_model tied = {.architecture = "qwen2", .seed = 8};
     const fixture_model untied = {.architecture = "qwen3", .untied = true, .type = SM_DTYPE_BF16};
     check_lora(&tied, NULL, false);
@@ -1157,6 +1162,7 @@ static void test_lora(void **state) {
     check_lora(&gemma2, NULL, false);
     check_lora(&joined, NULL, false);
     check_lora(&joined, "attn_qkv", true);
+    check_lora(&experts, "qkv_proj,gate_up_exps", false);
     check_lora(&olmo3, NULL, false);
     check_lora(&parallel, NULL, false);
     check_lora(&gpt2, NULL, false);

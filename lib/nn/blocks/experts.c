@@ -10,6 +10,7 @@ const sm_kind sm_kind_experts = {
     .id = SM_KIND_EXPERTS,
     .n_slots = SM_EXPERTS_SLOTS,
     .n_buffers = SM_EX_BUFFERS,
+    .n_joins = 1,
     .slot =
         {
             SM_WIRING_ROWS,
@@ -40,6 +41,7 @@ const sm_kind sm_kind_experts = {
             [SM_EXPERTS_DOWN_BIAS] = {"ffn_down_exps.bias", SM_DIM_EMBD, 0, SM_DIM_EXPERTS, 0,
                                       SM_ROLE_BIAS, SM_MAY},
         },
+    .join = {{"ffn_gate_up_exps.weight", SM_EXPERTS_GATE, 2, SM_MAY}},
     .buffer =
         {
             [SM_EX_LOGITS] = {SM_DIM_EXPERTS, SM_KEEP, 0},
