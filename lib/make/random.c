@@ -19,6 +19,7 @@ typedef struct shape_key {
 
 static const shape_key gemma3_keys[] = {
     {SM_K_WINDOW, 512, true, NULL}, {SM_K_ROPE_BASE_SWA, 1e4, false, NULL}, {0}};
+static const shape_key phi3_keys[] = {{SM_K_WINDOW, 2047, true, NULL}, {0}};
 static const shape_key granite3_keys[] = {{SM_K_EXPERTS, 32, true, NULL},
                                           {SM_K_EXPERTS_USED, 8, true, NULL},
                                           {"embedding_scale", 12, false, NULL},
@@ -52,6 +53,7 @@ static const shape shapes[] = {
     {"llama3.2-3b", "llama", 128256, 3072, 28, 24, 8, 128, 8192, 1e-5f, 5e5f, NULL, false},
     {"qwen3-0.6b", "qwen3", 151936, 1024, 28, 16, 8, 128, 3072, 1e-6f, 1e6f, NULL, false},
     {"qwen3-1.7b", "qwen3", 151936, 2048, 28, 16, 8, 128, 6144, 1e-6f, 1e6f, NULL, false},
+    {"phi3-mini", "phi3", 32064, 3072, 32, 32, 32, 96, 8192, 1e-5f, 1e4f, phi3_keys, true},
     {"gemma3-270m", "gemma3", 262144, 640, 18, 4, 1, 256, 2048, 1e-6f, 1e6f, gemma3_keys, false},
     {"gemma3-1b", "gemma3", 262144, 1152, 26, 4, 1, 256, 6912, 1e-6f, 1e6f, gemma3_keys, false},
     {"granite3-1b-a400m", "granitemoe", 49155, 1024, 24, 16, 8, 64, 512, 1e-6f, 1e4f, granite3_keys,

@@ -61,8 +61,8 @@ static void unknown_names_list_the_known(void **state) {
     assert_int_equal(error.code, SM_ERR_ARGUMENT);
     for (const char **word =
              (const char *[]){"'gpt-5'", "smollm2-135m", "llama3.2-1b", "llama3.2-3b", "qwen3-0.6b",
-                              "qwen3-1.7b", "gemma3-270m", "gemma3-1b", "stories15m", "stories260k",
-                              NULL};
+                              "qwen3-1.7b", "gemma3-270m", "gemma3-1b", "phi3-mini", "stories15m",
+                              "stories260k", NULL};
          *word; word++)
         assert_non_null(strstr(error.message, *word));
     assert_int_equal(sm_model_random(&model, "stories260k", "Q8_1", 1, NULL, &error),
