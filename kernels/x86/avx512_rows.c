@@ -372,7 +372,7 @@ INLINE void rope_neighbours(float *x, const float *cos, const float *sin, size_t
         const bool second = left > 8; /* else not even asked for: its page may never have been */
         const __mmask16 mask = lanes_at(i, pairs);
         const __mmask16 mask0 = second ? (__mmask16)0xffff : lanes(2 * left);
-        const __mmask16 mask1 = left < 16 ? lanes(2 * left - 16) : (__mmask16)0xffff;
+        const __mmask16 mask1 = second ? lanes_at(16, 2 * left) : 0;
         float *at = x + 2 * i;
         const __m512 v0 = _mm512_maskz_loadu_ps(mask0, at);
         const __m512 v1 = second ? _mm512_maskz_loadu_ps(mask1, at + 16) : _mm512_setzero_ps();
