@@ -432,6 +432,16 @@ static void test_no_position(void **state) {
     close_graph(&m);
 }
 
+static const fixture_key clamped[] = {LAYER_EPS, {"attention.clamp_kqv", 'f', 1.1}, {0}};
+
+/* Norms without tensors, queries, keys and values within limits. */
+static void test_olmo(void **state) {
+    (void)state;
+    const fixture_model olmo = {
+        .architecture = "olmo", .n_embd = 48, .n_ff = 40, .untied = true, .keys = clamped};
+    check_gradients(&olmo, short_spans, 4);
+}
+
 static const fixture_key scaled[] = {LAYER_EPS, {"logit_scale", 'f', 0.3}, {0}};
 
 /* Both branches read one LayerNorm without a bias; heads of q and k may have norms of their own. */
@@ -522,8 +532,8 @@ static void test_alibi_and_clamp(void **state) {
     (void)state;
     static const fixture_key keys[][3] = {
         {{"attention.max_alibi_bias", 'f', 8}, {0}},
-        {{"attention.clamp_kqv", 'f', 0.7}, {0}},
-        {{"attention.max_alibi_bias", 'f', 5}, {"attention.clamp_kqv", 'f', 0.8}, {0}}};
+        {{"attention.clamp_kqv", 'f', 1.1}, {0}},
+        {{"attention.max_alibi_bias", 'f', 5}, {"attention.clamp_kqv", 'f', 1.1}, {0}}};
     static const char *const families[] = {"llama", "qwen3", "gemma2"};
     for (uint32_t i = 0; i < 9; i++) {
         const fixture_model model = {.architecture = families[i / 3],
@@ -1640,6 +1650,7 @@ int main(void) {
         cmocka_unit_test(test_no_position),
         cmocka_unit_test(test_cohere),
         cmocka_unit_test(test_relatives),
+        cmocka_unit_test(test_olmo),
         cmocka_unit_test(test_every_slot), /* last: looks at what the others did */
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -142,6 +142,16 @@ void sm_plan_phi2(sm_plan *p) {
                                       .activation = SM_GELU}));
 }
 
+/* olmo 1: norms without tensors, gated feed-forward parts. */
+void sm_plan_olmo(sm_plan *p) {
+    const sm_wiring bare = {.norm = SM_NORM_LAYER, .bare = true};
+    layers(p, (parts){.attention = bare,
+                      .ffn = bare,
+                      .rope = plan_rope(p, SM_K_ROPE_BASE, false),
+                      .gated = true,
+                      .activation = SM_SILU});
+}
+
 /* stablelm 1 and 2: part of each head rotated, gated feed-forward parts; of 12B both branches read
  * one norm, and heads of q and k have norms. */
 void sm_plan_stablelm(sm_plan *p) {
