@@ -45,6 +45,12 @@ static const fixture_model models[] = {
      .seed = 1},
     {.architecture = "deepseek2", .n_head = 4, .keys = even, .type = SM_DTYPE_Q8_0, .seed = 2},
     {.architecture = "deepseek2", .n_head = 3, .keys = expanded, .n_embd = 48, .seed = 3},
+    {.architecture = "minicpm3",
+     .n_head = 3,
+     .keys = expanded,
+     .n_embd = 48,
+     .longrope = true,
+     .seed = 4},
 };
 #define N_MODELS (sizeof models / sizeof *models)
 

@@ -1,4 +1,5 @@
-/* deepseek 2 and 3: latent attention and, behind the first layers, experts. */
+/* Latent attention: deepseek 2 and 3, whose layers behind the first ones have experts, and minicpm 3.
+ */
 #include "plan.h"
 
 #include <math.h>
@@ -26,4 +27,20 @@ void sm_plan_deepseek2(sm_plan *p) {
         plan_experts_or_gated(p, i, &usual, (sm_wiring){.pre = "ffn_norm"}, 0);
     }
     plan_head(p, (sm_head_params){0});
+}
+
+/* With minicpm's scales (granite.c). Files have no keys for them, all models were published with
+ * scale_emb 12, scale_depth 1.4 and dim_model_base 256. */
+void sm_plan_minicpm3(sm_plan *p) {
+    const uint32_t rope = plan_rope(p, SM_K_ROPE_BASE, true);
+    const double depth = 1.4 / sqrt((double)p->n_layer), logits = (double)p->n_embd / 256;
+    const float scale = (float)plan_positive_or(p, "residual_scale", depth);
+    p->net->embd_scale = (float)plan_positive_or(p, "embedding_scale", 12);
+    for (uint32_t i = 0; i < p->n_layer && !p->status; i++) {
+        plan_latent(p, i, plan_latent_heads(p, i, rope),
+                    (sm_wiring){.pre = "attn_norm", .scale = scale});
+        plan_gated(p, i, SM_SILU, (sm_wiring){.pre = "ffn_norm", .scale = scale});
+    }
+    plan_head(p,
+              (sm_head_params){.scale = (float)(1 / plan_positive_or(p, "logit_scale", logits))});
 }
