@@ -32,6 +32,7 @@
 #define SM_K_VALUE_LENGTH_MLA "attention.value_length_mla"
 #define SM_K_Q_RANK "attention.q_lora_rank"
 #define SM_K_KV_RANK "attention.kv_lora_rank"
+#define SM_K_INPUT_LENGTH "embedding_length_per_layer_input"
 #define SM_K_RMS_EPS "attention.layer_norm_rms_epsilon"
 #define SM_K_LAYER_EPS "attention.layer_norm_epsilon"
 #define SM_K_WINDOW "attention.sliding_window"
@@ -41,6 +42,10 @@
 #define SM_K_CLAMP_QKV "attention.clamp_kqv"
 #define SM_K_ROPE_DIMS "rope.dimension_count"
 #define SM_K_ROPE_BASE "rope.freq_base"
+#define SM_K_ROPE_DIMS_SWA "rope.dimension_count_swa"
+#define SM_K_KEY_LENGTH_SWA "attention.key_length_swa"
+#define SM_K_VALUE_LENGTH_SWA "attention.value_length_swa"
+#define SM_K_SHARED_LAYERS "attention.shared_kv_layers"
 #define SM_K_ROPE_BASE_SWA "rope.freq_base_swa" /* of layers with a window */
 #define SM_K_ROPE_TYPE "rope.scaling.type"
 #define SM_K_ROPE_FACTOR "rope.scaling.factor"
@@ -63,5 +68,6 @@
 
 /* Names of tensors that no block has. */
 #define SM_POSITIONS "position_embd.weight"
+#define SM_INPUTS_TABLE "per_layer_token_embd.weight"
 
 #endif

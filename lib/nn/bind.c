@@ -213,6 +213,14 @@ static void bind_embedding(binder *b) {
         bind_matrix(b, &net->embd, t->name, true);
 }
 
+static void bind_inputs(binder *b) {
+    sm_weight *w = &b->net->inputs;
+    w->rows = w->joined_rows = w->cols ? b->net->config.n_vocab : 0;
+    const sm_tensor *t = w->rows ? find(b, SM_INPUTS_TABLE, true) : NULL;
+    if (t && check(b, t, w->rows, w->cols, 1)) /* never packed */
+        bind_matrix(b, w, t->name, true);
+}
+
 /* The context goes no further than its rows. */
 static void bind_positions(binder *b) {
     sm_weight *w = &b->net->positions;
@@ -297,6 +305,7 @@ static sm_status load(binder *b) {
     uint32_t vector = 0;
     bind_embedding(b);
     bind_positions(b);
+    bind_inputs(b);
     if (!b->status)
         bind_head(b);
     bind_rope_freqs(b);

@@ -30,6 +30,10 @@ typedef enum sm_dim {
     SM_DIM_USED,      /* experts that a token goes through */
     SM_DIM_USED_EMBD, /* so many rows of the residual stream, strides and all */
     SM_DIM_USED_FF,   /* and of an expert's inner width */
+    SM_DIM_V_RAW,     /* values that are normed */
+    SM_DIM_INPUT,     /* what a layer reads of the token beside the stream */
+    SM_DIM_INPUTS,    /* what all layers do */
+    SM_DIM_ONE,
     /* of latent attention; "whole" is a head's part that starts on a group (or block) of its own */
     SM_DIM_RANK,        /* the latent */
     SM_DIM_RANK_ROT,    /* and the part of keys that has a position */
@@ -130,6 +134,9 @@ typedef struct sm_buffer {
 typedef enum sm_kind_id {
     SM_KIND_ATTENTION,
     SM_KIND_LATENT,
+    SM_KIND_INPUTS,
+    SM_KIND_LAYER_INPUT,
+    SM_KIND_SCALE,
     SM_KIND_GATED,
     SM_KIND_PLAIN,
     SM_KIND_EXPERTS,
@@ -183,6 +190,7 @@ enum { /* buffers; those up to LSE begin those of every kind that attends (sm_bl
        SM_AT_LSE,   /* log of each softmax's sum */
        SM_AT_Q_RAW, /* before the norm of queries */
        SM_AT_K_RAW,
+       SM_AT_V_RAW,
        SM_AT_Q_FREE, /* before they are clamped */
        SM_AT_K_FREE,
        SM_AT_V_FREE,
@@ -232,9 +240,33 @@ typedef struct sm_attn_params {
     /* queries times 1 + temperature ln(1 + floor(position / temperature_span)); 0: not */
     float temperature;
     uint32_t temperature_span;
+    bool norm_values; /* of each head, without gains */
+    bool borrows; /* keys and values are those of an earlier block, number `lender` of the net's */
+    uint32_t lender;
 } sm_attn_params;
 /* That factor. */
 float sm_query_scale(const sm_attn_params *params, uint32_t position);
+
+/* inputs of layers (blocks/inputs.c; gemma 3n and 4): before the first layer, of each layer's part
+ * p of P x and e of the token's row in a table of their own
+ *   input = (norm(p / sqrt(width)) + e sqrt(n)) / sqrt(2)
+ * x stays what it is. */
+extern const sm_kind sm_kind_inputs;
+enum { SM_INPUTS_PROJECTION = SM_WIRING_SLOTS, SM_INPUTS_NORM, SM_INPUTS_SLOTS };
+enum { SM_IN_RAW, SM_IN_INPUTS, SM_IN_BUFFERS };
+
+typedef struct sm_inputs_params {
+    uint32_t n; /* elements of a layer's input */
+} sm_inputs_params;
+
+/* and what a layer makes of its input: x += norm(projection(gelu(gate(x)) * input)) */
+extern const sm_kind sm_kind_layer_input;
+enum { SM_LAYER_INPUT_GATE = SM_WIRING_SLOTS, SM_LAYER_INPUT_PROJECTION, SM_LAYER_INPUT_SLOTS };
+enum { SM_LI_GATE, SM_LI_H, SM_LI_H_FORM, SM_LI_BUFFERS };
+
+/* x = scale x (blocks/inputs.c), a number that the file has. */
+extern const sm_kind sm_kind_scale;
+enum { SM_SCALE_SCALE = SM_WIRING_SLOTS, SM_SCALE_SLOTS };
 
 /* latent attention (blocks/latent.c; arXiv:2405.04434, section 2.1): keys and values of all heads
  * come from one latent c per token, and a part r of keys that has a position is one for all heads:
@@ -433,11 +465,15 @@ typedef struct sm_block {
     union {
         sm_attn_params attn;
         sm_latent_params latent;
+        sm_inputs_params inputs;
         sm_gated_params gated;
         sm_plain_params plain;
         sm_experts_params experts;
         sm_head_params head;
     };
+    uint32_t
+        last_borrower; /* index of the last block that reads this one's keys and values; 0: none
+                               does */
     sm_weight *w[SM_MAX_SLOTS];   /* matrices, of stacks the first one; NULL: none */
     const float *v[SM_MAX_SLOTS]; /* vectors; NULL: none */
     uint64_t ld[SM_MAX_BUFFERS];  /* strides of the buffers' rows, in elements (blocks: FORMS) */
@@ -449,6 +485,11 @@ _Static_assert(offsetof(sm_latent_params, attn) == 0, "sm_block.attn is that of 
  */
 static inline bool sm_block_attends(const sm_block *block) {
     return block->kind->id == SM_KIND_ATTENTION || block->kind->id == SM_KIND_LATENT;
+}
+
+/* Whether a part of the state is the block's own. */
+static inline bool sm_block_keeps(const sm_block *block) {
+    return block->kind->has_state && !(block->kind->id == SM_KIND_ATTENTION && block->attn.borrows);
 }
 
 /* The first position that the token at `position` attends to: max(0, position - window + 1). So

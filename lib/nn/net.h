@@ -59,7 +59,8 @@ typedef struct sm_net {
     sm_weight embd;      /* [n_vocab][n_embd], read by row */
     float embd_scale;    /* what is read of it is multiplied by this; 0: not */
     sm_weight positions; /* [n_ctx_train][n_embd], added by row; rows 0: none */
-    sm_weight *head;     /* [n_vocab][n_embd]; the same tensor as embd where tied */
+    sm_weight inputs; /* [n_vocab][cols], of layers (sm_kind_inputs), read by row; cols 0: none */
+    sm_weight *head;  /* [n_vocab][n_embd]; the same tensor as embd where tied */
     /* those that are multiplied, layer by layer in the order of their use, then the head; matrices
      * of layers are first the first_of[layer] th */
     sm_weight *matrices;

@@ -50,7 +50,10 @@ void sm_net_each_tensor(const sm_net *net, uint32_t n_vocab, bool untied,
         .name = "token_embd.weight", .cols = net->config.n_embd, .rows = n_vocab};
     const sm_weight *P = &net->positions;
     const sm_new_tensor positions = {.name = SM_POSITIONS, .cols = P->cols, .rows = P->rows};
-    bool more = fn(user, &embd) && (!P->rows || fn(user, &positions));
+    const sm_new_tensor inputs = {
+        .name = SM_INPUTS_TABLE, .cols = net->inputs.cols, .rows = n_vocab};
+    bool more = fn(user, &embd) && (!P->rows || fn(user, &positions)) &&
+                (!inputs.cols || fn(user, &inputs));
     for (uint32_t i = 0; i <= net->n_blocks; i++) {
         const sm_block *b = &net->blocks[i];
         for (uint32_t s = 0; s < b->kind->n_slots && more; s++)

@@ -392,7 +392,15 @@ void plan_attention(sm_plan *p, uint32_t layer, sm_attn_params a, sm_wiring wiri
         a.slopes = alibi_slopes(p, a.n_head, (double)a.max_bias);
     b->attn = a;
     b->asked |= asked;
-    b->state = p->net->n_states++;
+    if (a.borrows) {
+        sm_block *lender = &p->net->blocks[a.lender];
+        lender->last_borrower = b->index;
+        b->state = lender->state;
+    } else {
+        b->asked |= 1u << SM_ATTN_K | 1u << SM_ATTN_V;
+        b->state = p->net->n_states++;
+    }
+    b->dims[SM_DIM_V_RAW] = a.norm_values ? a.n_head_kv * a.head_dim : 0;
     b->dims[SM_DIM_Q] = a.n_head * a.head_dim;
     b->dims[SM_DIM_KV] = a.n_head_kv * a.head_dim;
     b->dims[SM_DIM_HEAD] = a.head_dim;
@@ -601,6 +609,33 @@ void plan_norm(sm_plan *p, sm_wiring wiring) {
 void plan_positions(sm_plan *p) {
     const uint32_t n = p->net->config.n_ctx_train;
     p->net->positions = (sm_weight){.rows = n, .cols = p->n_embd, .n_parts = 1, .joined_rows = n};
+}
+
+void plan_inputs(sm_plan *p, uint32_t n) {
+    sm_block *b = add_block(p, &sm_kind_inputs, 0, (sm_wiring){0});
+    if (!b)
+        return;
+    if ((uint64_t)n * p->n_layer > DIM_MAX)
+        plan_fail(p, SM_ERR_FORMAT, SM_K_INPUT_LENGTH, "is too large");
+    b->inputs.n = b->dims[SM_DIM_INPUT] = n;
+    b->dims[SM_DIM_INPUTS] = n * p->n_layer;
+    p->net->inputs = (sm_weight){.cols = n * p->n_layer, .n_parts = 1};
+}
+
+void plan_layer_input(sm_plan *p, uint32_t layer, sm_wiring wiring) {
+    sm_block *b = add_block(p, &sm_kind_layer_input, layer, wiring);
+    if (b)
+        b->inputs.n = b->dims[SM_DIM_INPUT] = p->net->blocks[0].inputs.n;
+}
+
+void plan_scale(sm_plan *p, uint32_t layer) {
+    char name[64];
+    sm_format(name, sizeof name, "blk.%u.%s", layer, sm_kind_scale.slot[SM_SCALE_SCALE].suffix);
+    if (p->n_tensors != UINT64_MAX && !plan_has_tensor(p, name))
+        return;
+    sm_block *b = add_block(p, &sm_kind_scale, layer, (sm_wiring){0});
+    if (b)
+        b->dims[SM_DIM_ONE] = 1;
 }
 
 /* The head comes last: it is behind the blocks, not one of them. Its norm is as theirs are. */

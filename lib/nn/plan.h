@@ -25,7 +25,7 @@ typedef struct sm_plan {
 
 bool plan_has(sm_plan *p, const char *suffix);
 void plan_fail(sm_plan *p, sm_status status, const char *suffix, const char *what);
-uint32_t plan_u32(sm_plan *p, const char *suffix); /* a count in 1..2^24 */
+uint32_t plan_u32(sm_plan *p, const char *suffix);      /* a count in 1..2^24 */
 uint32_t plan_u32_or(sm_plan *p, const char *suffix, uint32_t fallback);
 uint32_t plan_count_or(sm_plan *p, const char *suffix, uint32_t fallback); /* may be 0 */
 /* A count of a layer: the key holds one for all, or an array. */
@@ -79,6 +79,11 @@ void plan_attention(sm_plan *p, uint32_t layer, sm_attn_params params, sm_wiring
  * else key_length and value_length; the rotation is number `rope`. */
 sm_latent_params plan_latent_heads(sm_plan *p, uint32_t layer, uint32_t rope);
 void plan_latent(sm_plan *p, uint32_t layer, sm_latent_params params, sm_wiring wiring);
+/* Before all others, and then one of each layer. */
+void plan_inputs(sm_plan *p, uint32_t n);
+void plan_layer_input(sm_plan *p, uint32_t layer, sm_wiring wiring);
+/* If the file has it; a new model does. */
+void plan_scale(sm_plan *p, uint32_t layer);
 void plan_gated(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring wiring);
 void plan_plain(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring wiring,
                 uint32_t asked);

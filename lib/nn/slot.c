@@ -5,9 +5,10 @@
 
 static const sm_kind *const kinds[SM_KIND_COUNT] = {
     [SM_KIND_ATTENTION] = &sm_kind_attention, [SM_KIND_LATENT] = &sm_kind_latent,
-    [SM_KIND_GATED] = &sm_kind_gated,         [SM_KIND_PLAIN] = &sm_kind_plain,
-    [SM_KIND_EXPERTS] = &sm_kind_experts,     [SM_KIND_NORM] = &sm_kind_norm,
-    [SM_KIND_HEAD] = &sm_kind_head,
+    [SM_KIND_INPUTS] = &sm_kind_inputs,       [SM_KIND_LAYER_INPUT] = &sm_kind_layer_input,
+    [SM_KIND_SCALE] = &sm_kind_scale,         [SM_KIND_GATED] = &sm_kind_gated,
+    [SM_KIND_PLAIN] = &sm_kind_plain,         [SM_KIND_EXPERTS] = &sm_kind_experts,
+    [SM_KIND_NORM] = &sm_kind_norm,           [SM_KIND_HEAD] = &sm_kind_head,
 };
 
 const sm_kind *sm_kind_get(sm_kind_id id) {

@@ -107,6 +107,11 @@ bool sm_attention_run(sm_worker *w, const sm_block *block, sm_input *in);
 void sm_attention_expect(const sm_worker *w, const sm_block *block);
 bool sm_latent_run(sm_worker *w, const sm_block *block, sm_input *in);
 void sm_latent_expect(const sm_worker *w, const sm_block *block);
+bool sm_inputs_run(sm_worker *w, const sm_block *block, sm_input *in);
+bool sm_layer_input_run(sm_worker *w, const sm_block *block, sm_input *in);
+void sm_layer_input_expect(const sm_worker *w, const sm_block *block);
+/* All of a block of kind scale. */
+void sm_scale_rows(const sm_worker *w);
 bool sm_gated_run(sm_worker *w, const sm_block *block, sm_input *in);
 void sm_gated_expect(const sm_worker *w, const sm_block *block);
 bool sm_plain_run(sm_worker *w, const sm_block *block, sm_input *in);

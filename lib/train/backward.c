@@ -175,6 +175,7 @@ static void run_layers(void *arg, uint32_t thread, uint32_t n_threads) {
     if (r->begin == 0) {
         sm_team_barrier(g->team);
         sm_grad_embedding(&b, r->batch->ids);
+        sm_grad_input_table(&b, r->batch->ids);
         if (g->positions_grad)
             grad_positions(&b);
         sm_lap_of(&b, SM_PART_ROWS);

@@ -18,7 +18,7 @@ static uint32_t chunk_of(uint32_t n_vocab) {
 
 #define MAX_RANK 4096
 
-#define OWNED_BUFFERS (32 + SM_KIND_COUNT * SM_MAX_GRAD_BUFFERS)
+#define OWNED_BUFFERS (33 + SM_KIND_COUNT * SM_MAX_GRAD_BUFFERS)
 #define OWNED_PER_THREAD 5
 
 /* Buffers of frozen matrices and of adapters, forward and backward. */
@@ -99,6 +99,11 @@ static void add_gradient_buffers(sm_builder *b) {
     for (uint32_t i = 0; i < g->net->n_blocks && !g->aside; i++)
         if (g->net->blocks[i].wiring.aside)
             g->aside = sm_build_floats(b, T, tape->ldx);
+    g->lent = sm_build_own(b, g->net->n_blocks, sizeof *g->lent);
+    for (uint32_t i = 0; i < g->net->n_blocks && !b->status; i++)
+        g->lent[i] = g->net->blocks[i].last_borrower
+                         ? sm_build_floats(b, T, 2 * g->net->blocks[i].ld[SM_AT_K])
+                         : NULL;
     g->r = sm_build_floats(b, T, 1);
     g->mean = sm_build_floats(b, T, 1);
     for (uint32_t i = 0; i < g->net->n_blocks && !g->dy; i++)

@@ -53,7 +53,10 @@ struct sm_graph {
                                embedding */
     sm_graph_block *blocks; /* [net->n_blocks + 1], the head's last */
     float *embd_grad;       /* NULL where frozen */
-    float *positions_grad;  /* NULL where frozen, or there are none */
+    float *inputs_grad;     /* of net->inputs, likewise */
+    float **lent;          /* [net->n_blocks] gradients of keys that others read, and behind them of
+                               values, [T][ld of each]; NULL: nobody does */
+    float *positions_grad; /* NULL where frozen, or there are none */
 
     /* LoRA; adapters.n is 0 without */
     sm_net_adapter adapter;
@@ -216,6 +219,13 @@ void sm_grad_heads(const sm_backward *b, const sm_block *block);
 /* ---- latent attention (blocks/latent_grad.c) ------------------------------------------------- */
 
 extern const sm_grad_kind sm_grad_latent;
+
+/* ---- inputs of layers, scale (blocks/inputs_grad.c) ------------------------------------------ */
+
+extern const sm_grad_kind sm_grad_inputs, sm_grad_layer_input, sm_grad_scale;
+/* The table's rows of the batch's tokens, where it is trained, each thread its columns, after all
+ * blocks. No barrier. */
+void sm_grad_input_table(const sm_backward *b, const int32_t *ids);
 
 /* ---- gated (blocks/gated_grad.c) ------------------------------------------------------------- */
 

@@ -114,6 +114,11 @@ void sm_build_masters(sm_builder *b) {
     sm_master embd = {0}, *head = &g->masters[net->head->index];
     add_matrix(b, &embd, &net->embd);
     g->embd_grad = embd.grad;
+    if (net->inputs.rows) {
+        sm_master inputs = {0};
+        add_matrix(b, &inputs, &net->inputs);
+        g->inputs_grad = inputs.grad;
+    }
     if (net->positions.rows) {
         sm_master positions = {0};
         add_matrix(b, &positions, &net->positions);

@@ -38,6 +38,7 @@ static reference_shape shape_of(const sm_net *net) {
             experts = net->blocks[i].experts;
         else if (net->blocks[i].kind == &sm_kind_gated || net->blocks[i].kind == &sm_kind_plain)
             n_ff = net->blocks[i].dims[SM_DIM_FF];
+    const uint32_t n_input = net->blocks[0].kind == &sm_kind_inputs ? net->blocks[0].inputs.n : 0;
     return (reference_shape){.n_vocab = net->config.n_vocab,
                              .n_embd = net->config.n_embd,
                              .n_layer = net->config.n_layer,
@@ -62,6 +63,8 @@ static reference_shape shape_of(const sm_net *net) {
                                            : ffn->kind == &sm_kind_plain ? ffn->plain.activation
                                                                          : SM_SILU,
                              .plain = ffn->kind == &sm_kind_plain,
+                             .norm_values = p->norm_values,
+                             .n_input = n_input,
                              .score_cap = (double)p->cap,
                              .clamp = (double)p->clamp,
                              .max_bias = (double)p->max_bias,
@@ -79,12 +82,20 @@ reference reference_make(const sm_graph *graph) {
         widen_heads(&r.config, &sm_graph_net(graph)->blocks[0].latent);
     r.rope = calloc(r.config.n_layer, sizeof *r.rope);
     r.window = calloc(r.config.n_layer, sizeof *r.window);
-    if (!r.rope || !r.window)
+    r.head_dim = calloc(r.config.n_layer, sizeof *r.head_dim);
+    r.n_ff = calloc(r.config.n_layer, sizeof *r.n_ff);
+    r.lender = calloc(r.config.n_layer, sizeof *r.lender);
+    if (!r.rope || !r.window || !r.head_dim || !r.n_ff || !r.lender)
         abort();
     for (uint32_t i = 0; i < sm_graph_net(graph)->n_blocks; i++) {
         const sm_block *b = &sm_graph_net(graph)->blocks[i];
+        if (b->kind == &sm_kind_gated || b->kind == &sm_kind_plain)
+            r.n_ff[b->layer] = b->dims[SM_DIM_FF];
         if (!sm_block_attends(b))
             continue;
+        const bool borrows = b->kind == &sm_kind_attention && b->attn.borrows;
+        r.head_dim[b->layer] = r.config.latent ? r.config.head_dim : b->attn.head_dim;
+        r.lender[b->layer] = borrows ? sm_graph_net(graph)->blocks[b->attn.lender].layer : b->layer;
         r.window[b->layer] = b->attn.window;
         r.rope[b->layer] = &sm_graph_net(graph)->ropes[b->attn.rope];
     }
@@ -112,6 +123,9 @@ void reference_free(reference *r) {
     free(r->balanced);
     free(r->rope);
     free(r->window);
+    free(r->head_dim);
+    free(r->n_ff);
+    free(r->lender);
     *r = (reference){0};
 }
 
@@ -174,7 +188,7 @@ static void rms_norm(double *y, const double *x, const double *w, uint64_t n, do
         sum += x[i] * x[i];
     const double scale = 1 / sqrt(sum / (double)n + eps);
     for (uint64_t i = 0; i < n; i++)
-        y[i] = x[i] * scale * w[i];
+        y[i] = x[i] * scale * (w ? w[i] : 1);
 }
 
 /* The same of what is left without its mean. */
@@ -488,13 +502,67 @@ static void add(const reference *r, uint32_t layer, const char *norm, double *x,
         x[j] += r->config.residual_scale * y[j];
 }
 
-static void layer_forward(const reference *r, uint32_t layer, const sm_train_batch *batch,
-                          double *x) {
+/* What passes from layer to layer beside x. */
+typedef struct passed {
+    double **k, **v;      /* [n_layer] keys and values of all tokens */
+    const double *inputs; /* [T][n_layer][n_input] */
+} passed;
+
+/* x += norm(projection(gelu(gate(x)) input)); x *= scale. */
+static void layer_end(const reference *r, uint32_t layer, double *x, const double *input) {
     const reference_shape *c = &r->config;
+    const double *scale = layer_tensor(r, layer, "layer_output_scale.weight");
+    double *gate = zeros(c->n_input), *y = zeros(c->n_embd);
+    if (c->n_input) {
+        linear(gate, layer_tensor(r, layer, "inp_gate.weight"), NULL, x, c->n_input, c->n_embd);
+        for (uint32_t i = 0; i < c->n_input; i++) {
+            const double z = gate[i];
+            gate[i] = input[i] * 0.5 * z * (1 + tanh(sqrt(2 / M_PI) * (z + 0.044715 * z * z * z)));
+        }
+        linear(y, layer_tensor(r, layer, "proj.weight"), NULL, gate, c->n_embd, c->n_input);
+        add(r, layer, "post_norm", x, y);
+    }
+    for (uint32_t i = 0; i < c->n_embd && scale; i++)
+        x[i] *= scale[0];
+    free(gate);
+    free(y);
+}
+
+/* Of all layers, from the embedding. */
+static double *layer_inputs(const reference *r, const sm_train_batch *batch, const double *x) {
+    const reference_shape *c = &r->config;
+    const uint64_t n = c->n_input, all = n * c->n_layer;
+    const double *table = tensor(r, "per_layer_token_embd.weight");
+    double *inputs = zeros(batch->n_tokens * all);
+    for (uint32_t t = 0; t < batch->n_tokens && n; t++) {
+        double *row = inputs + t * all;
+        linear(row, tensor(r, "per_layer_model_proj.weight"), NULL, x + t * c->n_embd, all,
+               c->n_embd);
+        for (uint64_t i = 0; i < all; i++)
+            row[i] /= sqrt((double)c->n_embd);
+        for (uint64_t i = 0; i < all; i += n)
+            rms_norm(row + i, row + i, tensor(r, "per_layer_proj_norm.weight"), n,
+                     (double)c->norm_eps);
+        for (uint64_t i = 0; i < all; i++)
+            row[i] =
+                (row[i] + sqrt((double)n) * table[(uint64_t)batch->ids[t] * all + i]) / sqrt(2);
+    }
+    return inputs;
+}
+
+static void layer_forward(const reference *whole, uint32_t layer, const sm_train_batch *batch,
+                          double *x, const passed *carried) {
+    reference own = *whole;
+    const reference *r = &own;
+    const reference_shape *c = &r->config;
+    own.config.head_dim = r->head_dim[layer];
+    own.config.n_ff = r->n_ff[layer];
     const uint64_t E = c->n_embd, T = batch->n_tokens;
     const uint64_t qd = (uint64_t)c->n_head * c->head_dim,
                    kd = (uint64_t)c->n_head_kv * c->head_dim;
-    double *n = zeros(E), *q = zeros(T * qd), *k = zeros(T * kd), *v = zeros(T * kd);
+    const bool borrows = r->lender[layer] != layer;
+    double *n = zeros(E), *q = zeros(T * qd);
+    double *k = carried->k[layer] = zeros(T * kd), *v = carried->v[layer] = zeros(T * kd);
     double *a = zeros(qd), *y = zeros(E);
 #define TENSOR(suffix) layer_tensor(r, layer, suffix)
     for (uint32_t i = 0; i < batch->n_spans; i++)
@@ -507,13 +575,19 @@ static void layer_forward(const reference *r, uint32_t layer, const sm_train_bat
                 continue;
             }
             project(r, layer, "q", q + t * qd, n, c->n_head, position, span);
+            if (borrows)
+                continue;
             project(r, layer, "k", k + t * kd, n, c->n_head_kv, position, span);
             project(r, layer, "v", v + t * kd, n, c->n_head_kv, position, span);
+            for (uint64_t h = 0; h < c->n_head_kv && c->norm_values; h++)
+                rms_norm(v + t * kd + h * c->head_dim, v + t * kd + h * c->head_dim, NULL,
+                         c->head_dim, (double)c->norm_eps);
         }
     for (uint32_t i = 0; i < batch->n_spans; i++)
         for (uint32_t t = batch->span_begin[i]; t < batch->span_begin[i + 1]; t++) {
-            attend(c, r->window[layer], TENSOR("attn_sinks.weight"), a, q, k, v,
-                   batch->span_begin[i], t);
+            attend(c, r->window[layer], TENSOR("attn_sinks.weight"), a, q,
+                   carried->k[r->lender[layer]], carried->v[r->lender[layer]], batch->span_begin[i],
+                   t);
             for (uint32_t h = 1; c->latent && h < c->n_head; h++)
                 memmove(a + h * c->latent->value, a + h * c->head_dim,
                         c->latent->value * sizeof *a);
@@ -529,9 +603,11 @@ static void layer_forward(const reference *r, uint32_t layer, const sm_train_bat
             else
                 feed_forward(r, layer, n, y);
             add(r, layer, c->ffn.post, x + t * E, y);
+            layer_end(r, layer, x + t * E,
+                      carried->inputs + ((uint64_t)t * c->n_layer + layer) * c->n_input);
         }
 #undef TENSOR
-    double *const all[] = {n, q, k, v, a, y};
+    double *const all[] = {n, q, a, y};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);
 }
@@ -558,15 +634,28 @@ double *reference_logits(const reference *r, const sm_train_batch *batch) {
     for (uint32_t i = 0; i < batch->n_spans; i++)
         for (uint32_t t = batch->span_begin[i]; t < batch->span_begin[i + 1]; t++)
             embed(r, batch->ids[t], t - batch->span_begin[i], x + t * E);
+    double *inputs = layer_inputs(r, batch, x);
+    const passed carried = {.k = calloc(c->n_layer, sizeof *carried.k),
+                            .v = calloc(c->n_layer, sizeof *carried.v),
+                            .inputs = inputs};
+    if (!carried.k || !carried.v)
+        abort();
     *r->balanced = 0;
     for (uint32_t i = 0; i < c->n_layer; i++) {
         memset(r->used, 0, SM_MAX_EXPERTS * sizeof *r->used);
         memset(r->score, 0, SM_MAX_EXPERTS * sizeof *r->score);
-        layer_forward(r, i, batch, x);
+        layer_forward(r, i, batch, x, &carried);
         for (uint32_t e = 0; e < c->experts.n_experts; e++)
             *r->balanced += c->experts.n_experts * r->used[e] / c->experts.n_used /
                             batch->n_tokens * r->score[e] / batch->n_tokens;
     }
+    for (uint32_t i = 0; i < c->n_layer; i++) {
+        free(carried.k[i]);
+        free(carried.v[i]);
+    }
+    free(carried.k);
+    free(carried.v);
+    free(inputs);
     for (uint32_t t = 0; t < batch->n_tokens; t++) {
         norm_of(r, UINT32_MAX, "output_norm", n, x + t * E);
         double *row = logits + (uint64_t)t * c->n_vocab;

@@ -6,7 +6,7 @@
 
 #include "train/train.h"
 
-/* Shapes of the network; all layers are alike. */
+/* Shapes of the network; all layers are alike but for what struct reference has of each. */
 typedef struct reference_shape {
     uint32_t n_vocab, n_embd, n_layer, n_head, n_head_kv, head_dim, n_ff;
     sm_experts_params experts; /* n_experts 0: no mixture of experts */
@@ -20,8 +20,10 @@ typedef struct reference_shape {
     float norm_eps;
     double score_cap, logit_cap, embd_scale; /* 0: none, none, 1 */
     double score_scale, residual_scale, logit_scale;
+    bool norm_values;               /* of each head, without gains */
+    uint32_t n_input;               /* of a layer's input beside the stream; 0: none */
     const sm_latent_params *latent; /* NULL: attention is not latent */
-    double clamp, max_bias; /* of q, k and v; ALiBi. 0: none */
+    double clamp, max_bias;         /* of q, k and v; ALiBi. 0: none */
 } reference_shape;
 
 /* Parameters of a graph as doubles, in the order of sm_graph_params. */
@@ -32,6 +34,8 @@ typedef struct reference {
     double balance; /* weight of the routers' balancing loss; reference_make sets 0 */
     double *used, *score, *balanced; /* [n_experts] of a layer: tokens, scores; that loss */
     const sm_rope **rope;            /* [n_layer] angles */
+    uint32_t *head_dim, *n_ff;       /* [n_layer] */
+    uint32_t *lender; /* [n_layer] whose keys and values it reads: its own, or another's */
     uint32_t *window; /* [n_layer] tokens that attention sees, 0 (at first): all before */
 } reference;
 

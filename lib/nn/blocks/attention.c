@@ -18,8 +18,10 @@ const sm_kind sm_kind_attention = {
         {
             SM_WIRING_ROWS,
             [SM_ATTN_Q] = {"attn_q.weight", SM_DIM_Q, SM_DIM_EMBD, 0, 1, SM_ROLE_MATRIX, SM_MUST},
-            [SM_ATTN_K] = {"attn_k.weight", SM_DIM_KV, SM_DIM_EMBD, 0, 1, SM_ROLE_MATRIX, SM_MUST},
-            [SM_ATTN_V] = {"attn_v.weight", SM_DIM_KV, SM_DIM_EMBD, 0, 1, SM_ROLE_VALUE, SM_MUST},
+            [SM_ATTN_K] = {"attn_k.weight", SM_DIM_KV, SM_DIM_EMBD, 0, 1, SM_ROLE_MATRIX,
+                           SM_IF_ASKED},
+            [SM_ATTN_V] = {"attn_v.weight", SM_DIM_KV, SM_DIM_EMBD, 0, 1, SM_ROLE_VALUE,
+                           SM_IF_ASKED},
             [SM_ATTN_Q_BIAS] = {"attn_q.bias", SM_DIM_Q, 0, 0, 0, SM_ROLE_BIAS, SM_MAY},
             [SM_ATTN_K_BIAS] = {"attn_k.bias", SM_DIM_KV, 0, 0, 0, SM_ROLE_BIAS, SM_MAY},
             [SM_ATTN_V_BIAS] = {"attn_v.bias", SM_DIM_KV, 0, 0, 0, SM_ROLE_BIAS, SM_MAY},
@@ -43,6 +45,7 @@ const sm_kind sm_kind_attention = {
             [SM_AT_LSE] = {SM_DIM_HEADS, SM_KEEP | SM_ONLY_KEPT, 0},
             [SM_AT_Q_RAW] = {SM_DIM_Q, SM_KEEP | SM_ONLY_KEPT, SM_ATTN_Q_NORM},
             [SM_AT_K_RAW] = {SM_DIM_KV, SM_KEEP | SM_ONLY_KEPT, SM_ATTN_K_NORM},
+            [SM_AT_V_RAW] = {SM_DIM_V_RAW, SM_KEEP | SM_ONLY_KEPT, 0},
             [SM_AT_Q_FREE] = {SM_DIM_Q, SM_KEEP | SM_ONLY_KEPT | SM_IF_CLAMPED, 0},
             [SM_AT_K_FREE] = {SM_DIM_KV, SM_KEEP | SM_ONLY_KEPT | SM_IF_CLAMPED, 0},
             [SM_AT_V_FREE] = {SM_DIM_KV, SM_KEEP | SM_ONLY_KEPT | SM_IF_CLAMPED, 0},
@@ -58,7 +61,7 @@ static const struct {
 } parts[PARTS] = {
     [QUERIES] = {SM_ATTN_Q, SM_ATTN_Q_BIAS, SM_ATTN_Q_NORM, SM_AT_Q, SM_AT_Q_RAW, SM_AT_Q_FREE},
     [KEYS] = {SM_ATTN_K, SM_ATTN_K_BIAS, SM_ATTN_K_NORM, SM_AT_K, SM_AT_K_RAW, SM_AT_K_FREE},
-    [VALUES] = {SM_ATTN_V, SM_ATTN_V_BIAS, 0, SM_AT_V, 0, SM_AT_V_FREE},
+    [VALUES] = {SM_ATTN_V, SM_ATTN_V_BIAS, 0, SM_AT_V, SM_AT_V_RAW, SM_AT_V_FREE},
 };
 
 /* Rows that are shared out as one: whole heads and whole groups, lcm(head_dim, 16). */
@@ -69,10 +72,10 @@ static uint64_t head_unit(const sm_block *b) {
     return unit;
 }
 
-/* Of head units [u0, u1). */
+/* Of head units [u0, u1); keys and values that are another block's have no rows. */
 static sm_range head_rows(const sm_block *b, const sm_weight *W, uint64_t u0, uint64_t u1) {
     const uint64_t unit = head_unit(b);
-    return (sm_range){u0 * unit, min_u64(u1 * unit, W->rows)};
+    return (sm_range){u0 * unit, min_u64(u1 * unit, W ? W->rows : 0)};
 }
 
 /* Whether part `what` has a norm over all heads, which one thread computes when all are there. */
@@ -87,8 +90,11 @@ static void norm_heads(const sm_worker *w, uint32_t what, uint64_t t, float *row
     float *raw = w->at.buffer[parts[what].raw];
     if (raw)
         memcpy(raw + t * b->ld[parts[what].raw] + r0, row + r0, n * sizeof *raw);
-    sm_norm_row(w->kernels, b->attn.norm, row + r0, row + r0,
-                b->v[parts[what].norm] + (b->attn.norm_own ? r0 : 0), NULL, n, w->c->norm_eps);
+    const float *gain = what != VALUES ? b->v[parts[what].norm] : NULL;
+    if (gain && b->attn.norm_own)
+        gain += r0;
+    sm_norm_row(w->kernels, what != VALUES ? b->attn.norm : SM_NORM_RMS, row + r0, row + r0, gain,
+                NULL, n, w->c->norm_eps);
 }
 
 /* The same, within the block's limit. */
@@ -124,7 +130,7 @@ static void finish_heads(const sm_worker *w, uint32_t what, const sm_span *span,
     const sm_block *b = w->block;
     const uint32_t dim = b->attn.head_dim;
     const float *bias = b->v[parts[what].bias];
-    const bool norm = what != VALUES && b->v[parts[what].norm];
+    const bool norm = what != VALUES ? b->v[parts[what].norm] != NULL : b->attn.norm_values;
     const uint64_t together = waits(b, what) ? r1 - r0 : dim;
     const uint32_t position = span->position + (uint32_t)(t - span->first);
     float *row = (float *)w->at.buffer[parts[what].to] + t * b->ld[parts[what].to];
@@ -133,11 +139,11 @@ static void finish_heads(const sm_worker *w, uint32_t what, const sm_span *span,
     if (b->attn.clamp > 0)
         clamp_heads(w, what, t, row, r0, r1 - r0);
     for (uint64_t r = r0; r < r1; r += together) {
-        if (norm && !b->attn.norm_late)
+        if (norm && (what == VALUES || !b->attn.norm_late))
             norm_heads(w, what, t, row, r, together);
         if (what != VALUES)
             rotate_heads(w, t, row, r, r + together);
-        if (norm && b->attn.norm_late)
+        if (norm && what != VALUES && b->attn.norm_late)
             norm_heads(w, what, t, row, r, together);
     }
     if (what == QUERIES && b->attn.temperature != 0)
@@ -256,9 +262,9 @@ static qkv_share share_qkv(const sm_worker *w, const sm_block *b) {
     double unit[PARTS];
     for (uint32_t m = 0; m < PARTS; m++) {
         const sm_weight *W = b->w[parts[m].matrix];
-        count[m] = (W->rows + rows - 1) / rows;
-        unit[m] = (double)(rows / SM_GROUP * W->group_bytes) + (m != QUERIES ? keep : 0);
-        bytes += sm_weight_packed_bytes(W);
+        count[m] = W ? (W->rows + rows - 1) / rows : 0;
+        unit[m] = (W ? (double)(rows / SM_GROUP * W->group_bytes) : 1) + (m != QUERIES ? keep : 0);
+        bytes += W ? sm_weight_packed_bytes(W) : 0;
     }
     const uint32_t sharers = sm_work_sharers(w, bytes);
     if (w->thread < sharers) {
@@ -313,6 +319,7 @@ void sm_attention_expect(const sm_worker *w, const sm_block *b) {
     const qkv_share s = share_qkv(w, b);
     for (uint32_t m = 0; m < PARTS; m++) {
         const sm_weight *W = b->w[parts[m].matrix];
-        sm_expect(w, W, sm_groups_of(head_rows(b, W, s.begin[m], s.end[m])));
+        if (W)
+            sm_expect(w, W, sm_groups_of(head_rows(b, W, s.begin[m], s.end[m])));
     }
 }

@@ -23,7 +23,7 @@ sm_status sm_state_init(sm_state *state, sm_mem *mem, const sm_net *net, uint32_
     if (!state->kv)
         return sm_fail(error, SM_ERR_NOMEM, "out of memory for a KV cache");
     for (uint32_t i = 0; i < net->n_blocks; i++)
-        if (net->blocks[i].kind->has_state) {
+        if (sm_block_keeps(&net->blocks[i])) {
             sm_kv *kv = &state->kv[net->blocks[i].state];
             place(kv, &net->blocks[i], type, n_ctx, n_step);
             over = over || sm_add_over(total, 2 * part_bytes(kv), &total);
@@ -52,19 +52,12 @@ void sm_state_free(sm_state *state, sm_mem *mem) {
     *state = (sm_state){0};
 }
 
-void sm_state_share(sm_state *state, const sm_net *net, uint32_t type, uint32_t n_ctx, sm_kv *kv,
-                    uint8_t *memory) {
-    *state = (sm_state){.n = net->n_states, .type = type, .capacity = n_ctx, .kv = kv};
-    for (uint32_t i = 0; i < net->n_blocks; i++)
-        if (net->blocks[i].kind->has_state) {
-            sm_kv *part = &kv[net->blocks[i].state];
-            place(part, &net->blocks[i], type, n_ctx, 0);
-            part->k = memory;
-            part->v = memory + part_bytes(part);
-        }
+/* Whether the part is read after its block is done. */
+static bool lends(const sm_block *b) {
+    return b->last_borrower != 0;
 }
 
-uint64_t sm_state_bytes(const sm_net *net, uint32_t type, uint32_t n_ctx) {
+static uint64_t most_bytes(const sm_net *net, uint32_t type, uint32_t n_ctx) {
     uint64_t most = 0;
     for (uint32_t i = 0; i < net->n_blocks; i++)
         if (net->blocks[i].kind->has_state) {
@@ -73,6 +66,31 @@ uint64_t sm_state_bytes(const sm_net *net, uint32_t type, uint32_t n_ctx) {
             most = 2 * part_bytes(&kv) > most ? 2 * part_bytes(&kv) : most;
         }
     return most;
+}
+
+void sm_state_share(sm_state *state, const sm_net *net, uint32_t type, uint32_t n_ctx, sm_kv *kv,
+                    uint8_t *memory) {
+    uint64_t at = most_bytes(net, type, n_ctx);
+    *state = (sm_state){.n = net->n_states, .type = type, .capacity = n_ctx, .kv = kv};
+    for (uint32_t i = 0; i < net->n_blocks; i++)
+        if (sm_block_keeps(&net->blocks[i])) {
+            sm_kv *part = &kv[net->blocks[i].state];
+            place(part, &net->blocks[i], type, n_ctx, 0);
+            part->k = lends(&net->blocks[i]) ? memory + at : memory;
+            part->v = part->k + part_bytes(part);
+            at += lends(&net->blocks[i]) ? 2 * part_bytes(part) : 0;
+        }
+}
+
+uint64_t sm_state_bytes(const sm_net *net, uint32_t type, uint32_t n_ctx) {
+    uint64_t bytes = most_bytes(net, type, n_ctx);
+    for (uint32_t i = 0; i < net->n_blocks; i++)
+        if (lends(&net->blocks[i])) {
+            sm_kv kv;
+            place(&kv, &net->blocks[i], type, n_ctx, 0);
+            bytes += 2 * part_bytes(&kv);
+        }
+    return bytes;
 }
 
 void sm_state_begin(sm_state *state, uint32_t position, uint32_t n) {

@@ -11,6 +11,8 @@ const sm_kind sm_kind_norm = {.name = "norm",
 static const sm_kind_ops ops[SM_KIND_COUNT] = {
     [SM_KIND_ATTENTION] = {sm_attention_run, sm_attention_expect},
     [SM_KIND_LATENT] = {sm_latent_run, sm_latent_expect},
+    [SM_KIND_INPUTS] = {sm_inputs_run, NULL},
+    [SM_KIND_LAYER_INPUT] = {sm_layer_input_run, sm_layer_input_expect},
     [SM_KIND_GATED] = {sm_gated_run, sm_gated_expect},
     [SM_KIND_PLAIN] = {sm_plain_run, sm_plain_expect},
     [SM_KIND_EXPERTS] = {sm_experts_run, sm_experts_expect},
@@ -156,6 +158,8 @@ bool sm_block_run(sm_worker *w, const sm_block *b) {
     sm_block_begin(w, b);
     if (b->kind->id == SM_KIND_NORM)
         norm_rows(w);
+    else if (b->kind->id == SM_KIND_SCALE)
+        sm_scale_rows(w);
     else if (!run(w, b))
         return false;
     expect_next(w, b);

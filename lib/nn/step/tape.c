@@ -19,7 +19,7 @@ static float *own(sm_tape *tape, uint64_t rows, uint64_t stride, bool *failed) {
 
 static bool keeps(const sm_block *b, uint32_t buffer) {
     const sm_buffer *of = &b->kind->buffer[buffer];
-    return (of->flags & SM_KEEP) && (!of->slot || b->v[of->slot]) &&
+    return (of->flags & SM_KEEP) && b->dims[of->width] && (!of->slot || b->v[of->slot]) &&
            (!(of->flags & SM_IF_CLAMPED) || b->attn.clamp > 0);
 }
 
@@ -37,11 +37,12 @@ static bool begins_layer(const sm_block *b) {
     return b->index == 0 || b[-1].layer != b->layer;
 }
 
-/* A block of an earlier layer of the same shape, in whose place this one's values go. */
+/* A block of an earlier layer of the same shape, in whose place this one's values go; keys and
+ * values that others read stay where they are. */
 static const sm_block *place_of(const sm_net *net, const sm_block *b) {
-    for (uint32_t i = 0; i < b->index; i++) {
+    for (uint32_t i = 0; i < b->index && !b->last_borrower; i++) {
         const sm_block *other = &net->blocks[i];
-        bool same = other->kind == b->kind && other->layer != b->layer &&
+        bool same = other->kind == b->kind && other->layer != b->layer && !other->last_borrower &&
                     !other->wiring.post == !b->wiring.post &&
                     sm_block_beside(other) == sm_block_beside(b);
         for (uint32_t k = 0; k < b->kind->n_buffers && same; k++)

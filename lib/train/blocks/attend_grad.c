@@ -158,6 +158,7 @@ static const float *sinks_of(const sm_block *block) {
 static head head_of(const sm_graph *g, const sm_block *block, const sm_span *span, uint64_t index) {
     const sm_attn_params *p = &block->attn;
     const sm_places *l = &g->tape->blocks[block->index];
+    const sm_places *keys = p->borrows ? &g->tape->blocks[p->lender] : l;
     const uint64_t *ld = block->ld, ldq = ld[SM_AT_Q], ldkv = ld[SM_AT_K];
     const uint64_t at = span->first * ldq + index * p->head_dim;
     const uint64_t at_kv = span->first * ldkv + index / (p->n_head / p->n_head_kv) * p->head_dim;
@@ -166,8 +167,8 @@ static head head_of(const sm_graph *g, const sm_block *block, const sm_span *spa
     if (sinks)
         dsink += span->first * ld[SM_AT_LSE] + index;
     return (head){.q = (const float *)l->buffer[SM_AT_Q] + at,
-                  .k = (const float *)l->buffer[SM_AT_K] + at_kv,
-                  .v = (const float *)l->buffer[SM_AT_V] + at_kv,
+                  .k = (const float *)keys->buffer[SM_AT_K] + at_kv,
+                  .v = (const float *)keys->buffer[SM_AT_V] + at_kv,
                   .out = (const float *)l->buffer[SM_AT_OUT] + at,
                   .dout = sm_grad_at(g, block, SM_GRAD_OUT) + at,
                   .lse = (const float *)l->buffer[SM_AT_LSE] + span->first * ld[SM_AT_LSE] + index,

@@ -4,10 +4,11 @@
 
 #include <string.h>
 
-/* Where a head of keys and values has one of queries, and no norm, nothing is added up and nothing
- * goes to another place. */
+/* Where a head of keys and values has one of queries, no norm and no other block that reads it,
+ * nothing is added up and nothing goes to another place. */
 static bool alone(const sm_block *block) {
-    return block->attn.n_head == block->attn.n_head_kv && !block->v[SM_ATTN_K_NORM];
+    return block->attn.n_head == block->attn.n_head_kv && !block->v[SM_ATTN_K_NORM] &&
+           !block->attn.norm_values && !block->attn.borrows && !block->last_borrower;
 }
 
 static float *keys(const sm_graph *g, const sm_block *block) {
@@ -78,6 +79,30 @@ static void clamp_back(const sm_graph *g, const sm_block *block, uint32_t buffer
         g->kernels->clamp_grad(d, free, block->dims[width], block->attn.clamp);
 }
 
+/* n elements of keys (part 0) or values (1) of token t that several blocks read: those after the
+ * lender leave their gradients with it, the last of them first. */
+static void lend(const sm_graph *g, const sm_block *block, uint64_t t, uint32_t part, float *dy) {
+    const sm_block *lender = block->attn.borrows ? &g->net->blocks[block->attn.lender] : block;
+    const uint64_t ld = lender->ld[SM_AT_K], n = lender->dims[SM_DIM_KV];
+    if (!lender->last_borrower)
+        return;
+    float *sum = g->lent[lender->index] + (2 * t + part) * ld;
+    if (block == lender)
+        g->kernels->add(dy, dy, sum, n);
+    else if (block->index == lender->last_borrower)
+        memcpy(sum, dy, n * sizeof *sum);
+    else
+        g->kernels->add(sum, sum, dy, n);
+}
+
+/* dv (one token of n heads), through the norm without gains, in place. */
+static void values_back(const sm_graph *g, const sm_block *block, float *dv, const float *raw) {
+    const uint32_t dim = block->attn.head_dim;
+    for (uint32_t h = 0; h < block->attn.n_head_kv; h++)
+        g->kernels->rms_norm_grad(dv + h * dim, dv + h * dim, raw + h * dim, NULL, dim,
+                                  g->net->config.norm_eps, false);
+}
+
 /* Token t: heads of a group added up for dk and dv, then q and k back to the products. */
 static void token_back(const sm_backward *b, const sm_block *block, uint64_t t) {
     sm_graph *g = b->g;
@@ -93,6 +118,8 @@ static void token_back(const sm_backward *b, const sm_block *block, uint64_t t) 
     if (!alone(block)) {
         add_groups(g, p, dk, dk_heads);
         add_groups(g, p, dv, dv_heads);
+        lend(g, block, t, 0, dk);
+        lend(g, block, t, 1, dv);
     }
     float *dq = sm_grad_at(g, block, SM_GRAD_Q) + t * ldq;
     if (p->temperature != 0)
@@ -102,13 +129,17 @@ static void token_back(const sm_backward *b, const sm_block *block, uint64_t t) 
                block->v[SM_ATTN_Q_NORM], p->n_head, dk_heads,
                sm_grad_at(g, block, SM_GRAD_R_Q) + t * sm_grad_ld(block, SM_GRAD_R_Q),
                sm_grad_at(g, block, SM_GRAD_MEAN_Q) + t * sm_grad_ld(block, SM_GRAD_MEAN_Q));
+    clamp_back(g, block, SM_AT_Q_FREE, t,
+               block->v[SM_ATTN_Q_NORM] ? dk_heads : sm_grad_at(g, block, SM_GRAD_Q) + t * ldq,
+               SM_DIM_Q);
+    if (p->borrows)
+        return;
+    if (p->norm_values)
+        values_back(g, block, dv, raw_of(l, block, SM_AT_V_RAW, t));
     heads_back(g, block, cos, neg_sin, dk, raw_of(l, block, SM_AT_K_RAW, t),
                block->v[SM_ATTN_K_NORM], p->n_head_kv, dv_heads,
                sm_grad_at(g, block, SM_GRAD_R_K) + t * sm_grad_ld(block, SM_GRAD_R_K),
                sm_grad_at(g, block, SM_GRAD_MEAN_K) + t * sm_grad_ld(block, SM_GRAD_MEAN_K));
-    clamp_back(g, block, SM_AT_Q_FREE, t,
-               block->v[SM_ATTN_Q_NORM] ? dk_heads : sm_grad_at(g, block, SM_GRAD_Q) + t * ldq,
-               SM_DIM_Q);
     clamp_back(g, block, SM_AT_K_FREE, t, block->v[SM_ATTN_K_NORM] ? dv_heads : dk, SM_DIM_KV);
     clamp_back(g, block, SM_AT_V_FREE, t, dv, SM_DIM_KV);
 }
@@ -164,19 +195,24 @@ static void projections(const sm_backward *b, const sm_block *block) {
     const float *dk =
         (k_norm ? sm_grad_at(g, block, SM_GRAD_V_HEADS) : keys(g, block)) + b->first * lddk;
     const float *dv = values(g, block) + b->first * ldkv;
-    const sm_master *Q = sm_master_of(g, block, SM_ATTN_Q), *K = sm_master_of(g, block, SM_ATTN_K);
-    const sm_master *V = sm_master_of(g, block, SM_ATTN_V);
+    const sm_master *Q = sm_master_of(g, block, SM_ATTN_Q);
     sm_grad_renorm(b, block);
     sm_grad_bias(b, d[SM_ATTN_Q_BIAS], dq, ldq, T, block->dims[SM_DIM_Q]);
     sm_grad_bias(b, d[SM_ATTN_K_BIAS], dk, lddk, T, block->dims[SM_DIM_KV]);
     sm_grad_bias(b, d[SM_ATTN_V_BIAS], dv, ldkv, T, block->dims[SM_DIM_KV]);
     sm_lap_of(b, SM_PART_ROWS);
     sm_grad_weight(b, Q, dq, ldq, g->normed, ldx, T, NULL);
-    sm_grad_weight(b, K, dk, lddk, g->normed, ldx, T, NULL);
-    sm_grad_weight(b, V, dv, ldkv, g->normed, ldx, T, NULL);
-    sm_grad_input(b, Q, dq, ldq, T, NULL, g->dn, ldx, false);
-    sm_grad_input(b, K, dk, lddk, T, NULL, g->dn, ldx, true);
-    sm_grad_input(b, V, dv, ldkv, T, NULL, g->dn, ldx, true);
+    if (block->attn.borrows) {
+        sm_grad_input(b, Q, dq, ldq, T, NULL, g->dn, ldx, false);
+    } else {
+        const sm_master *K = sm_master_of(g, block, SM_ATTN_K);
+        const sm_master *V = sm_master_of(g, block, SM_ATTN_V);
+        sm_grad_weight(b, K, dk, lddk, g->normed, ldx, T, NULL);
+        sm_grad_weight(b, V, dv, ldkv, g->normed, ldx, T, NULL);
+        sm_grad_input(b, Q, dq, ldq, T, NULL, g->dn, ldx, false);
+        sm_grad_input(b, K, dk, lddk, T, NULL, g->dn, ldx, true);
+        sm_grad_input(b, V, dv, ldkv, T, NULL, g->dn, ldx, true);
+    }
     sm_grad_residual(b, block);
 }
 

@@ -24,11 +24,10 @@ static void norm_back(const sm_backward *b, const sm_block *block) {
 static const sm_grad_kind norm_kind = {.backward = norm_back};
 
 static const sm_grad_kind *const kinds[SM_KIND_COUNT] = {
-    [SM_KIND_ATTENTION] = &sm_grad_attention,
-    [SM_KIND_LATENT] = &sm_grad_latent,
-    [SM_KIND_GATED] = &sm_grad_gated,
-    [SM_KIND_PLAIN] = &sm_grad_plain,
-    [SM_KIND_NORM] = &norm_kind,
+    [SM_KIND_ATTENTION] = &sm_grad_attention, [SM_KIND_LATENT] = &sm_grad_latent,
+    [SM_KIND_INPUTS] = &sm_grad_inputs,       [SM_KIND_LAYER_INPUT] = &sm_grad_layer_input,
+    [SM_KIND_SCALE] = &sm_grad_scale,         [SM_KIND_GATED] = &sm_grad_gated,
+    [SM_KIND_PLAIN] = &sm_grad_plain,         [SM_KIND_NORM] = &norm_kind,
     [SM_KIND_EXPERTS] = &sm_grad_experts,
 };
 

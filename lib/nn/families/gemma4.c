@@ -1,0 +1,67 @@
+/* gemma 4: gemma 3's layers, with heads of two sizes, values that are normed, inputs of each layer,
+ * and last layers that have no keys and values but those of the last one before them that sees as
+ * much. */
+#include "plan.h"
+
+#include <math.h>
+
+typedef struct gemma4 {
+    uint32_t rope, near, window, n_shared;
+    uint32_t
+        lender[2]; /* number of the block, of full layers, of windowed ones; UINT32_MAX: none */
+} gemma4;
+
+/* Of layer i. */
+static sm_attn_params attention(sm_plan *p, gemma4 *g, uint32_t i) {
+    const bool windowed = plan_windowed(p, i, 6);
+    sm_attn_params a = plan_heads(p, i);
+    if (windowed) {
+        a.head_dim = plan_u32_or(p, SM_K_KEY_LENGTH_SWA, a.head_dim);
+        if (plan_u32_or(p, SM_K_VALUE_LENGTH_SWA, a.head_dim) != a.head_dim)
+            plan_fail(p, SM_ERR_UNSUPPORTED, SM_K_VALUE_LENGTH_SWA,
+                      "differs from the key length, which this version cannot compute");
+    }
+    a.rope = windowed ? g->near : g->rope;
+    a.window = windowed ? g->window : 0;
+    a.scale = 1;
+    a.norm_values = true;
+    a.borrows = i >= p->n_layer - g->n_shared;
+    a.lender = g->lender[windowed];
+    if (a.borrows && a.lender == UINT32_MAX)
+        plan_fail(p, SM_ERR_FORMAT, SM_K_SHARED_LAYERS, "leaves no layer to share with");
+    if (!a.borrows && !p->status)
+        g->lender[windowed] = p->net->n_blocks;
+    return a;
+}
+
+void sm_plan_gemma4(sm_plan *p) {
+    const uint32_t norms = 1u << SM_ATTN_Q_NORM | 1u << SM_ATTN_K_NORM;
+    const uint32_t n_input = plan_count_or(p, SM_K_INPUT_LENGTH, 0);
+    gemma4 g = {.rope = plan_rope(p, SM_K_ROPE_BASE, true),
+                .window = plan_u32(p, SM_K_WINDOW),
+                .n_shared = plan_count_or(p, SM_K_SHARED_LAYERS, 0),
+                .lender = {UINT32_MAX, UINT32_MAX}};
+    g.near = plan_rope_plain(p, plan_positive_or(p, SM_K_ROPE_BASE_SWA, 10000), true);
+    const uint32_t n_rot = plan_count_or(p, SM_K_ROPE_DIMS_SWA, 0);
+    if (n_rot % 2 || n_rot > SM_MAX_HEAD_DIM)
+        plan_fail(p, SM_ERR_FORMAT, SM_K_ROPE_DIMS_SWA, "is odd or more than a head dimension");
+    if (g.n_shared >= p->n_layer)
+        plan_fail(p, SM_ERR_FORMAT, SM_K_SHARED_LAYERS, "is not less than there are layers");
+    if (!p->status && n_rot)
+        p->net->ropes[g.near].n_rot = n_rot;
+    p->net->embd_scale = sqrtf((float)p->n_embd);
+    if (n_input)
+        plan_inputs(p, n_input);
+    for (uint32_t i = 0; i < p->n_layer && !p->status; i++) {
+        const sm_attn_params a = attention(p, &g, i);
+        plan_attention(p, i, a, (sm_wiring){.pre = "attn_norm", .post = "post_attention_norm"},
+                       a.borrows ? 1u << SM_ATTN_Q_NORM : norms);
+        plan_gated(p, i, SM_GELU, (sm_wiring){.pre = "ffn_norm", .post = "post_ffw_norm"});
+        if (n_input)
+            plan_layer_input(p, i, (sm_wiring){.post = "post_norm"});
+        plan_scale(p, i);
+    }
+    plan_head(p, (sm_head_params){.cap = plan_has(p, SM_K_LOGIT_CAP)
+                                             ? (float)plan_positive(p, SM_K_LOGIT_CAP)
+                                             : 0});
+}
