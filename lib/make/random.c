@@ -37,6 +37,22 @@ static const shape_key gpt_oss_keys[] = {{SM_K_EXPERTS, 32, true, NULL},
                                          {"rope.scaling.original_context_length", 4096, true, NULL},
                                          {0}};
 
+static const shape_key deepseek2_keys[] = {
+    {SM_K_KV_RANK, 512, true, NULL},
+    {SM_K_KEY_LENGTH_MLA, 192, true, NULL},
+    {SM_K_VALUE_LENGTH_MLA, 128, true, NULL},
+    {SM_K_ROPE_DIMS, 64, true, NULL},
+    {SM_K_ROPE_TYPE, 0, false, "yarn"},
+    {SM_K_ROPE_FACTOR, 40, false, NULL},
+    {"rope.scaling.original_context_length", 4096, true, NULL},
+    {"rope.scaling.yarn_log_multiplier", 0.0707, false, NULL},
+    {SM_K_EXPERTS, 64, true, NULL},
+    {SM_K_EXPERTS_USED, 6, true, NULL},
+    {"expert_feed_forward_length", 1408, true, NULL},
+    {"expert_shared_count", 2, true, NULL},
+    {"leading_dense_block_count", 1, true, NULL},
+    {0}};
+
 typedef struct shape {
     const char *name;
     const char *architecture;
@@ -61,6 +77,8 @@ static const shape shapes[] = {
     {"olmoe-1b-7b", "olmoe", 50304, 2048, 16, 16, 16, 128, 1024, 1e-5f, 1e4f, olmoe_keys, true},
     {"gpt-oss-20b", "gpt-oss", 201088, 2880, 24, 64, 8, 64, 2880, 1e-5f, 1.5e5f, gpt_oss_keys,
      true},
+    {"deepseek-v2-lite", "deepseek2", 102400, 2048, 27, 16, 1, 576, 10944, 1e-6f, 1e4f,
+     deepseek2_keys, true},
     {"stories15m", "llama", 32000, 288, 6, 6, 6, 48, 768, 1e-5f, 1e4f, NULL, false},
     {"stories260k", "llama", 512, 64, 5, 8, 4, 8, 172, 1e-5f, 1e4f, NULL, false},
 };
