@@ -685,9 +685,9 @@ static sm_status find_family(const sm_source *source, const char **name, sm_fami
     if (*plan)
         return SM_OK;
     char known[256];
-    sm_family_list(known, sizeof known);
+    sm_family_list(architecture, length, known, sizeof known);
     return sm_fail(error, SM_ERR_UNSUPPORTED,
-                   "%s: architecture '%.*s' cannot be computed (these can: %s)", source->path,
+                   "%s: architecture '%.*s' cannot be computed (%s)", source->path,
                    (int)(length < 64 ? length : 64), architecture, known);
 }
 

@@ -101,7 +101,8 @@ void plan_head(sm_plan *p, sm_head_params params);
 /* The family's function, NULL if there is none of that name. */
 typedef void (*sm_family_fn)(sm_plan *p);
 sm_family_fn sm_family_find(const char *architecture, uint64_t length, const char **name);
-/* The families by name, comma separated, for messages. */
-void sm_family_list(char *text, size_t capacity);
+/* For messages: the families whose names begin as this one, comma separated, or how many there are;
+ * cut off where it does not fit. */
+void sm_family_list(const char *architecture, uint64_t length, char *text, size_t capacity);
 
 #endif

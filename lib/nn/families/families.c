@@ -23,10 +23,14 @@ sm_family_fn sm_family_find(const char *architecture, uint64_t length, const cha
     return NULL;
 }
 
-void sm_family_list(char *text, size_t capacity) {
+void sm_family_list(const char *architecture, uint64_t length, char *text, size_t capacity) {
+    const size_t alike = length < 3 ? (size_t)length : 3;
     size_t n = 0;
-    if (capacity)
-        text[0] = 0;
-    for (size_t i = 0; i < N_FAMILIES && n < capacity; i++)
-        n += sm_format(text + n, capacity - n, "%s%s", i ? ", " : "", families[i].name);
+    text[0] = 0;
+    for (size_t i = 0; i < N_FAMILIES && alike && n < capacity; i++)
+        if (strncmp(families[i].name, architecture, alike) == 0)
+            n += sm_format(text + n, capacity - n, "%s%s",
+                           n ? ", " : "alike ones that can: ", families[i].name);
+    if (!n)
+        sm_format(text, capacity, "%u others can", (unsigned)N_FAMILIES);
 }
