@@ -4,7 +4,8 @@
  * Format: ggml's block_* structs as stored in GGUF files. Every f16 is a
  * little-endian IEEE half in a uint16_t. Block structs have no padding (asserted
  * below); file data is read through them in place, so it must be aligned as the
- * struct is (2 bytes; 4 for F32, 8 for F64, 1 for MXFP4, NVFP4) and the machine must be little endian.
+ * struct is (2 bytes; 4 for F32, 8 for F64, 1 for MXFP4, NVFP4) and the machine must be little
+ * endian.
  */
 #ifndef SM_BLOCKS_H
 #define SM_BLOCKS_H
@@ -233,9 +234,9 @@ typedef struct sm_block_iq4_xs {
 /* ---- IQ blocks: 256 elements by words of a codebook (grids.h) --------------------------------
  *
  * index(w) is the place of word w in the type's codebook: w = 0..31 of eight elements each, in IQ3
- * w = 0..63 of four. Signs go with eight elements: bit i negates element i. Where only bits 0..6 are
- * stored, bit 7 is set where an odd number of those is. Levels 0, 1, 2 of IQ2 stand for 8, 25, 43;
- * 0..7 of IQ3_XXS for 4, 12, 20, 28, 36, 44, 52, 62.
+ * w = 0..63 of four. Signs go with eight elements: bit i negates element i. Where only bits 0..6
+ * are stored, bit 7 is set where an odd number of those is. Levels 0, 1, 2 of IQ2 stand for 8, 25,
+ * 43; 0..7 of IQ3_XXS for 4, 12, 20, 28, 36, 44, 52, 62.
  */
 
 /* weight = d * (2 * sc[b] + 1) / 8 * level,  b = e / 32
@@ -301,7 +302,8 @@ typedef struct sm_block_iq1_s {
 /* The same with s = e / 16 for sc, and a delta for each word:
  *   qs[w]             low eight bits of index(w)
  *   qh[w / 2]         nibble w % 2: bits 0..2 the high three of index(w); 3 delta is negative
- *   scales[j]         four bits of d, the lowest in j = 0 | sc(4j+3) x3 | .. | sc(4j) x3   j = 0..3 */
+ *   scales[j]         four bits of d, the lowest in j = 0 | sc(4j+3) x3 | .. | sc(4j) x3   j =
+ * 0..3 */
 typedef struct sm_block_iq1_m {
     uint8_t qs[32];
     uint8_t qh[16];

@@ -1,7 +1,7 @@
-/* grad_impl.h - gradients of row operations, activations, LayerNorm, for the vector levels, in vectors of
- * LANES floats (4, 8 or 16) that the compiler maps to the registers of the level that includes this
- * file. LEVEL(name) makes up the symbol. No fused multiply-add: elementwise results are the same on
- * every level that includes this; sums keep LANES of them.
+/* grad_impl.h - gradients of row operations, activations, LayerNorm, for the vector levels, in
+ * vectors of LANES floats (4, 8 or 16) that the compiler maps to the registers of the level that
+ * includes this file. LEVEL(name) makes up the symbol. No fused multiply-add: elementwise results
+ * are the same on every level that includes this; sums keep LANES of them.
  */
 #include <math.h>
 #include <string.h>
@@ -234,9 +234,9 @@ INLINE floats blend(ints choose, floats a, floats b) {
 
 #define NORMAL_PEAK 0.3989422804f /* 1 / sqrt(2 pi) */
 
-/* The part of the normal distribution below x; *e = exp(-x^2 / 2). Above |x|, with z = |x| / sqrt 2,
- * it is erfc(z) / 2 = e t q(t) / 2, t = 1 / (1 + 0.3275911 z) as in Abramowitz and Stegun, 7.1.26;
- * q is a minimax fit of our own for |x| < 13, relative error 1e-7. */
+/* The part of the normal distribution below x; *e = exp(-x^2 / 2). Above |x|, with z = |x| / sqrt
+ * 2, it is erfc(z) / 2 = e t q(t) / 2, t = 1 / (1 + 0.3275911 z) as in Abramowitz and Stegun,
+ * 7.1.26; q is a minimax fit of our own for |x| < 13, relative error 1e-7. */
 INLINE floats normal_below(floats x, floats *e) {
     const floats size = (floats)((ints)x & 0x7fffffff);
     const floats t = all(1) / (all(1) + all(0.3275911f * 0.70710678f) * size);

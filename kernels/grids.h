@@ -1,8 +1,8 @@
 /* grids.h - the codebooks of the IQ types: what the indices in their blocks (blocks.h) stand for.
  *
- * A word of eight elements of three levels has bit i of its low byte set where element i is of level
- * 1 or 2, and of its high byte where it is of level 2. A word of four elements of eight levels is
- * four octal digits, element 0 the lowest.
+ * A word of eight elements of three levels has bit i of its low byte set where element i is of
+ * level 1 or 2, and of its high byte where it is of level 2. A word of four elements of eight
+ * levels is four octal digits, element 0 the lowest.
  */
 #ifndef SM_GRIDS_H
 #define SM_GRIDS_H

@@ -203,16 +203,19 @@ static inline size_t sm_kv_tile_bytes(uint32_t type, size_t head_dim) {
 }
 
 /* s[i][t] = sum over d in order of fma(q[i][d], k[t][d]), for nq queries and n_tiles * 16
- * tokens. lds >= 16 * n_tiles; ldq in floats, or in blocks (sm_act_block) for quantized types, where
+ * tokens. lds >= 16 * n_tiles; ldq in floats, or in blocks (sm_act_block) for quantized types,
+ * where
  *   per block b of 32 elements, in order, from +0:
  *   s = fma((float)(exact int32 sum of code * q), scale * d, s)    product rounded */
 typedef void sm_attn_scores_fn(float *s, size_t lds, const void *q, size_t ldq, size_t nq,
                                const void *k, size_t n_tiles, size_t head_dim);
 /* o[i][d] = sum over t < n_tokens in order of fma(p[i][t], v[t][d]) from +0. p >= 0. With
- * quantized types weights are rounded to 15 bits of the largest, per query and block of 32 elements:
+ * quantized types weights are rounded to 15 bits of the largest, per query and block of 32
+ * elements:
  *   w[t] = p[t] * scale[t];  top = max |w|;  P[t] = w[t] * (32639 / top) to nearest even
  *   o[d] = (float)(exact int32 sum over t of P[t] * code[t][d]) * (top / 32639)
- *   and o = 0 where top < 1e-30, but NaN where one of the scales is. (32639 = 127 * 256 + 127: both bytes fit 8 bits with sign.) */
+ *   and o = 0 where top < 1e-30, but NaN where one of the scales is. (32639 = 127 * 256 + 127: both
+ * bytes fit 8 bits with sign.) */
 #define SM_KV_WEIGHT_MAX 32639
 typedef void sm_attn_values_fn(float *o, size_t ldo, const float *p, size_t ldp, size_t nq,
                                const void *v, size_t n_tokens, size_t head_dim);

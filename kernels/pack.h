@@ -44,7 +44,8 @@
  *   IQ4_XS  head D;    record S8 sc, NIB [table] (sc already minus 32)           2208
  *
  * Of the IQ types with codebooks words are looked up when packing, so that a weight is one code of
- * SM_CODES_… below (1.25 to 2 times the file's bits, but computed as fast as read: docs/measurements):
+ * SM_CODES_… below (1.25 to 2 times the file's bits, but computed as fast as read:
+ * docs/measurements):
  *   IQ3_XXS, IQ3_S             head D; record S8 sc, NIB [table]                 2208
  *   IQ2_XXS, IQ1_S             head D; record S8 sc, TRIO [table]                1696
  *   IQ2_XS, IQ2_S, IQ1_M       head D; record S8 sc0, S8 sc1, TRIO [table]       1824

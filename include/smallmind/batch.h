@@ -24,8 +24,8 @@
  * and other threads get SM_ERR_STATE from all functions but sm_batch_free, sm_session_free
  * (both take effect on what is in use when the call ends) and those that generate.h names.
  * Of fork() see types.h. Logits are bit-identical to those of the sequence computed
- * alone (in a session of the same n_ctx, if the model has longrope), whatever is in the batch beside
- * it. Handles may be freed in any order.
+ * alone (in a session of the same n_ctx, if the model has longrope), whatever is in the batch
+ * beside it. Handles may be freed in any order.
  */
 #ifndef SMALLMIND_BATCH_H
 #define SMALLMIND_BATCH_H

@@ -15,9 +15,9 @@
  * inside); several sessions of one model may run at the same time. While a call has not
  * returned, callbacks and other threads get SM_ERR_STATE ("the session is in use by a call
  * that has not returned") from all functions but these: sm_session_length, _capacity,
- * _threads, _cache_bytes, _read_bytes and _token at any time; sm_session_logits and _get_stats inside the call's own
- * callbacks, where they tell of the last token that is whole; sm_session_free, which then
- * takes effect when the call ends. Of fork() see types.h.
+ * _threads, _cache_bytes, _read_bytes and _token at any time; sm_session_logits and _get_stats
+ * inside the call's own callbacks, where they tell of the last token that is whole;
+ * sm_session_free, which then takes effect when the call ends. Of fork() see types.h.
  *
  * On one instruction-set level logits are bit-identical for every thread count, every
  * way of cutting the tokens into feeds, and after rewind, fork or prefix reuse.
@@ -47,8 +47,8 @@ typedef struct sm_session sm_session;
 typedef struct sm_session_options {
     uint32_t struct_size;
     uint32_t n_ctx;     /* tokens the session can hold; 0: min(n_ctx_train, 4096). Models with two
-                           sets of rotation factors (longrope) compute with the long ones where it is
-                           more than the context that the model was first trained for */
+                           sets of rotation factors (longrope) compute with the long ones where
+                           it is more than the context that the model was first trained for */
     uint32_t n_threads; /* threads of its team; 0: all CPUs of the process, 8 at most: here and
                            elsewhere those of its affinity mask, but no more than the quotas of its
                            control groups (Linux, v1 and v2) pay for, rounded up. Steps too small to
@@ -114,8 +114,8 @@ SM_API sm_status sm_session_feed_logits(sm_session *session, const int32_t *ids,
 SM_API sm_status sm_session_sync(sm_session *session, const int32_t *ids, uint64_t n,
                                  uint64_t *reused, sm_error *error);
 /* Forgets all tokens from position length on. What a session carries of its tokens tells how far
- * back it can go at no cost: to any length where keys and values of all tokens are kept, which is so
- * in models without windows and with SM_KV_KEEP_ALL; with SM_KV_KEEP_WINDOW by n_batch tokens at
+ * back it can go at no cost: to any length where keys and values of all tokens are kept, which is
+ * so in models without windows and with SM_KV_KEEP_ALL; with SM_KV_KEEP_WINDOW by n_batch tokens at
  * least. Otherwise the tokens from the last place that can be reached (the beginning, once windows
  * have passed it) are computed again, which can be cancelled (SM_ERR_CANCELLED, the session then
  * holds fewer tokens). SM_ERR_ARGUMENT if length is beyond the session's. Logits are gone unless

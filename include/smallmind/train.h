@@ -137,20 +137,20 @@ typedef struct sm_trainer_options {
                       take, rounded up; tokenizes it once when opened. 0: steps count */
     uint64_t seed; /* of the data's order, adapters' weights and dropout */
     /* optimizer */
-    uint32_t optimizer;  /* SM_OPTIMIZER_… */
-    uint32_t state_8bit; /* 1: AdamW's moments in 8 bits each */
-    double lr;           /* highest learning rate; 0: 1e-3, 1e-4 for Lion, 0.01 for Adafactor,
+    uint32_t optimizer;    /* SM_OPTIMIZER_… */
+    uint32_t state_8bit;   /* 1: AdamW's moments in 8 bits each */
+    double lr;             /* highest learning rate; 0: 1e-3, 1e-4 for Lion, 0.01 for Adafactor,
                             0.1 for SGD */
-    double min_lr;       /* at the end of the schedule */
-    double beta1;        /* AdamW and Lion; 0: 0.9; SM_ZERO: 0 */
-    double beta2;        /* 0: 0.95 for AdamW, 0.99 for Lion; SM_ZERO: 0 */
-    double eps;          /* AdamW; 0: 1e-8 */
-    double weight_decay; /* decoupled; matrices only */
+    double min_lr;         /* at the end of the schedule */
+    double beta1;          /* AdamW and Lion; 0: 0.9; SM_ZERO: 0 */
+    double beta2;          /* 0: 0.95 for AdamW, 0.99 for Lion; SM_ZERO: 0 */
+    double eps;            /* AdamW; 0: 1e-8 */
+    double weight_decay;   /* decoupled; matrices only */
     double expert_balance; /* mixtures of experts: weight of a loss that keeps experts equally in
                               use, added to that of the text (docs/training.md); default 0: none */
-    double momentum;     /* SGD; 0: 0.9; SM_ZERO: none */
-    double clip;         /* largest global norm of the gradient; 0: 1 */
-    uint32_t no_clip;    /* 1: no limit */
+    double momentum;       /* SGD; 0: 0.9; SM_ZERO: none */
+    double clip;           /* largest global norm of the gradient; 0: 1 */
+    uint32_t no_clip;      /* 1: no limit */
     /* schedule of the learning rate, in optimizer steps */
     uint32_t schedule;   /* SM_LR_… */
     uint64_t warmup;     /* steps of linear rise at the beginning */
@@ -223,7 +223,7 @@ typedef struct sm_train_metrics {
     double lr;        /* of this step */
     uint64_t targets; /* tokens whose prediction was trained */
     double seconds;
-    uint64_t tokens; /* that were computed: those of prompts too, padding not */
+    uint64_t tokens;       /* that were computed: those of prompts too, padding not */
     double expert_balance; /* with that option the loss that it weighs, of all layers: 1 for each
                               where experts are in equal use; else 0. Not part of `loss` */
 } sm_train_metrics;

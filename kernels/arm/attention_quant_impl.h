@@ -1,5 +1,5 @@
-/* attention_quant_impl.h - attention over one block of a quantized KV cache, for the levels neon and
- * dotprod: the file that includes it defines LEVEL(name), and DOTPROD as 1 where the level has
+/* attention_quant_impl.h - attention over one block of a quantized KV cache, for the levels neon
+ * and dotprod: the file that includes it defines LEVEL(name), and DOTPROD as 1 where the level has
  * vdotq_s32, as 0 elsewhere.
  *
  * A vector is 4 tokens (K) or 4 elements (V) of 4 bytes that are summed; with DOTPROD one sum of

@@ -144,7 +144,8 @@ INLINE bool is_wide(format f) {
            (f.code == CODE_TRIO_TABLE && sums_of(f) == 1);
 }
 /* Sub-groups whose products may be added in 16 bits: 2 of wide codes (2 * 128 * 127 <= 32767),
- * 4 of 6 bits (4 * 63 * 127; TRIO's are at most 43), 8 of 5 bits (8 * 31 * 127); no more than go into one sum. */
+ * 4 of 6 bits (4 * 63 * 127; TRIO's are at most 43), 8 of 5 bits (8 * 31 * 127); no more than go
+ * into one sum. */
 INLINE unsigned run_of(format f) {
     return is_wide(f) ? 2 : 8 / sums_of(f);
 }

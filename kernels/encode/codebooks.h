@@ -2,8 +2,8 @@
  *
  * Elements come in groups that are one word of a codebook, times a scale s. Of error
  *   sum of w (x - s v)^2 = sum of w x^2 - 2 s A + s^2 B,  A = sum of w x v, B = sum of w v^2,
- * A and B belong to the word whatever the scale, so words are compared for many scales at once; lanes
- * are words. Signs, where they are no part of the words, are taken off before.
+ * A and B belong to the word whatever the scale, so words are compared for many scales at once;
+ * lanes are words. Signs, where they are no part of the words, are taken off before.
  *
  * 1. Of each sub-block a curve of the error over scales, by a part of the codebook.
  * 2. The factor of the block whose scale codes suit the curves best.
@@ -46,7 +46,8 @@ typedef struct word_list {
     uint16_t index[KEPT];
 } word_list;
 
-/* The least error of a sub-block, less that of zeros, at some scales in rising order, 0 the first. */
+/* The least error of a sub-block, less that of zeros, at some scales in rising order, 0 the
+ * first. */
 typedef struct curve {
     float scale[TRIALS + 1], error[TRIALS + 1];
 } curve;
@@ -115,7 +116,8 @@ static inline void word_sums(const codebook *k, const group *g, size_t c, lanes 
     }
 }
 
-/* Adds to gain[variant][trial] what the group's best word has there: A - half * B, half of a scale. */
+/* Adds to gain[variant][trial] what the group's best word has there: A - half * B, half of a
+ * scale. */
 static void add_gains(const codebook *k, const group *g, const float *half, size_t n,
                       float gain[2][MOST_TRIALS]) {
     const size_t step = LANES * (k->n > TRIAL_WORDS ? k->n / TRIAL_WORDS : 1);
@@ -164,7 +166,8 @@ static void set_trials(const worded *e, size_t s, float half[TRIALS]) {
     }
 }
 
-/* Errors of sub-block s at n scales, given by their halves, with words of a part of the codebook. */
+/* Errors of sub-block s at n scales, given by their halves, with words of a part of the
+ * codebook. */
 static void errors_at(const worded *e, size_t s, const float *half, size_t n, float *error) {
     const codebook *k = e->k;
     float gain[2][MOST_TRIALS] = {{0}};
@@ -468,8 +471,9 @@ static bool encode_words(worded *e, uint16_t *half) {
     return set_factor(e, take_words(e), half);
 }
 
-/* Takes the signs of n * 8 elements off; bit i of signs[j] is that of element 8 * j + i. `even`: there
- * must be an even number in each eight, so that the one that costs least is taken the wrong way. */
+/* Takes the signs of n * 8 elements off; bit i of signs[j] is that of element 8 * j + i. `even`:
+ * there must be an even number in each eight, so that the one that costs least is taken the wrong
+ * way. */
 static void take_signs(patch *p, uint8_t signs[32], bool even) {
     for (size_t j = 0; j < 32; j++) {
         float *x = p->x + 8 * j, *w = p->w + 8 * j;

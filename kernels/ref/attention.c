@@ -83,7 +83,8 @@ static size_t end_of_block(size_t b, size_t head_dim) {
     return 32 * b + 32 < head_dim ? 32 * b + 32 : head_dim;
 }
 
-/* Where q8_0 has the code of element d of a tile's token, in bytes: the other types count so, too. */
+/* Where q8_0 has the code of element d of a tile's token, in bytes: the other types count so,
+ * too. */
 static size_t key_at(size_t d, size_t token) {
     return (d / 4 * 16 + token) * 4 + d % 4;
 }

@@ -371,7 +371,7 @@ enum {
     SM_EXPERTS_UP,
     SM_EXPERTS_DOWN,
     SM_EXPERTS_ROUTER_BIAS,
-    SM_EXPERTS_CHOICE_BIAS, /* added to scores where experts are chosen, not where they are weighed */
+    SM_EXPERTS_CHOICE_BIAS, /* added to scores where experts are chosen, not where weighed */
     SM_EXPERTS_SHARE,
     SM_EXPERTS_GATE_BIAS,
     SM_EXPERTS_UP_BIAS,

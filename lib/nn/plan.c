@@ -686,9 +686,8 @@ static sm_status find_family(const sm_source *source, const char **name, sm_fami
         return SM_OK;
     char known[256];
     sm_family_list(architecture, length, known, sizeof known);
-    return sm_fail(error, SM_ERR_UNSUPPORTED,
-                   "%s: architecture '%.*s' cannot be computed (%s)", source->path,
-                   (int)(length < 64 ? length : 64), architecture, known);
+    return sm_fail(error, SM_ERR_UNSUPPORTED, "%s: architecture '%.*s' cannot be computed (%s)",
+                   source->path, (int)(length < 64 ? length : 64), architecture, known);
 }
 
 /* What is asked for and computed by no family is refused. */

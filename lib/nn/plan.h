@@ -65,8 +65,8 @@ sm_attn_params plan_heads(sm_plan *p, uint32_t layer);
  * one by one; without the call those joins alone that any file may have, if it does. */
 void plan_joined(sm_plan *p, const sm_kind *kind);
 
-/* LayerNorms of q and k, of each head with gains of its own, if the file has them: into params; bits
- * of slots. */
+/* LayerNorms of q and k, of each head with gains of its own, if the file has them: into params;
+ * bits of slots. */
 uint32_t plan_head_norms(sm_plan *p, sm_attn_params *params);
 
 /* Each adds a block to the end of the list. */
@@ -75,8 +75,8 @@ void plan_norm(sm_plan *p, sm_wiring wiring);
 /* asked: bits of slots beside those that every block of the kind has. */
 void plan_attention(sm_plan *p, uint32_t layer, sm_attn_params params, sm_wiring wiring,
                     uint32_t asked);
-/* Keys attention.{q,kv}_lora_rank and, where heads are absorbed, key_length_mla and value_length_mla,
- * else key_length and value_length; the rotation is number `rope`. */
+/* Keys attention.{q,kv}_lora_rank and, where heads are absorbed, key_length_mla and
+ * value_length_mla, else key_length and value_length; the rotation is number `rope`. */
 sm_latent_params plan_latent_heads(sm_plan *p, uint32_t layer, uint32_t rope);
 void plan_latent(sm_plan *p, uint32_t layer, sm_latent_params params, sm_wiring wiring);
 /* Before all others, and then one of each layer. */
@@ -88,8 +88,9 @@ void plan_gated(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring 
 void plan_plain(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring wiring,
                 uint32_t asked);
 /* Experts where key expert_count, and for this layer leading_dense_block_count and
- * interleave_moe_layer_step, say so, else a gated part. `usual` (NULL: mixtral's) is what holds where
- * no key says other; its activation is that of both. asked: as of plan_attention, of experts. */
+ * interleave_moe_layer_step, say so, else a gated part. `usual` (NULL: mixtral's) is what holds
+ * where no key says other; its activation is that of both. asked: as of plan_attention, of
+ * experts. */
 void plan_experts_or_gated(sm_plan *p, uint32_t layer, const sm_experts_params *usual,
                            sm_wiring wiring, uint32_t asked);
 void plan_head(sm_plan *p, sm_head_params params);

@@ -9,8 +9,8 @@
 
 /* Keys and values of one block. Per kv head: K and V in tiles of 16 tokens, capacity/16 of them, as
  * kernels.h lays them out for the type. width is head_dim rounded up to the multiple of 8 that the
- * kernels want, filled up with zeros. A ring has fewer tiles than the sequence: each takes the place
- * of the one that is capacity tokens before it. */
+ * kernels want, filled up with zeros. A ring has fewer tiles than the sequence: each takes the
+ * place of the one that is capacity tokens before it. */
 typedef struct sm_kv {
     uint32_t type;     /* SM_KV_… of kernels.h */
     uint32_t capacity; /* tokens, a multiple of 16 */
@@ -42,8 +42,8 @@ void sm_kv_place(sm_kv *kv, uint32_t n_head_kv, uint32_t head_dim, uint32_t type
 void sm_kv_place_ring(sm_kv *kv, uint32_t n_head_kv, uint32_t head_dim, uint32_t type,
                       uint32_t n_ctx, uint32_t window, uint32_t n_step);
 uint64_t sm_kv_bytes(const sm_kv *kv);
-/* Copies the first n tokens, of a ring what it has of them, between caches of equal shape. False: the
- * hook, which may be NULL and is asked for each head, said stop. */
+/* Copies the first n tokens, of a ring what it has of them, between caches of equal shape. False:
+ * the hook, which may be NULL and is asked for each head, said stop. */
 bool sm_kv_copy(sm_kv *to, const sm_kv *from, uint32_t n, const sm_hook *hook);
 
 /* The state of one sequence: a part for each block of the net that has one (sm_block.state). */

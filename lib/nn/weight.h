@@ -70,8 +70,8 @@ uint64_t sm_weight_packed_bytes(const sm_weight *w);
  * beginning. */
 void sm_weight_pack(const sm_weight *w, const sm_kernels *kernels, uint64_t begin, uint64_t end,
                     uint8_t *packed);
-/* Makes a packed f32 matrix, to be freed with sm_free(mem, w->own_packed), of n rows from `begin` on
- * of a tensor of an open file, stacked matrices counted through; its type must be one that the
+/* Makes a packed f32 matrix, to be freed with sm_free(mem, w->own_packed), of n rows from `begin`
+ * on of a tensor of an open file, stacked matrices counted through; its type must be one that the
  * kernels dequantize. SM_ERR_NOMEM. */
 sm_status sm_weight_load_f32(sm_weight *w, sm_mem *mem, const sm_kernels *kernels,
                              const sm_source *source, const sm_tensor *tensor, uint64_t begin,

@@ -8,12 +8,9 @@ static uint32_t n_vocab(const sm_session *s) {
 }
 
 static const uint32_t kv_types[] = {
-    [SM_KV_TYPE_F16] = SM_KV_F16,
-    [SM_KV_TYPE_F32] = SM_KV_F32,
-    [SM_KV_TYPE_BF16] = SM_KV_BF16,
-    [SM_KV_TYPE_Q8_0] = SM_KV_Q8_0,
-    [SM_KV_TYPE_Q4_0] = SM_KV_Q4_0,
-    [SM_KV_TYPE_Q5_0] = SM_KV_Q5_0,
+    [SM_KV_TYPE_F16] = SM_KV_F16,       [SM_KV_TYPE_F32] = SM_KV_F32,
+    [SM_KV_TYPE_BF16] = SM_KV_BF16,     [SM_KV_TYPE_Q8_0] = SM_KV_Q8_0,
+    [SM_KV_TYPE_Q4_0] = SM_KV_Q4_0,     [SM_KV_TYPE_Q5_0] = SM_KV_Q5_0,
     [SM_KV_TYPE_IQ4_NL] = SM_KV_IQ4_NL,
 };
 
@@ -275,8 +272,8 @@ static sm_status feed(sm_session *s, const int32_t *ids, uint64_t n, float *logi
     return SM_OK;
 }
 
-/* To a length that the session has had; where the state cannot go back that far, tokens are computed
- * again. */
+/* To a length that the session has had; where the state cannot go back that far, tokens are
+ * computed again. */
 static sm_status go_back(sm_session *s, uint32_t length, sm_error *error) {
     s->length = sm_state_rewinds_to(&s->state, s->length, length);
     return s->length < length ? feed(s, s->ids + s->length, length - s->length, NULL, error)

@@ -67,7 +67,8 @@ struct sm_graph {
     float *dropped; /* [T][widest], with dropout */
     uint64_t ld_dropped;
 
-    /* of the batch: what the routers' balancing loss counts in gradients, and its sum over layers */
+    /* of the batch: what the routers' balancing loss counts in gradients, and its sum over
+     * layers */
     double balance_weight, balance;
 
     /* the batch */
@@ -181,7 +182,8 @@ uint64_t sm_grad_ld(const sm_block *block, uint32_t i);
  * before the next ones do. */
 sm_backward sm_grad_part(const sm_backward *b, uint32_t first);
 /* The gradient of the block's last product, [T][ldx] of all tokens of the batch: g->dx, or what
- * scale and norm behind it make of that, of b's tokens. Ends with a barrier where there are such. */
+ * scale and norm behind it make of that, of b's tokens. Ends with a barrier where there are
+ * such. */
 const float *sm_grad_output(const sm_backward *b, const sm_block *block);
 /* What the block's products read, its input normed or not: g->normed for b's tokens. Ends with a
  * barrier. */
@@ -211,9 +213,9 @@ enum { /* buffers; up to SM_GRAD_V_HEADS those of every kind that attends */
  * rounded on the way) and what the tape has. */
 void sm_grad_attend(const sm_backward *b, const sm_block *block);
 /* Of q = rope(norm(q_raw) q_norm) or norm(rope(q_raw)) q_norm, k likewise, and values, each k and v
- * read by a group of query heads: from what sm_grad_attend left to what the products wrote, with gains added up. A barrier
- * stands after values and these: with a head norm they are in SM_GRAD_K_HEADS (of q) and
- * SM_GRAD_V_HEADS (of k), otherwise in SM_GRAD_Q and _K. */
+ * read by a group of query heads: from what sm_grad_attend left to what the products wrote, with
+ * gains added up. A barrier stands after values and these: with a head norm they are in
+ * SM_GRAD_K_HEADS (of q) and SM_GRAD_V_HEADS (of k), otherwise in SM_GRAD_Q and _K. */
 void sm_grad_heads(const sm_backward *b, const sm_block *block);
 
 /* ---- latent attention (blocks/latent_grad.c) ------------------------------------------------- */
@@ -250,8 +252,8 @@ double sm_grad_balance(const sm_experts_params *p, const float *logits, const ui
 
 /* ---- embedding (backward.c): collective ------------------------------------------------------ */
 
-/* dE[ids[t]] += dx[t], and of positions likewise, each thread its columns: tokens in order, whatever
- * the threads. No barrier. */
+/* dE[ids[t]] += dx[t], and of positions likewise, each thread its columns: tokens in order,
+ * whatever the threads. No barrier. */
 void sm_grad_embedding(const sm_backward *b, const int32_t *ids);
 
 /* ---- the backward pass (backward.c): called by one thread, runs on the team ------------------ */

@@ -868,7 +868,8 @@ static void test_activations(void **state) {
         free_floats(v[i]);
 }
 
-/* add, scale, silu_mul, gelu_mul, soft_cap, add_slope, clamp: element by element, in place and not. */
+/* add, scale, silu_mul, gelu_mul, soft_cap, add_slope, clamp: element by element, in place and
+ * not. */
 static void test_elementwise(void **state) {
     const sm_kernels *table = level_of(state);
     for (size_t l = 0; l < N_LENGTHS; l++) {
@@ -1591,8 +1592,8 @@ static void fill_weights(float *p, size_t n, data_style style) {
     }
 }
 
-/* What o may be off by: the rounding of the sum, and for quantized types that of the weights, half a unit
- * of the block's largest each. */
+/* What o may be off by: the rounding of the sum, and for quantized types that of the weights, half
+ * a unit of the block's largest each. */
 static double values_tolerance(uint32_t type, const float *p, const void *v, size_t n_tokens,
                                size_t d, size_t dim, double magnitude) {
     if (!sm_kv_is_quantized(type)) {

@@ -5,8 +5,8 @@
  * the folder `families` of SM_TEST_DATA
  *
  * The stored logits are those of exact products. With quantized weights activations are rounded as
- * well, so such a file is compared twice: its weights as F32 exactly, itself within a twentieth of the
- * logits' range; and bit by bit with itself fed in pieces.
+ * well, so such a file is compared twice: its weights as F32 exactly, itself within a twentieth of
+ * the logits' range; and bit by bit with itself fed in pieces.
  *
  * A line for each model; then "N passed, N failed, N skipped". A model of an architecture that the
  * library does not compute, or without logits, is skipped, and its line says so.
@@ -127,8 +127,8 @@ static double tolerance(const model_case *c, bool exact) {
     return exact ? TOLERANCE : ROUNDED * (double)(most - least);
 }
 
-/* All at once, one by one and in chunks: equal to the stored ones, and to each other bit by bit. The
- * ids that follow where it is exact. */
+/* All at once, one by one and in chunks: equal to the stored ones, and to each other bit by bit.
+ * The ids that follow where it is exact. */
 static bool compare(model_case *c, bool exact, double *most) {
     static const uint64_t pieces[] = {MAX_IDS, 1, CHUNK};
     const sm_session_options o = {
@@ -182,7 +182,8 @@ static bool has_quantized(const char *path) {
     return found;
 }
 
-/* A quantized model: its weights as they are in a file of F32, then itself. *most: of the former. */
+/* A quantized model: its weights as they are in a file of F32, then itself. *most: of the
+ * former. */
 static bool compare_quantized(model_case *c, const char *path, double *most) {
     const char *tmp = getenv("TMPDIR");
     char name[4096];

@@ -1,5 +1,5 @@
-/* Scores that fall with distance, each head's with another slope, and limits of q, k and v: the same
- * bits however the tokens come. */
+/* Scores that fall with distance, each head's with another slope, and limits of q, k and v: the
+ * same bits however the tokens come. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

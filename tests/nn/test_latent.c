@@ -1,5 +1,5 @@
-/* test_latent - latent attention, absorbed and expanded: against a reference in double, and the same
- * bits for all threads, pieces and companies, over every cache type. */
+/* test_latent - latent attention, absorbed and expanded: against a reference in double, and the
+ * same bits for all threads, pieces and companies, over every cache type. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

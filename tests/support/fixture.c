@@ -362,9 +362,9 @@ static void add_tensors(maker *m) {
 
 /* ---- weights ------------------------------------------------------------------------- */
 
-/* Of blocks whose bits are all random but for their factors (f16, or one byte): where these lie, and the
- * standard deviation of the weights for d = 1. Where a minimum is subtracted, dmin is chosen
- * so that the mean is 0 (for the codes' middle c and scales s, m alike: dmin = c * d). */
+/* Of blocks whose bits are all random but for their factors (f16, or one byte): where these lie,
+ * and the standard deviation of the weights for d = 1. Where a minimum is subtracted, dmin is
+ * chosen so that the mean is 0 (for the codes' middle c and scales s, m alike: dmin = c * d). */
 static const struct {
     uint32_t type;
     int d, min;    /* byte offsets; -1: none */

@@ -148,7 +148,8 @@ static void round_queries(const sm_attn *a, float *q, uint64_t n, uint16_t *roun
 }
 
 /* One head's values of all blocks, added up, become its output: divided by the sum l of a softmax
- * with maximum m, in which a sink is one more score. lse (NULL: not wanted) is the log of the sum. */
+ * with maximum m, in which a sink is one more score. lse (NULL: not wanted) is the log of the
+ * sum. */
 static void finish(const sm_attn *a, uint32_t head, float *out, const float *acc, float m, float l,
                    float *lse) {
     const double sum = a->sinks ? (double)l + exp((double)a->sinks[head] - (double)m) : (double)l;

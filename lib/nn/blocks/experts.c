@@ -1,5 +1,6 @@
-/* Mixture of experts, and what all tokens go through beside them. A token's experts are added up in the order of their numbers, and each row is
- * a chain of its own: so results depend neither on the company of a token nor on the threads. */
+/* Mixture of experts, and what all tokens go through beside them. A token's experts are added up in
+ * the order of their numbers, and each row is a chain of its own: so results depend neither on the
+ * company of a token nor on the threads. */
 #include "worker.h"
 
 #include <math.h>
@@ -364,8 +365,8 @@ static void shared_down(const sm_worker *w, const sm_block *b, const sm_input *n
 
 /* ---- the block ------------------------------------------------------------------------------- */
 
-/* y of this thread's columns: a token's rows, weighted, in the order of experts, to what is there of
- * the shared part. */
+/* y of this thread's columns: a token's rows, weighted, in the order of experts, to what is there
+ * of the shared part. */
 static void add_up(const sm_worker *w, const rows *r) {
     const sm_range groups = share_down(w, r->b);
     const uint64_t ld = w->ws->ldx, r0 = groups.begin * SM_GROUP;

@@ -22,7 +22,8 @@ static sm_input head_input(const sm_worker *w, const float *x, const uint32_t *r
     return in;
 }
 
-/* n rows of the logits from `first` on, with a bias, scaled and capped where the model does that. */
+/* n rows of the logits from `first` on, with a bias, scaled and capped where the model does
+ * that. */
 static void finish_logits(const sm_worker *w, float *y, uint64_t ldy, uint64_t n, uint64_t first,
                           uint64_t width) {
     const sm_head_params *p = &sm_net_head(w->net)->head;

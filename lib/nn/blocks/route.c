@@ -1,7 +1,7 @@
 /* Which experts a token goes through, and how much each counts: the n_used of the highest score, of
- * equal ones the first by number. Scores are softmax (arXiv:2101.03961) or sigmoid (arXiv:2412.19437
- * section 2.1.2) of the router's logits; a bias may take part in the choice alone, and of groups of
- * experts some can be ruled out (arXiv:2405.04434 section 2.2.2). */
+ * equal ones the first by number. Scores are softmax (arXiv:2101.03961) or sigmoid
+ * (arXiv:2412.19437 section 2.1.2) of the router's logits; a bias may take part in the choice
+ * alone, and of groups of experts some can be ruled out (arXiv:2405.04434 section 2.2.2). */
 #include "worker.h"
 
 #include <math.h>

@@ -6,8 +6,8 @@
 
 #define LOG_MULTIPLIER "rope.scaling.yarn_log_multiplier"
 
-/* Where YaRN's magnitude has a factor of its own, scores are multiplied by it, of all of a head, and
- * the rotation leaves lengths as they are. */
+/* Where YaRN's magnitude has a factor of its own, scores are multiplied by it, of all of a head,
+ * and the rotation leaves lengths as they are. */
 static float yarn_scale(sm_plan *p, sm_rope *rope) {
     if (!plan_has(p, LOG_MULTIPLIER) || rope->scaling != SM_ROPE_YARN || !(rope->factor > 1))
         return 1;

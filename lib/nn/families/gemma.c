@@ -1,6 +1,6 @@
 /* gemma: llama's layers with GELU, gains of 1 + w, which files have added up, and a scaled
- * embedding; gemma 2: norms before and after each part, every second layer windowed, soft caps; gemma 3: norms of
- * q and k in their place, two rotations. */
+ * embedding; gemma 2: norms before and after each part, every second layer windowed, soft caps;
+ * gemma 3: norms of q and k in their place, two rotations. */
 #include "plan.h"
 
 #include <math.h>

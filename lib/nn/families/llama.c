@@ -111,8 +111,8 @@ void sm_plan_phi3(sm_plan *p) {
     layers(p, (relative){.neox = true});
 }
 
-/* Queries grow beyond the original context; where yarn_log_multiplier is m, the rotation's magnitude
- * grows by (0.1 ln(factor) + 1) / (0.1 m ln(factor) + 1). */
+/* Queries grow beyond the original context; where yarn_log_multiplier is m, the rotation's
+ * magnitude grows by (0.1 ln(factor) + 1) / (0.1 m ln(factor) + 1). */
 void sm_plan_mistral3(sm_plan *p) {
     const double m = plan_number_or(p, "rope.scaling.yarn_log_multiplier", 0);
     const double temperature = plan_number_or(p, "attention.temperature_scale", 0);

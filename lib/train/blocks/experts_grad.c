@@ -5,8 +5,8 @@
  *   dh_e = p_e down_e^T dy,  dp_e = dy . y_e = (down_e^T dy) . h_e (+ dy . bias of down_e)
  *   dv = dz n, dn += dz v, dz = share (1 - share) (down^T dy) . h
  *
- * From dp to the router's logits: route_grad.c. Expert by expert, the rows of its tokens beside each
- * other. */
+ * From dp to the router's logits: route_grad.c. Expert by expert, the rows of its tokens beside
+ * each other. */
 #include "train/graph.h"
 
 #include <math.h>

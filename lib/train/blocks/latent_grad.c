@@ -1,5 +1,5 @@
-/* Backward of latent attention (lib/nn/block.h): from the values that O reads back to the latents of
- * queries and of keys and values, and to x. Attention between is that of every block
+/* Backward of latent attention (lib/nn/block.h): from the values that O reads back to the latents
+ * of queries and of keys and values, and to x. Attention between is that of every block
  * (attend_grad.c). Head by head one head's matrix is multiplied after the other. */
 #include "train/graph.h"
 

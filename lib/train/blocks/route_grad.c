@@ -1,5 +1,5 @@
-/* Backward of routing. Of a token's chosen experts, with scores s of its logits (sigmoid, or softmax
- * of all), weights p and their gradients dp, of k = scale, and M = sum over f of p_f dp_f:
+/* Backward of routing. Of a token's chosen experts, with scores s of its logits (sigmoid, or
+ * softmax of all), weights p and their gradients dp, of k = scale, and M = sum over f of p_f dp_f:
  *
  *   c_e = p_e dp_e, where weights were renormalised p_e (dp_e - M / k); 0 of experts not chosen
  *   softmax, renormalised: dlogit_e = c_e
@@ -8,12 +8,13 @@
  *
  * The bias that takes part in the choice alone has no gradient.
  *
- * Balancing: of T tokens and c_e that use expert e, K for each token, N experts, the loss of a layer is
+ * Balancing: of T tokens and c_e that use expert e, K for each token, N experts, the loss of a
+ * layer is
  *
  *   N / (K T) sum over e of c_e P_e,  P_e = mean over tokens of s_e / (sum of s)
  *
- * (arXiv:2101.03961, equations 4 to 6, with more than one expert for a token as in arXiv:2412.19437,
- * equations 17 to 20, over a batch). c has no gradient. */
+ * (arXiv:2101.03961, equations 4 to 6, with more than one expert for a token as in
+ * arXiv:2412.19437, equations 17 to 20, over a batch). c has no gradient. */
 #include "train/graph.h"
 
 #include <math.h>
