@@ -25,7 +25,7 @@ typedef struct sm_plan {
 
 bool plan_has(sm_plan *p, const char *suffix);
 void plan_fail(sm_plan *p, sm_status status, const char *suffix, const char *what);
-uint32_t plan_u32(sm_plan *p, const char *suffix);      /* a count in 1..2^24 */
+uint32_t plan_u32(sm_plan *p, const char *suffix); /* a count in 1..2^24 */
 uint32_t plan_u32_or(sm_plan *p, const char *suffix, uint32_t fallback);
 uint32_t plan_count_or(sm_plan *p, const char *suffix, uint32_t fallback); /* may be 0 */
 /* A count of a layer: the key holds one for all, or an array. */

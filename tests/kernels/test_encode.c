@@ -281,10 +281,14 @@ static void reference_values(uint32_t type, float *y, const float *x, size_t n) 
     else
         scale = (double)sm_f16_to_f32(sm_f32_to_f16((float)top));
     for (size_t i = 0; i < n; i++) {
-        double best = 0;
-        for (size_t v = 0; v < 16 && fp4; v++)
-            if (fabs((double)x[i] - scale * SM_FP4_VALUES[v]) < fabs((double)x[i] - scale * best))
+        double best = 0, least = fabs((double)x[i]);
+        for (size_t v = 0; v < 16 && fp4; v++) {
+            const double off = fabs((double)x[i] - scale * SM_FP4_VALUES[v]);
+            if (off < least) {
+                least = off;
                 best = SM_FP4_VALUES[v];
+            }
+        }
         y[i] = (float)(scale * (fp4 ? best : top > 0 ? round((double)x[i] / top) : 0));
     }
 }
@@ -300,12 +304,12 @@ static void fill_kind(float *x, int kind) {
     }
 }
 
-/* Sum of w (x - y)^2; w NULL: all 1. */
+/* Sum of w (x - y)^2. */
 static double squared_error(const float *x, const float *y, const float *w, size_t n) {
     double sum = 0;
     for (size_t i = 0; i < n; i++) {
-        const double off = (double)x[i] - (double)(y ? y[i] : 0);
-        sum += (w ? (double)w[i] : 1) * off * off;
+        const double off = (double)x[i] - (double)y[i];
+        sum += (double)w[i] * off * off;
     }
     return sum;
 }
@@ -320,9 +324,12 @@ static void errors_are_no_larger_than_the_references(void **state) {
                  {SM_DTYPE_Q2_0, 64},
                  {SM_DTYPE_TQ1_0, 256},
                  {SM_DTYPE_TQ2_0, 256}};
-    static float x[K], y[K], importance[K], theirs[256];
+    static float x[K], y[K], importance[K], ones[K], theirs[256];
+    static const float zeros[256];
     static uint8_t row[4 * K];
     seed_random(8);
+    for (size_t i = 0; i < K; i++)
+        ones[i] = 1;
     for (size_t run = 0; run < 10 * sizeof cases / sizeof *cases; run++) {
         const uint32_t type = cases[run / 10].type;
         const size_t n = cases[run / 10].n;
@@ -332,11 +339,11 @@ static void errors_are_no_larger_than_the_references(void **state) {
         portable(type)->encode(row, x, given, K);
         portable(type)->dequantize(y, row, K);
         for (size_t b = 0; b < K; b += n) {
-            const float *w = given ? given + b : NULL;
+            const float *w = (given ? given : ones) + b;
             reference_values(type, theirs, x + b, n);
             const double ours = squared_error(x + b, y + b, w, n);
             const double reference = squared_error(x + b, theirs, w, n);
-            const double size = squared_error(x + b, NULL, w, n);
+            const double size = squared_error(x + b, zeros, w, n);
             /* the factors are rounded, and sums of f32 compared */
             if (ours > reference + 1e-5 * size)
                 fail_msg("%s, kind %d: block at %zu: error %g, the reference's %g",

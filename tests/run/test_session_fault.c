@@ -84,7 +84,8 @@ static void what_cannot_be_computed_is_named(void **state) {
     /* layers the key does not count: half a model would be computed */
     refused(&(fixture_model){.u32_key = "llama.block_count", .u32_value = 1}, SM_ERR_UNSUPPORTED,
             "blk.1.");
-    refused(&(fixture_model){.rope_scaling = "longrope"}, SM_ERR_UNSUPPORTED, "longrope");
+    refused(&(fixture_model){.rope_scaling = "dynamic"}, SM_ERR_UNSUPPORTED, "dynamic");
+    refused(&(fixture_model){.rope_scaling = "longrope"}, SM_ERR_MISSING, "rope_factors_long");
     refused(&(fixture_model){.u32_key = "llama.expert_count", .u32_value = 8}, SM_ERR_MISSING,
             "llama.expert_used_count");
     refused(&(fixture_model){.u32_key = "llama.attention.value_length", .u32_value = 8},

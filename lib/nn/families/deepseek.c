@@ -1,4 +1,5 @@
-/* Latent attention: deepseek 2 and 3, whose layers behind the first ones have experts, and minicpm 3.
+/* Latent attention: deepseek 2 and 3, whose layers behind the first ones have experts, and minicpm
+ * 3.
  */
 #include "plan.h"
 
