@@ -527,6 +527,11 @@ static void read_experts(sm_plan *p, uint32_t layer, sm_experts_params *e) {
         plan_count_or(p, SM_K_EXPERTS_FF_SHARED, shared ? (uint32_t)shared : e->n_ff_shared);
 }
 
+/* Elements that a row of n takes, whatever its form. */
+static uint32_t room_of(uint32_t n) {
+    return (uint32_t)max_u64(sm_row_stride(n), 32 * sm_block_stride(n));
+}
+
 static void plan_experts(sm_plan *p, uint32_t layer, sm_experts_params e, sm_wiring wiring,
                          uint32_t asked) {
     read_experts(p, layer, &e);
@@ -540,8 +545,8 @@ static void plan_experts(sm_plan *p, uint32_t layer, sm_experts_params e, sm_wir
     b->dims[SM_DIM_EXPERTS] = e.n_experts;
     b->dims[SM_DIM_BOUNDS] = e.n_experts + 1;
     b->dims[SM_DIM_USED] = e.n_used;
-    b->dims[SM_DIM_USED_EMBD] = e.n_used * (uint32_t)sm_row_stride(p->n_embd);
-    b->dims[SM_DIM_USED_FF] = e.n_used * (uint32_t)sm_row_stride(e.n_ff);
+    b->dims[SM_DIM_USED_EMBD] = e.n_used * room_of(p->n_embd);
+    b->dims[SM_DIM_USED_FF] = e.n_used * room_of(e.n_ff);
 }
 
 /* 0: none */

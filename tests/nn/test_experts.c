@@ -484,6 +484,34 @@ static void keys_of_rotations_mean_what_they_say(void **state) {
     }
 }
 
+/* A token's rows have room in every form: strides that keep off multiples of 4096 bytes grow by
+ * another amount in each. */
+static void rows_have_room(void **state) {
+    (void)state;
+    static const uint32_t sizes[][2] = {{2048, 64}, {64, 2048}, {1024, 96}, {96, 1024}};
+    for (size_t i = 0; i < 4; i++) {
+        const fixture_model spec = {.n_embd = sizes[i][0],
+                                    .n_ff = sizes[i][1],
+                                    .head_dim = 16,
+                                    .n_layer = 1,
+                                    .n_experts = 4,
+                                    .n_used = 4,
+                                    .type = SM_DTYPE_Q8_0};
+        const char *path = write("wide.gguf", &spec);
+        sm_model *model;
+        assert_int_equal(sm_model_load(&model, path, NULL, NULL), SM_OK);
+        const sm_block *b = &model->net->blocks[1];
+        assert_ptr_equal(b->kind, &sm_kind_experts);
+        assert_true(b->ld[SM_EX_IN] >= 4 * sm_row_stride(spec.n_embd));
+        assert_true(b->ld[SM_EX_IN_FORM] >= 4 * sm_block_stride(spec.n_embd));
+        assert_true(b->ld[SM_EX_H] >= 4 * sm_row_stride(spec.n_ff));
+        assert_true(b->ld[SM_EX_H_FORM] >= 4 * sm_block_stride(spec.n_ff));
+        sm_model_free(model);
+        assert_same(logits_of(path, NULL, SM_REPACK_LAZY, N),
+                    logits_of(path, NULL, SM_REPACK_LAZY, 1));
+    }
+}
+
 static void expect(const fixture_model *spec, sm_status status, const char *names) {
     sm_error error = {0};
     sm_model *model = NULL;
@@ -657,6 +685,7 @@ int main(void) {
         cmocka_unit_test(only_the_chosen_are_read),
         cmocka_unit_test(draft_layers_are_left_out),
         cmocka_unit_test(keys_of_rotations_mean_what_they_say),
+        cmocka_unit_test(rows_have_room),
         cmocka_unit_test(what_does_not_fit_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
