@@ -709,8 +709,11 @@ static void importance_is_asked_for(void **state) {
     const char *im = path_of("im.gguf"), *out = path_of("new.gguf");
     const sm_quantize_override kept[] = {{"blk.*", "Q8_0"}};
     measure(in, im, 2);
-    for (size_t i = 0; i < sizeof needing / sizeof *needing; i++) {
+    const uint32_t n = sizeof needing / sizeof *needing, written = test_share(n, 1);
+    for (uint32_t i = 0; i < n; i++) {
         refused(in, out, OPTIONS(.type = needing[i]), SM_ERR_ARGUMENT, "in.gguf", "imatrix");
+        if (i >= written)
+            continue;
         quantize(in, path_of("out.gguf"), OPTIONS(.type = needing[i], .imatrix = im));
         quantize(in, path_of("out.gguf"),
                  OPTIONS(.type = needing[i], .pure = 1, .overrides = kept, .n_overrides = 1));

@@ -233,7 +233,9 @@ static void check_balanced(const fixture_model *model, const uint32_t *lengths, 
         fail_msg("balance %.9g, not %.9g", sm_graph_balance(m.graph), *r.balanced);
     r.balance = balance;
     uint64_t seed = 1;
-    for (uint32_t i = 0; i < r.params->n; i++)
+    /* differences are the reference's work, in which a sanitizer has nothing to look for */
+    const uint32_t step = r.params->n / test_share(r.params->n, 4);
+    for (uint32_t i = 0; i < r.params->n; i += step)
         if (has_no_part(model, r.params->param[i].name))
             check_nothing(&r.params->param[i]);
         else
