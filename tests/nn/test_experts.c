@@ -364,7 +364,7 @@ static const fixture_model wide = {
 static void one_token(const char *path, uint32_t repack, float *logits, uint64_t *packed) {
     sm_error error = {0};
     sm_model *model;
-    sm_session *s;
+    sm_session *s = NULL;
     const sm_model_options o = {.struct_size = sizeof o, .repack = repack};
     const sm_session_options so = {.struct_size = sizeof so, .n_threads = 2, .n_ctx = 32};
     sm_model_info info = {.struct_size = sizeof info};

@@ -142,7 +142,7 @@ static void quantized_models_are_close(void **state) {
 static void measure_importance(const char *model_path, const char *out) {
     int32_t ids[IDS];
     sm_model *model;
-    sm_imatrix *im;
+    sm_imatrix *im = NULL;
     sm_error error;
     read_ids(ids);
     if (sm_model_load(&model, model_path, NULL, &error) ||
