@@ -23,7 +23,6 @@ uint32_t sm_default_context(const sm_model *model, uint32_t n_ctx) {
 sm_status sm_batch_make(sm_batch **out, const sm_model *model, const sm_batch_options *o,
                         bool shared, sm_error *error) {
     sm_mem *mem = model->mem;
-    const uint64_t n_vocab = model->net->config.n_vocab;
     const uint32_t n_threads =
         o->n_threads ? o->n_threads : min_u32(sm_cpu_count(), DEFAULT_THREADS);
     sm_batch *b = sm_alloc_zero(mem, sizeof *b);
@@ -46,14 +45,13 @@ sm_status sm_batch_make(sm_batch **out, const sm_model *model, const sm_batch_op
         b->ids = sm_alloc_array(mem, b->n_batch, sizeof *b->ids);
         b->outputs = sm_alloc_array(mem, b->n_batch, sizeof *b->outputs);
         b->logits = sm_alloc_array(mem, b->n_batch, sizeof *b->logits);
-        b->sampler.logits = sm_alloc_array(mem, n_vocab, sizeof *b->sampler.logits);
-        b->sampler.candidates = sm_alloc_array(mem, n_vocab, sizeof *b->sampler.candidates);
-        b->sampler.counts = sm_alloc_zero(mem, n_vocab * sizeof *b->sampler.counts);
-        if (!b->spans || !b->ids || !b->outputs || !b->logits || !b->sampler.logits ||
-            !b->sampler.candidates || !b->sampler.counts)
+        if (!b->spans || !b->ids || !b->outputs || !b->logits)
             status =
                 sm_fail(error, SM_ERR_NOMEM, "out of memory for a batch of %u tokens", b->n_batch);
     }
+    if (!status)
+        status = sm_sampler_new(&b->sampler, mem, model->net->kernels, model->net->config.n_vocab,
+                                error);
     if (!status)
         status = sm_team_new(&b->team, mem, n_threads, error);
     if (!status && o->pin)
@@ -77,9 +75,7 @@ void sm_batch_release(sm_batch *b) {
     sm_free(mem, b->ids);
     sm_free(mem, b->outputs);
     sm_free(mem, b->logits);
-    sm_free(mem, b->sampler.logits);
-    sm_free(mem, b->sampler.candidates);
-    sm_free(mem, b->sampler.counts);
+    sm_sampler_free(b->sampler);
     sm_model *model = (sm_model *)(uintptr_t)b->model;
     sm_free(mem, b);
     sm_model_free(model);

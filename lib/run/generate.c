@@ -8,7 +8,7 @@
 typedef struct generation {
     sm_session *s;
     const sm_generate_options *o;
-    sm_sampling sampling;
+    sm_chain chain;
     sm_token_fn on_token;
     void *user;
     sm_error *error;
@@ -232,11 +232,9 @@ static sm_status flush(generation *g, int32_t last) {
 
 static sm_status loop(generation *g) {
     sm_session *s = g->s;
-    const sm_kernels *kernels = s->model->net->kernels;
-    const uint32_t n_vocab = s->model->net->config.n_vocab;
     for (;;) {
         int32_t id;
-        sm_status status = sm_session_choose(s, &g->sampling, &id, g->error);
+        sm_status status = sm_session_choose(s, &g->chain, NULL, NULL, 0, &id, g->error);
         if (status)
             return status;
         if (s->stats.generated_tokens == 0) {
@@ -247,7 +245,7 @@ static sm_status loop(generation *g) {
             s->stats.finish = SM_FINISH_END;
             return flush(g, id);
         }
-        const double logprob = sm_logprob(kernels, s->logits, n_vocab, id);
+        const double logprob = sm_logprob(s->batch->sampler, s->logits, id);
         s->stats.generated_tokens++;
         status = deliver(g, id, logprob);
         if (status)
@@ -281,7 +279,7 @@ static sm_status generate(sm_session *s, const char *prompt, const sm_generate_o
     if (!status)
         status = check_stops(&o, error);
     if (!status)
-        status = sm_sampling_take(&g.sampling, o.sampling, s->model->net->config.n_vocab, error);
+        status = sm_chain_take(&g.chain, o.sampling, s->model->net->config.n_vocab, error);
     if (status)
         return status;
 

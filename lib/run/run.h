@@ -5,6 +5,7 @@
 #include "base/base.h"
 #include "format/format.h"
 #include "nn/nn.h"
+#include "sample/sample.h"
 #include "smallmind/smallmind.h"
 #include "text/text.h"
 
@@ -69,38 +70,11 @@ void sm_adapter_take_all(sm_session *session);
 /* Whether two sessions have the same adapters with the same scales, in the same order. */
 bool sm_adapter_same(const sm_session *a, const sm_session *b);
 
-/* ---- sampling (sample.c) ------------------------------------------------------------------ */
-
-typedef struct sm_candidate {
-    float logit;
-    int32_t id;
-} sm_candidate;
-
-/* Buffers for choosing a token, all [n_vocab]. */
-typedef struct sm_sampler {
-    float *logits;
-    sm_candidate *candidates;
-    int32_t *counts; /* all zero between calls */
-} sm_sampler;
-
-/* Chooses from logits after `length` tokens ids[0..length); sampling was taken with
- * sm_sampling_take. Draw number = length. SM_ERR_ARGUMENT if biases leave no token,
- * SM_ERR_FORMAT if the logits are not finite. */
-sm_status sm_sample(int32_t *id, const sm_sampler *sampler, const sm_kernels *kernels,
-                    const sm_sampling *sampling, const float *logits, uint32_t n_vocab,
-                    const int32_t *ids, uint32_t length, sm_error *error);
 /* What is known of logits after `length` tokens that are not finite: SM_ERR_FORMAT names the first
  * one's token and, where that is what is damaged, the row of the output matrix. SM_OK if all are.
  */
 sm_status sm_logits_check(const sm_model *model, const float *logits, uint32_t length,
                           sm_error *error);
-/* Natural log-probability of id under softmax(logits). */
-double sm_logprob(const sm_kernels *kernels, const float *logits, uint32_t n_vocab, int32_t id);
-/* Takes and checks sampling options, the bias list included. */
-sm_status sm_sampling_take(sm_sampling *to, const sm_sampling *from, uint32_t n_vocab,
-                           sm_error *error);
-/* A number in [0, 1) that depends on nothing but its arguments: Philox4x32-10. */
-double sm_uniform(uint64_t seed, uint64_t sequence, uint64_t position);
 
 /* ---- batch (batch.c) ------------------------------------------------------------------------- */
 
@@ -113,7 +87,7 @@ struct sm_batch {
     sm_mem *mem;
     sm_team *team;
     sm_workspace *workspace;
-    sm_sampler sampler;
+    sm_sampler *sampler;
     uint32_t n_sequences, n_batch, n_ctx;
     bool shared; /* made by the user; else what one session has */
     /* the running step: spans[n_sequences], the others [n_batch] */
@@ -185,9 +159,10 @@ sm_status sm_session_feed_marked(sm_session *session, const int32_t *ids, uint64
 sm_status sm_session_sync_marked(sm_session *session, const int32_t *ids, uint64_t n,
                                  uint64_t *reused, sm_error *error);
 sm_status sm_session_rewind_marked(sm_session *session, uint32_t length, sm_error *error);
-/* The next token by taken options, from the session's logits. */
-sm_status sm_session_choose(sm_session *session, const sm_sampling *sampling, int32_t *id,
-                            sm_error *error);
+/* The next token by taken options, from the session's logits, of those that mask (NULL: all) and
+ * the n_banned ids of `banned` allow. */
+sm_status sm_session_choose(sm_session *session, const sm_chain *chain, const uint32_t *mask,
+                            const int32_t *banned, uint64_t n_banned, int32_t *id, sm_error *error);
 
 /* A session in a batch, whose reference it takes over, also on failure. n_ctx, kv_type and kv_keep
  * of the options count. */

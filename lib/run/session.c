@@ -415,21 +415,27 @@ sm_status sm_session_logits(const sm_session *s, const float **logits, sm_error 
 
 static sm_status sample(sm_session *s, const sm_sampling *sampling, int32_t *id, double *logprob,
                         sm_error *error) {
-    sm_sampling o;
-    sm_status status = sm_sampling_take(&o, sampling, n_vocab(s), error);
+    sm_chain chain;
+    sm_status status = sm_chain_take(&chain, sampling, n_vocab(s), error);
     if (!status)
         status = has_logits(s, error);
     if (!status)
-        status = sm_session_choose(s, &o, id, error);
+        status = sm_session_choose(s, &chain, NULL, NULL, 0, id, error);
     if (!status && logprob)
-        *logprob = sm_logprob(s->model->net->kernels, s->logits, n_vocab(s), *id);
+        *logprob = sm_logprob(s->batch->sampler, s->logits, *id);
     return status;
 }
 
-sm_status sm_session_choose(sm_session *s, const sm_sampling *sampling, int32_t *id,
+sm_status sm_session_choose(sm_session *s, const sm_chain *chain, const uint32_t *mask,
+                            const int32_t *banned, uint64_t n_banned, int32_t *id,
                             sm_error *error) {
-    const sm_status status = sm_sample(id, &s->batch->sampler, s->model->net->kernels, sampling,
-                                       s->logits, n_vocab(s), s->ids, s->length, error);
+    const sm_draw draw = {.logits = s->logits,
+                          .mask = mask,
+                          .banned = banned,
+                          .n_banned = n_banned,
+                          .ids = s->ids,
+                          .length = s->length};
+    const sm_status status = sm_sample(id, s->batch->sampler, chain, &draw, error);
     return status == SM_ERR_FORMAT ? sm_logits_check(s->model, s->logits, s->length, error)
                                    : status;
 }

@@ -1,9 +1,53 @@
 /* Choosing the next token. Everything here depends on the logits, the options
  * and the token history only; ties go to the lower id. */
-#include "run.h"
+#include "sample.h"
 
 #include <math.h>
 #include <string.h>
+
+/* ---- buffers ------------------------------------------------------------------------------- */
+
+typedef struct candidate {
+    float logit;
+    int32_t id;
+} candidate;
+
+struct sm_sampler {
+    sm_mem *mem;
+    const sm_kernels *kernels;
+    uint32_t n_vocab;
+    /* all [n_vocab] */
+    float *logits;
+    candidate *candidates;
+    int32_t *counts; /* all zero between calls */
+};
+
+sm_status sm_sampler_new(sm_sampler **out, sm_mem *mem, const sm_kernels *kernels, uint32_t n_vocab,
+                         sm_error *error) {
+    sm_sampler *s = *out = sm_alloc_zero(mem, sizeof *s);
+    if (s) {
+        s->mem = mem;
+        s->kernels = kernels;
+        s->n_vocab = n_vocab;
+        s->logits = sm_alloc_array(mem, n_vocab, sizeof *s->logits);
+        s->candidates = sm_alloc_array(mem, n_vocab, sizeof *s->candidates);
+        s->counts = sm_alloc_zero(mem, n_vocab * sizeof *s->counts);
+    }
+    if (s && s->logits && s->candidates && s->counts)
+        return SM_OK;
+    sm_sampler_free(s);
+    *out = NULL;
+    return sm_fail(error, SM_ERR_NOMEM, "out of memory for choosing among %u tokens", n_vocab);
+}
+
+void sm_sampler_free(sm_sampler *s) {
+    if (!s)
+        return;
+    sm_free(s->mem, s->logits);
+    sm_free(s->mem, s->candidates);
+    sm_free(s->mem, s->counts);
+    sm_free(s->mem, s);
+}
 
 /* ---- random numbers ---------------------------------------------------------------- */
 
@@ -31,8 +75,9 @@ double sm_uniform(uint64_t seed, uint64_t sequence, uint64_t position) {
 
 /* ---- options ---------------------------------------------------------------------------- */
 
-sm_status sm_sampling_take(sm_sampling *to, const sm_sampling *from, uint32_t n_vocab,
-                           sm_error *error) {
+sm_status sm_chain_take(sm_chain *chain, const sm_sampling *from, uint32_t n_vocab,
+                        sm_error *error) {
+    sm_sampling *to = &chain->options;
     sm_status status = sm_options_take(to, sizeof *to, from, SM_OPTIONS_SAMPLING, error);
     if (status)
         return status;
@@ -76,12 +121,12 @@ static void penalize(const sm_sampler *s, const sm_sampling *o, const int32_t *i
 
 /* ---- selection ------------------------------------------------------------------------------- */
 
-static bool before(const sm_candidate *a, const sm_candidate *b) {
+static bool before(const candidate *a, const candidate *b) {
     return a->logit > b->logit || (a->logit == b->logit && a->id < b->id);
 }
 
 /* Restores the heap (worst candidate on top) below i. */
-static void sift(sm_candidate *heap, uint32_t n, uint32_t i) {
+static void sift(candidate *heap, uint32_t n, uint32_t i) {
     for (;;) {
         uint32_t worst = i;
         for (uint32_t child = 2 * i + 1; child <= 2 * i + 2 && child < n; child++)
@@ -89,7 +134,7 @@ static void sift(sm_candidate *heap, uint32_t n, uint32_t i) {
                 worst = child;
         if (worst == i)
             return;
-        const sm_candidate swap = heap[i];
+        const candidate swap = heap[i];
         heap[i] = heap[worst];
         heap[worst] = swap;
         i = worst;
@@ -97,10 +142,10 @@ static void sift(sm_candidate *heap, uint32_t n, uint32_t i) {
 }
 
 /* The k best of logits, best first; returns how many (n_vocab may be less). */
-static uint32_t best(sm_candidate *heap, uint32_t k, const float *logits, uint32_t n_vocab) {
+static uint32_t best(candidate *heap, uint32_t k, const float *logits, uint32_t n_vocab) {
     uint32_t n = 0;
     for (uint32_t id = 0; id < n_vocab; id++) {
-        const sm_candidate c = {logits[id], (int32_t)id};
+        const candidate c = {logits[id], (int32_t)id};
         if (n < k) {
             heap[n++] = c;
             if (n == k)
@@ -115,7 +160,7 @@ static uint32_t best(sm_candidate *heap, uint32_t k, const float *logits, uint32
         for (uint32_t i = n / 2; i-- > 0;)
             sift(heap, n, i);
     for (uint32_t end = n; end > 1; end--) { /* heap sort: the worst goes last */
-        const sm_candidate swap = heap[0];
+        const candidate swap = heap[0];
         heap[0] = heap[end - 1];
         heap[end - 1] = swap;
         sift(heap, end - 1, 0);
@@ -128,8 +173,7 @@ static double weight(float logit, float top, double temperature) {
 }
 
 /* How many of the n best candidates make up top_p of `mass`; n + 1 if they do not. */
-static uint32_t count_top_p(const sm_candidate *c, uint32_t n, float top, double top_p,
-                            double mass) {
+static uint32_t count_top_p(const candidate *c, uint32_t n, float top, double top_p, double mass) {
     double sum = 0;
     for (uint32_t i = 0; i < n; i++) {
         sum += weight(c[i].logit, top, 1);
@@ -140,9 +184,9 @@ static uint32_t count_top_p(const sm_candidate *c, uint32_t n, float top, double
 }
 
 /* Fills the candidates, best first, that top-k and top-p leave; returns how many. */
-static uint32_t choose(const sm_sampler *s, const sm_kernels *kernels, const sm_sampling *o,
-                       uint32_t n_vocab, float top) {
-    sm_candidate *c = s->candidates;
+static uint32_t choose(const sm_sampler *s, const sm_sampling *o, float top) {
+    candidate *c = s->candidates;
+    const uint32_t n_vocab = s->n_vocab;
     if (o->top_k && o->top_k < n_vocab) {
         const uint32_t n = best(c, o->top_k, s->logits, n_vocab);
         double mass = 0; /* top-p is a share of what top-k left */
@@ -152,7 +196,7 @@ static uint32_t choose(const sm_sampler *s, const sm_kernels *kernels, const sm_
         return keep < n ? keep : n;
     }
     /* few tokens hold most of the mass: sort no more of them than needed */
-    const double mass = kernels->sum_exp(s->logits, n_vocab, top);
+    const double mass = s->kernels->sum_exp(s->logits, n_vocab, top);
     for (uint32_t k = 256;; k = k < n_vocab / 8 ? k * 8 : n_vocab) {
         const uint32_t n = best(c, k < n_vocab ? k : n_vocab, s->logits, n_vocab);
         const uint32_t keep = count_top_p(c, n, top, o->top_p, mass);
@@ -162,7 +206,7 @@ static uint32_t choose(const sm_sampler *s, const sm_kernels *kernels, const sm_
 }
 
 /* A draw from the candidates at or above floor. */
-static int32_t draw_sorted(const sm_candidate *c, uint32_t n, float top, float floor,
+static int32_t draw_sorted(const candidate *c, uint32_t n, float top, float floor,
                            double temperature, double u) {
     while (n > 1 && c[n - 1].logit < floor)
         n--;
@@ -195,47 +239,62 @@ static int32_t draw_all(const float *logits, uint32_t n_vocab, float top, float 
     return fallback;
 }
 
+/* What may not be chosen. */
+static void forbid(const sm_sampler *s, const sm_draw *d) {
+    for (uint32_t i = 0; d->mask && i < s->n_vocab; i++)
+        if (!(d->mask[i / 32] >> (i % 32) & 1))
+            s->logits[i] = -INFINITY;
+    for (uint64_t i = 0; i < d->n_banned; i++)
+        s->logits[d->banned[i]] = -INFINITY;
+}
+
 /* The id, or -1 if none can be chosen: the best logit is not finite. */
-static int32_t sample(const sm_sampler *s, const sm_kernels *kernels, const sm_sampling *o,
-                      const float *logits, uint32_t n_vocab, const int32_t *ids, uint32_t length) {
+static int32_t sample(const sm_sampler *s, const sm_sampling *o, const sm_draw *d) {
+    const uint32_t n_vocab = s->n_vocab;
     const bool penalties =
         o->repeat_penalty != 1 || o->presence_penalty != 0 || o->frequency_penalty != 0;
-    if (o->temperature == 0 && !penalties && !o->n_bias) {
-        const size_t id = kernels->argmax(logits, n_vocab);
-        return isfinite(logits[id]) ? (int32_t)id : -1;
+    if (o->temperature == 0 && !penalties && !o->n_bias && !d->mask && !d->n_banned) {
+        const size_t id = s->kernels->argmax(d->logits, n_vocab);
+        return isfinite(d->logits[id]) ? (int32_t)id : -1;
     }
-    memcpy(s->logits, logits, n_vocab * sizeof *logits);
+    memcpy(s->logits, d->logits, n_vocab * sizeof *s->logits);
     for (uint64_t i = 0; i < o->n_bias; i++)
         s->logits[o->bias[i].token] =
             (float)((double)s->logits[o->bias[i].token] + o->bias[i].bias);
     if (penalties)
-        penalize(s, o, ids, length);
-    const int32_t likeliest = (int32_t)kernels->argmax(s->logits, n_vocab);
+        penalize(s, o, d->ids, d->length);
+    forbid(s, d);
+    const int32_t likeliest = (int32_t)s->kernels->argmax(s->logits, n_vocab);
     const float top = s->logits[likeliest];
     if (!isfinite(top))
         return -1;
     if (o->temperature == 0)
         return likeliest;
-    const double u = sm_uniform(o->seed, o->sequence, length);
+    const double u = sm_uniform(o->seed, o->sequence, d->length);
     const float floor = o->min_p > 0 ? (float)((double)top + log(o->min_p)) : -INFINITY;
     if (!o->top_k && o->top_p >= 1)
         return draw_all(s->logits, n_vocab, top, floor, o->temperature, likeliest, u);
-    const uint32_t n = choose(s, kernels, o, n_vocab, top);
+    const uint32_t n = choose(s, o, top);
     return draw_sorted(s->candidates, n, top, floor, o->temperature, u);
 }
 
-sm_status sm_sample(int32_t *id, const sm_sampler *s, const sm_kernels *kernels,
-                    const sm_sampling *o, const float *logits, uint32_t n_vocab, const int32_t *ids,
-                    uint32_t length, sm_error *error) {
-    *id = -1;
-    if (sm_first_not_finite(logits, n_vocab) < n_vocab)
-        return sm_fail(error, SM_ERR_FORMAT, "the logits after token %u are not finite", length);
-    *id = sample(s, kernels, o, logits, n_vocab, ids, length);
-    return *id >= 0 ? SM_OK
-                    : sm_fail(error, SM_ERR_ARGUMENT, "option bias leaves no token to choose");
+/* Whether something else than biases is what leaves no token. */
+static bool is_limited(const sm_draw *d) {
+    return d->mask || d->n_banned;
 }
 
-double sm_logprob(const sm_kernels *kernels, const float *logits, uint32_t n_vocab, int32_t id) {
-    const float top = logits[kernels->argmax(logits, n_vocab)];
-    return (double)logits[id] - (double)top - log(kernels->sum_exp(logits, n_vocab, top));
+sm_status sm_sample(int32_t *id, sm_sampler *s, const sm_chain *chain, const sm_draw *d,
+                    sm_error *error) {
+    *id = -1;
+    if (sm_first_not_finite(d->logits, s->n_vocab) < s->n_vocab)
+        return sm_fail(error, SM_ERR_FORMAT, "the logits after token %u are not finite", d->length);
+    *id = sample(s, &chain->options, d);
+    return *id >= 0 ? SM_OK
+                    : sm_fail(error, SM_ERR_ARGUMENT, "%s leaves no token to choose",
+                              is_limited(d) ? "what may be chosen" : "option bias");
+}
+
+double sm_logprob(const sm_sampler *s, const float *logits, int32_t id) {
+    const float top = logits[s->kernels->argmax(logits, s->n_vocab)];
+    return (double)logits[id] - (double)top - log(s->kernels->sum_exp(logits, s->n_vocab, top));
 }
