@@ -1,7 +1,7 @@
 /* smallmind/adapter.h - LoRA adapters (arXiv:2106.09685): small additions to a model's
  * matrices, attached to a session and detached again without loading the model anew.
  *
- *     sm_adapter_load(&a, model, "adapter.gguf", &err);
+ *     sm_adapter_load(&a, model, "adapter.gguf", NULL, NULL, &err);
  *     sm_session_attach(session, a, 1.0, &err);
  *     ...
  *     sm_session_detach(session, a, &err);
@@ -26,9 +26,9 @@ typedef struct sm_adapter sm_adapter;
  * is computed. SM_ERR_IO, _FORMAT (also weights that are not finite), _MISSING (half of a pair),
  * _SHAPE (does not fit the model: names the tensor), _UNSUPPORTED (another architecture or kind of
  * adapter, or one of a tensor that is no matrix of a layer nor an output matrix of its own),
- * _NOMEM, _ARGUMENT. */
+ * _NOMEM, _ARGUMENT, _CANCELLED. progress (may be NULL) gets tensors done of the adapter's. */
 SM_API sm_status sm_adapter_load(sm_adapter **out, const sm_model *model, const char *path,
-                                 sm_error *error);
+                                 sm_progress_fn progress, void *progress_user, sm_error *error);
 SM_API void sm_adapter_free(sm_adapter *adapter); /* NULL is fine */
 
 typedef struct sm_adapter_info {

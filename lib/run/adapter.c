@@ -160,13 +160,14 @@ static sm_status load_all(const loader *l) {
 }
 
 sm_status sm_adapter_load(sm_adapter **out, const sm_model *model, const char *path,
-                          sm_error *error) {
+                          sm_progress_fn progress, void *progress_user, sm_error *error) {
     if (!out)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_adapter_load: out is NULL");
     *out = NULL;
     if (!model || !path)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_adapter_load: model or path is NULL");
-    return sm_adapter_open(out, model, path, NULL, error);
+    const sm_hook hook = {progress, progress_user};
+    return sm_adapter_open(out, model, path, &hook, error);
 }
 
 sm_status sm_adapter_open(sm_adapter **out, const sm_model *model, const char *path,

@@ -381,8 +381,8 @@ static void out_pointers_hold_nothing_after_a_failure(void **state) {
     GONE(session, sm_session_fork(&session, NULL, NULL));
     GONE(session, sm_batch_new_session(&session, NULL, NULL, NULL));
     GONE(batch, sm_batch_new(&batch, NULL, NULL, NULL));
-    GONE(adapter, sm_adapter_load(&adapter, NULL, NULL, NULL));
-    GONE(adapter, sm_adapter_load(&adapter, real, NULL, NULL));
+    GONE(adapter, sm_adapter_load(&adapter, NULL, NULL, NULL, NULL, NULL));
+    GONE(adapter, sm_adapter_load(&adapter, real, NULL, NULL, NULL, NULL));
     GONE(imatrix, sm_imatrix_new(&imatrix, NULL, NULL, NULL));
     GONE(trainer, sm_trainer_open(&trainer, NULL, NULL, NULL));
     GONE(logits, sm_session_logits(NULL, &logits, NULL));

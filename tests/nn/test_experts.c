@@ -132,8 +132,8 @@ static float *logits_of(const char *path, const char *adapter, uint32_t repack, 
     assert_non_null(logits);
     if (sm_model_load(&model, path, &o, &error) || sm_session_new(&s, model, &so, &error))
         fail_msg("%s", error.message);
-    if (adapter &&
-        (sm_adapter_load(&a, model, adapter, &error) || sm_session_attach(s, a, 1, &error)))
+    if (adapter && (sm_adapter_load(&a, model, adapter, NULL, NULL, &error) ||
+                    sm_session_attach(s, a, 1, &error)))
         fail_msg("%s", error.message);
     for (uint32_t t = 0; t < N; t += piece) {
         int32_t ids[N];

@@ -175,7 +175,7 @@ static void logits_of(const char *path, uint32_t repack, const char *adapter, fl
     OK(sm_model_load(&model, path, &o, error));
     OK(sm_session_new(&s, model, &so, error));
     if (adapter) {
-        OK(sm_adapter_load(&a, model, adapter, error));
+        OK(sm_adapter_load(&a, model, adapter, NULL, NULL, error));
         OK(sm_session_attach(s, a, 1, error));
     }
     OK(sm_session_feed_logits(s, ids, N - 1, logits, error));

@@ -326,6 +326,14 @@ static sm_status merge(asking *a, sm_error *error) {
     return sm_adapter_merge(world.model, world.adapter, 1, world.out, NULL, progress, a, error);
 }
 
+static sm_status load_adapter(asking *a, sm_error *error) {
+    sm_adapter *adapter;
+    const sm_status status =
+        sm_adapter_load(&adapter, world.loaded, world.adapter, progress, a, error);
+    sm_adapter_free(adapter);
+    return status;
+}
+
 static sm_status with_session(sm_status (*fn)(sm_error *error), asking *a, sm_error *error) {
     sm_session_set_cancel(world.session, ask, a, NULL);
     sm_session_rewind(world.session, 0, NULL);
@@ -544,6 +552,7 @@ static const struct call {
     {"quantize, Q2_K", quantize_blocks, model_pieces},
     {"quantize, copied", quantize_copy, model_pieces},
     {"merge", merge, model_pieces},
+    {"load an adapter", load_adapter, some},
     {"feed", feed, many},
     {"feed, logits", feed_logits, many},
     {"generate", generate, many},

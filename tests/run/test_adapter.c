@@ -148,9 +148,9 @@ static void test_attach(void **state) {
     sm_session *s, *fork;
     sm_adapter *a, *b, *z;
     OK(sm_model_load(&model, model_path, NULL, error));
-    OK(sm_adapter_load(&a, model, path, error));
-    OK(sm_adapter_load(&b, model, second, error));
-    OK(sm_adapter_load(&z, model, zero, error));
+    OK(sm_adapter_load(&a, model, path, NULL, NULL, error));
+    OK(sm_adapter_load(&b, model, second, NULL, NULL, error));
+    OK(sm_adapter_load(&z, model, zero, NULL, NULL, error));
     sm_adapter_info info = {.struct_size = sizeof info};
     OK(sm_adapter_get_info(a, &info, error));
     assert_int_equal(info.n_matrices, 14);
@@ -218,7 +218,7 @@ static void test_quantized_base(void **state) {
     sm_session *s;
     sm_adapter *a;
     OK(sm_model_load(&model, model_path, NULL, error));
-    OK(sm_adapter_load(&a, model, path, error));
+    OK(sm_adapter_load(&a, model, path, NULL, NULL, error));
     OK(sm_session_new(&s, model, NULL, error));
     OK(sm_session_attach(s, a, 1, error));
     logits_of(s, with);
@@ -300,7 +300,7 @@ static void test_long_steps(void **state) {
     sm_model *model;
     sm_adapter *a;
     OK(sm_model_load(&model, base_path, NULL, error));
-    OK(sm_adapter_load(&a, model, path, error));
+    OK(sm_adapter_load(&a, model, path, NULL, NULL, error));
     for (int i = 0; i < 2; i++) {
         const sm_session_options o = {
             .struct_size = sizeof o, .n_ctx = LONG, .n_threads = 2, .n_batch = i ? LONG : 50};
@@ -321,7 +321,7 @@ static void expect_refused(const sm_model *model, const recipe *r, sm_status wan
     sm_adapter *a;
     sm_error e;
     write_adapter(path, r);
-    assert_int_equal(sm_adapter_load(&a, model, path, &e), want);
+    assert_int_equal(sm_adapter_load(&a, model, path, NULL, NULL, &e), want);
     assert_null(a);
     if (!strstr(e.message, part) || !strstr(e.message, "refused.gguf"))
         fail_msg("\"%s\" names not both the file and %s", e.message, part);
@@ -351,8 +351,9 @@ static void test_refused(void **state) {
     expect_refused(model, &(recipe){.rank = 4, .stray = "something"}, SM_ERR_UNSUPPORTED,
                    "something");
     expect_refused(model, &(recipe){.rank = 4, .alpha = INFINITY}, SM_ERR_FORMAT, "alpha");
-    assert_int_equal(sm_adapter_load(&a, model, "/nonexistent", &e), SM_ERR_IO);
-    assert_int_equal(sm_adapter_load(&a, model, base(SM_DTYPE_F32), &e), SM_ERR_UNSUPPORTED);
+    assert_int_equal(sm_adapter_load(&a, model, "/nonexistent", NULL, NULL, &e), SM_ERR_IO);
+    assert_int_equal(sm_adapter_load(&a, model, base(SM_DTYPE_F32), NULL, NULL, &e),
+                     SM_ERR_UNSUPPORTED);
     assert_non_null(strstr(e.message, "is a model, not a LoRA adapter"));
     const char *path = scratch_path("good.gguf");
     sm_model *wrong;
@@ -360,7 +361,7 @@ static void test_refused(void **state) {
     assert_int_equal(sm_model_load(&wrong, path, NULL, &e), SM_ERR_UNSUPPORTED);
     assert_non_null(strstr(e.message, "is a LoRA adapter, not a model"));
     write_adapter(path, &(recipe){.rank = 4, .b = 1, .alpha = 4});
-    OK(sm_adapter_load(&a, model, path, error));
+    OK(sm_adapter_load(&a, model, path, NULL, NULL, error));
     OK(sm_session_new(&s, model2, NULL, error));
     assert_int_equal(sm_session_attach(s, a, 1, &e), SM_ERR_ARGUMENT);
     assert_int_equal(sm_session_detach(s, a, &e), SM_ERR_ARGUMENT);
@@ -369,7 +370,7 @@ static void test_refused(void **state) {
     assert_int_equal(sm_session_attach(s, a, (double)NAN, &e), SM_ERR_ARGUMENT);
     sm_adapter *many[SM_MAX_ADAPTERS];
     for (int i = 0; i < SM_MAX_ADAPTERS; i++) {
-        OK(sm_adapter_load(&many[i], model, path, error));
+        OK(sm_adapter_load(&many[i], model, path, NULL, NULL, error));
         OK(sm_session_attach(s, many[i], 0.01, error));
         sm_adapter_free(many[i]); /* the session holds it */
     }
@@ -398,7 +399,7 @@ static void test_out_of_memory(void **state) {
     for (uint64_t at = 1;; at++) {
         sm_adapter *a = NULL;
         fail.fail_at = fail.calls + at;
-        sm_status status = sm_adapter_load(&a, model, path, NULL);
+        sm_status status = sm_adapter_load(&a, model, path, NULL, NULL, NULL);
         if (status)
             assert_int_equal(fail.live_blocks, live);
         else

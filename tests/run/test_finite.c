@@ -298,7 +298,7 @@ static void adapters_refuse(void **state) {
     const char *path = copy_path("whole.gguf");
     assert_int_equal(fixture_write(path, &(fixture_model){0}), 0);
     assert_int_equal(sm_model_load(&model, path, NULL, NULL), SM_OK);
-    expect(sm_adapter_load(&a, model, write_adapter(63, -INFINITY), &error), &error,
+    expect(sm_adapter_load(&a, model, write_adapter(63, -INFINITY), NULL, NULL, &error), &error,
            "blk.0.attn_q.weight.lora_a");
     assert_null(a);
     sm_model_free(model);

@@ -187,7 +187,7 @@ static void a_session_in_its_callbacks_is_in_use(void **state) {
     (void)state;
     sm_model *model = open_model(NULL);
     sm_adapter *adapter;
-    assert_int_equal(sm_adapter_load(&adapter, model, adapter_path(), NULL), SM_OK);
+    assert_int_equal(sm_adapter_load(&adapter, model, adapter_path(), NULL, NULL, NULL), SM_OK);
     guest plain = {.at = -1};
     sm_session *s = open_session(model, 2);
     assert_int_equal(sm_session_generate(s, "the", some_tokens(), misuse_in_token, &plain, NULL),

@@ -181,7 +181,7 @@ static double session_loss(const char *path, const char *adapter_path) {
     OK(sm_session_new(&session, model, &so, error));
     if (adapter_path) {
         sm_adapter *adapter;
-        OK(sm_adapter_load(&adapter, model, adapter_path, error));
+        OK(sm_adapter_load(&adapter, model, adapter_path, NULL, NULL, error));
         OK(sm_session_attach(session, adapter, 1, error));
         sm_adapter_free(adapter);
     }
@@ -799,7 +799,7 @@ static void test_adapters_answer(void **state) {
         steps(t, o.steps);
         OK(sm_trainer_export_adapter(t, scratch_path("answers.gguf"), error));
         sm_trainer_free(t);
-        OK(sm_adapter_load(&adapter[a], model, scratch_path("answers.gguf"), error));
+        OK(sm_adapter_load(&adapter[a], model, scratch_path("answers.gguf"), NULL, NULL, error));
     }
     const sm_session_options so = {.struct_size = sizeof so, .n_threads = 1};
     OK(sm_session_new(&session, model, &so, error));
