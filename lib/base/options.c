@@ -37,6 +37,9 @@ static const sm_option model_table[] = {
     POINTER(sm_model_options, log_user, "argument of the log hook"),
     POINTER(sm_model_options, progress, "progress hook"),
     POINTER(sm_model_options, progress_user, "argument of the progress hook"),
+    ENUM(
+        sm_model_options, activations, "fast|float", 1,
+        "what weights multiply: rounded to 8 bits beside quantized ones, or f32 beside all (slow)"),
 };
 
 static const sm_option session_table[] = {

@@ -13,6 +13,7 @@ typedef struct binder {
     sm_progress_fn progress;
     void *progress_user;
     uint64_t done;
+    sm_rounding rounding;
     bool *bound; /* [n_tensors] which the network uses */
 } binder;
 
@@ -134,6 +135,13 @@ static bool bind_matrix(binder *b, sm_weight *w, const char *name, bool required
     }
     if (packed.packed && !check_size(b, t, w, bytes))
         return false;
+    if (packed.packed && b->rounding == SM_ROUND_NOTHING && traits->block_size > 1) {
+        b->status = sm_fail(b->error, SM_ERR_UNSUPPORTED,
+                            "%s: tensor '%s' is packed %s, which cannot be computed with f32 "
+                            "activations (the file that was packed can)",
+                            b->net->source->path, name, traits->name);
+        return false;
+    }
     b->net->packed_file_bytes += packed.packed ? t->size : 0;
     return true;
 }
@@ -312,7 +320,7 @@ static sm_status load(binder *b) {
     for (uint32_t i = 0; i <= net->n_blocks && !b->status; i++)
         bind_block(b, &net->blocks[i], &vector);
     if (!b->status)
-        sm_net_choose_forms(net, SM_ROUND_MOST);
+        sm_net_choose_forms(net, b->rounding);
     return b->status ? b->status : check_unused(b);
 }
 
@@ -338,7 +346,8 @@ static void place_matrices(sm_net *net) {
 }
 
 sm_status sm_net_load(sm_net **out, sm_mem *mem, const sm_source *source, const sm_kernels *kernels,
-                      sm_progress_fn progress, void *progress_user, sm_error *error) {
+                      sm_rounding rounding, sm_progress_fn progress, void *progress_user,
+                      sm_error *error) {
     sm_net *net = NULL;
     *out = NULL;
     sm_status status = sm_source_expect(source, SM_GGUF_HOLDS_MODEL | SM_GGUF_HOLDS_PACKED, error);
@@ -347,7 +356,11 @@ sm_status sm_net_load(sm_net **out, sm_mem *mem, const sm_source *source, const 
     if (status)
         return status;
     net->kernels = kernels;
-    binder b = {.net = net, .error = error, .progress = progress, .progress_user = progress_user};
+    binder b = {.net = net,
+                .error = error,
+                .progress = progress,
+                .progress_user = progress_user,
+                .rounding = rounding};
     status = sm_net_check_packed(source, error);
     if (!status) {
         b.bound = sm_alloc_zero(mem, source->n_tensors * sizeof *b.bound);

@@ -44,9 +44,9 @@ static void tell(sm_weight *w, void *arg) {
     w->input_floats = in->floats;
 }
 
-static sm_input_form form_of(const sm_net *net, const sm_weight *w, bool round) {
+static sm_input_form form_of(const sm_net *net, const sm_weight *w, bool round, bool floats) {
     if (sm_dtype_get(w->type)->block_size > 1)
-        return SM_INPUT_BLOCKS;
+        return floats ? SM_INPUT_FLOAT : SM_INPUT_BLOCKS;
     return round && net->kernels->type[w->type].mul_rounded ? SM_INPUT_BF16 : SM_INPUT_FLOAT;
 }
 
@@ -55,7 +55,7 @@ static sm_input_form form_of(const sm_net *net, const sm_weight *w, bool round) 
 static bool rounds(const sm_slot *slot, sm_rounding rounding) {
     const bool dear =
         slot->role == SM_ROLE_VALUE || slot->role == SM_ROLE_HEAD || slot->role == SM_ROLE_ROUTER;
-    return dear ? rounding == SM_ROUND_ALL : rounding != SM_ROUND_NONE;
+    return dear ? rounding == SM_ROUND_ALL : rounding > SM_ROUND_NONE;
 }
 
 void sm_net_choose_forms(sm_net *net, sm_rounding rounding) {
@@ -65,7 +65,8 @@ void sm_net_choose_forms(sm_net *net, sm_rounding rounding) {
             if (b->w[s])
                 for (uint32_t e = 0; e < (b->w[s]->n_experts ? b->w[s]->n_experts : 1); e++) {
                     sm_weight *w = sm_block_expert(b, s, e);
-                    w->form = form_of(net, w, rounds(&b->kind->slot[s], rounding));
+                    w->form = form_of(net, w, rounds(&b->kind->slot[s], rounding),
+                                      rounding == SM_ROUND_NOTHING);
                 }
         for (uint32_t reads = 0; reads < SM_MAX_READS; reads++) {
             shared_input in = {SM_INPUT_FLOAT, vector_reads(b, reads)};

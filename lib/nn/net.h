@@ -87,11 +87,21 @@ sm_status sm_net_plan(sm_net **out, sm_mem *mem, const sm_source *source, uint64
                       sm_error *error);
 /* The last step of planning: fills in the lists. SM_ERR_NOMEM. */
 sm_status sm_net_list(sm_net *net, sm_error *error);
+/* Which float weights multiply input rounded to bf16, on levels that have instructions for it.
+ * Quantized ones multiply input rounded to 8 bits but with NOTHING. */
+typedef enum sm_rounding {
+    SM_ROUND_NOTHING,
+    SM_ROUND_NONE,
+    SM_ROUND_MOST, /* but the head and the values, where it costs accuracy: for inference */
+    SM_ROUND_ALL   /* for training in bf16 */
+} sm_rounding;
+
 /* Binds the tensors of an open file, which must outlive the net, after checking
- * presence, shape and type of each. progress may be NULL. SM_ERR_MISSING,
- * SM_ERR_SHAPE, SM_ERR_UNSUPPORTED, SM_ERR_NOMEM, SM_ERR_CANCELLED. */
+ * presence, shape and type of each; `rounding` is of its forms (sm_net_choose_forms). progress may
+ * be NULL. SM_ERR_MISSING, SM_ERR_SHAPE, SM_ERR_UNSUPPORTED, SM_ERR_NOMEM, SM_ERR_CANCELLED. */
 sm_status sm_net_load(sm_net **out, sm_mem *mem, const sm_source *source, const sm_kernels *kernels,
-                      sm_progress_fn progress, void *progress_user, sm_error *error);
+                      sm_rounding rounding, sm_progress_fn progress, void *progress_user,
+                      sm_error *error);
 void sm_net_free(sm_net *net);
 /* Angles per position and their magnitude. SM_ERR_NOMEM, SM_ERR_FORMAT (not finite). */
 sm_status sm_rope_init(const sm_net *net, sm_rope *rope, sm_error *error);
@@ -152,13 +162,6 @@ sm_status sm_net_check_packed(const sm_source *source, sm_error *error);
  * that is not finite). */
 sm_status sm_net_save(sm_net *net, const char *path, sm_progress_fn progress, void *progress_user,
                       sm_error *error);
-
-/* Which float weights multiply input rounded to bf16, on levels that have instructions for it. */
-typedef enum sm_rounding {
-    SM_ROUND_NONE,
-    SM_ROUND_MOST, /* but the head and the values, where it costs accuracy: for inference */
-    SM_ROUND_ALL   /* for training in bf16 */
-} sm_rounding;
 
 /* Decides in which form every matrix reads its input; sm_net_load has done it (SM_ROUND_MOST), and
  * it is done anew where types were changed. */

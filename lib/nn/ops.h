@@ -22,6 +22,7 @@ typedef struct sm_thread_scratch {
     bool asks;            /* this is thread 0 */
     void *gemm;           /* SM_GEMM_SCRATCH */
     uint8_t *pack;        /* SM_GEMM_GROUPS groups of one slab of any type */
+    float *unfolded;      /* [SM_GROUP][SM_SLAB] of quantized weights; NULL: none do so */
     float *dropped;       /* [SM_MUL_COLS][widest input], with dropout */
     float *vector;        /* one normed or attended token */
     sm_act_block *blocks; /* the same in another form */

@@ -7,6 +7,10 @@ uint64_t sm_weight_packed_bytes(const sm_weight *w) {
     return ((uint64_t)w->rows + SM_GROUP - 1) / SM_GROUP * w->group_bytes;
 }
 
+bool sm_weight_unfolds(const sm_weight *w) {
+    return w->form == SM_INPUT_FLOAT && sm_dtype_get(w->type)->block_size > 1;
+}
+
 void sm_weight_pack(const sm_weight *w, const sm_kernels *kernels, uint64_t begin, uint64_t end,
                     uint8_t *packed) {
     for (uint64_t g = begin; g < end; g++) {

@@ -64,6 +64,10 @@ static inline uint64_t sm_weight_first_row(const sm_weight *w) {
     return (uint64_t)w->expert * w->joined_rows + w->rows_before;
 }
 
+/* Whether a quantized matrix multiplies f32 (SM_ROUND_NOTHING): then its numbers become f32 each
+ * time they are used, and it is never packed. */
+bool sm_weight_unfolds(const sm_weight *w);
+
 /* Bytes of a matrix in the kernels' layout. */
 uint64_t sm_weight_packed_bytes(const sm_weight *w);
 /* Packs groups [begin, end) of a matrix that has the file's layout, to `packed` from its

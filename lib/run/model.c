@@ -40,8 +40,10 @@ static sm_status read_file(sm_model *model, const char *path, const sm_model_opt
     if (!kernels)
         return sm_fail(error, SM_ERR_UNSUPPORTED, "level '%s' is not in this build",
                        sm_level_name(sm_level_best(o->level)));
-    sm_status status = sm_net_load(&model->net, model->mem, model->source, kernels, o->progress,
-                                   o->progress_user, error);
+    const sm_rounding rounding =
+        o->activations == SM_ACTIVATIONS_FLOAT ? SM_ROUND_NOTHING : SM_ROUND_MOST;
+    sm_status status = sm_net_load(&model->net, model->mem, model->source, kernels, rounding,
+                                   o->progress, o->progress_user, error);
     if (!status && o->repack == SM_REPACK_LAZY)
         status = sm_net_pack_lazily(model->net, error);
     if (status)
@@ -84,6 +86,8 @@ sm_status sm_model_make(sm_model **out, const char *name, sm_model_open_fn open,
     *out = NULL;
     sm_model_options o;
     sm_status status = sm_options_take(&o, sizeof o, options, SM_OPTIONS_MODEL, error);
+    if (!status && o.reserved)
+        status = sm_fail(error, SM_ERR_ARGUMENT, "option reserved is set");
     if (status)
         return status;
     sm_mem *mem;

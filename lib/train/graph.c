@@ -237,7 +237,7 @@ sm_status sm_graph_new(sm_graph **out, sm_mem *mem, const sm_source *source,
         b.total += source->tensors[i].dims[0] * source->tensors[i].dims[1];
     b.status = sm_source_expect(source, SM_GGUF_HOLDS_MODEL, error);
     if (!b.status)
-        b.status = sm_net_load(&g->net, mem, source, kernels, NULL, NULL, error);
+        b.status = sm_net_load(&g->net, mem, source, kernels, SM_ROUND_MOST, NULL, NULL, error);
     if (!b.status)
         b.status = sm_team_new(&g->team, mem, options->n_threads, error);
     if (!b.status)

@@ -37,7 +37,8 @@ static void open_bench(bench *b, const char *path, uint32_t level, uint32_t n_th
     b->n_step = 0;
     assert_int_equal(sm_mem_init(&b->mem, NULL, 0, &error), SM_OK);
     if (sm_source_open(&b->gguf, &b->mem, path, true, &error) ||
-        sm_net_load(&b->net, &b->mem, b->gguf, sm_kernels_get(level), NULL, NULL, &error) ||
+        sm_net_load(&b->net, &b->mem, b->gguf, sm_kernels_get(level), SM_ROUND_MOST, NULL, NULL,
+                    &error) ||
         sm_team_new(&b->team, &b->mem, n_threads, &error) || sm_net_pack_lazily(b->net, &error) ||
         sm_workspace_new(&b->ws, &b->mem, b->net, n_threads, STEP_TOKENS, MOST, &error))
         fail_msg("%s", error.message);

@@ -32,8 +32,8 @@ static void open_bench(bench *b, const fixture_model *spec, uint32_t n_threads) 
     assert_int_equal(fixture_write(path, spec), 0);
     assert_int_equal(sm_mem_init(&b->mem, NULL, 0, &error), SM_OK);
     if (sm_source_open(&b->gguf, &b->mem, path, true, &error) ||
-        sm_net_load(&b->net, &b->mem, b->gguf, sm_kernels_get(sm_level_best(0)), NULL, NULL,
-                    &error) ||
+        sm_net_load(&b->net, &b->mem, b->gguf, sm_kernels_get(sm_level_best(0)), SM_ROUND_MOST,
+                    NULL, NULL, &error) ||
         sm_team_new(&b->team, &b->mem, n_threads, &error) || sm_net_pack_lazily(b->net, &error) ||
         sm_workspace_new(&b->workspace, &b->mem, b->net, n_threads, 128, CONTEXT, &error))
         fail_msg("%s", error.message);

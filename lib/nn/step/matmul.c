@@ -65,16 +65,35 @@ static uint64_t column_stride(const sm_weight *W, const sm_input *x) {
 }
 
 typedef struct product_kernels {
+    uint32_t type;                /* that they multiply */
+    sm_dequantize_fn *dequantize; /* what makes numbers of that type of the weight's; NULL: they
+                                     are */
     sm_pack_fn *pack;
     sm_mul_fn *mul;
     sm_gemm_fn *gemm;
 } product_kernels;
 
 static product_kernels kernels_for(const sm_kernels *kernels, const sm_weight *W) {
-    const sm_type_kernels *k = &kernels->type[W->type];
-    const bool rounded = W->form == SM_INPUT_BF16;
-    return (product_kernels){k->pack, rounded ? k->mul_rounded : k->mul,
+    const bool rounded = W->form == SM_INPUT_BF16, unfolds = sm_weight_unfolds(W);
+    const uint32_t type = unfolds ? SM_DTYPE_F32 : W->type;
+    const sm_type_kernels *k = &kernels->type[type];
+    return (product_kernels){type, unfolds ? kernels->type[W->type].dequantize : NULL, k->pack,
+                             rounded ? k->mul_rounded : k->mul,
                              rounded ? k->gemm_rounded : k->gemm};
+}
+
+/* Columns [k, k + depth) of group g of a matrix in the file's layout, packed. */
+static void pack_slab(const product_kernels *kernel, const sm_weight *W, uint64_t g, uint64_t k,
+                      uint64_t depth, uint8_t *to, const sm_thread_scratch *s) {
+    const uint8_t *from = W->data + g * SM_GROUP * W->row_bytes + k * W->row_bytes / W->cols;
+    const uint64_t n = min_u64(SM_GROUP, W->rows - g * SM_GROUP);
+    if (!kernel->dequantize) {
+        kernel->pack(to, from, W->row_bytes, n, depth);
+        return;
+    }
+    for (uint64_t r = 0; r < n; r++)
+        kernel->dequantize(s->unfolded + r * depth, from + r * W->row_bytes, depth);
+    kernel->pack(to, s->unfolded, depth * sizeof(float), n, depth);
 }
 
 /* Columns [t, t + n_cols) times groups [g0, g1), which stay: one slab after another. */
@@ -97,12 +116,9 @@ static void many_block(const product_kernels *kernel, const sm_weight *W, uint64
                            : W->packed + g1 * stride;
             } else {
                 packed = s->pack;
-                stride = sm_packed_bytes(W->type, depth);
+                stride = sm_packed_bytes(kernel->type, depth);
                 for (uint64_t i = 0; i < n; i++)
-                    kernel->pack(
-                        s->pack + i * stride,
-                        W->data + (g + i) * SM_GROUP * W->row_bytes + k * W->row_bytes / W->cols,
-                        W->row_bytes, min_u64(SM_GROUP, W->rows - (g + i) * SM_GROUP), depth);
+                    pack_slab(kernel, W, g + i, k, depth, s->pack + i * stride, s);
             }
             kernel->gemm(y + t * ldy + g * SM_GROUP, ldy, packed, stride, n, depth,
                          column(W, x, t, k), ldx, n_cols, add || k > 0, next, s->gemm);
@@ -125,9 +141,7 @@ static void few_unpacked(const product_kernels *kernel, const sm_weight *W, uint
     for (uint64_t g = g0; g < g1; g++) {
         for (uint64_t k = 0; k < W->cols; k += SM_SLAB) {
             const uint64_t depth = min_u64(SM_SLAB, W->cols - k);
-            kernel->pack(s->pack,
-                         W->data + g * SM_GROUP * W->row_bytes + k * W->row_bytes / W->cols,
-                         W->row_bytes, min_u64(SM_GROUP, W->rows - g * SM_GROUP), depth);
+            pack_slab(kernel, W, g, k, depth, s->pack, s);
             kernel->mul(y + g * SM_GROUP, ldy, s->pack, 0, 1, depth, column(W, x, 0, k), ldx, T,
                         add || k > 0, SM_PREFETCH_NEAR);
         }

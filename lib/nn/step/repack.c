@@ -26,7 +26,7 @@ sm_status sm_net_pack_lazily(sm_net *net, sm_error *error) {
         return status;
     net->block_bytes = BLOCK_BYTES;
     for (uint32_t i = 0; i < net->n_matrices; i++)
-        if (!net->matrices[i].packed)
+        if (!net->matrices[i].packed && !sm_weight_unfolds(&net->matrices[i]))
             atomic_fetch_add_explicit(unpacked(net, &net->matrices[i]), 1, memory_order_relaxed);
     return SM_OK;
 }
@@ -41,7 +41,8 @@ void sm_repack_plan(sm_pass *pass) {
 
 static sm_weight *first_unpacked(sm_net *net, uint32_t first, uint32_t end) {
     for (uint32_t i = first; i < end; i++)
-        if (!net->matrices[i].packed && net->matrices[i].routed == net->matrices[first].routed)
+        if (!net->matrices[i].packed && net->matrices[i].routed == net->matrices[first].routed &&
+            !sm_weight_unfolds(&net->matrices[i]))
             return &net->matrices[i];
     return NULL;
 }
@@ -63,7 +64,7 @@ static uint64_t take_room(sm_net *net, uint32_t first, uint8_t *at) {
     uint64_t size = 0;
     for (uint32_t i = first; i < net->head->index; i++) {
         sm_weight *w = &net->matrices[i];
-        if (w->packed || w->room || w->routed)
+        if (w->packed || w->room || w->routed || sm_weight_unfolds(w))
             continue;
         const uint64_t bytes = whole_pairs(sm_weight_packed_bytes(w));
         if (size && size + bytes > net->block_bytes)

@@ -97,10 +97,18 @@ static attn_sizes sizes_of(const sm_workspace *ws) {
     return s;
 }
 
+static bool any_unfolds(const sm_net *net) {
+    for (uint32_t i = 0; i < net->n_matrices; i++)
+        if (sm_weight_unfolds(&net->matrices[i]))
+            return true;
+    return false;
+}
+
 static void own_scratch(sm_workspace *ws, sm_thread_scratch *s, const attn_sizes *a, bool *failed) {
     const uint64_t widest = sm_row_stride(max_u64(sm_net_widest_input(ws->net), a->width));
     s->gemm = own(ws, SM_GEMM_SCRATCH, 1, failed);
     s->pack = own(ws, SM_GEMM_GROUPS, largest_pack(ws->net), failed);
+    s->unfolded = any_unfolds(ws->net) ? own(ws, SM_GROUP * SM_SLAB, sizeof(float), failed) : NULL;
     s->vector = own(ws, widest, sizeof(float), failed);
     s->row = own(ws, widest, sizeof(float), failed);
     s->blocks = own(ws, widest / 32 + 1, sizeof(sm_act_block), failed);
