@@ -29,6 +29,10 @@ typedef struct sm_adapter sm_adapter;
  * _NOMEM, _ARGUMENT, _CANCELLED. progress (may be NULL) gets tensors done of the adapter's. */
 SM_API sm_status sm_adapter_load(sm_adapter **out, const sm_model *model, const char *path,
                                  sm_progress_fn progress, void *progress_user, sm_error *error);
+/* The same from anywhere (types.h). */
+SM_API sm_status sm_adapter_load_from(sm_adapter **out, const sm_model *model,
+                                      const sm_origin *origin, sm_progress_fn progress,
+                                      void *progress_user, sm_error *error);
 SM_API void sm_adapter_free(sm_adapter *adapter); /* NULL is fine */
 
 typedef struct sm_adapter_info {

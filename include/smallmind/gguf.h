@@ -68,6 +68,9 @@ typedef struct sm_gguf_tensor_info {
 /* SM_ERR_IO, _FORMAT, _UNSUPPORTED, _NOMEM, _ARGUMENT, _CANCELLED. */
 SM_API sm_status sm_gguf_load(sm_gguf **out, const char *path, const sm_gguf_options *options,
                               sm_error *error);
+/* The same from anywhere (types.h). */
+SM_API sm_status sm_gguf_load_from(sm_gguf **out, const sm_origin *origin,
+                                   const sm_gguf_options *options, sm_error *error);
 SM_API void sm_gguf_free(sm_gguf *gguf);
 SM_API sm_status sm_gguf_get_info(const sm_gguf *gguf, sm_gguf_info *info, sm_error *error);
 

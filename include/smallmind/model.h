@@ -81,6 +81,9 @@ typedef struct sm_model_info {
  * _NOMEM, _SYSTEM, _CANCELLED, _ARGUMENT; the message names the file and the key or tensor. */
 SM_API sm_status sm_model_load(sm_model **out, const char *path, const sm_model_options *options,
                                sm_error *error);
+/* The same from anywhere (types.h; parts of split models must be files). Statuses as above. */
+SM_API sm_status sm_model_load_from(sm_model **out, const sm_origin *origin,
+                                    const sm_model_options *options, sm_error *error);
 SM_API void sm_model_free(sm_model *model); /* NULL is fine */
 
 SM_API sm_status sm_model_get_info(const sm_model *model, sm_model_info *info, sm_error *error);

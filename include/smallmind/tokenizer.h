@@ -64,6 +64,9 @@ typedef struct sm_tokenizer_info {
  * _UNSUPPORTED, _NOMEM, _ARGUMENT, _CANCELLED; the message names the key. */
 SM_API sm_status sm_tokenizer_load(sm_tokenizer **out, const char *path,
                                    const sm_tokenizer_options *options, sm_error *error);
+/* The same from anywhere (types.h). */
+SM_API sm_status sm_tokenizer_load_from(sm_tokenizer **out, const sm_origin *origin,
+                                        const sm_tokenizer_options *options, sm_error *error);
 SM_API void sm_tokenizer_free(sm_tokenizer *tokenizer);
 
 /* SM_ERR_ARGUMENT if a pointer is NULL or info->struct_size unknown. */

@@ -136,6 +136,40 @@ typedef int32_t (*sm_progress_fn)(void *user, uint64_t done, uint64_t total);
  * the calling thread; may not call a function with a handle that is at work. */
 typedef int32_t (*sm_cancel_fn)(void *user);
 
+/* ---- where the bytes of a file come from ------------------------------------------------
+ *
+ * For hosts whose models are no files of their own: in an archive, a database, encrypted, in the
+ * program itself. Functions named _load_from take this in place of a path. */
+#define SM_ORIGIN_PATH 0 /* the file `name` */
+#define SM_ORIGIN_MEMORY \
+    1 /* data[0..size): used where it lies, if its address is a multiple of 64 */
+#define SM_ORIGIN_FD \
+    2 /* `size` bytes from `offset` of the open file `fd`: mapped where io says so and the offset is a multiple of 64 */
+#define SM_ORIGIN_READ 3 /* `size` bytes that `read` gives */
+
+/* Copies n bytes from `offset` on to `to`; returns how many, at least 1 and fewer if it likes, or a
+ * number below 1 if it cannot: SM_ERR_IO. Called on the calling thread, while loading alone; may
+ * not use the handle that is being made. */
+typedef int64_t (*sm_read_fn)(void *user, uint64_t offset, void *to, uint64_t n);
+
+typedef struct sm_origin {
+    uint32_t struct_size;
+    uint32_t kind;    /* SM_ORIGIN_… */
+    const char *name; /* UTF-8; of the others for messages alone, NULL: "input". Copied */
+    const void *data; /* MEMORY: not to change until `done` */
+    uint64_t offset;  /* FD */
+    uint64_t size;    /* MEMORY, FD (0: up to the file's end), READ */
+    int64_t fd;       /* FD: a descriptor open for reading of a regular file; stays the caller's,
+                         who may close it when the call returns */
+    sm_read_fn read;  /* READ */
+    /* Called once, when the bytes are needed no more: before a call that fails returns, else when
+     * the last handle that uses them goes (of READ and of what was copied: before the call
+     * returns), on the thread where that happens. Not called where SM_ERR_ARGUMENT says that the
+     * struct cannot be read. NULL: nothing to be done. */
+    void (*done)(void *user);
+    void *user; /* of read and done */
+} sm_origin;
+
 /* Instruction-set levels; the numbers are no order: scalar < avx2 < avxvnni < avx512 <
  * avx512bf16 and scalar < neon < dotprod < i8mm. As an option: the highest level to use (a cap; the
  * best level the CPU has at or below it is taken). SM_LEVEL_AUTO is no cap, but leaves avx512bf16

@@ -209,13 +209,26 @@ uint64_t sm_sum_value(const sm_sum *sum); /* of all bytes added, however they we
 
 /* ---- files -------------------------------------------------------------------- */
 
-/* A whole file as read-only bytes: mapped, or read into memory. */
+/* A whole file as read-only bytes: mapped, read into memory, or in memory of the caller's. */
 typedef struct sm_file {
     const uint8_t *data;
     uint64_t size;
     bool mapped;
-    sm_mem *mem; /* owner of data where it was read */
+    uint32_t before;          /* bytes mapped in front of data, which need not begin a page */
+    sm_mem *mem;              /* owner of data where it was read */
+    void (*done)(void *user); /* NULL: nobody is to be told */
+    void *user;
 } sm_file;
+
+/* Takes a caller's struct. SM_ERR_ARGUMENT: `what` begins the message; origin->done was not
+ * called. */
+sm_status sm_origin_take(sm_origin *to, const sm_origin *from, const char *what, sm_error *error);
+/* Says that what was taken is not needed, where it was not opened. */
+void sm_origin_drop(const sm_origin *origin);
+/* Opens what was taken: its done is called, now or by sm_file_close. `map` counts for paths and
+ * descriptors. Asks as below. */
+sm_status sm_file_open_origin(sm_file *file, sm_mem *mem, const sm_origin *origin, bool map,
+                              const sm_hook *hook, sm_error *error);
 
 /* SM_ERR_IO (message names path and the system's reason), SM_ERR_NOMEM. An
  * empty file is an empty sm_file. */

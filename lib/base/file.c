@@ -97,23 +97,83 @@ static sm_status open_regular(int *out, uint64_t *size, const char *path, sm_err
     return SM_OK;
 }
 
-static sm_status read_all(int fd, uint8_t *data, uint64_t size, const char *path,
-                          const sm_hook *hook, sm_error *error) {
-    const uint64_t piece = (uint64_t)4 << 20; /* between two questions: some milliseconds */
-    for (uint64_t done = 0; done < size;) {
-        if (sm_hook_ends(hook, done, size))
-            return sm_fail(error, SM_ERR_CANCELLED, "%s: reading was cancelled", path);
-        uint64_t want = size - done < piece ? size - done : piece;
-        ssize_t got = read(fd, data + done, (size_t)want);
+/* Where bytes that are read come from. */
+typedef struct reading {
+    const sm_origin *origin;
+    const char *name;
+    int fd; /* of a file, from `offset` on; origin->read otherwise */
+    uint64_t offset, size;
+} reading;
+
+static int64_t read_some(const reading *r, uint64_t done, uint8_t *to, uint64_t n,
+                         sm_error *error) {
+    if (r->fd < 0) {
+        const int64_t got = r->origin->read(r->origin->user, done, to, n);
+        if (got > 0 && (uint64_t)got <= n)
+            return got;
+        sm_fail(error, SM_ERR_IO, "%s: byte %llu of %llu could not be read", r->name,
+                (unsigned long long)done, (unsigned long long)r->size);
+        return -1;
+    }
+    for (;;) {
+        const ssize_t got = pread(r->fd, to, (size_t)n, (off_t)(r->offset + done));
+        if (got > 0)
+            return got;
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
-            return io_fail(error, path, "read", errno);
-        if (got == 0)
-            return sm_fail(error, SM_ERR_IO, "%s: file ended at byte %llu of %llu while reading",
-                           path, (unsigned long long)done, (unsigned long long)size);
+            io_fail(error, r->name, "read", errno);
+        else
+            sm_fail(error, SM_ERR_IO, "%s: file ended at byte %llu of %llu while reading", r->name,
+                    (unsigned long long)done, (unsigned long long)r->size);
+        return -1;
+    }
+}
+
+static sm_status read_all(const reading *r, uint8_t *data, const sm_hook *hook, sm_error *error) {
+    const uint64_t piece = (uint64_t)4 << 20; /* between two questions: some milliseconds */
+    for (uint64_t done = 0; done < r->size;) {
+        if (sm_hook_ends(hook, done, r->size))
+            return sm_fail(error, SM_ERR_CANCELLED, "%s: reading was cancelled", r->name);
+        const int64_t got = read_some(r, done, data + done, min_u64(r->size - done, piece), error);
+        if (got < 0)
+            return SM_ERR_IO;
         done += (uint64_t)got;
     }
+    return SM_OK;
+}
+
+static sm_status read_file(sm_file *file, sm_mem *mem, const reading *r, const sm_hook *hook,
+                           sm_error *error) {
+    if (!r->size)
+        return SM_OK;
+    uint8_t *data = sm_alloc(mem, r->size);
+    if (!data)
+        return sm_fail(error, SM_ERR_NOMEM, "%s: out of memory for its %llu bytes", r->name,
+                       (unsigned long long)r->size);
+    const sm_status status = read_all(r, data, hook, error);
+    if (status)
+        sm_free(mem, data);
+    else
+        *file = (sm_file){.data = data, .size = r->size, .mem = mem};
+    return status;
+}
+
+static sm_status map_file(sm_file *file, sm_mem *mem, const reading *r, sm_error *error) {
+    if (!r->size)
+        return SM_OK;
+    const uint64_t before = r->offset % (uint64_t)sysconf(_SC_PAGESIZE);
+    void *at = mmap(NULL, (size_t)(before + r->size), PROT_READ, MAP_PRIVATE, r->fd,
+                    (off_t)(r->offset - before));
+    if (at == MAP_FAILED)
+        return errno == ENOMEM
+                   ? sm_fail(error, SM_ERR_NOMEM, "%s: no address space to map it", r->name)
+                   : io_fail(error, r->name, "map", errno);
+    *file = (sm_file){.data = (const uint8_t *)at + before,
+                      .size = r->size,
+                      .mapped = true,
+                      .before = (uint32_t)before,
+                      .mem = mem};
     return SM_OK;
 }
 
@@ -124,57 +184,127 @@ sm_status sm_file_open(sm_file *file, sm_mem *mem, const char *path, bool map, s
 sm_status sm_file_open_asking(sm_file *file, sm_mem *mem, const char *path, bool map,
                               const sm_hook *hook, sm_error *error) {
     *file = (sm_file){0};
-    int fd = -1;
-    uint64_t size = 0;
-    sm_status status = open_regular(&fd, &size, path, error);
+    reading r = {.name = path};
+    sm_status status = open_regular(&r.fd, &r.size, path, error);
     if (status)
         return status;
-    uint8_t *data = NULL;
-    if (size && map) {
-        void *at = mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (at == MAP_FAILED)
-            status = errno == ENOMEM
-                         ? sm_fail(error, SM_ERR_NOMEM, "%s: no address space to map it", path)
-                         : io_fail(error, path, "map", errno);
-        else
-            data = at;
-    } else if (size) {
-        data = sm_alloc(mem, size);
-        if (!data)
-            status = sm_fail(error, SM_ERR_NOMEM, "%s: out of memory for its %llu bytes", path,
-                             (unsigned long long)size);
-        else
-            status = read_all(fd, data, size, path, hook, error);
-        if (status)
-            sm_free(mem, data);
-    }
-    close_fd(fd);
-    if (!status)
-        *file = (sm_file){data, size, size && map, mem};
+    status = map ? map_file(file, mem, &r, error) : read_file(file, mem, &r, hook, error);
+    close_fd(r.fd);
     return status;
 }
 
 void sm_file_close(sm_file *file) {
     if (file->mapped)
-        munmap((void *)(uintptr_t)file->data, (size_t)file->size);
+        munmap((void *)(uintptr_t)(file->data - file->before), (size_t)(file->before + file->size));
     else if (file->mem)
         sm_free(file->mem, (void *)(uintptr_t)file->data);
+    if (file->done)
+        file->done(file->user);
     *file = (sm_file){0};
+}
+
+/* ---- from anywhere ----------------------------------------------------------- */
+
+static const sm_wide input_wide[] = {SM_WIDE_FROM(sm_origin, name), {0}};
+
+sm_status sm_origin_take(sm_origin *to, const sm_origin *from, const char *what, sm_error *error) {
+    if (!from)
+        return sm_fail(error, SM_ERR_ARGUMENT, "%s: origin is NULL", what);
+    sm_status status = sm_struct_take(to, sizeof *to, input_wide, from, what, error);
+    if (status)
+        return status;
+    const char *lacks = to->kind > SM_ORIGIN_READ                                        ? "kind"
+                        : to->kind == SM_ORIGIN_PATH && !to->name                        ? "name"
+                        : to->kind == SM_ORIGIN_MEMORY && to->size && !to->data          ? "data"
+                        : to->kind == SM_ORIGIN_FD && (to->fd < 0 || to->fd > INT32_MAX) ? "fd"
+                        : to->kind == SM_ORIGIN_READ && !to->read                        ? "read"
+                        : to->size > SIZE_MAX / 2 || to->offset > INT64_MAX - to->size   ? "size"
+                                                                                         : NULL;
+    if (lacks)
+        return sm_fail(error, SM_ERR_ARGUMENT, "%s: origin.%s cannot be so", what, lacks);
+    if (!to->name)
+        to->name = "input";
+    return SM_OK;
+}
+
+void sm_origin_drop(const sm_origin *origin) {
+    if (origin->done)
+        origin->done(origin->user);
+}
+
+/* A part of a file that the caller has open. */
+static sm_status open_fd(sm_file *file, sm_mem *mem, const reading *from, bool map,
+                         const sm_hook *hook, sm_error *error) {
+    reading r = *from;
+    struct stat info;
+    if (fstat(r.fd, &info) != 0)
+        return io_fail(error, r.name, "look at the descriptor", errno);
+    if (!S_ISREG(info.st_mode))
+        return sm_fail(error, SM_ERR_IO, "%s: not a regular file", r.name);
+    const uint64_t end = (uint64_t)info.st_size;
+    if (r.offset > end || r.size > end - r.offset)
+        return sm_fail(error, SM_ERR_IO, "%s: bytes %llu to %llu are asked for, the file has %llu",
+                       r.name, (unsigned long long)r.offset,
+                       (unsigned long long)(r.offset + r.size), (unsigned long long)end);
+    if (!r.size)
+        r.size = end - r.offset;
+    /* where a matrix would lie across the kernels' alignment the bytes are copied */
+    const bool aligned = r.offset % SM_ALIGN == 0;
+    return map && aligned ? map_file(file, mem, &r, error) : read_file(file, mem, &r, hook, error);
+}
+
+static sm_status open_memory(sm_file *file, sm_mem *mem, const sm_origin *origin, sm_error *error) {
+    if ((uintptr_t)origin->data % SM_ALIGN == 0) {
+        *file = (sm_file){.data = origin->data, .size = origin->size};
+        return SM_OK;
+    }
+    void *copy = sm_alloc(mem, origin->size);
+    if (!copy && origin->size)
+        return sm_fail(error, SM_ERR_NOMEM, "%s: out of memory for its %llu bytes", origin->name,
+                       (unsigned long long)origin->size);
+    if (origin->size)
+        memcpy(copy, origin->data, (size_t)origin->size);
+    *file = (sm_file){.data = copy, .size = origin->size, .mem = mem};
+    return SM_OK;
+}
+
+sm_status sm_file_open_origin(sm_file *file, sm_mem *mem, const sm_origin *origin, bool map,
+                              const sm_hook *hook, sm_error *error) {
+    *file = (sm_file){0};
+    const reading r = {origin, origin->name, origin->kind == SM_ORIGIN_FD ? (int)origin->fd : -1,
+                       origin->offset, origin->size};
+    const sm_status status =
+        origin->kind == SM_ORIGIN_PATH
+            ? sm_file_open_asking(file, mem, origin->name, map, hook, error)
+        : origin->kind == SM_ORIGIN_MEMORY ? open_memory(file, mem, origin, error)
+        : origin->kind == SM_ORIGIN_FD     ? open_fd(file, mem, &r, map, hook, error)
+                                           : read_file(file, mem, &r, hook, error);
+    const bool needed = !status && (file->mapped || (file->size && !file->mem));
+    if (needed) {
+        file->done = origin->done;
+        file->user = origin->user;
+    } else {
+        sm_origin_drop(origin);
+    }
+    return status;
 }
 
 void sm_file_release(const sm_file *file, const void *data, uint64_t size) {
     uintptr_t from = (uintptr_t)data, start = (uintptr_t)file->data;
     if (!file->mapped || from < start || from - start > file->size)
         return;
-    uint64_t begin = from - start;
-    uint64_t end = size < file->size - begin ? begin + size : file->size;
+    /* from the beginning of the mapping, which is a page's */
+    uint64_t begin = from - start + file->before;
+    const uint64_t all = file->size + file->before;
+    uint64_t end = size < all - begin ? begin + size : all;
     /* Only whole pages inside the range: its first and last may hold neighbours. */
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
     begin = (begin + page - 1) / page * page;
-    if (end < file->size)
+    if (end < all)
         end = end / page * page;
     if (begin < end)
-        madvise((void *)(uintptr_t)(file->data + begin), (size_t)(end - begin), MADV_DONTNEED);
+        madvise((void *)(uintptr_t)(file->data - file->before + begin), (size_t)(end - begin),
+                MADV_DONTNEED);
 }
 
 /* ---- atomic replacement ---------------------------------------------------- */

@@ -425,11 +425,14 @@ static sm_status scan_part(reader *r) {
     return walk_tensors(r, NULL);
 }
 
-static sm_status open_part(reader *r, uint32_t i, bool map) {
+static sm_status open_part(reader *r, uint32_t i, const sm_origin *origin, bool map) {
     enter(r, i, 0);
     sm_file *file = &r->source->files[i];
-    sm_status status = sm_file_open_asking(file, r->source->mem, r->path, map, r->hook, r->error);
-    if (status == SM_ERR_IO) { /* unless it is known better, the reason stands */
+    sm_status status =
+        i ? sm_file_open_asking(file, r->source->mem, r->path, map, r->hook, r->error)
+          : sm_file_open_origin(file, r->source->mem, origin, map, r->hook, r->error);
+    if (status == SM_ERR_IO &&
+        origin->kind == SM_ORIGIN_PATH) { /* unless it is known better, the reason stands */
         const sm_status known = sm_recognize_path(r->path, file_text(r), r->error);
         status = known ? known : status;
     }
@@ -522,11 +525,14 @@ static sm_status check_part(reader *r, uint32_t i) {
 }
 
 /* Opens the parts that the first one announces. */
-static sm_status open_others(reader *r, bool map) {
+static sm_status open_others(reader *r, const sm_origin *origin, bool map) {
     uint32_t count = 1, name_number = 0, name_count = 0;
     sm_status status = split_count(r, &count);
     if (status || count == 1)
         return status;
+    if (origin->kind != SM_ORIGIN_PATH)
+        return sm_fail(r->error, SM_ERR_UNSUPPORTED,
+                       "%s: a split model can be opened by its path alone", file_text(r));
     if (!split_name(r->path, &name_number, &name_count) || name_number != 1 || name_count != count)
         return sm_fail(r->error, SM_ERR_FORMAT,
                        "%s: key 'split.count' says %u parts, but the file's name does not say "
@@ -534,7 +540,7 @@ static sm_status open_others(reader *r, bool map) {
                        file_text(r), count);
     status = grow_parts(r, count);
     for (uint32_t i = 1; i < count && !status; i++) {
-        status = open_part(r, i, map);
+        status = open_part(r, i, origin, map);
         if (!status)
             status = check_part(r, i);
     }
@@ -776,13 +782,20 @@ sm_status sm_source_open(sm_source **out, sm_mem *mem, const char *path, bool ma
 
 sm_status sm_source_open_asking(sm_source **out, sm_mem *mem, const char *path, bool map,
                                 const sm_hook *hook, sm_error *error) {
+    return sm_source_open_origin(out, mem, &(sm_origin){.name = path}, map, hook, error);
+}
+
+sm_status sm_source_open_origin(sm_source **out, sm_mem *mem, const sm_origin *origin, bool map,
+                                const sm_hook *hook, sm_error *error) {
     reader r;
-    sm_status status = begin(&r, mem, path, error);
+    sm_status status = begin(&r, mem, origin->name, error);
     r.hook = hook;
     if (!status)
-        status = open_part(&r, 0, map);
+        status = open_part(&r, 0, origin, map);
+    else
+        sm_origin_drop(origin);
     if (!status)
-        status = open_others(&r, map);
+        status = open_others(&r, origin, map);
     if (!status)
         status = build(&r);
     return finish(&r, mem, status, out);
@@ -790,8 +803,8 @@ sm_status sm_source_open_asking(sm_source **out, sm_mem *mem, const char *path, 
 
 sm_status sm_source_open_bytes(sm_source **out, sm_mem *mem, const void *data, uint64_t size,
                                const char *name, sm_error *error) {
+    const sm_origin origin = {.kind = SM_ORIGIN_MEMORY};
     reader r;
-    uint32_t count = 1;
     sm_status status = begin(&r, mem, name, error);
     if (!status) {
         r.source->files[0] = (sm_file){.data = data, .size = size};
@@ -800,10 +813,7 @@ sm_status sm_source_open_bytes(sm_source **out, sm_mem *mem, const void *data, u
         status = scan_part(&r);
     }
     if (!status)
-        status = split_count(&r, &count);
-    if (!status && count > 1)
-        status = sm_fail(error, SM_ERR_UNSUPPORTED,
-                         "%s: a split model cannot be opened from memory", file_text(&r));
+        status = open_others(&r, &origin, false);
     if (!status)
         status = build(&r);
     return finish(&r, mem, status, out);

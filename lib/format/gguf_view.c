@@ -270,16 +270,35 @@ sm_status sm_gguf_load(sm_source **out, const char *path, const sm_gguf_options 
     *out = NULL;
     if (!path)
         return null_argument("sm_gguf_load", "path", error);
+    const sm_origin origin = {.struct_size = sizeof origin, .name = path};
+    return sm_gguf_load_from(out, &origin, options, error);
+}
+
+static sm_status take_options(sm_gguf_options *o, sm_mem **mem, const sm_gguf_options *options,
+                              sm_error *error) {
+    sm_status status = sm_struct_take(o, sizeof *o, options_wide, options, "sm_gguf_load", error);
+    if (!status && o->io != SM_IO_MAP && o->io != SM_IO_READ)
+        status = sm_fail(error, SM_ERR_ARGUMENT, "sm_gguf_load: options.io is %u", o->io);
+    return status ? status : sm_mem_create(mem, o->allocator, 0, error);
+}
+
+sm_status sm_gguf_load_from(sm_source **out, const sm_origin *origin,
+                            const sm_gguf_options *options, sm_error *error) {
+    if (!out)
+        return null_argument("sm_gguf_load_from", "out", error);
+    *out = NULL;
+    sm_origin taken;
     sm_gguf_options o;
     sm_mem *mem;
-    sm_status status = sm_struct_take(&o, sizeof o, options_wide, options, "sm_gguf_load", error);
-    if (!status && o.io != SM_IO_MAP && o.io != SM_IO_READ)
-        status = sm_fail(error, SM_ERR_ARGUMENT, "sm_gguf_load: options.io is %u", o.io);
-    if (!status)
-        status = sm_mem_create(&mem, o.allocator, 0, error);
+    sm_status status = sm_origin_take(&taken, origin, "sm_gguf_load_from", error);
     if (status)
         return status;
-    status = sm_source_open_asking(out, mem, path, o.io == SM_IO_MAP,
+    status = take_options(&o, &mem, options, error);
+    if (status) {
+        sm_origin_drop(&taken);
+        return status;
+    }
+    status = sm_source_open_origin(out, mem, &taken, o.io == SM_IO_MAP,
                                    &(sm_hook){o.progress, o.progress_user}, error);
     if (status)
         sm_mem_destroy(mem);

@@ -93,6 +93,10 @@ sm_status sm_source_open(sm_source **out, sm_mem *mem, const char *path, bool ma
  * part's. SM_ERR_CANCELLED. */
 sm_status sm_source_open_asking(sm_source **out, sm_mem *mem, const char *path, bool map,
                                 const sm_hook *hook, sm_error *error);
+/* The same from anywhere; takes care of origin->done, on failure too. Only a path has other parts
+ * beside it. */
+sm_status sm_source_open_origin(sm_source **out, sm_mem *mem, const sm_origin *origin, bool map,
+                                const sm_hook *hook, sm_error *error);
 /* A single file that is already in memory; data is borrowed until close. name stands
  * for the path in messages. A part of a split model is refused. */
 sm_status sm_source_open_bytes(sm_source **out, sm_mem *mem, const void *data, uint64_t size,

@@ -208,7 +208,8 @@ sm_status sm_adapter_merge(const char *model_path, const char *adapter_path, dou
     m.kernels = m.model->net->kernels;
     status = sm_source_expect(m.model->source, SM_GGUF_HOLDS_MODEL, error);
     if (!status)
-        status = sm_adapter_open(&m.adapter, m.model, adapter_path, &hook, error);
+        status =
+            sm_adapter_open(&m.adapter, m.model, &(sm_origin){.name = adapter_path}, &hook, error);
     if (!status)
         status = sm_source_open_asking(&m.file, m.model->mem, adapter_path, true, &hook, error);
     if (!status && type) {

@@ -166,16 +166,29 @@ sm_status sm_adapter_load(sm_adapter **out, const sm_model *model, const char *p
     *out = NULL;
     if (!model || !path)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_adapter_load: model or path is NULL");
-    const sm_hook hook = {progress, progress_user};
-    return sm_adapter_open(out, model, path, &hook, error);
+    const sm_origin origin = {.struct_size = sizeof origin, .name = path};
+    return sm_adapter_load_from(out, model, &origin, progress, progress_user, error);
 }
 
-sm_status sm_adapter_open(sm_adapter **out, const sm_model *model, const char *path,
+sm_status sm_adapter_load_from(sm_adapter **out, const sm_model *model, const sm_origin *origin,
+                               sm_progress_fn progress, void *progress_user, sm_error *error) {
+    if (!out)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_adapter_load_from: out is NULL");
+    *out = NULL;
+    if (!model)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_adapter_load_from: model is NULL");
+    sm_origin taken;
+    const sm_status status = sm_origin_take(&taken, origin, "sm_adapter_load_from", error);
+    const sm_hook hook = {progress, progress_user};
+    return status ? status : sm_adapter_open(out, model, &taken, &hook, error);
+}
+
+sm_status sm_adapter_open(sm_adapter **out, const sm_model *model, const sm_origin *origin,
                           const sm_hook *hook, sm_error *error) {
     *out = NULL;
     sm_mem *mem = model->mem;
     sm_source *source;
-    sm_status status = sm_source_open_asking(&source, mem, path, true, hook, error);
+    sm_status status = sm_source_open_origin(&source, mem, origin, true, hook, error);
     if (status)
         return status;
     sm_adapter *a = sm_alloc_zero(mem, sizeof *a);
@@ -187,7 +200,7 @@ sm_status sm_adapter_open(sm_adapter **out, const sm_model *model, const char *p
         a->low.lora = sm_alloc_zero(mem, model->net->n_matrices * sizeof *a->low.lora);
     }
     if (!a || !a->low.lora)
-        status = sm_fail(error, SM_ERR_NOMEM, "%s: out of memory", path);
+        status = sm_fail(error, SM_ERR_NOMEM, "%s: out of memory", origin->name);
     if (!status)
         status = load_all(&(loader){a, source, hook, error});
     sm_source_close(source);

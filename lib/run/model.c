@@ -3,9 +3,16 @@
 
 #include <string.h>
 
-static sm_status open_file(sm_model *model, const void *path, const sm_model_options *o,
-                           sm_error *error) {
-    return sm_source_open_asking(&model->source, model->mem, path, o->io == SM_IO_MAP,
+typedef struct opening {
+    const sm_origin *origin;
+    bool *begun; /* from then on origin->done is taken care of */
+} opening;
+
+static sm_status open_input(sm_model *model, const void *what, const sm_model_options *o,
+                            sm_error *error) {
+    const opening *from = what;
+    *from->begun = true;
+    return sm_source_open_origin(&model->source, model->mem, from->origin, o->io == SM_IO_MAP,
                                  &(sm_hook){o->progress, o->progress_user}, error);
 }
 
@@ -78,7 +85,24 @@ sm_status sm_model_load(sm_model **out, const char *path, const sm_model_options
         *out = NULL;
     if (!out || !path)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_model_load: out or path is NULL");
-    return sm_model_make(out, path, open_file, path, options, error);
+    const sm_origin origin = {.struct_size = sizeof origin, .name = path};
+    return sm_model_load_from(out, &origin, options, error);
+}
+
+sm_status sm_model_load_from(sm_model **out, const sm_origin *origin,
+                             const sm_model_options *options, sm_error *error) {
+    if (!out)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_model_load_from: out is NULL");
+    *out = NULL;
+    sm_origin taken;
+    sm_status status = sm_origin_take(&taken, origin, "sm_model_load_from", error);
+    if (status)
+        return status;
+    bool begun = false;
+    status = sm_model_make(out, taken.name, open_input, &(opening){&taken, &begun}, options, error);
+    if (!begun)
+        sm_origin_drop(&taken);
+    return status;
 }
 
 sm_status sm_model_make(sm_model **out, const char *name, sm_model_open_fn open, const void *what,

@@ -58,8 +58,8 @@ struct sm_adapter {
     sm_adapter_info info;
 };
 
-/* sm_adapter_load that asks: tensors done of the adapter's. */
-sm_status sm_adapter_open(sm_adapter **out, const sm_model *model, const char *path,
+/* sm_adapter_load_from of what was taken, asking: tensors done of the adapter's. */
+sm_status sm_adapter_open(sm_adapter **out, const sm_model *model, const sm_origin *origin,
                           const sm_hook *hook, sm_error *error);
 /* Among those of a session, whose tokens it does not touch: puts one there or changes its scale
  * (statuses of sm_session_attach), takes one away (of sm_session_detach), or all. */

@@ -304,20 +304,38 @@ sm_status sm_tokenizer_load(sm_tokenizer **out, const char *path,
     *out = NULL;
     if (!path)
         return sm_fail(error, SM_ERR_ARGUMENT, "tokenizer_load: path is NULL");
-    sm_tokenizer_options taken;
+    const sm_origin origin = {.struct_size = sizeof origin, .name = path};
+    return sm_tokenizer_load_from(out, &origin, options, error);
+}
+
+static sm_status take_options(sm_tokenizer_options *to, sm_mem **mem,
+                              const sm_tokenizer_options *options, sm_error *error) {
     sm_status status =
-        sm_struct_take(&taken, sizeof taken, options_wide, options, "sm_tokenizer_load", error);
-    if (!status && taken.reserved)
+        sm_struct_take(to, sizeof *to, options_wide, options, "sm_tokenizer_load", error);
+    if (!status && to->reserved)
         status = sm_fail(error, SM_ERR_ARGUMENT, "sm_tokenizer_load: reserved is set");
-    if (status)
-        return status;
+    return status ? status : sm_mem_create(mem, to->allocator, 0, error);
+}
+
+sm_status sm_tokenizer_load_from(sm_tokenizer **out, const sm_origin *origin,
+                                 const sm_tokenizer_options *options, sm_error *error) {
+    if (!out)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_tokenizer_load_from: out is NULL");
+    *out = NULL;
+    sm_origin from;
+    sm_tokenizer_options taken;
     sm_mem *mem;
-    status = sm_mem_create(&mem, taken.allocator, 0, error);
+    sm_status status = sm_origin_take(&from, origin, "sm_tokenizer_load_from", error);
     if (status)
         return status;
+    status = take_options(&taken, &mem, options, error);
+    if (status) {
+        sm_origin_drop(&from);
+        return status;
+    }
     sm_source *source = NULL;
     sm_pace pace = {.cancel = taken.cancel, .user = taken.cancel_user};
-    status = sm_source_open_asking(&source, mem, path, true, &(sm_hook){ask_pace, &pace}, error);
+    status = sm_source_open_origin(&source, mem, &from, true, &(sm_hook){ask_pace, &pace}, error);
     if (!status && !sm_vocab_in_gguf(source))
         status = sm_source_expect(source, SM_GGUF_HOLDS_MODEL | SM_GGUF_HOLDS_PACKED, error);
     if (!status)

@@ -33,11 +33,11 @@ static struct {
     bool renamed; /* a rename has succeeded */
 } plan;
 
-ssize_t __real_read(int fd, void *data, size_t size);
+ssize_t __real_pread64(int fd, void *data, size_t size, off_t offset);
 ssize_t __real_write(int fd, const void *data, size_t size);
 int __real_fsync(int fd);
 int __real_renameat(int from_fd, const char *from, int to_fd, const char *to);
-ssize_t __wrap_read(int fd, void *data, size_t size);
+ssize_t __wrap_pread64(int fd, void *data, size_t size, off_t offset);
 ssize_t __wrap_write(int fd, const void *data, size_t size);
 int __wrap_fsync(int fd);
 int __wrap_renameat(int from_fd, const char *from, int to_fd, const char *to);
@@ -60,10 +60,10 @@ static size_t shortened(size_t size) {
     return plan.most && plan.most < size ? plan.most : size;
 }
 
-ssize_t __wrap_read(int fd, void *data, size_t size) {
+ssize_t __wrap_pread64(int fd, void *data, size_t size, off_t offset) {
     if (misbehave())
         return plan.end_early ? 0 : -1;
-    return __real_read(fd, data, shortened(size));
+    return __real_pread64(fd, data, shortened(size), offset);
 }
 
 ssize_t __wrap_write(int fd, const void *data, size_t size) {
@@ -746,7 +746,7 @@ static pid_t start_writer(const char *path) {
             pause();
     }
     close(ready[1]);
-    assert_int_equal(__real_read(ready[0], &byte, 1), 1);
+    assert_int_equal(read(ready[0], &byte, 1), 1);
     close(ready[0]);
     return child;
 }
