@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <unistd.h>
+
 #include <jansson.h>
 
 #include "cli.h"
@@ -19,6 +21,7 @@ typedef struct run_state {
     cli_prompt given;
     cli_texts stop;
     cli_texts adapters;
+    const char *load_session, *save_session, *prompt_cache;
     bool no_prompt;
     bool ids, json;
     sm_model_options model;
@@ -158,6 +161,8 @@ static void print_timings(const sm_session *session, const sm_model_info *info,
             level != NULL ? level : "?", n_threads, n_threads == 1 ? "" : "s");
     fprintf(stderr, "prompt:    %u tokens in %.3f s, %.1f tokens/s\n", stats.prompt_tokens,
             stats.prompt_seconds, per_second(stats.prompt_tokens, stats.prompt_seconds));
+    if (stats.reused_tokens > 0)
+        fprintf(stderr, "reused:    %u of them\n", stats.reused_tokens);
     if (stats.generated_tokens > 0)
         fprintf(stderr, "first token after %.3f s\n", stats.first_token_seconds);
     /* the clock of generating starts when the first token is there */
@@ -184,6 +189,35 @@ static int print_last_line(const run_state *run, double load_seconds) {
                : CLI_FAILED;
 }
 
+/* ---- sessions in files -------------------------------------------------------------------- */
+
+static int32_t on_session_cancel(void *user) {
+    (void)user;
+    return cli_interrupted();
+}
+
+/* A cache that is not there yet comes with the first run. */
+static sm_status load_session(run_state *run, sm_error *error) {
+    const char *path = run->load_session;
+    if (path == NULL && run->prompt_cache != NULL && access(run->prompt_cache, F_OK) == 0)
+        path = run->prompt_cache;
+    if (path == NULL)
+        return SM_OK;
+    sm_session_set_cancel(run->handle, on_session_cancel, run, NULL);
+    return sm_session_load(run->handle, path, error);
+}
+
+/* What was asked for and has not failed before. */
+static sm_status save_session(run_state *run, sm_error *error) {
+    const char *const paths[] = {run->save_session, run->prompt_cache};
+    sm_status status = SM_OK;
+    sm_session_set_cancel(run->handle, on_session_cancel, run, NULL);
+    for (int i = 0; i < 2 && status == SM_OK; i++)
+        if (paths[i] != NULL)
+            status = sm_session_save(run->handle, paths[i], error);
+    return status;
+}
+
 static int generate(run_state *run, const sm_model *model, const sm_model_info *info,
                     const cli_input *prompt, double load_seconds) {
     sm_error error = {0};
@@ -191,9 +225,13 @@ static int generate(run_state *run, const sm_model *model, const sm_model_info *
     if (code != CLI_GO_ON)
         return code;
     run->prompt = prompt;
+    sm_status status = load_session(run, &error);
+    if (status != SM_OK) {
+        sm_session_free(run->handle);
+        return cli_fail(&error);
+    }
     sm_session_set_cancel(run->handle, on_cancel, run, NULL);
-    const sm_status status =
-        sm_session_generate(run->handle, prompt->text, &run->generate, on_token, run, &error);
+    status = sm_session_generate(run->handle, prompt->text, &run->generate, on_token, run, &error);
     progress_end();
     if (status == SM_OK || status == SM_ERR_CANCELLED) {
         print_prompt(run); /* if no token came at all */
@@ -204,6 +242,8 @@ static int generate(run_state *run, const sm_model *model, const sm_model_info *
         fflush(stdout);
         print_timings(run->handle, info, load_seconds);
     }
+    if (status == SM_OK)
+        status = save_session(run, &error);
     /* output that cannot be written cancels too; cli_finish reports that */
     if (status != SM_OK && (status != SM_ERR_CANCELLED || cli_interrupted()))
         code = cli_fail(&error);
@@ -256,6 +296,13 @@ int cmd_run(int argc, char **argv) {
          "end before this text would appear, or when a control token with this text is chosen; may "
          "be given up to 64 times, 1 to 1024 bytes each"},
         {0, "adapter", CLI_TEXTS, &run.adapters, "FILE[=SCALE]", 0, 0, CLI_ADAPTER_DOC},
+        {0, "load-session", CLI_TEXT, &run.load_session, "FILE", 0, 0,
+         "begin with a session that --save-session wrote: what it has of the prompt is not "
+         "computed again"},
+        {0, "save-session", CLI_TEXT, &run.save_session, "FILE", 0, 0,
+         "write the session at the end: prompt, continuation, keys and values"},
+        {0, "prompt-cache", CLI_TEXT, &run.prompt_cache, "FILE", 0, 0,
+         "both, with one file, which need not be there at first"},
         {0, "no-prompt", CLI_SWITCH, &run.no_prompt, "", 0, 0, "print the continuation only"},
         {0, "ids", CLI_SWITCH, &run.ids, "", 0, 0, "print token ids instead of text"},
         {0, "json", CLI_SWITCH, &run.json, "", 0, 0,
@@ -291,6 +338,9 @@ int cmd_run(int argc, char **argv) {
         return code;
     if (run.path == NULL)
         return cli_misuse("run", "-m MODEL is required");
+    if (run.load_session != NULL && run.prompt_cache != NULL)
+        return cli_misuse("run", "--prompt-cache loads a session already: it goes without "
+                                 "--load-session");
     if (run.json && run.ids)
         return cli_misuse("run", "--json has the ids: it goes without --ids");
     for (uint32_t i = 0; i < run.stop.n; i++) {

@@ -74,6 +74,36 @@ SM_API void sm_session_free(sm_session *session); /* NULL is fine */
  * SM_ERR_CANCELLED, and as sm_session_new. */
 SM_API sm_status sm_session_fork(sm_session **out, const sm_session *session, sm_error *error);
 
+/* ---- kept in files, or in memory ------------------------------------------------
+ *
+ * A saved session is all that continuing it takes: its tokens, keys and values, the logits after
+ * the last token. What goes on from a loaded one is what would have gone on, to the bit. It belongs
+ * to a model (its keys and the names, shapes and first bytes of its tensors are compared; a packed
+ * copy is another model), to the adapters attached and their scales, to the level that computed it,
+ * and to a kind of cache (kv_type; with windows kv_keep and, where they are kept alone, n_batch).
+ * Threads and, if the tokens fit, n_ctx may be others (but in models with two sets of rotation
+ * factors on the same side of their limit).
+ *
+ * The file is a GGUF file that ends with a checksum over every byte of it: a damaged or cut one is
+ * refused. Nothing of what it says is allocated for.
+ */
+
+/* Writes the session to a file; of how see types.h. Asks the session's cancel hook.
+ * SM_ERR_ARGUMENT, _IO, _NOMEM, _CANCELLED, _STATE inside a call of the session. */
+SM_API sm_status sm_session_save(const sm_session *session, const char *path, sm_error *error);
+/* Makes the session hold what was saved, in place of all that it holds. Asks the cancel hook.
+ * SM_ERR_IO, _FORMAT (damaged, or no saved session), _UNSUPPORTED (a later version), _ARGUMENT (of
+ * another model, adapter, level or cache; the message says which), _CONTEXT_FULL, _NOMEM,
+ * _CANCELLED, _STATE as above. On failure the session is as it was, but after _CANCELLED it may hold
+ * no tokens; the message then says so. The file is mapped and must not be cut short meanwhile. */
+SM_API sm_status sm_session_load(sm_session *session, const char *path, sm_error *error);
+/* The same bytes in memory. *size gets how many there are, SM_ERR_BUFFER if that is more than
+ * capacity, what fits having been written; buffer may be NULL where capacity is 0. */
+SM_API sm_status sm_session_save_bytes(const sm_session *session, void *buffer, uint64_t capacity,
+                                       uint64_t *size, sm_error *error);
+SM_API sm_status sm_session_load_bytes(sm_session *session, const void *data, uint64_t size,
+                                       sm_error *error);
+
 /* ---- token by token ------------------------------------------------------------ */
 
 SM_API uint32_t sm_session_length(const sm_session *session);   /* tokens held; 0 for NULL */

@@ -94,6 +94,10 @@ static inline uint64_t sm_mix64(uint64_t x) {
     x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
     return x ^ (x >> 31);
 }
+/* Goes on from h (any value at first) over size bytes. Tells apart what differs by accident; it is
+ * no defence against who wants two files to look the same. Not the same on machines of another
+ * byte order. Checkpoints of every version compare model and data by it: it stays as it is. */
+uint64_t sm_hash_bytes(uint64_t h, const void *data, uint64_t size);
 
 /* ---- structs that begin with uint32_t struct_size ------------------------------------ */
 

@@ -24,7 +24,10 @@ typedef struct section {
 struct sm_gguf_writer {
     sm_mem *mem;
     sm_file_writer *file; /* NULL: the file is made in memory */
-    char *path;           /* for messages */
+    uint8_t *buffer;      /* of sm_gguf_writer_into */
+    uint64_t capacity, position;
+    uint64_t *size; /* gets position at the end; NULL: no such writer */
+    char *path;     /* for messages */
     uint32_t version;
     uint32_t alignment;
     section keys, tensors;
@@ -390,7 +393,12 @@ static sm_status settle(sm_gguf_writer *w) {
 static sm_status emit(sm_gguf_writer *w, const void *data, uint64_t size) {
     if (w->sum)
         sm_sum_add(w->sum, data, size);
-    return sm_file_write(w->file, data, size, &w->first);
+    if (w->file)
+        return sm_file_write(w->file, data, size, &w->first);
+    if (w->position < w->capacity && size)
+        memcpy(w->buffer + w->position, data, (size_t)min_u64(size, w->capacity - w->position));
+    w->position += size;
+    return SM_OK;
 }
 
 static sm_status write_zeros(sm_gguf_writer *w, uint64_t n) {
@@ -416,7 +424,8 @@ static sm_status start(sm_gguf_writer *w) {
     if (!status && w->tensors.size)
         status = emit(w, w->tensors.bytes, w->tensors.size);
     if (!status && w->tensors.n) /* without data there is nothing to align */
-        status = write_zeros(w, padding(w, sm_file_writer_position(w->file)));
+        status =
+            write_zeros(w, padding(w, w->file ? sm_file_writer_position(w->file) : w->position));
     return status;
 }
 
@@ -457,6 +466,18 @@ sm_status sm_gguf_writer_open(sm_gguf_writer **out, sm_mem *mem, const char *pat
         *out = NULL;
     }
     return status;
+}
+
+sm_status sm_gguf_writer_into(sm_gguf_writer **out, sm_mem *mem, const char *name, uint32_t version,
+                              uint32_t alignment, uint8_t *buffer, uint64_t capacity,
+                              uint64_t *size, sm_error *error) {
+    const sm_status status = sm_gguf_writer_new(out, mem, name, version, alignment, error);
+    if (status)
+        return status;
+    (*out)->buffer = buffer;
+    (*out)->capacity = capacity;
+    (*out)->size = size;
+    return SM_OK;
 }
 
 void sm_gguf_writer_ask(sm_gguf_writer *writer, const sm_hook *hook) {
@@ -530,9 +551,15 @@ sm_status sm_gguf_writer_finish(sm_gguf_writer *writer, sm_error *error) {
                 (int)(length < NAME_SHOWN ? length : NAME_SHOWN), (const char *)name,
                 w->part ? "too little" : "no");
     }
-    if (!w->first.code) {
+    if (!w->first.code && w->file) {
         sm_file_commit(w->file, &w->first);
         w->file = NULL;
+    }
+    if (!w->first.code && w->size) {
+        *w->size = w->position;
+        if (w->position > w->capacity)
+            sm_fail(&w->first, SM_ERR_BUFFER, "%s: %llu bytes do not fit a buffer of %llu", w->path,
+                    (unsigned long long)w->position, (unsigned long long)w->capacity);
     }
     sm_status status = report(w, error);
     sm_gguf_writer_abort(w);

@@ -353,6 +353,8 @@ static const struct {
      "a training checkpoint", "resume from it, or use the file that the training wrote"},
     {SM_GGUF_HOLDS_CHECKPOINT, SM_K_TYPE, "checkpoint", SM_ERR_UNSUPPORTED, "a training checkpoint",
      "resume from it, or use the file that the training wrote"},
+    {SM_GGUF_HOLDS_OTHER, SM_K_TYPE, "session", SM_ERR_UNSUPPORTED, "a saved session",
+     "name the model that it was saved with, and load the session into one of that model"},
     {SM_GGUF_HOLDS_ADAPTER, SM_K_TYPE, "adapter", SM_ERR_UNSUPPORTED, "a LoRA adapter",
      "name the model that it was made for, and attach the adapter to it"},
     {SM_GGUF_HOLDS_ADAPTER, SM_K_ADAPTER_TYPE, NULL, SM_ERR_UNSUPPORTED, "a LoRA adapter",

@@ -79,4 +79,21 @@ uint32_t sm_state_rewinds_to(const sm_state *state, uint32_t from, uint32_t to);
 /* Copies the first n tokens between states of equal shape; hook as of sm_kv_copy. */
 bool sm_state_copy(sm_state *to, const sm_state *from, uint32_t n, const sm_hook *hook);
 
+/* ---- in a file (kept.c): each part has a key that says what it is, and tensors of its own --------
+ */
+
+/* Declares what keeps the first n tokens, and writes its data, in that order. */
+void sm_state_declare(const sm_state *state, uint32_t n, sm_gguf_writer *writer);
+sm_status sm_state_write(const sm_state *state, uint32_t n, sm_gguf_writer *writer,
+                         sm_error *error);
+/* How many tensors that is. */
+uint64_t sm_state_tensors(const sm_state *state, uint32_t n, uint32_t reached);
+/* Whether a file has n tokens, of a sequence that reached so many, of a state like this one; n at
+ * most state->capacity. SM_ERR_ARGUMENT (another cache; the message says in what), _FORMAT. */
+sm_status sm_state_check(const sm_state *state, uint32_t n, uint32_t reached,
+                         const sm_source *source, sm_error *error);
+/* Takes them, which have been checked. False: the hook (asked for each head) said stop. */
+bool sm_state_read(sm_state *state, uint32_t n, uint32_t reached, const sm_source *source,
+                   const sm_hook *hook);
+
 #endif

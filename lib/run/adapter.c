@@ -201,8 +201,10 @@ sm_status sm_adapter_open(sm_adapter **out, const sm_model *model, const sm_orig
     }
     if (!a || !a->low.lora)
         status = sm_fail(error, SM_ERR_NOMEM, "%s: out of memory", origin->name);
-    if (!status)
+    if (!status) {
+        a->fingerprint = sm_source_fingerprint(source);
         status = load_all(&(loader){a, source, hook, error});
+    }
     sm_source_close(source);
     if (status)
         sm_adapter_free(a);

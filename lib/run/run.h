@@ -56,6 +56,7 @@ struct sm_adapter {
     const sm_model *model;
     sm_net_adapter low;
     sm_adapter_info info;
+    uint64_t fingerprint; /* of its file */
 };
 
 /* sm_adapter_load_from of what was taken, asking: tensors done of the adapter's. */

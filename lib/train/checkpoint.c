@@ -12,8 +12,7 @@
  *                                are not in older files: they say where a run came from, and do not
  *                                count when it is compared)
  *   smallmind.checkpoint.kind    option data_kind
- *   smallmind.checkpoint.model   hash of the model's keys but general.*, of its tensors' names,
- *                                shapes and first bytes
+ *   smallmind.checkpoint.model   sm_source_fingerprint of the model
  *   smallmind.checkpoint.data    hash of the data's bytes and of how documents part them
  *   smallmind.checkpoint.state   u64: step, optimizer steps, tokens, epoch, position, offset, and
  *                                the steps of the whole run
@@ -42,27 +41,7 @@
 #define KEY_SUM "smallmind.checkpoint.sum" /* of VERSION_UNSEALED */
 #define STATES 7
 #define ORIGINS 3
-#define SAMPLE 4096 /* bytes of each model tensor that its hash covers */
 #define NAME_SPACE 256
-
-static uint64_t hash_model(const sm_source *source) {
-    uint64_t h = 1;
-    for (uint64_t i = 0; i < source->n_keys; i++) {
-        const sm_key *key = &source->keys[i];
-        if (starts_with(key->name, "general."))
-            continue;
-        h = sm_hash_bytes(h, key->name, strlen(key->name));
-        h = sm_hash_bytes(h, key->data, key->size);
-    }
-    for (uint64_t i = 0; i < source->n_tensors; i++) {
-        const sm_tensor *t = &source->tensors[i];
-        const uint64_t shape[] = {t->type, t->dims[0], t->dims[1]};
-        h = sm_hash_bytes(h, t->name, strlen(t->name));
-        h = sm_hash_bytes(h, shape, sizeof shape);
-        h = sm_hash_bytes(h, t->data, t->size < SAMPLE ? t->size : SAMPLE);
-    }
-    return h;
-}
 
 /* ---- what a checkpoint holds --------------------------------------------------------------- */
 
@@ -181,7 +160,7 @@ static sm_status save(sm_trainer *t, const char *path, sm_error *error) {
     get_state(t, state);
     get_numbers(t, value);
     sm_dataset_get_info(t->dataset, &info);
-    const uint64_t model = hash_model(t->source);
+    const uint64_t model = sm_source_fingerprint(t->source);
     status = sm_trainer_check(t, error);
     if (!status)
         status = sm_gguf_writer_open(&w, t->mem, path, 3, 64, error);
@@ -332,7 +311,7 @@ static sm_status check_origin(const sm_trainer *t, const sm_source *source, sm_e
         status = compare_numbers(t, source, error);
     if (!status)
         status = get_u64(source, KEY_MODEL, &model, error);
-    if (!status && model != hash_model(t->source))
+    if (!status && model != sm_source_fingerprint(t->source))
         status = sm_fail(error, SM_ERR_ARGUMENT, "%s is a checkpoint of another model than %s",
                          source->path, t->path);
     if (!status)

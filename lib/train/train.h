@@ -20,13 +20,6 @@
 #include "smallmind/train.h"
 #include "text/text.h"
 
-/* ---- recognising files (hash.c) --------------------------------------------------- */
-
-/* Goes on from h (any value at first) over size bytes. Tells apart what differs by accident; it is
- * no defence against who wants two files to look the same. Not the same on machines of another
- * byte order. Checkpoints of every version compare model and data by it: it stays as it is. */
-uint64_t sm_hash_bytes(uint64_t h, const void *data, uint64_t size);
-
 /* ---- crew ------------------------------------------------------------------------- */
 
 typedef struct sm_gemm_scratch sm_gemm_scratch;

@@ -115,6 +115,10 @@ static void misuse(guest *g) {
     IN_USE(sm_session_set_cancel(s, NULL, NULL, error));
     IN_USE(sm_session_fork(&copy, s, error));
     assert_null(copy);
+    IN_USE(sm_session_save(s, scratch_path("in-use.sms"), error));
+    IN_USE(sm_session_load(s, scratch_path("in-use.sms"), error));
+    IN_USE(sm_session_save_bytes(s, NULL, 0, &reused, error));
+    IN_USE(sm_session_load_bytes(s, &id, sizeof id, error));
     IN_USE(sm_session_attach(s, g->adapter, 1, error));
     IN_USE(sm_session_detach(s, g->adapter, error));
     assert_int_equal(sm_session_length(s), length);

@@ -197,6 +197,31 @@ class Usage(Case):
         self.assertEqual(self.good("tokenize", f"--model={MODEL}", "--prompt=a b"),
                          self.good("tokenize", "-m", MODEL, "-p", "a b"))
 
+    def test_sessions_in_files(self):
+        """A run that goes on from a saved session prints what it would have printed anyway."""
+        base = ["run", "-m", MODEL, "-p", PROMPT, "--ignore-end", "--temp", "0.9", "--seed", "3"]
+        with tempfile.TemporaryDirectory() as folder:
+            kept, cache = os.path.join(folder, "kept"), os.path.join(folder, "cache")
+            self.good(*base, "-n", "5", "--save-session", kept)
+            wanted = self.good(*base, "-n", "12")
+            self.assertEqual(self.good(*base, "-n", "12", "--load-session", kept), wanted)
+            for _ in range(2):  # made, then used
+                self.assertEqual(self.good(*base, "-n", "12", "--prompt-cache", cache), wanted)
+            result = subprocess.run(PROGRAM + base + ["-n", "1", "--prompt-cache", cache],
+                                    capture_output=True)
+            self.assertIn(b"reused:", result.stderr)
+            with open(kept, "r+b") as file:
+                file.seek(os.path.getsize(kept) // 2)
+                byte = file.read(1)[0]
+                file.seek(-1, os.SEEK_CUR)
+                file.write(bytes([byte ^ 1]))
+            self.bad(1, *base, "--load-session", kept, says=["kept", "damaged"])
+            self.bad(1, *base, "--kv", "q8_0", "--load-session", cache, says=["another cache"])
+            self.bad(1, *base, "--load-session", folder + "/none", says=["none"])
+            self.bad(2, *base, "--load-session", kept, "--prompt-cache", cache,
+                     says=["--prompt-cache"])
+            self.bad(1, "run", "-m", cache, says=["a saved session"])
+
     def test_attached_values(self):
         options = ["run", "-m", MODEL, "-p", PROMPT, "--ids", "--no-prompt", "--ignore-end"]
         for option in (["-n5"], ["-n=5"], ["-n", "5"], ["--max-tokens=5"]):

@@ -1,5 +1,5 @@
-/* hash.c - telling apart models and data of a run. */
-#include "train.h"
+/* Telling apart models and data. */
+#include "base.h"
 
 #include <string.h>
 
