@@ -97,6 +97,8 @@ static const struct {
     {"batch-size", "rows|batch"},
     {"per-device-train-batch-size", "rows"},
     {"gradient-accumulation-steps", "accumulate"},
+    {"model-draft", "draft"},
+    {"draft-max", "draft-tokens"},
     {"max-steps", "steps"},
     {"num-epochs", "epochs"},
     {"num-train-epochs", "epochs"},

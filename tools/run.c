@@ -21,6 +21,7 @@ typedef struct run_state {
     cli_prompt given;
     cli_texts stop;
     cli_texts adapters;
+    const char *draft;
     const char *load_session, *save_session, *prompt_cache;
     bool no_prompt;
     bool ids, json;
@@ -170,18 +171,24 @@ static void print_timings(const sm_session *session, const sm_model_info *info,
     fprintf(stderr, "generated: %u tokens in %.3f s, %.1f tokens/s; finished: %s\n",
             stats.generated_tokens, stats.generate_seconds,
             per_second(decoded, stats.generate_seconds), finish_text(stats.finish, false));
+    if (stats.drafted_tokens > 0)
+        fprintf(stderr, "guessed:   %llu tokens, %llu of them right\n",
+                (unsigned long long)stats.drafted_tokens,
+                (unsigned long long)stats.accepted_tokens);
 }
 
 static int print_last_line(const run_state *run, double load_seconds) {
     sm_generate_stats stats = {.struct_size = sizeof stats};
     if (sm_session_get_stats(run->handle, &stats, NULL) != SM_OK)
         return CLI_FAILED;
-    return print_line(json_pack("{s:o, s:s, s:I, s:I, s:f, s:f, s:f, s:f}", "text",
+    return print_line(json_pack("{s:o, s:s, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f}", "text",
                                 cli_json_text(run->written.data != NULL ? run->written.data : "",
                                               run->written.length),
                                 "finish", finish_text(stats.finish, true), "prompt_tokens",
                                 (json_int_t)stats.prompt_tokens, "generated_tokens",
-                                (json_int_t)stats.generated_tokens, "load_seconds", load_seconds,
+                                (json_int_t)stats.generated_tokens, "drafted_tokens",
+                                (json_int_t)stats.drafted_tokens, "accepted_tokens",
+                                (json_int_t)stats.accepted_tokens, "load_seconds", load_seconds,
                                 "prompt_seconds", stats.prompt_seconds, "first_token_seconds",
                                 stats.generated_tokens > 0 ? stats.first_token_seconds : 0.0,
                                 "generate_seconds", stats.generate_seconds))
@@ -218,15 +225,37 @@ static sm_status save_session(run_state *run, sm_error *error) {
     return status;
 }
 
+/* A session of the second model, which it keeps. */
+static int open_draft(run_state *run) {
+    sm_model *model;
+    sm_model_info info;
+    sm_session_options options = run->session;
+    if (run->draft == NULL)
+        return CLI_GO_ON;
+    int code = cli_load_model(&model, &info, run->draft, &run->model);
+    if (code != CLI_GO_ON)
+        return code;
+    options.n_ctx = sm_session_capacity(run->handle);
+    code = cli_open_session(&run->generate.draft, model, &options, NULL);
+    sm_model_free(model);
+    return code;
+}
+
 static int generate(run_state *run, const sm_model *model, const sm_model_info *info,
                     const cli_input *prompt, double load_seconds) {
     sm_error error = {0};
     int code = cli_open_session(&run->handle, model, &run->session, &run->adapters);
     if (code != CLI_GO_ON)
         return code;
+    code = open_draft(run);
+    if (code != CLI_GO_ON) {
+        sm_session_free(run->handle);
+        return code;
+    }
     run->prompt = prompt;
     sm_status status = load_session(run, &error);
     if (status != SM_OK) {
+        sm_session_free(run->generate.draft);
         sm_session_free(run->handle);
         return cli_fail(&error);
     }
@@ -250,6 +279,7 @@ static int generate(run_state *run, const sm_model *model, const sm_model_info *
     else if (code == CLI_GO_ON)
         code = CLI_DONE;
     free(run->written.data);
+    sm_session_free(run->generate.draft);
     sm_session_free(run->handle);
     return code;
 }
@@ -296,6 +326,10 @@ int cmd_run(int argc, char **argv) {
          "end before this text would appear, or when a control token with this text is chosen; may "
          "be given up to 64 times, 1 to 1024 bytes each"},
         {0, "adapter", CLI_TEXTS, &run.adapters, "FILE[=SCALE]", 0, 0, CLI_ADAPTER_DOC},
+        {0, "draft", CLI_TEXT, &run.draft, "FILE", 0, 0,
+         "a smaller model with the same vocabulary that guesses tokens, which are computed "
+         "together: "
+         "the same text, sooner if it guesses well"},
         {0, "load-session", CLI_TEXT, &run.load_session, "FILE", 0, 0,
          "begin with a session that --save-session wrote: what it has of the prompt is not "
          "computed again"},

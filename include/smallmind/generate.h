@@ -197,6 +197,19 @@ SM_API sm_status sm_session_sample(sm_session *session, const sm_sampling *sampl
 
 /* ---- text ---------------------------------------------------------------------- */
 
+/* Speculation: tokens are guessed and computed together with the one that was chosen, which reads
+ * the weights once for all; each is then chosen as it would have been, and where it is the guessed
+ * one its step has been done. Text, logits and log-probabilities are the same bits as without it,
+ * greedy or drawn. SM_SPECULATE_NGRAM guesses that the text goes on as it did where it went like
+ * this before, in the prompt or in what was generated. A `draft` session, of a smaller model with
+ * the same vocabulary, guesses what its model would choose (where the look-up finds nothing, if
+ * both are asked for); it holds other tokens afterwards, and is in use until the call returns. How
+ * much is guessed depends on how much came true (counts that the session keeps, no clocks): where
+ * nothing does, next to nothing is tried. A session that keeps windows alone can afterwards go back
+ * at no cost by as many tokens less as were computed ahead. */
+#define SM_SPECULATE_NO 0
+#define SM_SPECULATE_NGRAM 1
+
 typedef struct sm_generate_options {
     uint32_t struct_size;
     uint32_t max_tokens;         /* generated at most; 0: until the context is full */
@@ -210,6 +223,9 @@ typedef struct sm_generate_options {
     uint32_t parse_special;      /* 1: special tokens written in the prompt are parsed */
     uint32_t no_bos;             /* 1: no BOS in front even where the vocabulary asks for it */
     uint32_t ignore_end;         /* 1: go on after end-of-text tokens */
+    uint32_t speculate;          /* SM_SPECULATE_…: see below */
+    uint32_t draft_tokens;       /* computed ahead at most; 0: 16; less than n_batch */
+    sm_session *draft;           /* NULL, or a session whose model guesses tokens */
 } sm_generate_options;
 
 /* One generated piece. text may be empty (bytes of an unfinished character or of
@@ -246,6 +262,8 @@ typedef struct sm_generate_stats {
     double first_token_seconds; /* from the call to the first token chosen: all of the above */
     double generate_seconds;    /* from the first token to the end, callbacks included: the
                                    time of generated_tokens - 1 steps */
+    uint64_t drafted_tokens;    /* guessed and computed (speculation) */
+    uint64_t accepted_tokens;   /* of them, those that were chosen */
 } sm_generate_stats;
 
 /* Continues `prompt` (zero-terminated UTF-8), which is the whole text so far:
@@ -253,7 +271,8 @@ typedef struct sm_generate_stats {
  * dropped. Afterwards the session holds the prompt and the continuation but for its
  * last token, which nothing needed computed yet. on_token may be NULL. SM_OK for
  * every finish but SM_FINISH_CANCELLED (SM_ERR_CANCELLED) and failures:
- * SM_ERR_CONTEXT_FULL if the prompt alone does not fit, _MISSING if the model has no
+ * SM_ERR_STATE if the draft session is in use; SM_ERR_ARGUMENT if it is the session itself or of
+ * another vocabulary; SM_ERR_CONTEXT_FULL if the prompt alone does not fit, _MISSING if the model has no
  * vocabulary, _ARGUMENT, _TOKEN and _FORMAT as with sm_session_sample, _NOMEM. An
  * empty prompt needs a BOS token, else SM_ERR_ARGUMENT. */
 SM_API sm_status sm_session_generate(sm_session *session, const char *prompt,

@@ -86,6 +86,12 @@ static const sm_option generate_table[] = {
          "parse special tokens written in the prompt"),
     ENUM(sm_generate_options, no_bos, "no|yes", 1, "leave out the BOS token"),
     ENUM(sm_generate_options, ignore_end, "no|yes", 1, "go on after the end of the text"),
+    ENUM(
+        sm_generate_options, speculate, "no|ngram", 1,
+        "compute guessed tokens together with the chosen one; ngram: guessed from the text so far. "
+        "The result is the same"),
+    U32(sm_generate_options, draft_tokens, 0, 8191, 16, "tokens", "guessed at a time at most"),
+    POINTER(sm_generate_options, draft, "a session whose model guesses tokens"),
 };
 
 static const sm_option quantize_table[] = {

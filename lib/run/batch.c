@@ -139,6 +139,7 @@ static void append(const sm_batch *b, const sm_batch_item *item, bool quiet) {
     const uint64_t n_vocab = b->model->net->config.n_vocab;
     if (!item->n_ids)
         return;
+    s->ahead.n = 0; /* of what was guessed nothing holds behind other tokens */
     for (uint64_t i = 0; i < item->n_ids; i++) /* see sm_session_token */
         __atomic_store_n(&s->ids[s->length + i], item->ids[i], __ATOMIC_RELAXED);
     s->length += (uint32_t)item->n_ids;

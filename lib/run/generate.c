@@ -230,6 +230,12 @@ static sm_status flush(generation *g, int32_t last) {
     return emit(g, -1, 0, g->stopped ? n : g->s->pending_length);
 }
 
+/* That will be fed at most. */
+static uint32_t tokens_left(const generation *g) {
+    const uint32_t most = g->o->max_tokens, done = g->s->stats.generated_tokens;
+    return most ? most - done - 1 : UINT32_MAX;
+}
+
 static sm_status loop(generation *g) {
     sm_session *s = g->s;
     for (;;) {
@@ -262,10 +268,33 @@ static sm_status loop(generation *g) {
             s->stats.finish = SM_FINISH_CONTEXT;
             return flush(g, -1);
         }
-        status = sm_session_feed_marked(s, &id, 1, NULL, g->error);
+        status = sm_ahead_feed(s, &g->chain, id, tokens_left(g), g->error);
         if (status)
             return status;
     }
+}
+
+/* Options have been taken, marks are there. */
+static sm_status generate_taken(generation *g, const char *prompt) {
+    sm_session *s = g->s;
+    memset(&s->stats, 0, sizeof s->stats);
+    s->pending_length = 0;
+    sm_detokenizer_reset(s->detokenizer, NULL);
+    g->start = sm_time_ns();
+    const uint64_t repacked = s->batch->repack_ns;
+    sm_status status = feed_prompt(g, prompt);
+    const uint64_t repack_ns = s->batch->repack_ns - repacked;
+    s->stats.prepare_seconds = (double)repack_ns * 1e-9;
+    s->stats.prompt_seconds = (double)(sm_time_ns() - g->start - repack_ns) * 1e-9;
+    if (!status)
+        status = loop(g);
+    if (g->first)
+        s->stats.generate_seconds = (double)(sm_time_ns() - g->first) * 1e-9;
+    if (status == SM_ERR_CANCELLED)
+        s->stats.finish = SM_FINISH_CANCELLED;
+    else if (status)
+        s->stats.finish = SM_FINISH_ERROR;
+    return status;
 }
 
 static sm_status generate(sm_session *s, const char *prompt, const sm_generate_options *options,
@@ -280,26 +309,15 @@ static sm_status generate(sm_session *s, const char *prompt, const sm_generate_o
         status = check_stops(&o, error);
     if (!status)
         status = sm_chain_take(&g.chain, o.sampling, s->model->net->config.n_vocab, error);
+    if (!status)
+        status =
+            sm_ahead_begin(s, o.speculate == SM_SPECULATE_NGRAM, o.draft, o.draft_tokens, error);
+    if (!status)
+        status = sm_draft_begin(s, o.draft, error);
     if (status)
         return status;
-
-    memset(&s->stats, 0, sizeof s->stats);
-    s->pending_length = 0;
-    sm_detokenizer_reset(s->detokenizer, NULL);
-    g.start = sm_time_ns();
-    const uint64_t repacked = s->batch->repack_ns;
-    status = feed_prompt(&g, prompt);
-    const uint64_t repack_ns = s->batch->repack_ns - repacked;
-    s->stats.prepare_seconds = (double)repack_ns * 1e-9;
-    s->stats.prompt_seconds = (double)(sm_time_ns() - g.start - repack_ns) * 1e-9;
-    if (!status)
-        status = loop(&g);
-    if (g.first)
-        s->stats.generate_seconds = (double)(sm_time_ns() - g.first) * 1e-9;
-    if (status == SM_ERR_CANCELLED)
-        s->stats.finish = SM_FINISH_CANCELLED;
-    else if (status)
-        s->stats.finish = SM_FINISH_ERROR;
+    status = generate_taken(&g, prompt);
+    sm_draft_end(s, o.draft);
     return status;
 }
 

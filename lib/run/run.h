@@ -120,6 +120,38 @@ sm_status sm_batch_check(const sm_session *session, const int32_t *ids, uint64_t
 sm_status sm_batch_compute(sm_batch *batch, const sm_batch_item *items, uint64_t n_items,
                            bool quiet, sm_cancel_fn cancel, void *cancel_user, sm_error *error);
 
+/* ---- speculation (speculate.c) ------------------------------------------------------------- */
+
+/* Guessed tokens whose logits are there already. */
+typedef struct sm_ahead {
+    bool started;      /* credit and size are set; they last as long as the session */
+    bool look_up;      /* guesses from the tokens so far */
+    sm_session *draft; /* or of this session; NULL: none */
+    uint32_t most;     /* guesses at a time; 0: no speculation */
+    uint32_t size;     /* as many next */
+    int64_t credit;    /* what guesses may cost */
+    uint32_t capacity; /* guesses that there is room for */
+    int32_t *ids;      /* [capacity + 1] fed together, the first one chosen, the others guessed */
+    float *rows;       /* [capacity + 1][n_vocab] after each */
+    sm_cancel_fn draft_cancel; /* the draft session's own, while it is asked for guesses */
+    void *draft_cancel_user;
+    uint32_t position; /* of the first in the sequence */
+    uint32_t n, at;    /* how many; how many of them have been chosen. n 0: none */
+} sm_ahead;
+
+/* Before tokens are generated: by a look-up in the text, by a second session of which this call has
+ * the mark (or NULL), at most so many at a time; neither: none. SM_ERR_NOMEM. */
+sm_status sm_ahead_begin(sm_session *session, bool look_up, sm_session *draft, uint32_t most,
+                         sm_error *error);
+/* Feeds a chosen token, after which no more than `left` others will be. As sm_session_feed. */
+sm_status sm_ahead_feed(sm_session *session, const sm_chain *chain, int32_t id, uint32_t left,
+                        sm_error *error);
+void sm_ahead_free(sm_session *session);
+/* The mark of a session (or NULL) that is to guess for another one, whose cancel hook it asks
+ * meanwhile. SM_ERR_ARGUMENT, SM_ERR_STATE. The end may free it. */
+sm_status sm_draft_begin(sm_session *session, sm_session *draft, sm_error *error);
+void sm_draft_end(sm_session *session, sm_session *draft);
+
 /* ---- session (session.c, generate.c) --------------------------------------------------------- */
 
 struct sm_session {
@@ -148,6 +180,7 @@ struct sm_session {
     uint8_t *silent;             /* of each byte of it: 1 where only stop strings may match it */
     uint64_t pending_length, pending_capacity;
     sm_generate_stats stats;
+    sm_ahead ahead;
 };
 
 /* The session's mark, and its batch's where others share that, around everything that changes or

@@ -139,6 +139,7 @@ void sm_session_free(sm_session *s) {
     sm_adapter_take_all(s);
     sm_batch *batch = s->batch;
     sm_detokenizer_free(s->detokenizer);
+    sm_ahead_free(s);
     sm_state_free(&s->state, mem);
     sm_free(mem, s->ids);
     sm_free(mem, s->logits);

@@ -222,6 +222,20 @@ class Usage(Case):
                      says=["--prompt-cache"])
             self.bad(1, "run", "-m", cache, says=["a saved session"])
 
+    def test_speculation(self):
+        """Guesses change nothing but the time."""
+        base = ["run", "-m", MODEL, "-p", PROMPT, "--ignore-end", "-n", "60"]
+        for sampling in ([], ["--temp", "0.8", "--seed", "5"]):
+            wanted = self.good(*base, *sampling)
+            for how in (["--speculate", "ngram"], ["--draft", MODEL, "--draft-max", "5"],
+                        ["--speculate=ngram", "--model-draft", MODEL]):
+                self.assertEqual(self.good(*base, *sampling, *how), wanted)
+        last = json.loads(self.good(*base, "--draft", MODEL, "--json").splitlines()[-1])
+        self.assertGreater(last["accepted_tokens"], 0)
+        self.assertGreaterEqual(last["drafted_tokens"], last["accepted_tokens"])
+        self.bad(2, *base, "--speculate", "maybe", says=["--speculate"])
+        self.bad(1, *base, "--draft", "not-there", says=["not-there"])
+
     def test_attached_values(self):
         options = ["run", "-m", MODEL, "-p", PROMPT, "--ids", "--no-prompt", "--ignore-end"]
         for option in (["-n5"], ["-n=5"], ["-n", "5"], ["--max-tokens=5"]):
