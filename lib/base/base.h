@@ -6,6 +6,7 @@
 #ifndef SM_BASE_H
 #define SM_BASE_H
 
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -27,6 +28,8 @@
  * sm_text_escape, and longer ones than 400 bytes cut; a limit (%.*s) that falls inside a character
  * leaves it out ("..."). The message is cut to fit where a character ends. */
 sm_status sm_fail(sm_error *error, sm_status status, const char *format, ...) SM_PRINTF(3, 4);
+sm_status sm_fail_args(sm_error *error, sm_status status, const char *format, va_list args)
+    SM_PRINTF(3, 0);
 
 /* One line for a log hook, NULL or not, made like the message of sm_fail. */
 void sm_log(sm_log_fn log, void *user, int32_t severity, const char *format, ...) SM_PRINTF(4, 5);

@@ -193,14 +193,19 @@ size_t sm_format(char *out, size_t capacity, const char *format, ...) {
     return length;
 }
 
-sm_status sm_fail(sm_error *error, sm_status status, const char *format, ...) {
+sm_status sm_fail_args(sm_error *error, sm_status status, const char *format, va_list args) {
     if (error) {
-        va_list args;
-        va_start(args, format);
         finish(error->message, sizeof error->message, true, format, args);
-        va_end(args);
         error->code = status;
     }
+    return status;
+}
+
+sm_status sm_fail(sm_error *error, sm_status status, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    sm_fail_args(error, status, format, args);
+    va_end(args);
     return status;
 }
 
