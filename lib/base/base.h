@@ -379,4 +379,49 @@ uint32_t sm_utf8_encode(uint32_t code, uint8_t *out);
  * count as complete. */
 uint64_t sm_utf8_complete(const uint8_t *text, uint64_t length);
 
+/* ---- Unicode (15.0) -------------------------------------------------------------------- */
+
+/* General categories by their names. */
+typedef enum sm_category {
+    SM_CATEGORY_CN,
+    SM_CATEGORY_LU,
+    SM_CATEGORY_LL,
+    SM_CATEGORY_LT,
+    SM_CATEGORY_LM,
+    SM_CATEGORY_LO,
+    SM_CATEGORY_MN,
+    SM_CATEGORY_MC,
+    SM_CATEGORY_ME,
+    SM_CATEGORY_ND,
+    SM_CATEGORY_NL,
+    SM_CATEGORY_NO,
+    SM_CATEGORY_PC,
+    SM_CATEGORY_PD,
+    SM_CATEGORY_PS,
+    SM_CATEGORY_PE,
+    SM_CATEGORY_PI,
+    SM_CATEGORY_PF,
+    SM_CATEGORY_PO,
+    SM_CATEGORY_SM,
+    SM_CATEGORY_SC,
+    SM_CATEGORY_SK,
+    SM_CATEGORY_SO,
+    SM_CATEGORY_ZS,
+    SM_CATEGORY_ZL,
+    SM_CATEGORY_ZP,
+    SM_CATEGORY_CC,
+    SM_CATEGORY_CF,
+    SM_CATEGORY_CS,
+    SM_CATEGORY_CO,
+} sm_category;
+
+sm_category sm_category_of(uint32_t code); /* any number: SM_CATEGORY_CN of what is no code point */
+/* The simple case mappings: the code point itself where there is none. */
+uint32_t sm_lower_of(uint32_t code);
+uint32_t sm_upper_of(uint32_t code);
+uint32_t sm_title_of(uint32_t code);
+/* The canonical decomposition; the number of its code points. */
+#define SM_MOST_PARTS 4
+uint32_t sm_decompose(uint32_t code, uint32_t parts[SM_MOST_PARTS]);
+
 #endif

@@ -4,7 +4,6 @@
 
 #include <float.h>
 #include <string.h>
-#include <utf8proc.h>
 
 /* ---- independent segments ------------------------------------------------ */
 
@@ -518,7 +517,7 @@ static sm_status add_normal(word_builder *b, uint32_t code) {
         class & SM_CHAR_PUNCT || (code < 0x80 && class & SM_CHAR_SYMBOL) || is_ideograph(code);
     sm_status status = alone ? end_word(b) : SM_OK;
     if (t->lowercase)
-        code = (uint32_t)utf8proc_tolower((utf8proc_int32_t)code);
+        code = sm_lower_of(code);
     if (status)
         return status;
     append(b, code);
@@ -528,15 +527,11 @@ static sm_status add_normal(word_builder *b, uint32_t code) {
 static sm_status add_character(word_builder *b, uint32_t code) {
     if (code < 0x80 || !b->encoder->tokenizer->strip_accents)
         return add_normal(b, code);
-    utf8proc_int32_t parts[32]; /* the longest canonical decomposition has 4 */
-    int boundary = 0;
-    utf8proc_ssize_t n =
-        utf8proc_decompose_char((utf8proc_int32_t)code, parts, 32, UTF8PROC_DECOMPOSE, &boundary);
-    if (n < 1 || n > 32)
-        return add_normal(b, code);
+    uint32_t parts[SM_MOST_PARTS];
+    const uint32_t n = sm_decompose(code, parts);
     sm_status status = SM_OK;
-    for (utf8proc_ssize_t i = 0; i < n && !status; i++)
-        status = add_normal(b, (uint32_t)parts[i]);
+    for (uint32_t i = 0; i < n && !status; i++)
+        status = add_normal(b, parts[i]);
     return status;
 }
 

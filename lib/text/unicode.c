@@ -1,8 +1,6 @@
 /* unicode.c - classes of characters, case and decomposition. */
 #include "internal.h"
 
-#include <utf8proc.h>
-
 #define U (SM_CHAR_LETTER | SM_CHAR_UPPER)
 #define L (SM_CHAR_LETTER | SM_CHAR_LOWER)
 #define D (SM_CHAR_NUMBER | SM_CHAR_DIGIT)
@@ -34,47 +32,47 @@ const uint16_t sm_char_ascii[128] = {
     /* clang-format on */
 };
 
-static uint32_t category_class(utf8proc_category_t category) {
+static uint32_t category_class(sm_category category) {
     switch (category) {
-    case UTF8PROC_CATEGORY_LU:
-    case UTF8PROC_CATEGORY_LT:
+    case SM_CATEGORY_LU:
+    case SM_CATEGORY_LT:
         return U;
-    case UTF8PROC_CATEGORY_LL:
+    case SM_CATEGORY_LL:
         return L;
-    case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO:
+    case SM_CATEGORY_LM:
+    case SM_CATEGORY_LO:
         return SM_CHAR_LETTER;
-    case UTF8PROC_CATEGORY_MN:
+    case SM_CATEGORY_MN:
         return SM_CHAR_MARK | SM_CHAR_MN;
-    case UTF8PROC_CATEGORY_MC:
-    case UTF8PROC_CATEGORY_ME:
+    case SM_CATEGORY_MC:
+    case SM_CATEGORY_ME:
         return SM_CHAR_MARK;
-    case UTF8PROC_CATEGORY_ND:
+    case SM_CATEGORY_ND:
         return D;
-    case UTF8PROC_CATEGORY_NL:
-    case UTF8PROC_CATEGORY_NO:
+    case SM_CATEGORY_NL:
+    case SM_CATEGORY_NO:
         return SM_CHAR_NUMBER;
-    case UTF8PROC_CATEGORY_PC:
-    case UTF8PROC_CATEGORY_PD:
-    case UTF8PROC_CATEGORY_PS:
-    case UTF8PROC_CATEGORY_PE:
-    case UTF8PROC_CATEGORY_PI:
-    case UTF8PROC_CATEGORY_PF:
-    case UTF8PROC_CATEGORY_PO:
+    case SM_CATEGORY_PC:
+    case SM_CATEGORY_PD:
+    case SM_CATEGORY_PS:
+    case SM_CATEGORY_PE:
+    case SM_CATEGORY_PI:
+    case SM_CATEGORY_PF:
+    case SM_CATEGORY_PO:
         return P;
-    case UTF8PROC_CATEGORY_SM:
-    case UTF8PROC_CATEGORY_SC:
-    case UTF8PROC_CATEGORY_SK:
-    case UTF8PROC_CATEGORY_SO:
+    case SM_CATEGORY_SM:
+    case SM_CATEGORY_SC:
+    case SM_CATEGORY_SK:
+    case SM_CATEGORY_SO:
         return Y;
-    case UTF8PROC_CATEGORY_ZS:
-    case UTF8PROC_CATEGORY_ZL:
-    case UTF8PROC_CATEGORY_ZP:
+    case SM_CATEGORY_ZS:
+    case SM_CATEGORY_ZL:
+    case SM_CATEGORY_ZP:
         return S;
-    case UTF8PROC_CATEGORY_CC:
-    case UTF8PROC_CATEGORY_CF:
-    case UTF8PROC_CATEGORY_CS:
-    case UTF8PROC_CATEGORY_CO:
+    case SM_CATEGORY_CC:
+    case SM_CATEGORY_CF:
+    case SM_CATEGORY_CS:
+    case SM_CATEGORY_CO:
         return C;
     default: /* unassigned */
         return 0;
@@ -86,5 +84,5 @@ uint32_t sm_char_class(uint32_t code) {
         return sm_char_ascii[code];
     if (code == 0x85) /* next line: the only White_Space beyond ASCII outside \p{Z} */
         return S | C;
-    return category_class(utf8proc_category((utf8proc_int32_t)code));
+    return category_class(sm_category_of(code));
 }

@@ -234,6 +234,35 @@ static void escape_all_test(void **state) {
     }
 }
 
+/* All code points, as utf8proc of the tables' version knows them; and numbers that are none. */
+static void unicode_test(void **state) {
+    (void)state;
+    const bool same = !strcmp(utf8proc_unicode_version(), "15.0.0");
+    for (uint32_t code = 0; code <= 0x10FFFF; code++) {
+        const utf8proc_int32_t c = (utf8proc_int32_t)code;
+        const uint32_t category = (uint32_t)utf8proc_category(c);
+        if (!same && (!category || sm_category_of(code) == SM_CATEGORY_CN))
+            continue; /* assigned by one of two versions */
+        if (sm_category_of(code) != category ||
+            sm_lower_of(code) != (uint32_t)utf8proc_tolower(c) ||
+            sm_upper_of(code) != (uint32_t)utf8proc_toupper(c) ||
+            sm_title_of(code) != (uint32_t)utf8proc_totitle(c))
+            fail_msg("U+%04X", code);
+        if (code >= 0xD800 && code < 0xE000)
+            continue;
+        utf8proc_int32_t whole[32];
+        uint32_t parts[SM_MOST_PARTS];
+        int boundary = 0;
+        const utf8proc_ssize_t n =
+            utf8proc_decompose_char(c, whole, 32, UTF8PROC_DECOMPOSE, &boundary);
+        if (sm_decompose(code, parts) != n || memcmp(parts, whole, (size_t)n * sizeof *parts) != 0)
+            fail_msg("U+%04X is decomposed otherwise", code);
+    }
+    assert_int_equal(sm_category_of(0x110000), SM_CATEGORY_CN);
+    assert_int_equal(sm_category_of(UINT32_MAX), SM_CATEGORY_CN);
+    assert_int_equal(sm_lower_of(UINT32_MAX), UINT32_MAX);
+}
+
 static bool is_whole_utf8(const char *text) {
     for (size_t i = 0, length = strlen(text); i < length;) {
         uint32_t code;
@@ -1053,6 +1082,7 @@ int main(void) {
         cmocka_unit_test(fail_test),
         cmocka_unit_test(escape_test),
         cmocka_unit_test(escape_all_test),
+        cmocka_unit_test(unicode_test),
         cmocka_unit_test(escape_cut_test),
         cmocka_unit_test(log_test),
         cmocka_unit_test(status_text_test),
