@@ -98,6 +98,7 @@ static const struct {
     {"per-device-train-batch-size", "rows"},
     {"gradient-accumulation-steps", "accumulate"},
     {"model-draft", "draft"},
+    {"keep", "n-keep"},
     {"draft-max", "draft-tokens"},
     {"max-steps", "steps"},
     {"num-epochs", "epochs"},

@@ -32,8 +32,9 @@ typedef struct run_state {
     sm_session *handle;
     const cli_input *prompt;
     bool prompt_printed;
-    bool any_id; /* an id stands on the line already */
-    bool begun;  /* a token is there */
+    bool any_id;  /* an id stands on the line already */
+    bool begun;   /* a token is there */
+    bool dropped; /* it was said that the context is full */
     run_text written;
 } run_state;
 
@@ -151,6 +152,16 @@ static double per_second(double n, double seconds) {
     return seconds > 0.0 ? n / seconds : 0.0;
 }
 
+/* Once, whatever the policy does about it. */
+static int32_t on_context_full(void *user, sm_context_full *full) {
+    run_state *run = user;
+    if (!run->dropped)
+        fprintf(stderr, "\ncontext full: %llu tokens behind the first %u are dropped\n",
+                (unsigned long long)full->n_dropped, full->n_keep);
+    run->dropped = true;
+    return cli_interrupted();
+}
+
 static void print_timings(const sm_session *session, const sm_model_info *info,
                           double load_seconds) {
     sm_generate_stats stats = {.struct_size = sizeof stats};
@@ -171,6 +182,9 @@ static void print_timings(const sm_session *session, const sm_model_info *info,
     fprintf(stderr, "generated: %u tokens in %.3f s, %.1f tokens/s; finished: %s\n",
             stats.generated_tokens, stats.generate_seconds,
             per_second(decoded, stats.generate_seconds), finish_text(stats.finish, false));
+    if (stats.dropped_tokens > 0)
+        fprintf(stderr, "dropped:   %llu tokens, %llu times\n",
+                (unsigned long long)stats.dropped_tokens, (unsigned long long)stats.context_fulls);
     if (stats.drafted_tokens > 0)
         fprintf(stderr, "guessed:   %llu tokens, %llu of them right\n",
                 (unsigned long long)stats.drafted_tokens,
@@ -181,14 +195,15 @@ static int print_last_line(const run_state *run, double load_seconds) {
     sm_generate_stats stats = {.struct_size = sizeof stats};
     if (sm_session_get_stats(run->handle, &stats, NULL) != SM_OK)
         return CLI_FAILED;
-    return print_line(json_pack("{s:o, s:s, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f}", "text",
+    return print_line(json_pack("{s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f}", "text",
                                 cli_json_text(run->written.data != NULL ? run->written.data : "",
                                               run->written.length),
                                 "finish", finish_text(stats.finish, true), "prompt_tokens",
                                 (json_int_t)stats.prompt_tokens, "generated_tokens",
                                 (json_int_t)stats.generated_tokens, "drafted_tokens",
                                 (json_int_t)stats.drafted_tokens, "accepted_tokens",
-                                (json_int_t)stats.accepted_tokens, "load_seconds", load_seconds,
+                                (json_int_t)stats.accepted_tokens, "dropped_tokens",
+                                (json_int_t)stats.dropped_tokens, "load_seconds", load_seconds,
                                 "prompt_seconds", stats.prompt_seconds, "first_token_seconds",
                                 stats.generated_tokens > 0 ? stats.first_token_seconds : 0.0,
                                 "generate_seconds", stats.generate_seconds))
@@ -387,6 +402,10 @@ int cmd_run(int argc, char **argv) {
         if (length < 1 || length > 1024)
             return cli_misuse("run", "--stop: %zu bytes are not within 1 to 1024", length);
     }
+    if (run.generate.context_full == SM_CONTEXT_ASK)
+        return cli_misuse("run", "--context-full ask is for programs that have an answer");
+    run.generate.on_context_full = on_context_full;
+    run.generate.context_full_user = &run;
     run.generate.sampling = &run.sampling;
     run.generate.stop = run.stop.n > 0 ? run.stop.items : NULL;
     run.generate.n_stop = run.stop.n;

@@ -151,6 +151,19 @@ SM_API sm_status sm_session_sync(sm_session *session, const int32_t *ids, uint64
  * holds fewer tokens). SM_ERR_ARGUMENT if length is beyond the session's. Logits are gone unless
  * length is the present one. */
 SM_API sm_status sm_session_rewind(sm_session *session, uint32_t length, sm_error *error);
+/* Drops the tokens [begin, end) and computes those behind them again: the session then is what it
+ * would be without them. SM_ERR_ARGUMENT; SM_ERR_CANCELLED, _NOMEM: it may hold fewer tokens. */
+SM_API sm_status sm_session_drop(sm_session *session, uint32_t begin, uint32_t end,
+                                 sm_error *error);
+/* The same with the oldest whole turns of a chat, as many as it takes to have room for `room` more
+ * tokens: turn i begins at token turns[i] (ascending) and ends where the next one begins. The first
+ * `keep` turns stay (a system message), and so does the last one. *n_dropped gets how many went:
+ * turns[keep .. keep + *n_dropped); those behind then begin earlier by turns[keep + *n_dropped] -
+ * turns[keep]. SM_ERR_CONTEXT_FULL if that is not enough, and nothing was dropped; else as
+ * sm_session_drop. */
+SM_API sm_status sm_session_drop_turns(sm_session *session, const uint32_t *turns, uint32_t n_turns,
+                                       uint32_t keep, uint32_t room, uint32_t *n_dropped,
+                                       sm_error *error);
 /* The logits after the last token: n_vocab floats, valid until the session is
  * next fed, rewound or freed. SM_ERR_STATE if there are none, _FORMAT if they are not all finite
  * (damaged weights). */
@@ -197,6 +210,49 @@ SM_API sm_status sm_session_sample(sm_session *session, const sm_sampling *sampl
 
 /* ---- text ---------------------------------------------------------------------- */
 
+/* When the context is full, of the prompt or while text is generated:
+ *
+ * SM_CONTEXT_STOP   generating ends (SM_FINISH_CONTEXT); a prompt that does not fit is refused.
+ * SM_CONTEXT_SLIDE  n_drop tokens behind the first n_keep are dropped, and those after them computed
+ *                   again: the session then is what it would be had it been fed only what it holds.
+ * SM_CONTEXT_SINKS  the same tokens are dropped, and those after them keep their keys and values
+ *                   (StreamingLLM, arXiv:2309.17453): the first n_keep tokens are the sinks, and
+ *                   positions are those within the cache. Nothing is computed again, but keys are
+ *                   rotated by the difference of their positions, from what the cache has of them,
+ *                   and rounded to its type once more; so that this happens to each only once, n_drop
+ *                   is half of what is not kept where the paper drops one token at a time. n_keep
+ *                   (0: 4) and n_drop are rounded up to multiples of 16. Where the session later
+ *                   computes anything of this again (sm_session_rewind with windows, another
+ *                   prompt), it does so from the tokens it holds. SM_ERR_UNSUPPORTED where positions
+ *                   are learned (gpt2) or keys are normed after their rotation (hunyuan), and where
+ *                   windows kept alone do not fit beside n_keep.
+ * SM_CONTEXT_ASK    on_context_full gives the tokens to go on with: of a summary, for instance.
+ *
+ * A prompt longer than the context is treated likewise, its first n_keep tokens being kept, so that
+ * a chat can go on by handing over the whole text each time: what the session holds of it is found.
+ */
+#define SM_CONTEXT_STOP 0
+#define SM_CONTEXT_SLIDE 1
+#define SM_CONTEXT_SINKS 2
+#define SM_CONTEXT_ASK 3
+
+typedef struct sm_context_full {
+    uint32_t struct_size;
+    uint32_t policy; /* SM_CONTEXT_… */
+    uint32_t n_ctx;
+    uint32_t n_keep;
+    const int32_t *ids; /* [n_ids] that the session holds, or those of a prompt that is too long */
+    uint64_t n_ids;
+    uint64_t n_dropped;     /* of these, behind the first n_keep; 0 with SM_CONTEXT_ASK */
+    int32_t *replacement;   /* SM_CONTEXT_ASK: room for n_ctx ids that are to be held instead */
+    uint32_t n_replacement; /* ... set by the callback: at least one less than n_ctx */
+    uint32_t reserved;
+} sm_context_full;
+
+/* Called before anything is dropped, on the calling thread; non-zero cancels. Other sessions may be
+ * used (a fork made before, which writes the summary). full is valid during the call. */
+typedef int32_t (*sm_context_fn)(void *user, sm_context_full *full);
+
 /* Speculation: tokens are guessed and computed together with the one that was chosen, which reads
  * the weights once for all; each is then chosen as it would have been, and where it is the guessed
  * one its step has been done. Text, logits and log-probabilities are the same bits as without it,
@@ -226,6 +282,12 @@ typedef struct sm_generate_options {
     uint32_t speculate;          /* SM_SPECULATE_…: see below */
     uint32_t draft_tokens;       /* computed ahead at most; 0: 16; less than n_batch */
     sm_session *draft;           /* NULL, or a session whose model guesses tokens */
+    uint32_t context_full;       /* SM_CONTEXT_…: see above */
+    uint32_t n_keep;             /* first tokens that stay */
+    uint32_t n_drop;             /* dropped behind them at a time; 0: half of the others */
+    uint32_t reserved;
+    sm_context_fn on_context_full; /* NULL, or told of it, or asked */
+    void *context_full_user;
 } sm_generate_options;
 
 /* One generated piece. text may be empty (bytes of an unfinished character or of
@@ -264,6 +326,8 @@ typedef struct sm_generate_stats {
                                    time of generated_tokens - 1 steps */
     uint64_t drafted_tokens;    /* guessed and computed (speculation) */
     uint64_t accepted_tokens;   /* of them, those that were chosen */
+    uint64_t dropped_tokens;    /* by the policy for full contexts, of prompt and text */
+    uint64_t context_fulls;     /* how often it had to */
 } sm_generate_stats;
 
 /* Continues `prompt` (zero-terminated UTF-8), which is the whole text so far:
@@ -272,7 +336,7 @@ typedef struct sm_generate_stats {
  * last token, which nothing needed computed yet. on_token may be NULL. SM_OK for
  * every finish but SM_FINISH_CANCELLED (SM_ERR_CANCELLED) and failures:
  * SM_ERR_STATE if the draft session is in use; SM_ERR_ARGUMENT if it is the session itself or of
- * another vocabulary; SM_ERR_CONTEXT_FULL if the prompt alone does not fit, _MISSING if the model has no
+ * another vocabulary; SM_ERR_CONTEXT_FULL if the prompt alone does not fit (policy stop), _MISSING if the model has no
  * vocabulary, _ARGUMENT, _TOKEN and _FORMAT as with sm_session_sample, _NOMEM. An
  * empty prompt needs a BOS token, else SM_ERR_ARGUMENT. */
 SM_API sm_status sm_session_generate(sm_session *session, const char *prompt,

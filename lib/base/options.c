@@ -92,6 +92,16 @@ static const sm_option generate_table[] = {
         "The result is the same"),
     U32(sm_generate_options, draft_tokens, 0, 8191, 16, "tokens", "guessed at a time at most"),
     POINTER(sm_generate_options, draft, "a session whose model guesses tokens"),
+    ENUM(sm_generate_options, context_full, "stop|slide|sinks|ask", 3,
+         "when the context is full: stop; drop tokens and compute the rest again; drop them and "
+         "keep "
+         "the rest's keys and values; ask the program"),
+    U32(sm_generate_options, n_keep, 0, MAX_CONTEXT, 0, "tokens",
+        "first tokens that a full context keeps; 0: none, 4 of sinks"),
+    U32(sm_generate_options, n_drop, 0, MAX_CONTEXT, 0, "tokens",
+        "dropped behind them at a time; 0: half of the others"),
+    POINTER(sm_generate_options, on_context_full, "hook of full contexts"),
+    POINTER(sm_generate_options, context_full_user, "argument of that hook"),
 };
 
 static const sm_option quantize_table[] = {

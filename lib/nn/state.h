@@ -52,6 +52,7 @@ typedef struct sm_state {
     uint32_t type;     /* SM_KV_… of kernels.h */
     uint32_t capacity; /* tokens */
     uint32_t reached;  /* tokens that the sequence has had at most: rings lost what is behind */
+    uint32_t floor;    /* before this position rings have nothing, since tokens were moved */
     sm_kv *kv;         /* [n] */
     uint8_t *memory;   /* of all of them; NULL: the caller's */
     uint64_t bytes;    /* of memory */
@@ -78,6 +79,21 @@ uint64_t sm_state_bytes(const sm_net *net, uint32_t type, uint32_t n_ctx);
 uint32_t sm_state_rewinds_to(const sm_state *state, uint32_t from, uint32_t to);
 /* Copies the first n tokens between states of equal shape; hook as of sm_kv_copy. */
 bool sm_state_copy(sm_state *to, const sm_state *from, uint32_t n, const sm_hook *hook);
+
+/* ---- other positions (shift.c) ---------------------------------------------------------- */
+
+/* Whether tokens can be: SM_ERR_UNSUPPORTED says what is in the way. */
+sm_status sm_state_can_shift(const sm_net *net, sm_error *error);
+/* Gives the tokens [begin, end) of a sequence of `end` the positions that are `by` less; begin and
+ * by are multiples of SM_KV_TILE, by at most begin. What rings keep must be behind begin - by:
+ * end - by - begin + by >= sm_state_window. SM_ERR_NOMEM changes nothing; after SM_ERR_CANCELLED
+ * (hook asked for each head) no token is left whole. */
+sm_status sm_state_shift(sm_state *state, const sm_net *net, uint32_t begin, uint32_t end,
+                         uint32_t by, sm_mem *mem, const sm_hook *hook, sm_error *error);
+/* The widest window of a ring; 0: there is none. */
+uint32_t sm_state_window(const sm_state *state);
+/* The first token that a ring still has after `reached` tokens. */
+uint32_t sm_state_oldest(const sm_kv *kv, uint32_t reached);
 
 /* ---- in a file (kept.c): each part has a key that says what it is, and tensors of its own --------
  */

@@ -9,6 +9,7 @@ typedef struct generation {
     sm_session *s;
     const sm_generate_options *o;
     sm_chain chain;
+    sm_policy policy;
     sm_token_fn on_token;
     void *user;
     sm_error *error;
@@ -73,13 +74,9 @@ static sm_status feed_prompt(generation *g, const char *prompt) {
     if (!status && n == 0)
         status = sm_fail(g->error, SM_ERR_ARGUMENT,
                          "the prompt is empty and the vocabulary puts no BOS token in front");
-    if (!status && n > s->n_ctx)
-        status = sm_fail(g->error, SM_ERR_CONTEXT_FULL,
-                         "the prompt's %llu tokens do not fit the session's context of %u",
-                         (unsigned long long)n, s->n_ctx);
     if (!status) {
         s->stats.prompt_tokens = (uint32_t)n;
-        status = sm_session_sync_marked(s, ids, n, &reused, g->error);
+        status = sm_policy_sync(s, &g->policy, ids, n, &reused, g->error);
         s->stats.reused_tokens = (uint32_t)reused;
     }
     sm_free(s->mem, ids);
@@ -264,11 +261,13 @@ static sm_status loop(generation *g) {
             s->stats.finish = SM_FINISH_LENGTH;
             return flush(g, -1);
         }
-        if (s->length == s->n_ctx) {
+        if (s->length == s->n_ctx && g->policy.kind == SM_CONTEXT_STOP) {
             s->stats.finish = SM_FINISH_CONTEXT;
             return flush(g, -1);
         }
-        status = sm_ahead_feed(s, &g->chain, id, tokens_left(g), g->error);
+        status = sm_policy_room(s, &g->policy, g->error);
+        if (!status)
+            status = sm_ahead_feed(s, &g->chain, id, tokens_left(g), g->error);
         if (status)
             return status;
     }
@@ -316,7 +315,10 @@ static sm_status generate(sm_session *s, const char *prompt, const sm_generate_o
         status = sm_draft_begin(s, o.draft, error);
     if (status)
         return status;
-    status = generate_taken(&g, prompt);
+    status = sm_policy_take(s, &o, &g.policy, error);
+    if (!status)
+        status = generate_taken(&g, prompt);
+    sm_policy_free(s, &g.policy);
     sm_draft_end(s, o.draft);
     return status;
 }

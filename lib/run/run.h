@@ -152,6 +152,27 @@ void sm_ahead_free(sm_session *session);
 sm_status sm_draft_begin(sm_session *session, sm_session *draft, sm_error *error);
 void sm_draft_end(sm_session *session, sm_session *draft);
 
+/* ---- full contexts (context.c) --------------------------------------------------------------- */
+
+/* What generate does when there is no room. */
+typedef struct sm_policy {
+    uint32_t kind; /* SM_CONTEXT_… */
+    uint32_t n_keep, n_drop;
+    sm_context_fn told;
+    void *user;
+    int32_t *ids; /* [n_ctx] for what is to be held; NULL: SM_CONTEXT_STOP */
+} sm_policy;
+
+/* From options that were taken; freed also on failure. SM_ERR_ARGUMENT, _UNSUPPORTED, _NOMEM. */
+sm_status sm_policy_take(sm_session *session, const sm_generate_options *options, sm_policy *policy,
+                         sm_error *error);
+void sm_policy_free(sm_session *session, sm_policy *policy);
+/* sm_session_sync_marked with a prompt of any length. */
+sm_status sm_policy_sync(sm_session *session, sm_policy *policy, const int32_t *ids, uint64_t n,
+                         uint64_t *reused, sm_error *error);
+/* Makes room for a token where there is none (and the policy is not to stop). */
+sm_status sm_policy_room(sm_session *session, sm_policy *policy, sm_error *error);
+
 /* ---- session (session.c, generate.c) --------------------------------------------------------- */
 
 struct sm_session {
@@ -162,6 +183,9 @@ struct sm_session {
     uint64_t step; /* the last step of the batch that named this session */
     sm_state state;
     uint32_t n_ctx, kv_type, kv_keep; /* of its options */
+    /* the text had so many tokens behind the first `kept` that are dropped (context.c) */
+    uint32_t kept;
+    uint64_t dropped;
     int32_t *ids; /* [n_ctx]; other threads may look at them through sm_session_token */
     _Atomic uint32_t length;
     float *logits; /* [n_vocab] after the last token */

@@ -25,7 +25,7 @@
 #define ALIGNMENT 64
 #define HEADER_MOST ((uint64_t)16 << 20) /* bytes of all that is no data, with room to spare */
 
-enum { LENGTH, REACHED, HAS_LOGITS, CONTEXT, COUNTS };
+enum { LENGTH, REACHED, HAS_LOGITS, CONTEXT, FLOOR, KEPT, DROPPED, COUNTS };
 
 static uint64_t hash_adapters(const sm_session *s) {
     uint64_t h = 0;
@@ -58,7 +58,10 @@ static void declare(const sm_session *s, sm_gguf_writer *w) {
     const uint64_t counts[COUNTS] = {[LENGTH] = s->length,
                                      [REACHED] = s->length ? s->state.reached : 0,
                                      [HAS_LOGITS] = s->has_logits,
-                                     [CONTEXT] = s->n_ctx};
+                                     [CONTEXT] = s->n_ctx,
+                                     [FLOOR] = min_u32(s->state.floor, s->length),
+                                     [KEPT] = s->kept,
+                                     [DROPPED] = s->dropped};
     const uint64_t length = s->length, n_vocab = s->model->net->config.n_vocab;
     sm_gguf_put_str(w, SM_K_TYPE, "session", 7);
     sm_gguf_put_u32(w, KEY_VERSION, VERSION);
@@ -170,7 +173,8 @@ static sm_status read_counts(const sm_session *s, loaded *l, sm_error *error) {
     for (uint32_t i = 0; i < COUNTS; i++)
         l->counts[i] = sm_load_le(key->data + 8 * i, 8);
     const uint64_t *c = l->counts;
-    if (c[LENGTH] > c[REACHED] || c[HAS_LOGITS] > (c[LENGTH] != 0) || c[REACHED] > c[CONTEXT])
+    if (c[LENGTH] > c[REACHED] || c[HAS_LOGITS] > (c[LENGTH] != 0) || c[REACHED] > c[CONTEXT] ||
+        c[FLOOR] > c[LENGTH] || c[KEPT] > c[CONTEXT] || c[DROPPED] > UINT64_MAX / 2)
         return sm_fail(error, SM_ERR_FORMAT, "%s: key '%s' contradicts itself", l->source->path,
                        KEY_COUNTS);
     if (c[REACHED] > s->n_ctx)
@@ -281,6 +285,9 @@ static sm_status take(sm_session *s, const loaded *l, sm_error *error) {
     for (uint32_t i = 0; i < n; i++) /* see sm_session_token */
         __atomic_store_n(&s->ids[i], (int32_t)sm_load_le(l->ids->data + 4 * (uint64_t)i, 4),
                          __ATOMIC_RELAXED);
+    s->state.floor = (uint32_t)l->counts[FLOOR];
+    s->kept = (uint32_t)min_u64(l->counts[KEPT], UINT32_MAX);
+    s->dropped = l->counts[DROPPED];
     s->length = n;
     if (l->logits)
         memcpy(s->logits, l->logits->data, (size_t)l->logits->size);

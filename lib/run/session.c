@@ -185,6 +185,8 @@ static sm_status make_copy(sm_session **out, const sm_session *s, sm_error *erro
         return sm_fail(error, SM_ERR_CANCELLED, "copying the session was cancelled");
     }
     memcpy(copy->ids, s->ids, s->length * sizeof *s->ids);
+    copy->kept = s->kept;
+    copy->dropped = s->dropped;
     copy->length = s->length;
     copy->has_logits = s->has_logits;
     if (s->has_logits)

@@ -115,6 +115,8 @@ static void misuse(guest *g) {
     IN_USE(sm_session_set_cancel(s, NULL, NULL, error));
     IN_USE(sm_session_fork(&copy, s, error));
     assert_null(copy);
+    IN_USE(sm_session_drop(s, 0, 0, error));
+    IN_USE(sm_session_drop_turns(s, &(uint32_t){0}, 1, 0, 0, &(uint32_t){0}, error));
     IN_USE(sm_session_save(s, scratch_path("in-use.sms"), error));
     IN_USE(sm_session_load(s, scratch_path("in-use.sms"), error));
     IN_USE(sm_session_save_bytes(s, NULL, 0, &reused, error));

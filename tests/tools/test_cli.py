@@ -236,6 +236,17 @@ class Usage(Case):
         self.bad(2, *base, "--speculate", "maybe", says=["--speculate"])
         self.bad(1, *base, "--draft", "not-there", says=["not-there"])
 
+    def test_full_contexts(self):
+        base = ["run", "-m", MODEL, "-p", PROMPT, "--ignore-end", "-n", "150", "-c", "64"]
+        last = json.loads(self.good(*base, "--json").splitlines()[-1])
+        self.assertEqual((last["finish"], last["dropped_tokens"]), ("context", 0))
+        for policy in ("slide", "sinks"):
+            last = json.loads(self.good(*base, "--context-full", policy, "--keep", "16",
+                                        "--json").splitlines()[-1])
+            self.assertEqual((last["finish"], last["generated_tokens"]), ("length", 150))
+            self.assertGreater(last["dropped_tokens"], 0)
+        self.bad(2, *base, "--context-full", "ask", says=["ask"])
+
     def test_attached_values(self):
         options = ["run", "-m", MODEL, "-p", PROMPT, "--ids", "--no-prompt", "--ignore-end"]
         for option in (["-n5"], ["-n=5"], ["-n", "5"], ["--max-tokens=5"]):

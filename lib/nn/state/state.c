@@ -95,7 +95,7 @@ uint64_t sm_state_bytes(const sm_net *net, uint32_t type, uint32_t n_ctx) {
 
 void sm_state_begin(sm_state *state, uint32_t position, uint32_t n) {
     if (!position) /* nothing is behind: rings begin anew */
-        state->reached = 0;
+        state->reached = state->floor = 0;
     if (state->reached < position + n)
         state->reached = position + n;
 }
@@ -114,8 +114,7 @@ double sm_state_read_bytes(const sm_state *state, const sm_net *net, uint32_t po
     return bytes;
 }
 
-/* The first token that a ring still has after `reached` tokens. */
-static uint32_t oldest(const sm_kv *kv, uint32_t reached) {
+uint32_t sm_state_oldest(const sm_kv *kv, uint32_t reached) {
     const uint32_t end = (reached + 15) / 16 * 16;
     return end > kv->capacity ? end - kv->capacity : 0;
 }
@@ -123,7 +122,8 @@ static uint32_t oldest(const sm_kv *kv, uint32_t reached) {
 uint32_t sm_state_rewinds_to(const sm_state *state, uint32_t from, uint32_t to) {
     for (uint32_t i = 0; i < state->n; i++) {
         const sm_kv *kv = &state->kv[i];
-        if (kv->window && sm_window_begin(kv->window, to) < oldest(kv, state->reached))
+        const uint32_t seen = sm_window_begin(kv->window, to);
+        if (kv->window && (seen < sm_state_oldest(kv, state->reached) || seen < state->floor))
             return 0;
     }
     return to < from ? to : from;
@@ -135,5 +135,6 @@ bool sm_state_copy(sm_state *to, const sm_state *from, uint32_t n, const sm_hook
         if (!sm_kv_copy(&to->kv[i], &from->kv[i], from->kv[i].window ? from->reached : n, hook))
             return false;
     to->reached = from->reached;
+    to->floor = from->floor;
     return true;
 }
