@@ -10,6 +10,7 @@
 #include "types.h"
 #include "gguf.h"
 #include "tokenizer.h"
+#include "constrain.h"
 #include "model.h"
 #include "generate.h"
 #include "batch.h"

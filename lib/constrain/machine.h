@@ -1,10 +1,10 @@
 /* machine.h - a grammar run over bytes: its states and how they follow each other. Nobody outside
  * lib/constrain includes it.
  *
- * What is regular runs as derivatives; what calls rules that call themselves runs with stacks of what
- * is to follow. A state is a set of threads (an expression, a stack), kept under a number once it was
- * reached, with what follows after each byte filled in when it is asked for. Equal stacks are one;
- * threads that wait for the same on several stacks are one thread on a union of stacks.
+ * What is regular runs as derivatives; what calls rules that call themselves runs with stacks of
+ * what is to follow. A state is a set of threads (an expression, a stack), kept under a number once
+ * it was reached, with what follows after each byte filled in when it is asked for. Equal stacks
+ * are one; threads that wait for the same on several stacks are one thread on a union of stacks.
  */
 #ifndef SM_CONSTRAIN_MACHINE_H
 #define SM_CONSTRAIN_MACHINE_H

@@ -116,7 +116,8 @@ static bool resolve(analysis *a) {
     return !g->status;
 }
 
-/* ---- rules that begin with themselves (rules.c) ------------------------------------------------------ */
+/* ---- rules that begin with themselves (rules.c)
+ * ------------------------------------------------------ */
 
 /* The i-th expression that may begin e; SM_EXPR_NONE past the last. */
 static sm_expr first_of(const analysis *a, sm_expr e, uint32_t i) {
@@ -189,7 +190,8 @@ static bool check_left(analysis *a) {
     return sound;
 }
 
-/* ---- the whole (rules.c) --------------------------------------------------------------------------------- */
+/* ---- the whole (rules.c)
+ * --------------------------------------------------------------------------------- */
 
 static bool check_defined(analysis *a) {
     sm_grammar *g = a->g;

@@ -37,6 +37,18 @@ const char *sm_tokenizer_silent_text(const sm_tokenizer *t, int32_t id, uint64_t
     return text;
 }
 
+const char *sm_tokenizer_inner_text(const sm_tokenizer *t, int32_t id, uint64_t *length) {
+    *length = 0;
+    if (id < 0 || (uint32_t)id >= t->text.n || t->type[id] == SM_TOKEN_UNUSED ||
+        t->type[id] == SM_TOKEN_CONTROL || t->type[id] == SM_TOKEN_UNKNOWN)
+        return NULL;
+    bool strip = false;
+    uint32_t n;
+    const char *text = sm_decode_token(t, id, SM_DECODE_KEEP_SPACE, &strip, &n);
+    *length = n;
+    return n ? text : NULL;
+}
+
 /* Whether the first space of a text was put there by encoding or decoding. */
 static bool strips_first(const sm_tokenizer *t, uint32_t flags) {
     return !(flags & SM_DECODE_KEEP_SPACE) && (t->add_space_prefix || t->remove_extra_whitespaces ||

@@ -178,6 +178,8 @@ struct sm_tokenizer {
     _Atomic uint32_t references;
     void (*on_free)(void *owner);
     void *owner;
+    void *_Atomic extra; /* made of the vocabulary by another component */
+    void (*release_extra)(void *extra);
 
     uint32_t kind;
     char pre_name[64];

@@ -118,6 +118,19 @@ int32_t sm_tokenizer_n_vocab(const sm_tokenizer *tokenizer);
  * outside the vocabulary. Not zero-terminated. */
 const char *sm_tokenizer_silent_text(const sm_tokenizer *tokenizer, int32_t id, uint64_t *length);
 
+/* What a token adds inside a text, bytes that need not be whole characters; NULL of those that are silent
+ * or not in use, and of ids outside the vocabulary. Not zero-terminated. */
+const char *sm_tokenizer_inner_text(const sm_tokenizer *tokenizer, int32_t id, uint64_t *length);
+
+/* Something that is made of the vocabulary once, by whoever needs it first, and freed with it by
+ * `release`, before its memory. NULL: not made yet. */
+const void *sm_tokenizer_extra(const sm_tokenizer *tokenizer);
+/* Gives it one; answers the one that it has: where another thread came first, that of the other, and
+ * the new one is released. */
+const void *sm_tokenizer_set_extra(const sm_tokenizer *tokenizer, void *extra,
+                                   void (*release)(void *extra));
+sm_mem *sm_tokenizer_mem(const sm_tokenizer *tokenizer); /* whose memory lasts as long as it */
+
 /* ---- learning a byte-level BPE vocabulary (learn.c) --------------------------------------- */
 
 typedef struct sm_bpe_learner sm_bpe_learner;

@@ -522,6 +522,8 @@ static sm_status build(sm_tokenizer *t, const sm_vocab *v, sm_error *error) {
 
 static void release(sm_tokenizer *t) {
     sm_mem *mem = t->mem;
+    if (atomic_load(&t->extra))
+        t->release_extra(atomic_load(&t->extra));
     void *const blocks[] = {t->text.data,
                             t->text.at,
                             t->piece.data,
@@ -581,6 +583,26 @@ void sm_tokenizer_free(sm_tokenizer *tokenizer) {
     if (tokenizer &&
         atomic_fetch_sub_explicit(&tokenizer->references, 1, memory_order_acq_rel) == 1)
         release(tokenizer);
+}
+
+const void *sm_tokenizer_extra(const sm_tokenizer *tokenizer) {
+    return atomic_load_explicit(&((sm_tokenizer *)tokenizer)->extra, memory_order_acquire);
+}
+
+const void *sm_tokenizer_set_extra(const sm_tokenizer *tokenizer, void *extra,
+                                   void (*release_extra)(void *extra)) {
+    sm_tokenizer *t = (sm_tokenizer *)tokenizer;
+    void *none = NULL;
+    if (!atomic_compare_exchange_strong(&t->extra, &none, extra)) {
+        release_extra(extra);
+        return none;
+    }
+    t->release_extra = release_extra; /* looked at when the last reference goes */
+    return extra;
+}
+
+sm_mem *sm_tokenizer_mem(const sm_tokenizer *tokenizer) {
+    return tokenizer->mem;
 }
 
 int32_t sm_tokenizer_n_vocab(const sm_tokenizer *tokenizer) {

@@ -1,4 +1,4 @@
-/* machine.c - the states of a grammar as it is run over bytes. */
+/* states.c - the states of a grammar as it is run over bytes. */
 #include "machine.h"
 
 #include <string.h>
@@ -16,7 +16,8 @@ static bool fail(sm_machine *m, const char *what) {
     return false;
 }
 
-/* ---- stacks (machine.c) ---------------------------------------------------------------------------- */
+/* ---- stacks (states.c)
+ * ---------------------------------------------------------------------------- */
 
 static uint64_t stack_key(const sm_machine *m, const sm_stack *s) {
     uint64_t h = sm_mix64(s->e);
@@ -171,7 +172,8 @@ static uint32_t join(sm_machine *m, uint64_t from, uint32_t nested) {
     return stack_find(m, &(sm_stack){.e = SM_EXPR_NONE, .a = at, .n = (uint32_t)n});
 }
 
-/* ---- entering expressions (machine.c) ------------------------------------------------------------------ */
+/* ---- entering expressions (states.c)
+ * ------------------------------------------------------------------ */
 
 static bool work_put(sm_machine *m, sm_expr e, uint32_t stack) {
     if (e == SM_EXPR_NONE || stack == SM_PLACE_NONE)
@@ -300,7 +302,8 @@ static bool enter_all(sm_machine *m, bool *accepts) {
     return !m->g->status;
 }
 
-/* ---- states (machine.c) ------------------------------------------------------------------------------------- */
+/* ---- states (states.c)
+ * ------------------------------------------------------------------------------------- */
 
 static bool before(sm_thread a, sm_thread b, bool by_stack) {
     return by_stack ? a.stack < b.stack || (a.stack == b.stack && a.e < b.e)

@@ -1,0 +1,105 @@
+/* smallmind/constrain.h - constraints: what generated text may be.
+ *
+ * A constraint is compiled from a grammar (GBNF, llama.cpp's notation), a regular expression or a
+ * list of texts into one automaton over bytes; a mask says which tokens of a vocabulary may come
+ * next. It is used by sm_generate_options.constraint, or in a loop of one's own:
+ *
+ *     sm_constraint_new(&c, tokenizer, SM_CONSTRAINT_GBNF, text, strlen(text), NULL, &err);
+ *     sm_constraint_state_new(&s, c, &err);
+ *     while (!sm_constraint_ended(s)) {
+ *         sm_constraint_mask(s, mask, n_words, &err);
+ *         ... choose a token whose bit is set ...
+ *         sm_constraint_accept(s, id, &err);
+ *     }
+ *
+ * Constraints do not change: any number of states and threads may use one at a time (what of its
+ * automaton is needed for the first time is made then, behind a lock; the answers do not depend on
+ * who came first). States are for one thread at a time; who comes while a call has not returned
+ * gets SM_ERR_STATE. A state holds a reference to its constraint, which holds one to the tokenizer.
+ *
+ * A token may come where its bytes can be gone on with to a text that the constraint matches;
+ * tokens that end a generation where the text so far is matched; other control tokens nowhere (but
+ * in the free text before a trigger).
+ */
+#ifndef SMALLMIND_CONSTRAIN_H
+#define SMALLMIND_CONSTRAIN_H
+
+#include "tokenizer.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct sm_constraint sm_constraint;
+typedef struct sm_constraint_state sm_constraint_state;
+
+#define SM_CONSTRAINT_GBNF 1  /* the rule "root"; rules that begin with themselves are refused */
+#define SM_CONSTRAINT_REGEX 2 /* the text as a whole; no back-references, no look-behind */
+
+typedef struct sm_constraint_options {
+    uint32_t struct_size;
+    uint32_t n_triggers;
+    /* [n_triggers] zero-terminated texts: anything may be written until the first of them has been
+     * (or the text of a control token that is one of them), the constraint holds for what follows.
+     * NULL: it holds from the beginning */
+    const char *const *triggers;
+    const sm_allocator *allocator; /* NULL: the C library's */
+    uint64_t memory_limit;         /* bytes of heap for the constraint and its states; 0: 1 GiB */
+} sm_constraint_options;
+
+/* text[0..length): the grammar or expression, UTF-8. Makes a table of the vocabulary at the first
+ * constraint of a tokenizer, which may be NULL: then it is for bytes, and what asks about tokens is
+ * SM_ERR_MISSING. SM_ERR_FORMAT (no grammar or expression: place), SM_ERR_UNSUPPORTED (what
+ * cannot be done, by name: left recursion, references to tokens, look-behind …; a WordPiece
+ * vocabulary), SM_ERR_ARGUMENT (also a constraint that no text matches, more at least than at
+ * most), SM_ERR_NOMEM. */
+SM_API sm_status sm_constraint_new(sm_constraint **out, const sm_tokenizer *tokenizer,
+                                   uint32_t kind, const char *text, uint64_t length,
+                                   const sm_constraint_options *options, sm_error *error);
+/* One of n zero-terminated texts. */
+SM_API sm_status sm_constraint_new_choices(sm_constraint **out, const sm_tokenizer *tokenizer,
+                                           const char *const *texts, uint64_t n,
+                                           const sm_constraint_options *options, sm_error *error);
+SM_API void sm_constraint_free(sm_constraint *constraint); /* NULL is fine; drops a reference */
+
+/* At the beginning of a text. SM_ERR_NOMEM. */
+SM_API sm_status sm_constraint_state_new(sm_constraint_state **out, sm_constraint *constraint,
+                                         sm_error *error);
+/* A second state at the same place, with the same tokens to go back over. */
+SM_API sm_status sm_constraint_state_fork(sm_constraint_state **out,
+                                          const sm_constraint_state *state, sm_error *error);
+SM_API void sm_constraint_state_free(sm_constraint_state *state); /* NULL is fine */
+
+/* The tokens that may come next: bit id % 32 of mask[id / 32]; n_words: (n_vocab + 31) / 32 or
+ * more, those beyond become 0. SM_ERR_BUFFER; SM_ERR_UNSUPPORTED or SM_ERR_NOMEM where the
+ * automaton reaches a limit, which it says again from then on. */
+SM_API sm_status sm_constraint_mask(sm_constraint_state *state, uint32_t *mask, uint64_t n_words,
+                                    sm_error *error);
+/* Appends a token. SM_ERR_ARGUMENT, and nothing has changed, if it may not come here; SM_ERR_TOKEN.
+ * An end token ends the text: nothing may follow. */
+SM_API sm_status sm_constraint_accept(sm_constraint_state *state, int32_t id, sm_error *error);
+/* Appends bytes that come as no token; counts as one for sm_constraint_rewind. */
+SM_API sm_status sm_constraint_accept_text(sm_constraint_state *state, const char *text,
+                                           uint64_t length, sm_error *error);
+/* The bytes that have no alternative here: nothing else may come, the end neither. Writes what fits
+ * in capacity and stores the length in *n (at most 65536); SM_ERR_BUFFER if that is more. */
+SM_API sm_status sm_constraint_forced_text(sm_constraint_state *state, char *text,
+                                           uint64_t capacity, uint64_t *n, sm_error *error);
+/* The same as tokens, as encoding has them: those at the end that would be others for some text
+ * that may follow are left out. Accepts nothing. *n: how many; SM_ERR_BUFFER if more than
+ * capacity. */
+SM_API sm_status sm_constraint_forced(sm_constraint_state *state, int32_t *ids, uint64_t capacity,
+                                      uint64_t *n, sm_error *error);
+SM_API int32_t
+sm_constraint_can_end(const sm_constraint_state *state); /* 1: the text so far matches */
+/* 1: it matches and nothing can follow, or an end token was accepted. */
+SM_API int32_t sm_constraint_ended(sm_constraint_state *state);
+/* Takes the last n tokens back. SM_ERR_ARGUMENT if there are fewer. */
+SM_API sm_status sm_constraint_rewind(sm_constraint_state *state, uint64_t n, sm_error *error);
+/* Back to the beginning of a text. */
+SM_API sm_status sm_constraint_reset(sm_constraint_state *state, sm_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
