@@ -87,43 +87,32 @@ ALLOWED = {
     ("avx512", "q2_k_4"): (7, 4),
     ("avx512", "q3_k_4"): (4, 0),
     ("avx512", "q6_k_4"): (4, 0),
-    # Runs of 16-bit sums and 32-bit sums live together, one more than there are registers for.
-    # Going through the rows and columns one by one for that is 3 to 30% slower.
-    ("avx2", "q5_0_tile_3"): (2, 1),
-    ("avx2", "q6_k_tile_3"): (4, 4),
     # One or two columns straight from packed weights: masks, scales, codes, sums and results do
     # not fit 16 registers. Nearly all reads are of values that the loop does not change; loading
     # those from the packed head each time instead costs 6 to 9% where the weights are in L2. From
     # DRAM, where such products usually read, nothing of this shows.
     ("avx2", "q2_k_stream_1"): (3, 0),
-    ("avx2", "q2_k_stream_2"): (6, 2),
+    ("avx2", "q2_k_stream_2"): (5, 2),
     ("avx2", "q3_k_stream_1"): (2, 0),
-    ("avx2", "q3_k_stream_2"): (7, 3),
+    ("avx2", "q3_k_stream_2"): (5, 3),
     ("avx2", "q5_0_stream_1"): (1, 1),
     ("avx2", "q5_1_stream_1"): (1, 0),
     ("avx2", "q5_k_stream_1"): (5, 0),
     ("avx2", "q5_k_stream_2"): (4, 0),
-    ("avx2", "q6_k_stream_1"): (5, 3),
-    ("avx2", "q6_k_stream_2"): (10, 8),
+    ("avx2", "q6_k_stream_1"): (4, 2),
+    ("avx2", "q6_k_stream_2"): (5, 3),
     ("avxvnni", "q2_k_stream_1"): (3, 0),
     ("avxvnni", "q2_k_stream_2"): (6, 2),
     ("avxvnni", "q3_k_stream_2"): (2, 0),
     ("avxvnni", "q5_k_stream_1"): (3, 0),
     ("avxvnni", "q5_k_stream_2"): (2, 0),
     ("avxvnni", "q6_k_stream_1"): (1, 0),
-    # The layouts of IQ2 and IQ1 have a third part beside codes and scales. Nothing was tried against
-    # this yet: products of these types on AVX2 and AVX-VNNI were made right, not fast.
-    ("avx2", "iq2_xxs_tile_1"): (5, 5),
-    ("avx2", "iq2_xxs_tile_2"): (21, 21),
-    ("avx2", "iq2_xxs_tile_3"): (39, 39),
-    ("avx2", "iq2_xs_tile_2"): (9, 9),
-    ("avx2", "iq2_xs_tile_3"): (27, 27),
-    ("avx2", "iq3_s_stream_1"): (10, 8),
-    ("avx2", "iq3_s_stream_2"): (20, 18),
-    ("avx2", "iq2_xxs_stream_1"): (16, 8),
-    ("avx2", "iq2_xxs_stream_2"): (26, 18),
-    ("avx2", "iq2_xs_stream_1"): (18, 10),
-    ("avx2", "iq2_xs_stream_2"): (32, 24),
+    # The same of layouts with a table, and with codes in three parts; nearly all of it reads.
+    ("avx2", "iq3_s_stream_2"): (1, 0),
+    ("avx2", "iq2_xxs_stream_1"): (5, 0),
+    ("avx2", "iq2_xxs_stream_2"): (8, 2),
+    ("avx2", "iq2_xs_stream_1"): (6, 0),
+    ("avx2", "iq2_xs_stream_2"): (10, 4),
     ("avx512", "iq2_xs_4"): (6, 2),
     ("avxvnni", "iq2_xxs_stream_1"): (3, 0),
     ("avxvnni", "iq2_xxs_stream_2"): (4, 0),

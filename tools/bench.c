@@ -110,6 +110,25 @@ static void count_random_work(bench_run *run) {
     }
 }
 
+/* The share of its experts that a token of a mixture is computed by. */
+static double used_experts(const sm_gguf *gguf, uint64_t n_keys) {
+    double used = 1.0, all = 1.0;
+    for (uint64_t i = 0; i < n_keys; i++) {
+        const char *name, *type;
+        char text[32];
+        uint64_t n;
+        if (sm_gguf_get_key(gguf, i, &name, &type, NULL) != SM_OK)
+            continue;
+        const char *end = strchr(name, '.');
+        double *value = end && strcmp(end, ".expert_used_count") == 0 ? &used
+                        : end && strcmp(end, ".expert_count") == 0    ? &all
+                                                                      : NULL;
+        if (value && sm_gguf_get_value(gguf, i, 0, text, sizeof text, &n, NULL) == SM_OK)
+            *value = strtod(text, NULL);
+    }
+    return all >= 1.0 && used < all ? used / all : 1.0;
+}
+
 static sm_status count_work(bench_run *run, sm_error *error) {
     sm_gguf *gguf;
     sm_gguf_options options = {.struct_size = sizeof options, .io = run->model_options.io};
@@ -119,6 +138,7 @@ static sm_status count_work(bench_run *run, sm_error *error) {
     sm_status status = sm_gguf_load(&gguf, run->path, &options, error);
     if (status == SM_OK)
         status = sm_gguf_get_info(gguf, &info, error);
+    const double used = status == SM_OK ? used_experts(gguf, info.n_keys) : 1.0;
     for (uint64_t i = 0; status == SM_OK && i < info.n_tensors; i++) {
         sm_gguf_tensor_info tensor = {.struct_size = sizeof tensor};
         status = sm_gguf_get_tensor(gguf, i, &tensor, error);
@@ -130,7 +150,7 @@ static sm_status count_work(bench_run *run, sm_error *error) {
         const arithmetic kind = arithmetic_of(tensor.weight_type_name,
                                               !layer || strstr(tensor.name, ".attn_v.") != NULL);
         if (layer) {
-            run->work.layers[kind] += weights;
+            run->work.layers[kind] += strstr(tensor.name, "_exps.") ? weights * used : weights;
         } else if (strcmp(tensor.name, "output.weight") == 0) {
             run->work.head[kind] = weights;
             has_head = true;

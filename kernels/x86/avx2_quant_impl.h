@@ -447,8 +447,8 @@ INLINE void dot_unsigned(sm_dtype type, lookup t, record_sums *sums, const uint8
             if (run <= 2 && n % run == run - 1) {
                 __m256i s0 = widen(s[0][v]);
                 __m256i s1 = widen(s[1][v]);
-                sums->s[0][v] = n < run ? s0 : _mm256_add_epi32(sums->s[0][v], s0);
-                sums->s[1][v] = n < run ? s1 : _mm256_add_epi32(sums->s[1][v], s1);
+                sums->s[0][v] = n < run ? s0 : same(_mm256_add_epi32(sums->s[0][v], s0));
+                sums->s[1][v] = n < run ? s1 : same(_mm256_add_epi32(sums->s[1][v], s1));
             }
         }
     }
@@ -715,7 +715,7 @@ INLINE void tile_dot(sm_dtype type, tile_sums *sums, const uint8_t *panel, const
         UNROLL for (unsigned c = 0; c < n; c++) {
             UNROLL for (unsigned half = 0; half < 2; half++) {
                 __m256i s = widen(part.s[c][half]);
-                sums->s[c][half] = g == 4 * i ? s : _mm256_add_epi32(sums->s[c][half], s);
+                sums->s[c][half] = g == 4 * i ? s : same(_mm256_add_epi32(sums->s[c][half], s));
             }
         }
     }
