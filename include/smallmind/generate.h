@@ -285,7 +285,9 @@ typedef struct sm_generate_options {
     uint32_t context_full;       /* SM_CONTEXT_…: see above */
     uint32_t n_keep;             /* first tokens that stay */
     uint32_t n_drop;             /* dropped behind them at a time; 0: half of the others */
-    uint32_t reserved;
+    uint32_t heal;               /* 1: token healing: where the prompt's last tokens (4 at most) are
+                                    the beginning of a longer one, they are chosen anew, with their
+                                    text before anything else; text handed out begins behind it */
     sm_context_fn on_context_full; /* NULL, or told of it, or asked */
     void *context_full_user;
 } sm_generate_options;
@@ -328,6 +330,8 @@ typedef struct sm_generate_stats {
     uint64_t accepted_tokens;   /* of them, those that were chosen */
     uint64_t dropped_tokens;    /* by the policy for full contexts, of prompt and text */
     uint64_t context_fulls;     /* how often it had to */
+    uint64_t healed_tokens;     /* of the prompt, given up and chosen anew: generated_tokens counts
+                                   those that took their place */
 } sm_generate_stats;
 
 /* Continues `prompt` (zero-terminated UTF-8), which is the whole text so far:

@@ -100,6 +100,8 @@ static const sm_option generate_table[] = {
         "first tokens that a full context keeps; 0: none, 4 of sinks"),
     U32(sm_generate_options, n_drop, 0, MAX_CONTEXT, 0, "tokens",
         "dropped behind them at a time; 0: half of the others"),
+    ENUM(sm_generate_options, heal, "no|yes", 1,
+         "choose the prompt's last tokens anew where they are the beginning of longer ones"),
     POINTER(sm_generate_options, on_context_full, "hook of full contexts"),
     POINTER(sm_generate_options, context_full_user, "argument of that hook"),
 };

@@ -10,6 +10,7 @@ typedef struct generation {
     const sm_generate_options *o;
     sm_chain chain;
     sm_policy policy;
+    sm_heal heal;
     sm_token_fn on_token;
     void *user;
     sm_error *error;
@@ -74,6 +75,8 @@ static sm_status feed_prompt(generation *g, const char *prompt) {
     if (!status && n == 0)
         status = sm_fail(g->error, SM_ERR_ARGUMENT,
                          "the prompt is empty and the vocabulary puts no BOS token in front");
+    if (!status && g->o->heal)
+        status = sm_heal_begin(s, &g->heal, ids, &n, g->error);
     if (!status) {
         s->stats.prompt_tokens = (uint32_t)n;
         status = sm_policy_sync(s, &g->policy, ids, n, &reused, g->error);
@@ -201,6 +204,7 @@ static sm_status deliver(generation *g, int32_t id, double logprob) {
         status = sm_detokenizer_feed(g->s->detokenizer, id, &piece, &length, g->error);
     if (status)
         return status;
+    sm_heal_hide(&g->heal, &piece, &length);
     status = append(g, piece, length, false);
     if (!status)
         status = append_silent(g, id);
@@ -215,6 +219,7 @@ static sm_status flush(generation *g, int32_t last) {
     if (g->stopped)
         return SM_OK;
     sm_status status = sm_detokenizer_flush(g->s->detokenizer, &piece, &length, g->error);
+    sm_heal_hide(&g->heal, &piece, &length);
     if (!status)
         status = append(g, piece, length, false);
     if (!status)
@@ -237,9 +242,11 @@ static sm_status loop(generation *g) {
     sm_session *s = g->s;
     for (;;) {
         int32_t id;
-        sm_status status = sm_session_choose(s, &g->chain, NULL, NULL, 0, &id, g->error);
+        sm_status status =
+            sm_session_choose(s, &g->chain, sm_heal_mask(s, &g->heal), NULL, 0, &id, g->error);
         if (status)
             return status;
+        sm_heal_take(s, &g->heal, id);
         if (s->stats.generated_tokens == 0) {
             g->first = sm_time_ns();
             s->stats.first_token_seconds = (double)(g->first - g->start) * 1e-9;
@@ -319,6 +326,7 @@ static sm_status generate(sm_session *s, const char *prompt, const sm_generate_o
     if (!status)
         status = generate_taken(&g, prompt);
     sm_policy_free(s, &g.policy);
+    sm_heal_free(s, &g.heal);
     sm_draft_end(s, o.draft);
     return status;
 }

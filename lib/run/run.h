@@ -173,6 +173,27 @@ sm_status sm_policy_sync(sm_session *session, sm_policy *policy, const int32_t *
 /* Makes room for a token where there is none (and the policy is not to stop). */
 sm_status sm_policy_room(sm_session *session, sm_policy *policy, sm_error *error);
 
+/* ---- token healing (heal.c) ------------------------------------------------------------------ */
+
+/* What the next tokens have to spell. All zero: nothing. */
+typedef struct sm_heal {
+    char *text;          /* [length] of the tokens given up */
+    uint64_t length, at; /* at: bytes of it that are chosen */
+    uint64_t skip;       /* bytes of it still to be kept back: they are in the prompt */
+    uint32_t *mask;      /* [(n_vocab + 31) / 32] */
+} sm_heal;
+
+/* Takes the last tokens of a prompt away that are to be chosen anew. SM_ERR_NOMEM. */
+sm_status sm_heal_begin(sm_session *session, sm_heal *heal, const int32_t *ids, uint64_t *n,
+                        sm_error *error);
+void sm_heal_free(sm_session *session, sm_heal *heal);
+/* Of the tokens that may come next (sm_draw.mask); NULL: any. */
+const uint32_t *sm_heal_mask(sm_session *session, sm_heal *heal);
+/* This one came. */
+void sm_heal_take(sm_session *session, sm_heal *heal, int32_t id);
+/* Leaves out of the stream of generated text what the prompt has. */
+void sm_heal_hide(sm_heal *heal, const char **text, uint64_t *length);
+
 /* ---- session (session.c, generate.c) --------------------------------------------------------- */
 
 struct sm_session {
