@@ -2,7 +2,6 @@
 #include "expr.h"
 
 #include <string.h>
-#include <utf8proc.h>
 
 #define LAST_CODE 0x10FFFFu
 
@@ -208,7 +207,7 @@ sm_expr sm_expr_not_chars(sm_grammar *g, const sm_range *ranges, uint64_t n) {
 /* ---- properties (chars.c)
  * ------------------------------------------------------------------------ */
 
-#define OF(category) (1U << UTF8PROC_CATEGORY_##category)
+#define OF(category) (1U << SM_CATEGORY_##category)
 #define LETTERS (OF(LU) | OF(LL) | OF(LT) | OF(LM) | OF(LO))
 #define MARKS (OF(MN) | OF(MC) | OF(ME))
 #define NUMBERS (OF(ND) | OF(NL) | OF(NO))
@@ -328,7 +327,7 @@ static uint32_t block_end(uint32_t code) {
 }
 
 static uint32_t category_bit(uint32_t code) {
-    return 1U << utf8proc_category((utf8proc_int32_t)code);
+    return 1U << sm_category_of(code);
 }
 
 /* All characters of these categories, appended. */

@@ -2,7 +2,6 @@
 #include "expr.h"
 
 #include <string.h>
-#include <utf8proc.h>
 
 #define MAX_NESTED 100   /* groups inside each other */
 #define MAX_UNROLLED 64U /* repetitions of what looks around */
@@ -294,7 +293,7 @@ static bool has_code(const sm_range *ranges, uint64_t n, uint32_t code) {
 }
 
 static uint32_t simple_fold(uint32_t code) {
-    return (uint32_t)utf8proc_tolower(utf8proc_toupper((utf8proc_int32_t)code));
+    return sm_lower_of(sm_upper_of(code));
 }
 
 /* Where characters with two cases are; what lies between has none. */
@@ -317,10 +316,8 @@ static bool add_cases(reader *r) {
             uint32_t c = cased[k].first > r->ranges[i].first ? cased[k].first : r->ranges[i].first;
             for (; c <= last; c++) {
                 const uint32_t low = ascii ? c | 32 : simple_fold(c),
-                               up = ascii ? c & ~32U
-                                          : (uint32_t)utf8proc_toupper((utf8proc_int32_t)low),
-                               title =
-                                   ascii ? up : (uint32_t)utf8proc_totitle((utf8proc_int32_t)low);
+                               up = ascii ? c & ~32U : sm_upper_of(low),
+                               title = ascii ? up : sm_title_of(low);
                 if (!put(r, low, low) || !put(r, up, up) || !put(r, title, title))
                     return false;
             }
