@@ -13,6 +13,7 @@
 #include "constrain.h"
 #include "model.h"
 #include "generate.h"
+#include "chat.h"
 #include "batch.h"
 #include "quantize.h"
 #include "adapter.h"
