@@ -91,6 +91,16 @@ SM_API sm_status sm_reply_message(sm_reply *reply, char *json, uint64_t capacity
                                   sm_error *error);
 SM_API sm_status sm_reply_get_info(sm_reply *reply, sm_reply_info *info, sm_error *error);
 
+/* Continues ids[0..n) as sm_session_generate does a prompt, and reads what comes into `reply`, which
+ * is made anew for each answer: the text of control tokens included, for marks of calls are often
+ * those; what ends the answer is not. on_delta gets what has become certain; it may call what the
+ * header of sessions lets callbacks call. The reply is finished afterwards, also when SM_ERR_CANCELLED
+ * says that a hook or on_delta ended it; why it ended otherwise: sm_session_get_stats. Errors as
+ * sm_session_generate and sm_reply_feed. */
+SM_API sm_status sm_session_reply(sm_session *session, const int32_t *ids, uint64_t n,
+                                  const sm_generate_options *options, sm_reply *reply,
+                                  sm_delta_fn on_delta, void *user, sm_error *error);
+
 /* The names of all formats, as sm_names_find takes them. */
 SM_API const char *sm_reply_formats_list(void);
 /* The name of the format that a chat template (zero-terminated) writes calls in: by the marks in

@@ -11,6 +11,7 @@ typedef struct generation {
     sm_chain chain;
     sm_policy policy;
     sm_heal heal;
+    bool control; /* the text of control tokens is handed out */
     sm_token_fn on_token;
     void *user;
     sm_error *error;
@@ -65,12 +66,23 @@ static void drop_eos(const sm_session *s, const int32_t *ids, uint64_t *n) {
         --*n;
 }
 
-static sm_status feed_prompt(generation *g, const char *prompt) {
+/* The ids that a caller has. */
+static sm_status copy_ids(const generation *g, const sm_prompt *prompt, int32_t **ids) {
+    *ids = sm_alloc_array(g->s->mem, prompt->n, sizeof **ids);
+    if (!*ids && prompt->n)
+        return sm_fail(g->error, SM_ERR_NOMEM, "out of memory for a prompt of %llu tokens",
+                       (unsigned long long)prompt->n);
+    memcpy(*ids, prompt->ids, (size_t)prompt->n * sizeof **ids);
+    return SM_OK;
+}
+
+static sm_status feed_prompt(generation *g, const sm_prompt *prompt) {
     sm_session *s = g->s;
-    int32_t *ids;
-    uint64_t n, reused = 0;
-    sm_status status = encode(s, prompt, g->o, &ids, &n, g->error);
-    if (!status && !g->o->no_bos)
+    int32_t *ids = NULL;
+    uint64_t n = prompt->n, reused = 0;
+    sm_status status = prompt->text ? encode(s, prompt->text, g->o, &ids, &n, g->error)
+                                    : copy_ids(g, prompt, &ids);
+    if (!status && !g->o->no_bos && prompt->text)
         drop_eos(s, ids, &n);
     if (!status && n == 0)
         status = sm_fail(g->error, SM_ERR_ARGUMENT,
@@ -115,11 +127,13 @@ static sm_status append(generation *g, const char *text, uint64_t length, bool s
     return SM_OK;
 }
 
-/* The text of a control token, which nobody gets to see but stop strings. */
+/* The text of a control token, which nobody gets to see but stop strings, and readers of replies
+ * unless it ends the text. */
 static sm_status append_silent(generation *g, int32_t id) {
     uint64_t length;
     const char *text = sm_tokenizer_silent_text(g->s->model->tokenizer, id, &length);
-    return text && g->o->n_stop ? append(g, text, length, true) : SM_OK;
+    const bool shown = g->control && text && !sm_tokenizer_is_end(g->s->model->tokenizer, id);
+    return text && (g->o->n_stop || shown) ? append(g, text, length, !shown) : SM_OK;
 }
 
 /* Does pending[at..], with or without what is silent in it, begin with stop (whole), or stop with
@@ -281,7 +295,7 @@ static sm_status loop(generation *g) {
 }
 
 /* Options have been taken, marks are there. */
-static sm_status generate_taken(generation *g, const char *prompt) {
+static sm_status generate_taken(generation *g, const sm_prompt *prompt) {
     sm_session *s = g->s;
     memset(&s->stats, 0, sizeof s->stats);
     s->pending_length = 0;
@@ -303,13 +317,19 @@ static sm_status generate_taken(generation *g, const char *prompt) {
     return status;
 }
 
-static sm_status generate(sm_session *s, const char *prompt, const sm_generate_options *options,
-                          sm_token_fn on_token, void *user, sm_error *error) {
+sm_status sm_session_generate_marked(sm_session *s, const sm_prompt *prompt,
+                                     const sm_generate_options *options, sm_token_fn on_token,
+                                     void *user, sm_error *error) {
     if (!s->model->tokenizer)
         return sm_fail(error, SM_ERR_MISSING, "%s: no vocabulary (key 'tokenizer.ggml.model')",
                        s->model->source->path);
     sm_generate_options o;
-    generation g = {.s = s, .o = &o, .on_token = on_token, .user = user, .error = error};
+    generation g = {.s = s,
+                    .o = &o,
+                    .control = prompt->control,
+                    .on_token = on_token,
+                    .user = user,
+                    .error = error};
     sm_status status = sm_options_take(&o, sizeof o, options, SM_OPTIONS_GENERATE, error);
     if (!status)
         status = check_stops(&o, error);
@@ -338,7 +358,8 @@ sm_status sm_session_generate(sm_session *s, const char *prompt, const sm_genera
     sm_status status = sm_session_begin(s, error);
     if (status)
         return status;
-    status = generate(s, prompt, options, on_token, user, error);
+    status =
+        sm_session_generate_marked(s, &(sm_prompt){.text = prompt}, options, on_token, user, error);
     sm_session_end(s);
     return status;
 }

@@ -238,6 +238,18 @@ sm_status sm_session_feed_marked(sm_session *session, const int32_t *ids, uint64
 sm_status sm_session_sync_marked(sm_session *session, const int32_t *ids, uint64_t n,
                                  uint64_t *reused, sm_error *error);
 sm_status sm_session_rewind_marked(sm_session *session, uint32_t length, sm_error *error);
+/* What a generation continues: a text to encode, or ids. */
+typedef struct sm_prompt {
+    const char *text;
+    const int32_t *ids; /* [n], where text is NULL */
+    uint64_t n;
+    bool control; /* hand out the text of control tokens too, but of those that end the text */
+} sm_prompt;
+/* sm_session_generate inside a call that has the marks. */
+sm_status sm_session_generate_marked(sm_session *session, const sm_prompt *prompt,
+                                     const sm_generate_options *options, sm_token_fn on_token,
+                                     void *user, sm_error *error);
+
 /* The next token by taken options, from the session's logits, of those that mask (NULL: all) and
  * the n_banned ids of `banned` allow. */
 sm_status sm_session_choose(sm_session *session, const sm_chain *chain, const uint32_t *mask,

@@ -1,0 +1,116 @@
+/* Answers of sessions: what sm_session_reply reads is the text that sm_session_generate hands out;
+ * cancelling, misuse. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "blocks.h"
+#include "fixture.h"
+#include "smallmind/smallmind.h"
+#include "support.h"
+
+#define MOST 200
+
+static sm_session *open_session(void) {
+    char path[512];
+    sm_error error = {0};
+    sm_model *model;
+    sm_session *session;
+    snprintf(path, sizeof path, "%s", scratch_path("answer.gguf"));
+    assert_int_equal(fixture_write(path, &(fixture_model){.type = SM_DTYPE_Q8_0, .untied = true}),
+                     0);
+    if (sm_model_load(&model, path, NULL, &error))
+        fail_msg("%s", error.message);
+    assert_int_equal(sm_session_new(&session, model, NULL, &error), SM_OK);
+    sm_model_free(model);
+    return session;
+}
+
+typedef struct text {
+    char data[16384];
+    size_t length;
+    int32_t cancel_after;
+} text;
+
+static void put(text *t, const char *data, uint64_t n) {
+    assert_true(t->length + n < sizeof t->data);
+    memcpy(t->data + t->length, data, (size_t)n);
+    t->length += (size_t)n;
+}
+
+static int32_t on_token(void *user, const sm_token *token) {
+    put(user, token->text, token->length);
+    return 0;
+}
+
+static int32_t on_delta(void *user, const sm_delta *delta) {
+    text *t = user;
+    assert_int_equal(delta->kind, SM_DELTA_CONTENT);
+    put(t, delta->text, delta->length);
+    return t->cancel_after && --t->cancel_after == 0;
+}
+
+/* What a reader makes of a text that was there before. */
+static void read_again(const text *from, text *to) {
+    sm_reply *reply;
+    assert_int_equal(sm_reply_new(&reply, NULL, NULL), SM_OK);
+    assert_int_equal(sm_reply_feed(reply, from->data, from->length, on_delta, to, NULL), SM_OK);
+    assert_int_equal(sm_reply_finish(reply, on_delta, to, NULL), SM_OK);
+    sm_reply_free(reply);
+}
+
+static void test_same_text(void **state) {
+    (void)state;
+    static text plain, want, got;
+    const sm_sampling sampling = {.struct_size = sizeof sampling, .temperature = 1.5, .seed = 7};
+    const sm_generate_options o = {
+        .struct_size = sizeof o, .max_tokens = MOST, .ignore_end = 1, .sampling = &sampling};
+    sm_session *session = open_session();
+    sm_error error = {0};
+    if (sm_session_generate(session, "One day", &o, on_token, &plain, &error))
+        fail_msg("%s", error.message);
+    sm_generate_stats stats = {.struct_size = sizeof stats};
+    assert_int_equal(sm_session_get_stats(session, &stats, NULL), SM_OK);
+    int32_t ids[64];
+    const uint64_t n = stats.prompt_tokens;
+    for (uint32_t i = 0; i < n; i++)
+        ids[i] = sm_session_token(session, i);
+    read_again(&plain, &want);
+    assert_true(want.length > 50);
+
+    sm_reply *reply;
+    assert_int_equal(sm_reply_new(&reply, NULL, NULL), SM_OK);
+    if (sm_session_reply(session, ids, n, &o, reply, on_delta, &got, &error))
+        fail_msg("%s", error.message);
+    assert_int_equal(got.length, want.length);
+    assert_memory_equal(got.data, want.data, want.length);
+    assert_int_equal(sm_reply_feed(reply, "x", 1, NULL, NULL, NULL), SM_ERR_STATE); /* finished */
+    /* a reply is for one answer */
+    assert_int_equal(sm_session_reply(session, ids, n, &o, reply, NULL, NULL, &error),
+                     SM_ERR_STATE);
+    sm_reply_free(reply);
+
+    memset(&got, 0, sizeof got);
+    got.cancel_after = 3;
+    assert_int_equal(sm_reply_new(&reply, NULL, NULL), SM_OK);
+    assert_int_equal(sm_session_reply(session, ids, n, &o, reply, on_delta, &got, &error),
+                     SM_ERR_CANCELLED);
+    assert_true(got.length > 0 && got.length < want.length);
+    sm_reply_free(reply);
+    assert_int_equal(sm_session_reply(session, NULL, 1, &o, reply, NULL, NULL, &error),
+                     SM_ERR_ARGUMENT);
+    assert_int_equal(sm_session_reply(session, ids, n, &o, NULL, NULL, NULL, &error),
+                     SM_ERR_ARGUMENT);
+    sm_session_free(session);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_text)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
