@@ -327,6 +327,18 @@ typedef size_t sm_argmax_fn(const float *x, size_t n);
 /* sum of exp((double or f32) x - m) in a fixed order, as double. */
 typedef double sm_sum_exp_fn(const float *x, size_t n, float m);
 
+/* ---- choosing tokens: no NaN anywhere; what has no sum is the same on every level ---------- */
+
+/* out[j] = the largest of x[j * block .. (j + 1) * block) and before n; block is a multiple of 64. */
+typedef void sm_block_max_fn(float *out, const float *x, size_t n, size_t block);
+/* The places of those with x >= least, ascending, to index[]; how many. */
+typedef size_t sm_select_fn(uint32_t *index, const float *x, size_t n, float least);
+/* y = x where mask has a bit (bit i%32 of word i/32), else -INFINITY. y may be x. */
+typedef void sm_mask_fn(float *y, const float *x, const uint32_t *mask, size_t n);
+/* e = exp((x - m) * scale); their sum as sum_exp has it, and its bits where scale is 1. m >= x,
+ * scale > 0 finite, x may be -INFINITY. e and x do not overlap. */
+typedef double sm_weigh_fn(float *e, const float *x, size_t n, float m, float scale);
+
 /* ---- optimizer updates (training) --------------------------------------------------------
  * Element by element, each operation rounded on its own (no fused ones), so every level gives
  * the same bits. g is the gradient times grad_scale. `decay` is lr * weight_decay, 0 for none. */
@@ -424,6 +436,10 @@ typedef struct sm_kernels {
     sm_scale_fn *scale;
     sm_argmax_fn *argmax;
     sm_sum_exp_fn *sum_exp;
+    sm_block_max_fn *block_max;
+    sm_select_fn *select;
+    sm_mask_fn *mask;
+    sm_weigh_fn *weigh;
     sm_adamw_fn *adamw;
     sm_lion_fn *lion;
     sm_sgd_fn *sgd;

@@ -352,6 +352,9 @@ int cmd_run(int argc, char **argv) {
          "write the session at the end: prompt, continuation, keys and values"},
         {0, "prompt-cache", CLI_TEXT, &run.prompt_cache, "FILE", 0, 0,
          "both, with one file, which need not be there at first"},
+        {0, "sampler-order", CLI_TEXT, &run.sampling.order, "NAMES", 0, 0,
+         "names of samplers, to be applied in this order, instead of penalties, dry, top_n_sigma, "
+         "top_k, typical, top_p, min_p, top_a, xtc, temperature, mirostat"},
         {0, "no-prompt", CLI_SWITCH, &run.no_prompt, "", 0, 0, "print the continuation only"},
         {0, "ids", CLI_SWITCH, &run.ids, "", 0, 0, "print token ids instead of text"},
         {0, "json", CLI_SWITCH, &run.json, "", 0, 0,

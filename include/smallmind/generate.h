@@ -178,8 +178,49 @@ typedef struct sm_logit_bias {
     double bias; /* added to the logit; -INFINITY bans the token */
 } sm_logit_bias;
 
-/* All zero: greedy. Order: bias, penalties, then (temperature > 0) top-k, top-p,
- * min-p on the untempered distribution, temperature, draw. */
+/* Samplers by number, in the order in which they are applied if nothing else is asked for. */
+#define SM_SAMPLER_PENALTIES 1   /* of tokens that occurred */
+#define SM_SAMPLER_DRY 2         /* of tokens that would go on with a repetition */
+#define SM_SAMPLER_TOP_N_SIGMA 3 /* keep logits within n standard deviations of the largest */
+#define SM_SAMPLER_TOP_K 4       /* keep the k likeliest */
+#define SM_SAMPLER_TYPICAL 5     /* keep those whose information is nearest to the entropy */
+#define SM_SAMPLER_TOP_P 6       /* keep the smallest set with this probability */
+#define SM_SAMPLER_MIN_P 7       /* keep at least this share of the likeliest one's probability */
+#define SM_SAMPLER_TOP_A 8       /* keep at least a times the square of that probability */
+#define SM_SAMPLER_XTC 9         /* now and then drop the likeliest but the last of them */
+#define SM_SAMPLER_TEMPERATURE 10
+#define SM_SAMPLER_MIROSTAT 11 /* keep what leads to a surprise of tau bits a token */
+
+/* What is known of a sampler. */
+typedef struct sm_sampler_info {
+    uint32_t sampler;        /* SM_SAMPLER_… */
+    uint32_t n_parameters;   /* 4 at most */
+    const char *name;        /* in an order */
+    const char *other_names; /* that are understood there, too, separated by '|' */
+    const char *parameters;  /* what value[] of a step holds, separated by '|' */
+    const char *fields;      /* of sm_sampling, that give these in a chain made from an order */
+    const char *doc;
+} sm_sampler_info;
+
+/* All samplers in the default order; *n (may be NULL) gets how many. */
+SM_API const sm_sampler_info *sm_sampler_table(uint32_t *n);
+
+/* One sampler of a chain. Values mean what they say (a top_p of 0 is 0): see sm_sampling and
+ * sm_sampler_table; a last_n below 0 is the whole history, 0 is none. */
+typedef struct sm_sampling_step {
+    uint32_t sampler;  /* SM_SAMPLER_… */
+    uint32_t min_keep; /* typical, top_p, min_p, xtc: tokens that stay at least; 0: 1 */
+    double value[4];
+} sm_sampling_step;
+
+/* All zero: greedy. First come the biases, then a chain of samplers, each of which sees what the
+ * one before left, then a draw. The default order is that of the numbers above:
+ *
+ *     penalties, dry, top_n_sigma, top_k, typical, top_p, min_p, top_a, xtc, temperature, mirostat
+ *
+ * Samplers whose values are neutral do nothing. `order` names others, or these in another order;
+ * what it leaves out is not applied (without temperature: 1), and asking for it all the same is
+ * refused by name. With `steps` the chain is written out, value by value. */
 typedef struct sm_sampling {
     uint32_t struct_size;
     uint32_t top_k;           /* keep the k likeliest; 0: all */
@@ -190,17 +231,57 @@ typedef struct sm_sampling {
     double repeat_penalty;    /* divides positive, multiplies negative logits; 0 means 1: none */
     double presence_penalty;  /* subtracted once from tokens that occurred */
     double frequency_penalty; /* subtracted for each time a token occurred */
-    uint32_t penalty_last_n;  /* tokens looked back at; 0 means 64, SM_ZERO_U32 none */
+    uint32_t penalty_last_n;  /* tokens looked back at, of all where there are fewer; 0 means 64,
+                                 SM_ZERO_U32 none */
     uint32_t reserved;
     uint64_t seed;             /* draws depend on (seed, sequence, position) only */
     uint64_t sequence;         /* distinguishes sequences drawn with one seed */
     const sm_logit_bias *bias; /* [n_bias] or NULL */
     uint64_t n_bias;
+    double typical_p;       /* locally typical sampling (arXiv:2202.00666): keep the tokens whose
+                               -log p is nearest to the entropy, with this probability; 0 means 1 */
+    double top_a;           /* drop tokens below top_a times the square of the largest p */
+    double top_n_sigma;     /* arXiv:2411.07641: drop logits that are more than so many standard
+                               deviations (of all logits) below the largest; 0: none */
+    double xtc_probability; /* of the tokens with p >= xtc_threshold, if there are two, drop all but
+                               the least likely, with this probability; 0: never */
+    double xtc_threshold;   /* 0 means 0.1; above 0.5 nothing happens */
+    double dry_multiplier;  /* a token that would go on with what stood before it earlier, for
+                               m >= dry_allowed_length tokens, loses dry_multiplier *
+                               dry_base^(m - dry_allowed_length) of its logit; 0: none */
+    double dry_base;        /* 0 means 1.75 */
+    uint32_t dry_allowed_length; /* 0 means 2, SM_ZERO_U32 0 */
+    uint32_t dry_last_n;         /* tokens looked back at; 0: all */
+    const int32_t *dry_breakers; /* [n_dry_breakers] tokens that repetitions do not reach over */
+    uint64_t n_dry_breakers;
+    double dynatemp_range;    /* dynamic temperature: within this of `temperature`, low where the
+                                 distribution is sure, high where it is flat; 0: none */
+    double dynatemp_exponent; /* of the entropy's share of the largest; 0 means 1 */
+    uint32_t mirostat;        /* 1, 2: arXiv:2007.14966, or its second version; 0: none */
+    uint32_t mirostat_m;      /* version 1: likeliest tokens that it estimates from; 0 means 100 */
+    double mirostat_tau;      /* surprise that it aims at, in bits; 0 means 5 */
+    double mirostat_eta;      /* how fast; 0 means 0.1 */
+    uint32_t min_keep;        /* typical, top_p, min_p, xtc: tokens that stay at least; 0: 1 */
+    uint32_t n_steps;
+    const sm_sampling_step *steps; /* [n_steps], 32 at most: the chain, instead of the fields from
+                                      top_k to mirostat_eta but seed, sequence, biases and breakers;
+                                      NULL: by order */
+    const char *order;             /* names of samplers between commas, semicolons or spaces, as
+                                      sm_sampler_table has them; NULL: the default order */
 } sm_sampling;
+
+/* A token and its natural log-probability under the model's own distribution. */
+typedef struct sm_token_logprob {
+    int32_t id;
+    int32_t reserved;
+    double logprob;
+} sm_token_logprob;
 
 /* Chooses the next token from the session's logits; changes nothing. *logprob
  * (may be NULL) gets its natural log-probability under the model's own
- * distribution (before bias, penalties and temperature). sampling NULL: greedy.
+ * distribution (before bias, penalties and temperature). sampling NULL: greedy. Mirostat goes on
+ * from the tokens of this session that were chosen by it, whichever of them were rewound or forked,
+ * and begins anew where there are none.
  * SM_ERR_STATE if there are no logits; SM_ERR_ARGUMENT, also if biases ban every token;
  * SM_ERR_TOKEN for a bias of a token outside the vocabulary; SM_ERR_FORMAT if one of the
  * logits is not finite (damaged weights: names file, token and, if it is the output matrix, tensor

@@ -297,3 +297,76 @@ size_t sm_argmax_neon(const float *x, size_t n) {
     }
     return 0; /* all NaN */
 }
+
+/* ---- choosing tokens ------------------------------------------------------------------------- */
+
+void sm_block_max_neon(float *out, const float *x, size_t n, size_t block) {
+    for (size_t begin = 0; begin < n; begin += block) {
+        const size_t end = n - begin < block ? n : begin + block;
+        float32x4_t most = vdupq_n_f32(-INFINITY);
+        size_t i = begin;
+        for (; i + 4 <= end; i += 4) {
+            most = vmaxq_f32(most, vld1q_f32(x + i));
+        }
+        float max = vmaxvq_f32(most);
+        for (; i < end; i++) {
+            max = x[i] > max ? x[i] : max;
+        }
+        out[begin / block] = max;
+    }
+}
+
+size_t sm_select_neon(uint32_t *index, const float *x, size_t n, float least) {
+    const float32x4_t limit = vdupq_n_f32(least);
+    size_t m = 0, i = 0;
+    for (; i + 8 <= n; i += 8) { /* few are selected */
+        const uint32x4_t low = vcgeq_f32(vld1q_f32(x + i), limit);
+        const uint32x4_t high = vcgeq_f32(vld1q_f32(x + i + 4), limit);
+        if (vmaxvq_u32(vorrq_u32(low, high)) == 0) {
+            continue;
+        }
+        for (size_t j = i; j < i + 8; j++) {
+            if (x[j] >= least) {
+                index[m++] = (uint32_t)j;
+            }
+        }
+    }
+    for (; i < n; i++) {
+        if (x[i] >= least) {
+            index[m++] = (uint32_t)i;
+        }
+    }
+    return m;
+}
+
+void sm_mask_neon(float *y, const float *x, const uint32_t *mask, size_t n) {
+    static const uint32_t lanes[4] = {1, 2, 4, 8};
+    const uint32x4_t bits = vld1q_u32(lanes);
+    const float32x4_t none = vdupq_n_f32(-INFINITY);
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        const uint32x4_t keep = vtstq_u32(vdupq_n_u32(mask[i / 32] >> (i % 32)), bits);
+        vst1q_f32(y + i, vbslq_f32(keep, vld1q_f32(x + i), none));
+    }
+    for (; i < n; i++) {
+        y[i] = (mask[i / 32] >> (i % 32) & 1) != 0 ? x[i] : -INFINITY;
+    }
+}
+
+double sm_weigh_neon(float *e, const float *x, size_t n, float m, float scale) {
+    float64x2_t s0 = vdupq_n_f64(0), s1 = s0;
+    size_t i = 0;
+    for (; n - i >= 4; i += 4) {
+        const float32x4_t v = vsubq_f32(vld1q_f32(x + i), vdupq_n_f32(m));
+        const float32x4_t w = exp_f32(vmulq_n_f32(v, scale));
+        vst1q_f32(e + i, w);
+        s0 = vaddq_f64(s0, vcvt_f64_f32(vget_low_f32(w)));
+        s1 = vaddq_f64(s1, vcvt_high_f64_f32(w));
+    }
+    double sum = vaddvq_f64(vaddq_f64(s0, s1));
+    for (; i < n; i++) {
+        e[i] = vgetq_lane_f32(exp_f32(vdupq_n_f32((x[i] - m) * scale)), 0);
+        sum += (double)e[i];
+    }
+    return sum;
+}

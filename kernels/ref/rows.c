@@ -199,3 +199,41 @@ double sm_sum_exp_ref(const float *x, size_t n, float m) {
     }
     return sum;
 }
+
+/* ---- choosing tokens ------------------------------------------------------------------------- */
+
+void sm_block_max_ref(float *out, const float *x, size_t n, size_t block) {
+    for (size_t begin = 0; begin < n; begin += block) {
+        const size_t end = n - begin < block ? n : begin + block;
+        float max = x[begin];
+        for (size_t i = begin + 1; i < end; i++) {
+            max = x[i] > max ? x[i] : max;
+        }
+        out[begin / block] = max;
+    }
+}
+
+size_t sm_select_ref(uint32_t *index, const float *x, size_t n, float least) {
+    size_t m = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (x[i] >= least) {
+            index[m++] = (uint32_t)i;
+        }
+    }
+    return m;
+}
+
+void sm_mask_ref(float *y, const float *x, const uint32_t *mask, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        y[i] = mask[i / 32] >> (i % 32) & 1 ? x[i] : -INFINITY;
+    }
+}
+
+double sm_weigh_ref(float *e, const float *x, size_t n, float m, float scale) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        e[i] = exp_f32((x[i] - m) * scale);
+        sum += (double)e[i];
+    }
+    return sum;
+}

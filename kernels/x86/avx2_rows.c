@@ -383,3 +383,74 @@ double sm_sum_exp_avx2(const float *x, size_t n, float m) {
     }
     return sum_f64(_mm256_add_pd(low, high));
 }
+
+/* ---- choosing tokens ------------------------------------------------------------------------- */
+
+void sm_block_max_avx2(float *out, const float *x, size_t n, size_t block) {
+    for (size_t begin = 0; begin < n; begin += block) {
+        const size_t end = n - begin < block ? n : begin + block;
+        __m256 top[4];
+        UNROLL for (unsigned t = 0; t < 4; t++) {
+            top[t] = _mm256_set1_ps(-INFINITY);
+        }
+        size_t i = begin;
+        for (; i + 32 <= end; i += 32) {
+            UNROLL for (unsigned t = 0; t < 4; t++) {
+                top[t] = _mm256_max_ps(_mm256_loadu_ps(x + i + 8 * t), top[t]);
+            }
+        }
+        float max =
+            largest(_mm256_max_ps(_mm256_max_ps(top[0], top[1]), _mm256_max_ps(top[2], top[3])));
+        for (; i < end; i++) {
+            max = x[i] > max ? x[i] : max;
+        }
+        out[begin / block] = max;
+    }
+}
+
+size_t sm_select_avx2(uint32_t *index, const float *x, size_t n, float least) {
+    const __m256 limit = _mm256_set1_ps(least);
+    size_t m = 0, i = 0;
+    for (; i + 8 <= n; i += 8) {
+        const __m256 hit = _mm256_cmp_ps(_mm256_loadu_ps(x + i), limit, _CMP_GE_OQ);
+        for (unsigned mask = (unsigned)_mm256_movemask_ps(hit); mask != 0; mask &= mask - 1) {
+            index[m++] = (uint32_t)(i + (size_t)__builtin_ctz(mask));
+        }
+    }
+    for (; i < n; i++) {
+        if (x[i] >= least) {
+            index[m++] = (uint32_t)i;
+        }
+    }
+    return m;
+}
+
+void sm_mask_avx2(float *y, const float *x, const uint32_t *mask, size_t n) {
+    const __m256i bits = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    const __m256 none = _mm256_set1_ps(-INFINITY);
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        const __m256i word = _mm256_set1_epi32((int32_t)(mask[i / 32] >> (i % 32)));
+        const __m256i keep = _mm256_cmpeq_epi32(_mm256_and_si256(word, bits), bits);
+        const __m256 v = _mm256_loadu_ps(x + i);
+        _mm256_storeu_ps(y + i, _mm256_blendv_ps(none, v, _mm256_castsi256_ps(keep)));
+    }
+    for (; i < n; i++) {
+        y[i] = (mask[i / 32] >> (i % 32) & 1) != 0 ? x[i] : -INFINITY;
+    }
+}
+
+double sm_weigh_avx2(float *e, const float *x, size_t n, float m, float scale) {
+    const __m256 shift = _mm256_set1_ps(m), by = _mm256_set1_ps(scale);
+    __m256d low = _mm256_setzero_pd(), high = _mm256_setzero_pd();
+    for (size_t i = 0; i < n; i += 8) {
+        const __m256i some = first_lanes(n - i < 8 ? n - i : 8);
+        const __m256 v = _mm256_sub_ps(_mm256_maskload_ps(x + i, some), shift);
+        __m256 w = exp_f32(_mm256_mul_ps(v, by));
+        w = _mm256_and_ps(w, _mm256_castsi256_ps(some));
+        _mm256_maskstore_ps(e + i, some, w);
+        low = _mm256_add_pd(low, low_f64(w));
+        high = _mm256_add_pd(high, high_f64(w));
+    }
+    return sum_f64(_mm256_add_pd(low, high));
+}

@@ -490,3 +490,74 @@ double sm_sum_exp_avx512(const float *x, size_t n, float m) {
     }
     return sum8(_mm512_add_pd(low, high));
 }
+
+/* ---- choosing tokens ------------------------------------------------------------------------- */
+
+void sm_block_max_avx512(float *out, const float *x, size_t n, size_t block) {
+    for (size_t begin = 0; begin < n; begin += block) {
+        const size_t end = n - begin < block ? n : begin + block;
+        __m512 most[4];
+        UNROLL
+        for (int j = 0; j < 4; j++) {
+            most[j] = _mm512_set1_ps(-INFINITY);
+        }
+        size_t i = begin;
+        for (; i + 64 <= end; i += 64) {
+            UNROLL
+            for (int j = 0; j < 4; j++) {
+                most[j] = _mm512_max_ps(_mm512_loadu_ps(x + i + 16 * j), most[j]);
+            }
+        }
+        for (; i < end; i += 16) {
+            const __mmask16 mask = lanes_at(i, end);
+            const __m512 v = _mm512_maskz_loadu_ps(mask, x + i);
+            most[0] = _mm512_mask_max_ps(most[0], mask, v, most[0]);
+        }
+        out[begin / block] = max_of(most);
+    }
+}
+
+size_t sm_select_avx512(uint32_t *index, const float *x, size_t n, float least) {
+    const __m512 limit = _mm512_set1_ps(least);
+    const __m512i step = _mm512_set1_epi32(16);
+    __m512i at = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    size_t m = 0;
+    for (size_t i = 0; i < n; i += 16) {
+        const __mmask16 mask = lanes_at(i, n);
+        const __m512 v = _mm512_maskz_loadu_ps(mask, x + i);
+        const __mmask16 hit = _mm512_mask_cmp_ps_mask(mask, v, limit, _CMP_GE_OQ);
+        if (hit != 0) {
+            /* packed in a register: storing what is packed is slow on some CPUs */
+            const unsigned count = (unsigned)__builtin_popcount(hit);
+            const __m512i packed = _mm512_maskz_compress_epi32(hit, at);
+            _mm512_mask_storeu_epi32(index + m, (__mmask16)((1u << count) - 1), packed);
+            m += count;
+        }
+        at = _mm512_add_epi32(at, step);
+    }
+    return m;
+}
+
+void sm_mask_avx512(float *y, const float *x, const uint32_t *mask, size_t n) {
+    const __m512 none = _mm512_set1_ps(-INFINITY);
+    for (size_t i = 0; i < n; i += 16) {
+        const __mmask16 some = lanes_at(i, n);
+        const __mmask16 keep = (__mmask16)(mask[i / 32] >> (i % 32));
+        const __m512 v = _mm512_maskz_loadu_ps(some, x + i);
+        _mm512_mask_storeu_ps(y + i, some, _mm512_mask_mov_ps(none, keep, v));
+    }
+}
+
+double sm_weigh_avx512(float *e, const float *x, size_t n, float m, float scale) {
+    const __m512 max = _mm512_set1_ps(m), by = _mm512_set1_ps(scale);
+    __m512d low = _mm512_setzero_pd(), high = _mm512_setzero_pd();
+    for (size_t i = 0; i < n; i += 16) {
+        const __mmask16 mask = lanes_at(i, n);
+        const __m512 v = _mm512_sub_ps(_mm512_maskz_loadu_ps(mask, x + i), max);
+        const __m512 w = _mm512_maskz_mov_ps(mask, exp16(_mm512_mul_ps(v, by)));
+        _mm512_mask_storeu_ps(e + i, mask, w);
+        low = _mm512_add_pd(low, low_double(w));
+        high = _mm512_add_pd(high, high_double(w));
+    }
+    return sum8(_mm512_add_pd(low, high));
+}

@@ -51,7 +51,7 @@ sm_status sm_batch_make(sm_batch **out, const sm_model *model, const sm_batch_op
     }
     if (!status)
         status = sm_sampler_new(&b->sampler, mem, model->net->kernels, model->net->config.n_vocab,
-                                error);
+                                b->n_ctx, error);
     if (!status)
         status = sm_team_new(&b->team, mem, n_threads, error);
     if (!status && o->pin)
@@ -139,6 +139,7 @@ static void append(const sm_batch *b, const sm_batch_item *item, bool quiet) {
     const uint64_t n_vocab = b->model->net->config.n_vocab;
     if (!item->n_ids)
         return;
+    s->trail.end = min_u32(s->trail.end, s->length + 1); /* beyond: of other tokens */
     s->ahead.n = 0; /* of what was guessed nothing holds behind other tokens */
     for (uint64_t i = 0; i < item->n_ids; i++) /* see sm_session_token */
         __atomic_store_n(&s->ids[s->length + i], item->ids[i], __ATOMIC_RELAXED);

@@ -1,6 +1,7 @@
 /* Prompt in, streamed text out. */
 #include "run.h"
 
+#include <math.h>
 #include <string.h>
 
 #define MAX_STOP_BYTES 1024
@@ -9,6 +10,7 @@ typedef struct generation {
     sm_session *s;
     const sm_generate_options *o;
     sm_chain chain;
+    double mu; /* mirostat's */
     sm_policy policy;
     sm_heal heal;
     bool control; /* the text of control tokens is handed out */
@@ -256,8 +258,8 @@ static sm_status loop(generation *g) {
     sm_session *s = g->s;
     for (;;) {
         int32_t id;
-        sm_status status =
-            sm_session_choose(s, &g->chain, sm_heal_mask(s, &g->heal), NULL, 0, &id, g->error);
+        sm_status status = sm_session_choose(s, &g->chain, sm_heal_mask(s, &g->heal), NULL, 0,
+                                             &g->mu, &id, g->error);
         if (status)
             return status;
         sm_heal_take(s, &g->heal, id);
@@ -326,6 +328,7 @@ sm_status sm_session_generate_marked(sm_session *s, const sm_prompt *prompt,
     sm_generate_options o;
     generation g = {.s = s,
                     .o = &o,
+                    .mu = NAN,
                     .control = prompt->control,
                     .on_token = on_token,
                     .user = user,

@@ -196,6 +196,17 @@ void sm_heal_hide(sm_heal *heal, const char **text, uint64_t *length);
 
 /* ---- session (session.c, generate.c) --------------------------------------------------------- */
 
+/* A choice that mirostat made: its mu around it. */
+typedef struct sm_trail_step {
+    int32_t id; /* -1: the token was not chosen by it */
+    double before, after;
+} sm_trail_step;
+
+typedef struct sm_trail {
+    sm_trail_step *at; /* [n_ctx + 1], made when it is first needed */
+    uint32_t end;      /* positions that are known */
+} sm_trail;
+
 struct sm_session {
     sm_use use;
     const sm_model *model;
@@ -211,6 +222,7 @@ struct sm_session {
     _Atomic uint32_t length;
     float *logits; /* [n_vocab] after the last token */
     bool has_logits;
+    sm_trail trail;
     sm_cancel_fn cancel;
     void *cancel_user;
     const sm_observer *observer; /* NULL: none; not taken over by forks */
@@ -250,10 +262,17 @@ sm_status sm_session_generate_marked(sm_session *session, const sm_prompt *promp
                                      const sm_generate_options *options, sm_token_fn on_token,
                                      void *user, sm_error *error);
 
+/* Mirostat's mu for the next choice (NAN: it begins), by the tokens that were chosen (trail.c);
+ * room for what comes (SM_ERR_NOMEM); what a choice made of it; a fork's. */
+double sm_trail_mu(const sm_session *session);
+sm_status sm_trail_reserve(sm_session *session, sm_error *error);
+void sm_trail_put(sm_session *session, int32_t id, double before, double after);
+sm_status sm_trail_copy(sm_session *to, const sm_session *from, sm_error *error);
 /* The next token by taken options, from the session's logits, of those that mask (NULL: all) and
- * the n_banned ids of `banned` allow. */
+ * the n_banned ids of `banned` allow. mu as in sm_draw. */
 sm_status sm_session_choose(sm_session *session, const sm_chain *chain, const uint32_t *mask,
-                            const int32_t *banned, uint64_t n_banned, int32_t *id, sm_error *error);
+                            const int32_t *banned, uint64_t n_banned, double *mu, int32_t *id,
+                            sm_error *error);
 
 /* A session in a batch, whose reference it takes over, also on failure. n_ctx, kv_type and kv_keep
  * of the options count. */

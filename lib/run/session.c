@@ -143,6 +143,7 @@ void sm_session_free(sm_session *s) {
     sm_state_free(&s->state, mem);
     sm_free(mem, s->ids);
     sm_free(mem, s->logits);
+    sm_free(mem, s->trail.at);
     sm_free(mem, s->pending);
     sm_free(mem, s->silent);
     sm_free(mem, s);
@@ -188,6 +189,11 @@ static sm_status make_copy(sm_session **out, const sm_session *s, sm_error *erro
     copy->kept = s->kept;
     copy->dropped = s->dropped;
     copy->length = s->length;
+    status = sm_trail_copy(copy, s, error);
+    if (status) {
+        sm_session_free(copy);
+        return status;
+    }
     copy->has_logits = s->has_logits;
     if (s->has_logits)
         memcpy(copy->logits, s->logits, n_vocab(s) * sizeof *s->logits);
@@ -318,7 +324,9 @@ sm_status sm_session_rewind_marked(sm_session *s, uint32_t length, sm_error *err
                        length, s->length);
     if (length == s->length)
         return SM_OK;
+    const uint32_t known = min_u32(s->trail.end, length);
     const sm_status status = go_back(s, length, error);
+    s->trail.end = status ? min_u32(known, s->length) : known; /* of these tokens it stays */
     s->has_logits = false;
     return status;
 }
@@ -345,6 +353,8 @@ sm_status sm_session_sync_marked(sm_session *s, const int32_t *ids, uint64_t n, 
     /* the last token is computed again unless its logits are still here */
     if (common == n && n && !(s->has_logits && s->length == n))
         common--;
+    const uint32_t known = min_u32(s->trail.end, common);
+    s->trail.end = known;
     if (common < s->length) {
         common = sm_state_rewinds_to(&s->state, s->length, common);
         s->length = common;
@@ -352,7 +362,9 @@ sm_status sm_session_sync_marked(sm_session *s, const int32_t *ids, uint64_t n, 
     }
     if (reused)
         *reused = common;
-    return sm_session_feed_marked(s, ids + common, n - common, NULL, error);
+    const sm_status fed = sm_session_feed_marked(s, ids + common, n - common, NULL, error);
+    s->trail.end = min_u32(known, s->length); /* computing tokens again does not change it */
+    return fed;
 }
 
 sm_status sm_session_sync(sm_session *s, const int32_t *ids, uint64_t n, uint64_t *reused,
@@ -422,22 +434,30 @@ static sm_status sample(sm_session *s, const sm_sampling *sampling, int32_t *id,
     sm_status status = sm_chain_take(&chain, sampling, n_vocab(s), error);
     if (!status)
         status = has_logits(s, error);
+    const bool mirostat = !status && sm_chain_mirostat(&chain);
+    const double before = mirostat ? sm_trail_mu(s) : 0;
+    double mu = before;
+    if (mirostat)
+        status = sm_trail_reserve(s, error);
     if (!status)
-        status = sm_session_choose(s, &chain, NULL, NULL, 0, id, error);
+        status = sm_session_choose(s, &chain, NULL, NULL, 0, mirostat ? &mu : NULL, id, error);
+    if (!status && mirostat)
+        sm_trail_put(s, *id, before, mu);
     if (!status && logprob)
         *logprob = sm_logprob(s->batch->sampler, s->logits, *id);
     return status;
 }
 
 sm_status sm_session_choose(sm_session *s, const sm_chain *chain, const uint32_t *mask,
-                            const int32_t *banned, uint64_t n_banned, int32_t *id,
+                            const int32_t *banned, uint64_t n_banned, double *mu, int32_t *id,
                             sm_error *error) {
     const sm_draw draw = {.logits = s->logits,
                           .mask = mask,
                           .banned = banned,
                           .n_banned = n_banned,
                           .ids = s->ids,
-                          .length = s->length};
+                          .length = s->length,
+                          .mu = mu};
     const sm_status status = sm_sample(id, s->batch->sampler, chain, &draw, error);
     return status == SM_ERR_FORMAT ? sm_logits_check(s->model, s->logits, s->length, error)
                                    : status;

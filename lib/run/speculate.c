@@ -84,7 +84,7 @@ static sm_status guess_from_draft(sm_session *s, const sm_chain *chain, const in
         if (i)
             status = sm_session_feed_marked(d, &a->ids[i], 1, NULL, error);
         if (!status)
-            status = sm_session_choose(d, chain, NULL, NULL, 0, &id, error);
+            status = sm_session_choose(d, chain, NULL, NULL, 0, NULL, &id, error);
         if (status || (uint32_t)id >= s->model->net->config.n_vocab)
             break;
         a->credit -= cost;

@@ -1,4 +1,5 @@
-/* sample.h - choosing the next token from logits. */
+/* sample.h - choosing the next token from logits. Everything here depends on the logits, the
+ * options and the history only; of equal tokens the lower id comes first. */
 #ifndef SM_SAMPLE_H
 #define SM_SAMPLE_H
 
@@ -6,27 +7,34 @@
 #include "kernels.h"
 #include "smallmind/smallmind.h"
 
-/* ---- buffers (sample.c) ------------------------------------------------------------------- */
+/* ---- buffers (survivors.c) ---------------------------------------------------------------- */
 
 /* What choosing works with, for one choice at a time: nothing is allocated for a token. */
 typedef struct sm_sampler sm_sampler;
 
-/* For logits [n_vocab] that kernels computed. SM_ERR_NOMEM. */
+/* For logits [n_vocab] that kernels computed, after n_ctx tokens at most. SM_ERR_NOMEM. */
 sm_status sm_sampler_new(sm_sampler **out, sm_mem *mem, const sm_kernels *kernels, uint32_t n_vocab,
-                         sm_error *error);
+                         uint32_t n_ctx, sm_error *error);
 void sm_sampler_free(sm_sampler *sampler); /* NULL is fine */
 
-/* ---- options (sample.c) ------------------------------------------------------------------- */
+/* ---- chains (chain.c) --------------------------------------------------------------------- */
 
-/* Sampling options that were taken and checked: how to choose. */
+#define SM_MAX_STEPS 32
+
+/* Sampling options that were taken and checked: how to choose. It points at what the options point
+ * at. */
 typedef struct sm_chain {
     sm_sampling options;
+    uint32_t n_steps;
+    sm_sampling_step steps[SM_MAX_STEPS]; /* those that do something */
 } sm_chain;
 
-/* SM_ERR_ARGUMENT, SM_ERR_TOKEN (bias). The chain points at what the options point at. */
+/* SM_ERR_ARGUMENT, SM_ERR_TOKEN (biases, breakers). */
 sm_status sm_chain_take(sm_chain *to, const sm_sampling *from, uint32_t n_vocab, sm_error *error);
+/* The step of mirostat, NULL if there is none. */
+const sm_sampling_step *sm_chain_mirostat(const sm_chain *chain);
 
-/* ---- choosing (sample.c) ------------------------------------------------------------------ */
+/* ---- choosing (choose.c) ------------------------------------------------------------------ */
 
 /* What a choice depends on. */
 typedef struct sm_draw {
@@ -35,16 +43,46 @@ typedef struct sm_draw {
     const int32_t *banned; /* [n_banned] more that may not; NULL: none */
     uint64_t n_banned;
     const int32_t *ids; /* [length] */
-    uint32_t length;    /* the draw's number, too */
+    uint32_t length;    /* n_ctx at most; the draw's number, too */
+    double *mu;         /* mirostat's: before the choice, and then after it; NAN: it begins. NULL:
+                           it begins, and nobody wants to know how it went on */
 } sm_draw;
 
 /* Chooses. SM_ERR_ARGUMENT if biases, mask and bans leave no token, SM_ERR_FORMAT if the logits are
  * not finite; *id is -1 then. */
 sm_status sm_sample(int32_t *id, sm_sampler *sampler, const sm_chain *chain, const sm_draw *draw,
                     sm_error *error);
+
+/* The same without the draw: what the chain leaves. */
+typedef struct sm_left {
+    uint32_t n;
+    const int32_t *ids;  /* [n]; NULL: all tokens */
+    const float *logits; /* [n]; to be divided by temperature. Some may be -INFINITY */
+    double temperature;
+    float top; /* the largest logit */
+} sm_left;
+/* *left is valid until the sampler is next used. Statuses of sm_sample. */
+sm_status sm_sample_left(sm_left *left, sm_sampler *sampler, const sm_chain *chain,
+                         const sm_draw *draw, sm_error *error);
+/* Their probabilities[n], in double. */
+void sm_left_probabilities(const sm_left *left, double *probabilities);
+/* Mirostat's mu after the token `id` of what is left. */
+double sm_left_mu(const sm_left *left, const sm_chain *chain, int32_t id, double mu);
+
+/* ---- log-probabilities (logprob.c) --------------------------------------------------------- */
+
 /* Natural log-probability of id under softmax(logits). */
 double sm_logprob(const sm_sampler *sampler, const float *logits, int32_t id);
+/* The n likeliest tokens with theirs, best first; fewer if the vocabulary is smaller. How many. */
+uint32_t sm_top_logprobs(sm_sampler *sampler, const float *logits, sm_token_logprob *top,
+                         uint32_t n);
+
+/* ---- random numbers (philox.c) -------------------------------------------------------------- */
+
+#define SM_DRAW_TOKEN 0
+#define SM_DRAW_XTC 1
+
 /* A number in [0, 1) that depends on nothing but its arguments: Philox4x32-10. */
-double sm_uniform(uint64_t seed, uint64_t sequence, uint64_t position);
+double sm_uniform(uint64_t seed, uint64_t sequence, uint64_t position, uint32_t purpose);
 
 #endif

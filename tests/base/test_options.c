@@ -41,7 +41,8 @@ static const uint8_t tokenizer_info[] = {4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 64,
 static const uint8_t model_info[] = {4, 4, 8, 8, 4, 4, 4, 4, 4, 4, 4,  4,
                                      8, 8, 8, 8, 8, 8, 8, 8, 4, 4, END};
 static const uint8_t stats_info[] = {4, 4, 4, 4, 4, 4, 8, 8, 8, 8, END};
-static const uint8_t sampling_options[] = {4, 4, 8, 8, 8, 8, 8, 8, 4, 4, 8, 8, 8, 8, END};
+static const uint8_t sampling_options[] = {4, 4, 8, 8, 8, 8, 8, 8, 4, 4, 8, 8, 8, 8, 8, 8, 8, 8,
+                                           8, 8, 8, 4, 4, 8, 8, 8, 8, 4, 4, 8, 8, 4, 4, 8, 8, END};
 static const uint8_t session_options[] = {4, 4, 4, 4, 4, 4, 4, END};
 static const uint8_t model_options[] = {4, 4, 4, 4, 8, 8, 8, 8, 8, 8, 4, 4, END};
 static const uint8_t gguf_options[] = {4, 4, 8, 8, 8, END};
@@ -146,7 +147,7 @@ static void no_size_ends_inside_a_field(void **state) {
         for (uint32_t size = 8; size <= structs[i].size + 9; size++) {
             union {
                 uint64_t align;
-                uint8_t bytes[400];
+                uint8_t bytes[500];
             } s;
             sm_error error = {0};
             memset(&s, 0, sizeof s);
@@ -215,9 +216,13 @@ static void tables_say_which_zeros_can_be_asked_for(void **state) {
     static const struct {
         uint32_t table;
         const char *name;
-    } zeros[] = {{SM_OPTIONS_SAMPLING, "top_p"},    {SM_OPTIONS_SAMPLING, "penalty_last_n"},
-                 {SM_OPTIONS_TRAINER, "momentum"},  {SM_OPTIONS_TRAINER, "beta1"},
-                 {SM_OPTIONS_TRAINER, "beta2"},     {SM_OPTIONS_TRAINER, "power"},
+    } zeros[] = {{SM_OPTIONS_SAMPLING, "top_p"},
+                 {SM_OPTIONS_SAMPLING, "penalty_last_n"},
+                 {SM_OPTIONS_SAMPLING, "dry_allowed_length"},
+                 {SM_OPTIONS_TRAINER, "momentum"},
+                 {SM_OPTIONS_TRAINER, "beta1"},
+                 {SM_OPTIONS_TRAINER, "beta2"},
+                 {SM_OPTIONS_TRAINER, "power"},
                  {SM_OPTIONS_TRAINER, "decay_part"}};
     for (size_t i = 0; i < sizeof zeros / sizeof *zeros; i++) {
         uint32_t n, k = 0;

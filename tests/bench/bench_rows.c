@@ -76,6 +76,18 @@ static const sm_update update = {
     .correct2 = 1,
     .eps = 1e-8f,
 };
+static void run_block_max(void *arg) {
+    job *j = arg;
+    ((sm_block_max_fn *)j->fn)(j->y, j->a, N, 128);
+}
+static void run_select(void *arg) {
+    job *j = arg;
+    j->kept += (float)((sm_select_fn *)j->fn)((uint32_t *)(void *)j->y, j->a, N, 3);
+}
+static void run_weigh(void *arg) {
+    job *j = arg;
+    j->kept += (float)((sm_weigh_fn *)j->fn)(j->y, j->a, N, 3, 0.7f);
+}
 static void run_adamw(void *arg) {
     job *j = arg;
     ((sm_adamw_fn *)j->fn)(j->a, j->b, j->y, j->z, N, &update);
@@ -156,6 +168,9 @@ static const struct {
     {"scale", run_scale},
     {"argmax", run_argmax},
     {"sum_exp", run_sum_exp},
+    {"block_max", run_block_max},
+    {"select", run_select},
+    {"weigh", run_weigh},
     {"adamw", run_adamw},
     {"lion", run_lion},
     {"sgd", run_sgd},

@@ -56,7 +56,7 @@ static double run(sm_session *s, bool look_up) {
     sm_ahead_begin(s, look_up, NULL, 16, &error);
     const uint64_t start = sm_time_ns();
     for (uint32_t i = 0; i < ANSWER; i++) {
-        sm_session_choose(s, &chain, NULL, NULL, 0, &id, &error);
+        sm_session_choose(s, &chain, NULL, NULL, 0, NULL, &id, &error);
         if (sm_ahead_feed(s, &chain, ids[PROMPT + i], ANSWER - 1 - i, &error))
             exit(fprintf(stderr, "%s\n", error.message));
     }

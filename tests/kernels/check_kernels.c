@@ -1159,6 +1159,75 @@ static void test_sum_exp(void **state) {
     free_floats(x);
 }
 
+/* What selects is the same on every level, bit for bit; a guard behind what is written stays. */
+static void test_selection(void **state) {
+    const sm_kernels *table = level_of(state), *ref = sm_kernels_get(SM_LEVEL_SCALAR);
+    float *x = take_floats(MAX_ROW), *got = take_floats(MAX_ROW + 1);
+    uint32_t *index = malloc((MAX_ROW + 1) * sizeof *index);
+    uint32_t *want = malloc((MAX_ROW + 1) * sizeof *want);
+    uint32_t mask[MAX_ROW / 32 + 1];
+    for (size_t l = 0; l < N_LENGTHS; l++) {
+        const size_t n = row_lengths[l];
+        for (size_t i = 0; i < n; i++) { /* few values: many ties */
+            x[i] = random_bits() % 5 == 0 ? -INFINITY : (float)(int)(random_bits() % 100) - 50;
+        }
+        for (size_t i = 0; i <= n / 32; i++) {
+            mask[i] = (uint32_t)random_bits();
+        }
+        for (size_t block = 64; block <= 128; block *= 2) {
+            const size_t n_blocks = (n + block - 1) / block;
+            float *most = take_floats(n_blocks);
+            ref->block_max(most, x, n, block);
+            got[n_blocks] = 7;
+            table->block_max(got, x, n, block);
+            assert_memory_equal(got, most, n_blocks * sizeof *got);
+            assert_true(got[n_blocks] == 7);
+            free_floats(most);
+        }
+        const float limits[] = {-INFINITY, -51, -3, 49, 50};
+        for (size_t k = 0; k < sizeof limits / sizeof limits[0]; k++) {
+            const size_t m = ref->select(want, x, n, limits[k]);
+            index[m] = 7;
+            assert_int_equal(table->select(index, x, n, limits[k]), m);
+            assert_memory_equal(index, want, m * sizeof *index);
+            assert_int_equal(index[m], 7);
+        }
+        got[n] = 7;
+        table->mask(got, x, mask, n);
+        for (size_t i = 0; i < n; i++) {
+            assert_true(got[i] == (mask[i / 32] >> (i % 32) & 1 ? x[i] : -INFINITY));
+        }
+        assert_true(got[n] == 7);
+    }
+    free(index);
+    free(want);
+    free_floats(x);
+    free_floats(got);
+}
+
+static void test_weigh(void **state) {
+    const sm_kernels *table = level_of(state);
+    float *x = take_floats(MAX_ROW), *e = take_floats(MAX_ROW + 1);
+    for (size_t l = 0; l < N_LENGTHS; l++) {
+        const size_t n = row_lengths[l];
+        double want = 0;
+        for (size_t i = 0; i < n; i++) {
+            x[i] = i % 7 == 3 ? -INFINITY : random_float() * 10;
+            want += exp(((double)x[i] - 10) * 0.5);
+        }
+        e[n] = 7;
+        check_close("weigh", n, 0, table->weigh(e, x, n, 10, 0.5f), want, 1e-6 * want);
+        assert_true(e[n] == 7);
+        for (size_t i = 0; i < n; i++) {
+            const double w = exp(((double)x[i] - 10) * 0.5);
+            check_close("weigh", n, i, (double)e[i], w, 2e-6 * w);
+        }
+        assert_true(table->weigh(e, x, n, 10, 1) == table->sum_exp(x, n, 10));
+    }
+    free_floats(x);
+    free_floats(e);
+}
+
 /* Gradients of row operations against their formulas in double; a guard behind each row stays. */
 static void test_grad_rows(void **state) {
     const sm_kernels *table = level_of(state);
@@ -2008,6 +2077,8 @@ int main(int argc, char **argv) {
         ON_LEVELS(test_merge),
         ON_LEVELS(test_argmax),
         ON_LEVELS(test_sum_exp),
+        ON_LEVELS(test_selection),
+        ON_LEVELS(test_weigh),
         ON_LEVELS(test_grad_rows),
         ON_LEVELS(test_store),
         ON_LEVELS(test_attention),

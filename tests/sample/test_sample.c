@@ -27,7 +27,7 @@ static int setup(void **state) {
     assert_int_equal(sm_mem_init(&mem, NULL, 0, NULL), SM_OK);
     for (int i = 0; i < VOCAB; i++)
         b.logits[i] = logf((float)(i + 1));
-    return sm_sampler_new(&b.sampler, &mem, sm_kernels_get(SM_LEVEL_SCALAR), VOCAB, NULL);
+    return sm_sampler_new(&b.sampler, &mem, sm_kernels_get(SM_LEVEL_SCALAR), VOCAB, 20000, NULL);
 }
 
 static int teardown(void **state) {
@@ -63,11 +63,11 @@ static void shares(sm_sampling o, double *share, uint32_t n) {
 /* The known answers of Random123's philox4x32-10. */
 static void uniform_is_philox(void **state) {
     (void)state;
-    assert_true(sm_uniform(0, 0, 0) == (double)(0x6627e8d5e169c58dull >> 11) * 0x1p-53);
-    assert_true(sm_uniform(UINT64_MAX, UINT64_MAX, UINT64_MAX) ==
+    assert_true(sm_uniform(0, 0, 0, 0) == (double)(0x6627e8d5e169c58dull >> 11) * 0x1p-53);
+    assert_true(sm_uniform(UINT64_MAX, UINT64_MAX, UINT64_MAX, 0) ==
                 (double)(0x408f276d41c83b0eull >> 11) * 0x1p-53);
-    assert_true(sm_uniform(0x299f31d0a4093822ull, 0x0370734413198a2eull, 0x85a308d3243f6a88ull) ==
-                (double)(0xd16cfe0994fdccebull >> 11) * 0x1p-53);
+    assert_true(sm_uniform(0x299f31d0a4093822ull, 0x0370734413198a2eull, 0x85a308d3243f6a88ull,
+                           0) == (double)(0xd16cfe0994fdccebull >> 11) * 0x1p-53);
 }
 
 static void greedy_takes_the_likeliest(void **state) {
@@ -148,8 +148,8 @@ static void filters_apply_in_order(void **state) {
     sm_sampler *large;
     const sm_sampling raw = {.struct_size = sizeof raw, .temperature = 1, .top_p = 0.5, .seed = 1};
     sm_chain chain;
-    assert_int_equal(sm_sampler_new(&large, &mem, sm_kernels_get(SM_LEVEL_SCALAR), 5000, NULL),
-                     SM_OK);
+    assert_int_equal(
+        sm_sampler_new(&large, &mem, sm_kernels_get(SM_LEVEL_SCALAR), 5000, 2000, NULL), SM_OK);
     assert_int_equal(sm_chain_take(&chain, &raw, 5000, NULL), SM_OK);
     int32_t zeros[2000] = {0}, id, highest = 0;
     for (uint32_t i = 0; i < 2000; i++) {
