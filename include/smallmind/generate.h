@@ -32,6 +32,7 @@ extern "C" {
 #endif
 
 typedef struct sm_session sm_session;
+struct sm_constraint; /* constrain.h */
 
 #define SM_KV_TYPE_F16 0 /* default */
 #define SM_KV_TYPE_F32 1
@@ -268,6 +269,8 @@ typedef struct sm_sampling {
                                       NULL: by order */
     const char *order;             /* names of samplers between commas, semicolons or spaces, as
                                       sm_sampler_table has them; NULL: the default order */
+    const uint32_t *mask; /* NULL, or the tokens that may be chosen: bit id % 32 of mask[id / 32], of
+                             all n_vocab (sm_constraint_mask) */
 } sm_sampling;
 
 /* A token and its natural log-probability under the model's own distribution. */
@@ -371,6 +374,11 @@ typedef struct sm_generate_options {
                                     text before anything else; text handed out begins behind it */
     sm_context_fn on_context_full; /* NULL, or told of it, or asked */
     void *context_full_user;
+    /* NULL, or what the text must match (constrain.h), made with the model's tokenizer: it holds for
+     * what is generated. Text without an alternative is fed together, its tokens' logprob is 0. The
+     * end comes (SM_FINISH_END) where nothing can follow, or by an end token where the text matches;
+     * SM_FINISH_LENGTH, _CONTEXT and _STOP may leave it unfinished. ignore_end says nothing then */
+    struct sm_constraint *constraint;
 } sm_generate_options;
 
 /* One generated piece. text may be empty (bytes of an unfinished character or of

@@ -105,6 +105,7 @@ static const sm_option sampling_table[] = {
     U32(sm_sampling, n_steps, 0, 32, 0, "", "length of steps"),
     POINTER(sm_sampling, steps, "the chain, written out"),
     POINTER(sm_sampling, order, "names of the samplers in their order"),
+    POINTER(sm_sampling, mask, "tokens that may be chosen, a bit each"),
 };
 
 static const sm_option generate_table[] = {
@@ -135,6 +136,7 @@ static const sm_option generate_table[] = {
          "choose the prompt's last tokens anew where they are the beginning of longer ones"),
     POINTER(sm_generate_options, on_context_full, "hook of full contexts"),
     POINTER(sm_generate_options, context_full_user, "argument of that hook"),
+    POINTER(sm_generate_options, constraint, "what the text must match"),
 };
 
 static const sm_option quantize_table[] = {

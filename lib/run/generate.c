@@ -6,6 +6,17 @@
 
 #define MAX_STOP_BYTES 1024
 
+#define MOST_FORCED (65536 + 16)
+
+/* Generation by a constraint. */
+typedef struct constrained {
+    sm_constraint_state *state; /* NULL: without */
+    uint32_t *mask;
+    uint64_t n_words;
+    int32_t *forced; /* [at .. n_forced): tokens that come next, whatever the logits say */
+    uint64_t at, n_forced;
+} constrained;
+
 typedef struct generation {
     sm_session *s;
     const sm_generate_options *o;
@@ -20,6 +31,9 @@ typedef struct generation {
     uint64_t start; /* when the call came, ns */
     uint64_t first; /* when the first token was chosen; 0: not yet */
     bool stopped;   /* a stop string was found */
+    constrained by;
+    int32_t *fed; /* [n_fed] chosen, not fed yet: fed together */
+    uint32_t n_fed;
 } generation;
 
 static sm_status check_stops(const sm_generate_options *o, sm_error *error) {
@@ -254,12 +268,129 @@ static uint32_t tokens_left(const generation *g) {
     return most ? most - done - 1 : UINT32_MAX;
 }
 
+/* ---- by a constraint (generate.c) ------------------------------------------------------------ */
+
+static sm_status constrain_begin(generation *g) {
+    constrained *by = &g->by;
+    sm_session *s = g->s;
+    if (!g->o->constraint)
+        return SM_OK;
+    if (g->o->heal)
+        return sm_fail(g->error, SM_ERR_ARGUMENT,
+                       "option constraint: not together with heal, which takes tokens back");
+    const uint64_t words = sm_constraint_words(g->o->constraint);
+    if (words != ((uint64_t)sm_tokenizer_n_vocab(s->model->tokenizer) + 31) / 32)
+        return sm_fail(g->error, SM_ERR_ARGUMENT,
+                       "option constraint: made for another vocabulary than the model's");
+    by->n_words = max_u64(words, (s->model->net->config.n_vocab + 31) / 32);
+    by->mask = sm_alloc_array(s->mem, by->n_words, sizeof *by->mask);
+    by->forced = sm_alloc_array(s->mem, MOST_FORCED, sizeof *by->forced);
+    g->fed = sm_alloc_array(s->mem, MOST_FORCED, sizeof *g->fed);
+    if (!by->mask || !by->forced || !g->fed)
+        return sm_fail(g->error, SM_ERR_NOMEM, "out of memory for a constraint");
+    sm_status status = sm_constraint_state_new(&by->state, g->o->constraint, g->error);
+    if (!status)
+        status = sm_constraint_forced(by->state, by->forced, MOST_FORCED, &by->n_forced, g->error);
+    return status;
+}
+
+static void constrain_end(generation *g) {
+    sm_constraint_state_free(g->by.state);
+    sm_free(g->s->mem, g->by.mask);
+    sm_free(g->s->mem, g->by.forced);
+    sm_free(g->s->mem, g->fed);
+}
+
+static bool is_forced(const constrained *by) {
+    return by->at < by->n_forced;
+}
+
+/* Goes on behind a token, and looks what must follow. */
+static sm_status constrain_accept(generation *g, int32_t id) {
+    constrained *by = &g->by;
+    sm_status status = sm_constraint_accept(by->state, id, g->error);
+    if (!status && !is_forced(by)) {
+        by->at = 0;
+        status = sm_constraint_forced(by->state, by->forced, MOST_FORCED, &by->n_forced, g->error);
+    }
+    return status;
+}
+
+/* The next token: a forced one, or one chosen by the logits. */
+static sm_status next_token(generation *g, int32_t *id, double *logprob) {
+    constrained *by = &g->by;
+    sm_session *s = g->s;
+    *logprob = 0;
+    if (is_forced(by)) {
+        *id = by->forced[by->at++];
+        return constrain_accept(g, *id);
+    }
+    const uint32_t *mask = by->state ? by->mask : sm_heal_mask(s, &g->heal);
+    sm_status status = SM_OK;
+    if (by->state)
+        status = sm_constraint_mask(by->state, by->mask, by->n_words, g->error);
+    if (!status)
+        status = sm_session_choose(s, &g->chain, mask, NULL, 0, &g->mu, id, g->error);
+    if (status)
+        return status;
+    *logprob = sm_logprob(s->batch->sampler, s->logits, *id);
+    return by->state ? constrain_accept(g, *id) : SM_OK;
+}
+
+/* ---- the loop (generate.c) --------------------------------------------------------------------- */
+
+/* Feeds tokens that were chosen one after the other without logits. */
+static sm_status feed_together(generation *g, uint32_t n) {
+    sm_session *s = g->s;
+    sm_status status = SM_OK;
+    if (n > 1 && !s->ahead.most)
+        return sm_session_feed_marked(s, g->fed, n, NULL, g->error);
+    for (uint32_t i = 0; i < n && !status; i++)
+        status = sm_ahead_feed(s, &g->chain, g->fed[i], tokens_left(g), g->error);
+    return status;
+}
+
+/* The end: the session gets all tokens but the last. */
+static sm_status finish(generation *g, uint32_t how, int32_t last) {
+    g->s->stats.finish = how;
+    const sm_status status = g->n_fed > 1 ? feed_together(g, g->n_fed - 1) : SM_OK;
+    return status || g->stopped ? status : flush(g, last);
+}
+
+/* Whether it ends behind the token that was just delivered: SM_FINISH_…, 0: it goes on. */
+static uint32_t ends_here(const generation *g) {
+    const sm_session *s = g->s;
+    if (g->stopped)
+        return SM_FINISH_STOP;
+    if (g->by.state && !is_forced(&g->by) && sm_constraint_ended(g->by.state))
+        return SM_FINISH_END;
+    if (g->o->max_tokens && s->stats.generated_tokens == g->o->max_tokens)
+        return SM_FINISH_LENGTH;
+    const uint32_t held = s->length + (g->n_fed ? g->n_fed - 1 : 0);
+    return held == s->n_ctx && g->policy.kind == SM_CONTEXT_STOP ? SM_FINISH_CONTEXT : 0;
+}
+
+static sm_status go_on(generation *g, int32_t id) {
+    sm_session *s = g->s;
+    if (is_forced(&g->by) && s->length + g->n_fed < s->n_ctx)
+        return SM_OK; /* together with what comes */
+    sm_status status = sm_policy_room(s, &g->policy, g->error);
+    if (!status)
+        status = g->n_fed ? feed_together(g, g->n_fed)
+                          : sm_ahead_feed(s, &g->chain, id, tokens_left(g), g->error);
+    g->n_fed = 0;
+    return status;
+}
+
 static sm_status loop(generation *g) {
     sm_session *s = g->s;
+    const bool ends = !g->o->ignore_end || g->by.state;
+    if (g->by.state && !is_forced(&g->by) && sm_constraint_ended(g->by.state))
+        return finish(g, SM_FINISH_END, -1);
     for (;;) {
         int32_t id;
-        sm_status status = sm_session_choose(s, &g->chain, sm_heal_mask(s, &g->heal), NULL, 0,
-                                             &g->mu, &id, g->error);
+        double logprob;
+        sm_status status = next_token(g, &id, &logprob);
         if (status)
             return status;
         sm_heal_take(s, &g->heal, id);
@@ -267,30 +398,18 @@ static sm_status loop(generation *g) {
             g->first = sm_time_ns();
             s->stats.first_token_seconds = (double)(g->first - g->start) * 1e-9;
         }
-        if (!g->o->ignore_end && sm_tokenizer_is_end(s->model->tokenizer, id)) {
-            s->stats.finish = SM_FINISH_END;
-            return flush(g, id);
-        }
-        const double logprob = sm_logprob(s->batch->sampler, s->logits, id);
+        if (ends && sm_tokenizer_is_end(s->model->tokenizer, id))
+            return finish(g, SM_FINISH_END, id);
         s->stats.generated_tokens++;
+        if (g->by.state)
+            g->fed[g->n_fed++] = id;
         status = deliver(g, id, logprob);
         if (status)
             return status;
-        if (g->stopped) {
-            s->stats.finish = SM_FINISH_STOP;
-            return SM_OK;
-        }
-        if (g->o->max_tokens && s->stats.generated_tokens == g->o->max_tokens) {
-            s->stats.finish = SM_FINISH_LENGTH;
-            return flush(g, -1);
-        }
-        if (s->length == s->n_ctx && g->policy.kind == SM_CONTEXT_STOP) {
-            s->stats.finish = SM_FINISH_CONTEXT;
-            return flush(g, -1);
-        }
-        status = sm_policy_room(s, &g->policy, g->error);
-        if (!status)
-            status = sm_ahead_feed(s, &g->chain, id, tokens_left(g), g->error);
+        const uint32_t end = ends_here(g);
+        if (end)
+            return finish(g, end, -1);
+        status = go_on(g, id);
         if (status)
             return status;
     }
@@ -347,7 +466,10 @@ sm_status sm_session_generate_marked(sm_session *s, const sm_prompt *prompt,
         return status;
     status = sm_policy_take(s, &o, &g.policy, error);
     if (!status)
+        status = constrain_begin(&g);
+    if (!status)
         status = generate_taken(&g, prompt);
+    constrain_end(&g);
     sm_policy_free(s, &g.policy);
     sm_heal_free(s, &g.heal);
     sm_draft_end(s, o.draft);

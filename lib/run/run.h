@@ -3,6 +3,7 @@
 #define SM_RUN_H
 
 #include "base/base.h"
+#include "constrain/constrain.h"
 #include "format/format.h"
 #include "nn/nn.h"
 #include "sample/sample.h"

@@ -452,7 +452,7 @@ sm_status sm_session_choose(sm_session *s, const sm_chain *chain, const uint32_t
                             const int32_t *banned, uint64_t n_banned, double *mu, int32_t *id,
                             sm_error *error) {
     const sm_draw draw = {.logits = s->logits,
-                          .mask = mask,
+                          .mask = mask ? mask : chain->options.mask,
                           .banned = banned,
                           .n_banned = n_banned,
                           .ids = s->ids,
