@@ -429,9 +429,11 @@ static sm_status begin(sm_constraint_state *s, sm_error *error) {
     if (!s)
         return sm_fail(error, SM_ERR_ARGUMENT, "a constraint's state is NULL");
     const sm_status status = sm_use_begin(&s->use, sm_process_id(), "constraint state", error);
-    if (!status)
-        sm_mutex_lock(s->c->lock);
-    return status;
+    if (status)
+        return status;
+    sm_mutex_lock(s->c->lock);
+    s->c->g->work = 0;
+    return SM_OK;
 }
 
 /* The same for what asks about tokens. */

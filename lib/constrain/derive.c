@@ -103,6 +103,8 @@ static bool mix_link(sm_grammar *g, sm_mix *m, uint32_t cell, uint32_t before, s
 /* Adds e to what is left after these bytes. */
 static bool mix_add(sm_grammar *g, sm_mix *m, const uint8_t *bytes, uint32_t n, sm_expr e) {
     uint32_t n_touched = 0;
+    if (!sm_grammar_work(g, 8 + n))
+        return false;
     for (uint32_t i = 0; i < n; i++) {
         const uint16_t old = m->cell[bytes[i]];
         if (!m->taken[old]++)

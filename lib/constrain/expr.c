@@ -11,6 +11,16 @@ sm_expr sm_grammar_nomem(sm_grammar *g) {
     return sm_grammar_fail(g, SM_ERR_NOMEM, "out of memory for a grammar");
 }
 
+bool sm_grammar_work(sm_grammar *g, uint64_t steps) {
+    g->work += steps;
+    if (g->work <= SM_GRAMMAR_MAX_WORK)
+        return true;
+    sm_grammar_fail(g, SM_ERR_UNSUPPORTED,
+                    "a constraint that takes too long to follow: too many "
+                    "alternatives and counts at once");
+    return false;
+}
+
 bool sm_grammar_reserve(sm_grammar *g, void *items, uint64_t *room, uint64_t need, uint64_t size) {
     if (need <= *room)
         return true;
@@ -369,14 +379,16 @@ static bool join_sets(sm_grammar *g, bool both, uint64_t *n) {
     return true;
 }
 
-/* A repetition and what follows it: body{min,max} rest. */
-typedef struct run {
+/* A member that is a repetition and what follows it: body{min,max} rest. */
+struct sm_run {
     sm_expr body, rest;
     uint32_t min, max;
-} run;
+    sm_expr whole; /* SM_EXPR_NONE: of several members */
+};
 
-static bool as_run(const sm_grammar *g, sm_expr e, run *r) {
+static bool as_run(const sm_grammar *g, sm_expr e, sm_run *r) {
     const sm_node *n = &g->nodes[e];
+    r->whole = e;
     r->rest = SM_EMPTY;
     if (n->kind == SM_NODE_SEQ) {
         r->rest = n->b;
@@ -390,43 +402,86 @@ static bool as_run(const sm_grammar *g, sm_expr e, run *r) {
     return true;
 }
 
-static bool runs_join(const run *a, const run *b) {
-    if (a->body != b->body || a->rest != b->rest)
-        return false;
-    const run *low = a->min <= b->min ? a : b, *high = low == a ? b : a;
-    return low->max == SM_FOREVER || high->min <= low->max + 1;
+static bool run_before(const sm_run *a, const sm_run *b) {
+    if (a->body != b->body)
+        return a->body < b->body;
+    return a->rest != b->rest ? a->rest < b->rest : a->min < b->min;
 }
 
-/* Two members that differ in how often the same is repeated become one: without this, what follows
- * one counted repetition by another would have as many members as there are counts. */
-static bool join_runs(sm_grammar *g, uint64_t *n) {
-    run a, b;
-    for (uint64_t i = 0; i < *n; i++) {
-        if (!as_run(g, g->scratch[i], &a))
-            continue;
-        for (uint64_t j = i + 1; j < *n; j++) {
-            if (!as_run(g, g->scratch[j], &b) || !runs_join(&a, &b))
-                continue;
-            a.min = min_u32(a.min, b.min);
-            a.max = a.max > b.max ? a.max : b.max;
-            g->scratch[j--] = g->scratch[--*n];
-            const uint64_t count = *n;
-            uint32_t *mine = g->scratch; /* what is made below has two members at most */
-            const uint64_t room = g->scratch_room;
-            g->scratch = NULL;
-            g->scratch_room = 0;
-            const sm_expr joined = sm_expr_seq2(g, sm_expr_repeat(g, a.body, a.min, a.max), a.rest);
-            sm_free(g->mem, g->scratch);
-            g->scratch = mine;
-            g->scratch_room = room;
-            if (joined == SM_EXPR_NONE)
-                return false;
-            *n = count;
-            g->scratch[i] = joined;
-            j = i;
+static void sort_runs(sm_run *x, uint64_t n) {
+    for (uint64_t gap = n / 2; gap > 0; gap /= 2)
+        for (uint64_t i = gap; i < n; i++)
+            for (uint64_t j = i; j >= gap && run_before(&x[j], &x[j - gap]); j -= gap) {
+                const sm_run swap = x[j];
+                x[j] = x[j - gap];
+                x[j - gap] = swap;
+            }
+}
+
+/* Sorted runs of which neighbours that differ in how often only are one; how many are left. */
+static uint64_t join_sorted(sm_run *x, uint64_t n) {
+    uint64_t kept = 0;
+    for (uint64_t i = 0; i < n; i++) {
+        sm_run *last = kept ? &x[kept - 1] : NULL;
+        if (last && last->body == x[i].body && last->rest == x[i].rest &&
+            (last->max == SM_FOREVER || x[i].min <= last->max + 1)) {
+            last->max = last->max > x[i].max ? last->max : x[i].max;
+            last->whole = SM_EXPR_NONE;
+        } else {
+            x[kept++] = x[i];
         }
     }
-    return true;
+    return kept;
+}
+
+/* What is made has two members at most, in a scratch of its own. */
+static sm_expr whole_run(sm_grammar *g, const sm_run *r) {
+    if (r->whole != SM_EXPR_NONE)
+        return r->whole;
+    uint32_t *mine = g->scratch;
+    const uint64_t room = g->scratch_room;
+    g->scratch = NULL;
+    g->scratch_room = 0;
+    const sm_expr e = sm_expr_seq2(g, sm_expr_repeat(g, r->body, r->min, r->max), r->rest);
+    sm_free(g->mem, g->scratch);
+    g->scratch = mine;
+    g->scratch_room = room;
+    return e;
+}
+
+/* Members that differ in how often the same is repeated become one: without this, what follows one
+ * counted repetition by another would have as many members as there are counts. */
+static bool join_runs(sm_grammar *g, uint64_t *n) {
+    uint64_t n_runs = 0, kept = 0;
+    sm_run one;
+    for (uint64_t i = 0; i < *n; i++)
+        n_runs += as_run(g, g->scratch[i], &one);
+    if (n_runs < 2)
+        return true;
+    if (!sm_grammar_reserve(g, &g->runs, &g->runs_room, n_runs, sizeof *g->runs))
+        return false;
+    n_runs = 0;
+    for (uint64_t i = 0; i < *n; i++)
+        if (as_run(g, g->scratch[i], &one))
+            g->runs[n_runs++] = one;
+        else
+            g->scratch[kept++] = g->scratch[i];
+    sort_runs(g->runs, n_runs);
+    n_runs = join_sorted(g->runs, n_runs);
+    sm_run *mine = g->runs; /* making one may come back here */
+    const uint64_t room = g->runs_room;
+    g->runs = NULL;
+    g->runs_room = 0;
+    for (uint64_t i = 0; i < n_runs; i++) {
+        const sm_expr e = whole_run(g, &mine[i]);
+        if (e != SM_EXPR_NONE)
+            g->scratch[kept++] = e;
+    }
+    sm_free(g->mem, g->runs);
+    g->runs = mine;
+    g->runs_room = room;
+    *n = sort_unique(g->scratch, kept);
+    return !g->status;
 }
 
 /* A node with the members in g->scratch. */
@@ -437,6 +492,8 @@ static sm_expr list_node(sm_grammar *g, uint8_t kind, uint64_t n) {
                     .flags = kind == SM_NODE_AND ? SM_HAS_EMPTY | SM_HAS_BOOLEAN : 0,
                     .a = (uint32_t)g->n_list,
                     .b = (uint32_t)n};
+    if (!sm_grammar_work(g, n))
+        return SM_EXPR_NONE;
     memcpy(g->list + g->n_list, g->scratch, n * sizeof *g->list);
     g->n_list += n;
     for (uint64_t i = 0; i < n; i++) {

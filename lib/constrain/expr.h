@@ -68,6 +68,7 @@ typedef struct sm_property {
 } sm_property;
 
 typedef struct sm_mix sm_mix;
+typedef struct sm_run sm_run;
 
 struct sm_grammar {
     sm_mem *mem;
@@ -106,6 +107,9 @@ struct sm_grammar {
     uint32_t *links; /* pairs: an expression, the next pair */
     uint64_t links_room;
     sm_mix *mix;
+    sm_run *runs;
+    uint64_t runs_room;
+    uint64_t work;   /* since the call began */
     uint32_t *queue; /* states looked at where a question is decided: state, whence */
     uint64_t queue_room, queue_used;
     uint32_t epoch; /* of searches */
@@ -115,6 +119,9 @@ struct sm_grammar {
  * failed. */
 bool sm_grammar_reserve(sm_grammar *g, void *items, uint64_t *room, uint64_t need, uint64_t size);
 bool sm_hash_reserve(sm_grammar *g, sm_hash *hash, uint32_t **old, uint32_t *old_mask);
+/* Counts work of a call, members and bytes looked at; false: the grammar failed by the limit. */
+#define SM_GRAMMAR_MAX_WORK (1ULL << 23)
+bool sm_grammar_work(sm_grammar *g, uint64_t steps);
 sm_expr sm_grammar_nomem(sm_grammar *g);
 
 static inline uint8_t sm_expr_flags(const sm_grammar *g, sm_expr e) {

@@ -337,7 +337,8 @@ static sm_status next_token(generation *g, int32_t *id, double *logprob) {
     return by->state ? constrain_accept(g, *id) : SM_OK;
 }
 
-/* ---- the loop (generate.c) --------------------------------------------------------------------- */
+/* ---- the loop (generate.c)
+ * --------------------------------------------------------------------- */
 
 /* Feeds tokens that were chosen one after the other without logits. */
 static sm_status feed_together(generation *g, uint32_t n) {

@@ -1,0 +1,450 @@
+/* Constraints: masks against what they are defined as, forced text, going back, generation. */
+#include "constrain/constrain.h"
+#include "smallmind/smallmind.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "fixture.h"
+#include "support.h"
+
+#define WORDS ((FIXTURE_VOCAB + 31) / 32)
+
+static const char *bpe_path, *spm_path;
+static sm_model *bpe, *spm;
+static sm_tokenizer *bpe_tokenizer, *spm_tokenizer;
+
+static sm_constraint *compile(const sm_tokenizer *t, uint32_t kind, const char *text) {
+    sm_constraint *c;
+    sm_error error = {0};
+    if (sm_constraint_new(&c, t, kind, text, strlen(text), NULL, &error))
+        fail_msg("%s: %s", text, error.message);
+    return c;
+}
+
+static sm_constraint_state *state_of(sm_constraint *c) {
+    sm_constraint_state *s;
+    assert_int_equal(sm_constraint_state_new(&s, c, NULL), SM_OK);
+    return s;
+}
+
+/* A text drawn at random along masks; at each place every bit is what accepting says. */
+static void check_masks(const sm_tokenizer *t, sm_constraint *c, uint64_t seed) {
+    sm_constraint_state *s = state_of(c);
+    uint32_t mask[WORDS];
+    const int32_t n_vocab = FIXTURE_VOCAB;
+    for (uint32_t step = 0; step < 24 && !sm_constraint_ended(s); step++) {
+        int32_t allowed[FIXTURE_VOCAB];
+        uint32_t n = 0;
+        assert_int_equal(sm_constraint_mask(s, mask, WORDS, NULL), SM_OK);
+        for (int32_t id = 0; id < n_vocab; id++) {
+            const bool bit = mask[id / 32] >> id % 32 & 1;
+            const sm_status status = sm_constraint_accept(s, id, NULL);
+            assert_int_equal(status, bit ? SM_OK : SM_ERR_ARGUMENT);
+            if (!status)
+                assert_int_equal(sm_constraint_rewind(s, 1, NULL), SM_OK);
+            if (bit && sm_tokenizer_is_end(t, id))
+                assert_true(sm_constraint_can_end(s));
+            else if (bit)
+                allowed[n++] = id;
+        }
+        if (!n)
+            break;
+        seed = sm_mix64(seed);
+        assert_int_equal(sm_constraint_accept(s, allowed[seed % n], NULL), SM_OK);
+    }
+    sm_constraint_state_free(s);
+}
+
+static const char json_like[] = "root ::= \"{\" (pair (\",\" pair)*)? \"}\"\n"
+                                "pair ::= str \":\" (str | root | [0-9]{1,4})\n"
+                                "str ::= \"\\\"\" [^\"\\\\\\x00-\\x1f]* \"\\\"\"";
+
+static void test_masks(void **state) {
+    (void)state;
+    static const struct {
+        uint32_t kind;
+        const char *text;
+    } cases[] = {
+        {SM_CONSTRAINT_GBNF, json_like},
+        {SM_CONSTRAINT_GBNF, "root ::= \"the\" | \"then\" | \" an\" | \"\""},
+        {SM_CONSTRAINT_GBNF, "root ::= \"a\" root \"b\" | \"a\" root \"c\" | \"\""},
+        {SM_CONSTRAINT_REGEX, ".*"},
+        {SM_CONSTRAINT_REGEX, "[a-z ]{0,5}!"},
+        {SM_CONSTRAINT_REGEX, "(the|and)*[^a-t]+"},
+        {SM_CONSTRAINT_REGEX, "[\\p{L} ]+"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (uint64_t seed = 1; seed <= 4; seed++) {
+            sm_constraint *c = compile(bpe_tokenizer, cases[i].kind, cases[i].text);
+            check_masks(bpe_tokenizer, c, seed);
+            sm_constraint_free(c);
+            c = compile(spm_tokenizer, cases[i].kind, cases[i].text);
+            check_masks(spm_tokenizer, c, seed);
+            sm_constraint_free(c);
+        }
+}
+
+/* ---- random grammars against a recognizer that tries everything
+ * ---------------------------------- */
+
+typedef struct toy {
+    /* rule r: alternatives of up to 3 symbols; a symbol below 3 is a letter, others rules */
+    uint8_t n[3], length[3][3], symbol[3][3][3];
+} toy;
+
+static uint64_t draw(uint64_t *seed, uint64_t n) {
+    return (*seed = sm_mix64(*seed)) % n;
+}
+
+/* Later rules begin alternatives with letters, so that no rule begins with itself. */
+static void make_toy(toy *t, uint64_t *seed) {
+    for (uint32_t r = 0; r < 3; r++) {
+        t->n[r] = (uint8_t)(1 + draw(seed, 3));
+        for (uint32_t a = 0; a < t->n[r]; a++) {
+            t->length[r][a] = (uint8_t)draw(seed, 4);
+            for (uint32_t k = 0; k < t->length[r][a]; k++)
+                t->symbol[r][a][k] = (uint8_t)(k ? draw(seed, 6) : draw(seed, 3));
+        }
+    }
+}
+
+static void write_toy(const toy *t, char *out) {
+    static const char *const names[] = {"\"a\"", "\"b\"", "\"c\"", "root", "r1", "r2"};
+    *out = 0;
+    for (uint32_t r = 0; r < 3; r++) {
+        strcat(strcat(out, names[r + 3]), " ::= ");
+        for (uint32_t a = 0; a < t->n[r]; a++) {
+            strcat(out, a ? " | \"\" " : "\"\" ");
+            for (uint32_t k = 0; k < t->length[r][a]; k++)
+                strcat(strcat(out, names[t->symbol[r][a][k]]), " ");
+        }
+        strcat(out, "\n");
+    }
+}
+
+/* Bit e of the answer: symbols from k on match text[at..e). */
+static uint32_t ends_of(const toy *t, uint32_t r, uint32_t a, uint32_t k, const char *text,
+                        uint32_t at) {
+    if (k >= 3 || k == t->length[r][a])
+        return 1U << at;
+    const uint8_t symbol = t->symbol[r][a][k];
+    uint32_t first = 0, all = 0;
+    if (symbol < 3)
+        first = text[at] == (char)('a' + symbol) ? 2U << at : 0;
+    else
+        for (uint32_t b = 0; b < t->n[symbol - 3]; b++)
+            first |= ends_of(t, symbol - 3U, b, 0, text, at);
+    for (uint32_t e = at; e <= strlen(text); e++)
+        if (first >> e & 1)
+            all |= ends_of(t, r, a, k + 1, text, e);
+    return all;
+}
+
+static void test_toys(void **state) {
+    (void)state;
+    uint64_t seed = 17;
+    for (uint32_t i = 0; i < test_share(300, 40); i++) {
+        toy t = {0};
+        char grammar[1000], text[7];
+        sm_constraint *c;
+        sm_error error = {0};
+        make_toy(&t, &seed);
+        write_toy(&t, grammar);
+        if (sm_constraint_new(&c, NULL, SM_CONSTRAINT_GBNF, grammar, strlen(grammar), NULL,
+                              &error)) {
+            assert_non_null(strstr(error.message, "no text"));
+            continue;
+        }
+        sm_constraint_state *s = state_of(c);
+        for (uint32_t n = 0; n < 1093; n++) { /* all texts of up to six letters of three */
+            uint32_t v = n, length = 0, expected = 0;
+            for (; v > 0; v = (v - 1) / 3)
+                text[length++] = (char)('a' + (v - 1) % 3);
+            text[length] = 0;
+            for (uint32_t a = 0; a < t.n[0]; a++)
+                expected |= ends_of(&t, 0, a, 0, text, 0);
+            const bool got =
+                !sm_constraint_accept_text(s, text, length, NULL) && sm_constraint_can_end(s);
+            if (got != (expected >> length & 1))
+                fail_msg("%s\n'%s'", grammar, text);
+            sm_constraint_reset(s, NULL);
+        }
+        sm_constraint_state_free(s);
+        sm_constraint_free(c);
+    }
+}
+
+static void test_forced(void **state) {
+    (void)state;
+    sm_constraint *c =
+        compile(bpe_tokenizer, SM_CONSTRAINT_GBNF, "root ::= \"x the an\" [dt] \"!\"");
+    sm_constraint_state *s = state_of(c), *f;
+    char text[32];
+    int32_t ids[32];
+    uint64_t n;
+    assert_int_equal(sm_constraint_forced_text(s, text, sizeof text, &n, NULL), SM_OK);
+    assert_int_equal(n, 8);
+    assert_memory_equal(text, "x the an", 8);
+    assert_int_equal(sm_constraint_forced_text(s, text, 3, &n, NULL), SM_ERR_BUFFER);
+    assert_int_equal(n, 8);
+    /* "an" may become "and": it is not settled; " the" is */
+    assert_int_equal(sm_constraint_forced(s, ids, 32, &n, NULL), SM_OK);
+    char decoded[32];
+    uint64_t length;
+    assert_int_equal(sm_tokenizer_decode(bpe_tokenizer, ids, n, 0, decoded, 32, &length, NULL),
+                     SM_OK);
+    assert_int_equal(length, 6);
+    assert_memory_equal(decoded, "x the ", 6);
+    assert_int_equal(n, 3);
+    for (uint64_t i = 0; i < n; i++)
+        assert_int_equal(sm_constraint_accept(s, ids[i], NULL), SM_OK);
+    assert_int_equal(sm_constraint_state_fork(&f, s, NULL), SM_OK);
+    assert_int_equal(sm_constraint_accept_text(f, "and!", 4, NULL), SM_OK);
+    assert_int_equal(sm_constraint_ended(f), 1);
+    assert_int_equal(sm_constraint_can_end(s), 0);
+    assert_int_equal(sm_constraint_rewind(f, 4, NULL), SM_OK);
+    assert_int_equal(sm_constraint_rewind(f, 1, NULL), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_constraint_accept_text(f, "x the ant!", 10, NULL), SM_OK);
+    sm_constraint_state_free(f);
+    sm_constraint_state_free(s);
+    sm_constraint_free(c);
+}
+
+static void test_trigger(void **state) {
+    (void)state;
+    static const char *const triggers[] = {"<x>", "</s>"};
+    const sm_constraint_options options = {
+        .struct_size = sizeof options, .n_triggers = 2, .triggers = triggers};
+    sm_constraint *c;
+    assert_int_equal(
+        sm_constraint_new(&c, bpe_tokenizer, SM_CONSTRAINT_REGEX, "[0-9]+", 6, &options, NULL),
+        SM_OK);
+    sm_constraint_state *s = state_of(c);
+    assert_int_equal(sm_constraint_can_end(s), 1);
+    assert_int_equal(sm_constraint_accept_text(s, "free <x text", 12, NULL), SM_OK);
+    assert_int_equal(sm_constraint_can_end(s), 1);
+    assert_int_equal(sm_constraint_accept_text(s, "<x>a", 4, NULL), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_constraint_accept_text(s, "<x>", 3, NULL), SM_OK);
+    assert_int_equal(sm_constraint_can_end(s), 0);
+    assert_int_equal(sm_constraint_accept_text(s, "a", 1, NULL), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_constraint_accept_text(s, "12", 2, NULL), SM_OK);
+    assert_int_equal(sm_constraint_can_end(s), 1);
+    sm_constraint_state_free(s);
+    check_masks(bpe_tokenizer, c, 5);
+    sm_constraint_free(c);
+}
+
+static void test_refused(void **state) {
+    (void)state;
+    static const struct {
+        const char *grammar, *says;
+        sm_status status;
+    } cases[] = {
+        {"root ::= \"a\"{3,1}", "line 1", SM_ERR_FORMAT},
+        {"root ::= root \"a\" | \"b\"", "'root' begins with itself", SM_ERR_UNSUPPORTED},
+        {"root ::= x\nx ::= \"\" y\ny ::= x? root", "begins with itself", SM_ERR_UNSUPPORTED},
+        {"root ::= nil", "'nil' is not defined", SM_ERR_FORMAT},
+        {"root ::= \"a\" root", "no text", SM_ERR_ARGUMENT},
+        {"root ::= <think>", "tokens", SM_ERR_UNSUPPORTED},
+        {"root ::= \"\\q\"", "escape", SM_ERR_FORMAT},
+        {"root ::= \"a\"\nroot ::= \"b\"", "twice", SM_ERR_FORMAT},
+        {"root ::= [b-a]", "range", SM_ERR_FORMAT},
+        {"root ::= \"a\"{4000000000}", "more than", SM_ERR_UNSUPPORTED},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        sm_constraint *c;
+        sm_error error = {0};
+        assert_int_equal(sm_constraint_new(&c, NULL, SM_CONSTRAINT_GBNF, cases[i].grammar,
+                                           strlen(cases[i].grammar), NULL, &error),
+                         cases[i].status);
+        assert_null(c);
+        if (!strstr(error.message, cases[i].says))
+            fail_msg("%s: %s", cases[i].grammar, error.message);
+    }
+    sm_constraint *c;
+    assert_int_equal(sm_constraint_new(&c, NULL, 77, "a", 1, NULL, NULL), SM_ERR_ARGUMENT);
+    c = compile(NULL, SM_CONSTRAINT_REGEX, "a");
+    sm_constraint_state *s = state_of(c);
+    uint32_t mask[WORDS];
+    assert_int_equal(sm_constraint_mask(s, mask, WORDS, NULL), SM_ERR_MISSING);
+    sm_constraint_state_free(s);
+    sm_constraint_free(c);
+}
+
+/* What would explode if it were written out costs little, or its limit. */
+static void test_hostile(void **state) {
+    (void)state;
+    sm_constraint *c =
+        compile(NULL, SM_CONSTRAINT_GBNF,
+                "root ::= (([a-z]{0,100000} [0-9]{0,100000}){0,100000} \"x\"){0,100000}");
+    sm_constraint_state *s = state_of(c);
+    char text[2000];
+    memset(text, 'a', sizeof text);
+    assert_int_equal(sm_constraint_accept_text(s, text, 100, NULL), SM_OK);
+    assert_int_equal(sm_constraint_accept_text(s, text, sizeof text, NULL), SM_ERR_UNSUPPORTED);
+    sm_constraint_state_free(s);
+    sm_constraint_free(c);
+    c = compile(NULL, SM_CONSTRAINT_GBNF, "root ::= \"a\" root root | \"a\" root \"b\" | \"\"");
+    s = state_of(c);
+    assert_int_equal(sm_constraint_accept_text(s, text, 300, NULL), SM_OK);
+    sm_constraint_state_free(s);
+    sm_constraint_free(c);
+    memset(text, '(', sizeof text);
+    memcpy(text, "root ::= ", 9);
+    assert_int_equal(sm_constraint_new(&c, NULL, SM_CONSTRAINT_GBNF, text, sizeof text, NULL, NULL),
+                     SM_ERR_UNSUPPORTED);
+}
+
+/* ---- generation
+ * ------------------------------------------------------------------------------------ */
+
+typedef struct written {
+    char text[4000];
+    int32_t ids[2000];
+    uint32_t n;
+} written;
+
+static int32_t take(void *user, const sm_token *token) {
+    written *w = user;
+    strncat(w->text, token->text, (size_t)token->length);
+    if (token->id >= 0)
+        w->ids[w->n++] = token->id;
+    return 0;
+}
+
+static void generate(const sm_model *model, sm_constraint *c, uint32_t threads, uint32_t most,
+                     double temperature, written *w, uint32_t *finish) {
+    const sm_session_options so = {.struct_size = sizeof so, .n_threads = threads, .n_ctx = 256};
+    const sm_sampling sampling = {
+        .struct_size = sizeof sampling, .temperature = temperature, .seed = 3};
+    const sm_generate_options o = {
+        .struct_size = sizeof o, .max_tokens = most, .sampling = &sampling, .constraint = c};
+    sm_generate_stats stats = {.struct_size = sizeof stats};
+    sm_session *s;
+    sm_error error = {0};
+    memset(w, 0, sizeof *w);
+    assert_int_equal(sm_session_new(&s, model, &so, NULL), SM_OK);
+    if (sm_session_generate(s, "the", &o, take, w, &error))
+        fail_msg("%s", error.message);
+    assert_int_equal(sm_session_get_stats(s, &stats, NULL), SM_OK);
+    assert_int_equal(stats.generated_tokens, w->n);
+    assert_int_equal(sm_session_length(s), stats.prompt_tokens + (w->n ? w->n - 1 : 0));
+    for (uint32_t i = 0; i + 1 < w->n; i++)
+        assert_int_equal(sm_session_token(s, stats.prompt_tokens + i), w->ids[i]);
+    *finish = stats.finish;
+    sm_session_free(s);
+}
+
+static void test_generate(void **state) {
+    (void)state;
+    static const char *const texts[] = {"yes", "no", "perhaps the other"};
+    for (int k = 0; k < 2; k++) {
+        const sm_model *model = k ? spm : bpe;
+        const sm_tokenizer *t = k ? spm_tokenizer : bpe_tokenizer;
+        sm_constraint *c;
+        written one, two;
+        uint32_t finish;
+        assert_int_equal(sm_constraint_new_choices(&c, t, texts, 3, NULL, NULL), SM_OK);
+        generate(model, c, 1, 0, 0, &one, &finish);
+        assert_int_equal(finish, SM_FINISH_END);
+        assert_true(!strcmp(one.text, texts[0]) || !strcmp(one.text, texts[1]) ||
+                    !strcmp(one.text, texts[2]));
+        sm_constraint_free(c);
+
+        c = compile(t, SM_CONSTRAINT_GBNF, "root ::= \"{the an: \" [a-z]{3,9} \"; \" [0-9]+ \"}\"");
+        generate(model, c, 1, 0, 1, &one, &finish);
+        generate(model, c, 3, 0, 1, &two, &finish);
+        assert_string_equal(one.text, two.text);
+        sm_constraint_state *s = state_of(c);
+        assert_int_equal(sm_constraint_accept_text(s, one.text, strlen(one.text), NULL), SM_OK);
+        if (finish == SM_FINISH_END)
+            assert_int_equal(sm_constraint_can_end(s), 1);
+        sm_constraint_state_free(s);
+        generate(model, c, 2, 3, 0, &one, &finish);
+        assert_int_equal(finish, SM_FINISH_LENGTH);
+        assert_int_equal(one.n, 3);
+        sm_constraint_free(c);
+    }
+}
+
+/* A mask in the options of sampling. */
+static void test_sampling_mask(void **state) {
+    (void)state;
+    uint32_t mask[WORDS] = {0};
+    sm_session *s;
+    int32_t id;
+    mask[2] = 1U << 7;
+    const sm_sampling sampling = {.struct_size = sizeof sampling, .mask = mask};
+    assert_int_equal(sm_session_new(&s, bpe, NULL, NULL), SM_OK);
+    assert_int_equal(sm_session_feed(s, &(int32_t){65}, 1, NULL), SM_OK);
+    assert_int_equal(sm_session_sample(s, &sampling, &id, NULL, NULL), SM_OK);
+    assert_int_equal(id, 71);
+    sm_session_free(s);
+}
+
+/* Whichever allocation fails: SM_ERR_NOMEM, nothing left behind; the text is what it would be. */
+static void test_no_memory(void **state) {
+    (void)state;
+    uint32_t mask[WORDS];
+    for (uint64_t at = 1;; at++) {
+        fail_alloc failing = {.fail_at = at, .sticky = true};
+        const sm_allocator hook = fail_allocator(&failing);
+        const sm_constraint_options options = {.struct_size = sizeof options, .allocator = &hook};
+        sm_constraint *c;
+        sm_constraint_state *s = NULL;
+        int32_t ids[64];
+        uint64_t n;
+        sm_status status = sm_constraint_new(&c, bpe_tokenizer, SM_CONSTRAINT_GBNF, json_like,
+                                             strlen(json_like), &options, NULL);
+        if (!status)
+            status = sm_constraint_state_new(&s, c, NULL);
+        if (!status)
+            status = sm_constraint_accept_text(s, "{\"a\":{", 6, NULL);
+        if (!status)
+            status = sm_constraint_mask(s, mask, WORDS, NULL);
+        if (!status)
+            status = sm_constraint_forced(s, ids, 64, &n, NULL);
+        sm_constraint_state_free(s);
+        sm_constraint_free(c);
+        assert_int_equal(failing.live_blocks, 0);
+        if (!status)
+            break;
+        assert_int_equal(status, SM_ERR_NOMEM);
+    }
+}
+
+static int set_up(void **state) {
+    (void)state;
+    const fixture_model plain = {.seed = 5}, pieces = {.seed = 6, .spm = true};
+    bpe_path = scratch_path("bpe.gguf");
+    spm_path = scratch_path("spm.gguf");
+    return fixture_write(bpe_path, &plain) || fixture_write(spm_path, &pieces) ||
+           sm_model_load(&bpe, bpe_path, NULL, NULL) || sm_model_load(&spm, spm_path, NULL, NULL) ||
+           sm_model_get_tokenizer(bpe, &bpe_tokenizer, NULL) ||
+           sm_model_get_tokenizer(spm, &spm_tokenizer, NULL);
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    sm_tokenizer_free(bpe_tokenizer);
+    sm_tokenizer_free(spm_tokenizer);
+    sm_model_free(bpe);
+    sm_model_free(spm);
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_masks),     cmocka_unit_test(test_toys),
+        cmocka_unit_test(test_forced),    cmocka_unit_test(test_trigger),
+        cmocka_unit_test(test_refused),   cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_generate),  cmocka_unit_test(test_sampling_mask),
+        cmocka_unit_test(test_no_memory),
+    };
+    return cmocka_run_group_tests_name("constrain", tests, set_up, tear_down);
+}
