@@ -92,7 +92,8 @@ static uint32_t push(sm_machine *m, sm_expr e, uint32_t stack) {
 }
 
 static bool pile_put(sm_machine *m, uint32_t stack) {
-    if (!sm_grammar_reserve(m->g, &m->pile, &m->pile_room, m->n_pile + 1, sizeof *m->pile))
+    if (!sm_grammar_work(m->g, 8) ||
+        !sm_grammar_reserve(m->g, &m->pile, &m->pile_room, m->n_pile + 1, sizeof *m->pile))
         return false;
     m->pile[m->n_pile++] = stack;
     return true;
@@ -117,6 +118,8 @@ static bool join_tops(sm_machine *m, uint64_t from, uint32_t nested) {
         if (m->pile[i] == 0)
             continue;
         const uint64_t begin = m->n_pile;
+        if (!sm_grammar_work(m->g, begin - i))
+            return false;
         for (uint64_t j = i + 1; j < begin; j++)
             if (m->pile[j] && m->stacks[m->pile[j]].e == e && !pile_put(m, m->stacks[m->pile[j]].a))
                 return false;
@@ -176,7 +179,7 @@ static uint32_t join(sm_machine *m, uint64_t from, uint32_t nested) {
  * ------------------------------------------------------------------ */
 
 static bool work_put(sm_machine *m, sm_expr e, uint32_t stack) {
-    if (e == SM_EXPR_NONE || stack == SM_PLACE_NONE)
+    if (e == SM_EXPR_NONE || stack == SM_PLACE_NONE || !sm_grammar_work(m->g, 8))
         return false;
     if (!sm_grammar_reserve(m->g, &m->work, &m->work_room, m->n_work + 1, sizeof *m->work))
         return false;
