@@ -27,7 +27,7 @@ static void cut_keeping(sm_survivors *l, float least, uint32_t min_keep) {
 void sm_top_k(const sm_choice *c, const sm_sampling_step *step) {
     sm_survivors *l = c->left;
     if (step->value[0] < l->n) {
-        sv_keep_best(l, (uint32_t)step->value[0]);
+        sv_keep_best(l, step->value[0] < 1 ? 1 : (uint32_t)step->value[0]);
         l->ranked = true;
     }
 }

@@ -281,17 +281,16 @@ void sv_drop_holes(sm_survivors *l) {
 
 void sv_cut_behind(sm_survivors *l, sm_ranked last) {
     sv_cut(l, sv_pair_logit(last));
-    sm_sampler *s = l->s;
+    float *x = sv_own(l);
     uint32_t n = 0;
-    if (!l->id)
-        return; /* nothing was below, and last is the last */
-    for (uint32_t i = 0; i < l->n; i++) {
-        const float x = l->x[i];
-        const int32_t id = l->id[i];
-        s->x[n] = x;
-        s->id[n] = id;
-        n += pair_of(x, id) <= last;
+    for (uint32_t i = 0; i < l->n; i++) { /* equals of the last */
+        const float logit = x[i];
+        const int32_t id = sv_id(l, i);
+        x[n] = logit;
+        l->s->id[n] = id;
+        n += pair_of(logit, id) <= last;
     }
+    l->id = l->s->id;
     l->n = n;
 }
 
@@ -345,6 +344,9 @@ double sv_entropy(const sm_survivors *l, double *mass) {
     return entropy > 0 ? entropy : 0;
 }
 
+/* What sums of many floats may be wrong by: each is by 1e-6 at most, this way or that. */
+#define OPEN 3e-8
+
 /* Bins are 1/32 wide in (top - x) / temperature; what is beyond them weighs nothing. */
 static uint32_t bin_of(float x, float top, float scale) {
     const float bin = (top - x) * scale;
@@ -374,7 +376,7 @@ bool sv_reach(const sm_survivors *l, float top, double target, double mass, sm_r
         if (bin_of(l->x[i], top, scale) == bin)
             s->pair[0][m++] = pair_of(l->x[i], sv_id(l, i));
     sort_pairs(s->pair[0], s->pair[1], m);
-    const double open = 1e-6 * mass; /* what the floats may be wrong by */
+    const double open = OPEN * mass;
     for (uint32_t i = 0; i < m; i++) {
         const double after =
             before + exp(((double)sv_pair_logit(s->pair[0][i]) - (double)top) / l->temperature);
@@ -390,7 +392,7 @@ bool sv_reach(const sm_survivors *l, float top, double target, double mass, sm_r
 bool sv_reach_by_id(const sm_survivors *l, float top, double u, uint32_t *at) {
     double mass, before = 0;
     const float *e = weights(l, top, &mass);
-    const double target = u * mass, open = 1e-6 * mass; /* what the floats may be wrong by */
+    const double target = u * mass, open = OPEN * mass;
     uint32_t i = 0;
     for (; i + 8 <= l->n; i += 8) {
         const double eight =
