@@ -22,6 +22,8 @@ typedef struct run_state {
     cli_texts stop;
     cli_texts adapters;
     const char *draft;
+    const char *grammar, *grammar_file, *regex;
+    cli_texts choices;
     const char *load_session, *save_session, *prompt_cache;
     bool no_prompt;
     bool ids, json;
@@ -256,6 +258,37 @@ static int open_draft(run_state *run) {
     return code;
 }
 
+/* What the continuation has to match, if it was asked for. */
+static int open_constraint(run_state *run, const sm_model *model) {
+    sm_error error;
+    sm_tokenizer *tokenizer;
+    cli_input file = {0};
+    const char *text = run->grammar != NULL ? run->grammar : run->regex;
+    uint64_t length = text != NULL ? strlen(text) : 0;
+    if (text == NULL && run->grammar_file == NULL && run->choices.n == 0)
+        return CLI_GO_ON;
+    if (run->grammar_file != NULL) {
+        if (!cli_read(&file, run->grammar_file))
+            return CLI_FAILED;
+        text = file.text;
+        length = file.length;
+    }
+    sm_status status = sm_model_get_tokenizer(model, &tokenizer, &error);
+    if (status == SM_OK) {
+        if (run->choices.n > 0)
+            status = sm_constraint_new_choices(&run->generate.constraint, tokenizer,
+                                               run->choices.items, run->choices.n, NULL, &error);
+        else
+            status =
+                sm_constraint_new(&run->generate.constraint, tokenizer,
+                                  run->regex != NULL ? SM_CONSTRAINT_REGEX : SM_CONSTRAINT_GBNF,
+                                  text, length, NULL, &error);
+        sm_tokenizer_free(tokenizer);
+    }
+    free(file.text);
+    return status == SM_OK ? CLI_GO_ON : cli_fail(&error);
+}
+
 static int generate(run_state *run, const sm_model *model, const sm_model_info *info,
                     const cli_input *prompt, double load_seconds) {
     sm_error error = {0};
@@ -263,13 +296,17 @@ static int generate(run_state *run, const sm_model *model, const sm_model_info *
     if (code != CLI_GO_ON)
         return code;
     code = open_draft(run);
+    if (code == CLI_GO_ON)
+        code = open_constraint(run, model);
     if (code != CLI_GO_ON) {
+        sm_session_free(run->generate.draft);
         sm_session_free(run->handle);
         return code;
     }
     run->prompt = prompt;
     sm_status status = load_session(run, &error);
     if (status != SM_OK) {
+        sm_constraint_free(run->generate.constraint);
         sm_session_free(run->generate.draft);
         sm_session_free(run->handle);
         return cli_fail(&error);
@@ -294,6 +331,7 @@ static int generate(run_state *run, const sm_model *model, const sm_model_info *
     else if (code == CLI_GO_ON)
         code = CLI_DONE;
     free(run->written.data);
+    sm_constraint_free(run->generate.constraint);
     sm_session_free(run->generate.draft);
     sm_session_free(run->handle);
     return code;
@@ -355,6 +393,13 @@ int cmd_run(int argc, char **argv) {
         {0, "sampler-order", CLI_TEXT, &run.sampling.order, "NAMES", 0, 0,
          "names of samplers, to be applied in this order, instead of penalties, dry, top_n_sigma, "
          "top_k, typical, top_p, min_p, top_a, xtc, temperature, mirostat"},
+        {0, "grammar", CLI_TEXT, &run.grammar, "TEXT", 0, 0,
+         "the continuation has to match this grammar, in llama.cpp's notation (GBNF)"},
+        {0, "grammar-file", CLI_TEXT, &run.grammar_file, "FILE", 0, 0, "the same, from a file"},
+        {0, "regex", CLI_TEXT, &run.regex, "TEXT", 0, 0,
+         "the continuation has to match this regular expression, as a whole"},
+        {0, "choice", CLI_TEXTS, &run.choices, "TEXT", 0, 0,
+         "the continuation has to be this text, or one of them: may be given up to 64 times"},
         {0, "no-prompt", CLI_SWITCH, &run.no_prompt, "", 0, 0, "print the continuation only"},
         {0, "ids", CLI_SWITCH, &run.ids, "", 0, 0, "print token ids instead of text"},
         {0, "json", CLI_SWITCH, &run.json, "", 0, 0,
@@ -393,6 +438,11 @@ int cmd_run(int argc, char **argv) {
     if (run.load_session != NULL && run.prompt_cache != NULL)
         return cli_misuse("run", "--prompt-cache loads a session already: it goes without "
                                  "--load-session");
+    if ((run.grammar != NULL) + (run.grammar_file != NULL) + (run.regex != NULL) +
+            (run.choices.n > 0) >
+        1)
+        return cli_misuse("run", "--grammar, --grammar-file, --regex and --choice exclude each "
+                                 "other");
     if (run.json && run.ids)
         return cli_misuse("run", "--json has the ids: it goes without --ids");
     for (uint32_t i = 0; i < run.stop.n; i++) {
