@@ -272,7 +272,8 @@ void sm_file_abort(sm_file_writer *writer);                        /* frees writ
 
 /* ---- time and machine ------------------------------------------------------------ */
 
-uint64_t sm_time_ns(void); /* monotonic */
+uint64_t sm_time_ns(void);  /* monotonic */
+int64_t sm_unix_time(void); /* seconds since 1970, UTC */
 /* CPUs this process may run on, no more than its control groups give it time for; at least 1. Asks
  * the system each time. */
 uint32_t sm_cpu_count(void);

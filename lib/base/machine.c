@@ -15,6 +15,12 @@ uint64_t sm_time_ns(void) {
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+int64_t sm_unix_time(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec;
+}
+
 uint32_t sm_process_id(void) {
     return (uint32_t)getpid();
 }
