@@ -25,6 +25,8 @@ typedef struct run_state {
     const char *grammar, *grammar_file, *regex;
     cli_texts choices;
     const char *load_session, *save_session, *prompt_cache;
+    bool marked;
+    sm_watermark watermark;
     bool no_prompt;
     bool ids, json;
     sm_model_options model;
@@ -365,6 +367,7 @@ int cmd_run(int argc, char **argv) {
         .session.struct_size = sizeof run.session,
         .sampling.struct_size = sizeof run.sampling,
         .generate.struct_size = sizeof run.generate,
+        .watermark.struct_size = sizeof run.watermark,
     };
     const cli_flag flags[] = {
         {'m', "model", CLI_TEXT, &run.path, "FILE", 0, 0, CLI_MODEL_DOC},
@@ -383,6 +386,8 @@ int cmd_run(int argc, char **argv) {
          "a smaller model with the same vocabulary that guesses tokens, which are computed "
          "together: "
          "the same text, sooner if it guesses well"},
+        {0, "watermark", CLI_SWITCH, &run.marked, "", 0, 0,
+         "mark the text, for `smallmind watermark` to find with the same --watermark-key"},
         {0, "load-session", CLI_TEXT, &run.load_session, "FILE", 0, 0,
          "begin with a session that --save-session wrote: what it has of the prompt is not "
          "computed again"},
@@ -407,9 +412,8 @@ int cmd_run(int argc, char **argv) {
          "whole text with counts and timings"},
     };
     const cli_fields fields[] = {
-        {SM_OPTIONS_GENERATE, &run.generate, NULL},
-        {SM_OPTIONS_SAMPLING, &run.sampling, NULL},
-        {SM_OPTIONS_SESSION, &run.session, NULL},
+        {SM_OPTIONS_GENERATE, &run.generate, NULL},   {SM_OPTIONS_SAMPLING, &run.sampling, NULL},
+        {SM_OPTIONS_WATERMARK, &run.watermark, NULL}, {SM_OPTIONS_SESSION, &run.session, NULL},
         {SM_OPTIONS_MODEL, &run.model, NULL},
     };
     const cli_command command = {
@@ -459,6 +463,7 @@ int cmd_run(int argc, char **argv) {
         return cli_misuse("run", "--context-full ask is for programs that have an answer");
     run.generate.on_context_full = on_context_full;
     run.generate.context_full_user = &run;
+    run.sampling.watermark = run.marked ? &run.watermark : NULL;
     run.generate.sampling = &run.sampling;
     run.generate.stop = run.stop.n > 0 ? run.stop.items : NULL;
     run.generate.n_stop = run.stop.n;

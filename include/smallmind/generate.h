@@ -214,6 +214,37 @@ typedef struct sm_sampling_step {
     double value[4];
 } sm_sampling_step;
 
+/* A watermark in generated text (Kirchenbauer et al., arXiv:2301.10226): a function of the tokens
+ * before and of a key makes some tokens of the vocabulary green, whose logits get delta before
+ * anything else happens to them; who knows the key counts them. All zero takes the defaults. */
+#define SM_WATERMARK_LEFT 0 /* by the `width` tokens before (algorithm 2) */
+#define SM_WATERMARK_SELF 1 /* by the token itself and one of those before (algorithm 3) */
+
+typedef struct sm_watermark {
+    uint32_t struct_size;
+    uint32_t seeding; /* SM_WATERMARK_… */
+    uint32_t width;   /* tokens before that count; 0: 1, 4 of SM_WATERMARK_SELF; 16 at most */
+    uint32_t reserved;
+    double gamma; /* the part of green tokens, under 1; 0: 0.25 */
+    double delta; /* added to their logits; 0: 2 */
+    uint64_t key;
+} sm_watermark;
+
+typedef struct sm_watermark_score {
+    uint32_t struct_size; /* set by the caller */
+    uint32_t reserved;
+    uint64_t n_scored;   /* tokens that have `width` others before them, each once with those */
+    uint64_t n_green;    /* of them */
+    uint64_t n_repeated; /* others: seen before after the same tokens, which shows nothing new */
+    double z;            /* standard deviations by which green ones are more than gamma of them */
+    double p;            /* chance of that, or more, in a text without the watermark */
+} sm_watermark_score;
+
+/* Looks for a watermark (its delta does not matter) in the tokens of a text. With z = 4 one text in
+ * 30,000 without a watermark would be taken for one. SM_ERR_ARGUMENT, _NOMEM. */
+SM_API sm_status sm_watermark_detect(const sm_watermark *watermark, const int32_t *ids, uint64_t n,
+                                     sm_watermark_score *score, sm_error *error);
+
 /* All zero: greedy. First come the biases, then a chain of samplers, each of which sees what the
  * one before left, then a draw. The default order is that of the numbers above:
  *
@@ -269,8 +300,10 @@ typedef struct sm_sampling {
                                       NULL: by order */
     const char *order;             /* names of samplers between commas, semicolons or spaces, as
                                       sm_sampler_table has them; NULL: the default order */
-    const uint32_t *mask; /* NULL, or the tokens that may be chosen: bit id % 32 of mask[id / 32], of
+    const uint32_t
+        *mask; /* NULL, or the tokens that may be chosen: bit id % 32 of mask[id / 32], of
                              all n_vocab (sm_constraint_mask) */
+    const sm_watermark *watermark; /* NULL: none */
 } sm_sampling;
 
 /* A token and its natural log-probability under the model's own distribution. */
@@ -469,6 +502,7 @@ typedef struct sm_option {
 #define SM_OPTIONS_QUANTIZE 5
 #define SM_OPTIONS_IMATRIX 6
 #define SM_OPTIONS_BATCH 7 /* of batch.h */
+#define SM_OPTIONS_WATERMARK 8
 
 /* The table of one struct; *n gets its length; NULL for an unknown struct. */
 SM_API const sm_option *sm_options_table(uint32_t options_struct, uint32_t *n);

@@ -106,6 +106,16 @@ static const sm_option sampling_table[] = {
     POINTER(sm_sampling, steps, "the chain, written out"),
     POINTER(sm_sampling, order, "names of the samplers in their order"),
     POINTER(sm_sampling, mask, "tokens that may be chosen, a bit each"),
+    POINTER(sm_sampling, watermark, "a mark in what is chosen; NULL: none"),
+};
+
+static const sm_option watermark_table[] = {
+    ENUM(sm_watermark, seeding, "left|self", 1,
+         "what makes tokens green: those before, or these and the token itself"),
+    U32(sm_watermark, width, 0, 16, 0, "tokens", "before that count; 0: 1, or 4 with self"),
+    F64(sm_watermark, gamma, 1e-3, 1, 0.25, "part of green tokens"),
+    F64(sm_watermark, delta, 0, 100, 2, "added to the logits of green tokens"),
+    U64(sm_watermark, key, 0, 18446744073709551615.0, 0, "", "who knows it can find the mark"),
 };
 
 static const sm_option generate_table[] = {
@@ -301,6 +311,10 @@ const sm_option *sm_options_table(uint32_t options_struct, uint32_t *n) {
     case SM_OPTIONS_SAMPLING:
         table = sampling_table;
         length = LENGTH(sampling_table);
+        break;
+    case SM_OPTIONS_WATERMARK:
+        table = watermark_table;
+        length = LENGTH(watermark_table);
         break;
     case SM_OPTIONS_GENERATE:
         table = generate_table;

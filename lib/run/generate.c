@@ -325,7 +325,7 @@ static sm_status next_token(generation *g, int32_t *id, double *logprob) {
         *id = by->forced[by->at++];
         return constrain_accept(g, *id);
     }
-    const uint32_t *mask = by->state ? by->mask : sm_heal_mask(s, &g->heal);
+    const uint32_t *mask = by->state ? by->mask : sm_heal_mask(s, &g->heal, g->chain.options.mask);
     sm_status status = SM_OK;
     if (by->state)
         status = sm_constraint_mask(by->state, by->mask, by->n_words, g->error);

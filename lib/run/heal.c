@@ -79,16 +79,16 @@ sm_status sm_heal_begin(sm_session *s, sm_heal *heal, const int32_t *ids, uint64
     return SM_OK;
 }
 
-const uint32_t *sm_heal_mask(sm_session *s, sm_heal *heal) {
+const uint32_t *sm_heal_mask(sm_session *s, sm_heal *heal, const uint32_t *allowed) {
     if (heal->at >= heal->length)
-        return NULL;
+        return allowed;
     const int32_t n_vocab = sm_tokenizer_n_vocab(s->model->tokenizer);
     memset(heal->mask, 0, ((size_t)s->model->net->config.n_vocab + 31) / 32 * sizeof *heal->mask);
     for (int32_t id = 0; id < n_vocab; id++) {
         char token[TEXT];
         const uint64_t m = bytes_of(s, id, token);
         if (continues(token, m, heal->text + heal->at, heal->length - heal->at, false))
-            heal->mask[id / 32] |= 1u << id % 32;
+            heal->mask[id / 32] |= (allowed ? allowed[id / 32] : UINT32_MAX) & 1u << id % 32;
     }
     return heal->mask;
 }

@@ -188,8 +188,9 @@ typedef struct sm_heal {
 sm_status sm_heal_begin(sm_session *session, sm_heal *heal, const int32_t *ids, uint64_t *n,
                         sm_error *error);
 void sm_heal_free(sm_session *session, sm_heal *heal);
-/* Of the tokens that may come next (sm_draw.mask); NULL: any. */
-const uint32_t *sm_heal_mask(sm_session *session, sm_heal *heal);
+/* Of the tokens that may come next (sm_draw.mask), of those that are allowed (NULL: all); NULL: any.
+ */
+const uint32_t *sm_heal_mask(sm_session *session, sm_heal *heal, const uint32_t *allowed);
 /* This one came. */
 void sm_heal_take(sm_session *session, sm_heal *heal, int32_t id);
 /* Leaves out of the stream of generated text what the prompt has. */
@@ -222,6 +223,7 @@ struct sm_session {
     int32_t *ids; /* [n_ctx]; other threads may look at them through sm_session_token */
     _Atomic uint32_t length;
     float *logits; /* [n_vocab] after the last token */
+    float *marked; /* [n_vocab] these with a watermark; NULL until one is asked for */
     bool has_logits;
     sm_trail trail;
     sm_cancel_fn cancel;

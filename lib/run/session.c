@@ -144,6 +144,7 @@ void sm_session_free(sm_session *s) {
     sm_free(mem, s->ids);
     sm_free(mem, s->logits);
     sm_free(mem, s->trail.at);
+    sm_free(mem, s->marked);
     sm_free(mem, s->pending);
     sm_free(mem, s->silent);
     sm_free(mem, s);
@@ -448,10 +449,32 @@ static sm_status sample(sm_session *s, const sm_sampling *sampling, int32_t *id,
     return status;
 }
 
+/* The logits with the chain's watermark, where it has one. */
+static sm_status mark(sm_session *s, const sm_chain *chain, const float **logits, sm_error *error) {
+    sm_watermark w;
+    if (!chain->options.watermark || sm_first_not_finite(s->logits, n_vocab(s)) < n_vocab(s))
+        return SM_OK;
+    const sm_status status = sm_watermark_take(&w, chain->options.watermark, error);
+    if (status)
+        return status;
+    if (!s->marked)
+        s->marked = sm_alloc_array(s->mem, n_vocab(s), sizeof *s->marked);
+    if (!s->marked)
+        return sm_fail(error, SM_ERR_NOMEM, "out of memory for a watermark");
+    memcpy(s->marked, s->logits, n_vocab(s) * sizeof *s->marked);
+    sm_watermark_mark(&w, s->marked, n_vocab(s), s->ids, s->length);
+    *logits = s->marked;
+    return SM_OK;
+}
+
 sm_status sm_session_choose(sm_session *s, const sm_chain *chain, const uint32_t *mask,
                             const int32_t *banned, uint64_t n_banned, double *mu, int32_t *id,
                             sm_error *error) {
-    const sm_draw draw = {.logits = s->logits,
+    const float *logits = s->logits;
+    const sm_status marked = mark(s, chain, &logits, error);
+    if (marked)
+        return marked;
+    const sm_draw draw = {.logits = logits,
                           .mask = mask ? mask : chain->options.mask,
                           .banned = banned,
                           .n_banned = n_banned,

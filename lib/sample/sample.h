@@ -69,6 +69,15 @@ void sm_left_probabilities(const sm_left *left, double *probabilities);
 /* Mirostat's mu after the token `id` of what is left. */
 double sm_left_mu(const sm_left *left, const sm_chain *chain, int32_t id, double mu);
 
+/* ---- watermarks (watermark.c) --------------------------------------------------------------- */
+
+/* Takes and checks the options, NULL being those by default. SM_ERR_ARGUMENT. */
+sm_status sm_watermark_take(sm_watermark *to, const sm_watermark *from, sm_error *error);
+/* Adds delta to the logits of green tokens, what was taken being w; nothing where there are not yet
+ * enough tokens before. */
+void sm_watermark_mark(const sm_watermark *w, float *logits, uint32_t n_vocab, const int32_t *ids,
+                       uint64_t length);
+
 /* ---- log-probabilities (logprob.c) --------------------------------------------------------- */
 
 /* Natural log-probability of id under softmax(logits). */

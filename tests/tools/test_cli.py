@@ -247,6 +247,19 @@ class Usage(Case):
             self.assertGreater(last["dropped_tokens"], 0)
         self.bad(2, *base, "--context-full", "ask", says=["ask"])
 
+    def test_watermark(self):
+        base = ["run", "-m", MODEL, "-p", PROMPT, "--ignore-end", "-n", "100", "--no-prompt",
+                "--temp", "2", "--seed", "4"]
+        plain = self.good(*base)
+        self.assertEqual(self.good(*base, "--watermark-key", "7"), plain)
+        self.assertNotEqual(self.good(*base, "--watermark", "--watermark-key", "7"), plain)
+        found = json.loads(self.good("watermark", "-m", MODEL, "-p", "the cat and the hat", "--json"))
+        self.assertEqual(found["scored"] + found["repeated"] + 1,
+                         len(self.good("tokenize", "-m", MODEL, "-p", "the cat and the hat").split()))
+        self.assertIn(b"z ", self.good("watermark", "-m", MODEL, "-p", "the cat"))
+        self.bad(2, "watermark", "-p", "a", says=["-m"])
+        self.bad(2, *base, "--watermark-width", "17", says=["--watermark-width"])
+
     def test_attached_values(self):
         options = ["run", "-m", MODEL, "-p", PROMPT, "--ids", "--no-prompt", "--ignore-end"]
         for option in (["-n5"], ["-n=5"], ["-n", "5"], ["--max-tokens=5"]):
