@@ -78,12 +78,12 @@ SM_API sm_status sm_session_fork(sm_session **out, const sm_session *session, sm
 /* ---- kept in files, or in memory ------------------------------------------------
  *
  * A saved session is all that continuing it takes: its tokens, keys and values, the logits after
- * the last token. What goes on from a loaded one is what would have gone on, to the bit. It belongs
- * to a model (its keys and the names, shapes and first bytes of its tensors are compared; a packed
- * copy is another model), to the adapters attached and their scales, to the level that computed it,
- * and to a kind of cache (kv_type; with windows kv_keep and, where they are kept alone, n_batch).
- * Threads and, if the tokens fit, n_ctx may be others (but in models with two sets of rotation
- * factors on the same side of their limit).
+ * the last token, what mirostat carries. What goes on from a loaded one is what would have gone on,
+ * to the bit. It belongs to a model (its keys and the names, shapes and first bytes of its tensors
+ * are compared; a packed copy is another model), to the adapters attached and their scales, to the
+ * level that computed it, and to a kind of cache (kv_type; with windows kv_keep and, where they are
+ * kept alone, n_batch). Threads and, if the tokens fit, n_ctx may be others (but in models with two
+ * sets of rotation factors on the same side of their limit).
  *
  * The file is a GGUF file that ends with a checksum over every byte of it: a damaged or cut one is
  * refused. Nothing of what it says is allocated for.
@@ -95,8 +95,9 @@ SM_API sm_status sm_session_save(const sm_session *session, const char *path, sm
 /* Makes the session hold what was saved, in place of all that it holds. Asks the cancel hook.
  * SM_ERR_IO, _FORMAT (damaged, or no saved session), _UNSUPPORTED (a later version), _ARGUMENT (of
  * another model, adapter, level or cache; the message says which), _CONTEXT_FULL, _NOMEM,
- * _CANCELLED, _STATE as above. On failure the session is as it was, but after _CANCELLED it may hold
- * no tokens; the message then says so. The file is mapped and must not be cut short meanwhile. */
+ * _CANCELLED, _STATE as above. On failure the session is as it was, but after _CANCELLED it may
+ * hold no tokens; the message then says so. The file is mapped and must not be cut short
+ * meanwhile. */
 SM_API sm_status sm_session_load(sm_session *session, const char *path, sm_error *error);
 /* The same bytes in memory. *size gets how many there are, SM_ERR_BUFFER if that is more than
  * capacity, what fits having been written; buffer may be NULL where capacity is 0. */
@@ -330,17 +331,20 @@ SM_API sm_status sm_session_sample(sm_session *session, const sm_sampling *sampl
 /* When the context is full, of the prompt or while text is generated:
  *
  * SM_CONTEXT_STOP   generating ends (SM_FINISH_CONTEXT); a prompt that does not fit is refused.
- * SM_CONTEXT_SLIDE  n_drop tokens behind the first n_keep are dropped, and those after them computed
+ * SM_CONTEXT_SLIDE  n_drop tokens behind the first n_keep are dropped, and those after them
+ * computed
  *                   again: the session then is what it would be had it been fed only what it holds.
  * SM_CONTEXT_SINKS  the same tokens are dropped, and those after them keep their keys and values
  *                   (StreamingLLM, arXiv:2309.17453): the first n_keep tokens are the sinks, and
  *                   positions are those within the cache. Nothing is computed again, but keys are
  *                   rotated by the difference of their positions, from what the cache has of them,
- *                   and rounded to its type once more; so that this happens to each only once, n_drop
+ *                   and rounded to its type once more; so that this happens to each only once,
+ * n_drop
  *                   is half of what is not kept where the paper drops one token at a time. n_keep
  *                   (0: 4) and n_drop are rounded up to multiples of 16. Where the session later
  *                   computes anything of this again (sm_session_rewind with windows, another
- *                   prompt), it does so from the tokens it holds. SM_ERR_UNSUPPORTED where positions
+ *                   prompt), it does so from the tokens it holds. SM_ERR_UNSUPPORTED where
+ * positions
  *                   are learned (gpt2) or keys are normed after their rotation (hunyuan), and where
  *                   windows kept alone do not fit beside n_keep.
  * SM_CONTEXT_ASK    on_context_full gives the tokens to go on with: of a summary, for instance.
@@ -378,7 +382,8 @@ typedef int32_t (*sm_context_fn)(void *user, sm_context_full *full);
  * the same vocabulary, guesses what its model would choose (where the look-up finds nothing, if
  * both are asked for); it holds other tokens afterwards, and is in use until the call returns. How
  * much is guessed depends on how much came true (counts that the session keeps, no clocks): where
- * nothing does, next to nothing is tried. A session that keeps windows alone can afterwards go back
+ * nothing does, next to nothing is tried. Other threads that look at the session's tokens may for a
+ * moment see guessed ones. A session that keeps windows alone can afterwards go back
  * at no cost by as many tokens less as were computed ahead. */
 #define SM_SPECULATE_NO 0
 #define SM_SPECULATE_NGRAM 1
@@ -407,10 +412,11 @@ typedef struct sm_generate_options {
                                     text before anything else; text handed out begins behind it */
     sm_context_fn on_context_full; /* NULL, or told of it, or asked */
     void *context_full_user;
-    /* NULL, or what the text must match (constrain.h), made with the model's tokenizer: it holds for
-     * what is generated. Text without an alternative is fed together, its tokens' logprob is 0. The
-     * end comes (SM_FINISH_END) where nothing can follow, or by an end token where the text matches;
-     * SM_FINISH_LENGTH, _CONTEXT and _STOP may leave it unfinished. ignore_end says nothing then */
+    /* NULL, or what the text must match (constrain.h), made with the model's tokenizer: it holds
+     * for what is generated. Text without an alternative is fed together, its tokens' logprob is 0.
+     * The end comes (SM_FINISH_END) where nothing can follow, or by an end token where the text
+     * matches; SM_FINISH_LENGTH, _CONTEXT and _STOP may leave it unfinished. ignore_end says
+     * nothing then */
     struct sm_constraint *constraint;
 } sm_generate_options;
 
@@ -462,9 +468,9 @@ typedef struct sm_generate_stats {
  * last token, which nothing needed computed yet. on_token may be NULL. SM_OK for
  * every finish but SM_FINISH_CANCELLED (SM_ERR_CANCELLED) and failures:
  * SM_ERR_STATE if the draft session is in use; SM_ERR_ARGUMENT if it is the session itself or of
- * another vocabulary; SM_ERR_CONTEXT_FULL if the prompt alone does not fit (policy stop), _MISSING if the model has no
- * vocabulary, _ARGUMENT, _TOKEN and _FORMAT as with sm_session_sample, _NOMEM. An
- * empty prompt needs a BOS token, else SM_ERR_ARGUMENT. */
+ * another vocabulary; SM_ERR_CONTEXT_FULL if the prompt alone does not fit (policy stop), _MISSING
+ * if the model has no vocabulary, _ARGUMENT, _TOKEN and _FORMAT as with sm_session_sample, _NOMEM.
+ * An empty prompt needs a BOS token, else SM_ERR_ARGUMENT. */
 SM_API sm_status sm_session_generate(sm_session *session, const char *prompt,
                                      const sm_generate_options *options, sm_token_fn on_token,
                                      void *user, sm_error *error);

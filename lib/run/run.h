@@ -271,6 +271,8 @@ double sm_trail_mu(const sm_session *session);
 sm_status sm_trail_reserve(sm_session *session, sm_error *error);
 void sm_trail_put(sm_session *session, int32_t id, double before, double after);
 sm_status sm_trail_copy(sm_session *to, const sm_session *from, sm_error *error);
+/* The tokens [begin, end) go, those behind stand earlier. */
+void sm_trail_drop(sm_session *session, uint32_t begin, uint32_t end);
 /* The next token by taken options, from the session's logits, of those that mask (NULL: all) and
  * the n_banned ids of `banned` allow. mu as in sm_draw. */
 sm_status sm_session_choose(sm_session *session, const sm_chain *chain, const uint32_t *mask,

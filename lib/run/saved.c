@@ -8,7 +8,8 @@
  *   smallmind.session.counts    u64: in the order of enum below
  *   smallmind.state.N           each part of the state (lib/nn/state/kept.c)
  *
- * The tensors are the state's, then session.ids (I32) and session.logits (F32), where there are any.
+ * The tensors are the state's, then session.ids (I32), session.logits (F32) and session.trail (F64:
+ * token, or -1, and mu before and after each choice of mirostat), where there are any.
  */
 #include "run.h"
 
@@ -22,10 +23,11 @@
 #define KEY_COUNTS "smallmind.session.counts"
 #define IDS "session.ids"
 #define LOGITS "session.logits"
+#define CHOICES "session.trail"
 #define ALIGNMENT 64
 #define HEADER_MOST ((uint64_t)16 << 20) /* bytes of all that is no data, with room to spare */
 
-enum { LENGTH, REACHED, HAS_LOGITS, CONTEXT, FLOOR, KEPT, DROPPED, COUNTS };
+enum { LENGTH, REACHED, HAS_LOGITS, CONTEXT, FLOOR, KEPT, DROPPED, TRAIL, COUNTS };
 
 static uint64_t hash_adapters(const sm_session *s) {
     uint64_t h = 0;
@@ -51,6 +53,11 @@ static sm_hook hook_of(const sm_session *s) {
     return (sm_hook){ask, (void *)(uintptr_t)s};
 }
 
+/* Choices of mirostat that the present length leaves. */
+static uint32_t trail_of(const sm_session *s) {
+    return min_u32(s->trail.end, s->length + 1);
+}
+
 /* ---- save ------------------------------------------------------------------------------------ */
 
 static void declare(const sm_session *s, sm_gguf_writer *w) {
@@ -61,7 +68,8 @@ static void declare(const sm_session *s, sm_gguf_writer *w) {
                                      [CONTEXT] = s->n_ctx,
                                      [FLOOR] = min_u32(s->state.floor, s->length),
                                      [KEPT] = s->kept,
-                                     [DROPPED] = s->dropped};
+                                     [DROPPED] = s->dropped,
+                                     [TRAIL] = trail_of(s)};
     const uint64_t length = s->length, n_vocab = s->model->net->config.n_vocab;
     sm_gguf_put_str(w, SM_K_TYPE, "session", 7);
     sm_gguf_put_u32(w, KEY_VERSION, VERSION);
@@ -74,7 +82,20 @@ static void declare(const sm_session *s, sm_gguf_writer *w) {
         sm_gguf_declare_tensor(w, IDS, SM_DTYPE_I32, 1, &length, NULL);
     if (s->has_logits)
         sm_gguf_declare_tensor(w, LOGITS, SM_DTYPE_F32, 1, &n_vocab, NULL);
+    const uint64_t choices = 3 * (uint64_t)trail_of(s);
+    if (choices)
+        sm_gguf_declare_tensor(w, CHOICES, SM_DTYPE_F64, 1, &choices, NULL);
     sm_gguf_declare_seal(w, NULL);
+}
+
+static sm_status write_trail(const sm_session *s, sm_gguf_writer *w, sm_error *error) {
+    sm_status status = SM_OK;
+    for (uint32_t i = 0; i < trail_of(s) && !status; i++) {
+        const sm_trail_step *t = &s->trail.at[i];
+        const double step[3] = {t->id, t->id < 0 ? 0 : t->before, t->id < 0 ? 0 : t->after};
+        status = sm_gguf_write_part(w, step, sizeof step, error);
+    }
+    return status;
 }
 
 /* Ends the writer, which keeps the first failure. */
@@ -88,6 +109,8 @@ static sm_status write_all(const sm_session *s, sm_gguf_writer *w, sm_error *err
     if (!status && s->has_logits)
         status = sm_gguf_write_tensor(w, s->logits,
                                       s->model->net->config.n_vocab * sizeof *s->logits, error);
+    if (!status)
+        status = write_trail(s, w, error);
     return sm_gguf_writer_end(w, status, error);
 }
 
@@ -129,7 +152,7 @@ sm_status sm_session_save_bytes(const sm_session *s, void *buffer, uint64_t capa
 typedef struct loaded {
     const sm_source *source;
     uint64_t counts[COUNTS];
-    const sm_tensor *ids, *logits; /* NULL: there are none */
+    const sm_tensor *ids, *logits, *trail; /* NULL: there are none */
 } loaded;
 
 static sm_status read_version(const sm_source *source, sm_error *error) {
@@ -174,7 +197,8 @@ static sm_status read_counts(const sm_session *s, loaded *l, sm_error *error) {
         l->counts[i] = sm_load_le(key->data + 8 * i, 8);
     const uint64_t *c = l->counts;
     if (c[LENGTH] > c[REACHED] || c[HAS_LOGITS] > (c[LENGTH] != 0) || c[REACHED] > c[CONTEXT] ||
-        c[FLOOR] > c[LENGTH] || c[KEPT] > c[CONTEXT] || c[DROPPED] > UINT64_MAX / 2)
+        c[FLOOR] > c[LENGTH] || c[KEPT] > c[CONTEXT] || c[DROPPED] > UINT64_MAX / 2 ||
+        c[TRAIL] > c[LENGTH] + 1)
         return sm_fail(error, SM_ERR_FORMAT, "%s: key '%s' contradicts itself", l->source->path,
                        KEY_COUNTS);
     if (c[REACHED] > s->n_ctx)
@@ -216,6 +240,21 @@ static sm_status check_ids(const sm_session *s, const loaded *l, sm_error *error
     return SM_OK;
 }
 
+static double trail_at(const loaded *l, uint64_t i) {
+    double value;
+    memcpy(&value, l->trail->data + i * sizeof value, sizeof value);
+    return value;
+}
+
+static sm_status check_trail(const sm_session *s, const loaded *l, sm_error *error) {
+    const double n_vocab = s->model->net->config.n_vocab;
+    for (uint64_t i = 0; i < l->counts[TRAIL]; i++)
+        if (!(trail_at(l, 3 * i) >= -1 && trail_at(l, 3 * i) < n_vocab))
+            return sm_fail(error, SM_ERR_FORMAT, "%s: choice %llu is of no token", l->source->path,
+                           (unsigned long long)i);
+    return SM_OK;
+}
+
 static sm_status compare(const sm_session *s, loaded *l, sm_error *error) {
     const sm_source *source = l->source;
     sm_status status = compare_u64(source, KEY_MODEL, sm_source_fingerprint(s->model->source),
@@ -238,17 +277,22 @@ static sm_status compare(const sm_session *s, loaded *l, sm_error *error) {
     if (!status)
         status = find(l, LOGITS, SM_DTYPE_F32,
                       l->counts[HAS_LOGITS] ? s->model->net->config.n_vocab : 0, &l->logits, error);
-    const uint64_t tensors =
-        sm_state_tensors(&s->state, n, reached) + (n != 0) + l->counts[HAS_LOGITS] + 1;
+    if (!status)
+        status = find(l, CHOICES, SM_DTYPE_F64, 3 * l->counts[TRAIL], &l->trail, error);
+    const uint64_t tensors = sm_state_tensors(&s->state, n, reached) + (n != 0) +
+                             l->counts[HAS_LOGITS] + (l->counts[TRAIL] != 0) + 1;
     if (!status && source->n_tensors != tensors)
         status = sm_fail(error, SM_ERR_FORMAT, "%s: holds %llu tensors, not %llu", source->path,
                          (unsigned long long)source->n_tensors, (unsigned long long)tensors);
+    if (!status)
+        status = check_trail(s, l, error);
     return status ? status : check_ids(s, l, error);
 }
 
 /* The most bytes that a session like this one can be saved as. */
 static uint64_t most_bytes(const sm_session *s) {
     return s->state.bytes + s->n_ctx * sizeof *s->ids +
+           3 * sizeof(double) * ((uint64_t)s->n_ctx + 1) +
            s->model->net->config.n_vocab * sizeof *s->logits + HEADER_MOST;
 }
 
@@ -277,8 +321,11 @@ static sm_status check(const sm_session *s, loaded *l, sm_error *error) {
 static sm_status take(sm_session *s, const loaded *l, sm_error *error) {
     const sm_hook hook = hook_of(s);
     const uint32_t n = (uint32_t)l->counts[LENGTH];
+    if (l->trail && sm_trail_reserve(s, error))
+        return SM_ERR_NOMEM;
     s->length = 0;
     s->has_logits = false;
+    s->trail.end = 0;
     if (!sm_state_read(&s->state, n, (uint32_t)l->counts[REACHED], l->source, &hook))
         return sm_fail(error, SM_ERR_CANCELLED,
                        "%s: loading was cancelled; the session holds no tokens", l->source->path);
@@ -288,6 +335,10 @@ static sm_status take(sm_session *s, const loaded *l, sm_error *error) {
     s->state.floor = (uint32_t)l->counts[FLOOR];
     s->kept = (uint32_t)min_u64(l->counts[KEPT], UINT32_MAX);
     s->dropped = l->counts[DROPPED];
+    for (uint64_t i = 0; i < l->counts[TRAIL]; i++)
+        s->trail.at[i] = (sm_trail_step){(int32_t)trail_at(l, 3 * i), trail_at(l, 3 * i + 1),
+                                         trail_at(l, 3 * i + 2)};
+    s->trail.end = (uint32_t)l->counts[TRAIL];
     s->length = n;
     if (l->logits)
         memcpy(s->logits, l->logits->data, (size_t)l->logits->size);

@@ -38,3 +38,11 @@ sm_status sm_trail_copy(sm_session *to, const sm_session *from, sm_error *error)
     to->trail.end = status ? 0 : n;
     return status;
 }
+
+void sm_trail_drop(sm_session *s, uint32_t begin, uint32_t end) {
+    sm_trail *t = &s->trail;
+    const uint32_t rest = t->end > end ? t->end - end : 0;
+    if (rest)
+        memmove(t->at + begin, t->at + end, rest * sizeof *t->at);
+    t->end = min_u32(t->end, begin) + rest;
+}

@@ -174,6 +174,37 @@ static void whatever_was_done_before(void **state) {
     }
 }
 
+/* What mirostat carries goes along. */
+static void choices_go_on(void **state) {
+    (void)state;
+    const sm_sampling sampling = {
+        .struct_size = sizeof sampling, .temperature = 1, .mirostat = 2, .seed = 3};
+    sm_model *model = open_model(&several[0], NULL);
+    sm_session *s = open_session(model), *t = open_session(model);
+    uint64_t size;
+    int32_t a, b;
+    feed(s, 5, 1);
+    for (int i = 0; i < 60; i++) {
+        if (i == 30 || i == 31) { /* before and after the choice is fed */
+            if (i == 31)
+                assert_int_equal(sm_session_sample(s, &sampling, &a, NULL, NULL), SM_OK);
+            uint8_t *data = saved(s, &size);
+            assert_loads(t, data, size);
+            free(data);
+        }
+        assert_int_equal(sm_session_sample(s, &sampling, &a, NULL, NULL), SM_OK);
+        assert_int_equal(sm_session_feed(s, &a, 1, NULL), SM_OK);
+        if (i < 30)
+            continue;
+        assert_int_equal(sm_session_sample(t, &sampling, &b, NULL, NULL), SM_OK);
+        assert_int_equal(a, b);
+        assert_int_equal(sm_session_feed(t, &b, 1, NULL), SM_OK);
+    }
+    sm_session_free(s);
+    sm_session_free(t);
+    sm_model_free(model);
+}
+
 /* ---- what is refused -------------------------------------------------------------------------- */
 
 static void refused(sm_session *s, const uint8_t *data, uint64_t size, sm_status status,
@@ -297,7 +328,7 @@ static void damage_is_refused(void **state) {
 
 /* Files that are whole and lie: what the writer of GGUF files seals for anybody. */
 typedef struct lie {
-    uint64_t counts[7];
+    uint64_t counts[8];
     uint64_t n_ids;
     int32_t id;
     bool logits;
@@ -318,7 +349,7 @@ static void write_lie(const char *path, const lie *told, const uint8_t *truth, u
         if (strcmp(source->keys[i].name, "smallmind.session.counts") != 0 &&
             strcmp(source->keys[i].name, "general.alignment") != 0)
             sm_gguf_put_key(w, &source->keys[i]);
-    sm_gguf_put_array(w, "smallmind.session.counts", SM_KEY_UINT64, told->counts, 7);
+    sm_gguf_put_array(w, "smallmind.session.counts", SM_KEY_UINT64, told->counts, 8);
     for (uint64_t i = 0; i < source->n_tensors; i++)
         if (strncmp(source->tensors[i].name, "state.", 6) == 0)
             sm_gguf_declare_tensor(w, source->tensors[i].name, SM_DTYPE_I8, 1,
@@ -361,6 +392,8 @@ static void lies_are_refused(void **state) {
         {{20, 20, 1, CONTEXT, 21}, 20, 1, true, "contradicts"},
         {{20, 20, 1, CONTEXT, 0, CONTEXT + 1}, 20, 1, true, "contradicts"},
         {{20, 20, 1, CONTEXT, 0, 0, UINT64_MAX}, 20, 1, true, "contradicts"},
+        {{20, 20, 1, CONTEXT, 0, 0, 0, 22}, 20, 1, true, "contradicts"},
+        {{20, 20, 1, CONTEXT, 0, 0, 0, 3}, 20, 1, true, "session.trail"},
         {{20, 20, 1, CONTEXT}, 20, 1, true, NULL}, /* which is none */
     };
     sm_model *model = open_model(&several[1], NULL);
@@ -491,6 +524,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(goes_on_as_if_never_saved),
         cmocka_unit_test(whatever_was_done_before),
+        cmocka_unit_test(choices_go_on),
         cmocka_unit_test(another_session_is_refused_by_name),
         cmocka_unit_test(damage_is_refused),
         cmocka_unit_test(lies_are_refused),

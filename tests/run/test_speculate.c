@@ -119,6 +119,13 @@ static const sm_sampling samplings[] = {
      .repeat_penalty = 1.3,
      .frequency_penalty = 0.2,
      .seed = 7},
+    {.struct_size = sizeof(sm_sampling), .temperature = 1, .mirostat = 2, .seed = 8},
+    {.struct_size = sizeof(sm_sampling),
+     .temperature = 1,
+     .dry_multiplier = 0.8,
+     .xtc_probability = 0.5,
+     .top_p = 0.9,
+     .seed = 9},
 };
 #define SAMPLINGS (sizeof samplings / sizeof *samplings)
 
