@@ -154,7 +154,7 @@ sm_status sm_policy_room(sm_session *s, sm_policy *p, sm_error *error) {
     return s->length == s->n_ctx && p->kind != SM_CONTEXT_STOP ? make_room(s, p, error) : SM_OK;
 }
 
-/* ---- prompts ----------------------------------------------------------------------------------- */
+/* ---- prompts --------------------------------------------------------------------------------- */
 
 /* A prompt that is too long loses whole multiples of n_drop, as a session that it was generated
  * by has: so that what that holds of it is found. */
@@ -245,7 +245,7 @@ sm_status sm_policy_sync(sm_session *s, sm_policy *p, const int32_t *ids, uint64
     return status ? status : sm_session_sync_marked(s, p->ids, n_new, reused, error);
 }
 
-/* ---- by hand ----------------------------------------------------------------------------------- */
+/* ---- by hand --------------------------------------------------------------------------------- */
 
 static sm_status drop_marked(sm_session *s, uint32_t begin, uint32_t end, sm_error *error) {
     if (begin > end || end > s->length)

@@ -1,6 +1,6 @@
-/* Token healing: a prompt that ends inside what the vocabulary would write as one token ("http:" and
- * not "http://") leads models astray. Its last tokens are given up, and the continuation has to begin
- * with their text: with any token that continues it, or is a beginning of it.
+/* Token healing: a prompt that ends inside what the vocabulary would write as one token ("http:",
+ * and not "http://") leads models astray. Its last tokens are given up, and the continuation has to
+ * begin with their text: with any token that continues it, or is a beginning of it.
  */
 #include "run.h"
 

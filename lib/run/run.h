@@ -188,7 +188,8 @@ typedef struct sm_heal {
 sm_status sm_heal_begin(sm_session *session, sm_heal *heal, const int32_t *ids, uint64_t *n,
                         sm_error *error);
 void sm_heal_free(sm_session *session, sm_heal *heal);
-/* Of the tokens that may come next (sm_draw.mask), of those that are allowed (NULL: all); NULL: any.
+/* Of the tokens that may come next (sm_draw.mask), of those that are allowed (NULL: all); NULL:
+ * any.
  */
 const uint32_t *sm_heal_mask(sm_session *session, sm_heal *heal, const uint32_t *allowed);
 /* This one came. */

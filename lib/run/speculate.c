@@ -1,20 +1,20 @@
 /* Tokens computed before they are chosen. A guess of what follows is fed together with a chosen
  * token, which reads the weights once for all of them; each next token is then chosen from its own
- * logits, as ever, and where it is the guessed one its step has been done. What was guessed wrong is
- * gone back from, and nothing else knows of it: text and logits are those of single steps, to the
- * bit.
+ * logits, as ever, and where it is the guessed one its step has been done. What was guessed wrong
+ * is gone back from, and nothing else knows of it: text and logits are those of single steps, to
+ * the bit.
  *
  * Guesses come from the tokens so far (what followed the last time that the text went like this),
  * or from a second session with a smaller model. How many there are depends on how many came true,
- * by counts and not by clocks: each costs a part of a step, each that comes true gains one, and what
- * is gained may be spent. Without gains a small part of the steps is all that is tried.
+ * by counts and not by clocks: each costs a part of a step, each that comes true gains one, and
+ * what is gained may be spent. Without gains a small part of the steps is all that is tried.
  */
 #include "run.h"
 
 #include <string.h>
 
 #define UNIT 128         /* of credit: one step of one token */
-#define COST 20          /* of a token more in a step: more than it takes where weights are read */
+#define COST 28          /* of a token more in a step: more than it takes where weights are read */
 #define FIRST (2 * UNIT) /* credit of a new session */
 #define MOST (24 * UNIT)
 #define EARNED 1   /* of each token that is computed alone: a hundredth of its step */
@@ -144,7 +144,7 @@ void sm_draft_end(sm_session *s, sm_session *draft) {
         sm_session_free(draft);
 }
 
-/* ---- the session's ---------------------------------------------------------------------------- */
+/* ---- the session's --------------------------------------------------------------------------- */
 
 static sm_status reserve(sm_session *s, uint32_t most, sm_error *error) {
     sm_ahead *a = &s->ahead;

@@ -3,8 +3,8 @@
  * those are chosen more often (algorithm 2, "soft red list"; self-seeding is algorithm 3), and a
  * text in which they are too many was generated with that key.
  *
- * Each token is green by a hash of its own, so that one is looked at without the others: gamma is the
- * part of green ones on average, which is what the test of the detector assumes.
+ * Each token is green by a hash of its own, so that one is looked at without the others: gamma is
+ * the part of green ones on average, which is what the test of the detector assumes.
  */
 #include "sample.h"
 
@@ -72,7 +72,7 @@ void sm_watermark_mark(const sm_watermark *w, float *logits, uint32_t n_vocab, c
             logits[id] = (float)((double)logits[id] + w->delta);
 }
 
-/* ---- detecting --------------------------------------------------------------------------------- */
+/* ---- detecting ------------------------------------------------------------------------------- */
 
 /* Puts a hash that is not 0 into a table of `size`, a power of two; false: it was there. */
 static bool put(uint64_t *table, uint64_t size, uint64_t hash) {

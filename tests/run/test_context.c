@@ -152,8 +152,8 @@ static void stops(void **state) {
     sm_model_free(model);
 }
 
-/* With one layer keys and values depend on token and position alone: what sinks rotate is what slide
- * computes again, but for rounding. */
+/* With one layer keys and values depend on token and position alone: what sinks rotate is what
+ * slide computes again, but for rounding. */
 static void sinks_have_the_keys_of_their_positions(void **state) {
     (void)state;
     static const double tolerance[] = {2e-3, 2e-5, 2e-2, 3e-2, 0.5, 0.3, 0.5};
@@ -180,7 +180,8 @@ static void sinks_have_the_keys_of_their_positions(void **state) {
     }
 }
 
-/* What a stream gives depends neither on how it is cut into calls, nor on threads, nor on copies. */
+/* What a stream gives depends neither on how it is cut into calls, nor on threads, nor on
+ * copies. */
 static void streams_are_the_same_bits(void **state) {
     (void)state;
     for (size_t m = 0; m < SEVERAL; m++) {

@@ -59,7 +59,8 @@ static sm_generate_stats generate(sm_session *s, const char *prompt, const sm_ge
     return stats;
 }
 
-/* The tokens before those that were given up and the ones that came spell the prompt and the text. */
+/* The tokens before those that were given up and the ones that came spell the prompt and the
+ * text. */
 static void assert_spells(sm_session *s, const char *prompt, uint64_t healed, const told *t) {
     int32_t ids[200];
     char text[3000], want[3000];

@@ -205,7 +205,7 @@ static void choices_go_on(void **state) {
     sm_model_free(model);
 }
 
-/* ---- what is refused -------------------------------------------------------------------------- */
+/* ---- what is refused ------------------------------------------------------------------------- */
 
 static void refused(sm_session *s, const uint8_t *data, uint64_t size, sm_status status,
                     const char *word) {
@@ -415,7 +415,7 @@ static void lies_are_refused(void **state) {
     sm_model_free(model);
 }
 
-/* ---- failing, cancelled ------------------------------------------------------------------------ */
+/* ---- failing, cancelled ---------------------------------------------------------------------- */
 
 static void failing_allocations(void **state) {
     (void)state;

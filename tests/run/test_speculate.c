@@ -295,7 +295,7 @@ static void guesses_may_be_damaged(void **state) {
     sm_model_free(whole);
 }
 
-/* ---- misuse ----------------------------------------------------------------------------------- */
+/* ---- misuse ---------------------------------------------------------------------------------- */
 
 typedef struct guest {
     sm_session *s, *draft;

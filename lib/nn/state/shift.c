@@ -1,6 +1,6 @@
-/* Tokens of a state moved to earlier positions: values stay what they are, keys are rotated as their
- * new positions ask (rotations of one plane add up, so that by the difference will do), read from
- * the cache and stored there again, which rounds once more. Tiles move whole. */
+/* Tokens of a state moved to earlier positions: values stay what they are, keys are rotated as
+ * their new positions ask (rotations of one plane add up, so that by the difference will do), read
+ * from the cache and stored there again, which rounds once more. Tiles move whole. */
 #include "state.h"
 
 #include <math.h>
