@@ -767,23 +767,15 @@ void sm_grammar_free(sm_grammar *g) {
     sm_mem *mem = g->mem;
     for (uint64_t i = 0; i < g->n_rules; i++)
         sm_free(mem, g->rules[i].name);
-    void *const blocks[] = {g->nodes,
-                            g->node_hash.slots,
-                            g->list,
-                            g->sets,
-                            g->set_hash.slots,
-                            g->rules,
-                            g->shapes,
-                            g->shape_hash.slots,
-                            g->steps,
-                            g->targets,
-                            g->properties,
-                            g->property_ranges,
-                            g->scratch,
-                            g->links,
-                            g->queue,
-                            g->mix,
-                            g};
+    void *const blocks[] = {g->nodes,          g->node_hash.slots,
+                            g->list,           g->sets,
+                            g->set_hash.slots, g->rules,
+                            g->shapes,         g->shape_hash.slots,
+                            g->steps,          g->targets,
+                            g->properties,     g->property_ranges,
+                            g->scratch,        g->links,
+                            g->queue,          g->mix,
+                            g->runs,           g};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
         sm_free(mem, blocks[i]);
 }
