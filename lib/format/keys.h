@@ -62,6 +62,9 @@
 #define SM_K_EXPERTS_SCALE "expert_weights_scale"
 #define SM_K_EXPERTS_GROUPS "expert_group_count"
 #define SM_K_EXPERTS_GROUPS_USED "expert_group_used_count"
+#define SM_K_STREAMS "altup.num_inputs"
+#define SM_K_STREAM_ACTIVE "altup.active_idx"
+#define SM_K_SPARSITY "activation_sparsity_scale" /* standard deviations */
 #define SM_K_DRAFT_LAYERS "nextn_predict_layers"
 #define SM_K_DENSE_LAYERS "leading_dense_block_count"
 #define SM_K_EXPERTS_STEP "interleave_moe_layer_step"

@@ -181,6 +181,24 @@ static bool is_draft(const sm_net *net, const char *name) {
     return *name == '.' && layer >= first && layer < end;
 }
 
+/* Of a block that has another one's keys and values: some files (gemma 3n's) have its own all the
+ * same. */
+static bool is_idle(const sm_net *net, const char *name) {
+    static const uint8_t idle[] = {SM_ATTN_K, SM_ATTN_V, SM_ATTN_K_NORM};
+    char own[128];
+    for (uint32_t i = 0; i < net->n_blocks && net->idle_keys; i++) {
+        const sm_block *b = &net->blocks[i];
+        if (b->kind->id != SM_KIND_ATTENTION || !b->attn.borrows)
+            continue;
+        for (uint32_t k = 0; k < sizeof idle; k++) {
+            sm_slot_name(b, idle[k], own, sizeof own);
+            if (!strcmp(own, name))
+                return true;
+        }
+    }
+    return false;
+}
+
 /* A tensor that nothing here uses means another computation than the one here:
  * running without it would give wrong text. */
 static sm_status check_unused(const binder *b) {
@@ -189,7 +207,8 @@ static sm_status check_unused(const binder *b) {
         const char *name = source->tensors[i].name;
         /* rope angles that old converters stored; they follow from the keys */
         if (b->bound[i] || is_draft(b->net, name) || ends_with(name, ".rotary_emb.inv_freq") ||
-            ends_with(name, ".attn_rot_embd.weight") || ends_with(name, ".attn_rot_embd"))
+            ends_with(name, ".attn_rot_embd.weight") || ends_with(name, ".attn_rot_embd") ||
+            is_idle(b->net, name))
             continue;
         return sm_fail(b->error, SM_ERR_UNSUPPORTED,
                        "%s: tensor '%s' has no place in a %s model of %u layers as this version "

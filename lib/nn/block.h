@@ -13,26 +13,32 @@
 
 /* The sizes that tensors and buffers of a block are made of; each block has its own. */
 typedef enum sm_dim {
-    SM_DIM_NONE,      /* as columns: a vector */
-    SM_DIM_EMBD,      /* the residual stream */
-    SM_DIM_Q,         /* query heads together */
-    SM_DIM_KV,        /* key (or value) heads together */
-    SM_DIM_HEAD,      /* one head */
-    SM_DIM_HEADS,     /* number of query heads */
-    SM_DIM_Q_NORM,    /* what a norm of queries takes together: a head, or all of them */
-    SM_DIM_K_NORM,    /* and of keys */
-    SM_DIM_Q_NORMS,   /* norms of queries where each head has its own; 0: one for all */
-    SM_DIM_K_NORMS,   /* and of keys */
-    SM_DIM_FF,        /* the feed-forward part's inner width; of one expert */
-    SM_DIM_FF_SHARED, /* the inner width of what all tokens go through beside experts */
-    SM_DIM_EXPERTS,   /* number of experts */
-    SM_DIM_BOUNDS,    /* and one more */
-    SM_DIM_USED,      /* experts that a token goes through */
-    SM_DIM_USED_EMBD, /* so many rows of the residual stream, strides and all */
-    SM_DIM_USED_FF,   /* and of an expert's inner width */
-    SM_DIM_V_RAW,     /* values that are normed */
-    SM_DIM_INPUT,     /* what a layer reads of the token beside the stream */
-    SM_DIM_INPUTS,    /* what all layers do */
+    SM_DIM_NONE,       /* as columns: a vector */
+    SM_DIM_EMBD,       /* the residual stream */
+    SM_DIM_Q,          /* query heads together */
+    SM_DIM_KV,         /* key (or value) heads together */
+    SM_DIM_HEAD,       /* one head */
+    SM_DIM_HEADS,      /* number of query heads */
+    SM_DIM_Q_NORM,     /* what a norm of queries takes together: a head, or all of them */
+    SM_DIM_K_NORM,     /* and of keys */
+    SM_DIM_Q_NORMS,    /* norms of queries where each head has its own; 0: one for all */
+    SM_DIM_K_NORMS,    /* and of keys */
+    SM_DIM_FF,         /* the feed-forward part's inner width; of one expert */
+    SM_DIM_FF_SHARED,  /* the inner width of what all tokens go through beside experts */
+    SM_DIM_EXPERTS,    /* number of experts */
+    SM_DIM_BOUNDS,     /* and one more */
+    SM_DIM_USED,       /* experts that a token goes through */
+    SM_DIM_USED_EMBD,  /* so many rows of the residual stream, strides and all */
+    SM_DIM_USED_FF,    /* and of an expert's inner width */
+    SM_DIM_V_RAW,      /* values that are normed */
+    SM_DIM_INPUT,      /* what a layer reads of the token beside the stream */
+    SM_DIM_INPUTS,     /* what all layers do */
+    SM_DIM_STREAMS,    /* of the residual, where blocks compute the first of several */
+    SM_DIM_OTHERS,     /* one less */
+    SM_DIM_OTHER_ROWS, /* rows of so many, strides and all */
+    SM_DIM_COEFS,      /* what mixes them */
+    SM_DIM_LAUREL,     /* rank of a learned residual */
+    SM_DIM_FF_SPARSE,  /* the inner width of a gated part that cuts its gate off */
     SM_DIM_ONE,
     /* of latent attention; "whole" is a head's part that starts on a group (or block) of its own */
     SM_DIM_RANK,        /* the latent */
@@ -137,6 +143,11 @@ typedef enum sm_kind_id {
     SM_KIND_INPUTS,
     SM_KIND_LAYER_INPUT,
     SM_KIND_SCALE,
+    SM_KIND_SPLIT,
+    SM_KIND_PREDICT,
+    SM_KIND_CORRECT,
+    SM_KIND_MERGE,
+    SM_KIND_LAUREL,
     SM_KIND_GATED,
     SM_KIND_PLAIN,
     SM_KIND_EXPERTS,
@@ -264,9 +275,45 @@ extern const sm_kind sm_kind_layer_input;
 enum { SM_LAYER_INPUT_GATE = SM_WIRING_SLOTS, SM_LAYER_INPUT_PROJECTION, SM_LAYER_INPUT_SLOTS };
 enum { SM_LI_GATE, SM_LI_H, SM_LI_H_FORM, SM_LI_BUFFERS };
 
-/* x = scale x (blocks/inputs.c), a number that the file has. */
+/* x = scale x (blocks/inputs.c), a number that the file has, or sm_block.factor. */
 extern const sm_kind sm_kind_scale;
 enum { SM_SCALE_SCALE = SM_WIRING_SLOTS, SM_SCALE_SLOTS };
+
+/* streams (blocks/streams.c; AltUp, arXiv:2301.13310, as in gemma 3n): the residual is n vectors a
+ * token, which lie side by side, and one place more behind them. All other blocks read and add to
+ * the first.
+ *   split:   others_i = P_i x, as long as x
+ *   predict: s_o += sum over i of c_oi s_i, c = C tanh(R norm(s_0) / n_embd); the first also to the
+ *            place behind them
+ *   correct: v = s_0 - that place; s_o = what was predicted + (1 + k_o) v, k = K tanh(R norm(s_0) /
+ *            n_embd), R and the norm those of `predict`
+ *   merge:   x = mean of x and U_i others_i, each as long as x */
+extern const sm_kind sm_kind_split, sm_kind_predict, sm_kind_correct, sm_kind_merge;
+#define SM_MAX_STREAMS 16
+#define SM_STREAM_LEAST 1e-5 /* mean of squares of what is made as long as x, at least */
+/* What makes a vector as long as x. */
+float sm_stream_factor(const float *raw, const float *x, uint64_t n);
+enum { SM_STREAMS_MATRIX = SM_WIRING_SLOTS, SM_STREAMS_SLOTS }; /* split, merge */
+enum { SM_ST_RAW, SM_ST_FORM, SM_ST_BUFFERS };                  /* P_i x, U_i x */
+enum { SM_MIX_COEFS = SM_WIRING_SLOTS, SM_MIX_ROUTER, SM_MIX_NORM, SM_MIX_SLOTS }; /* predict */
+enum {                   /* predict, correct */
+       SM_MIX_AT_NORMED, /* norm(s_0) / n_embd */
+       SM_MIX_AT_NORMED_FORM,
+       SM_MIX_AT_MODES, /* tanh(R ..) */
+       SM_MIX_AT_MODES_FORM,
+       SM_MIX_AT_COEFS,
+       SM_MIX_BUFFERS
+};
+
+typedef struct sm_streams_params {
+    uint32_t predict; /* of `correct`: number of the block that predicted */
+} sm_streams_params;
+
+/* learned augmented residual (blocks/streams.c; LAuReL, arXiv:2411.07501): x += n + norm(R L n),
+ * n = norm(x) */
+extern const sm_kind sm_kind_laurel;
+enum { SM_LAUREL_LEFT = SM_WIRING_SLOTS, SM_LAUREL_RIGHT, SM_LAUREL_NORM, SM_LAUREL_SLOTS };
+enum { SM_LA_LOW, SM_LA_LOW_FORM, SM_LA_RAW, SM_LA_BUFFERS };
 
 /* latent attention (blocks/latent.c; arXiv:2405.04434, section 2.1): keys and values of all heads
  * come from one latent c per token, and a part r of keys that has a position is one for all heads:
@@ -329,7 +376,14 @@ enum {
     SM_GATED_DOWN_BIAS,
     SM_GATED_SLOTS
 };
-enum { SM_GATED_AT_GATE, SM_GATED_AT_UP, SM_GATED_AT_H, SM_GATED_AT_H_FORM, SM_GATED_BUFFERS };
+enum {
+    SM_GATED_AT_GATE,
+    SM_GATED_AT_UP,
+    SM_GATED_AT_H,
+    SM_GATED_AT_H_FORM,
+    SM_GATED_AT_SPARSE, /* the gate, cut off */
+    SM_GATED_BUFFERS
+};
 
 /* gelu: the tanh form, and the one by erf; the square of relu */
 typedef enum sm_activation { SM_SILU, SM_GELU, SM_GELU_ERF, SM_RELU2 } sm_activation;
@@ -337,7 +391,12 @@ typedef enum sm_activation { SM_SILU, SM_GELU, SM_GELU_ERF, SM_RELU2 } sm_activa
 typedef struct sm_gated_params {
     uint32_t n_ff;
     sm_activation activation;
+    bool
+        sparse; /* of gate what is above its mean + so many standard deviations, less that, and 0 */
+    float deviations;
 } sm_gated_params;
+/* What is taken off a gate of n elements, which then ends at 0; its deviation unless NULL. */
+double sm_gate_cutoff(const float *gate, uint64_t n, double k, double *mean, double *deviation);
 
 /* plain feed-forward (blocks/plain.c):
  *   x += down(activation(up(norm(x)))) */
@@ -451,6 +510,8 @@ typedef struct sm_wiring {
     bool aside;  /* parallel to the next block of its layer, which reads the same x and adds what
                          both make; has no post */
     bool shared; /* that next block: its norm before is the other's, of the same tensors */
+    bool gain;   /* what is called a norm before only multiplies by its gains */
+    bool others; /* what is added, normed, goes to the other streams, not to x */
 } sm_wiring;
 
 typedef struct sm_block {
@@ -466,6 +527,8 @@ typedef struct sm_block {
         sm_attn_params attn;
         sm_latent_params latent;
         sm_inputs_params inputs;
+        sm_streams_params streams;
+        float factor; /* of kind scale, where it has no tensor */
         sm_gated_params gated;
         sm_plain_params plain;
         sm_experts_params experts;
@@ -562,8 +625,14 @@ static inline bool sm_is_normed(const sm_block *block) {
 /* y = x as the block's first products read it; of blocks with such a norm. */
 static inline void sm_norm_before(const sm_kernels *kernels, const sm_block *block, float *y,
                                   const float *x, float eps) {
+    const uint64_t n = block->dims[SM_DIM_EMBD];
+    if (block->wiring.gain) {
+        for (uint64_t i = 0; i < n; i++)
+            y[i] = x[i] * block->v[SM_SLOT_PRE][i];
+        return;
+    }
     sm_norm_row(kernels, block->wiring.norm, y, x, block->v[SM_SLOT_PRE],
-                block->v[SM_SLOT_PRE_BIAS], block->dims[SM_DIM_EMBD], eps);
+                block->v[SM_SLOT_PRE_BIAS], n, eps);
 }
 
 /* Matrix number `expert` of a stack. */

@@ -36,6 +36,14 @@ void sm_net_free(sm_net *net) {
     sm_free(net->mem, net);
 }
 
+uint64_t sm_net_stream_ld(const sm_net *net) {
+    return sm_row_stride(net->config.n_embd);
+}
+
+uint64_t sm_net_ldx(const sm_net *net) {
+    return sm_net_stream_ld(net) * (net->n_streams ? net->n_streams + 1 : 1);
+}
+
 const sm_block *sm_net_layer(const sm_net *net, uint32_t layer) {
     const sm_block *b = net->blocks;
     while (b->layer < layer)

@@ -54,7 +54,9 @@ typedef struct sm_net {
     const sm_source *source;
     sm_block *blocks; /* [n_blocks] in the order in which they run, the head after the last */
     uint32_t n_blocks, n_states;
-    sm_rope *ropes; /* [n_ropes] */
+    uint32_t n_streams; /* of the residual; 0: it is one vector a token */
+    bool idle_keys;     /* files have keys and values of blocks, too, that read another one's */
+    sm_rope *ropes;     /* [n_ropes] */
     uint32_t n_ropes;
     sm_weight embd;      /* [n_vocab][n_embd], read by row */
     float embd_scale;    /* what is read of it is multiplied by this; 0: not */
@@ -111,6 +113,9 @@ bool sm_net_tied(const sm_net *net);
 static inline const sm_block *sm_net_head(const sm_net *net) {
     return &net->blocks[net->n_blocks];
 }
+/* From one stream to the next, and from one token's residual to the next one's. */
+uint64_t sm_net_stream_ld(const sm_net *net);
+uint64_t sm_net_ldx(const sm_net *net);
 /* The first block of a layer; of layer n_layer: the head. */
 const sm_block *sm_net_layer(const sm_net *net, uint32_t layer);
 /* The largest of a size in any block, the head left out. */

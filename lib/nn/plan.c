@@ -104,6 +104,19 @@ uint32_t plan_of_layer(sm_plan *p, const char *suffix, uint32_t layer) {
     return p->status ? 0 : (uint32_t)value;
 }
 
+bool plan_sparse(sm_plan *p, uint32_t layer, double *deviations) {
+    const sm_key *key = sm_source_find_key(p->source, key_name(p, SM_K_SPARSITY));
+    const bool array = key && key->type == SM_KEY_ARRAY;
+    if (p->status || !key)
+        return false;
+    if (array && key->count != p->n_layer)
+        plan_fail(p, SM_ERR_FORMAT, SM_K_SPARSITY,
+                  "has another number of elements than the model layers");
+    else if (sm_key_f64(key, array ? layer : 0, deviations) || !(*deviations < 1e30))
+        plan_fail(p, SM_ERR_FORMAT, SM_K_SPARSITY, "holds something other than numbers");
+    return !p->status && *deviations > -1e30;
+}
+
 double plan_positive(sm_plan *p, const char *suffix) {
     double value = 0;
     if (p->status)
@@ -602,6 +615,18 @@ void plan_plain(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring 
     b->dims[SM_DIM_FF] = n_ff;
 }
 
+void plan_gated_sparse(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring wiring) {
+    double deviations = 0;
+    const bool sparse = plan_sparse(p, layer, &deviations);
+    plan_gated(p, layer, activation, wiring);
+    if (p->status || !sparse)
+        return;
+    sm_block *b = &p->net->blocks[p->net->n_blocks - 1];
+    b->gated.sparse = true;
+    b->gated.deviations = (float)deviations;
+    b->dims[SM_DIM_FF_SPARSE] = b->gated.n_ff;
+}
+
 void plan_gated(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring wiring) {
     refuse_experts(p);
     add_gated(p, layer, activation, wiring);
@@ -639,8 +664,60 @@ void plan_scale(sm_plan *p, uint32_t layer) {
     if (p->n_tensors != UINT64_MAX && !plan_has_tensor(p, name))
         return;
     sm_block *b = add_block(p, &sm_kind_scale, layer, (sm_wiring){0});
+    if (!b)
+        return;
+    b->asked |= 1u << SM_SCALE_SCALE;
+    b->dims[SM_DIM_ONE] = 1;
+}
+
+void plan_factor(sm_plan *p, uint32_t layer, double factor) {
+    sm_block *b = add_block(p, &sm_kind_scale, layer, (sm_wiring){0});
     if (b)
-        b->dims[SM_DIM_ONE] = 1;
+        b->factor = (float)factor;
+}
+
+/* ---- streams --------------------------------------------------------------------------------- */
+
+static void plan_project(sm_plan *p, const sm_kind *kind, uint32_t layer) {
+    sm_block *b = add_block(p, kind, layer, (sm_wiring){0});
+    if (!b)
+        return;
+    b->dims[SM_DIM_OTHERS] = p->net->n_streams - 1;
+    b->dims[SM_DIM_OTHER_ROWS] = (p->net->n_streams - 1) * (uint32_t)sm_row_stride(p->n_embd);
+}
+
+void plan_split(sm_plan *p, uint32_t n) {
+    if (n < 2 || n > SM_MAX_STREAMS)
+        plan_fail(p, SM_ERR_UNSUPPORTED, SM_K_STREAMS, "is not in 2..16");
+    p->net->n_streams = n;
+    plan_project(p, &sm_kind_split, 0);
+}
+
+void plan_merge(sm_plan *p) {
+    plan_project(p, &sm_kind_merge, p->n_layer - 1);
+}
+
+uint32_t plan_predict(sm_plan *p, uint32_t layer) {
+    sm_block *b = add_block(p, &sm_kind_predict, layer, (sm_wiring){0});
+    if (!b)
+        return 0;
+    b->dims[SM_DIM_STREAMS] = p->net->n_streams;
+    b->dims[SM_DIM_COEFS] = p->net->n_streams * p->net->n_streams;
+    return b->index;
+}
+
+void plan_correct(sm_plan *p, uint32_t layer, uint32_t predict) {
+    sm_block *b = add_block(p, &sm_kind_correct, layer, (sm_wiring){0});
+    if (!b)
+        return;
+    b->streams.predict = predict;
+    b->dims[SM_DIM_STREAMS] = b->dims[SM_DIM_COEFS] = p->net->n_streams;
+}
+
+void plan_laurel(sm_plan *p, uint32_t layer, uint32_t rank, sm_wiring wiring) {
+    sm_block *b = add_block(p, &sm_kind_laurel, layer, wiring);
+    if (b)
+        b->dims[SM_DIM_LAUREL] = rank;
 }
 
 /* The head comes last: it is behind the blocks, not one of them. Its norm is as theirs are. */

@@ -30,6 +30,9 @@ uint32_t plan_u32_or(sm_plan *p, const char *suffix, uint32_t fallback);
 uint32_t plan_count_or(sm_plan *p, const char *suffix, uint32_t fallback); /* may be 0 */
 /* A count of a layer: the key holds one for all, or an array. */
 uint32_t plan_of_layer(sm_plan *p, const char *suffix, uint32_t layer);
+/* Whether a layer's gate is cut off, and where: key activation_sparsity_scale, a number or one for
+ * each layer. Minus infinity: it is not (nothing is below it). */
+bool plan_sparse(sm_plan *p, uint32_t layer, double *deviations);
 double plan_positive(sm_plan *p, const char *suffix);
 double plan_positive_or(sm_plan *p, const char *suffix, double fallback);
 double plan_number_or(sm_plan *p, const char *suffix, double fallback);
@@ -84,7 +87,18 @@ void plan_inputs(sm_plan *p, uint32_t n);
 void plan_layer_input(sm_plan *p, uint32_t layer, sm_wiring wiring);
 /* If the file has it; a new model does. */
 void plan_scale(sm_plan *p, uint32_t layer);
+/* The same by a number that no file has. */
+void plan_factor(sm_plan *p, uint32_t layer, double factor);
+/* Streams (sm_kind_split): all layers' blocks stand between split and merge, those of a layer between
+ * predict, which gives its number, and correct. */
+void plan_split(sm_plan *p, uint32_t n);
+uint32_t plan_predict(sm_plan *p, uint32_t layer);
+void plan_correct(sm_plan *p, uint32_t layer, uint32_t predict);
+void plan_merge(sm_plan *p);
+void plan_laurel(sm_plan *p, uint32_t layer, uint32_t rank, sm_wiring wiring);
 void plan_gated(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring wiring);
+/* With a gate that is cut off where plan_sparse says so. */
+void plan_gated_sparse(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring wiring);
 void plan_plain(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring wiring,
                 uint32_t asked);
 /* Experts where key expert_count, and for this layer leading_dense_block_count and

@@ -9,6 +9,9 @@ static const sm_kind *const kinds[SM_KIND_COUNT] = {
     [SM_KIND_SCALE] = &sm_kind_scale,         [SM_KIND_GATED] = &sm_kind_gated,
     [SM_KIND_PLAIN] = &sm_kind_plain,         [SM_KIND_EXPERTS] = &sm_kind_experts,
     [SM_KIND_NORM] = &sm_kind_norm,           [SM_KIND_HEAD] = &sm_kind_head,
+    [SM_KIND_SPLIT] = &sm_kind_split,         [SM_KIND_PREDICT] = &sm_kind_predict,
+    [SM_KIND_CORRECT] = &sm_kind_correct,     [SM_KIND_MERGE] = &sm_kind_merge,
+    [SM_KIND_LAUREL] = &sm_kind_laurel,
 };
 
 const sm_kind *sm_kind_get(sm_kind_id id) {

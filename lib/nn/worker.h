@@ -101,6 +101,8 @@ typedef struct sm_kind_ops {
     bool (*run)(sm_worker *w, const sm_block *block, sm_input *in);
     /* Asks for the weights that `run` will read first of a single token. */
     void (*expect)(const sm_worker *w, const sm_block *block);
+    /* Of a kind without the two: all of the block, from x to what it leaves, norms and all. */
+    void (*all)(const sm_worker *w);
 } sm_kind_ops;
 
 bool sm_attention_run(sm_worker *w, const sm_block *block, sm_input *in);
@@ -110,8 +112,12 @@ void sm_latent_expect(const sm_worker *w, const sm_block *block);
 bool sm_inputs_run(sm_worker *w, const sm_block *block, sm_input *in);
 bool sm_layer_input_run(sm_worker *w, const sm_block *block, sm_input *in);
 void sm_layer_input_expect(const sm_worker *w, const sm_block *block);
-/* All of a block of kind scale. */
 void sm_scale_rows(const sm_worker *w);
+void sm_split_run(const sm_worker *w);
+void sm_predict_run(const sm_worker *w);
+void sm_correct_run(const sm_worker *w);
+void sm_merge_run(const sm_worker *w);
+bool sm_laurel_run(sm_worker *w, const sm_block *block, sm_input *in);
 bool sm_gated_run(sm_worker *w, const sm_block *block, sm_input *in);
 void sm_gated_expect(const sm_worker *w, const sm_block *block);
 bool sm_plain_run(sm_worker *w, const sm_block *block, sm_input *in);

@@ -219,6 +219,19 @@ static void build(sm_builder *b) {
     add_thread_buffers(b, n_threads);
 }
 
+/* Kinds that are computed and have no backward pass. */
+static sm_status refuse_kinds(const sm_net *net, const char *path, sm_error *error) {
+    for (uint32_t i = 0; i < net->n_blocks; i++) {
+        const sm_block *b = &net->blocks[i];
+        if (!sm_grad_kind_of(b))
+            return sm_fail(error, SM_ERR_UNSUPPORTED,
+                           "%s: models of architecture '%s' cannot be trained by this version (no "
+                           "backward pass of '%s')",
+                           path, net->config.architecture, b->kind->name);
+    }
+    return SM_OK;
+}
+
 sm_status sm_graph_new(sm_graph **out, sm_mem *mem, const sm_source *source,
                        const sm_kernels *kernels, const sm_graph_options *options,
                        sm_error *error) {
@@ -238,6 +251,8 @@ sm_status sm_graph_new(sm_graph **out, sm_mem *mem, const sm_source *source,
     b.status = sm_source_expect(source, SM_GGUF_HOLDS_MODEL, error);
     if (!b.status)
         b.status = sm_net_load(&g->net, mem, source, kernels, SM_ROUND_MOST, NULL, NULL, error);
+    if (!b.status)
+        b.status = refuse_kinds(g->net, source->path, error);
     if (!b.status)
         b.status = sm_team_new(&g->team, mem, options->n_threads, error);
     if (!b.status)

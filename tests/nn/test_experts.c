@@ -52,6 +52,22 @@ static const fixture_model gemma4 = {.architecture = "gemma4",
                                      .keys = inputs,
                                      .seed = 13};
 
+/* Streams, a learned residual, gates cut off. */
+static const fixture_key streams[] = {{"attention.shared_kv_layers", 'u', 2},
+                                      {"attention.sliding_window_pattern", 'u', 2},
+                                      {"altup.num_inputs", 'u', 3},
+                                      {"activation_sparsity_scale", 'f', 0.5},
+                                      {"embedding_length_per_layer_input", 'u', 64},
+                                      {NULL, 0, 0}};
+static const fixture_model gemma3n = {.architecture = "gemma3n",
+                                      .n_embd = 256,
+                                      .n_ff = 512,
+                                      .n_layer = 4,
+                                      .sliding_window = 6,
+                                      .head_dim = 64,
+                                      .keys = streams,
+                                      .seed = 15};
+
 static const fixture_key layer_norm[] = {{"attention.layer_norm_epsilon", 'f', 1e-5}, {0}};
 static const fixture_key scaled[] = {
     {"attention.layer_norm_epsilon", 'f', 1e-5}, {"logit_scale", 'f', 0.3}, {0}};
@@ -169,9 +185,9 @@ static void assert_same(float *a, float *b) {
  * size, and near the exact ones. */
 static void files_of_all_kinds_agree(void **state) {
     (void)state;
-    const fixture_model *specs[] = {&mixtral,  &gemma2,  &latent,  &gpt2,  &phi2,
-                                    &gptneox,  &cohere,  &gemma3,  &olmo3, &granite,
-                                    &qwen2moe, &gpt_oss, &glm4moe, &gemma4};
+    const fixture_model *specs[] = {&mixtral,  &gemma2,  &latent,  &gpt2,   &phi2,
+                                    &gptneox,  &cohere,  &gemma3,  &olmo3,  &granite,
+                                    &qwen2moe, &gpt_oss, &glm4moe, &gemma4, &gemma3n};
     const char *types[] = {"Q8_0", "Q4_K_M", "F16"};
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
         const char *exact = write("exact.gguf", specs[i]);
@@ -328,8 +344,8 @@ static void write_adapter(const char *path, const char *model_path, const char *
 /* Attached, the same bits in every piece; merged, the same but for rounding. */
 static void stacks_take_adapters(void **state) {
     (void)state;
-    const fixture_model *specs[] = {&mixtral,  &latent,  &gemma3,  &olmo3, &granite,
-                                    &qwen2moe, &gpt_oss, &glm4moe, &gemma4};
+    const fixture_model *specs[] = {&mixtral,  &latent,  &gemma3,  &olmo3,  &granite,
+                                    &qwen2moe, &gpt_oss, &glm4moe, &gemma4, &gemma3n};
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
         const char *path = write("exact.gguf", specs[i]), *adapter = scratch_path("adapter.gguf");
         const char *merged = scratch_path("merged.gguf");
@@ -627,6 +643,18 @@ static void what_does_not_fit_is_named(void **state) {
     spec.f32_key = "gemma2.attn_logit_softcapping";
     spec.f32_value = NAN;
     expect(&spec, SM_ERR_FORMAT, "gemma2.attn_logit_softcapping");
+    spec = gemma3n;
+    spec.u32_key = "gemma3n.altup.active_idx";
+    spec.u32_value = 1;
+    expect(&spec, SM_ERR_UNSUPPORTED, "gemma3n.altup.active_idx");
+    spec.u32_key = "gemma3n.altup.num_inputs";
+    spec.u32_value = 1;
+    expect(&spec, SM_ERR_UNSUPPORTED, "gemma3n.altup.num_inputs");
+    spec.u32_value = 17;
+    expect(&spec, SM_ERR_UNSUPPORTED, "gemma3n.altup.num_inputs");
+    spec.u32_key = "gemma3n.attention.shared_kv_layers";
+    spec.u32_value = 4;
+    expect(&spec, SM_ERR_FORMAT, "gemma3n.attention.shared_kv_layers");
     spec = gemma4;
     spec.u32_key = "gemma4.attention.shared_kv_layers";
     spec.u32_value = 3;

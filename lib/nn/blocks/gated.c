@@ -1,6 +1,8 @@
 /* Gated feed-forward part: x += down(activation(gate(norm(x))) * up(norm(x))). */
 #include "worker.h"
 
+#include <math.h>
+
 const sm_kind sm_kind_gated = {
     .name = "gated",
     .id = SM_KIND_GATED,
@@ -28,6 +30,7 @@ const sm_kind sm_kind_gated = {
             [SM_GATED_AT_UP] = {SM_DIM_FF, SM_KEEP, 0},
             [SM_GATED_AT_H] = {SM_DIM_FF, 0, 0},
             [SM_GATED_AT_H_FORM] = {SM_DIM_FF, SM_FORMS, 0},
+            [SM_GATED_AT_SPARSE] = {SM_DIM_FF_SPARSE, 0, 0},
         },
     .join = {{"ffn_up.weight", SM_GATED_GATE, 2, SM_IF_ASKED},
              {"ffn_up.bias", SM_GATED_GATE_BIAS, 2, SM_IF_ASKED}},
@@ -47,11 +50,42 @@ static sm_range share_rows(const sm_worker *w, const sm_block *b) {
     return (sm_range){begin * UNIT, min_u64(end * UNIT, n_ff)};
 }
 
+double sm_gate_cutoff(const float *gate, uint64_t n, double k, double *mean, double *deviation) {
+    double sum = 0, squares = 0;
+    for (uint64_t i = 0; i < n; i++)
+        sum += (double)gate[i];
+    *mean = sum / (double)n;
+    for (uint64_t i = 0; i < n; i++)
+        squares += ((double)gate[i] - *mean) * ((double)gate[i] - *mean);
+    *deviation = sqrt(squares / (double)n);
+    return *mean + k * *deviation;
+}
+
+/* Each thread its tokens: what is left of the gate, all of which is there. Barriers around it. */
+static void cut_off(const sm_worker *w) {
+    const sm_block *b = w->block;
+    const uint64_t ld = b->ld[SM_GATED_AT_GATE], n = b->gated.n_ff;
+    uint64_t begin, end;
+    sm_team_barrier(w->team);
+    sm_work_share(w, w->T, &begin, &end);
+    for (uint64_t t = begin; t < end; t++) {
+        const float *gate = (const float *)w->at.buffer[SM_GATED_AT_GATE] + t * ld;
+        float *left = (float *)w->at.buffer[SM_GATED_AT_SPARSE] + t * ld;
+        double mean, deviation;
+        const double cutoff =
+            sm_gate_cutoff(gate, n, (double)b->gated.deviations, &mean, &deviation);
+        for (uint64_t i = 0; i < n; i++)
+            left[i] = (float)fmax((double)gate[i] - cutoff, 0);
+    }
+    sm_team_barrier(w->team);
+}
+
 /* Rows [r0, r1) of token t: h = activation(gate) * up, in down's form. */
 static void activate(const sm_worker *w, sm_input_use use, uint64_t t, uint64_t r0, uint64_t r1) {
     const sm_block *b = w->block;
     const uint64_t ld = b->ld[SM_GATED_AT_H], at = t * ld + r0;
-    float *gate = (float *)w->at.buffer[SM_GATED_AT_GATE] + at;
+    const uint32_t from = b->gated.sparse ? SM_GATED_AT_SPARSE : SM_GATED_AT_GATE;
+    float *gate = (float *)w->at.buffer[from] + at;
     float *up = (float *)w->at.buffer[SM_GATED_AT_UP] + at;
     float *h = use.floats ? (float *)w->at.buffer[SM_GATED_AT_H] + at : w->scratch->row;
     sm_act_block *formed = w->at.buffer[SM_GATED_AT_H_FORM];
@@ -69,13 +103,18 @@ bool sm_gated_run(sm_worker *w, const sm_block *b, sm_input *in) {
     float *gate = w->at.buffer[SM_GATED_AT_GATE], *up = w->at.buffer[SM_GATED_AT_UP];
     const sm_input_use use = sm_input_use_of(w, D);
     const sm_range rows = share_rows(w, b), groups = sm_groups_of(rows);
+    const bool sparse = b->gated.sparse;
     for (uint64_t t0 = 0, t1; t0 < w->T && rows.begin < rows.end; t0 = t1) {
         t1 = min_u64(t0 + sm_tokens_together(w, G), w->T);
         sm_product_compute(w, G, groups.begin, groups.end, in, t0, t1 - t0, gate + t0 * ld, ld);
         sm_product_compute(w, U, groups.begin, groups.end, in, t0, t1 - t0, up + t0 * ld, ld);
-        for (uint64_t t = t0; t < t1; t++)
+        for (uint64_t t = t0; t < t1 && !sparse; t++)
             activate(w, use, t, rows.begin, rows.end);
     }
+    if (sparse)
+        cut_off(w);
+    for (uint64_t t = 0; t < w->T && sparse && rows.begin < rows.end; t++)
+        activate(w, use, t, rows.begin, rows.end);
     sm_expect(w, D, sm_share_groups(w, D));
     sm_team_barrier(w->team);
     *in = (sm_input){w->at.buffer[SM_GATED_AT_H], ld, w->at.buffer[SM_GATED_AT_H_FORM],

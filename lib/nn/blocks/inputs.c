@@ -41,7 +41,7 @@ const sm_kind sm_kind_scale = {
     .id = SM_KIND_SCALE,
     .n_slots = SM_SCALE_SLOTS,
     .slot = {SM_WIRING_ROWS, [SM_SCALE_SCALE] = {"layer_output_scale.weight", SM_DIM_ONE, 0, 0, 0,
-                                                 SM_ROLE_NORM, SM_MUST}},
+                                                 SM_ROLE_NORM, SM_IF_ASKED}},
 };
 
 /* Rows are shared out in pieces of whole activation blocks. */
@@ -133,9 +133,9 @@ void sm_layer_input_expect(const sm_worker *w, const sm_block *b) {
 
 void sm_scale_rows(const sm_worker *w) {
     const uint64_t ld = w->ws->ldx;
+    const float *own = w->block->v[SM_SCALE_SCALE], factor = own ? *own : w->block->factor;
     uint64_t begin, end;
     sm_work_share(w, w->T, &begin, &end);
     for (uint64_t t = begin; t < end; t++)
-        w->kernels->scale(w->at.out + t * ld, w->at.x + t * ld, w->block->v[SM_SCALE_SCALE][0],
-                          w->c->n_embd);
+        w->kernels->scale(w->at.out + t * ld, w->at.x + t * ld, factor, w->c->n_embd);
 }

@@ -2,20 +2,31 @@
  * and what is asked for before the next one. */
 #include "worker.h"
 
+#include <string.h>
+
 const sm_kind sm_kind_norm = {.name = "norm",
                               .id = SM_KIND_NORM,
                               .n_slots = SM_WIRING_SLOTS,
                               .outside = true,
                               .slot = {SM_WIRING_ROWS}};
 
+static void norm_rows(const sm_worker *w);
+
 static const sm_kind_ops ops[SM_KIND_COUNT] = {
-    [SM_KIND_ATTENTION] = {sm_attention_run, sm_attention_expect},
-    [SM_KIND_LATENT] = {sm_latent_run, sm_latent_expect},
-    [SM_KIND_INPUTS] = {sm_inputs_run, NULL},
-    [SM_KIND_LAYER_INPUT] = {sm_layer_input_run, sm_layer_input_expect},
-    [SM_KIND_GATED] = {sm_gated_run, sm_gated_expect},
-    [SM_KIND_PLAIN] = {sm_plain_run, sm_plain_expect},
-    [SM_KIND_EXPERTS] = {sm_experts_run, sm_experts_expect},
+    [SM_KIND_ATTENTION] = {sm_attention_run, sm_attention_expect, NULL},
+    [SM_KIND_LATENT] = {sm_latent_run, sm_latent_expect, NULL},
+    [SM_KIND_INPUTS] = {sm_inputs_run, NULL, NULL},
+    [SM_KIND_LAYER_INPUT] = {sm_layer_input_run, sm_layer_input_expect, NULL},
+    [SM_KIND_GATED] = {sm_gated_run, sm_gated_expect, NULL},
+    [SM_KIND_PLAIN] = {sm_plain_run, sm_plain_expect, NULL},
+    [SM_KIND_EXPERTS] = {sm_experts_run, sm_experts_expect, NULL},
+    [SM_KIND_LAUREL] = {sm_laurel_run, NULL, NULL},
+    [SM_KIND_NORM] = {NULL, NULL, norm_rows},
+    [SM_KIND_SCALE] = {NULL, NULL, sm_scale_rows},
+    [SM_KIND_SPLIT] = {NULL, NULL, sm_split_run},
+    [SM_KIND_PREDICT] = {NULL, NULL, sm_predict_run},
+    [SM_KIND_CORRECT] = {NULL, NULL, sm_correct_run},
+    [SM_KIND_MERGE] = {NULL, NULL, sm_merge_run},
 };
 
 #define TOKENS_TOGETHER 512
@@ -97,6 +108,20 @@ static void add_product(const sm_worker *w, const sm_input *in) {
     }
 }
 
+/* n columns of a token from `at` on: out = x + y, of the stream that the block adds to, or of all
+ * others. */
+static void add_row(const sm_worker *w, uint64_t at, const float *y, uint64_t n) {
+    const uint64_t ld = sm_net_stream_ld(w->net);
+    if (!w->block->wiring.others) {
+        w->kernels->add(w->at.out + at, w->at.x + at, y, n);
+        return;
+    }
+    if (w->at.out != w->at.x)
+        memcpy(w->at.out + at, w->at.x + at, n * sizeof *y);
+    for (uint32_t i = 1; i < w->net->n_streams; i++)
+        w->kernels->add(w->at.out + at + i * ld, w->at.x + at + i * ld, y, n);
+}
+
 /* out = x + norm(y), y being there: of one token each thread norms all and adds its columns. */
 static void add_normed(const sm_worker *w) {
     const sm_block *b = w->block;
@@ -116,8 +141,7 @@ static void add_normed(const sm_worker *w) {
         if (sm_block_beside(b))
             w->kernels->add(normed + begin, w->ws->aside + t * ld + begin, normed + begin,
                             end - begin);
-        w->kernels->add(w->at.out + t * ld + begin, w->at.x + t * ld + begin, normed + begin,
-                        end - begin);
+        add_row(w, t * ld + begin, normed + begin, end - begin);
     }
 }
 
@@ -154,14 +178,30 @@ static bool run(sm_worker *w, const sm_block *b) {
     return true;
 }
 
+/* Where a block's output has a place of its own: the streams that it leaves as they are. */
+static void pass_streams(const sm_worker *w) {
+    const uint64_t ld = w->ws->ldx, first = sm_net_stream_ld(w->net);
+    uint64_t begin, end;
+    if (!w->net->n_streams || w->at.out == w->at.x || w->block->wiring.aside ||
+        w->block->wiring.others)
+        return;
+    sm_work_share(w, w->T, &begin, &end);
+    for (uint64_t t = begin; t < end; t++)
+        memcpy(w->at.out + t * ld + first, w->at.x + t * ld + first, (ld - first) * sizeof(float));
+}
+
 bool sm_block_run(sm_worker *w, const sm_block *b) {
+    const sm_kind_ops *op = &ops[b->kind->id];
     sm_block_begin(w, b);
-    if (b->kind->id == SM_KIND_NORM)
-        norm_rows(w);
-    else if (b->kind->id == SM_KIND_SCALE)
-        sm_scale_rows(w);
-    else if (!run(w, b))
-        return false;
+    if (op->all && b->kind->id != SM_KIND_SCALE) {
+        op->all(w);
+    } else {
+        pass_streams(w);
+        if (op->all)
+            op->all(w);
+        else if (!run(w, b))
+            return false;
+    }
     expect_next(w, b);
     sm_team_barrier(w->team);
     return true;

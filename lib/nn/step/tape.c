@@ -94,7 +94,7 @@ sm_status sm_tape_new(sm_tape **out, sm_mem *mem, const sm_net *net, uint32_t ma
         return sm_fail(error, SM_ERR_NOMEM, "out of memory for a tape");
     tape->mem = mem;
     tape->end = net->config.n_layer;
-    tape->ldx = sm_row_stride(net->config.n_embd);
+    tape->ldx = sm_net_ldx(net);
     tape->blocks = sm_alloc_zero(mem, net->n_blocks * sizeof *tape->blocks);
     tape->owned = sm_alloc_array(mem, most_owned(net), sizeof *tape->owned);
     if (tape->blocks && tape->owned)

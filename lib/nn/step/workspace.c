@@ -127,7 +127,7 @@ static void own_scratch(sm_workspace *ws, sm_thread_scratch *s, const attn_sizes
 static void allocate(sm_workspace *ws, bool *failed) {
     const attn_sizes a = sizes_of(ws);
     const uint64_t T = ws->max_tokens, blocks = ws->max_blocks;
-    ws->ldx = sm_row_stride(ws->net->config.n_embd);
+    ws->ldx = sm_net_ldx(ws->net);
     ws->blocks_x = sm_block_stride(ws->net->config.n_embd);
     ws->x = own(ws, T * ws->ldx, sizeof(float), failed);
     ws->normed = own(ws, T * ws->ldx, sizeof(float), failed);
