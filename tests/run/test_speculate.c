@@ -142,7 +142,7 @@ static void changes_no_bit(void **state) {
         sm_model *model = open_model(&several[m], NULL);
         for (uint32_t type = 0; type < 7; type++)
             for (size_t i = 0; i < SAMPLINGS; i++) {
-                if ((m + i + type) % test_share(1, 5))
+                if ((m + i + type) % test_share(3, 7))
                     continue;
                 const uint32_t n_batch = type % 2 ? 16 : 100;
                 sm_generate_options o = {.struct_size = sizeof o,
