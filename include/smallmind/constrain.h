@@ -60,6 +60,44 @@ SM_API sm_status sm_constraint_new(sm_constraint **out, const sm_tokenizer *toke
 SM_API sm_status sm_constraint_new_choices(sm_constraint **out, const sm_tokenizer *tokenizer,
                                            const char *const *texts, uint64_t n,
                                            const sm_constraint_options *options, sm_error *error);
+
+/* ---- JSON Schema ----------------------------------------------------------------------------
+ *
+ * 2020-12 and draft 7 (draft 4's exclusiveMinimum, too). What is generated is a value that satisfies
+ * the schema, compact, keys in the schema's order (others behind them), strings in the one spelling
+ * of Python's json.dumps(ensure_ascii=False) except where only their length matters. Honoured: all
+ * keywords that constrain, references within the document, patterns unanchored with ASCII \d \w; the
+ * formats date, time, date-time, duration, email, hostname, ipv4, ipv6, uuid, uri, uri-reference,
+ * json-pointer, relative-json-pointer, and OpenAPI's byte, int32, int64 (float, double, binary and
+ * password say nothing). Refused by keyword and place (SM_ERR_UNSUPPORTED): other formats,
+ * references to other documents, uniqueItems of items that are no small finite set, unevaluatedItems
+ * beside contains, $vocabulary, $recursiveRef, keywords that look like a slip of one, and what
+ * exceeds a limit (cases, states, depth). Unknown keywords are annotations, as the standard says.
+ * Lengths and numbers of items of 2^30 and more are no limit. Names that the schema does not list are
+ * not compared with each other: two may be equal. */
+
+#define SM_SPACES_NONE 0 /* compact */
+#define SM_SPACES_ONE 1  /* a space behind each comma and colon, as Python's json.dumps */
+#define SM_SPACES_ANY 2  /* up to max_spaces of space, tab, line feed, return where JSON allows them */
+
+#define SM_SCHEMA_ANY_ORDER 1U /* of keys; objects with more than 10 of their own are refused */
+#define SM_SCHEMA_UNKNOWN 2U   /* unknown formats and slips of keywords say nothing */
+
+typedef struct sm_schema_options {
+    uint32_t struct_size;
+    uint32_t draft;      /* 0: as $schema says, 2020-12 without; 7 or 2020: that one */
+    uint32_t spaces;     /* SM_SPACES_… */
+    uint32_t max_spaces; /* 0: 8 */
+    uint32_t flags;      /* SM_SCHEMA_… */
+    uint32_t reserved;
+} sm_schema_options;
+
+/* text[0..length): the schema. schema_options may be NULL. Statuses as sm_constraint_new; a schema
+ * that no value satisfies is SM_ERR_UNSUPPORTED. */
+SM_API sm_status sm_constraint_new_schema(sm_constraint **out, const sm_tokenizer *tokenizer,
+                                          const char *text, uint64_t length,
+                                          const sm_schema_options *schema_options,
+                                          const sm_constraint_options *options, sm_error *error);
 SM_API void sm_constraint_free(sm_constraint *constraint); /* NULL is fine; drops a reference */
 
 /* At the beginning of a text. SM_ERR_NOMEM. */

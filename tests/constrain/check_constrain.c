@@ -9,6 +9,7 @@
  */
 #include "constrain/constrain.h"
 #include "format/json.h"
+#include "format/json_write.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -122,8 +123,77 @@ static void check_line(const sm_json *j, const char *file, const char *key, uint
     sm_constraint_free(c);
 }
 
+/* ---- schemas: instances as Python's json.dumps writes them ------------------------------------- */
+
+static void write_json(sm_builder *b, const sm_json *j, sm_json_value value) {
+    static const sm_json_style python = {.item = ", ", .key = ": "};
+    sm_json_writer w = sm_json_writer_of(b, &python);
+    sm_json_put_value(&w, j, value);
+}
+
+static bool schema_admits(sm_constraint *c, const sm_builder *text) {
+    sm_constraint_state *state;
+    sm_error error;
+    if (!c || sm_constraint_state_new(&state, c, &error))
+        return false;
+    const bool yes = !sm_constraint_accept_text(state, text->data, text->length, &error) &&
+                     sm_constraint_can_end(state);
+    sm_constraint_state_free(state);
+    return yes;
+}
+
+/* c[1]: with keys in any order, or NULL. A valid instance whose keys stand in another order than the
+ * schema's is generated in that mode alone; a wrong one in none. */
+static void check_instances(sm_constraint *const *c, const sm_json *j, const char *name,
+                            bool accept) {
+    const sm_json_value all = sm_json_get(j, SM_JSON_ROOT, accept ? "accept" : "reject");
+    for (sm_json_value i = sm_json_first(j, all); i != SM_JSON_NONE; i = sm_json_next(j, all, i)) {
+        sm_builder text = sm_builder_of(&mem, 0);
+        write_json(&text, j, i);
+        const bool first = schema_admits(c[0], &text);
+        const bool yes = first || schema_admits(c[1], &text);
+        check(yes == accept, "cases.jsonl", name, yes ? "accepts" : "rejects", text.data,
+              text.length);
+        if (first && accept && tokenizer)
+            walk_tokens(c[0], "cases.jsonl", name, text.data, text.length);
+        sm_builder_free(&text);
+    }
+}
+
+static uint32_t n_schemas, n_refused;
+
+static void check_schema(const sm_json *j) {
+    uint64_t n_name;
+    const char *label = sm_json_text(j, sm_json_get(j, SM_JSON_ROOT, "name"), &n_name);
+    char name[200];
+    snprintf(name, sizeof name, "%.*s", (int)n_name, label ? label : "");
+    sm_builder schema = sm_builder_of(&mem, 0);
+    write_json(&schema, j, sm_json_get(j, SM_JSON_ROOT, "schema"));
+    sm_schema_options o = {.struct_size = sizeof o, .spaces = SM_SPACES_ONE};
+    o.draft = sm_json_is(j, sm_json_get(j, SM_JSON_ROOT, "draft"), "draft7") ? 7 : 2020;
+    sm_constraint *c[2] = {NULL, NULL};
+    sm_error error = {0};
+    const uint64_t begin = sm_time_ns();
+    const sm_status status =
+        sm_constraint_new_schema(&c[0], tokenizer, schema.data, schema.length, &o, NULL, &error);
+    compile_us = put_time(compile_us, &n_compiled, &compile_room, sm_time_ns() - begin);
+    n_schemas++;
+    if (status) { /* by name: no failure, but counted */
+        n_refused++;
+        check(status == SM_ERR_UNSUPPORTED, "cases.jsonl", name, error.message, "", 0);
+    } else {
+        o.flags = SM_SCHEMA_ANY_ORDER;
+        sm_constraint_new_schema(&c[1], NULL, schema.data, schema.length, &o, NULL, &error);
+        check_instances(c, j, name, true);
+        check_instances(c, j, name, false);
+    }
+    sm_constraint_free(c[0]);
+    sm_constraint_free(c[1]);
+    sm_builder_free(&schema);
+}
+
 static bool check_file(const char *dir, const char *file, const char *key, uint32_t kind) {
-    char path[4096], line[1 << 16];
+    char path[4096], line[1 << 18];
     snprintf(path, sizeof path, "%s/%s", dir, file);
     FILE *f = fopen(path, "rb");
     if (!f)
@@ -135,7 +205,10 @@ static bool check_file(const char *dir, const char *file, const char *key, uint3
             check(false, file, "", error.message, line, 40);
             continue;
         }
-        check_line(j, file, key, kind);
+        if (kind)
+            check_line(j, file, key, kind);
+        else
+            check_schema(j);
         sm_json_free(j);
     }
     fclose(f);
@@ -194,7 +267,8 @@ int main(int argc, char **argv) {
         dir = path;
     }
     const bool any = check_file(dir, "gbnf.jsonl", "grammar", SM_CONSTRAINT_GBNF) |
-                     check_file(dir, "regex.jsonl", "regex", SM_CONSTRAINT_REGEX);
+                     check_file(dir, "regex.jsonl", "regex", SM_CONSTRAINT_REGEX) |
+                     check_file(dir, "cases.jsonl", "schema", 0);
     if (!any) {
         printf("no test data: %s\n", dir);
         return 77;
@@ -203,6 +277,8 @@ int main(int argc, char **argv) {
         show_times("compiling", compile_us, n_compiled);
         show_times("masks", mask_us, n_masks);
     }
+    printf("schemas: %u of %u compiled, the others refused by name\n", n_schemas - n_refused,
+           n_schemas);
     printf("%u passed, %u failed\n", n_passed, n_failed);
     sm_tokenizer_free(tokenizer);
     free(mask);
