@@ -629,7 +629,8 @@ static bool is_slip(const char *name, uint64_t n, const char *known) {
 static void check_unknown(schema *s, sm_json_value name) {
     uint64_t n;
     const char *text = sm_json_text(s->json, name, &n);
-    if (s->options.unknown_passes || n < 4)
+    /* "_format" is no slip: somebody took a keyword out */
+    if (s->options.unknown_passes || n < 4 || text[0] == '_')
         return;
     for (uint32_t i = 0; i < N_KEYWORDS && strcmp(keywords[i].name, FIRST_ANNOTATION) != 0; i++)
         if (strlen(keywords[i].name) >= 4 && is_slip(text, n, keywords[i].name)) {

@@ -61,6 +61,7 @@ static const struct {
      "\"additionalProperties\":false}}}",
      {"{}", "{\"next\":{\"next\":{}}}"},
      {"{\"next\":1}", "{\"x\":{}}"}},
+    {"{\"_format\":\"x\",\"type\":\"null\"}", {"null"}, {"1"}},
     {"{\"not\":{\"type\":[\"string\",\"object\"]}}", {"1", "[\"a\"]", "null"}, {"\"a\"", "{}"}},
     {"{\"allOf\":[{\"properties\":{\"a\":{\"type\":\"integer\"}}}],\"type\":\"object\","
      "\"unevaluatedProperties\":false}",
