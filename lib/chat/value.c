@@ -612,7 +612,7 @@ static value whole_arithmetic(run *r, uint8_t how, int64_t a, int64_t b) {
 
 static double float_mod(double a, double b) {
     const double m = fmod(a, b);
-    return m ? ((m < 0) != (b < 0) ? m + b : m) : copysign(0, b);
+    return m != 0 ? ((m < 0) != (b < 0) ? m + b : m) : copysign(0, b);
 }
 
 static value float_arithmetic(run *r, uint8_t how, double a, double b) {
@@ -629,7 +629,8 @@ static value float_arithmetic(run *r, uint8_t how, double a, double b) {
         return float_value(a / b);
     case BINARY_FLOOR: {
         const double whole = (a - float_mod(a, b)) / b, down = floor(whole);
-        return float_value(whole ? (whole - down > 0.5 ? down + 1 : down) : copysign(0, a / b));
+        return float_value(whole != 0 ? (whole - down > 0.5 ? down + 1 : down)
+                                      : copysign(0, a / b));
     }
     case BINARY_MOD:
         return float_value(float_mod(a, b));

@@ -266,9 +266,9 @@ int main(int argc, char **argv) {
         snprintf(path, sizeof path, "%s/schema", data ? data : "");
         dir = path;
     }
-    const bool any = check_file(dir, "gbnf.jsonl", "grammar", SM_CONSTRAINT_GBNF) |
-                     check_file(dir, "regex.jsonl", "regex", SM_CONSTRAINT_REGEX) |
-                     check_file(dir, "cases.jsonl", "schema", 0);
+    bool any = check_file(dir, "gbnf.jsonl", "grammar", SM_CONSTRAINT_GBNF);
+    any = check_file(dir, "regex.jsonl", "regex", SM_CONSTRAINT_REGEX) || any;
+    any = check_file(dir, "cases.jsonl", "schema", 0) || any;
     if (!any) {
         printf("no test data: %s\n", dir);
         return 77;

@@ -140,7 +140,7 @@ static uint32_t place_of(const sm_left *left, int32_t id) {
 static uint32_t count(const sm_left *left) {
     uint32_t n = 0;
     for (uint32_t i = 0; i < left->n; i++)
-        n += isfinite(left->logits[i]);
+        n += isfinite(left->logits[i]) ? 1 : 0;
     return n;
 }
 
