@@ -16,9 +16,10 @@ typedef struct compiler {
     uint32_t depth;
     uint32_t n_loops; /* `for` around, in this macro */
     uint32_t breaks[SM_TEMPLATE_MAX_DEPTH];
-    uint32_t n_breaks;             /* jumps of `break` that wait for the end of their loop */
-    uint32_t loop_next;            /* where `continue` goes */
-    bool names_caller, names_rest; /* what the macro at hand asks for */
+    uint32_t n_breaks;  /* jumps of `break` that wait for the end of their loop */
+    uint32_t loop_next; /* where `continue` goes */
+    bool names_caller, names_varargs, names_kwargs; /* what the macro at hand asks for */
+    bool names_loop;                                /* what the `for` at hand asks for */
 } compiler;
 
 /* ---- failing, tables that grow
@@ -381,7 +382,9 @@ static void dict_display(compiler *c) {
 
 static void note_name(compiler *c, const token *t) {
     c->names_caller |= token_is(t, T_NAME, "caller");
-    c->names_rest |= token_is(t, T_NAME, "varargs") || token_is(t, T_NAME, "kwargs");
+    c->names_varargs |= token_is(t, T_NAME, "varargs");
+    c->names_kwargs |= token_is(t, T_NAME, "kwargs");
+    c->names_loop |= token_is(t, T_NAME, "loop");
 }
 
 static void name_or_word(compiler *c) {
@@ -875,13 +878,15 @@ static void for_else(compiler *c) {
     land(c, over);
 }
 
-/* With a condition all items go through it before the first one is used. */
-static void for_condition(compiler *c, const cutting *targets) {
+/* With a condition all items go through it before the first one is used, or each when it is its
+ * turn; the instruction that decides. */
+static uint32_t for_condition(compiler *c, const cutting *targets) {
     const uint32_t fetch = emit(c, OP_FOR_FETCH, 0, 0, 0);
     paste(c, targets);
     expression(c);
     jump_to(c, OP_FOR_KEEP, fetch);
     land(c, fetch);
+    return here(c) - 1;
 }
 
 static void for_statement(compiler *c) {
@@ -892,8 +897,8 @@ static void for_statement(compiler *c) {
         fail_token(c, "'in'");
     tuple(c, condition_free, "recursive", false);
     emit(c, OP_FOR, at_name(c, "if"), 0, 0);
-    if (skip_name(c, "if"))
-        for_condition(c, &targets);
+    const bool has_condition = skip_name(c, "if");
+    const uint32_t keep = has_condition ? for_condition(c, &targets) : 0;
     if (at_name(c, "recursive"))
         fail_at(c, SM_ERR_UNSUPPORTED, "a recursive for is not supported");
     expect_close(c);
@@ -902,7 +907,13 @@ static void for_statement(compiler *c) {
     paste(c, &targets);
     drop(c, &targets);
     c->n_loops++;
+    const bool outer_loop = c->names_loop;
+    c->names_loop = false;
     loop_body(c);
+    /* Jinja looks ahead for `loop` alone */
+    if (has_condition && !c->names_loop && !failed(c))
+        c->t->code[keep].a = 1;
+    c->names_loop |= outer_loop;
     c->loop_next = outer_next;
     while (c->n_breaks > first_break)
         land(c, c->breaks[--c->n_breaks]);
@@ -1049,11 +1060,12 @@ static uint32_t macro_code_of(compiler *c, const text *name, const char *end, bo
     if (!name || !grow(c, &t->macros, t->n_macros, &t->macros_capacity, sizeof *t->macros))
         return 0;
     const uint32_t row = t->n_macros++, n_loops = c->n_loops;
-    const bool outer_caller = c->names_caller, outer_rest = c->names_rest;
+    const bool outer_caller = c->names_caller, outer_varargs = c->names_varargs,
+               outer_kwargs = c->names_kwargs;
     const uint32_t over = emit(c, OP_JUMP, 0, 0, 0);
     t->macros[row] = (macro_code){.entry = here(c), .name = name, .first_param = t->n_params};
     c->n_loops = 0;
-    c->names_caller = c->names_rest = false;
+    c->names_caller = c->names_varargs = c->names_kwargs = false;
     if (has_parameters)
         parameters(c, row);
     expect_close(c);
@@ -1061,13 +1073,14 @@ static uint32_t macro_code_of(compiler *c, const text *name, const char *end, bo
     if (failed(c))
         return 0;
     t->macros[row].uses_caller = c->names_caller;
-    if (c->names_rest)
-        fail_at(c, SM_ERR_UNSUPPORTED, "varargs and kwargs of macros are not supported");
+    t->macros[row].uses_varargs = c->names_varargs;
+    t->macros[row].uses_kwargs = c->names_kwargs;
     emit(c, OP_RETURN, 0, 0, 0);
     land(c, over);
     c->n_loops = n_loops;
     c->names_caller = outer_caller;
-    c->names_rest = outer_rest;
+    c->names_varargs = outer_varargs;
+    c->names_kwargs = outer_kwargs;
     return row;
 }
 

@@ -728,6 +728,24 @@ value time_text(run *r, const text *format) {
 /* ---- reading --------------------------------------------------------------------------------------------------------- */
 
 /* White space around, a sign, digits with single underscores between: int(), float() of Python. */
+/* Digits, a point among or beside them, an exponent. */
+static bool is_decimal(const char *s, uint32_t n) {
+    uint32_t i = 0, found = 0;
+    for (; i < n && s[i] >= '0' && s[i] <= '9'; i++)
+        found++;
+    if (i < n && s[i] == '.')
+        for (i++; i < n && s[i] >= '0' && s[i] <= '9'; i++)
+            found++;
+    if (i == n || !found)
+        return i == n && found;
+    if ((s[i] | 32) != 'e' || !memchr("0123456789", s[n - 1], 10) || memchr(s, '.', i) == s + i - 1)
+        return false;
+    for (i += 1u + (s[i + 1] == '-' || s[i + 1] == '+'); i < n; i++)
+        if (s[i] < '0' || s[i] > '9')
+            return false;
+    return true;
+}
+
 bool text_to_number(const text *s, bool whole, int64_t base, value *out) {
     char digits[400] = {0};
     uint32_t n = 0, from = 0, to = s->length;
@@ -749,6 +767,8 @@ bool text_to_number(const text *s, bool whole, int64_t base, value *out) {
     }
     if (!whole) {
         double f;
+        if (!is_decimal(digits, n))
+            return false;
         if (digits[0] == '.' || (n && digits[n - 1] == '.')) { /* JSON wants digits on both sides */
             if (n + 1 >= sizeof digits)
                 return false;
@@ -784,10 +804,11 @@ bool text_to_number(const text *s, bool whole, int64_t base, value *out) {
 }
 
 value json_text_value(run *r, const text *s) {
+    const sm_json_source source = {.name = "text", .line = 1};
     sm_json *json;
-    sm_error error;
+    sm_error error = {0};
     if (!run_step(r, s->length / 8) ||
-        sm_json_read(&json, r->mem, s->data, s->length, NULL, NULL, &error))
+        sm_json_read(&json, r->mem, s->data, s->length, &source, NULL, &error))
         return r->status ? undefined_value() : FAIL(r, error.code, "from_json: %s", error.message);
     const value v = json_value(r, json, SM_JSON_ROOT);
     sm_json_free(json);

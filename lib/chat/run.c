@@ -5,7 +5,8 @@
 
 #define MAX_STACK (1u << 20)
 
-/* ---- the stack ---------------------------------------------------------------------------------- */
+/* ---- the stack
+ * ---------------------------------------------------------------------------------- */
 
 bool push(run *r, value v) {
     if (r->status)
@@ -38,7 +39,8 @@ value list_from(run *r, value_type type, uint32_t from) {
     return v;
 }
 
-/* ---- names ---------------------------------------------------------------------------------------- */
+/* ---- names
+ * ---------------------------------------------------------------------------------------- */
 
 static void open_scope(run *r, scope *parent) {
     scope *s = run_alloc(r, sizeof *s);
@@ -125,7 +127,8 @@ static void unpack(run *r, uint32_t n) {
         push(r, items.items[i]);
 }
 
-/* ---- captures ---------------------------------------------------------------------------------------- */
+/* ---- captures
+ * ---------------------------------------------------------------------------------------- */
 
 static void begin_capture(run *r) {
     if (r->n_captures == MAX_CAPTURES)
@@ -138,7 +141,8 @@ static value end_capture(run *r) {
     return r->n_captures ? text_value(r, r->captures[--r->n_captures]) : undefined_value();
 }
 
-/* ---- loops --------------------------------------------------------------------------------------------- */
+/* ---- loops
+ * --------------------------------------------------------------------------------------------- */
 
 static void begin_loop(run *r, bool has_condition) {
     loop *l = run_alloc(r, sizeof *l);
@@ -182,10 +186,13 @@ static bool fetch(run *r) {
     return push(r, l->items.items[l->fetched++]);
 }
 
-static void keep(run *r) {
+/* Whether the item was kept. */
+static bool keep(run *r) {
     loop *l = r->loop;
-    if (truth_of(pop(r)))
-        l->kept[l->n_kept++] = l->items.items[l->fetched - 1];
+    if (!truth_of(pop(r)))
+        return false;
+    l->kept[l->n_kept++] = l->items.items[l->fetched - 1];
+    return true;
 }
 
 static bool next_item(run *r, uint32_t loop_name) {
@@ -209,21 +216,48 @@ static void end_loop(run *r, bool tells) {
         push(r, bool_value(l->n_kept == 0));
 }
 
-/* ---- calls -------------------------------------------------------------------------------------------- */
+/* ---- calls
+ * -------------------------------------------------------------------------------------------- */
+
+static uint32_t name_number(const run *r, const char *name) {
+    for (uint32_t i = 0; i < r->t->n_names; i++)
+        if (text_is(r->t->names[i], name))
+            return i;
+    return UINT32_MAX;
+}
+
+/* What no parameter took: positional ones of a, and names and values on the stack from `base`
+ * on. */
+static void give_rest(run *r, const macro_code *m, const arguments *a, uint32_t base) {
+    const uint32_t taken = min_u32(a->n, m->n_params);
+    if (m->uses_varargs && !r->status)
+        store(r, r->scope, name_number(r, "varargs"),
+              list_value(r, V_TUPLE, a->v + taken, a->n - taken));
+    if (m->uses_kwargs && !r->status)
+        store(r, r->scope, name_number(r, "kwargs"),
+              dict_value(r, r->stack + base, (r->n - base) / 2));
+    r->n = base;
+}
 
 static bool give_parameters(run *r, const macro_code *m, const arguments *a) {
     const uint32_t *names = r->t->params + m->first_param;
-    if (a->n > m->n_params) {
+    if (a->n > m->n_params && !m->uses_varargs) {
         FAIL(r, SM_ERR_FORMAT, "macro '%.*s' takes not more than %u argument(s)",
              (int)m->name->length, m->name->data, m->n_params);
         return false;
     }
-    for (uint32_t i = 0; i < a->n; i++)
+    for (uint32_t i = 0; i < a->n && i < m->n_params; i++)
         store(r, r->scope, names[i], a->v[i]);
+    const uint32_t base = r->n;
     for (uint32_t k = 0; k < a->n_named; k++) {
         uint32_t i = 0;
         while (i < m->n_params && !text_same(r->t->names[names[i]], a->named[2 * k].s))
             i++;
+        if (i == m->n_params && m->uses_kwargs) {
+            push(r, a->named[2 * k]);
+            push(r, a->named[2 * k + 1]);
+            continue;
+        }
         if (i == m->n_params || i < a->n) {
             FAIL(r, SM_ERR_FORMAT, "macro '%.*s' takes no keyword argument '%.*s'",
                  (int)m->name->length, m->name->data, (int)a->named[2 * k].s->length,
@@ -232,6 +266,7 @@ static bool give_parameters(run *r, const macro_code *m, const arguments *a) {
         }
         store(r, r->scope, names[i], a->named[2 * k + 1]);
     }
+    give_rest(r, m, a, base);
     for (uint32_t i = a->n; i < m->n_params; i++) { /* others hide what is outside */
         bool given = false;
         for (uint32_t k = 0; k < r->scope->n; k++)
@@ -240,13 +275,6 @@ static bool give_parameters(run *r, const macro_code *m, const arguments *a) {
             store(r, r->scope, names[i], (value){.type = V_UNDEFINED, .user = true});
     }
     return !r->status;
-}
-
-static uint32_t name_number(const run *r, const char *name) {
-    for (uint32_t i = 0; i < r->t->n_names; i++)
-        if (text_is(r->t->names[i], name))
-            return i;
-    return UINT32_MAX;
 }
 
 /* Where its code begins; its arguments lie in a scope of its own. */
@@ -375,7 +403,8 @@ static void test_at(run *r, const instruction *i) {
     push(r, bool_value(is));
 }
 
-/* ---- operators ------------------------------------------------------------------------------------------- */
+/* ---- operators
+ * ------------------------------------------------------------------------------------------- */
 
 static bool compared(run *r, uint8_t how, value a, value b) {
     if (how == COMPARE_EQ || how == COMPARE_NE)
@@ -425,7 +454,8 @@ static void unknown(run *r, const instruction *i) {
          (int)name->length, name->data);
 }
 
-/* ---- the machine ----------------------------------------------------------------------------------------- */
+/* ---- the machine
+ * ----------------------------------------------------------------------------------------- */
 
 /* Values: what changes nothing but the stack. False: not one of these. */
 static bool run_value(run *r, const instruction *i) {
@@ -583,10 +613,13 @@ static uint32_t run_jump(run *r, const instruction *i, uint32_t at, uint32_t loo
     case OP_FOR_FETCH:
         return fetch(r) ? next : target;
     case OP_FOR_KEEP:
-        keep(r);
-        return target;
+        r->loop->again = i->a ? target : 0;
+        return keep(r) && i->a ? next : target;
     case OP_FOR_NEXT:
-        return next_item(r, loop_name) ? next : target;
+        if (next_item(r, loop_name))
+            return next;
+        return r->loop->again && r->loop->fetched < r->loop->items.n && !r->status ? r->loop->again
+                                                                                   : target;
     case OP_DEFAULT:
         return is_given(r, i) ? target : next;
     default: /* OP_RETURN */
@@ -607,7 +640,8 @@ static void run_code(run *r) {
     }
 }
 
-/* ---- rendering ------------------------------------------------------------------------------------------- */
+/* ---- rendering
+ * ------------------------------------------------------------------------------------------- */
 
 static void give(run *r, sm_rendered *out) {
     out->pieces = sm_alloc_array(r->mem, (uint64_t)r->n_parts + 1, sizeof *out->pieces);

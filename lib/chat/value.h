@@ -118,6 +118,7 @@ typedef struct loop {
     value *kept;
     uint32_t n_kept;  /* items that passed `if`; all where there is none */
     uint32_t fetched; /* items looked at by `if` */
+    uint32_t again;   /* where the next is looked at, where each is when it is its turn; 0 */
     uint32_t next;    /* among the kept: loop.index of the current one */
     uint32_t depth;   /* 1: not inside another */
     struct scope *scope;
