@@ -1,15 +1,82 @@
-/* smallmind/chat.h - conversations: replies of models read back while they arrive.
+/* smallmind/chat.h - conversations: messages through a model's template, and its replies read back
+ * while they arrive.
  *
  * Messages and tools cross this boundary as JSON, in the form OpenAI's API gave them.
  */
 #ifndef SMALLMIND_CHAT_H
 #define SMALLMIND_CHAT_H
 
+#include "constrain.h"
 #include "generate.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* ---- templates ------------------------------------------------------------------------ */
+
+/* A chat template, compiled: immutable, any number of threads may use one at a time. What templates
+ * cannot do themselves is done before, as far as a look at what they make of small conversations
+ * shows that it has to be: arguments of calls become objects or text, parts of a content are joined
+ * or made of a text, a system message goes into the first of the user's where there is no such
+ * role. tools are undefined where there are none.
+ *
+ * Text of messages, tools and variables never becomes control tokens: these are looked for in the
+ * template's own text only. Everything of a hostile template is bounded (steps, depth, output,
+ * memory: SM_ERR_UNSUPPORTED). */
+typedef struct sm_chat sm_chat;
+
+typedef struct sm_chat_options {
+    uint32_t struct_size;
+    uint32_t reserved;
+    const char *template_text; /* the template itself; NULL: by name */
+    const char *template_name; /* of sm_chat_from_model a variant of the model's (key
+                                  tokenizer.chat_template.NAME; "default"), or a layout of
+                                  sm_chat_layouts_list; NULL: the model's own */
+    const char *bos, *eos; /* texts of these tokens for the template; NULL: the model's, or "" */
+    const sm_allocator *allocator; /* NULL: the C library's */
+} sm_chat_options;
+
+typedef struct sm_render_options {
+    uint32_t struct_size;
+    uint32_t
+        no_generation_prompt; /* 1: nothing behind the last message that an answer goes on from */
+    const char *variables; /* more for the template, a JSON object ({"enable_thinking": false}) */
+    int64_t clock;         /* what the time is, for templates that ask: seconds since 1970 as it is
+                              to be shown; 0: the system's, UTC */
+    sm_cancel_fn cancel;   /* asked every few milliseconds; NULL: never */
+    void *cancel_user;
+} sm_render_options;
+
+/* From text or a layout's name. SM_ERR_FORMAT, _UNSUPPORTED (the template: line and what), _ARGUMENT
+ * (no such layout, with what it may be a slip of), _NOMEM. */
+SM_API sm_status sm_chat_new(sm_chat **out, const sm_chat_options *options, sm_error *error);
+/* Of a model; options may be NULL. Besides: SM_ERR_MISSING where the model has no template. */
+SM_API sm_status sm_chat_from_model(sm_chat **out, const sm_model *model,
+                                    const sm_chat_options *options, sm_error *error);
+SM_API void sm_chat_free(sm_chat *chat); /* NULL is fine */
+/* The template, zero-terminated, valid as long as the handle. */
+SM_API const char *sm_chat_template_text(const sm_chat *chat);
+/* The names of the layouts that are known, as sm_names_find takes them. */
+SM_API const char *sm_chat_layouts_list(void);
+
+/* messages: a JSON array as in OpenAI's API; tools likewise, or NULL. Stores the bytes in *n and
+ * writes them if capacity is enough, else SM_ERR_BUFFER. SM_ERR_ARGUMENT with the template's own
+ * words where it refuses the messages, SM_ERR_FORMAT (messages, tools, or an error inside the
+ * template), _UNSUPPORTED, _NOMEM, _CANCELLED. */
+SM_API sm_status sm_chat_render(const sm_chat *chat, const char *messages, const char *tools,
+                                const sm_render_options *options, char *text, uint64_t capacity,
+                                uint64_t *n, sm_error *error);
+/* The same as ids, with the BOS that the vocabulary wants unless the template writes it. Errors as
+ * sm_tokenizer_encode's, too. */
+SM_API sm_status sm_chat_encode(const sm_chat *chat, const sm_tokenizer *tokenizer,
+                                const char *messages, const char *tools,
+                                const sm_render_options *options, int32_t *ids, uint64_t capacity,
+                                uint64_t *n, sm_error *error);
+/* What is rendered behind the last message: sm_reply_options.prompt_end. */
+SM_API sm_status sm_chat_prompt_end(const sm_chat *chat, const char *messages, const char *tools,
+                                    const sm_render_options *options, char *text, uint64_t capacity,
+                                    uint64_t *n, sm_error *error);
 
 /* ---- replies ---------------------------------------------------------------------------- */
 
@@ -49,6 +116,7 @@ typedef struct sm_reply_options {
 #define SM_DELTA_CONTENT 1
 #define SM_DELTA_REASONING 2
 #define SM_DELTA_CALL 3
+#define SM_DELTA_END 4 /* of sm_session_chat only: the answer is complete */
 
 /* What has become certain. Texts are UTF-8, zero-terminated too, and valid during the call. */
 typedef struct sm_delta {
@@ -59,7 +127,8 @@ typedef struct sm_delta {
     const char *name; /* of a call: the function's; NULL otherwise */
     const char *id;   /* of a call; NULL otherwise */
     const char *json; /* the same as the "delta" of an OpenAI chunk: {"content": "…"},
-                         {"reasoning_content": "…"}, {"tool_calls": [{"index": 0, …}]} */
+                         {"reasoning_content": "…"}, {"tool_calls": [{"index": 0, …}]}. At the
+                         end {"message": …, "finish_reason": …, "usage": …} */
     uint64_t json_length;
 } sm_delta;
 
@@ -100,6 +169,40 @@ SM_API sm_status sm_reply_get_info(sm_reply *reply, sm_reply_info *info, sm_erro
 SM_API sm_status sm_session_reply(sm_session *session, const int32_t *ids, uint64_t n,
                                   const sm_generate_options *options, sm_reply *reply,
                                   sm_delta_fn on_delta, void *user, sm_error *error);
+
+/* Tools (a JSON array, as in OpenAI's API) and a choice among them as a constraint on what a model
+ * writes in a format: "auto" holds from the first mark of a call on, what comes before is free;
+ * "required" and the name of a tool hold at once, behind the reasoning if the prompt has opened one
+ * (reasoning: 1). Calls are of these tools, in the format's notation, their arguments of the right
+ * notation too, though not of the tools' schemas yet. *out is NULL where nothing is constrained:
+ * choice "none" or NULL, "auto" in formats whose calls have no mark, or with a format that is not
+ * known (NULL, "auto"). SM_ERR_ARGUMENT (no such tool, no tools), _FORMAT (tools), _UNSUPPORTED,
+ * and as sm_constraint_new. */
+SM_API sm_status sm_constraint_new_tools(sm_constraint **out, const sm_tokenizer *tokenizer,
+                                         const char *format, const char *tools, const char *choice,
+                                         uint32_t reasoning, sm_error *error);
+
+typedef struct sm_answer_options {
+    uint32_t struct_size;
+    uint32_t reserved;
+    const char *tool_choice;             /* "auto", "none", "required" or the name of a tool, as
+                                sm_constraint_new_tools; NULL: auto where there are tools. Not
+                                beside a constraint of `generate` */
+    const sm_generate_options *generate; /* NULL: all defaults */
+    const char *format;    /* of replies, as in sm_reply_options; NULL: found from the template */
+    const char *variables; /* more variables for the template, a JSON object ("enable_thinking"
+                                …); NULL: none */
+} sm_answer_options;
+
+/* The whole way: renders messages (a JSON array) and tools (likewise, or NULL) through the template,
+ * encodes them, feeds what the session does not hold of them yet, generates an answer and reads it.
+ * on_delta gets it while it comes, last an SM_DELTA_END with the message (also when the answer was
+ * cancelled: as far as it came), the reason for its end ("stop", "tool_calls", "length",
+ * "cancelled") and the tokens used; sm_session_get_stats has the times. Errors as sm_chat_encode and
+ * sm_session_reply. */
+SM_API sm_status sm_session_chat(sm_session *session, const sm_chat *chat, const char *messages,
+                                 const char *tools, const sm_answer_options *options,
+                                 sm_delta_fn on_delta, void *user, sm_error *error);
 
 /* The names of all formats, as sm_names_find takes them. */
 SM_API const char *sm_reply_formats_list(void);

@@ -634,29 +634,6 @@ static void look_at_prompt(sm_reply *r, const char *end) {
     r->marks = true;
 }
 
-static sm_status read_tools(sm_reply *r, const char *tools, sm_error *error) {
-    const sm_json_source source = {.name = "tools", .line = 1};
-    sm_json *json;
-    if (!tools)
-        return SM_OK;
-    r->tools.text = sm_strdup(r->mem, tools, strlen(tools));
-    if (!r->tools.text)
-        return sm_fail(error, SM_ERR_NOMEM, "reply: out of memory");
-    const sm_status status =
-        sm_json_read(&json, r->mem, r->tools.text, strlen(tools), &source, NULL, error);
-    if (status)
-        return status;
-    r->tools.json = json;
-    const sm_json_kind kind = sm_json_kind_of(json, SM_JSON_ROOT);
-    if (kind == SM_JSON_ARRAY)
-        return SM_OK;
-    if (kind != SM_JSON_NULL)
-        return sm_fail(error, SM_ERR_FORMAT, "tools: not a JSON array");
-    sm_json_free(json);
-    r->tools.json = NULL;
-    return SM_OK;
-}
-
 static sm_status fill_in(sm_reply *r, const sm_reply_options *o, sm_error *error) {
     const sm_reply_format *format;
     sm_status status = choose(&format, o, error);
@@ -666,7 +643,7 @@ static sm_status fill_in(sm_reply *r, const sm_reply_options *o, sm_error *error
             if (!format || format == &sm_reply_formats[i])
                 status = add_format(r, &sm_reply_formats[i], pass == 0, error);
     if (!status)
-        status = read_tools(r, o->tools, error);
+        status = sm_reply_tools_read(&r->tools, r->mem, o->tools, error);
     if (status)
         return status;
     if (format && format->begun) {
@@ -725,8 +702,7 @@ void sm_reply_free(sm_reply *r) {
     sm_builder_free(&r->text);
     sm_builder_free(&r->delta);
     sm_builder_free(&r->json);
-    sm_json_free(r->tools.json);
-    sm_free(mem, r->tools.text);
+    sm_reply_tools_free(&r->tools, mem);
     sm_free(mem, r->steps);
     sm_free(mem, r->alternatives);
     sm_free(mem, r);

@@ -34,6 +34,19 @@ sm_json_value sm_reply_property(const sm_reply_tools *tools, sm_json_value tool,
 /* The name of the argument at that place in the schema; SM_JSON_NONE. */
 sm_json_value sm_reply_property_at(const sm_reply_tools *tools, sm_json_value tool, uint32_t place);
 
+/* The name of the function in that item of the tools. */
+const char *sm_reply_tool_name(const sm_reply_tools *tools, sm_json_value item, uint64_t *length);
+/* A copy of a tools array in text; NULL, "null": none. SM_ERR_FORMAT, _NOMEM. */
+sm_status sm_reply_tools_read(sm_reply_tools *tools, sm_mem *mem, const char *text,
+                              sm_error *error);
+void sm_reply_tools_free(sm_reply_tools *tools, sm_mem *mem);
+
+/* Writes the calls of these tools (only: of this one), in this format, as GBNF: from their first
+ * mark on, or what comes behind it. false: the format has no mark that they could begin behind, or
+ * no memory (out->failed). (reply_grammar.c) */
+bool sm_reply_put_grammar(sm_builder *out, const sm_reply_format *format,
+                          const sm_reply_tools *tools, const char *only, bool after_mark);
+
 /* How an argument that is text is to be taken. */
 typedef enum sm_reply_as { SM_REPLY_AS_SCHEMA, SM_REPLY_AS_STRING, SM_REPLY_AS_VALUE } sm_reply_as;
 

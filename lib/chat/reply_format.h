@@ -38,6 +38,7 @@ typedef struct sm_reply_format {
     const char *patterns[SM_REPLY_MARKS]; /* of calls */
     const char *hints[4]; /* a template of the format has all of these texts, where it builds the
                              marks themselves from parts, or does not write them */
+    const char *keys[2];  /* of a call's name and arguments in JSON, where they are others */
     const char *begun; /* what the prompt ends with that belongs to the first mark; NULL: nothing */
 } sm_reply_format;
 

@@ -9,6 +9,37 @@ static sm_json_value function_of(const sm_json *json, sm_json_value tool) {
     return sm_json_kind_of(json, function) == SM_JSON_OBJECT ? function : tool;
 }
 
+const char *sm_reply_tool_name(const sm_reply_tools *tools, sm_json_value item, uint64_t *length) {
+    return sm_json_text(tools->json,
+                        sm_json_get(tools->json, function_of(tools->json, item), "name"), length);
+}
+
+sm_status sm_reply_tools_read(sm_reply_tools *tools, sm_mem *mem, const char *text,
+                              sm_error *error) {
+    const sm_json_source source = {.name = "tools", .line = 1};
+    *tools = (sm_reply_tools){0};
+    if (!text)
+        return SM_OK;
+    tools->text = sm_strdup(mem, text, strlen(text));
+    if (!tools->text)
+        return sm_fail(error, SM_ERR_NOMEM, "tools: out of memory");
+    const sm_status status =
+        sm_json_read(&tools->json, mem, tools->text, strlen(text), &source, NULL, error);
+    if (status)
+        return status;
+    const sm_json_kind kind = sm_json_kind_of(tools->json, SM_JSON_ROOT);
+    if (kind == SM_JSON_ARRAY)
+        return SM_OK;
+    sm_json_free(tools->json);
+    tools->json = NULL;
+    return kind == SM_JSON_NULL ? SM_OK : sm_fail(error, SM_ERR_FORMAT, "tools: not a JSON array");
+}
+
+void sm_reply_tools_free(sm_reply_tools *tools, sm_mem *mem) {
+    sm_json_free(tools->json);
+    sm_free(mem, tools->text);
+}
+
 sm_json_value sm_reply_tool(const sm_reply_tools *tools, const char *name, uint64_t length) {
     if (!tools || !tools->json)
         return SM_JSON_NONE;

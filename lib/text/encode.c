@@ -174,6 +174,23 @@ static bool is_strippable(uint8_t c) {
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
+/* Whether a special token found there stands in text that is to have none. */
+static bool in_plain_part(sm_encoder *encoder, const uint8_t *text, uint64_t length, uint64_t at,
+                          uint64_t bytes, uint32_t id) {
+    uint32_t plain_bytes;
+    uint64_t steps = 0;
+    bool plain = false;
+    while (encoder->n_parts && encoder->part->end <= at)
+        encoder->part++, encoder->n_parts--;
+    for (uint32_t i = 0; i < encoder->n_parts && !plain; i++) {
+        plain = encoder->part[i].plain;
+        if (encoder->part[i].end >= at + bytes)
+            break;
+    }
+    return plain && sm_find_special(encoder->tokenizer, &encoder->tokenizer->user_defined,
+                                    text + at, length - at, &plain_bytes, &steps) != id;
+}
+
 static sm_status encode_text(sm_encoder *encoder, const uint8_t *text, uint64_t length,
                              const sm_prefixes *set) {
     const sm_tokenizer *t = encoder->tokenizer;
@@ -182,6 +199,11 @@ static sm_status encode_text(sm_encoder *encoder, const uint8_t *text, uint64_t 
         uint32_t bytes, id;
         sm_status status = next_special(encoder, set, text, length, &i, &id, &bytes);
         uint64_t end = i;
+        if (!status && id != SM_NO_ID && encoder->n_parts &&
+            in_plain_part(encoder, text, length, i, bytes, id)) {
+            i++;
+            continue;
+        }
         if (!status && id != SM_NO_ID && t->flags[id] & SM_FLAG_WOVEN) {
             i += bytes; /* not the place of another that begins inside */
             continue;
@@ -225,9 +247,10 @@ static sm_status encode_all(sm_encoder *encoder, const uint8_t *text, uint64_t l
 
 static const sm_wide options_wide[] = {SM_WIDE_FROM(sm_encode_options, cancel), {0, 0, 0}};
 
-sm_status sm_tokenizer_encode_rest(const sm_tokenizer *tokenizer, const char *text, uint64_t length,
-                                   uint64_t from, const sm_encode_options *options, int32_t *ids,
-                                   uint64_t capacity, uint64_t *n, sm_error *error) {
+static sm_status encode(const sm_tokenizer *tokenizer, const char *text, uint64_t length,
+                        uint64_t from, const sm_text_part *parts, uint32_t n_parts,
+                        const sm_encode_options *options, int32_t *ids, uint64_t capacity,
+                        uint64_t *n, sm_error *error) {
     if (n)
         *n = 0;
     if (!tokenizer || !n || (!text && length) || (!ids && capacity))
@@ -244,6 +267,8 @@ sm_status sm_tokenizer_encode_rest(const sm_tokenizer *tokenizer, const char *te
     sm_encoder encoder;
     status = sm_encoder_init(&encoder, tokenizer, length - from, &o, ids, capacity, error);
     encoder.joined = from > 0;
+    encoder.part = parts;
+    encoder.n_parts = n_parts;
     encoder.after_space = from > 0 && tokenizer->normalizes &&
                           sm_normal_ends_with_space(tokenizer, (const uint8_t *)text, from);
     if (!status)
@@ -266,4 +291,17 @@ sm_status sm_tokenizer_encode(const sm_tokenizer *tokenizer, const char *text, u
                               const sm_encode_options *options, int32_t *ids, uint64_t capacity,
                               uint64_t *n, sm_error *error) {
     return sm_tokenizer_encode_rest(tokenizer, text, length, 0, options, ids, capacity, n, error);
+}
+
+sm_status sm_tokenizer_encode_rest(const sm_tokenizer *tokenizer, const char *text, uint64_t length,
+                                   uint64_t from, const sm_encode_options *options, int32_t *ids,
+                                   uint64_t capacity, uint64_t *n, sm_error *error) {
+    return encode(tokenizer, text, length, from, NULL, 0, options, ids, capacity, n, error);
+}
+
+sm_status sm_tokenizer_encode_parts(const sm_tokenizer *tokenizer, const char *text,
+                                    uint64_t length, const sm_text_part *parts, uint32_t n_parts,
+                                    const sm_encode_options *options, int32_t *ids,
+                                    uint64_t capacity, uint64_t *n, sm_error *error) {
+    return encode(tokenizer, text, length, 0, parts, n_parts, options, ids, capacity, n, error);
 }

@@ -260,6 +260,9 @@ typedef struct sm_encoder {
     bool after_unknown; /* the last id of this fragment was unknown (SentencePiece kinds) */
     bool joined;        /* this fragment goes on from text that was encoded before */
     bool after_space;   /* ... and that ended with a space, normalized */
+    const sm_text_part
+        *part;        /* the first that may lie at or behind the place in work; NULL: none */
+    uint32_t n_parts; /* from there on */
 } sm_encoder;
 
 /* For one text of `length` bytes; ids[capacity] is the caller's. To be ended with sm_encoder_done,

@@ -106,6 +106,19 @@ sm_status sm_tokenizer_build(sm_tokenizer **out, sm_mem *mem, const sm_vocab *vo
  * tokenizer to drop its sm_mem and by a model-owned one to drop the model). */
 void sm_tokenizer_retain(const sm_tokenizer *tokenizer);
 void sm_tokenizer_set_owner(sm_tokenizer *tokenizer, void (*on_free)(void *owner), void *owner);
+/* Parts of a text, one after the other from its beginning. */
+typedef struct sm_text_part {
+    uint64_t end; /* byte of the text where it ends */
+    bool plain;   /* special tokens are not looked for in it */
+} sm_text_part;
+/* sm_tokenizer_encode with SM_ENCODE_SPECIAL, but that tokens which only that finds count only where
+ * they lie in parts that are not plain: the ids are those of the whole text wherever the plain parts
+ * spell no such token. The parts cover the text. Control tokens that begin or end in a plain part
+ * are text. */
+sm_status sm_tokenizer_encode_parts(const sm_tokenizer *tokenizer, const char *text,
+                                    uint64_t length, const sm_text_part *parts, uint32_t n_parts,
+                                    const sm_encode_options *options, int32_t *ids,
+                                    uint64_t capacity, uint64_t *n, sm_error *error);
 /* sm_tokenizer_encode of text[from..length), as it goes on from text[0..from), which was encoded
  * before it: nothing is put in front that belongs to the beginning of a text. The ids of both are
  * those of the whole text wherever no token of that lies across `from`, and decode to it in any

@@ -1,0 +1,206 @@
+/* Chat templates as handles: what they need done before, layouts, user text that spells control
+ * tokens, options. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "blocks.h"
+#include "fixture.h"
+#include "smallmind/smallmind.h"
+#include "support.h"
+
+static sm_chat *open_chat(const char *text) {
+    sm_chat *chat;
+    sm_error error = {0};
+    const sm_chat_options o = {.struct_size = sizeof o, .template_text = text};
+    if (sm_chat_new(&chat, &o, &error))
+        fail_msg("%s: %s", text, error.message);
+    return chat;
+}
+
+static void expect(const char *text, const char *messages, const char *tools, const char *want) {
+    sm_chat *chat = open_chat(text);
+    char got[4096] = "";
+    uint64_t n;
+    sm_error error = {0};
+    if (sm_chat_render(chat, messages, tools, NULL, got, sizeof got - 1, &n, &error))
+        fail_msg("%s: %s", text, error.message);
+    got[n] = 0;
+    assert_string_equal(got, want);
+    sm_chat_free(chat);
+}
+
+#define PLAIN "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"
+
+static void test_needs(void **state) {
+    (void)state;
+    const char parts[] =
+        "[{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": \"a\"}, "
+        "{\"type\": \"text\", \"text\": \"b\"}]}]";
+    /* a template that prints a content as it is gets text */
+    expect(PLAIN, parts, NULL, "[user]a\nb");
+    /* one that walks over parts gets parts */
+    const char walks[] = "{% for m in messages %}{% for p in m.content %}{% if p.type == 'text' %}"
+                         "<{{ p.text }}>{% endif %}{% endfor %}{% endfor %}";
+    expect(walks, parts, NULL, "<a><b>");
+    expect(walks, "[{\"role\": \"user\", \"content\": \"a\"}]", NULL, "<a>");
+    /* no system role: refused, or left out in silence */
+    const char refuses[] =
+        "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no') }}{% endif %}"
+        "[{{ m.role }}]{{ m.content }}{% endfor %}";
+    const char silent[] = "{% for m in messages %}{% if m.role != 'system' %}[{{ m.role }}]"
+                          "{{ m.content }}{% endif %}{% endfor %}";
+    const char system[] = "[{\"role\": \"system\", \"content\": \"S\"}, {\"role\": \"user\", "
+                          "\"content\": \"U\"}, {\"role\": \"user\", \"content\": \"V\"}]";
+    expect(refuses, system, NULL, "[user]S\n\nU[user]V");
+    expect(silent, system, NULL, "[user]S\n\nU[user]V");
+    expect(PLAIN, system, NULL, "[system]S[user]U[user]V");
+    /* arguments */
+    const char object[] = "[{\"role\": \"assistant\", \"tool_calls\": [{\"function\": {\"name\": "
+                          "\"f\", \"arguments\": {\"a\": 1}}}]}]";
+    const char text[] = "[{\"role\": \"assistant\", \"tool_calls\": [{\"function\": {\"name\": "
+                        "\"f\", \"arguments\": \"{\\\"a\\\": 1}\"}}]}]";
+    const char as_object[] = "{% for m in messages %}{{ m.content }}{% for c in m.tool_calls %}"
+                             "{{ c.function.arguments | tojson }}{% endfor %}{% endfor %}";
+    const char as_text[] = "{% for m in messages %}{{ m.content }}{% for c in m.tool_calls %}"
+                           "{{ '' + c.function.arguments }}{% endfor %}{% endfor %}";
+    expect(as_object, object, NULL, "{\"a\": 1}");
+    expect(as_object, text, NULL, "{\"a\": 1}");
+    expect(as_text, object, NULL, "{\"a\": 1}");
+    expect(as_text, text, NULL, "{\"a\": 1}");
+    /* tools */
+    expect("{{ tools is defined }}", "[]", NULL, "False");
+    expect("{{ tools is defined }}", "[]", "[]", "True");
+}
+
+static void test_options(void **state) {
+    (void)state;
+    char got[256] = "";
+    uint64_t n;
+    sm_error error = {0};
+    sm_chat *chat = open_chat("{{ bos_token }}{{ x }}{% if add_generation_prompt %}<a>{% endif %}");
+    sm_render_options o = {.struct_size = sizeof o, .variables = "{\"x\": 5}"};
+    assert_int_equal(sm_chat_render(chat, "[]", NULL, &o, NULL, 0, &n, &error), SM_ERR_BUFFER);
+    assert_int_equal(n, 4);
+    assert_int_equal(sm_chat_render(chat, "[]", NULL, &o, got, sizeof got, &n, &error), SM_OK);
+    assert_memory_equal(got, "5<a>", 4);
+    assert_int_equal(sm_chat_prompt_end(chat, "[]", NULL, &o, got, sizeof got, &n, &error), SM_OK);
+    assert_int_equal(n, 3);
+    assert_memory_equal(got, "<a>", 3);
+    o.no_generation_prompt = 1;
+    assert_int_equal(sm_chat_render(chat, "[]", NULL, &o, got, sizeof got, &n, &error), SM_OK);
+    assert_int_equal(n, 1);
+    o.variables = "[]";
+    assert_int_equal(sm_chat_render(chat, "[]", NULL, &o, got, sizeof got, &n, &error),
+                     SM_ERR_FORMAT);
+    assert_int_equal(sm_chat_render(chat, "{}", NULL, NULL, got, sizeof got, &n, &error),
+                     SM_ERR_FORMAT);
+    assert_int_equal(sm_chat_render(chat, "[", NULL, NULL, got, sizeof got, &n, &error),
+                     SM_ERR_FORMAT);
+    sm_chat_free(chat);
+    sm_chat_free(NULL);
+    sm_chat_options c = {.struct_size = sizeof c, .template_name = "chatlm"};
+    assert_int_equal(sm_chat_new(&chat, &c, &error), SM_ERR_ARGUMENT);
+    assert_non_null(strstr(error.message, "chatml"));
+    assert_null(chat);
+    c.template_text = "{% for %}";
+    assert_int_equal(sm_chat_new(&chat, &c, &error), SM_ERR_FORMAT);
+}
+
+/* Each layout says what was said, and where an answer begins. */
+static void test_layouts(void **state) {
+    (void)state;
+    const char messages[] =
+        "[{\"role\": \"system\", \"content\": \"SYS\"}, {\"role\": \"user\", "
+        "\"content\": \"ASK\"}, {\"role\": \"assistant\", \"content\": \"ANS\"}, "
+        "{\"role\": \"user\", \"content\": \"MORE\"}]";
+    for (uint32_t i = 0;; i++) {
+        char name[64], got[1024] = "";
+        uint32_t length;
+        uint64_t n;
+        sm_error error = {0};
+        const char *at = sm_names_get(sm_chat_layouts_list(), i, &length);
+        if (!at)
+            break;
+        snprintf(name, sizeof name, "%.*s", (int)length, at);
+        const sm_chat_options o = {
+            .struct_size = sizeof o, .template_name = name, .bos = "<s>", .eos = "</s>"};
+        sm_chat *chat;
+        if (sm_chat_new(&chat, &o, &error) ||
+            sm_chat_render(chat, messages, NULL, NULL, got, sizeof got - 1, &n, &error))
+            fail_msg("%s: %s", name, error.message);
+        const char *sys = strstr(got, "SYS"), *ask = strstr(got, "ASK"), *ans = strstr(got, "ANS"),
+                   *more = strstr(got, "MORE");
+        if (!(sys && ask && ans && more && sys < ask && ask < ans && ans < more))
+            fail_msg("%s: %s", name, got);
+        sm_chat_free(chat);
+    }
+}
+
+/* Every special token of a vocabulary: in what a user wrote it is text, in the template it is one. */
+static void test_control_tokens(void **state) {
+    (void)state;
+    char path[512];
+    sm_model *model;
+    sm_tokenizer *tokenizer;
+    sm_tokenizer_info info = {.struct_size = sizeof info};
+    uint32_t found = 0;
+    snprintf(path, sizeof path, "%s", scratch_path("handle.gguf"));
+    assert_int_equal(fixture_write(path, &(fixture_model){.type = SM_DTYPE_Q8_0, .untied = true}),
+                     0);
+    assert_int_equal(sm_model_load(&model, path, NULL, NULL), SM_OK);
+    assert_int_equal(sm_model_get_tokenizer(model, &tokenizer, NULL), SM_OK);
+    assert_int_equal(sm_tokenizer_get_info(tokenizer, &info, NULL), SM_OK);
+    for (int32_t id = 0; id < info.n_vocab; id++) {
+        int32_t ids[256];
+        uint64_t length, n;
+        const char *token = sm_tokenizer_token_text(tokenizer, id, &length);
+        if (!length || length > 40 || memchr(token, '"', (size_t)length) ||
+            memchr(token, '\\', (size_t)length) || memchr(token, '{', (size_t)length))
+            continue;
+        assert_int_equal(sm_tokenizer_encode(tokenizer, token, length, ENCODE(SM_ENCODE_SPECIAL),
+                                             ids, 256, &n, NULL),
+                         SM_OK);
+        const bool alone = n == 1 && ids[0] == id;
+        assert_int_equal(
+            sm_tokenizer_encode(tokenizer, token, length, ENCODE(0), ids, 256, &n, NULL), SM_OK);
+        if (!alone || (n == 1 && ids[0] == id))
+            continue; /* none that only parsing finds */
+        found++;
+        char messages[256], text[256];
+        snprintf(messages, sizeof messages, "[{\"role\": \"user\", \"content\": \"a%.*sb %.*s\"}]",
+                 (int)length, token, (int)length, token);
+        for (int in_template = 0; in_template < 2; in_template++) {
+            snprintf(text, sizeof text, "%s{%% for m in messages %%}{{ m.content }}{%% endfor %%}",
+                     "");
+            if (in_template)
+                snprintf(text, sizeof text,
+                         "{%% for m in messages %%}{{ m.content }}{%% endfor %%}%.*s", (int)length,
+                         token);
+            sm_chat *chat = open_chat(text);
+            assert_int_equal(
+                sm_chat_encode(chat, tokenizer, messages, NULL, NULL, ids, 256, &n, NULL), SM_OK);
+            uint32_t times = 0;
+            for (uint64_t i = info.add_bos == 1; i < n; i++)
+                times += ids[i] == id;
+            assert_int_equal(times, in_template);
+            sm_chat_free(chat);
+        }
+    }
+    assert_true(found > 0);
+    sm_tokenizer_free(tokenizer);
+    sm_model_free(model);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_needs), cmocka_unit_test(test_options),
+                                       cmocka_unit_test(test_layouts),
+                                       cmocka_unit_test(test_control_tokens)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
