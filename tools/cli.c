@@ -245,6 +245,13 @@ void cli_catch_interrupt(void) {
     sigaction(SIGINT, &action, NULL);
 }
 
+void cli_forget_interrupt(void) {
+    if (interrupt_seen != SIGINT)
+        return;
+    interrupt_seen = 0;
+    cli_catch_interrupt(); /* the second one had begun to end the program */
+}
+
 bool cli_interrupted(void) {
     return interrupt_seen != 0;
 }

@@ -159,6 +159,8 @@ int cli_check_output(const char *path, bool whole);
 /* From here on Ctrl-C, SIGTERM and SIGHUP only set a mark; a second Ctrl-C ends the process. */
 void cli_catch_interrupt(void);
 bool cli_interrupted(void);
+/* What was interrupted has stopped, and the program goes on; SIGTERM and SIGHUP stay. */
+void cli_forget_interrupt(void);
 /* The exit code then: 128 and the signal's number, as shells count it. 130: Ctrl-C. */
 int cli_interrupt_code(void);
 /* sm_cancel_fn; keeps the line of what is being counted alive. */
