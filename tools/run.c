@@ -22,7 +22,7 @@ typedef struct run_state {
     cli_texts stop;
     cli_texts adapters;
     const char *draft;
-    const char *grammar, *grammar_file, *regex;
+    const char *grammar, *grammar_file, *regex, *schema;
     cli_texts choices;
     const char *load_session, *save_session, *prompt_cache;
     bool marked;
@@ -267,10 +267,11 @@ static int open_constraint(run_state *run, const sm_model *model) {
     cli_input file = {0};
     const char *text = run->grammar != NULL ? run->grammar : run->regex;
     uint64_t length = text != NULL ? strlen(text) : 0;
-    if (text == NULL && run->grammar_file == NULL && run->choices.n == 0)
+    const char *path = run->grammar_file != NULL ? run->grammar_file : run->schema;
+    if (text == NULL && path == NULL && run->choices.n == 0)
         return CLI_GO_ON;
-    if (run->grammar_file != NULL) {
-        if (!cli_read(&file, run->grammar_file))
+    if (path != NULL) {
+        if (!cli_read(&file, path))
             return CLI_FAILED;
         text = file.text;
         length = file.length;
@@ -280,6 +281,9 @@ static int open_constraint(run_state *run, const sm_model *model) {
         if (run->choices.n > 0)
             status = sm_constraint_new_choices(&run->generate.constraint, tokenizer,
                                                run->choices.items, run->choices.n, NULL, &error);
+        else if (run->schema != NULL)
+            status = sm_constraint_new_schema(&run->generate.constraint, tokenizer, text, length,
+                                              NULL, NULL, &error);
         else
             status =
                 sm_constraint_new(&run->generate.constraint, tokenizer,
@@ -403,6 +407,9 @@ int cmd_run(int argc, char **argv) {
         {0, "grammar-file", CLI_TEXT, &run.grammar_file, "FILE", 0, 0, "the same, from a file"},
         {0, "regex", CLI_TEXT, &run.regex, "TEXT", 0, 0,
          "the continuation has to match this regular expression, as a whole"},
+        {0, "schema", CLI_TEXT, &run.schema, "FILE", 0, 0,
+         "the continuation has to be a JSON text, without white space, that fits this JSON Schema; "
+         "- reads standard input"},
         {0, "choice", CLI_TEXTS, &run.choices, "TEXT", 0, 0,
          "the continuation has to be this text, or one of them: may be given up to 64 times"},
         {0, "no-prompt", CLI_SWITCH, &run.no_prompt, "", 0, 0, "print the continuation only"},
@@ -443,10 +450,10 @@ int cmd_run(int argc, char **argv) {
         return cli_misuse("run", "--prompt-cache loads a session already: it goes without "
                                  "--load-session");
     if ((run.grammar != NULL) + (run.grammar_file != NULL) + (run.regex != NULL) +
-            (run.choices.n > 0) >
+            (run.schema != NULL) + (run.choices.n > 0) >
         1)
-        return cli_misuse("run", "--grammar, --grammar-file, --regex and --choice exclude each "
-                                 "other");
+        return cli_misuse("run", "--grammar, --grammar-file, --regex, --schema and --choice "
+                                 "exclude each other");
     if (run.json && run.ids)
         return cli_misuse("run", "--json has the ids: it goes without --ids");
     for (uint32_t i = 0; i < run.stop.n; i++) {
