@@ -193,6 +193,29 @@ static sm_mix *mix_copy(sm_grammar *g, sm_step step) {
     return m;
 }
 
+/* Keeps a child's cells, if what is left is different after each; *kept: whether it was. */
+static bool keep_cells(sm_grammar *g, const sm_mix *m, uint32_t shape, sm_expr e, bool *kept) {
+    *kept = m->n <= 8;
+    for (uint32_t c = 1; c < m->n && *kept; c++)
+        for (uint32_t d = 0; d < c; d++)
+            *kept = *kept && m->target[c] != m->target[d];
+    if (!*kept)
+        return true;
+    if (!sm_grammar_reserve(g, &g->targets, &g->targets_room, g->n_targets + m->n,
+                            sizeof *g->targets) ||
+        !sm_grammar_reserve(g, &g->steps, &g->steps_room, g->n_steps + 1, sizeof *g->steps))
+        return false;
+    if (g->n_targets > UINT32_MAX / 2) {
+        *kept = false; /* mix_finish says so */
+        return true;
+    }
+    memcpy(g->targets + g->n_targets, m->target, m->n * sizeof *m->target);
+    g->steps[g->n_steps] = (sm_step){shape, (uint32_t)g->n_targets};
+    g->n_targets += m->n;
+    g->nodes[e].step = (uint32_t)g->n_steps++;
+    return true;
+}
+
 /* Of a child's: each followed by rest, or the rest of all bytes (SM_EXPR_NONE). */
 static bool map_step(sm_grammar *g, sm_expr e, sm_expr child, sm_expr rest) {
     const sm_step step = g->steps[g->nodes[child].step];
@@ -205,7 +228,8 @@ static bool map_step(sm_grammar *g, sm_expr e, sm_expr child, sm_expr rest) {
         if (m->target[c] == SM_EXPR_NONE)
             return false;
     }
-    return mix_finish(g, m, e);
+    bool kept;
+    return keep_cells(g, m, step.shape, e, &kept) && (kept || mix_finish(g, m, e));
 }
 
 /* Adds a child's derivatives, each followed by rest; with all, those that match nothing as well. */

@@ -458,14 +458,19 @@ bool sm_machine_look(sm_machine *m, sm_place at) {
     if (s.shape != SM_PLACE_NONE)
         return true;
     uint8_t cell[256] = {0};
-    uint32_t n = 1;
+    uint32_t n = 1, shape = SM_EXPR_NONE;
     for (uint32_t i = 0; i < s.n_threads; i++) {
         sm_step step;
         if (!sm_expr_step(m->g, m->threads[s.threads + i].e, &step))
             return false;
-        n = refine(cell, n, &m->g->shapes[step.shape]);
+        shape = step.shape;
+        if (s.n_threads > 1)
+            n = refine(cell, n, &m->g->shapes[step.shape]);
     }
-    const uint32_t shape = sm_shape_find(m->g, cell, n);
+    if (s.n_threads != 1)
+        shape = sm_shape_find(m->g, cell, n);
+    else
+        n = m->g->shapes[shape].n;
     if (shape == SM_EXPR_NONE || !sm_grammar_reserve(m->g, &m->targets, &m->targets_room,
                                                      m->n_targets + n, sizeof *m->targets))
         return false;

@@ -14,6 +14,35 @@ bool sm_slice_has(uint32_t slice, uint32_t code) {
     return (low >= 'a' && low <= 'z') || (code >= '0' && code <= '9') || code == ' ';
 }
 
+uint32_t sm_byte_group(uint8_t byte) {
+    static const char alone[] = "\"\\/<>{}[],:.-_'()=";
+    const char *at = byte ? strchr(alone, byte) : NULL;
+    if (at)
+        return 11 + (uint32_t)(at - alone);
+    if (byte >= 0x80)
+        return 29;
+    if (byte < 0x20 || byte == 0x7F)
+        return byte == '\n' || byte == '\r' || byte == '\t' ? 1 : 0;
+    if (byte >= '0' && byte <= '9')
+        return 2;
+    if (byte >= 'a' && byte <= 'z')
+        return byte > 's' ? 6 : byte > 'm' ? 5 : byte > 'f' ? 4 : 3;
+    if (byte >= 'A' && byte <= 'Z')
+        return byte > 'F' ? 8 : 7;
+    return byte == ' ' ? 9 : 10;
+}
+
+static bool is_broken(sm_str text) {
+    for (uint64_t i = 0; i < text.length;) {
+        uint32_t code;
+        const uint64_t n = sm_utf8_decode((const uint8_t *)text.data + i, text.length - i, &code);
+        if (code > 0x10FFFF)
+            return true;
+        i += n;
+    }
+    return !text.length;
+}
+
 /* Characters of a text that is plain; 255: it is not, or has more than 254. */
 static uint8_t plain_length(uint32_t slice, sm_str text) {
     uint32_t n = 0;
@@ -118,6 +147,19 @@ static void find_needs(const sm_trie *t, uint32_t slice, sm_twig *twigs, uint32_
     }
 }
 
+static void find_groups(const sm_trie *t, sm_twig *twigs, uint32_t n) {
+    for (uint32_t i = n; i-- > 0;) {
+        uint32_t groups =
+            twigs[i].token >= 0 && is_broken(t->text[twigs[i].token]) ? SM_GROUP_BROKEN : 0;
+        for (uint32_t child = i + 1; child < twigs[i].end; child = twigs[child].end) {
+            groups |= (twigs[child].below & ~SM_GROUP_INSIDE) | t->group[twigs[child].byte];
+            if (twigs[child].byte >= 0x80 && twigs[child].byte < 0xC0)
+                groups |= SM_GROUP_INSIDE;
+        }
+        twigs[i].below = groups;
+    }
+}
+
 /* Children of a twig on top of the pile, so that the most needy is taken first. */
 static uint32_t pile_children(const sm_twig *from, uint32_t i, uint32_t *pile, uint32_t n) {
     const uint32_t begin = n;
@@ -157,6 +199,27 @@ static void fill_plain(sm_trie *t, uint32_t slice) {
     }
 }
 
+static void fill_holding(sm_trie *t) {
+    for (uint32_t id = 0; id < t->n_vocab; id++) {
+        const sm_str text = t->text[id];
+        uint32_t *bits = t->holding + id / 32;
+        const uint32_t bit = 1U << id % 32;
+        for (uint64_t i = 0; i < text.length; i++) {
+            const uint8_t byte = (uint8_t)text.data[i];
+            if (byte < 0x80)
+                bits[(uint64_t)byte * t->n_words] |= bit;
+            bits[(128ULL + sm_byte_group(byte)) * t->n_words] |= bit;
+        }
+        if (!text.length)
+            bits[(128ULL + 29) * t->n_words] |= bit;
+        if (!is_broken(text))
+            continue;
+        bits[(128ULL + 30) * t->n_words] |= bit;
+        if (text.length)
+            t->broken[t->n_broken++] = (int32_t)id;
+    }
+}
+
 /* ---- making and keeping (trie.c)
  * ----------------------------------------------------------------------- */
 
@@ -167,7 +230,7 @@ static void trie_free(void *trie) {
         sm_free(mem, t->twigs[i]);
         sm_free(mem, t->plain[i]);
     }
-    void *const blocks[] = {t->same, t->ends, t->text, t->marked, t};
+    void *const blocks[] = {t->broken, t->holding, t->same, t->ends, t->text, t->marked, t};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
         sm_free(mem, blocks[i]);
 }
@@ -205,10 +268,16 @@ static bool make_trees(sm_trie *t, int32_t *ids, uint32_t n) {
     t->n_twigs = grow(t, ids, n, NULL);
     sm_twig *plain = sm_alloc_array(t->mem, t->n_twigs, sizeof *plain);
     uint32_t *pile = sm_alloc_array(t->mem, max_u64(t->n_twigs, t->max_depth + 2ULL), sizeof *pile);
-    bool sound = plain && pile;
+    t->holding = sm_alloc_zero(t->mem, (uint64_t)SM_HOLDING * t->n_words * 4);
+    t->broken = sm_alloc_array(t->mem, t->n_vocab, sizeof *t->broken);
+    bool sound = plain && pile && t->holding && t->broken;
     if (sound) {
         grow(t, ids, n, plain);
         close_twigs(plain, t->n_twigs, pile);
+        for (uint32_t b = 0; b < 256; b++)
+            t->group[b] = 1U << sm_byte_group((uint8_t)b);
+        find_groups(t, plain, t->n_twigs);
+        fill_holding(t);
     }
     for (uint32_t i = 0; sound && i < SM_SLICES; i++) {
         t->twigs[i] = sm_alloc_array(t->mem, t->n_twigs, sizeof *plain);
