@@ -542,6 +542,32 @@ class Run(Case):
         for flag in ("-f", "-p"):
             self.assertEqual(text, self.good("run", flag, "-", *options, stdin=PROMPT.encode()))
 
+    def test_constraints(self):
+        grammar = "root ::= word (\" \" word)*\nword ::= [a-c]{2,4} | \"(\" root \")\""
+        bundled = pathlib.Path(__file__).resolve().parents[2] / "models" / "stories.gguf"
+        for model in (MODEL, bundled):
+            def written(*options):
+                text = self.good("run", "-m", model, "-p", PROMPT, "-n", "40", "--no-prompt",
+                                 *options)
+                self.assertTrue(text.endswith(b"\n"))
+                return text[:-1].decode()
+            self.assertIn(written("--choice", "Tom ran.", "--choice", "a dög"),
+                          ["Tom ran.", "a dög"])
+            self.assertRegex(written("--regex", r" [A-Z][a-z]{2,5} \d{3}\."),
+                             r"\A [A-Z][a-z]{2,5} [0-9]{3}\.\Z")
+            for temperature in ("0", "1"):
+                options = ["--temperature", temperature, "--seed", "5"]
+                text = written("--grammar", grammar, *options)
+                self.assertRegex(text, r"\A[a-c() ]+\Z")
+                file = self.file("grammar", grammar.encode())
+                self.assertEqual(text, written("--grammar-file", file, *options))
+        for options, says in [(["--grammar", "root ::= (\"a\""], ["line 1"]),
+                              (["--grammar", "root ::= \"a\"{3,1}"], ["line 1"]),
+                              (["--regex", "(?<=a)b"], ["look-behind"])]:
+            self.bad(1, "run", "-m", MODEL, "-p", PROMPT, *options, says=says)
+        self.bad(2, "run", "-m", MODEL, "-p", PROMPT, "--grammar", grammar, "--regex", "a",
+                 says=["exclude each other"])
+
     def test_prompt_from_a_pipe(self):
         options = ["run", MODEL, "-n", "12", "--ignore-end"]
         text = self.run_model()
