@@ -7,6 +7,7 @@
 
 #define MASKS_KEPT 32
 #define MAX_FORCED 65536
+#define MAX_TOLD (1 << 20)
 #define DEFAULT_LIMIT ((uint64_t)1 << 30)
 
 typedef struct kept_mask {
@@ -26,6 +27,11 @@ struct sm_constraint {
     uint32_t next_kept;
     sm_place *path; /* [max_depth + 1]: states along a token */
     uint32_t *ends; /* [max_depth + 1]: where the twigs on the way end */
+    char *forced;   /* room for what is forced, as text and as tokens */
+    int32_t *forced_ids;
+    uint64_t forced_room, forced_ids_room;
+    int32_t *told; /* tokens that are forced, by place: how many, then they; [0] is none */
+    uint64_t n_told, told_room;
 };
 
 struct sm_constraint_state {
@@ -54,6 +60,9 @@ void sm_constraint_free(sm_constraint *c) {
         sm_free(mem, c->kept[i].bits);
     sm_free(mem, c->path);
     sm_free(mem, c->ends);
+    sm_free(mem, c->forced);
+    sm_free(mem, c->forced_ids);
+    sm_free(mem, c->told);
     sm_mutex_free(c->lock, mem);
     sm_tokenizer_free((sm_tokenizer *)c->tokenizer);
     sm_free(mem, c);
@@ -899,46 +908,81 @@ static bool spells(const sm_trie *t, const int32_t *ids, uint64_t n_ids, const c
     return at == n;
 }
 
-static sm_status forced_ids(sm_constraint_state *s, char *text, int32_t *own, uint64_t most,
-                            int32_t *ids, uint64_t capacity, uint64_t *n, sm_error *error) {
-    sm_place at;
-    uint64_t length, n_ids;
-    sm_status status = forced(s, text + 1, most, &length, &at, error);
-    if (status || !length)
-        return status;
+/* Tokens of text[1..length], which is forced and leads to `at`, into own: how many stand. */
+static sm_status forced_ids(sm_constraint *c, char *text, uint64_t length, sm_place at,
+                            int32_t *own, uint64_t *n, sm_error *error) {
+    uint64_t n_ids;
     text[0] = 'x'; /* something before it: the text goes on */
-    status = sm_tokenizer_encode_rest(s->c->tokenizer, text, length + 1, 1, NULL, own, most + 16,
-                                      &n_ids, error);
+    const sm_status status = sm_tokenizer_encode_rest(c->tokenizer, text, length + 1, 1, NULL, own,
+                                                      length + 16, &n_ids, error);
     if (status == SM_ERR_BUFFER)
         return SM_OK; /* a vocabulary that normalizes: nothing is put together */
-    if (status || !spells(s->c->trie, own, n_ids, text + 1, length))
+    if (!status && spells(c->trie, own, n_ids, text + 1, length))
+        *n = standing(c, text + 1, length, at, own, n_ids);
+    return status;
+}
+
+/* Puts the tokens that are forced where the state is into c->told, at *told; kept for the next time
+ * as long as there is room. */
+static sm_status tell_forced(sm_constraint_state *s, uint64_t length, uint32_t *told,
+                             sm_error *error) {
+    sm_constraint *c = s->c;
+    sm_place at;
+    uint64_t n = 0;
+    if (!sm_grammar_reserve(c->g, &c->forced, &c->forced_room, length + 2, 1) ||
+        !sm_grammar_reserve(c->g, &c->forced_ids, &c->forced_ids_room, length + 16,
+                            sizeof *c->forced_ids) ||
+        !sm_grammar_reserve(c->g, &c->told, &c->told_room, c->n_told + length + 18,
+                            sizeof *c->told))
+        return sm_grammar_status(c->g, error);
+    sm_status status = forced(s, c->forced + 1, length, &length, &at, error);
+    if (!status)
+        status = forced_ids(c, c->forced, length, at, c->forced_ids, &n, error);
+    if (status)
         return status;
-    *n = standing(s->c, text + 1, length, at, own, n_ids);
+    c->n_told += !c->n_told;
+    c->told[c->n_told] = (int32_t)n;
+    if (n)
+        memcpy(c->told + c->n_told + 1, c->forced_ids, n * sizeof *c->told);
+    *told = (uint32_t)c->n_told;
+    if (c->n_told + n + 1 <= MAX_TOLD) {
+        c->machine.states[s->at].forced = *told;
+        c->n_told += n + 1;
+    }
+    return SM_OK;
+}
+
+static sm_status forced_tokens(sm_constraint_state *s, int32_t *ids, uint64_t capacity, uint64_t *n,
+                               sm_error *error) {
+    sm_constraint *c = s->c;
+    sm_place at;
+    uint64_t length = 0;
+    if (s->over)
+        return SM_OK;
+    uint32_t place = c->machine.states[s->at].forced;
+    if (!place) {
+        sm_status status = forced(s, NULL, 0, &length, &at, error);
+        if (!status && length)
+            status = tell_forced(s, length, &place, error);
+        if (status || !length)
+            return status;
+    }
+    const int32_t *told = c->told + place;
+    *n = (uint64_t)told[0];
     if (*n > capacity)
         return sm_fail(error, SM_ERR_BUFFER, "%llu tokens are forced", (unsigned long long)*n);
     if (*n)
-        memcpy(ids, own, *n * sizeof *ids);
+        memcpy(ids, told + 1, *n * sizeof *ids);
     return SM_OK;
 }
 
 sm_status sm_constraint_forced(sm_constraint_state *s, int32_t *ids, uint64_t capacity, uint64_t *n,
                                sm_error *error) {
-    sm_place at;
-    uint64_t length;
     sm_status status = n ? begin_tokens(s, error) : sm_fail(error, SM_ERR_ARGUMENT, "n is NULL");
     if (status)
         return status;
     *n = 0;
-    status = forced(s, NULL, 0, &length, &at, error);
-    if (!status && length) {
-        sm_mem *mem = s->c->mem;
-        char *text = sm_alloc(mem, length + 2);
-        int32_t *own = sm_alloc_array(mem, length + 16, sizeof *own);
-        status = text && own ? forced_ids(s, text, own, length, ids, capacity, n, error)
-                             : sm_fail(error, SM_ERR_NOMEM, "out of memory for forced text");
-        sm_free(mem, text);
-        sm_free(mem, own);
-    }
+    status = forced_tokens(s, ids, capacity, n, error);
     end(s);
     return status;
 }

@@ -38,6 +38,7 @@ typedef struct sm_state_entry {
     uint8_t accepts;
     uint8_t known;    /* lengths below are known, a bit for each slice of a vocabulary */
     uint8_t plain[6]; /* of texts of a slice's characters any that long can follow; 255: any */
+    uint32_t forced;  /* who runs it keeps here where it has the tokens that are; 0: not known */
     uint32_t loops;   /* groups of bytes after which it is the same state; 0: not known or none */
 } sm_state_entry;
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include <cmocka.h>
+#include <pthread.h>
 
 #include "fixture.h"
 #include "support.h"
@@ -388,6 +389,56 @@ static void test_sampling_mask(void **state) {
     sm_session_free(s);
 }
 
+/* A text under a constraint as a loop of one's own writes it, from the beginning of the state. */
+static void write_once(sm_constraint_state *s, const int32_t *ids, uint64_t n_ids) {
+    uint32_t mask[WORDS];
+    int32_t forced[64];
+    uint64_t n;
+    assert_int_equal(sm_constraint_reset(s, NULL), SM_OK);
+    for (uint64_t i = 0; i < n_ids; i++) {
+        assert_int_equal(sm_constraint_mask(s, mask, WORDS, NULL), SM_OK);
+        assert_true(mask[ids[i] / 32] >> ids[i] % 32 & 1);
+        assert_int_equal(sm_constraint_forced(s, forced, 64, &n, NULL), SM_OK);
+        assert_int_equal(sm_constraint_accept(s, ids[i], NULL), SM_OK);
+    }
+    assert_int_equal(sm_constraint_can_end(s), 1);
+}
+
+/* Once a text was written under a constraint, the next time allocates nothing: more places than
+ * masks are kept, text that is forced, stacks. */
+static void test_nothing_allocated(void **state) {
+    (void)state;
+    static const char text[] =
+        "{\"the hand\":{\"a\":\"0123456789\",\"b\":{\"c\":17}},\"and the other\":9}forced end.";
+    static const char grammar[] = "root ::= top \"forced end.\"\n"
+                                  "top ::= \"{\" pair (\",\" pair)* \"}\"\n"
+                                  "pair ::= str \":\" (str | top | [0-9]{1,4})\n"
+                                  "str ::= \"\\\"\" [^\"]* \"\\\"\"";
+    fail_alloc counted = {0};
+    const sm_allocator hook = fail_allocator(&counted);
+    const sm_tokenizer_options to = {.struct_size = sizeof to, .allocator = &hook};
+    const sm_constraint_options co = {.struct_size = sizeof co, .allocator = &hook};
+    sm_tokenizer *t;
+    sm_constraint *c;
+    int32_t ids[128];
+    uint64_t n;
+    assert_int_equal(sm_tokenizer_load(&t, bpe_path, &to, NULL), SM_OK);
+    assert_int_equal(
+        sm_constraint_new(&c, t, SM_CONSTRAINT_GBNF, grammar, strlen(grammar), &co, NULL), SM_OK);
+    assert_int_equal(sm_tokenizer_encode(t, text, sizeof text - 1, 0, ids, 128, &n, NULL), SM_OK);
+    sm_constraint_state *s = state_of(c);
+    write_once(s, ids, n);
+    const uint64_t before = counted.calls;
+    assert_true(n > 33); /* more places than masks are kept */
+    write_once(s, ids, n);
+    write_once(s, ids, n);
+    assert_int_equal(counted.calls, before);
+    sm_constraint_state_free(s);
+    sm_constraint_free(c);
+    sm_tokenizer_free(t);
+    assert_int_equal(counted.live_blocks, 0);
+}
+
 /* Whichever allocation fails: SM_ERR_NOMEM, nothing left behind; the text is what it would be. */
 static void test_no_memory(void **state) {
     (void)state;
@@ -439,13 +490,202 @@ static int tear_down(void **state) {
     return 0;
 }
 
+/* ---- many at once
+ * ------------------------------------------------------------------------------------ */
+
+#define THREADS 4
+#define STEPS 20
+
+typedef struct walker {
+    sm_constraint *c;
+    uint64_t seed;
+    uint32_t n;
+    int32_t ids[STEPS];
+    uint32_t masks[STEPS][WORDS];
+    sm_status status;
+} walker;
+
+/* A text drawn along the masks; forced text and forks in between. */
+static void *walk_along(void *user) {
+    walker *w = user;
+    sm_constraint_state *s, *f;
+    uint64_t seed = w->seed, n;
+    int32_t forced[64];
+    w->status = sm_constraint_state_new(&s, w->c, NULL);
+    for (w->n = 0; !w->status && w->n < STEPS && !sm_constraint_ended(s); w->n++) {
+        w->status = sm_constraint_mask(s, w->masks[w->n], WORDS, NULL);
+        if (!w->status)
+            w->status = sm_constraint_forced(s, forced, 64, &n, NULL);
+        int32_t id = (int32_t)((seed = sm_mix64(seed)) % FIXTURE_VOCAB);
+        while (!w->status && !(w->masks[w->n][id / 32] >> id % 32 & 1))
+            id = (id + 1) % FIXTURE_VOCAB;
+        w->ids[w->n] = id;
+        if (!w->status)
+            w->status = sm_constraint_state_fork(&f, s, NULL);
+        if (!w->status) {
+            sm_constraint_state_free(s);
+            s = f;
+            w->status = sm_constraint_accept(s, id, NULL);
+        }
+    }
+    sm_constraint_state_free(s);
+    return NULL;
+}
+
+/* One constraint, used for the first time by several threads at once: each has the masks that it
+ * has alone. */
+static void test_threads(void **state) {
+    (void)state;
+    static const char longer[] = "root ::= \"{\" pair (\",\" pair)* \"}\"\n"
+                                 "pair ::= [a-zé\" ]{3,40} \":\" (root | [0-9]{2,4}) \"forced\"";
+    static walker alone, together[THREADS];
+    pthread_t threads[THREADS];
+    sm_constraint *c = compile(bpe_tokenizer, SM_CONSTRAINT_GBNF, longer);
+    for (uint32_t i = 0; i < THREADS; i++) {
+        together[i] = (walker){.c = c, .seed = 7 + i / 2};
+        assert_int_equal(pthread_create(&threads[i], NULL, walk_along, &together[i]), 0);
+    }
+    for (uint32_t i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    sm_constraint_free(c);
+    for (uint32_t i = 0; i < THREADS; i++) {
+        c = compile(bpe_tokenizer, SM_CONSTRAINT_GBNF, longer);
+        alone = (walker){.c = c, .seed = 7 + i / 2};
+        walk_along(&alone);
+        sm_constraint_free(c);
+        assert_int_equal(together[i].status, SM_OK);
+        assert_true(alone.n > 2);
+        assert_int_equal(together[i].n, alone.n);
+        assert_memory_equal(together[i].ids, alone.ids, alone.n * sizeof *alone.ids);
+        assert_memory_equal(together[i].masks, alone.masks, alone.n * sizeof *alone.masks);
+    }
+}
+
+#define AT_ONCE 3
+#define BATCH_STEPS 12
+
+/* The sequences of a batch, each with a state of its own of one constraint: the tokens that each
+ * would have alone. */
+static void write_sequences(sm_constraint *c, uint32_t from, uint32_t to,
+                            int32_t out[AT_ONCE][BATCH_STEPS]) {
+    const sm_batch_options bo = {.struct_size = sizeof bo, .n_threads = 2};
+    sm_batch *batch;
+    sm_session *sessions[AT_ONCE];
+    sm_constraint_state *states[AT_ONCE];
+    sm_batch_item items[AT_ONCE] = {{0}};
+    int32_t ids[AT_ONCE];
+    assert_int_equal(sm_batch_new(&batch, bpe, &bo, NULL), SM_OK);
+    for (uint32_t k = from; k < to; k++) {
+        assert_int_equal(sm_batch_new_session(&sessions[k], batch, NULL, NULL), SM_OK);
+        states[k] = state_of(c);
+        ids[k] = (int32_t)(65 + k);
+        items[k] = (sm_batch_item){.session = sessions[k], .ids = &ids[k], .n_ids = 1};
+    }
+    for (uint32_t i = 0; i < BATCH_STEPS; i++) {
+        assert_int_equal(sm_batch_step(batch, items + from, to - from, NULL), SM_OK);
+        for (uint32_t k = from; k < to; k++) {
+            uint32_t mask[WORDS];
+            const sm_sampling sampling = {
+                .struct_size = sizeof sampling, .temperature = 1, .seed = 4 + k, .mask = mask};
+            assert_int_equal(sm_constraint_mask(states[k], mask, WORDS, NULL), SM_OK);
+            assert_int_equal(sm_session_sample(sessions[k], &sampling, &ids[k], NULL, NULL), SM_OK);
+            assert_int_equal(sm_constraint_accept(states[k], ids[k], NULL), SM_OK);
+            out[k][i] = ids[k];
+        }
+    }
+    for (uint32_t k = from; k < to; k++) {
+        sm_constraint_state_free(states[k]);
+        sm_session_free(sessions[k]);
+    }
+    sm_batch_free(batch);
+}
+
+static void test_batch(void **state) {
+    (void)state;
+    int32_t together[AT_ONCE][BATCH_STEPS], alone[AT_ONCE][BATCH_STEPS];
+    sm_constraint *c = compile(bpe_tokenizer, SM_CONSTRAINT_GBNF,
+                               "root ::= \"{\" ([a-z]+ [0-9] | \"; \")+ \"}\" .*");
+    write_sequences(c, 0, AT_ONCE, together);
+    for (uint32_t k = 0; k < AT_ONCE; k++)
+        write_sequences(c, k, k + 1, alone);
+    assert_memory_equal(together, alone, sizeof alone);
+    assert_memory_not_equal(together[0], together[1], sizeof *together);
+    sm_constraint_free(c);
+}
+
+static void run_with(sm_generate_options o, uint32_t n_ctx, sm_constraint *c, written *w,
+                     sm_generate_stats *stats) {
+    const sm_session_options so = {.struct_size = sizeof so, .n_threads = 2, .n_ctx = n_ctx};
+    sm_session *s;
+    sm_error error = {0};
+    o.struct_size = sizeof o;
+    o.constraint = c;
+    memset(w, 0, sizeof *w);
+    *stats = (sm_generate_stats){.struct_size = sizeof *stats};
+    assert_int_equal(sm_session_new(&s, bpe, &so, NULL), SM_OK);
+    if (sm_session_generate(s, "the an the an the", &o, take, w, &error))
+        fail_msg("%s", error.message);
+    assert_int_equal(sm_session_get_stats(s, stats, NULL), SM_OK);
+    sm_session_free(s);
+}
+
+/* Guessed tokens change nothing about what is written under a constraint. */
+static void test_guesses(void **state) {
+    (void)state;
+    sm_constraint *c = compile(bpe_tokenizer, SM_CONSTRAINT_GBNF,
+                               "root ::= (\"the an: \" [a-d]{1,3} \"; \")+ [0-9]+");
+    const sm_session_options so = {.struct_size = sizeof so, .n_threads = 1, .n_ctx = 256};
+    sm_session *draft;
+    assert_int_equal(sm_session_new(&draft, bpe, &so, NULL), SM_OK);
+    for (uint32_t k = 0; k < 2; k++) {
+        const sm_sampling sampling = {.struct_size = sizeof sampling, .temperature = k, .seed = 3};
+        sm_generate_options o = {.max_tokens = 90, .sampling = &sampling};
+        written plain, guessed;
+        sm_generate_stats stats;
+        run_with(o, 256, c, &plain, &stats);
+        assert_true(plain.n > 20);
+        o.speculate = SM_SPECULATE_NGRAM;
+        run_with(o, 256, c, &guessed, &stats);
+        assert_int_equal(guessed.n, plain.n);
+        assert_memory_equal(guessed.ids, plain.ids, plain.n * sizeof *plain.ids);
+        o.draft = draft;
+        run_with(o, 256, c, &guessed, &stats);
+        assert_int_equal(guessed.n, plain.n);
+        assert_memory_equal(guessed.ids, plain.ids, plain.n * sizeof *plain.ids);
+    }
+    sm_session_free(draft);
+    sm_constraint_free(c);
+}
+
+/* What leaves a full context stays part of the text that the constraint is for. */
+static void test_full_context(void **state) {
+    (void)state;
+    sm_constraint *c =
+        compile(bpe_tokenizer, SM_CONSTRAINT_GBNF, "root ::= \"{\" ([a-z] [a-z] [0-9]){100} \"}\"");
+    const sm_sampling sampling = {.struct_size = sizeof sampling, .temperature = 1, .seed = 3};
+    const sm_generate_options o = {
+        .max_tokens = 600, .sampling = &sampling, .context_full = SM_CONTEXT_SLIDE};
+    written w;
+    sm_generate_stats stats;
+    run_with(o, 64, c, &w, &stats);
+    assert_int_equal(stats.finish, SM_FINISH_END);
+    assert_true(w.n > 128);
+    sm_constraint_state *s = state_of(c);
+    assert_int_equal(sm_constraint_accept_text(s, w.text, strlen(w.text), NULL), SM_OK);
+    assert_int_equal(sm_constraint_ended(s), 1);
+    sm_constraint_state_free(s);
+    sm_constraint_free(c);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_masks),     cmocka_unit_test(test_toys),
         cmocka_unit_test(test_forced),    cmocka_unit_test(test_trigger),
         cmocka_unit_test(test_refused),   cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_generate),  cmocka_unit_test(test_sampling_mask),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_no_memory), cmocka_unit_test(test_nothing_allocated),
+        cmocka_unit_test(test_threads),   cmocka_unit_test(test_batch),
+        cmocka_unit_test(test_guesses),   cmocka_unit_test(test_full_context),
     };
     return cmocka_run_group_tests_name("constrain", tests, set_up, tear_down);
 }
