@@ -170,6 +170,40 @@ class Real(Case):
         self.assertIn("Paris", ends[1]["message"]["content"])
         self.assertGreater(ends[1]["usage"]["cached_tokens"], 20)
 
+    # Fifty sentences, and what a schema lets be taken from them: always JSON that fits, whatever
+    # this small model makes of it.
+    def test_extraction(self):
+        schema = {"type": "object", "additionalProperties": False,
+                  "required": ["name", "place", "year", "tags"],
+                  "properties": {"name": {"type": "string", "minLength": 1, "maxLength": 24},
+                                 "place": {"type": "string", "maxLength": 24},
+                                 "year": {"type": "integer", "minimum": 1500, "maximum": 2030},
+                                 "tags": {"type": "array", "maxItems": 2,
+                                          "items": {"enum": ["art", "science", "war", "sport"]}}}}
+        path = os.path.join(self.folder.name, "schema.json")
+        pathlib.Path(path).write_text(json.dumps(schema))
+        names = ["Ada", "Bo", "Chi", "Dora", "Émile", "Faruq", "Gül", "Hana", "Ivo", "Juan"]
+        places = ["Rome", "Lima", "Kyōto", "Oslo", "Accra"]
+        for k in range(50):
+            text = f"In {1700 + 6 * k} {names[k % 10]} of {places[k % 5]} painted the harbour. JSON: "
+            out = subprocess.run(PROGRAM + ["run", "-m", self.model, "-p", text, "--schema", path,
+                                            "-n", "200", "--no-prompt"],
+                                 capture_output=True, check=True)
+            value = json.loads(out.stdout)
+            self.assertEqual(list(value), schema["required"])
+            self.assertTrue(1 <= len(value["name"]) <= 24 and len(value["place"]) <= 24)
+            self.assertTrue(1500 <= value["year"] <= 2030 and len(value["tags"]) <= 2)
+
+    # Two hundred turns in a context of 2,048 tokens.
+    def test_full_contexts(self):
+        turns = ["Say a word.", "And another one?"] * 100
+        for policy in ["slide", "sinks"]:
+            out, _ = self.chat(turns, "--json", "-n", "24", "--system", "", "-c", "2048",
+                               "--context-full", policy)
+            lines = [json.loads(line) for line in out.splitlines()]
+            self.assertEqual(sum("finish_reason" in line for line in lines), 200)
+
+
 
 if __name__ == "__main__":
     del sys.argv[1:3]
