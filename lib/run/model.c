@@ -16,7 +16,10 @@ static sm_status open_input(sm_model *model, const void *what, const sm_model_op
                                  &(sm_hook){o->progress, o->progress_user}, error);
 }
 
+/* Of a packed tensor the matrices are counted: it may be a stack of them. A head that the embedding
+ * shares is a copy. */
 static void count_weights(sm_model *model) {
+    const sm_net *net = model->net;
     for (uint64_t i = 0; i < model->source->n_tensors; i++) {
         const sm_tensor *t = &model->source->tensors[i];
         sm_packed_tensor packed;
@@ -24,8 +27,11 @@ static void count_weights(sm_model *model) {
         model->weight_bytes += t->size;
         if (!packed.packed)
             model->n_params += t->dims[0] * t->dims[1] * t->dims[2] * t->dims[3];
-        else if (strcmp(t->name, SM_PACKED_HEAD) != 0)
-            model->n_params += (uint64_t)packed.cols * packed.rows;
+    }
+    for (uint32_t i = 0; i < net->n_matrices; i++) {
+        const sm_weight *w = &net->matrices[i];
+        if (!w->data && strcmp(w->name, SM_PACKED_HEAD) != 0)
+            model->n_params += (uint64_t)w->rows * w->cols;
     }
 }
 

@@ -181,6 +181,15 @@ static void assert_same(float *a, float *b) {
     free(b);
 }
 
+static uint64_t params_of(const char *path) {
+    sm_model *model;
+    sm_model_info info = {.struct_size = sizeof info};
+    assert_int_equal(sm_model_load(&model, path, NULL, NULL), SM_OK);
+    assert_int_equal(sm_model_get_info(model, &info, NULL), SM_OK);
+    sm_model_free(model);
+    return info.n_params;
+}
+
 /* Quantized files, packed ones, and weights that are not repacked: the same bits in pieces of any
  * size, and near the exact ones. */
 static void files_of_all_kinds_agree(void **state) {
@@ -202,6 +211,7 @@ static void files_of_all_kinds_agree(void **state) {
                 sm_model_save_packed(model, packed, NULL, NULL, &error))
                 fail_msg("%s", error.message);
             sm_model_free(model);
+            assert_int_equal(params_of(packed), params_of(small));
             float *got = logits_of(small, NULL, SM_REPACK_LAZY, N);
             const double off = relative(got, want);
             print_message("%s %s: off by %.2g\n", name_of(specs[i]), types[t], off);
