@@ -158,10 +158,8 @@ static uint32_t head_type(const sm_model_type *m) {
                : SM_DTYPE_Q6_K;
 }
 
-/* Matrices that read the input of a block: suffix is the name within the layer. */
-static uint32_t input_type(const sm_model_type *m, uint32_t n, uint32_t layer, const char *suffix) {
-    const bool attention =
-        strcmp(suffix, "attn_q.weight") == 0 || strcmp(suffix, "attn_k.weight") == 0;
+/* Matrices that read the input of a block; attention: they make queries or keys. */
+static uint32_t input_type(const sm_model_type *m, uint32_t n, uint32_t layer, bool attention) {
     const bool middle = layer >= n / 8 && layer < 7 * n / 8;
     if (m->mix == SM_MIX_IQ3_XXS && attention)
         return SM_DTYPE_IQ2_S;
@@ -197,6 +195,8 @@ uint32_t sm_mixture_type(const sm_model_type *m, const sm_mixture_model *model, 
         return embedding_type(m);
     const char *suffix = in_layer(name, &layer);
     const sm_slot *slot = suffix ? sm_slot_by_name(name) : NULL;
+    if (suffix && strcmp(suffix, "attn_qkv.weight") == 0) /* queries, keys and values in one */
+        return joined_qkv_type(m);
     switch (slot ? slot->role : SM_ROLE_MATRIX) {
     case SM_ROLE_VALUE:
         return value_type(m, model, layer);
@@ -204,9 +204,7 @@ uint32_t sm_mixture_type(const sm_model_type *m, const sm_mixture_model *model, 
         return down_type(m, model, layer);
     case SM_ROLE_RESIDUAL:
         return attention_output_type(m);
-    default: /* no block has the first under that name */
-        if (suffix && strcmp(suffix, "attn_qkv.weight") == 0)
-            return joined_qkv_type(m);
-        return suffix && slot ? input_type(m, model->n_layer, layer, suffix) : m->type;
+    default:
+        return slot ? input_type(m, model->n_layer, layer, slot->role == SM_ROLE_SCORE) : m->type;
     }
 }

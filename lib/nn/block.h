@@ -63,6 +63,7 @@ typedef enum sm_dim {
  * make a difference. */
 typedef enum sm_role {
     SM_ROLE_MATRIX,
+    SM_ROLE_SCORE,    /* makes queries or keys of the residual stream */
     SM_ROLE_VALUE,    /* makes attention's values */
     SM_ROLE_RESIDUAL, /* its product is added to the residual stream */
     SM_ROLE_DOWN,     /* the same, of a feed-forward part */

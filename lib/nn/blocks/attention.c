@@ -17,8 +17,8 @@ const sm_kind sm_kind_attention = {
     .slot =
         {
             SM_WIRING_ROWS,
-            [SM_ATTN_Q] = {"attn_q.weight", SM_DIM_Q, SM_DIM_EMBD, 0, 1, SM_ROLE_MATRIX, SM_MUST},
-            [SM_ATTN_K] = {"attn_k.weight", SM_DIM_KV, SM_DIM_EMBD, 0, 1, SM_ROLE_MATRIX,
+            [SM_ATTN_Q] = {"attn_q.weight", SM_DIM_Q, SM_DIM_EMBD, 0, 1, SM_ROLE_SCORE, SM_MUST},
+            [SM_ATTN_K] = {"attn_k.weight", SM_DIM_KV, SM_DIM_EMBD, 0, 1, SM_ROLE_SCORE,
                            SM_IF_ASKED},
             [SM_ATTN_V] = {"attn_v.weight", SM_DIM_KV, SM_DIM_EMBD, 0, 1, SM_ROLE_VALUE,
                            SM_IF_ASKED},

@@ -15,7 +15,7 @@ const sm_kind sm_kind_latent = {
     .slot =
         {
             SM_WIRING_ROWS,
-            [SM_LATENT_Q] = {"attn_q.weight", SM_DIM_Q_RAW, SM_DIM_EMBD, 0, 1, SM_ROLE_MATRIX,
+            [SM_LATENT_Q] = {"attn_q.weight", SM_DIM_Q_RAW, SM_DIM_EMBD, 0, 1, SM_ROLE_SCORE,
                              SM_IF_ASKED},
             [SM_LATENT_KV_A] = {"attn_kv_a_mqa.weight", SM_DIM_RANK_ROT, SM_DIM_EMBD, 0, 1,
                                 SM_ROLE_MATRIX, SM_MUST},
