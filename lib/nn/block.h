@@ -9,6 +9,8 @@
 
 #include "weight.h"
 
+#include <math.h>
+
 /* ---- sizes --------------------------------------------------------------------------- */
 
 /* The sizes that tensors and buffers of a block are made of; each block has its own. */
@@ -466,9 +468,14 @@ enum {
 #define SM_MAX_USED 32
 
 /* What a router's logits are made into. */
+#define SM_MIXER_GAP 0.02f
 typedef enum sm_scoring {
     SM_SCORE_SOFTMAX, /* of all logits */
-    SM_SCORE_SIGMOID  /* of each */
+    SM_SCORE_SIGMOID, /* of each */
+    SM_SCORE_MIXER /* of a chosen expert, softmax of its logit and of those of experts that are not
+                         chosen before it and less than SM_MIXER_GAP below it, as a share of the
+                         greater of it and their own size (SparseMixer-v2, arXiv:2409.12136, without
+                         its sampling) */
 } sm_scoring;
 
 typedef struct sm_experts_params {
@@ -485,6 +492,13 @@ typedef struct sm_experts_params {
      * gate sigmoid(alpha gate) (up + 1) (gpt-oss) */
     float limit, alpha;
 } sm_experts_params;
+
+/* Whether the score of an expert, number `other`, counts in that of a chosen one. */
+static inline bool sm_mixer_counts(const float *logits, uint32_t one, uint32_t other, bool chosen) {
+    const float most = logits[one], x = logits[other], size = fabsf(x) > most ? fabsf(x) : most;
+    const bool before = chosen && (x > most || (x == most && other < one));
+    return other == one || (!before && !((most - x) / size > SM_MIXER_GAP));
+}
 
 /* a norm that is a block of its own (step/residual.c), of the embedding: x = norm(x) */
 extern const sm_kind sm_kind_norm;

@@ -392,10 +392,42 @@ static uint32_t rank_of(const double *value, uint64_t n, uint64_t i) {
     return above;
 }
 
+/* Of the router's logits, by the code of phimoe in transformers: the greatest; it is taken away, and
+ * so on. */
+static void route_mixed(const reference *r, double *logits) {
+    const uint64_t X = r->config.experts.n_experts;
+    double *left = zeros(X), *p = zeros(X);
+    memcpy(left, logits, X * sizeof *left);
+    for (uint32_t j = 0; j < r->config.experts.n_used; j++) {
+        uint64_t best = 0;
+        double sum = 0;
+        for (uint64_t i = 0; i < X; i++)
+            best = left[i] > left[best] ? i : best;
+        for (uint64_t i = 0; i < X; i++)
+            if ((left[best] - left[i]) / fmax(fabs(left[i]), left[best]) <= 0.02 || i == best)
+                sum += exp(left[i]);
+        p[best] = exp(left[best]) / sum;
+        r->used[best]++;
+        left[best] = -INFINITY;
+    }
+    double all = 0;
+    for (uint64_t i = 0; i < X; i++)
+        all += exp(logits[i]);
+    for (uint64_t i = 0; i < X; i++)
+        r->score[i] += exp(logits[i]) / all;
+    memcpy(logits, p, X * sizeof *p);
+    free(left);
+    free(p);
+}
+
 /* Weights of all experts of a token, 0 of those not chosen; p: the router's logits. */
 static void route(const reference *r, const double *bias, double *p) {
     const sm_experts_params *e = &r->config.experts;
     const uint64_t X = e->n_experts, per_group = X / e->n_groups;
+    if (e->scoring == SM_SCORE_MIXER) {
+        route_mixed(r, p);
+        return;
+    }
     double *value = zeros(X), *group = zeros(e->n_groups), all = 0, sum = 0;
     for (uint64_t i = 0; i < X; i++)
         all += p[i] = e->scoring == SM_SCORE_SIGMOID ? 1 / (1 + exp(-p[i])) : exp(p[i]);

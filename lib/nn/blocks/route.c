@@ -92,6 +92,21 @@ static void weigh(const sm_experts_params *p, const float *logits, const double 
         weight[j] = (float)((double)weight[j] / sum * (double)p->scale);
 }
 
+/* With what is chosen first taken away from the next. */
+static void weigh_mixed(const sm_experts_params *p, const float *logits, const uint32_t *chosen,
+                        float *weight) {
+    bool mine[SM_MAX_EXPERTS] = {false};
+    for (uint32_t j = 0; j < p->n_used; j++)
+        mine[chosen[j]] = true;
+    for (uint32_t j = 0; j < p->n_used; j++) {
+        double sum = 0;
+        for (uint32_t e = 0; e < p->n_experts; e++)
+            if (sm_mixer_counts(logits, chosen[j], e, mine[e]))
+                sum += exp((double)logits[e] - (double)logits[chosen[j]]);
+        weight[j] = (float)((double)p->scale / sum);
+    }
+}
+
 void sm_route(const sm_experts_params *p, const float *logits, const float *bias, uint32_t *chosen,
               float *weight) {
     const bool softmax = p->scoring == SM_SCORE_SOFTMAX;
@@ -108,7 +123,10 @@ void sm_route(const sm_experts_params *p, const float *logits, const float *bias
     if (p->n_groups > 1)
         rule_out(p, value, taken);
     choose(p, plain(p, bias) ? logits : value, taken, chosen);
-    weigh(p, logits, chosen_only ? NULL : score, all, chosen, weight);
+    if (p->scoring == SM_SCORE_MIXER)
+        weigh_mixed(p, logits, chosen, weight);
+    else
+        weigh(p, logits, chosen_only ? NULL : score, all, chosen, weight);
     for (uint32_t j = 0; j < p->n_used && bad != 0; j++)
         weight[j] = NAN;
 }

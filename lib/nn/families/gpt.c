@@ -100,11 +100,15 @@ void sm_plan_gptneox(sm_plan *p) {
 }
 
 /* falcon: one norm for both branches as of 7B, or as of 40B two, of which the feed-forward part has
- * the one that otherwise is of both. */
+ * the one that otherwise is of both. Of falcon-rw positions times slopes are rounded to bf16, so that
+ * results hang by more than distances. */
 void sm_plan_falcon(sm_plan *p) {
     parts l = {.attention = layer_norm("attn_norm"),
                .rope = plan_rope(p, SM_K_ROPE_BASE, true),
                .activation = SM_GELU_ERF};
+    if (plan_number_or(p, SM_K_ALIBI, 0) != 0)
+        plan_fail(p, SM_ERR_UNSUPPORTED, SM_K_ALIBI,
+                  "says distances of falcon-rw, which this version cannot compute");
     plan_joined(p, &sm_kind_attention);
     if (!plan_has_tensor(p, "blk.0.attn_norm_2.weight")) {
         layers(p, parallel_of_one(l));

@@ -111,3 +111,29 @@ void sm_plan_gpt_oss(sm_plan *p) {
     }
     plan_head(p, (sm_head_params){0});
 }
+
+/* phi 3.5's mixture: LayerNorm, biases everywhere but of experts. Weights are as in its code, and do
+ * not add up to 1. */
+void sm_plan_phimoe(sm_plan *p) {
+    const sm_experts_params usual = {.scoring = SM_SCORE_MIXER};
+    const uint32_t rope = plan_rope(p, SM_K_ROPE_BASE, true), window = plan_window(p);
+    sm_wiring wiring = {.norm = SM_NORM_LAYER, .bias = true};
+    for (uint32_t i = 0; i < p->n_layer && !p->status; i++) {
+        sm_attn_params a = plan_heads(p, i);
+        a.rope = rope;
+        a.window = window;
+        wiring.pre = "attn_norm";
+        plan_attention(p, i, a, wiring, QKV_BIAS | BIT(SM_ATTN_O_BIAS));
+        wiring.pre = "ffn_norm";
+        plan_experts_or_gated(p, i, &usual, wiring, 0);
+    }
+    plan_head(p, (sm_head_params){.bias = true});
+}
+
+/* Ling 2: DeepSeek-V3's routing; the last layers are for drafts. */
+void sm_plan_bailingmoe2(sm_plan *p) {
+    const sm_experts_params usual = {.scoring = SM_SCORE_SIGMOID, .renormalise = true};
+    plan_drop_drafts(p);
+    plan_joined(p, &sm_kind_attention);
+    layers(p, (relative){.neox = true, .asked = QK_NORM}, &usual, 0);
+}

@@ -5,6 +5,8 @@
  *   softmax, renormalised: dlogit_e = c_e
  *   softmax:               dlogit_e = c_e - s_e M
  *   sigmoid:               dlogit_e = c_e (1 - s_e)
+ *   mixer:                 of each f chosen, dlogit_f += c_f, dlogit_e -= c_f s_e, the scores of
+ *                          those that count in f's
  *
  * The bias that takes part in the choice alone has no gradient.
  *
@@ -29,14 +31,36 @@ static void score_all(const sm_experts_params *p, const float *logits, double *s
                                                   : exp((double)logits[e] - most);
         sum += score[e];
     }
-    for (uint32_t e = 0; e < p->n_experts && p->scoring == SM_SCORE_SOFTMAX; e++)
+    for (uint32_t e = 0; e < p->n_experts && p->scoring != SM_SCORE_SIGMOID; e++)
         score[e] /= sum;
+}
+
+static void grad_mixed(const sm_experts_params *p, const float *logits, const uint32_t *chosen,
+                       const float *weight, const float *dp, float *dlogits) {
+    bool mine[SM_MAX_EXPERTS] = {false};
+    for (uint32_t j = 0; j < p->n_used; j++)
+        mine[chosen[j]] = true;
+    for (uint32_t e = 0; e < p->n_experts; e++) {
+        double sum = 0;
+        for (uint32_t j = 0; j < p->n_used; j++) {
+            const uint32_t f = chosen[j];
+            const double c = (double)weight[j] * (double)dp[j];
+            if (sm_mixer_counts(logits, f, e, mine[e]))
+                sum += c * ((e == f ? 1 : 0) - exp((double)logits[e] - (double)logits[f]) *
+                                                   (double)weight[j] / (double)p->scale);
+        }
+        dlogits[e] = (float)sum;
+    }
 }
 
 void sm_grad_route(const sm_experts_params *p, const float *logits, const uint32_t *chosen,
                    const float *weight, const float *dp, float *dlogits) {
     const bool sigmoid = p->scoring == SM_SCORE_SIGMOID;
     double score[SM_MAX_EXPERTS], mean = 0;
+    if (p->scoring == SM_SCORE_MIXER) {
+        grad_mixed(p, logits, chosen, weight, dp, dlogits);
+        return;
+    }
     if (sigmoid || !p->renormalise)
         score_all(p, logits, score);
     for (uint32_t j = 0; j < p->n_used; j++)
