@@ -37,6 +37,8 @@ static const struct {
     {SM_OPTIONS_GENERATE, "max_tokens", 'n', "max-tokens"},
     {SM_OPTIONS_GENERATE, "parse_special", 0, "special"},
     {SM_OPTIONS_GENERATE, "n_stop", 0, NULL},
+    {SM_OPTIONS_GENERATE, "n_ban", 0, NULL},
+    {SM_OPTIONS_GENERATE, "n_logprobs", 0, "logprobs"},
     {SM_OPTIONS_QUANTIZE, "n_threads", 't', "threads"},
     {SM_OPTIONS_QUANTIZE, "n_overrides", 0, NULL},
     {SM_OPTIONS_IMATRIX, "n_ctx", 'c', "chunk"},

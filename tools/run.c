@@ -19,7 +19,8 @@ typedef struct run_text {
 typedef struct run_state {
     const char *path;
     cli_prompt given;
-    cli_texts stop;
+    cli_texts stop, ban;
+    sm_tokenizer *tokenizer;
     cli_texts adapters;
     const char *draft;
     const char *grammar, *grammar_file, *regex, *schema;
@@ -61,11 +62,37 @@ static void print_prompt_line(const run_state *run, uint32_t n) {
                          cli_json_text(run->prompt->text, run->prompt->length), "ids", ids));
 }
 
+/* A token as it is among OpenAI's log-probabilities: its text and bytes, too. */
+static json_t *logprob_of(const sm_tokenizer *tokenizer, int32_t id, double logprob) {
+    char text[1024];
+    uint64_t length = 0;
+    if (sm_tokenizer_decode(tokenizer, &id, 1, SM_DECODE_SPECIAL | SM_DECODE_KEEP_SPACE, text,
+                            sizeof text, &length, NULL) != SM_OK)
+        length = 0; /* longer, or a row without a name */
+    json_t *bytes = json_array();
+    for (uint64_t i = 0; i < length; i++)
+        json_array_append_new(bytes, json_integer((uint8_t)text[i]));
+    return json_pack("{s:o, s:f, s:o}", "token", cli_json_text(text, (size_t)length), "logprob",
+                     logprob, "bytes", bytes);
+}
+
+static void add_logprobs(const run_state *run, json_t *line, const sm_token *token) {
+    json_t *content = logprob_of(run->tokenizer, token->id, token->logprob), *top = json_array();
+    for (uint64_t i = 0; i < token->n_top; i++)
+        json_array_append_new(top,
+                              logprob_of(run->tokenizer, token->top[i].id, token->top[i].logprob));
+    json_object_set_new(content, "top_logprobs", top);
+    json_object_set_new(line, "logprobs", json_pack("{s:[o]}", "content", content));
+}
+
 /* Text that had been waiting comes without a token. */
-static bool print_token_line(const sm_token *token) {
+static bool print_token_line(const run_state *run, const sm_token *token) {
     json_t *id = token->id >= 0 ? json_integer(token->id) : json_null();
-    return print_line(
-        json_pack("{s:o, s:o}", "id", id, "text", cli_json_text(token->text, token->length)));
+    json_t *line =
+        json_pack("{s:o, s:o}", "id", id, "text", cli_json_text(token->text, token->length));
+    if (run->generate.n_logprobs > 0 && token->id >= 0)
+        add_logprobs(run, line, token);
+    return print_line(line);
 }
 
 static bool keep_text(run_text *text, const sm_token *token) {
@@ -125,7 +152,7 @@ static int32_t on_token(void *user, const sm_token *token) {
     run->begun = true;
     print_prompt(run);
     if (run->json) {
-        if (!keep_text(&run->written, token) || !print_token_line(token))
+        if (!keep_text(&run->written, token) || !print_token_line(run, token))
             return 1;
     } else if (!run->ids)
         fwrite(token->text, 1, token->length, stdout);
@@ -310,6 +337,7 @@ static int generate(run_state *run, const sm_model *model, const sm_model_info *
         return code;
     }
     run->prompt = prompt;
+    sm_model_get_tokenizer(model, &run->tokenizer, NULL);
     sm_status status = load_session(run, &error);
     if (status != SM_OK) {
         sm_constraint_free(run->generate.constraint);
@@ -340,6 +368,7 @@ static int generate(run_state *run, const sm_model *model, const sm_model_info *
     sm_constraint_free(run->generate.constraint);
     sm_session_free(run->generate.draft);
     sm_session_free(run->handle);
+    sm_tokenizer_free(run->tokenizer);
     return code;
 }
 
@@ -385,6 +414,9 @@ int cmd_run(int argc, char **argv) {
         {0, "stop", CLI_TEXTS, &run.stop, "TEXT", 0, 0,
          "end before this text would appear, or when a control token with this text is chosen; may "
          "be given up to 64 times, 1 to 1024 bytes each"},
+        {0, "ban-string", CLI_TEXTS, &run.ban, "TEXT", 0, 0,
+         "the continuation must not hold this text; may be given up to 64 times, 1 to 1024 bytes "
+         "each"},
         {0, "adapter", CLI_TEXTS, &run.adapters, "FILE[=SCALE]", 0, 0, CLI_ADAPTER_DOC},
         {0, "draft", CLI_TEXT, &run.draft, "FILE", 0, 0,
          "a smaller model with the same vocabulary that guesses tokens, which are computed "
@@ -474,6 +506,8 @@ int cmd_run(int argc, char **argv) {
     run.generate.sampling = &run.sampling;
     run.generate.stop = run.stop.n > 0 ? run.stop.items : NULL;
     run.generate.n_stop = run.stop.n;
+    run.generate.ban = run.ban.n > 0 ? run.ban.items : NULL;
+    run.generate.n_ban = run.ban.n;
     cli_catch_interrupt();
     return load_and_generate(&run);
 }

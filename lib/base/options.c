@@ -146,6 +146,12 @@ static const sm_option generate_table[] = {
          "choose the prompt's last tokens anew where they are the beginning of longer ones"),
     POINTER(sm_generate_options, on_context_full, "hook of full contexts"),
     POINTER(sm_generate_options, context_full_user, "argument of that hook"),
+    POINTER(sm_generate_options, ban, "strings that the text must not hold"),
+    U32(sm_generate_options, n_ban, 0, 64, 0, "", "length of ban"),
+    U32(sm_generate_options, min_tokens, 0, 4294967295.0, 0, "tokens",
+        "the text does not end before so many"),
+    U32(sm_generate_options, n_logprobs, 0, 20, 0, "tokens",
+        "likeliest tokens to tell the probabilities of, beside each that is chosen"),
     POINTER(sm_generate_options, constraint, "what the text must match"),
 };
 

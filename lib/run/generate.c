@@ -24,6 +24,7 @@ typedef struct generation {
     double mu; /* mirostat's */
     sm_policy policy;
     sm_heal heal;
+    sm_bans bans;
     bool control; /* the text of control tokens is handed out */
     sm_token_fn on_token;
     void *user;
@@ -194,10 +195,13 @@ static uint64_t take_visible(sm_session *s, uint64_t length) {
     return n;
 }
 
-/* Hands out text (and a token, or id -1). */
-static sm_status emit(generation *g, int32_t id, double logprob, uint64_t length) {
+/* Hands out text, and a token or none (NULL). */
+static sm_status emit(generation *g, const sm_waiting *of, uint64_t length) {
+    static const sm_waiting none = {.id = -1};
     sm_session *s = g->s;
     int32_t cancel = 0;
+    of = of ? of : &none;
+    const int32_t id = of->id;
     const uint64_t visible = take_visible(s, length);
     if (g->on_token && (id >= 0 || visible)) {
         const char keep = s->pending ? s->pending[visible] : 0;
@@ -205,9 +209,11 @@ static sm_status emit(generation *g, int32_t id, double logprob, uint64_t length
             s->pending[visible] = 0;
         const sm_token token = {.struct_size = sizeof token,
                                 .id = id,
-                                .logprob = logprob,
+                                .logprob = of->logprob,
                                 .text = s->pending ? s->pending : "",
-                                .length = visible};
+                                .length = visible,
+                                .top = of->n_top ? of->top : NULL,
+                                .n_top = of->n_top};
         cancel = g->on_token(g->user, &token);
         if (s->pending)
             s->pending[visible] = keep;
@@ -224,21 +230,120 @@ static sm_status emit(generation *g, int32_t id, double logprob, uint64_t length
     return SM_OK;
 }
 
+/* Where a banned string begins in the pending text (whole), or may (not whole). */
+static uint64_t first_ban(const generation *g, bool whole) {
+    uint64_t first = g->s->pending_length;
+    for (uint32_t i = 0; i < g->o->n_ban; i++)
+        for (uint64_t at = 0; at < first; at++)
+            if (matches(g->s, at, g->o->ban[i], whole, false))
+                first = at;
+    return first;
+}
+
+/* Hands out the tokens whose text ends within n bytes, or all that wait, of whose text that much. */
+static sm_status release(generation *g, uint64_t n, bool all) {
+    sm_bans *b = &g->bans;
+    sm_status status = SM_OK;
+    while (!status && b->n_waiting && (all || b->waiting[0].end <= n)) {
+        const sm_waiting token = b->waiting[0];
+        const uint64_t length = min_u64(token.end, n);
+        sm_bans_drop_first(b, 1, length);
+        n -= length;
+        status = emit(g, &token, length);
+    }
+    return status;
+}
+
+/* The detokenizer as it was before the token at a position. */
+static sm_status decode_again(generation *g, uint32_t position) {
+    sm_session *s = g->s;
+    const char *piece;
+    uint64_t length;
+    sm_status status = SM_OK;
+    sm_detokenizer_reset(s->detokenizer, NULL);
+    for (uint32_t i = s->stats.prompt_tokens; i < position && !status; i++)
+        if (s->ids[i] < sm_tokenizer_n_vocab(s->model->tokenizer))
+            status = sm_detokenizer_feed(s->detokenizer, s->ids[i], &piece, &length, g->error);
+    return status;
+}
+
+/* Back to waiting token w, which may not be chosen again there. */
+static sm_status go_back_to(generation *g, uint32_t w) {
+    sm_session *s = g->s;
+    sm_bans *b = &g->bans;
+    const uint32_t position = b->waiting[w].position;
+    sm_status status = sm_bans_forbid(b, s->mem, position, b->waiting[w].id, g->error);
+    if (!status)
+        status = decode_again(g, position);
+    if (status)
+        return status;
+    s->stats.generated_tokens -= b->n_waiting - w;
+    s->pending_length = w ? b->waiting[w - 1].end : 0;
+    g->mu = b->waiting[w].mu;
+    b->n_waiting = w;
+    if (position == s->length)
+        return SM_OK; /* the logits are there */
+    const int32_t last = s->ids[position - 1];
+    status = sm_ahead_begin(s, g->o->speculate == SM_SPECULATE_NGRAM, g->o->draft,
+                            g->o->draft_tokens, g->error);
+    if (!status)
+        status = sm_session_rewind_marked(s, position - 1, g->error);
+    return status ? status : sm_session_feed_marked(s, &last, 1, NULL, g->error);
+}
+
+/* How much of the text of whole tokens may go out: what follows may yet be taken back and be other
+ * text, so that nothing banned may begin in it even then. */
+static uint64_t settled(generation *g, uint64_t n) {
+    const uint64_t all = g->s->pending_length;
+    for (uint64_t before = all + 1; n < before;) {
+        before = n;
+        uint64_t end = 0;
+        for (uint32_t i = 0; i < g->bans.n_waiting && g->bans.waiting[i].end <= n; i++)
+            end = g->bans.waiting[i].end;
+        g->s->pending_length = end;
+        n = first_ban(g, false);
+    }
+    g->s->pending_length = all;
+    return n;
+}
+
+/* A token that waits, with its text at the end of what is pending. *again: it was banned. */
+static sm_status wait(generation *g, sm_waiting *token, bool *again) {
+    sm_session *s = g->s;
+    sm_bans *b = &g->bans;
+    token->end = s->pending_length;
+    sm_status status = sm_bans_wait(b, s->mem, token, g->error);
+    if (status)
+        return status;
+    const uint64_t banned = first_ban(g, true);
+    *again = banned < s->pending_length;
+    if (*again) {
+        uint32_t w = 0;
+        while (b->waiting[w].end <= banned)
+            w++;
+        return go_back_to(g, w);
+    }
+    const uint64_t n = releasable(g);
+    return release(g, g->stopped ? n : settled(g, n), g->stopped);
+}
+
 /* One token's text into the stream. */
-static sm_status deliver(generation *g, int32_t id, double logprob) {
+static sm_status deliver(generation *g, sm_waiting *token, bool *again) {
     const char *piece = "";
     uint64_t length = 0;
     sm_status status = SM_OK;
     /* the head may have padding rows that the vocabulary does not name: no text */
-    if (id < sm_tokenizer_n_vocab(g->s->model->tokenizer))
-        status = sm_detokenizer_feed(g->s->detokenizer, id, &piece, &length, g->error);
+    if (token->id < sm_tokenizer_n_vocab(g->s->model->tokenizer))
+        status = sm_detokenizer_feed(g->s->detokenizer, token->id, &piece, &length, g->error);
     if (status)
         return status;
     sm_heal_hide(&g->heal, &piece, &length);
     status = append(g, piece, length, false);
     if (!status)
-        status = append_silent(g, id);
-    return status ? status : emit(g, id, logprob, releasable(g));
+        status = append_silent(g, token->id);
+    if (status)
+        return status;
+    return g->o->n_ban ? wait(g, token, again) : emit(g, token, releasable(g));
 }
 
 /* The text that had been waiting, once nothing more comes. last: the token that ended it all and
@@ -254,12 +359,17 @@ static sm_status flush(generation *g, int32_t last) {
         status = append(g, piece, length, false);
     if (!status)
         status = append_silent(g, last);
-    if (status || g->s->pending_length == 0)
+    if (status || (g->s->pending_length == 0 && !g->bans.n_waiting))
         return status;
-    const uint64_t n = releasable(g);
+    uint64_t n = releasable(g);
     if (g->stopped) /* what came last completed a stop string */
         g->s->stats.finish = SM_FINISH_STOP;
-    return emit(g, -1, 0, g->stopped ? n : g->s->pending_length);
+    n = g->stopped ? n : g->s->pending_length;
+    n = min_u64(n, first_ban(g, true)); /* half a character at the end may complete one */
+    const uint64_t before = g->s->pending_length;
+    status = release(g, n, true);
+    n -= before - g->s->pending_length;
+    return status ? status : emit(g, NULL, n);
 }
 
 /* That will be fed at most. */
@@ -316,29 +426,46 @@ static sm_status constrain_accept(generation *g, int32_t id) {
     return status;
 }
 
-/* The next token: a forced one, or one chosen by the logits. */
-static sm_status next_token(generation *g, int32_t *id, double *logprob) {
-    constrained *by = &g->by;
+/* A token chosen by the logits, with what is told of it. */
+static sm_status choose(generation *g, const uint32_t *mask, sm_waiting *token) {
     sm_session *s = g->s;
-    *logprob = 0;
+    sm_bans *b = &g->bans;
+    const bool early = s->stats.generated_tokens < g->o->min_tokens;
+    sm_status status = sm_bans_at(b, s->mem, s->length, early, g->error);
+    if (status)
+        return status;
+    const uint32_t n_banned = b->n_ids - b->first;
+    status = sm_session_choose(s, &g->chain, mask, n_banned ? b->ids + b->first : NULL, n_banned,
+                               &g->mu, &token->id, g->error);
+    if (status)
+        return status;
+    token->logprob = sm_logprob(s->batch->sampler, s->logits, token->id);
+    token->n_top = sm_top_logprobs(s->batch->sampler, s->logits, token->top, g->o->n_logprobs);
+    return SM_OK;
+}
+
+/* The next token: a forced one, or a chosen one. */
+static sm_status next_token(generation *g, sm_waiting *token) {
+    constrained *by = &g->by;
+    token->position = g->s->length;
+    token->mu = g->mu;
+    token->logprob = 0;
+    token->n_top = 0;
     if (is_forced(by)) {
-        *id = by->forced[by->at++];
-        return constrain_accept(g, *id);
+        token->id = by->forced[by->at++];
+        return constrain_accept(g, token->id);
     }
-    const uint32_t *mask = by->state ? by->mask : sm_heal_mask(s, &g->heal, g->chain.options.mask);
+    const uint32_t *mask =
+        by->state ? by->mask : sm_heal_mask(g->s, &g->heal, g->chain.options.mask);
     sm_status status = SM_OK;
     if (by->state)
         status = sm_constraint_mask(by->state, by->mask, by->n_words, g->error);
     if (!status)
-        status = sm_session_choose(s, &g->chain, mask, NULL, 0, &g->mu, id, g->error);
-    if (status)
-        return status;
-    *logprob = sm_logprob(s->batch->sampler, s->logits, *id);
-    return by->state ? constrain_accept(g, *id) : SM_OK;
+        status = choose(g, mask, token);
+    return status || !by->state ? status : constrain_accept(g, token->id);
 }
 
-/* ---- the loop (generate.c)
- * --------------------------------------------------------------------- */
+/* ---- the loop (generate.c) ------------------------------------------------------------------ */
 
 /* Feeds tokens that were chosen one after the other without logits. */
 static sm_status feed_together(generation *g, uint32_t n) {
@@ -389,11 +516,12 @@ static sm_status loop(generation *g) {
     if (g->by.state && !is_forced(&g->by) && sm_constraint_ended(g->by.state))
         return finish(g, SM_FINISH_END, -1);
     for (;;) {
-        int32_t id;
-        double logprob;
-        sm_status status = next_token(g, &id, &logprob);
+        sm_waiting token;
+        bool again = false;
+        sm_status status = next_token(g, &token);
         if (status)
             return status;
+        const int32_t id = token.id;
         sm_heal_take(s, &g->heal, id);
         if (s->stats.generated_tokens == 0) {
             g->first = sm_time_ns();
@@ -404,9 +532,11 @@ static sm_status loop(generation *g) {
         s->stats.generated_tokens++;
         if (g->by.state)
             g->fed[g->n_fed++] = id;
-        status = deliver(g, id, logprob);
+        status = deliver(g, &token, &again);
         if (status)
             return status;
+        if (again)
+            continue;
         const uint32_t end = ends_here(g);
         if (end)
             return finish(g, end, -1);
@@ -428,6 +558,8 @@ static sm_status generate_taken(generation *g, const sm_prompt *prompt) {
     const uint64_t repack_ns = s->batch->repack_ns - repacked;
     s->stats.prepare_seconds = (double)repack_ns * 1e-9;
     s->stats.prompt_seconds = (double)(sm_time_ns() - g->start - repack_ns) * 1e-9;
+    if (!status && g->o->min_tokens)
+        status = sm_bans_ends(&g->bans, s, g->error);
     if (!status)
         status = loop(g);
     if (g->first)
@@ -457,6 +589,10 @@ sm_status sm_session_generate_marked(sm_session *s, const sm_prompt *prompt,
     if (!status)
         status = check_stops(&o, error);
     if (!status)
+        status = sm_bans_check(&o, error);
+    if (!status && o.reserved)
+        status = sm_fail(error, SM_ERR_ARGUMENT, "option reserved is set");
+    if (!status)
         status = sm_chain_take(&g.chain, o.sampling, s->model->net->config.n_vocab, error);
     if (!status)
         status =
@@ -472,6 +608,7 @@ sm_status sm_session_generate_marked(sm_session *s, const sm_prompt *prompt,
         status = generate_taken(&g, prompt);
     constrain_end(&g);
     sm_policy_free(s, &g.policy);
+    sm_bans_free(&g.bans, s->mem);
     sm_heal_free(s, &g.heal);
     sm_draft_end(s, o.draft);
     return status;

@@ -254,6 +254,44 @@ sm_status sm_session_feed_marked(sm_session *session, const int32_t *ids, uint64
 sm_status sm_session_sync_marked(sm_session *session, const int32_t *ids, uint64_t n,
                                  uint64_t *reused, sm_error *error);
 sm_status sm_session_rewind_marked(sm_session *session, uint32_t length, sm_error *error);
+/* ---- banned strings, tokens that end the text (ban.c) ------------------------------------------ */
+
+/* A token that was chosen, before it is handed out. */
+typedef struct sm_waiting {
+    int32_t id;
+    uint32_t position, n_top;
+    double logprob;
+    double mu;    /* mirostat's before it */
+    uint64_t end; /* of its text in what is pending */
+    sm_token_logprob top[SM_MAX_LOGPROBS];
+} sm_waiting;
+
+/* What may not follow the first `position` tokens. */
+typedef struct sm_ban {
+    uint32_t position;
+    int32_t id;
+} sm_ban;
+
+typedef struct sm_bans {
+    sm_waiting *waiting; /* [n_waiting] */
+    sm_ban *bans;        /* [n] by position */
+    int32_t *ids;        /* [n_ids]: n_ends that end the text, then the present position's */
+    uint32_t n_waiting, n, n_ids, n_ends, first;
+    uint32_t waiting_capacity, bans_capacity, ids_capacity;
+} sm_bans;
+
+sm_status sm_bans_check(const sm_generate_options *options, sm_error *error);
+/* Takes in the tokens that end the text. */
+sm_status sm_bans_ends(sm_bans *bans, const sm_session *session, sm_error *error);
+/* Makes ids[first .. n_ids) those that may not come at a position, with `ends` or without. */
+sm_status sm_bans_at(sm_bans *bans, sm_mem *mem, uint32_t position, bool ends, sm_error *error);
+sm_status sm_bans_forbid(sm_bans *bans, sm_mem *mem, uint32_t position, int32_t id,
+                         sm_error *error);
+sm_status sm_bans_wait(sm_bans *bans, sm_mem *mem, const sm_waiting *token, sm_error *error);
+/* The first n that wait were handed out, and so many bytes. */
+void sm_bans_drop_first(sm_bans *bans, uint32_t n, uint64_t bytes);
+void sm_bans_free(sm_bans *bans, sm_mem *mem);
+
 /* What a generation continues: a text to encode, or ids. */
 typedef struct sm_prompt {
     const char *text;

@@ -1,0 +1,259 @@
+/* Strings that text must not hold, tokens that must come before its end, and what is told of each. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fixture.h"
+#include "smallmind/smallmind.h"
+#include "support.h"
+
+static sm_model *open_model(fail_alloc *counter) {
+    const char *path = scratch_path("ban.gguf");
+    sm_allocator allocator;
+    sm_model_options o = {.struct_size = sizeof o};
+    sm_model *model;
+    assert_int_equal(fixture_write(path, &(fixture_model){.seed = 5}), 0);
+    if (counter) {
+        allocator = fail_allocator(counter);
+        o.allocator = &allocator;
+    }
+    assert_int_equal(sm_model_load(&model, path, &o, NULL), SM_OK);
+    return model;
+}
+
+typedef struct heard {
+    char text[4096];
+    size_t length;
+    int32_t ids[256];
+    uint32_t n;
+    uint64_t n_top;
+} heard;
+
+static int32_t listen(void *user, const sm_token *token) {
+    heard *h = user;
+    memcpy(h->text + h->length, token->text, (size_t)token->length + 1);
+    h->length += (size_t)token->length;
+    if (token->id >= 0) {
+        h->ids[h->n++] = token->id;
+        h->n_top += token->n_top;
+        for (uint64_t i = 0; i < token->n_top; i++) {
+            assert_true(token->top[i].logprob >= token->logprob || token->top[i].id != token->id);
+            assert_true(i == 0 || token->top[i - 1].logprob >= token->top[i].logprob);
+            if (token->top[i].id == token->id)
+                assert_true(token->top[i].logprob == token->logprob);
+        }
+    }
+    return 0;
+}
+
+static sm_status speak(sm_session *s, const sm_generate_options *o, heard *h) {
+    sm_error error = {0};
+    memset(h, 0, sizeof *h);
+    const sm_status status = sm_session_generate(s, "and the", o, listen, h, &error);
+    if (status && status != SM_ERR_NOMEM && status != SM_ERR_ARGUMENT)
+        fail_msg("%s", error.message);
+    return status;
+}
+
+/* Pieces of what a model says are banned one after the other: they come no more, and what a
+ * session held before makes no difference. */
+static void banned_strings_never_appear(void **state) {
+    (void)state;
+    sm_model *model = open_model(NULL);
+    static heard h, again;
+    uint32_t changed = 0;
+    for (uint64_t seed = 0; seed < test_share(12, 3); seed++) {
+        const sm_sampling sampling = {.struct_size = sizeof sampling,
+                                      .temperature = seed % 3 ? 1 : 0,
+                                      .seed = seed,
+                                      .mirostat = seed % 4 == 1 ? 2 : 0};
+        char bans[8][8];
+        const char *list[8];
+        sm_session *s, *fresh;
+        assert_int_equal(sm_session_new(&s, model, NULL, NULL), SM_OK);
+        sm_generate_options o = {.struct_size = sizeof o,
+                                 .max_tokens = 60,
+                                 .sampling = &sampling,
+                                 .ban = list,
+                                 .speculate = seed % 2 ? SM_SPECULATE_NGRAM : 0,
+                                 .ignore_end = 1};
+        for (uint32_t n = 0; n < 8; n++) {
+            o.n_ban = n;
+            assert_int_equal(speak(s, &o, &h), SM_OK);
+            assert_int_equal(h.n, 60);
+            for (uint32_t i = 0; i < n; i++)
+                if (strstr(h.text, list[i]))
+                    fail_msg("seed %u, %u bans: \"%s\" (%u bytes) at %u of %u", (unsigned)seed, n,
+                             list[i], (unsigned)strlen(list[i]),
+                             (unsigned)(strstr(h.text, list[i]) - h.text), (unsigned)h.length);
+            assert_int_equal(sm_session_new(&fresh, model, NULL, NULL), SM_OK);
+            assert_int_equal(speak(fresh, &o, &again), SM_OK);
+            assert_string_equal(again.text, h.text);
+            assert_memory_equal(again.ids, h.ids, sizeof h.ids);
+            sm_session_free(fresh);
+            /* the next one: some bytes from the middle, which may lie in several tokens */
+            size_t at = (h.length / 3 + n) % (h.length - 8), length = 0;
+            while (at + 1 < h.length && (h.text[at] < ' ' || h.text[at] == 127))
+                at++;
+            while (length < 1 + (n + seed) % 4 && h.text[at + length] >= ' ')
+                length++;
+            snprintf(bans[n], sizeof bans[n], "%.*s", (int)length, h.text + at);
+            if (!length) /* nothing but bytes that are no text */
+                snprintf(bans[n], sizeof bans[n], "qzx");
+            list[n] = bans[n];
+            changed += n > 0;
+        }
+        sm_session_free(s);
+    }
+    assert_true(changed > 0);
+    sm_model_free(model);
+}
+
+static void bad_bans_are_refused(void **state) {
+    (void)state;
+    sm_model *model = open_model(NULL);
+    static heard h;
+    sm_session *s;
+    const char *empty[] = {""}, *fine[] = {"x"};
+    assert_int_equal(sm_session_new(&s, model, NULL, NULL), SM_OK);
+    sm_generate_options o = {.struct_size = sizeof o, .max_tokens = 4, .n_ban = 1};
+    assert_int_equal(speak(s, &o, &h), SM_ERR_ARGUMENT);
+    o.ban = empty;
+    assert_int_equal(speak(s, &o, &h), SM_ERR_ARGUMENT);
+    o.ban = fine;
+    assert_int_equal(speak(s, &o, &h), SM_OK);
+    o.heal = 1;
+    assert_int_equal(speak(s, &o, &h), SM_ERR_ARGUMENT);
+    o.heal = 0;
+    o.context_full = SM_CONTEXT_SLIDE;
+    assert_int_equal(speak(s, &o, &h), SM_ERR_ARGUMENT);
+    sm_session_free(s);
+    sm_model_free(model);
+}
+
+/* A bias makes every token an end; the text goes on until it may end. */
+static void the_end_waits(void **state) {
+    (void)state;
+    sm_model *model = open_model(NULL);
+    static heard h;
+    sm_session *s;
+    sm_generate_stats stats = {.struct_size = sizeof stats};
+    const sm_logit_bias bias = {.token = 265, .bias = 1000};
+    const sm_sampling sampling = {.struct_size = sizeof sampling, .bias = &bias, .n_bias = 1};
+    sm_tokenizer *tokenizer;
+    assert_int_equal(sm_model_get_tokenizer(model, &tokenizer, NULL), SM_OK);
+    assert_true(sm_tokenizer_is_end(tokenizer, 265));
+    sm_tokenizer_free(tokenizer);
+    assert_int_equal(sm_session_new(&s, model, NULL, NULL), SM_OK);
+    for (uint32_t least = 0; least < 12; least += 3) {
+        const sm_generate_options o = {.struct_size = sizeof o,
+                                       .max_tokens = 20,
+                                       .sampling = &sampling,
+                                       .min_tokens = least,
+                                       .n_logprobs = 3};
+        assert_int_equal(speak(s, &o, &h), SM_OK);
+        assert_int_equal(sm_session_get_stats(s, &stats, NULL), SM_OK);
+        assert_int_equal(stats.finish, SM_FINISH_END);
+        assert_int_equal(stats.generated_tokens, least);
+        assert_int_equal(h.n_top, 3 * least);
+    }
+    const sm_generate_options never = {.struct_size = sizeof never,
+                                       .max_tokens = 20,
+                                       .sampling = &sampling,
+                                       .min_tokens = UINT32_MAX};
+    assert_int_equal(speak(s, &never, &h), SM_OK);
+    assert_int_equal(h.n, 20);
+    sm_session_free(s);
+    sm_model_free(model);
+}
+
+static void allocations_fail(void **state) {
+    (void)state;
+    fail_alloc counter = {0};
+    sm_model *model = open_model(&counter);
+    static heard h;
+    const char *list[] = {"e", "th", "x"};
+    const sm_sampling sampling = {.struct_size = sizeof sampling, .temperature = 1};
+    const sm_generate_options o = {.struct_size = sizeof o,
+                                   .max_tokens = 30,
+                                   .sampling = &sampling,
+                                   .min_tokens = 10,
+                                   .ban = list,
+                                   .n_ban = 3};
+    uint32_t failed = 0;
+    for (uint64_t at = 1; at < 30; at++) {
+        sm_session *s;
+        assert_int_equal(sm_session_new(&s, model, NULL, NULL), SM_OK);
+        counter.fail_at = counter.calls + at;
+        const sm_status status = speak(s, &o, &h);
+        assert_true(status == SM_OK || status == SM_ERR_NOMEM);
+        failed += status == SM_ERR_NOMEM;
+        counter.fail_at = 0;
+        sm_session_free(s);
+    }
+    assert_true(failed > 2);
+    sm_model_free(model);
+    assert_int_equal(counter.live_blocks, 0);
+}
+
+/* Mirostat by hand: what was rewound comes again, and a fork goes on as the session would. */
+static void mirostat_follows_rewind_and_fork(void **state) {
+    (void)state;
+    sm_model *model = open_model(NULL);
+    sm_session *s, *fork = NULL;
+    const int32_t prompt[] = {5, 9, 77};
+    int32_t ids[24], id;
+    const sm_sampling o = {.struct_size = sizeof o,
+                           .temperature = 1,
+                           .mirostat = 2,
+                           .mirostat_tau = 3,
+                           .mirostat_eta = 1,
+                           .seed = 4};
+    assert_int_equal(sm_session_new(&s, model, NULL, NULL), SM_OK);
+    assert_int_equal(sm_session_feed(s, prompt, 3, NULL), SM_OK);
+    for (int i = 0; i < 24; i++) {
+        assert_int_equal(sm_session_sample(s, &o, &ids[i], NULL, NULL), SM_OK);
+        assert_int_equal(sm_session_sample(s, &o, &id, NULL, NULL), SM_OK);
+        assert_int_equal(id, ids[i]);
+        if (i == 11)
+            assert_int_equal(sm_session_fork(&fork, s, NULL), SM_OK);
+        assert_int_equal(sm_session_feed(s, &ids[i], 1, NULL), SM_OK);
+    }
+    assert_int_equal(sm_session_rewind(s, 3 + 6, NULL), SM_OK);
+    assert_int_equal(sm_session_feed(s, &ids[6], 1, NULL), SM_OK); /* fed, not chosen: mu stays */
+    assert_int_equal(sm_session_rewind(s, 3 + 5, NULL), SM_OK);
+    assert_int_equal(sm_session_rewind(s, 3 + 4, NULL), SM_OK);
+    assert_int_equal(sm_session_feed(s, &ids[4], 1, NULL), SM_OK);
+    assert_int_equal(sm_session_rewind(s, 2, NULL), SM_OK);
+    assert_int_equal(sm_session_feed(s, &prompt[2], 1, NULL), SM_OK);
+    for (int i = 0; i < 24; i++) {
+        assert_int_equal(sm_session_sample(s, &o, &id, NULL, NULL), SM_OK);
+        assert_int_equal(id, ids[i]);
+        assert_int_equal(sm_session_feed(s, &id, 1, NULL), SM_OK);
+    }
+    for (int i = 11; i < 24; i++) {
+        assert_int_equal(sm_session_sample(fork, &o, &id, NULL, NULL), SM_OK);
+        assert_int_equal(id, ids[i]);
+        assert_int_equal(sm_session_feed(fork, &id, 1, NULL), SM_OK);
+    }
+    sm_session_free(fork);
+    sm_session_free(s);
+    sm_model_free(model);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(banned_strings_never_appear),
+        cmocka_unit_test(bad_bans_are_refused),
+        cmocka_unit_test(the_end_waits),
+        cmocka_unit_test(allocations_fail),
+        cmocka_unit_test(mirostat_follows_rewind_and_fork),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
