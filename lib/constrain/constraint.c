@@ -242,6 +242,7 @@ uint64_t sm_constraint_words(const sm_constraint *c) {
 #define MAX_PLAIN_WORK 4096 /* bytes looked at to find how much that is plain may follow */
 #define KNOWN_LOOPS 0x80U   /* in a state's known */
 #define MANY_LOOPS 20       /* bytes after which a state is the same, for loop_mask */
+#define MANY_AROUND 16      /* states around one */
 #define MANY_TWIGS 16       /* for which it is worth while to find loops */
 
 static uint8_t plain_from(sm_machine *m, sm_place at, uint32_t slice, uint32_t left,
@@ -388,12 +389,14 @@ static bool find_loops(sm_machine *m, sm_place at) {
 }
 
 /* Bytes by what they do in a state, the home, that most bytes of the start lead to and many do not
- * change; it may be the start. */
+ * change; it may be the start. And the states around it that those bytes, and others as good, do
+ * not lead out of: such as where a word that a pattern asks for has been. */
 typedef struct loop_view {
     sm_place start, home;
+    place_set around;
     uint32_t n_loops;
-    uint32_t special; /* groups with bytes that lead elsewhere, and not nowhere */
-    bool loops[128];  /* in the home */
+    uint32_t special; /* groups with bytes that lead out, and not nowhere */
+    bool loops[128];  /* stay around */
     bool first[256];  /* of a start: lead where they lead in the home */
 } loop_view;
 
@@ -412,6 +415,57 @@ static sm_place find_home(sm_machine *m, sm_place start) {
     return home;
 }
 
+/* Whether all bytes that loop at home may come there. */
+static bool takes_loops(sm_machine *m, sm_place at, const loop_view *v) {
+    for (uint32_t b = 0; b < 0x80; b++)
+        if (v->loops[b] && sm_machine_next(m, at, (uint8_t)b) == SM_PLACE_DEAD)
+            return false;
+    return true;
+}
+
+/* Takes in other bytes after which it goes on as at home; false: what is around is too much. */
+static bool look_around(sm_machine *m, loop_view *v) {
+    bool more[128];
+    for (uint32_t b = 0; b < 0x80; b++) {
+        const sm_place next = sm_machine_next(m, v->home, (uint8_t)b);
+        more[b] =
+            next == v->home || (next != SM_PLACE_DEAD && !m->g->status && takes_loops(m, next, v));
+    }
+    memcpy(v->loops, more, sizeof more);
+    for (uint32_t i = 0; i < v->around.n; i++) {
+        uint32_t work = 0;
+        if (m->states[v->home].loops & SM_GROUP_HIGH &&
+            !after_high(m, v->around.at[i], &work, &v->around))
+            return false;
+        for (uint32_t b = 0; b < 0x80; b++) {
+            if (!v->loops[b])
+                continue;
+            const sm_place next = sm_machine_next(m, v->around.at[i], (uint8_t)b);
+            if (next == SM_PLACE_DEAD || next == SM_PLACE_NONE || !set_put(&v->around, next) ||
+                v->around.n > MANY_AROUND)
+                return false;
+        }
+    }
+    return true;
+}
+
+static void only_home(sm_machine *m, loop_view *v) {
+    v->n_loops = 0;
+    v->around = (place_set){{v->home}, 1};
+    for (uint32_t b = 0; b < 0x80; b++)
+        v->n_loops += v->loops[b] = sm_machine_next(m, v->home, (uint8_t)b) == v->home;
+}
+
+static void find_special(sm_machine *m, loop_view *v) {
+    for (uint32_t i = 0; i < v->around.n; i++)
+        for (uint32_t b = 0; b < 256; b++)
+            if (!(b < 128 && v->loops[b]) &&
+                sm_machine_next(m, v->around.at[i], (uint8_t)b) != SM_PLACE_DEAD)
+                v->special |= 1U << sm_byte_group((uint8_t)b);
+    if (m->states[v->home].loops & SM_GROUP_HIGH)
+        v->special &= ~SM_GROUP_HIGH;
+}
+
 /* False: there is no such home, or the grammar failed. */
 static bool view_loops(sm_machine *m, sm_place start, loop_view *v) {
     const sm_place home = find_home(m, start);
@@ -419,18 +473,17 @@ static bool view_loops(sm_machine *m, sm_place start, loop_view *v) {
     if (m->g->status || home == SM_PLACE_DEAD || !find_loops(m, home))
         return false;
     for (uint32_t b = 0; b < 256; b++) {
-        const sm_place next = sm_machine_next(m, home, (uint8_t)b);
-        v->first[b] = sm_machine_next(m, start, (uint8_t)b) == next;
+        v->first[b] = sm_machine_next(m, start, (uint8_t)b) == sm_machine_next(m, home, (uint8_t)b);
         if (b >= 0x80 && !v->first[b])
             return false;
-        if (b < 0x80)
-            v->n_loops += v->loops[b] = next == home;
-        if (next != home && next != SM_PLACE_DEAD)
-            v->special |= 1U << sm_byte_group((uint8_t)b);
     }
-    if (m->states[home].loops & SM_GROUP_HIGH)
-        v->special &= ~SM_GROUP_HIGH;
-    return v->n_loops >= MANY_LOOPS && !m->g->status;
+    only_home(m, v);
+    if (v->n_loops < MANY_LOOPS || m->g->status)
+        return false;
+    if (!look_around(m, v))
+        only_home(m, v);
+    find_special(m, v);
+    return !m->g->status;
 }
 
 static void or_mask(uint32_t *bits, const sm_trie *t, uint32_t which) {
@@ -516,7 +569,8 @@ static bool walk(sm_constraint *c, sm_place start, uint32_t slice, uint32_t plai
         }
         if (next == SM_PLACE_NONE)
             return false;
-        if (left == UINT32_MAX && next != view->home)
+        if (left == UINT32_MAX && (!(twig->byte < 128 && view->loops[twig->byte]) ||
+                                   (twig->depth == 1 && !view->first[twig->byte])))
             left = twig->depth;
         path[twig->depth] = next;
         c->ends[twig->depth] = twig->end;

@@ -37,11 +37,11 @@ typedef struct sm_trie {
     uint32_t group[256];        /* of each byte, its bit */
     int32_t *broken;            /* [n_broken]: tokens that are no whole UTF-8 */
     uint32_t n_broken;
-    uint32_t *holding;          /* [SM_HOLDING][n_words]; without a text: high and broken */
-    int32_t *same;              /* [n_vocab]: the next token with the same text, -1 */
-    uint32_t *ends;             /* [n_words]: tokens that end a generation */
-    sm_str *text;               /* [n_vocab]; of control tokens 0xFF and what they are called */
-    uint8_t *marked;            /* room for those */
+    uint32_t *holding; /* [SM_HOLDING][n_words]; without a text: high and broken */
+    int32_t *same;     /* [n_vocab]: the next token with the same text, -1 */
+    uint32_t *ends;    /* [n_words]: tokens that end a generation */
+    sm_str *text;      /* [n_vocab]; of control tokens 0xFF and what they are called */
+    uint8_t *marked;   /* room for those */
 } sm_trie;
 
 extern const uint8_t sm_slice_lengths[SM_SLICE_LENGTHS];

@@ -75,6 +75,8 @@ static void test_masks(void **state) {
         {SM_CONSTRAINT_GBNF, "root ::= \"the\" | \"then\" | \" an\" | \"\""},
         {SM_CONSTRAINT_GBNF, "root ::= \"a\" root \"b\" | \"a\" root \"c\" | \"\""},
         {SM_CONSTRAINT_REGEX, ".*"},
+        {SM_CONSTRAINT_REGEX, "[^x]*the[^xy]*and.*"},
+        {SM_CONSTRAINT_REGEX, "\"([^\"\\\\]|\\\\.)*a([^\"\\\\]|\\\\.)*\" (an|[^a]+)"},
         {SM_CONSTRAINT_REGEX, "[a-z ]{0,5}!"},
         {SM_CONSTRAINT_REGEX, "(the|and)*[^a-t]+"},
         {SM_CONSTRAINT_REGEX, "[\\p{L} ]+"},
