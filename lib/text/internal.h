@@ -149,8 +149,8 @@ void sm_split_done(sm_split *split);
 /* pace, which may be NULL, must outlive the walk. */
 void sm_split_start(sm_split *split, const uint8_t *text, uint64_t length, sm_pace *pace);
 /* The next piece [*begin, *end). *begin == length of the text at the end. Steps are counted
- * inside long pieces; that there are many is for the caller to count. SM_ERR_CANCELLED,
- * SM_ERR_NOMEM, SM_ERR_UNSUPPORTED (too much backtracking in a regex). */
+ * inside long pieces; that there are many is for the caller to count. SM_ERR_CANCELLED; from a
+ * regex (interpret) SM_ERR_NOMEM and SM_ERR_UNSUPPORTED (too much backtracking). */
 sm_status sm_split_next(sm_split *split, uint64_t *begin, uint64_t *end, sm_error *error);
 
 /* ---- the tokenizer ------------------------------------------------------- */

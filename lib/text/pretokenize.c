@@ -20,22 +20,15 @@
 #define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
 #define OTHER " ?[^" W "\\p{L}\\p{N}]+"
 
-/* For regexes that are interpreted: callout n counts 2^n steps, and the work can be stopped there.
- * A run of a class has one every so often, a shorter loop in every turn. */
-#define PACED(class) "(?:" class "{1,4096}(?C12))+"
-#define PACED_ANY(class) "(?:" class "{1,4096}+(?C12))*+" /* what follows takes none of it back */
-#define PACED_GAPS PACED("[" W "]") "(?![^" W "])|" PACED("[" W "]")
-#define PACE "(?C3)"
-
 #define GPT2_REGEX "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+|" OTHER "|" GAPS
 #define WORDS_REGEX(first, number) \
     first LEAD "\\p{L}+|" number "|" OTHER "[\\r\\n]*|" LINE_ENDS "|" GAPS
 #define CASED_REGEX(suffix, number, behind)                                        \
     LEAD UPPER "*" LOWER "+" suffix "|" LEAD UPPER "+" LOWER "*" suffix "|" number \
                "|" OTHER behind "|" LINE_ENDS "|" GAPS
-#define SCRIPT_REGEX                                         \
+#define SCRIPT_REGEX(behind, line_ends)                      \
     "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|" \
-    "[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|" LINE_ENDS "|" GAPS
+    "[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+" behind "|" line_ends "|" GAPS
 
 /* clang-format off */
 
@@ -62,6 +55,14 @@
 #define DEEPSEEK_SIGNS(R) R(2018, 201F) R(3000, 3002) R(FF01, FF0F) R(FF1A, FF5E)
 #define DEEPSEEK_CJK(R) R(0800, 4E00) R(4E00, 9FA5) R(AC00, D7FF)
 #define KANA_HAN(R) R(3040, 30FF) R(4E00, 9FA5)
+#define HANGUL(R) R(3131, 318E) R(AC00, D7A3)
+#define BOPOMOFO(R) R(3105, 312F)
+#define YOUTU_SIGNS(R)                                                                         \
+    R(2014, 2014) R(2018, 2019) R(201C, 201D) R(2026, 2026) R(3001, 303F) R(FE30, FE4F)        \
+    R(FF01, FF01) R(FF0C, FF0C) R(FF1A, FF1B)
+/* What parts of a sentence end with in BLOOM's tokenizer, beyond ASCII */
+#define PART_ENDS(R)                                                                           \
+    R(060C, 060C) R(06D4, 06D4) R(0964, 0964) R(2026, 2026) R(3001, 3002) R(FF0C, FF0C)
 #define AFMOE_CJK(R)                                                                           \
     R(0E40, 0E7F) R(0E80, 0EFF) R(1000, 109F) R(1100, 11FF) R(1780, 17FF) R(2F00, 2FDF)        \
     R(3040, 30FF) R(3400, 4DBF) R(4E00, 9FFF) R(A9E0, A9FF) R(AA60, AA7F) R(AC00, D7AF)        \
@@ -75,12 +76,17 @@
 
 /* clang-format on */
 
+#define PUNCTS_ASCII "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 #define LETTERS_ASCII "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 static const uint32_t deepseek_letters[][2] = {DEEPSEEK_LETTERS(AS_RANGE)};
 static const uint32_t deepseek_signs[][2] = {DEEPSEEK_SIGNS(AS_RANGE)};
 static const uint32_t deepseek_cjk[][2] = {DEEPSEEK_CJK(AS_RANGE)};
 static const uint32_t kana_han[][2] = {KANA_HAN(AS_RANGE)};
+static const uint32_t hangul[][2] = {HANGUL(AS_RANGE)};
+static const uint32_t bopomofo[][2] = {BOPOMOFO(AS_RANGE)};
+static const uint32_t youtu_signs[][2] = {YOUTU_SIGNS(AS_RANGE)};
+static const uint32_t part_ends[][2] = {PART_ENDS(AS_RANGE)};
 static const uint32_t afmoe_cjk[][2] = {AFMOE_CJK(AS_RANGE)};
 static const uint32_t han[][2] = {HAN(AS_RANGE)};
 
@@ -95,8 +101,13 @@ static const char_set set_line_ends = {0, "\r\n", NULL, 0};
 static const char_set set_default_puncts = {SM_CHAR_PUNCT, "$+<=>^~|", NULL, 0};
 static const char_set set_falcon_puncts = {SM_CHAR_PUNCT, "$+<=>^~|`", NULL, 0};
 static const char_set set_deepseek_letters = {0, LETTERS_ASCII, RANGES(deepseek_letters)};
-static const char_set set_deepseek_signs = {0, "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~" LETTERS_ASCII,
-                                            RANGES(deepseek_signs)};
+static const char_set set_all_puncts = {SM_CHAR_PUNCT, PUNCTS_ASCII, NULL, 0};
+static const char_set set_image_letters = {0, "ABCDEFGHI", NULL, 0};
+static const char_set set_part_ends = {SM_CHAR_SPACE, "(|.,!?)", RANGES(part_ends)};
+static const char_set set_hangul = {0, "", RANGES(hangul)};
+static const char_set set_bopomofo = {0, "", RANGES(bopomofo)};
+static const char_set set_youtu_signs = {0, "", RANGES(youtu_signs)};
+static const char_set set_deepseek_signs = {0, PUNCTS_ASCII LETTERS_ASCII, RANGES(deepseek_signs)};
 static const char_set set_deepseek_cjk = {0, "", RANGES(deepseek_cjk)};
 static const char_set set_kana_han = {0, "", RANGES(kana_han)};
 static const char_set set_afmoe_cjk = {0, "", RANGES(afmoe_cjk)};
@@ -112,7 +123,9 @@ static const char_set set_han = {0, "", RANGES(han)};
 #define CJK_RUN {.regex = "[" DEEPSEEK_CJK(AS_REGEX) "]+", .op = STAGE_SET, \
                  .set = &set_deepseek_cjk}
 #define KANA_HAN_RUN {.regex = "[" KANA_HAN(AS_REGEX) "]+", .op = STAGE_SET, .set = &set_kana_han}
-#define SCRIPT {.regex = SCRIPT_REGEX, .op = STAGE_SCRIPT}
+#define SCRIPT {.regex = SCRIPT_REGEX("[\\r\\n]*", LINE_ENDS), .op = STAGE_SCRIPT}
+#define PARTS {.regex = " ?[^(" W "|.,!?" PART_ENDS(AS_REGEX) ")]+", .op = STAGE_PARTS, \
+               .set = &set_part_ends}
 #define LINES {.regex = "[^\\n]+|[\\n]+", .op = STAGE_LINES}
 #define QWEN2 {.regex = WORDS_REGEX(SUFFIX "|", "\\p{N}"), .op = STAGE_WORDS, .max = 1, \
                .contractions = true}
@@ -161,13 +174,13 @@ static const stage st_tiny_aya[] = {
      .whole = true, .set = &set_digits},
     {.regex = CASED_REGEX(SUFFIX "?", "\\p{N}{1,3}", "[\\r\\n/]*"), .op = STAGE_CASED, .max = 3,
      .contractions = true, .slash = true}};
+/* [hangul]+|[signs]+|[bopomofo]+|[kana, han]+: no two share a character, so one after another
+ * makes the same pieces */
 static const stage st_youtu[] = {
-    {.regex = PACED("[\\x{AC00}-\\x{D7A3}\\x{3131}-\\x{318E}]") "|"
-              PACED("[\\x{FF01}\\x{2026}\\x{201C}\\x{201D}\\x{2018}\\x{2019}\\x{2014}\\x{FF1A}"
-                    "\\x{FF1B}\\x{FF0C}\\x{3001}-\\x{303F}\\x{FE30}-\\x{FE4F}]") "|"
-              PACED("[\\x{3105}-\\x{312F}]") "|"
-              PACED("[\\x{4E00}-\\x{9FA5}\\x{3040}-\\x{30FF}]"),
-     .op = STAGE_REGEX},
+    {.regex = "[" HANGUL(AS_REGEX) "]+", .op = STAGE_SET, .set = &set_hangul},
+    {.regex = "[" YOUTU_SIGNS(AS_REGEX) "]+", .op = STAGE_SET, .set = &set_youtu_signs},
+    {.regex = "[" BOPOMOFO(AS_REGEX) "]+", .op = STAGE_SET, .set = &set_bopomofo},
+    KANA_HAN_RUN,
     {.regex = CASED_REGEX(SUFFIX "?", "\\p{N}", "[\\r\\n/]*"), .op = STAGE_CASED, .max = 1,
      .contractions = true, .slash = true}};
 #define IS_HAN "[" HAN(AS_REGEX) "]"
@@ -178,11 +191,9 @@ static const stage st_kimi_k2[] = {
               "\\p{N}{1,3}|" OTHER "[\\r\\n]*|" LINE_ENDS "|" GAPS,
      .op = STAGE_CASED, .max = 3, .contractions = true, .set = &set_han}};
 static const stage st_exaone_moe[] = {
-    /* (?:\p{L}\p{M}*+(?: \p{L}\p{M}*+)*+)++ with few turns; [W]*[\r\n] without a way back */
-    {.regex = SUFFIX "|" LEAD "\\p{L}(?:[\\p{L}\\p{M}]{1,64}+(?C6)| \\p{L}" PACE ")*+|\\p{N}|"
-              " ?" PACED("[^" W "\\p{L}\\p{N}]") "[\\r\\n/]?|"
-              "(?:" PACED_ANY("[\\t\\x{B}\\f\\x{85}\\p{Z}]") "[\\r\\n]" PACE ")++|" PACED_GAPS,
-     .op = STAGE_REGEX}};
+    {.regex = SUFFIX "|" LEAD "(?:\\p{L}\\p{M}*+(?: \\p{L}\\p{M}*+)*+)++|\\p{N}|" OTHER "[\\r\\n/]?|"
+              "(?:[" W "]*[\\r\\n])+|" GAPS,
+     .op = STAGE_WORDS, .max = 1, .contractions = true, .phrases = true}};
 static const stage st_deepseek_llm[] = {
     LINE_END_EACH,
     {.regex = "[" W "]?[A-Za-z" DEEPSEEK_LETTERS(AS_REGEX) "]+", .op = STAGE_SET, .spaced = true,
@@ -201,30 +212,23 @@ static const stage st_deepseek_coder[] = {
 static const stage st_deepseek_v3[] = {NUMBER_3, KANA_HAN_RUN, SCRIPT};
 static const stage st_spark[] = {
     NUMBER_3, KANA_HAN_RUN,
-    {.regex = "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|"
-              "[^\\r\\n\\p{L}\\p{P}\\p{S}]?" PACED("[\\p{L}\\p{M}]") "| ?" PACED("[\\p{P}\\p{S}]")
-              "|[\\r\\n]|" PACED_GAPS,
-     .op = STAGE_REGEX},
-    NUMBER_EACH};
+    {.regex = SCRIPT_REGEX("", "[\\r\\n]"), .op = STAGE_SCRIPT, .bare = true}, NUMBER_EACH};
 static const stage st_afmoe[] = {
     {.regex = "", .op = STAGE_GROUPS, .set = &set_numbers},
     {.regex = "[" AFMOE_CJK(AS_REGEX) "]+", .op = STAGE_SET, .set = &set_afmoe_cjk},
     SCRIPT};
 static const stage st_superbpe[] = {
     NUMBER_RUN, {.regex = "", .op = STAGE_GROUPS, .set = &set_ascii_digits}};
-static const stage st_bloom[] = {
-    {.regex = " ?" PACED("[^(" W "|.,!?\\x{2026}\\x{3002}\\x{FF0C}\\x{3001}\\x{964}\\x{6D4}\\x{60C})]"),
-     .op = STAGE_REGEX}};
-static const stage st_viking[] = {
-    {.regex = " ?" PACED("[^(" W "|.,!?\\x{2026}\\x{3002}\\x{FF0C}\\x{3001}\\x{964}\\x{6D4}\\x{60C})]"),
-     .op = STAGE_REGEX},
-    NUMBER_EACH};
+static const stage st_bloom[] = {PARTS};
+static const stage st_viking[] = {PARTS, NUMBER_EACH};
 static const stage st_chameleon[] = {
-    {.regex = "<sentinel:[0-9]+>", .op = STAGE_REGEX},
-    {.regex = "IMGIMG[A-I]{1,4}Z", .op = STAGE_REGEX},
-    {.regex = "[\\t\\n]|    |  ", .op = STAGE_REGEX},
+    {.regex = "<sentinel:[0-9]+>", .op = STAGE_TAG, .before = "<sentinel:",
+     .set = &set_ascii_digits, .after = '>'},
+    {.regex = "IMGIMG[A-I]{1,4}Z", .op = STAGE_TAG, .before = "IMGIMG", .max = 4,
+     .set = &set_image_letters, .after = 'Z'},
+    {.regex = "[\\t\\n]|    |  ", .op = STAGE_INDENT},
     NUMBER_EACH,
-    {.regex = "[\\p{P}!-/:-@\\[-`{-~]", .op = STAGE_REGEX},
+    {.regex = "[\\p{P}!-/:-@\\[-`{-~]", .op = STAGE_SET, .max = 1, .set = &set_all_puncts},
     GPT2};
 
 typedef struct pre_def {
@@ -281,9 +285,9 @@ static const pre_def pre_defs[] = {
 };
 /* clang-format on */
 
-/* Regexes without a scanner are interpreted, not compiled by PCRE2's JIT: that would map
- * executable memory into the host, and 20 to 40 MB/s are enough for the few there are.
- * A regex that backtracks more than this over one piece is given up. */
+/* The regexes, which the test holds the scanners against, are interpreted, not compiled by
+ * PCRE2's JIT: that would map executable memory into the host. A regex that backtracks more than
+ * this over one piece is given up. */
 #define MATCH_LIMIT 20000000U
 #define HEAP_LIMIT_KIB (256U * 1024)
 
@@ -371,7 +375,7 @@ sm_status sm_pre_new(sm_pre **out, sm_mem *mem, const char *name, uint64_t lengt
         const stage *rules = &def->stages[i];
         if (rules->set)
             fill_set(pre->set[i], rules->set);
-        if (rules->op != STAGE_REGEX && !(interpret && *rules->regex))
+        if (!interpret || !*rules->regex)
             continue;
         sm_status status = compile(pre, mem, i, error);
         if (status) {
@@ -393,11 +397,6 @@ void sm_pre_free(sm_pre *pre, sm_mem *mem) {
     pcre2_match_context_free(pre->limits);
     pcre2_general_context_free(pre->memory);
     sm_free(mem, pre);
-}
-
-/* Called by PCRE2 in the middle of a match. */
-static int on_callout(pcre2_callout_block *block, void *pace) {
-    return sm_pace_step(pace, 1ULL << block->callout_number) ? 0 : PCRE2_ERROR_CALLOUT;
 }
 
 sm_status sm_split_init(sm_split *split, const sm_pre *pre, sm_error *error) {
@@ -424,8 +423,6 @@ void sm_split_start(sm_split *split, const uint8_t *text, uint64_t length, sm_pa
     split->text = text;
     split->length = length;
     split->pace = pace ? pace : &split->idle;
-    if (split->limits)
-        pcre2_set_callout(split->limits, on_callout, split->pace);
     memset(split->end, 0, sizeof split->end);
     memset(split->match_end, 0, sizeof split->match_end);
 }

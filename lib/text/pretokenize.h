@@ -14,12 +14,14 @@ typedef struct char_set {
 } char_set;
 
 typedef enum stage_op {
-    STAGE_REGEX,    /* no scanner: the regex is interpreted */
     STAGE_SET,      /* [set]{1,max} (max 0: any number), after `\s?` if spaced */
     STAGE_TRIPLE,   /* exactly three ASCII digits */
     STAGE_GROUPS,   /* runs of digits in groups of three counted from the right */
     STAGE_TRAILING, /* \s+$ */
     STAGE_LINES,    /* [^\n]+|[\n]+ */
+    STAGE_PARTS,    /* ' ?' and what is not in the set */
+    STAGE_TAG,      /* before[set]{1,max}after */
+    STAGE_INDENT,   /* [\t\n]|    |  (four spaces, two) */
     STAGE_GPT2,
     STAGE_WORDS,  /* the family that began with GPT-4's pattern */
     STAGE_CASED,  /* GPT-4o's: splits before upper case inside words */
@@ -29,15 +31,18 @@ typedef enum stage_op {
 typedef struct stage {
     const char *regex; /* what the stage means; "" where op has no regex */
     stage_op op;
-    uint8_t max;         /* SET; WORDS and CASED: longest run of digits (0: any) */
-    bool spaced;         /* SET: `\s?` in front */
-    bool contractions;   /* WORDS: 's 't … first; CASED: behind a word */
-    bool marks;          /* WORDS: \p{M} counts as a letter */
-    bool slash;          /* CASED: [\r\n/]* behind punctuation, else [\r\n]* */
-    bool bare;           /* WORDS: nothing behind punctuation, which excludes line ends */
-    bool whole;          /* GROUPS: not if a word character follows the run */
-    bool halving;        /* WORDS: white space in pieces of 512, 256, … characters */
-    const char_set *set; /* SET, GROUPS; CASED: a script that makes words of its own */
+    uint8_t max;       /* SET, TAG; WORDS and CASED: longest run of digits (0: any) */
+    bool spaced;       /* SET: `\s?` in front */
+    bool contractions; /* WORDS: 's 't … first; CASED: behind a word */
+    bool marks;        /* WORDS: \p{M} counts as a letter */
+    bool slash;        /* CASED: [\r\n/]* behind punctuation, else [\r\n]* */
+    bool bare;    /* WORDS, SCRIPT: no line ends behind punctuation; SCRIPT: each its own piece */
+    bool phrases; /* WORDS: they go on behind single spaces, to [\r\n]? behind punctuation */
+    bool whole;   /* GROUPS: not if a word character follows the run */
+    bool halving; /* WORDS: white space in pieces of 512, 256, … characters */
+    char after;   /* TAG: not in the set */
+    const char *before;  /* TAG */
+    const char_set *set; /* SET, GROUPS, PARTS, TAG; CASED: a script that makes words of its own */
 } stage;
 
 /* The end of the piece of text[0..length) that begins at `from` < length. A

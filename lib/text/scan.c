@@ -2,6 +2,8 @@
  * against the regex it stands for. */
 #include "pretokenize.h"
 
+#include <string.h>
+
 typedef struct scan {
     const uint8_t *text;
     uint64_t length;
@@ -175,6 +177,8 @@ static uint64_t punctuation(const stage *rules, const scan *s, uint64_t i) {
     if (at == s->length || class_at(s, at, &n) & (WORDLIKE | letters))
         return i;
     at = run_without(s, at, WORDLIKE | letters);
+    if (rules->phrases)
+        return at + (at < s->length && (s->text[at] == '\r' || s->text[at] == '\n'));
     return rules->bare ? at : run_of_bytes(s, at, '\r', '\n', rules->slash ? '/' : '\n');
 }
 
@@ -189,20 +193,34 @@ static uint64_t after_words(const stage *rules, const scan *s, uint64_t i, uint3
     return rules->halving ? halving_space(s, i, memo) : white_space(s, i, true);
 }
 
+/* What goes on from a letter: letters, or (?:[\p{L}\p{M}]| \p{L})* if rules->phrases. */
+static uint64_t word_end(const stage *rules, const scan *s, uint64_t i, uint32_t letter) {
+    if (!rules->phrases)
+        return run_of(s, i, letter);
+    for (uint64_t begin = i, steps = 0;; begin = i) {
+        uint32_t n;
+        i = run_of(s, i, letter | SM_CHAR_MARK);
+        if (i == s->length || s->text[i] != ' ' || !(class_at(s, i + 1, &n) & letter) ||
+            !sm_pace_add(s->pace, &steps, i - begin + 1))
+            return i;
+        i += 1 + n;
+    }
+}
+
 /* contractions|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,max}| ?[^\s\p{L}\p{N}]+[\r\n]*|
  * \s*[\r\n]+|\s+(?!\S)|\s+ */
 static uint64_t scan_words(const stage *rules, const scan *s, uint64_t i, uint64_t *memo) {
     uint32_t letter = SM_CHAR_LETTER | (rules->marks ? SM_CHAR_MARK : 0), n, m;
     uint32_t class = class_at(s, i, &n);
     if (class & letter)
-        return run_of(s, i, letter);
+        return word_end(rules, s, i, letter);
     if (rules->contractions) {
         uint64_t end = contraction(s, i, true);
         if (end > i)
             return end;
     }
     if (!(class & (SM_CHAR_NUMBER | SM_CHAR_NEWLINE)) && class_at(s, i + n, &m) & letter)
-        return run_of(s, i + n + m, letter);
+        return word_end(rules, s, i + n, letter);
     return after_words(rules, s, i, class, memo);
 }
 
@@ -288,8 +306,9 @@ static bool ascii_letter(const scan *s, uint64_t i) {
 }
 
 /* [ASCII punctuation][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|
- * \s*[\r\n]+|\s+(?!\S)|\s+ at i; i if it does not match. */
-static uint64_t script_match(const scan *s, uint64_t i) {
+ * \s*[\r\n]+|\s+(?!\S)|\s+ at i; i if it does not match. If rules->bare, [\p{P}\p{S}]+ alone and
+ * [\r\n] instead of \s*[\r\n]+. */
+static uint64_t script_match(const stage *rules, const scan *s, uint64_t i) {
     const uint32_t letter = SM_CHAR_LETTER | SM_CHAR_MARK, sign = SM_CHAR_PUNCT | SM_CHAR_SYMBOL;
     uint32_t n, m, class = class_at(s, i, &n);
     if (class & letter)
@@ -303,19 +322,23 @@ static uint64_t script_match(const scan *s, uint64_t i) {
     if (!(class & (sign | SM_CHAR_NEWLINE)) && class_at(s, i + n, &m) & letter)
         return run_of(s, i + n, letter);
     uint64_t at = i + (s->text[i] == ' ');
+    if (class_at(s, at, &m) & sign && rules->bare)
+        return run_of(s, at, sign);
     if (class_at(s, at, &m) & sign)
         return run_of_bytes(s, run_of(s, at, sign), '\r', '\n', '\n');
-    return class & SM_CHAR_SPACE ? white_space(s, i, true) : i;
+    if (rules->bare && class & SM_CHAR_NEWLINE)
+        return i + n;
+    return class & SM_CHAR_SPACE ? white_space(s, i, !rules->bare) : i;
 }
 
-static uint64_t scan_script(const scan *s, uint64_t i) {
-    uint64_t end = script_match(s, i);
+static uint64_t scan_script(const stage *rules, const scan *s, uint64_t i) {
+    uint64_t end = script_match(rules, s, i);
     if (end > i)
         return end;
     /* what nothing matches (digits, control characters) makes one piece */
     uint64_t steps = 0;
-    for (uint32_t n; i < s->length && script_match(s, i) == i && sm_pace_add(s->pace, &steps, 4);
-         i += n)
+    for (uint32_t n;
+         i < s->length && script_match(rules, s, i) == i && sm_pace_add(s->pace, &steps, 4); i += n)
         (void)class_at(s, i, &n);
     return i;
 }
@@ -376,6 +399,85 @@ static uint64_t scan_set(const stage *rules, const uint8_t *set, const scan *s, 
                 return at;
     while (next_block(s, at));
     return at;
+}
+
+/* Where the run after ` ?` begins that a match of STAGE_PARTS at i has; length if there is none. */
+static uint64_t part_begins(const stage *rules, const uint8_t *set, const scan *s, uint64_t i) {
+    uint32_t n;
+    i += s->text[i] == ' ';
+    return i < s->length && !in_set(rules, set, s, i, &n) ? i : s->length;
+}
+
+/* ' ?[^set]+' */
+static uint64_t scan_parts(const stage *rules, const uint8_t *set, const scan *s, uint64_t i) {
+    uint64_t at = part_begins(rules, set, s, i), steps = 0;
+    uint32_t n;
+    if (at == s->length) {
+        do {
+            (void)class_at(s, i, &n);
+            i += n;
+        } while (i < s->length && part_begins(rules, set, s, i) == s->length && go_on(s, &steps));
+        return i;
+    }
+    do
+        for (uint64_t stop = block_end(s, at); at < stop; at += n) {
+            if (in_set(rules, set, s, at, &n))
+                return at;
+        }
+    while (next_block(s, at));
+    return at;
+}
+
+/* End of before[set]{1,max}after at i; i if it does not match. The set is of ASCII. */
+static uint64_t tag_match(const stage *rules, const uint8_t *set, const scan *s, uint64_t i) {
+    const uint64_t n = strlen(rules->before);
+    if (s->length - i < n || memcmp(s->text + i, rules->before, (size_t)n) != 0)
+        return i;
+    uint64_t at = i + n, steps = 0;
+    while (at < s->length && s->text[at] < 0x80 && set[s->text[at]] &&
+           (rules->max == 0 || at - i - n < rules->max) && go_on(s, &steps))
+        at++;
+    return at > i + n && at < s->length && s->text[at] == (uint8_t)rules->after ? at + 1 : i;
+}
+
+static uint64_t scan_tag(const stage *rules, const uint8_t *set, const scan *s, uint64_t i) {
+    uint64_t end = tag_match(rules, set, s, i);
+    if (end > i)
+        return end;
+    i++; /* and on to where a tag begins */
+    do
+        for (uint64_t stop = block_end(s, i); i < stop; i++) {
+            const uint8_t *first = memchr(s->text + i, rules->before[0], (size_t)(stop - i));
+            i = first ? (uint64_t)(first - s->text) : stop;
+            if (first && tag_match(rules, set, s, i) > i)
+                return i;
+            if (!first)
+                break;
+        }
+    while (next_block(s, i));
+    return i;
+}
+
+/* End of [\t\n], of four spaces or of two at i; i if there is none of them. */
+static uint64_t indent(const scan *s, uint64_t i) {
+    if (s->text[i] == '\t' || s->text[i] == '\n')
+        return i + 1;
+    uint64_t spaces = 0;
+    while (spaces < 4 && i + spaces < s->length && s->text[i + spaces] == ' ')
+        spaces++;
+    return i + (spaces == 4 ? 4 : spaces >= 2 ? 2 : 0);
+}
+
+static uint64_t scan_indent(const scan *s, uint64_t i) {
+    uint64_t end = indent(s, i);
+    if (end > i)
+        return end;
+    do
+        for (uint64_t stop = block_end(s, i); i < stop; i++)
+            if (indent(s, i) > i)
+                return i;
+    while (next_block(s, i));
+    return i;
 }
 
 static bool is_triple(const scan *s, uint64_t i) {
@@ -477,9 +579,14 @@ uint64_t sm_scan(const stage *rules, const uint8_t *set, const uint8_t *text, ui
         return scan_words(rules, s, from, memo);
     case STAGE_CASED:
         return scan_cased(rules, s, from);
+    case STAGE_PARTS:
+        return scan_parts(rules, set, s, from);
+    case STAGE_TAG:
+        return scan_tag(rules, set, s, from);
+    case STAGE_INDENT:
+        return scan_indent(s, from);
     case STAGE_SCRIPT:
-        return scan_script(s, from);
-    default: /* STAGE_REGEX is not for this function */
-        return length;
+        return scan_script(rules, s, from);
     }
+    return length; /* no op is left */
 }

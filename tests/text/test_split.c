@@ -65,7 +65,20 @@ static const char *const words[] = {" ",
                                     "<|im_end|>",
                                     "<sentinel:12>",
                                     "IMGIMGABZ",
+                                    "<sentinel:>",
+                                    "<sentinel:7",
+                                    "<<sentinel:7>>",
+                                    "IMGIMGIMGABCDZ",
+                                    "IMGIMGABCDEZ",
+                                    "IMGIMGJZ",
                                     "a b c",
+                                    "\xE2\x80\xA6",
+                                    "\xE3\x80\x82",
+                                    "\xE3\x84\x85\xEA\xB0\x80",
+                                    "|",
+                                    "\xD8\x8C",
+                                    "\xDB\x94",
+                                    "\xE0\xA5\xA4",
                                     "\xC3\x89\x41",
                                     "\xE3\x80\x80",
                                     "\xE2\x80\xA9",
@@ -185,9 +198,10 @@ static void test_corpora(void **state) {
         size--;
     sm_mem mem;
     assert_int_equal(sm_mem_init(&mem, NULL, 0, NULL), SM_OK);
-    static const char *const names[] = {"gpt-2",       "llama-bpe",      "qwen2",        "default",
-                                        "falcon",      "starcoder",      "deepseek-llm", "gpt-4o",
-                                        "deepseek-v3", "deepseek-coder", "tekken",       "qwen35"};
+    static const char *const names[] = {
+        "gpt-2",        "llama-bpe",  "qwen2",       "default",        "falcon",   "starcoder",
+        "deepseek-llm", "gpt-4o",     "deepseek-v3", "deepseek-coder", "tekken",   "qwen35",
+        "youtu",        "exaone-moe", "spark2_5",    "viking",         "chameleon"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         splitter scanner, regex;
         open_splitter(&scanner, &mem, names[i], false);
@@ -320,6 +334,15 @@ static void test_examples(void **state) {
     check_pieces("superbpe", "ab 1234567", "ab |1|234|567");
     check_pieces("afmoe", "12345", "12|345");
     check_pieces("bloom", "one, two", "one|,| two");
+    check_pieces("bloom", "a (b  c)d", "a| (|b| | c|)|d");
+    check_pieces("viking", "a 12, b", "a| |1|2|,| b");
+    check_pieces("spark2_5", "ab!?\n\n c.de 1234", "ab|!?|\n|\n| c|.de| |1|2|3|4");
+    check_pieces("youtu", "a\xEA\xB0\x80\xE2\x80\xA6\xE3\x84\x85\xE4\xB8\x80 B1",
+                 "a|\xEA\xB0\x80|\xE2\x80\xA6|\xE3\x84\x85|\xE4\xB8\x80| B|1");
+    check_pieces("chameleon", "x<sentinel:12>IMGIMGABZ   y\t7-a",
+                 "x|<|sentinel|:|1|2|>|IMGIMGABZ|  | y|\t|7|-|a");
+    check_pieces("chameleon", "<sentinel:>IMGIMGIMGAZ IMGIMGABCDEZ",
+                 "<|sentinel|:|>|IMG|IMGIMGAZ| IMGIMGABCDEZ");
     check_pieces("exaone-moe",
                  "a\xCC\x81"
                  "b cd  e\xCC\x81\xCC\x81 \n\t\n  x 1\t",
