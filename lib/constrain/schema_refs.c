@@ -290,13 +290,15 @@ bool sm_schema_index(schema *s) {
     s->parent = sm_alloc_array(s->mem, n, sizeof *s->parent);
     s->base = sm_alloc_array(s->mem, n, sizeof *s->base);
     s->holds = sm_alloc_zero(s->mem, n);
+    if (s->parent) /* errors look for their place in it from here on */
+        memset(s->parent, 0xff, n * sizeof *s->parent);
     if (!s->parent || !s->base || !s->holds) {
         sm_schema_fail(s, SM_ERR_NOMEM, SM_JSON_NONE, "out of memory");
         return false;
     }
-    memset(s->parent, 0xff, n * sizeof *s->parent);
     const resource root = {sm_schema_text(s, "", 0), SM_JSON_ROOT};
-    sm_schema_push(s, &s->resources, &root, sizeof root);
+    if (!sm_schema_push(s, &s->resources, &root, sizeof root))
+        return false;
     place_value(s, SM_JSON_ROOT, SM_JSON_NONE, SM_JSON_NONE, H_SCHEMA);
     /* values are numbered depth first: a container comes before what is in it */
     for (sm_json_value v = 0; v < n && sm_schema_goes_on(s); v++) {
