@@ -78,7 +78,8 @@ SM_API sm_status sm_constraint_new_choices(sm_constraint **out, const sm_tokeniz
 
 #define SM_SPACES_NONE 0 /* compact */
 #define SM_SPACES_ONE 1  /* a space behind each comma and colon, as Python's json.dumps */
-#define SM_SPACES_ANY 2  /* up to max_spaces of space, tab, line feed, return where JSON allows them */
+#define SM_SPACES_ANY \
+    2 /* up to max_spaces of space, tab, line feed, return where JSON allows them */
 
 #define SM_SCHEMA_ANY_ORDER 1U /* of keys; objects with more than 10 of their own are refused */
 #define SM_SCHEMA_UNKNOWN 2U   /* unknown formats and slips of keywords say nothing */
@@ -90,10 +91,14 @@ typedef struct sm_schema_options {
     uint32_t max_spaces; /* 0: 8 */
     uint32_t flags;      /* SM_SCHEMA_… */
     uint32_t reserved;
+    /* asked on the calling thread at the beginning and while the schema is read and written; NULL:
+     * never. May call what does not use this constraint */
+    sm_cancel_fn cancel;
+    void *cancel_user;
 } sm_schema_options;
 
-/* text[0..length): the schema. schema_options may be NULL. Statuses as sm_constraint_new; a schema
- * that no value satisfies is SM_ERR_UNSUPPORTED. */
+/* text[0..length): the schema. schema_options may be NULL. Statuses as sm_constraint_new, and
+ * SM_ERR_CANCELLED; a schema that no value satisfies is SM_ERR_UNSUPPORTED. */
 SM_API sm_status sm_constraint_new_schema(sm_constraint **out, const sm_tokenizer *tokenizer,
                                           const char *text, uint64_t length,
                                           const sm_schema_options *schema_options,

@@ -6,22 +6,32 @@ typedef struct job {
     const char *text;
     uint64_t length;
     sm_schema_choices choices;
+    const sm_schema_options *options;
 } job;
+
+static int32_t ask(void *user, uint64_t done, uint64_t total) {
+    const sm_schema_options *o = user;
+    (void)done;
+    (void)total;
+    return o->cancel ? o->cancel(o->cancel_user) : 0;
+}
 
 static sm_status write_schema(void *user, sm_grammar *g, sm_expr *root, sm_error *error) {
     const job *j = user;
-    return sm_schema_compile(g, j->text, j->length, &j->choices, NULL, root, error);
+    const sm_hook hook = {ask, (void *)(uintptr_t)j->options};
+    return sm_schema_compile(g, j->text, j->length, &j->choices, &hook, root, error);
 }
 
 sm_status sm_constraint_new_schema(sm_constraint **out, const sm_tokenizer *tokenizer,
                                    const char *text, uint64_t length,
                                    const sm_schema_options *schema_options,
                                    const sm_constraint_options *options, sm_error *error) {
+    static const sm_wide wide[] = {SM_WIDE_FROM(sm_schema_options, cancel), {0, 0, 0}};
     sm_schema_options o;
     if (out)
         *out = NULL;
     const sm_status status =
-        sm_struct_take(&o, sizeof o, NULL, schema_options, "sm_schema_options", error);
+        sm_struct_take(&o, sizeof o, wide, schema_options, "sm_schema_options", error);
     if (status)
         return status;
     if (!text)
@@ -29,7 +39,7 @@ sm_status sm_constraint_new_schema(sm_constraint **out, const sm_tokenizer *toke
     if ((o.draft && o.draft != 7 && o.draft != 2020) || o.spaces > SM_SPACES_ANY || o.flags > 3 ||
         o.reserved || o.max_spaces > 1024)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_schema_options: draft, spaces or flags");
-    job j = {text, length, {0}};
+    job j = {text, length, {0}, &o};
     j.choices.draft = o.draft == 7 ? SM_SCHEMA_DRAFT7 : SM_SCHEMA_2020_12;
     j.choices.fixed_draft = o.draft != 0;
     j.choices.spaces = o.spaces;

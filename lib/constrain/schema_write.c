@@ -193,6 +193,10 @@ static void drop(schema *s) {
     sm_free(s->mem, s);
 }
 
+static int32_t reading_ends(void *user) {
+    return sm_hook_ends(user, 0, 0);
+}
+
 sm_status sm_schema_compile(sm_grammar *g, const void *text, uint64_t length,
                             const sm_schema_choices *options, const sm_hook *cancel, sm_expr *out,
                             sm_error *error) {
@@ -201,8 +205,10 @@ sm_status sm_schema_compile(sm_grammar *g, const void *text, uint64_t length,
     if (!s)
         return sm_fail(error, SM_ERR_NOMEM, "schema: out of memory");
     *s = (schema){.mem = mem, .g = g, .options = *options, .cancel = cancel, .error = error};
-    const sm_json_source source = {"schema", 1, NULL, NULL};
-    s->status = sm_json_read(&s->json, mem, text, length, &source, NULL, error);
+    const sm_json_source source = {"schema", 1, reading_ends, (void *)(uintptr_t)cancel};
+    s->status = sm_hook_ends(cancel, 0, 0)
+                    ? sm_fail(error, SM_ERR_CANCELLED, "schema: cancelled")
+                    : sm_json_read(&s->json, mem, text, length, &source, NULL, error);
     *out = s->status ? SM_EXPR_NONE : compile(s);
     const sm_status status = s->status;
     drop(s);

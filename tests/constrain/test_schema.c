@@ -1,5 +1,6 @@
 /* JSON Schema as a constraint: what is accepted, what is not, what is refused by name, failing memory. */
 #include "constrain/constrain.h"
+#include "support.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -141,8 +142,77 @@ static void little_memory(void **state) {
     }
 }
 
+/* A schema with a keyword of every kind: all files of the compiler allocate for it. */
+static const char rich[] =
+    "{\"$id\":\"http://x.example/r\",\"type\":\"object\",\"$defs\":{\"n\":{\"$anchor\":\"n\","
+    "\"type\":[\"object\",\"null\"],\"properties\":{\"next\":{\"$ref\":\"#n\"}},"
+    "\"additionalProperties\":false}},\"properties\":{\"i\":{\"type\":\"integer\",\"minimum\":-5,"
+    "\"maximum\":90,\"multipleOf\":5},\"f\":{\"type\":\"number\",\"exclusiveMinimum\":0.25,"
+    "\"maximum\":1e2,\"not\":{\"const\":1}},\"s\":{\"type\":\"string\",\"pattern\":\"[a-f]+\\\\d\","
+    "\"minLength\":2,\"maxLength\":5},\"d\":{\"format\":\"date\"},\"u\":{\"anyOf\":[{\"type\":"
+    "\"string\",\"format\":\"uuid\"},{\"enum\":[1,\"\\u00e9\",[null,{\"k\":true}]]}]},"
+    "\"a\":{\"type\":\"array\",\"prefixItems\":[{\"const\":0}],\"items\":{\"type\":\"integer\"},"
+    "\"contains\":{\"minimum\":7},\"maxContains\":2,\"maxItems\":6},"
+    "\"q\":{\"type\":\"array\",\"items\":{\"enum\":[1,2,3]},\"uniqueItems\":true},"
+    "\"n\":{\"$ref\":\"#/$defs/n\"}},\"required\":[\"i\"],\"dependentRequired\":{\"f\":[\"s\"]},"
+    "\"patternProperties\":{\"^x-\":{\"type\":\"boolean\"}},\"propertyNames\":{\"maxLength\":4},"
+    "\"maxProperties\":5,\"if\":{\"required\":[\"a\"]},\"then\":{\"required\":[\"u\"]},"
+    "\"oneOf\":[{\"required\":[\"q\"]},{\"required\":[\"n\"]},{\"required\":[\"a\"]}],"
+    "\"unevaluatedProperties\":"
+    "false}";
+
+/* Whichever allocation fails: SM_ERR_NOMEM, nothing left behind. */
+static void no_memory(void **state) {
+    (void)state;
+    fail_alloc counter = {0};
+    sm_allocator hook = fail_allocator(&counter);
+    sm_constraint_options o = {.struct_size = sizeof o, .allocator = &hook};
+    sm_constraint *c;
+    sm_error error = {0};
+    if (make(&c, rich, 0, &o, &error))
+        fail_msg("%s", error.message);
+    assert_true(admits(c, "{\"i\":-5,\"n\":{\"next\":null}}"));
+    assert_false(admits(c, "{\"i\":-5,\"a\":[0,8],\"n\":null}"));
+    sm_constraint_free(c);
+    assert_int_equal(counter.live_blocks, 0);
+    const uint64_t all = counter.calls;
+    for (uint64_t at = 1; at <= all; at += 1 + at / 40) { /* each of the first, then samples */
+        counter = (fail_alloc){.fail_at = at, .sticky = at & 1};
+        assert_int_equal(make(&c, rich, 0, &o, &error), SM_ERR_NOMEM);
+        assert_null(c);
+        assert_int_equal(counter.live_blocks, 0);
+    }
+}
+
+static int32_t countdown(void *user) {
+    uint32_t *left = user;
+    return *left == 0 || --*left == 0;
+}
+
+/* Wherever the hook says yes the compiling ends; asked from the beginning, and again. */
+static void cancelled(void **state) {
+    (void)state;
+    sm_constraint *c;
+    sm_error error;
+    uint32_t left, asked = 1;
+    sm_schema_options options = {
+        .struct_size = sizeof options, .cancel = countdown, .cancel_user = &left};
+    for (;; asked++) {
+        left = asked;
+        const sm_status status =
+            sm_constraint_new_schema(&c, NULL, rich, strlen(rich), &options, NULL, &error);
+        if (!status)
+            break;
+        assert_int_equal(status, SM_ERR_CANCELLED);
+        assert_null(c);
+    }
+    assert_true(asked > 3);
+    sm_constraint_free(c);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(values), cmocka_unit_test(any_order),
-                                       cmocka_unit_test(refused), cmocka_unit_test(little_memory)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(values),    cmocka_unit_test(any_order),     cmocka_unit_test(refused),
+        cmocka_unit_test(no_memory), cmocka_unit_test(little_memory), cmocka_unit_test(cancelled)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
