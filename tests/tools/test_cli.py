@@ -614,6 +614,25 @@ class Run(Case):
         self.assertNotIn(b"\x1b", line)
         self.bad(2, "run", MODEL, "--json", "--ids", says=["--ids"])
 
+    def test_logprobs(self):
+        """As OpenAI has them: beside each token the likeliest ones, the chosen one first if greedy."""
+        lines = [json.loads(line) for line in
+                 self.run_model("--json", "--temp", "0", "-n", "4", "--logprobs", "3").splitlines()]
+        tokens = [line for line in lines[1:-1] if line["id"] is not None]
+        self.assertGreater(len(tokens), 0)
+        for token in tokens:
+            told = token["logprobs"]["content"][0]
+            likely = [other["logprob"] for other in told["top_logprobs"]]
+            self.assertEqual((len(likely), likely), (3, sorted(likely, reverse=True)))
+            self.assertEqual(told["logprob"], likely[0])
+
+    def test_sampler_order(self):
+        """The order that the help names is the one that is applied where none is given."""
+        said = " ".join(self.good("run", "--help").decode().split())
+        named = re.search(r"in this order, instead of ((?:\w+, )+\w+)", said).group(1)
+        options = ["--temp", "2", "--top-k", "9", "--min-p", "0.01", "--seed", "3", "-n", "20"]
+        self.assertEqual(self.run_model("--sampler-order", named, *options), self.run_model(*options))
+
     def test_same_for_any_threads(self):
         for options in ([], ["--temp", "0.9", "--seed", "5", "--top-k", "50"]):
             outputs = {self.run_model("-t", t, *options) for t in (1, 2, 3)}
