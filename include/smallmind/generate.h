@@ -267,7 +267,9 @@ typedef struct sm_sampling {
     uint32_t penalty_last_n;  /* tokens looked back at, of all where there are fewer; 0 means 64,
                                  SM_ZERO_U32 none */
     uint32_t reserved;
-    uint64_t seed;             /* draws depend on (seed, sequence, position) only */
+    uint64_t seed;             /* draws depend on (seed, sequence, position) only; the position
+                                  counts tokens that a session dropped (and has not been rewound
+                                  to before), so that no draw comes twice */
     uint64_t sequence;         /* distinguishes sequences drawn with one seed */
     const sm_logit_bias *bias; /* [n_bias] or NULL */
     uint64_t n_bias;

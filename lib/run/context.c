@@ -98,12 +98,33 @@ static sm_status tell(sm_session *s, sm_policy *p, const int32_t *ids, uint64_t 
     return SM_OK;
 }
 
+/* Other tokens take the place of those from `at` on, and by them `gone` are lost in all. */
+static sm_status replace(sm_session *s, const int32_t *ids, uint32_t n, uint32_t at, uint64_t gone,
+                         uint64_t *reused, sm_error *error) {
+    const uint32_t first = s->gone ? min_u32(s->gone_at, at) : at;
+    const sm_status status = sm_session_sync_marked(s, ids, n, reused, error);
+    if (!status) {
+        s->gone = gone;
+        s->gone_at = first;
+    }
+    return status;
+}
+
+/* The answer of the callback, in place of n tokens before which `gone` were lost. */
+static sm_status replace_asked(sm_session *s, const sm_policy *p, const int32_t *ids, uint64_t n,
+                               uint64_t gone, uint32_t n_new, uint64_t *reused, sm_error *error) {
+    uint32_t at = 0;
+    while (at < n_new && at < n && p->ids[at] == ids[at])
+        at++;
+    return replace(s, p->ids, n_new, at, gone + n - n_new, reused, error);
+}
+
 /* Tokens [begin, end) go, those behind are computed again. to: room for n_ctx ids. */
 static sm_status drop(sm_session *s, uint32_t begin, uint32_t end, int32_t *to, sm_error *error) {
     const uint32_t rest = s->length - end;
     memcpy(to, s->ids, begin * sizeof *to);
     memcpy(to + begin, s->ids + end, rest * sizeof *to);
-    return sm_session_sync_marked(s, to, begin + rest, NULL, error);
+    return replace(s, to, begin + rest, begin, s->gone + end - begin, NULL, error);
 }
 
 static int32_t ask(void *user, uint64_t done, uint64_t total) {
@@ -122,11 +143,13 @@ static sm_status evict(sm_session *s, const sm_policy *p, sm_error *error) {
     s->ahead.n = 0;
     if (status == SM_ERR_CANCELLED) {
         s->length = 0;
+        s->gone = 0;
         s->has_logits = false;
     }
     if (status)
         return status;
     s->length = length - p->n_drop;
+    sm_session_lose(s, p->n_keep, p->n_drop);
     sm_trail_drop(s, p->n_keep, begin);
     for (uint32_t i = p->n_keep; i < s->length; i++) /* see sm_session_token */
         __atomic_store_n(&s->ids[i], s->ids[i + p->n_drop], __ATOMIC_RELAXED);
@@ -139,7 +162,7 @@ static sm_status make_room(sm_session *s, sm_policy *p, sm_error *error) {
     if (status)
         return status;
     if (p->kind == SM_CONTEXT_ASK)
-        return sm_session_sync_marked(s, p->ids, n_new, NULL, error);
+        return replace_asked(s, p, s->ids, s->length, s->gone, n_new, NULL, error);
     status = p->kind == SM_CONTEXT_SINKS ? evict(s, p, error)
                                          : drop(s, p->n_keep, p->n_keep + p->n_drop, p->ids, error);
     if (status)
@@ -173,9 +196,13 @@ static sm_status slide(sm_session *s, sm_policy *p, const int32_t *ids, uint64_t
     if (rest > p->n_keep)
         memcpy(p->ids + p->n_keep, ids + p->n_keep + dropped, (rest - p->n_keep) * sizeof *ids);
     s->kept = p->n_keep;
+    s->gone -= min_u64(s->gone, s->dropped); /* of this text it is known */
     s->dropped = dropped;
     s->stats.dropped_tokens += dropped;
-    return sm_session_sync_marked(s, p->ids, rest, reused, error);
+    status = sm_session_sync_marked(s, p->ids, rest, reused, error);
+    if (!status && dropped)
+        sm_session_lose(s, p->n_keep, dropped);
+    return status;
 }
 
 /* How much of what the session holds is the beginning of the text that lost `dropped` tokens behind
@@ -192,6 +219,7 @@ static uint32_t common(const sm_session *s, uint32_t n_keep, uint64_t dropped, c
 /* The text as a stream: fed until the context is full, and on in the room that is made. */
 static sm_status stream(sm_session *s, sm_policy *p, const int32_t *ids, uint64_t n,
                         uint64_t *reused, sm_error *error) {
+    const uint64_t before = s->dropped;
     uint32_t held = common(s, p->n_keep, s->kept == p->n_keep ? s->dropped : 0, ids, n);
     if (s->kept != p->n_keep || held <= p->n_keep) {
         s->kept = p->n_keep;
@@ -204,9 +232,12 @@ static sm_status stream(sm_session *s, sm_policy *p, const int32_t *ids, uint64_
     if (held <= p->n_keep) /* all is computed anew, and nothing need be missing */
         s->dropped = 0;
     if (held < s->length) {
+        sm_session_unlose(s, held);
         s->length = held;
         s->has_logits = false;
     }
+    if (!s->dropped)
+        s->gone -= min_u64(s->gone, before);
     *reused = held;
     sm_status status = SM_OK;
     for (uint64_t at = held ? held + s->dropped : 0, step; at < n && !status; at += step) {
@@ -242,7 +273,7 @@ sm_status sm_policy_sync(sm_session *s, sm_policy *p, const int32_t *ids, uint64
     if (n <= s->n_ctx)
         return sm_session_sync_marked(s, ids, n, reused, error);
     status = tell(s, p, ids, n, 0, &n_new, error);
-    return status ? status : sm_session_sync_marked(s, p->ids, n_new, reused, error);
+    return status ? status : replace_asked(s, p, ids, n, 0, n_new, reused, error);
 }
 
 /* ---- by hand --------------------------------------------------------------------------------- */

@@ -221,7 +221,11 @@ struct sm_session {
     /* the text had so many tokens behind the first `kept` that are dropped (context.c) */
     uint32_t kept;
     uint64_t dropped;
-    int32_t *ids; /* [n_ctx]; other threads may look at them through sm_session_token */
+    /* tokens that what it holds has lost by any way, those from gone_at on at the earliest: so that
+     * draws are numbered on, and not those of before again */
+    uint64_t gone;
+    uint32_t gone_at; /* says nothing where gone is 0 */
+    int32_t *ids;     /* [n_ctx]; other threads may look at them through sm_session_token */
     _Atomic uint32_t length;
     float *logits; /* [n_vocab] after the last token */
     float *marked; /* [n_vocab] these with a watermark; NULL until one is asked for */
@@ -254,6 +258,10 @@ sm_status sm_session_feed_marked(sm_session *session, const int32_t *ids, uint64
 sm_status sm_session_sync_marked(sm_session *session, const int32_t *ids, uint64_t n,
                                  uint64_t *reused, sm_error *error);
 sm_status sm_session_rewind_marked(sm_session *session, uint32_t length, sm_error *error);
+/* n tokens at position `at` are gone; and: the session goes back to `length`, and has lost nothing
+ * where that is before all that was. */
+void sm_session_lose(sm_session *session, uint32_t at, uint64_t n);
+void sm_session_unlose(sm_session *session, uint32_t length);
 /* ---- banned strings, tokens that end the text (ban.c) ------------------------------------------ */
 
 /* A token that was chosen, before it is handed out. */

@@ -27,7 +27,7 @@
 #define ALIGNMENT 64
 #define HEADER_MOST ((uint64_t)16 << 20) /* bytes of all that is no data, with room to spare */
 
-enum { LENGTH, REACHED, HAS_LOGITS, CONTEXT, FLOOR, KEPT, DROPPED, TRAIL, COUNTS };
+enum { LENGTH, REACHED, HAS_LOGITS, CONTEXT, FLOOR, KEPT, DROPPED, TRAIL, GONE, GONE_AT, COUNTS };
 
 static uint64_t hash_adapters(const sm_session *s) {
     uint64_t h = 0;
@@ -69,7 +69,9 @@ static void declare(const sm_session *s, sm_gguf_writer *w) {
                                      [FLOOR] = min_u32(s->state.floor, s->length),
                                      [KEPT] = s->kept,
                                      [DROPPED] = s->dropped,
-                                     [TRAIL] = trail_of(s)};
+                                     [TRAIL] = trail_of(s),
+                                     [GONE] = s->gone,
+                                     [GONE_AT] = s->gone_at};
     const uint64_t length = s->length, n_vocab = s->model->net->config.n_vocab;
     sm_gguf_put_str(w, SM_K_TYPE, "session", 7);
     sm_gguf_put_u32(w, KEY_VERSION, VERSION);
@@ -198,7 +200,7 @@ static sm_status read_counts(const sm_session *s, loaded *l, sm_error *error) {
     const uint64_t *c = l->counts;
     if (c[LENGTH] > c[REACHED] || c[HAS_LOGITS] > (c[LENGTH] != 0) || c[REACHED] > c[CONTEXT] ||
         c[FLOOR] > c[LENGTH] || c[KEPT] > c[CONTEXT] || c[DROPPED] > UINT64_MAX / 2 ||
-        c[TRAIL] > c[LENGTH] + 1)
+        c[TRAIL] > c[LENGTH] + 1 || c[GONE] > UINT64_MAX / 2 || c[GONE_AT] > UINT32_MAX)
         return sm_fail(error, SM_ERR_FORMAT, "%s: key '%s' contradicts itself", l->source->path,
                        KEY_COUNTS);
     if (c[REACHED] > s->n_ctx)
@@ -335,6 +337,8 @@ static sm_status take(sm_session *s, const loaded *l, sm_error *error) {
     s->state.floor = (uint32_t)l->counts[FLOOR];
     s->kept = (uint32_t)min_u64(l->counts[KEPT], UINT32_MAX);
     s->dropped = l->counts[DROPPED];
+    s->gone = l->counts[GONE];
+    s->gone_at = (uint32_t)l->counts[GONE_AT];
     for (uint64_t i = 0; i < l->counts[TRAIL]; i++)
         s->trail.at[i] = (sm_trail_step){(int32_t)trail_at(l, 3 * i), trail_at(l, 3 * i + 1),
                                          trail_at(l, 3 * i + 2)};

@@ -189,6 +189,8 @@ static sm_status make_copy(sm_session **out, const sm_session *s, sm_error *erro
     memcpy(copy->ids, s->ids, s->length * sizeof *s->ids);
     copy->kept = s->kept;
     copy->dropped = s->dropped;
+    copy->gone = s->gone;
+    copy->gone_at = s->gone_at;
     copy->length = s->length;
     status = sm_trail_copy(copy, s, error);
     if (status) {
@@ -319,6 +321,16 @@ sm_status sm_session_feed_logits(sm_session *s, const int32_t *ids, uint64_t n, 
     return status;
 }
 
+void sm_session_lose(sm_session *s, uint32_t at, uint64_t n) {
+    s->gone_at = s->gone ? min_u32(s->gone_at, at) : at;
+    s->gone += n;
+}
+
+void sm_session_unlose(sm_session *s, uint32_t length) {
+    if (length <= s->gone_at)
+        s->gone = 0;
+}
+
 sm_status sm_session_rewind_marked(sm_session *s, uint32_t length, sm_error *error) {
     if (length > s->length)
         return sm_fail(error, SM_ERR_ARGUMENT, "cannot rewind to %u: the session holds %u tokens",
@@ -329,6 +341,7 @@ sm_status sm_session_rewind_marked(sm_session *s, uint32_t length, sm_error *err
     const sm_status status = go_back(s, length, error);
     s->trail.end = status ? min_u32(known, s->length) : known; /* of these tokens it stays */
     s->has_logits = false;
+    sm_session_unlose(s, status ? min_u32(length, s->length) : length);
     return status;
 }
 
@@ -351,6 +364,8 @@ sm_status sm_session_sync_marked(sm_session *s, const int32_t *ids, uint64_t n, 
     uint32_t common = 0;
     while (common < s->length && common < n && s->ids[common] == ids[common])
         common++;
+    if (common < s->length)
+        sm_session_unlose(s, common);
     /* the last token is computed again unless its logits are still here */
     if (common == n && n && !(s->has_logits && s->length == n))
         common--;
@@ -480,6 +495,7 @@ sm_status sm_session_choose(sm_session *s, const sm_chain *chain, const uint32_t
                           .n_banned = n_banned,
                           .ids = s->ids,
                           .length = s->length,
+                          .gone = s->gone,
                           .mu = mu};
     const sm_status status = sm_sample(id, s->batch->sampler, chain, &draw, error);
     return status == SM_ERR_FORMAT ? sm_logits_check(s->model, s->logits, s->length, error)

@@ -79,6 +79,8 @@ static sm_status guess_from_draft(sm_session *s, const sm_chain *chain, const in
     if (n >= d->n_ctx)
         return SM_OK;
     sm_status status = sm_session_sync_marked(d, ids, n, &reused, error);
+    d->gone = s->gone;
+    d->gone_at = s->gone_at;
     for (uint32_t i = 0; i < most && !status && d->length < d->n_ctx; i++) {
         int32_t id;
         if (i)

@@ -142,7 +142,7 @@ sm_status sm_sample(int32_t *id, sm_sampler *s, const sm_chain *chain, const sm_
     const sm_status status = sm_sample_left(&left, s, chain, d, error);
     if (status)
         return status;
-    *id = draw(&s->left, sm_uniform(o->seed, o->sequence, d->length, SM_DRAW_TOKEN));
+    *id = draw(&s->left, sm_uniform(o->seed, o->sequence, d->length + d->gone, SM_DRAW_TOKEN));
     if (d->mu && sm_chain_mirostat(chain)) {
         left.ids = s->left.id; /* a draw may sort them */
         left.logits = s->left.x;

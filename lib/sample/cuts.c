@@ -175,8 +175,8 @@ void sm_xtc(const sm_choice *c, const sm_sampling_step *step) {
     sm_survivors *l = c->left;
     const sm_sampling *o = &c->chain->options;
     const double threshold = step->value[1];
-    if (threshold > 0.5 ||
-        sm_uniform(o->seed, o->sequence, c->draw->length, SM_DRAW_XTC) >= step->value[0])
+    if (threshold > 0.5 || sm_uniform(o->seed, o->sequence, c->draw->length + c->draw->gone,
+                                      SM_DRAW_XTC) >= step->value[0])
         return;
     sv_drop_holes(l);
     const double share = threshold * sv_mass(l, sv_top(l));

@@ -43,8 +43,9 @@ typedef struct sm_draw {
     const int32_t *banned; /* [n_banned] more that may not; NULL: none */
     uint64_t n_banned;
     const int32_t *ids; /* [length] */
-    uint32_t length;    /* n_ctx at most; the draw's number, too */
-    double *mu;         /* mirostat's: before the choice, and then after it; NAN: it begins. NULL:
+    uint32_t length;    /* n_ctx at most */
+    uint64_t gone; /* tokens before that the text has lost: the draw's number is length + gone */
+    double *mu;    /* mirostat's: before the choice, and then after it; NAN: it begins. NULL:
                            it begins, and nobody wants to know how it went on */
 } sm_draw;
 

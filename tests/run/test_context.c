@@ -319,6 +319,71 @@ static void turns_are_dropped_whole(void **state) {
     }
 }
 
+#define DRAWS 48
+
+/* What sequences of one seed draw from a session. */
+static void draws(sm_session *s, int32_t *ids) {
+    for (uint64_t i = 0; i < DRAWS; i++) {
+        const sm_sampling o = {
+            .struct_size = sizeof o, .temperature = 3, .seed = 11, .sequence = i};
+        assert_int_equal(sm_session_sample(s, &o, &ids[i], NULL, NULL), SM_OK);
+    }
+}
+
+static void assert_draws(sm_session *s, sm_session *other, bool same) {
+    int32_t a[DRAWS], b[DRAWS];
+    draws(s, a);
+    draws(other, b);
+    assert_int_equal(!memcmp(a, b, sizeof a), same);
+}
+
+/* Draws go on behind those that were made for tokens that are gone, also in copies; and begin as if
+ * nothing had been dropped where a session went back to before that. */
+static void no_draw_comes_twice(void **state) {
+    (void)state;
+    sm_model *model = open_model(&several[0]);
+    sm_session *s = open_session(model, CONTEXT, 1, 16, 0), *copy;
+    sm_session *plain = open_session(model, CONTEXT, 1, 16, 0);
+    int32_t ids[100];
+    for (int i = 0; i < 100; i++)
+        ids[i] = 20 + i;
+    assert_int_equal(sm_session_feed(s, ids, 100, NULL), SM_OK);
+    assert_int_equal(sm_session_drop(s, 10, 30, NULL), SM_OK);
+    memmove(ids + 10, ids + 30, 70 * sizeof *ids);
+    assert_int_equal(sm_session_feed(plain, ids, 80, NULL), SM_OK);
+    assert_draws(s, plain, false);
+    assert_int_equal(sm_session_fork(&copy, s, NULL), SM_OK);
+    assert_draws(s, copy, true);
+    assert_int_equal(sm_session_save(s, scratch_path("draws.sms"), NULL), SM_OK);
+    assert_int_equal(sm_session_rewind(copy, 0, NULL), SM_OK);
+    assert_int_equal(sm_session_load(copy, scratch_path("draws.sms"), NULL), SM_OK);
+    assert_draws(s, copy, true);
+    assert_int_equal(sm_session_rewind(s, 11, NULL), SM_OK);
+    assert_int_equal(sm_session_sync(s, ids, 80, NULL, NULL), SM_OK);
+    assert_draws(s, copy, true);
+    assert_int_equal(sm_session_rewind(s, 10, NULL), SM_OK);
+    assert_int_equal(sm_session_sync(s, ids, 80, NULL, NULL), SM_OK);
+    assert_draws(s, plain, true);
+    ids[3]++;
+    assert_int_equal(sm_session_sync(copy, ids, 80, NULL, NULL), SM_OK);
+    assert_int_equal(sm_session_sync(plain, ids, 80, NULL, NULL), SM_OK);
+    assert_draws(copy, plain, true);
+    for (uint32_t policy = SM_CONTEXT_SLIDE; policy <= SM_CONTEXT_ASK; policy++) {
+        heard h = {0};
+        const sm_generate_options o = with(policy, &h);
+        sm_generate_stats stats;
+        for (int again = 0; again < 2; again++) { /* a text begun anew has lost nothing */
+            generate(copy, PROMPT, &o, &stats);
+            assert_true(stats.dropped_tokens > 0);
+            assert_int_equal(copy->gone, stats.dropped_tokens);
+        }
+    }
+    sm_session_free(copy);
+    sm_session_free(plain);
+    sm_session_free(s);
+    sm_model_free(model);
+}
+
 static int32_t no_answer(void *user, sm_context_full *full) {
     full->n_replacement = *(uint32_t *)user;
     return 0;
@@ -432,6 +497,7 @@ int main(void) {
         cmocka_unit_test(streams_are_the_same_bits),
         cmocka_unit_test(two_hundred_turns),
         cmocka_unit_test(turns_are_dropped_whole),
+        cmocka_unit_test(no_draw_comes_twice),
         cmocka_unit_test(what_cannot_be_is_refused),
         cmocka_unit_test(cancelled_anywhere),
     };

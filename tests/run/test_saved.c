@@ -328,7 +328,7 @@ static void damage_is_refused(void **state) {
 
 /* Files that are whole and lie: what the writer of GGUF files seals for anybody. */
 typedef struct lie {
-    uint64_t counts[8];
+    uint64_t counts[10];
     uint64_t n_ids;
     int32_t id;
     bool logits;
@@ -349,7 +349,7 @@ static void write_lie(const char *path, const lie *told, const uint8_t *truth, u
         if (strcmp(source->keys[i].name, "smallmind.session.counts") != 0 &&
             strcmp(source->keys[i].name, "general.alignment") != 0)
             sm_gguf_put_key(w, &source->keys[i]);
-    sm_gguf_put_array(w, "smallmind.session.counts", SM_KEY_UINT64, told->counts, 8);
+    sm_gguf_put_array(w, "smallmind.session.counts", SM_KEY_UINT64, told->counts, 10);
     for (uint64_t i = 0; i < source->n_tensors; i++)
         if (strncmp(source->tensors[i].name, "state.", 6) == 0)
             sm_gguf_declare_tensor(w, source->tensors[i].name, SM_DTYPE_I8, 1,
@@ -394,6 +394,8 @@ static void lies_are_refused(void **state) {
         {{20, 20, 1, CONTEXT, 0, 0, UINT64_MAX}, 20, 1, true, "contradicts"},
         {{20, 20, 1, CONTEXT, 0, 0, 0, 22}, 20, 1, true, "contradicts"},
         {{20, 20, 1, CONTEXT, 0, 0, 0, 3}, 20, 1, true, "session.trail"},
+        {{20, 20, 1, CONTEXT, 0, 0, 0, 0, UINT64_MAX}, 20, 1, true, "contradicts"},
+        {{20, 20, 1, CONTEXT, 0, 0, 0, 0, 1, UINT64_MAX}, 20, 1, true, "contradicts"},
         {{20, 20, 1, CONTEXT}, 20, 1, true, NULL}, /* which is none */
     };
     sm_model *model = open_model(&several[1], NULL);
