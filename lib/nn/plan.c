@@ -335,11 +335,9 @@ static void count_tensors(sm_plan *p, const sm_block *b) {
                     key_name(p, SM_K_LAYERS), p->n_layer, (unsigned long long)p->n_tensors);
 }
 
-/* What is added under the root of a norm has a key for each kind of norm; phimoe's files have that
- * of the other kind. */
+/* What is added under the root of a norm has a key for each kind of norm. */
 static void read_eps(sm_plan *p, sm_norm norm) {
-    const bool layer =
-        norm == SM_NORM_LAYER && (plan_has(p, SM_K_LAYER_EPS) || !plan_has(p, SM_K_RMS_EPS));
+    const bool layer = norm == SM_NORM_LAYER && !p->rms_key;
     const char *suffix = layer ? SM_K_LAYER_EPS : SM_K_RMS_EPS;
     const float eps = (float)plan_positive(p, suffix);
     if (!p->status && (!(eps > 0) || eps >= 1))

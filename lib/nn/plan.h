@@ -16,6 +16,7 @@ typedef struct sm_plan {
     uint32_t asked_for;         /* bits of the keys that change the computation (plan.c) */
     uint64_t n_tensors, needed; /* in the file, UINT64_MAX: not known; so far in the plan */
     uint32_t joined;            /* see plan_joined */
+    bool rms_key;               /* what LayerNorms add is under RMS norms' key */
     sm_status status;
     sm_error *error;
     char name[128]; /* of the last key */

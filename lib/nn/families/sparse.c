@@ -118,6 +118,7 @@ void sm_plan_phimoe(sm_plan *p) {
     const sm_experts_params usual = {.scoring = SM_SCORE_MIXER};
     const uint32_t rope = plan_rope(p, SM_K_ROPE_BASE, true), window = plan_window(p);
     sm_wiring wiring = {.norm = SM_NORM_LAYER, .bias = true};
+    p->rms_key = true;
     for (uint32_t i = 0; i < p->n_layer && !p->status; i++) {
         sm_attn_params a = plan_heads(p, i);
         a.rope = rope;
