@@ -329,7 +329,8 @@ typedef double sm_sum_exp_fn(const float *x, size_t n, float m);
 
 /* ---- choosing tokens: no NaN anywhere; what has no sum is the same on every level ---------- */
 
-/* out[j] = the largest of x[j * block .. (j + 1) * block) and before n; block is a multiple of 64. */
+/* out[j] = the largest of x[j * block .. (j + 1) * block) and before n; block is a multiple of
+ * 64. */
 typedef void sm_block_max_fn(float *out, const float *x, size_t n, size_t block);
 /* The places of those with x >= least, ascending, to index[]; how many. */
 typedef size_t sm_select_fn(uint32_t *index, const float *x, size_t n, float least);

@@ -91,7 +91,7 @@ def main():
         letters = "".join(chr(ord("A") + c) for c in block).replace("\\", "\\\\")
         text.append(f'    "{letters}",')
     text += ["};", "static const uint8_t category_places[] = {\n    "
-             + grouped(places, str, 24) + "\n};", "",
+             + grouped(places, str, 19) + "\n};", "",
              "/* Beyond. */",
              "static const struct {\n    uint32_t first, last, category;\n} category_runs[] = {\n    "
              + grouped([f"{{0x{a:X}, 0x{b:X}, {c}}}" for a, b, c in runs_above(of, end)],

@@ -48,8 +48,8 @@ typedef struct sm_render_options {
     void *cancel_user;
 } sm_render_options;
 
-/* From text or a layout's name. SM_ERR_FORMAT, _UNSUPPORTED (the template: line and what), _ARGUMENT
- * (no such layout, with what it may be a slip of), _NOMEM. */
+/* From text or a layout's name. SM_ERR_FORMAT, _UNSUPPORTED (the template: line and what),
+ * _ARGUMENT (no such layout, with what it may be a slip of), _NOMEM. */
 SM_API sm_status sm_chat_new(sm_chat **out, const sm_chat_options *options, sm_error *error);
 /* Of a model; options may be NULL. Besides: SM_ERR_MISSING where the model has no template. */
 SM_API sm_status sm_chat_from_model(sm_chat **out, const sm_model *model,
@@ -160,12 +160,12 @@ SM_API sm_status sm_reply_message(sm_reply *reply, char *json, uint64_t capacity
                                   sm_error *error);
 SM_API sm_status sm_reply_get_info(sm_reply *reply, sm_reply_info *info, sm_error *error);
 
-/* Continues ids[0..n) as sm_session_generate does a prompt, and reads what comes into `reply`, which
- * is made anew for each answer: the text of control tokens included, for marks of calls are often
- * those; what ends the answer is not. on_delta gets what has become certain; it may call what the
- * header of sessions lets callbacks call. The reply is finished afterwards, also when SM_ERR_CANCELLED
- * says that a hook or on_delta ended it; why it ended otherwise: sm_session_get_stats. Errors as
- * sm_session_generate and sm_reply_feed. */
+/* Continues ids[0..n) as sm_session_generate does a prompt, and reads what comes into `reply`,
+ * which is made anew for each answer: the text of control tokens included, for marks of calls are
+ * often those; what ends the answer is not. on_delta gets what has become certain; it may call what
+ * the header of sessions lets callbacks call. The reply is finished afterwards, also when
+ * SM_ERR_CANCELLED says that a hook or on_delta ended it; why it ended otherwise:
+ * sm_session_get_stats. Errors as sm_session_generate and sm_reply_feed. */
 SM_API sm_status sm_session_reply(sm_session *session, const int32_t *ids, uint64_t n,
                                   const sm_generate_options *options, sm_reply *reply,
                                   sm_delta_fn on_delta, void *user, sm_error *error);
@@ -194,10 +194,10 @@ typedef struct sm_answer_options {
                                 …); NULL: none */
 } sm_answer_options;
 
-/* The whole way: renders messages (a JSON array) and tools (likewise, or NULL) through the template,
- * encodes them, feeds what the session does not hold of them yet, generates an answer and reads it.
- * on_delta gets it while it comes, last an SM_DELTA_END with the message (also when the answer was
- * cancelled: as far as it came), the reason for its end ("stop", "tool_calls", "length",
+/* The whole way: renders messages (a JSON array) and tools (likewise, or NULL) through the
+ * template, encodes them, feeds what the session does not hold of them yet, generates an answer and
+ * reads it. on_delta gets it while it comes, last an SM_DELTA_END with the message (also when the
+ * answer was cancelled: as far as it came), the reason for its end ("stop", "tool_calls", "length",
  * "cancelled") and the tokens used; sm_session_get_stats has the times. Errors as sm_chat_encode and
  * sm_session_reply. */
 SM_API sm_status sm_session_chat(sm_session *session, const sm_chat *chat, const char *messages,

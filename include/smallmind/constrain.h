@@ -63,18 +63,18 @@ SM_API sm_status sm_constraint_new_choices(sm_constraint **out, const sm_tokeniz
 
 /* ---- JSON Schema ----------------------------------------------------------------------------
  *
- * 2020-12 and draft 7 (draft 4's exclusiveMinimum, too). What is generated is a value that satisfies
- * the schema, compact, keys in the schema's order (others behind them), strings in the one spelling
- * of Python's json.dumps(ensure_ascii=False) except where only their length matters. Honoured: all
- * keywords that constrain, references within the document, patterns unanchored with ASCII \d \w; the
- * formats date, time, date-time, duration, email, hostname, ipv4, ipv6, uuid, uri, uri-reference,
- * json-pointer, relative-json-pointer, and OpenAPI's byte, int32, int64 (float, double, binary and
- * password say nothing). Refused by keyword and place (SM_ERR_UNSUPPORTED): other formats,
- * references to other documents, uniqueItems of items that are no small finite set, unevaluatedItems
- * beside contains, $vocabulary, $recursiveRef, keywords that look like a slip of one, and what
- * exceeds a limit (cases, states, depth). Unknown keywords are annotations, as the standard says.
- * Lengths and numbers of items of 2^30 and more are no limit. Names that the schema does not list are
- * not compared with each other: two may be equal. */
+ * 2020-12 and draft 7 (draft 4's exclusiveMinimum, too). What is generated is a value that
+ * satisfies the schema, compact, keys in the schema's order (others behind them), strings in the
+ * one spelling of Python's json.dumps(ensure_ascii=False) except where only their length matters.
+ * Honoured: all keywords that constrain, references within the document, patterns unanchored with
+ * ASCII \d \w; the formats date, time, date-time, duration, email, hostname, ipv4, ipv6, uuid, uri,
+ * uri-reference, json-pointer, relative-json-pointer, and OpenAPI's byte, int32, int64 (float,
+ * double, binary and password say nothing). Refused by keyword and place (SM_ERR_UNSUPPORTED):
+ * other formats, references to other documents, uniqueItems of items that are no small finite set,
+ * unevaluatedItems beside contains, $vocabulary, $recursiveRef, keywords that look like a slip of
+ * one, and what exceeds a limit (cases, states, depth). Unknown keywords are annotations, as the
+ * standard says. Lengths and numbers of items of 2^30 and more are no limit. Names that the schema
+ * does not list are not compared with each other: two may be equal. */
 
 #define SM_SPACES_NONE 0 /* compact */
 #define SM_SPACES_ONE 1  /* a space behind each comma and colon, as Python's json.dumps */

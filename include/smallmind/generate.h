@@ -422,16 +422,17 @@ typedef struct sm_generate_options {
      * matches; SM_FINISH_LENGTH, _CONTEXT and _STOP may leave it unfinished. ignore_end says
      * nothing then */
     struct sm_constraint *constraint;
-    const char *const *ban; /* [n_ban] zero-terminated UTF-8 strings that the text must not hold: where
+    const char *const
+        *ban;            /* [n_ban] zero-terminated UTF-8 strings that the text must not hold: where
                                one is complete, generation goes back to the token that it began in
                                and takes another one there. Tokens are handed out when nothing
                                banned can begin in them. Without heal, constraint, and a
                                context_full other than SM_CONTEXT_STOP. SM_ERR_ARGUMENT where no
                                token is left */
-    uint32_t n_ban;         /* at most 64, each 1..1024 bytes */
-    uint32_t min_tokens;    /* tokens that end the text are not chosen before so many;
+    uint32_t n_ban;      /* at most 64, each 1..1024 bytes */
+    uint32_t min_tokens; /* tokens that end the text are not chosen before so many;
                                UINT32_MAX: never */
-    uint32_t n_logprobs;    /* likeliest tokens told of with each token, SM_MAX_LOGPROBS at most */
+    uint32_t n_logprobs; /* likeliest tokens told of with each token, SM_MAX_LOGPROBS at most */
     uint32_t reserved;
 } sm_generate_options;
 

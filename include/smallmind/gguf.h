@@ -33,7 +33,8 @@ typedef struct sm_gguf_options {
 #define SM_GGUF_HOLDS_ADAPTER 8     /* LoRA (adapter.h) */
 #define SM_GGUF_HOLDS_IMATRIX 16    /* an importance matrix (quantize.h) */
 #define SM_GGUF_HOLDS_CHECKPOINT 32 /* of a training (train.h) */
-#define SM_GGUF_HOLDS_OTHER 64      /* a projector of images or sound, a control vector, a
+#define SM_GGUF_HOLDS_OTHER \
+    64 /* a projector of images or sound, a control vector, a
                                        saved session (generate.h) */
 
 typedef struct sm_gguf_info {

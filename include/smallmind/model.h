@@ -25,11 +25,11 @@ typedef struct sm_model sm_model;
 #define SM_REPACK_NONE 1 /* compute from the file's layout: slower, no copy; same results */
 /* Weights of a file that sm_model_save_packed wrote need no copy: there both mean the same. */
 
-/* What weights multiply. FAST: beside quantized weights it is rounded to 8 bits, as in llama.cpp, and
- * beside F16 and BF16 ones to bf16 where the CPU has instructions for that. FLOAT: it stays f32, and
- * weights of every type become f32 as they are used: the bits of the same weights in a file of F32,
- * for measuring and comparing. Several times slower; quantized weights are not repacked, files that
- * have them packed are refused (SM_ERR_UNSUPPORTED). */
+/* What weights multiply. FAST: beside quantized weights it is rounded to 8 bits, as in llama.cpp,
+ * and beside F16 and BF16 ones to bf16 where the CPU has instructions for that. FLOAT: it stays
+ * f32, and weights of every type become f32 as they are used: the bits of the same weights in a
+ * file of F32, for measuring and comparing. Several times slower; quantized weights are not
+ * repacked, files that have them packed are refused (SM_ERR_UNSUPPORTED). */
 #define SM_ACTIVATIONS_FAST 0
 #define SM_ACTIVATIONS_FLOAT 1
 

@@ -140,12 +140,11 @@ typedef int32_t (*sm_cancel_fn)(void *user);
  *
  * For hosts whose models are no files of their own: in an archive, a database, encrypted, in the
  * program itself. Functions named _load_from take this in place of a path. */
-#define SM_ORIGIN_PATH 0 /* the file `name` */
-#define SM_ORIGIN_MEMORY \
-    1 /* data[0..size): used where it lies, if its address is a multiple of 64 */
-#define SM_ORIGIN_FD \
-    2 /* `size` bytes from `offset` of the open file `fd`: mapped where io says so and the offset is a multiple of 64 */
-#define SM_ORIGIN_READ 3 /* `size` bytes that `read` gives */
+#define SM_ORIGIN_PATH 0   /* the file `name` */
+#define SM_ORIGIN_MEMORY 1 /* data[0..size): used in place if its address is a multiple of 64 */
+#define SM_ORIGIN_FD 2     /* `size` bytes from `offset` of the open file `fd`: mapped if io says */
+                           /* so and the offset is a multiple of 64 */
+#define SM_ORIGIN_READ 3   /* `size` bytes that `read` gives */
 
 /* Copies n bytes from `offset` on to `to`; returns how many, at least 1 and fewer if it likes, or a
  * number below 1 if it cannot: SM_ERR_IO. Called on the calling thread, while loading alone; may

@@ -6,7 +6,7 @@
 #include "format/json_write.h"
 #include "value.h"
 
-/* ---- numbers in decimal ----------------------------------------------------------------------------- */
+/* ---- numbers in decimal ---------------------------------------------------------- */
 
 #define LIMBS 128 /* of 9 digits: any double, exactly */
 #define DIGITS (9 * LIMBS)
@@ -135,7 +135,7 @@ static void put_whole(sm_builder *b, uint64_t v, uint32_t base, bool upper) {
         sm_builder_byte(b, digits[--n]);
 }
 
-/* ---- one value by a pattern ------------------------------------------------------------------------------ */
+/* ---- one value by a pattern ------------------------------------------------------ */
 
 typedef struct spec {
     char fill, align, sign, kind; /* 0: none */
@@ -237,7 +237,7 @@ static void show_spec_text(run *r, const spec *s, const text *shown) {
         pad(r, s->fill, align == '^' ? room - room / 2 : room);
 }
 
-/* ---- % ------------------------------------------------------------------------------------------------------ */
+/* ---- % --------------------------------------------------------------------------- */
 
 typedef struct printf_state {
     const text *format;
@@ -408,7 +408,7 @@ value printf_text(run *r, const text *format, value given) {
     return text_value(r, from);
 }
 
-/* ---- str.format ----------------------------------------------------------------------------------------------- */
+/* ---- str.format ------------------------------------------------------------------ */
 
 static bool brace_spec(run *r, const text *f, uint32_t at, uint32_t end, spec *s) {
     *s = (spec){.precision = -1};
@@ -535,7 +535,7 @@ value brace_format(run *r, const text *f, const arguments *a) {
     return text_value(r, from);
 }
 
-/* ---- time --------------------------------------------------------------------------------------------------------- */
+/* ---- time ------------------------------------------------------------------------ */
 
 typedef struct date {
     int64_t year;
@@ -725,7 +725,7 @@ value time_text(run *r, const text *format) {
     return text_value(r, from);
 }
 
-/* ---- reading --------------------------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------- */
 
 /* White space around, a sign, digits with single underscores between: int(), float() of Python. */
 /* Digits, a point among or beside them, an exponent. */

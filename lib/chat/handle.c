@@ -16,7 +16,7 @@ static sm_status no_memory(sm_error *error) {
     return sm_fail(error, SM_ERR_NOMEM, "out of memory for a chat template");
 }
 
-/* ---- rendering ------------------------------------------------------------------------------- */
+/* ---- rendering ------------------------------------------------------------------- */
 
 /* JSON texts of one render. */
 typedef struct documents {
@@ -119,7 +119,7 @@ static sm_status render(const rendering *r, sm_rendered *out, sm_error *error) {
     return status;
 }
 
-/* ---- what a template needs, found by looking at what it makes of small conversations ----------- */
+/* ---- what a template needs, found by looking at what it makes of small conversations ---- */
 
 /* Whether the template makes something of a conversation that holds one text and not another. */
 static bool probe_has(const sm_chat *chat, const char *messages, const char *want,
@@ -165,7 +165,7 @@ static void look(sm_chat *chat) {
         sm_template_mentions(chat->parsed, "arguments") && wants_text_arguments(chat);
 }
 
-/* ---- making one ------------------------------------------------------------------------------ */
+/* ---- making one ------------------------------------------------------------------ */
 
 sm_status sm_chat_make(sm_chat **out, const char *text, uint64_t length, const char *bos,
                        const char *eos, const sm_allocator *allocator, sm_error *error) {
@@ -232,7 +232,7 @@ const char *sm_chat_template_text(const sm_chat *chat) {
     return chat ? chat->text : NULL;
 }
 
-/* ---- public renders -------------------------------------------------------------------------- */
+/* ---- public renders -------------------------------------------------------------- */
 
 static const sm_wide render_wide[] = {SM_WIDE_FROM(sm_render_options, variables), {0}};
 

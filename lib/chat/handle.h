@@ -1,5 +1,5 @@
-/* handle.h - the handle of a chat template: what the rest of the library sees of it, beside the public
- * functions.
+/* handle.h - the handle of a chat template: what the rest of the library sees of it, beside the
+ * public functions.
  */
 #ifndef SM_CHAT_HANDLE_H
 #define SM_CHAT_HANDLE_H

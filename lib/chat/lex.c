@@ -16,7 +16,7 @@ bool token_is(const token *t, token_type type, const char *what) {
     return t->type == type && same_text(t->data, t->length, what);
 }
 
-/* ---- characters ----------------------------------------------------------------------------- */
+/* ---- characters ------------------------------------------------------------------ */
 
 static uint32_t code_of(const lexer *l, uint64_t at, uint32_t *n) {
     uint32_t code;
@@ -60,7 +60,7 @@ static bool is_name_code(uint32_t code) {
            (code >= 'A' && code <= 'Z') || (code >= 0xAA && !code_is_space(code));
 }
 
-/* ---- between tags ----------------------------------------------------------------------------- */
+/* ---- between tags ---------------------------------------------------------------- */
 
 /* What is left of the text from..to before a tag with this sign. */
 static uint64_t data_end(const lexer *l, uint64_t from, uint64_t to, char sign, bool of_value) {
@@ -165,7 +165,7 @@ static token outside(lexer *l) {
     return before;
 }
 
-/* ---- inside tags ------------------------------------------------------------------------------ */
+/* ---- inside tags ----------------------------------------------------------------- */
 
 static token take(lexer *l, token_type type, uint64_t n) {
     const token t = {type, l->source + l->at, n, l->line};

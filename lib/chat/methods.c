@@ -2,7 +2,7 @@
 
 #include "value.h"
 
-/* ---- arguments ---------------------------------------------------------------------------------- */
+/* ---- arguments ------------------------------------------------------------------- */
 
 value argument(const arguments *a, uint32_t i, const char *name) {
     if (i < a->n)
@@ -75,7 +75,7 @@ static bool whole_argument(run *r, const arguments *a, uint32_t i, const char *n
     return true;
 }
 
-/* ---- parting ------------------------------------------------------------------------------------- */
+/* ---- parting --------------------------------------------------------------------- */
 
 static value split_space(run *r, const text *s, int64_t most) {
     const uint32_t base = r->n;
@@ -214,7 +214,7 @@ static value str_rpartition(run *r, value self, const arguments *a) {
     return partitioned(r, self, a, true);
 }
 
-/* ---- ends ------------------------------------------------------------------------------------------- */
+/* ---- ends ------------------------------------------------------------------------ */
 
 static value stripped(run *r, value self, const arguments *a, bool left, bool right) {
     const text *chars;
@@ -293,7 +293,7 @@ static value str_removesuffix(run *r, value self, const arguments *a) {
     return text_slice(r, self.s, 0, self.s->length - end->length);
 }
 
-/* ---- looking -------------------------------------------------------------------------------------------- */
+/* ---- looking --------------------------------------------------------------------- */
 
 static uint32_t chars_before(const text *s, uint32_t at) {
     uint32_t chars = 0;
@@ -438,7 +438,7 @@ static value str_islower(run *r, value self, const arguments *a) {
     return one_case(r, self.s, SM_CATEGORY_LL);
 }
 
-/* ---- making ------------------------------------------------------------------------------------------------ */
+/* ---- making ---------------------------------------------------------------------- */
 
 static value str_lower(run *r, value self, const arguments *a) {
     (void)a;
@@ -538,7 +538,7 @@ static value str_zfill(run *r, value self, const arguments *a) {
     return text_value(r, from);
 }
 
-/* ---- dicts, lists, loops -------------------------------------------------------------------------------------- */
+/* ---- dicts, lists, loops --------------------------------------------------------- */
 
 static value dict_get_method(run *r, value self, const arguments *a) {
     value found;
@@ -599,7 +599,7 @@ static value loop_changed(run *r, value self, const arguments *a) {
     return bool_value(!same);
 }
 
-/* ---- the table --------------------------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------- */
 
 typedef value (*method_fn)(run *r, value self, const arguments *a);
 

@@ -59,7 +59,7 @@ struct sm_reply {
     sm_status status;
 };
 
-/* ---- handing out ----------------------------------------------------------------------------- */
+/* ---- handing out ----------------------------------------------------------------- */
 
 static void put_member(sm_json_writer *w, const char *name, const char *text, uint64_t n) {
     sm_json_put_key(w, name, strlen(name));
@@ -187,7 +187,7 @@ static void send(sm_reply *r, uint32_t n) {
         send_call(r, r->n_sent);
 }
 
-/* ---- reading --------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------- */
 
 static void put_text(sm_reply *r, uint32_t which, uint64_t end) {
     const uint64_t shown = r->hidden > r->dropped ? r->hidden - r->dropped : 0;
@@ -474,7 +474,7 @@ sm_status sm_reply_finish(sm_reply *reply, sm_delta_fn on_delta, void *user, sm_
     return status;
 }
 
-/* ---- the message ----------------------------------------------------------------------------- */
+/* ---- the message ----------------------------------------------------------------- */
 
 static void put_channel(const sm_reply *r, sm_json_writer *w, uint32_t which, const char *name) {
     sm_builder text = sm_builder_of(r->mem, 0);
@@ -553,7 +553,7 @@ sm_status sm_reply_get_info(sm_reply *reply, sm_reply_info *info, sm_error *erro
     return status;
 }
 
-/* ---- making one ------------------------------------------------------------------------------ */
+/* ---- making one ------------------------------------------------------------------ */
 
 /* Adds what begins at that pattern, unless it is there already. */
 static sm_status add(sm_reply *r, const char *pattern, role as, const char *close, bool marks,

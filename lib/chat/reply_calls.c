@@ -83,7 +83,7 @@ static sm_json *read_json(sm_mem *mem, const char *text, uint64_t n, bool *faile
     return json;
 }
 
-/* ---- JSON ------------------------------------------------------------------------------------ */
+/* ---- JSON ------------------------------------------------------------------------ */
 
 static sm_json_value first_of(const sm_json *json, sm_json_value object, const char *const *names) {
     sm_json_value found = SM_JSON_NONE;
@@ -179,7 +179,7 @@ bool sm_reply_calls_json(sm_reply_calls *calls, const char *text, uint64_t n, bo
     return good;
 }
 
-/* ---- Python ---------------------------------------------------------------------------------- */
+/* ---- Python ---------------------------------------------------------------------- */
 
 /* Arguments that were given by place get their names, which only the tool's schema knows. */
 static bool name_places(sm_builder *out, const sm_reply_tools *tools, sm_json_value tool,

@@ -221,7 +221,7 @@ const sm_reply_format sm_reply_formats[] = {
 };
 const uint32_t sm_reply_n_formats = sizeof sm_reply_formats / sizeof *sm_reply_formats;
 
-/* ---- patterns -------------------------------------------------------------------------------- */
+/* ---- patterns -------------------------------------------------------------------- */
 
 static uint8_t code_of(char letter) {
     static const char letters[] = "_nijkvwbtxomagp()[]{}.!";
@@ -284,7 +284,7 @@ uint32_t sm_reply_compile(const char *pattern, sm_reply_step steps[SM_REPLY_MAX_
     return depth || n == 1 ? 0 : n;
 }
 
-/* ---- which one ------------------------------------------------------------------------------- */
+/* ---- which one ------------------------------------------------------------------- */
 
 const sm_reply_format *sm_reply_format_named(const char *name) {
     for (uint32_t i = 0; i < sm_reply_n_formats; i++)

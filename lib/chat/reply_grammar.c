@@ -1,8 +1,8 @@
-/* reply_grammar.c - tools as a grammar (GBNF): the calls that a format and a list of tools allow. */
+/* reply_grammar.c - tools as a grammar (GBNF): calls that a format and a list of tools allow. */
 #include "reply.h"
 
-/* JSON, and the values of the other notations; white space is bounded, for a model may go on with it
- * forever. */
+/* JSON, and the values of the other notations; white space is bounded, for a model may go on with
+ * it forever. */
 static const char rules[] =
     "ws ::= [ \\n]{0,8}\n"
     "object ::= \"{\" ws (pair (\",\" ws pair)*)? \"}\" \n"

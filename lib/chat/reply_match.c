@@ -15,7 +15,7 @@ void sm_reply_match_end(sm_reply_match *m) {
         sm_builder_free(&m->arguments);
 }
 
-/* ---- looking ahead --------------------------------------------------------------------------- */
+/* ---- looking ahead --------------------------------------------------------------- */
 
 static sm_reply_found text_at(const sm_reply_input *in, const sm_reply_step *step, uint64_t at) {
     const uint64_t n = min_u64(step->length, in->n - at);
@@ -73,7 +73,7 @@ static sm_reply_found can_begin(const sm_reply_match *m, const sm_reply_input *i
     }
 }
 
-/* ---- words ----------------------------------------------------------------------------------- */
+/* ---- words ----------------------------------------------------------------------- */
 
 static bool in_name(char c) {
     return (uint8_t)c > 0x20 && !strchr("<>{}[]()\"'|,=;`", c);
@@ -121,7 +121,7 @@ static outcome up_to(sm_reply_match *m, const sm_reply_input *in, sm_reply_span 
     return MORE;
 }
 
-/* ---- values that are text -------------------------------------------------------------------- */
+/* ---- values that are text -------------------------------------------------------- */
 
 /* Whether all that follows the arguments stands here, and after it nothing, or the next call, or
  * another mark: then the value whose end is looked for has none. */
@@ -208,7 +208,7 @@ static void note_string(sm_reply_match *m, const sm_reply_input *in, sm_reply_sp
     m->as = same_text(in->text + flag.at, flag.n, "true") ? SM_REPLY_AS_STRING : SM_REPLY_AS_VALUE;
 }
 
-/* ---- values that tell their end -------------------------------------------------------------- */
+/* ---- values that tell their end -------------------------------------------------- */
 
 static outcome scan(sm_reply_match *m, const sm_reply_input *in,
                     sm_reply_found (*fn)(sm_reply_scan *, const char *, uint64_t, uint64_t *)) {
@@ -334,7 +334,7 @@ static outcome python(sm_reply_match *m, const sm_reply_input *in) {
                                                                                          : FAIL;
 }
 
-/* ---- steps ----------------------------------------------------------------------------------- */
+/* ---- steps ----------------------------------------------------------------------- */
 
 /* The call that name and arguments make, where the pattern has those. */
 static bool make_call(sm_reply_match *m, const sm_reply_input *in) {

@@ -25,7 +25,7 @@ static bool closes(char c) {
     return c == '}' || c == ']' || c == ')';
 }
 
-/* ---- JSON ------------------------------------------------------------------------------------ */
+/* ---- JSON ------------------------------------------------------------------------ */
 
 /* What comes next. FIRST and NAME may be the end of an empty array or object. */
 enum { BEGIN, VALUE, FIRST, NAME, NEXT_NAME, COLON, AFTER, WORD, STRING, ESCAPE, HEX };
@@ -114,7 +114,7 @@ sm_reply_found sm_reply_scan_json(sm_reply_scan *s, const char *text, uint64_t n
     return SM_REPLY_MORE;
 }
 
-/* ---- pairs ----------------------------------------------------------------------------------- */
+/* ---- pairs ----------------------------------------------------------------------- */
 
 #define QUOTE "<|\"|>"
 #define QUOTE_LENGTH (sizeof QUOTE - 1)
@@ -150,7 +150,7 @@ sm_reply_found sm_reply_scan_pairs(sm_reply_scan *s, const char *text, uint64_t 
     return SM_REPLY_MORE;
 }
 
-/* ---- Python ---------------------------------------------------------------------------------- */
+/* ---- Python ---------------------------------------------------------------------- */
 
 enum { START, BETWEEN, IDENTIFIER, ARGUMENTS };
 

@@ -89,7 +89,7 @@ sm_json_value sm_reply_property_at(const sm_reply_tools *tools, sm_json_value to
     return i;
 }
 
-/* ---- types ----------------------------------------------------------------------------------- */
+/* ---- types ----------------------------------------------------------------------- */
 
 /* Sets of them: bit (1 << sm_json_kind), and integers beside numbers. */
 #define INTEGER (1u << 30)
@@ -189,7 +189,7 @@ static uint32_t types_of(const sm_json *json, sm_json_value schema, uint32_t dep
     return reference == SM_JSON_NONE ? set : set & types_of(json, reference, depth + 1);
 }
 
-/* ---- values ---------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------- */
 
 static bool is_whole(const sm_json *json, sm_json_value value) {
     double number;

@@ -40,7 +40,7 @@ static void put_string(sm_builder *out, const char *text, uint64_t n) {
     sm_builder_byte(out, '"');
 }
 
-/* ---- words and numbers ----------------------------------------------------------------------- */
+/* ---- words and numbers ----------------------------------------------------------- */
 
 static bool in_word(char c) {
     return (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z') || c == '_' || c == '.' ||
@@ -113,7 +113,7 @@ static bool word(reader *r) {
     return n && (literal(r, text, n) || number(r, text, n));
 }
 
-/* ---- strings --------------------------------------------------------------------------------- */
+/* ---- strings --------------------------------------------------------------------- */
 
 static bool hex(reader *r, uint32_t digits, uint32_t *code) {
     *code = 0;
@@ -230,7 +230,7 @@ static bool pairs_string(reader *r) {
     return false;
 }
 
-/* ---- lists and objects ----------------------------------------------------------------------- */
+/* ---- lists and objects ----------------------------------------------------------- */
 
 /* Items up to `end`, a comma between them and maybe behind the last. */
 static bool items(reader *r, char end, bool (*item)(reader *r)) {
@@ -311,7 +311,7 @@ bool sm_reply_python_to_json(sm_builder *out, const char *text, uint64_t n) {
     return whole(&r);
 }
 
-/* ---- calls ----------------------------------------------------------------------------------- */
+/* ---- calls ----------------------------------------------------------------------- */
 
 /* The bytes of NAME in NAME=value at r->at; 0: there is none. */
 static uint64_t argument_name(const reader *r) {

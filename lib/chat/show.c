@@ -17,7 +17,7 @@ static void show_number(run *r, value v) {
     sm_builder_free(&b);
 }
 
-/* ---- repr ------------------------------------------------------------------------------------ */
+/* ---- repr ------------------------------------------------------------------------ */
 
 static bool is_printable(uint32_t code) {
     const sm_category c = sm_category_of(code);
@@ -179,7 +179,7 @@ const text *text_of(run *r, value v) {
     return text_end(r, from);
 }
 
-/* ---- JSON -------------------------------------------------------------------------------------- */
+/* ---- JSON ------------------------------------------------------------------------ */
 
 static void json_ascii(run *r, uint32_t code, bool user) {
     if (code >= 0x10000) {

@@ -1,4 +1,4 @@
-/* string.c - strings that know which of their bytes came from the caller, and the memory of a run. */
+/* string.c - strings that know which of their bytes came from the caller; the memory of a run. */
 #include "value.h"
 
 #define CHUNK ((uint64_t)64 << 10)
@@ -6,7 +6,7 @@
 
 const text text_empty = {.data = ""};
 
-/* ---- memory and steps --------------------------------------------------------------------- */
+/* ---- memory and steps ------------------------------------------------------------ */
 
 value run_failed(run *r, sm_status status) {
     r->status = status;
@@ -78,7 +78,7 @@ static text *new_text(run *r) {
     return r->texts_left ? &r->texts[--r->texts_left] : NULL;
 }
 
-/* ---- text being written ---------------------------------------------------------------------- */
+/* ---- text being written ---------------------------------------------------------- */
 
 mark text_begin(const run *r) {
     return (mark){r->length, r->n_parts};
@@ -288,7 +288,7 @@ const text *text_escape(run *r, const text *s) {
     return text_end(r, from);
 }
 
-/* ---- looking ---------------------------------------------------------------------------------- */
+/* ---- looking --------------------------------------------------------------------- */
 
 bool text_user_at(const text *s, uint32_t at) {
     for (uint32_t i = 0; i < s->n_parts; i++)

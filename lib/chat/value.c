@@ -5,7 +5,7 @@
 
 #define DEEP 100 /* lists and dicts inside each other */
 
-/* ---- making ------------------------------------------------------------------------------------ */
+/* ---- making ---------------------------------------------------------------------- */
 
 value list_value(run *r, value_type type, const value *items, uint32_t n) {
     list *l = run_alloc(r, sizeof *l);
@@ -51,7 +51,7 @@ value dict_value(run *r, const value *pairs, uint32_t n) {
     return (value){.type = V_DICT, .d = d};
 }
 
-/* ---- from JSON ----------------------------------------------------------------------------------- */
+/* ---- from JSON ------------------------------------------------------------------- */
 
 static value json_number(run *r, const sm_json *json, sm_json_value v) {
     uint64_t length;
@@ -107,7 +107,7 @@ value json_value(run *r, const sm_json *json, sm_json_value v) {
     }
 }
 
-/* ---- what they are -------------------------------------------------------------------------------- */
+/* ---- what they are --------------------------------------------------------------- */
 
 const char *type_name(value v) {
     static const char *const names[] = {
@@ -226,7 +226,7 @@ bool items_of(run *r, value v, list *out) {
     }
 }
 
-/* ---- order ------------------------------------------------------------------------------------------ */
+/* ---- order ----------------------------------------------------------------------- */
 
 static bool sequences_equal(run *r, const list *a, const list *b) {
     if (a->n != b->n)
@@ -344,7 +344,7 @@ bool value_in(run *r, value what, value where) {
     return false;
 }
 
-/* ---- looking things up --------------------------------------------------------------------------------- */
+/* ---- looking things up ----------------------------------------------------------- */
 
 bool dict_find(run *r, const dict *d, value key, value *out) {
     uint32_t at;
@@ -554,7 +554,7 @@ value slice_of(run *r, value v, const value *bounds) {
     return list_value(r, v.type == V_RANGE ? V_RANGE : v.type, items, count);
 }
 
-/* ---- arithmetic ---------------------------------------------------------------------------------------- */
+/* ---- arithmetic ------------------------------------------------------------------ */
 
 static const char *const signs[] = {"+", "-", "*", "/", "//", "%", "**"};
 

@@ -126,7 +126,7 @@ typedef struct loop {
     value changed; /* the last arguments of loop.changed */
 } loop;
 
-/* ---- the state of a run -------------------------------------------------------------------- */
+/* ---- the state of a run ---------------------------------------------------------- */
 
 typedef struct chunk {
     struct chunk *before;
@@ -197,7 +197,7 @@ value list_from(run *r, value_type type, uint32_t from);
 /* Memory of the run, 16-byte aligned; NULL, with a status, when there is none. */
 void *run_alloc(run *r, uint64_t size);
 
-/* ---- strings (string.c) -------------------------------------------------------------------- */
+/* ---- strings (string.c) ---------------------------------------------------------- */
 
 mark text_begin(const run *r);
 void text_add(run *r, const char *data, uint64_t n, bool user);
@@ -224,7 +224,7 @@ bool code_is_space(uint32_t code);
 void text_drop(run *r, mark from); /* what was added since */
 extern const text text_empty;
 
-/* ---- values (value.c) ----------------------------------------------------------------------- */
+/* ---- values (value.c) ------------------------------------------------------------ */
 
 static inline value none_value(void) {
     return (value){.type = V_NONE};
@@ -285,7 +285,7 @@ void space_set(run *r, space *n, const text *name, value v);
 value binary(run *r, uint8_t how, value a, value b);
 value negate(run *r, value v);
 
-/* ---- printing (show.c) ----------------------------------------------------------------------- */
+/* ---- printing (show.c) ----------------------------------------------------------- */
 
 void show(run *r, value v);      /* str(): added to the text */
 void show_repr(run *r, value v); /* repr() */
@@ -297,7 +297,7 @@ typedef struct json_form {
 } json_form;
 void show_json(run *r, value v, const json_form *form);
 
-/* ---- what templates call (filters.c, tests.c, methods.c, globals.c) -------------------------- */
+/* ---- what templates call (filters.c, tests.c, methods.c, globals.c) -------------- */
 
 /* Arguments of a call: positional, then names and values in turn. */
 typedef struct arguments {

@@ -1,19 +1,20 @@
-/* schema.h - JSON Schema becomes expressions of grammar.h in three steps, which the files schema_….c do.
+/* schema.h - JSON Schema becomes expressions of grammar.h in three steps, which the files
+ * schema_….c do.
  *
- * Read (schema_read.c, schema_refs.c): what a schema says is a formula: and, or, not over literals, each
- * of which speaks of one type and holds for every value of another. Literals about objects and
+ * Read (schema_read.c, schema_refs.c): what a schema says is a formula: and, or, not over literals,
+ * each of which speaks of one type and holds for every value of another. Literals about objects and
  * arrays hold formulas about keys and items; a schema inside is a node that is read when somebody
  * looks into it, so that recursion costs nothing.
  *
- * Decide (schema_logic.c, schema_parts.c): a formula seen by one type (null, false, true, number, string,
- * array, object) has only that type's literals. Objects and arrays are parted into cases, each a
- * list of literals; what no value satisfies is found and left out where that can be done.
+ * Decide (schema_logic.c, schema_parts.c): a formula seen by one type (null, false, true, number,
+ * string, array, object) has only that type's literals. Objects and arrays are parted into cases,
+ * each a list of literals; what no value satisfies is found and left out where that can be done.
  *
- * Write (schema_write.c and one file for each type): cases become rules, numbers automata, strings regular
- * expressions over their spelling.
+ * Write (schema_write.c and one file for each type): cases become rules, numbers automata, strings
+ * regular expressions over their spelling.
  *
- * Everything is in memory of the reading, which sm_schema_compile frees; errors are kept in it (the first
- * one), and functions answer something harmless from then on.
+ * Everything is in memory of the reading, which sm_schema_compile frees; errors are kept in it (the
+ * first one), and functions answer something harmless from then on.
  */
 #ifndef SM_CONSTRAIN_SCHEMA_H
 #define SM_CONSTRAIN_SCHEMA_H
@@ -39,9 +40,9 @@ typedef struct sm_schema_choices {
     bool unknown_passes; /* unknown formats, and keywords that look like slips, say nothing */
 } sm_schema_choices;
 
-/* The expression of all JSON texts that schema, text[0..length), admits as options say; made in g, whose
- * mem is used. SM_ERR_FORMAT (no JSON, or no schema: place), SM_ERR_UNSUPPORTED (what cannot be
- * honoured: keyword and place), SM_ERR_NOMEM; what g fails with. cancel may be NULL. */
+/* The expression of all JSON texts that schema, text[0..length), admits as options say; made in g,
+ * whose mem is used. SM_ERR_FORMAT (no JSON, or no schema: place), SM_ERR_UNSUPPORTED (what cannot
+ * be honoured: keyword and place), SM_ERR_NOMEM; what g fails with. cancel may be NULL. */
 sm_status sm_schema_compile(sm_grammar *g, const void *text, uint64_t length,
                             const sm_schema_choices *options, const sm_hook *cancel, sm_expr *out,
                             sm_error *error);
@@ -252,7 +253,8 @@ bool sm_formula_dead(schema *s, formula f);
 bool sm_formula_dead_as(schema *s, formula seen, type t);
 /* The cases of what a type (array, object) sees: lists of literals; a case without is true. */
 const range *sm_formula_cases(schema *s, formula seen, type t, uint32_t *n);
-/* ---- numbers (schema_decimal.c, schema_number.c) ----------------------------------------------- */
+/* ---- numbers (schema_decimal.c, schema_number.c)
+ * ----------------------------------------------- */
 
 /* As JSON spells them; SM_ERR_UNSUPPORTED past MAX_DIGITS. */
 uint32_t sm_decimal_read(schema *s, sm_json_value place);
@@ -274,7 +276,8 @@ bool sm_number_list(schema *s, formula seen, uint32_t most, sm_listed_fn each, v
 sm_expr sm_number_write_one(schema *s, uint32_t decimal);
 bool sm_decimal_is_scientific(const schema *s, uint32_t decimal); /* in Python's spelling */
 
-/* ---- strings (schema_string.c, schema_format.c) --------------------------------------------------- */
+/* ---- strings (schema_string.c, schema_format.c)
+ * --------------------------------------------------- */
 
 bool sm_string_dead(schema *s, formula seen, bool thorough);
 sm_expr sm_string_write(schema *s, formula seen); /* with quotes */
@@ -288,7 +291,8 @@ formula sm_format_read(schema *s, const char *name, uint64_t length, sm_json_val
 sm_expr sm_format_write(schema *s, uint32_t format, const sm_char_map *map);
 void sm_string_prepare(schema *s);
 
-/* ---- arrays, objects, values (schema_array.c, schema_object.c, schema_write.c) ----------------------- */
+/* ---- arrays, objects, values (schema_array.c, schema_object.c, schema_write.c)
+ * ----------------------- */
 
 bool sm_array_dead(schema *s, const formula *literals, uint32_t n);
 sm_expr sm_array_write(schema *s, const formula *literals, uint32_t n);

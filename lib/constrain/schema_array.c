@@ -1,4 +1,5 @@
-/* schema_array.c - a case of an array becomes items one behind the other, counted where that is asked. */
+/* schema_array.c - a case of an array becomes items one behind the other, counted where that is
+ * asked. */
 #include "schema.h"
 
 typedef struct claim { /* items of positions from..to in `what`: at least n, or fewer than n */
@@ -94,7 +95,8 @@ bool sm_array_dead(schema *s, const formula *literals, uint32_t n) {
     return a.dead && !s->status;
 }
 
-/* ---- writing (schema_array.c) ------------------------------------------------------------------------ */
+/* ---- writing (schema_array.c)
+ * ------------------------------------------------------------------------ */
 
 static sm_expr write_plain(array *a) {
     schema *s = a->s;

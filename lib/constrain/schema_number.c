@@ -1,9 +1,10 @@
 /* schema_number.c - a formula over numbers becomes an automaton that reads their spelling.
  *
- * Two spellings are read, each by an automaton of its own: plain (-12.50) and scientific with one digit
- * before the point (-1.25e+01). A literal is a small machine that follows the digits; the automaton's
- * states are what all machines of a formula are in, and its ends are where the formula is true. It is
- * made smallest, which also tells whether there is any number; then it is written as an expression.
+ * Two spellings are read, each by an automaton of its own: plain (-12.50) and scientific with one
+ * digit before the point (-1.25e+01). A literal is a small machine that follows the digits; the
+ * automaton's states are what all machines of a formula are in, and its ends are where the formula
+ * is true. It is made smallest, which also tells whether there is any number; then it is written as
+ * an expression.
  */
 #include "schema.h"
 
@@ -11,7 +12,8 @@
 enum { MINUS = 10, POINT, EXPONENT, PLUS, N_SYMBOLS };
 #define DEAD UINT32_MAX
 
-/* ---- spelling (schema_number.c) ------------------------------------------------------------------ */
+/* ---- spelling (schema_number.c)
+ * ------------------------------------------------------------------ */
 
 enum { START, SIGN, ZERO, INTEGER, AFTER_POINT, FRACTION, AFTER_E, E_SIGN, E_DIGITS };
 
@@ -72,7 +74,8 @@ static bool spelling_ends(uint32_t at, bool scientific) {
     return scientific ? phase == E_DIGITS : phase == ZERO || phase == INTEGER || phase == FRACTION;
 }
 
-/* ---- comparing with a number (schema_number.c) --------------------------------------------------------- */
+/* ---- comparing with a number (schema_number.c)
+ * --------------------------------------------------------- */
 
 /* What is known of |x| against |bound|: digits compared so far, how many. */
 typedef struct follower {
@@ -160,7 +163,8 @@ static int scientific_order(const follower *f, uint32_t at, uint64_t state) {
     return difference ? sign_of(difference) : order ? order : (int64_t)(low >> 2) < f->n ? -1 : 0;
 }
 
-/* ---- multiples (schema_number.c) -------------------------------------------------------------------------- */
+/* ---- multiples (schema_number.c)
+ * -------------------------------------------------------------------------- */
 
 #define NOT_MULTIPLE UINT64_MAX
 
@@ -183,7 +187,8 @@ static bool is_multiple(const follower *f, uint64_t state) {
     return rest == 0;
 }
 
-/* ---- machines (schema_number.c) ----------------------------------------------------------------------------- */
+/* ---- machines (schema_number.c)
+ * ----------------------------------------------------------------------------- */
 
 static uint64_t begin(const follower *f) {
     if (f->kind == N_TIMES || f->kind == N_NOT_TIMES)
@@ -214,8 +219,8 @@ static int order_at(const follower *f, uint32_t at, uint64_t state, bool scienti
     return minus ? -order : order;
 }
 
-/* Whether a number that ends here satisfies the literal; false where it may or may not, as the multiples
- * of scientific spellings. */
+/* Whether a number that ends here satisfies the literal; false where it may or may not, as the
+ * multiples of scientific spellings. */
 static bool holds_at(const follower *f, uint32_t at, uint64_t state, bool scientific) {
     const uint32_t phase = at & PHASE;
     switch (f->kind) {
@@ -281,7 +286,8 @@ static void make_follower(schema *s, formula literal, follower *f) {
         set_factor(s, f, d);
 }
 
-/* ---- the automaton (schema_number.c) --------------------------------------------------------------------------- */
+/* ---- the automaton (schema_number.c)
+ * --------------------------------------------------------------------------- */
 
 typedef struct automaton {
     schema *s;
@@ -519,7 +525,8 @@ static bool comes_to_nothing(const automaton *a) {
     return a->s->status || !a->class_of[0];
 }
 
-/* ---- writing it (schema_number.c) ----------------------------------------------------------------------------- */
+/* ---- writing it (schema_number.c)
+ * ----------------------------------------------------------------------------- */
 
 /* The automaton by classes. */
 typedef struct merged {
@@ -658,7 +665,8 @@ static sm_expr write_automaton(const automaton *a) {
     return e;
 }
 
-/* ---- numbers one by one (schema_number.c) ------------------------------------------------------------------------ */
+/* ---- numbers one by one (schema_number.c)
+ * ------------------------------------------------------------------------ */
 
 /* Numbers of which the formula's must be one, as formulas N_EQUAL; false: there is no such list. */
 static bool candidates(schema *s, formula f, list *out) {
@@ -760,7 +768,8 @@ bool sm_number_dead(schema *s, formula seen) {
     return dead && !s->status;
 }
 
-/* ---- what callers ask (schema_number.c) --------------------------------------------------------------------------- */
+/* ---- what callers ask (schema_number.c)
+ * --------------------------------------------------------------------------- */
 
 static sm_expr write_decimal(schema *s, uint32_t d) {
     char spelt[DECIMAL_TEXT];
@@ -812,7 +821,8 @@ sm_expr sm_number_write(schema *s, formula seen) {
     return sm_expr_alt(s->g, e, 2);
 }
 
-/* ---- finite sets (schema_number.c) --------------------------------------------------------------------------------- */
+/* ---- finite sets (schema_number.c)
+ * --------------------------------------------------------------------------------- */
 
 typedef struct lister {
     schema *s;

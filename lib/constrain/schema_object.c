@@ -1,5 +1,5 @@
-/* schema_object.c - a case of an object becomes a chain of members: those with names in their order, each
- * there or not, then any number of others. */
+/* schema_object.c - a case of an object becomes a chain of members: those with names in their
+ * order, each there or not, then any number of others. */
 #include "schema.h"
 
 typedef struct member {
@@ -47,7 +47,8 @@ static void add_name(object *o, formula key) {
     sm_schema_push(o->s, &o->members, &m, sizeof m);
 }
 
-/* A literal about keys of which one has a name: its value's formula goes to the members it is about. */
+/* A literal about keys of which one has a name: its value's formula goes to the members it is
+ * about. */
 static void apply_all(object *o, formula key, formula value) {
     schema *s = o->s;
     const node k = *NODE(s, key);
@@ -168,7 +169,8 @@ bool sm_object_dead(schema *s, const formula *literals, uint32_t n) {
     return o.dead && !s->status;
 }
 
-/* ---- writing (schema_object.c) ------------------------------------------------------------------- */
+/* ---- writing (schema_object.c)
+ * ------------------------------------------------------------------- */
 
 static sm_expr pair(schema *s, sm_expr key, formula value) {
     return sm_expr_seq3(s->g, key, s->colon, sm_value_write(s, value));

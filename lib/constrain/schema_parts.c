@@ -1,4 +1,5 @@
-/* schema_parts.c - a formula as one type sees it; the cases of arrays and objects; what has no values. */
+/* schema_parts.c - a formula as one type sees it; the cases of arrays and objects; what has no
+ * values. */
 #include "schema.h"
 
 static bool deeper(schema *s) {
@@ -11,7 +12,8 @@ static formula child(const schema *s, formula f, uint32_t i) {
     return AT(s, lists, formula, NODE(s, f)->a + i);
 }
 
-/* ---- seen by a type (schema_parts.c) ------------------------------------------------------------ */
+/* ---- seen by a type (schema_parts.c)
+ * ------------------------------------------------------------ */
 
 static formula combine_seen(schema *s, bool and, const list *l) {
     const bool before = s->one_type;
@@ -160,7 +162,8 @@ formula sm_formula_seen(schema *s, formula f, type t) {
     return seen;
 }
 
-/* ---- cases (schema_parts.c) -------------------------------------------------------------------------- */
+/* ---- cases (schema_parts.c)
+ * -------------------------------------------------------------------------- */
 
 /* A list of cases, each a list of literals; both grow here and end in the schema's. */
 typedef struct parts {
@@ -317,7 +320,8 @@ const range *sm_formula_cases(schema *s, formula seen, type t, uint32_t *n) {
     return all + 1;
 }
 
-/* ---- dead (schema_parts.c) --------------------------------------------------------------------------- */
+/* ---- dead (schema_parts.c)
+ * --------------------------------------------------------------------------- */
 
 static bool find_dead(schema *s, formula seen, type t) {
     uint32_t n;

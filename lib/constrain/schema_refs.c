@@ -1,7 +1,7 @@
 /* schema_refs.c - where things stand in a schema's document, and what $ref leads to.
  *
- * Every $id makes a resource, every $anchor a name in one; a reference is resolved against the URI of
- * the resource around it (RFC 3986, 5.2) and looked for among them: nothing is fetched.
+ * Every $id makes a resource, every $anchor a name in one; a reference is resolved against the URI
+ * of the resource around it (RFC 3986, 5.2) and looked for among them: nothing is fetched.
  */
 #include "schema.h"
 
@@ -54,7 +54,8 @@ void sm_schema_place(const schema *s, sm_json_value value, char *out, uint32_t c
     memcpy(out + n, n_steps ? "..." : "", n_steps ? 4 : 1);
 }
 
-/* ---- URIs (schema_refs.c) --------------------------------------------------------------------- */
+/* ---- URIs (schema_refs.c)
+ * --------------------------------------------------------------------- */
 
 typedef struct piece {
     const char *at;
@@ -184,7 +185,8 @@ static void resolve_uri(builder *b, piece base_text, piece ref_text) {
     }
 }
 
-/* ---- the index (schema_refs.c) ------------------------------------------------------------------ */
+/* ---- the index (schema_refs.c)
+ * ------------------------------------------------------------------ */
 
 static piece json_piece(const schema *s, sm_json_value value) {
     uint64_t n;
@@ -309,7 +311,8 @@ bool sm_schema_index(schema *s) {
     return !s->status;
 }
 
-/* ---- references (schema_refs.c) -------------------------------------------------------------------- */
+/* ---- references (schema_refs.c)
+ * -------------------------------------------------------------------- */
 
 static int hex_of(char c) {
     if (c >= '0' && c <= '9')

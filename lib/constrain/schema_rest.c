@@ -1,5 +1,6 @@
-/* schema_rest.c - unevaluatedProperties and unevaluatedItems: what a schema and those applied in its place
- * have not looked at. Which of these apply depends on the value: each way is a case of its own. */
+/* schema_rest.c - unevaluatedProperties and unevaluatedItems: what a schema and those applied in
+ * its place have not looked at. Which of these apply depends on the value: each way is a case of
+ * its own. */
 #include "schema.h"
 
 #define MAX_WAYS 64

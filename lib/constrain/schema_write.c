@@ -1,4 +1,5 @@
-/* schema_write.c - values: alternatives by type, a rule for each array or object; and the whole reading. */
+/* schema_write.c - values: alternatives by type, a rule for each array or object; and the whole
+ * reading. */
 #include "schema.h"
 
 typedef struct waiting {
@@ -47,7 +48,8 @@ sm_expr sm_value_write(schema *s, formula f) {
     return e;
 }
 
-/* ---- finite sets (schema_write.c) ----------------------------------------------------------------- */
+/* ---- finite sets (schema_write.c)
+ * ----------------------------------------------------------------- */
 
 #define MAX_VALUES 64
 
@@ -92,7 +94,8 @@ sm_expr sm_value_write_one(schema *s, const listed_value *v) {
                                  : write_type(s, VERUM, v->type);
 }
 
-/* ---- the whole reading (schema_write.c) ------------------------------------------------------------ */
+/* ---- the whole reading (schema_write.c)
+ * ------------------------------------------------------------ */
 
 static void write_cases(schema *s, const waiting *w) {
     uint32_t n;

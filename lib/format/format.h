@@ -72,8 +72,8 @@ sm_status sm_gguf_writer_end(sm_gguf_writer *writer, sm_status status, sm_error 
  * the path in messages; ended by sm_gguf_writer_image or abort, not by finish. */
 sm_status sm_gguf_writer_new(sm_gguf_writer **out, sm_mem *mem, const char *name, uint32_t version,
                              uint32_t alignment, sm_error *error);
-/* A writer that puts the file into a buffer, as far as it fits; finish gives its bytes to *size, and
- * is SM_ERR_BUFFER where there are more than capacity. name stands for the path in messages. */
+/* A writer that puts the file into a buffer, as far as it fits; finish gives its bytes to *size,
+ * and is SM_ERR_BUFFER where there are more than capacity. name stands for the path in messages. */
 sm_status sm_gguf_writer_into(sm_gguf_writer **out, sm_mem *mem, const char *name, uint32_t version,
                               uint32_t alignment, uint8_t *buffer, uint64_t capacity,
                               uint64_t *size, sm_error *error);

@@ -1,5 +1,5 @@
-/* The fewest digits that tell a double from its neighbours, the nearest ones among these: Steele and
- * White's algorithm as Burger and Dybvig give it (PLDI 1996), in natural numbers. */
+/* The fewest digits that tell a double from its neighbours, the nearest ones among these: Steele
+ * and White's algorithm as Burger and Dybvig give it (PLDI 1996), in natural numbers. */
 #include "json_write.h"
 
 #define MAX_LIMBS 40 /* 2^1130 and room */

@@ -90,8 +90,8 @@ void plan_layer_input(sm_plan *p, uint32_t layer, sm_wiring wiring);
 void plan_scale(sm_plan *p, uint32_t layer);
 /* The same by a number that no file has. */
 void plan_factor(sm_plan *p, uint32_t layer, double factor);
-/* Streams (sm_kind_split): all layers' blocks stand between split and merge, those of a layer between
- * predict, which gives its number, and correct. */
+/* Streams (sm_kind_split): all layers' blocks stand between split and merge, those of a layer
+ * between predict, which gives its number, and correct. */
 void plan_split(sm_plan *p, uint32_t n);
 uint32_t plan_predict(sm_plan *p, uint32_t layer);
 void plan_correct(sm_plan *p, uint32_t layer, uint32_t predict);

@@ -95,7 +95,8 @@ uint32_t sm_state_window(const sm_state *state);
 /* The first token that a ring still has after `reached` tokens. */
 uint32_t sm_state_oldest(const sm_kv *kv, uint32_t reached);
 
-/* ---- in a file (kept.c): each part has a key that says what it is, and tensors of its own --------
+/* ---- in a file (kept.c): each part has a key that says what it is, and tensors of its own
+ * --------
  */
 
 /* Declares what keeps the first n tokens, and writes its data, in that order. */

@@ -240,7 +240,8 @@ static uint64_t first_ban(const generation *g, bool whole) {
     return first;
 }
 
-/* Hands out the tokens whose text ends within n bytes, or all that wait, of whose text that much. */
+/* Hands out the tokens whose text ends within n bytes, or all that wait, of whose text that
+ * much. */
 static sm_status release(generation *g, uint64_t n, bool all) {
     sm_bans *b = &g->bans;
     sm_status status = SM_OK;

@@ -262,7 +262,8 @@ sm_status sm_session_rewind_marked(sm_session *session, uint32_t length, sm_erro
  * where that is before all that was. */
 void sm_session_lose(sm_session *session, uint32_t at, uint64_t n);
 void sm_session_unlose(sm_session *session, uint32_t length);
-/* ---- banned strings, tokens that end the text (ban.c) ------------------------------------------ */
+/* ---- banned strings, tokens that end the text (ban.c)
+ * ------------------------------------------ */
 
 /* A token that was chosen, before it is handed out. */
 typedef struct sm_waiting {

@@ -32,9 +32,11 @@ static sm_survivors all(sm_sampler *s, const sm_sampling *o, const sm_draw *d) {
     return l;
 }
 
-/* ---- the chain ---------------------------------------------------------------------------------- */
+/* ---- the chain
+ * ---------------------------------------------------------------------------------- */
 
-/* A sampler that keeps the likeliest token and needs not be run where that is what will be taken. */
+/* A sampler that keeps the likeliest token and needs not be run where that is what will be
+ * taken. */
 static bool keeps_the_likeliest(uint32_t sampler) {
     return sampler == SM_SAMPLER_TOP_N_SIGMA || sampler == SM_SAMPLER_TOP_K ||
            sampler == SM_SAMPLER_TOP_P || sampler == SM_SAMPLER_MIN_P ||
@@ -95,7 +97,8 @@ void sm_left_probabilities(const sm_left *left, double *p) {
         p[i] /= mass;
 }
 
-/* ---- the draw ------------------------------------------------------------------------------------- */
+/* ---- the draw
+ * ------------------------------------------------------------------------------------- */
 
 /* Goes through all, best first or by id. */
 static int32_t draw_in_order(const sm_survivors *l, float top, double u) {

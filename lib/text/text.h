@@ -111,10 +111,10 @@ typedef struct sm_text_part {
     uint64_t end; /* byte of the text where it ends */
     bool plain;   /* special tokens are not looked for in it */
 } sm_text_part;
-/* sm_tokenizer_encode with SM_ENCODE_SPECIAL, but that tokens which only that finds count only where
- * they lie in parts that are not plain: the ids are those of the whole text wherever the plain parts
- * spell no such token. The parts cover the text. Control tokens that begin or end in a plain part
- * are text. */
+/* sm_tokenizer_encode with SM_ENCODE_SPECIAL, but that tokens which only that finds count only
+ * where they lie in parts that are not plain: the ids are those of the whole text wherever the
+ * plain parts spell no such token. The parts cover the text. Control tokens that begin or end in a
+ * plain part are text. */
 sm_status sm_tokenizer_encode_parts(const sm_tokenizer *tokenizer, const char *text,
                                     uint64_t length, const sm_text_part *parts, uint32_t n_parts,
                                     const sm_encode_options *options, int32_t *ids,
@@ -131,15 +131,15 @@ int32_t sm_tokenizer_n_vocab(const sm_tokenizer *tokenizer);
  * outside the vocabulary. Not zero-terminated. */
 const char *sm_tokenizer_silent_text(const sm_tokenizer *tokenizer, int32_t id, uint64_t *length);
 
-/* What a token adds inside a text, bytes that need not be whole characters; NULL of those that are silent
- * or not in use, and of ids outside the vocabulary. Not zero-terminated. */
+/* What a token adds inside a text, bytes that need not be whole characters; NULL of those that are
+ * silent or not in use, and of ids outside the vocabulary. Not zero-terminated. */
 const char *sm_tokenizer_inner_text(const sm_tokenizer *tokenizer, int32_t id, uint64_t *length);
 
 /* Something that is made of the vocabulary once, by whoever needs it first, and freed with it by
  * `release`, before its memory. NULL: not made yet. */
 const void *sm_tokenizer_extra(const sm_tokenizer *tokenizer);
-/* Gives it one; answers the one that it has: where another thread came first, that of the other, and
- * the new one is released. */
+/* Gives it one; answers the one that it has: where another thread came first, that of the other,
+ * and the new one is released. */
 const void *sm_tokenizer_set_extra(const sm_tokenizer *tokenizer, void *extra,
                                    void (*release)(void *extra));
 sm_mem *sm_tokenizer_mem(const sm_tokenizer *tokenizer); /* whose memory lasts as long as it */

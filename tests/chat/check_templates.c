@@ -4,8 +4,8 @@
  *                               what it takes without DIR
  *
  * A line for each failure, then "N passed, N failed". A line of expected.jsonl with a text wants that
- * text; one with raise_exception that message; with another error any failure or, since being milder
- * is no fault, any text. Where transformers' own result stands beside, that one is as good.
+ * text; one with raise_exception that message; with another error any failure or, since being
+ * milder is no fault, any text. Where transformers' own result stands beside, that one is as good.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -143,7 +143,8 @@ static void test_layouts(void **state) {
     }
 }
 
-/* Every special token of a vocabulary: in what a user wrote it is text, in the template it is one. */
+/* Every special token of a vocabulary: in what a user wrote it is text, in the template it is
+ * one. */
 static void test_control_tokens(void **state) {
     (void)state;
     char path[512];

@@ -123,7 +123,8 @@ static void check_line(const sm_json *j, const char *file, const char *key, uint
     sm_constraint_free(c);
 }
 
-/* ---- schemas: instances as Python's json.dumps writes them ------------------------------------- */
+/* ---- schemas: instances as Python's json.dumps writes them
+ * ------------------------------------- */
 
 static void write_json(sm_builder *b, const sm_json *j, sm_json_value value) {
     static const sm_json_style python = {.item = ", ", .key = ": "};
@@ -142,8 +143,8 @@ static bool schema_admits(sm_constraint *c, const sm_builder *text) {
     return yes;
 }
 
-/* c[1]: with keys in any order, or NULL. A valid instance whose keys stand in another order than the
- * schema's is generated in that mode alone; a wrong one in none. */
+/* c[1]: with keys in any order, or NULL. A valid instance whose keys stand in another order than
+ * the schema's is generated in that mode alone; a wrong one in none. */
 static void check_instances(sm_constraint *const *c, const sm_json *j, const char *name,
                             bool accept) {
     const sm_json_value all = sm_json_get(j, SM_JSON_ROOT, accept ? "accept" : "reject");

@@ -1,4 +1,5 @@
-/* JSON Schema as a constraint: what is accepted, what is not, what is refused by name, failing memory. */
+/* JSON Schema as a constraint: what is accepted, what is not, what is refused by name, failing
+ * memory. */
 #include "constrain/constrain.h"
 #include "support.h"
 

@@ -1,6 +1,6 @@
-/* Fuzz target of JSON Schema: the first byte's bits are options, what follows is a schema up to a zero
- * byte, what follows that steers a walk through what may come next. A text that it may end with is
- * JSON, and the schema's constraint takes it at once, too. */
+/* Fuzz target of JSON Schema: the first byte's bits are options, what follows is a schema up to a
+ * zero byte, what follows that steers a walk through what may come next. A text that it may end
+ * with is JSON, and the schema's constraint takes it at once, too. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

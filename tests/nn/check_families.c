@@ -4,10 +4,10 @@
  *     check_families [DIR...]      each a folder of a model, or one of such folders; without any
  * the folder `families` of SM_TEST_DATA
  *
- * The stored logits are those of exact products. Beside quantized weights activations are rounded to
- * 8 bits by default, so such a file is compared twice: with the option that leaves them f32 within
- * the tolerance of all, by default within a twentieth of the logits' range; both bit by bit with
- * themselves fed in pieces.
+ * The stored logits are those of exact products. Beside quantized weights activations are rounded
+ * to 8 bits by default, so such a file is compared twice: with the option that leaves them f32
+ * within the tolerance of all, by default within a twentieth of the logits' range; both bit by bit
+ * with themselves fed in pieces.
  *
  * A line for each model; then "N passed, N failed, N skipped". A model of an architecture that the
  * library does not compute, or without logits, is skipped, and its line says so.
@@ -24,8 +24,8 @@
 
 #define TOLERANCE 1e-4
 /* Gemma 3n cuts gates off at a level made of all of them, in the first layers: that multiplies what
- * f32 rounds. The logits of the model in ../shared, of f32, are 3.4e-3 off the same network in double
- * (transformers with every step in double); with other sparsities we are within 2e-4. */
+ * f32 rounds. The logits of the model in ../shared, of f32, are 3.4e-3 off the same network in
+ * double (transformers with every step in double); with other sparsities we are within 2e-4. */
 #define TOLERANCE_3N 2e-2
 #define ROUNDED 0.05 /* of the range of the stored logits */
 #define MAX_IDS 1024

@@ -1,4 +1,5 @@
-/* Strings that text must not hold, tokens that must come before its end, and what is told of each. */
+/* Strings that text must not hold, tokens that must come before its end, and what is told of
+ * each. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

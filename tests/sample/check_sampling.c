@@ -1,5 +1,5 @@
-/* Chains of samplers on stored logits: DIR/cases.jsonl, a case a line, with the tokens that survive,
- * their probabilities and logits; and runs of mirostat, step by step.
+/* Chains of samplers on stored logits: DIR/cases.jsonl, a case a line, with the tokens that
+ * survive, their probabilities and logits; and runs of mirostat, step by step.
  *
  *     check_sampling [DIR]      without it the folder `sampling` of SM_TEST_DATA
  *

@@ -392,8 +392,8 @@ static uint32_t rank_of(const double *value, uint64_t n, uint64_t i) {
     return above;
 }
 
-/* Of the router's logits, by the code of phimoe in transformers: the greatest; it is taken away, and
- * so on. */
+/* Of the router's logits, by the code of phimoe in transformers: the greatest; it is taken away,
+ * and so on. */
 static void route_mixed(const reference *r, double *logits) {
     const uint64_t X = r->config.experts.n_experts;
     double *left = zeros(X), *p = zeros(X);

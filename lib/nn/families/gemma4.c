@@ -1,6 +1,6 @@
-/* gemma 3n and 4. Gemma 4: gemma 3's layers, with heads of two sizes, values that are normed, inputs of each layer,
- * and last layers that have no keys and values but those of the last one before them that sees as
- * much. */
+/* gemma 3n and 4. Gemma 4: gemma 3's layers, with heads of two sizes, values that are normed,
+ * inputs of each layer, and last layers that have no keys and values but those of the last one
+ * before them that sees as much. */
 #include "plan.h"
 
 #include <math.h>

@@ -100,8 +100,8 @@ void sm_plan_gptneox(sm_plan *p) {
 }
 
 /* falcon: one norm for both branches as of 7B, or as of 40B two, of which the feed-forward part has
- * the one that otherwise is of both. Of falcon-rw positions times slopes are rounded to bf16, so that
- * results hang by more than distances. */
+ * the one that otherwise is of both. Of falcon-rw positions times slopes are rounded to bf16, so
+ * that results hang by more than distances. */
 void sm_plan_falcon(sm_plan *p) {
     parts l = {.attention = layer_norm("attn_norm"),
                .rope = plan_rope(p, SM_K_ROPE_BASE, true),

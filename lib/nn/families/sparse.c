@@ -112,8 +112,8 @@ void sm_plan_gpt_oss(sm_plan *p) {
     plan_head(p, (sm_head_params){0});
 }
 
-/* phi 3.5's mixture: LayerNorm, biases everywhere but of experts. Weights are as in its code, and do
- * not add up to 1. */
+/* phi 3.5's mixture: LayerNorm, biases everywhere but of experts. Weights are as in its code, and
+ * do not add up to 1. */
 void sm_plan_phimoe(sm_plan *p) {
     const sm_experts_params usual = {.scoring = SM_SCORE_MIXER};
     const uint32_t rope = plan_rope(p, SM_K_ROPE_BASE, true), window = plan_window(p);
