@@ -49,6 +49,8 @@ static uint32_t hash_bytes(const char *bytes, uint64_t length) {
 }
 
 uint32_t sm_schema_text(schema *s, const char *bytes, uint64_t length) {
+    if (!length) /* memcmp takes no NULL, which an empty text may be */
+        bytes = "";
     uint32_t *bucket = &s->text_buckets[hash_bytes(bytes, length) % N_BUCKETS];
     for (uint32_t t = *bucket; t != UINT32_MAX; t = AT(s, texts, text_row, t).next) {
         const text_row *has = &AT(s, texts, text_row, t);
