@@ -42,6 +42,19 @@ static sm_status read_json(sm_json **json, sm_mem *mem, const char *text, uint64
                    kind == SM_JSON_ARRAY ? "array" : "object");
 }
 
+/* Each names a function: {"type": "function", "function": {"name": …}}, or the name in it directly. */
+static sm_status check_tools(const sm_json *tools, sm_error *error) {
+    uint32_t i = 0;
+    for (sm_json_value v = sm_json_first(tools, SM_JSON_ROOT); v != SM_JSON_NONE;
+         v = sm_json_next(tools, SM_JSON_ROOT, v), i++) {
+        const sm_json_value inside = sm_json_get(tools, v, "function");
+        const sm_json_value name = sm_json_get(tools, inside == SM_JSON_NONE ? v : inside, "name");
+        if (sm_json_kind_of(tools, name) != SM_JSON_STRING)
+            return sm_fail(error, SM_ERR_FORMAT, "tools: item %u names no function", i);
+    }
+    return SM_OK;
+}
+
 static sm_status read_documents(const rendering *r, documents *d, sm_error *error) {
     sm_mem *mem = r->chat->mem;
     d->prepared_text = sm_builder_of(mem, 0);
@@ -57,6 +70,8 @@ static sm_status read_documents(const rendering *r, documents *d, sm_error *erro
     if (!status && r->tools)
         status =
             read_json(&d->tools, mem, r->tools, strlen(r->tools), "tools", SM_JSON_ARRAY, error);
+    if (!status && r->tools)
+        status = check_tools(d->tools, error);
     if (!status && r->o.variables)
         status = read_json(&d->variables, mem, r->o.variables, strlen(r->o.variables), "variables",
                            SM_JSON_OBJECT, error);

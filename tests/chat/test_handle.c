@@ -114,6 +114,27 @@ static void test_options(void **state) {
 }
 
 /* Each layout says what was said, and where an answer begins. */
+/* Tools that name no function are refused by their place; what is a tool, in either form, is not. */
+static void test_tools_are_checked(void **state) {
+    static const char *const bad[] = {
+        "{}",     "[1]", "[{\"a\": 1}]", "[{\"function\": {}}]", "[{\"function\": {\"name\": 3}}]",
+        "[\"f\"]"};
+    sm_chat *chat = open_chat("{{ tools | length }}");
+    char got[64];
+    uint64_t n;
+    sm_error error;
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(sm_chat_render(chat, "[]", bad[i], NULL, got, sizeof got, &n, &error),
+                         SM_ERR_FORMAT);
+        assert_non_null(strstr(error.message, "tools: "));
+    }
+    sm_chat_free(chat);
+    expect("{{ tools | length }}", "[]", "[{\"name\": \"f\"}, {\"function\": {\"name\": \"g\"}}]",
+           "2");
+    expect("{{ tools | length }}", "[]", "[]", "0");
+}
+
 static void test_layouts(void **state) {
     (void)state;
     const char messages[] =
@@ -201,6 +222,7 @@ static void test_control_tokens(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_needs), cmocka_unit_test(test_options),
+                                       cmocka_unit_test(test_tools_are_checked),
                                        cmocka_unit_test(test_layouts),
                                        cmocka_unit_test(test_control_tokens)};
     return cmocka_run_group_tests(tests, NULL, NULL);
