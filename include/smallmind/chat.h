@@ -62,8 +62,9 @@ SM_API const char *sm_chat_layouts_list(void);
 
 /* messages: a JSON array as in OpenAI's API; tools likewise, or NULL. Stores the bytes in *n and
  * writes them if capacity is enough, else SM_ERR_BUFFER. SM_ERR_ARGUMENT with the template's own
- * words where it refuses the messages, SM_ERR_FORMAT (messages, tools, or an error inside the
- * template), _UNSUPPORTED, _NOMEM, _CANCELLED. */
+ * words where it refuses the messages, SM_ERR_FORMAT (messages, tools that name no function, or an
+ * error inside the template), _UNSUPPORTED (also tools where the template shows none to the model),
+ * _NOMEM, _CANCELLED. */
 SM_API sm_status sm_chat_render(const sm_chat *chat, const char *messages, const char *tools,
                                 const sm_render_options *options, char *text, uint64_t capacity,
                                 uint64_t *n, sm_error *error);

@@ -72,6 +72,10 @@ static sm_status read_documents(const rendering *r, documents *d, sm_error *erro
             read_json(&d->tools, mem, r->tools, strlen(r->tools), "tools", SM_JSON_ARRAY, error);
     if (!status && r->tools)
         status = check_tools(d->tools, error);
+    if (!status && r->tools && sm_json_count(d->tools, SM_JSON_ROOT) &&
+        !sm_template_names(r->chat->parsed, "tools"))
+        status =
+            sm_fail(error, SM_ERR_UNSUPPORTED, "tools: the chat template shows none to the model");
     if (!status && r->o.variables)
         status = read_json(&d->variables, mem, r->o.variables, strlen(r->o.variables), "variables",
                            SM_JSON_OBJECT, error);

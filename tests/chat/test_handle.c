@@ -114,7 +114,7 @@ static void test_options(void **state) {
 }
 
 /* Each layout says what was said, and where an answer begins. */
-/* Tools that name no function are refused by their place; what is a tool, in either form, is not. */
+/* Tools that name no function are refused by their place, and any where the template has none. */
 static void test_tools_are_checked(void **state) {
     static const char *const bad[] = {
         "{}",     "[1]", "[{\"a\": 1}]", "[{\"function\": {}}]", "[{\"function\": {\"name\": 3}}]",
@@ -129,6 +129,11 @@ static void test_tools_are_checked(void **state) {
                          SM_ERR_FORMAT);
         assert_non_null(strstr(error.message, "tools: "));
     }
+    sm_chat_free(chat);
+    chat = open_chat(PLAIN);
+    assert_int_equal(
+        sm_chat_render(chat, "[]", "[{\"name\": \"f\"}]", NULL, got, sizeof got, &n, &error),
+        SM_ERR_UNSUPPORTED);
     sm_chat_free(chat);
     expect("{{ tools | length }}", "[]", "[{\"name\": \"f\"}, {\"function\": {\"name\": \"g\"}}]",
            "2");
