@@ -3,10 +3,6 @@
  * Every figure is the median of several repeats. Rates count all threads together; a
  * multiply-add is two operations.
  */
-#ifdef __linux__
-#define _GNU_SOURCE /* sched_getaffinity */
-#include <sched.h>
-#endif
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -101,17 +97,6 @@ static double measure_barrier(uint32_t repeats) {
 }
 
 /* ---- the system ------------------------------------------------------------------------------ */
-
-/* CPUs that this process may run on. */
-static uint32_t count_cpus(void) {
-#ifdef __linux__
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0)
-        return (uint32_t)CPU_COUNT(&set);
-#endif
-    const long n = sysconf(_SC_NPROCESSORS_ONLN);
-    return n > 0 ? (uint32_t)n : 1;
-}
 
 /* Time of all CPUs since boot, as the first line of /proc/stat has it (proc(5)). */
 typedef struct cpu_time {
@@ -347,7 +332,7 @@ int cmd_bench_limits(int argc, char **argv) {
     int code = cli_parse(&command, argc, argv);
     if (code != CLI_GO_ON)
         return code;
-    run.n_cpus = count_cpus();
+    run.n_cpus = sm_cpu_count();
     if (run.n_threads == 0)
         run.n_threads = run.n_cpus;
     if (run.n_threads > MAX_THREADS)

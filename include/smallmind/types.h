@@ -191,6 +191,11 @@ SM_API uint32_t sm_level_from_name(const char *name);
  * another architecture leaves SM_LEVEL_SCALAR. */
 SM_API uint32_t sm_level_best(uint32_t cap);
 
+/* CPUs worth a thread each: those that this process may run on, no more than its control groups
+ * (Linux, v1 and v2) give it time for; at least 1. What `n_threads` 0 means, but for a cap of its
+ * own. Asks the system each time. Any thread. */
+SM_API uint32_t sm_cpu_count(void);
+
 /* Place of a name in a list of names separated by '|', commas or spaces (sm_option.names),
  * upper and lower case being the same; SM_NAME_NONE if it is not there. *nearest (may be NULL) is
  * then the place of the name that it is likely a slip of, SM_NAME_NONE if none is near. For

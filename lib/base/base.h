@@ -274,11 +274,9 @@ void sm_file_abort(sm_file_writer *writer);                        /* frees writ
 
 uint64_t sm_time_ns(void);  /* monotonic */
 int64_t sm_unix_time(void); /* seconds since 1970, UTC */
-/* CPUs this process may run on, no more than its control groups give it time for; at least 1. Asks
- * the system each time. */
-uint32_t sm_cpu_count(void);
-/* That time alone, in CPUs, rounded up, UINT32_MAX where nothing limits it: the least quota of the
- * process's groups (Linux, v1 and v2) and of those above them. root: "", or what stands for "/". */
+/* What sm_cpu_count (types.h) knows of control groups: CPUs, rounded up, UINT32_MAX where nothing
+ * limits them. The least quota of the process's groups (Linux, v1 and v2) and of those above them.
+ * root: "", or what stands for "/". */
 uint32_t sm_cpu_quota(const char *root);
 uint64_t sm_cache_bytes(void); /* of the last-level cache; a guess where the system does not tell */
 /* Asks for large pages inside memory of the process's own; that may come to nothing. */

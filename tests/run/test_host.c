@@ -66,7 +66,7 @@ TAKE(yyjson_read_opts)
 #ifdef TAKES_INTERNALS
 TAKE(sm_alloc)
 TAKE(sm_alloc_array)
-TAKE(sm_cpu_count)
+TAKE(sm_cpu_quota)
 TAKE(sm_fail)
 TAKE(sm_free)
 TAKE(sm_realloc)
