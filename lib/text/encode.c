@@ -132,6 +132,7 @@ static sm_status encode_pieces(sm_encoder *encoder, const uint8_t *text, uint64_
     const sm_tokenizer *t = encoder->tokenizer;
     bool prefix = t->add_space_prefix && !t->normalizes && !encoder->joined;
     encoder->after_unknown = false;
+    encoder->reached = 0;
     if (t->normalizes) {
         sm_status status = sm_normalize(encoder, text, length, &length);
         if (status)

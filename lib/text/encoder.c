@@ -216,7 +216,7 @@ sm_status sm_encoder_init(sm_encoder *encoder, const sm_tokenizer *t, uint64_t l
         if (status)
             return status;
     }
-    if (length < CACHE_MIN_TEXT)
+    if (length < CACHE_MIN_TEXT || t->kind == SM_TOKENIZER_UNIGRAM) /* a word is not alone there */
         return SM_OK;
     uint64_t slots = 64;
     while (slots < length / 8 && slots < CACHE_MAX_SLOTS)

@@ -258,6 +258,7 @@ typedef struct sm_encoder {
     sm_scratch normal;  /* the normalized fragment; the first word, with the space before it */
     sm_scratch found;   /* ids of the word in work */
     bool after_unknown; /* the last id of this fragment was unknown (SentencePiece kinds) */
+    float reached; /* unigram: the sum of scores of the fragment so far */
     bool joined;        /* this fragment goes on from text that was encoded before */
     bool after_space;   /* ... and that ended with a space, normalized */
     const sm_text_part

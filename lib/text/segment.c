@@ -3,6 +3,7 @@
 #include "internal.h"
 
 #include <float.h>
+#include <math.h>
 #include <string.h>
 
 /* ---- independent segments ------------------------------------------------ */
@@ -340,14 +341,25 @@ sm_status sm_normalize(sm_encoder *encoder, const uint8_t *text, uint64_t length
 
 /* ---- unigram ------------------------------------------------------------- */
 
-/* Best way to reach a position. */
+/* Best way to reach a position. Where two ways are equally likely the rounding of their sums decides:
+ * so these are, as SentencePiece's, of single precision and of all that is in front, too. */
 typedef struct best {
-    double score;
+    float score;
     uint32_t from;
     uint32_t id; /* SM_NO_ID: by an unknown character */
 } best;
 
-static void offer(best *at, double score, uint32_t from, uint32_t id) {
+#define RESET_AT 100000.0F /* a sum beyond it starts anew from 0, as SentencePiece 0.2.3 has it */
+
+/* Takes what position `from` has from all that was reached, which ends at `end`. */
+static void start_anew(best *path, uint32_t from, uint32_t end) {
+    const float offset = path[from].score;
+    for (uint32_t i = from; i <= end; i++)
+        if (path[i].score > -FLT_MAX)
+            path[i].score -= offset;
+}
+
+static void offer(best *at, float score, uint32_t from, uint32_t id) {
     if (score > at->score)
         *at = (best){score, from, id};
 }
@@ -358,26 +370,30 @@ static sm_status viterbi(sm_encoder *encoder, const uint8_t *word, uint32_t leng
     uint64_t at = 0, stop;
     while ((stop = sm_pace_block(&encoder->pace, at, length)) > at)
         for (; at < stop; at++)
-            path[at + 1] = (best){-DBL_MAX, 0, SM_NO_ID};
+            path[at + 1] = (best){-FLT_MAX, 0, SM_NO_ID};
     if (at < length)
         return sm_encoder_fail(encoder);
-    path[0] = (best){0, 0, SM_NO_ID};
-    for (uint32_t i = 0; i < length;) {
+    path[0] = (best){encoder->reached, 0, SM_NO_ID};
+    for (uint32_t i = 0, end = 0; i < length;) {
         uint32_t code, width = sm_utf8_decode(word + i, length - i, &code), id, bytes;
         bool known = false;
+        if (fabsf(path[i].score) > RESET_AT)
+            start_anew(path, i, end);
         sm_prefix_walk walk;
         sm_prefixes_start(&t->words, word[i], &walk);
         while ((id = sm_prefixes_next(&t->words, &t->text, word + i, length - i, &walk, &bytes)) !=
                SM_NO_ID) {
             known |= bytes == width;
+            end = i + bytes > end ? i + bytes : end;
             double score = (double)t->score[id];
             if (t->type[id] == SM_TOKEN_USER_DEFINED) /* SentencePiece's bonus */
                 score = 0.1 * (bytes - 1);
-            offer(&path[i + bytes], path[i].score + score, i, id);
+            offer(&path[i + bytes], (float)((double)path[i].score + score), i, id);
         }
         if (!known)
-            offer(&path[i + width], path[i].score + (double)t->unknown_score, i, SM_NO_ID);
+            offer(&path[i + width], path[i].score + t->unknown_score, i, SM_NO_ID);
         i += width;
+        end = i > end ? i : end;
         sm_status status = sm_encoder_step(encoder, NORMAL_STEPS + walk.depth);
         if (status)
             return status;
@@ -413,6 +429,7 @@ sm_status sm_unigram_word(sm_encoder *encoder, const uint8_t *word, uint64_t len
         return sm_encoder_fail(encoder);
     const sm_tokenizer *t = encoder->tokenizer;
     sm_status status = viterbi(encoder, word, (uint32_t)length, path);
+    encoder->reached = path[length].score;
     for (uint32_t at = (uint32_t)length; at > 0 && !status; at = path[at].from) {
         status = sm_encoder_step(encoder, NORMAL_STEPS);
         if (path[at].id != SM_NO_ID)

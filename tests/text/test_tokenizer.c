@@ -782,6 +782,24 @@ static void test_unigram(void **state) {
     bytes_free(&map);
 }
 
+/* SentencePiece adds in single precision: a and b (-1 + 1e-8) are as likely as ab there, and the
+ * longer one was there first (0.2.3 of its Python package says so, too). */
+static void test_unigram_ties(void **state) {
+    (void)state;
+    static draft d;
+    make_unigram(&d);
+    d.v.add_space_prefix = 0;
+    d.scores[4] = d.scores[6] = -1;
+    d.scores[5] = 1e-8F;
+    sm_tokenizer *t = build(&d);
+    EXPECT(t, "ab", 0, 6);
+    sm_tokenizer_free(t);
+    d.scores[5] = 1.2e-7F;
+    t = build(&d);
+    EXPECT(t, "ab", 0, 4, 5);
+    sm_tokenizer_free(t);
+}
+
 /* A word of more than 100 characters is unknown, however many bytes these have. */
 static void test_wordpiece_long(void **state) {
     (void)state;
@@ -1480,6 +1498,7 @@ int main(void) {
         TEST(test_spm_without_bytes),
         TEST(test_wordpiece),
         TEST(test_unigram),
+        TEST(test_unigram_ties),
         TEST(test_wordpiece_long),
         TEST(test_unigram_bytes),
         TEST(test_special_tokens),
