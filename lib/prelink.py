@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Makes the static library: one object in which only the public functions are global.
 
-Usage: prelink.py OUTPUT.a MAP AR OBJCOPY [WHOLE.a...] [--bundle PART.a...] -- C_COMPILER...
+Usage: prelink.py OUTPUT.a MAP AR OBJCOPY PART.a... -- C_COMPILER...
 
-All of WHOLE and what they need of PART are linked into one relocatable object. Its names are then
-hidden but for the functions that MAP lists, so that a program may have functions of the same
-names as ours and those libraries', and they do not get called.
+All of the parts are linked into one relocatable object. Its names are then hidden but for the
+functions that MAP lists, so that a program may have functions of the same names as internal ones,
+and they do not get called.
 """
 import pathlib
 import re
@@ -22,14 +22,13 @@ def main():
     command = sys.argv.index("--")
     output, symbol_map, ar, objcopy, *archives = sys.argv[1:command]
     compiler = sys.argv[command + 1:]
-    parts = archives.index("--bundle") if "--bundle" in archives else len(archives)
     names = pathlib.Path(output + ".names")
     names.write_text("".join(f"{name}\n" for name in
                              public_names(pathlib.Path(symbol_map).read_text(encoding="utf-8"))),
                      encoding="utf-8")
     linked = pathlib.Path(output).with_suffix(".o")
     subprocess.run([*compiler, "-r", "-nostdlib", "-o", str(linked), "-Wl,--whole-archive",
-                    *archives[:parts], "-Wl,--no-whole-archive", *archives[parts + 1:]], check=True)
+                    *archives], check=True)
     # sections of link-time optimisation would be compiled again, under the old names
     subprocess.run([objcopy, f"--keep-global-symbols={names}", "--remove-section=.gnu.lto_*",
                     "--remove-section=.gnu.debuglto_*", str(linked)], check=True)

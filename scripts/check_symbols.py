@@ -6,10 +6,11 @@ Usage: check_symbols.py exports|imports|globals BUILD_DIR [SOURCE_ROOT]
 exports  the shared library exports exactly the functions that the headers
          declare SM_API, all of them versioned, and smallmind.map lists the same;
          of the static library exactly these are global
-imports  it imports nothing that could print, end the process, handle signals
-         or read the environment; where PCRE2 and utf8proc were put into it,
-         neither library asks for a function of theirs, and each finds its own
-         functions in itself
+imports  it needs no library but libc, libm and, if that was asked for,
+         OpenBLAS; of these it imports nothing that could print, end the
+         process, handle signals or read the environment, and the static
+         library asks for no name that the shared one does not; each finds its
+         own functions in itself
 globals  its objects have no writable variable but the kernel dispatch table,
          no thread-local variable and no constructor
 
@@ -94,25 +95,28 @@ def check_exports(build, root):
     return errors + differences("smallmind.map", mapped(root), want)
 
 
-def is_bundled(build):
+def allowed_libraries(build):
     text = (build / "meson-private" / "smallmind.pc").read_text(encoding="utf-8")
-    return not re.search(r"^Requires.*pcre2", text, re.MULTILINE)
+    blas = r"|lib(open)?blas" if re.search(r"^Requires.*openblas", text, re.MULTILINE) else ""
+    return re.compile(rf"(libc|libm|libpthread|ld-linux[\w-]*|ld-musl[\w-]*{blas})\.so\b")
 
 
 def check_imports(build, _root):
     errors = []
-    bundled = re.compile(r"_?(pcre2|utf8proc)_" if is_bundled(build) else r"(?!)")
+    dynamic = run("readelf", "-d", str(library(build)))
+    allowed = allowed_libraries(build)
+    for name in re.findall(r"\(NEEDED\).*\[(.*)\]", dynamic):
+        if not allowed.match(name):
+            errors.append(f"shared library: needs {name}")
     lines = run("nm", "-D", "--undefined-only", str(library(build))).splitlines()
-    for line in lines:
-        name = line.split()[-1].partition("@")[0]
+    imported = {line.split()[-1].partition("@")[0] for line in lines}
+    for name in sorted(imported):
         if FORBIDDEN.match(name):
             errors.append(f"shared library: imports {name}")
-        if bundled.match(name):
-            errors.append(f"shared library: takes {name} from the program")
-    for name in undefined(static_library(build)):
-        if bundled.match(name):
+    for name in sorted(undefined(static_library(build)) - imported):
+        if not re.match("_[_A-Z]", name):  # reserved: what compilers call of their own library
             errors.append(f"static library: takes {name} from the program")
-    if "(SYMBOLIC)" not in run("readelf", "-d", str(library(build))):
+    if "(SYMBOLIC)" not in dynamic:
         errors.append("shared library: not linked with -Bsymbolic")
     return errors if lines else ["shared library: no imports found, which cannot be"]
 

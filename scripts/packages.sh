@@ -18,10 +18,14 @@ need_build_packages() {
     need_command meson meson
     need_command ninja ninja-build
     need_command pkg-config pkg-config
-    need_module libpcre2-8 libpcre2-dev
-    need_module libutf8proc libutf8proc-dev
     need_module libxxhash libxxhash-dev
     need_module jansson libjansson-dev
+}
+
+need_test_packages() {
+    need_module cmocka libcmocka-dev
+    need_module libpcre2-8 libpcre2-dev
+    need_module libutf8proc libutf8proc-dev
 }
 
 as_root() {

@@ -140,7 +140,7 @@ format_check() {
 
 say "packages"
 need_build_packages
-need_module cmocka libcmocka-dev
+need_test_packages
 need_command c++ g++
 need_command objdump binutils
 install_missing || { echo "0 passed, 1 failed, 0 skipped"; exit 1; }

@@ -62,7 +62,7 @@ static sm_status encode_bytes(sm_encoder *encoder, const uint8_t *text, uint64_t
     sm_status status = make_valid(encoder, text, length, &valid);
     if (status)
         return status;
-    sm_split_start(&encoder->split, valid, length, &encoder->pace);
+    sm_split_start(&encoder->split, encoder->tokenizer->pre, valid, length, &encoder->pace);
     for (uint64_t steps = 0;;) {
         uint64_t begin, end;
         status = sm_split_next(&encoder->split, &begin, &end, encoder->error);

@@ -211,11 +211,6 @@ sm_status sm_encoder_init(sm_encoder *encoder, const sm_tokenizer *t, uint64_t l
         encoder->sink.ids = ids;
         encoder->sink.room = capacity;
     }
-    if (t->pre) {
-        sm_status status = sm_split_init(&encoder->split, t->pre, error);
-        if (status)
-            return status;
-    }
     if (length < CACHE_MIN_TEXT || t->kind == SM_TOKENIZER_UNIGRAM) /* a word is not alone there */
         return SM_OK;
     uint64_t slots = 64;
@@ -227,8 +222,6 @@ sm_status sm_encoder_init(sm_encoder *encoder, const sm_tokenizer *t, uint64_t l
 }
 
 void sm_encoder_done(sm_encoder *encoder) {
-    if (encoder->tokenizer->pre)
-        sm_split_done(&encoder->split);
     sm_scratch *const scratches[] = {&encoder->shadow, &encoder->word,   &encoder->symbols,
                                      &encoder->heap,   &encoder->normal, &encoder->found};
     for (size_t i = 0; i < sizeof scratches / sizeof *scratches; i++)

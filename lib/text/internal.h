@@ -126,8 +126,8 @@ typedef struct sm_pre sm_pre;
 #define SM_PRE_MASK_LSTRIP 4U /* "<mask>" takes the white space before it */
 
 /* NULL if the name is unknown; "" is "default". Sets *flags. */
-sm_status sm_pre_new(sm_pre **out, sm_mem *mem, const char *name, uint64_t length, bool interpret,
-                     uint32_t *flags, sm_error *error);
+sm_status sm_pre_new(sm_pre **out, sm_mem *mem, const char *name, uint64_t length, uint32_t *flags,
+                     sm_error *error);
 void sm_pre_free(sm_pre *pre, sm_mem *mem);
 /* The i-th known name; NULL past the end. */
 const char *sm_pre_name(uint32_t i);
@@ -138,19 +138,16 @@ typedef struct sm_split {
     const uint8_t *text;
     uint64_t length;
     uint64_t begin[SM_MAX_STAGES], end[SM_MAX_STAGES]; /* current piece of each stage */
-    uint64_t match_end[SM_MAX_STAGES];                 /* of a match or run of digits found ahead */
-    void *match, *limits; /* regex match data and context, if a stage needs them */
+    uint64_t match_end[SM_MAX_STAGES];                 /* of a run found ahead */
     sm_pace *pace;
     sm_pace idle; /* what pace points to where the caller has none */
 } sm_split;
 
-sm_status sm_split_init(sm_split *split, const sm_pre *pre, sm_error *error);
-void sm_split_done(sm_split *split);
-/* pace, which may be NULL, must outlive the walk. */
-void sm_split_start(sm_split *split, const uint8_t *text, uint64_t length, sm_pace *pace);
+/* pre and pace, which may be NULL, must outlive the walk. */
+void sm_split_start(sm_split *split, const sm_pre *pre, const uint8_t *text, uint64_t length,
+                    sm_pace *pace);
 /* The next piece [*begin, *end). *begin == length of the text at the end. Steps are counted
- * inside long pieces; that there are many is for the caller to count. SM_ERR_CANCELLED; from a
- * regex (interpret) SM_ERR_NOMEM and SM_ERR_UNSUPPORTED (too much backtracking). */
+ * inside long pieces; that there are many is for the caller to count. SM_ERR_CANCELLED. */
 sm_status sm_split_next(sm_split *split, uint64_t *begin, uint64_t *end, sm_error *error);
 
 /* ---- the tokenizer ------------------------------------------------------- */

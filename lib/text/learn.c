@@ -50,7 +50,6 @@ struct sm_bpe_learner {
     sm_pace idle;    /* what pace points to where the caller has none */
     sm_pre *pre;
     sm_split split;
-    bool splitting;
     array text;    /* bytes of all words and tokens */
     array words;   /* word */
     array symbols; /* uint32_t */
@@ -182,10 +181,7 @@ sm_status sm_bpe_learner_new(sm_bpe_learner **out, sm_mem *mem, sm_str pre, cons
     l->tokens.size = sizeof(learned);
     l->merges.size = 2 * sizeof(uint32_t);
     l->n_special = n_special;
-    sm_status status = sm_pre_new(&l->pre, mem, pre.data, pre.length, false, &flags, error);
-    if (!status)
-        status = sm_split_init(&l->split, l->pre, error);
-    l->splitting = !status;
+    sm_status status = sm_pre_new(&l->pre, mem, pre.data, pre.length, &flags, error);
     for (uint32_t i = 0; i < n_special && !status; i++) {
         const uint64_t begin = l->text.n;
         if (!keep(l, (const uint8_t *)special[i].data, special[i].length) ||
@@ -212,8 +208,6 @@ sm_status sm_bpe_learner_new(sm_bpe_learner **out, sm_mem *mem, sm_str pre, cons
 void sm_bpe_learner_free(sm_bpe_learner *l) {
     if (!l)
         return;
-    if (l->splitting)
-        sm_split_done(&l->split);
     sm_pre_free(l->pre, l->mem);
     array *const arrays[] = {&l->text,   &l->words, &l->symbols, &l->pairs,
                              &l->places, &l->heap,  &l->tokens,  &l->merges};
@@ -291,7 +285,7 @@ sm_status sm_bpe_learner_add(sm_bpe_learner *l, const void *text, uint64_t lengt
                            (unsigned long long)at);
         at += n;
     }
-    sm_split_start(&l->split, bytes, length, pace);
+    sm_split_start(&l->split, l->pre, bytes, length, pace);
     for (;;) {
         uint64_t begin, end;
         sm_status status = sm_split_next(&l->split, &begin, &end, error);

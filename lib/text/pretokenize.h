@@ -29,7 +29,6 @@ typedef enum stage_op {
 } stage_op;
 
 typedef struct stage {
-    const char *regex; /* what the stage means; "" where op has no regex */
     stage_op op;
     uint8_t max;       /* SET, TAG; WORDS and CASED: longest run of digits (0: any) */
     bool spaced;       /* SET: `\s?` in front */

@@ -478,7 +478,7 @@ static sm_status set_kind(sm_tokenizer *t, const sm_vocab *v, uint32_t *pre_flag
     if (t->kind != SM_TOKENIZER_BPE)
         return SM_OK;
     sm_str pre = v->pre.length ? v->pre : (sm_str){"default", 7};
-    sm_status status = sm_pre_new(&t->pre, t->mem, pre.data, pre.length, false, pre_flags, error);
+    sm_status status = sm_pre_new(&t->pre, t->mem, pre.data, pre.length, pre_flags, error);
     if (!status) /* known names are shorter than the field */
         memcpy(t->pre_name, pre.data, (size_t)pre.length);
     return status;

@@ -1,11 +1,8 @@
-/* test_host.c - a program whose functions bear the names of the library's dependencies and
- * internals, or that is linked with libraries of such names. Nothing of it may be called: a
- * vocabulary that splits texts with PCRE2, one that folds letters with utf8proc, training on JSON
- * and generating all work as anywhere else.
+/* test_host.c - a program whose functions bear names of the library's. Nothing of it may be called:
+ * splitting texts, folding letters, training on JSON and generating all work as anywhere else.
  *
- * TAKES_NAMES: it defines functions of these names (TAKES_INTERNALS: and internal ones, for the
- * static library; else public ones that the library calls itself); else it uses PCRE2, utf8proc
- * and Jansson, or (HAVE_JSON_C) json-c, for itself.
+ * TAKES_INTERNALS: they are internal ones, for the static library; else public ones that the library
+ * calls itself.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -22,48 +19,15 @@
 
 /* ---- the host's own functions -------------------------------------------------------- */
 
-#ifdef TAKES_NAMES
-
 static const char *called; /* the last one */
 
+#ifdef TAKES_INTERNALS
 #define TAKE(name)      \
     void *name(void);   \
     void *name(void) {  \
         called = #name; \
         return NULL;    \
     }
-TAKE(pcre2_code_free_8)
-TAKE(pcre2_compile_8)
-TAKE(pcre2_compile_context_create_8)
-TAKE(pcre2_compile_context_free_8)
-TAKE(pcre2_general_context_create_8)
-TAKE(pcre2_general_context_free_8)
-TAKE(pcre2_get_ovector_pointer_8)
-TAKE(pcre2_match_8)
-TAKE(pcre2_match_context_create_8)
-TAKE(pcre2_match_context_free_8)
-TAKE(pcre2_match_data_create_8)
-TAKE(pcre2_match_data_free_8)
-TAKE(pcre2_maketables_8)
-TAKE(pcre2_set_heap_limit_8)
-TAKE(pcre2_set_match_limit_8)
-TAKE(_pcre2_valid_utf_8)
-TAKE(utf8proc_category)
-TAKE(utf8proc_codepoint_valid)
-TAKE(utf8proc_decompose_char)
-TAKE(utf8proc_get_property)
-TAKE(utf8proc_tolower)
-TAKE(json_array_get)
-TAKE(json_array_size)
-TAKE(json_decref)
-TAKE(json_delete)
-TAKE(json_loadb)
-TAKE(json_object_get)
-TAKE(json_string_length)
-TAKE(json_string_value)
-TAKE(yyjson_read_opts)
-
-#ifdef TAKES_INTERNALS
 TAKE(sm_alloc)
 TAKE(sm_alloc_array)
 TAKE(sm_cpu_quota)
@@ -91,42 +55,6 @@ static void host_was_left_alone(void) {
     if (called)
         fail_msg("the library called the program's %s", called);
 }
-
-#elif defined(HAVE_JSON_C)
-
-#include <json-c/json.h>
-
-static void host_was_left_alone(void) {
-    json_object *object = json_tokener_parse("{\"a\": [1, 2]}"), *a = NULL;
-    assert_true(json_object_object_get_ex(object, "a", &a));
-    assert_int_equal(json_object_array_length(a), 2);
-    assert_int_equal(json_object_put(json_object_get(object)), 0);
-    assert_int_equal(json_object_put(object), 1);
-}
-
-#else
-
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <jansson.h>
-#include <pcre2.h>
-#include <utf8proc.h>
-
-static void host_was_left_alone(void) {
-    int code;
-    PCRE2_SIZE at;
-    pcre2_code *regex = pcre2_compile((PCRE2_SPTR) "b+", 2, 0, &code, &at, NULL);
-    pcre2_match_data *match = pcre2_match_data_create(1, NULL);
-    assert_int_equal(pcre2_match(regex, (PCRE2_SPTR) "abbc", 4, 0, 0, match, NULL), 1);
-    assert_int_equal(pcre2_get_ovector_pointer(match)[1], 3);
-    pcre2_match_data_free(match);
-    pcre2_code_free(regex);
-    assert_int_equal(utf8proc_tolower(0xc9), 0xe9);
-    json_t *object = json_loads("{\"a\": 3}", 0, NULL);
-    assert_int_equal(json_integer_value(json_object_get(object, "a")), 3);
-    json_decref(object);
-}
-
-#endif
 
 /* ---- files, by hand: a program has nothing but the public functions -------------------- */
 
@@ -171,7 +99,7 @@ static const char *written(const char *name, bytes *b) {
     return path;
 }
 
-/* The bytes as GPT-2 spells them, one merge that the pre-tokenizer's PCRE2 regexes forbid
+/* The bytes as GPT-2 spells them, one merge that the pre-tokenizer forbids
  * ("!" is a piece of its own) and one that they allow, and an end mark. */
 static const char *byte_level(void) {
     enum { N_MERGES = 2, N = 256 + N_MERGES + 1 };

@@ -2,6 +2,9 @@
  * text, on text made to be awkward, and on the corpora where they are at hand. */
 #include "text/internal.h"
 
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -10,9 +13,10 @@
 #include <cmocka.h>
 
 #include "support.h"
+#include "text/patterns.h"
 
 /* Blocks whose classes have not changed for many Unicode versions: the scanners ask
- * utf8proc, the regexes PCRE2, and the two may know different versions. */
+ * lib/base, the regexes PCRE2, and the two may know different versions. */
 static const uint32_t blocks[][2] = {
     {0x20, 0x7E},       {0x20, 0x7E},       {0x20, 0x7E},       {0x41, 0x7A},
     {0x30, 0x39},       {0x09, 0x0D},       {0x00, 0x1F},       {0x80, 0xFF},
@@ -116,22 +120,98 @@ static size_t add_piece(char *out, uint64_t *seed) {
     return n;
 }
 
-typedef struct splitter {
+static sm_pre *open_pre(sm_mem *mem, const char *name) {
     sm_pre *pre;
-    sm_split split;
-} splitter;
-
-static void open_splitter(splitter *s, sm_mem *mem, const char *name, bool interpret) {
     uint32_t flags;
     sm_error error;
-    assert_int_equal(sm_pre_new(&s->pre, mem, name, strlen(name), interpret, &flags, &error),
-                     SM_OK);
-    assert_int_equal(sm_split_init(&s->split, s->pre, &error), SM_OK);
+    assert_int_equal(sm_pre_new(&pre, mem, name, strlen(name), &flags, &error), SM_OK);
+    return pre;
 }
 
-static void close_splitter(splitter *s, sm_mem *mem) {
-    sm_split_done(&s->split);
-    sm_pre_free(s->pre, mem);
+/* ---- what the regexes say --------------------------------------------------------------------- */
+
+#define SM_NAMES(...) \
+    { __VA_ARGS__ }
+#define STAGE(regex, ...) regex
+#define SM_PRE(flags, names, ...) {names, {__VA_ARGS__}},
+
+static const struct pattern {
+    const char *names[12], *regexes[SM_MAX_STAGES];
+} patterns[] = {
+#include "text/pretokenizers.inc"
+};
+
+typedef struct regexes {
+    pcre2_code *code[SM_MAX_STAGES];
+    uint32_t n;
+    pcre2_match_data *match;
+} regexes;
+
+static const struct pattern *pattern_of(const char *name) {
+    for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++)
+        for (size_t k = 0; k < 12 && patterns[i].names[k]; k++)
+            if (strcmp(patterns[i].names[k], name) == 0)
+                return &patterns[i];
+    fail_msg("%s has no regexes", name);
+    return NULL;
+}
+
+static regexes open_regexes(const char *name) {
+    const struct pattern *pattern = pattern_of(name);
+    regexes r = {.match = pcre2_match_data_create(1, NULL)};
+    for (; r.n < SM_MAX_STAGES && pattern->regexes[r.n]; r.n++) {
+        int error;
+        PCRE2_SIZE at;
+        assert_true(*pattern->regexes[r.n] != '\0');
+        r.code[r.n] =
+            pcre2_compile((PCRE2_SPTR)pattern->regexes[r.n], PCRE2_ZERO_TERMINATED,
+                          PCRE2_UTF | PCRE2_UCP | PCRE2_NO_AUTO_CAPTURE, &error, &at, NULL);
+        if (!r.code[r.n])
+            fail_msg("%s, regex %u: error %d at %zu", name, (unsigned)r.n, error, (size_t)at);
+    }
+    assert_true(r.n > 0);
+    return r;
+}
+
+static void close_regexes(regexes *r) {
+    for (uint32_t i = 0; i < r->n; i++)
+        pcre2_code_free(r->code[i]);
+    pcre2_match_data_free(r->match);
+}
+
+/* Ends of the pieces, matches and what lies between them, of text[begin..end): how many there are */
+static size_t pieces_of(const regexes *r, uint32_t level, const char *text, uint64_t begin,
+                        uint64_t end, uint64_t *ends) {
+    size_t n = 0;
+    for (uint64_t from = begin; from < end;) {
+        const int found = pcre2_match(r->code[level], (PCRE2_SPTR)text + begin,
+                                      (size_t)(end - begin), (size_t)(from - begin),
+                                      PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY, r->match, NULL);
+        assert_true(found > 0 || found == PCRE2_ERROR_NOMATCH);
+        const PCRE2_SIZE *at = pcre2_get_ovector_pointer(r->match);
+        if (found > 0 && begin + at[0] > from)
+            ends[n++] = begin + at[0];
+        ends[n++] = from = found > 0 ? begin + at[1] : end;
+    }
+    return n;
+}
+
+/* Every regex splits the pieces of the one before. Ends of the last ones, to be freed. */
+static uint64_t *split_by_regexes(const regexes *r, const char *text, size_t length) {
+    uint64_t *ends = calloc(length + 1, sizeof *ends), *next = calloc(length + 1, sizeof *next);
+    size_t n = length > 0;
+    ends[0] = length;
+    for (uint32_t level = 0; level < r->n; level++) {
+        size_t n_next = 0;
+        for (size_t i = 0; i < n; i++)
+            n_next += pieces_of(r, level, text, i ? ends[i - 1] : 0, ends[i], next + n_next);
+        uint64_t *swap = ends;
+        ends = next;
+        next = swap;
+        n = n_next;
+    }
+    free(next);
+    return ends;
 }
 
 static void show(const char *name, const char *text, size_t length, uint64_t at) {
@@ -141,23 +221,25 @@ static void show(const char *name, const char *text, size_t length, uint64_t at)
     print_error("\n");
 }
 
-/* Both split the text alike, in pieces that are not empty and end at its end. */
-static void compare(splitter *a, splitter *b, const char *name, const char *text, size_t length) {
+/* The scanner's pieces, which cover the text, are the regexes'. */
+static void compare(const sm_pre *pre, const regexes *r, const char *name, const char *text,
+                    size_t length) {
+    uint64_t *ends = split_by_regexes(r, text, length), begin = 0, end = 0, before = 0;
     sm_error error;
-    uint64_t begin_a, end_a = 0, begin_b, end_b, before = 0;
-    sm_split_start(&a->split, (const uint8_t *)text, length, NULL);
-    sm_split_start(&b->split, (const uint8_t *)text, length, NULL);
-    do {
-        assert_int_equal(sm_split_next(&a->split, &begin_a, &end_a, &error), SM_OK);
-        assert_int_equal(sm_split_next(&b->split, &begin_b, &end_b, &error), SM_OK);
-        assert_int_equal(begin_a, before);
-        if (begin_a != begin_b || end_a != end_b)
-            show(name, text, length < 400 ? length : 400, begin_a);
-        assert_int_equal(begin_a, begin_b);
-        assert_int_equal(end_a, end_b);
-        assert_true(begin_a == length ? end_a == length : end_a > begin_a);
-        before = end_a;
-    } while (begin_a < length);
+    sm_split split;
+    sm_split_start(&split, pre, (const uint8_t *)text, length, NULL);
+    for (size_t i = 0; before < length; i++, before = end) {
+        assert_int_equal(sm_split_next(&split, &begin, &end, &error), SM_OK);
+        assert_int_equal(begin, before);
+        if (end != ends[i])
+            show(name, text, length < 400 ? length : 400, begin);
+        assert_int_equal(end, ends[i]);
+        assert_true(end > begin);
+    }
+    assert_int_equal(sm_split_next(&split, &begin, &end, &error), SM_OK);
+    assert_int_equal(begin, length);
+    assert_int_equal(end, length);
+    free(ends);
 }
 
 static void test_scanners_equal_regexes(void **state) {
@@ -167,18 +249,17 @@ static void test_scanners_equal_regexes(void **state) {
     static char text[64 * 1024];
     uint32_t n = 0;
     for (const char *name; (name = sm_pre_name(n)); n++) {
-        splitter scanner, regex;
-        open_splitter(&scanner, &mem, name, false);
-        open_splitter(&regex, &mem, name, true);
+        sm_pre *pre = open_pre(&mem, name);
+        regexes r = open_regexes(name);
         uint64_t seed = n; /* aliases of one pattern thus see different texts */
         for (uint32_t round = 0; round < 400; round++) {
             size_t length = 0;
             for (uint32_t k = below(&seed, 12); k > 0; k--)
                 length += add_piece(text + length, &seed);
-            compare(&scanner, &regex, name, text, length);
+            compare(pre, &r, name, text, length);
         }
-        close_splitter(&scanner, &mem);
-        close_splitter(&regex, &mem);
+        close_regexes(&r);
+        sm_pre_free(pre, &mem);
     }
     assert_true(n > 60);
     assert_int_equal(mem.in_use, 0);
@@ -203,12 +284,11 @@ static void test_corpora(void **state) {
         "deepseek-llm", "gpt-4o",     "deepseek-v3", "deepseek-coder", "tekken",   "qwen35",
         "youtu",        "exaone-moe", "spark2_5",    "viking",         "chameleon"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        splitter scanner, regex;
-        open_splitter(&scanner, &mem, names[i], false);
-        open_splitter(&regex, &mem, names[i], true);
-        compare(&scanner, &regex, names[i], text, size);
-        close_splitter(&scanner, &mem);
-        close_splitter(&regex, &mem);
+        sm_pre *pre = open_pre(&mem, names[i]);
+        regexes r = open_regexes(names[i]);
+        compare(pre, &r, names[i], text, size);
+        close_regexes(&r);
+        sm_pre_free(pre, &mem);
     }
     free(text);
 }
@@ -220,24 +300,24 @@ static void test_long_runs(void **state) {
     assert_int_equal(sm_mem_init(&mem, NULL, 0, NULL), SM_OK);
     const size_t size = 300000;
     char *text = malloc(size);
-    static const char *const patterns[] = {"x",    " ",   "1",     "A", "\xC3\xA9",
-                                           "a b ", ",\n", "\t \n", "."};
+    static const char *const units[] = {"x",    " ",   "1",     "A", "\xC3\xA9",
+                                        "a b ", ",\n", "\t \n", "."};
     for (uint32_t n = 0; sm_pre_name(n); n++) {
-        splitter scanner;
-        open_splitter(&scanner, &mem, sm_pre_name(n), false);
-        for (size_t p = n % 3; p < sizeof patterns / sizeof *patterns; p += 3) {
-            size_t width = strlen(patterns[p]), length = 0;
+        sm_pre *pre = open_pre(&mem, sm_pre_name(n));
+        for (size_t p = n % 3; p < sizeof units / sizeof *units; p += 3) {
+            size_t width = strlen(units[p]), length = 0;
             for (; length + width < size; length += width)
-                memcpy(text + length, patterns[p], width);
+                memcpy(text + length, units[p], width);
             text[length++] = 'z';
-            sm_split_start(&scanner.split, (const uint8_t *)text, length, NULL);
+            sm_split split;
+            sm_split_start(&split, pre, (const uint8_t *)text, length, NULL);
             uint64_t begin, end;
             sm_error error;
             do
-                assert_int_equal(sm_split_next(&scanner.split, &begin, &end, &error), SM_OK);
+                assert_int_equal(sm_split_next(&split, &begin, &end, &error), SM_OK);
             while (begin < length);
         }
-        close_splitter(&scanner, &mem);
+        sm_pre_free(pre, &mem);
     }
     free(text);
 }
@@ -271,8 +351,8 @@ static void test_cancel(void **state) {
     assert_int_equal(sm_mem_init(&mem, NULL, 0, NULL), SM_OK);
     for (uint32_t i = 0; sm_pre_name(i); i++) {
         for (size_t u = 0; u < sizeof units / sizeof *units; u++) {
-            splitter s;
-            open_splitter(&s, &mem, sm_pre_name(i), false);
+            sm_pre *pre = open_pre(&mem, sm_pre_name(i));
+            sm_split split;
             for (size_t k = 0; k < LENGTH; k++)
                 text[k] = units[u][k % strlen(units[u])];
             if (strcmp(units[u], "\xCC\x81") == 0)
@@ -283,9 +363,9 @@ static void test_cancel(void **state) {
                 judge j = {0, run ? asked / 2 + 1 : 0};
                 sm_pace pace = {.cancel = decide, .user = &j};
                 sm_status status;
-                sm_split_start(&s.split, (const uint8_t *)text, length, &pace);
+                sm_split_start(&split, pre, (const uint8_t *)text, length, &pace);
                 do
-                    status = sm_split_next(&s.split, &begin, &end, NULL);
+                    status = sm_split_next(&split, &begin, &end, NULL);
                 while (!status && begin < length && sm_pace_step(&pace, end - begin));
                 if (run)
                     assert_true(status == SM_ERR_CANCELLED || pace.stopped);
@@ -294,7 +374,7 @@ static void test_cancel(void **state) {
                              status, (unsigned)j.asked);
                 asked = j.asked;
             }
-            close_splitter(&s, &mem);
+            sm_pre_free(pre, &mem);
         }
     }
     free(text);
@@ -303,20 +383,20 @@ static void test_cancel(void **state) {
 static void check_pieces(const char *name, const char *text, const char *expected) {
     sm_mem mem;
     assert_int_equal(sm_mem_init(&mem, NULL, 0, NULL), SM_OK);
-    splitter s;
-    open_splitter(&s, &mem, name, false);
+    sm_pre *pre = open_pre(&mem, name);
+    sm_split split;
     char out[256] = "";
     size_t n = 0, length = strlen(text);
     uint64_t begin, end;
-    sm_split_start(&s.split, (const uint8_t *)text, length, NULL);
-    while (sm_split_next(&s.split, &begin, &end, NULL) == SM_OK && begin < length) {
+    sm_split_start(&split, pre, (const uint8_t *)text, length, NULL);
+    while (sm_split_next(&split, &begin, &end, NULL) == SM_OK && begin < length) {
         if (n)
             out[n++] = '|';
         memcpy(out + n, text + begin, (size_t)(end - begin));
         n += (size_t)(end - begin);
     }
     assert_string_equal(out, expected);
-    close_splitter(&s, &mem);
+    sm_pre_free(pre, &mem);
 }
 
 /* By hand, so that a mistake in the patterns themselves shows. */
@@ -357,13 +437,12 @@ static void test_names(void **state) {
     sm_pre *pre;
     uint32_t flags;
     sm_error error;
-    assert_int_equal(sm_pre_new(&pre, &mem, "no-such", 7, false, &flags, &error),
-                     SM_ERR_UNSUPPORTED);
+    assert_int_equal(sm_pre_new(&pre, &mem, "no-such", 7, &flags, &error), SM_ERR_UNSUPPORTED);
     assert_null(pre);
     assert_non_null(strstr(error.message, "no-such"));
-    assert_int_equal(sm_pre_new(&pre, &mem, "", 0, false, &flags, &error), SM_OK);
+    assert_int_equal(sm_pre_new(&pre, &mem, "", 0, &flags, &error), SM_OK);
     sm_pre_free(pre, &mem);
-    assert_int_equal(sm_pre_new(&pre, &mem, "llama-bpe", 9, false, &flags, &error), SM_OK);
+    assert_int_equal(sm_pre_new(&pre, &mem, "llama-bpe", 9, &flags, &error), SM_OK);
     assert_int_equal(flags, SM_PRE_IGNORE_MERGES | SM_PRE_ADD_BOS);
     sm_pre_free(pre, &mem);
     for (uint32_t n = 0; sm_pre_name(n); n++) { /* fits the info struct, names one pattern */
@@ -374,41 +453,18 @@ static void test_names(void **state) {
     assert_int_equal(mem.in_use, 0);
 }
 
-/* The n-th allocation fails, for every n: an error, nothing leaked. */
 static void test_no_memory(void **state) {
     (void)state;
-    static const char *const names[] = {"kimi-k2", "chameleon", "gpt-2"};
-    const char *text = "IMGIMGAZ  12 words, here\n";
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        for (uint64_t n = 1;; n++) {
-            fail_alloc failing = {.fail_at = n};
-            sm_allocator hook = fail_allocator(&failing);
-            sm_mem mem;
-            sm_pre *pre;
-            sm_split split;
-            uint32_t flags;
-            sm_error error;
-            assert_int_equal(sm_mem_init(&mem, &hook, 0, NULL), SM_OK);
-            sm_status status =
-                sm_pre_new(&pre, &mem, names[i], strlen(names[i]), false, &flags, &error);
-            if (!status) {
-                status = sm_split_init(&split, pre, &error);
-                uint64_t begin = 0, end;
-                if (!status)
-                    sm_split_start(&split, (const uint8_t *)text, strlen(text), NULL);
-                while (!status && begin < strlen(text))
-                    status = sm_split_next(&split, &begin, &end, &error);
-                sm_split_done(&split);
-                sm_pre_free(pre, &mem);
-            }
-            assert_int_equal(failing.live_blocks, 0);
-            if (failing.calls < n) { /* it was not reached */
-                assert_int_equal(status, SM_OK);
-                break;
-            }
-            assert_int_equal(status, SM_ERR_NOMEM);
-        }
-    }
+    fail_alloc failing = {.fail_at = 1};
+    sm_allocator hook = fail_allocator(&failing);
+    sm_mem mem;
+    sm_pre *pre;
+    uint32_t flags;
+    sm_error error;
+    assert_int_equal(sm_mem_init(&mem, &hook, 0, NULL), SM_OK);
+    assert_int_equal(sm_pre_new(&pre, &mem, "gpt-2", 5, &flags, &error), SM_ERR_NOMEM);
+    assert_null(pre);
+    assert_int_equal(failing.live_blocks, 0);
 }
 
 int main(void) {
