@@ -173,6 +173,7 @@ else
     skip "format" "clang-format-14 is not installed"
 fi
 check "order of the tree" scripts/check_includes.py
+check "rules of the headers" scripts/check_headers.py
 
 # One core's work, and most of it waits for the emulator.
 emulated() {

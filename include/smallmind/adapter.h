@@ -27,13 +27,14 @@ typedef struct sm_adapter sm_adapter;
  * _SHAPE (does not fit the model: names the tensor), _UNSUPPORTED (another architecture or kind of
  * adapter, or one of a tensor that is no matrix of a layer nor an output matrix of its own),
  * _NOMEM, _ARGUMENT, _CANCELLED. progress (may be NULL) gets tensors done of the adapter's. */
-SM_API sm_status sm_adapter_load(sm_adapter **out, const sm_model *model, const char *path,
-                                 sm_progress_fn progress, void *progress_user, sm_error *error);
+SM_API sm_status SM_CALL sm_adapter_load(sm_adapter **out, const sm_model *model, const char *path,
+                                         sm_progress_fn progress, void *progress_user,
+                                         sm_error *error);
 /* The same from anywhere (types.h). */
-SM_API sm_status sm_adapter_load_from(sm_adapter **out, const sm_model *model,
-                                      const sm_origin *origin, sm_progress_fn progress,
-                                      void *progress_user, sm_error *error);
-SM_API void sm_adapter_free(sm_adapter *adapter); /* NULL is fine */
+SM_API sm_status SM_CALL sm_adapter_load_from(sm_adapter **out, const sm_model *model,
+                                              const sm_origin *origin, sm_progress_fn progress,
+                                              void *progress_user, sm_error *error);
+SM_API void SM_CALL sm_adapter_free(sm_adapter *adapter); /* NULL is fine */
 
 typedef struct sm_adapter_info {
     uint32_t struct_size; /* set by the caller */
@@ -43,20 +44,23 @@ typedef struct sm_adapter_info {
     double alpha;       /* as the file says; 0 if it does not */
     uint64_t n_weights; /* in all its matrices */
 } sm_adapter_info;
-SM_API sm_status sm_adapter_get_info(const sm_adapter *adapter, sm_adapter_info *info,
-                                     sm_error *error);
+SM_API sm_status SM_CALL sm_adapter_get_info(const sm_adapter *adapter, sm_adapter_info *info,
+                                             sm_error *error);
 
-#define SM_MAX_ADAPTERS 16 /* attached to one session at most */
+enum {
+    SM_MAX_ADAPTERS = 16, /* attached to one session at most */
+};
 
 /* Adds scale times the adapter to what the session computes, or changes its scale if it is
  * attached already. The session forgets its tokens: they were computed without it.
  * SM_ERR_ARGUMENT (an adapter of another model, a scale that is not finite), SM_ERR_STATE (too
  * many), SM_ERR_NOMEM; the session is then as before. */
-SM_API sm_status sm_session_attach(sm_session *session, const sm_adapter *adapter, double scale,
-                                   sm_error *error);
+SM_API sm_status SM_CALL sm_session_attach(sm_session *session, const sm_adapter *adapter,
+                                           double scale, sm_error *error);
 /* Takes it away again; the session forgets its tokens. SM_ERR_ARGUMENT if it is not
  * attached. */
-SM_API sm_status sm_session_detach(sm_session *session, const sm_adapter *adapter, sm_error *error);
+SM_API sm_status SM_CALL sm_session_detach(sm_session *session, const sm_adapter *adapter,
+                                           sm_error *error);
 
 /* Writes a model with scale times the adapter added to its matrices. type: of these ("Q8_0",
  * "F16", …), in rows that do not fit what sm_quantize_file falls back to; NULL: as they were, so
@@ -66,9 +70,10 @@ SM_API sm_status sm_session_detach(sm_session *session, const sm_adapter *adapte
  * weights that are infinite or NaN, before merging or after, or too large for the type (names
  * tensor and row), _ARGUMENT (type), _UNSUPPORTED (a packed model), _CANCELLED.
  */
-SM_API sm_status sm_adapter_merge(const char *model_path, const char *adapter_path, double scale,
-                                  const char *out_path, const char *type, sm_progress_fn progress,
-                                  void *progress_user, sm_error *error);
+SM_API sm_status SM_CALL sm_adapter_merge(const char *model_path, const char *adapter_path,
+                                          double scale, const char *out_path, const char *type,
+                                          sm_progress_fn progress, void *progress_user,
+                                          sm_error *error);
 
 #ifdef __cplusplus
 }

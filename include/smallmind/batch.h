@@ -51,20 +51,20 @@ typedef struct sm_batch_options {
 } sm_batch_options;
 
 /* SM_ERR_ARGUMENT, _NOMEM, _SYSTEM (threads), _UNSUPPORTED (pin, where the system cannot). */
-SM_API sm_status sm_batch_new(sm_batch **out, const sm_model *model,
-                              const sm_batch_options *options, sm_error *error);
-SM_API void sm_batch_free(sm_batch *batch); /* NULL is fine; its sessions stay usable */
+SM_API sm_status SM_CALL sm_batch_new(sm_batch **out, const sm_model *model,
+                                      const sm_batch_options *options, sm_error *error);
+SM_API void SM_CALL sm_batch_free(sm_batch *batch); /* NULL is fine; its sessions stay usable */
 
 /* A session that computes with the batch's team and buffers: n_threads, n_batch
  * and pin of the options must be 0, n_ctx at most the batch's. sm_session_fork of it gives another
  * session of the batch. SM_ERR_ARGUMENT, _NOMEM. */
-SM_API sm_status sm_batch_new_session(sm_session **out, sm_batch *batch,
-                                      const sm_session_options *options, sm_error *error);
+SM_API sm_status SM_CALL sm_batch_new_session(sm_session **out, sm_batch *batch,
+                                              const sm_session_options *options, sm_error *error);
 
 /* As sm_session_set_cancel, for steps. A step asks this hook and those of the sessions that it
  * feeds; one that says yes cancels the step for all. SM_ERR_STATE inside a call of the batch. */
-SM_API sm_status sm_batch_set_cancel(sm_batch *batch, sm_cancel_fn cancel, void *user,
-                                     sm_error *error);
+SM_API sm_status SM_CALL sm_batch_set_cancel(sm_batch *batch, sm_cancel_fn cancel, void *user,
+                                             sm_error *error);
 
 typedef struct sm_batch_item {
     sm_session *session; /* of this batch; once in a step */
@@ -81,8 +81,8 @@ typedef struct sm_batch_item {
  * where weights are used for the first time (by any session) and repacked; _FORMAT if an item wants
  * logits and one is not finite. The message names the item, or the tensor that was being repacked.
  * n_items may be 0. */
-SM_API sm_status sm_batch_step(sm_batch *batch, const sm_batch_item *items, uint64_t n_items,
-                               sm_error *error);
+SM_API sm_status SM_CALL sm_batch_step(sm_batch *batch, const sm_batch_item *items,
+                                       uint64_t n_items, sm_error *error);
 
 #ifdef __cplusplus
 }

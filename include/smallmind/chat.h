@@ -50,34 +50,37 @@ typedef struct sm_render_options {
 
 /* From text or a layout's name. SM_ERR_FORMAT, _UNSUPPORTED (the template: line and what),
  * _ARGUMENT (no such layout, with what it may be a slip of), _NOMEM. */
-SM_API sm_status sm_chat_new(sm_chat **out, const sm_chat_options *options, sm_error *error);
+SM_API sm_status SM_CALL sm_chat_new(sm_chat **out, const sm_chat_options *options,
+                                     sm_error *error);
 /* Of a model; options may be NULL. Besides: SM_ERR_MISSING where the model has no template. */
-SM_API sm_status sm_chat_from_model(sm_chat **out, const sm_model *model,
-                                    const sm_chat_options *options, sm_error *error);
-SM_API void sm_chat_free(sm_chat *chat); /* NULL is fine */
+SM_API sm_status SM_CALL sm_chat_from_model(sm_chat **out, const sm_model *model,
+                                            const sm_chat_options *options, sm_error *error);
+SM_API void SM_CALL sm_chat_free(sm_chat *chat); /* NULL is fine */
 /* The template, zero-terminated, valid as long as the handle. */
-SM_API const char *sm_chat_template_text(const sm_chat *chat);
+SM_API const char *SM_CALL sm_chat_template_text(const sm_chat *chat);
 /* The names of the layouts that are known, as sm_names_find takes them. */
-SM_API const char *sm_chat_layouts_list(void);
+SM_API const char *SM_CALL sm_chat_layouts_list(void);
 
 /* messages: a JSON array as in OpenAI's API; tools likewise, or NULL. Stores the bytes in *n and
  * writes them if capacity is enough, else SM_ERR_BUFFER. SM_ERR_ARGUMENT with the template's own
  * words where it refuses the messages, SM_ERR_FORMAT (messages, tools that name no function, or an
  * error inside the template), _UNSUPPORTED (also tools where the template shows none to the model),
  * _NOMEM, _CANCELLED. */
-SM_API sm_status sm_chat_render(const sm_chat *chat, const char *messages, const char *tools,
-                                const sm_render_options *options, char *text, uint64_t capacity,
-                                uint64_t *n, sm_error *error);
+SM_API sm_status SM_CALL sm_chat_render(const sm_chat *chat, const char *messages,
+                                        const char *tools, const sm_render_options *options,
+                                        char *text, uint64_t capacity, uint64_t *n,
+                                        sm_error *error);
 /* The same as ids, with the BOS that the vocabulary wants unless the template writes it. Errors as
  * sm_tokenizer_encode's, too. */
-SM_API sm_status sm_chat_encode(const sm_chat *chat, const sm_tokenizer *tokenizer,
-                                const char *messages, const char *tools,
-                                const sm_render_options *options, int32_t *ids, uint64_t capacity,
-                                uint64_t *n, sm_error *error);
+SM_API sm_status SM_CALL sm_chat_encode(const sm_chat *chat, const sm_tokenizer *tokenizer,
+                                        const char *messages, const char *tools,
+                                        const sm_render_options *options, int32_t *ids,
+                                        uint64_t capacity, uint64_t *n, sm_error *error);
 /* What is rendered behind the last message: sm_reply_options.prompt_end. */
-SM_API sm_status sm_chat_prompt_end(const sm_chat *chat, const char *messages, const char *tools,
-                                    const sm_render_options *options, char *text, uint64_t capacity,
-                                    uint64_t *n, sm_error *error);
+SM_API sm_status SM_CALL sm_chat_prompt_end(const sm_chat *chat, const char *messages,
+                                            const char *tools, const sm_render_options *options,
+                                            char *text, uint64_t capacity, uint64_t *n,
+                                            sm_error *error);
 
 /* ---- replies ---------------------------------------------------------------------------- */
 
@@ -114,10 +117,12 @@ typedef struct sm_reply_options {
     const sm_allocator *allocator; /* NULL: the C library's */
 } sm_reply_options;
 
-#define SM_DELTA_CONTENT 1
-#define SM_DELTA_REASONING 2
-#define SM_DELTA_CALL 3
-#define SM_DELTA_END 4 /* of sm_session_chat only: the answer is complete */
+enum {
+    SM_DELTA_CONTENT = 1,
+    SM_DELTA_REASONING = 2,
+    SM_DELTA_CALL = 3,
+    SM_DELTA_END = 4, /* of sm_session_chat only: the answer is complete */
+};
 
 /* What has become certain. Texts are UTF-8, zero-terminated too, and valid during the call. */
 typedef struct sm_delta {
@@ -134,7 +139,7 @@ typedef struct sm_delta {
 } sm_delta;
 
 /* Called on the calling thread; non-zero cancels. May not call functions with its reply. */
-typedef int32_t (*sm_delta_fn)(void *user, const sm_delta *delta);
+typedef int32_t(SM_CALL *sm_delta_fn)(void *user, const sm_delta *delta);
 
 typedef struct sm_reply_info {
     uint32_t struct_size; /* set by the caller */
@@ -144,22 +149,23 @@ typedef struct sm_reply_info {
 } sm_reply_info;
 
 /* SM_ERR_ARGUMENT (unknown format, with what it may be a slip of), _FORMAT (tools), _NOMEM. */
-SM_API sm_status sm_reply_new(sm_reply **out, const sm_reply_options *options, sm_error *error);
-SM_API void sm_reply_free(sm_reply *reply); /* NULL is fine */
+SM_API sm_status SM_CALL sm_reply_new(sm_reply **out, const sm_reply_options *options,
+                                      sm_error *error);
+SM_API void SM_CALL sm_reply_free(sm_reply *reply); /* NULL is fine */
 /* The next piece. on_delta may be NULL. SM_ERR_CANCELLED (by on_delta), SM_ERR_UNSUPPORTED (more
  * than 256 MiB, or 4096 calls), SM_ERR_NOMEM; after a failure only freeing is left. SM_ERR_STATE
  * behind sm_reply_finish. */
-SM_API sm_status sm_reply_feed(sm_reply *reply, const char *text, uint64_t length,
-                               sm_delta_fn on_delta, void *user, sm_error *error);
+SM_API sm_status SM_CALL sm_reply_feed(sm_reply *reply, const char *text, uint64_t length,
+                                       sm_delta_fn on_delta, void *user, sm_error *error);
 /* The text has ended: what was waiting is decided. As sm_reply_feed; a second time does nothing. */
-SM_API sm_status sm_reply_finish(sm_reply *reply, sm_delta_fn on_delta, void *user,
-                                 sm_error *error);
+SM_API sm_status SM_CALL sm_reply_finish(sm_reply *reply, sm_delta_fn on_delta, void *user,
+                                         sm_error *error);
 /* The message so far: {"role": "assistant", "content": …, "reasoning_content": …, "tool_calls":
  * […]}, the last two where there are any; content is null beside calls if there is none. *n gets
  * its bytes; SM_ERR_BUFFER where capacity is less, then nothing is written. Not zero-terminated. */
-SM_API sm_status sm_reply_message(sm_reply *reply, char *json, uint64_t capacity, uint64_t *n,
-                                  sm_error *error);
-SM_API sm_status sm_reply_get_info(sm_reply *reply, sm_reply_info *info, sm_error *error);
+SM_API sm_status SM_CALL sm_reply_message(sm_reply *reply, char *json, uint64_t capacity,
+                                          uint64_t *n, sm_error *error);
+SM_API sm_status SM_CALL sm_reply_get_info(sm_reply *reply, sm_reply_info *info, sm_error *error);
 
 /* Continues ids[0..n) as sm_session_generate does a prompt, and reads what comes into `reply`,
  * which is made anew for each answer: the text of control tokens included, for marks of calls are
@@ -167,9 +173,9 @@ SM_API sm_status sm_reply_get_info(sm_reply *reply, sm_reply_info *info, sm_erro
  * the header of sessions lets callbacks call. The reply is finished afterwards, also when
  * SM_ERR_CANCELLED says that a hook or on_delta ended it; why it ended otherwise:
  * sm_session_get_stats. Errors as sm_session_generate and sm_reply_feed. */
-SM_API sm_status sm_session_reply(sm_session *session, const int32_t *ids, uint64_t n,
-                                  const sm_generate_options *options, sm_reply *reply,
-                                  sm_delta_fn on_delta, void *user, sm_error *error);
+SM_API sm_status SM_CALL sm_session_reply(sm_session *session, const int32_t *ids, uint64_t n,
+                                          const sm_generate_options *options, sm_reply *reply,
+                                          sm_delta_fn on_delta, void *user, sm_error *error);
 
 /* Tools (a JSON array, as in OpenAI's API) and a choice among them as a constraint on what a model
  * writes in a format: "auto" holds from the first mark of a call on, what comes before is free;
@@ -179,9 +185,10 @@ SM_API sm_status sm_session_reply(sm_session *session, const int32_t *ids, uint6
  * choice "none" or NULL, "auto" in formats whose calls have no mark, or with a format that is not
  * known (NULL, "auto"). SM_ERR_ARGUMENT (no such tool, no tools), _FORMAT (tools), _UNSUPPORTED,
  * and as sm_constraint_new. */
-SM_API sm_status sm_constraint_new_tools(sm_constraint **out, const sm_tokenizer *tokenizer,
-                                         const char *format, const char *tools, const char *choice,
-                                         uint32_t reasoning, sm_error *error);
+SM_API sm_status SM_CALL sm_constraint_new_tools(sm_constraint **out, const sm_tokenizer *tokenizer,
+                                                 const char *format, const char *tools,
+                                                 const char *choice, uint32_t reasoning,
+                                                 sm_error *error);
 
 typedef struct sm_answer_options {
     uint32_t struct_size;
@@ -199,17 +206,18 @@ typedef struct sm_answer_options {
  * template, encodes them, feeds what the session does not hold of them yet, generates an answer and
  * reads it. on_delta gets it while it comes, last an SM_DELTA_END with the message (also when the
  * answer was cancelled: as far as it came), the reason for its end ("stop", "tool_calls", "length",
- * "cancelled") and the tokens used; sm_session_get_stats has the times. Errors as sm_chat_encode and
- * sm_session_reply. */
-SM_API sm_status sm_session_chat(sm_session *session, const sm_chat *chat, const char *messages,
-                                 const char *tools, const sm_answer_options *options,
-                                 sm_delta_fn on_delta, void *user, sm_error *error);
+ * "cancelled") and the tokens used; sm_session_get_stats has the times. Errors as
+ * sm_chat_encode and sm_session_reply. */
+SM_API sm_status SM_CALL sm_session_chat(sm_session *session, const sm_chat *chat,
+                                         const char *messages, const char *tools,
+                                         const sm_answer_options *options, sm_delta_fn on_delta,
+                                         void *user, sm_error *error);
 
 /* The names of all formats, as sm_names_find takes them. */
-SM_API const char *sm_reply_formats_list(void);
+SM_API const char *SM_CALL sm_reply_formats_list(void);
 /* The name of the format that a chat template (zero-terminated) writes calls in: by the marks in
  * its text. NULL: none is known. */
-SM_API const char *sm_reply_format_of(const char *template_text);
+SM_API const char *SM_CALL sm_reply_format_of(const char *template_text);
 
 #ifdef __cplusplus
 }

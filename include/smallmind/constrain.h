@@ -33,8 +33,10 @@ extern "C" {
 typedef struct sm_constraint sm_constraint;
 typedef struct sm_constraint_state sm_constraint_state;
 
-#define SM_CONSTRAINT_GBNF 1  /* the rule "root"; rules that begin with themselves are refused */
-#define SM_CONSTRAINT_REGEX 2 /* the text as a whole; no back-references, no look-behind */
+enum {
+    SM_CONSTRAINT_GBNF = 1,  /* the rule "root"; rules that begin with themselves are refused */
+    SM_CONSTRAINT_REGEX = 2, /* the text as a whole; no back-references, no look-behind */
+};
 
 typedef struct sm_constraint_options {
     uint32_t struct_size;
@@ -53,13 +55,15 @@ typedef struct sm_constraint_options {
  * cannot be done, by name: left recursion, references to tokens, look-behind …; a WordPiece
  * vocabulary), SM_ERR_ARGUMENT (also a constraint that no text matches, more at least than at
  * most), SM_ERR_NOMEM. */
-SM_API sm_status sm_constraint_new(sm_constraint **out, const sm_tokenizer *tokenizer,
-                                   uint32_t kind, const char *text, uint64_t length,
-                                   const sm_constraint_options *options, sm_error *error);
-/* One of n zero-terminated texts. */
-SM_API sm_status sm_constraint_new_choices(sm_constraint **out, const sm_tokenizer *tokenizer,
-                                           const char *const *texts, uint64_t n,
+SM_API sm_status SM_CALL sm_constraint_new(sm_constraint **out, const sm_tokenizer *tokenizer,
+                                           uint32_t kind, const char *text, uint64_t length,
                                            const sm_constraint_options *options, sm_error *error);
+/* One of n zero-terminated texts. */
+SM_API sm_status SM_CALL sm_constraint_new_choices(sm_constraint **out,
+                                                   const sm_tokenizer *tokenizer,
+                                                   const char *const *texts, uint64_t n,
+                                                   const sm_constraint_options *options,
+                                                   sm_error *error);
 
 /* ---- JSON Schema ----------------------------------------------------------------------------
  *
@@ -76,13 +80,17 @@ SM_API sm_status sm_constraint_new_choices(sm_constraint **out, const sm_tokeniz
  * standard says. Lengths and numbers of items of 2^30 and more are no limit. Names that the schema
  * does not list are not compared with each other: two may be equal. */
 
-#define SM_SPACES_NONE 0 /* compact */
-#define SM_SPACES_ONE 1  /* a space behind each comma and colon, as Python's json.dumps */
-#define SM_SPACES_ANY \
-    2 /* up to max_spaces of space, tab, line feed, return where JSON allows them */
+enum {
+    SM_SPACES_NONE = 0, /* compact */
+    SM_SPACES_ONE = 1,  /* a space behind each comma and colon, as Python's json.dumps */
+    /* up to max_spaces of space, tab, line feed, return where JSON allows them */
+    SM_SPACES_ANY = 2,
+};
 
-#define SM_SCHEMA_ANY_ORDER 1U /* of keys; objects with more than 10 of their own are refused */
-#define SM_SCHEMA_UNKNOWN 2U   /* unknown formats and slips of keywords say nothing */
+enum {
+    SM_SCHEMA_ANY_ORDER = 1, /* of keys; objects with more than 10 of their own are refused */
+    SM_SCHEMA_UNKNOWN = 2,   /* unknown formats and slips of keywords say nothing */
+};
 
 typedef struct sm_schema_options {
     uint32_t struct_size;
@@ -99,48 +107,52 @@ typedef struct sm_schema_options {
 
 /* text[0..length): the schema. schema_options may be NULL. Statuses as sm_constraint_new, and
  * SM_ERR_CANCELLED; a schema that no value satisfies is SM_ERR_UNSUPPORTED. */
-SM_API sm_status sm_constraint_new_schema(sm_constraint **out, const sm_tokenizer *tokenizer,
-                                          const char *text, uint64_t length,
-                                          const sm_schema_options *schema_options,
-                                          const sm_constraint_options *options, sm_error *error);
-SM_API void sm_constraint_free(sm_constraint *constraint); /* NULL is fine; drops a reference */
+SM_API sm_status SM_CALL
+sm_constraint_new_schema(sm_constraint **out, const sm_tokenizer *tokenizer, const char *text,
+                         uint64_t length, const sm_schema_options *schema_options,
+                         const sm_constraint_options *options, sm_error *error);
+SM_API void SM_CALL
+sm_constraint_free(sm_constraint *constraint); /* NULL is fine; drops a reference */
 
 /* At the beginning of a text. SM_ERR_NOMEM. */
-SM_API sm_status sm_constraint_state_new(sm_constraint_state **out, sm_constraint *constraint,
-                                         sm_error *error);
+SM_API sm_status SM_CALL sm_constraint_state_new(sm_constraint_state **out,
+                                                 sm_constraint *constraint, sm_error *error);
 /* A second state at the same place, with the same tokens to go back over. */
-SM_API sm_status sm_constraint_state_fork(sm_constraint_state **out,
-                                          const sm_constraint_state *state, sm_error *error);
-SM_API void sm_constraint_state_free(sm_constraint_state *state); /* NULL is fine */
+SM_API sm_status SM_CALL sm_constraint_state_fork(sm_constraint_state **out,
+                                                  const sm_constraint_state *state,
+                                                  sm_error *error);
+SM_API void SM_CALL sm_constraint_state_free(sm_constraint_state *state); /* NULL is fine */
 
 /* The tokens that may come next: bit id % 32 of mask[id / 32]; n_words: (n_vocab + 31) / 32 or
  * more, those beyond become 0. SM_ERR_BUFFER; SM_ERR_UNSUPPORTED or SM_ERR_NOMEM where the
  * automaton reaches a limit, which it says again from then on. */
-SM_API sm_status sm_constraint_mask(sm_constraint_state *state, uint32_t *mask, uint64_t n_words,
-                                    sm_error *error);
+SM_API sm_status SM_CALL sm_constraint_mask(sm_constraint_state *state, uint32_t *mask,
+                                            uint64_t n_words, sm_error *error);
 /* Appends a token. SM_ERR_ARGUMENT, and nothing has changed, if it may not come here; SM_ERR_TOKEN.
  * An end token ends the text: nothing may follow. */
-SM_API sm_status sm_constraint_accept(sm_constraint_state *state, int32_t id, sm_error *error);
+SM_API sm_status SM_CALL sm_constraint_accept(sm_constraint_state *state, int32_t id,
+                                              sm_error *error);
 /* Appends bytes that come as no token; counts as one for sm_constraint_rewind. */
-SM_API sm_status sm_constraint_accept_text(sm_constraint_state *state, const char *text,
-                                           uint64_t length, sm_error *error);
+SM_API sm_status SM_CALL sm_constraint_accept_text(sm_constraint_state *state, const char *text,
+                                                   uint64_t length, sm_error *error);
 /* The bytes that have no alternative here: nothing else may come, the end neither. Writes what fits
  * in capacity and stores the length in *n (at most 65536); SM_ERR_BUFFER if that is more. */
-SM_API sm_status sm_constraint_forced_text(sm_constraint_state *state, char *text,
-                                           uint64_t capacity, uint64_t *n, sm_error *error);
+SM_API sm_status SM_CALL sm_constraint_forced_text(sm_constraint_state *state, char *text,
+                                                   uint64_t capacity, uint64_t *n, sm_error *error);
 /* The same as tokens, as encoding has them: those at the end that would be others for some text
  * that may follow are left out. Accepts nothing. *n: how many; SM_ERR_BUFFER if more than
  * capacity. */
-SM_API sm_status sm_constraint_forced(sm_constraint_state *state, int32_t *ids, uint64_t capacity,
-                                      uint64_t *n, sm_error *error);
-SM_API int32_t
+SM_API sm_status SM_CALL sm_constraint_forced(sm_constraint_state *state, int32_t *ids,
+                                              uint64_t capacity, uint64_t *n, sm_error *error);
+SM_API int32_t SM_CALL
 sm_constraint_can_end(const sm_constraint_state *state); /* 1: the text so far matches */
 /* 1: it matches and nothing can follow, or an end token was accepted. */
-SM_API int32_t sm_constraint_ended(sm_constraint_state *state);
+SM_API int32_t SM_CALL sm_constraint_ended(sm_constraint_state *state);
 /* Takes the last n tokens back. SM_ERR_ARGUMENT if there are fewer. */
-SM_API sm_status sm_constraint_rewind(sm_constraint_state *state, uint64_t n, sm_error *error);
+SM_API sm_status SM_CALL sm_constraint_rewind(sm_constraint_state *state, uint64_t n,
+                                              sm_error *error);
 /* Back to the beginning of a text. */
-SM_API sm_status sm_constraint_reset(sm_constraint_state *state, sm_error *error);
+SM_API sm_status SM_CALL sm_constraint_reset(sm_constraint_state *state, sm_error *error);
 
 #ifdef __cplusplus
 }

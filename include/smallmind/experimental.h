@@ -34,17 +34,18 @@ extern "C" {
  * The weights lie in the model's heap as those of a file that was read (options->io is ignored);
  * repacked weights come on top. SM_ERR_ARGUMENT (an unknown name: the message lists the known
  * ones), _NOMEM, _SYSTEM, _CANCELLED, _UNSUPPORTED. */
-SM_API sm_status sm_model_random(sm_model **out, const char *shape, const char *type, uint64_t seed,
-                                 const sm_model_options *options, sm_error *error);
+SM_API sm_status SM_CALL sm_model_random(sm_model **out, const char *shape, const char *type,
+                                         uint64_t seed, const sm_model_options *options,
+                                         sm_error *error);
 
 /* Writes that model to a GGUF file, replacing path only when it is whole: loaded from there, it
  * computes the same. The file says that it has no vocabulary (tokenizer.ggml.model is
  * "no_vocab"), which llama.cpp loads too. Takes as much heap as the file is large; of the options
  * the allocator, memory_limit and progress (tensors made of all, then bytes written) are used.
  * SM_ERR_IO, _ARGUMENT, _NOMEM, _CANCELLED. */
-SM_API sm_status sm_model_random_save(const char *path, const char *shape, const char *type,
-                                      uint64_t seed, const sm_model_options *options,
-                                      sm_error *error);
+SM_API sm_status SM_CALL sm_model_random_save(const char *path, const char *shape, const char *type,
+                                              uint64_t seed, const sm_model_options *options,
+                                              sm_error *error);
 
 #ifdef __cplusplus
 }

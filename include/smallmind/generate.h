@@ -34,16 +34,20 @@ extern "C" {
 typedef struct sm_session sm_session;
 struct sm_constraint; /* constrain.h */
 
-#define SM_KV_TYPE_F16 0 /* default */
-#define SM_KV_TYPE_F32 1
-#define SM_KV_TYPE_BF16 2
-#define SM_KV_TYPE_Q8_0 3 /* 8 bits and a scale per 32: half of f16 */
-#define SM_KV_TYPE_Q4_0 4 /* 4 bits and a scale per 32: a quarter of f16, and far less exact */
-#define SM_KV_TYPE_Q5_0 5
-#define SM_KV_TYPE_IQ4_NL 6 /* as large as Q4_0; what it loses is in docs/measurements */
+enum {
+    SM_KV_TYPE_F16 = 0, /* default */
+    SM_KV_TYPE_F32 = 1,
+    SM_KV_TYPE_BF16 = 2,
+    SM_KV_TYPE_Q8_0 = 3, /* 8 bits and a scale per 32: half of f16 */
+    SM_KV_TYPE_Q4_0 = 4, /* 4 bits and a scale per 32: a quarter of f16, and far less exact */
+    SM_KV_TYPE_Q5_0 = 5,
+    SM_KV_TYPE_IQ4_NL = 6, /* as large as Q4_0; what it loses is in docs/measurements */
+};
 
-#define SM_KV_KEEP_WINDOW 0 /* default */
-#define SM_KV_KEEP_ALL 1
+enum {
+    SM_KV_KEEP_WINDOW = 0, /* default */
+    SM_KV_KEEP_ALL = 1,
+};
 
 typedef struct sm_session_options {
     uint32_t struct_size;
@@ -66,14 +70,15 @@ typedef struct sm_session_options {
 } sm_session_options;
 
 /* SM_ERR_ARGUMENT, _NOMEM, _SYSTEM (threads), _UNSUPPORTED (pin, where the system cannot). */
-SM_API sm_status sm_session_new(sm_session **out, const sm_model *model,
-                                const sm_session_options *options, sm_error *error);
-SM_API void sm_session_free(sm_session *session); /* NULL is fine */
+SM_API sm_status SM_CALL sm_session_new(sm_session **out, const sm_model *model,
+                                        const sm_session_options *options, sm_error *error);
+SM_API void SM_CALL sm_session_free(sm_session *session); /* NULL is fine */
 
 /* A second session with the same tokens, cache and logits, and a team of its own (or in the
  * same batch, see batch.h). Asks the cancel hook of the session that is copied; the copy has none.
  * SM_ERR_CANCELLED, and as sm_session_new. */
-SM_API sm_status sm_session_fork(sm_session **out, const sm_session *session, sm_error *error);
+SM_API sm_status SM_CALL sm_session_fork(sm_session **out, const sm_session *session,
+                                         sm_error *error);
 
 /* ---- kept in files, or in memory ------------------------------------------------
  *
@@ -91,32 +96,33 @@ SM_API sm_status sm_session_fork(sm_session **out, const sm_session *session, sm
 
 /* Writes the session to a file; of how see types.h. Asks the session's cancel hook.
  * SM_ERR_ARGUMENT, _IO, _NOMEM, _CANCELLED, _STATE inside a call of the session. */
-SM_API sm_status sm_session_save(const sm_session *session, const char *path, sm_error *error);
+SM_API sm_status SM_CALL sm_session_save(const sm_session *session, const char *path,
+                                         sm_error *error);
 /* Makes the session hold what was saved, in place of all that it holds. Asks the cancel hook.
  * SM_ERR_IO, _FORMAT (damaged, or no saved session), _UNSUPPORTED (a later version), _ARGUMENT (of
  * another model, adapter, level or cache; the message says which), _CONTEXT_FULL, _NOMEM,
  * _CANCELLED, _STATE as above. On failure the session is as it was, but after _CANCELLED it may
  * hold no tokens; the message then says so. The file is mapped and must not be cut short
  * meanwhile. */
-SM_API sm_status sm_session_load(sm_session *session, const char *path, sm_error *error);
+SM_API sm_status SM_CALL sm_session_load(sm_session *session, const char *path, sm_error *error);
 /* The same bytes in memory. *size gets how many there are, SM_ERR_BUFFER if that is more than
  * capacity, what fits having been written; buffer may be NULL where capacity is 0. */
-SM_API sm_status sm_session_save_bytes(const sm_session *session, void *buffer, uint64_t capacity,
-                                       uint64_t *size, sm_error *error);
-SM_API sm_status sm_session_load_bytes(sm_session *session, const void *data, uint64_t size,
-                                       sm_error *error);
+SM_API sm_status SM_CALL sm_session_save_bytes(const sm_session *session, void *buffer,
+                                               uint64_t capacity, uint64_t *size, sm_error *error);
+SM_API sm_status SM_CALL sm_session_load_bytes(sm_session *session, const void *data, uint64_t size,
+                                               sm_error *error);
 
 /* ---- token by token ------------------------------------------------------------ */
 
-SM_API uint32_t sm_session_length(const sm_session *session);   /* tokens held; 0 for NULL */
-SM_API uint32_t sm_session_capacity(const sm_session *session); /* n_ctx; 0 for NULL */
-SM_API uint32_t sm_session_threads(const sm_session *session);  /* of its team; 0 for NULL */
+SM_API uint32_t SM_CALL sm_session_length(const sm_session *session); /* tokens held; 0 for NULL */
+SM_API uint32_t SM_CALL sm_session_capacity(const sm_session *session); /* n_ctx; 0 for NULL */
+SM_API uint32_t SM_CALL sm_session_threads(const sm_session *session); /* of its team; 0 for NULL */
 /* Bytes of its key/value cache; 0 for NULL. */
-SM_API uint64_t sm_session_cache_bytes(const sm_session *session);
+SM_API uint64_t SM_CALL sm_session_cache_bytes(const sm_session *session);
 /* How many of them computing the token at that position reads; 0 where there can be none. */
-SM_API uint64_t sm_session_read_bytes(const sm_session *session, uint32_t position);
+SM_API uint64_t SM_CALL sm_session_read_bytes(const sm_session *session, uint32_t position);
 /* Token i of the session, or -1. */
-SM_API int32_t sm_session_token(const sm_session *session, uint32_t i);
+SM_API int32_t SM_CALL sm_session_token(const sm_session *session, uint32_t i);
 
 /* Cancelling long computation: asked every fraction of a millisecond while feeding
  * (while weights are repacked, before every tensor and every 16 MiB of one) and every few
@@ -124,8 +130,8 @@ SM_API int32_t sm_session_token(const sm_session *session, uint32_t i);
  * SM_ERR_CANCELLED with the session as it was before the unfinished batch. Called on the caller's
  * thread, also by sm_batch_step while it feeds the session. NULL: never. SM_ERR_STATE inside a call
  * of the session. */
-SM_API sm_status sm_session_set_cancel(sm_session *session, sm_cancel_fn cancel, void *user,
-                                       sm_error *error);
+SM_API sm_status SM_CALL sm_session_set_cancel(sm_session *session, sm_cancel_fn cancel, void *user,
+                                               sm_error *error);
 
 /* Appends n tokens and computes them. n may be 0. SM_ERR_TOKEN and SM_ERR_CONTEXT_FULL
  * leave the session unchanged; so does SM_ERR_NOMEM, possible where weights are used for the
@@ -133,18 +139,18 @@ SM_API sm_status sm_session_set_cancel(sm_session *session, sm_cancel_fn cancel,
  * windows have lost meanwhile are computed again; if that fails as well, the message says how many
  * the session holds.)
  * SM_ERR_CANCELLED: see above. */
-SM_API sm_status sm_session_feed(sm_session *session, const int32_t *ids, uint64_t n,
-                                 sm_error *error);
+SM_API sm_status SM_CALL sm_session_feed(sm_session *session, const int32_t *ids, uint64_t n,
+                                         sm_error *error);
 /* The same, and writes the logits of every fed token: logits[n][n_vocab]. SM_ERR_FORMAT if one is
  * infinite or NaN (damaged weights: names the token, and the row of the output matrix if it is at
  * fault): the session is as it was, the logits are for looking at. */
-SM_API sm_status sm_session_feed_logits(sm_session *session, const int32_t *ids, uint64_t n,
-                                        float *logits, sm_error *error);
+SM_API sm_status SM_CALL sm_session_feed_logits(sm_session *session, const int32_t *ids, uint64_t n,
+                                                float *logits, sm_error *error);
 /* Makes the session hold exactly ids[0..n): keeps the common prefix, drops the
  * rest, feeds what is new. *reused (may be NULL) gets the tokens kept: of the prefix as many as
  * sm_session_rewind goes back to at no cost. */
-SM_API sm_status sm_session_sync(sm_session *session, const int32_t *ids, uint64_t n,
-                                 uint64_t *reused, sm_error *error);
+SM_API sm_status SM_CALL sm_session_sync(sm_session *session, const int32_t *ids, uint64_t n,
+                                         uint64_t *reused, sm_error *error);
 /* Forgets all tokens from position length on. What a session carries of its tokens tells how far
  * back it can go at no cost: to any length where keys and values of all tokens are kept, which is
  * so in models without windows and with SM_KV_KEEP_ALL; with SM_KV_KEEP_WINDOW by n_batch tokens at
@@ -152,25 +158,25 @@ SM_API sm_status sm_session_sync(sm_session *session, const int32_t *ids, uint64
  * have passed it) are computed again, which can be cancelled (SM_ERR_CANCELLED, the session then
  * holds fewer tokens). SM_ERR_ARGUMENT if length is beyond the session's. Logits are gone unless
  * length is the present one. */
-SM_API sm_status sm_session_rewind(sm_session *session, uint32_t length, sm_error *error);
+SM_API sm_status SM_CALL sm_session_rewind(sm_session *session, uint32_t length, sm_error *error);
 /* Drops the tokens [begin, end) and computes those behind them again: the session then is what it
  * would be without them. SM_ERR_ARGUMENT; SM_ERR_CANCELLED, _NOMEM: it may hold fewer tokens. */
-SM_API sm_status sm_session_drop(sm_session *session, uint32_t begin, uint32_t end,
-                                 sm_error *error);
+SM_API sm_status SM_CALL sm_session_drop(sm_session *session, uint32_t begin, uint32_t end,
+                                         sm_error *error);
 /* The same with the oldest whole turns of a chat, as many as it takes to have room for `room` more
  * tokens: turn i begins at token turns[i] (ascending) and ends where the next one begins. The first
  * `keep` turns stay (a system message), and so does the last one. *n_dropped gets how many went:
  * turns[keep .. keep + *n_dropped); those behind then begin earlier by turns[keep + *n_dropped] -
  * turns[keep]. SM_ERR_CONTEXT_FULL if that is not enough, and nothing was dropped; else as
  * sm_session_drop. */
-SM_API sm_status sm_session_drop_turns(sm_session *session, const uint32_t *turns, uint32_t n_turns,
-                                       uint32_t keep, uint32_t room, uint32_t *n_dropped,
-                                       sm_error *error);
+SM_API sm_status SM_CALL sm_session_drop_turns(sm_session *session, const uint32_t *turns,
+                                               uint32_t n_turns, uint32_t keep, uint32_t room,
+                                               uint32_t *n_dropped, sm_error *error);
 /* The logits after the last token: n_vocab floats, valid until the session is
  * next fed, rewound or freed. SM_ERR_STATE if there are none, _FORMAT if they are not all finite
  * (damaged weights). */
-SM_API sm_status sm_session_logits(const sm_session *session, const float **logits,
-                                   sm_error *error);
+SM_API sm_status SM_CALL sm_session_logits(const sm_session *session, const float **logits,
+                                           sm_error *error);
 
 /* ---- sampling -------------------------------------------------------------------- */
 
@@ -181,17 +187,19 @@ typedef struct sm_logit_bias {
 } sm_logit_bias;
 
 /* Samplers by number, in the order in which they are applied if nothing else is asked for. */
-#define SM_SAMPLER_PENALTIES 1   /* of tokens that occurred */
-#define SM_SAMPLER_DRY 2         /* of tokens that would go on with a repetition */
-#define SM_SAMPLER_TOP_N_SIGMA 3 /* keep logits within n standard deviations of the largest */
-#define SM_SAMPLER_TOP_K 4       /* keep the k likeliest */
-#define SM_SAMPLER_TYPICAL 5     /* keep those whose information is nearest to the entropy */
-#define SM_SAMPLER_TOP_P 6       /* keep the smallest set with this probability */
-#define SM_SAMPLER_MIN_P 7       /* keep at least this share of the likeliest one's probability */
-#define SM_SAMPLER_TOP_A 8       /* keep at least a times the square of that probability */
-#define SM_SAMPLER_XTC 9         /* now and then drop the likeliest but the last of them */
-#define SM_SAMPLER_TEMPERATURE 10
-#define SM_SAMPLER_MIROSTAT 11 /* keep what leads to a surprise of tau bits a token */
+enum {
+    SM_SAMPLER_PENALTIES = 1,   /* of tokens that occurred */
+    SM_SAMPLER_DRY = 2,         /* of tokens that would go on with a repetition */
+    SM_SAMPLER_TOP_N_SIGMA = 3, /* keep logits within n standard deviations of the largest */
+    SM_SAMPLER_TOP_K = 4,       /* keep the k likeliest */
+    SM_SAMPLER_TYPICAL = 5,     /* keep those whose information is nearest to the entropy */
+    SM_SAMPLER_TOP_P = 6,       /* keep the smallest set with this probability */
+    SM_SAMPLER_MIN_P = 7,       /* keep at least this share of the likeliest one's probability */
+    SM_SAMPLER_TOP_A = 8,       /* keep at least a times the square of that probability */
+    SM_SAMPLER_XTC = 9,         /* now and then drop the likeliest but the last of them */
+    SM_SAMPLER_TEMPERATURE = 10,
+    SM_SAMPLER_MIROSTAT = 11, /* keep what leads to a surprise of tau bits a token */
+};
 
 /* What is known of a sampler. */
 typedef struct sm_sampler_info {
@@ -205,7 +213,7 @@ typedef struct sm_sampler_info {
 } sm_sampler_info;
 
 /* All samplers in the default order; *n (may be NULL) gets how many. */
-SM_API const sm_sampler_info *sm_sampler_table(uint32_t *n);
+SM_API const sm_sampler_info *SM_CALL sm_sampler_table(uint32_t *n);
 
 /* One sampler of a chain. Values mean what they say (a top_p of 0 is 0): see sm_sampling and
  * sm_sampler_table; a last_n below 0 is the whole history, 0 is none. */
@@ -218,8 +226,10 @@ typedef struct sm_sampling_step {
 /* A watermark in generated text (Kirchenbauer et al., arXiv:2301.10226): a function of the tokens
  * before and of a key makes some tokens of the vocabulary green, whose logits get delta before
  * anything else happens to them; who knows the key counts them. All zero takes the defaults. */
-#define SM_WATERMARK_LEFT 0 /* by the `width` tokens before (algorithm 2) */
-#define SM_WATERMARK_SELF 1 /* by the token itself and one of those before (algorithm 3) */
+enum {
+    SM_WATERMARK_LEFT = 0, /* by the `width` tokens before (algorithm 2) */
+    SM_WATERMARK_SELF = 1, /* by the token itself and one of those before (algorithm 3) */
+};
 
 typedef struct sm_watermark {
     uint32_t struct_size;
@@ -243,8 +253,9 @@ typedef struct sm_watermark_score {
 
 /* Looks for a watermark (its delta does not matter) in the tokens of a text. With z = 4 one text in
  * 30,000 without a watermark would be taken for one. SM_ERR_ARGUMENT, _NOMEM. */
-SM_API sm_status sm_watermark_detect(const sm_watermark *watermark, const int32_t *ids, uint64_t n,
-                                     sm_watermark_score *score, sm_error *error);
+SM_API sm_status SM_CALL sm_watermark_detect(const sm_watermark *watermark, const int32_t *ids,
+                                             uint64_t n, sm_watermark_score *score,
+                                             sm_error *error);
 
 /* All zero: greedy. First come the biases, then a chain of samplers, each of which sees what the
  * one before left, then a draw. The default order is that of the numbers above:
@@ -325,8 +336,8 @@ typedef struct sm_token_logprob {
  * SM_ERR_TOKEN for a bias of a token outside the vocabulary; SM_ERR_FORMAT if one of the
  * logits is not finite (damaged weights: names file, token and, if it is the output matrix, tensor
  * and row). On failure *id is -1. */
-SM_API sm_status sm_session_sample(sm_session *session, const sm_sampling *sampling, int32_t *id,
-                                   double *logprob, sm_error *error);
+SM_API sm_status SM_CALL sm_session_sample(sm_session *session, const sm_sampling *sampling,
+                                           int32_t *id, double *logprob, sm_error *error);
 
 /* ---- text ---------------------------------------------------------------------- */
 
@@ -354,10 +365,12 @@ SM_API sm_status sm_session_sample(sm_session *session, const sm_sampling *sampl
  * A prompt longer than the context is treated likewise, its first n_keep tokens being kept, so that
  * a chat can go on by handing over the whole text each time: what the session holds of it is found.
  */
-#define SM_CONTEXT_STOP 0
-#define SM_CONTEXT_SLIDE 1
-#define SM_CONTEXT_SINKS 2
-#define SM_CONTEXT_ASK 3
+enum {
+    SM_CONTEXT_STOP = 0,
+    SM_CONTEXT_SLIDE = 1,
+    SM_CONTEXT_SINKS = 2,
+    SM_CONTEXT_ASK = 3,
+};
 
 typedef struct sm_context_full {
     uint32_t struct_size;
@@ -374,7 +387,7 @@ typedef struct sm_context_full {
 
 /* Called before anything is dropped, on the calling thread; non-zero cancels. Other sessions may be
  * used (a fork made before, which writes the summary). full is valid during the call. */
-typedef int32_t (*sm_context_fn)(void *user, sm_context_full *full);
+typedef int32_t(SM_CALL *sm_context_fn)(void *user, sm_context_full *full);
 
 /* Speculation: tokens are guessed and computed together with the one that was chosen, which reads
  * the weights once for all; each is then chosen as it would have been, and where it is the guessed
@@ -387,10 +400,14 @@ typedef int32_t (*sm_context_fn)(void *user, sm_context_full *full);
  * nothing does, next to nothing is tried. Other threads that look at the session's tokens may for a
  * moment see guessed ones. A session that keeps windows alone can afterwards go back
  * at no cost by as many tokens less as were computed ahead. */
-#define SM_SPECULATE_NO 0
-#define SM_SPECULATE_NGRAM 1
+enum {
+    SM_SPECULATE_NO = 0,
+    SM_SPECULATE_NGRAM = 1,
+};
 
-#define SM_MAX_LOGPROBS 20
+enum {
+    SM_MAX_LOGPROBS = 20,
+};
 
 typedef struct sm_generate_options {
     uint32_t struct_size;
@@ -449,15 +466,17 @@ typedef struct sm_token {
 } sm_token;
 
 /* Called on the calling thread for each token; non-zero cancels. */
-typedef int32_t (*sm_token_fn)(void *user, const sm_token *token);
+typedef int32_t(SM_CALL *sm_token_fn)(void *user, const sm_token *token);
 
-#define SM_FINISH_NONE 0
-#define SM_FINISH_END 1       /* the model ended its text */
-#define SM_FINISH_STOP 2      /* a stop string */
-#define SM_FINISH_LENGTH 3    /* max_tokens */
-#define SM_FINISH_CANCELLED 4 /* a callback said so */
-#define SM_FINISH_CONTEXT 5   /* the context is full */
-#define SM_FINISH_ERROR 6
+enum {
+    SM_FINISH_NONE = 0,
+    SM_FINISH_END = 1,       /* the model ended its text */
+    SM_FINISH_STOP = 2,      /* a stop string */
+    SM_FINISH_LENGTH = 3,    /* max_tokens */
+    SM_FINISH_CANCELLED = 4, /* a callback said so */
+    SM_FINISH_CONTEXT = 5,   /* the context is full */
+    SM_FINISH_ERROR = 6,
+};
 
 typedef struct sm_generate_stats {
     uint32_t struct_size; /* set by the caller */
@@ -489,22 +508,24 @@ typedef struct sm_generate_stats {
  * another vocabulary; SM_ERR_CONTEXT_FULL if the prompt alone does not fit (policy stop), _MISSING
  * if the model has no vocabulary, _ARGUMENT, _TOKEN and _FORMAT as with sm_session_sample, _NOMEM.
  * An empty prompt needs a BOS token, else SM_ERR_ARGUMENT. */
-SM_API sm_status sm_session_generate(sm_session *session, const char *prompt,
-                                     const sm_generate_options *options, sm_token_fn on_token,
-                                     void *user, sm_error *error);
+SM_API sm_status SM_CALL sm_session_generate(sm_session *session, const char *prompt,
+                                             const sm_generate_options *options,
+                                             sm_token_fn on_token, void *user, sm_error *error);
 /* About the last generate of this session. */
-SM_API sm_status sm_session_get_stats(const sm_session *session, sm_generate_stats *stats,
-                                      sm_error *error);
+SM_API sm_status SM_CALL sm_session_get_stats(const sm_session *session, sm_generate_stats *stats,
+                                              sm_error *error);
 
 /* ---- options tables ----------------------------------------------------------- */
 
 /* One field of an options struct: drives the library's own validation, the
  * program's flags and help, and bindings' keyword arguments. */
-#define SM_OPTION_U32 1
-#define SM_OPTION_U64 2
-#define SM_OPTION_F64 3
-#define SM_OPTION_ENUM 4    /* uint32_t; `names` lists the values from 0 up, separated by '|' */
-#define SM_OPTION_POINTER 5 /* not settable from text */
+enum {
+    SM_OPTION_U32 = 1,
+    SM_OPTION_U64 = 2,
+    SM_OPTION_F64 = 3,
+    SM_OPTION_ENUM = 4,    /* uint32_t; `names` lists the values from 0 up, separated by '|' */
+    SM_OPTION_POINTER = 5, /* not settable from text */
+};
 
 typedef struct sm_option {
     const char *name; /* the field */
@@ -519,17 +540,19 @@ typedef struct sm_option {
     const char *doc;
 } sm_option;
 
-#define SM_OPTIONS_MODEL 1
-#define SM_OPTIONS_SESSION 2
-#define SM_OPTIONS_SAMPLING 3
-#define SM_OPTIONS_GENERATE 4
-#define SM_OPTIONS_QUANTIZE 5
-#define SM_OPTIONS_IMATRIX 6
-#define SM_OPTIONS_BATCH 7 /* of batch.h */
-#define SM_OPTIONS_WATERMARK 8
+enum {
+    SM_OPTIONS_MODEL = 1,
+    SM_OPTIONS_SESSION = 2,
+    SM_OPTIONS_SAMPLING = 3,
+    SM_OPTIONS_GENERATE = 4,
+    SM_OPTIONS_QUANTIZE = 5,
+    SM_OPTIONS_IMATRIX = 6,
+    SM_OPTIONS_BATCH = 7, /* of batch.h */
+    SM_OPTIONS_WATERMARK = 8,
+};
 
 /* The table of one struct; *n gets its length; NULL for an unknown struct. */
-SM_API const sm_option *sm_options_table(uint32_t options_struct, uint32_t *n);
+SM_API const sm_option *SM_CALL sm_options_table(uint32_t options_struct, uint32_t *n);
 
 #ifdef __cplusplus
 }

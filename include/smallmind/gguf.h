@@ -14,8 +14,10 @@ extern "C" {
 
 typedef struct sm_gguf sm_gguf;
 
-#define SM_IO_MAP 0  /* map the file: fast, shared pages; the file must not shrink meanwhile */
-#define SM_IO_READ 1 /* read it into memory: no surprise if the file changes later */
+enum {
+    SM_IO_MAP = 0,  /* map the file: fast, shared pages; the file must not shrink meanwhile */
+    SM_IO_READ = 1, /* read it into memory: no surprise if the file changes later */
+};
 
 typedef struct sm_gguf_options {
     uint32_t struct_size;
@@ -27,15 +29,16 @@ typedef struct sm_gguf_options {
 } sm_gguf_options;
 
 /* What a file holds, told by its keys. */
-#define SM_GGUF_HOLDS_MODEL 1
-#define SM_GGUF_HOLDS_PACKED 2      /* a model in the layout that is computed from (model.h) */
-#define SM_GGUF_HOLDS_VOCABULARY 4  /* and no weights */
-#define SM_GGUF_HOLDS_ADAPTER 8     /* LoRA (adapter.h) */
-#define SM_GGUF_HOLDS_IMATRIX 16    /* an importance matrix (quantize.h) */
-#define SM_GGUF_HOLDS_CHECKPOINT 32 /* of a training (train.h) */
-#define SM_GGUF_HOLDS_OTHER \
-    64 /* a projector of images or sound, a control vector, a
-                                       saved session (generate.h) */
+enum {
+    SM_GGUF_HOLDS_MODEL = 1,
+    SM_GGUF_HOLDS_PACKED = 2,      /* a model in the layout that is computed from (model.h) */
+    SM_GGUF_HOLDS_VOCABULARY = 4,  /* and no weights */
+    SM_GGUF_HOLDS_ADAPTER = 8,     /* LoRA (adapter.h) */
+    SM_GGUF_HOLDS_IMATRIX = 16,    /* an importance matrix (quantize.h) */
+    SM_GGUF_HOLDS_CHECKPOINT = 32, /* of a training (train.h) */
+    /* a projector of images or sound, a control vector, a saved session (generate.h) */
+    SM_GGUF_HOLDS_OTHER = 64,
+};
 
 typedef struct sm_gguf_info {
     uint32_t struct_size; /* set by the caller */
@@ -68,25 +71,26 @@ typedef struct sm_gguf_tensor_info {
 } sm_gguf_tensor_info;
 
 /* SM_ERR_IO, _FORMAT, _UNSUPPORTED, _NOMEM, _ARGUMENT, _CANCELLED. */
-SM_API sm_status sm_gguf_load(sm_gguf **out, const char *path, const sm_gguf_options *options,
-                              sm_error *error);
+SM_API sm_status SM_CALL sm_gguf_load(sm_gguf **out, const char *path,
+                                      const sm_gguf_options *options, sm_error *error);
 /* The same from anywhere (types.h). */
-SM_API sm_status sm_gguf_load_from(sm_gguf **out, const sm_origin *origin,
-                                   const sm_gguf_options *options, sm_error *error);
-SM_API void sm_gguf_free(sm_gguf *gguf);
-SM_API sm_status sm_gguf_get_info(const sm_gguf *gguf, sm_gguf_info *info, sm_error *error);
+SM_API sm_status SM_CALL sm_gguf_load_from(sm_gguf **out, const sm_origin *origin,
+                                           const sm_gguf_options *options, sm_error *error);
+SM_API void SM_CALL sm_gguf_free(sm_gguf *gguf);
+SM_API sm_status SM_CALL sm_gguf_get_info(const sm_gguf *gguf, sm_gguf_info *info, sm_error *error);
 
 /* Key i: its name and type ("u32", "str", "arr[f32,512]"), valid as long as the handle. */
-SM_API sm_status sm_gguf_get_key(const sm_gguf *gguf, uint64_t i, const char **name,
-                                 const char **type, sm_error *error);
+SM_API sm_status SM_CALL sm_gguf_get_key(const sm_gguf *gguf, uint64_t i, const char **name,
+                                         const char **type, sm_error *error);
 /* Its value as text: numbers in shortest form, bools "true"/"false", strings as they are,
  * arrays as "[a, b, c]", or "[a, b, ...]" where max_items (0: no limit) cuts them off.
  * Zero-terminated; *n is the length without it; SM_ERR_BUFFER (with *n) when
  * capacity <= *n. */
-SM_API sm_status sm_gguf_get_value(const sm_gguf *gguf, uint64_t i, uint64_t max_items, char *text,
-                                   uint64_t capacity, uint64_t *n, sm_error *error);
-SM_API sm_status sm_gguf_get_tensor(const sm_gguf *gguf, uint64_t i, sm_gguf_tensor_info *info,
-                                    sm_error *error);
+SM_API sm_status SM_CALL sm_gguf_get_value(const sm_gguf *gguf, uint64_t i, uint64_t max_items,
+                                           char *text, uint64_t capacity, uint64_t *n,
+                                           sm_error *error);
+SM_API sm_status SM_CALL sm_gguf_get_tensor(const sm_gguf *gguf, uint64_t i,
+                                            sm_gguf_tensor_info *info, sm_error *error);
 
 #ifdef __cplusplus
 }

@@ -18,11 +18,12 @@ extern "C" {
 
 typedef struct sm_model sm_model;
 
-#define SM_REPACK_LAZY \
-    0                    /* each tensor is copied once into the layout the kernels like, when a \
-                            computation first comes to it: fast; costs private memory of about  \
-                            the weights' size */
-#define SM_REPACK_NONE 1 /* compute from the file's layout: slower, no copy; same results */
+enum {
+    /* each tensor is copied once into the layout the kernels like, when a computation first
+     * comes to it: fast; costs private memory of about the weights' size */
+    SM_REPACK_LAZY = 0,
+    SM_REPACK_NONE = 1, /* compute from the file's layout: slower, no copy; same results */
+};
 /* Weights of a file that sm_model_save_packed wrote need no copy: there both mean the same. */
 
 /* What weights multiply. FAST: beside quantized weights it is rounded to 8 bits, as in llama.cpp,
@@ -30,8 +31,10 @@ typedef struct sm_model sm_model;
  * f32, and weights of every type become f32 as they are used: the bits of the same weights in a
  * file of F32, for measuring and comparing. Several times slower; quantized weights are not
  * repacked, files that have them packed are refused (SM_ERR_UNSUPPORTED). */
-#define SM_ACTIVATIONS_FAST 0
-#define SM_ACTIVATIONS_FLOAT 1
+enum {
+    SM_ACTIVATIONS_FAST = 0,
+    SM_ACTIVATIONS_FLOAT = 1,
+};
 
 typedef struct sm_model_options {
     uint32_t struct_size;
@@ -79,14 +82,15 @@ typedef struct sm_model_info {
  * is checked before it is used. SM_ERR_IO, _FORMAT, _MISSING, _SHAPE,
  * _UNSUPPORTED (architecture, tensor type, rope scaling, tokenizer: by name),
  * _NOMEM, _SYSTEM, _CANCELLED, _ARGUMENT; the message names the file and the key or tensor. */
-SM_API sm_status sm_model_load(sm_model **out, const char *path, const sm_model_options *options,
-                               sm_error *error);
+SM_API sm_status SM_CALL sm_model_load(sm_model **out, const char *path,
+                                       const sm_model_options *options, sm_error *error);
 /* The same from anywhere (types.h; parts of split models must be files). Statuses as above. */
-SM_API sm_status sm_model_load_from(sm_model **out, const sm_origin *origin,
-                                    const sm_model_options *options, sm_error *error);
-SM_API void sm_model_free(sm_model *model); /* NULL is fine */
+SM_API sm_status SM_CALL sm_model_load_from(sm_model **out, const sm_origin *origin,
+                                            const sm_model_options *options, sm_error *error);
+SM_API void SM_CALL sm_model_free(sm_model *model); /* NULL is fine */
 
-SM_API sm_status sm_model_get_info(const sm_model *model, sm_model_info *info, sm_error *error);
+SM_API sm_status SM_CALL sm_model_get_info(const sm_model *model, sm_model_info *info,
+                                           sm_error *error);
 
 /* Writes the model to one GGUF file with its matrices in the layout that the kernels compute
  * from. Loaded, such a file needs no repacking and no private copy of the weights: it is
@@ -100,13 +104,14 @@ SM_API sm_status sm_model_get_info(const sm_model *model, sm_model_info *info, s
  * progress (may be NULL) gets bytes written of all. Any thread may call this while sessions
  * of the model run. SM_ERR_ARGUMENT, _IO, _NOMEM, _CANCELLED, _FORMAT (weights that are infinite or
  * NaN: names tensor and row; those of a packed file are not looked at again). */
-SM_API sm_status sm_model_save_packed(const sm_model *model, const char *path,
-                                      sm_progress_fn progress, void *progress_user,
-                                      sm_error *error);
+SM_API sm_status SM_CALL sm_model_save_packed(const sm_model *model, const char *path,
+                                              sm_progress_fn progress, void *progress_user,
+                                              sm_error *error);
 
 /* The model's tokenizer: a new reference, freed with sm_tokenizer_free.
  * SM_ERR_MISSING if the file holds no vocabulary. */
-SM_API sm_status sm_model_get_tokenizer(const sm_model *model, sm_tokenizer **out, sm_error *error);
+SM_API sm_status SM_CALL sm_model_get_tokenizer(const sm_model *model, sm_tokenizer **out,
+                                                sm_error *error);
 
 #ifdef __cplusplus
 }

@@ -43,7 +43,7 @@ typedef struct sm_quantize_tensor {
 } sm_quantize_tensor;
 
 /* Called on the calling thread when a tensor is done; non-zero cancels. */
-typedef int32_t (*sm_quantize_tensor_fn)(void *user, const sm_quantize_tensor *tensor);
+typedef int32_t(SM_CALL *sm_quantize_tensor_fn)(void *user, const sm_quantize_tensor *tensor);
 
 typedef struct sm_quantize_options {
     uint32_t struct_size;
@@ -91,9 +91,9 @@ typedef struct sm_quantize_result {
  * (importance of another size than the matrix), _UNSUPPORTED (a source type that cannot be read;
  * quantized matrices without requantize), _MISSING, _NOMEM, _SYSTEM, _CANCELLED; messages name file
  * and tensor. */
-SM_API sm_status sm_quantize_file(const char *in, const char *out,
-                                  const sm_quantize_options *options, sm_quantize_result *result,
-                                  sm_error *error);
+SM_API sm_status SM_CALL sm_quantize_file(const char *in, const char *out,
+                                          const sm_quantize_options *options,
+                                          sm_quantize_result *result, sm_error *error);
 
 /* ---- importance matrices ---------------------------------------------------------- */
 
@@ -112,25 +112,25 @@ typedef struct sm_imatrix_options {
 } sm_imatrix_options;
 
 /* SM_ERR_ARGUMENT, _NOMEM, _SYSTEM. */
-SM_API sm_status sm_imatrix_new(sm_imatrix **out, const sm_model *model,
-                                const sm_imatrix_options *options, sm_error *error);
-SM_API void sm_imatrix_free(sm_imatrix *imatrix); /* NULL is fine */
+SM_API sm_status SM_CALL sm_imatrix_new(sm_imatrix **out, const sm_model *model,
+                                        const sm_imatrix_options *options, sm_error *error);
+SM_API void SM_CALL sm_imatrix_free(sm_imatrix *imatrix); /* NULL is fine */
 /* Asked while feeding; see sm_session_set_cancel. */
-SM_API sm_status sm_imatrix_set_cancel(sm_imatrix *imatrix, int32_t (*cancel)(void *user),
-                                       void *user, sm_error *error);
+SM_API sm_status SM_CALL sm_imatrix_set_cancel(sm_imatrix *imatrix, sm_cancel_fn cancel, void *user,
+                                               sm_error *error);
 /* Runs one chunk, 1 to n_ctx tokens, as a context of its own and adds its sums. A failed or
  * cancelled chunk adds nothing. SM_ERR_ARGUMENT, _TOKEN, _CONTEXT_FULL, _CANCELLED, _NOMEM. */
-SM_API sm_status sm_imatrix_feed(sm_imatrix *imatrix, const int32_t *ids, uint64_t n,
-                                 sm_error *error);
+SM_API sm_status SM_CALL sm_imatrix_feed(sm_imatrix *imatrix, const int32_t *ids, uint64_t n,
+                                         sm_error *error);
 /* Tokens of a chunk at most, and chunks fed so far; 0 for NULL. */
-SM_API uint32_t sm_imatrix_capacity(const sm_imatrix *imatrix);
-SM_API uint32_t sm_imatrix_chunks(const sm_imatrix *imatrix);
+SM_API uint32_t SM_CALL sm_imatrix_capacity(const sm_imatrix *imatrix);
+SM_API uint32_t SM_CALL sm_imatrix_chunks(const sm_imatrix *imatrix);
 /* Writes the sums in llama.cpp's GGUF format: general.type "imatrix", imatrix.datasets (the text's
  * name), imatrix.chunk_count, imatrix.chunk_size, and per matrix NAME.in_sum2 [columns] and
  * NAME.counts [1]. Feeding may go on. SM_ERR_STATE if nothing was fed, _IO, _NOMEM,
  * _FORMAT if the model's activations were not finite. */
-SM_API sm_status sm_imatrix_save(const sm_imatrix *imatrix, const char *path, const char *dataset,
-                                 sm_error *error);
+SM_API sm_status SM_CALL sm_imatrix_save(const sm_imatrix *imatrix, const char *path,
+                                         const char *dataset, sm_error *error);
 
 #ifdef __cplusplus
 }

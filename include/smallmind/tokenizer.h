@@ -24,11 +24,13 @@ typedef struct sm_tokenizer sm_tokenizer;
 typedef struct sm_detokenizer sm_detokenizer;
 
 /* Kinds, from GGUF tokenizer.ggml.model. */
-#define SM_TOKENIZER_BPE 1       /* "gpt2": byte-level BPE */
-#define SM_TOKENIZER_SPM 2       /* "llama": SentencePiece BPE, maybe with byte fallback */
-#define SM_TOKENIZER_WORDPIECE 3 /* "bert" */
-#define SM_TOKENIZER_UNIGRAM 4   /* "t5": SentencePiece unigram */
-#define SM_TOKENIZER_CHARS 5     /* "gemma4": BPE by a list of merges, of characters, not bytes */
+enum {
+    SM_TOKENIZER_BPE = 1,       /* "gpt2": byte-level BPE */
+    SM_TOKENIZER_SPM = 2,       /* "llama": SentencePiece BPE, maybe with byte fallback */
+    SM_TOKENIZER_WORDPIECE = 3, /* "bert" */
+    SM_TOKENIZER_UNIGRAM = 4,   /* "t5": SentencePiece unigram */
+    SM_TOKENIZER_CHARS = 5,     /* "gemma4": BPE by a list of merges, of characters, not bytes */
+};
 
 typedef struct sm_tokenizer_options {
     uint32_t struct_size;
@@ -62,19 +64,22 @@ typedef struct sm_tokenizer_info {
  * UTF-8. SM_ERR_IO, _FORMAT (also ids of special tokens outside the vocabulary, byte tokens that
  * are none, keys of a wrong type, arrays of another length than the tokens), _MISSING,
  * _UNSUPPORTED, _NOMEM, _ARGUMENT, _CANCELLED; the message names the key. */
-SM_API sm_status sm_tokenizer_load(sm_tokenizer **out, const char *path,
-                                   const sm_tokenizer_options *options, sm_error *error);
+SM_API sm_status SM_CALL sm_tokenizer_load(sm_tokenizer **out, const char *path,
+                                           const sm_tokenizer_options *options, sm_error *error);
 /* The same from anywhere (types.h). */
-SM_API sm_status sm_tokenizer_load_from(sm_tokenizer **out, const sm_origin *origin,
-                                        const sm_tokenizer_options *options, sm_error *error);
-SM_API void sm_tokenizer_free(sm_tokenizer *tokenizer);
+SM_API sm_status SM_CALL sm_tokenizer_load_from(sm_tokenizer **out, const sm_origin *origin,
+                                                const sm_tokenizer_options *options,
+                                                sm_error *error);
+SM_API void SM_CALL sm_tokenizer_free(sm_tokenizer *tokenizer);
 
 /* SM_ERR_ARGUMENT if a pointer is NULL or info->struct_size unknown. */
-SM_API sm_status sm_tokenizer_get_info(const sm_tokenizer *tokenizer, sm_tokenizer_info *info,
-                                       sm_error *error);
+SM_API sm_status SM_CALL sm_tokenizer_get_info(const sm_tokenizer *tokenizer,
+                                               sm_tokenizer_info *info, sm_error *error);
 
-#define SM_ENCODE_SPECIAL 1u /* parse the text of special tokens ("<|im_start|>") as those */
-#define SM_ENCODE_MARKERS 2u /* add BOS/EOS (CLS/SEP) where the vocabulary says so */
+enum {
+    SM_ENCODE_SPECIAL = 1, /* parse the text of special tokens ("<|im_start|>") as those */
+    SM_ENCODE_MARKERS = 2, /* add BOS/EOS (CLS/SEP) where the vocabulary says so */
+};
 
 typedef struct sm_encode_options {
     uint32_t struct_size;
@@ -90,46 +95,50 @@ typedef struct sm_encode_options {
  * vocabulary has special tokens of a single byte, any number where it normalizes). options NULL:
  * all zero. SM_ERR_CANCELLED, SM_ERR_NOMEM, SM_ERR_ARGUMENT (also for a text of more than SIZE_MAX
  * / 64 bytes), SM_ERR_UNSUPPORTED (a gigabyte of text without a place to split): *n is 0. */
-SM_API sm_status sm_tokenizer_encode(const sm_tokenizer *tokenizer, const char *text,
-                                     uint64_t length, const sm_encode_options *options,
-                                     int32_t *ids, uint64_t capacity, uint64_t *n, sm_error *error);
+SM_API sm_status SM_CALL sm_tokenizer_encode(const sm_tokenizer *tokenizer, const char *text,
+                                             uint64_t length, const sm_encode_options *options,
+                                             int32_t *ids, uint64_t capacity, uint64_t *n,
+                                             sm_error *error);
 
-#define SM_DECODE_SPECIAL 1u    /* render control tokens too (default: they are silent) */
-#define SM_DECODE_KEEP_SPACE 2u /* keep the space SPM-style vocabularies put in front of text */
+enum {
+    SM_DECODE_SPECIAL = 1,    /* render control tokens too (default: they are silent) */
+    SM_DECODE_KEEP_SPACE = 2, /* keep the space SPM-style vocabularies put in front of text */
+};
 
 /* Decodes ids to bytes. *n gets the length, as with encode; not
  * zero-terminated. SM_ERR_TOKEN for an id outside the vocabulary. */
-SM_API sm_status sm_tokenizer_decode(const sm_tokenizer *tokenizer, const int32_t *ids,
-                                     uint64_t n_ids, uint32_t flags, char *text, uint64_t capacity,
-                                     uint64_t *n, sm_error *error);
+SM_API sm_status SM_CALL sm_tokenizer_decode(const sm_tokenizer *tokenizer, const int32_t *ids,
+                                             uint64_t n_ids, uint32_t flags, char *text,
+                                             uint64_t capacity, uint64_t *n, sm_error *error);
 
 /* The raw vocabulary entry of one id as the file spells it (not decoded);
  * valid as long as the tokenizer. Stores length; NULL if id is out of range. */
-SM_API const char *sm_tokenizer_token_text(const sm_tokenizer *tokenizer, int32_t id,
-                                           uint64_t *length);
+SM_API const char *SM_CALL sm_tokenizer_token_text(const sm_tokenizer *tokenizer, int32_t id,
+                                                   uint64_t *length);
 
 /* The id whose vocabulary entry is exactly these bytes, or -1. */
-SM_API int32_t sm_tokenizer_find(const sm_tokenizer *tokenizer, const char *text, uint64_t length);
+SM_API int32_t SM_CALL sm_tokenizer_find(const sm_tokenizer *tokenizer, const char *text,
+                                         uint64_t length);
 
 /* 1 if the id ends a generation (EOS, end of turn, end of message), else 0. */
-SM_API int32_t sm_tokenizer_is_end(const sm_tokenizer *tokenizer, int32_t id);
+SM_API int32_t SM_CALL sm_tokenizer_is_end(const sm_tokenizer *tokenizer, int32_t id);
 
 /* Streaming decode: feed ids one by one, get the bytes that are complete. Never
  * hands out part of a UTF-8 sequence: bytes wait until the sequence is whole
  * or can no longer become valid. One thread at a time: another one that comes while a
  * call has not returned gets SM_ERR_STATE; sm_detokenizer_free takes effect when it ends.
  * Holds a reference to the tokenizer. */
-SM_API sm_status sm_detokenizer_new(sm_detokenizer **out, const sm_tokenizer *tokenizer,
-                                    uint32_t flags, sm_error *error);
-SM_API void sm_detokenizer_free(sm_detokenizer *detokenizer);
+SM_API sm_status SM_CALL sm_detokenizer_new(sm_detokenizer **out, const sm_tokenizer *tokenizer,
+                                            uint32_t flags, sm_error *error);
+SM_API void SM_CALL sm_detokenizer_free(sm_detokenizer *detokenizer);
 /* *piece (zero-terminated, *length bytes, maybe 0) is valid until the next call. */
-SM_API sm_status sm_detokenizer_feed(sm_detokenizer *detokenizer, int32_t id, const char **piece,
-                                     uint64_t *length, sm_error *error);
+SM_API sm_status SM_CALL sm_detokenizer_feed(sm_detokenizer *detokenizer, int32_t id,
+                                             const char **piece, uint64_t *length, sm_error *error);
 /* Hands out whatever still waits (an unfinished sequence comes out as it is). */
-SM_API sm_status sm_detokenizer_flush(sm_detokenizer *detokenizer, const char **piece,
-                                      uint64_t *length, sm_error *error);
+SM_API sm_status SM_CALL sm_detokenizer_flush(sm_detokenizer *detokenizer, const char **piece,
+                                              uint64_t *length, sm_error *error);
 /* Back to the state of a new one. SM_ERR_ARGUMENT, _STATE. */
-SM_API sm_status sm_detokenizer_reset(sm_detokenizer *detokenizer, sm_error *error);
+SM_API sm_status SM_CALL sm_detokenizer_reset(sm_detokenizer *detokenizer, sm_error *error);
 
 #ifdef __cplusplus
 }

@@ -31,9 +31,11 @@ extern "C" {
 #endif
 
 /* The options structs of this header, for sm_options_table (smallmind/generate.h). */
-#define SM_OPTIONS_TRAINER 16
-#define SM_OPTIONS_INIT 17
-#define SM_OPTIONS_VOCABULARY 18
+enum {
+    SM_OPTIONS_TRAINER = 16,
+    SM_OPTIONS_INIT = 17,
+    SM_OPTIONS_VOCABULARY = 18,
+};
 
 /* ---- a new vocabulary --------------------------------------------------------------- */
 
@@ -51,9 +53,9 @@ typedef struct sm_vocabulary_options {
 /* Learns a byte-level BPE vocabulary from text files (UTF-8) and writes it as a GGUF file without
  * weights. SM_ERR_ARGUMENT, _IO, _FORMAT (not UTF-8: names the file; or no text at all),
  * _UNSUPPORTED (pre; a compressed file, or UTF-16), _NOMEM, _CANCELLED. */
-SM_API sm_status sm_vocabulary_train(const char *path, const char *const *text_paths,
-                                     uint32_t n_texts, const sm_vocabulary_options *options,
-                                     sm_error *error);
+SM_API sm_status SM_CALL sm_vocabulary_train(const char *path, const char *const *text_paths,
+                                             uint32_t n_texts, const sm_vocabulary_options *options,
+                                             sm_error *error);
 
 /* ---- a new model ------------------------------------------------------------------ */
 
@@ -75,44 +77,56 @@ typedef struct sm_model_init_options {
     void *progress_user;
 } sm_model_init_options;
 
-#define SM_FAMILY_LLAMA 0
-#define SM_FAMILY_QWEN2 1 /* with q, k and v biases */
-#define SM_FAMILY_QWEN3 2 /* with q and k norms */
+enum {
+    SM_FAMILY_LLAMA = 0,
+    SM_FAMILY_QWEN2 = 1, /* with q, k and v biases */
+    SM_FAMILY_QWEN3 = 2, /* with q and k norms */
+};
 
 /* Writes a model with random weights (normal, standard deviation 0.02; matrices that add
  * to the residual stream 0.02/sqrt(2 n_layer); norms 1, biases 0) and the vocabulary of
  * another GGUF file. f32. SM_ERR_ARGUMENT, _IO, _MISSING (no vocabulary), _NOMEM, _CANCELLED. */
-SM_API sm_status sm_model_init(const char *path, const char *vocabulary_path,
-                               const sm_model_init_options *options, sm_error *error);
+SM_API sm_status SM_CALL sm_model_init(const char *path, const char *vocabulary_path,
+                                       const sm_model_init_options *options, sm_error *error);
 
 /* ---- trainer ----------------------------------------------------------------------- */
 
 typedef struct sm_trainer sm_trainer;
 
 /* Instruction data is a JSON array or JSONL; docs/training.md has its layouts. */
-#define SM_DATA_FILE_AUTO 0     /* .json, .jsonl, .ndjson are instruction data, all else text */
-#define SM_DATA_FILE_TEXT 1     /* plain text in UTF-8 */
-#define SM_DATA_FILE_INSTRUCT 2 /* an entry with a rejected answer is refused */
-#define SM_DATA_FILE_CHOSEN 3   /* rejected answers are left out, the chosen ones learned */
+enum {
+    SM_DATA_FILE_AUTO = 0,     /* .json, .jsonl, .ndjson are instruction data, all else text */
+    SM_DATA_FILE_TEXT = 1,     /* plain text in UTF-8 */
+    SM_DATA_FILE_INSTRUCT = 2, /* an entry with a rejected answer is refused */
+    SM_DATA_FILE_CHOSEN = 3,   /* rejected answers are left out, the chosen ones learned */
+};
 
-#define SM_LAYOUT_ALPACA 0
-#define SM_LAYOUT_CHATML 1
+enum {
+    SM_LAYOUT_ALPACA = 0,
+    SM_LAYOUT_CHATML = 1,
+};
 
-#define SM_OPTIMIZER_ADAMW 0
-#define SM_OPTIMIZER_LION 1
-#define SM_OPTIMIZER_ADAFACTOR 2
-#define SM_OPTIMIZER_SGD 3
+enum {
+    SM_OPTIMIZER_ADAMW = 0,
+    SM_OPTIMIZER_LION = 1,
+    SM_OPTIMIZER_ADAFACTOR = 2,
+    SM_OPTIMIZER_SGD = 3,
+};
 
-#define SM_LR_COSINE 0
-#define SM_LR_CONSTANT 1
-#define SM_LR_LINEAR 2
-#define SM_LR_POLYNOMIAL 3
-#define SM_LR_INVERSE_SQRT 4
-#define SM_LR_WSD 5
-#define SM_LR_RESTARTS 6
+enum {
+    SM_LR_COSINE = 0,
+    SM_LR_CONSTANT = 1,
+    SM_LR_LINEAR = 2,
+    SM_LR_POLYNOMIAL = 3,
+    SM_LR_INVERSE_SQRT = 4,
+    SM_LR_WSD = 5,
+    SM_LR_RESTARTS = 6,
+};
 
-#define SM_TRAIN_F32 0
-#define SM_TRAIN_BF16 1
+enum {
+    SM_TRAIN_F32 = 0,
+    SM_TRAIN_BF16 = 1,
+};
 
 typedef struct sm_trainer_options {
     uint32_t struct_size;
@@ -189,9 +203,9 @@ typedef struct sm_trainer_options {
 /* Opens the model and the data. The model needs a vocabulary. SM_ERR_ARGUMENT, _IO,
  * _FORMAT (the data: file and line; weights that are infinite or NaN: tensor and row), _MISSING,
  * _SHAPE, _UNSUPPORTED, _NOMEM, _SYSTEM, _CANCELLED. */
-SM_API sm_status sm_trainer_open(sm_trainer **out, const char *model_path,
-                                 const sm_trainer_options *options, sm_error *error);
-SM_API void sm_trainer_free(sm_trainer *trainer); /* NULL is fine */
+SM_API sm_status SM_CALL sm_trainer_open(sm_trainer **out, const char *model_path,
+                                         const sm_trainer_options *options, sm_error *error);
+SM_API void SM_CALL sm_trainer_free(sm_trainer *trainer); /* NULL is fine */
 
 typedef struct sm_trainer_info {
     uint32_t struct_size; /* set by the caller */
@@ -209,10 +223,10 @@ typedef struct sm_trainer_info {
     double epochs;     /* passes through the data, with the part of the running one */
     uint64_t updating; /* 1: a cancelled step has changed weights; the next one only ends it */
 } sm_trainer_info;
-SM_API sm_status sm_trainer_get_info(const sm_trainer *trainer, sm_trainer_info *info,
-                                     sm_error *error);
+SM_API sm_status SM_CALL sm_trainer_get_info(const sm_trainer *trainer, sm_trainer_info *info,
+                                             sm_error *error);
 /* Steps still to be done; 0 for NULL. */
-SM_API uint64_t sm_trainer_steps_left(const sm_trainer *trainer);
+SM_API uint64_t SM_CALL sm_trainer_steps_left(const sm_trainer *trainer);
 
 typedef struct sm_train_metrics {
     uint32_t struct_size; /* set by the caller */
@@ -235,19 +249,20 @@ typedef struct sm_train_metrics {
  * and optimizer are as before the step, the trainer goes no further. SM_ERR_STATE if no step is
  * left, or its batches hold no token to learn. SM_ERR_ARGUMENT (struct_size of metrics: no step is
  * taken), _FORMAT, _NOMEM. */
-SM_API sm_status sm_trainer_step(sm_trainer *trainer, sm_train_metrics *metrics, sm_error *error);
+SM_API sm_status SM_CALL sm_trainer_step(sm_trainer *trainer, sm_train_metrics *metrics,
+                                         sm_error *error);
 /* What a step gave; in the thread that trains. Non-zero: no more steps. What it may call is said
  * above. */
-typedef int32_t (*sm_train_step_fn)(void *user, const sm_train_metrics *metrics);
+typedef int32_t(SM_CALL *sm_train_step_fn)(void *user, const sm_train_metrics *metrics);
 /* Steps until none is left, `steps` are done (0: all that are left) or on_step, called after each,
  * wants no more; on_step may be NULL. The statuses of sm_trainer_step, SM_OK if no step is left. */
-SM_API sm_status sm_trainer_train(sm_trainer *trainer, uint64_t steps, sm_train_step_fn on_step,
-                                  void *user, sm_error *error);
+SM_API sm_status SM_CALL sm_trainer_train(sm_trainer *trainer, uint64_t steps,
+                                          sm_train_step_fn on_step, void *user, sm_error *error);
 /* Asked by the calling thread every few milliseconds of a step or evaluation, and while saving,
  * resuming and exporting; non-zero makes that call return SM_ERR_CANCELLED. NULL: never. A hook
  * that goes on saying so lets nothing be saved: take it away before what was trained is written. */
-SM_API sm_status sm_trainer_set_cancel(sm_trainer *trainer, int32_t (*cancel)(void *user),
-                                       void *user, sm_error *error);
+SM_API sm_status SM_CALL sm_trainer_set_cancel(sm_trainer *trainer, sm_cancel_fn cancel, void *user,
+                                               sm_error *error);
 
 typedef struct sm_train_evaluation {
     uint32_t struct_size; /* set by the caller */
@@ -259,8 +274,8 @@ typedef struct sm_train_evaluation {
 } sm_train_evaluation;
 /* Over the validation part. SM_ERR_STATE if there is none, _DIVERGED if the loss is not finite,
  * _CANCELLED, _ARGUMENT, _FORMAT, _NOMEM. */
-SM_API sm_status sm_trainer_evaluate(sm_trainer *trainer, sm_train_evaluation *result,
-                                     sm_error *error);
+SM_API sm_status SM_CALL sm_trainer_evaluate(sm_trainer *trainer, sm_train_evaluation *result,
+                                             sm_error *error);
 
 /* ---- files -------------------------------------------------------------------------- */
 
@@ -268,7 +283,7 @@ SM_API sm_status sm_trainer_evaluate(sm_trainer *trainer, sm_train_evaluation *r
  * checksum of the whole file. The file appears whole or not at all. SM_ERR_IO, _NOMEM, _ARGUMENT,
  * _CANCELLED, _DIVERGED (a weight is not finite: nothing is written, so that a checkpoint that is
  * there stays the last good one). */
-SM_API sm_status sm_trainer_save(sm_trainer *trainer, const char *path, sm_error *error);
+SM_API sm_status SM_CALL sm_trainer_save(sm_trainer *trainer, const char *path, sm_error *error);
 /* Goes on where a checkpoint of the same model, data and options stands. Options that do not
  * change what is computed (threads) may differ, and `steps`, if the schedule is to end later; the
  * data may lie elsewhere, but every byte of it is compared (by a hash), and every bit of an option.
@@ -277,7 +292,7 @@ SM_API sm_status sm_trainer_save(sm_trainer *trainer, const char *path, sm_error
  * version of the format), _NOMEM, _CANCELLED; the trainer is then as before. Only where it is
  * cancelled while weights are being replaced it is of no use (SM_ERR_STATE) until a checkpoint is
  * resumed. */
-SM_API sm_status sm_trainer_resume(sm_trainer *trainer, const char *path, sm_error *error);
+SM_API sm_status SM_CALL sm_trainer_resume(sm_trainer *trainer, const char *path, sm_error *error);
 
 typedef struct sm_checkpoint_info {
     uint32_t struct_size; /* set by the caller */
@@ -288,8 +303,8 @@ typedef struct sm_checkpoint_info {
 } sm_checkpoint_info;
 /* Where a checkpoint stands, without its model and data; the checksum is not looked at.
  * SM_ERR_IO, _FORMAT (no checkpoint), _UNSUPPORTED (a later version), _ARGUMENT, _NOMEM. */
-SM_API sm_status sm_checkpoint_get_info(const char *path, sm_checkpoint_info *info,
-                                        sm_error *error);
+SM_API sm_status SM_CALL sm_checkpoint_get_info(const char *path, sm_checkpoint_info *info,
+                                                sm_error *error);
 /* What a run was made with, so that it can be opened again without saying so: sets the fields of
  * `options` (struct_size set by the caller) that determine what is computed, and steps, data_kind,
  * data, more_data, separator and lora_targets; *model_path to the model's. Paths are as they were
@@ -298,19 +313,21 @@ SM_API sm_status sm_checkpoint_get_info(const char *path, sm_checkpoint_info *in
  * of an older library) stays as it is. *needed: bytes of text that it takes. SM_ERR_BUFFER (more
  * than capacity: nothing is set but *needed), and the statuses of sm_checkpoint_get_info; the
  * checksum is looked at. */
-SM_API sm_status sm_checkpoint_get_options(const char *path, sm_trainer_options *options,
-                                           const char **model_path, char *text, uint64_t capacity,
-                                           uint64_t *needed, sm_error *error);
+SM_API sm_status SM_CALL sm_checkpoint_get_options(const char *path, sm_trainer_options *options,
+                                                   const char **model_path, char *text,
+                                                   uint64_t capacity, uint64_t *needed,
+                                                   sm_error *error);
 
 /* Writes the model as it is now. type: "F32" (NULL), "F16" or "BF16" for matrices; the rest
  * stays f32. SM_ERR_DIVERGED (a weight is not finite), _FORMAT (too large for the type: names
  * tensor and row; in both cases nothing is written), _ARGUMENT (type), _STATE (adapters are
  * trained: sm_trainer_export_adapter, and sm_adapter_merge for a model with them), _IO, _NOMEM. */
-SM_API sm_status sm_trainer_export(sm_trainer *trainer, const char *path, const char *type,
-                                   sm_error *error);
+SM_API sm_status SM_CALL sm_trainer_export(sm_trainer *trainer, const char *path, const char *type,
+                                           sm_error *error);
 /* Writes the adapters alone, as a GGUF adapter file. SM_ERR_STATE if there are none,
  * _DIVERGED (a weight is not finite: nothing is written), _ARGUMENT, _IO, _NOMEM. */
-SM_API sm_status sm_trainer_export_adapter(sm_trainer *trainer, const char *path, sm_error *error);
+SM_API sm_status SM_CALL sm_trainer_export_adapter(sm_trainer *trainer, const char *path,
+                                                   sm_error *error);
 
 #ifdef __cplusplus
 }

@@ -46,36 +46,55 @@ extern "C" {
 #define SM_VERSION_PATCH 0
 #define SM_ABI 0
 
-#if defined(_WIN32)
-#if defined(SM_BUILD_SHARED)
+/* Before every function. A program may define it (as nothing, for what reads preprocessed headers).
+ * On Windows a program that uses the DLL defines SM_SHARED, which saves a jump each call. */
+#ifndef SM_API
+#if defined(_WIN32) && defined(SM_BUILD_SHARED)
 #define SM_API __declspec(dllexport)
-#else
-#define SM_API
-#endif
-#elif defined(__GNUC__)
+#elif defined(_WIN32) && defined(SM_SHARED)
+#define SM_API __declspec(dllimport)
+#elif defined(__GNUC__) && !defined(_WIN32)
 #define SM_API __attribute__((visibility("default")))
 #else
 #define SM_API
 #endif
+#endif
+
+/* How functions are called, and callbacks: write it where one is defined that Windows programs of
+ * 32 bits may be compiled with. */
+#ifndef SM_CALL
+#if defined(_WIN32) && !defined(_WIN64)
+#define SM_CALL __cdecl
+#else
+#define SM_CALL
+#endif
+#endif
+
+/* Constants are enumerators without a type of their own: what a preprocessor leaves of this header
+ * has them. Macros are only those that no int can be (SM_ZERO, SM_ZERO_U32, SM_NAME_NONE) and what
+ * preprocessors ask for: the version. Where the library answers with a number of such a list
+ * (status, level, finish, kind), later versions may answer with one that is not in it yet. */
 
 /* 0 or a negative, stable code. */
 typedef int32_t sm_status;
 
-#define SM_OK 0
-#define SM_ERR_ARGUMENT (-1)     /* NULL, negative, out of an option's range, unknown flag */
-#define SM_ERR_NOMEM (-2)        /* an allocation failed or the memory limit was reached */
-#define SM_ERR_IO (-3)           /* open, read, map or write failed; short file */
-#define SM_ERR_FORMAT (-4)       /* the file breaks its format; message names key or tensor */
-#define SM_ERR_MISSING (-5)      /* a required key or tensor is not in the file */
-#define SM_ERR_SHAPE (-6)        /* a tensor's shape or type does not fit the hyperparameters */
-#define SM_ERR_UNSUPPORTED (-7)  /* well formed, but this version cannot compute it */
-#define SM_ERR_TOKEN (-8)        /* token id outside [0, n_vocab) */
-#define SM_ERR_CONTEXT_FULL (-9) /* the tokens do not fit the session's context */
-#define SM_ERR_CANCELLED (-10)   /* a callback returned non-zero */
-#define SM_ERR_STATE (-11)       /* not possible now, e.g. logits before any token was fed */
-#define SM_ERR_BUFFER (-12)      /* caller's buffer too small; the needed length was stored */
-#define SM_ERR_SYSTEM (-13)      /* threads or another system service could not be had */
-#define SM_ERR_DIVERGED (-14)    /* training: the loss or a gradient is not finite */
+enum {
+    SM_OK = 0,
+    SM_ERR_ARGUMENT = -1,     /* NULL, negative, out of an option's range, unknown flag */
+    SM_ERR_NOMEM = -2,        /* an allocation failed or the memory limit was reached */
+    SM_ERR_IO = -3,           /* open, read, map or write failed; short file */
+    SM_ERR_FORMAT = -4,       /* the file breaks its format; message names key or tensor */
+    SM_ERR_MISSING = -5,      /* a required key or tensor is not in the file */
+    SM_ERR_SHAPE = -6,        /* a tensor's shape or type does not fit the hyperparameters */
+    SM_ERR_UNSUPPORTED = -7,  /* well formed, but this version cannot compute it */
+    SM_ERR_TOKEN = -8,        /* token id outside [0, n_vocab) */
+    SM_ERR_CONTEXT_FULL = -9, /* the tokens do not fit the session's context */
+    SM_ERR_CANCELLED = -10,   /* a callback returned non-zero */
+    SM_ERR_STATE = -11,       /* not possible now, e.g. logits before any token was fed */
+    SM_ERR_BUFFER = -12,      /* caller's buffer too small; the needed length was stored */
+    SM_ERR_SYSTEM = -13,      /* threads or another system service could not be had */
+    SM_ERR_DIVERGED = -14,    /* training: the loss or a gradient is not finite */
+};
 
 /* Filled in by a failing call; untouched by a successful one. The message is zero-terminated,
  * whole UTF-8 and one line: what it quotes of files, paths and options is escaped as by
@@ -86,10 +105,10 @@ typedef struct sm_error {
 } sm_error;
 
 /* A short fixed English name of a status ("out of memory"); never NULL. */
-SM_API const char *sm_status_text(sm_status status);
+SM_API const char *SM_CALL sm_status_text(sm_status status);
 
 /* "0.1.0" */
-SM_API const char *sm_version(void);
+SM_API const char *SM_CALL sm_version(void);
 
 /* Text of unknown origin as a terminal or a log may get it: control characters, what is not UTF-8,
  * and characters that cannot be seen or turn the order of others (zero-width, bidirectional and
@@ -101,7 +120,8 @@ SM_API const char *sm_version(void);
  * Messages and log lines are escaped; names, values and pieces of text that functions hand out
  * (sm_gguf_get_key, sm_gguf_get_value, sm_model_info, sm_tokenizer_token_text, generated text) are
  * as the file or the model has them. */
-SM_API uint64_t sm_text_escape(const char *text, uint64_t length, char *out, uint64_t capacity);
+SM_API uint64_t SM_CALL sm_text_escape(const char *text, uint64_t length, char *out,
+                                       uint64_t capacity);
 
 /* In options a zero stands for the default. Where zero itself would be a value of its own, and the
  * option says so, these ask for it (sm_option.zero lists them all). */
@@ -113,43 +133,54 @@ SM_API uint64_t sm_text_escape(const char *text, uint64_t length, char *out, uin
  * Both may be called from any thread that uses the library; they should not use it themselves
  * (what packs weights of a model inside an alloc that packing asked for gets SM_ERR_STATE). The
  * struct is copied, `user` must outlive every handle made with it. */
+typedef void *(SM_CALL *sm_alloc_fn)(void *user, uint64_t size, uint64_t align);
+typedef void(SM_CALL *sm_release_fn)(void *user, void *ptr, uint64_t size, uint64_t align);
 typedef struct sm_allocator {
     uint32_t struct_size;
     uint32_t reserved;
-    void *(*alloc)(void *user, uint64_t size, uint64_t align);
-    void (*release)(void *user, void *ptr, uint64_t size, uint64_t align);
+    sm_alloc_fn alloc;
+    sm_release_fn release;
     void *user;
 } sm_allocator;
 
+/* Told that `user` is not needed any more. May not use the library. */
+typedef void(SM_CALL *sm_done_fn)(void *user);
+
 /* Log hook: one line of text without newline, escaped like messages. Called on the calling thread.
  */
-#define SM_LOG_ERROR 1
-#define SM_LOG_WARN 2
-#define SM_LOG_INFO 3
-typedef void (*sm_log_fn)(void *user, int32_t severity, const char *message);
+enum {
+    SM_LOG_ERROR = 1,
+    SM_LOG_WARN = 2,
+    SM_LOG_INFO = 3,
+};
+typedef void(SM_CALL *sm_log_fn)(void *user, int32_t severity, const char *message);
 
 /* Progress of long work: done of total units. Non-zero cancels with
  * SM_ERR_CANCELLED. Called on the calling thread. */
-typedef int32_t (*sm_progress_fn)(void *user, uint64_t done, uint64_t total);
+typedef int32_t(SM_CALL *sm_progress_fn)(void *user, uint64_t done, uint64_t total);
 
 /* Asked every few milliseconds of long work: non-zero ends it with SM_ERR_CANCELLED. Called on
  * the calling thread; may not call a function with a handle that is at work. */
-typedef int32_t (*sm_cancel_fn)(void *user);
+typedef int32_t(SM_CALL *sm_cancel_fn)(void *user);
 
 /* ---- where the bytes of a file come from ------------------------------------------------
  *
  * For hosts whose models are no files of their own: in an archive, a database, encrypted, in the
  * program itself. Functions named _load_from take this in place of a path. */
-#define SM_ORIGIN_PATH 0   /* the file `name` */
-#define SM_ORIGIN_MEMORY 1 /* data[0..size): used in place if its address is a multiple of 64 */
-#define SM_ORIGIN_FD 2     /* `size` bytes from `offset` of the open file `fd`: mapped if io says */
-                           /* so and the offset is a multiple of 64 */
-#define SM_ORIGIN_READ 3   /* `size` bytes that `read` gives */
+enum {
+    SM_ORIGIN_PATH = 0,   /* the file `name` */
+    SM_ORIGIN_MEMORY = 1, /* data[0..size): used in place if its address is a multiple of 64 */
+    SM_ORIGIN_FD = 2,     /* `size` bytes from `offset` of the open file `fd`: mapped if io says */
+};
+/* so and the offset is a multiple of 64 */
+enum {
+    SM_ORIGIN_READ = 3, /* `size` bytes that `read` gives */
+};
 
 /* Copies n bytes from `offset` on to `to`; returns how many, at least 1 and fewer if it likes, or a
  * number below 1 if it cannot: SM_ERR_IO. Called on the calling thread, while loading alone; may
  * not use the handle that is being made. */
-typedef int64_t (*sm_read_fn)(void *user, uint64_t offset, void *to, uint64_t n);
+typedef int64_t(SM_CALL *sm_read_fn)(void *user, uint64_t offset, void *to, uint64_t n);
 
 typedef struct sm_origin {
     uint32_t struct_size;
@@ -165,7 +196,7 @@ typedef struct sm_origin {
      * the last handle that uses them goes (of READ and of what was copied: before the call
      * returns), on the thread where that happens. Not called where SM_ERR_ARGUMENT says that the
      * struct cannot be read. NULL: nothing to be done. */
-    void (*done)(void *user);
+    sm_done_fn done;
     void *user; /* of read and done */
 } sm_origin;
 
@@ -173,37 +204,39 @@ typedef struct sm_origin {
  * avx512bf16 and scalar < neon < dotprod < i8mm. As an option: the highest level to use (a cap; the
  * best level the CPU has at or below it is taken). SM_LEVEL_AUTO is no cap, but leaves avx512bf16
  * out on CPUs whose bf16 instructions are slower than those of f32 (Intel's). */
-#define SM_LEVEL_AUTO 0
-#define SM_LEVEL_SCALAR 1
-#define SM_LEVEL_AVX2 2       /* AVX2, FMA, F16C */
-#define SM_LEVEL_AVX512 3     /* AVX-512 F, BW, VL, DQ, VNNI */
-#define SM_LEVEL_NEON 4       /* Armv8-A Advanced SIMD */
-#define SM_LEVEL_DOTPROD 5    /* NEON with the dot-product instructions */
-#define SM_LEVEL_AVXVNNI 6    /* AVX2 level with AVX-VNNI */
-#define SM_LEVEL_I8MM 7       /* DOTPROD level with the int8 matrix-multiply instructions */
-#define SM_LEVEL_AVX512BF16 8 /* AVX512 level with AVX-512 BF16 */
+enum {
+    SM_LEVEL_AUTO = 0,
+    SM_LEVEL_SCALAR = 1,
+    SM_LEVEL_AVX2 = 2,       /* AVX2, FMA, F16C */
+    SM_LEVEL_AVX512 = 3,     /* AVX-512 F, BW, VL, DQ, VNNI */
+    SM_LEVEL_NEON = 4,       /* Armv8-A Advanced SIMD */
+    SM_LEVEL_DOTPROD = 5,    /* NEON with the dot-product instructions */
+    SM_LEVEL_AVXVNNI = 6,    /* AVX2 level with AVX-VNNI */
+    SM_LEVEL_I8MM = 7,       /* DOTPROD level with the int8 matrix-multiply instructions */
+    SM_LEVEL_AVX512BF16 = 8, /* AVX512 level with AVX-512 BF16 */
+};
 
 /* Name of a level ("avx2"), or NULL if unknown; and back (0 on unknown name,
  * "auto" included). */
-SM_API const char *sm_level_name(uint32_t level);
-SM_API uint32_t sm_level_from_name(const char *name);
+SM_API const char *SM_CALL sm_level_name(uint32_t level);
+SM_API uint32_t SM_CALL sm_level_from_name(const char *name);
 /* The best level that this CPU has and this build contains, at or below `cap`; a cap of
  * another architecture leaves SM_LEVEL_SCALAR. */
-SM_API uint32_t sm_level_best(uint32_t cap);
+SM_API uint32_t SM_CALL sm_level_best(uint32_t cap);
 
 /* CPUs worth a thread each: those that this process may run on, no more than its control groups
  * (Linux, v1 and v2) give it time for; at least 1. What `n_threads` 0 means, but for a cap of its
  * own. Asks the system each time. Any thread. */
-SM_API uint32_t sm_cpu_count(void);
+SM_API uint32_t SM_CALL sm_cpu_count(void);
 
 /* Place of a name in a list of names separated by '|', commas or spaces (sm_option.names),
  * upper and lower case being the same; SM_NAME_NONE if it is not there. *nearest (may be NULL) is
  * then the place of the name that it is likely a slip of, SM_NAME_NONE if none is near. For
  * messages: "did you mean …?". */
 #define SM_NAME_NONE UINT32_MAX
-SM_API uint32_t sm_names_find(const char *names, const char *name, uint32_t *nearest);
+SM_API uint32_t SM_CALL sm_names_find(const char *names, const char *name, uint32_t *nearest);
 /* Name i of such a list, which ends where *length says, not with a zero; NULL behind the last. */
-SM_API const char *sm_names_get(const char *names, uint32_t i, uint32_t *length);
+SM_API const char *SM_CALL sm_names_get(const char *names, uint32_t i, uint32_t *length);
 
 #ifdef __cplusplus
 }

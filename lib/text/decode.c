@@ -62,7 +62,7 @@ static sm_status check_id(const sm_tokenizer *t, int32_t id, sm_error *error) {
 }
 
 static sm_status check_flags(uint32_t flags, sm_error *error) {
-    if (flags & ~(SM_DECODE_SPECIAL | SM_DECODE_KEEP_SPACE))
+    if (flags & ~(uint32_t)(SM_DECODE_SPECIAL | SM_DECODE_KEEP_SPACE))
         return sm_fail(error, SM_ERR_ARGUMENT, "unknown decode flag in %u", flags);
     return SM_OK;
 }

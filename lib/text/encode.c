@@ -261,7 +261,7 @@ static sm_status encode(const sm_tokenizer *tokenizer, const char *text, uint64_
         sm_struct_take(&o, sizeof o, options_wide, options, "sm_tokenizer_encode", error);
     if (status)
         return status;
-    if (o.flags & ~(SM_ENCODE_SPECIAL | SM_ENCODE_MARKERS))
+    if (o.flags & ~(uint32_t)(SM_ENCODE_SPECIAL | SM_ENCODE_MARKERS))
         return sm_fail(error, SM_ERR_ARGUMENT, "tokenizer_encode: unknown flag in %u", o.flags);
     if (length > SIZE_MAX / 64)
         return sm_fail(error, SM_ERR_ARGUMENT, "tokenizer_encode: the text is too long");

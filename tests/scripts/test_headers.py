@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Every public header compiles alone, strictly, as C99, C11 and C++17.
+"""Every public header compiles alone, strictly, as C99, C11 and C++17; the rules of
+scripts/check_headers.py hold, and it finds what breaks them.
 
 Usage: test_headers.py SOURCE_ROOT C_COMPILER...
 """
@@ -7,6 +8,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 import unittest
 
 ROOT = pathlib.Path(sys.argv[1])
@@ -39,6 +41,40 @@ class Headers(unittest.TestCase):
         if compiler is None:
             self.skipTest("no C++ compiler")
         self.compile([compiler], "c++", "c++17", ["-Wconversion"])
+
+    def faults(self, declarations, before=""):
+        """What check_headers.py says of a tree with this header."""
+        with tempfile.TemporaryDirectory() as folder:
+            place = pathlib.Path(folder) / "include" / "smallmind"
+            place.mkdir(parents=True)
+            (place / "experimental.h").write_text("")
+            (place / "smallmind.h").write_text(
+                "#include <stdint.h>\n#ifndef SM_API\n#define SM_API\n#endif\n"
+                f"#ifndef SM_CALL\n#define SM_CALL\n#endif\n{before}{declarations}\n")
+            run = subprocess.run([sys.executable, ROOT / "scripts/check_headers.py", folder, *CC],
+                                 capture_output=True, text=True)
+            self.assertIn(run.returncode, (0, 1), run.stderr)
+            return run.stdout.splitlines()[:-1]
+
+    def test_rules(self):
+        run = subprocess.run([sys.executable, ROOT / "scripts/check_headers.py", ROOT, *CC],
+                             capture_output=True, text=True)
+        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+
+    def test_faults_are_found(self):
+        fine = "enum { SM_ONE = -1, SM_TWO };\nSM_API int32_t SM_CALL sm_x(const char *text);"
+        self.assertEqual(self.faults(fine), [])
+        for bad, said in [
+            ("#define SM_THREE 3", "is a macro"),
+            ("SM_API int32_t sm_y(void);", "no SM_CALL"),
+            ("typedef int32_t (*sm_fn)(void *user);", "no SM_CALL"),
+            ("SM_API long SM_CALL sm_y(void);", "returns long"),
+            ("SM_API void SM_CALL sm_y(float x);", "x is of type float"),
+            ("typedef struct sm_s {\n    uint32_t struct_size;\n    uint32_t x;\n} sm_s;\n"
+             "SM_API void SM_CALL sm_y(sm_s s);", "s is of type sm_s"),
+        ]:
+            with self.subTest(bad=bad):
+                self.assertTrue(any(said in line for line in self.faults(fine + "\n" + bad)), said)
 
 
 if __name__ == "__main__":
