@@ -9,6 +9,7 @@
 
 #include "cli.h"
 #include "shown.h"
+#include "told.h"
 
 /* The text written so far. */
 typedef struct run_text {
@@ -37,9 +38,10 @@ typedef struct run_state {
     sm_session *handle;
     const cli_input *prompt;
     bool prompt_printed;
-    bool any_id;  /* an id stands on the line already */
-    bool begun;   /* a token is there */
-    bool dropped; /* it was said that the context is full */
+    bool any_id;    /* an id stands on the line already */
+    bool begun;     /* a token is there */
+    bool dropped;   /* it was said that the context is full */
+    json_t *echoed; /* what was told of the prompt's tokens; NULL: nothing */
     run_text written;
 } run_state;
 
@@ -54,35 +56,20 @@ static bool print_line(json_t *line) {
     return cli_print_json(line, JSON_COMPACT | JSON_REAL_PRECISION(9)) == CLI_DONE;
 }
 
-static void print_prompt_line(const run_state *run, uint32_t n) {
+static void print_prompt_line(run_state *run, uint32_t n) {
     json_t *ids = json_array();
     for (uint32_t i = 0; i < n; i++)
         json_array_append_new(ids, json_integer(sm_session_token(run->handle, i)));
-    print_line(json_pack("{s:o, s:o}", "prompt",
-                         cli_json_text(run->prompt->text, run->prompt->length), "ids", ids));
+    json_t *line = json_pack("{s:o, s:o}", "prompt",
+                             cli_json_text(run->prompt->text, run->prompt->length), "ids", ids);
+    if (run->echoed != NULL)
+        json_object_set_new(line, "logprobs", json_pack("{s:O}", "content", run->echoed));
+    print_line(line);
 }
 
-/* A token as it is among OpenAI's log-probabilities: its text and bytes, too. */
-static json_t *logprob_of(const sm_tokenizer *tokenizer, int32_t id, double logprob) {
-    char text[1024];
-    uint64_t length = 0;
-    if (sm_tokenizer_decode(tokenizer, &id, 1, SM_DECODE_SPECIAL | SM_DECODE_KEEP_SPACE, text,
-                            sizeof text, &length, NULL) != SM_OK)
-        length = 0; /* longer, or a row without a name */
-    json_t *bytes = json_array();
-    for (uint64_t i = 0; i < length; i++)
-        json_array_append_new(bytes, json_integer((uint8_t)text[i]));
-    return json_pack("{s:o, s:f, s:o}", "token", cli_json_text(text, (size_t)length), "logprob",
-                     logprob, "bytes", bytes);
-}
-
-static void add_logprobs(const run_state *run, json_t *line, const sm_token *token) {
-    json_t *content = logprob_of(run->tokenizer, token->id, token->logprob), *top = json_array();
-    for (uint64_t i = 0; i < token->n_top; i++)
-        json_array_append_new(top,
-                              logprob_of(run->tokenizer, token->top[i].id, token->top[i].logprob));
-    json_object_set_new(content, "top_logprobs", top);
-    json_object_set_new(line, "logprobs", json_pack("{s:[o]}", "content", content));
+/* Whether tokens are told of with their log-probabilities. */
+static bool tells(const run_state *run) {
+    return run->generate.n_logprobs > 0 || run->generate.echo;
 }
 
 /* Text that had been waiting comes without a token. */
@@ -90,8 +77,9 @@ static bool print_token_line(const run_state *run, const sm_token *token) {
     json_t *id = token->id >= 0 ? json_integer(token->id) : json_null();
     json_t *line =
         json_pack("{s:o, s:o}", "id", id, "text", cli_json_text(token->text, token->length));
-    if (run->generate.n_logprobs > 0 && token->id >= 0)
-        add_logprobs(run, line, token);
+    if (tells(run) && token->id >= 0)
+        json_object_set_new(line, "logprobs",
+                            json_pack("{s:[o]}", "content", told_json(run->tokenizer, token)));
     return print_line(line);
 }
 
@@ -123,6 +111,8 @@ static void print_prompt(run_state *run) {
         return;
     run->prompt_printed = true;
     if (!run->ids && !run->json) {
+        if (tells(run)) /* rows have it, or leave it out */
+            return;
         fwrite(run->prompt->text, 1, run->prompt->length, stdout);
         return;
     }
@@ -145,8 +135,25 @@ static int32_t on_cancel(void *user) {
     return cli_interrupted();
 }
 
+/* A token of the prompt: kept for the prompt's line, or a row. */
+static int32_t on_prompt_token(run_state *run, const sm_token *token) {
+    if (token->id < 0 || run->no_prompt)
+        return cli_interrupted();
+    if (!run->json) {
+        progress_end();
+        told_row(run->tokenizer, token);
+        return fflush(stdout) != 0 || cli_interrupted();
+    }
+    if (run->echoed == NULL)
+        run->echoed = json_array();
+    json_array_append_new(run->echoed, told_json(run->tokenizer, token));
+    return cli_interrupted();
+}
+
 static int32_t on_token(void *user, const sm_token *token) {
     run_state *run = user;
+    if (token->in_prompt)
+        return on_prompt_token(run, token);
     if (!run->begun)
         progress_end();
     run->begun = true;
@@ -154,6 +161,9 @@ static int32_t on_token(void *user, const sm_token *token) {
     if (run->json) {
         if (!keep_text(&run->written, token) || !print_token_line(run, token))
             return 1;
+    } else if (tells(run)) {
+        if (token->id >= 0)
+            told_row(run->tokenizer, token);
     } else if (!run->ids)
         fwrite(token->text, 1, token->length, stdout);
     else if (token->id >= 0)
@@ -350,9 +360,9 @@ static int generate(run_state *run, const sm_model *model, const sm_model_info *
     progress_end();
     if (status == SM_OK || status == SM_ERR_CANCELLED) {
         print_prompt(run); /* if no token came at all */
-        if (!run->json)
+        if (!run->json && !tells(run))
             putchar('\n');
-        else if (print_last_line(run, load_seconds) != CLI_DONE)
+        else if (run->json && print_last_line(run, load_seconds) != CLI_DONE)
             code = CLI_FAILED;
         fflush(stdout);
         print_timings(run->handle, info, load_seconds);
@@ -365,6 +375,7 @@ static int generate(run_state *run, const sm_model *model, const sm_model_info *
     else if (code == CLI_GO_ON)
         code = CLI_DONE;
     free(run->written.data);
+    json_decref(run->echoed);
     sm_constraint_free(run->generate.constraint);
     sm_session_free(run->generate.draft);
     sm_session_free(run->handle);
@@ -488,6 +499,9 @@ int cmd_run(int argc, char **argv) {
                                  "exclude each other");
     if (run.json && run.ids)
         return cli_misuse("run", "--json has the ids: it goes without --ids");
+    if (run.ids && tells(&run))
+        return cli_misuse("run", "--%s prints rows of tokens: it goes without --ids",
+                          run.generate.echo ? "echo" : "logprobs");
     for (uint32_t i = 0; i < run.stop.n; i++) {
         size_t length = strlen(run.stop.items[i]);
         char *text = (char *)(uintptr_t)run.stop.items[i]; /* of argv, whose texts may be changed */

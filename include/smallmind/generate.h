@@ -146,6 +146,28 @@ SM_API sm_status SM_CALL sm_session_feed(sm_session *session, const int32_t *ids
  * fault): the session is as it was, the logits are for looking at. */
 SM_API sm_status SM_CALL sm_session_feed_logits(sm_session *session, const int32_t *ids, uint64_t n,
                                                 float *logits, sm_error *error);
+/* A token and its natural log-probability under the model's own distribution. */
+typedef struct sm_token_logprob {
+    int32_t id;
+    int32_t reserved;
+    double logprob;
+} sm_token_logprob;
+
+enum {
+    SM_MAX_LOGPROBS = 20,
+};
+
+/* Appends n tokens as sm_session_feed does and writes what the model thought of each before it
+ * came: logprobs[n], NAN for the first token of an empty session, which follows nothing; and
+ * top[n][n_top], the likeliest tokens there, best first (id -1 where there are fewer), n_top being
+ * SM_MAX_LOGPROBS at most, and top NULL where it is 0. The same numbers, to the bit, however tokens
+ * are cut into calls. Takes memory for the logits of some tokens (64 MiB) meanwhile. SM_ERR_STATE
+ * if the session holds tokens but no logits (it was rewound), _FORMAT if logits are not finite; as
+ * sm_session_feed. On failure the session is as it was (its logits may be gone), but after
+ * _CANCELLED it holds what had been fed. */
+SM_API sm_status SM_CALL sm_session_feed_logprobs(sm_session *session, const int32_t *ids,
+                                                  uint64_t n, uint32_t n_top, double *logprobs,
+                                                  sm_token_logprob *top, sm_error *error);
 /* Makes the session hold exactly ids[0..n): keeps the common prefix, drops the
  * rest, feeds what is new. *reused (may be NULL) gets the tokens kept: of the prefix as many as
  * sm_session_rewind goes back to at no cost. */
@@ -320,13 +342,6 @@ typedef struct sm_sampling {
     const sm_watermark *watermark; /* NULL: none */
 } sm_sampling;
 
-/* A token and its natural log-probability under the model's own distribution. */
-typedef struct sm_token_logprob {
-    int32_t id;
-    int32_t reserved;
-    double logprob;
-} sm_token_logprob;
-
 /* Chooses the next token from the session's logits; changes nothing. *logprob
  * (may be NULL) gets its natural log-probability under the model's own
  * distribution (before bias, penalties and temperature). sampling NULL: greedy. Mirostat goes on
@@ -405,10 +420,6 @@ enum {
     SM_SPECULATE_NGRAM = 1,
 };
 
-enum {
-    SM_MAX_LOGPROBS = 20,
-};
-
 typedef struct sm_generate_options {
     uint32_t struct_size;
     uint32_t max_tokens;         /* generated at most; 0: until the context is full */
@@ -450,7 +461,10 @@ typedef struct sm_generate_options {
     uint32_t min_tokens; /* tokens that end the text are not chosen before so many;
                                UINT32_MAX: never */
     uint32_t n_logprobs; /* likeliest tokens told of with each token, SM_MAX_LOGPROBS at most */
-    uint32_t reserved;
+    uint32_t echo;       /* 1: on_token first gets the prompt's tokens, with what the model thought
+                            of each (in_prompt). The prompt is then computed from its beginning, as
+                            logits of what the session holds are gone. Without heal; a prompt that
+                            does not fit is refused whatever the policy */
 } sm_generate_options;
 
 /* One generated piece. text may be empty (bytes of an unfinished character or of
@@ -463,6 +477,11 @@ typedef struct sm_token {
     uint64_t length;
     const sm_token_logprob *top; /* [n_top] the likeliest, best first; option n_logprobs */
     uint64_t n_top;
+    uint32_t in_prompt; /* 1: a token of the prompt (option echo), of which the first has a logprob
+                           of NAN: it follows nothing. Their texts together are the prompt as
+                           sm_tokenizer_decode gives it; half a character at its end comes with
+                           id -1 */
+    uint32_t reserved;
 } sm_token;
 
 /* Called on the calling thread for each token; non-zero cancels. */
@@ -487,7 +506,8 @@ typedef struct sm_generate_stats {
     uint32_t reserved;
     double prepare_seconds;     /* repacking weights, each tensor at its first use by any session,
                                    and waiting for sessions that do so */
-    double prompt_seconds;      /* encoding the prompt and feeding what was not reused */
+    double prompt_seconds;      /* encoding the prompt and feeding what was not reused; with echo
+                                   callbacks for its tokens are included */
     double first_token_seconds; /* from the call to the first token chosen: all of the above */
     double generate_seconds;    /* from the first token to the end, callbacks included: the
                                    time of generated_tokens - 1 steps */

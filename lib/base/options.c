@@ -151,7 +151,9 @@ static const sm_option generate_table[] = {
     U32(sm_generate_options, min_tokens, 0, 4294967295.0, 0, "tokens",
         "the text does not end before so many"),
     U32(sm_generate_options, n_logprobs, 0, 20, 0, "tokens",
-        "likeliest tokens to tell the probabilities of, beside each that is chosen"),
+        "likeliest tokens to tell the log-probabilities of, beside each that is chosen"),
+    ENUM(sm_generate_options, echo, "no|yes", 1,
+         "tell of the prompt's tokens, too, and of their log-probabilities"),
     POINTER(sm_generate_options, constraint, "what the text must match"),
 };
 

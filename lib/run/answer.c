@@ -216,6 +216,8 @@ static sm_status generate(conversation *c) {
     sm_status status = sm_options_take(&o, sizeof o, c->o.generate, SM_OPTIONS_GENERATE, c->error);
     if (status)
         return status;
+    if (o.echo)
+        return sm_fail(c->error, SM_ERR_ARGUMENT, "option echo: a reply is without its prompt");
     sm_options_say_zero(&o, SM_OPTIONS_GENERATE);
     status = constrain(c, &o, &constraint);
     if (!status)

@@ -93,6 +93,62 @@ static sm_status copy_ids(const generation *g, const sm_prompt *prompt, int32_t 
     return SM_OK;
 }
 
+/* ---- the prompt's tokens, told of (generate.c) ----------------------------------------------- */
+
+typedef struct echo {
+    generation *g;
+    sm_detokenizer *text;
+} echo;
+
+/* Hands out a token of the prompt, or what is left of its text (NULL). */
+static sm_status hand_out(echo *e, const sm_thought *t, const char *text, uint64_t length,
+                          sm_error *error) {
+    const sm_token token = {.struct_size = sizeof token,
+                            .id = t ? t->id : -1,
+                            .logprob = t ? t->logprob : 0,
+                            .text = text,
+                            .length = length,
+                            .top = t && t->n_top ? t->top : NULL,
+                            .n_top = t ? t->n_top : 0,
+                            .in_prompt = 1};
+    if (!e->g->on_token || !e->g->on_token(e->g->user, &token))
+        return SM_OK;
+    return sm_fail(error, SM_ERR_CANCELLED, "cancelled by the token callback");
+}
+
+static sm_status echo_token(void *user, const sm_thought *t, sm_error *error) {
+    echo *e = user;
+    const char *piece = "";
+    uint64_t length = 0;
+    sm_status status = SM_OK;
+    if (t->id < sm_tokenizer_n_vocab(e->g->s->model->tokenizer))
+        status = sm_detokenizer_feed(e->text, t->id, &piece, &length, error);
+    return status ? status : hand_out(e, t, piece, length, error);
+}
+
+/* Computes the prompt from its beginning, telling of its tokens. */
+static sm_status echo_prompt(generation *g, const int32_t *ids, uint64_t n) {
+    sm_session *s = g->s;
+    echo e = {.g = g};
+    const sm_thoughts to = {echo_token, &e, g->o->n_logprobs};
+    const char *piece;
+    uint64_t length;
+    sm_status status = sm_batch_check(s, ids, n, 0, g->error);
+    if (!status)
+        status = sm_detokenizer_new(&e.text, s->model->tokenizer, 0, g->error);
+    if (!status)
+        status = sm_session_rewind_marked(s, 0, g->error);
+    s->dropped = status ? s->dropped : 0;
+    if (!status)
+        status = sm_session_feed_thoughts(s, ids, n, &to, g->error);
+    if (!status)
+        status = sm_detokenizer_flush(e.text, &piece, &length, g->error);
+    if (!status && length)
+        status = hand_out(&e, NULL, piece, length, g->error);
+    sm_detokenizer_free(e.text);
+    return status;
+}
+
 static sm_status feed_prompt(generation *g, const sm_prompt *prompt) {
     sm_session *s = g->s;
     int32_t *ids = NULL;
@@ -108,7 +164,8 @@ static sm_status feed_prompt(generation *g, const sm_prompt *prompt) {
         status = sm_heal_begin(s, &g->heal, ids, &n, g->error);
     if (!status) {
         s->stats.prompt_tokens = (uint32_t)n;
-        status = sm_policy_sync(s, &g->policy, ids, n, &reused, g->error);
+        status = g->o->echo ? echo_prompt(g, ids, n)
+                            : sm_policy_sync(s, &g->policy, ids, n, &reused, g->error);
         s->stats.reused_tokens = (uint32_t)reused;
     }
     sm_free(s->mem, ids);
@@ -591,8 +648,9 @@ sm_status sm_session_generate_marked(sm_session *s, const sm_prompt *prompt,
         status = check_stops(&o, error);
     if (!status)
         status = sm_bans_check(&o, error);
-    if (!status && o.reserved)
-        status = sm_fail(error, SM_ERR_ARGUMENT, "option reserved is set");
+    if (!status && o.echo && o.heal)
+        status = sm_fail(error, SM_ERR_ARGUMENT,
+                         "option echo goes without option heal, which takes tokens back");
     if (!status)
         status = sm_chain_take(&g.chain, o.sampling, s->model->net->config.n_vocab, error);
     if (!status)

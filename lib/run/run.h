@@ -262,8 +262,29 @@ sm_status sm_session_rewind_marked(sm_session *session, uint32_t length, sm_erro
  * where that is before all that was. */
 void sm_session_lose(sm_session *session, uint32_t at, uint64_t n);
 void sm_session_unlose(sm_session *session, uint32_t length);
-/* ---- banned strings, tokens that end the text (ban.c)
- * ------------------------------------------ */
+
+/* ---- tokens that are given, and what was thought of them (echo.c) ---------------------------- */
+
+typedef struct sm_thought {
+    int32_t id;
+    uint32_t n_top;
+    double logprob; /* NAN: nothing stands before it */
+    sm_token_logprob top[SM_MAX_LOGPROBS];
+} sm_thought;
+
+/* Told of tokens in their order; any failure ends it. */
+typedef struct sm_thoughts {
+    sm_status (*told)(void *user, const sm_thought *thought, sm_error *error);
+    void *user;
+    uint32_t n_top;
+} sm_thoughts;
+
+/* As sm_session_feed, telling of each token; on failure some may have been fed. SM_ERR_STATE if
+ * there are tokens but no logits. */
+sm_status sm_session_feed_thoughts(sm_session *session, const int32_t *ids, uint64_t n,
+                                   const sm_thoughts *to, sm_error *error);
+
+/* ---- banned strings, tokens that end the text (ban.c) ---------------------------------------- */
 
 /* A token that was chosen, before it is handed out. */
 typedef struct sm_waiting {

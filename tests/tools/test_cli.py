@@ -626,6 +626,32 @@ class Run(Case):
             self.assertEqual((len(likely), likely), (3, sorted(likely, reverse=True)))
             self.assertEqual(told["logprob"], likely[0])
 
+    def test_echo(self):
+        """The prompt's tokens come first, with what the model thought of them."""
+        options = ["--temp", "0", "-n", "4", "--logprobs", "2"]
+        plain = [json.loads(line) for line in self.run_model("--json", *options).splitlines()]
+        lines = [json.loads(line) for line in
+                 self.run_model("--json", "--echo", *options).splitlines()]
+        told = lines[0].pop("logprobs")["content"]
+        for line in (plain[-1], lines[-1]):
+            for key in [key for key in line if key.endswith("seconds")]:
+                del line[key]
+        self.assertEqual(lines, plain)
+        self.assertEqual(len(told), len(lines[0]["ids"]))
+        self.assertIsNone(told[0]["logprob"])
+        for token in told[1:]:
+            self.assertEqual(len(token["top_logprobs"]), 2)
+            self.assertLessEqual(token["logprob"], token["top_logprobs"][0]["logprob"])
+        rows = self.run_model("--echo", *options).decode().splitlines()
+        self.assertEqual([row.startswith("prompt ") for row in rows],
+                         [True] * len(told) + [False] * 4)
+        for row, token in zip(rows[1:], told[1:]):
+            self.assertAlmostEqual(float(row.split()[1]), token["logprob"], places=3)
+        self.assertEqual(self.run_model("--echo", "--no-prompt", *options).decode().splitlines(),
+                         rows[-4:])
+        self.assertEqual(self.run_model(*options).decode().splitlines(), rows[-4:])
+        self.bad(2, "run", MODEL, "--echo", "--ids", says=["--echo"])
+
     def test_sampler_order(self):
         """The order that the help names is the one that is applied where none is given."""
         said = " ".join(self.good("run", "--help").decode().split())
