@@ -180,11 +180,30 @@ SM_API sm_status SM_CALL sm_session_reply(sm_session *session, const int32_t *id
 /* Tools (a JSON array, as in OpenAI's API) and a choice among them as a constraint on what a model
  * writes in a format: "auto" holds from the first mark of a call on, what comes before is free;
  * "required" and the name of a tool hold at once, behind the reasoning if the prompt has opened one
- * (reasoning: 1). Calls are of these tools, in the format's notation, their arguments of the right
- * notation too, though not of the tools' schemas yet. *out is NULL where nothing is constrained:
- * choice "none" or NULL, "auto" in formats whose calls have no mark, or with a format that is not
- * known (NULL, "auto"). SM_ERR_ARGUMENT (no such tool, no tools), _FORMAT (tools), _UNSUPPORTED,
- * and as sm_constraint_new. */
+ * (reasoning: 1). Calls are of these tools, in the format's notation.
+ *
+ * In every format the arguments fit the function's `parameters` (`input_schema`), a JSON Schema, as
+ * sm_constraint_new_schema takes it: all of its keywords are honoured, or the tools are refused by
+ * keyword and place ("tools[1].function.parameters.properties.x.format: …"). By notation:
+ *
+ *     JSON                keys in any order where an object names up to 6, otherwise in the schema's
+ *                         (as everywhere below); white space where JSON allows it
+ *     Python (f(a=1))     values in Python's words, strings in either quote; names of arguments are
+ *                         words of [A-Za-z0-9_.-]; other names are refused
+ *     pairs (gemma)       strings as they are, between their marks
+ *     markup (a parameter strings as they are, but none holds the mark that ends a value or all of
+ *     in marks of its     them, nor, where the schema allows other types beside strings and nothing
+ *     own)                says which it is, what would be read as one ("null", "12"); values of
+ *                         other types in JSON
+ *
+ * Keys that a schema admits without naming them are words where the notation has no quotes. A
+ * function without parameters takes none. "strict": true beside "parameters" closes objects, as
+ * OpenAI's does: those of type "object" whose schema has properties and says nothing of others have
+ * no others, keys come in the schema's order. "strict": false takes the schema for a hint: any
+ * object in the format's notation. *out is NULL where nothing is constrained: choice "none" or
+ * NULL, "auto" in formats whose calls have no mark, or with a format that is not known (NULL,
+ * "auto"). SM_ERR_ARGUMENT (no such tool, no tools), _FORMAT (tools, a schema), _UNSUPPORTED, and
+ * as sm_constraint_new. */
 SM_API sm_status SM_CALL sm_constraint_new_tools(sm_constraint **out, const sm_tokenizer *tokenizer,
                                                  const char *format, const char *tools,
                                                  const char *choice, uint32_t reasoning,

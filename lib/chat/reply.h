@@ -34,6 +34,11 @@ sm_json_value sm_reply_property(const sm_reply_tools *tools, sm_json_value tool,
 /* The name of the argument at that place in the schema; SM_JSON_NONE. */
 sm_json_value sm_reply_property_at(const sm_reply_tools *tools, sm_json_value tool, uint32_t place);
 
+/* The function in an item of the tools: the item, or what it holds by that name. */
+sm_json_value sm_reply_function(const sm_reply_tools *tools, sm_json_value item);
+/* The schema of a function's arguments and, if key is not NULL, its name there; SM_JSON_NONE. */
+sm_json_value sm_reply_parameters(const sm_reply_tools *tools, sm_json_value function,
+                                  const char **key);
 /* The name of the function in that item of the tools. */
 const char *sm_reply_tool_name(const sm_reply_tools *tools, sm_json_value item, uint64_t *length);
 /* A copy of a tools array in text; NULL, "null": none. SM_ERR_FORMAT, _NOMEM. */
@@ -41,11 +46,11 @@ sm_status sm_reply_tools_read(sm_reply_tools *tools, sm_mem *mem, const char *te
                               sm_error *error);
 void sm_reply_tools_free(sm_reply_tools *tools, sm_mem *mem);
 
-/* Writes the calls of these tools (only: of this one), in this format, as GBNF: from their first
- * mark on, or what comes behind it. false: the format has no mark that they could begin behind, or
- * no memory (out->failed). (reply_grammar.c) */
-bool sm_reply_put_grammar(sm_builder *out, const sm_reply_format *format,
-                          const sm_reply_tools *tools, const char *only, bool after_mark);
+/* Types that a schema allows, as far as one looks: bit (1 << sm_json_kind), whole numbers beside
+ * numbers. SM_JSON_NONE, or nothing is known: all. */
+#define SM_REPLY_INTEGERS (1u << 30)
+#define SM_REPLY_ANY_TYPE UINT32_MAX
+uint32_t sm_reply_types(const sm_reply_tools *tools, sm_json_value schema);
 
 /* How an argument that is text is to be taken. */
 typedef enum sm_reply_as { SM_REPLY_AS_SCHEMA, SM_REPLY_AS_STRING, SM_REPLY_AS_VALUE } sm_reply_as;

@@ -9,6 +9,10 @@ static sm_json_value function_of(const sm_json *json, sm_json_value tool) {
     return sm_json_kind_of(json, function) == SM_JSON_OBJECT ? function : tool;
 }
 
+sm_json_value sm_reply_function(const sm_reply_tools *tools, sm_json_value item) {
+    return function_of(tools->json, item);
+}
+
 const char *sm_reply_tool_name(const sm_reply_tools *tools, sm_json_value item, uint64_t *length) {
     return sm_json_text(tools->json,
                         sm_json_get(tools->json, function_of(tools->json, item), "name"), length);
@@ -55,11 +59,16 @@ sm_json_value sm_reply_tool(const sm_reply_tools *tools, const char *name, uint6
     return SM_JSON_NONE;
 }
 
-static sm_json_value parameters(const sm_reply_tools *tools, sm_json_value tool) {
-    if (tool == SM_JSON_NONE)
-        return tool;
-    const sm_json_value p = sm_json_get(tools->json, tool, "parameters");
-    return p != SM_JSON_NONE ? p : sm_json_get(tools->json, tool, "input_schema");
+sm_json_value sm_reply_parameters(const sm_reply_tools *tools, sm_json_value function,
+                                  const char **key) {
+    static const char *const keys[] = {"parameters", "input_schema"};
+    sm_json_value p = SM_JSON_NONE;
+    for (uint32_t i = 0; i < 2 && p == SM_JSON_NONE && function != SM_JSON_NONE; i++) {
+        p = sm_json_get(tools->json, function, keys[i]);
+        if (key)
+            *key = keys[i];
+    }
+    return p;
 }
 
 sm_json_value sm_reply_property(const sm_reply_tools *tools, sm_json_value tool, const char *name,
@@ -67,7 +76,8 @@ sm_json_value sm_reply_property(const sm_reply_tools *tools, sm_json_value tool,
     if (tool == SM_JSON_NONE)
         return tool;
     const sm_json *json = tools->json;
-    const sm_json_value all = sm_json_get(json, parameters(tools, tool), "properties");
+    const sm_json_value all =
+        sm_json_get(json, sm_reply_parameters(tools, tool, NULL), "properties");
     for (sm_json_value i = sm_json_first(json, all); i != SM_JSON_NONE;
          i = sm_json_next(json, all, i)) {
         uint64_t n;
@@ -82,7 +92,8 @@ sm_json_value sm_reply_property_at(const sm_reply_tools *tools, sm_json_value to
                                    uint32_t place) {
     if (tool == SM_JSON_NONE)
         return tool;
-    const sm_json_value all = sm_json_get(tools->json, parameters(tools, tool), "properties");
+    const sm_json_value all =
+        sm_json_get(tools->json, sm_reply_parameters(tools, tool, NULL), "properties");
     sm_json_value i = sm_json_first(tools->json, all);
     while (place-- && i != SM_JSON_NONE)
         i = sm_json_next(tools->json, all, i);
@@ -92,8 +103,8 @@ sm_json_value sm_reply_property_at(const sm_reply_tools *tools, sm_json_value to
 /* ---- types ----------------------------------------------------------------------- */
 
 /* Sets of them: bit (1 << sm_json_kind), and integers beside numbers. */
-#define INTEGER (1u << 30)
-#define ANY_TYPE UINT32_MAX
+#define INTEGER SM_REPLY_INTEGERS
+#define ANY_TYPE SM_REPLY_ANY_TYPE
 
 static uint32_t type_named(const sm_json *json, sm_json_value name) {
     static const struct {
@@ -189,11 +200,20 @@ static uint32_t types_of(const sm_json *json, sm_json_value schema, uint32_t dep
     return reference == SM_JSON_NONE ? set : set & types_of(json, reference, depth + 1);
 }
 
+uint32_t sm_reply_types(const sm_reply_tools *tools, sm_json_value schema) {
+    return schema == SM_JSON_NONE ? ANY_TYPE : types_of(tools->json, schema, 0);
+}
+
 /* ---- values ---------------------------------------------------------------------- */
 
-static bool is_whole(const sm_json *json, sm_json_value value) {
+/* By their spelling, however long, or as 5.0 and 5e3. */
+static bool is_whole(const sm_json *json, const char *text, uint64_t n) {
     double number;
-    return sm_json_double(json, value, &number) && number == (double)(int64_t)number;
+    bool digits = true;
+    for (uint64_t i = 0; i < n; i++)
+        digits &= text[i] != '.' && (text[i] | 32) != 'e';
+    return digits || (sm_json_double(json, SM_JSON_ROOT, &number) && number > -1e15 &&
+                      number < 1e15 && number == (double)(int64_t)number);
 }
 
 /* Whether the text is a JSON value of one of the types; then it is written. */
@@ -205,8 +225,8 @@ static bool put_if(sm_builder *out, const char *text, uint64_t n, uint32_t types
     if (status)
         return false;
     const sm_json_kind kind = sm_json_kind_of(json, SM_JSON_ROOT);
-    const bool good = (types >> kind & 1) || (kind == SM_JSON_NUMBER && types & INTEGER && n < 19 &&
-                                              is_whole(json, SM_JSON_ROOT));
+    const bool good = (types >> kind & 1) ||
+                      (kind == SM_JSON_NUMBER && types & INTEGER && is_whole(json, text, n));
     if (good) {
         sm_json_writer w = sm_json_writer_of(out, NULL);
         sm_json_put_value(&w, json, SM_JSON_ROOT);
@@ -223,9 +243,7 @@ static void put_string(sm_builder *out, const char *text, uint64_t n) {
 void sm_reply_put_typed(sm_builder *out, const sm_reply_tools *tools, sm_json_value schema,
                         const char *text, uint64_t n, sm_reply_as as) {
     const uint32_t string = 1u << SM_JSON_STRING;
-    uint32_t types = as == SM_REPLY_AS_STRING ? string
-                     : schema != SM_JSON_NONE ? types_of(tools->json, schema, 0)
-                                              : ANY_TYPE;
+    uint32_t types = as == SM_REPLY_AS_STRING ? string : sm_reply_types(tools, schema);
     if (as == SM_REPLY_AS_VALUE)
         types = types == string ? ANY_TYPE : types & ~string;
     else if (types == ANY_TYPE)

@@ -20,9 +20,8 @@
 #define SM_CONSTRAIN_SCHEMA_H
 
 #include "base/base.h"
-#include "constrain/grammar.h"
+#include "constrain/constrain.h"
 #include "format/json.h"
-#include "smallmind/constrain.h"
 
 /* ---- what callers use ------------------------------------------------------------------ */
 
@@ -33,11 +32,16 @@ typedef enum sm_schema_draft { /* where the schema does not say by $schema */
 
 typedef struct sm_schema_choices {
     sm_schema_draft draft;
-    bool fixed_draft;    /* $schema does not change it */
-    uint32_t spaces;     /* SM_SPACES_… of smallmind/constrain.h */
-    uint32_t max_spaces; /* of SM_SPACES_ANY */
-    bool any_order;      /* keys in any order; objects with more than 10 are refused */
-    bool unknown_passes; /* unknown formats, and keywords that look like slips, say nothing */
+    bool fixed_draft;      /* $schema does not change it */
+    uint32_t spaces;       /* SM_SPACES_… of smallmind/constrain.h */
+    uint32_t max_spaces;   /* of SM_SPACES_ANY */
+    bool any_order;        /* keys in any order; objects with more than 10 are refused */
+    uint32_t any_order_to; /* likewise where an object has up to so many, without refusing others */
+    bool unknown_passes;   /* unknown formats, and keywords that look like slips, say nothing */
+    /* of the arguments of a function (sm_schema_arguments); notation NULL: any values, in JSON */
+    const sm_notation *notation;
+    const char *name;
+    bool closed;
 } sm_schema_choices;
 
 /* The expression of all JSON texts that schema, text[0..length), admits as options say; made in g,
@@ -171,8 +175,11 @@ typedef struct schema {
     list nodes, lists /* formula */, bytes /* char */, decimals, texts, cases /* range */;
     uint32_t buckets[N_BUCKETS], text_buckets[N_BUCKETS]; /* of nodes, of texts */
     uint32_t mark, depth;
-    bool one_type; /* what is combined is seen by one type: literals contradict each other */
-    uint64_t work; /* since the hook was asked */
+    bool one_type;       /* what is combined is seen by one type: literals contradict each other */
+    bool outermost;      /* the object of all arguments is written, where others look different */
+    bool bare;           /* strings are written as they are, without quotes */
+    sm_json_value place; /* of the schema that is read or written, for messages */
+    uint64_t work;       /* since the hook was asked */
 
     uint32_t n_values; /* of the document */
     sm_json_value *parent;
@@ -183,8 +190,11 @@ typedef struct schema {
 
     list queue; /* formula, type: arrays and objects whose rules wait for being written */
     sm_expr open_object, close_object, open_array, close_array, comma, colon; /* with spaces */
-    sm_expr any_character, free_character; /* of a string: in its one spelling; in any */
-    sm_expr formats[32];
+    sm_expr outer_comma;      /* between the members of the outermost object */
+    sm_expr any_character[2]; /* of a string: in its one spelling; as it is */
+    sm_expr free_character;   /* in any spelling */
+    sm_expr formats[2][32];   /* in JSON's spelling; as they are */
+    sm_expr avoiding;         /* texts without what no string may hold; SM_EXPR_NONE: all may be */
 } schema;
 
 #define AT(s, list_name, type_name, i) (((type_name *)(s)->list_name.data)[i])
@@ -196,7 +206,7 @@ typedef struct schema {
 bool sm_schema_room(schema *s, list *l, uint32_t more, uint32_t size);
 bool sm_schema_push(schema *s, list *l, const void *item, uint32_t size);
 /* The first error is kept: "schema, PLACE: WHY"; the place is that of a value, by preference of a
- * keyword's. SM_JSON_NONE: nowhere. */
+ * keyword's. SM_JSON_NONE: that of the schema that is read or written. */
 void sm_schema_fail(schema *s, sm_status status, sm_json_value place, const char *why);
 /* Whether to go on: no error so far, asks the hook now and then. */
 bool sm_schema_goes_on(schema *s);
@@ -239,7 +249,8 @@ formula sm_schema_other_keys(schema *s, sm_json_value in);
 /* unevaluatedProperties, unevaluatedItems (schema_rest.c) of the schema `in`. */
 formula sm_schema_rest_members(schema *s, sm_json_value in, sm_json_value value);
 formula sm_schema_rest_items(schema *s, sm_json_value in, sm_json_value value);
-/* Where a value stands: "#/properties/a", cut to capacity. */
+/* Where a value stands: "#/properties/a", or behind the schema's name ".properties.a"; cut to
+ * capacity. */
 void sm_schema_place(const schema *s, sm_json_value value, char *out, uint32_t capacity);
 /* Keywords whose value holds schemas. */
 typedef enum holding { H_NOTHING, H_SCHEMA, H_LIST, H_MAP } holding;
@@ -279,6 +290,8 @@ bool sm_decimal_is_scientific(const schema *s, uint32_t decimal); /* in Python's
 /* ---- strings (schema_string.c, schema_format.c)
  * --------------------------------------------------- */
 
+/* Whether characters stand for themselves, not in JSON's spelling. */
+bool sm_string_plain(const schema *s);
 bool sm_string_dead(schema *s, formula seen, bool thorough);
 sm_expr sm_string_write(schema *s, formula seen); /* with quotes */
 /* For keys: in their one spelling. */
@@ -291,6 +304,15 @@ formula sm_format_read(schema *s, const char *name, uint64_t length, sm_json_val
 sm_expr sm_format_write(schema *s, uint32_t format, const sm_char_map *map);
 void sm_string_prepare(schema *s);
 
+/* ---- notations (schema_notation.c) ---------------------------------------------------------- */
+
+sm_notation_kind sm_notation_of(const schema *s);
+void sm_notation_prepare(schema *s); /* commas, brackets, spaces */
+/* A member of an object. name (a text): its key; NO_NAME: any key of the formula. */
+#define NO_NAME UINT32_MAX
+sm_expr sm_member_write(schema *s, uint32_t name, formula key, formula value);
+sm_expr sm_arguments_write(schema *s, formula root);
+
 /* ---- arrays, objects, values (schema_array.c, schema_object.c, schema_write.c)
  * ----------------------- */
 
@@ -299,6 +321,8 @@ sm_expr sm_array_write(schema *s, const formula *literals, uint32_t n);
 bool sm_object_dead(schema *s, const formula *literals, uint32_t n);
 sm_expr sm_object_write(schema *s, const formula *literals, uint32_t n);
 sm_expr sm_value_write(schema *s, formula f);
+sm_expr sm_value_write_type(schema *s, formula seen, type t);
+void sm_cases_write(schema *s, formula seen, type t, sm_rule rule); /* of an array or object */
 /* A finite set of values: number of items, each an expression and a value to look at. */
 typedef struct listed_value {
     type type;

@@ -81,8 +81,9 @@ formula sm_format_read(schema *s, const char *name, uint64_t length, sm_json_val
 }
 
 sm_expr sm_format_write(schema *s, uint32_t format, const sm_char_map *map) {
-    if (s->formats[format] == SM_EXPR_NONE)
-        s->formats[format] =
+    sm_expr *kept = &s->formats[sm_string_plain(s)][format];
+    if (*kept == SM_EXPR_NONE)
+        *kept =
             sm_expr_regex(s->g, formats[format].pattern, strlen(formats[format].pattern), 0, map);
-    return s->formats[format];
+    return *kept;
 }

@@ -30,9 +30,9 @@ void sm_schema_fail(schema *s, sm_status status, sm_json_value place, const char
     if (s->status)
         return;
     char where[300];
-    sm_schema_place(s, place, where, sizeof where);
-    s->status = place == SM_JSON_NONE ? sm_fail(s->error, status, "schema: %s", why)
-                                      : sm_fail(s->error, status, "schema, %s: %s", where, why);
+    sm_schema_place(s, place == SM_JSON_NONE ? s->place : place, where, sizeof where);
+    s->status = s->options.name ? sm_fail(s->error, status, "%s%s: %s", s->options.name, where, why)
+                                : sm_fail(s->error, status, "schema, %s: %s", where, why);
 }
 
 bool sm_schema_goes_on(schema *s) {

@@ -172,8 +172,8 @@ bool sm_object_dead(schema *s, const formula *literals, uint32_t n) {
 /* ---- writing (schema_object.c)
  * ------------------------------------------------------------------- */
 
-static sm_expr pair(schema *s, sm_expr key, formula value) {
-    return sm_expr_seq3(s->g, key, s->colon, sm_value_write(s, value));
+static sm_expr comma_of(const schema *s) {
+    return s->outermost ? s->outer_comma : s->comma;
 }
 
 static sm_expr write_member(object *o, uint32_t i, formula also) {
@@ -182,7 +182,7 @@ static sm_expr write_member(object *o, uint32_t i, formula also) {
         also == VERUM ? MEMBER(o, i).value : sm_formula_and2(s, MEMBER(o, i).value, also);
     if (sm_formula_dead(s, value))
         return sm_expr_nothing(s->g);
-    return pair(s, sm_string_write_text(s, MEMBER(o, i).name), value);
+    return sm_member_write(s, MEMBER(o, i).name, VERUM, value);
 }
 
 /* Any member without a name that answers the claims of the set. */
@@ -198,7 +198,7 @@ static sm_expr write_other(object *o, uint32_t set) {
             }
         if (key == FALSUM || sm_string_dead(s, key, false) || sm_formula_dead(s, value))
             continue;
-        const sm_expr e = pair(s, sm_string_write_key(s, key), value);
+        const sm_expr e = sm_member_write(s, NO_NAME, key, value);
         sm_schema_push(s, &parts, &e, sizeof e);
     }
     const sm_expr e = sm_expr_alt(s->g, parts.data, parts.n);
@@ -212,10 +212,10 @@ static sm_expr write_chain(object *o) {
     const uint32_t n = o->members.n;
     const sm_expr extra = write_other(o, 0);
     if (!n)
-        return sm_expr_list(s->g, extra, s->comma, o->min, o->max);
+        return sm_expr_list(s->g, extra, comma_of(s), o->min, o->max);
     sm_expr tail = sm_expr_empty(s->g);
     if (o->others.n)
-        tail = sm_expr_repeat(s->g, sm_expr_seq2(s->g, s->comma, extra), 0, SM_FOREVER);
+        tail = sm_expr_repeat(s->g, sm_expr_seq2(s->g, comma_of(s), extra), 0, SM_FOREVER);
     list starts = {0};
     if (!o->n_required) {
         const sm_expr none = sm_expr_empty(s->g), just = sm_expr_seq2(s->g, extra, tail);
@@ -232,7 +232,7 @@ static sm_expr write_chain(object *o) {
             const sm_expr start = sm_expr_seq2(s->g, m, tail);
             sm_schema_push(s, &starts, &start, sizeof start);
         }
-        const sm_expr with = sm_expr_seq2(s->g, s->comma, m);
+        const sm_expr with = sm_expr_seq2(s->g, comma_of(s), m);
         tail =
             sm_expr_seq2(s->g, MEMBER(o, i).required ? with : sm_expr_optional(s->g, with), tail);
     }
@@ -275,7 +275,7 @@ static void add_step(walk *w, const state *from, sm_expr what, uint32_t at, uint
     schema *s = w->o->s;
     if (what == sm_expr_nothing(s->g) || from->count + 1 > w->o->max)
         return;
-    const sm_expr comma = from->count ? s->comma : sm_expr_empty(s->g);
+    const sm_expr comma = from->count ? comma_of(s) : sm_expr_empty(s->g);
     const state to = {at, from->count + 1, from->claims | set, 0};
     const sm_expr e = sm_expr_seq3(s->g, comma, what, go_to(w, to));
     sm_schema_push(s, &w->parts, &e, sizeof e);
@@ -342,7 +342,8 @@ static sm_expr write_states(object *o, bool any_order) {
 static sm_expr write_body(object *o) {
     schema *s = o->s;
     const uint32_t n = o->members.n;
-    const bool any_order = s->options.any_order && n && (n > 1 || o->others.n);
+    const bool any_order =
+        (s->options.any_order || n <= s->options.any_order_to) && n && (n > 1 || o->others.n);
     if (any_order && n > MAX_ANY_ORDER)
         sm_schema_fail(s, SM_ERR_UNSUPPORTED, SM_JSON_NONE, "more than 10 keys in any order");
     if (o->claims.n > MAX_CLAIMS)
@@ -359,5 +360,5 @@ sm_expr sm_object_write(schema *s, const formula *literals, uint32_t n) {
     object o = object_of(s, literals, n);
     const sm_expr body = write_body(&o);
     drop(&o);
-    return sm_expr_seq3(s->g, s->open_object, body, s->close_object);
+    return s->outermost ? body : sm_expr_seq3(s->g, s->open_object, body, s->close_object);
 }

@@ -110,8 +110,10 @@ static formula not_one_seen(schema *s, formula f, type t) {
 
 static formula read_once(schema *s, formula f) {
     if (NODE(s, f)->read == NO_FORMULA) {
+        const sm_json_value around = s->place;
         const formula what = sm_schema_read(s, NODE(s, f)->a);
         NODE(s, f)->read = what;
+        s->place = around;
     }
     return NODE(s, f)->read;
 }

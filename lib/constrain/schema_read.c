@@ -660,13 +660,29 @@ static void read_turn(schema *s, sm_json_value value, uint32_t turn, list *l) {
     }
 }
 
+/* Of type object, with properties, and nothing said of others. */
+static bool is_open(const schema *s, sm_json_value value) {
+    static const char *const others[] = {"additionalProperties", "patternProperties",
+                                         "unevaluatedProperties"};
+    if (!sm_json_is(s->json, sm_json_get(s->json, value, "type"), "object") ||
+        !is_kind(s, sm_json_get(s->json, value, "properties"), SM_JSON_OBJECT))
+        return false;
+    for (uint32_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (sm_json_get(s->json, value, others[i]) != SM_JSON_NONE)
+            return false;
+    return true;
+}
+
 formula sm_schema_read(schema *s, sm_json_value value) {
     list l = {0};
     const sm_json_value ref = sm_json_get(s->json, value, "$ref");
+    s->place = value;
     if (s->draft7 && is_kind(s, ref, SM_JSON_STRING))
         return read_ref(s, value, ref);
     read_turn(s, value, 0, &l);
     read_turn(s, value, 1, &l);
+    if (s->options.closed && is_open(s, value))
+        put(s, &l, sm_formula_literal(s, O_ALL, sm_schema_other_keys(s, value), FALSUM, 0, 0));
     return all_of(s, &l);
 }
 

@@ -22,16 +22,18 @@ static uint32_t index_in(const schema *s, sm_json_value array, sm_json_value ite
     return i;
 }
 
-/* One step of a JSON pointer. */
+/* One step of a JSON pointer, or behind a point: [1] .name. */
 static uint32_t write_step(const schema *s, sm_json_value value, char *out, uint32_t capacity) {
+    const bool points = s->options.name != NULL;
     if (!is_member_name(s, value))
-        return (uint32_t)sm_format(out, capacity, "/%u", index_in(s, s->parent[value], value));
+        return (uint32_t)sm_format(out, capacity, points ? "[%u]" : "/%u",
+                                   index_in(s, s->parent[value], value));
     uint64_t length;
     const char *name = sm_json_text(s->json, value, &length);
     uint32_t n = 0;
-    out[n++] = '/';
+    out[n++] = points ? '.' : '/';
     for (uint64_t i = 0; i < length && n + 3 < capacity; i++) {
-        const bool special = name[i] == '~' || name[i] == '/';
+        const bool special = !points && (name[i] == '~' || name[i] == '/');
         out[n++] = special ? '~' : name[i];
         if (special)
             out[n++] = name[i] == '~' ? '0' : '1';
@@ -48,7 +50,8 @@ void sm_schema_place(const schema *s, sm_json_value value, char *out, uint32_t c
         if (sm_json_kind_of(s->json, s->parent[v]) !=
             SM_JSON_STRING) /* else its name is the step */
             steps[n_steps++] = v;
-    out[n++] = '#';
+    if (!s->options.name)
+        out[n++] = '#';
     while (n_steps && n + 40 < capacity)
         n += write_step(s, steps[--n_steps], out + n, capacity - n - 4);
     memcpy(out + n, n_steps ? "..." : "", n_steps ? 4 : 1);

@@ -59,7 +59,16 @@ static sm_expr json_chars(void *user, sm_grammar *g, const sm_range *ranges, uin
     return sm_expr_alt(g, parts, n_parts);
 }
 
-static const sm_char_map json_map = {json_chars, NULL};
+static sm_expr plain_chars(void *user, sm_grammar *g, const sm_range *ranges, uint64_t n) {
+    (void)user;
+    return sm_expr_chars(g, ranges, n);
+}
+
+static const sm_char_map json_map = {json_chars, NULL}, plain_map = {plain_chars, NULL};
+
+bool sm_string_plain(const schema *s) {
+    return s->bare || sm_notation_of(s) == SM_NOTATION_PAIRS;
+}
 
 void sm_string_prepare(schema *s) {
     static const sm_range all = {0, 0x10ffff};
@@ -67,33 +76,68 @@ void sm_string_prepare(schema *s) {
         "[^\\x00-\\x1f\"\\\\]|\\\\([\"\\\\/bfnrt]|u([0-9a-cefA-CEF][0-9a-fA-F]{3}"
         "|[dD][0-7][0-9a-fA-F]{2}|[dD][89abAB][0-9a-fA-F]{2}\\\\u[dD][c-fC-F]"
         "[0-9a-fA-F]{2}))";
-    s->any_character = json_chars(NULL, s->g, &all, 1);
+    s->any_character[0] = json_chars(NULL, s->g, &all, 1);
+    s->any_character[1] = sm_expr_chars(s->g, &all, 1);
     s->free_character = sm_expr_regex(s->g, free_char, sizeof free_char - 1, 0, NULL);
     memset(s->formats, 0xff, sizeof s->formats);
 }
 
-static sm_expr text_body(schema *s, uint32_t t) {
-    uint32_t n, used;
+static sm_expr any_character(const schema *s) {
+    return s->any_character[sm_string_plain(s)];
+}
+
+/* A text as it is written inside quotes. */
+static list spelling_of(schema *s, uint32_t t) {
+    uint32_t n;
     const char *bytes = sm_schema_text_of(s, t, &n);
+    const bool plain = sm_string_plain(s);
     list out = {0};
-    for (uint32_t i = 0; i < n; i += used) {
+    for (uint32_t i = 0; i < n; i++) {
         char spelt[6];
-        used = 1;
         const uint8_t c = (uint8_t)bytes[i];
-        const uint32_t length = is_spelt(c) ? spell(c, spelt) : 1;
+        const bool as_is = plain || !is_spelt(c);
+        const uint32_t length = as_is ? 1 : spell(c, spelt);
         if (!sm_schema_room(s, &out, length, 1))
             break;
-        memcpy((char *)out.data + out.n, is_spelt(c) ? spelt : bytes + i, length);
+        memcpy((char *)out.data + out.n, as_is ? bytes + i : spelt, length);
         out.n += length;
     }
+    return out;
+}
+
+static sm_expr text_body(schema *s, uint32_t t) {
+    list out = spelling_of(s, t);
     const sm_expr e = out.n ? sm_expr_bytes(s->g, out.data, out.n) : sm_expr_empty(s->g);
     sm_free(s->mem, out.data);
     return e;
 }
 
+static sm_expr between(schema *s, const char *quote, sm_expr body) {
+    const sm_expr e = sm_expr_text(s->g, quote);
+    return sm_expr_seq3(s->g, e, body, e);
+}
+
+/* Python has two quotes: the other one where the text has none of it. */
+static sm_expr quoted_for_python(schema *s, sm_expr body) {
+    static const sm_range single = {'\'', '\''};
+    const sm_expr none = sm_expr_repeat(s->g, sm_expr_not_chars(s->g, &single, 1), 0, SM_FOREVER);
+    return sm_expr_alt2(s->g, between(s, "\"", body),
+                        between(s, "'", sm_expr_and2(s->g, body, none)));
+}
+
 static sm_expr quoted(schema *s, sm_expr body) {
-    const sm_expr quote = sm_expr_text(s->g, "\"");
-    return sm_expr_seq3(s->g, quote, body, quote);
+    if (s->avoiding != SM_EXPR_NONE)
+        body = sm_expr_and2(s->g, body, s->avoiding);
+    if (s->bare)
+        return body;
+    switch (sm_notation_of(s)) {
+    case SM_NOTATION_PYTHON:
+        return quoted_for_python(s, body);
+    case SM_NOTATION_PAIRS:
+        return between(s, "<|\"|>", body);
+    default:
+        return between(s, "\"", body);
+    }
 }
 
 sm_expr sm_string_write_text(schema *s, uint32_t t) {
@@ -101,12 +145,12 @@ sm_expr sm_string_write_text(schema *s, uint32_t t) {
 }
 
 static sm_expr regex_body(schema *s, const node *n) {
+    const sm_char_map *map = sm_string_plain(s) ? &plain_map : &json_map;
     if (n->b)
-        return sm_format_write(s, n->b - 1, &json_map);
+        return sm_format_write(s, n->b - 1, map);
     uint32_t length;
     const char *pattern = sm_schema_text_of(s, n->a, &length);
-    const sm_expr e =
-        sm_expr_regex(s->g, pattern, length, SM_REGEX_SEARCH | SM_REGEX_ASCII, &json_map);
+    const sm_expr e = sm_expr_regex(s->g, pattern, length, SM_REGEX_SEARCH | SM_REGEX_ASCII, map);
     if (e == SM_EXPR_NONE && !s->status) {
         sm_error why = {0};
         const sm_status status = sm_grammar_status(s->g, &why);
@@ -124,7 +168,7 @@ static sm_expr all_bodies(schema *s, sm_expr character) {
 
 static sm_expr literal_body(schema *s, formula f) {
     const node n = *NODE(s, f);
-    const sm_expr any = s->any_character;
+    const sm_expr any = any_character(s);
     switch (n.kind) {
     case S_EQUAL:
         return text_body(s, n.a);
@@ -163,7 +207,7 @@ static sm_expr and_body(schema *s, formula f) {
     }
     sm_expr e = sm_expr_nothing(s->g);
     if (min <= max) {
-        e = sm_expr_repeat(s->g, s->any_character, min, max);
+        e = sm_expr_repeat(s->g, any_character(s), min, max);
         if (min || max != SM_FOREVER || !parts.n)
             sm_schema_push(s, &parts, &e, sizeof e);
         e = sm_expr_and(s->g, parts.data, parts.n);
@@ -189,7 +233,7 @@ static sm_expr or_body(schema *s, formula f) {
 
 static sm_expr body_of(schema *s, formula f) {
     if (f <= VERUM)
-        return f ? all_bodies(s, s->any_character) : sm_expr_nothing(s->g);
+        return f ? all_bodies(s, any_character(s)) : sm_expr_nothing(s->g);
     if (++s->depth > MAX_NESTED)
         sm_schema_fail(s, SM_ERR_UNSUPPORTED, SM_JSON_NONE, "nested too deeply in one place");
     const uint32_t kind = NODE(s, f)->kind;
@@ -223,14 +267,7 @@ static bool literal_has(schema *s, formula f, uint32_t t) {
         break;
     }
     /* against the spelling; an escape makes it longer, not other */
-    list out = {0};
-    for (uint32_t i = 0; i < length; i++) {
-        char spelt[6];
-        const uint8_t c = (uint8_t)bytes[i];
-        const uint32_t k = is_spelt(c) ? spell(c, spelt) : 1;
-        if (sm_schema_room(s, &out, k, 1))
-            memcpy((char *)out.data + out.n, is_spelt(c) ? spelt : bytes + i, k), out.n += k;
-    }
+    list out = spelling_of(s, t);
     const sm_expr e = regex_body(s, &n);
     const bool has = !s->status && sm_expr_matches(s->g, e, out.data ? out.data : "", out.n);
     sm_free(s->mem, out.data);
@@ -340,10 +377,14 @@ sm_expr sm_string_write_key(schema *s, formula seen) {
     return quoted(s, e);
 }
 
+static sm_expr free_character(const schema *s) {
+    return sm_string_plain(s) ? any_character(s) : s->free_character;
+}
+
 sm_expr sm_string_write(schema *s, formula seen) {
     uint32_t min = 0, max = SM_FOREVER;
     if (seen != FALSUM && only_lengths(s, seen, &min, &max))
         return min > max ? sm_expr_nothing(s->g)
-                         : quoted(s, sm_expr_repeat(s->g, s->free_character, min, max));
+                         : quoted(s, sm_expr_repeat(s->g, free_character(s), min, max));
     return sm_string_write_key(s, seen);
 }

@@ -6,20 +6,22 @@ typedef struct waiting {
     formula seen;
     type type;
     sm_rule rule;
+    sm_json_value place;
 } waiting;
 
 static sm_expr rule_of(schema *s, formula seen, type t) {
     if (NODE(s, seen)->written[t == T_OBJECT] == SM_EXPR_NONE) {
         const waiting w = {
-            seen, t, sm_rule_new(s->g, t == T_OBJECT ? "object" : "array", t == T_OBJECT ? 6 : 5)};
+            seen, t, sm_rule_new(s->g, t == T_OBJECT ? "object" : "array", t == T_OBJECT ? 6 : 5),
+            s->place};
         sm_schema_push(s, &s->queue, &w, sizeof w);
         NODE(s, seen)->written[t == T_OBJECT] = sm_expr_rule(s->g, w.rule);
     }
     return NODE(s, seen)->written[t == T_OBJECT];
 }
 
-static sm_expr write_type(schema *s, formula seen, type t) {
-    static const char *const words[] = {"null", "false", "true"};
+sm_expr sm_value_write_type(schema *s, formula seen, type t) {
+    static const char *const words[2][3] = {{"null", "false", "true"}, {"None", "False", "True"}};
     switch (t) {
     case T_NUMBER:
         return sm_number_write(s, seen);
@@ -29,8 +31,16 @@ static sm_expr write_type(schema *s, formula seen, type t) {
     case T_OBJECT:
         return rule_of(s, seen, t);
     default:
-        return sm_expr_text(s->g, words[t]);
+        return sm_expr_text(s->g, words[sm_notation_of(s) == SM_NOTATION_PYTHON][t]);
     }
+}
+
+/* What the grammar failed with, at the place that is written. */
+static void note_failure(schema *s) {
+    sm_error why = {0};
+    const sm_status status = sm_grammar_status(s->g, &why);
+    if (status)
+        sm_schema_fail(s, status, SM_JSON_NONE, why.message);
 }
 
 sm_expr sm_value_write(schema *s, formula f) {
@@ -38,13 +48,19 @@ sm_expr sm_value_write(schema *s, formula f) {
     uint32_t n = 0;
     if (!s->status && NODE(s, f)->value != SM_EXPR_NONE)
         return NODE(s, f)->value;
+    const sm_json_value around = s->place;
+    if (!s->status && NODE(s, f)->kind == K_SCHEMA)
+        s->place = NODE(s, f)->a;
     for (uint32_t t = 0; t < N_TYPES && !s->status; t++) {
         const formula seen = sm_formula_seen(s, f, (type)t);
         if (!sm_formula_dead_as(s, seen, (type)t))
-            parts[n++] = write_type(s, seen, (type)t);
+            parts[n++] = sm_value_write_type(s, seen, (type)t);
     }
     const sm_expr e = sm_expr_alt(s->g, parts, n);
     NODE(s, f)->value = e;
+    if (e == SM_EXPR_NONE)
+        note_failure(s);
+    s->place = around;
     return e;
 }
 
@@ -91,47 +107,31 @@ bool sm_value_has(schema *s, formula f, const listed_value *v) {
 sm_expr sm_value_write_one(schema *s, const listed_value *v) {
     return v->type == T_NUMBER   ? sm_number_write_one(s, v->content)
            : v->type == T_STRING ? sm_string_write_text(s, v->content)
-                                 : write_type(s, VERUM, v->type);
+                                 : sm_value_write_type(s, VERUM, v->type);
 }
 
 /* ---- the whole reading (schema_write.c)
  * ------------------------------------------------------------ */
 
-static void write_cases(schema *s, const waiting *w) {
+void sm_cases_write(schema *s, formula seen, type t, sm_rule rule) {
     uint32_t n;
-    sm_formula_cases(s, w->seen, w->type, &n);
+    sm_formula_cases(s, seen, t, &n);
     list parts = {0}, literals = {0};
     for (uint32_t i = 0; i < n && sm_schema_goes_on(s); i++) {
-        const range r = sm_formula_cases(s, w->seen, w->type, &n)[i]; /* writing may move them */
+        const range r = sm_formula_cases(s, seen, t, &n)[i]; /* writing may move them */
         literals.n = 0;
         if (!sm_schema_room(s, &literals, r.n + 1, sizeof(formula)))
             break;
         if (r.n)
             memcpy(literals.data, &AT(s, lists, formula, r.at), r.n * sizeof(formula));
-        const sm_expr e = w->type == T_ARRAY ? sm_array_write(s, literals.data, r.n)
-                                             : sm_object_write(s, literals.data, r.n);
+        const sm_expr e = t == T_ARRAY ? sm_array_write(s, literals.data, r.n)
+                                       : sm_object_write(s, literals.data, r.n);
         sm_schema_push(s, &parts, &e, sizeof e);
     }
     if (!s->status)
-        sm_rule_define(s->g, w->rule, sm_expr_alt(s->g, parts.data, parts.n));
+        sm_rule_define(s->g, rule, sm_expr_alt(s->g, parts.data, parts.n));
     sm_free(s->mem, parts.data);
     sm_free(s->mem, literals.data);
-}
-
-static void set_spaces(schema *s) {
-    static const sm_range blanks[] = {{' ', ' '}, {'\t', '\t'}, {'\n', '\n'}, {'\r', '\r'}};
-    sm_grammar *g = s->g;
-    const bool any = s->options.spaces == SM_SPACES_ANY;
-    const sm_expr none = sm_expr_empty(g);
-    const sm_expr space =
-        any ? sm_expr_repeat(g, sm_expr_chars(g, blanks, 4), 0, s->options.max_spaces) : none;
-    const sm_expr behind = s->options.spaces == SM_SPACES_ONE ? sm_expr_text(g, " ") : space;
-    s->open_object = sm_expr_seq2(g, sm_expr_text(g, "{"), space);
-    s->close_object = sm_expr_seq2(g, space, sm_expr_text(g, "}"));
-    s->open_array = sm_expr_seq2(g, sm_expr_text(g, "["), space);
-    s->close_array = sm_expr_seq2(g, space, sm_expr_text(g, "]"));
-    s->comma = sm_expr_seq3(g, space, sm_expr_text(g, ","), behind);
-    s->colon = sm_expr_seq3(g, space, sm_expr_text(g, ":"), behind);
 }
 
 /* $schema of the document, unless the caller knows better. */
@@ -169,17 +169,21 @@ static sm_expr compile(schema *s) {
     sm_formula_literal(s, K_TRUE, 0, 0, 0, 0);
     choose_draft(s);
     s->n_values = count_values(s->json);
-    set_spaces(s);
     sm_string_prepare(s);
+    sm_notation_prepare(s);
     if (s->status || !sm_schema_index(s))
         return SM_EXPR_NONE;
-    const formula root = sm_schema_at(s, SM_JSON_ROOT);
+    formula root = sm_schema_at(s, SM_JSON_ROOT);
+    if (s->options.notation)
+        root = sm_formula_and2(s, root, sm_formula_types(s, 1u << T_OBJECT));
     if (sm_formula_dead(s, root))
-        sm_schema_fail(s, SM_ERR_UNSUPPORTED, SM_JSON_ROOT, "no value satisfies it");
-    const sm_expr e = sm_value_write(s, root);
+        sm_schema_fail(s, SM_ERR_UNSUPPORTED, SM_JSON_ROOT,
+                       s->options.notation ? "no object satisfies it" : "no value satisfies it");
+    const sm_expr e = s->options.notation ? sm_arguments_write(s, root) : sm_value_write(s, root);
     for (uint32_t i = 0; i < s->queue.n && sm_schema_goes_on(s); i++) {
         const waiting w = ((waiting *)s->queue.data)[i];
-        write_cases(s, &w);
+        s->place = w.place;
+        sm_cases_write(s, w.seen, w.type, w.rule);
     }
     return e;
 }

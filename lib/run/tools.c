@@ -1,7 +1,7 @@
 /* tools.c - tools and a choice among them as a constraint of what is generated. */
 #include "run.h"
+#include "tool_calls.h"
 
-#include "chat/reply.h"
 #include "smallmind/chat.h"
 
 typedef struct choosing {
@@ -50,19 +50,14 @@ static bool find_mark(choosing *c, bool reasoning) {
 
 static sm_status make(choosing *c, sm_constraint **out, const sm_tokenizer *tokenizer,
                       bool reasoning) {
-    sm_builder grammar = sm_builder_of(&c->mem, 0);
     const bool marked = find_mark(c, reasoning);
     const char *const triggers[] = {c->mark};
     const sm_constraint_options o = {
         .struct_size = sizeof o, .n_triggers = marked, .triggers = marked ? triggers : NULL};
-    sm_status status = SM_OK;
-    if (sm_reply_put_grammar(&grammar, c->format, &c->tools, c->only, c->lazy))
-        status = sm_constraint_new(out, tokenizer, SM_CONSTRAINT_GBNF, grammar.data, grammar.length,
-                                   &o, c->error);
-    else if (grammar.failed)
-        status = sm_fail(c->error, SM_ERR_NOMEM, "out of memory for the grammar of tools");
-    sm_builder_free(&grammar);
-    return status;
+    sm_tool_calls calls = {c->format, &c->tools, c->only, c->lazy};
+    return sm_tool_calls_fit(&calls)
+               ? sm_constraint_make(out, tokenizer, sm_tool_calls_write, &calls, &o, c->error)
+               : SM_OK;
 }
 
 sm_status sm_constraint_new_tools(sm_constraint **out, const sm_tokenizer *tokenizer,
