@@ -4,7 +4,8 @@
 Usage: check_headers.py [SOURCE_ROOT [C_COMPILER...]]
 
 Of what a preprocessor leaves of them: every constant is there; fixed-width types only; structs
-by pointer only. Of the text: functions have SM_API and SM_CALL,
+by pointer only; those that grow begin with struct_size, the others' comments say that they never
+grow. Of the text: functions have SM_API and SM_CALL,
 callbacks SM_CALL, macros are those that are none of these. Where cffi is installed, it has to
 understand them, and find every constant.
 """
@@ -75,6 +76,24 @@ def check_types(h):
     return found
 
 
+def never_grows(root):
+    """Structs whose comment says so."""
+    said = set()
+    for _, text in texts(root):
+        said.update(re.findall(r"never\s+grows?\b[^/]*\*/\s*typedef struct (\w+)",
+                               re.sub(r"\n \*(?!/)", "\n", text), flags=re.IGNORECASE))
+    return said
+
+
+def check_growth(root, h):
+    fixed = never_grows(root)
+    sized = {s for s, f in h.structs.items()
+             if (f[0].type, f[0].name) == ("uint32_t", "struct_size")}
+    return ([f"{s} neither begins with struct_size nor is said never to grow"
+             for s in sorted(set(h.structs) - sized - fixed)] +
+            [f"{s} is said never to grow, and has struct_size" for s in sorted(sized & fixed)])
+
+
 def check_cffi(root, compiler, h):
     try:
         import cffi
@@ -92,7 +111,7 @@ def main():
     compiler = sys.argv[2:] or ["cc"]
     h = headers.read(root, compiler)
     found = (check_text(root) + check_constants(root, h) + check_types(h) +
-             check_cffi(root, compiler, h))
+             check_growth(root, h) + check_cffi(root, compiler, h))
     for line in found:
         print(line)
     print(f"{len(h.functions)} functions, {len(h.structs)} structs, {len(h.callbacks)} callbacks, "

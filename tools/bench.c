@@ -229,7 +229,8 @@ static sm_status batch_once(const bench_run *run, sm_error *error) {
     sm_status status = SM_OK;
     for (uint32_t i = 0; status == SM_OK && i < run->decode; i++) {
         for (uint32_t s = 0; s < run->sequences; s++)
-            run->items[s] = (sm_batch_item){.session = run->together[s],
+            run->items[s] = (sm_batch_item){.struct_size = sizeof *run->items,
+                                            .session = run->together[s],
                                             .ids = decoded_ids(run) + (i + s) % run->decode,
                                             .n_ids = 1};
         status = sm_batch_step(run->batch, run->items, run->sequences, error);

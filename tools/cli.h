@@ -1,6 +1,6 @@
 /* cli.h - what the commands of `smallmind` share: options, input, messages, interruption.
  *
- * Most flags come from the library's options tables (sm_options_table): name,
+ * Most flags come from the library's options tables (sm_options_get): name,
  * range, default and help text of a field are written once, there. A command
  * adds the few flags of its own.
  */

@@ -4,6 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#define MOST_TABLES 32
+#define MOST_FIELDS 128
+
 /* How fields are spelled as flags. A field that is not listed is --its-name; one
  * with neither letter nor name is not offered. */
 static const struct {
@@ -45,6 +48,21 @@ static const struct {
     {SM_OPTIONS_IMATRIX, "n_threads", 't', "threads"},
 };
 
+/* The table of an options struct, read once. */
+static const sm_option *table_of(uint32_t options_struct, uint32_t *n) {
+    static sm_option tables[MOST_TABLES][MOST_FIELDS];
+    sm_option *table = tables[options_struct % MOST_TABLES];
+    *n = sm_options_count(options_struct);
+    for (uint32_t i = 0; i < *n && i < MOST_FIELDS && table[i].name == NULL; i++) {
+        table[i].struct_size = sizeof table[i];
+        if (sm_options_get(options_struct, i, &table[i], NULL) != SM_OK)
+            *n = 0;
+    }
+    if (*n > MOST_FIELDS)
+        *n = MOST_FIELDS;
+    return table;
+}
+
 /* A field's name as a flag. */
 static void dash_name(char *name, size_t capacity, const sm_option *field) {
     snprintf(name, capacity, "%s", field->name);
@@ -56,7 +74,7 @@ static void dash_name(char *name, size_t capacity, const sm_option *field) {
 
 /* Whether the field can be set from the command line; fills in its spelling. */
 static bool spell_field(flag_ref *ref, uint32_t table, const sm_option *field) {
-    if (field->type == SM_OPTION_POINTER)
+    if (field->type == SM_OPTION_POINTER || field->type == SM_OPTION_STRING)
         return false;
     ref->letter = 0;
     for (size_t i = 0; i < sizeof spellings / sizeof spellings[0]; i++) {
@@ -83,8 +101,8 @@ bool flag_at(const cli_command *command, size_t i, flag_ref *ref) {
     for (size_t j = 0; j < command->n_fields; j++) {
         const cli_fields *fields = &command->fields[j];
         uint32_t n = 0;
-        const sm_option *table = sm_options_table(fields->table, &n);
-        for (uint32_t k = 0; table != NULL && k < n; k++) {
+        const sm_option *table = table_of(fields->table, &n);
+        for (uint32_t k = 0; k < n; k++) {
             if (fields->only != NULL && strcmp(fields->only, table[k].name) != 0)
                 continue;
             if (!spell_field(ref, fields->table, &table[k]))
@@ -230,7 +248,7 @@ bool flag_is_seed(const flag_ref *ref) {
 bool flag_is_switch(const flag_ref *ref) {
     if (ref->own != NULL)
         return ref->own->kind == CLI_SWITCH;
-    return ref->field->type == SM_OPTION_ENUM && strcmp(ref->field->names, "no|yes") == 0;
+    return ref->field->type == SM_OPTION_BOOL;
 }
 
 double flag_value(const flag_ref *ref) {
@@ -279,6 +297,6 @@ const char *flag_choice(const char *names, uint64_t n, size_t *length) {
 }
 
 bool flag_zero_is_default(const sm_option *field) {
-    return field->type != SM_OPTION_ENUM && field->min == 0.0 && field->fallback != 0.0 &&
-           field->zero == 0.0;
+    return field->type != SM_OPTION_ENUM && field->type != SM_OPTION_BOOL && field->min == 0.0 &&
+           field->fallback != 0.0 && field->zero == 0.0;
 }

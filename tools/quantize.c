@@ -60,7 +60,8 @@ static int parse_override(sm_quantize_override *override, const char *text, char
         return cli_error("out of memory");
     memcpy(*copy, text, strlen(text) + 1);
     (*copy)[equals - text] = 0;
-    *override = (sm_quantize_override){*copy, *copy + (equals - text) + 1};
+    *override = (sm_quantize_override){
+        .struct_size = sizeof *override, .pattern = *copy, .type = *copy + (equals - text) + 1};
     return CLI_GO_ON;
 }
 
@@ -173,9 +174,11 @@ int cmd_quantize(int argc, char **argv) {
         return cli_misuse("quantize", "OUT would replace the importance matrix %s",
                           options.imatrix);
     if (output != NULL)
-        overrides[options.n_overrides++] = (sm_quantize_override){"output.weight", output};
+        overrides[options.n_overrides++] = (sm_quantize_override){
+            .struct_size = sizeof *overrides, .pattern = "output.weight", .type = output};
     if (embedding != NULL)
-        overrides[options.n_overrides++] = (sm_quantize_override){"token_embd.weight", embedding};
+        overrides[options.n_overrides++] = (sm_quantize_override){
+            .struct_size = sizeof *overrides, .pattern = "token_embd.weight", .type = embedding};
     for (uint32_t i = 0; i < tensors.n && code == CLI_GO_ON; i++)
         code = parse_override(&overrides[options.n_overrides++], tensors.items[i], &copies[i]);
     options.overrides = overrides;

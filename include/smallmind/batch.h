@@ -14,7 +14,8 @@
  *     while (...) {
  *         for (i = 0; i < n; i++) {
  *             sm_session_sample(s[i], &sampling[i], &id[i], NULL, &err);
- *             items[i] = (sm_batch_item){.session = s[i], .ids = &id[i], .n_ids = 1};
+ *             items[i] = (sm_batch_item){.struct_size = sizeof *items, .session = s[i],
+ *                                        .ids = &id[i], .n_ids = 1};
  *         }
  *         sm_batch_step(batch, items, n, &err);
  *     }
@@ -67,10 +68,13 @@ SM_API sm_status SM_CALL sm_batch_set_cancel(sm_batch *batch, sm_cancel_fn cance
                                              sm_error *error);
 
 typedef struct sm_batch_item {
+    uint32_t struct_size; /* the same in all items of a step: their stride */
+    uint32_t reserved;
     sm_session *session; /* of this batch; once in a step */
     const int32_t *ids;  /* [n_ids] appended to it */
-    uint64_t n_ids;      /* 0: nothing happens to it */
     float *logits;       /* NULL, or [n_ids][n_vocab] that get the logits of every token */
+    uint64_t n_ids;      /* 0: nothing happens to it */
+    uint64_t n_logits;   /* floats that `logits` has room for; SM_ERR_BUFFER if that is too few */
 } sm_batch_item;
 
 /* Feeds all items in one pass. Each session then has the logits after its last token

@@ -146,7 +146,7 @@ SM_API sm_status SM_CALL sm_session_feed(sm_session *session, const int32_t *ids
  * fault): the session is as it was, the logits are for looking at. */
 SM_API sm_status SM_CALL sm_session_feed_logits(sm_session *session, const int32_t *ids, uint64_t n,
                                                 float *logits, sm_error *error);
-/* A token and its natural log-probability under the model's own distribution. */
+/* A token and its natural log-probability under the model's own distribution. It never grows. */
 typedef struct sm_token_logprob {
     int32_t id;
     int32_t reserved;
@@ -202,6 +202,7 @@ SM_API sm_status SM_CALL sm_session_logits(const sm_session *session, const floa
 
 /* ---- sampling -------------------------------------------------------------------- */
 
+/* It never grows. */
 typedef struct sm_logit_bias {
     int32_t token;
     int32_t reserved;
@@ -223,10 +224,12 @@ enum {
     SM_SAMPLER_MIROSTAT = 11, /* keep what leads to a surprise of tau bits a token */
 };
 
-/* What is known of a sampler. */
+/* What is known of a sampler. The texts are the library's. */
 typedef struct sm_sampler_info {
-    uint32_t sampler;        /* SM_SAMPLER_… */
-    uint32_t n_parameters;   /* 4 at most */
+    uint32_t struct_size;  /* set by the caller */
+    uint32_t sampler;      /* SM_SAMPLER_… */
+    uint32_t n_parameters; /* 4 at most */
+    uint32_t reserved;
     const char *name;        /* in an order */
     const char *other_names; /* that are understood there, too, separated by '|' */
     const char *parameters;  /* what value[] of a step holds, separated by '|' */
@@ -234,11 +237,12 @@ typedef struct sm_sampler_info {
     const char *doc;
 } sm_sampler_info;
 
-/* All samplers in the default order; *n (may be NULL) gets how many. */
-SM_API const sm_sampler_info *SM_CALL sm_sampler_table(uint32_t *n);
+/* How many samplers there are, and the i-th in the default order. SM_ERR_ARGUMENT. */
+SM_API uint32_t SM_CALL sm_sampler_count(void);
+SM_API sm_status SM_CALL sm_sampler_get_info(uint32_t i, sm_sampler_info *info, sm_error *error);
 
 /* One sampler of a chain. Values mean what they say (a top_p of 0 is 0): see sm_sampling and
- * sm_sampler_table; a last_n below 0 is the whole history, 0 is none. */
+ * sm_sampler_get_info; a last_n below 0 is the whole history, 0 is none. It never grows. */
 typedef struct sm_sampling_step {
     uint32_t sampler;  /* SM_SAMPLER_… */
     uint32_t min_keep; /* typical, top_p, min_p, xtc: tokens that stay at least; 0: 1 */
@@ -335,7 +339,7 @@ typedef struct sm_sampling {
                                       top_k to mirostat_eta but seed, sequence, biases and breakers;
                                       NULL: by order */
     const char *order;             /* names of samplers between commas, semicolons or spaces, as
-                                      sm_sampler_table has them; NULL: the default order */
+                                      sm_sampler_get_info has them; NULL: the default order */
     const uint32_t
         *mask; /* NULL, or the tokens that may be chosen: bit id % 32 of mask[id / 32], of
                              all n_vocab (sm_constraint_mask) */
@@ -534,45 +538,6 @@ SM_API sm_status SM_CALL sm_session_generate(sm_session *session, const char *pr
 /* About the last generate of this session. */
 SM_API sm_status SM_CALL sm_session_get_stats(const sm_session *session, sm_generate_stats *stats,
                                               sm_error *error);
-
-/* ---- options tables ----------------------------------------------------------- */
-
-/* One field of an options struct: drives the library's own validation, the
- * program's flags and help, and bindings' keyword arguments. */
-enum {
-    SM_OPTION_U32 = 1,
-    SM_OPTION_U64 = 2,
-    SM_OPTION_F64 = 3,
-    SM_OPTION_ENUM = 4,    /* uint32_t; `names` lists the values from 0 up, separated by '|' */
-    SM_OPTION_POINTER = 5, /* not settable from text */
-};
-
-typedef struct sm_option {
-    const char *name; /* the field */
-    uint32_t type;
-    uint32_t offset; /* in the struct */
-    double min, max; /* inclusive */
-    double fallback; /* what zero means (0: zero itself, or what doc says) */
-    double zero;     /* what says zero itself where that is something else: SM_ZERO or SM_ZERO_U32;
-                        0: zero is zero, or cannot be asked for */
-    const char *names;
-    const char *unit; /* "tokens", "bytes", "" … */
-    const char *doc;
-} sm_option;
-
-enum {
-    SM_OPTIONS_MODEL = 1,
-    SM_OPTIONS_SESSION = 2,
-    SM_OPTIONS_SAMPLING = 3,
-    SM_OPTIONS_GENERATE = 4,
-    SM_OPTIONS_QUANTIZE = 5,
-    SM_OPTIONS_IMATRIX = 6,
-    SM_OPTIONS_BATCH = 7, /* of batch.h */
-    SM_OPTIONS_WATERMARK = 8,
-};
-
-/* The table of one struct; *n gets its length; NULL for an unknown struct. */
-SM_API const sm_option *SM_CALL sm_options_table(uint32_t options_struct, uint32_t *n);
 
 #ifdef __cplusplus
 }

@@ -24,6 +24,8 @@ extern "C" {
 /* Matrices whose name matches the pattern ('*': any text, '?': any character) get this
  * type ("Q6_K"; no mixture). The first match counts. A pattern that fits no matrix is an error. */
 typedef struct sm_quantize_override {
+    uint32_t struct_size; /* the same in all of a list: their stride */
+    uint32_t reserved;
     const char *pattern;
     const char *type;
 } sm_quantize_override;

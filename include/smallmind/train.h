@@ -30,13 +30,6 @@
 extern "C" {
 #endif
 
-/* The options structs of this header, for sm_options_table (smallmind/generate.h). */
-enum {
-    SM_OPTIONS_TRAINER = 16,
-    SM_OPTIONS_INIT = 17,
-    SM_OPTIONS_VOCABULARY = 18,
-};
-
 /* ---- a new vocabulary --------------------------------------------------------------- */
 
 typedef struct sm_vocabulary_options {

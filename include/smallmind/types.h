@@ -96,7 +96,7 @@ enum {
     SM_ERR_DIVERGED = -14,    /* training: the loss or a gradient is not finite */
 };
 
-/* Filled in by a failing call; untouched by a successful one. The message is zero-terminated,
+/* It never grows. Filled in by a failing call; untouched by a successful one. The message is zero-terminated,
  * whole UTF-8 and one line: what it quotes of files, paths and options is escaped as by
  * sm_text_escape, and cut short ("...") where it is long. */
 typedef struct sm_error {
@@ -237,6 +237,59 @@ SM_API uint32_t SM_CALL sm_cpu_count(void);
 SM_API uint32_t SM_CALL sm_names_find(const char *names, const char *name, uint32_t *nearest);
 /* Name i of such a list, which ends where *length says, not with a zero; NULL behind the last. */
 SM_API const char *SM_CALL sm_names_get(const char *names, uint32_t i, uint32_t *length);
+
+/* ---- options tables --------------------------------------------------------------------------
+ *
+ * One field of an options struct: what the library itself checks by, the program's flags and help,
+ * and bindings' keyword arguments are made of it. Later versions may have more types: whoever meets
+ * one that is not listed here leaves the field alone. */
+enum {
+    SM_OPTION_U32 = 1,
+    SM_OPTION_U64 = 2,
+    SM_OPTION_F64 = 3,
+    SM_OPTION_ENUM = 4,    /* uint32_t; `names` lists the values from 0 up, separated by '|' */
+    SM_OPTION_POINTER = 5, /* not settable from text */
+    SM_OPTION_BOOL = 6,    /* uint32_t, 0 or 1 */
+    SM_OPTION_STRING = 7,  /* const char *, zero-terminated UTF-8; NULL: see doc */
+};
+
+typedef struct sm_option {
+    uint32_t struct_size; /* set by the caller */
+    uint32_t type;        /* SM_OPTION_… */
+    uint32_t offset;      /* in the struct, of the library that is running */
+    uint32_t reserved;
+    const char *name; /* the field. All texts are the library's */
+    const char *names;
+    const char *unit; /* "tokens", "bytes", "" … */
+    const char *doc;
+    double min, max; /* inclusive */
+    double fallback; /* what zero means (0: zero itself, or what doc says) */
+    double zero;     /* what says zero itself where that is something else: SM_ZERO or SM_ZERO_U32;
+                        0: zero is zero, or cannot be asked for */
+} sm_option;
+
+/* The options structs that have a table. */
+enum {
+    SM_OPTIONS_MODEL = 1,
+    SM_OPTIONS_SESSION = 2,
+    SM_OPTIONS_SAMPLING = 3,
+    SM_OPTIONS_GENERATE = 4,
+    SM_OPTIONS_QUANTIZE = 5,
+    SM_OPTIONS_IMATRIX = 6,
+    SM_OPTIONS_BATCH = 7,
+    SM_OPTIONS_WATERMARK = 8,
+    SM_OPTIONS_TRAINER = 16,
+    SM_OPTIONS_INIT = 17,
+    SM_OPTIONS_VOCABULARY = 18,
+};
+
+/* The struct's name ("sm_session_options"); NULL for an unknown number. */
+SM_API const char *SM_CALL sm_options_name(uint32_t options_struct);
+/* How many fields its table has; 0 for an unknown one. */
+SM_API uint32_t SM_CALL sm_options_count(uint32_t options_struct);
+/* Field i of it. SM_ERR_ARGUMENT. */
+SM_API sm_status SM_CALL sm_options_get(uint32_t options_struct, uint32_t i, sm_option *option,
+                                        sm_error *error);
 
 #ifdef __cplusplus
 }

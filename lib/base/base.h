@@ -131,8 +131,15 @@ sm_status sm_struct_check(const void *to, size_t known, const sm_wide *wide, con
 sm_status sm_struct_give(void *to, const void *full, size_t known, const sm_wide *wide,
                          const char *what, sm_error *error);
 
-/* sm_struct_take, then checks every field of the struct's table (SM_OPTIONS_… of
- * smallmind/generate.h, sm_options_table) and replaces zeros by their fallbacks, and SM_ZERO and
+/* sm_struct_take of n structs that lie struct_size of the first apart, which all have, into to[n].
+ * `what` is an item: "item", of which the message tells the number. */
+sm_status sm_structs_take(void *to, size_t known, const sm_wide *wide, const void *from, uint64_t n,
+                          const char *what, sm_error *error);
+
+/* The table of an options struct (SM_OPTIONS_…); *n gets its length; NULL for an unknown one. */
+const sm_option *sm_options_table(uint32_t options_struct, uint32_t *n);
+
+/* sm_struct_take, then checks every field of the struct's table and replaces zeros by their fallbacks, and SM_ZERO and
  * SM_ZERO_U32 by zeros where the table has a fallback (else the caller does both).
  * SM_ERR_ARGUMENT names the field. */
 sm_status sm_options_take(void *to, size_t known, const void *from, uint32_t options_struct,

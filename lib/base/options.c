@@ -6,21 +6,27 @@
 #include <stddef.h>
 #include <string.h>
 
+#define ROW(S, kind, field, least, most, usual, zero_by, choices, in, text)                       \
+    {                                                                                             \
+        .struct_size = sizeof(sm_option), .type = SM_OPTION_##kind, .offset = offsetof(S, field), \
+        .name = #field, .names = choices, .unit = in, .doc = text, .min = least, .max = most,     \
+        .fallback = usual, .zero = zero_by                                                        \
+    }
 #define U32(S, field, min, max, fallback, unit, doc) \
-    { #field, SM_OPTION_U32, offsetof(S, field), min, max, fallback, 0, NULL, unit, doc }
+    ROW(S, U32, field, min, max, fallback, 0, NULL, unit, doc)
 #define U64(S, field, min, max, fallback, unit, doc) \
-    { #field, SM_OPTION_U64, offsetof(S, field), min, max, fallback, 0, NULL, unit, doc }
+    ROW(S, U64, field, min, max, fallback, 0, NULL, unit, doc)
 #define F64(S, field, min, max, fallback, doc) \
-    { #field, SM_OPTION_F64, offsetof(S, field), min, max, fallback, 0, NULL, "", doc }
+    ROW(S, F64, field, min, max, fallback, 0, NULL, "", doc)
 /* Where zero can be said (SM_ZERO), since a zero stands for another value. */
 #define F64_ZERO(S, field, min, max, fallback, doc) \
-    { #field, SM_OPTION_F64, offsetof(S, field), min, max, fallback, SM_ZERO, NULL, "", doc }
+    ROW(S, F64, field, min, max, fallback, SM_ZERO, NULL, "", doc)
 #define U32_ZERO(S, field, min, max, fallback, unit, doc) \
-    { #field, SM_OPTION_U32, offsetof(S, field), min, max, fallback, SM_ZERO_U32, NULL, unit, doc }
-#define ENUM(S, field, names, max, doc) \
-    { #field, SM_OPTION_ENUM, offsetof(S, field), 0, max, 0, 0, names, "", doc }
-#define POINTER(S, field, doc) \
-    { #field, SM_OPTION_POINTER, offsetof(S, field), 0, 0, 0, 0, NULL, "", doc }
+    ROW(S, U32, field, min, max, fallback, SM_ZERO_U32, NULL, unit, doc)
+#define ENUM(S, field, names, max, doc) ROW(S, ENUM, field, 0, max, 0, 0, names, "", doc)
+#define BOOL(S, field, doc) ROW(S, BOOL, field, 0, 1, 0, 0, NULL, "", doc)
+#define STRING(S, field, doc) ROW(S, STRING, field, 0, 0, 0, 0, NULL, "", doc)
+#define POINTER(S, field, doc) ROW(S, POINTER, field, 0, 0, 0, 0, NULL, "", doc)
 
 #define MAX_CONTEXT 16777216.0
 
@@ -50,8 +56,7 @@ static const sm_option session_table[] = {
     U32(sm_session_options, n_batch, 0, 8192, 512, "tokens", "tokens computed together at most"),
     ENUM(sm_session_options, kv_type, "f16|f32|bf16|q8_0|q4_0|q5_0|iq4_nl", 6,
          "number format of the key/value cache"),
-    ENUM(sm_session_options, pin, "no|yes", 1,
-         "keep each thread but the caller's on a CPU of its own"),
+    BOOL(sm_session_options, pin, "keep each thread but the caller's on a CPU of its own"),
     ENUM(sm_session_options, kv_keep, "window|all", 1,
          "what layers with a window keep of keys and values: the window and one batch, or all"),
 };
@@ -104,7 +109,7 @@ static const sm_option sampling_table[] = {
         "typical_p, top_p, min_p and XTC leave so many tokens at least"),
     U32(sm_sampling, n_steps, 0, 32, 0, "", "length of steps"),
     POINTER(sm_sampling, steps, "the chain, written out"),
-    POINTER(sm_sampling, order, "names of the samplers in their order"),
+    STRING(sm_sampling, order, "names of the samplers in their order"),
     POINTER(sm_sampling, mask, "tokens that may be chosen, a bit each"),
     POINTER(sm_sampling, watermark, "a mark in what is chosen; NULL: none"),
 };
@@ -124,10 +129,9 @@ static const sm_option generate_table[] = {
     POINTER(sm_generate_options, sampling, "how tokens are chosen; NULL: greedy"),
     POINTER(sm_generate_options, stop, "strings that end the text"),
     U32(sm_generate_options, n_stop, 0, 64, 0, "", "length of stop"),
-    ENUM(sm_generate_options, parse_special, "no|yes", 1,
-         "parse special tokens written in the prompt"),
-    ENUM(sm_generate_options, no_bos, "no|yes", 1, "leave out the BOS token"),
-    ENUM(sm_generate_options, ignore_end, "no|yes", 1, "go on after the end of the text"),
+    BOOL(sm_generate_options, parse_special, "parse special tokens written in the prompt"),
+    BOOL(sm_generate_options, no_bos, "leave out the BOS token"),
+    BOOL(sm_generate_options, ignore_end, "go on after the end of the text"),
     ENUM(
         sm_generate_options, speculate, "no|ngram", 1,
         "compute guessed tokens together with the chosen one; ngram: guessed from the text so far. "
@@ -142,7 +146,7 @@ static const sm_option generate_table[] = {
         "first tokens that a full context keeps; 0: none, 4 of sinks"),
     U32(sm_generate_options, n_drop, 0, MAX_CONTEXT, 0, "tokens",
         "dropped behind them at a time; 0: half of the others"),
-    ENUM(sm_generate_options, heal, "no|yes", 1,
+    BOOL(sm_generate_options, heal,
          "choose the prompt's last tokens anew where they are the beginning of longer ones"),
     POINTER(sm_generate_options, on_context_full, "hook of full contexts"),
     POINTER(sm_generate_options, context_full_user, "argument of that hook"),
@@ -152,7 +156,7 @@ static const sm_option generate_table[] = {
         "the text does not end before so many"),
     U32(sm_generate_options, n_logprobs, 0, 20, 0, "tokens",
         "likeliest tokens to tell the log-probabilities of, beside each that is chosen"),
-    ENUM(sm_generate_options, echo, "no|yes", 1,
+    BOOL(sm_generate_options, echo,
          "tell of the prompt's tokens, too, and of their log-probabilities"),
     POINTER(sm_generate_options, constraint, "what the text must match"),
 };
@@ -160,12 +164,12 @@ static const sm_option generate_table[] = {
 static const sm_option quantize_table[] = {
     U32(sm_quantize_options, n_threads, 0, SM_MAX_THREADS, 0, "threads",
         "threads that encode; 0: all CPUs of the process, 8 at most"),
-    POINTER(sm_quantize_options, type, "type or mixture of the matrices"),
-    POINTER(sm_quantize_options, imatrix, "path of an importance matrix"),
+    STRING(sm_quantize_options, type, "type or mixture of the matrices"),
+    STRING(sm_quantize_options, imatrix, "path of an importance matrix"),
     POINTER(sm_quantize_options, overrides, "types of tensors by pattern"),
     U32(sm_quantize_options, n_overrides, 0, 65536, 0, "", "length of overrides"),
-    ENUM(sm_quantize_options, pure, "no|yes", 1, "a mixture's base type for every matrix"),
-    ENUM(sm_quantize_options, requantize, "no|yes", 1,
+    BOOL(sm_quantize_options, pure, "a mixture's base type for every matrix"),
+    BOOL(sm_quantize_options, requantize,
          "accept matrices that are quantized already: their errors add up"),
     ENUM(sm_quantize_options, level, "auto|scalar|avx2|avx512|neon|dotprod|avxvnni|i8mm|avx512bf16",
          8, "highest instruction-set level to use"),
@@ -184,10 +188,10 @@ static const sm_option imatrix_table[] = {
 };
 
 static const sm_option trainer_table[] = {
-    POINTER(sm_trainer_options, data, "path of the training data"),
+    STRING(sm_trainer_options, data, "path of the training data"),
     POINTER(sm_trainer_options, more_data, "paths of further training data"),
     U64(sm_trainer_options, n_more_data, 0, 65535, 0, "", "length of more_data"),
-    POINTER(sm_trainer_options, separator, "what stands between documents of a text"),
+    STRING(sm_trainer_options, separator, "what stands between documents of a text"),
     U32(sm_trainer_options, n_threads, 0, SM_MAX_THREADS, 0, "threads",
         "threads that compute; 0: all CPUs of the process, 8 at most"),
     F64(sm_trainer_options, validation, 0, 0.5, 0,
@@ -196,7 +200,7 @@ static const sm_option trainer_table[] = {
          "what the data is; auto: .json and .jsonl files hold instructions, others text; chosen: "
          "instructions, without their rejected answers"),
     ENUM(sm_trainer_options, layout, "alpaca|chatml", 1, "how instructions are written out"),
-    ENUM(sm_trainer_options, loss_on_prompt, "no|yes", 1,
+    BOOL(sm_trainer_options, loss_on_prompt,
          "train the prompts of instruction data too, not only the answers"),
     U32(sm_trainer_options, sequence, 0, 1048576, 0, "tokens",
         "length of a row; 0: 256, or the model's context if that is less"),
@@ -210,7 +214,7 @@ static const sm_option trainer_table[] = {
     U64(sm_trainer_options, seed, 0, 18446744073709551615.0, 0, "",
         "of the data's order, adapters' first weights and dropout"),
     ENUM(sm_trainer_options, optimizer, "adamw|lion|adafactor|sgd", 3, "rule of the updates"),
-    ENUM(sm_trainer_options, state_8bit, "no|yes", 1, "keep AdamW's moments in 8 bits each"),
+    BOOL(sm_trainer_options, state_8bit, "keep AdamW's moments in 8 bits each"),
     F64(sm_trainer_options, lr, 0, 999, 0,
         "highest learning rate; 0: 1e-3 AdamW, 1e-4 Lion, 1e-2 Adafactor, 0.1 SGD"),
     F64(sm_trainer_options, min_lr, 0, 999, 0, "learning rate at the end of the schedule"),
@@ -224,7 +228,7 @@ static const sm_option trainer_table[] = {
         "mixtures of experts: weight of the loss that keeps experts equally in use"),
     F64_ZERO(sm_trainer_options, momentum, 0, 0.99999, 0.9, "SGD"),
     F64(sm_trainer_options, clip, 0, 1e30, 1, "largest global norm of the gradient"),
-    ENUM(sm_trainer_options, no_clip, "no|yes", 1, "do not limit the gradient"),
+    BOOL(sm_trainer_options, no_clip, "do not limit the gradient"),
     ENUM(sm_trainer_options, schedule,
          "cosine|constant|linear|polynomial|inverse-sqrt|wsd|restarts", 6,
          "course of the learning rate after the warmup"),
@@ -235,7 +239,7 @@ static const sm_option trainer_table[] = {
         "restarts: first cycle; 0: a quarter of the steps"),
     F64(sm_trainer_options, cycle_growth, 1, 100, 2, "restarts: each cycle is longer by this"),
     ENUM(sm_trainer_options, precision, "f32|bf16", 1, "number format of matrix products' inputs"),
-    ENUM(sm_trainer_options, checkpoint_layers, "no|yes", 1,
+    BOOL(sm_trainer_options, checkpoint_layers,
          "keep only each layer's input and compute the rest again: less memory, a third slower"),
     ENUM(sm_trainer_options, level, "auto|scalar|avx2|avx512|neon|dotprod|avxvnni|i8mm|avx512bf16",
          8, "highest instruction-set level to use"),
@@ -244,10 +248,10 @@ static const sm_option trainer_table[] = {
     F64(sm_trainer_options, lora_alpha, 0, 1e6, 0,
         "adapters count alpha/rank times; 0: twice the rank"),
     F64(sm_trainer_options, lora_dropout, 0, 0.9, 0, "part of the adapters' inputs dropped"),
-    ENUM(sm_trainer_options, lora_rs, "no|yes", 1, "adapters count alpha/sqrt(rank) times"),
-    ENUM(sm_trainer_options, openblas, "no|yes", 1,
+    BOOL(sm_trainer_options, lora_rs, "adapters count alpha/sqrt(rank) times"),
+    BOOL(sm_trainer_options, openblas,
          "f32 products of the backward pass by OpenBLAS, where the library was built with it"),
-    POINTER(sm_trainer_options, lora_targets, "tensors that get adapters"),
+    STRING(sm_trainer_options, lora_targets, "tensors that get adapters"),
     U64(sm_trainer_options, memory_limit, 0, 9.0e15, 0, "bytes",
         "heap of the trainer; 0: no limit"),
     POINTER(sm_trainer_options, allocator, "memory hook"),
@@ -267,14 +271,13 @@ static const sm_option init_table[] = {
     U32(sm_model_init_options, n_ff, 0, 1048576, 0, "",
         "width inside the feed-forward block; 0: 8/3 of the model's, to a multiple of 32"),
     U32(sm_model_init_options, n_ctx, 1, MAX_CONTEXT, 512, "tokens", "context length"),
-    ENUM(sm_model_init_options, untied, "no|yes", 1,
-         "an output matrix of its own instead of the embedding's"),
+    BOOL(sm_model_init_options, untied, "an output matrix of its own instead of the embedding's"),
     ENUM(sm_model_init_options, family, "llama|qwen2|qwen3", 2, "kind of network"),
     U32(sm_model_init_options, sliding_window, 0, MAX_CONTEXT, 0, "tokens",
         "each token attends to this many of the last, itself included; 0: to all"),
     U64(sm_model_init_options, seed, 0, 18446744073709551615.0, 0, "", "of the random weights"),
     F64(sm_model_init_options, rope_theta, 1, 1e9, 10000, "base of the rotary position angles"),
-    POINTER(sm_model_init_options, name, "general.name of the file"),
+    STRING(sm_model_init_options, name, "general.name of the file"),
     POINTER(sm_model_init_options, progress, "progress hook"),
     POINTER(sm_model_init_options, progress_user, "argument of the progress hook"),
 };
@@ -282,8 +285,8 @@ static const sm_option init_table[] = {
 static const sm_option vocabulary_table[] = {
     U32(sm_vocabulary_options, n_vocab, 257, 16777216, 4096, "tokens",
         "size of the vocabulary, the 256 bytes included"),
-    POINTER(sm_vocabulary_options, separator, "mark between documents"),
-    POINTER(sm_vocabulary_options, pre, "pre-tokenizer"),
+    STRING(sm_vocabulary_options, separator, "mark between documents"),
+    STRING(sm_vocabulary_options, pre, "pre-tokenizer"),
     U64(sm_vocabulary_options, min_count, 1, 9.0e15, 2, "times",
         "how often a pair must occur to be merged"),
     POINTER(sm_vocabulary_options, progress, "progress hook"),
@@ -298,70 +301,77 @@ static const sm_option batch_table[] = {
         "tokens of a step at most; n_sequences if that is more"),
     U32(sm_batch_options, n_ctx, 0, MAX_CONTEXT, 0, "tokens",
         "tokens a session can hold at most; 0: the model's training context, 4096 at most"),
-    ENUM(sm_batch_options, pin, "no|yes", 1,
-         "keep each thread but the caller's on a CPU of its own"),
+    BOOL(sm_batch_options, pin, "keep each thread but the caller's on a CPU of its own"),
 };
 
-#define LENGTH(table) ((uint32_t)(sizeof(table) / sizeof *(table)))
+#define TABLE(which, S, rows) \
+    { which, sizeof(rows) / sizeof *(rows), #S, rows }
+
+static const struct {
+    uint32_t which, n;
+    const char *name;
+    const sm_option *table;
+} tables[] = {
+    TABLE(SM_OPTIONS_MODEL, sm_model_options, model_table),
+    TABLE(SM_OPTIONS_SESSION, sm_session_options, session_table),
+    TABLE(SM_OPTIONS_SAMPLING, sm_sampling, sampling_table),
+    TABLE(SM_OPTIONS_GENERATE, sm_generate_options, generate_table),
+    TABLE(SM_OPTIONS_QUANTIZE, sm_quantize_options, quantize_table),
+    TABLE(SM_OPTIONS_IMATRIX, sm_imatrix_options, imatrix_table),
+    TABLE(SM_OPTIONS_BATCH, sm_batch_options, batch_table),
+    TABLE(SM_OPTIONS_WATERMARK, sm_watermark, watermark_table),
+    TABLE(SM_OPTIONS_TRAINER, sm_trainer_options, trainer_table),
+    TABLE(SM_OPTIONS_INIT, sm_model_init_options, init_table),
+    TABLE(SM_OPTIONS_VOCABULARY, sm_vocabulary_options, vocabulary_table),
+};
+#define N_TABLES (sizeof tables / sizeof *tables)
+
+/* N_TABLES: there is none. */
+static size_t find_table(uint32_t options_struct) {
+    size_t i = 0;
+    while (i < N_TABLES && tables[i].which != options_struct)
+        i++;
+    return i;
+}
 
 const sm_option *sm_options_table(uint32_t options_struct, uint32_t *n) {
-    const sm_option *table = NULL;
-    uint32_t length = 0;
-    switch (options_struct) {
-    case SM_OPTIONS_MODEL:
-        table = model_table;
-        length = LENGTH(model_table);
-        break;
-    case SM_OPTIONS_SESSION:
-        table = session_table;
-        length = LENGTH(session_table);
-        break;
-    case SM_OPTIONS_SAMPLING:
-        table = sampling_table;
-        length = LENGTH(sampling_table);
-        break;
-    case SM_OPTIONS_WATERMARK:
-        table = watermark_table;
-        length = LENGTH(watermark_table);
-        break;
-    case SM_OPTIONS_GENERATE:
-        table = generate_table;
-        length = LENGTH(generate_table);
-        break;
-    case SM_OPTIONS_QUANTIZE:
-        table = quantize_table;
-        length = LENGTH(quantize_table);
-        break;
-    case SM_OPTIONS_IMATRIX:
-        table = imatrix_table;
-        length = LENGTH(imatrix_table);
-        break;
-    case SM_OPTIONS_TRAINER:
-        table = trainer_table;
-        length = LENGTH(trainer_table);
-        break;
-    case SM_OPTIONS_INIT:
-        table = init_table;
-        length = LENGTH(init_table);
-        break;
-    case SM_OPTIONS_VOCABULARY:
-        table = vocabulary_table;
-        length = LENGTH(vocabulary_table);
-        break;
-    case SM_OPTIONS_BATCH:
-        table = batch_table;
-        length = LENGTH(batch_table);
-        break;
-    default:
-        break;
-    }
-    if (n)
-        *n = length;
-    return table;
+    const size_t i = find_table(options_struct);
+    *n = i < N_TABLES ? tables[i].n : 0;
+    return i < N_TABLES ? tables[i].table : NULL;
+}
+
+const char *sm_options_name(uint32_t options_struct) {
+    const size_t i = find_table(options_struct);
+    return i < N_TABLES ? tables[i].name : NULL;
+}
+
+uint32_t sm_options_count(uint32_t options_struct) {
+    uint32_t n;
+    sm_options_table(options_struct, &n);
+    return n;
+}
+
+sm_status sm_options_get(uint32_t options_struct, uint32_t i, sm_option *option, sm_error *error) {
+    static const sm_wide wide[] = {SM_WIDE_FROM(sm_option, name), {0, 0, 0}};
+    uint32_t n;
+    const sm_option *table = sm_options_table(options_struct, &n);
+    if (i >= n)
+        return sm_fail(error, SM_ERR_ARGUMENT,
+                       "sm_options_get: struct %u has %u options, there is no number %u",
+                       options_struct, n, i);
+    return sm_struct_give(option, &table[i], sizeof *option, wide, "sm_option", error);
+}
+
+static bool is_u32(const sm_option *o) {
+    return o->type == SM_OPTION_U32 || o->type == SM_OPTION_ENUM || o->type == SM_OPTION_BOOL;
+}
+
+static bool is_pointer(const sm_option *o) {
+    return o->type == SM_OPTION_POINTER || o->type == SM_OPTION_STRING;
 }
 
 static uint32_t field_bytes(const sm_option *o) {
-    return o->type == SM_OPTION_U32 || o->type == SM_OPTION_ENUM ? 4 : 8;
+    return is_u32(o) ? 4 : is_pointer(o) ? (uint32_t)sizeof(void *) : 8;
 }
 
 static double read_field(const uint8_t *field, const sm_option *o) {
@@ -393,7 +403,7 @@ static void write_field(uint8_t *field, const sm_option *o, double value) {
 /* A zero takes the fallback, what says zero takes zero; anything else must be in range. */
 static sm_status check_field(uint8_t *base, const sm_option *o, sm_error *error) {
     uint8_t *field = base + o->offset;
-    if (o->type == SM_OPTION_POINTER)
+    if (is_pointer(o))
         return SM_OK;
     const double value = read_field(field, o);
     if (value == 0) {

@@ -69,3 +69,25 @@ sm_status sm_struct_give(void *to, const void *full, size_t known, const sm_wide
     memset((uint8_t *)to + n, 0, size - n);
     return SM_OK;
 }
+
+sm_status sm_structs_take(void *to, size_t known, const sm_wide *wide, const void *from, uint64_t n,
+                          const char *what, sm_error *error) {
+    uint32_t stride = 0;
+    if (n)
+        memcpy(&stride, from, sizeof stride);
+    for (uint64_t i = 0; i < n; i++) {
+        const uint8_t *item = (const uint8_t *)from + i * stride;
+        sm_error why = {0};
+        uint32_t size;
+        memcpy(&size, item, sizeof size);
+        const sm_status status =
+            size == stride
+                ? sm_struct_take((uint8_t *)to + i * known, known, wide, item, what, &why)
+                : sm_fail(&why, SM_ERR_ARGUMENT, "%s: struct_size is %u, of the first one %u", what,
+                          size, stride);
+        if (status)
+            return sm_fail(error, status, "%s (number %llu of %llu)", why.message,
+                           (unsigned long long)i, (unsigned long long)n);
+    }
+    return SM_OK;
+}

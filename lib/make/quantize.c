@@ -15,6 +15,7 @@
 
 typedef struct job {
     sm_quantize_options o;
+    sm_quantize_override *overrides; /* the options' own, as this version knows them */
     const sm_model_type *type;
     sm_mixture_model model;
     const char *in_path;
@@ -36,8 +37,8 @@ typedef struct job {
 /* The type of an override by that name, SM_DTYPE_COUNT if none matches. */
 static uint32_t overridden(const job *j, const char *name) {
     for (uint32_t i = 0; i < j->o.n_overrides; i++)
-        if (sm_glob(j->o.overrides[i].pattern, name))
-            return sm_model_type_find(j->o.overrides[i].type, SM_TYPES_ALL, NULL)->type;
+        if (sm_glob(j->overrides[i].pattern, name))
+            return sm_model_type_find(j->overrides[i].type, SM_TYPES_ALL, NULL)->type;
     return SM_DTYPE_COUNT;
 }
 
@@ -334,19 +335,34 @@ static sm_status write_tensor(job *j, const sm_tensor *t, sm_error *error) {
 
 /* ---- the file -------------------------------------------------------------------------------- */
 
+/* The caller's list into one of this version's structs. */
+static sm_status take_overrides(job *j, sm_error *error) {
+    static const sm_wide wide[] = {SM_WIDE_FROM(sm_quantize_override, pattern), {0, 0, 0}};
+    if (!j->o.n_overrides)
+        return SM_OK;
+    if (!j->o.overrides)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_quantize_file: option overrides is NULL");
+    j->overrides = sm_alloc_array(j->mem, j->o.n_overrides, sizeof *j->overrides);
+    if (!j->overrides)
+        return sm_fail(error, SM_ERR_NOMEM, "out of memory for %u overrides", j->o.n_overrides);
+    return sm_structs_take(j->overrides, sizeof *j->overrides, wide, j->o.overrides,
+                           j->o.n_overrides, "sm_quantize_override", error);
+}
+
 static sm_status check_options(job *j, sm_error *error) {
     const sm_quantize_options *o = &j->o;
     if (!o->type)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_quantize_file: option type is NULL");
-    if (o->n_overrides && !o->overrides)
-        return sm_fail(error, SM_ERR_ARGUMENT, "sm_quantize_file: option overrides is NULL");
+    const sm_status taken = take_overrides(j, error);
+    if (taken)
+        return taken;
     j->type = sm_model_type_find(o->type, SM_TYPES_ALL, error);
     if (!j->type)
         return SM_ERR_ARGUMENT;
     for (uint32_t i = 0; i < o->n_overrides; i++) {
-        if (!o->overrides[i].pattern || !o->overrides[i].type)
+        if (!j->overrides[i].pattern || !j->overrides[i].type)
             return sm_fail(error, SM_ERR_ARGUMENT, "sm_quantize_file: override %u holds a NULL", i);
-        const sm_model_type *type = sm_model_type_find(o->overrides[i].type, SM_TYPES_ALL, error);
+        const sm_model_type *type = sm_model_type_find(j->overrides[i].type, SM_TYPES_ALL, error);
         if (!type)
             return SM_ERR_ARGUMENT;
         if (sm_model_type_kind(type) == SM_TYPES_MIXED)
@@ -360,7 +376,7 @@ static sm_status check_options(job *j, sm_error *error) {
 /* A pattern that fits nothing is a slip of the pen. */
 static sm_status check_overrides(const job *j, sm_error *error) {
     for (uint32_t i = 0; i < j->o.n_overrides; i++) {
-        const char *pattern = j->o.overrides[i].pattern;
+        const char *pattern = j->overrides[i].pattern;
         bool fits = false;
         for (uint64_t t = 0; t < j->in->n_tensors && !fits; t++)
             fits =
@@ -441,6 +457,7 @@ sm_status sm_quantize_file(const char *in, const char *out, const sm_quantize_op
         sm_fail(error, status, "%s: quantizing was cancelled", in);
     sm_gguf_writer_abort(j.out);
     sm_team_free(j.team);
+    sm_free(j.mem, j.overrides);
     sm_free(j.mem, j.rows);
     sm_free(j.mem, j.squares);
     sm_free(j.mem, j.errors);

@@ -42,10 +42,11 @@ sm_status sm_batch_make(sm_batch **out, const sm_model *model, const sm_batch_op
                                   error);
     if (!status) {
         b->spans = sm_alloc_array(mem, b->n_sequences, sizeof *b->spans);
+        b->items = sm_alloc_array(mem, b->n_sequences, sizeof *b->items);
         b->ids = sm_alloc_array(mem, b->n_batch, sizeof *b->ids);
         b->outputs = sm_alloc_array(mem, b->n_batch, sizeof *b->outputs);
         b->logits = sm_alloc_array(mem, b->n_batch, sizeof *b->logits);
-        if (!b->spans || !b->ids || !b->outputs || !b->logits)
+        if (!b->spans || !b->items || !b->ids || !b->outputs || !b->logits)
             status =
                 sm_fail(error, SM_ERR_NOMEM, "out of memory for a batch of %u tokens", b->n_batch);
     }
@@ -72,6 +73,7 @@ void sm_batch_release(sm_batch *b) {
     sm_team_free(b->team);
     sm_workspace_free(b->workspace);
     sm_free(mem, b->spans);
+    sm_free(mem, b->items);
     sm_free(mem, b->ids);
     sm_free(mem, b->outputs);
     sm_free(mem, b->logits);

@@ -92,7 +92,8 @@ struct sm_batch {
     sm_sampler *sampler;
     uint32_t n_sequences, n_batch, n_ctx;
     bool shared; /* made by the user; else what one session has */
-    /* the running step: spans[n_sequences], the others [n_batch] */
+    /* the running step: items, spans[n_sequences], the others [n_batch] */
+    sm_batch_item *items; /* as this version knows them */
     sm_span *spans;
     int32_t *ids;
     uint32_t *outputs;

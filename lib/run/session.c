@@ -264,7 +264,7 @@ static sm_status feed(sm_session *s, const int32_t *ids, uint64_t n, float *logi
     const bool had_logits = s->has_logits;
     while (!status && n) {
         const uint64_t step = n < b->n_batch ? n : b->n_batch;
-        const sm_batch_item item = {s, ids, step, logits};
+        const sm_batch_item item = {.session = s, .ids = ids, .n_ids = step, .logits = logits};
         status = sm_batch_compute(b, &item, 1, step < n, s->cancel, s->cancel_user, &why);
         if (logits && !status)
             logits += step * n_vocab(s);

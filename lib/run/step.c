@@ -3,16 +3,15 @@
 
 /* Everything about the items that can be wrong. */
 static sm_status check(sm_batch *b, const sm_batch_item *items, uint64_t n_items, sm_error *error) {
-    if (n_items > b->n_sequences)
-        return sm_fail(error, SM_ERR_ARGUMENT, "%llu items are more than the batch's %u sequences",
-                       (unsigned long long)n_items, b->n_sequences);
+    const uint64_t n_vocab = b->model->net->config.n_vocab;
     uint64_t n_tokens = 0;
     b->n_steps++;
     for (uint32_t i = 0; i < n_items; i++) {
         sm_session *s = items[i].session;
         sm_error why = {0};
-        if (!s)
-            return sm_fail(error, SM_ERR_ARGUMENT, "item %u: session is NULL", i);
+        if (!s || items[i].reserved)
+            return sm_fail(error, SM_ERR_ARGUMENT, "item %u: %s", i,
+                           s ? "reserved is set" : "session is NULL");
         if (s->batch != b)
             return sm_fail(error, SM_ERR_ARGUMENT, "item %u: the session is not of this batch", i);
         if (s->step == b->n_steps)
@@ -25,6 +24,11 @@ static sm_status check(sm_batch *b, const sm_batch_item *items, uint64_t n_items
         if (status)
             return sm_fail(error, status, "item %u: %s", i, why.message);
         n_tokens += items[i].n_ids; /* each is at most a context */
+        if (items[i].logits && items[i].n_logits < items[i].n_ids * n_vocab)
+            return sm_fail(error, SM_ERR_BUFFER,
+                           "item %u: n_logits is %llu, fewer than %llu tokens times %llu", i,
+                           (unsigned long long)items[i].n_logits,
+                           (unsigned long long)items[i].n_ids, (unsigned long long)n_vocab);
     }
     if (n_tokens > b->n_batch)
         return sm_fail(error, SM_ERR_ARGUMENT, "%llu tokens are more than the batch's %u a step",
@@ -57,10 +61,22 @@ static bool any_hook(const hooks *h) {
     return any;
 }
 
+/* The caller's items into the batch's own. */
+static sm_status take_items(sm_batch *b, const sm_batch_item *items, uint64_t n, sm_error *error) {
+    static const sm_wide wide[] = {SM_WIDE_FROM(sm_batch_item, session), {0, 0, 0}};
+    if (n > b->n_sequences)
+        return sm_fail(error, SM_ERR_ARGUMENT, "%llu items are more than the batch's %u sequences",
+                       (unsigned long long)n, b->n_sequences);
+    return sm_structs_take(b->items, sizeof *b->items, wide, items, n, "sm_batch_item", error);
+}
+
 /* In a call that has the batch's mark: those of its sessions too. */
-static sm_status step(sm_batch *b, const sm_batch_item *items, uint64_t n_items, uint32_t process,
+static sm_status step(sm_batch *b, const sm_batch_item *given, uint64_t n_items, uint32_t process,
                       sm_error *error) {
-    sm_status status = check(b, items, n_items, error);
+    const sm_batch_item *items = b->items;
+    sm_status status = take_items(b, given, n_items, error);
+    if (!status)
+        status = check(b, items, n_items, error);
     uint64_t marked = 0;
     while (!status && marked < n_items) {
         status = sm_use_begin(&items[marked].session->use, process, "session", error);

@@ -63,29 +63,35 @@ static const struct {
 };
 
 static const sm_sampler_info table[] = {
-    {SM_SAMPLER_PENALTIES, 4, "penalties", "penalty|repetition_penalty",
+    {sizeof(sm_sampler_info), SM_SAMPLER_PENALTIES, 4, 0, "penalties", "penalty|repetition_penalty",
      "last_n|repeat|frequency|presence",
      "penalty_last_n|repeat_penalty|frequency_penalty|presence_penalty",
      "makes tokens less likely that occurred"},
-    {SM_SAMPLER_DRY, 4, "dry", "", "multiplier|base|allowed_length|last_n",
+    {sizeof(sm_sampler_info), SM_SAMPLER_DRY, 4, 0, "dry", "",
+     "multiplier|base|allowed_length|last_n",
      "dry_multiplier|dry_base|dry_allowed_length|dry_last_n",
      "makes tokens less likely that would go on with a repetition"},
-    {SM_SAMPLER_TOP_N_SIGMA, 1, "top_n_sigma", "top-n-sigma|top-nsigma|nsigma", "n", "top_n_sigma",
+    {sizeof(sm_sampler_info), SM_SAMPLER_TOP_N_SIGMA, 1, 0, "top_n_sigma",
+     "top-n-sigma|top-nsigma|nsigma", "n", "top_n_sigma",
      "keeps logits within n standard deviations of the largest"},
-    {SM_SAMPLER_TOP_K, 1, "top_k", "top-k|topk", "k", "top_k", "keeps the k likeliest tokens"},
-    {SM_SAMPLER_TYPICAL, 1, "typical", "typical_p|typical-p|typ_p|typ-p|typ", "p", "typical_p",
+    {sizeof(sm_sampler_info), SM_SAMPLER_TOP_K, 1, 0, "top_k", "top-k|topk", "k", "top_k",
+     "keeps the k likeliest tokens"},
+    {sizeof(sm_sampler_info), SM_SAMPLER_TYPICAL, 1, 0, "typical",
+     "typical_p|typical-p|typ_p|typ-p|typ", "p", "typical_p",
      "keeps the tokens whose information is nearest to the entropy"},
-    {SM_SAMPLER_TOP_P, 1, "top_p", "top-p|topp|nucleus", "p", "top_p",
+    {sizeof(sm_sampler_info), SM_SAMPLER_TOP_P, 1, 0, "top_p", "top-p|topp|nucleus", "p", "top_p",
      "keeps the smallest set of tokens with a probability"},
-    {SM_SAMPLER_MIN_P, 1, "min_p", "min-p|minp", "p", "min_p",
+    {sizeof(sm_sampler_info), SM_SAMPLER_MIN_P, 1, 0, "min_p", "min-p|minp", "p", "min_p",
      "drops tokens below a share of the likeliest one's probability"},
-    {SM_SAMPLER_TOP_A, 1, "top_a", "top-a|topa", "a", "top_a",
+    {sizeof(sm_sampler_info), SM_SAMPLER_TOP_A, 1, 0, "top_a", "top-a|topa", "a", "top_a",
      "drops tokens below a times the square of that probability"},
-    {SM_SAMPLER_XTC, 2, "xtc", "", "probability|threshold", "xtc_probability|xtc_threshold",
+    {sizeof(sm_sampler_info), SM_SAMPLER_XTC, 2, 0, "xtc", "", "probability|threshold",
+     "xtc_probability|xtc_threshold",
      "drops now and then the likeliest tokens but the last of them"},
-    {SM_SAMPLER_TEMPERATURE, 3, "temperature", "temp|temp_ext", "t|range|exponent",
-     "temperature|dynatemp_range|dynatemp_exponent", "makes draws more random, or less"},
-    {SM_SAMPLER_MIROSTAT, 4, "mirostat", "", "version|tau|eta|m",
+    {sizeof(sm_sampler_info), SM_SAMPLER_TEMPERATURE, 3, 0, "temperature", "temp|temp_ext",
+     "t|range|exponent", "temperature|dynatemp_range|dynatemp_exponent",
+     "makes draws more random, or less"},
+    {sizeof(sm_sampler_info), SM_SAMPLER_MIROSTAT, 4, 0, "mirostat", "", "version|tau|eta|m",
      "mirostat|mirostat_tau|mirostat_eta|mirostat_m",
      "keeps what leads to a surprise of tau bits a token"},
 };
@@ -95,6 +101,19 @@ const sm_sampler_info *sm_sampler_table(uint32_t *n) {
     if (n)
         *n = N_SAMPLERS;
     return table;
+}
+
+uint32_t sm_sampler_count(void) {
+    return N_SAMPLERS;
+}
+
+sm_status sm_sampler_get_info(uint32_t i, sm_sampler_info *info, sm_error *error) {
+    static const sm_wide wide[] = {SM_WIDE_FROM(sm_sampler_info, name), {0, 0, 0}};
+    if (i >= N_SAMPLERS)
+        return sm_fail(error, SM_ERR_ARGUMENT,
+                       "sm_sampler_get_info: there are %u samplers, and no number %u", N_SAMPLERS,
+                       i);
+    return sm_struct_give(info, &table[i], sizeof *info, wide, "sm_sampler_info", error);
 }
 
 /* A row of the table, which has the numbers in their order. */

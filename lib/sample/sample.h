@@ -7,6 +7,9 @@
 #include "kernels.h"
 #include "smallmind/smallmind.h"
 
+/* All samplers in the default order; *n (may be NULL) gets how many. */
+const sm_sampler_info *sm_sampler_table(uint32_t *n);
+
 /* ---- buffers (survivors.c) ---------------------------------------------------------------- */
 
 /* What choosing works with, for one choice at a time: nothing is allocated for a token. */

@@ -168,16 +168,95 @@ static void no_size_ends_inside_a_field(void **state) {
     sm_gguf_free(h.gguf);
 }
 
+static sm_option option_of(uint32_t table, uint32_t i) {
+    sm_option o = {.struct_size = sizeof o};
+    assert_int_equal(sm_options_get(table, i, &o, NULL), SM_OK);
+    return o;
+}
+
+static uint32_t bytes_of(const sm_option *o) {
+    switch (o->type) {
+    case SM_OPTION_U32:
+    case SM_OPTION_ENUM:
+    case SM_OPTION_BOOL:
+        return 4;
+    case SM_OPTION_POINTER:
+    case SM_OPTION_STRING:
+        return sizeof(void *);
+    default:
+        return 8;
+    }
+}
+
+/* What bindings read of the tables: everything there, nothing outside the struct or twice. */
+static void tables_describe_their_structs(void **state) {
+    (void)state;
+    uint32_t tables = 0, types[8] = {0};
+    for (uint32_t t = 0; t < 64; t++) {
+        const uint32_t n = sm_options_count(t);
+        assert_true((n != 0) == (sm_options_name(t) != NULL));
+        tables += n != 0;
+        for (uint32_t i = 0; i < n; i++) {
+            const sm_option o = option_of(t, i);
+            assert_true(o.type >= 1 && o.type <= 7 && o.name && o.doc && o.unit);
+            assert_true((o.type == SM_OPTION_ENUM) == (o.names != NULL));
+            if (o.names && strcmp(o.names, "no|yes") == 0)
+                fail_msg("%s of %s is a BOOL", o.name, sm_options_name(t));
+            types[o.type]++;
+            for (uint32_t k = 0; k < i; k++) {
+                const sm_option p = option_of(t, k);
+                assert_string_not_equal(o.name, p.name);
+                assert_true(o.offset >= p.offset + bytes_of(&p) ||
+                            p.offset >= o.offset + bytes_of(&o));
+            }
+        }
+    }
+    assert_true(tables >= 11);
+    for (uint32_t type = 1; type <= 7; type++)
+        assert_true(types[type] > 0);
+}
+
+/* The struct that a row is read into may be older or younger than the library. */
+static void rows_fit_structs_of_any_size(void **state) {
+    (void)state;
+    struct {
+        sm_option known;
+        uint64_t more;
+    } later = {{.struct_size = sizeof later}, 7};
+    const sm_option now = option_of(SM_OPTIONS_SAMPLING, 2);
+    assert_int_equal(sm_options_get(SM_OPTIONS_SAMPLING, 2, &later.known, NULL), SM_OK);
+    assert_int_equal(later.more, 0);
+    assert_string_equal(later.known.doc, now.doc);
+    sm_option early = {.struct_size = offsetof(sm_option, names), .max = 5};
+    assert_int_equal(sm_options_get(SM_OPTIONS_SAMPLING, 2, &early, NULL), SM_OK);
+    assert_string_equal(early.name, now.name);
+    assert_true(early.max == 5);
+    sm_error error = {0};
+    early.struct_size = 0;
+    assert_int_equal(sm_options_get(SM_OPTIONS_SAMPLING, 2, &early, &error), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_options_get(SM_OPTIONS_SAMPLING, 2, NULL, &error), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_options_get(SM_OPTIONS_SAMPLING, 1000, &later.known, &error),
+                     SM_ERR_ARGUMENT);
+    assert_non_null(strstr(error.message, "1000"));
+    assert_int_equal(sm_options_get(99, 0, &later.known, &error), SM_ERR_ARGUMENT);
+    assert_null(sm_options_name(99));
+    assert_int_equal(sm_options_count(99), 0);
+    sm_sampler_info sampler = {.struct_size = sizeof sampler};
+    assert_int_equal(sm_sampler_get_info(sm_sampler_count(), &sampler, &error), SM_ERR_ARGUMENT);
+    for (uint32_t i = 0; i < sm_sampler_count(); i++) {
+        assert_int_equal(sm_sampler_get_info(i, &sampler, NULL), SM_OK);
+        assert_int_equal(sampler.sampler, i + 1);
+    }
+}
+
 /* Every table of options: each field's end is a size, the bytes inside it are none. */
 static void tables_refuse_sizes_inside_their_fields(void **state) {
     (void)state;
     sm_model *model = open_model();
-    uint32_t n;
-    const sm_option *table = sm_options_table(SM_OPTIONS_TRAINER, &n);
+    const uint32_t n = sm_options_count(SM_OPTIONS_TRAINER);
     for (uint32_t i = 0; i < n; i++) {
-        const bool narrow = table[i].type == SM_OPTION_U32 || table[i].type == SM_OPTION_ENUM;
-        for (uint32_t size = table[i].offset + 1; size < table[i].offset + (narrow ? 4 : 8);
-             size++) {
+        const sm_option row = option_of(SM_OPTIONS_TRAINER, i);
+        for (uint32_t size = row.offset + 1; size < row.offset + bytes_of(&row); size++) {
             sm_trainer_options o = {.struct_size = size};
             sm_trainer *t;
             sm_error error = {0};
@@ -226,13 +305,10 @@ static void tables_say_which_zeros_can_be_asked_for(void **state) {
                  {SM_OPTIONS_TRAINER, "power"},
                  {SM_OPTIONS_TRAINER, "decay_part"}};
     for (size_t i = 0; i < sizeof zeros / sizeof *zeros; i++) {
-        uint32_t n, k = 0;
-        const sm_option *table = sm_options_table(zeros[i].table, &n);
-        while (k < n && strcmp(table[k].name, zeros[i].name) != 0)
-            k++;
-        assert_true(k < n);
-        assert_true(table[k].zero ==
-                    (table[k].type == SM_OPTION_F64 ? SM_ZERO : (double)SM_ZERO_U32));
+        sm_option o = option_of(zeros[i].table, 0);
+        for (uint32_t k = 1; strcmp(o.name, zeros[i].name) != 0; k++)
+            o = option_of(zeros[i].table, k);
+        assert_true(o.zero == (o.type == SM_OPTION_F64 ? SM_ZERO : (double)SM_ZERO_U32));
     }
 }
 
@@ -415,6 +491,8 @@ static void out_pointers_hold_nothing_after_a_failure(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_size_ends_inside_a_field),
+        cmocka_unit_test(tables_describe_their_structs),
+        cmocka_unit_test(rows_fit_structs_of_any_size),
         cmocka_unit_test(tables_refuse_sizes_inside_their_fields),
         cmocka_unit_test(reserved_fields_are_zero),
         cmocka_unit_test(tables_say_which_zeros_can_be_asked_for),

@@ -581,7 +581,10 @@ static void write_sequences(sm_constraint *c, uint32_t from, uint32_t to,
         assert_int_equal(sm_batch_new_session(&sessions[k], batch, NULL, NULL), SM_OK);
         states[k] = state_of(c);
         ids[k] = (int32_t)(65 + k);
-        items[k] = (sm_batch_item){.session = sessions[k], .ids = &ids[k], .n_ids = 1};
+        items[k] = (sm_batch_item){.struct_size = sizeof(sm_batch_item),
+                                   .session = sessions[k],
+                                   .ids = &ids[k],
+                                   .n_ids = 1};
     }
     for (uint32_t i = 0; i < BATCH_STEPS; i++) {
         assert_int_equal(sm_batch_step(batch, items + from, to - from, NULL), SM_OK);

@@ -371,6 +371,32 @@ static void mixtures_give_more_bits_where_they_help(void **state) {
                      SM_DTYPE_Q4_K);
 }
 
+#define OVERRIDE(matrices, becomes) \
+    { .struct_size = sizeof(sm_quantize_override), .pattern = matrices, .type = becomes }
+
+/* A list of structs of a later version, and of two versions at once. */
+static void overrides_say_their_stride(void **state) {
+    (void)state;
+    const char *in = fixture("stride.gguf", &(fixture_model){.n_layer = 2});
+    const char *once = path_of("stride-1.gguf"), *later = path_of("stride-2.gguf");
+    const sm_quantize_override own[] = {OVERRIDE("blk.0.*", "Q8_0"), OVERRIDE("blk.1.*", "F16")};
+    struct {
+        sm_quantize_override known;
+        uint64_t more;
+    } longer[2] = {{own[0], 0}, {own[1], 0}};
+    longer[0].known.struct_size = longer[1].known.struct_size = sizeof longer[0];
+    const sm_quantize_override *list = &longer[0].known;
+    quantize(in, once, OPTIONS(.type = "Q4_0", .overrides = own, .n_overrides = 2));
+    quantize(in, later, OPTIONS(.type = "Q4_0", .overrides = list, .n_overrides = 2));
+    assert_true(same_files(once, later));
+    longer[1].more = 1;
+    refused(in, later, OPTIONS(.type = "Q4_0", .overrides = list, .n_overrides = 2),
+            SM_ERR_ARGUMENT, "number 1 of 2", "knows only");
+    longer[1].known.struct_size = sizeof own[0];
+    refused(in, later, OPTIONS(.type = "Q4_0", .overrides = list, .n_overrides = 2),
+            SM_ERR_ARGUMENT, "struct_size", "of the first one");
+}
+
 static void files_follow_mixtures_and_overrides(void **state) {
     (void)state;
     const char *in = fixture(
@@ -381,7 +407,8 @@ static void files_follow_mixtures_and_overrides(void **state) {
     sm_source *g = open_gguf(path_of("out.gguf"));
     assert_string_equal(type_of(g, "token_embd.weight"), "Q6_K");
     sm_source_close(g);
-    const sm_quantize_override o[] = {{"blk.0.*", "Q8_0"}, {"blk.?.ffn_*", "IQ4_XS"}};
+    const sm_quantize_override o[] = {OVERRIDE("blk.0.*", "Q8_0"),
+                                      OVERRIDE("blk.?.ffn_*", "IQ4_XS")};
     quantize(in, path_of("out.gguf"),
              OPTIONS(.type = "Q4_K_M", .pure = 1, .overrides = o, .n_overrides = 2));
     g = open_gguf(path_of("out.gguf"));
@@ -474,8 +501,9 @@ static void what_cannot_be_done_is_named(void **state) {
     refused(in, out, OPTIONS(.type = "Q9"), SM_ERR_ARGUMENT, "Q9", "Q4_K_M");
     refused(in, out, OPTIONS(.type = NULL), SM_ERR_ARGUMENT, "type", "");
     refused(in, out, OPTIONS(.type = "Q8_0", .pure = 2), SM_ERR_ARGUMENT, "pure", "");
-    const sm_quantize_override mixture = {"*", "Q4_K_M"}, unknown = {"*", "Q9"}, none = {"*", NULL},
-                               elsewhere = {"blk.*.ffn_norm.*", "Q4_0"};
+    const sm_quantize_override mixture = OVERRIDE("*", "Q4_K_M"), unknown = OVERRIDE("*", "Q9"),
+                               none = OVERRIDE("*", NULL),
+                               elsewhere = OVERRIDE("blk.*.ffn_norm.*", "Q4_0");
     refused(in, out, OPTIONS(.type = "Q8_0", .overrides = &mixture, .n_overrides = 1),
             SM_ERR_ARGUMENT, "Q4_K_M", "mixture");
     refused(in, out, OPTIONS(.type = "Q8_0", .overrides = &unknown, .n_overrides = 1),
@@ -707,7 +735,7 @@ static void importance_is_asked_for(void **state) {
                                           "IQ2_S", "IQ2_M", "IQ3_XXS", "IQ3_XS"};
     const char *in = fixture("in.gguf", &(fixture_model){.n_embd = 256, .n_ff = 512});
     const char *im = path_of("im.gguf"), *out = path_of("new.gguf");
-    const sm_quantize_override kept[] = {{"blk.*", "Q8_0"}};
+    const sm_quantize_override kept[] = {OVERRIDE("blk.*", "Q8_0")};
     measure(in, im, 2);
     const uint32_t n = sizeof needing / sizeof *needing, written = test_share(n, 1);
     for (uint32_t i = 0; i < n; i++) {
@@ -727,7 +755,7 @@ static void importance_is_asked_for(void **state) {
              OPTIONS(.type = "IQ2_XXS", .pure = 1));
     /* one that lacks most matrices */
     const char *wide = fixture("wide.gguf", &(fixture_model){.n_embd = 256, .n_ff = 256});
-    const sm_quantize_override only_k[] = {{"*attn_k.weight", "IQ2_XXS"}};
+    const sm_quantize_override only_k[] = {OVERRIDE("*attn_k.weight", "IQ2_XXS")};
     refused(wide, out,
             OPTIONS(.type = "Q8_0", .imatrix = write_importance(1, 4, SM_DTYPE_F32, 256),
                     .overrides = only_k, .n_overrides = 1),
@@ -867,6 +895,7 @@ int main(void) {
         cmocka_unit_test(divergence_is_no_larger_than_the_references),
         cmocka_unit_test(keys_are_kept),
         cmocka_unit_test(mixtures_give_more_bits_where_they_help),
+        cmocka_unit_test(overrides_say_their_stride),
         cmocka_unit_test(files_follow_mixtures_and_overrides),
         cmocka_unit_test(rows_that_do_not_fit_fall_back),
         cmocka_unit_test(files_do_not_depend_on_the_machine),

@@ -185,8 +185,9 @@ static void same_bits_in_company(void **state) {
             for (uint32_t i = 0; i < 5; i++)
                 ids[1][i] = id_of(5 * t + i);
             ids[0][0] = id_of(t);
-            const sm_batch_item items[] = {{.session = s[0], .ids = ids[0], .n_ids = 1},
-                                           {.session = s[1], .ids = ids[1], .n_ids = 5}};
+            const sm_batch_item items[] = {
+                {.struct_size = sizeof(sm_batch_item), .session = s[0], .ids = ids[0], .n_ids = 1},
+                {.struct_size = sizeof(sm_batch_item), .session = s[1], .ids = ids[1], .n_ids = 5}};
             assert_int_equal(sm_batch_step(batch, items, 2, NULL), SM_OK);
             for (uint32_t i = 0; i < 2; i++) {
                 const float *got;

@@ -126,8 +126,9 @@ static void test_batch(void **state) {
         OK(sm_batch_new_session(&s[i], batch, &so, error));
     }
     for (int t = 0; t < N; t++) {
-        const sm_batch_item items[2] = {{.session = s[0], .ids = ids + t, .n_ids = 1},
-                                        {.session = s[1], .ids = ids + t, .n_ids = 1}};
+        const sm_batch_item items[2] = {
+            {.struct_size = sizeof(sm_batch_item), .session = s[0], .ids = ids + t, .n_ids = 1},
+            {.struct_size = sizeof(sm_batch_item), .session = s[1], .ids = ids + t, .n_ids = 1}};
         OK(sm_batch_step(batch, items, 2, error));
         for (int i = 0; i < 2; i++) {
             const float *logits;

@@ -132,10 +132,12 @@ static void compute_together(const sm_model *model, tail_logits out, uint32_t n_
                 continue; /* left out, or in the step with no tokens */
             fill_ids(ids[s], s, held, n);
             items[n_items++] = (sm_batch_item){
+                .struct_size = sizeof(sm_batch_item),
                 .session = sessions[s],
                 .ids = ids[s],
                 .n_ids = n,
-                .logits = held >= single && n && (s + mix) % 2 ? out[s][held - single] : NULL};
+                .logits = held >= single && n && (s + mix) % 2 ? out[s][held - single] : NULL,
+                .n_logits = VOCAB * n};
         }
         if (!fed)
             break;
@@ -221,7 +223,10 @@ static void every_type_gives_the_same_for_any_number_of_columns(void **state) {
                     assert_int_equal(sm_session_feed(sessions[s], &ids[s], 1, NULL), SM_OK);
                     memcpy(alone[s], logits_of(sessions[s]), sizeof alone[s]);
                 }
-                items[s] = (sm_batch_item){.session = sessions[s], .ids = &ids[s], .n_ids = 1};
+                items[s] = (sm_batch_item){.struct_size = sizeof(sm_batch_item),
+                                           .session = sessions[s],
+                                           .ids = &ids[s],
+                                           .n_ids = 1};
             }
             for (uint32_t n = 2; n <= MOST; n += n < 18 ? 1 : 7) {
                 if (repack == SM_REPACK_NONE && n % 7 != 2)
@@ -266,7 +271,10 @@ static void sampled_tokens_do_not_depend_on_the_batch(void **state) {
                                               .seed = 3,
                                               .sequence = i};
                 assert_int_equal(sm_session_sample(s[i], &sampling, &ids[i], NULL, NULL), SM_OK);
-                items[i] = (sm_batch_item){.session = s[i], .ids = &ids[i], .n_ids = 1};
+                items[i] = (sm_batch_item){.struct_size = sizeof(sm_batch_item),
+                                           .session = s[i],
+                                           .ids = &ids[i],
+                                           .n_ids = 1};
                 if (!together) {
                     expected[i][t] = ids[i];
                     assert_int_equal(sm_session_feed(s[i], &ids[i], 1, NULL), SM_OK);
@@ -308,8 +316,9 @@ static void sessions_of_a_batch_do_all_that_others_do(void **state) {
     assert_int_equal(sm_session_fork(&fork, session, NULL), SM_OK);
     /* the fork is of the batch: both go on in one step, to the same logits */
     const int32_t ids[] = {5, 9, 5};
-    const sm_batch_item items[] = {{.session = fork, .ids = ids, .n_ids = 3},
-                                   {.session = session, .ids = ids, .n_ids = 3}};
+    const sm_batch_item items[] = {
+        {.struct_size = sizeof(sm_batch_item), .session = fork, .ids = ids, .n_ids = 3},
+        {.struct_size = sizeof(sm_batch_item), .session = session, .ids = ids, .n_ids = 3}};
     step(batch, items, 2);
     assert_memory_equal(logits_of(fork), logits_of(session), VOCAB * sizeof(float));
     const uint32_t n = sm_session_length(fork);
@@ -352,30 +361,59 @@ static void a_failed_step_changes_nothing(void **state) {
     memcpy(logits[0], logits_of(a), sizeof logits[0]);
     memcpy(logits[1], logits_of(b), sizeof logits[1]);
 #define A \
-    { .session = a, .ids = ids + 5, .n_ids = 1 }
+    { .struct_size = sizeof(sm_batch_item), .session = a, .ids = ids + 5, .n_ids = 1 }
     const struct {
         sm_batch_item items[4];
         uint64_t n;
         sm_status status;
         const char *word;
     } cases[] = {
-        {{A, {.session = b, .ids = bad, .n_ids = 2}}, 2, SM_ERR_TOKEN, "item 1: token id 300"},
-        {{A, {.session = b, .ids = negative, .n_ids = 1}}, 2, SM_ERR_TOKEN, "item 1"},
-        {{A, {.session = b, .ids = ids, .n_ids = 8}}, 2, SM_ERR_CONTEXT_FULL, "item 1"},
-        {{A, {.session = b, .ids = ids, .n_ids = UINT64_MAX}}, 2, SM_ERR_CONTEXT_FULL, "item 1"},
-        {{A, {.session = b, .ids = NULL, .n_ids = 1}}, 2, SM_ERR_ARGUMENT, "item 1"},
-        {{A, {.session = NULL, .ids = ids, .n_ids = 1}}, 2, SM_ERR_ARGUMENT, "item 1"},
-        {{A, {.session = b, .ids = ids, .n_ids = 1}, A}, 3, SM_ERR_ARGUMENT, "item 2"},
-        {{A, {.session = strange, .ids = ids, .n_ids = 1}}, 2, SM_ERR_ARGUMENT, "not of this"},
-        {{A, {.session = lone, .ids = ids, .n_ids = 1}}, 2, SM_ERR_ARGUMENT, "not of this"},
+        {{A, {.struct_size = sizeof(sm_batch_item), .session = b, .ids = bad, .n_ids = 2}},
+         2,
+         SM_ERR_TOKEN,
+         "item 1: token id 300"},
+        {{A, {.struct_size = sizeof(sm_batch_item), .session = b, .ids = negative, .n_ids = 1}},
+         2,
+         SM_ERR_TOKEN,
+         "item 1"},
+        {{A, {.struct_size = sizeof(sm_batch_item), .session = b, .ids = ids, .n_ids = 8}},
+         2,
+         SM_ERR_CONTEXT_FULL,
+         "item 1"},
+        {{A, {.struct_size = sizeof(sm_batch_item), .session = b, .ids = ids, .n_ids = UINT64_MAX}},
+         2,
+         SM_ERR_CONTEXT_FULL,
+         "item 1"},
+        {{A, {.struct_size = sizeof(sm_batch_item), .session = b, .ids = NULL, .n_ids = 1}},
+         2,
+         SM_ERR_ARGUMENT,
+         "item 1"},
+        {{A, {.struct_size = sizeof(sm_batch_item), .session = NULL, .ids = ids, .n_ids = 1}},
+         2,
+         SM_ERR_ARGUMENT,
+         "item 1"},
+        {{A, {.struct_size = sizeof(sm_batch_item), .session = b, .ids = ids, .n_ids = 1}, A},
+         3,
+         SM_ERR_ARGUMENT,
+         "item 2"},
+        {{A, {.struct_size = sizeof(sm_batch_item), .session = strange, .ids = ids, .n_ids = 1}},
+         2,
+         SM_ERR_ARGUMENT,
+         "not of this"},
+        {{A, {.struct_size = sizeof(sm_batch_item), .session = lone, .ids = ids, .n_ids = 1}},
+         2,
+         SM_ERR_ARGUMENT,
+         "not of this"},
         {{A,
-          {.session = b, .ids = ids, .n_ids = 1},
-          {.session = c, .ids = ids, .n_ids = 1},
-          {.session = d, .ids = ids, .n_ids = 1}},
+          {.struct_size = sizeof(sm_batch_item), .session = b, .ids = ids, .n_ids = 1},
+          {.struct_size = sizeof(sm_batch_item), .session = c, .ids = ids, .n_ids = 1},
+          {.struct_size = sizeof(sm_batch_item), .session = d, .ids = ids, .n_ids = 1}},
          4,
          SM_ERR_ARGUMENT,
          "3 sequences"},
-        {{A, {.session = b, .ids = ids, .n_ids = 6}, {.session = c, .ids = ids, .n_ids = 6}},
+        {{A,
+          {.struct_size = sizeof(sm_batch_item), .session = b, .ids = ids, .n_ids = 6},
+          {.struct_size = sizeof(sm_batch_item), .session = c, .ids = ids, .n_ids = 6}},
          3,
          SM_ERR_ARGUMENT,
          "13 tokens"}};
@@ -387,8 +425,14 @@ static void a_failed_step_changes_nothing(void **state) {
             fail_msg("no '%s' in: %s", cases[i].word, error.message);
     }
     /* cancelled at every moment, until it is not */
-    const sm_batch_item items[] = {
-        A, {.session = b, .ids = ids + 9, .n_ids = 2, .logits = any}, {.session = c}};
+    const sm_batch_item items[] = {A,
+                                   {.struct_size = sizeof(sm_batch_item),
+                                    .session = b,
+                                    .ids = ids + 9,
+                                    .n_ids = 2,
+                                    .logits = any,
+                                    .n_logits = 2 * VOCAB},
+                                   {.struct_size = sizeof(sm_batch_item), .session = c}};
     sm_status status = SM_ERR_CANCELLED;
     uint32_t asked = 0;
     for (uint32_t after = 0; status; after++, asked++) {
@@ -459,9 +503,59 @@ static void wrong_use_is_a_status(void **state) {
         assert_int_equal(sm_batch_new_session(&session, batch, &unfit[i], NULL), SM_ERR_ARGUMENT);
         assert_null(session);
     }
-    uint32_t n;
-    assert_non_null(sm_options_table(SM_OPTIONS_BATCH, &n));
-    assert_int_equal(n, 5);
+    assert_int_equal(sm_options_count(SM_OPTIONS_BATCH), 5);
+    sm_batch_free(batch);
+    sm_model_free(model);
+}
+
+/* Items of a later version lie farther apart; what is set behind what is known is refused. */
+static void items_say_their_stride(void **state) {
+    (void)state;
+    sm_model *model = open_model(&(fixture_model){.type = SM_DTYPE_Q8_0}, NULL);
+    const sm_batch_options bo = {.struct_size = sizeof bo, .n_sequences = 2};
+    sm_batch *batch;
+    sm_session *s[2];
+    struct {
+        sm_batch_item known;
+        uint64_t more[3];
+    } items[2] = {{{0}, {0}}};
+    const int32_t ids[2][2] = {{id_of(0, 0), id_of(0, 1)}, {id_of(1, 0), id_of(1, 1)}};
+    float room[2 * VOCAB];
+    sm_error error = {0};
+    assert_int_equal(sm_batch_new(&batch, model, &bo, NULL), SM_OK);
+    for (int i = 0; i < 2; i++) {
+        s[i] = open_session(batch);
+        items[i].known = (sm_batch_item){
+            .struct_size = sizeof *items, .session = s[i], .ids = ids[i], .n_ids = 2};
+    }
+    assert_int_equal(sm_batch_step(batch, &items[0].known, 2, NULL), SM_OK);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(sm_session_length(s[i]), 2);
+        assert_int_equal(sm_session_token(s[i], 1), ids[i][1]);
+    }
+    items[1].more[2] = 1;
+    assert_int_equal(sm_batch_step(batch, &items[0].known, 2, &error), SM_ERR_ARGUMENT);
+    assert_non_null(strstr(error.message, "number 1 of 2"));
+    items[1].more[2] = 0;
+    items[1].known.struct_size = sizeof items[1].known;
+    assert_int_equal(sm_batch_step(batch, &items[0].known, 2, &error), SM_ERR_ARGUMENT);
+    assert_non_null(strstr(error.message, "struct_size"));
+    items[1].known.struct_size = sizeof items[1];
+    items[0].known.struct_size = 0;
+    assert_int_equal(sm_batch_step(batch, &items[0].known, 1, &error), SM_ERR_ARGUMENT);
+    items[0].known.struct_size = sizeof items[0];
+    items[0].known.reserved = 1;
+    assert_int_equal(sm_batch_step(batch, &items[0].known, 1, &error), SM_ERR_ARGUMENT);
+    /* logits have their room */
+    items[0].known.reserved = 0;
+    items[0].known.logits = room;
+    items[0].known.n_logits = 2 * VOCAB - 1;
+    assert_int_equal(sm_batch_step(batch, &items[0].known, 1, &error), SM_ERR_BUFFER);
+    assert_int_equal(sm_session_length(s[0]), 2);
+    items[0].known.n_logits = 2 * VOCAB;
+    assert_int_equal(sm_batch_step(batch, &items[0].known, 1, &error), SM_OK);
+    for (int i = 0; i < 2; i++)
+        sm_session_free(s[i]);
     sm_batch_free(batch);
     sm_model_free(model);
 }
@@ -483,8 +577,13 @@ static sm_status whole_run(const char *path, const sm_allocator *allocator, sm_e
         status = sm_batch_new_session(&s[i], batch, NULL, error);
     for (int round = 0; round < 2 && !status; round++) {
         const sm_batch_item items[] = {
-            {.session = s[0], .ids = ids, .n_ids = 3, .logits = logits[0]},
-            {.session = s[1], .ids = ids, .n_ids = 1}};
+            {.struct_size = sizeof(sm_batch_item),
+             .session = s[0],
+             .ids = ids,
+             .n_ids = 3,
+             .logits = logits[0],
+             .n_logits = 3 * VOCAB},
+            {.struct_size = sizeof(sm_batch_item), .session = s[1], .ids = ids, .n_ids = 1}};
         status = sm_batch_step(batch, items, 2, error);
     }
     if (!status)
@@ -535,10 +634,12 @@ static void steps_allocate_nothing(void **state) {
         sm_batch_item items[5];
         for (uint32_t i = 0; i < 5; i++) {
             fill_ids(ids[i], i, round, 3);
-            items[i] = (sm_batch_item){.session = s[i],
+            items[i] = (sm_batch_item){.struct_size = sizeof(sm_batch_item),
+                                       .session = s[i],
                                        .ids = ids[i],
                                        .n_ids = 1 + (i + round) % 3,
-                                       .logits = i == 2 ? logits : NULL};
+                                       .logits = i == 2 ? logits : NULL,
+                                       .n_logits = i == 2 ? sizeof logits / sizeof *logits : 0};
         }
         step(batch, items, 1 + round % 5);
         int32_t id;
@@ -594,6 +695,7 @@ int main(void) {
         cmocka_unit_test(sessions_of_a_batch_do_all_that_others_do),
         cmocka_unit_test(a_failed_step_changes_nothing),
         cmocka_unit_test(wrong_use_is_a_status),
+        cmocka_unit_test(items_say_their_stride),
         cmocka_unit_test(every_failing_allocation_is_survived),
         cmocka_unit_test(steps_allocate_nothing),
         cmocka_unit_test(handles_go_in_any_order),

@@ -136,7 +136,12 @@ static void no_token_is_chosen_from_damaged_logits(void **state) {
 
         assert_int_equal(sm_batch_new(&batch, model, NULL, NULL), SM_OK);
         assert_int_equal(sm_batch_new_session(&s, batch, NULL, NULL), SM_OK);
-        const sm_batch_item item = {.session = s, .ids = ids, .n_ids = 3, .logits = rows};
+        const sm_batch_item item = {.struct_size = sizeof(sm_batch_item),
+                                    .session = s,
+                                    .ids = ids,
+                                    .n_ids = 3,
+                                    .logits = rows,
+                                    .n_logits = sizeof rows / sizeof(float)};
         expect(sm_batch_step(batch, &item, 1, &error), &error, "row 7");
         assert_int_equal(sm_session_length(s), 0);
         sm_session_free(s);

@@ -301,7 +301,10 @@ static int32_t misuse_batch(void *user) {
     if (g->calls++ != g->at)
         return 0;
     if (g->mode == 0) {
-        const sm_batch_item item = {.session = g->sessions[2], .ids = &id, .n_ids = 1};
+        const sm_batch_item item = {.struct_size = sizeof(sm_batch_item),
+                                    .session = g->sessions[2],
+                                    .ids = &id,
+                                    .n_ids = 1};
         IN_USE(sm_batch_step(g->batch, &item, 1, error));
         IN_USE(sm_batch_step(g->batch, NULL, 0, error));
         IN_USE(sm_batch_set_cancel(g->batch, NULL, NULL, error));
@@ -336,8 +339,14 @@ static void a_batch_in_its_hook_is_in_use(void **state) {
         for (int i = 0; i < 3; i++)
             assert_int_equal(sm_batch_new_session(&g.sessions[i], g.batch, NULL, NULL), SM_OK);
         assert_int_equal(sm_batch_set_cancel(g.batch, misuse_batch, &g, NULL), SM_OK);
-        const sm_batch_item items[] = {{.session = g.sessions[0], .ids = prompt(), .n_ids = 9},
-                                       {.session = g.sessions[1], .ids = prompt(), .n_ids = 5}};
+        const sm_batch_item items[] = {{.struct_size = sizeof(sm_batch_item),
+                                        .session = g.sessions[0],
+                                        .ids = prompt(),
+                                        .n_ids = 9},
+                                       {.struct_size = sizeof(sm_batch_item),
+                                        .session = g.sessions[1],
+                                        .ids = prompt(),
+                                        .n_ids = 5}};
         assert_int_equal(sm_batch_step(g.batch, items, 2, NULL), SM_OK);
         assert_true(g.calls > g.at);
         for (int i = 0; i < 3; i++) /* what was not freed still works, whatever went before it */
@@ -374,9 +383,10 @@ static void a_step_asks_the_hooks_of_its_sessions(void **state) {
         assert_int_equal(sm_batch_new_session(&s[i], batch, NULL, NULL), SM_OK);
         sm_session_set_cancel(s[i], i == 1 ? stop_third : count_calls, &asked[i], NULL);
     }
-    const sm_batch_item items[] = {{.session = s[0], .ids = prompt(), .n_ids = 9},
-                                   {.session = s[1], .ids = prompt(), .n_ids = 5},
-                                   {.session = s[2]}};
+    const sm_batch_item items[] = {
+        {.struct_size = sizeof(sm_batch_item), .session = s[0], .ids = prompt(), .n_ids = 9},
+        {.struct_size = sizeof(sm_batch_item), .session = s[1], .ids = prompt(), .n_ids = 5},
+        {.struct_size = sizeof(sm_batch_item), .session = s[2]}};
     assert_int_equal(sm_batch_step(batch, items, 3, NULL), SM_ERR_CANCELLED);
     assert_true(asked[0] == 3 && asked[1] == 3 && asked[2] == 0); /* fed nothing, asked nothing */
     assert_int_equal(sm_session_length(s[0]), 0);
@@ -627,8 +637,9 @@ static void *race_batch(void *arg) {
     sm_session **s = r->handle;
     const int32_t id = 7;
     for (int i = 0; i < ROUNDS; i++) {
-        const sm_batch_item items[] = {{.session = s[0], .ids = &id, .n_ids = 1},
-                                       {.session = s[1], .ids = &id, .n_ids = 1}};
+        const sm_batch_item items[] = {
+            {.struct_size = sizeof(sm_batch_item), .session = s[0], .ids = &id, .n_ids = 1},
+            {.struct_size = sizeof(sm_batch_item), .session = s[1], .ids = &id, .n_ids = 1}};
         OK_OR_IN_USE(sm_batch_step(s[0]->batch, items, 2, NULL));
         OK_OR_IN_USE(sm_session_feed(s[r->number % 2], &id, 1, NULL));
         OK_OR_IN_USE(sm_session_rewind(s[i % 2], 0, NULL));

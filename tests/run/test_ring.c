@@ -299,7 +299,10 @@ static void batches_change_no_bit(void **state) {
             uint32_t n = test_random(&seed) % 3 ? 1 : 1 + (uint32_t)test_random(&seed) % (room + 1);
             n = n < left ? n : left;
             room -= n > 1 ? n - 1 : 0;
-            items[i] = (sm_batch_item){.session = s[i], .ids = ids[i] + at, .n_ids = n};
+            items[i] = (sm_batch_item){.struct_size = sizeof(sm_batch_item),
+                                       .session = s[i],
+                                       .ids = ids[i] + at,
+                                       .n_ids = n};
             more = more || n;
         }
         assert_int_equal(sm_batch_step(batch, items, SESSIONS, NULL), SM_OK);

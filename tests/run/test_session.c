@@ -919,7 +919,7 @@ static void wrong_use_is_a_status(void **state) {
     assert_int_equal(sm_session_token(NULL, 0), -1);
     sm_session_free(NULL);
     sm_model_free(NULL);
-    assert_null(sm_options_table(99, NULL));
+    assert_null(sm_options_name(99));
 
     /* options out of range are named */
     const sm_session_options threads = {.struct_size = sizeof threads, .n_threads = 100000};

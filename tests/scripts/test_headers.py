@@ -72,6 +72,9 @@ class Headers(unittest.TestCase):
             ("SM_API void SM_CALL sm_y(float x);", "x is of type float"),
             ("typedef struct sm_s {\n    uint32_t struct_size;\n    uint32_t x;\n} sm_s;\n"
              "SM_API void SM_CALL sm_y(sm_s s);", "s is of type sm_s"),
+            ("typedef struct sm_s {\n    int32_t x;\n} sm_s;", "neither begins with struct_size"),
+            ("/* It never grows. */\ntypedef struct sm_s {\n    uint32_t struct_size;\n} sm_s;",
+             "and has struct_size"),
         ]:
             with self.subTest(bad=bad):
                 self.assertTrue(any(said in line for line in self.faults(fine + "\n" + bad)), said)
