@@ -1,8 +1,9 @@
 /* memory.c - the one allocator: the caller's hook or malloc, aligned, counted and limited. */
 #include "base.h"
 
-#include <stdlib.h>
 #include <string.h>
+
+#include "os.h"
 
 /* In front of every block, one line long so that the block stays aligned. */
 typedef struct header {
@@ -14,8 +15,7 @@ typedef struct header {
 static void *default_alloc(uint64_t size, uint64_t align) {
     if (size > SIZE_MAX - align)
         return NULL;
-    /* aligned_alloc wants a multiple of the alignment */
-    return aligned_alloc((size_t)align, (size_t)((size + align - 1) / align * align));
+    return sm_os_alloc((size + align - 1) / align * align, align);
 }
 
 sm_status sm_mem_init(sm_mem *mem, const sm_allocator *allocator, uint64_t limit, sm_error *error) {
@@ -137,7 +137,7 @@ void sm_free(sm_mem *mem, void *ptr) {
     if (mem->hook.release)
         mem->hook.release(mem->hook.user, block, total, SM_ALIGN);
     else
-        free(block);
+        sm_os_release(block);
 }
 
 char *sm_strdup(sm_mem *mem, const char *text, uint64_t length) {

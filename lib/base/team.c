@@ -1,18 +1,6 @@
 /* team.c - a team of threads that run one function together, its barriers and their cost. */
-#if defined(__linux__)
-#define _GNU_SOURCE /* pthread_setaffinity_np */
-#include <sched.h>
-#endif
-#include "base.h"
+#include "os.h"
 
-#include <pthread.h>
-#include <signal.h>
-#include <time.h>
-#if defined(__linux__)
-#include <linux/futex.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -64,7 +52,7 @@ struct sm_team {
     bool torn;        /* see sm_team_torn */
     /* see adapt() */
     uint32_t bad_runs, patience, retry;
-    pthread_t *threads;
+    sm_os_thread *threads;
     struct worker *workers;
 };
 
@@ -78,13 +66,8 @@ static void pause_cpu(void) {
 
 static void sleep_while(word *w, uint32_t value) {
     atomic_fetch_add(&w->sleepers, 1);
-    while (atomic_load(&w->value) == value) {
-#if defined(__linux__)
-        syscall(SYS_futex, &w->value, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
-#else
-        nanosleep(&(struct timespec){0, 50000}, NULL);
-#endif
-    }
+    while (atomic_load(&w->value) == value)
+        sm_os_wait(&w->value, value);
     atomic_fetch_sub(&w->sleepers, 1);
 }
 
@@ -100,10 +83,8 @@ static bool spin_while(const word *w, uint32_t value, uint32_t spin) {
 
 static void publish(word *w, uint32_t value) {
     atomic_store(&w->value, value);
-#if defined(__linux__)
     if (atomic_load(&w->sleepers))
-        syscall(SYS_futex, &w->value, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
-#endif
+        sm_os_wake(&w->value);
 }
 
 void sm_team_barrier(sm_team *team) {
@@ -129,14 +110,14 @@ void sm_team_barrier(sm_team *team) {
     }
 }
 
-static void *work(void *arg) {
+static void work(void *arg) {
     struct worker *self = arg;
     sm_team *team = self->team;
     for (uint32_t seen = 0;; seen++) {
         if (!spin_while(&self->wake, seen, team->spin))
             sleep_while(&self->wake, seen);
         if (!team->fn)
-            return NULL;
+            return;
         team->fn(team->arg, self->thread, team->running);
         sm_team_barrier(team);
     }
@@ -257,29 +238,10 @@ double sm_team_barrier_ns(sm_team *team) {
 /* ---- making a team ----------------------------------------------------------------------- */
 
 sm_status sm_team_pin(sm_team *team, sm_error *error) {
-#if defined(__linux__)
-    cpu_set_t all;
-    if (sched_getaffinity(0, sizeof all, &all) != 0 || CPU_COUNT(&all) == 0)
-        return sm_fail(error, SM_ERR_SYSTEM, "the CPUs of this process cannot be told");
-    size_t cpu = CPU_SETSIZE - 1;
-    for (uint32_t i = 0; i <= team->n_started; i++) {
-        do
-            cpu = (cpu + 1) % CPU_SETSIZE;
-        while (!CPU_ISSET(cpu, &all));
-        if (i == 0) /* left to the caller, who stays free to move */
-            continue;
-        cpu_set_t one;
-        CPU_ZERO(&one);
-        CPU_SET(cpu, &one);
-        if (pthread_setaffinity_np(team->threads[i], sizeof one, &one) != 0)
-            return sm_fail(error, SM_ERR_SYSTEM, "thread %u cannot be pinned to CPU %zu", i, cpu);
-    }
-    team->pinned = true;
-    return SM_OK;
-#else
-    (void)team;
-    return sm_fail(error, SM_ERR_UNSUPPORTED, "threads cannot be pinned on this system");
-#endif
+    /* threads[0] is the caller's, who stays free to move */
+    const sm_status status = sm_os_threads_pin(team->threads + 1, team->n_started, error);
+    team->pinned |= !status;
+    return status;
 }
 
 bool sm_team_pinned(const sm_team *team) {
@@ -287,27 +249,13 @@ bool sm_team_pinned(const sm_team *team) {
 }
 
 static bool start_workers(sm_team *team) {
-    pthread_attr_t attributes;
-    if (pthread_attr_init(&attributes))
-        return false;
-    pthread_attr_setstacksize(&attributes, STACK_BYTES);
-    /* the host's signals are for the host's threads, but for those that tell of a
-     * fault of the very thread: blocked, they would pass the host's handler by */
-    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
-    sigset_t all, old;
-    sigfillset(&all);
-    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
-        sigdelset(&all, faults[i]);
-    pthread_sigmask(SIG_BLOCK, &all, &old);
     bool ok = true;
     for (uint32_t i = 1; i < team->n_threads && ok; i++) {
         team->workers[i].team = team;
         team->workers[i].thread = i;
-        ok = pthread_create(&team->threads[i], &attributes, work, &team->workers[i]) == 0;
+        ok = sm_os_thread_start(&team->threads[i], STACK_BYTES, work, &team->workers[i]);
         team->n_started += ok;
     }
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    pthread_attr_destroy(&attributes);
     return ok;
 }
 
@@ -368,7 +316,7 @@ void sm_team_free(sm_team *team) {
     const uint32_t n_here = team->process == sm_process_id() ? team->n_started : 0;
     for (uint32_t i = 1; i <= n_here; i++) {
         wake(team, i);
-        pthread_join(team->threads[i], NULL);
+        sm_os_thread_join(&team->threads[i]);
     }
     sm_free(team->mem, team->threads);
     sm_free(team->mem, team->workers);
@@ -402,11 +350,11 @@ void sm_mutex_lock(sm_mutex *mutex) {
             break;
         sleep_while(&mutex->holder, process);
     }
-    atomic_store_explicit(&mutex->thread, (uintptr_t)pthread_self(), memory_order_relaxed);
+    atomic_store_explicit(&mutex->thread, sm_os_this_thread(), memory_order_relaxed);
 }
 
 bool sm_mutex_is_mine(const sm_mutex *mutex) {
-    return atomic_load_explicit(&mutex->thread, memory_order_relaxed) == (uintptr_t)pthread_self();
+    return atomic_load_explicit(&mutex->thread, memory_order_relaxed) == sm_os_this_thread();
 }
 
 void sm_mutex_unlock(sm_mutex *mutex) {

@@ -1,7 +1,5 @@
 /* The mark of a handle that a call uses. */
-#include "base.h"
-
-#include <pthread.h>
+#include "os.h"
 
 /* Beside the number of a thread, whose low bits are 0. */
 #define FREED ((uint64_t)1) /* to be freed when the call ends */
@@ -9,10 +7,8 @@
 #define INNER ((uint64_t)4) /* and does */
 #define NOTES (FREED | LENT | INNER)
 
-/* No two threads of a process that live at one time have the same; a forked child's only thread
- * has that of the one it was forked from. */
 static uint64_t this_thread(void) {
-    return (uint64_t)(uintptr_t)pthread_self() & ~NOTES;
+    return (uint64_t)sm_os_this_thread();
 }
 
 /* Whether a call that marked the handle goes on: not in a child that another thread forked. */

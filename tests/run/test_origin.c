@@ -257,7 +257,7 @@ static void what_fails_is_said_and_let_go(void **state) {
     failing(origin, SM_ERR_IO, "input: bytes 0 to ");
     close((int)origin.fd);
     origin.fd = open("/", O_RDONLY);
-    failing(origin, SM_ERR_IO, "not a regular file");
+    failing(origin, SM_ERR_IO, "is a directory");
     close((int)origin.fd);
     failing(origin, SM_ERR_IO, "descriptor"); /* closed */
     /* cancelled, options that are refused, out of memory */

@@ -1,11 +1,12 @@
-/* machine.c - what the system says of this machine: time, process, CPUs, caches, large pages. */
+/* posix_machine.c - what the system says of this machine: time, process, CPUs, caches, large pages. */
 #if defined(__linux__)
 #define _GNU_SOURCE /* sched_getaffinity, madvise */
 #include <sched.h>
 #include <sys/mman.h>
 #endif
-#include "base.h"
+#include "os.h"
 
+#include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -45,6 +46,14 @@ uint32_t sm_cpu_count(void) {
 #else
     return allowed;
 #endif
+}
+
+void *sm_os_alloc(uint64_t size, uint64_t align) {
+    return aligned_alloc((size_t)align, (size_t)size);
+}
+
+void sm_os_release(void *block) {
+    free(block);
 }
 
 uint64_t sm_cache_bytes(void) {

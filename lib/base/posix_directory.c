@@ -1,4 +1,4 @@
-/* What lies in a directory. */
+/* posix_directory.c - what lies in a directory. */
 #include "base.h"
 
 #include <dirent.h>
