@@ -8,14 +8,9 @@
 #include <jansson.h>
 
 #include "cli.h"
+#include "samples.h"
 #include "shown.h"
 #include "told.h"
-
-/* The text written so far. */
-typedef struct run_text {
-    char *data;
-    size_t length, capacity;
-} run_text;
 
 typedef struct run_state {
     const char *path;
@@ -31,6 +26,7 @@ typedef struct run_state {
     sm_watermark watermark;
     bool no_prompt;
     bool ids, json;
+    uint32_t samples; /* 0: one, as it comes */
     sm_model_options model;
     sm_session_options session;
     sm_sampling sampling;
@@ -38,11 +34,11 @@ typedef struct run_state {
     sm_session *handle;
     const cli_input *prompt;
     bool prompt_printed;
-    bool any_id;    /* an id stands on the line already */
-    bool begun;     /* a token is there */
-    bool dropped;   /* it was said that the context is full */
-    json_t *echoed; /* what was told of the prompt's tokens; NULL: nothing */
-    run_text written;
+    bool any_id;       /* an id stands on the line already */
+    bool begun;        /* a token is there */
+    bool dropped;      /* it was said that the context is full */
+    json_t *echoed;    /* what was told of the prompt's tokens; NULL: nothing */
+    told_text written; /* so far */
 } run_state;
 
 static void print_id(run_state *run, int32_t id) {
@@ -81,24 +77,6 @@ static bool print_token_line(const run_state *run, const sm_token *token) {
         json_object_set_new(line, "logprobs",
                             json_pack("{s:[o]}", "content", told_json(run->tokenizer, token)));
     return print_line(line);
-}
-
-static bool keep_text(run_text *text, const sm_token *token) {
-    if (token->length == 0) /* the first ones, too, before there is any memory */
-        return true;
-    if (text->capacity - text->length < token->length) {
-        const size_t capacity = 2 * text->capacity + (size_t)token->length + 256;
-        char *larger = realloc(text->data, capacity);
-        if (larger == NULL) {
-            cli_error("out of memory for the text");
-            return false;
-        }
-        text->data = larger;
-        text->capacity = capacity;
-    }
-    memcpy(text->data + text->length, token->text, (size_t)token->length);
-    text->length += (size_t)token->length;
-    return true;
 }
 
 /* ---- output ------------------------------------------------------------------------------- */
@@ -159,7 +137,7 @@ static int32_t on_token(void *user, const sm_token *token) {
     run->begun = true;
     print_prompt(run);
     if (run->json) {
-        if (!keep_text(&run->written, token) || !print_token_line(run, token))
+        if (!told_keep(&run->written, token) || !print_token_line(run, token))
             return 1;
     } else if (tells(run)) {
         if (token->id >= 0)
@@ -169,24 +147,6 @@ static int32_t on_token(void *user, const sm_token *token) {
     else if (token->id >= 0)
         print_id(run, token->id);
     return fflush(stdout) != 0 || cli_interrupted();
-}
-
-/* As it is said to people and, in one word, in JSON. */
-static const char *finish_text(uint32_t finish, bool word) {
-    switch (finish) {
-    case SM_FINISH_END:
-        return word ? "end" : "end of text";
-    case SM_FINISH_STOP:
-        return word ? "stop" : "stop string";
-    case SM_FINISH_LENGTH:
-        return "length";
-    case SM_FINISH_CANCELLED:
-        return "cancelled";
-    case SM_FINISH_CONTEXT:
-        return word ? "context" : "context full";
-    default:
-        return "error";
-    }
 }
 
 static double per_second(double n, double seconds) {
@@ -222,7 +182,7 @@ static void print_timings(const sm_session *session, const sm_model_info *info,
     const double decoded = stats.generated_tokens > 1 ? stats.generated_tokens - 1 : 0;
     fprintf(stderr, "generated: %u tokens in %.3f s, %.1f tokens/s; finished: %s\n",
             stats.generated_tokens, stats.generate_seconds,
-            per_second(decoded, stats.generate_seconds), finish_text(stats.finish, false));
+            per_second(decoded, stats.generate_seconds), told_finish(stats.finish, false));
     if (stats.dropped_tokens > 0)
         fprintf(stderr, "dropped:   %llu tokens, %llu times\n",
                 (unsigned long long)stats.dropped_tokens, (unsigned long long)stats.context_fulls);
@@ -239,7 +199,7 @@ static int print_last_line(const run_state *run, double load_seconds) {
     return print_line(json_pack("{s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f}", "text",
                                 cli_json_text(run->written.data != NULL ? run->written.data : "",
                                               run->written.length),
-                                "finish", finish_text(stats.finish, true), "prompt_tokens",
+                                "finish", told_finish(stats.finish, true), "prompt_tokens",
                                 (json_int_t)stats.prompt_tokens, "generated_tokens",
                                 (json_int_t)stats.generated_tokens, "drafted_tokens",
                                 (json_int_t)stats.drafted_tokens, "accepted_tokens",
@@ -383,6 +343,26 @@ static int generate(run_state *run, const sm_model *model, const sm_model_info *
     return code;
 }
 
+/* Several continuations, of which each is printed as one would be. */
+static int generate_samples(run_state *run, const sm_model *model, const cli_input *prompt) {
+    samples how = {.n = run->samples,
+                   .model = model,
+                   .prompt = prompt,
+                   .session = &run->session,
+                   .generate = &run->generate,
+                   .sampling = &run->sampling,
+                   .adapters = &run->adapters,
+                   .json = run->json,
+                   .ids = run->ids,
+                   .rows = tells(run),
+                   .no_prompt = run->no_prompt};
+    int code = open_constraint(run, model);
+    if (code == CLI_GO_ON)
+        code = samples_print(&how);
+    sm_constraint_free(run->generate.constraint);
+    return code;
+}
+
 static int load_and_generate(run_state *run) {
     cli_input prompt;
     sm_model *model;
@@ -397,7 +377,8 @@ static int load_and_generate(run_state *run) {
         const double start = cli_seconds();
         code = cli_load_model(&model, &info, run->path, &run->model);
         if (code == CLI_GO_ON) {
-            code = generate(run, model, &info, &prompt, cli_seconds() - start);
+            code = run->samples > 0 ? generate_samples(run, model, &prompt)
+                                    : generate(run, model, &info, &prompt, cli_seconds() - start);
             sm_model_free(model);
         }
     }
@@ -445,6 +426,9 @@ int cmd_run(int argc, char **argv) {
         {0, "sampler-order", CLI_TEXT, &run.sampling.order, "NAMES", 0, 0,
          "names of samplers, to be applied in this order, instead of penalties, dry, top_n_sigma, "
          "top_k, typical, top_p, min_p, top_a, xtc, temperature, mirostat"},
+        {0, "samples", CLI_COUNT, &run.samples, "N", 1, 1024,
+         "so many continuations, computed together, the first being the one that comes without "
+         "this; the others' draws are those of --sequence 1, 2 and so on"},
         {0, "grammar", CLI_TEXT, &run.grammar, "TEXT", 0, 0,
          "the continuation has to match this grammar, in llama.cpp's notation (GBNF)"},
         {0, "grammar-file", CLI_TEXT, &run.grammar_file, "FILE", 0, 0, "the same, from a file"},
@@ -497,6 +481,11 @@ int cmd_run(int argc, char **argv) {
         1)
         return cli_misuse("run", "--grammar, --grammar-file, --regex, --schema and --choice "
                                  "exclude each other");
+    if (run.samples > 0 && (run.draft != NULL || run.generate.speculate != SM_SPECULATE_NO ||
+                            run.load_session != NULL || run.save_session != NULL ||
+                            run.prompt_cache != NULL || run.generate.echo))
+        return cli_misuse("run", "--samples goes without --draft, --speculate, --echo and files of "
+                                 "sessions");
     if (run.json && run.ids)
         return cli_misuse("run", "--json has the ids: it goes without --ids");
     if (run.ids && tells(&run))

@@ -3,7 +3,10 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "cli.h"
 #include "shown.h"
 
 #define TEXT 1024
@@ -56,4 +59,39 @@ void told_row(const sm_tokenizer *tokenizer, const sm_token *token) {
         printf(" %.4f", token->top[i].logprob);
     }
     putchar('\n');
+}
+
+const char *told_finish(uint32_t finish, bool word) {
+    switch (finish) {
+    case SM_FINISH_END:
+        return word ? "end" : "end of text";
+    case SM_FINISH_STOP:
+        return word ? "stop" : "stop string";
+    case SM_FINISH_LENGTH:
+        return "length";
+    case SM_FINISH_CANCELLED:
+        return "cancelled";
+    case SM_FINISH_CONTEXT:
+        return word ? "context" : "context full";
+    default:
+        return "error";
+    }
+}
+
+bool told_keep(told_text *text, const sm_token *token) {
+    if (token->length == 0) /* the first ones, too, before there is any memory */
+        return true;
+    if (text->capacity - text->length < token->length) {
+        const size_t capacity = 2 * text->capacity + (size_t)token->length + 256;
+        char *larger = realloc(text->data, capacity);
+        if (larger == NULL) {
+            cli_error("out of memory for the text");
+            return false;
+        }
+        text->data = larger;
+        text->capacity = capacity;
+    }
+    memcpy(text->data + text->length, token->text, (size_t)token->length);
+    text->length += (size_t)token->length;
+    return true;
 }

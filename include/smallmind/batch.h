@@ -88,6 +88,30 @@ typedef struct sm_batch_item {
 SM_API sm_status SM_CALL sm_batch_step(sm_batch *batch, const sm_batch_item *items,
                                        uint64_t n_items, sm_error *error);
 
+typedef struct sm_batch_text {
+    uint32_t struct_size; /* the same in all items of a call: their stride */
+    uint32_t reserved;
+    sm_session *session;                /* of this batch; once in a call */
+    const char *prompt;                 /* as sm_session_generate has it */
+    const sm_generate_options *options; /* likewise; NULL: the defaults. Without speculate, draft */
+    sm_token_fn on_token;               /* NULL, or told of its tokens; non-zero ends this text */
+    void *user;
+} sm_batch_text;
+
+/* sm_session_generate for several sessions at once: prompts are fed one after the other, then each
+ * step computes a token of every text that goes on. What comes is for each what would have come for
+ * it alone. A prompt takes over what sessions of earlier items hold of it: n samples of one prompt
+ * are n sessions with this prompt and options whose sampling differs in `sequence`; it is computed
+ * once.
+ *
+ * A text that fails or is cancelled by its callback ends alone; a cancel hook ends all that are
+ * left. statuses (NULL, or [n_items]) gets what sm_session_generate would have returned of each,
+ * and sm_session_get_stats tells more. Returns the first of them that is not SM_OK, with its
+ * message; before anything begins SM_ERR_ARGUMENT (as sm_batch_step; a prompt that is NULL),
+ * _NOMEM, _STATE, which all statuses are then. */
+SM_API sm_status SM_CALL sm_batch_generate(sm_batch *batch, const sm_batch_text *items,
+                                           uint64_t n_items, sm_status *statuses, sm_error *error);
+
 #ifdef __cplusplus
 }
 #endif

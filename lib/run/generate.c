@@ -145,120 +145,147 @@ static uint32_t ends_here(const sm_generation *g) {
     return held == s->n_ctx && g->policy.kind == SM_CONTEXT_STOP ? SM_FINISH_CONTEXT : 0;
 }
 
-static sm_status go_on(sm_generation *g, int32_t id) {
-    sm_session *s = g->s;
-    if (is_forced(&g->by) && s->length + g->n_fed < s->n_ctx)
-        return SM_OK; /* together with what comes */
-    sm_status status = sm_policy_room(s, &g->policy, g->error);
-    if (!status)
-        status = g->n_fed ? feed_together(g, g->n_fed)
-                          : sm_ahead_feed(s, &g->chain, id, tokens_left(g), g->error);
-    g->n_fed = 0;
-    return status;
-}
-
-static sm_status loop(sm_generation *g) {
+/* Takes a chosen token in: whether another one has to be chosen, or the text ends with it. */
+static sm_status take(sm_generation *g, sm_waiting *token, bool *again, bool *ended) {
     sm_session *s = g->s;
     const bool ends = !g->o->ignore_end || g->by.state;
-    if (g->by.state && !is_forced(&g->by) && sm_constraint_ended(g->by.state))
+    const int32_t id = token->id;
+    sm_heal_take(s, &g->heal, id);
+    if (!g->first) {
+        g->first = sm_time_ns();
+        s->stats.first_token_seconds = (double)(g->first - g->start) * 1e-9;
+    }
+    if (ends && sm_tokenizer_is_end(s->model->tokenizer, id)) {
+        *ended = true;
+        return finish(g, SM_FINISH_END, id);
+    }
+    s->stats.generated_tokens++;
+    if (g->by.state)
+        g->fed[g->n_fed++] = id;
+    const sm_status status = sm_generation_deliver(g, token, again);
+    const uint32_t end = status || *again ? 0 : ends_here(g);
+    *ended = end != 0;
+    return *ended ? finish(g, end, -1) : status;
+}
+
+sm_status sm_generation_turn(sm_generation *g, int32_t *id, bool *ended) {
+    const sm_session *s = g->s;
+    *ended = g->by.state && !is_forced(&g->by) && sm_constraint_ended(g->by.state);
+    if (*ended)
         return finish(g, SM_FINISH_END, -1);
     for (;;) {
         sm_waiting token;
         bool again = false;
         sm_status status = next_token(g, &token);
-        if (status)
+        if (!status)
+            status = take(g, &token, &again, ended);
+        if (status || *ended)
             return status;
-        const int32_t id = token.id;
-        sm_heal_take(s, &g->heal, id);
-        if (s->stats.generated_tokens == 0) {
-            g->first = sm_time_ns();
-            s->stats.first_token_seconds = (double)(g->first - g->start) * 1e-9;
-        }
-        if (ends && sm_tokenizer_is_end(s->model->tokenizer, id))
-            return finish(g, SM_FINISH_END, id);
-        s->stats.generated_tokens++;
-        if (g->by.state)
-            g->fed[g->n_fed++] = id;
-        status = sm_generation_deliver(g, &token, &again);
-        if (status)
-            return status;
-        if (again)
-            continue;
-        const uint32_t end = ends_here(g);
-        if (end)
-            return finish(g, end, -1);
-        status = go_on(g, id);
-        if (status)
-            return status;
+        *id = token.id;
+        if (again || (is_forced(&g->by) && s->length + g->n_fed < s->n_ctx))
+            continue; /* these are fed together with what comes */
+        return sm_policy_room(g->s, &g->policy, g->error);
     }
 }
 
-/* Options have been taken, marks are there. */
-static sm_status generate_taken(sm_generation *g, const sm_prompt *prompt) {
+sm_status sm_generation_feed(sm_generation *g, int32_t id) {
+    const sm_status status = g->n_fed
+                                 ? feed_together(g, g->n_fed)
+                                 : sm_ahead_feed(g->s, &g->chain, id, tokens_left(g), g->error);
+    g->n_fed = 0;
+    return status;
+}
+
+/* ---- a whole text (generate.c) --------------------------------------------------------------- */
+
+static sm_status check_options(const sm_generate_options *o, sm_error *error) {
+    const sm_status status = check_stops(o, error);
+    if (!status && o->echo && o->heal)
+        return sm_fail(error, SM_ERR_ARGUMENT,
+                       "option echo goes without option heal, which takes tokens back");
+    return status ? status : sm_bans_check(o, error);
+}
+
+sm_status sm_generation_open(sm_generation *g, const sm_generate_options *options) {
+    sm_session *s = g->s;
+    sm_generate_options *o = &g->taken;
+    if (!s->model->tokenizer)
+        return sm_fail(g->error, SM_ERR_MISSING, "%s: no vocabulary (key 'tokenizer.ggml.model')",
+                       s->model->source->path);
+    g->o = o;
+    g->mu = NAN;
+    sm_status status = sm_options_take(o, sizeof *o, options, SM_OPTIONS_GENERATE, g->error);
+    if (!status)
+        status = check_options(o, g->error);
+    if (!status)
+        status = sm_chain_take(&g->chain, o->sampling, s->model->net->config.n_vocab, g->error);
+    if (!status)
+        status = sm_ahead_begin(s, o->speculate == SM_SPECULATE_NGRAM, o->draft, o->draft_tokens,
+                                g->error);
+    if (!status)
+        status = sm_draft_begin(s, o->draft, g->error);
+    g->opened = !status;
+    if (!status)
+        status = sm_policy_take(s, o, &g->policy, g->error);
+    return status ? status : constrain_begin(g);
+}
+
+void sm_generation_close(sm_generation *g) {
+    if (!g->opened)
+        return;
+    constrain_end(g);
+    sm_policy_free(g->s, &g->policy);
+    sm_bans_free(&g->bans, g->s->mem);
+    sm_heal_free(g->s, &g->heal);
+    sm_draft_end(g->s, g->o->draft);
+}
+
+sm_status sm_generation_begin(sm_generation *g, const sm_prompt *prompt) {
     sm_session *s = g->s;
     memset(&s->stats, 0, sizeof s->stats);
     s->pending_length = 0;
     sm_detokenizer_reset(s->detokenizer, NULL);
+    g->control = prompt->control;
     g->start = sm_time_ns();
     const uint64_t repacked = s->batch->repack_ns;
-    sm_status status = sm_generation_feed_prompt(g, prompt);
+    const sm_status status = sm_generation_feed_prompt(g, prompt);
     const uint64_t repack_ns = s->batch->repack_ns - repacked;
     s->stats.prepare_seconds = (double)repack_ns * 1e-9;
     s->stats.prompt_seconds = (double)(sm_time_ns() - g->start - repack_ns) * 1e-9;
-    if (!status && g->o->min_tokens)
-        status = sm_bans_ends(&g->bans, s, g->error);
-    if (!status)
-        status = loop(g);
+    return !status && g->o->min_tokens ? sm_bans_ends(&g->bans, s, g->error) : status;
+}
+
+void sm_generation_end(sm_generation *g, sm_status status) {
+    sm_generate_stats *stats = &g->s->stats;
     if (g->first)
-        s->stats.generate_seconds = (double)(sm_time_ns() - g->first) * 1e-9;
+        stats->generate_seconds = (double)(sm_time_ns() - g->first) * 1e-9;
     if (status == SM_ERR_CANCELLED)
-        s->stats.finish = SM_FINISH_CANCELLED;
+        stats->finish = SM_FINISH_CANCELLED;
     else if (status)
-        s->stats.finish = SM_FINISH_ERROR;
+        stats->finish = SM_FINISH_ERROR;
+}
+
+static sm_status generate(sm_generation *g, const sm_prompt *prompt) {
+    bool ended = false;
+    int32_t id = -1;
+    sm_status status = sm_generation_begin(g, prompt);
+    while (!status && !ended) {
+        status = sm_generation_turn(g, &id, &ended);
+        if (!status && !ended)
+            status = sm_generation_feed(g, id);
+    }
+    sm_generation_end(g, status);
     return status;
 }
 
 sm_status sm_session_generate_marked(sm_session *s, const sm_prompt *prompt,
                                      const sm_generate_options *options, sm_token_fn on_token,
                                      void *user, sm_error *error) {
-    if (!s->model->tokenizer)
-        return sm_fail(error, SM_ERR_MISSING, "%s: no vocabulary (key 'tokenizer.ggml.model')",
-                       s->model->source->path);
-    sm_generate_options o;
-    sm_generation g = {.s = s,
-                       .o = &o,
-                       .mu = NAN,
-                       .control = prompt->control,
-                       .on_token = on_token,
-                       .user = user,
-                       .error = error};
-    sm_status status = sm_options_take(&o, sizeof o, options, SM_OPTIONS_GENERATE, error);
+    sm_generation g = {.s = s, .on_token = on_token, .user = user, .error = error};
+    sm_status status = sm_generation_open(&g, options);
     if (!status)
-        status = check_stops(&o, error);
-    if (!status)
-        status = sm_bans_check(&o, error);
-    if (!status && o.echo && o.heal)
-        status = sm_fail(error, SM_ERR_ARGUMENT,
-                         "option echo goes without option heal, which takes tokens back");
-    if (!status)
-        status = sm_chain_take(&g.chain, o.sampling, s->model->net->config.n_vocab, error);
-    if (!status)
-        status =
-            sm_ahead_begin(s, o.speculate == SM_SPECULATE_NGRAM, o.draft, o.draft_tokens, error);
-    if (!status)
-        status = sm_draft_begin(s, o.draft, error);
-    if (status)
-        return status;
-    status = sm_policy_take(s, &o, &g.policy, error);
-    if (!status)
-        status = constrain_begin(&g);
-    if (!status)
-        status = generate_taken(&g, prompt);
-    constrain_end(&g);
-    sm_policy_free(s, &g.policy);
-    sm_bans_free(&g.bans, s->mem);
-    sm_heal_free(s, &g.heal);
-    sm_draft_end(s, o.draft);
+        status = generate(&g, prompt);
+    sm_generation_close(&g);
     return status;
 }
 

@@ -16,7 +16,8 @@ typedef struct sm_constrained {
 
 typedef struct sm_generation {
     sm_session *s;
-    const sm_generate_options *o;
+    sm_generate_options taken;
+    const sm_generate_options *o; /* these */
     sm_chain chain;
     double mu; /* mirostat's */
     sm_policy policy;
@@ -32,10 +33,30 @@ typedef struct sm_generation {
     sm_constrained by;
     int32_t *fed; /* [n_fed] chosen, not fed yet: fed together */
     uint32_t n_fed;
+    bool opened;                         /* what its options hold has to be let go */
+    struct sm_generation *const *before; /* [n_before] others of a batch whose prompts are there */
+    uint64_t n_before;
 } sm_generation;
+
+/* Takes options for a generation of which s, on_token, user and error are set, and whose session is
+ * marked. What close lets go, also after a failure. */
+sm_status sm_generation_open(sm_generation *g, const sm_generate_options *options);
+void sm_generation_close(sm_generation *g);
+/* The beginning: counts are zero, the prompt is fed. */
+sm_status sm_generation_begin(sm_generation *g, const sm_prompt *prompt);
+/* Chooses tokens and hands them out until something must be fed (*id the last one chosen), or the
+ * text has ended. */
+sm_status sm_generation_turn(sm_generation *g, int32_t *id, bool *ended);
+/* Feeds what a turn chose. */
+sm_status sm_generation_feed(sm_generation *g, int32_t id);
+/* What the counts say of how it ended. */
+void sm_generation_end(sm_generation *g, sm_status status);
 
 /* Encodes the prompt and makes the session hold it. */
 sm_status sm_generation_feed_prompt(sm_generation *g, const sm_prompt *prompt);
+/* Takes over what another session holds of a prompt, where that is more than its own
+ * (together.c). */
+sm_status sm_generation_share(sm_generation *g, const int32_t *ids, uint64_t n);
 /* One token's text into the stream. *again: something banned is complete, and the session is back
  * where another token has to be chosen. */
 sm_status sm_generation_deliver(sm_generation *g, sm_waiting *token, bool *again);

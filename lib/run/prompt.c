@@ -116,6 +116,8 @@ sm_status sm_generation_feed_prompt(sm_generation *g, const sm_prompt *prompt) {
                          "the prompt is empty and the vocabulary puts no BOS token in front");
     if (!status && g->o->heal)
         status = sm_heal_begin(s, &g->heal, ids, &n, g->error);
+    if (!status && g->n_before)
+        status = sm_generation_share(g, ids, n);
     if (!status) {
         s->stats.prompt_tokens = (uint32_t)n;
         status = g->o->echo ? echo_prompt(g, ids, n)

@@ -122,6 +122,15 @@ sm_status sm_batch_check(const sm_session *session, const int32_t *ids, uint64_t
 sm_status sm_batch_compute(sm_batch *batch, const sm_batch_item *items, uint64_t n_items,
                            bool quiet, sm_cancel_fn cancel, void *cancel_user, sm_error *error);
 
+/* Of calls that name several sessions (step.c): whether there may be so many, which begins a step;
+ * whether session i may be one of them, all having the adapters of the first. */
+sm_status sm_batch_check_count(sm_batch *batch, uint64_t n_items, sm_error *error);
+sm_status sm_batch_check_member(sm_batch *batch, sm_session *session, const sm_session *first,
+                                uint32_t i, sm_error *error);
+/* Computes checked items of marked sessions, asking the hooks of batch and sessions. */
+sm_status sm_batch_compute_asking(sm_batch *batch, const sm_batch_item *items, uint64_t n_items,
+                                  sm_error *error);
+
 /* ---- speculation (speculate.c) ------------------------------------------------------------- */
 
 /* Guessed tokens whose logits are there already. */

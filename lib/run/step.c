@@ -1,26 +1,41 @@
 /* One step of a batch that the program asks for: its items checked, marked and computed. */
 #include "run.h"
 
+sm_status sm_batch_check_count(sm_batch *b, uint64_t n_items, sm_error *error) {
+    b->n_steps++;
+    return n_items <= b->n_sequences ? SM_OK
+                                     : sm_fail(error, SM_ERR_ARGUMENT,
+                                               "%llu items are more than the batch's %u sequences",
+                                               (unsigned long long)n_items, b->n_sequences);
+}
+
+sm_status sm_batch_check_member(sm_batch *b, sm_session *s, const sm_session *first, uint32_t i,
+                                sm_error *error) {
+    if (!s)
+        return sm_fail(error, SM_ERR_ARGUMENT, "item %u: session is NULL", i);
+    if (s->batch != b)
+        return sm_fail(error, SM_ERR_ARGUMENT, "item %u: the session is not of this batch", i);
+    if (s->step == b->n_steps)
+        return sm_fail(error, SM_ERR_ARGUMENT, "item %u: the session is in this step already", i);
+    s->step = b->n_steps;
+    return sm_adapter_same(s, first)
+               ? SM_OK
+               : sm_fail(error, SM_ERR_STATE, "item %u: its adapters are not those of item 0", i);
+}
+
 /* Everything about the items that can be wrong. */
 static sm_status check(sm_batch *b, const sm_batch_item *items, uint64_t n_items, sm_error *error) {
     const uint64_t n_vocab = b->model->net->config.n_vocab;
     uint64_t n_tokens = 0;
-    b->n_steps++;
     for (uint32_t i = 0; i < n_items; i++) {
         sm_session *s = items[i].session;
         sm_error why = {0};
-        if (!s || items[i].reserved)
-            return sm_fail(error, SM_ERR_ARGUMENT, "item %u: %s", i,
-                           s ? "reserved is set" : "session is NULL");
-        if (s->batch != b)
-            return sm_fail(error, SM_ERR_ARGUMENT, "item %u: the session is not of this batch", i);
-        if (s->step == b->n_steps)
-            return sm_fail(error, SM_ERR_ARGUMENT, "item %u: the session is in this step already",
-                           i);
-        s->step = b->n_steps;
-        if (!sm_adapter_same(s, items->session))
-            return sm_fail(error, SM_ERR_STATE, "item %u: its adapters are not those of item 0", i);
-        const sm_status status = sm_batch_check(s, items[i].ids, items[i].n_ids, s->length, &why);
+        sm_status status = sm_batch_check_member(b, s, items->session, i, error);
+        if (!status && items[i].reserved)
+            status = sm_fail(error, SM_ERR_ARGUMENT, "item %u: reserved is set", i);
+        if (status)
+            return status;
+        status = sm_batch_check(s, items[i].ids, items[i].n_ids, s->length, &why);
         if (status)
             return sm_fail(error, status, "item %u: %s", i, why.message);
         n_tokens += items[i].n_ids; /* each is at most a context */
@@ -64,10 +79,16 @@ static bool any_hook(const hooks *h) {
 /* The caller's items into the batch's own. */
 static sm_status take_items(sm_batch *b, const sm_batch_item *items, uint64_t n, sm_error *error) {
     static const sm_wide wide[] = {SM_WIDE_FROM(sm_batch_item, session), {0, 0, 0}};
-    if (n > b->n_sequences)
-        return sm_fail(error, SM_ERR_ARGUMENT, "%llu items are more than the batch's %u sequences",
-                       (unsigned long long)n, b->n_sequences);
-    return sm_structs_take(b->items, sizeof *b->items, wide, items, n, "sm_batch_item", error);
+    const sm_status status = sm_batch_check_count(b, n, error);
+    return status ? status
+                  : sm_structs_take(b->items, sizeof *b->items, wide, items, n, "sm_batch_item",
+                                    error);
+}
+
+sm_status sm_batch_compute_asking(sm_batch *b, const sm_batch_item *items, uint64_t n_items,
+                                  sm_error *error) {
+    hooks h = {b, items, n_items};
+    return sm_batch_compute(b, items, n_items, false, any_hook(&h) ? ask_all : NULL, &h, error);
 }
 
 /* In a call that has the batch's mark: those of its sessions too. */
@@ -82,10 +103,8 @@ static sm_status step(sm_batch *b, const sm_batch_item *given, uint64_t n_items,
         status = sm_use_begin(&items[marked].session->use, process, "session", error);
         marked += !status;
     }
-    hooks h = {b, items, n_items};
     if (!status)
-        status =
-            sm_batch_compute(b, items, n_items, false, any_hook(&h) ? ask_all : NULL, &h, error);
+        status = sm_batch_compute_asking(b, items, n_items, error);
     for (uint64_t i = 0; i < marked; i++)
         if (sm_use_end(&items[i].session->use))
             sm_session_free(items[i].session);

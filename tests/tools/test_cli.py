@@ -652,6 +652,30 @@ class Run(Case):
         self.assertEqual(self.run_model(*options).decode().splitlines(), rows[-4:])
         self.bad(2, "run", MODEL, "--echo", "--ids", says=["--echo"])
 
+    def test_samples(self):
+        """Each is the run with its sequence; the prompt is there once."""
+        options = ["--temp", "1.5", "--seed", "5", "-n", "9"]
+        alone = [self.run_model("--sequence", i, *options) for i in (3, 4, 5)]
+        together = self.run_model("--samples", "3", "--sequence", "3", *options)
+        heads = [f"--- sample {i}, finished: length\n".encode() for i in range(3)]
+        self.assertEqual(together, b"".join(head + text for head, text in zip(heads, alone)))
+        ids = self.run_model("--samples", "3", "--sequence", "3", "--ids", *options)
+        self.assertEqual(ids.splitlines()[3],
+                         self.run_model("--ids", "--no-prompt", "--sequence", "4", *options).strip())
+        lines = [json.loads(line) for line in
+                 self.run_model("--samples", "2", "--sequence", "3", "--json", "--logprobs", "1",
+                                *options).splitlines()]
+        self.assertEqual(lines[0], {"prompt": PROMPT, "ids": self.ids(PROMPT, "--bos")})
+        for number, last in enumerate(lines[-2:]):
+            tokens = [line for line in lines[1:-2] if line["sample"] == number]
+            self.assertEqual((last["sample"], last["finish"]), (number, "length"))
+            self.assertEqual("".join(token["text"] for token in tokens), last["text"])
+            self.assertEqual(sum(token["id"] is not None for token in tokens),
+                             last["generated_tokens"])
+            self.assertEqual(len(tokens[0]["logprobs"]["content"][0]["top_logprobs"]), 1)
+        self.bad(2, "run", MODEL, "--samples", "2", "--echo", says=["--samples"])
+        self.bad(1, "run", MODEL, "--samples", "2", "--adapter", "none.gguf", says=["none.gguf"])
+
     def test_sampler_order(self):
         """The order that the help names is the one that is applied where none is given."""
         said = " ".join(self.good("run", "--help").decode().split())
