@@ -118,8 +118,13 @@ static sm_status print_tensors(const sm_gguf *gguf, const sm_gguf_info *info, sm
 static sm_status print_text(const char *path, const sm_gguf *gguf, const sm_gguf_info *info,
                             bool tensors, sm_error *error) {
     char size[32], shown[CLI_SHOWN_SPACE];
-    printf("%s: GGUF version %u, %u file%s, alignment %u bytes\n", cli_shown(shown, path),
-           info->version, info->n_files, info->n_files == 1 ? "" : "s", info->alignment);
+    const char *plural = info->n_files == 1 ? "" : "s";
+    if (info->version != 0)
+        printf("%s: GGUF version %u, %u file%s, alignment %u bytes\n", cli_shown(shown, path),
+               info->version, info->n_files, plural, info->alignment);
+    else
+        printf("%s: Hugging Face directory, %u file%s of weights\n", cli_shown(shown, path),
+               info->n_files, plural);
     printf("%llu keys, %llu tensors, %llu weights, %s of data\n\n",
            (unsigned long long)info->n_keys, (unsigned long long)info->n_tensors,
            (unsigned long long)info->n_elements, cli_bytes(size, info->data_bytes));

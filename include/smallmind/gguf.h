@@ -2,6 +2,9 @@
  *
  * Opens any well-formed GGUF v2 or v3 file, also of models this library cannot
  * run. Immutable, usable from many threads at a time.
+ *
+ * A Hugging Face directory opens as well, if its model can be computed: its keys and tensors under
+ * the names that they would have in a GGUF file.
  */
 #ifndef SMALLMIND_GGUF_H
 #define SMALLMIND_GGUF_H
@@ -42,9 +45,9 @@ enum {
 
 typedef struct sm_gguf_info {
     uint32_t struct_size; /* set by the caller */
-    uint32_t version;
+    uint32_t version;   /* of GGUF; 0: a Hugging Face directory */
     uint32_t alignment; /* bytes */
-    uint32_t n_files;   /* parts of a split model */
+    uint32_t n_files;   /* parts of a split model; of a directory files of weights */
     uint64_t n_keys;
     uint64_t n_tensors;
     uint64_t n_elements; /* over all tensors; of packed ones the weights they stand for */
@@ -60,7 +63,8 @@ typedef struct sm_gguf_tensor_info {
     uint32_t n_dims;
     uint32_t file;    /* which part */
     uint64_t dims[4]; /* dims[0] is contiguous; 1 where absent */
-    uint64_t offset;  /* bytes from the start of the part's data section */
+    uint64_t offset;  /* bytes from the start of the part's data section, of a directory's file; 0
+                         where it was converted */
     uint64_t size;    /* bytes */
     /* What it stands for: in a file of sm_model_save_packed a matrix is stored as bytes
      * (I8) in the kernels' layout. Of other tensors the same as type, type_name, dims. */

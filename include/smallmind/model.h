@@ -78,7 +78,10 @@ typedef struct sm_model_info {
     int32_t reserved;
 } sm_model_info;
 
-/* Loads a GGUF model (of a split one: the first part). Everything the file says
+/* Loads a GGUF model (of a split one: the first part), or a Hugging Face directory: config.json
+ * and model.safetensors, or the files of model.safetensors.index.json. Tensors stay in the mapped
+ * files where they lie as in GGUF; converted ones (queries and keys of llama's relatives, weights of
+ * gpt-2, weights of 8 bits, gains) are in memory of the model's. Everything the file says
  * is checked before it is used. SM_ERR_IO, _FORMAT, _MISSING, _SHAPE,
  * _UNSUPPORTED (architecture, tensor type, rope scaling, tokenizer: by name),
  * _NOMEM, _SYSTEM, _CANCELLED, _ARGUMENT; the message names the file and the key or tensor. */

@@ -255,6 +255,8 @@ void sm_file_close(sm_file *file);
  * fits. */
 bool sm_directory_find(const char *path, const char *ending, char *name, uint64_t capacity,
                        bool *is_directory);
+/* Whether there is a file at path, or a link to one. */
+bool sm_path_is_file(const char *path);
 /* Hint: a range will not be read again soon; the pages of a mapping may be dropped. Nothing
  * happens where data is not in this file. */
 void sm_file_release(const sm_file *file, const void *data, uint64_t size);

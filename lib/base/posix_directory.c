@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <string.h>
+#include <sys/stat.h>
 
 bool sm_directory_find(const char *path, const char *ending, char *name, uint64_t capacity,
                        bool *is_directory) {
@@ -21,4 +22,9 @@ bool sm_directory_find(const char *path, const char *ending, char *name, uint64_
     }
     closedir(directory);
     return found;
+}
+
+bool sm_path_is_file(const char *path) {
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISREG(info.st_mode);
 }

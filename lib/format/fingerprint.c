@@ -19,7 +19,8 @@ uint64_t sm_source_fingerprint(const sm_source *source) {
         const uint64_t shape[] = {t->type, t->dims[0], t->dims[1]};
         h = sm_hash_bytes(h, t->name, strlen(t->name));
         h = sm_hash_bytes(h, shape, sizeof shape);
-        h = sm_hash_bytes(h, t->data, t->size < SAMPLE ? t->size : SAMPLE);
+        const uint64_t first = t->size / sm_tensor_rows(t) * sm_tensor_rows_left(t, 0);
+        h = sm_hash_bytes(h, t->data, first < SAMPLE ? first : SAMPLE);
     }
     return h;
 }

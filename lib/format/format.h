@@ -59,6 +59,8 @@ sm_status sm_gguf_declare_seal(sm_gguf_writer *writer, sm_error *error);
 /* Data of the next declared tensor, whole. size must match. */
 sm_status sm_gguf_write_tensor(sm_gguf_writer *writer, const void *data, uint64_t size,
                                sm_error *error);
+/* The same of a tensor of an open file. */
+sm_status sm_gguf_write_copy(sm_gguf_writer *writer, const sm_tensor *tensor, sm_error *error);
 /* The next piece of it instead; pieces must add up to the tensor before the next one or
  * finish. */
 sm_status sm_gguf_write_part(sm_gguf_writer *writer, const void *data, uint64_t size,

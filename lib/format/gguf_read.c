@@ -788,6 +788,11 @@ sm_status sm_source_open_asking(sm_source **out, sm_mem *mem, const char *path, 
 sm_status sm_source_open_origin(sm_source **out, sm_mem *mem, const sm_origin *origin, bool map,
                                 const sm_hook *hook, sm_error *error) {
     reader r;
+    if (origin->kind == SM_ORIGIN_PATH && sm_directory_is_model(origin->name)) {
+        const sm_status status = sm_source_open_directory(out, mem, origin->name, map, hook, error);
+        sm_origin_drop(origin);
+        return status;
+    }
     sm_status status = begin(&r, mem, origin->name, error);
     r.hook = hook;
     if (!status)
@@ -832,6 +837,9 @@ void sm_source_close(sm_source *source) {
     sm_free(mem, source->key_order);
     sm_free(mem, source->tensor_order);
     sm_free(mem, source->text);
+    for (uint64_t i = 0; i < source->n_owned; i++)
+        sm_free(mem, source->owned[i]);
+    sm_free(mem, source->owned);
     bool owns_mem = source->owns_mem;
     sm_free(mem, source);
     if (owns_mem)

@@ -541,6 +541,18 @@ static void write_seal(sm_gguf_writer *w) {
     append(w, value, sizeof value, true, NULL);
 }
 
+sm_status sm_gguf_write_copy(sm_gguf_writer *writer, const sm_tensor *t, sm_error *error) {
+    if (!t->pieces)
+        return sm_gguf_write_tensor(writer, t->data, t->size, error);
+    const uint64_t n_rows = sm_tensor_rows(t), row_bytes = t->size / n_rows;
+    sm_status status = SM_OK;
+    for (uint64_t row = 0, n; row < n_rows && !status; row += n) {
+        n = sm_tensor_rows_left(t, row);
+        status = sm_gguf_write_part(writer, sm_tensor_row(t, row, row_bytes), n * row_bytes, error);
+    }
+    return status;
+}
+
 sm_status sm_gguf_writer_finish(sm_gguf_writer *writer, sm_error *error) {
     sm_gguf_writer *w = writer;
     write_seal(w);

@@ -22,6 +22,12 @@ typedef enum how {
     ZEROS,
 } how;
 
+#define ITS_DIRECTORY \
+    "name the directory that it lies in, with the model's config.json and weights in it"
+#define PICKLES                                                                        \
+    "load the model with transformers and save it with save_pretrained, which writes " \
+    "safetensors, "                                                                    \
+    "and name that directory"
 #define CONVERT "convert it with llama.cpp's convert_hf_to_gguf.py, or look for a GGUF file of it"
 #define CONVERT_ADAPTER "convert its directory with llama.cpp's convert_lora_to_gguf.py"
 #define WRITE_UTF8 "write it as UTF-8 first (iconv -f UTF-16 -t UTF-8)"
@@ -57,16 +63,14 @@ static const struct {
      "look into it, and fetch the file itself", NULL},
     {SAFETENSORS, 0, 0, NULL, "lora_A", "a safetensors file of a PEFT adapter", CONVERT_ADAPTER,
      "it holds no text"},
-    {SAFETENSORS, 0, 0, NULL, NULL, "a safetensors file (Hugging Face)",
-     "convert the directory that it lies in with llama.cpp's convert_hf_to_gguf.py, or look for a "
-     "GGUF file of it",
+    {SAFETENSORS, 0, 0, NULL, NULL, "a safetensors file (Hugging Face)", ITS_DIRECTORY,
      "it holds no text"},
-    {MAGIC, 0, 4, "PK\3\4", "data.pkl", "a PyTorch file (pickle in a zip archive)", CONVERT,
+    {MAGIC, 0, 4, "PK\3\4", "data.pkl", "a PyTorch file (pickle in a zip archive)", PICKLES,
      "it holds no text"},
     {MAGIC, 0, 4, "PK\3\4", ".npy", "a NumPy archive (.npz)", CONVERT, "it holds no text"},
     {MAGIC, 0, 4, "PK\3\4", NULL, "a zip archive", UNPACK, "unpack it first"},
     {MAGIC, 0, 4, "PK\5\6", NULL, "an empty zip archive", "fetch it again", NULL},
-    {MAGIC, 0, 2, "\x80\2", NULL, "a PyTorch file (Python pickle)", CONVERT, "it holds no text"},
+    {MAGIC, 0, 2, "\x80\2", NULL, "a PyTorch file (Python pickle)", PICKLES, "it holds no text"},
     {MAGIC, 0, 2, "\x80\3", NULL, "a Python pickle", CONVERT, "it holds no text"},
     {MAGIC, 0, 2, "\x80\4", NULL, "a Python pickle", CONVERT, "it holds no text"},
     {MAGIC, 0, 2, "\x80\5", NULL, "a Python pickle", CONVERT, "it holds no text"},
@@ -109,11 +113,11 @@ static const struct {
     {MAGIC, 0, 8, "\x89PNG\r\n\x1A\n", NULL, "a PNG image", "name the model instead",
      "it holds no text"},
     {JSON, 0, 0, NULL, "\"weight_map\"", "the index of a safetensors model (Hugging Face)",
-     "convert the directory that it lies in with llama.cpp's convert_hf_to_gguf.py", NULL},
+     ITS_DIRECTORY, NULL},
     {JSON, 0, 0, NULL, "\"peft_type\"", "the configuration of a PEFT adapter", CONVERT_ADAPTER,
      NULL},
     {JSON, 0, 0, NULL, "\"architectures\"", "the configuration of a Hugging Face model",
-     "convert the directory that it lies in with llama.cpp's convert_hf_to_gguf.py", NULL},
+     ITS_DIRECTORY, NULL},
     {JSON, 0, 0, NULL, "\"added_tokens\"", "a Hugging Face tokenizer (tokenizer.json)",
      "the vocabulary is read from a GGUF file: convert the model with convert_hf_to_gguf.py", NULL},
     {JSON, 0, 0, NULL, "\"error\"", "a server's error message (JSON)",
@@ -273,11 +277,10 @@ static const struct {
     {".gguf", "a directory", "name the file in it"},
     {"adapter_config.json", "a PEFT adapter (a directory of Hugging Face's)",
      "convert it with llama.cpp's convert_lora_to_gguf.py"},
-    {".safetensors", "a Hugging Face model (a directory)", CONVERT},
-    {"pytorch_model.bin", "a Hugging Face model (a directory)", CONVERT},
-    {".safetensors.index.json", "a Hugging Face model (a directory)", CONVERT},
-    {"config.json", "a Hugging Face model (a directory)", CONVERT},
-    {"", "a directory", "name a GGUF file"},
+    {".safetensors", "a directory of weights without config.json, which says how to compute them",
+     "put the model's there"},
+    {"pytorch_model.bin", "a directory of PyTorch's pickles", PICKLES},
+    {"", "a directory", "name a GGUF file, or a directory with config.json and model.safetensors"},
 };
 
 static bool is_address(const char *path) {
@@ -326,7 +329,7 @@ sm_status sm_recognize_path(const char *path, const char *shown, sm_error *error
         if (!is_directory)
             return SM_OK;
         if (found)
-            return sm_fail(error, SM_ERR_IO, "%s: is %s, not a GGUF file: %s%s%s%s", shown,
+            return sm_fail(error, SM_ERR_IO, "%s: is %s, not a model: %s%s%s%s", shown,
                            directories[i].what, directories[i].advice, i == 0 ? " (" : "",
                            i == 0 ? name : "", i == 0 ? ")" : "");
     }

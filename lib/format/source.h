@@ -52,7 +52,26 @@ typedef struct sm_tensor {
     const uint8_t *data;               /* in the mapping or the read copy */
     uint64_t size;                     /* bytes */
     uint32_t shard;                    /* index into files */
+    /* where its rows do not lie one behind the other (experts that are tensors of their own in a
+     * directory): where each n_piece_rows of them lie; NULL: all at data */
+    const uint8_t *const *pieces;
+    uint64_t n_piece_rows;
 } sm_tensor;
+
+/* A row of a tensor, counted over all dimensions but the first; it and the rest of its matrix (one
+ * of dims[2] × dims[3]) lie one behind the other. */
+static inline const uint8_t *sm_tensor_row(const sm_tensor *t, uint64_t row, uint64_t row_bytes) {
+    return t->pieces ? t->pieces[row / t->n_piece_rows] + row % t->n_piece_rows * row_bytes
+                     : t->data + row * row_bytes;
+}
+
+/* Rows of a tensor, and how many from `row` on lie one behind the other. */
+static inline uint64_t sm_tensor_rows(const sm_tensor *t) {
+    return t->dims[1] * t->dims[2] * t->dims[3];
+}
+static inline uint64_t sm_tensor_rows_left(const sm_tensor *t, uint64_t row) {
+    return t->pieces ? t->n_piece_rows - row % t->n_piece_rows : sm_tensor_rows(t) - row;
+}
 
 /* What a file may hold at most; more is refused as unsupported. They bound the memory
  * that the directory of a hostile file can ask for. */
@@ -82,6 +101,8 @@ struct sm_gguf {
     uint32_t *key_order;    /* indices in the order of names */
     uint32_t *tensor_order; /* likewise */
     char *text;             /* all names and type texts */
+    void **owned;           /* memory of converted tensors and others, freed when it closes */
+    uint64_t n_owned, owned_capacity;
 };
 
 /* Opens path and, where it is `…-00001-of-0000N.gguf` with split.count > 1, the
@@ -102,6 +123,8 @@ sm_status sm_source_open_origin(sm_source **out, sm_mem *mem, const sm_origin *o
 sm_status sm_source_open_bytes(sm_source **out, sm_mem *mem, const void *data, uint64_t size,
                                const char *name, sm_error *error);
 void sm_source_close(sm_source *source); /* NULL is fine */
+/* Hint: a tensor will not be read again soon; see sm_file_release. */
+void sm_source_release(const sm_source *source, const sm_tensor *tensor);
 
 const sm_key *sm_source_find_key(const sm_source *source, const char *name);
 const sm_tensor *sm_source_find_tensor(const sm_source *source, const char *name);
@@ -191,6 +214,12 @@ sm_status sm_source_check_seal(const sm_source *source, const sm_hook *hook, sm_
 /* Of its keys but general.*, and of its tensors' names, shapes and first 4096 bytes: it stays as it
  * is. A packed copy of a model is another one. */
 uint64_t sm_source_fingerprint(const sm_source *source);
+
+/* Whether path is a directory with a config.json, Hugging Face's form of a model; it opens as a file
+ * does (hf_open.c). What is converted is in memory of its own, the rest is mapped. */
+bool sm_directory_is_model(const char *path);
+sm_status sm_source_open_directory(sm_source **out, sm_mem *mem, const char *path, bool map,
+                                   const sm_hook *hook, sm_error *error);
 
 /* ---- for the code of a format --------------------------------------------------- */
 

@@ -58,3 +58,12 @@ uint32_t *sm_sort_indices(sm_mem *mem, uint64_t n, sm_order_fn order, const void
     sm_free(mem, to);
     return from;
 }
+
+void sm_source_release(const sm_source *source, const sm_tensor *t) {
+    const uint64_t n_rows = sm_tensor_rows(t), row_bytes = t->size / n_rows;
+    for (uint64_t row = 0, n; row < n_rows; row += n) {
+        n = sm_tensor_rows_left(t, row);
+        for (uint32_t i = 0; i < source->n_files; i++) /* of none where it was converted */
+            sm_file_release(&source->files[i], sm_tensor_row(t, row, row_bytes), n * row_bytes);
+    }
+}

@@ -71,7 +71,7 @@ static sm_status write_model(const sm_trained *t, sm_gguf_writer *w, const sm_mo
         const sm_tensor *tensor = &source->tensors[i];
         const sm_param *p = find_param(t->params, tensor->name);
         status = p ? write_param(w, p, export_type(tensor, p, type->type), room, error)
-                   : sm_gguf_write_tensor(w, tensor->data, tensor->size, error);
+                   : sm_gguf_write_copy(w, tensor, error);
     }
     return status;
 }

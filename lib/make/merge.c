@@ -166,7 +166,7 @@ static void put_keys(const merger *m) {
 static sm_status copy_tensor(merger *m, const sm_tensor *t) {
     const sm_status status = sm_tensor_check(m->model->source, t, m->kernels, m->model->mem,
                                              &(sm_hook){ask, m}, m->error);
-    return status ? status : sm_gguf_write_tensor(m->w, t->data, t->size, m->error);
+    return status ? status : sm_gguf_write_copy(m->w, t, m->error);
 }
 
 static sm_status write_all(merger *m, const char *path) {

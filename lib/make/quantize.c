@@ -151,7 +151,7 @@ static void encode_row(const encoding *e, uint64_t row, float *x, float *y, doub
     uint8_t *out = e->out + row * e->out_bytes;
     if (importance && e->n_importance > 1)
         importance += row / e->tensor->dims[1] % e->n_importance * columns;
-    from->dequantize(x, e->tensor->data + row * e->in_bytes, columns);
+    from->dequantize(x, sm_tensor_row(e->tensor, row, e->in_bytes), columns);
     to->encode(out, x, importance, columns);
     to->dequantize(y, out, columns);
     *square = *error = 0;
@@ -176,8 +176,8 @@ static void encode_share(void *arg, uint32_t thread, uint32_t n_threads) {
 static sm_status explain(const encoding *e, uint64_t row, sm_error *error) {
     const job *j = e->job;
     const uint64_t columns = e->tensor->dims[0];
-    j->kernels->type[e->tensor->type].dequantize(j->rows, e->tensor->data + row * e->in_bytes,
-                                                 columns);
+    j->kernels->type[e->tensor->type].dequantize(
+        j->rows, sm_tensor_row(e->tensor, row, e->in_bytes), columns);
     for (uint64_t i = 0; i < columns; i++)
         if (!isfinite(j->rows[i]))
             return sm_fail(error, SM_ERR_FORMAT,
@@ -307,7 +307,7 @@ static sm_status copy_tensor(job *j, const sm_tensor *t, sm_error *error) {
     if (status)
         return status;
     j->done = done;
-    status = sm_gguf_write_tensor(j->out, t->data, t->size, error);
+    status = sm_gguf_write_copy(j->out, t, error);
     return !status && ask(j, 0, 0) ? SM_ERR_CANCELLED : status;
 }
 
@@ -325,7 +325,7 @@ static sm_status write_tensor(job *j, const sm_tensor *t, sm_error *error) {
                                .copied = type == t->type};
     sm_status status =
         type == t->type ? copy_tensor(j, t, error) : encode_tensor(j, t, type, &what, error);
-    sm_file_release(&j->in->files[t->shard], t->data, t->size);
+    sm_source_release(j->in, t);
     j->result.bytes_before += what.bytes_before;
     j->result.bytes_after += what.bytes_after;
     if (!status && j->o.on_tensor && j->o.on_tensor(j->o.on_tensor_user, &what))

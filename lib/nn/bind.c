@@ -92,7 +92,7 @@ static void place(sm_weight *w, const sm_tensor *t, uint32_t type, bool packed, 
     if (packed)
         w->packed = t->data + before;
     else
-        w->data = t->data + sm_weight_first_row(w) * w->row_bytes;
+        w->data = sm_tensor_row(t, sm_weight_first_row(w), w->row_bytes);
 }
 
 /* Whether the data of a packed tensor has the size of its matrices. */

@@ -135,13 +135,14 @@ static sm_status write_matrix(saver *s, const sm_weight *w) {
 /* A tensor that stays as it is, in pieces of whole rows. */
 static sm_status write_copy(saver *s, const sm_tensor *t) {
     const uint64_t n_rows = t->dims[1] * t->dims[2] * t->dims[3], row_bytes = t->size / n_rows;
-    const uint64_t n = row_bytes < PIECE_BYTES ? PIECE_BYTES / row_bytes : 1;
+    const uint64_t most = row_bytes < PIECE_BYTES ? PIECE_BYTES / row_bytes : 1;
     sm_status status = SM_OK;
-    for (uint64_t r = 0; r < n_rows && !status; r += n) {
-        const uint64_t end = n_rows - r < n ? n_rows : r + n;
+    for (uint64_t r = 0, n; r < n_rows && !status; r += n) {
+        n = min_u64(most, sm_tensor_rows_left(t, r));
+        const uint64_t end = r + n;
         status = sm_rows_check(s->net->source, t, s->net->kernels, r, end, s->row, s->error);
         if (!status)
-            status = write_piece(s, t->data + r * row_bytes, (end - r) * row_bytes);
+            status = write_piece(s, sm_tensor_row(t, r, row_bytes), n * row_bytes);
     }
     return status;
 }

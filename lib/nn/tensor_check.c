@@ -8,7 +8,7 @@ sm_status sm_rows_check(const sm_source *source, const sm_tensor *t, const sm_ke
                         uint64_t begin, uint64_t end, float *row, sm_error *error) {
     const uint64_t columns = t->dims[0], n_rows = t->dims[1] * t->dims[2] * t->dims[3];
     for (uint64_t r = begin; r < end && kernels->type[t->type].dequantize; r++) {
-        kernels->type[t->type].dequantize(row, t->data + r * (t->size / n_rows), columns);
+        kernels->type[t->type].dequantize(row, sm_tensor_row(t, r, t->size / n_rows), columns);
         const uint64_t column = sm_first_not_finite(row, columns);
         if (column < columns)
             return sm_fail(error, SM_ERR_FORMAT,

@@ -27,7 +27,6 @@ sm_status sm_weight_load_f32(sm_weight *w, sm_mem *mem, const sm_kernels *kernel
     const sm_type_kernels *from = &kernels->type[t->type];
     const sm_type_kernels *to = &kernels->type[SM_DTYPE_F32];
     const uint64_t cols = t->dims[0], row_bytes = t->size / (t->dims[1] * t->dims[2]);
-    const uint8_t *data = t->data + begin * row_bytes;
     const uint64_t groups = (rows + SM_GROUP - 1) / SM_GROUP;
     *w = (sm_weight){.name = "",
                      .type = SM_DTYPE_F32,
@@ -45,7 +44,8 @@ sm_status sm_weight_load_f32(sm_weight *w, sm_mem *mem, const sm_kernels *kernel
     for (uint64_t first = 0; first < rows; first += SM_GROUP) {
         const uint64_t n = rows - first < SM_GROUP ? rows - first : SM_GROUP;
         for (uint64_t r = 0; r < n; r++)
-            from->dequantize(group + r * cols, data + (first + r) * row_bytes, cols);
+            from->dequantize(group + r * cols, sm_tensor_row(t, begin + first + r, row_bytes),
+                             cols);
         to->pack(w->own_packed + first / SM_GROUP * w->group_bytes, group, w->row_bytes, n, cols);
     }
     sm_free(mem, group);

@@ -1293,9 +1293,10 @@ static void foreign_files_test(void **state) {
         size_t size;
         const char *what, *advice;
     } cases[] = {
-        {BYTES("PK\3\4\0\0\0\0\0\0\0\0\0\0\0\0model/data.pkl"), "a PyTorch file", "convert_hf"},
+        {BYTES("PK\3\4\0\0\0\0\0\0\0\0\0\0\0\0model/data.pkl"), "a PyTorch file",
+         "save_pretrained"},
         {BYTES("PK\3\4\0\0\0\0\0\0\0\0\0\0\0\0model.gguf"), "a zip archive", "unpack"},
-        {BYTES("\x80\2\x8a\x0al\xfc\x9c"), "a PyTorch file (Python pickle)", "convert_hf"},
+        {BYTES("\x80\2\x8a\x0al\xfc\x9c"), "a PyTorch file (Python pickle)", "save_pretrained"},
         {BYTES("\x80\4\x95"), "a Python pickle", "convert_hf"},
         {BYTES("\x1f\x8b\x08"), "a gzip file", "gunzip"},
         {BYTES("\xFD\x37zXZ\0"), "an xz file", "xz -d"},
@@ -1309,14 +1310,14 @@ static void foreign_files_test(void **state) {
         {BYTES("\xEF\xBB\xBF \n<HTML lang=en>"), "an HTML page", "/resolve/"},
         {BYTES("<?xml version='1.0'?><Error>"), "an XML document", "fetch"},
         {BYTES("\x40\0\0\0\0\0\0\0{\"a.weight\":{\"dtype\":\"BF16\""), "a safetensors file",
-         "convert_hf"},
+         "name the directory"},
         {BYTES("\x40\0\0\0\0\0\0\0{\"q_proj.lora_A.weight\":{}"), "of a PEFT adapter",
          "convert_lora"},
         {BYTES("{\n  \"metadata\": {}, \"weight_map\": {}}"), "the index of a safetensors",
-         "convert_hf"},
+         "name the directory"},
         {BYTES("{\"peft_type\": \"LORA\"}"), "configuration of a PEFT adapter", "convert_lora"},
         {BYTES("{ \"architectures\": [\"LlamaForCausalLM\"]}"), "configuration of a Hugging Face",
-         "convert_hf"},
+         "name the directory"},
         {BYTES("{\"version\": \"1.0\", \"added_tokens\": []"), "tokenizer.json", "convert_hf"},
         {BYTES("{\"error\":\"Entry not found\"}"), "error message", "fetch"},
         {BYTES("[{\"instruction\": \"a\"}]"), "a JSON file", "model"},
@@ -1380,8 +1381,8 @@ static void foreign_paths_test(void **state) {
     static const struct {
         const char *files[2], *what, *advice;
     } cases[] = {
-        {{"config.json", "model-00001-of-00002.safetensors"}, "a Hugging Face model", "convert_hf"},
-        {{"config.json", "pytorch_model.bin"}, "a Hugging Face model", "convert_hf"},
+        {{"readme", "model-00001-of-00002.safetensors"}, "without config.json", "put the model's"},
+        {{"readme", "pytorch_model.bin"}, "pickles", "save_pretrained"},
         {{"adapter_config.json", "adapter_model.safetensors"}, "a PEFT adapter", "convert_lora"},
         {{"b.gguf", "a.gguf"}, "a directory", "a.gguf"},
         {{"readme.txt", "notes"}, "a directory", "GGUF"},

@@ -467,14 +467,14 @@ class Elsewhere(Case):
         header = json.dumps({"model.norm.weight": {"dtype": "F32", "shape": [1],
                                                    "data_offsets": [0, 4]}}).encode()
         for path, says in [
-                (directory, ["Hugging Face model", "convert_hf_to_gguf.py"]),
+                (directory, ["config.json", "model_type"]),
                 (peft, ["PEFT adapter", "convert_lora_to_gguf.py"]),
                 ("https://huggingface.co/a/b/resolve/main/c.gguf", ["is an address", "fetch"]),
                 (self.file("lfs.gguf", b"version https://git-lfs.github.com/spec/v1\n"
                            b"oid sha256:00\nsize 12345\n"), ["Git LFS pointer", "git lfs pull"]),
                 (self.file("page.gguf", b"<!DOCTYPE html>\n<html>"), ["HTML page", "/resolve/"]),
                 (self.file("x.safetensors", struct.pack("<Q", len(header)) + header + bytes(4)),
-                 ["safetensors", "convert_hf_to_gguf.py"]),
+                 ["safetensors", "name the directory"]),
                 (self.file("x.pth", b"PK\3\4" + bytes(26) + b"archive/data.pkl"), ["PyTorch"]),
                 (self.file("x.zip", b"PK\3\4" + bytes(26) + b"model.gguf"), ["zip", "unpack"]),
                 (self.file("x.gz", b"\x1f\x8b\x08\0"), ["gzip", "unpack"]),
