@@ -106,7 +106,7 @@ struct sm_template {
     uint32_t n_params, params_capacity;
 };
 
-/* Rows of builtins.inc by name; UINT32_MAX where there is none. */
+/* Rows of the tables of filters.c, tests.c and globals by name; UINT32_MAX where there is none. */
 uint32_t filter_find(const char *name, uint64_t length);
 uint32_t test_find(const char *name, uint64_t length);
 uint32_t global_find(const char *name, uint64_t length);
