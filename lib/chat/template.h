@@ -15,9 +15,9 @@
  * length, depth, depth0, previtem, nextitem, cycle, changed), break, continue, if, set (blocks,
  * unpacking, attributes of a namespace), macro, call, filter, with, print, raw, generation. Not
  * recursive for, include, import, extends, block, autoescape: these are refused by name. Filters,
- * tests and methods are listed in the tables of filters.c, tests.c and methods.c; a name that is not there is refused when it is
- * reached. Integers have 64 bits: what goes beyond is an error, and a longer integer of a variable
- * can be printed only. */
+ * tests and methods are listed in the tables of filters.c, tests.c and methods.c; a name that is
+ * not there is refused when it is reached. Integers have 64 bits: what goes beyond is an error, and
+ * a longer integer of a variable can be printed only. */
 #ifndef SM_TEMPLATE_H
 #define SM_TEMPLATE_H
 
