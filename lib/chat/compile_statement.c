@@ -127,6 +127,29 @@ static uint32_t for_condition(compiler *c, const cutting *targets) {
     return here(c) - 1;
 }
 
+/* What was written from `from` on is the body of a macro, which a call of `loop` runs; its row. */
+static uint32_t recursive(compiler *c, uint32_t from) {
+    sm_template *t = c->t;
+    const text *name = keep_text(c, "loop", 4);
+    step(c);
+    if (!name || !grow(c, &t->macros, t->n_macros, &t->macros_capacity, sizeof *t->macros))
+        return 0;
+    const uint32_t row = t->n_macros++, recurse = emit(c, OP_RECURSE, 0, 0, (int32_t)row);
+    t->macros[row] = (macro_code){.entry = from + 1, .name = name, .first_param = t->n_params};
+    rotate(c, from, recurse);
+    if (!failed(c))
+        t->code[from + 1].a |= FOR_RECURSIVE;
+    return row;
+}
+
+static void end_recursive(compiler *c, uint32_t row) {
+    emit(c, OP_RETURN, 0, 0, 0);
+    if (failed(c))
+        return;
+    c->t->macros[row].end = here(c);
+    emit(c, OP_SHOW, 0, 0, 0);
+}
+
 static void for_statement(compiler *c) {
     const uint32_t from = here(c);
     target(c, false, "in");
@@ -134,11 +157,12 @@ static void for_statement(compiler *c) {
     if (!skip_name(c, "in"))
         fail_token(c, "'in'");
     tuple(c, condition_free, "recursive", false);
-    emit(c, OP_FOR, at_name(c, "if"), 0, 0);
+    const uint32_t begin = emit(c, OP_FOR, at_name(c, "if") ? FOR_IF : 0, 0, 0);
     const bool has_condition = skip_name(c, "if");
-    const uint32_t keep = has_condition ? for_condition(c, &targets) : 0;
-    if (at_name(c, "recursive"))
-        fail_at(c, SM_ERR_UNSUPPORTED, "a recursive for is not supported");
+    uint32_t keep = has_condition ? for_condition(c, &targets) : 0;
+    const bool recurses = at_name(c, "recursive");
+    const uint32_t row = recurses ? recursive(c, begin) : 0;
+    keep += recurses;
     expect_close(c);
     const uint32_t outer_next = c->loop_next, first_break = c->n_breaks;
     c->loop_next = emit(c, OP_FOR_NEXT, 0, 0, 0);
@@ -158,6 +182,8 @@ static void for_statement(compiler *c) {
     emit(c, OP_FOR_END, at_name(c, "else"), 0, 0);
     if (skip_name(c, "else"))
         for_else(c);
+    if (recurses)
+        end_recursive(c, row);
     step(c);
     expect_close(c);
 }

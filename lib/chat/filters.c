@@ -30,8 +30,23 @@ value generator_of(run *r, uint32_t base) {
     const value items = list_from(r, V_LIST, base);
     if (!g || r->status)
         return undefined_value();
-    *g = (generator){*items.l, 0};
+    *g = (generator){.items = *items.l};
     return (value){.type = V_GEN, .g = g};
+}
+
+/* What a filter that runs when it is asked for items would say only then. */
+static value postponed(run *r, uint32_t base) {
+    static const char none[] = "the items of a filter cannot be had";
+    const char *what = r->error ? r->error->message : none;
+    const uint64_t size = strlen(what) + 1;
+    r->status = SM_OK;
+    char *failure = run_alloc(r, size);
+    const value v = generator_of(r, base);
+    if (failure && v.type == V_GEN) {
+        memcpy(failure, what, size);
+        v.g->failure = failure;
+    }
+    return v;
 }
 
 value path_of(run *r, value v, value path) {
@@ -74,6 +89,8 @@ static value filter_int(run *r, value v, const arguments *a) {
         return int_value(whole_of(v));
     if (v.type == V_FLOAT)
         return whole_of_float(v.f, otherwise);
+    if (v.type == V_UNDEFINED)
+        return FAIL(r, SM_ERR_FORMAT, "%s", "an undefined value is no integer");
     if (v.type != V_STR)
         return otherwise;
     if (text_to_number(v.s, true, base, &number))
@@ -84,7 +101,8 @@ static value filter_int(run *r, value v, const arguments *a) {
 
 static value filter_float(run *r, value v, const arguments *a) {
     value number;
-    (void)r;
+    if (v.type == V_UNDEFINED)
+        return FAIL(r, SM_ERR_FORMAT, "%s", "an undefined value is no number");
     if (is_number(v))
         return float_value(double_of(v));
     if (v.type == V_STR && text_to_number(v.s, false, 10, &number))
@@ -144,15 +162,15 @@ static value filter_attr(run *r, value v, const arguments *a) {
 /* ---- the tables ------------------------------------------------------------------ */
 
 static const filter_row other_filters[] = {
-    {"abs", filter_abs, 0, 0, NULL},
-    {"float", filter_float, 0, 1, "default,"},
-    {"int", filter_int, 0, 2, "default,base,"},
-    {"round", filter_round, 0, 2, "precision,method,"},
-    {"sum", filter_sum, 0, 2, "attribute,start,"},
-    {"attr", filter_attr, 1, 1, "name,"},
-    {"d", filter_default, 0, 2, "default_value,boolean,"},
-    {"default", filter_default, 0, 2, "default_value,boolean,"},
-    {NULL, NULL, 0, 0, NULL},
+    {"abs", filter_abs, 0, 0, NULL, false},
+    {"float", filter_float, 0, 1, "default,", false},
+    {"int", filter_int, 0, 2, "default,base,", false},
+    {"round", filter_round, 0, 2, "precision,method,", false},
+    {"sum", filter_sum, 0, 2, "attribute,start,", false},
+    {"attr", filter_attr, 1, 1, "name,", false},
+    {"d", filter_default, 0, 2, "default_value,boolean,", false},
+    {"default", filter_default, 0, 2, "default_value,boolean,", false},
+    {NULL, NULL, 0, 0, NULL, false},
 };
 
 /* A filter is a table and its row there. */
@@ -173,5 +191,7 @@ value filter_apply(run *r, uint32_t filter, value v, const arguments *a) {
     if (r->status ||
         (!(f->names && f->names[0] == '*') && !arguments_fit(r, &of, f->least, f->most, f->names)))
         return undefined_value();
-    return f->apply(r, v, &of);
+    const uint32_t base = r->n;
+    const value made = f->apply(r, v, &of);
+    return f->lazy && r->status == SM_ERR_FORMAT ? postponed(r, base) : made;
 }

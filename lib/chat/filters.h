@@ -9,6 +9,7 @@ typedef struct filter_row {
     value (*apply)(run *r, value v, const arguments *a);
     uint8_t least, most;
     const char *names; /* of arguments; "*": any */
+    bool lazy;         /* gives a generator: what fails shows when somebody asks for the items */
 } filter_row;
 
 extern const filter_row filters_of_text[], filters_of_lists[];

@@ -35,8 +35,8 @@ static value filter_items(run *r, value v, const arguments *a) {
 static value filter_first(run *r, value v, const arguments *a) {
     list items;
     (void)a;
-    if (v.type == V_GEN)
-        return v.g->at < v.g->items.n ? v.g->items.items[v.g->at++] : undefined_value();
+    if (v.type == V_GEN && v.g->at < v.g->items.n)
+        return v.g->items.items[v.g->at++];
     return items_of(r, v, &items) && items.n ? items.items[0] : undefined_value();
 }
 
@@ -102,14 +102,33 @@ static value sorted_items(run *r, const list *items,
 }
 
 typedef struct sort_by {
-    value attribute;
+    value attribute; /* "a.b,c": of several, the first counts most */
     bool case_sensitive;
     uint32_t place; /* of a pair */
 } sort_by;
 
+typedef struct group_by {
+    value attribute, otherwise;
+    bool case_sensitive;
+} group_by;
+
+/* A list, as in Jinja: where parts are equal nobody asks for their order. */
 static value sort_key(run *r, value item, const void *of) {
     const sort_by *by = of;
-    return compared_part(r, item, by->attribute, by->case_sensitive);
+    const value path = by->attribute;
+    const uint32_t base = r->n;
+    if (path.type != V_STR) {
+        push(r, compared_part(r, item, path, by->case_sensitive));
+        return list_from(r, V_LIST, base);
+    }
+    for (uint32_t at = 0; at <= path.s->length && !r->status;) {
+        uint32_t end = at;
+        while (end < path.s->length && path.s->data[end] != ',')
+            end++;
+        push(r, compared_part(r, item, text_slice(r, path.s, at, end), by->case_sensitive));
+        at = end + 1;
+    }
+    return list_from(r, V_LIST, base);
 }
 
 static value pair_key(run *r, value item, const void *of) {
@@ -121,8 +140,6 @@ static value filter_sort(run *r, value v, const arguments *a) {
     const sort_by by = {.attribute = argument(a, 2, "attribute"),
                         .case_sensitive = flag_of(a, 1, "case_sensitive")};
     list items;
-    if (by.attribute.type == V_STR && memchr(by.attribute.s->data, ',', by.attribute.s->length))
-        return FAIL(r, SM_ERR_UNSUPPORTED, "%s", "sorting by several attributes is not supported");
     return items_of(r, v, &items) ? sorted_items(r, &items, sort_key, &by, flag_of(a, 0, "reverse"))
                                   : undefined_value();
 }
@@ -140,6 +157,90 @@ static value filter_dictsort(run *r, value v, const arguments *a) {
         return undefined_value();
     return sorted_items(r, &items, pair_key, &by, flag_of(a, 2, "reverse"));
 }
+
+/* ---- parting --------------------------------------------------------------------- */
+
+/* Lists of n items; the last one is filled up if asked. */
+static value filter_batch(run *r, value v, const arguments *a) {
+    const value fill = argument_or(a, 1, "fill_with", none_value());
+    const uint32_t base = r->n;
+    list items;
+    int64_t n;
+    if (!whole_or(r, a, 0, "linecount", 0, &n) || !items_of(r, v, &items))
+        return undefined_value();
+    uint32_t begun = r->n;
+    for (uint32_t i = 0; i < items.n && push(r, items.items[i]); i++)
+        if (i + 1 < items.n && r->n - begun == n) {
+            push(r, list_from(r, V_LIST, begun));
+            begun = r->n;
+        }
+    if (fill.type != V_NONE && items.n)
+        while (r->n - begun < n && run_step(r, 1) && push(r, fill)) {
+        }
+    if (items.n)
+        push(r, list_from(r, V_LIST, begun));
+    return generator_of(r, base);
+}
+
+/* n lists, the first ones an item longer where it does not come out even. */
+static value filter_slice(run *r, value v, const arguments *a) {
+    const value fill = argument_or(a, 1, "fill_with", none_value());
+    const uint32_t base = r->n;
+    list items;
+    int64_t n;
+    if (!whole_or(r, a, 0, "slices", 0, &n) || !items_of(r, v, &items))
+        return undefined_value();
+    if (!n)
+        return FAIL(r, SM_ERR_FORMAT, "%s", "integer division or modulo by zero");
+    uint32_t at = 0;
+    for (int64_t i = 0; i < n && run_step(r, 1); i++) {
+        const bool longer = i < items.n % n;
+        const uint32_t begun = r->n, end = at + (uint32_t)(items.n / n) + longer;
+        while (at < end && push(r, items.items[at]))
+            at++;
+        if (fill.type != V_NONE && !longer)
+            push(r, fill);
+        push(r, list_from(r, V_LIST, begun));
+    }
+    return generator_of(r, base);
+}
+
+static value group_key(run *r, value item, const void *of) {
+    const group_by *by = of;
+    const value v = path_of(r, item, by->attribute);
+    return compared_part(r, v.type == V_UNDEFINED ? by->otherwise : v, none_value(),
+                         by->case_sensitive);
+}
+
+/* Pairs of what is equal and a list of its items; their parts have names, too. */
+static value filter_groupby(run *r, value v, const arguments *a) {
+    const group_by by = {argument(a, 0, "attribute"), argument(a, 1, "default"),
+                         flag_of(a, 2, "case_sensitive")};
+    const group_by shown = {by.attribute, by.otherwise, true};
+    const uint32_t base = r->n;
+    list items;
+    if (!items_of(r, v, &items))
+        return undefined_value();
+    const value sorted_list = sorted_items(r, &items, group_key, &by, false);
+    for (uint32_t i = 0; !r->status && i < sorted_list.l->n;) {
+        const value *item = sorted_list.l->items + i;
+        const value key = group_key(r, *item, &by);
+        const uint32_t begun = r->n;
+        push(r, group_key(r, *item, &shown));
+        const uint32_t first = r->n;
+        do
+            push(r, sorted_list.l->items[i++]);
+        while (i < sorted_list.l->n && run_step(r, 1) &&
+               values_equal(r, group_key(r, sorted_list.l->items[i], &by), key));
+        push(r, list_from(r, V_LIST, first));
+        value pair = list_from(r, V_TUPLE, begun);
+        pair.flag = true;
+        push(r, pair);
+    }
+    return list_from(r, V_LIST, base);
+}
+
+/* ---- choosing -------------------------------------------------------------------- */
 
 static value filter_unique(run *r, value v, const arguments *a) {
     const value attribute = argument(a, 1, "attribute");
@@ -285,22 +386,25 @@ static value filter_rejectattr(run *r, value v, const arguments *a) {
 }
 
 const filter_row filters_of_lists[] = {
-    {"count", filter_length, 0, 0, NULL},
-    {"dictsort", filter_dictsort, 0, 3, "case_sensitive,by,reverse,"},
-    {"first", filter_first, 0, 0, NULL},
-    {"items", filter_items, 0, 0, NULL},
-    {"last", filter_last, 0, 0, NULL},
-    {"length", filter_length, 0, 0, NULL},
-    {"list", filter_list, 0, 0, NULL},
-    {"map", filter_map, 0, 254, "*"},
-    {"max", filter_max, 0, 2, "case_sensitive,attribute,"},
-    {"min", filter_min, 0, 2, "case_sensitive,attribute,"},
-    {"reject", filter_reject, 0, 254, "*"},
-    {"rejectattr", filter_rejectattr, 0, 254, "*"},
-    {"reverse", filter_reverse, 0, 0, NULL},
-    {"select", filter_select, 0, 254, "*"},
-    {"selectattr", filter_selectattr, 0, 254, "*"},
-    {"sort", filter_sort, 0, 3, "reverse,case_sensitive,attribute,"},
-    {"unique", filter_unique, 0, 2, "case_sensitive,attribute,"},
-    {NULL, NULL, 0, 0, NULL},
+    {"batch", filter_batch, 1, 2, "linecount,fill_with,", true},
+    {"count", filter_length, 0, 0, NULL, false},
+    {"dictsort", filter_dictsort, 0, 3, "case_sensitive,by,reverse,", false},
+    {"first", filter_first, 0, 0, NULL, false},
+    {"groupby", filter_groupby, 1, 3, "attribute,default,case_sensitive,", false},
+    {"items", filter_items, 0, 0, NULL, true},
+    {"last", filter_last, 0, 0, NULL, false},
+    {"length", filter_length, 0, 0, NULL, false},
+    {"list", filter_list, 0, 0, NULL, false},
+    {"map", filter_map, 0, 254, "*", true},
+    {"max", filter_max, 0, 2, "case_sensitive,attribute,", false},
+    {"min", filter_min, 0, 2, "case_sensitive,attribute,", false},
+    {"reject", filter_reject, 0, 254, "*", true},
+    {"rejectattr", filter_rejectattr, 0, 254, "*", true},
+    {"reverse", filter_reverse, 0, 0, NULL, false},
+    {"select", filter_select, 0, 254, "*", true},
+    {"selectattr", filter_selectattr, 0, 254, "*", true},
+    {"slice", filter_slice, 1, 2, "slices,fill_with,", true},
+    {"sort", filter_sort, 0, 3, "reverse,case_sensitive,attribute,", false},
+    {"unique", filter_unique, 0, 2, "case_sensitive,attribute,", true},
+    {NULL, NULL, 0, 0, NULL, false},
 };

@@ -21,6 +21,98 @@ static value filter_escape(run *r, value v, const arguments *a) {
                                      : marked(value_of_text(text_escape(r, text_of(r, v))), true);
 }
 
+static value filter_forceescape(run *r, value v, const arguments *a) {
+    (void)a;
+    return marked(value_of_text(text_escape(r, text_of(r, v))), true);
+}
+
+static value filter_center(run *r, value v, const arguments *a) {
+    static const text name = {.data = "center", .length = 6, .chars = 6};
+    bound method = {.self = value_of_text(text_of(r, v))};
+    const value width = argument_or(a, 0, "width", int_value(80));
+    const arguments given = {&width, 1, NULL, 0, a->of};
+    bool forbidden;
+    return method_find(method.self, &name, &method.method, &forbidden)
+               ? method_call(r, &method, &given)
+               : undefined_value();
+}
+
+/* The first `chars` characters, and `end`; words stay whole if asked. */
+static value cut_text(run *r, const text *s, int64_t chars, bool words, const text *end) {
+    uint32_t n = text_offset(s, (uint32_t)chars), word = n;
+    while (words && word && s->data[word - 1] != ' ')
+        word--;
+    n = words && word ? word - 1 : n;
+    const mark from = text_begin(r);
+    text_range(r, s, 0, n);
+    text_append(r, end);
+    return text_value(r, from);
+}
+
+static value filter_truncate(run *r, value v, const arguments *a) {
+    static const text dots = {.data = "...", .length = 3, .chars = 3};
+    const text *s = v.s, *end = text_of(r, argument_or(a, 2, "end", value_of_text(&dots)));
+    uint32_t n;
+    int64_t length, leeway;
+    if (!whole_or(r, a, 0, "length", 255, &length) || !whole_or(r, a, 3, "leeway", 5, &leeway))
+        return undefined_value();
+    if (length < end->chars || leeway < 0)
+        return FAIL(r, SM_ERR_FORMAT, "truncate: expected a length of at least %u", end->chars);
+    if (!length_of(v, &n))
+        return FAIL(r, SM_ERR_FORMAT, "object of type '%s' has no len()", type_name(v));
+    if (n <= length || n - length <= leeway)
+        return v;
+    if (v.type != V_STR)
+        return FAIL(r, SM_ERR_FORMAT, "truncate wants a string, not '%s'", type_name(v));
+    return cut_text(r, s, length - end->chars, !flag_of(a, 1, "killwords"), end);
+}
+
+/* As in an address; in a query / is written in hexadecimal, too, and a space as +. */
+static void append_quoted(run *r, const text *s, bool query) {
+    static const char digits[] = "0123456789ABCDEF";
+    for (uint32_t i = 0; i < s->length && run_step(r, 1); i++) {
+        const uint8_t c = (uint8_t)s->data[i];
+        const bool plain = (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z') ||
+                           c == '_' || c == '.' || c == '-' || c == '~' || (c == '/' && !query);
+        const char code[] = {'%', digits[c >> 4], digits[c & 15]};
+        if (plain)
+            text_range(r, s, i, i + 1);
+        else if (c == ' ' && query)
+            text_add(r, "+", 1, text_user_at(s, i));
+        else
+            text_add(r, code, 3, text_user_at(s, i));
+    }
+}
+
+static value filter_urlencode(run *r, value v, const arguments *a) {
+    list items, pair;
+    value pairs = v;
+    (void)a;
+    if (v.type == V_DICT)
+        pairs = (value){.type = V_VIEW, .flag = VIEW_ITEMS, .d = v.d};
+    const bool plain = v.type == V_STR || v.type == V_NONE || is_number(v);
+    mark from = text_begin(r);
+    if (plain) {
+        const text *s = text_of(r, v);
+        from = text_begin(r);
+        append_quoted(r, s, false);
+        return text_value(r, from);
+    }
+    if (!items_of(r, pairs, &items))
+        return undefined_value();
+    for (uint32_t i = 0; i < items.n && items_of(r, items.items[i], &pair); i++) {
+        if (pair.n != 2)
+            return FAIL(r, SM_ERR_FORMAT, "urlencode: a pair of %u values", pair.n);
+        const text *name = text_of(r, pair.items[0]), *given = text_of(r, pair.items[1]);
+        if (i)
+            text_literal(r, "&");
+        append_quoted(r, name, true);
+        text_literal(r, "=");
+        append_quoted(r, given, true);
+    }
+    return text_value(r, from);
+}
+
 static value filter_lower(run *r, value v, const arguments *a) {
     (void)a;
     return marked(change_case(r, text_of(r, v), CASE_LOWER), v.type == V_STR && v.flag);
@@ -92,7 +184,9 @@ static value filter_format(run *r, value v, const arguments *a) {
 static value filter_indent(run *r, value v, const arguments *a) {
     const value width = argument_or(a, 0, "width", int_value(4));
     const bool first = flag_of(a, 1, "first"), blank = flag_of(a, 2, "blank");
-    const text *s = text_of(r, v);
+    if (v.type != V_STR)
+        return FAIL(r, SM_ERR_FORMAT, "indent wants a string, not '%s'", type_name(v));
+    const text *s = v.s;
     mark from = text_begin(r);
     if (width.type != V_STR && !is_whole(width))
         return FAIL(r, SM_ERR_FORMAT, "%s", "indent wants a number or a string");
@@ -191,21 +285,25 @@ static value filter_wordcount(run *r, value v, const arguments *a) {
 }
 
 const filter_row filters_of_text[] = {
-    {"capitalize", filter_capitalize, 0, 0, NULL},
-    {"e", filter_escape, 0, 0, NULL},
-    {"escape", filter_escape, 0, 0, NULL},
-    {"format", filter_format, 0, 254, "*"},
-    {"from_json", filter_from_json, 0, 0, NULL},
-    {"indent", filter_indent, 0, 3, "width,first,blank,"},
-    {"join", filter_join, 0, 2, "d,attribute,"},
-    {"lower", filter_lower, 0, 0, NULL},
-    {"replace", filter_replace, 2, 3, "old,new,count,"},
-    {"safe", filter_safe, 0, 0, NULL},
-    {"string", filter_string, 0, 0, NULL},
-    {"title", filter_title, 0, 0, NULL},
-    {"tojson", filter_tojson, 0, 4, "ensure_ascii,indent,separators,sort_keys,"},
-    {"trim", filter_trim, 0, 1, "chars,"},
-    {"upper", filter_upper, 0, 0, NULL},
-    {"wordcount", filter_wordcount, 0, 0, NULL},
-    {NULL, NULL, 0, 0, NULL},
+    {"capitalize", filter_capitalize, 0, 0, NULL, false},
+    {"center", filter_center, 0, 1, "width,", false},
+    {"e", filter_escape, 0, 0, NULL, false},
+    {"escape", filter_escape, 0, 0, NULL, false},
+    {"forceescape", filter_forceescape, 0, 0, NULL, false},
+    {"format", filter_format, 0, 254, "*", false},
+    {"from_json", filter_from_json, 0, 0, NULL, false},
+    {"indent", filter_indent, 0, 3, "width,first,blank,", false},
+    {"join", filter_join, 0, 2, "d,attribute,", false},
+    {"lower", filter_lower, 0, 0, NULL, false},
+    {"replace", filter_replace, 2, 3, "old,new,count,", false},
+    {"safe", filter_safe, 0, 0, NULL, false},
+    {"string", filter_string, 0, 0, NULL, false},
+    {"title", filter_title, 0, 0, NULL, false},
+    {"tojson", filter_tojson, 0, 4, "ensure_ascii,indent,separators,sort_keys,", false},
+    {"trim", filter_trim, 0, 1, "chars,", false},
+    {"truncate", filter_truncate, 0, 4, "length,killwords,end,leeway,", false},
+    {"upper", filter_upper, 0, 0, NULL, false},
+    {"urlencode", filter_urlencode, 0, 0, NULL, false},
+    {"wordcount", filter_wordcount, 0, 0, NULL, false},
+    {NULL, NULL, 0, 0, NULL, false},
 };

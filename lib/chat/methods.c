@@ -86,10 +86,8 @@ static value split_space(run *r, const text *s, int64_t most) {
         if (at >= s->length || r->status)
             break;
         const uint32_t begin = at;
-        if (!most) { /* the rest, without the white space at its end */
-            const value rest = text_slice(r, s, begin, s->length);
-            if (!r->status)
-                push(r, strip_text(r, rest.s, NULL, false, true));
+        if (!most) { /* the rest, white space at its end included */
+            push(r, text_slice(r, s, begin, s->length));
             break;
         }
         while (at < s->length && run_step(r, 1) && !code_is_space(code_at(s, at, &n)))
@@ -698,6 +696,16 @@ bool method_find(value v, const text *name, uint32_t *method, bool *forbidden) {
     return false;
 }
 
+/* What is made of a `safe` text is safe, and so are its parts. */
+static value all_marked(run *r, value v) {
+    const uint32_t base = r->n;
+    if (v.type != V_LIST && v.type != V_TUPLE)
+        return marked(v, true);
+    for (uint32_t i = 0; i < v.l->n && run_step(r, 1); i++)
+        push(r, marked(v.l->items[i], true));
+    return list_from(r, v.type, base);
+}
+
 value method_call(run *r, const bound *b, const arguments *a) {
     const struct method_row *m = &methods[b->method];
     const arguments of = {a->v, a->n, a->named, a->n_named, m->name};
@@ -707,5 +715,5 @@ value method_call(run *r, const bound *b, const arguments *a) {
     if (!any && !arguments_fit(r, &of, m->least, m->most, m->names))
         return undefined_value();
     const value v = m->call(r, b->self, &of);
-    return b->self.type == V_STR ? marked(v, b->self.flag) : v;
+    return b->self.type == V_STR && b->self.flag ? all_marked(r, v) : v;
 }

@@ -44,7 +44,8 @@ typedef enum op {
     /* blocks */
     OP_SCOPE,
     OP_END_SCOPE,
-    OP_FOR,       /* the iterable becomes a loop; a: 1: has `if` */
+    OP_RECURSE,   /* runs the code behind it as a macro, for the iterable; c: row of macros */
+    OP_FOR,       /* the iterable becomes a loop; a: FOR_… */
     OP_FOR_FETCH, /* the next item of the iterable, in a scope; at the end jumps by c */
     OP_FOR_KEEP,  /* the value says whether; jumps by c, unless a and it was kept */
     OP_FOR_NEXT,  /* the next item in a scope; at the end jumps by c */
@@ -55,6 +56,7 @@ typedef enum op {
     OP_END,
 } op;
 
+enum { FOR_IF = 1, FOR_RECURSIVE = 2 };
 enum { CALL_STAR = 1, CALL_STARS = 2, CALL_CALLER = 4 };
 enum { BINARY_ADD, BINARY_SUB, BINARY_MUL, BINARY_DIV, BINARY_FLOOR, BINARY_MOD, BINARY_POW };
 enum {
@@ -79,7 +81,7 @@ struct value;
 struct text;
 
 typedef struct macro_code {
-    uint32_t entry;
+    uint32_t entry, end; /* its code */
     const struct text *name;
     uint32_t n_params;
     uint32_t first_param; /* in sm_template.params */

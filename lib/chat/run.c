@@ -144,7 +144,9 @@ static value end_capture(run *r) {
 /* ---- loops
  * --------------------------------------------------------------------------------------------- */
 
-static void begin_loop(run *r, bool has_condition) {
+static void begin_loop(run *r, uint8_t how) {
+    const bool has_condition = how & FOR_IF;
+    const frame *f = how & FOR_RECURSIVE && r->n_frames ? &r->frames[r->n_frames - 1] : NULL;
     loop *l = run_alloc(r, sizeof *l);
     list items = {0, NULL};
     const value over = pop(r);
@@ -152,7 +154,8 @@ static void begin_loop(run *r, bool has_condition) {
         return;
     *l = (loop){.outer = r->loop,
                 .items = items,
-                .depth = r->loop ? r->loop->depth + 1 : 1,
+                .depth = f ? f->depth : 1,
+                .body = f ? f->body : NULL,
                 .scope = r->scope,
                 .n_stack = r->n,
                 .n_captures = r->n_captures};
@@ -285,7 +288,7 @@ static uint32_t call_macro(run *r, const macro *m, const arguments *a, const val
              SM_TEMPLATE_MAX_DEPTH);
         return back;
     }
-    r->frames[r->n_frames++] = (frame){back, r->scope, r->loop};
+    r->frames[r->n_frames++] = (frame){.back = back, .scope = r->scope, .loop = r->loop};
     open_scope(r, m->around);
     if (r->status || !give_parameters(r, m->code, a))
         return back;
@@ -298,6 +301,17 @@ static uint32_t call_macro(run *r, const macro *m, const arguments *a, const val
     r->loop = NULL;
     begin_capture(r);
     return m->code->entry;
+}
+
+/* The body of a recursive `for`, for other items: where its code begins. */
+static uint32_t recurse(run *r, const macro *body, uint32_t depth, uint32_t back) {
+    const arguments none = {NULL, 0, NULL, 0, "loop"};
+    const uint32_t entry = call_macro(r, body, &none, NULL, back);
+    if (!r->status) {
+        r->frames[r->n_frames - 1].body = body;
+        r->frames[r->n_frames - 1].depth = depth;
+    }
+    return entry;
 }
 
 static uint32_t end_macro(run *r) {
@@ -375,6 +389,14 @@ static uint32_t call_at(run *r, const instruction *i, uint32_t back) {
     if (r->status)
         return back;
     const value called = r->stack[base];
+    if (called.type == V_LOOP && called.loop->body && a.n == 1 && !a.n_named &&
+        !(i->a & CALL_CALLER)) {
+        const value items = a.v[0];
+        const uint32_t entry = recurse(r, called.loop->body, called.loop->depth + 1, back);
+        r->n = base;
+        push(r, items);
+        return entry;
+    }
     if (called.type == V_MACRO) {
         const uint32_t entry =
             call_macro(r, called.m, &a, i->a & CALL_CALLER ? &caller : NULL, back);
@@ -440,6 +462,17 @@ static void make_macro(run *r, uint32_t row) {
         return;
     *m = (macro){&r->t->macros[row], r->scope};
     push(r, (value){.type = V_MACRO, .m = m});
+}
+
+/* The first time that the body of a recursive `for` runs. */
+static uint32_t begin_recursion(run *r, const instruction *i, value items, uint32_t entry) {
+    macro *m = run_alloc(r, sizeof *m);
+    if (!m)
+        return entry;
+    *m = (macro){&r->t->macros[i->c], r->scope};
+    recurse(r, m, 1, r->t->macros[i->c].end);
+    push(r, items);
+    return entry;
 }
 
 static void slice_at(run *r) {
@@ -610,6 +643,9 @@ static uint32_t run_jump(run *r, const instruction *i, uint32_t at, uint32_t loo
         return next;
     case OP_CALL:
         return call_at(r, i, next);
+    case OP_RECURSE:
+        b = pop(r);
+        return begin_recursion(r, i, b, next);
     case OP_FOR_FETCH:
         return fetch(r) ? next : target;
     case OP_FOR_KEEP:

@@ -121,7 +121,11 @@ static void repr_inside(run *r, value v) {
         text_literal(r, "Undefined");
         break;
     case V_STR:
+        if (v.flag)
+            text_literal(r, "Markup(");
         repr_text(r, v.s);
+        if (v.flag)
+            text_literal(r, ")");
         break;
     case V_LIST:
         repr_sequence(r, v.l, "[", "]");
@@ -189,11 +193,11 @@ static void json_ascii(run *r, uint32_t code, bool user) {
     show_code(r, code, 'u', 4, user);
 }
 
-/* What has to be escaped: `"`, `\`, control characters; all but ASCII if asked. */
+/* What has to be escaped: `"`, `\`, control characters; all but printable ASCII if asked. */
 static uint32_t plain_end(const text *s, uint32_t at, bool ascii) {
     for (; at < s->length; at++) {
         const uint8_t c = (uint8_t)s->data[at];
-        if (c < 0x20 || c == '"' || c == '\\' || (ascii && c >= 0x7F + (c > 0x7F)))
+        if (c < 0x20 || c == '"' || c == '\\' || (ascii && c >= 0x7F))
             break;
     }
     return at;
@@ -217,7 +221,7 @@ static void json_text(run *r, const text *s, bool ascii) {
         if (at == s->length)
             break;
         const uint32_t code = code_at(s, at, &n);
-        if (code < 0x80)
+        if (code < 0x7F)
             json_escape(r, code, text_user_at(s, at));
         else
             json_ascii(r, code, text_user_at(s, at));

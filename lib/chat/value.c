@@ -219,7 +219,9 @@ bool items_of(run *r, value v, list *out) {
     case V_GEN:
         *out = (list){v.g->items.n - v.g->at, v.g->items.items + v.g->at};
         v.g->at = v.g->items.n;
-        return true;
+        if (v.g->failure && !r->status)
+            run_failed(r, sm_fail(r->error, SM_ERR_FORMAT, "%s", v.g->failure));
+        return !r->status;
     default:
         FAIL(r, SM_ERR_FORMAT, "'%s' object is not iterable", type_name(v));
         return false;
@@ -460,6 +462,8 @@ value attribute_of(run *r, value v, const text *name) {
         return loop_attribute(r, v.loop, name);
     if (v.type == V_DICT)
         dict_find(r, v.d, value_of_text(name), &found);
+    if (v.type == V_TUPLE && v.flag && (text_is(name, "grouper") || text_is(name, "list")))
+        return v.l->items[text_is(name, "list")];
     if (v.type == V_MACRO && text_is(name, "name"))
         return value_of_text(v.m->code->name);
     return found;
@@ -492,6 +496,8 @@ value item_of(run *r, value v, value key) {
             return space_get(v.n, key.s);
         if (v.type == V_LOOP)
             return loop_attribute(r, v.loop, key.s);
+        if (v.type == V_TUPLE)
+            return attribute_of(r, v, key.s);
         method_of(r, v, key.s, &found);
     }
     return found;
@@ -530,7 +536,8 @@ value slice_of(run *r, value v, const value *bounds) {
     if (v.type == V_UNDEFINED)
         return FAIL(r, SM_ERR_FORMAT, "%s", "an undefined value has no items");
     if (v.type != V_STR && !is_sequence(v))
-        return undefined_value();
+        return FAIL(r, SM_ERR_FORMAT, "no slice can be taken of a value of type '%s'",
+                    type_name(v));
     length_of(v, &length);
     const int64_t n = length;
     const int64_t step = bounds[2].type == V_NONE ? 1

@@ -11,10 +11,10 @@ typedef enum value_type {
     V_BOOL,
     V_INT,
     V_FLOAT,
-    V_BIG,  /* s: an integer of more than 64 bits as it was spelt */
-    V_STR,  /* flag: marked as `safe`, what is added to it is escaped */
-    V_LIST, /* these three: l */
-    V_TUPLE,
+    V_BIG,   /* s: an integer of more than 64 bits as it was spelt */
+    V_STR,   /* flag: marked as `safe`, what is added to it is escaped */
+    V_LIST,  /* these three: l */
+    V_TUPLE, /* flag: a pair of groupby */
     V_RANGE,
     V_DICT,
     V_VIEW,   /* d; flag: VIEW_… */
@@ -81,6 +81,7 @@ typedef struct dict {
 typedef struct generator {
     list items;
     uint32_t at;
+    const char *failure; /* what comes behind the items; NULL: their end */
 } generator;
 
 typedef struct space {
@@ -120,7 +121,8 @@ typedef struct loop {
     uint32_t fetched; /* items looked at by `if` */
     uint32_t again;   /* where the next is looked at, where each is when it is its turn; 0 */
     uint32_t next;    /* among the kept: loop.index of the current one */
-    uint32_t depth;   /* 1: not inside another */
+    uint32_t depth;   /* 1: not called by itself */
+    const struct macro *body; /* of a recursive one: what a call runs; NULL */
     struct scope *scope;
     uint32_t n_stack, n_captures;
     value changed; /* the last arguments of loop.changed */
@@ -138,6 +140,8 @@ typedef struct frame {
     uint32_t back; /* where to go on */
     scope *scope;
     loop *loop;
+    const macro *body; /* of a recursive `for`, and how deep that is; NULL */
+    uint32_t depth;
 } frame;
 
 typedef struct mark {

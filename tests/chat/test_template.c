@@ -98,6 +98,39 @@ static const struct {
      "e'.upper() }}{{ \"it's a-b\"|title }}{{ 'aB'|capitalize }}",
      "STRASSEIt's A-BAb"},
     {"{{ l.append(4) }}", NULL},
+    /* results of Jinja2 that random expressions and changed templates showed to be others here */
+    {"{{ ' a b  c '.split(none, 1) }}{{ ' a b '.rsplit(none, 1) }}", "['a', 'b  c '][' a', 'b']"},
+    {"{{ '\\x7f\\xe9'|tojson(ensure_ascii=true) }}", "\"\\u007f\\u00e9\""},
+    {"{{ ['b', 'a']|sort(attribute='x') }}", "['b', 'a']"},
+    {"{{ m|sort(attribute='z,role')|map(attribute='role')|join(',') }}", "bot,user"},
+    {"{% for i in l %}{% for k in [1] %}{{ loop.depth }}{% endfor %}{% endfor %}", "111"},
+    {"{{ d[1:] }}", NULL},
+    {"{{ n|indent }}", NULL},
+    {"{{ x|int }}", NULL},
+    {"{{ (s|safe,) }}{{ ('a b'|e).split() }}", "(Markup('Hi'),)[Markup('a'), Markup('b')]"},
+    {"{{ l|truncate(3) }}{{ 'abc def ghi'|truncate(8, leeway=0) }}{{ 'abcdefghij'|truncate(5, "
+     "true, "
+     "'.', 0) }}{{ 'abcdef'|truncate(3) }}",
+     "[1, 2, 3]abc...abcd.abcdef"},
+    {"[{{ s|center(7) }}]{{ 'a b/\xc3\xa9'|urlencode }}{{ {'k /': 'v &'}|urlencode }}",
+     "[   Hi  ]a%20b/%C3%A9k+%2F=v+%26"},
+    {"{{ l|batch(2)|list }}{{ l|batch(2, 0)|list }}{{ l|slice(2)|list }}{{ []|batch(2)|list }}",
+     "[[1, 2], [3]][[1, 2], [3, 0]][[1, 2], [3]][]"},
+    {"{% for g, i in m|groupby('role') %}{{ g }}{{ i|length }}{% endfor %}"
+     "{{ (m|groupby('role'))[0].grouper }}{{ (m|groupby('q', 'z'))[0]['list']|length }}",
+     "bot1user1bot2"},
+    {"{% for i in [[1, [2]], 3] recursive %}{% if i is iterable %}[{{ loop(i) }}]{% else %}{{ i }}."
+     "{{ loop.depth }} {% endif %}{% else %}none{% endfor %}",
+     "[1.2 [2.3 ]]3.1 "},
+    {"{% for i in l if i > 1 recursive %}{{ i }}{{ loop([]) }}{% else %}-{% endfor %}", "2-3-"},
+    {"{% for i in l %}{{ loop([1]) }}{% endfor %}", NULL},
+    {"{% for i in l recursive %}{{ loop([1]) }}{% endfor %}", NULL},
+    /* filters that Jinja runs item by item fail when their items are asked for */
+    {"{% if l|map('length') %}a{% endif %}{{ [s, 1]|map('length')|first }}{{ 5|items is iterable "
+     "}}",
+     "a2True"},
+    {"{{ [s, 1]|map('length')|list }}", NULL},
+    {"{% for i in 5|items %}{% endfor %}", NULL},
     {"{{ l.append is defined }}", "False"},
     {"  {% if n %}\n  a\n  {% endif %}\nb\n", "  a\nb"},
     {"a {%- if n -%} \n b {%- endif %} c", "ab c"},
