@@ -32,7 +32,9 @@ typedef enum sm_dim {
     SM_DIM_USED,       /* experts that a token goes through */
     SM_DIM_USED_EMBD,  /* so many rows of the residual stream, strides and all */
     SM_DIM_USED_FF,    /* and of an expert's inner width */
-    SM_DIM_V_RAW,      /* values that are normed */
+    SM_DIM_Q_NORMED,   /* queries that are normed */
+    SM_DIM_K_NORMED,   /* and keys */
+    SM_DIM_V_RAW,      /* and values */
     SM_DIM_INPUT,      /* what a layer reads of the token beside the stream */
     SM_DIM_INPUTS,     /* what all layers do */
     SM_DIM_STREAMS,    /* of the residual, where blocks compute the first of several */
@@ -153,6 +155,7 @@ typedef enum sm_kind_id {
     SM_KIND_LAUREL,
     SM_KIND_GATED,
     SM_KIND_PLAIN,
+    SM_KIND_LINEAR,
     SM_KIND_EXPERTS,
     SM_KIND_NORM,
     SM_KIND_HEAD,
@@ -237,23 +240,28 @@ typedef struct sm_rope {
     float mscale;  /* magnitude of the rotation (yarn) */
 } sm_rope;
 
+#define SM_CHUNKED (1u << 31)
 typedef struct sm_attn_params {
     uint32_t n_head, n_head_kv, head_dim;
-    uint32_t rope;   /* which of the net's */
-    uint32_t window; /* tokens that attention sees, the token itself included; 0: all before it */
-    float scale;     /* of scores */
-    float cap;       /* then cap * tanh(score / cap); 0: not */
+    uint32_t rope; /* which of the net's */
+    uint32_t
+        window;  /* tokens that attention sees, the token itself included; 0: all before it; with
+                        SM_CHUNKED those of the same chunk of so many positions */
+    float scale; /* of scores */
+    float cap;   /* then cap * tanh(score / cap); 0: not */
     /* norms of q and k, where there are: what kind; over all heads together rather than each; of
      * each head with gains of its own; after the rotation rather than before it */
     sm_norm norm;
     bool norm_whole, norm_own, norm_late;
+    bool norm_bare; /* without gains, and tensors */
     float clamp; /* q, k and v stay within -clamp..clamp, before norms; 0: they are what they are */
     float max_bias;      /* of ALiBi, from which slopes are made; 0: none */
     const float *slopes; /* [n_head] what a score loses with each token of distance; NULL: nothing;
                             the net's own */
-    /* queries times 1 + temperature ln(1 + floor(position / temperature_span)); 0: not */
+    /* queries times 1 + temperature ln(1 + floor(position / temperature_span)); 0: not; positions
+     * count from temperature_first */
     float temperature;
-    uint32_t temperature_span;
+    uint32_t temperature_span, temperature_first;
     bool norm_values; /* of each head, without gains */
     bool borrows; /* keys and values are those of an earlier block, number `lender` of the net's */
     uint32_t lender;
@@ -388,8 +396,12 @@ enum {
     SM_GATED_BUFFERS
 };
 
-/* gelu: the tanh form, and the one by erf; the square of relu */
-typedef enum sm_activation { SM_SILU, SM_GELU, SM_GELU_ERF, SM_RELU2 } sm_activation;
+/* gelu: the tanh form, and the one by erf; the square of relu; of plain parts alone xielu
+ * (arXiv:2411.13010): above 0 p x^2 + b x, else n (exp(min(x, e)) - 1 - x) + b x */
+typedef enum sm_activation { SM_SILU, SM_GELU, SM_GELU_ERF, SM_RELU2, SM_XIELU } sm_activation;
+typedef struct sm_xielu {
+    float p, n, b, e;
+} sm_xielu;
 
 typedef struct sm_gated_params {
     uint32_t n_ff;
@@ -416,7 +428,12 @@ enum { SM_PLAIN_AT_UP, SM_PLAIN_AT_H, SM_PLAIN_AT_H_FORM, SM_PLAIN_BUFFERS };
 typedef struct sm_plain_params {
     uint32_t n_ff;
     sm_activation activation;
+    sm_xielu xielu; /* of SM_XIELU */
 } sm_plain_params;
+
+/* a matrix in attention's place (blocks/linear.c): x += W norm(x) */
+extern const sm_kind sm_kind_linear;
+enum { SM_LINEAR_MATRIX = SM_WIRING_SLOTS, SM_LINEAR_BIAS, SM_LINEAR_SLOTS };
 
 /* mixture of experts (blocks/experts.c, arXiv:2401.04088): of each token n_used experts, in the
  * order of their numbers, and what all tokens go through:
@@ -483,8 +500,9 @@ typedef struct sm_experts_params {
     uint32_t n_ff_shared; /* 0: nothing but experts */
     sm_activation activation;
     sm_scoring scoring;
-    bool renormalise; /* the chosen ones' scores are divided by their sum */
-    float scale;      /* and multiplied by this */
+    bool renormalise;  /* the chosen ones' scores are divided by their sum */
+    bool weigh_inputs; /* what the chosen ones read is multiplied, not what they make */
+    float scale;       /* and multiplied by this */
     /* Experts stand in groups of equal size, and those of n_groups_used groups can be chosen: where
      * the sum of the group_top greatest scores is greatest. 1 group: all can. */
     uint32_t n_groups, n_groups_used, group_top;
@@ -570,11 +588,27 @@ static inline bool sm_block_keeps(const sm_block *block) {
     return block->kind->has_state && !(block->kind->id == SM_KIND_ATTENTION && block->attn.borrows);
 }
 
+/* Whether queries or keys, whose slot of gains this is, are normed. */
+static inline bool sm_attn_normed(const sm_block *block, uint32_t slot) {
+    return block->v[slot] || block->attn.norm_bare;
+}
+
 /* The first position that the token at `position` attends to: max(0, position - window + 1). So
  * define it Mistral's and Qwen's code in transformers (masking_utils.py, sliding_window_overlay:
  * key > query - window) and, for other families, llama.cpp (LLAMA_SWA_TYPE_STANDARD). */
 static inline uint32_t sm_window_begin(uint32_t window, uint32_t position) {
+    if (window & SM_CHUNKED)
+        return position - position % (window & ~SM_CHUNKED);
     return window && position >= window ? position - window + 1 : 0;
+}
+/* The first position that sees none of the tokens before `end`; there is a window. */
+static inline uint64_t sm_window_after(uint32_t window, uint32_t end) {
+    const uint64_t n = window & ~SM_CHUNKED;
+    return window & SM_CHUNKED ? (end + n - 1) / n * n : end + n - 1;
+}
+/* Tokens that are seen, at most. */
+static inline uint32_t sm_window_size(uint32_t window) {
+    return window & ~SM_CHUNKED;
 }
 
 /* Angles per position in a sequence of at most n_ctx tokens. */

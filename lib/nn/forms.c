@@ -12,6 +12,8 @@ static void each_reader(const sm_block *b, uint32_t reads, void (*fn)(sm_weight 
 }
 
 static bool vector_reads(const sm_block *b, uint32_t reads) {
+    if (b->kind == &sm_kind_experts && b->experts.weigh_inputs && reads == 1)
+        return true; /* they are weighed before they take another form */
     for (uint32_t s = 0; s < b->kind->n_slots && reads; s++)
         if (b->v[s] && b->kind->slot[s].reads == reads)
             return true;

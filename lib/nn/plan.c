@@ -90,7 +90,7 @@ uint32_t plan_count_or(sm_plan *p, const char *suffix, uint32_t fallback) {
     return value;
 }
 
-uint32_t plan_of_layer(sm_plan *p, const char *suffix, uint32_t layer) {
+static uint32_t of_layer(sm_plan *p, const char *suffix, uint32_t layer, int64_t least) {
     const sm_key *key = sm_source_find_key(p->source, key_name(p, suffix));
     int64_t value = 0;
     if (p->status || !key || key->type != SM_KEY_ARRAY)
@@ -99,9 +99,17 @@ uint32_t plan_of_layer(sm_plan *p, const char *suffix, uint32_t layer) {
         plan_fail(p, SM_ERR_FORMAT, suffix, "has another number of elements than the model layers");
     else if (sm_key_i64(key, layer, &value))
         plan_fail(p, SM_ERR_FORMAT, suffix, "holds something other than integers");
-    else if (value < 1 || value > DIM_MAX)
+    else if (value < least || value > DIM_MAX)
         plan_fail(p, SM_ERR_FORMAT, suffix, "is out of range");
     return p->status ? 0 : (uint32_t)value;
+}
+
+uint32_t plan_of_layer(sm_plan *p, const char *suffix, uint32_t layer) {
+    return of_layer(p, suffix, layer, 1);
+}
+
+uint32_t plan_count_of_layer(sm_plan *p, const char *suffix, uint32_t layer) {
+    return of_layer(p, suffix, layer, 0);
 }
 
 bool plan_sparse(sm_plan *p, uint32_t layer, double *deviations) {
@@ -253,7 +261,8 @@ bool plan_windowed(sm_plan *p, uint32_t layer, uint32_t period) {
     const sm_key *key = sm_source_find_key(p->source, key_name(p, suffix));
     bool value = false;
     if (key && key->type == SM_KEY_ARRAY) {
-        if (key->count != p->n_layer || sm_key_bool(key, layer, &value))
+        const uint64_t all = p->n_layer + (uint64_t)p->net->config.n_drafts;
+        if ((key->count != p->n_layer && key->count != all) || sm_key_bool(key, layer, &value))
             plan_fail(p, SM_ERR_FORMAT, suffix, "does not say yes or no for each layer");
         return value;
     }
@@ -414,9 +423,11 @@ void plan_attention(sm_plan *p, uint32_t layer, sm_attn_params a, sm_wiring wiri
         b->asked |= 1u << SM_ATTN_K | 1u << SM_ATTN_V;
         b->state = p->net->n_states++;
     }
-    b->dims[SM_DIM_V_RAW] = a.norm_values ? a.n_head_kv * a.head_dim : 0;
     b->dims[SM_DIM_Q] = a.n_head * a.head_dim;
     b->dims[SM_DIM_KV] = a.n_head_kv * a.head_dim;
+    b->dims[SM_DIM_Q_NORMED] = a.norm_bare || asked >> SM_ATTN_Q_NORM & 1 ? b->dims[SM_DIM_Q] : 0;
+    b->dims[SM_DIM_K_NORMED] = a.norm_bare || asked >> SM_ATTN_K_NORM & 1 ? b->dims[SM_DIM_KV] : 0;
+    b->dims[SM_DIM_V_RAW] = a.norm_values ? b->dims[SM_DIM_KV] : 0;
     b->dims[SM_DIM_HEAD] = a.head_dim;
     b->dims[SM_DIM_HEADS] = a.n_head;
     b->dims[SM_DIM_Q_NORM] = a.norm_whole ? b->dims[SM_DIM_Q] : a.head_dim;
@@ -571,14 +582,23 @@ static uint32_t expert_count(sm_plan *p) {
     return n;
 }
 
-/* Whether this is one of the layers without experts. */
-static bool is_dense(sm_plan *p, uint32_t layer) {
-    const uint32_t step = plan_count_or(p, SM_K_EXPERTS_STEP, 1);
-    return layer < plan_count_or(p, SM_K_DENSE_LAYERS, 0) || (step && (layer + 1) % step);
+static bool has_in_layer(sm_plan *p, uint32_t layer, const char *suffix) {
+    char name[64];
+    sm_format(name, sizeof name, "blk.%u.%s", layer, suffix);
+    return plan_has_tensor(p, name);
 }
 
-static void add_gated(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring wiring) {
-    const uint32_t n_ff = plan_of_layer(p, SM_K_FF, layer);
+/* Whether this is one of the layers without experts, by keys or (hy_v3's files have none) by what
+ * the layer has. */
+static bool is_dense(sm_plan *p, uint32_t layer) {
+    const uint32_t step = plan_count_or(p, SM_K_EXPERTS_STEP, 1);
+    return layer < plan_count_or(p, SM_K_DENSE_LAYERS, 0) || (step && (layer + 1) % step) ||
+           (has_in_layer(p, layer, "ffn_gate.weight") &&
+            !has_in_layer(p, layer, "ffn_gate_inp.weight"));
+}
+
+static void add_gated(sm_plan *p, uint32_t layer, uint32_t n_ff, sm_activation activation,
+                      sm_wiring wiring) {
     sm_block *b = add_block(p, &sm_kind_gated, layer, wiring);
     if (!b)
         return;
@@ -594,7 +614,7 @@ void plan_experts_or_gated(sm_plan *p, uint32_t layer, const sm_experts_params *
     if (e.n_experts && !is_dense(p, layer))
         plan_experts(p, layer, e, wiring, asked);
     else
-        add_gated(p, layer, e.activation, wiring);
+        add_gated(p, layer, plan_of_layer(p, SM_K_FF, layer), e.activation, wiring);
 }
 
 /* Of a part that is none of experts. */
@@ -602,6 +622,35 @@ static void refuse_experts(sm_plan *p) {
     if (expert_count(p))
         plan_fail(p, SM_ERR_UNSUPPORTED, SM_K_EXPERTS,
                   "says mixture of experts, which this version cannot compute for this family");
+}
+
+/* Of a layer's keys, whose names have no prefix: a number, or one for each layer. */
+static double xielu_key(sm_plan *p, uint32_t layer, const char *name, double fallback) {
+    const sm_key *key = sm_source_find_key(p->source, name);
+    const bool array = key && key->type == SM_KEY_ARRAY;
+    double value = fallback;
+    if (p->status || !key)
+        return fallback;
+    if ((array && key->count != p->n_layer) || sm_key_f64(key, array ? layer : 0, &value) ||
+        !(fabs(value) < 1e6))
+        p->status = sm_fail(p->error, SM_ERR_FORMAT, "%s: key '%s' is not a number for each layer",
+                            p->source->path, name);
+    return value;
+}
+
+/* Keys have what positive numbers are made of. */
+static double softplus(double x) {
+    return log1p(exp(-fabs(x))) + (x > 0 ? x : 0);
+}
+
+/* What no key says is what models are begun with. */
+static sm_xielu read_xielu(sm_plan *p, uint32_t layer) {
+    const double b = xielu_key(p, layer, "xielu.beta", 0.5);
+    return (sm_xielu){
+        .p = (float)softplus(xielu_key(p, layer, "xielu.alpha_p", log(expm1(0.8)))),
+        .n = (float)(b + softplus(xielu_key(p, layer, "xielu.alpha_n", log(expm1(0.3))))),
+        .b = (float)b,
+        .e = (float)xielu_key(p, layer, "xielu.eps", -1e-6)};
 }
 
 void plan_plain(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring wiring,
@@ -612,6 +661,8 @@ void plan_plain(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring 
     if (!b)
         return;
     b->plain = (sm_plain_params){.n_ff = n_ff, .activation = activation};
+    if (activation == SM_XIELU)
+        b->plain.xielu = read_xielu(p, layer);
     b->asked |= asked;
     b->dims[SM_DIM_FF] = n_ff;
 }
@@ -629,8 +680,17 @@ void plan_gated_sparse(sm_plan *p, uint32_t layer, sm_activation activation, sm_
 }
 
 void plan_gated(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring wiring) {
+    plan_gated_of(p, layer, plan_of_layer(p, SM_K_FF, layer), activation, wiring);
+}
+
+void plan_gated_of(sm_plan *p, uint32_t layer, uint32_t n_ff, sm_activation activation,
+                   sm_wiring wiring) {
     refuse_experts(p);
-    add_gated(p, layer, activation, wiring);
+    add_gated(p, layer, n_ff, activation, wiring);
+}
+
+void plan_linear(sm_plan *p, uint32_t layer, sm_wiring wiring) {
+    add_block(p, &sm_kind_linear, layer, wiring);
 }
 
 void plan_norm(sm_plan *p, sm_wiring wiring) {
@@ -660,9 +720,8 @@ void plan_layer_input(sm_plan *p, uint32_t layer, sm_wiring wiring) {
 }
 
 void plan_scale(sm_plan *p, uint32_t layer) {
-    char name[64];
-    sm_format(name, sizeof name, "blk.%u.%s", layer, sm_kind_scale.slot[SM_SCALE_SCALE].suffix);
-    if (p->n_tensors != UINT64_MAX && !plan_has_tensor(p, name))
+    const char *suffix = sm_kind_scale.slot[SM_SCALE_SCALE].suffix;
+    if (p->n_tensors != UINT64_MAX && !has_in_layer(p, layer, suffix))
         return;
     sm_block *b = add_block(p, &sm_kind_scale, layer, (sm_wiring){0});
     if (!b)

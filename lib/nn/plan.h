@@ -31,6 +31,7 @@ uint32_t plan_u32_or(sm_plan *p, const char *suffix, uint32_t fallback);
 uint32_t plan_count_or(sm_plan *p, const char *suffix, uint32_t fallback); /* may be 0 */
 /* A count of a layer: the key holds one for all, or an array. */
 uint32_t plan_of_layer(sm_plan *p, const char *suffix, uint32_t layer);
+uint32_t plan_count_of_layer(sm_plan *p, const char *suffix, uint32_t layer); /* may be 0 */
 /* Whether a layer's gate is cut off, and where: key activation_sparsity_scale, a number or one for
  * each layer. Minus infinity: it is not (nothing is below it). */
 bool plan_sparse(sm_plan *p, uint32_t layer, double *deviations);
@@ -98,6 +99,9 @@ void plan_correct(sm_plan *p, uint32_t layer, uint32_t predict);
 void plan_merge(sm_plan *p);
 void plan_laurel(sm_plan *p, uint32_t layer, uint32_t rank, sm_wiring wiring);
 void plan_gated(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring wiring);
+/* Of that inner width. */
+void plan_gated_of(sm_plan *p, uint32_t layer, uint32_t n_ff, sm_activation activation,
+                   sm_wiring wiring);
 /* With a gate that is cut off where plan_sparse says so. */
 void plan_gated_sparse(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring wiring);
 void plan_plain(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring wiring,
@@ -108,6 +112,8 @@ void plan_plain(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring 
  * experts. */
 void plan_experts_or_gated(sm_plan *p, uint32_t layer, const sm_experts_params *usual,
                            sm_wiring wiring, uint32_t asked);
+/* A matrix alone. */
+void plan_linear(sm_plan *p, uint32_t layer, sm_wiring wiring);
 void plan_head(sm_plan *p, sm_head_params params);
 
 #define SM_FAMILY(name, plan) void plan(sm_plan *p);

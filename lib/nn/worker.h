@@ -122,6 +122,8 @@ bool sm_gated_run(sm_worker *w, const sm_block *block, sm_input *in);
 void sm_gated_expect(const sm_worker *w, const sm_block *block);
 bool sm_plain_run(sm_worker *w, const sm_block *block, sm_input *in);
 void sm_plain_expect(const sm_worker *w, const sm_block *block);
+bool sm_linear_run(sm_worker *w, const sm_block *block, sm_input *in);
+void sm_linear_expect(const sm_worker *w, const sm_block *block);
 bool sm_experts_run(sm_worker *w, const sm_block *block, sm_input *in);
 void sm_experts_expect(const sm_worker *w, const sm_block *block);
 

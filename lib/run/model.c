@@ -184,8 +184,9 @@ static sm_attn_params most_attention(const sm_net *net) {
         if (!sm_block_attends(&net->blocks[i]))
             continue;
         most.n_head_kv = p->n_head_kv > most.n_head_kv ? p->n_head_kv : most.n_head_kv;
-        if (p->window && (!most.window || p->window < most.window))
-            most.window = p->window;
+        const uint32_t window = sm_window_size(p->window);
+        if (window && (!most.window || window < most.window))
+            most.window = window;
     }
     return most;
 }

@@ -237,6 +237,10 @@ extern const sm_grad_kind sm_grad_gated;
 
 extern const sm_grad_kind sm_grad_plain;
 
+/* ---- linear (blocks/linear_grad.c) ----------------------------------------------------------- */
+
+extern const sm_grad_kind sm_grad_linear;
+
 /* ---- experts (blocks/experts_grad.c) --------------------------------------------------------- */
 
 extern const sm_grad_kind sm_grad_experts;

@@ -1,6 +1,7 @@
 /* fixture.c - tiny models with random weights, written on demand. */
 #include "fixture.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,6 +93,15 @@ static void put_array(maker *m, const char *name, sm_key_type element, const voi
         sm_gguf_put_array(m->writer, name, element, values, n);
 }
 
+/* See fixture_key.type 'l'. */
+static void put_digits(maker *m, const char *name, double number, uint32_t times) {
+    uint32_t values[16] = {0};
+    assert(m->spec.n_layer <= 16);
+    for (uint32_t i = m->spec.n_layer; i-- > 0; number = floor(number / 10))
+        values[i] = times * (uint32_t)fmod(number, 10);
+    put_array(m, name, SM_KEY_UINT32, values, m->spec.n_layer);
+}
+
 static void put_shape_keys(maker *m) {
     const fixture_model *s = &m->spec;
     bool llama = same(s->architecture, "llama");
@@ -134,6 +144,8 @@ static void put_shape_keys(maker *m) {
             put_u32(m, key(m, k->suffix), (uint32_t)k->value);
         else if (k->type == 'f')
             put_f32(m, key(m, k->suffix), (float)k->value);
+        else if (k->type == 'l' || k->type == 'L')
+            put_digits(m, key(m, k->suffix), k->value, k->type == 'L' ? 8 : 1);
         else
             put_bool(m, key(m, k->suffix), k->value != 0);
     m->own_keys = false;
@@ -336,6 +348,8 @@ static void ask(const fixture_model *s, sm_block *b) {
         b->asked |= 1u << SM_EXPERTS_ROUTER_BIAS | 1u << SM_EXPERTS_CHOICE_BIAS |
                     1u << SM_EXPERTS_GATE_BIAS | 1u << SM_EXPERTS_UP_BIAS |
                     1u << SM_EXPERTS_DOWN_BIAS;
+    if (b->kind == &sm_kind_linear && s->all_biases)
+        b->asked |= 1u << SM_LINEAR_BIAS;
     if (b->kind == &sm_kind_gated && s->all_biases)
         b->asked |= 1u << SM_GATED_GATE_BIAS | 1u << SM_GATED_UP_BIAS | 1u << SM_GATED_DOWN_BIAS;
 }

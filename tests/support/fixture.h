@@ -10,7 +10,8 @@
 /* A key of a family's own. */
 typedef struct fixture_key {
     const char *suffix; /* after "<architecture>." */
-    char type;          /* 'u': u32, 'f': f32, 'b': bool */
+    char type; /* 'u': u32, 'f': f32, 'b': bool, 'l': of each layer its digit of the number,
+                           the last layer's the last, 'L': times 8 */
     double value;
 } fixture_key;
 

@@ -50,10 +50,7 @@ static reference_shape shape_of(const sm_net *net) {
                              .norm_whole = p->norm_whole,
                              .norm_own = p->norm_own,
                              .qk_layer_norm = p->norm == SM_NORM_LAYER,
-                             .norm_late = p->norm_late,
                              .normed = sm_is_normed(attention),
-                             .temperature = (double)p->temperature,
-                             .temperature_span = p->temperature_span,
                              .norm_eps = net->config.norm_eps,
                              .layer_norm = attention->wiring.norm == SM_NORM_LAYER,
                              .experts = experts,
@@ -63,6 +60,8 @@ static reference_shape shape_of(const sm_net *net) {
                                            : ffn->kind == &sm_kind_plain ? ffn->plain.activation
                                                                          : SM_SILU,
                              .plain = ffn->kind == &sm_kind_plain,
+                             .xielu =
+                                 ffn->kind == &sm_kind_plain ? ffn->plain.xielu : (sm_xielu){0},
                              .norm_values = p->norm_values,
                              .n_input = n_input,
                              .score_cap = (double)p->cap,
@@ -82,10 +81,11 @@ reference reference_make(const sm_graph *graph) {
         widen_heads(&r.config, &sm_graph_net(graph)->blocks[0].latent);
     r.rope = calloc(r.config.n_layer, sizeof *r.rope);
     r.window = calloc(r.config.n_layer, sizeof *r.window);
+    r.attn = calloc(r.config.n_layer, sizeof *r.attn);
     r.head_dim = calloc(r.config.n_layer, sizeof *r.head_dim);
     r.n_ff = calloc(r.config.n_layer, sizeof *r.n_ff);
     r.lender = calloc(r.config.n_layer, sizeof *r.lender);
-    if (!r.rope || !r.window || !r.head_dim || !r.n_ff || !r.lender)
+    if (!r.rope || !r.window || !r.attn || !r.head_dim || !r.n_ff || !r.lender)
         abort();
     for (uint32_t i = 0; i < sm_graph_net(graph)->n_blocks; i++) {
         const sm_block *b = &sm_graph_net(graph)->blocks[i];
@@ -96,6 +96,7 @@ reference reference_make(const sm_graph *graph) {
         const bool borrows = b->kind == &sm_kind_attention && b->attn.borrows;
         r.head_dim[b->layer] = r.config.latent ? r.config.head_dim : b->attn.head_dim;
         r.lender[b->layer] = borrows ? sm_graph_net(graph)->blocks[b->attn.lender].layer : b->layer;
+        r.attn[b->layer] = &b->attn;
         r.window[b->layer] = b->attn.window;
         r.rope[b->layer] = &sm_graph_net(graph)->ropes[b->attn.rope];
     }
@@ -123,6 +124,7 @@ void reference_free(reference *r) {
     free(r->balanced);
     free(r->rope);
     free(r->window);
+    free(r->attn);
     free(r->head_dim);
     free(r->n_ff);
     free(r->lender);
@@ -240,17 +242,20 @@ static void project(const reference *r, uint32_t layer, const char *which, doubl
     for (uint64_t i = 0; i < rows && c->clamp > 0; i++)
         y[i] = fmin(fmax(y[i], -c->clamp), c->clamp);
     snprintf(name, sizeof name, "attn_%s_norm.weight", which);
+    const sm_attn_params *p = r->attn[layer];
     const double *norm = layer_tensor(r, layer, name);
+    const bool normed = norm || (p->norm_bare && which[0] != 'v');
     const uint64_t together = c->norm_whole ? rows : c->head_dim;
     for (int late = 0; late < 2; late++) {
-        for (uint64_t i = 0; i < rows && norm && c->norm_late == late; i += together)
-            (c->qk_layer_norm ? layer_norm : rms_norm)(y + i, y + i, norm + (c->norm_own ? i : 0),
-                                                       together, (double)c->norm_eps);
+        for (uint64_t i = 0; i < rows && normed && p->norm_late == late; i += together)
+            (c->qk_layer_norm ? layer_norm : rms_norm)(
+                y + i, y + i, norm && c->norm_own ? norm + i : norm, together, (double)c->norm_eps);
         for (uint32_t h = 0; h < heads && !late && which[0] != 'v'; h++)
             rope(r, layer, y + h * c->head_dim, position, span);
     }
-    for (uint64_t i = 0; i < rows && which[0] == 'q' && c->temperature != 0; i++)
-        y[i] *= 1 + c->temperature * log(floor(position / c->temperature_span) + 1);
+    const double place = position + (double)p->temperature_first;
+    for (uint64_t i = 0; i < rows && which[0] == 'q' && p->temperature != 0; i++)
+        y[i] *= 1 + (double)p->temperature * log(floor(place / p->temperature_span) + 1);
 }
 
 /* Heads of q, k and v of one token of latent attention (arXiv:2405.04434, equations 9 to 17); files
@@ -312,7 +317,9 @@ static double slope_of(const reference_shape *c, uint32_t head) {
 /* Token t of a span that began at `first`, all heads. */
 static void attend(const reference_shape *c, uint32_t window, const double *sinks, double *out,
                    const double *q, const double *k, const double *v, uint32_t first, uint32_t t) {
-    if (window && t - first >= window)
+    if (window & SM_CHUNKED)
+        first += (t - first) / (window & ~SM_CHUNKED) * (window & ~SM_CHUNKED);
+    else if (window && t - first >= window)
         first = t - window + 1;
     const uint64_t qd = (uint64_t)c->n_head * c->head_dim,
                    kd = (uint64_t)c->n_head_kv * c->head_dim;
@@ -353,6 +360,10 @@ static double activation(const reference_shape *c, double x) {
         return 0.5 * x * (1 + erf(x / sqrt(2)));
     case SM_RELU2:
         return x > 0 ? x * x : 0;
+    case SM_XIELU:
+        return (double)c->xielu.b * x +
+               (x > 0 ? (double)c->xielu.p * x * x
+                      : (double)c->xielu.n * (expm1(fmin(x, (double)c->xielu.e)) - x));
     default:
         return x / (1 + exp(-x));
     }
@@ -504,9 +515,15 @@ static void experts(const reference *r, uint32_t layer, const double *n, double 
     linear(p, TENSOR("ffn_gate_inp.weight"), TENSOR("ffn_gate_inp.bias"), n, X, E);
     route(r, TENSOR("exp_probs_b.bias"), p);
     memset(y, 0, E * sizeof *y);
-    for (uint64_t i = 0; i < X; i++)
-        if (p[i] != 0)
-            add_expert(r, layer, "exps", i, e->n_ff, p[i], n, y);
+    for (uint64_t i = 0; i < X; i++) {
+        if (p[i] == 0)
+            continue;
+        double *own = zeros(E);
+        for (uint64_t j = 0; j < E; j++)
+            own[j] = e->weigh_inputs ? p[i] * n[j] : n[j];
+        add_expert(r, layer, "exps", i, e->n_ff, e->weigh_inputs ? 1 : p[i], own, y);
+        free(own);
+    }
     for (uint64_t j = 0; j < E && share; j++)
         z += share[j] * n[j];
     if (e->n_ff_shared)
@@ -589,6 +606,11 @@ static void layer_forward(const reference *whole, uint32_t layer, const sm_train
     const reference_shape *c = &r->config;
     own.config.head_dim = r->head_dim[layer];
     own.config.n_ff = r->n_ff[layer];
+    if (r->attn[layer] && !r->config.latent) {
+        own.config.n_head = r->attn[layer]->n_head;
+        own.config.n_head_kv = r->attn[layer]->n_head_kv;
+    }
+    const bool attends = r->attn[layer] != NULL;
     const uint64_t E = c->n_embd, T = batch->n_tokens;
     const uint64_t qd = (uint64_t)c->n_head * c->head_dim,
                    kd = (uint64_t)c->n_head_kv * c->head_dim;
@@ -597,7 +619,7 @@ static void layer_forward(const reference *whole, uint32_t layer, const sm_train
     double *k = carried->k[layer] = zeros(T * kd), *v = carried->v[layer] = zeros(T * kd);
     double *a = zeros(qd), *y = zeros(E);
 #define TENSOR(suffix) layer_tensor(r, layer, suffix)
-    for (uint32_t i = 0; i < batch->n_spans; i++)
+    for (uint32_t i = 0; i < batch->n_spans && attends; i++)
         for (uint32_t t = batch->span_begin[i]; t < batch->span_begin[i + 1]; t++) {
             const uint32_t position = t - batch->span_begin[i];
             const uint32_t span = batch->span_begin[i + 1] - batch->span_begin[i];
@@ -617,24 +639,32 @@ static void layer_forward(const reference *whole, uint32_t layer, const sm_train
         }
     for (uint32_t i = 0; i < batch->n_spans; i++)
         for (uint32_t t = batch->span_begin[i]; t < batch->span_begin[i + 1]; t++) {
-            attend(c, r->window[layer], TENSOR("attn_sinks.weight"), a, q,
-                   carried->k[r->lender[layer]], carried->v[r->lender[layer]], batch->span_begin[i],
-                   t);
+            const double *O = TENSOR("attn_output.weight"), *bias = TENSOR("attn_output.bias");
+            if (attends)
+                attend(c, r->window[layer], TENSOR("attn_sinks.weight"), a, q,
+                       carried->k[r->lender[layer]], carried->v[r->lender[layer]],
+                       batch->span_begin[i], t);
             for (uint32_t h = 1; c->latent && h < c->n_head; h++)
                 memmove(a + h * c->latent->value, a + h * c->head_dim,
                         c->latent->value * sizeof *a);
-            linear(y, TENSOR("attn_output.weight"), TENSOR("attn_output.bias"), a, E,
-                   c->latent ? (uint64_t)c->n_head * c->latent->value : qd);
+            if (attends) {
+                linear(y, O, bias, a, E, c->latent ? (uint64_t)c->n_head * c->latent->value : qd);
+            } else if (O) {
+                input_of(r, layer, c->attention.pre, n, x + t * E);
+                linear(y, O, bias, n, E, E);
+            }
             if (c->attention.aside)
                 input_of(r, layer, c->ffn.pre, n, x + t * E);
-            add(r, layer, c->attention.post, x + t * E, y);
+            if (O)
+                add(r, layer, c->attention.post, x + t * E, y);
             if (!c->attention.aside)
                 input_of(r, layer, c->ffn.pre, n, x + t * E);
             if (TENSOR("ffn_gate_inp.weight"))
                 experts(r, layer, n, y);
-            else
+            else if (c->n_ff)
                 feed_forward(r, layer, n, y);
-            add(r, layer, c->ffn.post, x + t * E, y);
+            if (c->n_ff || TENSOR("ffn_gate_inp.weight"))
+                add(r, layer, c->ffn.post, x + t * E, y);
             layer_end(r, layer, x + t * E,
                       carried->inputs + ((uint64_t)t * c->n_layer + layer) * c->n_input);
         }

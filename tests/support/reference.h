@@ -12,11 +12,11 @@ typedef struct reference_shape {
     sm_experts_params experts; /* n_experts 0: no mixture of experts */
     sm_wiring attention, ffn;
     bool neox, layer_norm;
-    bool norm_whole, norm_own, norm_late, qk_layer_norm; /* of q and k */
-    bool normed;                                         /* before blocks */
-    bool plain;                                          /* feed-forward parts have no gate */
+    bool norm_whole, norm_own, qk_layer_norm; /* of q and k */
+    bool normed;                              /* before blocks */
+    bool plain;                               /* feed-forward parts have no gate */
     sm_activation activation;
-    double temperature, temperature_span;
+    sm_xielu xielu;
     float norm_eps;
     double score_cap, logit_cap, embd_scale; /* 0: none, none, 1 */
     double score_scale, residual_scale, logit_scale;
@@ -34,7 +34,8 @@ typedef struct reference {
     double balance; /* weight of the routers' balancing loss; reference_make sets 0 */
     double *used, *score, *balanced; /* [n_experts] of a layer: tokens, scores; that loss */
     const sm_rope **rope;            /* [n_layer] angles */
-    uint32_t *head_dim, *n_ff;       /* [n_layer] */
+    const sm_attn_params **attn;     /* [n_layer]; NULL: there is no attention */
+    uint32_t *head_dim, *n_ff;       /* [n_layer]; 0 */
     uint32_t *lender; /* [n_layer] whose keys and values it reads: its own, or another's */
     uint32_t *window; /* [n_layer] tokens that attention sees, 0 (at first): all before */
 } reference;

@@ -163,6 +163,10 @@ static void check_param(reference *r, uint32_t i, const sm_train_batch *batch, d
     free(direction);
 }
 
+static bool is_llama4(const fixture_model *model) {
+    return model->architecture && !strcmp(model->architecture, "llama4");
+}
+
 /* Queries and keys make no difference where each token sees itself only: what is left of their
  * gradients is rounding. */
 static bool has_no_part(const fixture_model *model, const char *name) {
@@ -170,7 +174,8 @@ static bool has_no_part(const fixture_model *model, const char *name) {
     snprintf(last, sizeof last, "blk.%u.layer_output_scale", model->n_layer - 1);
     if (strstr(name, last) || strstr(name, ".exp_probs_b")) /* takes part in the choice alone */
         return true;
-    if (model->n_used == 1 && strstr(name, ".ffn_gate_inp")) /* one expert counts as 1 */
+    if (model->n_used == 1 && !is_llama4(model) &&
+        strstr(name, ".ffn_gate_inp")) /* one expert counts as 1 */
         return true;
     return model->sliding_window == 1 && (strstr(name, ".attn_q") || strstr(name, ".attn_k"));
 }
@@ -186,8 +191,8 @@ static bool is_windowed(const fixture_model *model, uint32_t layer) {
     static const struct {
         const char *architecture;
         uint32_t period;
-    } periods[] = {{"gemma2", 2},  {"gpt-oss", 2}, {"gemma3", 6}, {"olmo2", 4},
-                   {"exaone4", 4}, {"cohere2", 4}, {"gemma4", 2}};
+    } periods[] = {{"gemma2", 2},  {"gpt-oss", 2}, {"gemma3", 6}, {"olmo2", 4},  {"exaone4", 4},
+                   {"cohere2", 4}, {"gemma4", 2},  {"llama4", 4}, {"mellum", 4}, {"exaone-moe", 4}};
     for (size_t i = 0; i < sizeof periods / sizeof *periods && model->architecture; i++)
         if (!strcmp(model->architecture, periods[i].architecture)) {
             const bool said = model->keys && model->keys[0].suffix &&
@@ -225,8 +230,10 @@ static void check_balanced(const fixture_model *model, const uint32_t *lengths, 
     zero_grad(m.graph);
     const double loss = backward(&m, &b.batch, weight);
     reference r = reference_make(m.graph);
+    const bool chunks = is_llama4(model) && model->sliding_window;
+    const uint32_t window = model->sliding_window | (chunks ? SM_CHUNKED : 0);
     for (uint32_t i = 0; i < r.config.n_layer; i++)
-        r.window[i] = is_windowed(model, i) ? model->sliding_window : 0;
+        r.window[i] = is_windowed(model, i) ? window : 0;
     const double want = reference_loss(&r, &b.batch);
     if (fabs(loss - want) > 2e-6 * want)
         fail_msg("loss %.9g, not %.9g", loss, want);
@@ -684,6 +691,101 @@ static const fixture_model sparse[] = {
     {.n_experts = 6, .n_used = 2, .keys = raw_sigmoid_keys, .all_biases = true},
     {.n_experts = 6, .n_used = 2, .keys = raw_groups_keys},
 };
+
+/* Chunks of positions, queries and keys normed without gains, queries that grow, inputs of experts
+ * weighed; with two experts a token, and without windows. */
+static const fixture_key of_llama4[] = {{"attention.temperature_scale", 'f', 0.3},
+                                        {"attention.temperature_length", 'u', 2},
+                                        {"expert_feed_forward_length", 'u', 24},
+                                        {"interleave_moe_layer_step", 'u', 2},
+                                        {0}};
+static const fixture_key not_windowed[] = {
+    {"attention.sliding_window", 'u', 0}, {"expert_feed_forward_length", 'u', 24}, {0}};
+
+static void test_llama4(void **state) {
+    (void)state;
+    fixture_model model = {.architecture = "llama4",
+                           .n_embd = 48,
+                           .n_ff = 40,
+                           .n_layer = 4,
+                           .n_experts = 5,
+                           .n_used = 1,
+                           .sliding_window = 4,
+                           .keys = of_llama4,
+                           .seed = 21};
+    check_gradients(&model, short_spans, 4);
+    model.n_used = 3;
+    model.n_head_kv = 4;
+    check_balanced(&model, short_spans, 4, 3);
+    model.sliding_window = 0;
+    model.n_layer = 2;
+    model.keys = not_windowed;
+    check_gradients(&model, short_spans, 4);
+    const uint32_t lengths[] = {330, 1, 229}; /* chunks across blocks of keys */
+    const fixture_model far = {.architecture = "llama4",
+                               .n_embd = 32,
+                               .n_layer = 1,
+                               .n_head = 2,
+                               .n_head_kv = 1,
+                               .n_ff = 32,
+                               .sliding_window = 100};
+    check_gradients(&far, lengths, 3);
+}
+
+/* Layers without attention, with a matrix in its place, without a feed-forward part, with heads and
+ * widths of their own. */
+static const fixture_key found[] = {{"attention.head_count", 'l', 4424},
+                                    {"attention.head_count_kv", 'l', 2021},
+                                    {"feed_forward_length", 'L', 5607},
+                                    {"attention.key_length", 'u', 12},
+                                    {"attention.value_length", 'u', 12},
+                                    {"rope.dimension_count", 'u', 12},
+                                    {0}};
+static const fixture_key late[] = {{"attention.head_count", 'l', 44},
+                                   {"attention.head_count_kv", 'l', 2},
+                                   {"feed_forward_length", 'L', 56},
+                                   {"attention.key_length", 'u', 12},
+                                   {"attention.value_length", 'u', 12},
+                                   {"rope.dimension_count", 'u', 12},
+                                   {0}};
+
+static void test_deci(void **state) {
+    (void)state;
+    check_gradients(
+        &(fixture_model){.architecture = "deci", .n_layer = 4, .n_embd = 48, .keys = found},
+        short_spans, 4);
+    check_gradients(
+        &(fixture_model){
+            .architecture = "deci", .n_layer = 2, .n_embd = 48, .all_biases = true, .keys = late},
+        short_spans, 4);
+}
+
+/* Families that are others' blocks put together anew. */
+static void test_more_relatives(void **state) {
+    (void)state;
+    static const char *const names[] = {"apertus", "refact", "baichuan", "openelm", "plamo",
+                                        "qwen",    "jais",   "jais2",    "orion",   "codeshell"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        check_gradients(&(fixture_model){.architecture = names[i],
+                                         .n_embd = 48,
+                                         .n_ff = 40,
+                                         .n_head_kv = 4,
+                                         .keys = layer_norm,
+                                         .seed = 30 + i},
+                        short_spans, 4);
+    static const char *const mixtures[] = {"dbrx", "minimax-m2", "hy_v3", "exaone-moe", "mellum"};
+    for (size_t i = 0; i < sizeof mixtures / sizeof *mixtures; i++)
+        check_gradients(&(fixture_model){.architecture = mixtures[i],
+                                         .n_embd = 48,
+                                         .n_ff = 40,
+                                         .n_layer = 4,
+                                         .n_experts = 5,
+                                         .n_used = 2,
+                                         .sliding_window = i >= 3 ? 4 : 0,
+                                         .keys = layer_norm,
+                                         .seed = 40 + i},
+                        short_spans, 4);
+}
 
 static void test_sparse(void **state) {
     (void)state;
@@ -1696,6 +1798,9 @@ static void test_every_slot(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sparse),
+        cmocka_unit_test(test_llama4),
+        cmocka_unit_test(test_deci),
+        cmocka_unit_test(test_relatives),
         cmocka_unit_test(test_latent),
         cmocka_unit_test(test_gemma4),
         cmocka_unit_test(test_gemma4_sameness),
@@ -1740,7 +1845,7 @@ int main(void) {
         cmocka_unit_test(test_positions),
         cmocka_unit_test(test_no_position),
         cmocka_unit_test(test_cohere),
-        cmocka_unit_test(test_relatives),
+        cmocka_unit_test(test_more_relatives),
         cmocka_unit_test(test_olmo),
         cmocka_unit_test(test_what_has_no_backward_pass),
         cmocka_unit_test(test_every_slot), /* last: looks at what the others did */

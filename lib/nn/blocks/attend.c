@@ -64,7 +64,8 @@ static const sm_attn_params *widest(const sm_net *net) {
     for (uint32_t i = 0; i < net->n_blocks; i++) {
         const sm_attn_params *p = &net->blocks[i].attn;
         if (sm_block_attends(&net->blocks[i]) &&
-            (!widest || (widest->window && (!p->window || p->window > widest->window))))
+            (!widest || (widest->window && (!p->window || sm_window_size(p->window) >
+                                                              sm_window_size(widest->window)))))
             widest = p;
     }
     return widest;

@@ -185,7 +185,7 @@ void sm_attn_prefill(const sm_attn *a, const sm_span *span, uint32_t kv_head, ui
          * its end */
         const uint32_t skip = start > p0 ? start - p0 : 0;
         const uint64_t after =
-            a->p.window ? (uint64_t)start + SM_KV_BLOCK + a->p.window - 1 : UINT64_MAX;
+            a->p.window ? sm_window_after(a->p.window, start + SM_KV_BLOCK) : UINT64_MAX;
         const uint32_t i0 = skip * group, i1 = after <= last ? (uint32_t)(after - p0) * group : nq;
         block(a, span, kv_head * group, start, query_at(a, span, queries, i0), i1 - i0, group,
               p0 + skip, scratch->attn_o, m, l, scratch);

@@ -43,8 +43,8 @@ const sm_kind sm_kind_attention = {
             [SM_AT_OUT] = {SM_DIM_Q, SM_KEEP, 0},
             [SM_AT_OUT_FORM] = {SM_DIM_Q, SM_FORMS, 0},
             [SM_AT_LSE] = {SM_DIM_HEADS, SM_KEEP | SM_ONLY_KEPT, 0},
-            [SM_AT_Q_RAW] = {SM_DIM_Q, SM_KEEP | SM_ONLY_KEPT, SM_ATTN_Q_NORM},
-            [SM_AT_K_RAW] = {SM_DIM_KV, SM_KEEP | SM_ONLY_KEPT, SM_ATTN_K_NORM},
+            [SM_AT_Q_RAW] = {SM_DIM_Q_NORMED, SM_KEEP | SM_ONLY_KEPT, 0},
+            [SM_AT_K_RAW] = {SM_DIM_K_NORMED, SM_KEEP | SM_ONLY_KEPT, 0},
             [SM_AT_V_RAW] = {SM_DIM_V_RAW, SM_KEEP | SM_ONLY_KEPT, 0},
             [SM_AT_Q_FREE] = {SM_DIM_Q, SM_KEEP | SM_ONLY_KEPT | SM_IF_CLAMPED, 0},
             [SM_AT_K_FREE] = {SM_DIM_KV, SM_KEEP | SM_ONLY_KEPT | SM_IF_CLAMPED, 0},
@@ -80,7 +80,7 @@ static sm_range head_rows(const sm_block *b, const sm_weight *W, uint64_t u0, ui
 
 /* Whether part `what` has a norm over all heads, which one thread computes when all are there. */
 static bool waits(const sm_block *b, uint32_t what) {
-    return what != VALUES && b->attn.norm_whole && b->v[parts[what].norm];
+    return what != VALUES && b->attn.norm_whole && sm_attn_normed(b, parts[what].norm);
 }
 
 /* In place: n elements of token t from row r0 on, which the tape wants as they are. */
@@ -119,7 +119,8 @@ static void rotate_heads(const sm_worker *w, uint64_t t, float *row, uint64_t r0
 
 /* By Llama 4's and Ministral's code in transformers (get_llama_4_attn_scale). */
 float sm_query_scale(const sm_attn_params *p, uint32_t position) {
-    const double times = floor(position / (double)p->temperature_span);
+    const double n = position + (double)p->temperature_first;
+    const double times = floor(n / (double)p->temperature_span);
     return (float)(1 + (double)p->temperature * log(1 + times));
 }
 
@@ -130,7 +131,7 @@ static void finish_heads(const sm_worker *w, uint32_t what, const sm_span *span,
     const sm_block *b = w->block;
     const uint32_t dim = b->attn.head_dim;
     const float *bias = b->v[parts[what].bias];
-    const bool norm = what != VALUES ? b->v[parts[what].norm] != NULL : b->attn.norm_values;
+    const bool norm = what != VALUES ? sm_attn_normed(b, parts[what].norm) : b->attn.norm_values;
     const uint64_t together = waits(b, what) ? r1 - r0 : dim;
     const uint32_t position = span->position + (uint32_t)(t - span->first);
     float *row = (float *)w->at.buffer[parts[what].to] + t * b->ld[parts[what].to];

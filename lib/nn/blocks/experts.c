@@ -131,6 +131,14 @@ static void number_rows(const rows *r, uint32_t T) {
         }
 }
 
+/* Of row `row` of token t. */
+static float weight_of(const rows *r, uint64_t t, uint64_t row) {
+    uint64_t at = t * r->ldu;
+    while (r->row[at] != row)
+        at++;
+    return r->weight[at];
+}
+
 /* The inputs of rows beside each other. */
 static void gather(const sm_worker *w, rows *r, const sm_input *in) {
     const uint64_t n = w->c->n_embd;
@@ -144,6 +152,12 @@ static void gather(const sm_worker *w, rows *r, const sm_input *in) {
     sm_work_share(w, (uint64_t)w->T * r->n_used, &begin, &end);
     for (uint64_t row = begin; row < end; row++) {
         const uint64_t t = r->token[row];
+        if (r->b->experts.weigh_inputs) {
+            float *own = f + row * w->ws->ldx;
+            w->kernels->scale(own, in->f + t * in->ldf, weight_of(r, t, row), n);
+            sm_input_prepare(w, G->input_form, q + row * w->ws->blocks_x, own, n);
+            continue;
+        }
         if (floats)
             memcpy(f + row * w->ws->ldx, in->f + t * in->ldf, n * sizeof *f);
         if (G->input_form != SM_INPUT_FLOAT)
@@ -376,7 +390,7 @@ static void add_up(const sm_worker *w, const rows *r) {
         float *y = w->at.y + t * ld + r0;
         for (uint32_t j = 0; j < r->n_used; j++) {
             const float *row = out + r->row[t * r->ldu + j] * ld + r0;
-            const float p = r->weight[t * r->ldu + j];
+            const float p = r->b->experts.weigh_inputs ? 1 : r->weight[t * r->ldu + j];
             if (j == 0 && !r->b->w[SM_EXPERTS_SHARED_DOWN])
                 w->kernels->scale(y, row, p, end - r0);
             else
@@ -421,7 +435,7 @@ bool sm_experts_run(sm_worker *w, const sm_block *b, sm_input *in) {
     sm_team_barrier(w->team);
     if (w->pass->cancelled)
         return false;
-    if (w->T == 1 && !w->batch->tape)
+    if (w->T == 1 && !w->batch->tape && !b->experts.weigh_inputs)
         route_one(w, &r, &own, in);
     else if (!route_many(w, &r, in))
         return false;

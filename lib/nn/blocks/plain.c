@@ -1,6 +1,8 @@
 /* Plain feed-forward part: x += down(activation(up(norm(x)))). */
 #include "worker.h"
 
+#include <math.h>
+
 const sm_kind sm_kind_plain = {
     .name = "plain",
     .id = SM_KIND_PLAIN,
@@ -38,6 +40,12 @@ static sm_range share_rows(const sm_worker *w, const sm_block *b) {
     return (sm_range){begin * UNIT, min_u64(end * UNIT, n_ff)};
 }
 
+static void xielu(const sm_xielu *a, float *y, const float *x, uint64_t n) {
+    for (uint64_t i = 0; i < n; i++)
+        y[i] = a->b * x[i] +
+               (x[i] > 0 ? a->p * x[i] * x[i] : a->n * (expm1f(x[i] < a->e ? x[i] : a->e) - x[i]));
+}
+
 /* Rows [r0, r1) of token t: h = activation(up), in down's form. */
 static void activate(const sm_worker *w, sm_input_use use, uint64_t t, uint64_t r0, uint64_t r1) {
     const sm_block *b = w->block;
@@ -47,7 +55,10 @@ static void activate(const sm_worker *w, sm_input_use use, uint64_t t, uint64_t 
     sm_act_block *formed = w->at.buffer[SM_PLAIN_AT_H_FORM];
     if (b->v[SM_PLAIN_UP_BIAS])
         w->kernels->add(up, up, b->v[SM_PLAIN_UP_BIAS] + r0, r1 - r0);
-    sm_activation_of(w->kernels, b->plain.activation)(h, up, NULL, r1 - r0);
+    if (b->plain.activation == SM_XIELU)
+        xielu(&b->plain.xielu, h, up, r1 - r0);
+    else
+        sm_activation_of(w->kernels, b->plain.activation)(h, up, NULL, r1 - r0);
     sm_input_prepare(w, use.form, formed + t * b->ld[SM_PLAIN_AT_H_FORM] + r0 / 32, h, r1 - r0);
 }
 

@@ -8,6 +8,7 @@ typedef struct parts {
     uint32_t asked, asked_ffn; /* bits of slots of attention, and of plain feed-forward parts */
     bool gated, output_bias;
     float max_bias; /* of ALiBi, where no key says it */
+    bool by_size;   /* scores are divided by a head's size, not its root */
     sm_activation activation;
 } parts;
 
@@ -40,6 +41,8 @@ static void layers(sm_plan *p, parts l) {
         a.window = window;
         if (!plan_has(p, SM_K_ALIBI))
             a.max_bias = l.max_bias;
+        if (l.by_size && !p->status)
+            a.scale = 1.0f / (float)a.head_dim;
         plan_attention(p, i, a, l.attention, l.asked | plan_head_norms(p, &a));
         if (l.gated)
             plan_gated(p, i, l.activation, l.ffn);
@@ -126,6 +129,41 @@ void sm_plan_starcoder2(sm_plan *p) {
                       .asked = ALL_BIASES,
                       .asked_ffn = FFN_BIASES,
                       .activation = SM_GELU});
+}
+
+void sm_plan_codeshell(sm_plan *p) {
+    plan_joined(p, &sm_kind_attention);
+    sm_plan_starcoder2(p);
+}
+
+void sm_plan_orion(sm_plan *p) {
+    layers(p, (parts){.attention = layer_norm("attn_norm"),
+                      .ffn = layer_norm("ffn_norm"),
+                      .rope = plan_rope(p, SM_K_ROPE_BASE, true),
+                      .gated = true,
+                      .activation = SM_SILU});
+}
+
+/* jais: distances by ALiBi, gated feed-forward parts; its scales are in the files' weights. */
+void sm_plan_jais(sm_plan *p) {
+    plan_joined(p, &sm_kind_attention);
+    layers(p, (parts){.attention = layer_norm("attn_norm"),
+                      .ffn = layer_norm("ffn_norm"),
+                      .rope = plan_rope_none(p),
+                      .max_bias = 8,
+                      .by_size = true,
+                      .asked = ALL_BIASES,
+                      .gated = true,
+                      .activation = SM_SILU});
+}
+
+void sm_plan_jais2(sm_plan *p) {
+    layers(p, (parts){.attention = layer_norm("attn_norm"),
+                      .ffn = layer_norm("ffn_norm"),
+                      .rope = plan_rope(p, SM_K_ROPE_BASE, true),
+                      .asked = ALL_BIASES,
+                      .asked_ffn = FFN_BIASES,
+                      .activation = SM_RELU2});
 }
 
 /* Part of each head is rotated; the square of relu. The files have 1 + w for the gains of norms. */

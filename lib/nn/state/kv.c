@@ -26,7 +26,7 @@ void sm_kv_place(sm_kv *kv, uint32_t n_head_kv, uint32_t head_dim, uint32_t type
 void sm_kv_place_ring(sm_kv *kv, uint32_t n_head_kv, uint32_t head_dim, uint32_t type,
                       uint32_t n_ctx, uint32_t window, uint32_t n_step) {
     /* so many tokens lie in (seen + 30) / 16 tiles, wherever those begin */
-    const uint64_t seen = (uint64_t)window - 1 + n_step, ring = (seen + 30) / 16 * 16;
+    const uint64_t seen = (uint64_t)sm_window_size(window) - 1 + n_step, ring = (seen + 30) / 16 * 16;
     const bool is_ring = ring < n_ctx;
     sm_kv_place(kv, n_head_kv, head_dim, type, is_ring ? (uint32_t)ring : n_ctx, NULL, NULL);
     kv->window = is_ring ? window : 0;

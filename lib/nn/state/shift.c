@@ -170,7 +170,9 @@ sm_status sm_state_shift(sm_state *state, const sm_net *net, uint32_t begin, uin
 
 uint32_t sm_state_window(const sm_state *state) {
     uint32_t widest = 0;
-    for (uint32_t i = 0; i < state->n; i++)
-        widest = state->kv[i].window > widest ? state->kv[i].window : widest;
+    for (uint32_t i = 0; i < state->n; i++) {
+        const uint32_t window = sm_window_size(state->kv[i].window);
+        widest = window > widest ? window : widest;
+    }
     return widest;
 }

@@ -19,6 +19,7 @@ static const sm_kind_ops ops[SM_KIND_COUNT] = {
     [SM_KIND_LAYER_INPUT] = {sm_layer_input_run, sm_layer_input_expect, NULL},
     [SM_KIND_GATED] = {sm_gated_run, sm_gated_expect, NULL},
     [SM_KIND_PLAIN] = {sm_plain_run, sm_plain_expect, NULL},
+    [SM_KIND_LINEAR] = {sm_linear_run, sm_linear_expect, NULL},
     [SM_KIND_EXPERTS] = {sm_experts_run, sm_experts_expect, NULL},
     [SM_KIND_LAUREL] = {sm_laurel_run, NULL, NULL},
     [SM_KIND_NORM] = {NULL, NULL, norm_rows},
@@ -168,7 +169,8 @@ static bool run(sm_worker *w, const sm_block *b) {
         return false;
     if (b->kind->last) {
         const sm_weight *last = b->w[b->kind->last];
-        sm_product_lower(w, last, &in, w->T, NULL);
+        if (last != first)
+            sm_product_lower(w, last, &in, w->T, NULL);
         add_product(w, &in);
     }
     if (b->wiring.post) {

@@ -90,7 +90,7 @@ static attn_sizes sizes_of(const sm_workspace *ws) {
         s.forms = max_u64(s.forms, sm_attn_queries(p) * SM_KV_SCALES(width));
         s.heads = max_u64(s.heads, p->n_head);
         s.width = max_u64(s.width, p->n_head * width);
-        if (p->window && p->window < (uint64_t)ws->max_blocks * SM_KV_BLOCK)
+        if (p->window && sm_window_size(p->window) < (uint64_t)ws->max_blocks * SM_KV_BLOCK)
             s.values =
                 max_u64(s.values, SM_KV_BLOCK / 16 * sm_kv_tile_bytes(SM_KV_F32, (size_t)width));
     }

@@ -7,7 +7,7 @@
 /* Where a head of keys and values has one of queries, no norm and no other block that reads it,
  * nothing is added up and nothing goes to another place. */
 static bool alone(const sm_block *block) {
-    return block->attn.n_head == block->attn.n_head_kv && !block->v[SM_ATTN_K_NORM] &&
+    return block->attn.n_head == block->attn.n_head_kv && !sm_attn_normed(block, SM_ATTN_K_NORM) &&
            !block->attn.norm_values && !block->attn.borrows && !block->last_borrower;
 }
 
@@ -35,16 +35,17 @@ static uint32_t normed_together(const sm_block *block, uint32_t n) {
 /* dy (one token of n heads) back through rope into itself, then through the norm into draw; or,
  * where the norm is the later one, through it into draw and through rope there. */
 static void heads_back(const sm_graph *g, const sm_block *block, const float *cos,
-                       const float *neg_sin, float *dy, const float *raw, const float *norm,
-                       uint32_t n, float *draw, float *r, float *mean) {
-    const bool late = norm && block->attn.norm_late;
+                       const float *neg_sin, float *dy, const float *raw, uint32_t slot, uint32_t n,
+                       float *draw, float *r, float *mean) {
+    const float *norm = block->v[slot];
+    const bool normed = sm_attn_normed(block, slot), late = normed && block->attn.norm_late;
     const uint32_t all = n * block->attn.head_dim, some = normed_together(block, n);
     if (!late)
         turn_back(g, block, cos, neg_sin, dy, all);
-    for (uint32_t at = 0; at < all && norm; at += some)
-        r[at / some] =
-            sm_grad_norm_row(g, block->attn.norm, draw + at, dy + at, raw + at,
-                             norm + (block->attn.norm_own ? at : 0), some, false, &mean[at / some]);
+    for (uint32_t at = 0; at < all && normed; at += some)
+        r[at / some] = sm_grad_norm_row(g, block->attn.norm, draw + at, dy + at, raw + at,
+                                        norm && block->attn.norm_own ? norm + at : norm, some,
+                                        false, &mean[at / some]);
     if (late)
         turn_back(g, block, cos, neg_sin, draw, all);
 }
@@ -125,22 +126,24 @@ static void token_back(const sm_backward *b, const sm_block *block, uint64_t t) 
     if (p->temperature != 0)
         g->kernels->scale(dq, dq, sm_query_scale(p, position_of(g, t)), block->dims[SM_DIM_Q]);
     g->kernels->scale(neg_sin, g->tape->sin[p->rope] + t * half, -1, half);
-    heads_back(g, block, cos, neg_sin, dq, raw_of(l, block, SM_AT_Q_RAW, t),
-               block->v[SM_ATTN_Q_NORM], p->n_head, dk_heads,
+    heads_back(g, block, cos, neg_sin, dq, raw_of(l, block, SM_AT_Q_RAW, t), SM_ATTN_Q_NORM,
+               p->n_head, dk_heads,
                sm_grad_at(g, block, SM_GRAD_R_Q) + t * sm_grad_ld(block, SM_GRAD_R_Q),
                sm_grad_at(g, block, SM_GRAD_MEAN_Q) + t * sm_grad_ld(block, SM_GRAD_MEAN_Q));
     clamp_back(g, block, SM_AT_Q_FREE, t,
-               block->v[SM_ATTN_Q_NORM] ? dk_heads : sm_grad_at(g, block, SM_GRAD_Q) + t * ldq,
+               sm_attn_normed(block, SM_ATTN_Q_NORM) ? dk_heads
+                                                     : sm_grad_at(g, block, SM_GRAD_Q) + t * ldq,
                SM_DIM_Q);
     if (p->borrows)
         return;
     if (p->norm_values)
         values_back(g, block, dv, raw_of(l, block, SM_AT_V_RAW, t));
-    heads_back(g, block, cos, neg_sin, dk, raw_of(l, block, SM_AT_K_RAW, t),
-               block->v[SM_ATTN_K_NORM], p->n_head_kv, dv_heads,
+    heads_back(g, block, cos, neg_sin, dk, raw_of(l, block, SM_AT_K_RAW, t), SM_ATTN_K_NORM,
+               p->n_head_kv, dv_heads,
                sm_grad_at(g, block, SM_GRAD_R_K) + t * sm_grad_ld(block, SM_GRAD_R_K),
                sm_grad_at(g, block, SM_GRAD_MEAN_K) + t * sm_grad_ld(block, SM_GRAD_MEAN_K));
-    clamp_back(g, block, SM_AT_K_FREE, t, block->v[SM_ATTN_K_NORM] ? dv_heads : dk, SM_DIM_KV);
+    clamp_back(g, block, SM_AT_K_FREE, t, sm_attn_normed(block, SM_ATTN_K_NORM) ? dv_heads : dk,
+               SM_DIM_KV);
     clamp_back(g, block, SM_AT_V_FREE, t, dv, SM_DIM_KV);
 }
 
@@ -189,7 +192,8 @@ static void projections(const sm_backward *b, const sm_block *block) {
     float *const *d = g->blocks[block->index].v;
     const uint64_t ldx = g->tape->ldx, ldq = block->ld[SM_AT_Q], ldkv = block->ld[SM_AT_K];
     const uint64_t T = b->T;
-    const bool q_norm = block->v[SM_ATTN_Q_NORM], k_norm = block->v[SM_ATTN_K_NORM];
+    const bool q_norm = sm_attn_normed(block, SM_ATTN_Q_NORM);
+    const bool k_norm = sm_attn_normed(block, SM_ATTN_K_NORM);
     const uint64_t lddk = k_norm ? ldq : ldkv;
     const float *dq = sm_grad_at(g, block, q_norm ? SM_GRAD_K_HEADS : SM_GRAD_Q) + b->first * ldq;
     const float *dk =

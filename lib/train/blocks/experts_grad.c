@@ -67,6 +67,10 @@ static void gather(const sm_backward *b, const sm_block *block, const routing *r
         const uint64_t t = r->token[row + i] - b->first;
         memcpy(sm_grad_at(g, block, DY) + i * ldx, dy + t * ldx, bytes);
         memcpy(sm_grad_at(g, block, X) + i * ldx, g->normed + t * ldx, bytes);
+        if (block->experts.weigh_inputs)
+            g->kernels->scale(sm_grad_at(g, block, X) + i * ldx, g->normed + t * ldx,
+                              r->weight[place_of(r, r->token[row + i], row + (uint32_t)i)],
+                              block->dims[SM_DIM_EMBD]);
     }
     sm_team_barrier(b->crew.team);
 }
@@ -107,6 +111,8 @@ static void activations(const sm_backward *b, const sm_block *block, const routi
         const uint64_t t = r->token[row + i], place = place_of(r, t, row + (uint32_t)i);
         const float p = r->weight[place];
         activate(dgate, dup, h, dgate, gate, up, n_ff);
+        if (block->experts.weigh_inputs)
+            continue;
         /* dup is what the gradient of h and the activation make */
         float *dp = sm_grad_at(g, block, DP) + (t - b->first) * ldp + place - t * r->ldu;
         *dp = g->kernels->dot(dup, up, n_ff);
@@ -122,16 +128,23 @@ static void activations(const sm_backward *b, const sm_block *block, const routi
     sm_team_barrier(b->crew.team);
 }
 
-/* dn of the rows' tokens += DX. A token has one row of each expert at most. Barrier. */
+/* dn of the rows' tokens += DX, p DX where inputs are weighed (p x is what is read, so dp = DX . x).
+ * A token has one row of each expert at most. Barrier. */
 static void scatter(const sm_backward *b, const sm_block *block, const routing *r, uint32_t row,
                     uint64_t n) {
     const sm_graph *g = b->g;
-    const uint64_t ldx = g->tape->ldx;
+    const uint64_t ldx = g->tape->ldx, width = block->dims[SM_DIM_EMBD];
     uint64_t begin, end;
     my_share(b, n, &begin, &end);
     for (uint64_t i = begin; i < end && !sm_crew_stopped_at(&b->crew, i - begin, ldx); i++) {
-        float *dn = g->dn + (r->token[row + i] - b->first) * ldx;
-        g->kernels->add(dn, dn, sm_grad_at(g, block, DX) + i * ldx, block->dims[SM_DIM_EMBD]);
+        const uint64_t t = r->token[row + i], own = t - b->first;
+        const float *dx = sm_grad_at(g, block, DX) + i * ldx;
+        const uint64_t place = place_of(r, t, row + (uint32_t)i);
+        const bool weigh = block->experts.weigh_inputs;
+        g->kernels->add_product(g->dn + own * ldx, dx, NULL, weigh ? r->weight[place] : 1, width);
+        if (weigh)
+            sm_grad_at(g, block, DP)[own * sm_grad_ld(block, DP) + place - t * r->ldu] =
+                g->kernels->dot(dx, g->normed + own * ldx, width);
     }
     sm_team_barrier(b->crew.team);
 }
@@ -153,7 +166,9 @@ static void biases(const sm_backward *b, const sm_block *block, const routing *r
         return;
     sm_grad_columns(b, n_embd, &begin, &end);
     for (uint64_t i = 0; i < n && begin < end && !sm_crew_stopped_at(&b->crew, i, n_embd); i++) {
-        const float p = r->weight[place_of(r, r->token[row + i], row + (uint32_t)i)];
+        const float p = block->experts.weigh_inputs
+                            ? 1
+                            : r->weight[place_of(r, r->token[row + i], row + (uint32_t)i)];
         g->kernels->add_product(d[SM_EXPERTS_DOWN_BIAS] + e * n_embd + begin,
                                 sm_grad_at(g, block, DY) + i * g->tape->ldx + begin, NULL, p,
                                 end - begin);

@@ -28,7 +28,7 @@ static const sm_grad_kind *const kinds[SM_KIND_COUNT] = {
     [SM_KIND_INPUTS] = &sm_grad_inputs,       [SM_KIND_LAYER_INPUT] = &sm_grad_layer_input,
     [SM_KIND_SCALE] = &sm_grad_scale,         [SM_KIND_GATED] = &sm_grad_gated,
     [SM_KIND_PLAIN] = &sm_grad_plain,         [SM_KIND_NORM] = &norm_kind,
-    [SM_KIND_EXPERTS] = &sm_grad_experts,
+    [SM_KIND_EXPERTS] = &sm_grad_experts,     [SM_KIND_LINEAR] = &sm_grad_linear,
 };
 
 const sm_grad_kind *sm_grad_kind_of(const sm_block *block) {

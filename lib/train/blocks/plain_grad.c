@@ -1,7 +1,18 @@
 /* Backward of the plain feed-forward part: x += down(activation(up n)), n = norm(x). */
 #include "train/graph.h"
 
+#include <math.h>
+
 enum { H, DUP, BUFFERS }; /* [together][ldh]: h again; the gradient of it, then of up */
+
+/* From dh, in dup, to that of up, and h again. */
+static void xielu_back(const sm_xielu *a, float *dup, float *h, const float *up, uint64_t n) {
+    for (uint64_t i = 0; i < n; i++) {
+        const float x = up[i], low = x < a->e ? x : a->e;
+        h[i] = a->b * x + (x > 0 ? a->p * x * x : a->n * (expm1f(low) - x));
+        dup[i] *= a->b + (x > 0 ? 2 * a->p * x : a->n * ((x < a->e ? expf(x) : 0) - 1));
+    }
+}
 
 static void part(const sm_backward *b, const sm_block *block) {
     sm_graph *g = b->g;
@@ -14,12 +25,17 @@ static void part(const sm_backward *b, const sm_block *block) {
     const sm_master *D = sm_master_of(g, block, SM_PLAIN_DOWN);
     const float *dy = sm_grad_output(b, block) + b->first * ldx;
     float *h = sm_grad_at(g, block, H), *dup = sm_grad_at(g, block, DUP);
-    sm_silu_mul_grad_fn *activate = sm_activation_grad_of(g->kernels, block->plain.activation);
+    const bool xielu = block->plain.activation == SM_XIELU;
+    sm_silu_mul_grad_fn *activate =
+        xielu ? NULL : sm_activation_grad_of(g->kernels, block->plain.activation);
     uint64_t begin, end;
     sm_grad_input(b, D, dy, ldx, T, NULL, dup, ld, false);
     sm_share(T, b->crew.thread, b->crew.n_threads, &begin, &end);
     for (uint64_t t = begin; t < end && !sm_crew_stopped_at(&b->crew, t - begin, n_ff); t++)
-        activate(dup + t * ld, NULL, h + t * ld, dup + t * ld, up + t * ld, NULL, n_ff);
+        if (xielu)
+            xielu_back(&block->plain.xielu, dup + t * ld, h + t * ld, up + t * ld, n_ff);
+        else
+            activate(dup + t * ld, NULL, h + t * ld, dup + t * ld, up + t * ld, NULL, n_ff);
     sm_grad_renorm(b, block);
     sm_lap_of(b, SM_PART_ROWS);
     sm_grad_bias(b, d->v[SM_PLAIN_DOWN_BIAS], dy, ldx, T, block->dims[SM_DIM_EMBD]);
