@@ -501,6 +501,7 @@ typedef struct sm_experts_params {
     sm_activation activation;
     sm_scoring scoring;
     bool renormalise;  /* the chosen ones' scores are divided by their sum */
+    bool short_name;   /* SM_EXPERTS_CHOICE_BIAS has no ".bias" behind its name */
     bool weigh_inputs; /* what the chosen ones read is multiplied, not what they make */
     float scale;       /* and multiplied by this */
     /* Experts stand in groups of equal size, and those of n_groups_used groups can be chosen: where

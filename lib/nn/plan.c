@@ -557,9 +557,16 @@ static uint32_t room_of(uint32_t n) {
     return (uint32_t)max_u64(sm_row_stride(n), 32 * sm_block_stride(n));
 }
 
+static bool has_in_layer(sm_plan *p, uint32_t layer, const char *suffix) {
+    char name[64];
+    sm_format(name, sizeof name, "blk.%u.%s", layer, suffix);
+    return plan_has_tensor(p, name);
+}
+
 static void plan_experts(sm_plan *p, uint32_t layer, sm_experts_params e, sm_wiring wiring,
                          uint32_t asked) {
     read_experts(p, layer, &e);
+    e.short_name = has_in_layer(p, layer, "exp_probs_b");
     sm_block *b = add_block(p, &sm_kind_experts, layer, wiring);
     if (!b)
         return;
@@ -582,19 +589,11 @@ static uint32_t expert_count(sm_plan *p) {
     return n;
 }
 
-static bool has_in_layer(sm_plan *p, uint32_t layer, const char *suffix) {
-    char name[64];
-    sm_format(name, sizeof name, "blk.%u.%s", layer, suffix);
-    return plan_has_tensor(p, name);
-}
-
-/* Whether this is one of the layers without experts, by keys or (hy_v3's files have none) by what
- * the layer has. */
+/* Whether this is one of the layers without experts. */
 static bool is_dense(sm_plan *p, uint32_t layer) {
     const uint32_t step = plan_count_or(p, SM_K_EXPERTS_STEP, 1);
     return layer < plan_count_or(p, SM_K_DENSE_LAYERS, 0) || (step && (layer + 1) % step) ||
-           (has_in_layer(p, layer, "ffn_gate.weight") &&
-            !has_in_layer(p, layer, "ffn_gate_inp.weight"));
+           (p->keyless && has_in_layer(p, layer, "ffn_gate.weight"));
 }
 
 static void add_gated(sm_plan *p, uint32_t layer, uint32_t n_ff, sm_activation activation,

@@ -17,6 +17,7 @@ typedef struct sm_plan {
     uint64_t n_tensors, needed; /* in the file, UINT64_MAX: not known; so far in the plan */
     uint32_t joined;            /* see plan_joined */
     bool rms_key;               /* what LayerNorms add is under RMS norms' key */
+    bool keyless;               /* what a layer has says whether it is one without experts */
     sm_status status;
     sm_error *error;
     char name[128]; /* of the last key */

@@ -65,7 +65,10 @@ void sm_join_name(const sm_block *b, const sm_join *join, char *name, size_t cap
 
 void sm_slot_name(const sm_block *b, uint32_t slot, char *name, size_t capacity) {
     const sm_join *join = sm_slot_join(b, slot);
-    full_name(b, slot, join ? join->suffix : b->kind->slot[slot].suffix, name, capacity);
+    const char *suffix = join ? join->suffix : b->kind->slot[slot].suffix;
+    if (b->kind == &sm_kind_experts && slot == SM_EXPERTS_CHOICE_BIAS && b->experts.short_name)
+        suffix = "exp_probs_b";
+    full_name(b, slot, suffix, name, capacity);
 }
 
 bool sm_slot_wanted(const sm_block *b, uint32_t slot) {

@@ -196,11 +196,13 @@ void sm_plan_minimax_m2(sm_plan *p) {
     layers(p, (relative){.neox = true, .norm_whole = true, .asked = QK_NORM}, &usual, 0);
 }
 
-/* DeepSeek-V3's routing and a shared expert of one's width; the last layers are for drafts. */
+/* DeepSeek-V3's routing and a shared expert of one's width; the last layers are for drafts, and no
+ * key says which of the first have no experts. */
 void sm_plan_hy_v3(sm_plan *p) {
     const sm_experts_params usual = {.scoring = SM_SCORE_SIGMOID,
                                      .n_ff_shared = plan_count_or(p, SM_K_EXPERTS_FF, 0)};
     plan_drop_drafts(p);
+    p->keyless = true;
     layers(p, (relative){.neox = true, .asked = QK_NORM}, &usual, 0);
 }
 
