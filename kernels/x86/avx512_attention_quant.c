@@ -46,22 +46,17 @@ INLINE __m512i lookup(const int8_t *table, __m512i numbers) {
     return _mm512_shuffle_epi8(all, numbers);
 }
 
-/* Vector `part` of codes, from `bytes`. */
-INLINE __m512i signed_codes(const uint32_t type, const int part, __m512i bytes,
+/* Vector `part` of codes, from `bytes`; table: what the numbers of types of 4 bits stand for. */
+INLINE __m512i signed_codes(const uint32_t type, const int8_t *table, const int part, __m512i bytes,
                             const uint8_t *bits) {
-    static const int8_t four[16] = {-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7};
-    switch (type) {
-    case SM_KV_Q8_0:
+    if (type == SM_KV_Q8_0) {
         return bytes;
-    case SM_KV_Q4_0:
-        return lookup(four, numbers_of(part, bytes));
-    case SM_KV_Q5_0: {
-        const __m512i low = numbers_of(part, bytes);
+    }
+    const __m512i low = numbers_of(part, bytes);
+    if (type == SM_KV_Q5_0) {
         return _mm512_mask_sub_epi8(low, _knot_mask64(load_mask(bits)), low, bytes64(16));
     }
-    default:
-        return lookup(SM_IQ4_VALUES, numbers_of(part, bytes));
-    }
+    return lookup(table, low);
 }
 
 /* The same made unsigned; what that adds is taken back by beginning with unsigned_start. */
@@ -74,7 +69,7 @@ INLINE __m512i unsigned_codes(const uint32_t type, const int part, __m512i bytes
         const __m512i low = numbers_of(part, bytes);
         return _mm512_mask_add_epi8(low, load_mask(bits), low, bytes64(16));
     }
-    return _mm512_xor_si512(signed_codes(type, part, bytes, bits), bytes64(-128));
+    return _mm512_xor_si512(signed_codes(type, SM_IQ4_VALUES, part, bytes, bits), bytes64(-128));
 }
 INLINE int32_t unsigned_start(const uint32_t type, const sm_act_block *q) {
     return type == SM_KV_Q4_0 ? 8 * q->nsum : type == SM_KV_Q5_0 ? 16 * q->nsum : q->nsum128;
@@ -276,9 +271,9 @@ INLINE void widen_scales(const uint32_t type, scales *out, const uint8_t *v, siz
 
 /* nv vectors of 16 elements times nq queries; `last` is the mask of the last vector. v: the
  * first of them in the first tile, d of the head's. lines: of each load's tokens to prefetch. */
-INLINE void values_tile(const uint32_t type, const int nv, const int nq, float *o, size_t ldo,
-                        const weights *p, const scales *of, const uint8_t *v, size_t d,
-                        size_t n_tokens, size_t head_dim, __mmask16 last, size_t lines) {
+INLINE void values_tile(const uint32_t type, const int8_t *table, const int nv, const int nq,
+                        float *o, size_t ldo, const weights *p, const scales *of, const uint8_t *v,
+                        size_t d, size_t n_tokens, size_t head_dim, __mmask16 last, size_t lines) {
     i32x16 low[2][MOST_QUERIES], high[2][MOST_QUERIES];
     UNROLL
     for (int i = 0; i < nq; i++) {
@@ -306,7 +301,7 @@ INLINE void values_tile(const uint32_t type, const int nv, const int nq, float *
             __m512i codes[2];
             UNROLL
             for (int x = 0; x < nv; x++) { /* the last mask may end in what follows the bits */
-                codes[x] = signed_codes(type, part, bytes[x], bits + 8 * x);
+                codes[x] = signed_codes(type, table, part, bytes[x], bits + 8 * x);
                 if (type != SM_KV_Q8_0) {
                     const __m512i sign = broadcast_word(of->sign + t + 4 * (size_t)part);
                     codes[x] = _mm512_sub_epi8(_mm512_xor_si512(codes[x], sign), sign);
@@ -344,18 +339,20 @@ INLINE void values_tile(const uint32_t type, const int nv, const int nq, float *
 }
 
 /* One block of elements, of which there are `width`. */
-INLINE void values_block(const uint32_t type, const int nq, float *o, size_t ldo, const weights *p,
-                         const scales *of, const uint8_t *v, size_t d, size_t n_tokens,
-                         size_t head_dim, size_t width, size_t lines) {
+INLINE void values_block(const uint32_t type, const int8_t *table, const int nq, float *o,
+                         size_t ldo, const weights *p, const scales *of, const uint8_t *v, size_t d,
+                         size_t n_tokens, size_t head_dim, size_t width, size_t lines) {
     if (width > 16) {
-        values_tile(type, 2, nq, o, ldo, p, of, v, d, n_tokens, head_dim, lanes(width - 16), lines);
+        values_tile(type, table, 2, nq, o, ldo, p, of, v, d, n_tokens, head_dim, lanes(width - 16),
+                    lines);
     } else {
-        values_tile(type, 1, nq, o, ldo, p, of, v, d, n_tokens, head_dim, lanes(width), lines);
+        values_tile(type, table, 1, nq, o, ldo, p, of, v, d, n_tokens, head_dim, lanes(width),
+                    lines);
     }
 }
 
-INLINE void values(const uint32_t type, float *o, size_t ldo, const float *p, size_t ldp, size_t nq,
-                   const void *v, size_t n_tokens, size_t head_dim) {
+INLINE void values(const uint32_t type, const int8_t *table, float *o, size_t ldo, const float *p,
+                   size_t ldp, size_t nq, const void *v, size_t n_tokens, size_t head_dim) {
     weights w;
     scales of;
     for (size_t d = 0; d < head_dim; d += 32) {
@@ -370,42 +367,61 @@ INLINE void values(const uint32_t type, float *o, size_t ldo, const float *p, si
             round_weights(&w, p + i * ldp, ldp, n, &of, n_tokens);
             switch (n) {
             case 1:
-                values_block(type, 1, to, ldo, &w, &of, codes, d, n_tokens, head_dim, width, lines);
+                values_block(type, table, 1, to, ldo, &w, &of, codes, d, n_tokens, head_dim, width,
+                             lines);
                 break;
             case 2:
-                values_block(type, 2, to, ldo, &w, &of, codes, d, n_tokens, head_dim, width, lines);
+                values_block(type, table, 2, to, ldo, &w, &of, codes, d, n_tokens, head_dim, width,
+                             lines);
                 break;
             case 3:
-                values_block(type, 3, to, ldo, &w, &of, codes, d, n_tokens, head_dim, width, lines);
+                values_block(type, table, 3, to, ldo, &w, &of, codes, d, n_tokens, head_dim, width,
+                             lines);
                 break;
             case 4:
-                values_block(type, 4, to, ldo, &w, &of, codes, d, n_tokens, head_dim, width, lines);
+                values_block(type, table, 4, to, ldo, &w, &of, codes, d, n_tokens, head_dim, width,
+                             lines);
                 break;
             case 5:
-                values_block(type, 5, to, ldo, &w, &of, codes, d, n_tokens, head_dim, width, lines);
+                values_block(type, table, 5, to, ldo, &w, &of, codes, d, n_tokens, head_dim, width,
+                             lines);
                 break;
             default:
-                values_block(type, MOST_QUERIES, to, ldo, &w, &of, codes, d, n_tokens, head_dim,
-                             width, lines);
+                values_block(type, table, MOST_QUERIES, to, ldo, &w, &of, codes, d, n_tokens,
+                             head_dim, width, lines);
                 break;
             }
         }
     }
 }
 
-#define ATTENTION(TYPE, name)                                                             \
-    void sm_attn_scores_##name##_avx512(float *s, size_t lds, const void *q, size_t ldq,  \
-                                        size_t nq, const void *k, size_t n_tiles,         \
-                                        size_t head_dim) {                                \
-        scores(TYPE, s, lds, q, ldq, nq, k, n_tiles, head_dim);                           \
-    }                                                                                     \
+/* Types of 4 bits differ by their tables. */
+__attribute__((noinline)) static void values_by(const int8_t *table, float *o, size_t ldo,
+                                                const float *p, size_t ldp, size_t nq,
+                                                const void *v, size_t n_tokens, size_t head_dim) {
+    values(SM_KV_IQ4_NL, table, o, ldo, p, ldp, nq, v, n_tokens, head_dim);
+}
+
+#define SCORES(TYPE, name)                                                               \
+    void sm_attn_scores_##name##_avx512(float *s, size_t lds, const void *q, size_t ldq, \
+                                        size_t nq, const void *k, size_t n_tiles,        \
+                                        size_t head_dim) {                               \
+        scores(TYPE, s, lds, q, ldq, nq, k, n_tiles, head_dim);                          \
+    }
+SCORES(SM_KV_Q8_0, q8_0)
+SCORES(SM_KV_Q4_0, q4_0)
+SCORES(SM_KV_Q5_0, q5_0)
+SCORES(SM_KV_IQ4_NL, iq4_nl)
+
+static const int8_t four[16] = {-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7};
+
+#define VALUES(name, call)                                                                \
     void sm_attn_values_##name##_avx512(float *o, size_t ldo, const float *p, size_t ldp, \
                                         size_t nq, const void *v, size_t n_tokens,        \
                                         size_t head_dim) {                                \
-        values(TYPE, o, ldo, p, ldp, nq, v, n_tokens, head_dim);                          \
+        call;                                                                             \
     }
-
-ATTENTION(SM_KV_Q8_0, q8_0)
-ATTENTION(SM_KV_Q4_0, q4_0)
-ATTENTION(SM_KV_Q5_0, q5_0)
-ATTENTION(SM_KV_IQ4_NL, iq4_nl)
+VALUES(q8_0, values(SM_KV_Q8_0, NULL, o, ldo, p, ldp, nq, v, n_tokens, head_dim))
+VALUES(q4_0, values_by(four, o, ldo, p, ldp, nq, v, n_tokens, head_dim))
+VALUES(q5_0, values(SM_KV_Q5_0, NULL, o, ldo, p, ldp, nq, v, n_tokens, head_dim))
+VALUES(iq4_nl, values_by(SM_IQ4_VALUES, o, ldo, p, ldp, nq, v, n_tokens, head_dim))

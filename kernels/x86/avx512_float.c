@@ -6,5 +6,9 @@ MUL(f32, F32, false)
 MUL(f16, F16, false)
 MUL(bf16, BF16, false)
 GEMM(f32, F32, false, NULL)
-GEMM(f16, F16, false, sm_mul_f32_avx512)
-GEMM(bf16, BF16, false, sm_mul_f32_avx512)
+
+__attribute__((noinline)) static void panels_f32(const product *a, size_t n_groups, size_t ncols) {
+    gemm(SM_DTYPE_F32, false, sm_mul_f32_avx512, *a, n_groups, ncols);
+}
+GEMM(f16, F16, false, panels_f32)
+GEMM(bf16, BF16, false, panels_f32)

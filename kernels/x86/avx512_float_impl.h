@@ -322,10 +322,13 @@ INLINE void ask_for(const uint32_t type, product *a, const void *next, size_t nc
     }
 }
 
+/* The product of weights that have been brought to f32. */
+typedef void panels_fn(const product *a, size_t n_groups, size_t ncols);
+
 /* Columns from which weights are brought to f32 first, two groups of a slab in scratch. */
 #define PANEL_FROM 36
 
-INLINE void gemm_of(const uint32_t type, const bool rounded, sm_mul_fn *mul, sm_mul_fn *mul_f32,
+INLINE void gemm_of(const uint32_t type, const bool rounded, sm_mul_fn *mul, panels_fn *panels,
                     product a, size_t n_groups, size_t ncols, const void *next, float *scratch) {
     ask_for(type, &a, next, ncols);
     if (type == SM_DTYPE_F32 || rounded || ncols < PANEL_FROM) {
@@ -338,7 +341,7 @@ INLINE void gemm_of(const uint32_t type, const bool rounded, sm_mul_fn *mul, sm_
     a.prefetch = SM_PREFETCH_NEAR;
     a.packed = (const uint8_t *)scratch;
     a.group_bytes = SM_SLAB * SM_GROUP * sizeof *scratch;
-    gemm(SM_DTYPE_F32, false, mul_f32, a, n_groups, ncols);
+    panels(&a, n_groups, ncols);
 }
 
 #define MUL(name, TYPE, rounded)                                                                  \
@@ -361,13 +364,12 @@ INLINE void gemm_of(const uint32_t type, const bool rounded, sm_mul_fn *mul, sm_
         }                                                                                         \
     }
 
-/* mul_f32 takes the rest of the columns where the weights have been brought to f32. */
-#define GEMM(name, TYPE, rounded, mul_f32)                                                         \
+#define GEMM(name, TYPE, rounded, panels)                                                          \
     void LEVEL(sm_gemm_##name)(float *y, size_t ldy, const void *packed, size_t group_bytes,       \
                                size_t n_groups, size_t k, const void *x, size_t ldx, size_t ncols, \
                                bool accumulate, const void *next, void *scratch) {                 \
         product a =                                                                                \
             product_at(y, ldy, packed, group_bytes, k, x, ldx, accumulate, SM_PREFETCH_FAR);       \
-        gemm_of(SM_DTYPE_##TYPE, rounded, LEVEL(sm_mul_##name), mul_f32, a, n_groups, ncols, next, \
+        gemm_of(SM_DTYPE_##TYPE, rounded, LEVEL(sm_mul_##name), panels, a, n_groups, ncols, next,  \
                 scratch);                                                                          \
     }
