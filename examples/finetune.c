@@ -74,7 +74,7 @@ static int ask(const char *path, const char *adapter_path) {
             status = sm_session_attach(session, adapter, 1.0, &error);
         printf("\n--- %s the adapter:\n", with ? "with" : "without");
         if (status == SM_OK)
-            status = sm_session_generate(session, prompt, &options, print, NULL, &error);
+            status = sm_session_generate(session, prompt, SM_ZT, &options, print, NULL, &error);
     }
     putchar('\n');
     sm_adapter_free(adapter);

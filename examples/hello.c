@@ -28,7 +28,7 @@ int main(int argc, char **argv) {
         status = sm_session_new(&session, model, NULL, &error);
     if (status == SM_OK) {
         fputs(argv[2], stdout);
-        status = sm_session_generate(session, argv[2], &options, on_token, NULL, &error);
+        status = sm_session_generate(session, argv[2], SM_ZT, &options, on_token, NULL, &error);
         putchar('\n');
     }
     if (status != SM_OK)

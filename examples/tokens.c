@@ -34,15 +34,14 @@ static sm_status continue_text(sm_session *session, const sm_tokenizer *tokenize
     uint64_t length;
     sm_status status = sm_detokenizer_new(&detokenizer, tokenizer, SM_DECODE_KEEP_SPACE, error);
     for (int i = 0; status == SM_OK && i < N_TOKENS; i++) {
-        int32_t id;
-        double logprob;
-        status = sm_session_sample(session, sampling, &id, &logprob, error);
-        if (status != SM_OK || sm_tokenizer_is_end(tokenizer, id))
+        sm_choice choice = {.struct_size = sizeof choice};
+        status = sm_session_sample(session, sampling, &choice, error);
+        if (status != SM_OK || sm_tokenizer_is_end(tokenizer, choice.id))
             break;
-        status = sm_detokenizer_feed(detokenizer, id, &piece, &length, error);
+        status = sm_detokenizer_feed(detokenizer, choice.id, &piece, &length, error);
         if (status == SM_OK) {
             fwrite(piece, 1, length, stdout);
-            status = sm_session_feed(session, &id, 1, error);
+            status = sm_session_feed(session, &choice.id, 1, error);
         }
     }
     putchar('\n');

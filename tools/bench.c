@@ -465,7 +465,7 @@ static int print_result(const bench_run *run) {
                cli_bytes(in_file, run->info.packed_file_bytes));
         print_resident(run);
         printf("cache    %s, %.0f bytes per token where all are kept\n",
-               cli_bytes(cache, sm_session_cache_bytes(run->session)), kv_bytes(run));
+               cli_bytes(cache, cli_session_info(run->session).cache_bytes), kv_bytes(run));
         printf("limits   read %.1f GB/s (best %.1f), f32 %.1f GFLOP/s (best %.1f), ",
                read.median / 1e9, read.best / 1e9, f32.median / 1e9, f32.best / 1e9);
         if (run->has_bf16)
@@ -490,7 +490,7 @@ static int print_result(const bench_run *run) {
         (json_int_t)run->depth, "decode_bytes", (json_int_t)run->info.decode_bytes, "heap_bytes",
         (json_int_t)run->info.heap_bytes, "packed_bytes", (json_int_t)run->info.packed_bytes,
         "packed_file_bytes", (json_int_t)run->info.packed_file_bytes, "resident",
-        resident_json(run), "kv_bytes", (json_int_t)sm_session_cache_bytes(run->session),
+        resident_json(run), "kv_bytes", (json_int_t)cli_session_info(run->session).cache_bytes,
         "kv_bytes_per_token", (json_int_t)kv_bytes(run), "first_round_seconds", run->warm_up,
         "limits", "read_bytes_per_second", limit_json(read), "f32_ops_per_second", limit_json(f32),
         "bf16_ops_per_second", run->has_bf16 ? limit_json(bf16) : json_null(),
@@ -515,7 +515,7 @@ static int bench(bench_run *run) {
     int code = cli_open_session(&run->session, run->model, &run->session_options, NULL);
     if (code != CLI_GO_ON)
         return code;
-    run->n_threads = sm_session_threads(run->session);
+    run->n_threads = cli_session_info(run->session).n_threads;
     run->ids = malloc(n_ids * sizeof *run->ids);
     run->together = calloc(run->sequences + 1u, sizeof *run->together);
     run->items = calloc(run->sequences + 1u, sizeof *run->items);

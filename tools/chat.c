@@ -146,7 +146,7 @@ static void print_stats(const chat_state *c) {
     if (c->typed || *why != 0)
         fprintf(stderr, "%s[%u tokens, %.1f tokens/s, context %u of %u%s]%s\n", colour ? DIM : "",
                 stats.generated_tokens, seconds > 0.0 ? decoded / seconds : 0.0,
-                sm_session_length(c->handle), sm_session_capacity(c->handle), why,
+                sm_session_length(c->handle), cli_session_info(c->handle).n_ctx, why,
                 colour ? PLAIN : "");
 }
 

@@ -396,6 +396,24 @@ int cli_attach(sm_session *session, const sm_model *model, const cli_texts *adap
     return CLI_GO_ON;
 }
 
+int32_t cli_token(const sm_session *session, uint32_t i) {
+    int32_t id = -1;
+    (void)sm_session_tokens(session, i, &id, 1, NULL, NULL);
+    return id;
+}
+
+sm_session_info cli_session_info(const sm_session *session) {
+    sm_session_info info = {.struct_size = sizeof info};
+    (void)sm_session_get_info(session, &info, NULL);
+    return info;
+}
+
+const sm_text *cli_texts_of(const cli_texts *texts, sm_text to[CLI_MAX_TEXTS]) {
+    for (uint32_t i = 0; i < texts->n; i++)
+        to[i] = (sm_text){texts->items[i], SM_ZT};
+    return texts->n > 0 ? to : NULL;
+}
+
 int cli_open_session(sm_session **session, const sm_model *model, const sm_session_options *options,
                      const cli_texts *adapters) {
     sm_error error = {0};

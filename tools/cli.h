@@ -182,6 +182,12 @@ int cli_random_model(sm_model **model, sm_model_info *info, const char *shape, c
 /* Writes that model to a GGUF file. CLI_DONE or the exit code of a failure. */
 int cli_save_random_model(const char *path, const char *shape, const char *type,
                           sm_model_options *options);
+/* Token i of a session, or -1. */
+int32_t cli_token(const sm_session *session, uint32_t i);
+/* What is known of a session. */
+sm_session_info cli_session_info(const sm_session *session);
+/* Texts as the library takes them; returns where they are, NULL if there are none. */
+const sm_text *cli_texts_of(const cli_texts *texts, sm_text to[CLI_MAX_TEXTS]);
 /* A session of it, with Ctrl-C connected and adapters attached (NULL: none). */
 int cli_open_session(sm_session **session, const sm_model *model, const sm_session_options *options,
                      const cli_texts *adapters);

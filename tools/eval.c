@@ -55,7 +55,8 @@ static sm_status score_window(sm_session *session, const int32_t *window, uint64
     sm_status status = sm_session_rewind(session, 0, error);
     for (uint64_t done = 0; status == SM_OK && done + 1 < n;) {
         const uint64_t chunk = n - 1 - done < CHUNK ? n - 1 - done : CHUNK;
-        status = sm_session_feed_logits(session, window + done, chunk, logits, error);
+        status =
+            sm_session_feed_logits(session, window + done, chunk, logits, n_vocab * CHUNK, error);
         for (uint64_t i = 0; status == SM_OK && i < chunk; i++)
             result->nats += surprise(logits + i * n_vocab, n_vocab, window[done + i + 1]);
         done += chunk;
@@ -156,7 +157,7 @@ static int evaluate(const char *path, const sm_model *model, const sm_model_info
     if (code == CLI_GO_ON)
         code = cli_open_session(&session, model, options, adapters);
     if (code == CLI_GO_ON) {
-        result.context = sm_session_capacity(session);
+        result.context = cli_session_info(session).n_ctx;
         window = malloc(result.context * sizeof *window);
         logits = malloc(n_vocab * CHUNK * sizeof *logits);
         if (window == NULL || logits == NULL)
@@ -169,7 +170,7 @@ static int evaluate(const char *path, const sm_model *model, const sm_model_info
         result.seconds = cli_seconds() - start;
     }
     if (code == CLI_GO_ON)
-        code = print_result(&result, path, info, sm_session_threads(session), json);
+        code = print_result(&result, path, info, cli_session_info(session).n_threads, json);
     free(logits);
     free(window);
     free(text.ids);

@@ -53,7 +53,8 @@ static int write_logits(sm_session *session, const id_list *list, size_t n_vocab
     progress_count("computing", 0, list->n);
     for (uint32_t done = 0; done < list->n && code == CLI_DONE;) {
         const uint32_t n = list->n - done < chunk ? list->n - done : chunk;
-        if (sm_session_feed_logits(session, list->ids + done, n, logits, &error) != SM_OK)
+        if (sm_session_feed_logits(session, list->ids + done, n, logits, n_vocab * chunk, &error) !=
+            SM_OK)
             code = cli_fail(&error);
         else if (!write_floats(out, logits, n * n_vocab))
             code = cli_error("%s: cannot write: %s", path, strerror(errno));

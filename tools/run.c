@@ -55,7 +55,7 @@ static bool print_line(json_t *line) {
 static void print_prompt_line(run_state *run, uint32_t n) {
     json_t *ids = json_array();
     for (uint32_t i = 0; i < n; i++)
-        json_array_append_new(ids, json_integer(sm_session_token(run->handle, i)));
+        json_array_append_new(ids, json_integer(cli_token(run->handle, i)));
     json_t *line = json_pack("{s:o, s:o}", "prompt",
                              cli_json_text(run->prompt->text, run->prompt->length), "ids", ids);
     if (run->echoed != NULL)
@@ -101,7 +101,7 @@ static void print_prompt(run_state *run) {
     if (run->json)
         print_prompt_line(run, n);
     for (uint32_t i = 0; run->ids && i < n; i++)
-        print_id(run, sm_session_token(run->handle, i));
+        print_id(run, cli_token(run->handle, i));
 }
 
 /* Until the first token is there, how much of the prompt is done. */
@@ -169,7 +169,7 @@ static void print_timings(const sm_session *session, const sm_model_info *info,
     if (sm_session_get_stats(session, &stats, NULL) != SM_OK)
         return;
     const char *level = sm_level_name(info->level);
-    const uint32_t n_threads = sm_session_threads(session);
+    const uint32_t n_threads = cli_session_info(session).n_threads;
     fprintf(stderr, "loaded:    %.3f s, %s, %u thread%s\n", load_seconds,
             level != NULL ? level : "?", n_threads, n_threads == 1 ? "" : "s");
     fprintf(stderr, "prompt:    %u tokens in %.3f s, %.1f tokens/s\n", stats.prompt_tokens,
@@ -251,7 +251,7 @@ static int open_draft(run_state *run) {
     int code = cli_load_model(&model, &info, run->draft, &run->model);
     if (code != CLI_GO_ON)
         return code;
-    options.n_ctx = sm_session_capacity(run->handle);
+    options.n_ctx = cli_session_info(run->handle).n_ctx;
     code = cli_open_session(&run->generate.draft, model, &options, NULL);
     sm_model_free(model);
     return code;
@@ -262,6 +262,7 @@ static int open_constraint(run_state *run, const sm_model *model) {
     sm_error error;
     sm_tokenizer *tokenizer;
     cli_input file = {0};
+    sm_text choices[CLI_MAX_TEXTS];
     const char *text = run->grammar != NULL ? run->grammar : run->regex;
     uint64_t length = text != NULL ? strlen(text) : 0;
     const char *path = run->grammar_file != NULL ? run->grammar_file : run->schema;
@@ -277,7 +278,8 @@ static int open_constraint(run_state *run, const sm_model *model) {
     if (status == SM_OK) {
         if (run->choices.n > 0)
             status = sm_constraint_new_choices(&run->generate.constraint, tokenizer,
-                                               run->choices.items, run->choices.n, NULL, &error);
+                                               cli_texts_of(&run->choices, choices), run->choices.n,
+                                               NULL, &error);
         else if (run->schema != NULL)
             status = sm_constraint_new_schema(&run->generate.constraint, tokenizer, text, length,
                                               NULL, NULL, &error);
@@ -316,7 +318,8 @@ static int generate(run_state *run, const sm_model *model, const sm_model_info *
         return cli_fail(&error);
     }
     sm_session_set_cancel(run->handle, on_cancel, run, NULL);
-    status = sm_session_generate(run->handle, prompt->text, &run->generate, on_token, run, &error);
+    status = sm_session_generate(run->handle, prompt->text, prompt->length, &run->generate,
+                                 on_token, run, &error);
     progress_end();
     if (status == SM_OK || status == SM_ERR_CANCELLED) {
         print_prompt(run); /* if no token came at all */
@@ -387,6 +390,7 @@ static int load_and_generate(run_state *run) {
 }
 
 int cmd_run(int argc, char **argv) {
+    sm_text stops[CLI_MAX_TEXTS], bans[CLI_MAX_TEXTS];
     run_state run = {
         .model.struct_size = sizeof run.model,
         .session.struct_size = sizeof run.session,
@@ -496,10 +500,9 @@ int cmd_run(int argc, char **argv) {
         char *text = (char *)(uintptr_t)run.stop.items[i]; /* of argv, whose texts may be changed */
         if (run.given.escapes && cli_unescape(text, &length, "run", "--stop") != CLI_GO_ON)
             return CLI_USAGE;
-        if (strlen(text) != length)
-            return cli_misuse("run", "--stop: holds a zero byte");
         if (length < 1 || length > 1024)
             return cli_misuse("run", "--stop: %zu bytes are not within 1 to 1024", length);
+        stops[i] = (sm_text){text, length};
     }
     if (run.generate.context_full == SM_CONTEXT_ASK)
         return cli_misuse("run", "--context-full ask is for programs that have an answer");
@@ -507,9 +510,9 @@ int cmd_run(int argc, char **argv) {
     run.generate.context_full_user = &run;
     run.sampling.watermark = run.marked ? &run.watermark : NULL;
     run.generate.sampling = &run.sampling;
-    run.generate.stop = run.stop.n > 0 ? run.stop.items : NULL;
+    run.generate.stop = run.stop.n > 0 ? stops : NULL;
     run.generate.n_stop = run.stop.n;
-    run.generate.ban = run.ban.n > 0 ? run.ban.items : NULL;
+    run.generate.ban = cli_texts_of(&run.ban, bans);
     run.generate.n_ban = run.ban.n;
     cli_catch_interrupt();
     return load_and_generate(&run);

@@ -46,7 +46,7 @@ static void print_prompt_line(all *a) {
     a->begun = true;
     json_t *ids = json_array();
     for (uint32_t i = 0; i < stats.prompt_tokens && i < sm_session_length(a->open[0]); i++)
-        json_array_append_new(ids, json_integer(sm_session_token(a->open[0], i)));
+        json_array_append_new(ids, json_integer(cli_token(a->open[0], i)));
     print_line(json_pack("{s:o, s:o}", "prompt",
                          cli_json_text(a->how->prompt->text, a->how->prompt->length), "ids", ids));
 }
@@ -186,6 +186,7 @@ static void prepare(all *a) {
         a->texts[i] = (sm_batch_text){.struct_size = sizeof *a->texts,
                                       .session = a->open[i],
                                       .prompt = a->how->prompt->text,
+                                      .length = a->how->prompt->length,
                                       .options = &s->options,
                                       .on_token = on_token,
                                       .user = s};

@@ -312,7 +312,7 @@ static int write_sample(train_state *t) {
     if (status == SM_OK)
         status = sm_session_set_cancel(session, on_cancel, t, &error);
     if (status == SM_OK)
-        status = sm_session_generate(session, t->prompt, &go, on_token, &s, &error);
+        status = sm_session_generate(session, t->prompt, SM_ZT, &go, on_token, &s, &error);
     sm_session_free(session);
     sm_model_free(model);
     begin(t, NULL);

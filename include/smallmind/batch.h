@@ -13,9 +13,9 @@
  *     }
  *     while (...) {
  *         for (i = 0; i < n; i++) {
- *             sm_session_sample(s[i], &sampling[i], &id[i], NULL, &err);
+ *             sm_session_sample(s[i], &sampling[i], &choice[i], &err);
  *             items[i] = (sm_batch_item){.struct_size = sizeof *items, .session = s[i],
- *                                        .ids = &id[i], .n_ids = 1};
+ *                                        .ids = &choice[i].id, .n_ids = 1};
  *         }
  *         sm_batch_step(batch, items, n, &err);
  *     }
@@ -92,10 +92,11 @@ typedef struct sm_batch_text {
     uint32_t struct_size; /* the same in all items of a call: their stride */
     uint32_t reserved;
     sm_session *session;                /* of this batch; once in a call */
-    const char *prompt;                 /* as sm_session_generate has it */
+    const char *prompt;                 /* [length] as sm_session_generate has it */
     const sm_generate_options *options; /* likewise; NULL: the defaults. Without speculate, draft */
     sm_token_fn on_token;               /* NULL, or told of its tokens; non-zero ends this text */
     void *user;
+    uint64_t length; /* of the prompt, or SM_ZT */
 } sm_batch_text;
 
 /* sm_session_generate for several sessions at once: prompts are fed one after the other, then each

@@ -40,13 +40,14 @@ enum {
 
 typedef struct sm_constraint_options {
     uint32_t struct_size;
-    uint32_t n_triggers;
-    /* [n_triggers] zero-terminated texts: anything may be written until the first of them has been
+    uint32_t reserved;
+    /* [n_triggers] texts: anything may be written until the first of them has been
      * (or the text of a control token that is one of them), the constraint holds for what follows.
      * NULL: it holds from the beginning */
-    const char *const *triggers;
+    const sm_text *triggers;
     const sm_allocator *allocator; /* NULL: the C library's */
-    uint64_t memory_limit;         /* bytes of heap for the constraint and its states; 0: 1 GiB */
+    uint64_t n_triggers;
+    uint64_t memory_limit; /* bytes of heap for the constraint and its states; 0: 1 GiB */
 } sm_constraint_options;
 
 /* text[0..length): the grammar or expression, UTF-8. Makes a table of the vocabulary at the first
@@ -58,12 +59,10 @@ typedef struct sm_constraint_options {
 SM_API sm_status SM_CALL sm_constraint_new(sm_constraint **out, const sm_tokenizer *tokenizer,
                                            uint32_t kind, const char *text, uint64_t length,
                                            const sm_constraint_options *options, sm_error *error);
-/* One of n zero-terminated texts. */
-SM_API sm_status SM_CALL sm_constraint_new_choices(sm_constraint **out,
-                                                   const sm_tokenizer *tokenizer,
-                                                   const char *const *texts, uint64_t n,
-                                                   const sm_constraint_options *options,
-                                                   sm_error *error);
+/* One of n texts. */
+SM_API sm_status SM_CALL
+sm_constraint_new_choices(sm_constraint **out, const sm_tokenizer *tokenizer, const sm_text *texts,
+                          uint64_t n, const sm_constraint_options *options, sm_error *error);
 
 /* ---- JSON Schema ----------------------------------------------------------------------------
  *

@@ -4,18 +4,19 @@
  * it, sm_session_feed / _logits / _sample / _rewind / _fork drive the model
  * token by token. Both work on the same session.
  *
+ *     sm_choice choice = {.struct_size = sizeof choice};
  *     sm_session_new(&s, model, NULL, &err);
  *     sm_session_feed(s, ids, n, &err);
  *     while (...) {
- *         sm_session_sample(s, &sampling, &id, NULL, &err);
- *         sm_session_feed(s, &id, 1, &err);
+ *         sm_session_sample(s, &sampling, &choice, &err);
+ *         sm_session_feed(s, &choice.id, 1, &err);
  *     }
  *
  * A session is used by one thread at a time (it runs its own team of threads
  * inside); several sessions of one model may run at the same time. While a call has not
  * returned, callbacks and other threads get SM_ERR_STATE ("the session is in use by a call
- * that has not returned") from all functions but these: sm_session_length, _capacity,
- * _threads, _cache_bytes, _read_bytes and _token at any time; sm_session_logits and _get_stats
+ * that has not returned") from all functions but these: sm_session_length,
+ * _get_info, _read_bytes and _tokens at any time; sm_session_logits and _get_stats
  * inside the call's own callbacks, where they tell of the last token that is whole;
  * sm_session_free, which then takes effect when the call ends. Of fork() see types.h.
  *
@@ -115,14 +116,30 @@ SM_API sm_status SM_CALL sm_session_load_bytes(sm_session *session, const void *
 /* ---- token by token ------------------------------------------------------------ */
 
 SM_API uint32_t SM_CALL sm_session_length(const sm_session *session); /* tokens held; 0 for NULL */
-SM_API uint32_t SM_CALL sm_session_capacity(const sm_session *session); /* n_ctx; 0 for NULL */
-SM_API uint32_t SM_CALL sm_session_threads(const sm_session *session); /* of its team; 0 for NULL */
-/* Bytes of its key/value cache; 0 for NULL. */
-SM_API uint64_t SM_CALL sm_session_cache_bytes(const sm_session *session);
-/* How many of them computing the token at that position reads; 0 where there can be none. */
+
+/* How many bytes of its key/value cache computing the token at that position reads; 0 where there
+ * can be none. */
 SM_API uint64_t SM_CALL sm_session_read_bytes(const sm_session *session, uint32_t position);
-/* Token i of the session, or -1. */
-SM_API int32_t SM_CALL sm_session_token(const sm_session *session, uint32_t i);
+
+typedef struct sm_session_info {
+    uint32_t struct_size; /* set by the caller */
+    uint32_t length;      /* tokens held */
+    uint32_t n_ctx;       /* that it can hold */
+    uint32_t n_threads;   /* of its team */
+    uint32_t n_batch;     /* tokens computed together at most */
+    uint32_t kv_type;     /* SM_KV_TYPE_… */
+    uint32_t kv_keep;     /* SM_KV_KEEP_… */
+    int32_t n_vocab;      /* logits of a token */
+    uint64_t cache_bytes; /* of keys and values */
+} sm_session_info;
+/* At any time, by any thread. SM_ERR_ARGUMENT. */
+SM_API sm_status SM_CALL sm_session_get_info(const sm_session *session, sm_session_info *info,
+                                             sm_error *error);
+/* Copies the tokens from `begin` on into ids, capacity at most; *n (may be NULL) gets how many, 0
+ * if `begin` is not less than the length. Places that hold no token (what later versions may feed
+ * beside tokens) are -1. At any time, by any thread. SM_ERR_ARGUMENT. */
+SM_API sm_status SM_CALL sm_session_tokens(const sm_session *session, uint32_t begin, int32_t *ids,
+                                           uint64_t capacity, uint64_t *n, sm_error *error);
 
 /* Cancelling long computation: asked every fraction of a millisecond while feeding
  * (while weights are repacked, before every tensor and every 16 MiB of one) and every few
@@ -141,11 +158,12 @@ SM_API sm_status SM_CALL sm_session_set_cancel(sm_session *session, sm_cancel_fn
  * SM_ERR_CANCELLED: see above. */
 SM_API sm_status SM_CALL sm_session_feed(sm_session *session, const int32_t *ids, uint64_t n,
                                          sm_error *error);
-/* The same, and writes the logits of every fed token: logits[n][n_vocab]. SM_ERR_FORMAT if one is
+/* The same, and writes the logits of every fed token: logits[n][n_vocab], for which there is room
+ * for `capacity` floats (SM_ERR_BUFFER if that is too few: nothing is fed). SM_ERR_FORMAT if one is
  * infinite or NaN (damaged weights: names the token, and the row of the output matrix if it is at
  * fault): the session is as it was, the logits are for looking at. */
 SM_API sm_status SM_CALL sm_session_feed_logits(sm_session *session, const int32_t *ids, uint64_t n,
-                                                float *logits, sm_error *error);
+                                                float *logits, uint64_t capacity, sm_error *error);
 /* A token and its natural log-probability under the model's own distribution. It never grows. */
 typedef struct sm_token_logprob {
     int32_t id;
@@ -194,11 +212,11 @@ SM_API sm_status SM_CALL sm_session_drop(sm_session *session, uint32_t begin, ui
 SM_API sm_status SM_CALL sm_session_drop_turns(sm_session *session, const uint32_t *turns,
                                                uint32_t n_turns, uint32_t keep, uint32_t room,
                                                uint32_t *n_dropped, sm_error *error);
-/* The logits after the last token: n_vocab floats, valid until the session is
- * next fed, rewound or freed. SM_ERR_STATE if there are none, _FORMAT if they are not all finite
- * (damaged weights). */
+/* The logits after the last token: *n floats (may be NULL), as many as the vocabulary has tokens,
+ * valid until the session is next fed, rewound or freed; they may be elsewhere then. SM_ERR_STATE
+ * if there are none, _FORMAT if they are not all finite (damaged weights). */
 SM_API sm_status SM_CALL sm_session_logits(const sm_session *session, const float **logits,
-                                           sm_error *error);
+                                           uint64_t *n, sm_error *error);
 
 /* ---- sampling -------------------------------------------------------------------- */
 
@@ -346,17 +364,26 @@ typedef struct sm_sampling {
     const sm_watermark *watermark; /* NULL: none */
 } sm_sampling;
 
-/* Chooses the next token from the session's logits; changes nothing. *logprob
- * (may be NULL) gets its natural log-probability under the model's own
- * distribution (before bias, penalties and temperature). sampling NULL: greedy. Mirostat goes on
- * from the tokens of this session that were chosen by it, whichever of them were rewound or forked,
- * and begins anew where there are none.
+/* A token that was chosen, and what the model thought of it: under its own distribution, before
+ * bias, penalties and temperature. */
+typedef struct sm_choice {
+    uint32_t struct_size;  /* set by the caller */
+    int32_t id;            /* -1 after a failure */
+    double logprob;        /* natural */
+    uint64_t rank;         /* tokens that were likelier, of equal ones those of a lower id */
+    sm_token_logprob *top; /* set by the caller: NULL, or room for the likeliest tokens */
+    uint64_t n_top;        /* room for so many, SM_MAX_LOGPROBS at most; gets how many there are */
+} sm_choice;
+
+/* Chooses the next token from the session's logits; changes nothing. sampling NULL: greedy.
+ * Mirostat goes on from the tokens of this session that were chosen by it, whichever of them were
+ * rewound or forked, and begins anew where there are none.
  * SM_ERR_STATE if there are no logits; SM_ERR_ARGUMENT, also if biases ban every token;
  * SM_ERR_TOKEN for a bias of a token outside the vocabulary; SM_ERR_FORMAT if one of the
  * logits is not finite (damaged weights: names file, token and, if it is the output matrix, tensor
- * and row). On failure *id is -1. */
+ * and row). */
 SM_API sm_status SM_CALL sm_session_sample(sm_session *session, const sm_sampling *sampling,
-                                           int32_t *id, double *logprob, sm_error *error);
+                                           sm_choice *choice, sm_error *error);
 
 /* ---- text ---------------------------------------------------------------------- */
 
@@ -428,12 +455,12 @@ typedef struct sm_generate_options {
     uint32_t struct_size;
     uint32_t max_tokens;         /* generated at most; 0: until the context is full */
     const sm_sampling *sampling; /* NULL: greedy */
-    const char *const *stop;     /* [n_stop] zero-terminated strings that end generation; the
+    const sm_text *stop;         /* [n_stop] texts that end generation; the
                                     text handed out ends before the match. The text of a control
                                     token counts where the token is chosen, though it is never
                                     handed out: "<|im_start|>", and "\n<|im_start|>user" with
                                     what stands around it, too */
-    uint32_t n_stop;             /* at most 64, each 1..1024 bytes */
+    uint64_t n_stop;             /* at most 64, each 1..1024 bytes */
     uint32_t parse_special;      /* 1: special tokens written in the prompt are parsed */
     uint32_t no_bos;             /* 1: no BOS in front even where the vocabulary asks for it */
     uint32_t ignore_end;         /* 1: go on after end-of-text tokens */
@@ -454,14 +481,13 @@ typedef struct sm_generate_options {
      * matches; SM_FINISH_LENGTH, _CONTEXT and _STOP may leave it unfinished. ignore_end says
      * nothing then */
     struct sm_constraint *constraint;
-    const char *const
-        *ban;            /* [n_ban] zero-terminated UTF-8 strings that the text must not hold: where
+    const sm_text *ban;  /* [n_ban] UTF-8 texts that the text must not hold: where
                                one is complete, generation goes back to the token that it began in
                                and takes another one there. Tokens are handed out when nothing
                                banned can begin in them. Without heal, constraint, and a
                                context_full other than SM_CONTEXT_STOP. SM_ERR_ARGUMENT where no
                                token is left */
-    uint32_t n_ban;      /* at most 64, each 1..1024 bytes */
+    uint64_t n_ban;      /* at most 64, each 1..1024 bytes */
     uint32_t min_tokens; /* tokens that end the text are not chosen before so many;
                                UINT32_MAX: never */
     uint32_t n_logprobs; /* likeliest tokens told of with each token, SM_MAX_LOGPROBS at most */
@@ -523,7 +549,7 @@ typedef struct sm_generate_stats {
                                    those that took their place */
 } sm_generate_stats;
 
-/* Continues `prompt` (zero-terminated UTF-8), which is the whole text so far:
+/* Continues prompt[0..length) (SM_ZT: up to a zero), which is the whole text so far:
  * what the session already holds of it is reused, the rest of the session is
  * dropped. Afterwards the session holds the prompt and the continuation but for its
  * last token, which nothing needed computed yet. on_token may be NULL. SM_OK for
@@ -533,7 +559,7 @@ typedef struct sm_generate_stats {
  * if the model has no vocabulary, _ARGUMENT, _TOKEN and _FORMAT as with sm_session_sample, _NOMEM.
  * An empty prompt needs a BOS token, else SM_ERR_ARGUMENT. */
 SM_API sm_status SM_CALL sm_session_generate(sm_session *session, const char *prompt,
-                                             const sm_generate_options *options,
+                                             uint64_t length, const sm_generate_options *options,
                                              sm_token_fn on_token, void *user, sm_error *error);
 /* About the last generate of this session. */
 SM_API sm_status SM_CALL sm_session_get_stats(const sm_session *session, sm_generate_stats *stats,

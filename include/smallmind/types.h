@@ -96,6 +96,16 @@ enum {
     SM_ERR_DIVERGED = -14,    /* training: the loss or a gradient is not finite */
 };
 
+/* Texts that come from the program are bytes and their number, UTF-8 where nothing else is said;
+ * SM_ZT in place of the number says that a zero ends them. NULL is fine where the number is 0.
+ * Paths, names of types and the like, and JSON documents end with a zero. */
+#define SM_ZT UINT64_MAX
+/* It never grows. */
+typedef struct sm_text {
+    const char *text;
+    uint64_t length; /* or SM_ZT */
+} sm_text;
+
 /* It never grows. Filled in by a failing call; untouched by a successful one. The message is zero-terminated,
  * whole UTF-8 and one line: what it quotes of files, paths and options is escaped as by
  * sm_text_escape, and cut short ("...") where it is long. */

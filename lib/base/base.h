@@ -84,6 +84,14 @@ static inline bool ends_with(const char *text, const char *end) {
     const size_t n = strlen(text), m = strlen(end);
     return n >= m && memcmp(text + n - m, end, m) == 0;
 }
+/* The bytes of a text, whose length may be SM_ZT. */
+static inline uint64_t text_size(const char *text, uint64_t length) {
+    return length != SM_ZT ? length : text ? strlen(text) : 0;
+}
+/* A caller's list of texts with their numbers of bytes, each 1 to `most`. SM_ERR_ARGUMENT: `what`
+ * is the option's name. */
+sm_status sm_texts_take(sm_text *to, const sm_text *from, uint64_t n, uint64_t most,
+                        const char *what, sm_error *error);
 /* Whether bytes that need not end with a zero are these. */
 static inline bool same_text(const char *data, uint64_t length, const char *text) {
     return length == strlen(text) && memcmp(data, text, (size_t)length) == 0;

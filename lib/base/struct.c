@@ -91,3 +91,18 @@ sm_status sm_structs_take(void *to, size_t known, const sm_wide *wide, const voi
     }
     return SM_OK;
 }
+
+sm_status sm_texts_take(sm_text *to, const sm_text *from, uint64_t n, uint64_t most,
+                        const char *what, sm_error *error) {
+    if (n && !from)
+        return sm_fail(error, SM_ERR_ARGUMENT, "option n_%s is %llu but %s is NULL", what,
+                       (unsigned long long)n, what);
+    for (uint64_t i = 0; i < n; i++) {
+        to[i] = (sm_text){from[i].text, text_size(from[i].text, from[i].length)};
+        if (!to[i].text || to[i].length < 1 || to[i].length > most)
+            return sm_fail(
+                error, SM_ERR_ARGUMENT, "option %s: text %llu has %llu bytes, not 1..%llu", what,
+                (unsigned long long)i, (unsigned long long)to[i].length, (unsigned long long)most);
+    }
+    return SM_OK;
+}

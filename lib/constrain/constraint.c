@@ -72,8 +72,9 @@ void sm_constraint_free(sm_constraint *c) {
 /* Anything until the first trigger, then root; or anything without one. */
 static sm_expr behind_triggers(sm_grammar *g, const sm_constraint_options *o, sm_expr root) {
     sm_expr any = SM_NOTHING;
-    for (uint32_t i = 0; i < o->n_triggers; i++) {
-        const sm_expr text = sm_expr_text(g, o->triggers[i]);
+    for (uint64_t i = 0; i < o->n_triggers; i++) {
+        const sm_expr text = sm_expr_bytes(g, o->triggers[i].text,
+                                           text_size(o->triggers[i].text, o->triggers[i].length));
         any = sm_expr_alt(
             g, (sm_expr[]){any, text, sm_expr_seq2(g, sm_expr_bytes(g, "\xFF", 1), text)}, 3);
     }
@@ -87,11 +88,12 @@ static sm_expr behind_triggers(sm_grammar *g, const sm_constraint_options *o, sm
 
 static sm_status check_triggers(const sm_constraint_options *o, sm_error *error) {
     if (o->n_triggers && !o->triggers)
-        return sm_fail(error, SM_ERR_ARGUMENT, "option n_triggers is %u but triggers is NULL",
-                       o->n_triggers);
-    for (uint32_t i = 0; i < o->n_triggers; i++)
-        if (!o->triggers[i] || !o->triggers[i][0])
-            return sm_fail(error, SM_ERR_ARGUMENT, "option triggers: text %u is empty", i);
+        return sm_fail(error, SM_ERR_ARGUMENT, "option n_triggers is %llu but triggers is NULL",
+                       (unsigned long long)o->n_triggers);
+    for (uint64_t i = 0; i < o->n_triggers; i++)
+        if (!o->triggers[i].text || !text_size(o->triggers[i].text, o->triggers[i].length))
+            return sm_fail(error, SM_ERR_ARGUMENT, "option triggers: text %llu is empty",
+                           (unsigned long long)i);
     return SM_OK;
 }
 
@@ -200,7 +202,7 @@ sm_status sm_constraint_new(sm_constraint **out, const sm_tokenizer *tokenizer, 
 }
 
 typedef struct choices {
-    const char *const *texts;
+    const sm_text *texts;
     uint64_t n;
 } choices;
 
@@ -210,14 +212,15 @@ static sm_status write_choices(void *user, sm_grammar *g, sm_expr *root, sm_erro
     if (!items)
         return sm_fail(error, SM_ERR_NOMEM, "out of memory for a constraint");
     for (uint64_t i = 0; i < c->n; i++)
-        items[i] = sm_expr_text(g, c->texts[i]);
+        items[i] =
+            sm_expr_bytes(g, c->texts[i].text, text_size(c->texts[i].text, c->texts[i].length));
     *root = sm_expr_alt(g, items, c->n);
     sm_free(sm_grammar_mem(g), items);
     return SM_OK;
 }
 
 sm_status sm_constraint_new_choices(sm_constraint **out, const sm_tokenizer *tokenizer,
-                                    const char *const *texts, uint64_t n,
+                                    const sm_text *texts, uint64_t n,
                                     const sm_constraint_options *options, sm_error *error) {
     choices c = {texts, n};
     if (out)
@@ -225,7 +228,7 @@ sm_status sm_constraint_new_choices(sm_constraint **out, const sm_tokenizer *tok
     if (!texts || !n)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_constraint_new_choices: no texts");
     for (uint64_t i = 0; i < n; i++)
-        if (!texts[i])
+        if (!texts[i].text && texts[i].length)
             return sm_fail(error, SM_ERR_ARGUMENT, "sm_constraint_new_choices: text %llu is NULL",
                            (unsigned long long)i);
     return sm_constraint_make(out, tokenizer, write_choices, &c, options, error);

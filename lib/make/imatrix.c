@@ -154,8 +154,13 @@ sm_status sm_imatrix_feed(sm_imatrix *im, const int32_t *ids, uint64_t n, sm_err
     return status;
 }
 
+static uint32_t capacity_of(const sm_session *session) {
+    sm_session_info info = {.struct_size = sizeof info};
+    return sm_session_get_info(session, &info, NULL) ? 0 : info.n_ctx;
+}
+
 uint32_t sm_imatrix_capacity(const sm_imatrix *im) {
-    return im ? sm_session_capacity(im->session) : 0;
+    return im ? capacity_of(im->session) : 0;
 }
 
 uint32_t sm_imatrix_chunks(const sm_imatrix *im) {

@@ -5,26 +5,21 @@
 #define MAX_BAN_BYTES 1024
 #define FIRST_WAITING 256u
 
-sm_status sm_bans_check(const sm_generate_options *o, sm_error *error) {
-    if (o->n_ban && !o->ban)
-        return sm_fail(error, SM_ERR_ARGUMENT, "option n_ban is %u but ban is NULL", o->n_ban);
+sm_status sm_bans_check(const sm_generate_options *o, sm_text *ban, sm_error *error) {
     if (o->n_ban && (o->heal || o->constraint || o->context_full != SM_CONTEXT_STOP))
         return sm_fail(error, SM_ERR_ARGUMENT, "option ban goes without option %s",
                        o->heal         ? "heal"
                        : o->constraint ? "constraint"
                                        : "context_full");
-    for (uint32_t i = 0; i < o->n_ban; i++) {
-        const size_t n = o->ban[i] ? strlen(o->ban[i]) : 0;
-        if (n < 1 || n > MAX_BAN_BYTES)
-            return sm_fail(error, SM_ERR_ARGUMENT, "option ban: string %u has %zu bytes, not 1..%u",
-                           i, n, MAX_BAN_BYTES);
-    }
+    const sm_status status = sm_texts_take(ban, o->ban, o->n_ban, MAX_BAN_BYTES, "ban", error);
+    if (status)
+        return status;
     for (uint32_t i = 0; i < o->n_ban; i++)
-        for (const char *at = o->ban[i]; *at;) {
+        for (uint64_t at = 0; at < ban[i].length;) {
             uint32_t code;
-            at += sm_utf8_decode((const uint8_t *)at, strlen(at), &code);
+            at += sm_utf8_decode((const uint8_t *)ban[i].text + at, ban[i].length - at, &code);
             if (code == UINT32_MAX)
-                return sm_fail(error, SM_ERR_ARGUMENT, "option ban: string %u is no UTF-8", i);
+                return sm_fail(error, SM_ERR_ARGUMENT, "option ban: text %u is no UTF-8", i);
         }
     return SM_OK;
 }

@@ -143,7 +143,7 @@ static void append(const sm_batch *b, const sm_batch_item *item, bool quiet) {
         return;
     s->trail.end = min_u32(s->trail.end, s->length + 1); /* beyond: of other tokens */
     s->ahead.n = 0; /* of what was guessed nothing holds behind other tokens */
-    for (uint64_t i = 0; i < item->n_ids; i++) /* see sm_session_token */
+    for (uint64_t i = 0; i < item->n_ids; i++) /* see sm_session_tokens */
         __atomic_store_n(&s->ids[s->length + i], item->ids[i], __ATOMIC_RELAXED);
     s->length += (uint32_t)item->n_ids;
     s->has_logits = item->logits || !quiet;

@@ -151,7 +151,7 @@ static sm_status evict(sm_session *s, const sm_policy *p, sm_error *error) {
     s->length = length - p->n_drop;
     sm_session_lose(s, p->n_keep, p->n_drop);
     sm_trail_drop(s, p->n_keep, begin);
-    for (uint32_t i = p->n_keep; i < s->length; i++) /* see sm_session_token */
+    for (uint32_t i = p->n_keep; i < s->length; i++) /* see sm_session_tokens */
         __atomic_store_n(&s->ids[i], s->ids[i + p->n_drop], __ATOMIC_RELAXED);
     return SM_OK;
 }

@@ -43,16 +43,18 @@ static sm_status append_silent(sm_generation *g, int32_t id) {
 
 /* Does pending[at..], with or without what is silent in it, begin with stop (whole), or stop with
  * it (part)? */
-static bool matches(const sm_session *s, uint64_t at, const char *stop, bool whole, bool silent) {
+static bool matches(const sm_session *s, uint64_t at, const sm_text *stop, bool whole,
+                    bool silent) {
+    uint64_t n = 0;
     if (!silent && s->silent[at])
         return false;
-    for (; *stop && at < s->pending_length; at++) {
+    for (; n < stop->length && at < s->pending_length; at++) {
         if (!silent && s->silent[at])
             continue;
-        if (s->pending[at] != *stop++)
+        if (s->pending[at] != stop->text[n++])
             return false;
     }
-    return whole == !*stop;
+    return whole == (n == stop->length);
 }
 
 /* Where the first match begins in the pending text; its length if there is none. */
@@ -60,8 +62,8 @@ static uint64_t first_match(const sm_generation *g, bool whole) {
     uint64_t first = g->s->pending_length;
     for (uint32_t i = 0; i < g->o->n_stop; i++)
         for (uint64_t at = 0; at < first; at++)
-            if (matches(g->s, at, g->o->stop[i], whole, true) ||
-                matches(g->s, at, g->o->stop[i], whole, false))
+            if (matches(g->s, at, &g->stop[i], whole, true) ||
+                matches(g->s, at, &g->stop[i], whole, false))
                 first = at;
     return first;
 }
@@ -123,7 +125,7 @@ static uint64_t first_ban(const sm_generation *g, bool whole) {
     uint64_t first = g->s->pending_length;
     for (uint32_t i = 0; i < g->o->n_ban; i++)
         for (uint64_t at = 0; at < first; at++)
-            if (matches(g->s, at, g->o->ban[i], whole, false))
+            if (matches(g->s, at, &g->ban[i], whole, false))
                 first = at;
     return first;
 }

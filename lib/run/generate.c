@@ -7,18 +7,6 @@
 #define MAX_STOP_BYTES 1024
 #define MOST_FORCED (65536 + 16)
 
-static sm_status check_stops(const sm_generate_options *o, sm_error *error) {
-    if (o->n_stop && !o->stop)
-        return sm_fail(error, SM_ERR_ARGUMENT, "option n_stop is %u but stop is NULL", o->n_stop);
-    for (uint32_t i = 0; i < o->n_stop; i++) {
-        const size_t n = o->stop[i] ? strlen(o->stop[i]) : 0;
-        if (n < 1 || n > MAX_STOP_BYTES)
-            return sm_fail(error, SM_ERR_ARGUMENT,
-                           "option stop: string %u has %zu bytes, not 1..%u", i, n, MAX_STOP_BYTES);
-    }
-    return SM_OK;
-}
-
 /* That will be fed at most. */
 static uint32_t tokens_left(const sm_generation *g) {
     const uint32_t most = g->o->max_tokens, done = g->s->stats.generated_tokens;
@@ -198,12 +186,14 @@ sm_status sm_generation_feed(sm_generation *g, int32_t id) {
 
 /* ---- a whole text (generate.c) --------------------------------------------------------------- */
 
-static sm_status check_options(const sm_generate_options *o, sm_error *error) {
-    const sm_status status = check_stops(o, error);
+static sm_status check_options(sm_generation *g) {
+    const sm_generate_options *o = g->o;
+    const sm_status status =
+        sm_texts_take(g->stop, o->stop, o->n_stop, MAX_STOP_BYTES, "stop", g->error);
     if (!status && o->echo && o->heal)
-        return sm_fail(error, SM_ERR_ARGUMENT,
+        return sm_fail(g->error, SM_ERR_ARGUMENT,
                        "option echo goes without option heal, which takes tokens back");
-    return status ? status : sm_bans_check(o, error);
+    return status ? status : sm_bans_check(o, g->ban, g->error);
 }
 
 sm_status sm_generation_open(sm_generation *g, const sm_generate_options *options) {
@@ -216,7 +206,7 @@ sm_status sm_generation_open(sm_generation *g, const sm_generate_options *option
     g->mu = NAN;
     sm_status status = sm_options_take(o, sizeof *o, options, SM_OPTIONS_GENERATE, g->error);
     if (!status)
-        status = check_options(o, g->error);
+        status = check_options(g);
     if (!status)
         status = sm_chain_take(&g->chain, o->sampling, s->model->net->config.n_vocab, g->error);
     if (!status)
@@ -289,15 +279,16 @@ sm_status sm_session_generate_marked(sm_session *s, const sm_prompt *prompt,
     return status;
 }
 
-sm_status sm_session_generate(sm_session *s, const char *prompt, const sm_generate_options *options,
-                              sm_token_fn on_token, void *user, sm_error *error) {
-    if (!s || !prompt)
+sm_status sm_session_generate(sm_session *s, const char *prompt, uint64_t length,
+                              const sm_generate_options *options, sm_token_fn on_token, void *user,
+                              sm_error *error) {
+    if (!s || (!prompt && length))
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_generate: session or prompt is NULL");
     sm_status status = sm_session_begin(s, error);
     if (status)
         return status;
-    status =
-        sm_session_generate_marked(s, &(sm_prompt){.text = prompt}, options, on_token, user, error);
+    const sm_prompt from = {.text = prompt ? prompt : "", .n = text_size(prompt, length)};
+    status = sm_session_generate_marked(s, &from, options, on_token, user, error);
     sm_session_end(s);
     return status;
 }

@@ -15,6 +15,7 @@ typedef struct sm_constrained {
 } sm_constrained;
 
 typedef struct sm_generation {
+    sm_text stop[SM_MAX_TEXTS], ban[SM_MAX_TEXTS]; /* of the options, with their lengths */
     sm_session *s;
     sm_generate_options taken;
     const sm_generate_options *o; /* these */

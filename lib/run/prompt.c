@@ -4,10 +4,9 @@
 #include <string.h>
 
 /* The prompt's ids, allocated here. */
-static sm_status encode(sm_session *s, const char *prompt, const sm_generate_options *o,
-                        int32_t **ids, uint64_t *n, sm_error *error) {
+static sm_status encode(sm_session *s, const char *prompt, uint64_t length,
+                        const sm_generate_options *o, int32_t **ids, uint64_t *n, sm_error *error) {
     const sm_tokenizer *tokenizer = s->model->tokenizer;
-    const uint64_t length = strlen(prompt);
     const sm_encode_options how = {.struct_size = sizeof how,
                                    .flags = (o->no_bos ? 0 : SM_ENCODE_MARKERS) |
                                             (o->parse_special ? SM_ENCODE_SPECIAL : 0),
@@ -107,7 +106,7 @@ sm_status sm_generation_feed_prompt(sm_generation *g, const sm_prompt *prompt) {
     sm_session *s = g->s;
     int32_t *ids = NULL;
     uint64_t n = prompt->n, reused = 0;
-    sm_status status = prompt->text ? encode(s, prompt->text, g->o, &ids, &n, g->error)
+    sm_status status = prompt->text ? encode(s, prompt->text, prompt->n, g->o, &ids, &n, g->error)
                                     : copy_ids(g, prompt, &ids);
     if (!status && !g->o->no_bos && prompt->text)
         drop_eos(s, ids, &n);

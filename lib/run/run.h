@@ -235,7 +235,7 @@ struct sm_session {
      * draws are numbered on, and not those of before again */
     uint64_t gone;
     uint32_t gone_at; /* says nothing where gone is 0 */
-    int32_t *ids;     /* [n_ctx]; other threads may look at them through sm_session_token */
+    int32_t *ids;     /* [n_ctx]; other threads may look at them through sm_session_tokens */
     _Atomic uint32_t length;
     float *logits; /* [n_vocab] after the last token */
     float *marked; /* [n_vocab] these with a watermark; NULL until one is asked for */
@@ -296,6 +296,8 @@ sm_status sm_session_feed_thoughts(sm_session *session, const int32_t *ids, uint
 
 /* ---- banned strings, tokens that end the text (ban.c) ---------------------------------------- */
 
+#define SM_MAX_TEXTS 64 /* banned, or that end the text */
+
 /* A token that was chosen, before it is handed out. */
 typedef struct sm_waiting {
     int32_t id;
@@ -320,7 +322,8 @@ typedef struct sm_bans {
     uint32_t waiting_capacity, bans_capacity, ids_capacity;
 } sm_bans;
 
-sm_status sm_bans_check(const sm_generate_options *options, sm_error *error);
+/* Into texts with their lengths [SM_MAX_TEXTS]. */
+sm_status sm_bans_check(const sm_generate_options *options, sm_text *ban, sm_error *error);
 /* Takes in the tokens that end the text. */
 sm_status sm_bans_ends(sm_bans *bans, const sm_session *session, sm_error *error);
 /* Makes ids[first .. n_ids) those that may not come at a position, with `ends` or without. */
@@ -334,7 +337,7 @@ void sm_bans_free(sm_bans *bans, sm_mem *mem);
 
 /* What a generation continues: a text to encode, or ids. */
 typedef struct sm_prompt {
-    const char *text;
+    const char *text;   /* [n] */
     const int32_t *ids; /* [n], where text is NULL */
     uint64_t n;
     bool control; /* hand out the text of control tokens too, but of those that end the text */

@@ -331,7 +331,7 @@ static sm_status take(sm_session *s, const loaded *l, sm_error *error) {
     if (!sm_state_read(&s->state, n, (uint32_t)l->counts[REACHED], l->source, &hook))
         return sm_fail(error, SM_ERR_CANCELLED,
                        "%s: loading was cancelled; the session holds no tokens", l->source->path);
-    for (uint32_t i = 0; i < n; i++) /* see sm_session_token */
+    for (uint32_t i = 0; i < n; i++) /* see sm_session_tokens */
         __atomic_store_n(&s->ids[i], (int32_t)sm_load_le(l->ids->data + 4 * (uint64_t)i, 4),
                          __ATOMIC_RELAXED);
     s->state.floor = (uint32_t)l->counts[FLOOR];

@@ -221,23 +221,40 @@ sm_status sm_session_fork(sm_session **out, const sm_session *s, sm_error *error
 uint32_t sm_session_length(const sm_session *s) {
     return s ? s->length : 0;
 }
-uint32_t sm_session_capacity(const sm_session *s) {
-    return s ? s->n_ctx : 0;
-}
-uint32_t sm_session_threads(const sm_session *s) {
-    return s ? sm_team_size(s->batch->team) : 0;
-}
-uint64_t sm_session_cache_bytes(const sm_session *s) {
-    return s ? s->state.bytes : 0;
-}
 uint64_t sm_session_read_bytes(const sm_session *s, uint32_t position) {
     return s && position < s->n_ctx
                ? (uint64_t)sm_state_read_bytes(&s->state, s->model->net, position, 1)
                : 0;
 }
 
-int32_t sm_session_token(const sm_session *s, uint32_t i) {
-    return s && i < s->length ? __atomic_load_n(&s->ids[i], __ATOMIC_RELAXED) : -1;
+sm_status sm_session_get_info(const sm_session *s, sm_session_info *info, sm_error *error) {
+    static const sm_wide wide[] = {SM_WIDE_FROM(sm_session_info, cache_bytes), {0, 0, 0}};
+    if (!s)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_get_info: session is NULL");
+    const sm_session_info now = {.length = s->length,
+                                 .n_ctx = s->n_ctx,
+                                 .n_threads = sm_team_size(s->batch->team),
+                                 .n_batch = s->batch->n_batch,
+                                 .kv_type = s->kv_type,
+                                 .kv_keep = s->kv_keep,
+                                 .n_vocab = (int32_t)n_vocab(s),
+                                 .cache_bytes = s->state.bytes};
+    return sm_struct_give(info, &now, sizeof now, wide, "sm_session_info", error);
+}
+
+sm_status sm_session_tokens(const sm_session *s, uint32_t begin, int32_t *ids, uint64_t capacity,
+                            uint64_t *n, sm_error *error) {
+    if (n)
+        *n = 0;
+    if (!s || (!ids && capacity))
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_tokens: session or ids is NULL");
+    const uint32_t length = s->length;
+    const uint64_t count = begin < length ? min_u64(length - begin, capacity) : 0;
+    for (uint64_t i = 0; i < count; i++)
+        ids[i] = __atomic_load_n(&s->ids[begin + i], __ATOMIC_RELAXED);
+    if (n)
+        *n = count;
+    return SM_OK;
 }
 
 sm_status sm_session_set_cancel(sm_session *s, sm_cancel_fn cancel, void *user, sm_error *error) {
@@ -310,9 +327,14 @@ sm_status sm_session_feed(sm_session *s, const int32_t *ids, uint64_t n, sm_erro
 }
 
 sm_status sm_session_feed_logits(sm_session *s, const int32_t *ids, uint64_t n, float *logits,
-                                 sm_error *error) {
+                                 uint64_t capacity, sm_error *error) {
     if (!s || (!logits && n))
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_feed_logits: session or logits is NULL");
+    if (n > capacity / n_vocab(s))
+        return sm_fail(
+            error, SM_ERR_BUFFER,
+            "sm_session_feed_logits: room for %llu floats, too few for %llu tokens of %u",
+            (unsigned long long)capacity, (unsigned long long)n, n_vocab(s));
     sm_status status = sm_session_begin(s, error);
     if (status)
         return status;
@@ -431,21 +453,26 @@ static sm_status has_logits(const sm_session *s, sm_error *error) {
                                    "there are no logits: feed the session a token first");
 }
 
-sm_status sm_session_logits(const sm_session *s, const float **logits, sm_error *error) {
+sm_status sm_session_logits(const sm_session *s, const float **logits, uint64_t *n,
+                            sm_error *error) {
     if (logits)
         *logits = NULL;
+    if (n)
+        *n = 0;
     if (!s || !logits)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_logits: session or logits is NULL");
     sm_status status = has_logits(s, error);
     if (!status)
         status = sm_logits_check(s->model, s->logits, s->length, error);
-    if (!status)
-        *logits = s->logits;
-    return status;
+    if (status)
+        return status;
+    *logits = s->logits;
+    if (n)
+        *n = n_vocab(s);
+    return SM_OK;
 }
 
-static sm_status sample(sm_session *s, const sm_sampling *sampling, int32_t *id, double *logprob,
-                        sm_error *error) {
+static sm_status sample(sm_session *s, const sm_sampling *sampling, int32_t *id, sm_error *error) {
     sm_chain chain;
     sm_status status = sm_chain_take(&chain, sampling, n_vocab(s), error);
     if (!status)
@@ -459,9 +486,16 @@ static sm_status sample(sm_session *s, const sm_sampling *sampling, int32_t *id,
         status = sm_session_choose(s, &chain, NULL, NULL, 0, mirostat ? &mu : NULL, id, error);
     if (!status && mirostat)
         sm_trail_put(s, *id, before, mu);
-    if (!status && logprob)
-        *logprob = sm_logprob(s->batch->sampler, s->logits, *id);
     return status;
+}
+
+/* What is told of a token that was chosen. */
+static void describe(const sm_session *s, sm_choice *choice) {
+    sm_sampler *sampler = s->batch->sampler;
+    choice->logprob = sm_logprob(sampler, s->logits, choice->id);
+    choice->rank = sm_rank(sampler, s->logits, choice->id);
+    choice->n_top =
+        choice->top ? sm_top_logprobs(sampler, s->logits, choice->top, (uint32_t)choice->n_top) : 0;
 }
 
 /* The logits with the chain's watermark, where it has one. */
@@ -502,18 +536,34 @@ sm_status sm_session_choose(sm_session *s, const sm_chain *chain, const uint32_t
                                    : status;
 }
 
-sm_status sm_session_sample(sm_session *s, const sm_sampling *sampling, int32_t *id,
-                            double *logprob, sm_error *error) {
-    if (id)
-        *id = -1;
-    if (logprob)
-        *logprob = 0;
-    if (!s || !id)
-        return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_sample: session or id is NULL");
-    sm_status status = sm_session_begin(s, error);
+static sm_status sample_into(sm_session *s, const sm_sampling *sampling, sm_choice *choice,
+                             const sm_wide *wide, sm_error *error) {
+    sm_choice c;
+    sm_status status = sm_struct_take(&c, sizeof c, wide, choice, "sm_choice", error);
+    if (!status && c.top && c.n_top > SM_MAX_LOGPROBS)
+        status = sm_fail(error, SM_ERR_ARGUMENT, "sm_session_sample: n_top is %llu, more than %d",
+                         (unsigned long long)c.n_top, SM_MAX_LOGPROBS);
+    if (!status)
+        status = sample(s, sampling, &c.id, error);
     if (status)
         return status;
-    status = sample(s, sampling, id, logprob, error);
+    describe(s, &c);
+    return sm_struct_give(choice, &c, sizeof c, wide, "sm_choice", error);
+}
+
+sm_status sm_session_sample(sm_session *s, const sm_sampling *sampling, sm_choice *choice,
+                            sm_error *error) {
+    static const sm_wide wide[] = {SM_WIDE_FROM(sm_choice, logprob), {0, 0, 0}};
+    if (!s)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_sample: session is NULL");
+    sm_status status = sm_struct_check(choice, sizeof *choice, wide, "sm_choice", error);
+    if (status)
+        return status;
+    choice->id = -1;
+    status = sm_session_begin(s, error);
+    if (status)
+        return status;
+    status = sample_into(s, sampling, choice, wide, error);
     sm_session_end(s);
     return status;
 }

@@ -134,7 +134,8 @@ static void begin(texts *all, text *t, const sm_batch_text *item) {
         status = sm_fail(&t->why, SM_ERR_CANCELLED, "cancelled before it began");
     set_hook(s, ask_both, &hooks);
     if (!status)
-        status = sm_generation_begin(&t->g, &(sm_prompt){.text = item->prompt});
+        status = sm_generation_begin(
+            &t->g, &(sm_prompt){.text = item->prompt, .n = text_size(item->prompt, item->length)});
     set_hook(s, hooks.own, hooks.own_user);
     if (status)
         end(t, status);

@@ -51,7 +51,7 @@ static bool find_mark(choosing *c, bool reasoning) {
 static sm_status make(choosing *c, sm_constraint **out, const sm_tokenizer *tokenizer,
                       bool reasoning) {
     const bool marked = find_mark(c, reasoning);
-    const char *const triggers[] = {c->mark};
+    const sm_text triggers[] = {{c->mark, SM_ZT}};
     const sm_constraint_options o = {
         .struct_size = sizeof o, .n_triggers = marked, .triggers = marked ? triggers : NULL};
     sm_tool_calls calls = {c->format, &c->tools, c->only, c->lazy};

@@ -125,7 +125,7 @@ bool sm_step_is_on(const sm_sampling_step *step) {
     return how[row_of(step->sampler)].on(step->value);
 }
 
-void sm_step_run(const sm_sampling_step *step, const sm_choice *c) {
+void sm_step_run(const sm_sampling_step *step, const sm_stage *c) {
     how[row_of(step->sampler)].run(c, step);
 }
 

@@ -67,7 +67,7 @@ static sm_status run(sm_sampler *s, const sm_chain *chain, const sm_draw *d, sm_
     if (l->holes && sv_top(l) == -INFINITY)
         return sm_fail(error, SM_ERR_ARGUMENT, "%s leaves no token to choose",
                        d->mask || d->n_banned ? "what may be chosen" : "option bias");
-    const sm_choice c = {l, chain, d, d->mu ? *d->mu : NAN};
+    const sm_stage c = {l, chain, d, d->mu ? *d->mu : NAN};
     for (uint32_t i = 0; i < greedy; i++)
         sm_step_run(&chain->steps[i], &c);
     if (greedy < chain->n_steps)

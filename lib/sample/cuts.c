@@ -24,7 +24,7 @@ static void cut_keeping(sm_survivors *l, float least, uint32_t min_keep) {
     }
 }
 
-void sm_top_k(const sm_choice *c, const sm_sampling_step *step) {
+void sm_top_k(const sm_stage *c, const sm_sampling_step *step) {
     sm_survivors *l = c->left;
     if (step->value[0] < l->n) {
         sv_keep_best(l, step->value[0] < 1 ? 1 : (uint32_t)step->value[0]);
@@ -32,17 +32,17 @@ void sm_top_k(const sm_choice *c, const sm_sampling_step *step) {
     }
 }
 
-void sm_min_p(const sm_choice *c, const sm_sampling_step *step) {
+void sm_min_p(const sm_stage *c, const sm_sampling_step *step) {
     cut_keeping(c->left, floor_at(c->left, step->value[0]), step->min_keep);
 }
 
 /* p_i >= a * p_max^2 where p_i / p_max >= a * p_max. */
-void sm_top_a(const sm_choice *c, const sm_sampling_step *step) {
+void sm_top_a(const sm_stage *c, const sm_sampling_step *step) {
     sm_survivors *l = c->left;
     sv_cut(l, floor_at(l, step->value[0] / sv_mass(l, sv_top(l))));
 }
 
-void sm_top_n_sigma(const sm_choice *c, const sm_sampling_step *step) {
+void sm_top_n_sigma(const sm_stage *c, const sm_sampling_step *step) {
     sm_survivors *l = c->left;
     double sum[4] = {0}, square[4] = {0};
     sv_drop_holes(l);
@@ -100,7 +100,7 @@ static bool top_p_of_many(sm_survivors *l, float top, double target, double mass
     return true;
 }
 
-void sm_top_p(const sm_choice *c, const sm_sampling_step *step) {
+void sm_top_p(const sm_stage *c, const sm_sampling_step *step) {
     sm_survivors *l = c->left;
     const float top = sv_top(l);
     l->ranked = true;
@@ -145,7 +145,7 @@ static void keep_first(sm_survivors *l, uint32_t n, float top, double target, ui
 }
 
 /* By |-ln p - H|, the places of l in pair[0]. */
-void sm_typical(const sm_choice *c, const sm_sampling_step *step) {
+void sm_typical(const sm_stage *c, const sm_sampling_step *step) {
     sm_survivors *l = c->left;
     double mass;
     sv_drop_holes(l);
@@ -174,7 +174,7 @@ static uint32_t count_above(const sm_survivors *l, float least, uint32_t *last) 
     return n;
 }
 
-void sm_xtc(const sm_choice *c, const sm_sampling_step *step) {
+void sm_xtc(const sm_stage *c, const sm_sampling_step *step) {
     sm_survivors *l = c->left;
     const sm_sampling *o = &c->chain->options;
     const double threshold = step->value[1];
@@ -204,7 +204,7 @@ void sm_xtc(const sm_choice *c, const sm_sampling_step *step) {
 /* ---- temperature
  * ------------------------------------------------------------------------------- */
 
-void sm_temperature(const sm_choice *c, const sm_sampling_step *step) {
+void sm_temperature(const sm_stage *c, const sm_sampling_step *step) {
     sm_survivors *l = c->left;
     double t = step->value[0];
     const double range = step->value[1];
@@ -244,7 +244,7 @@ static double mirostat_k(const sm_survivors *l, uint32_t m, double mu) {
     return pow(share * exp2(mu), 1 / s);
 }
 
-void sm_mirostat(const sm_choice *c, const sm_sampling_step *step) {
+void sm_mirostat(const sm_stage *c, const sm_sampling_step *step) {
     sm_survivors *l = c->left;
     const double mu = isnan(c->mu) ? 2 * step->value[1] : c->mu;
     l->ranked = true;

@@ -24,3 +24,11 @@ uint32_t sm_top_logprobs(sm_sampler *s, const float *logits, sm_token_logprob *t
                                                (double)largest - mass};
     return n;
 }
+
+uint32_t sm_rank(const sm_sampler *s, const float *logits, int32_t id) {
+    const float own = logits[id];
+    uint32_t rank = 0;
+    for (uint32_t i = 0; i < s->n_vocab; i++)
+        rank += logits[i] > own || (logits[i] == own && i < (uint32_t)id);
+    return rank;
+}

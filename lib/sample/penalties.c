@@ -42,7 +42,7 @@ static double penalize(double logit, int32_t count, const sm_sampling_step *step
     return logit - (step->value[3] + count * step->value[2]);
 }
 
-void sm_penalties(const sm_choice *c, const sm_sampling_step *step) {
+void sm_penalties(const sm_stage *c, const sm_sampling_step *step) {
     const uint32_t n = window(c->draw, step->value[0]);
     const int32_t *ids = c->draw->ids + (c->draw->length - n);
     for (uint32_t i = 0; i < n; i++)
@@ -74,13 +74,13 @@ static double lessen(double logit, int32_t length, const sm_sampling_step *step)
 }
 
 /* -1 in the counts of breakers, or 0 again. */
-static void mark_breakers(const sm_choice *c, int32_t mark) {
+static void mark_breakers(const sm_stage *c, int32_t mark) {
     const sm_sampling *o = &c->chain->options;
     for (uint64_t i = 0; i < o->n_dry_breakers; i++)
         c->left->s->counts[o->dry_breakers[i]] = mark;
 }
 
-void sm_dry(const sm_choice *c, const sm_sampling_step *step) {
+void sm_dry(const sm_stage *c, const sm_sampling_step *step) {
     sm_sampler *s = c->left->s;
     const uint32_t n = window(c->draw, step->value[3]);
     if (n < 2)

@@ -87,6 +87,8 @@ void sm_watermark_mark(const sm_watermark *w, float *logits, uint32_t n_vocab, c
 /* Natural log-probability of id under softmax(logits). */
 double sm_logprob(const sm_sampler *sampler, const float *logits, int32_t id);
 /* The n likeliest tokens with theirs, best first; fewer if the vocabulary is smaller. How many. */
+/* How many tokens are likelier than one, or as likely and of a lower id. */
+uint32_t sm_rank(const sm_sampler *sampler, const float *logits, int32_t id);
 uint32_t sm_top_logprobs(sm_sampler *sampler, const float *logits, sm_token_logprob *top,
                          uint32_t n);
 

@@ -89,20 +89,20 @@ void sv_cut_behind(sm_survivors *l, sm_ranked last);
 
 /* ---- samplers (penalties.c, cuts.c) -------------------------------------------------------- */
 
-typedef struct sm_choice {
+typedef struct sm_stage {
     sm_survivors *left;
     const sm_chain *chain;
     const sm_draw *draw;
     double mu;
-} sm_choice;
+} sm_stage;
 
-typedef void sm_sampler_fn(const sm_choice *c, const sm_sampling_step *step);
+typedef void sm_sampler_fn(const sm_stage *c, const sm_sampling_step *step);
 sm_sampler_fn sm_penalties, sm_dry, sm_top_n_sigma, sm_top_k, sm_typical, sm_top_p, sm_min_p,
     sm_top_a, sm_xtc, sm_temperature, sm_mirostat;
 
 /* Whether a step does anything; and running it. */
 bool sm_step_is_on(const sm_sampling_step *step);
-void sm_step_run(const sm_sampling_step *step, const sm_choice *choice);
+void sm_step_run(const sm_sampling_step *step, const sm_stage *choice);
 
 /* A logit that arithmetic made: finite, but -INFINITY stays. */
 float sm_to_logit(double x);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "calls.h"
 #include "fixture.h"
 #include "smallmind/experimental.h"
 #include "smallmind/smallmind.h"
@@ -88,7 +89,7 @@ static sm_status get_stats(const handles *h, void *s, sm_error *e) {
 }
 static sm_status take_sampling(const handles *h, void *s, sm_error *e) {
     int32_t id;
-    return sm_session_sample(h->session, s, &id, NULL, e);
+    return test_sample(h->session, s, &id, NULL, e);
 }
 static sm_status take_session(const handles *h, void *s, sm_error *e) {
     sm_session *made;
@@ -320,14 +321,14 @@ static void sampling_takes_zeros(void **state) {
     const int32_t ids[] = {1, 77, 3};
     assert_int_equal(sm_session_new(&s, model, NULL, NULL), SM_OK);
     assert_int_equal(sm_session_feed(s, ids, 3, NULL), SM_OK);
-    assert_int_equal(sm_session_sample(s, NULL, &greedy, NULL, NULL), SM_OK);
+    assert_int_equal(test_sample(s, NULL, &greedy, NULL, NULL), SM_OK);
     uint32_t others = 0;
     for (uint64_t seed = 0; seed < 20; seed++) {
         sm_sampling o = {.struct_size = sizeof o, .temperature = 1, .seed = seed};
-        assert_int_equal(sm_session_sample(s, &o, &id, NULL, NULL), SM_OK);
+        assert_int_equal(test_sample(s, &o, &id, NULL, NULL), SM_OK);
         others += id != greedy;
         o.top_p = SM_ZERO;
-        assert_int_equal(sm_session_sample(s, &o, &id, NULL, NULL), SM_OK);
+        assert_int_equal(test_sample(s, &o, &id, NULL, NULL), SM_OK);
         assert_int_equal(id, greedy);
     }
     assert_true(others > 10);
@@ -338,16 +339,16 @@ static void sampling_takes_zeros(void **state) {
                      .repeat_penalty = 100,
                      .bias = &bias,
                      .n_bias = 1};
-    assert_int_equal(sm_session_sample(s, &o, &id, NULL, NULL), SM_OK);
+    assert_int_equal(test_sample(s, &o, &id, NULL, NULL), SM_OK);
     assert_int_not_equal(id, 77); /* 77 is 3 tokens back */
     o.penalty_last_n = SM_ZERO_U32;
-    assert_int_equal(sm_session_sample(s, &o, &id, NULL, NULL), SM_OK);
+    assert_int_equal(test_sample(s, &o, &id, NULL, NULL), SM_OK);
     assert_int_equal(id, 77);
     o.repeat_penalty = SM_ZERO; /* of which zero is no value */
-    assert_int_equal(sm_session_sample(s, &o, &id, NULL, NULL), SM_ERR_ARGUMENT);
+    assert_int_equal(test_sample(s, &o, &id, NULL, NULL), SM_ERR_ARGUMENT);
     o.repeat_penalty = 0;
     o.top_p = -0.5;
-    assert_int_equal(sm_session_sample(s, &o, &id, NULL, NULL), SM_ERR_ARGUMENT);
+    assert_int_equal(test_sample(s, &o, &id, NULL, NULL), SM_ERR_ARGUMENT);
     sm_session_free(s);
     sm_model_free(model);
 }
@@ -467,7 +468,7 @@ static void out_pointers_hold_nothing_after_a_failure(void **state) {
     GONE(adapter, sm_adapter_load(&adapter, real, NULL, NULL, NULL, NULL));
     GONE(imatrix, sm_imatrix_new(&imatrix, NULL, NULL, NULL));
     GONE(trainer, sm_trainer_open(&trainer, NULL, NULL, NULL));
-    GONE(logits, sm_session_logits(NULL, &logits, NULL));
+    GONE(logits, sm_session_logits(NULL, &logits, NULL, NULL));
     GONE(name, sm_gguf_get_key(NULL, 0, &name, &type, NULL));
     assert_null(type);
     assert_int_equal(sm_detokenizer_feed(NULL, 0, &piece, &n, NULL), SM_ERR_ARGUMENT);
@@ -483,7 +484,7 @@ static void out_pointers_hold_nothing_after_a_failure(void **state) {
     assert_int_equal(n, 0);
     assert_int_equal(sm_session_sync(NULL, NULL, 0, &reused, NULL), SM_ERR_ARGUMENT);
     assert_int_equal(reused, 0);
-    assert_int_equal(sm_session_sample(NULL, NULL, &id, &logprob, NULL), SM_ERR_ARGUMENT);
+    assert_int_equal(test_sample(NULL, NULL, &id, &logprob, NULL), SM_ERR_ARGUMENT);
     assert_true(id == -1 && logprob == 0);
     sm_model_free(real);
 }

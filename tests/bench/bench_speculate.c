@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "calls.h"
 #include "run/run.h"
 #include "smallmind/experimental.h"
 #include "support.h"
@@ -95,7 +96,7 @@ int main(int argc, char **argv) {
     no_pattern();
     run(s, false); /* repacks */
     printf("%s %s, %u threads; a step of n tokens in steps of one:", shape, type,
-           sm_session_threads(s));
+           test_info(s).n_threads);
     const double one = step_ms(s, 1, rows);
     for (uint32_t n = 1; rows && n <= 17; n = n < 4 ? n + 1 : 2 * n)
         printf("  %u: %.2f", n, step_ms(s, n, rows) / one);

@@ -1,4 +1,5 @@
 /* Constraints: masks against what they are defined as, forced text, going back, generation. */
+#include "calls.h"
 #include "constrain/constrain.h"
 #include "smallmind/smallmind.h"
 
@@ -220,7 +221,7 @@ static void test_forced(void **state) {
 
 static void test_trigger(void **state) {
     (void)state;
-    static const char *const triggers[] = {"<x>", "</s>"};
+    static const sm_text triggers[] = {{"<x>!", 3}, {"</s>", SM_ZT}};
     const sm_constraint_options options = {
         .struct_size = sizeof options, .n_triggers = 2, .triggers = triggers};
     sm_constraint *c;
@@ -333,20 +334,20 @@ static void generate(const sm_model *model, sm_constraint *c, uint32_t threads, 
     sm_error error = {0};
     memset(w, 0, sizeof *w);
     assert_int_equal(sm_session_new(&s, model, &so, NULL), SM_OK);
-    if (sm_session_generate(s, "the", &o, take, w, &error))
+    if (sm_session_generate(s, "the", SM_ZT, &o, take, w, &error))
         fail_msg("%s", error.message);
     assert_int_equal(sm_session_get_stats(s, &stats, NULL), SM_OK);
     assert_int_equal(stats.generated_tokens, w->n);
     assert_int_equal(sm_session_length(s), stats.prompt_tokens + (w->n ? w->n - 1 : 0));
     for (uint32_t i = 0; i + 1 < w->n; i++)
-        assert_int_equal(sm_session_token(s, stats.prompt_tokens + i), w->ids[i]);
+        assert_int_equal(test_token(s, stats.prompt_tokens + i), w->ids[i]);
     *finish = stats.finish;
     sm_session_free(s);
 }
 
 static void test_generate(void **state) {
     (void)state;
-    static const char *const texts[] = {"yes", "no", "perhaps the other"};
+    static const sm_text texts[] = {{"yes", SM_ZT}, {"no", 2}, {"perhaps the other", SM_ZT}};
     for (int k = 0; k < 2; k++) {
         const sm_model *model = k ? spm : bpe;
         const sm_tokenizer *t = k ? spm_tokenizer : bpe_tokenizer;
@@ -356,8 +357,8 @@ static void test_generate(void **state) {
         assert_int_equal(sm_constraint_new_choices(&c, t, texts, 3, NULL, NULL), SM_OK);
         generate(model, c, 1, 0, 0, &one, &finish);
         assert_int_equal(finish, SM_FINISH_END);
-        assert_true(!strcmp(one.text, texts[0]) || !strcmp(one.text, texts[1]) ||
-                    !strcmp(one.text, texts[2]));
+        assert_true(!strcmp(one.text, texts[0].text) || !strcmp(one.text, texts[1].text) ||
+                    !strcmp(one.text, texts[2].text));
         sm_constraint_free(c);
 
         c = compile(t, SM_CONSTRAINT_GBNF, "root ::= \"{the an: \" [a-z]{3,9} \"; \" [0-9]+ \"}\"");
@@ -386,7 +387,7 @@ static void test_sampling_mask(void **state) {
     const sm_sampling sampling = {.struct_size = sizeof sampling, .mask = mask};
     assert_int_equal(sm_session_new(&s, bpe, NULL, NULL), SM_OK);
     assert_int_equal(sm_session_feed(s, &(int32_t){65}, 1, NULL), SM_OK);
-    assert_int_equal(sm_session_sample(s, &sampling, &id, NULL, NULL), SM_OK);
+    assert_int_equal(test_sample(s, &sampling, &id, NULL, NULL), SM_OK);
     assert_int_equal(id, 71);
     sm_session_free(s);
 }
@@ -593,7 +594,7 @@ static void write_sequences(sm_constraint *c, uint32_t from, uint32_t to,
             const sm_sampling sampling = {
                 .struct_size = sizeof sampling, .temperature = 1, .seed = 4 + k, .mask = mask};
             assert_int_equal(sm_constraint_mask(states[k], mask, WORDS, NULL), SM_OK);
-            assert_int_equal(sm_session_sample(sessions[k], &sampling, &ids[k], NULL, NULL), SM_OK);
+            assert_int_equal(test_sample(sessions[k], &sampling, &ids[k], NULL, NULL), SM_OK);
             assert_int_equal(sm_constraint_accept(states[k], ids[k], NULL), SM_OK);
             out[k][i] = ids[k];
         }
@@ -628,7 +629,7 @@ static void run_with(sm_generate_options o, uint32_t n_ctx, sm_constraint *c, wr
     memset(w, 0, sizeof *w);
     *stats = (sm_generate_stats){.struct_size = sizeof *stats};
     assert_int_equal(sm_session_new(&s, bpe, &so, NULL), SM_OK);
-    if (sm_session_generate(s, "the an the an the", &o, take, w, &error))
+    if (sm_session_generate(s, "the an the an the", SM_ZT, &o, take, w, &error))
         fail_msg("%s", error.message);
     assert_int_equal(sm_session_get_stats(s, stats, NULL), SM_OK);
     sm_session_free(s);

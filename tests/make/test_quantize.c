@@ -198,7 +198,7 @@ static void logits_of(const char *path, const int32_t *ids, float *logits) {
     sm_error error;
     const sm_session_options o = {.struct_size = sizeof o, .kv_type = SM_KV_TYPE_F32};
     if (sm_model_load(&model, path, NULL, &error) || sm_session_new(&session, model, &o, &error) ||
-        sm_session_feed_logits(session, ids, IDS, logits, &error))
+        sm_session_feed_logits(session, ids, IDS, logits, UINT64_MAX, &error))
         fail_msg("%s", error.message);
     sm_session_free(session);
     sm_model_free(model);

@@ -37,7 +37,7 @@ static sm_status feed_model(sm_model *model, float *logits, sm_error *error) {
     if (!status)
         status = sm_session_feed(session, ids + 5, 1, error);
     if (!status)
-        status = sm_session_logits(session, &last, error);
+        status = sm_session_logits(session, &last, NULL, error);
     if (!status && logits)
         memcpy(logits, last, N_VOCAB * sizeof *logits);
     sm_session_free(session);

@@ -22,6 +22,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "../support/calls.h"
 #include "smallmind/smallmind.h"
 
 #define TOLERANCE 1e-4
@@ -95,7 +96,8 @@ static bool feed(model_case *c, sm_session *s, uint64_t piece) {
     sm_error error;
     for (uint64_t at = 0; at < c->n_ids; at += piece) {
         const uint64_t n = c->n_ids - at < piece ? c->n_ids - at : piece;
-        if (sm_session_feed_logits(s, c->ids + at, n, c->got + at * (uint64_t)c->n_vocab, &error))
+        if (sm_session_feed_logits(s, c->ids + at, n, c->got + at * (uint64_t)c->n_vocab,
+                                   UINT64_MAX, &error))
             return fail(c, "feed", error.message);
     }
     return true;
@@ -115,7 +117,7 @@ static bool same_greedy(model_case *c, sm_session *s) {
     char text[64];
     for (uint64_t i = 0; i < c->n_greedy; i++) {
         int32_t id;
-        if (sm_session_sample(s, NULL, &id, NULL, &error))
+        if (test_sample(s, NULL, &id, NULL, &error))
             return fail(c, "greedy", error.message);
         snprintf(text, sizeof text, "id %u is %d, not %d", (unsigned)i, id, c->greedy[i]);
         if (id != c->greedy[i])

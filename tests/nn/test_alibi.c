@@ -45,7 +45,7 @@ static void logits_of(const sm_model *m, uint32_t threads, uint32_t kv_type, uin
     OK(sm_session_new(&s, m, &o, error));
     for (uint64_t at = 0; at < N; at += piece) {
         const uint64_t n = N - at < piece ? N - at : piece;
-        OK(sm_session_feed_logits(s, ids + at, n, logits + at * FIXTURE_VOCAB, error));
+        OK(sm_session_feed_logits(s, ids + at, n, logits + at * FIXTURE_VOCAB, UINT64_MAX, error));
     }
     sm_session_free(s);
 }

@@ -192,7 +192,7 @@ static void logits_of(const char *path, float *logits) {
     if (sm_model_load(&model, path, &o, &error))
         fail_msg("%s", error.message);
     assert_int_equal(sm_session_new(&s, model, NULL, NULL), SM_OK);
-    assert_int_equal(sm_session_feed_logits(s, ids, N_IDS, logits, NULL), SM_OK);
+    assert_int_equal(sm_session_feed_logits(s, ids, N_IDS, logits, UINT64_MAX, NULL), SM_OK);
     sm_session_free(s);
     sm_model_free(model);
 }

@@ -162,8 +162,9 @@ static float *logits_of(const char *path, const char *adapter, uint32_t repack, 
         int32_t ids[N];
         for (uint32_t i = 0; i < piece; i++)
             ids[i] = id_of(t + i);
-        assert_int_equal(
-            sm_session_feed_logits(s, ids, piece, logits + (size_t)t * FIXTURE_VOCAB, NULL), SM_OK);
+        assert_int_equal(sm_session_feed_logits(s, ids, piece, logits + (size_t)t * FIXTURE_VOCAB,
+                                                UINT64_MAX, NULL),
+                         SM_OK);
     }
     sm_adapter_free(a);
     sm_session_free(s);
@@ -405,7 +406,7 @@ static void one_token(const char *path, uint32_t repack, float *logits, uint64_t
     sm_model_info info = {.struct_size = sizeof info};
     const int32_t id = id_of(0);
     if (sm_model_load(&model, path, &o, &error) || sm_session_new(&s, model, &so, &error) ||
-        sm_session_feed_logits(s, &id, 1, logits, &error) ||
+        sm_session_feed_logits(s, &id, 1, logits, UINT64_MAX, &error) ||
         sm_model_get_info(model, &info, &error))
         fail_msg("%s", error.message);
     *packed = info.packed_bytes;

@@ -122,7 +122,8 @@ static float *logits_of(const char *path, const char *adapter, uint32_t piece) {
         int32_t ids[N];
         for (uint32_t i = 0; i < piece; i++)
             ids[i] = id_of(t + i);
-        if (sm_session_feed_logits(s, ids, piece, logits + (size_t)t * FIXTURE_VOCAB, &error))
+        if (sm_session_feed_logits(s, ids, piece, logits + (size_t)t * FIXTURE_VOCAB, UINT64_MAX,
+                                   &error))
             fail_msg("%s", error.message);
     }
     sm_adapter_free(a);

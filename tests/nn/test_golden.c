@@ -61,7 +61,7 @@ static void both(const char *model, const char *stored, uint32_t level, uint32_t
     *golden = (float *)(void *)scratch_read(need(stored), &size);
     assert_int_equal(size, IDS * VOCAB * sizeof **golden);
     sm_session *s = open_session(need(model), level, kv_type);
-    if (sm_session_feed_logits(s, ids, IDS, ours, &error))
+    if (sm_session_feed_logits(s, ids, IDS, ours, UINT64_MAX, &error))
         fail_msg("%s", error.message);
     sm_session_free(s);
 }
@@ -158,7 +158,7 @@ static void logits_of(const char *path, uint32_t level, float *logits) {
     sm_error error;
     read_ids(ids);
     sm_session *s = open_session(path, level, SM_KV_TYPE_F32);
-    if (sm_session_feed_logits(s, ids, IDS, logits, &error))
+    if (sm_session_feed_logits(s, ids, IDS, logits, UINT64_MAX, &error))
         fail_msg("%s", error.message);
     sm_session_free(s);
 }
@@ -262,7 +262,7 @@ static void stories_are_told(void **state) {
         sm_session *s = open_session(path, levels[l], SM_KV_TYPE_F32);
         const sm_generate_options o = {.struct_size = sizeof o, .max_tokens = 200};
         text[0] = 0;
-        if (sm_session_generate(s, "Once upon a time", &o, append, text, &error))
+        if (sm_session_generate(s, "Once upon a time", SM_ZT, &o, append, text, &error))
             fail_msg("%s", error.message);
         assert_memory_equal(text, expected, sizeof expected - 1);
         sm_session_free(s);

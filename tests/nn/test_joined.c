@@ -178,8 +178,9 @@ static void logits_of(const char *path, uint32_t repack, const char *adapter, fl
         OK(sm_adapter_load(&a, model, adapter, NULL, NULL, error));
         OK(sm_session_attach(s, a, 1, error));
     }
-    OK(sm_session_feed_logits(s, ids, N - 1, logits, error));
-    OK(sm_session_feed_logits(s, ids + N - 1, 1, logits + (N - 1) * FIXTURE_VOCAB, error));
+    OK(sm_session_feed_logits(s, ids, N - 1, logits, UINT64_MAX, error));
+    OK(sm_session_feed_logits(s, ids + N - 1, 1, logits + (N - 1) * FIXTURE_VOCAB, UINT64_MAX,
+                              error));
     OK(sm_model_get_info(model, info, error));
     sm_session_free(s);
     sm_adapter_free(a);

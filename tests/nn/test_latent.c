@@ -109,7 +109,7 @@ static float *logits_of(const sm_model *model, uint32_t kv_type, uint32_t n_thre
         const uint32_t n = N - t < piece ? N - t : piece;
         for (uint32_t i = 0; i < n; i++)
             ids[i] = id_of(t + i);
-        if (sm_session_feed_logits(s, ids, n, logits + (size_t)t * V, &error))
+        if (sm_session_feed_logits(s, ids, n, logits + (size_t)t * V, UINT64_MAX, &error))
             fail_msg("%s", error.message);
     }
     sm_session_free(s);
@@ -192,7 +192,7 @@ static void same_bits_in_company(void **state) {
             for (uint32_t i = 0; i < 2; i++) {
                 const float *got;
                 const uint32_t at = i ? 5 * t + 4 : t;
-                assert_int_equal(sm_session_logits(s[i], &got, NULL), SM_OK);
+                assert_int_equal(sm_session_logits(s[i], &got, NULL, NULL), SM_OK);
                 assert_memory_equal(got, want + (size_t)at * V, V * sizeof *got);
             }
         }

@@ -67,8 +67,9 @@ static void ids_of(int32_t ids[N]) {
 static void feed(sm_session *s, float *logits) {
     int32_t ids[N];
     ids_of(ids);
-    OK(sm_session_feed_logits(s, ids, N - 1, logits, error));
-    OK(sm_session_feed_logits(s, ids + N - 1, 1, logits + (N - 1) * FIXTURE_VOCAB, error));
+    OK(sm_session_feed_logits(s, ids, N - 1, logits, UINT64_MAX, error));
+    OK(sm_session_feed_logits(s, ids + N - 1, 1, logits + (N - 1) * FIXTURE_VOCAB, UINT64_MAX,
+                              error));
 }
 
 static void logits_of(const char *path, uint32_t n_ctx, float *logits) {
@@ -132,7 +133,7 @@ static void test_batch(void **state) {
         OK(sm_batch_step(batch, items, 2, error));
         for (int i = 0; i < 2; i++) {
             const float *logits;
-            OK(sm_session_logits(s[i], &logits, error));
+            OK(sm_session_logits(s[i], &logits, NULL, error));
             assert_memory_equal(logits, want[i] + t * FIXTURE_VOCAB,
                                 FIXTURE_VOCAB * sizeof *logits);
         }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "calls.h"
 #include "fixture.h"
 #include "smallmind/smallmind.h"
 #include "support.h"
@@ -123,7 +124,7 @@ static void contexts_end_with_the_positions(void **state) {
     o.n_ctx = 0;
     if (sm_session_new(&s, model, &o, &error))
         fail_msg("%s", error.message);
-    assert_int_equal(sm_session_capacity(s), 40);
+    assert_int_equal(test_info(s).n_ctx, 40);
     assert_int_equal(sm_session_feed(s, ids, 40, &error), SM_OK); /* the last position, too */
     assert_int_not_equal(sm_session_feed(s, ids, 1, &error), SM_OK);
     sm_session_free(s);

@@ -50,9 +50,10 @@ static sm_status all_logits(const char *path, uint32_t io, uint32_t repack,
     if (!status)
         status = sm_session_new(&session, model, &so, error);
     if (!status)
-        status = sm_session_feed_logits(session, ids, first, logits, error);
+        status = sm_session_feed_logits(session, ids, first, logits, UINT64_MAX, error);
     for (uint64_t i = first; i < N_IDS && !status; i++)
-        status = sm_session_feed_logits(session, ids + i, 1, logits + i * FIXTURE_VOCAB, error);
+        status = sm_session_feed_logits(session, ids + i, 1, logits + i * FIXTURE_VOCAB, UINT64_MAX,
+                                        error);
     if (!status && info)
         status = sm_model_get_info(model, info, error);
     sm_session_free(session);

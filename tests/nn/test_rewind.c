@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "calls.h"
 #include "fixture.h"
 #include "run/run.h"
 #include "support.h"
@@ -39,7 +40,7 @@ static void feed(sm_session *s, uint32_t from, uint32_t to) {
 
 static void assert_logits(sm_session *s, float (*want)[FIXTURE_VOCAB]) {
     const float *logits;
-    assert_int_equal(sm_session_logits(s, &logits, NULL), SM_OK);
+    assert_int_equal(sm_session_logits(s, &logits, NULL, NULL), SM_OK);
     assert_memory_equal(logits, want[sm_session_length(s) - 1], sizeof want[0]);
 }
 
@@ -60,14 +61,14 @@ static void sessions_go_back_by_computing_again(void **state) {
     assert_int_equal(sm_session_new(&s, model, NULL, NULL), SM_OK);
     for (uint32_t i = 0; i < LENGTH; i++)
         ids[i] = id_of(i);
-    assert_int_equal(sm_session_feed_logits(s, ids, LENGTH, want[0], NULL), SM_OK);
+    assert_int_equal(sm_session_feed_logits(s, ids, LENGTH, want[0], UINT64_MAX, NULL), SM_OK);
     for (uint32_t to = LENGTH; to-- > 0;) {
         const float *logits;
         assert_int_equal(sm_session_rewind(s, to, NULL), SM_OK);
         assert_int_equal(sm_session_length(s), to);
         for (uint32_t i = 0; i < to; i++)
-            assert_int_equal(sm_session_token(s, i), id_of(i));
-        assert_int_equal(sm_session_logits(s, &logits, NULL), SM_ERR_STATE);
+            assert_int_equal(test_token(s, i), id_of(i));
+        assert_int_equal(sm_session_logits(s, &logits, NULL, NULL), SM_ERR_STATE);
         feed(s, to, to + 1);
         assert_logits(s, want);
         uint64_t reused = 99;

@@ -351,7 +351,8 @@ static sm_status feed(asking *a, sm_error *error) {
 }
 
 static sm_status feed_for_logits(sm_error *error) {
-    return sm_session_feed_logits(world.session, world.ids, world.n_ids, world.logits, error);
+    return sm_session_feed_logits(world.session, world.ids, world.n_ids, world.logits, UINT64_MAX,
+                                  error);
 }
 
 static sm_status feed_logits(asking *a, sm_error *error) {
@@ -381,7 +382,7 @@ static sm_status generate_text(sm_error *error) {
     const sm_sampling sampling = {.struct_size = sizeof sampling, .seed = 1};
     const sm_generate_options o = {
         .struct_size = sizeof o, .max_tokens = 32, .sampling = &sampling};
-    return sm_session_generate(world.session, "abc", &o, NULL, NULL, error);
+    return sm_session_generate(world.session, "abc", SM_ZT, &o, NULL, NULL, error);
 }
 
 static sm_status generate(asking *a, sm_error *error) {

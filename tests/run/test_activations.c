@@ -36,7 +36,8 @@ static float *logits_of(const char *path, uint32_t activations, uint32_t n_threa
         fail_msg("%s", error.message);
     for (uint32_t t = 0; t < N; t += piece)
         assert_int_equal(sm_session_feed_logits(s, ids + t, N - t < piece ? N - t : piece,
-                                                logits + (size_t)t * FIXTURE_VOCAB, &error),
+                                                logits + (size_t)t * FIXTURE_VOCAB, UINT64_MAX,
+                                                &error),
                          SM_OK);
     sm_session_free(s);
     sm_model_free(model);

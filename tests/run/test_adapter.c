@@ -111,8 +111,9 @@ static void logits_of(sm_session *s, float *logits) {
     for (int i = 0; i < N; i++)
         ids[i] = (int32_t)(test_random(&seed) % FIXTURE_VOCAB);
     OK(sm_session_rewind(s, 0, error));
-    OK(sm_session_feed_logits(s, ids, N - 1, logits, error));
-    OK(sm_session_feed_logits(s, ids + N - 1, 1, logits + (N - 1) * FIXTURE_VOCAB, error));
+    OK(sm_session_feed_logits(s, ids, N - 1, logits, UINT64_MAX, error));
+    OK(sm_session_feed_logits(s, ids + N - 1, 1, logits + (N - 1) * FIXTURE_VOCAB, UINT64_MAX,
+                              error));
 }
 
 #define LOGITS (N * FIXTURE_VOCAB)
@@ -307,7 +308,7 @@ static void test_long_steps(void **state) {
         sm_session *s;
         OK(sm_session_new(&s, model, &o, error));
         OK(sm_session_attach(s, a, 1, error));
-        OK(sm_session_feed_logits(s, ids, LONG, i ? got : want, error));
+        OK(sm_session_feed_logits(s, ids, LONG, i ? got : want, UINT64_MAX, error));
         sm_session_free(s);
     }
     assert_memory_equal(got, want, sizeof want);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "calls.h"
 #include "blocks.h"
 #include "fixture.h"
 #include "smallmind/smallmind.h"
@@ -73,14 +74,14 @@ static void test_same_text(void **state) {
         .struct_size = sizeof o, .max_tokens = MOST, .ignore_end = 1, .sampling = &sampling};
     sm_session *session = open_session();
     sm_error error = {0};
-    if (sm_session_generate(session, "One day", &o, on_token, &plain, &error))
+    if (sm_session_generate(session, "One day", SM_ZT, &o, on_token, &plain, &error))
         fail_msg("%s", error.message);
     sm_generate_stats stats = {.struct_size = sizeof stats};
     assert_int_equal(sm_session_get_stats(session, &stats, NULL), SM_OK);
     int32_t ids[64];
     const uint64_t n = stats.prompt_tokens;
     for (uint32_t i = 0; i < n; i++)
-        ids[i] = sm_session_token(session, i);
+        ids[i] = test_token(session, i);
     read_again(&plain, &want);
     assert_true(want.length > 50);
 

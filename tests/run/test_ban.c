@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "calls.h"
 #include "fixture.h"
 #include "smallmind/smallmind.h"
 #include "support.h"
@@ -56,7 +57,7 @@ static int32_t listen(void *user, const sm_token *token) {
 static sm_status speak(sm_session *s, const sm_generate_options *o, heard *h) {
     sm_error error = {0};
     memset(h, 0, sizeof *h);
-    const sm_status status = sm_session_generate(s, "and the", o, listen, h, &error);
+    const sm_status status = sm_session_generate(s, "and the", SM_ZT, o, listen, h, &error);
     if (status && status != SM_ERR_NOMEM && status != SM_ERR_ARGUMENT)
         fail_msg("%s", error.message);
     return status;
@@ -75,7 +76,7 @@ static void banned_strings_never_appear(void **state) {
                                       .seed = seed,
                                       .mirostat = seed % 4 == 1 ? 2 : 0};
         char bans[8][8];
-        const char *list[8];
+        sm_text list[8];
         sm_session *s, *fresh;
         assert_int_equal(sm_session_new(&s, model, NULL, NULL), SM_OK);
         sm_generate_options o = {.struct_size = sizeof o,
@@ -89,10 +90,10 @@ static void banned_strings_never_appear(void **state) {
             assert_int_equal(speak(s, &o, &h), SM_OK);
             assert_int_equal(h.n, 60);
             for (uint32_t i = 0; i < n; i++)
-                if (strstr(h.text, list[i]))
+                if (strstr(h.text, bans[i]))
                     fail_msg("seed %u, %u bans: \"%s\" (%u bytes) at %u of %u", (unsigned)seed, n,
-                             list[i], (unsigned)strlen(list[i]),
-                             (unsigned)(strstr(h.text, list[i]) - h.text), (unsigned)h.length);
+                             bans[i], (unsigned)strlen(bans[i]),
+                             (unsigned)(strstr(h.text, bans[i]) - h.text), (unsigned)h.length);
             assert_int_equal(sm_session_new(&fresh, model, NULL, NULL), SM_OK);
             assert_int_equal(speak(fresh, &o, &again), SM_OK);
             assert_string_equal(again.text, h.text);
@@ -107,7 +108,7 @@ static void banned_strings_never_appear(void **state) {
             snprintf(bans[n], sizeof bans[n], "%.*s", (int)length, h.text + at);
             if (!length) /* nothing but bytes that are no text */
                 snprintf(bans[n], sizeof bans[n], "qzx");
-            list[n] = bans[n];
+            list[n] = (sm_text){bans[n], n % 2 ? SM_ZT : strlen(bans[n])};
             changed += n > 0;
         }
         sm_session_free(s);
@@ -121,7 +122,7 @@ static void bad_bans_are_refused(void **state) {
     sm_model *model = open_model(NULL);
     static heard h;
     sm_session *s;
-    const char *empty[] = {""}, *fine[] = {"x"};
+    const sm_text empty[] = {{"", SM_ZT}}, fine[] = {{"x", 1}};
     assert_int_equal(sm_session_new(&s, model, NULL, NULL), SM_OK);
     sm_generate_options o = {.struct_size = sizeof o, .max_tokens = 4, .n_ban = 1};
     assert_int_equal(speak(s, &o, &h), SM_ERR_ARGUMENT);
@@ -179,7 +180,7 @@ static void allocations_fail(void **state) {
     fail_alloc counter = {0};
     sm_model *model = open_model(&counter);
     static heard h;
-    const char *list[] = {"e", "th", "x"};
+    const sm_text list[] = {{"e", 1}, {"th", 2}, {"x", SM_ZT}};
     const sm_sampling sampling = {.struct_size = sizeof sampling, .temperature = 1};
     const sm_generate_options o = {.struct_size = sizeof o,
                                    .max_tokens = 30,
@@ -219,8 +220,8 @@ static void mirostat_follows_rewind_and_fork(void **state) {
     assert_int_equal(sm_session_new(&s, model, NULL, NULL), SM_OK);
     assert_int_equal(sm_session_feed(s, prompt, 3, NULL), SM_OK);
     for (int i = 0; i < 24; i++) {
-        assert_int_equal(sm_session_sample(s, &o, &ids[i], NULL, NULL), SM_OK);
-        assert_int_equal(sm_session_sample(s, &o, &id, NULL, NULL), SM_OK);
+        assert_int_equal(test_sample(s, &o, &ids[i], NULL, NULL), SM_OK);
+        assert_int_equal(test_sample(s, &o, &id, NULL, NULL), SM_OK);
         assert_int_equal(id, ids[i]);
         if (i == 11)
             assert_int_equal(sm_session_fork(&fork, s, NULL), SM_OK);
@@ -234,12 +235,12 @@ static void mirostat_follows_rewind_and_fork(void **state) {
     assert_int_equal(sm_session_rewind(s, 2, NULL), SM_OK);
     assert_int_equal(sm_session_feed(s, &prompt[2], 1, NULL), SM_OK);
     for (int i = 0; i < 24; i++) {
-        assert_int_equal(sm_session_sample(s, &o, &id, NULL, NULL), SM_OK);
+        assert_int_equal(test_sample(s, &o, &id, NULL, NULL), SM_OK);
         assert_int_equal(id, ids[i]);
         assert_int_equal(sm_session_feed(s, &id, 1, NULL), SM_OK);
     }
     for (int i = 11; i < 24; i++) {
-        assert_int_equal(sm_session_sample(fork, &o, &id, NULL, NULL), SM_OK);
+        assert_int_equal(test_sample(fork, &o, &id, NULL, NULL), SM_OK);
         assert_int_equal(id, ids[i]);
         assert_int_equal(sm_session_feed(fork, &id, 1, NULL), SM_OK);
     }

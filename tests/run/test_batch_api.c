@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "calls.h"
 #include "blocks.h"
 #include "fixture.h"
 #include "run/run.h"
@@ -62,7 +63,7 @@ static void fill_ids(int32_t *ids, uint32_t sequence, uint32_t position, uint32_
 static const float *logits_of(const sm_session *session) {
     const float *logits;
     sm_error error = {0};
-    if (sm_session_logits(session, &logits, &error))
+    if (sm_session_logits(session, &logits, NULL, &error))
         fail_msg("%s", error.message);
     return logits;
 }
@@ -95,8 +96,9 @@ static void compute_alone(const sm_model *model, tail_logits out, uint32_t kv_ty
         assert_int_equal(sm_session_new(&session, model, &o, NULL), SM_OK);
         fill_ids(ids, s, 0, n);
         assert_int_equal(sm_session_feed(session, ids, n - TAIL, NULL), SM_OK);
-        assert_int_equal(sm_session_feed_logits(session, ids + n - TAIL, TAIL, out[s][0], NULL),
-                         SM_OK);
+        assert_int_equal(
+            sm_session_feed_logits(session, ids + n - TAIL, TAIL, out[s][0], UINT64_MAX, NULL),
+            SM_OK);
         sm_session_free(session);
     }
 }
@@ -270,7 +272,7 @@ static void sampled_tokens_do_not_depend_on_the_batch(void **state) {
                                               .repeat_penalty = 1.1,
                                               .seed = 3,
                                               .sequence = i};
-                assert_int_equal(sm_session_sample(s[i], &sampling, &ids[i], NULL, NULL), SM_OK);
+                assert_int_equal(test_sample(s[i], &sampling, &ids[i], NULL, NULL), SM_OK);
                 items[i] = (sm_batch_item){.struct_size = sizeof(sm_batch_item),
                                            .session = s[i],
                                            .ids = &ids[i],
@@ -304,14 +306,16 @@ static void sessions_of_a_batch_do_all_that_others_do(void **state) {
     char alone[256] = "", in_batch[256] = "", again[256] = "";
     sm_session *session, *fork;
     assert_int_equal(sm_session_new(&session, model, NULL, NULL), SM_OK);
-    assert_int_equal(sm_session_generate(session, "the hand", &go, collect, alone, NULL), SM_OK);
+    assert_int_equal(sm_session_generate(session, "the hand", SM_ZT, &go, collect, alone, NULL),
+                     SM_OK);
     sm_session_free(session);
 
     sm_batch *batch = open_batch(model, 3, 0, 0);
     session = open_session(batch);
-    assert_int_equal(sm_session_threads(session), 3);
-    assert_int_equal(sm_session_capacity(session), 512);
-    assert_int_equal(sm_session_generate(session, "the hand", &go, collect, in_batch, NULL), SM_OK);
+    assert_int_equal(test_info(session).n_threads, 3);
+    assert_int_equal(test_info(session).n_ctx, 512);
+    assert_int_equal(sm_session_generate(session, "the hand", SM_ZT, &go, collect, in_batch, NULL),
+                     SM_OK);
     assert_string_equal(in_batch, alone);
     assert_int_equal(sm_session_fork(&fork, session, NULL), SM_OK);
     /* the fork is of the batch: both go on in one step, to the same logits */
@@ -323,7 +327,8 @@ static void sessions_of_a_batch_do_all_that_others_do(void **state) {
     assert_memory_equal(logits_of(fork), logits_of(session), VOCAB * sizeof(float));
     const uint32_t n = sm_session_length(fork);
     assert_int_equal(sm_session_rewind(fork, 0, NULL), SM_OK);
-    assert_int_equal(sm_session_generate(fork, "the hand", &go, collect, again, NULL), SM_OK);
+    assert_int_equal(sm_session_generate(fork, "the hand", SM_ZT, &go, collect, again, NULL),
+                     SM_OK);
     assert_string_equal(again, alone);
     assert_int_equal(sm_session_length(session), n);
     sm_session_free(session);
@@ -443,7 +448,7 @@ static void a_failed_step_changes_nothing(void **state) {
         assert_int_equal(sm_session_length(c), 0);
         assert_memory_equal(logits_of(a), logits[0], sizeof logits[0]);
         assert_memory_equal(logits_of(b), logits[1], sizeof logits[1]);
-        assert_int_equal(sm_session_token(b, 9), -1);
+        assert_int_equal(test_token(b, 9), -1);
         status = sm_batch_step(batch, items, 3, NULL);
         if (status)
             assert_int_equal(status, SM_ERR_CANCELLED);
@@ -451,9 +456,10 @@ static void a_failed_step_changes_nothing(void **state) {
     assert_true(asked > 3);
     assert_int_equal(sm_session_length(a), 6);
     assert_int_equal(sm_session_length(b), 11);
-    assert_int_equal(sm_session_token(b, 10), ids[10]);
+    assert_int_equal(test_token(b, 10), ids[10]);
     const float *none;
-    assert_int_equal(sm_session_logits(c, &none, NULL), SM_ERR_STATE); /* no tokens, no logits */
+    assert_int_equal(sm_session_logits(c, &none, NULL, NULL),
+                     SM_ERR_STATE); /* no tokens, no logits */
     /* after all that, what a session fed by itself has */
     assert_int_equal(sm_session_feed(lone, ids, 11, NULL), SM_OK);
     assert_memory_equal(logits_of(lone), logits_of(b), VOCAB * sizeof(float));
@@ -531,7 +537,7 @@ static void items_say_their_stride(void **state) {
     assert_int_equal(sm_batch_step(batch, &items[0].known, 2, NULL), SM_OK);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(sm_session_length(s[i]), 2);
-        assert_int_equal(sm_session_token(s[i], 1), ids[i][1]);
+        assert_int_equal(test_token(s[i], 1), ids[i][1]);
     }
     items[1].more[2] = 1;
     assert_int_equal(sm_batch_step(batch, &items[0].known, 2, &error), SM_ERR_ARGUMENT);
@@ -643,7 +649,7 @@ static void steps_allocate_nothing(void **state) {
         }
         step(batch, items, 1 + round % 5);
         int32_t id;
-        assert_int_equal(sm_session_sample(s[0], NULL, &id, NULL, NULL), SM_OK);
+        assert_int_equal(test_sample(s[0], NULL, &id, NULL, NULL), SM_OK);
         if (round == 0)
             calls = counter.calls; /* the weights were repacked */
         assert_int_equal(counter.calls, calls);

@@ -46,7 +46,7 @@ static void *use(void *arg) {
         return NULL;
     /* else these tiny steps would run on one thread */
     sm_team_set_barrier_ns(session->batch->team, 0);
-    u->status = sm_session_generate(session, "the hand in the", &go, collect, u, NULL);
+    u->status = sm_session_generate(session, "the hand in the", SM_ZT, &go, collect, u, NULL);
     if (!u->status)
         u->status = sm_session_fork(&fork, session, NULL);
     sm_session_free(session);
@@ -106,7 +106,7 @@ static void *feed_first(void *arg) {
         return NULL;
     u->status = sm_session_feed(session, prompt, PROMPT, NULL);
     if (!u->status)
-        u->status = sm_session_logits(session, &logits, NULL);
+        u->status = sm_session_logits(session, &logits, NULL, NULL);
     if (!u->status)
         memcpy(u->logits, logits, sizeof u->logits);
     sm_session_free(session);

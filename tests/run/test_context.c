@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "calls.h"
 #include "fixture.h"
 #include "run/run.h"
 #include "several.h"
@@ -83,7 +84,7 @@ static void generate(sm_session *s, const char *prompt, const sm_generate_option
                      sm_generate_stats *stats) {
     sm_error error;
     *stats = (sm_generate_stats){.struct_size = sizeof *stats};
-    if (sm_session_generate(s, prompt, o, NULL, NULL, &error))
+    if (sm_session_generate(s, prompt, SM_ZT, o, NULL, NULL, &error))
         fail_msg("%s", error.message);
     assert_int_equal(sm_session_get_stats(s, stats, NULL), SM_OK);
 }
@@ -95,11 +96,11 @@ static double distance(const sm_session *s) {
     double most = 0;
     const uint32_t n = sm_session_length(s);
     for (uint32_t i = 0; i < n; i++)
-        ids[i] = sm_session_token(s, i);
+        ids[i] = test_token(s, i);
     sm_session *fresh = open_session(s->model, s->n_ctx, 1, 64, s->kv_type);
     assert_int_equal(sm_session_feed(fresh, ids, n, NULL), SM_OK);
-    assert_int_equal(sm_session_logits(s, &a, NULL), SM_OK);
-    assert_int_equal(sm_session_logits(fresh, &b, NULL), SM_OK);
+    assert_int_equal(sm_session_logits(s, &a, NULL, NULL), SM_OK);
+    assert_int_equal(sm_session_logits(fresh, &b, NULL, NULL), SM_OK);
     for (int i = 0; i < V; i++)
         most = fmax(most, fabs((double)a[i] - (double)b[i]));
     sm_session_free(fresh);
@@ -147,7 +148,8 @@ static void stops(void **state) {
     char longer[2 * CONTEXT];
     memset(longer, 'x', sizeof longer);
     longer[sizeof longer - 1] = 0;
-    assert_int_equal(sm_session_generate(s, longer, &o, NULL, NULL, NULL), SM_ERR_CONTEXT_FULL);
+    assert_int_equal(sm_session_generate(s, longer, SM_ZT, &o, NULL, NULL, NULL),
+                     SM_ERR_CONTEXT_FULL);
     sm_session_free(s);
     sm_model_free(model);
 }
@@ -224,10 +226,10 @@ static void streams_are_the_same_bits(void **state) {
         assert_int_equal(stats.dropped_tokens, dropped);
         assert_int_equal(sm_session_length(whole), sm_session_length(parts));
         for (uint32_t i = 0; i < sm_session_length(whole); i++)
-            assert_int_equal(sm_session_token(whole, i), sm_session_token(parts, i));
+            assert_int_equal(test_token(whole, i), test_token(parts, i));
         const float *a, *b;
-        assert_int_equal(sm_session_logits(whole, &a, NULL), SM_OK);
-        assert_int_equal(sm_session_logits(parts, &b, NULL), SM_OK);
+        assert_int_equal(sm_session_logits(whole, &a, NULL, NULL), SM_OK);
+        assert_int_equal(sm_session_logits(parts, &b, NULL, NULL), SM_OK);
         assert_memory_equal(a, b, V * sizeof *a);
         /* going back where a stream cannot: the tokens it holds are computed as they are */
         const uint32_t back = sm_session_length(parts) - 60;
@@ -289,8 +291,8 @@ static void turns_are_dropped_whole(void **state) {
         assert_int_equal(sm_session_drop_turns(s, turns, 5, 1, 49, &n, NULL), SM_OK);
         assert_int_equal(n, 2);
         assert_int_equal(sm_session_length(s), 55);
-        assert_int_equal(sm_session_token(s, 9), 29);
-        assert_int_equal(sm_session_token(s, 10), 75);
+        assert_int_equal(test_token(s, 9), 29);
+        assert_int_equal(test_token(s, 10), 75);
         assert_true(distance(s) == 0);
         sm_error error;
         uint32_t left[] = {0, 10, 45};
@@ -326,7 +328,7 @@ static void draws(sm_session *s, int32_t *ids) {
     for (uint64_t i = 0; i < DRAWS; i++) {
         const sm_sampling o = {
             .struct_size = sizeof o, .temperature = 3, .seed = 11, .sequence = i};
-        assert_int_equal(sm_session_sample(s, &o, &ids[i], NULL, NULL), SM_OK);
+        assert_int_equal(test_sample(s, &o, &ids[i], NULL, NULL), SM_OK);
     }
 }
 
@@ -399,7 +401,7 @@ static int32_t no_token(void *user, sm_context_full *full) {
 static void refused(sm_session *s, const sm_generate_options *o, sm_status status,
                     const char *word) {
     sm_error error = {0};
-    const sm_status got = sm_session_generate(s, PROMPT, o, NULL, NULL, &error);
+    const sm_status got = sm_session_generate(s, PROMPT, SM_ZT, o, NULL, NULL, &error);
     if (got != status || !strstr(error.message, word))
         fail_msg("%d '%s', not %d '%s'", got, error.message, status, word);
 }
@@ -424,7 +426,7 @@ static void what_cannot_be_is_refused(void **state) {
     o.n_keep = CONTEXT - 1;
     refused(s, &o, SM_ERR_ARGUMENT, "n_keep");
     o.n_keep = CONTEXT - 2;
-    assert_int_equal(sm_session_generate(s, PROMPT, &o, NULL, NULL, NULL), SM_OK);
+    assert_int_equal(sm_session_generate(s, PROMPT, SM_ZT, &o, NULL, NULL, NULL), SM_OK);
     o.n_drop = 2;
     refused(s, &o, SM_ERR_ARGUMENT, "n_drop");
     o = with(SM_CONTEXT_SINKS, &h);
@@ -445,7 +447,7 @@ static void what_cannot_be_is_refused(void **state) {
     refused(s, &o, SM_ERR_UNSUPPORTED, "learned");
     h.stop = false;
     o = with(SM_CONTEXT_SLIDE, &h);
-    assert_int_equal(sm_session_generate(s, PROMPT, &o, NULL, NULL, NULL), SM_OK);
+    assert_int_equal(sm_session_generate(s, PROMPT, SM_ZT, &o, NULL, NULL, NULL), SM_OK);
     sm_session_free(s);
     sm_model_free(model);
 
@@ -478,11 +480,11 @@ static void cancelled_anywhere(void **state) {
             sm_session_set_cancel(s, stop_at, &left, NULL);
             assert_int_equal(sm_session_rewind(s, 0, NULL), SM_OK);
             left = stop;
-            const sm_status status = sm_session_generate(s, PROMPT, &o, NULL, NULL, NULL);
+            const sm_status status = sm_session_generate(s, PROMPT, SM_ZT, &o, NULL, NULL, NULL);
             sm_session_set_cancel(s, NULL, NULL, NULL);
             assert_true(status == SM_OK || status == SM_ERR_CANCELLED);
             const float *logits;
-            if (policy == SM_CONTEXT_SLIDE && !sm_session_logits(s, &logits, NULL))
+            if (policy == SM_CONTEXT_SLIDE && !sm_session_logits(s, &logits, NULL, NULL))
                 assert_true(distance(s) == 0);
         }
     sm_session_free(s);

@@ -9,6 +9,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "calls.h"
 #include "fixture.h"
 #include "smallmind/smallmind.h"
 #include "support.h"
@@ -82,7 +83,7 @@ static void as_logits_one_by_one(void **state) {
     for (int i = 0; i < N; i++) {
         const float *logits;
         if (i) {
-            assert_int_equal(sm_session_logits(s, &logits, NULL), SM_OK);
+            assert_int_equal(sm_session_logits(s, &logits, NULL, NULL), SM_OK);
             assert_true(fabs(all[i] - plain_logprob(logits, ids[i])) < 1e-6);
             assert_top(logits, top[i]);
         }
@@ -158,11 +159,12 @@ static void echo_of_a_generation(void **state) {
         sm_generate_stats stats = {.struct_size = sizeof stats};
         memset(&plain, 0, sizeof plain);
         sm_session *s = open_session(model, 16), *t = open_session(model, 7);
-        assert_int_equal(sm_session_generate(s, prompt, &o, listen, &plain, NULL), SM_OK);
+        assert_int_equal(sm_session_generate(s, prompt, SM_ZT, &o, listen, &plain, NULL), SM_OK);
         o.echo = 1;
         for (int again = 0; again < 2; again++) { /* the second time it is all there */
             memset(&echoed, 0, sizeof echoed);
-            assert_int_equal(sm_session_generate(s, prompt, &o, listen, &echoed, NULL), SM_OK);
+            assert_int_equal(sm_session_generate(s, prompt, SM_ZT, &o, listen, &echoed, NULL),
+                             SM_OK);
             assert_int_equal(sm_session_get_stats(s, &stats, NULL), SM_OK);
             assert_int_equal(stats.reused_tokens, 0);
             assert_int_equal(echoed.n_prompt, stats.prompt_tokens);
@@ -178,7 +180,7 @@ static void echo_of_a_generation(void **state) {
         assert_memory_equal(logprobs, echoed.logprobs, echoed.n * sizeof *logprobs);
         assert_memory_equal(top[1], echoed.top[1], (echoed.n - 1) * sizeof *top);
         for (uint32_t i = 0; i < echoed.n_prompt; i++)
-            assert_int_equal(echoed.ids[i], sm_session_token(s, i));
+            assert_int_equal(echoed.ids[i], test_token(s, i));
         sm_session_free(s);
         sm_session_free(t);
         sm_model_free(model);
@@ -207,16 +209,18 @@ static void what_is_refused(void **state) {
     assert_int_equal(sm_session_feed_logprobs(s, ids, 1, 0, logprobs, NULL, NULL), SM_ERR_STATE);
     assert_int_equal(sm_session_length(s), 10);
     sm_generate_options o = {.struct_size = sizeof o, .max_tokens = 4, .echo = 1, .heal = 1};
-    assert_int_equal(sm_session_generate(s, prompt, &o, listen, &h, NULL), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_session_generate(s, prompt, SM_ZT, &o, listen, &h, NULL), SM_ERR_ARGUMENT);
     o.heal = 0;
     o.context_full = SM_CONTEXT_SLIDE;
     memset(large, '(', sizeof large - 1);
     large[sizeof large - 1] = 0;
-    assert_int_equal(sm_session_generate(s, large, &o, listen, &h, NULL), SM_ERR_CONTEXT_FULL);
+    assert_int_equal(sm_session_generate(s, large, SM_ZT, &o, listen, &h, NULL),
+                     SM_ERR_CONTEXT_FULL);
     for (h.stop_at = 1; h.stop_at < 8; h.stop_at += 3) {
         h.n = h.n_prompt = 0;
         h.prompt[0] = h.text[0] = 0;
-        assert_int_equal(sm_session_generate(s, prompt, &o, listen, &h, NULL), SM_ERR_CANCELLED);
+        assert_int_equal(sm_session_generate(s, prompt, SM_ZT, &o, listen, &h, NULL),
+                         SM_ERR_CANCELLED);
         assert_int_equal(h.n, h.stop_at);
     }
     sm_session_free(s);
@@ -243,7 +247,7 @@ static void failing_allocations(void **state) {
         failed += status != SM_OK;
         memset(&h, 0, sizeof h);
         counter.fail_at = counter.calls + at;
-        status = sm_session_generate(s, prompt, &o, listen, &h, NULL);
+        status = sm_session_generate(s, prompt, SM_ZT, &o, listen, &h, NULL);
         assert_true(status == SM_OK || status == SM_ERR_NOMEM);
         failed += status != SM_OK;
         counter.fail_at = 0;

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "calls.h"
 #include "blocks.h"
 #include "fixture.h"
 #include "format/format.h"
@@ -121,16 +122,16 @@ static void no_token_is_chosen_from_damaged_logits(void **state) {
             double logprob = 5;
             const sm_generate_options o = {.struct_size = sizeof o, .sampling = &ways[i]};
             assert_int_equal(sm_session_sync(s, ids, 3, NULL, NULL), SM_OK);
-            expect(sm_session_sample(s, &ways[i], &id, &logprob, &error), &error,
+            expect(test_sample(s, &ways[i], &id, &logprob, &error), &error,
                    "'output.weight': row 7");
             assert_true(id == -1 && logprob == 0);
-            expect(sm_session_generate(s, "the", &o, NULL, NULL, &error), &error,
+            expect(sm_session_generate(s, "the", SM_ZT, &o, NULL, NULL, &error), &error,
                    "'output.weight': row 7");
         }
         assert_int_equal(sm_session_sync(s, ids, 3, NULL, NULL), SM_OK);
-        expect(sm_session_logits(s, &logits, &error), &error, "damaged.gguf");
+        expect(sm_session_logits(s, &logits, NULL, &error), &error, "damaged.gguf");
         assert_null(logits);
-        expect(sm_session_feed_logits(s, ids, 3, rows, &error), &error, "row 7");
+        expect(sm_session_feed_logits(s, ids, 3, rows, UINT64_MAX, &error), &error, "row 7");
         assert_int_equal(sm_session_length(s), 3); /* as it was */
         sm_session_free(s);
 
@@ -162,7 +163,7 @@ static void damage_inside_is_told(void **state) {
     assert_int_equal(sm_model_load(&model, path, NULL, NULL), SM_OK);
     assert_int_equal(sm_session_new(&s, model, NULL, NULL), SM_OK);
     assert_int_equal(sm_session_feed(s, &id, 1, NULL), SM_OK);
-    expect(sm_session_logits(s, &logits, &error), &error, "logits after token 1");
+    expect(sm_session_logits(s, &logits, NULL, &error), &error, "logits after token 1");
     sm_session_free(s);
     sm_model_free(model);
 }
@@ -201,7 +202,7 @@ static void nothing_hides_damage(void **state) {
                 assert_int_equal(sm_model_load(&model, path, NULL, NULL), SM_OK);
                 assert_int_equal(sm_session_new(&s, model, &o, NULL), SM_OK);
                 assert_int_equal(sm_session_feed(s, ids, 6, NULL), SM_OK);
-                if (sm_session_logits(s, &logits, NULL) != SM_ERR_FORMAT)
+                if (sm_session_logits(s, &logits, NULL, NULL) != SM_ERR_FORMAT)
                     fail_msg("%f in %s is not seen, cache %u", (double)bad[v], where[i].tensor,
                              cache);
                 sm_session_free(s);
@@ -226,7 +227,7 @@ static void quantized_matrices_show_damage(void **state) {
             assert_int_equal(sm_model_load(&model, path, NULL, NULL), SM_OK);
             assert_int_equal(sm_session_new(&s, model, NULL, NULL), SM_OK);
             assert_int_equal(sm_session_feed(s, ids, 6, NULL), SM_OK);
-            if (sm_session_logits(s, &logits, NULL) != SM_ERR_FORMAT)
+            if (sm_session_logits(s, &logits, NULL, NULL) != SM_ERR_FORMAT)
                 fail_msg("%f in %s is not seen", (double)bad[v], tensors[i]);
             sm_session_free(s);
             sm_model_free(model);

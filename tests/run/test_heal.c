@@ -53,7 +53,7 @@ static sm_generate_stats generate(sm_session *s, const char *prompt, const sm_ge
     sm_error error;
     sm_generate_stats stats = {.struct_size = sizeof stats};
     memset(t, 0, sizeof *t);
-    if (sm_session_generate(s, prompt, o, on_token, t, &error))
+    if (sm_session_generate(s, prompt, SM_ZT, o, on_token, t, &error))
         fail_msg("'%s': %s", prompt, error.message);
     assert_int_equal(sm_session_get_stats(s, &stats, NULL), SM_OK);
     return stats;
@@ -143,7 +143,8 @@ static void stops_and_empty_prompts(void **state) {
     static told t;
     sm_model *model = open_model(false, NULL);
     sm_session *s = open_session(model);
-    const char *const stops[] = {"t", "x"}; /* the prompt's own text is no stop string */
+    const sm_text stops[] = {{"t", SM_ZT},
+                             {"x", SM_ZT}}; /* the prompt's own text is no stop string */
     sm_generate_options o = {
         .struct_size = sizeof o, .max_tokens = 2, .heal = 1, .stop = stops, .n_stop = 2};
     generate(s, "x t", &o, &t);
@@ -169,7 +170,7 @@ static void failing_allocations(void **state) {
         counter.calls = 0;
         counter.fail_at = n;
         const uint64_t before = counter.live_blocks;
-        const sm_status status = sm_session_generate(s, "x th", &o, NULL, NULL, NULL);
+        const sm_status status = sm_session_generate(s, "x th", SM_ZT, &o, NULL, NULL, NULL);
         counter.fail_at = 0;
         assert_int_equal(counter.live_blocks, before);
         if (!status)

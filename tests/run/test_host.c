@@ -212,7 +212,7 @@ static void instructions_are_learnt(void **state) {
     OK(sm_model_load(&model, model_path, NULL, error));
     OK(sm_session_new(&session, model, NULL, error));
     const sm_generate_options go = {.struct_size = sizeof go, .max_tokens = 5, .ignore_end = 1};
-    OK(sm_session_generate(session, "say no", &go, collect, &n, error));
+    OK(sm_session_generate(session, "say no", SM_ZT, &go, collect, &n, error));
     assert_int_equal(n, 5);
     sm_session_free(session);
     sm_model_free(model);

@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "calls.h"
 #include "blocks.h"
 #include "fixture.h"
 #include "run/run.h"
@@ -105,12 +106,12 @@ static void misuse(guest *g) {
     uint64_t reused;
     const uint32_t length = sm_session_length(s);
     sm_generate_stats stats = {.struct_size = sizeof stats};
-    IN_USE(sm_session_generate(s, "the end", NULL, NULL, NULL, error));
+    IN_USE(sm_session_generate(s, "the end", SM_ZT, NULL, NULL, NULL, error));
     IN_USE(sm_session_feed(s, &id, 1, error));
-    IN_USE(sm_session_feed_logits(s, &id, 1, rows, error));
+    IN_USE(sm_session_feed_logits(s, &id, 1, rows, UINT64_MAX, error));
     IN_USE(sm_session_sync(s, &id, 1, &reused, error));
     IN_USE(sm_session_rewind(s, 0, error));
-    IN_USE(sm_session_sample(s, NULL, &id, NULL, error));
+    IN_USE(test_sample(s, NULL, &id, NULL, error));
     assert_int_equal(id, -1);
     IN_USE(sm_session_set_cancel(s, NULL, NULL, error));
     IN_USE(sm_session_fork(&copy, s, error));
@@ -124,12 +125,12 @@ static void misuse(guest *g) {
     IN_USE(sm_session_attach(s, g->adapter, 1, error));
     IN_USE(sm_session_detach(s, g->adapter, error));
     assert_int_equal(sm_session_length(s), length);
-    assert_int_equal(sm_session_capacity(s), 200);
-    assert_true(sm_session_threads(s) > 0);
-    assert_true(sm_session_cache_bytes(s) > 0 && sm_session_read_bytes(s, 0) > 0);
-    assert_int_equal(sm_session_token(s, length), -1);
+    assert_int_equal(test_info(s).n_ctx, 200);
+    assert_true(test_info(s).n_threads > 0);
+    assert_true(test_info(s).cache_bytes > 0 && sm_session_read_bytes(s, 0) > 0);
+    assert_int_equal(test_token(s, length), -1);
     assert_int_equal(sm_session_get_stats(s, &stats, NULL), SM_OK);
-    const sm_status status = sm_session_logits(s, &logits, NULL);
+    const sm_status status = sm_session_logits(s, &logits, NULL, NULL);
     assert_true(status == SM_OK || (status == SM_ERR_STATE && !logits));
 }
 
@@ -196,14 +197,14 @@ static void a_session_in_its_callbacks_is_in_use(void **state) {
     assert_int_equal(sm_adapter_load(&adapter, model, adapter_path(), NULL, NULL, NULL), SM_OK);
     guest plain = {.at = -1};
     sm_session *s = open_session(model, 2);
-    assert_int_equal(sm_session_generate(s, "the", some_tokens(), misuse_in_token, &plain, NULL),
-                     SM_OK);
+    assert_int_equal(
+        sm_session_generate(s, "the", SM_ZT, some_tokens(), misuse_in_token, &plain, NULL), SM_OK);
     assert_int_equal(plain.n, TOKENS);
     for (int at = 0; at < TOKENS; at += 3) { /* what comes out is the same */
         guest g = {.s = s, .adapter = adapter, .at = at};
         sm_session_rewind(s, 0, NULL);
-        assert_int_equal(sm_session_generate(s, "the", some_tokens(), misuse_in_token, &g, NULL),
-                         SM_OK);
+        assert_int_equal(
+            sm_session_generate(s, "the", SM_ZT, some_tokens(), misuse_in_token, &g, NULL), SM_OK);
         assert_true(g.calls > at);
         assert_memory_equal(g.ids, plain.ids, sizeof g.ids);
     }
@@ -211,8 +212,8 @@ static void a_session_in_its_callbacks_is_in_use(void **state) {
         guest hook = {.s = s, .adapter = adapter, .at = at}, g = {.at = -1};
         sm_session_rewind(s, 0, NULL);
         assert_int_equal(sm_session_set_cancel(s, misuse_in_hook, &hook, NULL), SM_OK);
-        assert_int_equal(sm_session_generate(s, "the", some_tokens(), misuse_in_token, &g, NULL),
-                         SM_OK);
+        assert_int_equal(
+            sm_session_generate(s, "the", SM_ZT, some_tokens(), misuse_in_token, &g, NULL), SM_OK);
         assert_int_equal(sm_session_set_cancel(s, NULL, NULL, NULL), SM_OK);
         assert_true(hook.calls > at);
         assert_memory_equal(g.ids, plain.ids, sizeof g.ids);
@@ -231,7 +232,7 @@ static void a_session_freed_in_a_callback_goes_when_the_call_ends(void **state) 
         sm_model_free(model); /* the session is the last that holds it */
         if (at % 2)
             sm_session_set_cancel(g.s, misuse_in_hook, &g, NULL);
-        assert_int_equal(sm_session_generate(g.s, "the", some_tokens(),
+        assert_int_equal(sm_session_generate(g.s, "the", SM_ZT, some_tokens(),
                                              at % 2 ? NULL : misuse_in_token, &g, NULL),
                          SM_OK);
         assert_true(g.calls > at);
@@ -314,7 +315,7 @@ static int32_t misuse_batch(void *user) {
             IN_USE(sm_session_feed(g->sessions[i], &id, 1, error));
             IN_USE(sm_session_rewind(g->sessions[i], 0, error));
             IN_USE(sm_session_fork(&fresh, g->sessions[i], error));
-            IN_USE(sm_session_generate(g->sessions[i], "a", NULL, NULL, NULL, error));
+            IN_USE(sm_session_generate(g->sessions[i], "a", SM_ZT, NULL, NULL, NULL, error));
         }
         return 0;
     }
@@ -606,7 +607,7 @@ static void *race_session(void *arg) {
     for (int i = 0; i < ROUNDS; i++) {
         switch ((i + r->number) % 6) {
         case 0:
-            OK_OR_IN_USE(sm_session_generate(s, "the", some_tokens(), NULL, NULL, NULL));
+            OK_OR_IN_USE(sm_session_generate(s, "the", SM_ZT, some_tokens(), NULL, NULL, NULL));
             break;
         case 1:
             OK_OR_IN_USE(sm_session_feed(s, &id, 1, NULL));
@@ -618,7 +619,7 @@ static void *race_session(void *arg) {
             OK_OR_IN_USE(sm_session_rewind(s, 0, NULL));
             break;
         case 4:
-            OK_OR_IN_USE(sm_session_sample(s, NULL, &id, NULL, NULL));
+            OK_OR_IN_USE(test_sample(s, NULL, &id, NULL, NULL));
             id = 7;
             break;
         default:
@@ -626,8 +627,7 @@ static void *race_session(void *arg) {
             sm_session_free(copy);
             copy = NULL;
         }
-        r->bad |= sm_session_length(s) > 200 || sm_session_capacity(s) != 200 ||
-                  sm_session_token(s, 0) < -1;
+        r->bad |= sm_session_length(s) > 200 || test_info(s).n_ctx != 200 || test_token(s, 0) < -1;
     }
     return NULL;
 }
@@ -705,8 +705,8 @@ static void two_threads_do_no_harm(void **state) {
     /* and it is as good as new */
     assert_int_equal(sm_session_sync(s, prompt(), 30, NULL, NULL), SM_OK);
     assert_int_equal(sm_session_feed(fresh, prompt(), 30, NULL), SM_OK);
-    assert_int_equal(sm_session_logits(s, &a, NULL), SM_OK);
-    assert_int_equal(sm_session_logits(fresh, &b, NULL), SM_OK);
+    assert_int_equal(sm_session_logits(s, &a, NULL, NULL), SM_OK);
+    assert_int_equal(sm_session_logits(fresh, &b, NULL, NULL), SM_OK);
     assert_memory_equal(a, b, FIXTURE_VOCAB * sizeof *a);
     sm_session_free(s);
     sm_session_free(fresh);
@@ -839,16 +839,16 @@ static void in_child(sm_session *s, const float *expected) {
     const float *logits;
     sm_session *copy;
     MUST(1, sm_session_feed(s, prompt() + 20, 20, NULL) == SM_OK);
-    MUST(2, sm_session_logits(s, &logits, NULL) == SM_OK);
+    MUST(2, sm_session_logits(s, &logits, NULL, NULL) == SM_OK);
     MUST(3, !memcmp(logits, expected, FIXTURE_VOCAB * sizeof *logits));
     MUST(4, sm_session_fork(&copy, s, NULL) == SM_OK);
     MUST(5, sm_session_feed(copy, prompt(), 3, NULL) == SM_OK);
     sm_session_free(copy);
-    MUST(6, sm_session_generate(s, "the", some_tokens(), NULL, NULL, NULL) == SM_OK);
+    MUST(6, sm_session_generate(s, "the", SM_ZT, some_tokens(), NULL, NULL, NULL) == SM_OK);
     const pid_t grandchild = fork();
     if (!grandchild) { /* once more */
         MUST(7, sm_session_sync(s, prompt(), PROMPT, NULL, NULL) == SM_OK);
-        MUST(8, sm_session_logits(s, &logits, NULL) == SM_OK);
+        MUST(8, sm_session_logits(s, &logits, NULL, NULL) == SM_OK);
         MUST(9, !memcmp(logits, expected, FIXTURE_VOCAB * sizeof *logits));
         sm_session_free(s);
         _exit(0);
@@ -878,7 +878,7 @@ static void a_forked_child_computes_the_same(void **state) {
             assert_int_equal(sm_batch_new_session(&s, batch, NULL, NULL), SM_OK);
         }
         assert_int_equal(sm_session_feed(s, prompt(), PROMPT, NULL), SM_OK);
-        assert_int_equal(sm_session_logits(s, &logits, NULL), SM_OK);
+        assert_int_equal(sm_session_logits(s, &logits, NULL, NULL), SM_OK);
         memcpy(expected, logits, sizeof expected);
         assert_int_equal(sm_session_rewind(s, 20, NULL), SM_OK);
         const pid_t child = fork();
@@ -890,7 +890,7 @@ static void a_forked_child_computes_the_same(void **state) {
         expect_child(child);
         /* the parent goes on, too */
         assert_int_equal(sm_session_feed(s, prompt() + 20, 20, NULL), SM_OK);
-        assert_int_equal(sm_session_logits(s, &logits, NULL), SM_OK);
+        assert_int_equal(sm_session_logits(s, &logits, NULL, NULL), SM_OK);
         assert_memory_equal(logits, expected, sizeof expected);
         sm_session_free(s);
         sm_batch_free(batch);
@@ -1024,10 +1024,11 @@ static void a_fork_between_tokens_changes_nothing(void **state) {
     sm_model *model = open_model(NULL);
     sm_session *s = open_session(model, 2);
     forker f = {.at = 2, .parent = getpid()}, plain = {.at = -1};
-    assert_int_equal(sm_session_generate(s, "the", some_tokens(), fork_in_token, &plain, NULL),
-                     SM_OK);
+    assert_int_equal(
+        sm_session_generate(s, "the", SM_ZT, some_tokens(), fork_in_token, &plain, NULL), SM_OK);
     sm_session_rewind(s, 0, NULL);
-    const sm_status status = sm_session_generate(s, "the", some_tokens(), fork_in_token, &f, NULL);
+    const sm_status status =
+        sm_session_generate(s, "the", SM_ZT, some_tokens(), fork_in_token, &f, NULL);
     if (getpid() != f.parent) {
         MUST(1, status == SM_OK);
         MUST(2, f.n == TOKENS && !memcmp(f.ids, plain.ids, sizeof f.ids));
@@ -1056,14 +1057,14 @@ static void a_fork_inside_a_step_ends_it(void **state) {
             MUST(1, status == SM_ERR_STATE);
             MUST(2, sm_session_length(s) == 0);
             MUST(3, sm_session_feed(s, prompt(), PROMPT, NULL) == SM_OK);
-            MUST(4, sm_session_logits(s, &logits, NULL) == SM_OK);
+            MUST(4, sm_session_logits(s, &logits, NULL, NULL) == SM_OK);
             MUST(5, !at || !memcmp(logits, expected, sizeof expected));
             sm_session_free(s);
             _exit(0);
         }
         assert_int_equal(status, SM_OK);
         assert_true(f.calls > at);
-        assert_int_equal(sm_session_logits(s, &logits, NULL), SM_OK);
+        assert_int_equal(sm_session_logits(s, &logits, NULL, NULL), SM_OK);
         if (!at)
             memcpy(expected, logits, sizeof expected);
         assert_memory_equal(logits, expected, sizeof expected);

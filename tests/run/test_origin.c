@@ -55,7 +55,7 @@ static void logits_of(const sm_model *model, float *out) {
     const float *logits;
     assert_int_equal(sm_session_new(&session, model, NULL, NULL), SM_OK);
     assert_int_equal(sm_session_feed(session, ids, 5, NULL), SM_OK);
-    assert_int_equal(sm_session_logits(session, &logits, NULL), SM_OK);
+    assert_int_equal(sm_session_logits(session, &logits, NULL, NULL), SM_OK);
     memcpy(out, logits, sizeof world.logits);
     sm_session_free(session);
 }

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "calls.h"
 #include "fixture.h"
 #include "kernels.h"
 #include "smallmind/smallmind.h"
@@ -72,7 +73,7 @@ static float (*all_kept(const sm_model *model))[V] {
     float(*want)[V] = malloc(MOST * sizeof *want);
     sm_session *s = open_session(model, 512, 1, SM_KV_KEEP_ALL);
     assert_non_null(want);
-    assert_int_equal(sm_session_feed_logits(s, ids[0], MOST, want[0], NULL), SM_OK);
+    assert_int_equal(sm_session_feed_logits(s, ids[0], MOST, want[0], UINT64_MAX, NULL), SM_OK);
     sm_session_free(s);
     return want;
 }
@@ -85,7 +86,7 @@ static void feed(sm_session *s, uint32_t from, uint32_t to) {
 
 static void assert_last(const sm_session *s, float (*want)[V]) {
     const float *logits;
-    assert_int_equal(sm_session_logits(s, &logits, NULL), SM_OK);
+    assert_int_equal(sm_session_logits(s, &logits, NULL, NULL), SM_OK);
     assert_memory_equal(logits, want[sm_session_length(s) - 1], sizeof *want);
 }
 
@@ -107,7 +108,8 @@ static void rings_change_no_bit(void **state) {
             for (uint32_t at = 0, n; at < MOST; at += n) { /* most feeds are single tokens */
                 n = test_random(&seed) % 4 ? 1 : (uint32_t)(test_random(&seed) % 120);
                 n = n < MOST - at ? n : MOST - at;
-                assert_int_equal(sm_session_feed_logits(s, ids[0] + at, n, got[at], NULL), SM_OK);
+                assert_int_equal(
+                    sm_session_feed_logits(s, ids[0] + at, n, got[at], UINT64_MAX, NULL), SM_OK);
             }
             assert_memory_equal(got, want, MOST * sizeof *got);
             sm_session_free(s);
@@ -131,13 +133,13 @@ static void memory_is_bounded(void **state) {
         sm_session *s = open_session(model, shapes[i].n_batch, 1, SM_KV_KEEP_WINDOW);
         sm_session *all = open_session(model, shapes[i].n_batch, 1, SM_KV_KEEP_ALL), *fork;
         const uint64_t whole = bytes_of(MOST);
-        const uint64_t kept = (sm_session_cache_bytes(s) - whole) / 2; /* of a layer that has it */
+        const uint64_t kept = (test_info(s).cache_bytes - whole) / 2; /* of a layer that has it */
         /* the window and a batch, rounded to tiles of 16 wherever those begin */
         const uint64_t least = shapes[i].window + shapes[i].n_batch - 1;
-        assert_int_equal(sm_session_cache_bytes(all), 3 * whole);
+        assert_int_equal(test_info(all).cache_bytes, 3 * whole);
         assert_true(kept >= bytes_of(least) && kept <= bytes_of(least + 30));
         assert_int_equal(sm_session_fork(&fork, s, NULL), SM_OK);
-        assert_int_equal(sm_session_cache_bytes(fork), sm_session_cache_bytes(s));
+        assert_int_equal(test_info(fork).cache_bytes, test_info(s).cache_bytes);
         sm_session_free(fork);
         /* what a token reads ends with the window */
         const uint64_t token = 2 * 2 * (24 + 2);
@@ -159,7 +161,7 @@ static void memory_is_bounded(void **state) {
         sm_session_free(s);
         sm_model_free(model);
     }
-    assert_int_equal(sm_session_cache_bytes(NULL), 0);
+    assert_int_equal(test_info(NULL).cache_bytes, 0);
     assert_int_equal(sm_session_read_bytes(NULL, 0), 0);
 }
 
@@ -254,7 +256,8 @@ static void failed_feeds_go_back(void **state) {
     memcpy(more, ids[0] + 200, sizeof more);
     more[250] = NOT_FINITE;
     feed(s, 0, 200);
-    assert_int_equal(sm_session_feed_logits(s, more, 300, logits[0], NULL), SM_ERR_FORMAT);
+    assert_int_equal(sm_session_feed_logits(s, more, 300, logits[0], UINT64_MAX, NULL),
+                     SM_ERR_FORMAT);
     assert_int_equal(sm_session_length(s), 200);
     feed(s, 200, 201);
     assert_last(s, want);
@@ -284,11 +287,12 @@ static void batches_change_no_bit(void **state) {
         const sm_session_options each = {
             .struct_size = sizeof each, .kv_type = SM_KV_TYPE_Q8_0, .kv_keep = i == SESSIONS - 1};
         sm_session *alone = open_session(model, 512, 1, SM_KV_KEEP_ALL);
-        assert_int_equal(sm_session_feed_logits(alone, ids[i], MOST, want[i][0], NULL), SM_OK);
+        assert_int_equal(sm_session_feed_logits(alone, ids[i], MOST, want[i][0], UINT64_MAX, NULL),
+                         SM_OK);
         sm_session_free(alone);
         assert_int_equal(sm_batch_new_session(&s[i], batch, &each, NULL), SM_OK);
     }
-    assert_true(sm_session_cache_bytes(s[0]) < sm_session_cache_bytes(s[SESSIONS - 1]));
+    assert_true(test_info(s[0]).cache_bytes < test_info(s[SESSIONS - 1]).cache_bytes);
     uint64_t seed = 1;
     for (bool more = true; more;) {
         sm_batch_item items[SESSIONS];

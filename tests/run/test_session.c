@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "calls.h"
 #include "blocks.h"
 #include "fixture.h"
 #include "run/run.h"
@@ -75,7 +76,7 @@ static uint64_t run_hash(const sm_model *model, const int32_t *ids, uint32_t n, 
     sm_error error = {0};
     for (uint32_t i = 0; i < n; i += chunk)
         if (sm_session_feed_logits(s, ids + i, n - i < chunk ? n - i : chunk,
-                                   logits + (size_t)i * FIXTURE_VOCAB, &error))
+                                   logits + (size_t)i * FIXTURE_VOCAB, UINT64_MAX, &error))
             fail_msg("%s", error.message);
     const uint64_t h = hash(logits, (uint64_t)n * FIXTURE_VOCAB);
     free(logits);
@@ -155,7 +156,7 @@ static double distance(const char *path, uint32_t level) {
         sm_model *model = load(path, i ? level : SM_LEVEL_SCALAR, SM_REPACK_LAZY);
         sm_session *s = open_session(model, 1, N, N, SM_KV_TYPE_F32);
         sm_error error = {0};
-        if (sm_session_feed_logits(s, ids, N, logits[i], &error))
+        if (sm_session_feed_logits(s, ids, N, logits[i], UINT64_MAX, &error))
             fail_msg("%s", error.message);
         sm_session_free(s);
         sm_model_free(model);
@@ -252,7 +253,8 @@ static void levels_agree(void **state) {
     for (uint32_t l = 0; l < n; l++) {
         sm_model *model = load(path, mine[l], SM_REPACK_LAZY);
         sm_session *s = open_session(model, 1, 64, 64, SM_KV_TYPE_F32);
-        assert_int_equal(sm_session_feed_logits(s, ids, 64, l ? other : first, NULL), SM_OK);
+        assert_int_equal(sm_session_feed_logits(s, ids, 64, l ? other : first, UINT64_MAX, NULL),
+                         SM_OK);
         for (uint32_t i = 0; l && i < 64 * FIXTURE_VOCAB; i++)
             assert_true(fabsf(first[i] - other[i]) < 2e-2f);
         sm_session_free(s);
@@ -271,17 +273,17 @@ static void check_fork_rewind_and_sync(uint32_t kv_type) {
     sm_model *model = load(write_model("fork.gguf", &spec), 0, 0);
     sm_session *s = open_session(model, 2, 300, 64, kv_type);
     assert_int_equal(sm_session_feed(s, ids, 300, NULL), SM_OK);
-    assert_int_equal(sm_session_logits(s, &logits, NULL), SM_OK);
+    assert_int_equal(sm_session_logits(s, &logits, NULL, NULL), SM_OK);
     const uint64_t expected = hash(logits, FIXTURE_VOCAB);
 
     /* other tokens written over the tail, then the first ones again */
     assert_int_equal(sm_session_rewind(s, 130, NULL), SM_OK);
     assert_int_equal(sm_session_length(s), 130);
-    assert_int_equal(sm_session_logits(s, &logits, NULL), SM_ERR_STATE);
+    assert_int_equal(sm_session_logits(s, &logits, NULL, NULL), SM_ERR_STATE);
     assert_int_equal(sm_session_feed(s, ids, 100, NULL), SM_OK);
     assert_int_equal(sm_session_sync(s, ids, 300, &reused, NULL), SM_OK);
     assert_int_equal(reused, 130);
-    assert_int_equal(sm_session_logits(s, &logits, NULL), SM_OK);
+    assert_int_equal(sm_session_logits(s, &logits, NULL, NULL), SM_OK);
     assert_int_equal(hash(logits, FIXTURE_VOCAB), expected);
 
     /* nothing new: logits are still there; shorter: the last token is computed again */
@@ -295,14 +297,14 @@ static void check_fork_rewind_and_sync(uint32_t kv_type) {
     sm_session *fork;
     assert_int_equal(sm_session_fork(&fork, s, NULL), SM_OK);
     assert_int_equal(sm_session_length(fork), 299);
-    assert_int_equal(sm_session_token(fork, 5), ids[5]);
-    assert_int_equal(sm_session_token(fork, 299), -1);
+    assert_int_equal(test_token(fork, 5), ids[5]);
+    assert_int_equal(test_token(fork, 299), -1);
     assert_int_equal(sm_session_rewind(s, 0, NULL), SM_OK);
     assert_int_equal(sm_session_feed(s, ids + 100, 200, NULL), SM_OK);
     sm_session_free(s);
     sm_model_free(model); /* the fork holds it */
     assert_int_equal(sm_session_feed(fork, ids + 299, 1, NULL), SM_OK);
-    assert_int_equal(sm_session_logits(fork, &logits, NULL), SM_OK);
+    assert_int_equal(sm_session_logits(fork, &logits, NULL, NULL), SM_OK);
     assert_int_equal(hash(logits, FIXTURE_VOCAB), expected);
     sm_session_free(fork);
 }
@@ -343,7 +345,7 @@ static sm_status generate(sm_session *s, const char *prompt, const sm_generate_o
     const uint32_t stop_after = out->stop_after;
     memset(out, 0, sizeof *out);
     out->stop_after = stop_after;
-    return sm_session_generate(s, prompt, o, collect, out, error);
+    return sm_session_generate(s, prompt, SM_ZT, o, collect, out, error);
 }
 
 static uint32_t finish_of(const sm_session *s) {
@@ -373,7 +375,7 @@ static void generation_streams_and_counts(void **state) {
     /* what the session holds is prompt and continuation but its last token */
     assert_int_equal(sm_session_length(s), stats.prompt_tokens + 39);
     for (uint32_t i = 0; i < 39; i++)
-        assert_int_equal(sm_session_token(s, stats.prompt_tokens + i), first.ids[i]);
+        assert_int_equal(test_token(s, stats.prompt_tokens + i), first.ids[i]);
 
     /* again: the prompt is found in the cache; the same tokens come */
     assert_int_equal(generate(s, "the hand", &o, &second, NULL), SM_OK);
@@ -447,6 +449,79 @@ static void generation_ends_for_each_reason(void **state) {
     sm_model_free(model);
 }
 
+/* What is known of a session in one struct, its tokens in one call, and a choice with what the
+ * model thought of it. */
+static void sessions_and_choices_are_described(void **state) {
+    (void)state;
+    sm_model *model = load(write_model("described.gguf", &(fixture_model){0}), 0, 0);
+    sm_session *s = open_session(model, 1, 48, 0, 0);
+    const int32_t ids[] = {1, 77, 3, 9};
+    sm_error error = {0};
+    assert_int_equal(sm_session_feed(s, ids, 4, NULL), SM_OK);
+    sm_session_info info = {.struct_size = sizeof info};
+    assert_int_equal(sm_session_get_info(s, &info, NULL), SM_OK);
+    assert_int_equal(info.length, 4);
+    assert_int_equal(info.n_ctx, 48);
+    assert_int_equal(info.n_threads, 1);
+    assert_int_equal(info.n_vocab, FIXTURE_VOCAB);
+    assert_true(info.cache_bytes > 0 && info.n_batch > 0);
+    int32_t got[8] = {0};
+    uint64_t n = 99;
+    assert_int_equal(sm_session_tokens(s, 1, got, 8, &n, NULL), SM_OK);
+    assert_int_equal(n, 3);
+    assert_memory_equal(got, ids + 1, 3 * sizeof *ids);
+    assert_int_equal(got[3], 0);
+    assert_int_equal(sm_session_tokens(s, 0, got, 2, &n, NULL), SM_OK);
+    assert_int_equal(n, 2);
+    assert_int_equal(sm_session_tokens(s, 4, got, 8, &n, NULL), SM_OK);
+    assert_int_equal(n, 0);
+    assert_int_equal(sm_session_tokens(s, 0, NULL, 1, &n, &error), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_session_get_info(NULL, &info, &error), SM_ERR_ARGUMENT);
+    /* logits with their number, and room for them */
+    const float *logits;
+    float rows[2 * FIXTURE_VOCAB];
+    assert_int_equal(sm_session_logits(s, &logits, &n, NULL), SM_OK);
+    assert_int_equal(n, FIXTURE_VOCAB);
+    /* every token in turn: its rank is how many are better, the likeliest are those first */
+    bool taken[FIXTURE_VOCAB] = {false};
+    sm_token_logprob top[SM_MAX_LOGPROBS];
+    for (int32_t id = 0; id < FIXTURE_VOCAB; id += 7) {
+        const sm_logit_bias bias = {.token = id, .bias = 1e6};
+        const sm_sampling o = {.struct_size = sizeof o, .bias = &bias, .n_bias = 1};
+        sm_choice c = {.struct_size = sizeof c, .top = top, .n_top = 5};
+        assert_int_equal(sm_session_sample(s, &o, &c, NULL), SM_OK);
+        assert_int_equal(c.id, id);
+        assert_int_equal(c.n_top, 5);
+        assert_true(c.rank < FIXTURE_VOCAB && !taken[c.rank]);
+        taken[c.rank] = true;
+        uint32_t better = 0;
+        for (int32_t k = 0; k < FIXTURE_VOCAB; k++)
+            better += logits[k] > logits[id];
+        assert_int_equal(c.rank, better); /* no two are equal */
+        assert_true(c.rank >= 5 || (top[c.rank].id == id && top[c.rank].logprob == c.logprob));
+    }
+    sm_choice greedy = {.struct_size = sizeof greedy};
+    assert_int_equal(sm_session_sample(s, NULL, &greedy, NULL), SM_OK);
+    assert_int_equal(greedy.rank, 0);
+    assert_int_equal(greedy.n_top, 0);
+    /* an older program's struct is left alone behind what it knows */
+    sm_choice old = {.struct_size = offsetof(sm_choice, rank), .rank = 1234};
+    assert_int_equal(sm_session_sample(s, NULL, &old, NULL), SM_OK);
+    assert_int_equal(old.id, greedy.id);
+    assert_true(old.rank == 1234 && old.logprob == greedy.logprob);
+    greedy.top = top;
+    greedy.n_top = SM_MAX_LOGPROBS + 1;
+    assert_int_equal(sm_session_sample(s, NULL, &greedy, &error), SM_ERR_ARGUMENT);
+    assert_int_equal(greedy.id, -1);
+    assert_int_equal(sm_session_sample(s, NULL, NULL, &error), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_session_feed_logits(s, ids, 2, rows, 2 * FIXTURE_VOCAB - 1, &error),
+                     SM_ERR_BUFFER);
+    assert_int_equal(sm_session_length(s), 4);
+    assert_int_equal(sm_session_feed_logits(s, ids, 2, rows, 2 * FIXTURE_VOCAB, &error), SM_OK);
+    sm_session_free(s);
+    sm_model_free(model);
+}
+
 /* The model is made to repeat "the"; stop strings are cut out wherever they lie. */
 static void stop_strings_end_the_text(void **state) {
     (void)state;
@@ -476,10 +551,11 @@ static void stop_strings_end_the_text(void **state) {
         {{"hethe", "ethe"}, 2, "t", 2, SM_FINISH_STOP}, /* the earlier beginning counts */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const sm_text stops[] = {{cases[i].stops[0], SM_ZT}, {cases[i].stops[1], SM_ZT}};
         const sm_generate_options o = {.struct_size = sizeof o,
                                        .max_tokens = 4,
                                        .sampling = &sampling,
-                                       .stop = cases[i].stops,
+                                       .stop = stops,
                                        .n_stop = cases[i].n};
         assert_int_equal(generate(s, "in", &o, &out, NULL), SM_OK);
         assert_string_equal(out.text, cases[i].text);
@@ -487,7 +563,29 @@ static void stop_strings_end_the_text(void **state) {
         assert_int_equal(finish_of(s), cases[i].finish);
     }
     sm_error error;
-    const char *empty[] = {""};
+    /* of what is longer only the bytes count that are said to belong to it */
+    const sm_text part[] = {{"ethXX", 3}};
+    const sm_generate_options cut = {.struct_size = sizeof cut,
+                                     .max_tokens = 4,
+                                     .sampling = &sampling,
+                                     .stop = part,
+                                     .n_stop = 1};
+    assert_int_equal(generate(s, "in", &cut, &out, NULL), SM_OK);
+    assert_string_equal(out.text, "th");
+    assert_int_equal(finish_of(s), SM_FINISH_STOP);
+    assert_int_equal(sm_session_generate(s, "inXX", 2, &cut, NULL, NULL, NULL), SM_OK);
+    assert_int_equal(finish_of(s), SM_FINISH_STOP);
+    sm_generate_stats stats = {.struct_size = sizeof stats};
+    assert_int_equal(sm_session_get_stats(s, &stats, NULL), SM_OK);
+    const uint32_t of_two = stats.prompt_tokens;
+    assert_int_equal(sm_session_generate(s, "in", SM_ZT, &cut, NULL, NULL, NULL), SM_OK);
+    assert_int_equal(sm_session_get_stats(s, &stats, NULL), SM_OK);
+    assert_int_equal(stats.prompt_tokens, of_two);
+    /* a zero is a byte of a prompt like others */
+    assert_int_equal(sm_session_generate(s, "in\0in", 5, &cut, NULL, NULL, NULL), SM_OK);
+    assert_int_equal(sm_session_get_stats(s, &stats, NULL), SM_OK);
+    assert_true(stats.prompt_tokens > of_two);
+    const sm_text empty[] = {{"", 0}};
     const sm_generate_options bad = {.struct_size = sizeof bad, .stop = empty, .n_stop = 1};
     assert_int_equal(generate(s, "in", &bad, &out, &error), SM_ERR_ARGUMENT);
     assert_non_null(strstr(error.message, "stop"));
@@ -532,6 +630,7 @@ static void stop_strings_match_control_tokens(void **state) {
         {end, {"</s>", NULL}, 1, "the", 2, SM_FINISH_STOP, 1},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const sm_text stops[] = {{cases[i].stops[0], SM_ZT}, {cases[i].stops[1], SM_ZT}};
         const sm_logit_bias bias[] = {{.token = the, .bias = 1000},
                                       {.token = cases[i].second, .bias = 950}};
         const sm_sampling sampling = {
@@ -539,7 +638,7 @@ static void stop_strings_match_control_tokens(void **state) {
         const sm_generate_options o = {.struct_size = sizeof o,
                                        .max_tokens = 4,
                                        .sampling = &sampling,
-                                       .stop = cases[i].stops,
+                                       .stop = stops,
                                        .n_stop = cases[i].n,
                                        .no_bos = 1,
                                        .ignore_end = cases[i].ignore_end};
@@ -570,7 +669,7 @@ static void feeding_can_be_cancelled(void **state) {
     sm_model *model = load(write_model("cancel.gguf", &spec), 0, 0);
     sm_session *s = open_session(model, 2, 200, 32, 0);
     assert_int_equal(sm_session_feed(s, ids, 200, NULL), SM_OK);
-    assert_int_equal(sm_session_logits(s, &logits, NULL), SM_OK);
+    assert_int_equal(sm_session_logits(s, &logits, NULL, NULL), SM_OK);
     const uint64_t expected = hash(logits, FIXTURE_VOCAB);
     sm_session_rewind(s, 0, NULL);
     countdown count = {0, INT32_MAX};
@@ -587,16 +686,16 @@ static void feeding_can_be_cancelled(void **state) {
     /* cancelling the very next token leaves the logits as they were */
     count = (countdown){0, INT32_MAX};
     assert_int_equal(sm_session_sync(s, ids, 150, NULL, NULL), SM_OK);
-    assert_int_equal(sm_session_logits(s, &logits, NULL), SM_OK);
+    assert_int_equal(sm_session_logits(s, &logits, NULL, NULL), SM_OK);
     const uint64_t before = hash(logits, FIXTURE_VOCAB);
     count.limit = 0;
     assert_int_equal(sm_session_feed(s, ids + 150, 1, &error), SM_ERR_CANCELLED);
     assert_int_equal(sm_session_length(s), 150);
-    assert_int_equal(sm_session_logits(s, &logits, NULL), SM_OK);
+    assert_int_equal(sm_session_logits(s, &logits, NULL, NULL), SM_OK);
     assert_int_equal(hash(logits, FIXTURE_VOCAB), before);
     sm_session_set_cancel(s, NULL, NULL, NULL);
     assert_int_equal(sm_session_sync(s, ids, 200, NULL, NULL), SM_OK);
-    assert_int_equal(sm_session_logits(s, &logits, NULL), SM_OK);
+    assert_int_equal(sm_session_logits(s, &logits, NULL, NULL), SM_OK);
     assert_int_equal(hash(logits, FIXTURE_VOCAB), expected);
     sm_session_free(s);
     sm_model_free(model);
@@ -616,7 +715,7 @@ static uint64_t head_bytes(const sm_model *model) {
 
 static uint64_t logits_hash(const sm_session *s) {
     const float *logits;
-    assert_int_equal(sm_session_logits(s, &logits, NULL), SM_OK);
+    assert_int_equal(sm_session_logits(s, &logits, NULL, NULL), SM_OK);
     return hash(logits, s->model->net->config.n_vocab);
 }
 
@@ -663,7 +762,7 @@ static void repacking_is_timed_once(void **state) {
     const sm_generate_options o = {.struct_size = sizeof o, .max_tokens = 2};
     for (int i = 0; i < 2; i++) {
         sm_generate_stats stats = {.struct_size = sizeof stats};
-        assert_int_equal(sm_session_generate(s, "the hand", &o, NULL, NULL, NULL), SM_OK);
+        assert_int_equal(sm_session_generate(s, "the hand", SM_ZT, &o, NULL, NULL, NULL), SM_OK);
         assert_int_equal(sm_session_get_stats(s, &stats, NULL), SM_OK);
         assert_true((stats.prepare_seconds > 0) == (i == 0));
         assert_true(stats.prompt_seconds > 0);
@@ -793,7 +892,7 @@ static void damaged_weights_are_an_error(void **state) {
     const fixture_model spec = {.nan_tensor = "blk.0.ffn_down.weight"};
     sm_model *model = load(write_model("nan.gguf", &spec), 0, 0);
     sm_session *s = open_session(model, 1, 64, 0, 0);
-    assert_int_equal(sm_session_generate(s, "the", NULL, NULL, NULL, &error), SM_ERR_FORMAT);
+    assert_int_equal(sm_session_generate(s, "the", SM_ZT, NULL, NULL, NULL, &error), SM_ERR_FORMAT);
     assert_non_null(strstr(error.message, "finite"));
     sm_session_free(s);
     sm_model_free(model);
@@ -826,7 +925,7 @@ static void nothing_is_allocated_per_token(void **state) {
     const fixture_model spec = {.type = SM_DTYPE_Q8_0, .spm = true};
     sm_model *model = load(write_model("alloc.gguf", &spec), 0, 0);
     sm_session *s = open_session(model, 2, 512, 0, 0);
-    const char *stops[] = {"\x01never\x01"};
+    const sm_text stops[] = {{"\x01never\x01", SM_ZT}};
     const sm_sampling sampling = {.struct_size = sizeof sampling,
                                   .temperature = 0.9,
                                   .top_p = 0.9,
@@ -839,7 +938,7 @@ static void nothing_is_allocated_per_token(void **state) {
                                    .n_stop = 1,
                                    .ignore_end = 1};
     alloc_watch w = {.model = model};
-    assert_int_equal(sm_session_generate(s, "the", &o, watch_allocations, &w, NULL), SM_OK);
+    assert_int_equal(sm_session_generate(s, "the", SM_ZT, &o, watch_allocations, &w, NULL), SM_OK);
     assert_true(w.n >= 400);
     assert_int_equal(w.at_last, w.at_second);
 
@@ -850,7 +949,7 @@ static void nothing_is_allocated_per_token(void **state) {
     for (int i = 0; i < 100; i++) {
         id = i;
         assert_int_equal(sm_session_feed(s, &id, 1, NULL), SM_OK);
-        assert_int_equal(sm_session_sample(s, &sampling, &id, NULL, NULL), SM_OK);
+        assert_int_equal(test_sample(s, &sampling, &id, NULL, NULL), SM_OK);
     }
     assert_int_equal(allocations(model), before);
     sm_session_free(s);
@@ -867,10 +966,10 @@ static void wrong_use_is_a_status(void **state) {
     const fixture_model spec = {.n_ctx = 64};
     sm_model *model = load(write_model("wrong.gguf", &spec), 0, 0);
     sm_session *s = open_session(model, 1, 0, 0, 0);
-    assert_int_equal(sm_session_capacity(s), 64);
-    assert_int_equal(sm_session_logits(s, &logits, &error), SM_ERR_STATE);
+    assert_int_equal(test_info(s).n_ctx, 64);
+    assert_int_equal(sm_session_logits(s, &logits, NULL, &error), SM_ERR_STATE);
     assert_null(logits);
-    assert_int_equal(sm_session_sample(s, NULL, &id, NULL, &error), SM_ERR_STATE);
+    assert_int_equal(test_sample(s, NULL, &id, NULL, &error), SM_ERR_STATE);
 
     const int32_t ids[65] = {1, 2, FIXTURE_VOCAB};
     assert_int_equal(sm_session_feed(s, ids, 3, &error), SM_ERR_TOKEN);
@@ -883,7 +982,7 @@ static void wrong_use_is_a_status(void **state) {
     assert_int_equal(sm_session_feed(s, NULL, 0, &error), SM_OK);
     assert_int_equal(sm_session_length(s), 0);
     assert_int_equal(sm_session_rewind(s, 1, &error), SM_ERR_ARGUMENT);
-    assert_int_equal(sm_session_feed_logits(s, ids, 2, NULL, &error), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_session_feed_logits(s, ids, 2, NULL, UINT64_MAX, &error), SM_ERR_ARGUMENT);
 
     /* NULL everywhere */
     sm_session *session;
@@ -902,21 +1001,24 @@ static void wrong_use_is_a_status(void **state) {
     assert_int_equal(sm_session_fork(NULL, s, &error), SM_ERR_ARGUMENT);
     assert_int_equal(sm_session_fork(&session, NULL, &error), SM_ERR_ARGUMENT);
     assert_int_equal(sm_session_feed(NULL, ids, 1, &error), SM_ERR_ARGUMENT);
-    assert_int_equal(sm_session_feed_logits(NULL, ids, 1, NULL, &error), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_session_feed_logits(NULL, ids, 1, NULL, UINT64_MAX, &error),
+                     SM_ERR_ARGUMENT);
     assert_int_equal(sm_session_sync(NULL, ids, 1, NULL, &error), SM_ERR_ARGUMENT);
     assert_int_equal(sm_session_rewind(NULL, 0, &error), SM_ERR_ARGUMENT);
-    assert_int_equal(sm_session_logits(NULL, &logits, &error), SM_ERR_ARGUMENT);
-    assert_int_equal(sm_session_logits(s, NULL, &error), SM_ERR_ARGUMENT);
-    assert_int_equal(sm_session_sample(NULL, NULL, &id, NULL, &error), SM_ERR_ARGUMENT);
-    assert_int_equal(sm_session_sample(s, NULL, NULL, NULL, &error), SM_ERR_ARGUMENT);
-    assert_int_equal(sm_session_generate(NULL, "", NULL, NULL, NULL, &error), SM_ERR_ARGUMENT);
-    assert_int_equal(sm_session_generate(s, NULL, NULL, NULL, NULL, &error), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_session_logits(NULL, &logits, NULL, &error), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_session_logits(s, NULL, NULL, &error), SM_ERR_ARGUMENT);
+    assert_int_equal(test_sample(NULL, NULL, &id, NULL, &error), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_session_sample(s, NULL, NULL, &error), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_session_generate(NULL, "", SM_ZT, NULL, NULL, NULL, &error),
+                     SM_ERR_ARGUMENT);
+    assert_int_equal(sm_session_generate(s, NULL, SM_ZT, NULL, NULL, NULL, &error),
+                     SM_ERR_ARGUMENT);
     assert_int_equal(sm_session_get_stats(NULL, NULL, &error), SM_ERR_ARGUMENT);
     assert_int_equal(sm_session_get_stats(s, NULL, &error), SM_ERR_ARGUMENT);
     assert_int_equal(sm_session_set_cancel(NULL, NULL, NULL, &error), SM_ERR_ARGUMENT);
     assert_int_equal(sm_session_length(NULL), 0);
-    assert_int_equal(sm_session_capacity(NULL), 0);
-    assert_int_equal(sm_session_token(NULL, 0), -1);
+    assert_int_equal(test_info(NULL).n_ctx, 0);
+    assert_int_equal(test_token(NULL, 0), -1);
     sm_session_free(NULL);
     sm_model_free(NULL);
     assert_null(sm_options_name(99));
@@ -946,7 +1048,7 @@ static void wrong_use_is_a_status(void **state) {
     model = load(write_model("mute.gguf", &mute), 0, 0);
     s = open_session(model, 1, 0, 0, 0);
     assert_int_equal(sm_session_feed(s, ids, 2, &error), SM_OK);
-    assert_int_equal(sm_session_generate(s, "x", NULL, NULL, NULL, &error), SM_ERR_MISSING);
+    assert_int_equal(sm_session_generate(s, "x", SM_ZT, NULL, NULL, NULL, &error), SM_ERR_MISSING);
     assert_int_equal(sm_model_get_tokenizer(model, &tokenizer, &error), SM_ERR_MISSING);
     assert_non_null(strstr(error.message, "tokenizer.ggml.model"));
     sm_session_free(s);
@@ -963,6 +1065,7 @@ int main(void) {
         cmocka_unit_test(fork_rewind_and_sync_change_no_bit),
         cmocka_unit_test(generation_streams_and_counts),
         cmocka_unit_test(generation_ends_for_each_reason),
+        cmocka_unit_test(sessions_and_choices_are_described),
         cmocka_unit_test(stop_strings_end_the_text),
         cmocka_unit_test(stop_strings_match_control_tokens),
         cmocka_unit_test(feeding_can_be_cancelled),

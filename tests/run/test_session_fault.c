@@ -207,7 +207,7 @@ static sm_status whole_run(const char *path, const sm_allocator *allocator, uint
         .struct_size = sizeof o, .allocator = allocator, .memory_limit = limit};
     const sm_session_options so = {.struct_size = sizeof so, .n_threads = 2, .n_ctx = 64};
     const sm_sampling sampling = {.struct_size = sizeof sampling, .temperature = 1, .top_p = 0.9};
-    const char *stops[] = {"stop"};
+    const sm_text stops[] = {{"stop", 4}};
     const sm_generate_options go = {.struct_size = sizeof go,
                                     .max_tokens = 4,
                                     .sampling = &sampling,
@@ -221,9 +221,9 @@ static sm_status whole_run(const char *path, const sm_allocator *allocator, uint
     if (!status)
         status = sm_session_new(&session, model, &so, error);
     if (!status)
-        status = sm_session_generate(session, "the hand", &go, NULL, NULL, error);
+        status = sm_session_generate(session, "the hand", SM_ZT, &go, NULL, NULL, error);
     if (!status)
-        status = sm_session_feed_logits(session, ids, 2, logits, error);
+        status = sm_session_feed_logits(session, ids, 2, logits, UINT64_MAX, error);
     if (!status)
         status = sm_session_fork(&fork, session, error);
     sm_session_free(fork);
@@ -290,12 +290,13 @@ static sm_status feed_twice(const char *path, const packing *by, uint64_t fail_a
     assert_int_equal(sm_session_new(&s, model, &so, NULL), SM_OK);
     counter->calls = 0;
     counter->fail_at = fail_at;
-    const sm_status status = each ? sm_session_feed_logits(s, ids, STEPS_TOKENS, all, error)
-                                  : sm_session_feed(s, ids, STEPS_TOKENS, error);
+    const sm_status status =
+        each ? sm_session_feed_logits(s, ids, STEPS_TOKENS, all, UINT64_MAX, error)
+             : sm_session_feed(s, ids, STEPS_TOKENS, error);
     counter->fail_at = 0;
     if (status) {
         assert_int_equal(sm_session_length(s), 0);
-        assert_int_equal(sm_session_logits(s, &last, NULL), SM_ERR_STATE);
+        assert_int_equal(sm_session_logits(s, &last, NULL, NULL), SM_ERR_STATE);
         assert_memory_equal(all, untouched, sizeof all);
         assert_int_equal(sm_model_get_info(model, &before, NULL), SM_OK);
         assert_true((before.packed_bytes > 0) == (fail_at > 1));
@@ -306,7 +307,7 @@ static sm_status feed_twice(const char *path, const packing *by, uint64_t fail_a
         assert_true(after.packed_bytes > before.packed_bytes);
         assert_int_equal(counter->calls - calls, by->n_blocks - (fail_at - 1));
     }
-    assert_int_equal(sm_session_logits(s, &last, NULL), SM_OK);
+    assert_int_equal(sm_session_logits(s, &last, NULL, NULL), SM_OK);
     memcpy(logits, last, FIXTURE_VOCAB * sizeof *logits);
     sm_session_free(s);
     sm_model_free(model);

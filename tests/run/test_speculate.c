@@ -10,6 +10,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "calls.h"
 #include "fixture.h"
 #include "run/run.h"
 #include "several.h"
@@ -65,10 +66,10 @@ static int32_t on_token(void *user, const sm_token *token) {
         t->logprobs[t->n++] = token->logprob;
         /* behind everything before this token, whatever was computed ahead */
         assert_int_equal(sm_session_length(t->watched), t->length + t->n - 1);
-        assert_int_equal(sm_session_logits(t->watched, &logits, NULL), SM_OK);
-        assert_int_equal(sm_session_token(t->watched, t->length + t->n - 1), -1);
+        assert_int_equal(sm_session_logits(t->watched, &logits, NULL, NULL), SM_OK);
+        assert_int_equal(test_token(t->watched, t->length + t->n - 1), -1);
         if (t->n > 1)
-            assert_int_equal(sm_session_token(t->watched, t->length + t->n - 2), t->ids[t->n - 2]);
+            assert_int_equal(test_token(t->watched, t->length + t->n - 2), t->ids[t->n - 2]);
     }
     strcat(t->text, token->text);
     return 0;
@@ -90,10 +91,10 @@ static void generate(told *t, sm_session *s, const char *prompt, const sm_genera
                      SM_OK);
     sm_tokenizer_free(tokenizer);
     t->length = (uint32_t)n;
-    if (sm_session_generate(s, prompt, o, on_token, t, &error))
+    if (sm_session_generate(s, prompt, SM_ZT, o, on_token, t, &error))
         fail_msg("%s", error.message);
     assert_int_equal(sm_session_get_stats(s, &t->stats, NULL), SM_OK);
-    assert_int_equal(sm_session_logits(s, &logits, NULL), SM_OK);
+    assert_int_equal(sm_session_logits(s, &logits, NULL, NULL), SM_OK);
     memcpy(t->logits, logits, sizeof t->logits);
     t->length = sm_session_length(s);
     t->watched = NULL;
@@ -198,7 +199,8 @@ static void the_session_goes_on_alike(void **state) {
                              SM_OK);
             if (i)
                 assert_int_equal(sm_session_rewind(all[i], sm_session_length(a) - 9, NULL), SM_OK);
-            assert_int_equal(sm_session_feed_logits(all[i], ids, 9, rows[i][0], NULL), SM_OK);
+            assert_int_equal(sm_session_feed_logits(all[i], ids, 9, rows[i][0], UINT64_MAX, NULL),
+                             SM_OK);
             assert_memory_equal(rows[i], rows[0], sizeof rows[0]);
         }
         sm_session_free(a);
@@ -216,7 +218,7 @@ static void ends_where_it_ended(void **state) {
     for (uint64_t seed = 0; seed < 12; seed++) {
         const sm_sampling sampling = {
             .struct_size = sizeof sampling, .temperature = 1.5, .seed = seed};
-        const char *const stops[] = {"e", "th"};
+        const sm_text stops[] = {{"e", SM_ZT}, {"th", SM_ZT}};
         sm_generate_options o = {.struct_size = sizeof o,
                                  .sampling = &sampling,
                                  .stop = seed % 3 ? NULL : stops,
@@ -308,7 +310,7 @@ static int32_t in_token(void *user, const sm_token *token) {
     const int32_t id = 1;
     assert_int_equal(sm_session_feed(g->draft, &id, 1, NULL), SM_ERR_STATE);
     const sm_generate_options o = {.struct_size = sizeof o, .draft = g->s};
-    assert_int_equal(sm_session_generate(g->draft, "a", &o, NULL, NULL, NULL), SM_ERR_STATE);
+    assert_int_equal(sm_session_generate(g->draft, "a", SM_ZT, &o, NULL, NULL, NULL), SM_ERR_STATE);
     if (++g->n == 3)
         sm_session_free(g->draft); /* when the call ends */
     return 0;
@@ -319,7 +321,8 @@ static int32_t draft_a_busy_one(void *user, const sm_token *token) {
     sm_error error;
     (void)token;
     const sm_generate_options o = {.struct_size = sizeof o, .max_tokens = 3, .draft = g->s};
-    assert_int_equal(sm_session_generate(g->draft, "a", &o, NULL, NULL, &error), SM_ERR_STATE);
+    assert_int_equal(sm_session_generate(g->draft, "a", SM_ZT, &o, NULL, NULL, &error),
+                     SM_ERR_STATE);
     assert_non_null(strstr(error.message, "draft"));
     return 0;
 }
@@ -333,21 +336,22 @@ static void misuse_is_refused(void **state) {
     sm_session *t = open_session(other, 1, 16, 0), *u = open_session(bare, 1, 16, 0);
     sm_generate_options o = {.struct_size = sizeof o, .max_tokens = 9, .ignore_end = 1, .draft = s};
     sm_error error;
-    assert_int_equal(sm_session_generate(s, "a", &o, NULL, NULL, &error), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_session_generate(s, "a", SM_ZT, &o, NULL, NULL, &error), SM_ERR_ARGUMENT);
     assert_non_null(strstr(error.message, "itself"));
     sm_session *const strangers[] = {t, u};
     for (int i = 0; i < 2; i++) {
         o.draft = strangers[i];
-        assert_int_equal(sm_session_generate(s, "a", &o, NULL, NULL, &error), SM_ERR_ARGUMENT);
+        assert_int_equal(sm_session_generate(s, "a", SM_ZT, &o, NULL, NULL, &error),
+                         SM_ERR_ARGUMENT);
         assert_non_null(strstr(error.message, "vocabulary"));
         const int32_t id = 1; /* it is free again */
         assert_int_equal(sm_session_feed(strangers[i], &id, 1, NULL), SM_OK);
     }
     guest g = {.s = s, .draft = draft};
     o.draft = NULL;
-    assert_int_equal(sm_session_generate(s, "a", &o, draft_a_busy_one, &g, NULL), SM_OK);
+    assert_int_equal(sm_session_generate(s, "a", SM_ZT, &o, draft_a_busy_one, &g, NULL), SM_OK);
     o.draft = draft;
-    assert_int_equal(sm_session_generate(s, "a", &o, in_token, &g, NULL), SM_OK);
+    assert_int_equal(sm_session_generate(s, "a", SM_ZT, &o, in_token, &g, NULL), SM_OK);
     assert_true(g.n >= 9);
     sm_session_free(s);
     sm_session_free(t);
@@ -401,7 +405,7 @@ static void cancelling_and_failing(void **state) {
         counter.calls = 0;
         counter.fail_at = n;
         sm_session_rewind(s, 0, NULL);
-        const sm_status status = sm_session_generate(s, PROMPT, &o, NULL, NULL, NULL);
+        const sm_status status = sm_session_generate(s, PROMPT, SM_ZT, &o, NULL, NULL, NULL);
         counter.fail_at = 0;
         if (!status)
             break;
@@ -425,7 +429,7 @@ static void cancelling_and_failing(void **state) {
         sm_session_set_cancel(s, stop_at, &left, NULL);
         sm_session_rewind(s, 0, NULL);
         left = stop;
-        const sm_status status = sm_session_generate(s, PROMPT, &o, NULL, NULL, NULL);
+        const sm_status status = sm_session_generate(s, PROMPT, SM_ZT, &o, NULL, NULL, NULL);
         assert_true(status == SM_OK || status == SM_ERR_CANCELLED);
     }
     sm_session_set_cancel(s, NULL, NULL, NULL);

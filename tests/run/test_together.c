@@ -73,7 +73,7 @@ static void alone(const sm_model *model, const char *prompt, const sm_generate_o
     sm_error error;
     memset(h, 0, sizeof *h);
     assert_int_equal(sm_session_new(&s, model, &so, NULL), SM_OK);
-    if (sm_session_generate(s, prompt, o, listen, h, &error))
+    if (sm_session_generate(s, prompt, SM_ZT, o, listen, h, &error))
         fail_msg("%s", error.message);
     h->stats.struct_size = sizeof h->stats;
     assert_int_equal(sm_session_get_stats(s, &h->stats, NULL), SM_OK);
@@ -99,6 +99,7 @@ static void run(sm_batch *batch, sm_session **s, const char *const *prompts,
         items[i] = (sm_batch_text){.struct_size = sizeof *items,
                                    .session = s[i],
                                    .prompt = prompts[i],
+                                   .length = SM_ZT,
                                    .options = &o[i],
                                    .on_token = listen,
                                    .user = &h[i]};
@@ -156,7 +157,7 @@ static void each_in_its_own_way(void **state) {
     static heard h[MOST], one;
     static const char *const prompts[MOST] = {"and the hand", "and then", "the", "and the hand in",
                                               "and the hand", "inn",      "x",   "and the ha"};
-    static const char *const stop[] = {"e", "qq"}, *const ban[] = {"a", "t"};
+    static const sm_text stop[] = {{"e", SM_ZT}, {"qq", 2}}, ban[] = {{"a", 1}, {"t", SM_ZT}};
     sm_model *model = open_model(&(fixture_model){.seed = 5}, NULL);
     sm_tokenizer *tokenizer;
     sm_constraint *constraint;
@@ -209,7 +210,8 @@ static void make_items(sm_batch_text *items, sm_session **s, heard *h, uint32_t 
     for (uint32_t i = 0; i < n; i++)
         items[i] = (sm_batch_text){.struct_size = sizeof *items,
                                    .session = s[i],
-                                   .prompt = "and the",
+                                   .prompt = "and the!",
+                                   .length = 7,
                                    .options = &o,
                                    .on_token = listen,
                                    .user = &h[i]};
@@ -337,7 +339,7 @@ static int32_t meddle(void *user, const sm_token *token) {
     assert_int_equal(sm_session_rewind(s, 0, NULL), SM_ERR_STATE);
     assert_int_equal(sm_batch_new_session(&made, used, NULL, NULL), SM_ERR_STATE);
     assert_int_equal(sm_batch_generate(used, NULL, 0, statuses, NULL), SM_ERR_STATE);
-    (void)sm_session_logits(s, &logits, NULL);
+    (void)sm_session_logits(s, &logits, NULL, NULL);
     sm_session_free(freed);
     freed = NULL;
     return 0;

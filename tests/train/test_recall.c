@@ -531,7 +531,7 @@ static size_t recall(const kind *k, bool chatml) {
             .struct_size = sizeof go, .max_tokens = 60, .parse_special = chatml};
         prompt_of(&entries[i], chatml, prompt, sizeof prompt);
         text[0] = 0;
-        OK(sm_session_generate(session, prompt, &go, keep_text, text, error));
+        OK(sm_session_generate(session, prompt, SM_ZT, &go, keep_text, text, error));
         /* a vocabulary that squeezes white space gives back none that was there */
         const char *got = k->squeeze ? text + strspn(text, " \n") : text,
                    *want =

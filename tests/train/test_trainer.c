@@ -186,7 +186,7 @@ static double session_loss(const char *path, const char *adapter_path) {
         sm_adapter_free(adapter);
     }
     float *logits = malloc(n * FIXTURE_VOCAB * sizeof *logits);
-    OK(sm_session_feed_logits(session, ids, n, logits, error));
+    OK(sm_session_feed_logits(session, ids, n, logits, UINT64_MAX, error));
     double sum = 0;
     for (uint64_t p = 0; p < n; p++) {
         const float *row = logits + p * FIXTURE_VOCAB;
@@ -759,7 +759,7 @@ static bool answers(sm_session *session, const char *instruction, const char *an
              "completes the request.\n\n### Instruction:\n%s\n\n### Response:\n",
              instruction);
     const sm_generate_options go = {.struct_size = sizeof go, .max_tokens = 24};
-    OK(sm_session_generate(session, prompt, &go, keep_text, text, error));
+    OK(sm_session_generate(session, prompt, SM_ZT, &go, keep_text, text, error));
     return !strcmp(text, answer);
 }
 
