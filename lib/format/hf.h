@@ -154,6 +154,7 @@ void hf_put_number(hf_reader *r, const char *key, double value);
 void hf_put_flag(hf_reader *r, const char *key, bool value);
 void hf_put_text(hf_reader *r, const char *key, const char *value);
 void hf_put_flags(hf_reader *r, const char *key, const bool *value, uint32_t n);
+void hf_put_floats(hf_reader *r, const char *key, const float *value, uint32_t n);
 void hf_put_counts(hf_reader *r, const char *key, const uint32_t *value, uint32_t n);
 
 /* The rotation (hf_rope.c), from rope_parameters, or rope_theta and rope_scaling. */

@@ -166,6 +166,12 @@ void hf_put_flags(hf_reader *r, const char *key, const bool *value, uint32_t n) 
         sm_gguf_put_array(r->keys, name, SM_KEY_BOOL, value, n);
 }
 
+void hf_put_floats(hf_reader *r, const char *key, const float *value, uint32_t n) {
+    char name[128];
+    if (begin_key(r, key, name, sizeof name))
+        sm_gguf_put_array(r->keys, name, SM_KEY_FLOAT32, value, n);
+}
+
 void hf_put_counts(hf_reader *r, const char *key, const uint32_t *value, uint32_t n) {
     char name[128];
     if (begin_key(r, key, name, sizeof name))
