@@ -17,7 +17,15 @@ static void gemma_scale(hf_reader *r) {
         hf_put_number(r, "attention.scale", 1 / sqrt(by));
 }
 
+/* null says that there is none, where no key says the usual one. */
+static void cap(hf_reader *r, const char *name, const char *key) {
+    if (sm_json_kind_of(r->json, sm_json_get(r->json, r->config, name)) == SM_JSON_NULL)
+        hf_put_number(r, key, 0);
+}
+
 static void gemma2(hf_reader *r) {
+    cap(r, "attn_logit_softcapping", SM_K_SCORE_CAP);
+    cap(r, "final_logit_softcapping", SM_K_LOGIT_CAP);
     gemma_scale(r);
     hf_windows(r, 2, 2);
 }

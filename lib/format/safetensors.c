@@ -202,8 +202,10 @@ static sm_status sort_names(const reader *r) {
     return SM_OK;
 }
 
-/* A map of texts; nothing is made of it. */
+/* A map of texts, or null, as old writers have it; nothing is made of it. */
 static sm_status check_metadata(const reader *r, sm_json_value v) {
+    if (sm_json_kind_of(r->json, v) == SM_JSON_NULL)
+        return SM_OK;
     if (sm_json_kind_of(r->json, v) != SM_JSON_OBJECT)
         return wrong(r, "'__metadata__' is no object");
     for (sm_json_value m = sm_json_first(r->json, v); m != SM_JSON_NONE;

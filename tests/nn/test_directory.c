@@ -268,6 +268,30 @@ static void eight_bits(void **state) {
     drop(&d);
 }
 
+/* Layers that differ: neither as with the window in all nor as without. */
+static void windows_of_some_layers(void **state) {
+    (void)state;
+    static const char *const keys[] = {
+        "\"sliding_window\":4", "\"sliding_window\":null",
+        "\"sliding_window\":4,\"layer_types\":[\"full_attention\",\"sliding_attention\"]",
+        "\"sliding_window\":4,\"use_sliding_window\":false",
+        "\"sliding_window\":4,\"layer_types\":[\"full_attention\",\"full_attention\"]"};
+    static float logits[5][N_IDS * VOCAB];
+    directory d = make("windows");
+    add_model(&d, "F32", 0);
+    write_weights(&d, "model.safetensors", 0, d.n, 0);
+    for (int i = 0; i < 5; i++) {
+        write_config(&d, "llama", keys[i]);
+        logits_of(d.path, logits[i]);
+        for (int k = 0; k < i; k++)
+            assert_int_equal(memcmp(logits[i], logits[k], sizeof logits[0]) == 0,
+                             i > 2 && k != 0 && k != 2);
+    }
+    write_config(&d, "llama", keys[2]);
+    check_model(&d);
+    drop(&d);
+}
+
 /* Both forms of the rotation's keys, and with it the base that no key says. */
 static void old_and_new_keys_of_the_rotation(void **state) {
     (void)state;
@@ -338,8 +362,6 @@ static const struct {
     {"llama", "\"layer_types\":[\"full_attention\"]", SM_ERR_FORMAT, "'layer_types'"},
     {"llama", "\"layer_types\":[\"full_attention\",\"linear_attention\"]", SM_ERR_UNSUPPORTED,
      "'layer_types'"},
-    {"llama", "\"sliding_window\":8,\"layer_types\":[\"full_attention\",\"sliding_attention\"]",
-     SM_ERR_UNSUPPORTED, "sliding_window_pattern"},
     {"mamba9", "", SM_ERR_UNSUPPORTED, "'mamba9'"},
     {"mixtral", "\"num_local_experts\":3,\"num_experts_per_tok\":2", SM_ERR_MISSING, "blk.0.ffn"},
     {"mixtral", "\"num_local_experts\":3", SM_ERR_MISSING, "'num_experts_per_tok'"},
@@ -467,6 +489,7 @@ int main(void) {
         cmocka_unit_test(a_model_opens_as_its_file_does),
         cmocka_unit_test(experts_are_stacked_where_they_lie),
         cmocka_unit_test(eight_bits),
+        cmocka_unit_test(windows_of_some_layers),
         cmocka_unit_test(old_and_new_keys_of_the_rotation),
         cmocka_unit_test(configurations_are_refused_by_key),
         cmocka_unit_test(tensors_are_refused_by_name),

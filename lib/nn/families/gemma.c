@@ -21,17 +21,18 @@ void sm_plan_gemma(sm_plan *p) {
 }
 
 /* Scores of the 27B models are scaled by n_embd / n_head, which is not their head dimension and for
- * which files have no key. */
-static float scale_of(const sm_plan *p, const sm_attn_params *a) {
+ * which GGUF files have no key; one that is made of a directory has it where it is another. */
+static float scale_of(sm_plan *p, const sm_attn_params *a) {
     const bool large =
         (p->n_embd == 4608 || p->n_embd == 5376) && a->n_head == 32 && a->head_dim == 128;
-    return large ? 1.0f / sqrtf((float)(p->n_embd / a->n_head)) : a->scale;
+    const float usual = large ? 1.0f / sqrtf((float)(p->n_embd / a->n_head)) : a->scale;
+    return (float)plan_positive_or(p, "attention.scale", (double)usual);
 }
 
 void sm_plan_gemma2(sm_plan *p) {
     const uint32_t rope = plan_rope(p, SM_K_ROPE_BASE, true);
     const uint32_t window = plan_u32_or(p, SM_K_WINDOW, 4096);
-    const float cap = (float)plan_positive_or(p, SM_K_SCORE_CAP, 50);
+    const float cap = (float)plan_number_or(p, SM_K_SCORE_CAP, 50); /* 0: none */
     p->net->embd_scale = sqrtf((float)p->n_embd);
     for (uint32_t i = 0; i < p->n_layer && !p->status; i++) {
         sm_attn_params a = plan_heads(p, i);
@@ -42,7 +43,7 @@ void sm_plan_gemma2(sm_plan *p) {
         plan_attention(p, i, a, around_attention, 0);
         plan_gated(p, i, SM_GELU, around_ffn);
     }
-    plan_head(p, (sm_head_params){.cap = (float)plan_positive_or(p, SM_K_LOGIT_CAP, 30)});
+    plan_head(p, (sm_head_params){.cap = (float)plan_number_or(p, SM_K_LOGIT_CAP, 30)});
 }
 
 /* Head norms of q and k, five layers of six windowed; these have a rotation of their own, which is

@@ -33,6 +33,11 @@ static parts parallel_of_one(parts l) {
     return parallel(l);
 }
 
+/* Those biases of matrices that a file has; a new model has all. */
+static uint32_t biases(sm_plan *p, const char *name, uint32_t all) {
+    return p->n_tensors == UINT64_MAX || plan_has_tensor(p, name) ? all : 0;
+}
+
 static void layers(sm_plan *p, parts l) {
     const uint32_t window = plan_window(p);
     for (uint32_t i = 0; i < p->n_layer && !p->status; i++) {
@@ -95,7 +100,7 @@ void sm_plan_gptneox(sm_plan *p) {
     const parts l = {.attention = layer_norm("attn_norm"),
                      .ffn = layer_norm("ffn_norm"),
                      .rope = plan_rope(p, SM_K_ROPE_BASE, true),
-                     .asked = ALL_BIASES,
+                     .asked = biases(p, "blk.0.attn_output.bias", ALL_BIASES),
                      .asked_ffn = FFN_BIASES,
                      .activation = SM_GELU_ERF};
     plan_joined(p, &sm_kind_attention);
@@ -126,8 +131,8 @@ void sm_plan_starcoder2(sm_plan *p) {
     layers(p, (parts){.attention = layer_norm("attn_norm"),
                       .ffn = layer_norm("ffn_norm"),
                       .rope = plan_rope(p, SM_K_ROPE_BASE, true),
-                      .asked = ALL_BIASES,
-                      .asked_ffn = FFN_BIASES,
+                      .asked = biases(p, "blk.0.attn_output.bias", ALL_BIASES),
+                      .asked_ffn = biases(p, "blk.0.ffn_up.bias", FFN_BIASES),
                       .activation = SM_GELU});
 }
 

@@ -26,7 +26,8 @@ typedef struct relative {
 static void layers(sm_plan *p, relative r) {
     const uint32_t rope = r.max_bias > 0 ? plan_rope_none(p) : plan_rope(p, SM_K_ROPE_BASE, r.neox);
     const uint32_t none = r.period ? plan_rope_none(p) : rope;
-    const uint32_t window = plan_window(p);
+    const bool mixed = plan_has(p, SM_K_WINDOW_PATTERN);
+    const uint32_t window = mixed ? plan_count_or(p, SM_K_WINDOW, 0) : plan_window(p);
     const sm_wiring around_attention = {.pre = "attn_norm", .aside = r.parallel};
     const sm_wiring around_ffn = {.pre = r.parallel   ? "attn_norm"
                                          : r.ffn_norm ? r.ffn_norm
@@ -35,7 +36,7 @@ static void layers(sm_plan *p, relative r) {
     for (uint32_t i = 0; i < p->n_layer && !p->status; i++) {
         sm_attn_params a = plan_heads(p, i);
         a.rope = r.period && i % r.period == r.period - 1 ? none : rope;
-        a.window = window;
+        a.window = mixed && !plan_windowed(p, i, 0) ? 0 : window;
         a.norm_late = r.norm_late;
         if (a.max_bias == 0)
             a.max_bias = r.max_bias;
