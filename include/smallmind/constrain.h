@@ -36,6 +36,9 @@ typedef struct sm_constraint_state sm_constraint_state;
 enum {
     SM_CONSTRAINT_GBNF = 1,  /* the rule "root"; rules that begin with themselves are refused */
     SM_CONSTRAINT_REGEX = 2, /* the text as a whole; no back-references, no look-behind */
+    /* GBNF's notation, where rules may also begin with themselves, directly or through others (64 of
+     * them): e ::= e "+" e | [0-9]+ */
+    SM_CONSTRAINT_GRAMMAR = 3,
 };
 
 typedef struct sm_constraint_options {
@@ -53,7 +56,7 @@ typedef struct sm_constraint_options {
 /* text[0..length): the grammar or expression, UTF-8. Makes a table of the vocabulary at the first
  * constraint of a tokenizer, which may be NULL: then it is for bytes, and what asks about tokens is
  * SM_ERR_MISSING. SM_ERR_FORMAT (no grammar or expression: place), SM_ERR_UNSUPPORTED (what
- * cannot be done, by name: left recursion, references to tokens, look-behind …; a WordPiece
+ * cannot be done, by name: left recursion in GBNF, references to tokens, look-behind …; a WordPiece
  * vocabulary), SM_ERR_ARGUMENT (also a constraint that no text matches, more at least than at
  * most), SM_ERR_NOMEM. */
 SM_API sm_status SM_CALL sm_constraint_new(sm_constraint **out, const sm_tokenizer *tokenizer,

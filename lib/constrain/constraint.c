@@ -8,6 +8,9 @@
 #define MASKS_KEPT 32
 #define MAX_FORCED 65536
 #define MAX_TOLD (1 << 20)
+/* What each byte of a text that is taken may cost beyond a call's limit, and all of them. */
+#define WORK_OF_BYTE ((uint64_t)1 << 20)
+#define WORK_OF_TEXT ((uint64_t)1 << 29)
 #define DEFAULT_LIMIT ((uint64_t)1 << 30)
 
 typedef struct kept_mask {
@@ -179,6 +182,11 @@ static sm_status write_gbnf(void *user, sm_grammar *g, sm_expr *root, sm_error *
     return SM_OK;
 }
 
+static sm_status write_grammar(void *user, sm_grammar *g, sm_expr *root, sm_error *error) {
+    sm_grammar_allow_left(g);
+    return write_gbnf(user, g, root, error);
+}
+
 static sm_status write_regex(void *user, sm_grammar *g, sm_expr *root, sm_error *error) {
     const source *s = user;
     (void)error;
@@ -189,8 +197,9 @@ static sm_status write_regex(void *user, sm_grammar *g, sm_expr *root, sm_error 
 sm_status sm_constraint_new(sm_constraint **out, const sm_tokenizer *tokenizer, uint32_t kind,
                             const char *text, uint64_t length, const sm_constraint_options *options,
                             sm_error *error) {
-    static const sm_grammar_fn writers[] = {
-        [SM_CONSTRAINT_GBNF] = write_gbnf, [SM_CONSTRAINT_REGEX] = write_regex};
+    static const sm_grammar_fn writers[] = {[SM_CONSTRAINT_GBNF] = write_gbnf,
+                                            [SM_CONSTRAINT_REGEX] = write_regex,
+                                            [SM_CONSTRAINT_GRAMMAR] = write_grammar};
     source s = {text, length};
     if (out)
         *out = NULL;
@@ -787,8 +796,12 @@ sm_status sm_constraint_mask(sm_constraint_state *s, uint32_t *mask, uint64_t n_
 static sm_status advance(sm_constraint_state *s, const void *text, uint64_t n, sm_place *at,
                          sm_error *error) {
     const uint8_t *bytes = text;
+    uint64_t more = WORK_OF_TEXT;
     *at = s->over ? SM_PLACE_DEAD : s->at;
     for (uint64_t i = 0; i < n && *at != SM_PLACE_DEAD; i++) {
+        const uint64_t back = min_u64(s->c->g->work, min_u64(more, WORK_OF_BYTE));
+        s->c->g->work -= back;
+        more -= back;
         *at = sm_machine_next(&s->c->machine, *at, bytes[i]);
         if (*at == SM_PLACE_NONE)
             return sm_grammar_status(s->c->g, error);

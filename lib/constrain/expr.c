@@ -75,6 +75,10 @@ sm_expr sm_grammar_fail(sm_grammar *g, sm_status status, const char *format, ...
     return SM_EXPR_NONE;
 }
 
+void sm_grammar_allow_left(sm_grammar *g) {
+    g->allow_left = true;
+}
+
 void sm_grammar_root(sm_grammar *g, sm_expr e) {
     if (e != SM_EXPR_NONE)
         g->root = e;

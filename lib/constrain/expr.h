@@ -75,6 +75,7 @@ struct sm_grammar {
     sm_status status;
     sm_error error;
     sm_expr root, any_text;
+    bool allow_left; /* rules may begin with themselves */
     sm_expr tail[4]; /* [k]: any k continuation bytes */
 
     sm_node *nodes;

@@ -49,6 +49,8 @@ sm_status sm_grammar_status(const sm_grammar *g, sm_error *error);
 sm_expr sm_grammar_fail(sm_grammar *g, sm_status status, const char *format, ...) SM_PRINTF(3, 4);
 /* What a text must match as a whole. */
 void sm_grammar_root(sm_grammar *g, sm_expr e);
+/* Rules may begin with themselves; otherwise they are refused. */
+void sm_grammar_allow_left(sm_grammar *g);
 
 /* ---- expressions -------------------------------------------------------------------- */
 

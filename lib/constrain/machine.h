@@ -15,9 +15,14 @@
  * which line, and what is wrong. */
 sm_expr sm_expr_gbnf(sm_grammar *g, const char *text, uint64_t length);
 
-/* Looks through a whole grammar before it is run (rules.c): every rule must be there and none may
- * begin with itself; regular rules are put in where they are called. */
+/* Looks through a whole grammar before it is run (rules.c): every rule must be there, those that
+ * begin with themselves are written anew; regular rules are put in where they are called. */
 bool sm_grammar_finish(sm_grammar *g);
+/* Takes rules that begin with themselves out (left.c). facts: of the first n nodes, SM_FACT_EMPTY
+ * where they match the empty text. *found: whether there were any, and the grammar is another;
+ * false: it failed. */
+#define SM_FACT_EMPTY 1U
+bool sm_left_remove(sm_grammar *g, const uint8_t *facts, uint64_t n, bool *found);
 
 /* Limits of one machine: SM_ERR_UNSUPPORTED. */
 #define SM_MACHINE_MAX_STATES (1U << 20)
@@ -31,6 +36,16 @@ typedef struct sm_thread {
     sm_expr e;
     uint32_t stack;
 } sm_thread;
+
+typedef struct sm_stack {
+    sm_expr e;     /* what is to follow; SM_EXPR_NONE: a union of members[a .. a+n) */
+    uint32_t a, n; /* a: the stack below */
+} sm_stack;
+
+/* What two stacks were joined to; a: the lower number + 1, 0: free. */
+typedef struct sm_join {
+    uint32_t a, b, one;
+} sm_join;
 
 typedef struct sm_state_entry {
     uint32_t threads, n_threads; /* in a machine's threads */
@@ -54,11 +69,13 @@ struct sm_machine {
     sm_place *targets;
     uint64_t n_targets, targets_room;
     /* stacks: [0] is the bottom */
-    struct sm_stack *stacks;
+    sm_stack *stacks;
     uint64_t n_stacks, stacks_room;
     sm_hash stack_hash;
     uint32_t *members; /* of unions */
     uint64_t n_members, members_room;
+    sm_join *joins;
+    uint32_t joins_mask, n_joins;
     /* scratch: what is to be entered, what was, threads found */
     sm_thread *work, *found;
     uint64_t n_work, work_room, n_found, found_room;
@@ -68,6 +85,15 @@ struct sm_machine {
     uint32_t *pile; /* stacks of unions in work */
     uint64_t n_pile, pile_room;
 };
+
+/* ---- stacks (stacks.c); SM_PLACE_NONE: the grammar failed --------------------------------- */
+
+uint32_t sm_stack_push(sm_machine *m, sm_expr e, uint32_t stack); /* e is to follow, then it */
+bool sm_stack_pile(sm_machine *m, uint32_t stack);                /* puts it on m->pile */
+/* The union of those on m->pile from `from` on, which are taken off. */
+uint32_t sm_stack_join(sm_machine *m, uint64_t from);
+
+/* ---- running (states.c) -------------------------------------------------------------------- */
 
 /* A finished grammar, which stays the caller's. */
 bool sm_machine_init(sm_machine *m, sm_grammar *g);

@@ -1,10 +1,11 @@
-/* rules.c - what is found out of a whole grammar before it is run: rules that are missing or call
- * themselves first, and those that are regular, which are put in where they are called. */
+/* rules.c - what is found out of a whole grammar before it is run: rules that are missing, those that
+ * begin with themselves (left.c), and those that are regular, which are put in where they are
+ * called. */
 #include "machine.h"
 
 #include <string.h>
 
-#define EMPTY 1U      /* matches the empty text */
+#define EMPTY SM_FACT_EMPTY
 #define PRODUCTIVE 2U /* matches some text */
 #define REGULAR 4U    /* no rule inside is part of a circle */
 
@@ -116,80 +117,6 @@ static bool resolve(analysis *a) {
     return !g->status;
 }
 
-/* ---- rules that begin with themselves (rules.c)
- * ------------------------------------------------------ */
-
-/* The i-th expression that may begin e; SM_EXPR_NONE past the last. */
-static sm_expr first_of(const analysis *a, sm_expr e, uint32_t i) {
-    const sm_grammar *g = a->g;
-    const sm_node *n = &g->nodes[e];
-    if (!(n->flags & SM_HAS_RULE))
-        return SM_EXPR_NONE;
-    switch (n->kind) {
-    case SM_NODE_SEQ:
-        return i == 0 ? n->a : i == 1 && (a->facts[n->a] & EMPTY) ? n->b : SM_EXPR_NONE;
-    case SM_NODE_ALT:
-        return i < n->b ? g->list[n->a + i] : SM_EXPR_NONE;
-    case SM_NODE_REPEAT:
-        return i == 0 ? n->a : SM_EXPR_NONE;
-    default:
-        return i == 0 ? g->rules[n->a].body : SM_EXPR_NONE;
-    }
-}
-
-static bool fail_circle(const analysis *a, const uint32_t *path, uint64_t n, sm_expr e) {
-    const char *name = "";
-    for (uint64_t i = n; i-- > 0;) {
-        if (a->g->nodes[path[2 * i]].kind == SM_NODE_RULE)
-            name = a->g->rules[a->g->nodes[path[2 * i]].a].name;
-        if (path[2 * i] == e)
-            break;
-    }
-    sm_grammar_fail(a->g, SM_ERR_UNSUPPORTED, "rule '%s' begins with itself (left recursion)",
-                    name);
-    return false;
-}
-
-/* Depth first along what may begin an expression, by a path of (node, next child). */
-static bool check_left(analysis *a) {
-    sm_grammar *g = a->g;
-    uint8_t *color = sm_alloc_zero(g->mem, a->n); /* 1: on the path, 2: over */
-    uint32_t *path = NULL;
-    uint64_t room = 0, n;
-    bool sound = color != NULL;
-    if (!sound)
-        sm_grammar_nomem(g);
-    for (sm_expr start = 0; sound && start < a->n; start++) {
-        if (color[start] || g->nodes[start].kind != SM_NODE_RULE)
-            continue;
-        sound = sm_grammar_reserve(g, &path, &room, 2, sizeof *path);
-        if (!sound)
-            break;
-        path[0] = start;
-        path[1] = 0;
-        color[start] = 1;
-        for (n = 1; sound && n > 0;) {
-            const sm_expr next = first_of(a, path[2 * n - 2], path[2 * n - 1]++);
-            if (next == SM_EXPR_NONE) {
-                color[path[2 * --n]] = 2;
-            } else if (color[next] == 1) {
-                sound = fail_circle(a, path, n, next);
-            } else if (!color[next]) {
-                color[next] = 1;
-                sound = sm_grammar_reserve(g, &path, &room, 2 * n + 2, sizeof *path);
-                if (sound) {
-                    path[2 * n] = next;
-                    path[2 * n + 1] = 0;
-                    n++;
-                }
-            }
-        }
-    }
-    sm_free(g->mem, color);
-    sm_free(g->mem, path);
-    return sound;
-}
-
 /* ---- the whole (rules.c)
  * --------------------------------------------------------------------------------- */
 
@@ -204,15 +131,17 @@ static bool check_defined(analysis *a) {
     return true;
 }
 
-static bool analyse(analysis *a) {
+/* What is known of a grammar as it stands; *again: it was written anew. */
+static bool analyse(analysis *a, bool *again) {
     sm_grammar *g = a->g;
     bool changed = true;
+    *again = false;
     if (!check_defined(a))
         return false;
     while (changed)
         if (!round_of(a, &changed))
             return false;
-    if (!check_left(a) || !resolve(a))
+    if (!sm_left_remove(g, a->facts, a->n, again) || *again || !resolve(a))
         return false;
     for (uint64_t r = 0; r < g->n_rules; r++)
         if (g->rules[r].body != SM_EXPR_NONE)
@@ -223,25 +152,35 @@ static bool analyse(analysis *a) {
     return !g->status;
 }
 
-bool sm_grammar_finish(sm_grammar *g) {
-    if (g->status)
-        return false;
-    if (g->root == SM_EXPR_NONE) {
-        sm_grammar_fail(g, SM_ERR_ARGUMENT, "a grammar without a root");
-        return false;
-    }
+/* false: it failed, or has to be looked at once more. */
+static bool look_through(sm_grammar *g, bool *again) {
     analysis a = {.g = g, .n = g->n_nodes};
+    *again = false;
     a.facts = sm_alloc_zero(g->mem, a.n);
     a.rules = sm_alloc_zero(g->mem, g->n_rules + 1);
     a.better = sm_alloc_array(g->mem, a.n, sizeof *a.better);
     if (a.facts && a.rules && a.better) {
         memset(a.better, 0xFF, a.n * sizeof *a.better);
-        analyse(&a);
+        analyse(&a, again);
     } else {
         sm_grammar_nomem(g);
     }
     sm_free(g->mem, a.facts);
     sm_free(g->mem, a.rules);
     sm_free(g->mem, a.better);
+    return !g->status && !*again;
+}
+
+bool sm_grammar_finish(sm_grammar *g) {
+    bool again;
+    if (g->status)
+        return false;
+    if (g->root == SM_EXPR_NONE) {
+        sm_grammar_fail(g, SM_ERR_ARGUMENT, "a grammar without a root");
+        return false;
+    }
+    /* the second time nothing begins with itself */
+    if (!look_through(g, &again) && again && !look_through(g, &again) && again)
+        sm_grammar_fail(g, SM_ERR_UNSUPPORTED, "rules that begin with themselves");
     return !g->status;
 }

@@ -3,176 +3,9 @@
 
 #include <string.h>
 
-#define MAX_JOINED \
-    32 /* unions of stacks inside each other that are looked into while one is made */
-
-typedef struct sm_stack {
-    sm_expr e;     /* what is to follow; SM_EXPR_NONE: a union of members[a .. a+n) */
-    uint32_t a, n; /* a: the stack below */
-} sm_stack;
-
 static bool fail(sm_machine *m, const char *what) {
     sm_grammar_fail(m->g, SM_ERR_UNSUPPORTED, "%s", what);
     return false;
-}
-
-/* ---- stacks (states.c)
- * ---------------------------------------------------------------------------- */
-
-static uint64_t stack_key(const sm_machine *m, const sm_stack *s) {
-    uint64_t h = sm_mix64(s->e);
-    if (s->e != SM_EXPR_NONE)
-        return sm_mix64(h ^ s->a);
-    for (uint32_t i = 0; i < s->n; i++)
-        h = sm_mix64(h ^ m->members[s->a + i]);
-    return h;
-}
-
-static bool stack_equal(const sm_machine *m, const sm_stack *s, const sm_stack *t) {
-    if (s->e != t->e || s->n != t->n)
-        return false;
-    return s->e != SM_EXPR_NONE
-               ? s->a == t->a
-               : !memcmp(m->members + s->a, m->members + t->a, s->n * sizeof *m->members);
-}
-
-static bool stacks_rehash(sm_machine *m) {
-    uint32_t *old, mask;
-    if (!sm_hash_reserve(m->g, &m->stack_hash, &old, &mask))
-        return false;
-    for (uint32_t i = 0; old && i <= mask; i++) {
-        if (!old[i])
-            continue;
-        uint32_t at = (uint32_t)stack_key(m, &m->stacks[old[i] - 1]) & m->stack_hash.mask;
-        while (m->stack_hash.slots[at])
-            at = (at + 1) & m->stack_hash.mask;
-        m->stack_hash.slots[at] = old[i];
-    }
-    sm_free(m->g->mem, old);
-    return true;
-}
-
-static uint32_t stack_find(sm_machine *m, const sm_stack *s) {
-    if (!stacks_rehash(m))
-        return SM_PLACE_NONE;
-    uint32_t at = (uint32_t)stack_key(m, s) & m->stack_hash.mask;
-    for (; m->stack_hash.slots[at]; at = (at + 1) & m->stack_hash.mask) {
-        const uint32_t i = m->stack_hash.slots[at] - 1;
-        if (!stack_equal(m, &m->stacks[i], s))
-            continue;
-        if (s->e == SM_EXPR_NONE)
-            m->n_members = s->a; /* the list is the newest one */
-        return i;
-    }
-    if (m->n_stacks >= SM_MACHINE_MAX_STATES) {
-        fail(m, "too many stacks of rules");
-        return SM_PLACE_NONE;
-    }
-    if (!sm_grammar_reserve(m->g, &m->stacks, &m->stacks_room, m->n_stacks + 1, sizeof *m->stacks))
-        return SM_PLACE_NONE;
-    m->stacks[m->n_stacks] = *s;
-    m->stack_hash.slots[at] = (uint32_t)++m->n_stacks;
-    m->stack_hash.used++;
-    return (uint32_t)m->n_stacks - 1;
-}
-
-/* e is to follow, then the stack. */
-static uint32_t push(sm_machine *m, sm_expr e, uint32_t stack) {
-    if (e == SM_EMPTY)
-        return stack;
-    const sm_stack *top = &m->stacks[stack];
-    if (stack && top->e != SM_EXPR_NONE && sm_expr_regular(m->g, e) &&
-        sm_expr_regular(m->g, top->e)) {
-        stack = top->a;
-        e = sm_expr_seq2(m->g, e, top->e);
-        if (e == SM_EXPR_NONE)
-            return SM_PLACE_NONE;
-    }
-    return stack_find(m, &(sm_stack){.e = e, .a = stack});
-}
-
-static bool pile_put(sm_machine *m, uint32_t stack) {
-    if (!sm_grammar_work(m->g, 8) ||
-        !sm_grammar_reserve(m->g, &m->pile, &m->pile_room, m->n_pile + 1, sizeof *m->pile))
-        return false;
-    m->pile[m->n_pile++] = stack;
-    return true;
-}
-
-static void sort(uint32_t *x, uint64_t n) {
-    for (uint64_t gap = n / 2; gap > 0; gap /= 2)
-        for (uint64_t i = gap; i < n; i++)
-            for (uint64_t j = i; j >= gap && x[j - gap] > x[j]; j -= gap) {
-                const uint32_t swap = x[j];
-                x[j] = x[j - gap];
-                x[j - gap] = swap;
-            }
-}
-
-static uint32_t join(sm_machine *m, uint64_t from, uint32_t nested);
-
-/* Stacks on the pile that have the same on top become one, on what they have below. */
-static bool join_tops(sm_machine *m, uint64_t from, uint32_t nested) {
-    for (uint64_t i = from; i < m->n_pile; i++) {
-        const sm_expr e = m->stacks[m->pile[i]].e;
-        if (m->pile[i] == 0)
-            continue;
-        const uint64_t begin = m->n_pile;
-        if (!sm_grammar_work(m->g, begin - i))
-            return false;
-        for (uint64_t j = i + 1; j < begin; j++)
-            if (m->pile[j] && m->stacks[m->pile[j]].e == e && !pile_put(m, m->stacks[m->pile[j]].a))
-                return false;
-        if (m->n_pile == begin)
-            continue;
-        if (!pile_put(m, m->stacks[m->pile[i]].a))
-            return false;
-        const uint32_t below = join(m, begin, nested + 1);
-        const uint32_t one = below == SM_PLACE_NONE ? below : push(m, e, below);
-        if (one == SM_PLACE_NONE)
-            return false;
-        uint64_t kept = i + 1;
-        for (uint64_t j = i + 1; j < begin; j++)
-            if (!m->pile[j] || m->stacks[m->pile[j]].e != e)
-                m->pile[kept++] = m->pile[j];
-        m->pile[i] = one;
-        m->n_pile = kept;
-    }
-    return true;
-}
-
-/* The union of the stacks on the pile from `from` on, which are taken off. */
-static uint32_t join(sm_machine *m, uint64_t from, uint32_t nested) {
-    for (uint64_t i = from; i < m->n_pile; i++) { /* no unions inside */
-        const sm_stack s = m->stacks[m->pile[i]];
-        if (m->pile[i] == 0 || s.e != SM_EXPR_NONE)
-            continue;
-        m->pile[i--] = m->pile[--m->n_pile];
-        for (uint32_t k = 0; k < s.n; k++)
-            if (!pile_put(m, m->members[s.a + k]))
-                return SM_PLACE_NONE;
-    }
-    for (int again = 0; again < 2; again++) {
-        sort(m->pile + from, m->n_pile - from);
-        uint64_t kept = from;
-        for (uint64_t i = from; i < m->n_pile; i++)
-            if (kept == from || m->pile[kept - 1] != m->pile[i])
-                m->pile[kept++] = m->pile[i];
-        m->n_pile = kept;
-        if (!again && nested < MAX_JOINED && !join_tops(m, from, nested))
-            return SM_PLACE_NONE;
-    }
-    const uint64_t n = m->n_pile - from;
-    m->n_pile = from;
-    if (n == 1)
-        return m->pile[from];
-    if (!sm_grammar_reserve(m->g, &m->members, &m->members_room, m->n_members + n,
-                            sizeof *m->members))
-        return SM_PLACE_NONE;
-    const uint32_t at = (uint32_t)m->n_members;
-    memcpy(m->members + at, m->pile + from, n * sizeof *m->members);
-    m->n_members += n;
-    return stack_find(m, &(sm_stack){.e = SM_EXPR_NONE, .a = at, .n = (uint32_t)n});
 }
 
 /* ---- entering expressions (states.c)
@@ -265,7 +98,7 @@ static bool enter(sm_machine *m, sm_thread t, bool *accepts) {
         return enter_regular(m, t, accepts);
     switch (n.kind) {
     case SM_NODE_SEQ:
-        return work_put(m, n.a, push(m, n.b, t.stack));
+        return work_put(m, n.a, sm_stack_push(m, n.b, t.stack));
     case SM_NODE_ALT:
         for (uint32_t i = 0; i < n.b; i++)
             if (!work_put(m, m->g->list[n.a + i], t.stack))
@@ -276,7 +109,7 @@ static bool enter(sm_machine *m, sm_thread t, bool *accepts) {
                                             n.max == SM_FOREVER ? n.max : n.max - 1);
         if (rest == SM_EXPR_NONE || (n.min == 0 && !leave(m, t.stack, accepts)))
             return false;
-        return work_put(m, n.a, push(m, rest, t.stack));
+        return work_put(m, n.a, sm_stack_push(m, rest, t.stack));
     }
     default:
         return work_put(m, m->g->rules[n.a].body, t.stack);
@@ -337,13 +170,13 @@ static bool tidy(sm_machine *m) {
                 const sm_thread o = m->found[end];
                 if (by_stack ? o.stack != t.stack : o.e != t.e)
                     break;
-                if (!pile_put(m, by_stack ? o.e : o.stack))
+                if (!sm_stack_pile(m, by_stack ? o.e : o.stack))
                     return false;
             }
             if (end > i + 1 && by_stack)
                 t.e = sm_expr_alt(m->g, m->pile + from, m->n_pile - from);
             else if (end > i + 1)
-                t.stack = join(m, from, 0);
+                t.stack = sm_stack_join(m, from);
             m->n_pile = from;
             if (t.e == SM_EXPR_NONE || t.stack == SM_PLACE_NONE)
                 return false;
@@ -522,12 +355,19 @@ bool sm_machine_init(sm_machine *m, sm_grammar *g) {
 }
 
 void sm_machine_done(sm_machine *m) {
-    void *const blocks[] = {m->states,     m->state_hash.slots,
-                            m->threads,    m->targets,
-                            m->stacks,     m->stack_hash.slots,
-                            m->members,    m->work,
-                            m->found,      m->seen,
-                            m->seen_stamp, m->pile};
+    void *const blocks[] = {m->joins,
+                            m->states,
+                            m->state_hash.slots,
+                            m->threads,
+                            m->targets,
+                            m->stacks,
+                            m->stack_hash.slots,
+                            m->members,
+                            m->work,
+                            m->found,
+                            m->seen,
+                            m->seen_stamp,
+                            m->pile};
     for (size_t i = 0; m->g && i < sizeof blocks / sizeof *blocks; i++)
         sm_free(m->g->mem, blocks[i]);
 }
