@@ -832,6 +832,7 @@ void sm_source_close(sm_source *source) {
         sm_file_close(&source->files[i]);
     sm_free(mem, source->files);
     sm_free(mem, source->path);
+    sm_free(mem, source->directory);
     sm_free(mem, source->keys);
     sm_free(mem, source->tensors);
     sm_free(mem, source->key_order);

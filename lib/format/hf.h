@@ -168,6 +168,15 @@ void hf_windows(hf_reader *r, uint32_t usual, uint32_t period);
 /* A vector of n for the network, whose values the caller fills in; NULL after a failure. */
 float *hf_make(hf_reader *r, const char *name, uint64_t n);
 
+/* ---- files of a directory (hf_open.c) ------------------------------------------------------ */
+
+bool hf_has_file(const hf_reader *r, const char *name);
+/* One that is read into memory; the caller closes it. */
+void hf_open_text(hf_reader *r, const char *name, sm_file *file);
+/* What other files say of texts: chat templates, which tokens end one, how they are sampled
+ * (hf_texts.c). */
+void hf_read_texts(hf_reader *r);
+
 /* ---- tensors (hf_tensors.c, hf_convert.c) --------------------------------------------------- */
 
 /* A tensor on its way: where it lies in a file, or converted. */

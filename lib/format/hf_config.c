@@ -121,12 +121,16 @@ bool hf_is(hf_reader *r, const char *names, const char *text) {
 
 /* ---- writing ----------------------------------------------------------------------------- */
 
+static bool was_put(const hf_reader *r, const char *key) {
+    for (uint32_t i = 0; key && i < r->n_put; i++)
+        if (!strcmp(r->put[i], key))
+            return true;
+    return false;
+}
+
 /* The key's whole name; false if it was written, or nothing is to be written any more. */
 static bool begin_key(hf_reader *r, const char *key, char *name, size_t capacity) {
-    for (uint32_t i = 0; i < r->n_put; i++)
-        if (!strcmp(r->put[i], key))
-            return false;
-    if (r->status || r->n_put == HF_MAX_ASKED)
+    if (r->status || r->n_put == HF_MAX_ASKED || was_put(r, key))
         return false;
     r->put[r->n_put++] = key;
     if (starts_with(key, "general.") || starts_with(key, "tokenizer."))
@@ -233,6 +237,8 @@ static void check_is(hf_reader *r, const hf_key *k, sm_json_value v) {
 /* Where config.json has no value. */
 static void put_fallback(hf_reader *r, const hf_key *k) {
     double value = 0;
+    if (was_put(r, k->key))
+        return;
     if (k->value && !strcmp(k->value, "!"))
         hf_fail(r, SM_ERR_MISSING, k->names, "is missing");
     if (r->status || !k->value || !sm_json_parse_double(k->value, strlen(k->value), &value))
@@ -351,6 +357,19 @@ static void find_family(hf_reader *r) {
                             r->config_shown, (int)(length < 64 ? length : 64), type);
 }
 
+/* Whether the embedding is the output layer, too. Where a model has parts that read other things
+ * the key may stand inside and outside of the text's: if they differ the tensors decide. */
+static void read_tied(hf_reader *r) {
+    const char *name = "tie_word_embeddings";
+    const sm_json_value v = hf_find(r, name);
+    const sm_json_kind whole = sm_json_kind_of(r->json, sm_json_get(r->json, SM_JSON_ROOT, name));
+    const bool flag = whole == SM_JSON_TRUE || whole == SM_JSON_FALSE;
+    r->tied_said = v != SM_JSON_NONE;
+    r->tied = hf_flag_or(r, name, r->family->tied);
+    if (r->pictures && flag && r->tied != (whole == SM_JSON_TRUE))
+        r->tied = r->tied_said = false;
+}
+
 /* Sizes that tensors are put in order by. What is missing there its own row of a table says. */
 static void read_sizes(hf_reader *r) {
     r->n_embd = hf_count_or(r, "hidden_size|n_embd|d_model", 0);
@@ -359,8 +378,13 @@ static void read_sizes(hf_reader *r) {
     r->n_head_kv = hf_count_or(r, "num_key_value_heads|num_kv_heads|n_head_kv", r->n_head);
     r->head_dim = hf_count_or(r, "head_dim", r->n_head ? r->n_embd / r->n_head : 0);
     r->n_vocab = hf_count_or(r, "vocab_size", 0);
-    r->tied_said = hf_has(r, "tie_word_embeddings");
-    r->tied = hf_flag_or(r, "tie_word_embeddings", r->family->tied);
+    read_tied(r);
+}
+
+static void refuse_quantized(hf_reader *r) {
+    if (hf_has(r, "quantization_config|compression_config"))
+        hf_fail(r, SM_ERR_UNSUPPORTED, "quantization_config",
+                "is of a model that reads more than text, which this version does not compute");
 }
 
 /* Where the text model's keys are in an object of their own. */
@@ -369,8 +393,11 @@ static void choose_object(hf_reader *r) {
     r->config = SM_JSON_ROOT;
     if (sm_json_kind_of(r->json, SM_JSON_ROOT) != SM_JSON_OBJECT)
         r->status = sm_fail(r->error, SM_ERR_FORMAT, "%s: is no JSON object", r->config_shown);
-    else if (sm_json_kind_of(r->json, text) == SM_JSON_OBJECT && !hf_has(r, "hidden_size"))
+    else if (sm_json_kind_of(r->json, text) == SM_JSON_OBJECT && !hf_has(r, "hidden_size")) {
+        refuse_quantized(r); /* which stands outside of it */
         r->config = text;
+        r->pictures = true;
+    }
 }
 
 void hf_read_config(hf_reader *r, const void *text, uint64_t length) {

@@ -30,7 +30,21 @@ static void gemma2(hf_reader *r) {
     hf_windows(r, 2, 2);
 }
 
+/* Published configurations leave out what is as in the class (of 4B). */
+static void gemma3_defaults(hf_reader *r) {
+    r->n_head = hf_count_or(r, "num_attention_heads", 8);
+    r->n_head_kv = hf_count_or(r, "num_key_value_heads", 4);
+    r->head_dim = hf_count_or(r, "head_dim", 256);
+    hf_put_count(r, SM_K_HEADS, r->n_head);
+    hf_put_count(r, SM_K_HEADS_KV, r->n_head_kv);
+    hf_put_count(r, SM_K_KEY_LENGTH, r->head_dim);
+    hf_put_count(r, SM_K_VALUE_LENGTH, r->head_dim);
+    hf_put_count(r, SM_K_CONTEXT, hf_count_or(r, "max_position_embeddings", 131072));
+    hf_put_number(r, SM_K_RMS_EPS, hf_number_or(r, "rms_norm_eps", 1e-6));
+}
+
 static void gemma3(hf_reader *r) {
+    gemma3_defaults(r);
     gemma_scale(r);
     hf_windows(r, 6, hf_count_or(r, "sliding_window_pattern|_sliding_window_pattern", 6));
 }

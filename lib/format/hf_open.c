@@ -23,7 +23,7 @@ static void fail_file(hf_reader *r, sm_status status, const char *name, const ch
         r->status = sm_fail(r->error, status, "%s: %s %s", r->shown, name, what);
 }
 
-static bool has_file(const hf_reader *r, const char *name) {
+bool hf_has_file(const hf_reader *r, const char *name) {
     char path[PATH];
     return path_of(r, name, path) && sm_path_is_file(path);
 }
@@ -37,8 +37,7 @@ static void open_file(hf_reader *r, const char *name, bool map, sm_file *file) {
         r->status = sm_file_open_asking(file, r->mem, path, map, r->hook, r->error);
 }
 
-/* A text of JSON; memory of the file's. */
-static void open_json(hf_reader *r, const char *name, sm_file *file) {
+void hf_open_text(hf_reader *r, const char *name, sm_file *file) {
     open_file(r, name, false, file);
     if (!r->status && file->size > MAX_JSON)
         fail_file(r, SM_ERR_UNSUPPORTED, name, "is larger than 256 MiB");
@@ -186,7 +185,7 @@ static void open_index(hf_reader *r, bool map) {
     sm_file file;
     shards s = {.r = r};
     const sm_json_source from = {INDEX, 1, NULL, NULL};
-    open_json(r, INDEX, &file);
+    hf_open_text(r, INDEX, &file);
     if (!r->status)
         r->status = sm_json_read(&s.json, r->mem, file.data, file.size, &from, NULL, r->error);
     if (!r->status) {
@@ -207,9 +206,9 @@ static void open_index(hf_reader *r, bool map) {
 }
 
 static void open_weights(hf_reader *r, bool map) {
-    if (has_file(r, SINGLE))
+    if (hf_has_file(r, SINGLE))
         add_file(r, SINGLE, map);
-    else if (has_file(r, INDEX))
+    else if (hf_has_file(r, INDEX))
         open_index(r, map);
     else
         refuse_weights(r);
@@ -241,11 +240,12 @@ static void make_source(hf_reader *r) {
         sm_free(r->mem, image);
         return;
     }
+    r->source->directory = sm_strdup(r->mem, r->dir, strlen(r->dir));
     r->source->n_files = 0;
     r->source->version = 0;
     r->source->alignment = SM_GGUF_DEFAULT_ALIGNMENT; /* of what is written of it */
     r->source->owned = sm_alloc(r->mem, sizeof *r->source->owned);
-    if (r->source->owned) {
+    if (r->source->owned && r->source->directory) {
         r->source->owned_capacity = r->source->n_owned = 1;
         r->source->owned[0] = image;
     } else {
@@ -255,7 +255,8 @@ static void make_source(hf_reader *r) {
     }
 }
 
-static void read_keys(hf_reader *r, const void *config, uint64_t size) {
+/* config: of the model; beside: whether files beside it are looked at. */
+static void read_keys(hf_reader *r, const void *config, uint64_t size, bool beside) {
     if (!r->status)
         r->status =
             sm_gguf_writer_new(&r->keys, r->mem, r->dir, 3, SM_GGUF_DEFAULT_ALIGNMENT, r->error);
@@ -263,6 +264,8 @@ static void read_keys(hf_reader *r, const void *config, uint64_t size) {
         hf_read_config(r, config, size);
     if (!r->status)
         put_name(r);
+    if (!r->status && beside)
+        hf_read_texts(r);
     sm_json_free(r->json);
     r->json = NULL;
     if (!r->status)
@@ -275,7 +278,7 @@ static void read_keys(hf_reader *r, const void *config, uint64_t size) {
 
 bool sm_directory_is_model(const char *path) {
     const hf_reader r = {.dir = path};
-    return has_file(&r, CONFIG);
+    return hf_has_file(&r, CONFIG);
 }
 
 /* What messages call it. */
@@ -317,8 +320,8 @@ sm_status sm_source_open_directory(sm_source **out, sm_mem *mem, const char *pat
     labels l;
     sm_file config;
     hf_reader r = begin(mem, path, hook, &l, error);
-    open_json(&r, CONFIG, &config);
-    read_keys(&r, config.data, config.size);
+    hf_open_text(&r, CONFIG, &config);
+    read_keys(&r, config.data, config.size, true);
     sm_file_close(&config);
     if (!r.status)
         open_weights(&r, map);
@@ -329,7 +332,7 @@ sm_status hf_open_bytes(sm_source **out, sm_mem *mem, const void *config, uint64
                         const uint8_t *weights, uint64_t size, sm_error *error) {
     labels l;
     hf_reader r = begin(mem, "bytes", NULL, &l, error);
-    read_keys(&r, config, config_size);
+    read_keys(&r, config, config_size, false);
     r.files = r.status ? NULL : sm_alloc_zero(mem, sizeof *r.files);
     if (!r.status && !r.files)
         r.status = sm_fail(error, SM_ERR_NOMEM, "out of memory");

@@ -18,6 +18,8 @@
 #define SM_K_ADAPTER_ALPHA "adapter.lora.alpha"
 #define SM_K_TOKENIZER_MODEL "tokenizer.ggml.model"
 #define SM_K_TOKENS "tokenizer.ggml.tokens"
+#define SM_K_ENDS "tokenizer.ggml.eos_token_ids" /* all tokens that end a generation */
+#define SM_K_CHAT_TEMPLATE "tokenizer.chat_template"
 
 /* Of a model: after its architecture and a full stop. */
 #define SM_K_CONTEXT "context_length"

@@ -90,6 +90,7 @@ struct sm_gguf {
     uint32_t n_files; /* shards */
     sm_file *files;
     char *path;         /* for messages: escaped, a long one without its front */
+    char *directory;    /* where it is one: as it was opened; NULL of files */
     uint32_t version;   /* of the first file */
     uint32_t alignment; /* of the first file, bytes */
     uint64_t n_keys;

@@ -4,7 +4,7 @@
 #include "chat/handle.h"
 #include "format/source.h"
 
-#define TEMPLATE_KEY "tokenizer.chat_template"
+#define TEMPLATE_KEY SM_K_CHAT_TEMPLATE
 
 static const sm_key *find_template(const sm_model *model, const char *name) {
     char key[256];

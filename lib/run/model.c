@@ -46,6 +46,15 @@ static int32_t ask_for_vocab(void *user) {
     return sm_hook_ends(&a->hook, a->n_tensors, a->n_tensors);
 }
 
+/* Tokens that end a generation beside those that the vocabulary says (generation_config.json). */
+static void mark_ends(sm_model *model) {
+    const sm_key *key = sm_source_find_key(model->source, SM_K_ENDS);
+    const bool array = key && model->tokenizer && key->type == SM_KEY_ARRAY;
+    int64_t id = 0;
+    for (uint64_t i = 0; array && i < key->count && !sm_key_i64(key, i, &id); i++)
+        sm_tokenizer_mark_end(model->tokenizer, id);
+}
+
 /* All that follows from the open file. */
 static sm_status read_file(sm_model *model, const char *path, const sm_model_options *o,
                            sm_error *error) {
@@ -77,6 +86,7 @@ static sm_status read_file(sm_model *model, const char *path, const sm_model_opt
                            "'token_embd.weight' only %u rows",
                            path, n, model->net->config.n_vocab);
     }
+    mark_ends(model);
     count_weights(model);
     const char *name = "";
     uint64_t length = 0;

@@ -110,6 +110,11 @@ static void mark_end(sm_tokenizer *t, int32_t id) {
         t->flags[id] |= SM_FLAG_END;
 }
 
+void sm_tokenizer_mark_end(sm_tokenizer *t, int64_t id) {
+    if (id >= 0 && id < sm_tokenizer_n_vocab(t))
+        mark_end(t, (int32_t)id);
+}
+
 void sm_markers_detect(sm_tokenizer *t) {
     for (size_t i = 0; i < sizeof markers / sizeof *markers; i++) {
         uint32_t id = find(t, markers[i].text), what = markers[i].what;

@@ -126,6 +126,9 @@ sm_status sm_tokenizer_encode_parts(const sm_tokenizer *tokenizer, const char *t
 sm_status sm_tokenizer_encode_rest(const sm_tokenizer *tokenizer, const char *text, uint64_t length,
                                    uint64_t from, const sm_encode_options *options, int32_t *ids,
                                    uint64_t capacity, uint64_t *n, sm_error *error);
+/* Makes it one that ends a generation; of ids outside the vocabulary nothing happens. Before others
+ * see the tokenizer. */
+void sm_tokenizer_mark_end(sm_tokenizer *tokenizer, int64_t id);
 int32_t sm_tokenizer_n_vocab(const sm_tokenizer *tokenizer);
 /* The text of a token that decoding shows with SM_DECODE_SPECIAL only; NULL of others and of ids
  * outside the vocabulary. Not zero-terminated. */

@@ -27,9 +27,11 @@
 /* ---- directories --------------------------------------------------------------------- */
 
 typedef struct tensor {
-    char name[96];
+    char name[110];
     const char *type;
     uint32_t rows, cols; /* cols 0: a vector */
+    bool blocks;         /* F32: the products of 8 bits and the scales of blocks */
+    bool scales;         /* F32: those scales, of a matrix of 16 times as many rows and columns */
 } tensor;
 
 typedef struct directory {
@@ -61,9 +63,10 @@ static void clear(const directory *d, const char *name) {
 }
 
 static void drop(directory *d) {
-    static const char *const names[] = {"config.json",       "model.safetensors",
-                                        "a.safetensors",     "b.safetensors",
-                                        "pytorch_model.bin", "model.safetensors.index.json"};
+    static const char *const names[] = {"config.json",         "model.safetensors",
+                                        "a.safetensors",       "b.safetensors",
+                                        "pytorch_model.bin",   "model.safetensors.index.json",
+                                        "chat_template.jinja", "tokenizer_config.json"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         clear(d, names[i]);
     rmdir(d->path);
@@ -118,6 +121,19 @@ static uint32_t width(const char *type) {
     return !strcmp(type, "F32") ? 4 : !strcmp(type, "F8_E4M3") ? 1 : 2;
 }
 
+/* Of OCP's E4M3, that is no NaN. */
+static float e4m3(uint8_t byte) {
+    const int exponent = byte >> 3 & 15, fraction = byte & 7;
+    const float value =
+        exponent ? ldexpf((float)(8 + fraction), exponent - 10) : ldexpf((float)fraction, -9);
+    return byte & 0x80 ? -value : value;
+}
+
+/* What blocks of 16 × 16 of "F8_E4M3 in blocks" are multiplied by. */
+static float block_scale(uint32_t row, uint32_t col) {
+    return 0.3f + 0.07f * (float)(row / 16) + 0.013f * (float)(col / 16);
+}
+
 /* A number of the tensor's, by its name; of 8 bits none that is not finite. */
 static void put_value(bytes *b, const tensor *t, uint32_t i) {
     uint64_t seed = i * 977u + t->rows;
@@ -125,13 +141,19 @@ static void put_value(bytes *b, const tensor *t, uint32_t i) {
         seed = seed * 31 + (unsigned char)*c;
     const float value = (float)((double)(test_random(&seed) >> 11) * 0x1p-53 - 0.5) / 4 + !t->cols;
     uint32_t bits;
-    memcpy(&bits, &value, 4);
+    const uint8_t byte = (uint8_t)(test_random(&seed) % 0x60 | (seed & 0x80));
+    const float product = t->cols ? e4m3(byte) * block_scale(i / t->cols, i % t->cols) : value;
+    memcpy(&bits, t->blocks ? &product : &value, 4);
+    if (t->scales) {
+        const float scale = block_scale(i / t->cols * 16, i % t->cols * 16);
+        memcpy(&bits, &scale, 4);
+    }
     if (width(t->type) == 4)
         bytes_u32(b, bits);
     else if (width(t->type) == 2) /* bf16 */
         bytes_put(b, (const uint8_t *)&bits + 2, 2);
     else
-        bytes_put(b, (const uint8_t[]){(uint8_t)(test_random(&seed) % 0x60 | (seed & 0x80))}, 1);
+        bytes_put(b, &byte, 1);
 }
 
 /* Tensors [from, to), with `gap` spaces behind the header. */
@@ -204,6 +226,13 @@ static void assert_same(const char *a, const char *b) {
     assert_memory_equal(one, two, sizeof one);
 }
 
+static sm_status load(const directory *d, sm_error *error) {
+    sm_model *model = NULL;
+    const sm_status status = sm_model_load(&model, d->path, NULL, error);
+    sm_model_free(model);
+    return status;
+}
+
 /* The directory beside the GGUF file that is made of it, and beside itself in parts whose data begin
  * at an odd place. */
 static void check_model(directory *d) {
@@ -268,6 +297,40 @@ static void eight_bits(void **state) {
     drop(&d);
 }
 
+/* Scales of blocks, at the edges smaller ones, beside the same numbers as f32. */
+static void eight_bits_in_blocks(void **state) {
+    (void)state;
+    directory d = make("blocks"), plain = make("plain");
+    add_model(&d, "F32", 0);
+    memcpy(plain.tensors, d.tensors, sizeof d.tensors);
+    plain.n = d.n;
+    for (size_t i = 0; i < plain.n; i++) {
+        tensor *t = &d.tensors[i];
+        if (!strstr(t->name, "_proj.weight"))
+            continue;
+        t->type = "F8_E4M3";
+        plain.tensors[i].blocks = true;
+        char name[110];
+        snprintf(name, sizeof name, "%s_scale_inv", t->name);
+        add(&d, "F32", (t->rows + 15) / 16, (t->cols + 15) / 16, name);
+        d.tensors[d.n - 1].scales = true;
+    }
+    write_config(&plain, "llama", "");
+    write_weights(&plain, "model.safetensors", 0, plain.n, 0);
+    write_config(
+        &d, "llama",
+        "\"quantization_config\":{\"quant_method\":\"fp8\",\"weight_block_size\":[16,16]}");
+    write_weights(&d, "model.safetensors", 0, d.n, 0);
+    assert_same(d.path, plain.path);
+    sm_error error = {0};
+    write_config(&d, "llama",
+                 "\"quantization_config\":{\"quant_method\":\"fp8\",\"weight_block_size\":[16,8]}");
+    assert_int_equal(load(&d, &error), SM_ERR_SHAPE);
+    assert_non_null(strstr(error.message, "weight_block_size"));
+    drop(&d);
+    drop(&plain);
+}
+
 /* Layers that differ: neither as with the window in all nor as without. */
 static void windows_of_some_layers(void **state) {
     (void)state;
@@ -327,14 +390,52 @@ static void old_and_new_keys_of_the_rotation(void **state) {
     drop(&b);
 }
 
-/* ---- what is refused ------------------------------------------------------------------- */
+/* ---- texts ------------------------------------------------------------------------------- */
 
-static sm_status load(const directory *d, sm_error *error) {
-    sm_model *model = NULL;
-    const sm_status status = sm_model_load(&model, d->path, NULL, error);
+static void assert_chat(const directory *d, const char *name, const char *expected) {
+    const sm_chat_options o = {.struct_size = sizeof o, .template_name = name};
+    sm_model *model;
+    sm_chat *chat;
+    assert_int_equal(sm_model_load(&model, d->path, NULL, NULL), SM_OK);
+    const sm_status status = sm_chat_from_model(&chat, model, &o, NULL);
+    if (!expected) {
+        assert_int_not_equal(status, SM_OK);
+    } else {
+        assert_int_equal(status, SM_OK);
+        assert_string_equal(sm_chat_template_text(chat), expected);
+        sm_chat_free(chat);
+    }
     sm_model_free(model);
-    return status;
 }
+
+/* A file of its own, before those of tokenizer_config.json. */
+static void templates_of_chats(void **state) {
+    (void)state;
+    directory d = make("chats");
+    add_model(&d, "F32", 0);
+    write_config(&d, "llama", "");
+    write_weights(&d, "model.safetensors", 0, d.n, 0);
+    assert_chat(&d, NULL, NULL);
+    write_text(&d, "tokenizer_config.json",
+               "{\"chat_template\":\"one {{ messages[0].content }}\"}");
+    assert_chat(&d, NULL, "one {{ messages[0].content }}");
+    write_text(&d, "tokenizer_config.json",
+               "{\"chat_template\":[{\"name\":\"default\",\"template\":\"two\"},"
+               "{\"name\":\"tool_use\",\"template\":\"three\"}]}");
+    assert_chat(&d, NULL, "two");
+    assert_chat(&d, "tool_use", "three");
+    write_text(&d, "chat_template.jinja", "four {{ messages[0].role }}");
+    assert_chat(&d, NULL, "four {{ messages[0].role }}");
+    write_text(&d, "tokenizer_config.json", "{");
+    remove(file_in(&d, "chat_template.jinja"));
+    sm_error error = {0};
+    sm_model *model;
+    assert_int_equal(sm_model_load(&model, d.path, NULL, &error), SM_ERR_FORMAT);
+    assert_non_null(strstr(error.message, "tokenizer_config.json"));
+    drop(&d);
+}
+
+/* ---- what is refused ------------------------------------------------------------------- */
 
 static const struct {
     const char *type, *more;
@@ -489,8 +590,10 @@ int main(void) {
         cmocka_unit_test(a_model_opens_as_its_file_does),
         cmocka_unit_test(experts_are_stacked_where_they_lie),
         cmocka_unit_test(eight_bits),
+        cmocka_unit_test(eight_bits_in_blocks),
         cmocka_unit_test(windows_of_some_layers),
         cmocka_unit_test(old_and_new_keys_of_the_rotation),
+        cmocka_unit_test(templates_of_chats),
         cmocka_unit_test(configurations_are_refused_by_key),
         cmocka_unit_test(tensors_are_refused_by_name),
         cmocka_unit_test(the_head_is_shared_as_the_key_says),
