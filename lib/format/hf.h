@@ -37,13 +37,15 @@ typedef struct hf_key {
 /* In which order a tensor lies in its file. Rows are counted over the last dimension. */
 typedef enum hf_order {
     HF_SAME,
-    HF_Q,           /* rows of query heads in halves, ours in pairs (rope) */
-    HF_K,           /* the same of key heads */
-    HF_PLUS_ONE,    /* a vector that lacks 1 */
-    HF_TURNED,      /* columns are rows (Conv1D), of a stack in each matrix */
-    HF_TURNED_EVEN, /* the same, and every second row: 0, 2, … (gate and up in turns) */
-    HF_TURNED_ODD,  /* 1, 3, … */
-    HF_EVEN,        /* every second row */
+    HF_Q,            /* rows of query heads in halves, ours in pairs (rope) */
+    HF_K,            /* the same of key heads */
+    HF_PLUS_ONE,     /* a vector that lacks 1 */
+    HF_TURNED,       /* columns are rows (Conv1D), of a stack in each matrix */
+    HF_TURNED_EVEN,  /* the same, and every second row: 0, 2, … (gate and up in turns) */
+    HF_TURNED_ODD,   /* 1, 3, … */
+    HF_TURNED_FIRST, /* the first half of ours; HF_TURNED_LAST: the last */
+    HF_TURNED_LAST,
+    HF_EVEN, /* every second row */
     HF_ODD,
     HF_FIRST_HALF, /* of the rows of each matrix of a stack */
     HF_LAST_HALF,
@@ -54,6 +56,9 @@ typedef enum hf_order {
     HF_GROUPS_V,
     HF_LATENT_K, /* rows [head][nope, value]: the first of each head, turned */
     HF_LATENT_V,
+    HF_EITHER_FIRST, /* HF_FIRST_HALF, or HF_TURNED_FIRST where columns are rows: both are written */
+    HF_EITHER_LAST,
+    HF_EITHER,     /* HF_SAME or HF_TURNED, likewise */
     HF_MXFP4,      /* blocks and scales apart; columns in another order */
     HF_MXFP4_EVEN, /* the same, every second row */
     HF_MXFP4_ODD
@@ -120,6 +125,7 @@ struct hf_reader {
     uint32_t n_made;
     uint32_t n_embd, n_layer, n_head, n_head_kv, head_dim;
     uint32_t nope, value_dim; /* of latent heads */
+    uint32_t n_ff_expert;     /* where stacks of experts may lie either way */
     bool tied, tied_said;
     uint64_t n_vocab;  /* 0: not said */
     uint32_t n_drafts; /* layers behind the last that are not computed */

@@ -269,13 +269,15 @@ static uint64_t row_of(hf_order order, const heads *h, uint64_t j) {
         return group_row(h, head, h->per_kv, pair_row(k, h->dim));
     case HF_GROUPS_V:
         return group_row(h, head, h->per_kv + 1, k);
+    case HF_TURNED_LAST:
+        return h->n + j;
     default:
         return j;
     }
 }
 
 static bool is_turned(hf_order order) {
-    return order == HF_TURNED || order == HF_TURNED_EVEN || order == HF_TURNED_ODD;
+    return order >= HF_TURNED && order <= HF_TURNED_LAST;
 }
 
 /* Rows that are ours of so many of the file's; 0: they are not as many heads or halves. */
@@ -301,6 +303,10 @@ static uint64_t our_rows(const hf_reader *r, hf_order order, uint64_t rows, head
     case HF_GROUPS_V:
         n_heads = h->n_kv * (h->per_kv + 2);
         break;
+    case HF_TURNED_FIRST:
+    case HF_TURNED_LAST:
+        h->n = rows / 2;
+        return rows % 2 ? 0 : rows / 2;
     case HF_EVEN:
     case HF_ODD:
     case HF_TURNED_EVEN:
@@ -458,8 +464,23 @@ static void mxfp4(hf_reader *r, const sm_st_tensor *t, hf_order order, hf_tensor
 
 /* ---- the whole --------------------------------------------------------------------------- */
 
+/* Which way a stack of experts lies, by its number of rows. */
+static hf_order decide(const hf_reader *r, const sm_st_tensor *t, hf_order order) {
+    const uint64_t rows = t->n_dims > 1 ? t->dims[t->n_dims - 2] : 0;
+    switch (order) {
+    case HF_EITHER_FIRST:
+        return rows == 2 * (uint64_t)r->n_ff_expert ? HF_FIRST_HALF : HF_TURNED_FIRST;
+    case HF_EITHER_LAST:
+        return rows == 2 * (uint64_t)r->n_ff_expert ? HF_LAST_HALF : HF_TURNED_LAST;
+    case HF_EITHER:
+        return rows == r->n_embd ? HF_SAME : HF_TURNED;
+    default:
+        return order;
+    }
+}
+
 void hf_convert(hf_reader *r, const sm_st_tensor *t, hf_form form, hf_tensor *out) {
-    const hf_order order = form.order;
+    const hf_order order = decide(r, t, form.order);
     if (order == HF_MXFP4 || order == HF_MXFP4_EVEN || order == HF_MXFP4_ODD) {
         mxfp4(r, t, order, out);
         return;

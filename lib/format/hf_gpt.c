@@ -223,6 +223,11 @@ static const hf_key nemotron_keys[] = {{HF_SKIP, "rms_norm_eps", NULL, NULL},
                                        {HF_IS, ACTIVATION, NULL, "relu2"},
                                        END_KEY};
 
+static const hf_key jais2_keys[] = {{HF_SKIP, "rms_norm_eps", NULL, NULL},
+                                    {HF_NUMBER, "layer_norm_eps", SM_K_LAYER_EPS, "1e-5"},
+                                    {HF_IS, ACTIVATION, NULL, "relu2"},
+                                    END_KEY};
+
 const hf_family hf_gpt_families[] = {
     {.types = "gpt2",
      .architecture = "gpt2",
@@ -290,5 +295,6 @@ const hf_family hf_gpt_families[] = {
      .keys = nemotron_keys,
      .names = hf_plus_one_names,
      .partial = true},
+    {.types = "jais2", .architecture = "jais2", .keys = jais2_keys},
     {.types = NULL},
 };

@@ -109,10 +109,6 @@ static void smollm3(hf_reader *r) {
 static const hf_name hunyuan_names[] = {
     {"layers.#.self_attn.query_layernorm", "blk.#.attn_q_norm", HF_SAME},
     {"layers.#.self_attn.key_layernorm", "blk.#.attn_k_norm", HF_SAME},
-    {"layers.#.mlp.gate.wg", "blk.#.ffn_gate_inp", HF_SAME},
-    {"layers.#.mlp.shared_mlp.gate_proj", "blk.#.ffn_gate_shexp", HF_SAME},
-    {"layers.#.mlp.shared_mlp.up_proj", "blk.#.ffn_up_shexp", HF_SAME},
-    {"layers.#.mlp.shared_mlp.down_proj", "blk.#.ffn_down_shexp", HF_SAME},
     END_NAME};
 
 static const hf_name seed_oss_names[] = {
@@ -198,5 +194,9 @@ const hf_family hf_llama_families[] = {
      .tied = true},
     {.types = "glm", .architecture = "chatglm", .partial = true},
     {.types = "glm4", .architecture = "glm4", .names = glm4_names, .partial = true},
+    {.types = "ministral3",
+     .architecture = "mistral3",
+     .more = hf_all_windows,
+     .qk_in_pairs = true},
     {.types = NULL},
 };

@@ -66,6 +66,16 @@ static void yarn_lengths(hf_reader *r, const rotation *o, double factor) {
         hf_put_number(r, "rope.scaling.attn_factor", length);
 }
 
+/* Queries grow beyond the original context (ministral 3). */
+static void temperature(hf_reader *r, const rotation *o) {
+    const double beta = number_in(r, o, "llama_4_scaling_beta", 0);
+    if (beta != 0 && strcmp(r->family->architecture, "mistral3") != 0)
+        hf_fail(r, SM_ERR_UNSUPPORTED, o->where,
+                "has a 'llama_4_scaling_beta', which is not computed for this family");
+    if (beta != 0)
+        hf_put_number(r, "attention.temperature_scale", beta);
+}
+
 static void yarn(hf_reader *r, const rotation *o) {
     const double factor = positive_in(r, o, "factor", 0);
     const double original = number_in(r, o, "original_max_position_embeddings", 0);
@@ -82,6 +92,7 @@ static void yarn(hf_reader *r, const rotation *o) {
     hf_put_number(r, "rope.scaling.yarn_beta_fast", positive_in(r, o, "beta_fast", 32));
     hf_put_number(r, "rope.scaling.yarn_beta_slow", positive_in(r, o, "beta_slow", 1));
     yarn_lengths(r, o, factor);
+    temperature(r, o);
     if (exact != gpt_oss) /* keys of ours do not say it */
         hf_fail(r, SM_ERR_UNSUPPORTED, o->where,
                 "has another 'truncate' than this version computes for this family");
@@ -194,6 +205,7 @@ static const struct {
     {"linear", ALWAYS "|factor", linear, NULL},
     {"yarn",
      ALWAYS "|factor|beta_fast|beta_slow|mscale|mscale_all_dim|attention_factor|truncate|"
+            "llama_4_scaling_beta|"
             "original_max_position_embeddings",
      yarn, NULL},
     {"llama3", ALWAYS "|factor|low_freq_factor|high_freq_factor|original_max_position_embeddings",
