@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Writes lib/base/character_tables.h from an installed utf8proc.
+"""Writes lib/base/character_tables.h and normal_form_tables.h from an installed utf8proc.
 
 Usage: unicode_tables.py [LIBRARY [OUTPUT]]
 
 What the library needs of Unicode (general categories, simple case mappings, canonical
-decompositions) in 50 KB, where utf8proc itself takes 340. tests/base/test_base.c compares every code
-point.
+decompositions; combining classes, compositions, compatibility decompositions; scripts) in 100 KB,
+where utf8proc itself takes 340. tests/base/test_base.c compares every code point. Scripts are those of
+the Python package fonttools, without which that header stays as it is.
 """
 import ctypes
 import pathlib
@@ -76,6 +77,116 @@ def decompositions(library):
     return found
 
 
+COMPOSE, COMPATIBLE, DECOMPOSE = 1 << 3, 1 << 2, 1 << 4
+
+
+def whole(library, code, options):
+    parts, boundary = (ctypes.c_int32 * 32)(), ctypes.c_int()
+    n = library.utf8proc_decompose_char(code, parts, 32, options, ctypes.byref(boundary))
+    return tuple(parts[:n])
+
+
+def composed(library, codes):
+    """NFC of some code points that are decomposed and in order."""
+    buffer = (ctypes.c_int32 * 32)(*codes)
+    n = library.utf8proc_normalize_utf32(buffer, len(codes), COMPOSE | 1 << 1)
+    return tuple(buffer[:n])
+
+
+def compositions(library):
+    """(first, second, what both are composed to), but for Hangul."""
+    found = []
+    for code, parts in decompositions(library):
+        if composed(library, parts) != (code,):
+            continue
+        first = composed(library, parts[:-1])
+        if len(first) != 1:
+            sys.exit(f"U+{code:04X} is not made of two")
+        found.append((first[0], parts[-1], code))
+    return sorted(found)
+
+
+def units(parts):
+    """UTF-16 of code points."""
+    encoded = "".join(map(chr, parts)).encode("utf-16-le")
+    return [encoded[i] | encoded[i + 1] << 8 for i in range(0, len(encoded), 2)]
+
+
+def compatible(library):
+    """(code, its compatibility decomposition) where that is another than the canonical one."""
+    found = []
+    for code in range(END):
+        if 0xAC00 <= code < 0xD7A4 or 0xD800 <= code < 0xE000:
+            continue
+        parts = whole(library, code, DECOMPOSE | COMPATIBLE)
+        if parts != whole(library, code, DECOMPOSE):
+            found.append((code, units(parts)))
+    return found
+
+
+class Property(ctypes.Structure):
+    """The beginning of utf8proc_property_t."""
+    _fields_ = [("category", ctypes.c_int16), ("combining_class", ctypes.c_int16)]
+
+
+def combining_classes(library):
+    """(first, last, class) of what has one."""
+    library.utf8proc_get_property.restype = ctypes.POINTER(Property)
+    found = []
+    for code in range(END):
+        number = library.utf8proc_get_property(code).contents.combining_class
+        if number and found and found[-1][1:] == (code - 1, number):
+            found[-1] = (found[-1][0], code, number)
+        elif number:
+            found.append((code, code, number))
+    return found
+
+
+def scripts():
+    """Names, and (first, number of the name) of runs that each go on to the next one's first."""
+    from fontTools import unicodedata
+    names, runs = ["Unknown", "Common", "Inherited"], []
+    for code in range(END):
+        name = unicodedata.script_name(unicodedata.script(chr(code)))
+        if name not in names:
+            names.append(name)
+        if not runs or runs[-1][1] != names.index(name):
+            runs.append((code, names.index(name)))
+    return names, runs
+
+
+def write_normal_forms(library, output):
+    text = ["/* normal_form_tables.h - made by scripts/unicode_tables.py; Unicode "
+            + library.utf8proc_unicode_version().decode() + ". */", "/* clang-format off */", ""]
+    text += ["/* Canonical combining classes but 0. */",
+             "static const struct {\n    uint32_t first, last;\n    uint8_t class;\n"
+             "} combining_runs[] = {\n    "
+             + grouped([f"{{0x{a:X}, 0x{b:X}, {c}}}" for a, b, c in combining_classes(library)], str, 4)
+             + "\n};", "",
+             "/* What two code points are composed to, ordered. */",
+             "static const struct {\n    uint32_t first, second, both;\n} compositions[] = {\n    "
+             + grouped([f"{{0x{a:X}, 0x{b:X}, 0x{c:X}}}" for a, b, c in compositions(library)], str, 4)
+             + "\n};", "",
+             "/* Compatibility decompositions that are not the canonical ones: places in a list of",
+             " * UTF-16. */",
+             "static const struct {\n    uint32_t code;\n    uint16_t at;\n    uint8_t n;\n"
+             "} compatible[] = {"]
+    entries, pool = [], []
+    for code, parts in compatible(library):
+        entries.append(f"{{0x{code:X}, {len(pool)}, {len(parts)}}}")
+        pool += parts
+    text += ["    " + grouped(entries, str, 5) + "\n};", "static const uint16_t compatible_parts[] = {\n    "
+             + grouped([f"0x{c:X}" for c in pool], str, 12) + "\n};", ""]
+    names, runs = scripts()
+    text += ["/* Names of scripts, each ended by a zero; and the first of each run of code points of one,"
+             " times 256,", " * and its number. */",
+             "static const char script_names[] =\n    "
+             + "\n    ".join(f'"{name}\\0"' for name in names) + ";",
+             "static const uint32_t script_runs[] = {\n    "
+             + grouped([f"0x{a << 8 | n:X}" for a, n in runs], str, 8) + "\n};"]
+    output.write_text("\n".join(text) + "\n", encoding="utf-8")
+
+
 def main():
     library = ctypes.CDLL(sys.argv[1] if len(sys.argv) > 1 else "libutf8proc.so.2")
     library.utf8proc_unicode_version.restype = ctypes.c_char_p
@@ -114,6 +225,10 @@ def main():
     text += ["    " + grouped(entries, str, 4) + "\n};", "static const uint32_t decomposed[] = {\n    "
              + grouped([f"0x{c:X}" for c in pool], str, 10) + "\n};"]
     output.write_text("\n".join(text) + "\n", encoding="utf-8")
+    try:
+        write_normal_forms(library, output.with_name("normal_form_tables.h"))
+    except ImportError as problem:
+        print(f"normal_form_tables.h stays as it is: {problem}", file=sys.stderr)
 
 
 main()

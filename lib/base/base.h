@@ -439,5 +439,20 @@ uint32_t sm_title_of(uint32_t code);
 /* The canonical decomposition; the number of its code points. */
 #define SM_MOST_PARTS 4
 uint32_t sm_decompose(uint32_t code, uint32_t parts[SM_MOST_PARTS]);
+/* The same for compatibility (NFKD). */
+#define SM_MOST_COMPATIBLE 18
+uint32_t sm_decompose_compatible(uint32_t code, uint32_t parts[SM_MOST_COMPATIBLE]);
+/* The canonical combining class; 0 of a starter. */
+uint8_t sm_combining_class(uint32_t code);
+/* What two code points are composed to (NFC); 0 if to nothing. */
+uint32_t sm_compose(uint32_t first, uint32_t second);
+/* The number of the script of a code point; those of the first three. */
+#define SM_SCRIPT_UNKNOWN 0
+#define SM_SCRIPT_COMMON 1
+#define SM_SCRIPT_INHERITED 2
+uint32_t sm_script_of(uint32_t code);
+/* The number of the script of that name ("Latin"), in whatever case, with _, - or spaces or
+ * without; -1 if there is none. */
+int32_t sm_script_named(const char *name, uint64_t length);
 
 #endif

@@ -234,6 +234,29 @@ static void escape_all_test(void **state) {
     }
 }
 
+/* Combining class, compatibility decomposition, and what it is composed of. */
+static void expect_normal_forms(uint32_t code) {
+    const utf8proc_int32_t c = (utf8proc_int32_t)code;
+    utf8proc_int32_t whole[32];
+    uint32_t parts[SM_MOST_COMPATIBLE];
+    int boundary = 0;
+    const utf8proc_ssize_t n =
+        utf8proc_decompose_char(c, whole, 32, UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT, &boundary);
+    if (sm_decompose_compatible(code, parts) != n ||
+        memcmp(parts, whole, (size_t)n * sizeof *parts) != 0)
+        fail_msg("U+%04X is decomposed otherwise for compatibility", code);
+    if (sm_combining_class(code) != utf8proc_get_property(c)->combining_class)
+        fail_msg("U+%04X has another combining class", code);
+    const utf8proc_ssize_t m = utf8proc_decompose_char(c, whole, 32, UTF8PROC_DECOMPOSE, &boundary);
+    utf8proc_int32_t again[32];
+    memcpy(again, whole, sizeof again);
+    const utf8proc_ssize_t k =
+        utf8proc_normalize_utf32(again, m, UTF8PROC_COMPOSE | UTF8PROC_STABLE);
+    if (m == 2 &&
+        sm_compose((uint32_t)whole[0], (uint32_t)whole[1]) != (k == 1 ? (uint32_t)again[0] : 0))
+        fail_msg("U+%04X is composed otherwise", code);
+}
+
 /* All code points, as utf8proc of the tables' version knows them; and numbers that are none. */
 static void unicode_test(void **state) {
     (void)state;
@@ -257,7 +280,18 @@ static void unicode_test(void **state) {
             utf8proc_decompose_char(c, whole, 32, UTF8PROC_DECOMPOSE, &boundary);
         if (sm_decompose(code, parts) != n || memcmp(parts, whole, (size_t)n * sizeof *parts) != 0)
             fail_msg("U+%04X is decomposed otherwise", code);
+        expect_normal_forms(code);
     }
+    assert_int_equal(sm_compose(0x1100, 0x1161), 0xAC00);
+    assert_int_equal(sm_compose(0xAC00, 0x11A8), 0xAC01);
+    assert_int_equal(sm_compose(0xAC01, 0x11A8), 0);
+    assert_int_equal(sm_script_of('a'), sm_script_named("latin", 5));
+    assert_int_equal(sm_script_of(0x4E00), sm_script_named("Han", 3));
+    assert_int_equal(sm_script_of(0x10FFFF), SM_SCRIPT_UNKNOWN);
+    assert_int_equal(sm_script_of('1'), SM_SCRIPT_COMMON);
+    assert_int_equal(sm_script_named("old-persian", 11), sm_script_named("Old_Persian", 11));
+    assert_int_equal(sm_script_named("Lat", 3), -1);
+    assert_int_equal(sm_script_named("", 0), -1);
     assert_int_equal(sm_category_of(0x110000), SM_CATEGORY_CN);
     assert_int_equal(sm_category_of(UINT32_MAX), SM_CATEGORY_CN);
     assert_int_equal(sm_lower_of(UINT32_MAX), UINT32_MAX);
