@@ -30,6 +30,7 @@ enum {
     SM_TOKENIZER_WORDPIECE = 3, /* "bert" */
     SM_TOKENIZER_UNIGRAM = 4,   /* "t5": SentencePiece unigram */
     SM_TOKENIZER_CHARS = 5,     /* "gemma4": BPE by a list of merges, of characters, not bytes */
+    SM_TOKENIZER_WORDLEVEL = 6, /* whole words; of tokenizer.json only */
 };
 
 typedef struct sm_tokenizer_options {
@@ -60,13 +61,20 @@ typedef struct sm_tokenizer_info {
     char pre[64];    /* name of the pre-tokenizer, "" where the kind has none */
 } sm_tokenizer_info;
 
-/* Opens the vocabulary of a GGUF file (a whole model or vocab-only). `path` is
- * UTF-8. SM_ERR_IO, _FORMAT (also ids of special tokens outside the vocabulary, byte tokens that
+/* Opens the vocabulary of a GGUF file (a whole model or vocab-only), of a tokenizer.json (Hugging
+ * Face), a SentencePiece model (.model) or tiktoken's ranks (.tiktoken), or of a directory that has
+ * one of these, in that order. Beside them tokenizer_config.json and special_tokens_map.json are
+ * read: which tokens begin, end and pad, and add_bos_token and add_eos_token as transformers applies
+ * them; a tiktoken file needs its pattern, "pat_str" (and "special_tokens") in a config.json beside,
+ * but for encodings that are known by name (cl100k_base, o200k_base, r50k_base, p50k_base, qwen). Of
+ * a tokenizer.json all components are computed, or refused by their place in the file; its sections
+ * truncation and padding are not applied. `path` is UTF-8. SM_ERR_IO, _FORMAT (also ids of special tokens outside the vocabulary, byte tokens that
  * are none, keys of a wrong type, arrays of another length than the tokens), _MISSING,
  * _UNSUPPORTED, _NOMEM, _ARGUMENT, _CANCELLED; the message names the key. */
 SM_API sm_status SM_CALL sm_tokenizer_load(sm_tokenizer **out, const char *path,
                                            const sm_tokenizer_options *options, sm_error *error);
-/* The same from anywhere (types.h). */
+/* The same from anywhere (types.h); what is no GGUF file from a path or from memory, where nothing
+ * is beside it. */
 SM_API sm_status SM_CALL sm_tokenizer_load_from(sm_tokenizer **out, const sm_origin *origin,
                                                 const sm_tokenizer_options *options,
                                                 sm_error *error);
@@ -103,7 +111,21 @@ SM_API sm_status SM_CALL sm_tokenizer_encode(const sm_tokenizer *tokenizer, cons
 enum {
     SM_DECODE_SPECIAL = 1,    /* render control tokens too (default: they are silent) */
     SM_DECODE_KEEP_SPACE = 2, /* keep the space SPM-style vocabularies put in front of text */
+    SM_DECODE_TEXT = 4,       /* UTF-8 in any case: what is none becomes U+FFFD, as many as the
+                                 tokenizer's own implementation writes (sm_tokenizer_decode only) */
 };
+
+/* Encodes two texts as the vocabulary's template for pairs puts them together (BERT: [CLS] first
+ * [SEP] second [SEP]); without SM_ENCODE_MARKERS one behind the other. type_ids[capacity], which may
+ * be NULL, gets the number of the segment that each id belongs to. Otherwise as
+ * sm_tokenizer_encode; SM_ERR_UNSUPPORTED where the vocabulary has no template (those of GGUF files
+ * but WordPiece). */
+SM_API sm_status SM_CALL sm_tokenizer_encode_pair(const sm_tokenizer *tokenizer, const char *first,
+                                                  uint64_t first_length, const char *second,
+                                                  uint64_t second_length,
+                                                  const sm_encode_options *options, int32_t *ids,
+                                                  int32_t *type_ids, uint64_t capacity, uint64_t *n,
+                                                  sm_error *error);
 
 /* Decodes ids to bytes. *n gets the length, as with encode; not
  * zero-terminated. SM_ERR_TOKEN for an id outside the vocabulary. */

@@ -70,11 +70,14 @@ static sm_status read_file(sm_model *model, const char *path, const sm_model_opt
         status = sm_net_pack_lazily(model->net, error);
     if (status)
         return status;
-    if (sm_vocab_in_gguf(model->source)) {
+    const bool keys = sm_vocab_in_gguf(model->source);
+    if (keys || (sm_directory_is_model(path) && sm_vocab_in_directory(path))) {
         vocab_asking asking = {{o->progress, o->progress_user}, model->source->n_tensors};
         sm_pace pace = {.cancel = ask_for_vocab, .user = &asking};
-        status = sm_vocab_from_gguf(&model->tokenizer, model->mem, model->source, &pace, model->log,
-                                    model->log_user, error);
+        status = keys ? sm_vocab_from_gguf(&model->tokenizer, model->mem, model->source, &pace,
+                                           model->log, model->log_user, error)
+                      : sm_vocab_from_directory(&model->tokenizer, model->mem, model->source->path,
+                                                &pace, error);
         if (status)
             return status;
         /* from here on the memory goes when the tokenizer's last reference does */
@@ -82,8 +85,9 @@ static sm_status read_file(sm_model *model, const char *path, const sm_model_opt
         const int32_t n = sm_tokenizer_n_vocab(model->tokenizer);
         if (n < 0 || (uint32_t)n > model->net->config.n_vocab)
             return sm_fail(error, SM_ERR_SHAPE,
-                           "%s: key 'tokenizer.ggml.tokens' has %d tokens but tensor "
-                           "'token_embd.weight' only %u rows",
+                           keys ? "%s: key 'tokenizer.ggml.tokens' has %d tokens but tensor "
+                                  "'token_embd.weight' only %u rows"
+                                : "%s: the tokenizer has %d tokens but the embedding only %u rows",
                            path, n, model->net->config.n_vocab);
     }
     mark_ends(model);

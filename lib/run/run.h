@@ -23,6 +23,20 @@ sm_status sm_vocab_from_gguf(sm_tokenizer **out, sm_mem *mem, const sm_source *s
                              sm_pace *pace, sm_log_fn log, void *log_user, sm_error *error);
 
 /* Lets mem go together with the last reference to a tokenizer that lives in it. */
+/* Whether bytes are a tokenizer.json, a SentencePiece model or tiktoken's ranks. */
+bool sm_vocab_in_bytes(const void *data, uint64_t size);
+/* The tokenizer in these bytes, with what the files beside `path` (NULL: none) say of it:
+ * tokenizer_config.json, special_tokens_map.json; config.json of tiktoken's ranks. data is not kept.
+ * SM_ERR_FORMAT, _UNSUPPORTED, _MISSING, _IO, _NOMEM, _CANCELLED. */
+sm_status sm_vocab_from_bytes(sm_tokenizer **out, sm_mem *mem, const char *path, const void *data,
+                              uint64_t size, sm_pace *pace, sm_error *error);
+/* The same of a directory: its tokenizer.json, else its SentencePiece model, else its ranks.
+ *     if (sm_vocab_in_directory(path))
+ *         status = sm_vocab_from_directory(&tokenizer, mem, path, pace, error);
+ * mem must outlive it; pace may be NULL. */
+bool sm_vocab_in_directory(const char *directory);
+sm_status sm_vocab_from_directory(sm_tokenizer **out, sm_mem *mem, const char *directory,
+                                  sm_pace *pace, sm_error *error);
 void sm_vocab_own_mem(sm_tokenizer *tokenizer, sm_mem *mem);
 
 /* ---- model (model.c) ------------------------------------------------------------------- */

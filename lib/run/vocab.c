@@ -317,6 +317,40 @@ static sm_status take_options(sm_tokenizer_options *to, sm_mem **mem,
     return status ? status : sm_mem_create(mem, to->allocator, 0, error);
 }
 
+static sm_status own_or_destroy(sm_tokenizer *tokenizer, sm_mem *mem, sm_status status) {
+    if (status)
+        sm_mem_destroy(mem);
+    else
+        sm_vocab_own_mem(tokenizer, mem);
+    return status;
+}
+
+/* What is no GGUF file but holds a tokenizer: a directory, a file, bytes in memory. False if it is
+ * none of these; else how reading it went in *status. */
+static bool from_other_files(sm_tokenizer **out, sm_mem *mem, const sm_origin *from, sm_pace *pace,
+                             sm_status *status, sm_error *error) {
+    if (from->kind == SM_ORIGIN_MEMORY) {
+        if (!sm_vocab_in_bytes(from->data, from->size))
+            return false;
+        *status = sm_vocab_from_bytes(out, mem, NULL, from->data, from->size, pace, error);
+        return true;
+    }
+    if (from->kind != SM_ORIGIN_PATH)
+        return false;
+    if (sm_vocab_in_directory(from->name)) {
+        *status = sm_vocab_from_directory(out, mem, from->name, pace, error);
+        return true;
+    }
+    sm_file file;
+    if (sm_file_open(&file, mem, from->name, true, NULL))
+        return false;
+    const bool is = sm_vocab_in_bytes(file.data, file.size);
+    if (is)
+        *status = sm_vocab_from_bytes(out, mem, from->name, file.data, file.size, pace, error);
+    sm_file_close(&file);
+    return is;
+}
+
 sm_status sm_tokenizer_load_from(sm_tokenizer **out, const sm_origin *origin,
                                  const sm_tokenizer_options *options, sm_error *error) {
     if (!out)
@@ -335,15 +369,15 @@ sm_status sm_tokenizer_load_from(sm_tokenizer **out, const sm_origin *origin,
     }
     sm_source *source = NULL;
     sm_pace pace = {.cancel = taken.cancel, .user = taken.cancel_user};
+    if (from_other_files(out, mem, &from, &pace, &status, error)) {
+        sm_origin_drop(&from);
+        return own_or_destroy(*out, mem, status);
+    }
     status = sm_source_open_origin(&source, mem, &from, true, &(sm_hook){ask_pace, &pace}, error);
     if (!status && !sm_vocab_in_gguf(source))
         status = sm_source_expect(source, SM_GGUF_HOLDS_MODEL | SM_GGUF_HOLDS_PACKED, error);
     if (!status)
         status = sm_vocab_from_gguf(out, mem, source, &pace, taken.log, taken.log_user, error);
     sm_source_close(source);
-    if (status)
-        sm_mem_destroy(mem);
-    else
-        sm_vocab_own_mem(*out, mem);
-    return status;
+    return own_or_destroy(*out, mem, status);
 }

@@ -296,6 +296,8 @@ static sm_status find_whole(sm_encoder *encoder, const uint8_t *word, uint64_t l
     for (uint64_t i = 0; i < length; i++)
         n += sm_utf8_encode(sm_byte_to_code(word[i]), spelled + n);
     *id = sm_index_find(&t->index, &t->text, spelled, n);
+    if (t->steps && *id != SM_NO_ID && !(t->flags[*id] & SM_FLAG_MERGE))
+        *id = SM_NO_ID; /* a special token's text is text here */
     return SM_OK;
 }
 

@@ -1,5 +1,5 @@
 /* Ids to text, at once and as a stream. */
-#include "internal.h"
+#include "steps.h"
 
 #include <string.h>
 
@@ -7,6 +7,11 @@ const char *sm_decode_token(const sm_tokenizer *t, int32_t id, uint32_t flags, b
                             uint32_t *length) {
     const char *text = sm_strings_get(&t->piece, (uint32_t)id, length);
     uint8_t type = t->type[id];
+    if (t->steps) {
+        if (type == SM_TOKEN_CONTROL && !(flags & SM_DECODE_SPECIAL))
+            *length = 0;
+        return *length ? text : NULL;
+    }
     if (type == SM_TOKEN_CONTROL || type == SM_TOKEN_UNKNOWN ||
         (type == SM_TOKEN_USER_DEFINED && !(t->flags[id] & SM_FLAG_WOVEN))) {
         if (type != SM_TOKEN_USER_DEFINED && !(flags & SM_DECODE_SPECIAL))
@@ -51,8 +56,9 @@ const char *sm_tokenizer_inner_text(const sm_tokenizer *t, int32_t id, uint64_t 
 
 /* Whether the first space of a text was put there by encoding or decoding. */
 static bool strips_first(const sm_tokenizer *t, uint32_t flags) {
-    return !(flags & SM_DECODE_KEEP_SPACE) && (t->add_space_prefix || t->remove_extra_whitespaces ||
-                                               t->kind == SM_TOKENIZER_WORDPIECE);
+    return !(flags & SM_DECODE_KEEP_SPACE) &&
+           (t->steps || t->add_space_prefix || t->remove_extra_whitespaces ||
+            t->kind == SM_TOKENIZER_WORDPIECE);
 }
 
 static sm_status check_id(const sm_tokenizer *t, int32_t id, sm_error *error) {
@@ -61,32 +67,40 @@ static sm_status check_id(const sm_tokenizer *t, int32_t id, sm_error *error) {
     return sm_fail(error, SM_ERR_TOKEN, "token %d is outside the vocabulary of %u", id, t->text.n);
 }
 
-static sm_status check_flags(uint32_t flags, sm_error *error) {
-    if (flags & ~(uint32_t)(SM_DECODE_SPECIAL | SM_DECODE_KEEP_SPACE))
+/* also: what else is known. */
+static sm_status check_flags(uint32_t flags, uint32_t also, sm_error *error) {
+    if (flags & ~((uint32_t)SM_DECODE_SPECIAL | SM_DECODE_KEEP_SPACE | also))
         return sm_fail(error, SM_ERR_ARGUMENT, "unknown decode flag in %u", flags);
     return SM_OK;
 }
 
-sm_status sm_tokenizer_decode(const sm_tokenizer *tokenizer, const int32_t *ids, uint64_t n_ids,
+/* The bytes of ids whose tokens' pieces follow each other. */
+static bool join_pieces(const sm_tokenizer *t, const int32_t *ids, uint64_t n_ids, uint32_t flags,
+                        sm_texts *texts) {
+    bool strip = strips_first(t, flags);
+    uint32_t length;
+    for (uint64_t i = 0; i < n_ids; i++) {
+        const char *piece = sm_decode_token(t, ids[i], flags, &strip, &length);
+        if (t->type[ids[i]] == SM_TOKEN_UNKNOWN && *t->unk_surface) {
+            piece = t->unk_surface;
+            length = (uint32_t)strlen(piece);
+        }
+        if (length && !sm_texts_add(texts, t->mem, piece, length))
+            return false;
+    }
+    return true;
+}
+
+static sm_status decode_plain(const sm_tokenizer *tokenizer, const int32_t *ids, uint64_t n_ids,
                               uint32_t flags, char *text, uint64_t capacity, uint64_t *n,
                               sm_error *error) {
-    if (n)
-        *n = 0;
-    if (!tokenizer || !n || (!ids && n_ids) || (!text && capacity))
-        return sm_fail(error, SM_ERR_ARGUMENT, "tokenizer_decode: a pointer is NULL");
-    sm_status status = check_flags(flags, error);
     uint64_t total = 0;
     uint32_t length;
     bool strip = strips_first(tokenizer, flags);
-    for (uint64_t i = 0; i < n_ids && !status; i++) {
-        status = check_id(tokenizer, ids[i], error);
-        if (!status) {
-            (void)sm_decode_token(tokenizer, ids[i], flags, &strip, &length);
-            total += length;
-        }
+    for (uint64_t i = 0; i < n_ids; i++) {
+        (void)sm_decode_token(tokenizer, ids[i], flags, &strip, &length);
+        total += length;
     }
-    if (status)
-        return status;
     *n = total;
     if (total > capacity)
         return sm_fail(error, SM_ERR_BUFFER, "tokenizer_decode: %llu bytes, room for %llu",
@@ -99,6 +113,66 @@ sm_status sm_tokenizer_decode(const sm_tokenizer *tokenizer, const int32_t *ids,
         text += length;
     }
     return SM_OK;
+}
+
+/* The texts of tokens as a tokenizer.json's decoder takes them. */
+static bool list_tokens(const sm_tokenizer *t, const int32_t *ids, uint64_t n_ids, uint32_t flags,
+                        sm_texts *texts) {
+    for (uint64_t i = 0; i < n_ids; i++) {
+        const uint32_t id = (uint32_t)ids[i];
+        uint32_t length;
+        if (t->type[id] == SM_TOKEN_UNUSED ||
+            (t->type[id] == SM_TOKEN_CONTROL && !(flags & SM_DECODE_SPECIAL)))
+            continue;
+        const char *text = sm_steps_token_text(t, id, &length);
+        if (!sm_texts_add(texts, t->mem, text, length))
+            return false;
+    }
+    return true;
+}
+
+static sm_status decode_all(const sm_tokenizer *t, const int32_t *ids, uint64_t n_ids,
+                            uint32_t flags, sm_texts *texts, sm_texts *other, sm_error *error) {
+    const bool lossy = flags & SM_DECODE_TEXT;
+    if (t->steps) {
+        if (!list_tokens(t, ids, n_ids, flags, texts))
+            return sm_fail(error, SM_ERR_NOMEM, "out of memory");
+        return sm_steps_undo(t, texts, other,
+                             flags & SM_DECODE_KEEP_SPACE ? UNDO_MIDDLE : UNDO_WHOLE, lossy, error);
+    }
+    const bool each = t->kind == SM_TOKENIZER_SPM || t->kind == SM_TOKENIZER_UNIGRAM;
+    if (!join_pieces(t, ids, n_ids, flags, texts) ||
+        (lossy && !sm_texts_make_valid(texts, other, t->mem, each)))
+        return sm_fail(error, SM_ERR_NOMEM, "out of memory");
+    return SM_OK;
+}
+
+sm_status sm_tokenizer_decode(const sm_tokenizer *tokenizer, const int32_t *ids, uint64_t n_ids,
+                              uint32_t flags, char *text, uint64_t capacity, uint64_t *n,
+                              sm_error *error) {
+    if (n)
+        *n = 0;
+    if (!tokenizer || !n || (!ids && n_ids) || (!text && capacity))
+        return sm_fail(error, SM_ERR_ARGUMENT, "tokenizer_decode: a pointer is NULL");
+    sm_status status = check_flags(flags, SM_DECODE_TEXT, error);
+    for (uint64_t i = 0; i < n_ids && !status; i++)
+        status = check_id(tokenizer, ids[i], error);
+    if (!status && !tokenizer->steps && !(flags & SM_DECODE_TEXT))
+        return decode_plain(tokenizer, ids, n_ids, flags, text, capacity, n, error);
+    sm_texts texts = {0}, other = {0};
+    if (!status)
+        status = decode_all(tokenizer, ids, n_ids, flags, &texts, &other, error);
+    if (!status) {
+        *n = texts.n;
+        if (texts.n > capacity)
+            status = sm_fail(error, SM_ERR_BUFFER, "tokenizer_decode: %llu bytes, room for %llu",
+                             (unsigned long long)texts.n, (unsigned long long)capacity);
+        else if (texts.n)
+            memcpy(text, texts.data, (size_t)texts.n);
+    }
+    sm_texts_free(&texts, tokenizer->mem);
+    sm_texts_free(&other, tokenizer->mem);
+    return status;
 }
 
 /* ---- streaming ----------------------------------------------------------- */
@@ -134,7 +208,7 @@ sm_status sm_detokenizer_new(sm_detokenizer **out, const sm_tokenizer *tokenizer
     *out = NULL;
     if (!tokenizer)
         return sm_fail(error, SM_ERR_ARGUMENT, "detokenizer_new: tokenizer is NULL");
-    sm_status status = check_flags(flags, error);
+    sm_status status = check_flags(flags, 0, error);
     if (status)
         return status;
     sm_detokenizer *d =
@@ -168,6 +242,19 @@ sm_status sm_detokenizer_reset(sm_detokenizer *detokenizer, sm_error *error) {
     return SM_OK;
 }
 
+static bool shows(const sm_detokenizer *d, int32_t id) {
+    const uint8_t type = d->tokenizer->type[id];
+    return type != SM_TOKEN_UNUSED && (type != SM_TOKEN_CONTROL || d->flags & SM_DECODE_SPECIAL);
+}
+
+/* What a token becomes as the first one of a text: it may lose a space, or keep a prefix. */
+static sm_status make_head(const sm_detokenizer *d, int32_t id, sm_texts *head, sm_texts *other,
+                           sm_error *error) {
+    if (!list_tokens(d->tokenizer, &id, 1, SM_DECODE_SPECIAL, head))
+        return sm_fail(error, SM_ERR_NOMEM, "out of memory");
+    return sm_steps_undo(d->tokenizer, head, other, UNDO_HEAD, false, error);
+}
+
 static sm_status feed(sm_detokenizer *d, int32_t id, const char **piece, uint64_t *length,
                       sm_error *error) {
     const sm_status status = check_id(d->tokenizer, id, error);
@@ -175,6 +262,18 @@ static sm_status feed(sm_detokenizer *d, int32_t id, const char **piece, uint64_
         return status;
     uint32_t n_new;
     const char *text = sm_decode_token(d->tokenizer, id, d->flags, &d->strip, &n_new);
+    sm_texts head = {0}, other = {0};
+    if (d->strip && d->tokenizer->steps && shows(d, id)) {
+        const sm_status found = make_head(d, id, &head, &other, error);
+        if (found) {
+            sm_texts_free(&head, d->tokenizer->mem);
+            sm_texts_free(&other, d->tokenizer->mem);
+            return found;
+        }
+        d->strip = false;
+        text = head.data;
+        n_new = (uint32_t)head.n;
+    }
     memcpy(d->out, d->waiting, d->n_waiting);
     if (n_new)
         memcpy(d->out + d->n_waiting, text, n_new);
@@ -183,6 +282,8 @@ static sm_status feed(sm_detokenizer *d, int32_t id, const char **piece, uint64_
     d->n_waiting = (uint32_t)(n - complete);
     memcpy(d->waiting, d->out + complete, d->n_waiting);
     d->out[complete] = 0;
+    sm_texts_free(&head, d->tokenizer->mem);
+    sm_texts_free(&other, d->tokenizer->mem);
     *piece = d->out;
     *length = complete;
     return SM_OK;

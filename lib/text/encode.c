@@ -1,6 +1,6 @@
 /* Text to ids: special tokens are cut out first, the fragments between them go to the
  * vocabulary's algorithm word by word, through a cache of words seen in this call. */
-#include "internal.h"
+#include "steps.h"
 
 #include <string.h>
 
@@ -233,6 +233,10 @@ static sm_status encode_text(sm_encoder *encoder, const uint8_t *text, uint64_t 
 static sm_status encode_all(sm_encoder *encoder, const uint8_t *text, uint64_t length,
                             uint32_t flags) {
     const sm_tokenizer *t = encoder->tokenizer;
+    if (t->steps)
+        return sm_steps_encode_template(encoder, &t->steps->single,
+                                        (sm_str){(const char *)text, length}, (sm_str){NULL, 0},
+                                        flags, NULL, 0);
     bool word_piece = t->kind == SM_TOKENIZER_WORDPIECE;
     int32_t front = word_piece ? t->cls : t->bos, back = word_piece ? t->sep : t->eos;
     sm_status status = SM_OK;
@@ -248,6 +252,37 @@ static sm_status encode_all(sm_encoder *encoder, const uint8_t *text, uint64_t l
 
 static const sm_wide options_wide[] = {SM_WIDE_FROM(sm_encode_options, cancel), {0, 0, 0}};
 
+/* Hands the ids out, if there is room, and ends the call. */
+static sm_status finish(sm_encoder *encoder, sm_status status, int32_t *ids, uint64_t capacity,
+                        uint64_t *n) {
+    if (!status) {
+        *n = encoder->sink.n;
+        if (*n > capacity)
+            status =
+                sm_fail(encoder->error, SM_ERR_BUFFER, "tokenizer_encode: %llu ids, room for %llu",
+                        (unsigned long long)*n, (unsigned long long)capacity);
+        else if (encoder->sink.own)
+            status = sm_encoder_copy(encoder, ids, encoder->sink.ids, *n * sizeof *ids);
+        if (status == SM_ERR_CANCELLED)
+            *n = 0;
+    }
+    sm_encoder_done(encoder);
+    return status;
+}
+
+static sm_status take_options(sm_encode_options *o, const sm_encode_options *options,
+                              uint64_t length, sm_error *error) {
+    const sm_status status =
+        sm_struct_take(o, sizeof *o, options_wide, options, "sm_tokenizer_encode", error);
+    if (status)
+        return status;
+    if (o->flags & ~(uint32_t)(SM_ENCODE_SPECIAL | SM_ENCODE_MARKERS))
+        return sm_fail(error, SM_ERR_ARGUMENT, "tokenizer_encode: unknown flag in %u", o->flags);
+    if (length > SIZE_MAX / 64)
+        return sm_fail(error, SM_ERR_ARGUMENT, "tokenizer_encode: the text is too long");
+    return SM_OK;
+}
+
 static sm_status encode(const sm_tokenizer *tokenizer, const char *text, uint64_t length,
                         uint64_t from, const sm_text_part *parts, uint32_t n_parts,
                         const sm_encode_options *options, int32_t *ids, uint64_t capacity,
@@ -257,14 +292,9 @@ static sm_status encode(const sm_tokenizer *tokenizer, const char *text, uint64_
     if (!tokenizer || !n || (!text && length) || (!ids && capacity))
         return sm_fail(error, SM_ERR_ARGUMENT, "tokenizer_encode: a pointer is NULL");
     sm_encode_options o;
-    sm_status status =
-        sm_struct_take(&o, sizeof o, options_wide, options, "sm_tokenizer_encode", error);
+    sm_status status = take_options(&o, options, length, error);
     if (status)
         return status;
-    if (o.flags & ~(uint32_t)(SM_ENCODE_SPECIAL | SM_ENCODE_MARKERS))
-        return sm_fail(error, SM_ERR_ARGUMENT, "tokenizer_encode: unknown flag in %u", o.flags);
-    if (length > SIZE_MAX / 64)
-        return sm_fail(error, SM_ERR_ARGUMENT, "tokenizer_encode: the text is too long");
     sm_encoder encoder;
     status = sm_encoder_init(&encoder, tokenizer, length - from, &o, ids, capacity, error);
     encoder.joined = from > 0;
@@ -274,18 +304,7 @@ static sm_status encode(const sm_tokenizer *tokenizer, const char *text, uint64_
                           sm_normal_ends_with_space(tokenizer, (const uint8_t *)text, from);
     if (!status)
         status = encode_all(&encoder, (const uint8_t *)text + from, length - from, o.flags);
-    if (!status) {
-        *n = encoder.sink.n;
-        if (*n > capacity)
-            status = sm_fail(error, SM_ERR_BUFFER, "tokenizer_encode: %llu ids, room for %llu",
-                             (unsigned long long)*n, (unsigned long long)capacity);
-        else if (encoder.sink.own)
-            status = sm_encoder_copy(&encoder, ids, encoder.sink.ids, *n * sizeof *ids);
-        if (status == SM_ERR_CANCELLED)
-            *n = 0;
-    }
-    sm_encoder_done(&encoder);
-    return status;
+    return finish(&encoder, status, ids, capacity, n);
 }
 
 sm_status sm_tokenizer_encode(const sm_tokenizer *tokenizer, const char *text, uint64_t length,
@@ -305,4 +324,55 @@ sm_status sm_tokenizer_encode_parts(const sm_tokenizer *tokenizer, const char *t
                                     const sm_encode_options *options, int32_t *ids,
                                     uint64_t capacity, uint64_t *n, sm_error *error) {
     return encode(tokenizer, text, length, 0, parts, n_parts, options, ids, capacity, n, error);
+}
+
+/* ---- pairs ----------------------------------------------------------------------------------- */
+
+/* [CLS] first [SEP] second [SEP], as BERT has it. */
+static sm_status wordpiece_pair(sm_encoder *encoder, sm_str first, sm_str second, uint32_t flags,
+                                int32_t *type_ids, uint64_t capacity) {
+    const sm_tokenizer *t = encoder->tokenizer;
+    const sm_prefixes *set = flags & SM_ENCODE_SPECIAL ? &t->special : &t->user_defined;
+    const bool marks = flags & SM_ENCODE_MARKERS;
+    sm_status status = marks && t->cls >= 0 ? sm_encoder_put(encoder, &t->cls, 1) : SM_OK;
+    for (uint32_t i = 0, from = 0; i < 2 && !status; i++) {
+        const sm_str text = i ? second : first;
+        status = encode_text(encoder, (const uint8_t *)text.data, text.length, set);
+        if (!status && marks && t->sep >= 0)
+            status = sm_encoder_put(encoder, &t->sep, 1);
+        for (uint64_t k = from; type_ids && k < encoder->sink.n && k < capacity; k++)
+            type_ids[k] = (int32_t)i;
+        from = (uint32_t)encoder->sink.n;
+    }
+    return status;
+}
+
+sm_status sm_tokenizer_encode_pair(const sm_tokenizer *tokenizer, const char *first,
+                                   uint64_t first_length, const char *second,
+                                   uint64_t second_length, const sm_encode_options *options,
+                                   int32_t *ids, int32_t *type_ids, uint64_t capacity, uint64_t *n,
+                                   sm_error *error) {
+    if (n)
+        *n = 0;
+    if (!tokenizer || !n || (!first && first_length) || (!second && second_length) ||
+        (!ids && capacity))
+        return sm_fail(error, SM_ERR_ARGUMENT, "tokenizer_encode_pair: a pointer is NULL");
+    if (!tokenizer->steps && tokenizer->kind != SM_TOKENIZER_WORDPIECE)
+        return sm_fail(error, SM_ERR_UNSUPPORTED,
+                       "tokenizer_encode_pair: the vocabulary has no template for pairs");
+    const sm_str a = {first, first_length}, b = {second, second_length};
+    sm_encode_options o;
+    sm_status status = take_options(
+        &o, options, first_length > second_length ? first_length : second_length, error);
+    if (status)
+        return status;
+    sm_encoder encoder;
+    status = sm_encoder_init(&encoder, tokenizer, first_length + second_length, &o, ids, capacity,
+                             error);
+    if (!status && tokenizer->steps)
+        status = sm_steps_encode_template(&encoder, &tokenizer->steps->pair, a, b, o.flags,
+                                          type_ids, capacity);
+    else if (!status)
+        status = wordpiece_pair(&encoder, a, b, o.flags, type_ids, capacity);
+    return finish(&encoder, status, ids, capacity, n);
 }

@@ -1,6 +1,6 @@
 /* What every kind of encoding works with: memory that grows, the ids on their way to the caller,
  * and a cache of the words seen in this call. */
-#include "internal.h"
+#include "steps.h"
 
 #include <string.h>
 
@@ -211,7 +211,15 @@ sm_status sm_encoder_init(sm_encoder *encoder, const sm_tokenizer *t, uint64_t l
         encoder->sink.ids = ids;
         encoder->sink.room = capacity;
     }
-    if (length < CACHE_MIN_TEXT || t->kind == SM_TOKENIZER_UNIGRAM) /* a word is not alone there */
+    encoder->matcher.mem = t->mem;
+    encoder->matcher.pace = &encoder->pace;
+    if (t->steps) {
+        encoder->cuts = sm_alloc_zero(t->mem, (t->steps->n_cut + 1) * sizeof *encoder->cuts);
+        if (!encoder->cuts)
+            return sm_fail(error, SM_ERR_NOMEM, "out of memory");
+    }
+    /* a word of a SentencePiece unigram vocabulary is not alone */
+    if (length < CACHE_MIN_TEXT || (t->kind == SM_TOKENIZER_UNIGRAM && !t->steps))
         return SM_OK;
     uint64_t slots = 64;
     while (slots < length / 8 && slots < CACHE_MAX_SLOTS)
@@ -222,11 +230,16 @@ sm_status sm_encoder_init(sm_encoder *encoder, const sm_tokenizer *t, uint64_t l
 }
 
 void sm_encoder_done(sm_encoder *encoder) {
-    sm_scratch *const scratches[] = {&encoder->shadow, &encoder->word,   &encoder->symbols,
-                                     &encoder->heap,   &encoder->normal, &encoder->found};
+    sm_scratch *const scratches[] = {&encoder->shadow, &encoder->word,     &encoder->symbols,
+                                     &encoder->heap,   &encoder->normal,   &encoder->found,
+                                     &encoder->links,  &encoder->clean[0], &encoder->clean[1]};
     for (size_t i = 0; i < sizeof scratches / sizeof *scratches; i++)
         sm_free(encoder->mem, scratches[i]->data);
     if (encoder->sink.own)
         sm_free(encoder->mem, encoder->sink.ids);
+    for (uint32_t i = 0; encoder->cuts && i < encoder->tokenizer->steps->n_cut; i++)
+        sm_free(encoder->mem, encoder->cuts[i].made.data);
+    sm_free(encoder->mem, encoder->cuts);
+    sm_matcher_done(&encoder->matcher);
     sm_free(encoder->mem, encoder->cache);
 }

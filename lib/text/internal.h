@@ -28,6 +28,11 @@
 extern const uint16_t sm_char_ascii[128];
 /* Classes of any code point. */
 uint32_t sm_char_class(uint32_t code);
+/* Characters that BERT makes words of their own: the CJK ideographs. */
+bool sm_is_ideograph(uint32_t code);
+/* Where the extended grapheme cluster at `at` of valid UTF-8 ends, as far as clusters of up to five
+ * bytes and what they are cut from go (graphemes.c). */
+uint64_t sm_grapheme_end(const uint8_t *text, uint64_t length, uint64_t at);
 
 /* Classes of the character at text[0..length) (valid UTF-8) and its bytes. */
 static inline uint32_t sm_char_at(const uint8_t *text, uint64_t length, uint32_t *bytes) {
@@ -180,6 +185,7 @@ struct sm_tokenizer {
 
     uint32_t kind;
     char pre_name[64];
+    char unk_surface[32]; /* what SM_DECODE_TEXT writes for the unknown token */
     int32_t bos, eos, unk, sep, pad, mask, cls, eot, eom;
     bool add_bos, add_eos, add_space_prefix, remove_extra_whitespaces, escape_whitespaces,
         ignore_merges, lowercase, strip_accents;
@@ -208,6 +214,8 @@ struct sm_tokenizer {
     sm_charsmap charsmap; /* SentencePiece kinds */
     sm_prefixes words;    /* unigram, WordPiece: tokens that plain text can yield */
     uint64_t *adjacent;   /* SentencePiece kinds: [1024] bits, see sm_segment_end */
+    struct sm_steps
+        *steps; /* of a tokenizer.json (steps.h), which has steps of its own; else NULL */
 };
 
 /* Steps between two questions: a third of a millisecond at ten nanoseconds each. */
@@ -238,6 +246,15 @@ typedef struct sm_sink {
 } sm_sink;
 
 struct sm_cached;
+struct sm_cut_state;
+
+/* What looking for a pattern works with (pattern.h). All zero but mem and pace. */
+typedef struct sm_matcher {
+    sm_mem *mem;
+    sm_pace *pace;
+    void *stack;
+    uint64_t room; /* entries */
+} sm_matcher;
 
 typedef struct sm_encoder {
     const sm_tokenizer *tokenizer;
@@ -248,14 +265,20 @@ typedef struct sm_encoder {
     struct sm_cached *cache; /* NULL for short texts */
     uint64_t cache_mask;
     sm_split split;
-    sm_scratch shadow;  /* copy of a text with invalid UTF-8 */
-    sm_scratch word;    /* the word in work */
-    sm_scratch symbols; /* of a long word */
-    sm_scratch heap;    /* of a long word */
+    sm_scratch shadow;         /* copy of a text with invalid UTF-8 */
+    sm_scratch word;           /* the word in work */
+    sm_scratch symbols;        /* of a long word */
+    sm_scratch heap;           /* of a long word */
+    sm_scratch links;          /* of a long word */
+    sm_scratch clean[2];       /* tokenizer.json: what a normalizer reads and writes */
+    struct sm_cut_state *cuts; /* tokenizer.json: one for each step of its pre-tokenizer */
+    sm_matcher matcher;
+    /* a text made valid and the caller's, where words are bytes of that; NULL: the same */
+    const uint8_t *valid, *raw;
     sm_scratch normal;  /* the normalized fragment; the first word, with the space before it */
     sm_scratch found;   /* ids of the word in work */
     bool after_unknown; /* the last id of this fragment was unknown (SentencePiece kinds) */
-    float reached; /* unigram: the sum of scores of the fragment so far */
+    float reached;      /* unigram: the sum of scores of the fragment so far */
     bool joined;        /* this fragment goes on from text that was encoded before */
     bool after_space;   /* ... and that ended with a space, normalized */
     const sm_text_part
@@ -299,6 +322,8 @@ sm_status sm_unigram_word(sm_encoder *encoder, const uint8_t *word, uint64_t len
                           uint64_t *n);
 sm_status sm_wordpiece_word(sm_encoder *encoder, const uint8_t *word, uint64_t length,
                             int32_t **ids, uint64_t *n);
+/* Merges ids[0..*n) in place (merge_ids.c). SM_ERR_NOMEM, SM_ERR_CANCELLED. */
+sm_status sm_merge_ids(sm_encoder *encoder, const sm_pairs *pairs, uint32_t *ids, uint64_t *n);
 
 /* Whether a text, which is no empty one, ends with a space when it is normalized. */
 bool sm_normal_ends_with_space(const sm_tokenizer *tokenizer, const uint8_t *text, uint64_t length);
@@ -319,6 +344,9 @@ bool sm_segment_build(sm_tokenizer *tokenizer);
  * if the call is cancelled. */
 uint64_t sm_segment_end(sm_encoder *encoder, const uint8_t *text, uint64_t length, uint64_t begin);
 
+/* What Hugging Face's tokenizers have for a cluster or a character: the replacement of its shortest
+ * beginning that has one; NULL. */
+const char *sm_charsmap_find(const sm_charsmap *map, const uint8_t *text, uint64_t length);
 /* Checks and copies a precompiled charsmap. */
 sm_status sm_charsmap_build(sm_charsmap *map, sm_mem *mem, sm_str bytes, sm_error *error);
 

@@ -102,7 +102,8 @@ static void take_end(sm_tokenizer *t, const char *text, uint8_t type) {
     if (id == SM_NO_ID)
         return;
     t->flags[id] &= (uint8_t)~SM_FLAG_END;
-    t->type[id] = type;
+    if (!t->steps)
+        t->type[id] = type;
 }
 
 static void mark_end(sm_tokenizer *t, int32_t id) {
@@ -120,7 +121,8 @@ void sm_markers_detect(sm_tokenizer *t) {
         uint32_t id = find(t, markers[i].text), what = markers[i].what;
         if (id == SM_NO_ID || (what & IF_TYPED && t->type[id] == SM_TOKEN_NORMAL))
             continue;
-        t->type[id] = what & VISIBLE ? SM_TOKEN_USER_DEFINED : SM_TOKEN_CONTROL;
+        if (!t->steps) /* there the file is exact */
+            t->type[id] = what & VISIBLE ? SM_TOKEN_USER_DEFINED : SM_TOKEN_CONTROL;
         if (what & END)
             mark_end(t, (int32_t)id);
         if (what & TURN && t->eot < 0)

@@ -123,6 +123,26 @@ void sm_split_start(sm_split *split, const sm_pre *pre, const uint8_t *text, uin
     split->pace = pace ? pace : &split->idle;
 }
 
+/* Patterns of tokenizer.json files, and of tiktoken, as they stand there. */
+static const struct {
+    const char *text;
+    stage rules;
+} spelled[] = {
+#define PATTERN(text, ...) {text, __VA_ARGS__},
+#include "spelled_patterns.inc"
+#undef PATTERN
+};
+
+const stage *sm_scan_of(sm_str pattern, uint8_t ascii[128]) {
+    for (size_t i = 0; i < sizeof spelled / sizeof *spelled; i++)
+        if (same_text(pattern.data, pattern.length, spelled[i].text)) {
+            if (spelled[i].rules.set)
+                fill_set(ascii, spelled[i].rules.set);
+            return &spelled[i].rules;
+        }
+    return NULL;
+}
+
 /* sm_split_next where there is one stage, which most have. */
 static sm_status scan_only(sm_split *split, uint64_t *begin, uint64_t *end, sm_error *error) {
     const uint64_t from = split->end[0];

@@ -51,4 +51,8 @@ typedef struct stage {
 uint64_t sm_scan(const stage *rules, const uint8_t *set, const uint8_t *text, uint64_t length,
                  uint64_t from, uint64_t *memo, sm_pace *pace);
 
+/* The scanner that makes the pieces (matches and what lies between) of a pattern, which is known by
+ * its text, and the ASCII members of its set; NULL. */
+const stage *sm_scan_of(sm_str pattern, uint8_t ascii[128]);
+
 #endif

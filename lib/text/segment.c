@@ -207,6 +207,20 @@ static uint64_t plain_run(const sm_charsmap *map, const uint8_t *text, uint64_t 
 
 #define MAX_RULE 512 /* bytes */
 
+const char *sm_charsmap_find(const sm_charsmap *map, const uint8_t *text, uint64_t length) {
+    uint32_t node = map->n_units ? unit_base(map->units[0]) : 0;
+    for (uint64_t i = 0; i < length && text[i] && map->n_units; i++) {
+        node ^= text[i];
+        if (node >= map->n_units || unit_label(map->units[node]) != text[i])
+            return NULL;
+        const uint32_t unit = map->units[node];
+        node ^= unit_base(unit);
+        if (unit_ends_key(unit))
+            return map->replacements + unit_value(map->units[node]);
+    }
+    return NULL;
+}
+
 static const uint8_t not_utf8[] = {0xEF, 0xBF, 0xBD}; /* U+FFFD */
 
 /* What the beginning of text[0..length) turns into; returns the bytes consumed. */
@@ -482,17 +496,6 @@ sm_status sm_wordpiece_word(sm_encoder *encoder, const uint8_t *word, uint64_t l
     return sm_encoder_step(encoder, steps);
 }
 
-/* Characters that BERT makes words of their own: the CJK ideographs. */
-static bool is_ideograph(uint32_t code) {
-    static const uint32_t ranges[][2] = {{0x3400, 0x4DBF},   {0x4E00, 0x9FFF},   {0xF900, 0xFAFF},
-                                         {0x20000, 0x2A6DF}, {0x2A700, 0x2B73F}, {0x2B740, 0x2B81F},
-                                         {0x2B920, 0x2CEAF}, {0x2F800, 0x2FA1F}};
-    for (size_t i = 0; code >= 0x3400 && i < sizeof ranges / sizeof *ranges; i++)
-        if (code >= ranges[i][0] && code <= ranges[i][1])
-            return true;
-    return false;
-}
-
 #define MAX_WORD 100 /* characters: max_input_chars_per_word of BERT's tokenizer.json */
 
 typedef struct word_builder {
@@ -531,7 +534,7 @@ static sm_status add_normal(word_builder *b, uint32_t code) {
         (t->strip_accents && class & SM_CHAR_MN))
         return SM_OK; /* form feed and the like are dropped, not white space */
     bool alone =
-        class & SM_CHAR_PUNCT || (code < 0x80 && class & SM_CHAR_SYMBOL) || is_ideograph(code);
+        class & SM_CHAR_PUNCT || (code < 0x80 && class & SM_CHAR_SYMBOL) || sm_is_ideograph(code);
     sm_status status = alone ? end_word(b) : SM_OK;
     if (t->lowercase)
         code = sm_lower_of(code);

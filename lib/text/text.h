@@ -77,8 +77,9 @@ typedef struct sm_vocab {
     const float *scores;  /* [n_tokens] or NULL */
     const int32_t *types; /* [n_tokens] or NULL */
     uint64_t n_merges;
-    const sm_str *merges;                                 /* "left right" */
-    sm_str charsmap;                                      /* precompiled_charsmap bytes (unigram) */
+    const sm_str *merges; /* "left right" */
+    sm_str charsmap;      /* precompiled_charsmap bytes (unigram) */
+    sm_str unk_surface;   /* what SM_DECODE_TEXT writes for the unknown token; 31 bytes at most */
     int32_t bos, eos, unk, sep, pad, mask, cls, eot, eom; /* id or SM_UNSET */
     int32_t add_bos, add_eos, add_space_prefix, remove_extra_whitespaces, escape_whitespaces,
         ignore_merges;                /* 0, 1 or SM_UNSET */
@@ -101,6 +102,34 @@ typedef struct sm_vocab {
  * no token spells become the unknown token, or nothing if there is none. */
 sm_status sm_tokenizer_build(sm_tokenizer **out, sm_mem *mem, const sm_vocab *vocab,
                              sm_error *error);
+/* Builds one from the text of a tokenizer.json, exactly as Hugging Face's tokenizers run it.
+ * SM_ERR_FORMAT, SM_ERR_UNSUPPORTED (what is not computed; the message begins with its place in the
+ * file: "pre_tokenizer.pretokenizers[1]"), SM_ERR_NOMEM, SM_ERR_CANCELLED. The sections truncation
+ * and padding are not applied: how long texts may be is for the caller to say. pace may be NULL. */
+sm_status sm_tokenizer_from_json(sm_tokenizer **out, sm_mem *mem, sm_str text, sm_pace *pace,
+                                 sm_error *error);
+/* From a SentencePiece model (BPE or unigram). SM_ERR_FORMAT, SM_ERR_UNSUPPORTED (by name),
+ * SM_ERR_NOMEM, SM_ERR_CANCELLED. */
+sm_status sm_tokenizer_from_sentencepiece(sm_tokenizer **out, sm_mem *mem, sm_str bytes,
+                                          sm_pace *pace, sm_error *error);
+/* Whether a file begins as one does. */
+bool sm_is_sentencepiece(sm_str bytes);
+/* From tiktoken's ranks, the pattern that cuts texts (of Rust's dialect), and special tokens. The
+ * same statuses. */
+typedef struct sm_special {
+    sm_str text;
+    int32_t id;
+} sm_special;
+sm_status sm_tokenizer_from_tiktoken(sm_tokenizer **out, sm_mem *mem, sm_str text, sm_str pattern,
+                                     const sm_special *specials, uint32_t n_specials, sm_pace *pace,
+                                     sm_error *error);
+bool sm_is_tiktoken(sm_str text);
+/* Tells a tokenizer just built which tokens begin, end, pad … texts: texts of
+ * tokenizer_config.json and special_tokens_map.json, either may be empty; their add_bos_token and
+ * add_eos_token as transformers applies them. Finds the tokens that end a turn by their text.
+ * SM_ERR_FORMAT, SM_ERR_NOMEM. */
+sm_status sm_tokenizer_name_specials(sm_tokenizer *tokenizer, sm_str config, sm_str map,
+                                     sm_error *error);
 /* One more reference; sm_tokenizer_free drops one. When the last goes,
  * on_free(owner) is called after the memory was returned (used by a standalone
  * tokenizer to drop its sm_mem and by a model-owned one to drop the model). */

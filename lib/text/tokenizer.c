@@ -1,5 +1,5 @@
 /* Building, freeing and asking a tokenizer. */
-#include "internal.h"
+#include "steps.h"
 
 #include <math.h>
 #include <string.h>
@@ -500,6 +500,8 @@ static sm_status build(sm_tokenizer *t, const sm_vocab *v, sm_error *error) {
     if (status)
         return status;
     set_ids(t, v);
+    if (v->unk_surface.length < sizeof t->unk_surface && v->unk_surface.length)
+        memcpy(t->unk_surface, v->unk_surface.data, (size_t)v->unk_surface.length);
     status = set_switches(t, v, pre_flags, error);
     if (!status)
         status = set_types(t, v, error);
@@ -544,6 +546,7 @@ static void release(sm_tokenizer *t) {
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
         sm_free(mem, blocks[i]);
     sm_pre_free(t->pre, mem);
+    sm_steps_free(t->steps, mem);
     void (*on_free)(void *owner) = t->on_free;
     void *owner = t->owner;
     sm_free(mem, t);

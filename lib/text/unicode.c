@@ -86,3 +86,13 @@ uint32_t sm_char_class(uint32_t code) {
         return S | C;
     return category_class(sm_category_of(code));
 }
+
+bool sm_is_ideograph(uint32_t code) {
+    static const uint32_t ranges[][2] = {{0x3400, 0x4DBF},   {0x4E00, 0x9FFF},   {0xF900, 0xFAFF},
+                                         {0x20000, 0x2A6DF}, {0x2A700, 0x2B73F}, {0x2B740, 0x2B81F},
+                                         {0x2B920, 0x2CEAF}, {0x2F800, 0x2FA1F}};
+    for (size_t i = 0; code >= 0x3400 && i < sizeof ranges / sizeof *ranges; i++)
+        if (code >= ranges[i][0] && code <= ranges[i][1])
+            return true;
+    return false;
+}

@@ -1013,7 +1013,7 @@ static void test_arguments(void **state) {
     assert_int_equal(sm_tokenizer_decode(t, NULL, 1, 0, &c, 1, &n, &e), SM_ERR_ARGUMENT);
     assert_int_equal(sm_tokenizer_decode(t, &id, 1, 0, NULL, 1, &n, &e), SM_ERR_ARGUMENT);
     assert_int_equal(sm_tokenizer_decode(t, &id, 1, 0, &c, 1, NULL, &e), SM_ERR_ARGUMENT);
-    assert_int_equal(sm_tokenizer_decode(t, &id, 1, 4, &c, 1, &n, &e), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_tokenizer_decode(t, &id, 1, 8, &c, 1, &n, &e), SM_ERR_ARGUMENT);
     assert_int_equal(sm_tokenizer_decode(t, &id, 1, 0, NULL, 0, &n, &e), SM_ERR_BUFFER);
     assert_int_equal(n, 1);
     const int32_t outside[] = {-1, 271, INT32_MAX, INT32_MIN};
