@@ -20,6 +20,7 @@ need_build_packages() {
     need_command pkg-config pkg-config
     need_module libxxhash libxxhash-dev
     need_module jansson libjansson-dev
+    need_module libedit libedit-dev # the program edits its lines with it
 }
 
 need_test_packages() {

@@ -99,8 +99,9 @@ class Pipe(Case):
         self.assertIn("no-such-layout", err)
 
 
-class Terminal(Case):
-    """Typed lines, Ctrl-C."""
+class Typed(Case):
+    """The program at a terminal of its own."""
+    options = ["--ignore-end", "-n", "4"]
 
     def setUp(self):
         super().setUp()
@@ -109,8 +110,7 @@ class Terminal(Case):
         except OSError as error:
             self.skipTest(f"no pseudo-terminal: {error}")
         self.process = subprocess.Popen(
-            PROGRAM + ["chat", "-m", MODEL, "--template", self.template, "--ignore-end",
-                       "--context-full", "slide"],
+            PROGRAM + ["chat", "-m", MODEL, "--template", self.template, *self.options],
             stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
         os.close(theirs)
@@ -132,6 +132,89 @@ class Terminal(Case):
                 except OSError:  # the other end is closed
                     break
         self.assertIn(text, self.seen[start:], self.seen[-400:])
+
+    def type(self, keys, text=b"tokens/s"):
+        """Types, and waits for what shows that it was done."""
+        at = len(self.seen)
+        os.write(self.ours, keys)
+        self.until(text, at)
+        return self.seen[at:]
+
+    def said(self):
+        """What the conversation holds: roles and contents."""
+        path = pathlib.Path(self.folder.name, "said.json")
+        path.unlink(missing_ok=True)
+        os.write(self.ours, b"/save " + bytes(path) + b"\n")
+        self.type(b"/save\n", b"needs the name")
+        return [(m["role"], m["content"]) for m in json.loads(path.read_text())]
+
+    def quit(self):
+        os.write(self.ours, b"/quit\n")
+        self.assertEqual(self.process.wait(60), 0)
+
+
+class Terminal(Typed):
+    """Turns of several lines, commands, reasoning, Ctrl-C at the prompt."""
+
+    def test_lines(self):
+        self.until(b"> ")
+        self.type(b"one \\\n", b"... ")
+        self.type(b"two\n")
+        self.assertEqual([s for s in self.said() if s[0] == "user"], [("user", "one \ntwo")])
+        self.type(b"/system Be brief.\n", b"> ")
+        self.type(b'"""\n', b"... ")
+        self.type(b"a\n", b"... ")
+        self.type(b"\n", b"... ")
+        self.type(b"b\\\n", b"... ")
+        stats = self.type(b'"""\n')
+        self.assertRegex(stats, rb"\[4 tokens, [0-9.]+ tokens/s, context \d+ of \d+")
+        self.assertEqual(self.said()[:2], [("system", "Be brief."), ("user", "a\n\nb\\\n")])
+        self.quit()
+
+    def test_commands(self):
+        self.until(b"> ")
+        self.type(b"Hello\n")
+        first = self.said()
+        self.assertEqual([role for role, _ in first], ["user", "assistant"])
+        self.type(b"/regen\n")
+        self.assertEqual(self.said(), first)
+        self.type(b"More\n")
+        self.assertEqual(len(self.said()), 4)
+        path = self.file("load.json", json.dumps([{"role": "user", "content": "x"},
+                                                  {"role": "assistant", "content": "y"}]))
+        os.write(self.ours, b"/load " + path.encode() + b"\n")
+        self.assertEqual(self.said(), [("user", "x"), ("assistant", "y")])
+        self.type(b"/nothing\n", b"no such command")
+        self.type(b"\x03", b"> ")  # at the prompt: the line is given up, the program goes on
+        self.type(b"Again\n")
+        self.assertEqual(self.said()[2], ("user", "Again"))
+        os.write(self.ours, b"\x04")
+        self.assertEqual(self.process.wait(60), 0)
+
+    @unittest.skipUnless(b"stifle_history" in pathlib.Path(PROGRAM[-1]).read_bytes(),
+                         "built without libedit")
+    def test_editing(self):
+        self.until(b"> ")
+        self.type(b"Hellp\x7fo\n")
+        self.type(b"\x1b[A\x01Oh \n")  # the line before, with something in front of it
+        self.assertEqual([text for role, text in self.said() if role == "user"],
+                         ["Hello", "Oh Hello"])
+        self.quit()
+
+
+class Reasoning(Typed):
+    def file(self, name, text):
+        return super().file(name, text.replace("[assistant]", "[assistant]<think>"))
+
+    def test_dimmed(self):
+        self.until(b"> ")
+        answer = self.type(b"Hello\n")
+        self.assertIn(b"\x1b[2m", answer.split(b"tokens/s")[0].rsplit(b"[4 tokens", 1)[0])
+        self.quit()
+
+
+class Endless(Typed):
+    options = ["--ignore-end", "--context-full", "slide"]
 
     def test_interrupt(self):
         self.until(b"> ")
@@ -202,7 +285,6 @@ class Real(Case):
                                "--context-full", policy)
             lines = [json.loads(line) for line in out.splitlines()]
             self.assertEqual(sum("finish_reason" in line for line in lines), 200)
-
 
 
 if __name__ == "__main__":
