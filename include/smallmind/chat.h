@@ -58,6 +58,11 @@ SM_API sm_status SM_CALL sm_chat_from_model(sm_chat **out, const sm_model *model
 SM_API void SM_CALL sm_chat_free(sm_chat *chat); /* NULL is fine */
 /* The template, zero-terminated, valid as long as the handle. */
 SM_API const char *SM_CALL sm_chat_template_text(const sm_chat *chat);
+/* How the model writes reasoning and calls, as sm_reply_options.format takes it: the name of a format
+ * by the marks in the template, or where what the template makes of a probe (a message with known
+ * calls) is none of that format's, a description found by it. Valid as long as the handle; NULL: none
+ * is known. */
+SM_API const char *SM_CALL sm_chat_reply_format(const sm_chat *chat);
 /* The names of the layouts that are known, as sm_names_find takes them. */
 SM_API const char *SM_CALL sm_chat_layouts_list(void);
 
@@ -106,8 +111,9 @@ typedef struct sm_reply_options {
     uint32_t struct_size;
     uint32_t first_call; /* number of the first id made up for calls that have none: the calls of
                             the conversation so far, so that ids differ */
-    const char *format;  /* a name of sm_reply_formats_list, or "auto"; NULL: of `template_text`, if
-                            there is one, else "auto" */
+    const char *format;  /* a name of sm_reply_formats_list, a description (of
+                            sm_chat_reply_format), or "auto"; NULL: of `template_text`, if there is
+                            one, else "auto" */
     const char *template_text; /* the model's chat template: its format is found by what it writes;
                                   NULL: none */
     const char *prompt_end;    /* what the template wrote behind the last message: whether it opened

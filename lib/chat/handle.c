@@ -1,6 +1,8 @@
 /* handle.c - the handle of a chat template: messages become text, and text ids. */
 #include "handle.h"
 
+#include "probe.h"
+#include "reply_format.h"
 #include "text/text.h"
 
 #define MAX_VARIABLES 32
@@ -9,7 +11,9 @@ struct sm_chat {
     sm_mem *mem;
     sm_template *parsed;
     char *text, *bos, *eos;
+    char *format; /* of replies, as sm_reply_options takes it; NULL: not known */
     sm_chat_needs needs;
+    bool no_memory; /* for a look at what it needs */
 };
 
 static sm_status no_memory(sm_error *error) {
@@ -141,13 +145,13 @@ static sm_status render(const rendering *r, sm_rendered *out, sm_error *error) {
 /* ---- what a template needs, found by looking at what it makes of small conversations ---- */
 
 /* Whether the template makes something of a conversation that holds one text and not another. */
-static bool probe_has(const sm_chat *chat, const char *messages, const char *want,
-                      const char *never) {
+static bool probe_has(sm_chat *chat, const char *messages, const char *want, const char *never) {
     /* messages stay as they are: arguments that are text, too */
     const sm_chat_needs raw = {.text_arguments = strstr(messages, "\\\"smKey") != NULL};
     const rendering r = {.chat = chat, .messages = messages, .needs = &raw};
     sm_rendered got;
     const sm_status status = render(&r, &got, NULL);
+    chat->no_memory |= status == SM_ERR_NOMEM;
     const bool has = !status && strstr(got.text, want) && !(never && strstr(got.text, never));
     sm_rendered_free(&got);
     return has;
@@ -164,7 +168,7 @@ static bool probe_has(const sm_chat *chat, const char *messages, const char *wan
     "\"tool_call_id\": \"smcall001\"}]"
 
 /* Arguments as text are wanted where objects come out in Python's spelling, or not at all. */
-static bool wants_text_arguments(const sm_chat *chat) {
+static bool wants_text_arguments(sm_chat *chat) {
     return !probe_has(chat, CALL("{\"smKey\": \"smValue\"}"), "smValue", "'smKey'") &&
            probe_has(chat, CALL("\"{\\\"smKey\\\": \\\"smValue\\\"}\""), "{\"smKey\": \"smValue\"}",
                      NULL);
@@ -182,6 +186,28 @@ static void look(sm_chat *chat) {
     needs->no_system = (text || parts) && !probe_has(chat, with_system, "smSystem", NULL);
     needs->text_arguments =
         sm_template_mentions(chat->parsed, "arguments") && wants_text_arguments(chat);
+}
+
+/* ---- the format of its replies --------------------------------------------------- */
+
+static sm_status find_format(sm_chat *c, sm_error *error) {
+    bool told;
+    const sm_reply_format *f = sm_reply_format_in(c->text, &told);
+    const char *named = f ? f->own : NULL;
+    sm_builder described = sm_builder_of(c->mem, 0);
+    sm_status status = SM_OK;
+    if (!told &&
+        (sm_template_names(c->parsed, "tools") || sm_template_mentions(c->parsed, "tool_calls")))
+        status = sm_chat_probe(&described, c, named);
+    const char *format = described.length ? described.data : named;
+    if (!status && format)
+        c->format = sm_strdup(c->mem, format, described.length ? described.length : strlen(named));
+    sm_builder_free(&described);
+    return status || (format && !c->format) ? no_memory(error) : SM_OK;
+}
+
+const char *sm_chat_reply_format(const sm_chat *chat) {
+    return chat ? chat->format : NULL;
 }
 
 /* ---- making one ------------------------------------------------------------------ */
@@ -210,8 +236,12 @@ sm_status sm_chat_make(sm_chat **out, const char *text, uint64_t length, const c
         return status;
     }
     look(c);
-    *out = c;
-    return SM_OK;
+    status = c->no_memory ? no_memory(error) : find_format(c, error);
+    if (status)
+        sm_chat_free(c);
+    else
+        *out = c;
+    return status;
 }
 
 static const sm_wide chat_wide[] = {SM_WIDE_FROM(sm_chat_options, template_text), {0}};
@@ -241,6 +271,7 @@ void sm_chat_free(sm_chat *c) {
     sm_mem *mem = c->mem;
     sm_template_free(c->parsed);
     sm_free(mem, c->text);
+    sm_free(mem, c->format);
     sm_free(mem, c->bos);
     sm_free(mem, c->eos);
     sm_free(mem, c);

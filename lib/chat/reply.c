@@ -29,6 +29,7 @@ struct sm_reply {
     uint32_t n_steps, n_alternatives;
     bool all; /* every format: calls without a mark have to be of a tool */
     bool starts[256];
+    sm_reply_described described;
     sm_reply_tools tools;
     uint32_t first_call;
     /* the text */
@@ -603,15 +604,23 @@ static sm_status add_format(sm_reply *r, const sm_reply_format *f, bool marks, s
     return status;
 }
 
-/* The format of that name; NULL: all of them. */
-static sm_status choose(const sm_reply_format **format, const sm_reply_options *o,
+/* The format that is asked for, or that the template writes; NULL: all of them. */
+static sm_status choose(sm_reply *r, const sm_reply_format **format, const sm_reply_options *o,
                         sm_error *error) {
-    const char *name = o->format ? o->format : sm_reply_format_of(o->template_text);
-    *format = NULL;
-    if (!name || same_text(name, strlen(name), "auto"))
-        return SM_OK;
-    *format = sm_reply_format_named(name);
-    return *format ? SM_OK : sm_fail_name(error, "format", name, sm_reply_formats_list());
+    sm_chat *chat = NULL;
+    const char *what = o->format ? o->format : sm_reply_format_of(o->template_text);
+    if (!what && o->template_text) {
+        const sm_chat_options of = {.struct_size = sizeof of,
+                                    .template_text = o->template_text,
+                                    .allocator = r->mem->hook.alloc ? &r->mem->hook : NULL};
+        const sm_status made = sm_chat_new(&chat, &of, NULL);
+        if (made == SM_ERR_NOMEM)
+            return sm_fail(error, made, "reply: out of memory");
+        what = made ? NULL : sm_chat_reply_format(chat); /* what is no template has no format */
+    }
+    const sm_status status = sm_reply_format_find(format, &r->described, r->mem, what, error);
+    sm_chat_free(chat);
+    return status;
 }
 
 /* Whether the prompt opened a reasoning that it did not close. */
@@ -636,12 +645,11 @@ static void look_at_prompt(sm_reply *r, const char *end) {
 
 static sm_status fill_in(sm_reply *r, const sm_reply_options *o, sm_error *error) {
     const sm_reply_format *format;
-    sm_status status = choose(&format, o, error);
+    sm_status status = choose(r, &format, o, error);
     r->all = !format;
     for (uint32_t pass = 0; pass < 2; pass++) /* calls without a mark last */
-        for (uint32_t i = 0; i < sm_reply_n_formats && !status; i++)
-            if (!format || format == &sm_reply_formats[i])
-                status = add_format(r, &sm_reply_formats[i], pass == 0, error);
+        for (uint32_t i = 0; i < (format ? 1 : sm_reply_n_formats) && !status; i++)
+            status = add_format(r, format ? format : &sm_reply_formats[i], pass == 0, error);
     if (!status)
         status = sm_reply_tools_read(&r->tools, r->mem, o->tools, error);
     if (status)
@@ -705,6 +713,7 @@ void sm_reply_free(sm_reply *r) {
     sm_reply_tools_free(&r->tools, mem);
     sm_free(mem, r->steps);
     sm_free(mem, r->alternatives);
+    sm_free(mem, r->described.text);
     sm_free(mem, r);
     sm_mem_destroy(mem);
 }

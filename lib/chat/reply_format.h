@@ -48,6 +48,23 @@ extern const uint32_t sm_reply_n_formats;
 /* The format of that name, in either case; NULL: none. */
 const sm_reply_format *sm_reply_format_named(const char *name);
 
+/* The format whose marks a template's text has; NULL: none. told: the text says in words how calls
+ * are to be written, which counts more than how it writes those that were made. */
+const sm_reply_format *sm_reply_format_in(const char *text, bool *told);
+
+/* A format in words, where a name may stand, too: lines "call PATTERN", "think OPEN\tCLOSE", the
+ * calls first. */
+typedef struct sm_reply_described {
+    sm_reply_format format;
+    char *text; /* which it points into; NULL */
+} sm_reply_described;
+
+/* The format that is named or described: *format, NULL where that is NULL or "auto". What is kept
+ * for it is to be freed in any case. SM_ERR_ARGUMENT (with what it may be a slip of), _FORMAT (no
+ * pattern), _NOMEM. */
+sm_status sm_reply_format_find(const sm_reply_format **format, sm_reply_described *kept,
+                               sm_mem *mem, const char *what, sm_error *error);
+
 typedef enum sm_reply_code {
     SM_REPLY_END,
     SM_REPLY_TEXT,

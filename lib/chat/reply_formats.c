@@ -339,6 +339,66 @@ const char *sm_reply_formats_list(void) {
            "functionary-v2.2";
 }
 
+/* ---- one in words ---------------------------------------------------------------- */
+
+/* The next line, its end made a zero; NULL: there is none. */
+static char *take_line(char **at) {
+    char *line = *at, *end = strchr(line, '\n');
+    if (!*line)
+        return NULL;
+    *at = end ? end + 1 : line + strlen(line);
+    if (end)
+        *end = 0;
+    return line;
+}
+
+static bool add_line(sm_reply_format *f, char *line, uint32_t *n_calls, uint32_t *n_think) {
+    sm_reply_step steps[SM_REPLY_MAX_STEPS];
+    char *tab = strchr(line, '\t');
+    if (!strncmp(line, "call ", 5) && *n_calls < SM_REPLY_MARKS - 1 && strlen(line) <= UINT16_MAX &&
+        sm_reply_compile(line + 5, steps)) {
+        f->patterns[(*n_calls)++] = line + 5;
+        return true;
+    }
+    if (strncmp(line, "think ", 6) != 0 || !tab || tab == line + 6 || !tab[1] ||
+        *n_think + 2 >= SM_REPLY_MARKS)
+        return false;
+    *tab = 0;
+    f->think[(*n_think)++] = line + 6;
+    f->think[(*n_think)++] = tab + 1;
+    return true;
+}
+
+static sm_status describe(sm_reply_described *kept, sm_mem *mem, const char *what,
+                          sm_error *error) {
+    uint32_t n_calls = 0, n_think = 0;
+    kept->text = sm_strdup(mem, what, strlen(what));
+    if (!kept->text)
+        return sm_fail(error, SM_ERR_NOMEM, "reply: out of memory");
+    char *at = kept->text, *line;
+    kept->format = (sm_reply_format){.own = "described", .names = "described"};
+    while ((line = take_line(&at)) != NULL)
+        if (!add_line(&kept->format, line, &n_calls, &n_think))
+            return sm_fail(error, SM_ERR_FORMAT, "format: no line of a description: %.100s", line);
+    return SM_OK;
+}
+
+sm_status sm_reply_format_find(const sm_reply_format **format, sm_reply_described *kept,
+                               sm_mem *mem, const char *what, sm_error *error) {
+    *format = NULL;
+    *kept = (sm_reply_described){.text = NULL};
+    if (!what || same_text(what, strlen(what), "auto"))
+        return SM_OK;
+    if (!strncmp(what, "call ", 5)) {
+        *format = &kept->format;
+        return describe(kept, mem, what, error);
+    }
+    *format = sm_reply_format_named(what);
+    return *format ? SM_OK : sm_fail_name(error, "format", what, sm_reply_formats_list());
+}
+
+/* ---- by a template's text -------------------------------------------------------- */
+
 /* How much of a pattern's text a template holds, in bytes, what may be missing left out; 0: not all
  * of it. */
 static uint32_t share_of(const char *pattern, const char *text) {
@@ -366,18 +426,27 @@ static bool has_hints(const sm_reply_format *f, const char *text) {
     return f->hints[0] != NULL;
 }
 
-const char *sm_reply_format_of(const char *text) {
+const sm_reply_format *sm_reply_format_in(const char *text, bool *told) {
     const sm_reply_format *best = NULL;
     uint32_t most = 0;
+    *told = false;
     for (uint32_t i = 0; i < sm_reply_n_formats && text; i++) {
         const sm_reply_format *f = &sm_reply_formats[i];
+        const bool hints = has_hints(f, text);
         uint32_t bytes = share_of(f->patterns[0], text);
-        for (uint32_t k = 0; has_hints(f, text) && f->hints[k]; k++)
+        for (uint32_t k = 0; hints && f->hints[k]; k++)
             bytes += 4 * (uint32_t)strlen(f->hints[k]);
         if (bytes > most) {
             most = bytes;
             best = f;
+            *told = hints;
         }
     }
-    return best ? best->own : NULL;
+    return best;
+}
+
+const char *sm_reply_format_of(const char *text) {
+    bool told;
+    const sm_reply_format *f = sm_reply_format_in(text, &told);
+    return f ? f->own : NULL;
 }

@@ -62,8 +62,15 @@ static sm_status no_memory(sm_error *error) {
     return sm_fail(error, SM_ERR_NOMEM, "out of memory for an answer");
 }
 
+static sm_render_options how_to_render(const conversation *c) {
+    return (sm_render_options){.struct_size = sizeof(sm_render_options),
+                               .variables = c->o.variables,
+                               .cancel = c->s->cancel,
+                               .cancel_user = c->s->cancel_user};
+}
+
 static sm_status encode_messages(conversation *c) {
-    const sm_render_options render = {.struct_size = sizeof render, .variables = c->o.variables};
+    const sm_render_options render = how_to_render(c);
     uint64_t capacity = 0;
     sm_status status;
     do {
@@ -79,7 +86,7 @@ static sm_status encode_messages(conversation *c) {
 
 /* What the prompt ends with, which the reply goes on from. */
 static sm_status find_end(conversation *c) {
-    const sm_render_options render = {.struct_size = sizeof render, .variables = c->o.variables};
+    const sm_render_options render = how_to_render(c);
     uint64_t n;
     sm_status status =
         sm_chat_prompt_end(c->chat, c->messages, c->tools, &render, NULL, 0, &n, c->error);
@@ -110,8 +117,7 @@ static sm_status open_reply(conversation *c) {
         return status;
     const sm_reply_options o = {.struct_size = sizeof o,
                                 .first_call = count_calls(json),
-                                .format = c->o.format,
-                                .template_text = sm_chat_template_text(c->chat),
+                                .format = c->o.format ? c->o.format : sm_chat_reply_format(c->chat),
                                 .prompt_end = c->end.data,
                                 .tools = c->tools,
                                 .allocator = c->s->mem->hook.alloc ? &c->s->mem->hook : NULL};
@@ -195,8 +201,7 @@ static sm_status give_end(conversation *c) {
 
 /* By the choice among tools, unless the caller has a constraint of his own. */
 static sm_status constrain(conversation *c, sm_generate_options *o, sm_constraint **constraint) {
-    const char *format =
-        c->o.format ? c->o.format : sm_reply_format_of(sm_chat_template_text(c->chat));
+    const char *format = c->o.format ? c->o.format : sm_chat_reply_format(c->chat);
     const char *choice = c->o.tool_choice ? c->o.tool_choice : c->tools ? "auto" : "none";
     sm_reply_info info = {.struct_size = sizeof info};
     if (o->constraint)

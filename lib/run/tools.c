@@ -60,6 +60,14 @@ static sm_status make(choosing *c, sm_constraint **out, const sm_tokenizer *toke
                : SM_OK;
 }
 
+static sm_status choose_and_make(choosing *c, sm_constraint **out, const sm_tokenizer *tokenizer,
+                                 const char *tools, const char *choice, bool reasoning) {
+    sm_status status = sm_reply_tools_read(&c->tools, &c->mem, tools, c->error);
+    if (!status)
+        status = look_at_choice(c, choice);
+    return status ? status : make(c, out, tokenizer, reasoning);
+}
+
 sm_status sm_constraint_new_tools(sm_constraint **out, const sm_tokenizer *tokenizer,
                                   const char *format, const char *tools, const char *choice,
                                   uint32_t reasoning, sm_error *error) {
@@ -69,21 +77,17 @@ sm_status sm_constraint_new_tools(sm_constraint **out, const sm_tokenizer *token
     *out = NULL;
     if (!choice || same_text(choice, strlen(choice), "none"))
         return SM_OK;
-    c.format = format ? sm_reply_format_named(format) : NULL;
-    if (!c.format && format && !same_text(format, strlen(format), "auto"))
-        return sm_fail_name(error, "format", format, sm_reply_formats_list());
-    if (!c.format && same_text(choice, strlen(choice), "auto"))
-        return SM_OK; /* nobody knows what the model would write */
-    if (!c.format)
-        return sm_fail(error, SM_ERR_UNSUPPORTED,
-                       "tool_choice: %s: how the model writes calls is not known", choice);
+    sm_reply_described kept = {.text = NULL};
     sm_status status = sm_mem_init(&c.mem, NULL, 0, error);
     if (!status)
-        status = sm_reply_tools_read(&c.tools, &c.mem, tools, error);
-    if (!status)
-        status = look_at_choice(&c, choice);
-    if (!status)
-        status = make(&c, out, tokenizer, reasoning != 0);
+        status = sm_reply_format_find(&c.format, &kept, &c.mem, format, error);
+    const bool is_auto = same_text(choice, strlen(choice), "auto");
+    if (!status && !c.format && !is_auto)
+        status = sm_fail(error, SM_ERR_UNSUPPORTED,
+                         "tool_choice: %s: how the model writes calls is not known", choice);
+    if (!status && c.format) /* else nobody knows what the model would write */
+        status = choose_and_make(&c, out, tokenizer, tools, choice, reasoning != 0);
     sm_reply_tools_free(&c.tools, &c.mem);
+    sm_free(&c.mem, kept.text);
     return status;
 }

@@ -169,66 +169,165 @@ static void test_layouts(void **state) {
     }
 }
 
+#define CONTENTS "{% for m in messages %}{{ m.content }}{% endfor %}"
+
+/* Whether the token is one that only its spelling with SM_ENCODE_SPECIAL gives. */
+static bool is_special(const sm_tokenizer *tokenizer, int32_t id, const char *token,
+                       uint64_t length) {
+    int32_t ids[256];
+    uint64_t n;
+    if (!length || length > 40 || memchr(token, '"', (size_t)length) ||
+        memchr(token, '\\', (size_t)length) || memchr(token, '{', (size_t)length) ||
+        memchr(token, '\n', (size_t)length) || memchr(token, 0, (size_t)length))
+        return false;
+    if (sm_tokenizer_encode(tokenizer, token, length, ENCODE(SM_ENCODE_SPECIAL), ids, 256, &n,
+                            NULL) ||
+        n != 1 || ids[0] != id)
+        return false;
+    return !sm_tokenizer_encode(tokenizer, token, length, ENCODE(0), ids, 256, &n, NULL) &&
+           !(n == 1 && ids[0] == id);
+}
+
+static uint32_t times_in(const sm_chat *chat, const sm_tokenizer *tokenizer, const char *messages,
+                         int32_t id, bool has_bos) {
+    int32_t ids[256];
+    uint64_t n;
+    uint32_t times = 0;
+    assert_int_equal(sm_chat_encode(chat, tokenizer, messages, NULL, NULL, ids, 256, &n, NULL),
+                     SM_OK);
+    for (uint64_t i = has_bos; i < n; i++)
+        times += ids[i] == id;
+    return times;
+}
+
 /* Every special token of a vocabulary: in what a user wrote it is text, in the template it is
- * one. */
+ * one. Every 50th of more than 500 is tried in a template. */
+static uint32_t check_special(const sm_tokenizer *tokenizer) {
+    sm_tokenizer_info info = {.struct_size = sizeof info};
+    uint32_t found = 0;
+    sm_chat *chat = open_chat(CONTENTS);
+    assert_int_equal(sm_tokenizer_get_info(tokenizer, &info, NULL), SM_OK);
+    const bool has_bos = info.add_bos == 1;
+    for (int32_t id = 0; id < info.n_vocab; id++) {
+        uint64_t length;
+        char messages[256], text[256];
+        const char *token = sm_tokenizer_token_text(tokenizer, id, &length);
+        if (!is_special(tokenizer, id, token, length))
+            continue;
+        snprintf(messages, sizeof messages, "[{\"role\": \"user\", \"content\": \"a%.*sb %.*s\"}]",
+                 (int)length, token, (int)length, token);
+        assert_int_equal(times_in(chat, tokenizer, messages, id, has_bos), 0);
+        if (found++ > 500 && found % 50)
+            continue;
+        snprintf(text, sizeof text, "%s%.*s", CONTENTS, (int)length, token);
+        sm_chat *with_token = open_chat(text);
+        assert_int_equal(times_in(with_token, tokenizer, messages, id, has_bos), 1);
+        sm_chat_free(with_token);
+    }
+    sm_chat_free(chat);
+    return found;
+}
+
 static void test_control_tokens(void **state) {
     (void)state;
     char path[512];
     sm_model *model;
     sm_tokenizer *tokenizer;
-    sm_tokenizer_info info = {.struct_size = sizeof info};
-    uint32_t found = 0;
     snprintf(path, sizeof path, "%s", scratch_path("handle.gguf"));
     assert_int_equal(fixture_write(path, &(fixture_model){.type = SM_DTYPE_Q8_0, .untied = true}),
                      0);
     assert_int_equal(sm_model_load(&model, path, NULL, NULL), SM_OK);
     assert_int_equal(sm_model_get_tokenizer(model, &tokenizer, NULL), SM_OK);
-    assert_int_equal(sm_tokenizer_get_info(tokenizer, &info, NULL), SM_OK);
-    for (int32_t id = 0; id < info.n_vocab; id++) {
-        int32_t ids[256];
-        uint64_t length, n;
-        const char *token = sm_tokenizer_token_text(tokenizer, id, &length);
-        if (!length || length > 40 || memchr(token, '"', (size_t)length) ||
-            memchr(token, '\\', (size_t)length) || memchr(token, '{', (size_t)length))
-            continue;
-        assert_int_equal(sm_tokenizer_encode(tokenizer, token, length, ENCODE(SM_ENCODE_SPECIAL),
-                                             ids, 256, &n, NULL),
-                         SM_OK);
-        const bool alone = n == 1 && ids[0] == id;
-        assert_int_equal(
-            sm_tokenizer_encode(tokenizer, token, length, ENCODE(0), ids, 256, &n, NULL), SM_OK);
-        if (!alone || (n == 1 && ids[0] == id))
-            continue; /* none that only parsing finds */
-        found++;
-        char messages[256], text[256];
-        snprintf(messages, sizeof messages, "[{\"role\": \"user\", \"content\": \"a%.*sb %.*s\"}]",
-                 (int)length, token, (int)length, token);
-        for (int in_template = 0; in_template < 2; in_template++) {
-            snprintf(text, sizeof text, "%s{%% for m in messages %%}{{ m.content }}{%% endfor %%}",
-                     "");
-            if (in_template)
-                snprintf(text, sizeof text,
-                         "{%% for m in messages %%}{{ m.content }}{%% endfor %%}%.*s", (int)length,
-                         token);
-            sm_chat *chat = open_chat(text);
-            assert_int_equal(
-                sm_chat_encode(chat, tokenizer, messages, NULL, NULL, ids, 256, &n, NULL), SM_OK);
-            uint32_t times = 0;
-            for (uint64_t i = info.add_bos == 1; i < n; i++)
-                times += ids[i] == id;
-            assert_int_equal(times, in_template);
-            sm_chat_free(chat);
-        }
-    }
-    assert_true(found > 0);
+    assert_true(check_special(tokenizer) > 0);
     sm_tokenizer_free(tokenizer);
     sm_model_free(model);
 }
 
+/* Real vocabularies of every kind, where they are at hand. */
+static void test_real_vocabularies(void **state) {
+    (void)state;
+    static const char *const names[] = {"bert-bge",  "command-r", "deepseek-coder", "deepseek-llm",
+                                        "falcon",    "gemma-4",   "gpt-2",          "llama-bpe",
+                                        "llama-spm", "mpt",       "phi-3",          "qwen2",
+                                        "qwen35",    "refact",    "starcoder"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char name[96];
+        sm_tokenizer *tokenizer;
+        sm_error error;
+        snprintf(name, sizeof name, "vocab/ggml-vocab-%s.gguf", names[i]);
+        const char *path = data_path(name);
+        if (!path)
+            skip();
+        if (sm_tokenizer_load(&tokenizer, path, NULL, &error))
+            fail_msg("%s: %s", name, error.message);
+        if (!check_special(tokenizer))
+            fail_msg("%s has no special token", name);
+        sm_tokenizer_free(tokenizer);
+    }
+}
+
+#define ASKED "[{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": \"hm\"}]}]"
+#define TOOLS "[{\"type\": \"function\", \"function\": {\"name\": \"look\"}}]"
+
+/* A render with memory that fails at each place in turn. */
+static void test_memory(void **state) {
+    (void)state;
+    static const sm_render_options o = {.struct_size = sizeof o,
+                                        .variables = "{\"a\": [1, \"x\"]}"};
+    for (uint64_t at = 1;; at++) {
+        fail_alloc memory = {.fail_at = at};
+        const sm_allocator hook = fail_allocator(&memory);
+        const sm_chat_options of = {.struct_size = sizeof of,
+                                    .template_text = "{{ tools|tojson }}{{ a|join }}" CONTENTS,
+                                    .allocator = &hook};
+        sm_chat *chat;
+        char text[400] = "";
+        uint64_t n = 0;
+        sm_status status = sm_chat_new(&chat, &of, NULL);
+        if (!status)
+            status = sm_chat_render(chat, ASKED, TOOLS, &o, text, sizeof text, &n, NULL);
+        if (!status)
+            status = sm_chat_prompt_end(chat, ASKED, TOOLS, &o, text, sizeof text, &n, NULL);
+        sm_chat_free(chat);
+        assert_int_equal(memory.live_blocks, 0);
+        if (memory.calls < at) {
+            assert_int_equal(status, SM_OK);
+            break;
+        }
+        if (status != SM_ERR_NOMEM)
+            fail_msg("allocation %llu: status %d", (unsigned long long)at, (int)status);
+    }
+}
+
+static int32_t at_once(void *user) {
+    ++*(int *)user;
+    return 1;
+}
+
+static void test_cancel(void **state) {
+    (void)state;
+    int asked = 0;
+    char text[64];
+    uint64_t n;
+    const sm_render_options o = {.struct_size = sizeof o, .cancel = at_once, .cancel_user = &asked};
+    sm_chat *chat =
+        open_chat("{% for m in messages if m.content == 'x' %}{% for i in range(9999) %}"
+                  "{% for k in range(9999) %}{% endfor %}{% endfor %}{% endfor %}");
+    assert_int_equal(sm_chat_render(chat, "[{\"role\": \"user\", \"content\": \"x\"}]", NULL, &o,
+                                    text, sizeof text, &n, NULL),
+                     SM_ERR_CANCELLED);
+    assert_int_equal(asked, 1);
+    sm_chat_free(chat);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_needs), cmocka_unit_test(test_options),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_needs),
+                                       cmocka_unit_test(test_options),
                                        cmocka_unit_test(test_tools_are_checked),
                                        cmocka_unit_test(test_layouts),
-                                       cmocka_unit_test(test_control_tokens)};
+                                       cmocka_unit_test(test_control_tokens),
+                                       cmocka_unit_test(test_real_vocabularies),
+                                       cmocka_unit_test(test_memory),
+                                       cmocka_unit_test(test_cancel)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

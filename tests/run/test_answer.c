@@ -111,7 +111,95 @@ static void test_same_text(void **state) {
     sm_session_free(session);
 }
 
+/* ---- messages in, message out ---------------------------------------------------- */
+
+#define TEMPLATE                                                                         \
+    "{% for t in tools or [] %}{{ t|tojson }}{% endfor %}{% for m in messages %}"        \
+    "[{{ m.role }}]{{ m.content }}{% if m.tool_calls %}{% for c in m.tool_calls %}<act>" \
+    "{{ c.function|tojson }}</act>{% endfor %}{% endif %}[end]{% endfor %}[assistant]"
+#define ASKED "[{\"role\": \"user\", \"content\": \"a word\"}]"
+#define TOOLS "[{\"type\": \"function\", \"function\": {\"name\": \"look\"}}]"
+
+static int32_t count_deltas(void *user, const sm_delta *delta) {
+    (void)delta;
+    ++*(uint32_t *)user;
+    return 0;
+}
+
+/* A conversation with memory of the model, the session and the template that fails at each place
+ * in turn, and once more behind a failure. */
+static void test_memory(void **state) {
+    (void)state;
+    char path[512];
+    snprintf(path, sizeof path, "%s", scratch_path("answer.gguf"));
+    fail_alloc memory = {0};
+    const sm_allocator hook = fail_allocator(&memory);
+    const sm_model_options o = {.struct_size = sizeof o, .allocator = &hook};
+    const sm_chat_options of = {
+        .struct_size = sizeof of, .template_text = TEMPLATE, .allocator = &hook};
+    const sm_generate_options how = {.struct_size = sizeof how, .max_tokens = 3, .ignore_end = 1};
+    const sm_answer_options answer = {.struct_size = sizeof answer, .generate = &how};
+    sm_model *model;
+    sm_session *session;
+    sm_chat *chat;
+    assert_int_equal(fixture_write(path, &(fixture_model){.type = SM_DTYPE_Q8_0, .untied = true}),
+                     0);
+    assert_int_equal(sm_model_load(&model, path, &o, NULL), SM_OK);
+    assert_int_equal(sm_session_new(&session, model, NULL, NULL), SM_OK);
+    assert_int_equal(sm_chat_new(&chat, &of, NULL), SM_OK);
+    uint32_t deltas = 0, failures = 0;
+    for (uint64_t at = 1;; at++) {
+        memory.calls = 0;
+        memory.fail_at = at;
+        const sm_status status =
+            sm_session_chat(session, chat, ASKED, TOOLS, &answer, count_deltas, &deltas, NULL);
+        const bool whole = memory.calls < at;
+        memory.fail_at = 0;
+        if (whole) {
+            assert_int_equal(status, SM_OK);
+            break;
+        }
+        if (status != SM_ERR_NOMEM)
+            fail_msg("allocation %llu: status %d", (unsigned long long)at, (int)status);
+        failures++;
+    }
+    assert_true(failures > 20 && deltas > 0);
+    sm_chat_free(chat);
+    sm_session_free(session);
+    sm_model_free(model);
+    assert_int_equal(memory.live_blocks, 0);
+}
+
+static int32_t at_once(void *user) {
+    ++*(uint32_t *)user;
+    return 1;
+}
+
+/* The session's hook ends a render that goes on for long, before anything is computed. */
+static void test_cancelled_render(void **state) {
+    (void)state;
+    uint32_t asked = 0, deltas = 0;
+    const sm_chat_options of = {.struct_size = sizeof of,
+                                .template_text =
+                                    "{% if messages[0].content == 'go' %}"
+                                    "{% for i in range(9999) %}{% for k in range(9999) %}"
+                                    "{% endfor %}{% endfor %}{% endif %}"};
+    sm_session *session = open_session();
+    sm_chat *chat;
+    assert_int_equal(sm_chat_new(&chat, &of, NULL), SM_OK);
+    assert_int_equal(sm_session_set_cancel(session, at_once, &asked, NULL), SM_OK);
+    assert_int_equal(sm_session_chat(session, chat, "[{\"role\": \"user\", \"content\": \"go\"}]",
+                                     NULL, NULL, count_deltas, &deltas, NULL),
+                     SM_ERR_CANCELLED);
+    assert_int_equal(asked, 1);
+    assert_int_equal(deltas, 0);
+    sm_chat_free(chat);
+    sm_session_free(session);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_text)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_text),
+                                       cmocka_unit_test(test_memory),
+                                       cmocka_unit_test(test_cancelled_render)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
