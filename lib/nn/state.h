@@ -16,7 +16,7 @@ typedef struct sm_kv {
     uint32_t capacity; /* tokens, a multiple of 16 */
     uint32_t window;   /* of a ring, what sm_attn_params.window says; 0: all tokens are kept */
     uint32_t n_head_kv, head_dim, width;
-    uint64_t head_bytes; /* K (or V) of one head */
+    uint64_t tile_bytes, head_bytes; /* K (or V) of 16 tokens, and all, of one head */
     uint8_t *k, *v;
 } sm_kv;
 

@@ -52,7 +52,7 @@ static void block_scores(const sm_attn *a, const sm_span *span, uint32_t kv_head
 static const uint8_t *block_values(const sm_attn *a, const sm_span *span, uint32_t kv_head,
                                    uint32_t position, uint32_t n, uint8_t *copy) {
     const sm_kv *kv = sm_attn_kv(a, span);
-    const uint64_t tile = sm_kv_tile_bytes(kv->type, kv->width);
+    const uint64_t tile = kv->tile_bytes;
     const uint32_t run = sm_kv_run(kv, position, n);
     const uint8_t *v = kv->v + sm_kv_offset(kv, kv_head, position);
     if (run == n)
@@ -150,12 +150,18 @@ static void round_queries(const sm_attn *a, float *q, uint64_t n, uint16_t *roun
 /* One head's values of all blocks, added up, become its output: divided by the sum l of a softmax
  * with maximum m, in which a sink is one more score. lse (NULL: not wanted) is the log of the
  * sum. */
-static void finish(const sm_attn *a, uint32_t head, float *out, const float *acc, float m, float l,
-                   float *lse) {
-    const double sum = a->sinks ? (double)l + exp((double)a->sinks[head] - (double)m) : (double)l;
-    a->kernels->scale(out, acc, a->sinks ? (float)(1 / sum) : 1.0f / l, a->p.head_dim);
+static inline void finish(const sm_attn *a, uint32_t head, float *out, const float *acc, float m,
+                          float l, float *lse) {
+    if (!a->sinks) {
+        a->kernels->scale(out, acc, 1.0f / l, a->p.head_dim);
+        if (lse)
+            *lse = m + logf(l);
+        return;
+    }
+    const double sum = (double)l + exp((double)a->sinks[head] - (double)m);
+    a->kernels->scale(out, acc, (float)(1 / sum), a->p.head_dim);
     if (lse)
-        *lse = a->sinks ? (float)((double)m + log(sum)) : m + logf(l);
+        *lse = (float)((double)m + log(sum));
 }
 
 void sm_attn_prefill(const sm_attn *a, const sm_span *span, uint32_t kv_head, uint32_t first,

@@ -139,12 +139,14 @@ static void finish_heads(const sm_worker *w, uint32_t what, const sm_span *span,
         w->kernels->add(row + r0, row + r0, bias + r0, r1 - r0);
     if (b->attn.clamp > 0)
         clamp_heads(w, what, t, row, r0, r1 - r0);
-    for (uint64_t r = r0; r < r1; r += together) {
-        if (norm && (what == VALUES || !b->attn.norm_late))
+    if (!norm && what != VALUES)
+        rotate_heads(w, t, row, r0, r1);
+    for (uint64_t r = r0; r < r1 && norm; r += together) {
+        if (what == VALUES || !b->attn.norm_late)
             norm_heads(w, what, t, row, r, together);
         if (what != VALUES)
             rotate_heads(w, t, row, r, r + together);
-        if (norm && what != VALUES && b->attn.norm_late)
+        if (what != VALUES && b->attn.norm_late)
             norm_heads(w, what, t, row, r, together);
     }
     if (what == QUERIES && b->attn.temperature != 0)

@@ -21,7 +21,7 @@ static void figures_of(const sm_kv *kv, uint64_t figures[FIGURES]) {
 /* Bytes of keys, or values, of one head: of a ring all that is there, else of n tokens. */
 static uint64_t head_bytes(const sm_kv *kv, uint32_t n, uint32_t reached) {
     const uint32_t held = min_u32(n && kv->window ? reached : n, kv->capacity);
-    return (held + SM_KV_TILE - 1) / SM_KV_TILE * sm_kv_tile_bytes(kv->type, kv->width);
+    return (held + SM_KV_TILE - 1) / SM_KV_TILE * kv->tile_bytes;
 }
 
 static void name_of(char name[NAME_SPACE], uint32_t part, bool key) {

@@ -3,10 +3,6 @@
 
 #include <string.h>
 
-static uint64_t tile_bytes(const sm_kv *kv) {
-    return sm_kv_tile_bytes(kv->type, kv->width);
-}
-
 uint32_t sm_kv_width(uint32_t head_dim) {
     return (head_dim + 7) / 8 * 8;
 }
@@ -20,13 +16,15 @@ void sm_kv_place(sm_kv *kv, uint32_t n_head_kv, uint32_t head_dim, uint32_t type
                   .width = sm_kv_width(head_dim),
                   .k = k,
                   .v = v};
-    kv->head_bytes = kv->capacity / 16 * tile_bytes(kv);
+    kv->tile_bytes = sm_kv_tile_bytes(type, kv->width);
+    kv->head_bytes = kv->capacity / 16 * kv->tile_bytes;
 }
 
 void sm_kv_place_ring(sm_kv *kv, uint32_t n_head_kv, uint32_t head_dim, uint32_t type,
                       uint32_t n_ctx, uint32_t window, uint32_t n_step) {
     /* so many tokens lie in (seen + 30) / 16 tiles, wherever those begin */
-    const uint64_t seen = (uint64_t)sm_window_size(window) - 1 + n_step, ring = (seen + 30) / 16 * 16;
+    const uint64_t seen = (uint64_t)sm_window_size(window) - 1 + n_step,
+                   ring = (seen + 30) / 16 * 16;
     const bool is_ring = ring < n_ctx;
     sm_kv_place(kv, n_head_kv, head_dim, type, is_ring ? (uint32_t)ring : n_ctx, NULL, NULL);
     kv->window = is_ring ? window : 0;
@@ -47,9 +45,8 @@ typedef struct stored {
     sm_act_block blocks[SM_KV_SCALES(SM_MAX_HEAD_DIM)]; /* more than any block takes */
 } stored;
 
-static const void *prepared(const sm_kv *kv, const sm_kernels *kernels, const float *x,
-                            stored *copy) {
-    const bool quantized = sm_kv_is_quantized(kv->type);
+static const void *prepare(const sm_kv *kv, const sm_kernels *kernels, const float *x,
+                           bool quantized, stored *copy) {
     const size_t width = quantized ? SM_KV_SCALES(kv->width) * 32 : (size_t)kv->width;
     if (width != kv->head_dim) {
         memcpy(copy->wide, x, kv->head_dim * sizeof *x);
@@ -65,6 +62,12 @@ static const void *prepared(const sm_kv *kv, const sm_kernels *kernels, const fl
     return copy->blocks;
 }
 
+static inline const void *prepared(const sm_kv *kv, const sm_kernels *kernels, const float *x,
+                                   stored *copy) {
+    const bool quantized = sm_kv_is_quantized(kv->type);
+    return quantized || kv->width != kv->head_dim ? prepare(kv, kernels, x, quantized, copy) : x;
+}
+
 void sm_kv_store(sm_kv *kv, const sm_kernels *kernels, uint32_t head, uint32_t position,
                  const float *k, const float *v) {
     const uint64_t at = sm_kv_offset(kv, head, position / 16 * 16);
@@ -74,12 +77,12 @@ void sm_kv_store(sm_kv *kv, const sm_kernels *kernels, uint32_t head, uint32_t p
     /* kernels read whole tiles: all of each must be finite */
     if (k) {
         if (lane == 0)
-            memset(kv->k + at, 0, (size_t)tile_bytes(kv));
+            memset(kv->k + at, 0, (size_t)kv->tile_bytes);
         store->store_k(kv->k + at, lane, prepared(kv, kernels, k, &copy), kv->width);
     }
     if (v) {
         if (lane == 0)
-            memset(kv->v + at, 0, (size_t)tile_bytes(kv));
+            memset(kv->v + at, 0, (size_t)kv->tile_bytes);
         store->store_v(kv->v + at, lane, prepared(kv, kernels, v, &copy), kv->width);
     }
 }
@@ -89,7 +92,7 @@ void sm_kv_fetch(const sm_kv *kv, uint32_t head, uint32_t position, bool key) {
     /* a key goes to every line of its tile, a value to its row: of quantized types to one that four
      * or eight tokens share */
     const uint32_t share = kv->type == SM_KV_Q8_0 ? 4 : sm_kv_is_quantized(kv->type) ? 8 : 1;
-    const uint64_t tile = tile_bytes(kv), part = share == 1 ? tile / 16 : 4 * kv->width;
+    const uint64_t tile = kv->tile_bytes, part = share == 1 ? tile / 16 : 4 * kv->width;
     const uint64_t begin = key ? 0 : position % 16 / share * part;
     const uint8_t *p = (key ? kv->k : kv->v) + at + begin;
     for (uint64_t i = 0; i < (key ? tile : part); i += 64)
@@ -102,7 +105,7 @@ static uint32_t tile_of(const sm_kv *kv, uint32_t position) {
 }
 
 uint64_t sm_kv_offset(const sm_kv *kv, uint32_t head, uint32_t position) {
-    return head * kv->head_bytes + tile_of(kv, position) * tile_bytes(kv);
+    return head * kv->head_bytes + tile_of(kv, position) * kv->tile_bytes;
 }
 
 uint32_t sm_kv_run(const sm_kv *kv, uint32_t position, uint32_t n) {
@@ -112,7 +115,7 @@ uint32_t sm_kv_run(const sm_kv *kv, uint32_t position, uint32_t n) {
 
 bool sm_kv_copy(sm_kv *to, const sm_kv *from, uint32_t n, const sm_hook *hook) {
     const uint32_t held = n < from->capacity ? n : from->capacity;
-    const uint64_t size = (held + 15) / 16 * tile_bytes(from); /* whole tiles */
+    const uint64_t size = (held + 15) / 16 * from->tile_bytes; /* whole tiles */
     for (uint64_t h = 0; h < from->n_head_kv; h++) {
         if (sm_hook_ends(hook, h, from->n_head_kv))
             return false;

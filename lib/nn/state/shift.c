@@ -76,7 +76,7 @@ static uint64_t tile_at(const sm_kv *kv, uint32_t position) {
 }
 
 static void move_tile(mover *m, sm_kv *kv, uint32_t head, uint32_t position, size_t ldq) {
-    const uint64_t bytes = sm_kv_tile_bytes(kv->type, kv->width);
+    const uint64_t bytes = kv->tile_bytes;
     const uint8_t *from = m->k + tile_at(kv, position);
     const float *x = m->picked;
     float key[SM_MAX_HEAD_DIM + 32];

@@ -62,11 +62,15 @@ static void expect_next(const sm_worker *w, const sm_block *b) {
 static sm_places places_of(const sm_worker *w, const sm_block *b) {
     const sm_workspace *ws = w->ws;
     const sm_tape *tape = w->batch->tape;
-    sm_places at = {.x = ws->x, .out = ws->x};
-    if (tape)
-        at = tape->blocks[b->index];
+    float *y = b->wiring.aside ? ws->aside : ws->y;
+    sm_places at = {.x = ws->x, .out = ws->x, .y = y};
+    if (!tape) {
+        memcpy(at.buffer, ws->buffer[b->kind->id], b->kind->n_buffers * sizeof *at.buffer);
+        return at;
+    }
+    at = tape->blocks[b->index];
     if (!at.y)
-        at.y = b->wiring.aside ? ws->aside : ws->y;
+        at.y = y;
     for (uint32_t i = 0; i < b->kind->n_buffers; i++)
         if (!at.buffer[i])
             at.buffer[i] = ws->buffer[b->kind->id][i];
