@@ -31,6 +31,7 @@
 /* Each list of ranges is spelled once, for the scanner and for the regex. */
 #define AS_RANGE(low, high) {0x##low, 0x##high},
 #define AS_REGEX(low, high) "\\x{" #low "}-\\x{" #high "}"
+#define NONE(low, high)
 
 /* Cased letters of DeepSeek's first tokenizer beyond ASCII */
 #define DEEPSEEK_LETTERS(R)                                                                    \
@@ -51,11 +52,11 @@
 #define DEEPSEEK_SIGNS(R) R(2018, 201F) R(3000, 3002) R(FF01, FF0F) R(FF1A, FF5E)
 #define DEEPSEEK_CJK(R) R(0800, 4E00) R(4E00, 9FA5) R(AC00, D7FF)
 #define KANA_HAN(R) R(3040, 30FF) R(4E00, 9FA5)
-#define HANGUL(R) R(3131, 318E) R(AC00, D7A3)
-#define BOPOMOFO(R) R(3105, 312F)
-#define YOUTU_SIGNS(R)                                                                         \
-    R(2014, 2014) R(2018, 2019) R(201C, 201D) R(2026, 2026) R(3001, 303F) R(FE30, FE4F)        \
-    R(FF01, FF01) R(FF0C, FF0C) R(FF1A, FF1B)
+/* Youtu's sets, no two of which share a character: signs, Bopomofo, Kana and Han, Hangul */
+#define YOUTU(S, B, K, H)                                                                      \
+    S(2014, 2014) S(2018, 2019) S(201C, 201D) S(2026, 2026) S(3001, 303F) K(3040, 30FF)        \
+    B(3105, 312F) H(3131, 318E) K(4E00, 9FA5) H(AC00, D7A3) S(FE30, FE4F) S(FF01, FF01)        \
+    S(FF0C, FF0C) S(FF1A, FF1B)
 /* What parts of a sentence end with in BLOOM's tokenizer, beyond ASCII */
 #define PART_ENDS(R)                                                                           \
     R(060C, 060C) R(06D4, 06D4) R(0964, 0964) R(2026, 2026) R(3001, 3002) R(FF0C, FF0C)

@@ -15,35 +15,37 @@ static const uint32_t deepseek_letters[][2] = {DEEPSEEK_LETTERS(AS_RANGE)};
 static const uint32_t deepseek_signs[][2] = {DEEPSEEK_SIGNS(AS_RANGE)};
 static const uint32_t deepseek_cjk[][2] = {DEEPSEEK_CJK(AS_RANGE)};
 static const uint32_t kana_han[][2] = {KANA_HAN(AS_RANGE)};
-static const uint32_t hangul[][2] = {HANGUL(AS_RANGE)};
-static const uint32_t bopomofo[][2] = {BOPOMOFO(AS_RANGE)};
-static const uint32_t youtu_signs[][2] = {YOUTU_SIGNS(AS_RANGE)};
+static const uint32_t youtu[][2] = {YOUTU(AS_RANGE, AS_RANGE, AS_RANGE, AS_RANGE)};
+#define AS_KIND_1(low, high) "\1"
+#define AS_KIND_2(low, high) "\2"
+#define AS_KIND_3(low, high) "\3"
+#define AS_KIND_4(low, high) "\4"
+static const char youtu_kinds[] = YOUTU(AS_KIND_1, AS_KIND_2, AS_KIND_3, AS_KIND_4);
 static const uint32_t part_ends[][2] = {PART_ENDS(AS_RANGE)};
 static const uint32_t afmoe_cjk[][2] = {AFMOE_CJK(AS_RANGE)};
 static const uint32_t han[][2] = {HAN(AS_RANGE)};
 
 #define RANGES(list) (list), (uint32_t)(sizeof(list) / sizeof *(list))
 
-static const char_set set_numbers = {SM_CHAR_NUMBER, "", NULL, 0};
-static const char_set set_digits = {SM_CHAR_DIGIT, "", NULL, 0};
-static const char_set set_ascii_digits = {0, "0123456789", NULL, 0};
-static const char_set set_letters = {SM_CHAR_LETTER, "", NULL, 0};
-static const char_set set_puncts = {SM_CHAR_PUNCT, "", NULL, 0};
-static const char_set set_line_ends = {0, "\r\n", NULL, 0};
-static const char_set set_default_puncts = {SM_CHAR_PUNCT, "$+<=>^~|", NULL, 0};
-static const char_set set_falcon_puncts = {SM_CHAR_PUNCT, "$+<=>^~|`", NULL, 0};
-static const char_set set_deepseek_letters = {0, LETTERS_ASCII, RANGES(deepseek_letters)};
-static const char_set set_all_puncts = {SM_CHAR_PUNCT, PUNCTS_ASCII, NULL, 0};
-static const char_set set_image_letters = {0, "ABCDEFGHI", NULL, 0};
-static const char_set set_part_ends = {SM_CHAR_SPACE, "(|.,!?)", RANGES(part_ends)};
-static const char_set set_hangul = {0, "", RANGES(hangul)};
-static const char_set set_bopomofo = {0, "", RANGES(bopomofo)};
-static const char_set set_youtu_signs = {0, "", RANGES(youtu_signs)};
-static const char_set set_deepseek_signs = {0, PUNCTS_ASCII LETTERS_ASCII, RANGES(deepseek_signs)};
-static const char_set set_deepseek_cjk = {0, "", RANGES(deepseek_cjk)};
-static const char_set set_kana_han = {0, "", RANGES(kana_han)};
-static const char_set set_afmoe_cjk = {0, "", RANGES(afmoe_cjk)};
-static const char_set set_han = {0, "", RANGES(han)};
+static const char_set set_numbers = {SM_CHAR_NUMBER, "", NULL, 0, NULL};
+static const char_set set_digits = {SM_CHAR_DIGIT, "", NULL, 0, NULL};
+static const char_set set_ascii_digits = {0, "0123456789", NULL, 0, NULL};
+static const char_set set_letters = {SM_CHAR_LETTER, "", NULL, 0, NULL};
+static const char_set set_puncts = {SM_CHAR_PUNCT, "", NULL, 0, NULL};
+static const char_set set_line_ends = {0, "\r\n", NULL, 0, NULL};
+static const char_set set_default_puncts = {SM_CHAR_PUNCT, "$+<=>^~|", NULL, 0, NULL};
+static const char_set set_falcon_puncts = {SM_CHAR_PUNCT, "$+<=>^~|`", NULL, 0, NULL};
+static const char_set set_deepseek_letters = {0, LETTERS_ASCII, RANGES(deepseek_letters), NULL};
+static const char_set set_all_puncts = {SM_CHAR_PUNCT, PUNCTS_ASCII, NULL, 0, NULL};
+static const char_set set_image_letters = {0, "ABCDEFGHI", NULL, 0, NULL};
+static const char_set set_part_ends = {SM_CHAR_SPACE, "(|.,!?)", RANGES(part_ends), NULL};
+static const char_set set_youtu = {0, "", RANGES(youtu), youtu_kinds};
+static const char_set set_deepseek_signs = {0, PUNCTS_ASCII LETTERS_ASCII, RANGES(deepseek_signs),
+                                            NULL};
+static const char_set set_deepseek_cjk = {0, "", RANGES(deepseek_cjk), NULL};
+static const char_set set_kana_han = {0, "", RANGES(kana_han), NULL};
+static const char_set set_afmoe_cjk = {0, "", RANGES(afmoe_cjk), NULL};
+static const char_set set_han = {0, "", RANGES(han), NULL};
 
 #define SM_NAMES(...) \
     { __VA_ARGS__ }

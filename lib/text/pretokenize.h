@@ -11,6 +11,8 @@ typedef struct char_set {
     const char *ascii;
     const uint32_t (*ranges)[2]; /* ascending, inclusive */
     uint32_t n_ranges;
+    const char
+        *kinds; /* of each range one, from 1 on; runs end where it changes; NULL: all alike */
 } char_set;
 
 typedef enum stage_op {

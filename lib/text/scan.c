@@ -225,14 +225,14 @@ static uint64_t scan_words(const stage *rules, const scan *s, uint64_t i, uint64
 }
 
 /* in_set beyond ASCII */
-static bool in_wide_set(const stage *rules, const scan *s, uint64_t i, uint32_t *n) {
+static uint32_t in_wide_set(const stage *rules, const scan *s, uint64_t i, uint32_t *n) {
     uint32_t class = class_at(s, i, n), code;
     if (!*n)
-        return false;
+        return 0;
     if (class & rules->set->classes)
-        return true;
+        return 1;
     if (!rules->set->n_ranges)
-        return false;
+        return 0;
     (void)sm_utf8_decode(s->text + i, s->length - i, &code);
     uint32_t low = 0, high = rules->set->n_ranges; /* first range that ends at or after code */
     while (low < high) {
@@ -242,7 +242,9 @@ static bool in_wide_set(const stage *rules, const scan *s, uint64_t i, uint32_t 
         else
             high = middle;
     }
-    return low < rules->set->n_ranges && rules->set->ranges[low][0] <= code;
+    if (low == rules->set->n_ranges || rules->set->ranges[low][0] > code)
+        return 0;
+    return rules->set->kinds ? (uint32_t)rules->set->kinds[low] : 1;
 }
 
 static bool is_upper(uint32_t class) { /* [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}] */
@@ -343,8 +345,10 @@ static uint64_t scan_script(const stage *rules, const scan *s, uint64_t i) {
     return i;
 }
 
-/* Whether the character at i (none at the end) is a member; its bytes in *n. */
-static bool in_set(const stage *rules, const uint8_t *set, const scan *s, uint64_t i, uint32_t *n) {
+/* The kind of member that the character at i is, 0 if it (or nothing, at the end) is none; its bytes
+ * in *n. */
+static uint32_t in_set(const stage *rules, const uint8_t *set, const scan *s, uint64_t i,
+                       uint32_t *n) {
     if (i >= s->length || s->text[i] >= 0x80)
         return in_wide_set(rules, s, i, n);
     *n = 1;
@@ -393,9 +397,10 @@ static uint64_t scan_set(const stage *rules, const uint8_t *set, const scan *s, 
             at += n;
         return at;
     }
+    const uint32_t kind = in_set(rules, set, s, at, &n);
     do
         for (uint64_t stop = block_end(s, at); at < stop; at += n)
-            if (!in_set(rules, set, s, at, &n))
+            if (in_set(rules, set, s, at, &n) != kind)
                 return at;
     while (next_block(s, at));
     return at;
