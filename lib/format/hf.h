@@ -95,6 +95,9 @@ extern const hf_name hf_common_names[];
  * endings with a * there. */
 extern const char *const hf_harmless[];
 
+/* Who packed weights of fewer bits (hf_packed.c). */
+typedef enum hf_packing { HF_UNPACKED, HF_GPTQ, HF_AWQ, HF_COMPRESSED } hf_packing;
+
 /* ---- reading ------------------------------------------------------------------------------ */
 
 #define HF_MAX_ASKED 256
@@ -130,6 +133,8 @@ struct hf_reader {
     uint64_t n_vocab;  /* 0: not said */
     uint32_t n_drafts; /* layers behind the last that are not computed */
     bool pictures;     /* the model has parts that read no text, which are left out */
+    hf_packing packing;
+    uint32_t bits, group, zeros_lack_one; /* of packed weights; group 0: all columns */
     uint32_t block[2]; /* rows and columns that have one scale together; 0: not said */
     sm_source *source; /* keys are in it when tensors are read */
     sm_safetensors *files;
@@ -206,6 +211,11 @@ typedef struct hf_form {
 /* A tensor in the order in which ours lie, as our type. It stays where it is if that changes
  * nothing; otherwise it is copied. */
 void hf_convert(hf_reader *r, const sm_st_tensor *t, hf_form form, hf_tensor *out);
+/* Packed weights: whether a tensor is the codes of some; the same as a tensor of ours; whether it is
+ * something that such have beside them. */
+bool hf_is_packed(const hf_reader *r, const sm_st_tensor *t);
+void hf_unpack(hf_reader *r, const sm_st_tensor *t, hf_tensor *out);
+bool hf_beside_packed(const hf_reader *r, const sm_st_tensor *t);
 /* A tensor of any file; NULL if there is none. */
 const sm_st_tensor *hf_find_tensor(const hf_reader *r, const char *name);
 /* Memory that lives as long as the source; NULL after a failure. */

@@ -208,6 +208,10 @@ static void take(hf_reader *r, const sm_st_tensor *t, hf_tensor *out) {
 
 static void plain(hf_reader *r, const sm_st_tensor *t, hf_form form, hf_tensor *out) {
     *out = (hf_tensor){0};
+    if (hf_is_packed(r, t)) {
+        hf_unpack(r, t, out);
+        return;
+    }
     shape_of(r, t, form.vector, out);
     if (r->status)
         return;
@@ -339,7 +343,12 @@ static void turn(uint8_t *to, const uint8_t *from, uint64_t from_cols, uint64_t 
 static void reorder(hf_reader *r, const sm_st_tensor *t, hf_order order, hf_tensor *x) {
     heads h;
     const bool turned = is_turned(order) && !x->vector;
-    const uint64_t bytes = x->row_bytes / x->cols;
+    const uint64_t bytes =
+        x->row_bytes / x->cols; /* 0 of blocks, of which no order is of columns */
+    if (turned && !bytes) {
+        fail_tensor(r, t, SM_ERR_UNSUPPORTED, "is packed, and its columns would have to be rows");
+        return;
+    }
     hf_tensor out = *x;
     if (turned) {
         out.rows = x->cols;
@@ -351,7 +360,9 @@ static void reorder(hf_reader *r, const sm_st_tensor *t, hf_order order, hf_tens
                     "has a number of rows that its heads or halves do not divide");
         return;
     }
-    set_strides(&out, (uint32_t)bytes);
+    if (turned)
+        set_strides(&out, (uint32_t)bytes);
+    out.distance = out.rows * out.row_bytes;
     uint8_t *to = hf_keep(r, out.depth * out.distance);
     out.data = to;
     for (uint64_t d = 0; d < out.depth && to; d++)
@@ -377,7 +388,7 @@ static void halve(hf_reader *r, const sm_st_tensor *t, hf_order order, hf_tensor
 /* Latent heads: the keys' part turned, as queries are multiplied by it; the values' where it is. */
 static void latent(hf_reader *r, const sm_st_tensor *t, hf_order order, hf_tensor *x) {
     const uint64_t rows = (uint64_t)r->nope + r->value_dim, bytes = x->row_bytes / x->cols;
-    if (x->depth != 1 || !r->n_head || x->rows != r->n_head * rows) {
+    if (!bytes || x->depth != 1 || !r->n_head || x->rows != r->n_head * rows) {
         fail_tensor(r, t, SM_ERR_SHAPE, "has another number of rows than heads of config.json");
         return;
     }

@@ -141,9 +141,10 @@ static void divisors(hf_reader *r, const rotation *o, const char *from, const ch
 static void longrope(hf_reader *r, const rotation *o) {
     const uint32_t context = hf_count_or(r, "max_position_embeddings", 0);
     double original = number_in(r, o, "original_max_position_embeddings", 0);
-    original = original ? original : hf_count_or(r, "original_max_position_embeddings", context);
+    original =
+        original != 0 ? original : hf_count_or(r, "original_max_position_embeddings", context);
     double factor = number_in(r, o, "factor", 0);
-    if (!factor || hf_has(r, "original_max_position_embeddings"))
+    if (factor == 0 || hf_has(r, "original_max_position_embeddings"))
         factor = original > 0 ? context / original : 1;
     if (!(original > 1 && original < 1e9)) {
         hf_fail(r, SM_ERR_FORMAT, o->where, "says no original context");

@@ -88,8 +88,9 @@ static bool fits(const char *pattern, const char *name, numbers *n, const char *
             return false;
         }
     }
-    *rest = name;
-    return !*name || !strcmp(name, ".weight") || !strcmp(name, ".bias");
+    const bool packed = !strcmp(name, ".qweight") || !strcmp(name, ".weight_packed");
+    *rest = packed ? ".weight" : name; /* whether it is one is looked at before */
+    return packed || !*name || !strcmp(name, ".weight") || !strcmp(name, ".bias");
 }
 
 static void fill_in(const char *pattern, numbers n, const char *rest, char *out) {
@@ -220,8 +221,14 @@ static bool add_rows(pieces *p, const sm_st_tensor *t, const hf_name *table) {
 
 static void add_tensor(pieces *p, const sm_st_tensor *t) {
     hf_reader *r = p->r;
-    if (is_picture(r, t->name) || is_companion(r, t->name) || add_rows(p, t, r->family->names) ||
-        add_rows(p, t, hf_common_names))
+    const bool packed = ends_with(t->name, ".qweight") || ends_with(t->name, ".weight_packed");
+    if (packed && !hf_is_packed(r, t)) {
+        fail_tensor(r, SM_ERR_UNSUPPORTED, t->name,
+                    "is packed, and 'quantization_config' does not say how");
+        return;
+    }
+    if (is_picture(r, t->name) || is_companion(r, t->name) || hf_beside_packed(r, t) ||
+        add_rows(p, t, r->family->names) || add_rows(p, t, hf_common_names))
         return;
     numbers n = {UINT32_MAX, UINT32_MAX};
     const char *at = strstr(t->name, "layers.");

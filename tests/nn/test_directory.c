@@ -30,8 +30,15 @@ typedef struct tensor {
     char name[110];
     const char *type;
     uint32_t rows, cols; /* cols 0: a vector */
-    bool blocks;         /* F32: the products of 8 bits and the scales of blocks */
-    bool scales;         /* F32: those scales, of a matrix of 16 times as many rows and columns */
+    enum {
+        NUMBERS,
+        BLOCKS,      /* F32: the products of 8 bits and the scales of blocks */
+        SCALES,      /* F32: those scales, of a matrix of 16 times as many rows and columns */
+        GPTQ,        /* I32: codes of 4 bits, eight of a column in a word */
+        GPTQ_ZEROS,  /* I32: 7 everywhere, which lacks one */
+        GPTQ_SCALES, /* F16: of 32 columns and a row */
+        GPTQ_VALUES  /* F32: the products */
+    } what;
 } tensor;
 
 typedef struct directory {
@@ -118,7 +125,7 @@ static void add_model(directory *d, const char *type, uint32_t n_experts) {
 }
 
 static uint32_t width(const char *type) {
-    return !strcmp(type, "F32") ? 4 : !strcmp(type, "F8_E4M3") ? 1 : 2;
+    return !strcmp(type, "F32") || !strcmp(type, "I32") ? 4 : !strcmp(type, "F8_E4M3") ? 1 : 2;
 }
 
 /* Of OCP's E4M3, that is no NaN. */
@@ -134,6 +141,31 @@ static float block_scale(uint32_t row, uint32_t col) {
     return 0.3f + 0.07f * (float)(row / 16) + 0.013f * (float)(col / 16);
 }
 
+static uint32_t gptq_code(uint32_t row, uint32_t col) {
+    return (row * 7 + col * 5 + row * col) % 16;
+}
+
+/* As f16: 2^-4 or 2^-5. */
+static uint16_t gptq_scale(uint32_t row, uint32_t group) {
+    return (row + group) % 3 ? 0x2c00 : 0x2800;
+}
+
+static void put_gptq(bytes *b, const tensor *t, uint32_t row, uint32_t col) {
+    uint32_t bits = 0x77777777;
+    for (uint32_t i = 0; i < 8 && t->what == GPTQ; i++)
+        bits = bits >> 4 | gptq_code(col, row * 8 + i) << 28;
+    const uint16_t scale = gptq_scale(col, row);
+    const float value = ((float)gptq_code(row, col) - 8) *
+                        (gptq_scale(row, col / 32) == 0x2c00 ? 0x1p-4f : 0x1p-5f);
+    if (t->what == GPTQ_SCALES) {
+        bytes_put(b, &scale, 2);
+        return;
+    }
+    if (t->what == GPTQ_VALUES)
+        memcpy(&bits, &value, 4);
+    bytes_u32(b, bits);
+}
+
 /* A number of the tensor's, by its name; of 8 bits none that is not finite. */
 static void put_value(bytes *b, const tensor *t, uint32_t i) {
     uint64_t seed = i * 977u + t->rows;
@@ -143,8 +175,12 @@ static void put_value(bytes *b, const tensor *t, uint32_t i) {
     uint32_t bits;
     const uint8_t byte = (uint8_t)(test_random(&seed) % 0x60 | (seed & 0x80));
     const float product = t->cols ? e4m3(byte) * block_scale(i / t->cols, i % t->cols) : value;
-    memcpy(&bits, t->blocks ? &product : &value, 4);
-    if (t->scales) {
+    memcpy(&bits, t->what == BLOCKS ? &product : &value, 4);
+    if (t->what >= GPTQ) {
+        put_gptq(b, t, i / t->cols, i % t->cols);
+        return;
+    }
+    if (t->what == SCALES) {
         const float scale = block_scale(i / t->cols * 16, i % t->cols * 16);
         memcpy(&bits, &scale, 4);
     }
@@ -309,11 +345,11 @@ static void eight_bits_in_blocks(void **state) {
         if (!strstr(t->name, "_proj.weight"))
             continue;
         t->type = "F8_E4M3";
-        plain.tensors[i].blocks = true;
+        plain.tensors[i].what = BLOCKS;
         char name[110];
         snprintf(name, sizeof name, "%s_scale_inv", t->name);
         add(&d, "F32", (t->rows + 15) / 16, (t->cols + 15) / 16, name);
-        d.tensors[d.n - 1].scales = true;
+        d.tensors[d.n - 1].what = SCALES;
     }
     write_config(&plain, "llama", "");
     write_weights(&plain, "model.safetensors", 0, plain.n, 0);
@@ -327,6 +363,55 @@ static void eight_bits_in_blocks(void **state) {
                  "\"quantization_config\":{\"quant_method\":\"fp8\",\"weight_block_size\":[16,8]}");
     assert_int_equal(load(&d, &error), SM_ERR_SHAPE);
     assert_non_null(strstr(error.message, "weight_block_size"));
+    drop(&d);
+    drop(&plain);
+}
+
+/* GPTQ's codes with zero in the middle beside the same numbers as f32: blocks of 4 bits where the
+ * columns are whole ones, else f32. */
+static void packed_weights(void **state) {
+    (void)state;
+    directory d = make("gptq"), plain = make("gptq-plain");
+    char name[110];
+    add_model(&d, "F32", 0);
+    memcpy(plain.tensors, d.tensors, sizeof d.tensors);
+    plain.n = d.n;
+    for (size_t i = 0; i < plain.n; i++) {
+        tensor *t = &d.tensors[i];
+        const uint32_t rows = t->rows, cols = t->cols, n_groups = (cols + 31) / 32;
+        if (!strstr(t->name, "_proj.weight"))
+            continue;
+        plain.tensors[i].what = GPTQ_VALUES;
+        *t = (tensor){.type = "I32", .rows = cols / 8, .cols = rows, .what = GPTQ};
+        snprintf(t->name, sizeof t->name, "%.*s_proj.qweight",
+                 (int)(strstr(plain.tensors[i].name, "_proj") - plain.tensors[i].name),
+                 plain.tensors[i].name);
+        const int stem = (int)(strlen(t->name) - strlen("qweight"));
+        snprintf(name, sizeof name, "%.*sqzeros", stem, t->name);
+        add(&d, "I32", n_groups, rows / 8, name);
+        d.tensors[d.n - 1].what = GPTQ_ZEROS;
+        snprintf(name, sizeof name, "%.*sscales", stem, d.tensors[i].name);
+        add(&d, "F16", n_groups, rows, name);
+        d.tensors[d.n - 1].what = GPTQ_SCALES;
+    }
+    write_config(&plain, "llama", "");
+    write_weights(&plain, "model.safetensors", 0, plain.n, 0);
+    write_config(
+        &d, "llama",
+        "\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":4,\"group_size\":32}");
+    write_weights(&d, "model.safetensors", 0, d.n, 0);
+    assert_same(d.path, plain.path);
+    sm_error error = {0};
+    write_config(
+        &d, "llama",
+        "\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":4,\"group_size\":16}");
+    assert_int_equal(load(&d, &error), SM_ERR_SHAPE);
+    write_config(&d, "llama", "\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":5}");
+    assert_int_equal(load(&d, &error), SM_ERR_UNSUPPORTED);
+    assert_non_null(strstr(error.message, "'bits'"));
+    write_config(&d, "llama", "");
+    assert_int_equal(load(&d, &error), SM_ERR_UNSUPPORTED);
+    assert_non_null(strstr(error.message, "quantization_config"));
     drop(&d);
     drop(&plain);
 }
@@ -591,6 +676,7 @@ int main(void) {
         cmocka_unit_test(experts_are_stacked_where_they_lie),
         cmocka_unit_test(eight_bits),
         cmocka_unit_test(eight_bits_in_blocks),
+        cmocka_unit_test(packed_weights),
         cmocka_unit_test(windows_of_some_layers),
         cmocka_unit_test(old_and_new_keys_of_the_rotation),
         cmocka_unit_test(templates_of_chats),
