@@ -71,13 +71,14 @@ static sm_status read_file(sm_model *model, const char *path, const sm_model_opt
     if (status)
         return status;
     const bool keys = sm_vocab_in_gguf(model->source);
-    if (keys || (sm_directory_is_model(path) && sm_vocab_in_directory(path))) {
+    const char *directory = model->source->directory;
+    if (keys || (directory && sm_vocab_in_directory(directory))) {
         vocab_asking asking = {{o->progress, o->progress_user}, model->source->n_tensors};
         sm_pace pace = {.cancel = ask_for_vocab, .user = &asking};
-        status = keys ? sm_vocab_from_gguf(&model->tokenizer, model->mem, model->source, &pace,
-                                           model->log, model->log_user, error)
-                      : sm_vocab_from_directory(&model->tokenizer, model->mem, model->source->path,
-                                                &pace, error);
+        status =
+            keys ? sm_vocab_from_gguf(&model->tokenizer, model->mem, model->source, &pace,
+                                      model->log, model->log_user, error)
+                 : sm_vocab_from_directory(&model->tokenizer, model->mem, directory, &pace, error);
         if (status)
             return status;
         /* from here on the memory goes when the tokenizer's last reference does */
