@@ -27,8 +27,10 @@ def main():
                              public_names(pathlib.Path(symbol_map).read_text(encoding="utf-8"))),
                      encoding="utf-8")
     linked = pathlib.Path(output).with_suffix(".o")
-    subprocess.run([*compiler, "-r", "-nostdlib", "-o", str(linked), "-Wl,--whole-archive",
-                    *archives], check=True)
+    # without groups, which are shared by name with those of other objects and dropped for them:
+    # on 32-bit x86 each function that uses a global is in need of one
+    subprocess.run([*compiler, "-r", "-nostdlib", "-o", str(linked),
+                    "-Wl,--force-group-allocation", "-Wl,--whole-archive", *archives], check=True)
     # sections of link-time optimisation would be compiled again, under the old names
     subprocess.run([objcopy, f"--keep-global-symbols={names}", "--remove-section=.gnu.lto_*",
                     "--remove-section=.gnu.debuglto_*", str(linked)], check=True)

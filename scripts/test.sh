@@ -266,6 +266,16 @@ fi
 [ -d "$logs/emulated" ] && join emulated
 
 if $all; then
+    say "other systems and machines"
+    scripts/platforms.sh > "$logs/platforms" 2>&1 || true
+    while read -r line; do
+        case $line in
+        *": skipped"* | *"; not run"*) skip "${line%%:*}" "${line#*: }" ;;
+        *": builds, "*) check "${line%%:*}" true ;;
+        *FAILED* | *"failed: "*) check "${line%%:*} ${line#*: }" false ;;
+        esac
+    done < "$logs/platforms"
+
     say "a Debian that has nothing yet"
     if [ "$(id -u)" -ne 0 ] || ! command -v debootstrap > /dev/null; then
         skip "fresh Debian" "needs root and debootstrap"

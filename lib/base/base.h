@@ -18,7 +18,11 @@
 /* ---- errors ---------------------------------------------------------------- */
 
 #if defined(__GNUC__)
+#if defined(__MINGW32__) && !defined(__clang__)
+#define SM_PRINTF(fmt, args) __attribute__((format(gnu_printf, fmt, args))) /* sm_format is ours */
+#else
 #define SM_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+#endif
 #else
 #define SM_PRINTF(fmt, args)
 #endif

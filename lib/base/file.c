@@ -6,8 +6,8 @@
 #include "os.h"
 
 sm_status sm_os_fail(sm_error *error, const char *path, const char *action, sm_os_code code) {
-    return sm_fail(error, SM_ERR_IO, "%s: cannot %s: %s (errno %u)", path, action,
-                   sm_os_reason(code), code);
+    return sm_fail(error, SM_ERR_IO, "%s: cannot %s: %s (%s %u)", path, action,
+                   sm_os_reason(code), sm_os_number_name, code);
 }
 
 /* ---- reading --------------------------------------------------------------- */

@@ -1,6 +1,6 @@
 /* os.h - what lib/base asks the system for, beside what base.h itself names (time, process, CPUs,
- * directories): posix_*.c have it all, everything else of the library is portable C. Nobody
- * outside lib/base includes this.
+ * directories): posix_*.c have it all, and windows_*.c; everything else of the library is portable
+ * C. Nobody outside lib/base includes this.
  */
 #ifndef SM_OS_H
 #define SM_OS_H
@@ -13,6 +13,7 @@ typedef uint32_t sm_os_code;
 /* Lower-case words for it, whatever the locale; "system error" where it is not known. */
 const char *sm_os_reason(sm_os_code code);
 bool sm_os_lacks_memory(sm_os_code code);
+extern const char *const sm_os_number_name; /* "errno" */
 /* "PATH: cannot ACTION: REASON (errno N)": SM_ERR_IO. */
 sm_status sm_os_fail(sm_error *error, const char *path, const char *action, sm_os_code code);
 

@@ -17,6 +17,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+const char *const sm_os_number_name = "errno";
+
 /* strerror depends on the locale and may not be thread-safe. */
 const char *sm_os_reason(sm_os_code number) {
     const int code = (int)number;

@@ -174,7 +174,7 @@ static uint64_t times_digit(const follower *f, uint32_t phase, uint64_t state, u
     const uint64_t places = state >> 56, rest = state & ((1ull << 56) - 1);
     if (phase > INTEGER && places == f->places)
         return digit ? NOT_MULTIPLE : state;
-    const uint64_t next = (uint64_t)(((unsigned __int128)rest * 10 + digit) % f->factor);
+    const uint64_t next = (rest * 10 + digit) % f->factor;
     return (places + (phase > INTEGER)) << 56 | next;
 }
 
@@ -183,7 +183,7 @@ static bool is_multiple(const follower *f, uint64_t state) {
         return false;
     uint64_t rest = state & ((1ull << 56) - 1);
     for (uint64_t p = state >> 56; p < f->places; p++)
-        rest = (uint64_t)((unsigned __int128)rest * 10 % f->factor);
+        rest = rest * 10 % f->factor;
     return rest == 0;
 }
 
