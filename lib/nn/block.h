@@ -28,6 +28,7 @@ typedef enum sm_dim {
     SM_DIM_FF,         /* the feed-forward part's inner width; of one expert */
     SM_DIM_FF_SHARED,  /* the inner width of what all tokens go through beside experts */
     SM_DIM_EXPERTS,    /* number of experts */
+    SM_DIM_ROUTED,     /* what a router reads that has an input of its own */
     SM_DIM_BOUNDS,     /* and one more */
     SM_DIM_USED,       /* experts that a token goes through */
     SM_DIM_USED_EMBD,  /* so many rows of the residual stream, strides and all */
@@ -108,12 +109,13 @@ typedef struct sm_join {
 #define SM_MAX_JOINS 2
 
 /* Every kind's table begins with these, which belong to the wiring. */
-enum { SM_SLOT_PRE, SM_SLOT_PRE_BIAS, SM_SLOT_POST, SM_WIRING_SLOTS };
+enum { SM_SLOT_PRE, SM_SLOT_PRE_BIAS, SM_SLOT_POST, SM_SLOT_SUM, SM_WIRING_SLOTS };
 /* clang-format off */
 #define SM_WIRING_ROWS                                                            \
     [SM_SLOT_PRE] = {NULL, SM_DIM_EMBD, 0, 0, 0, SM_ROLE_NORM, SM_IF_ASKED},      \
     [SM_SLOT_PRE_BIAS] = {NULL, SM_DIM_EMBD, 0, 0, 0, SM_ROLE_BIAS, SM_IF_ASKED}, \
-    [SM_SLOT_POST] = {NULL, SM_DIM_EMBD, 0, 0, 0, SM_ROLE_NORM, SM_IF_ASKED}
+    [SM_SLOT_POST] = {NULL, SM_DIM_EMBD, 0, 0, 0, SM_ROLE_NORM, SM_IF_ASKED},     \
+    [SM_SLOT_SUM] = {NULL, SM_DIM_EMBD, 0, 0, 0, SM_ROLE_NORM, SM_IF_ASKED}
 /* clang-format on */
 
 #define SM_MAX_SLOTS 24
@@ -262,7 +264,8 @@ typedef struct sm_attn_params {
      * count from temperature_first */
     float temperature;
     uint32_t temperature_span, temperature_first;
-    bool norm_values; /* of each head, without gains */
+    bool norm_values;  /* of each head, without gains */
+    bool keyed_values; /* values are keys, before norm and rotation */
     bool borrows; /* keys and values are those of an earlier block, number `lender` of the net's */
     uint32_t lender;
 } sm_attn_params;
@@ -455,6 +458,8 @@ enum {
     SM_EXPERTS_GATE_BIAS,
     SM_EXPERTS_UP_BIAS,
     SM_EXPERTS_DOWN_BIAS,
+    SM_EXPERTS_ROUTER_SCALE, /* the router reads x normed by itself, times this / root of its size */
+    SM_EXPERTS_WEIGHT_SCALE, /* of each expert, of its weight */
     SM_EXPERTS_SLOTS
 };
 #define SM_EXPERTS_SHARED_PART \
@@ -478,6 +483,8 @@ enum {
     SM_EX_SHARED_UP,
     SM_EX_SHARED_H,
     SM_EX_SHARED_H_FORM,
+    SM_EX_ROUTER_IN, /* where it is not what experts read */
+    SM_EX_ROUTER_IN_FORM,
     SM_EX_BUFFERS
 };
 
@@ -537,12 +544,13 @@ enum { SM_HEAD_OUTPUT = SM_WIRING_SLOTS, SM_HEAD_BIAS, SM_HEAD_SLOTS };
 typedef struct sm_wiring {
     const char *pre;  /* norm before the block */
     const char *post; /* norm of what is added */
+    const char *sum;  /* of a block beside another, both with `post`: norm of what both make */
     float scale;      /* of what is added, normed or not; 0: 1 */
     sm_norm norm;     /* what kind they are */
     bool bias;        /* the one before adds a bias, of its name */
     bool bare;        /* the one before has no tensors: pre is NULL */
     bool aside;  /* parallel to the next block of its layer, which reads the same x and adds what
-                         both make; has no post */
+                         both make */
     bool shared; /* that next block: its norm before is the other's, of the same tensors */
     bool gain;   /* what is called a norm before only multiplies by its gains */
     bool others; /* what is added, normed, goes to the other streams, not to x */
@@ -618,6 +626,9 @@ static inline const double *sm_rope_angles(const sm_rope *rope, uint32_t n_ctx) 
                                                                : rope->inv_freq;
 }
 
+/* A row of x as a router with an input of its own reads it (SM_EXPERTS_ROUTER_SCALE). */
+void sm_router_row(const sm_kernels *kernels, const sm_block *b, float *y, const float *x,
+                   float eps);
 /* Stride of rows of n elements in another form than f32, in blocks. */
 uint64_t sm_block_stride(uint64_t n);
 /* The kinds by their number. */
@@ -653,6 +664,11 @@ static inline sm_silu_mul_grad_fn *sm_activation_grad_of(const sm_kernels *kerne
                                        [SM_GELU_ERF] = kernels->gelu_erf_mul_grad,
                                        [SM_RELU2] = kernels->relu2_mul_grad};
     return of[f];
+}
+
+/* Whether the block's first matrix, a router, reads something else than the others. */
+static inline bool sm_routes_apart(const sm_block *block) {
+    return block->kind->id == SM_KIND_EXPERTS && block->v[SM_EXPERTS_ROUTER_SCALE];
 }
 
 /* Whether the block reads what the one before it in the list read, and adds both. */

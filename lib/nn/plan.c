@@ -80,6 +80,16 @@ bool plan_has_tensor(sm_plan *p, const char *name) {
     return sm_source_find_tensor(p->source, name) != NULL;
 }
 
+bool plan_has_in_layer(sm_plan *p, uint32_t layer, const char *suffix) {
+    char name[64];
+    sm_format(name, sizeof name, "blk.%u.%s", layer, suffix);
+    return plan_has_tensor(p, name);
+}
+
+bool plan_is_file(const sm_plan *p) {
+    return p->n_tensors != UINT64_MAX;
+}
+
 uint32_t plan_count_or(sm_plan *p, const char *suffix, uint32_t fallback) {
     uint32_t value = fallback;
     if (p->status || !plan_has(p, suffix))
@@ -364,7 +374,8 @@ static sm_block *add_block(sm_plan *p, const sm_kind *kind, uint32_t layer, sm_w
                           .wiring = wiring,
                           .asked = (wiring.pre && !wiring.shared ? 1u << SM_SLOT_PRE : 0) |
                                    (wiring.bias && !wiring.shared ? 1u << SM_SLOT_PRE_BIAS : 0) |
-                                   (wiring.post ? 1u << SM_SLOT_POST : 0)};
+                                   (wiring.post ? 1u << SM_SLOT_POST : 0) |
+                                   (wiring.sum ? 1u << SM_SLOT_SUM : 0)};
     new_block.joined = joins_of(p, &new_block);
     new_block.dims[SM_DIM_EMBD] = p->n_embd;
     count_tensors(p, &new_block);
@@ -420,7 +431,7 @@ void plan_attention(sm_plan *p, uint32_t layer, sm_attn_params a, sm_wiring wiri
         lender->last_borrower = b->index;
         b->state = lender->state;
     } else {
-        b->asked |= 1u << SM_ATTN_K | 1u << SM_ATTN_V;
+        b->asked |= 1u << SM_ATTN_K | (a.keyed_values ? 0 : 1u << SM_ATTN_V);
         b->state = p->net->n_states++;
     }
     b->dims[SM_DIM_Q] = a.n_head * a.head_dim;
@@ -557,16 +568,10 @@ static uint32_t room_of(uint32_t n) {
     return (uint32_t)max_u64(sm_row_stride(n), 32 * sm_block_stride(n));
 }
 
-static bool has_in_layer(sm_plan *p, uint32_t layer, const char *suffix) {
-    char name[64];
-    sm_format(name, sizeof name, "blk.%u.%s", layer, suffix);
-    return plan_has_tensor(p, name);
-}
-
 static void plan_experts(sm_plan *p, uint32_t layer, sm_experts_params e, sm_wiring wiring,
                          uint32_t asked) {
     read_experts(p, layer, &e);
-    e.short_name = has_in_layer(p, layer, "exp_probs_b");
+    e.short_name = plan_has_in_layer(p, layer, "exp_probs_b");
     sm_block *b = add_block(p, &sm_kind_experts, layer, wiring);
     if (!b)
         return;
@@ -577,6 +582,7 @@ static void plan_experts(sm_plan *p, uint32_t layer, sm_experts_params e, sm_wir
     b->dims[SM_DIM_EXPERTS] = e.n_experts;
     b->dims[SM_DIM_BOUNDS] = e.n_experts + 1;
     b->dims[SM_DIM_USED] = e.n_used;
+    b->dims[SM_DIM_ROUTED] = asked >> SM_EXPERTS_ROUTER_SCALE & 1 ? p->n_embd : 0;
     b->dims[SM_DIM_USED_EMBD] = e.n_used * room_of(p->n_embd);
     b->dims[SM_DIM_USED_FF] = e.n_used * room_of(e.n_ff);
 }
@@ -593,7 +599,7 @@ static uint32_t expert_count(sm_plan *p) {
 static bool is_dense(sm_plan *p, uint32_t layer) {
     const uint32_t step = plan_count_or(p, SM_K_EXPERTS_STEP, 1);
     return layer < plan_count_or(p, SM_K_DENSE_LAYERS, 0) || (step && (layer + 1) % step) ||
-           (p->keyless && has_in_layer(p, layer, "ffn_gate.weight"));
+           (p->keyless && plan_has_in_layer(p, layer, "ffn_gate.weight"));
 }
 
 static void add_gated(sm_plan *p, uint32_t layer, uint32_t n_ff, sm_activation activation,
@@ -603,6 +609,15 @@ static void add_gated(sm_plan *p, uint32_t layer, uint32_t n_ff, sm_activation a
         return;
     b->gated = (sm_gated_params){.n_ff = n_ff, .activation = activation};
     b->dims[SM_DIM_FF] = n_ff;
+}
+
+void plan_gated_and_experts(sm_plan *p, uint32_t layer, const sm_experts_params *usual,
+                            sm_wiring gated, sm_wiring wiring, uint32_t asked) {
+    sm_experts_params e = *usual;
+    e.n_experts = expert_count(p);
+    gated.aside = true;
+    add_gated(p, layer, plan_of_layer(p, SM_K_FF, layer), e.activation, gated);
+    plan_experts(p, layer, e, wiring, asked);
 }
 
 void plan_experts_or_gated(sm_plan *p, uint32_t layer, const sm_experts_params *usual,
@@ -720,7 +735,7 @@ void plan_layer_input(sm_plan *p, uint32_t layer, sm_wiring wiring) {
 
 void plan_scale(sm_plan *p, uint32_t layer) {
     const char *suffix = sm_kind_scale.slot[SM_SCALE_SCALE].suffix;
-    if (p->n_tensors != UINT64_MAX && !has_in_layer(p, layer, suffix))
+    if (plan_is_file(p) && !plan_has_in_layer(p, layer, suffix))
         return;
     sm_block *b = add_block(p, &sm_kind_scale, layer, (sm_wiring){0});
     if (!b)

@@ -46,6 +46,9 @@ bool plan_bool_or(sm_plan *p, const char *suffix, bool fallback);
 void plan_drop_drafts(sm_plan *p);
 /* Whether the file has the tensor; false where it is still to be made. */
 bool plan_has_tensor(sm_plan *p, const char *name);
+bool plan_has_in_layer(sm_plan *p, uint32_t layer, const char *suffix);
+/* Whether there is a file, not a model that is still to be made. */
+bool plan_is_file(const sm_plan *p);
 
 /* ---- parts of a layer ------------------------------------------------------------------- */
 
@@ -113,6 +116,9 @@ void plan_plain(sm_plan *p, uint32_t layer, sm_activation activation, sm_wiring 
  * experts. */
 void plan_experts_or_gated(sm_plan *p, uint32_t layer, const sm_experts_params *usual,
                            sm_wiring wiring, uint32_t asked);
+/* A gated part and experts beside each other; there are experts. */
+void plan_gated_and_experts(sm_plan *p, uint32_t layer, const sm_experts_params *usual,
+                            sm_wiring gated, sm_wiring wiring, uint32_t asked);
 /* A matrix alone. */
 void plan_linear(sm_plan *p, uint32_t layer, sm_wiring wiring);
 void plan_head(sm_plan *p, sm_head_params params);

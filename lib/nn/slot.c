@@ -19,7 +19,9 @@ const sm_kind *sm_kind_get(sm_kind_id id) {
 }
 
 static const char *wiring_name(const sm_block *b, uint32_t slot) {
-    return slot == SM_SLOT_POST ? b->wiring.post : b->wiring.pre;
+    return slot == SM_SLOT_SUM    ? b->wiring.sum
+           : slot == SM_SLOT_POST ? b->wiring.post
+                                  : b->wiring.pre;
 }
 
 /* "blk.N." and suffix or, where that is NULL, what the wiring calls it. */

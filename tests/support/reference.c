@@ -32,11 +32,13 @@ static reference_shape shape_of(const sm_net *net) {
     const sm_attn_params *p = &attention->attn;
     const sm_block *ffn = attention + 1;
     sm_experts_params experts = {0};
+    const sm_wiring *beside = NULL;
     uint32_t n_ff = 0;
     for (uint32_t i = 0; i < net->n_blocks; i++)
-        if (net->blocks[i].kind == &sm_kind_experts)
+        if (net->blocks[i].kind == &sm_kind_experts) {
             experts = net->blocks[i].experts;
-        else if (net->blocks[i].kind == &sm_kind_gated || net->blocks[i].kind == &sm_kind_plain)
+            beside = net->blocks[i].wiring.sum ? &net->blocks[i].wiring : NULL;
+        } else if (net->blocks[i].kind == &sm_kind_gated || net->blocks[i].kind == &sm_kind_plain)
             n_ff = net->blocks[i].dims[SM_DIM_FF];
     const uint32_t n_input = net->blocks[0].kind == &sm_kind_inputs ? net->blocks[0].inputs.n : 0;
     return (reference_shape){.n_vocab = net->config.n_vocab,
@@ -56,6 +58,7 @@ static reference_shape shape_of(const sm_net *net) {
                              .experts = experts,
                              .attention = attention->wiring,
                              .ffn = ffn->wiring,
+                             .beside = beside,
                              .activation = ffn->kind == &sm_kind_gated   ? ffn->gated.activation
                                            : ffn->kind == &sm_kind_plain ? ffn->plain.activation
                                                                          : SM_SILU,
@@ -237,6 +240,7 @@ static void project(const reference *r, uint32_t layer, const char *which, doubl
     const uint64_t row = (uint64_t)before * c->head_dim; /* of attn_qkv */
     snprintf(name, sizeof name, "attn_%s.weight", which);
     const double *w = part_of(r, layer, name, "attn_qkv.weight", row, c->n_embd);
+    w = w ? w : layer_tensor(r, layer, "attn_k.weight"); /* values may be keys */
     snprintf(name, sizeof name, "attn_%s.bias", which);
     linear(y, w, part_of(r, layer, name, "attn_qkv.bias", row, 1), x, rows, c->n_embd);
     for (uint64_t i = 0; i < rows && c->clamp > 0; i++)
@@ -507,13 +511,25 @@ static void add_expert(const reference *r, uint32_t layer, const char *of, uint6
         free(owned[i]);
 }
 
-static void experts(const reference *r, uint32_t layer, const double *n, double *y) {
+/* x: what the router reads that has an input of its own. */
+static void experts(const reference *r, uint32_t layer, const double *x, const double *n,
+                    double *y) {
     const sm_experts_params *e = &r->config.experts;
     const uint64_t E = r->config.n_embd, X = e->n_experts;
     double *p = zeros(X), z = 0;
     const double *share = TENSOR("ffn_gate_inp_shexp.weight");
-    linear(p, TENSOR("ffn_gate_inp.weight"), TENSOR("ffn_gate_inp.bias"), n, X, E);
+    const double *apart = TENSOR("ffn_gate_inp.scale"), *scale = TENSOR("ffn_down_exps.scale");
+    double *in = zeros(E);
+    memcpy(in, n, E * sizeof *in);
+    if (apart)
+        rms_norm(in, x, apart, E, (double)r->config.norm_eps);
+    for (uint64_t j = 0; j < E && apart; j++)
+        in[j] /= sqrt((double)E);
+    linear(p, TENSOR("ffn_gate_inp.weight"), TENSOR("ffn_gate_inp.bias"), in, X, E);
+    free(in);
     route(r, TENSOR("exp_probs_b.bias"), p);
+    for (uint64_t i = 0; i < X && scale; i++)
+        p[i] *= scale[i];
     memset(y, 0, E * sizeof *y);
     for (uint64_t i = 0; i < X; i++) {
         if (p[i] == 0)
@@ -599,6 +615,20 @@ static double *layer_inputs(const reference *r, const sm_train_batch *batch, con
     return inputs;
 }
 
+/* y, of the gated part, becomes the sum of it and experts', each normed. */
+static void both(const reference *r, uint32_t layer, const double *x, double *y) {
+    const reference_shape *c = &r->config;
+    double *n = zeros(c->n_embd), *more = zeros(c->n_embd);
+    norm_of(r, layer, c->ffn.post, y, y);
+    norm_of(r, layer, c->beside->pre, n, x);
+    experts(r, layer, x, n, more);
+    norm_of(r, layer, c->beside->post, more, more);
+    for (uint64_t j = 0; j < c->n_embd; j++)
+        y[j] += more[j];
+    free(n);
+    free(more);
+}
+
 static void layer_forward(const reference *whole, uint32_t layer, const sm_train_batch *batch,
                           double *x, const passed *carried) {
     reference own = *whole;
@@ -659,12 +689,16 @@ static void layer_forward(const reference *whole, uint32_t layer, const sm_train
                 add(r, layer, c->attention.post, x + t * E, y);
             if (!c->attention.aside)
                 input_of(r, layer, c->ffn.pre, n, x + t * E);
-            if (TENSOR("ffn_gate_inp.weight"))
-                experts(r, layer, n, y);
-            else if (c->n_ff)
+            if (c->beside) {
                 feed_forward(r, layer, n, y);
+                both(r, layer, x + t * E, y);
+            } else if (TENSOR("ffn_gate_inp.weight")) {
+                experts(r, layer, x + t * E, n, y);
+            } else if (c->n_ff) {
+                feed_forward(r, layer, n, y);
+            }
             if (c->n_ff || TENSOR("ffn_gate_inp.weight"))
-                add(r, layer, c->ffn.post, x + t * E, y);
+                add(r, layer, c->beside ? c->beside->sum : c->ffn.post, x + t * E, y);
             layer_end(r, layer, x + t * E,
                       carried->inputs + ((uint64_t)t * c->n_layer + layer) * c->n_input);
         }

@@ -11,6 +11,7 @@ typedef struct reference_shape {
     uint32_t n_vocab, n_embd, n_layer, n_head, n_head_kv, head_dim, n_ff;
     sm_experts_params experts; /* n_experts 0: no mixture of experts */
     sm_wiring attention, ffn;
+    const sm_wiring *beside; /* of experts beside a gated part; NULL: there is one or the other */
     bool neox, layer_norm;
     bool norm_whole, norm_own, qk_layer_norm; /* of q and k */
     bool normed;                              /* before blocks */

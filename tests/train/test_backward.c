@@ -811,6 +811,8 @@ static const fixture_key per_layer[] = {{"attention.key_length_swa", 'u', 8},
                                         {"embedding_length_per_layer_input", 'u', 6},
                                         {"final_logit_softcapping", 'f', 8},
                                         {NULL, 0, 0}};
+static const fixture_key pattern_of_2[] = {
+    {"attention.sliding_window_pattern", 'u', 2}, {"expert_feed_forward_length", 'u', 24}, {0}};
 static const fixture_model gemma4 = {.architecture = "gemma4",
                                      .n_embd = 48,
                                      .head_dim = 16,
@@ -827,6 +829,22 @@ static void test_gemma4(void **state) {
     each_head.seed = 9;
     check_gradients(&gemma4, short_spans, 4);
     check_gradients(&each_head, short_spans, 4);
+    /* experts beside the gated part; values that are keys, in windowed layers and others */
+    const fixture_model both = {.architecture = "gemma4",
+                                .n_embd = 48,
+                                .n_ff = 40,
+                                .n_layer = 3,
+                                .n_experts = 5,
+                                .n_used = 2,
+                                .sliding_window = 4,
+                                .keys = pattern_of_2,
+                                .omit_tensor = "blk.1.attn_v.weight",
+                                .seed = 10};
+    fixture_model near = both;
+    near.omit_tensor = "blk.0.attn_v.weight";
+    near.n_head_kv = 4;
+    check_gradients(&both, short_spans, 4);
+    check_balanced(&near, short_spans, 4, 3);
 }
 
 static void test_all_biases(void **state) {

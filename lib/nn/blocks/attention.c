@@ -167,6 +167,17 @@ static void finish_tokens(const sm_worker *w, uint32_t what, uint64_t t0, uint64
     }
 }
 
+/* Rows of keys as their product made them are those of values. */
+static void take_keys(const sm_worker *w, uint64_t t0, uint64_t t1, sm_range rows) {
+    const uint64_t ld = w->block->ld[SM_AT_K];
+    const float *k = w->at.buffer[SM_AT_K];
+    float *v = w->at.buffer[SM_AT_V];
+    for (uint64_t t = t0; t < t1; t++)
+        memcpy(v + t * ld + rows.begin, k + t * ld + rows.begin,
+               (rows.end - rows.begin) * sizeof *v);
+    finish_tokens(w, VALUES, t0, t1, rows.begin, rows.end);
+}
+
 /* Tokens [t0, t1), rows [u0, u1) head units of one part. */
 static void project(const sm_worker *w, uint32_t what, const sm_input *in, uint64_t u0, uint64_t u1,
                     uint64_t t0, uint64_t t1) {
@@ -178,6 +189,8 @@ static void project(const sm_worker *w, uint32_t what, const sm_input *in, uint6
     if (rows.begin >= rows.end)
         return;
     sm_product_compute(w, W, groups.begin, groups.end, in, t0, t1 - t0, y + t0 * ldy, ldy);
+    if (what == KEYS && b->attn.keyed_values)
+        take_keys(w, t0, t1, rows);
     if (!waits(b, what))
         finish_tokens(w, what, t0, t1, rows.begin, rows.end);
 }

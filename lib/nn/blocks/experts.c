@@ -6,63 +6,70 @@
 #include <math.h>
 #include <string.h>
 
-const sm_kind sm_kind_experts = {
-    .name = "experts",
-    .id = SM_KIND_EXPERTS,
-    .n_slots = SM_EXPERTS_SLOTS,
-    .n_buffers = SM_EX_BUFFERS,
-    .n_joins = 1,
-    .slot =
-        {
-            SM_WIRING_ROWS,
-            [SM_EXPERTS_ROUTER] = {"ffn_gate_inp.weight", SM_DIM_EXPERTS, SM_DIM_EMBD, 0, 1,
-                                   SM_ROLE_ROUTER, SM_MUST},
-            [SM_EXPERTS_SHARED_GATE] = {"ffn_gate_shexp.weight", SM_DIM_FF_SHARED, SM_DIM_EMBD, 0,
-                                        1, SM_ROLE_MATRIX, SM_IF_ASKED},
-            [SM_EXPERTS_SHARED_UP] = {"ffn_up_shexp.weight", SM_DIM_FF_SHARED, SM_DIM_EMBD, 0, 1,
-                                      SM_ROLE_MATRIX, SM_IF_ASKED},
-            [SM_EXPERTS_SHARED_DOWN] = {"ffn_down_shexp.weight", SM_DIM_EMBD, SM_DIM_FF_SHARED, 0,
-                                        3, SM_ROLE_DOWN, SM_IF_ASKED},
-            [SM_EXPERTS_GATE] = {"ffn_gate_exps.weight", SM_DIM_FF, SM_DIM_EMBD, SM_DIM_EXPERTS, 1,
-                                 SM_ROLE_MATRIX, SM_MUST},
-            [SM_EXPERTS_UP] = {"ffn_up_exps.weight", SM_DIM_FF, SM_DIM_EMBD, SM_DIM_EXPERTS, 1,
-                               SM_ROLE_MATRIX, SM_MUST},
-            [SM_EXPERTS_DOWN] = {"ffn_down_exps.weight", SM_DIM_EMBD, SM_DIM_FF, SM_DIM_EXPERTS, 2,
-                                 SM_ROLE_DOWN, SM_MUST},
-            [SM_EXPERTS_ROUTER_BIAS] = {"ffn_gate_inp.bias", SM_DIM_EXPERTS, 0, 0, 0, SM_ROLE_BIAS,
-                                        SM_MAY},
-            [SM_EXPERTS_CHOICE_BIAS] = {"exp_probs_b.bias", SM_DIM_EXPERTS, 0, 0, 0, SM_ROLE_BIAS,
-                                        SM_MAY},
-            [SM_EXPERTS_SHARE] = {"ffn_gate_inp_shexp.weight", SM_DIM_EMBD, 0, 0, 1, SM_ROLE_ROUTER,
-                                  SM_IF_ASKED},
-            [SM_EXPERTS_GATE_BIAS] = {"ffn_gate_exps.bias", SM_DIM_FF, 0, SM_DIM_EXPERTS, 0,
-                                      SM_ROLE_BIAS, SM_MAY},
-            [SM_EXPERTS_UP_BIAS] = {"ffn_up_exps.bias", SM_DIM_FF, 0, SM_DIM_EXPERTS, 0,
-                                    SM_ROLE_BIAS, SM_MAY},
-            [SM_EXPERTS_DOWN_BIAS] = {"ffn_down_exps.bias", SM_DIM_EMBD, 0, SM_DIM_EXPERTS, 0,
-                                      SM_ROLE_BIAS, SM_MAY},
-        },
-    .join = {{"ffn_gate_up_exps.weight", SM_EXPERTS_GATE, 2, SM_MAY}},
-    .buffer =
-        {
-            [SM_EX_LOGITS] = {SM_DIM_EXPERTS, SM_KEEP, 0},
-            [SM_EX_CHOSEN] = {SM_DIM_USED, SM_KEEP, 0},
-            [SM_EX_WEIGHT] = {SM_DIM_USED, SM_KEEP, 0},
-            [SM_EX_ROWS] = {SM_DIM_USED, SM_KEEP, 0},
-            [SM_EX_TOKENS] = {SM_DIM_USED, SM_KEEP, 0},
-            [SM_EX_BOUNDS] = {SM_DIM_BOUNDS, SM_KEEP, 0},
-            [SM_EX_IN] = {SM_DIM_USED_EMBD, 0, 0},
-            [SM_EX_IN_FORM] = {SM_DIM_USED_EMBD, SM_FORMS, 0},
-            [SM_EX_GATE] = {SM_DIM_USED_FF, SM_KEEP, 0},
-            [SM_EX_UP] = {SM_DIM_USED_FF, SM_KEEP, 0},
-            [SM_EX_H] = {SM_DIM_USED_FF, 0, 0},
-            [SM_EX_H_FORM] = {SM_DIM_USED_FF, SM_FORMS, 0},
-            [SM_EX_OUT] = {SM_DIM_USED_EMBD, 0, 0},
-            [SM_EX_SHARED_GATE] = {SM_DIM_FF_SHARED, SM_KEEP, 0},
-            [SM_EX_SHARED_UP] = {SM_DIM_FF_SHARED, SM_KEEP, 0},
-            [SM_EX_SHARED_H] = {SM_DIM_FF_SHARED, 0, 0},
-            [SM_EX_SHARED_H_FORM] = {SM_DIM_FF_SHARED, SM_FORMS, 0},
-        },
+const sm_kind sm_kind_experts =
+    {
+        .name = "experts",
+        .id = SM_KIND_EXPERTS,
+        .n_slots = SM_EXPERTS_SLOTS,
+        .n_buffers = SM_EX_BUFFERS,
+        .n_joins = 1,
+        .slot =
+            {
+                SM_WIRING_ROWS,
+                [SM_EXPERTS_ROUTER] = {"ffn_gate_inp.weight", SM_DIM_EXPERTS, SM_DIM_EMBD, 0, 1,
+                                       SM_ROLE_ROUTER, SM_MUST},
+                [SM_EXPERTS_SHARED_GATE] = {"ffn_gate_shexp.weight", SM_DIM_FF_SHARED, SM_DIM_EMBD,
+                                            0, 1, SM_ROLE_MATRIX, SM_IF_ASKED},
+                [SM_EXPERTS_SHARED_UP] = {"ffn_up_shexp.weight", SM_DIM_FF_SHARED, SM_DIM_EMBD, 0,
+                                          1, SM_ROLE_MATRIX, SM_IF_ASKED},
+                [SM_EXPERTS_SHARED_DOWN] = {"ffn_down_shexp.weight", SM_DIM_EMBD, SM_DIM_FF_SHARED,
+                                            0, 3, SM_ROLE_DOWN, SM_IF_ASKED},
+                [SM_EXPERTS_GATE] = {"ffn_gate_exps.weight", SM_DIM_FF, SM_DIM_EMBD, SM_DIM_EXPERTS,
+                                     1, SM_ROLE_MATRIX, SM_MUST},
+                [SM_EXPERTS_UP] = {"ffn_up_exps.weight", SM_DIM_FF, SM_DIM_EMBD, SM_DIM_EXPERTS, 1,
+                                   SM_ROLE_MATRIX, SM_MUST},
+                [SM_EXPERTS_DOWN] = {"ffn_down_exps.weight", SM_DIM_EMBD, SM_DIM_FF, SM_DIM_EXPERTS,
+                                     2, SM_ROLE_DOWN, SM_MUST},
+                [SM_EXPERTS_ROUTER_BIAS] = {"ffn_gate_inp.bias", SM_DIM_EXPERTS, 0, 0, 0,
+                                            SM_ROLE_BIAS, SM_MAY},
+                [SM_EXPERTS_CHOICE_BIAS] = {"exp_probs_b.bias", SM_DIM_EXPERTS, 0, 0, 0,
+                                            SM_ROLE_BIAS, SM_MAY},
+                [SM_EXPERTS_SHARE] = {"ffn_gate_inp_shexp.weight", SM_DIM_EMBD, 0, 0, 1,
+                                      SM_ROLE_ROUTER, SM_IF_ASKED},
+                [SM_EXPERTS_GATE_BIAS] = {"ffn_gate_exps.bias", SM_DIM_FF, 0, SM_DIM_EXPERTS, 0,
+                                          SM_ROLE_BIAS, SM_MAY},
+                [SM_EXPERTS_UP_BIAS] = {"ffn_up_exps.bias", SM_DIM_FF, 0, SM_DIM_EXPERTS, 0,
+                                        SM_ROLE_BIAS, SM_MAY},
+                [SM_EXPERTS_DOWN_BIAS] = {"ffn_down_exps.bias", SM_DIM_EMBD, 0, SM_DIM_EXPERTS, 0,
+                                          SM_ROLE_BIAS, SM_MAY},
+                [SM_EXPERTS_ROUTER_SCALE] = {"ffn_gate_inp.scale", SM_DIM_EMBD, 0, 0, 0,
+                                             SM_ROLE_NORM, SM_IF_ASKED},
+                [SM_EXPERTS_WEIGHT_SCALE] = {"ffn_down_exps.scale", SM_DIM_EXPERTS, 0, 0, 0,
+                                             SM_ROLE_NORM, SM_IF_ASKED},
+            },
+        .join = {{"ffn_gate_up_exps.weight", SM_EXPERTS_GATE, 2, SM_MAY}},
+        .buffer =
+            {
+                [SM_EX_LOGITS] = {SM_DIM_EXPERTS, SM_KEEP, 0},
+                [SM_EX_CHOSEN] = {SM_DIM_USED, SM_KEEP, 0},
+                [SM_EX_WEIGHT] = {SM_DIM_USED, SM_KEEP, 0},
+                [SM_EX_ROWS] = {SM_DIM_USED, SM_KEEP, 0},
+                [SM_EX_TOKENS] = {SM_DIM_USED, SM_KEEP, 0},
+                [SM_EX_BOUNDS] = {SM_DIM_BOUNDS, SM_KEEP, 0},
+                [SM_EX_IN] = {SM_DIM_USED_EMBD, 0, 0},
+                [SM_EX_IN_FORM] = {SM_DIM_USED_EMBD, SM_FORMS, 0},
+                [SM_EX_GATE] = {SM_DIM_USED_FF, SM_KEEP, 0},
+                [SM_EX_UP] = {SM_DIM_USED_FF, SM_KEEP, 0},
+                [SM_EX_H] = {SM_DIM_USED_FF, 0, 0},
+                [SM_EX_H_FORM] = {SM_DIM_USED_FF, SM_FORMS, 0},
+                [SM_EX_OUT] = {SM_DIM_USED_EMBD, 0, 0},
+                [SM_EX_SHARED_GATE] = {SM_DIM_FF_SHARED, SM_KEEP, 0},
+                [SM_EX_SHARED_UP] = {SM_DIM_FF_SHARED, SM_KEEP, 0},
+                [SM_EX_SHARED_H] = {SM_DIM_FF_SHARED, 0, 0},
+                [SM_EX_SHARED_H_FORM] = {SM_DIM_FF_SHARED, SM_FORMS, 0},
+                [SM_EX_ROUTER_IN] = {SM_DIM_ROUTED, 0, 0},
+                [SM_EX_ROUTER_IN_FORM] = {SM_DIM_ROUTED, SM_FORMS, 0},
+            },
 };
 
 /* Rows of the feed-forward width are shared out in whole activation blocks. */
@@ -98,6 +105,13 @@ static rows rows_of(const sm_worker *w) {
 
 /* ---- routing --------------------------------------------------------------------------------- */
 
+/* Weights of a token's experts by their own scales. */
+static void scale_weights(const sm_block *b, const uint32_t *chosen, float *weight) {
+    const float *scale = b->v[SM_EXPERTS_WEIGHT_SCALE];
+    for (uint32_t j = 0; scale && j < b->experts.n_used; j++)
+        weight[j] *= scale[chosen[j]];
+}
+
 /* Which experts each token goes through. */
 static void route(const sm_worker *w, const rows *r) {
     const sm_block *b = r->b;
@@ -110,6 +124,7 @@ static void route(const sm_worker *w, const rows *r) {
             w->kernels->add(logits, logits, bias, r->n_experts);
         sm_route(&b->experts, logits, b->v[SM_EXPERTS_CHOICE_BIAS], r->chosen + t * r->ldu,
                  r->weight + t * r->ldu);
+        scale_weights(b, r->chosen + t * r->ldu, r->weight + t * r->ldu);
     }
 }
 
@@ -196,6 +211,7 @@ static void route_one(const sm_worker *w, rows *r, own_rows *own, const sm_input
         logits = biased;
     }
     sm_route(&r->b->experts, logits, r->b->v[SM_EXPERTS_CHOICE_BIAS], own->chosen, own->weight);
+    scale_weights(r->b, own->chosen, own->weight);
     r->chosen = own->chosen;
     r->row = own->row;
     r->token = own->token;
@@ -400,11 +416,44 @@ static void add_up(const sm_worker *w, const rows *r) {
     }
 }
 
+void sm_router_row(const sm_kernels *kernels, const sm_block *b, float *y, const float *x,
+                   float eps) {
+    const uint64_t n = b->dims[SM_DIM_EMBD];
+    const float size = 1 / sqrtf((float)n);
+    kernels->rms_norm(y, x, NULL, n, eps);
+    for (uint64_t i = 0; i < n; i++)
+        y[i] = y[i] * b->v[SM_EXPERTS_ROUTER_SCALE][i] * size;
+}
+
+/* What a router reads that has an input of its own: each thread some rows. Barrier. */
+static sm_input router_input(const sm_worker *w) {
+    const sm_block *b = w->block;
+    const sm_weight *R = b->w[SM_EXPERTS_ROUTER];
+    const uint64_t ld = b->ld[SM_EX_ROUTER_IN], ldq = b->ld[SM_EX_ROUTER_IN_FORM];
+    float *f = w->at.buffer[SM_EX_ROUTER_IN];
+    sm_act_block *q = w->at.buffer[SM_EX_ROUTER_IN_FORM];
+    uint64_t begin, end;
+    sm_work_share(w, w->T, &begin, &end);
+    for (uint64_t t = begin; t < end; t++) {
+        sm_router_row(w->kernels, b, f + t * ld, w->at.x + t * w->ws->ldx, w->c->norm_eps);
+        sm_input_prepare(w, R->input_form, q + t * ldq, f + t * ld, w->c->n_embd);
+    }
+    sm_team_barrier(w->team);
+    const sm_input in = {f, ld, q, ldq};
+    sm_product_lower(w, R, &in, w->T, NULL);
+    return in;
+}
+
 /* Of the router's few rows each thread takes some. */
 static void router(const sm_worker *w, const sm_input *in) {
     const sm_block *b = w->block;
     const sm_weight *R = b->w[SM_EXPERTS_ROUTER];
     const sm_range groups = sm_share_groups(w, R);
+    sm_input own;
+    if (b->v[SM_EXPERTS_ROUTER_SCALE]) {
+        own = router_input(w);
+        in = &own;
+    }
     if (groups.begin < groups.end)
         sm_product_compute(w, R, groups.begin, groups.end, in, 0, w->T, w->at.buffer[SM_EX_LOGITS],
                            b->ld[SM_EX_LOGITS]);

@@ -27,6 +27,8 @@ static sm_attn_params attention(sm_plan *p, gemma4 *g, uint32_t i) {
     a.scale = 1;
     a.norm_values = true;
     a.borrows = i >= p->n_layer - g->n_shared;
+    a.keyed_values = !a.borrows && plan_is_file(p) && plan_has_in_layer(p, i, "attn_k.weight") &&
+                     !plan_has_in_layer(p, i, "attn_v.weight");
     a.lender = g->lender[windowed];
     if (a.borrows && a.lender == UINT32_MAX)
         plan_fail(p, SM_ERR_FORMAT, SM_K_SHARED_LAYERS, "leaves no layer to share with");
@@ -39,6 +41,21 @@ static void add_attention(sm_plan *p, gemma4 *g, uint32_t i, sm_wiring wiring) {
     if (!a.borrows && !p->status)
         g->lender[a.window != 0] = p->net->n_blocks;
     plan_attention(p, i, a, wiring, a.borrows ? 1u << SM_ATTN_Q_NORM : norms);
+}
+
+/* Experts, where there are, beside the gated part, with a router that reads x normed by itself; what
+ * each makes is normed, and their sum. */
+static void feed_forward(sm_plan *p, uint32_t i) {
+    const sm_experts_params usual = {.renormalise = true, .activation = SM_GELU};
+    const sm_wiring alone = {.pre = "ffn_norm", .post = "post_ffw_norm"};
+    const sm_wiring gated = {.pre = "ffn_norm", .post = "post_ffw_norm_1"};
+    const sm_wiring experts = {
+        .pre = "pre_ffw_norm_2", .post = "post_ffw_norm_2", .sum = "post_ffw_norm"};
+    if (plan_count_or(p, SM_K_EXPERTS, 0))
+        plan_gated_and_experts(p, i, &usual, gated, experts,
+                               1u << SM_EXPERTS_ROUTER_SCALE | 1u << SM_EXPERTS_WEIGHT_SCALE);
+    else
+        plan_gated(p, i, SM_GELU, alone);
 }
 
 void sm_plan_gemma4(sm_plan *p) {
@@ -61,7 +78,7 @@ void sm_plan_gemma4(sm_plan *p) {
         plan_inputs(p, n_input);
     for (uint32_t i = 0; i < p->n_layer && !p->status; i++) {
         add_attention(p, &g, i, (sm_wiring){.pre = "attn_norm", .post = "post_attention_norm"});
-        plan_gated(p, i, SM_GELU, (sm_wiring){.pre = "ffn_norm", .post = "post_ffw_norm"});
+        feed_forward(p, i);
         if (n_input)
             plan_layer_input(p, i, (sm_wiring){.post = "post_norm"});
         plan_scale(p, i);

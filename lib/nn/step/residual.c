@@ -62,7 +62,8 @@ static void expect_next(const sm_worker *w, const sm_block *b) {
 static sm_places places_of(const sm_worker *w, const sm_block *b) {
     const sm_workspace *ws = w->ws;
     const sm_tape *tape = w->batch->tape;
-    float *y = b->wiring.aside ? ws->aside : ws->y;
+    /* what is normed there goes to its place after that */
+    float *y = b->wiring.aside && !b->wiring.post ? ws->aside : ws->y;
     sm_places at = {.x = ws->x, .out = ws->x, .y = y};
     if (!tape) {
         memcpy(at.buffer, ws->buffer[b->kind->id], b->kind->n_buffers * sizeof *at.buffer);
@@ -127,6 +128,14 @@ static void add_row(const sm_worker *w, uint64_t at, const float *y, uint64_t n)
         w->kernels->add(w->at.out + at + i * ld, w->at.x + at + i * ld, y, n);
 }
 
+/* y of token t, all of it, = norm(y + what the block before made). */
+static void norm_sum(const sm_worker *w, uint64_t t, float *y) {
+    const sm_block *b = w->block;
+    const uint64_t n = w->c->n_embd;
+    w->kernels->add(y, w->ws->aside + t * w->ws->ldx, y, n);
+    sm_norm_row(w->kernels, b->wiring.norm, y, y, b->v[SM_SLOT_SUM], NULL, n, w->c->norm_eps);
+}
+
 /* out = x + norm(y), y being there: of one token each thread norms all and adds its columns. */
 static void add_normed(const sm_worker *w) {
     const sm_block *b = w->block;
@@ -143,7 +152,13 @@ static void add_normed(const sm_worker *w) {
                     n, w->c->norm_eps);
         if (b->wiring.scale > 0)
             w->kernels->scale(normed + begin, normed + begin, b->wiring.scale, end - begin);
-        if (sm_block_beside(b))
+        if (b->wiring.aside) {
+            memcpy(w->ws->aside + t * ld + begin, normed + begin, (end - begin) * sizeof *normed);
+            continue;
+        }
+        if (b->wiring.sum)
+            norm_sum(w, t, normed);
+        else if (sm_block_beside(b))
             w->kernels->add(normed + begin, w->ws->aside + t * ld + begin, normed + begin,
                             end - begin);
         add_row(w, t * ld + begin, normed + begin, end - begin);
@@ -168,7 +183,8 @@ static void norm_rows(const sm_worker *w) {
 static bool run(sm_worker *w, const sm_block *b) {
     const sm_weight *first = sm_block_first(b);
     sm_input in = sm_input_norm(w, b, w->at.x, sm_input_use_of(w, first), NULL, w->T);
-    sm_product_lower(w, first, &in, w->T, NULL);
+    if (!sm_routes_apart(b))
+        sm_product_lower(w, first, &in, w->T, NULL);
     if (!ops[b->kind->id].run(w, b, &in))
         return false;
     if (b->kind->last) {

@@ -186,6 +186,16 @@ void sm_grad_heads(const sm_backward *b, const sm_block *block) {
                    block->ld[SM_AT_K], SM_GRAD_R_K, SM_GRAD_MEAN_K, block->attn.n_head_kv);
 }
 
+/* Of keys that are values as well: dk += dv. Barrier. */
+static void add_values(const sm_backward *b, const sm_block *block, float *dk, uint64_t ldk,
+                       const float *dv, uint64_t ldv) {
+    uint64_t begin, end;
+    sm_share(b->T, b->crew.thread, b->crew.n_threads, &begin, &end);
+    for (uint64_t t = begin; t < end; t++)
+        b->g->kernels->add(dk + t * ldk, dk + t * ldk, dv + t * ldv, block->dims[SM_DIM_KV]);
+    sm_team_barrier(b->crew.team);
+}
+
 /* For b's tokens: from the gradients before norm and rope to x. */
 static void projections(const sm_backward *b, const sm_block *block) {
     sm_graph *g = b->g;
@@ -196,8 +206,7 @@ static void projections(const sm_backward *b, const sm_block *block) {
     const bool k_norm = sm_attn_normed(block, SM_ATTN_K_NORM);
     const uint64_t lddk = k_norm ? ldq : ldkv;
     const float *dq = sm_grad_at(g, block, q_norm ? SM_GRAD_K_HEADS : SM_GRAD_Q) + b->first * ldq;
-    const float *dk =
-        (k_norm ? sm_grad_at(g, block, SM_GRAD_V_HEADS) : keys(g, block)) + b->first * lddk;
+    float *dk = (k_norm ? sm_grad_at(g, block, SM_GRAD_V_HEADS) : keys(g, block)) + b->first * lddk;
     const float *dv = values(g, block) + b->first * ldkv;
     const sm_master *Q = sm_master_of(g, block, SM_ATTN_Q);
     sm_grad_renorm(b, block);
@@ -206,7 +215,13 @@ static void projections(const sm_backward *b, const sm_block *block) {
     sm_grad_bias(b, d[SM_ATTN_V_BIAS], dv, ldkv, T, block->dims[SM_DIM_KV]);
     sm_lap_of(b, SM_PART_ROWS);
     sm_grad_weight(b, Q, dq, ldq, g->normed, ldx, T, NULL);
-    if (block->attn.borrows) {
+    if (block->attn.keyed_values) {
+        const sm_master *K = sm_master_of(g, block, SM_ATTN_K);
+        add_values(b, block, dk, lddk, dv, ldkv);
+        sm_grad_weight(b, K, dk, lddk, g->normed, ldx, T, NULL);
+        sm_grad_input(b, Q, dq, ldq, T, NULL, g->dn, ldx, false);
+        sm_grad_input(b, K, dk, lddk, T, NULL, g->dn, ldx, true);
+    } else if (block->attn.borrows) {
         sm_grad_input(b, Q, dq, ldq, T, NULL, g->dn, ldx, false);
     } else {
         const sm_master *K = sm_master_of(g, block, SM_ATTN_K);

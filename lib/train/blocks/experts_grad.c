@@ -19,8 +19,9 @@ enum {
     H,  /* [together][ldh] */
     DGATE,
     DUP,
-    DP, /* [together][n_used] */
-    DS, /* [together][n_experts] */
+    DP,     /* [together][n_used] */
+    DSCALE, /* [together][n_used] of experts' scales, token by token */
+    DS,     /* [together][n_experts] */
     SHARED_H,
     SHARED_DGATE,
     SHARED_DUP,
@@ -285,10 +286,58 @@ static void logits_back(const sm_backward *b, const sm_block *block, const routi
     const uint64_t at = (b->first + t) * r->ldu;
     float *ds = sm_grad_at(g, block, DS) + t * sm_grad_ld(block, DS);
     logits += (b->first + t) * block->ld[SM_EX_LOGITS];
-    sm_grad_route(&block->experts, logits, r->chosen + at, r->weight + at,
-                  sm_grad_at(g, block, DP) + t * sm_grad_ld(block, DP), ds);
+    float *dp = sm_grad_at(g, block, DP) + t * sm_grad_ld(block, DP), own[SM_MAX_USED];
+    const float *scale = block->v[SM_EXPERTS_WEIGHT_SCALE], *weight = r->weight + at;
+    for (uint32_t j = 0; scale && j < block->experts.n_used; j++) { /* p = own weight * scale */
+        own[j] = weight[j] / scale[r->chosen[at + j]];
+        sm_grad_at(g, block, DSCALE)[t * sm_grad_ld(block, DSCALE) + j] = dp[j] * own[j];
+        dp[j] *= scale[r->chosen[at + j]];
+    }
+    sm_grad_route(&block->experts, logits, r->chosen + at, scale ? own : weight, dp, ds);
     if (g->balance_weight > 0)
         g->r[t] = (float)sm_grad_balance(&block->experts, logits, r->bound, g->balance_weight, ds);
+}
+
+/* Of the experts' own scales, token by token. Barrier. */
+static void scales_back(const sm_backward *b, const sm_block *block, const routing *r) {
+    const sm_graph *g = b->g;
+    float *d = g->blocks[block->index].v[SM_EXPERTS_WEIGHT_SCALE];
+    for (uint64_t t = 0; t < b->T && d && b->crew.thread == 0; t++)
+        for (uint32_t j = 0; j < block->experts.n_used; j++)
+            d[r->chosen[(b->first + t) * r->ldu + j]] +=
+                sm_grad_at(g, block, DSCALE)[t * sm_grad_ld(block, DSCALE) + j];
+    sm_team_barrier(b->crew.team);
+}
+
+/* A router that reads s norm(x) / root of n: its weights, s, and dx. Barrier. */
+static void apart_back(const sm_backward *b, const sm_block *block, const sm_master *R,
+                       const float *ds, uint64_t lds) {
+    sm_graph *g = b->g;
+    const uint64_t ldx = g->tape->ldx, n = block->dims[SM_DIM_EMBD];
+    const float *x = g->tape->blocks[block->index].x + b->first * ldx;
+    const float eps = g->net->config.norm_eps, size = 1 / sqrtf((float)n);
+    const float *s = block->v[SM_EXPERTS_ROUTER_SCALE];
+    float *in = sm_grad_at(g, block, X), *din = sm_grad_at(g, block, DX);
+    float *dw = g->blocks[block->index].v[SM_EXPERTS_ROUTER_SCALE];
+    uint64_t begin, end;
+    my_share(b, b->T, &begin, &end);
+    for (uint64_t t = begin; t < end && !sm_crew_stopped_at(&b->crew, t - begin, n); t++)
+        sm_router_row(g->kernels, block, in + t * ldx, x + t * ldx, eps);
+    sm_team_barrier(b->crew.team);
+    sm_grad_weight(b, R, ds, lds, in, ldx, b->T, NULL);
+    sm_grad_input(b, R, ds, lds, b->T, NULL, din, ldx, false);
+    for (uint64_t t = begin; t < end && !sm_crew_stopped_at(&b->crew, t - begin, n); t++) {
+        float *row = in + t * ldx, *d = din + t * ldx;
+        g->kernels->rms_norm(row, x + t * ldx, NULL, n, eps);
+        for (uint64_t i = 0; i < n; i++) {
+            row[i] *= d[i] * size; /* of s */
+            d[i] *= s[i] * size;
+        }
+        g->kernels->rms_norm_grad(g->dx + (b->first + t) * ldx, d, x + t * ldx, NULL, n, eps, true);
+    }
+    sm_team_barrier(b->crew.team);
+    sm_grad_bias(b, dw, in, ldx, b->T, n);
+    sm_team_barrier(b->crew.team); /* they may be written again */
 }
 
 /* From dp to the router's logits, its weights and n. */
@@ -306,6 +355,11 @@ static void router(const sm_backward *b, const sm_block *block, const routing *r
         g->balance += (double)g->r[t];
     sm_grad_bias(b, g->blocks[block->index].v[SM_EXPERTS_ROUTER_BIAS], ds, lds, b->T,
                  block->experts.n_experts);
+    scales_back(b, block, r);
+    if (sm_routes_apart(block)) {
+        apart_back(b, block, R, ds, lds);
+        return;
+    }
     sm_grad_weight(b, R, ds, lds, g->normed, ldx, b->T, NULL);
     sm_grad_input(b, R, ds, lds, b->T, NULL, g->dn, ldx, true);
 }
@@ -350,6 +404,7 @@ const sm_grad_kind sm_grad_experts = {
             [DUP] = {SM_DIM_FF, true},
             [DP] = {SM_DIM_USED, true},
             [DS] = {SM_DIM_EXPERTS, true},
+            [DSCALE] = {SM_DIM_USED, true},
             [SHARED_H] = {SM_DIM_FF_SHARED, true},
             [SHARED_DGATE] = {SM_DIM_FF_SHARED, true},
             [SHARED_DUP] = {SM_DIM_FF_SHARED, true},

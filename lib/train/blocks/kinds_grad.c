@@ -46,12 +46,46 @@ sm_backward sm_grad_part(const sm_backward *b, uint32_t first) {
     return part;
 }
 
+/* Where a norm stands behind what the block and the one before it make together: its gradient, of
+ * either of them, to g->aside, for that one too. The sums are in g->dn meanwhile. Barrier. */
+static void sum_back(const sm_backward *b, const sm_block *block) {
+    const sm_graph *g = b->g;
+    const float eps = g->net->config.norm_eps;
+    const sm_norm norm = block->wiring.norm;
+    const uint64_t ldx = g->tape->ldx, width = block->dims[SM_DIM_EMBD], first = b->first * ldx;
+    const float *y = g->tape->blocks[block->index].y + first, *dx = g->dx + first;
+    const float *before = g->tape->blocks[block->index - 1].y + first;
+    float *dw = g->blocks[block->index].v[SM_SLOT_SUM], *part = g->dy + first;
+    uint64_t begin, end;
+    sm_share(b->T, b->crew.thread, b->crew.n_threads, &begin, &end);
+    for (uint64_t t = begin; t < end && !sm_crew_stopped_at(&b->crew, t - begin, ldx); t++) {
+        float *sum = g->dn + t * ldx;
+        sm_norm_row(g->kernels, norm, sum, y + t * ldx, block->v[SM_SLOT_POST], NULL, width, eps);
+        sm_norm_row(g->kernels, norm, part + t * ldx, before + t * ldx, block[-1].v[SM_SLOT_POST],
+                    NULL, width, eps);
+        g->kernels->add(sum, sum, part + t * ldx, width);
+        g->r[t] = sm_grad_norm_row(g, norm, g->aside + first + t * ldx, dx + t * ldx, sum,
+                                   block->v[SM_SLOT_SUM], width, false, &g->mean[t]);
+    }
+    sm_team_barrier(b->crew.team);
+    sm_grad_columns(b, width, &begin, &end);
+    for (uint64_t t = 0; dw && t < b->T && begin < end && !sm_crew_stopped_at(&b->crew, t, width);
+         t++)
+        sm_grad_gain(g, norm, dw + begin, dx + t * ldx + begin, g->dn + t * ldx + begin, g->r[t],
+                     g->mean[t], end - begin);
+    sm_team_barrier(b->crew.team); /* r may be written again */
+}
+
 /* The gradient of what the block, normed or not, adds. A block beside the one before it, which goes
  * backward first, keeps it for that one: it will have changed. */
 static const float *added(const sm_backward *b, const sm_block *block) {
     const sm_graph *g = b->g;
     const uint64_t ldx = g->tape->ldx, at = b->first * ldx;
     uint64_t begin, end;
+    if (block->wiring.sum) {
+        sum_back(b, block);
+        return g->aside;
+    }
     sm_share(b->T, b->crew.thread, b->crew.n_threads, &begin, &end);
     if (sm_block_beside(block) && begin < end)
         memcpy(g->aside + at + begin * ldx, g->dx + at + begin * ldx,
