@@ -49,7 +49,11 @@ enum {
     SM_KEYS_OF_PACKED = 16,
     SM_KEYS_BUT_VOCABULARY = 32 /* all but tokenizer.… */
 };
-/* Copies the keys of an open file but those: a sum of the above. */
+/* Of a directory, the files of its vocabulary as keys SM_K_TOKENIZER_…; those that are there and can
+ * be read (hf_texts.c). */
+void sm_gguf_put_texts(sm_gguf_writer *writer, const sm_source *from);
+/* Copies the keys of an open file but those: a sum of the above; of a directory its vocabulary,
+ * too. */
 sm_status sm_gguf_copy_keys(sm_gguf_writer *writer, const sm_source *from, uint32_t but);
 /* Tensors lie in the file in the order they are declared. n_dims 0: one element. */
 sm_status sm_gguf_declare_tensor(sm_gguf_writer *writer, const char *name, uint32_t type,

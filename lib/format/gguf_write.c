@@ -263,6 +263,8 @@ sm_status sm_gguf_copy_keys(sm_gguf_writer *writer, const sm_source *from, uint3
     for (uint64_t i = 0; i < from->n_keys; i++)
         if (!is_left_out(from->keys[i].name, but))
             sm_gguf_put_key(writer, &from->keys[i]);
+    if (from->directory)
+        sm_gguf_put_texts(writer, from);
     return writer->first.code;
 }
 

@@ -136,3 +136,21 @@ void hf_read_texts(hf_reader *r) {
         put_sampling(r, b.json);
     close_beside(&b);
 }
+
+/* ---- vocabularies in files that are made of a directory ------------------------------------ */
+
+void sm_gguf_put_texts(sm_gguf_writer *writer, const sm_source *from) {
+    static const char *const files[][2] = {{"tokenizer.json", SM_K_TOKENIZER_JSON},
+                                           {TOKENIZER, SM_K_TOKENIZER_CONFIG},
+                                           {"special_tokens_map.json", SM_K_TOKENIZER_SPECIALS}};
+    char path[4096];
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        sm_file file;
+        const uint64_t n = sm_format(path, sizeof path, "%s/%s", from->directory, files[i][0]);
+        if (n >= sizeof path || !sm_path_is_file(path) ||
+            sm_file_open(&file, from->mem, path, false, NULL))
+            continue;
+        sm_gguf_put_str(writer, files[i][1], (const char *)file.data, file.size);
+        sm_file_close(&file);
+    }
+}

@@ -19,6 +19,11 @@
 #define SM_K_TOKENIZER_MODEL "tokenizer.ggml.model"
 #define SM_K_TOKENS "tokenizer.ggml.tokens"
 #define SM_K_ENDS "tokenizer.ggml.eos_token_ids" /* all tokens that end a generation */
+/* The texts of a directory's files, in files that are made of one: its vocabulary. The first is
+ * GGUF's own name. */
+#define SM_K_TOKENIZER_JSON "tokenizer.huggingface.json"
+#define SM_K_TOKENIZER_CONFIG "tokenizer.huggingface.config"
+#define SM_K_TOKENIZER_SPECIALS "tokenizer.huggingface.special_tokens_map"
 #define SM_K_CHAT_TEMPLATE "tokenizer.chat_template"
 
 /* Of a model: after its architecture and a full stop. */

@@ -238,12 +238,41 @@ static sm_status read_vocab(sm_vocab *v, arrays *a, sm_mem *mem, const sm_source
     return status;
 }
 
+/* The text of a tokenizer.json, where there are no keys of ggml's. */
+static const sm_key *find_json(const sm_source *source) {
+    const sm_key *key = sm_source_find_key(source, SM_K_TOKENIZER_JSON);
+    return !sm_source_find_key(source, KEY "model") && key && key->type == SM_KEY_STRING ? key
+                                                                                         : NULL;
+}
+
+static sm_str text_of(const sm_source *source, const char *name) {
+    const sm_key *key = sm_source_find_key(source, name);
+    const bool text = key && key->type == SM_KEY_STRING;
+    return text ? (sm_str){(const char *)key->data, key->size} : (sm_str){NULL, 0};
+}
+
+static sm_status from_json(sm_tokenizer **out, sm_mem *mem, const sm_source *source, sm_pace *pace,
+                           sm_error *error) {
+    sm_error cause = {0}; /* the reader knows no files */
+    sm_status status =
+        sm_tokenizer_from_json(out, mem, text_of(source, SM_K_TOKENIZER_JSON), pace, &cause);
+    if (!status)
+        status = sm_tokenizer_name_specials(*out, text_of(source, SM_K_TOKENIZER_CONFIG),
+                                            text_of(source, SM_K_TOKENIZER_SPECIALS), &cause);
+    if (!status)
+        return SM_OK;
+    sm_tokenizer_free(*out);
+    *out = NULL;
+    return sm_fail(error, status, "%s: key '" SM_K_TOKENIZER_JSON "': %s", source->path,
+                   cause.message);
+}
+
 bool sm_vocab_in_gguf(const sm_source *source) {
     const sm_key *key = sm_source_find_key(source, KEY "model");
     const char *model;
     uint64_t length;
     if (!key)
-        return false;
+        return find_json(source) != NULL;
     if (sm_source_get_str(source, KEY "model", &model, &length, NULL))
         return true; /* a vocabulary with an error */
     return !(length == 8 && memcmp(model, "no_vocab", 8) == 0) &&
@@ -256,6 +285,8 @@ sm_status sm_vocab_from_gguf(sm_tokenizer **out, sm_mem *mem, const sm_source *s
     if (!sm_vocab_in_gguf(source))
         return sm_fail(error, SM_ERR_MISSING, "%s: no vocabulary (key '" KEY "model')",
                        source->path);
+    if (find_json(source))
+        return from_json(out, mem, source, pace, error);
     sm_vocab vocab;
     arrays a = {NULL, NULL, NULL, NULL};
     memset(&vocab, 0, sizeof vocab);

@@ -73,7 +73,8 @@ static void drop(directory *d) {
     static const char *const names[] = {"config.json",         "model.safetensors",
                                         "a.safetensors",       "b.safetensors",
                                         "pytorch_model.bin",   "model.safetensors.index.json",
-                                        "chat_template.jinja", "tokenizer_config.json"};
+                                        "chat_template.jinja", "tokenizer_config.json",
+                                        "tokenizer.json",      "generation_config.json"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         clear(d, names[i]);
     rmdir(d->path);
@@ -520,6 +521,48 @@ static void templates_of_chats(void **state) {
     drop(&d);
 }
 
+static void assert_ids(const char *path, const char *text, int32_t first, int32_t second) {
+    sm_model *model;
+    sm_error error = {0};
+    int32_t ids[8];
+    uint64_t n;
+    if (sm_model_load(&model, path, NULL, &error))
+        fail_msg("%s", error.message);
+    sm_tokenizer *t;
+    assert_int_equal(sm_model_get_tokenizer(model, &t, NULL), SM_OK);
+    assert_int_equal(sm_tokenizer_encode(t, text, strlen(text), NULL, ids, 8, &n, NULL), SM_OK);
+    assert_int_equal(n, 2);
+    assert_int_equal(ids[0], first);
+    assert_int_equal(ids[1], second);
+    assert_int_equal(sm_tokenizer_is_end(t, 5), 1); /* generation_config.json */
+    assert_int_equal(sm_tokenizer_is_end(t, 4), 0);
+    sm_tokenizer_free(t);
+    sm_model_free(model);
+}
+
+/* Its vocabulary goes with a model that is made of a directory. */
+static void vocabularies(void **state) {
+    (void)state;
+    char gguf[300];
+    directory d = make("vocabulary");
+    sm_error error = {0};
+    const sm_quantize_options o = {.struct_size = sizeof o, .type = "F16"};
+    snprintf(gguf, sizeof gguf, "%s", scratch_path("vocabulary.gguf"));
+    add_model(&d, "F32", 0);
+    write_config(&d, "llama", "");
+    write_weights(&d, "model.safetensors", 0, d.n, 0);
+    write_text(&d, "generation_config.json", "{\"eos_token_id\":[5,6],\"top_k\":7}");
+    write_text(&d, "tokenizer.json",
+               "{\"version\":\"1.0\",\"added_tokens\":[],\"normalizer\":null,"
+               "\"pre_tokenizer\":{\"type\":\"WhitespaceSplit\"},\"post_processor\":null,"
+               "\"decoder\":null,\"model\":{\"type\":\"WordLevel\",\"unk_token\":\"u\","
+               "\"vocab\":{\"u\":0,\"one\":1,\"two\":2,\"v\":3,\"w\":4,\"x\":5,\"y\":6}}}");
+    assert_ids(d.path, "two one", 2, 1);
+    assert_int_equal(sm_quantize_file(d.path, gguf, &o, NULL, &error), SM_OK);
+    assert_ids(gguf, "two three", 2, 0);
+    drop(&d);
+}
+
 /* ---- what is refused ------------------------------------------------------------------- */
 
 static const struct {
@@ -680,6 +723,7 @@ int main(void) {
         cmocka_unit_test(windows_of_some_layers),
         cmocka_unit_test(old_and_new_keys_of_the_rotation),
         cmocka_unit_test(templates_of_chats),
+        cmocka_unit_test(vocabularies),
         cmocka_unit_test(configurations_are_refused_by_key),
         cmocka_unit_test(tensors_are_refused_by_name),
         cmocka_unit_test(the_head_is_shared_as_the_key_says),
