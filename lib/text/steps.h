@@ -124,6 +124,14 @@ typedef struct sm_undo {
     sm_str text, other; /* the character, prefix, suffix or pad; what comes instead, delimiter */
 } sm_undo;
 
+/* ---- characters as Hugging Face has them (steps_old.c) ---------------------------------------- */
+
+bool sm_old_punctuation(uint32_t code); /* or ASCII symbols */
+bool sm_old_control(uint32_t code);
+bool sm_old_mark(uint32_t code, bool only_mn);
+bool sm_old_number(uint32_t code);
+bool sm_old_whole(uint32_t code); /* not decomposed, though Unicode 15 does */
+
 /* ---- the whole ---------------------------------------------------------------------------------- */
 
 /* Of added tokens. */
@@ -145,6 +153,7 @@ typedef struct sm_steps {
     sm_steps_model model;
     bool byte_words; /* BPE: words are bytes, their characters in the vocabulary GPT-2's */
     bool fuse_unk, byte_fallback;
+    uint32_t ascii_id[128], block_id; /* BPE of characters: tokens of single ones; of U+2581 */
     bool segments; /* a long word may be cut where no token spans */
     sm_str prefix, suffix;
     uint32_t max_chars;

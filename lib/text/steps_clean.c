@@ -202,8 +202,10 @@ static bool normal_form(work *w, const sm_clean *s) {
             continue;
         }
         const uint32_t code = next_code(w);
-        const uint32_t n =
-            s->compatible ? sm_decompose_compatible(code, parts) : sm_decompose(code, parts);
+        parts[0] = code;
+        const uint32_t n = sm_old_whole(code) ? 1
+                           : s->compatible    ? sm_decompose_compatible(code, parts)
+                                              : sm_decompose(code, parts);
         for (uint32_t i = 0; i < n; i++)
             if (!add_code(w, &c, parts[i], composes))
                 return false;
@@ -263,8 +265,7 @@ static bool map_beyond(work *w, const sm_clean *s, uint32_t (*map)(const sm_clea
 }
 
 static uint32_t without_marks(const sm_clean *s, uint32_t code) {
-    const uint32_t class = sm_char_class(code);
-    return class & (s->only_mn ? SM_CHAR_MN : SM_CHAR_MARK) ? SM_NO_ID : code;
+    return sm_old_mark(code, s->only_mn) ? SM_NO_ID : code;
 }
 
 static bool drop_marks(work *w, const sm_clean *s) {
@@ -287,7 +288,7 @@ static uint32_t without_controls(uint32_t code) {
     const uint32_t class = sm_char_class(code);
     if (code == '\t' || class & SM_CHAR_NEWLINE)
         return ' ';
-    if (code == 0 || code == 0xFFFD || class & SM_CHAR_CONTROL)
+    if (code == 0 || code == 0xFFFD || sm_old_control(code))
         return SM_NO_ID;
     return class & SM_CHAR_SPACE ? ' ' : code;
 }

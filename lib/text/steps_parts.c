@@ -336,15 +336,6 @@ static bool is_space(uint32_t code) {
     return (sm_char_class(code) & SM_CHAR_SPACE) != 0;
 }
 
-static bool is_number(uint32_t code) {
-    return (sm_char_class(code) & SM_CHAR_NUMBER) != 0;
-}
-
-static bool is_punctuation(uint32_t code) {
-    const uint32_t class = sm_char_class(code);
-    return class & SM_CHAR_PUNCT || (code < 0x80 && class & SM_CHAR_SYMBOL);
-}
-
 static bool add_pattern(sm_steps_reader *r, const char *place, const char *text, sm_cut_keep keep,
                         bool invert) {
     sm_cut *c = new_cut(r, place, CUT_SPLIT);
@@ -401,19 +392,19 @@ static bool cut_spaces(sm_steps_reader *r, sm_json_value value, const char *plac
 static bool cut_digits(sm_steps_reader *r, sm_json_value value, const char *place) {
     bool each;
     return sm_steps_bool(r, value, place, "individual_digits", false, &each) &&
-           cut_held(r, place, is_number, each ? KEEP_ISOLATED : KEEP_CONTIGUOUS) != NULL;
+           cut_held(r, place, sm_old_number, each ? KEEP_ISOLATED : KEEP_CONTIGUOUS) != NULL;
 }
 
 static bool cut_punctuation(sm_steps_reader *r, sm_json_value value, const char *place) {
     sm_cut_keep keep;
     return read_keep(r, value, place, "Isolated", &keep) &&
-           cut_held(r, place, is_punctuation, keep) != NULL;
+           cut_held(r, place, sm_old_punctuation, keep) != NULL;
 }
 
 static bool cut_bert(sm_steps_reader *r, sm_json_value value, const char *place) {
     (void)value;
     return cut_held(r, place, is_space, KEEP_REMOVED) &&
-           cut_held(r, place, is_punctuation, KEEP_ISOLATED);
+           cut_held(r, place, sm_old_punctuation, KEEP_ISOLATED);
 }
 
 /* One character. */
