@@ -455,6 +455,20 @@ static bool may_segment(const sm_steps_reader *r) {
            (bytes || !hf->byte_fallback || r->t->unk < 0);
 }
 
+/* A character's token, if text may become it. */
+static uint32_t char_token(const sm_steps_reader *r, sm_str text) {
+    const uint32_t id = find(r, text);
+    return id != SM_NO_ID && r->t->flags[id] & SM_FLAG_MERGE ? id : SM_NO_ID;
+}
+
+static void find_chars(sm_steps_reader *r) {
+    for (uint32_t code = 0; code < 128; code++) {
+        const char text = (char)code;
+        r->steps->ascii_id[code] = char_token(r, (sm_str){&text, 1});
+    }
+    r->steps->block_id = char_token(r, (sm_str){SM_LOWER_BLOCK, 3});
+}
+
 static bool read_bpe(sm_steps_reader *r, sm_json_value model) {
     sm_steps *hf = r->steps;
     sm_tokenizer *t = r->t;
@@ -478,6 +492,7 @@ static bool read_bpe(sm_steps_reader *r, sm_json_value model) {
     if (!read_merges(r, model))
         return false;
     keep_bytes(r);
+    find_chars(r);
     hf->segments &= may_segment(r);
     t->kind = SM_TOKENIZER_BPE;
     if (hf->segments && !sm_segment_build(t))

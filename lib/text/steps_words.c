@@ -65,17 +65,39 @@ static uint64_t spell(const sm_steps *hf, const uint8_t *text, uint32_t n, bool 
     return front.length + n + back.length;
 }
 
-static sm_status bpe_symbols(symbols *s, const uint8_t *word, uint64_t length) {
+/* The characters of a word where nothing is written before or behind them. */
+static sm_status plain_symbols(symbols *s, const uint8_t *word, uint64_t length) {
+    const sm_steps *steps = s->encoder->tokenizer->steps;
+    for (uint64_t i = 0, passed = 0; i < length;) {
+        uint32_t code, n = 1, id = SM_NO_ID;
+        if (word[i] < 0x80) {
+            id = steps->ascii_id[word[i]];
+        } else {
+            n = sm_utf8_decode(word + i, length - i, &code);
+            if (code == 0x2581)
+                id = steps->block_id;
+        }
+        if (id == SM_NO_ID) {
+            add_symbol(s, word + i, n);
+        } else {
+            add_unknown(s);
+            s->ids[s->n++] = id;
+        }
+        i += n;
+        if (!sm_pace_add(&s->encoder->pace, &passed, n))
+            return sm_encoder_fail(s->encoder);
+    }
+    add_unknown(s);
+    return SM_OK;
+}
+
+static sm_status spelled_symbols(symbols *s, const uint8_t *word, uint64_t length) {
     const sm_steps *hf = s->encoder->tokenizer->steps;
-    const bool plain = !hf->prefix.length && !hf->suffix.length;
     uint8_t spelled[2 * SM_MAX_TOKEN_BYTES + 4];
     for (uint64_t i = 0; i < length;) {
         uint32_t code;
         const uint32_t n = sm_utf8_decode(word + i, length - i, &code);
-        if (plain)
-            add_symbol(s, word + i, n);
-        else
-            add_symbol(s, spelled, spell(hf, word + i, n, i == 0, i + n == length, spelled));
+        add_symbol(s, spelled, spell(hf, word + i, n, i == 0, i + n == length, spelled));
         i += n;
         const sm_status status = sm_encoder_step(s->encoder, LOOK_STEPS);
         if (status)
@@ -89,7 +111,8 @@ static sm_status bpe_word(sm_encoder *encoder, const uint8_t *word, uint64_t len
                           uint64_t *n) {
     const sm_tokenizer *t = encoder->tokenizer;
     symbols s = {encoder, (uint32_t *)ids, 0, false};
-    sm_status status = bpe_symbols(&s, word, length);
+    const bool plain = !t->steps->prefix.length && !t->steps->suffix.length;
+    sm_status status = plain ? plain_symbols(&s, word, length) : spelled_symbols(&s, word, length);
     if (!status)
         status = sm_merge_ids(encoder, &t->pairs, s.ids, &s.n);
     *n = s.n;
