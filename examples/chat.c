@@ -97,7 +97,7 @@ int main(int argc, char **argv) {
     if (status == SM_OK)
         status = sm_session_new(&session, model, NULL, &error);
     if (status == SM_OK)
-        status = sm_chat_from_model(&chat, model, NULL, &error);
+        status = sm_chat_new_from_model(&chat, model, NULL, &error);
     while (status == SM_OK && fgets(line, sizeof line, stdin)) {
         put_user(line);
         status = turn(session, chat, &error);

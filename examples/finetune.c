@@ -68,7 +68,7 @@ static int ask(const char *path, const char *adapter_path) {
     if (status == SM_OK)
         status = sm_session_new(&session, model, NULL, &error);
     if (status == SM_OK)
-        status = sm_adapter_load(&adapter, model, adapter_path, NULL, NULL, &error);
+        status = sm_adapter_load(&adapter, model, adapter_path, NULL, &error);
     for (int with = 0; with < 2 && status == SM_OK; with++) {
         if (with)
             status = sm_session_attach(session, adapter, 1.0, &error);

@@ -72,7 +72,7 @@ int main(int argc, char **argv) {
     if (status == SM_OK)
         status = sm_session_feed(session, ids, n, &error);
     if (status == SM_OK)
-        status = sm_session_fork(&fork, session, &error);
+        status = sm_session_fork(&fork, session, NULL, &error);
     if (status == SM_OK) {
         printf("%llu tokens in the prompt\nlikeliest:", (unsigned long long)n);
         status = continue_text(session, tokenizer, NULL, &error);

@@ -298,7 +298,7 @@ static sm_status open_batch(bench_run *run, sm_error *error) {
     if (status == SM_OK)
         status = sm_session_feed(run->together[0], run->ids, run->depth, error);
     for (uint32_t s = 1; status == SM_OK && s < run->sequences; s++)
-        status = sm_session_fork(&run->together[s], run->together[0], error);
+        status = sm_session_fork(&run->together[s], run->together[0], NULL, error);
     return status;
 }
 

@@ -386,7 +386,7 @@ static int open_template(chat_state *c, const sm_model *model) {
     } else {
         o.template_name = c->template_name;
     }
-    const sm_status status = sm_chat_from_model(&c->chat, model, &o, &error);
+    const sm_status status = sm_chat_new_from_model(&c->chat, model, &o, &error);
     free(input.text);
     return status == SM_OK ? CLI_GO_ON : cli_fail(&error);
 }

@@ -385,7 +385,10 @@ int cli_attach(sm_session *session, const sm_model *model, const cli_texts *adap
             return cli_error("--adapter: the name is too long");
         sm_error error;
         sm_adapter *adapter;
-        if (sm_adapter_load(&adapter, model, path, cli_load_progress, NULL, &error) != SM_OK)
+        if (sm_adapter_load(&adapter, model, path,
+                            &(sm_adapter_options){.struct_size = sizeof(sm_adapter_options),
+                                                  .progress = cli_load_progress},
+                            &error) != SM_OK)
             return cli_fail(&error);
         progress_end();
         const sm_status status = sm_session_attach(session, adapter, scale, &error);

@@ -50,8 +50,11 @@ int cmd_lora_merge(int argc, char **argv) {
         return cli_misuse("lora merge", "OUT would replace ADAPTER");
     cli_catch_interrupt();
     sm_error error;
-    const sm_status status =
-        sm_adapter_merge(model, adapter, scale, out, type, on_progress, NULL, &error);
+    const sm_status status = sm_adapter_merge(
+        out, model, adapter, scale,
+        &(sm_merge_options){
+            .struct_size = sizeof(sm_merge_options), .type = type, .progress = on_progress},
+        &error);
     progress_end();
     return status == SM_OK ? CLI_DONE : cli_fail(&error);
 }

@@ -59,7 +59,9 @@ int cmd_pack(int argc, char **argv) {
     code = cli_load_model(&model, &info, in, &options);
     if (code != CLI_GO_ON)
         return code;
-    const sm_status status = sm_model_save_packed(model, out, progress, NULL, &error);
+    const sm_status status = sm_model_save_packed(
+        model, out,
+        &(sm_pack_options){.struct_size = sizeof(sm_pack_options), .progress = progress}, &error);
     progress_end();
     sm_model_free(model);
     return status == SM_OK ? CLI_DONE : cli_fail(&error);

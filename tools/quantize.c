@@ -103,7 +103,7 @@ static int quantize(const char *const operands[3], sm_quantize_options *options,
     options->on_tensor_user = r;
     cli_catch_interrupt();
     const double start = cli_seconds();
-    const sm_status status = sm_quantize_file(operands[0], operands[1], options, &result, &error);
+    const sm_status status = sm_model_quantize(operands[1], operands[0], options, &result, &error);
     const double seconds = cli_seconds() - start;
     progress_end();
     int code = CLI_DONE;

@@ -227,7 +227,7 @@ static sm_status load_session(run_state *run, sm_error *error) {
     if (path == NULL)
         return SM_OK;
     sm_session_set_cancel(run->handle, on_session_cancel, run, NULL);
-    return sm_session_load(run->handle, path, error);
+    return sm_session_restore(run->handle, path, error);
 }
 
 /* What was asked for and has not failed before. */

@@ -240,9 +240,13 @@ static int refresh(train_state *t) {
 static int export(train_state *t) {
     sm_error error;
     begin(t, "writing OUT");
-    const sm_status status = t->options.lora_rank
-                                 ? sm_trainer_export_adapter(t->trainer, t->out, &error)
-                                 : sm_trainer_export(t->trainer, t->out, t->type, &error);
+    const sm_status status =
+        t->options.lora_rank
+            ? sm_trainer_export_adapter(t->trainer, t->out, &error)
+            : sm_trainer_export(
+                  t->trainer, t->out,
+                  &(sm_export_options){.struct_size = sizeof(sm_export_options), .type = t->type},
+                  &error);
     begin(t, NULL);
     return status == SM_OK ? CLI_GO_ON : fail(t, status, &error);
 }

@@ -1,7 +1,7 @@
 /* smallmind/adapter.h - LoRA adapters (arXiv:2106.09685): small additions to a model's
  * matrices, attached to a session and detached again without loading the model anew.
  *
- *     sm_adapter_load(&a, model, "adapter.gguf", NULL, NULL, &err);
+ *     sm_adapter_load(&a, model, "adapter.gguf", NULL, &err);
  *     sm_session_attach(session, a, 1.0, &err);
  *     ...
  *     sm_session_detach(session, a, &err);
@@ -21,19 +21,35 @@ extern "C" {
 
 typedef struct sm_adapter sm_adapter;
 
+typedef struct sm_adapter_options {
+    uint32_t struct_size;
+    uint32_t reserved;
+    sm_progress_fn progress; /* NULL: none; tensors done of the adapter's */
+    void *progress_user;
+} sm_adapter_options;
+
+typedef struct sm_merge_options {
+    uint32_t struct_size;
+    uint32_t reserved;
+    const char *type; /* of the merged matrices ("Q8_0", "F16", …), in rows that do not fit what
+                         sm_model_quantize falls back to; NULL: as they were, so quantized ones are
+                         quantized anew, which costs some of the adapter's precision */
+    sm_progress_fn progress; /* NULL: none; counts weights */
+    void *progress_user;
+} sm_merge_options;
+
 /* Loads an adapter file in llama.cpp's GGUF format, for this model: general.type "adapter",
  * adapter.type "lora", and for a matrix W the tensors W.lora_a and W.lora_b, each of a type that
  * is computed. SM_ERR_IO, _FORMAT (also weights that are not finite), _MISSING (half of a pair),
  * _SHAPE (does not fit the model: names the tensor), _UNSUPPORTED (another architecture or kind of
  * adapter, or one of a tensor that is no matrix of a layer nor an output matrix of its own),
- * _NOMEM, _ARGUMENT, _CANCELLED. progress (may be NULL) gets tensors done of the adapter's. */
+ * _NOMEM, _ARGUMENT, _CANCELLED. options may be NULL. */
 SM_API sm_status SM_CALL sm_adapter_load(sm_adapter **out, const sm_model *model, const char *path,
-                                         sm_progress_fn progress, void *progress_user,
-                                         sm_error *error);
+                                         const sm_adapter_options *options, sm_error *error);
 /* The same from anywhere (types.h). */
 SM_API sm_status SM_CALL sm_adapter_load_from(sm_adapter **out, const sm_model *model,
-                                              const sm_origin *origin, sm_progress_fn progress,
-                                              void *progress_user, sm_error *error);
+                                              const sm_origin *origin,
+                                              const sm_adapter_options *options, sm_error *error);
 SM_API void SM_CALL sm_adapter_free(sm_adapter *adapter); /* NULL is fine */
 
 typedef struct sm_adapter_info {
@@ -62,18 +78,14 @@ SM_API sm_status SM_CALL sm_session_attach(sm_session *session, const sm_adapter
 SM_API sm_status SM_CALL sm_session_detach(sm_session *session, const sm_adapter *adapter,
                                            sm_error *error);
 
-/* Writes a model with scale times the adapter added to its matrices. type: of these ("Q8_0",
- * "F16", …), in rows that do not fit what sm_quantize_file falls back to; NULL: as they were, so
- * quantized ones are quantized anew, which costs some of the adapter's precision. All other tensors
- * and keys are copied. out_path may be model_path; it appears only when it is complete. progress
- * (may be NULL) counts weights. Statuses of sm_model_load and sm_adapter_load, _FORMAT also for
- * weights that are infinite or NaN, before merging or after, or too large for the type (names
- * tensor and row), _ARGUMENT (type), _UNSUPPORTED (a packed model), _CANCELLED.
- */
-SM_API sm_status SM_CALL sm_adapter_merge(const char *model_path, const char *adapter_path,
-                                          double scale, const char *out_path, const char *type,
-                                          sm_progress_fn progress, void *progress_user,
-                                          sm_error *error);
+/* Writes a model with scale times the adapter added to its matrices; all other tensors and keys are
+ * copied. out_path may be model_path; it appears only when it is complete. options may be NULL.
+ * Statuses of sm_model_load and sm_adapter_load, _FORMAT also for weights that are infinite or NaN,
+ * before merging or after, or too large for the type (names tensor and row), _ARGUMENT (type, a
+ * scale that is not finite), _UNSUPPORTED (a packed model), _CANCELLED. */
+SM_API sm_status SM_CALL sm_adapter_merge(const char *out_path, const char *model_path,
+                                          const char *adapter_path, double scale,
+                                          const sm_merge_options *options, sm_error *error);
 
 #ifdef __cplusplus
 }

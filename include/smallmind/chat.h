@@ -30,7 +30,7 @@ typedef struct sm_chat_options {
     uint32_t struct_size;
     uint32_t reserved;
     const char *template_text; /* the template itself; NULL: by name */
-    const char *template_name; /* of sm_chat_from_model a variant of the model's (key
+    const char *template_name; /* of sm_chat_new_from_model a variant of the model's (key
                                   tokenizer.chat_template.NAME; "default"), or a layout of
                                   sm_chat_layouts_list; NULL: the model's own */
     const char *bos, *eos; /* texts of these tokens for the template; NULL: the model's, or "" */
@@ -53,8 +53,8 @@ typedef struct sm_render_options {
 SM_API sm_status SM_CALL sm_chat_new(sm_chat **out, const sm_chat_options *options,
                                      sm_error *error);
 /* Of a model; options may be NULL. Besides: SM_ERR_MISSING where the model has no template. */
-SM_API sm_status SM_CALL sm_chat_from_model(sm_chat **out, const sm_model *model,
-                                            const sm_chat_options *options, sm_error *error);
+SM_API sm_status SM_CALL sm_chat_new_from_model(sm_chat **out, const sm_model *model,
+                                                const sm_chat_options *options, sm_error *error);
 SM_API void SM_CALL sm_chat_free(sm_chat *chat); /* NULL is fine */
 /* The template, zero-terminated, valid as long as the handle. */
 SM_API const char *SM_CALL sm_chat_template_text(const sm_chat *chat);

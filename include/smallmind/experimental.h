@@ -15,7 +15,7 @@ extern "C" {
 
 /* A model of a known shape with random weights and no vocabulary, to measure speed without a
  * download: feed it ids, what it predicts means nothing. Every matrix is of the type where its
- * columns allow, else of the type that sm_quantize_file would take: those of 256-element blocks
+ * columns allow, else of the type that sm_model_quantize would take: those of 256-element blocks
  * fall back to IQ4_NL (Q2_K, Q3_K, IQ1_… to IQ4_XS), Q5_0 (Q4_K), Q5_1 (Q5_K), Q8_0 (Q6_K) or Q4_0
  * (TQ1_0, TQ2_0) if the columns are no multiple of 256, Q1_0 (of 128) and Q2_0 (of 64) to Q4_0,
  * NVFP4 (of 64) to MXFP4, and all quantized ones to F16 if they are no multiple of 32 either.
@@ -28,7 +28,7 @@ extern "C" {
  *   type   F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL,
  *          IQ4_XS, IQ3_S, IQ3_XXS, IQ2_S, IQ2_XS, IQ2_XXS, IQ1_M, IQ1_S, MXFP4, NVFP4, Q2_0, TQ1_0,
  *          TQ2_0, Q1_0, F64, each for all matrices, or a mixture: Q3_K_S, Q3_K_M, Q3_K_L, Q4_K_S,
- *          Q4_K_M, Q5_K_S, Q5_K_M, IQ2_M, IQ3_XS, IQ3_M, MXFP4_MOE, as sm_quantize_file makes it
+ *          Q4_K_M, Q5_K_S, Q5_K_M, IQ2_M, IQ3_XS, IQ3_M, MXFP4_MOE, as sm_model_quantize makes it
  *          of a model whose embedding is the head
  *
  * The weights lie in the model's heap as those of a file that was read (options->io is ignored);

@@ -75,11 +75,17 @@ SM_API sm_status SM_CALL sm_session_new(sm_session **out, const sm_model *model,
                                         const sm_session_options *options, sm_error *error);
 SM_API void SM_CALL sm_session_free(sm_session *session); /* NULL is fine */
 
-/* A second session with the same tokens, cache and logits, and a team of its own (or in the
- * same batch, see batch.h). Asks the cancel hook of the session that is copied; the copy has none.
- * SM_ERR_CANCELLED, and as sm_session_new. */
+typedef struct sm_fork_options {
+    uint32_t struct_size;
+    uint32_t n_threads; /* of its team; 0: as many as the session that is copied has. A session of a
+                           batch computes with the batch's (SM_ERR_ARGUMENT) */
+} sm_fork_options;
+
+/* A second session with the same tokens, cache and logits, and a team of its own (or in the same
+ * batch, see batch.h). options may be NULL. Asks the cancel hook of the session that is copied; the
+ * copy has none. SM_ERR_CANCELLED, and as sm_session_new. */
 SM_API sm_status SM_CALL sm_session_fork(sm_session **out, const sm_session *session,
-                                         sm_error *error);
+                                         const sm_fork_options *options, sm_error *error);
 
 /* ---- kept in files, or in memory ------------------------------------------------
  *
@@ -105,13 +111,13 @@ SM_API sm_status SM_CALL sm_session_save(const sm_session *session, const char *
  * _CANCELLED, _STATE as above. On failure the session is as it was, but after _CANCELLED it may
  * hold no tokens; the message then says so. The file is mapped and must not be cut short
  * meanwhile. */
-SM_API sm_status SM_CALL sm_session_load(sm_session *session, const char *path, sm_error *error);
+SM_API sm_status SM_CALL sm_session_restore(sm_session *session, const char *path, sm_error *error);
 /* The same bytes in memory. *size gets how many there are, SM_ERR_BUFFER if that is more than
  * capacity, what fits having been written; buffer may be NULL where capacity is 0. */
 SM_API sm_status SM_CALL sm_session_save_bytes(const sm_session *session, void *buffer,
                                                uint64_t capacity, uint64_t *size, sm_error *error);
-SM_API sm_status SM_CALL sm_session_load_bytes(sm_session *session, const void *data, uint64_t size,
-                                               sm_error *error);
+SM_API sm_status SM_CALL sm_session_restore_bytes(sm_session *session, const void *data,
+                                                  uint64_t size, sm_error *error);
 
 /* ---- token by token ------------------------------------------------------------ */
 

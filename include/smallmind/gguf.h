@@ -45,9 +45,9 @@ enum {
 
 typedef struct sm_gguf_info {
     uint32_t struct_size; /* set by the caller */
-    uint32_t version;   /* of GGUF; 0: a Hugging Face directory */
-    uint32_t alignment; /* bytes */
-    uint32_t n_files;   /* parts of a split model; of a directory files of weights */
+    uint32_t version;     /* of GGUF; 0: a Hugging Face directory */
+    uint32_t alignment;   /* bytes */
+    uint32_t n_files;     /* parts of a split model; of a directory files of weights */
     uint64_t n_keys;
     uint64_t n_tensors;
     uint64_t n_elements; /* over all tensors; of packed ones the weights they stand for */

@@ -78,13 +78,13 @@ typedef struct sm_model_info {
     int32_t reserved;
 } sm_model_info;
 
-/* Loads a GGUF model (of a split one: the first part), or a Hugging Face directory: config.json
- * and model.safetensors, or the files of model.safetensors.index.json. Tensors stay in the mapped
- * files where they lie as in GGUF; converted ones (queries and keys of llama's relatives, weights of
- * gpt-2, weights of 8 bits, gains) are in memory of the model's. Everything the file says
- * is checked before it is used. SM_ERR_IO, _FORMAT, _MISSING, _SHAPE,
- * _UNSUPPORTED (architecture, tensor type, rope scaling, tokenizer: by name),
- * _NOMEM, _SYSTEM, _CANCELLED, _ARGUMENT; the message names the file and the key or tensor. */
+/* Loads a GGUF model (of a split one: the first part), or a Hugging Face directory: config.json and
+ * model.safetensors, or the files of model.safetensors.index.json. Tensors stay in the mapped files
+ * where they lie as in GGUF; converted ones (queries and keys of llama's relatives, weights of
+ * gpt-2, weights of 8 bits, gains) are in memory of the model's. Everything the file says is
+ * checked before it is used. SM_ERR_IO, _FORMAT, _MISSING, _SHAPE, _UNSUPPORTED (architecture,
+ * tensor type, rope scaling, tokenizer: by name), _NOMEM, _SYSTEM, _CANCELLED, _ARGUMENT; the
+ * message names the file and the key or tensor. */
 SM_API sm_status SM_CALL sm_model_load(sm_model **out, const char *path,
                                        const sm_model_options *options, sm_error *error);
 /* The same from anywhere (types.h; parts of split models must be files). Statuses as above. */
@@ -95,6 +95,13 @@ SM_API void SM_CALL sm_model_free(sm_model *model); /* NULL is fine */
 SM_API sm_status SM_CALL sm_model_get_info(const sm_model *model, sm_model_info *info,
                                            sm_error *error);
 
+typedef struct sm_pack_options {
+    uint32_t struct_size;
+    uint32_t reserved;
+    sm_progress_fn progress; /* NULL: none; bytes written of all */
+    void *progress_user;
+} sm_pack_options;
+
 /* Writes the model to one GGUF file with its matrices in the layout that the kernels compute
  * from. Loaded, such a file needs no repacking and no private copy of the weights: it is
  * fast from the first token on, and processes that map it share its pages. It is of use to
@@ -104,12 +111,11 @@ SM_API sm_status SM_CALL sm_model_get_info(const sm_model *model, sm_model_info 
  * shares the token embeddings the file holds them twice, as rows and packed.
  *
  * The file appears at path, replacing one there, when it is complete and on the disk.
- * progress (may be NULL) gets bytes written of all. Any thread may call this while sessions
+ * options may be NULL. Any thread may call this while sessions
  * of the model run. SM_ERR_ARGUMENT, _IO, _NOMEM, _CANCELLED, _FORMAT (weights that are infinite or
  * NaN: names tensor and row; those of a packed file are not looked at again). */
 SM_API sm_status SM_CALL sm_model_save_packed(const sm_model *model, const char *path,
-                                              sm_progress_fn progress, void *progress_user,
-                                              sm_error *error);
+                                              const sm_pack_options *options, sm_error *error);
 
 /* The model's tokenizer: a new reference, freed with sm_tokenizer_free.
  * SM_ERR_MISSING if the file holds no vocabulary. */

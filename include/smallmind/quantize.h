@@ -1,7 +1,7 @@
 /* smallmind/quantize.h - write a model with smaller weights; measure which columns matter.
  *
  *     sm_quantize_options o = {.struct_size = sizeof o, .type = "Q4_K_M"};
- *     sm_quantize_file("model-f16.gguf", "model-q4.gguf", &o, NULL, &err);
+ *     sm_model_quantize("model-q4.gguf", "model-f16.gguf", &o, NULL, &err);
  *
  * An importance matrix tells for every matrix how large its inputs are, column by column;
  * with it the encoders keep small the errors that reach the outputs:
@@ -79,23 +79,22 @@ typedef struct sm_quantize_result {
     uint64_t bytes_before, bytes_after; /* tensor data */
 } sm_quantize_result;
 
-/* Writes `out` from the GGUF file `in` (parts of a split model beside it are read too; out may be
- * the same path). All keys are kept but general.file_type and general.quantization_version, which
+/* Writes out_path from the GGUF file in_path (parts of a split model beside it are read too; both
+ * may be the same). All keys are kept but general.file_type and general.quantization_version, which
  * are set, and those that number the parts. Matrices are the tensors with two or more dimensions
  * named *.weight, norms and position embeddings excepted; all else is copied. Where the columns of
  * a matrix are no multiple of the type's block, it becomes IQ4_NL (for Q2_K, Q3_K, IQ1_… to
  * IQ4_XS), Q5_0 (for Q4_K), Q5_1 (for Q5_K), Q8_0 (for Q6_K), Q4_0 (for TQ1_0, TQ2_0, Q1_0, Q2_0),
  * MXFP4 (for NVFP4), or F16 if 32 does not divide them either. Memory: one encoded tensor at a
- * time. `out` appears only when it is complete; result may be NULL. SM_ERR_ARGUMENT (unknown type;
- * one that needs an importance matrix, and none), _IO, _FORMAT (also: weights that are infinite or
- * NaN, also
- * of tensors that are copied, or too large for the type, and importance that is negative), _SHAPE
- * (importance of another size than the matrix), _UNSUPPORTED (a source type that cannot be read;
- * quantized matrices without requantize), _MISSING, _NOMEM, _SYSTEM, _CANCELLED; messages name file
- * and tensor. */
-SM_API sm_status SM_CALL sm_quantize_file(const char *in, const char *out,
-                                          const sm_quantize_options *options,
-                                          sm_quantize_result *result, sm_error *error);
+ * time. out_path appears only when it is complete; result may be NULL. SM_ERR_ARGUMENT (unknown
+ * type; one that needs an importance matrix, and none), _IO, _FORMAT (also: weights that are
+ * infinite or NaN, also of tensors that are copied, or too large for the type, and importance that
+ * is negative), _SHAPE (importance of another size than the matrix), _UNSUPPORTED (a source type
+ * that cannot be read; quantized matrices without requantize), _MISSING, _NOMEM, _SYSTEM,
+ * _CANCELLED; messages name file and tensor. */
+SM_API sm_status SM_CALL sm_model_quantize(const char *out_path, const char *in_path,
+                                           const sm_quantize_options *options,
+                                           sm_quantize_result *result, sm_error *error);
 
 /* ---- importance matrices ---------------------------------------------------------- */
 

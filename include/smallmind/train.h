@@ -311,12 +311,18 @@ SM_API sm_status SM_CALL sm_checkpoint_get_options(const char *path, sm_trainer_
                                                    uint64_t capacity, uint64_t *needed,
                                                    sm_error *error);
 
-/* Writes the model as it is now. type: "F32" (NULL), "F16" or "BF16" for matrices; the rest
- * stays f32. SM_ERR_DIVERGED (a weight is not finite), _FORMAT (too large for the type: names
- * tensor and row; in both cases nothing is written), _ARGUMENT (type), _STATE (adapters are
- * trained: sm_trainer_export_adapter, and sm_adapter_merge for a model with them), _IO, _NOMEM. */
-SM_API sm_status SM_CALL sm_trainer_export(sm_trainer *trainer, const char *path, const char *type,
-                                           sm_error *error);
+typedef struct sm_export_options {
+    uint32_t struct_size;
+    uint32_t reserved;
+    const char *type; /* of matrices: "F32", "F16" or "BF16"; NULL: F32. The rest stays f32 */
+} sm_export_options;
+
+/* Writes the model as it is now. options may be NULL. SM_ERR_DIVERGED (a weight is not finite),
+ * _FORMAT (too large for the type: names tensor and row; in both cases nothing is written),
+ * _ARGUMENT (type), _STATE (adapters are trained: sm_trainer_export_adapter, and sm_adapter_merge
+ * for a model with them), _IO, _NOMEM. */
+SM_API sm_status SM_CALL sm_trainer_export(sm_trainer *trainer, const char *path,
+                                           const sm_export_options *options, sm_error *error);
 /* Writes the adapters alone, as a GGUF adapter file. SM_ERR_STATE if there are none,
  * _DIVERGED (a weight is not finite: nothing is written), _ARGUMENT, _IO, _NOMEM. */
 SM_API sm_status SM_CALL sm_trainer_export_adapter(sm_trainer *trainer, const char *path,

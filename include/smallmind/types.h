@@ -106,12 +106,14 @@ typedef struct sm_text {
     uint64_t length; /* or SM_ZT */
 } sm_text;
 
-/* It never grows. Filled in by a failing call; untouched by a successful one. The message is zero-terminated,
- * whole UTF-8 and one line: what it quotes of files, paths and options is escaped as by
- * sm_text_escape, and cut short ("...") where it is long. */
+/* It never grows. Filled in by a failing call; untouched by a successful one. The message is
+ * zero-terminated, whole UTF-8 and one line: what it quotes of files, paths and options is escaped
+ * as by sm_text_escape, and cut short ("...") where it is long. */
 typedef struct sm_error {
     sm_status code;
-    char message[508];
+    int32_t system; /* the system's own number of what failed (errno, GetLastError), which the
+                       message names too; 0: none */
+    char message[504];
 } sm_error;
 
 /* A short fixed English name of a status ("out of memory"); never NULL. */
@@ -288,9 +290,14 @@ enum {
     SM_OPTIONS_IMATRIX = 6,
     SM_OPTIONS_BATCH = 7,
     SM_OPTIONS_WATERMARK = 8,
+    SM_OPTIONS_ADAPTER = 9,
+    SM_OPTIONS_MERGE = 10,
+    SM_OPTIONS_PACK = 11,
+    SM_OPTIONS_FORK = 12,
     SM_OPTIONS_TRAINER = 16,
     SM_OPTIONS_INIT = 17,
     SM_OPTIONS_VOCABULARY = 18,
+    SM_OPTIONS_EXPORT = 19,
 };
 
 /* The struct's name ("sm_session_options"); NULL for an unknown number. */

@@ -197,6 +197,7 @@ sm_status sm_fail_args(sm_error *error, sm_status status, const char *format, va
     if (error) {
         finish(error->message, sizeof error->message, true, format, args);
         error->code = status;
+        error->system = 0;
     }
     return status;
 }

@@ -6,8 +6,11 @@
 #include "os.h"
 
 sm_status sm_os_fail(sm_error *error, const char *path, const char *action, sm_os_code code) {
-    return sm_fail(error, SM_ERR_IO, "%s: cannot %s: %s (%s %u)", path, action,
-                   sm_os_reason(code), sm_os_number_name, code);
+    sm_fail(error, SM_ERR_IO, "%s: cannot %s: %s (%s %u)", path, action, sm_os_reason(code),
+            sm_os_number_name, code);
+    if (error)
+        error->system = (int32_t)code;
+    return SM_ERR_IO;
 }
 
 /* ---- reading --------------------------------------------------------------- */

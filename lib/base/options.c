@@ -304,6 +304,31 @@ static const sm_option batch_table[] = {
     BOOL(sm_batch_options, pin, "keep each thread but the caller's on a CPU of its own"),
 };
 
+static const sm_option adapter_table[] = {
+    POINTER(sm_adapter_options, progress, "progress hook"),
+    POINTER(sm_adapter_options, progress_user, "argument of the progress hook"),
+};
+
+static const sm_option merge_table[] = {
+    STRING(sm_merge_options, type, "of the merged matrices; NULL: as they were"),
+    POINTER(sm_merge_options, progress, "progress hook"),
+    POINTER(sm_merge_options, progress_user, "argument of the progress hook"),
+};
+
+static const sm_option pack_table[] = {
+    POINTER(sm_pack_options, progress, "progress hook"),
+    POINTER(sm_pack_options, progress_user, "argument of the progress hook"),
+};
+
+static const sm_option fork_table[] = {
+    U32(sm_fork_options, n_threads, 0, SM_MAX_THREADS, 0, "threads",
+        "threads that compute; 0: as many as the session that is copied has"),
+};
+
+static const sm_option export_table[] = {
+    STRING(sm_export_options, type, "of matrices: F32, F16 or BF16; NULL: F32"),
+};
+
 #define TABLE(which, S, rows) \
     { which, sizeof(rows) / sizeof *(rows), #S, rows }
 
@@ -320,6 +345,11 @@ static const struct {
     TABLE(SM_OPTIONS_IMATRIX, sm_imatrix_options, imatrix_table),
     TABLE(SM_OPTIONS_BATCH, sm_batch_options, batch_table),
     TABLE(SM_OPTIONS_WATERMARK, sm_watermark, watermark_table),
+    TABLE(SM_OPTIONS_ADAPTER, sm_adapter_options, adapter_table),
+    TABLE(SM_OPTIONS_MERGE, sm_merge_options, merge_table),
+    TABLE(SM_OPTIONS_PACK, sm_pack_options, pack_table),
+    TABLE(SM_OPTIONS_FORK, sm_fork_options, fork_table),
+    TABLE(SM_OPTIONS_EXPORT, sm_export_options, export_table),
     TABLE(SM_OPTIONS_TRAINER, sm_trainer_options, trainer_table),
     TABLE(SM_OPTIONS_INIT, sm_model_init_options, init_table),
     TABLE(SM_OPTIONS_VOCABULARY, sm_vocabulary_options, vocabulary_table),

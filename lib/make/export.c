@@ -101,15 +101,18 @@ static sm_status export_model(sm_trainer *trainer, const sm_trained *t, const ch
     return status;
 }
 
-sm_status sm_trainer_export(sm_trainer *trainer, const char *path, const char *type_name,
+sm_status sm_trainer_export(sm_trainer *trainer, const char *path, const sm_export_options *options,
                             sm_error *error) {
+    sm_export_options o;
     sm_trained t;
     if (!trainer || !path)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_trainer_export: trainer or path is NULL");
-    sm_status status = sm_trainer_look(trainer, &t, error);
+    sm_status status = sm_options_take(&o, sizeof o, options, SM_OPTIONS_EXPORT, error);
+    if (!status)
+        status = sm_trainer_look(trainer, &t, error);
     if (status)
         return status;
-    status = export_model(trainer, &t, path, type_name, error);
+    status = export_model(trainer, &t, path, o.type, error);
     sm_trainer_end(trainer);
     return status;
 }

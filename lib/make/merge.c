@@ -190,19 +190,24 @@ static sm_status write_all(merger *m, const char *path) {
     return sm_gguf_writer_end(m->w, status, m->error);
 }
 
-sm_status sm_adapter_merge(const char *model_path, const char *adapter_path, double scale,
-                           const char *out_path, const char *type, sm_progress_fn progress,
-                           void *progress_user, sm_error *error) {
+sm_status sm_adapter_merge(const char *out_path, const char *model_path, const char *adapter_path,
+                           double scale, const sm_merge_options *options, sm_error *error) {
+    sm_merge_options given;
     if (!model_path || !adapter_path || !out_path)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_adapter_merge: a path is NULL");
     if (!isfinite(scale))
-        return sm_fail(error, SM_ERR_ARGUMENT, "scale %g is not finite", scale);
-    merger m = {
-        .scale = scale, .progress = progress, .progress_user = progress_user, .error = error};
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_adapter_merge: scale %g is not finite", scale);
+    sm_status status = sm_options_take(&given, sizeof given, options, SM_OPTIONS_MERGE, error);
+    if (status)
+        return status;
+    merger m = {.scale = scale,
+                .progress = given.progress,
+                .progress_user = given.progress_user,
+                .error = error};
     const sm_hook hook = {ask, &m};
     const sm_model_options o = {
         .struct_size = sizeof o, .repack = SM_REPACK_NONE, .progress = ask, .progress_user = &m};
-    sm_status status = sm_model_load(&m.model, model_path, &o, error);
+    status = sm_model_load(&m.model, model_path, &o, error);
     if (status)
         return status;
     m.kernels = m.model->net->kernels;
@@ -212,8 +217,8 @@ sm_status sm_adapter_merge(const char *model_path, const char *adapter_path, dou
             sm_adapter_open(&m.adapter, m.model, &(sm_origin){.name = adapter_path}, &hook, error);
     if (!status)
         status = sm_source_open_asking(&m.file, m.model->mem, adapter_path, true, &hook, error);
-    if (!status && type) {
-        m.type = sm_model_type_find(type, SM_TYPES_OF_TENSORS, error);
+    if (!status && given.type) {
+        m.type = sm_model_type_find(given.type, SM_TYPES_OF_TENSORS, error);
         status = m.type ? SM_OK : SM_ERR_ARGUMENT;
     }
     if (!status)

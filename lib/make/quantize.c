@@ -1,4 +1,4 @@
-/* sm_quantize_file: tensor by tensor, rows shared out among threads. */
+/* sm_model_quantize: tensor by tensor, rows shared out among threads. */
 #include "kernels.h"
 #include "make.h"
 #include "nn/nn.h"
@@ -341,7 +341,7 @@ static sm_status take_overrides(job *j, sm_error *error) {
     if (!j->o.n_overrides)
         return SM_OK;
     if (!j->o.overrides)
-        return sm_fail(error, SM_ERR_ARGUMENT, "sm_quantize_file: option overrides is NULL");
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_model_quantize: option overrides is NULL");
     j->overrides = sm_alloc_array(j->mem, j->o.n_overrides, sizeof *j->overrides);
     if (!j->overrides)
         return sm_fail(error, SM_ERR_NOMEM, "out of memory for %u overrides", j->o.n_overrides);
@@ -352,7 +352,7 @@ static sm_status take_overrides(job *j, sm_error *error) {
 static sm_status check_options(job *j, sm_error *error) {
     const sm_quantize_options *o = &j->o;
     if (!o->type)
-        return sm_fail(error, SM_ERR_ARGUMENT, "sm_quantize_file: option type is NULL");
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_model_quantize: option type is NULL");
     const sm_status taken = take_overrides(j, error);
     if (taken)
         return taken;
@@ -361,7 +361,8 @@ static sm_status check_options(job *j, sm_error *error) {
         return SM_ERR_ARGUMENT;
     for (uint32_t i = 0; i < o->n_overrides; i++) {
         if (!j->overrides[i].pattern || !j->overrides[i].type)
-            return sm_fail(error, SM_ERR_ARGUMENT, "sm_quantize_file: override %u holds a NULL", i);
+            return sm_fail(error, SM_ERR_ARGUMENT, "sm_model_quantize: override %u holds a NULL",
+                           i);
         const sm_model_type *type = sm_model_type_find(j->overrides[i].type, SM_TYPES_ALL, error);
         if (!type)
             return SM_ERR_ARGUMENT;
@@ -442,19 +443,20 @@ static sm_status run(job *j, const char *out_path, sm_error *error) {
 
 static const sm_wide result_wide[] = {SM_WIDE_FROM(sm_quantize_result, n_tensors), {0, 0, 0}};
 
-sm_status sm_quantize_file(const char *in, const char *out, const sm_quantize_options *options,
-                           sm_quantize_result *result, sm_error *error) {
-    job j = {.in_path = in};
-    if (!in || !out || !options)
-        return sm_fail(error, SM_ERR_ARGUMENT, "sm_quantize_file: in, out or options is NULL");
+sm_status sm_model_quantize(const char *out_path, const char *in_path,
+                            const sm_quantize_options *options, sm_quantize_result *result,
+                            sm_error *error) {
+    job j = {.in_path = in_path};
+    if (!in_path || !out_path || !options)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_model_quantize: a path or options is NULL");
     sm_status status = sm_options_take(&j.o, sizeof j.o, options, SM_OPTIONS_QUANTIZE, error);
     if (!status)
         status = sm_mem_create(&j.mem, j.o.allocator, 0, error);
     if (status)
         return status;
-    status = run(&j, out, error);
+    status = run(&j, out_path, error);
     if (status == SM_ERR_CANCELLED) /* whatever it was that asked */
-        sm_fail(error, status, "%s: quantizing was cancelled", in);
+        sm_fail(error, status, "%s: quantizing was cancelled", in_path);
     sm_gguf_writer_abort(j.out);
     sm_team_free(j.team);
     sm_free(j.mem, j.overrides);
@@ -466,7 +468,7 @@ sm_status sm_quantize_file(const char *in, const char *out, const sm_quantize_op
     sm_source_close(j.in);
     sm_mem_destroy(j.mem);
     if (!status && result)
-        status = sm_struct_give(result, &j.result, sizeof j.result, result_wide, "sm_quantize_file",
-                                error);
+        status = sm_struct_give(result, &j.result, sizeof j.result, result_wide,
+                                "sm_model_quantize", error);
     return status;
 }

@@ -160,26 +160,32 @@ static sm_status load_all(const loader *l) {
 }
 
 sm_status sm_adapter_load(sm_adapter **out, const sm_model *model, const char *path,
-                          sm_progress_fn progress, void *progress_user, sm_error *error) {
+                          const sm_adapter_options *options, sm_error *error) {
     if (!out)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_adapter_load: out is NULL");
     *out = NULL;
     if (!model || !path)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_adapter_load: model or path is NULL");
     const sm_origin origin = {.struct_size = sizeof origin, .name = path};
-    return sm_adapter_load_from(out, model, &origin, progress, progress_user, error);
+    return sm_adapter_load_from(out, model, &origin, options, error);
 }
 
 sm_status sm_adapter_load_from(sm_adapter **out, const sm_model *model, const sm_origin *origin,
-                               sm_progress_fn progress, void *progress_user, sm_error *error) {
+                               const sm_adapter_options *options, sm_error *error) {
     if (!out)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_adapter_load_from: out is NULL");
     *out = NULL;
     if (!model)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_adapter_load_from: model is NULL");
     sm_origin taken;
-    const sm_status status = sm_origin_take(&taken, origin, "sm_adapter_load_from", error);
-    const sm_hook hook = {progress, progress_user};
+    sm_adapter_options o;
+    sm_status status = sm_origin_take(&taken, origin, "sm_adapter_load_from", error);
+    if (status)
+        return status;
+    status = sm_options_take(&o, sizeof o, options, SM_OPTIONS_ADAPTER, error);
+    if (status)
+        sm_origin_drop(&taken);
+    const sm_hook hook = {o.progress, o.progress_user};
     return status ? status : sm_adapter_open(out, model, &taken, &hook, error);
 }
 

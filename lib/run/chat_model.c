@@ -40,8 +40,8 @@ static sm_status make(sm_chat **out, const sm_model *model, const sm_chat_option
 
 static const sm_wide wide[] = {SM_WIDE_FROM(sm_chat_options, template_text), {0}};
 
-sm_status sm_chat_from_model(sm_chat **out, const sm_model *model, const sm_chat_options *options,
-                             sm_error *error) {
+sm_status sm_chat_new_from_model(sm_chat **out, const sm_model *model,
+                                 const sm_chat_options *options, sm_error *error) {
     sm_chat_options o;
     if (!out || !model)
         return sm_fail(error, SM_ERR_ARGUMENT, "chat_from_model: a pointer is NULL");

@@ -184,11 +184,13 @@ void sm_model_free(sm_model *model) {
         sm_mem_destroy(mem);
 }
 
-sm_status sm_model_save_packed(const sm_model *model, const char *path, sm_progress_fn progress,
-                               void *progress_user, sm_error *error) {
+sm_status sm_model_save_packed(const sm_model *model, const char *path,
+                               const sm_pack_options *options, sm_error *error) {
+    sm_pack_options o;
     if (!model || !path)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_model_save_packed: model or path is NULL");
-    return sm_net_save(model->net, path, progress, progress_user, error);
+    const sm_status status = sm_options_take(&o, sizeof o, options, SM_OPTIONS_PACK, error);
+    return status ? status : sm_net_save(model->net, path, o.progress, o.progress_user, error);
 }
 
 /* The most heads of keys, and the narrowest window, of any block. */

@@ -360,9 +360,9 @@ static sm_status load(sm_session *s, sm_source *source, sm_error *error) {
     return status;
 }
 
-sm_status sm_session_load(sm_session *s, const char *path, sm_error *error) {
+sm_status sm_session_restore(sm_session *s, const char *path, sm_error *error) {
     if (!s || !path)
-        return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_load: session or path is NULL");
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_restore: session or path is NULL");
     sm_status status = sm_session_begin(s, error);
     if (status)
         return status;
@@ -375,9 +375,10 @@ sm_status sm_session_load(sm_session *s, const char *path, sm_error *error) {
     return status;
 }
 
-sm_status sm_session_load_bytes(sm_session *s, const void *data, uint64_t size, sm_error *error) {
+sm_status sm_session_restore_bytes(sm_session *s, const void *data, uint64_t size,
+                                   sm_error *error) {
     if (!s || !data)
-        return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_load_bytes: session or data is NULL");
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_restore_bytes: session or data is NULL");
     sm_status status = sm_session_begin(s, error);
     if (status)
         return status;

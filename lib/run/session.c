@@ -158,9 +158,11 @@ static int32_t ask_session(void *user, uint64_t done, uint64_t total) {
     return s->cancel && s->cancel(s->cancel_user);
 }
 
-static sm_status make_copy(sm_session **out, const sm_session *s, sm_error *error) {
+static sm_status make_copy(sm_session **out, const sm_session *s, const sm_fork_options *how,
+                           sm_error *error) {
     const sm_session_options o = {.n_ctx = s->n_ctx,
-                                  .n_threads = sm_team_size(s->batch->team),
+                                  .n_threads = how->n_threads ? how->n_threads
+                                                              : sm_team_size(s->batch->team),
                                   .n_batch = s->batch->n_batch,
                                   .kv_type = s->kv_type,
                                   .kv_keep = s->kv_keep,
@@ -204,16 +206,25 @@ static sm_status make_copy(sm_session **out, const sm_session *s, sm_error *erro
     return SM_OK;
 }
 
-sm_status sm_session_fork(sm_session **out, const sm_session *s, sm_error *error) {
+sm_status sm_session_fork(sm_session **out, const sm_session *s, const sm_fork_options *options,
+                          sm_error *error) {
+    sm_fork_options o;
     if (!out)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_fork: out is NULL");
     *out = NULL;
     if (!s)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_fork: session is NULL");
-    sm_status status = sm_session_begin(s, error);
+    sm_status status = sm_options_take(&o, sizeof o, options, SM_OPTIONS_FORK, error);
+    if (!status && o.n_threads && s->batch->shared)
+        status =
+            sm_fail(error, SM_ERR_ARGUMENT,
+                    "sm_fork_options.n_threads is set: a session of a batch computes with what "
+                    "the batch has");
+    if (!status)
+        status = sm_session_begin(s, error);
     if (status)
         return status;
-    status = make_copy(out, s, error);
+    status = make_copy(out, s, &o, error);
     sm_session_end(s);
     return status;
 }

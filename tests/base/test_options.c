@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -290,6 +291,96 @@ static void reserved_fields_are_zero(void **state) {
     assert_int_equal(sm_tokenizer_load(&tokenizer, model_path(), &own, &error), SM_ERR_ARGUMENT);
 }
 
+/* ---- calls with options, and the system's numbers ------------------------------------------- */
+
+/* What takes options looks at them first: a size that no version has is refused everywhere. */
+static void options_are_looked_at(void **state) {
+    (void)state;
+    sm_model *model = open_model();
+    sm_session *s, *fork;
+    sm_adapter *adapter;
+    sm_error error = {0};
+    assert_int_equal(sm_session_new(&s, model, NULL, NULL), SM_OK);
+    const sm_adapter_options load = {.struct_size = 9};
+    const sm_merge_options merge = {.struct_size = 9};
+    const sm_pack_options pack = {.struct_size = 9};
+    const sm_fork_options copy = {.struct_size = 9},
+                          many = {.struct_size = sizeof many, .n_threads = 100000};
+    const char *out = scratch_path("options-out.gguf");
+    assert_int_equal(sm_adapter_load(&adapter, model, model_path(), &load, &error),
+                     SM_ERR_ARGUMENT);
+    assert_int_equal(sm_adapter_merge(out, model_path(), model_path(), 1, &merge, &error),
+                     SM_ERR_ARGUMENT);
+    assert_int_equal(sm_model_save_packed(model, out, &pack, &error), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_session_fork(&fork, s, &copy, &error), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_session_fork(&fork, s, &many, &error), SM_ERR_ARGUMENT);
+    assert_non_null(strstr(error.message, "n_threads"));
+    assert_null(fork);
+    sm_session_free(s);
+    sm_model_free(model);
+}
+
+/* A fork may have another team. */
+static void forks_have_their_own_threads(void **state) {
+    (void)state;
+    sm_model *model = open_model();
+    const sm_session_options one = {.struct_size = sizeof one, .n_threads = 1};
+    const sm_fork_options two = {.struct_size = sizeof two, .n_threads = 2};
+    sm_session *s, *fork, *same, *inside;
+    sm_batch *batch;
+    const int32_t ids[] = {1, 77, 3};
+    assert_int_equal(sm_session_new(&s, model, &one, NULL), SM_OK);
+    assert_int_equal(sm_session_feed(s, ids, 3, NULL), SM_OK);
+    assert_int_equal(sm_session_fork(&fork, s, &two, NULL), SM_OK);
+    assert_int_equal(sm_session_fork(&same, s, NULL, NULL), SM_OK);
+    assert_int_equal(test_info(fork).n_threads, 2);
+    assert_int_equal(test_info(same).n_threads, 1);
+    const float *a, *b;
+    uint64_t n;
+    assert_int_equal(sm_session_feed(s, ids, 1, NULL), SM_OK);
+    assert_int_equal(sm_session_feed(fork, ids, 1, NULL), SM_OK);
+    assert_int_equal(sm_session_logits(s, &a, &n, NULL), SM_OK);
+    assert_int_equal(sm_session_logits(fork, &b, NULL, NULL), SM_OK);
+    assert_memory_equal(a, b, n * sizeof *a);
+    assert_int_equal(sm_batch_new(&batch, model, NULL, NULL), SM_OK);
+    assert_int_equal(sm_batch_new_session(&inside, batch, NULL, NULL), SM_OK);
+    sm_session_free(same);
+    assert_int_equal(sm_session_fork(&same, inside, &two, NULL), SM_ERR_ARGUMENT);
+    sm_session_free(inside);
+    sm_session_free(fork);
+    sm_session_free(s);
+    sm_batch_free(batch);
+    sm_model_free(model);
+}
+
+static void errors_carry_the_number_of_the_system(void **state) {
+    (void)state;
+    sm_error error = {.system = -5};
+    sm_model *model;
+    sm_gguf *gguf;
+    sm_tokenizer *tokenizer;
+    sm_trainer *trainer;
+    const char *nowhere = "/nonexistent/model.gguf";
+    const sm_trainer_options o = {.struct_size = sizeof o, .data = nowhere};
+    assert_int_equal(sm_model_load(&model, nowhere, NULL, &error), SM_ERR_IO);
+    assert_int_equal(error.system, ENOENT);
+    assert_int_equal(sm_gguf_load(&gguf, NULL, NULL, &error), SM_ERR_ARGUMENT);
+    assert_int_equal(error.system, 0);
+    assert_int_equal(sm_gguf_load(&gguf, nowhere, NULL, &error), SM_ERR_IO);
+    assert_int_equal(error.system, ENOENT);
+    error.system = 0;
+    assert_int_equal(sm_tokenizer_load(&tokenizer, nowhere, NULL, &error), SM_ERR_IO);
+    assert_int_equal(error.system, ENOENT);
+    error.system = 0;
+    assert_int_equal(sm_trainer_open(&trainer, model_path(), &o, &error), SM_ERR_IO);
+    assert_int_equal(error.system, ENOENT);
+    model = open_model();
+    error.system = 0;
+    assert_int_equal(sm_model_save_packed(model, nowhere, NULL, &error), SM_ERR_IO);
+    assert_int_equal(error.system, ENOENT);
+    sm_model_free(model);
+}
+
 /* ---- zero ---------------------------------------------------------------------------------- */
 
 static void tables_say_which_zeros_can_be_asked_for(void **state) {
@@ -461,11 +552,11 @@ static void out_pointers_hold_nothing_after_a_failure(void **state) {
     GONE(detokenizer, sm_detokenizer_new(&detokenizer, NULL, 0, NULL));
     GONE(gguf, sm_gguf_load(&gguf, NULL, NULL, NULL));
     GONE(session, sm_session_new(&session, NULL, NULL, NULL));
-    GONE(session, sm_session_fork(&session, NULL, NULL));
+    GONE(session, sm_session_fork(&session, NULL, NULL, NULL));
     GONE(session, sm_batch_new_session(&session, NULL, NULL, NULL));
     GONE(batch, sm_batch_new(&batch, NULL, NULL, NULL));
-    GONE(adapter, sm_adapter_load(&adapter, NULL, NULL, NULL, NULL, NULL));
-    GONE(adapter, sm_adapter_load(&adapter, real, NULL, NULL, NULL, NULL));
+    GONE(adapter, sm_adapter_load(&adapter, NULL, NULL, NULL, NULL));
+    GONE(adapter, sm_adapter_load(&adapter, real, NULL, NULL, NULL));
     GONE(imatrix, sm_imatrix_new(&imatrix, NULL, NULL, NULL));
     GONE(trainer, sm_trainer_open(&trainer, NULL, NULL, NULL));
     GONE(logits, sm_session_logits(NULL, &logits, NULL, NULL));
@@ -496,6 +587,9 @@ int main(void) {
         cmocka_unit_test(rows_fit_structs_of_any_size),
         cmocka_unit_test(tables_refuse_sizes_inside_their_fields),
         cmocka_unit_test(reserved_fields_are_zero),
+        cmocka_unit_test(options_are_looked_at),
+        cmocka_unit_test(forks_have_their_own_threads),
+        cmocka_unit_test(errors_carry_the_number_of_the_system),
         cmocka_unit_test(tables_say_which_zeros_can_be_asked_for),
         cmocka_unit_test(sampling_takes_zeros),
         cmocka_unit_test(training_takes_zeros),

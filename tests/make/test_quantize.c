@@ -1,4 +1,4 @@
-/* sm_quantize_file and sm_imatrix: what is written, what is refused, and, with test data, the
+/* sm_model_quantize and sm_imatrix: what is written, what is refused, and, with test data, the
  * errors beside those of the format's reference encoder. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -58,7 +58,7 @@ static sm_source *open_gguf(const char *path) {
 
 static void quantize(const char *in, const char *out, const sm_quantize_options *o) {
     sm_error error = {0};
-    if (sm_quantize_file(in, out, o, NULL, &error))
+    if (sm_model_quantize(out, in, o, NULL, &error))
         fail_msg("%s", error.message);
 }
 
@@ -67,7 +67,7 @@ static void refused(const char *in, const char *out, const sm_quantize_options *
                     sm_status expected, const char *word, const char *word2) {
     sm_error error = {0};
     const size_t files = scratch_count();
-    const sm_status status = sm_quantize_file(in, out, o, NULL, &error);
+    const sm_status status = sm_model_quantize(out, in, o, NULL, &error);
     if (status != expected || !strstr(error.message, word) || !strstr(error.message, word2))
         fail_msg("status %d, expected %d; the message shall name %s and %s: %s", status, expected,
                  word, word2, error.message);
@@ -440,10 +440,10 @@ static void rows_that_do_not_fit_fall_back(void **state) {
         sm_quantize_result result = {.struct_size = sizeof result};
         sm_error error;
         const char *out = path_of("out.gguf");
-        if (sm_quantize_file(in, out,
-                             OPTIONS(.type = cases[i][0], .pure = 1, .on_tensor = count_fallbacks,
-                                     .on_tensor_user = seen),
-                             &result, &error))
+        if (sm_model_quantize(out, in,
+                              OPTIONS(.type = cases[i][0], .pure = 1, .on_tensor = count_fallbacks,
+                                      .on_tensor_user = seen),
+                              &result, &error))
             fail_msg("%s", error.message);
         sm_source *g = open_gguf(out);
         assert_string_equal(type_of(g, "blk.0.ffn_up.weight"), cases[i][1]);
@@ -523,11 +523,11 @@ static void what_cannot_be_done_is_named(void **state) {
     refused(nan, out, OPTIONS(.type = "Q4_0"), SM_ERR_FORMAT, "blk.1.ffn_up.weight", "NaN");
     refused(nan, out, OPTIONS(.type = "F16"), SM_ERR_FORMAT, "nan.gguf", "NaN");
     sm_error error;
-    assert_int_equal(sm_quantize_file(NULL, out, OPTIONS(.type = "Q8_0"), NULL, &error),
+    assert_int_equal(sm_model_quantize(out, NULL, OPTIONS(.type = "Q8_0"), NULL, &error),
                      SM_ERR_ARGUMENT);
-    assert_int_equal(sm_quantize_file(in, NULL, OPTIONS(.type = "Q8_0"), NULL, &error),
+    assert_int_equal(sm_model_quantize(NULL, in, OPTIONS(.type = "Q8_0"), NULL, &error),
                      SM_ERR_ARGUMENT);
-    assert_int_equal(sm_quantize_file(in, out, NULL, NULL, &error), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_model_quantize(out, in, NULL, NULL, &error), SM_ERR_ARGUMENT);
 }
 
 /* A weight that f16 cannot hold. */
@@ -698,7 +698,7 @@ static void importance_is_used(void **state) {
     sm_error error;
     measure(in, im, 2);
     quantize(in, path_of("plain.gguf"), OPTIONS(.type = "Q4_K"));
-    if (sm_quantize_file(in, out, OPTIONS(.type = "Q4_K", .imatrix = im), &result, &error))
+    if (sm_model_quantize(out, in, OPTIONS(.type = "Q4_K", .imatrix = im), &result, &error))
         fail_msg("%s", error.message);
     assert_int_equal(result.n_imatrix, 14);   /* two layers of seven */
     assert_int_equal(result.n_quantized, 15); /* and the embedding */
@@ -833,8 +833,8 @@ static void failing_allocations_leave_nothing(void **state) {
             const sm_allocator allocator = fail_allocator(&counter);
             sm_error error = {0};
             const size_t files = scratch_count();
-            const sm_status status = sm_quantize_file(
-                in, out, OPTIONS(.type = "Q4_K_M", .imatrix = im, .allocator = &allocator), NULL,
+            const sm_status status = sm_model_quantize(
+                out, in, OPTIONS(.type = "Q4_K_M", .imatrix = im, .allocator = &allocator), NULL,
                 &error);
             assert_int_equal(counter.live_blocks, 0);
             if (status == SM_OK) {

@@ -273,7 +273,7 @@ static void types_fall_back_as_when_quantizing(void **state) {
         sm_mem mem;
         sm_source *a, *b;
         assert_int_equal(sm_model_random_save(made, "stories260k", types[i], 1, NULL, NULL), SM_OK);
-        assert_int_equal(sm_quantize_file(floats, quantized, &o, NULL, NULL), SM_OK);
+        assert_int_equal(sm_model_quantize(quantized, floats, &o, NULL, NULL), SM_OK);
         assert_int_equal(sm_mem_init(&mem, NULL, 0, NULL), SM_OK);
         assert_int_equal(sm_source_open(&a, &mem, made, true, NULL), SM_OK);
         assert_int_equal(sm_source_open(&b, &mem, quantized, true, NULL), SM_OK);

@@ -278,7 +278,7 @@ static void check_model(directory *d) {
     directory parts = make("in-parts");
     snprintf(gguf, sizeof gguf, "%s", scratch_path("of-directory.gguf"));
     const sm_quantize_options o = {.struct_size = sizeof o, .type = "F32"};
-    if (sm_quantize_file(d->path, gguf, &o, NULL, &error))
+    if (sm_model_quantize(gguf, d->path, &o, NULL, &error))
         fail_msg("%s", error.message);
     assert_same(d->path, gguf);
     memcpy(parts.tensors, d->tensors, sizeof d->tensors);
@@ -483,7 +483,7 @@ static void assert_chat(const directory *d, const char *name, const char *expect
     sm_model *model;
     sm_chat *chat;
     assert_int_equal(sm_model_load(&model, d->path, NULL, NULL), SM_OK);
-    const sm_status status = sm_chat_from_model(&chat, model, &o, NULL);
+    const sm_status status = sm_chat_new_from_model(&chat, model, &o, NULL);
     if (!expected) {
         assert_int_not_equal(status, SM_OK);
     } else {
@@ -558,7 +558,7 @@ static void vocabularies(void **state) {
                "\"decoder\":null,\"model\":{\"type\":\"WordLevel\",\"unk_token\":\"u\","
                "\"vocab\":{\"u\":0,\"one\":1,\"two\":2,\"v\":3,\"w\":4,\"x\":5,\"y\":6}}}");
     assert_ids(d.path, "two one", 2, 1);
-    assert_int_equal(sm_quantize_file(d.path, gguf, &o, NULL, &error), SM_OK);
+    assert_int_equal(sm_model_quantize(gguf, d.path, &o, NULL, &error), SM_OK);
     assert_ids(gguf, "two three", 2, 0);
     drop(&d);
 }

@@ -155,8 +155,8 @@ static float *logits_of(const char *path, const char *adapter, uint32_t repack, 
     assert_non_null(logits);
     if (sm_model_load(&model, path, &o, &error) || sm_session_new(&s, model, &so, &error))
         fail_msg("%s", error.message);
-    if (adapter && (sm_adapter_load(&a, model, adapter, NULL, NULL, &error) ||
-                    sm_session_attach(s, a, 1, &error)))
+    if (adapter &&
+        (sm_adapter_load(&a, model, adapter, NULL, &error) || sm_session_attach(s, a, 1, &error)))
         fail_msg("%s", error.message);
     for (uint32_t t = 0; t < N; t += piece) {
         int32_t ids[N];
@@ -214,9 +214,9 @@ static void files_of_all_kinds_agree(void **state) {
             const char *small = scratch_path("small.gguf"), *packed = scratch_path("packed.gguf");
             const sm_quantize_options o = {.struct_size = sizeof o, .type = types[t]};
             sm_model *model = NULL;
-            if (sm_quantize_file(exact, small, &o, NULL, &error) ||
+            if (sm_model_quantize(small, exact, &o, NULL, &error) ||
                 sm_model_load(&model, small, NULL, &error) ||
-                sm_model_save_packed(model, packed, NULL, NULL, &error))
+                sm_model_save_packed(model, packed, NULL, &error))
                 fail_msg("%s", error.message);
             sm_model_free(model);
             assert_int_equal(params_of(packed), params_of(small));
@@ -264,7 +264,7 @@ static void quantize_with(const char *path, const char *imatrix, uint64_t n_imat
     const sm_quantize_options o = {.struct_size = sizeof o, .type = "Q4_K", .imatrix = imatrix};
     sm_quantize_result result = {.struct_size = sizeof result};
     sm_error error = {0};
-    if (sm_quantize_file(path, scratch_path("small.gguf"), &o, &result, &error))
+    if (sm_model_quantize(scratch_path("small.gguf"), path, &o, &result, &error))
         fail_msg("%s", error.message);
     assert_int_equal(result.n_imatrix, n_imatrix);
 }
@@ -375,7 +375,7 @@ static void stacks_take_adapters(void **state) {
         float *attached = logits_of(path, adapter, SM_REPACK_LAZY, N);
         float *single = logits_of(path, adapter, SM_REPACK_LAZY, 1);
         assert_memory_equal(attached, single, (size_t)N * FIXTURE_VOCAB * sizeof *single);
-        if (sm_adapter_merge(path, adapter, 1, merged, NULL, NULL, NULL, &error))
+        if (sm_adapter_merge(merged, path, adapter, 1, NULL, &error))
             fail_msg("%s", error.message);
         float *whole = logits_of(merged, NULL, SM_REPACK_LAZY, N);
         const double apart = relative(plain, attached), off = relative(whole, attached);

@@ -120,8 +120,8 @@ static float *logits_of(const char *path, const char *adapter, uint32_t piece) {
     float *logits = calloc((size_t)N * FIXTURE_VOCAB, sizeof *logits);
     assert_non_null(logits);
     if (sm_model_load(&model, path, NULL, &error) || sm_session_new(&s, model, &o, &error) ||
-        (adapter && (sm_adapter_load(&a, model, adapter, NULL, NULL, &error) ||
-                     sm_session_attach(s, a, 1, &error))))
+        (adapter &&
+         (sm_adapter_load(&a, model, adapter, NULL, &error) || sm_session_attach(s, a, 1, &error))))
         fail_msg("%s", error.message);
     for (uint32_t t = 0; t < N; t += piece) {
         int32_t ids[N];
@@ -159,9 +159,9 @@ static void check_small(const char *exact, const float *want) {
     const sm_quantize_options o = {.struct_size = sizeof o, .type = "Q8_0"};
     sm_error error = {0};
     sm_model *model = NULL;
-    if (sm_quantize_file(exact, small, &o, NULL, &error) ||
+    if (sm_model_quantize(small, exact, &o, NULL, &error) ||
         sm_model_load(&model, small, NULL, &error) ||
-        sm_model_save_packed(model, packed, NULL, NULL, &error))
+        sm_model_save_packed(model, packed, NULL, &error))
         fail_msg("%s", error.message);
     sm_model_free(model);
     float *got = logits_of(small, NULL, N);
@@ -185,7 +185,7 @@ static void check_importance(const char *exact) {
         ids[i] = id_of(i);
     if (sm_model_load(&model, exact, NULL, &error) || sm_imatrix_new(&im, model, NULL, &error) ||
         sm_imatrix_feed(im, ids, N, &error) || sm_imatrix_save(im, matrix, NULL, &error) ||
-        sm_quantize_file(exact, scratch_path("small.gguf"), &o, &result, &error))
+        sm_model_quantize(scratch_path("small.gguf"), exact, &o, &result, &error))
         fail_msg("%s", error.message);
     sm_imatrix_free(im);
     sm_model_free(model);
@@ -240,7 +240,7 @@ static void check_adapter(const char *exact, const char *family, const float *pl
     const char *adapter = scratch_path("adapter.gguf"), *merged = scratch_path("merged.gguf");
     sm_error error = {0};
     write_adapter(adapter, exact, family);
-    if (sm_adapter_merge(exact, adapter, 1, merged, NULL, NULL, NULL, &error))
+    if (sm_adapter_merge(merged, exact, adapter, 1, NULL, &error))
         fail_msg("%s", error.message);
     float *attached = logits_of(exact, adapter, N), *whole = logits_of(merged, NULL, N);
     const double heard = apart(plain, attached), off = apart(whole, attached);

@@ -186,8 +186,8 @@ static void codebook_types_are_close(void **state) {
             .struct_size = sizeof to, .type = cases[c].type, .imatrix = im, .pure = 1};
         const sm_quantize_options back = {
             .struct_size = sizeof back, .type = "F32", .requantize = 1};
-        if (sm_quantize_file(source, typed, &to, NULL, &error) ||
-            sm_quantize_file(typed, floats, &back, NULL, &error))
+        if (sm_model_quantize(typed, source, &to, NULL, &error) ||
+            sm_model_quantize(floats, typed, &back, NULL, &error))
             fail_msg("%s", error.message);
         logits_of(floats, SM_LEVEL_AUTO, exact);
         for (size_t l = 0; l < N_LEVELS; l++) {

@@ -175,7 +175,7 @@ static void logits_of(const char *path, uint32_t repack, const char *adapter, fl
     OK(sm_model_load(&model, path, &o, error));
     OK(sm_session_new(&s, model, &so, error));
     if (adapter) {
-        OK(sm_adapter_load(&a, model, adapter, NULL, NULL, error));
+        OK(sm_adapter_load(&a, model, adapter, NULL, error));
         OK(sm_session_attach(s, a, 1, error));
     }
     OK(sm_session_feed_logits(s, ids, N - 1, logits, UINT64_MAX, error));
@@ -208,7 +208,7 @@ static void test_same_bits(void **state) {
         assert_memory_equal(got, want, sizeof want);
         for (int packs = 0; packs < 2; packs++) {
             OK(sm_model_load(&model, packs ? packed : joined, NULL, error));
-            OK(sm_model_save_packed(model, packs ? again : packed, NULL, NULL, error));
+            OK(sm_model_save_packed(model, packs ? again : packed, NULL, error));
             sm_model_free(model);
         }
         assert_same_files(packed, again);
@@ -287,9 +287,9 @@ static void test_adapters(void **state) {
         logits_of(joined, SM_REPACK_LAZY, of_joined, got, &info);
         assert_memory_not_equal(want, plain, sizeof want);
         assert_memory_equal(got, want, sizeof want);
-        OK(sm_adapter_merge(split, of_split, 1, merged, NULL, NULL, NULL, error));
+        OK(sm_adapter_merge(merged, split, of_split, 1, NULL, error));
         join(merged, want_merged, gates, "", NULL);
-        OK(sm_adapter_merge(joined, of_joined, 1, merged, NULL, NULL, NULL, error));
+        OK(sm_adapter_merge(merged, joined, of_joined, 1, NULL, error));
         assert_same_files(merged, want_merged);
     }
 }
@@ -337,9 +337,9 @@ static void test_quantize(void **state) {
     sm_source_close(a);
     sm_source_close(b);
     sm_quantize_options o = {.struct_size = sizeof o, .type = "Q4_K", .pure = true, .imatrix = im};
-    OK(sm_quantize_file(joined, out, &o, NULL, error));
+    OK(sm_model_quantize(out, joined, &o, NULL, error));
     o.imatrix = im_split;
-    OK(sm_quantize_file(split, im, &o, NULL, error));
+    OK(sm_model_quantize(im, split, &o, NULL, error));
     join(im, want, true, "", NULL);
     assert_same_files(out, want);
 }

@@ -78,7 +78,7 @@ static void logits_of(const char *path, uint32_t n_ctx, float *logits) {
     sm_session *s, *fork;
     OK(sm_model_load(&m, path, NULL, error));
     OK(sm_session_new(&s, m, &so, error));
-    OK(sm_session_fork(&fork, s, error));
+    OK(sm_session_fork(&fork, s, NULL, error));
     sm_session_free(s);
     feed(fork, logits); /* which is of the same context */
     sm_session_free(fork);

@@ -68,7 +68,7 @@ static sm_status save(const char *from, const char *to, const sm_allocator *allo
     sm_status status = sm_model_load(&model, from, &o, error);
     if (status)
         return status;
-    status = sm_model_save_packed(model, to, NULL, NULL, error);
+    status = sm_model_save_packed(model, to, NULL, error);
     sm_model_free(model);
     return status;
 }
@@ -142,7 +142,7 @@ typedef struct saving {
 
 static void *save_in_thread(void *arg) {
     saving *s = arg;
-    s->status = sm_model_save_packed(s->model, s->path, NULL, NULL, NULL);
+    s->status = sm_model_save_packed(s->model, s->path, NULL, NULL);
     return NULL;
 }
 
@@ -158,14 +158,14 @@ static void saving_goes_with_running(void **state) {
     const sm_session_options so = {.struct_size = sizeof so, .n_threads = 2};
     assert_int_equal(sm_model_load(&model, plain, NULL, NULL), SM_OK);
     assert_int_equal(sm_session_new(&session, model, &so, NULL), SM_OK);
-    assert_int_equal(sm_model_save_packed(model, before, NULL, NULL, NULL), SM_OK);
+    assert_int_equal(sm_model_save_packed(model, before, NULL, NULL), SM_OK);
     saving s = {model, during, SM_ERR_STATE};
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, save_in_thread, &s), 0);
     assert_int_equal(sm_session_feed(session, ids, N_IDS, NULL), SM_OK);
     pthread_join(thread, NULL);
     assert_int_equal(s.status, SM_OK);
-    assert_int_equal(sm_model_save_packed(model, after, NULL, NULL, NULL), SM_OK);
+    assert_int_equal(sm_model_save_packed(model, after, NULL, NULL), SM_OK);
     assert_same_files(before, during);
     assert_same_files(before, after);
     sm_session_free(session);
@@ -200,7 +200,7 @@ static void saving_takes_what_is_packed(void **state) {
         assert_int_equal(sm_model_get_info(model, &info, NULL), SM_OK);
         n += info.packed_bytes != last;
         last = info.packed_bytes;
-        assert_int_equal(sm_model_save_packed(model, some, NULL, NULL, NULL), SM_OK);
+        assert_int_equal(sm_model_save_packed(model, some, NULL, NULL), SM_OK);
         assert_same_files(none, some);
         sm_session_free(session);
         sm_model_free(model);
@@ -230,7 +230,12 @@ static void progress_reaches_the_end_and_cancels(void **state) {
     sm_model *model;
     assert_int_equal(sm_model_load(&model, plain, NULL, NULL), SM_OK);
     watcher w = {0};
-    assert_int_equal(sm_model_save_packed(model, packed, watch, &w, NULL), SM_OK);
+    assert_int_equal(sm_model_save_packed(model, packed,
+                                          &(sm_pack_options){.struct_size = sizeof(sm_pack_options),
+                                                             .progress = watch,
+                                                             .progress_user = &w},
+                                          NULL),
+                     SM_OK);
     assert_true(w.calls > 3);
     assert_int_equal(w.last, w.total);
     scratch_write(packed, "old", 3);
@@ -238,8 +243,13 @@ static void progress_reaches_the_end_and_cancels(void **state) {
     for (uint64_t at = 1; at <= w.calls; at++) {
         watcher stopper = {.stop_at = at};
         sm_error error = {0};
-        assert_int_equal(sm_model_save_packed(model, packed, watch, &stopper, &error),
-                         SM_ERR_CANCELLED);
+        assert_int_equal(
+            sm_model_save_packed(model, packed,
+                                 &(sm_pack_options){.struct_size = sizeof(sm_pack_options),
+                                                    .progress = watch,
+                                                    .progress_user = &stopper},
+                                 &error),
+            SM_ERR_CANCELLED);
         assert_int_equal(stopper.calls, at);
         assert_int_equal(scratch_count(), n_files);
     }
@@ -248,11 +258,10 @@ static void progress_reaches_the_end_and_cancels(void **state) {
     assert_int_equal(size, 3);
     free(old);
     sm_error error = {0};
-    assert_int_equal(sm_model_save_packed(model, "/nonexistent/x.gguf", NULL, NULL, &error),
-                     SM_ERR_IO);
+    assert_int_equal(sm_model_save_packed(model, "/nonexistent/x.gguf", NULL, &error), SM_ERR_IO);
     assert_non_null(strstr(error.message, "/nonexistent/x.gguf"));
-    assert_int_equal(sm_model_save_packed(NULL, packed, NULL, NULL, NULL), SM_ERR_ARGUMENT);
-    assert_int_equal(sm_model_save_packed(model, NULL, NULL, NULL, NULL), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_model_save_packed(NULL, packed, NULL, NULL), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_model_save_packed(model, NULL, NULL, NULL), SM_ERR_ARGUMENT);
     sm_model_free(model);
 }
 

@@ -302,7 +302,11 @@ static sm_status random_save(asking *a, sm_error *error) {
 }
 
 static sm_status save_packed(asking *a, sm_error *error) {
-    return sm_model_save_packed(world.loaded, world.out, progress, a, error);
+    return sm_model_save_packed(world.loaded, world.out,
+                                &(sm_pack_options){.struct_size = sizeof(sm_pack_options),
+                                                   .progress = progress,
+                                                   .progress_user = a},
+                                error);
 }
 
 static sm_status quantize_to(const char *type, asking *a, sm_error *error) {
@@ -311,7 +315,7 @@ static sm_status quantize_to(const char *type, asking *a, sm_error *error) {
                                    .type = type,
                                    .progress = progress,
                                    .progress_user = a};
-    return sm_quantize_file(world.model, world.out, &o, NULL, error);
+    return sm_model_quantize(world.out, world.model, &o, NULL, error);
 }
 
 static sm_status quantize_blocks(asking *a, sm_error *error) {
@@ -323,13 +327,20 @@ static sm_status quantize_copy(asking *a, sm_error *error) {
 }
 
 static sm_status merge(asking *a, sm_error *error) {
-    return sm_adapter_merge(world.model, world.adapter, 1, world.out, NULL, progress, a, error);
+    return sm_adapter_merge(world.out, world.model, world.adapter, 1,
+                            &(sm_merge_options){.struct_size = sizeof(sm_merge_options),
+                                                .progress = progress,
+                                                .progress_user = a},
+                            error);
 }
 
 static sm_status load_adapter(asking *a, sm_error *error) {
     sm_adapter *adapter;
-    const sm_status status =
-        sm_adapter_load(&adapter, world.loaded, world.adapter, progress, a, error);
+    const sm_status status = sm_adapter_load(
+        &adapter, world.loaded, world.adapter,
+        &(sm_adapter_options){
+            .struct_size = sizeof(sm_adapter_options), .progress = progress, .progress_user = a},
+        error);
     sm_adapter_free(adapter);
     return status;
 }
@@ -361,7 +372,7 @@ static sm_status feed_logits(asking *a, sm_error *error) {
 
 static sm_status fork_session(sm_error *error) {
     sm_session *copy;
-    const sm_status status = sm_session_fork(&copy, world.session, error);
+    const sm_status status = sm_session_fork(&copy, world.session, NULL, error);
     sm_session_free(copy);
     return status;
 }
@@ -492,7 +503,9 @@ static sm_status resume(asking *a, sm_error *error) {
 }
 
 static sm_status exporting(sm_trainer *trainer, sm_error *error) {
-    return sm_trainer_export(trainer, world.out, "F16", error);
+    return sm_trainer_export(
+        trainer, world.out,
+        &(sm_export_options){.struct_size = sizeof(sm_export_options), .type = "F16"}, error);
 }
 
 static sm_status export(asking *a, sm_error *error) {

@@ -47,7 +47,7 @@ static float *logits_of(const char *path, uint32_t activations, uint32_t n_threa
 static void as_f32(const char *from, const char *to) {
     const sm_quantize_options o = {.struct_size = sizeof o, .type = "F32", .requantize = 1};
     sm_error error = {0};
-    if (sm_quantize_file(from, to, &o, NULL, &error))
+    if (sm_model_quantize(to, from, &o, NULL, &error))
         fail_msg("%s", error.message);
 }
 
@@ -134,7 +134,7 @@ static void packed_files_and_unknown_choices_are_refused(void **state) {
     assert_int_equal(sm_model_load(&model, path, &neither, &error), SM_ERR_ARGUMENT);
     assert_non_null(strstr(error.message, "activations"));
     assert_int_equal(sm_model_load(&model, path, &fast, &error), SM_OK);
-    assert_int_equal(sm_model_save_packed(model, packed, NULL, NULL, &error), SM_OK);
+    assert_int_equal(sm_model_save_packed(model, packed, NULL, &error), SM_OK);
     sm_model_free(model);
     assert_int_equal(sm_model_load(&model, packed, &exact, &error), SM_ERR_UNSUPPORTED);
     assert_non_null(strstr(error.message, "is packed Q4_0"));
@@ -144,7 +144,7 @@ static void packed_files_and_unknown_choices_are_refused(void **state) {
     char again[512];
     snprintf(again, sizeof again, "%s-again", path);
     assert_int_equal(sm_model_load(&model, path, &exact, &error), SM_OK);
-    assert_int_equal(sm_model_save_packed(model, again, NULL, NULL, &error), SM_OK);
+    assert_int_equal(sm_model_save_packed(model, again, NULL, &error), SM_OK);
     sm_model_free(model);
     float *a = logits_of(packed, SM_ACTIVATIONS_FAST, 2, N);
     float *b = logits_of(again, SM_ACTIVATIONS_FAST, 2, N);

@@ -149,9 +149,9 @@ static void test_attach(void **state) {
     sm_session *s, *fork;
     sm_adapter *a, *b, *z;
     OK(sm_model_load(&model, model_path, NULL, error));
-    OK(sm_adapter_load(&a, model, path, NULL, NULL, error));
-    OK(sm_adapter_load(&b, model, second, NULL, NULL, error));
-    OK(sm_adapter_load(&z, model, zero, NULL, NULL, error));
+    OK(sm_adapter_load(&a, model, path, NULL, error));
+    OK(sm_adapter_load(&b, model, second, NULL, error));
+    OK(sm_adapter_load(&z, model, zero, NULL, error));
     sm_adapter_info info = {.struct_size = sizeof info};
     OK(sm_adapter_get_info(a, &info, error));
     assert_int_equal(info.n_matrices, 14);
@@ -170,7 +170,7 @@ static void test_attach(void **state) {
             memcpy(other, with, sizeof with);
         assert_memory_equal(with, other, sizeof with);
         assert_true(difference(plain, with) > 0.05);
-        OK(sm_session_fork(&fork, s, error));
+        OK(sm_session_fork(&fork, s, NULL, error));
         static float forked[LOGITS];
         logits_of(fork, forked);
         assert_memory_equal(with, forked, sizeof with);
@@ -192,8 +192,8 @@ static void test_attach(void **state) {
     sm_adapter_free(z);
     sm_model_free(model);
     sm_adapter_free(b); /* any order */
-    OK(sm_adapter_merge(model_path, path, 0.5, merged, NULL, NULL, NULL, error));
-    OK(sm_adapter_merge(merged, second, -1, merged, NULL, NULL, NULL, error));
+    OK(sm_adapter_merge(merged, model_path, path, 0.5, NULL, error));
+    OK(sm_adapter_merge(merged, merged, second, -1, NULL, error));
     OK(sm_model_load(&model, merged, NULL, error));
     OK(sm_session_new(&s, model, &exact, error));
     logits_of(s, other);
@@ -219,7 +219,7 @@ static void test_quantized_base(void **state) {
     sm_session *s;
     sm_adapter *a;
     OK(sm_model_load(&model, model_path, NULL, error));
-    OK(sm_adapter_load(&a, model, path, NULL, NULL, error));
+    OK(sm_adapter_load(&a, model, path, NULL, error));
     OK(sm_session_new(&s, model, NULL, error));
     OK(sm_session_attach(s, a, 1, error));
     logits_of(s, with);
@@ -228,7 +228,9 @@ static void test_quantized_base(void **state) {
     sm_model_free(model);
     const char *types[] = {"F32", NULL, "Q8_0"};
     for (int i = 0; i < 3; i++) {
-        OK(sm_adapter_merge(model_path, path, 1, merged, types[i], NULL, NULL, error));
+        OK(sm_adapter_merge(
+            merged, model_path, path, 1,
+            &(sm_merge_options){.struct_size = sizeof(sm_merge_options), .type = types[i]}, error));
         OK(sm_model_load(&model, merged, NULL, error));
         OK(sm_session_new(&s, model, NULL, error));
         logits_of(s, other);
@@ -238,12 +240,17 @@ static void test_quantized_base(void **state) {
     }
     sm_error e;
     sm_source *gguf; /* rows of 64 are no blocks of 256 */
-    OK(sm_adapter_merge(model_path, path, 1, merged, "Q4_K", NULL, NULL, error));
+    OK(sm_adapter_merge(
+        merged, model_path, path, 1,
+        &(sm_merge_options){.struct_size = sizeof(sm_merge_options), .type = "Q4_K"}, error));
     OK(sm_source_open(&gguf, &mem, merged, true, error));
     assert_int_equal(sm_source_find_tensor(gguf, "blk.0.attn_q.weight")->type, SM_DTYPE_Q5_0);
     sm_source_close(gguf);
-    assert_int_equal(sm_adapter_merge(model_path, path, 1, merged, "X", NULL, NULL, &e),
-                     SM_ERR_ARGUMENT);
+    assert_int_equal(
+        sm_adapter_merge(merged, model_path, path, 1,
+                         &(sm_merge_options){.struct_size = sizeof(sm_merge_options), .type = "X"},
+                         &e),
+        SM_ERR_ARGUMENT);
 }
 
 /* What the file says of its type; `otherwise` where it says nothing. */
@@ -267,20 +274,27 @@ static void test_file_type(void **state) {
         uint32_t file_type;
     } cases[] = {{NULL, 7}, {"Q8_0", 7}, {"F32", 0}, {"F16", 1}, {"Q4_0", 2}, {"BF16", 32}};
     write_adapter(adapter, &(recipe){.rank = 4, .b = 0.2, .alpha = 8});
-    OK(sm_quantize_file(base(SM_DTYPE_F32), typed, &o, NULL, error));
+    OK(sm_model_quantize(typed, base(SM_DTYPE_F32), &o, NULL, error));
     assert_int_equal(key_of(typed, "general.file_type", NONE), 7);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        OK(sm_adapter_merge(typed, adapter, 1, merged, cases[i].type, NULL, NULL, error));
+        OK(sm_adapter_merge(
+            merged, typed, adapter, 1,
+            &(sm_merge_options){.struct_size = sizeof(sm_merge_options), .type = cases[i].type},
+            error));
         assert_int_equal(key_of(merged, "general.file_type", NONE), cases[i].file_type);
         assert_int_equal(key_of(merged, "general.quantization_version", NONE), 2);
     }
     /* small matrices of many: most weights are as before */
     write_adapter(adapter, &(recipe){.rank = 4, .b = 0.2, .alpha = 8, .names = "attn_k"});
-    OK(sm_adapter_merge(typed, adapter, 1, merged, "F32", NULL, NULL, error));
+    OK(sm_adapter_merge(merged, typed, adapter, 1,
+                        &(sm_merge_options){.struct_size = sizeof(sm_merge_options), .type = "F32"},
+                        error));
     assert_int_equal(key_of(merged, "general.file_type", NONE), 7);
     /* a base that says nothing */
     write_adapter(adapter, &(recipe){.rank = 4, .b = 0.2, .alpha = 8});
-    OK(sm_adapter_merge(base(SM_DTYPE_F32), adapter, 1, merged, "Q8_0", NULL, NULL, error));
+    OK(sm_adapter_merge(
+        merged, base(SM_DTYPE_F32), adapter, 1,
+        &(sm_merge_options){.struct_size = sizeof(sm_merge_options), .type = "Q8_0"}, error));
     assert_int_equal(key_of(merged, "general.file_type", NONE), 7);
     assert_int_equal(key_of(merged, "general.quantization_version", NONE), 2);
 }
@@ -301,7 +315,7 @@ static void test_long_steps(void **state) {
     sm_model *model;
     sm_adapter *a;
     OK(sm_model_load(&model, base_path, NULL, error));
-    OK(sm_adapter_load(&a, model, path, NULL, NULL, error));
+    OK(sm_adapter_load(&a, model, path, NULL, error));
     for (int i = 0; i < 2; i++) {
         const sm_session_options o = {
             .struct_size = sizeof o, .n_ctx = LONG, .n_threads = 2, .n_batch = i ? LONG : 50};
@@ -322,7 +336,7 @@ static void expect_refused(const sm_model *model, const recipe *r, sm_status wan
     sm_adapter *a;
     sm_error e;
     write_adapter(path, r);
-    assert_int_equal(sm_adapter_load(&a, model, path, NULL, NULL, &e), want);
+    assert_int_equal(sm_adapter_load(&a, model, path, NULL, &e), want);
     assert_null(a);
     if (!strstr(e.message, part) || !strstr(e.message, "refused.gguf"))
         fail_msg("\"%s\" names not both the file and %s", e.message, part);
@@ -352,9 +366,8 @@ static void test_refused(void **state) {
     expect_refused(model, &(recipe){.rank = 4, .stray = "something"}, SM_ERR_UNSUPPORTED,
                    "something");
     expect_refused(model, &(recipe){.rank = 4, .alpha = INFINITY}, SM_ERR_FORMAT, "alpha");
-    assert_int_equal(sm_adapter_load(&a, model, "/nonexistent", NULL, NULL, &e), SM_ERR_IO);
-    assert_int_equal(sm_adapter_load(&a, model, base(SM_DTYPE_F32), NULL, NULL, &e),
-                     SM_ERR_UNSUPPORTED);
+    assert_int_equal(sm_adapter_load(&a, model, "/nonexistent", NULL, &e), SM_ERR_IO);
+    assert_int_equal(sm_adapter_load(&a, model, base(SM_DTYPE_F32), NULL, &e), SM_ERR_UNSUPPORTED);
     assert_non_null(strstr(e.message, "is a model, not a LoRA adapter"));
     const char *path = scratch_path("good.gguf");
     sm_model *wrong;
@@ -362,7 +375,7 @@ static void test_refused(void **state) {
     assert_int_equal(sm_model_load(&wrong, path, NULL, &e), SM_ERR_UNSUPPORTED);
     assert_non_null(strstr(e.message, "is a LoRA adapter, not a model"));
     write_adapter(path, &(recipe){.rank = 4, .b = 1, .alpha = 4});
-    OK(sm_adapter_load(&a, model, path, NULL, NULL, error));
+    OK(sm_adapter_load(&a, model, path, NULL, error));
     OK(sm_session_new(&s, model2, NULL, error));
     assert_int_equal(sm_session_attach(s, a, 1, &e), SM_ERR_ARGUMENT);
     assert_int_equal(sm_session_detach(s, a, &e), SM_ERR_ARGUMENT);
@@ -371,7 +384,7 @@ static void test_refused(void **state) {
     assert_int_equal(sm_session_attach(s, a, (double)NAN, &e), SM_ERR_ARGUMENT);
     sm_adapter *many[SM_MAX_ADAPTERS];
     for (int i = 0; i < SM_MAX_ADAPTERS; i++) {
-        OK(sm_adapter_load(&many[i], model, path, NULL, NULL, error));
+        OK(sm_adapter_load(&many[i], model, path, NULL, error));
         OK(sm_session_attach(s, many[i], 0.01, error));
         sm_adapter_free(many[i]); /* the session holds it */
     }
@@ -400,7 +413,7 @@ static void test_out_of_memory(void **state) {
     for (uint64_t at = 1;; at++) {
         sm_adapter *a = NULL;
         fail.fail_at = fail.calls + at;
-        sm_status status = sm_adapter_load(&a, model, path, NULL, NULL, NULL);
+        sm_status status = sm_adapter_load(&a, model, path, NULL, NULL);
         if (status)
             assert_int_equal(fail.live_blocks, live);
         else

@@ -224,7 +224,7 @@ static void mirostat_follows_rewind_and_fork(void **state) {
         assert_int_equal(test_sample(s, &o, &id, NULL, NULL), SM_OK);
         assert_int_equal(id, ids[i]);
         if (i == 11)
-            assert_int_equal(sm_session_fork(&fork, s, NULL), SM_OK);
+            assert_int_equal(sm_session_fork(&fork, s, NULL, NULL), SM_OK);
         assert_int_equal(sm_session_feed(s, &ids[i], 1, NULL), SM_OK);
     }
     assert_int_equal(sm_session_rewind(s, 3 + 6, NULL), SM_OK);

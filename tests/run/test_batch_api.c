@@ -317,7 +317,7 @@ static void sessions_of_a_batch_do_all_that_others_do(void **state) {
     assert_int_equal(sm_session_generate(session, "the hand", SM_ZT, &go, collect, in_batch, NULL),
                      SM_OK);
     assert_string_equal(in_batch, alone);
-    assert_int_equal(sm_session_fork(&fork, session, NULL), SM_OK);
+    assert_int_equal(sm_session_fork(&fork, session, NULL, NULL), SM_OK);
     /* the fork is of the batch: both go on in one step, to the same logits */
     const int32_t ids[] = {5, 9, 5};
     const sm_batch_item items[] = {
@@ -593,7 +593,7 @@ static sm_status whole_run(const char *path, const sm_allocator *allocator, sm_e
         status = sm_batch_step(batch, items, 2, error);
     }
     if (!status)
-        status = sm_session_fork(&s[2], s[1], error);
+        status = sm_session_fork(&s[2], s[1], NULL, error);
     for (int i = 0; i < 3; i++)
         sm_session_free(s[i]);
     sm_batch_free(batch);
@@ -672,7 +672,7 @@ static void handles_go_in_any_order(void **state) {
         sm_session *a = open_session(batch), *b = NULL;
         const int32_t id = 7;
         assert_int_equal(sm_session_feed(a, &id, 1, NULL), SM_OK);
-        assert_int_equal(sm_session_fork(&b, a, NULL), SM_OK);
+        assert_int_equal(sm_session_fork(&b, a, NULL, NULL), SM_OK);
         int gone[4] = {0};
         for (int left = 4, code = order; left > 0; code /= left, left--) {
             int which = code % left; /* the which-th of those that are left */

@@ -48,7 +48,7 @@ static void *use(void *arg) {
     sm_team_set_barrier_ns(session->batch->team, 0);
     u->status = sm_session_generate(session, "the hand in the", SM_ZT, &go, collect, u, NULL);
     if (!u->status)
-        u->status = sm_session_fork(&fork, session, NULL);
+        u->status = sm_session_fork(&fork, session, NULL, NULL);
     sm_session_free(session);
     if (!u->status) {
         const int32_t id = 3;
@@ -126,7 +126,7 @@ static void *watch(void *arg) {
     watcher *w = arg;
     uint64_t last = 0;
     pthread_barrier_wait(w->start);
-    w->status = sm_model_save_packed(w->model, w->path, NULL, NULL, NULL);
+    w->status = sm_model_save_packed(w->model, w->path, NULL, NULL);
     for (int i = 0; i < 100 && !w->status; i++) {
         sm_model_info info = {.struct_size = sizeof info};
         w->status = sm_model_get_info(w->model, &info, NULL);

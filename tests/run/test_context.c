@@ -207,13 +207,13 @@ static void streams_are_the_same_bits(void **state) {
                 sm_session *copy;
                 assert_int_equal(sm_session_save(parts, scratch_path("stream.sms"), NULL), SM_OK);
                 copy = open_session(model, CONTEXT, 1, 16, m % 2 ? SM_KV_TYPE_Q8_0 : 0);
-                assert_int_equal(sm_session_load(copy, scratch_path("stream.sms"), NULL), SM_OK);
+                assert_int_equal(sm_session_restore(copy, scratch_path("stream.sms"), NULL), SM_OK);
                 sm_session_free(parts);
                 parts = copy;
             }
             if (turn == 20) {
                 sm_session *copy;
-                assert_int_equal(sm_session_fork(&copy, parts, NULL), SM_OK);
+                assert_int_equal(sm_session_fork(&copy, parts, NULL, NULL), SM_OK);
                 sm_session_free(parts);
                 parts = copy;
             }
@@ -354,11 +354,11 @@ static void no_draw_comes_twice(void **state) {
     memmove(ids + 10, ids + 30, 70 * sizeof *ids);
     assert_int_equal(sm_session_feed(plain, ids, 80, NULL), SM_OK);
     assert_draws(s, plain, false);
-    assert_int_equal(sm_session_fork(&copy, s, NULL), SM_OK);
+    assert_int_equal(sm_session_fork(&copy, s, NULL, NULL), SM_OK);
     assert_draws(s, copy, true);
     assert_int_equal(sm_session_save(s, scratch_path("draws.sms"), NULL), SM_OK);
     assert_int_equal(sm_session_rewind(copy, 0, NULL), SM_OK);
-    assert_int_equal(sm_session_load(copy, scratch_path("draws.sms"), NULL), SM_OK);
+    assert_int_equal(sm_session_restore(copy, scratch_path("draws.sms"), NULL), SM_OK);
     assert_draws(s, copy, true);
     assert_int_equal(sm_session_rewind(s, 11, NULL), SM_OK);
     assert_int_equal(sm_session_sync(s, ids, 80, NULL, NULL), SM_OK);

@@ -274,26 +274,29 @@ static void merging_refuses(void **state) {
     for (size_t i = 0; i < 4; i++)
         for (uint32_t type = 0; type < 2; type++) {
             const char *model = damaged(tensors[i], type ? SM_DTYPE_Q8_0 : SM_DTYPE_F32, NAN);
-            expect(sm_adapter_merge(model, good, 1, out, NULL, NULL, NULL, &error), &error,
-                   tensors[i]);
+            expect(sm_adapter_merge(out, model, good, 1, NULL, &error), &error, tensors[i]);
             assert_non_null(strstr(error.message, "damaged.gguf"));
             expect_no_file(out);
         }
     const char *model = copy_path("whole.gguf");
     assert_int_equal(fixture_write(model, &(fixture_model){0}), 0);
     const char *bad = write_adapter(9, NAN);
-    expect(sm_adapter_merge(model, bad, 1, out, NULL, NULL, NULL, &error), &error,
+    expect(sm_adapter_merge(out, model, bad, 1, NULL, &error), &error,
            "blk.0.attn_q.weight.lora_a");
     expect_no_file(out);
     /* all finite, but for what comes of it */
     const char *large = write_adapter(9, 3e38f);
-    expect(sm_adapter_merge(model, large, 1000, out, NULL, NULL, NULL, &error), &error,
-           "blk.0.attn_q.weight");
-    expect(sm_adapter_merge(model, write_adapter(9, 3e6f), 1, out, "F16", NULL, NULL, &error),
+    expect(sm_adapter_merge(out, model, large, 1000, NULL, &error), &error, "blk.0.attn_q.weight");
+    expect(sm_adapter_merge(
+               out, model, write_adapter(9, 3e6f), 1,
+               &(sm_merge_options){.struct_size = sizeof(sm_merge_options), .type = "F16"}, &error),
            &error, "too large for type F16");
     expect_no_file(out);
-    assert_int_equal(
-        sm_adapter_merge(model, write_adapter(9, 3e6f), 1, out, "BF16", NULL, NULL, NULL), SM_OK);
+    assert_int_equal(sm_adapter_merge(out, model, write_adapter(9, 3e6f), 1,
+                                      &(sm_merge_options){.struct_size = sizeof(sm_merge_options),
+                                                          .type = "BF16"},
+                                      NULL),
+                     SM_OK);
 }
 
 static void adapters_refuse(void **state) {
@@ -304,7 +307,7 @@ static void adapters_refuse(void **state) {
     const char *path = copy_path("whole.gguf");
     assert_int_equal(fixture_write(path, &(fixture_model){0}), 0);
     assert_int_equal(sm_model_load(&model, path, NULL, NULL), SM_OK);
-    expect(sm_adapter_load(&a, model, write_adapter(63, -INFINITY), NULL, NULL, &error), &error,
+    expect(sm_adapter_load(&a, model, write_adapter(63, -INFINITY), NULL, &error), &error,
            "blk.0.attn_q.weight.lora_a");
     assert_null(a);
     sm_model_free(model);
@@ -322,7 +325,7 @@ static void quantizing_refuses_where_the_type_stays(void **state) {
                 const sm_quantize_options o = {
                     .struct_size = sizeof o, .type = type ? "Q8_0" : "F32", .n_threads = n_threads};
                 const char *in = damaged(tensors[i], type ? SM_DTYPE_Q8_0 : SM_DTYPE_F32, INFINITY);
-                expect(sm_quantize_file(in, out, &o, NULL, &error), &error, tensors[i]);
+                expect(sm_model_quantize(out, in, &o, NULL, &error), &error, tensors[i]);
                 assert_non_null(strstr(error.message, i ? "row 7" : "column 7"));
                 expect_no_file(out);
             }
@@ -343,7 +346,7 @@ static void packing_refuses(void **state) {
             assert_int_equal(sm_session_new(&s, model, NULL, NULL), SM_OK);
             if (used)
                 assert_int_equal(sm_session_feed(s, &id, 1, NULL), SM_OK);
-            expect(sm_model_save_packed(model, out, NULL, NULL, &error), &error, tensors[i]);
+            expect(sm_model_save_packed(model, out, NULL, &error), &error, tensors[i]);
             expect_no_file(out);
             sm_session_free(s);
             sm_model_free(model);
@@ -383,10 +386,18 @@ static void training_refuses(void **state) {
     sm_trainer_options o = training();
     const char *path = damaged("token_embd.weight", SM_DTYPE_F32, 1e6f), *out = copy_path("t.gguf");
     assert_int_equal(sm_trainer_open(&t, path, &o, &error), SM_OK);
-    expect(sm_trainer_export(t, out, "F16", &error), &error, "token_embd.weight");
+    expect(sm_trainer_export(
+               t, out,
+               &(sm_export_options){.struct_size = sizeof(sm_export_options), .type = "F16"},
+               &error),
+           &error, "token_embd.weight");
     assert_non_null(strstr(error.message, "row 7"));
     expect_no_file(out);
-    assert_int_equal(sm_trainer_export(t, out, "BF16", &error), SM_OK);
+    assert_int_equal(
+        sm_trainer_export(
+            t, out, &(sm_export_options){.struct_size = sizeof(sm_export_options), .type = "BF16"},
+            &error),
+        SM_OK);
     sm_trainer_free(t);
 }
 

@@ -114,14 +114,14 @@ static void misuse(guest *g) {
     IN_USE(test_sample(s, NULL, &id, NULL, error));
     assert_int_equal(id, -1);
     IN_USE(sm_session_set_cancel(s, NULL, NULL, error));
-    IN_USE(sm_session_fork(&copy, s, error));
+    IN_USE(sm_session_fork(&copy, s, NULL, error));
     assert_null(copy);
     IN_USE(sm_session_drop(s, 0, 0, error));
     IN_USE(sm_session_drop_turns(s, &(uint32_t){0}, 1, 0, 0, &(uint32_t){0}, error));
     IN_USE(sm_session_save(s, scratch_path("in-use.sms"), error));
-    IN_USE(sm_session_load(s, scratch_path("in-use.sms"), error));
+    IN_USE(sm_session_restore(s, scratch_path("in-use.sms"), error));
     IN_USE(sm_session_save_bytes(s, NULL, 0, &reused, error));
-    IN_USE(sm_session_load_bytes(s, &id, sizeof id, error));
+    IN_USE(sm_session_restore_bytes(s, &id, sizeof id, error));
     IN_USE(sm_session_attach(s, g->adapter, 1, error));
     IN_USE(sm_session_detach(s, g->adapter, error));
     assert_int_equal(sm_session_length(s), length);
@@ -194,7 +194,7 @@ static void a_session_in_its_callbacks_is_in_use(void **state) {
     (void)state;
     sm_model *model = open_model(NULL);
     sm_adapter *adapter;
-    assert_int_equal(sm_adapter_load(&adapter, model, adapter_path(), NULL, NULL, NULL), SM_OK);
+    assert_int_equal(sm_adapter_load(&adapter, model, adapter_path(), NULL, NULL), SM_OK);
     guest plain = {.at = -1};
     sm_session *s = open_session(model, 2);
     assert_int_equal(
@@ -314,7 +314,7 @@ static int32_t misuse_batch(void *user) {
         for (int i = 0; i < 3; i++) {
             IN_USE(sm_session_feed(g->sessions[i], &id, 1, error));
             IN_USE(sm_session_rewind(g->sessions[i], 0, error));
-            IN_USE(sm_session_fork(&fresh, g->sessions[i], error));
+            IN_USE(sm_session_fork(&fresh, g->sessions[i], NULL, error));
             IN_USE(sm_session_generate(g->sessions[i], "a", SM_ZT, NULL, NULL, NULL, error));
         }
         return 0;
@@ -623,7 +623,7 @@ static void *race_session(void *arg) {
             id = 7;
             break;
         default:
-            OK_OR_IN_USE(sm_session_fork(&copy, s, NULL));
+            OK_OR_IN_USE(sm_session_fork(&copy, s, NULL, NULL));
             sm_session_free(copy);
             copy = NULL;
         }
@@ -841,7 +841,7 @@ static void in_child(sm_session *s, const float *expected) {
     MUST(1, sm_session_feed(s, prompt() + 20, 20, NULL) == SM_OK);
     MUST(2, sm_session_logits(s, &logits, NULL, NULL) == SM_OK);
     MUST(3, !memcmp(logits, expected, FIXTURE_VOCAB * sizeof *logits));
-    MUST(4, sm_session_fork(&copy, s, NULL) == SM_OK);
+    MUST(4, sm_session_fork(&copy, s, NULL, NULL) == SM_OK);
     MUST(5, sm_session_feed(copy, prompt(), 3, NULL) == SM_OK);
     sm_session_free(copy);
     MUST(6, sm_session_generate(s, "the", SM_ZT, some_tokens(), NULL, NULL, NULL) == SM_OK);

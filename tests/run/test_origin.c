@@ -199,7 +199,7 @@ static void vocabularies_and_directories_too(void **state) {
     sm_adapter *adapter;
     sm_error error;
     assert_int_equal(sm_model_load(&model, world.path, NULL, NULL), SM_OK);
-    assert_int_equal(sm_adapter_load_from(&adapter, model, &origin, NULL, NULL, &error),
+    assert_int_equal(sm_adapter_load_from(&adapter, model, &origin, NULL, &error),
                      SM_ERR_UNSUPPORTED); /* a model is no adapter */
     assert_non_null(strstr(error.message, "from the host"));
     assert_int_equal(h.n_done, 3);

@@ -138,7 +138,7 @@ static void memory_is_bounded(void **state) {
         const uint64_t least = shapes[i].window + shapes[i].n_batch - 1;
         assert_int_equal(test_info(all).cache_bytes, 3 * whole);
         assert_true(kept >= bytes_of(least) && kept <= bytes_of(least + 30));
-        assert_int_equal(sm_session_fork(&fork, s, NULL), SM_OK);
+        assert_int_equal(sm_session_fork(&fork, s, NULL, NULL), SM_OK);
         assert_int_equal(test_info(fork).cache_bytes, test_info(s).cache_bytes);
         sm_session_free(fork);
         /* what a token reads ends with the window */
@@ -233,7 +233,7 @@ static void sessions_go_back(void **state) {
     feed(s, 460, 470);
     assert_last(s, want);
     /* forks have all of it */
-    assert_int_equal(sm_session_fork(&fork, s, NULL), SM_OK);
+    assert_int_equal(sm_session_fork(&fork, s, NULL, NULL), SM_OK);
     sm_session_free(s);
     assert_int_equal(sm_session_rewind(fork, 469, NULL), SM_OK);
     for (uint32_t at = 469; at < MOST; at++) {
@@ -313,7 +313,7 @@ static void batches_change_no_bit(void **state) {
         for (uint32_t i = 0; i < SESSIONS; i++)
             assert_last(s[i], want[i]);
     }
-    assert_int_equal(sm_session_fork(&fork, s[0], NULL), SM_OK);
+    assert_int_equal(sm_session_fork(&fork, s[0], NULL, NULL), SM_OK);
     assert_int_equal(sm_session_rewind(fork, MOST - BATCH, NULL), SM_OK);
     assert_int_equal(sm_session_feed(fork, ids[0] + MOST - BATCH, BATCH, NULL), SM_OK);
     assert_last(fork, want[0]);

@@ -97,7 +97,7 @@ static uint8_t *saved(const sm_session *s, uint64_t *size) {
 
 static void assert_loads(sm_session *s, const uint8_t *data, uint64_t size) {
     sm_error error;
-    if (sm_session_load_bytes(s, data, size, &error))
+    if (sm_session_restore_bytes(s, data, size, &error))
         fail_msg("%s", error.message);
 }
 
@@ -124,7 +124,7 @@ static void goes_on_as_if_never_saved(void **state) {
                     uint8_t *data = saved(s, &size);
                     assert_int_equal(sm_session_save(s, path, NULL), SM_OK);
                     assert_loads(from_bytes, data, size);
-                    assert_int_equal(sm_session_load(from_file, path, NULL), SM_OK);
+                    assert_int_equal(sm_session_restore(from_file, path, NULL), SM_OK);
                     size_t on_disk;
                     uint8_t *file = scratch_read(path, &on_disk);
                     assert_int_equal(on_disk, size);
@@ -165,7 +165,7 @@ static void whatever_was_done_before(void **state) {
         wide.n_ctx = 2 * CONTEXT;
         copy = open_with(model, wide);
         assert_loads(copy, data, size);
-        assert_int_equal(sm_session_fork(&fork, copy, NULL), SM_OK);
+        assert_int_equal(sm_session_fork(&fork, copy, NULL, NULL), SM_OK);
         assert_goes_on(s, fork);
         sm_session_free(fork);
         sm_session_free(copy);
@@ -212,7 +212,7 @@ static void refused(sm_session *s, const uint8_t *data, uint64_t size, sm_status
                     const char *word) {
     sm_error error = {0};
     const uint32_t length = sm_session_length(s);
-    const sm_status got = sm_session_load_bytes(s, data, size, &error);
+    const sm_status got = sm_session_restore_bytes(s, data, size, &error);
     if (got != status || !strstr(error.message, word))
         fail_msg("%d '%s', not %d '%s'", got, error.message, status, word);
     assert_int_equal(sm_session_length(s), length);
@@ -272,9 +272,10 @@ static void another_session_is_refused_by_name(void **state) {
                      SM_ERR_UNSUPPORTED);
     assert_non_null(strstr(error.message, "a saved session"));
     assert_int_equal(fixture_write(scratch_path("saved-model.gguf"), &several[1]), 0);
-    assert_int_equal(sm_session_load(s, scratch_path("saved-model.gguf"), &error), SM_ERR_FORMAT);
+    assert_int_equal(sm_session_restore(s, scratch_path("saved-model.gguf"), &error),
+                     SM_ERR_FORMAT);
     assert_non_null(strstr(error.message, "no saved session"));
-    assert_int_equal(sm_session_load(s, scratch_path("not-there"), &error), SM_ERR_IO);
+    assert_int_equal(sm_session_restore(s, scratch_path("not-there"), &error), SM_ERR_IO);
     free(data);
     sm_session_free(s);
     sm_model_free(model);
@@ -302,7 +303,7 @@ static void damage_is_refused(void **state) {
     const uint32_t step = test_share(1, 7);
     for (uint64_t i = 0; i < size; i += step) {
         data[i] ^= (uint8_t)(1u << i % 8);
-        if (sm_session_load_bytes(t, data, size, NULL) == SM_OK)
+        if (sm_session_restore_bytes(t, data, size, NULL) == SM_OK)
             fail_msg("byte %llu of %llu may be damaged", (unsigned long long)i,
                      (unsigned long long)size);
         assert_int_equal(sm_session_length(t), 7);
@@ -314,7 +315,7 @@ static void damage_is_refused(void **state) {
         assert_non_null(exact);
         cut = exact;
         memcpy(cut, data, (size_t)i);
-        assert_int_not_equal(sm_session_load_bytes(t, cut, i, NULL), SM_OK);
+        assert_int_not_equal(sm_session_restore_bytes(t, cut, i, NULL), SM_OK);
     }
     free(cut);
     assert_int_equal(sm_session_length(t), 7);
@@ -408,7 +409,7 @@ static void lies_are_refused(void **state) {
         sm_error error = {0};
         const char *path = scratch_path("lie.sms");
         write_lie(path, &lies[i], data, size);
-        const sm_status status = sm_session_load(s, path, &error);
+        const sm_status status = sm_session_restore(s, path, &error);
         if (lies[i].word ? !status || !strstr(error.message, lies[i].word) : status)
             fail_msg("lie %zu: %d '%s'", i, status, error.message);
         assert_int_equal(sm_session_length(s), 20);
@@ -441,8 +442,8 @@ static void failing_allocations(void **state) {
             const sm_status status = what == 0 ? sm_session_save(s, path, NULL)
                                      : what == 1
                                          ? sm_session_save_bytes(s, data, size, &written, NULL)
-                                     : what == 2 ? sm_session_load(t, path, NULL)
-                                                 : sm_session_load_bytes(t, data, size, NULL);
+                                     : what == 2 ? sm_session_restore(t, path, NULL)
+                                                 : sm_session_restore_bytes(t, data, size, NULL);
             counter.fail_at = 0;
             assert_int_equal(counter.live_blocks, before);
             if (!status)
@@ -487,8 +488,8 @@ static void cancelled_anywhere(void **state) {
             }
             a = (asked){.stop_at = stop};
             sm_session_set_cancel(who, on_ask, &a, NULL);
-            const sm_status status =
-                what ? sm_session_load_bytes(t, data, size, NULL) : sm_session_save(s, path, NULL);
+            const sm_status status = what ? sm_session_restore_bytes(t, data, size, NULL)
+                                          : sm_session_save(s, path, NULL);
             if (!status)
                 break;
             assert_int_equal(status, SM_ERR_CANCELLED);
@@ -511,14 +512,14 @@ static void arguments(void **state) {
     uint8_t byte = 0;
     assert_int_equal(sm_session_save(NULL, "x", NULL), SM_ERR_ARGUMENT);
     assert_int_equal(sm_session_save(s, NULL, NULL), SM_ERR_ARGUMENT);
-    assert_int_equal(sm_session_load(NULL, "x", NULL), SM_ERR_ARGUMENT);
-    assert_int_equal(sm_session_load(s, NULL, NULL), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_session_restore(NULL, "x", NULL), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_session_restore(s, NULL, NULL), SM_ERR_ARGUMENT);
     assert_int_equal(sm_session_save_bytes(NULL, &byte, 1, &size, NULL), SM_ERR_ARGUMENT);
     assert_int_equal(size, 0);
     assert_int_equal(sm_session_save_bytes(s, NULL, 1, &size, NULL), SM_ERR_ARGUMENT);
     assert_int_equal(sm_session_save_bytes(s, &byte, 1, NULL, NULL), SM_ERR_ARGUMENT);
-    assert_int_equal(sm_session_load_bytes(s, NULL, 0, NULL), SM_ERR_ARGUMENT);
-    assert_int_equal(sm_session_load_bytes(s, &byte, 0, NULL), SM_ERR_FORMAT);
+    assert_int_equal(sm_session_restore_bytes(s, NULL, 0, NULL), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_session_restore_bytes(s, &byte, 0, NULL), SM_ERR_FORMAT);
     sm_session_free(s);
     sm_model_free(model);
 }

@@ -295,7 +295,7 @@ static void check_fork_rewind_and_sync(uint32_t kv_type) {
 
     /* a fork goes its own way and outlives its origin */
     sm_session *fork;
-    assert_int_equal(sm_session_fork(&fork, s, NULL), SM_OK);
+    assert_int_equal(sm_session_fork(&fork, s, NULL, NULL), SM_OK);
     assert_int_equal(sm_session_length(fork), 299);
     assert_int_equal(test_token(fork, 5), ids[5]);
     assert_int_equal(test_token(fork, 299), -1);
@@ -998,8 +998,8 @@ static void wrong_use_is_a_status(void **state) {
     assert_int_equal(sm_session_new(NULL, model, NULL, &error), SM_ERR_ARGUMENT);
     assert_int_equal(sm_session_new(&session, NULL, NULL, &error), SM_ERR_ARGUMENT);
     assert_null(session);
-    assert_int_equal(sm_session_fork(NULL, s, &error), SM_ERR_ARGUMENT);
-    assert_int_equal(sm_session_fork(&session, NULL, &error), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_session_fork(NULL, s, NULL, &error), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_session_fork(&session, NULL, NULL, &error), SM_ERR_ARGUMENT);
     assert_int_equal(sm_session_feed(NULL, ids, 1, &error), SM_ERR_ARGUMENT);
     assert_int_equal(sm_session_feed_logits(NULL, ids, 1, NULL, UINT64_MAX, &error),
                      SM_ERR_ARGUMENT);

@@ -225,7 +225,7 @@ static sm_status whole_run(const char *path, const sm_allocator *allocator, uint
     if (!status)
         status = sm_session_feed_logits(session, ids, 2, logits, UINT64_MAX, error);
     if (!status)
-        status = sm_session_fork(&fork, session, error);
+        status = sm_session_fork(&fork, session, NULL, error);
     sm_session_free(fork);
     sm_session_free(session);
     sm_model_free(model);

@@ -190,7 +190,7 @@ static void the_session_goes_on_alike(void **state) {
         o.speculate = SM_SPECULATE_NGRAM;
         generate(&ahead, b, PROMPT, &o);
         assert_same(&plain, &ahead);
-        assert_int_equal(sm_session_fork(&fork, b, NULL), SM_OK);
+        assert_int_equal(sm_session_fork(&fork, b, NULL, NULL), SM_OK);
         sm_session *const all[] = {a, b, fork};
         static float rows[3][9][V];
         for (int i = 0; i < 3; i++) {

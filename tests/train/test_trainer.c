@@ -181,7 +181,7 @@ static double session_loss(const char *path, const char *adapter_path) {
     OK(sm_session_new(&session, model, &so, error));
     if (adapter_path) {
         sm_adapter *adapter;
-        OK(sm_adapter_load(&adapter, model, adapter_path, NULL, NULL, error));
+        OK(sm_adapter_load(&adapter, model, adapter_path, NULL, error));
         OK(sm_session_attach(session, adapter, 1, error));
         sm_adapter_free(adapter);
     }
@@ -213,11 +213,18 @@ static void test_export_computes_the_same(void **state) {
     const char *types[] = {NULL, "F32", "F16", "BF16"};
     for (int i = 0; i < 4; i++) {
         const char *out = scratch_path("exported.gguf");
-        OK(sm_trainer_export(t, out, types[i], error));
+        OK(sm_trainer_export(
+            t, out,
+            &(sm_export_options){.struct_size = sizeof(sm_export_options), .type = types[i]},
+            error));
         assert_true(fabs(session_loss(out, NULL) - want) < (i < 2 ? 1e-4 : 2e-2));
     }
     sm_error e;
-    assert_int_equal(sm_trainer_export(t, scratch_path("x.gguf"), "Q9", &e), SM_ERR_ARGUMENT);
+    assert_int_equal(
+        sm_trainer_export(
+            t, scratch_path("x.gguf"),
+            &(sm_export_options){.struct_size = sizeof(sm_export_options), .type = "Q9"}, &e),
+        SM_ERR_ARGUMENT);
     assert_non_null(strstr(e.message, "Q9"));
     assert_int_equal(sm_trainer_export_adapter(t, scratch_path("x.gguf"), &e), SM_ERR_STATE);
     sm_trainer_free(t);
@@ -631,7 +638,7 @@ static void test_adapters_learn(void **state) {
     char plain[512];
     snprintf(plain, sizeof plain, "%s", scratch_path("q4k-f32.gguf"));
     const sm_quantize_options f32 = {.struct_size = sizeof f32, .type = "F32", .requantize = 1};
-    OK(sm_quantize_file(model, plain, &f32, NULL, error));
+    OK(sm_model_quantize(plain, model, &f32, NULL, error));
     for (uint32_t variant = 0; variant < 3; variant++) {
         const sm_trainer_options o = with_adapters(variant);
         sm_trainer *t = open_trainer(model, &o);
@@ -652,11 +659,13 @@ static void test_adapters_learn(void **state) {
         OK(sm_trainer_export_adapter(t, adapter, error));
         sm_trainer_free(t);
         assert_true(fabs(session_loss(model, adapter) - want) < close);
-        OK(sm_adapter_merge(plain, adapter, 1, merged, NULL, NULL, NULL, error));
+        OK(sm_adapter_merge(merged, plain, adapter, 1, NULL, error));
         const double in_f32 = session_loss(plain, adapter);
         assert_true(fabs(session_loss(merged, NULL) - in_f32) < 1e-5 * in_f32);
         assert_true(fabs(in_f32 - want) < 0.05);
-        OK(sm_adapter_merge(model, adapter, 1, merged, "F32", NULL, NULL, error));
+        OK(sm_adapter_merge(
+            merged, model, adapter, 1,
+            &(sm_merge_options){.struct_size = sizeof(sm_merge_options), .type = "F32"}, error));
         assert_true(fabs(session_loss(merged, NULL) - want) < 0.05);
     }
     uint8_t *after = scratch_read(model, &size_after);
@@ -730,8 +739,10 @@ static void test_joined(void **state) {
         sm_trainer_free(t);
         assert_true(fabs(session_loss(lora ? model : out, lora ? out : NULL) - want) < 1e-4);
         if (lora) {
-            OK(sm_adapter_merge(model, out, 1, scratch_path("merged.gguf"), "F32", NULL, NULL,
-                                error));
+            OK(sm_adapter_merge(
+                scratch_path("merged.gguf"), model, out, 1,
+                &(sm_merge_options){.struct_size = sizeof(sm_merge_options), .type = "F32"},
+                error));
             assert_true(fabs(session_loss(scratch_path("merged.gguf"), NULL) - want) < 0.05);
         }
         t = open_trainer(model, &o);
@@ -799,7 +810,7 @@ static void test_adapters_answer(void **state) {
         steps(t, o.steps);
         OK(sm_trainer_export_adapter(t, scratch_path("answers.gguf"), error));
         sm_trainer_free(t);
-        OK(sm_adapter_load(&adapter[a], model, scratch_path("answers.gguf"), NULL, NULL, error));
+        OK(sm_adapter_load(&adapter[a], model, scratch_path("answers.gguf"), NULL, error));
     }
     const sm_session_options so = {.struct_size = sizeof so, .n_threads = 1};
     OK(sm_session_new(&session, model, &so, error));
@@ -867,7 +878,7 @@ static void test_adapters_of_experts_answer(void **state) {
     sm_adapter *adapter;
     const sm_session_options so = {.struct_size = sizeof so, .n_threads = 1};
     OK(sm_model_load(&model, model_path, NULL, error));
-    OK(sm_adapter_load(&adapter, model, adapter_path, NULL, NULL, error));
+    OK(sm_adapter_load(&adapter, model, adapter_path, NULL, error));
     OK(sm_session_new(&session, model, &so, error));
     assert_false(answers(session, asked, said));
     OK(sm_session_attach(session, adapter, 1, error));
