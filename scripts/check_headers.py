@@ -5,7 +5,7 @@ Usage: check_headers.py [SOURCE_ROOT [C_COMPILER...]]
 
 Of what a preprocessor leaves of them: every constant is there; fixed-width types only; structs
 by pointer only; those that grow begin with struct_size, the others' comments say that they never
-grow. Of the text: functions have SM_API and SM_CALL,
+grow; no struct ends with padding on any ABI. Of the text: functions have SM_API and SM_CALL,
 callbacks SM_CALL, macros are those that are none of these. Where cffi is installed, it has to
 understand them, and find every constant.
 """
@@ -94,6 +94,12 @@ def check_growth(root, h):
             [f"{s} is said never to grow, and has struct_size" for s in sorted(sized & fixed)])
 
 
+def check_layouts(h):
+    return [f"{struct} ends with {tail} bytes of padding ({abi})"
+            for struct in h.structs for abi in headers.ABIS
+            for *_, tail in [headers.layout(h, struct, abi)] if tail]
+
+
 def check_cffi(root, compiler, h):
     try:
         import cffi
@@ -111,7 +117,7 @@ def main():
     compiler = sys.argv[2:] or ["cc"]
     h = headers.read(root, compiler)
     found = (check_text(root) + check_constants(root, h) + check_types(h) +
-             check_growth(root, h) + check_cffi(root, compiler, h))
+             check_growth(root, h) + check_layouts(h) + check_cffi(root, compiler, h))
     for line in found:
         print(line)
     print(f"{len(h.functions)} functions, {len(h.structs)} structs, {len(h.callbacks)} callbacks, "

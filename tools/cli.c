@@ -14,10 +14,15 @@
 
 /* ---- messages ------------------------------------------------------------------------ */
 
-void cli_log(void *user, int32_t severity, const char *message) {
+static void print_log(void *user, int32_t severity, const char *message) {
     (void)user;
     if (severity <= SM_LOG_WARN)
         cli_error(severity == SM_LOG_WARN ? "warning: %s" : "%s", message);
+}
+
+const sm_logger *cli_logger(void) {
+    static const sm_logger logger = {.struct_size = sizeof logger, .log = print_log};
+    return &logger;
 }
 
 int cli_fail(const sm_error *error) {
@@ -333,7 +338,7 @@ int cli_load_model(sm_model **model, sm_model_info *info, const char *path,
                    sm_model_options *options) {
     sm_error error = {0};
     options->progress = cli_load_progress;
-    options->log = cli_log;
+    options->log = cli_logger();
     const int code = give_info(sm_model_load(model, path, options, &error), model, info, &error);
     return cli_hint(code, path);
 }

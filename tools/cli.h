@@ -96,7 +96,7 @@ int cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The same for a failed library call; cli_interrupt_code() if a signal was the reason. */
 int cli_fail(const sm_error *error);
 /* sm_log_fn: prints warnings and errors as cli_error does. */
-void cli_log(void *user, int32_t severity, const char *message);
+const sm_logger *cli_logger(void);
 /* Writes out stdout: `code`, or CLI_FAILED if anything printed was lost. */
 int cli_finish(int code);
 

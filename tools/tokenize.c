@@ -174,7 +174,7 @@ static int tokenize(tokenize_job *job, const cli_input *input) {
     int code = CLI_DONE;
     uint64_t at = 0;
     const sm_tokenizer_options options = {
-        .struct_size = sizeof options, .cancel = cli_cancel, .log = cli_log};
+        .struct_size = sizeof options, .cancel = cli_cancel, .log = cli_logger()};
     if (sm_tokenizer_load(&job->tokenizer, job->path, &options, &error) != SM_OK)
         return cli_fail(&error);
     const double start = cli_seconds();

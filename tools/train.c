@@ -526,7 +526,7 @@ static int open_and_run(train_state *t) {
     if (usable != CLI_GO_ON)
         return usable;
     t->options.progress = cli_load_progress;
-    t->options.log = cli_log;
+    t->options.log = cli_logger();
     cli_catch_interrupt();
     const sm_status status = sm_trainer_open(&t->trainer, t->model, &t->options, &error);
     progress_end();

@@ -26,7 +26,7 @@ static int print(const sm_watermark_score *score, bool json) {
 static int detect(const char *path, const cli_input *input, const sm_watermark *watermark,
                   bool json) {
     const sm_tokenizer_options options = {
-        .struct_size = sizeof options, .cancel = cli_cancel, .log = cli_log};
+        .struct_size = sizeof options, .cancel = cli_cancel, .log = cli_logger()};
     sm_watermark_score score = {.struct_size = sizeof score};
     sm_tokenizer *tokenizer;
     sm_error error = {0};

@@ -26,6 +26,7 @@ typedef struct sm_adapter_options {
     uint32_t reserved;
     sm_progress_fn progress; /* NULL: none; tensors done of the adapter's */
     void *progress_user;
+    sm_cancel *cancel_flag; /* NULL, or what ends the call when it is set (types.h) */
 } sm_adapter_options;
 
 typedef struct sm_merge_options {
@@ -36,6 +37,7 @@ typedef struct sm_merge_options {
                          quantized anew, which costs some of the adapter's precision */
     sm_progress_fn progress; /* NULL: none; counts weights */
     void *progress_user;
+    sm_cancel *cancel_flag; /* NULL, or what ends the call when it is set (types.h) */
 } sm_merge_options;
 
 /* Loads an adapter file in llama.cpp's GGUF format, for this model: general.type "adapter",

@@ -42,13 +42,14 @@ typedef struct sm_batch sm_batch;
 
 typedef struct sm_batch_options {
     uint32_t struct_size;
-    uint32_t n_threads;   /* of the team; 0: all CPUs of the process, 8 at most */
-    uint32_t n_sequences; /* that one step feeds at most; 0: 32. There may be more sessions */
-    uint32_t n_batch;     /* tokens of a step at most; 0: 512; n_sequences if that is more.
+    uint32_t n_threads;     /* of the team; 0: all CPUs of the process, 8 at most */
+    uint32_t n_sequences;   /* that one step feeds at most; 0: 32. There may be more sessions */
+    uint32_t n_batch;       /* tokens of a step at most; 0: 512; n_sequences if that is more.
                              Buffers grow with it */
-    uint32_t n_ctx;       /* tokens that a session can hold at most, and by default; 0:
+    uint32_t n_ctx;         /* tokens that a session can hold at most, and by default; 0:
                              min(n_ctx_train, 4096) */
-    uint32_t pin;         /* 1: each thread but the caller's stays on one CPU, see generate.h */
+    uint32_t pin;           /* 1: each thread but the caller's stays on one CPU, see generate.h */
+    sm_cancel *cancel_flag; /* NULL, or what ends steps while it is set (types.h) */
 } sm_batch_options;
 
 /* SM_ERR_ARGUMENT, _NOMEM, _SYSTEM (threads), _UNSUPPORTED (pin, where the system cannot). */

@@ -42,10 +42,11 @@ typedef struct sm_render_options {
     uint32_t
         no_generation_prompt; /* 1: nothing behind the last message that an answer goes on from */
     const char *variables; /* more for the template, a JSON object ({"enable_thinking": false}) */
-    int64_t clock;         /* what the time is, for templates that ask: seconds since 1970 as it is
-                              to be shown; 0: the system's, UTC */
     sm_cancel_fn cancel;   /* asked every few milliseconds; NULL: never */
     void *cancel_user;
+    sm_cancel *cancel_flag; /* NULL, or what ends the call when it is set (types.h) */
+    int64_t clock;          /* what the time is, for templates that ask: seconds since 1970 as it is
+                              to be shown; 0: the system's, UTC */
 } sm_render_options;
 
 /* From text or a layout's name. SM_ERR_FORMAT, _UNSUPPORTED (the template: line and what),

@@ -105,6 +105,7 @@ typedef struct sm_schema_options {
      * never. May call what does not use this constraint */
     sm_cancel_fn cancel;
     void *cancel_user;
+    sm_cancel *cancel_flag; /* NULL, or what ends the call when it is set (types.h) */
 } sm_schema_options;
 
 /* text[0..length): the schema. schema_options may be NULL. Statuses as sm_constraint_new, and

@@ -68,6 +68,8 @@ typedef struct sm_session_options {
                          the window and one batch (n_batch, of the session or of its batch), or like
                          the others those of all tokens. It changes no logits, but what
                          sm_session_rewind costs */
+    uint32_t reserved;
+    sm_cancel *cancel_flag; /* NULL, or what ends calls of the session while it is set (types.h) */
 } sm_session_options;
 
 /* SM_ERR_ARGUMENT, _NOMEM, _SYSTEM (threads), _UNSUPPORTED (pin, where the system cannot). */
@@ -79,6 +81,7 @@ typedef struct sm_fork_options {
     uint32_t struct_size;
     uint32_t n_threads; /* of its team; 0: as many as the session that is copied has. A session of a
                            batch computes with the batch's (SM_ERR_ARGUMENT) */
+    sm_cancel *cancel_flag; /* of the new session; the copying asks that of the old one */
 } sm_fork_options;
 
 /* A second session with the same tokens, cache and logits, and a team of its own (or in the same
@@ -430,11 +433,11 @@ typedef struct sm_context_full {
     uint32_t n_ctx;
     uint32_t n_keep;
     const int32_t *ids; /* [n_ids] that the session holds, or those of a prompt that is too long */
-    uint64_t n_ids;
-    uint64_t n_dropped;     /* of these, behind the first n_keep; 0 with SM_CONTEXT_ASK */
     int32_t *replacement;   /* SM_CONTEXT_ASK: room for n_ctx ids that are to be held instead */
     uint32_t n_replacement; /* ... set by the callback: at least one less than n_ctx */
     uint32_t reserved;
+    uint64_t n_ids;
+    uint64_t n_dropped; /* of these, behind the first n_keep; 0 with SM_CONTEXT_ASK */
 } sm_context_full;
 
 /* Called before anything is dropped, on the calling thread; non-zero cancels. Other sessions may be
@@ -466,7 +469,6 @@ typedef struct sm_generate_options {
                                     token counts where the token is chosen, though it is never
                                     handed out: "<|im_start|>", and "\n<|im_start|>user" with
                                     what stands around it, too */
-    uint64_t n_stop;             /* at most 64, each 1..1024 bytes */
     uint32_t parse_special;      /* 1: special tokens written in the prompt are parsed */
     uint32_t no_bos;             /* 1: no BOS in front even where the vocabulary asks for it */
     uint32_t ignore_end;         /* 1: go on after end-of-text tokens */
@@ -487,20 +489,22 @@ typedef struct sm_generate_options {
      * matches; SM_FINISH_LENGTH, _CONTEXT and _STOP may leave it unfinished. ignore_end says
      * nothing then */
     struct sm_constraint *constraint;
-    const sm_text *ban;  /* [n_ban] UTF-8 texts that the text must not hold: where
+    sm_cancel *cancel_flag; /* NULL, or what ends this call, beside the session's */
+    const sm_text *ban;     /* [n_ban] UTF-8 texts that the text must not hold: where
                                one is complete, generation goes back to the token that it began in
                                and takes another one there. Tokens are handed out when nothing
                                banned can begin in them. Without heal, constraint, and a
                                context_full other than SM_CONTEXT_STOP. SM_ERR_ARGUMENT where no
                                token is left */
-    uint64_t n_ban;      /* at most 64, each 1..1024 bytes */
-    uint32_t min_tokens; /* tokens that end the text are not chosen before so many;
+    uint32_t min_tokens;    /* tokens that end the text are not chosen before so many;
                                UINT32_MAX: never */
-    uint32_t n_logprobs; /* likeliest tokens told of with each token, SM_MAX_LOGPROBS at most */
-    uint32_t echo;       /* 1: on_token first gets the prompt's tokens, with what the model thought
+    uint32_t n_logprobs;    /* likeliest tokens told of with each token, SM_MAX_LOGPROBS at most */
+    uint32_t echo;   /* 1: on_token first gets the prompt's tokens, with what the model thought
                             of each (in_prompt). The prompt is then computed from its beginning, as
                             logits of what the session holds are gone. Without heal; a prompt that
                             does not fit is refused whatever the policy */
+    uint64_t n_stop; /* at most 64, each 1..1024 bytes */
+    uint64_t n_ban;  /* at most 64, each 1..1024 bytes */
 } sm_generate_options;
 
 /* One generated piece. text may be empty (bytes of an unfinished character or of

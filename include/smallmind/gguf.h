@@ -29,6 +29,7 @@ typedef struct sm_gguf_options {
     sm_progress_fn progress; /* NULL: none; bytes of the file (of a split model: of each part) while
                                 it is read into memory, or where its directory is very long */
     void *progress_user;
+    sm_cancel *cancel_flag; /* NULL, or what ends the call when it is set (types.h) */
 } sm_gguf_options;
 
 /* What a file holds, told by its keys. */

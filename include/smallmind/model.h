@@ -38,19 +38,19 @@ enum {
 
 typedef struct sm_model_options {
     uint32_t struct_size;
-    uint32_t io;                   /* SM_IO_MAP (default), SM_IO_READ */
-    uint32_t level;                /* cap on the instruction set, SM_LEVEL_… (default: none) */
-    uint32_t repack;               /* SM_REPACK_LAZY (default), SM_REPACK_NONE */
-    uint64_t memory_limit;         /* bytes of heap for the model, its tokenizer and its sessions
-                                      together; 0: no limit. Mapped file pages do not count. */
+    uint32_t io;          /* SM_IO_MAP (default), SM_IO_READ */
+    uint32_t level;       /* cap on the instruction set, SM_LEVEL_… (default: none) */
+    uint32_t repack;      /* SM_REPACK_LAZY (default), SM_REPACK_NONE */
+    uint32_t activations; /* SM_ACTIVATIONS_FAST (default), SM_ACTIVATIONS_FLOAT */
+    uint32_t reserved;
     const sm_allocator *allocator; /* NULL: the C library's */
-    sm_log_fn log;                 /* NULL: silent; warnings as of sm_tokenizer_options */
-    void *log_user;
+    const sm_logger *log;          /* NULL: silent; warnings as of sm_tokenizer_options */
     sm_progress_fn progress; /* NULL: none; while loading: with SM_IO_READ bytes read of all (of a
                                 split model: of each part), then tensors checked of all */
     void *progress_user;
-    uint32_t activations; /* SM_ACTIVATIONS_FAST (default), SM_ACTIVATIONS_FLOAT */
-    uint32_t reserved;
+    sm_cancel *cancel_flag; /* NULL, or what ends the call when it is set (types.h) */
+    uint64_t memory_limit;  /* bytes of heap for the model, its tokenizer and its sessions
+                                      together; 0: no limit. Mapped file pages do not count. */
 } sm_model_options;
 
 typedef struct sm_model_info {
@@ -100,6 +100,7 @@ typedef struct sm_pack_options {
     uint32_t reserved;
     sm_progress_fn progress; /* NULL: none; bytes written of all */
     void *progress_user;
+    sm_cancel *cancel_flag; /* NULL, or what ends the call when it is set (types.h) */
 } sm_pack_options;
 
 /* Writes the model to one GGUF file with its matrices in the layout that the kernels compute

@@ -68,6 +68,7 @@ typedef struct sm_quantize_options {
     void *progress_user;
     sm_quantize_tensor_fn on_tensor;
     void *on_tensor_user;
+    sm_cancel *cancel_flag; /* NULL, or what ends the call when it is set (types.h) */
 } sm_quantize_options;
 
 typedef struct sm_quantize_result {
@@ -110,6 +111,7 @@ typedef struct sm_imatrix_options {
     uint32_t n_ctx;     /* tokens of a chunk at most; 0: min(n_ctx_train, 512) */
     uint32_t n_threads; /* 0: all CPUs of the process, 8 at most. Sums do not depend on it */
     uint32_t reserved;
+    sm_cancel *cancel_flag; /* NULL, or what ends calls when it is set (types.h) */
 } sm_imatrix_options;
 
 /* SM_ERR_ARGUMENT, _NOMEM, _SYSTEM. */

@@ -39,10 +39,10 @@ typedef struct sm_tokenizer_options {
     const sm_allocator *allocator; /* NULL: the C library's */
     sm_cancel_fn cancel;           /* asked while loading; NULL: never */
     void *cancel_user;
-    sm_log_fn log; /* NULL: silent. Warned of: a byte-level vocabulary that does not
+    const sm_logger *log;   /* NULL: silent. Warned of: a byte-level vocabulary that does not
                       say how its model cuts text (no key tokenizer.ggml.pre), so
                       that ids may be others than it was trained on */
-    void *log_user;
+    sm_cancel *cancel_flag; /* NULL, or what ends the call when it is set (types.h) */
 } sm_tokenizer_options;
 
 typedef struct sm_tokenizer_info {
@@ -94,6 +94,7 @@ typedef struct sm_encode_options {
     uint32_t flags;      /* SM_ENCODE_…, or-ed; 0: plain text only, nothing added */
     sm_cancel_fn cancel; /* NULL: never; may use the tokenizer, which no call changes */
     void *cancel_user;
+    sm_cancel *cancel_flag; /* NULL, or what ends the call when it is set (types.h) */
 } sm_encode_options;
 
 /* Encodes text[0..length). Stores the number of ids in *n (n must not be

@@ -38,9 +38,10 @@ typedef struct sm_vocabulary_options {
     const char *separator;   /* mark between documents, which becomes the BOS and EOS token; NULL:
                                 "<|endoftext|>" */
     const char *pre;         /* pre-tokenizer that cuts text into words; NULL: "gpt-2" */
-    uint64_t min_count;      /* a pair seen less often is not merged; 0: 2 */
     sm_progress_fn progress; /* NULL: none */
     void *progress_user;
+    sm_cancel *cancel_flag; /* NULL, or what ends the call when it is set (types.h) */
+    uint64_t min_count;     /* a pair seen less often is not merged; 0: 2 */
 } sm_vocabulary_options;
 
 /* Learns a byte-level BPE vocabulary from text files (UTF-8) and writes it as a GGUF file without
@@ -68,6 +69,7 @@ typedef struct sm_model_init_options {
     const char *name;        /* general.name; NULL: none */
     sm_progress_fn progress; /* weights written; NULL: none */
     void *progress_user;
+    sm_cancel *cancel_flag; /* NULL, or what ends the call when it is set (types.h) */
 } sm_model_init_options;
 
 enum {
@@ -176,21 +178,21 @@ typedef struct sm_trainer_options {
     uint32_t lora_rs;    /* 1: scale is alpha / sqrt(rank) */
     uint32_t openblas;   /* 1: f32 products of the backward pass by OpenBLAS, if the library was
                             built with it; set it to one thread, it is called by each */
-    const char *lora_targets; /* tensors by part of their name in either case, comma separated
+    const char *lora_targets;      /* tensors by part of their name in either case, comma separated
                                  ("attn_q,attn_v"), or by the names of Hugging Face's models:
                                  q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj,
                                  lm_head, dense, dense_h_to_4h, dense_4h_to_h, fc1, fc2, c_fc,
                                  c_proj, and of tensors that hold several matrices qkv_proj,
                                  query_key_value, Wqkv, c_attn, gate_up_proj; NULL: every matrix of
                                  every layer */
-    /* host */
-    uint64_t memory_limit;         /* bytes of heap; 0: none */
     const sm_allocator *allocator; /* NULL: the C library's */
     sm_progress_fn progress;       /* while opening: bytes of data read of all, then weights made
                                       ready of all, then of the optimizer; NULL: none */
     void *progress_user;
-    sm_log_fn log; /* while opening, warnings as of sm_tokenizer_options; NULL: silent */
-    void *log_user;
+    const sm_logger *log;   /* while opening, warnings as of sm_tokenizer_options; NULL: silent */
+    sm_cancel *cancel_flag; /* NULL, or what ends opening and every later call while it is set */
+    /* host */
+    uint64_t memory_limit; /* bytes of heap; 0: none */
 } sm_trainer_options;
 
 /* Opens the model and the data. The model needs a vocabulary. SM_ERR_ARGUMENT, _IO,

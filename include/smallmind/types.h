@@ -140,11 +140,30 @@ SM_API uint64_t SM_CALL sm_text_escape(const char *text, uint64_t length, char *
 #define SM_ZERO (-1.0)
 #define SM_ZERO_U32 4294967295u
 
+/* ---- hooks ---------------------------------------------------------------------------------
+ *
+ * Callbacks come on the thread of the call that they belong to, while it runs (memory hooks from
+ * every thread that uses the library). One that answers with a number ends the call by any other
+ * than 0: the call then returns SM_ERR_CANCELLED, having left everything as its header says. A
+ * callback that fails in a way of its own (an exception of its language) keeps that for itself,
+ * answers non-zero, and whoever made the call finds it when SM_ERR_CANCELLED comes.
+ *
+ * A callback may call anything but functions with a handle that the call is at work with, unless
+ * the header names them; who does it all the same gets SM_ERR_STATE, and nothing has happened.
+ * Frees of such handles take effect when the call ends. Memory hooks and `done` may call nothing of
+ * the library. No callback may leave by longjmp or an exception that passes through the library. */
+
+/* Told that `user` is not needed any more. */
+typedef void(SM_CALL *sm_done_fn)(void *user);
+
 /* Memory hook. alloc returns memory aligned to `align` (a power of two, at
  * least 16) or NULL; release gets the size and alignment that were asked for.
- * Both may be called from any thread that uses the library; they should not use it themselves
- * (what packs weights of a model inside an alloc that packing asked for gets SM_ERR_STATE). The
- * struct is copied, `user` must outlive every handle made with it. */
+ * Both may be called from any thread that uses the library (what packs weights of a model inside an
+ * alloc that packing asked for gets SM_ERR_STATE). The struct is copied. done (NULL: nobody is to
+ * be told) is called once for every call that was given the struct: when the last of the memory has
+ * been released, which is after the last handle made of that call went, or before the call returns
+ * if it made none. Only where the call says SM_ERR_ARGUMENT since another pointer is NULL, or since
+ * this struct or the one that it was given in cannot be read, is it not called. */
 typedef void *(SM_CALL *sm_alloc_fn)(void *user, uint64_t size, uint64_t align);
 typedef void(SM_CALL *sm_release_fn)(void *user, void *ptr, uint64_t size, uint64_t align);
 typedef struct sm_allocator {
@@ -153,27 +172,43 @@ typedef struct sm_allocator {
     sm_alloc_fn alloc;
     sm_release_fn release;
     void *user;
+    sm_done_fn done;
 } sm_allocator;
 
-/* Told that `user` is not needed any more. May not use the library. */
-typedef void(SM_CALL *sm_done_fn)(void *user);
-
-/* Log hook: one line of text without newline, escaped like messages. Called on the calling thread.
- */
+/* Log hook: one line of text without newline, escaped like messages. More severities may come. */
 enum {
     SM_LOG_ERROR = 1,
     SM_LOG_WARN = 2,
     SM_LOG_INFO = 3,
 };
 typedef void(SM_CALL *sm_log_fn)(void *user, int32_t severity, const char *message);
+/* The struct is copied; done as of sm_allocator, when nothing will be logged any more. */
+typedef struct sm_logger {
+    uint32_t struct_size;
+    uint32_t reserved;
+    sm_log_fn log;
+    void *user;
+    sm_done_fn done;
+} sm_logger;
 
-/* Progress of long work: done of total units. Non-zero cancels with
- * SM_ERR_CANCELLED. Called on the calling thread. */
+/* Progress of long work: done of total units. */
 typedef int32_t(SM_CALL *sm_progress_fn)(void *user, uint64_t done, uint64_t total);
 
-/* Asked every few milliseconds of long work: non-zero ends it with SM_ERR_CANCELLED. Called on
- * the calling thread; may not call a function with a handle that is at work. */
+/* Asked every few milliseconds of long work. */
 typedef int32_t(SM_CALL *sm_cancel_fn)(void *user);
+
+/* Cancelling without a callback: a flag that any thread, or a signal handler, may set, and that
+ * options structs of long calls take as cancel_flag. Calls look at it as often as they ask hooks,
+ * every few milliseconds, and return SM_ERR_CANCELLED while it is set; it stays set until it is set
+ * to 0. One flag may serve any number of calls, at the same time too. */
+typedef struct sm_cancel sm_cancel;
+SM_API sm_status SM_CALL sm_cancel_new(sm_cancel **out, sm_error *error); /* SM_ERR_NOMEM */
+/* By any thread, at any time, in signal handlers too; NULL is fine. */
+SM_API void SM_CALL sm_cancel_set(sm_cancel *cancel, int32_t on);
+SM_API int32_t SM_CALL sm_cancel_is_set(const sm_cancel *cancel); /* 0 for NULL */
+/* NULL is fine. Sessions, batches, importance matrices and trainers hold a reference to theirs;
+ * other calls use it until they return. */
+SM_API void SM_CALL sm_cancel_free(sm_cancel *cancel);
 
 /* ---- where the bytes of a file come from ------------------------------------------------
  *
@@ -190,8 +225,8 @@ enum {
 };
 
 /* Copies n bytes from `offset` on to `to`; returns how many, at least 1 and fewer if it likes, or a
- * number below 1 if it cannot: SM_ERR_IO. Called on the calling thread, while loading alone; may
- * not use the handle that is being made. */
+ * number below 1 if it cannot: SM_ERR_CANCELLED where that is the number, else SM_ERR_IO. Called on
+ * the calling thread, while loading alone; may not use the handle that is being made. */
 typedef int64_t(SM_CALL *sm_read_fn)(void *user, uint64_t offset, void *to, uint64_t n);
 
 typedef struct sm_origin {
@@ -199,17 +234,17 @@ typedef struct sm_origin {
     uint32_t kind;    /* SM_ORIGIN_… */
     const char *name; /* UTF-8; of the others for messages alone, NULL: "input". Copied */
     const void *data; /* MEMORY: not to change until `done` */
-    uint64_t offset;  /* FD */
-    uint64_t size;    /* MEMORY, FD (0: up to the file's end), READ */
-    int64_t fd;       /* FD: a descriptor open for reading of a regular file; stays the caller's,
-                         who may close it when the call returns */
     sm_read_fn read;  /* READ */
     /* Called once, when the bytes are needed no more: before a call that fails returns, else when
      * the last handle that uses them goes (of READ and of what was copied: before the call
      * returns), on the thread where that happens. Not called where SM_ERR_ARGUMENT says that the
      * struct cannot be read. NULL: nothing to be done. */
     sm_done_fn done;
-    void *user; /* of read and done */
+    void *user;      /* of read and done */
+    uint64_t offset; /* FD */
+    uint64_t size;   /* MEMORY, FD (0: up to the file's end), READ */
+    int64_t fd;      /* FD: a descriptor open for reading of a regular file; stays the caller's,
+                         who may close it when the call returns */
 } sm_origin;
 
 /* Instruction-set levels; the numbers are no order: scalar < avx2 < avxvnni < avx512 <

@@ -151,9 +151,9 @@ sm_status sm_structs_take(void *to, size_t known, const sm_wide *wide, const voi
 /* The table of an options struct (SM_OPTIONS_…); *n gets its length; NULL for an unknown one. */
 const sm_option *sm_options_table(uint32_t options_struct, uint32_t *n);
 
-/* sm_struct_take, then checks every field of the struct's table and replaces zeros by their fallbacks, and SM_ZERO and
- * SM_ZERO_U32 by zeros where the table has a fallback (else the caller does both).
- * SM_ERR_ARGUMENT names the field. */
+/* sm_struct_take, then checks every field of the struct's table and replaces zeros by their
+ * fallbacks, and SM_ZERO and SM_ZERO_U32 by zeros where the table has a fallback (else the caller
+ * does both). SM_ERR_ARGUMENT names the field. */
 sm_status sm_options_take(void *to, size_t known, const void *from, uint32_t options_struct,
                           sm_error *error);
 /* Whether a caller's struct ends between two fields of the table. */
@@ -162,6 +162,25 @@ sm_status sm_options_check(const void *options, uint32_t options_struct, sm_erro
 void sm_options_say_zero(void *options, uint32_t options_struct);
 
 /* ---- cancelling ---------------------------------------------------------------- */
+
+/* A reference more; NULL is fine. */
+sm_cancel *sm_cancel_retain(sm_cancel *cancel);
+
+/* A caller's hook and flags as one hook, so that what asks hooks need not know of flags. */
+typedef struct sm_ask {
+    const sm_cancel *flag, *call_flag; /* of a handle and of a call; NULL: none */
+    sm_cancel_fn cancel;               /* either of these; NULL: none */
+    sm_progress_fn progress;
+    void *user;
+} sm_ask;
+int32_t sm_ask_cancel(void *ask);
+/* What a handle asks by what its user set: its hook, and flags. */
+static inline sm_cancel_fn sm_asks(const sm_ask *ask) {
+    return ask->cancel || ask->flag || ask->call_flag ? sm_ask_cancel : NULL;
+}
+/* Makes the hook ask the flag too, where there is one; `ask` has to stay as long as the hook. */
+void sm_join_cancel(sm_ask *ask, sm_cancel_fn *cancel, void **user, const sm_cancel *flag);
+void sm_join_progress(sm_ask *ask, sm_progress_fn *progress, void **user, const sm_cancel *flag);
 
 /* How work of a team is cut short: the caller's thread asks the hook now and then; once it said
  * yes all threads skip what is left of their work, but no barrier, and leave rubbish behind. */
@@ -206,10 +225,16 @@ typedef struct sm_mem {
     _Atomic uint64_t n_allocs; /* allocations ever made (tests count them) */
 } sm_mem;
 
+/* Says to a caller's hook that it is not needed, where it was not taken; NULL is fine. */
+void sm_allocator_drop(const sm_allocator *allocator);
+void sm_logger_drop(const sm_logger *logger);
+/* Takes a caller's log hook; NULL: to->log is NULL. SM_ERR_ARGUMENT. */
+sm_status sm_logger_take(sm_logger *to, const sm_logger *from, sm_error *error);
 /* allocator may be NULL. SM_ERR_ARGUMENT if its struct_size or functions are off. */
 sm_status sm_mem_init(sm_mem *mem, const sm_allocator *allocator, uint64_t limit, sm_error *error);
 /* The same inside memory of its own (from that allocator), for a handle that stands
- * alone; destroyed after everything allocated from it was freed. */
+ * alone; destroyed after everything allocated from it was freed. Then, or where it cannot be made,
+ * the allocator's done is called. */
 sm_status sm_mem_create(sm_mem **out, const sm_allocator *allocator, uint64_t limit,
                         sm_error *error);
 void sm_mem_destroy(sm_mem *mem);

@@ -23,15 +23,17 @@ typedef struct reading {
     uint64_t offset, size;
 } reading;
 
+/* Some of n bytes: how many, or a status. */
 static int64_t read_some(const reading *r, uint64_t done, uint8_t *to, uint64_t n,
                          sm_error *error) {
     if (r->file == SM_OS_NO_FILE) {
         const int64_t got = r->origin->read(r->origin->user, done, to, n);
         if (got > 0 && (uint64_t)got <= n)
             return got;
-        sm_fail(error, SM_ERR_IO, "%s: byte %llu of %llu could not be read", r->name,
-                (unsigned long long)done, (unsigned long long)r->size);
-        return -1;
+        if (got == SM_ERR_CANCELLED)
+            return sm_fail(error, SM_ERR_CANCELLED, "%s: reading was cancelled", r->name);
+        return sm_fail(error, SM_ERR_IO, "%s: byte %llu of %llu could not be read", r->name,
+                       (unsigned long long)done, (unsigned long long)r->size);
     }
     uint64_t got;
     const sm_os_code code = sm_os_read(r->file, r->offset + done, to, n, &got);
@@ -42,7 +44,7 @@ static int64_t read_some(const reading *r, uint64_t done, uint8_t *to, uint64_t 
     else
         sm_fail(error, SM_ERR_IO, "%s: file ended at byte %llu of %llu while reading", r->name,
                 (unsigned long long)done, (unsigned long long)r->size);
-    return -1;
+    return SM_ERR_IO;
 }
 
 static sm_status read_all(const reading *r, uint8_t *data, const sm_hook *hook, sm_error *error) {
@@ -52,7 +54,7 @@ static sm_status read_all(const reading *r, uint8_t *data, const sm_hook *hook, 
             return sm_fail(error, SM_ERR_CANCELLED, "%s: reading was cancelled", r->name);
         const int64_t got = read_some(r, done, data + done, min_u64(r->size - done, piece), error);
         if (got < 0)
-            return SM_ERR_IO;
+            return (sm_status)got;
         done += (uint64_t)got;
     }
     return SM_OK;

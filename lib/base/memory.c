@@ -18,17 +18,49 @@ static void *default_alloc(uint64_t size, uint64_t align) {
     return sm_os_alloc((size + align - 1) / align * align, align);
 }
 
+static sm_status take(sm_allocator *to, const sm_allocator *from, sm_error *error) {
+    static const sm_wide wide[] = {SM_WIDE_FROM(sm_allocator, alloc), {0, 0, 0}};
+    const sm_status status = sm_struct_take(to, sizeof *to, wide, from, "sm_allocator", error);
+    if (status)
+        return status;
+    if (to->reserved)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_allocator: reserved is set");
+    if (!to->alloc || !to->release)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_allocator: alloc or release is NULL");
+    return SM_OK;
+}
+
+static void tell_done(const sm_allocator *hook) {
+    if (hook->done)
+        hook->done(hook->user);
+}
+
+void sm_allocator_drop(const sm_allocator *allocator) {
+    sm_allocator known;
+    if (allocator && !take(&known, allocator, NULL))
+        tell_done(&known);
+}
+
+sm_status sm_logger_take(sm_logger *to, const sm_logger *from, sm_error *error) {
+    static const sm_wide wide[] = {SM_WIDE_FROM(sm_logger, log), {0, 0, 0}};
+    const sm_status status = sm_struct_take(to, sizeof *to, wide, from, "sm_logger", error);
+    return status         ? status
+           : to->reserved ? sm_fail(error, SM_ERR_ARGUMENT, "sm_logger: reserved is set")
+                          : SM_OK;
+}
+
+void sm_logger_drop(const sm_logger *logger) {
+    sm_logger known;
+    if (logger && !sm_logger_take(&known, logger, NULL) && known.done)
+        known.done(known.user);
+}
+
 sm_status sm_mem_init(sm_mem *mem, const sm_allocator *allocator, uint64_t limit, sm_error *error) {
     memset(&mem->hook, 0, sizeof mem->hook);
     if (allocator) {
-        if (allocator->struct_size != sizeof *allocator)
-            return sm_fail(error, SM_ERR_ARGUMENT, "allocator: struct_size is %u, expected %zu",
-                           allocator->struct_size, sizeof *allocator);
-        if (allocator->reserved)
-            return sm_fail(error, SM_ERR_ARGUMENT, "allocator: reserved is set");
-        if (!allocator->alloc || !allocator->release)
-            return sm_fail(error, SM_ERR_ARGUMENT, "allocator: alloc or release is NULL");
-        mem->hook = *allocator;
+        const sm_status status = take(&mem->hook, allocator, error);
+        if (status)
+            return status;
     }
     mem->limit = limit;
     atomic_init(&mem->in_use, 0);
@@ -82,8 +114,10 @@ sm_status sm_mem_create(sm_mem **out, const sm_allocator *allocator, uint64_t li
     if (status)
         return status;
     sm_mem *mem = sm_alloc(&first, sizeof *mem);
-    if (!mem)
+    if (!mem) {
+        tell_done(&first.hook);
         return sm_fail(error, SM_ERR_NOMEM, "out of memory");
+    }
     *mem = first; /* its own block stays booked */
     *out = mem;
     return SM_OK;
@@ -94,6 +128,7 @@ void sm_mem_destroy(sm_mem *mem) {
         return;
     sm_mem last = *mem;
     sm_free(&last, mem);
+    tell_done(&last.hook);
 }
 
 void *sm_alloc_zero(sm_mem *mem, uint64_t size) {

@@ -40,9 +40,9 @@ static const sm_option model_table[] = {
         "heap of the model and its sessions together; 0: no limit"),
     POINTER(sm_model_options, allocator, "memory hook"),
     POINTER(sm_model_options, log, "log hook"),
-    POINTER(sm_model_options, log_user, "argument of the log hook"),
     POINTER(sm_model_options, progress, "progress hook"),
     POINTER(sm_model_options, progress_user, "argument of the progress hook"),
+    POINTER(sm_model_options, cancel_flag, "ends the work when it is set"),
     ENUM(
         sm_model_options, activations, "fast|float", 1,
         "what weights multiply: rounded to 8 bits beside quantized ones, or f32 beside all (slow)"),
@@ -59,6 +59,7 @@ static const sm_option session_table[] = {
     BOOL(sm_session_options, pin, "keep each thread but the caller's on a CPU of its own"),
     ENUM(sm_session_options, kv_keep, "window|all", 1,
          "what layers with a window keep of keys and values: the window and one batch, or all"),
+    POINTER(sm_session_options, cancel_flag, "ends the work when it is set"),
 };
 
 static const sm_option sampling_table[] = {
@@ -159,6 +160,7 @@ static const sm_option generate_table[] = {
     BOOL(sm_generate_options, echo,
          "tell of the prompt's tokens, too, and of their log-probabilities"),
     POINTER(sm_generate_options, constraint, "what the text must match"),
+    POINTER(sm_generate_options, cancel_flag, "ends the work when it is set"),
 };
 
 static const sm_option quantize_table[] = {
@@ -178,6 +180,7 @@ static const sm_option quantize_table[] = {
     POINTER(sm_quantize_options, progress_user, "argument of the progress hook"),
     POINTER(sm_quantize_options, on_tensor, "told of every tensor that is done"),
     POINTER(sm_quantize_options, on_tensor_user, "argument of on_tensor"),
+    POINTER(sm_quantize_options, cancel_flag, "ends the work when it is set"),
 };
 
 static const sm_option imatrix_table[] = {
@@ -185,6 +188,7 @@ static const sm_option imatrix_table[] = {
         "tokens of a chunk; 0: the model's training context, 512 at most"),
     U32(sm_imatrix_options, n_threads, 0, SM_MAX_THREADS, 0, "threads",
         "threads that compute; 0: all CPUs of the process, 8 at most"),
+    POINTER(sm_imatrix_options, cancel_flag, "ends the work when it is set"),
 };
 
 static const sm_option trainer_table[] = {
@@ -258,7 +262,7 @@ static const sm_option trainer_table[] = {
     POINTER(sm_trainer_options, progress, "progress hook"),
     POINTER(sm_trainer_options, progress_user, "argument of the progress hook"),
     POINTER(sm_trainer_options, log, "log hook"),
-    POINTER(sm_trainer_options, log_user, "argument of the log hook"),
+    POINTER(sm_trainer_options, cancel_flag, "ends the work when it is set"),
 };
 
 static const sm_option init_table[] = {
@@ -280,6 +284,7 @@ static const sm_option init_table[] = {
     STRING(sm_model_init_options, name, "general.name of the file"),
     POINTER(sm_model_init_options, progress, "progress hook"),
     POINTER(sm_model_init_options, progress_user, "argument of the progress hook"),
+    POINTER(sm_model_init_options, cancel_flag, "ends the work when it is set"),
 };
 
 static const sm_option vocabulary_table[] = {
@@ -291,6 +296,7 @@ static const sm_option vocabulary_table[] = {
         "how often a pair must occur to be merged"),
     POINTER(sm_vocabulary_options, progress, "progress hook"),
     POINTER(sm_vocabulary_options, progress_user, "argument of the progress hook"),
+    POINTER(sm_vocabulary_options, cancel_flag, "ends the work when it is set"),
 };
 
 static const sm_option batch_table[] = {
@@ -302,27 +308,32 @@ static const sm_option batch_table[] = {
     U32(sm_batch_options, n_ctx, 0, MAX_CONTEXT, 0, "tokens",
         "tokens a session can hold at most; 0: the model's training context, 4096 at most"),
     BOOL(sm_batch_options, pin, "keep each thread but the caller's on a CPU of its own"),
+    POINTER(sm_batch_options, cancel_flag, "ends the work when it is set"),
 };
 
 static const sm_option adapter_table[] = {
     POINTER(sm_adapter_options, progress, "progress hook"),
     POINTER(sm_adapter_options, progress_user, "argument of the progress hook"),
+    POINTER(sm_adapter_options, cancel_flag, "ends the work when it is set"),
 };
 
 static const sm_option merge_table[] = {
     STRING(sm_merge_options, type, "of the merged matrices; NULL: as they were"),
     POINTER(sm_merge_options, progress, "progress hook"),
     POINTER(sm_merge_options, progress_user, "argument of the progress hook"),
+    POINTER(sm_merge_options, cancel_flag, "ends the work when it is set"),
 };
 
 static const sm_option pack_table[] = {
     POINTER(sm_pack_options, progress, "progress hook"),
     POINTER(sm_pack_options, progress_user, "argument of the progress hook"),
+    POINTER(sm_pack_options, cancel_flag, "ends the work when it is set"),
 };
 
 static const sm_option fork_table[] = {
     U32(sm_fork_options, n_threads, 0, SM_MAX_THREADS, 0, "threads",
         "threads that compute; 0: as many as the session that is copied has"),
+    POINTER(sm_fork_options, cancel_flag, "ends the work when it is set"),
 };
 
 static const sm_option export_table[] = {
@@ -473,6 +484,19 @@ void sm_options_say_zero(void *options, uint32_t options_struct) {
     }
 }
 
+/* What a caller's struct has of hooks that are to be told that they are not needed. */
+static void drop_hooks(const void *options, const sm_option *table, uint32_t n) {
+    for (uint32_t i = 0; i < n; i++) {
+        const void *hook = NULL;
+        if (table[i].type == SM_OPTION_POINTER)
+            memcpy(&hook, (const uint8_t *)options + table[i].offset, sizeof hook);
+        if (strcmp(table[i].name, "allocator") == 0)
+            sm_allocator_drop(hook);
+        else if (strcmp(table[i].name, "log") == 0)
+            sm_logger_drop(hook);
+    }
+}
+
 sm_status sm_options_take(void *to, size_t known, const void *from, uint32_t options_struct,
                           sm_error *error) {
     uint32_t n;
@@ -481,6 +505,7 @@ sm_status sm_options_take(void *to, size_t known, const void *from, uint32_t opt
     if (!status && from)
         status = sm_options_check(from, options_struct, error);
     for (uint32_t i = 0; i < n && !status; i++)
-        status = check_field(to, &table[i], error);
+        if ((status = check_field(to, &table[i], error)))
+            drop_hooks(to, table, n);
     return status;
 }

@@ -255,13 +255,14 @@ sm_status sm_chat_new(sm_chat **out, const sm_chat_options *options, sm_error *e
     if (status)
         return status;
     const char *text = o.template_text;
-    if (!text && o.template_name) {
+    if (!text && o.template_name)
         text = sm_chat_layout(o.template_name);
-        if (!text)
-            return sm_fail_name(error, "template", o.template_name, sm_chat_layouts_list());
+    if (!text) {
+        sm_allocator_drop(o.allocator);
+        return o.template_name
+                   ? sm_fail_name(error, "template", o.template_name, sm_chat_layouts_list())
+                   : sm_fail(error, SM_ERR_ARGUMENT, "sm_chat_new: neither a template nor a name");
     }
-    if (!text)
-        return sm_fail(error, SM_ERR_ARGUMENT, "chat_new: neither a template nor a name");
     return sm_chat_make(out, text, strlen(text), o.bos, o.eos, o.allocator, error);
 }
 
@@ -367,7 +368,8 @@ static sm_status encode(const sm_chat *chat, const sm_tokenizer *tokenizer, cons
     const sm_encode_options how = {.struct_size = sizeof how,
                                    .flags = SM_ENCODE_SPECIAL,
                                    .cancel = o->cancel,
-                                   .cancel_user = o->cancel_user};
+                                   .cancel_user = o->cancel_user,
+                                   .cancel_flag = o->cancel_flag};
     int32_t bos = -1;
     const uint32_t front = wants_bos(tokenizer, got, &bos);
     sm_text_part *parts = sm_alloc_array(chat->mem, got->n_pieces + 1, sizeof *parts);

@@ -142,9 +142,12 @@ sm_status sm_constraint_make(sm_constraint **out, const sm_tokenizer *tokenizer,
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_constraint_new: out is NULL");
     *out = NULL;
     sm_status status = sm_struct_take(&o, sizeof o, wide, options, "sm_constraint_options", error);
-    if (!status)
-        status = check_triggers(&o, error);
-    if (!status)
+    if (status)
+        return status;
+    status = check_triggers(&o, error);
+    if (status)
+        sm_allocator_drop(o.allocator);
+    else
         status = sm_mem_create(&mem, o.allocator, o.memory_limit ? o.memory_limit : DEFAULT_LIMIT,
                                error);
     if (status)

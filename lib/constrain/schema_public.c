@@ -36,6 +36,8 @@ sm_status sm_constraint_new_schema(sm_constraint **out, const sm_tokenizer *toke
         return status;
     if (!text)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_constraint_new_schema: text is NULL");
+    sm_ask asked;
+    sm_join_cancel(&asked, &o.cancel, &o.cancel_user, o.cancel_flag);
     if ((o.draft && o.draft != 7 && o.draft != 2020) || o.spaces > SM_SPACES_ANY || o.flags > 3 ||
         o.reserved || o.max_spaces > 1024)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_schema_options: draft, spaces or flags");

@@ -279,6 +279,8 @@ static sm_status take_options(sm_gguf_options *o, sm_mem **mem, const sm_gguf_op
     sm_status status = sm_struct_take(o, sizeof *o, options_wide, options, "sm_gguf_load", error);
     if (!status && o->io != SM_IO_MAP && o->io != SM_IO_READ)
         status = sm_fail(error, SM_ERR_ARGUMENT, "sm_gguf_load: options.io is %u", o->io);
+    if (status)
+        sm_allocator_drop(o->allocator);
     return status ? status : sm_mem_create(mem, o->allocator, 0, error);
 }
 
@@ -290,6 +292,7 @@ sm_status sm_gguf_load_from(sm_source **out, const sm_origin *origin,
     sm_origin taken;
     sm_gguf_options o;
     sm_mem *mem;
+    sm_ask asked;
     sm_status status = sm_origin_take(&taken, origin, "sm_gguf_load_from", error);
     if (status)
         return status;
@@ -298,6 +301,7 @@ sm_status sm_gguf_load_from(sm_source **out, const sm_origin *origin,
         sm_origin_drop(&taken);
         return status;
     }
+    sm_join_progress(&asked, &o.progress, &o.progress_user, o.cancel_flag);
     status = sm_source_open_origin(out, mem, &taken, o.io == SM_IO_MAP,
                                    &(sm_hook){o.progress, o.progress_user}, error);
     if (status)

@@ -63,7 +63,8 @@ sm_status sm_imatrix_new(sm_imatrix **out, const sm_model *model, const sm_imatr
     const sm_session_options so = {.struct_size = sizeof so,
                                    .n_ctx = o.n_ctx ? o.n_ctx : chunk,
                                    .n_threads = o.n_threads,
-                                   .kv_type = SM_KV_TYPE_F32};
+                                   .kv_type = SM_KV_TYPE_F32,
+                                   .cancel_flag = o.cancel_flag};
     status = sm_session_new(&im->session, model, &so, error);
     if (!status) {
         im->entries = sm_alloc_zero(im->mem, net->head->index * sizeof *im->entries);

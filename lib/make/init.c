@@ -188,7 +188,9 @@ sm_status sm_model_init(const char *path, const char *vocabulary_path,
     sm_status status = sm_options_take(&p.o, sizeof p.o, options, SM_OPTIONS_INIT, error);
     if (status)
         return status;
+    sm_ask asked;
     sm_mem *mem;
+    sm_join_progress(&asked, &p.o.progress, &p.o.progress_user, p.o.cancel_flag);
     status = sm_mem_create(&mem, NULL, 0, error);
     if (status)
         return status;

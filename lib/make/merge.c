@@ -200,6 +200,8 @@ sm_status sm_adapter_merge(const char *out_path, const char *model_path, const c
     sm_status status = sm_options_take(&given, sizeof given, options, SM_OPTIONS_MERGE, error);
     if (status)
         return status;
+    sm_ask asked;
+    sm_join_progress(&asked, &given.progress, &given.progress_user, given.cancel_flag);
     merger m = {.scale = scale,
                 .progress = given.progress,
                 .progress_user = given.progress_user,

@@ -454,6 +454,8 @@ sm_status sm_model_quantize(const char *out_path, const char *in_path,
         status = sm_mem_create(&j.mem, j.o.allocator, 0, error);
     if (status)
         return status;
+    sm_ask asked;
+    sm_join_progress(&asked, &j.o.progress, &j.o.progress_user, j.o.cancel_flag);
     status = run(&j, out_path, error);
     if (status == SM_ERR_CANCELLED) /* whatever it was that asked */
         sm_fail(error, status, "%s: quantizing was cancelled", in_path);

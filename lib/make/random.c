@@ -376,7 +376,10 @@ sm_status sm_model_random_save(const char *path, const char *shape_name, const c
         status = sm_mem_create(&mem, o.allocator, o.memory_limit, error);
     if (status)
         return status;
+    sm_ask asked;
+    sm_join_progress(&asked, &o.progress, &o.progress_user, o.cancel_flag);
     status = save(path, mem, &r, &o, error);
+    sm_logger_drop(o.log);
     sm_mem_destroy(mem);
     return status;
 }

@@ -148,6 +148,8 @@ sm_status sm_vocabulary_train(const char *path, const char *const *text_paths, u
         return status;
     const char *pre = m.o.pre ? m.o.pre : "gpt-2";
     spelling s = {0};
+    sm_ask asked;
+    sm_join_progress(&asked, &m.o.progress, &m.o.progress_user, m.o.cancel_flag);
     status =
         sm_bpe_learner_new(&m.learner, m.mem, (sm_str){pre, strlen(pre)}, &m.separator, 1, error);
     for (uint32_t i = 0; i < n_texts && !status; i++)

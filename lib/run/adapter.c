@@ -185,6 +185,8 @@ sm_status sm_adapter_load_from(sm_adapter **out, const sm_model *model, const sm
     status = sm_options_take(&o, sizeof o, options, SM_OPTIONS_ADAPTER, error);
     if (status)
         sm_origin_drop(&taken);
+    sm_ask asked;
+    sm_join_progress(&asked, &o.progress, &o.progress_user, status ? NULL : o.cancel_flag);
     const sm_hook hook = {o.progress, o.progress_user};
     return status ? status : sm_adapter_open(out, model, &taken, &hook, error);
 }

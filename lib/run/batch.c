@@ -33,6 +33,10 @@ sm_status sm_batch_make(sm_batch **out, const sm_model *model, const sm_batch_op
     b->model = model;
     b->mem = mem;
     b->shared = shared;
+    b->flag = sm_cancel_retain(o->cancel_flag);
+    b->ask.flag = b->flag;
+    b->cancel = sm_asks(&b->ask);
+    b->cancel_user = &b->ask;
     b->n_sequences = o->n_sequences;
     b->n_batch = o->n_batch > o->n_sequences ? o->n_batch : o->n_sequences;
     b->n_ctx = sm_default_context(model, o->n_ctx);
@@ -78,6 +82,7 @@ void sm_batch_release(sm_batch *b) {
     sm_free(mem, b->outputs);
     sm_free(mem, b->logits);
     sm_sampler_free(b->sampler);
+    sm_cancel_free(b->flag);
     sm_model *model = (sm_model *)(uintptr_t)b->model;
     sm_free(mem, b);
     sm_model_free(model);
@@ -111,8 +116,9 @@ sm_status sm_batch_set_cancel(sm_batch *b, sm_cancel_fn cancel, void *user, sm_e
     const sm_status status = sm_use_begin(&b->use, sm_process_id(), "batch", error);
     if (status)
         return status;
-    b->cancel = cancel;
-    b->cancel_user = user;
+    b->ask.cancel = cancel;
+    b->ask.user = user;
+    b->cancel = sm_asks(&b->ask);
     sm_batch_end(b);
     return SM_OK;
 }

@@ -44,7 +44,7 @@ sm_status sm_chat_new_from_model(sm_chat **out, const sm_model *model,
                                  const sm_chat_options *options, sm_error *error) {
     sm_chat_options o;
     if (!out || !model)
-        return sm_fail(error, SM_ERR_ARGUMENT, "chat_from_model: a pointer is NULL");
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_chat_new_from_model: a pointer is NULL");
     *out = NULL;
     const sm_status status = sm_struct_take(&o, sizeof o, wide, options, "sm_chat_options", error);
     if (status)
@@ -57,6 +57,7 @@ sm_status sm_chat_new_from_model(sm_chat **out, const sm_model *model,
     const char *layout = o.template_name ? sm_chat_layout(o.template_name) : NULL;
     if (layout)
         return make(out, model, &o, layout, strlen(layout), error);
+    sm_allocator_drop(o.allocator);
     if (o.template_name)
         return sm_fail_name(error, "template", o.template_name, sm_chat_layouts_list());
     return sm_fail(error, SM_ERR_MISSING,

@@ -208,6 +208,8 @@ sm_status sm_generation_open(sm_generation *g, const sm_generate_options *option
     if (!status)
         status = check_options(g);
     if (!status)
+        sm_session_call_flag(s, o->cancel_flag);
+    if (!status)
         status = sm_chain_take(&g->chain, o->sampling, s->model->net->config.n_vocab, g->error);
     if (!status)
         status = sm_ahead_begin(s, o->speculate == SM_SPECULATE_NGRAM, o->draft, o->draft_tokens,
@@ -215,6 +217,8 @@ sm_status sm_generation_open(sm_generation *g, const sm_generate_options *option
     if (!status)
         status = sm_draft_begin(s, o->draft, g->error);
     g->opened = !status;
+    if (status)
+        sm_session_call_flag(s, NULL);
     if (!status)
         status = sm_policy_take(s, o, &g->policy, g->error);
     return status ? status : constrain_begin(g);
@@ -228,6 +232,7 @@ void sm_generation_close(sm_generation *g) {
     sm_bans_free(&g->bans, g->s->mem);
     sm_heal_free(g->s, &g->heal);
     sm_draft_end(g->s, g->o->draft);
+    sm_session_call_flag(g->s, NULL);
 }
 
 sm_status sm_generation_begin(sm_generation *g, const sm_prompt *prompt) {

@@ -57,7 +57,7 @@ static void mark_ends(sm_model *model) {
 
 /* All that follows from the open file. */
 static sm_status read_file(sm_model *model, const char *path, const sm_model_options *o,
-                           sm_error *error) {
+                           const sm_logger *log, sm_error *error) {
     const sm_kernels *kernels = sm_kernels_get(sm_level_best(o->level));
     if (!kernels)
         return sm_fail(error, SM_ERR_UNSUPPORTED, "level '%s' is not in this build",
@@ -76,8 +76,8 @@ static sm_status read_file(sm_model *model, const char *path, const sm_model_opt
         vocab_asking asking = {{o->progress, o->progress_user}, model->source->n_tensors};
         sm_pace pace = {.cancel = ask_for_vocab, .user = &asking};
         status =
-            keys ? sm_vocab_from_gguf(&model->tokenizer, model->mem, model->source, &pace,
-                                      model->log, model->log_user, error)
+            keys ? sm_vocab_from_gguf(&model->tokenizer, model->mem, model->source, &pace, log->log,
+                                      log->user, error)
                  : sm_vocab_from_directory(&model->tokenizer, model->mem, directory, &pace, error);
         if (status)
             return status;
@@ -126,17 +126,18 @@ sm_status sm_model_load_from(sm_model **out, const sm_origin *origin,
     return status;
 }
 
-sm_status sm_model_make(sm_model **out, const char *name, sm_model_open_fn open, const void *what,
-                        const sm_model_options *options, sm_error *error) {
-    *out = NULL;
-    sm_model_options o;
-    sm_status status = sm_options_take(&o, sizeof o, options, SM_OPTIONS_MODEL, error);
-    if (!status && o.reserved)
-        status = sm_fail(error, SM_ERR_ARGUMENT, "option reserved is set");
-    if (status)
-        return status;
+/* With options that were taken. */
+static sm_status make(sm_model **out, const char *name, sm_model_open_fn open, const void *what,
+                      const sm_model_options *o, sm_error *error) {
+    sm_logger log;
     sm_mem *mem;
-    status = sm_mem_create(&mem, o.allocator, o.memory_limit, error);
+    sm_status status = o->reserved ? sm_fail(error, SM_ERR_ARGUMENT, "option reserved is set")
+                                   : sm_logger_take(&log, o->log, error);
+    if (status) {
+        sm_allocator_drop(o->allocator);
+        return status;
+    }
+    status = sm_mem_create(&mem, o->allocator, o->memory_limit, error);
     if (status)
         return status;
     sm_model *model = sm_alloc_zero(mem, sizeof *model);
@@ -146,21 +147,32 @@ sm_status sm_model_make(sm_model **out, const char *name, sm_model_open_fn open,
     }
     atomic_init(&model->references, 1);
     model->mem = mem;
-    model->log = o.log;
-    model->log_user = o.log_user;
-    status = open(model, what, &o, error);
+    status = open(model, what, o, error);
     if (!status)
-        status = read_file(model, name, &o, error);
+        status = read_file(model, name, o, &log, error);
     if (status) {
         sm_model_free(model);
         return status;
     }
-    sm_log(model->log, model->log_user, SM_LOG_INFO,
-           "loaded %s: %s, %u layers, %llu weights, level %s", name,
+    sm_log(log.log, log.user, SM_LOG_INFO, "loaded %s: %s, %u layers, %llu weights, level %s", name,
            model->net->config.architecture, model->net->config.n_layer,
            (unsigned long long)model->n_params, sm_level_name(model->net->kernels->level));
     *out = model;
     return SM_OK;
+}
+
+sm_status sm_model_make(sm_model **out, const char *name, sm_model_open_fn open, const void *what,
+                        const sm_model_options *options, sm_error *error) {
+    *out = NULL;
+    sm_model_options o;
+    sm_ask asked;
+    sm_status status = sm_options_take(&o, sizeof o, options, SM_OPTIONS_MODEL, error);
+    if (status)
+        return status;
+    sm_join_progress(&asked, &o.progress, &o.progress_user, o.cancel_flag);
+    status = make(out, name, open, what, &o, error);
+    sm_logger_drop(o.log);
+    return status;
 }
 
 void sm_model_retain(const sm_model *model) {
@@ -187,9 +199,12 @@ void sm_model_free(sm_model *model) {
 sm_status sm_model_save_packed(const sm_model *model, const char *path,
                                const sm_pack_options *options, sm_error *error) {
     sm_pack_options o;
+    sm_ask asked;
     if (!model || !path)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_model_save_packed: model or path is NULL");
     const sm_status status = sm_options_take(&o, sizeof o, options, SM_OPTIONS_PACK, error);
+    if (!status)
+        sm_join_progress(&asked, &o.progress, &o.progress_user, o.cancel_flag);
     return status ? status : sm_net_save(model->net, path, o.progress, o.progress_user, error);
 }
 

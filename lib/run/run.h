@@ -50,8 +50,6 @@ struct sm_model {
     sm_tokenizer *tokenizer; /* NULL: the file has no vocabulary */
     char *name;
     uint64_t n_params, weight_bytes;
-    sm_log_fn log;
-    void *log_user;
 };
 
 /* Makes a model from a file that `open` opens: it sets model->gguf, allocating in model->mem
@@ -112,10 +110,12 @@ struct sm_batch {
     int32_t *ids;
     uint32_t *outputs;
     float **logits;
-    uint64_t n_steps;   /* begun */
-    uint64_t repack_ns; /* that they spent repacking weights */
-    sm_cancel_fn cancel;
+    uint64_t n_steps;    /* begun */
+    uint64_t repack_ns;  /* that they spent repacking weights */
+    sm_cancel_fn cancel; /* what is asked, of `ask` */
     void *cancel_user;
+    sm_ask ask;
+    sm_cancel *flag; /* a reference */
 };
 
 /* n_ctx and n_threads are the number asked for or, if that is 0, the default. */
@@ -255,8 +255,10 @@ struct sm_session {
     float *marked; /* [n_vocab] these with a watermark; NULL until one is asked for */
     bool has_logits;
     sm_trail trail;
-    sm_cancel_fn cancel;
+    sm_cancel_fn cancel; /* what is asked, of `ask` */
     void *cancel_user;
+    sm_ask ask;
+    sm_cancel *flag;             /* a reference */
     const sm_observer *observer; /* NULL: none; not taken over by forks */
     /* adapters attached; adapters.n of each are in use */
     const sm_adapter *attached[SM_MAX_ADAPTERS];
@@ -272,6 +274,8 @@ struct sm_session {
     sm_ahead ahead;
 };
 
+/* During a call that has a flag of its own; NULL: it ends. */
+void sm_session_call_flag(sm_session *session, const sm_cancel *flag);
 /* The session's mark, and its batch's where others share that, around everything that changes or
  * reads more of them than a number. SM_ERR_STATE. The end may free both. */
 sm_status sm_session_begin(const sm_session *session, sm_error *error);

@@ -31,6 +31,10 @@ sm_status sm_session_make(sm_session **out, sm_batch *batch, const sm_session_op
     s->n_ctx = o->n_ctx;
     s->kv_type = o->kv_type;
     s->kv_keep = o->kv_keep;
+    s->flag = sm_cancel_retain(o->cancel_flag);
+    s->ask.flag = s->flag;
+    s->cancel = sm_asks(&s->ask);
+    s->cancel_user = &s->ask;
     sm_status status = sm_state_init(&s->state, mem, model->net, kv_types[o->kv_type], o->n_ctx,
                                      o->kv_keep == SM_KV_KEEP_WINDOW ? batch->n_batch : 0, error);
     if (!status) {
@@ -147,6 +151,7 @@ void sm_session_free(sm_session *s) {
     sm_free(mem, s->marked);
     sm_free(mem, s->pending);
     sm_free(mem, s->silent);
+    sm_cancel_free(s->flag);
     sm_free(mem, s);
     sm_batch_release(batch);
 }
@@ -166,6 +171,7 @@ static sm_status make_copy(sm_session **out, const sm_session *s, const sm_fork_
                                   .n_batch = s->batch->n_batch,
                                   .kv_type = s->kv_type,
                                   .kv_keep = s->kv_keep,
+                                  .cancel_flag = how->cancel_flag,
                                   .pin = sm_team_pinned(s->batch->team)};
     sm_session *copy;
     sm_status status;
@@ -274,10 +280,16 @@ sm_status sm_session_set_cancel(sm_session *s, sm_cancel_fn cancel, void *user, 
     const sm_status status = sm_session_begin(s, error);
     if (status)
         return status;
-    s->cancel = cancel;
-    s->cancel_user = user;
+    s->ask.cancel = cancel;
+    s->ask.user = user;
+    s->cancel = sm_asks(&s->ask);
     sm_session_end(s);
     return SM_OK;
+}
+
+void sm_session_call_flag(sm_session *s, const sm_cancel *flag) {
+    s->ask.call_flag = flag;
+    s->cancel = sm_asks(&s->ask);
 }
 
 static sm_status go_back(sm_session *s, uint32_t length, sm_error *error);

@@ -345,7 +345,13 @@ static sm_status take_options(sm_tokenizer_options *to, sm_mem **mem,
         sm_struct_take(to, sizeof *to, options_wide, options, "sm_tokenizer_load", error);
     if (!status && to->reserved)
         status = sm_fail(error, SM_ERR_ARGUMENT, "sm_tokenizer_load: reserved is set");
-    return status ? status : sm_mem_create(mem, to->allocator, 0, error);
+    if (status)
+        sm_allocator_drop(to->allocator);
+    else
+        status = sm_mem_create(mem, to->allocator, 0, error);
+    if (status)
+        sm_logger_drop(to->log);
+    return status;
 }
 
 static sm_status own_or_destroy(sm_tokenizer *tokenizer, sm_mem *mem, sm_status status) {
@@ -399,16 +405,26 @@ sm_status sm_tokenizer_load_from(sm_tokenizer **out, const sm_origin *origin,
         return status;
     }
     sm_source *source = NULL;
+    sm_ask asked;
+    sm_logger log;
+    sm_join_cancel(&asked, &taken.cancel, &taken.cancel_user, taken.cancel_flag);
     sm_pace pace = {.cancel = taken.cancel, .user = taken.cancel_user};
+    status = sm_logger_take(&log, taken.log, error);
+    if (status) {
+        sm_origin_drop(&from);
+        return own_or_destroy(NULL, mem, status);
+    }
     if (from_other_files(out, mem, &from, &pace, &status, error)) {
         sm_origin_drop(&from);
+        sm_logger_drop(taken.log);
         return own_or_destroy(*out, mem, status);
     }
     status = sm_source_open_origin(&source, mem, &from, true, &(sm_hook){ask_pace, &pace}, error);
     if (!status && !sm_vocab_in_gguf(source))
         status = sm_source_expect(source, SM_GGUF_HOLDS_MODEL | SM_GGUF_HOLDS_PACKED, error);
     if (!status)
-        status = sm_vocab_from_gguf(out, mem, source, &pace, taken.log, taken.log_user, error);
+        status = sm_vocab_from_gguf(out, mem, source, &pace, log.log, log.user, error);
     sm_source_close(source);
+    sm_logger_drop(taken.log);
     return own_or_destroy(*out, mem, status);
 }

@@ -295,6 +295,8 @@ static sm_status encode(const sm_tokenizer *tokenizer, const char *text, uint64_
     sm_status status = take_options(&o, options, length, error);
     if (status)
         return status;
+    sm_ask asked;
+    sm_join_cancel(&asked, &o.cancel, &o.cancel_user, o.cancel_flag);
     sm_encoder encoder;
     status = sm_encoder_init(&encoder, tokenizer, length - from, &o, ids, capacity, error);
     encoder.joined = from > 0;

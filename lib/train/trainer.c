@@ -239,8 +239,7 @@ static sm_status open_all(sm_trainer *t, const char *model_path, const sm_traine
                                                       .allocator = given->allocator,
                                                       .cancel = ask_opening,
                                                       .cancel_user = (void *)(uintptr_t)given,
-                                                      .log = given->log,
-                                                      .log_user = given->log_user},
+                                                      .log = given->log},
                               error);
     if (!status)
         status = settle_sequence(t, error);
@@ -265,6 +264,67 @@ static sm_status open_all(sm_trainer *t, const char *model_path, const sm_traine
     return status;
 }
 
+/* Texts of the options that are needed later. */
+static sm_status keep_texts(sm_trainer *t, const char *model_path, const sm_trainer_options *o,
+                            sm_error *error) {
+    sm_mem *mem = t->mem;
+    t->path = sm_strdup(mem, model_path, strlen(model_path));
+    if (o->lora_targets)
+        t->targets = sm_strdup(mem, o->lora_targets, strlen(o->lora_targets));
+    if (o->separator)
+        t->separator = sm_strdup(mem, o->separator, strlen(o->separator));
+    return t->path && (!o->lora_targets || t->targets) && (!o->separator || t->separator)
+               ? SM_OK
+               : sm_fail(error, SM_ERR_NOMEM, "out of memory");
+}
+
+/* What the trainer asks from now on. */
+static void set_hook(sm_trainer *t) {
+    sm_graph_set_cancel(t->graph, sm_asks(&t->ask), &t->ask);
+    sm_dataset_set_cancel(t->dataset, sm_asks(&t->ask), &t->ask);
+}
+
+/* With options that were taken. */
+static sm_status open_taken(sm_trainer **out, const char *model_path, sm_trainer_options *o,
+                            sm_error *error) {
+    sm_mem *mem;
+    sm_status status = sm_mem_create(&mem, o->allocator, o->memory_limit, error);
+    if (status)
+        return status;
+    sm_trainer *t = sm_alloc_zero(mem, sizeof *t);
+    if (!t) {
+        sm_mem_destroy(mem);
+        return sm_fail(error, SM_ERR_NOMEM, "out of memory");
+    }
+    sm_allocator inner = mem->hook; /* of what the trainer has: nobody is told of that */
+    inner.done = NULL;
+    if (o->allocator) {
+        inner.struct_size = sizeof inner;
+        o->allocator = &inner;
+    }
+    t->mem = mem;
+    t->flag = sm_cancel_retain(o->cancel_flag);
+    t->ask.flag = t->flag;
+    status = keep_texts(t, model_path, o, error);
+    if (!status) {
+        t->options = *o;
+        set_defaults(&t->options);
+        status = open_all(t, model_path, o, error);
+    }
+    /* the caller's pointers do not outlive this call */
+    t->options.data = t->options.separator = t->options.lora_targets = NULL;
+    t->options.more_data = NULL;
+    t->options.allocator = NULL;
+    t->options.log = NULL;
+    if (status) {
+        sm_trainer_free(t);
+        return status;
+    }
+    set_hook(t);
+    *out = t;
+    return SM_OK;
+}
+
 sm_status sm_trainer_open(sm_trainer **out, const char *model_path,
                           const sm_trainer_options *options, sm_error *error) {
     if (!out)
@@ -273,46 +333,25 @@ sm_status sm_trainer_open(sm_trainer **out, const char *model_path,
     if (!model_path || !options)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_trainer_open: path or options are NULL");
     sm_trainer_options o;
+    sm_ask asked;
+    sm_logger log = {.struct_size = sizeof log};
     sm_status status = sm_options_take(&o, sizeof o, options, SM_OPTIONS_TRAINER, error);
     if (status)
         return status;
-    if (!o.data)
-        return sm_fail(error, SM_ERR_ARGUMENT, "option data is not given");
-    status = check_data(&o, error);
+    const sm_logger *given = o.log;
+    status = o.data ? check_data(&o, error)
+                    : sm_fail(error, SM_ERR_ARGUMENT, "option data is not given");
+    if (!status)
+        status = sm_logger_take(&log, o.log, error);
+    log.done = NULL; /* of the tokenizer's loading: it is told below */
+    o.log = o.log ? &log : NULL;
+    sm_join_progress(&asked, &o.progress, &o.progress_user, o.cancel_flag);
     if (status)
-        return status;
-    sm_mem *mem;
-    status = sm_mem_create(&mem, o.allocator, o.memory_limit, error);
-    if (status)
-        return status;
-    sm_trainer *t = sm_alloc_zero(mem, sizeof *t);
-    if (!t) {
-        sm_mem_destroy(mem);
-        return sm_fail(error, SM_ERR_NOMEM, "out of memory");
-    }
-    t->mem = mem;
-    t->path = sm_strdup(mem, model_path, strlen(model_path));
-    if (o.lora_targets)
-        t->targets = sm_strdup(mem, o.lora_targets, strlen(o.lora_targets));
-    if (o.separator)
-        t->separator = sm_strdup(mem, o.separator, strlen(o.separator));
-    if (!t->path || (o.lora_targets && !t->targets) || (o.separator && !t->separator)) {
-        sm_trainer_free(t);
-        return sm_fail(error, SM_ERR_NOMEM, "out of memory");
-    }
-    t->options = o;
-    set_defaults(&t->options);
-    status = open_all(t, model_path, &o, error);
-    /* the caller's pointers do not outlive this call */
-    t->options.data = t->options.separator = t->options.lora_targets = NULL;
-    t->options.more_data = NULL;
-    t->options.allocator = NULL;
-    if (status) {
-        sm_trainer_free(t);
-        return status;
-    }
-    *out = t;
-    return SM_OK;
+        sm_allocator_drop(o.allocator);
+    else
+        status = open_taken(out, model_path, &o, error);
+    sm_logger_drop(given);
+    return status;
 }
 
 sm_status sm_trainer_begin(sm_trainer *t, bool lent, sm_error *error) {
@@ -387,6 +426,7 @@ void sm_trainer_free(sm_trainer *t) {
     sm_free(mem, t->targets);
     sm_free(mem, t->separator);
     sm_free(mem, t->path);
+    sm_cancel_free(t->flag);
     sm_free(mem, t);
     sm_mem_destroy(mem);
 }
@@ -430,8 +470,9 @@ sm_status sm_trainer_set_cancel(sm_trainer *t, int32_t (*cancel)(void *user), vo
     const sm_status status = sm_trainer_begin(t, true, error);
     if (status)
         return status;
-    sm_graph_set_cancel(t->graph, cancel, user);
-    sm_dataset_set_cancel(t->dataset, cancel, user);
+    t->ask.cancel = cancel;
+    t->ask.user = user;
+    set_hook(t);
     sm_trainer_end(t);
     return SM_OK;
 }

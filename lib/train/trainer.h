@@ -33,6 +33,8 @@ struct sm_trainer {
     sm_trainer_options options; /* zeros replaced by defaults; pointers not to be used */
     char *path;                 /* of the model, for messages */
     char *targets, *separator;  /* options lora_targets and separator; NULL: not given */
+    sm_ask ask;                 /* its hook and flag */
+    sm_cancel *flag;            /* a reference */
     sm_source *source;
     sm_tokenizer *tokenizer;
     sm_dataset *dataset;

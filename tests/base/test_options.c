@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,10 +47,10 @@ static const uint8_t stats_info[] = {4, 4, 4, 4, 4, 4, 8, 8, 8, 8, 8, 8, 8, 8, 8
 static const uint8_t sampling_options[] = {4, 4, 8, 8, 8, 8, 8, 8, 4, 4, 8, 8,  8,
                                            8, 8, 8, 8, 8, 8, 8, 8, 4, 4, 8, 8,  8,
                                            8, 4, 4, 8, 8, 4, 4, 8, 8, 8, 8, END};
-static const uint8_t session_options[] = {4, 4, 4, 4, 4, 4, 4, END};
-static const uint8_t model_options[] = {4, 4, 4, 4, 8, 8, 8, 8, 8, 8, 4, 4, END};
-static const uint8_t gguf_options[] = {4, 4, 8, 8, 8, END};
-static const uint8_t encode_options[] = {4, 4, 8, 8, END};
+static const uint8_t session_options[] = {4, 4, 4, 4, 4, 4, 4, 4, 8, END};
+static const uint8_t model_options[] = {4, 4, 4, 4, 4, 4, 8, 8, 8, 8, 8, 8, END};
+static const uint8_t gguf_options[] = {4, 4, 8, 8, 8, 8, END};
+static const uint8_t encode_options[] = {4, 4, 8, 8, 8, END};
 
 static uint32_t size_of(const uint8_t *fields) {
     uint32_t size = 0;
@@ -381,6 +382,288 @@ static void errors_carry_the_number_of_the_system(void **state) {
     sm_model_free(model);
 }
 
+/* ---- hooks end ------------------------------------------------------------------------------ */
+
+typedef struct host {
+    fail_alloc memory;
+    uint32_t done, logged, log_done;
+    bool live; /* memory was there when done came */
+} host;
+
+static void *host_alloc(void *user, uint64_t size, uint64_t align) {
+    host *h = user;
+    const sm_allocator own = fail_allocator(&h->memory);
+    return own.alloc(own.user, size, align);
+}
+
+static void host_release(void *user, void *ptr, uint64_t size, uint64_t align) {
+    host *h = user;
+    const sm_allocator own = fail_allocator(&h->memory);
+    assert_int_equal(h->done, 0);
+    own.release(own.user, ptr, size, align);
+}
+
+static void host_done(void *user) {
+    host *h = user;
+    h->live = h->live || h->memory.live_blocks;
+    h->done++;
+}
+
+static void host_log(void *user, int32_t severity, const char *message) {
+    host *h = user;
+    (void)severity;
+    (void)message;
+    assert_int_equal(h->log_done, 0);
+    h->logged++;
+}
+
+static void host_log_done(void *user) {
+    ((host *)user)->log_done++;
+}
+
+#define HOST(h)                                                 \
+    (&(const sm_allocator){.struct_size = sizeof(sm_allocator), \
+                           .alloc = host_alloc,                 \
+                           .release = host_release,             \
+                           .done = host_done,                   \
+                           .user = (h)})
+#define HOST_LOG(h)      \
+    (&(const sm_logger){ \
+        .struct_size = sizeof(sm_logger), .log = host_log, .done = host_log_done, .user = (h)})
+
+static void ended(const host *h, bool logs) {
+    assert_int_equal(h->done, 1);
+    assert_int_equal(h->log_done, logs);
+    assert_int_equal(h->memory.live_blocks, 0);
+    assert_false(h->live);
+}
+
+/* done comes once for each call: when the last handle goes, or before a call that fails returns. */
+static void hooks_are_told_when_they_may_go(void **state) {
+    (void)state;
+    sm_error error;
+    /* a model whose session and tokenizer outlive it */
+    host h = {{0}, 0, 0, 0, false};
+    const sm_model_options mo = {
+        .struct_size = sizeof mo, .allocator = HOST(&h), .log = HOST_LOG(&h)};
+    sm_model *model;
+    sm_session *s;
+    sm_tokenizer *tokenizer;
+    assert_int_equal(sm_model_load(&model, model_path(), &mo, NULL), SM_OK);
+    assert_true(h.logged > 0 && h.log_done == 1 && h.done == 0);
+    assert_int_equal(sm_session_new(&s, model, NULL, NULL), SM_OK);
+    assert_int_equal(sm_model_get_tokenizer(model, &tokenizer, NULL), SM_OK);
+    sm_model_free(model);
+    sm_session_free(s);
+    assert_int_equal(h.done, 0);
+    sm_tokenizer_free(tokenizer);
+    ended(&h, true);
+    /* others, one by one */
+    h = (host){{0}, 0, 0, 0, false};
+    const sm_tokenizer_options to = {
+        .struct_size = sizeof to, .allocator = HOST(&h), .log = HOST_LOG(&h)};
+    assert_int_equal(sm_tokenizer_load(&tokenizer, model_path(), &to, NULL), SM_OK);
+    sm_constraint *c;
+    host g = {{0}, 0, 0, 0, false};
+    const sm_constraint_options co = {.struct_size = sizeof co, .allocator = HOST(&g)};
+    assert_int_equal(sm_constraint_new(&c, tokenizer, SM_CONSTRAINT_REGEX, "ab", 2, &co, NULL),
+                     SM_OK);
+    sm_tokenizer_free(tokenizer);
+    assert_true(!h.done && !g.done);
+    sm_constraint_free(c);
+    ended(&g, false);
+    ended(&h, true);
+    h = (host){{0}, 0, 0, 0, false};
+    const sm_gguf_options go = {.struct_size = sizeof go, .allocator = HOST(&h)};
+    sm_gguf *gguf;
+    assert_int_equal(sm_gguf_load(&gguf, model_path(), &go, NULL), SM_OK);
+    sm_gguf_free(gguf);
+    ended(&h, false);
+    h = (host){{0}, 0, 0, 0, false};
+    const sm_reply_options ro = {.struct_size = sizeof ro, .allocator = HOST(&h)};
+    sm_reply *reply;
+    assert_int_equal(sm_reply_new(&reply, &ro, NULL), SM_OK);
+    sm_reply_free(reply);
+    ended(&h, false);
+    h = (host){{0}, 0, 0, 0, false};
+    const sm_chat_options ho = {
+        .struct_size = sizeof ho, .allocator = HOST(&h), .template_name = "chatml"};
+    sm_chat *chat;
+    assert_int_equal(sm_chat_new(&chat, &ho, NULL), SM_OK);
+    sm_chat_free(chat);
+    ended(&h, false);
+    /* a struct of before there was `done`, and one of later */
+    h = (host){{0}, 0, 0, 0, false};
+    sm_allocator old = *HOST(&h);
+    old.struct_size = offsetof(sm_allocator, done);
+    const sm_gguf_options oo = {.struct_size = sizeof oo, .allocator = &old};
+    assert_int_equal(sm_gguf_load(&gguf, model_path(), &oo, NULL), SM_OK);
+    sm_gguf_free(gguf);
+    assert_int_equal(h.done, 0);
+    struct {
+        sm_allocator known;
+        uint64_t more;
+    } later = {*HOST(&h), 0};
+    later.known.struct_size = sizeof later;
+    const sm_gguf_options lo = {.struct_size = sizeof lo, .allocator = &later.known};
+    assert_int_equal(sm_gguf_load(&gguf, model_path(), &lo, NULL), SM_OK);
+    sm_gguf_free(gguf);
+    assert_int_equal(h.done, 1);
+    later.more = 1;
+    assert_int_equal(sm_gguf_load(&gguf, model_path(), &lo, &error), SM_ERR_ARGUMENT);
+    assert_int_equal(h.done, 1);
+}
+
+static void hooks_are_told_when_calls_fail(void **state) {
+    (void)state;
+    sm_model *model;
+    sm_tokenizer *tokenizer;
+    sm_gguf *gguf;
+    sm_constraint *c;
+    sm_chat *chat;
+    sm_trainer *trainer;
+    const sm_text none = {"", 0};
+    const char *nowhere = "/nonexistent/model.gguf";
+    for (int i = 0; i < 11; i++) {
+        host h = {{0}, 0, 0, 0, false};
+        if (i == 10)
+            h.memory.fail_at = 1;
+        sm_model_options mo = {
+            .struct_size = sizeof mo, .allocator = HOST(&h), .log = HOST_LOG(&h)};
+        sm_tokenizer_options to = {
+            .struct_size = sizeof to, .allocator = HOST(&h), .log = HOST_LOG(&h)};
+        sm_gguf_options go = {.struct_size = sizeof go, .allocator = HOST(&h)};
+        sm_constraint_options co = {
+            .struct_size = sizeof co, .allocator = HOST(&h), .triggers = &none, .n_triggers = 1};
+        sm_chat_options ho = {
+            .struct_size = sizeof ho, .allocator = HOST(&h), .template_name = "no such layout"};
+        sm_trainer_options ro = {.struct_size = sizeof ro,
+                                 .allocator = HOST(&h),
+                                 .log = HOST_LOG(&h),
+                                 .data = i == 8 ? NULL : nowhere};
+        sm_quantize_options qo = {.struct_size = sizeof qo, .type = "Q8_0", .allocator = HOST(&h)};
+        mo.level = i == 1 ? 77 : 0;
+        mo.reserved = i == 2;
+        to.reserved = i == 3;
+        go.io = i == 4 ? 9 : 0;
+        sm_status status;
+        switch (i) {
+        case 3:
+            status = sm_tokenizer_load(&tokenizer, model_path(), &to, NULL);
+            break;
+        case 4:
+            status = sm_gguf_load(&gguf, model_path(), &go, NULL);
+            break;
+        case 5:
+            status = sm_constraint_new(&c, NULL, SM_CONSTRAINT_REGEX, "a", 1, &co, NULL);
+            break;
+        case 6:
+            status = sm_chat_new(&chat, &ho, NULL);
+            break;
+        case 7:
+        case 8:
+            status = sm_trainer_open(&trainer, model_path(), &ro, NULL);
+            break;
+        case 9:
+            status = sm_model_quantize(scratch_path("never.gguf"), nowhere, &qo, NULL, NULL);
+            break;
+        default:
+            status = sm_model_load(&model, i ? model_path() : nowhere, &mo, NULL);
+        }
+        assert_int_not_equal(status, SM_OK);
+        const bool logs = i < 4 || i == 7 || i == 8 || i == 10;
+        if (h.done != 1 || h.log_done != logs || h.memory.live_blocks)
+            fail_msg("case %d: done %u, of the log %u", i, h.done, h.log_done);
+    }
+}
+
+/* ---- flags ---------------------------------------------------------------------------------- */
+
+static sm_cancel *signalled;
+
+static void on_signal(int number) {
+    (void)number;
+    sm_cancel_set(signalled, 1);
+}
+
+/* Of a generation alone, by a signal; it may be freed by its maker while a session has it. */
+static void flags_end_calls(void **state) {
+    (void)state;
+    sm_model *model = open_model();
+    sm_session *s, *plain;
+    const int32_t ids[] = {1, 77, 3};
+    sm_error error = {0};
+    sm_cancel *own;
+    assert_int_equal(sm_cancel_new(&own, NULL), SM_OK);
+    assert_int_equal(sm_cancel_new(&signalled, NULL), SM_OK);
+    assert_int_equal(sm_cancel_new(NULL, &error), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_cancel_is_set(own), 0);
+    const sm_session_options so = {.struct_size = sizeof so, .cancel_flag = own};
+    assert_int_equal(sm_session_new(&s, model, &so, NULL), SM_OK);
+    assert_int_equal(sm_session_new(&plain, model, NULL, NULL), SM_OK);
+    sm_cancel_free(own); /* the session has a reference */
+    assert_int_equal(sm_session_feed(s, ids, 3, NULL), SM_OK);
+    sm_cancel_set(own, 1);
+    assert_int_equal(sm_session_feed(s, ids, 3, &error), SM_ERR_CANCELLED);
+    assert_int_equal(sm_session_length(s), 3);
+    sm_cancel_set(own, 0);
+    assert_int_equal(sm_session_feed(s, ids, 3, NULL), SM_OK);
+    sm_session_free(s);
+    /* of one call, set by a signal handler; the next call goes without it */
+    sm_generate_options o = {
+        .struct_size = sizeof o, .max_tokens = 4, .ignore_end = 1, .cancel_flag = signalled};
+    assert_int_equal(sm_session_generate(plain, "and", 3, &o, NULL, NULL, NULL), SM_OK);
+    void (*before)(int) = signal(SIGUSR1, on_signal);
+    raise(SIGUSR1);
+    signal(SIGUSR1, before);
+    assert_int_equal(sm_cancel_is_set(signalled), 1);
+    assert_int_equal(sm_session_generate(plain, "the", 3, &o, NULL, NULL, &error),
+                     SM_ERR_CANCELLED);
+    assert_int_equal(sm_session_feed(plain, ids, 1, NULL), SM_OK);
+    o.cancel_flag = NULL;
+    assert_int_equal(sm_session_generate(plain, "the", 3, &o, NULL, NULL, NULL), SM_OK);
+    /* a schema, and a fork */
+    const sm_schema_options schema = {.struct_size = sizeof schema, .cancel_flag = signalled};
+    sm_constraint *c;
+    assert_int_equal(sm_constraint_new_schema(&c, NULL, "{}", 2, &schema, NULL, NULL),
+                     SM_ERR_CANCELLED);
+    sm_session *fork;
+    const sm_fork_options fo = {.struct_size = sizeof fo, .cancel_flag = signalled};
+    assert_int_equal(sm_session_fork(&fork, plain, &fo, NULL), SM_OK);
+    assert_int_equal(sm_session_feed(fork, ids, 1, NULL), SM_ERR_CANCELLED);
+    sm_session_free(fork);
+    sm_session_free(plain);
+    sm_cancel_free(signalled);
+    sm_cancel_free(NULL);
+    sm_cancel_set(NULL, 1);
+    assert_int_equal(sm_cancel_is_set(NULL), 0);
+    sm_model_free(model);
+}
+
+/* A host's read function that says that it was cancelled. */
+static int64_t read_cancelled(void *user, uint64_t offset, void *to, uint64_t n) {
+    (void)offset;
+    (void)to;
+    (void)n;
+    return *(const int64_t *)user;
+}
+
+static void reading_may_be_cancelled(void **state) {
+    (void)state;
+    int64_t answer = SM_ERR_CANCELLED;
+    const sm_origin o = {.struct_size = sizeof o,
+                         .kind = SM_ORIGIN_READ,
+                         .read = read_cancelled,
+                         .user = &answer,
+                         .size = 1000};
+    sm_gguf *gguf;
+    assert_int_equal(sm_gguf_load_from(&gguf, &o, NULL, NULL), SM_ERR_CANCELLED);
+    answer = 0;
+    assert_int_equal(sm_gguf_load_from(&gguf, &o, NULL, NULL), SM_ERR_IO);
+    answer = -77;
+    assert_int_equal(sm_gguf_load_from(&gguf, &o, NULL, NULL), SM_ERR_IO);
+}
+
 /* ---- zero ---------------------------------------------------------------------------------- */
 
 static void tables_say_which_zeros_can_be_asked_for(void **state) {
@@ -590,6 +873,10 @@ int main(void) {
         cmocka_unit_test(options_are_looked_at),
         cmocka_unit_test(forks_have_their_own_threads),
         cmocka_unit_test(errors_carry_the_number_of_the_system),
+        cmocka_unit_test(hooks_are_told_when_they_may_go),
+        cmocka_unit_test(hooks_are_told_when_calls_fail),
+        cmocka_unit_test(flags_end_calls),
+        cmocka_unit_test(reading_may_be_cancelled),
         cmocka_unit_test(tables_say_which_zeros_can_be_asked_for),
         cmocka_unit_test(sampling_takes_zeros),
         cmocka_unit_test(training_takes_zeros),

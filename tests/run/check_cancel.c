@@ -30,6 +30,7 @@ typedef struct asking {
     uint64_t asked, yes_at; /* question that is answered with yes, from 1; 0: none */
     uint64_t longest_after; /* question after which the longest time passed */
     double last, longest;   /* seconds of CPU */
+    bool silent;            /* no hook is given: the flag alone ends the call */
 } asking;
 
 static double cpu_seconds(void) {
@@ -57,6 +58,14 @@ static int32_t progress(void *user, uint64_t done, uint64_t total) {
     return ask(user);
 }
 
+static sm_progress_fn progress_of(const asking *a) {
+    return a->silent ? NULL : progress;
+}
+
+static sm_cancel_fn cancel_of(const asking *a) {
+    return a->silent ? NULL : ask;
+}
+
 /* ---- what the calls work on ------------------------------------------------------------------ */
 
 typedef struct sizes {
@@ -77,6 +86,7 @@ static struct world {
     sm_trainer *trainer, *lora;
     sm_session *session;
     sm_imatrix *imatrix;
+    sm_cancel *flag; /* of all that is made and called */
     int32_t *ids;
     float *logits;
     uint32_t n_ids;
@@ -147,6 +157,7 @@ static sm_trainer_options trainer_options(uint32_t lora_rank, uint32_t precision
                                 .sequence = world.size.sequence,
                                 .rows = world.size.rows,
                                 .precision = precision,
+                                .cancel_flag = world.flag,
                                 .lora_rank = lora_rank};
 }
 
@@ -165,19 +176,22 @@ static sm_model_init_options init_options(asking *a) {
                                    .n_layer = world.size.n_layer,
                                    .n_ff = world.size.n_ff,
                                    .n_ctx = 2048,
-                                   .progress = a ? progress : NULL,
+                                   .progress = a ? progress_of(a) : NULL,
+                                   .cancel_flag = world.flag,
                                    .progress_user = a};
 }
 
 static sm_vocabulary_options vocabulary_options(asking *a) {
     return (sm_vocabulary_options){.struct_size = sizeof(sm_vocabulary_options),
                                    .n_vocab = world.size.n_vocab,
-                                   .progress = a ? progress : NULL,
+                                   .progress = a ? progress_of(a) : NULL,
+                                   .cancel_flag = world.flag,
                                    .progress_user = a};
 }
 
 static void make_world(const sizes *size) {
     world.size = *size;
+    OK(sm_cancel_new(&world.flag, error));
     set_paths();
     write_text(world.text, size->text_bytes, true);
     write_text(world.lines, size->text_bytes, false);
@@ -195,9 +209,10 @@ static void make_world(const sizes *size) {
     OK(sm_trainer_save(world.trainer, world.ckpt, error));
     OK(sm_model_load(&world.loaded, world.model, NULL, error));
     const sm_session_options session = {
-        .struct_size = sizeof session, .n_threads = 2, .n_ctx = 1024};
+        .struct_size = sizeof session, .n_threads = 2, .n_ctx = 1024, .cancel_flag = world.flag};
     OK(sm_session_new(&world.session, world.loaded, &session, error));
-    const sm_imatrix_options imatrix = {.struct_size = sizeof imatrix, .n_threads = 2};
+    const sm_imatrix_options imatrix = {
+        .struct_size = sizeof imatrix, .n_threads = 2, .cancel_flag = world.flag};
     OK(sm_imatrix_new(&world.imatrix, world.loaded, &imatrix, error));
     world.n_ids = 512;
     world.ids = calloc(world.n_ids, sizeof *world.ids);
@@ -215,6 +230,7 @@ static void end_world(void) {
     sm_model_free(world.loaded);
     sm_trainer_free(world.lora);
     sm_trainer_free(world.trainer);
+    sm_cancel_free(world.flag);
 }
 
 /* ---- the calls ------------------------------------------------------------------------------- */
@@ -237,8 +253,11 @@ static sm_status init(asking *a, sm_error *error) {
 }
 
 static sm_status look_into(const char *path, uint32_t io, asking *a, sm_error *error) {
-    const sm_gguf_options o = {
-        .struct_size = sizeof o, .io = io, .progress = progress, .progress_user = a};
+    const sm_gguf_options o = {.struct_size = sizeof o,
+                               .io = io,
+                               .progress = progress_of(a),
+                               .progress_user = a,
+                               .cancel_flag = world.flag};
     sm_gguf *gguf;
     const sm_status status = sm_gguf_load(&gguf, path, &o, error);
     sm_gguf_free(gguf);
@@ -254,8 +273,11 @@ static sm_status look_long(asking *a, sm_error *error) {
 }
 
 static sm_status load_by(uint32_t io, asking *a, sm_error *error) {
-    const sm_model_options o = {
-        .struct_size = sizeof o, .io = io, .progress = progress, .progress_user = a};
+    const sm_model_options o = {.struct_size = sizeof o,
+                                .io = io,
+                                .progress = progress_of(a),
+                                .progress_user = a,
+                                .cancel_flag = world.flag};
     sm_model *model;
     const sm_status status = sm_model_load(&model, world.model, &o, error);
     sm_model_free(model);
@@ -271,7 +293,10 @@ static sm_status load_mapped(asking *a, sm_error *error) {
 }
 
 static sm_status load_tokenizer(asking *a, sm_error *error) {
-    const sm_tokenizer_options o = {.struct_size = sizeof o, .cancel = ask, .cancel_user = a};
+    const sm_tokenizer_options o = {.struct_size = sizeof o,
+                                    .cancel = cancel_of(a),
+                                    .cancel_user = a,
+                                    .cancel_flag = world.flag};
     sm_tokenizer *tokenizer;
     const sm_status status = sm_tokenizer_load(&tokenizer, world.strings, &o, error);
     sm_tokenizer_free(tokenizer);
@@ -279,7 +304,10 @@ static sm_status load_tokenizer(asking *a, sm_error *error) {
 }
 
 static sm_status random_of(const char *type, asking *a, sm_error *error) {
-    const sm_model_options o = {.struct_size = sizeof o, .progress = progress, .progress_user = a};
+    const sm_model_options o = {.struct_size = sizeof o,
+                                .progress = progress_of(a),
+                                .progress_user = a,
+                                .cancel_flag = world.flag};
     sm_model *model;
     const sm_status status = sm_model_random(&model, world.size.shape, type, 1, &o, error);
     note_gap(a);
@@ -297,14 +325,18 @@ static sm_status random_blocks(asking *a, sm_error *error) {
 }
 
 static sm_status random_save(asking *a, sm_error *error) {
-    const sm_model_options o = {.struct_size = sizeof o, .progress = progress, .progress_user = a};
+    const sm_model_options o = {.struct_size = sizeof o,
+                                .progress = progress_of(a),
+                                .progress_user = a,
+                                .cancel_flag = world.flag};
     return sm_model_random_save(world.out, world.size.shape, "F16", 1, &o, error);
 }
 
 static sm_status save_packed(asking *a, sm_error *error) {
     return sm_model_save_packed(world.loaded, world.out,
                                 &(sm_pack_options){.struct_size = sizeof(sm_pack_options),
-                                                   .progress = progress,
+                                                   .progress = progress_of(a),
+                                                   .cancel_flag = world.flag,
                                                    .progress_user = a},
                                 error);
 }
@@ -313,7 +345,8 @@ static sm_status quantize_to(const char *type, asking *a, sm_error *error) {
     const sm_quantize_options o = {.struct_size = sizeof o,
                                    .n_threads = 2,
                                    .type = type,
-                                   .progress = progress,
+                                   .progress = progress_of(a),
+                                   .cancel_flag = world.flag,
                                    .progress_user = a};
     return sm_model_quantize(world.out, world.model, &o, NULL, error);
 }
@@ -329,24 +362,27 @@ static sm_status quantize_copy(asking *a, sm_error *error) {
 static sm_status merge(asking *a, sm_error *error) {
     return sm_adapter_merge(world.out, world.model, world.adapter, 1,
                             &(sm_merge_options){.struct_size = sizeof(sm_merge_options),
-                                                .progress = progress,
+                                                .progress = progress_of(a),
+                                                .cancel_flag = world.flag,
                                                 .progress_user = a},
                             error);
 }
 
 static sm_status load_adapter(asking *a, sm_error *error) {
     sm_adapter *adapter;
-    const sm_status status = sm_adapter_load(
-        &adapter, world.loaded, world.adapter,
-        &(sm_adapter_options){
-            .struct_size = sizeof(sm_adapter_options), .progress = progress, .progress_user = a},
-        error);
+    const sm_status status =
+        sm_adapter_load(&adapter, world.loaded, world.adapter,
+                        &(sm_adapter_options){.struct_size = sizeof(sm_adapter_options),
+                                              .progress = progress_of(a),
+                                              .progress_user = a,
+                                              .cancel_flag = world.flag},
+                        error);
     sm_adapter_free(adapter);
     return status;
 }
 
 static sm_status with_session(sm_status (*fn)(sm_error *error), asking *a, sm_error *error) {
-    sm_session_set_cancel(world.session, ask, a, NULL);
+    sm_session_set_cancel(world.session, cancel_of(a), a, NULL);
     sm_session_rewind(world.session, 0, NULL);
     const sm_status status = fn(error);
     sm_session_set_cancel(world.session, NULL, NULL, NULL);
@@ -382,7 +418,7 @@ static sm_status fork_fed(asking *a, sm_error *error) {
     sm_status status = sm_session_sync(world.session, world.ids, world.n_ids, NULL, error);
     if (status)
         return status;
-    sm_session_set_cancel(world.session, ask, a, NULL);
+    sm_session_set_cancel(world.session, cancel_of(a), a, NULL);
     a->last = cpu_seconds();
     status = fork_session(error);
     sm_session_set_cancel(world.session, NULL, NULL, NULL);
@@ -401,13 +437,13 @@ static sm_status generate(asking *a, sm_error *error) {
 }
 
 static sm_status measure_inputs(asking *a, sm_error *error) {
-    sm_imatrix_set_cancel(world.imatrix, ask, a, NULL);
+    sm_imatrix_set_cancel(world.imatrix, cancel_of(a), a, NULL);
     return sm_imatrix_feed(world.imatrix, world.ids, world.n_ids, error);
 }
 
 static sm_status open_with(uint32_t lora_rank, uint32_t precision, asking *a, sm_error *error) {
     sm_trainer_options o = trainer_options(lora_rank, precision);
-    o.progress = progress;
+    o.progress = progress_of(a);
     o.progress_user = a;
     sm_trainer *trainer;
     const sm_status status = sm_trainer_open(&trainer, world.model, &o, error);
@@ -428,7 +464,7 @@ static sm_status open_lora(asking *a, sm_error *error) {
 typedef sm_status (*trainer_fn)(sm_trainer *trainer, sm_error *error);
 
 static sm_status with_trainer(sm_trainer *trainer, trainer_fn fn, asking *a, sm_error *error) {
-    sm_trainer_set_cancel(trainer, ask, a, NULL);
+    sm_trainer_set_cancel(trainer, cancel_of(a), a, NULL);
     const sm_status status = fn(trainer, error);
     sm_trainer_set_cancel(trainer, NULL, NULL, NULL);
     return status;
@@ -512,6 +548,26 @@ static sm_status export(asking *a, sm_error *error) {
     return with_trainer(world.trainer, exporting, a, error);
 }
 
+static sm_status encode(asking *a, sm_error *error) {
+    sm_tokenizer *tokenizer;
+    size_t size;
+    uint8_t *text = scratch_read(world.text, &size);
+    int32_t *ids = malloc((size + 16) * sizeof *ids);
+    const sm_encode_options o = {.struct_size = sizeof o,
+                                 .cancel = cancel_of(a),
+                                 .cancel_user = a,
+                                 .cancel_flag = world.flag};
+    uint64_t n;
+    assert_true(text && ids);
+    assert_int_equal(sm_model_get_tokenizer(world.loaded, &tokenizer, NULL), SM_OK);
+    const sm_status status =
+        sm_tokenizer_encode(tokenizer, (const char *)text, size, &o, ids, size + 16, &n, error);
+    sm_tokenizer_free(tokenizer);
+    free(text);
+    free(ids);
+    return status;
+}
+
 /* What a call works on at least, and how much of it may lie between two questions. */
 static uint64_t file_pieces(const char *path, uint64_t piece) {
     size_t size;
@@ -559,6 +615,7 @@ static const struct call {
     {"load, read", load_read, read_pieces},
     {"load, mapped", load_mapped, some},
     {"tokenizer, load", load_tokenizer, string_pieces},
+    {"encode", encode, some},
     {"random, F32", random_floats, random_pieces},
     {"random, Q8_0", random_blocks, random_pieces},
     {"random, saved", random_save, random_pieces},
@@ -627,6 +684,16 @@ static void asked_and_heard(void **state) {
         asking again = {0}; /* nothing is left in the way */
         if (run_call(c, &again, &error))
             fail_msg("%s, once more: %s", c->name, error.message);
+        remove(world.out);
+        /* the flag ends it where there is no hook */
+        sm_cancel_set(world.flag, 1);
+        const sm_status flagged = run_call(c, &(asking){.silent = true}, &error);
+        sm_cancel_set(world.flag, 0);
+        if (flagged != SM_ERR_CANCELLED)
+            fail_msg("%s: status %d with the flag set", c->name, flagged);
+        assert_int_equal(scratch_count(), files);
+        if (run_call(c, &(asking){.silent = true}, &error))
+            fail_msg("%s, without hook: %s", c->name, error.message);
         remove(world.out);
     }
     end_world();

@@ -509,7 +509,7 @@ static void wrong_use_is_a_status(void **state) {
         assert_int_equal(sm_batch_new_session(&session, batch, &unfit[i], NULL), SM_ERR_ARGUMENT);
         assert_null(session);
     }
-    assert_int_equal(sm_options_count(SM_OPTIONS_BATCH), 5);
+    assert_int_equal(sm_options_count(SM_OPTIONS_BATCH), 6);
     sm_batch_free(batch);
     sm_model_free(model);
 }

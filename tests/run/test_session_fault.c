@@ -115,7 +115,9 @@ static void texts_of_files_are_escaped(void **state) {
     char line[sizeof(sm_error)] = "";
     sm_error error = {0};
     sm_model *model;
-    const sm_model_options o = {.struct_size = sizeof o, .log = keep_line, .log_user = line};
+    const sm_model_options o = {
+        .struct_size = sizeof o,
+        .log = &(sm_logger){.struct_size = sizeof(sm_logger), .log = keep_line, .user = line}};
     assert_int_equal(sm_model_load(&model, path, &o, &error), SM_ERR_IO);
     assert_non_null(strstr(error.message, shown));
     assert_int_equal(fixture_write(path, &(fixture_model){0}), 0);

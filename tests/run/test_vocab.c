@@ -259,7 +259,8 @@ static void test_warned(void **state) {
     (void)state;
     char said[600] = "";
     const sm_tokenizer_options options = {
-        .struct_size = sizeof options, .log = take_log, .log_user = said};
+        .struct_size = sizeof options,
+        .log = &(sm_logger){.struct_size = sizeof(sm_logger), .log = take_log, .user = said}};
     sm_tokenizer *t;
     file f = {0};
     for (uint32_t kind = 0; kind < 3; kind++) {

@@ -75,6 +75,10 @@ class Headers(unittest.TestCase):
             ("typedef struct sm_s {\n    int32_t x;\n} sm_s;", "neither begins with struct_size"),
             ("/* It never grows. */\ntypedef struct sm_s {\n    uint32_t struct_size;\n} sm_s;",
              "and has struct_size"),
+            ("typedef struct sm_s {\n    uint32_t struct_size;\n    uint32_t x;\n    uint64_t y;\n"
+             "    uint32_t z;\n} sm_s;", "ends with 4 bytes of padding (LP64)"),
+            ("typedef struct sm_s {\n    uint32_t struct_size;\n    uint32_t x;\n    uint64_t y;\n"
+             "    const char *z;\n} sm_s;", "padding (ILP32, eight-byte numbers aligned to 8)"),
         ]:
             with self.subTest(bad=bad):
                 self.assertTrue(any(said in line for line in self.faults(fine + "\n" + bad)), said)
