@@ -214,6 +214,10 @@ uint32_t sm_level_from_name(const char *name) {
     return SM_LEVEL_AUTO;
 }
 
+bool sm_level_is_built(uint32_t level) {
+    return level < N_LEVELS && levels[level].built;
+}
+
 uint32_t sm_level_below(uint32_t level) {
     return level < N_LEVELS ? levels[level].below : SM_LEVEL_SCALAR;
 }

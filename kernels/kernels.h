@@ -462,6 +462,8 @@ typedef struct sm_kernels {
 /* The table of a level this CPU has (sm_level_best); filled in once, thread-safe.
  * NULL if the CPU lacks the level or the build left it out. */
 const sm_kernels *sm_kernels_get(uint32_t level);
+/* Whether the build has it, whatever this CPU has. */
+bool sm_level_is_built(uint32_t level);
 /* The next lower level of the same family of CPUs; SM_LEVEL_SCALAR ends each family. */
 uint32_t sm_level_below(uint32_t level);
 

@@ -4,8 +4,9 @@
 Usage: check_symbols.py exports|imports|globals BUILD_DIR [SOURCE_ROOT]
 
 exports  the shared library exports exactly the functions that the headers
-         declare SM_API, all of them versioned, and smallmind.map lists the same;
-         of the static library exactly these are global
+         declare SM_API, all of them versioned, and smallmind.map lists the same,
+         as does docs/symbols-in-versions.txt but for experimental.h; of the static
+         library exactly these are global
 imports  it needs no library but libc, libm and, if that was asked for,
          OpenBLAS; of these it imports nothing that could print, end the
          process, handle signals or read the environment, and the static
@@ -54,13 +55,23 @@ def run(*command):
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def declared(root):
+def declared(root, leave_out=()):
     names = set()
     for header in sorted((root / "include" / "smallmind").glob("*.h")):
+        if header.name in leave_out:
+            continue
         text = re.sub(r"/\*.*?\*/", "", header.read_text(encoding="utf-8"), flags=re.DOTALL)
         text = re.sub(r"^\s*#.*$", "", text, flags=re.MULTILINE)
         names.update(HEADER_FUNCTION.findall(text))
     return names
+
+
+def versioned(root):
+    """The functions of docs/symbols-in-versions.txt, each in one version."""
+    text = (root / "docs" / "symbols-in-versions.txt").read_text(encoding="utf-8")
+    names = re.findall(r"^    (sm_\w+)$", text, re.MULTILINE)
+    return set(names), [f"symbols-in-versions.txt: {name} is there twice"
+                        for name in sorted(set(names)) if names.count(name) > 1]
 
 
 def mapped(root):
@@ -92,6 +103,9 @@ def check_exports(build, root):
     lines = run("nm", "-g", "--defined-only", str(static_library(build))).splitlines()
     visible = {line.split()[-1] for line in lines if len(line.split()) == 3}
     errors += differences("static library", visible, want)
+    names, twice = versioned(root)
+    errors += twice + differences("symbols-in-versions.txt", names,
+                                  declared(root, ("experimental.h",)))
     return errors + differences("smallmind.map", mapped(root), want)
 
 

@@ -20,7 +20,7 @@
  * inside the call's own callbacks, where they tell of the last token that is whole;
  * sm_session_free, which then takes effect when the call ends. Of fork() see types.h.
  *
- * On one instruction-set level logits are bit-identical for every thread count, every
+ * On one backend and instruction-set level logits are bit-identical for every thread count, every
  * way of cutting the tokens into feeds, and after rewind, fork or prefix reuse.
  */
 #ifndef SMALLMIND_GENERATE_H
@@ -196,17 +196,19 @@ SM_API sm_status SM_CALL sm_session_feed_logprobs(sm_session *session, const int
                                                   uint64_t n, uint32_t n_top, double *logprobs,
                                                   sm_token_logprob *top, sm_error *error);
 /* Makes the session hold exactly ids[0..n): keeps the common prefix, drops the
- * rest, feeds what is new. *reused (may be NULL) gets the tokens kept: of the prefix as many as
- * sm_session_rewind goes back to at no cost. */
+ * rest, feeds what is new. *reused (may be NULL) gets the tokens kept: as much of the common prefix
+ * as the session's state allows, which is what sm_session_rewind goes back to at no cost. */
 SM_API sm_status SM_CALL sm_session_sync(sm_session *session, const int32_t *ids, uint64_t n,
                                          uint64_t *reused, sm_error *error);
-/* Forgets all tokens from position length on. What a session carries of its tokens tells how far
- * back it can go at no cost: to any length where keys and values of all tokens are kept, which is
- * so in models without windows and with SM_KV_KEEP_ALL; with SM_KV_KEEP_WINDOW by n_batch tokens at
- * least. Otherwise the tokens from the last place that can be reached (the beginning, once windows
- * have passed it) are computed again, which can be cancelled (SM_ERR_CANCELLED, the session then
- * holds fewer tokens). SM_ERR_ARGUMENT if length is beyond the session's. Logits are gone unless
- * length is the present one. */
+/* Forgets all tokens from position length on, as far as the model's state can go back; 0 always
+ * works. What a session carries of its tokens tells how far back it can go at no cost: to any
+ * length where keys and values of all tokens are kept, which is so in models without windows and
+ * with SM_KV_KEEP_ALL; with SM_KV_KEEP_WINDOW by n_batch tokens at least. Otherwise the tokens from
+ * the last place that can be reached (the beginning, once windows have passed it) are computed
+ * again, which can be cancelled (SM_ERR_CANCELLED, the session then holds fewer tokens).
+ * SM_ERR_ARGUMENT if length is beyond the session's, _UNSUPPORTED where a state can neither go back
+ * so far nor be computed again (no model of this version). Logits are gone unless length is the
+ * present one. */
 SM_API sm_status SM_CALL sm_session_rewind(sm_session *session, uint32_t length, sm_error *error);
 /* Drops the tokens [begin, end) and computes those behind them again: the session then is what it
  * would be without them. SM_ERR_ARGUMENT; SM_ERR_CANCELLED, _NOMEM: it may hold fewer tokens. */
@@ -290,7 +292,7 @@ typedef struct sm_watermark {
     uint32_t width;   /* tokens before that count; 0: 1, 4 of SM_WATERMARK_SELF; 16 at most */
     uint32_t reserved;
     double gamma; /* the part of green tokens, under 1; 0: 0.25 */
-    double delta; /* added to their logits; 0: 2 */
+    double delta; /* added to their logits; 0: 2; SM_ZERO: nothing */
     uint64_t key;
 } sm_watermark;
 
@@ -338,13 +340,14 @@ typedef struct sm_sampling {
     const sm_logit_bias *bias; /* [n_bias] or NULL */
     uint64_t n_bias;
     double typical_p;       /* locally typical sampling (arXiv:2202.00666): keep the tokens whose
-                               -log p is nearest to the entropy, with this probability; 0 means 1 */
+                               -log p is nearest to the entropy, with this probability; 0 means 1,
+                               SM_ZERO 0 */
     double top_a;           /* drop tokens below top_a times the square of the largest p */
     double top_n_sigma;     /* arXiv:2411.07641: drop logits that are more than so many standard
                                deviations (of all logits) below the largest; 0: none */
     double xtc_probability; /* of the tokens with p >= xtc_threshold, if there are two, drop all but
                                the least likely, with this probability; 0: never */
-    double xtc_threshold;   /* 0 means 0.1; above 0.5 nothing happens */
+    double xtc_threshold;   /* 0 means 0.1, SM_ZERO 0; above 0.5 nothing happens */
     double dry_multiplier;  /* a token that would go on with what stood before it earlier, for
                                m >= dry_allowed_length tokens, loses dry_multiplier *
                                dry_base^(m - dry_allowed_length) of its logit; 0: none */
@@ -355,11 +358,11 @@ typedef struct sm_sampling {
     uint64_t n_dry_breakers;
     double dynatemp_range;    /* dynamic temperature: within this of `temperature`, low where the
                                  distribution is sure, high where it is flat; 0: none */
-    double dynatemp_exponent; /* of the entropy's share of the largest; 0 means 1 */
+    double dynatemp_exponent; /* of the entropy's share of the largest; 0 means 1, SM_ZERO 0 */
     uint32_t mirostat;        /* 1, 2: arXiv:2007.14966, or its second version; 0: none */
     uint32_t mirostat_m;      /* version 1: likeliest tokens that it estimates from; 0 means 100 */
-    double mirostat_tau;      /* surprise that it aims at, in bits; 0 means 5 */
-    double mirostat_eta;      /* how fast; 0 means 0.1 */
+    double mirostat_tau;      /* surprise that it aims at, in bits; 0 means 5, SM_ZERO 0 */
+    double mirostat_eta;      /* how fast; 0 means 0.1, SM_ZERO 0 */
     uint32_t min_keep;        /* typical, top_p, min_p, xtc: tokens that stay at least; 0: 1 */
     uint32_t n_steps;
     const sm_sampling_step *steps; /* [n_steps], 32 at most: the chain, instead of the fields from
@@ -511,7 +514,7 @@ typedef struct sm_generate_options {
  * a possible stop string wait) and is zero-terminated; valid during the call. */
 typedef struct sm_token {
     uint32_t struct_size;
-    int32_t id; /* -1: no token, only text that had been waiting (at most once, at the end) */
+    int32_t id; /* -1: no token, only text that had been waiting */
     double logprob;
     const char *text;
     uint64_t length;

@@ -246,11 +246,11 @@ typedef struct sm_train_metrics {
  * taken), _FORMAT, _NOMEM. */
 SM_API sm_status SM_CALL sm_trainer_step(sm_trainer *trainer, sm_train_metrics *metrics,
                                          sm_error *error);
-/* What a step gave; in the thread that trains. Non-zero: no more steps. What it may call is said
- * above. */
+/* What a step gave, which stays done whatever the answer is. What it may call is said above. */
 typedef int32_t(SM_CALL *sm_train_step_fn)(void *user, const sm_train_metrics *metrics);
 /* Steps until none is left, `steps` are done (0: all that are left) or on_step, called after each,
- * wants no more; on_step may be NULL. The statuses of sm_trainer_step, SM_OK if no step is left. */
+ * wants no more (SM_ERR_CANCELLED); on_step may be NULL. The statuses of sm_trainer_step, SM_OK if
+ * no step is left. */
 SM_API sm_status SM_CALL sm_trainer_train(sm_trainer *trainer, uint64_t steps,
                                           sm_train_step_fn on_step, void *user, sm_error *error);
 /* Asked by the calling thread every few milliseconds of a step or evaluation, and while saving,

@@ -98,7 +98,8 @@ enum {
 
 /* Texts that come from the program are bytes and their number, UTF-8 where nothing else is said;
  * SM_ZT in place of the number says that a zero ends them. NULL is fine where the number is 0.
- * Paths, names of types and the like, and JSON documents end with a zero. */
+ * Paths, which are UTF-8 on every system, names of types and the like, and JSON documents end with
+ * a zero. */
 #define SM_ZT UINT64_MAX
 /* It never grows. */
 typedef struct sm_text {
@@ -121,6 +122,25 @@ SM_API const char *SM_CALL sm_status_text(sm_status status);
 
 /* "0.1.0" */
 SM_API const char *SM_CALL sm_version(void);
+/* The same as a number that grows: major * 1000000 + minor * 1000 + patch. */
+SM_API uint32_t SM_CALL sm_version_number(void);
+/* SM_ABI of the library that is running. Programs work with every library of the same number that
+ * has the functions they call (docs/abi.md). */
+SM_API uint32_t SM_CALL sm_abi(void);
+
+/* What the library was built with. Lists of names are separated by '|' (sm_names_get). */
+typedef struct sm_build_info {
+    uint32_t struct_size;    /* set by the caller */
+    uint32_t abi;            /* sm_abi */
+    uint32_t version_number; /* sm_version_number */
+    uint32_t level;          /* the best that this CPU has (SM_LEVEL_…) */
+    const char *version;     /* sm_version */
+    const char *families;    /* general.architecture of models that are computed */
+    const char *types;       /* of their tensors */
+    const char *features;    /* "threads", "openblas" */
+    uint64_t levels;         /* that are in it: bit 1 << SM_LEVEL_… */
+} sm_build_info;
+SM_API sm_status SM_CALL sm_build_get_info(sm_build_info *info, sm_error *error);
 
 /* Text of unknown origin as a terminal or a log may get it: control characters, what is not UTF-8,
  * and characters that cannot be seen or turn the order of others (zero-width, bidirectional and

@@ -53,7 +53,7 @@ static const sm_option session_table[] = {
         "tokens the session can hold; 0: the model's training context, 4096 at most"),
     U32(sm_session_options, n_threads, 0, SM_MAX_THREADS, 0, "threads",
         "threads that compute; 0: all CPUs of the process, 8 at most"),
-    U32(sm_session_options, n_batch, 0, 8192, 512, "tokens", "tokens computed together at most"),
+    U32(sm_session_options, n_batch, 1, 8192, 512, "tokens", "tokens computed together at most"),
     ENUM(sm_session_options, kv_type, "f16|f32|bf16|q8_0|q4_0|q5_0|iq4_nl", 6,
          "number format of the key/value cache"),
     BOOL(sm_session_options, pin, "keep each thread but the caller's on a CPU of its own"),
@@ -80,15 +80,15 @@ static const sm_option sampling_table[] = {
         "tells apart sequences drawn with one seed"),
     POINTER(sm_sampling, bias, "list of logit biases"),
     U64(sm_sampling, n_bias, 0, 16777216.0, 0, "", "length of bias"),
-    F64(sm_sampling, typical_p, 0, 1, 1,
-        "keep the tokens whose information is nearest to the entropy, with this probability"),
+    F64_ZERO(sm_sampling, typical_p, 0, 1, 1,
+             "keep the tokens whose information is nearest to the entropy, with this probability"),
     F64(sm_sampling, top_a, 0, 1, 0,
         "drop tokens below this times the square of the likeliest one's probability"),
     F64(sm_sampling, top_n_sigma, 0, 1000, 0,
         "drop logits more than so many standard deviations below the largest; 0: none"),
     F64(sm_sampling, xtc_probability, 0, 1, 0,
         "how often to drop the likeliest tokens but the last of those above the threshold"),
-    F64(sm_sampling, xtc_threshold, 0, 1, 0.1, "probability from which XTC drops tokens"),
+    F64_ZERO(sm_sampling, xtc_threshold, 0, 1, 0.1, "probability from which XTC drops tokens"),
     F64(sm_sampling, dry_multiplier, 0, 1000, 0,
         "penalty of a token that would go on with a repetition; 0: none"),
     F64(sm_sampling, dry_base, 1, 1000, 1.75, "the penalty's growth with each token repeated"),
@@ -100,13 +100,13 @@ static const sm_option sampling_table[] = {
     U64(sm_sampling, n_dry_breakers, 0, 16777216.0, 0, "", "length of dry_breakers"),
     F64(sm_sampling, dynatemp_range, 0, 100, 0,
         "the temperature moves so far up and down with the entropy; 0: it stays"),
-    F64(sm_sampling, dynatemp_exponent, 0, 100, 1, "of the entropy's share of the largest"),
+    F64_ZERO(sm_sampling, dynatemp_exponent, 0, 100, 1, "of the entropy's share of the largest"),
     ENUM(sm_sampling, mirostat, "0|1|2", 2, "version of Mirostat; 0: none"),
     U32(sm_sampling, mirostat_m, 2, MAX_CONTEXT, 100, "tokens",
         "likeliest tokens that version 1 estimates from"),
-    F64(sm_sampling, mirostat_tau, 0, 100, 5, "bits of surprise that Mirostat aims at"),
-    F64(sm_sampling, mirostat_eta, 0, 10, 0.1, "how fast Mirostat follows"),
-    U32(sm_sampling, min_keep, 0, 2147483647.0, 1, "tokens",
+    F64_ZERO(sm_sampling, mirostat_tau, 0, 100, 5, "bits of surprise that Mirostat aims at"),
+    F64_ZERO(sm_sampling, mirostat_eta, 0, 10, 0.1, "how fast Mirostat follows"),
+    U32(sm_sampling, min_keep, 1, 2147483647.0, 1, "tokens",
         "typical_p, top_p, min_p and XTC leave so many tokens at least"),
     U32(sm_sampling, n_steps, 0, 32, 0, "", "length of steps"),
     POINTER(sm_sampling, steps, "the chain, written out"),
@@ -120,7 +120,7 @@ static const sm_option watermark_table[] = {
          "what makes tokens green: those before, or these and the token itself"),
     U32(sm_watermark, width, 0, 16, 0, "tokens", "before that count; 0: 1, or 4 with self"),
     F64(sm_watermark, gamma, 1e-3, 1, 0.25, "part of green tokens"),
-    F64(sm_watermark, delta, 0, 100, 2, "added to the logits of green tokens"),
+    F64_ZERO(sm_watermark, delta, 0, 100, 2, "added to the logits of green tokens"),
     U64(sm_watermark, key, 0, 18446744073709551615.0, 0, "", "who knows it can find the mark"),
 };
 
@@ -137,7 +137,7 @@ static const sm_option generate_table[] = {
         sm_generate_options, speculate, "no|ngram", 1,
         "compute guessed tokens together with the chosen one; ngram: guessed from the text so far. "
         "The result is the same"),
-    U32(sm_generate_options, draft_tokens, 0, 8191, 16, "tokens", "guessed at a time at most"),
+    U32(sm_generate_options, draft_tokens, 1, 8191, 16, "tokens", "guessed at a time at most"),
     POINTER(sm_generate_options, draft, "a session whose model guesses tokens"),
     ENUM(sm_generate_options, context_full, "stop|slide|sinks|ask", 3,
          "when the context is full: stop; drop tokens and compute the rest again; drop them and "
@@ -302,8 +302,8 @@ static const sm_option vocabulary_table[] = {
 static const sm_option batch_table[] = {
     U32(sm_batch_options, n_threads, 0, SM_MAX_THREADS, 0, "threads",
         "threads that compute; 0: all CPUs of the process, 8 at most"),
-    U32(sm_batch_options, n_sequences, 0, 1024, 32, "", "sequences that one step feeds at most"),
-    U32(sm_batch_options, n_batch, 0, 8192, 512, "tokens",
+    U32(sm_batch_options, n_sequences, 1, 1024, 32, "", "sequences that one step feeds at most"),
+    U32(sm_batch_options, n_batch, 1, 8192, 512, "tokens",
         "tokens of a step at most; n_sequences if that is more"),
     U32(sm_batch_options, n_ctx, 0, MAX_CONTEXT, 0, "tokens",
         "tokens a session can hold at most; 0: the model's training context, 4096 at most"),
@@ -442,7 +442,7 @@ static void write_field(uint8_t *field, const sm_option *o, double value) {
 }
 
 /* A zero takes the fallback, what says zero takes zero; anything else must be in range. */
-static sm_status check_field(uint8_t *base, const sm_option *o, sm_error *error) {
+static sm_status check_field(uint8_t *base, const char *name, const sm_option *o, sm_error *error) {
     uint8_t *field = base + o->offset;
     if (is_pointer(o))
         return SM_OK;
@@ -457,8 +457,8 @@ static sm_status check_field(uint8_t *base, const sm_option *o, sm_error *error)
         return SM_OK;
     }
     if (!(value >= o->min && value <= o->max))
-        return sm_fail(error, SM_ERR_ARGUMENT, "option %s is %g, not in %g..%g", o->name, value,
-                       o->min, o->max);
+        return sm_fail(error, SM_ERR_ARGUMENT, "option %s of %s is %g, not in %g..%g", o->name,
+                       name, value, o->min, o->max);
     return SM_OK;
 }
 
@@ -469,8 +469,8 @@ sm_status sm_options_check(const void *options, uint32_t options_struct, sm_erro
     for (uint32_t i = 0; i < n; i++)
         if (size > table[i].offset && size < table[i].offset + field_bytes(&table[i]))
             return sm_fail(error, SM_ERR_ARGUMENT,
-                           "options: struct_size is %u, which is inside the field %s", size,
-                           table[i].name);
+                           "%s: struct_size is %u, which is inside the field %s",
+                           sm_options_name(options_struct), size, table[i].name);
     return SM_OK;
 }
 
@@ -501,11 +501,12 @@ sm_status sm_options_take(void *to, size_t known, const void *from, uint32_t opt
                           sm_error *error) {
     uint32_t n;
     const sm_option *table = sm_options_table(options_struct, &n);
-    sm_status status = sm_struct_take(to, known, NULL, from, "options", error);
+    const char *name = sm_options_name(options_struct);
+    sm_status status = sm_struct_take(to, known, NULL, from, name, error);
     if (!status && from)
         status = sm_options_check(from, options_struct, error);
     for (uint32_t i = 0; i < n && !status; i++)
-        if ((status = check_field(to, &table[i], error)))
+        if ((status = check_field(to, name, &table[i], error)))
             drop_hooks(to, table, n);
     return status;
 }

@@ -249,7 +249,7 @@ static const sm_wide chat_wide[] = {SM_WIDE_FROM(sm_chat_options, template_text)
 sm_status sm_chat_new(sm_chat **out, const sm_chat_options *options, sm_error *error) {
     sm_chat_options o;
     if (!out)
-        return sm_fail(error, SM_ERR_ARGUMENT, "chat_new: out is NULL");
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_chat_new: out is NULL");
     *out = NULL;
     sm_status status = sm_struct_take(&o, sizeof o, chat_wide, options, "sm_chat_options", error);
     if (status)
@@ -400,7 +400,7 @@ sm_status sm_chat_encode(const sm_chat *chat, const sm_tokenizer *tokenizer, con
     if (n)
         *n = 0;
     if (!tokenizer || (!ids && capacity))
-        return sm_fail(error, SM_ERR_ARGUMENT, "chat_encode: a pointer is NULL");
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_chat_encode: a pointer is NULL");
     sm_status status = begin(&r, chat, messages, tools, options, n, error);
     if (status)
         return status;

@@ -419,7 +419,7 @@ static sm_status outcome_of(sm_reply *r, sm_error *error) {
 
 static sm_status feed(sm_reply *r, const char *text, uint64_t length, sm_error *error) {
     if (r->finished)
-        return sm_fail(error, SM_ERR_STATE, "reply_feed: the reply is finished");
+        return sm_fail(error, SM_ERR_STATE, "sm_reply_feed: the reply is finished");
     if (!r->status &&
         length > SM_REPLY_MAX_BYTES - min_u64(SM_REPLY_MAX_BYTES, r->dropped + r->text.length))
         r->status = SM_ERR_UNSUPPORTED;
@@ -449,7 +449,7 @@ static sm_status finish(sm_reply *r, sm_error *error) {
 sm_status sm_reply_feed(sm_reply *reply, const char *text, uint64_t length, sm_delta_fn on_delta,
                         void *user, sm_error *error) {
     if (!reply || (!text && length))
-        return sm_fail(error, SM_ERR_ARGUMENT, "reply_feed: NULL");
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_reply_feed: NULL");
     sm_status status = sm_use_begin(&reply->use, sm_process_id(), "reply", error);
     if (status)
         return status;
@@ -463,7 +463,7 @@ sm_status sm_reply_feed(sm_reply *reply, const char *text, uint64_t length, sm_d
 
 sm_status sm_reply_finish(sm_reply *reply, sm_delta_fn on_delta, void *user, sm_error *error) {
     if (!reply)
-        return sm_fail(error, SM_ERR_ARGUMENT, "reply_finish: NULL");
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_reply_finish: NULL");
     sm_status status = sm_use_begin(&reply->use, sm_process_id(), "reply", error);
     if (status)
         return status;
@@ -512,11 +512,11 @@ static sm_status message(sm_reply *r, char *json, uint64_t capacity, uint64_t *n
     sm_status status = SM_OK;
     put_message(r, &out);
     if (out.failed) {
-        status = sm_fail(error, SM_ERR_NOMEM, "reply_message: out of memory");
+        status = sm_fail(error, SM_ERR_NOMEM, "sm_reply_message: out of memory");
     } else {
         *n = out.length;
         if (capacity < out.length)
-            status = sm_fail(error, SM_ERR_BUFFER, "reply_message: %llu bytes",
+            status = sm_fail(error, SM_ERR_BUFFER, "sm_reply_message: %llu bytes",
                              (unsigned long long)out.length);
         else
             memcpy(json, out.data, (size_t)out.length);
@@ -530,7 +530,7 @@ sm_status sm_reply_message(sm_reply *reply, char *json, uint64_t capacity, uint6
     if (n)
         *n = 0;
     if (!reply || !n || (!json && capacity))
-        return sm_fail(error, SM_ERR_ARGUMENT, "reply_message: NULL");
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_reply_message: NULL");
     sm_status status = sm_use_begin(&reply->use, sm_process_id(), "reply", error);
     if (status)
         return status;
@@ -542,7 +542,7 @@ sm_status sm_reply_message(sm_reply *reply, char *json, uint64_t capacity, uint6
 
 sm_status sm_reply_get_info(sm_reply *reply, sm_reply_info *info, sm_error *error) {
     if (!reply || !info)
-        return sm_fail(error, SM_ERR_ARGUMENT, "reply_get_info: NULL");
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_reply_get_info: NULL");
     sm_status status = sm_use_begin(&reply->use, sm_process_id(), "reply", error);
     if (status)
         return status;
@@ -669,7 +669,7 @@ sm_status sm_reply_new(sm_reply **out, const sm_reply_options *options, sm_error
     sm_reply_options o;
     sm_mem *mem;
     if (!out)
-        return sm_fail(error, SM_ERR_ARGUMENT, "reply_new: out is NULL");
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_reply_new: out is NULL");
     *out = NULL;
     sm_status status = sm_struct_take(&o, sizeof o, wide, options, "sm_reply_options", error);
     if (!status)

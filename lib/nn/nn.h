@@ -5,4 +5,7 @@
 #include "state.h"
 #include "step.h"
 
+/* The architectures of all families, separated by '|'. */
+const char *sm_family_names(void);
+
 #endif

@@ -91,7 +91,7 @@ sm_status sm_batch_new_session(sm_session **out, sm_batch *batch, const sm_sessi
     if (!batch)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_batch_new_session: batch is NULL");
     sm_session_options o;
-    sm_status status = sm_struct_take(&o, sizeof o, NULL, options, "options", error);
+    sm_status status = sm_struct_take(&o, sizeof o, NULL, options, "sm_session_options", error);
     if (!status && (o.n_threads || o.n_batch || o.pin))
         return sm_fail(error, SM_ERR_ARGUMENT,
                        "option %s is set: a session of a batch computes with what the batch has",

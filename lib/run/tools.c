@@ -73,7 +73,7 @@ sm_status sm_constraint_new_tools(sm_constraint **out, const sm_tokenizer *token
                                   uint32_t reasoning, sm_error *error) {
     choosing c = {.error = error};
     if (!out)
-        return sm_fail(error, SM_ERR_ARGUMENT, "constraint_new_tools: out is NULL");
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_constraint_new_tools: out is NULL");
     *out = NULL;
     if (!choice || same_text(choice, strlen(choice), "none"))
         return SM_OK;

@@ -331,10 +331,10 @@ static const sm_wide options_wide[] = {SM_WIDE_FROM(sm_tokenizer_options, alloca
 sm_status sm_tokenizer_load(sm_tokenizer **out, const char *path,
                             const sm_tokenizer_options *options, sm_error *error) {
     if (!out)
-        return sm_fail(error, SM_ERR_ARGUMENT, "tokenizer_load: out is NULL");
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_tokenizer_load: out is NULL");
     *out = NULL;
     if (!path)
-        return sm_fail(error, SM_ERR_ARGUMENT, "tokenizer_load: path is NULL");
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_tokenizer_load: path is NULL");
     const sm_origin origin = {.struct_size = sizeof origin, .name = path};
     return sm_tokenizer_load_from(out, &origin, options, error);
 }

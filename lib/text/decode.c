@@ -103,7 +103,7 @@ static sm_status decode_plain(const sm_tokenizer *tokenizer, const int32_t *ids,
     }
     *n = total;
     if (total > capacity)
-        return sm_fail(error, SM_ERR_BUFFER, "tokenizer_decode: %llu bytes, room for %llu",
+        return sm_fail(error, SM_ERR_BUFFER, "sm_tokenizer_decode: %llu bytes, room for %llu",
                        (unsigned long long)total, (unsigned long long)capacity);
     strip = strips_first(tokenizer, flags);
     for (uint64_t i = 0; i < n_ids; i++) {
@@ -153,7 +153,7 @@ sm_status sm_tokenizer_decode(const sm_tokenizer *tokenizer, const int32_t *ids,
     if (n)
         *n = 0;
     if (!tokenizer || !n || (!ids && n_ids) || (!text && capacity))
-        return sm_fail(error, SM_ERR_ARGUMENT, "tokenizer_decode: a pointer is NULL");
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_tokenizer_decode: a pointer is NULL");
     sm_status status = check_flags(flags, SM_DECODE_TEXT, error);
     for (uint64_t i = 0; i < n_ids && !status; i++)
         status = check_id(tokenizer, ids[i], error);
@@ -165,7 +165,7 @@ sm_status sm_tokenizer_decode(const sm_tokenizer *tokenizer, const int32_t *ids,
     if (!status) {
         *n = texts.n;
         if (texts.n > capacity)
-            status = sm_fail(error, SM_ERR_BUFFER, "tokenizer_decode: %llu bytes, room for %llu",
+            status = sm_fail(error, SM_ERR_BUFFER, "sm_tokenizer_decode: %llu bytes, room for %llu",
                              (unsigned long long)texts.n, (unsigned long long)capacity);
         else if (texts.n)
             memcpy(text, texts.data, (size_t)texts.n);
@@ -204,10 +204,10 @@ static void end(sm_detokenizer *d) {
 sm_status sm_detokenizer_new(sm_detokenizer **out, const sm_tokenizer *tokenizer, uint32_t flags,
                              sm_error *error) {
     if (!out)
-        return sm_fail(error, SM_ERR_ARGUMENT, "detokenizer_new: out is NULL");
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_detokenizer_new: out is NULL");
     *out = NULL;
     if (!tokenizer)
-        return sm_fail(error, SM_ERR_ARGUMENT, "detokenizer_new: tokenizer is NULL");
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_detokenizer_new: tokenizer is NULL");
     sm_status status = check_flags(flags, 0, error);
     if (status)
         return status;
@@ -233,7 +233,7 @@ void sm_detokenizer_free(sm_detokenizer *detokenizer) {
 
 sm_status sm_detokenizer_reset(sm_detokenizer *detokenizer, sm_error *error) {
     if (!detokenizer)
-        return sm_fail(error, SM_ERR_ARGUMENT, "detokenizer_reset: detokenizer is NULL");
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_detokenizer_reset: detokenizer is NULL");
     const sm_status status = begin(detokenizer, error);
     if (status)
         return status;

@@ -259,7 +259,7 @@ static sm_status finish(sm_encoder *encoder, sm_status status, int32_t *ids, uin
         *n = encoder->sink.n;
         if (*n > capacity)
             status =
-                sm_fail(encoder->error, SM_ERR_BUFFER, "tokenizer_encode: %llu ids, room for %llu",
+                sm_fail(encoder->error, SM_ERR_BUFFER, "sm_tokenizer_encode: %llu ids, room for %llu",
                         (unsigned long long)*n, (unsigned long long)capacity);
         else if (encoder->sink.own)
             status = sm_encoder_copy(encoder, ids, encoder->sink.ids, *n * sizeof *ids);
@@ -277,9 +277,9 @@ static sm_status take_options(sm_encode_options *o, const sm_encode_options *opt
     if (status)
         return status;
     if (o->flags & ~(uint32_t)(SM_ENCODE_SPECIAL | SM_ENCODE_MARKERS))
-        return sm_fail(error, SM_ERR_ARGUMENT, "tokenizer_encode: unknown flag in %u", o->flags);
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_tokenizer_encode: unknown flag in %u", o->flags);
     if (length > SIZE_MAX / 64)
-        return sm_fail(error, SM_ERR_ARGUMENT, "tokenizer_encode: the text is too long");
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_tokenizer_encode: the text is too long");
     return SM_OK;
 }
 
@@ -290,7 +290,7 @@ static sm_status encode(const sm_tokenizer *tokenizer, const char *text, uint64_
     if (n)
         *n = 0;
     if (!tokenizer || !n || (!text && length) || (!ids && capacity))
-        return sm_fail(error, SM_ERR_ARGUMENT, "tokenizer_encode: a pointer is NULL");
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_tokenizer_encode: a pointer is NULL");
     sm_encode_options o;
     sm_status status = take_options(&o, options, length, error);
     if (status)

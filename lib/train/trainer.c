@@ -687,7 +687,8 @@ static sm_status train(sm_trainer *t, uint64_t steps, sm_train_step_fn on_step, 
         const int32_t stop = on_step(user, &metrics);
         sm_use_take_back(&t->use);
         if (stop)
-            break;
+            return sm_fail(error, SM_ERR_CANCELLED, "on_step ended training after step %llu",
+                           (unsigned long long)t->step);
     }
     return SM_OK;
 }

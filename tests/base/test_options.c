@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "calls.h"
+#include "blocks.h"
 #include "fixture.h"
 #include "smallmind/experimental.h"
 #include "smallmind/smallmind.h"
@@ -664,6 +665,56 @@ static void reading_may_be_cancelled(void **state) {
     assert_int_equal(sm_gguf_load_from(&gguf, &o, NULL, NULL), SM_ERR_IO);
 }
 
+/* ---- what the library is ---------------------------------------------------------------------- */
+
+static bool is_named(const char *names, const char *name) {
+    return sm_names_find(names, name, NULL) != SM_NAME_NONE;
+}
+
+static void the_build_tells_what_it_has(void **state) {
+    (void)state;
+    sm_build_info info = {.struct_size = sizeof info};
+    char version[32];
+    assert_int_equal(sm_build_get_info(&info, NULL), SM_OK);
+    assert_int_equal(info.abi, SM_ABI);
+    assert_int_equal(info.abi, sm_abi());
+    snprintf(version, sizeof version, "%d.%d.%d", SM_VERSION_MAJOR, SM_VERSION_MINOR,
+             SM_VERSION_PATCH);
+    assert_string_equal(info.version, version);
+    const uint32_t number = sm_version_number();
+    assert_int_equal(number / 1000000, SM_VERSION_MAJOR);
+    assert_int_equal(number / 1000 % 1000, SM_VERSION_MINOR);
+    assert_int_equal(number % 1000, SM_VERSION_PATCH);
+    assert_true(info.levels & 1u << SM_LEVEL_SCALAR);
+    assert_true(info.levels & 1ull << info.level);
+    for (uint32_t cap = SM_LEVEL_SCALAR; sm_level_name(cap); cap++)
+        assert_true(info.levels & 1ull << sm_level_best(cap));
+    assert_false(info.levels & 1u << SM_LEVEL_AUTO);
+    assert_true(is_named(info.families, "llama") && is_named(info.families, "gemma3"));
+    assert_false(is_named(info.families, "gpt-5"));
+    assert_true(is_named(info.features, "threads"));
+    /* types: those that have blocks or floats, no others */
+    uint32_t n = 0, length;
+    for (uint32_t type = 0; type < SM_DTYPE_COUNT; type++) {
+        const sm_dtype_traits *traits = sm_dtype_get(type);
+        if (!traits)
+            continue;
+        const char c = traits->name[0];
+        const bool computed = (c != 'I' || traits->name[1] == 'Q') &&
+                              strcmp(traits->name, "Q8_1") != 0 &&
+                              strcmp(traits->name, "Q8_K") != 0;
+        if (is_named(info.types, traits->name) != computed)
+            fail_msg("%s", traits->name);
+        n += computed;
+    }
+    assert_non_null(sm_names_get(info.types, n - 1, &length));
+    assert_null(sm_names_get(info.types, n, &length));
+    sm_build_info old = {.struct_size = offsetof(sm_build_info, families)};
+    assert_int_equal(sm_build_get_info(&old, NULL), SM_OK);
+    assert_null(old.families);
+    assert_int_equal(sm_build_get_info(NULL, NULL), SM_ERR_ARGUMENT);
+}
+
 /* ---- zero ---------------------------------------------------------------------------------- */
 
 static void tables_say_which_zeros_can_be_asked_for(void **state) {
@@ -685,6 +736,25 @@ static void tables_say_which_zeros_can_be_asked_for(void **state) {
             o = option_of(zeros[i].table, k);
         assert_true(o.zero == (o.type == SM_OPTION_F64 ? SM_ZERO : (double)SM_ZERO_U32));
     }
+}
+
+/* Wherever a zero stands for another number and zero itself would be in range, it can be said. */
+static void every_zero_can_be_said(void **state) {
+    (void)state;
+    static const char *const senseless[] = {
+        "repeat_penalty", /* logits are divided by it */
+        "clip",           /* no gradient at all: no_clip is the other end */
+        "eps",            /* 0/0 where a gradient has always been 0 */
+    };
+    for (uint32_t t = 0; t < 64; t++)
+        for (uint32_t i = 0; i < sm_options_count(t); i++) {
+            const sm_option o = option_of(t, i);
+            bool said = o.fallback == 0 || o.min > 0 || o.max < 0 || o.zero != 0;
+            for (size_t k = 0; k < sizeof senseless / sizeof *senseless; k++)
+                said = said || strcmp(o.name, senseless[k]) == 0;
+            if (!said)
+                fail_msg("%s of %s: zero cannot be said", o.name, sm_options_name(t));
+        }
 }
 
 static void sampling_takes_zeros(void **state) {
@@ -877,7 +947,9 @@ int main(void) {
         cmocka_unit_test(hooks_are_told_when_calls_fail),
         cmocka_unit_test(flags_end_calls),
         cmocka_unit_test(reading_may_be_cancelled),
+        cmocka_unit_test(the_build_tells_what_it_has),
         cmocka_unit_test(tables_say_which_zeros_can_be_asked_for),
+        cmocka_unit_test(every_zero_can_be_said),
         cmocka_unit_test(sampling_takes_zeros),
         cmocka_unit_test(training_takes_zeros),
         cmocka_unit_test(out_pointers_hold_nothing_after_a_failure),

@@ -1392,7 +1392,8 @@ static void test_callback(void **state) {
     sm_trainer_free(t);
     t = open_trainer(model, &o);
     uint64_t seen[2] = {3, 0};
-    OK(sm_trainer_train(t, 10, up_to, seen, error)); /* the callback wants no more */
+    assert_int_equal(sm_trainer_train(t, 10, up_to, seen, &e), SM_ERR_CANCELLED); /* by up_to */
+    assert_non_null(strstr(e.message, "step 3"));
     assert_int_equal(seen[1], 3);
     seen[0] = 100;
     OK(sm_trainer_train(t, 4, up_to, seen, error));

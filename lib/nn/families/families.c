@@ -1,4 +1,5 @@
 /* The table of families. */
+#include "nn.h"
 #include "plan.h"
 
 #include <string.h>
@@ -12,6 +13,16 @@ static const struct {
 #undef SM_FAMILY
 };
 #define N_FAMILIES (sizeof families / sizeof *families)
+
+static const char names[] =
+#define SM_FAMILY(name, plan) "|" name
+#include "families.inc"
+#undef SM_FAMILY
+    ;
+
+const char *sm_family_names(void) {
+    return names + 1;
+}
 
 sm_family_fn sm_family_find(const char *architecture, uint64_t length, const char **name) {
     for (size_t i = 0; i < N_FAMILIES; i++)
