@@ -130,6 +130,7 @@ struct hf_reader {
     uint32_t nope, value_dim; /* of latent heads */
     uint32_t n_ff_expert;     /* where stacks of experts may lie either way */
     bool tied, tied_said;
+    bool biased;       /* queries have biases, says config.json */
     uint64_t n_vocab;  /* 0: not said */
     uint32_t n_drafts; /* layers behind the last that are not computed */
     bool pictures;     /* the model has parts that read no text, which are left out */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define MAX_MEMBERS 4096
+#define BIASED "attention_bias|qkv_bias|use_qkv_bias"
 #define COUNT_MAX (1u << 30)
 
 /* ---- texts with bars --------------------------------------------------------------------- */
@@ -379,6 +380,7 @@ static void read_sizes(hf_reader *r) {
     r->head_dim = hf_count_or(r, "head_dim", r->n_head ? r->n_embd / r->n_head : 0);
     r->n_vocab = hf_count_or(r, "vocab_size", 0);
     read_tied(r);
+    r->biased = sm_json_kind_of(r->json, hf_find_in(r, r->config, BIASED)) == SM_JSON_TRUE;
 }
 
 static void refuse_quantized(hf_reader *r) {

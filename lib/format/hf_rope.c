@@ -268,7 +268,7 @@ static rotation rotation_of(hf_reader *r, sm_json_value object, const char *wher
 }
 
 void hf_read_rope(hf_reader *r) {
-    const double usual = r->family->theta ? r->family->theta : 10000;
+    const double usual = r->family->theta > 0 ? r->family->theta : 10000;
     const double theta =
         hf_number_or(r, "rope_theta|rotary_emb_base|rope_base|global_rope_theta", usual);
     const bool local_said = hf_has(r, "rope_local_base_freq");

@@ -404,6 +404,20 @@ static int by_name(const void *context, uint32_t a, uint32_t b) {
     return strcmp(s->tensors[a].name, s->tensors[b].name);
 }
 
+/* Whether there are biases where config.json says so; where it says nothing the tensors decide. */
+static void check_biases(hf_reader *r) {
+    const sm_source *s = r->source;
+    const bool plain = sm_source_find_tensor(s, "blk.0.attn_q.weight");
+    const bool joined = sm_source_find_tensor(s, "blk.0.attn_qkv.weight");
+    if (r->biased && !r->status &&
+        ((plain && !sm_source_find_tensor(s, "blk.0.attn_q.bias")) ||
+         (joined && !sm_source_find_tensor(s, "blk.0.attn_qkv.bias"))))
+        r->status = sm_fail(r->error, SM_ERR_MISSING,
+                            "%s: key 'attention_bias' (or 'qkv_bias') is true, but the queries of "
+                            "layer 0 have no bias",
+                            r->config_shown);
+}
+
 /* What config.json and the tensors must agree about. */
 static void check_whole(hf_reader *r) {
     const sm_tensor *embd = sm_source_find_tensor(r->source, "token_embd.weight");
@@ -436,6 +450,7 @@ void hf_read_tensors(hf_reader *r) {
         out_of_memory(r);
     else
         check_whole(r);
+    check_biases(r);
 }
 
 const sm_st_tensor *hf_find_tensor(const hf_reader *r, const char *name) {

@@ -591,6 +591,7 @@ static const struct {
     {"llama", "\"layer_types\":[\"full_attention\"]", SM_ERR_FORMAT, "'layer_types'"},
     {"llama", "\"layer_types\":[\"full_attention\",\"linear_attention\"]", SM_ERR_UNSUPPORTED,
      "'layer_types'"},
+    {"llama", "\"attention_bias\":true", SM_ERR_MISSING, "'attention_bias'"},
     {"mamba9", "", SM_ERR_UNSUPPORTED, "'mamba9'"},
     {"mixtral", "\"num_local_experts\":3,\"num_experts_per_tok\":2", SM_ERR_MISSING, "blk.0.ffn"},
     {"mixtral", "\"num_local_experts\":3", SM_ERR_MISSING, "'num_experts_per_tok'"},
