@@ -137,6 +137,13 @@ def read(root, compiler=("cc",), **more):
     return parse(preprocess(root, compiler, **more))
 
 
+def numbers(root):
+    """The version and the ABI number, which stay macros."""
+    text = (pathlib.Path(root) / "include" / "smallmind" / "types.h").read_text(encoding="utf-8")
+    return {name: int(value)
+            for name, value in re.findall(r"^#define (SM_VERSION_\w+|SM_ABI) (\d+)$", text, re.M)}
+
+
 # ---- layouts --------------------------------------------------------------------------------
 
 # bytes of a pointer, alignment of eight-byte numbers

@@ -174,6 +174,7 @@ else
 fi
 check "order of the tree" scripts/check_includes.py
 check "rules of the headers" scripts/check_headers.py
+check "declarations of the bindings" scripts/bindings.py --check
 
 # One core's work, and most of it waits for the emulator.
 emulated() {

@@ -1,0 +1,65 @@
+"""Keyword arguments by the library's own tables of options."""
+import ctypes
+import functools
+
+from . import _abi
+from ._library import call, lib, sized
+
+TABLES = {
+    _abi.sm_model_options: _abi.SM_OPTIONS_MODEL,
+    _abi.sm_session_options: _abi.SM_OPTIONS_SESSION,
+    _abi.sm_sampling: _abi.SM_OPTIONS_SAMPLING,
+    _abi.sm_generate_options: _abi.SM_OPTIONS_GENERATE,
+    _abi.sm_fork_options: _abi.SM_OPTIONS_FORK,
+}
+
+
+@functools.lru_cache(maxsize=None)
+def table(struct):
+    """{name: sm_option} of the fields that can be set from numbers and texts."""
+    rows = {}
+    for i in range(lib.sm_options_count(TABLES[struct])):
+        row = sized(_abi.sm_option)
+        call("sm_options_get", TABLES[struct], i, ctypes.byref(row))
+        if row.type != _abi.SM_OPTION_POINTER and hasattr(struct, row.name.decode()):
+            rows[row.name.decode()] = row
+    return rows
+
+
+def value_of(row, value):
+    """What a field holds for a value of Python's."""
+    if row.type == _abi.SM_OPTION_STRING:
+        return value.encode()
+    if row.type == _abi.SM_OPTION_ENUM and isinstance(value, str):
+        place = lib.sm_names_find(row.names, value.encode(), None)
+        if place == _abi.SM_NAME_NONE:
+            raise ValueError(f"{row.name.decode()}: {value!r} is none of {row.names.decode()}")
+        return place
+    if row.type == _abi.SM_OPTION_F64:
+        return row.zero if value == 0 and row.zero else float(value)
+    return int(row.zero) if value == 0 and row.zero else int(value)
+
+
+def fill(options, values):
+    """Sets fields; the library itself looks whether they are in range. Takes them out of values."""
+    for name, row in table(type(options)).items():
+        value = values.pop(name, None)
+        if value is not None:
+            setattr(options, name, value_of(row, value))
+    return options
+
+
+def make(struct, values):
+    options = fill(sized(struct), values)
+    refuse(values)
+    return options
+
+
+def refuse(values):
+    if values:
+        raise TypeError(f"unknown option {next(iter(values))!r}")
+
+
+def documentation(struct):
+    """A line for each option."""
+    return "\n".join(f"{name}: {row.doc.decode()}" for name, row in table(struct).items())

@@ -1,0 +1,197 @@
+"""Tests of the Python binding, for unittest and pytest.
+
+SMALLMIND_LIBRARY names the library, SMALLMIND_TEST_MODEL a model with a vocabulary.
+"""
+import gc
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+import smallmind  # noqa: E402
+
+MODEL = os.environ["SMALLMIND_TEST_MODEL"]
+MANY = {"max_tokens": 100000, "ignore_end": True, "context_full": "slide"}
+
+
+class Models(unittest.TestCase):
+    def test_what_a_file_says(self):
+        with smallmind.Model(MODEL) as model:
+            self.assertGreater(model.info["n_vocab"], 0)
+            self.assertEqual(model.info["architecture"], "llama")
+        with self.assertRaises(smallmind.StateError):
+            model.info
+
+    def test_texts_there_and_back(self):
+        model = smallmind.Model(MODEL)
+        ids = model.encode("and the end\0!", markers=False)
+        self.assertGreater(len(ids), 2)
+        self.assertEqual(model.decode(ids).strip(), "and the end\0!")
+
+    def test_errors_are_exceptions(self):
+        with self.assertRaises(smallmind.FileError) as caught:
+            smallmind.Model("/nonexistent/model.gguf")
+        self.assertIsInstance(caught.exception, OSError)
+        self.assertEqual(caught.exception.errno, 2)
+        self.assertIn("/nonexistent", str(caught.exception))
+        with self.assertRaises(smallmind.ArgumentError) as caught:
+            smallmind.Model(MODEL).session(n_threads=100000)
+        self.assertIn("n_threads", str(caught.exception))
+        with self.assertRaises(TypeError):
+            smallmind.Model(MODEL, colour="blue")
+        with self.assertRaises(ValueError):
+            smallmind.Model(MODEL, io="sideways")
+
+    def test_what_a_callback_raises_comes_out(self):
+        class Own(Exception):
+            pass
+
+        def progress(done, total):
+            raise Own(done)
+        with self.assertRaises(Own):
+            smallmind.Model(MODEL, progress=progress)
+
+    def test_options_come_from_the_tables(self):
+        self.assertIn("temperature", smallmind.options()["sampling"])
+        self.assertIn("n_ctx", smallmind.options()["session"])
+
+
+class Sessions(unittest.TestCase):
+    def setUp(self):
+        self.model = smallmind.Model(MODEL)
+        self.session = self.model.session(n_threads=1, n_ctx=128)
+
+    def test_token_by_token(self):
+        ids = self.model.encode("and the")
+        self.session.feed(ids)
+        self.assertEqual(self.session.tokens, ids)
+        logits = self.session.logits()
+        self.assertEqual(len(logits), self.model.info["n_vocab"])
+        best, logprob = self.session.sample()
+        self.assertEqual(best, max(range(len(logits)), key=lambda i: logits[i]))
+        self.assertLess(logprob, 0)
+        # a zero is a zero: the likeliest token alone
+        self.assertEqual(self.session.sample(temperature=5, top_p=0, seed=3)[0], best)
+        fork = self.session.fork()
+        fork.feed([best])
+        self.assertEqual(len(fork), len(self.session) + 1)
+        self.session.rewind(1)
+        self.assertEqual(self.session.tokens, ids[:1])
+
+    def test_logits_keep_their_session(self):
+        self.session.feed([1, 2])
+        logits = self.session.logits()
+        first = logits[0]
+        del self.session
+        gc.collect()
+        self.assertEqual(logits[0], first)
+        with self.assertRaises(TypeError):
+            logits[0] = 0.0
+
+    def test_streaming(self):
+        how = {"max_tokens": 24, "temperature": 1.0, "seed": 5, "ignore_end": True}
+        pieces = list(self.session.generate("and the", **how))
+        self.assertGreater(len(pieces), 3)
+        self.assertEqual("".join(pieces), self.session.complete("and the", **how))
+        self.assertEqual(self.session.stats["finish"], "length")
+        whole = "".join(pieces)
+        cut = self.session.complete("and the", stop=[whole[5:8]], **how)
+        self.assertEqual(cut, whole[:whole.index(whole[5:8])])
+
+    def test_an_iterator_that_is_closed_ends_the_work(self):
+        pieces = self.session.generate("and the", **MANY)
+        next(pieces)
+        pieces.close()
+        self.session.feed([1])  # nobody is at work
+
+    def test_another_thread_cancels(self):
+        threading.Timer(0.05, self.session.cancel).start()
+        with self.assertRaises(smallmind.CancelledError):
+            self.session.complete("and the", **MANY)
+        self.session.feed([1])
+
+    def test_other_threads_run_meanwhile(self):
+        outcome = []
+
+        def work():
+            try:
+                self.session.complete("and the", **MANY)
+            except smallmind.Error as error:
+                outcome.append(type(error))
+        worker = threading.Thread(target=work)
+        worker.start()
+        for _ in range(1000):
+            time.sleep(0)
+        self.assertTrue(worker.is_alive())
+        self.session.cancel()
+        worker.join()
+        self.assertEqual(outcome, [smallmind.CancelledError])
+
+    def test_handles_go_in_any_order(self):
+        model = smallmind.Model(MODEL)
+        session = model.session(n_threads=1)
+        model.close()
+        session.feed([1])
+        session.close()
+        session.close()
+
+    def test_chat(self):
+        messages = [{"role": "user", "content": "and the"}]
+        deltas = list(self.session.stream_chat(messages, template="chatml", max_tokens=8))
+        self.assertIn("message", deltas[-1])
+        self.assertEqual(deltas[-1]["message"]["role"], "assistant")
+        message = self.session.chat(messages, template="chatml", max_tokens=8)
+        self.assertEqual(message, deltas[-1]["message"])
+        with self.assertRaises(smallmind.ArgumentError):
+            self.session.chat(messages, template="no such layout")
+
+
+class Interrupts(unittest.TestCase):
+    PROGRAM = textwrap.dedent("""
+        import smallmind, sys
+        session = smallmind.Model(sys.argv[1]).session(n_threads=1, n_ctx=2048)
+        print("ready", flush=True)
+        try:
+            while True:
+                {work}
+        except KeyboardInterrupt:
+            session.rewind(0)
+            print("ended", flush=True)
+        """)
+
+    def interrupted(self, work):
+        environment = dict(os.environ, PYTHONPATH=str(pathlib.Path(__file__).parents[1]))
+        with subprocess.Popen([sys.executable, "-c", self.PROGRAM.format(work=work), MODEL],
+                              stdout=subprocess.PIPE, text=True, env=environment) as program:
+            self.assertEqual(program.stdout.readline(), "ready\n")
+            time.sleep(0.2)
+            program.send_signal(signal.SIGINT)
+            self.assertEqual(program.stdout.read(), "ended\n")
+        self.assertEqual(program.returncode, 0)
+
+    def test_while_feeding(self):
+        self.interrupted("session.feed([1] * 2000); session.rewind(0)")
+
+    def test_while_streaming(self):
+        self.interrupted("session.complete('and the', max_tokens=2000, ignore_end=True)")
+
+
+class Readme(unittest.TestCase):
+    def test_its_program(self):
+        text = pathlib.Path(__file__).parents[1].joinpath("README.md").read_text(encoding="utf-8")
+        program = text.split("```python\n")[1].split("```")[0].replace("model.gguf", MODEL)
+        run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
+                             env=dict(os.environ, PYTHONPATH=str(pathlib.Path(__file__).parents[1])))
+        self.assertEqual(run.returncode, 0, run.stderr)
+        self.assertTrue(run.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()
