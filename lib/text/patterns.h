@@ -10,7 +10,7 @@
 #define W "\\t-\\r\\x{85}\\p{Z}"
 #define GAPS "[" W "]+(?![^" W "])|[" W "]+"
 #define LINE_ENDS "[" W "]*[\\r\\n]+"
-#define SUFFIX "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])"
+#define SUFFIX "(?:'[sS\\x{17F}]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])"
 #define LEAD "[^\\r\\n\\p{L}\\p{N}]?"
 #define UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
 #define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"

@@ -90,7 +90,9 @@ static uint64_t contraction(const scan *s, uint64_t i, bool any_case) {
         return i + 2;
     if ((a == 'r' && b == 'e') || (a == 'v' && b == 'e') || (a == 'l' && b == 'l'))
         return i + 3;
-    return i;
+    /* the long s is one where case does not count */
+    return any_case && s->length - i > 2 && s->text[i + 1] == 0xC5 && s->text[i + 2] == 0xBF ? i + 3
+                                                                                             : i;
 }
 
 /* The alternatives \s*[\r\n]+ (if `lines`), \s+(?!\S), \s+ at a white space. */
