@@ -448,7 +448,8 @@ static bool put_calls(probe *p, sm_builder *out, span one) {
     sm_builder_byte(&line, 0);
     p->failed |= line.failed;
     good = good && !line.failed && reads_calls(p, line.data, one, 1, true) &&
-           (!p->two.p || reads_calls(p, line.data, written(p, p->two), 2, true));
+           (!p->two.p || find(p->two, "smMore", 0) == UINT64_MAX ||
+            reads_calls(p, line.data, written(p, p->two), 2, true));
     if (good)
         sm_builder_text(out, line.data);
     sm_builder_free(&line);

@@ -28,6 +28,7 @@
 #define FENCED "<|tool_call_start|>%_```python%_%p%.%_```%_<|tool_call_end|>"
 #define LIST_TAGS "<tool_calls>%_%o%.%_</tool_calls>"
 #define HARMONY_TAIL "%x<|message|>%_%a%.<|call|>"
+#define M3 "]<]minimax[>["
 #define THINK "<think>", "</think>"
 
 const sm_reply_format sm_reply_formats[] = {
@@ -159,6 +160,13 @@ const sm_reply_format sm_reply_formats[] = {
      .think = {THINK},
      .patterns = {"<minimax:tool_call>%_%{<invoke name=\"%n\">%!%_%[<parameter name=\"%k\">%v"
                   "</parameter>%_%]</invoke>%.%_%}</minimax:tool_call>"}},
+    {.own = "minimax-m3",
+     .names = "minimax-m3",
+     .hints = {M3, "<invoke name=", "<mm:think>"},
+     .think = {"<mm:think>", "</mm:think>"},
+     .silent = {"</mm:think>"},
+     .patterns = {M3 "<tool_call>%_%{" M3 "<invoke name=\"%n\">%!%_%[" M3 "<%k>%v" M3 "</%x>%_%]" M3
+                     "</invoke>%.%_%}" M3 "</tool_call>"}},
     {.own = "minimax-m1",
      .names = "minimax-m1|apriel|jamba",
      .think = {THINK},
@@ -321,6 +329,7 @@ const char *sm_reply_formats_list(void) {
            "kimi-k2|"
            "kimi-k3|"
            "minimax-m2|"
+           "minimax-m3|"
            "minimax-m1|"
            "nemotron-nano-v2|"
            "seed-oss|"

@@ -36,6 +36,15 @@ static sm_reply_found either(sm_reply_found a, sm_reply_found b) {
                                                       : SM_REPLY_NONE;
 }
 
+/* The same where an argument's name follows, which begins with no slash: </… closes something. */
+static sm_reply_found key_at(const sm_reply_input *in, const sm_reply_step *s, uint64_t at) {
+    const sm_reply_found found = text_at(in, s, at);
+    const uint64_t key = at + s->length;
+    if (found != SM_REPLY_WHOLE || (key == in->n && in->ended))
+        return found;
+    return key == in->n ? SM_REPLY_MORE : in->text[key] == '/' ? SM_REPLY_NONE : found;
+}
+
 /* Whether the steps from pc on can begin at that place, by the first text among them. Past the end
  * of a text that has ended everything can. */
 static sm_reply_found can_begin(const sm_reply_match *m, const sm_reply_input *in, uint32_t pc,
@@ -49,7 +58,7 @@ static sm_reply_found can_begin(const sm_reply_match *m, const sm_reply_input *i
         case SM_REPLY_TEXT:
             if (at == in->n)
                 return in->ended ? SM_REPLY_WHOLE : SM_REPLY_MORE;
-            return text_at(in, s, at);
+            return s[1].code == SM_REPLY_KEY ? key_at(in, s, at) : text_at(in, s, at);
         case SM_REPLY_MAYBE:
         case SM_REPLY_LOOP:
             if (depth == SM_REPLY_MAX_NESTING)

@@ -240,9 +240,24 @@ static void put_string(sm_builder *out, const char *text, uint64_t n) {
     sm_json_put_string(&w, text, n);
 }
 
+/* What stands in <![CDATA[ … ]]> is text, whatever it looks like. */
+static bool take_cdata(const char **text, uint64_t *n) {
+    static const char open[] = "<![CDATA[", close[] = "]]>";
+    const uint64_t front = sizeof open - 1, behind = sizeof close - 1;
+    if (*n < front + behind || memcmp(*text, open, front) != 0 ||
+        memcmp(*text + *n - behind, close, behind) != 0)
+        return false;
+    *text += front;
+    *n -= front + behind;
+    return true;
+}
+
 void sm_reply_put_typed(sm_builder *out, const sm_reply_tools *tools, sm_json_value schema,
                         const char *text, uint64_t n, sm_reply_as as) {
     const uint32_t string = 1u << SM_JSON_STRING;
+    as = take_cdata(&text, &n) && as == SM_REPLY_AS_SCHEMA && schema == SM_JSON_NONE
+             ? SM_REPLY_AS_STRING
+             : as;
     uint32_t types = as == SM_REPLY_AS_STRING ? string : sm_reply_types(tools, schema);
     if (as == SM_REPLY_AS_VALUE)
         types = types == string ? ANY_TYPE : types & ~string;

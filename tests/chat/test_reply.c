@@ -110,6 +110,15 @@ static const one ones[] = {
      "<minimax:tool_call>\n<invoke name=\"ping\">\n</invoke>\n<invoke name=\"look\">\n<parameter "
      "name=\"days\">2",
      NULL, "<invoke name=\"look\">\n<parameter name=\"days\">2||ping {};|!"},
+    {"minimax-m3",
+     "</mm:think>]<]minimax[>[<tool_call>\n]<]minimax[>[<invoke name=\"look\">]<]minimax[>[<place>"
+     "a <b> /c]<]minimax[>[</place>]<]minimax[>[<days>2]<]minimax[>[</days>]<]minimax[>[</invoke>\n"
+     "]<]minimax[>[<invoke name=\"ping\">]<]minimax[>[</invoke>\n]<]minimax[>[</tool_call>",
+     NULL, "||look {\"place\": \"a <b> /c\", \"days\": 2};ping {};|"},
+    {"minicpm5",
+     "<function name=\"look\"><param name=\"place\"><![CDATA[a \"<b>\"]]></param>"
+     "<param name=\"days\"><![CDATA[3]]></param></function>",
+     NULL, "||look {\"place\": \"a \\\"<b>\\\"\", \"days\": 3};|"},
     /* without marks */
     {"llama3-json", "{\"name\": \"ping\", \"parameters\": {}}\nAnd so on.", NULL,
      "And so on.||ping {};|"},
