@@ -17,8 +17,7 @@
 /* Bytes looked at again at most, up to place n of the text. */
 #define SM_REPLY_BUDGET(n) (((uint64_t)1 << 20) + 16 * (n))
 
-/* ---- tools that a reply may call (reply_tools.c)
- * ----------------------------------------------- */
+/* ---- tools that a reply may call (reply_tools.c) --------------------------------- */
 
 /* The tools array of a request, OpenAI's form; NULL: not known. */
 typedef struct sm_reply_tools {
@@ -60,8 +59,7 @@ typedef enum sm_reply_as { SM_REPLY_AS_SCHEMA, SM_REPLY_AS_STRING, SM_REPLY_AS_V
 void sm_reply_put_typed(sm_builder *out, const sm_reply_tools *tools, sm_json_value schema,
                         const char *text, uint64_t n, sm_reply_as as);
 
-/* ---- calls (reply_calls.c)
- * --------------------------------------------------------------------- */
+/* ---- calls (reply_calls.c) ------------------------------------------------------- */
 
 typedef struct sm_reply_call {
     char *name, *arguments, *id; /* id NULL: the text has none */
@@ -93,8 +91,7 @@ bool sm_reply_calls_python(sm_reply_calls *calls, const sm_reply_tools *tools, c
 /* A JSON object, or a string that holds one: the object, as sm_json_put_value writes it. */
 bool sm_reply_put_arguments(sm_builder *out, const char *text, uint64_t n);
 
-/* ---- one alternative at one place (reply_match.c)
- * ---------------------------------------------- */
+/* ---- one alternative at one place (reply_match.c) -------------------------------- */
 
 typedef struct sm_reply_span {
     uint64_t at, n;

@@ -5,8 +5,7 @@
 
 #define MAX_STACK (1u << 20)
 
-/* ---- the stack
- * ---------------------------------------------------------------------------------- */
+/* ---- the stack ------------------------------------------------------------------- */
 
 bool push(run *r, value v) {
     if (r->status)
@@ -39,8 +38,7 @@ value list_from(run *r, value_type type, uint32_t from) {
     return v;
 }
 
-/* ---- names
- * ---------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------- */
 
 static void open_scope(run *r, scope *parent) {
     scope *s = run_alloc(r, sizeof *s);
@@ -127,8 +125,7 @@ static void unpack(run *r, uint32_t n) {
         push(r, items.items[i]);
 }
 
-/* ---- captures
- * ---------------------------------------------------------------------------------------- */
+/* ---- captures -------------------------------------------------------------------- */
 
 static void begin_capture(run *r) {
     if (r->n_captures == MAX_CAPTURES)
@@ -141,8 +138,7 @@ static value end_capture(run *r) {
     return r->n_captures ? text_value(r, r->captures[--r->n_captures]) : undefined_value();
 }
 
-/* ---- loops
- * --------------------------------------------------------------------------------------------- */
+/* ---- loops ----------------------------------------------------------------------- */
 
 static void begin_loop(run *r, uint8_t how) {
     const bool has_condition = how & FOR_IF;
@@ -219,8 +215,7 @@ static void end_loop(run *r, bool tells) {
         push(r, bool_value(l->n_kept == 0));
 }
 
-/* ---- calls
- * -------------------------------------------------------------------------------------------- */
+/* ---- calls ----------------------------------------------------------------------- */
 
 static uint32_t name_number(const run *r, const char *name) {
     for (uint32_t i = 0; i < r->t->n_names; i++)
@@ -425,8 +420,7 @@ static void test_at(run *r, const instruction *i) {
     push(r, bool_value(is));
 }
 
-/* ---- operators
- * ------------------------------------------------------------------------------------------- */
+/* ---- operators ------------------------------------------------------------------- */
 
 static bool compared(run *r, uint8_t how, value a, value b) {
     if (how == COMPARE_EQ || how == COMPARE_NE)
@@ -487,8 +481,7 @@ static void unknown(run *r, const instruction *i) {
          (int)name->length, name->data);
 }
 
-/* ---- the machine
- * ----------------------------------------------------------------------------------------- */
+/* ---- the machine ----------------------------------------------------------------- */
 
 /* Values: what changes nothing but the stack. False: not one of these. */
 static bool run_value(run *r, const instruction *i) {
@@ -676,8 +669,7 @@ static void run_code(run *r) {
     }
 }
 
-/* ---- rendering
- * ------------------------------------------------------------------------------------------- */
+/* ---- rendering ------------------------------------------------------------------- */
 
 static void give(run *r, sm_rendered *out) {
     out->pieces = sm_alloc_array(r->mem, (uint64_t)r->n_parts + 1, sizeof *out->pieces);

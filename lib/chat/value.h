@@ -227,8 +227,12 @@ uint32_t code_at(const text *s, uint32_t at, uint32_t *n);
 bool code_is_space(uint32_t code);
 void text_drop(run *r, mark from); /* what was added since */
 extern const text text_empty;
+/* 0 past the end. */
+static inline char byte_at(const text *s, uint32_t at) {
+    return at < s->length ? s->data[at] : 0;
+}
 
-/* ---- values (value.c) ------------------------------------------------------------ */
+/* ---- values (value.c, arithmetic.c) ------------------------------------------------ */
 
 static inline value none_value(void) {
     return (value){.type = V_NONE};
