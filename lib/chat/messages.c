@@ -71,8 +71,11 @@ static void put_arguments(sm_json_writer *w, const sm_json *json, sm_json_value 
     uint64_t n;
     const char *text = sm_json_text(json, arguments, &n);
     sm_json *inner = NULL;
-    if (is_text && !as_text &&
-        sm_json_read(&inner, w->out->mem, text, n, &source, NULL, NULL) == SM_OK) {
+    const sm_status read = is_text && !as_text
+                               ? sm_json_read(&inner, w->out->mem, text, n, &source, NULL, NULL)
+                               : SM_ERR_FORMAT;
+    w->out->failed |= read == SM_ERR_NOMEM;
+    if (!read) {
         sm_json_put_value(w, inner, SM_JSON_ROOT);
     } else if (!is_text && as_text) {
         sm_builder b = sm_builder_of(w->out->mem, 0);
@@ -87,11 +90,31 @@ static void put_arguments(sm_json_writer *w, const sm_json *json, sm_json_value 
     sm_json_free(inner);
 }
 
-/* An object with the value of one member written otherwise. */
-static void put_but(sm_json_writer *w, const sm_json *json, sm_json_value object, const char *name,
-                    void (*put)(sm_json_writer *w, const sm_json *json, sm_json_value value,
-                                const sm_chat_needs *needs),
-                    const sm_chat_needs *needs) {
+/* What a message is made for, and text that goes before its content; SM_JSON_NONE: none. */
+typedef struct preparing {
+    const sm_chat_needs *needs;
+    sm_json_value front;
+} preparing;
+
+/* A member whose value is written otherwise. */
+typedef struct changed {
+    const char *name; /* NULL: the end of a list */
+    void (*put)(sm_json_writer *w, const sm_json *json, sm_json_value value, const preparing *p);
+} changed;
+
+static void put_member(sm_json_writer *w, const sm_json *json, sm_json_value member,
+                       const changed *members, const preparing *p) {
+    for (; members->name; members++)
+        if (sm_json_is(json, member, members->name)) {
+            members->put(w, json, sm_json_member(json, member), p);
+            return;
+        }
+    sm_json_put_value(w, json, sm_json_member(json, member));
+}
+
+/* An object with the values of these members written otherwise; what is none stays. */
+static void put_but(sm_json_writer *w, const sm_json *json, sm_json_value object,
+                    const changed *members, const preparing *p) {
     if (sm_json_kind_of(json, object) != SM_JSON_OBJECT) {
         sm_json_put_value(w, json, object);
         return;
@@ -102,26 +125,25 @@ static void put_but(sm_json_writer *w, const sm_json *json, sm_json_value object
         uint64_t n;
         const char *key = sm_json_text(json, i, &n);
         sm_json_put_key(w, key, n);
-        if (sm_json_is(json, i, name))
-            put(w, json, sm_json_member(json, i), needs);
-        else
-            sm_json_put_value(w, json, sm_json_member(json, i));
+        put_member(w, json, i, members, p);
     }
     sm_json_close(w);
 }
 
 static void put_call_arguments(sm_json_writer *w, const sm_json *json, sm_json_value value,
-                               const sm_chat_needs *needs) {
-    put_arguments(w, json, value, needs->text_arguments);
+                               const preparing *p) {
+    put_arguments(w, json, value, p->needs->text_arguments);
 }
 
 static void put_function(sm_json_writer *w, const sm_json *json, sm_json_value value,
-                         const sm_chat_needs *needs) {
-    put_but(w, json, value, "arguments", put_call_arguments, needs);
+                         const preparing *p) {
+    static const changed members[] = {{"arguments", put_call_arguments}, {NULL, NULL}};
+    put_but(w, json, value, members, p);
 }
 
 static void put_calls(sm_json_writer *w, const sm_json *json, sm_json_value calls,
-                      const sm_chat_needs *needs) {
+                      const preparing *p) {
+    static const changed members[] = {{"function", put_function}, {NULL, NULL}};
     if (sm_json_kind_of(json, calls) != SM_JSON_ARRAY) {
         sm_json_put_value(w, json, calls);
         return;
@@ -129,31 +151,17 @@ static void put_calls(sm_json_writer *w, const sm_json *json, sm_json_value call
     sm_json_open(w, SM_JSON_ARRAY);
     for (sm_json_value i = sm_json_first(json, calls); i != SM_JSON_NONE;
          i = sm_json_next(json, calls, i))
-        put_but(w, json, i, "function", put_function, needs);
+        put_but(w, json, i, members, p);
     sm_json_close(w);
 }
 
-static void put_message(sm_json_writer *w, const sm_json *json, sm_json_value message,
-                        sm_json_value front, const sm_chat_needs *needs) {
-    if (sm_json_kind_of(json, message) != SM_JSON_OBJECT) {
-        sm_json_put_value(w, json, message);
-        return;
-    }
-    sm_json_open(w, SM_JSON_OBJECT);
-    for (sm_json_value i = sm_json_first(json, message); i != SM_JSON_NONE;
-         i = sm_json_next(json, message, i)) {
-        uint64_t n;
-        const char *key = sm_json_text(json, i, &n);
-        sm_json_put_key(w, key, n);
-        if (sm_json_is(json, i, "content"))
-            put_content(w, json, sm_json_member(json, i), front, needs);
-        else if (sm_json_is(json, i, "tool_calls"))
-            put_calls(w, json, sm_json_member(json, i), needs);
-        else
-            sm_json_put_value(w, json, sm_json_member(json, i));
-    }
-    sm_json_close(w);
+static void put_message_content(sm_json_writer *w, const sm_json *json, sm_json_value value,
+                                const preparing *p) {
+    put_content(w, json, value, p->front, p->needs);
 }
+
+static const changed of_messages[] = {
+    {"content", put_message_content}, {"tool_calls", put_calls}, {NULL, NULL}};
 
 void sm_chat_prepare(sm_builder *out, const sm_json *json, const sm_chat_needs *needs) {
     sm_json_writer w = sm_json_writer_of(out, NULL);
@@ -166,7 +174,8 @@ void sm_chat_prepare(sm_builder *out, const sm_json *json, const sm_chat_needs *
             continue;
         }
         const bool user = is_role(json, i, "user");
-        put_message(&w, json, i, user ? system : SM_JSON_NONE, needs);
+        const preparing p = {needs, user ? system : SM_JSON_NONE};
+        put_but(&w, json, i, of_messages, &p);
         system = user ? SM_JSON_NONE : system;
     }
     sm_json_close(&w);

@@ -266,8 +266,12 @@ static void test_real_vocabularies(void **state) {
     }
 }
 
-#define ASKED "[{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": \"hm\"}]}]"
 #define TOOLS "[{\"type\": \"function\", \"function\": {\"name\": \"look\"}}]"
+
+#define CALLED                                                                                  \
+    "[{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": \"hm\"}]}, {\"role\": " \
+    "\"assistant\", \"content\": \"\", \"tool_calls\": [{\"function\": {\"name\": \"look\", "   \
+    "\"arguments\": \"{\\\"a\\\": 1}\"}}]}]"
 
 /* A render with memory that fails at each place in turn. */
 static void test_memory(void **state) {
@@ -285,9 +289,9 @@ static void test_memory(void **state) {
         uint64_t n = 0;
         sm_status status = sm_chat_new(&chat, &of, NULL);
         if (!status)
-            status = sm_chat_render(chat, ASKED, TOOLS, &o, text, sizeof text, &n, NULL);
+            status = sm_chat_render(chat, CALLED, TOOLS, &o, text, sizeof text, &n, NULL);
         if (!status)
-            status = sm_chat_prompt_end(chat, ASKED, TOOLS, &o, text, sizeof text, &n, NULL);
+            status = sm_chat_prompt_end(chat, CALLED, TOOLS, &o, text, sizeof text, &n, NULL);
         sm_chat_free(chat);
         assert_int_equal(memory.live_blocks, 0);
         if (memory.calls < at) {
