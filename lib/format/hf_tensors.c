@@ -332,6 +332,25 @@ static void put_together(hf_reader *r, sm_tensor *t, const hf_tensor *parts, uin
         t->offset = at - begin;
 }
 
+/* Gemma 3n's table of inputs may have fewer rows than there are tokens: those beyond have the first
+ * one's. */
+static void fill_up(hf_reader *r, sm_tensor *t) {
+    const uint64_t rows = t->dims[1], row_bytes = t->size / rows;
+    if (strcmp(t->name, "per_layer_token_embd.weight") != 0 || t->pieces || rows >= r->n_vocab ||
+        r->n_vocab > 1u << 24)
+        return;
+    uint8_t *to = hf_keep(r, r->n_vocab * row_bytes);
+    if (!to)
+        return;
+    memcpy(to, t->data, (size_t)t->size);
+    for (uint64_t i = rows; i < r->n_vocab; i++)
+        memcpy(to + i * row_bytes, t->data, (size_t)row_bytes);
+    t->data = to;
+    t->offset = 0;
+    t->dims[1] = r->n_vocab;
+    t->size = r->n_vocab * row_bytes;
+}
+
 /* Pieces order[0..n) are all of one tensor. */
 static void make_tensor(pieces *p, const uint32_t *order, uint64_t n, sm_tensor *out) {
     hf_reader *r = p->r;
@@ -353,6 +372,8 @@ static void make_tensor(pieces *p, const uint32_t *order, uint64_t n, sm_tensor 
     }
     if (!r->status)
         put_together(r, out, parts, n);
+    if (!r->status)
+        fill_up(r, out);
     sm_free(r->mem, parts);
 }
 
