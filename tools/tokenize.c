@@ -215,7 +215,8 @@ int cmd_tokenize(int argc, char **argv) {
     sm_session_options session = {.struct_size = sizeof session};
     const cli_flag flags[] = {
         {'m', "model", CLI_TEXT, &job.path, "FILE", 0, 0,
-         "the GGUF file with the vocabulary, a model or vocabulary only (required)"},
+         "the vocabulary (required): a GGUF file, a tokenizer.json, a SentencePiece model, "
+         "tiktoken ranks, a directory with one of these"},
         {'p', "prompt", CLI_TEXT, &given.text, "TEXT", 0, 0, "the text; - reads standard input"},
         {'e', "escapes", CLI_SWITCH, &given.escapes, "", 0, 0, CLI_ESCAPES_DOC},
         {'f', "file", CLI_TEXT, &given.file, "FILE", 0, 0,

@@ -64,13 +64,15 @@ typedef struct sm_tokenizer_info {
 /* Opens the vocabulary of a GGUF file (a whole model or vocab-only), of a tokenizer.json (Hugging
  * Face), a SentencePiece model (.model) or tiktoken's ranks (.tiktoken), or of a directory that has
  * one of these, in that order. Beside them tokenizer_config.json and special_tokens_map.json are
- * read: which tokens begin, end and pad, and add_bos_token and add_eos_token as transformers applies
- * them; a tiktoken file needs its pattern, "pat_str" (and "special_tokens") in a config.json beside,
- * but for encodings that are known by name (cl100k_base, o200k_base, r50k_base, p50k_base, qwen). Of
- * a tokenizer.json all components are computed, or refused by their place in the file; its sections
- * truncation and padding are not applied. `path` is UTF-8. SM_ERR_IO, _FORMAT (also ids of special tokens outside the vocabulary, byte tokens that
- * are none, keys of a wrong type, arrays of another length than the tokens), _MISSING,
- * _UNSUPPORTED, _NOMEM, _ARGUMENT, _CANCELLED; the message names the key. */
+ * read: which tokens begin, end and pad, and add_bos_token and add_eos_token as transformers
+ * applies them; a tiktoken file needs its pattern, "pat_str" (and "special_tokens") in a
+ * config.json beside, but for encodings that are known by name (cl100k_base, o200k_base, r50k_base,
+ * p50k_base, qwen). Of a tokenizer.json all components are computed, or refused by their place in
+ * the file; its sections truncation and padding are not applied; a text whose bytes are no UTF-8
+ * has U+FFFD for each of them, where the file's steps change texts. `path` is UTF-8. SM_ERR_IO,
+ * _FORMAT (also ids of special tokens outside the vocabulary, byte tokens that are none, keys of a
+ * wrong type, arrays of another length than the tokens), _MISSING, _UNSUPPORTED, _NOMEM, _ARGUMENT,
+ * _CANCELLED; the message names the key. */
 SM_API sm_status SM_CALL sm_tokenizer_load(sm_tokenizer **out, const char *path,
                                            const sm_tokenizer_options *options, sm_error *error);
 /* The same from anywhere (types.h); what is no GGUF file from a path or from memory, where nothing
@@ -146,11 +148,13 @@ SM_API int32_t SM_CALL sm_tokenizer_find(const sm_tokenizer *tokenizer, const ch
 /* 1 if the id ends a generation (EOS, end of turn, end of message), else 0. */
 SM_API int32_t SM_CALL sm_tokenizer_is_end(const sm_tokenizer *tokenizer, int32_t id);
 
-/* Streaming decode: feed ids one by one, get the bytes that are complete. Never
- * hands out part of a UTF-8 sequence: bytes wait until the sequence is whole
- * or can no longer become valid. One thread at a time: another one that comes while a
- * call has not returned gets SM_ERR_STATE; sm_detokenizer_free takes effect when it ends.
- * Holds a reference to the tokenizer. */
+/* Streaming decode: feed ids one by one, get the bytes that are complete. What comes out is what
+ * sm_tokenizer_decode makes, but where a tokenizer.json's decoder looks ahead or back: the space
+ * that a BPEDecoder writes behind a word comes behind the last one, too, a Strip takes nothing off
+ * the end, and a CTC decoder keeps tokens that repeat. Never hands out part of a UTF-8 sequence:
+ * bytes wait until the sequence is whole or can no longer become valid. One thread at a time:
+ * another one that comes while a call has not returned gets SM_ERR_STATE; sm_detokenizer_free takes
+ * effect when it ends. Holds a reference to the tokenizer. */
 SM_API sm_status SM_CALL sm_detokenizer_new(sm_detokenizer **out, const sm_tokenizer *tokenizer,
                                             uint32_t flags, sm_error *error);
 SM_API void SM_CALL sm_detokenizer_free(sm_detokenizer *detokenizer);
