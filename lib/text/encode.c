@@ -258,9 +258,9 @@ static sm_status finish(sm_encoder *encoder, sm_status status, int32_t *ids, uin
     if (!status) {
         *n = encoder->sink.n;
         if (*n > capacity)
-            status =
-                sm_fail(encoder->error, SM_ERR_BUFFER, "sm_tokenizer_encode: %llu ids, room for %llu",
-                        (unsigned long long)*n, (unsigned long long)capacity);
+            status = sm_fail(encoder->error, SM_ERR_BUFFER,
+                             "sm_tokenizer_encode: %llu ids, room for %llu", (unsigned long long)*n,
+                             (unsigned long long)capacity);
         else if (encoder->sink.own)
             status = sm_encoder_copy(encoder, ids, encoder->sink.ids, *n * sizeof *ids);
         if (status == SM_ERR_CANCELLED)
