@@ -314,6 +314,10 @@ sm_status sm_os_new_file_write(sm_os_new_file *f, const uint8_t *data, uint64_t 
 
 static int sync_fd(int fd) {
     int rc;
+#if defined(F_FULLFSYNC) /* fsync only hands the data to the disk there; not all file systems can */
+    if (fcntl(fd, F_FULLFSYNC) == 0)
+        return 0;
+#endif
     do
         rc = fsync(fd);
     while (rc != 0 && errno == EINTR);

@@ -77,10 +77,20 @@ sm_status sm_os_threads_pin(const sm_os_thread *threads, uint32_t n, sm_error *e
 #endif
 }
 
-/* Elsewhere than on Linux a thread looks again after a while. */
+#if defined(__APPLE__)
+/* What the C++ library of the system sleeps by; no header declares them. */
+extern int __ulock_wait(uint32_t operation, void *word, uint64_t value, uint32_t microseconds);
+extern int __ulock_wake(uint32_t operation, void *word, uint64_t value);
+#define UL_COMPARE_AND_WAIT 1u
+#define ULF_WAKE_ALL 0x100u
+#endif
+
+/* Where the system has no such call a thread looks again after a while. */
 void sm_os_wait(_Atomic uint32_t *word, uint32_t value) {
 #if defined(__linux__)
     syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+#elif defined(__APPLE__)
+    __ulock_wait(UL_COMPARE_AND_WAIT, (void *)word, value, 0);
 #else
     (void)word, (void)value;
     nanosleep(&(struct timespec){0, 50000}, NULL);
@@ -90,6 +100,8 @@ void sm_os_wait(_Atomic uint32_t *word, uint32_t value) {
 void sm_os_wake(_Atomic uint32_t *word) {
 #if defined(__linux__)
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
+#elif defined(__APPLE__)
+    __ulock_wake(UL_COMPARE_AND_WAIT | ULF_WAKE_ALL, (void *)word, 0);
 #else
     (void)word;
 #endif
