@@ -6,6 +6,7 @@
 #endif
 #include "os.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -22,9 +23,40 @@ int64_t sm_unix_time(void) {
     return (int64_t)t.tv_sec;
 }
 
+#ifdef MADV_WIPEONFORK
+/* A page that the kernel clears in forked children, so that most answers cost no system call (a
+ * small model's token asks seven times). Of a size that fewer systems have than not: where pages
+ * are larger it is not aligned and madvise refuses it. */
+static union {
+    _Alignas(4096) uint8_t page[4096];
+    struct {
+        _Atomic uint32_t id;   /* 0: not known */
+        _Atomic uint32_t kept; /* 1: the page is not cleared, so nothing may be known */
+    };
+} process;
+
+/* Emulators that know no advice say yes to any. */
+static bool is_cleared(void) {
+    return madvise(&process, sizeof process, -1) != 0 &&
+           madvise(&process, sizeof process, MADV_WIPEONFORK) == 0;
+}
+
+uint32_t sm_process_id(void) {
+    const uint32_t known = atomic_load_explicit(&process.id, memory_order_relaxed);
+    if (known)
+        return known;
+    const uint32_t id = (uint32_t)getpid();
+    if (!atomic_load(&process.kept) && is_cleared())
+        atomic_store(&process.id, id);
+    else
+        atomic_store(&process.kept, 1);
+    return id;
+}
+#else
 uint32_t sm_process_id(void) {
     return (uint32_t)getpid();
 }
+#endif
 
 static uint32_t count_allowed(void) {
 #if defined(__linux__)

@@ -1026,6 +1026,30 @@ static void crowd_test(void **state) {
     expect_uniform(path);
 }
 
+/* Its number is a process's own in children and theirs, asked before the fork or not. */
+static void process_test(void **state) {
+    (void)state;
+    for (int round = 0; round < 3; round++) {
+        assert_int_equal(sm_process_id(), (uint32_t)getpid());
+        const pid_t child = fork();
+        if (child == 0) {
+            const bool own = sm_process_id() == (uint32_t)getpid();
+            const pid_t next = own ? fork() : -1;
+            if (next == 0)
+                _exit(sm_process_id() == (uint32_t)getpid() ? 0 : 1);
+            int status = 1;
+            _exit(next > 0 && waitpid(next, &status, 0) == next && WIFEXITED(status) &&
+                          WEXITSTATUS(status) == 0 && sm_process_id() == (uint32_t)getpid()
+                      ? 0
+                      : 1);
+        }
+        int status;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+        assert_int_equal(sm_process_id(), (uint32_t)getpid());
+    }
+}
+
 static void writer_memory_test(void **state) {
     (void)state;
     const char *path = scratch_path("memory");
@@ -1141,6 +1165,7 @@ int main(void) {
         cmocka_unit_test_setup(taken_away_test, calm),
         cmocka_unit_test_setup(crowd_test, calm),
         cmocka_unit_test(names_test),
+        cmocka_unit_test(process_test),
     };
     sm_mem_init(&memory, NULL, 0, NULL);
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);
