@@ -51,6 +51,10 @@ typedef struct sm_constraint_options {
     const sm_allocator *allocator; /* NULL: the C library's */
     uint64_t n_triggers;
     uint64_t memory_limit; /* bytes of heap for the constraint and its states; 0: 1 GiB */
+    /* asked on the calling thread while the constraint is made (the table of a vocabulary apart);
+     * NULL: never. May call what does not use this constraint */
+    sm_cancel_fn cancel;
+    void *cancel_user;
 } sm_constraint_options;
 
 /* text[0..length): the grammar or expression, UTF-8. Makes a table of the vocabulary at the first

@@ -59,12 +59,22 @@ static sm_status check_triggers(const sm_constraint_options *o, sm_error *error)
     return SM_OK;
 }
 
-static sm_status write_and_run(sm_constraint *c, sm_grammar_fn write, void *user,
-                               const sm_constraint_options *o, sm_error *error) {
+typedef struct making {
+    sm_grammar_fn write;
+    void *user;
+    const sm_hook *hook;
+} making;
+
+static sm_status write_and_run(sm_constraint *c, const making *how, const sm_constraint_options *o,
+                               sm_error *error) {
     sm_expr root;
     sm_status status = sm_grammar_new(&c->g, c->mem, error);
+    if (!status) {
+        sm_grammar_ask(c->g, how->hook);
+        status = sm_grammar_status(c->g, error);
+    }
     if (!status)
-        status = write(user, c->g, &root, error);
+        status = how->write(how->user, c->g, &root, error);
     if (!status)
         status = sm_grammar_status(c->g, error);
     if (status)
@@ -74,26 +84,34 @@ static sm_status write_and_run(sm_constraint *c, sm_grammar_fn write, void *user
     sm_grammar_root(c->g, root);
     if (!sm_grammar_finish(c->g) || !sm_machine_init(&c->machine, c->g))
         return sm_grammar_status(c->g, error);
+    sm_grammar_ask(c->g, NULL);
     return SM_OK;
 }
 
-static sm_status fill(sm_constraint *c, sm_grammar_fn write, void *user,
-                      const sm_constraint_options *o, sm_error *error) {
+static sm_status fill(sm_constraint *c, const making *how, const sm_constraint_options *o,
+                      sm_error *error) {
     sm_status status = sm_mutex_new(&c->lock, c->mem, error);
     if (!status && c->tokenizer)
         status = sm_trie_of(&c->trie, c->tokenizer, error);
     if (status || !c->tokenizer)
-        return status ? status : write_and_run(c, write, user, o, error);
+        return status ? status : write_and_run(c, how, o, error);
     c->path = sm_alloc_array(c->mem, c->trie->max_depth + 1ULL, sizeof *c->path);
     c->ends = sm_alloc_array(c->mem, c->trie->max_depth + 1ULL, sizeof *c->ends);
     if (!c->path || !c->ends)
         return sm_fail(error, SM_ERR_NOMEM, "out of memory for a constraint");
-    return write_and_run(c, write, user, o, error);
+    return write_and_run(c, how, o, error);
+}
+
+static int32_t ask(void *user, uint64_t done, uint64_t total) {
+    const sm_constraint_options *o = user;
+    (void)done;
+    (void)total;
+    return o->cancel(o->cancel_user);
 }
 
 sm_status sm_constraint_make(sm_constraint **out, const sm_tokenizer *tokenizer,
-                             sm_grammar_fn write, void *user, const sm_constraint_options *options,
-                             sm_error *error) {
+                             sm_grammar_fn write, void *user, const sm_hook *hook,
+                             const sm_constraint_options *options, sm_error *error) {
     static const sm_wide wide[] = {SM_WIDE_FROM(sm_constraint_options, triggers), {0, 0, 0}};
     sm_constraint_options o;
     sm_mem *mem;
@@ -121,7 +139,9 @@ sm_status sm_constraint_make(sm_constraint **out, const sm_tokenizer *tokenizer,
     c->tokenizer = tokenizer;
     if (tokenizer)
         sm_tokenizer_retain(tokenizer);
-    status = fill(c, write, user, &o, error);
+    const sm_hook own = {o.cancel ? ask : NULL, &o};
+    const making how = {write, user, hook ? hook : &own};
+    status = fill(c, &how, &o, error);
     if (status)
         sm_constraint_free(c);
     else
@@ -169,7 +189,7 @@ sm_status sm_constraint_new(sm_constraint **out, const sm_tokenizer *tokenizer, 
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_constraint_new: text is NULL");
     if (kind >= sizeof writers / sizeof *writers || !writers[kind])
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_constraint_new: there is no kind %u", kind);
-    return sm_constraint_make(out, tokenizer, writers[kind], &s, options, error);
+    return sm_constraint_make(out, tokenizer, writers[kind], &s, NULL, options, error);
 }
 
 typedef struct choices {
@@ -202,7 +222,7 @@ sm_status sm_constraint_new_choices(sm_constraint **out, const sm_tokenizer *tok
         if (!texts[i].text && texts[i].length)
             return sm_fail(error, SM_ERR_ARGUMENT, "sm_constraint_new_choices: text %llu is NULL",
                            (unsigned long long)i);
-    return sm_constraint_make(out, tokenizer, write_choices, &c, options, error);
+    return sm_constraint_make(out, tokenizer, write_choices, &c, NULL, options, error);
 }
 
 uint64_t sm_constraint_words(const sm_constraint *c) {

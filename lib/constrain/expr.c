@@ -11,8 +11,28 @@ sm_expr sm_grammar_nomem(sm_grammar *g) {
     return sm_grammar_fail(g, SM_ERR_NOMEM, "out of memory for a grammar");
 }
 
+#define ASK_AFTER (1U << 13)
+#define WORK_OF_NODE 32 /* that is made, before the hook is asked again */
+
+static bool ask(sm_grammar *g) {
+    g->unasked = 0;
+    if (g->status || !sm_hook_ends(g->hook, g->work, 0))
+        return !g->status;
+    sm_grammar_fail(g, SM_ERR_CANCELLED, "a constraint: cancelled");
+    return false;
+}
+
+void sm_grammar_ask(sm_grammar *g, const sm_hook *hook) {
+    g->hook = hook;
+    if (hook)
+        ask(g);
+}
+
 bool sm_grammar_work(sm_grammar *g, uint64_t steps) {
     g->work += steps;
+    g->unasked += steps;
+    if (g->unasked > ASK_AFTER && g->hook && !ask(g))
+        return false;
     if (g->work <= SM_GRAMMAR_MAX_WORK)
         return true;
     sm_grammar_fail(g, SM_ERR_UNSUPPORTED,
@@ -144,7 +164,9 @@ static sm_expr node_find(sm_grammar *g, const sm_node *n) {
     if (n->depth > SM_GRAMMAR_MAX_DEPTH)
         return sm_grammar_fail(g, SM_ERR_UNSUPPORTED, "more than %u expressions inside each other",
                                SM_GRAMMAR_MAX_DEPTH);
-    if (!sm_grammar_reserve(g, &g->nodes, &g->nodes_room, g->n_nodes + 1, sizeof *g->nodes))
+    g->unasked += WORK_OF_NODE;
+    if ((g->unasked > ASK_AFTER && g->hook && !ask(g)) ||
+        !sm_grammar_reserve(g, &g->nodes, &g->nodes_room, g->n_nodes + 1, sizeof *g->nodes))
         return SM_EXPR_NONE;
     g->nodes[g->n_nodes] = *n;
     g->node_hash.slots[at] = (uint32_t)++g->n_nodes;

@@ -110,8 +110,10 @@ struct sm_grammar {
     sm_mix *mix;
     sm_run *runs;
     uint64_t runs_room;
-    uint64_t work;   /* since the call began */
-    uint32_t *queue; /* states looked at where a question is decided: state, whence */
+    uint64_t work; /* since the call began */
+    const sm_hook *hook;
+    uint64_t unasked; /* work since it was asked */
+    uint32_t *queue;  /* states looked at where a question is decided: state, whence */
     uint64_t queue_room, queue_used;
     uint32_t epoch; /* of searches */
 };

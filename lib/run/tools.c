@@ -56,7 +56,7 @@ static sm_status make(choosing *c, sm_constraint **out, const sm_tokenizer *toke
         .struct_size = sizeof o, .n_triggers = marked, .triggers = marked ? triggers : NULL};
     sm_tool_calls calls = {c->format, &c->tools, c->only, c->lazy};
     return sm_tool_calls_fit(&calls)
-               ? sm_constraint_make(out, tokenizer, sm_tool_calls_write, &calls, &o, c->error)
+               ? sm_constraint_make(out, tokenizer, sm_tool_calls_write, &calls, NULL, &o, c->error)
                : SM_OK;
 }
 

@@ -298,6 +298,37 @@ static void test_hostile(void **state) {
                      SM_ERR_UNSUPPORTED);
 }
 
+/* Ends at the n-th question. */
+static int32_t countdown(void *user) {
+    uint32_t *left = user;
+    return *left == 0 || --*left == 0;
+}
+
+/* Making can be ended at any question: nothing is left behind, and who never says so gets it. */
+static void test_cancelled(void **state) {
+    (void)state;
+    static const char *const texts[] = {
+        "root ::= (a | b){2,9}\na ::= [a-z]{1,200} \"x\" | [^a-f]{3,70} b?\nb ::= \"b\" a | [0-9]",
+        "(\\w{1,30}|\\p{L}+x){1,20}(?=.*z)[^é]+", "root ::= root \"+\" root | [0-9]"};
+    static const uint32_t kinds[] = {SM_CONSTRAINT_GBNF, SM_CONSTRAINT_REGEX,
+                                     SM_CONSTRAINT_GRAMMAR};
+    for (uint32_t i = 0; i < 3; i++) {
+        uint32_t left, asked = 0;
+        sm_status status = SM_ERR_CANCELLED;
+        const sm_constraint_options o = {
+            .struct_size = sizeof o, .cancel = countdown, .cancel_user = &left};
+        while (status == SM_ERR_CANCELLED && asked++ < 10000) {
+            sm_constraint *c;
+            left = asked;
+            status = sm_constraint_new(&c, NULL, kinds[i], texts[i], strlen(texts[i]), &o, NULL);
+            assert_int_equal(c == NULL, status != SM_OK);
+            sm_constraint_free(c);
+        }
+        assert_int_equal(status, SM_OK);
+        assert_true(asked > (i == 1 ? 2 : 1));
+    }
+}
+
 /* ---- generation
  * ------------------------------------------------------------------------------------ */
 
@@ -678,13 +709,21 @@ static void test_full_context(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_masks),     cmocka_unit_test(test_toys),
-        cmocka_unit_test(test_forced),    cmocka_unit_test(test_trigger),
-        cmocka_unit_test(test_refused),   cmocka_unit_test(test_hostile),
-        cmocka_unit_test(test_generate),  cmocka_unit_test(test_sampling_mask),
-        cmocka_unit_test(test_no_memory), cmocka_unit_test(test_nothing_allocated),
-        cmocka_unit_test(test_threads),   cmocka_unit_test(test_batch),
-        cmocka_unit_test(test_guesses),   cmocka_unit_test(test_full_context),
+        cmocka_unit_test(test_masks),
+        cmocka_unit_test(test_toys),
+        cmocka_unit_test(test_forced),
+        cmocka_unit_test(test_trigger),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_cancelled),
+        cmocka_unit_test(test_generate),
+        cmocka_unit_test(test_sampling_mask),
+        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_nothing_allocated),
+        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_batch),
+        cmocka_unit_test(test_guesses),
+        cmocka_unit_test(test_full_context),
     };
     return cmocka_run_group_tests_name("constrain", tests, set_up, tear_down);
 }

@@ -1,6 +1,6 @@
-/* Fuzz target of constraints: the first byte says grammar or regular expression, up to a zero byte
- * it is read, what follows the zero is a text for it. What may come next by bytes may come, and
- * nothing takes longer than its limit. */
+/* Fuzz target of constraints: the first byte says grammar (g; l: one that may be left recursive) or
+ * regular expression, up to a zero byte it is read, what follows the zero is a text for it. What may
+ * come next by bytes may come, and nothing takes longer than its limit. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,8 +50,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const sm_constraint_options options = {.struct_size = sizeof options, .memory_limit = 64 << 20};
     sm_constraint *c;
     sm_error error;
-    if (sm_constraint_new(&c, NULL, data[0] == 'g' ? SM_CONSTRAINT_GBNF : SM_CONSTRAINT_REGEX, text,
-                          n, &options, &error))
+    const uint32_t kind = data[0] == 'g'   ? SM_CONSTRAINT_GBNF
+                          : data[0] == 'l' ? SM_CONSTRAINT_GRAMMAR
+                                           : SM_CONSTRAINT_REGEX;
+    if (sm_constraint_new(&c, NULL, kind, text, n, &options, &error))
         return 0;
     follow(c, text + n + (rest > 0), rest > 0 ? rest - 1 : 0);
     sm_constraint_free(c);
