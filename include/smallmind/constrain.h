@@ -55,6 +55,8 @@ typedef struct sm_constraint_options {
      * NULL: never. May call what does not use this constraint */
     sm_cancel_fn cancel;
     void *cancel_user;
+    sm_cancel *cancel_flag; /* NULL, or what ends the call when it is set (types.h) */
+    void *reserved_pointer; /* NULL */
 } sm_constraint_options;
 
 /* text[0..length): the grammar or expression, UTF-8. Makes a table of the vocabulary at the first

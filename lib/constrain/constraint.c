@@ -49,6 +49,8 @@ static sm_expr behind_triggers(sm_grammar *g, const sm_constraint_options *o, sm
 }
 
 static sm_status check_triggers(const sm_constraint_options *o, sm_error *error) {
+    if (o->reserved || o->reserved_pointer)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_constraint_options: what is reserved is set");
     if (o->n_triggers && !o->triggers)
         return sm_fail(error, SM_ERR_ARGUMENT, "option n_triggers is %llu but triggers is NULL",
                        (unsigned long long)o->n_triggers);
@@ -139,6 +141,8 @@ sm_status sm_constraint_make(sm_constraint **out, const sm_tokenizer *tokenizer,
     c->tokenizer = tokenizer;
     if (tokenizer)
         sm_tokenizer_retain(tokenizer);
+    sm_ask asked;
+    sm_join_cancel(&asked, &o.cancel, &o.cancel_user, o.cancel_flag);
     const sm_hook own = {o.cancel ? ask : NULL, &o};
     const making how = {write, user, hook ? hook : &own};
     status = fill(c, &how, &o, error);
