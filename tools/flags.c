@@ -31,6 +31,7 @@ static const struct {
     {SM_OPTIONS_SAMPLING, "n_bias", 0, NULL},
     {SM_OPTIONS_SAMPLING, "typical_p", 0, "typical"},
     {SM_OPTIONS_SAMPLING, "n_dry_breakers", 0, NULL},
+    {SM_OPTIONS_SAMPLING, "n_dry_breaker_texts", 0, NULL},
     {SM_OPTIONS_SAMPLING, "n_steps", 0, NULL},
     {SM_OPTIONS_WATERMARK, "seeding", 0, "watermark-seeding"},
     {SM_OPTIONS_WATERMARK, "width", 0, "watermark-width"},

@@ -7,6 +7,7 @@
 
 #include <jansson.h>
 
+#include "bias.h"
 #include "cli.h"
 #include "samples.h"
 #include "shown.h"
@@ -15,7 +16,7 @@
 typedef struct run_state {
     const char *path;
     cli_prompt given;
-    cli_texts stop, ban;
+    cli_texts stop, ban, biases, dry_breakers;
     sm_tokenizer *tokenizer;
     cli_texts adapters;
     const char *draft;
@@ -380,17 +381,38 @@ static int load_and_generate(run_state *run) {
         const double start = cli_seconds();
         code = cli_load_model(&model, &info, run->path, &run->model);
         if (code == CLI_GO_ON) {
-            code = run->samples > 0 ? generate_samples(run, model, &prompt)
-                                    : generate(run, model, &info, &prompt, cli_seconds() - start);
+            code = bias_read(&run->biases, model, &run->sampling);
+            if (code == CLI_GO_ON)
+                code = run->samples > 0
+                           ? generate_samples(run, model, &prompt)
+                           : generate(run, model, &info, &prompt, cli_seconds() - start);
             sm_model_free(model);
         }
+        free((void *)(uintptr_t)run->sampling.bias);
     }
     free(prompt.text);
     return code;
 }
 
+/* Texts of a flag, with their escapes where that was asked for. */
+static bool take_texts(const run_state *run, const cli_texts *texts, const char *flag, size_t most,
+                       sm_text to[CLI_MAX_TEXTS]) {
+    for (uint32_t i = 0; i < texts->n; i++) {
+        char *text = (char *)(uintptr_t)texts->items[i]; /* of argv, whose texts may be changed */
+        size_t length = strlen(text);
+        if (run->given.escapes && cli_unescape(text, &length, "run", flag) != CLI_GO_ON)
+            return false;
+        if (length < 1 || length > most) {
+            cli_misuse("run", "%s: %zu bytes are not within 1 to %zu", flag, length, most);
+            return false;
+        }
+        to[i] = (sm_text){text, length};
+    }
+    return true;
+}
+
 int cmd_run(int argc, char **argv) {
-    sm_text stops[CLI_MAX_TEXTS], bans[CLI_MAX_TEXTS];
+    sm_text stops[CLI_MAX_TEXTS], bans[CLI_MAX_TEXTS], breakers[CLI_MAX_TEXTS];
     run_state run = {
         .model.struct_size = sizeof run.model,
         .session.struct_size = sizeof run.session,
@@ -404,7 +426,7 @@ int cmd_run(int argc, char **argv) {
          "the text to continue; - reads standard input. Without -p and -f the text comes from "
          "standard input where that is a pipe or a file, else it is empty"},
         {'e', "escapes", CLI_SWITCH, &run.given.escapes, "", 0, 0,
-         CLI_ESCAPES_DOC "; in that of --stop, too"},
+         CLI_ESCAPES_DOC "; in those of --stop and --dry-breaker, too"},
         {'f', "file", CLI_TEXT, &run.given.file, "FILE", 0, 0,
          "the text to continue, from a file or -"},
         {0, "stop", CLI_TEXTS, &run.stop, "TEXT", 0, 0,
@@ -413,6 +435,13 @@ int cmd_run(int argc, char **argv) {
         {0, "ban-string", CLI_TEXTS, &run.ban, "TEXT", 0, 0,
          "the continuation must not hold this text; may be given up to 64 times, 1 to 1024 bytes "
          "each"},
+        {0, "logit-bias", CLI_TEXTS, &run.biases, "TOKEN=BIAS", 0, 0,
+         "add to the logit of a token, given by id or by text (in double quotes where it looks "
+         "like "
+         "an id), of which each token counts; -inf bans. May be given up to 64 times"},
+        {0, "dry-breaker", CLI_TEXTS, &run.dry_breakers, "TEXT", 0, 0,
+         "repetitions that DRY looks for do not reach over this text; may be given up to 64 times, "
+         "1 to 40 bytes each"},
         {0, "adapter", CLI_TEXTS, &run.adapters, "FILE[=SCALE]", 0, 0, CLI_ADAPTER_DOC},
         {0, "draft", CLI_TEXT, &run.draft, "FILE", 0, 0,
          "a smaller model with the same vocabulary that guesses tokens, which are computed "
@@ -429,7 +458,9 @@ int cmd_run(int argc, char **argv) {
          "both, with one file, which need not be there at first"},
         {0, "sampler-order", CLI_TEXT, &run.sampling.order, "NAMES", 0, 0,
          "names of samplers, to be applied in this order, instead of penalties, dry, top_n_sigma, "
-         "top_k, typical, top_p, min_p, top_a, xtc, temperature, mirostat"},
+         "top_k, typical, top_p, min_p, top_a, xtc, temperature, mirostat; or llama.cpp's letters "
+         "for "
+         "them, edskypmxt"},
         {0, "samples", CLI_COUNT, &run.samples, "N", 1, 1024,
          "so many continuations, computed together, the first being the one that comes without "
          "this; the others' draws are those of --sequence 1, 2 and so on"},
@@ -495,20 +526,16 @@ int cmd_run(int argc, char **argv) {
     if (run.ids && tells(&run))
         return cli_misuse("run", "--%s prints rows of tokens: it goes without --ids",
                           run.generate.echo ? "echo" : "logprobs");
-    for (uint32_t i = 0; i < run.stop.n; i++) {
-        size_t length = strlen(run.stop.items[i]);
-        char *text = (char *)(uintptr_t)run.stop.items[i]; /* of argv, whose texts may be changed */
-        if (run.given.escapes && cli_unescape(text, &length, "run", "--stop") != CLI_GO_ON)
-            return CLI_USAGE;
-        if (length < 1 || length > 1024)
-            return cli_misuse("run", "--stop: %zu bytes are not within 1 to 1024", length);
-        stops[i] = (sm_text){text, length};
-    }
+    if (!take_texts(&run, &run.stop, "--stop", 1024, stops) ||
+        !take_texts(&run, &run.dry_breakers, "--dry-breaker", 40, breakers))
+        return CLI_USAGE;
     if (run.generate.context_full == SM_CONTEXT_ASK)
         return cli_misuse("run", "--context-full ask is for programs that have an answer");
     run.generate.on_context_full = on_context_full;
     run.generate.context_full_user = &run;
     run.sampling.watermark = run.marked ? &run.watermark : NULL;
+    run.sampling.dry_breaker_texts = run.dry_breakers.n > 0 ? breakers : NULL;
+    run.sampling.n_dry_breaker_texts = run.dry_breakers.n;
     run.generate.sampling = &run.sampling;
     run.generate.stop = run.stop.n > 0 ? stops : NULL;
     run.generate.n_stop = run.stop.n;

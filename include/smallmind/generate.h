@@ -369,11 +369,18 @@ typedef struct sm_sampling {
                                       top_k to mirostat_eta but seed, sequence, biases and breakers;
                                       NULL: by order */
     const char *order;             /* names of samplers between commas, semicolons or spaces, as
-                                      sm_sampler_get_info has them; NULL: the default order */
+                                      sm_sampler_get_info has them, or a word of llama.cpp's letters
+                                      for them, "edskypmxt"; NULL: the default order */
     const uint32_t
         *mask; /* NULL, or the tokens that may be chosen: bit id % 32 of mask[id / 32], of
                              all n_vocab (sm_constraint_mask) */
     const sm_watermark *watermark; /* NULL: none */
+    /* NULL, or [n_dry_breaker_texts] texts that repetitions do not reach over, 64 at
+     * most of 1..40 bytes: tokens that hold one, and tokens that end with the beginning of one where
+     * those of its rest follow, as in llama.cpp. A session looks for them among its vocabulary at
+     * first, and when they are others than before */
+    const sm_text *dry_breaker_texts;
+    uint64_t n_dry_breaker_texts;
 } sm_sampling;
 
 /* A token that was chosen, and what the model thought of it: under its own distribution, before

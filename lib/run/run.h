@@ -234,6 +234,15 @@ typedef struct sm_trail {
     uint32_t end;      /* positions that are known */
 } sm_trail;
 
+/* Breakers of DRY that were found for texts (breakers.c). */
+typedef struct sm_breaker_cache {
+    char *key; /* the texts, each behind its length, and a 0; NULL: none yet */
+    int32_t *head, *tail;
+    uint32_t *end;
+    uint32_t capacity, n_tail, tail_capacity;
+    sm_breakers found; /* in these */
+} sm_breaker_cache;
+
 struct sm_session {
     sm_use use;
     const sm_model *model;
@@ -255,6 +264,7 @@ struct sm_session {
     float *marked; /* [n_vocab] these with a watermark; NULL until one is asked for */
     bool has_logits;
     sm_trail trail;
+    sm_breaker_cache breakers;
     sm_cancel_fn cancel; /* what is asked, of `ask` */
     void *cancel_user;
     sm_ask ask;
@@ -373,6 +383,10 @@ void sm_trail_put(sm_session *session, int32_t id, double before, double after);
 sm_status sm_trail_copy(sm_session *to, const sm_session *from, sm_error *error);
 /* The tokens [begin, end) go, those behind stand earlier. */
 void sm_trail_drop(sm_session *session, uint32_t begin, uint32_t end);
+/* The breakers that taken options ask for by text; NULL: none. SM_ERR_MISSING, _NOMEM. */
+sm_status sm_breaker_cache_take(sm_session *session, const sm_chain *chain,
+                                const sm_breakers **breakers, sm_error *error);
+void sm_breaker_cache_free(sm_breaker_cache *breakers, sm_mem *mem);
 /* The next token by taken options, from the session's logits, of those that mask (NULL: all) and
  * the n_banned ids of `banned` allow. mu as in sm_draw. */
 sm_status sm_session_choose(sm_session *session, const sm_chain *chain, const uint32_t *mask,

@@ -149,6 +149,7 @@ void sm_session_free(sm_session *s) {
     sm_free(mem, s->logits);
     sm_free(mem, s->trail.at);
     sm_free(mem, s->marked);
+    sm_breaker_cache_free(&s->breakers, mem);
     sm_free(mem, s->pending);
     sm_free(mem, s->silent);
     sm_cancel_free(s->flag);
@@ -543,9 +544,12 @@ sm_status sm_session_choose(sm_session *s, const sm_chain *chain, const uint32_t
                             const int32_t *banned, uint64_t n_banned, double *mu, int32_t *id,
                             sm_error *error) {
     const float *logits = s->logits;
-    const sm_status marked = mark(s, chain, &logits, error);
-    if (marked)
-        return marked;
+    const sm_breakers *breakers = NULL;
+    sm_status status = mark(s, chain, &logits, error);
+    if (!status)
+        status = sm_breaker_cache_take(s, chain, &breakers, error);
+    if (status)
+        return status;
     const sm_draw draw = {.logits = logits,
                           .mask = mask ? mask : chain->options.mask,
                           .banned = banned,
@@ -553,8 +557,9 @@ sm_status sm_session_choose(sm_session *s, const sm_chain *chain, const uint32_t
                           .ids = s->ids,
                           .length = s->length,
                           .gone = s->gone,
+                          .breakers = breakers,
                           .mu = mu};
-    const sm_status status = sm_sample(id, s->batch->sampler, chain, &draw, error);
+    status = sm_sample(id, s->batch->sampler, chain, &draw, error);
     return status == SM_ERR_FORMAT ? sm_logits_check(s->model, s->logits, s->length, error)
                                    : status;
 }

@@ -63,32 +63,32 @@ static const struct {
 };
 
 static const sm_sampler_info table[] = {
-    {sizeof(sm_sampler_info), SM_SAMPLER_PENALTIES, 4, 0, "penalties", "penalty|repetition_penalty",
-     "last_n|repeat|frequency|presence",
+    {sizeof(sm_sampler_info), SM_SAMPLER_PENALTIES, 4, 0, "penalties",
+     "penalty|repetition_penalty|e", "last_n|repeat|frequency|presence",
      "penalty_last_n|repeat_penalty|frequency_penalty|presence_penalty",
      "makes tokens less likely that occurred"},
-    {sizeof(sm_sampler_info), SM_SAMPLER_DRY, 4, 0, "dry", "",
+    {sizeof(sm_sampler_info), SM_SAMPLER_DRY, 4, 0, "dry", "d",
      "multiplier|base|allowed_length|last_n",
      "dry_multiplier|dry_base|dry_allowed_length|dry_last_n",
      "makes tokens less likely that would go on with a repetition"},
     {sizeof(sm_sampler_info), SM_SAMPLER_TOP_N_SIGMA, 1, 0, "top_n_sigma",
-     "top-n-sigma|top-nsigma|nsigma", "n", "top_n_sigma",
+     "top-n-sigma|top-nsigma|nsigma|s", "n", "top_n_sigma",
      "keeps logits within n standard deviations of the largest"},
-    {sizeof(sm_sampler_info), SM_SAMPLER_TOP_K, 1, 0, "top_k", "top-k|topk", "k", "top_k",
+    {sizeof(sm_sampler_info), SM_SAMPLER_TOP_K, 1, 0, "top_k", "top-k|topk|k", "k", "top_k",
      "keeps the k likeliest tokens"},
     {sizeof(sm_sampler_info), SM_SAMPLER_TYPICAL, 1, 0, "typical",
-     "typical_p|typical-p|typ_p|typ-p|typ", "p", "typical_p",
+     "typical_p|typical-p|typ_p|typ-p|typ|y", "p", "typical_p",
      "keeps the tokens whose information is nearest to the entropy"},
-    {sizeof(sm_sampler_info), SM_SAMPLER_TOP_P, 1, 0, "top_p", "top-p|topp|nucleus", "p", "top_p",
+    {sizeof(sm_sampler_info), SM_SAMPLER_TOP_P, 1, 0, "top_p", "top-p|topp|nucleus|p", "p", "top_p",
      "keeps the smallest set of tokens with a probability"},
-    {sizeof(sm_sampler_info), SM_SAMPLER_MIN_P, 1, 0, "min_p", "min-p|minp", "p", "min_p",
+    {sizeof(sm_sampler_info), SM_SAMPLER_MIN_P, 1, 0, "min_p", "min-p|minp|m", "p", "min_p",
      "drops tokens below a share of the likeliest one's probability"},
     {sizeof(sm_sampler_info), SM_SAMPLER_TOP_A, 1, 0, "top_a", "top-a|topa", "a", "top_a",
      "drops tokens below a times the square of that probability"},
-    {sizeof(sm_sampler_info), SM_SAMPLER_XTC, 2, 0, "xtc", "", "probability|threshold",
+    {sizeof(sm_sampler_info), SM_SAMPLER_XTC, 2, 0, "xtc", "x", "probability|threshold",
      "xtc_probability|xtc_threshold",
      "drops now and then the likeliest tokens but the last of them"},
-    {sizeof(sm_sampler_info), SM_SAMPLER_TEMPERATURE, 3, 0, "temperature", "temp|temp_ext",
+    {sizeof(sm_sampler_info), SM_SAMPLER_TEMPERATURE, 3, 0, "temperature", "temp|temp_ext|t",
      "t|range|exponent", "temperature|dynatemp_range|dynatemp_exponent",
      "makes draws more random, or less"},
     {sizeof(sm_sampler_info), SM_SAMPLER_MIROSTAT, 4, 0, "mirostat", "", "version|tau|eta|m",
@@ -186,6 +186,17 @@ static uint32_t find_row(const char *name) {
     return N_SAMPLERS;
 }
 
+/* Whether a word that is no name is made of letters that are: "edskypmxt", as llama.cpp has it. */
+static bool is_letters(const char *word) {
+    char letter[2] = "";
+    for (; *word; word++) {
+        letter[0] = *word;
+        if (find_row(letter) == N_SAMPLERS)
+            return false;
+    }
+    return true;
+}
+
 /* The row of the next name of an order, which it moves behind it; N_SAMPLERS at the end. */
 static sm_status next_row(const char **order, uint32_t *row, sm_error *error) {
     char name[48], names[200];
@@ -202,6 +213,11 @@ static sm_status next_row(const char **order, uint32_t *row, sm_error *error) {
     sm_format(name, sizeof name, "%.*s", (int)min_u64((uint64_t)(end - begin), sizeof name - 1),
               begin);
     *row = find_row(name);
+    if (*row == N_SAMPLERS && is_letters(name)) { /* the first one's, the others come next */
+        *order = begin + 1;
+        name[1] = 0;
+        *row = find_row(name);
+    }
     if (*row < N_SAMPLERS)
         return SM_OK;
     all_names(names, sizeof names);
@@ -357,6 +373,9 @@ sm_status sm_chain_take(sm_chain *chain, const sm_sampling *from, uint32_t n_voc
     status = check_bias(to, n_vocab, error);
     if (!status)
         status = check_breakers(to, n_vocab, error);
+    if (!status)
+        status = sm_texts_take(chain->breakers, to->dry_breaker_texts, to->n_dry_breaker_texts,
+                               SM_MAX_BREAKER, "dry_breaker_texts", error);
     if (status)
         return status;
     return to->n_steps ? take_steps(chain, error)

@@ -2,6 +2,7 @@
 #include "survivors.h"
 
 #include <math.h>
+#include <string.h>
 
 #define MOST 1e30
 
@@ -73,11 +74,70 @@ static double lessen(double logit, int32_t length, const sm_sampling_step *step)
     return logit - step->value[0] * pow(step->value[1], length - step->value[2]);
 }
 
-/* -1 in the counts of breakers, or 0 again. */
-static void mark_breakers(const sm_stage *c, int32_t mark) {
+#define ALONE (-1) /* in the counts: a breaker by itself, never made less likely */
+#define FIRST (-2) /* or with what follows */
+
+/* Marks breakers in the counts. */
+static void mark_breakers(const sm_stage *c) {
     const sm_sampling *o = &c->chain->options;
+    const sm_breakers *b = c->draw->breakers;
+    int32_t *counts = c->left->s->counts;
+    for (uint32_t i = 0; b && i < b->n; i++)
+        if (counts[b->head[i]] != ALONE)
+            counts[b->head[i]] = b->end[i] == b->end[i + 1] ? ALONE : FIRST;
     for (uint64_t i = 0; i < o->n_dry_breakers; i++)
-        c->left->s->counts[o->dry_breakers[i]] = mark;
+        counts[o->dry_breakers[i]] = ALONE;
+}
+
+/* Takes marks of one kind away. */
+static void unmark_breakers(const sm_stage *c, int32_t kind) {
+    const sm_sampling *o = &c->chain->options;
+    const sm_breakers *b = c->draw->breakers;
+    int32_t *counts = c->left->s->counts;
+    for (uint32_t i = 0; b && i < b->n; i++)
+        if (counts[b->head[i]] == kind)
+            counts[b->head[i]] = 0;
+    for (uint64_t i = 0; kind == ALONE && i < o->n_dry_breakers; i++)
+        counts[o->dry_breakers[i]] = 0;
+}
+
+static uint32_t first_of(const sm_breakers *b, int32_t head) {
+    uint32_t low = 0, high = b->n;
+    while (low < high) {
+        const uint32_t middle = (low + high) / 2;
+        if (b->head[middle] < head)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Of the marked token i places before the last: how many tokens behind it belong to its longest
+ * sequence that is there; -1: none is. */
+static int32_t sequence_at(const sm_stage *c, const int32_t *end, uint32_t i) {
+    const sm_breakers *b = c->draw->breakers;
+    const int32_t head = end[-(ptrdiff_t)i];
+    int32_t longest = c->left->s->counts[head] == ALONE ? 0 : -1;
+    for (uint32_t k = b ? first_of(b, head) : 0; b && k < b->n && b->head[k] == head; k++) {
+        const uint32_t n = b->end[k + 1] - b->end[k];
+        if (n <= i && (int32_t)n > longest &&
+            !memcmp(b->tail + b->end[k], end - i + 1, n * sizeof *end))
+            longest = (int32_t)n;
+    }
+    return longest;
+}
+
+/* How many of the last n tokens stand behind the last breaker. */
+static uint32_t behind_breakers(const sm_stage *c, const int32_t *end, uint32_t n) {
+    for (uint32_t i = 0; i < n; i++) {
+        if (c->left->s->counts[end[-(ptrdiff_t)i]] >= 0)
+            continue;
+        const int32_t longest = sequence_at(c, end, i);
+        if (longest >= 0)
+            return i - (uint32_t)longest;
+    }
+    return n;
 }
 
 void sm_dry(const sm_stage *c, const sm_sampling_step *step) {
@@ -86,10 +146,9 @@ void sm_dry(const sm_stage *c, const sm_sampling_step *step) {
     if (n < 2)
         return;
     const int32_t *end = c->draw->ids + c->draw->length - 1;
-    uint32_t most = 0; /* up to the last breaker */
-    mark_breakers(c, -1);
-    while (most < n && s->counts[end[-(ptrdiff_t)most]] >= 0)
-        most++;
+    mark_breakers(c);
+    const uint32_t most = behind_breakers(c, end, n);
+    unmark_breakers(c, FIRST);
     match_lengths(s->matches, end, n, most);
     for (uint32_t i = 1; i < n; i++) { /* what came after the match that ends i tokens back */
         const int32_t id = end[1 - (ptrdiff_t)i];
@@ -97,6 +156,6 @@ void sm_dry(const sm_stage *c, const sm_sampling_step *step) {
             (int32_t)s->matches[i] > s->counts[id])
             s->counts[id] = (int32_t)s->matches[i];
     }
-    mark_breakers(c, 0);
+    unmark_breakers(c, ALONE);
     change_counted(c->left, end - (n - 1), n, lessen, step);
 }

@@ -23,6 +23,8 @@ void sm_sampler_free(sm_sampler *sampler); /* NULL is fine */
 /* ---- chains (chain.c) --------------------------------------------------------------------- */
 
 #define SM_MAX_STEPS 32
+#define SM_MAX_BREAKERS 64
+#define SM_MAX_BREAKER 40u /* bytes of a text that breaks repetitions, as in llama.cpp */
 
 /* Sampling options that were taken and checked: how to choose. It points at what the options point
  * at. */
@@ -30,6 +32,7 @@ typedef struct sm_chain {
     sm_sampling options;
     uint32_t n_steps;
     sm_sampling_step steps[SM_MAX_STEPS]; /* those that do something */
+    sm_text breakers[SM_MAX_BREAKERS];    /* [options.n_dry_breaker_texts] */
 } sm_chain;
 
 /* SM_ERR_ARGUMENT, SM_ERR_TOKEN (biases, breakers). */
@@ -38,6 +41,15 @@ sm_status sm_chain_take(sm_chain *to, const sm_sampling *from, uint32_t n_vocab,
 const sm_sampling_step *sm_chain_mirostat(const sm_chain *chain);
 
 /* ---- choosing (choose.c) ------------------------------------------------------------------ */
+
+/* Tokens, and sequences of them, that repetitions do not reach over: head[i] and behind it
+ * tail[end[i]..end[i + 1]). */
+typedef struct sm_breakers {
+    uint32_t n;
+    const int32_t *head; /* [n], none less than the one before */
+    const uint32_t *end; /* [n + 1] */
+    const int32_t *tail;
+} sm_breakers;
 
 /* What a choice depends on. */
 typedef struct sm_draw {
@@ -48,7 +60,8 @@ typedef struct sm_draw {
     const int32_t *ids; /* [length] */
     uint32_t length;    /* n_ctx at most */
     uint64_t gone; /* tokens before that the text has lost: the draw's number is length + gone */
-    double *mu;    /* mirostat's: before the choice, and then after it; NAN: it begins. NULL:
+    const sm_breakers *breakers; /* of DRY, beside those of the options; NULL: none */
+    double *mu; /* mirostat's: before the choice, and then after it; NAN: it begins. NULL:
                            it begins, and nobody wants to know how it went on */
 } sm_draw;
 

@@ -676,12 +676,40 @@ class Run(Case):
         self.bad(2, "run", MODEL, "--samples", "2", "--echo", says=["--samples"])
         self.bad(1, "run", MODEL, "--samples", "2", "--adapter", "none.gguf", says=["none.gguf"])
 
+    def test_logit_bias(self):
+        """By id and by text, of which each token counts; -inf bans."""
+        first = [int(i) for i in self.run_model("--ids", "--no-prompt", "--temp", "0").split()][0]
+        ids = self.run_model("--ids", "--no-prompt", "--logit-bias", f"{first}=-inf").split()
+        self.assertNotIn(str(first).encode(), ids)
+        self.assertEqual(self.run_model("--ids", "--no-prompt", "--logit-bias", "5=1000").split(),
+                         [b"5"] * 12)
+        seven = self.ids("7")[-1]
+        self.assertEqual(self.run_model("--ids", "--no-prompt", "--logit-bias", '"7"=1e3').split(),
+                         [str(seven).encode()] * 12)
+        for wrong in ("5", "=1", "5=", "5=x", "5=nan", "the=inf"):
+            self.bad(2, "run", MODEL, "--logit-bias", wrong, says=["--logit-bias"])
+        self.bad(1, "run", MODEL, "-n", "1", "-p", "a", "--logit-bias", "999999999=1", says=["999999999"])
+
+    def test_dry_breakers(self):
+        options = ["--dry-multiplier", "50", "--logit-bias", "5=40", "--logit-bias", "6=39.5"]
+        plain = self.run_model("--ids", "--no-prompt", *options).split()
+        self.assertGreater(len(set(plain)), 1)
+        text = self.good("tokenize", "-m", MODEL, "--decode", "-p", "5").decode().rstrip("\n")
+        self.assertNotEqual(
+            self.run_model("--ids", "--no-prompt", "--dry-breaker", text, *options).split(), plain)
+        self.bad(2, "run", MODEL, "--dry-breaker", "", says=["--dry-breaker"])
+        self.bad(2, "run", MODEL, "--dry-breaker", "x" * 41, says=["--dry-breaker"])
+
     def test_sampler_order(self):
         """The order that the help names is the one that is applied where none is given."""
         said = " ".join(self.good("run", "--help").decode().split())
         named = re.search(r"in this order, instead of ((?:\w+, )+\w+)", said).group(1)
         options = ["--temp", "2", "--top-k", "9", "--min-p", "0.01", "--seed", "3", "-n", "20"]
         self.assertEqual(self.run_model("--sampler-order", named, *options), self.run_model(*options))
+        self.assertEqual(self.run_model("--sampler-order", "edskypmxt", *options),
+                         self.run_model(*options))
+        self.bad(1, "run", MODEL, "-n", "1", "-p", "a", "--sampler-order", "edskypmxq", says=["edskypmxq"])
+        self.bad(1, "run", MODEL, "-n", "1", "-p", "a", "--sampler-order", "kk", says=["top_k twice"])
 
     def test_same_for_any_threads(self):
         for options in ([], ["--temp", "0.9", "--seed", "5", "--top-k", "50"]):
