@@ -503,9 +503,10 @@ typedef struct sm_generate_options {
     const sm_text *ban;     /* [n_ban] UTF-8 texts that the text must not hold: where
                                one is complete, generation goes back to the token that it began in
                                and takes another one there. Tokens are handed out when nothing
-                               banned can begin in them. Without heal, constraint, and a
-                               context_full other than SM_CONTEXT_STOP. SM_ERR_ARGUMENT where no
-                               token is left */
+                               banned can begin in them. Where a full context has dropped
+                               that token meanwhile, the first one behind it that is still there
+                               takes its place. Without heal and constraint. SM_ERR_ARGUMENT where
+                               no token is left */
     uint32_t min_tokens;    /* tokens that end the text are not chosen before so many;
                                UINT32_MAX: never */
     uint32_t n_logprobs;    /* likeliest tokens told of with each token, SM_MAX_LOGPROBS at most */

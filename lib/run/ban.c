@@ -6,11 +6,9 @@
 #define FIRST_WAITING 256u
 
 sm_status sm_bans_check(const sm_generate_options *o, sm_text *ban, sm_error *error) {
-    if (o->n_ban && (o->heal || o->constraint || o->context_full != SM_CONTEXT_STOP))
+    if (o->n_ban && (o->heal || o->constraint))
         return sm_fail(error, SM_ERR_ARGUMENT, "option ban goes without option %s",
-                       o->heal         ? "heal"
-                       : o->constraint ? "constraint"
-                                       : "context_full");
+                       o->heal ? "heal" : "constraint");
     const sm_status status = sm_texts_take(ban, o->ban, o->n_ban, MAX_BAN_BYTES, "ban", error);
     if (status)
         return status;
@@ -93,6 +91,25 @@ sm_status sm_bans_ends(sm_bans *b, const sm_session *s, sm_error *error) {
         b->n_ends = b->n_ids;
     }
     return SM_OK;
+}
+
+/* Where a position is then. Nothing can be chosen anew without a token before it. */
+static uint32_t moved(uint32_t position, uint32_t begin, uint32_t end) {
+    const uint32_t at = position < begin ? position : position - (end - begin);
+    return position == SM_DROPPED || (position >= begin && position < end) || at == 0 ? SM_DROPPED
+                                                                                      : at;
+}
+
+void sm_bans_drop(sm_bans *b, uint32_t begin, uint32_t end) {
+    for (uint32_t i = 0; i < b->n_waiting; i++)
+        b->waiting[i].position = moved(b->waiting[i].position, begin, end);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < b->n; i++) {
+        const uint32_t position = moved(b->bans[i].position, begin, end);
+        if (position != SM_DROPPED)
+            b->bans[n++] = (sm_ban){position, b->bans[i].id};
+    }
+    b->n = n;
 }
 
 void sm_bans_drop_first(sm_bans *b, uint32_t n, uint64_t bytes) {

@@ -145,29 +145,18 @@ static sm_status release(sm_generation *g, uint64_t n, bool all) {
     return status;
 }
 
-/* The detokenizer as it was before the token at a position. */
-static sm_status decode_again(sm_generation *g, uint32_t position) {
-    sm_session *s = g->s;
-    const char *piece;
-    uint64_t length;
-    sm_status status = SM_OK;
-    sm_detokenizer_reset(s->detokenizer, NULL);
-    for (uint32_t i = s->stats.prompt_tokens; i < position && !status; i++)
-        if (s->ids[i] < sm_tokenizer_n_vocab(s->model->tokenizer))
-            status = sm_detokenizer_feed(s->detokenizer, s->ids[i], &piece, &length, g->error);
-    return status;
-}
-
-/* Back to waiting token w, which may not be chosen again there. */
+/* Back to waiting token w, or the first behind it that a full context has not dropped (the last one
+ * is always there), which may not be chosen again there. */
 static sm_status go_back_to(sm_generation *g, uint32_t w) {
     sm_session *s = g->s;
     sm_bans *b = &g->bans;
+    while (b->waiting[w].position == SM_DROPPED)
+        w++;
     const uint32_t position = b->waiting[w].position;
     sm_status status = sm_bans_forbid(b, s->mem, position, b->waiting[w].id, g->error);
-    if (!status)
-        status = decode_again(g, position);
     if (status)
         return status;
+    sm_detokenizer_go_back(s->detokenizer, &b->waiting[w].before);
     s->stats.generated_tokens -= b->n_waiting - w;
     s->pending_length = w ? b->waiting[w - 1].end : 0;
     g->mu = b->waiting[w].mu;
@@ -222,6 +211,7 @@ sm_status sm_generation_deliver(sm_generation *g, sm_waiting *token, bool *again
     const char *piece = "";
     uint64_t length = 0;
     sm_status status = SM_OK;
+    sm_detokenizer_get_mark(g->s->detokenizer, &token->before);
     /* the head may have padding rows that the vocabulary does not name: no text */
     if (token->id < sm_tokenizer_n_vocab(g->s->model->tokenizer))
         status = sm_detokenizer_feed(g->s->detokenizer, token->id, &piece, &length, g->error);

@@ -156,6 +156,21 @@ static sm_status take(sm_generation *g, sm_waiting *token, bool *again, bool *en
     return *ended ? finish(g, end, -1) : status;
 }
 
+/* Room for a token; those that wait stand elsewhere then. */
+static sm_status make_room(sm_generation *g) {
+    const sm_session *s = g->s;
+    const uint64_t fulls = s->stats.context_fulls;
+    const sm_policy *p = &g->policy;
+    const sm_status status = sm_policy_room(g->s, &g->policy, g->error);
+    if (s->stats.context_fulls == fulls)
+        return status;
+    if (p->kind == SM_CONTEXT_ASK) /* other tokens are there */
+        sm_bans_drop(&g->bans, 0, s->n_ctx);
+    else
+        sm_bans_drop(&g->bans, p->n_keep, p->n_keep + p->n_drop);
+    return status;
+}
+
 sm_status sm_generation_turn(sm_generation *g, int32_t *id, bool *ended) {
     const sm_session *s = g->s;
     *ended = g->by.state && !is_forced(&g->by) && sm_constraint_ended(g->by.state);
@@ -172,7 +187,7 @@ sm_status sm_generation_turn(sm_generation *g, int32_t *id, bool *ended) {
         *id = token.id;
         if (again || (is_forced(&g->by) && s->length + g->n_fed < s->n_ctx))
             continue; /* these are fed together with what comes */
-        return sm_policy_room(g->s, &g->policy, g->error);
+        return make_room(g);
     }
 }
 

@@ -326,12 +326,15 @@ sm_status sm_session_feed_thoughts(sm_session *session, const int32_t *ids, uint
 
 #define SM_MAX_TEXTS 64 /* banned, or that end the text */
 
+#define SM_DROPPED UINT32_MAX /* by the policy for full contexts: no way back */
+
 /* A token that was chosen, before it is handed out. */
 typedef struct sm_waiting {
     int32_t id;
-    uint32_t position, n_top;
+    uint32_t position, n_top; /* position may be SM_DROPPED */
     double logprob;
-    double mu;    /* mirostat's before it */
+    double mu; /* mirostat's before it */
+    sm_detokenizer_mark before;
     uint64_t end; /* of its text in what is pending */
     sm_token_logprob top[SM_MAX_LOGPROBS];
 } sm_waiting;
@@ -359,6 +362,8 @@ sm_status sm_bans_at(sm_bans *bans, sm_mem *mem, uint32_t position, bool ends, s
 sm_status sm_bans_forbid(sm_bans *bans, sm_mem *mem, uint32_t position, int32_t id,
                          sm_error *error);
 sm_status sm_bans_wait(sm_bans *bans, sm_mem *mem, const sm_waiting *token, sm_error *error);
+/* Tokens [begin, end) of the session are gone, those behind stand earlier. */
+void sm_bans_drop(sm_bans *bans, uint32_t begin, uint32_t end);
 /* The first n that wait were handed out, and so many bytes. */
 void sm_bans_drop_first(sm_bans *bans, uint32_t n, uint64_t bytes);
 void sm_bans_free(sm_bans *bans, sm_mem *mem);

@@ -255,6 +255,18 @@ static sm_status make_head(const sm_detokenizer *d, int32_t id, sm_texts *head, 
     return sm_steps_undo(d->tokenizer, head, other, UNDO_HEAD, false, error);
 }
 
+void sm_detokenizer_get_mark(const sm_detokenizer *d, sm_detokenizer_mark *mark) {
+    mark->n_waiting = d->n_waiting;
+    memcpy(mark->waiting, d->waiting, sizeof mark->waiting);
+    mark->strip = d->strip;
+}
+
+void sm_detokenizer_go_back(sm_detokenizer *d, const sm_detokenizer_mark *mark) {
+    d->n_waiting = mark->n_waiting;
+    memcpy(d->waiting, mark->waiting, sizeof d->waiting);
+    d->strip = mark->strip;
+}
+
 static sm_status feed(sm_detokenizer *d, int32_t id, const char **piece, uint64_t *length,
                       sm_error *error) {
     const sm_status status = check_id(d->tokenizer, id, error);

@@ -159,6 +159,14 @@ sm_status sm_tokenizer_encode_rest(const sm_tokenizer *tokenizer, const char *te
  * see the tokenizer. */
 void sm_tokenizer_mark_end(sm_tokenizer *tokenizer, int64_t id);
 int32_t sm_tokenizer_n_vocab(const sm_tokenizer *tokenizer);
+/* What a detokenizer carries from token to token: to go back to. */
+typedef struct sm_detokenizer_mark {
+    uint32_t n_waiting;
+    char waiting[4];
+    bool strip;
+} sm_detokenizer_mark;
+void sm_detokenizer_get_mark(const sm_detokenizer *detokenizer, sm_detokenizer_mark *mark);
+void sm_detokenizer_go_back(sm_detokenizer *detokenizer, const sm_detokenizer_mark *mark);
 /* The text of a token that decoding shows with SM_DECODE_SPECIAL only; NULL of others and of ids
  * outside the vocabulary. Not zero-terminated. */
 const char *sm_tokenizer_silent_text(const sm_tokenizer *tokenizer, int32_t id, uint64_t *length);

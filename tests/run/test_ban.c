@@ -132,10 +132,128 @@ static void bad_bans_are_refused(void **state) {
     assert_int_equal(speak(s, &o, &h), SM_OK);
     o.heal = 1;
     assert_int_equal(speak(s, &o, &h), SM_ERR_ARGUMENT);
-    o.heal = 0;
-    o.context_full = SM_CONTEXT_SLIDE;
-    assert_int_equal(speak(s, &o, &h), SM_ERR_ARGUMENT);
     sm_session_free(s);
+    sm_model_free(model);
+}
+
+static void short_session(sm_session **s, const sm_model *model, uint32_t n_ctx) {
+    const sm_session_options o = {
+        .struct_size = sizeof o, .n_ctx = n_ctx, .n_threads = 1, .n_batch = 16};
+    assert_int_equal(sm_session_new(s, model, &o, NULL), SM_OK);
+}
+
+/* `length` printable bytes of a text from a place on, or something that is no part of it. */
+static void cut_out(const heard *h, size_t at, size_t length, char *to) {
+    size_t n = 0;
+    at %= h->length;
+    while (at + 1 < h->length && (h->text[at] < ' ' || h->text[at] == 127))
+        at++;
+    while (n < length && h->text[at + n] >= ' ')
+        n++;
+    memcpy(to, h->text + at, n);
+    memcpy(to + n, n ? "" : "qzx", n ? 1 : 4);
+}
+
+/* Speculation changes nothing: not the text, not the ids, whatever is gone back from. */
+static void the_same_with_speculation(void **state) {
+    (void)state;
+    sm_model *model = open_model(NULL);
+    static heard plain, guessed;
+    uint64_t drafted = 0;
+    for (uint64_t seed = 0; seed < test_share(24, 6); seed++) {
+        const sm_sampling sampling = {.struct_size = sizeof sampling,
+                                      .temperature = seed % 3 ? 0.3 * (double)(seed % 4) : 0,
+                                      .seed = seed,
+                                      .mirostat = seed % 5 == 1 ? 2 : 0};
+        char bans[6][12];
+        sm_text list[6];
+        sm_session *s, *t, *draft;
+        short_session(&s, model, 200);
+        short_session(&t, model, 200);
+        short_session(&draft, model, 200);
+        sm_generate_options o = {.struct_size = sizeof o,
+                                 .max_tokens = 90,
+                                 .sampling = &sampling,
+                                 .ban = list,
+                                 .ignore_end = 1},
+                            ahead = o;
+        ahead.speculate = seed % 2 ? SM_SPECULATE_NGRAM : SM_SPECULATE_NO;
+        ahead.draft = seed % 2 ? NULL : draft;
+        for (uint32_t n = 0; n < 6; n++) {
+            sm_generate_stats stats = {.struct_size = sizeof stats};
+            o.n_ban = ahead.n_ban = n;
+            assert_int_equal(speak(s, &o, &plain), SM_OK);
+            assert_int_equal(speak(t, &ahead, &guessed), SM_OK);
+            assert_string_equal(plain.text, guessed.text);
+            assert_memory_equal(plain.ids, guessed.ids, sizeof plain.ids);
+            assert_int_equal(sm_session_get_stats(t, &stats, NULL), SM_OK);
+            assert_int_equal(stats.generated_tokens, 90);
+            drafted += n ? stats.drafted_tokens : 0;
+            cut_out(&plain, plain.length / 2 + n, 1 + (n + seed) % 9, bans[n]);
+            list[n] = (sm_text){bans[n], SM_ZT};
+        }
+        sm_session_free(s);
+        sm_session_free(t);
+        sm_session_free(draft);
+    }
+    assert_true(drafted > 100);
+    sm_model_free(model);
+}
+
+static int32_t half_of_it(void *user, sm_context_full *full) {
+    (void)user;
+    if (full->policy != SM_CONTEXT_ASK)
+        return 0;
+    full->n_replacement = full->n_ctx / 2;
+    memcpy(full->replacement, full->ids, full->n_replacement * sizeof *full->ids);
+    return 0;
+}
+
+/* Tokens that wait stand elsewhere when the context was full, or are gone. */
+static void across_full_contexts(void **state) {
+    (void)state;
+    static const uint32_t policies[] = {SM_CONTEXT_SLIDE, SM_CONTEXT_SINKS, SM_CONTEXT_ASK};
+    sm_model *model = open_model(NULL);
+    static heard h, again;
+    for (uint64_t seed = 0; seed < test_share(30, 6); seed++) {
+        const sm_sampling sampling = {
+            .struct_size = sizeof sampling, .temperature = seed % 4 ? 0.8 : 0, .seed = seed};
+        char bans[5][48];
+        sm_text list[5];
+        sm_session *s, *t;
+        const uint32_t n_ctx = seed % 2 ? 52 : 64;
+        sm_generate_options o = {.struct_size = sizeof o,
+                                 .max_tokens = 220,
+                                 .sampling = &sampling,
+                                 .ban = list,
+                                 .context_full = policies[seed % 3],
+                                 .on_context_full = half_of_it,
+                                 .n_keep = (uint32_t)seed % 5,
+                                 .n_drop = seed % 3 == 0 ? 1 + (uint32_t)seed % 40 : 0,
+                                 .ignore_end = 1};
+        for (uint32_t n = 0; n < 5; n++) {
+            o.n_ban = n;
+            sm_generate_stats stats = {.struct_size = sizeof stats};
+            short_session(&s, model, n_ctx);
+            short_session(&t, model, n_ctx);
+            o.speculate = SM_SPECULATE_NO;
+            assert_int_equal(speak(s, &o, &h), SM_OK);
+            assert_int_equal(sm_session_get_stats(s, &stats, NULL), SM_OK);
+            assert_int_equal(h.n, 220);
+            assert_true(stats.context_fulls > 1);
+            for (uint32_t i = 0; i < n; i++)
+                if (strstr(h.text, bans[i]))
+                    fail_msg("seed %u: \"%s\" of %u bans", (unsigned)seed, bans[i], n);
+            o.speculate = SM_SPECULATE_NGRAM;
+            assert_int_equal(speak(t, &o, &again), SM_OK);
+            assert_string_equal(h.text, again.text);
+            sm_session_free(s);
+            sm_session_free(t);
+            /* short ones, and some whose beginnings wait while the context is full */
+            cut_out(&h, h.length / 2 + 31 * n, n % 2 ? 2 + n : 40, bans[n]);
+            list[n] = (sm_text){bans[n], SM_ZT};
+        }
+    }
     sm_model_free(model);
 }
 
@@ -252,6 +370,8 @@ static void mirostat_follows_rewind_and_fork(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(banned_strings_never_appear),
+        cmocka_unit_test(the_same_with_speculation),
+        cmocka_unit_test(across_full_contexts),
         cmocka_unit_test(bad_bans_are_refused),
         cmocka_unit_test(the_end_waits),
         cmocka_unit_test(allocations_fail),
