@@ -375,6 +375,10 @@ typedef struct sm_sampling {
         *mask; /* NULL, or the tokens that may be chosen: bit id % 32 of mask[id / 32], of
                              all n_vocab (sm_constraint_mask) */
     const sm_watermark *watermark; /* NULL: none */
+    const float *logits; /* NULL, or [n_vocab] finite logits to choose by in place of the session's:
+                            what the program has made of them, or of several models'. The
+                            log-probabilities that sm_session_sample gives stay those of the
+                            session. Not for whole texts */
     /* NULL, or [n_dry_breaker_texts] texts that repetitions do not reach over, 64 at
      * most of 1..40 bytes: tokens that hold one, and tokens that end with the beginning of one where
      * those of its rest follow, as in llama.cpp. A session looks for them among its vocabulary at

@@ -114,6 +114,7 @@ static const sm_option sampling_table[] = {
     POINTER(sm_sampling, mask, "tokens that may be chosen, a bit each"),
     POINTER(sm_sampling, dry_breaker_texts, "texts that end repetitions"),
     U64(sm_sampling, n_dry_breaker_texts, 0, 64, 0, "", "length of dry_breaker_texts"),
+    POINTER(sm_sampling, logits, "logits to choose by"),
     POINTER(sm_sampling, watermark, "a mark in what is chosen; NULL: none"),
 };
 

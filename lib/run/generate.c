@@ -226,6 +226,9 @@ sm_status sm_generation_open(sm_generation *g, const sm_generate_options *option
         sm_session_call_flag(s, o->cancel_flag);
     if (!status)
         status = sm_chain_take(&g->chain, o->sampling, s->model->net->config.n_vocab, g->error);
+    if (!status && g->chain.options.logits)
+        status = sm_fail(g->error, SM_ERR_ARGUMENT,
+                         "option logits is for tokens chosen one by one, not for whole texts");
     if (!status)
         status = sm_ahead_begin(s, o->speculate == SM_SPECULATE_NGRAM, o->draft, o->draft_tokens,
                                 g->error);

@@ -522,10 +522,10 @@ static void describe(const sm_session *s, sm_choice *choice) {
         choice->top ? sm_top_logprobs(sampler, s->logits, choice->top, (uint32_t)choice->n_top) : 0;
 }
 
-/* The logits with the chain's watermark, where it has one. */
+/* *logits with the chain's watermark, where it has one. */
 static sm_status mark(sm_session *s, const sm_chain *chain, const float **logits, sm_error *error) {
     sm_watermark w;
-    if (!chain->options.watermark || sm_first_not_finite(s->logits, n_vocab(s)) < n_vocab(s))
+    if (!chain->options.watermark || sm_first_not_finite(*logits, n_vocab(s)) < n_vocab(s))
         return SM_OK;
     const sm_status status = sm_watermark_take(&w, chain->options.watermark, error);
     if (status)
@@ -534,7 +534,7 @@ static sm_status mark(sm_session *s, const sm_chain *chain, const float **logits
         s->marked = sm_alloc_array(s->mem, n_vocab(s), sizeof *s->marked);
     if (!s->marked)
         return sm_fail(error, SM_ERR_NOMEM, "out of memory for a watermark");
-    memcpy(s->marked, s->logits, n_vocab(s) * sizeof *s->marked);
+    memcpy(s->marked, *logits, n_vocab(s) * sizeof *s->marked);
     sm_watermark_mark(&w, s->marked, n_vocab(s), s->ids, s->length);
     *logits = s->marked;
     return SM_OK;
@@ -543,7 +543,7 @@ static sm_status mark(sm_session *s, const sm_chain *chain, const float **logits
 sm_status sm_session_choose(sm_session *s, const sm_chain *chain, const uint32_t *mask,
                             const int32_t *banned, uint64_t n_banned, double *mu, int32_t *id,
                             sm_error *error) {
-    const float *logits = s->logits;
+    const float *given = chain->options.logits, *logits = given ? given : s->logits;
     const sm_breakers *breakers = NULL;
     sm_status status = mark(s, chain, &logits, error);
     if (!status)
@@ -560,6 +560,8 @@ sm_status sm_session_choose(sm_session *s, const sm_chain *chain, const uint32_t
                           .breakers = breakers,
                           .mu = mu};
     status = sm_sample(id, s->batch->sampler, chain, &draw, error);
+    if (status == SM_ERR_FORMAT && given)
+        return sm_fail(error, SM_ERR_ARGUMENT, "option logits: they are not all finite");
     return status == SM_ERR_FORMAT ? sm_logits_check(s->model, s->logits, s->length, error)
                                    : status;
 }

@@ -47,7 +47,7 @@ static const uint8_t model_info[] = {4, 4, 8, 8, 4, 4, 4, 4, 4, 4, 4,  4,
 static const uint8_t stats_info[] = {4, 4, 4, 4, 4, 4, 8, 8, 8, 8, 8, 8, 8, 8, 8, END};
 static const uint8_t sampling_options[] = {4, 4, 8, 8, 8, 8, 8, 8, 4, 4, 8, 8,  8, 8,
                                            8, 8, 8, 8, 8, 8, 8, 4, 4, 8, 8, 8,  8, 4,
-                                           4, 8, 8, 4, 4, 8, 8, 8, 8, 8, 8, END};
+                                           4, 8, 8, 4, 4, 8, 8, 8, 8, 8, 8, 8, END};
 static const uint8_t session_options[] = {4, 4, 4, 4, 4, 4, 4, 4, 8, END};
 static const uint8_t model_options[] = {4, 4, 4, 4, 4, 4, 8, 8, 8, 8, 8, 8, END};
 static const uint8_t gguf_options[] = {4, 4, 8, 8, 8, 8, END};

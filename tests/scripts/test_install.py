@@ -62,17 +62,18 @@ class Install(unittest.TestCase):
         program = self.place / (name + ("-static" if static else "-shared"))
         flags = self.flags("--cflags", "--libs", *(["--static"] if static else []))
         run([*CC, "-std=c11", "-Wall", "-Wextra", "-Werror", str(source), "-o", str(program),
-             *flags, *(["-static"] if static else [])])
+             *flags, *(["-static"] if static else []), "-lm"])
         return program
 
-    def build_both(self, name, source):
-        """The program's output, which must not depend on how it was linked."""
+    def build_both(self, name, source, *arguments):
+        """The program's output, which must not depend on how it was linked. Its arguments begin with
+        MODEL, and are this and PROMPT where none are given."""
         shared = self.build(name, source, False)
         linked = run(["readelf", "-d", str(shared)]).decode()
         self.assertRegex(linked, r"NEEDED.*libsmallmind\.so\.\d+")
         static = self.build(name, source, True)
         self.assertNotIn("libsmallmind", run(["readelf", "-d", str(static)]).decode())
-        outputs = [run([str(program), MODEL, PROMPT], env=self.env_run)
+        outputs = [run([str(program), MODEL, *(arguments or (PROMPT,))], env=self.env_run)
                    for program in (shared, static)]
         self.assertEqual(outputs[0], outputs[1])
         return outputs[0].decode(errors="replace")
@@ -86,6 +87,17 @@ class Install(unittest.TestCase):
         text = self.build_both("tokens", ROOT / "examples" / "tokens.c")
         self.assertRegex(text, r"^\d+ tokens in the prompt\nlikeliest:")
         self.assertIn("\ndrawn:", text)
+
+    def test_searches(self):
+        """What chooses tokens with several sessions or models at once."""
+        text = self.build_both("beam", ROOT / "examples" / "beam.c", PROMPT, "3", "6")
+        scores = [float(score) for score in re.findall(r"^ *(-\d+\.\d{4}) ", text, re.M)]
+        self.assertEqual(len(scores), 3)
+        self.assertEqual(scores, sorted(scores, reverse=True))
+        self.build_both("contrastive", ROOT / "examples" / "contrastive.c", MODEL, PROMPT)
+        self.build_both("guidance", ROOT / "examples" / "guidance.c", PROMPT, "The", "1.5")
+        text = self.build_both("vote", ROOT / "examples" / "vote.c", PROMPT, "5", "12")
+        self.assertRegex(text, r"answer: .* \([1-5] of 5\)\n$")
 
     def test_readme(self):
         example = readme_example()
