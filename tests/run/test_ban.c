@@ -322,6 +322,71 @@ static void allocations_fail(void **state) {
     assert_int_equal(counter.live_blocks, 0);
 }
 
+static uint64_t calls_of(sm_session *s, const fail_alloc *counter, const sm_generate_options *o) {
+    static heard h;
+    const uint64_t before = counter->calls;
+    assert_int_equal(speak(s, o, &h), SM_OK);
+    return counter->calls - before;
+}
+
+/* After a first text of that length a longer one takes as few allocations as a short one: those
+ * of the call, none for a token. With each sampler, and with what else is asked of a token. */
+static void tokens_allocate_nothing(void **state) {
+    (void)state;
+    static const sm_text ban[] = {{"e", 1}, {"qzx", 3}}, stop[] = {{"qzxw", 4}},
+                         breakers[] = {{"e ", 2}, {"n", 1}};
+    fail_alloc counter = {0};
+    sm_model *model = open_model(&counter);
+    const sm_watermark green = {.struct_size = sizeof green, .key = 5};
+    const sm_logit_bias bias = {.token = 5, .bias = 1};
+    const sm_sampling each[] = {
+        {.temperature = 0},
+        {.temperature = 1},
+        {.repeat_penalty = 1.2, .presence_penalty = 0.5, .frequency_penalty = 0.1},
+        {.dry_multiplier = 1},
+        {.dry_multiplier = 1, .dry_breaker_texts = breakers, .n_dry_breaker_texts = 2},
+        {.temperature = 1, .top_n_sigma = 1},
+        {.temperature = 1, .top_k = 40},
+        {.temperature = 1, .typical_p = 0.9},
+        {.temperature = 1, .top_p = 0.9},
+        {.temperature = 1, .min_p = 0.05},
+        {.temperature = 1, .top_a = 0.2},
+        {.temperature = 1, .xtc_probability = 0.5},
+        {.temperature = 1, .dynatemp_range = 0.5},
+        {.temperature = 1, .mirostat = 1},
+        {.temperature = 1, .mirostat = 2},
+        {.temperature = 1, .watermark = &green, .bias = &bias, .n_bias = 1},
+        {.temperature = 1, .order = "edskypmxt", .top_p = 0.9, .top_k = 20},
+    };
+    for (size_t i = 0; i < 2 * sizeof each / sizeof *each; i++) {
+        sm_sampling sampling = each[i / 2];
+        sm_session *s;
+        sampling.struct_size = sizeof sampling;
+        short_session(&s, model, 200);
+        sm_generate_options o = {
+            .struct_size = sizeof o, .sampling = &sampling, .ignore_end = 1, .max_tokens = 120};
+        if (i % 2) { /* and all of this at once */
+            o.ban = ban;
+            o.n_ban = 2;
+            o.stop = stop;
+            o.n_stop = 1;
+            o.n_logprobs = 5;
+            o.min_tokens = 3;
+            o.speculate = SM_SPECULATE_NGRAM;
+        }
+        calls_of(s, &counter, &o);
+        const uint64_t of_many = calls_of(s, &counter, &o);
+        o.max_tokens = 8;
+        const uint64_t of_few = calls_of(s, &counter, &o);
+        if (of_many > of_few + (i % 2 ? 2 : 0)) /* lists of banned places grow */
+            fail_msg("case %u: %u allocations of 120 tokens, %u of 8", (unsigned)i,
+                     (unsigned)of_many, (unsigned)of_few);
+        sm_session_free(s);
+    }
+    sm_model_free(model);
+    assert_int_equal(counter.live_blocks, 0);
+}
+
 /* Mirostat by hand: what was rewound comes again, and a fork goes on as the session would. */
 static void mirostat_follows_rewind_and_fork(void **state) {
     (void)state;
@@ -374,6 +439,7 @@ int main(void) {
         cmocka_unit_test(across_full_contexts),
         cmocka_unit_test(bad_bans_are_refused),
         cmocka_unit_test(the_end_waits),
+        cmocka_unit_test(tokens_allocate_nothing),
         cmocka_unit_test(allocations_fail),
         cmocka_unit_test(mirostat_follows_rewind_and_fork),
     };
