@@ -425,6 +425,39 @@ static sm_status fork_fed(asking *a, sm_error *error) {
     return status;
 }
 
+/* Of what has been fed, and into what holds nothing. */
+static sm_status with_fed(sm_status (*fn)(const char *path, sm_error *error), bool empty, asking *a,
+                          sm_error *error) {
+    sm_status status = sm_session_sync(world.session, world.ids, world.n_ids, NULL, error);
+    if (!status)
+        status = sm_session_save(world.session, scratch_path("session.sms"), error);
+    if (!status && empty)
+        status = sm_session_rewind(world.session, 0, error);
+    if (status)
+        return status;
+    sm_session_set_cancel(world.session, ask, a, NULL);
+    a->last = cpu_seconds();
+    status = fn(scratch_path(empty ? "session.sms" : "again.sms"), error);
+    sm_session_set_cancel(world.session, NULL, NULL, NULL);
+    return status;
+}
+
+static sm_status save_file(const char *path, sm_error *error) {
+    return sm_session_save(world.session, path, error);
+}
+
+static sm_status save_session(asking *a, sm_error *error) {
+    return with_fed(save_file, false, a, error);
+}
+
+static sm_status load_file(const char *path, sm_error *error) {
+    return sm_session_restore(world.session, path, error);
+}
+
+static sm_status load_session(asking *a, sm_error *error) {
+    return with_fed(load_file, true, a, error);
+}
+
 static sm_status generate_text(sm_error *error) {
     const sm_sampling sampling = {.struct_size = sizeof sampling, .seed = 1};
     const sm_generate_options o = {
@@ -628,6 +661,8 @@ static const struct call {
     {"feed, logits", feed_logits, many},
     {"generate", generate, many},
     {"fork", fork_fed, some},
+    {"save a session", save_session, some},
+    {"load a session", load_session, some},
     {"imatrix", measure_inputs, many},
     {"trainer, open", open_trainer, model_pieces},
     {"trainer, open for LoRA", open_lora, some},
