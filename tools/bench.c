@@ -578,7 +578,7 @@ int cmd_bench(int argc, char **argv) {
     };
     const cli_flag flags[] = {
         {'m', "model", CLI_TEXT, &run.path, "FILE", 0, 0,
-         "the model, a GGUF file (this or --shape is required)"},
+         "the model, a GGUF file or a Hugging Face directory (this or --shape is required)"},
         {0, "shape", CLI_TEXT, &run.shape, "NAME", 0, 0,
          "instead of a file: random weights in the shape of smollm2-135m, llama3.2-1b, "
          "llama3.2-3b, qwen3-0.6b, qwen3-1.7b, phi3-mini, gemma3-270m, gemma3-1b, "

@@ -1,4 +1,4 @@
-/* inspect.c - `smallmind inspect`: the keys and tensors of a GGUF file. */
+/* inspect.c - `smallmind inspect`: the keys and tensors of a model file or directory. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -240,8 +240,9 @@ int cmd_inspect(int argc, char **argv) {
         .name = "inspect",
         .synopsis = "MODEL [--tensors] [--json]",
         .summary =
-            "Shows what a GGUF file holds, also of models that cannot be run here. Of arrays\n"
-            "the first 8 elements are shown, of strings 100 bytes (all of them with --json).\n"
+            "Shows what a GGUF file or a Hugging Face directory holds, also of models that cannot\n"
+            "be run here. Of arrays the first 8 elements are shown, of strings 100 bytes (all of\n"
+            "them with --json).\n"
             "Sizes are in bytes; the first dimension of a tensor is the contiguous one.\n"
             "-t and --level change nothing here.",
         .examples = {{"smallmind inspect model.gguf", "what a file says about itself"},

@@ -162,8 +162,8 @@ static void put_overview(void) {
     char name[64];
     put_head("smallmind", "run and train language models on the CPU");
     puts(".SH SYNOPSIS\n.B smallmind\nCOMMAND [OPTION]...\n"
-         ".SH DESCRIPTION\nRuns and trains language models from GGUF files on the CPU. Results go "
-         "to\n"
+         ".SH DESCRIPTION\nRuns and trains language models from GGUF files and Hugging Face\n"
+         "directories on the CPU. Results go to\n"
          "standard output, progress, timings and errors to standard error.\n"
          ".SH COMMANDS");
     for (size_t i = 0; i < n_commands; i++) {

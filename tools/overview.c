@@ -23,7 +23,7 @@ void command_print_group(FILE *out, const char *group) {
 void command_print_all(FILE *out) {
     page p = page_new(out);
     page_usage(&p, "COMMAND", "[OPTION]...");
-    page_text(&p, "\nRuns language models from GGUF files on the CPU.");
+    page_text(&p, "\nRuns language models from GGUF files and Hugging Face directories.");
     list_commands(&p, NULL);
     page_text(&p,
               "`smallmind COMMAND --help` lists the options of a command; those that compute take\n"
