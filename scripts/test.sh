@@ -175,6 +175,7 @@ fi
 check "order of the tree" scripts/check_includes.py
 check "rules of the headers" scripts/check_headers.py
 check "declarations of the bindings" scripts/bindings.py --check
+check "page of models" scripts/models.py --check
 
 # One core's work, and most of it waits for the emulator.
 emulated() {
