@@ -18,6 +18,8 @@ int cmd_init(int argc, char **argv) {
         {0, "vocab", CLI_TEXT, &vocabulary, "FILE", 0, 0,
          "a GGUF file whose vocabulary is taken (required)"},
         {0, "name", CLI_TEXT, &options.name, "TEXT", 0, 0, "name of the model"},
+        {0, "architecture", CLI_TEXT, &options.architecture, "NAME", 0, 0,
+         "any that runs and needs no other sizes, in place of --family"},
     };
     const cli_fields fields[] = {{SM_OPTIONS_INIT, &options, NULL}};
     const cli_command command = {

@@ -69,7 +69,10 @@ typedef struct sm_model_init_options {
     const char *name;        /* general.name; NULL: none */
     sm_progress_fn progress; /* weights written; NULL: none */
     void *progress_user;
-    sm_cancel *cancel_flag; /* NULL, or what ends the call when it is set (types.h) */
+    sm_cancel *cancel_flag;   /* NULL, or what ends the call when it is set (types.h) */
+    const char *architecture; /* general.architecture, any that runs and needs no more sizes than
+                                 these; NULL: what `family` says */
+    const sm_allocator *allocator; /* NULL: the C library's */
 } sm_model_init_options;
 
 enum {
@@ -80,7 +83,9 @@ enum {
 
 /* Writes a model with random weights (normal, standard deviation 0.02; matrices that add
  * to the residual stream 0.02/sqrt(2 n_layer); norms 1, biases 0) and the vocabulary of
- * another GGUF file. f32. SM_ERR_ARGUMENT, _IO, _MISSING (no vocabulary), _NOMEM, _CANCELLED. */
+ * another GGUF file. f32. SM_ERR_ARGUMENT, _IO, _MISSING (no vocabulary; a size that the
+ * architecture needs beside these: names its key), _UNSUPPORTED (no such architecture), _NOMEM,
+ * _CANCELLED. */
 SM_API sm_status SM_CALL sm_model_init(const char *path, const char *vocabulary_path,
                                        const sm_model_init_options *options, sm_error *error);
 

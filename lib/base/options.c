@@ -288,6 +288,9 @@ static const sm_option init_table[] = {
     POINTER(sm_model_init_options, progress, "progress hook"),
     POINTER(sm_model_init_options, progress_user, "argument of the progress hook"),
     POINTER(sm_model_init_options, cancel_flag, "ends the work when it is set"),
+    STRING(sm_model_init_options, architecture,
+           "general.architecture, in place of the kind of network"),
+    POINTER(sm_model_init_options, allocator, "memory hook"),
 };
 
 static const sm_option vocabulary_table[] = {

@@ -111,6 +111,8 @@ static void put_keys(void *user, sm_gguf_writer *w) {
     sm_gguf_put_u32(w, KEY(SM_K_ROPE_DIMS), p->head_dim);
     sm_gguf_put_u32(w, KEY(SM_K_VOCAB_SIZE), p->n_vocab);
     sm_gguf_put_f32(w, KEY(SM_K_RMS_EPS), NORM_EPS);
+    if (p->o.architecture) /* which kind of norm it has is the plan's to know */
+        sm_gguf_put_f32(w, KEY(SM_K_LAYER_EPS), NORM_EPS);
     sm_gguf_put_f32(w, KEY(SM_K_ROPE_BASE), (float)p->o.rope_theta);
 #undef KEY
 }
@@ -138,7 +140,10 @@ static sm_status make_plan(plan *p, const sm_source *vocabulary, sm_error *error
         return sm_fail(error, SM_ERR_UNSUPPORTED, "%s: the vocabulary is too large",
                        vocabulary->path);
     p->n_vocab = (uint32_t)tokens->count;
-    name_family(p);
+    if (o->architecture)
+        sm_format(p->architecture, sizeof p->architecture, "%s", o->architecture);
+    else
+        name_family(p);
     if (!o->n_head)
         o->n_head = o->n_embd / 32 ? o->n_embd / 32 : 1;
     if (!o->n_head_kv)
@@ -191,7 +196,7 @@ sm_status sm_model_init(const char *path, const char *vocabulary_path,
     sm_ask asked;
     sm_mem *mem;
     sm_join_progress(&asked, &p.o.progress, &p.o.progress_user, p.o.cancel_flag);
-    status = sm_mem_create(&mem, NULL, 0, error);
+    status = sm_mem_create(&mem, p.o.allocator, 0, error);
     if (status)
         return status;
     sm_source *vocabulary = NULL;

@@ -311,7 +311,39 @@ static void every_family(void **state) {
     }
 }
 
+static bool needs_more(const char *family) {
+    const fixture_model m = model_of(family);
+    return m.n_experts || m.keys != layer_norm || m.sliding_window;
+}
+
+/* Of each architecture that needs no more than sizes: loads, and learns. */
+static void new_models(void **state) {
+    (void)state;
+    const fixture_model words = {.spm = true};
+    const char *vocabulary = scratch_path("words.gguf"), *path = scratch_path("new.gguf");
+    assert_int_equal(fixture_write(vocabulary, &words), 0);
+    sm_model_init_options o = {
+        .struct_size = sizeof o, .n_embd = 64, .n_layer = 2, .n_head = 4, .n_head_kv = 2};
+    sm_error error = {0};
+    for (size_t i = 0; i < N_FAMILIES; i++) {
+        o.architecture = families[i];
+        if (needs_more(families[i]))
+            continue;
+        print_message("%s\n", families[i]);
+        if (sm_model_init(path, vocabulary, &o, &error))
+            fail_msg("%s", error.message);
+        free(logits_of(path, NULL, N));
+        check_training(path);
+    }
+    o.architecture = "deepseek2";
+    assert_int_equal(sm_model_init(path, vocabulary, &o, &error), SM_ERR_MISSING);
+    assert_non_null(strstr(error.message, "deepseek2.attention.kv_lora_rank"));
+    o.architecture = "gpt-5";
+    assert_int_equal(sm_model_init(path, vocabulary, &o, &error), SM_ERR_UNSUPPORTED);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_family)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_family),
+                                       cmocka_unit_test(new_models)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

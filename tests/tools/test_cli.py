@@ -1504,6 +1504,14 @@ class Train(Case):
         self.good("vocab", "-d", self.text, "-o", again, "-n", "300")
         self.assertEqual(again.read_bytes(), self.vocab.read_bytes())
 
+    def test_any_architecture(self):
+        new = self.folder / "gpt2.gguf"
+        sizes = ["--n-embd", "32", "--n-layer", "1"]
+        self.good("init", "--vocab", self.vocab, "-o", new, "--architecture", "gpt2", *sizes)
+        self.assertIn(b"gpt2", self.good("inspect", new))
+        self.bad(1, "init", "--vocab", self.vocab, "-o", new, "--architecture", "deepseek2", *sizes,
+                 says=["deepseek2.attention.kv_lora_rank"])
+
     def test_sliding_window(self):
         """From init through training to the model that is run; attention is another one then."""
         new, trained, losses = self.folder / "new.gguf", self.folder / "trained.gguf", []

@@ -558,6 +558,10 @@ sm_constraint_options._fields_ = [
     ("allocator", POINTER(sm_allocator)),
     ("n_triggers", c_uint64),
     ("memory_limit", c_uint64),
+    ("cancel", sm_cancel_fn),
+    ("cancel_user", c_void_p),
+    ("cancel_flag", c_void_p),
+    ("reserved_pointer", c_void_p),
 ]
 
 sm_schema_options._fields_ = [
@@ -738,6 +742,9 @@ sm_sampling._fields_ = [
     ("order", c_char_p),
     ("mask", POINTER(c_uint32)),
     ("watermark", POINTER(sm_watermark)),
+    ("logits", POINTER(c_float)),
+    ("dry_breaker_texts", POINTER(sm_text)),
+    ("n_dry_breaker_texts", c_uint64),
 ]
 
 sm_choice._fields_ = [
@@ -1019,6 +1026,8 @@ sm_model_init_options._fields_ = [
     ("progress", sm_progress_fn),
     ("progress_user", c_void_p),
     ("cancel_flag", c_void_p),
+    ("architecture", c_char_p),
+    ("allocator", POINTER(sm_allocator)),
 ]
 
 sm_trainer_options._fields_ = [
