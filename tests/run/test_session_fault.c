@@ -90,10 +90,8 @@ static void what_cannot_be_computed_is_named(void **state) {
             "llama.expert_used_count");
     refused(&(fixture_model){.u32_key = "llama.attention.value_length", .u32_value = 8},
             SM_ERR_UNSUPPORTED, "llama.attention.value_length");
-    refused(&(fixture_model){.sliding_window = 8,
-                             .u32_key = "llama.attention.sliding_window_pattern",
-                             .u32_value = 2},
-            SM_ERR_UNSUPPORTED, "llama.attention.sliding_window_pattern");
+    refused(&(fixture_model){.f32_key = "llama.attention.temperature_scale", .f32_value = 0.5F},
+            SM_ERR_UNSUPPORTED, "llama.attention.temperature_scale");
     refused(&(fixture_model){.f32_key = "llama.attention.sliding_window", .f32_value = 8},
             SM_ERR_FORMAT, "llama.attention.sliding_window");
 }
