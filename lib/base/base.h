@@ -117,14 +117,15 @@ uint64_t sm_hash_bytes(uint64_t h, const void *data, uint64_t size);
 /* ---- structs that begin with uint32_t struct_size ------------------------------------ */
 
 /* Fields of 8 bytes each (or of `step` bytes) from begin to end, which no struct_size may cut; all
- * others have 4. A struct has a list of these that ends with step 0, NULL where it has none. */
+ * others have 4. A struct has a list of these that ends with step 0, NULL where it has none. Where
+ * pointers have 4 bytes some of these have, too, and a cut in the middle of the others passes. */
 typedef struct sm_wide {
     uint32_t begin, end, step;
 } sm_wide;
 #define SM_WIDE_FROM(S, first) \
-    { offsetof(S, first), sizeof(S), 8 } /* to the end */
+    { offsetof(S, first), sizeof(S), sizeof(void *) } /* to the end */
 #define SM_WIDE_UNTIL(S, first, next) \
-    { offsetof(S, first), offsetof(S, next), 8 }
+    { offsetof(S, first), offsetof(S, next), sizeof(void *) }
 #define SM_WIDE_ARRAY(S, field)                                              \
     {                                                                        \
         offsetof(S, field), offsetof(S, field) + sizeof(((S *)NULL)->field), \

@@ -122,6 +122,8 @@ static sm_status take_encode(const handles *h, void *s, sm_error *e) {
 
 static void no_size_ends_inside_a_field(void **state) {
     (void)state;
+    if (sizeof(void *) != 8) /* the lists above are of pointers of 8 bytes */
+        skip();
     static const struct {
         const char *name;
         sm_status (*call)(const handles *h, void *s, sm_error *e);
