@@ -10,6 +10,7 @@
 #include "cli.h"
 #include "line.h"
 #include "shown.h"
+#include "summary.h"
 
 #define DIM "\033[2m"
 #define GREEN "\033[32m"
@@ -25,7 +26,10 @@ typedef struct chat_state {
     sm_generate_options generate;
     sm_session *handle;
     sm_chat *chat;
+    const sm_model *loaded;
     json_t *messages;
+    char *summary; /* of the first n_summed messages, that the model gets instead; NULL: none */
+    size_t n_summed;
     char *tools; /* as text; NULL: none */
     bool colour; /* stdout is a terminal */
     bool typed;  /* lines are typed */
@@ -45,15 +49,49 @@ static bool add_message(chat_state *c, const char *role, const char *text, size_
     return false;
 }
 
+static void forget_summary(chat_state *c) {
+    free(c->summary);
+    c->summary = NULL;
+    c->n_summed = 0;
+}
+
 /* Everything but the system message goes, which the new text becomes if there is one. */
 static bool start_over(chat_state *c, const char *system) {
     json_array_clear(c->messages);
+    forget_summary(c);
     return system == NULL || add_message(c, "system", system, strlen(system));
 }
 
 static const char *role_of(const chat_state *c, size_t i) {
     const char *role = json_string_value(json_object_get(json_array_get(c->messages, i), "role"));
     return role != NULL ? role : "";
+}
+
+static bool has_system(const chat_state *c) {
+    return strcmp(role_of(c, 0), "system") == 0;
+}
+
+/* A system message that goes on with the summary. NULL: no memory. */
+static json_t *system_with_summary(const chat_state *c) {
+    const json_t *own =
+        has_system(c) ? json_object_get(json_array_get(c->messages, 0), "content") : NULL;
+    const char *text = json_string_value(own);
+    text = text != NULL ? text : "";
+    return json_pack("{s:s, s:s+++}", "role", "system", "content", text, *text != 0 ? "\n\n" : "",
+                     "Summary of the conversation so far: ", c->summary);
+}
+
+/* The messages that the model gets, as JSON that the caller frees. NULL: no memory. */
+static char *messages_for_model(const chat_state *c) {
+    if (c->summary == NULL)
+        return json_dumps(c->messages, JSON_COMPACT);
+    json_t *sent = json_array();
+    bool good = json_array_append_new(sent, system_with_summary(c)) == 0;
+    for (size_t i = c->n_summed; good && i < json_array_size(c->messages); i++)
+        good = json_array_append(sent, json_array_get(c->messages, i)) == 0;
+    char *text = good ? json_dumps(sent, JSON_COMPACT) : NULL;
+    json_decref(sent);
+    return text;
 }
 
 /* Back to behind the last message of the user. false: there is none. */
@@ -123,8 +161,77 @@ static int32_t on_cancel(void *user) {
     return cli_interrupted();
 }
 
+/* ---- a full context -------------------------------------------------------------------------- */
+
+/* Ids of what the model gets; more than capacity: *n is how many. */
+static bool encode_messages(const chat_state *c, int32_t *ids, uint64_t capacity, uint64_t *n) {
+    sm_error error = {0};
+    sm_tokenizer *tokenizer = NULL;
+    char *messages = messages_for_model(c);
+    sm_status status = sm_model_get_tokenizer(c->loaded, &tokenizer, &error);
+    if (messages == NULL)
+        cli_error("out of memory for the messages");
+    else if (status == SM_OK)
+        status =
+            sm_chat_encode(c->chat, tokenizer, messages, c->tools, NULL, ids, capacity, n, &error);
+    sm_tokenizer_free(tokenizer);
+    free(messages);
+    if (status != SM_OK && status != SM_ERR_BUFFER)
+        cli_fail(&error);
+    return messages != NULL && (status == SM_OK || status == SM_ERR_BUFFER);
+}
+
+/* All before the last message of the user becomes a summary, if it is none yet. */
+static bool sum_up(chat_state *c) {
+    const size_t first = c->n_summed != 0 ? c->n_summed : has_system(c);
+    size_t last = json_array_size(c->messages);
+    while (last > first && strcmp(role_of(c, last - 1), "user") != 0)
+        last--;
+    if (last <= first + 1)
+        return true;
+    fprintf(stderr, "%s[context full: a summary takes the place of %zu messages]\n",
+            c->dropped ? "" : "\n", last - 1 - first);
+    c->dropped = true;
+    const summary_by by = {c->loaded, c->chat, &c->session, &c->sampling, on_cancel};
+    char *summary = summarise(&by, c->messages, first, last - 1, c->summary);
+    if (summary == NULL)
+        return false;
+    free(c->summary);
+    c->summary = summary;
+    c->n_summed = last - 1;
+    return true;
+}
+
+/* The session goes on with the summary, the last turn and the end of the answer that is being
+ * written, up to three quarters of the context if that can be. */
+static int32_t replace_by_summary(chat_state *c, sm_context_full *full) {
+    uint64_t before = 0, n = 0;
+    if (!encode_messages(c, NULL, 0, &before) || !sum_up(c) ||
+        !encode_messages(c, full->replacement, full->n_ctx, &n))
+        return 1;
+    if (n >= full->n_ctx) {
+        cli_error("the context of %u tokens is too small for the last message behind a summary",
+                  full->n_ctx);
+        return 1;
+    }
+    const uint64_t most = full->n_ctx - full->n_ctx / 4;
+    const uint64_t room = n < most ? most - n : (full->n_ctx - n) / 2;
+    const uint64_t written = full->n_ids > before ? full->n_ids - before : 0;
+    const uint64_t kept = written < room ? written : room;
+    if (kept < written) {
+        fprintf(stderr, "%s[context full: the first %llu tokens of the answer are dropped]\n",
+                c->dropped ? "" : "\n", (unsigned long long)(written - kept));
+        c->dropped = true;
+    }
+    memcpy(full->replacement + n, full->ids + full->n_ids - kept, kept * sizeof *full->ids);
+    full->n_replacement = (uint32_t)(n + kept);
+    return cli_interrupted();
+}
+
 static int32_t on_context_full(void *user, sm_context_full *full) {
     chat_state *c = user;
+    if (full->policy == SM_CONTEXT_ASK)
+        return replace_by_summary(c, full);
     fprintf(stderr, "%s[context full: %llu tokens behind the first %u are dropped]\n",
             c->dropped ? "" : "\n", (unsigned long long)full->n_dropped, full->n_keep);
     c->dropped = true;
@@ -156,7 +263,7 @@ static void print_stats(const chat_state *c) {
 /* A stopped answer stays as far as it came; after a failure the conversation is as it was. */
 static int answer(chat_state *c) {
     sm_error error = {0};
-    char *messages = json_dumps(c->messages, JSON_COMPACT);
+    char *messages = messages_for_model(c);
     if (messages == NULL)
         return cli_error("out of memory for the messages");
     c->kind = 0;
@@ -216,6 +323,7 @@ static void load(chat_state *c, const char *path) {
     } else {
         json_decref(c->messages);
         c->messages = messages;
+        forget_summary(c);
     }
 }
 
@@ -397,6 +505,7 @@ static int with_model(chat_state *c, const sm_model *model) {
         code = cli_open_session(&c->handle, model, &c->session, NULL);
     if (code != CLI_GO_ON)
         return code;
+    c->loaded = model;
     c->messages = json_array();
     if (!start_over(c, c->system))
         return CLI_FAILED;
@@ -418,6 +527,7 @@ static int load_and_converse(chat_state *c) {
         sm_model_free(model);
     }
     json_decref(c->messages);
+    free(c->summary);
     free(c->tools);
     return code;
 }
@@ -455,7 +565,9 @@ int cmd_chat(int argc, char **argv) {
             "Talks with a model through its chat template. Typed lines are turns; /help lists\n"
             "commands (/system, /regen, /save, /load …); Ctrl-C stops an answer, Ctrl-D ends.\n"
             "From a pipe each line is a turn, and the answers go to standard output.\n"
-            "What the model says to itself is dimmed on a terminal, calls of tools are shown.",
+            "What the model says to itself is dimmed on a terminal, calls of tools are shown.\n"
+            "With --context-full ask a summary that the model writes takes the place of earlier\n"
+            "turns.",
         .examples = {{"smallmind chat -m model.gguf --system \"Be brief.\"", "talk with a model"},
                      {"echo \"What is the capital of Italy?\" | smallmind chat -m model.gguf",
                       "one question, one answer"}},
@@ -470,8 +582,6 @@ int cmd_chat(int argc, char **argv) {
         return code;
     if (c.path == NULL)
         return cli_misuse("chat", "-m MODEL is required");
-    if (c.generate.context_full == SM_CONTEXT_ASK)
-        return cli_misuse("chat", "--context-full ask is for programs that have an answer");
     c.generate.sampling = &c.sampling;
     c.generate.on_context_full = on_context_full;
     c.generate.context_full_user = &c;

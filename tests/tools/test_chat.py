@@ -90,6 +90,29 @@ class Pipe(Case):
         out, err = self.chat(["Hello"], "--template", self.template, "--ignore-end", "-c", "48")
         self.assertIn("the context is full", err)
 
+    # A summary of the model's takes the place of what was said: between turns and inside answers.
+    def test_summary(self):
+        saved = os.path.join(self.folder.name, "saved.json")
+        system = ["--system", "Be kind."]
+        out, err = self.chat([f"Turn {i}" for i in range(12)] + [f"/save {saved}"],
+                             "--template", self.template, "-n", "8", "--ignore-end", "-c", "384",
+                             "--context-full", "ask", "--json", *system)
+        ends = [json.loads(line) for line in out.splitlines() if "finish_reason" in line]
+        self.assertEqual([e["finish_reason"] for e in ends], ["length"] * 12)
+        self.assertIn("a summary takes the place of", err)
+        self.assertTrue(all(e["usage"]["completion_tokens"] == 8 for e in ends))
+        # nothing of the conversation itself is lost
+        self.assertEqual(len(json.loads(pathlib.Path(saved).read_text())), 25)
+        out, err = self.chat(["Hello", "Go on"], "--template", self.template, "-n", "500",
+                             "--ignore-end", "-c", "384", "--context-full", "ask", "--json")
+        ends = [json.loads(line) for line in out.splitlines() if "finish_reason" in line]
+        self.assertEqual([e["usage"]["completion_tokens"] for e in ends], [500] * 2)
+        self.assertEqual(err.count("a summary takes the place of 2 messages"), 1)
+        self.assertIn("tokens of the answer are dropped", err)
+        _, err = self.chat(["word " * 400], "--template", self.template, "-c", "128",
+                           "--context-full", "ask", code=1)
+        self.assertIn("too small for the last message", err)
+
     def test_wrong(self):
         _, err = self.chat([], "--tools", self.file("tools.json", "{}"), code=1)
         self.assertIn("not a JSON array", err)
@@ -280,7 +303,7 @@ class Real(Case):
     # Two hundred turns in a context of 2,048 tokens.
     def test_full_contexts(self):
         turns = ["Say a word.", "And another one?"] * 100
-        for policy in ["slide", "sinks"]:
+        for policy in ["slide", "sinks", "ask"]:
             out, _ = self.chat(turns, "--json", "-n", "24", "--system", "", "-c", "2048",
                                "--context-full", policy)
             lines = [json.loads(line) for line in out.splitlines()]
