@@ -11,7 +11,9 @@ them. Whatever the library refuses raises an Error with its message. Calls relea
 lock; Ctrl-C ends them.
 """
 import ctypes
+import functools
 import json
+import os
 import queue
 import threading
 import weakref
@@ -19,14 +21,16 @@ import weakref
 from . import _abi
 from ._library import (ArgumentError, CancelledError, ContextFullError, Error, FileError,
                        FormatError, OutOfMemoryError, StateError, UnsupportedError, bytes_of, call,
-                       filled, lib, made, sized)
+                       filled, id_array, lib, made, sized, text_bytes, zero_ended)
 from . import _options
 
 __all__ = ["ArgumentError", "CancelledError", "ContextFullError", "Error", "FileError",
            "FormatError", "Model", "OutOfMemoryError", "Session", "StateError", "UnsupportedError",
            "options", "version"]
 
-SHORT = 4  # so few tokens are fed without making a thread that could be interrupted
+# what is so short is done without making a thread that could be interrupted: tokens, bytes of text
+SHORT = 4
+SHORT_TEXT = 4096
 
 FINISH = {_abi.SM_FINISH_NONE: "none", _abi.SM_FINISH_END: "end", _abi.SM_FINISH_STOP: "stop",
           _abi.SM_FINISH_LENGTH: "length", _abi.SM_FINISH_CANCELLED: "cancelled",
@@ -67,6 +71,19 @@ class _Handle:
         self.close()
 
 
+def _until(wait, flag):
+    """Waits for a thread's end; whatever interrupts that, however often, cancels its work and is
+    given back: memory that the work uses may not go before it."""
+    interrupt = None
+    while True:
+        try:
+            wait()
+            return interrupt
+        except BaseException as failure:
+            interrupt = failure
+            lib.sm_cancel_set(flag, 1)
+
+
 def _interruptible(flag, function):
     """A call that Ctrl-C ends: the interpreter runs its signal handlers between two steps of the
     main thread's own, so the call is made by another one while the main thread waits."""
@@ -82,13 +99,10 @@ def _interruptible(flag, function):
         finally:
             done.set()
     threading.Thread(target=work, daemon=True).start()
-    try:
-        done.wait()
-    except BaseException:
-        lib.sm_cancel_set(flag, 1)
-        done.wait()
+    interrupt = _until(done.wait, flag)
+    if interrupt is not None:
         lib.sm_cancel_set(flag, 0)
-        raise
+        raise interrupt
     if "failure" in outcome:
         raise outcome["failure"]
     return outcome["value"]
@@ -122,12 +136,13 @@ class Model(_Handle):
 
     def __init__(self, path, *, progress=None, **values):
         flag = _Handle(made("sm_cancel_new"), lib.sm_cancel_free)
+        name = zero_ended("path", os.fspath(path))
         given = _options.make(_abi.sm_model_options, values)
         given.cancel_flag = flag._handle.value
         with _Guard() as guard:
             hook = guard(_abi.sm_progress_fn, progress) if progress else _abi.sm_progress_fn()
             given.progress = hook
-            handle = _interruptible(flag, lambda: made("sm_model_load", str(path).encode(),
+            handle = _interruptible(flag, lambda: made("sm_model_load", name,
                                                        ctypes.byref(given)))
         super().__init__(handle, lib.sm_model_free)
         self._tokenizer = None
@@ -152,28 +167,31 @@ class Model(_Handle):
 
     def encode(self, text, *, special=False, markers=True):
         """The ids of a text."""
-        data = text.encode() if isinstance(text, str) else bytes(text)
+        data = text_bytes(text)
         flags = _abi.SM_ENCODE_SPECIAL * special | _abi.SM_ENCODE_MARKERS * markers
         n = ctypes.c_uint64(2 * len(data) + 16)
-        how = sized(_abi.sm_encode_options, flags=flags)
+        flag = _Handle(made("sm_cancel_new"), lib.sm_cancel_free)
+        how = sized(_abi.sm_encode_options, flags=flags, cancel_flag=flag._handle.value)
         while True:  # once more where normalization makes a text longer
             ids = (ctypes.c_int32 * n.value)()
             try:
-                call("sm_tokenizer_encode", self._vocabulary(), data, len(data),
-                     ctypes.byref(how), ids, len(ids), ctypes.byref(n))
-                return list(ids[:n.value])
+                run = functools.partial(call, "sm_tokenizer_encode", self._vocabulary(), data,
+                                        len(data), ctypes.byref(how), ids, len(ids),
+                                        ctypes.byref(n))
+                run() if len(data) <= SHORT_TEXT else _interruptible(flag, run)
+                return ids[:n.value]
             except Error as error:
                 if error.code != _abi.SM_ERR_BUFFER:
                     raise
 
     def decode(self, ids, *, special=False):
         """The text of ids; what is no UTF-8 becomes U+FFFD."""
-        array = (ctypes.c_int32 * len(ids))(*ids)
-        n = ctypes.c_uint64(16 * len(ids) + 64)
+        array = id_array(ids)
+        n = ctypes.c_uint64(16 * len(array) + 64)
         while True:
             text = ctypes.create_string_buffer(n.value + 1)
             try:
-                call("sm_tokenizer_decode", self._vocabulary(), array, len(ids),
+                call("sm_tokenizer_decode", self._vocabulary(), array, len(array),
                      _abi.SM_DECODE_SPECIAL * special, text, n.value, ctypes.byref(n))
                 return text.raw[:n.value].decode(errors="replace")
             except Error as error:
@@ -195,22 +213,36 @@ class _Stream:
             self._items.put(None)
         except BaseException as failure:
             self._items.put(failure)
+        finally:
+            lib.sm_cancel_set(self._flag, 0)
 
     def __iter__(self):
         self._thread.start()
+        # where the program ends first, before handles go: finalizers run the newest first
+        end = weakref.finalize(self, _end, self._flag, self._thread)
         try:
             while (item := self._items.get()) is not None:
                 if isinstance(item, BaseException):
                     raise item
                 yield item
         finally:  # the generator was closed, or interrupted
-            lib.sm_cancel_set(self._flag, 1)
-            self._thread.join()
-            lib.sm_cancel_set(self._flag, 0)
+            interrupt = end()
+            if interrupt is not None:
+                raise interrupt
+
+
+def _end(flag, thread):
+    lib.sm_cancel_set(flag, 1)
+    if thread is threading.current_thread():  # whose callback collects garbage
+        return None
+    interrupt = _until(thread.join, flag)
+    lib.sm_cancel_set(flag, 0)
+    return interrupt
 
 
 def _texts(texts):
-    data = [text.encode() if isinstance(text, str) else bytes(text) for text in texts]
+    texts = (texts,) if isinstance(texts, (str, bytes)) else texts
+    data = [text_bytes(text) for text in texts]
     return (_abi.sm_text * len(data))(*(_abi.sm_text(text, len(text)) for text in data))
 
 
@@ -256,14 +288,14 @@ class Session(_Handle):
 
     def feed(self, ids):
         """Appends tokens and computes them."""
-        array = (ctypes.c_int32 * len(ids))(*ids)
-        if len(ids) <= SHORT:
-            call("sm_session_feed", self, array, len(ids))
+        array = id_array(ids)
+        if len(array) <= SHORT:
+            call("sm_session_feed", self, array, len(array))
         else:
-            self._work("sm_session_feed", array, len(ids))
+            self._work("sm_session_feed", array, len(array))
 
     def rewind(self, length):
-        self._work("sm_session_rewind", length)
+        self._work("sm_session_rewind", _options.whole("length", length, 32))
 
     def logits(self):
         """After the last token: a read-only buffer of floats (numpy.asarray takes it without a
@@ -299,15 +331,15 @@ class Session(_Handle):
         given = _options.fill(sized(_abi.sm_generate_options), values)
         _options.refuse(values)
         given.sampling = ctypes.pointer(sampling)  # ctypes keeps alive what fields point to
-        given.stop, given.n_stop = _texts(stop), len(stop)
-        given.ban, given.n_ban = _texts(ban), len(ban)
+        given.stop, given.ban = stops, bans = _texts(stop), _texts(ban)
+        given.n_stop, given.n_ban = len(stops), len(bans)
         return given
 
     def generate(self, prompt, *, stop=(), ban=(), **values):
         """Continues a text: gives pieces of it while they come. Options are those of generation and
         of sampling. Closing the iterator, or Ctrl-C, ends the work."""
         given = self._generate_options(values, stop, ban)
-        data = prompt.encode() if isinstance(prompt, str) else bytes(prompt)
+        data = text_bytes(prompt)
 
         def run(put):
             def told(token):
@@ -330,12 +362,12 @@ class Session(_Handle):
         dicts, last one with the whole "message", the "finish_reason" and the "usage"."""
         given = self._generate_options(values, stop, ban)
         how = sized(_abi.sm_answer_options, generate=ctypes.pointer(given))
-        how.tool_choice = tool_choice.encode() if tool_choice else None
+        how.tool_choice = zero_ended("tool_choice", tool_choice) if tool_choice else None
         how.variables = json.dumps(variables).encode() if variables else None
         asked = json.dumps(messages).encode()
         offered = json.dumps(tools).encode() if tools else None
         named = sized(_abi.sm_chat_options)
-        named.template_name = template.encode() if template else None
+        named.template_name = zero_ended("template", template) if template else None
         chat = _Handle(made("sm_chat_new_from_model", self.model, ctypes.byref(named)),
                        lib.sm_chat_free)
 

@@ -1,4 +1,5 @@
 """Finding the library, calling it, and errors of it as exceptions."""
+import array
 import ctypes
 import ctypes.util
 import os
@@ -117,6 +118,25 @@ def filled(struct, name, *arguments):
     info = sized(struct)
     call(name, *arguments, ctypes.byref(info))
     return info
+
+
+def zero_ended(name, text):
+    """A text that ends with a zero, in which there can be no other."""
+    data = text if isinstance(text, bytes) else text.encode(errors="surrogateescape")
+    if b"\0" in data:
+        raise ValueError(f"{name} has a zero character")
+    return data
+
+
+def text_bytes(text):
+    """A text, or bytes of one."""
+    return text.encode() if isinstance(text, str) else memoryview(text).tobytes()
+
+
+def id_array(ids):
+    """ctypes would cut off what does not fit."""
+    checked = array.array("i", ids)
+    return (ctypes.c_int32 * len(checked))(*checked)
 
 
 def bytes_of(struct, field, length):

@@ -1,9 +1,10 @@
 """Keyword arguments by the library's own tables of options."""
 import ctypes
 import functools
+import operator
 
 from . import _abi
-from ._library import call, lib, sized
+from ._library import call, lib, sized, zero_ended
 
 TABLES = {
     _abi.sm_model_options: _abi.SM_OPTIONS_MODEL,
@@ -16,20 +17,34 @@ TABLES = {
 
 @functools.lru_cache(maxsize=None)
 def table(struct):
-    """{name: sm_option} of the fields that can be set from numbers and texts."""
+    """{name: sm_option} of the fields that can be set from numbers and texts; the number of a list
+    goes with the list."""
     rows = {}
     for i in range(lib.sm_options_count(TABLES[struct])):
         row = sized(_abi.sm_option)
         call("sm_options_get", TABLES[struct], i, ctypes.byref(row))
-        if row.type != _abi.SM_OPTION_POINTER and hasattr(struct, row.name.decode()):
-            rows[row.name.decode()] = row
+        name = row.name.decode()
+        of_list = name.startswith("n_") and hasattr(struct, name[2:])
+        if row.type != _abi.SM_OPTION_POINTER and hasattr(struct, name) and not of_list:
+            rows[name] = row
     return rows
+
+
+WIDTHS = {_abi.SM_OPTION_U64: 64}  # 32 of all others
+
+
+def whole(name, value, bits):
+    """A whole number; ctypes would cut off what does not fit."""
+    number = operator.index(value)
+    if not 0 <= number < 1 << bits:
+        raise ValueError(f"{name} is {number}, not in 0..{(1 << bits) - 1}")
+    return number
 
 
 def value_of(row, value):
     """What a field holds for a value of Python's."""
     if row.type == _abi.SM_OPTION_STRING:
-        return value.encode()
+        return zero_ended(row.name.decode(), value)
     if row.type == _abi.SM_OPTION_ENUM and isinstance(value, str):
         place = lib.sm_names_find(row.names, value.encode(), None)
         if place == _abi.SM_NAME_NONE:
@@ -37,7 +52,9 @@ def value_of(row, value):
         return place
     if row.type == _abi.SM_OPTION_F64:
         return row.zero if value == 0 and row.zero else float(value)
-    return int(row.zero) if value == 0 and row.zero else int(value)
+    if value == 0 and row.zero:
+        return int(row.zero)
+    return whole(row.name.decode(), value, WIDTHS.get(row.type, 32))
 
 
 def fill(options, values):

@@ -49,6 +49,40 @@ class Models(unittest.TestCase):
         with self.assertRaises(ValueError):
             smallmind.Model(MODEL, io="sideways")
 
+    def test_numbers_that_do_not_fit_are_refused(self):
+        model = smallmind.Model(MODEL)
+        session = model.session(n_threads=1, n_ctx=64)
+        session.feed([1, 2])
+        for cut in (lambda: model.session(n_ctx=2**32 + 64), lambda: model.session(n_ctx=-1),
+                    lambda: session.rewind(2**32), lambda: session.sample(seed=-1)):
+            with self.assertRaisesRegex(ValueError, "not in 0"):
+                cut()
+        for cut in (lambda: model.decode([2**32]), lambda: session.feed([2**32])):
+            with self.assertRaises(OverflowError):
+                cut()
+        for no_number in (12.7, "12"):
+            with self.assertRaises(TypeError):
+                model.session(n_ctx=no_number)
+        self.assertEqual(session.tokens, [1, 2])
+
+    def test_texts_that_are_none_are_refused(self):
+        model = smallmind.Model(MODEL)
+        with self.assertRaises(TypeError):
+            model.encode(5)
+        with self.assertRaises(ValueError):
+            smallmind.Model(MODEL + "\0x")
+        with self.assertRaises(TypeError):
+            smallmind.Model(5)
+        self.assertEqual(smallmind.Model(os.fsencode(MODEL)).info, model.info)
+        with self.assertRaises(smallmind.FileError):
+            smallmind.Model(os.fsdecode(b"/nonexistent/\xff"))
+
+    def test_the_number_of_a_list_goes_with_the_list(self):
+        for lines in smallmind.options().values():
+            self.assertNotRegex(lines, "(?m)^n_(stop|ban|bias|steps):")
+        with self.assertRaises(TypeError):
+            smallmind.Model(MODEL).session(n_threads=1).complete("and the", n_stop=5)
+
     def test_what_a_callback_raises_comes_out(self):
         class Own(Exception):
             pass
@@ -104,6 +138,8 @@ class Sessions(unittest.TestCase):
         whole = "".join(pieces)
         cut = self.session.complete("and the", stop=[whole[5:8]], **how)
         self.assertEqual(cut, whole[:whole.index(whole[5:8])])
+        # a text alone is one text, not one of each letter
+        self.assertEqual(cut, self.session.complete("and the", stop=whole[5:8], **how))
 
     def test_an_iterator_that_is_closed_ends_the_work(self):
         pieces = self.session.generate("and the", **MANY)
@@ -181,6 +217,55 @@ class Interrupts(unittest.TestCase):
 
     def test_while_streaming(self):
         self.interrupted("session.complete('and the', max_tokens=2000, ignore_end=True)")
+
+
+    def test_while_encoding(self):
+        self.interrupted("session.model.encode('and the ' * 4000000)")
+
+    def test_more_than_once(self):
+        environment = dict(os.environ, PYTHONPATH=str(pathlib.Path(__file__).parents[1]))
+        program = """if True:
+            import smallmind, signal, sys, threading, time
+            session = smallmind.Model(sys.argv[1]).session(n_threads=1, n_ctx=2048)
+            stop, main = threading.Event(), threading.main_thread().ident
+            def often():
+                while not stop.wait(0.0002):
+                    signal.pthread_kill(main, signal.SIGUSR1)
+            def interrupt(*_):
+                raise KeyboardInterrupt
+            for _ in range(20):
+                signal.signal(signal.SIGUSR1, interrupt)
+                thread = threading.Thread(target=often)
+                try:
+                    thread.start()
+                    session.feed([1] * 2000)
+                except KeyboardInterrupt:
+                    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+                stop.set()
+                thread.join()
+                stop.clear()
+                session.rewind(0)
+                session.feed([1, 2])  # nobody is at work, nothing is cancelled
+                session.rewind(0)
+            print("ended")
+            """
+        run = subprocess.run([sys.executable, "-c", program, MODEL], capture_output=True,
+                             text=True, env=environment)
+        self.assertEqual(run.stdout, "ended\n", run.stderr)
+
+
+    def test_a_program_may_end_while_text_comes(self):
+        program = """if True:
+            import smallmind, sys
+            session = smallmind.Model(sys.argv[1]).session(n_threads=1)
+            pieces = session.generate("and the", max_tokens=100000, ignore_end=True,
+                                      context_full="slide")
+            next(pieces)
+            """
+        environment = dict(os.environ, PYTHONPATH=str(pathlib.Path(__file__).parents[1]))
+        run = subprocess.run([sys.executable, "-c", program, MODEL], capture_output=True,
+                             text=True, env=environment)
+        self.assertEqual((run.returncode, run.stderr), (0, ""))
 
 
 class Readme(unittest.TestCase):
