@@ -222,38 +222,6 @@ class Interrupts(unittest.TestCase):
     def test_while_encoding(self):
         self.interrupted("session.model.encode('and the ' * 4000000)")
 
-    def test_more_than_once(self):
-        environment = dict(os.environ, PYTHONPATH=str(pathlib.Path(__file__).parents[1]))
-        program = """if True:
-            import smallmind, signal, sys, threading, time
-            session = smallmind.Model(sys.argv[1]).session(n_threads=1, n_ctx=2048)
-            stop, main = threading.Event(), threading.main_thread().ident
-            def often():
-                while not stop.wait(0.0002):
-                    signal.pthread_kill(main, signal.SIGUSR1)
-            def interrupt(*_):
-                raise KeyboardInterrupt
-            for _ in range(20):
-                signal.signal(signal.SIGUSR1, interrupt)
-                thread = threading.Thread(target=often)
-                try:
-                    thread.start()
-                    session.feed([1] * 2000)
-                except KeyboardInterrupt:
-                    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-                stop.set()
-                thread.join()
-                stop.clear()
-                session.rewind(0)
-                session.feed([1, 2])  # nobody is at work, nothing is cancelled
-                session.rewind(0)
-            print("ended")
-            """
-        run = subprocess.run([sys.executable, "-c", program, MODEL], capture_output=True,
-                             text=True, env=environment)
-        self.assertEqual(run.stdout, "ended\n", run.stderr)
-
-
     def test_a_program_may_end_while_text_comes(self):
         program = """if True:
             import smallmind, sys
