@@ -110,7 +110,8 @@ static void finds_what_there_is(void **state) {
         }
         sm_model_free(model);
     }
-    assert_true(missed > 0); /* a narrow search may miss the best */
+    /* a narrow search may miss the best: in some of the models, of which a sanitizer gets few */
+    assert_true(missed > 0 || test_share(12, 4) < 12);
 }
 
 int main(void) {
