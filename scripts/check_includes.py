@@ -13,6 +13,7 @@ import re
 import sys
 
 SOURCES = {".c", ".h", ".inc"}
+BROKEN_RULE = re.compile(r"^ *\*? ?-{8,} \*/$", re.MULTILINE)
 TABLE = re.compile(r"<!-- (headers|includes|exceptions) -->\n\n?((?:\|.*\n)+)")
 CODE = re.compile(r"`([^`]+)`")
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]', re.MULTILINE)
@@ -247,6 +248,14 @@ def twice(root):
                 yield f"{', '.join(files)}: one name for several files"
 
 
+def rules(root):
+    """Rules between sections that a formatter has broken: they are one line."""
+    for folder in ("include", "kernels", "lib", "tools", "examples", "tests"):
+        for path in sorted((root / folder).rglob("*")):
+            if path.suffix in SOURCES and BROKEN_RULE.search(path.read_text(encoding="utf-8")):
+                yield f"{path.relative_to(root)}: a rule between sections on two lines"
+
+
 def check(root):
     rows, exceptions = read_tables(root)
     tree = Tree(root, rows)
@@ -264,6 +273,7 @@ def check(root):
     errors += circles(tree, exceptions)
     errors += openings(root)
     errors += twice(root)
+    errors += rules(root)
     return errors
 
 

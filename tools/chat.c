@@ -257,8 +257,7 @@ static void print_stats(const chat_state *c) {
                 colour ? PLAIN : "");
 }
 
-/* ---- an answer
- * -------------------------------------------------------------------------------- */
+/* ---- an answer ------------------------------------------------------------------------------- */
 
 /* A stopped answer stays as far as it came; after a failure the conversation is as it was. */
 static int answer(chat_state *c) {
@@ -288,8 +287,7 @@ static int answer(chat_state *c) {
     return status == SM_OK ? CLI_GO_ON : cli_fail(&error);
 }
 
-/* ---- commands
- * --------------------------------------------------------------------------------- */
+/* ---- commands -------------------------------------------------------------------------------- */
 
 static void print_help(void) {
     fputs("/system [TEXT]  start over, with this system message or none\n"
@@ -360,8 +358,7 @@ static int command(chat_state *c, const char *line) {
     return CLI_GO_ON;
 }
 
-/* ---- turns
- * ------------------------------------------------------------------------------------ */
+/* ---- turns ----------------------------------------------------------------------------------- */
 
 typedef struct turn_text {
     char *data;
@@ -458,8 +455,7 @@ static int converse(chat_state *c) {
     return code;
 }
 
-/* ---- beginning
- * -------------------------------------------------------------------------------- */
+/* ---- beginning ------------------------------------------------------------------------------- */
 
 static int read_tools(chat_state *c) {
     cli_input input;

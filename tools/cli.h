@@ -202,7 +202,8 @@ bool cli_split_adapter(char *path, double *scale, const char *text);
 /* Loads the adapters named as FILE or FILE=SCALE and attaches them to the session, which keeps
  * them. Reports failure itself: an exit code, else CLI_GO_ON. */
 int cli_attach(sm_session *session, const sm_model *model, const cli_texts *adapters);
-#define CLI_MODEL_DOC "the model, a GGUF file or a Hugging Face directory; may stand without -m (required)"
+#define CLI_MODEL_DOC \
+    "the model, a GGUF file or a Hugging Face directory; may stand without -m (required)"
 #define CLI_ADAPTER_DOC                                                                          \
     "LoRA adapter to attach, a GGUF file; FILE=SCALE counts it SCALE times. May be given up to " \
     "16 times"

@@ -234,8 +234,7 @@ CODEBOOK(iq3_s, IQ3_S, b->d)
 CODEBOOK(iq1_s, IQ1, b->d)
 CODEBOOK(iq1_m, IQ1, sm_iq1_m_d(b))
 
-/* ---- one or two bits, 4-bit floats
- * ------------------------------------------------------------- */
+/* ---- one or two bits, 4-bit floats ----------------------------------------------------------- */
 
 void sm_dequantize_nvfp4_ref(float *y, const void *row, size_t k) {
     const sm_block_nvfp4 *b = row;

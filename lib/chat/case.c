@@ -3,8 +3,7 @@
 
 #include "value.h"
 
-/* ---- case
- * ------------------------------------------------------------------------------------- */
+/* ---- case ------------------------------------------------------------------------------------ */
 
 static bool is_cased(uint32_t code) {
     const sm_category c = sm_category_of(code);
@@ -77,8 +76,7 @@ value change_case(run *r, const text *s, letter_case how) {
     return text_value(r, from);
 }
 
-/* ---- white space
- * -------------------------------------------------------------------------------- */
+/* ---- white space ----------------------------------------------------------------------------- */
 
 static bool is_among(const text *chars, const char *data, uint32_t n) {
     uint32_t m;
@@ -112,8 +110,7 @@ value strip_text(run *r, const text *s, const text *chars, bool left, bool right
     return text_slice(r, s, from, to);
 }
 
-/* ---- lines
- * ---------------------------------------------------------------------------------------- */
+/* ---- lines ----------------------------------------------------------------------------------- */
 
 static bool ends_line(uint32_t c) {
     return (c >= 10 && c <= 13) || (c >= 0x1C && c <= 0x1E) || c == 0x85 || c == 0x2028 ||

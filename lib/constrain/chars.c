@@ -62,8 +62,7 @@ uint64_t sm_ranges_invert(const sm_range *ranges, uint64_t n, sm_range *out) {
     return count;
 }
 
-/* ---- as UTF-8 (chars.c)
- * ------------------------------------------------------------------------ */
+/* ---- as UTF-8 (chars.c) ---------------------------------------------------------------------- */
 
 static sm_expr byte_range(sm_grammar *g, uint32_t first, uint32_t last) {
     uint64_t set[4] = {0};
@@ -204,8 +203,7 @@ sm_expr sm_expr_not_chars(sm_grammar *g, const sm_range *ranges, uint64_t n) {
     return chars_from(g, ranges, n, true);
 }
 
-/* ---- properties (chars.c)
- * ------------------------------------------------------------------------ */
+/* ---- properties (chars.c) -------------------------------------------------------------------- */
 
 #define OF(category) (1U << SM_CATEGORY_##category)
 #define LETTERS (OF(LU) | OF(LL) | OF(LT) | OF(LM) | OF(LO))

@@ -5,8 +5,7 @@
 
 #define DEFAULT_LIMIT ((uint64_t)1 << 30)
 
-/* ---- making (constraint.c)
- * ------------------------------------------------------------------------- */
+/* ---- making (constraint.c) ------------------------------------------------------------------- */
 
 void sm_constraint_retain(sm_constraint *c) {
     atomic_fetch_add_explicit(&c->references, 1, memory_order_relaxed);
@@ -153,8 +152,7 @@ sm_status sm_constraint_make(sm_constraint **out, const sm_tokenizer *tokenizer,
     return status;
 }
 
-/* ---- from text (constraint.c)
- * ------------------------------------------------------------------------ */
+/* ---- from text (constraint.c) ---------------------------------------------------------------- */
 
 typedef struct source {
     const char *text;

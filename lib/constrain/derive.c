@@ -4,8 +4,7 @@
 
 #include <string.h>
 
-/* ---- shapes (derive.c)
- * ------------------------------------------------------------------------ */
+/* ---- shapes (derive.c) ----------------------------------------------------------------------- */
 
 static uint64_t shape_key(const uint8_t cell[256]) {
     uint64_t h = 0, word;
@@ -61,8 +60,7 @@ uint32_t sm_shape_find(sm_grammar *g, const uint8_t cell[256], uint32_t n) {
     return (uint32_t)g->n_shapes - 1;
 }
 
-/* ---- putting several together (derive.c)
- * ---------------------------------------------------------- */
+/* ---- putting several together (derive.c) ----------------------------------------------------- */
 
 /* Cells so far, each with the list of what may be left after its bytes; a list is a place in
  * g->links: an expression and the place of the next, 0 at the end. */
@@ -178,8 +176,7 @@ static bool mix_finish(sm_grammar *g, const sm_mix *m, sm_expr e) {
     return true;
 }
 
-/* ---- derivatives (derive.c)
- * ------------------------------------------------------------------------- */
+/* ---- derivatives (derive.c) ------------------------------------------------------------------ */
 
 /* The cells of a child's derivatives, before what is done to each. */
 static sm_mix *mix_copy(sm_grammar *g, sm_step step) {
@@ -365,8 +362,7 @@ bool sm_expr_step(sm_grammar *g, sm_expr e, sm_step *step) {
     return true;
 }
 
-/* ---- what matches something (derive.c)
- * ------------------------------------------------------------------ */
+/* ---- what matches something (derive.c) ------------------------------------------------------- */
 
 static bool is_live(sm_grammar *g, sm_expr e, uint32_t nested);
 
@@ -485,8 +481,7 @@ bool sm_expr_is_live(sm_grammar *g, sm_expr e) {
     return is_live(g, e, 0);
 }
 
-/* ---- questions (derive.c)
- * ---------------------------------------------------------------------------------- */
+/* ---- questions (derive.c) -------------------------------------------------------------------- */
 
 static bool askable(sm_grammar *g, sm_expr e) {
     if (g->status || e >= g->n_nodes)

@@ -223,8 +223,7 @@ sm_expr sm_expr_byte(sm_grammar *g, const uint64_t set[4]) {
                                   : node_find(g, &(sm_node){.kind = SM_NODE_SET, .a = number});
 }
 
-/* ---- small builders (expr.c)
- * ------------------------------------------------------------------ */
+/* ---- small builders (expr.c) ----------------------------------------------------------------- */
 
 sm_expr sm_expr_nothing(sm_grammar *g) {
     return g->status ? SM_EXPR_NONE : SM_NOTHING;
@@ -307,8 +306,7 @@ sm_expr sm_expr_text(sm_grammar *g, const char *text) {
     return sm_expr_bytes(g, text, strlen(text));
 }
 
-/* ---- alternatives (expr.c)
- * ---------------------------------------------------------------------- */
+/* ---- alternatives (expr.c) ------------------------------------------------------------------- */
 
 static void sift(uint32_t *x, uint64_t n, uint64_t i) {
     for (;;) {
@@ -576,8 +574,7 @@ sm_expr sm_expr_optional(sm_grammar *g, sm_expr e) {
     return sm_expr_alt2(g, sm_expr_empty(g), e);
 }
 
-/* ---- all of several, and the rest (expr.c)
- * --------------------------------------------------------- */
+/* ---- all of several, and the rest (expr.c) --------------------------------------------------- */
 
 static sm_expr refuse_rule(sm_grammar *g) {
     return sm_grammar_fail(g, SM_ERR_ARGUMENT,
@@ -647,8 +644,7 @@ bool sm_expr_regular(const sm_grammar *g, sm_expr e) {
     return e < g->n_nodes && !(g->nodes[e].flags & SM_HAS_RULE);
 }
 
-/* ---- repetition (expr.c)
- * ----------------------------------------------------------------------------- */
+/* ---- repetition (expr.c) --------------------------------------------------------------------- */
 
 /* Alternatives without the empty one. */
 static sm_expr without_empty(sm_grammar *g, sm_expr e) {
@@ -715,8 +711,7 @@ sm_expr sm_expr_list(sm_grammar *g, sm_expr item, sm_expr between, uint32_t min,
     return min ? some : sm_expr_optional(g, some);
 }
 
-/* ---- rules (expr.c)
- * --------------------------------------------------------------------------------------- */
+/* ---- rules (expr.c) -------------------------------------------------------------------------- */
 
 sm_rule sm_rule_new(sm_grammar *g, const char *name, uint64_t length) {
     if (g->status)
@@ -747,8 +742,7 @@ void sm_rule_define(sm_grammar *g, sm_rule rule, sm_expr e) {
         g->rules[rule].body = e;
 }
 
-/* ---- making and freeing (expr.c)
- * ----------------------------------------------------------------------------- */
+/* ---- making and freeing (expr.c) ------------------------------------------------------------- */
 
 static bool make_fixed(sm_grammar *g) {
     static const uint64_t all[4] = {UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};

@@ -6,8 +6,7 @@
 #define MAX_FORCED 65536
 #define MAX_TOLD (1 << 20)
 
-/* ---- what is forced (forced.c)
- * ------------------------------------------------------------------------ */
+/* ---- what is forced (forced.c) --------------------------------------------------------------- */
 
 /* The only byte that may follow; -1: there are others, or none, or the end may come. -2: failed. */
 static int only_byte(sm_machine *m, sm_place at) {

@@ -47,8 +47,7 @@ static void skip_space(reader *r, bool newlines) {
     }
 }
 
-/* ---- names (gbnf.c)
- * ---------------------------------------------------------------------------- */
+/* ---- names (gbnf.c) -------------------------------------------------------------------------- */
 
 static bool name_char(char c) {
     const char low = lower_ascii(c);
@@ -106,8 +105,7 @@ static bool take_rule_name(reader *r, sm_rule *rule) {
     return true;
 }
 
-/* ---- characters (gbnf.c)
- * ------------------------------------------------------------------------- */
+/* ---- characters (gbnf.c) --------------------------------------------------------------------- */
 
 static int hex_digit(char c) {
     const char low = lower_ascii(c);
@@ -224,8 +222,7 @@ static bool take_class(reader *r, sm_expr *e) {
     return sound && *e != SM_EXPR_NONE;
 }
 
-/* ---- rules (gbnf.c)
- * ----------------------------------------------------------------------------- */
+/* ---- rules (gbnf.c) -------------------------------------------------------------------------- */
 
 static bool take_alternatives(reader *r, sm_expr *e);
 

@@ -4,8 +4,7 @@
 
 #include <string.h>
 
-/* ---- masks (masks.c)
- * ------------------------------------------------------------------------------ */
+/* ---- masks (masks.c) ------------------------------------------------------------------------- */
 
 #define FAR 254             /* as many characters as are told apart */
 #define MAX_PLAIN_WORK 4096 /* bytes looked at to find how much that is plain may follow */
@@ -134,8 +133,7 @@ static void add_token(const sm_trie *t, uint32_t *bits, int32_t id) {
         bits[id / 32] |= 1U << id % 32;
 }
 
-/* ---- states that many bytes do not change (masks.c)
- * ------------------------------------------------------------------------------ */
+/* ---- states that many bytes do not change (masks.c) ------------------------------------------ */
 
 /* Groups of which every byte, or whole character, leads back to the state; false: failed. */
 static bool find_loops(sm_machine *m, sm_place at) {
@@ -280,8 +278,7 @@ static void loop_mask(const sm_machine *m, const sm_trie *t, const loop_view *v,
         bits[t->n_words - 1] &= (1U << t->n_vocab % 32) - 1;
 }
 
-/* ---- walking (masks.c)
- * ------------------------------------------------------------------------------ */
+/* ---- walking (masks.c) ----------------------------------------------------------------------- */
 
 /* Whether all that is below a twig may follow, as it changes nothing. */
 static bool all_follow(sm_machine *m, sm_place at, const sm_twig *twig, uint32_t i) {

@@ -7,8 +7,7 @@
 #define WORK_OF_BYTE ((uint64_t)1 << 20)
 #define WORK_OF_TEXT ((uint64_t)1 << 29)
 
-/* ---- states (place.c)
- * ------------------------------------------------------------------------------ */
+/* ---- states (place.c) ------------------------------------------------------------------------ */
 
 sm_status sm_place_begin(sm_constraint_state *s, sm_error *error) {
     if (!s)

@@ -31,8 +31,7 @@ typedef struct reader {
     sm_expr all, word, other; /* any text, a character of words, another; 0: not made yet */
 } reader;
 
-/* ---- reading characters (regex.c)
- * ----------------------------------------------------------------- */
+/* ---- reading characters (regex.c) ------------------------------------------------------------ */
 
 static bool more(const reader *r) {
     return r->at < r->length;
@@ -122,8 +121,7 @@ static bool take_u(reader *r, uint32_t *code) {
     return (*code < 0xD800 || *code > 0xDFFF) || bad(r, from, "half of a surrogate pair");
 }
 
-/* ---- classes (regex.c)
- * --------------------------------------------------------------------------- */
+/* ---- classes (regex.c) ----------------------------------------------------------------------- */
 
 static bool put(reader *r, uint32_t first, uint32_t last) {
     if (!sm_grammar_reserve(r->g, &r->ranges, &r->ranges_room, r->n_ranges + 1, sizeof *r->ranges))
@@ -399,8 +397,7 @@ static bool take_class(reader *r, sm_expr *e) {
     return finish_class(r, others, e);
 }
 
-/* ---- parts (regex.c)
- * ---------------------------------------------------------------------------- */
+/* ---- parts (regex.c) ------------------------------------------------------------------------- */
 
 static bool new_part(reader *r, const part *p, uint32_t *number) {
     if (!sm_grammar_reserve(r->g, &r->parts, &r->parts_room, r->n_parts + 2, sizeof *r->parts))
@@ -467,8 +464,7 @@ static bool join(reader *r, uint8_t kind, uint32_t first, uint32_t *number) {
                  number);
 }
 
-/* ---- reading (regex.c)
- * -------------------------------------------------------------------------- */
+/* ---- reading (regex.c) ----------------------------------------------------------------------- */
 
 static bool take_alternatives(reader *r, uint32_t *number);
 
@@ -736,8 +732,7 @@ static bool take_alternatives(reader *r, uint32_t *number) {
     return join(r, ALT, first, number);
 }
 
-/* ---- looking around (regex.c)
- * --------------------------------------------------------------------- */
+/* ---- looking around (regex.c) ---------------------------------------------------------------- */
 
 /* What may follow, as an expression up to the end of the text, by what the character before it
  * is. */
@@ -874,8 +869,7 @@ static bool build(reader *r, uint32_t number, follow *f) {
     }
 }
 
-/* ---- the whole (regex.c)
- * ----------------------------------------------------------------------------- */
+/* ---- the whole (regex.c) --------------------------------------------------------------------- */
 
 static sm_expr whole(reader *r, uint32_t number, bool search) {
     if (r->parts[number].kind == PLAIN && !search)

@@ -117,8 +117,7 @@ static bool resolve(analysis *a) {
     return !g->status;
 }
 
-/* ---- the whole (rules.c)
- * --------------------------------------------------------------------------------- */
+/* ---- the whole (rules.c) --------------------------------------------------------------------- */
 
 static bool check_defined(analysis *a) {
     sm_grammar *g = a->g;

@@ -264,8 +264,7 @@ bool sm_formula_dead(schema *s, formula f);
 bool sm_formula_dead_as(schema *s, formula seen, type t);
 /* The cases of what a type (array, object) sees: lists of literals; a case without is true. */
 const range *sm_formula_cases(schema *s, formula seen, type t, uint32_t *n);
-/* ---- numbers (schema_decimal.c, schema_number.c)
- * ----------------------------------------------- */
+/* ---- numbers (schema_decimal.c, schema_number.c) --------------------------------------------- */
 
 /* As JSON spells them; SM_ERR_UNSUPPORTED past MAX_DIGITS. */
 uint32_t sm_decimal_read(schema *s, sm_json_value place);
@@ -287,8 +286,7 @@ bool sm_number_list(schema *s, formula seen, uint32_t most, sm_listed_fn each, v
 sm_expr sm_number_write_one(schema *s, uint32_t decimal);
 bool sm_decimal_is_scientific(const schema *s, uint32_t decimal); /* in Python's spelling */
 
-/* ---- strings (schema_string.c, schema_format.c)
- * --------------------------------------------------- */
+/* ---- strings (schema_string.c, schema_format.c) ---------------------------------------------- */
 
 /* Whether characters stand for themselves, not in JSON's spelling. */
 bool sm_string_plain(const schema *s);
@@ -313,8 +311,7 @@ void sm_notation_prepare(schema *s); /* commas, brackets, spaces */
 sm_expr sm_member_write(schema *s, uint32_t name, formula key, formula value);
 sm_expr sm_arguments_write(schema *s, formula root);
 
-/* ---- arrays, objects, values (schema_array.c, schema_object.c, schema_write.c)
- * ----------------------- */
+/* ---- arrays, objects, values (schema_array.c, schema_object.c, schema_write.c) --------------- */
 
 bool sm_array_dead(schema *s, const formula *literals, uint32_t n);
 sm_expr sm_array_write(schema *s, const formula *literals, uint32_t n);

@@ -95,8 +95,7 @@ bool sm_array_dead(schema *s, const formula *literals, uint32_t n) {
     return a.dead && !s->status;
 }
 
-/* ---- writing (schema_array.c)
- * ------------------------------------------------------------------------ */
+/* ---- writing (schema_array.c) ---------------------------------------------------------------- */
 
 static sm_expr write_plain(array *a) {
     schema *s = a->s;

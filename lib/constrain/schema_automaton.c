@@ -2,8 +2,7 @@
  * literals are in; made smallest, and written as an expression. */
 #include "schema_number.h"
 
-/* ---- the automaton (schema_automaton.c)
- * --------------------------------------------------------------------------- */
+/* ---- the automaton (schema_automaton.c) ------------------------------------------------------ */
 
 static void find_literals(automaton *a, formula f) {
     schema *s = a->s;
@@ -229,8 +228,7 @@ bool sm_automaton_is_empty(const automaton *a) {
     return a->s->status || !a->class_of[0];
 }
 
-/* ---- writing it (schema_automaton.c)
- * ----------------------------------------------------------------------------- */
+/* ---- writing it (schema_automaton.c) --------------------------------------------------------- */
 
 /* The automaton by classes. */
 typedef struct merged {

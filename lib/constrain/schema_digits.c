@@ -2,8 +2,7 @@
  * multiple, a whole number. */
 #include "schema_number.h"
 
-/* ---- spelling (schema_digits.c)
- * ------------------------------------------------------------------ */
+/* ---- spelling (schema_digits.c) -------------------------------------------------------------- */
 
 static uint32_t digit_step(uint32_t at, uint32_t digit) {
     const uint32_t phase = at & PHASE, flags = at & ~(PHASE | TRAILING);
@@ -53,8 +52,7 @@ bool sm_spelling_ends(uint32_t at, bool scientific) {
     return scientific ? phase == E_DIGITS : phase == ZERO || phase == INTEGER || phase == FRACTION;
 }
 
-/* ---- comparing with a number (schema_digits.c)
- * --------------------------------------------------------- */
+/* ---- comparing with a number (schema_digits.c) ----------------------------------------------- */
 
 /* A state: order in the lowest two bits (0 less, 1 equal, 2 more), places above. */
 #define ORDER(state) ((int)((state)&3) - 1)
@@ -131,8 +129,7 @@ static int scientific_order(const follower *f, uint32_t at, uint64_t state) {
     return difference ? sign_of(difference) : order ? order : (int64_t)(low >> 2) < f->n ? -1 : 0;
 }
 
-/* ---- multiples (schema_digits.c)
- * -------------------------------------------------------------------------- */
+/* ---- multiples (schema_digits.c) ------------------------------------------------------------- */
 
 #define NOT_MULTIPLE UINT64_MAX
 
@@ -155,8 +152,7 @@ static bool is_multiple(const follower *f, uint64_t state) {
     return rest == 0;
 }
 
-/* ---- machines (schema_digits.c)
- * ----------------------------------------------------------------------------- */
+/* ---- machines (schema_digits.c) -------------------------------------------------------------- */
 
 uint64_t sm_digits_begin(const follower *f) {
     if (f->kind == N_TIMES || f->kind == N_NOT_TIMES)

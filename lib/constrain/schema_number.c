@@ -8,8 +8,7 @@
  */
 #include "schema_number.h"
 
-/* ---- numbers one by one (schema_number.c)
- * ------------------------------------------------------------------------ */
+/* ---- numbers one by one (schema_number.c) ---------------------------------------------------- */
 
 /* Numbers of which the formula's must be one, as formulas N_EQUAL; false: there is no such list. */
 static bool candidates(schema *s, formula f, list *out) {
@@ -111,8 +110,7 @@ bool sm_number_dead(schema *s, formula seen) {
     return dead && !s->status;
 }
 
-/* ---- what callers ask (schema_number.c)
- * --------------------------------------------------------------------------- */
+/* ---- what callers ask (schema_number.c) ------------------------------------------------------ */
 
 static sm_expr write_decimal(schema *s, uint32_t d) {
     char spelt[DECIMAL_TEXT];
@@ -164,8 +162,7 @@ sm_expr sm_number_write(schema *s, formula seen) {
     return sm_expr_alt(s->g, e, 2);
 }
 
-/* ---- finite sets (schema_number.c)
- * --------------------------------------------------------------------------------- */
+/* ---- finite sets (schema_number.c) ----------------------------------------------------------- */
 
 typedef struct lister {
     schema *s;

@@ -169,8 +169,7 @@ bool sm_object_dead(schema *s, const formula *literals, uint32_t n) {
     return o.dead && !s->status;
 }
 
-/* ---- writing (schema_object.c)
- * ------------------------------------------------------------------- */
+/* ---- writing (schema_object.c) --------------------------------------------------------------- */
 
 static sm_expr comma_of(const schema *s) {
     return s->outermost ? s->outer_comma : s->comma;

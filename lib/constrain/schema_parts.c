@@ -12,8 +12,7 @@ static formula child(const schema *s, formula f, uint32_t i) {
     return AT(s, lists, formula, NODE(s, f)->a + i);
 }
 
-/* ---- seen by a type (schema_parts.c)
- * ------------------------------------------------------------ */
+/* ---- seen by a type (schema_parts.c) --------------------------------------------------------- */
 
 static formula combine_seen(schema *s, bool and, const list *l) {
     const bool before = s->one_type;
@@ -164,8 +163,7 @@ formula sm_formula_seen(schema *s, formula f, type t) {
     return seen;
 }
 
-/* ---- cases (schema_parts.c)
- * -------------------------------------------------------------------------- */
+/* ---- cases (schema_parts.c) ------------------------------------------------------------------ */
 
 /* A list of cases, each a list of literals; both grow here and end in the schema's. */
 typedef struct parts {
@@ -322,8 +320,7 @@ const range *sm_formula_cases(schema *s, formula seen, type t, uint32_t *n) {
     return all + 1;
 }
 
-/* ---- dead (schema_parts.c)
- * --------------------------------------------------------------------------- */
+/* ---- dead (schema_parts.c) ------------------------------------------------------------------- */
 
 static bool find_dead(schema *s, formula seen, type t) {
     uint32_t n;

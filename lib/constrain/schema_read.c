@@ -3,8 +3,7 @@
 
 #define ENDLESS UINT32_MAX /* a position */
 
-/* ---- helpers (schema_read.c)
- * ------------------------------------------------------------------ */
+/* ---- helpers (schema_read.c) ----------------------------------------------------------------- */
 
 static formula wrong(schema *s, sm_json_value place, const char *why) {
     sm_schema_fail(s, SM_ERR_FORMAT, place, why);
@@ -78,8 +77,7 @@ bool sm_schema_is_last(const schema *s, sm_json_value object, sm_json_value name
     v != SM_JSON_NONE && !s->status;                     \
     v = sm_json_next(s->json, container, v)
 
-/* ---- values (schema_read.c)
- * --------------------------------------------------------------------- */
+/* ---- values (schema_read.c) ------------------------------------------------------------------ */
 
 static formula item_is(schema *s, uint32_t i, formula f) {
     return sm_formula_literal(s, A_BELOW, i, i, sm_formula_not(s, f), 1);
@@ -185,8 +183,7 @@ static formula read_type(schema *s, sm_json_value in, sm_json_value value) {
     return any_of(s, &l);
 }
 
-/* ---- numbers and strings (schema_read.c)
- * ------------------------------------------------------------ */
+/* ---- numbers and strings (schema_read.c) ----------------------------------------------------- */
 
 static formula bound(schema *s, node_kind kind, sm_json_value value) {
     if (!is_kind(s, value, SM_JSON_NUMBER))
@@ -286,8 +283,7 @@ static formula read_format(schema *s, sm_json_value in, sm_json_value value) {
     return sm_format_read(s, name, n, value);
 }
 
-/* ---- objects (schema_read.c)
- * -------------------------------------------------------------------------- */
+/* ---- objects (schema_read.c) ----------------------------------------------------------------- */
 
 static bool is_object(schema *s, sm_json_value value) {
     if (!is_kind(s, value, SM_JSON_OBJECT))
@@ -380,8 +376,7 @@ static formula read_max_members(schema *s, sm_json_value in, sm_json_value value
     return at_most(s, O_LEAST, value);
 }
 
-/* ---- arrays (schema_read.c)
- * ----------------------------------------------------------------------------- */
+/* ---- arrays (schema_read.c) ------------------------------------------------------------------ */
 
 static formula read_prefix(schema *s, sm_json_value in, sm_json_value value) {
     (void)in;
@@ -442,8 +437,7 @@ static formula read_unique(schema *s, sm_json_value in, sm_json_value value) {
                                            : VERUM;
 }
 
-/* ---- schemas in place (schema_read.c)
- * ---------------------------------------------------------------------- */
+/* ---- schemas in place (schema_read.c) -------------------------------------------------------- */
 
 static list schemas_of(schema *s, sm_json_value value) {
     list l = {0};
@@ -521,8 +515,7 @@ static formula read_nothing(schema *s, sm_json_value in, sm_json_value value) {
     return VERUM;
 }
 
-/* ---- keywords (schema_read.c)
- * -------------------------------------------------------------------------------- */
+/* ---- keywords (schema_read.c) ---------------------------------------------------------------- */
 
 typedef struct keyword {
     const char *name;

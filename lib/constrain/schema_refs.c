@@ -57,8 +57,7 @@ void sm_schema_place(const schema *s, sm_json_value value, char *out, uint32_t c
     memcpy(out + n, n_steps ? "..." : "", n_steps ? 4 : 1);
 }
 
-/* ---- URIs (schema_refs.c)
- * --------------------------------------------------------------------- */
+/* ---- URIs (schema_refs.c) -------------------------------------------------------------------- */
 
 typedef struct piece {
     const char *at;
@@ -188,8 +187,7 @@ static void resolve_uri(builder *b, piece base_text, piece ref_text) {
     }
 }
 
-/* ---- the index (schema_refs.c)
- * ------------------------------------------------------------------ */
+/* ---- the index (schema_refs.c) --------------------------------------------------------------- */
 
 static piece json_piece(const schema *s, sm_json_value value) {
     uint64_t n;
@@ -314,8 +312,7 @@ bool sm_schema_index(schema *s) {
     return !s->status;
 }
 
-/* ---- references (schema_refs.c)
- * -------------------------------------------------------------------- */
+/* ---- references (schema_refs.c) -------------------------------------------------------------- */
 
 static int hex_of(char c) {
     if (c >= '0' && c <= '9')

@@ -2,8 +2,7 @@
  * JSON. */
 #include "schema.h"
 
-/* ---- characters (schema_string.c)
- * ------------------------------------------------------------- */
+/* ---- characters (schema_string.c) ------------------------------------------------------------ */
 
 static uint32_t spell(uint32_t code, char *out) {
     static const char named[] = "\b\t\n\f\r", letters[] = "btnfr";
@@ -159,8 +158,7 @@ static sm_expr regex_body(schema *s, const node *n) {
     return e;
 }
 
-/* ---- expressions (schema_string.c)
- * ---------------------------------------------------------------- */
+/* ---- expressions (schema_string.c) ----------------------------------------------------------- */
 
 static sm_expr all_bodies(schema *s, sm_expr character) {
     return sm_expr_repeat(s->g, character, 0, SM_FOREVER);
@@ -245,8 +243,7 @@ static sm_expr body_of(schema *s, formula f) {
     return e;
 }
 
-/* ---- strings one by one (schema_string.c)
- * ------------------------------------------------------------ */
+/* ---- strings one by one (schema_string.c) ---------------------------------------------------- */
 
 static bool literal_has(schema *s, formula f, uint32_t t) {
     const node n = *NODE(s, f);

@@ -64,8 +64,7 @@ sm_expr sm_value_write(schema *s, formula f) {
     return e;
 }
 
-/* ---- finite sets (schema_write.c)
- * ----------------------------------------------------------------- */
+/* ---- finite sets (schema_write.c) ------------------------------------------------------------ */
 
 #define MAX_VALUES 64
 
@@ -110,8 +109,7 @@ sm_expr sm_value_write_one(schema *s, const listed_value *v) {
                                  : sm_value_write_type(s, VERUM, v->type);
 }
 
-/* ---- the whole reading (schema_write.c)
- * ------------------------------------------------------------ */
+/* ---- the whole reading (schema_write.c) ------------------------------------------------------ */
 
 void sm_cases_write(schema *s, formula seen, type t, sm_rule rule) {
     uint32_t n;

@@ -8,8 +8,7 @@ static bool fail(sm_machine *m, const char *what) {
     return false;
 }
 
-/* ---- entering expressions (states.c)
- * ------------------------------------------------------------------ */
+/* ---- entering expressions (states.c) --------------------------------------------------------- */
 
 static bool work_put(sm_machine *m, sm_expr e, uint32_t stack) {
     if (e == SM_EXPR_NONE || stack == SM_PLACE_NONE || !sm_grammar_work(m->g, 8))
@@ -138,8 +137,7 @@ static bool enter_all(sm_machine *m, bool *accepts) {
     return !m->g->status;
 }
 
-/* ---- states (states.c)
- * ------------------------------------------------------------------------------------- */
+/* ---- states (states.c) ----------------------------------------------------------------------- */
 
 static bool before(sm_thread a, sm_thread b, bool by_stack) {
     return by_stack ? a.stack < b.stack || (a.stack == b.stack && a.e < b.e)

@@ -55,8 +55,7 @@ static uint8_t plain_length(uint32_t slice, sm_str text) {
     return (uint8_t)n;
 }
 
-/* ---- order (trie.c)
- * ------------------------------------------------------------------------------- */
+/* ---- order (trie.c) -------------------------------------------------------------------------- */
 
 static bool before(const sm_trie *t, int32_t a, int32_t b) {
     const sm_str x = t->text[a], y = t->text[b];
@@ -90,8 +89,7 @@ static void sort(const sm_trie *t, int32_t *ids, uint32_t n) {
     }
 }
 
-/* ---- the tree (trie.c)
- * ------------------------------------------------------------------------------ */
+/* ---- the tree (trie.c) ----------------------------------------------------------------------- */
 
 static uint32_t common(sm_str a, sm_str b) {
     uint32_t n = 0;
@@ -185,8 +183,7 @@ static void reorder(const sm_twig *from, sm_twig *to, uint32_t *pile) {
     }
 }
 
-/* ---- masks (trie.c)
- * ---------------------------------------------------------------------------------- */
+/* ---- masks (trie.c) -------------------------------------------------------------------------- */
 
 static void fill_plain(sm_trie *t, uint32_t slice) {
     for (uint32_t id = 0; id < t->n_vocab; id++) {
@@ -220,8 +217,7 @@ static void fill_holding(sm_trie *t) {
     }
 }
 
-/* ---- making and keeping (trie.c)
- * ----------------------------------------------------------------------- */
+/* ---- making and keeping (trie.c) ------------------------------------------------------------- */
 
 static void trie_free(void *trie) {
     sm_trie *t = trie;

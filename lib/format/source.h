@@ -209,8 +209,7 @@ sm_status sm_source_expect(const sm_source *source, uint32_t allowed, sm_error *
  * SM_ERR_FORMAT (any byte is another than was written), SM_ERR_CANCELLED, SM_ERR_NOMEM. */
 sm_status sm_source_check_seal(const sm_source *source, const sm_hook *hook, sm_error *error);
 
-/* ---- what identifies a model (fingerprint.c): checkpoints and saved sessions name theirs so
- * ----- */
+/* ---- what identifies a model (fingerprint.c): checkpoints and saved sessions name theirs so ---- */
 
 /* Of its keys but general.*, and of its tensors' names, shapes and first 4096 bytes: it stays as it
  * is. A packed copy of a model is another one. */

@@ -40,7 +40,7 @@ static sm_status open_beside(const place *p, const char *name, sm_file *file) {
     return status;
 }
 
-/* ---- what is said of special tokens ------------------------------------------------------------ */
+/* ---- what is said of special tokens ---------------------------------------------------------- */
 
 static sm_status name_specials(const place *p, sm_tokenizer *tokenizer) {
     sm_file config, map = {0};
@@ -54,7 +54,7 @@ static sm_status name_specials(const place *p, sm_tokenizer *tokenizer) {
     return status;
 }
 
-/* ---- tiktoken ---------------------------------------------------------------------------------- */
+/* ---- tiktoken -------------------------------------------------------------------------------- */
 
 #define MAX_SPECIALS 4096
 
@@ -165,7 +165,7 @@ static sm_status read_ranks(const place *p, const char *name, sm_str text, sm_to
     return status;
 }
 
-/* ---- files ------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 typedef enum vocab_form { FORM_NONE, FORM_JSON, FORM_SENTENCEPIECE, FORM_TIKTOKEN } vocab_form;
 
@@ -234,7 +234,7 @@ sm_status sm_vocab_from_bytes(sm_tokenizer **out, sm_mem *mem, const char *path,
     return status;
 }
 
-/* ---- directories ------------------------------------------------------------------------------- */
+/* ---- directories ----------------------------------------------------------------------------- */
 
 /* What a directory may have, the best first: names, and the ends of names. */
 static const char *const names[] = {"tokenizer.json", "tokenizer.model", "spiece.model",

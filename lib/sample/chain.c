@@ -129,8 +129,7 @@ void sm_step_run(const sm_sampling_step *step, const sm_stage *c) {
     how[row_of(step->sampler)].run(c, step);
 }
 
-/* ---- steps
- * ------------------------------------------------------------------------------------- */
+/* ---- steps ----------------------------------------------------------------------------------- */
 
 static const sm_option *option_at(uint32_t offset) {
     uint32_t n;
@@ -164,8 +163,7 @@ static void add(sm_chain *chain, const sm_sampling_step *step) {
         chain->steps[chain->n_steps++] = *step;
 }
 
-/* ---- an order
- * ------------------------------------------------------------------------------------ */
+/* ---- an order -------------------------------------------------------------------------------- */
 
 static bool is_gap(char c) {
     return c == ',' || c == ';' || c == ' ' || c == '|' || c == '\n' || c == '\t';
@@ -257,8 +255,7 @@ static sm_status take_order(sm_chain *chain, sm_error *error) {
     }
 }
 
-/* ---- steps that are written out
- * ------------------------------------------------------------------- */
+/* ---- steps that are written out -------------------------------------------------------------- */
 
 /* Whether a value is one that the parameter's option may have, or a last_n below 0. */
 static bool in_range(const sm_option *option, double value) {
@@ -322,8 +319,7 @@ static sm_status take_steps(sm_chain *chain, sm_error *error) {
     return SM_OK;
 }
 
-/* ---- taking options
- * ---------------------------------------------------------------------------- */
+/* ---- taking options -------------------------------------------------------------------------- */
 
 static sm_status check_bias(const sm_sampling *o, uint32_t n_vocab, sm_error *error) {
     if (o->n_bias && !o->bias)

@@ -32,8 +32,7 @@ static sm_survivors all(sm_sampler *s, const sm_sampling *o, const sm_draw *d) {
     return l;
 }
 
-/* ---- the chain
- * ---------------------------------------------------------------------------------- */
+/* ---- the chain ------------------------------------------------------------------------------- */
 
 /* A sampler that keeps the likeliest token and needs not be run where that is what will be
  * taken. */
@@ -97,8 +96,7 @@ void sm_left_probabilities(const sm_left *left, double *p) {
         p[i] /= mass;
 }
 
-/* ---- the draw
- * ------------------------------------------------------------------------------------- */
+/* ---- the draw -------------------------------------------------------------------------------- */
 
 /* Goes through all, best first or by id. */
 static int32_t draw_in_order(const sm_survivors *l, float top, double u) {

@@ -57,8 +57,7 @@ void sm_top_n_sigma(const sm_stage *c, const sm_sampling_step *step) {
     sv_cut(l, (float)((double)sv_top(l) - step->value[0] * sigma));
 }
 
-/* ---- top-p
- * ------------------------------------------------------------------------------------ */
+/* ---- top-p ----------------------------------------------------------------------------------- */
 
 /* How many of the first n of a sorted list reach `target`; n + 1 if they do not. */
 static uint32_t count_reaching(const sm_survivors *l, uint32_t n, float top, double target) {
@@ -116,8 +115,7 @@ void sm_top_p(const sm_stage *c, const sm_sampling_step *step) {
     sv_shorten(l, reach > step->min_keep ? reach : step->min_keep);
 }
 
-/* ---- typical
- * ----------------------------------------------------------------------------------- */
+/* ---- typical --------------------------------------------------------------------------------- */
 
 /* Keeps of pair[0][n], sorted by distance, the first ones with that mass; the rest goes. Marks are
  * made in counts, which are zero again at the end. */
@@ -159,8 +157,7 @@ void sm_typical(const sm_stage *c, const sm_sampling_step *step) {
     keep_first(l, l->n, top, step->value[0] * mass, step->min_keep);
 }
 
-/* ---- XTC
- * ------------------------------------------------------------------------------------------ */
+/* ---- XTC ------------------------------------------------------------------------------------- */
 
 /* Of the tokens that reach a logit: how many, and the last of them. */
 static uint32_t count_above(const sm_survivors *l, float least, uint32_t *last) {
@@ -201,8 +198,7 @@ void sm_xtc(const sm_stage *c, const sm_sampling_step *step) {
     l->n = kept;
 }
 
-/* ---- temperature
- * ------------------------------------------------------------------------------- */
+/* ---- temperature ----------------------------------------------------------------------------- */
 
 void sm_temperature(const sm_stage *c, const sm_sampling_step *step) {
     sm_survivors *l = c->left;
@@ -221,8 +217,7 @@ void sm_temperature(const sm_stage *c, const sm_sampling_step *step) {
         sv_keep_best(l, 1);
 }
 
-/* ---- Mirostat
- * ------------------------------------------------------------------------------------- */
+/* ---- Mirostat -------------------------------------------------------------------------------- */
 
 /* Version 1: the exponent of Zipf's law, from the m likeliest, says how many tokens have that
  * surprise. */

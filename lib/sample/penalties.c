@@ -51,8 +51,7 @@ void sm_penalties(const sm_stage *c, const sm_sampling_step *step) {
     change_counted(c->left, ids, n, penalize, step);
 }
 
-/* ---- DRY
- * --------------------------------------------------------------------------------------- */
+/* ---- DRY ------------------------------------------------------------------------------------- */
 
 /* Of a text read backwards from its end, ids[0], ids[-1] …: z[i], how far what begins at i goes on
  * like the beginning, no further than `most` (Gusfield's Z, linear). */

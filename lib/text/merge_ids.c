@@ -5,7 +5,7 @@
 #define HEAP_STEPS 64
 #define NOTHING UINT32_MAX
 
-/* ---- short words ------------------------------------------------------------------------------- */
+/* ---- short words ----------------------------------------------------------------------------- */
 
 typedef struct short_word {
     uint32_t rank[SHORT], merged[SHORT]; /* of each id with the next */
@@ -44,7 +44,7 @@ static uint64_t merge_short(const sm_pairs *pairs, uint32_t *ids, uint64_t n) {
     return n;
 }
 
-/* ---- long words -------------------------------------------------------------------------------- */
+/* ---- long words ------------------------------------------------------------------------------ */
 
 typedef struct link {
     uint32_t prev, next;

@@ -15,7 +15,7 @@ bool sm_is_word(uint32_t code) {
            (code >= 0x1F170 && code <= 0x1F189);
 }
 
-/* ---- sets of characters ------------------------------------------------------------------------ */
+/* ---- sets of characters ---------------------------------------------------------------------- */
 
 static bool in_ranges(const sm_pattern *p, const term *t, uint32_t code) {
     for (uint32_t i = t->a; i < t->a + t->b; i++)
@@ -72,7 +72,7 @@ static inline bool in_test(const sm_pattern *p, uint32_t set, const uint8_t *tex
     return sm_char_test_holds(p, &p->sets[set], code);
 }
 
-/* ---- the machine ------------------------------------------------------------------------------- */
+/* ---- the machine ----------------------------------------------------------------------------- */
 
 /* What to do if the way taken fails. */
 typedef enum choice {

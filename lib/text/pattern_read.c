@@ -33,7 +33,7 @@ typedef struct reader {
     sm_status status;
 } reader;
 
-/* ---- failing, growing -------------------------------------------------------------------------- */
+/* ---- failing, growing ------------------------------------------------------------------------ */
 
 static bool refuse(reader *r, const char *what) {
     if (!r->status)
@@ -117,7 +117,7 @@ static bool add_set(reader *r, uint32_t at, uint32_t *set) {
     return true;
 }
 
-/* ---- letters ----------------------------------------------------------------------------------- */
+/* ---- letters --------------------------------------------------------------------------------- */
 
 static bool more(const reader *r) {
     return r->at < r->length && !r->status;
@@ -195,7 +195,7 @@ static bool add_ranges(reader *r, uint32_t low, uint32_t high) {
     return ok && add_term(r, (term){TERM_RANGES, at, r->p->n_ranges - at});
 }
 
-/* ---- classes ----------------------------------------------------------------------------------- */
+/* ---- classes --------------------------------------------------------------------------------- */
 
 #define BIT(name) (1U << SM_CATEGORY_##name)
 
@@ -483,7 +483,7 @@ static bool take_class(reader *r, uint32_t *set) {
     return n < 0 ? add_set(r, at, set) : broken(r, "a class without its end");
 }
 
-/* ---- atoms ------------------------------------------------------------------------------------- */
+/* ---- atoms ----------------------------------------------------------------------------------- */
 
 static bool begin_atom(reader *r) {
     r->atom = r->p->n_code;
@@ -549,7 +549,7 @@ static bool take_backslash(reader *r) {
     return take_escape(r, c, &code) && emit_char(r, code);
 }
 
-/* ---- groups ------------------------------------------------------------------------------------ */
+/* ---- groups ---------------------------------------------------------------------------------- */
 
 /* How many characters a branch of a look behind has. */
 static bool width(reader *r, uint32_t from, uint32_t *chars) {
@@ -697,7 +697,7 @@ static bool take_group(reader *r) {
     return open_group(r, GROUP_PLAIN, false);
 }
 
-/* ---- quantifiers ------------------------------------------------------------------------------- */
+/* ---- quantifiers ----------------------------------------------------------------------------- */
 
 typedef struct quantifier {
     uint32_t min, max;
@@ -836,7 +836,7 @@ static bool take_quantifiers(reader *r) {
     return !r->status;
 }
 
-/* ---- what matches begin with ------------------------------------------------------------------- */
+/* ---- what matches begin with ----------------------------------------------------------------- */
 
 static void begin_with_set(begin_set *to, const sm_char_test *set) {
     for (uint32_t c = 0; c < 128; c++)
@@ -942,7 +942,7 @@ static bool make_begins(reader *r) {
     return ok || no_memory(r);
 }
 
-/* ---- patterns ---------------------------------------------------------------------------------- */
+/* ---- patterns -------------------------------------------------------------------------------- */
 
 static bool take_one(reader *r) {
     const bool lines = r->dialect == SM_DIALECT_ONIGURUMA || r->multi_line;

@@ -76,7 +76,7 @@
 /* groups of three counted from the right end of a run, where `behind` does not follow it */
 #define GROUPS_REGEX(digit, behind) digit "{1,3}(?=(?:" digit "{3})*+(?!" behind "))"
 
-/* ---- stages ------------------------------------------------------------------------------------ */
+/* ---- stages ---------------------------------------------------------------------------------- */
 
 #define GPT2 STAGE(GPT2_REGEX, .op = STAGE_GPT2)
 #define NUMBER_EACH STAGE("\\p{N}", .op = STAGE_SET, .max = 1, .set = &set_numbers)

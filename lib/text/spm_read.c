@@ -39,7 +39,7 @@ static sm_status refuse(const model *m, const char *what) {
     return sm_fail(m->error, SM_ERR_UNSUPPORTED, "SentencePiece model: %s is not supported", what);
 }
 
-/* ---- protocol buffers -------------------------------------------------------------------------- */
+/* ---- protocol buffers ------------------------------------------------------------------------ */
 
 static bool take_varint(message *m, uint64_t *value) {
     *value = 0;
@@ -98,7 +98,7 @@ static sm_str text_of(const field *f) {
     return (sm_str){(const char *)f->bytes.at, (uint64_t)(f->bytes.end - f->bytes.at)};
 }
 
-/* ---- pieces ------------------------------------------------------------------------------------ */
+/* ---- pieces ---------------------------------------------------------------------------------- */
 
 static sm_status count_pieces(model *m, message whole) {
     uint32_t n = 0;
@@ -142,7 +142,7 @@ static sm_status read_piece(model *m, message piece) {
                : SM_OK;
 }
 
-/* ---- specifications ---------------------------------------------------------------------------- */
+/* ---- specifications -------------------------------------------------------------------------- */
 
 static sm_status read_trainer(model *m, message spec) {
     while (spec.at < spec.end) {
@@ -212,7 +212,7 @@ static sm_status read_fields(model *m, message whole) {
     return status;
 }
 
-/* ---- the whole --------------------------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 /* The control token of that text; -1. */
 static int32_t control_named(const model *m, sm_str text) {

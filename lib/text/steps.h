@@ -10,7 +10,7 @@
 
 #define SM_STEPS_MAX_STEPS 32 /* of each list */
 
-/* ---- normalizers (steps_clean.c) ------------------------------------------------------------------- */
+/* ---- normalizers (steps_clean.c) ------------------------------------------------------------- */
 
 typedef enum sm_clean_op {
     CLEAN_COMPOSE,   /* NFC; compatible: NFKC */
@@ -35,7 +35,7 @@ typedef struct sm_clean {
     sm_charsmap charsmap;
 } sm_clean;
 
-/* ---- pre-tokenizers (steps_cut.c) ------------------------------------------------------------------ */
+/* ---- pre-tokenizers (steps_cut.c) ------------------------------------------------------------ */
 
 typedef enum sm_cut_op {
     CUT_SPLIT,
@@ -82,11 +82,11 @@ typedef struct sm_cut_state {
     sm_scratch made;     /* its text, where a step makes one */
 } sm_cut_state;
 
-/* ---- models (steps_words.c) ------------------------------------------------------------------------ */
+/* ---- models (steps_words.c) ------------------------------------------------------------------ */
 
 typedef enum sm_steps_model { HF_BPE, HF_UNIGRAM, HF_WORDPIECE, HF_WORDLEVEL } sm_steps_model;
 
-/* ---- templates ---------------------------------------------------------------------------------- */
+/* ---- templates ------------------------------------------------------------------------------- */
 
 typedef enum sm_steps_part_kind { HF_IDS, HF_FIRST, HF_SECOND } sm_steps_part_kind;
 
@@ -101,7 +101,7 @@ typedef struct sm_steps_template {
     uint32_t n;
 } sm_steps_template;
 
-/* ---- decoders (steps_undo.c) ----------------------------------------------------------------------- */
+/* ---- decoders (steps_undo.c) ----------------------------------------------------------------- */
 
 typedef enum sm_undo_op {
     UNDO_BYTES,
@@ -124,7 +124,7 @@ typedef struct sm_undo {
     sm_str text, other; /* the character, prefix, suffix or pad; what comes instead, delimiter */
 } sm_undo;
 
-/* ---- characters as Hugging Face has them (steps_old.c) ---------------------------------------- */
+/* ---- characters as Hugging Face has them (steps_old.c) --------------------------------------- */
 
 bool sm_old_punctuation(uint32_t code); /* or ASCII symbols */
 bool sm_old_control(uint32_t code);
@@ -132,7 +132,7 @@ bool sm_old_mark(uint32_t code, bool only_mn);
 bool sm_old_number(uint32_t code);
 bool sm_old_whole(uint32_t code); /* not decomposed, though Unicode 15 does */
 
-/* ---- the whole ---------------------------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 /* Of added tokens. */
 #define HF_SINGLE_WORD 1U
@@ -154,7 +154,7 @@ typedef struct sm_steps {
     bool byte_words; /* BPE: words are bytes, their characters in the vocabulary GPT-2's */
     bool fuse_unk, byte_fallback;
     uint32_t ascii_id[128], block_id; /* BPE of characters: tokens of single ones; of U+2581 */
-    bool segments; /* a long word may be cut where no token spans */
+    bool segments;                    /* a long word may be cut where no token spans */
     sm_str prefix, suffix;
     uint32_t max_chars;
     double *score;

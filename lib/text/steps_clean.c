@@ -76,7 +76,7 @@ static uint32_t next_code(work *w) {
     return code;
 }
 
-/* ---- normal forms ------------------------------------------------------------------------------ */
+/* ---- normal forms ---------------------------------------------------------------------------- */
 
 typedef struct mark {
     uint32_t code;
@@ -215,7 +215,7 @@ static bool normal_form(work *w, const sm_clean *s) {
     return end_cluster(w, &c, composes);
 }
 
-/* ---- character by character -------------------------------------------------------------------- */
+/* ---- character by character ------------------------------------------------------------------ */
 
 /* ASCII letters in lower case. */
 static bool lower_run(work *w, uint64_t n) {
@@ -361,7 +361,7 @@ static bool bytes(work *w, const sm_clean *s) {
     return true;
 }
 
-/* ---- charsmaps --------------------------------------------------------------------------------- */
+/* ---- charsmaps ------------------------------------------------------------------------------- */
 
 static bool replace_chars(work *w, const sm_charsmap *map, uint64_t end) {
     while (w->at < end) {
@@ -404,7 +404,7 @@ static bool charsmap(work *w, const sm_clean *s) {
     return true;
 }
 
-/* ---- the text as a whole ----------------------------------------------------------------------- */
+/* ---- the text as a whole --------------------------------------------------------------------- */
 
 static bool is_space_at(const uint8_t *text, uint64_t length, uint64_t at, uint32_t *n) {
     return (sm_char_at(text + at, length - at, n) & SM_CHAR_SPACE) != 0;
@@ -468,7 +468,7 @@ static sm_status replace(work *w, const sm_clean *s) {
     return put(w, w->text + w->at, rest) ? SM_OK : failed(w);
 }
 
-/* ---- the list ---------------------------------------------------------------------------------- */
+/* ---- the list -------------------------------------------------------------------------------- */
 
 static sm_status step(work *w, const sm_clean *s) {
     bool ok;

@@ -4,7 +4,7 @@
 
 #define NO_MATCH UINT64_MAX
 
-/* ---- finding matches --------------------------------------------------------------------------- */
+/* ---- finding matches ------------------------------------------------------------------------- */
 
 /* The first character from `at` on that the step is about. */
 static void find_held(sm_encoder *encoder, const sm_cut *cut, sm_cut_state *s, uint64_t at) {
@@ -71,7 +71,7 @@ static sm_status stretch(sm_encoder *encoder, const sm_cut *cut, sm_cut_state *s
     return SM_OK;
 }
 
-/* ---- pieces ------------------------------------------------------------------------------------ */
+/* ---- pieces ---------------------------------------------------------------------------------- */
 
 /* Puts what follows into the piece that ends at *end, as the step says. */
 static sm_status join(sm_encoder *encoder, const sm_cut *cut, sm_cut_state *s, bool is_match,
@@ -167,7 +167,7 @@ static void take_script(sm_encoder *encoder, const sm_cut *cut, sm_cut_state *s,
     s->at = *end = s->length;
 }
 
-/* ---- steps that change their text -------------------------------------------------------------- */
+/* ---- steps that change their text ------------------------------------------------------------ */
 
 static bool begins_with(const uint8_t *text, uint64_t length, sm_str with) {
     return length >= with.length && memcmp(text, with.data, (size_t)with.length) == 0;
@@ -251,7 +251,7 @@ static sm_status make_meta(sm_encoder *encoder, const sm_cut *cut, sm_cut_state 
     return encoder->pace.stopped ? sm_encoder_fail(encoder) : SM_OK;
 }
 
-/* ---- the walk ---------------------------------------------------------------------------------- */
+/* ---- the walk -------------------------------------------------------------------------------- */
 
 static sm_status give(sm_encoder *encoder, const sm_cut *cut, sm_cut_state *s, const uint8_t *text,
                       uint64_t length, bool first, bool joined) {

@@ -1,7 +1,7 @@
 /* Texts to ids by a tokenizer.json: added tokens, the steps between them, the template around. */
 #include "steps.h"
 
-/* ---- added tokens ------------------------------------------------------------------------------ */
+/* ---- added tokens ---------------------------------------------------------------------------- */
 
 /* One level of looking for added tokens: before or after normalizing. */
 typedef struct search {
@@ -133,7 +133,7 @@ static sm_status next_token(search *s, found *f) {
     return s->encoder->pace.stopped ? sm_encoder_fail(s->encoder) : SM_OK;
 }
 
-/* ---- words ------------------------------------------------------------------------------------- */
+/* ---- words ----------------------------------------------------------------------------------- */
 
 /* A piece; a long one in segments, where that makes the same ids. */
 static sm_status encode_piece(sm_encoder *encoder, const uint8_t *piece, uint64_t length) {
@@ -213,7 +213,7 @@ static sm_status encode_fragment(sm_encoder *encoder, const uint8_t *text, uint6
     }
 }
 
-/* ---- texts ------------------------------------------------------------------------------------- */
+/* ---- texts ----------------------------------------------------------------------------------- */
 
 /* Where the first byte is that belongs to no character; length if all do. */
 static sm_status find_invalid(sm_encoder *encoder, const uint8_t *text, uint64_t length,
@@ -292,7 +292,7 @@ sm_status sm_steps_encode(sm_encoder *encoder, const uint8_t *text, uint64_t len
     return status;
 }
 
-/* ---- templates --------------------------------------------------------------------------------- */
+/* ---- templates ------------------------------------------------------------------------------- */
 
 static void put_types(int32_t *types, uint64_t capacity, uint64_t from, uint64_t to,
                       uint32_t type) {

@@ -6,7 +6,7 @@
 #define MAX_TOKENS (4U << 20)
 #define READ_STEPS 24 /* to read or find a token */
 
-/* ---- texts by id ------------------------------------------------------------------------------- */
+/* ---- texts by id ----------------------------------------------------------------------------- */
 
 /* What is collected before there are tables. */
 typedef struct collected {
@@ -121,7 +121,7 @@ static bool make_strings(sm_steps_reader *r, sm_strings *strings, const sm_str *
     return sm_steps_step(r, n);
 }
 
-/* ---- added tokens ------------------------------------------------------------------------------ */
+/* ---- added tokens ---------------------------------------------------------------------------- */
 
 static bool find_index(sm_steps_reader *r) {
     sm_tokenizer *t = r->t;
@@ -270,7 +270,7 @@ static bool build_sets(sm_steps_reader *r) {
     return ok && sm_steps_step(r, 0);
 }
 
-/* ---- the vocabulary ---------------------------------------------------------------------------- */
+/* ---- the vocabulary -------------------------------------------------------------------------- */
 
 static bool collect(sm_steps_reader *r, sm_json_value model, sm_json_value added, collected *c) {
     const sm_json_value vocab = sm_json_get(r->json, model, "vocab");
@@ -348,7 +348,7 @@ static bool read_vocabulary(sm_steps_reader *r, sm_json_value model, sm_json_val
     return true;
 }
 
-/* ---- BPE --------------------------------------------------------------------------------------- */
+/* ---- BPE ------------------------------------------------------------------------------------- */
 
 /* "left right" or ["left", "right"] */
 static bool merge_texts(sm_steps_reader *r, sm_json_value item, sm_str *left, sm_str *right) {
@@ -502,7 +502,7 @@ static bool read_bpe(sm_steps_reader *r, sm_json_value model) {
     return sm_steps_step(r, 0);
 }
 
-/* ---- the others -------------------------------------------------------------------------------- */
+/* ---- the others ------------------------------------------------------------------------------ */
 
 /* The set of tokens that text may become. */
 static bool build_words(sm_steps_reader *r, sm_prefixes *set, const sm_strings *strings) {
@@ -597,7 +597,7 @@ static bool read_wordlevel(sm_steps_reader *r, sm_json_value model) {
     return true;
 }
 
-/* ---- which ------------------------------------------------------------------------------------- */
+/* ---- which ----------------------------------------------------------------------------------- */
 
 static bool model_kind(sm_steps_reader *r, sm_json_value model) {
     static const char *const names[] = {[HF_BPE] = "BPE",

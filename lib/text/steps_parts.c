@@ -3,7 +3,7 @@
 
 #define MAX_NESTING 8
 
-/* ---- lists of components ----------------------------------------------------------------------- */
+/* ---- lists of components --------------------------------------------------------------------- */
 
 /* Walks a component and, where it is a Sequence, what it is made of, at any depth. */
 typedef struct walk {
@@ -105,7 +105,7 @@ static bool read_parts(sm_steps_reader *r, const part_kind *kinds, size_t n, sm_
 #define READ_PARTS(r, kinds, value, place, list) \
     read_parts(r, kinds, sizeof(kinds) / sizeof *(kinds), value, place, list)
 
-/* ---- patterns ---------------------------------------------------------------------------------- */
+/* ---- patterns -------------------------------------------------------------------------------- */
 
 /* {"String": …} or {"Regex": …}: what it is, and which. */
 static bool pattern_text(sm_steps_reader *r, sm_json_value object, const char *place, bool *regex,
@@ -132,7 +132,7 @@ static bool read_pattern(sm_steps_reader *r, sm_json_value object, const char *p
     return !status;
 }
 
-/* ---- normalizers ------------------------------------------------------------------------------- */
+/* ---- normalizers ----------------------------------------------------------------------------- */
 
 static sm_clean *new_clean(sm_steps_reader *r, const char *place, sm_clean_op op) {
     if (r->steps->n_clean == SM_STEPS_MAX_STEPS) {
@@ -289,7 +289,7 @@ bool sm_steps_read_normalizer(sm_steps_reader *r, sm_json_value value) {
     return READ_PARTS(r, kinds, value, "normalizer", "normalizers");
 }
 
-/* ---- pre-tokenizers ---------------------------------------------------------------------------- */
+/* ---- pre-tokenizers -------------------------------------------------------------------------- */
 
 static sm_cut *new_cut(sm_steps_reader *r, const char *place, sm_cut_op op) {
     if (r->steps->n_cut == SM_STEPS_MAX_STEPS) {
@@ -499,7 +499,7 @@ bool sm_steps_read_pre_tokenizer(sm_steps_reader *r, sm_json_value value) {
     return READ_PARTS(r, kinds, value, "pre_tokenizer", "pretokenizers");
 }
 
-/* ---- decoders ---------------------------------------------------------------------------------- */
+/* ---- decoders -------------------------------------------------------------------------------- */
 
 static sm_undo *new_undo(sm_steps_reader *r, const char *place, sm_undo_op op) {
     if (r->steps->n_undo == SM_STEPS_MAX_STEPS) {
@@ -581,7 +581,7 @@ bool sm_steps_read_decoder(sm_steps_reader *r, sm_json_value value) {
     return READ_PARTS(r, kinds, value, "decoder", "decoders");
 }
 
-/* ---- post-processors --------------------------------------------------------------------------- */
+/* ---- post-processors ------------------------------------------------------------------------- */
 
 static bool add_piece(sm_steps_reader *r, const char *place, sm_steps_template *to,
                       sm_steps_part part) {

@@ -1,7 +1,7 @@
 /* Reading tokenizer.json, and what files beside it say of special tokens. */
 #include "steps_read.h"
 
-/* ---- failing ----------------------------------------------------------------------------------- */
+/* ---- failing --------------------------------------------------------------------------------- */
 
 static bool fail(sm_steps_reader *r, sm_status status, const char *place, const char *format,
                  const char *what) {
@@ -30,7 +30,7 @@ bool sm_steps_step(sm_steps_reader *r, uint64_t steps) {
     return !r->status;
 }
 
-/* ---- fields ------------------------------------------------------------------------------------ */
+/* ---- fields ---------------------------------------------------------------------------------- */
 
 static bool is_absent(const sm_steps_reader *r, sm_json_value value) {
     return sm_json_kind_of(r->json, value) <= SM_JSON_NULL;
@@ -89,7 +89,7 @@ bool sm_steps_copy(sm_steps_reader *r, sm_json_value object, const char *place, 
     return sm_steps_text(r, object, place, name, otherwise, &text) && sm_steps_keep(r, text, out);
 }
 
-/* ---- what tokens decode to --------------------------------------------------------------------- */
+/* ---- what tokens decode to ------------------------------------------------------------------- */
 
 static sm_status undo_one(sm_steps_reader *r, uint32_t id, sm_undo_where where, sm_texts *texts,
                           sm_texts *other) {
@@ -182,7 +182,7 @@ sm_status sm_steps_new(sm_tokenizer **out, sm_mem *mem, sm_error *error) {
     return SM_OK;
 }
 
-/* ---- the whole --------------------------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 /* Sections that change results and are not applied: cutting texts short is the caller's business, as
  * is filling them up; both are off until somebody asks in Hugging Face's transformers, too. */
@@ -218,7 +218,7 @@ static void look_at_template(sm_tokenizer *t) {
     }
 }
 
-/* ---- special tokens by name -------------------------------------------------------------------- */
+/* ---- special tokens by name ------------------------------------------------------------------ */
 
 static int32_t token_named(const sm_tokenizer *t, const sm_json *json, sm_json_value value) {
     uint64_t length;

@@ -9,7 +9,7 @@ static sm_status no_memory(sm_error *error) {
     return sm_fail(error, SM_ERR_NOMEM, "out of memory");
 }
 
-/* ---- texts ------------------------------------------------------------------------------------- */
+/* ---- texts ----------------------------------------------------------------------------------- */
 
 void sm_texts_free(sm_texts *texts, sm_mem *mem) {
     sm_free(mem, texts->data);
@@ -92,7 +92,7 @@ bool sm_texts_make_valid(sm_texts *texts, sm_texts *other, sm_mem *mem, bool eac
     return true;
 }
 
-/* ---- one step ---------------------------------------------------------------------------------- */
+/* ---- one step -------------------------------------------------------------------------------- */
 
 typedef struct step {
     const sm_undo *undo;

@@ -12,7 +12,7 @@ static uint32_t find_token(const sm_tokenizer *t, const void *text, uint64_t len
     return id != SM_NO_ID && t->flags[id] & SM_FLAG_MERGE ? id : SM_NO_ID;
 }
 
-/* ---- BPE --------------------------------------------------------------------------------------- */
+/* ---- BPE ------------------------------------------------------------------------------------- */
 
 /* Symbols on their way, and unknown characters that wait to become one. */
 typedef struct symbols {
@@ -119,7 +119,7 @@ static sm_status bpe_word(sm_encoder *encoder, const uint8_t *word, uint64_t len
     return status;
 }
 
-/* ---- Unigram ----------------------------------------------------------------------------------- */
+/* ---- Unigram --------------------------------------------------------------------------------- */
 
 /* Best way to a position; id SM_NO_ID: by an unknown character; from SM_NO_ID: none yet. */
 typedef struct best {
@@ -210,7 +210,7 @@ static sm_status unigram_word(sm_encoder *encoder, const uint8_t *word, uint32_t
     return status ? status : sm_encoder_step(encoder, *n);
 }
 
-/* ---- WordPiece, WordLevel ---------------------------------------------------------------------- */
+/* ---- WordPiece, WordLevel -------------------------------------------------------------------- */
 
 static uint64_t count_chars(const uint8_t *word, uint64_t length) {
     uint64_t n = 0;
@@ -255,7 +255,7 @@ static sm_status wordpiece_word(sm_encoder *encoder, const uint8_t *word, uint64
     return sm_encoder_step(encoder, steps);
 }
 
-/* ---- any --------------------------------------------------------------------------------------- */
+/* ---- any ------------------------------------------------------------------------------------- */
 
 /* Ids that a piece may become at most. */
 static uint64_t most_ids(const sm_steps *hf, uint64_t length) {

@@ -25,7 +25,7 @@ static sm_status step(const reader *r, uint64_t steps) {
                : SM_OK;
 }
 
-/* ---- lines ------------------------------------------------------------------------------------- */
+/* ---- lines ----------------------------------------------------------------------------------- */
 
 /* "SGVsbG8= 42"; false if it is none. */
 static bool take_line(sm_str *rest, sm_str *token, uint64_t *rank) {
@@ -103,7 +103,7 @@ static sm_status read_lines(reader *r, sm_str text) {
     return SM_OK;
 }
 
-/* ---- the vocabulary ---------------------------------------------------------------------------- */
+/* ---- the vocabulary -------------------------------------------------------------------------- */
 
 static bool strings_of(reader *r, const sm_str *texts, uint32_t n, sm_strings *to) {
     uint64_t total = 0;

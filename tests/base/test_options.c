@@ -45,8 +45,8 @@ static const uint8_t tokenizer_info[] = {4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 64,
 static const uint8_t model_info[] = {4, 4, 8, 8, 4, 4, 4, 4, 4, 4, 4,  4,
                                      8, 8, 8, 8, 8, 8, 8, 8, 4, 4, END};
 static const uint8_t stats_info[] = {4, 4, 4, 4, 4, 4, 8, 8, 8, 8, 8, 8, 8, 8, 8, END};
-static const uint8_t sampling_options[] = {4, 4, 8, 8, 8, 8, 8, 8, 4, 4, 8, 8,  8, 8,
-                                           8, 8, 8, 8, 8, 8, 8, 4, 4, 8, 8, 8,  8, 4,
+static const uint8_t sampling_options[] = {4, 4, 8, 8, 8, 8, 8, 8, 4, 4, 8, 8, 8,  8,
+                                           8, 8, 8, 8, 8, 8, 8, 4, 4, 8, 8, 8, 8,  4,
                                            4, 8, 8, 4, 4, 8, 8, 8, 8, 8, 8, 8, END};
 static const uint8_t session_options[] = {4, 4, 4, 4, 4, 4, 4, 4, 8, END};
 static const uint8_t model_options[] = {4, 4, 4, 4, 4, 4, 8, 8, 8, 8, 8, 8, END};
@@ -667,7 +667,7 @@ static void reading_may_be_cancelled(void **state) {
     assert_int_equal(sm_gguf_load_from(&gguf, &o, NULL, NULL), SM_ERR_IO);
 }
 
-/* ---- what the library is ---------------------------------------------------------------------- */
+/* ---- what the library is --------------------------------------------------------------------- */
 
 static bool is_named(const char *names, const char *name) {
     return sm_names_find(names, name, NULL) != SM_NAME_NONE;

@@ -123,8 +123,7 @@ static void check_line(const sm_json *j, const char *file, const char *key, uint
     sm_constraint_free(c);
 }
 
-/* ---- schemas: instances as Python's json.dumps writes them
- * ------------------------------------- */
+/* ---- schemas: instances as Python's json.dumps writes them ----------------------------------- */
 
 static void write_json(sm_builder *b, const sm_json *j, sm_json_value value) {
     static const sm_json_style python = {.item = ", ", .key = ": "};

@@ -85,7 +85,7 @@ static void test_at_once(void **state) {
     sm_constraint_free(c);
 }
 
-/* ---- grammars at random ----------------------------------------------------------------------- */
+/* ---- grammars at random ---------------------------------------------------------------------- */
 
 #define LONGEST 5 /* texts of a and b up to this length: 63, which are the bits of a set */
 #define N_RULES 4

@@ -93,8 +93,7 @@ static void test_masks(void **state) {
         }
 }
 
-/* ---- random grammars against a recognizer that tries everything
- * ---------------------------------- */
+/* ---- random grammars against a recognizer that tries everything ------------------------------ */
 
 typedef struct toy {
     /* rule r: alternatives of up to 3 symbols; a symbol below 3 is a letter, others rules */
@@ -329,8 +328,7 @@ static void test_cancelled(void **state) {
     }
 }
 
-/* ---- generation
- * ------------------------------------------------------------------------------------ */
+/* ---- generation ------------------------------------------------------------------------------ */
 
 typedef struct written {
     char text[4000];
@@ -517,8 +515,7 @@ static int tear_down(void **state) {
     return 0;
 }
 
-/* ---- many at once
- * ------------------------------------------------------------------------------------ */
+/* ---- many at once ---------------------------------------------------------------------------- */
 
 #define THREADS 4
 #define STEPS 20

@@ -220,8 +220,7 @@ static void test_same_bits(void **state) {
     }
 }
 
-/* ---- adapters
- * --------------------------------------------------------------------------------- */
+/* ---- adapters -------------------------------------------------------------------------------- */
 
 /* An adapter of all matrices of layers of the split file: A is one for those that are joined. */
 static void write_adapter(const char *path, const char *model_path, bool gates) {
@@ -294,8 +293,7 @@ static void test_adapters(void **state) {
     }
 }
 
-/* ---- quantizing
- * --------------------------------------------------------------------------------- */
+/* ---- quantizing ------------------------------------------------------------------------------ */
 
 static void measure(const char *model_path, const char *path) {
     sm_model *model;
@@ -344,8 +342,7 @@ static void test_quantize(void **state) {
     assert_same_files(out, want);
 }
 
-/* ---- refusals
- * ------------------------------------------------------------------------------------- */
+/* ---- refusals -------------------------------------------------------------------------------- */
 
 static void refused(const fixture_model *model, sm_status status, const char *part) {
     const char *path = scratch_path("bad.gguf");

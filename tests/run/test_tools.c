@@ -397,7 +397,7 @@ static void test_walks(void **state) {
     free(list);
 }
 
-/* ---- what is refused, and strict -------------------------------------------------------------- */
+/* ---- what is refused, and strict ------------------------------------------------------------- */
 
 static void refused(const char *schema, const char *strict, sm_status status, const char *message) {
     sm_constraint *c;

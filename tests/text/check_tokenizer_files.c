@@ -26,7 +26,7 @@ static void fail(run *r, const char *what) {
     printf("%s:%llu: %s\n", r->folder, (unsigned long long)r->line, what);
 }
 
-/* ---- lists of ids ------------------------------------------------------------------------------ */
+/* ---- lists of ids ---------------------------------------------------------------------------- */
 
 typedef struct ids {
     int32_t *id;
@@ -62,7 +62,7 @@ static void expect_ids(run *r, const char *what, const ids *got, const ids *want
            i < want->n ? want->id[i] : -1);
 }
 
-/* ---- calls ------------------------------------------------------------------------------------- */
+/* ---- calls ----------------------------------------------------------------------------------- */
 
 static sm_str text_of(const sm_json *json, sm_json_value value) {
     sm_str text;
@@ -110,7 +110,7 @@ static void check_hex(run *r, const ids *from, sm_str hex) {
     free(bytes);
 }
 
-/* ---- cases ------------------------------------------------------------------------------------- */
+/* ---- cases ----------------------------------------------------------------------------------- */
 
 /* Whether a token that is looked for in normalized text is in the text. */
 static bool reads_as(const run *r, int32_t id, sm_str want) {
@@ -232,7 +232,7 @@ static void check_case(run *r, const char *line, uint64_t length) {
     sm_json_free(json);
 }
 
-/* ---- folders ----------------------------------------------------------------------------------- */
+/* ---- folders --------------------------------------------------------------------------------- */
 
 static char *read_file(const char *folder, const char *name, size_t *size) {
     char path[1024];

@@ -129,7 +129,7 @@ static sm_pre *open_pre(sm_mem *mem, const char *name) {
     return pre;
 }
 
-/* ---- what the regexes say --------------------------------------------------------------------- */
+/* ---- what the regexes say -------------------------------------------------------------------- */
 
 #define SM_NAMES(...) \
     { __VA_ARGS__ }
