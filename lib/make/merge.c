@@ -10,7 +10,6 @@
 typedef struct merger {
     sm_model *model;
     sm_adapter *adapter; /* loaded: so everything about it fits */
-    sm_source *file;     /* the same file, for its tensors */
     const sm_kernels *kernels;
     double scale;
     const sm_model_type *type; /* of merged matrices; NULL: as before */
@@ -24,15 +23,31 @@ typedef struct merger {
     sm_error *error;
 } merger;
 
-static const sm_tensor *half(const merger *m, const char *name, const char *ending) {
-    char text[256];
-    sm_format(text, sizeof text, "%s%s", name, ending);
-    return sm_source_find_tensor(m->file, text);
+static const sm_lora *lora_of(const merger *m, const sm_weight *w) {
+    return &m->adapter->low.lora[w->index];
+}
+
+/* The first matrix of a tensor of the model, if one of them is adapted; NULL if none is. */
+static const sm_weight *adapted(const merger *m, const sm_tensor *t) {
+    const sm_net *net = m->model->net;
+    for (uint32_t i = 0; i < net->n_matrices; i++) {
+        const sm_weight *w = &net->matrices[i];
+        if (lora_of(m, w)->b.rows && w->name == t->name)
+            return w - w->part - (uint64_t)w->expert * w->stride;
+    }
+    return NULL;
+}
+
+/* Row r of a packed f32 matrix (kernels/pack.h). */
+static void unpack_row(const sm_weight *packed, uint64_t r, float *row) {
+    const float *group =
+        (const float *)(const void *)(packed->packed + r / SM_GROUP * packed->group_bytes);
+    for (uint64_t c = 0; c < packed->cols; c++)
+        row[c] = group[c * SM_GROUP + r % SM_GROUP];
 }
 
 static uint32_t type_of(const merger *m, const sm_tensor *t) {
-    const bool merged = half(m, t->name, ".lora_a");
-    return merged && m->type ? sm_fallback_type(m->type->type, t->dims[0]) : t->type;
+    return m->type && adapted(m, t) ? sm_fallback_type(m->type->type, t->dims[0]) : t->type;
 }
 
 /* Weights that are merged between two questions, an adapter of small rank given. */
@@ -60,22 +75,17 @@ static uint64_t rows_of(const sm_tensor *t) {
     return t->dims[1] * t->dims[2];
 }
 
-/* Row r and what the adapter adds to it. A: [matrices][rank][cols]. */
-static sm_status merge_row(const merger *m, const sm_tensor *t, uint64_t r, const float *A,
-                           const sm_tensor *b, double factor) {
-    const uint64_t cols = t->dims[0], rank = b->dims[0];
-    const sm_status status =
-        sm_rows_check(m->model->source, t, m->kernels, r, r + 1, m->row, m->error);
-    if (status)
-        return status;
-    m->kernels->type[b->type].dequantize(m->b, b->data + r * (b->size / rows_of(b)), rank);
-    A += r / t->dims[1] * rank * cols;
+/* What the adapter adds to row r of a matrix, put on m->row. A: [rank][cols]. */
+static void merge_row(const merger *m, const sm_lora *lora, uint64_t r, const float *A) {
+    const uint64_t cols = lora->a.cols, rank = lora->a.rows;
+    const double alpha = m->adapter->info.alpha;
+    const double factor = m->scale * (alpha != 0 ? alpha / (double)rank : 1);
+    unpack_row(&lora->b, r, m->b);
     for (uint64_t i = 0; i < rank; i++) {
         const float f = (float)(factor * (double)m->b[i]);
         for (uint64_t c = 0; c < cols; c++)
             m->row[c] += f * A[i * cols + c];
     }
-    return SM_OK;
 }
 
 /* Row r, merged, as it will be read: m->row is that afterwards. */
@@ -95,40 +105,64 @@ static sm_status encode_row(const merger *m, const sm_tensor *t, uint64_t r, uin
     return SM_OK;
 }
 
-static sm_status merge_matrix(merger *m, const sm_tensor *t, const sm_tensor *a) {
-    const sm_tensor *b = half(m, t->name, ".lora_b");
-    const uint64_t cols = t->dims[0], rows = rows_of(t), rank = a->dims[1], n_a = rows_of(a);
+/* Row r of matrix w, as it will lie in m->out. One that nothing is added to and that keeps its type
+ * is copied: encoding it anew might change it. */
+static sm_status write_row(merger *m, const sm_tensor *t, const sm_weight *w, uint64_t r,
+                           const float *A, uint32_t type, uint64_t row_bytes) {
+    const uint64_t at = sm_weight_first_row(w) + r;
+    const bool merged = lora_of(m, w)->b.rows;
+    sm_status status = sm_rows_check(m->model->source, t, m->kernels, at, at + 1, m->row, m->error);
+    if (status)
+        return status;
+    if (merged)
+        merge_row(m, lora_of(m, w), r, A);
+    if (merged || type != t->type)
+        return encode_row(m, t, at, type, m->out + at * row_bytes);
+    memcpy(m->out + at * row_bytes, sm_tensor_row(t, at, row_bytes), row_bytes);
+    return SM_OK;
+}
+
+/* All rows of one of a tensor's matrices. */
+static sm_status merge_matrix(merger *m, const sm_tensor *t, const sm_weight *w, uint32_t type,
+                              uint64_t row_bytes) {
+    const uint64_t cols = w->cols, rank = lora_of(m, w)->a.rows, some = rank ? rank : 1;
+    sm_mem *mem = m->model->mem;
+    sm_status status = SM_OK;
+    float *A = sm_alloc_array(mem, some * cols, sizeof *A);
+    m->b = sm_alloc_array(mem, some, sizeof *m->b);
+    if (!A || !m->b)
+        status = sm_fail(m->error, SM_ERR_NOMEM, "out of memory for '%s'", t->name);
+    for (uint64_t i = 0; i < rank && !status; i++) {
+        unpack_row(&lora_of(m, w)->a, i, A + i * cols);
+        status = go_on(m, cols);
+    }
+    for (uint64_t r = 0; r < w->rows && !status; r++) {
+        status = write_row(m, t, w, r, A, type, row_bytes);
+        m->done += cols;
+        status = status ? status : go_on(m, cols + cols * rank / 64);
+    }
+    sm_free(mem, A);
+    sm_free(mem, m->b);
+    return status;
+}
+
+/* A tensor some of whose matrices, the first of which is w, are adapted. */
+static sm_status merge_tensor(merger *m, const sm_tensor *t, const sm_weight *w) {
+    const uint64_t cols = t->dims[0], rows = rows_of(t);
     const uint32_t type = type_of(m, t);
     const sm_dtype_traits *traits = sm_dtype_get(type);
     const uint64_t row_bytes = cols / traits->block_size * traits->block_bytes;
     sm_mem *mem = m->model->mem;
     sm_status status = SM_OK;
     m->row = sm_alloc_array(mem, cols, sizeof *m->row);
-    m->b = sm_alloc_array(mem, rank, sizeof *m->b);
     m->out = sm_alloc_array(mem, rows, row_bytes);
-    float *A = sm_alloc_array(mem, n_a * cols, sizeof *A);
-    if (!m->row || !m->b || !m->out || !A) {
+    if (!m->row || !m->out)
         status = sm_fail(m->error, SM_ERR_NOMEM, "out of memory for '%s'", t->name);
-    } else {
-        for (uint64_t i = 0; i < n_a && !status; i++) {
-            m->kernels->type[a->type].dequantize(A + i * cols, a->data + i * (a->size / n_a), cols);
-            status = go_on(m, cols);
-        }
-        const double alpha = m->adapter->info.alpha;
-        const double factor = m->scale * (alpha != 0 ? alpha / (double)rank : 1);
-        for (uint64_t r = 0; r < rows && !status; r++) {
-            status = merge_row(m, t, r, A, b, factor);
-            if (!status)
-                status = encode_row(m, t, r, type, m->out + r * row_bytes);
-            m->done += cols;
-            status = status ? status : go_on(m, cols + cols * rank / 64);
-        }
-    }
+    for (uint32_t i = 0; i < sm_weight_count(w) && !status; i++)
+        status = merge_matrix(m, t, w + sm_weight_place(w, i), type, row_bytes);
     if (!status)
         status = sm_gguf_write_tensor(m->w, m->out, rows * row_bytes, m->error);
-    sm_free(mem, A);
     sm_free(mem, m->row);
-    sm_free(mem, m->b);
     sm_free(mem, m->out);
     return status;
 }
@@ -179,13 +213,14 @@ static sm_status write_all(merger *m, const char *path) {
     put_keys(m);
     for (uint64_t i = 0; i < base->n_tensors; i++) {
         const sm_tensor *t = &base->tensors[i];
-        if (half(m, t->name, ".lora_a"))
+        if (adapted(m, t))
             m->total += t->dims[0] * rows_of(t);
         sm_gguf_declare_tensor(m->w, t->name, type_of(m, t), t->n_dims, t->dims, NULL);
     }
     for (uint64_t i = 0; i < base->n_tensors && !status; i++) {
-        const sm_tensor *t = &base->tensors[i], *a = half(m, t->name, ".lora_a");
-        status = a ? merge_matrix(m, t, a) : copy_tensor(m, t);
+        const sm_tensor *t = &base->tensors[i];
+        const sm_weight *w = adapted(m, t);
+        status = w ? merge_tensor(m, t, w) : copy_tensor(m, t);
     }
     return sm_gguf_writer_end(m->w, status, m->error);
 }
@@ -217,15 +252,12 @@ sm_status sm_adapter_merge(const char *out_path, const char *model_path, const c
     if (!status)
         status =
             sm_adapter_open(&m.adapter, m.model, &(sm_origin){.name = adapter_path}, &hook, error);
-    if (!status)
-        status = sm_source_open_asking(&m.file, m.model->mem, adapter_path, true, &hook, error);
     if (!status && given.type) {
         m.type = sm_model_type_find(given.type, SM_TYPES_OF_TENSORS, error);
         status = m.type ? SM_OK : SM_ERR_ARGUMENT;
     }
     if (!status)
         status = write_all(&m, out_path);
-    sm_source_close(m.file);
     sm_adapter_free(m.adapter);
     sm_model_free(m.model);
     return status;

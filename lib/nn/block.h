@@ -562,8 +562,9 @@ typedef struct sm_block {
     uint32_t index; /* in the net's list of blocks */
     uint32_t state; /* where kind->has_state: which part of sm_state */
     uint32_t dims[SM_DIM_COUNT];
-    uint32_t asked;  /* bits of slots */
-    uint32_t joined; /* bits of the kind's joins: those that this block's tensors come by */
+    uint32_t asked;    /* bits of slots */
+    uint32_t joined;   /* bits of the kind's joins: those that this block's tensors come by */
+    uint32_t may_join; /* those that a file of this family might have it by */
     sm_wiring wiring;
     union {
         sm_attn_params attn;
@@ -635,6 +636,8 @@ uint64_t sm_block_stride(uint64_t n);
 const sm_kind *sm_kind_get(sm_kind_id id);
 /* Name of a block's tensor, as its file has it, cut off where it does not fit (128 bytes do). */
 void sm_slot_name(const sm_block *block, uint32_t slot, char *name, size_t capacity);
+/* The same where each tensor is one of its own, whether this file has it so or not. */
+void sm_slot_own_name(const sm_block *block, uint32_t slot, char *name, size_t capacity);
 /* Whether the block's tensor is one that a new model has: all but optional ones. */
 bool sm_slot_wanted(const sm_block *block, uint32_t slot);
 /* The same of a join's tensor, whether the block comes by it or not. */

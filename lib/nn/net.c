@@ -65,9 +65,8 @@ uint32_t sm_net_widest_input(const sm_net *net) {
     return widest;
 }
 
-/* Joined matrices share one A. */
-static uint32_t whole_groups(const sm_weight *w, const sm_lora *lora) {
-    return w->part ? 0 : (lora->a.rows + SM_GROUP - 1) / SM_GROUP * SM_GROUP;
+static uint32_t whole_groups(const sm_lora *lora) {
+    return lora->shares ? 0 : (lora->a.rows + SM_GROUP - 1) / SM_GROUP * SM_GROUP;
 }
 
 uint32_t sm_adapter_width(const sm_net_adapter *adapter, const sm_net *net) {
@@ -75,7 +74,7 @@ uint32_t sm_adapter_width(const sm_net_adapter *adapter, const sm_net *net) {
     for (uint32_t first = 0; first < net->n_matrices; first += net->matrices[first].group_n) {
         uint32_t width = 0; /* of matrices that read the same input */
         for (uint32_t i = 0; i < net->matrices[first].group_n; i++)
-            width += whole_groups(&net->matrices[first + i], &adapter->lora[first + i]);
+            width += whole_groups(&adapter->lora[first + i]);
         widest = width > widest ? width : widest;
     }
     return widest;

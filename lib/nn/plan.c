@@ -327,8 +327,9 @@ void plan_joined(sm_plan *p, const sm_kind *kind) {
     p->joined |= 1u << kind->id;
 }
 
-/* Which of its tensors a block comes by joined: those that the file has so. */
-static uint32_t joins_of(const sm_plan *p, const sm_block *b) {
+/* Which of its tensors a block might come by joined, and which it does: those that the file has
+ * so. */
+static void find_joins(const sm_plan *p, sm_block *b) {
     const bool usual = p->joined >> b->kind->id & 1;
     char own[128], name[128];
     uint32_t joined = 0;
@@ -337,10 +338,12 @@ static uint32_t joins_of(const sm_plan *p, const sm_block *b) {
         sm_slot_name(b, join->first, own, sizeof own);
         sm_join_name(b, join, name, sizeof name);
         const bool there = join->when == SM_MAY && sm_source_find_tensor(p->source, name);
+        if (usual || join->when == SM_MAY)
+            b->may_join |= 1u << i;
         if ((usual || there) && !sm_source_find_tensor(p->source, own))
             joined |= 1u << i;
     }
-    return joined;
+    b->joined = joined;
 }
 
 /* Counts the tensors that a file must have by now: key block_count may say any number. */
@@ -376,7 +379,7 @@ static sm_block *add_block(sm_plan *p, const sm_kind *kind, uint32_t layer, sm_w
                                    (wiring.bias && !wiring.shared ? 1u << SM_SLOT_PRE_BIAS : 0) |
                                    (wiring.post ? 1u << SM_SLOT_POST : 0) |
                                    (wiring.sum ? 1u << SM_SLOT_SUM : 0)};
-    new_block.joined = joins_of(p, &new_block);
+    find_joins(p, &new_block);
     new_block.dims[SM_DIM_EMBD] = p->n_embd;
     count_tensors(p, &new_block);
     if (p->status)

@@ -65,12 +65,19 @@ void sm_join_name(const sm_block *b, const sm_join *join, char *name, size_t cap
     full_name(b, join->first, join->suffix, name, capacity);
 }
 
-void sm_slot_name(const sm_block *b, uint32_t slot, char *name, size_t capacity) {
-    const sm_join *join = sm_slot_join(b, slot);
-    const char *suffix = join ? join->suffix : b->kind->slot[slot].suffix;
+void sm_slot_own_name(const sm_block *b, uint32_t slot, char *name, size_t capacity) {
+    const char *suffix = b->kind->slot[slot].suffix;
     if (b->kind == &sm_kind_experts && slot == SM_EXPERTS_CHOICE_BIAS && b->experts.short_name)
         suffix = "exp_probs_b";
     full_name(b, slot, suffix, name, capacity);
+}
+
+void sm_slot_name(const sm_block *b, uint32_t slot, char *name, size_t capacity) {
+    const sm_join *join = sm_slot_join(b, slot);
+    if (join)
+        sm_join_name(b, join, name, capacity);
+    else
+        sm_slot_own_name(b, slot, name, capacity);
 }
 
 bool sm_slot_wanted(const sm_block *b, uint32_t slot) {

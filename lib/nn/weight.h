@@ -101,6 +101,7 @@ typedef struct sm_lora {
     sm_weight a; /* [rank][cols]: F32, packed; rows 0: none */
     sm_weight b; /* [rows][rank]: F32, packed */
     float scale;
+    bool shares; /* the A of the matrix before it in the net's list, which reads the same input */
 } sm_lora;
 
 /* What is added to a network; the caller's, and matching the net it is used with. */

@@ -24,6 +24,64 @@ static const sm_weight *find_matrix(const sm_net *net, const char *name, uint64_
     return NULL;
 }
 
+/* What a pair adapts: matrices side by side in the net's list (of stacks: in each expert's part of
+ * it), whose rows are those of B one after the other. */
+typedef struct target {
+    const sm_weight *w; /* the first; NULL: none */
+    uint32_t n;
+    uint64_t rows;
+} target;
+
+/* Takes one of that name, rather one with as many rows as B has. */
+static void consider(target *best, const sm_weight *w, uint32_t n, uint64_t rows_of_b) {
+    target other = {w, n, 0};
+    for (uint32_t i = 0; i < n; i++)
+        other.rows += w[i].rows;
+    if (!best->w || (best->rows != rows_of_b && other.rows == rows_of_b))
+        *best = other;
+}
+
+/* The matrices of a join, if the block has them all; NULL if not. */
+static const sm_weight *joinable(const sm_block *b, uint32_t i) {
+    const sm_join *join = &b->kind->join[i];
+    const sm_weight *w = b->w[join->first];
+    for (uint32_t j = 1; w && j < join->n; j++)
+        if (b->w[join->first + j] != w + j)
+            w = NULL;
+    return b->may_join >> i & 1 ? w : NULL;
+}
+
+static bool same_name(const char *own, const char *name, uint64_t length) {
+    return strlen(own) == length && !memcmp(own, name, length);
+}
+
+/* An adapter may be of a file that has joined what this one has apart, or the other way round. Its
+ * B's rows say which where both have the name (ffn_up, with the gate in it or without). */
+static target find_target(const sm_net *net, const char *name, uint64_t length,
+                          uint64_t rows_of_b) {
+    char own[128];
+    target found = {0};
+    const sm_weight *exact = find_matrix(net, name, length);
+    if (exact)
+        consider(&found, exact, exact->n_parts, rows_of_b);
+    for (uint32_t k = 0; k < net->n_blocks && (!found.w || found.rows != rows_of_b); k++) {
+        const sm_block *b = &net->blocks[k];
+        for (uint32_t i = 0; i < b->kind->n_slots; i++) {
+            if (!b->w[i] || b->w[i]->n_parts == 1)
+                continue; /* under its own name already */
+            sm_slot_own_name(b, i, own, sizeof own);
+            if (same_name(own, name, length))
+                consider(&found, b->w[i], 1, rows_of_b);
+        }
+        for (uint32_t i = 0; i < b->kind->n_joins; i++) {
+            sm_join_name(b, &b->kind->join[i], own, sizeof own);
+            if (joinable(b, i) && same_name(own, name, length))
+                consider(&found, joinable(b, i), b->kind->join[i].n, rows_of_b);
+        }
+    }
+    return found;
+}
+
 /* Length of a tensor's name without `ending`; 0 if it does not end so. */
 static uint64_t stem(const char *name, const char *ending) {
     const uint64_t n = strlen(name), m = strlen(ending);
@@ -49,15 +107,21 @@ static sm_status fits(const loader *l, const sm_tensor *t, const sm_weight *w, u
     return SM_OK;
 }
 
-/* What both halves have for matrix w; joined matrices share an A, the first one's. */
-static sm_status load_one(const loader *l, const sm_weight *w, const sm_tensor *a,
-                          const sm_tensor *b) {
+/* What both halves have for one matrix, whose rows in B begin at `row`; those behind the first of a
+ * target share its A. */
+static sm_status load_one(const loader *l, const sm_weight *w, bool shares, uint64_t row,
+                          const sm_tensor *a, const sm_tensor *b) {
     sm_adapter *to = l->a;
     sm_lora *place = &to->low.lora[w->index];
     const sm_kernels *kernels = to->model->net->kernels;
     const uint64_t rank = a->dims[1];
     sm_status status = SM_OK;
-    if (w->part) {
+    if (place->b.rows)
+        return sm_fail(l->error, SM_ERR_FORMAT,
+                       "%s: tensor '%s' adapts what another one of this file adapts, too",
+                       l->source->path, a->name);
+    place->shares = shares;
+    if (shares) {
         place->a = place[-1].a;
         place->a.own_packed = NULL;
     } else {
@@ -65,10 +129,22 @@ static sm_status load_one(const loader *l, const sm_weight *w, const sm_tensor *
                                     rank, l->error);
     }
     if (!status)
-        status = sm_weight_load_f32(&place->b, to->mem, kernels, l->source, b,
-                                    sm_weight_first_row(w), w->rows, l->error);
+        status =
+            sm_weight_load_f32(&place->b, to->mem, kernels, l->source, b, row, w->rows, l->error);
     /* llama.cpp takes 1 where alpha is 0 */
     place->scale = to->info.alpha != 0 ? (float)(to->info.alpha / (double)a->dims[1]) : 1.0f;
+    return status;
+}
+
+static sm_status load_target(const loader *l, const target *to, const sm_tensor *a,
+                             const sm_tensor *b) {
+    sm_status status = SM_OK;
+    for (uint32_t e = 0; !e || e < to->w->n_experts; e++) {
+        const sm_weight *w = to->w + (uint64_t)e * to->w->stride;
+        uint64_t row = e * to->rows;
+        for (uint32_t i = 0; i < to->n && !status; row += w[i++].rows)
+            status = load_one(l, &w[i], i > 0, row, a, b);
+    }
     return status;
 }
 
@@ -81,7 +157,8 @@ static sm_status load_pair(const loader *l, const sm_tensor *t, uint64_t length)
                        l->source->path, 100, t->name);
     sm_format(name, sizeof name, "%.*s.lora_b", (int)length, t->name);
     const sm_tensor *b = sm_source_find_tensor(l->source, name);
-    const sm_weight *w = find_matrix(a->model->net, t->name, length);
+    const target to = find_target(a->model->net, t->name, length, b ? b->dims[1] : 0);
+    const sm_weight *w = to.w;
     if (!w)
         return sm_fail(l->error, SM_ERR_UNSUPPORTED,
                        "%s: tensor '%s' adapts nothing that this model can have adapted",
@@ -95,17 +172,16 @@ static sm_status load_pair(const loader *l, const sm_tensor *t, uint64_t length)
                        t->name, (unsigned long long)rank);
     sm_status status = fits(l, t, w, w->cols, rank);
     if (!status)
-        status = fits(l, b, w, rank, w->joined_rows);
+        status = fits(l, b, w, rank, to.rows);
     if (!status)
         status = sm_tensor_check(l->source, t, a->model->net->kernels, a->mem, NULL, l->error);
     if (!status)
         status = sm_tensor_check(l->source, b, a->model->net->kernels, a->mem, NULL, l->error);
-    for (uint32_t i = 0; !status && i < sm_weight_count(w); i++)
-        status = load_one(l, w + sm_weight_place(w, i), t, b);
+    if (!status)
+        status = load_target(l, &to, t, b);
     a->info.n_matrices++;
     a->info.max_rank = rank > a->info.max_rank ? (uint32_t)rank : a->info.max_rank;
-    a->info.n_weights +=
-        rank * ((uint64_t)w->cols + w->joined_rows) * (w->n_experts ? w->n_experts : 1);
+    a->info.n_weights += rank * ((uint64_t)w->cols + to.rows) * (w->n_experts ? w->n_experts : 1);
     return status;
 }
 

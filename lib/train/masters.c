@@ -212,6 +212,7 @@ static void add_lora(sm_builder *b, sm_master *master, sm_lora *lora) {
                     .first = &of_first->b};
     if (w->part) {
         lora->a = lora[-1].a;
+        lora->shares = true;
         master->a_grad = master[-1].a_grad;
     } else {
         master->a_grad = add_half(b, &lora->a, &A, first->a_grad);

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -222,8 +223,9 @@ static void test_same_bits(void **state) {
 
 /* ---- adapters -------------------------------------------------------------------------------- */
 
-/* An adapter of all matrices of layers of the split file: A is one for those that are joined. */
-static void write_adapter(const char *path, const char *model_path, bool gates) {
+/* An adapter of all matrices of layers of the split file, or (`own`) of those but attn_k; A is one
+ * for those that are joined, or each one's own. */
+static void write_adapter(const char *path, const char *model_path, bool gates, bool own) {
     sm_source *model;
     sm_gguf_writer *w;
     const char *architecture;
@@ -241,14 +243,15 @@ static void write_adapter(const char *path, const char *model_path, bool gates) 
             const sm_tensor *t = &model->tensors[i];
             int part;
             const int by = join_of(t, gates, "", &part);
-            if (t->n_dims < 2 || strncmp(t->name, "blk.", 4) != 0 || strstr(t->name, "gate_inp"))
+            if (t->n_dims < 2 || strncmp(t->name, "blk.", 4) != 0 || strstr(t->name, "gate_inp") ||
+                (own && strstr(t->name, "attn_k.")))
                 continue;
             for (int half = 0; half < 2; half++) {
                 char name[128];
                 const uint64_t dims[3] = {half ? RANK : t->dims[0], half ? t->dims[1] : RANK,
                                           t->dims[2]};
                 const uint64_t n = dims[0] * dims[1] * dims[2];
-                uint64_t seed = half ? i : by < 0 ? i + 1000 : 2000 + (uint64_t)by;
+                uint64_t seed = half ? i : by < 0 || own ? i + 1000 : 2000 + (uint64_t)by;
                 snprintf(name, sizeof name, "%s.lora_%c", t->name, "ab"[half]);
                 if (!pass) {
                     OK(sm_gguf_declare_tensor(w, name, SM_DTYPE_F32, t->n_dims, dims, error));
@@ -279,7 +282,7 @@ static void test_adapters(void **state) {
         sm_model_info info = {.struct_size = sizeof info};
         assert_int_equal(fixture_write(split, &models[i]), 0);
         join(split, joined, gates, "", NULL);
-        write_adapter(of_split, split, gates);
+        write_adapter(of_split, split, gates, false);
         join(of_split, of_joined, gates, ".lora_b", ".lora_a");
         logits_of(split, SM_REPACK_LAZY, NULL, plain, &info);
         logits_of(split, SM_REPACK_LAZY, of_split, want, &info);
@@ -290,7 +293,109 @@ static void test_adapters(void **state) {
         join(merged, want_merged, gates, "", NULL);
         OK(sm_adapter_merge(merged, joined, of_joined, 1, NULL, error));
         assert_same_files(merged, want_merged);
+        /* each of them for the other file */
+        logits_of(joined, SM_REPACK_LAZY, of_split, got, &info);
+        assert_memory_equal(got, want, sizeof want);
+        logits_of(split, SM_REPACK_LAZY, of_joined, got, &info);
+        assert_memory_equal(got, want, sizeof want);
+        OK(sm_adapter_merge(merged, joined, of_split, 1, NULL, error));
+        assert_same_files(merged, want_merged);
+        OK(sm_adapter_merge(merged, split, of_joined, 1, NULL, error));
+        join(merged, of_split, gates, "", NULL);
+        assert_same_files(of_split, want_merged);
     }
+}
+
+/* Parts with an A of their own, and one without any, on joined tensors: the bits of the split file,
+ * and of the merged one's floats up to rounding. */
+static void test_parts(void **state) {
+    (void)state;
+    static float plain[LOGITS], want[LOGITS], got[LOGITS];
+    const char *split = scratch_path("split.gguf"), *joined = scratch_path("joined.gguf");
+    const char *adapter = scratch_path("parts.gguf"), *merged = scratch_path("merged.gguf");
+    const char *merged_split = scratch_path("want.gguf"), *rejoined = scratch_path("of.gguf");
+    for (size_t i = 0; i < N_MODELS; i++) {
+        const bool gates = has_gates(&models[i]);
+        const sm_merge_options floats = {.struct_size = sizeof floats, .type = "F32"};
+        sm_model_info info = {.struct_size = sizeof info};
+        assert_int_equal(fixture_write(split, &models[i]), 0);
+        join(split, joined, gates, "", NULL);
+        write_adapter(adapter, split, gates, true);
+        logits_of(split, SM_REPACK_LAZY, NULL, plain, &info);
+        logits_of(split, SM_REPACK_LAZY, adapter, want, &info);
+        logits_of(joined, SM_REPACK_LAZY, adapter, got, &info);
+        assert_memory_not_equal(want, plain, sizeof want);
+        assert_memory_equal(got, want, sizeof want);
+        OK(sm_adapter_merge(merged_split, split, adapter, 1, NULL, error));
+        OK(sm_adapter_merge(merged, joined, adapter, 1, NULL, error));
+        join(merged_split, rejoined, gates, "", NULL);
+        assert_same_files(merged, rejoined);
+        if (models[i].type != SM_DTYPE_F32)
+            continue;
+        OK(sm_adapter_merge(merged, joined, adapter, 1, &floats, error));
+        logits_of(merged, SM_REPACK_LAZY, NULL, got, &info);
+        for (int k = 0; k < LOGITS; k++)
+            assert_true(fabsf(got[k] - want[k]) < 1e-4f);
+    }
+}
+
+/* An adapter with one pair, or a joined and a single one of the same rows. */
+static void expect_adapter_refused(const char *model_path, const char *first, uint64_t rows,
+                                   const char *second, uint64_t more, sm_status want,
+                                   const char *part) {
+    static const float zeros[64 * 512];
+    const char *path = scratch_path("odd.gguf"), *names[2] = {first, second};
+    const uint64_t n_rows[2] = {rows, more};
+    sm_gguf_writer *w;
+    sm_model *model;
+    sm_adapter *a;
+    sm_error why = {0};
+    OK(sm_gguf_writer_open(&w, &mem, path, 3, 32, error));
+    sm_gguf_put_str(w, "general.type", "adapter", 7);
+    sm_gguf_put_str(w, "adapter.type", "lora", 4);
+    OK(sm_model_load(&model, model_path, NULL, error));
+    sm_model_info info = {.struct_size = sizeof info};
+    OK(sm_model_get_info(model, &info, error));
+    sm_gguf_put_str(w, "general.architecture", info.architecture, strlen(info.architecture));
+    for (int pass = 0; pass < 2; pass++)
+        for (int i = 0; i < (second ? 2 : 1); i++)
+            for (int half = 0; half < 2; half++) {
+                char name[128];
+                const uint64_t dims[2] = {half ? 4 : 64, half ? n_rows[i] : 4};
+                snprintf(name, sizeof name, "%s.lora_%c", names[i], "ab"[half]);
+                if (!pass)
+                    OK(sm_gguf_declare_tensor(w, name, SM_DTYPE_F32, 2, dims, error));
+                else
+                    OK(sm_gguf_write_tensor(w, zeros, dims[0] * dims[1] * sizeof *zeros, error));
+            }
+    OK(sm_gguf_writer_finish(w, error));
+    assert_int_equal(sm_adapter_load(&a, model, path, NULL, &why), want);
+    if (want)
+        assert_non_null(strstr(why.message, part));
+    sm_adapter_free(a);
+    sm_model_free(model);
+}
+
+static void test_adapter_refusals(void **state) {
+    (void)state;
+    char path[512]; /* scratch_path gives its text to another after some calls */
+    snprintf(path, sizeof path, "%s", scratch_path("split.gguf"));
+    const char *qkv = "blk.0.attn_qkv.weight";
+    const char *q = "blk.0.attn_q.weight", *up = "blk.1.ffn_up.weight";
+    /* q, k and v of 64, 32 and 32 rows; gate and up of 96 */
+    assert_int_equal(fixture_write(path, &(fixture_model){.seed = 3}), 0);
+    expect_adapter_refused(path, qkv, 128, NULL, 0, SM_OK, "");
+    expect_adapter_refused(path, qkv, 127, NULL, 0, SM_ERR_SHAPE, "blk.0.attn_qkv.weight.lora_b");
+    expect_adapter_refused(path, qkv, 128, q, 64, SM_ERR_FORMAT, "blk.0.attn_q.weight.lora_a");
+    expect_adapter_refused(path, q, 64, qkv, 128, SM_ERR_FORMAT, "blk.0.attn_qkv.weight.lora_a");
+    /* no llama's up has the gate in it */
+    expect_adapter_refused(path, up, 192, NULL, 0, SM_ERR_SHAPE, "blk.1.ffn_up.weight.lora_b");
+    assert_int_equal(fixture_write(path, &(fixture_model){.architecture = "phi3"}), 0);
+    expect_adapter_refused(path, q, 64, NULL, 0, SM_OK, "");
+    expect_adapter_refused(path, q, 128, NULL, 0, SM_ERR_SHAPE, "blk.0.attn_q.weight.lora_b");
+    expect_adapter_refused(path, up, 96, NULL, 0, SM_OK, "");
+    expect_adapter_refused(path, up, 192, "blk.1.ffn_gate.weight", 96, SM_ERR_FORMAT, "blk.1.ffn_");
+    expect_adapter_refused(path, up, 95, NULL, 0, SM_ERR_SHAPE, "blk.1.ffn_up.weight.lora_b");
 }
 
 /* ---- quantizing ------------------------------------------------------------------------------ */
@@ -405,6 +510,7 @@ static void test_both(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_bits), cmocka_unit_test(test_adapters),
+        cmocka_unit_test(test_parts),     cmocka_unit_test(test_adapter_refusals),
         cmocka_unit_test(test_quantize),  cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_both),
     };

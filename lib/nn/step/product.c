@@ -16,17 +16,20 @@ static const sm_lora *lora_of(const sm_worker *w, uint32_t adapter, uint32_t ind
     return &w->adapters->adapter[adapter]->lora[index];
 }
 
-/* Matrices that read one input have their places side by side, adapter by adapter; joined ones
- * share an A, and a place. */
+/* Matrices that read one input have their places side by side, adapter by adapter; those that share
+ * an A share its place. */
 static uint64_t low_place(const sm_worker *w, uint32_t adapter, const sm_weight *W) {
     uint64_t place = 0;
+    uint32_t owner = W->index;
+    while (lora_of(w, adapter, owner)->shares)
+        owner--;
     for (uint32_t i = 0; i <= adapter; i++)
         for (uint32_t m = W->group_first; m < W->group_first + W->group_n; m++) {
-            if (w->net->matrices[m].part)
-                continue;
-            if (i == adapter && m == W->index - W->part)
+            const sm_lora *lora = lora_of(w, i, m);
+            if (i == adapter && m == owner)
                 return place;
-            place += (lora_of(w, i, m)->a.rows + SM_GROUP - 1) / SM_GROUP * SM_GROUP;
+            if (!lora->shares)
+                place += (lora->a.rows + SM_GROUP - 1) / SM_GROUP * SM_GROUP;
         }
     return place;
 }
@@ -67,7 +70,7 @@ void sm_product_lower(const sm_worker *w, const sm_weight *W, const sm_input *in
         for (uint32_t m = 0; m < W->group_n; m++) {
             const sm_lora *lora = lora_of(w, i, matrices[m].index);
             const uint64_t groups = (lora->a.rows + SM_GROUP - 1) / SM_GROUP;
-            uint64_t t0 = 0, t1 = n, g0 = 0, g1 = matrices[m].part ? 0 : groups;
+            uint64_t t0 = 0, t1 = n, g0 = 0, g1 = lora->shares ? 0 : groups;
             if (n == 1) /* matrices in turn begin with another thread */
                 sm_share(g1, (w->thread + m + i) % w->n_threads, w->n_threads, &g0, &g1);
             else
