@@ -195,9 +195,24 @@ static bool same_node(const struct stat *a, const struct stat *b) {
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
+bool cli_is_part(const char *file, const char *model) {
+    struct stat file_info, model_info, parent;
+    const char *name;
+    if (stat(file, &file_info) != 0 || stat(model, &model_info) != 0 ||
+        !S_ISREG(file_info.st_mode) || !S_ISDIR(model_info.st_mode))
+        return false;
+    char *directory = directory_of(file, &name);
+    const bool inside =
+        directory != NULL && stat(directory, &parent) == 0 && same_node(&parent, &model_info);
+    free(directory);
+    return inside;
+}
+
 bool cli_same_file(const char *a, const char *b) {
     struct stat a_info, b_info;
     const bool a_there = stat(a, &a_info) == 0, b_there = stat(b, &b_info) == 0;
+    if (cli_is_part(a, b) || cli_is_part(b, a))
+        return true;
     if (a_there || b_there)
         return a_there && b_there && S_ISREG(a_info.st_mode) && same_node(&a_info, &b_info);
     const char *a_name, *b_name;

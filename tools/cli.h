@@ -147,7 +147,10 @@ int cli_encode(int32_t **ids, uint64_t *n, const sm_tokenizer *tokenizer, const 
 
 /* ---- output --------------------------------------------------------------------- */
 
-/* Whether two names stand for one file, there already or not; only plain files count. */
+/* Whether the model is a directory in which this file is: to write it would destroy the model. */
+bool cli_is_part(const char *file, const char *model);
+/* Whether two names stand for one file, there already or not, or one for a part of the other; only
+ * plain files count. */
 bool cli_same_file(const char *a, const char *b);
 /* Whether a file can be written where `path` says, as far as can be known before: reports what
  * stands against it. whole: it will be replaced as a whole, which only plain files can be.

@@ -48,6 +48,8 @@ int cmd_lora_merge(int argc, char **argv) {
         return cli_misuse("lora merge", "--scale: \"%s\" is no number", scale_text);
     if (cli_same_file(out, adapter))
         return cli_misuse("lora merge", "OUT would replace ADAPTER");
+    if (cli_is_part(out, model))
+        return cli_misuse("lora merge", "OUT would replace a file of the directory %s", model);
     cli_catch_interrupt();
     sm_error error;
     const sm_status status = sm_adapter_merge(

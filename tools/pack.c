@@ -55,6 +55,8 @@ int cmd_pack(int argc, char **argv) {
     }
     if (in == NULL || out == NULL)
         return cli_misuse("pack", "MODEL and FILE are required");
+    if (cli_is_part(out, in))
+        return cli_misuse("pack", "FILE would replace a file of the directory %s", in);
     cli_catch_interrupt();
     code = cli_load_model(&model, &info, in, &options);
     if (code != CLI_GO_ON)

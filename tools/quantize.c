@@ -170,6 +170,8 @@ int cmd_quantize(int argc, char **argv) {
         return code;
     if (operands[2] == NULL)
         return cli_misuse("quantize", "IN, OUT and TYPE are required");
+    if (cli_is_part(operands[1], operands[0]))
+        return cli_misuse("quantize", "OUT would replace a file of the directory %s", operands[0]);
     if (options.imatrix != NULL && cli_same_file(operands[1], options.imatrix))
         return cli_misuse("quantize", "OUT would replace the importance matrix %s",
                           options.imatrix);

@@ -414,20 +414,18 @@ SM_API sm_status SM_CALL sm_session_sample(sm_session *session, const sm_samplin
  *
  * SM_CONTEXT_STOP   generating ends (SM_FINISH_CONTEXT); a prompt that does not fit is refused.
  * SM_CONTEXT_SLIDE  n_drop tokens behind the first n_keep are dropped, and those after them
- * computed
- *                   again: the session then is what it would be had it been fed only what it holds.
+ *                   computed again: the session then is what it would be had it been fed only what
+ *                   it holds.
  * SM_CONTEXT_SINKS  the same tokens are dropped, and those after them keep their keys and values
  *                   (StreamingLLM, arXiv:2309.17453): the first n_keep tokens are the sinks, and
  *                   positions are those within the cache. Nothing is computed again, but keys are
  *                   rotated by the difference of their positions, from what the cache has of them,
  *                   and rounded to its type once more; so that this happens to each only once,
- * n_drop
- *                   is half of what is not kept where the paper drops one token at a time. n_keep
+ *                   n_drop is half of what is not kept where the paper drops one token at a time. n_keep
  *                   (0: 4) and n_drop are rounded up to multiples of 16. Where the session later
  *                   computes anything of this again (sm_session_rewind with windows, another
  *                   prompt), it does so from the tokens it holds. SM_ERR_UNSUPPORTED where
- * positions
- *                   are learned (gpt2) or keys are normed after their rotation (hunyuan), and where
+ *                   positions are learned (gpt2) or keys are normed after their rotation (hunyuan), and where
  *                   windows kept alone do not fit beside n_keep.
  * SM_CONTEXT_ASK    on_context_full gives the tokens to go on with: of a summary, for instance.
  *
@@ -486,7 +484,7 @@ typedef struct sm_generate_options {
     uint32_t parse_special;      /* 1: special tokens written in the prompt are parsed */
     uint32_t no_bos;             /* 1: no BOS in front even where the vocabulary asks for it */
     uint32_t ignore_end;         /* 1: go on after end-of-text tokens */
-    uint32_t speculate;          /* SM_SPECULATE_…: see below */
+    uint32_t speculate;          /* SM_SPECULATE_…: see above */
     uint32_t draft_tokens;       /* computed ahead at most; 0: 16; less than n_batch */
     sm_session *draft;           /* NULL, or a session whose model guesses tokens */
     uint32_t context_full;       /* SM_CONTEXT_…: see above */

@@ -237,11 +237,9 @@ SM_API void SM_CALL sm_cancel_free(sm_cancel *cancel);
 enum {
     SM_ORIGIN_PATH = 0,   /* the file `name` */
     SM_ORIGIN_MEMORY = 1, /* data[0..size): used in place if its address is a multiple of 64 */
-    SM_ORIGIN_FD = 2,     /* `size` bytes from `offset` of the open file `fd`: mapped if io says */
-};
-/* so and the offset is a multiple of 64 */
-enum {
-    SM_ORIGIN_READ = 3, /* `size` bytes that `read` gives */
+    SM_ORIGIN_FD = 2,     /* `size` bytes from `offset` of the open file `fd`: mapped if io says so
+                             and the offset is a multiple of 64 */
+    SM_ORIGIN_READ = 3,   /* `size` bytes that `read` gives */
 };
 
 /* Copies n bytes from `offset` on to `to`; returns how many, at least 1 and fewer if it likes, or a

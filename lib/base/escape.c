@@ -71,8 +71,7 @@ uint32_t sm_escape_next(const char *text, uint64_t length, char *unit, uint32_t 
 
 uint64_t sm_text_escape(const char *text, uint64_t length, char *out, uint64_t capacity) {
     uint64_t n = 0, kept = 0;
-    if (!text)
-        length = 0;
+    length = text ? text_size(text, length) : 0;
     if (!out)
         capacity = 0;
     for (uint64_t i = 0; i < length;) {

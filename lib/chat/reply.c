@@ -455,7 +455,7 @@ sm_status sm_reply_feed(sm_reply *reply, const char *text, uint64_t length, sm_d
         return status;
     reply->on_delta = on_delta;
     reply->user = user;
-    status = feed(reply, text, length, error);
+    status = feed(reply, text, text_size(text, length), error);
     if (sm_use_end(&reply->use))
         sm_reply_free(reply);
     return status;

@@ -184,7 +184,7 @@ sm_status sm_constraint_new(sm_constraint **out, const sm_tokenizer *tokenizer, 
     static const sm_grammar_fn writers[] = {[SM_CONSTRAINT_GBNF] = write_gbnf,
                                             [SM_CONSTRAINT_REGEX] = write_regex,
                                             [SM_CONSTRAINT_GRAMMAR] = write_grammar};
-    source s = {text, length};
+    source s = {text, text_size(text, length)};
     if (out)
         *out = NULL;
     if (!text)

@@ -183,7 +183,7 @@ sm_status sm_constraint_accept_text(sm_constraint_state *s, const char *text, ui
     status = length && !text ? sm_fail(error, SM_ERR_ARGUMENT, "sm_constraint_accept_text: NULL")
                              : remember(s, 1, error);
     if (!status)
-        status = advance(s, text, length, &at, error);
+        status = advance(s, text, text_size(text, length), &at, error);
     if (!status && at == SM_PLACE_DEAD)
         status = sm_fail(error, SM_ERR_ARGUMENT, "the text may not come here by the constraint");
     if (!status)

@@ -40,7 +40,7 @@ sm_status sm_constraint_new_schema(sm_constraint **out, const sm_tokenizer *toke
     if ((o.draft && o.draft != 7 && o.draft != 2020) || o.spaces > SM_SPACES_ANY || o.flags > 3 ||
         o.reserved || o.max_spaces > 1024)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_schema_options: draft, spaces or flags");
-    job j = {text, length, {0}, {o.cancel ? ask : NULL, &o}};
+    job j = {text, text_size(text, length), {0}, {o.cancel ? ask : NULL, &o}};
     j.choices.draft = o.draft == 7 ? SM_SCHEMA_DRAFT7 : SM_SCHEMA_2020_12;
     j.choices.fixed_draft = o.draft != 0;
     j.choices.spaces = o.spaces;

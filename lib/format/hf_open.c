@@ -76,7 +76,9 @@ static bool good_name(hf_reader *r, const char *name, uint64_t length) {
     char text[256];
     if (!length || length >= sizeof text || memchr(name, 0, (size_t)length) ||
         memchr(name, '/', (size_t)length) || memchr(name, '\\', (size_t)length)) {
-        fail_file(r, SM_ERR_FORMAT, INDEX, "names a file that is not in the directory");
+        r->status = sm_fail(r->error, SM_ERR_FORMAT,
+                            "%s/" INDEX ": names the file '%.*s', which is not in the directory",
+                            r->shown, (int)(length < 200 ? length : 200), name);
         return false;
     }
     sm_format(text, sizeof text, "%.*s", (int)length, name);

@@ -312,6 +312,7 @@ static sm_status encode(const sm_tokenizer *tokenizer, const char *text, uint64_
 sm_status sm_tokenizer_encode(const sm_tokenizer *tokenizer, const char *text, uint64_t length,
                               const sm_encode_options *options, int32_t *ids, uint64_t capacity,
                               uint64_t *n, sm_error *error) {
+    length = text ? text_size(text, length) : length;
     return sm_tokenizer_encode_rest(tokenizer, text, length, 0, options, ids, capacity, n, error);
 }
 
@@ -358,19 +359,20 @@ sm_status sm_tokenizer_encode_pair(const sm_tokenizer *tokenizer, const char *fi
         *n = 0;
     if (!tokenizer || !n || (!first && first_length) || (!second && second_length) ||
         (!ids && capacity))
-        return sm_fail(error, SM_ERR_ARGUMENT, "tokenizer_encode_pair: a pointer is NULL");
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_tokenizer_encode_pair: a pointer is NULL");
     if (!tokenizer->steps && tokenizer->kind != SM_TOKENIZER_WORDPIECE)
         return sm_fail(error, SM_ERR_UNSUPPORTED,
-                       "tokenizer_encode_pair: the vocabulary has no template for pairs");
-    const sm_str a = {first, first_length}, b = {second, second_length};
+                       "sm_tokenizer_encode_pair: the vocabulary has no template for pairs");
+    const sm_str a = {first, text_size(first, first_length)};
+    const sm_str b = {second, text_size(second, second_length)};
     sm_encode_options o;
-    sm_status status = take_options(
-        &o, options, first_length > second_length ? first_length : second_length, error);
+    sm_status status = take_options(&o, options, a.length > b.length ? a.length : b.length, error);
     if (status)
         return status;
+    sm_ask asked;
+    sm_join_cancel(&asked, &o.cancel, &o.cancel_user, o.cancel_flag);
     sm_encoder encoder;
-    status = sm_encoder_init(&encoder, tokenizer, first_length + second_length, &o, ids, capacity,
-                             error);
+    status = sm_encoder_init(&encoder, tokenizer, a.length + b.length, &o, ids, capacity, error);
     if (!status && tokenizer->steps)
         status = sm_steps_encode_template(&encoder, &tokenizer->steps->pair, a, b, o.flags,
                                           type_ids, capacity);

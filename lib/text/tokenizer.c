@@ -649,7 +649,7 @@ const char *sm_tokenizer_token_text(const sm_tokenizer *tokenizer, int32_t id, u
 int32_t sm_tokenizer_find(const sm_tokenizer *tokenizer, const char *text, uint64_t length) {
     if (!tokenizer || !text)
         return -1;
-    uint32_t id = sm_index_find(&tokenizer->index, &tokenizer->text, text, length);
+    uint32_t id = sm_index_find(&tokenizer->index, &tokenizer->text, text, text_size(text, length));
     return id == SM_NO_ID ? -1 : (int32_t)id;
 }
 

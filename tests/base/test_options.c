@@ -935,6 +935,50 @@ static void out_pointers_hold_nothing_after_a_failure(void **state) {
     sm_model_free(real);
 }
 
+/* SM_ZT in place of a length: the same as with the length. */
+static void texts_end_with_a_zero(void **state) {
+    (void)state;
+    char shown[32];
+    sm_tokenizer *t;
+    int32_t ids[2][16];
+    uint64_t n[2];
+    sm_model *model = open_model();
+    assert_int_equal(sm_model_get_tokenizer(model, &t, NULL), SM_OK);
+    assert_int_equal(sm_text_escape("a\x1b", SM_ZT, shown, sizeof shown), 5);
+    assert_string_equal(shown, "a\\x1b");
+    assert_int_equal(sm_text_escape(NULL, SM_ZT, shown, sizeof shown), 0);
+    assert_int_equal(sm_tokenizer_encode(t, "aab", 3, NULL, ids[0], 16, &n[0], NULL), SM_OK);
+    assert_int_equal(sm_tokenizer_encode(t, "aab", SM_ZT, NULL, ids[1], 16, &n[1], NULL), SM_OK);
+    assert_int_equal(n[0], n[1]);
+    assert_memory_equal(ids[0], ids[1], n[0] * sizeof ids[0][0]);
+    assert_int_equal(sm_tokenizer_encode(t, NULL, SM_ZT, NULL, ids[0], 16, &n[0], NULL),
+                     SM_ERR_ARGUMENT);
+    uint64_t length;
+    char name[64];
+    const char *text = sm_tokenizer_token_text(t, ids[1][n[1] - 1], &length);
+    snprintf(name, sizeof name, "%.*s", (int)length, text);
+    assert_int_equal(sm_tokenizer_find(t, name, SM_ZT), sm_tokenizer_find(t, name, length));
+    sm_constraint *c;
+    sm_constraint_state *s;
+    assert_int_equal(
+        sm_constraint_new_schema(&c, t, "{\"type\": \"null\"}", SM_ZT, NULL, NULL, NULL), SM_OK);
+    sm_constraint_free(c);
+    assert_int_equal(sm_constraint_new(&c, t, SM_CONSTRAINT_REGEX, "ab+", SM_ZT, NULL, NULL),
+                     SM_OK);
+    assert_int_equal(sm_constraint_state_new(&s, c, NULL), SM_OK);
+    assert_int_equal(sm_constraint_accept_text(s, "abb", SM_ZT, NULL), SM_OK);
+    assert_int_equal(sm_constraint_accept_text(s, "a", SM_ZT, NULL), SM_ERR_ARGUMENT);
+    sm_constraint_state_free(s);
+    sm_constraint_free(c);
+    sm_reply *reply;
+    const sm_reply_options o = {.struct_size = sizeof o, .format = "hermes"};
+    assert_int_equal(sm_reply_new(&reply, &o, NULL), SM_OK);
+    assert_int_equal(sm_reply_feed(reply, "hi", SM_ZT, NULL, NULL, NULL), SM_OK);
+    sm_reply_free(reply);
+    sm_tokenizer_free(t);
+    sm_model_free(model);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_size_ends_inside_a_field),
@@ -955,6 +999,7 @@ int main(void) {
         cmocka_unit_test(sampling_takes_zeros),
         cmocka_unit_test(training_takes_zeros),
         cmocka_unit_test(out_pointers_hold_nothing_after_a_failure),
+        cmocka_unit_test(texts_end_with_a_zero),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

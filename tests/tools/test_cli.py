@@ -1293,6 +1293,19 @@ class Quantize(Case):
         self.bad(2, "imatrix", "-m", MODEL, "-f", text, "-o", out, "-c", "1", says=["-c"])
         self.assertFalse(out.exists())
 
+    def test_parts_of_a_directory(self):
+        """No file of a model's directory is lost to a slip."""
+        model = self.folder / "model"
+        model.mkdir()
+        config = model / "config.json"
+        config.write_text("{}")
+        says = ["would replace a file of the directory"]
+        self.bad(2, "quantize", model, config, "Q8_0", says=says)
+        self.bad(2, "pack", model, config, says=says)
+        self.bad(2, "lora", "merge", "-m", model, "-a", "a.gguf", "-o", config, says=says)
+        self.bad(2, "train", "-m", model, "-d", "text", "-o", config, says=["same file"])
+        self.assertEqual(config.read_text(), "{}")
+
     def test_same_file(self):
         """No input is lost to a slip: imatrix and logits are no models."""
         path, _ = self.imatrix()
