@@ -1,5 +1,5 @@
-/* contrastive.c - contrastive decoding (arXiv:2309.09117): what a large model thinks of a token and a
- * small one does not. Both need the same vocabulary.
+/* contrastive.c - contrastive decoding (arXiv:2309.09117): what a large model thinks of a token and
+ * a small one does not. Both need the same vocabulary.
  *
  *     cc contrastive.c $(pkg-config --cflags --libs smallmind) -lm -o contrastive
  *     ./contrastive large.gguf small.gguf "Once upon a time"

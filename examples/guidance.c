@@ -1,5 +1,5 @@
-/* guidance.c - classifier-free guidance (arXiv:2306.17806): away from what the model would write after
- * a negative prompt. Both texts go on with the same tokens; SCALE 1 is no guidance.
+/* guidance.c - classifier-free guidance (arXiv:2306.17806): away from what the model would write
+ * after a negative prompt. Both texts go on with the same tokens; SCALE 1 is no guidance.
  *
  *     cc guidance.c $(pkg-config --cflags --libs smallmind) -lm -o guidance
  *     ./guidance model.gguf "The weather was" "The sad weather was" 1.5

@@ -1,5 +1,6 @@
-/* vote.c - self-consistency (arXiv:2203.11171): several samples of one prompt, computed together; what
- * most of them answer is the answer. Here an answer is the last number of a sample, or its last word.
+/* vote.c - self-consistency (arXiv:2203.11171): several samples of one prompt, computed together;
+ * what most of them answer is the answer. Here an answer is the last number of a sample, or its
+ * last word.
  *
  *     cc vote.c $(pkg-config --cflags --libs smallmind) -o vote
  *     ./vote model.gguf "Tom has 3 apples and buys 4. How many has he now? " 8 64

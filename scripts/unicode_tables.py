@@ -15,12 +15,18 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 BLOCK = 128
 END = 0x110000
+WIDTH = 100  # columns
 
 
 def grouped(values, form, per_line):
-    lines = [", ".join(form(v) for v in values[i:i + per_line])
-             for i in range(0, len(values), per_line)]
-    return ",\n    ".join(lines)
+    lines = [[]]
+    for text in map(form, values):
+        line = lines[-1]
+        if len(line) == per_line or sum(map(len, line)) + 2 * len(line) + len(text) > WIDTH - 5:
+            line = []
+            lines.append(line)
+        line.append(text)
+    return ",\n    ".join(map(", ".join, lines))
 
 
 def categories(library):
@@ -179,7 +185,7 @@ def write_normal_forms(library, output):
              + grouped([f"0x{c:X}" for c in pool], str, 12) + "\n};", ""]
     names, runs = scripts()
     text += ["/* Names of scripts, each ended by a zero; and the first of each run of code points of one,"
-             " times 256,", " * and its number. */",
+             " times", " * 256, and its number. */",
              "static const char script_names[] =\n    "
              + "\n    ".join(f'"{name}\\0"' for name in names) + ";",
              "static const uint32_t script_runs[] = {\n    "
@@ -196,7 +202,7 @@ def main():
     text = ["/* character_tables.h - made by scripts/unicode_tables.py; Unicode "
             + library.utf8proc_unicode_version().decode() + ". */", "/* clang-format off */", ""]
     text += ["/* Categories as letters from 'A' on, of the code points below CATEGORY_END: blocks of 128, "
-             "and which", " * of them each 128 have. */", f"#define CATEGORY_END 0x{end:X}",
+             "and", " * which of them each 128 have. */", f"#define CATEGORY_END 0x{end:X}",
              f"static const char category_blocks[{len(blocks)}][128] = {{"]
     for block in blocks:
         letters = "".join(chr(ord("A") + c) for c in block).replace("\\", "\\\\")

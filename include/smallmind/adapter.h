@@ -43,8 +43,8 @@ typedef struct sm_merge_options {
 /* Loads an adapter file in llama.cpp's GGUF format, for this model: general.type "adapter",
  * adapter.type "lora", and for a matrix W the tensors W.lora_a and W.lora_b, each of a type that
  * is computed. Where the model has matrices as rows of one tensor (attn_qkv) the adapter may have
- * them apart (attn_q), and the other way round. SM_ERR_IO, _FORMAT (also weights that are not finite,
- * and two pairs for one matrix), _MISSING (half of a pair),
+ * them apart (attn_q), and the other way round. SM_ERR_IO, _FORMAT (also weights that are not
+ * finite, and two pairs for one matrix), _MISSING (half of a pair),
  * _SHAPE (does not fit the model: names the tensor), _UNSUPPORTED (another architecture or kind of
  * adapter, or one of a tensor that is no matrix of a layer nor an output matrix of its own),
  * _NOMEM, _ARGUMENT, _CANCELLED. options may be NULL. */

@@ -59,10 +59,10 @@ SM_API sm_status SM_CALL sm_chat_new_from_model(sm_chat **out, const sm_model *m
 SM_API void SM_CALL sm_chat_free(sm_chat *chat); /* NULL is fine */
 /* The template, zero-terminated, valid as long as the handle. */
 SM_API const char *SM_CALL sm_chat_template_text(const sm_chat *chat);
-/* How the model writes reasoning and calls, as sm_reply_options.format takes it: the name of a format
- * by the marks in the template, or where what the template makes of a probe (a message with known
- * calls) is none of that format's, a description found by it. Valid as long as the handle; NULL: none
- * is known. */
+/* How the model writes reasoning and calls, as sm_reply_options.format takes it: the name of a
+ * format by the marks in the template, or where what the template makes of a probe (a message with
+ * known calls) is none of that format's, a description found by it. Valid as long as the handle;
+ * NULL: none is known. */
 SM_API const char *SM_CALL sm_chat_reply_format(const sm_chat *chat);
 /* The names of the layouts that are known, as sm_names_find takes them. */
 SM_API const char *SM_CALL sm_chat_layouts_list(void);
@@ -193,8 +193,8 @@ SM_API sm_status SM_CALL sm_session_reply(sm_session *session, const int32_t *id
  * sm_constraint_new_schema takes it: all of its keywords are honoured, or the tools are refused by
  * keyword and place ("tools[1].function.parameters.properties.x.format: …"). By notation:
  *
- *     JSON                keys in any order where an object names up to 6, otherwise in the schema's
- *                         (as everywhere below); white space where JSON allows it
+ *     JSON                keys in any order where an object names up to 6, otherwise in the
+ *                         schema's (as everywhere below); white space where JSON allows it
  *     Python (f(a=1))     values in Python's words, strings in either quote; names of arguments are
  *                         words of [A-Za-z0-9_.-]; other names are refused
  *     pairs (gemma)       strings as they are, between their marks

@@ -36,8 +36,8 @@ typedef struct sm_constraint_state sm_constraint_state;
 enum {
     SM_CONSTRAINT_GBNF = 1,  /* the rule "root"; rules that begin with themselves are refused */
     SM_CONSTRAINT_REGEX = 2, /* the text as a whole; no back-references, no look-behind */
-    /* GBNF's notation, where rules may also begin with themselves, directly or through others (64 of
-     * them): e ::= e "+" e | [0-9]+ */
+    /* GBNF's notation, where rules may also begin with themselves, directly or through others (64
+     * of them): e ::= e "+" e | [0-9]+ */
     SM_CONSTRAINT_GRAMMAR = 3,
 };
 

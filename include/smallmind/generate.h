@@ -380,9 +380,9 @@ typedef struct sm_sampling {
                             log-probabilities that sm_session_sample gives stay those of the
                             session. Not for whole texts */
     /* NULL, or [n_dry_breaker_texts] texts that repetitions do not reach over, 64 at
-     * most of 1..40 bytes: tokens that hold one, and tokens that end with the beginning of one where
-     * those of its rest follow, as in llama.cpp. A session looks for them among its vocabulary at
-     * first, and when they are others than before */
+     * most of 1..40 bytes: tokens that hold one, and tokens that end with the beginning of one
+     * where those of its rest follow, as in llama.cpp. A session looks for them among its
+     * vocabulary at first, and when they are others than before */
     const sm_text *dry_breaker_texts;
     uint64_t n_dry_breaker_texts;
 } sm_sampling;
@@ -421,12 +421,12 @@ SM_API sm_status SM_CALL sm_session_sample(sm_session *session, const sm_samplin
  *                   positions are those within the cache. Nothing is computed again, but keys are
  *                   rotated by the difference of their positions, from what the cache has of them,
  *                   and rounded to its type once more; so that this happens to each only once,
- *                   n_drop is half of what is not kept where the paper drops one token at a time. n_keep
- *                   (0: 4) and n_drop are rounded up to multiples of 16. Where the session later
- *                   computes anything of this again (sm_session_rewind with windows, another
+ *                   n_drop is half of what is not kept where the paper drops one token at a time.
+ *                   n_keep (0: 4) and n_drop are rounded up to multiples of 16. Where the session
+ *                   later computes anything of this again (sm_session_rewind with windows, another
  *                   prompt), it does so from the tokens it holds. SM_ERR_UNSUPPORTED where
- *                   positions are learned (gpt2) or keys are normed after their rotation (hunyuan), and where
- *                   windows kept alone do not fit beside n_keep.
+ *                   positions are learned (gpt2) or keys are normed after their rotation (hunyuan),
+ *                   and where windows kept alone do not fit beside n_keep.
  * SM_CONTEXT_ASK    on_context_full gives the tokens to go on with: of a summary, for instance.
  *
  * A prompt longer than the context is treated likewise, its first n_keep tokens being kept, so that

@@ -119,8 +119,8 @@ enum {
 };
 
 /* Encodes two texts as the vocabulary's template for pairs puts them together (BERT: [CLS] first
- * [SEP] second [SEP]); without SM_ENCODE_MARKERS one behind the other. type_ids[capacity], which may
- * be NULL, gets the number of the segment that each id belongs to. Otherwise as
+ * [SEP] second [SEP]); without SM_ENCODE_MARKERS one behind the other. type_ids[capacity], which
+ * may be NULL, gets the number of the segment that each id belongs to. Otherwise as
  * sm_tokenizer_encode; SM_ERR_UNSUPPORTED where the vocabulary has no template (those of GGUF files
  * but WordPiece). */
 SM_API sm_status SM_CALL sm_tokenizer_encode_pair(const sm_tokenizer *tokenizer, const char *first,

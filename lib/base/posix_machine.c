@@ -1,4 +1,4 @@
-/* posix_machine.c - what the system says of this machine: time, process, CPUs, caches, large pages. */
+/* posix_machine.c - what the system says of this machine: time, process, CPUs, caches, pages. */
 #if defined(__linux__)
 #define _GNU_SOURCE /* sched_getaffinity, madvise */
 #include <sched.h>

@@ -1,5 +1,5 @@
-/* windows_os.h - what the windows_*.c files share: Windows 8 and later, paths in UTF-8 outside and in
- * UTF-16 inside.
+/* windows_os.h - what the windows_*.c files share: Windows 8 and later, paths in UTF-8 outside and
+ * in UTF-16 inside.
  */
 #ifndef SM_WINDOWS_OS_H
 #define SM_WINDOWS_OS_H

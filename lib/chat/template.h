@@ -14,11 +14,11 @@
  * Statements: for (else, if, unpacking, loop.index, index0, revindex, revindex0, first, last,
  * length, depth, depth0, previtem, nextitem, cycle, changed), break, continue, if, set (blocks,
  * unpacking, attributes of a namespace), macro, call, filter, with, print, raw, generation. Not
- * include, import, extends, block, autoescape: these are refused by name. Filters, tests and methods
- * are listed in the tables of filters.c, tests.c and methods.c; a name that is not there (of Jinja's:
- * pprint, random, striptags, urlize, wordwrap, xmlattr, filesizeformat) is refused when it is
- * reached. Integers have 64 bits: what goes beyond is an error, and a longer integer of a variable
- * can be printed only. */
+ * include, import, extends, block, autoescape: these are refused by name. Filters, tests and
+ * methods are listed in the tables of filters.c, tests.c and methods.c; a name that is not there
+ * (of Jinja's: pprint, random, striptags, urlize, wordwrap, xmlattr, filesizeformat) is refused
+ * when it is reached. Integers have 64 bits: what goes beyond is an error, and a longer integer of
+ * a variable can be printed only. */
 #ifndef SM_TEMPLATE_H
 #define SM_TEMPLATE_H
 

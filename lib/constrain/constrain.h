@@ -11,8 +11,8 @@
  * (beside the grammar's) ends the making. */
 typedef sm_status (*sm_grammar_fn)(void *user, sm_grammar *g, sm_expr *root, sm_error *error);
 
-/* A constraint of what `write` writes. hook (NULL: as the options say) is asked while it is made. The text of a control token can be asked for as the byte
- * 0xFF and that text. */
+/* A constraint of what `write` writes. hook (NULL: as the options say) is asked while it is made.
+ * The text of a control token can be asked for as the byte 0xFF and that text. */
 sm_status sm_constraint_make(sm_constraint **out, const sm_tokenizer *tokenizer,
                              sm_grammar_fn write, void *user, const sm_hook *hook,
                              const sm_constraint_options *options, sm_error *error);

@@ -51,8 +51,8 @@ sm_expr sm_grammar_fail(sm_grammar *g, sm_status status, const char *format, ...
 void sm_grammar_root(sm_grammar *g, sm_expr e);
 /* Rules may begin with themselves; otherwise they are refused. */
 void sm_grammar_allow_left(sm_grammar *g);
-/* Asked from now on while it works, now for the first time: it fails with SM_ERR_CANCELLED when that
- * says so. NULL: not any more. */
+/* Asked from now on while it works, now for the first time: it fails with SM_ERR_CANCELLED when
+ * that says so. NULL: not any more. */
 void sm_grammar_ask(sm_grammar *g, const sm_hook *hook);
 
 /* ---- expressions -------------------------------------------------------------------- */

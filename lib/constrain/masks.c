@@ -1,5 +1,5 @@
-/* masks.c - which tokens may come where a constraint is: by what is known of plain text and of bytes
- * that change nothing, the rest by a walk over the vocabulary. */
+/* masks.c - which tokens may come where a constraint is: by what is known of plain text and of
+ * bytes that change nothing, the rest by a walk over the vocabulary. */
 #include "constraint.h"
 
 #include <string.h>

@@ -1,5 +1,5 @@
-/* rules.c - what is found out of a whole grammar before it is run: rules that are missing, those that
- * begin with themselves (left.c), and those that are regular, which are put in where they are
+/* rules.c - what is found out of a whole grammar before it is run: rules that are missing, those
+ * that begin with themselves (left.c), and those that are regular, which are put in where they are
  * called. */
 #include "machine.h"
 

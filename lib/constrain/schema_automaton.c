@@ -1,5 +1,5 @@
-/* schema_automaton.c - the automaton of a formula over numbers: its states are what the machines of all
- * literals are in; made smallest, and written as an expression. */
+/* schema_automaton.c - the automaton of a formula over numbers: its states are what the machines of
+ * all literals are in; made smallest, and written as an expression. */
 #include "schema_number.h"
 
 /* ---- the automaton (schema_automaton.c) ------------------------------------------------------ */

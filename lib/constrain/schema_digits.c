@@ -1,5 +1,5 @@
-/* schema_digits.c - how numbers are spelt, and small machines that follow their digits: for a bound, a
- * multiple, a whole number. */
+/* schema_digits.c - how numbers are spelt, and small machines that follow their digits: for a
+ * bound, a multiple, a whole number. */
 #include "schema_number.h"
 
 /* ---- spelling (schema_digits.c) -------------------------------------------------------------- */

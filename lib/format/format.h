@@ -49,8 +49,8 @@ enum {
     SM_KEYS_OF_PACKED = 16,
     SM_KEYS_BUT_VOCABULARY = 32 /* all but tokenizer.… */
 };
-/* Of a directory, the files of its vocabulary as keys SM_K_TOKENIZER_…; those that are there and can
- * be read (hf_texts.c). */
+/* Of a directory, the files of its vocabulary as keys SM_K_TOKENIZER_…; those that are there and
+ * can be read (hf_texts.c). */
 void sm_gguf_put_texts(sm_gguf_writer *writer, const sm_source *from);
 /* Copies the keys of an open file but those: a sum of the above; of a directory its vocabulary,
  * too. */

@@ -56,7 +56,8 @@ typedef enum hf_order {
     HF_GROUPS_V,
     HF_LATENT_K, /* rows [head][nope, value]: the first of each head, turned */
     HF_LATENT_V,
-    HF_EITHER_FIRST, /* HF_FIRST_HALF, or HF_TURNED_FIRST where columns are rows: both are written */
+    HF_EITHER_FIRST, /* HF_FIRST_HALF, or HF_TURNED_FIRST where columns are rows: both are written
+                        */
     HF_EITHER_LAST,
     HF_EITHER,     /* HF_SAME or HF_TURNED, likewise */
     HF_MXFP4,      /* blocks and scales apart; columns in another order */
@@ -173,9 +174,9 @@ void hf_put_counts(hf_reader *r, const char *key, const uint32_t *value, uint32_
 void hf_read_rope(hf_reader *r);
 /* quantization_config (hf_quantized.c). */
 void hf_read_quantized(hf_reader *r);
-/* layer_types and sliding_window: keys of windows. `usual`: of so many layers the last has none where
- * no key of ours says which (0: all have one); `period` the same where config.json does not say
- * it. */
+/* layer_types and sliding_window: keys of windows. `usual`: of so many layers the last has none
+ * where no key of ours says which (0: all have one); `period` the same where config.json does not
+ * say it. */
 void hf_windows(hf_reader *r, uint32_t usual, uint32_t period);
 /* A vector of n for the network, whose values the caller fills in; NULL after a failure. */
 float *hf_make(hf_reader *r, const char *name, uint64_t n);
@@ -212,8 +213,8 @@ typedef struct hf_form {
 /* A tensor in the order in which ours lie, as our type. It stays where it is if that changes
  * nothing; otherwise it is copied. */
 void hf_convert(hf_reader *r, const sm_st_tensor *t, hf_form form, hf_tensor *out);
-/* Packed weights: whether a tensor is the codes of some; the same as a tensor of ours; whether it is
- * something that such have beside them. */
+/* Packed weights: whether a tensor is the codes of some; the same as a tensor of ours; whether it
+ * is something that such have beside them. */
 bool hf_is_packed(const hf_reader *r, const sm_st_tensor *t);
 void hf_unpack(hf_reader *r, const sm_st_tensor *t, hf_tensor *out);
 bool hf_beside_packed(const hf_reader *r, const sm_st_tensor *t);

@@ -112,7 +112,8 @@ const char *const hf_harmless[] = {
     "finetuning_task",
     "classifier_*",
     "pruned_heads",
-    /* of texts and how they are generated: the tokenizer's files say it, or generation_config.json */
+    /* of texts and how they are generated: the tokenizer's files say it, or
+     * generation_config.json */
     "*_token_id",
     "*_token_index",
     "vocab_size",

@@ -1,6 +1,6 @@
-/* Weights of 2, 3, 4 and 8 bits as GPTQ, AWQ and compressed-tensors write them. Where zero is in the
- * middle and groups are whole blocks, Q4_0 and Q8_0 hold the same numbers; others become f32, four
- * bytes a weight. */
+/* Weights of 2, 3, 4 and 8 bits as GPTQ, AWQ and compressed-tensors write them. Where zero is in
+ * the middle and groups are whole blocks, Q4_0 and Q8_0 hold the same numbers; others become f32,
+ * four bytes a weight. */
 #include "format/hf.h"
 
 #include <math.h>

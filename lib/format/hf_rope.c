@@ -50,8 +50,8 @@ static double yarn_growth(double factor, double m) {
     return factor > 1 ? 0.1 * m * log(factor) + 1 : 1;
 }
 
-/* What lengths are multiplied by: our key is beyond 0.1 ln(factor) + 1. Where latent attention has a
- * factor of its own, what it says is all. */
+/* What lengths are multiplied by: our key is beyond 0.1 ln(factor) + 1. Where latent attention has
+ * a factor of its own, what it says is all. */
 static void yarn_lengths(hf_reader *r, const rotation *o, double factor) {
     const double m = number_in(r, o, "mscale", 0), all = number_in(r, o, "mscale_all_dim", 0);
     double length = yarn_growth(factor, 1);

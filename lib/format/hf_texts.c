@@ -1,5 +1,5 @@
-/* What the files beside config.json say of texts: the chat template, which tokens end an answer, how
- * they are sampled. The vocabulary itself is read elsewhere, from the tokenizer's own files. */
+/* What the files beside config.json say of texts: the chat template, which tokens end an answer,
+ * how they are sampled. The vocabulary itself is read elsewhere, from the tokenizer's own files. */
 #include "format/hf.h"
 
 #include <string.h>

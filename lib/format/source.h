@@ -209,14 +209,14 @@ sm_status sm_source_expect(const sm_source *source, uint32_t allowed, sm_error *
  * SM_ERR_FORMAT (any byte is another than was written), SM_ERR_CANCELLED, SM_ERR_NOMEM. */
 sm_status sm_source_check_seal(const sm_source *source, const sm_hook *hook, sm_error *error);
 
-/* ---- what identifies a model (fingerprint.c): checkpoints and saved sessions name theirs so ---- */
+/* ---- what identifies a model (fingerprint.c): checkpoints and saved sessions name theirs so -- */
 
 /* Of its keys but general.*, and of its tensors' names, shapes and first 4096 bytes: it stays as it
  * is. A packed copy of a model is another one. */
 uint64_t sm_source_fingerprint(const sm_source *source);
 
-/* Whether path is a directory with a config.json, Hugging Face's form of a model; it opens as a file
- * does (hf_open.c). What is converted is in memory of its own, the rest is mapped. */
+/* Whether path is a directory with a config.json, Hugging Face's form of a model; it opens as a
+ * file does (hf_open.c). What is converted is in memory of its own, the rest is mapped. */
 bool sm_directory_is_model(const char *path);
 sm_status sm_source_open_directory(sm_source **out, sm_mem *mem, const char *path, bool map,
                                    const sm_hook *hook, sm_error *error);

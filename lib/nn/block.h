@@ -458,7 +458,8 @@ enum {
     SM_EXPERTS_GATE_BIAS,
     SM_EXPERTS_UP_BIAS,
     SM_EXPERTS_DOWN_BIAS,
-    SM_EXPERTS_ROUTER_SCALE, /* the router reads x normed by itself, times this / root of its size */
+    SM_EXPERTS_ROUTER_SCALE, /* the router reads x normed by itself, times this / root of its size
+                                */
     SM_EXPERTS_WEIGHT_SCALE, /* of each expert, of its weight */
     SM_EXPERTS_SLOTS
 };

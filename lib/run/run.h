@@ -26,8 +26,8 @@ sm_status sm_vocab_from_gguf(sm_tokenizer **out, sm_mem *mem, const sm_source *s
 /* Whether bytes are a tokenizer.json, a SentencePiece model or tiktoken's ranks. */
 bool sm_vocab_in_bytes(const void *data, uint64_t size);
 /* The tokenizer in these bytes, with what the files beside `path` (NULL: none) say of it:
- * tokenizer_config.json, special_tokens_map.json; config.json of tiktoken's ranks. data is not kept.
- * SM_ERR_FORMAT, _UNSUPPORTED, _MISSING, _IO, _NOMEM, _CANCELLED. */
+ * tokenizer_config.json, special_tokens_map.json; config.json of tiktoken's ranks. data is not
+ * kept. SM_ERR_FORMAT, _UNSUPPORTED, _MISSING, _IO, _NOMEM, _CANCELLED. */
 sm_status sm_vocab_from_bytes(sm_tokenizer **out, sm_mem *mem, const char *path, const void *data,
                               uint64_t size, sm_pace *pace, sm_error *error);
 /* The same of a directory: its tokenizer.json, else its SentencePiece model, else its ranks.

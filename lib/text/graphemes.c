@@ -1,6 +1,6 @@
-/* Extended grapheme clusters (Unicode Standard Annex 29), but for sequences of pictures and of Indic
- * consonants, none of which has less than six bytes: charsmaps of Hugging Face's tokenizers look up
- * shorter clusters only. */
+/* Extended grapheme clusters (Unicode Standard Annex 29), but for sequences of pictures and of
+ * Indic consonants, none of which has less than six bytes: charsmaps of Hugging Face's tokenizers
+ * look up shorter clusters only. */
 #include "internal.h"
 
 typedef enum part {

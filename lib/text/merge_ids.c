@@ -1,4 +1,5 @@
-/* Byte-pair merging of ids by a list of merges: the lowest rank first, of equal ones the leftmost. */
+/* Byte-pair merging of ids by a list of merges: the lowest rank first, of equal ones the
+ * leftmost. */
 #include "internal.h"
 
 #define SHORT 48 /* ids; up to here a plain search beats the heap */

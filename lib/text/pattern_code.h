@@ -1,4 +1,5 @@
-/* pattern_code.h - the code of regular expressions: what pattern_read.c writes and pattern.c runs. */
+/* pattern_code.h - the code of regular expressions: what pattern_read.c writes and pattern.c
+ * runs. */
 #ifndef SM_TEXT_PATTERN_CODE_H
 #define SM_TEXT_PATTERN_CODE_H
 

@@ -347,8 +347,8 @@ static uint64_t scan_script(const stage *rules, const scan *s, uint64_t i) {
     return i;
 }
 
-/* The kind of member that the character at i is, 0 if it (or nothing, at the end) is none; its bytes
- * in *n. */
+/* The kind of member that the character at i is, 0 if it (or nothing, at the end) is none; its
+ * bytes in *n. */
 static uint32_t in_set(const stage *rules, const uint8_t *set, const scan *s, uint64_t i,
                        uint32_t *n) {
     if (i >= s->length || s->text[i] >= 0x80)

@@ -355,8 +355,9 @@ sm_status sm_normalize(sm_encoder *encoder, const uint8_t *text, uint64_t length
 
 /* ---- unigram ------------------------------------------------------------- */
 
-/* Best way to reach a position. Where two ways are equally likely the rounding of their sums decides:
- * so these are, as SentencePiece's, of single precision and of all that is in front, too. */
+/* Best way to reach a position. Where two ways are equally likely the rounding of their sums
+ * decides: so these are, as SentencePiece's, of single precision and of all that is in front,
+ * too. */
 typedef struct best {
     float score;
     uint32_t from;

@@ -1,7 +1,7 @@
 /* steps.h - tokenizers of tokenizer.json files: their steps, as data (read by steps_read.c and
- * steps_parts.c), and who runs them. A text is cut at added tokens, normalized (clean), cut into pieces
- * (cut), these become ids by a model's algorithm, and a template puts special ones around them. Ids
- * become texts again, step by step (undo). */
+ * steps_parts.c), and who runs them. A text is cut at added tokens, normalized (clean), cut into
+ * pieces (cut), these become ids by a model's algorithm, and a template puts special ones around
+ * them. Ids become texts again, step by step (undo). */
 #ifndef SM_TEXT_STEPS_H
 #define SM_TEXT_STEPS_H
 

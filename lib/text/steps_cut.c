@@ -1,5 +1,5 @@
-/* The pre-tokenizers of tokenizer.json: steps that each cut the pieces of the one before. A piece is
- * handed on as soon as it is found, so nothing but places is kept of a text. */
+/* The pre-tokenizers of tokenizer.json: steps that each cut the pieces of the one before. A piece
+ * is handed on as soon as it is found, so nothing but places is kept of a text. */
 #include "steps.h"
 
 #define NO_MATCH UINT64_MAX

@@ -445,7 +445,8 @@ static void keep_bytes(sm_steps_reader *r) {
         hf->keeps_bytes &= hf->cut[i].op != CUT_SPACE && hf->cut[i].op != CUT_META;
 }
 
-/* Whether long pieces may be cut where no token spans: unknown characters must come out the same. */
+/* Whether long pieces may be cut where no token spans: unknown characters must come out the
+ * same. */
 static bool may_segment(const sm_steps_reader *r) {
     const sm_steps *hf = r->steps;
     bool bytes = hf->byte_fallback;

@@ -184,8 +184,8 @@ sm_status sm_steps_new(sm_tokenizer **out, sm_mem *mem, sm_error *error) {
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
-/* Sections that change results and are not applied: cutting texts short is the caller's business, as
- * is filling them up; both are off until somebody asks in Hugging Face's transformers, too. */
+/* Sections that change results and are not applied: cutting texts short is the caller's business,
+ * as is filling them up; both are off until somebody asks in Hugging Face's transformers, too. */
 static bool read_all(sm_steps_reader *r) {
     const sm_json *json = r->json;
     const sm_json_value version = sm_json_get(json, SM_JSON_ROOT, "version");

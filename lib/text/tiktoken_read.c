@@ -1,5 +1,5 @@
-/* Reading tiktoken's files of ranks: a token in base64 and its rank a line. A token merges out of any
- * two that it is made of, so that the merges are all ways to part it. */
+/* Reading tiktoken's files of ranks: a token in base64 and its rank a line. A token merges out of
+ * any two that it is made of, so that the merges are all ways to part it. */
 #include "steps.h"
 
 #define MAX_TOKENS (1U << 22)

@@ -1,6 +1,6 @@
 /* Grammars that are ambiguous at every byte, and rules that begin with themselves: thousands of
- * bytes within a bound of memory, and grammars drawn at random against the sets of their texts. Over
- * bytes, without a vocabulary. */
+ * bytes within a bound of memory, and grammars drawn at random against the sets of their texts.
+ * Over bytes, without a vocabulary. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

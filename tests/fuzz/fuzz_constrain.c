@@ -1,6 +1,6 @@
 /* Fuzz target of constraints: the first byte says grammar (g; l: one that may be left recursive) or
- * regular expression, up to a zero byte it is read, what follows the zero is a text for it. What may
- * come next by bytes may come, and nothing takes longer than its limit. */
+ * regular expression, up to a zero byte it is read, what follows the zero is a text for it. What
+ * may come next by bytes may come, and nothing takes longer than its limit. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

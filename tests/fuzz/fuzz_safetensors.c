@@ -1,5 +1,5 @@
-/* Fuzz target of safetensors files and of directories: the input is a config.json, a zero byte and a
- * model.safetensors; without a zero byte a safetensors file alone. */
+/* Fuzz target of safetensors files and of directories: the input is a config.json, a zero byte and
+ * a model.safetensors; without a zero byte a safetensors file alone. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
-/* Fuzz target of saved sessions: the input changes a session that was saved, whose seal is then made
- * anew, as if another program had written it; or, where it begins like a GGUF file, is one itself.
- * What is loaded goes on, what is not leaves the session as it was.
+/* Fuzz target of saved sessions: the input changes a session that was saved, whose seal is then
+ * made anew, as if another program had written it; or, where it begins like a GGUF file, is one
+ * itself. What is loaded goes on, what is not leaves the session as it was.
  *
  * Changes are of 6 bytes each: four of a place, one of how many bytes (0: the file ends there), and
  * the byte that is put there. */

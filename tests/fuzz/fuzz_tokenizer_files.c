@@ -1,6 +1,7 @@
-/* Fuzz target of the readers of tokenizers: byte 0 says which ('j' tokenizer.json, 's' a SentencePiece
- * model, else tiktoken's ranks); up to the last zero byte comes the file (of ranks, after a pattern
- * and a line end), behind it a text. What is read encodes and decodes that text, with every flag. */
+/* Fuzz target of the readers of tokenizers: byte 0 says which ('j' tokenizer.json, 's' a
+ * SentencePiece model, else tiktoken's ranks); up to the last zero byte comes the file (of ranks,
+ * after a pattern and a line end), behind it a text. What is read encodes and decodes that text,
+ * with every flag. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -188,8 +188,8 @@ static bool has_other(const char *path, const char *exact) {
     return found;
 }
 
-/* A model of other weights than f32: with f32 activations, then as it is computed by default. *most: of the
- * former. */
+/* A model of other weights than f32: with f32 activations, then as it is computed by default.
+ * *most: of the former. */
 static bool compare_rounding(model_case *c, const char *path, double *most) {
     const sm_model_options o = {.struct_size = sizeof o, .activations = SM_ACTIVATIONS_FLOAT};
     sm_model *rounding = c->model;

@@ -1,5 +1,5 @@
-/* Hugging Face directories: a model opens from one as from the GGUF file that is made of it, whole or
- * in parts; what its configuration asks for and nobody computes is refused by its key. */
+/* Hugging Face directories: a model opens from one as from the GGUF file that is made of it, whole
+ * or in parts; what its configuration asks for and nobody computes is refused by its key. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -270,8 +270,8 @@ static sm_status load(const directory *d, sm_error *error) {
     return status;
 }
 
-/* The directory beside the GGUF file that is made of it, and beside itself in parts whose data begin
- * at an odd place. */
+/* The directory beside the GGUF file that is made of it, and beside itself in parts whose data
+ * begin at an odd place. */
 static void check_model(directory *d) {
     char gguf[300];
     sm_error error = {0};

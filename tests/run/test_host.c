@@ -1,8 +1,8 @@
 /* test_host.c - a program whose functions bear names of the library's. Nothing of it may be called:
  * splitting texts, folding letters, training on JSON and generating all work as anywhere else.
  *
- * TAKES_INTERNALS: they are internal ones, for the static library; else public ones that the library
- * calls itself.
+ * TAKES_INTERNALS: they are internal ones, for the static library; else public ones that the
+ * library calls itself.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -180,7 +180,8 @@ static void close_regexes(regexes *r) {
     pcre2_match_data_free(r->match);
 }
 
-/* Ends of the pieces, matches and what lies between them, of text[begin..end): how many there are */
+/* Ends of the pieces, matches and what lies between them, of text[begin..end): how many there
+ * are */
 static size_t pieces_of(const regexes *r, uint32_t level, const char *text, uint64_t begin,
                         uint64_t end, uint64_t *ends) {
     size_t n = 0;

@@ -1000,8 +1000,7 @@ static void test_arguments(void **state) {
     assert_int_equal(sm_tokenizer_encode(t, "a", 1, NULL, NULL, 1, &n, &e), SM_ERR_ARGUMENT);
     assert_int_equal(sm_tokenizer_encode(t, "a", 1, NULL, &id, 1, NULL, &e), SM_ERR_ARGUMENT);
     assert_int_equal(sm_tokenizer_encode(t, "a", 1, ENCODE(4), &id, 1, &n, &e), SM_ERR_ARGUMENT);
-    assert_int_equal(sm_tokenizer_encode(t, "a", SM_ZT - 1, NULL, &id, 1, &n, &e),
-                     SM_ERR_ARGUMENT);
+    assert_int_equal(sm_tokenizer_encode(t, "a", SM_ZT - 1, NULL, &id, 1, &n, &e), SM_ERR_ARGUMENT);
     sm_encode_options how = {.struct_size = 4};
     assert_int_equal(sm_tokenizer_encode(t, "a", 1, &how, &id, 1, &n, &e), SM_ERR_ARGUMENT);
     how = (sm_encode_options){.struct_size = 8}; /* of a program that knows only the flags */

@@ -43,8 +43,8 @@ static void add_attention(sm_plan *p, gemma4 *g, uint32_t i, sm_wiring wiring) {
     plan_attention(p, i, a, wiring, a.borrows ? 1u << SM_ATTN_Q_NORM : norms);
 }
 
-/* Experts, where there are, beside the gated part, with a router that reads x normed by itself; what
- * each makes is normed, and their sum. */
+/* Experts, where there are, beside the gated part, with a router that reads x normed by itself;
+ * what each makes is normed, and their sum. */
 static void feed_forward(sm_plan *p, uint32_t i) {
     const sm_experts_params usual = {.renormalise = true, .activation = SM_GELU};
     const sm_wiring alone = {.pre = "ffn_norm", .post = "post_ffw_norm"};

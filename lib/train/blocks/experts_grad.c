@@ -129,8 +129,8 @@ static void activations(const sm_backward *b, const sm_block *block, const routi
     sm_team_barrier(b->crew.team);
 }
 
-/* dn of the rows' tokens += DX, p DX where inputs are weighed (p x is what is read, so dp = DX . x).
- * A token has one row of each expert at most. Barrier. */
+/* dn of the rows' tokens += DX, p DX where inputs are weighed (p x is what is read, so dp = DX .
+ * x). A token has one row of each expert at most. Barrier. */
 static void scatter(const sm_backward *b, const sm_block *block, const routing *r, uint32_t row,
                     uint64_t n) {
     const sm_graph *g = b->g;
