@@ -16,7 +16,7 @@ int cmd_lora_merge(int argc, char **argv) {
     const cli_flag flags[] = {
         {'m', "model", CLI_TEXT, &model, "FILE", 0, 0,
          "the model; may stand without -m (required)"},
-        {'a', "adapter", CLI_TEXT, &adapter, "FILE", 0, 0, "the adapter, a GGUF file (required)"},
+        {'a', "adapter", CLI_TEXT, &adapter, "FILE", 0, 0, "the adapter, a GGUF file or a directory of PEFT's (required)"},
         {'o', "out", CLI_TEXT, &out, "FILE", 0, 0, "the file to write (required)"},
         {0, "scale", CLI_TEXT, &scale_text, "NUMBER", 0, 0,
          "how many times the adapter counts (default 1)"},

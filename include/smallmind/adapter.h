@@ -42,12 +42,14 @@ typedef struct sm_merge_options {
 
 /* Loads an adapter file in llama.cpp's GGUF format, for this model: general.type "adapter",
  * adapter.type "lora", and for a matrix W the tensors W.lora_a and W.lora_b, each of a type that
- * is computed. Where the model has matrices as rows of one tensor (attn_qkv) the adapter may have
- * them apart (attn_q), and the other way round. SM_ERR_IO, _FORMAT (also weights that are not
- * finite, and two pairs for one matrix), _MISSING (half of a pair),
- * _SHAPE (does not fit the model: names the tensor), _UNSUPPORTED (another architecture or kind of
- * adapter, or one of a tensor that is no matrix of a layer nor an output matrix of its own),
- * _NOMEM, _ARGUMENT, _CANCELLED. options may be NULL. */
+ * is computed. Or a directory that PEFT saved (adapter_config.json, adapter_model.safetensors):
+ * LoRA and rsLoRA, with ranks and alphas of modules; the model may be of any kind of file. Where
+ * the model has matrices as rows of one tensor (attn_qkv) the adapter may have them apart (attn_q),
+ * and the other way round. SM_ERR_IO, _FORMAT (also weights that are not finite, and two pairs for
+ * one matrix), _MISSING (half of a pair), _SHAPE (does not fit the model: names the tensor),
+ * _UNSUPPORTED (another architecture or kind of adapter, or one of a tensor that is no matrix of a
+ * layer nor an output matrix of its own; a key of adapter_config.json that asks for what is not
+ * computed, such as DoRA), _NOMEM, _ARGUMENT, _CANCELLED. options may be NULL. */
 SM_API sm_status SM_CALL sm_adapter_load(sm_adapter **out, const sm_model *model, const char *path,
                                          const sm_adapter_options *options, sm_error *error);
 /* The same from anywhere (types.h). */
@@ -61,7 +63,7 @@ typedef struct sm_adapter_info {
     uint32_t n_matrices;  /* that it adds to */
     uint32_t max_rank;
     uint32_t reserved;
-    double alpha;       /* as the file says; 0 if it does not */
+    double alpha;       /* as the file says; 0 if it does not; of rsLoRA times root of the rank */
     uint64_t n_weights; /* in all its matrices */
 } sm_adapter_info;
 SM_API sm_status SM_CALL sm_adapter_get_info(const sm_adapter *adapter, sm_adapter_info *info,

@@ -90,6 +90,8 @@ typedef struct hf_family {
 } hf_family;
 
 const hf_family *hf_family_find(const char *type, uint64_t length);
+/* The i-th of those that become a model of that architecture; NULL past the last. */
+const hf_family *hf_family_of(const char *architecture, uint64_t length, uint32_t i);
 extern const hf_key hf_common_keys[];
 extern const hf_name hf_common_names[];
 /* Keys of config.json that change nothing that is computed here: exact names, and beginnings and
@@ -131,10 +133,11 @@ struct hf_reader {
     uint32_t nope, value_dim; /* of latent heads */
     uint32_t n_ff_expert;     /* where stacks of experts may lie either way */
     bool tied, tied_said;
-    bool biased;       /* queries have biases, says config.json */
-    uint64_t n_vocab;  /* 0: not said */
-    uint32_t n_drafts; /* layers behind the last that are not computed */
-    bool pictures;     /* the model has parts that read no text, which are left out */
+    bool biased;            /* queries have biases, says config.json */
+    uint64_t n_vocab;       /* 0: not said */
+    uint32_t n_drafts;      /* layers behind the last that are not computed */
+    bool pictures;          /* the model has parts that read no text, which are left out */
+    const sm_source *model; /* which the adapter in the directory is for; NULL: a model is read */
     hf_packing packing;
     uint32_t bits, group, zeros_lack_one; /* of packed weights; group 0: all columns */
     uint32_t block[2]; /* rows and columns that have one scale together; 0: not said */
@@ -148,6 +151,12 @@ struct hf_reader {
 /* Reads config.json, which must stay in memory, into r; the family's keys and those of all are
  * written to r->keys. What is asked for and not read is refused. */
 void hf_read_config(hf_reader *r, const void *text, uint64_t length);
+
+/* The parts of it that other files with keys need, too: a text as r->json, the rows of a table, and
+ * the refusal of members of r->config that nobody looked at. */
+void hf_read_json(hf_reader *r, const void *text, uint64_t length);
+void hf_read_table(hf_reader *r, const hf_key *table);
+void hf_refuse_unread(hf_reader *r);
 
 void hf_fail(hf_reader *r, sm_status status, const char *name, const char *what);
 /* Looks a key up, by names separated by bars; SM_JSON_NONE where there is none or null. */
@@ -182,6 +191,22 @@ void hf_windows(hf_reader *r, uint32_t usual, uint32_t period);
 float *hf_make(hf_reader *r, const char *name, uint64_t n);
 
 /* ---- files of a directory (hf_open.c) ------------------------------------------------------ */
+
+/* What messages call a directory and the file of its keys. */
+#define HF_SHOWN 200
+typedef struct hf_labels {
+    char shown[HF_SHOWN], config[HF_SHOWN + 32];
+} hf_labels;
+
+/* A reader of the directory `path`; labels must outlive it. `config`: the file of its keys. */
+hf_reader hf_begin(sm_mem *mem, const char *path, const char *config, const sm_hook *hook,
+                   hf_labels *labels, sm_error *error);
+/* r->source from r->keys, which are taken, whatever r->status is. */
+void hf_make_source(hf_reader *r);
+/* One more file of weights. */
+void hf_add_file(hf_reader *r, const char *name, bool map);
+/* Reads the tensors and lets go of everything but the source, which *out gets. */
+sm_status hf_end(hf_reader *r, sm_source **out);
 
 bool hf_has_file(const hf_reader *r, const char *name);
 /* One that is read into memory; the caller closes it. */
@@ -218,6 +243,19 @@ void hf_convert(hf_reader *r, const sm_st_tensor *t, hf_form form, hf_tensor *ou
 bool hf_is_packed(const hf_reader *r, const sm_st_tensor *t);
 void hf_unpack(hf_reader *r, const sm_st_tensor *t, hf_tensor *out);
 bool hf_beside_packed(const hf_reader *r, const sm_st_tensor *t);
+/* Whether every tensor of every file has a name of r->family's. */
+bool hf_places_all(const hf_reader *r);
+/* Of an adapter (hf_adapter.c): */
+#define HF_LORA_A ".lora_A.weight"
+#define HF_LORA_B ".lora_B.weight"
+#define HF_LORA_COPY ".base_layer.weight"
+/* Whether it is a copy of what is adapted, which the model has. */
+bool hf_is_copied(hf_reader *r, const sm_st_tensor *t);
+/* How often a B counts beside what the adapter's alpha says. */
+double hf_lora_factor(hf_reader *r, const sm_st_tensor *b);
+/* x times factor, as f32. */
+void hf_scale(hf_reader *r, hf_tensor *x, double factor);
+
 /* A tensor of any file; NULL if there is none. */
 const sm_st_tensor *hf_find_tensor(const hf_reader *r, const char *name);
 /* Memory that lives as long as the source; NULL after a failure. */

@@ -285,10 +285,14 @@ static bool table_has(const hf_key *table, const char *names) {
     return false;
 }
 
+void hf_read_table(hf_reader *r, const hf_key *table) {
+    for (const hf_key *k = table; k && k->rule && !r->status; k++)
+        read_key(r, k);
+}
+
 static void read_tables(hf_reader *r) {
     const hf_key *own = r->family->keys;
-    for (const hf_key *k = own; k && k->rule && !r->status; k++)
-        read_key(r, k);
+    hf_read_table(r, own);
     for (const hf_key *k = hf_common_keys; k->rule && !r->status; k++)
         if (!table_has(own, k->names))
             read_key(r, k);
@@ -306,7 +310,7 @@ static bool is_known(const hf_reader *r, const char *name, uint64_t length) {
     return false;
 }
 
-static void refuse_unread(hf_reader *r) {
+void hf_refuse_unread(hf_reader *r) {
     for (sm_json_value m = sm_json_first(r->json, r->config); m != SM_JSON_NONE && !r->status;
          m = sm_json_next(r->json, r->config, m)) {
         uint64_t length;
@@ -314,9 +318,10 @@ static void refuse_unread(hf_reader *r) {
         if (is_neutral(r, sm_json_member(r->json, m)) || is_known(r, name, length))
             continue;
         r->status = sm_fail(r->error, SM_ERR_UNSUPPORTED,
-                            "%s: key '%.*s' is not one that this version knows for model_type "
-                            "'%.*s': it may ask for what is not computed",
+                            "%s: key '%.*s' is not one that this version knows for %s '%.*s': it "
+                            "may ask for what is not computed",
                             r->config_shown, (int)(length < 100 ? length : 100), name,
+                            r->model ? "an adapter of" : "model_type",
                             (int)strcspn(r->family->types, "|"), r->family->types);
     }
 }
@@ -402,13 +407,18 @@ static void choose_object(hf_reader *r) {
     }
 }
 
-void hf_read_config(hf_reader *r, const void *text, uint64_t length) {
+void hf_read_json(hf_reader *r, const void *text, uint64_t length) {
     const sm_json_source from = {r->config_shown, 1, NULL, NULL};
-    r->status = sm_json_read(&r->json, r->mem, text, length, &from, NULL, r->error);
+    if (!r->status)
+        r->status = sm_json_read(&r->json, r->mem, text, length, &from, NULL, r->error);
     if (!r->status)
         choose_object(r);
     if (!r->status)
         refuse_twice(r, r->config);
+}
+
+void hf_read_config(hf_reader *r, const void *text, uint64_t length) {
+    hf_read_json(r, text, length);
     if (!r->status)
         find_family(r);
     if (r->status)
@@ -425,5 +435,5 @@ void hf_read_config(hf_reader *r, const void *text, uint64_t length) {
     hf_put_count(r, SM_K_HEADS_KV, r->n_head_kv);
     if (r->n_vocab && r->n_vocab <= UINT32_MAX)
         hf_put_count(r, SM_K_VOCAB_SIZE, (uint32_t)r->n_vocab);
-    refuse_unread(r);
+    hf_refuse_unread(r);
 }

@@ -203,3 +203,12 @@ const hf_family *hf_family_find(const char *type, uint64_t length) {
                 return f;
     return NULL;
 }
+
+const hf_family *hf_family_of(const char *architecture, uint64_t length, uint32_t i) {
+    for (size_t k = 0; k < sizeof groups / sizeof *groups; k++)
+        for (const hf_family *f = groups[k]; f->types; f++)
+            if (strlen(f->architecture) == length &&
+                memcmp(f->architecture, architecture, (size_t)length) == 0 && !i--)
+                return f;
+    return NULL;
+}

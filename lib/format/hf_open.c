@@ -9,7 +9,6 @@
 #define INDEX "model.safetensors.index.json"
 #define MAX_JSON ((uint64_t)256 << 20) /* bytes */
 #define PATH 4096
-#define SHOWN 200
 
 /* A path in the directory, as the system wants it; false if it is too long. */
 static bool path_of(const hf_reader *r, const char *name, char path[PATH]) {
@@ -89,10 +88,9 @@ static bool good_name(hf_reader *r, const char *name, uint64_t length) {
     return !r->status;
 }
 
-/* Opens one more file of weights. */
-static void add_file(hf_reader *r, const char *name, bool map) {
+void hf_add_file(hf_reader *r, const char *name, bool map) {
     sm_source *s = r->source;
-    char shown[SHOWN + 300];
+    char shown[HF_SHOWN + 300];
     const uint32_t n = r->n_files;
     sm_safetensors *read = sm_realloc(r->mem, r->files, (n + 1) * sizeof *read);
     r->files = read ? read : r->files;
@@ -160,7 +158,7 @@ static void open_shards(shards *s, bool map) {
         uint64_t length;
         const char *text = sm_json_text(s->json, s->value[i], &length);
         sm_format(name, sizeof name, "%.*s", (int)length, text);
-        add_file(r, name, map);
+        hf_add_file(r, name, map);
     }
 }
 
@@ -209,7 +207,7 @@ static void open_index(hf_reader *r, bool map) {
 
 static void open_weights(hf_reader *r, bool map) {
     if (hf_has_file(r, SINGLE))
-        add_file(r, SINGLE, map);
+        hf_add_file(r, SINGLE, map);
     else if (hf_has_file(r, INDEX))
         open_index(r, map);
     else
@@ -230,7 +228,7 @@ static void put_name(hf_reader *r) {
 }
 
 /* The source of the keys that were written: a GGUF file of keys alone, in memory. */
-static void make_source(hf_reader *r) {
+void hf_make_source(hf_reader *r) {
     uint8_t *image = NULL;
     uint64_t size = 0;
     const sm_status status = sm_gguf_writer_image(r->keys, &image, &size, r->error);
@@ -271,7 +269,7 @@ static void read_keys(hf_reader *r, const void *config, uint64_t size, bool besi
     sm_json_free(r->json);
     r->json = NULL;
     if (!r->status)
-        make_source(r);
+        hf_make_source(r);
     else if (r->keys)
         sm_gguf_writer_abort(r->keys);
 }
@@ -283,18 +281,13 @@ bool sm_directory_is_model(const char *path) {
     return hf_has_file(&r, CONFIG);
 }
 
-/* What messages call it. */
-typedef struct labels {
-    char shown[SHOWN], config[SHOWN + 16];
-} labels;
-
-static hf_reader begin(sm_mem *mem, const char *path, const sm_hook *hook, labels *l,
-                       sm_error *error) {
+hf_reader hf_begin(sm_mem *mem, const char *path, const char *config, const sm_hook *hook,
+                   hf_labels *l, sm_error *error) {
     const size_t length = strlen(path);
     const bool fits = length < sizeof l->shown;
     sm_format(l->shown, sizeof l->shown, "%s%s", fits ? "" : "...",
               fits ? path : path + length - (sizeof l->shown - 8));
-    sm_format(l->config, sizeof l->config, "%s/" CONFIG, l->shown);
+    sm_format(l->config, sizeof l->config, "%s/%s", l->shown, config);
     return (hf_reader){.mem = mem,
                        .error = error,
                        .hook = hook,
@@ -303,7 +296,7 @@ static hf_reader begin(sm_mem *mem, const char *path, const sm_hook *hook, label
                        .config_shown = l->config};
 }
 
-static sm_status end(hf_reader *r, sm_source **out) {
+sm_status hf_end(hf_reader *r, sm_source **out) {
     if (!r->status)
         hf_read_tensors(r);
     for (uint32_t i = 0; i < r->n_files; i++)
@@ -319,21 +312,21 @@ static sm_status end(hf_reader *r, sm_source **out) {
 
 sm_status sm_source_open_directory(sm_source **out, sm_mem *mem, const char *path, bool map,
                                    const sm_hook *hook, sm_error *error) {
-    labels l;
+    hf_labels l;
     sm_file config;
-    hf_reader r = begin(mem, path, hook, &l, error);
+    hf_reader r = hf_begin(mem, path, CONFIG, hook, &l, error);
     hf_open_text(&r, CONFIG, &config);
     read_keys(&r, config.data, config.size, true);
     sm_file_close(&config);
     if (!r.status)
         open_weights(&r, map);
-    return end(&r, out);
+    return hf_end(&r, out);
 }
 
 sm_status hf_open_bytes(sm_source **out, sm_mem *mem, const void *config, uint64_t config_size,
                         const uint8_t *weights, uint64_t size, sm_error *error) {
-    labels l;
-    hf_reader r = begin(mem, "bytes", NULL, &l, error);
+    hf_labels l;
+    hf_reader r = hf_begin(mem, "bytes", CONFIG, NULL, &l, error);
     read_keys(&r, config, config_size, false);
     r.files = r.status ? NULL : sm_alloc_zero(mem, sizeof *r.files);
     if (!r.status && !r.files)
@@ -344,5 +337,5 @@ sm_status hf_open_bytes(sm_source **out, sm_mem *mem, const void *config, uint64
         r.status = sm_safetensors_read(r.files, mem, weights, size, "bytes", NULL, error);
         r.n_files = !r.status;
     }
-    return end(&r, out);
+    return hf_end(&r, out);
 }

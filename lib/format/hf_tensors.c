@@ -77,8 +77,21 @@ static bool read_number(const char **text, uint32_t *out) {
     return good;
 }
 
-/* Whether a name fits; *rest gets what is left of it: nothing, ".weight" or ".bias". */
-static bool fits(const char *pattern, const char *name, numbers *n, const char **rest) {
+/* What may stand behind a name; *rest gets what ours have there: nothing, ".weight" or ".bias",
+ * or of an adapter's halves ".weight.lora_a" and ".weight.lora_b". */
+static bool is_rest(const hf_reader *r, const char *name, const char **rest) {
+    if (r->model) {
+        *rest = !strcmp(name, HF_LORA_A) ? ".weight.lora_a" : ".weight.lora_b";
+        return !strcmp(name, HF_LORA_A) || !strcmp(name, HF_LORA_B);
+    }
+    const bool packed = !strcmp(name, ".qweight") || !strcmp(name, ".weight_packed");
+    *rest = packed ? ".weight" : name; /* whether it is one is looked at before */
+    return packed || !*name || !strcmp(name, ".weight") || !strcmp(name, ".bias");
+}
+
+/* Whether a name fits; *rest: see there. */
+static bool fits(const hf_reader *r, const char *pattern, const char *name, numbers *n,
+                 const char **rest) {
     *n = (numbers){UINT32_MAX, UINT32_MAX};
     for (; *pattern; pattern++) {
         if (*pattern == '#' || *pattern == '&') {
@@ -88,9 +101,7 @@ static bool fits(const char *pattern, const char *name, numbers *n, const char *
             return false;
         }
     }
-    const bool packed = !strcmp(name, ".qweight") || !strcmp(name, ".weight_packed");
-    *rest = packed ? ".weight" : name; /* whether it is one is looked at before */
-    return packed || !*name || !strcmp(name, ".weight") || !strcmp(name, ".bias");
+    return is_rest(r, name, rest);
 }
 
 static void fill_in(const char *pattern, numbers n, const char *rest, char *out) {
@@ -107,6 +118,8 @@ static const char *without(const char *name, const char *prefix) {
 
 /* A name without what stands before the text model's. */
 static const char *bare_name(const hf_reader *r, const char *name) {
+    if (r->model)
+        name = without(name, "base_model.model.");
     if (r->pictures) {
         name = without(name, "model.language_model.");
         name = without(name, "language_model.model.");
@@ -180,7 +193,7 @@ static void add(pieces *p, const sm_st_tensor *t, const char *to, uint32_t index
 
 /* Heads of q and k that are rotated in halves, where ours are in pairs; gains that lack 1, not
  * biases. */
-static hf_order order_of(const hf_reader *r, const hf_name *row, const char *rest) {
+static hf_order plain_order(const hf_reader *r, const hf_name *row, const char *rest) {
     if (row->order == HF_PLUS_ONE && !strcmp(rest, ".bias"))
         return HF_SAME;
     if (!r->family->qk_in_pairs || row->order != HF_SAME || !row->to)
@@ -188,6 +201,21 @@ static hf_order order_of(const hf_reader *r, const hf_name *row, const char *res
     return !strcmp(row->to, "blk.#.attn_q")   ? HF_Q
            : !strcmp(row->to, "blk.#.attn_k") ? HF_K
                                               : HF_SAME;
+}
+
+/* Of an adapter's halves: A lies as ours does, and the rows of B as those of what it adapts, whose
+ * columns and rows PEFT never has the other way round. */
+static hf_order order_of(const hf_reader *r, const hf_name *row, const char *rest) {
+    const hf_order order = plain_order(r, row, rest);
+    if (!r->model)
+        return order;
+    return ends_with(rest, ".lora_a") || order == HF_TURNED ? HF_SAME : order;
+}
+
+/* Whether an adapter of it can be taken apart as its rows are. */
+static bool can_adapt(const hf_name *row) {
+    const bool stack = row->to && (ends_with(row->to, ".weight") || ends_with(row->to, ".bias"));
+    return row->to && !stack && row->order != HF_LATENT_K && row->order != HF_LATENT_V;
 }
 
 static void add_row(pieces *p, const sm_st_tensor *t, const hf_name *row, numbers n,
@@ -198,7 +226,13 @@ static void add_row(pieces *p, const sm_st_tensor *t, const hf_name *row, number
     if (!row->to || (beyond && n.layer < r->n_layer + r->n_drafts))
         return;
     if (beyond) {
-        fail_tensor(r, SM_ERR_FORMAT, t->name, "is of a layer that config.json does not have");
+        fail_tensor(r, SM_ERR_FORMAT, t->name,
+                    r->model ? "is of a layer that the model does not have"
+                             : "is of a layer that config.json does not have");
+        return;
+    }
+    if (r->model && !can_adapt(row)) {
+        fail_tensor(r, SM_ERR_UNSUPPORTED, t->name, "adapts what this version cannot have adapted");
         return;
     }
     fill_in(row->to, n, rest, to);
@@ -211,12 +245,31 @@ static bool add_rows(pieces *p, const sm_st_tensor *t, const hf_name *table) {
     const char *from = NULL;
     numbers n;
     for (const hf_name *row = table; row && row->from; row++) {
-        if (from ? strcmp(from, row->from) != 0 : !fits(row->from, name, &n, &rest))
+        if (from ? strcmp(from, row->from) != 0 : !fits(p->r, row->from, name, &n, &rest))
             continue;
         from = row->from;
         add_row(p, t, row, n, rest);
     }
     return from != NULL;
+}
+
+static bool has_row(const hf_reader *r, const sm_st_tensor *t, const hf_name *table) {
+    const char *rest;
+    numbers n;
+    for (const hf_name *row = table; row && row->from; row++)
+        if (fits(r, row->from, bare_name(r, t->name), &n, &rest))
+            return true;
+    return false;
+}
+
+bool hf_places_all(const hf_reader *r) {
+    for (uint32_t k = 0; k < r->n_files; k++)
+        for (uint64_t i = 0; i < r->files[k].n; i++)
+            if (!ends_with(r->files[k].tensors[i].name, HF_LORA_COPY) &&
+                !has_row(r, &r->files[k].tensors[i], r->family->names) &&
+                !has_row(r, &r->files[k].tensors[i], hf_common_names))
+                return false;
+    return true;
 }
 
 static void add_tensor(pieces *p, const sm_st_tensor *t) {
@@ -225,6 +278,13 @@ static void add_tensor(pieces *p, const sm_st_tensor *t) {
     if (packed && !hf_is_packed(r, t)) {
         fail_tensor(r, SM_ERR_UNSUPPORTED, t->name,
                     "is packed, and 'quantization_config' does not say how");
+        return;
+    }
+    if (r->model && hf_is_copied(r, t))
+        return;
+    if (r->model && is_picture(r, without(t->name, "base_model.model."))) {
+        fail_tensor(r, SM_ERR_UNSUPPORTED, t->name,
+                    "adapts a part of the model that reads no text");
         return;
     }
     if (is_picture(r, t->name) || is_companion(r, t->name) || hf_beside_packed(r, t) ||
@@ -239,9 +299,10 @@ static void add_tensor(pieces *p, const sm_st_tensor *t) {
     if (!r->status)
         r->status =
             sm_fail(r->error, SM_ERR_UNSUPPORTED,
-                    "%s: tensor '%s' has no place in a model of model_type '%.*s' as this "
-                    "version computes it",
-                    r->shown, t->name, (int)strcspn(r->family->types, "|"), r->family->types);
+                    "%s: tensor '%s' has no place in %s of model_type '%.*s' as this version "
+                    "computes it",
+                    r->shown, t->name, r->model ? "an adapter of a model" : "a model",
+                    (int)strcspn(r->family->types, "|"), r->family->types);
 }
 
 /* ---- from pieces to tensors -------------------------------------------------------------- */
@@ -367,6 +428,8 @@ static void make_tensor(pieces *p, const uint32_t *order, uint64_t n, sm_tensor 
     for (uint64_t i = 0; i < n && !r->status; i++) {
         const piece *one = &p->list[order[i]];
         hf_convert(r, one->from, form_of(one), &parts[i]);
+        if (r->model)
+            hf_scale(r, &parts[i], hf_lora_factor(r, one->from));
         if (sm_hook_ends(r->hook, 0, 1) && !r->status)
             r->status = sm_fail(r->error, SM_ERR_CANCELLED, "%s: reading was cancelled", r->shown);
     }
@@ -469,9 +532,10 @@ void hf_read_tensors(hf_reader *r) {
     r->source->tensor_order = sm_sort_indices(r->mem, r->source->n_tensors, by_name, r->source);
     if (!r->source->tensor_order)
         out_of_memory(r);
-    else
+    else if (!r->model)
         check_whole(r);
-    check_biases(r);
+    if (!r->model)
+        check_biases(r);
 }
 
 const sm_st_tensor *hf_find_tensor(const hf_reader *r, const char *name) {

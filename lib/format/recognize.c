@@ -29,7 +29,7 @@ typedef enum how {
     "safetensors, "                                                                    \
     "and name that directory"
 #define CONVERT "convert it with llama.cpp's convert_hf_to_gguf.py, or look for a GGUF file of it"
-#define CONVERT_ADAPTER "convert its directory with llama.cpp's convert_lora_to_gguf.py"
+#define CONVERT_ADAPTER "name its directory, as an adapter of its model"
 #define WRITE_UTF8 "write it as UTF-8 first (iconv -f UTF-16 -t UTF-8)"
 #define WRITE_JSONL "write it as JSONL first"
 #define LFS_PULL "run `git lfs pull` in its repository"
@@ -276,7 +276,7 @@ static const struct {
 } directories[] = {
     {".gguf", "a directory", "name the file in it"},
     {"adapter_config.json", "a PEFT adapter (a directory of Hugging Face's)",
-     "convert it with llama.cpp's convert_lora_to_gguf.py"},
+     "name it as an adapter of its model"},
     {".safetensors", "a directory of weights without config.json, which says how to compute them",
      "put the model's there"},
     {"pytorch_model.bin", "a directory of PyTorch's pickles", PICKLES},

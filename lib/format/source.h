@@ -221,6 +221,13 @@ bool sm_directory_is_model(const char *path);
 sm_status sm_source_open_directory(sm_source **out, sm_mem *mem, const char *path, bool map,
                                    const sm_hook *hook, sm_error *error);
 
+/* Whether path is a directory with an adapter_config.json, PEFT's form of an adapter. It opens as
+ * one of llama.cpp's: its tensors' names and the order of their rows are those of `model`, for
+ * which it is (hf_adapter.c). Of kinds other than LoRA: SM_ERR_UNSUPPORTED. */
+bool sm_directory_is_adapter(const char *path);
+sm_status sm_source_open_adapter(sm_source **out, sm_mem *mem, const char *path, bool map,
+                                 const sm_source *model, const sm_hook *hook, sm_error *error);
+
 /* ---- for the code of a format --------------------------------------------------- */
 
 /* A little-endian unsigned value of 1 to 8 bytes. */

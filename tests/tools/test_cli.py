@@ -468,7 +468,7 @@ class Elsewhere(Case):
                                                    "data_offsets": [0, 4]}}).encode()
         for path, says in [
                 (directory, ["config.json", "model_type"]),
-                (peft, ["PEFT adapter", "convert_lora_to_gguf.py"]),
+                (peft, ["PEFT adapter", "adapter of its model"]),
                 ("https://huggingface.co/a/b/resolve/main/c.gguf", ["is an address", "fetch"]),
                 (self.file("lfs.gguf", b"version https://git-lfs.github.com/spec/v1\n"
                            b"oid sha256:00\nsize 12345\n"), ["Git LFS pointer", "git lfs pull"]),
