@@ -481,7 +481,8 @@ class Elsewhere(Case):
                 (self.file("ggml.bin", b"tjgg\3\0\0\0"), ["GGJT", "before GGUF"]),
                 (self.file("cut.gguf", pathlib.Path(MODEL).read_bytes()[:-100]), ["Fetch it again"])]:
             for command in self.uses(path):
-                self.bad(1, *command, says=[path, *says])
+                as_adapter = path == peft and command[0] in ("run", "lora") and MODEL in command[:3]
+                self.bad(1, *command, says=[path, *(["'peft_type'"] if as_adapter else says)])
 
     def test_other_contents(self):
         text = self.file("text", b"some words to learn from, and some more of them\n" * 20)
