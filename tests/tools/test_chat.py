@@ -169,6 +169,7 @@ class Typed(Case):
         path.unlink(missing_ok=True)
         os.write(self.ours, b"/save " + bytes(path) + b"\n")
         self.type(b"/save\n", b"needs the name")
+        self.until(b"> ", self.seen.rindex(b"needs the name"))
         return [(m["role"], m["content"]) for m in json.loads(path.read_text())]
 
     def quit(self):
@@ -211,6 +212,7 @@ class Terminal(Typed):
         self.type(b"\x03", b"> ")  # at the prompt: the line is given up, the program goes on
         self.type(b"Again\n")
         self.assertEqual(self.said()[2], ("user", "Again"))
+        # at the prompt, or it is no letter yet and is lost as the terminal's way changes
         os.write(self.ours, b"\x04")
         self.assertEqual(self.process.wait(60), 0)
 
