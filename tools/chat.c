@@ -435,6 +435,8 @@ static int converse(chat_state *c) {
     while (code == CLI_GO_ON) {
         turn_text turn;
         cli_forget_interrupt();
+        if (cli_interrupted()) /* by more than Ctrl-C */
+            return cli_interrupt_code();
         if (c->typed && c->colour)
             fputs(GREEN, stderr);
         const line_end end = read_turn(c, &turn);

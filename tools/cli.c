@@ -245,10 +245,32 @@ int cli_check_output(const char *path, bool whole) {
 
 /* ---- interruption ----------------------------------------------------------------------- */
 
-static volatile sig_atomic_t interrupt_seen;
+static volatile sig_atomic_t interrupt_seen, interrupt_awaited;
 
 static void on_interrupt(int number) {
     interrupt_seen = number;
+    if (interrupt_awaited)
+        alarm(1);
+}
+
+static void on_alarm(int number) {
+    (void)number;
+    alarm(1);
+}
+
+/* A signal that comes just before read() blocks would not end it: so others follow. */
+void cli_await_interrupt(bool begins) {
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_alarm;
+    sigemptyset(&action.sa_mask);
+    if (begins)
+        sigaction(SIGALRM, &action, NULL);
+    interrupt_awaited = begins;
+    if (!begins)
+        alarm(0);
+    else if (interrupt_seen)
+        alarm(1);
 }
 
 void cli_catch_interrupt(void) {

@@ -27,13 +27,14 @@ static line_end edited(const char *prompt, char **text, size_t *length) {
         stifle_history(1000);
         begun = true;
     }
+    cli_await_interrupt(true);
     *text = readline(prompt);
-    if (cli_interrupted()) {
-        free(*text);
-        *text = NULL;
+    cli_await_interrupt(false);
+    if (cli_interrupted() && *text == NULL) {
         fputc('\n', stderr);
         return LINE_STOPPED;
     }
+    cli_forget_interrupt(); /* one that came before reading began: the whole line came after it */
     *length = *text != NULL ? strlen(*text) : 0;
     return *text != NULL ? LINE_READ : LINE_OVER;
 }
@@ -51,7 +52,9 @@ line_end line_read(const char *prompt, char **text, size_t *length) {
         fputs(prompt, stderr);
         fflush(stderr);
     }
+    cli_await_interrupt(true);
     const ssize_t n = getline(text, &capacity, stdin);
+    cli_await_interrupt(false);
     if (n < 0) {
         free(*text);
         *text = NULL;

@@ -23,6 +23,7 @@ import unittest
 
 PROGRAM = shlex.split(os.environ.get("SM_WRAPPER", "")) + [sys.argv[1]]
 MODEL = sys.argv[2]
+EDITED = b"stifle_history" in pathlib.Path(PROGRAM[-1]).read_bytes()
 TEMPLATE = ("{% for m in messages %}[{{ m.role }}]{{ m.content }}\n{% endfor %}"
             "{% if add_generation_prompt %}[assistant]{% endif %}")
 
@@ -163,13 +164,22 @@ class Typed(Case):
         self.until(text, at)
         return self.seen[at:]
 
+    def ready(self, text):
+        """Waits for the prompt after a text, and until single keys are read: a Ctrl-D before that
+        would be lost, and a Ctrl-C flush what is shown."""
+        self.until(b"> ", self.seen.rindex(text))
+        end = time.monotonic() + 60
+        while EDITED and termios.tcgetattr(self.ours)[3] & termios.ICANON:
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.01)
+
     def said(self):
         """What the conversation holds: roles and contents."""
         path = pathlib.Path(self.folder.name, "said.json")
         path.unlink(missing_ok=True)
         os.write(self.ours, b"/save " + bytes(path) + b"\n")
         self.type(b"/save\n", b"needs the name")
-        self.until(b"> ", self.seen.rindex(b"needs the name"))
+        self.ready(b"needs the name")
         return [(m["role"], m["content"]) for m in json.loads(path.read_text())]
 
     def quit(self):
@@ -209,15 +219,19 @@ class Terminal(Typed):
         os.write(self.ours, b"/load " + path.encode() + b"\n")
         self.assertEqual(self.said(), [("user", "x"), ("assistant", "y")])
         self.type(b"/nothing\n", b"no such command")
+        self.ready(b"no such command")
         self.type(b"\x03", b"> ")  # at the prompt: the line is given up, the program goes on
         self.type(b"Again\n")
         self.assertEqual(self.said()[2], ("user", "Again"))
-        # at the prompt, or it is no letter yet and is lost as the terminal's way changes
         os.write(self.ours, b"\x04")
         self.assertEqual(self.process.wait(60), 0)
 
-    @unittest.skipUnless(b"stifle_history" in pathlib.Path(PROGRAM[-1]).read_bytes(),
-                         "built without libedit")
+    def test_terminated(self):
+        self.until(b"> ")
+        self.process.send_signal(signal.SIGTERM)
+        self.assertEqual(self.process.wait(60), 128 + signal.SIGTERM)
+
+    @unittest.skipUnless(EDITED, "built without libedit")
     def test_editing(self):
         self.until(b"> ")
         self.type(b"Hellp\x7fo\n")
