@@ -137,7 +137,7 @@ typedef struct sm_build_info {
     const char *version;     /* sm_version */
     const char *families;    /* general.architecture of models that are computed */
     const char *types;       /* of their tensors */
-    const char *features;    /* "threads", "openblas" */
+    const char *features;    /* "threads", "training", "openblas" */
     uint64_t levels;         /* that are in it: bit 1 << SM_LEVEL_… */
 } sm_build_info;
 SM_API sm_status SM_CALL sm_build_get_info(sm_build_info *info, sm_error *error);

@@ -16,6 +16,9 @@ static const char types[] =
     "IQ4_NL|IQ3_S|IQ2_S|IQ4_XS|F64|IQ1_M|BF16|TQ1_0|TQ2_0|MXFP4|NVFP4|Q1_0|Q2_0";
 
 static const char features[] = "threads"
+#ifdef SM_TRAIN
+                               "|training"
+#endif
 #ifdef SM_OPENBLAS
                                "|openblas"
 #endif

@@ -694,7 +694,7 @@ static void the_build_tells_what_it_has(void **state) {
     assert_false(info.levels & 1u << SM_LEVEL_AUTO);
     assert_true(is_named(info.families, "llama") && is_named(info.families, "gemma3"));
     assert_false(is_named(info.families, "gpt-5"));
-    assert_true(is_named(info.features, "threads"));
+    assert_true(is_named(info.features, "threads") && is_named(info.features, "training"));
     /* types: those that have blocks or floats, no others */
     uint32_t n = 0, length;
     for (uint32_t type = 0; type < SM_DTYPE_COUNT; type++) {
