@@ -16,7 +16,8 @@ int cmd_init(int argc, char **argv) {
     const cli_flag flags[] = {
         {'o', "out", CLI_TEXT, &out, "FILE", 0, 0, "the file to write (required)"},
         {0, "vocab", CLI_TEXT, &vocabulary, "FILE", 0, 0,
-         "a GGUF file whose vocabulary is taken (required)"},
+         "a GGUF file, or a directory with config.json and tokenizer.json, whose vocabulary is "
+         "taken (required)"},
         {0, "name", CLI_TEXT, &options.name, "TEXT", 0, 0, "name of the model"},
         {0, "architecture", CLI_TEXT, &options.architecture, "NAME", 0, 0,
          "any that runs and needs no other sizes, in place of --family"},
@@ -42,6 +43,8 @@ int cmd_init(int argc, char **argv) {
         return cli_misuse("init", "-o OUT and --vocab FILE are required");
     if (cli_same_file(out, vocabulary))
         return cli_misuse("init", "OUT would replace %s", vocabulary);
+    if (cli_is_part(out, vocabulary))
+        return cli_misuse("init", "OUT would replace a file of the directory %s", vocabulary);
     sm_error error;
     sm_model *model;
     sm_model_info info = {.struct_size = sizeof info};

@@ -83,9 +83,9 @@ enum {
 
 /* Writes a model with random weights (normal, standard deviation 0.02; matrices that add
  * to the residual stream 0.02/sqrt(2 n_layer); norms 1, biases 0) and the vocabulary of
- * another GGUF file. f32. SM_ERR_ARGUMENT, _IO, _MISSING (no vocabulary; a size that the
- * architecture needs beside these: names its key), _UNSUPPORTED (no such architecture), _NOMEM,
- * _CANCELLED. */
+ * another GGUF file, or of a directory with config.json and tokenizer.json. f32.
+ * SM_ERR_ARGUMENT, _IO, _MISSING (no vocabulary; a size that the architecture needs beside these:
+ * names its key), _UNSUPPORTED (no such architecture), _NOMEM, _CANCELLED. */
 SM_API sm_status SM_CALL sm_model_init(const char *path, const char *vocabulary_path,
                                        const sm_model_init_options *options, sm_error *error);
 

@@ -1,6 +1,7 @@
 /* A model with random weights and another file's vocabulary, to train from scratch. */
 #include "make.h"
 #include "nn/nn.h"
+#include "run/run.h"
 #include "smallmind/generate.h"
 #include "smallmind/train.h"
 
@@ -128,18 +129,51 @@ static void name_family(plan *p) {
         }
 }
 
-static sm_status make_plan(plan *p, const sm_source *vocabulary, sm_error *error) {
+/* Of a directory's tokenizer.json, which is copied as it is, or of a file that was made so. */
+static sm_status count_json(plan *p, sm_mem *mem, const sm_source *vocabulary, sm_error *error) {
+    sm_tokenizer *tokenizer;
+    sm_tokenizer_info info = {.struct_size = sizeof info};
+    sm_status status =
+        vocabulary->directory
+            ? sm_vocab_from_directory(&tokenizer, mem, vocabulary->directory, NULL, error)
+            : sm_vocab_from_gguf(&tokenizer, mem, vocabulary, NULL, NULL, NULL, error);
+    if (status)
+        return status;
+    status = sm_tokenizer_get_info(tokenizer, &info, error);
+    p->n_vocab = (uint32_t)info.n_vocab;
+    sm_tokenizer_free(tokenizer);
+    return status;
+}
+
+static bool has_json(const sm_source *vocabulary) {
+    char path[4096];
+    if (!vocabulary->directory)
+        return sm_source_find_key(vocabulary, SM_K_TOKENIZER_JSON) != NULL;
+    return sm_format(path, sizeof path, "%s/tokenizer.json", vocabulary->directory) < sizeof path &&
+           sm_path_is_file(path);
+}
+
+static sm_status count_tokens(plan *p, sm_mem *mem, const sm_source *vocabulary, sm_error *error) {
     const sm_key *tokens = sm_source_find_key(vocabulary, SM_K_TOKENS);
-    sm_model_init_options *o = &p->o;
+    if (!tokens && has_json(vocabulary))
+        return count_json(p, mem, vocabulary, error);
     if (!tokens || tokens->type != SM_KEY_ARRAY || tokens->element != SM_KEY_STRING ||
         !tokens->count)
-        return sm_fail(error, SM_ERR_MISSING,
-                       "%s: key 'tokenizer.ggml.tokens' is missing: it has no vocabulary",
-                       vocabulary->path);
+        return sm_fail(error, SM_ERR_MISSING, "%s: %s is missing: it has no vocabulary",
+                       vocabulary->path,
+                       vocabulary->directory ? "tokenizer.json" : "key 'tokenizer.ggml.tokens'");
     if (tokens->count > INT32_MAX)
         return sm_fail(error, SM_ERR_UNSUPPORTED, "%s: the vocabulary is too large",
                        vocabulary->path);
     p->n_vocab = (uint32_t)tokens->count;
+    return SM_OK;
+}
+
+static sm_status make_plan(plan *p, sm_mem *mem, const sm_source *vocabulary, sm_error *error) {
+    sm_model_init_options *o = &p->o;
+    const sm_status status = count_tokens(p, mem, vocabulary, error);
+    if (status)
+        return status;
     if (o->architecture)
         sm_format(p->architecture, sizeof p->architecture, "%s", o->architecture);
     else
@@ -206,7 +240,7 @@ sm_status sm_model_init(const char *path, const char *vocabulary_path,
             vocabulary, SM_GGUF_HOLDS_MODEL | SM_GGUF_HOLDS_PACKED | SM_GGUF_HOLDS_VOCABULARY,
             error);
     if (!status)
-        status = make_plan(&p, vocabulary, error);
+        status = make_plan(&p, mem, vocabulary, error);
     sm_new_model model = {0};
     if (!status)
         status = sm_new_model_plan(&model, mem, path, put_keys, &p, error);

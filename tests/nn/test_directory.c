@@ -560,6 +560,17 @@ static void vocabularies(void **state) {
     assert_ids(d.path, "two one", 2, 1);
     assert_int_equal(sm_model_quantize(gguf, d.path, &o, NULL, &error), SM_OK);
     assert_ids(gguf, "two three", 2, 0);
+    /* a new model with the directory's vocabulary, and one with that one's */
+    char made[300];
+    snprintf(made, sizeof made, "%s", scratch_path("of-vocabulary.gguf"));
+    const sm_model_init_options i = {.struct_size = sizeof i, .n_embd = 32, .n_layer = 1};
+    assert_int_equal(sm_model_init(made, d.path, &i, &error), SM_OK);
+    assert_ids(made, "two one", 2, 1);
+    assert_int_equal(sm_model_init(gguf, made, &i, &error), SM_OK);
+    assert_ids(gguf, "one two", 1, 2);
+    clear(&d, "tokenizer.json");
+    assert_int_equal(sm_model_init(made, d.path, &i, &error), SM_ERR_MISSING);
+    assert_non_null(strstr(error.message, "tokenizer.json"));
     drop(&d);
 }
 
