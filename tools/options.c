@@ -224,9 +224,12 @@ static bool find_flag(const cli_command *command, const char *argument, flag_ref
 
 static int unknown_flag(const cli_command *command, const char *argument) {
     char names[4096], meant[96], name[64];
-    snprintf(name, sizeof name, "%.*s", (int)strcspn(argument, "="), argument);
+    const size_t length = strcspn(argument, "=");
+    const size_t known = length < sizeof name ? length : sizeof name - 1;
+    memcpy(name, argument, known);
+    name[known] = 0;
     flag_names(command, names, sizeof names);
-    return cli_misuse(command->name, "unknown option %.*s%s", (int)strcspn(argument, "="), argument,
+    return cli_misuse(command->name, "unknown option %.*s%s", (int)length, argument,
                       cli_did_you_mean(meant, sizeof meant, names, name));
 }
 

@@ -97,9 +97,9 @@ static size_t value_at(size_t d, size_t token, size_t head_dim) {
 static unsigned number(uint32_t type, const uint8_t *tile, size_t i, size_t vector,
                        size_t head_dim) {
     const uint8_t byte = tile[i / (2 * vector) * vector + i % vector];
-    const unsigned c = i / vector % 2 ? (unsigned)byte >> 4 : byte & 15u;
+    const unsigned c = i / vector % 2 ? byte >> 4 : byte & 15u;
     const uint8_t *bits = tile + 8 * head_dim;
-    return type == SM_KV_Q5_0 ? c | (bits[i / 8] >> i % 8 & 1u) << 4 : c;
+    return type == SM_KV_Q5_0 ? c | ((unsigned)bits[i / 8] >> i % 8 & 1u) << 4 : c;
 }
 
 /* Code i, as q8_0 counts them. vector: bytes of K's vectors of 16 tokens, or V's of one quad. */

@@ -111,7 +111,9 @@ static void unescape(char *text) {
     for (const char *at = text; *at; to++) {
         const bool octal = at[0] == '\\' && at[1] >= '0' && at[1] <= '3' && at[2] >= '0' &&
                            at[2] <= '7' && at[3] >= '0' && at[3] <= '7';
-        *to = octal ? (char)((at[1] - '0') << 6 | (at[2] - '0') << 3 | (at[3] - '0')) : *at;
+        *to = *at;
+        if (octal)
+            *to = (char)((at[1] - '0') << 6 | (at[2] - '0') << 3 | (at[3] - '0'));
         at += octal ? 4 : 1;
     }
     *to = 0;

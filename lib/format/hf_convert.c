@@ -14,7 +14,7 @@ static void fail_tensor(hf_reader *r, const sm_st_tensor *t, sm_status status, c
 
 /* Of 8 bits: sign, `bits` of exponent, the rest. */
 static float small_float(uint8_t byte, uint32_t bits, int bias) {
-    const uint32_t n = 7 - bits, exponent = byte >> n & ((1u << bits) - 1);
+    const uint32_t n = 7 - bits, exponent = (uint32_t)byte >> n & ((1u << bits) - 1);
     const uint32_t fraction = byte & ((1u << n) - 1);
     const float value = exponent
                             ? ldexpf((float)(fraction | 1u << n), (int)exponent - bias - (int)n)
