@@ -1,4 +1,4 @@
-/* lora.c - `smallmind lora merge`: an adapter becomes part of its model. */
+/* lora.c - `smallmind lora`: an adapter becomes part of its model, or a directory of PEFT's. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,8 +6,7 @@
 #include "cli.h"
 
 static int32_t on_progress(void *user, uint64_t done, uint64_t total) {
-    (void)user;
-    progress_count("merging", done, total);
+    progress_count(user ? user : "merging", done, total);
     return cli_interrupted();
 }
 
@@ -16,7 +15,8 @@ int cmd_lora_merge(int argc, char **argv) {
     const cli_flag flags[] = {
         {'m', "model", CLI_TEXT, &model, "FILE", 0, 0,
          "the model; may stand without -m (required)"},
-        {'a', "adapter", CLI_TEXT, &adapter, "FILE", 0, 0, "the adapter, a GGUF file or a directory of PEFT's (required)"},
+        {'a', "adapter", CLI_TEXT, &adapter, "FILE", 0, 0,
+         "the adapter, a GGUF file or a directory of PEFT's (required)"},
         {'o', "out", CLI_TEXT, &out, "FILE", 0, 0, "the file to write (required)"},
         {0, "scale", CLI_TEXT, &scale_text, "NUMBER", 0, 0,
          "how many times the adapter counts (default 1)"},
@@ -57,6 +57,45 @@ int cmd_lora_merge(int argc, char **argv) {
         &(sm_merge_options){
             .struct_size = sizeof(sm_merge_options), .type = type, .progress = on_progress},
         &error);
+    progress_end();
+    return status == SM_OK ? CLI_DONE : cli_fail(&error);
+}
+
+int cmd_lora_export(int argc, char **argv) {
+    const char *model = NULL, *adapter = NULL, *out = NULL;
+    const cli_flag flags[] = {
+        {'m', "model", CLI_TEXT, &model, "FILE", 0, 0,
+         "the model; may stand without -m (required)"},
+        {'a', "adapter", CLI_TEXT, &adapter, "FILE", 0, 0, "the adapter (required)"},
+        {'o', "out", CLI_TEXT, &out, "DIRECTORY", 0, 0,
+         "where adapter_config.json and adapter_model.safetensors go (required)"},
+    };
+    const cli_command command = {
+        .name = "lora export",
+        .synopsis = "-m MODEL -a ADAPTER -o DIRECTORY",
+        .summary =
+            "Writes a LoRA adapter as PEFT saves them, for the model in Hugging Face's form.",
+        .examples = {{"smallmind lora export -m model.gguf -a tuned.gguf -o tuned",
+                      "an adapter for transformers and PEFT"},
+                     {"smallmind lora export -m model-dir -a tuned.gguf -o tuned",
+                      "the same beside the model's own directory"}},
+        .flags = flags,
+        .n_flags = sizeof flags / sizeof flags[0],
+        .operand = &model,
+    };
+    const int code = cli_parse(&command, argc, argv);
+    if (code != CLI_GO_ON)
+        return code;
+    if (model == NULL || adapter == NULL || out == NULL)
+        return cli_misuse("lora export", "-m MODEL, -a ADAPTER and -o DIRECTORY are required");
+    if (cli_same_file(out, adapter))
+        return cli_misuse("lora export", "DIRECTORY would replace ADAPTER");
+    cli_catch_interrupt();
+    sm_error error;
+    static char what[] = "writing";
+    const sm_adapter_options options = {
+        .struct_size = sizeof options, .progress = on_progress, .progress_user = what};
+    const sm_status status = sm_adapter_export(out, model, adapter, &options, &error);
     progress_end();
     return status == SM_OK ? CLI_DONE : cli_fail(&error);
 }

@@ -93,6 +93,16 @@ SM_API sm_status SM_CALL sm_adapter_merge(const char *out_path, const char *mode
                                           const char *adapter_path, double scale,
                                           const sm_merge_options *options, sm_error *error);
 
+/* Writes an adapter, in any form that sm_adapter_load takes, as PEFT saves them, for the model in
+ * Hugging Face's form: out_directory (made where it is not there; what is above it must be) gets
+ * adapter_model.safetensors, in f32, and then adapter_config.json, each of which appears only when
+ * it is complete. It counts in PEFT what it counts here at scale 1. options may be NULL; progress
+ * counts matrices. Statuses of sm_model_load and sm_adapter_load, _UNSUPPORTED also for what has no
+ * name there: an adapter of the experts of a layer, or of a matrix that is a part of theirs. */
+SM_API sm_status SM_CALL sm_adapter_export(const char *out_directory, const char *model_path,
+                                           const char *adapter_path,
+                                           const sm_adapter_options *options, sm_error *error);
+
 #ifdef __cplusplus
 }
 #endif

@@ -293,6 +293,8 @@ void sm_file_close(sm_file *file);
  * fits. */
 bool sm_directory_find(const char *path, const char *ending, char *name, uint64_t capacity,
                        bool *is_directory);
+/* Makes a directory; one that is there is fine. SM_ERR_IO. */
+sm_status sm_directory_make(const char *path, sm_error *error);
 /* Whether there is a file at path, or a link to one. */
 bool sm_path_is_file(const char *path);
 /* Hint: a range will not be read again soon; the pages of a mapping may be dropped. Nothing

@@ -1,7 +1,8 @@
 /* posix_directory.c - what lies in a directory. */
-#include "base.h"
+#include "os.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -27,4 +28,12 @@ bool sm_directory_find(const char *path, const char *ending, char *name, uint64_
 bool sm_path_is_file(const char *path) {
     struct stat info;
     return stat(path, &info) == 0 && S_ISREG(info.st_mode);
+}
+
+sm_status sm_directory_make(const char *path, sm_error *error) {
+    struct stat info;
+    if (mkdir(path, 0777) == 0 ||
+        (errno == EEXIST && stat(path, &info) == 0 && S_ISDIR(info.st_mode)))
+        return SM_OK;
+    return sm_os_fail(error, path, "make the directory", (sm_os_code)errno);
 }

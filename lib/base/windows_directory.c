@@ -42,3 +42,16 @@ bool sm_path_is_file(const char *path) {
     const DWORD attributes = GetFileAttributesW(wide.text);
     return attributes != INVALID_FILE_ATTRIBUTES && !(attributes & FILE_ATTRIBUTE_DIRECTORY);
 }
+
+sm_status sm_directory_make(const char *path, sm_error *error) {
+    sm_wide_path wide;
+    const sm_os_code code = sm_wide_of(&wide, path);
+    if (code)
+        return sm_os_fail(error, path, "make the directory", code);
+    if (CreateDirectoryW(wide.text, NULL))
+        return SM_OK;
+    const DWORD why = GetLastError(), attributes = GetFileAttributesW(wide.text);
+    if (attributes != INVALID_FILE_ATTRIBUTES && attributes & FILE_ATTRIBUTE_DIRECTORY)
+        return SM_OK;
+    return sm_os_fail(error, path, "make the directory", why);
+}

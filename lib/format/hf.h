@@ -10,6 +10,7 @@
 
 #include "format/format.h"
 #include "json.h"
+#include "peft.h"
 #include "safetensors.h"
 
 /* ---- families as data -------------------------------------------------------------------- */
@@ -246,9 +247,14 @@ bool hf_beside_packed(const hf_reader *r, const sm_st_tensor *t);
 /* Whether every tensor of every file has a name of r->family's. */
 bool hf_places_all(const hf_reader *r);
 /* Of an adapter (hf_adapter.c): */
-#define HF_LORA_A ".lora_A.weight"
-#define HF_LORA_B ".lora_B.weight"
 #define HF_LORA_COPY ".base_layer.weight"
+/* Reads off `model` the family and the numbers that adapters for it need. */
+void hf_look_at_model(hf_reader *r, const sm_source *model);
+/* In which order the rows of B lie of what a table's row names. */
+hf_order hf_adapter_order(const hf_reader *r, const hf_name *row);
+/* Which row of a matrix of so many in that order each row of ours is; false where heads do not
+ * divide them, or it is not all of ours. */
+bool hf_rows(const hf_reader *r, hf_order order, uint64_t rows, uint64_t *row_of);
 /* Whether it is a copy of what is adapted, which the model has. */
 bool hf_is_copied(hf_reader *r, const sm_st_tensor *t);
 /* How often a B counts beside what the adapter's alpha says. */

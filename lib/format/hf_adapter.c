@@ -6,10 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-#define CONFIG "adapter_config.json"
-#define WEIGHTS "adapter_model.safetensors"
 #define PICKLE "adapter_model.bin"
-#define BEFORE "base_model.model."
 
 /* peft.LoraConfig. What says where there are matrices of an adapter the tensors say, too. */
 static const hf_key lora_keys[] = {
@@ -80,12 +77,13 @@ static double file_alpha(hf_reader *r) {
 }
 
 double hf_lora_factor(hf_reader *r, const sm_st_tensor *b) {
-    if (!ends_with(b->name, HF_LORA_B) || b->n_dims != 2 || r->status)
+    if (!ends_with(b->name, SM_PEFT_B) || b->n_dims != 2 || r->status)
         return 1;
-    const char *module = starts_with(b->name, BEFORE) ? b->name + strlen(BEFORE) : b->name;
+    const char *module =
+        starts_with(b->name, SM_PEFT_BEFORE) ? b->name + strlen(SM_PEFT_BEFORE) : b->name;
     const double rank = (double)b->dims[1];
     const double wanted =
-        alpha_of(r, module, strlen(module) - strlen(HF_LORA_B)) * rank / root_or_rank(r, rank);
+        alpha_of(r, module, strlen(module) - strlen(SM_PEFT_B)) * rank / root_or_rank(r, rank);
     const double factor = wanted / file_alpha(r);
     return fabs(factor - 1) < 1e-9 ? 1 : factor;
 }
@@ -148,9 +146,11 @@ static void choose_family(hf_reader *r) {
     r->family = first;
 }
 
-static void look_at_model(hf_reader *r, const sm_source *model) {
+void hf_look_at_model(hf_reader *r, const sm_source *model) {
     const char *name;
     uint64_t length;
+    r->model = model;
+    r->pictures = true; /* names may have what such models' have */
     r->status = sm_source_get_str(model, SM_K_ARCHITECTURE, &name, &length, r->error);
     if (r->status)
         return;
@@ -206,12 +206,12 @@ static void read_keys(hf_reader *r, const sm_file *file) {
 
 bool sm_directory_is_adapter(const char *path) {
     const hf_reader r = {.dir = path};
-    return hf_has_file(&r, CONFIG);
+    return hf_has_file(&r, SM_PEFT_CONFIG);
 }
 
 static void open_weights(hf_reader *r, bool map) {
-    if (hf_has_file(r, WEIGHTS) || !hf_has_file(r, PICKLE))
-        hf_add_file(r, WEIGHTS, map);
+    if (hf_has_file(r, SM_PEFT_WEIGHTS) || !hf_has_file(r, PICKLE))
+        hf_add_file(r, SM_PEFT_WEIGHTS, map);
     else
         r->status = sm_fail(r->error, SM_ERR_UNSUPPORTED,
                             "%s: " PICKLE " is a Python pickle, which can run code and is never "
@@ -224,12 +224,10 @@ sm_status sm_source_open_adapter(sm_source **out, sm_mem *mem, const char *path,
                                  const sm_source *model, const sm_hook *hook, sm_error *error) {
     hf_labels l;
     sm_file file = {0};
-    hf_reader r = hf_begin(mem, path, CONFIG, hook, &l, error);
-    r.model = model;
-    r.pictures = true;
-    look_at_model(&r, model);
+    hf_reader r = hf_begin(mem, path, SM_PEFT_CONFIG, hook, &l, error);
+    hf_look_at_model(&r, model);
     if (!r.status)
-        hf_open_text(&r, CONFIG, &file);
+        hf_open_text(&r, SM_PEFT_CONFIG, &file);
     if (!r.status)
         r.status = sm_gguf_writer_new(&r.keys, mem, path, 3, SM_GGUF_DEFAULT_ALIGNMENT, error);
     if (!r.status)

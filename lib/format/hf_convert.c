@@ -333,6 +333,15 @@ static uint64_t our_rows(const hf_reader *r, hf_order order, uint64_t rows, head
     return ours;
 }
 
+bool hf_rows(const hf_reader *r, hf_order order, uint64_t rows, uint64_t *row_of_ours) {
+    heads h;
+    if (order != HF_SAME && our_rows(r, order, rows, &h) != rows)
+        return false;
+    for (uint64_t j = 0; j < rows; j++)
+        row_of_ours[j] = order == HF_SAME ? j : row_of(order, &h, j);
+    return true;
+}
+
 /* A matrix whose columns are our rows, each of `bytes`; into rows of `cols` elements. */
 static void turn(uint8_t *to, const uint8_t *from, uint64_t from_cols, uint64_t column,
                  uint64_t cols, uint64_t bytes) {

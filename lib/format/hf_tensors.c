@@ -81,8 +81,8 @@ static bool read_number(const char **text, uint32_t *out) {
  * or of an adapter's halves ".weight.lora_a" and ".weight.lora_b". */
 static bool is_rest(const hf_reader *r, const char *name, const char **rest) {
     if (r->model) {
-        *rest = !strcmp(name, HF_LORA_A) ? ".weight.lora_a" : ".weight.lora_b";
-        return !strcmp(name, HF_LORA_A) || !strcmp(name, HF_LORA_B);
+        *rest = !strcmp(name, SM_PEFT_A) ? ".weight.lora_a" : ".weight.lora_b";
+        return !strcmp(name, SM_PEFT_A) || !strcmp(name, SM_PEFT_B);
     }
     const bool packed = !strcmp(name, ".qweight") || !strcmp(name, ".weight_packed");
     *rest = packed ? ".weight" : name; /* whether it is one is looked at before */
@@ -119,7 +119,7 @@ static const char *without(const char *name, const char *prefix) {
 /* A name without what stands before the text model's. */
 static const char *bare_name(const hf_reader *r, const char *name) {
     if (r->model)
-        name = without(name, "base_model.model.");
+        name = without(name, SM_PEFT_BEFORE);
     if (r->pictures) {
         name = without(name, "model.language_model.");
         name = without(name, "language_model.model.");
@@ -205,11 +205,15 @@ static hf_order plain_order(const hf_reader *r, const hf_name *row, const char *
 
 /* Of an adapter's halves: A lies as ours does, and the rows of B as those of what it adapts, whose
  * columns and rows PEFT never has the other way round. */
+hf_order hf_adapter_order(const hf_reader *r, const hf_name *row) {
+    const hf_order order = plain_order(r, row, ".weight");
+    return order == HF_TURNED ? HF_SAME : order;
+}
+
 static hf_order order_of(const hf_reader *r, const hf_name *row, const char *rest) {
-    const hf_order order = plain_order(r, row, rest);
     if (!r->model)
-        return order;
-    return ends_with(rest, ".lora_a") || order == HF_TURNED ? HF_SAME : order;
+        return plain_order(r, row, rest);
+    return ends_with(rest, ".lora_a") ? HF_SAME : hf_adapter_order(r, row);
 }
 
 /* Whether an adapter of it can be taken apart as its rows are. */
@@ -282,7 +286,7 @@ static void add_tensor(pieces *p, const sm_st_tensor *t) {
     }
     if (r->model && hf_is_copied(r, t))
         return;
-    if (r->model && is_picture(r, without(t->name, "base_model.model."))) {
+    if (r->model && is_picture(r, without(t->name, SM_PEFT_BEFORE))) {
         fail_tensor(r, SM_ERR_UNSUPPORTED, t->name,
                     "adapts a part of the model that reads no text");
         return;

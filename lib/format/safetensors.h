@@ -63,4 +63,14 @@ const char *sm_st_type_name(sm_st_type type);   /* "BF16" */
 uint32_t sm_st_type_size(sm_st_type type);      /* bytes of an element */
 uint64_t sm_st_elements(const sm_st_tensor *t); /* product of its dimensions */
 
+/* Writes a file as `metadata.format` "pt". Of tensors[0..n) name, type, n_dims and dims are read;
+ * their bytes are then written one after the other. SM_ERR_IO, _NOMEM; _STATE where the bytes are
+ * more or fewer than the shapes say. The file appears at _end, which frees the writer; with a
+ * failure given it does not, and that is returned. A writer of NULL is fine there. */
+typedef struct sm_st_writer sm_st_writer;
+sm_status sm_st_writer_open(sm_st_writer **out, sm_mem *mem, const char *path,
+                            const sm_st_tensor *tensors, uint64_t n, sm_error *error);
+sm_status sm_st_write(sm_st_writer *writer, const void *data, uint64_t size, sm_error *error);
+sm_status sm_st_writer_end(sm_st_writer *writer, sm_status status, sm_error *error);
+
 #endif

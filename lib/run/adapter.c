@@ -268,8 +268,8 @@ sm_status sm_adapter_load_from(sm_adapter **out, const sm_model *model, const sm
 }
 
 /* A directory is read for this model: llama.cpp's files say the same by their names. */
-static sm_status open_file(sm_source **out, const sm_model *model, const sm_origin *origin,
-                           const sm_hook *hook, sm_error *error) {
+sm_status sm_adapter_source(sm_source **out, const sm_model *model, const sm_origin *origin,
+                            const sm_hook *hook, sm_error *error) {
     if (origin->kind != SM_ORIGIN_PATH || !sm_directory_is_adapter(origin->name))
         return sm_source_open_origin(out, model->mem, origin, true, hook, error);
     const sm_status status =
@@ -283,7 +283,7 @@ sm_status sm_adapter_open(sm_adapter **out, const sm_model *model, const sm_orig
     *out = NULL;
     sm_mem *mem = model->mem;
     sm_source *source;
-    sm_status status = open_file(&source, model, origin, hook, error);
+    sm_status status = sm_adapter_source(&source, model, origin, hook, error);
     if (status)
         return status;
     sm_adapter *a = sm_alloc_zero(mem, sizeof *a);

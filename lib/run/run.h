@@ -72,6 +72,10 @@ struct sm_adapter {
     uint64_t fingerprint; /* of its file */
 };
 
+/* The keys and tensors of an adapter's file, or of a directory of PEFT's, for this model. Takes
+ * care of origin->done. */
+sm_status sm_adapter_source(sm_source **out, const sm_model *model, const sm_origin *origin,
+                            const sm_hook *hook, sm_error *error);
 /* sm_adapter_load_from of what was taken, asking: tensors done of the adapter's. */
 sm_status sm_adapter_open(sm_adapter **out, const sm_model *model, const sm_origin *origin,
                           const sm_hook *hook, sm_error *error);

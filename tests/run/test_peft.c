@@ -277,6 +277,105 @@ static void check_shape(const shape *s) {
     drop(&a);
 }
 
+/* Written again it computes the same bits, and an adapter without alpha counts once. */
+static void check_export(const shape *s, const char *more, uint32_t second_rank) {
+    directory model = make_model("peft-model", s), a = make("peft-adapter");
+    directory out = make("peft-out");
+    char module[120];
+    sm_error error = {0};
+    for (unsigned layer = 0; layer < 2; layer++)
+        for (const part *m = s->parts; m->name; m++) {
+            snprintf(module, sizeof module, "%s%u.%s", s->prefix, layer, m->name);
+            adapt(&a, &model, module, layer ? second_rank : RANK, 1);
+        }
+    adapt(&a, &model, "lm_head", RANK, 1);
+    write_adapter(&a, more);
+    rmdir(out.path);
+    for (int i = 0; i < 2; i++) /* into a new directory, then over what is there */
+        if (sm_adapter_export(out.path, model.path, a.path, NULL, &error))
+            fail_msg("%s", error.message);
+    float one[N_IDS * VOCAB], two[N_IDS * VOCAB];
+    logits_of(model.path, a.path, one);
+    logits_of(model.path, out.path, two);
+    assert_memory_equal(one, two, sizeof one);
+    drop(&model);
+    drop(&a);
+    drop(&out);
+}
+
+static void written_again(void **state) {
+    (void)state;
+    check_export(&llama, "", RANK);
+    check_export(&llama, "", 5);
+    check_export(&phi3, "", 2);
+}
+
+/* An adapter of llama.cpp's without alpha: every pair counts once, whatever its rank. */
+static void write_gguf(const char *path) {
+    static const struct {
+        const char *name;
+        uint64_t cols, rows;
+    } tensors[] = {{"blk.0.attn_q.weight.lora_a", EMBD, 2},
+                   {"blk.0.attn_q.weight.lora_b", 2, EMBD},
+                   {"blk.1.ffn_down.weight.lora_a", FF, 3},
+                   {"blk.1.ffn_down.weight.lora_b", 3, EMBD}};
+    static const char *const keys[][2] = {
+        {"general.type", "adapter"}, {"general.architecture", "llama"}, {"adapter.type", "lora"}};
+    bytes b = {0};
+    uint64_t at = 0;
+    bytes_put(&b, "GGUF", 4);
+    bytes_u32(&b, 3);
+    bytes_u64(&b, 4);
+    bytes_u64(&b, 3);
+    for (size_t i = 0; i < 3; i++) {
+        bytes_str(&b, keys[i][0]);
+        bytes_u32(&b, 8); /* a string */
+        bytes_str(&b, keys[i][1]);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        bytes_str(&b, tensors[i].name);
+        bytes_u32(&b, 2);
+        bytes_u64(&b, tensors[i].cols);
+        bytes_u64(&b, tensors[i].rows);
+        bytes_u32(&b, 0); /* f32 */
+        bytes_u64(&b, at);
+        at += tensors[i].cols * tensors[i].rows * sizeof(float);
+        at += (32 - at % 32) % 32;
+    }
+    for (size_t i = 0; i < 4; i++) {
+        bytes_pad(&b, 32);
+        for (uint64_t k = 0; k < tensors[i].cols * tensors[i].rows; k++) {
+            const float value = (float)(k * 37 % 64) / 64 - 0.5f;
+            bytes_put(&b, &value, sizeof value);
+        }
+    }
+    bytes_pad(&b, 32);
+    scratch_write(path, b.data, b.size);
+    bytes_free(&b);
+}
+
+static void written_from_gguf(void **state) {
+    (void)state;
+    directory model = make_model("peft-model", &llama), out = make("peft-out");
+    char gguf[300];
+    sm_error error = {0};
+    float one[N_IDS * VOCAB], two[N_IDS * VOCAB];
+    snprintf(gguf, sizeof gguf, "%s", scratch_path("peft-adapter.gguf"));
+    write_gguf(gguf);
+    if (sm_adapter_export(out.path, model.path, gguf, NULL, &error))
+        fail_msg("%s", error.message);
+    logits_of(model.path, gguf, one);
+    logits_of(model.path, out.path, two);
+    for (size_t k = 0; k < N_IDS * VOCAB; k++) /* alphas of their own round */
+        assert_true(fabs((double)one[k] - (double)two[k]) < 1e-5);
+    /* a file where the directory would be */
+    assert_int_equal(sm_adapter_export(gguf, model.path, out.path, NULL, &error), SM_ERR_IO);
+    assert_non_null(strstr(error.message, gguf));
+    assert_int_equal(sm_adapter_export(NULL, model.path, gguf, NULL, &error), SM_ERR_ARGUMENT);
+    drop(&model);
+    drop(&out);
+}
+
 static void heads_in_halves(void **state) {
     (void)state;
     check_shape(&llama);
@@ -423,6 +522,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(heads_in_halves),
         cmocka_unit_test(joined_matrices),
+        cmocka_unit_test(written_again),
+        cmocka_unit_test(written_from_gguf),
         cmocka_unit_test(how_often_a_pair_counts),
         cmocka_unit_test(configurations_are_refused_by_key),
         cmocka_unit_test(tensors_are_refused_by_name),

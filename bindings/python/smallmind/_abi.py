@@ -1270,6 +1270,7 @@ FUNCTIONS = {
     "sm_session_attach": (c_int32, [c_void_p, c_void_p, c_double, POINTER(sm_error)]),
     "sm_session_detach": (c_int32, [c_void_p, c_void_p, POINTER(sm_error)]),
     "sm_adapter_merge": (c_int32, [c_char_p, c_char_p, c_char_p, c_double, POINTER(sm_merge_options), POINTER(sm_error)]),
+    "sm_adapter_export": (c_int32, [c_char_p, c_char_p, c_char_p, POINTER(sm_adapter_options), POINTER(sm_error)]),
     "sm_vocabulary_train": (c_int32, [c_char_p, POINTER(c_void_p), c_uint32, POINTER(sm_vocabulary_options), POINTER(sm_error)]),
     "sm_model_init": (c_int32, [c_char_p, c_char_p, POINTER(sm_model_init_options), POINTER(sm_error)]),
     "sm_trainer_open": (c_int32, [POINTER(c_void_p), c_char_p, POINTER(sm_trainer_options), POINTER(sm_error)]),
