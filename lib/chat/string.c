@@ -18,7 +18,7 @@ static uint64_t limit_or(uint64_t limit, uint64_t otherwise) {
 }
 
 bool run_step(run *r, uint64_t n) {
-    const uint64_t most = limit_or(r->options->max_steps, 20000000);
+    const uint64_t most = limit_or(r->options->max_steps, SM_TEMPLATE_MAX_STEPS);
     if (r->status)
         return false;
     r->steps += n;
@@ -35,7 +35,7 @@ bool run_step(run *r, uint64_t n) {
 }
 
 static bool add_chunk(run *r, uint64_t size) {
-    const uint64_t most = limit_or(r->options->max_memory, (uint64_t)256 << 20);
+    const uint64_t most = limit_or(r->options->max_memory, SM_TEMPLATE_MAX_MEMORY);
     const uint64_t bytes = max_u64(size + sizeof(chunk) + 16, CHUNK);
     if (r->status)
         return false;
@@ -85,7 +85,8 @@ mark text_begin(const run *r) {
 }
 
 static bool out_room(run *r, uint64_t n) {
-    const uint64_t most = min_u64(limit_or(r->options->max_output, (uint64_t)64 << 20), INT32_MAX);
+    const uint64_t most =
+        min_u64(limit_or(r->options->max_output, SM_TEMPLATE_MAX_OUTPUT), INT32_MAX);
     if (r->status || !run_step(r, n / 32))
         return false;
     if (n > most - r->length) {

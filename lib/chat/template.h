@@ -27,6 +27,10 @@
 
 #define SM_TEMPLATE_MAX_BYTES (4u << 20) /* of a template's text */
 #define SM_TEMPLATE_MAX_DEPTH 64         /* of blocks and expressions in the text; of calls */
+/* What sm_template_options leaves at 0: */
+#define SM_TEMPLATE_MAX_STEPS 20000000      /* some 10 ns each */
+#define SM_TEMPLATE_MAX_OUTPUT (64u << 20)  /* bytes */
+#define SM_TEMPLATE_MAX_MEMORY (256u << 20) /* bytes */
 
 typedef struct sm_template sm_template;
 
@@ -62,9 +66,9 @@ typedef struct sm_variable {
 typedef struct sm_template_options {
     int64_t clock;       /* of strftime_now: seconds since 1970 of the time to show, no zone; */
     bool clock_is_set;   /* without it, UTC of the system */
-    uint64_t max_steps;  /* 20 million; some 10 ns each */
-    uint64_t max_output; /* bytes, 64 MiB */
-    uint64_t max_memory; /* bytes, 256 MiB */
+    uint64_t max_steps;  /* 0: SM_TEMPLATE_MAX_STEPS */
+    uint64_t max_output; /* bytes; 0: …_OUTPUT */
+    uint64_t max_memory; /* bytes; 0: …_MEMORY */
     int32_t (*cancel)(void *user); /* asked every few ms; NULL: never */
     void *user;
 } sm_template_options;
