@@ -176,6 +176,7 @@ check "order of the tree" scripts/check_includes.py
 check "rules of the headers" scripts/check_headers.py
 check "declarations of the bindings" scripts/bindings.py --check
 check "page of models" scripts/models.py --check
+check "table of limits" scripts/limits.py
 
 # One core's work, and most of it waits for the emulator.
 emulated() {
@@ -277,6 +278,15 @@ if $all; then
         *FAILED* | *"failed: "*) check "${line%%:*} ${line#*: }" false ;;
         esac
     done < "$logs/platforms"
+
+    say "packages"
+    check "release, made twice and used elsewhere" scripts/release.py --try "$logs/release"
+    if command -v cmake > /dev/null; then
+        check "built by CMake, and as a part of another project" python3 tests/scripts/test_cmake.py \
+            . build-test build-test/tests/support/tiny-llama.gguf --build
+    else
+        skip "built by CMake" "cmake is not installed"
+    fi
 
     say "a Debian that has nothing yet"
     if [ "$(id -u)" -ne 0 ] || ! command -v debootstrap > /dev/null; then
