@@ -287,6 +287,15 @@ if $all; then
     else
         skip "built by CMake" "cmake is not installed"
     fi
+    for packager in debian conan; do
+        if scripts/packagers.sh "$packager" > "$logs/packager" 2>&1; then
+            grep -q ': skipped' "$logs/packager" && skip "$packager" "its tools are not installed" ||
+                check "$packager package" true
+        else
+            tail -40 "$logs/packager"
+            check "$packager package" false
+        fi
+    done
 
     say "a Debian that has nothing yet"
     if [ "$(id -u)" -ne 0 ] || ! command -v debootstrap > /dev/null; then
