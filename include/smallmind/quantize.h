@@ -57,7 +57,7 @@ typedef struct sm_quantize_options {
      * Q2_0: to output and embedding; MXFP4_MOE: Q8_0 for all but experts). IQ1_…, IQ2_… and IQ3_XXS
      * are written with an importance matrix only, but for the embedding and output matrices. */
     const char *type;
-    const char *imatrix;                   /* path of an importance matrix (GGUF); NULL: none */
+    const char *imatrix; /* path of an importance matrix (GGUF, .dat); NULL: none */
     const sm_quantize_override *overrides; /* [n_overrides] or NULL */
     uint32_t n_overrides;
     uint32_t pure;       /* 1: a mixture's base type for every matrix */

@@ -124,7 +124,7 @@ static const struct {
      "look into it, and fetch the file itself", NULL},
     {JSON, 0, 0, NULL, NULL, "a JSON file", "name the model instead", NULL},
     {OLD_IMATRIX, 0, 0, NULL, NULL, "an importance matrix of the old kind (.dat)",
-     "measure it anew, or convert it with llama.cpp's llama-imatrix", NULL},
+     "name it as importance matrix (quantize --imatrix)", NULL},
     {PIECES, 0, 0, NULL, NULL, "a SentencePiece vocabulary (tokenizer.model)",
      "the vocabulary is read from a GGUF file: convert the model with convert_hf_to_gguf.py", NULL},
     {ONNX, 0, 0, NULL, NULL, "an ONNX model", CONVERT, NULL},
@@ -197,6 +197,10 @@ static bool is_old_imatrix(const beginning *b) {
     const uint64_t n = b->size >= 12 ? sm_load_le(b->data, 4) : 0;
     const uint64_t length = n ? sm_load_le(b->data + 4, 4) : 0;
     return n > 0 && n < 100000 && length > 4 && length < 256 && has(b, 8, "blk.", 4);
+}
+
+bool sm_is_old_imatrix(const uint8_t *data, uint64_t size) {
+    return is_old_imatrix(&(beginning){data, size, true});
 }
 
 static bool fits(const beginning *b, size_t i) {

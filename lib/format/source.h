@@ -191,6 +191,9 @@ sm_status sm_recognize_text(const char *path, const uint8_t *data, uint64_t size
  * the message: SM_ERR_IO. */
 sm_status sm_recognize_path(const char *path, const char *shown, sm_error *error);
 
+/* Whether a file begins like an importance matrix from before GGUF. */
+bool sm_is_old_imatrix(const uint8_t *data, uint64_t size);
+
 /* SM_GGUF_HOLDS_… of smallmind/gguf.h. */
 uint32_t sm_source_holds(const sm_source *source);
 /* Refuses a file that holds none of `allowed`: SM_ERR_UNSUPPORTED, _MISSING (a vocabulary alone),

@@ -1,6 +1,6 @@
-/* Reading importance matrices: GGUF files with NAME.in_sum2 [columns] (or [columns][n]), the sums
- * of squared inputs, and NAME.counts [1] (or [1][n]), how many inputs they were summed over.
- * Format: https://github.com/ggml-org/llama.cpp/pull/9400 */
+/* Reading importance matrices: GGUF files (and what is made of older ones) with NAME.in_sum2
+ * [columns] (or [columns][n]), the sums of squared inputs, and NAME.counts [1] (or [1][n]), of how
+ * many inputs. Format: https://github.com/ggml-org/llama.cpp/pull/9400 */
 #include "make.h"
 
 #include <math.h>
@@ -8,6 +8,16 @@
 
 sm_status sm_importance_open(sm_importance *importance, sm_mem *mem, const char *path,
                              sm_error *error) {
+    sm_file file;
+    *importance = (sm_importance){.mem = mem};
+    if (sm_path_is_file(path) && !sm_file_open(&file, mem, path, true, NULL)) {
+        const bool old = sm_is_old_imatrix(file.data, file.size);
+        const sm_status opened =
+            old ? sm_importance_open_old(importance, mem, &file, path, error) : SM_OK;
+        sm_file_close(&file);
+        if (old)
+            return opened;
+    }
     sm_status status = sm_source_open(&importance->source, mem, path, true, error);
     if (status)
         return status;
@@ -20,6 +30,9 @@ sm_status sm_importance_open(sm_importance *importance, sm_mem *mem, const char 
 void sm_importance_close(sm_importance *importance) {
     sm_source_close(importance->source);
     importance->source = NULL;
+    if (importance->image)
+        sm_free(importance->mem, importance->image);
+    importance->image = NULL;
 }
 
 static const sm_tensor *find(const sm_source *source, const char *name, const char *suffix,
@@ -62,9 +75,12 @@ sm_status sm_importance_get(float **out, uint64_t *n_matrices, const sm_importan
         return sm_fail(error, SM_ERR_FORMAT,
                        "%s: tensor '%s' is not F32 or lacks its .counts of type F32", source->path,
                        sums->name);
+    /* of old files the sums of all experts are one vector, and so often had each been used */
+    const bool flat = importance->image && sums->dims[0] % columns == 0;
     *n_matrices = sums->size / 4 / columns;
-    if (sums->dims[0] != columns || (*n_matrices != 1 && *n_matrices != tensor->dims[2]) ||
-        counts->size / 4 != *n_matrices)
+    if ((sums->dims[0] != columns && !flat) ||
+        (*n_matrices != 1 && *n_matrices != tensor->dims[2]) ||
+        counts->size / 4 != (flat ? 1 : *n_matrices))
         return sm_fail(error, SM_ERR_SHAPE,
                        "%s: tensor '%s' has %llu elements (and %llu counts), but the matrix '%s' "
                        "has %llu columns",
@@ -76,7 +92,7 @@ sm_status sm_importance_get(float **out, uint64_t *n_matrices, const sm_importan
         return sm_fail(error, SM_ERR_NOMEM, "out of memory");
     sm_status status = SM_OK;
     for (uint64_t m = 0; m < *n_matrices && !status; m++) {
-        const float count = float_at(counts, m);
+        const float count = float_at(counts, flat ? 0 : m);
         status = isfinite(count)
                      ? divide(values + m * columns, sums, m * columns, columns, count, source->path,
                               error)

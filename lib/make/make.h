@@ -106,12 +106,17 @@ bool sm_glob(const char *pattern, const char *text);
 /* An open importance matrix. */
 typedef struct sm_importance {
     sm_source *source;
+    sm_mem *mem;
+    uint8_t *image; /* that source was made of; NULL: of a file */
 } sm_importance;
 
-/* SM_ERR_IO, _FORMAT (not an importance matrix), _NOMEM. */
+/* A GGUF file, or one of the kind before. SM_ERR_IO, _FORMAT (not an importance matrix), _NOMEM. */
 sm_status sm_importance_open(sm_importance *importance, sm_mem *mem, const char *path,
                              sm_error *error);
 void sm_importance_close(sm_importance *importance);
+/* The kind before, which sm_is_old_imatrix knows (importance_old.c); *out is zeroed before. */
+sm_status sm_importance_open_old(sm_importance *out, sm_mem *mem, const sm_file *file,
+                                 const char *path, sm_error *error);
 /* Mean square of the inputs of a matrix: [n_matrices][columns], to be freed with sm_free, or NULL
  * where the file has none of it (or it was never used). n_matrices is 1, or the third dimension of
  * the tensor. SM_ERR_SHAPE, _FORMAT (not finite, negative; counts missing), _NOMEM. */

@@ -1328,7 +1328,7 @@ static void foreign_files_test(void **state) {
         {BYTES("algg\1\0\0\0"), "a GGLA file", "convert_lora"},
         {BYTES("qsgg\1\0\0\0"), "a session that llama.cpp saved", "model"},
         {BYTES("\x60\0\0\0\x17\0\0\0blk.0.attn_k.weight"), "an importance matrix of the old kind",
-         "anew"},
+         "--imatrix"},
         {BYTES("MZqFpD='"), "a llamafile", "GGUF"},
         {BYTES("\x7F"
                "ELF\2\1\1"),

@@ -709,6 +709,80 @@ static void importance_is_used(void **state) {
             "im.gguf", "blk.0.attn_q.weight");
 }
 
+/* The matrix in a GGUF file as it was written before, of one call. */
+static void write_old(const char *from, const char *to) {
+    sm_source *g = open_gguf(from);
+    bytes b = {0};
+    const float *count = NULL;
+    bytes_u32(&b, (uint32_t)(g->n_tensors / 2));
+    for (uint64_t i = 0; i < g->n_tensors; i++) {
+        const sm_tensor *t = &g->tensors[i];
+        const char *end = strstr(t->name, ".in_sum2");
+        if (!end)
+            continue;
+        char name[100];
+        snprintf(name, sizeof name, "%.*s.counts", (int)(end - t->name), t->name);
+        count = (const float *)(const void *)sm_source_find_tensor(g, name)->data;
+        const uint64_t n = t->size / sizeof(float), depth = t->n_dims > 1 ? t->dims[1] : 1;
+        bytes_u32(&b, (uint32_t)(end - t->name));
+        bytes_put(&b, name, (size_t)(end - t->name));
+        bytes_u32(&b, 1);
+        bytes_u32(&b, (uint32_t)n);
+        for (uint64_t k = 0; k < n; k++) {
+            const float of = count[k / (n / depth)];
+            const float value = of > 0 ? ((const float *)(const void *)t->data)[k] / of : 1;
+            bytes_put(&b, &value, sizeof value);
+        }
+    }
+    bytes_u32(&b, 3);
+    bytes_u32(&b, 4);
+    bytes_put(&b, "text", 4);
+    sm_source_close(g);
+    scratch_write(to, b.data, b.size);
+    bytes_free(&b);
+}
+
+static void old_importance_is_used(void **state) {
+    (void)state;
+    sm_error error;
+    for (uint32_t n_experts = 0; n_experts < 4; n_experts += 3) {
+        const char *in = fixture(
+            "in.gguf", &(fixture_model){.n_experts = n_experts, .n_used = n_experts ? 2 : 0});
+        const char *im = path_of("im.gguf"), *out = path_of("out.gguf");
+        measure(in, im, 1);
+        quantize(in, path_of("new.gguf"), OPTIONS(.type = "Q4_0", .imatrix = im));
+        quantize(in, path_of("plain.gguf"), OPTIONS(.type = "Q4_0"));
+        write_old(im, im);
+        quantize(in, out, OPTIONS(.type = "Q4_0", .imatrix = im));
+        assert_true(same_files(out, path_of("new.gguf")));
+        assert_false(same_files(out, path_of("plain.gguf")));
+    }
+    /* cut anywhere, and with every byte of its beginning another */
+    const char *in = fixture("in.gguf", &(fixture_model){0});
+    const char *old = path_of("old.dat");
+    size_t size;
+    measure(in, path_of("im.gguf"), 1);
+    write_old(path_of("im.gguf"), old);
+    uint8_t *whole = scratch_read(old, &size);
+    for (size_t n = 12; n < size - 12; n += n < 400 ? 1 : 97) {
+        sm_importance i;
+        scratch_write(old, whole, n);
+        assert_int_equal(sm_importance_open(&i, &mem, old, &error), SM_ERR_FORMAT);
+        assert_non_null(strstr(error.message, "old.dat: byte "));
+    }
+    for (size_t k = 0; k < 300; k++) {
+        sm_importance i;
+        whole[k] ^= 0x40;
+        scratch_write(old, whole, size);
+        whole[k] ^= 0x40;
+        const sm_status status = sm_importance_open(&i, &mem, old, &error);
+        if (!status)
+            sm_importance_close(&i);
+        assert_true(!status || status == SM_ERR_FORMAT);
+    }
+    free(whole);
+}
+
 /* An importance matrix with one tensor as given. */
 static const char *write_importance(float value, float count, uint32_t count_type, uint64_t n) {
     const char *path = path_of("made.gguf");
@@ -906,6 +980,7 @@ int main(void) {
         cmocka_unit_test(full_disk_leaves_the_old_file),
         cmocka_unit_test(sums_are_those_of_the_inputs),
         cmocka_unit_test(importance_is_used),
+        cmocka_unit_test(old_importance_is_used),
         cmocka_unit_test(importance_is_asked_for),
         cmocka_unit_test(bad_importance_is_refused),
         cmocka_unit_test(measuring_can_be_cancelled),
