@@ -81,11 +81,34 @@ static uint32_t pairs_reaching(const sm_survivors *l, uint32_t n, float top, dou
     return n + 1;
 }
 
+#define FEW_BEST 256 /* are tried first */
+
+/* A logit below which no token is among those that reach target: however many are below it, they
+ * weigh half of what is left behind target at most. Not where rounding may be as much. */
+static float below_reach(const sm_survivors *l, float top, double target, double mass) {
+    const double rest = mass - target;
+    return rest < 1e-5 * mass
+               ? -INFINITY
+               : (float)((double)top + l->temperature * log(rest / 2 / (double)l->n)) - 1e-3f;
+}
+
+/* Drops what cannot be among those that reach target, if that seems to be half or more: copying
+ * nearly all costs more than it saves. */
+static void cut_below_reach(sm_survivors *l, float top, double target, double mass) {
+    const float least = below_reach(l, top, target, mass);
+    uint32_t above = 0;
+    for (uint32_t i = 0; i < l->n; i += 64)
+        above += l->x[i] >= least;
+    if (above <= l->n / 128)
+        sv_cut(l, least);
+}
+
 /* Few tokens hold most of the mass: the best of many are tried first, then the many are gone
  * through in bins. False: all have to be sorted. */
 static bool top_p_of_many(sm_survivors *l, float top, double target, double mass,
                           uint32_t min_keep) {
-    const uint32_t n = sv_best(l, 256);
+    /* no weight is above 1: so few cannot reach more than their number */
+    const uint32_t n = target > FEW_BEST ? 0 : sv_best(l, FEW_BEST);
     const uint32_t reach = pairs_reaching(l, n, top, target);
     const uint32_t keep = reach > min_keep ? reach : min_keep;
     if (reach <= n && keep <= n) {
@@ -93,6 +116,8 @@ static bool top_p_of_many(sm_survivors *l, float top, double target, double mass
         return true;
     }
     sm_ranked last;
+    if (min_keep <= 1)
+        cut_below_reach(l, top, target, mass);
     if (min_keep > 1 || !sv_reach(l, top, target, mass, &last))
         return false;
     sv_cut_behind(l, last);

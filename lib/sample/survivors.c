@@ -19,10 +19,11 @@ sm_status sm_sampler_new(sm_sampler **out, sm_mem *mem, const sm_kernels *kernel
         s->pair[1] = sm_alloc_array(mem, n_vocab, sizeof *s->pair[1]);
         s->maxima = sm_alloc_array(mem, n_vocab / SM_BLOCK + 1, sizeof *s->maxima);
         s->bins = sm_alloc_array(mem, SM_BINS, sizeof *s->bins);
+        s->bin_sums = sm_alloc_array(mem, SM_BINS, sizeof *s->bin_sums);
         s->matches = sm_alloc_array(mem, (uint64_t)n_ctx + 1, sizeof *s->matches);
     }
     if (s && s->x && s->id && s->counts && s->pair[0] && s->pair[1] && s->maxima && s->bins &&
-        s->matches)
+        s->bin_sums && s->matches)
         return SM_OK;
     sm_sampler_free(s);
     *out = NULL;
@@ -39,6 +40,7 @@ void sm_sampler_free(sm_sampler *s) {
     sm_free(s->mem, s->pair[1]);
     sm_free(s->mem, s->maxima);
     sm_free(s->mem, s->bins);
+    sm_free(s->mem, s->bin_sums);
     sm_free(s->mem, s->matches);
     sm_free(s->mem, s);
 }
@@ -280,9 +282,14 @@ void sv_drop_holes(sm_survivors *l) {
 }
 
 void sv_cut_behind(sm_survivors *l, sm_ranked last) {
-    sv_cut(l, sv_pair_logit(last));
+    const float least = sv_pair_logit(last);
+    sv_cut(l, least);
+    uint32_t behind = 0, n = 0;
+    for (uint32_t i = 0; i < l->n; i++)
+        behind += (l->x[i] == least) & (sv_id(l, i) > sv_pair_id(last));
+    if (!behind)
+        return;
     float *x = sv_own(l);
-    uint32_t n = 0;
     for (uint32_t i = 0; i < l->n; i++) { /* equals of the last */
         const float logit = x[i];
         const int32_t id = sv_id(l, i);
@@ -347,10 +354,62 @@ double sv_entropy(const sm_survivors *l, double *mass) {
 /* What sums of many floats may be wrong by: each is by 1e-6 at most, this way or that. */
 #define OPEN 3e-8
 
-/* Bins are 1/32 wide in (top - x) / temperature; what is beyond them weighs nothing. */
-static uint32_t bin_of(float x, float top, float scale) {
-    const float bin = (top - x) * scale;
-    return bin < (float)(SM_BINS - 1) ? (uint32_t)bin : SM_BINS - 1;
+/* The bin of each, in scratch behind the weights. Bins are 1/32 wide in (top - x) / temperature;
+ * what is beyond them weighs nothing. Loops without branches: compilers make vectors of it. */
+static const int32_t *bins_of(const sm_survivors *l, float top) {
+    const float scale = 32 * scale_of(l), *x = l->x;
+    int32_t *bin = (int32_t *)l->s->pair[1] + l->s->n_vocab;
+    const uint32_t n = l->n;
+    for (uint32_t i = 0; i < n; i++) {
+        const float at = (top - x[i]) * scale + 0x1p23f; /* whole numbers, in the low bits */
+        int32_t bits;
+        memcpy(&bits, &at, sizeof bits);
+        bits -= 0x4b000000;
+        bin[i] = bits < (int32_t)SM_BINS - 1 ? bits : (int32_t)SM_BINS - 1;
+    }
+    return bin;
+}
+
+/* The weights of each bin; four sums of each: a token does not wait for the one before. */
+static void fill_bins(const sm_survivors *l, const int32_t *bin, const float *e) {
+    double(*sums)[4] = l->s->bin_sums, *bins = l->s->bins;
+    const uint32_t n = l->n;
+    uint32_t i = 0;
+    memset(sums, 0, SM_BINS * sizeof *sums);
+    for (; i + 4 <= n; i += 4) {
+        sums[bin[i]][0] += (double)e[i];
+        sums[bin[i + 1]][1] += (double)e[i + 1];
+        sums[bin[i + 2]][2] += (double)e[i + 2];
+        sums[bin[i + 3]][3] += (double)e[i + 3];
+    }
+    for (; i < n; i++)
+        sums[bin[i]][0] += (double)e[i];
+    for (uint32_t k = 0; k < SM_BINS; k++)
+        bins[k] = sums[k][0] + sums[k][1] + (sums[k][2] + sums[k][3]);
+}
+
+/* Whether one of 64 is in that bin. */
+static bool any_in(const int32_t *bin, int32_t wanted) {
+    int32_t any = 0;
+    for (uint32_t i = 0; i < 64; i++)
+        any |= bin[i] == wanted;
+    return any;
+}
+
+/* Pairs of those in one bin, by id. */
+static uint32_t pairs_in(const sm_survivors *l, const int32_t *bin, int32_t wanted) {
+    sm_ranked *pairs = l->s->pair[0];
+    const uint32_t n = l->n;
+    uint32_t m = 0;
+    for (uint32_t from = 0; from < n; from += 64) {
+        const uint32_t end = min_u32(from + 64, n);
+        if (end == from + 64 && !any_in(bin + from, wanted))
+            continue;
+        for (uint32_t i = from; i < end; i++)
+            if (bin[i] == wanted)
+                pairs[m++] = pair_of(l->x[i], sv_id(l, i));
+    }
+    return m;
 }
 
 /* Where the bins reach target: its number, *before what comes before it. */
@@ -364,17 +423,11 @@ static uint32_t find_bin(const double *bins, double target, double *before) {
 
 bool sv_reach(const sm_survivors *l, float top, double target, double mass, sm_ranked *pair) {
     sm_sampler *s = l->s;
-    const float scale = 32 * scale_of(l);
     double sum, before;
     const float *e = weights(l, top, &sum);
-    memset(s->bins, 0, SM_BINS * sizeof *s->bins);
-    for (uint32_t i = 0; i < l->n; i++)
-        s->bins[bin_of(l->x[i], top, scale)] += (double)e[i];
-    const uint32_t bin = find_bin(s->bins, target, &before);
-    uint32_t m = 0;
-    for (uint32_t i = 0; i < l->n; i++)
-        if (bin_of(l->x[i], top, scale) == bin)
-            s->pair[0][m++] = pair_of(l->x[i], sv_id(l, i));
+    const int32_t *bin = bins_of(l, top);
+    fill_bins(l, bin, e);
+    const uint32_t m = pairs_in(l, bin, (int32_t)find_bin(s->bins, target, &before));
     sort_pairs(s->pair[0], s->pair[1], m);
     const double open = OPEN * mass;
     for (uint32_t i = 0; i < m; i++) {

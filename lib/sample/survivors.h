@@ -28,13 +28,14 @@ struct sm_sampler {
     sm_mem *mem;
     const sm_kernels *kernels;
     uint32_t n_vocab, n_ctx;
-    float *x;           /* [n_vocab] */
-    int32_t *id;        /* [n_vocab] */
-    int32_t *counts;    /* [n_vocab], all zero between calls */
-    sm_ranked *pair[2]; /* [n_vocab] each: scratch */
-    float *maxima;      /* of each block of x */
-    double *bins;       /* [SM_BINS] */
-    uint32_t *matches;  /* [n_ctx + 1] */
+    float *x;              /* [n_vocab] */
+    int32_t *id;           /* [n_vocab] */
+    int32_t *counts;       /* [n_vocab], all zero between calls */
+    sm_ranked *pair[2];    /* [n_vocab] each: scratch */
+    float *maxima;         /* of each block of x */
+    double *bins;          /* [SM_BINS] */
+    double (*bin_sums)[4]; /* [SM_BINS] */
+    uint32_t *matches;     /* [n_ctx + 1] */
     sm_survivors left;
 };
 
