@@ -12,10 +12,14 @@ passed=0 failed=0 skipped=0
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 
+sources() { # a copy: tools write beside what they build
+    rm -rf "$place/src" && mkdir "$place/src" || return
+    git ls-files -z | tar --null -T - -c | tar -x -C "$place/src"
+}
+
 debian() {
     command -v dh > /dev/null && command -v dpkg-buildpackage > /dev/null || return 77
-    mkdir "$place/src" "$place/root" || return
-    git ls-files -z | tar --null -T - -c | tar -x -C "$place/src" || return
+    mkdir "$place/root" && sources || return
     (cd "$place/src" && dpkg-buildpackage -b -us -uc) || return
     for package in "$place"/*smallmind*.deb; do
         dpkg-deb -x "$package" "$place/root" || return
@@ -33,8 +37,10 @@ debian() {
 conan_package() {
     command -v conan > /dev/null || return 77
     export CONAN_HOME=$place/conan
-    conan profile detect && conan create packaging/conan -o 'smallmind/*:system_xxhash=True' &&
-        conan create packaging/conan -o 'smallmind/*:system_xxhash=True' \
+    sources || return
+    conan profile detect &&
+        conan create "$place/src/packaging/conan" -o 'smallmind/*:system_xxhash=True' &&
+        conan create "$place/src/packaging/conan" -o 'smallmind/*:system_xxhash=True' \
             -o 'smallmind/*:shared=True' -o 'smallmind/*:train=False'
 }
 
