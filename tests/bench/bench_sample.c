@@ -2,9 +2,9 @@
  *
  *     bench_sample
  *
- * Logits are a bell with a few that stand out (peaked, as models have them), the bell alone (flat: a
- * tenth of the vocabulary has 95 % of the probability) or one a third as wide (level: three quarters
- * have). A line each: microseconds of a choice, the least of many.
+ * Logits are a bell with a few that stand out (peaked, as models have them), the bell alone (flat:
+ * a tenth of the vocabulary has 95 % of the probability) or one a third as wide (level: three
+ * quarters have). A line each: microseconds of a choice, the least of many.
  */
 #include <math.h>
 #include <stdio.h>
