@@ -1,638 +1,727 @@
-/* smallmind.hpp - libsmallmind for C++17 and later: handles that free themselves, failures as
- * exceptions, text that streams into a loop. Header only, over smallmind/smallmind.h; links with
- * the library and, for streams, threads.
- *
- *     smallmind::model model("model.gguf");
- *     smallmind::session session(model);
- *     for (const std::string &piece : session.stream("Once upon a time"))
- *         std::cout << piece << std::flush;
- *
- * Options are the C library's structs, whose fields its headers explain; smallmind::sized makes one
- * that is all defaults. What a callback throws ends the call and comes out of it. Handles move and
- * are not copied; in which order they go does not matter. Texts are UTF-8.
- *
- * Threads: as of the C library. A session is used by one thread at a time; cancel() of any.
- */
+// libsmallmind for C++17 and later: language models inside your program.
+//
+//     smallmind::model model("model.gguf");
+//     smallmind::session session(model);
+//     for (const smallmind::token &token : session.generate("Once upon a time"))
+//         std::cout << token.text << std::flush;
+//
+// Handles are move-only and may go in any order. Whatever the library refuses is thrown as an error
+// (smallmind_options.hpp has a class for each status) with its message. What a callback throws ends
+// the call and comes out of it; nothing is thrown through the library. What is not wrapped here is
+// reached by get(), which gives the C handle.
 #ifndef SMALLMIND_HPP
 #define SMALLMIND_HPP
 
 #include <condition_variable>
 #include <cstddef>
-#include <cstdint>
 #include <deque>
 #include <exception>
-#include <functional>
 #include <iterator>
 #include <memory>
 #include <mutex>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <thread>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
-#include "smallmind/smallmind.h"
+#include "smallmind_options.hpp"
 
 namespace smallmind {
 
-/* ---- failures ---------------------------------------------------------------------------- */
-
-/* What a call that failed says. */
-class error : public std::runtime_error {
-  public:
-    explicit error(const sm_error &e) : std::runtime_error(e.message), code_(e.code),
-                                        system_(e.system) {}
-    sm_status code() const noexcept { return code_; }    /* SM_ERR_… */
-    std::int32_t system() const noexcept { return system_; } /* the system's number; 0: none */
-
-  private:
-    sm_status code_;
-    std::int32_t system_;
-};
-
-/* SM_ERR_CANCELLED. */
-class cancelled : public error {
-  public:
-    using error::error;
-};
-
 namespace detail {
 
-inline void fail(const sm_error &e) {
-    if (e.code == SM_ERR_CANCELLED)
-        throw cancelled(e);
-    throw error(e);
+/// A call that takes an error last; throws what it says.
+template <class F, class... A> void call(F function, A... arguments) {
+    sm_error e = {};
+    if (function(arguments..., &e) != SM_OK)
+        raise(e);
 }
 
-/* Calls function(arguments…, &error). */
-template <class Function, class... Arguments>
-void call(Function function, Arguments... arguments) {
-    sm_error e{};
-    const sm_status status = function(arguments..., &e);
-    if (status != SM_OK) {
-        e.code = status;
-        fail(e);
-    }
+template <class T> T sized() {
+    T made = {};
+    made.struct_size = sizeof made;
+    return made;
 }
 
-/* What callbacks of one call threw: the call ends, then it is thrown again. */
+template <class T, void(SM_CALL *Free)(T *)> struct deleter {
+    void operator()(T *handle) const noexcept { Free(handle); }
+};
+template <class T, void(SM_CALL *Free)(T *)> using handle = std::unique_ptr<T, deleter<T, Free>>;
+
+/// What a callback throws, kept until the call is back.
 class guard {
   public:
-    template <class Function> std::int32_t operator()(Function &&function) noexcept {
+    /// Its answer to the library: a callback that returns false ends the call.
+    template <class F> std::int32_t run(F &&callback) noexcept {
         try {
-            return function();
+            if constexpr (std::is_same_v<decltype(callback()), bool>)
+                return callback() ? 0 : 1;
+            else
+                callback();
+            return 0;
         } catch (...) {
-            failure_ = std::current_exception();
+            thrown = std::current_exception();
             return 1;
         }
     }
-    template <class Function, class... Arguments>
-    void call(Function function, Arguments... arguments) {
-        try {
-            detail::call(function, arguments...);
-        } catch (const cancelled &) {
-            if (!failure_)
-                throw;
-        }
-        if (failure_)
-            std::rethrow_exception(failure_);
+    /// A call whose callbacks ran in this guard.
+    template <class F, class... A> void call(F function, A... arguments) {
+        sm_error e = {};
+        const sm_status status = function(arguments..., &e);
+        if (thrown && (status == SM_OK || status == SM_ERR_CANCELLED))
+            std::rethrow_exception(std::exchange(thrown, nullptr));
+        if (status != SM_OK)
+            raise(e);
     }
 
   private:
-    std::exception_ptr failure_;
+    std::exception_ptr thrown;
 };
 
-template <class Handle, void (SM_CALL *Free)(Handle *)> struct deleter {
-    void operator()(Handle *handle) const noexcept { Free(handle); }
-};
-template <class Handle, void (SM_CALL *Free)(Handle *)>
-using owned = std::unique_ptr<Handle, deleter<Handle, Free>>;
-
-/* function(&handle, arguments…, &error) */
-template <class Owned, class Function, class... Arguments>
-Owned made(Function function, Arguments... arguments) {
-    typename Owned::pointer handle = nullptr;
-    call(function, &handle, arguments...);
-    return Owned(handle);
+inline std::vector<sm_text> texts(const std::vector<std::string> &from) {
+    std::vector<sm_text> made;
+    for (const std::string &text : from)
+        made.push_back({text.data(), text.size()});
+    return made;
 }
 
-inline sm_text text_of(std::string_view text) {
-    return sm_text{text.data() ? text.data() : "", text.size()};
-}
-
-/* Functions that give a length and SM_ERR_BUFFER where there is too little room. */
-template <class Container, class Function>
-Container sized_result(std::size_t guess, Function function) {
-    Container out(guess, typename Container::value_type());
-    for (;;) {
-        sm_error e{};
-        std::uint64_t n = 0;
-        const sm_status status = function(out.data(), std::uint64_t(out.size()), &n, &e);
-        if (status == SM_OK) {
-            out.resize(std::size_t(n));
+/// A text whose length the library tells: asked for once more where it did not fit.
+template <class T, class F> T measured(std::uint64_t guess, F ask) {
+    T out;
+    for (std::uint64_t n = guess;;) {
+        out.resize(static_cast<std::size_t>(n));
+        sm_error e = {};
+        const sm_status status = ask(out.data(), static_cast<std::uint64_t>(out.size()), &n, &e);
+        if (status != SM_OK && status != SM_ERR_BUFFER)
+            raise(e);
+        out.resize(static_cast<std::size_t>(status == SM_OK ? n : 0));
+        if (status == SM_OK)
             return out;
-        }
-        e.code = status;
-        if (status != SM_ERR_BUFFER || n <= out.size())
-            fail(e);
-        out.resize(std::size_t(n));
     }
 }
 
 } // namespace detail
 
-/* A struct of the C library with its struct_size set, and all defaults. */
-template <class Struct> Struct sized() {
-    Struct s{};
-    s.struct_size = std::uint32_t(sizeof s);
-    return s;
+inline std::string version() {
+    return sm_version();
 }
 
-inline std::string_view version() { return sm_version(); }
-
-/* ---- cancelling -------------------------------------------------------------------------- */
-
-/* A flag that any thread, or a signal handler, may set: what has it in its options ends. */
-class cancel_flag {
+/// Ends calls: any thread, and a signal handler, may set it. It stays set until it is cleared.
+class canceller {
   public:
-    cancel_flag() : handle_(detail::made<owned>(sm_cancel_new)) {}
-    void set(bool on = true) noexcept { sm_cancel_set(handle_.get(), on); }
-    bool is_set() const noexcept { return sm_cancel_is_set(handle_.get()) != 0; }
-    sm_cancel *get() const noexcept { return handle_.get(); }
+    canceller() {
+        sm_cancel *made = nullptr;
+        detail::call(sm_cancel_new, &made);
+        owned.reset(made);
+    }
+    void set(bool on = true) const noexcept { sm_cancel_set(owned.get(), on); }
+    void clear() const noexcept { set(false); }
+    bool is_set() const noexcept { return sm_cancel_is_set(owned.get()) != 0; }
+    sm_cancel *get() const noexcept { return owned.get(); }
 
   private:
-    using owned = detail::owned<sm_cancel, sm_cancel_free>;
-    owned handle_;
+    detail::handle<sm_cancel, sm_cancel_free> owned;
 };
 
-/* ---- tokenizers -------------------------------------------------------------------------- */
-
+/// Text to ids and back. Any number of threads may use one.
 class tokenizer {
   public:
-    /* Of a file or a directory. */
-    explicit tokenizer(const std::string &path,
-                       const sm_tokenizer_options &options = sized<sm_tokenizer_options>())
-        : handle_(detail::made<owned>(sm_tokenizer_load, path.c_str(), &options)) {}
+    explicit tokenizer(sm_tokenizer *taken) noexcept : owned(taken) {}
+    explicit tokenizer(const std::string &path) {
+        sm_tokenizer *made = nullptr;
+        detail::call(sm_tokenizer_load, &made, path.c_str(), nullptr);
+        owned.reset(made);
+    }
 
-    /* flags: SM_ENCODE_… */
+    /// flags: SM_ENCODE_…
     std::vector<std::int32_t> encode(std::string_view text,
                                      std::uint32_t flags = SM_ENCODE_MARKERS) const {
-        auto how = sized<sm_encode_options>();
+        sm_encode_options how = detail::sized<sm_encode_options>();
         how.flags = flags;
-        const sm_text t = detail::text_of(text);
-        return detail::sized_result<std::vector<std::int32_t>>(
-            text.size() + 16, [&](std::int32_t *ids, std::uint64_t capacity, std::uint64_t *n,
-                                  sm_error *e) {
-                return sm_tokenizer_encode(get(), t.text, t.length, &how, ids, capacity, n, e);
+        return detail::measured<std::vector<std::int32_t>>(
+            2 * text.size() + 16,
+            [&](std::int32_t *ids, std::uint64_t room, std::uint64_t *n, sm_error *e) {
+                return sm_tokenizer_encode(owned.get(), text.data(), text.size(), &how, ids, room,
+                                           n, e);
             });
     }
-    /* Bytes: a text that ends inside a character does so here. flags: SM_DECODE_… */
+    /// flags: SM_DECODE_…
     std::string decode(const std::vector<std::int32_t> &ids, std::uint32_t flags = 0) const {
-        return detail::sized_result<std::string>(
-            8 * ids.size() + 16, [&](char *text, std::uint64_t capacity, std::uint64_t *n,
-                                     sm_error *e) {
-                return sm_tokenizer_decode(get(), ids.data(), ids.size(), flags, text, capacity, n,
-                                           e);
+        return detail::measured<std::string>(
+            16 * ids.size() + 64,
+            [&](char *text, std::uint64_t room, std::uint64_t *n, sm_error *e) {
+                return sm_tokenizer_decode(owned.get(), ids.data(), ids.size(), flags, text, room,
+                                           n, e);
             });
     }
     sm_tokenizer_info info() const {
-        auto info = sized<sm_tokenizer_info>();
-        detail::call(sm_tokenizer_get_info, get(), &info);
-        return info;
+        sm_tokenizer_info found = detail::sized<sm_tokenizer_info>();
+        detail::call(sm_tokenizer_get_info, owned.get(), &found);
+        return found;
     }
-    bool is_end(std::int32_t id) const noexcept { return sm_tokenizer_is_end(get(), id) != 0; }
-    const sm_tokenizer *get() const noexcept { return handle_.get(); }
+    bool is_end(std::int32_t id) const noexcept {
+        return sm_tokenizer_is_end(owned.get(), id) != 0;
+    }
+    sm_tokenizer *get() const noexcept { return owned.get(); }
 
   private:
-    friend class model;
-    using owned = detail::owned<sm_tokenizer, sm_tokenizer_free>;
-    explicit tokenizer(owned handle) : handle_(std::move(handle)) {}
-    owned handle_;
+    detail::handle<sm_tokenizer, sm_tokenizer_free> owned;
 };
 
-/* ---- models ------------------------------------------------------------------------------ */
-
-/* Done of total; false cancels. */
-using progress = std::function<bool(std::uint64_t done, std::uint64_t total)>;
-
-/* A model of a GGUF file or a Hugging Face directory. Any number of threads may use it. */
+/// A model of a GGUF file, or of a Hugging Face directory. Any number of threads may use it.
 class model {
   public:
-    explicit model(const std::string &path,
-                   const sm_model_options &options = sized<sm_model_options>())
-        : handle_(detail::made<owned>(sm_model_load, path.c_str(), &options)) {}
-    model(const std::string &path, const progress &told,
-          sm_model_options options = sized<sm_model_options>()) {
-        struct hook {
-            detail::guard guard;
-            const progress *told;
-        } hook{{}, &told};
-        options.progress_user = &hook;
-        options.progress = [](void *user, std::uint64_t done, std::uint64_t total) noexcept {
-            auto &h = *static_cast<struct hook *>(user);
-            return h.guard([&] { return (*h.told)(done, total) ? 0 : 1; });
-        };
-        sm_model *handle = nullptr;
-        hook.guard.call(sm_model_load, &handle, path.c_str(), &options);
-        handle_.reset(handle);
+    explicit model(const std::string &path, const model_options &options = {}) {
+        detail::guard guard;
+        progress_call told = {&guard, &options};
+        sm_model_options given = detail::sized<sm_model_options>();
+        fill(given, options);
+        given.cancel_flag = options.cancel ? options.cancel->get() : nullptr;
+        given.progress = options.progress ? on_progress : nullptr;
+        given.progress_user = &told;
+        sm_model *made = nullptr;
+        guard.call(sm_model_load, &made, path.c_str(), &given);
+        owned.reset(made, sm_model_free);
     }
-
-    /* Texts in it are valid as long as the model. */
+    model(model &&) noexcept = default;
+    model &operator=(model &&) noexcept = default;
+    /// Texts are valid as long as the model.
     sm_model_info info() const {
-        auto info = sized<sm_model_info>();
-        detail::call(sm_model_get_info, get(), &info);
-        return info;
+        sm_model_info found = detail::sized<sm_model_info>();
+        detail::call(sm_model_get_info, owned.get(), &found);
+        return found;
     }
     smallmind::tokenizer tokenizer() const {
-        sm_tokenizer *handle = nullptr;
-        detail::call(sm_model_get_tokenizer, get(), &handle);
-        return smallmind::tokenizer(smallmind::tokenizer::owned(handle));
+        sm_tokenizer *made = nullptr;
+        detail::call(sm_model_get_tokenizer, owned.get(), &made);
+        return smallmind::tokenizer(made);
     }
-    const sm_model *get() const noexcept { return handle_.get(); }
+    sm_model *get() const noexcept { return owned.get(); }
 
   private:
-    using owned = detail::owned<sm_model, sm_model_free>;
-    owned handle_;
+    friend class session;
+    struct progress_call {
+        detail::guard *guard;
+        const model_options *options;
+    };
+    static std::int32_t SM_CALL on_progress(void *user, std::uint64_t done, std::uint64_t total) {
+        const auto *told = static_cast<progress_call *>(user);
+        return told->guard->run([&] { return told->options->progress(done, total); });
+    }
+    std::shared_ptr<sm_model> owned; // sessions look for its chat template
 };
 
-/* A LoRA adapter for a model: llama.cpp's GGUF file, or a directory of PEFT's. */
+/// A LoRA adapter for a model: a GGUF file, or a directory of PEFT's.
 class adapter {
   public:
-    adapter(const model &m, const std::string &path,
-            const sm_adapter_options &options = sized<sm_adapter_options>())
-        : handle_(detail::made<owned>(sm_adapter_load, m.get(), path.c_str(), &options)) {}
-    sm_adapter_info info() const {
-        auto info = sized<sm_adapter_info>();
-        detail::call(sm_adapter_get_info, get(), &info);
-        return info;
+    adapter(const model &of, const std::string &path) {
+        sm_adapter *made = nullptr;
+        detail::call(sm_adapter_load, &made, of.get(), path.c_str(), nullptr);
+        owned.reset(made);
     }
-    const sm_adapter *get() const noexcept { return handle_.get(); }
+    sm_adapter_info info() const {
+        sm_adapter_info found = detail::sized<sm_adapter_info>();
+        detail::call(sm_adapter_get_info, owned.get(), &found);
+        return found;
+    }
+    sm_adapter *get() const noexcept { return owned.get(); }
 
   private:
-    using owned = detail::owned<sm_adapter, sm_adapter_free>;
-    owned handle_;
+    detail::handle<sm_adapter, sm_adapter_free> owned;
 };
 
-/* What generated text may be (constrain.h): for sm_generate_options.constraint, which borrows it. */
+/// What a text must match: a grammar, an expression, a JSON Schema.
 class constraint {
   public:
-    static constraint regex(const tokenizer &t, std::string_view text) {
-        return of(t, SM_CONSTRAINT_REGEX, text);
+    static constraint regex(const tokenizer &of, std::string_view text) {
+        return constraint(of, SM_CONSTRAINT_REGEX, text);
     }
-    /* GBNF, and rules that begin with themselves. */
-    static constraint grammar(const tokenizer &t, std::string_view text) {
-        return of(t, SM_CONSTRAINT_GRAMMAR, text);
+    /// GBNF, and rules that begin with themselves.
+    static constraint grammar(const tokenizer &of, std::string_view text) {
+        return constraint(of, SM_CONSTRAINT_GRAMMAR, text);
     }
-    static constraint choices(const tokenizer &t, const std::vector<std::string> &texts) {
-        std::vector<sm_text> list;
-        for (const std::string &text : texts)
-            list.push_back(detail::text_of(text));
-        return constraint(detail::made<owned>(sm_constraint_new_choices, t.get(),
-                                              static_cast<const sm_text *>(list.data()),
-                                              std::uint64_t(list.size()), nothing()));
+    static constraint choices(const tokenizer &of, const std::vector<std::string> &from) {
+        const auto texts = detail::texts(from);
+        sm_constraint *made = nullptr;
+        detail::call(sm_constraint_new_choices, &made, of.get(), texts.data(),
+                     static_cast<std::uint64_t>(texts.size()), nullptr);
+        return constraint(made);
     }
-    /* A JSON Schema, as text. */
-    static constraint schema(const tokenizer &t, std::string_view json) {
-        const sm_text text = detail::text_of(json);
-        return constraint(detail::made<owned>(
-            sm_constraint_new_schema, t.get(), text.text, text.length,
-            static_cast<const sm_schema_options *>(nullptr), nothing()));
+    /// A JSON Schema.
+    static constraint schema(const tokenizer &of, std::string_view text) {
+        sm_constraint *made = nullptr;
+        detail::call(sm_constraint_new_schema, &made, of.get(), text.data(), text.size(), nullptr,
+                     nullptr);
+        return constraint(made);
     }
-    sm_constraint *get() const noexcept { return handle_.get(); }
+    sm_constraint *get() const noexcept { return owned.get(); }
 
   private:
-    using owned = detail::owned<sm_constraint, sm_constraint_free>;
-    static const sm_constraint_options *nothing() { return nullptr; }
-    static constraint of(const tokenizer &t, std::uint32_t kind, std::string_view text) {
-        const sm_text as = detail::text_of(text);
-        return constraint(
-            detail::made<owned>(sm_constraint_new, t.get(), kind, as.text, as.length, nothing()));
+    explicit constraint(sm_constraint *taken) noexcept : owned(taken) {}
+    constraint(const tokenizer &of, std::uint32_t kind, std::string_view text) {
+        sm_constraint *made = nullptr;
+        detail::call(sm_constraint_new, &made, of.get(), kind, text.data(), text.size(), nullptr);
+        owned.reset(made);
     }
-    explicit constraint(owned handle) : handle_(std::move(handle)) {}
-    owned handle_;
+    detail::handle<sm_constraint, sm_constraint_free> owned;
 };
 
-/* A chat template (chat.h). Messages and tools are JSON texts as in OpenAI's API. */
-class chat {
-  public:
-    /* The model's own, or what the options name. */
-    explicit chat(const model &m, const sm_chat_options &options = sized<sm_chat_options>())
-        : handle_(detail::made<owned>(sm_chat_new_from_model, m.get(), &options)) {}
-    /* tools may be empty. */
-    std::string render(const std::string &messages, const std::string &tools = {},
-                       const sm_render_options &options = sized<sm_render_options>()) const {
-        return detail::sized_result<std::string>(
-            1024, [&](char *text, std::uint64_t capacity, std::uint64_t *n, sm_error *e) {
-                return sm_chat_render(get(), messages.c_str(),
-                                      tools.empty() ? nullptr : tools.c_str(), &options, text,
-                                      capacity, n, e);
-            });
-    }
-    const sm_chat *get() const noexcept { return handle_.get(); }
-
-  private:
-    using owned = detail::owned<sm_chat, sm_chat_free>;
-    owned handle_;
+/// One generated piece; id is -1 where only text comes that had been waiting.
+struct token {
+    std::int32_t id = -1;
+    double logprob = 0;
+    std::string text;
+    std::vector<sm_token_logprob> top; ///< likeliest tokens, best first: option n_logprobs
+    bool in_prompt = false;            ///< option echo
 };
 
-/* ---- text that comes while one waits ----------------------------------------------------- */
+/// What has become certain of an answer.
+struct delta {
+    std::uint32_t kind = 0; ///< SM_DELTA_…
+    std::string text;       ///< content, reasoning, or a call's arguments, a JSON object
+    std::string name;       ///< of a call
+    std::string id;         ///< of a call
+    std::string json;       ///< the same as a "delta" of OpenAI's chunks
+};
 
-/* The pieces of a text that another thread generates: an input range, gone through once. A stream
- * that goes before its end ends the generating, and waits for that. Whatever ended the generating
- * but the text's end is thrown by the loop. */
-class stream {
+struct message {
+    std::string role;
+    std::string content;
+};
+
+/// A whole answer.
+struct answer {
+    std::string content;
+    std::string reasoning;
+    std::vector<delta> calls;
+    std::string json; ///< {"message": …, "finish_reason": …, "usage": …}
+};
+
+struct chat_options {
+    generate_options generate = {};
+    std::string tools;         ///< a JSON array as in OpenAI's API; "": none
+    std::string tool_choice;   ///< "auto", "none", "required", a name; "": auto where there are
+    std::string variables;     ///< more for the template, a JSON object
+    std::string template_name; ///< of the model's, or a layout; "": the model's own
+};
+
+/// Messages as the JSON array that the library reads.
+inline std::string json_of(const std::vector<message> &messages) {
+    const auto quoted = [](const std::string &text) {
+        static const char hex[] = "0123456789abcdef";
+        std::string out = "\"";
+        for (const char c : text) {
+            const auto code = static_cast<unsigned char>(c);
+            if (code < 0x20)
+                (out += "\\u00") += {hex[code >> 4], hex[code & 15]};
+            else
+                (c == '"' || c == '\\' ? out += '\\' : out) += c;
+        }
+        return out + "\"";
+    };
+    std::string out = "[";
+    for (const message &m : messages) {
+        out += out.size() > 1 ? "," : "";
+        out += "{\"role\":" + quoted(m.role) + ",\"content\":" + quoted(m.content) + "}";
+    }
+    return out + "]";
+}
+
+/// What a call tells piece by piece, as an input range: the call runs in a thread of the stream's,
+/// a few pieces ahead. Destroying the stream ends the call; what the call throws comes out of the
+/// iterator. One pass; the session may do nothing else meanwhile (state_error).
+template <class T> class stream {
   public:
-    using work = std::function<void(const std::function<void(std::string)> &put)>;
-
     class iterator {
       public:
         using iterator_category = std::input_iterator_tag;
-        using value_type = std::string;
+        using iterator_concept = std::input_iterator_tag;
+        using value_type = T;
         using difference_type = std::ptrdiff_t;
-        using pointer = const std::string *;
-        using reference = const std::string &;
+        using pointer = const T *;
+        using reference = const T &;
 
         iterator() = default;
-        explicit iterator(stream *from) : from_(from) { ++*this; }
-        reference operator*() const { return piece_; }
-        pointer operator->() const { return &piece_; }
+        explicit iterator(stream *of) : from(of) { step(); }
+        reference operator*() const { return from->current; }
+        pointer operator->() const { return &from->current; }
         iterator &operator++() {
-            if (!from_->next(piece_))
-                from_ = nullptr;
+            step();
             return *this;
         }
-        void operator++(int) { ++*this; }
-        friend bool operator==(const iterator &a, const iterator &b) { return a.from_ == b.from_; }
-        friend bool operator!=(const iterator &a, const iterator &b) { return !(a == b); }
+        void operator++(int) { step(); }
+        friend bool operator==(const iterator &a, const iterator &b) { return a.from == b.from; }
+        friend bool operator!=(const iterator &a, const iterator &b) { return a.from != b.from; }
 
       private:
-        stream *from_ = nullptr;
-        std::string piece_;
+        void step() {
+            if (!from->advance())
+                from = nullptr;
+        }
+        stream *from = nullptr;
     };
 
-    /* `end` makes `run` return soon, by an exception. */
-    stream(work run, std::function<void(bool)> end)
-        : state_(std::make_unique<state>()), end_(std::move(end)) {
-        state *s = state_.get();
-        thread_ = std::thread([s, run = std::move(run)] {
-            std::exception_ptr failure;
-            try {
-                run([s](std::string piece) {
-                    const std::lock_guard<std::mutex> lock(s->mutex);
-                    s->pieces.push_back(std::move(piece));
-                    s->changed.notify_one();
-                });
-            } catch (...) {
-                failure = std::current_exception();
-            }
-            const std::lock_guard<std::mutex> lock(s->mutex);
-            s->failure = failure;
-            s->over = true;
-            s->changed.notify_one();
-        });
+    using teller = std::function<void(T)>;
+
+    /// run makes the call and tells each piece; stop makes it end.
+    stream(std::function<void(const teller &)> run, std::function<void(bool)> stop)
+        : state(new shared), cancel(std::move(stop)) {
+        thread = std::thread([s = state.get(), r = std::move(run)] { s->work(r); });
     }
     stream(stream &&) = default;
-    stream &operator=(stream &&) = delete;
+    stream &operator=(stream &&from) noexcept {
+        stream old(std::move(*this)); // ends
+        state = std::move(from.state);
+        cancel = std::move(from.cancel);
+        thread = std::move(from.thread);
+        current = std::move(from.current);
+        return *this;
+    }
     ~stream() {
-        if (!thread_.joinable())
-            return;
-        end_(true);
-        thread_.join();
-        end_(false);
+        if (thread.joinable())
+            finish();
     }
 
     iterator begin() { return iterator(this); }
     iterator end() { return iterator(); }
 
   private:
-    struct state {
-        std::mutex mutex;
+    static constexpr std::size_t ahead = 64;
+
+    struct stopped {};
+
+    struct shared {
+        std::mutex lock;
         std::condition_variable changed;
-        std::deque<std::string> pieces;
-        bool over = false;
-        std::exception_ptr failure;
+        std::deque<T> pieces;
+        std::exception_ptr thrown;
+        bool done = false, stop = false;
+
+        void tell(T piece) {
+            std::unique_lock<std::mutex> held(lock);
+            changed.wait(held, [&] { return stop || pieces.size() < ahead; });
+            if (stop)
+                throw stopped();
+            pieces.push_back(std::move(piece));
+            changed.notify_all();
+        }
+        void work(const std::function<void(const teller &)> &run) noexcept {
+            std::exception_ptr failure;
+            try {
+                run([this](T piece) { tell(std::move(piece)); });
+            } catch (const stopped &) {
+            } catch (...) {
+                failure = std::current_exception();
+            }
+            const std::lock_guard<std::mutex> held(lock);
+            thrown = failure;
+            done = true;
+            changed.notify_all();
+        }
     };
 
-    bool next(std::string &piece) {
-        std::unique_lock<std::mutex> lock(state_->mutex);
-        state_->changed.wait(lock, [&] { return state_->over || !state_->pieces.empty(); });
-        if (!state_->pieces.empty()) {
-            piece = std::move(state_->pieces.front());
-            state_->pieces.pop_front();
+    bool advance() {
+        if (!state)
+            return false;
+        std::unique_lock<std::mutex> held(state->lock);
+        state->changed.wait(held, [&] { return state->done || !state->pieces.empty(); });
+        if (!state->pieces.empty()) {
+            current = std::move(state->pieces.front());
+            state->pieces.pop_front();
+            state->changed.notify_all();
             return true;
         }
-        lock.unlock();
-        if (thread_.joinable())
-            thread_.join();
-        if (state_->failure)
-            std::rethrow_exception(std::exchange(state_->failure, nullptr));
+        const std::exception_ptr failure = std::exchange(state->thrown, nullptr);
+        held.unlock();
+        if (thread.joinable())
+            thread.join(); // the session is free again when the last piece has been read
+        if (failure)
+            std::rethrow_exception(failure);
         return false;
     }
 
-    std::unique_ptr<state> state_;
-    std::function<void(bool)> end_;
-    std::thread thread_;
+    void finish() noexcept {
+        {
+            const std::lock_guard<std::mutex> held(state->lock);
+            state->stop = !state->done;
+            if (state->stop)
+                cancel(true);
+            state->changed.notify_all();
+        }
+        thread.join();
+        if (state->stop)
+            cancel(false);
+    }
+
+    std::unique_ptr<shared> state;
+    std::function<void(bool)> cancel;
+    std::thread thread;
+    T current;
 };
 
-/* ---- sessions ---------------------------------------------------------------------------- */
-
-/* What a call may be told beside its options, which are copied and whose pointers are borrowed. */
-struct generate_options {
-    sm_generate_options c = sized<sm_generate_options>();
-    sm_sampling sampling = sized<sm_sampling>(); /* all defaults: greedy */
-    std::vector<std::string> stop, ban;
-};
-
-/* A sequence of tokens with a model. */
+/// A sequence of tokens with a model. One call at a time.
 class session {
   public:
-    explicit session(const model &m, sm_session_options options = sized<sm_session_options>()) {
-        if (!options.cancel_flag)
-            options.cancel_flag = flag_.get();
-        handle_ = detail::made<owned>(sm_session_new, m.get(),
-                                      static_cast<const sm_session_options *>(&options));
+    explicit session(const model &of, const session_options &options = {})
+        : mine(std::make_shared<core>(of.owned)) {
+        sm_session_options given = detail::sized<sm_session_options>();
+        fill(given, options);
+        given.cancel_flag = mine->flag.get();
+        sm_session *made = nullptr;
+        detail::call(sm_session_new, &made, of.get(), &given);
+        mine->handle.reset(made);
     }
+    session(session &&) noexcept = default;
+    session &operator=(session &&) noexcept = default;
 
-    std::uint32_t length() const noexcept { return sm_session_length(get()); }
+    /// Ends the call that another thread is in, or the next one: it throws cancelled_error. A
+    /// signal handler may do it, too.
+    void cancel() const noexcept { mine->flag.set(); }
+
+    std::uint32_t size() const noexcept { return sm_session_length(get()); }
+    sm_session_info info() const {
+        sm_session_info found = detail::sized<sm_session_info>();
+        detail::call(sm_session_get_info, get(), &found);
+        return found;
+    }
+    /// About the last text that was generated.
+    sm_generate_stats stats() const {
+        sm_generate_stats found = detail::sized<sm_generate_stats>();
+        detail::call(sm_session_get_stats, get(), &found);
+        return found;
+    }
     std::vector<std::int32_t> tokens() const {
-        std::vector<std::int32_t> ids(length());
+        std::vector<std::int32_t> ids(size());
         std::uint64_t n = 0;
-        detail::call(sm_session_tokens, get(), std::uint32_t(0), ids.data(),
-                     std::uint64_t(ids.size()), &n);
-        ids.resize(std::size_t(n));
+        detail::call(sm_session_tokens, get(), 0u, ids.data(),
+                     static_cast<std::uint64_t>(ids.size()), &n);
+        ids.resize(static_cast<std::size_t>(n));
         return ids;
     }
-    sm_session_info info() const {
-        auto info = sized<sm_session_info>();
-        detail::call(sm_session_get_info, get(), &info);
-        return info;
-    }
-    /* About the last text. */
-    sm_generate_stats stats() const {
-        auto stats = sized<sm_generate_stats>();
-        detail::call(sm_session_get_stats, get(), &stats);
-        return stats;
-    }
-    /* Ends the call that another thread is in, and those after it until cancel(false). Without
-     * effect where the session was made with a flag of the caller's. */
-    void cancel(bool on = true) noexcept { flag_.set(on); }
 
-    /* ---- token by token ---- */
-
+    /// Appends tokens and computes them.
     void feed(const std::vector<std::int32_t> &ids) {
-        detail::call(sm_session_feed, get(), ids.data(), std::uint64_t(ids.size()));
+        mine->work([&] {
+            detail::call(sm_session_feed, get(), ids.data(),
+                         static_cast<std::uint64_t>(ids.size()));
+        });
     }
-    void rewind(std::uint32_t length) { detail::call(sm_session_rewind, get(), length); }
-    struct logits_view {
-        const float *data; /* valid until the session is next fed, rewound or gone */
-        std::size_t size;
-        const float *begin() const noexcept { return data; }
-        const float *end() const noexcept { return data + size; }
-        float operator[](std::size_t i) const noexcept { return data[i]; }
-    };
-    logits_view logits() const {
-        const float *data = nullptr;
+    /// Makes the session hold exactly these tokens; how many of them it held already.
+    std::uint64_t sync(const std::vector<std::int32_t> &ids) {
+        std::uint64_t reused = 0;
+        mine->work([&] {
+            detail::call(sm_session_sync, get(), ids.data(), static_cast<std::uint64_t>(ids.size()),
+                         &reused);
+        });
+        return reused;
+    }
+    void rewind(std::uint32_t length) {
+        mine->work([&] { detail::call(sm_session_rewind, get(), length); });
+    }
+    /// After the last token; a copy.
+    std::vector<float> logits() const {
+        const float *first = nullptr;
         std::uint64_t n = 0;
-        detail::call(sm_session_logits, get(), &data, &n);
-        return {data, std::size_t(n)};
+        detail::call(sm_session_logits, get(), &first, &n);
+        return std::vector<float>(first, first + n);
     }
-    sm_choice sample(const sm_sampling &sampling = sized<sm_sampling>()) {
-        auto choice = sized<sm_choice>();
-        detail::call(sm_session_sample, get(), &sampling, &choice);
-        return choice;
+    /// The next token by sampling options, and what the model thought of it.
+    sm_token_logprob sample(const sampling_options &how = {}) {
+        const sampling held(how);
+        sm_choice choice = detail::sized<sm_choice>();
+        detail::call(sm_session_sample, get(), &held.given, &choice);
+        return {choice.id, 0, choice.logprob};
     }
-    /* A second session with the same tokens. */
-    session fork(sm_fork_options options = sized<sm_fork_options>()) const {
-        session copy{nothing{}};
-        if (!options.cancel_flag)
-            options.cancel_flag = copy.flag_.get();
-        copy.handle_ = detail::made<owned>(sm_session_fork,
-                                           static_cast<const sm_session *>(get()),
-                                           static_cast<const sm_fork_options *>(&options));
-        return copy;
-    }
-    void save(const std::string &path) const { detail::call(sm_session_save, get(), path.c_str()); }
-    void restore(const std::string &path) {
-        detail::call(sm_session_restore, get(), path.c_str());
+    /// A second session with the same tokens.
+    session fork(const fork_options &options = {}) const {
+        session made(std::make_shared<core>(mine->model));
+        sm_fork_options given = detail::sized<sm_fork_options>();
+        fill(given, options);
+        given.cancel_flag = made.mine->flag.get();
+        sm_session *fork = nullptr;
+        detail::call(sm_session_fork, &fork, get(), &given);
+        made.mine->handle.reset(fork);
+        return made;
     }
     void attach(const adapter &a, double scale = 1) {
         detail::call(sm_session_attach, get(), a.get(), scale);
     }
     void detach(const adapter &a) { detail::call(sm_session_detach, get(), a.get()); }
-
-    /* ---- text ---- */
-
-    /* Told of each token; false ends the text. */
-    using token_hook = std::function<bool(const sm_token &token)>;
-
-    void generate(std::string_view prompt, const generate_options &options,
-                  const token_hook &told) {
-        const prepared ready(options);
-        const sm_text text = detail::text_of(prompt);
-        token_call hook{{}, &told};
-        hook.guard.call(sm_session_generate, get(), text.text, text.length, &ready.c, on_token,
-                        static_cast<void *>(&hook));
+    void save(const std::string &path) const { detail::call(sm_session_save, get(), path.c_str()); }
+    void restore(const std::string &path) {
+        mine->work([&] { detail::call(sm_session_restore, get(), path.c_str()); });
     }
-    /* The whole continuation. */
+
+    /// Continues a text and tells each piece on the calling thread.
+    template <class F>
+    void generate(std::string_view prompt, const generate_options &options, F &&on_token) {
+        mine->generate(prompt, options, on_token);
+    }
+    /// Continues a text: a range of tokens.
+    stream<token> generate(std::string prompt, generate_options options = {}) {
+        auto run = [s = mine, p = std::move(prompt), o = std::move(options)](
+                       const stream<token>::teller &tell) { s->generate(p, o, tell); };
+        return stream<token>(std::move(run), [s = mine](bool on) { s->flag.set(on); });
+    }
+    /// The whole continuation.
     std::string complete(std::string_view prompt, const generate_options &options = {}) {
-        std::string out;
-        generate(prompt, options, [&](const sm_token &token) {
-            out.append(token.text, std::size_t(token.length));
-            return true;
+        std::string text;
+        generate(prompt, options, [&](const token &t) { text += t.text; });
+        return text;
+    }
+
+    /// Answers messages (a JSON array as in OpenAI's API; json_of makes one) and tells each delta,
+    /// the last of which (SM_DELTA_END) has the whole message.
+    template <class F>
+    void chat(const std::string &messages, const chat_options &options, F &&on_delta) {
+        mine->chat(messages, options, on_delta);
+    }
+    /// Answers: a range of deltas.
+    stream<delta> stream_chat(const std::vector<message> &messages, chat_options options = {}) {
+        auto run = [s = mine, m = json_of(messages), o = std::move(options)](
+                       const stream<delta>::teller &tell) { s->chat(m, o, tell); };
+        return stream<delta>(std::move(run), [s = mine](bool on) { s->flag.set(on); });
+    }
+    /// The whole answer.
+    answer chat(const std::vector<message> &messages, const chat_options &options = {}) {
+        answer made;
+        chat(json_of(messages), options, [&](const delta &d) {
+            if (d.kind == SM_DELTA_CONTENT)
+                made.content += d.text;
+            else if (d.kind == SM_DELTA_REASONING)
+                made.reasoning += d.text;
+            else if (d.kind == SM_DELTA_CALL)
+                made.calls.push_back(d);
+            else if (d.kind == SM_DELTA_END)
+                made.json = d.json;
         });
-        return out;
+        return made;
     }
-    /* The same as pieces that come while one waits. The session must stay where it is, and may not
-     * be used for anything else, until the stream is gone or has ended. */
-    smallmind::stream stream(std::string prompt, generate_options options = {}) {
-        return smallmind::stream(
-            [this, prompt = std::move(prompt), options = std::move(options)](const auto &put) {
-                generate(prompt, options, [&](const sm_token &token) {
-                    if (token.length)
-                        put(std::string(token.text, std::size_t(token.length)));
-                    return true;
-                });
-            },
-            [this](bool on) { cancel(on); });
-    }
-
-    /* Told of what has become certain; false ends the answer. */
-    using delta_hook = std::function<bool(const sm_delta &delta)>;
-
-    /* Answers messages, a JSON array as in OpenAI's API, with tools (likewise, or empty): returns
-     * the end's JSON, {"message": …, "finish_reason": …, "usage": …}. tool_choice: "auto", "none",
-     * "required", a tool's name, or empty. */
-    std::string answer(const chat &c, const std::string &messages,
-                       const generate_options &options = {}, const delta_hook &told = {},
-                       const std::string &tools = {}, const std::string &tool_choice = {}) {
-        const prepared ready(options);
-        auto how = sized<sm_answer_options>();
-        how.generate = &ready.c;
-        how.tool_choice = tool_choice.empty() ? nullptr : tool_choice.c_str();
-        delta_call hook{{}, &told, {}};
-        hook.guard.call(sm_session_chat, get(), c.get(), messages.c_str(),
-                        tools.empty() ? nullptr : tools.c_str(), &how, on_delta,
-                        static_cast<void *>(&hook));
-        return std::move(hook.last);
-    }
-
-    sm_session *get() const noexcept { return handle_.get(); }
+    sm_session *get() const noexcept { return mine->handle.get(); }
 
   private:
-    using owned = detail::owned<sm_session, sm_session_free>;
-    struct nothing {};
-    explicit session(nothing) {}
-
-    /* The C struct with what it points to. */
-    struct prepared {
-        sm_generate_options c;
-        std::vector<sm_text> stop, ban;
-        explicit prepared(const generate_options &from) : c(from.c) {
-            for (const std::string &text : from.stop)
-                stop.push_back(detail::text_of(text));
-            for (const std::string &text : from.ban)
-                ban.push_back(detail::text_of(text));
-            if (!stop.empty()) {
-                c.stop = stop.data();
-                c.n_stop = stop.size();
-            }
-            if (!ban.empty()) {
-                c.ban = ban.data();
-                c.n_ban = ban.size();
-            }
-            if (!c.sampling)
-                c.sampling = &from.sampling;
+    /// Options of sampling as the library takes them, and what they point to.
+    struct sampling {
+        explicit sampling(const sampling_options &from)
+            : breakers(detail::texts(from.dry_breaker_texts)) {
+            fill(given, from);
+            given.bias = from.bias.data();
+            given.n_bias = from.bias.size();
+            given.dry_breaker_texts = breakers.data();
+            given.n_dry_breaker_texts = breakers.size();
         }
-        prepared(const prepared &) = delete;
-        prepared &operator=(const prepared &) = delete;
+        std::vector<sm_text> breakers;
+        sm_sampling given = detail::sized<sm_sampling>();
+    };
+    struct generation {
+        explicit generation(const generate_options &from)
+            : chosen(from.sampling), stop(detail::texts(from.stop)), ban(detail::texts(from.ban)) {
+            fill(given, from);
+            given.sampling = &chosen.given;
+            given.stop = stop.data();
+            given.n_stop = stop.size();
+            given.ban = ban.data();
+            given.n_ban = ban.size();
+            given.constraint = from.constraint ? from.constraint->get() : nullptr;
+            given.cancel_flag = from.cancel ? from.cancel->get() : nullptr;
+        }
+        generation(const generation &) = delete;
+        generation &operator=(const generation &) = delete;
+        sampling chosen;
+        std::vector<sm_text> stop, ban;
+        sm_generate_options given = detail::sized<sm_generate_options>();
     };
 
-    struct token_call {
+    template <class F> struct told {
         detail::guard guard;
-        const token_hook *told;
+        F &callback;
     };
-    static std::int32_t SM_CALL on_token(void *user, const sm_token *token) noexcept {
-        auto &h = *static_cast<token_call *>(user);
-        return h.guard([&] { return !*h.told || (*h.told)(*token) ? 0 : 1; });
+    template <class F> static std::int32_t SM_CALL on_token(void *user, const sm_token *piece) {
+        auto *call = static_cast<told<F> *>(user);
+        return call->guard.run([&] {
+            token made;
+            made.id = piece->id;
+            made.logprob = piece->logprob;
+            made.text.assign(piece->text, static_cast<std::size_t>(piece->length));
+            if (piece->top)
+                made.top.assign(piece->top, piece->top + piece->n_top);
+            made.in_prompt = piece->in_prompt != 0;
+            return call->callback(std::move(made));
+        });
     }
-    struct delta_call {
-        detail::guard guard;
-        const delta_hook *told;
-        std::string last;
-    };
-    static std::int32_t SM_CALL on_delta(void *user, const sm_delta *delta) noexcept {
-        auto &h = *static_cast<delta_call *>(user);
-        return h.guard([&] {
-            if (delta->kind == SM_DELTA_END)
-                h.last.assign(delta->json, std::size_t(delta->json_length));
-            return !*h.told || (*h.told)(*delta) ? 0 : 1;
+    template <class F> static std::int32_t SM_CALL on_delta(void *user, const sm_delta *piece) {
+        auto *call = static_cast<told<F> *>(user);
+        return call->guard.run([&] {
+            delta made;
+            made.kind = piece->kind;
+            if (piece->text)
+                made.text.assign(piece->text, static_cast<std::size_t>(piece->length));
+            made.name = piece->name ? piece->name : "";
+            made.id = piece->id ? piece->id : "";
+            if (piece->json)
+                made.json.assign(piece->json, static_cast<std::size_t>(piece->json_length));
+            return call->callback(std::move(made));
         });
     }
 
-    cancel_flag flag_;
-    owned handle_;
+    static const char *or_null(const std::string &text) {
+        return text.empty() ? nullptr : text.c_str();
+    }
+
+    /// What streams keep when the session itself has gone.
+    struct core {
+        explicit core(std::shared_ptr<sm_model> of) : model(std::move(of)) {}
+
+        /// A long call: the flag is cleared behind it.
+        template <class F> void work(F &&call) {
+            struct clearing {
+                const canceller &flag;
+                ~clearing() { flag.clear(); }
+            } cleared = {flag};
+            call();
+        }
+        template <class F>
+        void generate(std::string_view prompt, const generate_options &options, F &&callback) {
+            const generation held(options);
+            told<F> call = {{}, callback};
+            work([&] {
+                call.guard.call(sm_session_generate, handle.get(), prompt.data(),
+                                static_cast<std::uint64_t>(prompt.size()), &held.given,
+                                &session::on_token<F>, static_cast<void *>(&call));
+            });
+        }
+        template <class F>
+        void chat(const std::string &messages, const chat_options &options, F &&callback) {
+            const generation held(options.generate);
+            sm_answer_options given = detail::sized<sm_answer_options>();
+            given.generate = &held.given;
+            given.tool_choice = or_null(options.tool_choice);
+            given.variables = or_null(options.variables);
+            const auto compiled = compile(options);
+            told<F> call = {{}, callback};
+            work([&] {
+                call.guard.call(sm_session_chat, handle.get(), compiled.get(), messages.c_str(),
+                                or_null(options.tools), &given, &session::on_delta<F>,
+                                static_cast<void *>(&call));
+            });
+        }
+        detail::handle<sm_chat, sm_chat_free> compile(const chat_options &options) const {
+            sm_chat_options named = detail::sized<sm_chat_options>();
+            named.template_name = or_null(options.template_name);
+            sm_chat *made = nullptr;
+            detail::call(sm_chat_new_from_model, &made, model.get(), &named);
+            return detail::handle<sm_chat, sm_chat_free>(made);
+        }
+
+        canceller flag;
+        std::shared_ptr<sm_model> model;
+        detail::handle<sm_session, sm_session_free> handle;
+    };
+
+    explicit session(std::shared_ptr<core> taken) noexcept : mine(std::move(taken)) {}
+
+    std::shared_ptr<core> mine;
 };
 
 } // namespace smallmind

@@ -19,7 +19,7 @@ with tempfile.TemporaryDirectory() as name:
     folder = pathlib.Path(name)
     (folder / "story.cpp").write_text(program)
     (folder / "smallmind").mkdir()  # as they are installed
-    for header in [*(root / "include/smallmind").glob("*.h"), root / "bindings/cpp/smallmind.hpp"]:
+    for header in [*(root / "include/smallmind").glob("*.h"), *(root / "bindings/cpp").glob("*.hpp")]:
         (folder / "smallmind" / header.name).symlink_to(header.resolve())
     for standard in ("c++17", "c++20"):
         subprocess.run([*shlex.split(compiler), f"-std={standard}", "-Wall", "-Wextra",
