@@ -24,6 +24,7 @@ def backends():
 
 def main():
     h = headers.read(ROOT, headers=("smallmind.h",))
+    h.numbers = headers.numbers(ROOT)
     stale = []
     for name, write in [item for module in backends() for item in module.FILES.items()]:
         path, text = ROOT / name, write(h)

@@ -31,7 +31,7 @@ class Headers:
     handles: list = dataclasses.field(default_factory=list)
     functions: dict = dataclasses.field(default_factory=dict)  # name: Function
     scalars: dict = dataclasses.field(default_factory=dict)    # sm_status: "int32_t"
-    numbers: dict = dataclasses.field(default_factory=dict)    # macros: SM_VERSION_MAJOR, SM_ABI
+    numbers: dict = dataclasses.field(default_factory=dict)    # macros; numbers() reads them
 
 
 def preprocess(root, compiler=("cc",), headers=("smallmind.h", "experimental.h")):
@@ -135,9 +135,7 @@ def parse(text):
 
 
 def read(root, compiler=("cc",), **more):
-    h = parse(preprocess(root, compiler, **more))
-    h.numbers = numbers(root)
-    return h
+    return parse(preprocess(root, compiler, **more))
 
 
 def numbers(root):
