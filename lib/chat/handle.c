@@ -287,10 +287,11 @@ const char *sm_chat_template_text(const sm_chat *chat) {
 
 static const sm_wide render_wide[] = {SM_WIDE_FROM(sm_render_options, variables), {0}};
 
-static sm_status begin(rendering *r, const sm_chat *chat, const char *messages, const char *tools,
-                       const sm_render_options *options, const uint64_t *n, sm_error *error) {
+static sm_status begin(rendering *r, const char *function, const sm_chat *chat,
+                       const char *messages, const char *tools, const sm_render_options *options,
+                       const uint64_t *n, sm_error *error) {
     if (!chat || !messages || !n)
-        return sm_fail(error, SM_ERR_ARGUMENT, "chat: a pointer is NULL");
+        return sm_fail(error, SM_ERR_ARGUMENT, "%s: chat, messages or n is NULL", function);
     *r = (rendering){.chat = chat, .messages = messages, .tools = tools, .needs = &chat->needs};
     const sm_status status =
         sm_struct_take(&r->o, sizeof r->o, render_wide, options, "sm_render_options", error);
@@ -302,7 +303,7 @@ static sm_status hand_out(const char *from, uint64_t length, char *text, uint64_
                           uint64_t *n, sm_error *error) {
     *n = length;
     if (capacity < length || (!text && length))
-        return sm_fail(error, SM_ERR_BUFFER, "chat: %llu bytes of text",
+        return sm_fail(error, SM_ERR_BUFFER, "a chat of %llu bytes of text does not fit",
                        (unsigned long long)length);
     memcpy(text ? text : "", from, text ? (size_t)length : 0);
     return SM_OK;
@@ -315,7 +316,7 @@ sm_status sm_chat_render(const sm_chat *chat, const char *messages, const char *
     sm_rendered got;
     if (n)
         *n = 0;
-    sm_status status = begin(&r, chat, messages, tools, options, n, error);
+    sm_status status = begin(&r, "sm_chat_render", chat, messages, tools, options, n, error);
     if (status)
         return status;
     status = render(&r, &got, error);
@@ -332,7 +333,7 @@ sm_status sm_chat_prompt_end(const sm_chat *chat, const char *messages, const ch
     sm_rendered with, without;
     if (n)
         *n = 0;
-    sm_status status = begin(&r, chat, messages, tools, options, n, error);
+    sm_status status = begin(&r, "sm_chat_prompt_end", chat, messages, tools, options, n, error);
     if (status || !r.continues)
         return status;
     status = render(&r, &with, error);
@@ -388,7 +389,8 @@ static sm_status encode(const sm_chat *chat, const sm_tokenizer *tokenizer, cons
     if (!status && front && ids && room)
         ids[0] = bos;
     if (!status && *n > capacity)
-        status = sm_fail(error, SM_ERR_BUFFER, "chat: %llu ids", (unsigned long long)*n);
+        status = sm_fail(error, SM_ERR_BUFFER, "a chat of %llu ids does not fit",
+                         (unsigned long long)*n);
     return status;
 }
 
@@ -401,7 +403,7 @@ sm_status sm_chat_encode(const sm_chat *chat, const sm_tokenizer *tokenizer, con
         *n = 0;
     if (!tokenizer || (!ids && capacity))
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_chat_encode: a pointer is NULL");
-    sm_status status = begin(&r, chat, messages, tools, options, n, error);
+    sm_status status = begin(&r, "sm_chat_encode", chat, messages, tools, options, n, error);
     if (status)
         return status;
     status = render(&r, &got, error);

@@ -46,9 +46,9 @@ struct sm_constraint_state {
 sm_status sm_mask_of(sm_constraint *c, sm_place at, const uint32_t **bits, sm_error *error);
 
 /* Around every call about a state: it is in use, the constraint is locked. (place.c) */
-sm_status sm_place_begin(sm_constraint_state *s, sm_error *error);
+sm_status sm_place_begin(sm_constraint_state *s, const char *function, sm_error *error);
 /* The same for what asks about tokens. */
-sm_status sm_place_begin_tokens(sm_constraint_state *s, sm_error *error);
+sm_status sm_place_begin_tokens(sm_constraint_state *s, const char *function, sm_error *error);
 void sm_place_end(sm_constraint_state *s);
 
 #endif

@@ -50,7 +50,8 @@ static sm_status forced(sm_constraint_state *s, char *text, uint64_t capacity, u
 sm_status sm_constraint_forced_text(sm_constraint_state *s, char *text, uint64_t capacity,
                                     uint64_t *n, sm_error *error) {
     sm_place at;
-    sm_status status = n ? sm_place_begin(s, error) : sm_fail(error, SM_ERR_ARGUMENT, "n is NULL");
+    sm_status status = n ? sm_place_begin(s, "sm_constraint_forced_text", error)
+                         : sm_fail(error, SM_ERR_ARGUMENT, "sm_constraint_forced_text: n is NULL");
     if (status)
         return status;
     status = forced(s, text, capacity, n, &at, error);
@@ -188,8 +189,8 @@ static sm_status forced_tokens(sm_constraint_state *s, int32_t *ids, uint64_t ca
 
 sm_status sm_constraint_forced(sm_constraint_state *s, int32_t *ids, uint64_t capacity, uint64_t *n,
                                sm_error *error) {
-    sm_status status =
-        n ? sm_place_begin_tokens(s, error) : sm_fail(error, SM_ERR_ARGUMENT, "n is NULL");
+    sm_status status = n ? sm_place_begin_tokens(s, "sm_constraint_forced", error)
+                         : sm_fail(error, SM_ERR_ARGUMENT, "sm_constraint_forced: n is NULL");
     if (status)
         return status;
     *n = 0;

@@ -9,9 +9,9 @@
 
 /* ---- states (place.c) ------------------------------------------------------------------------ */
 
-sm_status sm_place_begin(sm_constraint_state *s, sm_error *error) {
+sm_status sm_place_begin(sm_constraint_state *s, const char *function, sm_error *error) {
     if (!s)
-        return sm_fail(error, SM_ERR_ARGUMENT, "a constraint's state is NULL");
+        return sm_fail(error, SM_ERR_ARGUMENT, "%s: state is NULL", function);
     const sm_status status = sm_use_begin(&s->use, sm_process_id(), "constraint state", error);
     if (status)
         return status;
@@ -20,10 +20,10 @@ sm_status sm_place_begin(sm_constraint_state *s, sm_error *error) {
     return SM_OK;
 }
 
-sm_status sm_place_begin_tokens(sm_constraint_state *s, sm_error *error) {
+sm_status sm_place_begin_tokens(sm_constraint_state *s, const char *function, sm_error *error) {
     if (s && !s->c->trie)
         return sm_fail(error, SM_ERR_MISSING, "the constraint was made without a vocabulary");
-    return sm_place_begin(s, error);
+    return sm_place_begin(s, function, error);
 }
 
 static void release_state(sm_constraint_state *s) {
@@ -77,7 +77,7 @@ sm_status sm_constraint_state_fork(sm_constraint_state **out, const sm_constrain
         *out = NULL;
     sm_constraint_state *f = (sm_constraint_state *)from;
     sm_status status =
-        out ? sm_place_begin(f, error)
+        out ? sm_place_begin(f, "sm_constraint_state_fork", error)
             : sm_fail(error, SM_ERR_ARGUMENT, "sm_constraint_state_fork: out is NULL");
     if (status)
         return status;
@@ -100,13 +100,14 @@ sm_status sm_constraint_state_fork(sm_constraint_state **out, const sm_constrain
 
 sm_status sm_constraint_mask(sm_constraint_state *s, uint32_t *mask, uint64_t n_words,
                              sm_error *error) {
-    sm_status status = sm_place_begin_tokens(s, error);
+    sm_status status = sm_place_begin_tokens(s, "sm_constraint_mask", error);
     if (status)
         return status;
     const uint64_t words = s->c->trie->n_words;
     const uint32_t *bits = NULL;
     if (!mask || n_words < words)
-        status = sm_fail(error, SM_ERR_BUFFER, "a mask of %llu words, %llu are needed",
+        status = sm_fail(error, SM_ERR_BUFFER,
+                         "sm_constraint_mask: room for %llu words, %llu are needed",
                          (unsigned long long)n_words, (unsigned long long)words);
     else if (s->over)
         memset(mask, 0, n_words * sizeof *mask);
@@ -166,7 +167,7 @@ static sm_status accept(sm_constraint_state *s, int32_t id, sm_error *error) {
 }
 
 sm_status sm_constraint_accept(sm_constraint_state *s, int32_t id, sm_error *error) {
-    sm_status status = sm_place_begin_tokens(s, error);
+    sm_status status = sm_place_begin_tokens(s, "sm_constraint_accept", error);
     if (status)
         return status;
     status = accept(s, id, error);
@@ -176,7 +177,7 @@ sm_status sm_constraint_accept(sm_constraint_state *s, int32_t id, sm_error *err
 
 sm_status sm_constraint_accept_text(sm_constraint_state *s, const char *text, uint64_t length,
                                     sm_error *error) {
-    sm_status status = sm_place_begin(s, error);
+    sm_status status = sm_place_begin(s, "sm_constraint_accept_text", error);
     sm_place at = SM_PLACE_DEAD;
     if (status)
         return status;
@@ -194,7 +195,7 @@ sm_status sm_constraint_accept_text(sm_constraint_state *s, const char *text, ui
 
 int32_t sm_constraint_can_end(const sm_constraint_state *state) {
     sm_constraint_state *s = (sm_constraint_state *)state;
-    if (sm_place_begin(s, NULL))
+    if (sm_place_begin(s, "sm_constraint_can_end", NULL))
         return 0;
     const bool can = s->over || sm_machine_accepts(&s->c->machine, s->at);
     sm_place_end(s);
@@ -202,7 +203,7 @@ int32_t sm_constraint_can_end(const sm_constraint_state *state) {
 }
 
 int32_t sm_constraint_ended(sm_constraint_state *s) {
-    if (sm_place_begin(s, NULL))
+    if (sm_place_begin(s, "sm_constraint_ended", NULL))
         return 0;
     sm_machine *m = &s->c->machine;
     bool ended = s->over;
@@ -217,7 +218,7 @@ int32_t sm_constraint_ended(sm_constraint_state *s) {
 }
 
 sm_status sm_constraint_rewind(sm_constraint_state *s, uint64_t n, sm_error *error) {
-    sm_status status = sm_place_begin(s, error);
+    sm_status status = sm_place_begin(s, "sm_constraint_rewind", error);
     if (status)
         return status;
     if (n > s->n) {
@@ -233,7 +234,7 @@ sm_status sm_constraint_rewind(sm_constraint_state *s, uint64_t n, sm_error *err
 }
 
 sm_status sm_constraint_reset(sm_constraint_state *s, sm_error *error) {
-    const sm_status status = sm_place_begin(s, error);
+    const sm_status status = sm_place_begin(s, "sm_constraint_reset", error);
     if (status)
         return status;
     s->n = 0;

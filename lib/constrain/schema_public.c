@@ -27,8 +27,9 @@ sm_status sm_constraint_new_schema(sm_constraint **out, const sm_tokenizer *toke
                                    const sm_constraint_options *options, sm_error *error) {
     static const sm_wide wide[] = {SM_WIDE_FROM(sm_schema_options, cancel), {0, 0, 0}};
     sm_schema_options o;
-    if (out)
-        *out = NULL;
+    if (!out)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_constraint_new_schema: out is NULL");
+    *out = NULL;
     const sm_status status =
         sm_struct_take(&o, sizeof o, wide, schema_options, "sm_schema_options", error);
     if (status)

@@ -95,9 +95,9 @@ static sm_status feed_logprobs(sm_session *s, const int32_t *ids, uint64_t n, ar
 
 sm_status sm_session_feed_logprobs(sm_session *s, const int32_t *ids, uint64_t n, uint32_t n_top,
                                    double *logprobs, sm_token_logprob *top, sm_error *error) {
-    if (!s || (!logprobs && n) || (!top && n_top))
+    if (!s || ((!ids || !logprobs) && n) || (!top && n_top))
         return sm_fail(error, SM_ERR_ARGUMENT,
-                       "sm_session_feed_logprobs: session, logprobs or top is NULL");
+                       "sm_session_feed_logprobs: session, ids, logprobs or top is NULL");
     if (n_top > SM_MAX_LOGPROBS)
         return sm_fail(error, SM_ERR_ARGUMENT, "n_top is %u, more than %u", n_top, SM_MAX_LOGPROBS);
     arrays to = {logprobs, top, n_top};

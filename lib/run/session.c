@@ -340,8 +340,8 @@ sm_status sm_session_feed_marked(sm_session *s, const int32_t *ids, uint64_t n, 
 }
 
 sm_status sm_session_feed(sm_session *s, const int32_t *ids, uint64_t n, sm_error *error) {
-    if (!s)
-        return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_feed: session is NULL");
+    if (!s || (!ids && n))
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_feed: session or ids is NULL");
     sm_status status = sm_session_begin(s, error);
     if (status)
         return status;
@@ -352,8 +352,9 @@ sm_status sm_session_feed(sm_session *s, const int32_t *ids, uint64_t n, sm_erro
 
 sm_status sm_session_feed_logits(sm_session *s, const int32_t *ids, uint64_t n, float *logits,
                                  uint64_t capacity, sm_error *error) {
-    if (!s || (!logits && n))
-        return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_feed_logits: session or logits is NULL");
+    if (!s || ((!ids || !logits) && n))
+        return sm_fail(error, SM_ERR_ARGUMENT,
+                       "sm_session_feed_logits: session, ids or logits is NULL");
     if (n > capacity / n_vocab(s))
         return sm_fail(
             error, SM_ERR_BUFFER,
@@ -433,8 +434,8 @@ sm_status sm_session_sync(sm_session *s, const int32_t *ids, uint64_t n, uint64_
                           sm_error *error) {
     if (reused)
         *reused = 0;
-    if (!s)
-        return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_sync: session is NULL");
+    if (!s || (!ids && n))
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_session_sync: session or ids is NULL");
     sm_status status = sm_session_begin(s, error);
     if (status)
         return status;

@@ -342,7 +342,7 @@ sm_status sm_tokenizer_load(sm_tokenizer **out, const char *path,
 static sm_status take_options(sm_tokenizer_options *to, sm_mem **mem,
                               const sm_tokenizer_options *options, sm_error *error) {
     sm_status status =
-        sm_struct_take(to, sizeof *to, options_wide, options, "sm_tokenizer_load", error);
+        sm_struct_take(to, sizeof *to, options_wide, options, "sm_tokenizer_options", error);
     if (!status && to->reserved)
         status = sm_fail(error, SM_ERR_ARGUMENT, "sm_tokenizer_load: reserved is set");
     if (status)

@@ -323,7 +323,7 @@ static sm_status begin_piece(sm_detokenizer *d, const char *function, const char
 
 sm_status sm_detokenizer_feed(sm_detokenizer *detokenizer, int32_t id, const char **piece,
                               uint64_t *length, sm_error *error) {
-    sm_status status = begin_piece(detokenizer, "detokenizer_feed", piece, length, error);
+    sm_status status = begin_piece(detokenizer, "sm_detokenizer_feed", piece, length, error);
     if (status)
         return status;
     status = feed(detokenizer, id, piece, length, error);
@@ -333,7 +333,7 @@ sm_status sm_detokenizer_feed(sm_detokenizer *detokenizer, int32_t id, const cha
 
 sm_status sm_detokenizer_flush(sm_detokenizer *detokenizer, const char **piece, uint64_t *length,
                                sm_error *error) {
-    const sm_status status = begin_piece(detokenizer, "detokenizer_flush", piece, length, error);
+    const sm_status status = begin_piece(detokenizer, "sm_detokenizer_flush", piece, length, error);
     if (status)
         return status;
     flush(detokenizer, piece, length);
