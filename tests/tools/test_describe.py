@@ -155,7 +155,7 @@ class Completion(unittest.TestCase):
             (["run", "--kv", "="], KV_TYPES),
             (["run", "--kv", "=", "q8"], {"q8_0"}), (["run", "-m", "mod"], set()),
             (["run", "-n", ""], set()), (["train", "--optimizer", "s"], {"sgd"}),
-            (["lora", ""], {"merge"}), (["lora", "merge", "--sc"], {"--scale"}),
+            (["lora", ""], {"merge", "export"}), (["lora", "merge", "--sc"], {"--scale"}),
             (["bench", "l"], {"limits"}), (["bench", "limits", "--r"], {"--repeats"}),
             (["completion", ""], {"bash", "zsh", "fish"}), (["manual", "quan"], {"quantize"}),
             (["--ver"], {"--version"}),
