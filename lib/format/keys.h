@@ -47,6 +47,7 @@
 #define SM_K_CAUSAL "attention.causal"
 #define SM_K_ALIBI "attention.max_alibi_bias"
 #define SM_K_CLAMP_QKV "attention.clamp_kqv"
+#define SM_K_CONV_TAPS "shortconv.l_cache"
 #define SM_K_ROPE_DIMS "rope.dimension_count"
 #define SM_K_ROPE_BASE "rope.freq_base"
 #define SM_K_ROPE_DIMS_SWA "rope.dimension_count_swa"

@@ -44,6 +44,7 @@ typedef enum sm_dim {
     SM_DIM_COEFS,      /* what mixes them */
     SM_DIM_LAUREL,     /* rank of a learned residual */
     SM_DIM_FF_SPARSE,  /* the inner width of a gated part that cuts its gate off */
+    SM_DIM_TAPS,       /* tokens that a short convolution reads */
     SM_DIM_ONE,
     /* of latent attention; "whole" is a head's part that starts on a group (or block) of its own */
     SM_DIM_RANK,        /* the latent */
@@ -158,6 +159,7 @@ typedef enum sm_kind_id {
     SM_KIND_GATED,
     SM_KIND_PLAIN,
     SM_KIND_LINEAR,
+    SM_KIND_SHORTCONV,
     SM_KIND_EXPERTS,
     SM_KIND_NORM,
     SM_KIND_HEAD,
@@ -171,7 +173,7 @@ typedef struct sm_kind {
     /* slots: the product that is added to the residual stream (0: the kind adds by itself) and its
      * bias (0: none) */
     uint8_t last, last_bias;
-    bool has_state; /* keys and values of each token (state.h) */
+    bool has_state; /* keys and values of each token, or rows (state.h) */
     bool outside;   /* of no layer: its tensors' names do not begin with "blk.N." */
     sm_slot slot[SM_MAX_SLOTS];
     sm_buffer buffer[SM_MAX_BUFFERS];
@@ -527,6 +529,25 @@ static inline bool sm_mixer_counts(const float *logits, uint32_t one, uint32_t o
     return other == one || (!before && !((most - x) / size > SM_MIXER_GAP));
 }
 
+/* gated short convolution (blocks/shortconv.c; LFM2): b, c and x are products of the norm; u = b x
+ * of the last `taps` tokens, each channel by its own weights, times c is what O reads:
+ *   x += O(c conv(b x)) */
+extern const sm_kind sm_kind_shortconv;
+enum {
+    SM_SHORTCONV_B = SM_WIRING_SLOTS,
+    SM_SHORTCONV_C,
+    SM_SHORTCONV_X,
+    SM_SHORTCONV_TAPS,
+    SM_SHORTCONV_O,
+    SM_SHORTCONV_SLOTS
+};
+enum { SM_SC_B, SM_SC_C, SM_SC_X, SM_SC_OUT, SM_SC_OUT_FORM, SM_SC_BUFFERS };
+
+typedef struct sm_shortconv_params {
+    sm_attn_params attn; /* u of each token is kept as a value is: one head, window `taps` */
+    uint32_t taps;
+} sm_shortconv_params;
+
 /* a norm that is a block of its own (step/residual.c), of the embedding: x = norm(x) */
 extern const sm_kind sm_kind_norm;
 
@@ -535,6 +556,7 @@ typedef struct sm_head_params {
     float scale; /* of logits; 0: 1 */
     float cap;   /* then cap * tanh(logit / cap); 0: not */
     bool bias;   /* the file must have one */
+    const char *norm; /* name of the last norm; NULL: output_norm */
 } sm_head_params;
 extern const sm_kind sm_kind_head;
 enum { SM_HEAD_OUTPUT = SM_WIRING_SLOTS, SM_HEAD_BIAS, SM_HEAD_SLOTS };
@@ -576,6 +598,7 @@ typedef struct sm_block {
         sm_gated_params gated;
         sm_plain_params plain;
         sm_experts_params experts;
+        sm_shortconv_params shortconv;
         sm_head_params head;
     };
     uint32_t
@@ -586,7 +609,8 @@ typedef struct sm_block {
     uint64_t ld[SM_MAX_BUFFERS];  /* strides of the buffers' rows, in elements (blocks: FORMS) */
 } sm_block;
 
-_Static_assert(offsetof(sm_latent_params, attn) == 0, "sm_block.attn is that of both");
+_Static_assert(offsetof(sm_latent_params, attn) == 0 && offsetof(sm_shortconv_params, attn) == 0,
+               "sm_block.attn is that of all");
 
 /* Whether `attn` says what the block's attention is, over keys and values in its part of the state.
  */

@@ -9,6 +9,7 @@
 /* ---- keys -------------------------------------------------------------------------------- */
 
 #define DIM_MAX (1u << 24)
+#define MAX_TAPS 64 /* of a short convolution */
 
 /* Keys that change the computation: a family that reads one of them computes what it says. */
 static const char *const changing[] = {
@@ -217,10 +218,16 @@ static uint32_t add_rope(sm_plan *p, sm_rope r) {
     return net->n_ropes++;
 }
 
+/* Of the first layer, which may be one without attention. */
+static uint32_t head_dim_of(sm_plan *p) {
+    const uint32_t heads = plan_of_layer(p, SM_K_HEADS, 0);
+    return p->status ? 0 : plan_u32_or(p, SM_K_KEY_LENGTH, p->n_embd / heads);
+}
+
 /* Without what stretches the context. */
 static sm_rope plain_rope(sm_plan *p, double base, bool neox) {
     sm_rope r = {.neox = neox, .theta = base, .factor = 1, .attn_factor = 1};
-    r.n_rot = plan_has(p, SM_K_ROPE_DIMS) ? plan_u32(p, SM_K_ROPE_DIMS) : plan_heads(p, 0).head_dim;
+    r.n_rot = plan_has(p, SM_K_ROPE_DIMS) ? plan_u32(p, SM_K_ROPE_DIMS) : head_dim_of(p);
     if (!p->status && (r.n_rot % 2 || r.n_rot > SM_MAX_HEAD_DIM))
         plan_fail(p, SM_ERR_FORMAT, SM_K_ROPE_DIMS, "is odd or more than a head dimension");
     return r;
@@ -753,6 +760,19 @@ void plan_factor(sm_plan *p, uint32_t layer, double factor) {
         b->factor = (float)factor;
 }
 
+void plan_shortconv(sm_plan *p, uint32_t layer, sm_wiring wiring) {
+    const uint32_t taps = plan_u32(p, SM_K_CONV_TAPS);
+    if (!p->status && taps > MAX_TAPS)
+        plan_fail(p, SM_ERR_UNSUPPORTED, SM_K_CONV_TAPS, "is more than 64");
+    sm_block *b = add_block(p, &sm_kind_shortconv, layer, wiring);
+    if (!b)
+        return;
+    b->shortconv = (sm_shortconv_params){
+        .attn = {.n_head = 1, .n_head_kv = 1, .head_dim = p->n_embd, .window = taps}, .taps = taps};
+    b->state = p->net->n_states++;
+    b->dims[SM_DIM_TAPS] = taps;
+}
+
 /* ---- streams --------------------------------------------------------------------------------- */
 
 static void plan_project(sm_plan *p, const sm_kind *kind, uint32_t layer) {
@@ -803,7 +823,8 @@ void plan_head(sm_plan *p, sm_head_params params) {
     sm_wiring wiring = {0};
     if (net->n_blocks)
         wiring = net->blocks[net->n_blocks - 1].wiring;
-    wiring = (sm_wiring){.pre = wiring.bare ? NULL : "output_norm",
+    const char *name = params.norm ? params.norm : "output_norm";
+    wiring = (sm_wiring){.pre = wiring.bare ? NULL : name,
                          .norm = wiring.norm,
                          .bias = wiring.bias,
                          .bare = wiring.bare};

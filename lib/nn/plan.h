@@ -119,6 +119,8 @@ void plan_experts_or_gated(sm_plan *p, uint32_t layer, const sm_experts_params *
 /* A gated part and experts beside each other; there are experts. */
 void plan_gated_and_experts(sm_plan *p, uint32_t layer, const sm_experts_params *usual,
                             sm_wiring gated, sm_wiring wiring, uint32_t asked);
+/* Key shortconv.l_cache. */
+void plan_shortconv(sm_plan *p, uint32_t layer, sm_wiring wiring);
 /* A matrix alone. */
 void plan_linear(sm_plan *p, uint32_t layer, sm_wiring wiring);
 void plan_head(sm_plan *p, sm_head_params params);

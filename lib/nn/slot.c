@@ -12,6 +12,7 @@ static const sm_kind *const kinds[SM_KIND_COUNT] = {
     [SM_KIND_SPLIT] = &sm_kind_split,         [SM_KIND_PREDICT] = &sm_kind_predict,
     [SM_KIND_CORRECT] = &sm_kind_correct,     [SM_KIND_MERGE] = &sm_kind_merge,
     [SM_KIND_LAUREL] = &sm_kind_laurel,       [SM_KIND_LINEAR] = &sm_kind_linear,
+    [SM_KIND_SHORTCONV] = &sm_kind_shortconv,
 };
 
 const sm_kind *sm_kind_get(sm_kind_id id) {

@@ -15,6 +15,7 @@ typedef struct sm_kv {
     uint32_t type;     /* SM_KV_… of kernels.h */
     uint32_t capacity; /* tokens, a multiple of 16 */
     uint32_t window;   /* of a ring, what sm_attn_params.window says; 0: all tokens are kept */
+    bool keyless;      /* rows of f32 alone, as values lie: k is NULL */
     uint32_t n_head_kv, head_dim, width;
     uint64_t tile_bytes, head_bytes; /* K (or V) of 16 tokens, and all, of one head */
     uint8_t *k, *v;
@@ -42,6 +43,8 @@ void sm_kv_place(sm_kv *kv, uint32_t n_head_kv, uint32_t head_dim, uint32_t type
 void sm_kv_place_ring(sm_kv *kv, uint32_t n_head_kv, uint32_t head_dim, uint32_t type,
                       uint32_t n_ctx, uint32_t window, uint32_t n_step);
 uint64_t sm_kv_bytes(const sm_kv *kv);
+/* Where a keyless part has the row of that position. */
+float *sm_kv_row(const sm_kv *kv, uint32_t position);
 /* Copies the first n tokens, of a ring what it has of them, between caches of equal shape. False:
  * the hook, which may be NULL and is asked for each head, said stop. */
 bool sm_kv_copy(sm_kv *to, const sm_kv *from, uint32_t n, const sm_hook *hook);

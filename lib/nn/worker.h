@@ -124,6 +124,8 @@ bool sm_plain_run(sm_worker *w, const sm_block *block, sm_input *in);
 void sm_plain_expect(const sm_worker *w, const sm_block *block);
 bool sm_linear_run(sm_worker *w, const sm_block *block, sm_input *in);
 void sm_linear_expect(const sm_worker *w, const sm_block *block);
+bool sm_shortconv_run(sm_worker *w, const sm_block *block, sm_input *in);
+void sm_shortconv_expect(const sm_worker *w, const sm_block *block);
 bool sm_experts_run(sm_worker *w, const sm_block *block, sm_input *in);
 void sm_experts_expect(const sm_worker *w, const sm_block *block);
 

@@ -33,8 +33,21 @@ static void fill_ids(void) {
 /* gemma2: layers 0 and 2 have the window, layer 1 sees all. The embedding of a token that no
  * sequence has is not finite. */
 #define NOT_FINITE 0
+static bool convolved; /* lfm2 instead: layers 0 and 2 convolve as many tokens, up to 64 */
 static sm_model *open_model(uint32_t window, uint64_t limit) {
     const char *path = scratch_path("ring.gguf");
+    const fixture_key keys[] = {{"attention.head_count_kv", 'l', 20},
+                                {"shortconv.l_cache", 'u', window < 64 ? window : 64},
+                                {0}};
+    const fixture_model lfm2 = {.architecture = "lfm2",
+                                .keys = keys,
+                                .n_embd = 32,
+                                .n_layer = 3,
+                                .head_dim = 24,
+                                .n_ff = 32,
+                                .n_ctx = 4096,
+                                .untied = true,
+                                .nan_tensor = "token_embd.weight"};
     const fixture_model gemma = {.architecture = "gemma2",
                                  .n_embd = 32,
                                  .n_layer = 3,
@@ -47,7 +60,7 @@ static sm_model *open_model(uint32_t window, uint64_t limit) {
     const sm_model_options o = {.struct_size = sizeof o, .memory_limit = limit};
     sm_model *model;
     sm_error error;
-    assert_int_equal(fixture_write(path, &gemma), 0);
+    assert_int_equal(fixture_write(path, convolved ? &lfm2 : &gemma), 0);
     if (sm_model_load(&model, path, &o, &error))
         fail_msg("%s", error.message);
     return model;
@@ -325,12 +338,25 @@ static void batches_change_no_bit(void **state) {
     sm_model_free(model);
 }
 
+static int convolve(void **state) {
+    (void)state;
+    convolved = true;
+    return 0;
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rings_change_no_bit),     cmocka_unit_test(memory_is_bounded),
         cmocka_unit_test(limits_see_what_is_kept), cmocka_unit_test(sessions_go_back),
         cmocka_unit_test(failed_feeds_go_back),    cmocka_unit_test(batches_change_no_bit),
     };
+    const struct CMUnitTest rows[] = {
+        cmocka_unit_test(rings_change_no_bit),
+        cmocka_unit_test(sessions_go_back),
+        cmocka_unit_test(failed_feeds_go_back),
+        cmocka_unit_test(batches_change_no_bit),
+    };
     fill_ids();
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    return failed + cmocka_run_group_tests(rows, convolve, NULL);
 }

@@ -15,8 +15,11 @@ static const fixture_key several_expanded[] = {
     {"attention.key_length", 'u', 14},  {"attention.value_length", 'u', 18},
     {"rope.dimension_count", 'u', 4},   {NULL, 0, 0}};
 
+static const fixture_key several_convolved[] = {
+    {"attention.head_count_kv", 'l', 20}, {"shortconv.l_cache", 'u', 3}, {NULL, 0, 0}};
+
 /* All tokens' keys; rings of a window beside them (layers 0 and 2); a latent for all heads, and
- * keys made of one; a mixture. */
+ * keys made of one; a mixture; what short convolutions read (layers 0 and 2). */
 static const fixture_model several[] = {
     {.architecture = "llama", .seed = 1},
     {.architecture = "gemma2", .n_layer = 3, .head_dim = 24, .sliding_window = 20, .seed = 2},
@@ -29,6 +32,7 @@ static const fixture_model several[] = {
      .seed = 4},
     {.architecture = "deepseek2", .n_head = 3, .n_embd = 48, .keys = several_expanded, .seed = 5},
     {.architecture = "qwen3moe", .n_experts = 4, .n_used = 2, .seed = 6},
+    {.architecture = "lfm2", .n_layer = 3, .keys = several_convolved, .seed = 7},
 };
 #define SEVERAL (sizeof several / sizeof *several)
 

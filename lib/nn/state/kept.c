@@ -9,12 +9,15 @@
 
 /* ---- keys and values ------------------------------------------------------------------------- */
 
-enum { KEYS_AND_VALUES }; /* the first figure: the kind of part, which says what the others are */
+enum {
+    KEYS_AND_VALUES,
+    ROWS
+}; /* the first figure: the kind of part, which says what the others are */
 
 static void figures_of(const sm_kv *kv, uint64_t figures[FIGURES]) {
-    const uint64_t all[FIGURES] = {KEYS_AND_VALUES, kv->type,
-                                   kv->window,      kv->window ? kv->capacity : 0,
-                                   kv->n_head_kv,   kv->head_dim};
+    const uint64_t all[FIGURES] = {
+        kv->keyless ? ROWS : KEYS_AND_VALUES, kv->type,      kv->window,
+        kv->window ? kv->capacity : 0,        kv->n_head_kv, kv->head_dim};
     memcpy(figures, all, sizeof all);
 }
 
@@ -30,7 +33,7 @@ static void name_of(char name[NAME_SPACE], uint32_t part, bool key) {
 
 static void declare_kv(const sm_kv *kv, uint32_t part, uint64_t bytes, sm_gguf_writer *w) {
     char name[NAME_SPACE];
-    for (int key = 1; key >= 0 && bytes; key--) {
+    for (int key = !kv->keyless; key >= 0 && bytes; key--) {
         const uint64_t all = kv->n_head_kv * bytes;
         name_of(name, part, key);
         sm_gguf_declare_tensor(w, name, SM_DTYPE_I8, 1, &all, NULL);
@@ -39,7 +42,7 @@ static void declare_kv(const sm_kv *kv, uint32_t part, uint64_t bytes, sm_gguf_w
 
 static sm_status write_kv(const sm_kv *kv, uint64_t bytes, sm_gguf_writer *w, sm_error *error) {
     sm_status status = SM_OK;
-    for (int key = 1; key >= 0 && bytes; key--)
+    for (int key = !kv->keyless; key >= 0 && bytes; key--)
         for (uint64_t h = 0; h < kv->n_head_kv && !status; h++)
             status =
                 sm_gguf_write_part(w, (key ? kv->k : kv->v) + h * kv->head_bytes, bytes, error);
@@ -49,7 +52,7 @@ static sm_status write_kv(const sm_kv *kv, uint64_t bytes, sm_gguf_writer *w, sm
 static sm_status check_kv(const sm_kv *kv, uint32_t part, uint64_t bytes, const sm_source *source,
                           sm_error *error) {
     char name[NAME_SPACE];
-    for (int key = 1; key >= 0 && bytes; key--) {
+    for (int key = !kv->keyless; key >= 0 && bytes; key--) {
         name_of(name, part, key);
         const sm_tensor *t = sm_source_find_tensor(source, name);
         if (!t || t->size != kv->n_head_kv * bytes)
@@ -62,7 +65,7 @@ static sm_status check_kv(const sm_kv *kv, uint32_t part, uint64_t bytes, const 
 static bool read_kv(sm_kv *kv, uint32_t part, uint64_t bytes, const sm_source *source,
                     const sm_hook *hook) {
     char name[NAME_SPACE];
-    for (int key = 1; key >= 0 && bytes; key--) {
+    for (int key = !kv->keyless; key >= 0 && bytes; key--) {
         name_of(name, part, key);
         const sm_tensor *t = sm_source_find_tensor(source, name);
         for (uint64_t h = 0; h < kv->n_head_kv; h++) {
@@ -127,7 +130,7 @@ static sm_status check_figures(const sm_kv *kv, uint32_t i, const sm_source *sou
 uint64_t sm_state_tensors(const sm_state *state, uint32_t n, uint32_t reached) {
     uint64_t tensors = 0;
     for (uint32_t i = 0; i < state->n; i++)
-        tensors += head_bytes(&state->kv[i], n, reached) ? 2 : 0;
+        tensors += !head_bytes(&state->kv[i], n, reached) ? 0 : state->kv[i].keyless ? 1 : 2;
     return tensors;
 }
 

@@ -34,6 +34,11 @@ uint64_t sm_kv_bytes(const sm_kv *kv) {
     return kv->n_head_kv * kv->head_bytes;
 }
 
+float *sm_kv_row(const sm_kv *kv, uint32_t position) {
+    return (float *)(void *)(kv->v + sm_kv_offset(kv, 0, position / 16 * 16)) +
+           (uint64_t)(position % 16) * kv->width;
+}
+
 /* The weight type whose blocks a cache type stores. */
 static const uint32_t block_types[SM_KV_TYPES] = {
     [SM_KV_Q4_0] = SM_DTYPE_Q4_0, [SM_KV_Q5_0] = SM_DTYPE_Q5_0, [SM_KV_IQ4_NL] = SM_DTYPE_IQ4_NL};
@@ -119,7 +124,8 @@ bool sm_kv_copy(sm_kv *to, const sm_kv *from, uint32_t n, const sm_hook *hook) {
     for (uint64_t h = 0; h < from->n_head_kv; h++) {
         if (sm_hook_ends(hook, h, from->n_head_kv))
             return false;
-        memcpy(to->k + h * to->head_bytes, from->k + h * from->head_bytes, (size_t)size);
+        if (!from->keyless)
+            memcpy(to->k + h * to->head_bytes, from->k + h * from->head_bytes, (size_t)size);
         memcpy(to->v + h * to->head_bytes, from->v + h * from->head_bytes, (size_t)size);
     }
     return true;

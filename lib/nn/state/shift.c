@@ -82,6 +82,8 @@ static void move_tile(mover *m, sm_kv *kv, uint32_t head, uint32_t position, siz
     float key[SM_MAX_HEAD_DIM + 32];
     memcpy(kv->v + sm_kv_offset(kv, head, position - m->by), m->v + tile_at(kv, position),
            (size_t)bytes);
+    if (kv->keyless)
+        return;
     if (!m->rope->n_rot) {
         memcpy(kv->k + sm_kv_offset(kv, head, position - m->by), from, (size_t)bytes);
         return;
@@ -96,7 +98,8 @@ static void move_tile(mover *m, sm_kv *kv, uint32_t head, uint32_t position, siz
 }
 
 static void move_head(mover *m, sm_kv *kv, uint32_t head, uint32_t first, size_t ldq) {
-    memcpy(m->k, kv->k + head * kv->head_bytes, (size_t)kv->head_bytes);
+    if (!kv->keyless)
+        memcpy(m->k, kv->k + head * kv->head_bytes, (size_t)kv->head_bytes);
     memcpy(m->v, kv->v + head * kv->head_bytes, (size_t)kv->head_bytes);
     for (uint32_t p = first; p < m->end; p += TILE)
         move_tile(m, kv, head, p, ldq);
@@ -104,13 +107,15 @@ static void move_head(mover *m, sm_kv *kv, uint32_t head, uint32_t first, size_t
 
 /* Room for the largest part. */
 static sm_status reserve(mover *m, const sm_state *state, sm_mem *mem, sm_error *error) {
-    uint64_t head = 0, ones = 0, width = 0;
+    uint64_t head = 1, ones = 1, width = 1;
     for (uint32_t i = 0; i < state->n; i++) {
         const sm_kv *kv = &state->kv[i];
         const uint64_t row = sm_kv_is_quantized(kv->type)
                                  ? SM_KV_SCALES(kv->width) * sizeof(sm_act_block)
                                  : kv->width * sizeof(float);
         head = max_u64(head, kv->head_bytes);
+        if (kv->keyless)
+            continue;
         ones = max_u64(ones, kv->width * row);
         width = max_u64(width, kv->width);
     }
@@ -142,8 +147,11 @@ static bool move_block(mover *m, const sm_net *net, const sm_block *b, sm_state 
     m->kv = kv;
     m->rope = &net->ropes[b->attn.rope];
     m->at = rotated_at(b);
-    set_angles(m, state->capacity);
-    const size_t ldq = set_ones(m);
+    size_t ldq = 0;
+    if (!kv->keyless) {
+        set_angles(m, state->capacity);
+        ldq = set_ones(m);
+    }
     for (uint32_t h = 0; h < kv->n_head_kv; h++) {
         if (sm_hook_ends(hook, h, kv->n_head_kv))
             return false;

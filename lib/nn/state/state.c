@@ -3,15 +3,29 @@
 
 static void place(sm_kv *kv, const sm_block *b, uint32_t type, uint32_t n_ctx, uint32_t n_step) {
     const sm_attn_params *p = &b->attn;
+    const bool keyless = !sm_block_attends(b);
+    if (keyless)
+        type = SM_KV_F32;
     if (n_step && p->window)
         sm_kv_place_ring(kv, p->n_head_kv, p->head_dim, type, n_ctx, p->window, n_step);
     else
         sm_kv_place(kv, p->n_head_kv, p->head_dim, type, n_ctx, NULL, NULL);
+    kv->keyless = keyless;
 }
 
 /* Of keys, or values: the next part begins on a cache line again. */
 static uint64_t part_bytes(const sm_kv *kv) {
     return (sm_kv_bytes(kv) + SM_ALIGN - 1) / SM_ALIGN * SM_ALIGN;
+}
+
+static uint64_t all_bytes(const sm_kv *kv) {
+    return (kv->keyless ? 1 : 2) * part_bytes(kv);
+}
+
+/* k and v, from there on. */
+static void set_places(sm_kv *kv, uint8_t *memory) {
+    kv->k = kv->keyless ? NULL : memory;
+    kv->v = kv->keyless ? memory : memory + part_bytes(kv);
 }
 
 sm_status sm_state_init(sm_state *state, sm_mem *mem, const sm_net *net, uint32_t type,
@@ -26,7 +40,7 @@ sm_status sm_state_init(sm_state *state, sm_mem *mem, const sm_net *net, uint32_
         if (sm_block_keeps(&net->blocks[i])) {
             sm_kv *kv = &state->kv[net->blocks[i].state];
             place(kv, &net->blocks[i], type, n_ctx, n_step);
-            over = over || sm_add_over(total, 2 * part_bytes(kv), &total);
+            over = over || sm_add_over(total, all_bytes(kv), &total);
         }
     /* not zeroed: pages come into use as tokens do (sm_kv_store clears each new tile) */
     state->memory = over ? NULL : sm_alloc(mem, total);
@@ -39,9 +53,8 @@ sm_status sm_state_init(sm_state *state, sm_mem *mem, const sm_net *net, uint32_
     state->bytes = total;
     for (uint32_t i = 0; i < state->n; i++) {
         sm_kv *kv = &state->kv[i];
-        kv->k = state->memory + at;
-        kv->v = kv->k + part_bytes(kv);
-        at += 2 * part_bytes(kv);
+        set_places(kv, state->memory + at);
+        at += all_bytes(kv);
     }
     return SM_OK;
 }
@@ -63,7 +76,7 @@ static uint64_t most_bytes(const sm_net *net, uint32_t type, uint32_t n_ctx) {
         if (net->blocks[i].kind->has_state) {
             sm_kv kv;
             place(&kv, &net->blocks[i], type, n_ctx, 0);
-            most = 2 * part_bytes(&kv) > most ? 2 * part_bytes(&kv) : most;
+            most = all_bytes(&kv) > most ? all_bytes(&kv) : most;
         }
     return most;
 }
@@ -76,9 +89,8 @@ void sm_state_share(sm_state *state, const sm_net *net, uint32_t type, uint32_t 
         if (sm_block_keeps(&net->blocks[i])) {
             sm_kv *part = &kv[net->blocks[i].state];
             place(part, &net->blocks[i], type, n_ctx, 0);
-            part->k = lends(&net->blocks[i]) ? memory + at : memory;
-            part->v = part->k + part_bytes(part);
-            at += lends(&net->blocks[i]) ? 2 * part_bytes(part) : 0;
+            set_places(part, lends(&net->blocks[i]) ? memory + at : memory);
+            at += lends(&net->blocks[i]) ? all_bytes(part) : 0;
         }
 }
 
@@ -88,7 +100,7 @@ uint64_t sm_state_bytes(const sm_net *net, uint32_t type, uint32_t n_ctx) {
         if (lends(&net->blocks[i])) {
             sm_kv kv;
             place(&kv, &net->blocks[i], type, n_ctx, 0);
-            bytes += 2 * part_bytes(&kv);
+            bytes += all_bytes(&kv);
         }
     return bytes;
 }

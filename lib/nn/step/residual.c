@@ -21,6 +21,7 @@ static const sm_kind_ops ops[SM_KIND_COUNT] = {
     [SM_KIND_PLAIN] = {sm_plain_run, sm_plain_expect, NULL},
     [SM_KIND_LINEAR] = {sm_linear_run, sm_linear_expect, NULL},
     [SM_KIND_EXPERTS] = {sm_experts_run, sm_experts_expect, NULL},
+    [SM_KIND_SHORTCONV] = {sm_shortconv_run, sm_shortconv_expect, NULL},
     [SM_KIND_LAUREL] = {sm_laurel_run, NULL, NULL},
     [SM_KIND_NORM] = {NULL, NULL, norm_rows},
     [SM_KIND_SCALE] = {NULL, NULL, sm_scale_rows},
