@@ -100,7 +100,7 @@ extern const hf_name hf_common_names[];
 extern const char *const hf_harmless[];
 
 /* Who packed weights of fewer bits (hf_packed.c). */
-typedef enum hf_packing { HF_UNPACKED, HF_GPTQ, HF_AWQ, HF_COMPRESSED } hf_packing;
+typedef enum hf_packing { HF_UNPACKED, HF_GPTQ, HF_AWQ, HF_COMPRESSED, HF_NIBBLES } hf_packing;
 
 /* ---- reading ------------------------------------------------------------------------------ */
 
@@ -262,6 +262,10 @@ double hf_lora_factor(hf_reader *r, const sm_st_tensor *b);
 /* x times factor, as f32. */
 void hf_scale(hf_reader *r, hf_tensor *x, double factor);
 
+/* The same of bitsandbytes' (hf_nibbles.c), which those of all ask. */
+bool hf_is_nibbles(const hf_reader *r, const sm_st_tensor *t);
+void hf_unpack_nibbles(hf_reader *r, const sm_st_tensor *t, hf_tensor *out);
+bool hf_beside_nibbles(const hf_reader *r, const sm_st_tensor *t);
 /* A tensor of any file; NULL if there is none. */
 const sm_st_tensor *hf_find_tensor(const hf_reader *r, const char *name);
 /* Memory that lives as long as the source; NULL after a failure. */

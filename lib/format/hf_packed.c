@@ -216,6 +216,10 @@ static void put_tile(const packed *p, bool exact, uint64_t first, uint8_t *to, u
 
 void hf_unpack(hf_reader *r, const sm_st_tensor *t, hf_tensor *out) {
     packed p;
+    if (r->packing == HF_NIBBLES) {
+        hf_unpack_nibbles(r, t, out);
+        return;
+    }
     find_parts(r, t, &p);
     if (r->status)
         return;
@@ -238,6 +242,8 @@ void hf_unpack(hf_reader *r, const sm_st_tensor *t, hf_tensor *out) {
 /* ---- names --------------------------------------------------------------------------------- */
 
 bool hf_is_packed(const hf_reader *r, const sm_st_tensor *t) {
+    if (r->packing == HF_NIBBLES)
+        return hf_is_nibbles(r, t);
     if (r->packing == HF_COMPRESSED)
         return ends_with(t->name, ".weight_packed") ? t->type == SM_ST_I32 : t->type == SM_ST_I8;
     return r->packing != HF_UNPACKED && t->type == SM_ST_I32 && ends_with(t->name, ".qweight");
@@ -247,6 +253,8 @@ bool hf_beside_packed(const hf_reader *r, const sm_st_tensor *t) {
     static const char *const ends[] = {".qzeros",       ".scales",       ".g_idx",
                                        ".weight_scale", ".weight_shape", ".weight_g_idx"};
     static const char *const owners[] = {".qweight", ".weight_packed", ".weight"};
+    if (r->packing == HF_NIBBLES)
+        return hf_beside_nibbles(r, t);
     for (size_t i = 0; r->packing != HF_UNPACKED && i < sizeof ends / sizeof *ends; i++)
         for (size_t k = 0; ends_with(t->name, ends[i]) && k < 3; k++) {
             const sm_st_tensor *owner = beside(r, t, owners[k]);

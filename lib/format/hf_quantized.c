@@ -80,6 +80,21 @@ static void awq(hf_reader *r, sm_json_value config) {
             "says a 'version' of AWQ that is not computed (gemm is)");
 }
 
+/* Which of the values the names of tensors say. */
+static void nibbles(hf_reader *r, sm_json_value config) {
+    const sm_json_value type = in(r, config, "bnb_4bit_quant_type");
+    const sm_json_value storage = in(r, config, "bnb_4bit_quant_storage");
+    r->packing = HF_NIBBLES;
+    require(r, sm_json_kind_of(r->json, in(r, config, "load_in_4bit")) == SM_JSON_TRUE,
+            "is of bitsandbytes without 'load_in_4bit' (weights of 8 bits are not computed)");
+    require(r,
+            type == SM_JSON_NONE || sm_json_is(r->json, type, "nf4") ||
+                sm_json_is(r->json, type, "fp4"),
+            "says a 'bnb_4bit_quant_type' that is not computed (nf4 and fp4 are)");
+    require(r, storage == SM_JSON_NONE || sm_json_is(r->json, storage, "uint8"),
+            "says a 'bnb_4bit_quant_storage' that is not computed (uint8 is)");
+}
+
 /* What compressed-tensors says of the weights of its only group. */
 static void compressed_integers(hf_reader *r, sm_json_value config) {
     const sm_json_value groups = in(r, config, "config_groups");
@@ -121,8 +136,13 @@ static const struct {
     const char *method;
     void (*read)(hf_reader *r, sm_json_value config);
 } methods[] = {
-    {"fp8", fp8},   {"fbgemm_fp8", fp8}, {"mxfp4", mxfp4},
-    {"gptq", gptq}, {"awq", awq},        {"compressed-tensors", compressed},
+    {"fp8", fp8},
+    {"fbgemm_fp8", fp8},
+    {"mxfp4", mxfp4},
+    {"gptq", gptq},
+    {"awq", awq},
+    {"compressed-tensors", compressed},
+    {"bitsandbytes", nibbles},
 };
 
 void hf_read_quantized(hf_reader *r) {
@@ -137,8 +157,10 @@ void hf_read_quantized(hf_reader *r) {
             methods[i].read(r, config);
             return;
         }
-    r->status = sm_fail(r->error, SM_ERR_UNSUPPORTED,
-                        "%s: key 'quantization_config': quant_method '%.*s' cannot be computed "
-                        "(fp8, fbgemm_fp8, mxfp4, gptq, awq and compressed-tensors can)",
-                        r->config_shown, (int)(length < 64 ? length : 64), text ? text : "");
+    r->status =
+        sm_fail(r->error, SM_ERR_UNSUPPORTED,
+                "%s: key 'quantization_config': quant_method '%.*s' cannot be computed "
+                "(fp8, fbgemm_fp8, mxfp4, gptq, awq, compressed-tensors and bitsandbytes of 4 bits "
+                "can)",
+                r->config_shown, (int)(length < 64 ? length : 64), text ? text : "");
 }

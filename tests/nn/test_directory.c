@@ -30,14 +30,22 @@ typedef struct tensor {
     char name[110];
     const char *type;
     uint32_t rows, cols; /* cols 0: a vector */
-    enum {
+    enum kind {
         NUMBERS,
         BLOCKS,      /* F32: the products of 8 bits and the scales of blocks */
         SCALES,      /* F32: those scales, of a matrix of 16 times as many rows and columns */
         GPTQ,        /* I32: codes of 4 bits, eight of a column in a word */
         GPTQ_ZEROS,  /* I32: 7 everywhere, which lacks one */
         GPTQ_SCALES, /* F16: of 32 columns and a row */
-        GPTQ_VALUES  /* F32: the products */
+        GPTQ_VALUES, /* F32: the products */
+        NIBBLES,     /* U8: two codes of 4 bits, of bitsandbytes; then what stands beside them */
+        NIBBLES_MAP,
+        NIBBLES_MAX, /* U8, or F32 where there is nothing outer */
+        NIBBLES_OUTER,
+        NIBBLES_OUTER_MAP,
+        NIBBLES_STATE,
+        NIBBLES_VALUES,      /* F32: the products */
+        NIBBLES_VALUES_INNER /* of those without anything outer */
     } what;
 } tensor;
 
@@ -126,7 +134,9 @@ static void add_model(directory *d, const char *type, uint32_t n_experts) {
 }
 
 static uint32_t width(const char *type) {
-    return !strcmp(type, "F32") || !strcmp(type, "I32") ? 4 : !strcmp(type, "F8_E4M3") ? 1 : 2;
+    return !strcmp(type, "F32") || !strcmp(type, "I32")      ? 4
+           : !strcmp(type, "F8_E4M3") || !strcmp(type, "U8") ? 1
+                                                             : 2;
 }
 
 /* Of OCP's E4M3, that is no NaN. */
@@ -167,6 +177,54 @@ static void put_gptq(bytes *b, const tensor *t, uint32_t row, uint32_t col) {
     bytes_u32(b, bits);
 }
 
+/* ---- bitsandbytes: blocks of 64, four of which share an outer scale ---- */
+
+static uint8_t nibble(uint32_t i) {
+    return (uint8_t)((i * 7 + i / 5) % 16);
+}
+
+static float nibble_value(uint32_t code) {
+    return ((float)code - 7.5f) / 16;
+}
+
+static float nibbles_scale(uint32_t block, bool outer) {
+    if (!outer)
+        return 0.25f + (float)(block % 7) / 16;
+    const float inner = (float)(block * 37 % 256) / 512;
+    return inner * (0.5f + 0.125f * (float)(block / 4)) + 0.25f;
+}
+
+static size_t nibbles_state(const char *name, char *text, size_t capacity) {
+    return (size_t)snprintf(text, capacity,
+                            "{\"quant_type\": \"nf4\", \"blocksize\": 64, \"dtype\": \"bfloat16\", "
+                            "\"shape\": [%d, %d], \"nested_blocksize\": 4, \"nested_dtype\": "
+                            "\"float32\", \"nested_offset\": 0.25}",
+                            EMBD, strstr(name, "q_proj") ? EMBD : FF);
+}
+
+static void put_nibbles(bytes *b, const tensor *t, uint32_t i) {
+    char text[300];
+    float value = 0;
+    uint8_t byte = 0;
+    if (t->what == NIBBLES)
+        byte = (uint8_t)(nibble(2 * i) << 4 | nibble(2 * i + 1));
+    else if (t->what == NIBBLES_MAP)
+        value = nibble_value(i);
+    else if (t->what == NIBBLES_MAX && !strcmp(t->type, "U8"))
+        byte = (uint8_t)(i * 37 % 256);
+    else if (t->what == NIBBLES_MAX)
+        value = nibbles_scale(i, false);
+    else if (t->what == NIBBLES_OUTER)
+        value = 0.5f + 0.125f * (float)i;
+    else if (t->what == NIBBLES_OUTER_MAP)
+        value = (float)i / 512;
+    else if (t->what == NIBBLES_STATE && i < nibbles_state(t->name, text, sizeof text))
+        byte = (uint8_t)text[i];
+    else
+        value = nibble_value(nibble(i)) * nibbles_scale(i / 64, t->what == NIBBLES_VALUES);
+    bytes_put(b, width(t->type) == 1 ? (const void *)&byte : &value, width(t->type));
+}
+
 /* A number of the tensor's, by its name; of 8 bits none that is not finite. */
 static void put_value(bytes *b, const tensor *t, uint32_t i) {
     uint64_t seed = i * 977u + t->rows;
@@ -177,6 +235,10 @@ static void put_value(bytes *b, const tensor *t, uint32_t i) {
     const uint8_t byte = (uint8_t)(test_random(&seed) % 0x60 | (seed & 0x80));
     const float product = t->cols ? e4m3(byte) * block_scale(i / t->cols, i % t->cols) : value;
     memcpy(&bits, t->what == BLOCKS ? &product : &value, 4);
+    if (t->what >= NIBBLES) {
+        put_nibbles(b, t, i);
+        return;
+    }
     if (t->what >= GPTQ) {
         put_gptq(b, t, i / t->cols, i % t->cols);
         return;
@@ -415,6 +477,70 @@ static void packed_weights(void **state) {
     assert_non_null(strstr(error.message, "quantization_config"));
     drop(&d);
     drop(&plain);
+}
+
+static void add_beside(directory *d, size_t owner, const char *type, uint32_t n, enum kind what,
+                       const char *suffix) {
+    char name[110];
+    snprintf(name, sizeof name, "%.70s%.38s", d->tensors[owner].name, suffix);
+    add(d, type, n, 0, name);
+    d->tensors[d->n - 1].what = what;
+}
+
+/* Codes of bitsandbytes, with scales in bytes and without, beside the same numbers as f32. */
+static void codes_of_sixteen_values(void **state) {
+    (void)state;
+    static const char config[] =
+        "\"quantization_config\":{\"quant_method\":\"bitsandbytes\",\"load_in_4bit\":true,"
+        "\"bnb_4bit_quant_type\":\"nf4\"}";
+    for (int outer = 0; outer < 2; outer++) {
+        char text[300];
+        directory d = make("nibbles"), plain = make("nibbles-plain");
+        add_model(&d, "F32", 0);
+        memcpy(plain.tensors, d.tensors, sizeof d.tensors);
+        plain.n = d.n;
+        for (size_t i = 0; i < plain.n; i++) {
+            const tensor *t = &plain.tensors[i];
+            const uint32_t n = t->rows * t->cols, blocks = n / 64;
+            if (!strstr(t->name, "q_proj.weight") && !strstr(t->name, "down_proj.weight"))
+                continue;
+            plain.tensors[i].what = outer ? NIBBLES_VALUES : NIBBLES_VALUES_INNER;
+            d.tensors[i].type = "U8";
+            d.tensors[i].rows = n / 2;
+            d.tensors[i].cols = 1;
+            d.tensors[i].what = NIBBLES;
+            add_beside(&d, i, outer ? "U8" : "F32", blocks, NIBBLES_MAX, ".absmax");
+            add_beside(&d, i, "F32", 16, NIBBLES_MAP, ".quant_map");
+            add_beside(&d, i, "U8", (uint32_t)nibbles_state(t->name, text, sizeof text),
+                       NIBBLES_STATE, ".quant_state.bitsandbytes__nf4");
+            if (outer)
+                add_beside(&d, i, "F32", (blocks + 3) / 4, NIBBLES_OUTER, ".nested_absmax");
+            if (outer)
+                add_beside(&d, i, "F32", 256, NIBBLES_OUTER_MAP, ".nested_quant_map");
+        }
+        write_config(&plain, "llama", "");
+        write_weights(&plain, "model.safetensors", 0, plain.n, 0);
+        write_config(&d, "llama", config);
+        write_weights(&d, "model.safetensors", 0, d.n, 0);
+        assert_same(d.path, plain.path);
+        /* without what says the shape; with a table that is too short; without the key */
+        sm_error error = {0};
+        write_weights(&d, "model.safetensors", 0, d.n - (outer ? 3 : 1), 0);
+        assert_int_equal(load(&d, &error), SM_ERR_FORMAT);
+        assert_non_null(strstr(error.message, "quant_state"));
+        d.tensors[d.n - 1].rows--;
+        write_weights(&d, "model.safetensors", 0, d.n, 0);
+        assert_int_equal(load(&d, &error), outer ? SM_ERR_SHAPE : SM_ERR_FORMAT);
+        write_config(&d, "llama", "");
+        assert_int_not_equal(load(&d, &error), SM_OK);
+        write_config(&d, "llama",
+                     "\"quantization_config\":{\"quant_method\":\"bitsandbytes\","
+                     "\"load_in_8bit\":true}");
+        assert_int_equal(load(&d, &error), SM_ERR_UNSUPPORTED);
+        assert_non_null(strstr(error.message, "load_in_4bit"));
+        drop(&d);
+        drop(&plain);
+    }
 }
 
 /* Layers that differ: neither as with the window in all nor as without. */
@@ -732,6 +858,7 @@ int main(void) {
         cmocka_unit_test(eight_bits),
         cmocka_unit_test(eight_bits_in_blocks),
         cmocka_unit_test(packed_weights),
+        cmocka_unit_test(codes_of_sixteen_values),
         cmocka_unit_test(windows_of_some_layers),
         cmocka_unit_test(old_and_new_keys_of_the_rotation),
         cmocka_unit_test(templates_of_chats),
