@@ -1,7 +1,7 @@
-/* Weights of 4 bits as bitsandbytes writes them: two in a byte, the first one in the high half. Each
- * is the number of one of 16 values (nf4, arXiv:2305.14314, or fp4), times the largest magnitude of
- * its block, which may itself be a byte into a table of values, times that of a block of these, and
- * an offset. No type of ours holds them: they become f32. */
+/* Weights of 4 bits as bitsandbytes writes them: two in a byte, the first one in the high half.
+ * Each is the number of one of 16 values (nf4, arXiv:2305.14314, or fp4), times the largest
+ * magnitude of its block, which may itself be a byte into a table of values, times that of a block
+ * of these, and an offset. No type of ours holds them: they become f32. */
 #include "format/hf.h"
 
 #include <math.h>
