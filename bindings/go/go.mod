@@ -1,0 +1,3 @@
+module smallmind
+
+go 1.24
