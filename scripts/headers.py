@@ -145,6 +145,17 @@ def numbers(root):
             for name, value in re.findall(r"^#define (SM_VERSION_\w+|SM_ABI) (\d+)$", text, re.M)}
 
 
+def comments(root):
+    """{function: the comment in front of it, in one line}, for what documents it elsewhere."""
+    found = {}
+    for path in sorted((pathlib.Path(root) / "include" / "smallmind").glob("*.h")):
+        text = path.read_text(encoding="utf-8")
+        for comment, name in re.findall(
+                r"/\*((?:[^*]|\*(?!/))*)\*/\nSM_API[^;()]*?(\w+)\(", text):
+            found[name] = " ".join(re.sub(r"^ \* ?", "", comment, flags=re.M).split())
+    return found
+
+
 # ---- layouts --------------------------------------------------------------------------------
 
 # bytes of a pointer, alignment of eight-byte numbers

@@ -1,7 +1,9 @@
 """bindings/rust: the declarations (sys.rs), and statuses and structs of options (options.rs)."""
 import pathlib
 import re
+import textwrap
 
+import headers
 import option_tables
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -57,7 +59,7 @@ def constant(name, value):
 
 def sys(h):
     out = ["//! Declarations of libsmallmind. Made by scripts/bindings.py: do not edit.",
-           "#![allow(non_camel_case_types, missing_docs)]", "",
+           "#![allow(non_camel_case_types, missing_docs, rustdoc::all, clippy::all)]", "",
            "use std::os::raw::{c_char, c_void};", ""]
     out += [constant(name, value) for name, value in [*h.constants.items(), *h.numbers.items()]]
     out += ["pub const SM_ZERO: f64 = -1.0;", "pub const SM_ZERO_U32: u32 = u32::MAX;",
@@ -74,8 +76,15 @@ def sys(h):
             kind = kind_of(h, f.type)
             out.append(f"    pub {name_of(f.name)}: {f'[{kind}; {f.count}]' if f.count > 1 else kind},")
         out.append("}")
-    out += ["", 'extern "C" {']
-    out += [f"    pub {signature(h, f, f.name)};" for f in h.functions.values()]
+    out += ["", '#[cfg(target_pointer_width = "64")]', "const _: () = {"]
+    out += [f"    assert!(std::mem::size_of::<{name}>() == {headers.layout(h, name, 'LP64')[1]});"
+            for name in h.structs]
+    out += ["};", "", 'extern "C" {']
+    comments = headers.comments(ROOT)
+    for f in h.functions.values():
+        out += textwrap.wrap(comments.get(f.name, ""), 100, initial_indent="    /// ",
+                             subsequent_indent="    /// ")
+        out.append(f"    pub {signature(h, f, f.name)};")
     return "\n".join([*out, "}", ""])
 
 
