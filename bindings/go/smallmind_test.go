@@ -11,9 +11,11 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 )
 
 // The model of the tests: SMALLMIND_TEST_MODEL names one with a vocabulary.
@@ -279,15 +281,21 @@ func TestAnyOrderOfEnds(t *testing.T) {
 	if tokens, err := fork.Tokens(); err != nil || len(tokens) != len(ids) || tokens[2] != ids[2] {
 		t.Fatal(tokens, err)
 	}
-	for range 50 { // never closed
+	var freed atomic.Int32
+	const abandoned = 50
+	for range abandoned { // never closed
 		m := load(t)
+		free := m.h.free
+		m.h.free = func(p unsafe.Pointer) { free(p); freed.Add(1) }
 		if _, err := m.Session(&SessionOptions{NCtx: 16, NThreads: 1}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for range 3 {
-		runtime.GC()
-		time.Sleep(5 * time.Millisecond)
+	for deadline := time.Now().Add(10 * time.Second); freed.Load() < abandoned; {
+		if runtime.GC(); time.Now().After(deadline) {
+			t.Fatal(freed.Load())
+		}
+		time.Sleep(time.Millisecond)
 	}
 	busy := session(t, load(t))
 	err = busy.GenerateFunc(ctx, "Once", &GenerateOptions{MaxTokens: 3}, func(Token) error {
