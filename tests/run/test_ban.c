@@ -387,6 +387,55 @@ static void tokens_allocate_nothing(void **state) {
     assert_int_equal(counter.live_blocks, 0);
 }
 
+/* The same of a constraint, of speculation and of contexts that are full again and again. */
+static void tokens_of_other_ways_allocate_nothing(void **state) {
+    (void)state;
+    static const char grammar[] = "root ::= part{2000,}\n" /* so that it does not end by itself */
+                                  "part ::= [a-z] | \" \" [A-Z0-9]+ [ ,] | [^a-zA-Z0-9 ]";
+    static const uint32_t contexts[] = {SM_CONTEXT_STOP, SM_CONTEXT_STOP, SM_CONTEXT_STOP,
+                                        SM_CONTEXT_SLIDE, SM_CONTEXT_SINKS};
+    fail_alloc counter = {0};
+    sm_model *model = open_model(&counter);
+    sm_tokenizer *tokenizer;
+    sm_constraint *constraint;
+    assert_int_equal(sm_model_get_tokenizer(model, &tokenizer, NULL), SM_OK);
+    assert_int_equal(
+        sm_constraint_new(&constraint, tokenizer, SM_CONSTRAINT_GBNF, grammar, SM_ZT, NULL, NULL),
+        SM_OK);
+    for (size_t i = 0; i < 5; i++) {
+        sm_session *s, *draft;
+        const sm_sampling sampling = {.struct_size = sizeof sampling, .temperature = 1};
+        short_session(&s, model, i > 2 ? 64 : 200);
+        short_session(&draft, model, 200);
+        sm_generate_options o = {.struct_size = sizeof o,
+                                 .sampling = &sampling,
+                                 .ignore_end = 1,
+                                 .max_tokens = 120,
+                                 .constraint = i == 0 ? constraint : NULL,
+                                 .speculate = i == 2 ? SM_SPECULATE_NGRAM : SM_SPECULATE_NO,
+                                 .draft = i == 1 ? draft : NULL,
+                                 .context_full = contexts[i]};
+        sm_generate_stats stats = {.struct_size = sizeof stats};
+        calls_of(s, &counter, &o);
+        const uint64_t of_many = calls_of(s, &counter, &o);
+        assert_int_equal(sm_session_get_stats(s, &stats, NULL), SM_OK);
+        assert_int_equal(stats.generated_tokens, 120);
+        assert_true((stats.context_fulls > 1) == (i > 2));
+        o.max_tokens = 8;
+        const uint64_t of_few = calls_of(s, &counter, &o);
+        assert_true(stats.context_fulls < 6);
+        if (of_many > of_few + 8 * stats.context_fulls) /* some a drop, none a token */
+            fail_msg("case %u: %u allocations of 120 tokens, %u of 8", (unsigned)i,
+                     (unsigned)of_many, (unsigned)of_few);
+        sm_session_free(s);
+        sm_session_free(draft);
+    }
+    sm_constraint_free(constraint);
+    sm_tokenizer_free(tokenizer);
+    sm_model_free(model);
+    assert_int_equal(counter.live_blocks, 0);
+}
+
 /* Mirostat by hand: what was rewound comes again, and a fork goes on as the session would. */
 static void mirostat_follows_rewind_and_fork(void **state) {
     (void)state;
@@ -440,6 +489,7 @@ int main(void) {
         cmocka_unit_test(bad_bans_are_refused),
         cmocka_unit_test(the_end_waits),
         cmocka_unit_test(tokens_allocate_nothing),
+        cmocka_unit_test(tokens_of_other_ways_allocate_nothing),
         cmocka_unit_test(allocations_fail),
         cmocka_unit_test(mirostat_follows_rewind_and_fork),
     };
