@@ -5,9 +5,9 @@ Usage: test_arguments.py SOURCE_ROOT LIBRARY MODEL
 The functions and their parameters are read from the headers, so one that is new is called without
 being named here; one with a parameter of a type that nothing is known of fails. Each is called in
 a process of its own: as it should be, with each pointer NULL in turn (with and without a place for
-the error), with structs of sizes that are none, and with numbers beyond what they stand for. What
-fails has to say so: its status is in the error, whose message names the function or a struct of it
-where a pointer or a size was wrong.
+the error), with structs of sizes that are none, with numbers beyond what they stand for, and with
+no room for what it gives. What fails has to say so: its status is in the error, whose message names
+the function or a struct of it where a pointer or a size was wrong.
 """
 import ctypes
 import os
@@ -382,6 +382,14 @@ def number_calls(world, function, n):
         check(world, function, f"{p.name} {wrong}", **{p.name: wrong})
 
 
+def room_calls(world, function, name):
+    """No room: at least the status says so, or what had to be written needed none."""
+    status = check(world, function, f"{name} 0", True, **{name: 0})
+    if function.result == "sm_status" and status not in (
+            0, ARGUMENT, STATE, _abi.SM_ERR_BUFFER, FAILS.get(function.name, 0)):
+        raise Bad(f"{name} 0: status {status}")
+
+
 def tasks(function):
     yield good_call, ()
     for n, p in enumerate(pointers(function)):
@@ -393,6 +401,9 @@ def tasks(function):
     for n, _ in enumerate(q for q in function.parameters
                           if q.type in WRONG and q.name not in LENGTHS):
         yield number_calls, (n,)
+    for p in function.parameters:
+        if p.name in ("capacity", "size", "n_words", "max_items") and "*" not in p.type:
+            yield room_calls, (p.name,)
 
 
 # ---- processes of their own -------------------------------------------------------------------
