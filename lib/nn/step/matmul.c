@@ -74,7 +74,8 @@ typedef struct product_kernels {
 } product_kernels;
 
 static product_kernels kernels_for(const sm_kernels *kernels, const sm_weight *W) {
-    const bool rounded = W->form == SM_INPUT_BF16, unfolds = sm_weight_unfolds(W);
+    const bool rounded = W->form == SM_INPUT_BF16;
+    const bool unfolds = !W->packed && sm_weight_unfolds(W); /* what is packed never does */
     const uint32_t type = unfolds ? SM_DTYPE_F32 : W->type;
     const sm_type_kernels *k = &kernels->type[type];
     return (product_kernels){type, unfolds ? kernels->type[W->type].dequantize : NULL, k->pack,
