@@ -276,7 +276,8 @@ sm_status sm_gguf_load(sm_source **out, const char *path, const sm_gguf_options 
 
 static sm_status take_options(sm_gguf_options *o, sm_mem **mem, const sm_gguf_options *options,
                               sm_error *error) {
-    sm_status status = sm_struct_take(o, sizeof *o, options_wide, options, "sm_gguf_options", error);
+    sm_status status =
+        sm_struct_take(o, sizeof *o, options_wide, options, "sm_gguf_options", error);
     if (!status && o->io != SM_IO_MAP && o->io != SM_IO_READ)
         status = sm_fail(error, SM_ERR_ARGUMENT, "sm_gguf_load: options.io is %u", o->io);
     if (status)

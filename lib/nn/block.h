@@ -553,9 +553,9 @@ extern const sm_kind sm_kind_norm;
 
 /* the head (blocks/head.c): logits = W norm(x) + bias. Its wiring norm is the last norm. */
 typedef struct sm_head_params {
-    float scale; /* of logits; 0: 1 */
-    float cap;   /* then cap * tanh(logit / cap); 0: not */
-    bool bias;   /* the file must have one */
+    float scale;      /* of logits; 0: 1 */
+    float cap;        /* then cap * tanh(logit / cap); 0: not */
+    bool bias;        /* the file must have one */
     const char *norm; /* name of the last norm; NULL: output_norm */
 } sm_head_params;
 extern const sm_kind sm_kind_head;
