@@ -61,6 +61,7 @@ typedef enum hf_order {
                         */
     HF_EITHER_LAST,
     HF_EITHER,     /* HF_SAME or HF_TURNED, likewise */
+    HF_TAPS,       /* of a convolution of channels by themselves: matrices of one row each */
     HF_MXFP4,      /* blocks and scales apart; columns in another order */
     HF_MXFP4_EVEN, /* the same, every second row */
     HF_MXFP4_ODD

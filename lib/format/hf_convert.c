@@ -499,6 +499,15 @@ static hf_order decide(const hf_reader *r, const sm_st_tensor *t, hf_order order
     }
 }
 
+/* [channels][1][taps]: a matrix. */
+static void join_channels(hf_tensor *out) {
+    if (out->rows != 1 || out->distance != out->row_bytes)
+        return;
+    out->rows = out->depth;
+    out->depth = 1;
+    out->distance = out->rows * out->row_bytes;
+}
+
 void hf_convert(hf_reader *r, const sm_st_tensor *t, hf_form form, hf_tensor *out) {
     const hf_order order = decide(r, t, form.order);
     if (order == HF_MXFP4 || order == HF_MXFP4_EVEN || order == HF_MXFP4_ODD) {
@@ -510,6 +519,8 @@ void hf_convert(hf_reader *r, const sm_st_tensor *t, hf_form form, hf_tensor *ou
         return;
     if (order == HF_PLUS_ONE)
         plus_one(r, out);
+    else if (order == HF_TAPS)
+        join_channels(out);
     else if (order == HF_FIRST_HALF || order == HF_LAST_HALF)
         halve(r, t, order, out);
     else if (order == HF_LATENT_K || order == HF_LATENT_V)

@@ -184,7 +184,7 @@ void hf_all_windows(hf_reader *r) {
 /* ---- finding one ------------------------------------------------------------------------- */
 
 static const hf_family *const groups[] = {hf_llama_families, hf_gemma_families, hf_gpt_families,
-                                          hf_sparse_families};
+                                          hf_sparse_families, hf_hybrid_families};
 
 static bool is_type(const char *types, const char *type, uint64_t length) {
     for (const char *at = types; *at;) {
