@@ -258,6 +258,19 @@ static void on_alarm(int number) {
     alarm(1);
 }
 
+/* Whether a signal ends what waits for the system. Only what waits for input should: a write of
+ * text that it ended would count as one that failed. */
+static void let_end(bool ends) {
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction action;
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+        if (sigaction(signals[i], NULL, &action) != 0 || action.sa_handler != on_interrupt)
+            continue;
+        action.sa_flags = ends ? action.sa_flags & ~SA_RESTART : action.sa_flags | SA_RESTART;
+        sigaction(signals[i], &action, NULL);
+    }
+}
+
 /* A signal that comes just before read() blocks would not end it: so others follow. */
 void cli_await_interrupt(bool begins) {
     struct sigaction action;
@@ -267,6 +280,7 @@ void cli_await_interrupt(bool begins) {
     if (begins)
         sigaction(SIGALRM, &action, NULL);
     interrupt_awaited = begins;
+    let_end(begins);
     if (!begins)
         alarm(0);
     else if (interrupt_seen)
