@@ -161,8 +161,8 @@ int cli_check_output(const char *path, bool whole);
 
 /* From here on Ctrl-C, SIGTERM and SIGHUP only set a mark; a second Ctrl-C ends the process. */
 void cli_catch_interrupt(void);
-/* Around what waits for input in read(), which then ends for any of these signals; after it they end
- * no call of the system's, so that writing goes on. */
+/* Around what waits for input in read(), which then ends for any of these signals; after it they
+ * end no call of the system's, so that writing goes on. */
 void cli_await_interrupt(bool begins);
 bool cli_interrupted(void);
 /* What was interrupted has stopped, and the program goes on; SIGTERM and SIGHUP stay. */
