@@ -344,11 +344,52 @@ static int convolve(void **state) {
     return 0;
 }
 
+/* Deci's layers that are one matrix: of a single token each thread norms all for itself, while the
+ * sums of another may already go where that stands. */
+static void a_matrix_alone_waits_for_the_norms(void **state) {
+    (void)state;
+    static const fixture_key keys[] = {{"attention.head_count", 'l', 4424},
+                                       {"attention.head_count_kv", 'l', 2021},
+                                       {"feed_forward_length", 'L', 4808},
+                                       {"attention.key_length", 'u', 16},
+                                       {"attention.value_length", 'u', 16},
+                                       {"rope.dimension_count", 'u', 16},
+                                       {0}};
+    const fixture_model deci = {
+        .architecture = "deci", .keys = keys, .n_layer = 4, .n_embd = 512, .n_ff = 128};
+    const char *path = scratch_path("deci.gguf");
+    assert_int_equal(fixture_write(path, &deci), 0);
+    const uint32_t levels[] = {SM_LEVEL_SCALAR, SM_LEVEL_AUTO};
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
+        const sm_model_options o = {.struct_size = sizeof o, .level = levels[i]};
+        float want[20][V];
+        sm_model *model;
+        assert_int_equal(sm_model_load(&model, path, &o, NULL), SM_OK);
+        for (uint32_t round = 0; round < 1 + test_share(60, 3); round++) {
+            sm_session *s = open_session(model, 16, round ? 2 : 1, SM_KV_KEEP_ALL);
+            for (uint32_t t = 0; t < 20; t++) {
+                float got[V];
+                assert_int_equal(sm_session_feed_logits(s, ids[0] + t, 1, got, V, NULL), SM_OK);
+                if (round)
+                    assert_memory_equal(got, want[t], sizeof got);
+                else
+                    memcpy(want[t], got, sizeof got);
+            }
+            sm_session_free(s);
+        }
+        sm_model_free(model);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rings_change_no_bit),     cmocka_unit_test(memory_is_bounded),
-        cmocka_unit_test(limits_see_what_is_kept), cmocka_unit_test(sessions_go_back),
-        cmocka_unit_test(failed_feeds_go_back),    cmocka_unit_test(batches_change_no_bit),
+        cmocka_unit_test(rings_change_no_bit),
+        cmocka_unit_test(memory_is_bounded),
+        cmocka_unit_test(limits_see_what_is_kept),
+        cmocka_unit_test(sessions_go_back),
+        cmocka_unit_test(failed_feeds_go_back),
+        cmocka_unit_test(batches_change_no_bit),
+        cmocka_unit_test(a_matrix_alone_waits_for_the_norms),
     };
     const struct CMUnitTest rows[] = {
         cmocka_unit_test(rings_change_no_bit),

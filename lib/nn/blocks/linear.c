@@ -14,7 +14,9 @@ const sm_kind sm_kind_linear = {
 };
 
 bool sm_linear_run(sm_worker *w, const sm_block *b, sm_input *in) {
-    (void)w, (void)b, (void)in; /* what is normed is what the last product reads */
+    (void)b, (void)in; /* what is normed is what the last product reads */
+    if (w->T == 1)     /* where each thread normed for itself, and sums go next */
+        sm_team_barrier(w->team);
     return true;
 }
 
