@@ -229,8 +229,8 @@ static void check_is(hf_reader *r, const hf_key *k, sm_json_value v) {
         hf_fail(r, SM_ERR_FORMAT, k->names, "is no text");
     else if (!is_among(k->value, text, length))
         r->status = sm_fail(r->error, SM_ERR_UNSUPPORTED,
-                            "%s: key '%.*s' is '%.*s', which this version does not compute for "
-                            "this family (it computes %s)",
+                            "%s: key '%.*s' is '%.*s', which this version does not compute "
+                            "here (it computes %s)",
                             r->config_shown, (int)strcspn(k->names, "|"), k->names,
                             (int)(length < 64 ? length : 64), text, k->value);
 }
@@ -258,10 +258,10 @@ static void read_key(hf_reader *r, const hf_key *k) {
         check_is(r, k, v);
     else if (k->rule == HF_OFF && !is_neutral(r, v))
         hf_fail(r, SM_ERR_UNSUPPORTED, k->names,
-                "says what this version does not compute for this family");
+                "says what this version does not compute here");
     else if (k->rule == HF_ON && v != SM_JSON_NONE && !flag_of(r, v, k->names))
         hf_fail(r, SM_ERR_UNSUPPORTED, k->names,
-                "is false, which this version does not compute for this family");
+                "is false, which this version does not compute here");
     if (k->rule == HF_IS || k->rule == HF_OFF || k->rule == HF_ON || k->rule == HF_SKIP)
         return;
     if (v == SM_JSON_NONE)
