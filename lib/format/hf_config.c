@@ -257,8 +257,7 @@ static void read_key(hf_reader *r, const hf_key *k) {
     if (k->rule == HF_IS)
         check_is(r, k, v);
     else if (k->rule == HF_OFF && !is_neutral(r, v))
-        hf_fail(r, SM_ERR_UNSUPPORTED, k->names,
-                "says what this version does not compute here");
+        hf_fail(r, SM_ERR_UNSUPPORTED, k->names, "says what this version does not compute here");
     else if (k->rule == HF_ON && v != SM_JSON_NONE && !flag_of(r, v, k->names))
         hf_fail(r, SM_ERR_UNSUPPORTED, k->names,
                 "is false, which this version does not compute here");
