@@ -133,6 +133,12 @@ def text_bytes(text):
     return text.encode() if isinstance(text, str) else memoryview(text).tobytes()
 
 
+def texts(given):
+    """An array of sm_text; a text alone is one text, not one of each letter."""
+    data = [text_bytes(text) for text in ((given,) if isinstance(given, (str, bytes)) else given)]
+    return (_abi.sm_text * len(data))(*(_abi.sm_text(text, len(text)) for text in data))
+
+
 def id_array(ids):
     """ctypes would cut off what does not fit."""
     checked = array.array("i", ids)

@@ -8,6 +8,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -129,6 +130,72 @@ class Sessions(unittest.TestCase):
         with self.assertRaises(TypeError):
             logits[0] = 0.0
 
+    def test_logits_outlive_closing(self):
+        self.session.feed([1, 2])
+        logits, same = self.session.logits(), list(self.session.logits())
+        self.session.close()
+        with self.assertRaises(smallmind.StateError):
+            self.session.feed([1])
+        gc.collect()
+        others = [self.model.session(n_threads=1, n_ctx=128) for _ in range(8)]
+        for other in others:  # would be given the memory
+            other.feed([3, 4])
+        self.assertEqual(list(logits), same)
+
+    def test_memory_that_nobody_looks_at_goes_with_closing(self):
+        self.session.feed([1])  # what the model needs itself is there
+        before = self.model.info["heap_bytes"]
+        session = self.model.session(n_threads=1, n_ctx=128)
+        session.feed([1])
+        logits = session.logits()
+        session.close()
+        self.assertGreater(self.model.info["heap_bytes"], before)
+        del logits
+        gc.collect()
+        self.assertEqual(self.model.info["heap_bytes"], before)
+
+    def test_numpy_takes_logits(self):
+        try:
+            import numpy
+        except ImportError:
+            self.skipTest("numpy is not installed")
+        rows = numpy.asarray(self.session.feed_logits([1, 2, 3]))
+        self.assertEqual((rows.shape, rows.dtype), ((3, self.model.info["n_vocab"]), "float32"))
+        last = numpy.asarray(self.session.logits())
+        self.assertTrue((rows[2] == last).all())
+        self.assertFalse(last.flags.owndata)
+        del self.session
+        gc.collect()
+        self.assertTrue((rows[2] == last).all())
+
+    def test_logits_of_every_token(self):
+        rows = self.session.feed_logits([1, 2, 3]).tolist()
+        self.session.rewind(0)
+        for token, row in zip([1, 2, 3], rows):
+            self.session.feed([token])
+            self.assertEqual(list(self.session.logits()), row)
+
+    def test_biases_and_drafts(self):
+        self.session.feed(self.model.encode("and the"))
+        best, _ = self.session.sample()
+        self.assertNotEqual(self.session.sample(bias={best: -1000.0})[0], best)
+        self.assertEqual(self.session.sample(bias={7: 1000.0})[0], 7)
+        plain = self.session.complete("and the", max_tokens=20, ignore_end=True)
+        draft = self.model.session(n_threads=1, n_ctx=128)
+        self.assertEqual(self.session.complete("and the", max_tokens=20, ignore_end=True,
+                                               draft=draft), plain)
+        self.assertGreater(self.session.stats["accepted_tokens"], 0)
+
+    def test_saved_and_restored(self):
+        self.session.feed([1, 2, 3])
+        with tempfile.TemporaryDirectory() as place:
+            path = pathlib.Path(place) / "session"
+            self.session.save(path)
+            other = self.model.session(n_threads=1, n_ctx=128)
+            other.restore(path)
+        self.assertEqual(other.tokens, [1, 2, 3])
+        self.assertEqual(list(other.logits()), list(self.session.logits()))
+
     def test_streaming(self):
         how = {"max_tokens": 24, "temperature": 1.0, "seed": 5, "ignore_end": True}
         pieces = list(self.session.generate("and the", **how))
@@ -193,6 +260,7 @@ class Interrupts(unittest.TestCase):
     PROGRAM = textwrap.dedent("""
         import smallmind, sys
         session = smallmind.Model(sys.argv[1]).session(n_threads=1, n_ctx=2048)
+        kept = []  # Python drops what interrupts a finalizer
         print("ready", flush=True)
         try:
             while True:
@@ -218,6 +286,16 @@ class Interrupts(unittest.TestCase):
     def test_while_streaming(self):
         self.interrupted("session.complete('and the', max_tokens=2000, ignore_end=True)")
 
+    def test_while_one_token_after_the_other_is_fed(self):
+        # of a model whose tokens take long, so that they are fed aside
+        self.interrupted("session.model._decode_bytes = 1 << 40\n        "
+                         "session.feed([1]) if len(session) < 2000 else session.rewind(0)")
+
+    def test_while_forking(self):
+        self.interrupted("session.feed([1] * 8); kept.append(session.fork()); session.rewind(0)")
+
+    def test_while_sessions_are_made(self):
+        self.interrupted("kept.append(session.model.session(n_threads=1, n_ctx=2048))")
 
     def test_while_encoding(self):
         self.interrupted("session.model.encode('and the ' * 4000000)")
