@@ -1,5 +1,10 @@
-"""Declarations of bindings/python: ctypes."""
+"""bindings/python: the declarations for ctypes, and types of the keyword arguments."""
+import pathlib
 import re
+
+import option_tables
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 CTYPES = {"void": "None", "char": "c_char", "float": "c_float", "double": "c_double",
           "uint8_t": "c_uint8", "int32_t": "c_int32", "uint32_t": "c_uint32",
@@ -62,4 +67,51 @@ def python(h):
     return "\n".join([*out, "}", ""])
 
 
-FILES = {"bindings/python/smallmind/_abi.py": python}
+# C struct: name here, what it is made on, members that no table has
+KEYWORDS = {
+    "sm_model_options": ("ModelOptions", "TypedDict", []),
+    "sm_session_options": ("SessionOptions", "TypedDict", []),
+    "sm_fork_options": ("ForkOptions", "TypedDict", []),
+    "sm_sampling": ("SamplingOptions", "TypedDict", [
+        "bias: Mapping[int, float]", "dry_breaker_texts: Union[Text, Iterable[Text]]"]),
+    "sm_generate_options": ("GenerateOptions", "SamplingOptions", [
+        "stop: Union[Text, Iterable[Text]]", "ban: Union[Text, Iterable[Text]]",
+        "draft: Optional[smallmind.Session]", "constraint: Optional[smallmind.Constraint]",
+        "schema: Any", "grammar: Text", "regex: Text", "choices: Iterable[Text]"]),
+    "sm_trainer_options": ("TrainerOptions", "TypedDict", []),
+    "sm_export_options": ("ExportOptions", "TypedDict", []),
+    "sm_vocabulary_options": ("VocabularyOptions", "TypedDict", []),
+    "sm_model_init_options": ("InitOptions", "TypedDict", []),
+    "sm_quantize_options": ("QuantizeOptions", "TypedDict", []),
+    "sm_merge_options": ("MergeOptions", "TypedDict", []),
+}
+# what are parameters of their own
+PARAMETERS = {("sm_trainer_options", "data"), ("sm_quantize_options", "type")}
+KINDS = {"U32": "int", "U64": "int", "F64": "float", "BOOL": "bool", "STRING": "str"}
+
+
+def keyword(row):
+    if row.kind != "ENUM":
+        return f"    {row.name}: {KINDS[row.kind]}"
+    words = ", ".join(f'"{word}"' for word in row.names.split("|"))
+    return f"    {row.name}: Union[int, Literal[{words}]]"
+
+
+def keywords(_):
+    tables = option_tables.read(ROOT)
+    out = ['"""Keyword arguments of libsmallmind, for type checkers. Made by scripts/bindings.py: do not',
+           'edit."""', "# ruff: noqa", "from __future__ import annotations", "",
+           "from typing import (TYPE_CHECKING, Any, Iterable, Literal, Mapping, Optional, TypedDict,",
+           "                    Union)", "", "if TYPE_CHECKING:", "    import smallmind", "",
+           "Text = Union[str, bytes]"]
+    for struct, (name, base, more) in KEYWORDS.items():
+        out += ["", "", f"class {name}({base}, total=False):"]
+        for row in option_tables.settable(tables, struct):
+            if (struct, row.name) not in PARAMETERS:
+                out += [*option_tables.comment(row, "#"), keyword(row)]
+        out += [f"    {member}" for member in more]
+    return "\n".join([*out, ""])
+
+
+FILES = {"bindings/python/smallmind/_abi.py": python,
+         "bindings/python/smallmind/_keywords.py": keywords}

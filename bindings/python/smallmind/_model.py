@@ -119,7 +119,7 @@ class Constraint(Handle):
     """What generated text has to match. Of `schema` (a model of pydantic, a dataclass, a type of
     typing, or a JSON Schema as a dict or text), `grammar` (GBNF), `regex` or `choices` (texts)."""
 
-    KINDS = {"grammar": _abi.SM_CONSTRAINT_GRAMMAR, "regex": _abi.SM_CONSTRAINT_REGEX}
+    _KINDS = {"grammar": _abi.SM_CONSTRAINT_GRAMMAR, "regex": _abi.SM_CONSTRAINT_REGEX}
 
     def __init__(self, model, **how):
         if len(how) != 1:
@@ -141,9 +141,9 @@ class Constraint(Handle):
             of_schema = sized(_abi.sm_schema_options, cancel_flag=flag.handle.value)
             return ["sm_constraint_new_schema", vocabulary, text, len(text),
                     ctypes.byref(of_schema), ctypes.byref(given)]
-        if name in self.KINDS:
+        if name in self._KINDS:
             text = text_bytes(value)
-            return ["sm_constraint_new", vocabulary, self.KINDS[name], text, len(text),
+            return ["sm_constraint_new", vocabulary, self._KINDS[name], text, len(text),
                     ctypes.byref(given)]
         raise TypeError(f"there is no constraint of {name}")
 
