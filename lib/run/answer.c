@@ -9,19 +9,23 @@ typedef struct answer {
     sm_delta_fn on_delta;
     void *user;
     sm_error *error;
+    sm_error why;     /* of reading: the end of the text that follows from it is another */
     sm_status status; /* of reading */
 } answer;
 
 static int32_t on_token(void *user, const sm_token *token) {
     answer *a = user;
-    a->status = sm_reply_feed(a->reply, token->text, token->length, a->on_delta, a->user, a->error);
+    a->status = sm_reply_feed(a->reply, token->text, token->length, a->on_delta, a->user, &a->why);
     return a->status != SM_OK;
 }
 
 /* What waits is handed out whatever ended the text, unless reading itself did. */
 static sm_status finish(answer *a, sm_status status) {
-    if (a->status)
+    if (a->status) {
+        if (a->error)
+            *a->error = a->why;
         return a->status;
+    }
     const sm_status finished =
         sm_reply_finish(a->reply, a->on_delta, a->user, status ? NULL : a->error);
     return status ? status : finished;

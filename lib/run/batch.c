@@ -203,7 +203,8 @@ sm_status sm_batch_compute(sm_batch *b, const sm_batch_item *items, uint64_t n_i
 sm_status sm_batch_check(const sm_session *s, const int32_t *ids, uint64_t n, uint32_t held,
                          sm_error *error) {
     if (!ids && n)
-        return sm_fail(error, SM_ERR_ARGUMENT, "ids is NULL but n is %llu", (unsigned long long)n);
+        return sm_fail(error, SM_ERR_ARGUMENT, "ids is NULL, but their number is %llu",
+                       (unsigned long long)n);
     if (n > s->n_ctx - held)
         return sm_fail(error, SM_ERR_CONTEXT_FULL,
                        "%llu tokens do not fit: the session holds %u of %u", (unsigned long long)n,

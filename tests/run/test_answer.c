@@ -95,6 +95,8 @@ static void test_same_text(void **state) {
     /* a reply is for one answer */
     assert_int_equal(sm_session_reply(session, ids, n, &o, reply, NULL, NULL, &error),
                      SM_ERR_STATE);
+    assert_int_equal(error.code, SM_ERR_STATE);
+    assert_non_null(strstr(error.message, "finished"));
     sm_reply_free(reply);
 
     memset(&got, 0, sizeof got);

@@ -10,10 +10,13 @@ no room for what it gives. What fails has to say so: its status is in the error,
 the function or a struct of it where a pointer or a size was wrong.
 """
 import ctypes
+import math
 import os
 import pathlib
 import re
+import resource
 import shutil
+import signal
 import sys
 import tempfile
 import traceback
@@ -50,8 +53,6 @@ FAILS = {
     "sm_session_detach": ARGUMENT,  # it is not attached
     "sm_trainer_evaluate": STATE,  # nothing is kept for validation
     "sm_trainer_export": STATE}  # adapters are trained
-
-
 class World:
     """Handles and buffers to call functions with."""
 
@@ -390,8 +391,91 @@ def room_calls(world, function, name):
         raise Bad(f"{name} 0: status {status}")
 
 
+def endless_calls(world, function, name):
+    """More room than memory has, which a caller may say; nothing is multiplied into too little."""
+    status = check(world, function, f"{name} 2^64-1", **{name: 2**64 - 1})
+    good = check(world, function, "as it should be")
+    if function.result == "sm_status" and status not in (good, ARGUMENT, _abi.SM_ERR_NOMEM):
+        raise Bad(f"{name} 2^64-1: status {status}")
+
+
+def many_calls(world, function, name):
+    """As many ids as nothing can take: refused before they are read."""
+    for many in (2**31, 2**32 - 1, 2**62, 2**64 - 1):
+        status = check(world, function, f"{name} {many}", **{name: many})
+        if function.result == "sm_status" and status == 0:
+            raise Bad(f"{name} {many}: is taken")
+
+
+# ---- fields -----------------------------------------------------------------------------------
+
+NUMBERS = {"int32_t": (-1, -2**31, 2**31 - 1), "uint32_t": (2**32 - 1, 2**31, 7777),
+           "uint64_t": (2**64 - 1, 2**63, 2**40), "double": (math.nan, math.inf, -math.inf, -1.0),
+           "float": (math.nan, math.inf, -math.inf, -1.0)}
+
+
+def wrong_values(fields, field):
+    """[(what to call it, {field: value})] that a caller should not give, or hardly."""
+    if field.type in NUMBERS and field.count == 1:
+        counted = [f.name for f in fields if "n_" + f.name == field.name and "*" in f.type]
+        some = [(f"{field.name} 3 of none", {field.name: 3, counted[0]: None})] if counted else []
+        return some + [(f"{field.name} {v}", {field.name: v, **{c: None for c in counted}})
+                       for v in NUMBERS[field.type]]
+    if field.type == "const char *":
+        return [(f"{field.name} '{v[:8]!r}'", {field.name: v})
+                for v in (b"", b"\xff\xfe\x80", b"x" * 100000, b"%s%n\n\x1b[2J")]
+    return []
+
+
+def given_structs(function):
+    """Parameters that are structs for the library to read."""
+    for p in function.parameters:
+        base = p.type.replace("const ", "").rstrip(" *")
+        if p.type.startswith("const ") and p.type.count("*") == 1 and base in H.structs and any(
+                f.name == "struct_size" for f in H.structs[base]):
+            yield p, base
+
+
+def field_calls(world, function, name, base, field):
+    fields = H.structs[base]
+    for what, values in wrong_values(fields, next(f for f in fields if f.name == field)):
+        value = world.good(function.name, next(p for p in function.parameters if p.name == name))
+        kinds = dict(getattr(_abi, base)._fields_)
+        for key, wrong in values.items():
+            setattr(value[0], key, ctypes.cast(None, kinds[key])
+                    if wrong is None and hasattr(kinds[key], "contents") else wrong)
+        what = f"{base}.{what}"
+        status, message = told(world, function, what, **{name: value})
+        unread = "3 of none" in what and field == "n_logits"  # logits may be NULL
+        if function.result == "sm_status" and status == 0 and not unread and (
+                "3 of none" in what or "nan" in what):
+            raise Bad(f"{what}: is taken")
+        if status == ARGUMENT and not speaks_of(field, message) and not any(
+                n in message for n in names_of(function)):
+            raise Bad(f"{what}: '{message}' names neither the field nor the struct")
+
+
+def speaks_of(field, message):
+    """Names it, or in words: "LoRA target" for lora_targets."""
+    words = [word.rstrip("s") for word in field.split("_") if len(word) > 2]
+    return field in message or any(word in message.lower() for word in words)
+
+
+def told(world, function, what, **instead):
+    """Status and message of a call."""
+    place = [p.name for p in function.parameters if p.type == "sm_error *"]
+    error = _abi.sm_error()
+    given = {place[0]: ctypes.pointer(error)} if place else {}
+    status = check(world, function, what, **instead, **given)
+    return status if function.result == "sm_status" else 0, error.message.decode()
+
+
 def tasks(function):
     yield good_call, ()
+    for p, base in given_structs(function):
+        for field in H.structs[base]:
+            if field.name not in ("struct_size", "reserved"):
+                yield field_calls, (p.name, base, field.name)
     for n, p in enumerate(pointers(function)):
         yield null_calls, (n,)
         base = p.type.replace("const ", "").rstrip(" *")
@@ -404,6 +488,10 @@ def tasks(function):
     for p in function.parameters:
         if p.name in ("capacity", "size", "n_words", "max_items") and "*" not in p.type:
             yield room_calls, (p.name,)
+        if p.name == "capacity" and "*" not in p.type and function.name not in FAILS:
+            yield endless_calls, (p.name,)
+        if p.name == "n_ids":
+            yield many_calls, (p.name,)
 
 
 # ---- processes of their own -------------------------------------------------------------------
@@ -416,6 +504,8 @@ def in_child(work):
     if child == 0:
         os.close(read)
         said = ""
+        signal.alarm(30)
+        resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
         try:
             work()
         except Bad as bad:
