@@ -224,7 +224,7 @@ static int32_t replace_by_summary(chat_state *c, sm_context_full *full) {
         c->dropped = true;
     }
     memcpy(full->replacement + n, full->ids + full->n_ids - kept, kept * sizeof *full->ids);
-    full->n_replacement = (uint32_t)(n + kept);
+    full->n_replacement = n + kept;
     return cli_interrupted();
 }
 

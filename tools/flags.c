@@ -191,7 +191,7 @@ static bool find_named(const cli_command *command, const char *name, size_t leng
 
 /* The flag of the command that entry i of the table above stands for. */
 static bool find_other(const cli_command *command, size_t i, size_t *index, flag_ref *ref) {
-    uint32_t length;
+    uint64_t length;
     const char *name;
     for (uint32_t k = 0; (name = sm_names_get(others[i].names, k, &length)) != NULL; k++) {
         if (find_named(command, name, length, index, ref))

@@ -24,7 +24,8 @@ int cli_misuse(const char *command, const char *format, ...) {
 }
 
 const char *cli_did_you_mean(char *buffer, size_t capacity, const char *names, const char *name) {
-    uint32_t nearest, length;
+    uint32_t nearest;
+    uint64_t length;
     sm_names_find(names, name, &nearest);
     const char *meant = sm_names_get(names, nearest, &length);
     buffer[0] = 0;

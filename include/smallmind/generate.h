@@ -221,8 +221,8 @@ SM_API sm_status SM_CALL sm_session_drop(sm_session *session, uint32_t begin, ui
  * turns[keep]. SM_ERR_CONTEXT_FULL if that is not enough, and nothing was dropped; else as
  * sm_session_drop. */
 SM_API sm_status SM_CALL sm_session_drop_turns(sm_session *session, const uint32_t *turns,
-                                               uint32_t n_turns, uint32_t keep, uint32_t room,
-                                               uint32_t *n_dropped, sm_error *error);
+                                               uint64_t n_turns, uint64_t keep, uint32_t room,
+                                               uint64_t *n_dropped, sm_error *error);
 /* The logits after the last token: *n floats (may be NULL), as many as the vocabulary has tokens,
  * valid until the session is next fed, rewound or freed; they may be elsewhere then. SM_ERR_STATE
  * if there are none, _FORMAT if they are not all finite (damaged weights). */
@@ -322,17 +322,17 @@ SM_API sm_status SM_CALL sm_watermark_detect(const sm_watermark *watermark, cons
  * refused by name. With `steps` the chain is written out, value by value. */
 typedef struct sm_sampling {
     uint32_t struct_size;
-    uint32_t top_k;           /* keep the k likeliest; 0: all */
-    double temperature;       /* 0: greedy (the likeliest token) */
-    double top_p;             /* keep the smallest set with this probability; 0 means 1: all;
+    uint32_t top_k;            /* keep the k likeliest; 0: all */
+    double temperature;        /* 0: greedy (the likeliest token) */
+    double top_p;              /* keep the smallest set with this probability; 0 means 1: all;
                                  SM_ZERO: the likeliest token alone */
-    double min_p;             /* drop tokens below min_p times the likeliest one's probability */
-    double repeat_penalty;    /* divides positive, multiplies negative logits; 0 means 1: none */
-    double presence_penalty;  /* subtracted once from tokens that occurred */
-    double frequency_penalty; /* subtracted for each time a token occurred */
-    uint32_t penalty_last_n;  /* tokens looked back at, of all where there are fewer; 0 means 64,
+    double min_p;              /* drop tokens below min_p times the likeliest one's probability */
+    double repeat_penalty;     /* divides positive, multiplies negative logits; 0 means 1: none */
+    double presence_penalty;   /* subtracted once from tokens that occurred */
+    double frequency_penalty;  /* subtracted for each time a token occurred */
+    uint32_t penalty_last_n;   /* tokens looked back at, of all where there are fewer; 0 means 64,
                                  SM_ZERO_U32 none */
-    uint32_t reserved;
+    uint32_t min_keep;         /* typical, top_p, min_p, xtc: tokens that stay at least; 0: 1 */
     uint64_t seed;             /* draws depend on (seed, sequence, position) only; the position
                                   counts tokens that a session dropped (and has not been rewound
                                   to before), so that no draw comes twice */
@@ -363,8 +363,7 @@ typedef struct sm_sampling {
     uint32_t mirostat_m;      /* version 1: likeliest tokens that it estimates from; 0 means 100 */
     double mirostat_tau;      /* surprise that it aims at, in bits; 0 means 5, SM_ZERO 0 */
     double mirostat_eta;      /* how fast; 0 means 0.1, SM_ZERO 0 */
-    uint32_t min_keep;        /* typical, top_p, min_p, xtc: tokens that stay at least; 0: 1 */
-    uint32_t n_steps;
+    uint64_t n_steps;
     const sm_sampling_step *steps; /* [n_steps], 32 at most: the chain, instead of the fields from
                                       top_k to mirostat_eta but seed, sequence, biases and breakers;
                                       NULL: by order */
@@ -446,8 +445,7 @@ typedef struct sm_context_full {
     uint32_t n_keep;
     const int32_t *ids; /* [n_ids] that the session holds, or those of a prompt that is too long */
     int32_t *replacement;   /* SM_CONTEXT_ASK: room for n_ctx ids that are to be held instead */
-    uint32_t n_replacement; /* ... set by the callback: at least one less than n_ctx */
-    uint32_t reserved;
+    uint64_t n_replacement; /* ... set by the callback: at least one less than n_ctx */
     uint64_t n_ids;
     uint64_t n_dropped; /* of these, behind the first n_keep; 0 with SM_CONTEXT_ASK */
 } sm_context_full;

@@ -59,10 +59,11 @@ typedef struct sm_quantize_options {
     const char *type;
     const char *imatrix; /* path of an importance matrix (GGUF, .dat); NULL: none */
     const sm_quantize_override *overrides; /* [n_overrides] or NULL */
-    uint32_t n_overrides;
+    uint64_t n_overrides;
     uint32_t pure;       /* 1: a mixture's base type for every matrix */
     uint32_t requantize; /* 1: accept matrices that are quantized already: their errors add up */
     uint32_t level; /* cap on the instruction set, SM_LEVEL_…; the file does not depend on it */
+    uint32_t reserved;
     const sm_allocator *allocator; /* NULL: the C library's */
     sm_progress_fn progress;       /* weights done of all, copied ones too; asked every few ms */
     void *progress_user;

@@ -48,7 +48,7 @@ typedef struct sm_vocabulary_options {
  * weights. SM_ERR_ARGUMENT, _IO, _FORMAT (not UTF-8: names the file; or no text at all),
  * _UNSUPPORTED (pre; a compressed file, or UTF-16), _NOMEM, _CANCELLED. */
 SM_API sm_status SM_CALL sm_vocabulary_train(const char *path, const char *const *text_paths,
-                                             uint32_t n_texts, const sm_vocabulary_options *options,
+                                             uint64_t n_texts, const sm_vocabulary_options *options,
                                              sm_error *error);
 
 /* ---- a new model ------------------------------------------------------------------ */

@@ -301,7 +301,7 @@ SM_API uint32_t SM_CALL sm_cpu_count(void);
 #define SM_NAME_NONE UINT32_MAX
 SM_API uint32_t SM_CALL sm_names_find(const char *names, const char *name, uint32_t *nearest);
 /* Name i of such a list, which ends where *length says, not with a zero; NULL behind the last. */
-SM_API const char *SM_CALL sm_names_get(const char *names, uint32_t i, uint32_t *length);
+SM_API const char *SM_CALL sm_names_get(const char *names, uint32_t i, uint64_t *length);
 
 /* ---- options tables --------------------------------------------------------------------------
  *

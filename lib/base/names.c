@@ -97,19 +97,20 @@ uint32_t sm_names_find(const char *names, const char *name, uint32_t *nearest) {
     return SM_NAME_NONE;
 }
 
-const char *sm_names_get(const char *names, uint32_t i, uint32_t *length) {
+const char *sm_names_get(const char *names, uint32_t i, uint64_t *length) {
     const char *name = NULL;
     size_t n = 0;
     for (uint32_t k = 0; names && k <= i; k++)
         if (!(name = next_name(&names, &n)))
             break;
     if (length)
-        *length = name ? (uint32_t)n : 0;
+        *length = name ? n : 0;
     return name;
 }
 
 sm_status sm_fail_name(sm_error *error, const char *what, const char *name, const char *names) {
-    uint32_t nearest, length;
+    uint32_t nearest;
+    uint64_t length;
     sm_names_find(names, name, &nearest);
     const char *meant = sm_names_get(names, nearest, &length);
     if (nearest == SM_NAME_NONE)

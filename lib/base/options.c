@@ -108,7 +108,7 @@ static const sm_option sampling_table[] = {
     F64_ZERO(sm_sampling, mirostat_eta, 0, 10, 0.1, "how fast Mirostat follows"),
     U32(sm_sampling, min_keep, 1, 2147483647.0, 1, "tokens",
         "typical_p, top_p, min_p and XTC leave so many tokens at least"),
-    U32(sm_sampling, n_steps, 0, 32, 0, "", "length of steps"),
+    U64(sm_sampling, n_steps, 0, 32, 0, "", "length of steps"),
     POINTER(sm_sampling, steps, "the chain, written out"),
     STRING(sm_sampling, order, "names of the samplers in their order"),
     POINTER(sm_sampling, mask, "tokens that may be chosen, a bit each"),
@@ -172,7 +172,7 @@ static const sm_option quantize_table[] = {
     STRING(sm_quantize_options, type, "type or mixture of the matrices"),
     STRING(sm_quantize_options, imatrix, "path of an importance matrix"),
     POINTER(sm_quantize_options, overrides, "types of tensors by pattern"),
-    U32(sm_quantize_options, n_overrides, 0, 65536, 0, "", "length of overrides"),
+    U64(sm_quantize_options, n_overrides, 0, 65536, 0, "", "length of overrides"),
     BOOL(sm_quantize_options, pure, "a mixture's base type for every matrix"),
     BOOL(sm_quantize_options, requantize,
          "accept matrices that are quantized already: their errors add up"),
@@ -347,26 +347,29 @@ static const sm_option export_table[] = {
 };
 
 #define TABLE(which, S, rows) \
-    { which, sizeof(rows) / sizeof *(rows), #S, rows }
+    { which, sizeof(rows) / sizeof *(rows), 0, #S, rows }
+#define HOLED_TABLE(which, S, rows) \
+    { which, sizeof(rows) / sizeof *(rows), offsetof(S, reserved), #S, rows }
 
 static const struct {
     uint32_t which, n;
+    size_t reserved; /* where that field is, 0: nowhere */
     const char *name;
     const sm_option *table;
 } tables[] = {
-    TABLE(SM_OPTIONS_MODEL, sm_model_options, model_table),
-    TABLE(SM_OPTIONS_SESSION, sm_session_options, session_table),
+    HOLED_TABLE(SM_OPTIONS_MODEL, sm_model_options, model_table),
+    HOLED_TABLE(SM_OPTIONS_SESSION, sm_session_options, session_table),
     TABLE(SM_OPTIONS_SAMPLING, sm_sampling, sampling_table),
     TABLE(SM_OPTIONS_GENERATE, sm_generate_options, generate_table),
-    TABLE(SM_OPTIONS_QUANTIZE, sm_quantize_options, quantize_table),
-    TABLE(SM_OPTIONS_IMATRIX, sm_imatrix_options, imatrix_table),
+    HOLED_TABLE(SM_OPTIONS_QUANTIZE, sm_quantize_options, quantize_table),
+    HOLED_TABLE(SM_OPTIONS_IMATRIX, sm_imatrix_options, imatrix_table),
     TABLE(SM_OPTIONS_BATCH, sm_batch_options, batch_table),
-    TABLE(SM_OPTIONS_WATERMARK, sm_watermark, watermark_table),
-    TABLE(SM_OPTIONS_ADAPTER, sm_adapter_options, adapter_table),
-    TABLE(SM_OPTIONS_MERGE, sm_merge_options, merge_table),
-    TABLE(SM_OPTIONS_PACK, sm_pack_options, pack_table),
+    HOLED_TABLE(SM_OPTIONS_WATERMARK, sm_watermark, watermark_table),
+    HOLED_TABLE(SM_OPTIONS_ADAPTER, sm_adapter_options, adapter_table),
+    HOLED_TABLE(SM_OPTIONS_MERGE, sm_merge_options, merge_table),
+    HOLED_TABLE(SM_OPTIONS_PACK, sm_pack_options, pack_table),
     TABLE(SM_OPTIONS_FORK, sm_fork_options, fork_table),
-    TABLE(SM_OPTIONS_EXPORT, sm_export_options, export_table),
+    HOLED_TABLE(SM_OPTIONS_EXPORT, sm_export_options, export_table),
     TABLE(SM_OPTIONS_TRAINER, sm_trainer_options, trainer_table),
     TABLE(SM_OPTIONS_INIT, sm_model_init_options, init_table),
     TABLE(SM_OPTIONS_VOCABULARY, sm_vocabulary_options, vocabulary_table),
@@ -503,6 +506,15 @@ static void drop_hooks(const void *options, const sm_option *table, uint32_t n) 
     }
 }
 
+/* What is there is zero until a later version reads it. */
+static sm_status check_reserved(const uint8_t *base, uint32_t options_struct, sm_error *error) {
+    const size_t i = find_table(options_struct);
+    uint32_t value = 0;
+    if (i < N_TABLES && tables[i].reserved)
+        memcpy(&value, base + tables[i].reserved, sizeof value);
+    return value ? sm_fail(error, SM_ERR_ARGUMENT, "%s: reserved is set", tables[i].name) : SM_OK;
+}
+
 sm_status sm_options_take(void *to, size_t known, const void *from, uint32_t options_struct,
                           sm_error *error) {
     uint32_t n;
@@ -511,8 +523,13 @@ sm_status sm_options_take(void *to, size_t known, const void *from, uint32_t opt
     sm_status status = sm_struct_take(to, known, NULL, from, name, error);
     if (!status && from)
         status = sm_options_check(from, options_struct, error);
+    if (status)
+        return status;
     for (uint32_t i = 0; i < n && !status; i++)
-        if ((status = check_field(to, name, &table[i], error)))
-            drop_hooks(to, table, n);
+        status = check_field(to, name, &table[i], error);
+    if (!status)
+        status = check_reserved(to, options_struct, error);
+    if (status)
+        drop_hooks(to, table, n);
     return status;
 }

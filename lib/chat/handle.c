@@ -244,14 +244,21 @@ sm_status sm_chat_make(sm_chat **out, const char *text, uint64_t length, const c
     return status;
 }
 
-static const sm_wide chat_wide[] = {SM_WIDE_FROM(sm_chat_options, template_text), {0}};
+sm_status sm_chat_options_take(sm_chat_options *to, const sm_chat_options *from, sm_error *error) {
+    static const sm_wide wide[] = {SM_WIDE_FROM(sm_chat_options, template_text), {0}};
+    const sm_status status = sm_struct_take(to, sizeof *to, wide, from, "sm_chat_options", error);
+    if (status || !to->reserved)
+        return status;
+    sm_allocator_drop(to->allocator);
+    return sm_fail(error, SM_ERR_ARGUMENT, "sm_chat_options: reserved is set");
+}
 
 sm_status sm_chat_new(sm_chat **out, const sm_chat_options *options, sm_error *error) {
     sm_chat_options o;
     if (!out)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_chat_new: out is NULL");
     *out = NULL;
-    sm_status status = sm_struct_take(&o, sizeof o, chat_wide, options, "sm_chat_options", error);
+    sm_status status = sm_chat_options_take(&o, options, error);
     if (status)
         return status;
     const char *text = o.template_text;

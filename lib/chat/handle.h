@@ -17,6 +17,9 @@ const char *sm_chat_layout(const char *name);
 sm_status sm_chat_make(sm_chat **out, const char *text, uint64_t length, const char *bos,
                        const char *eos, const sm_allocator *allocator, sm_error *error);
 
+/* sm_struct_take of those options. */
+sm_status sm_chat_options_take(sm_chat_options *to, const sm_chat_options *from, sm_error *error);
+
 /* What a render needs of its messages that a template cannot do itself (messages.c). */
 typedef struct sm_chat_needs {
     bool text_arguments; /* of calls: as text, not as objects */

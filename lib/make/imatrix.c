@@ -49,8 +49,6 @@ sm_status sm_imatrix_new(sm_imatrix **out, const sm_model *model, const sm_imatr
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_imatrix_new: model is NULL");
     sm_imatrix_options o;
     sm_status status = sm_options_take(&o, sizeof o, options, SM_OPTIONS_IMATRIX, error);
-    if (!status && o.reserved)
-        status = sm_fail(error, SM_ERR_ARGUMENT, "option reserved is set");
     if (status)
         return status;
     const sm_net *net = model->net;

@@ -120,7 +120,8 @@ static void put_keys(void *user, sm_gguf_writer *w) {
 
 /* The option's names are those of the families. */
 static void name_family(plan *p) {
-    uint32_t n, length;
+    uint32_t n;
+    uint64_t length;
     const sm_option *options = sm_options_table(SM_OPTIONS_INIT, &n);
     for (uint32_t i = 0; i < n; i++)
         if (strcmp(options[i].name, "family") == 0) {

@@ -36,7 +36,7 @@ typedef struct job {
 
 /* The type of an override by that name, SM_DTYPE_COUNT if none matches. */
 static uint32_t overridden(const job *j, const char *name) {
-    for (uint32_t i = 0; i < j->o.n_overrides; i++)
+    for (uint64_t i = 0; i < j->o.n_overrides; i++)
         if (sm_glob(j->overrides[i].pattern, name))
             return sm_model_type_find(j->overrides[i].type, SM_TYPES_ALL, NULL)->type;
     return SM_DTYPE_COUNT;
@@ -344,7 +344,7 @@ static sm_status take_overrides(job *j, sm_error *error) {
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_model_quantize: option overrides is NULL");
     j->overrides = sm_alloc_array(j->mem, j->o.n_overrides, sizeof *j->overrides);
     if (!j->overrides)
-        return sm_fail(error, SM_ERR_NOMEM, "out of memory for %u overrides", j->o.n_overrides);
+        return sm_fail(error, SM_ERR_NOMEM, "out of memory for overrides");
     return sm_structs_take(j->overrides, sizeof *j->overrides, wide, j->o.overrides,
                            j->o.n_overrides, "sm_quantize_override", error);
 }
@@ -359,10 +359,10 @@ static sm_status check_options(job *j, sm_error *error) {
     j->type = sm_model_type_find(o->type, SM_TYPES_ALL, error);
     if (!j->type)
         return SM_ERR_ARGUMENT;
-    for (uint32_t i = 0; i < o->n_overrides; i++) {
+    for (uint64_t i = 0; i < o->n_overrides; i++) {
         if (!j->overrides[i].pattern || !j->overrides[i].type)
-            return sm_fail(error, SM_ERR_ARGUMENT, "sm_model_quantize: override %u holds a NULL",
-                           i);
+            return sm_fail(error, SM_ERR_ARGUMENT, "sm_model_quantize: override %llu holds a NULL",
+                           (unsigned long long)i);
         const sm_model_type *type = sm_model_type_find(j->overrides[i].type, SM_TYPES_ALL, error);
         if (!type)
             return SM_ERR_ARGUMENT;
@@ -376,7 +376,7 @@ static sm_status check_options(job *j, sm_error *error) {
 
 /* A pattern that fits nothing is a slip of the pen. */
 static sm_status check_overrides(const job *j, sm_error *error) {
-    for (uint32_t i = 0; i < j->o.n_overrides; i++) {
+    for (uint64_t i = 0; i < j->o.n_overrides; i++) {
         const char *pattern = j->overrides[i].pattern;
         bool fits = false;
         for (uint64_t t = 0; t < j->in->n_tensors && !fits; t++)

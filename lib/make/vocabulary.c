@@ -130,7 +130,7 @@ static sm_status write_file(const maker *m, const spelling *s, const char *path)
     return sm_gguf_writer_finish(w, m->error);
 }
 
-sm_status sm_vocabulary_train(const char *path, const char *const *text_paths, uint32_t n_texts,
+sm_status sm_vocabulary_train(const char *path, const char *const *text_paths, uint64_t n_texts,
                               const sm_vocabulary_options *options, sm_error *error) {
     maker m = {.error = error};
     if (!path || !text_paths || !n_texts)
@@ -152,9 +152,10 @@ sm_status sm_vocabulary_train(const char *path, const char *const *text_paths, u
     sm_join_progress(&asked, &m.o.progress, &m.o.progress_user, m.o.cancel_flag);
     status =
         sm_bpe_learner_new(&m.learner, m.mem, (sm_str){pre, strlen(pre)}, &m.separator, 1, error);
-    for (uint32_t i = 0; i < n_texts && !status; i++)
+    for (uint64_t i = 0; i < n_texts && !status; i++)
         status = text_paths[i] ? add_file(&m, text_paths[i])
-                               : sm_fail(error, SM_ERR_ARGUMENT, "text path %u is NULL", i);
+                               : sm_fail(error, SM_ERR_ARGUMENT, "text path %llu is NULL",
+                                         (unsigned long long)i);
     if (!status && !m.n_bytes)
         status = sm_fail(error, SM_ERR_FORMAT, "%s: there is no text to learn from", text_paths[0]);
     if (!status)

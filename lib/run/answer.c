@@ -269,6 +269,8 @@ sm_status sm_session_chat(sm_session *session, const sm_chat *chat, const char *
                       .answer = {.on_delta = on_delta, .user = user, .error = error},
                       .error = error};
     sm_status status = sm_struct_take(&c.o, sizeof c.o, wide, options, "sm_answer_options", error);
+    if (!status && c.o.reserved)
+        status = sm_fail(error, SM_ERR_ARGUMENT, "sm_answer_options: reserved is set");
     if (!status)
         status = sm_session_begin(session, error);
     if (status)

@@ -38,15 +38,13 @@ static sm_status make(sm_chat **out, const sm_model *model, const sm_chat_option
                         o->allocator, error);
 }
 
-static const sm_wide wide[] = {SM_WIDE_FROM(sm_chat_options, template_text), {0}};
-
 sm_status sm_chat_new_from_model(sm_chat **out, const sm_model *model,
                                  const sm_chat_options *options, sm_error *error) {
     sm_chat_options o;
     if (!out || !model)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_chat_new_from_model: a pointer is NULL");
     *out = NULL;
-    const sm_status status = sm_struct_take(&o, sizeof o, wide, options, "sm_chat_options", error);
+    const sm_status status = sm_chat_options_take(&o, options, error);
     if (status)
         return status;
     if (o.template_text)

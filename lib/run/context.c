@@ -91,9 +91,9 @@ static sm_status tell(sm_session *s, sm_policy *p, const int32_t *ids, uint64_t 
         return SM_OK;
     if (full.n_replacement < 1 || full.n_replacement >= s->n_ctx)
         return sm_fail(error, SM_ERR_ARGUMENT,
-                       "on_context_full: a replacement of %u tokens, not of 1..%u",
-                       full.n_replacement, s->n_ctx - 1);
-    *n_new = full.n_replacement;
+                       "on_context_full: a replacement of %llu tokens, not of 1..%u",
+                       (unsigned long long)full.n_replacement, s->n_ctx - 1);
+    *n_new = (uint32_t)full.n_replacement;
     s->stats.dropped_tokens += n > *n_new ? n - *n_new : 0;
     return SM_OK;
 }
@@ -305,30 +305,32 @@ sm_status sm_session_drop(sm_session *s, uint32_t begin, uint32_t end, sm_error 
     return status;
 }
 
-static sm_status drop_turns(sm_session *s, const uint32_t *turns, uint32_t n_turns, uint32_t keep,
-                            uint32_t room, uint32_t *n_dropped, sm_error *error) {
-    for (uint32_t i = 0; i < n_turns; i++)
+static sm_status drop_turns(sm_session *s, const uint32_t *turns, uint64_t n_turns, uint64_t keep,
+                            uint32_t room, uint64_t *n_dropped, sm_error *error) {
+    for (uint64_t i = 0; i < n_turns; i++)
         if (turns[i] > s->length || (i && turns[i] <= turns[i - 1]))
             return sm_fail(error, SM_ERR_ARGUMENT,
-                           "turn %u begins at token %u, which is not behind the one before and "
+                           "turn %llu begins at token %u, which is not behind the one before and "
                            "within the session's %u",
-                           i, turns[i], s->length);
+                           (unsigned long long)i, turns[i], s->length);
     if (keep >= n_turns)
-        return sm_fail(error, SM_ERR_ARGUMENT, "%u of %u turns are to be kept", keep, n_turns);
-    uint32_t last = keep; /* the first one that stays */
+        return sm_fail(error, SM_ERR_ARGUMENT, "%llu of %llu turns are to be kept",
+                       (unsigned long long)keep, (unsigned long long)n_turns);
+    uint64_t last = keep; /* the first one that stays */
     while (last + 1 < n_turns && s->n_ctx - s->length + turns[last] - turns[keep] < room)
         last++;
     if (s->n_ctx - s->length + turns[last] - turns[keep] < room)
         return sm_fail(error, SM_ERR_CONTEXT_FULL,
-                       "dropping %u turns leaves room for %u tokens, not for %u", last - keep,
+                       "dropping %llu turns leaves room for %u tokens, not for %u",
+                       (unsigned long long)(last - keep),
                        s->n_ctx - s->length + turns[last] - turns[keep], room);
     const sm_status status = drop_marked(s, turns[keep], turns[last], error);
     *n_dropped = status ? 0 : last - keep;
     return status;
 }
 
-sm_status sm_session_drop_turns(sm_session *s, const uint32_t *turns, uint32_t n_turns,
-                                uint32_t keep, uint32_t room, uint32_t *n_dropped,
+sm_status sm_session_drop_turns(sm_session *s, const uint32_t *turns, uint64_t n_turns,
+                                uint64_t keep, uint32_t room, uint64_t *n_dropped,
                                 sm_error *error) {
     if (n_dropped)
         *n_dropped = 0;

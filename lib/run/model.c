@@ -131,8 +131,7 @@ static sm_status make(sm_model **out, const char *name, sm_model_open_fn open, c
                       const sm_model_options *o, sm_error *error) {
     sm_logger log;
     sm_mem *mem;
-    sm_status status = o->reserved ? sm_fail(error, SM_ERR_ARGUMENT, "option reserved is set")
-                                   : sm_logger_take(&log, o->log, error);
+    sm_status status = sm_logger_take(&log, o->log, error);
     if (status) {
         sm_allocator_drop(o->allocator);
         return status;

@@ -270,7 +270,7 @@ static sm_status check_step(const sm_sampling_step *step, uint32_t i, sm_error *
     const uint32_t row = row_of(step->sampler);
     for (uint32_t k = 0; k < 4; k++) {
         const double value = step->value[k];
-        uint32_t length;
+        uint64_t length;
         const char *name = sm_names_get(table[row].parameters, k, &length);
         if (!name && value != 0)
             return sm_fail(error, SM_ERR_ARGUMENT, "option steps: step %u (%s) has %u parameters",
@@ -302,8 +302,8 @@ static sm_status take_steps(sm_chain *chain, sm_error *error) {
     const sm_sampling *o = &chain->options;
     const char *beside = field_beside_steps(o);
     if (!o->steps)
-        return sm_fail(error, SM_ERR_ARGUMENT, "option n_steps is %u but steps is NULL",
-                       o->n_steps);
+        return sm_fail(error, SM_ERR_ARGUMENT, "option n_steps is %llu but steps is NULL",
+                       (unsigned long long)o->n_steps);
     if (beside)
         return sm_fail(error, SM_ERR_ARGUMENT, "option steps stands beside option %s", beside);
     bool mirostat = false;
@@ -364,8 +364,6 @@ sm_status sm_chain_take(sm_chain *chain, const sm_sampling *from, uint32_t n_voc
     sm_status status = sm_options_take(to, sizeof *to, from, SM_OPTIONS_SAMPLING, error);
     if (status)
         return status;
-    if (to->reserved)
-        return sm_fail(error, SM_ERR_ARGUMENT, "option reserved is set");
     status = check_bias(to, n_vocab, error);
     if (!status)
         status = check_breakers(to, n_vocab, error);

@@ -94,7 +94,8 @@ static bool adaptable(const sm_net *net, const sm_weight *w) {
 static sm_status no_such_target(const sm_builder *b, const char *pattern, size_t length) {
     char known[512], shown[64];
     size_t n = 0;
-    uint32_t nearest, n_meant;
+    uint32_t nearest;
+    uint64_t n_meant;
     for (size_t i = 0; i < sizeof other_names / sizeof *other_names && n < sizeof known; i++)
         n += sm_format(known + n, sizeof known - n, "%s%s, %s", i ? ", " : "", other_names[i].ours,
                        other_names[i].theirs);

@@ -1119,7 +1119,7 @@ static void names_test(void **state) {
     assert_int_equal(sm_names_find(list, longest, NULL), 1);
     longest[300] = 0; /* too long to be compared by its slips, and nothing else happens */
     assert_int_equal(sm_names_find(list, longest, NULL), SM_NAME_NONE);
-    uint32_t length;
+    uint64_t length;
     assert_memory_equal(sm_names_get(types, 3, &length), "Q4_K_M", 6);
     assert_int_equal(length, 6);
     assert_null(sm_names_get(types, 5, &length));

@@ -47,7 +47,7 @@ static const uint8_t model_info[] = {4, 4, 8, 8, 4, 4, 4, 4, 4, 4, 4,  4,
 static const uint8_t stats_info[] = {4, 4, 4, 4, 4, 4, 8, 8, 8, 8, 8, 8, 8, 8, 8, END};
 static const uint8_t sampling_options[] = {4, 4, 8, 8, 8, 8, 8, 8, 4, 4, 8, 8, 8,  8,
                                            8, 8, 8, 8, 8, 8, 8, 4, 4, 8, 8, 8, 8,  4,
-                                           4, 8, 8, 4, 4, 8, 8, 8, 8, 8, 8, 8, END};
+                                           4, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, END};
 static const uint8_t session_options[] = {4, 4, 4, 4, 4, 4, 4, 4, 8, END};
 static const uint8_t model_options[] = {4, 4, 4, 4, 4, 4, 8, 8, 8, 8, 8, 8, END};
 static const uint8_t gguf_options[] = {4, 4, 8, 8, 8, 8, END};
@@ -696,7 +696,8 @@ static void the_build_tells_what_it_has(void **state) {
     assert_false(is_named(info.families, "gpt-5"));
     assert_true(is_named(info.features, "threads") && is_named(info.features, "training"));
     /* types: those that have blocks or floats, no others */
-    uint32_t n = 0, length;
+    uint32_t n = 0;
+    uint64_t length;
     for (uint32_t type = 0; type < SM_DTYPE_COUNT; type++) {
         const sm_dtype_traits *traits = sm_dtype_get(type);
         if (!traits)

@@ -148,7 +148,7 @@ static void test_layouts(void **state) {
         "{\"role\": \"user\", \"content\": \"MORE\"}]";
     for (uint32_t i = 0;; i++) {
         char name[64], got[1024] = "";
-        uint32_t length;
+        uint64_t length;
         uint64_t n;
         sm_error error = {0};
         const char *at = sm_names_get(sm_chat_layouts_list(), i, &length);

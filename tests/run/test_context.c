@@ -281,7 +281,8 @@ static void turns_are_dropped_whole(void **state) {
         sm_model *model = open_model(&several[m]);
         sm_session *s = open_session(model, CONTEXT, 1, 16, 0);
         int32_t ids[100];
-        uint32_t n, turns[] = {0, 10, 30, 55, 90};
+        uint32_t turns[] = {0, 10, 30, 55, 90};
+        uint64_t n;
         for (int i = 0; i < 100; i++)
             ids[i] = 20 + i;
         assert_int_equal(sm_session_feed(s, ids, 100, NULL), SM_OK);

@@ -117,7 +117,7 @@ static void misuse(guest *g) {
     IN_USE(sm_session_fork(&copy, s, NULL, error));
     assert_null(copy);
     IN_USE(sm_session_drop(s, 0, 0, error));
-    IN_USE(sm_session_drop_turns(s, &(uint32_t){0}, 1, 0, 0, &(uint32_t){0}, error));
+    IN_USE(sm_session_drop_turns(s, &(uint32_t){0}, 1, 0, 0, &(uint64_t){0}, error));
     IN_USE(sm_session_save(s, scratch_path("in-use.sms"), error));
     IN_USE(sm_session_restore(s, scratch_path("in-use.sms"), error));
     IN_USE(sm_session_save_bytes(s, NULL, 0, &reused, error));

@@ -260,7 +260,7 @@ static void the_table_is_the_default_order(void **state) {
     for (uint32_t i = 0; i < n; i++) {
         assert_string_equal(table[i].name, names[i]);
         assert_int_equal(table[i].sampler, i + 1);
-        uint32_t length;
+        uint64_t length;
         assert_null(sm_names_get(table[i].parameters, table[i].n_parameters, &length));
         assert_null(sm_names_get(table[i].fields, table[i].n_parameters, &length));
         assert_non_null(sm_names_get(table[i].fields, table[i].n_parameters - 1, &length));

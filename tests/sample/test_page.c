@@ -47,7 +47,7 @@ static char *row_of(const char *table, const char *name) {
 
 /* Names between bars, each in the row in backquotes. */
 static void assert_has_all(const char *row, const char *names) {
-    uint32_t length;
+    uint64_t length;
     const char *name;
     for (uint32_t i = 0; (name = sm_names_get(names, i, &length)); i++) {
         char quoted[64];

@@ -416,6 +416,8 @@ NUMBERS = {"int32_t": (-1, -2**31, 2**31 - 1), "uint32_t": (2**32 - 1, 2**31, 77
 
 def wrong_values(fields, field):
     """[(what to call it, {field: value})] that a caller should not give, or hardly."""
+    if field.name == "reserved":
+        return [("reserved 1", {"reserved": 1})]
     if field.type in NUMBERS and field.count == 1:
         counted = [f.name for f in fields if "n_" + f.name == field.name and "*" in f.type]
         some = [(f"{field.name} 3 of none", {field.name: 3, counted[0]: None})] if counted else []
@@ -448,7 +450,7 @@ def field_calls(world, function, name, base, field):
         status, message = told(world, function, what, **{name: value})
         unread = "3 of none" in what and field == "n_logits"  # logits may be NULL
         if function.result == "sm_status" and status == 0 and not unread and (
-                "3 of none" in what or "nan" in what):
+                any(said in what for said in ("3 of none", "nan", "reserved"))):
             raise Bad(f"{what}: is taken")
         if status == ARGUMENT and not speaks_of(field, message) and not any(
                 n in message for n in names_of(function)):
@@ -474,7 +476,7 @@ def tasks(function):
     yield good_call, ()
     for p, base in given_structs(function):
         for field in H.structs[base]:
-            if field.name not in ("struct_size", "reserved"):
+            if field.name != "struct_size":
                 yield field_calls, (p.name, base, field.name)
     for n, p in enumerate(pointers(function)):
         yield null_calls, (n,)

@@ -604,7 +604,7 @@ pub struct sm_sampling {
     pub presence_penalty: f64,
     pub frequency_penalty: f64,
     pub penalty_last_n: u32,
-    pub reserved: u32,
+    pub min_keep: u32,
     pub seed: u64,
     pub sequence: u64,
     pub bias: *const sm_logit_bias,
@@ -626,8 +626,7 @@ pub struct sm_sampling {
     pub mirostat_m: u32,
     pub mirostat_tau: f64,
     pub mirostat_eta: f64,
-    pub min_keep: u32,
-    pub n_steps: u32,
+    pub n_steps: u64,
     pub steps: *const sm_sampling_step,
     pub order: *const c_char,
     pub mask: *const u32,
@@ -657,8 +656,7 @@ pub struct sm_context_full {
     pub n_keep: u32,
     pub ids: *const i32,
     pub replacement: *mut i32,
-    pub n_replacement: u32,
-    pub reserved: u32,
+    pub n_replacement: u64,
     pub n_ids: u64,
     pub n_dropped: u64,
 }
@@ -866,10 +864,11 @@ pub struct sm_quantize_options {
     pub r#type: *const c_char,
     pub imatrix: *const c_char,
     pub overrides: *const sm_quantize_override,
-    pub n_overrides: u32,
+    pub n_overrides: u64,
     pub pure: u32,
     pub requantize: u32,
     pub level: u32,
+    pub reserved: u32,
     pub allocator: *const sm_allocator,
     pub progress: sm_progress_fn,
     pub progress_user: *mut c_void,
@@ -1134,7 +1133,7 @@ const _: () = {
     assert!(std::mem::size_of::<sm_batch_text>() == 56);
     assert!(std::mem::size_of::<sm_quantize_override>() == 24);
     assert!(std::mem::size_of::<sm_quantize_tensor>() == 80);
-    assert!(std::mem::size_of::<sm_quantize_options>() == 96);
+    assert!(std::mem::size_of::<sm_quantize_options>() == 104);
     assert!(std::mem::size_of::<sm_quantize_result>() == 40);
     assert!(std::mem::size_of::<sm_imatrix_options>() == 24);
     assert!(std::mem::size_of::<sm_adapter_options>() == 32);
@@ -1190,7 +1189,7 @@ extern "C" {
     pub fn sm_cpu_count() -> u32;
     pub fn sm_names_find(names: *const c_char, name: *const c_char, nearest: *mut u32) -> u32;
     /// Name i of such a list, which ends where *length says, not with a zero; NULL behind the last.
-    pub fn sm_names_get(names: *const c_char, i: u32, length: *mut u32) -> *const c_char;
+    pub fn sm_names_get(names: *const c_char, i: u32, length: *mut u64) -> *const c_char;
     /// The struct's name ("sm_session_options"); NULL for an unknown number.
     pub fn sm_options_name(options_struct: u32) -> *const c_char;
     /// How many fields its table has; 0 for an unknown one.
@@ -1420,7 +1419,7 @@ extern "C" {
     /// how many went: turns[keep .. keep + *n_dropped); those behind then begin earlier by
     /// turns[keep + *n_dropped] - turns[keep]. SM_ERR_CONTEXT_FULL if that is not enough, and
     /// nothing was dropped; else as sm_session_drop.
-    pub fn sm_session_drop_turns(session: *mut sm_session, turns: *const u32, n_turns: u32, keep: u32, room: u32, n_dropped: *mut u32, error: *mut sm_error) -> sm_status;
+    pub fn sm_session_drop_turns(session: *mut sm_session, turns: *const u32, n_turns: u64, keep: u64, room: u32, n_dropped: *mut u64, error: *mut sm_error) -> sm_status;
     /// The logits after the last token: *n floats (may be NULL), as many as the vocabulary has
     /// tokens, valid until the session is next fed, rewound or freed; they may be elsewhere then.
     /// SM_ERR_STATE if there are none, _FORMAT if they are not all finite (damaged weights).
@@ -1636,7 +1635,7 @@ extern "C" {
     /// Learns a byte-level BPE vocabulary from text files (UTF-8) and writes it as a GGUF file
     /// without weights. SM_ERR_ARGUMENT, _IO, _FORMAT (not UTF-8: names the file; or no text at
     /// all), _UNSUPPORTED (pre; a compressed file, or UTF-16), _NOMEM, _CANCELLED.
-    pub fn sm_vocabulary_train(path: *const c_char, text_paths: *const *const c_char, n_texts: u32, options: *const sm_vocabulary_options, error: *mut sm_error) -> sm_status;
+    pub fn sm_vocabulary_train(path: *const c_char, text_paths: *const *const c_char, n_texts: u64, options: *const sm_vocabulary_options, error: *mut sm_error) -> sm_status;
     /// Writes a model with random weights (normal, standard deviation 0.02; matrices that add to
     /// the residual stream 0.02/sqrt(2 n_layer); norms 1, biases 0) and the vocabulary of another
     /// GGUF file, or of a directory with config.json and tokenizer.json. f32. SM_ERR_ARGUMENT, _IO,
