@@ -45,8 +45,8 @@ static const uint8_t tokenizer_info[] = {4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 64,
 static const uint8_t model_info[] = {4, 4, 8, 8, 4, 4, 4, 4, 4, 4, 4,  4,
                                      8, 8, 8, 8, 8, 8, 8, 8, 4, 4, END};
 static const uint8_t stats_info[] = {4, 4, 4, 4, 4, 4, 8, 8, 8, 8, 8, 8, 8, 8, 8, END};
-static const uint8_t sampling_options[] = {4, 4, 8, 8, 8, 8, 8, 8, 4, 4, 8, 8, 8,  8,
-                                           8, 8, 8, 8, 8, 8, 8, 4, 4, 8, 8, 8, 8,  4,
+static const uint8_t sampling_options[] = {4, 4, 8, 8, 8, 8, 8, 8, 4, 4, 8, 8,  8, 8,
+                                           8, 8, 8, 8, 8, 8, 8, 4, 4, 8, 8, 8,  8, 4,
                                            4, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, END};
 static const uint8_t session_options[] = {4, 4, 4, 4, 4, 4, 4, 4, 8, END};
 static const uint8_t model_options[] = {4, 4, 4, 4, 4, 4, 8, 8, 8, 8, 8, 8, END};
