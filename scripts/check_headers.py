@@ -16,7 +16,7 @@ import sys
 import headers
 
 MACROS = {"SM_API", "SM_CALL", "SM_ABI", "SM_VERSION_MAJOR", "SM_VERSION_MINOR",
-          "SM_VERSION_PATCH", "SM_ZERO", "SM_ZERO_U32", "SM_NAME_NONE", "SM_ZT"}
+          "SM_VERSION_PATCH", "SM_VERSION_PRE", "SM_ZERO", "SM_ZERO_U32", "SM_NAME_NONE", "SM_ZT"}
 SCALARS = {"uint32_t", "int32_t", "uint64_t", "int64_t", "double", "sm_status"}
 POINTED = SCALARS | {"void", "char", "float", "uint8_t"}
 

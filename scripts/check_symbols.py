@@ -93,7 +93,7 @@ def check_exports(build, root):
     for line in run("nm", "-D", "--defined-only", str(library(build))).splitlines():
         _, kind, symbol = line.split(None, 2)
         name, _, version = symbol.partition("@")
-        if kind == "A" and name.startswith("SMALLMIND_"):
+        if kind == "A" and name.startswith("SM_"):
             continue  # the version node itself
         if not version:
             errors.append(f"shared library: {name} has no version")

@@ -143,6 +143,7 @@ need_build_packages
 need_test_packages
 need_command c++ g++
 need_command objdump binutils
+need_command abidiff abigail-tools
 install_missing || { echo "0 passed, 1 failed, 0 skipped"; exit 1; }
 
 # Nice to have: what cannot be installed is reported as skipped further down.
@@ -175,6 +176,7 @@ fi
 check "order of the tree" scripts/check_includes.py
 check "rules of the headers" scripts/check_headers.py
 check "declarations of the bindings" scripts/bindings.py --check
+check "contract of 1.0" scripts/abi.py --check
 check "page of models" scripts/models.py --check
 check "table of limits" scripts/limits.py
 

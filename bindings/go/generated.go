@@ -5,7 +5,7 @@ package smallmind
 // #include <smallmind/smallmind.h>
 import "C"
 
-const abi = 0
+const abi = 1
 
 const (
 	LogError            = 1

@@ -23,7 +23,7 @@ ROOT = HERE.parents[1]
 # what manylinux lets a wheel expect
 ALLOWED = {"libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "librt.so.1", "libgcc_s.so.1",
            "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1", "ld-linux-armhf.so.3"}
-NAME = "libsmallmind.so.0"
+NAME = "libsmallmind.so.1"
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 

@@ -41,10 +41,11 @@ extern "C" {
 #endif
 
 /* Release number; the build reads it from here. The ABI number is SM_ABI. */
-#define SM_VERSION_MAJOR 0
-#define SM_VERSION_MINOR 1
+#define SM_VERSION_MAJOR 1
+#define SM_VERSION_MINOR 0
 #define SM_VERSION_PATCH 0
-#define SM_ABI 0
+#define SM_VERSION_PRE "-rc1" /* "" for a release */
+#define SM_ABI 1
 
 /* Before every function. A program may define it (as nothing, for what reads preprocessed headers).
  * On Windows a program that uses the DLL defines SM_SHARED, which saves a jump each call. */
@@ -120,7 +121,7 @@ typedef struct sm_error {
 /* A short fixed English name of a status ("out of memory"); never NULL. */
 SM_API const char *SM_CALL sm_status_text(sm_status status);
 
-/* "0.1.0" */
+/* "1.0.0", before that release "1.0.0-rc1". */
 SM_API const char *SM_CALL sm_version(void);
 /* The same as a number that grows: major * 1000000 + minor * 1000 + patch. */
 SM_API uint32_t SM_CALL sm_version_number(void);

@@ -259,5 +259,6 @@ const char *sm_status_text(sm_status status) {
 }
 
 const char *sm_version(void) {
-    return STRING(SM_VERSION_MAJOR) "." STRING(SM_VERSION_MINOR) "." STRING(SM_VERSION_PATCH);
+    return STRING(SM_VERSION_MAJOR) "." STRING(SM_VERSION_MINOR) "." STRING(SM_VERSION_PATCH)
+        SM_VERSION_PRE;
 }

@@ -680,8 +680,8 @@ static void the_build_tells_what_it_has(void **state) {
     assert_int_equal(sm_build_get_info(&info, NULL), SM_OK);
     assert_int_equal(info.abi, SM_ABI);
     assert_int_equal(info.abi, sm_abi());
-    snprintf(version, sizeof version, "%d.%d.%d", SM_VERSION_MAJOR, SM_VERSION_MINOR,
-             SM_VERSION_PATCH);
+    snprintf(version, sizeof version, "%d.%d.%d%s", SM_VERSION_MAJOR, SM_VERSION_MINOR,
+             SM_VERSION_PATCH, SM_VERSION_PRE);
     assert_string_equal(info.version, version);
     const uint32_t number = sm_version_number();
     assert_int_equal(number / 1000000, SM_VERSION_MAJOR);

@@ -122,7 +122,7 @@ class Cmake(unittest.TestCase):
         return run(source / "build/hello", MODEL, PROMPT)
 
     def installed(self, stage, *targets):
-        find = "find_package(smallmind 0.1 REQUIRED)"
+        find = "find_package(smallmind 1.0 REQUIRED)"
         texts = {self.hello(f"{stage.name}-{target.rpartition(':')[2]}", find, target,
                             f"-DCMAKE_PREFIX_PATH={stage}") for target in targets}
         self.assertEqual(len(texts), 1)

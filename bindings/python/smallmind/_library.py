@@ -8,7 +8,7 @@ import sys
 
 from . import _abi
 
-NAMES = {"linux": ("libsmallmind.so.0", "libsmallmind.so"), "darwin": ("libsmallmind.dylib",),
+NAMES = {"linux": ("libsmallmind.so.1", "libsmallmind.so"), "darwin": ("libsmallmind.dylib",),
          "win32": ("smallmind.dll",)}
 
 

@@ -152,10 +152,10 @@ pub const SM_LR_WSD: u32 = 5;
 pub const SM_LR_RESTARTS: u32 = 6;
 pub const SM_TRAIN_F32: u32 = 0;
 pub const SM_TRAIN_BF16: u32 = 1;
-pub const SM_VERSION_MAJOR: u32 = 0;
-pub const SM_VERSION_MINOR: u32 = 1;
+pub const SM_VERSION_MAJOR: u32 = 1;
+pub const SM_VERSION_MINOR: u32 = 0;
 pub const SM_VERSION_PATCH: u32 = 0;
-pub const SM_ABI: u32 = 0;
+pub const SM_ABI: u32 = 1;
 pub const SM_ZERO: f64 = -1.0;
 pub const SM_ZERO_U32: u32 = u32::MAX;
 pub const SM_NAME_NONE: u32 = u32::MAX;
@@ -1152,7 +1152,7 @@ const _: () = {
 extern "C" {
     /// A short fixed English name of a status ("out of memory"); never NULL.
     pub fn sm_status_text(status: sm_status) -> *const c_char;
-    /// "0.1.0"
+    /// "1.0.0", before that release "1.0.0-rc1".
     pub fn sm_version() -> *const c_char;
     /// The same as a number that grows: major * 1000000 + minor * 1000 + patch.
     pub fn sm_version_number() -> u32;
