@@ -47,6 +47,7 @@ const (
 	OptionsInit         = 17
 	OptionsVocabulary   = 18
 	OptionsExport       = 19
+	OptionsEncoder      = 20
 	IOMap               = 0
 	IORead              = 1
 	GgufHoldsModel      = 1
@@ -120,6 +121,13 @@ const (
 	DeltaCall           = 3
 	DeltaEnd            = 4
 	MaxAdapters         = 16
+	PoolingModel        = 0
+	PoolingMean         = 1
+	PoolingFirst        = 2
+	PoolingLast         = 3
+	LongCut             = 0
+	LongRefuse          = 1
+	LongWindows         = 2
 	FamilyLlama         = 0
 	FamilyQwen2         = 1
 	FamilyQwen3         = 2

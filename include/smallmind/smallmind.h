@@ -23,6 +23,7 @@
 #include "batch.h"
 #include "quantize.h"
 #include "adapter.h"
+#include "embed.h"
 #include "train.h"
 
 #endif

@@ -352,6 +352,7 @@ enum {
     SM_OPTIONS_INIT = 17,
     SM_OPTIONS_VOCABULARY = 18,
     SM_OPTIONS_EXPORT = 19,
+    SM_OPTIONS_ENCODER = 20,
 };
 
 /* The struct's name ("sm_session_options"); NULL for an unknown number. */

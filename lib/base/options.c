@@ -317,6 +317,24 @@ static const sm_option batch_table[] = {
     POINTER(sm_batch_options, cancel_flag, "ends the work when it is set"),
 };
 
+static const sm_option encoder_table[] = {
+    U32(sm_encoder_options, n_threads, 0, SM_MAX_THREADS, 0, "threads",
+        "threads that compute; 0: all CPUs of the process, 8 at most"),
+    U32(sm_encoder_options, max_tokens, 0, MAX_CONTEXT, 0, "tokens",
+        "of a text at most; 0: what the model was trained with, 8192 at most"),
+    U32(sm_encoder_options, n_batch, 0, 65536, 0, "tokens",
+        "computed together at most; 0: 2048; max_tokens if that is more"),
+    ENUM(sm_encoder_options, pooling, "model|mean|first|last", 3,
+         "what is made of a text's tokens; model: what its file says"),
+    ENUM(sm_encoder_options, long_texts, "cut|refuse|windows", 2,
+         "what becomes of texts of more than max_tokens"),
+    U32(sm_encoder_options, n_dims, 0, 65536, 0, "",
+        "elements of a vector, the first ones; 0: all"),
+    BOOL(sm_encoder_options, raw, "vectors are not divided by their length"),
+    STRING(sm_encoder_options, prefix, "put before every text"),
+    POINTER(sm_encoder_options, cancel_flag, "ends the work when it is set"),
+};
+
 static const sm_option adapter_table[] = {
     POINTER(sm_adapter_options, progress, "progress hook"),
     POINTER(sm_adapter_options, progress_user, "argument of the progress hook"),
@@ -372,6 +390,7 @@ static const struct {
     HOLED_TABLE(SM_OPTIONS_EXPORT, sm_export_options, export_table),
     TABLE(SM_OPTIONS_TRAINER, sm_trainer_options, trainer_table),
     TABLE(SM_OPTIONS_INIT, sm_model_init_options, init_table),
+    TABLE(SM_OPTIONS_ENCODER, sm_encoder_options, encoder_table),
     TABLE(SM_OPTIONS_VOCABULARY, sm_vocabulary_options, vocabulary_table),
 };
 #define N_TABLES (sizeof tables / sizeof *tables)

@@ -216,8 +216,9 @@ sm_status sm_constraint_new_choices(sm_constraint **out, const sm_tokenizer *tok
                                     const sm_text *texts, uint64_t n,
                                     const sm_constraint_options *options, sm_error *error) {
     choices c = {texts, n};
-    if (out)
-        *out = NULL;
+    if (!out)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_constraint_new_choices: out is NULL");
+    *out = NULL;
     if (!texts || !n)
         return sm_fail(error, SM_ERR_ARGUMENT, "sm_constraint_new_choices: no texts");
     for (uint64_t i = 0; i < n; i++)

@@ -45,6 +45,8 @@
 #define SM_K_WINDOW "attention.sliding_window"
 #define SM_K_WINDOW_PATTERN "attention.sliding_window_pattern"
 #define SM_K_CAUSAL "attention.causal"
+#define SM_K_POOLING "pooling_type"
+#define SM_K_LABELS "classifier.output_labels"
 #define SM_K_ALIBI "attention.max_alibi_bias"
 #define SM_K_CLAMP_QKV "attention.clamp_kqv"
 #define SM_K_CONV_TAPS "shortconv.l_cache"
@@ -79,6 +81,12 @@
 
 /* Names of tensors that no block has. */
 #define SM_POSITIONS "position_embd.weight"
+#define SM_TYPES "token_types.weight"
+/* Of encoders: what was pooled goes through these, or the first token through the last two. */
+#define SM_DENSE_1 "dense_2.weight"
+#define SM_DENSE_2 "dense_3.weight"
+#define SM_POOLER "cls.weight"
+#define SM_SCORES_OUT "cls.output.weight"
 #define SM_INPUTS_TABLE "per_layer_token_embd.weight"
 
 #endif

@@ -256,6 +256,49 @@ static void bind_positions(binder *b) {
         bind_matrix(b, w, t->name, true);
 }
 
+/* An optional matrix of so many columns, read by row, whose rows the file tells; false: absent. */
+static bool bind_rows(binder *b, sm_weight *w, const char *name, uint64_t cols) {
+    const sm_tensor *t = find(b, name, false);
+    if (!t)
+        return false;
+    if (t->dims[1] == 0 || t->dims[1] > UINT16_MAX) {
+        b->status = shape_error(b, t, t->dims[1], cols, 1);
+        return false;
+    }
+    const uint32_t rows = (uint32_t)t->dims[1];
+    *w = (sm_weight){.rows = rows, .cols = (uint32_t)cols, .n_parts = 1, .joined_rows = rows};
+    return check(b, t, rows, cols, 1) && bind_matrix(b, w, t->name, true);
+}
+
+static void bind_types(binder *b) {
+    sm_net *net = b->net;
+    if (net->types.cols && bind_rows(b, &net->types, SM_TYPES, net->config.n_embd) &&
+        net->types.rows > UINT8_MAX)
+        b->status = sm_fail(b->error, SM_ERR_UNSUPPORTED, "%s: tensor '%s' has more than 255 rows",
+                            net->source->path, SM_TYPES);
+}
+
+/* What comes behind the last hidden states. */
+static void bind_pooling(binder *b) {
+    sm_pooling *p = &b->net->pooling;
+    uint64_t n = b->net->config.n_embd;
+    if (bind_rows(b, &p->dense[0], SM_DENSE_1, n) &&
+        !bind_rows(b, &p->dense[1], SM_DENSE_2, p->dense[0].rows) && !b->status)
+        b->status = sm_fail(b->error, SM_ERR_MISSING, "%s: tensor '%s' is missing",
+                            b->net->source->path, SM_DENSE_2);
+    if (p->type != SM_POOLED_RANK)
+        return;
+    if (bind_rows(b, &p->pooler, SM_POOLER, n)) {
+        n = p->pooler.rows;
+        p->pooler_bias = bind_vector(b, "cls.bias", n, 1, true);
+    }
+    if (bind_rows(b, &p->out, SM_SCORES_OUT, n))
+        p->out_bias = bind_vector(b, "cls.output.bias", p->out.rows, 1, false);
+    else if (!b->status)
+        b->status = sm_fail(b->error, SM_ERR_MISSING, "%s: tensor '%s' is missing",
+                            b->net->source->path, SM_SCORES_OUT);
+}
+
 /* Its own tensor, the packed copy of the embedding, or the embedding itself. */
 static void bind_head(binder *b) {
     sm_net *net = b->net;
@@ -332,12 +375,14 @@ static sm_status load(binder *b) {
     uint32_t vector = 0;
     bind_embedding(b);
     bind_positions(b);
+    bind_types(b);
     bind_inputs(b);
     if (!b->status)
         bind_head(b);
     bind_rope_freqs(b);
     for (uint32_t i = 0; i <= net->n_blocks && !b->status; i++)
         bind_block(b, &net->blocks[i], &vector);
+    bind_pooling(b);
     if (!b->status)
         sm_net_choose_forms(net, b->rounding);
     return b->status ? b->status : check_unused(b);

@@ -245,12 +245,14 @@ typedef struct sm_rope {
 } sm_rope;
 
 #define SM_CHUNKED (1u << 31)
+#define SM_BOTH (1u << 30)
 typedef struct sm_attn_params {
     uint32_t n_head, n_head_kv, head_dim;
     uint32_t rope; /* which of the net's */
     uint32_t
         window;  /* tokens that attention sees, the token itself included; 0: all before it; with
-                        SM_CHUNKED those of the same chunk of so many positions */
+                        SM_CHUNKED those of the same chunk of so many positions; with SM_BOTH those
+                        up to half as many before and behind it, or all of the span */
     float scale; /* of scores */
     float cap;   /* then cap * tanh(score / cap); 0: not */
     /* norms of q and k, where there are: what kind; over all heads together rather than each; of
@@ -548,8 +550,9 @@ typedef struct sm_shortconv_params {
     uint32_t taps;
 } sm_shortconv_params;
 
-/* a norm that is a block of its own (step/residual.c), of the embedding: x = norm(x) */
-extern const sm_kind sm_kind_norm;
+/* a norm that is a block of its own (step/residual.c), of the embedding: x = norm(x); and one of a
+ * layer, behind another block, which has the same number */
+extern const sm_kind sm_kind_norm, sm_kind_layer_norm;
 
 /* the head (blocks/head.c): logits = W norm(x) + bias. Its wiring norm is the last norm. */
 typedef struct sm_head_params {
@@ -557,6 +560,7 @@ typedef struct sm_head_params {
     float cap;        /* then cap * tanh(logit / cap); 0: not */
     bool bias;        /* the file must have one */
     const char *norm; /* name of the last norm; NULL: output_norm */
+    bool unnormed;    /* there is none: blocks end with one */
 } sm_head_params;
 extern const sm_kind sm_kind_head;
 enum { SM_HEAD_OUTPUT = SM_WIRING_SLOTS, SM_HEAD_BIAS, SM_HEAD_SLOTS };
@@ -628,22 +632,45 @@ static inline bool sm_attn_normed(const sm_block *block, uint32_t slot) {
     return block->v[slot] || block->attn.norm_bare;
 }
 
+/* Tokens that are seen, at most; 0: all. */
+static inline uint32_t sm_window_size(uint32_t window) {
+    return window & ~(SM_CHUNKED | SM_BOTH);
+}
+
 /* The first position that the token at `position` attends to: max(0, position - window + 1). So
  * define it Mistral's and Qwen's code in transformers (masking_utils.py, sliding_window_overlay:
  * key > query - window) and, for other families, llama.cpp (LLAMA_SWA_TYPE_STANDARD). */
 static inline uint32_t sm_window_begin(uint32_t window, uint32_t position) {
+    const uint32_t n = sm_window_size(window);
     if (window & SM_CHUNKED)
-        return position - position % (window & ~SM_CHUNKED);
-    return window && position >= window ? position - window + 1 : 0;
+        return position - position % n;
+    if (window & SM_BOTH)
+        return n && position > n / 2 ? position - n / 2 : 0;
+    return n && position >= n ? position - n + 1 : 0;
 }
-/* The first position that sees none of the tokens before `end`; there is a window. */
+/* The first one behind those that it attends to, of a sequence of n_tokens. Of windows on both
+ * sides as ModernBERT's and EmbeddingGemma's code has them: |key - query| <= window / 2. */
+static inline uint32_t sm_window_end(uint32_t window, uint32_t position, uint32_t n_tokens) {
+    const uint32_t half = sm_window_size(window) / 2;
+    if (!(window & SM_BOTH))
+        return position + 1;
+    return half && n_tokens - position > half + 1 ? position + half + 1 : n_tokens;
+}
+/* The first position that sees the token at `start`. */
+static inline uint32_t sm_window_first(uint32_t window, uint32_t start) {
+    const uint32_t half = sm_window_size(window) / 2;
+    if (!(window & SM_BOTH))
+        return start;
+    return half && start > half ? start - half : 0;
+}
+/* The first position that sees none of the tokens before `end`. */
 static inline uint64_t sm_window_after(uint32_t window, uint32_t end) {
-    const uint64_t n = window & ~SM_CHUNKED;
+    const uint64_t n = sm_window_size(window);
+    if (!n)
+        return UINT64_MAX;
+    if (window & SM_BOTH)
+        return end + n / 2;
     return window & SM_CHUNKED ? (end + n - 1) / n * n : end + n - 1;
-}
-/* Tokens that are seen, at most. */
-static inline uint32_t sm_window_size(uint32_t window) {
-    return window & ~SM_CHUNKED;
 }
 
 /* Angles per position in a sequence of at most n_ctx tokens. */

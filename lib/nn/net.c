@@ -25,6 +25,8 @@ void sm_net_free(sm_net *net) {
         sm_free(net->mem, net->ropes[i].inv_freq);
         sm_free(net->mem, net->ropes[i].long_inv_freq);
     }
+    sm_free(net->mem, net->pooling.pooler_bias);
+    sm_free(net->mem, net->pooling.out_bias);
     sm_free(net->mem, net->rope_freqs);
     sm_free(net->mem, net->rope_long);
     sm_free(net->mem, net->vectors);

@@ -25,6 +25,24 @@ typedef struct sm_config {
  * message names file and key. */
 sm_status sm_config_read(sm_config *config, const sm_source *source, sm_error *error);
 
+/* What an encoder makes of its last hidden states. */
+typedef enum sm_pooling_type {
+    SM_POOLED_NOT,
+    SM_POOLED_MEAN,
+    SM_POOLED_FIRST, /* of the first token */
+    SM_POOLED_LAST,
+    SM_POOLED_RANK /* scores of the first token */
+} sm_pooling_type;
+
+/* Matrices [rows][cols] that are read by row, rows 0: none, and biases, NULL: none. */
+typedef struct sm_pooling {
+    sm_pooling_type type;
+    sm_weight dense[2]; /* of what was pooled, one after the other, without biases */
+    sm_weight pooler;   /* scores = out(tanh(pooler(x))) */
+    sm_weight out;
+    float *pooler_bias, *out_bias;
+} sm_pooling;
+
 /* A vector of a block. */
 typedef struct sm_vector {
     float *value; /* [n], the net's own */
@@ -61,6 +79,9 @@ typedef struct sm_net {
     sm_weight embd;      /* [n_vocab][n_embd], read by row */
     float embd_scale;    /* what is read of it is multiplied by this; 0: not */
     sm_weight positions; /* [n_ctx_train][n_embd], added by row; rows 0: none */
+    sm_weight types;     /* [types of tokens][n_embd], the same; cols 0: none */
+    bool both;           /* tokens see those behind them, so that no sequence can be continued */
+    sm_pooling pooling;
     sm_weight inputs; /* [n_vocab][cols], of layers (sm_kind_inputs), read by row; cols 0: none */
     sm_weight *head;  /* [n_vocab][n_embd]; the same tensor as embd where tied */
     /* those that are multiplied, layer by layer in the order of their use, then the head; matrices

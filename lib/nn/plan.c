@@ -270,7 +270,7 @@ uint32_t plan_window(sm_plan *p) {
     if (!p->status && window && plan_has(p, SM_K_WINDOW_PATTERN))
         plan_fail(p, SM_ERR_UNSUPPORTED, SM_K_WINDOW_PATTERN,
                   "says that layers differ, which this version cannot compute");
-    return window;
+    return window > DIM_MAX ? 0 : window; /* more than any sequence has */
 }
 
 bool plan_windowed(sm_plan *p, uint32_t layer, uint32_t period) {
@@ -721,6 +721,23 @@ void plan_norm(sm_plan *p, sm_wiring wiring) {
     add_block(p, &sm_kind_norm, 0, wiring);
 }
 
+void plan_layer_norm(sm_plan *p, uint32_t layer, sm_wiring wiring) {
+    add_block(p, &sm_kind_layer_norm, layer, wiring);
+}
+
+void plan_types(sm_plan *p) {
+    if (plan_has_tensor(p, SM_TYPES))
+        p->net->types = (sm_weight){.cols = p->n_embd, .n_parts = 1};
+}
+
+void plan_both(sm_plan *p) {
+    p->net->both = true;
+    if (plan_bool_or(p, SM_K_CAUSAL, false))
+        plan_fail(p, SM_ERR_UNSUPPORTED, SM_K_CAUSAL,
+                  "says attention in one direction, which this version cannot compute for this "
+                  "family");
+}
+
 void plan_positions(sm_plan *p) {
     const uint32_t n = p->net->config.n_ctx_train;
     p->net->positions = (sm_weight){.rows = n, .cols = p->n_embd, .n_parts = 1, .joined_rows = n};
@@ -824,10 +841,11 @@ void plan_head(sm_plan *p, sm_head_params params) {
     if (net->n_blocks)
         wiring = net->blocks[net->n_blocks - 1].wiring;
     const char *name = params.norm ? params.norm : "output_norm";
-    wiring = (sm_wiring){.pre = wiring.bare ? NULL : name,
-                         .norm = wiring.norm,
-                         .bias = wiring.bias,
-                         .bare = wiring.bare};
+    wiring = params.unnormed ? (sm_wiring){.norm = wiring.norm}
+                             : (sm_wiring){.pre = wiring.bare ? NULL : name,
+                                           .norm = wiring.norm,
+                                           .bias = wiring.bias,
+                                           .bare = wiring.bare};
     sm_block *b = add_block(p, &sm_kind_head, p->n_layer, wiring);
     if (!b)
         return;
@@ -872,9 +890,23 @@ static sm_status find_family(const sm_source *source, const char **name, sm_fami
 
 /* What is asked for and computed by no family is refused. */
 static void refuse(sm_plan *p) {
-    if (!plan_bool_or(p, SM_K_CAUSAL, true))
+    if (!p->status && !p->net->both && !plan_bool_or(p, SM_K_CAUSAL, true))
         plan_fail(p, SM_ERR_UNSUPPORTED, SM_K_CAUSAL,
                   "says attention in both directions, which this version cannot compute");
+}
+
+/* Numbered as in llama.cpp; what no key says is not pooled, but for what has scores. */
+static void read_pooling(sm_plan *p) {
+    static const sm_pooling_type of[] = {SM_POOLED_NOT, SM_POOLED_MEAN, SM_POOLED_FIRST,
+                                         SM_POOLED_LAST, SM_POOLED_RANK};
+    const uint32_t number = plan_count_or(p, SM_K_POOLING, 0);
+    if (number >= sizeof of / sizeof *of)
+        plan_fail(p, SM_ERR_UNSUPPORTED, SM_K_POOLING,
+                  "is none of 0 (none), 1 (mean), 2 (first), 3 (last), 4 (rank)");
+    else
+        p->net->pooling.type = of[number];
+    if (!p->status && plan_has_tensor(p, SM_SCORES_OUT))
+        p->net->pooling.type = SM_POOLED_RANK;
 }
 
 static void read_config(sm_plan *p) {
@@ -912,10 +944,11 @@ sm_status sm_net_plan(sm_net **out, sm_mem *mem, const sm_source *source, uint64
     p.status = find_family(source, &net->config.architecture, &family, error);
     if (!p.status)
         read_config(&p);
-    refuse(&p);
     if (!p.status)
         family(&p);
+    refuse(&p);
     refuse_unread(&p);
+    read_pooling(&p);
     if (!p.status)
         p.status = sm_net_list(net, error);
     if (p.status)

@@ -67,6 +67,10 @@ uint32_t plan_window(sm_plan *p);
 bool plan_windowed(sm_plan *p, uint32_t layer, uint32_t period);
 /* A tensor of positions, a row for each of the context, is added to what tokens are embedded as. */
 void plan_positions(sm_plan *p);
+/* The tensor of types of tokens is added to what tokens are embedded as, if the file has it. */
+void plan_types(sm_plan *p);
+/* Tokens see those behind them: key attention.causal must say so, or not be there. */
+void plan_both(sm_plan *p);
 /* Heads of a layer as keys say; rope is 0 and window 0. */
 sm_attn_params plan_heads(sm_plan *p, uint32_t layer);
 
@@ -81,6 +85,8 @@ uint32_t plan_head_norms(sm_plan *p, sm_attn_params *params);
 /* Each adds a block to the end of the list. */
 /* A norm by itself; of the embedding it comes first. */
 void plan_norm(sm_plan *p, sm_wiring wiring);
+/* Of a layer, of what the block before has left. */
+void plan_layer_norm(sm_plan *p, uint32_t layer, sm_wiring wiring);
 /* asked: bits of slots beside those that every block of the kind has. */
 void plan_attention(sm_plan *p, uint32_t layer, sm_attn_params params, sm_wiring wiring,
                     uint32_t asked);

@@ -62,8 +62,11 @@ typedef struct sm_step {
     uint32_t n_spans;
     const sm_span *spans; /* cover the tokens in order; each has a state of its own */
     uint32_t n_outputs;
-    const uint32_t *outputs;       /* tokens whose logits are wanted */
-    float *const *logits;          /* [n_outputs] rows of n_vocab floats each */
+    const uint32_t *outputs; /* tokens whose logits are wanted */
+    float *const *logits;    /* [n_outputs] rows of n_vocab floats each */
+    float *const *hidden;    /* [n_outputs] rows of n_embd floats: what the head reads, instead of
+                             logits; NULL: those */
+    const uint8_t *types;    /* [n_tokens] of the net's types of tokens; NULL: 0 */
     int32_t (*cancel)(void *user); /* asked by thread 0 every fraction of a ms; NULL: never */
     void *cancel_user;
     const sm_observer *observer; /* NULL: none */

@@ -229,5 +229,7 @@ bool sm_repack(const sm_worker *w, uint32_t first, uint32_t end);
 
 /* The step's logits. */
 void sm_head_logits(const sm_worker *w);
+/* What the head reads (sm_step.hidden). */
+void sm_head_hidden(const sm_worker *w);
 
 #endif

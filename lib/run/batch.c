@@ -9,6 +9,11 @@
 /* Positions that are learned end with the last one. */
 static sm_status check_context(const sm_model *model, uint32_t n_ctx, sm_error *error) {
     const uint32_t most = model->net->positions.rows;
+    if (model->net->both)
+        return sm_fail(error, SM_ERR_UNSUPPORTED,
+                       "%s: models of architecture '%s' are encoders: they write no text "
+                       "(sm_encoder_new makes vectors and scores with them)",
+                       model->net->source->path, model->net->config.architecture);
     return most && n_ctx > most
                ? sm_fail(error, SM_ERR_ARGUMENT,
                          "option n_ctx is %u, but the model knows no more than %u positions", n_ctx,

@@ -221,6 +221,11 @@ static void build(sm_builder *b) {
 
 /* Kinds that are computed and have no backward pass. */
 static sm_status refuse_kinds(const sm_net *net, const char *path, sm_error *error) {
+    if (net->both)
+        return sm_fail(error, SM_ERR_UNSUPPORTED,
+                       "%s: models of architecture '%s' cannot be trained by this version (their "
+                       "tokens see those behind them)",
+                       path, net->config.architecture);
     for (uint32_t i = 0; i < net->n_blocks; i++) {
         const sm_block *b = &net->blocks[i];
         if (!sm_grad_kind_of(b))

@@ -1,5 +1,6 @@
 /* Models of as many families as there are folders: each with model.gguf, ids.txt, logits.f32 (f32
- * [ids][vocabulary], from an empty context) and greedy.txt (the ids that follow).
+ * [ids][vocabulary], from an empty context) and greedy.txt (the ids that follow); or, of models
+ * that make vectors or scores, with hidden.f32 ([ids][width]), pooled.f32 or scores.f32.
  *
  *     check_families [--hf] [DIR...]   each a folder of a model, or one of such folders; without
  * any the folder `families` of SM_TEST_DATA. --hf: the model is not model.gguf but the Hugging Face
@@ -23,6 +24,7 @@
 #include <sys/stat.h>
 
 #include "../support/calls.h"
+#include "check_encoder.h"
 #include "smallmind/smallmind.h"
 
 #define TOLERANCE 1e-4
@@ -205,7 +207,34 @@ static bool compare_rounding(model_case *c, const char *path, double *most) {
     return good && compare(c, false, &rounded);
 }
 
+static void say(bool good, const char *dir, double most, const char *why) {
+    if (good)
+        printf("ok       %s  max difference %.1e\n", dir, most);
+    else
+        printf("FAILED   %s  %s (max difference %.1e)\n", dir, why, most);
+    *(good ? &n_passed : &n_failed) += 1;
+}
+
+static void check_vectors(const char *dir) {
+    model_case c = {.dir = dir};
+    double most = 0;
+    bool computed = true;
+    c.n_ids = read_ids(&c, "ids.txt", c.ids);
+    const bool good = c.n_ids ? check_encoder_case(dir, model_name, c.ids, c.n_ids, TOLERANCE,
+                                                   &most, &computed, c.why, sizeof c.why)
+                              : fail(&c, "ids.txt", "cannot be read");
+    if (computed)
+        say(good, dir, most, c.why);
+    else
+        printf("skipped  %s  %s\n", dir, c.why);
+    n_skipped += !computed;
+}
+
 static void check(const char *dir) {
+    if (!exists(dir, "logits.f32") && is_encoder_case(dir)) {
+        check_vectors(dir);
+        return;
+    }
     model_case c = {.dir = dir};
     char path[8192];
     sm_error error = {0};
@@ -229,13 +258,11 @@ static void check(const char *dir) {
             good = has_other(path, "|F32|") ? compare_rounding(&c, path, &most)
                                             : compare(&c, true, &most);
     }
-    if (!computed)
-        printf("skipped  %s  %s\n", dir, status ? c.why : "has no logits");
-    else if (good)
-        printf("ok       %s  max difference %.1e\n", dir, most);
+    if (computed)
+        say(good, dir, most, c.why);
     else
-        printf("FAILED   %s  %s (max difference %.1e)\n", dir, c.why, most);
-    *(!computed ? &n_skipped : good ? &n_passed : &n_failed) += 1;
+        printf("skipped  %s  %s\n", dir, status ? c.why : "has no logits");
+    n_skipped += !computed;
     sm_model_free(c.model);
     free(c.want);
     free(c.got);

@@ -38,8 +38,10 @@ OPTIONAL = {
     "options", "schema_options", "error", "user", "cancel", "on_token", "on_delta", "on_step",
     "tools", "reused", "statuses", "result", "metrics",
     ("sm_gguf_get_key", "name"), ("sm_gguf_get_key", "type"), ("sm_constraint_new", "tokenizer"),
+    ("sm_constraint_new_choices", "tokenizer"),
     ("sm_constraint_new_schema", "tokenizer"), ("sm_constraint_forced_text", "text"),
     ("sm_constraint_forced", "ids"), ("sm_session_tokens", "n"),
+    ("sm_encoder_score_ids", "types"), ("sm_encoder_label", "length"),
     ("sm_session_feed_logprobs", "top"), ("sm_session_logits", "n"),
     ("sm_watermark_detect", "watermark"), ("sm_session_sample", "sampling"),
     ("sm_constraint_new_tools", "tokenizer"), ("sm_constraint_new_tools", "format"),
@@ -51,6 +53,9 @@ FAILS = {
     "sm_session_restore_bytes": _abi.SM_ERR_FORMAT,  # zeros
     "sm_imatrix_save": STATE,  # nothing was fed
     "sm_session_detach": ARGUMENT,  # it is not attached
+    "sm_encoder_score": _abi.SM_ERR_UNSUPPORTED,  # the model has no labels
+    "sm_encoder_score_ids": _abi.SM_ERR_UNSUPPORTED,
+    "sm_encoder_rerank": _abi.SM_ERR_UNSUPPORTED,
     "sm_trainer_evaluate": STATE,  # nothing is kept for validation
     "sm_trainer_export": STATE}  # adapters are trained
 class World:
@@ -138,6 +143,10 @@ class World:
 
     def make_sm_reply(self):
         return self.made("sm_reply_new", ctypes.byref(self.sized("sm_reply_options")))
+
+    def make_sm_encoder(self):
+        return self.made("sm_encoder_new", self.handle("sm_model"),
+                         ctypes.byref(self.sized("sm_encoder_options", n_threads=1)))
 
     def make_sm_imatrix(self):
         return self.made("sm_imatrix_new", self.handle("sm_model"),
@@ -227,7 +236,8 @@ class World:
         if base == "sm_trainer_options" and function == "sm_trainer_open":
             return ctypes.pointer(self.trainer_options())
         if base == "sm_text":
-            return self.keep((_abi.sm_text * 1)(_abi.sm_text(WORD, len(WORD))))
+            return self.keep((_abi.sm_text * 2)(_abi.sm_text(WORD, len(WORD)),
+                                                _abi.sm_text(WORD, len(WORD))))
         if base == "sm_chat_options":
             return ctypes.pointer(self.sized(base, template_name=b"chatml"))
         if base == "sm_session_options" and function != "sm_batch_new_session":

@@ -158,7 +158,7 @@ class Usage(Case):
         self.assertEqual(text(*penalty, "--penalty-last-n", "0"), greedy)
 
     def test_version(self):
-        self.assertRegex(self.good("--version"), rb"^smallmind \d+\.\d+\.\d+\n$")
+        self.assertRegex(self.good("--version"), rb"^smallmind \d+\.\d+\.\d+(-\w+)?\n$")
 
     def test_no_command(self):
         result = call()

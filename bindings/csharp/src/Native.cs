@@ -65,6 +65,7 @@ namespace SmallMind.Abi
         public const uint SM_OPTIONS_INIT = 17;
         public const uint SM_OPTIONS_VOCABULARY = 18;
         public const uint SM_OPTIONS_EXPORT = 19;
+        public const uint SM_OPTIONS_ENCODER = 20;
         public const uint SM_IO_MAP = 0;
         public const uint SM_IO_READ = 1;
         public const uint SM_GGUF_HOLDS_MODEL = 1;
@@ -138,6 +139,13 @@ namespace SmallMind.Abi
         public const uint SM_DELTA_CALL = 3;
         public const uint SM_DELTA_END = 4;
         public const uint SM_MAX_ADAPTERS = 16;
+        public const uint SM_POOLING_MODEL = 0;
+        public const uint SM_POOLING_MEAN = 1;
+        public const uint SM_POOLING_FIRST = 2;
+        public const uint SM_POOLING_LAST = 3;
+        public const uint SM_LONG_CUT = 0;
+        public const uint SM_LONG_REFUSE = 1;
+        public const uint SM_LONG_WINDOWS = 2;
         public const uint SM_FAMILY_LLAMA = 0;
         public const uint SM_FAMILY_QWEN2 = 1;
         public const uint SM_FAMILY_QWEN3 = 2;
@@ -889,6 +897,32 @@ namespace SmallMind.Abi
         public uint reserved;
         public double alpha;
         public ulong n_weights;
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    public unsafe struct sm_encoder_options
+    {
+        public uint struct_size;
+        public uint n_threads;
+        public uint max_tokens;
+        public uint n_batch;
+        public uint pooling;
+        public uint long_texts;
+        public uint n_dims;
+        public uint raw;
+        public byte* prefix;
+        public IntPtr cancel_flag;
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    public unsafe struct sm_encoder_info
+    {
+        public uint struct_size;
+        public uint pooling;
+        public uint n_dims;
+        public uint n_embd;
+        public uint max_tokens;
+        public uint n_labels;
     }
 
     [StructLayout(LayoutKind.Sequential)]
@@ -2111,6 +2145,82 @@ namespace SmallMind.Abi
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
         public static extern int sm_adapter_export(byte* out_directory, byte* model_path, byte*
             adapter_path, sm_adapter_options* options, sm_error* error);
+
+        /// <summary>
+        /// Holds a reference to the model. One call at a time: another one that comes meanwhile
+        /// gets SM_ERR_STATE, sm_encoder_free takes effect when it ends; after a fork() only
+        /// freeing works (SM_ERR_STATE). SM_ERR_ARGUMENT, _NOMEM, _SYSTEM (threads), _UNSUPPORTED
+        /// (a kind of state that cannot be computed all at once).
+        /// </summary>
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern int sm_encoder_new(IntPtr* @out, SafeHandle model, sm_encoder_options*
+            options, sm_error* error);
+
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern void sm_encoder_free(IntPtr encoder);
+
+        /// <summary>
+        /// NULL is fine
+        /// </summary>
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern int sm_encoder_get_info(SafeHandle encoder, sm_encoder_info* info,
+            sm_error* error);
+
+        /// <summary>
+        /// The name of a label, in UTF-8, *length bytes (may be NULL), valid as long as the model;
+        /// NULL where it has none.
+        /// </summary>
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern byte* sm_encoder_label(SafeHandle encoder, uint i, ulong* length);
+
+        /// <summary>
+        /// vectors[n][n_dims]. capacity: floats there is room for, SM_ERR_BUFFER if that is too
+        /// few. SM_ERR_ARGUMENT, _MISSING (the model has no vocabulary), _CONTEXT_FULL, _NOMEM,
+        /// _CANCELLED, _FORMAT (hidden states that are not finite); on failure what vectors hold is
+        /// undefined. A text without tokens has a vector of zeros.
+        /// </summary>
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern int sm_encoder_embed(SafeHandle encoder, sm_text* texts, ulong n,
+            float* vectors, ulong capacity, sm_error* error);
+
+        /// <summary>
+        /// The same of n_ids tokens of one's own, markers included: vector[n_dims]. Also
+        /// SM_ERR_TOKEN; longer ones than max_tokens are refused.
+        /// </summary>
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern int sm_encoder_embed_ids(SafeHandle encoder, int* ids, ulong n_ids,
+            float* vector, ulong capacity, sm_error* error);
+
+        /// <summary>
+        /// The last hidden states of such tokens, after the last norm: states[n_ids][n_embd].
+        /// </summary>
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern int sm_encoder_hidden(SafeHandle encoder, int* ids, ulong n_ids, float*
+            states, ulong capacity, sm_error* error);
+
+        /// <summary>
+        /// scores[n][n_labels] of texts, as the model makes them: of several labels their softmax,
+        /// of one its sigmoid is a probability. SM_ERR_UNSUPPORTED if the model has none.
+        /// </summary>
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern int sm_encoder_score(SafeHandle encoder, sm_text* texts, ulong n,
+            float* scores, ulong capacity, sm_error* error);
+
+        /// <summary>
+        /// The same of tokens, with the type of each (the segment; NULL: 0): scores[n_labels].
+        /// </summary>
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern int sm_encoder_score_ids(SafeHandle encoder, int* ids, int* types,
+            ulong n_ids, float* scores, ulong capacity, sm_error* error);
+
+        /// <summary>
+        /// scores[n], the greater the better, of documents for a query, by a model with one label
+        /// that reads pairs. Long documents are cut. SM_ERR_UNSUPPORTED where it has another number
+        /// of labels, or its vocabulary does not say how pairs are put together.
+        /// </summary>
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern int sm_encoder_rerank(SafeHandle encoder, byte* query, ulong length,
+            sm_text* documents, ulong n, float* scores, ulong capacity, sm_error* error);
 
         /// <summary>
         /// Learns a byte-level BPE vocabulary from text files (UTF-8) and writes it as a GGUF file

@@ -58,6 +58,7 @@ SM_OPTIONS_TRAINER = 16
 SM_OPTIONS_INIT = 17
 SM_OPTIONS_VOCABULARY = 18
 SM_OPTIONS_EXPORT = 19
+SM_OPTIONS_ENCODER = 20
 SM_IO_MAP = 0
 SM_IO_READ = 1
 SM_GGUF_HOLDS_MODEL = 1
@@ -131,6 +132,13 @@ SM_DELTA_REASONING = 2
 SM_DELTA_CALL = 3
 SM_DELTA_END = 4
 SM_MAX_ADAPTERS = 16
+SM_POOLING_MODEL = 0
+SM_POOLING_MEAN = 1
+SM_POOLING_FIRST = 2
+SM_POOLING_LAST = 3
+SM_LONG_CUT = 0
+SM_LONG_REFUSE = 1
+SM_LONG_WINDOWS = 2
 SM_FAMILY_LLAMA = 0
 SM_FAMILY_QWEN2 = 1
 SM_FAMILY_QWEN3 = 2
@@ -362,6 +370,14 @@ class sm_merge_options(Structure):
 
 
 class sm_adapter_info(Structure):
+    pass
+
+
+class sm_encoder_options(Structure):
+    pass
+
+
+class sm_encoder_info(Structure):
     pass
 
 
@@ -997,6 +1013,28 @@ sm_adapter_info._fields_ = [
     ("n_weights", c_uint64),
 ]
 
+sm_encoder_options._fields_ = [
+    ("struct_size", c_uint32),
+    ("n_threads", c_uint32),
+    ("max_tokens", c_uint32),
+    ("n_batch", c_uint32),
+    ("pooling", c_uint32),
+    ("long_texts", c_uint32),
+    ("n_dims", c_uint32),
+    ("raw", c_uint32),
+    ("prefix", c_char_p),
+    ("cancel_flag", c_void_p),
+]
+
+sm_encoder_info._fields_ = [
+    ("struct_size", c_uint32),
+    ("pooling", c_uint32),
+    ("n_dims", c_uint32),
+    ("n_embd", c_uint32),
+    ("max_tokens", c_uint32),
+    ("n_labels", c_uint32),
+]
+
 sm_vocabulary_options._fields_ = [
     ("struct_size", c_uint32),
     ("n_vocab", c_uint32),
@@ -1270,6 +1308,16 @@ FUNCTIONS = {
     "sm_session_detach": (c_int32, [c_void_p, c_void_p, POINTER(sm_error)]),
     "sm_adapter_merge": (c_int32, [c_char_p, c_char_p, c_char_p, c_double, POINTER(sm_merge_options), POINTER(sm_error)]),
     "sm_adapter_export": (c_int32, [c_char_p, c_char_p, c_char_p, POINTER(sm_adapter_options), POINTER(sm_error)]),
+    "sm_encoder_new": (c_int32, [POINTER(c_void_p), c_void_p, POINTER(sm_encoder_options), POINTER(sm_error)]),
+    "sm_encoder_free": (None, [c_void_p]),
+    "sm_encoder_get_info": (c_int32, [c_void_p, POINTER(sm_encoder_info), POINTER(sm_error)]),
+    "sm_encoder_label": (c_char_p, [c_void_p, c_uint32, POINTER(c_uint64)]),
+    "sm_encoder_embed": (c_int32, [c_void_p, POINTER(sm_text), c_uint64, POINTER(c_float), c_uint64, POINTER(sm_error)]),
+    "sm_encoder_embed_ids": (c_int32, [c_void_p, POINTER(c_int32), c_uint64, POINTER(c_float), c_uint64, POINTER(sm_error)]),
+    "sm_encoder_hidden": (c_int32, [c_void_p, POINTER(c_int32), c_uint64, POINTER(c_float), c_uint64, POINTER(sm_error)]),
+    "sm_encoder_score": (c_int32, [c_void_p, POINTER(sm_text), c_uint64, POINTER(c_float), c_uint64, POINTER(sm_error)]),
+    "sm_encoder_score_ids": (c_int32, [c_void_p, POINTER(c_int32), POINTER(c_int32), c_uint64, POINTER(c_float), c_uint64, POINTER(sm_error)]),
+    "sm_encoder_rerank": (c_int32, [c_void_p, c_char_p, c_uint64, POINTER(sm_text), c_uint64, POINTER(c_float), c_uint64, POINTER(sm_error)]),
     "sm_vocabulary_train": (c_int32, [c_char_p, POINTER(c_void_p), c_uint64, POINTER(sm_vocabulary_options), POINTER(sm_error)]),
     "sm_model_init": (c_int32, [c_char_p, c_char_p, POINTER(sm_model_init_options), POINTER(sm_error)]),
     "sm_trainer_open": (c_int32, [POINTER(c_void_p), c_char_p, POINTER(sm_trainer_options), POINTER(sm_error)]),

@@ -50,7 +50,7 @@ class Async(unittest.IsolatedAsyncioTestCase):
         counting = asyncio.create_task(count())
         await self.session.acomplete("and the", max_tokens=100, ignore_end=True)
         counting.cancel()
-        self.assertGreater(turns, 10)
+        self.assertGreater(turns, 1)
 
     async def test_two_at_the_same_time(self):
         other = self.session.model.session(n_threads=1, n_ctx=128)

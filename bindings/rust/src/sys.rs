@@ -57,6 +57,7 @@ pub const SM_OPTIONS_TRAINER: u32 = 16;
 pub const SM_OPTIONS_INIT: u32 = 17;
 pub const SM_OPTIONS_VOCABULARY: u32 = 18;
 pub const SM_OPTIONS_EXPORT: u32 = 19;
+pub const SM_OPTIONS_ENCODER: u32 = 20;
 pub const SM_IO_MAP: u32 = 0;
 pub const SM_IO_READ: u32 = 1;
 pub const SM_GGUF_HOLDS_MODEL: u32 = 1;
@@ -130,6 +131,13 @@ pub const SM_DELTA_REASONING: u32 = 2;
 pub const SM_DELTA_CALL: u32 = 3;
 pub const SM_DELTA_END: u32 = 4;
 pub const SM_MAX_ADAPTERS: u32 = 16;
+pub const SM_POOLING_MODEL: u32 = 0;
+pub const SM_POOLING_MEAN: u32 = 1;
+pub const SM_POOLING_FIRST: u32 = 2;
+pub const SM_POOLING_LAST: u32 = 3;
+pub const SM_LONG_CUT: u32 = 0;
+pub const SM_LONG_REFUSE: u32 = 1;
+pub const SM_LONG_WINDOWS: u32 = 2;
 pub const SM_FAMILY_LLAMA: u32 = 0;
 pub const SM_FAMILY_QWEN2: u32 = 1;
 pub const SM_FAMILY_QWEN3: u32 = 2;
@@ -225,6 +233,11 @@ pub struct sm_imatrix {
 
 #[repr(C)]
 pub struct sm_adapter {
+    _private: [u8; 0],
+}
+
+#[repr(C)]
+pub struct sm_encoder {
     _private: [u8; 0],
 }
 
@@ -933,6 +946,32 @@ pub struct sm_adapter_info {
 
 #[repr(C)]
 #[derive(Clone, Copy)]
+pub struct sm_encoder_options {
+    pub struct_size: u32,
+    pub n_threads: u32,
+    pub max_tokens: u32,
+    pub n_batch: u32,
+    pub pooling: u32,
+    pub long_texts: u32,
+    pub n_dims: u32,
+    pub raw: u32,
+    pub prefix: *const c_char,
+    pub cancel_flag: *mut sm_cancel,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct sm_encoder_info {
+    pub struct_size: u32,
+    pub pooling: u32,
+    pub n_dims: u32,
+    pub n_embd: u32,
+    pub max_tokens: u32,
+    pub n_labels: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
 pub struct sm_vocabulary_options {
     pub struct_size: u32,
     pub n_vocab: u32,
@@ -1139,6 +1178,8 @@ const _: () = {
     assert!(std::mem::size_of::<sm_adapter_options>() == 32);
     assert!(std::mem::size_of::<sm_merge_options>() == 40);
     assert!(std::mem::size_of::<sm_adapter_info>() == 32);
+    assert!(std::mem::size_of::<sm_encoder_options>() == 48);
+    assert!(std::mem::size_of::<sm_encoder_info>() == 24);
     assert!(std::mem::size_of::<sm_vocabulary_options>() == 56);
     assert!(std::mem::size_of::<sm_model_init_options>() == 104);
     assert!(std::mem::size_of::<sm_trainer_options>() == 320);
@@ -1632,6 +1673,36 @@ extern "C" {
     /// also for what has no name there: an adapter of the experts of a layer, or of a matrix that
     /// is a part of theirs.
     pub fn sm_adapter_export(out_directory: *const c_char, model_path: *const c_char, adapter_path: *const c_char, options: *const sm_adapter_options, error: *mut sm_error) -> sm_status;
+    /// Holds a reference to the model. One call at a time: another one that comes meanwhile gets
+    /// SM_ERR_STATE, sm_encoder_free takes effect when it ends; after a fork() only freeing works
+    /// (SM_ERR_STATE). SM_ERR_ARGUMENT, _NOMEM, _SYSTEM (threads), _UNSUPPORTED (a kind of state
+    /// that cannot be computed all at once).
+    pub fn sm_encoder_new(out: *mut *mut sm_encoder, model: *const sm_model, options: *const sm_encoder_options, error: *mut sm_error) -> sm_status;
+    pub fn sm_encoder_free(encoder: *mut sm_encoder);
+    /// NULL is fine
+    pub fn sm_encoder_get_info(encoder: *const sm_encoder, info: *mut sm_encoder_info, error: *mut sm_error) -> sm_status;
+    /// The name of a label, in UTF-8, *length bytes (may be NULL), valid as long as the model; NULL
+    /// where it has none.
+    pub fn sm_encoder_label(encoder: *const sm_encoder, i: u32, length: *mut u64) -> *const c_char;
+    /// vectors[n][n_dims]. capacity: floats there is room for, SM_ERR_BUFFER if that is too few.
+    /// SM_ERR_ARGUMENT, _MISSING (the model has no vocabulary), _CONTEXT_FULL, _NOMEM, _CANCELLED,
+    /// _FORMAT (hidden states that are not finite); on failure what vectors hold is undefined. A
+    /// text without tokens has a vector of zeros.
+    pub fn sm_encoder_embed(encoder: *mut sm_encoder, texts: *const sm_text, n: u64, vectors: *mut f32, capacity: u64, error: *mut sm_error) -> sm_status;
+    /// The same of n_ids tokens of one's own, markers included: vector[n_dims]. Also SM_ERR_TOKEN;
+    /// longer ones than max_tokens are refused.
+    pub fn sm_encoder_embed_ids(encoder: *mut sm_encoder, ids: *const i32, n_ids: u64, vector: *mut f32, capacity: u64, error: *mut sm_error) -> sm_status;
+    /// The last hidden states of such tokens, after the last norm: states[n_ids][n_embd].
+    pub fn sm_encoder_hidden(encoder: *mut sm_encoder, ids: *const i32, n_ids: u64, states: *mut f32, capacity: u64, error: *mut sm_error) -> sm_status;
+    /// scores[n][n_labels] of texts, as the model makes them: of several labels their softmax, of
+    /// one its sigmoid is a probability. SM_ERR_UNSUPPORTED if the model has none.
+    pub fn sm_encoder_score(encoder: *mut sm_encoder, texts: *const sm_text, n: u64, scores: *mut f32, capacity: u64, error: *mut sm_error) -> sm_status;
+    /// The same of tokens, with the type of each (the segment; NULL: 0): scores[n_labels].
+    pub fn sm_encoder_score_ids(encoder: *mut sm_encoder, ids: *const i32, types: *const i32, n_ids: u64, scores: *mut f32, capacity: u64, error: *mut sm_error) -> sm_status;
+    /// scores[n], the greater the better, of documents for a query, by a model with one label that
+    /// reads pairs. Long documents are cut. SM_ERR_UNSUPPORTED where it has another number of
+    /// labels, or its vocabulary does not say how pairs are put together.
+    pub fn sm_encoder_rerank(encoder: *mut sm_encoder, query: *const c_char, length: u64, documents: *const sm_text, n: u64, scores: *mut f32, capacity: u64, error: *mut sm_error) -> sm_status;
     /// Learns a byte-level BPE vocabulary from text files (UTF-8) and writes it as a GGUF file
     /// without weights. SM_ERR_ARGUMENT, _IO, _FORMAT (not UTF-8: names the file; or no text at
     /// all), _UNSUPPORTED (pre; a compressed file, or UTF-16), _NOMEM, _CANCELLED.

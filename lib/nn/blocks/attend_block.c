@@ -33,7 +33,7 @@ static const void *query_at(const sm_attn *a, const sm_span *span, const void *q
 
 void sm_attn_blocks(uint32_t window, uint32_t position, uint32_t *first, uint32_t *end) {
     *first = sm_window_begin(window, position) / SM_KV_BLOCK;
-    *end = position / SM_KV_BLOCK + 1;
+    *end = position / SM_KV_BLOCK + 1; /* of single tokens nothing is behind them */
 }
 
 /* Scores of the n tiles that begin at position, some of which may lie at the ring's beginning. */
@@ -63,6 +63,20 @@ static const uint8_t *block_values(const sm_attn *a, const sm_span *span, uint32
     return copy;
 }
 
+/* n scores times scale, less what distance costs: of token `position` with the keys from `first`
+ * on. */
+static void add_distances(const sm_attn *a, float *row, uint64_t n, float scale, uint32_t head,
+                          uint32_t first, uint32_t position) {
+    const float slope = a->p.slopes[head];
+    const uint64_t before = first > position ? 0 : min_u64(n, (uint64_t)position - first + 1);
+    if (before)
+        a->kernels->add_slope(row, row, before, scale, slope,
+                              (float)((int64_t)first - (int64_t)position));
+    if (before < n) /* keys behind it */
+        a->kernels->add_slope(row + before, row + before, n - before, scale, -slope,
+                              (float)((int64_t)first + (int64_t)before - (int64_t)position));
+}
+
 /* In scratch->attn_s[i] softmax numerators of query i over the block, with its maximum and sum;
  * o[i] = their weighted sum of values. Query i is of token `position` + i / group, which sees some
  * of the block's tokens, and head `head` + i % group. */
@@ -74,25 +88,23 @@ static void block(const sm_attn *a, const sm_span *span, uint32_t head, uint32_t
     /* tokens of the block: the first query sees the earliest of them, the last one the latest */
     const uint32_t earliest = sm_window_begin(a->p.window, position);
     const uint32_t begin = earliest > start ? (earliest - start) / 16 * 16 : 0;
-    uint32_t end = position + (nq - 1) / group + 1 - start;
-    if (end > SM_KV_BLOCK)
-        end = SM_KV_BLOCK;
+    const uint32_t n_all = span->position + span->n;
+    const uint32_t end = (uint32_t)min_u64(
+        SM_KV_BLOCK, sm_window_end(a->p.window, position + (nq - 1) / group, n_all) - start);
     const uint32_t n_tiles = (end - begin + 15) / 16;
     block_scores(a, span, kv_head, start + begin, n_tiles, q, nq, s + begin);
     for (uint32_t i = 0; i < nq; i++) {
         float *row = s + (uint64_t)i * SM_KV_BLOCK;
         const uint32_t p = position + i / group, seen = sm_window_begin(a->p.window, p);
         const uint32_t first = seen > start ? seen - start : 0, tile = first / 16 * 16;
-        const uint32_t count = p + 1 - start < end ? p + 1 - start : end;
+        const uint32_t count = (uint32_t)min_u64(sm_window_end(a->p.window, p, n_all) - start, end);
         float scale = a->p.scale;
         if (a->p.cap > 0) {
             a->kernels->soft_cap(row + tile, row + tile, count - tile, scale, a->p.cap);
             scale = 1;
         }
         if (a->p.slopes) {
-            const float first_distance = (float)((int64_t)start + tile - p);
-            a->kernels->add_slope(row + tile, row + tile, count - tile, scale,
-                                  a->p.slopes[head + i % group], first_distance);
+            add_distances(a, row + tile, count - tile, scale, head + i % group, start + tile, p);
             scale = 1;
         }
         /* sums run from the first tile that the query sees, so that they do not depend on the
@@ -185,13 +197,14 @@ void sm_attn_prefill(const sm_attn *a, const sm_span *span, uint32_t kv_head, ui
         acc_l[i] = 0;
     }
     const uint32_t p0 = span->position + first, last = p0 + n - 1;
-    for (uint32_t start = sm_window_begin(a->p.window, p0) / SM_KV_BLOCK * SM_KV_BLOCK;
-         start <= last; start += SM_KV_BLOCK) {
+    const uint32_t end = sm_window_end(a->p.window, last, span->position + span->n);
+    for (uint32_t start = sm_window_begin(a->p.window, p0) / SM_KV_BLOCK * SM_KV_BLOCK; start < end;
+         start += SM_KV_BLOCK) {
         /* tokens before the block's start do not see it, nor do those whose window begins after
          * its end */
-        const uint32_t skip = start > p0 ? start - p0 : 0;
-        const uint64_t after =
-            a->p.window ? sm_window_after(a->p.window, start + SM_KV_BLOCK) : UINT64_MAX;
+        const uint32_t sees = sm_window_first(a->p.window, start);
+        const uint32_t skip = sees > p0 ? sees - p0 : 0;
+        const uint64_t after = sm_window_after(a->p.window, start + SM_KV_BLOCK);
         const uint32_t i0 = skip * group, i1 = after <= last ? (uint32_t)(after - p0) * group : nq;
         block(a, span, kv_head * group, start, query_at(a, span, queries, i0), i1 - i0, group,
               p0 + skip, scratch->attn_o, m, l, scratch);

@@ -73,6 +73,21 @@ void sm_head_logits(const sm_worker *w) {
                        min_u64(SM_HEAD_OUTPUTS, b->n_outputs - o));
 }
 
+void sm_head_hidden(const sm_worker *w) {
+    const sm_step *b = w->batch;
+    const sm_block *head = sm_net_head(w->net);
+    const uint64_t n = w->c->n_embd;
+    uint64_t begin, end;
+    sm_work_share(w, b->n_outputs, &begin, &end);
+    for (uint64_t i = begin; i < end; i++) {
+        const float *x = w->at.out + b->outputs[i] * w->ws->ldx;
+        if (sm_is_normed(head))
+            sm_norm_before(w->kernels, head, b->hidden[i], x, w->c->norm_eps);
+        else
+            memcpy(b->hidden[i], x, n * sizeof *x);
+    }
+}
+
 /* Logits alone, of rows that lie outside the workspace. */
 typedef struct logits_run {
     sm_pass pass;

@@ -48,7 +48,7 @@ void sm_plan_gemma2(sm_plan *p) {
 
 /* Head norms of q and k, five layers of six windowed; these have a rotation of their own, which is
  * not stretched. */
-void sm_plan_gemma3(sm_plan *p) {
+static void gemma3(sm_plan *p, uint32_t sides) {
     const uint32_t norms = 1u << SM_ATTN_Q_NORM | 1u << SM_ATTN_K_NORM;
     const uint32_t rope = plan_rope(p, SM_K_ROPE_BASE, true);
     const uint32_t near = plan_rope_plain(p, plan_positive_or(p, SM_K_ROPE_BASE_SWA, 10000), true);
@@ -59,10 +59,20 @@ void sm_plan_gemma3(sm_plan *p) {
         sm_attn_params a = plan_heads(p, i);
         const bool windowed = window && plan_windowed(p, i, 6);
         a.rope = windowed ? near : rope;
-        a.window = windowed ? window : 0;
+        a.window = (windowed ? window : 0) | sides;
         a.scale = scale_of(p, &a);
         plan_attention(p, i, a, around_attention, norms);
         plan_gated(p, i, SM_GELU, around_ffn);
     }
     plan_head(p, (sm_head_params){.cap = cap});
+}
+
+void sm_plan_gemma3(sm_plan *p) {
+    gemma3(p, 0);
+}
+
+/* The same where tokens see those behind them, too. */
+void sm_plan_gemma_embedding(sm_plan *p) {
+    plan_both(p);
+    gemma3(p, SM_BOTH);
 }

@@ -28,6 +28,15 @@ static void place(const sm_worker *w, uint64_t t, uint32_t position) {
     w->kernels->add(x, x, row, w->c->n_embd);
 }
 
+/* x of token t += what its type is embedded as. */
+static void mark(const sm_worker *w, uint64_t t) {
+    const sm_weight *E = &w->net->types;
+    const uint64_t type = w->batch->types ? w->batch->types[t] : 0;
+    float *x = w->at.x + t * w->ws->ldx, *row = w->scratch->row;
+    w->kernels->type[E->type].dequantize(row, E->data + type * E->row_bytes, w->c->n_embd);
+    w->kernels->add(x, x, row, w->c->n_embd);
+}
+
 /* x = token embeddings; rotation angles of every token. */
 static void embed(const sm_worker *w) {
     const sm_weight *E = &w->net->embd;
@@ -40,6 +49,8 @@ static void embed(const sm_worker *w) {
                                              w->c->n_embd);
         if (w->net->embd_scale > 0)
             w->kernels->scale(x, x, w->net->embd_scale, w->c->n_embd);
+        if (w->net->types.rows)
+            mark(w, t);
     }
     for (uint32_t i = 0; i < b->n_spans; i++) {
         const sm_span *span = &b->spans[i];
@@ -95,6 +106,11 @@ static void forward(void *arg, uint32_t thread, uint32_t n_threads) {
     }
     /* Nobody has asked the hook since the last barrier: all threads see the same. Packing asks it,
      * and has an answer for all. */
+    if (pass->batch->hidden) {
+        if (!atomic_load_explicit(&pass->stop.stopped, memory_order_relaxed))
+            sm_head_hidden(&w);
+        return;
+    }
     if (pass->repack_head ? !sm_repack(&w, net->head->index, net->n_matrices)
                           : atomic_load_explicit(&pass->stop.stopped, memory_order_relaxed))
         return;

@@ -10,6 +10,9 @@ const sm_kind sm_kind_norm = {.name = "norm",
                               .outside = true,
                               .slot = {SM_WIRING_ROWS}};
 
+const sm_kind sm_kind_layer_norm = {
+    .name = "norm", .id = SM_KIND_NORM, .n_slots = SM_WIRING_SLOTS, .slot = {SM_WIRING_ROWS}};
+
 static void norm_rows(const sm_worker *w);
 
 static const sm_kind_ops ops[SM_KIND_COUNT] = {

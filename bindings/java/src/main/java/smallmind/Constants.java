@@ -58,6 +58,7 @@ public final class Constants {
     public static final int SM_OPTIONS_INIT = 17;
     public static final int SM_OPTIONS_VOCABULARY = 18;
     public static final int SM_OPTIONS_EXPORT = 19;
+    public static final int SM_OPTIONS_ENCODER = 20;
     public static final int SM_IO_MAP = 0;
     public static final int SM_IO_READ = 1;
     public static final int SM_GGUF_HOLDS_MODEL = 1;
@@ -131,6 +132,13 @@ public final class Constants {
     public static final int SM_DELTA_CALL = 3;
     public static final int SM_DELTA_END = 4;
     public static final int SM_MAX_ADAPTERS = 16;
+    public static final int SM_POOLING_MODEL = 0;
+    public static final int SM_POOLING_MEAN = 1;
+    public static final int SM_POOLING_FIRST = 2;
+    public static final int SM_POOLING_LAST = 3;
+    public static final int SM_LONG_CUT = 0;
+    public static final int SM_LONG_REFUSE = 1;
+    public static final int SM_LONG_WINDOWS = 2;
     public static final int SM_FAMILY_LLAMA = 0;
     public static final int SM_FAMILY_QWEN2 = 1;
     public static final int SM_FAMILY_QWEN3 = 2;

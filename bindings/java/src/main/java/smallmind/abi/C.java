@@ -1093,6 +1093,45 @@ public final class C {
         }
     }
 
+    @Structure.FieldOrder({"struct_size", "n_threads", "max_tokens", "n_batch", "pooling",
+            "long_texts", "n_dims", "raw", "prefix", "cancel_flag"})
+    public static class sm_encoder_options extends Structure {
+        public int struct_size;
+        public int n_threads;
+        public int max_tokens;
+        public int n_batch;
+        public int pooling;
+        public int long_texts;
+        public int n_dims;
+        public int raw;
+        public Pointer prefix;
+        public Pointer cancel_flag;
+
+        public sm_encoder_options() {}
+
+        public sm_encoder_options(Pointer at) {
+            super(at);
+            read();
+        }
+    }
+
+    @Structure.FieldOrder({"struct_size", "pooling", "n_dims", "n_embd", "max_tokens", "n_labels"})
+    public static class sm_encoder_info extends Structure {
+        public int struct_size;
+        public int pooling;
+        public int n_dims;
+        public int n_embd;
+        public int max_tokens;
+        public int n_labels;
+
+        public sm_encoder_info() {}
+
+        public sm_encoder_info(Pointer at) {
+            super(at);
+            read();
+        }
+    }
+
     @Structure.FieldOrder({"struct_size", "n_vocab", "separator", "pre", "progress",
             "progress_user", "cancel_flag", "min_count"})
     public static class sm_vocabulary_options extends Structure {
@@ -2198,6 +2237,71 @@ public final class C {
          */
         int sm_adapter_export(byte[] out_directory, byte[] model_path, byte[] adapter_path,
                 sm_adapter_options options, sm_error error);
+
+        /**
+         * Holds a reference to the model. One call at a time: another one that comes meanwhile
+         * gets SM_ERR_STATE, sm_encoder_free takes effect when it ends; after a fork() only
+         * freeing works (SM_ERR_STATE). SM_ERR_ARGUMENT, _NOMEM, _SYSTEM (threads), _UNSUPPORTED
+         * (a kind of state that cannot be computed all at once).
+         */
+        int sm_encoder_new(PointerByReference out, Pointer model, sm_encoder_options options,
+                sm_error error);
+
+        void sm_encoder_free(Pointer encoder);
+
+        /**
+         * NULL is fine
+         */
+        int sm_encoder_get_info(Pointer encoder, sm_encoder_info info, sm_error error);
+
+        /**
+         * The name of a label, in UTF-8, *length bytes (may be NULL), valid as long as the model;
+         * NULL where it has none.
+         */
+        Pointer sm_encoder_label(Pointer encoder, int i, long[] length);
+
+        /**
+         * vectors[n][n_dims]. capacity: floats there is room for, SM_ERR_BUFFER if that is too
+         * few. SM_ERR_ARGUMENT, _MISSING (the model has no vocabulary), _CONTEXT_FULL, _NOMEM,
+         * _CANCELLED, _FORMAT (hidden states that are not finite); on failure what vectors hold is
+         * undefined. A text without tokens has a vector of zeros.
+         */
+        int sm_encoder_embed(Pointer encoder, sm_text texts, long n, float[] vectors, long capacity,
+                sm_error error);
+
+        /**
+         * The same of n_ids tokens of one's own, markers included: vector[n_dims]. Also
+         * SM_ERR_TOKEN; longer ones than max_tokens are refused.
+         */
+        int sm_encoder_embed_ids(Pointer encoder, int[] ids, long n_ids, float[] vector, long
+                capacity, sm_error error);
+
+        /**
+         * The last hidden states of such tokens, after the last norm: states[n_ids][n_embd].
+         */
+        int sm_encoder_hidden(Pointer encoder, int[] ids, long n_ids, float[] states, long capacity,
+                sm_error error);
+
+        /**
+         * scores[n][n_labels] of texts, as the model makes them: of several labels their softmax,
+         * of one its sigmoid is a probability. SM_ERR_UNSUPPORTED if the model has none.
+         */
+        int sm_encoder_score(Pointer encoder, sm_text texts, long n, float[] scores, long capacity,
+                sm_error error);
+
+        /**
+         * The same of tokens, with the type of each (the segment; NULL: 0): scores[n_labels].
+         */
+        int sm_encoder_score_ids(Pointer encoder, int[] ids, int[] types, long n_ids, float[]
+                scores, long capacity, sm_error error);
+
+        /**
+         * scores[n], the greater the better, of documents for a query, by a model with one label
+         * that reads pairs. Long documents are cut. SM_ERR_UNSUPPORTED where it has another number
+         * of labels, or its vocabulary does not say how pairs are put together.
+         */
+        int sm_encoder_rerank(Pointer encoder, byte[] query, long length, sm_text documents, long n,
+                float[] scores, long capacity, sm_error error);
 
         /**
          * Learns a byte-level BPE vocabulary from text files (UTF-8) and writes it as a GGUF file
