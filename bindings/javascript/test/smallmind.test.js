@@ -128,16 +128,15 @@ test("Node goes on while the library computes", async () => {
   const feeding = session.feed(new Array(60).fill(1));
   assert.throws(() => session.logits(), status(constants.SM_ERR_STATE)); // one call at a time
   await feeding;
-  const start = Date.now();
   for await (const piece of session.generate("Once", MANY)) {
-    if (Date.now() - start > 60) break;
     assert.ok(piece);
+    if (ticks > 3) break; // otherwise it ends with its last token
   }
   clearInterval(timer);
   assert.ok(ticks > 3, String(ticks));
 });
 
-test("signals cancel", async () => {
+test("AbortSignals and signals cancel", async () => {
   const session = await ready();
   await assert.rejects(session.complete("Once", { ...MANY, signal: AbortSignal.timeout(20) }),
                        { name: "TimeoutError" });
@@ -153,6 +152,11 @@ test("signals cancel", async () => {
       controller.abort(new EvalError("meanwhile"));
     }
   }, EvalError);
+  const told = new AbortController();
+  process.once("SIGUSR2", () => told.abort());
+  setTimeout(() => process.kill(process.pid, "SIGUSR2"), 5);
+  await assert.rejects(session.complete("Once", { ...MANY, signal: told.signal }),
+                       { name: "AbortError" });
   await session.rewind(0);
   await session.feed([1, 2]); // nothing is left of it
   const cut = assert.rejects(session.complete("Once", MANY), status(constants.SM_ERR_CANCELLED));
