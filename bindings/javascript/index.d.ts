@@ -1,7 +1,8 @@
-import type { ForkOptions, ModelInfo, ModelOptions, SamplingOptions, SessionOptions, Stats,
-              TextOptions } from "./options.js";
+import type { EncoderInfo, EncoderOptions, ForkOptions, ModelInfo, ModelOptions, SamplingOptions,
+              SessionOptions, Stats, TextOptions } from "./options.js";
 
-export type { ForkOptions, ModelInfo, ModelOptions, SamplingOptions, SessionOptions, TextOptions };
+export type { EncoderInfo, EncoderOptions, ForkOptions, ModelInfo, ModelOptions, SamplingOptions,
+              SessionOptions, TextOptions };
 
 declare global { // of later versions of the language
   interface SymbolConstructor {
@@ -14,8 +15,8 @@ declare global { // of later versions of the language
 export const constants: Readonly<Record<string, number>>;
 export const version: string;
 /** What options there are, with their documentation. */
-export function options(): Record<"Model" | "session" | "generate" | "sampling" | "fork",
-                                  Record<string, string>>;
+export function options(): Record<
+  "Model" | "session" | "generate" | "sampling" | "fork" | "encoder", Record<string, string>>;
 
 /** What the library refuses: its message, its status, the system's number of what failed or 0. */
 export class SmallmindError extends Error {
@@ -122,6 +123,7 @@ export class Model {
   encode(text: string, options?: { special?: boolean; markers?: boolean }): Int32Array;
   decode(ids: Iterable<number>, options?: { special?: boolean }): string;
   session(options?: SessionOptions): Session;
+  encoder(options?: EncoderOptions): Encoder;
   close(): void;
   [Symbol.dispose](): void;
 }
@@ -144,6 +146,24 @@ export class Session {
   complete(prompt: string, options?: GenerateOptions): Promise<string>;
   chat(messages: Message[], options?: ChatOptions): Stream<Delta>;
   /** Ends the call that the session is in, too. */
+  close(): void;
+  [Symbol.dispose](): void;
+}
+
+/** Vectors and scores of texts, of one text or of many together. */
+export class Encoder {
+  private constructor();
+  readonly info: EncoderInfo;
+  /** Names of the scores of a text. */
+  readonly labels: (string | undefined)[];
+  embed(text: string, options?: Cancellable): Promise<Float32Array>;
+  embed(texts: Iterable<string>, options?: Cancellable): Promise<Float32Array[]>;
+  /** By labels. */
+  score(text: string, options?: Cancellable): Promise<Float32Array>;
+  score(texts: Iterable<string>, options?: Cancellable): Promise<Float32Array[]>;
+  /** How well documents answer a query, the greater the better. */
+  rerank(query: string, documents: Iterable<string>, options?: Cancellable): Promise<Float32Array>;
+  /** Ends the call that it is in, too. */
   close(): void;
   [Symbol.dispose](): void;
 }

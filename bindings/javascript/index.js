@@ -46,10 +46,11 @@ function table(number) {
 const TABLES = {
   Model: table(constants.SM_OPTIONS_MODEL), session: table(constants.SM_OPTIONS_SESSION),
   generate: table(constants.SM_OPTIONS_GENERATE), sampling: table(constants.SM_OPTIONS_SAMPLING),
-  fork: table(constants.SM_OPTIONS_FORK),
+  fork: table(constants.SM_OPTIONS_FORK), encoder: table(constants.SM_OPTIONS_ENCODER),
 };
 
-/** What options there are: {Model, session, generate, sampling, fork}, of each {name: what it is}. */
+/** What options there are: {Model, session, generate, sampling, fork, encoder}, of each {name: what
+ * it is}. */
 export function options() {
   return Object.fromEntries(Object.entries(TABLES).map(([name, rows]) => [name,
     Object.fromEntries([...rows.values()].map((row) => [row.name, row.doc]))]));
@@ -380,6 +381,14 @@ export class Model {
     return new Session(native.session(this.#handle, how), native);
   }
 
+  /** What makes vectors and scores of texts. */
+  encoder(given = {}) {
+    const rest = { ...given };
+    const how = pairs(TABLES.encoder, rest);
+    refuse(rest);
+    return new Encoder(native.encoder(this.#handle, how), native);
+  }
+
   close() {
     native.close(this.#handle);
   }
@@ -489,6 +498,59 @@ export class Session {
   }
 
   /** Ends the call that the session is in. */
+  close() {
+    native.close(this.#handle);
+  }
+
+  [DISPOSE]() {
+    this.close();
+  }
+}
+
+/** Vectors and scores of texts, of one text or of many together. One call at a time. */
+export class Encoder {
+  #handle;
+
+  constructor(handle, key) {
+    if (key !== native) throw new TypeError("use model.encoder(options)");
+    this.#handle = handle;
+  }
+
+  /** {pooling, n_dims, n_embd, max_tokens, n_labels} */
+  get info() {
+    return native.encoderInfo(this.#handle);
+  }
+
+  /** Names of the scores of a text. */
+  get labels() {
+    return native.labels(this.#handle);
+  }
+
+  /** The vector of a text, a Float32Array, or those of a list of texts. */
+  embed(given, { signal } = {}) {
+    return this.#rows(native.embed, given, signal);
+  }
+
+  /** The scores of a text by labels, or those of a list of texts. */
+  score(given, { signal } = {}) {
+    return this.#rows(native.score, given, signal);
+  }
+
+  /** How well documents answer a query, the greater the better: a Float32Array. */
+  async rerank(query, documents, { signal } = {}) {
+    const asked = [texts("documents", documents), text("query", query)];
+    return once((told) => native.rerank(this.#handle, asked, told), signal);
+  }
+
+  async #rows(call, given, signal) {
+    const list = texts("texts", given);
+    const all = await once((told) => call(this.#handle, [list], told), signal);
+    const width = list.length > 0 ? all.length / list.length : 0;
+    const rows = list.map((_, i) => all.subarray(i * width, (i + 1) * width));
+    return typeof given === "string" ? rows[0] : rows;
+  }
+
+  /** Ends the call that it is in. */
   close() {
     native.close(this.#handle);
   }

@@ -63,6 +63,42 @@ export interface ForkOptions {
   n_threads?: number;
 }
 
+/** sm_encoder_options. What is not set is the library's default. */
+export interface EncoderOptions {
+  /**
+   * Threads that compute; 0: all CPUs of the process, 8 at most.
+   */
+  n_threads?: number;
+  /**
+   * Of a text at most; 0: what the model was trained with, 8192 at most.
+   */
+  max_tokens?: number;
+  /**
+   * Computed together at most; 0: 2048; max_tokens if that is more.
+   */
+  n_batch?: number;
+  /**
+   * What is made of a text's tokens; model: what its file says (model, mean, first, last).
+   */
+  pooling?: "model" | "mean" | "first" | "last" | number;
+  /**
+   * What becomes of texts of more than max_tokens (cut, refuse, windows).
+   */
+  long_texts?: "cut" | "refuse" | "windows" | number;
+  /**
+   * Elements of a vector, the first ones; 0: all.
+   */
+  n_dims?: number;
+  /**
+   * Vectors are not divided by their length.
+   */
+  raw?: boolean;
+  /**
+   * Put before every text.
+   */
+  prefix?: string;
+}
+
 /** sm_sampling. What is not set is the library's default. */
 export interface SamplingOptions {
   /**
@@ -273,4 +309,13 @@ export interface Stats {
   dropped_tokens: number;
   context_fulls: number;
   healed_tokens: number;
+}
+
+/** sm_encoder_info */
+export interface EncoderInfo {
+  pooling: number;
+  n_dims: number;
+  n_embd: number;
+  max_tokens: number;
+  n_labels: number;
 }

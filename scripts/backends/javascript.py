@@ -8,9 +8,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 TYPES = {"U32": "number", "U64": "number | bigint", "F64": "number", "BOOL": "boolean",
          "STRING": "string"}
 OPTIONS = {"sm_model_options": "ModelOptions", "sm_session_options": "SessionOptions",
-           "sm_fork_options": "ForkOptions",
+           "sm_fork_options": "ForkOptions", "sm_encoder_options": "EncoderOptions",
            "sm_sampling": "SamplingOptions", "sm_generate_options": "TextOptions"}
-TOLD = {"sm_model_info": "ModelInfo", "sm_generate_stats": "Stats"}
+TOLD = {"sm_model_info": "ModelInfo", "sm_generate_stats": "Stats",
+        "sm_encoder_info": "EncoderInfo"}
 FIELDS = {"int32_t": "I32", "uint32_t": "U32", "uint64_t": "U64", "double": "F64",
           "const char *": "TEXT"}
 MADE = "Made by scripts/bindings.py: do not edit."

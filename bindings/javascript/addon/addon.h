@@ -17,7 +17,7 @@
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
-enum { MODEL = 1, SESSION = 2 };
+enum { MODEL = 1, SESSION = 2, ENCODER = 3 };
 
 /* Memory that goes with a job or a call. */
 struct chunk {
@@ -32,23 +32,23 @@ void give_back(struct chunk *chunks);
 struct job;
 struct box {
     atomic_int refs;  /* who may look at this memory: users, and the external of a closed one */
-    atomic_int users; /* of the handle: the open external, jobs, sessions of a model */
+    atomic_int users; /* of the handle: the open external, jobs, what is made of a model */
     int kind, closed;
     void *handle;
-    struct box *model; /* of a session */
-    struct job *job;   /* that is at work with the session; it takes one at a time */
-    sm_cancel *flag;   /* of a session */
+    struct box *model; /* of a session or an encoder */
+    struct job *job;   /* that is at work with it; it takes one at a time */
+    sm_cancel *flag;   /* of a session or an encoder */
 };
 
 struct box *box_new(int kind);
-struct box *box_new_session(struct box *model); /* with its flag; keeps the model */
+struct box *box_new_of(int kind, struct box *model); /* with its flag; keeps the model */
 struct box *box_keep(struct box *box);
 void box_drop(struct box *box); /* the C handle goes with its last user */
 /* An external that owns the box; 0 where memory ran out, and the box is still the caller's. */
 int box_wrap(napi_env env, struct box *box, napi_value *external);
 /* The box of a handle that is open; NULL having thrown. */
 struct box *opened(napi_env env, napi_value value, int kind);
-struct box *idle(napi_env env, napi_value value); /* a session without a job */
+struct box *idle(napi_env env, napi_value value, int kind); /* the same without a job */
 napi_value close_handle(napi_env env, napi_callback_info info);
 
 /* ---- values: values.c ---- */
@@ -75,6 +75,7 @@ void set_text(napi_env env, napi_value object, const char *name, const char *tex
 /* A struct that tells, by the fields that scripts/bindings.py found. */
 napi_value model_info_object(napi_env env, const sm_model_info *from);
 napi_value stats_object(napi_env env, const sm_generate_stats *from);
+napi_value encoder_info_object(napi_env env, const sm_encoder_info *from);
 napi_value top_object(napi_env env, const sm_token_logprob *top, uint64_t n);
 
 /* Fills an options struct by its table. pairs: [place in the table, value, place, value, …]. A
@@ -102,6 +103,8 @@ struct job {
     sm_status status;
     sm_error error;
     double number; /* what the work gave, beside `made`; below 0: nothing */
+    float *floats; /* the same */
+    uint64_t n_floats;
     sm_model_options loading;
     sm_fork_options fork;
     sm_generate_options generate;
@@ -109,6 +112,8 @@ struct job {
     sm_answer_options answer;
     const char *path, *messages, *tools, *layout;
     sm_text prompt, constraint;
+    const sm_text *texts;
+    uint64_t n_texts;
     uint32_t constraint_kind; /* SM_CONSTRAINT_…, 0: a schema */
     int32_t *ids;
     uint64_t n_ids;
@@ -129,7 +134,7 @@ napi_value cancel(napi_env env, napi_callback_info info);
 napi_value taken(napi_env env, napi_callback_info info);
 napi_value hold(napi_env env, napi_callback_info info);
 
-/* ---- what index.js calls: models.c, sessions.c, texts.c ---- */
+/* ---- what index.js calls: models.c, sessions.c, texts.c, encoders.c ---- */
 
 napi_value load(napi_env env, napi_callback_info info);
 napi_value model_info(napi_env env, napi_callback_info info);
@@ -149,5 +154,12 @@ napi_value fork_session(napi_env env, napi_callback_info info);
 napi_value sample(napi_env env, napi_callback_info info);
 napi_value generate(napi_env env, napi_callback_info info);
 napi_value chat(napi_env env, napi_callback_info info);
+
+napi_value encoder(napi_env env, napi_callback_info info);
+napi_value encoder_info(napi_env env, napi_callback_info info);
+napi_value labels(napi_env env, napi_callback_info info);
+napi_value embed(napi_env env, napi_callback_info info);
+napi_value score(napi_env env, napi_callback_info info);
+napi_value rerank(napi_env env, napi_callback_info info);
 
 #endif

@@ -30,6 +30,8 @@ static void box_shut(struct box *box) {
         return;
     if (box->kind == SESSION)
         sm_session_free(box->handle);
+    else if (box->kind == ENCODER)
+        sm_encoder_free(box->handle);
     else
         sm_model_free(box->handle);
     sm_cancel_free(box->flag);
@@ -53,8 +55,8 @@ struct box *box_new(int kind) {
     return box;
 }
 
-struct box *box_new_session(struct box *model) {
-    struct box *box = box_new(SESSION);
+struct box *box_new_of(int kind, struct box *model) {
+    struct box *box = box_new(kind);
     if (!box)
         return NULL;
     box->model = box_keep(model);
@@ -83,6 +85,12 @@ int box_wrap(napi_env env, struct box *box, napi_value *external) {
     return napi_create_external(env, box, box_finalize, NULL, external) == napi_ok;
 }
 
+static const char *const closed[] = {
+    [MODEL] = "this Model is closed",
+    [SESSION] = "this Session is closed",
+    [ENCODER] = "this Encoder is closed",
+};
+
 struct box *opened(napi_env env, napi_value value, int kind) {
     struct box *box = NULL;
     if (napi_get_value_external(env, value, (void **)&box) != napi_ok || box->kind != kind) {
@@ -90,23 +98,22 @@ struct box *opened(napi_env env, napi_value value, int kind) {
         return NULL;
     }
     if (box->closed) {
-        throw_own(env, SM_ERR_STATE,
-                  kind == MODEL ? "this Model is closed" : "this Session is closed");
+        throw_own(env, SM_ERR_STATE, closed[kind]);
         return NULL;
     }
     return box;
 }
 
-struct box *idle(napi_env env, napi_value value) {
-    struct box *box = opened(env, value, SESSION);
+struct box *idle(napi_env env, napi_value value, int kind) {
+    struct box *box = opened(env, value, kind);
     if (box && box->job) {
-        throw_own(env, SM_ERR_STATE, "the session is in use by a call that has not returned");
+        throw_own(env, SM_ERR_STATE, "it is in use by a call that has not returned");
         return NULL;
     }
     return box;
 }
 
-/* close(handle): of a session ends what it is at */
+/* close(handle): ends what it is at */
 napi_value close_handle(napi_env env, napi_callback_info info) {
     napi_value argument = NULL;
     struct box *box = NULL;

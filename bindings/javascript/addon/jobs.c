@@ -127,11 +127,13 @@ static napi_value value_of(napi_env env, const struct message *message) {
     return value;
 }
 
-/* What the work gave: undefined, a number, or the handle that it made. */
+/* What the work gave: undefined, a number, numbers, or the handle that it made. */
 static napi_value outcome(napi_env env, struct job *job) {
     napi_value value = undefined(env);
     if (!job->status && job->made && box_wrap(env, job->made, &value))
         job->made = NULL;
+    else if (!job->status && job->floats)
+        value = new_array(env, napi_float32_array, job->floats, (size_t)job->n_floats);
     else if (!job->status && job->number >= 0)
         napi_create_double(env, job->number, &value);
     return value;

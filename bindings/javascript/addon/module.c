@@ -53,6 +53,12 @@ static const struct {
     {"rewind", rewind_to},
     {"generate", generate},
     {"chat", chat},
+    {"encoder", encoder},
+    {"encoderInfo", encoder_info},
+    {"labels", labels},
+    {"embed", embed},
+    {"score", score},
+    {"rerank", rerank},
 };
 
 NAPI_MODULE_INIT() {

@@ -25,7 +25,7 @@ napi_value session(napi_env env, napi_callback_info info) {
     struct box *model = opened(env, arguments[0], MODEL);
     if (!model)
         return NULL;
-    struct box *box = box_new_session(model);
+    struct box *box = box_new_of(SESSION, model);
     if (!box)
         return throw_no_memory(env);
     int ready = fill(env, &chunks, SM_OPTIONS_SESSION, arguments[1], &how, sizeof how);
@@ -77,7 +77,7 @@ napi_value logits(napi_env env, napi_callback_info info) {
     const float *values = NULL;
     uint64_t n = 0;
     arguments_of(env, info, 1, &argument);
-    struct box *box = idle(env, argument);
+    struct box *box = idle(env, argument, SESSION);
     if (!box)
         return NULL;
     if (sm_session_logits(box->handle, &values, &n, &error))
@@ -91,7 +91,7 @@ napi_value stats(napi_env env, napi_callback_info info) {
     sm_error error = {0};
     sm_generate_stats what = {.struct_size = sizeof what};
     arguments_of(env, info, 1, &argument);
-    struct box *box = idle(env, argument);
+    struct box *box = idle(env, argument, SESSION);
     if (!box)
         return NULL;
     if (sm_session_get_stats(box->handle, &what, &error))
@@ -107,7 +107,7 @@ static sm_status feed_work(struct job *job) {
 napi_value feed(napi_env env, napi_callback_info info) {
     napi_value arguments[3];
     arguments_of(env, info, 3, arguments);
-    struct box *box = idle(env, arguments[0]);
+    struct box *box = idle(env, arguments[0], SESSION);
     if (!box)
         return NULL;
     struct job *job = job_new(box, feed_work);
@@ -126,7 +126,7 @@ static sm_status sync_work(struct job *job) {
 napi_value sync_session(napi_env env, napi_callback_info info) {
     napi_value arguments[3];
     arguments_of(env, info, 3, arguments);
-    struct box *box = idle(env, arguments[0]);
+    struct box *box = idle(env, arguments[0], SESSION);
     if (!box)
         return NULL;
     struct job *job = job_new(box, sync_work);
@@ -144,12 +144,12 @@ static sm_status fork_work(struct job *job) {
 napi_value fork_session(napi_env env, napi_callback_info info) {
     napi_value arguments[3];
     arguments_of(env, info, 3, arguments);
-    struct box *box = idle(env, arguments[0]);
+    struct box *box = idle(env, arguments[0], SESSION);
     if (!box)
         return NULL;
     struct job *job = job_new(box, fork_work);
     if (job)
-        job->made = box_new_session(box->model);
+        job->made = box_new_of(SESSION, box->model);
     int ready =
         job && job->made &&
         fill(env, &job->chunks, SM_OPTIONS_FORK, arguments[1], &job->fork, sizeof job->fork);
@@ -166,7 +166,7 @@ static sm_status rewind_work(struct job *job) {
 napi_value rewind_to(napi_env env, napi_callback_info info) {
     napi_value arguments[3];
     arguments_of(env, info, 3, arguments);
-    struct box *box = idle(env, arguments[0]);
+    struct box *box = idle(env, arguments[0], SESSION);
     if (!box)
         return NULL;
     struct job *job = job_new(box, rewind_work);

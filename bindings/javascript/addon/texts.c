@@ -37,7 +37,7 @@ napi_value sample(napi_env env, napi_callback_info info) {
     sm_choice choice = {.struct_size = sizeof choice};
     struct chunk *chunks = NULL;
     arguments_of(env, info, 2, arguments);
-    struct box *box = idle(env, arguments[0]);
+    struct box *box = idle(env, arguments[0], SESSION);
     if (!box)
         return NULL;
     int ready = sampling_of(env, &chunks, &sampling, arguments[1]);
@@ -123,7 +123,7 @@ static sm_status generate_work(struct job *job) {
 napi_value generate(napi_env env, napi_callback_info info) {
     napi_value arguments[4];
     arguments_of(env, info, 4, arguments);
-    struct box *box = idle(env, arguments[0]);
+    struct box *box = idle(env, arguments[0], SESSION);
     if (!box)
         return NULL;
     struct job *job = job_new(box, generate_work);
@@ -166,7 +166,7 @@ static int chat_of(napi_env env, struct job *job, napi_value texts) {
 napi_value chat(napi_env env, napi_callback_info info) {
     napi_value arguments[4];
     arguments_of(env, info, 4, arguments);
-    struct box *box = idle(env, arguments[0]);
+    struct box *box = idle(env, arguments[0], SESSION);
     if (!box)
         return NULL;
     struct job *job = job_new(box, chat_work);

@@ -260,6 +260,10 @@ napi_value stats_object(napi_env env, const sm_generate_stats *from) {
     return object_of(env, sm_generate_stats_fields, COUNT(sm_generate_stats_fields), from);
 }
 
+napi_value encoder_info_object(napi_env env, const sm_encoder_info *from) {
+    return object_of(env, sm_encoder_info_fields, COUNT(sm_encoder_info_fields), from);
+}
+
 napi_value top_object(napi_env env, const sm_token_logprob *top, uint64_t n) {
     napi_value array = NULL, object = NULL;
     napi_create_array(env, &array);

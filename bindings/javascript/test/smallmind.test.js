@@ -231,6 +231,39 @@ test("texts that match something", async () => {
   await assert.rejects(session.complete("Once", { schema: "{" }), status(constants.SM_ERR_FORMAT));
 });
 
+test("vectors of texts", async () => {
+  const model = await load();
+  const encoder = model.encoder({ n_threads: 1 });
+  model.close();
+  const { n_dims, n_labels } = encoder.info;
+  const words = ["Once upon a time", "and the end", ""];
+  const vectors = await encoder.embed(words);
+  assert.equal(vectors.length, 3);
+  for (const vector of vectors) assert.ok(vector instanceof Float32Array && vector.length === n_dims);
+  assert.ok(Math.abs(vectors[0].reduce((sum, x) => sum + x * x, 0) - 1) < 1e-4);
+  assert.notDeepEqual(vectors[0], vectors[1]);
+  assert.deepEqual(await encoder.embed(words[1]), vectors[1]); // alone the same
+  assert.deepEqual(await encoder.embed([]), []);
+  assert.equal(n_labels, 0);
+  assert.deepEqual(encoder.labels, []);
+  await assert.rejects(encoder.score("Once"), status(constants.SM_ERR_UNSUPPORTED));
+  await assert.rejects(encoder.rerank("Once", words), status(constants.SM_ERR_UNSUPPORTED));
+  await assert.rejects(encoder.embed([5]), TypeError);
+  await assert.rejects(encoder.embed("Once", { signal: AbortSignal.abort(new EvalError()) }),
+                       EvalError);
+  const other = encoder.embed(new Array(2000).fill("Once upon a time there was"));
+  await assert.rejects(encoder.embed("Once"), status(constants.SM_ERR_STATE)); // one at a time
+  encoder.close(); // ends it
+  await assert.rejects(other, status(constants.SM_ERR_CANCELLED));
+  await assert.rejects(encoder.embed("Once"), status(constants.SM_ERR_STATE));
+  const short = await load();
+  const few = short.encoder({ n_dims: 8, raw: true, pooling: "mean", n_threads: 1 });
+  assert.equal((await few.embed("Once")).length, 8);
+  assert.throws(() => short.encoder({ pooling: "max" }), RangeError);
+  few.close();
+  short.close();
+});
+
 test("handles end in any order", async () => {
   await until(() => !mapped());
   let model = await load();

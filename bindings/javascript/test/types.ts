@@ -1,5 +1,5 @@
 // Is compiled, not run: what tsc has to accept, and where "@ts-expect-error" stands, to refuse.
-import { Choice, Delta, Message, Model, Session, SmallmindError, Token, constants,
+import { Choice, Delta, Encoder, Message, Model, Session, SmallmindError, Token, constants,
          options } from "smallmind";
 
 export async function program(path: string): Promise<string> {
@@ -28,6 +28,11 @@ export async function program(path: string): Promise<string> {
   }
   const fork: Session = await session.fork({ n_threads: 1 });
   fork[Symbol.dispose]();
+  const encoder: Encoder = model.encoder({ pooling: "mean", n_dims: 8 });
+  const vector: Float32Array = await encoder.embed("one");
+  const vectors: Float32Array[] = await encoder.embed(new Set(["one", "two"]));
+  const scores: Float32Array = await encoder.rerank("query", ["one"]);
+  text += vector[0] + vectors[1][0] + scores[0] + encoder.info.n_labels;
   const documented: string = options().sampling.temperature + constants.SM_OK;
   // @ts-expect-error: no such option
   session.generate("Once", { max_token: 5 });
