@@ -17,6 +17,7 @@ OPTION_TYPES = {"U32": "uint", "U64": "ulong", "F64": "double", "BOOL": "bool", 
 STRUCTS = {"sm_model_options": ("ModelOptions", False),
            "sm_session_options": ("SessionOptions", False),
            "sm_fork_options": ("ForkOptions", False),
+           "sm_encoder_options": ("EncoderOptions", False),
            "sm_sampling": ("Sampling", True),
            "sm_generate_options": ("GenerateOptions", True)}
 

@@ -15,6 +15,7 @@ NUMBERS = {"char": "byte", "uint8_t": "byte", "int32_t": "int", "uint32_t": "int
 STRUCTS = {"sm_model_options": ("ModelOptions", "Loading"),
            "sm_session_options": ("SessionOptions", None),
            "sm_fork_options": ("ForkOptions", None),
+           "sm_encoder_options": ("EncoderOptions", None),
            "sm_sampling": ("Sampling", "SamplingLists"),
            "sm_generate_options": ("GenerateOptions", "TextLists")}
 OPTION_TYPES = {"U32": "long", "U64": "long", "F64": "double", "BOOL": "boolean",

@@ -86,24 +86,49 @@ namespace SmallMind
     /// <summary>
     /// Uses its model, which is kept for it, and its flag as long as it is there.
     /// </summary>
-    internal sealed class SessionHandle : Handle
+    internal abstract class PartHandle : Handle
     {
         internal readonly Shared Model;
         private readonly CancelHandle flag;
 
-        internal SessionHandle(IntPtr made, Shared model, CancelHandle flag) : base(made)
+        protected PartHandle(IntPtr made, Shared model, CancelHandle flag) : base(made)
         {
             Model = model;
             this.flag = flag;
+            model.Keep();
             flag.Acquire();
         }
 
+        protected abstract void Free();
+
         protected override bool ReleaseHandle()
         {
-            Native.sm_session_free(handle);
+            Free();
             Model.Release();
             flag.DangerousRelease();
             return true;
+        }
+    }
+
+    internal sealed class SessionHandle : PartHandle
+    {
+        internal SessionHandle(IntPtr made, Shared model, CancelHandle flag)
+            : base(made, model, flag) { }
+
+        protected override void Free()
+        {
+            Native.sm_session_free(handle);
+        }
+    }
+
+    internal sealed class EncoderHandle : PartHandle
+    {
+        internal EncoderHandle(IntPtr made, Shared model, CancelHandle flag)
+            : base(made, model, flag) { }
+
+        protected override void Free()
+        {
+            Native.sm_encoder_free(handle);
         }
     }
 

@@ -190,12 +190,26 @@ namespace SmallMind
         }
     }
 
-    /// <summary>What ends the call that a session or a loading is at, from any thread.</summary>
+    /// <summary>What ends the call that somebody is at, from any thread.</summary>
     internal sealed class Flag
     {
-        internal readonly CancelHandle Handle = CancelHandle.New();
+        internal readonly CancelHandle Pointer = CancelHandle.New();
         private readonly object door = new object();
         private Ongoing current;
+
+        /// <summary>A call that takes long; the handle stays open meanwhile.</summary>
+        internal void During(Handle handle, Ongoing call, Library.Work work)
+        {
+            handle.Acquire();
+            try
+            {
+                During(call, o => o.Make(work));
+            }
+            finally
+            {
+                handle.DangerousRelease();
+            }
+        }
 
         /// <summary>Makes a call that its token, and Cancel, end.</summary>
         internal void During(Ongoing call, Action<Ongoing> make)
@@ -205,7 +219,7 @@ namespace SmallMind
             {
                 if (current != null)
                     throw new SmallmindException(Constants.SM_ERR_STATE, 0,
-                        "the session is in use by a call that has not returned");
+                        "it is in use by a call that has not returned");
                 current = call;
             }
             try
@@ -218,7 +232,7 @@ namespace SmallMind
                 lock (door)
                 {
                     current = null;
-                    Native.sm_cancel_set(Handle, 0);
+                    Native.sm_cancel_set(Pointer, 0);
                 }
             }
         }
@@ -231,7 +245,7 @@ namespace SmallMind
             lock (door)
             {
                 if (current != null && (call == null || call == current))
-                    Native.sm_cancel_set(Handle, 1);
+                    Native.sm_cancel_set(Pointer, 1);
             }
         }
     }

@@ -56,11 +56,11 @@ namespace SmallMind
             var call = new Ongoing(token);
             sm_progress_fn hook = (user, done, total) => call.Tell(() => progress(done, total));
             IntPtr made = IntPtr.Zero;
-            using (flag.Handle)
+            using (flag.Pointer)
             using (var arena = new Arena())
             {
                 sm_model_options* c = (options ?? new ModelOptions()).Fill(arena);
-                c->cancel_flag = flag.Handle.DangerousGetHandle();
+                c->cancel_flag = flag.Pointer.DangerousGetHandle();
                 c->progress = progress == null ? IntPtr.Zero : Hooks.Pointer(hook);
                 IntPtr* at = &made;
                 flag.During(call, o => o.Make(e =>
@@ -185,6 +185,20 @@ namespace SmallMind
                     sm_session_options* c = (options ?? new SessionOptions()).Fill(arena);
                     c->cancel_flag = flag;
                     return Native.sm_session_new((IntPtr*)made, handle, c, (sm_error*)e);
+                }
+            });
+        }
+
+        /// <summary>What makes vectors and scores of texts.</summary>
+        public Encoder CreateEncoder(EncoderOptions options = null)
+        {
+            return Encoder.Of(handle.Model, (made, flag, e) =>
+            {
+                using (var arena = new Arena())
+                {
+                    sm_encoder_options* c = (options ?? new EncoderOptions()).Fill(arena);
+                    c->cancel_flag = flag;
+                    return Native.sm_encoder_new((IntPtr*)made, handle, c, (sm_error*)e);
                 }
             });
         }

@@ -137,6 +137,73 @@ namespace SmallMind
         }
     }
 
+    /// <summary>Of options Pooling.</summary>
+    public enum Pooling { Model, Mean, First, Last }
+
+    /// <summary>Of options LongTexts.</summary>
+    public enum LongTexts { Cut, Refuse, Windows }
+
+    /// <summary>
+    /// sm_encoder_options: what is not set is the library's default.
+    /// </summary>
+    public sealed partial class EncoderOptions
+    {
+        /// <summary>
+        /// Threads that compute; 0: all CPUs of the process, 8 at most.
+        /// </summary>
+        public uint NThreads { get; set; }
+
+        /// <summary>
+        /// Of a text at most; 0: what the model was trained with, 8192 at most.
+        /// </summary>
+        public uint MaxTokens { get; set; }
+
+        /// <summary>
+        /// Computed together at most; 0: 2048; max_tokens if that is more.
+        /// </summary>
+        public uint NBatch { get; set; }
+
+        /// <summary>
+        /// What is made of a text's tokens; model: what its file says (model, mean, first, last).
+        /// </summary>
+        public Pooling Pooling { get; set; }
+
+        /// <summary>
+        /// What becomes of texts of more than max_tokens (cut, refuse, windows).
+        /// </summary>
+        public LongTexts LongTexts { get; set; }
+
+        /// <summary>
+        /// Elements of a vector, the first ones; 0: all.
+        /// </summary>
+        public uint NDims { get; set; }
+
+        /// <summary>
+        /// Vectors are not divided by their length.
+        /// </summary>
+        public bool Raw { get; set; }
+
+        /// <summary>
+        /// Put before every text.
+        /// </summary>
+        public string Prefix { get; set; }
+
+        internal unsafe sm_encoder_options* Fill(Arena arena)
+        {
+            var c = (sm_encoder_options*)arena.Take(sizeof(sm_encoder_options));
+            c->struct_size = (uint)sizeof(sm_encoder_options);
+            c->n_threads = NThreads;
+            c->max_tokens = MaxTokens;
+            c->n_batch = NBatch;
+            c->pooling = (uint)Pooling;
+            c->long_texts = (uint)LongTexts;
+            c->n_dims = NDims;
+            c->raw = Raw ? 1u : 0u;
+            c->prefix = arena.ZeroEnded(nameof(Prefix), Prefix);
+            return c;
+        }
+    }
+
     /// <summary>
     /// sm_sampling: what is not set is the library's default.
     /// </summary>

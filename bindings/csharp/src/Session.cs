@@ -25,15 +25,14 @@ namespace SmallMind
             this.flag = flag;
         }
 
-        /// <summary>Keeps the model, which the maker's caller holds meanwhile.</summary>
+        /// <summary>Of a model that the maker's caller holds meanwhile.</summary>
         internal static Session Of(Shared model, Maker maker)
         {
             var flag = new Flag();
             IntPtr made;
             IntPtr* at = &made;
-            Library.Call(e => maker(at, flag.Handle.DangerousGetHandle(), e));
-            model.Keep();
-            return new Session(new SessionHandle(made, model, flag.Handle), flag);
+            Library.Call(e => maker(at, flag.Pointer.DangerousGetHandle(), e));
+            return new Session(new SessionHandle(made, model, flag.Pointer), flag);
         }
 
         /// <summary>Of the session's own use: open whether the program's Model is or not.</summary>
@@ -44,15 +43,7 @@ namespace SmallMind
         /// </summary>
         private void Long(Ongoing call, Library.Work work)
         {
-            handle.Acquire();
-            try
-            {
-                flag.During(call, o => o.Make(work));
-            }
-            finally
-            {
-                handle.DangerousRelease();
-            }
+            flag.During(handle, call, work);
         }
 
         private void Long(CancellationToken token, Library.Work work)
@@ -268,7 +259,7 @@ namespace SmallMind
                 {
                     sm_generate_options* c = given.Fill(arena);
                     c->constraint = SmallMind.Model.WithTokenizer(Model,
-                        tokenizer => given.Constraint(tokenizer, flag.Handle.DangerousGetHandle()));
+                        tokenizer => given.Constraint(tokenizer, flag.Pointer.DangerousGetHandle()));
                     try
                     {
                         return work(c, e);

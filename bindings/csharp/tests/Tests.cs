@@ -405,6 +405,42 @@ public sealed class Tests
         }
     }
 
+    public void VectorsOfTexts()
+    {
+        Until(() => !Mapped());
+        Model model = Model.Load(path);
+        Encoder encoder = model.CreateEncoder(new EncoderOptions { NThreads = 1 });
+        model.Dispose();
+        int width = encoder.Info.Dimensions;
+        float[][] vectors = encoder.Embed(new[] { "Once upon a time", "and the end", "" });
+        Check(vectors.Length == 3 && vectors[2].Length == width);
+        Check(Math.Abs(vectors[0].Sum(x => x * x) - 1) < 1e-4);
+        Check(!vectors[0].SequenceEqual(vectors[1]));
+        Check(encoder.Embed("and the end").SequenceEqual(vectors[1])); // alone the same
+        Check(encoder.EmbedAsync(new[] { "and the end" }).Result[0].SequenceEqual(vectors[1]));
+        Check(encoder.Embed(new string[0]).Length == 0);
+        Check(encoder.Info.Labels == 0 && encoder.Labels.Count == 0);
+        Refused(Constants.SM_ERR_UNSUPPORTED, () => encoder.Score("Once"));
+        Refused(Constants.SM_ERR_UNSUPPORTED, () => encoder.Rerank("Once", new[] { "a", "b" }));
+        Thrown<ArgumentNullException>(() => encoder.Embed(new string[] { null }));
+        string[] much = Enumerable.Repeat("Once upon a time there was", 5000).ToArray();
+        var source = new CancellationTokenSource();
+        Task<float[][]> ended = encoder.EmbedAsync(much, source.Token);
+        source.Cancel();
+        Check(Thrown<AggregateException>(() => ended.Wait()).InnerException
+            is OperationCanceledException);
+        encoder.Dispose();
+        Thrown<ObjectDisposedException>(() => encoder.Embed("Once"));
+        Check(!Mapped());
+        using (Model other = Model.Load(path))
+        using (Encoder few = other.CreateEncoder(new EncoderOptions {
+            NDims = 8, Raw = true, NThreads = 1, Pooling = Pooling.Mean }))
+        {
+            Check(few.Embed("Once").Length == 8);
+            Check(few.Info.Pooling == Constants.SM_POOLING_MEAN);
+        }
+    }
+
     public void TextsMatchSomething()
     {
         using (Session session = Small())

@@ -28,6 +28,12 @@ final class Arena implements AutoCloseable {
 
     /** Null if there are none. */
     Pointer texts(List<String> texts) {
+        C.sm_text[] list = textStructs(texts);
+        return list == null ? null : list[0].getPointer();
+    }
+
+    /** The same as structs that lie one behind the other. */
+    C.sm_text[] textStructs(List<String> texts) {
         if (texts.isEmpty()) {
             return null;
         }
@@ -37,7 +43,8 @@ final class Arena implements AutoCloseable {
             list[i].text = bytes(bytes);
             list[i].length = bytes.length;
         }
-        return structs(list);
+        structs(list);
+        return list;
     }
 
     Pointer structs(Structure... list) {

@@ -3,7 +3,7 @@ package smallmind;
 import com.sun.jna.Pointer;
 import com.sun.jna.ptr.PointerByReference;
 
-/** What ends the call that a session or a loading is at, from any thread. */
+/** What ends the call that a session, an encoder or a loading is at, from any thread. */
 final class Flag {
     final Pointer pointer;
     private Ongoing current;
@@ -17,7 +17,7 @@ final class Flag {
     synchronized void begin(Ongoing call) {
         if (current != null) {
             throw new SmallmindException(Constants.SM_ERR_STATE, 0,
-                    "the session is in use by a call that has not returned");
+                    "it is in use by a call that has not returned");
         }
         current = call;
         Library.C.sm_cancel_set(pointer, 0);

@@ -148,6 +148,22 @@ public final class Model implements AutoCloseable {
         });
     }
 
+    public Encoder encoder() {
+        return encoder(new EncoderOptions());
+    }
+
+    /** What makes vectors and scores of texts. */
+    public Encoder encoder(EncoderOptions options) {
+        Pointer model = handle.acquire(); // the encoder's from here on
+        return new Encoder(Core.of(handle, Library.C::sm_encoder_free, (made, flag, e) -> {
+            try (Arena arena = new Arena()) {
+                C.sm_encoder_options c = options.fill(arena);
+                c.cancel_flag = flag;
+                return Library.C.sm_encoder_new(made, model, c, e);
+            }
+        }));
+    }
+
     static <T> T withTokenizer(Pointer model, Function<Pointer, T> work) {
         PointerByReference made = new PointerByReference();
         Library.call(e -> Library.C.sm_model_get_tokenizer(model, made, e));

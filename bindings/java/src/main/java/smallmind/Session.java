@@ -17,58 +17,14 @@ import smallmind.abi.C;
 public final class Session implements AutoCloseable {
     private final Core core;
 
-    /** What calls of other threads hold: a session that nobody holds goes when they end. */
-    private record Core(Handle handle, Handle model, Flag flag) {
-        /** A call that takes long. */
-        void run(Ongoing call, With work) {
-            Pointer session = handle.acquire();
-            try {
-                flag.begin(call);
-                try {
-                    call.make(e -> work.with(session, e));
-                } finally {
-                    flag.end();
-                }
-            } finally {
-                handle.release();
-            }
-        }
-    }
-
-    private interface With {
-        int with(Pointer session, C.sm_error error);
-    }
-
-    interface Maker {
-        int make(PointerByReference made, Pointer flag, C.sm_error error);
-    }
-
     private Session(Core core) {
         this.core = core;
         Library.CLEANER.register(this, core.handle()::close);
     }
 
     /** Takes over a use of the model. */
-    static Session of(Handle model, Maker maker) {
-        Flag flag = null;
-        try {
-            flag = new Flag();
-            Flag kept = flag;
-            PointerByReference made = new PointerByReference();
-            Library.call(e -> maker.make(made, kept.pointer, e));
-            Handle handle = new Handle(made.getValue(), session -> {
-                Library.C.sm_session_free(session);
-                kept.free();
-                model.release();
-            });
-            return new Session(new Core(handle, model, kept));
-        } catch (Throwable failure) {
-            if (flag != null) {
-                flag.free();
-            }
-            model.release();
-            throw failure;
-        }
+    static Session of(Handle model, Core.Maker maker) {
+        return new Session(Core.of(model, Library.C::sm_session_free, maker));
     }
 
     /** A second session with the same tokens, cache and logits. */
@@ -326,7 +282,6 @@ public final class Session implements AutoCloseable {
     /** Ends the call that it is at, too; the memory goes when that has returned. */
     @Override
     public void close() {
-        cancel();
-        core.handle().close();
+        core.close();
     }
 }

@@ -8,6 +8,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.NoSuchElementException;
@@ -375,6 +376,46 @@ public final class SmallmindTest {
             Answer chosen = session.chat(asked, new ChatOptions().template("chatml")
                     .generate(few(20).schema("{\"enum\": [\"a\", \"b\"]}")));
             check(chosen.content().matches("\"[ab]\""), chosen);
+        }
+    }
+
+    void vectorsOfTexts() throws Exception {
+        until(() -> !mapped());
+        Model model = Model.load(path);
+        Encoder encoder = model.encoder(new EncoderOptions().nThreads(1));
+        model.close();
+        int width = encoder.info().dimensions();
+        float[][] vectors = encoder.embed(List.of("Once upon a time", "and the end", ""));
+        check(vectors.length == 3 && vectors[2].length == width);
+        double length = 0;
+        for (float x : vectors[0]) {
+            length += x * x;
+        }
+        check(Math.abs(length - 1) < 1e-4 && !Arrays.equals(vectors[0], vectors[1]), length);
+        check(Arrays.equals(encoder.embed("and the end"), vectors[1])); // alone the same
+        check(encoder.embed(List.of()).length == 0);
+        check(encoder.info().labels() == 0 && encoder.labels().isEmpty());
+        refused(Constants.SM_ERR_UNSUPPORTED, () -> encoder.score("Once"));
+        refused(Constants.SM_ERR_UNSUPPORTED, () -> encoder.rerank("Once", List.of("a", "b")));
+        List<String> much = Collections.nCopies(5000, "Once upon a time there was");
+        CompletableFuture<float[][]> future = encoder.embedAsync(much);
+        check(future.cancel(true));
+        until(() -> {
+            try {
+                return encoder.embed("Once").length == width;
+            } catch (SmallmindException busy) {
+                return false;
+            }
+        });
+        check(Arrays.equals(encoder.embedAsync(List.of("and the end")).get()[0], vectors[1]));
+        encoder.close();
+        refused(Constants.SM_ERR_STATE, () -> encoder.embed("Once"));
+        check(!mapped());
+        try (Model other = Model.load(path);
+                Encoder few = other.encoder(new EncoderOptions().nDims(8).raw(true).nThreads(1)
+                        .pooling(EncoderOptions.Pooling.MEAN))) {
+            check(few.embed("Once").length == 8);
+            check(few.info().pooling() == Constants.SM_POOLING_MEAN);
         }
     }
 
