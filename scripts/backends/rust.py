@@ -18,6 +18,7 @@ STRUCTS = {
         "/// Ends the loading when it is set.", "pub cancel: Option<crate::Canceller>,"]),
     "sm_session_options": ("SessionOptions", []),
     "sm_fork_options": ("ForkOptions", []),
+    "sm_encoder_options": ("EncoderOptions", []),
     "sm_sampling": ("Sampling", [
         "/// Added to the logits of tokens.", "pub bias: Vec<(i32, f64)>,",
         "/// Texts that repetitions do not reach over.", "pub dry_breaker_texts: Vec<String>,"]),

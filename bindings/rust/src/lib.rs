@@ -85,7 +85,9 @@ plain!(
     sm_choice,
     sm_encode_options,
     sm_chat_options,
-    sm_answer_options
+    sm_answer_options,
+    sm_encoder_options,
+    sm_encoder_info
 );
 fn zeroed<T: Plain>() -> T {
     // SAFETY: numbers, pointers and optional functions alone (Plain)
@@ -168,6 +170,7 @@ handle!(TokenizerHandle, sm_tokenizer, sm_tokenizer_free);
 handle!(ConstraintHandle, sm_constraint, sm_constraint_free);
 handle!(SessionHandle, sm_session, sm_session_free);
 handle!(ChatHandle, sm_chat, sm_chat_free);
+handle!(EncoderHandle, sm_encoder, sm_encoder_free);
 
 /// Ends calls: any thread, and a signal handler, may set it. It stays set until it is cleared.
 #[derive(Clone)]
@@ -306,6 +309,17 @@ impl Model {
         let mut made = null_mut();
         call(|e| unsafe { sys::sm_session_new(&mut made, self.raw(), &given, e) })?;
         Ok(Session(Arc::new(Core { handle: SessionHandle(made), cancel, model: self.clone() })))
+    }
+
+    /// What makes vectors and scores of texts.
+    pub fn encoder(&self, options: &EncoderOptions) -> Result<Encoder> {
+        let cancel = Canceller::new()?;
+        let (mut given, mut texts) = (sized!(sm_encoder_options), Texts::default());
+        options.fill(&mut given, &mut texts)?;
+        given.cancel_flag = cancel.raw();
+        let mut made = null_mut();
+        call(|e| unsafe { sys::sm_encoder_new(&mut made, self.raw(), &given, e) })?;
+        Ok(Encoder { handle: EncoderHandle(made), cancel, _model: self.clone() })
     }
 
     fn raw(&self) -> *mut sys::sm_model {
@@ -770,6 +784,110 @@ impl Session {
             ControlFlow::Continue(())
         })?;
         Ok(answer)
+    }
+}
+
+/// What an encoder makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EncoderInfo {
+    /// `sys::SM_POOLING_…`
+    pub pooling: u32,
+    /// Of vectors.
+    pub n_dims: u32,
+    /// Of hidden states.
+    pub n_embd: u32,
+    /// Of a text.
+    pub max_tokens: u32,
+    /// Scores of a text; 0: the model has none.
+    pub n_labels: u32,
+}
+
+/// Vectors and scores of texts, which are computed together and have the same bits as alone.
+pub struct Encoder {
+    handle: EncoderHandle,
+    cancel: Canceller,
+    _model: Model,
+}
+
+impl Encoder {
+    /// What ends the call that runs, or the next one, from other threads and signal handlers.
+    pub fn canceller(&self) -> Canceller {
+        self.cancel.clone()
+    }
+
+    pub fn info(&self) -> Result<EncoderInfo> {
+        let mut found = sized!(sm_encoder_info);
+        call(|e| unsafe { sys::sm_encoder_get_info(self.handle.0, &mut found, e) })?;
+        Ok(EncoderInfo {
+            pooling: found.pooling,
+            n_dims: found.n_dims,
+            n_embd: found.n_embd,
+            max_tokens: found.max_tokens,
+            n_labels: found.n_labels,
+        })
+    }
+
+    /// The names of the scores of a text; "" for one that has none.
+    pub fn labels(&self) -> Result<Vec<String>> {
+        let name = |i| {
+            let mut length = 0;
+            let start = unsafe { sys::sm_encoder_label(self.handle.0, i, &mut length) };
+            string(start, length)
+        };
+        Ok((0..self.info()?.n_labels).map(name).collect())
+    }
+
+    /// The vectors of texts, in their order.
+    pub fn embed(&mut self, of: &[impl AsRef<str>]) -> Result<Vec<Vec<f32>>> {
+        let width = self.info()?.n_dims;
+        self.rows(of, width, |encoder, list, n, to, room, e| unsafe {
+            sys::sm_encoder_embed(encoder, list, n, to, room, e)
+        })
+    }
+
+    /// The scores of texts by labels, in their order.
+    pub fn score(&mut self, of: &[impl AsRef<str>]) -> Result<Vec<Vec<f32>>> {
+        let width = self.info()?.n_labels;
+        self.rows(of, width, |encoder, list, n, to, room, e| unsafe {
+            sys::sm_encoder_score(encoder, list, n, to, room, e)
+        })
+    }
+
+    /// How well documents answer a query, the greater the better.
+    pub fn rerank(&mut self, query: &str, documents: &[impl AsRef<str>]) -> Result<Vec<f32>> {
+        let (start, length) = (query.as_ptr() as *const c_char, query.len() as u64);
+        let rows = self.rows(documents, 1, |encoder, list, n, to, room, e| unsafe {
+            sys::sm_encoder_rerank(encoder, start, length, list, n, to, room, e)
+        })?;
+        Ok(rows.concat())
+    }
+
+    fn rows(
+        &mut self,
+        of: &[impl AsRef<str>],
+        width: u32,
+        fill: impl FnOnce(
+            *mut sys::sm_encoder,
+            *const sys::sm_text,
+            u64,
+            *mut f32,
+            u64,
+            *mut sys::sm_error,
+        ) -> sys::sm_status,
+    ) -> Result<Vec<Vec<f32>>> {
+        let list: Vec<_> = of
+            .iter()
+            .map(|t| t.as_ref())
+            .map(|t| sys::sm_text { text: t.as_ptr() as *const c_char, length: t.len() as u64 })
+            .collect();
+        // without labels the call says what is wrong
+        let mut all = vec![0.0; (list.len() * width as usize).max(1)];
+        let (n, room) = (list.len() as u64, all.len() as u64);
+        let result =
+            call(|e| fill(self.handle.0, list.as_ptr(), n, all.as_mut_ptr(), room, e));
+        self.cancel.clear();
+        result?;
+        Ok((0..list.len()).map(|i| all[i * width as usize..][..width as usize].to_vec()).collect())
     }
 }
 

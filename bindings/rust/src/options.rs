@@ -111,6 +111,41 @@ impl ForkOptions {
     }
 }
 
+/// `sm_encoder_options`: what is not set is the library's default.
+#[derive(Clone, Default)]
+pub struct EncoderOptions {
+    /// Threads that compute; 0: all CPUs of the process, 8 at most.
+    pub n_threads: u32,
+    /// Of a text at most; 0: what the model was trained with, 8192 at most.
+    pub max_tokens: u32,
+    /// Computed together at most; 0: 2048; max_tokens if that is more.
+    pub n_batch: u32,
+    /// What is made of a text's tokens; model: what its file says (model, mean, first, last).
+    pub pooling: u32,
+    /// What becomes of texts of more than max_tokens (cut, refuse, windows).
+    pub long_texts: u32,
+    /// Elements of a vector, the first ones; 0: all.
+    pub n_dims: u32,
+    /// Vectors are not divided by their length.
+    pub raw: bool,
+    /// Put before every text.
+    pub prefix: Option<String>,
+}
+
+impl EncoderOptions {
+    pub(crate) fn fill(&self, c: &mut sys::sm_encoder_options, texts: &mut Texts) -> Result<()> {
+        c.n_threads = self.n_threads;
+        c.max_tokens = self.max_tokens;
+        c.n_batch = self.n_batch;
+        c.pooling = self.pooling;
+        c.long_texts = self.long_texts;
+        c.n_dims = self.n_dims;
+        c.raw = u32::from(self.raw);
+        c.prefix = texts.optional("prefix", self.prefix.as_deref())?;
+        Ok(())
+    }
+}
+
 /// `sm_sampling`: what is not set is the library's default.
 #[derive(Clone, Default)]
 pub struct Sampling {

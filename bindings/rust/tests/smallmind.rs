@@ -228,6 +228,30 @@ fn constraints() {
 }
 
 #[test]
+fn vectors_of_texts() {
+    let model = load();
+    let mut encoder =
+        model.encoder(&EncoderOptions { n_threads: 1, ..Default::default() }).unwrap();
+    drop(model);
+    let info = encoder.info().unwrap();
+    let vectors = encoder.embed(&["Once upon a time", "and the end", ""]).unwrap();
+    assert!(vectors.len() == 3 && vectors.iter().all(|v| v.len() == info.n_dims as usize));
+    assert!((vectors[0].iter().map(|x| x * x).sum::<f32>() - 1.0).abs() < 1e-4);
+    assert_ne!(vectors[0], vectors[1]);
+    assert_eq!(encoder.embed(&["and the end".to_string()]).unwrap()[0], vectors[1]);
+    assert!(encoder.embed(&[""; 0]).unwrap().is_empty());
+    assert!(info.n_labels == 0 && encoder.labels().unwrap().is_empty());
+    assert_eq!(encoder.score(&["Once"]).unwrap_err().status, Status::UNSUPPORTED);
+    assert_eq!(encoder.rerank("Once", &["a"]).unwrap_err().status, Status::UNSUPPORTED);
+    encoder.canceller().set();
+    assert_eq!(encoder.embed(&["Once"]).unwrap_err().status, Status::CANCELLED);
+    let few = EncoderOptions { n_dims: 8, pooling: sys::SM_POOLING_MEAN, ..Default::default() };
+    let mut encoder = load().encoder(&few).unwrap();
+    assert_eq!(encoder.embed(&["Once"]).unwrap()[0].len(), 8);
+    assert_eq!(encoder.info().unwrap().pooling, sys::SM_POOLING_MEAN);
+}
+
+#[test]
 fn the_version_is_the_librarys() {
     assert_eq!(unsafe { sys::sm_abi() }, sys::SM_ABI);
     assert!(version().starts_with(&format!("{}.", sys::SM_VERSION_MAJOR)));
