@@ -724,6 +724,86 @@ class session {
     std::shared_ptr<core> mine;
 };
 
+/// Vectors and scores of texts, which are computed together and have the same bits as alone.
+class encoder {
+  public:
+    explicit encoder(const model &of, const encoder_options &options = {})
+        : flag(std::make_unique<canceller>()) {
+        sm_encoder_options given = detail::sized<sm_encoder_options>();
+        fill(given, options);
+        given.cancel_flag = flag->get();
+        sm_encoder *made = nullptr;
+        detail::call(sm_encoder_new, &made, of.get(), &given);
+        owned.reset(made);
+    }
+
+    /// Ends the call that another thread is in, or the next one: it throws cancelled_error. A
+    /// signal handler may do it, too.
+    void cancel() const noexcept { flag->set(); }
+
+    sm_encoder_info info() const {
+        sm_encoder_info found = detail::sized<sm_encoder_info>();
+        detail::call(sm_encoder_get_info, get(), &found);
+        return found;
+    }
+    /// The names of the scores of a text; "" for one that has none.
+    std::vector<std::string> labels() const {
+        std::vector<std::string> names(info().n_labels);
+        for (std::size_t i = 0; i < names.size(); i++) {
+            std::uint64_t n = 0;
+            const char *name = sm_encoder_label(get(), static_cast<std::uint32_t>(i), &n);
+            if (name)
+                names[i].assign(name, static_cast<std::size_t>(n));
+        }
+        return names;
+    }
+
+    /// The vectors of texts, in their order.
+    std::vector<std::vector<float>> embed(const std::vector<std::string> &texts) {
+        return rows(texts, info().n_dims,
+                    [&](auto... into) { detail::call(sm_encoder_embed, get(), into...); });
+    }
+    /// The scores of texts by labels, in their order.
+    std::vector<std::vector<float>> score(const std::vector<std::string> &texts) {
+        return rows(texts, info().n_labels,
+                    [&](auto... into) { detail::call(sm_encoder_score, get(), into...); });
+    }
+    /// How well documents answer a query, the greater the better.
+    std::vector<float> rerank(std::string_view query, const std::vector<std::string> &documents) {
+        std::vector<float> scores;
+        const auto length = static_cast<std::uint64_t>(query.size());
+        for (const auto &row : rows(documents, 1, [&](auto... into) {
+                 detail::call(sm_encoder_rerank, get(), query.data(), length, into...);
+             }))
+            scores.push_back(row[0]);
+        return scores;
+    }
+    sm_encoder *get() const noexcept { return owned.get(); }
+
+  private:
+    /// The flag is cleared behind the call, however it ends.
+    struct clearing {
+        const canceller &flag;
+        ~clearing() { flag.clear(); }
+    };
+    template <class F>
+    std::vector<std::vector<float>> rows(const std::vector<std::string> &texts, std::size_t width,
+                                         F fill_in) {
+        const clearing behind = {*flag};
+        const auto list = detail::texts(texts);
+        // without labels the call says what is wrong
+        std::vector<float> all(texts.size() * width + 1);
+        fill_in(list.data(), static_cast<std::uint64_t>(list.size()), all.data(),
+                static_cast<std::uint64_t>(all.size()));
+        std::vector<std::vector<float>> made;
+        for (std::size_t i = 0; i < texts.size(); i++)
+            made.emplace_back(all.data() + i * width, all.data() + (i + 1) * width);
+        return made;
+    }
+    std::unique_ptr<canceller> flag;
+    detail::handle<sm_encoder, sm_encoder_free> owned;
+};
+
 } // namespace smallmind
 
 #endif

@@ -188,6 +188,38 @@ inline void fill(sm_fork_options &out, const fork_options &in) {
     out.n_threads = in.n_threads;
 }
 
+/// sm_encoder_options. What is not set is the library's default.
+struct encoder_options {
+    /// Threads that compute; 0: all CPUs of the process, 8 at most.
+    std::uint32_t n_threads = 0;
+    /// Of a text at most; 0: what the model was trained with, 8192 at most.
+    std::uint32_t max_tokens = 0;
+    /// Computed together at most; 0: 2048; max_tokens if that is more.
+    std::uint32_t n_batch = 0;
+    /// What is made of a text's tokens; model: what its file says (model, mean, first, last).
+    std::uint32_t pooling = 0;
+    /// What becomes of texts of more than max_tokens (cut, refuse, windows).
+    std::uint32_t long_texts = 0;
+    /// Elements of a vector, the first ones; 0: all.
+    std::uint32_t n_dims = 0;
+    /// Vectors are not divided by their length.
+    bool raw = false;
+    /// Put before every text.
+    std::optional<std::string> prefix = std::nullopt;
+};
+
+/// The numbers, words and texts of them; `in` has to live as long as `out`.
+inline void fill(sm_encoder_options &out, const encoder_options &in) {
+    out.n_threads = in.n_threads;
+    out.max_tokens = in.max_tokens;
+    out.n_batch = in.n_batch;
+    out.pooling = in.pooling;
+    out.long_texts = in.long_texts;
+    out.n_dims = in.n_dims;
+    out.raw = in.raw;
+    out.prefix = in.prefix ? in.prefix->c_str() : nullptr;
+}
+
 /// sm_sampling. What is not set is the library's default.
 struct sampling_options {
     /// 0 takes the likeliest token, more is more random.

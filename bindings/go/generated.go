@@ -235,6 +235,40 @@ func (o *ForkOptions) fill(c *C.sm_fork_options, a *arena) {
 	c.n_threads = C.uint32_t(o.NThreads)
 }
 
+// EncoderOptions is sm_encoder_options: what is not set is the library's default.
+type EncoderOptions struct {
+	// Threads that compute; 0: all CPUs of the process, 8 at most.
+	NThreads uint32
+	// Of a text at most; 0: what the model was trained with, 8192 at most.
+	MaxTokens uint32
+	// Computed together at most; 0: 2048; max_tokens if that is more.
+	NBatch uint32
+	// What is made of a text's tokens; model: what its file says (model, mean, first, last).
+	Pooling uint32
+	// What becomes of texts of more than max_tokens (cut, refuse, windows).
+	LongTexts uint32
+	// Elements of a vector, the first ones; 0: all.
+	NDims uint32
+	// Vectors are not divided by their length.
+	Raw bool
+	// Put before every text.
+	Prefix string
+}
+
+func (o *EncoderOptions) fill(c *C.sm_encoder_options, a *arena) {
+	c.struct_size = C.sizeof_sm_encoder_options
+	c.n_threads = C.uint32_t(o.NThreads)
+	c.max_tokens = C.uint32_t(o.MaxTokens)
+	c.n_batch = C.uint32_t(o.NBatch)
+	c.pooling = C.uint32_t(o.Pooling)
+	c.long_texts = C.uint32_t(o.LongTexts)
+	c.n_dims = C.uint32_t(o.NDims)
+	c.raw = C.uint32_t(flag(o.Raw))
+	if o.Prefix != "" {
+		c.prefix = a.text("prefix", o.Prefix)
+	}
+}
+
 // Sampling is sm_sampling: what is not set is the library's default.
 type Sampling struct {
 	// 0 takes the likeliest token, more is more random.

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -302,6 +303,60 @@ func TestAnyOrderOfEnds(t *testing.T) {
 		return busy.Close() // takes effect when the call ends
 	})
 	if err != nil || busy.Len() != 0 {
+		t.Fatal(err)
+	}
+}
+
+func TestVectorsOfTexts(t *testing.T) {
+	ctx := context.Background()
+	m := load(t)
+	encoder, err := m.Encoder(&EncoderOptions{NThreads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Close()
+	info, err := encoder.Info()
+	if err != nil || info.Dimensions == 0 || info.Labels != 0 {
+		t.Fatal(info, err)
+	}
+	vectors, err := encoder.Embed(ctx, "Once upon a time", "and the end", "")
+	if err != nil || len(vectors) != 3 || len(vectors[2]) != info.Dimensions {
+		t.Fatal(vectors, err)
+	}
+	alone, err := encoder.Embed(ctx, "and the end")
+	if err != nil || !slices.Equal(alone[0], vectors[1]) || slices.Equal(vectors[0], vectors[1]) {
+		t.Fatal(alone, err)
+	}
+	if none, err := encoder.Embed(ctx); err != nil || len(none) != 0 {
+		t.Fatal(none, err)
+	}
+	if labels, err := encoder.Labels(); err != nil || len(labels) != 0 {
+		t.Fatal(labels, err)
+	}
+	if _, err := encoder.Score(ctx, "Once"); !errors.Is(err, ErrUnsupported) {
+		t.Fatal(err)
+	}
+	if _, err := encoder.Rerank(ctx, "Once", "a", "b"); !errors.Is(err, ErrUnsupported) {
+		t.Fatal(err)
+	}
+	cancelling, cancel := context.WithCancel(ctx)
+	time.AfterFunc(time.Millisecond, cancel)
+	much := slices.Repeat([]string{"Once upon a time there was"}, 20000)
+	if _, err := encoder.Embed(cancelling, much...); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	encoder.Close()
+	if _, err := encoder.Embed(ctx, "Once"); !errors.Is(err, ErrState) {
+		t.Fatal(err)
+	}
+	few, err := load(t).Encoder(&EncoderOptions{NDims: 8, Pooling: PoolingMean})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if short, err := few.Embed(ctx, "Once"); err != nil || len(short[0]) != 8 {
+		t.Fatal(short, err)
+	}
+	if _, err := load(t).Encoder(&EncoderOptions{Prefix: "a\x00b"}); !errors.Is(err, ErrArgument) {
 		t.Fatal(err)
 	}
 }

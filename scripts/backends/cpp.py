@@ -16,6 +16,7 @@ STRUCTS = {
         "/// Ends the loading when it is set; not owned.", "const canceller *cancel = nullptr;"]),
     "sm_session_options": ("session_options", []),
     "sm_fork_options": ("fork_options", []),
+    "sm_encoder_options": ("encoder_options", []),
     "sm_sampling": ("sampling_options", [
         "/// Added to the logits of tokens.", "std::vector<sm_logit_bias> bias;",
         "/// Texts that repetitions do not reach over.",

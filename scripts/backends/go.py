@@ -16,6 +16,7 @@ STRUCTS = {
         "Progress func(done, total uint64) error"]),
     "sm_session_options": ("SessionOptions", []),
     "sm_fork_options": ("ForkOptions", []),
+    "sm_encoder_options": ("EncoderOptions", []),
     "sm_sampling": ("Sampling", [
         "// Bias is added to the logits of tokens.", "Bias map[int32]float64",
         "// DryBreakers are texts that repetitions do not reach over.", "DryBreakers []string"]),

@@ -306,6 +306,28 @@ static void test_constraints() {
     CHECK(thrown<sm::format_error>([&] { sm::constraint::schema(model.tokenizer(), "{"); }) != "");
 }
 
+static void test_vectors() {
+    sm::encoder_options options;
+    options.n_threads = 1;
+    auto model = std::make_unique<sm::model>(path);
+    sm::encoder encoder(*model, options);
+    model.reset();
+    const sm_encoder_info info = encoder.info();
+    const auto vectors = encoder.embed({"Once upon a time", "and the end", ""});
+    CHECK(vectors.size() == 3 && vectors[2].size() == info.n_dims && vectors[0] != vectors[1]);
+    CHECK(encoder.embed({"and the end"})[0] == vectors[1]);
+    CHECK(encoder.embed({}).empty() && info.n_labels == 0 && encoder.labels().empty());
+    CHECK(thrown<sm::unsupported_error>([&] { encoder.score({"Once"}); }) != "");
+    CHECK(thrown<sm::unsupported_error>([&] { encoder.rerank("Once", {"a", "b"}); }) != "");
+    encoder.cancel();
+    CHECK(thrown<sm::cancelled_error>([&] { encoder.embed({"Once"}); }) != "");
+    CHECK(encoder.embed({"Once"}).size() == 1); // nothing is left of it
+    options.n_dims = 8;
+    sm::encoder other(sm::model(path), options);
+    encoder = std::move(other);
+    CHECK(encoder.embed({"Once"})[0].size() == 8);
+}
+
 int main(int, char **arguments) {
     path = arguments[1];
     const auto begin = std::chrono::steady_clock::now();
@@ -321,6 +343,7 @@ int main(int, char **arguments) {
     test_any_order_of_ends();
     test_chat();
     test_constraints();
+    test_vectors();
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
     std::cout << failures << " failures in " << took.count() << " s\n";
     return failures != 0;
