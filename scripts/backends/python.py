@@ -72,6 +72,7 @@ KEYWORDS = {
     "sm_model_options": ("ModelOptions", "TypedDict", []),
     "sm_session_options": ("SessionOptions", "TypedDict", []),
     "sm_fork_options": ("ForkOptions", "TypedDict", []),
+    "sm_encoder_options": ("EncoderOptions", "TypedDict", []),
     "sm_sampling": ("SamplingOptions", "TypedDict", [
         "bias: Mapping[int, float]", "dry_breaker_texts: Union[Text, Iterable[Text]]"]),
     "sm_generate_options": ("GenerateOptions", "SamplingOptions", [

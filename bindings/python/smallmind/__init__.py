@@ -11,16 +11,17 @@ them. Whatever the library refuses raises an Error with its message. Calls relea
 lock; Ctrl-C ends them.
 """
 from . import _options
+from ._encode import Encoder
 from ._library import (ArgumentError, CancelledError, ContextFullError, Error, FileError,
                        FormatError, OutOfMemoryError, StateError, UnsupportedError, lib)
 from ._model import Adapter, Constraint, Model
 from ._session import Session
 from ._train import Trainer, init_model, merge_adapter, quantize, train_vocabulary
 
-__all__ = ["Adapter", "ArgumentError", "CancelledError", "Constraint", "ContextFullError", "Error",
-           "FileError", "FormatError", "Model", "OutOfMemoryError", "Session", "StateError",
-           "Trainer", "UnsupportedError", "init_model", "merge_adapter", "options", "quantize",
-           "train_vocabulary", "version"]
+__all__ = ["Adapter", "ArgumentError", "CancelledError", "Constraint", "ContextFullError",
+           "Encoder", "Error", "FileError", "FormatError", "Model", "OutOfMemoryError", "Session",
+           "StateError", "Trainer", "UnsupportedError", "init_model", "merge_adapter", "options",
+           "quantize", "train_vocabulary", "version"]
 
 
 def version():

@@ -5,14 +5,14 @@ from typing import (Any, AsyncGenerator, Callable, Dict, Generator, Iterable, Li
 
 from typing_extensions import Self, Unpack
 
-from ._keywords import (ExportOptions, ForkOptions, GenerateOptions, InitOptions, MergeOptions,
-                        ModelOptions, QuantizeOptions, SamplingOptions, SessionOptions, Text,
-                        TrainerOptions, VocabularyOptions)
+from ._keywords import (EncoderOptions, ExportOptions, ForkOptions, GenerateOptions, InitOptions,
+                        MergeOptions, ModelOptions, QuantizeOptions, SamplingOptions,
+                        SessionOptions, Text, TrainerOptions, VocabularyOptions)
 
-__all__ = ["Adapter", "ArgumentError", "CancelledError", "Constraint", "ContextFullError", "Error",
-           "FileError", "FormatError", "Model", "OutOfMemoryError", "Session", "StateError",
-           "Trainer", "UnsupportedError", "init_model", "merge_adapter", "options", "quantize",
-           "train_vocabulary", "version"]
+__all__ = ["Adapter", "ArgumentError", "CancelledError", "Constraint", "ContextFullError",
+           "Encoder", "Error", "FileError", "FormatError", "Model", "OutOfMemoryError", "Session",
+           "StateError", "Trainer", "UnsupportedError", "init_model", "merge_adapter", "options",
+           "quantize", "train_vocabulary", "version"]
 
 _T = TypeVar("_T")
 _Path = Union[str, bytes, os.PathLike[str], os.PathLike[bytes]]
@@ -55,6 +55,7 @@ class Model(_Handle):
     @property
     def info(self) -> _Json: ...
     def session(self, **values: Unpack[SessionOptions]) -> Session: ...
+    def encoder(self, **values: Unpack[EncoderOptions]) -> Encoder: ...
     @overload
     def constraint(self, *, schema: Any) -> Constraint: ...
     @overload
@@ -81,6 +82,18 @@ class Adapter(_Handle):
                  progress: Optional[_Progress] = None) -> None: ...
     @property
     def info(self) -> _Json: ...
+
+class Encoder(_Handle):
+    def __init__(self, model: Model, **values: Unpack[EncoderOptions]) -> None: ...
+    @property
+    def info(self) -> _Json: ...
+    @property
+    def labels(self) -> List[Optional[str]]: ...
+    def cancel(self) -> None: ...
+    def embed(self, text: Union[Text, Iterable[Text]]) -> memoryview: ...
+    async def aembed(self, text: Union[Text, Iterable[Text]]) -> memoryview: ...
+    def score(self, text: Union[Text, Iterable[Text]]) -> memoryview: ...
+    def rerank(self, query: Text, documents: Iterable[Text]) -> memoryview: ...
 
 class Session(_Handle):
     model: Model

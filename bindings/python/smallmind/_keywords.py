@@ -48,6 +48,25 @@ class ForkOptions(TypedDict, total=False):
     n_threads: int
 
 
+class EncoderOptions(TypedDict, total=False):
+    # Threads that compute; 0: all CPUs of the process, 8 at most.
+    n_threads: int
+    # Of a text at most; 0: what the model was trained with, 8192 at most.
+    max_tokens: int
+    # Computed together at most; 0: 2048; max_tokens if that is more.
+    n_batch: int
+    # What is made of a text's tokens; model: what its file says (model, mean, first, last).
+    pooling: Union[int, Literal["model", "mean", "first", "last"]]
+    # What becomes of texts of more than max_tokens (cut, refuse, windows).
+    long_texts: Union[int, Literal["cut", "refuse", "windows"]]
+    # Elements of a vector, the first ones; 0: all.
+    n_dims: int
+    # Vectors are not divided by their length.
+    raw: bool
+    # Put before every text.
+    prefix: str
+
+
 class SamplingOptions(TypedDict, total=False):
     # 0 takes the likeliest token, more is more random.
     temperature: float

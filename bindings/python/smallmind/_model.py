@@ -70,6 +70,11 @@ class Model(Handle):
         from ._session import Session
         return Session(self, **values)
 
+    def encoder(self, **values):
+        """What makes vectors and scores of texts."""
+        from ._encode import Encoder
+        return Encoder(self, **values)
+
     def constraint(self, **how):
         """What text has to match: one of schema, grammar, regex and choices; see Constraint."""
         return Constraint(self, **how)

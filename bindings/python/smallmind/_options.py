@@ -12,6 +12,7 @@ TABLES = {
     _abi.sm_sampling: _abi.SM_OPTIONS_SAMPLING,
     _abi.sm_generate_options: _abi.SM_OPTIONS_GENERATE,
     _abi.sm_fork_options: _abi.SM_OPTIONS_FORK,
+    _abi.sm_encoder_options: _abi.SM_OPTIONS_ENCODER,
     _abi.sm_trainer_options: _abi.SM_OPTIONS_TRAINER,
     _abi.sm_export_options: _abi.SM_OPTIONS_EXPORT,
     _abi.sm_vocabulary_options: _abi.SM_OPTIONS_VOCABULARY,
@@ -24,7 +25,8 @@ TABLES = {
 NAMES = {
     "Model": _abi.sm_model_options, "session": _abi.sm_session_options,
     "generate": _abi.sm_generate_options, "sampling": _abi.sm_sampling,
-    "fork": _abi.sm_fork_options, "Trainer": _abi.sm_trainer_options,
+    "fork": _abi.sm_fork_options, "encoder": _abi.sm_encoder_options,
+    "Trainer": _abi.sm_trainer_options,
     "export": _abi.sm_export_options, "train_vocabulary": _abi.sm_vocabulary_options,
     "init_model": _abi.sm_model_init_options, "quantize": _abi.sm_quantize_options,
     "merge_adapter": _abi.sm_merge_options,

@@ -36,6 +36,39 @@ class Models(unittest.TestCase):
         self.assertGreater(len(ids), 2)
         self.assertEqual(model.decode(ids).strip(), "and the end\0!")
 
+    def test_vectors(self):
+        encoder = smallmind.Model(MODEL).encoder(n_threads=1)
+        width = encoder.info["n_dims"]
+        rows = encoder.embed(["Once upon a time", "and the end", ""])
+        self.assertEqual(rows.shape, (3, width))
+        first, second, _ = rows.tolist()
+        self.assertAlmostEqual(sum(x * x for x in first), 1, 4)
+        self.assertNotEqual(first, second)
+        self.assertEqual(encoder.embed("and the end").tolist(), second)  # alone the same
+        self.assertEqual(len(encoder.embed([])), 0)
+        self.assertEqual((encoder.info["n_labels"], encoder.labels), (0, []))
+        for call in (lambda: encoder.score("Once"), lambda: encoder.rerank("Once", ["a", "b"])):
+            with self.assertRaises(smallmind.UnsupportedError):
+                call()
+        encoder.cancel()
+        with self.assertRaises(smallmind.CancelledError):
+            encoder.embed("Once")
+        encoder.close()
+        with self.assertRaises(smallmind.StateError):
+            encoder.embed("Once")
+        with smallmind.Model(MODEL).encoder(n_dims=8, pooling="mean") as few:
+            self.assertEqual(few.embed("Once").shape, (8,))
+            self.assertEqual(few.info["pooling"], "mean")
+
+    def test_vectors_are_interrupted(self):
+        encoder = smallmind.Model(MODEL).encoder(n_threads=1)
+        timer = threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGINT))
+        with self.assertRaises(KeyboardInterrupt):
+            timer.start()
+            while True:
+                encoder.embed(["Once upon a time there was"] * 5000)
+        self.assertEqual(len(encoder.embed("Once")), encoder.info["n_dims"])
+
     def test_errors_are_exceptions(self):
         with self.assertRaises(smallmind.FileError) as caught:
             smallmind.Model("/nonexistent/model.gguf")

@@ -24,6 +24,12 @@ def text(model: smallmind.Model) -> str:
         return again + str(logprob) + str(len(rows))
 
 
+def vectors(model: smallmind.Model) -> float:
+    encoder = model.encoder(pooling="mean", n_dims=8)
+    one: memoryview = encoder.embed(["Once", "upon"])
+    return sum(encoder.rerank("query", ["document"])) + len(one) + len(encoder.labels)
+
+
 def chat(session: smallmind.Session) -> int:
     messages = [{"role": "user", "content": "a colour and a number"}]
     message: Dict[str, Any] = session.chat(messages, template="chatml", max_tokens=4)
