@@ -61,6 +61,7 @@ typedef enum hf_order {
                         */
     HF_EITHER_LAST,
     HF_EITHER,     /* HF_SAME or HF_TURNED, likewise */
+    HF_POSITIONS,  /* behind two rows of padding */
     HF_TAPS,       /* of a convolution of channels by themselves: matrices of one row each */
     HF_MXFP4,      /* blocks and scales apart; columns in another order */
     HF_MXFP4_EVEN, /* the same, every second row */
@@ -77,11 +78,14 @@ typedef struct hf_name {
 
 typedef struct hf_reader hf_reader;
 
-typedef struct hf_family {
+typedef struct hf_family hf_family;
+struct hf_family {
     const char *types; /* model_type of config.json, separated by bars */
     const char *architecture;
-    const hf_key *keys;         /* before the ones that all families have; NULL: none */
-    const hf_name *names;       /* likewise */
+    const hf_key *keys;   /* before the ones that all families have; NULL: none */
+    const hf_name *names; /* likewise */
+    /* Another family, if config.json means that one; NULL: it does not depend */
+    const hf_family *(*instead)(hf_reader *r);
     void (*more)(hf_reader *r); /* keys and tensors that are no matter of tables; NULL */
     const char *prefix;         /* of names, which a file may leave out; NULL: "model." */
     double theta;               /* base of the rotation where no key says it; 0: 10000 */
@@ -89,7 +93,7 @@ typedef struct hf_family {
     bool partial;               /* heads may be rotated in part */
     bool no_rope;
     bool qk_in_pairs; /* rope on pairs (GGUF) of q and k that are in halves here */
-} hf_family;
+};
 
 const hf_family *hf_family_find(const char *type, uint64_t length);
 /* The i-th of those that become a model of that architecture; NULL past the last. */
@@ -135,9 +139,11 @@ struct hf_reader {
     uint32_t nope, value_dim; /* of latent heads */
     uint32_t n_ff_expert;     /* where stacks of experts may lie either way */
     bool tied, tied_said;
-    bool biased;            /* queries have biases, says config.json */
-    uint64_t n_vocab;       /* 0: not said */
-    uint32_t n_drafts;      /* layers behind the last that are not computed */
+    bool biased;       /* queries have biases, says config.json */
+    uint64_t n_vocab;  /* 0: not said */
+    uint32_t n_drafts; /* layers behind the last that are not computed */
+    char dense[2][96]; /* files of matrices behind pooling, the last of `files` */
+    uint32_t n_dense;
     bool pictures;          /* the model has parts that read no text, which are left out */
     const sm_source *model; /* which the adapter in the directory is for; NULL: a model is read */
     hf_packing packing;
@@ -180,6 +186,7 @@ void hf_put_text(hf_reader *r, const char *key, const char *value);
 void hf_put_flags(hf_reader *r, const char *key, const bool *value, uint32_t n);
 void hf_put_floats(hf_reader *r, const char *key, const float *value, uint32_t n);
 void hf_put_counts(hf_reader *r, const char *key, const uint32_t *value, uint32_t n);
+void hf_put_texts(hf_reader *r, const char *key, const sm_gguf_str *value, uint32_t n);
 
 /* The rotation (hf_rope.c), from rope_parameters, or rope_theta and rope_scaling. */
 void hf_read_rope(hf_reader *r);
@@ -216,6 +223,8 @@ void hf_open_text(hf_reader *r, const char *name, sm_file *file);
 /* What other files say of texts: chat templates, which tokens end one, how they are sampled
  * (hf_texts.c). */
 void hf_read_texts(hf_reader *r);
+/* What modules.json makes of hidden states: key pooling_type, r->dense (hf_pooling.c). */
+void hf_read_modules(hf_reader *r);
 
 /* ---- tensors (hf_tensors.c, hf_convert.c) --------------------------------------------------- */
 

@@ -183,6 +183,12 @@ void hf_put_counts(hf_reader *r, const char *key, const uint32_t *value, uint32_
         sm_gguf_put_array(r->keys, name, SM_KEY_UINT32, value, n);
 }
 
+void hf_put_texts(hf_reader *r, const char *key, const sm_gguf_str *value, uint32_t n) {
+    char name[128];
+    if (begin_key(r, key, name, sizeof name))
+        sm_gguf_put_array(r->keys, name, SM_KEY_STRING, value, n);
+}
+
 float *hf_make(hf_reader *r, const char *name, uint64_t n) {
     if (r->status)
         return NULL;
@@ -360,6 +366,8 @@ static void find_family(hf_reader *r) {
                             "%s: key 'model_type': '%.*s' cannot be computed from a directory by "
                             "this version",
                             r->config_shown, (int)(length < 64 ? length : 64), type);
+    else if (r->family->instead)
+        r->family = r->family->instead(r);
 }
 
 /* Whether the embedding is the output layer, too. Where a model has parts that read other things

@@ -499,6 +499,17 @@ static hf_order decide(const hf_reader *r, const sm_st_tensor *t, hf_order order
     }
 }
 
+static void skip_padding(hf_reader *r, const sm_st_tensor *t, hf_tensor *out) {
+    if (out->depth != 1 || out->rows < 3) {
+        r->status = sm_fail(r->error, SM_ERR_SHAPE, "%s: tensor '%s' has no rows behind padding's",
+                            r->shown, t->name);
+        return;
+    }
+    out->rows -= 2;
+    out->data += 2 * out->row_bytes;
+    out->distance = out->rows * out->row_bytes;
+}
+
 /* [channels][1][taps]: a matrix. */
 static void join_channels(hf_tensor *out) {
     if (out->rows != 1 || out->distance != out->row_bytes)
@@ -521,6 +532,8 @@ void hf_convert(hf_reader *r, const sm_st_tensor *t, hf_form form, hf_tensor *ou
         plus_one(r, out);
     else if (order == HF_TAPS)
         join_channels(out);
+    else if (order == HF_POSITIONS)
+        skip_padding(r, t, out);
     else if (order == HF_FIRST_HALF || order == HF_LAST_HALF)
         halve(r, t, order, out);
     else if (order == HF_LATENT_K || order == HF_LATENT_V)

@@ -81,6 +81,7 @@ const char *const hf_harmless[] = {
     "keys_to_ignore_at_inference",
     /* of training */
     "*dropout",
+    "*dropout_prob",
     "*pdrop",
     "*_dropout_*",
     "initializer_*",
@@ -183,8 +184,9 @@ void hf_all_windows(hf_reader *r) {
 
 /* ---- finding one ------------------------------------------------------------------------- */
 
-static const hf_family *const groups[] = {hf_llama_families, hf_gemma_families, hf_gpt_families,
-                                          hf_sparse_families, hf_hybrid_families};
+static const hf_family *const groups[] = {hf_llama_families,  hf_gemma_families,
+                                          hf_gpt_families,    hf_sparse_families,
+                                          hf_hybrid_families, hf_encoder_families};
 
 static bool is_type(const char *types, const char *type, uint64_t length) {
     for (const char *at = types; *at;) {

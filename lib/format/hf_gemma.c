@@ -53,6 +53,20 @@ static const hf_key gemma_keys[] = {{HF_IS, ACTIVATION, NULL, "gelu|" GELU_TANH}
                                     {HF_NUMBER, "attn_logit_softcapping", SM_K_SCORE_CAP, NULL},
                                     {HF_NUMBER, "final_logit_softcapping", SM_K_LOGIT_CAP, NULL},
                                     END_KEY};
+/* embeddinggemma: windows are those of its code, half as wide on either side. */
+static const hf_key gemma3_both_keys[] = {
+    {HF_IS, ACTIVATION, NULL, "gelu|" GELU_TANH},
+    {HF_NUMBER, "attn_logit_softcapping", SM_K_SCORE_CAP, NULL},
+    {HF_NUMBER, "final_logit_softcapping", SM_K_LOGIT_CAP, NULL},
+    {HF_ON, "use_bidirectional_attention", NULL, NULL},
+    END_KEY};
+
+static const hf_family *one_side_or_both(hf_reader *r) {
+    return hf_flag_or(r, "use_bidirectional_attention", false)
+               ? hf_family_find("gemma3_embedding", 16)
+               : r->family;
+}
+
 const hf_name hf_plus_one_names[] = {
     {"norm", "output_norm", HF_PLUS_ONE},
     {"layers.#.input_layernorm", "blk.#.attn_norm", HF_PLUS_ONE},
@@ -252,6 +266,14 @@ const hf_family hf_gemma_families[] = {
     {.types = "gemma3_text|gemma3",
      .architecture = "gemma3",
      .keys = gemma_keys,
+     .names = gemma2_names,
+     .instead = one_side_or_both,
+     .more = gemma3,
+     .theta = 1e6,
+     .tied = true},
+    {.types = "gemma3_embedding",
+     .architecture = "gemma-embedding",
+     .keys = gemma3_both_keys,
      .names = gemma2_names,
      .more = gemma3,
      .theta = 1e6,

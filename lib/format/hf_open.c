@@ -212,6 +212,8 @@ static void open_weights(hf_reader *r, bool map) {
         open_index(r, map);
     else
         refuse_weights(r);
+    for (uint32_t i = 0; i < r->n_dense && !r->status; i++)
+        hf_add_file(r, r->dense[i], map);
 }
 
 /* ---- keys -------------------------------------------------------------------------------- */
@@ -266,6 +268,8 @@ static void read_keys(hf_reader *r, const void *config, uint64_t size, bool besi
         put_name(r);
     if (!r->status && beside)
         hf_read_texts(r);
+    if (beside)
+        hf_read_modules(r);
     sm_json_free(r->json);
     r->json = NULL;
     if (!r->status)

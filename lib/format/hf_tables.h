@@ -27,6 +27,6 @@ extern const hf_name hf_plus_one_names[];
 
 /* Each ends with one without types. */
 extern const hf_family hf_llama_families[], hf_gemma_families[], hf_gpt_families[],
-    hf_sparse_families[], hf_hybrid_families[];
+    hf_sparse_families[], hf_hybrid_families[], hf_encoder_families[];
 
 #endif

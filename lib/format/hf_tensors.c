@@ -276,8 +276,21 @@ bool hf_places_all(const hf_reader *r) {
     return true;
 }
 
+/* Of a file of its own: a matrix behind pooling. */
+static void add_dense(pieces *p, const sm_st_tensor *t, uint32_t i) {
+    if (!strcmp(t->name, "linear.weight"))
+        add(p, t, i ? SM_DENSE_2 : SM_DENSE_1, UINT32_MAX, HF_SAME);
+    else
+        fail_tensor(p->r, SM_ERR_UNSUPPORTED, t->name,
+                    "is of a module behind pooling and no 'linear.weight'");
+}
+
 static void add_tensor(pieces *p, const sm_st_tensor *t) {
     hf_reader *r = p->r;
+    if (p->file + r->n_dense >= r->n_files) {
+        add_dense(p, t, p->file + r->n_dense - r->n_files);
+        return;
+    }
     const bool packed = ends_with(t->name, ".qweight") || ends_with(t->name, ".weight_packed");
     if (packed && !hf_is_packed(r, t)) {
         fail_tensor(r, SM_ERR_UNSUPPORTED, t->name,

@@ -46,6 +46,8 @@
 #define SM_K_WINDOW_PATTERN "attention.sliding_window_pattern"
 #define SM_K_CAUSAL "attention.causal"
 #define SM_K_POOLING "pooling_type"
+/* Tokens that texts are cut to, as sentence-transformers has it; of directories only. */
+#define SM_K_TEXT_TOKENS "sentence.max_tokens"
 #define SM_K_LABELS "classifier.output_labels"
 #define SM_K_ALIBI "attention.max_alibi_bias"
 #define SM_K_CLAMP_QKV "attention.clamp_kqv"

@@ -286,8 +286,11 @@ static void bind_pooling(binder *b) {
         !bind_rows(b, &p->dense[1], SM_DENSE_2, p->dense[0].rows) && !b->status)
         b->status = sm_fail(b->error, SM_ERR_MISSING, "%s: tensor '%s' is missing",
                             b->net->source->path, SM_DENSE_2);
-    if (p->type != SM_POOLED_RANK)
+    if (p->type != SM_POOLED_RANK) { /* directories have it where nobody asks for scores, too */
+        find(b, SM_POOLER, false);
+        find(b, "cls.bias", false);
         return;
+    }
     if (bind_rows(b, &p->pooler, SM_POOLER, n)) {
         n = p->pooler.rows;
         p->pooler_bias = bind_vector(b, "cls.bias", n, 1, true);

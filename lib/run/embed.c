@@ -375,8 +375,8 @@ sm_status sm_encoder_score(sm_encoder *e, const sm_text *texts, uint64_t n, floa
                            uint64_t capacity, sm_error *error) {
     job j;
     const uint64_t n_labels = e ? e->model->net->pooling.out.rows : 0;
-    sm_status status = begin(e, "sm_encoder_score", texts, n, scores, capacity,
-                             n_labels ? times(n, n_labels) : n, error);
+    sm_status status =
+        begin(e, "sm_encoder_score", texts, n, scores, capacity, times(n, n_labels), error);
     if (status)
         return status;
     status = check_labels(e, error);
@@ -401,8 +401,8 @@ sm_status sm_encoder_score_ids(sm_encoder *e, const int32_t *ids, const int32_t 
                                uint64_t n_ids, float *scores, uint64_t capacity, sm_error *error) {
     job j;
     const uint64_t n_labels = e ? e->model->net->pooling.out.rows : 0;
-    sm_status status = begin(e, "sm_encoder_score_ids", ids, n_ids, scores, capacity,
-                             n_labels ? n_labels : 1, error);
+    sm_status status =
+        begin(e, "sm_encoder_score_ids", ids, n_ids, scores, capacity, n_labels, error);
     if (status)
         return status;
     status = check_labels(e, error);

@@ -99,11 +99,23 @@ static sm_status check_model(const sm_model *model, const sm_encoder_options *o,
     return SM_OK;
 }
 
-static void set_defaults(sm_encoder_options *o, const sm_net *net) {
+/* What the model's makers cut texts to, or what it can. */
+static uint32_t usual_tokens(const sm_model *model) {
+    const sm_config *c = &model->net->config;
+    char name[128];
+    uint32_t n = 0;
+    sm_format(name, sizeof name, "%s." SM_K_TEXT_TOKENS, c->architecture);
+    if (sm_source_find_key(model->source, name))
+        sm_source_get_u32(model->source, name, &n, NULL);
+    const uint32_t most = min_u32(c->n_ctx_train, DEFAULT_TOKENS);
+    return n ? min_u32(n, most) : most;
+}
+
+static void set_defaults(sm_encoder_options *o, const sm_model *model) {
     if (!o->n_threads)
         o->n_threads = min_u32(sm_cpu_count(), DEFAULT_THREADS);
     if (!o->max_tokens)
-        o->max_tokens = min_u32(net->config.n_ctx_train, DEFAULT_TOKENS);
+        o->max_tokens = usual_tokens(model);
     if (!o->n_batch)
         o->n_batch = DEFAULT_BATCH;
     if (o->n_batch < o->max_tokens)
@@ -112,7 +124,7 @@ static void set_defaults(sm_encoder_options *o, const sm_net *net) {
 
 static sm_status fill(sm_encoder *e, sm_error *error) {
     const sm_net *net = e->model->net;
-    set_defaults(&e->o, net);
+    set_defaults(&e->o, e->model);
     e->pooling = pooling_of(net, e->o.pooling);
     e->n_dims = e->o.n_dims ? e->o.n_dims : sm_pool_dims(net);
     if (e->o.prefix && !(e->prefix = sm_strdup(e->mem, e->o.prefix, strlen(e->o.prefix))))

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "fixture.h"
 #include "smallmind/smallmind.h"
@@ -283,6 +284,256 @@ static void vectors_are_pooled_cut_and_prefixed(void **state) {
     sm_model_free(model);
 }
 
+/* ---- directories ------------------------------------------------------------------------- */
+
+#define E 16 /* width of the models below */
+#define N_ROWS 8
+#define FOLDER 512
+
+static char folder[FOLDER];
+
+static void put_file(const char *name, const char *text) {
+    char path[FOLDER + 100];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    scratch_write(path, text, strlen(text));
+}
+
+typedef struct weights {
+    bytes header, data;
+    uint64_t seed;
+} weights;
+
+static void put_tensor(weights *w, const char *name, uint32_t rows, uint32_t cols) {
+    char text[256];
+    const size_t begin = w->data.size, n = (size_t)rows * (cols ? cols : 1);
+    for (size_t i = 0; i < n; i++) {
+        const float x = (float)(test_random(&w->seed) % 1000) / 1000 - 0.5f;
+        bytes_put(&w->data, &x, sizeof x);
+    }
+    snprintf(text, sizeof text,
+             cols ? "%s\"%s\":{\"dtype\":\"F32\",\"shape\":[%u,%u],"
+                  : "%s\"%s\":{\"dtype\":\"F32\",\"shape\":[%u],",
+             w->header.size ? "," : "{", name, rows, cols);
+    bytes_put(&w->header, text, strlen(text));
+    snprintf(text, sizeof text, "\"data_offsets\":[%zu,%zu]}", begin, w->data.size);
+    bytes_put(&w->header, text, strlen(text));
+}
+
+static void end_weights(weights *w, const char *name) {
+    char path[FOLDER + 100];
+    bytes file = {0};
+    bytes_put(&w->header, "}", 1);
+    while (w->header.size % 8)
+        bytes_put(&w->header, " ", 1);
+    bytes_u64(&file, w->header.size);
+    bytes_put(&file, w->header.data, w->header.size);
+    bytes_put(&file, w->data.data, w->data.size);
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    scratch_write(path, file.data, file.size);
+    bytes_free(&file);
+    bytes_free(&w->header);
+    bytes_free(&w->data);
+}
+
+/* Weights of a layer of bert's; those before the positions' are the same whatever the model. */
+static void put_bert(const char *prefix, uint32_t padding, bool scores) {
+    static const struct {
+        const char *name;
+        uint32_t rows, cols;
+    } all[] = {
+        {"embeddings.word_embeddings.weight", N_ROWS, E},
+        {"embeddings.token_type_embeddings.weight", 2, E},
+        {"embeddings.LayerNorm.weight", E, 0},
+        {"embeddings.LayerNorm.bias", E, 0},
+        {"encoder.layer.0.attention.self.query.weight", E, E},
+        {"encoder.layer.0.attention.self.query.bias", E, 0},
+        {"encoder.layer.0.attention.self.key.weight", E, E},
+        {"encoder.layer.0.attention.self.key.bias", E, 0},
+        {"encoder.layer.0.attention.self.value.weight", E, E},
+        {"encoder.layer.0.attention.self.value.bias", E, 0},
+        {"encoder.layer.0.attention.output.dense.weight", E, E},
+        {"encoder.layer.0.attention.output.dense.bias", E, 0},
+        {"encoder.layer.0.attention.output.LayerNorm.weight", E, 0},
+        {"encoder.layer.0.attention.output.LayerNorm.bias", E, 0},
+        {"encoder.layer.0.intermediate.dense.weight", 2 * E, E},
+        {"encoder.layer.0.intermediate.dense.bias", 2 * E, 0},
+        {"encoder.layer.0.output.dense.weight", E, 2 * E},
+        {"encoder.layer.0.output.dense.bias", E, 0},
+        {"encoder.layer.0.output.LayerNorm.weight", E, 0},
+        {"encoder.layer.0.output.LayerNorm.bias", E, 0},
+    };
+    weights w = {.seed = 5};
+    char name[128];
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        snprintf(name, sizeof name, "%s%s", prefix, all[i].name);
+        put_tensor(&w, name, all[i].rows, all[i].cols);
+    }
+    w.seed = padding ? 99 : 6; /* rows of padding are others */
+    snprintf(name, sizeof name, "%sembeddings.position_embeddings.weight", prefix);
+    if (padding) {
+        weights rows = {.seed = 6};
+        put_tensor(&rows, "rows", N_ROWS, E);
+        put_tensor(&w, name, N_ROWS + padding, E);
+        memcpy(w.data.data + w.data.size - rows.data.size, rows.data.data, rows.data.size);
+        bytes_free(&rows.header);
+        bytes_free(&rows.data);
+    } else {
+        put_tensor(&w, name, N_ROWS, E);
+    }
+    if (scores) {
+        put_tensor(&w, "classifier.weight", 3, E);
+        put_tensor(&w, "classifier.bias", 3, 0);
+    }
+    end_weights(&w, "model.safetensors");
+}
+
+static void put_config(const char *type, uint32_t positions, const char *more) {
+    char text[1024];
+    snprintf(text, sizeof text,
+             "{\"model_type\":\"%s\",\"hidden_size\":%d,\"num_hidden_layers\":1,"
+             "\"num_attention_heads\":2,\"intermediate_size\":%d,\"vocab_size\":%d,"
+             "\"hidden_act\":\"gelu\",\"layer_norm_eps\":1e-5,\"type_vocab_size\":2,"
+             "\"max_position_embeddings\":%u%s}",
+             type, E, 2 * E, N_ROWS, positions, more);
+    put_file("config.json", text);
+}
+
+static void put_pooling(const char *mode) {
+    char text[200];
+    snprintf(text, sizeof text, "{\"word_embedding_dimension\":16,\"pooling_mode_%s\":true}", mode);
+    put_file("1_Pooling/config.json", text);
+}
+
+#define MODULE(n, kind, path) \
+    "{\"idx\":" #n ",\"path\":\"" path "\",\"type\":\"sentence_transformers.models." kind "\"}"
+
+/* A vector of some tokens, and how it was pooled. */
+static uint32_t vector_of_folder(float *vector) {
+    static const int32_t ids[] = {1, 5, 2, 7, 3};
+    sm_model *model;
+    sm_error error;
+    if (sm_model_load(&model, folder, NULL, &error))
+        fail_msg("%s", error.message);
+    sm_encoder *e = open_encoder(model, (sm_encoder_options){.raw = 1});
+    sm_encoder_info info = {.struct_size = sizeof info};
+    assert_int_equal(sm_encoder_get_info(e, &info, NULL), SM_OK);
+    assert_int_equal(sm_encoder_embed_ids(e, ids, 5, vector, E, NULL), SM_OK);
+    sm_encoder_free(e);
+    sm_model_free(model);
+    return info.pooling;
+}
+
+static void assert_refused(const char *what) {
+    sm_model *model;
+    sm_error error;
+    assert_int_equal(sm_model_load(&model, folder, NULL, &error), SM_ERR_UNSUPPORTED);
+    if (!strstr(error.message, what))
+        fail_msg("'%s' does not name %s", error.message, what);
+}
+
+static void directories_say_how_to_pool(void **state) {
+    (void)state;
+    float plain[E], mean[E], first[E], dense[E], padded[E];
+    snprintf(folder, sizeof folder, "%s", scratch_path("minilm"));
+    mkdir(folder, 0700);
+    char inner[FOLDER + 32];
+    static const char *const inside[] = {"1_Pooling", "2_Dense", "3_Dense"};
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(inner, sizeof inner, "%s/%s", folder, inside[i]);
+        mkdir(inner, 0700);
+    }
+    put_config("bert", N_ROWS, "");
+    put_bert("", 0, false);
+    assert_int_equal(vector_of_folder(plain), SM_POOLING_MEAN); /* what no file says */
+    put_file("modules.json",
+             "[" MODULE(0, "Transformer", "") "," MODULE(1, "Pooling", "1_Pooling") "," MODULE(
+                 2, "Normalize", "2_Normalize") "]");
+    put_pooling("mean_tokens");
+    assert_int_equal(vector_of_folder(mean), SM_POOLING_MEAN);
+    assert_memory_equal(plain, mean, sizeof mean);
+    put_pooling("cls_token");
+    assert_int_equal(vector_of_folder(first), SM_POOLING_FIRST);
+    assert_memory_not_equal(first, mean, sizeof mean);
+    put_pooling("max_tokens");
+    assert_refused("pooling_mode");
+    put_pooling("mean_tokens");
+
+    /* two matrices behind it */
+    weights w = {.seed = 1};
+    put_tensor(&w, "linear.weight", 3, E);
+    end_weights(&w, "2_Dense/model.safetensors");
+    w = (weights){.seed = 2};
+    put_tensor(&w, "linear.weight", E, 3);
+    end_weights(&w, "3_Dense/model.safetensors");
+    put_file("2_Dense/config.json", "{\"bias\":false,\"activation_function\":\"x.Identity\"}");
+    put_file("3_Dense/config.json", "{\"bias\":false,\"activation_function\":\"x.Identity\"}");
+    put_file("modules.json",
+             "[" MODULE(0, "Transformer", "") "," MODULE(1, "Pooling", "1_Pooling") "," MODULE(
+                 2, "Dense", "2_Dense") "," MODULE(3, "Dense", "3_Dense") "]");
+    vector_of_folder(dense);
+    uint64_t a = 1, b = 2;
+    float low[3] = {0};
+    for (size_t i = 0; i < 3 * E; i++)
+        low[i / E] += ((float)(test_random(&a) % 1000) / 1000 - 0.5f) * mean[i % E];
+    for (size_t i = 0; i < E; i++) {
+        float want = 0;
+        for (size_t k = 0; k < 3; k++)
+            want += ((float)(test_random(&b) % 1000) / 1000 - 0.5f) * low[k];
+        assert_true(fabsf(want - dense[i]) < 1e-5f);
+    }
+    put_file("3_Dense/config.json", "{\"bias\":false,\"activation_function\":\"x.Tanh\"}");
+    assert_refused("Tanh");
+    put_file("modules.json",
+             "[" MODULE(0, "Transformer", "") "," MODULE(1, "Pooling", "../up") "]");
+    assert_refused("../up");
+    put_file("modules.json", "[" MODULE(0, "Transformer", "") "," MODULE(
+                                 1, "WeightedLayerPooling", "a") "," MODULE(2, "CNN", "b") "]");
+    assert_refused("WeightedLayerPooling");
+    put_file("modules.json", "[" MODULE(0, "Transformer", "") "]");
+
+    /* roberta's positions stand behind two of padding's, and its names have a prefix */
+    put_config("roberta", N_ROWS + 2, ",\"pad_token_id\":1");
+    put_bert("roberta.", 2, false);
+    vector_of_folder(padded);
+    assert_memory_equal(plain, padded, sizeof plain);
+    put_config("roberta", N_ROWS + 2, ",\"pad_token_id\":0");
+    assert_refused("pad_token_id");
+    put_config("bert", N_ROWS, ",\"position_embedding_type\":\"relative_key\"");
+    assert_refused("position_embedding_type");
+}
+
+static void directories_name_labels(void **state) {
+    (void)state;
+    static const int32_t ids[] = {1, 5, 2};
+    sm_model *model;
+    sm_error error;
+    uint64_t length;
+    float scores[3];
+    snprintf(folder, sizeof folder, "%s", scratch_path("labels"));
+    mkdir(folder, 0700);
+    put_config("bert", N_ROWS, ",\"id2label\":{\"0\":\"no\",\"2\":\"yes\",\"1\":\"perhaps\"}");
+    put_bert("bert.", 0, true);
+    if (sm_model_load(&model, folder, NULL, &error))
+        fail_msg("%s", error.message);
+    sm_encoder *e = open_encoder(model, (sm_encoder_options){.n_threads = 1});
+    sm_encoder_info info = {.struct_size = sizeof info};
+    assert_int_equal(sm_encoder_get_info(e, &info, NULL), SM_OK);
+    assert_int_equal(info.n_labels, 3);
+    const char *label = sm_encoder_label(e, 1, &length);
+    assert_int_equal(length, 7);
+    assert_memory_equal(label, "perhaps", 7);
+    assert_null(sm_encoder_label(e, 3, NULL));
+    assert_int_equal(sm_encoder_score_ids(e, ids, NULL, 3, scores, 3, &error), SM_OK);
+    assert_true(isfinite(scores[0]) && scores[0] != scores[1]);
+    const int32_t types[] = {0, 1, 1}, wrong[] = {0, 2, 0};
+    float typed[3];
+    assert_int_equal(sm_encoder_score_ids(e, ids, types, 3, typed, 3, &error), SM_OK);
+    assert_memory_not_equal(scores, typed, sizeof scores);
+    assert_int_equal(sm_encoder_score_ids(e, ids, wrong, 3, typed, 3, &error), SM_ERR_ARGUMENT);
+    sm_encoder_free(e);
+    sm_model_free(model);
+}
+
 /* ---- refusals ---------------------------------------------------------------------------- */
 
 static void what_cannot_be_is_refused(void **state) {
@@ -345,6 +596,8 @@ int main(void) {
         cmocka_unit_test(windows_end_on_both_sides),
         cmocka_unit_test(long_texts_are_cut_refused_or_in_windows),
         cmocka_unit_test(vectors_are_pooled_cut_and_prefixed),
+        cmocka_unit_test(directories_say_how_to_pool),
+        cmocka_unit_test(directories_name_labels),
         cmocka_unit_test(what_cannot_be_is_refused),
     };
     return cmocka_run_group_tests_name("encoder", tests, NULL, NULL);
