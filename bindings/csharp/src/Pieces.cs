@@ -24,7 +24,10 @@ namespace SmallMind
         {
             room.Wait();
             if (left)
+            {
+                room.Release(); // an answer has an end, too, which nobody reads either
                 throw new OperationCanceledException();
+            }
             lock (pieces)
                 pieces.Enqueue(piece);
             filled.Release();

@@ -15,7 +15,7 @@ using SmallMind.Abi;
 /// Every public method is a test. Arguments: a model with a vocabulary, and a file with "struct
 /// size" of the headers in each line.
 /// </summary>
-public sealed class Tests
+public sealed partial class Tests
 {
     private static string path, sizes;
 
@@ -399,6 +399,12 @@ public sealed class Tests
             Check(string.Concat(deltas.Where(d => d.Kind == Constants.SM_DELTA_CONTENT)
                 .Select(d => d.Text)) == answer.Content);
             Check(session.ChatAsync(asked, how).Result.Content == answer.Content);
+            how.Generate = Many();
+            foreach (Delta delta in session.StreamChat(asked, how))
+            {
+                Thread.Sleep(20); // its thread waits to put one more: the end comes behind that
+                break;
+            }
             how.Generate = Few(20);
             how.Generate.Schema = "{\"enum\": [\"a\", \"b\"]}";
             Check(Regex.IsMatch(session.Chat(asked, how).Content, "^\"[ab]\"$"));

@@ -373,6 +373,11 @@ public final class SmallmindTest {
                         .map(Delta::text).collect(Collectors.joining()).equals(answer.content()));
             }
             check(session.chatAsync(asked, how).get().content().equals(answer.content()));
+            ChatOptions endless = new ChatOptions().template("chatml").generate(many());
+            try (Pieces<Delta> pieces = session.streamChat(asked, endless)) {
+                pieces.next();
+                Thread.sleep(20); // its thread waits to put one more: the end comes behind that
+            }
             Answer chosen = session.chat(asked, new ChatOptions().template("chatml")
                     .generate(few(20).schema("{\"enum\": [\"a\", \"b\"]}")));
             check(chosen.content().matches("\"[ab]\""), chosen);
