@@ -141,6 +141,12 @@ const (
 	OptimizerLion       = 1
 	OptimizerAdafactor  = 2
 	OptimizerSgd        = 3
+	ObjectiveSupervised = 0
+	ObjectiveDpo        = 1
+	ObjectiveIpo        = 2
+	ObjectiveSimpo      = 3
+	ObjectiveOrpo       = 4
+	ObjectiveKto        = 5
 	LrCosine            = 0
 	LrConstant          = 1
 	LrLinear            = 2

@@ -97,7 +97,7 @@ typedef struct sm_trainer sm_trainer;
 enum {
     SM_DATA_FILE_AUTO = 0,     /* .json, .jsonl, .ndjson are instruction data, all else text */
     SM_DATA_FILE_TEXT = 1,     /* plain text in UTF-8 */
-    SM_DATA_FILE_INSTRUCT = 2, /* an entry with a rejected answer is refused */
+    SM_DATA_FILE_INSTRUCT = 2, /* a rejected answer is refused but by objectives that compare */
     SM_DATA_FILE_CHOSEN = 3,   /* rejected answers are left out, the chosen ones learned */
 };
 
@@ -111,6 +111,17 @@ enum {
     SM_OPTIMIZER_LION = 1,
     SM_OPTIMIZER_ADAFACTOR = 2,
     SM_OPTIMIZER_SGD = 3,
+};
+
+/* What is learned. All but the first learn from answers that people prefer to others
+ * (docs/training.md). */
+enum {
+    SM_OBJECTIVE_SUPERVISED = 0, /* the text, or the answers */
+    SM_OBJECTIVE_DPO = 1,        /* arXiv:2305.18290; entries with a chosen and a rejected answer */
+    SM_OBJECTIVE_IPO = 2,        /* arXiv:2310.12036; the same entries */
+    SM_OBJECTIVE_SIMPO = 3,      /* arXiv:2405.14734; the same entries, no reference */
+    SM_OBJECTIVE_ORPO = 4,       /* arXiv:2403.07691; the same entries, no reference */
+    SM_OBJECTIVE_KTO = 5,        /* arXiv:2402.01306; entries with one answer and a label */
 };
 
 enum {
@@ -154,7 +165,7 @@ typedef struct sm_trainer_options {
     uint32_t optimizer;    /* SM_OPTIMIZER_… */
     uint32_t state_8bit;   /* 1: AdamW's moments in 8 bits each */
     double lr;             /* highest learning rate; 0: 1e-3, 1e-4 for Lion, 0.01 for Adafactor,
-                            0.1 for SGD */
+                            0.1 for SGD; a hundredth of it where answers are compared */
     double min_lr;         /* at the end of the schedule */
     double beta1;          /* AdamW and Lion; 0: 0.9; SM_ZERO: 0 */
     double beta2;          /* 0: 0.95 for AdamW, 0.99 for Lion; SM_ZERO: 0 */
@@ -192,12 +203,26 @@ typedef struct sm_trainer_options {
                                  every layer */
     const sm_allocator *allocator; /* NULL: the C library's */
     sm_progress_fn progress;       /* while opening: bytes of data read of all, then weights made
-                                      ready of all, then of the optimizer; NULL: none */
+                                      ready of all, then of the optimizer, then entries that the
+                                      reference was asked about; NULL: none */
     void *progress_user;
     const sm_logger *log;   /* while opening, warnings as of sm_tokenizer_options; NULL: silent */
     sm_cancel *cancel_flag; /* NULL, or what ends opening and every later call while it is set */
     /* host */
     uint64_t memory_limit; /* bytes of heap; 0: none */
+    /* objectives that compare answers. An entry is a row of two answers, of up to `sequence` tokens
+     * each; the step's loss is the mean over its rows * accumulate entries. The reference is the
+     * model without adapters; if it is trained whole, as it was when the trainer was opened, which
+     * goes through all data for it. */
+    uint32_t objective;         /* SM_OBJECTIVE_… */
+    uint32_t length_normalized; /* DPO: 1: log-probabilities are means over an answer's tokens, as
+                                   they are in IPO, SimPO and ORPO */
+    double preference_beta;     /* how strongly preferences count; 0: 0.1, 2 for SimPO */
+    double label_smoothing;     /* DPO, SimPO, ORPO: part of the pairs taken to be the other way
+                                   round, 0..0.5 */
+    double preference_margin;   /* SimPO: reward that the chosen answer is to have more; 0: 1 */
+    double desirable_weight;    /* KTO: of good answers; 0: 1 */
+    double undesirable_weight;  /* KTO: of the others; 0: 1 */
 } sm_trainer_options;
 
 /* Opens the model and the data. The model needs a vocabulary. SM_ERR_ARGUMENT, _IO,
@@ -240,6 +265,14 @@ typedef struct sm_train_metrics {
     uint64_t tokens;       /* that were computed: those of prompts too, padding not */
     double expert_balance; /* with that option the loss that it weighs, of all layers: 1 for each
                               where experts are in equal use; else 0. Not part of `loss` */
+    /* where answers are compared, else 0; `loss` is then the objective's, a mean over entries.
+     * Rewards: beta times how much likelier than by the reference the model makes an answer
+     * (without one: its log-probability), means over the good and the other answers, 0 where there
+     * are none */
+    double chosen_reward, rejected_reward;
+    double reward_margin; /* the first less the second */
+    double accuracy; /* part of the pairs whose chosen answer has the higher reward; of entries with
+                        a label those on the right side of the reference point */
 } sm_train_metrics;
 
 /* One optimizer step: `accumulate` batches forward and backward, clip, update. metrics may
@@ -267,10 +300,11 @@ SM_API sm_status SM_CALL sm_trainer_set_cancel(sm_trainer *trainer, sm_cancel_fn
 typedef struct sm_train_evaluation {
     uint32_t struct_size; /* set by the caller */
     uint32_t reserved;
-    double loss;          /* nats per token */
+    double loss;          /* nats per token, or the objective's mean over entries */
     double bits_per_byte; /* of plain text, end marks counted; 0 for instruction data */
     uint64_t targets;
     double seconds;
+    double chosen_reward, rejected_reward, reward_margin, accuracy; /* as of sm_train_metrics */
 } sm_train_evaluation;
 /* Over the validation part. SM_ERR_STATE if there is none, _DIVERGED if the loss is not finite,
  * _CANCELLED, _ARGUMENT, _FORMAT, _NOMEM. */

@@ -266,6 +266,19 @@ static const sm_option trainer_table[] = {
     POINTER(sm_trainer_options, progress_user, "argument of the progress hook"),
     POINTER(sm_trainer_options, log, "log hook"),
     POINTER(sm_trainer_options, cancel_flag, "ends the work when it is set"),
+    ENUM(sm_trainer_options, objective, "supervised|dpo|ipo|simpo|orpo|kto", 5,
+         "what is learned: the answers, or to prefer some to others, in data with chosen and "
+         "rejected answers (kto: with a label)"),
+    BOOL(sm_trainer_options, length_normalized,
+         "DPO: compare means of an answer's tokens, as the others do"),
+    F64(sm_trainer_options, preference_beta, 0, 1000, 0,
+        "how strongly preferences count; 0: 0.1, 2 for SimPO"),
+    F64(sm_trainer_options, label_smoothing, 0, 0.5, 0,
+        "DPO, SimPO, ORPO: part of the pairs taken to be the other way round"),
+    F64_ZERO(sm_trainer_options, preference_margin, 0, 1000, 0,
+             "SimPO: reward that the chosen answer is to have more; 0: 1"),
+    F64(sm_trainer_options, desirable_weight, 0, 1000, 0, "KTO: weight of good answers; 0: 1"),
+    F64(sm_trainer_options, undesirable_weight, 0, 1000, 0, "KTO: weight of the others; 0: 1"),
 };
 
 static const sm_option init_table[] = {

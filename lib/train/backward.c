@@ -11,7 +11,8 @@
 typedef struct head_run {
     sm_graph *g;
     const sm_train_batch *batch;
-    const uint32_t *rows; /* tokens */
+    const uint32_t *rows;  /* tokens */
+    const double *weights; /* of their losses; NULL: weight */
     uint32_t n;
     double weight;
     bool backward;
@@ -19,7 +20,8 @@ typedef struct head_run {
 
 /* -log softmax(logits)[target]; capped: room for a row where the model caps them. With backward the
  * row becomes its gradient times weight, softmax - onehot(target). */
-static double row_loss(const head_run *r, float *logits, int32_t target, float *capped) {
+static double row_loss(const head_run *r, double weight, float *logits, int32_t target,
+                       float *capped) {
     const sm_kernels *k = r->g->kernels;
     const uint64_t n = r->g->net->config.n_vocab;
     const float max = logits[k->argmax(logits, n)];
@@ -30,8 +32,8 @@ static double row_loss(const head_run *r, float *logits, int32_t target, float *
     if (r->backward) {
         if (cap > 0)
             memcpy(capped, logits, n * sizeof *capped);
-        k->exp_scale(logits, max, (float)(r->weight / sum), n);
-        logits[target] -= (float)r->weight;
+        k->exp_scale(logits, max, (float)(weight / sum), n);
+        logits[target] -= (float)weight;
         if (cap > 0)
             k->soft_cap_grad(logits, capped, n, 1, cap);
         if (scale > 0)
@@ -54,8 +56,8 @@ static void run_head(void *arg, uint32_t thread, uint32_t n_threads) {
         if (sm_crew_stopped_at(&b.crew, i - begin, c->n_vocab))
             break;
         const uint32_t t = r->rows[i];
-        g->losses[i] =
-            row_loss(r, g->logits + i * g->ldl, r->batch->targets[t], g->threads[thread].logits);
+        g->losses[i] = row_loss(r, r->weights ? r->weights[i] : r->weight, g->logits + i * g->ldl,
+                                r->batch->targets[t], g->threads[thread].logits);
         if (r->backward)
             sm_norm_before(g->kernels, head, g->z + i * ldx, g->tape->x + t * ldx, c->norm_eps);
     }
@@ -84,21 +86,33 @@ static void clear_dx(void *arg, uint32_t thread, uint32_t n_threads) {
         memset(r->g->dx + t * ldx, 0, ldx * sizeof *r->g->dx);
 }
 
-sm_status sm_graph_head(sm_graph *g, const sm_train_batch *batch, uint32_t n_rows, double weight,
-                        bool backward, double *loss) {
+/* Adds the losses of a chunk's tokens to those of the spans they are in; *span is that of the
+ * chunk's first or before. */
+static void add_losses(const head_run *r, uint32_t *span, double *losses) {
+    for (uint32_t i = 0; i < r->n; i++) {
+        while (r->batch->span_begin[*span + 1] <= r->rows[i])
+            ++*span;
+        losses[*span] += r->g->losses[i];
+    }
+}
+
+sm_status sm_graph_head(sm_graph *g, const sm_train_batch *batch, const sm_head_job *job,
+                        double *loss) {
+    uint32_t span = 0;
     *loss = 0;
-    if (backward)
+    if (job->backward)
         sm_team_run(g->team, clear_dx, &(head_run){.g = g, .batch = batch});
-    for (uint32_t i = 0; i < n_rows; i += g->chunk) {
+    for (uint32_t i = 0; i < job->n_rows; i += g->chunk) {
         head_run run = {.g = g,
                         .batch = batch,
                         .rows = g->rows + i,
-                        .n = n_rows - i < g->chunk ? n_rows - i : g->chunk,
-                        .weight = weight,
-                        .backward = backward};
+                        .weights = job->weights ? job->weights + i : NULL,
+                        .n = job->n_rows - i < g->chunk ? job->n_rows - i : g->chunk,
+                        .weight = job->weight,
+                        .backward = job->backward};
         if (cancelled(g))
             return SM_ERR_CANCELLED;
-        sm_forward_logits(g->ws, g->team, &g->adapters, &g->stop, g->tape->x, run.rows, run.n,
+        sm_forward_logits(g->ws, g->team, job->adapters, &g->stop, g->tape->x, run.rows, run.n,
                           g->logits, g->ldl);
         sm_lap(g, SM_PART_HEAD);
         if (cancelled(g)) /* the logits may be anything */
@@ -106,6 +120,8 @@ sm_status sm_graph_head(sm_graph *g, const sm_train_batch *batch, uint32_t n_row
         sm_team_run(g->team, run_head, &run);
         for (uint32_t t = 0; t < run.n; t++)
             *loss += g->losses[t];
+        if (job->span_losses)
+            add_losses(&run, &span, job->span_losses);
     }
     return cancelled(g) ? SM_ERR_CANCELLED : SM_OK;
 }

@@ -48,7 +48,7 @@
 /* Whole numbers and choices; words as the messages of a refusal show them. */
 static void run_text(const sm_trainer *t, char *text, size_t capacity) {
     const sm_trainer_options *o = &t->options;
-    const uint64_t length = sm_format(
+    uint64_t length = sm_format(
         text, capacity,
         "sequence=%u rows=%u accumulate=%u seed=%llu layout=%u loss_on_prompt=%u optimizer=%u "
         "state_8bit=%u no_clip=%u schedule=%u warmup=%llu precision=%u level=%s lora_rank=%u "
@@ -59,7 +59,11 @@ static void run_text(const sm_trainer *t, char *text, size_t capacity) {
         sm_level_name(sm_graph_net(t->graph)->kernels->level), o->lora_rank, o->lora_rs,
         o->openblas, (unsigned long long)sm_graph_params(t->graph)->n_elements);
     if (o->schedule == SM_LR_RESTARTS && length < capacity)
-        sm_format(text + length, capacity - length, " cycle=%llu", (unsigned long long)o->cycle);
+        length += sm_format(text + length, capacity - length, " cycle=%llu",
+                            (unsigned long long)o->cycle);
+    if (o->objective != SM_OBJECTIVE_SUPERVISED && length < capacity)
+        sm_format(text + length, capacity - length, " objective=%u length_normalized=%u",
+                  o->objective, o->length_normalized);
 }
 
 #define NUMBER(name) \
@@ -67,11 +71,26 @@ static void run_text(const sm_trainer *t, char *text, size_t capacity) {
 static const struct {
     const char *name;
     size_t offset;
-} numbers[] = {NUMBER(lr),           NUMBER(min_lr),       NUMBER(validation),
-               NUMBER(beta1),        NUMBER(beta2),        NUMBER(eps),
-               NUMBER(momentum),     NUMBER(weight_decay), NUMBER(clip),
-               NUMBER(power),        NUMBER(decay_part),   NUMBER(cycle_growth),
-               NUMBER(lora_dropout), NUMBER(lora_alpha),   NUMBER(expert_balance)};
+} numbers[] = {NUMBER(lr),
+               NUMBER(min_lr),
+               NUMBER(validation),
+               NUMBER(beta1),
+               NUMBER(beta2),
+               NUMBER(eps),
+               NUMBER(momentum),
+               NUMBER(weight_decay),
+               NUMBER(clip),
+               NUMBER(power),
+               NUMBER(decay_part),
+               NUMBER(cycle_growth),
+               NUMBER(lora_dropout),
+               NUMBER(lora_alpha),
+               NUMBER(expert_balance),
+               NUMBER(preference_beta),
+               NUMBER(label_smoothing),
+               NUMBER(preference_margin),
+               NUMBER(desirable_weight),
+               NUMBER(undesirable_weight)};
 #define NUMBERS (sizeof numbers / sizeof numbers[0])
 #define FIRST_NUMBERS 14 /* that the oldest files have; those after them were 0 */
 
@@ -547,6 +566,8 @@ static sm_status take_run(sm_trainer_options *o, const sm_source *source, sm_err
     const char *text;
     uint64_t length, at = 0;
     sm_status status = sm_source_get_str(source, KEY_RUN, &text, &length, error);
+    o->objective = SM_OBJECTIVE_SUPERVISED; /* which it does not say */
+    o->length_normalized = 0;
     while (!status && at < length) {
         const uint64_t begin = at, n = word(text, length, &at);
         if (take_word(o, text + begin, n))

@@ -230,7 +230,7 @@ static sm_status load(sm_dataset *d, stream *s, bool validation, sm_error *error
     uint64_t i =
         validation ? n + s->at.position : shuffled(s->at.position, n, d->options.seed, s->at.epoch);
     const sm_documents *file = file_of(d, &i);
-    sm_status status = sm_documents_read(file, i, &s->tokens, error);
+    sm_status status = sm_documents_read(file, i, SM_SIDE_ANSWER, &s->tokens, error);
     if (status)
         return status;
     s->whole = file->kind != SM_DATA_TEXT;
@@ -238,6 +238,24 @@ static sm_status load(sm_dataset *d, stream *s, bool validation, sm_error *error
         cut(d, &s->tokens);
     s->loaded = true;
     return SM_OK;
+}
+
+sm_status sm_dataset_read(const sm_dataset *d, uint64_t i, sm_answer_side side,
+                          sm_document_tokens *tokens, sm_error *error) {
+    const sm_documents *file = file_of(d, &i);
+    if (file->cancel && file->cancel(file->cancel_user))
+        return sm_fail(error, SM_ERR_CANCELLED, "%s: cancelled", d->info.path);
+    return sm_documents_read(file, i, side, tokens, error);
+}
+
+uint64_t sm_dataset_take(sm_dataset *d) {
+    sm_data_cursor *at = &d->train.at;
+    const uint64_t n = d->info.train_documents;
+    if (at->position >= n) {
+        at->epoch++;
+        at->position = 0;
+    }
+    return shuffled(at->position++, n, d->options.seed, at->epoch);
 }
 
 /* Tokens of the loaded document that still have to be fed. */

@@ -13,22 +13,26 @@
 
 /* ---- tokens ------------------------------------------------------------------------------- */
 
-static sm_status reserve(const sm_documents *d, uint64_t more, sm_document_tokens *t,
-                         sm_error *error) {
-    const uint64_t wanted = t->n + more;
-    if (wanted <= t->capacity)
+sm_status sm_document_tokens_reserve(sm_document_tokens *t, sm_mem *mem, uint64_t n,
+                                     sm_error *error) {
+    if (n <= t->capacity)
         return SM_OK;
-    const uint64_t capacity = wanted + wanted / 2;
-    int32_t *ids = sm_realloc(d->mem, t->ids, capacity * sizeof *ids);
+    const uint64_t capacity = n + n / 2;
+    int32_t *ids = sm_realloc(mem, t->ids, capacity * sizeof *ids);
     if (ids)
         t->ids = ids;
-    uint8_t *learn = ids ? sm_realloc(d->mem, t->learn, capacity) : NULL;
+    uint8_t *learn = ids ? sm_realloc(mem, t->learn, capacity) : NULL;
     if (!learn)
-        return sm_fail(error, SM_ERR_NOMEM, "%s: out of memory for a document of %llu tokens",
-                       d->path, (unsigned long long)wanted);
+        return sm_fail(error, SM_ERR_NOMEM, "out of memory for a document of %llu tokens",
+                       (unsigned long long)n);
     t->learn = learn;
     t->capacity = capacity;
     return SM_OK;
+}
+
+static sm_status reserve(const sm_documents *d, uint64_t more, sm_document_tokens *t,
+                         sm_error *error) {
+    return sm_document_tokens_reserve(t, d->mem, t->n + more, error);
 }
 
 static sm_status push(const sm_documents *d, int32_t id, bool learn, sm_document_tokens *t,
@@ -356,10 +360,11 @@ static sm_status encode_rendering(const sm_documents *d, const sm_rendering *r,
     return status;
 }
 
-static sm_status read_entry(const sm_documents *d, uint64_t i, sm_document_tokens *t,
-                            sm_error *error) {
+static sm_status read_entry(const sm_documents *d, uint64_t i, sm_answer_side side,
+                            sm_document_tokens *t, sm_error *error) {
     sm_rendering r = {.mem = d->mem};
-    sm_status status = sm_instruct_render(d, i, &r, error);
+    sm_status status = sm_instruct_render(d, i, side, &r, error);
+    t->good = r.good;
     if (!status)
         status = encode_rendering(d, &r, t, error);
     sm_rendering_free(&r);
@@ -379,15 +384,15 @@ static sm_status read_text(const sm_documents *d, uint64_t i, sm_document_tokens
     return status || d->continued ? status : push(d, d->vocab.eos, true, t, error);
 }
 
-sm_status sm_documents_read(const sm_documents *d, uint64_t i, sm_document_tokens *t,
-                            sm_error *error) {
+sm_status sm_documents_read(const sm_documents *d, uint64_t i, sm_answer_side side,
+                            sm_document_tokens *t, sm_error *error) {
     sm_status status = SM_OK;
     t->n = 0;
     if (d->vocab.add_bos == 1 && !d->continued)
         status = push(d, d->vocab.bos, false, t, error);
     if (status)
         return status;
-    return d->kind == SM_DATA_TEXT ? read_text(d, i, t, error) : read_entry(d, i, t, error);
+    return d->kind == SM_DATA_TEXT ? read_text(d, i, t, error) : read_entry(d, i, side, t, error);
 }
 
 void sm_document_tokens_free(sm_document_tokens *t, sm_mem *mem) {

@@ -4,6 +4,7 @@
 #ifndef SM_DOCUMENTS_H
 #define SM_DOCUMENTS_H
 
+#include "format/json.h"
 #include "train.h"
 
 /* A piece of the file. */
@@ -29,20 +30,36 @@ typedef struct sm_documents {
     uint64_t hashed, hash; /* bytes of the file that are in the hash so far: all, once it is open */
 } sm_documents;
 
+/* Which of an entry's answers is meant. */
+typedef enum sm_answer_side {
+    SM_SIDE_ANSWER,   /* its only one, or the chosen one of a pair */
+    SM_SIDE_REJECTED, /* of a pair */
+} sm_answer_side;
+
 /* The tokens of one document. learn[i]: token i is one to be predicted. */
 typedef struct sm_document_tokens {
     int32_t *ids;
     uint8_t *learn;
     uint64_t n, capacity;
+    bool good; /* what an entry with a label says of its answer */
 } sm_document_tokens;
 
 sm_status sm_documents_open(sm_documents *documents, sm_mem *mem, const char *path,
                             const sm_tokenizer *tokenizer, const sm_dataset_options *options,
                             sm_progress_fn progress, void *progress_user, sm_error *error);
 void sm_documents_close(sm_documents *documents);
-/* Tokens of document i in place of what `tokens` held. SM_ERR_CANCELLED, _NOMEM, _FORMAT. */
-sm_status sm_documents_read(const sm_documents *documents, uint64_t i, sm_document_tokens *tokens,
-                            sm_error *error);
+/* Tokens of document i in place of what `tokens` held, with the answer of that side.
+ * SM_ERR_CANCELLED, _NOMEM, _FORMAT. */
+sm_status sm_documents_read(const sm_documents *documents, uint64_t i, sm_answer_side side,
+                            sm_document_tokens *tokens, sm_error *error);
+/* Room for n tokens. SM_ERR_NOMEM. */
+sm_status sm_document_tokens_reserve(sm_document_tokens *tokens, sm_mem *mem, uint64_t n,
+                                     sm_error *error);
+/* Tokens of document i of a data set, training first, as sm_documents_read. */
+sm_status sm_dataset_read(const sm_dataset *dataset, uint64_t i, sm_answer_side side,
+                          sm_document_tokens *tokens, sm_error *error);
+/* The next document of training in its order, as a number for sm_dataset_read; moves the cursor. */
+uint64_t sm_dataset_take(sm_dataset *dataset);
 void sm_document_tokens_free(sm_document_tokens *tokens, sm_mem *mem);
 
 /* ---- while the file is opened (listing.c) ------------------------------------------------ */
@@ -91,6 +108,7 @@ typedef struct sm_part {
 typedef struct sm_rendering {
     sm_mem *mem;
     bool check; /* nothing is kept: only to see whether it can be written */
+    bool good;  /* the label of the entry */
     char *text;
     uint64_t length, capacity;
     sm_part *part;
@@ -125,11 +143,23 @@ sm_status sm_write_preamble(sm_writer *writer, bool with_input);
 sm_status sm_write_answer(sm_writer *writer, sm_str text, sm_portion portion);
 sm_status sm_write_end(sm_writer *writer, sm_portion portion);
 
-/* Instruction data (instruct.c): lists and checks the entries; writes entry i to `rendering`, which
+/* A hook that ends what is under way. */
+typedef struct sm_canceller {
+    int32_t (*cancel)(void *user); /* NULL: never */
+    void *user;
+} sm_canceller;
+
+/* Writes an entry that has been parsed, with the answer of that side, to `out`, which is empty
+ * (instruct.c). */
+sm_status sm_instruct_write(const sm_documents *documents, const sm_document *entry,
+                            const sm_json *json, sm_answer_side side, sm_canceller hook,
+                            sm_rendering *out, sm_error *error);
+
+/* Instruction data (entries.c): lists and checks the entries; writes entry i to `rendering`, which
  * is empty. */
 sm_status sm_instruct_index(sm_documents *documents, sm_progress_fn progress, void *progress_user,
                             sm_error *error);
-sm_status sm_instruct_render(const sm_documents *documents, uint64_t i, sm_rendering *rendering,
-                             sm_error *error);
+sm_status sm_instruct_render(const sm_documents *documents, uint64_t i, sm_answer_side side,
+                             sm_rendering *rendering, sm_error *error);
 
 #endif

@@ -77,7 +77,8 @@ struct sm_graph {
     sm_state *states; /* [max_spans], in `memory` */
     sm_kv *kv;        /* [max_spans][net->n_states] */
     uint8_t *memory;
-    uint32_t *rows; /* [T] tokens with a target */
+    uint32_t *rows;      /* [T] tokens with a target */
+    double *row_weights; /* [T] what the loss of each counts in gradients; NULL: all alike */
 
     /* the head, a chunk of tokens at a time */
     uint32_t chunk;
@@ -262,10 +263,18 @@ void sm_grad_embedding(const sm_backward *b, const int32_t *ids);
 
 /* ---- the backward pass (backward.c): called by one thread, runs on the team ------------------ */
 
-/* *loss is the sum of the losses of the n_rows tokens g->rows after a forward pass; with backward
- * also gradients of head and final norm, and g->dx. SM_ERR_CANCELLED. */
-sm_status sm_graph_head(sm_graph *g, const sm_train_batch *batch, uint32_t n_rows, double weight,
-                        bool backward, double *loss);
+/* What the head does with the n_rows tokens g->rows after a forward pass. */
+typedef struct sm_head_job {
+    const sm_adapters *adapters;
+    uint32_t n_rows;
+    bool backward;         /* gradients of head and final norm, and g->dx, too */
+    double weight;         /* of each loss in gradients */
+    const double *weights; /* [n_rows], instead */
+    double *span_losses;   /* NULL, or to which the losses of the batch's spans are added */
+} sm_head_job;
+/* *loss is the sum of the losses. SM_ERR_CANCELLED. */
+sm_status sm_graph_head(sm_graph *g, const sm_train_batch *batch, const sm_head_job *job,
+                        double *loss);
 /* From g->dx back through layers and embedding. SM_ERR_CANCELLED. */
 sm_status sm_graph_layers(sm_graph *g, const sm_train_batch *batch);
 

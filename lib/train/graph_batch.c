@@ -112,7 +112,65 @@ static void lay_out(sm_graph *g, const sm_train_batch *batch, uint32_t *n_rows) 
             g->rows[(*n_rows)++] = i;
 }
 
-static sm_status run_batch(sm_graph *g, const sm_train_batch *batch, double weight, bool backward,
+/* How a batch is run. */
+typedef struct batch_job {
+    bool backward, base; /* base: without adapters */
+    double weight;       /* of each token's loss in gradients */
+    /* objectives of spans: their losses, and with backward what each counts */
+    double *losses, *weights;
+    sm_judge_fn weigh;
+    void *user;
+} batch_job;
+
+static const sm_adapters no_adapters;
+
+/* The head twice: what a token counts is known when all losses are. */
+static sm_status run_weighed_head(sm_graph *g, const sm_train_batch *batch, const batch_job *job,
+                                  sm_head_job *head, double *loss) {
+    sm_status status = sm_graph_head(g, batch, head, loss);
+    if (status || !job->backward)
+        return status;
+    job->weigh(job->user, job->losses, job->weights);
+    for (uint32_t i = 0, span = 0; i < head->n_rows; i++) {
+        while (batch->span_begin[span + 1] <= g->rows[i])
+            span++;
+        g->row_weights[i] = job->weights[span];
+    }
+    double again;
+    return sm_graph_head(g, batch,
+                         &(sm_head_job){.adapters = head->adapters,
+                                        .n_rows = head->n_rows,
+                                        .backward = true,
+                                        .weights = g->row_weights},
+                         &again);
+}
+
+static sm_status run_passes(sm_graph *g, const sm_train_batch *batch, const batch_job *job,
+                            uint32_t n_rows, double *loss) {
+    const sm_adapters *adapters = job->base ? &no_adapters : &g->adapters;
+    const sm_step forward = {.n_tokens = batch->n_tokens,
+                             .ids = batch->ids,
+                             .n_spans = g->n_spans,
+                             .spans = g->spans,
+                             .cancel = g->stop.cancel,
+                             .cancel_user = g->stop.cancel_user,
+                             .tape = g->tape,
+                             .adapters = adapters};
+    sm_head_job head = {.adapters = adapters,
+                        .n_rows = n_rows,
+                        .backward = job->backward && !job->losses,
+                        .weight = job->weight,
+                        .span_losses = job->losses};
+    g->lap_start = sm_time_ns();
+    sm_status status = sm_forward(g->ws, g->team, &forward, NULL);
+    sm_lap(g, SM_PART_FORWARD);
+    if (!status)
+        status = job->losses ? run_weighed_head(g, batch, job, &head, loss)
+                             : sm_graph_head(g, batch, &head, loss);
+    return status || !job->backward ? status : sm_graph_layers(g, batch);
+}
+
+static sm_status run_batch(sm_graph *g, const sm_train_batch *batch, const batch_job *job,
                            double *loss, uint64_t *n_targets, sm_error *error) {
     sm_status status = check_spans(g, batch, error);
     if (!status)
@@ -123,26 +181,15 @@ static sm_status run_batch(sm_graph *g, const sm_train_batch *batch, double weig
     const uint32_t process = sm_process_id();
     lay_out(g, batch, &n_rows);
     g->balance = 0;
-    g->balance_weight = backward ? g->options.expert_balance * weight * n_rows : 0;
-    g->adapters.dropout.rate = backward ? g->options.lora_dropout : 0;
+    g->balance_weight =
+        job->backward && !job->losses ? g->options.expert_balance * job->weight * n_rows : 0;
+    g->adapters.dropout.rate = job->backward ? g->options.lora_dropout : 0;
     g->tape->begin = 0;
     g->tape->end = g->net->config.n_layer;
-    const sm_step forward = {.n_tokens = batch->n_tokens,
-                             .ids = batch->ids,
-                             .n_spans = g->n_spans,
-                             .spans = g->spans,
-                             .cancel = g->stop.cancel,
-                             .cancel_user = g->stop.cancel_user,
-                             .tape = g->tape,
-                             .adapters = &g->adapters};
+    if (job->losses)
+        memset(job->losses, 0, batch->n_spans * sizeof *job->losses);
     sm_graph_begin(g);
-    g->lap_start = sm_time_ns();
-    status = sm_forward(g->ws, g->team, &forward, NULL);
-    sm_lap(g, SM_PART_FORWARD);
-    if (!status)
-        status = sm_graph_head(g, batch, n_rows, weight, backward, loss);
-    if (!status && backward)
-        status = sm_graph_layers(g, batch);
+    status = run_passes(g, batch, job, n_rows, loss);
     if (process != sm_process_id()) /* without the threads that it began with */
         return sm_fail(error, SM_ERR_STATE,
                        "this process was forked inside the call, by its cancel hook: here it ends");
@@ -156,7 +203,7 @@ static sm_status run_batch(sm_graph *g, const sm_train_batch *batch, double weig
 sm_status sm_graph_loss(sm_graph *g, const sm_train_batch *batch, double *loss, uint64_t *n_targets,
                         sm_error *error) {
     uint64_t n = 0;
-    sm_status status = run_batch(g, batch, 0, false, loss, &n, error);
+    sm_status status = run_batch(g, batch, &(batch_job){0}, loss, &n, error);
     if (status)
         return status;
     if (n)
@@ -166,6 +213,22 @@ sm_status sm_graph_loss(sm_graph *g, const sm_train_batch *batch, double *loss, 
     return SM_OK;
 }
 
+sm_status sm_graph_answers(sm_graph *g, const sm_train_batch *batch, bool base, double *losses,
+                           sm_error *error) {
+    double all;
+    return run_batch(g, batch, &(batch_job){.base = base, .losses = losses}, &all, NULL, error);
+}
+
+sm_status sm_graph_backward_answers(sm_graph *g, const sm_train_batch *batch, uint64_t draw,
+                                    double *losses, double *weights, sm_judge_fn weigh, void *user,
+                                    sm_error *error) {
+    const batch_job job = {
+        .backward = true, .losses = losses, .weights = weights, .weigh = weigh, .user = user};
+    double all;
+    g->adapters.dropout.draw = draw;
+    return run_batch(g, batch, &job, &all, NULL, error);
+}
+
 double sm_graph_balance(const sm_graph *g) {
     return g->balance;
 }
@@ -173,5 +236,6 @@ double sm_graph_balance(const sm_graph *g) {
 sm_status sm_graph_backward(sm_graph *g, const sm_train_batch *batch, double weight, uint64_t draw,
                             double *loss_sum, uint64_t *n_targets, sm_error *error) {
     g->adapters.dropout.draw = draw;
-    return run_batch(g, batch, weight, true, loss_sum, n_targets, error);
+    return run_batch(g, batch, &(batch_job){.backward = true, .weight = weight}, loss_sum,
+                     n_targets, error);
 }

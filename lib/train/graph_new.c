@@ -18,7 +18,7 @@ static uint32_t chunk_of(uint32_t n_vocab) {
 
 #define MAX_RANK 4096
 
-#define OWNED_BUFFERS (33 + SM_KIND_COUNT * SM_MAX_GRAD_BUFFERS)
+#define OWNED_BUFFERS (34 + SM_KIND_COUNT * SM_MAX_GRAD_BUFFERS)
 #define OWNED_PER_THREAD 5
 
 /* Buffers of frozen matrices and of adapters, forward and backward. */
@@ -60,6 +60,8 @@ static void add_batch_buffers(sm_builder *b) {
                                  2 * SM_ALIGN * spans,
                              1);
     g->rows = sm_build_own(b, T, sizeof *g->rows);
+    if (g->options.answers)
+        g->row_weights = sm_build_own(b, T, sizeof *g->row_weights);
 }
 
 /* Buffers of a kind's backward pass, as large as its largest block wants them. */

@@ -1,36 +1,31 @@
-/* Instruction data: a JSON array of objects, or one object a line (JSONL). An entry is
+/* What an entry of instruction data says. It is
  *   {"instruction": …, "input": …, "output": …, "system": …, "history": [[…, …]]}   Alpaca
  *   {"conversations": [{"from": "human"|"gpt"|"system", "value": …}], "system": …}  ShareGPT
  *   {"messages": [{"role": "user"|"assistant"|"system", "content": …, "weight": …}]}
  *   {"prompt": …, "completion": …}, both texts or lists of messages
  *   {"prompt": …, "chosen": …}, the same; "rejected" besides is refused or, on request, left out
  *   {"text": …}
- * Fields that are in none of these and change what an entry means are refused by name. Every entry
- * is parsed once when the file is opened, so that a broken one is known before training begins,
- * and again whenever it is used. */
+ * Data of pairs has "chosen" and "rejected", each a text, a list of messages or, beside
+ * "conversations" or "messages", a turn, in place of the last answer of these; data of labels has
+ * "label" or "kto_tag" beside one answer. Of both only the last answer is learned.
+ * Fields that are in none of these and change what an entry means are refused by name. */
 #include "documents.h"
 
 #include <string.h>
-
-#include "format/json.h"
 
 /* ---- one entry ----------------------------------------------------------------------------- */
 
 #define MAX_FIELDS 1024 /* of an object: each name that is known is looked for among all */
 #define ASK_TURNS 1024  /* written between two questions */
 
-/* A hook that ends what is under way. */
-typedef struct canceller {
-    int32_t (*cancel)(void *user); /* NULL: never */
-    void *user;
-} canceller;
-
 typedef struct reader {
     const sm_documents *d;
     const sm_document *entry;
     const sm_json *json;
+    sm_answer_side side;
+    uint32_t shared; /* turns that both answers of a pair begin with: not learned */
     sm_writer writer;
-    canceller hook;
+    sm_canceller hook;
     sm_error *error;
 } reader;
 
@@ -93,6 +88,18 @@ static sm_status optional_text(const reader *r, const char *name, sm_str *text) 
     if (!is_text(r, v) && sm_json_kind_of(r->json, v) > SM_JSON_NULL)
         return bad(r, "this is no text:", name);
     return SM_OK;
+}
+
+/* Data with answers that are preferred to others, not learned as they are. */
+static bool compares(const reader *r) {
+    return r->d->kind == SM_DATA_PAIRS || r->d->kind == SM_DATA_LABELS;
+}
+
+/* Where an entry has its answer, if it is no list of turns. */
+static const char *answer_name(const reader *r, const char *usual) {
+    if (r->d->kind == SM_DATA_PAIRS)
+        return r->side == SM_SIDE_REJECTED ? "rejected" : "chosen";
+    return r->d->kind == SM_DATA_LABELS || is_empty(r, field(r, "chosen")) ? usual : "chosen";
 }
 
 /* None of the names (ended by NULL) may say anything in the object. */
@@ -173,15 +180,19 @@ static sm_status write_turn(reader *r, sm_json_value turn, const char *role_key,
                   : sm_write_turn(&r->writer, who, text_of(r, text), (sm_str){NULL, 0}, portion);
 }
 
-/* A list of turns. learn: its answers are. */
+/* A list of turns. learn: its answers are, behind those that are shared; where answers are
+ * compared the last turn's alone. */
 static sm_status write_turns(reader *r, sm_json_value turns, const char *role_key,
                              const char *text_key, bool learn) {
+    const uint32_t n = sm_json_count(r->json, turns);
+    const uint32_t first = r->d->kind == SM_DATA_LABELS && n ? n - 1 : r->shared;
+    uint32_t at = 0;
     sm_status status = SM_OK;
     for (sm_json_value i = sm_json_first(r->json, turns); i != SM_JSON_NONE && !status;
-         i = sm_json_next(r->json, turns, i)) {
+         i = sm_json_next(r->json, turns, i), at++) {
         status = ask(r);
         if (!status)
-            status = write_turn(r, i, role_key, text_key, learn);
+            status = write_turn(r, i, role_key, text_key, learn && at >= first);
     }
     return status;
 }
@@ -198,16 +209,32 @@ static sm_status write_system(reader *r) {
                                     : write_text(r, SM_SPEAKER_SYSTEM, system, SM_PORTION_PROMPT);
 }
 
+/* The answer of a pair that goes on from a conversation: a turn or its text. */
+static sm_status write_pair_turn(reader *r, const char *role_key, const char *text_key) {
+    const char *const name = answer_name(r, NULL);
+    const sm_json_value answer = field(r, name);
+    if (is_text(r, answer))
+        return write_text(r, SM_SPEAKER_ASSISTANT, text_of(r, answer), SM_PORTION_ANSWER);
+    if (sm_json_kind_of(r->json, answer) != SM_JSON_OBJECT)
+        return bad(r, "an entry has no turn or text", name);
+    return write_turn(r, answer, role_key, text_key, true);
+}
+
 static sm_status conversation(reader *r, const char *name, const char *role_key,
                               const char *text_key) {
     static const char *const unread[] = {"instruction", "input",  "output",   "history",
                                          "completion",  "chosen", "rejected", NULL};
-    sm_status status = refuse(r, SM_JSON_ROOT, unread);
+    static const char *const unread_of_pairs[] = {"instruction", "input",      "output",
+                                                  "history",     "completion", NULL};
+    const bool pair = r->d->kind == SM_DATA_PAIRS;
+    sm_status status = refuse(r, SM_JSON_ROOT, pair ? unread_of_pairs : unread);
     if (!status && !is_list(r, field(r, name)))
         status = bad(r, "this is no list of turns:", name);
     if (!status)
         status = write_system(r);
-    return status ? status : write_turns(r, field(r, name), role_key, text_key, true);
+    if (!status)
+        status = write_turns(r, field(r, name), role_key, text_key, !pair);
+    return status || !pair ? status : write_pair_turn(r, role_key, text_key);
 }
 
 /* ---- instructions -------------------------------------------------------------------------- */
@@ -228,7 +255,8 @@ static sm_status write_history(reader *r) {
         if (!status)
             status = ask(r);
         if (!status)
-            status = write_text(r, SM_SPEAKER_ASSISTANT, text_of(r, answer), SM_PORTION_ANSWER);
+            status = write_text(r, SM_SPEAKER_ASSISTANT, text_of(r, answer),
+                                compares(r) ? SM_PORTION_SILENT : SM_PORTION_ANSWER);
         if (!status)
             status = ask(r);
     }
@@ -237,7 +265,7 @@ static sm_status write_history(reader *r) {
 
 static sm_status alpaca(reader *r) {
     static const char *const unread[] = {"completion", NULL};
-    const char *const answer = is_empty(r, field(r, "chosen")) ? "output" : "chosen";
+    const char *const answer = answer_name(r, "output");
     sm_str input, system;
     sm_status status = refuse(r, SM_JSON_ROOT, unread);
     if (!status && !is_text(r, field(r, "instruction")))
@@ -283,14 +311,39 @@ static bool begins_with_answer(const reader *r, sm_json_value list) {
            who == SM_SPEAKER_ASSISTANT;
 }
 
+static bool alike(const reader *r, sm_json_value a, sm_json_value b, const char *name) {
+    const sm_str x = text_of(r, sm_json_get(r->json, a, name)),
+                 y = text_of(r, sm_json_get(r->json, b, name));
+    return x.length == y.length && (!x.length || !memcmp(x.data, y.data, (size_t)x.length));
+}
+
+/* Turns that the lists of a pair both begin with, not the last of either. */
+static uint32_t shared_turns(const reader *r) {
+    const sm_json_value a = field(r, "chosen"), b = field(r, "rejected");
+    const uint32_t n = sm_json_count(r->json, a), m = sm_json_count(r->json, b);
+    sm_json_value i = sm_json_first(r->json, a), j = sm_json_first(r->json, b);
+    uint32_t shared = 0;
+    if (!is_list(r, a) || !is_list(r, b))
+        return 0;
+    while (shared + 1 < n && shared + 1 < m && alike(r, i, j, "role") &&
+           alike(r, i, j, "content")) {
+        i = sm_json_next(r->json, a, i);
+        j = sm_json_next(r->json, b, j);
+        shared++;
+    }
+    return shared;
+}
+
 /* "prompt" and "completion" or "chosen", each a text or a list of messages. */
 static sm_status prompt(reader *r) {
     static const char *const unread[] = {"input", "output", "history", NULL};
-    const char *const name = is_empty(r, field(r, "chosen")) ? "completion" : "chosen";
+    const char *const name = answer_name(r, "completion");
     const sm_json_value asked = field(r, "prompt"), answer = field(r, name);
     sm_status status = refuse(r, SM_JSON_ROOT, unread);
     if (status)
         return status;
+    if (r->d->kind == SM_DATA_PAIRS)
+        r->shared = shared_turns(r);
     if (!is_text(r, answer) && !is_list(r, answer))
         return bad(r, "an entry has no text or list of messages", name);
     if (!is_text(r, asked) && !is_list(r, asked) && (!is_empty(r, asked) || is_text(r, answer)))
@@ -325,21 +378,63 @@ static bool has(const reader *r, const char *name) {
     return sm_json_kind_of(r->json, field(r, name)) > SM_JSON_NULL;
 }
 
+/* What a label says of the answer. */
+static sm_status read_label(reader *r) {
+    static const char *const unread[] = {"chosen", "rejected", NULL};
+    const char *const name = has(r, "label") ? "label" : "kto_tag";
+    const sm_json_value v = field(r, name);
+    double number = -1;
+    sm_status status = refuse(r, SM_JSON_ROOT, unread);
+    if (status)
+        return status;
+    if (!has(r, name))
+        return bad(r, "an entry of this objective needs a", "label");
+    if (sm_json_kind_of(r->json, v) == SM_JSON_TRUE || sm_json_kind_of(r->json, v) == SM_JSON_FALSE)
+        number = sm_json_kind_of(r->json, v) == SM_JSON_TRUE;
+    else
+        sm_json_double(r->json, v, &number);
+    if (number != 0 && number != 1)
+        return bad(r, "only true and false can be the", name);
+    r->writer.out.good = number != 0;
+    return SM_OK;
+}
+
+/* What an entry of this kind of data needs, and what is of others. */
+static sm_status check_kind(reader *r) {
+    static const char *const answers[] = {"chosen", "rejected"};
+    static const char *const labels[] = {"label", "kto_tag"};
+    if (r->d->kind == SM_DATA_LABELS)
+        return read_label(r);
+    if (!is_empty(r, field(r, "kto_tag")))
+        return bad(r, "only the objective kto reads a", "kto_tag");
+    for (int i = 0; r->d->kind == SM_DATA_PAIRS && i < 2; i++) {
+        if (has(r, labels[i]))
+            return bad(r, "an entry with two answers has no", labels[i]);
+        if (!has(r, answers[i]))
+            return bad(r, "an entry of this objective needs an answer", answers[i]);
+    }
+    if (r->d->kind == SM_DATA_INSTRUCT && !is_empty(r, field(r, "rejected")))
+        return sm_fail(r->error, SM_ERR_UNSUPPORTED,
+                       "%s:%llu: \"rejected\": the objective supervised learns one answer; "
+                       "objective dpo and others compare both, and data of kind \"chosen\" is "
+                       "trained on the chosen side alone",
+                       r->d->path, (unsigned long long)r->entry->line);
+    return SM_OK;
+}
+
 static sm_status write_entry(reader *r) {
-    static const char *const unread[] = {"tools",  "functions", "image",   "images",
-                                         "videos", "audios",    "kto_tag", NULL};
+    static const char *const unread[] = {"tools",  "functions", "image", "images",
+                                         "videos", "audios",    NULL};
     sm_status status = check_fields(r, SM_JSON_ROOT);
     if (!status)
         status = refuse(r, SM_JSON_ROOT, unread);
+    if (!status)
+        status = check_kind(r);
     if (status)
         return status;
-    const bool chosen_only = r->d->kind == SM_DATA_CHOSEN;
-    if (!chosen_only && !is_empty(r, field(r, "rejected")))
-        return sm_fail(r->error, SM_ERR_UNSUPPORTED,
-                       "%s:%llu: \"rejected\": there is no preference training yet; data of "
-                       "kind \"chosen\" is trained on the chosen side alone",
-                       r->d->path, (unsigned long long)r->entry->line);
-    if (chosen_only && has(r, "chosen") && !has(r, "instruction"))
+    const bool whole =
+        r->d->kind == SM_DATA_PAIRS ? is_list(r, field(r, "chosen")) : r->d->kind == SM_DATA_CHOSEN;
+    if (whole && has(r, "chosen") && !has(r, "instruction"))
         return prompt(r);
     if (has(r, "messages"))
         return conversation(r, "messages", "role", "content");
@@ -349,7 +444,7 @@ static sm_status write_entry(reader *r) {
         return alpaca(r);
     if (has(r, "prompt") || has(r, "completion") || has(r, "chosen"))
         return prompt(r);
-    if (has(r, "text"))
+    if (has(r, "text") && !compares(r))
         return whole_text(r);
     return sm_fail(r->error, SM_ERR_FORMAT,
                    "%s:%llu: this is none of the layouts that are read: \"instruction\" and "
@@ -358,10 +453,10 @@ static sm_status write_entry(reader *r) {
                    r->d->path, (unsigned long long)r->entry->line);
 }
 
-/* Writes an entry that has been parsed. */
-static sm_status render(const sm_documents *d, const sm_document *entry, const sm_json *json,
-                        canceller hook, sm_rendering *out, sm_error *error) {
-    reader r = {.d = d, .entry = entry, .json = json, .hook = hook, .error = error};
+sm_status sm_instruct_write(const sm_documents *d, const sm_document *entry, const sm_json *json,
+                            sm_answer_side side, sm_canceller hook, sm_rendering *out,
+                            sm_error *error) {
+    reader r = {.d = d, .entry = entry, .json = json, .side = side, .hook = hook, .error = error};
     r.writer = (sm_writer){.out = *out,
                            .layout = d->layout,
                            .im_start = sm_tokenizer_find(d->tokenizer, "<|im_start|>", 12),
@@ -374,164 +469,4 @@ static sm_status render(const sm_documents *d, const sm_document *entry, const s
         return sm_fail(error, SM_ERR_FORMAT, "%s:%llu: the conversation has no answer to learn",
                        d->path, (unsigned long long)entry->line);
     return status;
-}
-
-/* Reads the entry at `offset`: of `length` bytes, or, with `used`, as long as it turns out. */
-static sm_status parse(const sm_documents *d, const sm_document *e, int32_t (*cancel)(void *user),
-                       void *user, sm_json **out, uint64_t *used, sm_error *error) {
-    const sm_json_source source = {
-        .name = d->path, .line = e->line, .cancel = cancel, .user = user};
-    sm_status status =
-        sm_json_read(out, d->mem, d->file.data + e->offset, e->length, &source, used, error);
-    if (status)
-        return status;
-    if (sm_json_kind_of(*out, SM_JSON_ROOT) == SM_JSON_OBJECT)
-        return SM_OK;
-    sm_json_free(*out);
-    *out = NULL;
-    return sm_fail(error, SM_ERR_FORMAT, "%s:%llu: an entry must be a JSON object", d->path,
-                   (unsigned long long)e->line);
-}
-
-sm_status sm_instruct_render(const sm_documents *d, uint64_t i, sm_rendering *rendering,
-                             sm_error *error) {
-    sm_json *json;
-    sm_status status = parse(d, &d->list[i], d->cancel, d->cancel_user, &json, NULL, error);
-    if (status)
-        return status;
-    status = render(d, &d->list[i], json, (canceller){d->cancel, d->cancel_user}, rendering, error);
-    sm_json_free(json);
-    return status;
-}
-
-/* ---- index --------------------------------------------------------------------------------- */
-
-#define LINE_BYTES (1u << 20) /* searched for a line end at once */
-
-typedef struct scanner {
-    sm_documents *d;
-    const uint8_t *text;
-    uint64_t size, line;
-    sm_watch watch; /* its `at` is the scanner's place */
-    sm_error *error;
-} scanner;
-
-static sm_status tell(scanner *s) {
-    return s->watch.at < s->size ? sm_watch_tell(&s->watch, s->error) : SM_OK;
-}
-
-static bool is_space(uint8_t c) {
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
-static sm_status skip_space(scanner *s) {
-    sm_status status = SM_OK;
-    for (uint64_t *at = &s->watch.at; *at < s->size && is_space(s->text[*at]) && !status; ++*at) {
-        s->line += s->text[*at] == '\n';
-        status = tell(s);
-    }
-    return status;
-}
-
-/* Where the line ends. */
-static sm_status line_end(scanner *s, uint64_t *end) {
-    const uint8_t *stop = NULL;
-    *end = s->size;
-    for (uint64_t at = s->watch.at; !stop && at < s->size; at += LINE_BYTES) {
-        stop = memchr(s->text + at, '\n', s->size - at < LINE_BYTES ? s->size - at : LINE_BYTES);
-        if (at > s->watch.at && sm_watch_ask(&s->watch))
-            return sm_fail(s->error, SM_ERR_CANCELLED, "%s: cancelled", s->d->path);
-    }
-    if (stop)
-        *end = (uint64_t)(stop - s->text);
-    return SM_OK;
-}
-
-/* Takes the entry here, which ends at `end` or before. */
-static sm_status add_entry(scanner *s, uint64_t end, bool whole) {
-    sm_documents *d = s->d;
-    const uint64_t begin = s->watch.at;
-    uint64_t used = end - begin;
-    sm_json *json;
-    sm_status status = sm_documents_add(d, begin, end - begin, s->line, s->error);
-    if (status)
-        return status;
-    sm_document *entry = &d->list[d->n - 1];
-    status = parse(d, entry, sm_watch_ask, &s->watch, &json, whole ? NULL : &used, s->error);
-    if (status)
-        return status;
-    entry->length = used;
-    s->watch.at = begin + used;
-    s->line += sm_json_lines(json);
-    sm_documents_hash(d, s->watch.at);
-    sm_rendering check = {.mem = d->mem, .check = true};
-    status = render(d, entry, json, (canceller){sm_watch_ask, &s->watch}, &check, s->error);
-    sm_json_free(json);
-    return status ? status : tell(s);
-}
-
-static sm_status array_fail(const scanner *s, const char *what) {
-    return sm_fail(s->error, SM_ERR_FORMAT, "%s:%llu: %s", s->d->path, (unsigned long long)s->line,
-                   what);
-}
-
-static sm_status index_array(scanner *s) {
-    sm_status status = SM_OK;
-    uint8_t c = ',';
-    s->watch.at++; /* the bracket */
-    status = skip_space(s);
-    if (!status && s->watch.at < s->size && s->text[s->watch.at] == ']')
-        c = ']';
-    while (c == ',' && !status) {
-        status = skip_space(s);
-        if (!status)
-            status = add_entry(s, s->size, false);
-        if (!status)
-            status = skip_space(s);
-        if (status)
-            return status;
-        c = s->watch.at < s->size ? s->text[s->watch.at] : 0;
-        if (c != ',' && c != ']')
-            return array_fail(s, "expected , or ] after an entry");
-        s->watch.at += c == ',';
-    }
-    s->watch.at++;
-    if (!status)
-        status = skip_space(s);
-    if (!status && s->watch.at < s->size)
-        status = array_fail(s, "there is something after the array");
-    return status;
-}
-
-static sm_status index_lines(scanner *s) {
-    sm_status status = SM_OK;
-    while (s->watch.at < s->size && !status) {
-        uint64_t end;
-        status = line_end(s, &end);
-        if (!status)
-            status = add_entry(s, end, true);
-        if (!status)
-            status = skip_space(s);
-    }
-    return status;
-}
-
-sm_status sm_instruct_index(sm_documents *d, sm_progress_fn progress, void *user, sm_error *error) {
-    scanner s = {.d = d,
-                 .text = d->file.data,
-                 .size = d->file.size,
-                 .line = 1,
-                 .watch = {.documents = d, .progress = progress, .user = user},
-                 .error = error};
-    if (d->layout == SM_TEMPLATE_CHATML &&
-        (sm_tokenizer_find(d->tokenizer, "<|im_start|>", 12) < 0 ||
-         sm_tokenizer_find(d->tokenizer, "<|im_end|>", 10) < 0))
-        return sm_fail(error, SM_ERR_ARGUMENT,
-                       "the ChatML layout needs <|im_start|> and <|im_end|> in the vocabulary");
-    if (s.size >= 3 && !memcmp(s.text, "\xEF\xBB\xBF", 3)) /* U+FEFF, as some editors begin files */
-        s.watch.at = 3;
-    sm_status status = skip_space(&s);
-    if (status)
-        return status;
-    return s.watch.at < s.size && s.text[s.watch.at] == '[' ? index_array(&s) : index_lines(&s);
 }

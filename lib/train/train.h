@@ -230,6 +230,7 @@ typedef struct sm_graph_options {
                                  every matrix of every layer. "output.weight" is the head, where it
                                  is not tied */
     double expert_balance;    /* weight of the balancing loss of routers, 0: none */
+    bool answers;             /* sm_graph_answers and sm_graph_backward_answers are called */
     uint64_t seed;            /* of LoRA's initial A and of dropout */
     const sm_hook *hook;      /* asked while the graph is made, weights ready of all; NULL: none */
 } sm_graph_options;
@@ -266,6 +267,18 @@ sm_status sm_graph_loss(sm_graph *graph, const sm_train_batch *batch, double *lo
  * micro-batch number key the dropout's random numbers. Cancelled, gradients are undefined. */
 sm_status sm_graph_backward(sm_graph *graph, const sm_train_batch *batch, double weight,
                             uint64_t draw, double *loss_sum, uint64_t *n_targets, sm_error *error);
+/* Of each span the sum of its tokens' losses, in order, without gradients; base: those of the model
+ * without the graph's adapters. SM_ERR_TOKEN, SM_ERR_ARGUMENT, SM_ERR_CANCELLED. */
+sm_status sm_graph_answers(sm_graph *graph, const sm_train_batch *batch, bool base, double *losses,
+                           sm_error *error);
+/* What a batch counts in an objective, from the losses of its spans: the objective's derivative by
+ * each. */
+typedef void (*sm_judge_fn)(void *user, const double *losses, double *weights);
+/* Adds the gradient of an objective that looks at sums of spans (losses and weights: [n_spans],
+ * which are filled in). */
+sm_status sm_graph_backward_answers(sm_graph *graph, const sm_train_batch *batch, uint64_t draw,
+                                    double *losses, double *weights, sm_judge_fn weigh, void *user,
+                                    sm_error *error);
 /* The balancing loss of the routers in the last sm_graph_backward (option expert_balance; 0 without
  * it), summed over layers; its gradient counts expert_balance * weight * targets times. */
 double sm_graph_balance(const sm_graph *graph);
@@ -302,7 +315,9 @@ typedef enum sm_data_kind {
     SM_DATA_AUTO,
     SM_DATA_TEXT,
     SM_DATA_INSTRUCT,
-    SM_DATA_CHOSEN
+    SM_DATA_CHOSEN,
+    SM_DATA_PAIRS, /* a chosen and a rejected answer */
+    SM_DATA_LABELS /* one answer, and whether it is good */
 } sm_data_kind;
 typedef enum sm_data_template {
     SM_TEMPLATE_ALPACA, /* "### Instruction:" … "### Response:" */

@@ -1,4 +1,5 @@
 /* The training loop's pieces: open, step, evaluate. */
+#include "objective.h"
 #include "trainer.h"
 
 #include <math.h>
@@ -13,7 +14,7 @@
 static void set_defaults(sm_trainer_options *o) {
     static const double lr[] = {1e-3, 1e-4, 1e-2, 0.1}; /* by optimizer */
     if (o->lr == 0)
-        o->lr = lr[o->optimizer];
+        o->lr = lr[o->optimizer] * (o->objective == SM_OBJECTIVE_SUPERVISED ? 1 : 0.01);
     if (o->beta2 == SM_ZERO)
         o->beta2 = 0;
     else if (o->beta2 == 0)
@@ -46,6 +47,11 @@ static sm_status make_schedule(sm_trainer *t, sm_error *error) {
     return sm_schedule_check(&t->schedule, error);
 }
 
+static uint64_t batch_tokens(const sm_trainer_options *o) {
+    return o->objective == SM_OBJECTIVE_SUPERVISED ? (uint64_t)o->sequence * o->rows
+                                                   : sm_preference_tokens(o);
+}
+
 /* A row must fit in the context that the model states: what it writes goes no further. */
 static sm_status settle_sequence(sm_trainer *t, sm_error *error) {
     sm_trainer_options *o = &t->options;
@@ -59,11 +65,12 @@ static sm_status settle_sequence(sm_trainer *t, sm_error *error) {
         return sm_fail(error, SM_ERR_ARGUMENT,
                        "option sequence is %u, but the context of %s is %u tokens", o->sequence,
                        t->path, config.n_ctx_train);
-    if ((uint64_t)o->sequence * o->rows > SM_GRAPH_MAX_TOKENS)
+    if (batch_tokens(o) > SM_GRAPH_MAX_TOKENS)
         return sm_fail(error, SM_ERR_ARGUMENT,
-                       "options rows and sequence: %u rows of %u tokens are more than %u tokens "
+                       "options rows and sequence: %u rows of %s%u tokens are more than %u tokens "
                        "(option accumulate makes larger batches of several)",
-                       o->rows, o->sequence, SM_GRAPH_MAX_TOKENS);
+                       o->rows, sm_objective_pairs(o->objective) ? "twice " : "", o->sequence,
+                       SM_GRAPH_MAX_TOKENS);
     return SM_OK;
 }
 
@@ -88,7 +95,8 @@ static sm_status count_steps(sm_trainer *t, opening *hook, sm_error *error) {
     sm_dataset_cursor(t->dataset, &start);
     while (done < 1) {
         sm_train_batch batch;
-        sm_status status = sm_dataset_next(t->dataset, &batch, error);
+        sm_status status = t->preference ? sm_preference_skip(t->preference, error)
+                                         : sm_dataset_next(t->dataset, &batch, error);
         if (status)
             return status;
         batches++;
@@ -121,7 +129,8 @@ static sm_status read_ahead(sm_trainer *t, opening *hook, sm_error *error) {
     if (t->options.validation > 0) {
         sm_train_batch batch;
         bool any = false;
-        status = sm_dataset_validation(t->dataset, true, &batch, &any, error);
+        status = t->preference ? sm_preference_can_validate(t->preference, &any, error)
+                               : sm_dataset_validation(t->dataset, true, &batch, &any, error);
         if (!status && !any)
             status = sm_fail(error, SM_ERR_ARGUMENT,
                              "%s: the part kept for validation has nothing to predict in rows of "
@@ -134,14 +143,19 @@ static sm_status read_ahead(sm_trainer *t, opening *hook, sm_error *error) {
     return status;
 }
 
+static sm_data_kind data_kind(const sm_trainer_options *o) {
+    static const sm_data_kind kinds[] = {SM_DATA_AUTO, SM_DATA_TEXT, SM_DATA_INSTRUCT,
+                                         SM_DATA_CHOSEN};
+    if (o->objective == SM_OBJECTIVE_SUPERVISED)
+        return kinds[o->data_kind];
+    return sm_objective_pairs(o->objective) ? SM_DATA_PAIRS : SM_DATA_LABELS;
+}
+
 static sm_status open_data(sm_trainer *t, const char *path, const char *separator,
                            sm_progress_fn progress, void *user, sm_error *error) {
     const sm_trainer_options *o = &t->options;
     const sm_dataset_options data = {
-        .kind = o->data_kind == SM_DATA_FILE_AUTO       ? SM_DATA_AUTO
-                : o->data_kind == SM_DATA_FILE_TEXT     ? SM_DATA_TEXT
-                : o->data_kind == SM_DATA_FILE_INSTRUCT ? SM_DATA_INSTRUCT
-                                                        : SM_DATA_CHOSEN,
+        .kind = data_kind(o),
         .sequence = o->sequence,
         .rows = o->rows,
         .seed = o->seed,
@@ -163,14 +177,16 @@ static sm_status open_data(sm_trainer *t, const char *path, const char *separato
                        "%s: %llu document cannot be parted for option validation", path,
                        (unsigned long long)info.train_documents);
     opening hook = {.progress = progress, .user = user};
-    return read_ahead(t, &hook, error);
+    if (o->objective != SM_OBJECTIVE_SUPERVISED)
+        status = sm_preference_new(&t->preference, t, error);
+    return status ? status : read_ahead(t, &hook, error);
 }
 
 static sm_status make_graph(sm_trainer *t, const sm_trainer_options *given, sm_error *error) {
     const sm_trainer_options *o = &t->options;
     const sm_graph_options graph = {
-        .max_tokens = o->sequence * o->rows,
-        .max_spans = sm_dataset_max_spans(t->dataset),
+        .max_tokens = (uint32_t)batch_tokens(o),
+        .max_spans = t->preference ? sm_preference_spans(o) : sm_dataset_max_spans(t->dataset),
         .n_threads = o->n_threads,
         .precision = o->precision == SM_TRAIN_BF16 ? SM_PRECISION_BF16 : SM_PRECISION_F32,
         .checkpoint_layers = o->checkpoint_layers,
@@ -180,6 +196,7 @@ static sm_status make_graph(sm_trainer *t, const sm_trainer_options *given, sm_e
         .lora_rs = o->lora_rs,
         .lora_targets = given->lora_targets,
         .expert_balance = o->expert_balance,
+        .answers = t->preference != NULL,
         .seed = o->seed,
         .hook = &(sm_hook){given->progress, given->progress_user},
     };
@@ -261,6 +278,9 @@ static sm_status open_all(sm_trainer *t, const char *model_path, const sm_traine
                          sm_graph_net(t->graph)->config.n_vocab);
     if (!status)
         status = make_optimizer(t, given, error);
+    if (!status && t->preference && !t->options.lora_rank)
+        status = sm_preference_refer(t->preference,
+                                     &(sm_hook){given->progress, given->progress_user}, error);
     return status;
 }
 
@@ -308,6 +328,9 @@ static sm_status open_taken(sm_trainer **out, const char *model_path, sm_trainer
     status = keep_texts(t, model_path, o, error);
     if (!status) {
         t->options = *o;
+        status = sm_objective_settle(&t->options, error);
+    }
+    if (!status) {
         set_defaults(&t->options);
         status = open_all(t, model_path, o, error);
     }
@@ -419,6 +442,7 @@ void sm_trainer_free(sm_trainer *t) {
         return;
     sm_mem *mem = t->mem;
     sm_optim_free(t->optim);
+    sm_preference_free(t->preference);
     sm_graph_free(t->graph);
     sm_dataset_free(t->dataset);
     sm_tokenizer_free(t->tokenizer);
@@ -535,26 +559,33 @@ static sm_status cancelled(const sm_trainer *t, sm_error *error) {
                    (unsigned long long)t->step);
 }
 
-/* Adds the gradients of the step's batches, with their summed loss and their tokens. */
+/* Adds the gradients of a batch, with its summed loss and its tokens. */
+static sm_status add_batch(sm_trainer *t, uint64_t draw, sm_trainer_update *u, sm_error *error) {
+    sm_train_batch batch;
+    double sum;
+    uint64_t n;
+    if (t->preference)
+        return sm_preference_backward(t->preference, draw, u, error);
+    sm_status status = sm_dataset_next(t->dataset, &batch, error);
+    if (!status)
+        status = sm_graph_backward(t->graph, &batch, 1.0, draw, &sum, &n, error);
+    if (status)
+        return status;
+    u->loss += sum;
+    u->balance += sm_graph_balance(t->graph) * (double)n;
+    u->targets += n;
+    u->tokens += batch.n_tokens - sm_dataset_padding(t->dataset);
+    return SM_OK;
+}
+
+/* The same of all batches of the step. */
 static sm_status accumulate(sm_trainer *t, sm_trainer_update *u, sm_error *error) {
     if (run_crew(t, zero_grad, (void *)(uintptr_t)sm_graph_params(t->graph)))
         return cancelled(t, error);
     for (uint32_t i = 0; i < t->options.accumulate; i++) {
-        sm_train_batch batch;
-        double sum;
-        uint64_t n;
-        sm_status status = sm_dataset_next(t->dataset, &batch, error);
-        if (!status)
-            status = sm_graph_backward(t->graph, &batch, 1.0, t->step * t->options.accumulate + i,
-                                       &sum, &n, error);
-        if (status == SM_ERR_CANCELLED)
-            return cancelled(t, error);
+        const sm_status status = add_batch(t, t->step * t->options.accumulate + i, u, error);
         if (status)
-            return status;
-        u->loss += sum;
-        u->balance += sm_graph_balance(t->graph) * (double)n;
-        u->targets += n;
-        u->tokens += batch.n_tokens - sm_dataset_padding(t->dataset);
+            return status == SM_ERR_CANCELLED ? cancelled(t, error) : status;
     }
     return SM_OK;
 }
@@ -571,7 +602,7 @@ static sm_status prepare_step(sm_trainer *t, sm_error *error) {
                          (unsigned long long)t->step + 1);
     if (status)
         return status;
-    u->scale = 1.0 / (double)u->targets;
+    u->scale = 1.0 / (double)(t->preference ? u->entries : u->targets);
     if (run_crew(t, measure, u))
         return cancelled(t, error);
     if (isfinite(u->loss) && isfinite(u->norm))
@@ -610,12 +641,22 @@ sm_status sm_trainer_settle(sm_trainer *t, sm_error *error) {
 
 static const sm_wide metrics_wide[] = {SM_WIDE_FROM(sm_train_metrics, step), {0, 0, 0}};
 
+/* Of good answers, or the others. */
+static double mean_reward(const sm_trainer_update *u, int side) {
+    return u->answers[side] ? u->reward[side] / (double)u->answers[side] : 0;
+}
+
+static double accuracy_of(const sm_trainer_update *u) {
+    return u->entries ? (double)u->right / (double)u->entries : 0;
+}
+
 /* Of the step that has just been done, in `ns`. */
 static sm_status give_metrics(const sm_trainer *t, uint64_t ns, sm_train_metrics *metrics,
                               sm_error *error) {
     const sm_trainer_update *u = &t->update;
     if (!metrics)
         return SM_OK;
+    const double good = mean_reward(u, 0), bad = mean_reward(u, 1);
     const sm_train_metrics full = {.step = t->step,
                                    .loss = u->loss * u->scale,
                                    .expert_balance = u->balance * u->scale,
@@ -623,7 +664,11 @@ static sm_status give_metrics(const sm_trainer *t, uint64_t ns, sm_train_metrics
                                    .lr = u->lr,
                                    .targets = u->targets,
                                    .seconds = (double)ns * 1e-9,
-                                   .tokens = u->tokens};
+                                   .tokens = u->tokens,
+                                   .chosen_reward = good,
+                                   .rejected_reward = bad,
+                                   .reward_margin = good - bad,
+                                   .accuracy = accuracy_of(u)};
     return sm_struct_give(metrics, &full, sizeof full, metrics_wide, "sm_trainer_step", error);
 }
 
@@ -707,6 +752,23 @@ sm_status sm_trainer_train(sm_trainer *t, uint64_t steps, sm_train_step_fn on_st
 
 static const sm_wide evaluation_wide[] = {SM_WIDE_FROM(sm_train_evaluation, loss), {0, 0, 0}};
 
+/* Adds the loss and the targets of the next batch. */
+static sm_status add_validation(sm_trainer *t, bool restart, bool *more, sm_trainer_update *u,
+                                sm_error *error) {
+    sm_train_batch batch;
+    double loss;
+    uint64_t n;
+    sm_status status = sm_dataset_validation(t->dataset, restart, &batch, more, error);
+    if (status || !*more)
+        return status;
+    status = sm_graph_loss(t->graph, &batch, &loss, &n, error);
+    if (status)
+        return status;
+    u->loss += n ? loss * (double)n : 0;
+    u->targets += n;
+    return SM_OK;
+}
+
 static sm_status evaluate(sm_trainer *t, sm_train_evaluation *result, sm_error *error) {
     if (sm_struct_check(result, sizeof *result, evaluation_wide, "sm_trainer_evaluate", error))
         return SM_ERR_ARGUMENT;
@@ -718,34 +780,32 @@ static sm_status evaluate(sm_trainer *t, sm_train_evaluation *result, sm_error *
     if (settled)
         return settled;
     const uint64_t start = sm_time_ns();
-    double sum = 0;
-    uint64_t targets = 0;
-    for (bool restart = true;; restart = false) {
-        sm_train_batch batch;
-        bool more;
-        sm_status status = sm_dataset_validation(t->dataset, restart, &batch, &more, error);
-        if (!status && !more)
-            break;
-        double loss;
-        uint64_t n;
-        if (!status)
-            status = sm_graph_loss(t->graph, &batch, &loss, &n, error);
+    sm_trainer_update u = {.loss = 0};
+    bool more = true;
+    for (bool restart = true; more; restart = false) {
+        const sm_status status =
+            t->preference ? sm_preference_evaluate(t->preference, restart, &more, &u, error)
+                          : add_validation(t, restart, &more, &u, error);
         if (status)
             return status;
-        sum += n ? loss * (double)n : 0;
-        targets += n;
     }
-    if (!isfinite(sum))
+    if (!isfinite(u.loss))
         return sm_fail(error, SM_ERR_DIVERGED,
                        "step %llu: the validation loss is not finite: a lower learning rate may "
                        "help",
                        (unsigned long long)t->step);
     const bool text = info.validation_bytes && sm_dataset_is_text(t->dataset);
-    const sm_train_evaluation full = {.loss = targets ? sum / (double)targets : 0,
+    const uint64_t counted = t->preference ? u.entries : u.targets;
+    const double good = mean_reward(&u, 0), bad = mean_reward(&u, 1);
+    const sm_train_evaluation full = {.loss = counted ? u.loss / (double)counted : 0,
                                       .bits_per_byte =
-                                          text ? sum / LN2 / (double)info.validation_bytes : 0,
-                                      .targets = targets,
-                                      .seconds = (double)(sm_time_ns() - start) * 1e-9};
+                                          text ? u.loss / LN2 / (double)info.validation_bytes : 0,
+                                      .targets = u.targets,
+                                      .seconds = (double)(sm_time_ns() - start) * 1e-9,
+                                      .chosen_reward = good,
+                                      .rejected_reward = bad,
+                                      .reward_margin = good - bad,
+                                      .accuracy = accuracy_of(&u)};
     return sm_struct_give(result, &full, sizeof full, evaluation_wide, "sm_trainer_evaluate",
                           error);
 }

@@ -24,6 +24,10 @@ typedef struct sm_trainer_update {
     double loss;              /* summed over the targets */
     double balance;           /* the routers' loss of each batch, its targets times */
     uint64_t targets, tokens; /* that are trained, that were computed */
+    /* where answers are compared: entries, which the loss is summed over then; of the good and the
+     * bad answers how many, and their rewards; entries that are told apart rightly */
+    uint64_t entries, answers[2], right;
+    double reward[2];
 } sm_trainer_update;
 
 struct sm_trainer {
@@ -40,6 +44,7 @@ struct sm_trainer {
     sm_dataset *dataset;
     sm_graph *graph;
     sm_optim *optim;
+    struct sm_preference *preference; /* NULL: supervised */
     sm_schedule schedule;
     sm_trainer_update update; /* of the last step */
     /* what other threads may look at (sm_trainer_get_info) */

@@ -817,7 +817,9 @@ static void run_head(trial *t) {
     sm_graph *g = t->g;
     const sm_train_batch batch = {.n_tokens = t->n, .ids = t->ids, .targets = t->targets};
     to_floats(g->tape->x, g->tape->ldx, t->v[LAST_X].x, t->n, t->config->n_embd);
-    assert_int_equal(sm_graph_head(g, &batch, t->n_rows, WEIGHT, true, &t->got_loss), SM_OK);
+    const sm_head_job job = {
+        .adapters = &g->adapters, .n_rows = t->n_rows, .backward = true, .weight = WEIGHT};
+    assert_int_equal(sm_graph_head(g, &batch, &job, &t->got_loss), SM_OK);
     t->got_loss *= WEIGHT;
 }
 static void head_backward(trial *t) {

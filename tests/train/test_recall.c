@@ -256,7 +256,7 @@ static size_t check_ids(const kind *k, bool chatml) {
         const uint64_t n_prompt = encode(t, text, chatml, prompt);
         strcat(strcat(text, entries[i].say), chatml ? "<|im_end|>\n" : "");
         const uint64_t n_whole = encode(t, text, chatml, whole);
-        OK(sm_documents_read(&d, i, &tokens, error));
+        OK(sm_documents_read(&d, i, SM_SIDE_ANSWER, &tokens, error));
         const uint64_t end = tokens.n - !chatml; /* an end of text is no text */
         assert_true(tokens.n > n_prompt);
         assert_int_equal(tokens.ids[0] == info.bos, info.add_bos == 1);
@@ -304,7 +304,7 @@ static void check_markers(const kind *k) {
     scratch_write(scratch_path("two.txt"), "The cat@@the dog", 16);
     OK(sm_documents_open(&d, &mem, scratch_path("two.txt"), t, &o, NULL, NULL, error));
     const uint64_t n = encode(t, "the dog", false, ids);
-    OK(sm_documents_read(&d, 1, &tokens, error));
+    OK(sm_documents_read(&d, 1, SM_SIDE_ANSWER, &tokens, error));
     sm_tokenizer_info info = {.struct_size = sizeof info};
     OK(sm_tokenizer_get_info(t, &info, error));
     assert_int_equal(tokens.n, n + 1);
@@ -366,7 +366,7 @@ static void check_vocabulary(const char *name, const char *data) {
         const uint64_t n_prompt = encode(t, text, false, prompt);
         strcat(text, field[2]);
         const uint64_t n_whole = encode(t, text, false, whole);
-        OK(sm_documents_read(&d, i, &tokens, error));
+        OK(sm_documents_read(&d, i, SM_SIDE_ANSWER, &tokens, error));
         if (tokens.n < n_prompt || memcmp(tokens.ids, prompt, n_prompt * sizeof *prompt) != 0)
             fail_msg("%s: entry %u does not begin with its prompt's ids", name, (unsigned)i);
         same += tokens.n > n_whole && !memcmp(tokens.ids, whole, n_whole * sizeof *whole);
@@ -426,7 +426,7 @@ static void check_pieces(const char *name, const sm_tokenizer *t, const char *pa
     if (d.n < at_least)
         fail_msg("%s: only %u pieces", name, (unsigned)d.n);
     for (uint64_t i = 0; i < d.n; i++) {
-        OK(sm_documents_read(&d, i, &tokens, error));
+        OK(sm_documents_read(&d, i, SM_SIDE_ANSWER, &tokens, error));
         assert_true(tokens.n <= 2 * size + 16 - n);
         memcpy(all + n, tokens.ids, tokens.n * sizeof *all);
         n += tokens.n;

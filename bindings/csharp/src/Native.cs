@@ -159,6 +159,12 @@ namespace SmallMind.Abi
         public const uint SM_OPTIMIZER_LION = 1;
         public const uint SM_OPTIMIZER_ADAFACTOR = 2;
         public const uint SM_OPTIMIZER_SGD = 3;
+        public const uint SM_OBJECTIVE_SUPERVISED = 0;
+        public const uint SM_OBJECTIVE_DPO = 1;
+        public const uint SM_OBJECTIVE_IPO = 2;
+        public const uint SM_OBJECTIVE_SIMPO = 3;
+        public const uint SM_OBJECTIVE_ORPO = 4;
+        public const uint SM_OBJECTIVE_KTO = 5;
         public const uint SM_LR_COSINE = 0;
         public const uint SM_LR_CONSTANT = 1;
         public const uint SM_LR_LINEAR = 2;
@@ -1013,6 +1019,13 @@ namespace SmallMind.Abi
         public sm_logger* log;
         public IntPtr cancel_flag;
         public ulong memory_limit;
+        public uint objective;
+        public uint length_normalized;
+        public double preference_beta;
+        public double label_smoothing;
+        public double preference_margin;
+        public double desirable_weight;
+        public double undesirable_weight;
     }
 
     [StructLayout(LayoutKind.Sequential)]
@@ -1050,6 +1063,10 @@ namespace SmallMind.Abi
         public double seconds;
         public ulong tokens;
         public double expert_balance;
+        public double chosen_reward;
+        public double rejected_reward;
+        public double reward_margin;
+        public double accuracy;
     }
 
     [StructLayout(LayoutKind.Sequential)]
@@ -1061,6 +1078,10 @@ namespace SmallMind.Abi
         public double bits_per_byte;
         public ulong targets;
         public double seconds;
+        public double chosen_reward;
+        public double rejected_reward;
+        public double reward_margin;
+        public double accuracy;
     }
 
     [StructLayout(LayoutKind.Sequential)]

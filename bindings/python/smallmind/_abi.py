@@ -152,6 +152,12 @@ SM_OPTIMIZER_ADAMW = 0
 SM_OPTIMIZER_LION = 1
 SM_OPTIMIZER_ADAFACTOR = 2
 SM_OPTIMIZER_SGD = 3
+SM_OBJECTIVE_SUPERVISED = 0
+SM_OBJECTIVE_DPO = 1
+SM_OBJECTIVE_IPO = 2
+SM_OBJECTIVE_SIMPO = 3
+SM_OBJECTIVE_ORPO = 4
+SM_OBJECTIVE_KTO = 5
 SM_LR_COSINE = 0
 SM_LR_CONSTANT = 1
 SM_LR_LINEAR = 2
@@ -1117,6 +1123,13 @@ sm_trainer_options._fields_ = [
     ("log", POINTER(sm_logger)),
     ("cancel_flag", c_void_p),
     ("memory_limit", c_uint64),
+    ("objective", c_uint32),
+    ("length_normalized", c_uint32),
+    ("preference_beta", c_double),
+    ("label_smoothing", c_double),
+    ("preference_margin", c_double),
+    ("desirable_weight", c_double),
+    ("undesirable_weight", c_double),
 ]
 
 sm_trainer_info._fields_ = [
@@ -1150,6 +1163,10 @@ sm_train_metrics._fields_ = [
     ("seconds", c_double),
     ("tokens", c_uint64),
     ("expert_balance", c_double),
+    ("chosen_reward", c_double),
+    ("rejected_reward", c_double),
+    ("reward_margin", c_double),
+    ("accuracy", c_double),
 ]
 
 sm_train_evaluation._fields_ = [
@@ -1159,6 +1176,10 @@ sm_train_evaluation._fields_ = [
     ("bits_per_byte", c_double),
     ("targets", c_uint64),
     ("seconds", c_double),
+    ("chosen_reward", c_double),
+    ("rejected_reward", c_double),
+    ("reward_margin", c_double),
+    ("accuracy", c_double),
 ]
 
 sm_checkpoint_info._fields_ = [

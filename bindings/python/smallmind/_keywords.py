@@ -251,6 +251,21 @@ class TrainerOptions(TypedDict, total=False):
     lora_targets: str
     # Heap of the trainer; 0: no limit.
     memory_limit: int
+    # What is learned: the answers, or to prefer some to others, in data with chosen and rejected
+    # answers (kto: with a label) (supervised, dpo, ipo, simpo, orpo, kto).
+    objective: Union[int, Literal["supervised", "dpo", "ipo", "simpo", "orpo", "kto"]]
+    # DPO: compare means of an answer's tokens, as the others do.
+    length_normalized: bool
+    # How strongly preferences count; 0: 0.1, 2 for SimPO.
+    preference_beta: float
+    # DPO, SimPO, ORPO: part of the pairs taken to be the other way round.
+    label_smoothing: float
+    # SimPO: reward that the chosen answer is to have more; 0: 1; 0 can be said.
+    preference_margin: float
+    # KTO: weight of good answers; 0: 1.
+    desirable_weight: float
+    # KTO: weight of the others; 0: 1.
+    undesirable_weight: float
 
 
 class ExportOptions(TypedDict, total=False):

@@ -151,6 +151,12 @@ pub const SM_OPTIMIZER_ADAMW: u32 = 0;
 pub const SM_OPTIMIZER_LION: u32 = 1;
 pub const SM_OPTIMIZER_ADAFACTOR: u32 = 2;
 pub const SM_OPTIMIZER_SGD: u32 = 3;
+pub const SM_OBJECTIVE_SUPERVISED: u32 = 0;
+pub const SM_OBJECTIVE_DPO: u32 = 1;
+pub const SM_OBJECTIVE_IPO: u32 = 2;
+pub const SM_OBJECTIVE_SIMPO: u32 = 3;
+pub const SM_OBJECTIVE_ORPO: u32 = 4;
+pub const SM_OBJECTIVE_KTO: u32 = 5;
 pub const SM_LR_COSINE: u32 = 0;
 pub const SM_LR_CONSTANT: u32 = 1;
 pub const SM_LR_LINEAR: u32 = 2;
@@ -1058,6 +1064,13 @@ pub struct sm_trainer_options {
     pub log: *const sm_logger,
     pub cancel_flag: *mut sm_cancel,
     pub memory_limit: u64,
+    pub objective: u32,
+    pub length_normalized: u32,
+    pub preference_beta: f64,
+    pub label_smoothing: f64,
+    pub preference_margin: f64,
+    pub desirable_weight: f64,
+    pub undesirable_weight: f64,
 }
 
 #[repr(C)]
@@ -1095,6 +1108,10 @@ pub struct sm_train_metrics {
     pub seconds: f64,
     pub tokens: u64,
     pub expert_balance: f64,
+    pub chosen_reward: f64,
+    pub rejected_reward: f64,
+    pub reward_margin: f64,
+    pub accuracy: f64,
 }
 
 #[repr(C)]
@@ -1106,6 +1123,10 @@ pub struct sm_train_evaluation {
     pub bits_per_byte: f64,
     pub targets: u64,
     pub seconds: f64,
+    pub chosen_reward: f64,
+    pub rejected_reward: f64,
+    pub reward_margin: f64,
+    pub accuracy: f64,
 }
 
 #[repr(C)]
@@ -1182,10 +1203,10 @@ const _: () = {
     assert!(std::mem::size_of::<sm_encoder_info>() == 24);
     assert!(std::mem::size_of::<sm_vocabulary_options>() == 56);
     assert!(std::mem::size_of::<sm_model_init_options>() == 104);
-    assert!(std::mem::size_of::<sm_trainer_options>() == 320);
+    assert!(std::mem::size_of::<sm_trainer_options>() == 368);
     assert!(std::mem::size_of::<sm_trainer_info>() == 120);
-    assert!(std::mem::size_of::<sm_train_metrics>() == 72);
-    assert!(std::mem::size_of::<sm_train_evaluation>() == 40);
+    assert!(std::mem::size_of::<sm_train_metrics>() == 104);
+    assert!(std::mem::size_of::<sm_train_evaluation>() == 72);
     assert!(std::mem::size_of::<sm_checkpoint_info>() == 32);
     assert!(std::mem::size_of::<sm_export_options>() == 16);
 };

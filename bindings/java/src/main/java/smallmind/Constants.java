@@ -152,6 +152,12 @@ public final class Constants {
     public static final int SM_OPTIMIZER_LION = 1;
     public static final int SM_OPTIMIZER_ADAFACTOR = 2;
     public static final int SM_OPTIMIZER_SGD = 3;
+    public static final int SM_OBJECTIVE_SUPERVISED = 0;
+    public static final int SM_OBJECTIVE_DPO = 1;
+    public static final int SM_OBJECTIVE_IPO = 2;
+    public static final int SM_OBJECTIVE_SIMPO = 3;
+    public static final int SM_OBJECTIVE_ORPO = 4;
+    public static final int SM_OBJECTIVE_KTO = 5;
     public static final int SM_LR_COSINE = 0;
     public static final int SM_LR_CONSTANT = 1;
     public static final int SM_LR_LINEAR = 2;

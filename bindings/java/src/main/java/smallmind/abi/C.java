@@ -1190,7 +1190,8 @@ public final class C {
             "no_clip", "schedule", "warmup", "power", "decay_part", "cycle", "cycle_growth",
             "precision", "checkpoint_layers", "level", "lora_rank", "lora_alpha", "lora_dropout",
             "lora_rs", "openblas", "lora_targets", "allocator", "progress", "progress_user", "log",
-            "cancel_flag", "memory_limit"})
+            "cancel_flag", "memory_limit", "objective", "length_normalized", "preference_beta",
+            "label_smoothing", "preference_margin", "desirable_weight", "undesirable_weight"})
     public static class sm_trainer_options extends Structure {
         public int struct_size;
         public int n_threads;
@@ -1241,6 +1242,13 @@ public final class C {
         public Pointer log;
         public Pointer cancel_flag;
         public long memory_limit;
+        public int objective;
+        public int length_normalized;
+        public double preference_beta;
+        public double label_smoothing;
+        public double preference_margin;
+        public double desirable_weight;
+        public double undesirable_weight;
 
         public sm_trainer_options() {}
 
@@ -1281,7 +1289,8 @@ public final class C {
     }
 
     @Structure.FieldOrder({"struct_size", "reserved", "step", "loss", "grad_norm", "lr", "targets",
-            "seconds", "tokens", "expert_balance"})
+            "seconds", "tokens", "expert_balance", "chosen_reward", "rejected_reward",
+            "reward_margin", "accuracy"})
     public static class sm_train_metrics extends Structure {
         public int struct_size;
         public int reserved;
@@ -1293,6 +1302,10 @@ public final class C {
         public double seconds;
         public long tokens;
         public double expert_balance;
+        public double chosen_reward;
+        public double rejected_reward;
+        public double reward_margin;
+        public double accuracy;
 
         public sm_train_metrics() {}
 
@@ -1302,8 +1315,8 @@ public final class C {
         }
     }
 
-    @Structure.FieldOrder({"struct_size", "reserved", "loss", "bits_per_byte", "targets",
-            "seconds"})
+    @Structure.FieldOrder({"struct_size", "reserved", "loss", "bits_per_byte", "targets", "seconds",
+            "chosen_reward", "rejected_reward", "reward_margin", "accuracy"})
     public static class sm_train_evaluation extends Structure {
         public int struct_size;
         public int reserved;
@@ -1311,6 +1324,10 @@ public final class C {
         public double bits_per_byte;
         public long targets;
         public double seconds;
+        public double chosen_reward;
+        public double rejected_reward;
+        public double reward_margin;
+        public double accuracy;
 
         public sm_train_evaluation() {}
 
