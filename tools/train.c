@@ -34,7 +34,9 @@ typedef struct train_state {
     FILE *record;              /* of metrics */
     curve train, validation;
     curve_mean mean;
-    double loss;         /* smoothed; of train.n steps */
+    curve_mean margin, accuracy; /* where answers are compared */
+    double loss;                 /* smoothed; of train.n steps */
+    double smooth_margin, smooth_accuracy;
     const char *phase;   /* what is done between steps; NULL: nothing */
     bool saved;          /* the checkpoint is of this run … */
     uint64_t saved_step; /* … and stands here */
@@ -51,8 +53,12 @@ static uint64_t tokens_done(const train_state *t) {
     return t->info.tokens - t->tokens_before;
 }
 
+static bool compares(const train_state *t) {
+    return t->options.objective != SM_OBJECTIVE_SUPERVISED;
+}
+
 /* What the line says, the most important first; returns how many texts. */
-enum { TEXTS = 8, TEXT_SPACE = 64, WIDE = 120 };
+enum { TEXTS = 10, TEXT_SPACE = 64, WIDE = 120 };
 static size_t describe(const train_state *t, const sm_train_metrics *m, bool narrow,
                        char texts[][TEXT_SPACE]) {
     char buffer[PROGRESS_DURATION];
@@ -63,6 +69,10 @@ static size_t describe(const train_state *t, const sm_train_metrics *m, bool nar
     snprintf(texts[n++], TEXT_SPACE, "step %llu/%llu", (unsigned long long)m->step,
              (unsigned long long)t->info.steps);
     snprintf(texts[n++], TEXT_SPACE, "loss %.4f", t->loss);
+    if (compares(t)) {
+        snprintf(texts[n++], TEXT_SPACE, "margin %.3f", t->smooth_margin);
+        snprintf(texts[n++], TEXT_SPACE, "accuracy %.2f", t->smooth_accuracy);
+    }
     if (m->step < t->info.steps)
         snprintf(texts[n++], TEXT_SPACE, "%s left",
                  progress_duration(buffer, spent / done * (double)(t->info.steps - m->step)));
@@ -181,6 +191,20 @@ static bool write_record(train_state *t, json_t *line) {
     return false;
 }
 
+/* What is told of answers that are compared. */
+static void add_rewards(json_t *line, double chosen, double rejected, double margin,
+                        double accuracy) {
+    const struct {
+        const char *name;
+        double value;
+    } fields[] = {{"chosen_reward", chosen},
+                  {"rejected_reward", rejected},
+                  {"reward_margin", margin},
+                  {"accuracy", accuracy}};
+    for (size_t i = 0; line != NULL && i < sizeof fields / sizeof *fields; i++)
+        json_object_set_new(line, fields[i].name, json_real(fields[i].value));
+}
+
 static bool add_loss(train_state *t, uint64_t step, double loss) {
     t->loss = curve_mean_add(&t->mean, loss);
     return curve_add(&t->train, (double)step, loss);
@@ -269,6 +293,8 @@ static int evaluate(train_state *t) {
                   e.loss, "targets", (json_int_t)e.targets, "seconds", e.seconds);
     if (line != NULL && e.bits_per_byte > 0)
         json_object_set_new(line, "bits_per_byte", json_real(e.bits_per_byte));
+    if (compares(t))
+        add_rewards(line, e.chosen_reward, e.rejected_reward, e.reward_margin, e.accuracy);
     return write_record(t, line) ? CLI_GO_ON : CLI_FAILED;
 }
 
@@ -344,6 +370,11 @@ static int record_step(train_state *t, const sm_train_metrics *m) {
                                "seconds", m->seconds);
     if (record != NULL && m->expert_balance > 0)
         json_object_set_new(record, "expert_balance", json_real(m->expert_balance));
+    if (compares(t)) {
+        add_rewards(record, m->chosen_reward, m->rejected_reward, m->reward_margin, m->accuracy);
+        t->smooth_margin = curve_mean_add(&t->margin, m->reward_margin);
+        t->smooth_accuracy = curve_mean_add(&t->accuracy, m->accuracy);
+    }
     return write_record(t, record) ? CLI_GO_ON : CLI_FAILED;
 }
 
@@ -448,6 +479,14 @@ static int finish(train_state *t, bool stopped) {
             json_object_set_new(root, "validation_loss", json_real(t->last.loss));
             if (t->last.bits_per_byte > 0)
                 json_object_set_new(root, "bits_per_byte", json_real(t->last.bits_per_byte));
+        }
+        if (root != NULL && compares(t) && t->train.n > 0) {
+            json_object_set_new(root, "reward_margin", json_real(t->smooth_margin));
+            json_object_set_new(root, "accuracy", json_real(t->smooth_accuracy));
+        }
+        if (root != NULL && compares(t) && t->last.struct_size != 0) {
+            json_object_set_new(root, "validation_reward_margin", json_real(t->last.reward_margin));
+            json_object_set_new(root, "validation_accuracy", json_real(t->last.accuracy));
         }
         resident memory;
         if (root != NULL && resident_get(&memory))
@@ -577,7 +616,9 @@ static const cli_command finetune_command = {
         "instead.",
     .examples = {{"smallmind finetune -m model.gguf -d instructions.json -o tuned.gguf -n 300",
                   "teach a model from instructions"},
-                 {"smallmind run -m model.gguf --adapter tuned.gguf -p \"...\"", "and ask it"}},
+                 {"smallmind finetune -m model.gguf -d pairs.jsonl -o preferred.gguf --objective "
+                  "dpo --layout chatml --lr 5e-5 -n 200",
+                  "teach it to prefer the chosen answers of pairs to the rejected ones"}},
 };
 
 /* Options that would change nothing. */
@@ -608,8 +649,8 @@ static int parse(train_state *t, const cli_command *texts, int argc, char **argv
         {'m', "model", CLI_TEXT, &t->model, "FILE", 0, 0,
          "the model to start from; may stand without -m (required)"},
         {'d', "data", CLI_TEXTS, &t->data, "FILE", 0, 0,
-         "text, or instructions as JSON or JSONL; may be given up to 64 times: the files are one "
-         "data set (required)"},
+         "text, or instructions as JSON or JSONL, for --objective dpo and others with chosen and "
+         "rejected answers; may be given up to 64 times: the files are one data set (required)"},
         {'o', "out", CLI_TEXT, &t->out, "FILE", 0, 0, "the file to write (required)"},
         {0, "type", CLI_TEXT, &t->type, "TYPE", 0, 0,
          "of the written matrices: F32 (default), F16 or BF16; not for adapters"},

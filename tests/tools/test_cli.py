@@ -1809,6 +1809,31 @@ class Train(Case):
         self.assertEqual([line["step"] for line in self.lines()],
                          list(range(1, len(self.lines()) + 1)))
 
+    def test_preferences(self):
+        """Objectives that compare answers: what is told of them; the checkpoint knows the objective."""
+        lines = [{"prompt": f"say {word}", "chosen": f" {word} {word}", "rejected": f" no {i} times"}
+                 for i, word in enumerate(("cat", "dog", "bird", "tree", "sun", "rain") * 4)]
+        pairs = self.file("pairs.jsonl", "".join(json.dumps(line) + "\n" for line in lines).encode())
+        out = self.folder / "dpo.gguf"
+        options = ["train", "-m", self.model, "-d", pairs, "-o", out, "-c", "60", "-b", "4", "-n", "12",
+                   "--lr", "0.005", "--validation", "0.2"]
+        said = json.loads(self.good(*options, "--objective", "dpo", "--json"))
+        steps = [line for line in self.lines("dpo.gguf.jsonl") if "loss" in line]
+        self.assertAlmostEqual(steps[0]["loss"], 0.6931472, 5)
+        self.assertAlmostEqual(steps[0]["reward_margin"], 0, 5)
+        self.assertGreater(steps[-1]["reward_margin"], 0.05)
+        self.assertAlmostEqual(steps[-1]["chosen_reward"] - steps[-1]["rejected_reward"],
+                               steps[-1]["reward_margin"], 6)
+        self.assertGreater(said["validation_reward_margin"], 0.05)
+        self.assertEqual(said["validation_accuracy"], 1)
+        self.assertGreater(said["reward_margin"], 0)
+        again = json.loads(self.good("train", "--resume", "-o", out, "-n", "14", "--json"))
+        self.assertGreater(again["validation_reward_margin"], said["validation_reward_margin"])
+        self.bad(1, "train", "--resume", "-o", out, "--objective", "ipo", says=["objective=1", "objective=2"])
+        self.bad(1, *options, "--overwrite", "--objective", "kto", says=["pairs.jsonl:1:", "chosen"])
+        self.bad(1, *options, "--overwrite", "--objective", "dpo", "--preference-margin", "1",
+                 says=["preference_margin", "dpo"])
+
     def test_resume_without_options(self):
         """Of a run its checkpoint knows everything; of finetune, too."""
         text = self.file("part.txt", self.text.read_bytes()[:3000])
