@@ -46,7 +46,7 @@ int main(int argc, char **argv) {
         .rows = 4,          /* pairs in a step */
         .steps = steps,
         .warmup = steps / 10,
-        .lr = 2e-4,
+        .lr = 5e-5,
         .lora_rank = 16, /* the reference is the model without the adapter */
     };
     sm_error error;
