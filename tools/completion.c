@@ -180,6 +180,16 @@ static void print_bash(void) {
 
 /* ---- zsh ------------------------------------------------------------------------------------- */
 
+/* Inside of quotes. */
+static void zsh_text(const char *text, const char *special) {
+    for (const char *c = text; *c != 0; c++) {
+        if (*c == '\'') /* out of the quotes and in again */
+            fputs("'\\''", stdout);
+        else
+            print_escaped((const char[]){*c, 0}, special);
+    }
+}
+
 static void zsh_flag(const flag_ref *ref) {
     char doc[SHORT_SPACE];
     const value_kind kind = kind_of(ref);
@@ -196,12 +206,7 @@ static void zsh_flag(const flag_ref *ref) {
     else
         printf("--%s%s", ref->name, mark);
     printf("'[");
-    for (const char *c = short_doc(doc, ref); *c != 0; c++) {
-        if (*c == '\'') /* out of the quotes and in again */
-            fputs("'\\''", stdout);
-        else
-            print_escaped((const char[]){*c, 0}, "[]:\\");
-    }
+    zsh_text(short_doc(doc, ref), "[]:\\");
     putchar(']');
     if (kind != NOTHING)
         printf(":%s:", help_value(ref));
@@ -240,8 +245,11 @@ static void print_zsh(void) {
     for (size_t i = 0; i < n_commands; i++) {
         size_t length;
         const char *word = first_word(i, &length);
-        if (word != NULL)
-            printf("        '%.*s:%s'\n", (int)length, word, commands[i].summary);
+        if (word == NULL)
+            continue;
+        printf("        '%.*s:", (int)length, word);
+        zsh_text(commands[i].summary, ":\\");
+        puts("'");
     }
     puts("    )\n"
          "    if ((CURRENT == 2)); then\n"

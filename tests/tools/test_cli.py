@@ -9,6 +9,7 @@ SM_WRAPPER may name an emulator that runs the program. SM_TEST_SANITIZER other t
 takes minutes under a sanitizer and shows the same without is skipped, unless SM_TEST_ALL is set.
 --but CLASS...: all tests but those of these classes.
 """
+import ast
 import gzip
 import json
 import math
@@ -770,6 +771,83 @@ class Run(Case):
         self.assertTrue(out.endswith(b"\n"))
         self.assertIn(b"finished: cancelled", err)
         self.assertIn(b"smallmind: interrupted", err)
+
+
+class Embed(Case):
+    TEXTS = b"Once upon a time\nLily\r\n\nthe end"
+
+    def vectors(self, *options, stdin=TEXTS):
+        out = self.good("embed", "-m", MODEL, *options, stdin=stdin).decode()
+        return [[float(x) for x in line.split()] for line in out.splitlines()]
+
+    def test_a_vector_for_each_line(self):
+        vectors = self.vectors()
+        self.assertEqual(len(vectors), 4)
+        for vector in vectors:
+            length = sum(x * x for x in vector)
+            self.assertTrue(abs(length - 1) < 1e-4 or length == 0, length)
+        self.assertEqual(self.vectors(stdin=b"Lily\n"), [vectors[1]])
+        one = self.good("embed", MODEL, "-p", "Lily").decode()
+        self.assertEqual([float(x) for x in one.split()], vectors[1])
+        self.assertEqual(self.vectors("-t", "2", "-b", "64", "--max-tokens", "64"), vectors)
+        few = self.vectors("--dims", "5")
+        self.assertEqual([len(vector) for vector in few], [5] * 4)
+        self.assertNotEqual(self.vectors("--raw")[1], vectors[1])
+        self.assertEqual(self.vectors("--prefix", "Once upon ", stdin=b"a time\n"), [vectors[0]])
+
+    def test_json(self):
+        out = self.good("embed", "-m", MODEL, "--json", stdin=self.TEXTS)
+        objects = [json.loads(line) for line in out.splitlines()]
+        self.assertEqual([o["text"] for o in objects], ["Once upon a time", "Lily", "", "the end"])
+        self.assertEqual([o["vector"] for o in objects], self.vectors())
+
+    def test_npy(self):
+        path = str(self.folder / "vectors.npy")
+        self.good("embed", "-m", MODEL, "--npy", path, stdin=self.TEXTS)
+        data = pathlib.Path(path).read_bytes()
+        self.assertEqual(data[:8], b"\x93NUMPY\x01\x00")
+        start = 10 + int.from_bytes(data[8:10], "little")
+        self.assertEqual(start % 64, 0)
+        header = ast.literal_eval(data[10:start].decode())
+        vectors = self.vectors()
+        self.assertEqual(header, {"descr": "<f4", "fortran_order": False,
+                                  "shape": (4, len(vectors[0]))})
+        floats = struct.unpack(f"<{4 * len(vectors[0])}f", data[start:])
+        for want, got in zip([x for vector in vectors for x in vector], floats):
+            self.assertAlmostEqual(want, got, places=6)
+        self.assertEqual(self.good("embed", "-m", MODEL, "--npy", "-", stdin=self.TEXTS), data)
+
+    def test_misuse(self):
+        self.bad(2, "embed", says=["-m MODEL"])
+        self.bad(2, "embed", "-m", MODEL, "--json", "--npy", self.folder / "a.npy", says=["--npy"])
+        self.bad(1, "embed", "-m", MODEL, "--npy", "/no/such/folder/a.npy", says=["/no/such/folder"])
+        self.bad(1, "embed", "-m", MODEL, "-p", "a", "--dims", "60000", says=["n_dims"])
+        self.bad(2, "rerank", "-m", MODEL, says=["-q QUERY"])
+        self.bad(1, "rerank", "-m", MODEL, "-q", "a", "-f", "/dev/null", says=["labels"])
+        self.bad(1, "classify", "-m", MODEL, "-p", "a", says=["labels"])
+        self.bad(1, "classify", "-m", MODEL, "-f", "/no/such/file", says=["/no/such/file"])
+
+    def test_scores(self):
+        model = DATA / "families/bert_cls/model.gguf"
+        ranker = DATA / "families/bge_reranker/hf"
+        if not model.exists() or not ranker.exists():
+            self.skipTest("no test data")
+        texts = b"I like it\nI hate it\n"
+        lines = self.good("classify", "-m", model, stdin=texts).decode().splitlines()
+        self.assertEqual([line.split("\t")[2] for line in lines], ["I like it", "I hate it"])
+        out = self.good("classify", "-m", model, "--json", stdin=texts).splitlines()
+        for line, shown in zip(out, lines):
+            found = json.loads(line)
+            self.assertAlmostEqual(sum(found["probabilities"].values()), 1, places=5)
+            self.assertEqual(found["label"], max(found["probabilities"],
+                                                 key=found["probabilities"].get))
+            self.assertEqual(found["label"], shown.split("\t")[0])
+        ranked = [json.loads(line) for line in
+                  self.good("rerank", "-m", ranker, "-q", "what", "--json", stdin=texts).splitlines()]
+        self.assertEqual(sorted(r["index"] for r in ranked), [0, 1])
+        self.assertGreaterEqual(ranked[0]["score"], ranked[1]["score"])
+        best = self.good("rerank", "-m", ranker, "-q", "what", "-n", "1", stdin=texts).decode()
+        self.assertEqual(best.split("\t")[2].strip(), ranked[0]["text"])
 
 
 class Tokenize(Case):
