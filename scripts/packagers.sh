@@ -2,10 +2,12 @@
 # Builds what packagers make of this tree, as far as their tools are installed, in folders of its
 # own, and uses it there. Ends with "N passed, N failed, N skipped".
 #
-#   scripts/packagers.sh [NAME...]      of: debian conan
+#   scripts/packagers.sh [NAME...]      of: debian conan wraps
 #
 # debian    dpkg-buildpackage -b (debian/); the packages, unpacked, run and link a program
 # conan     conan create packaging/conan, with its test package, where xxhash.h is of the system
+# wraps     meson with the dependencies of subprojects/ in place of the system's, if their archives
+#           can be had or lie in subprojects/packagecache; the program runs
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 passed=0 failed=0 skipped=0
@@ -44,18 +46,30 @@ conan_package() {
             -o 'smallmind/*:shared=True' -o 'smallmind/*:train=False'
 }
 
-[ $# -gt 0 ] || set -- debian conan
+wraps() {
+    sources || return
+    [ ! -d subprojects/packagecache ] || cp -r subprojects/packagecache "$place/src/subprojects"
+    cd "$place/src" || return
+    meson subprojects download || return 77
+    meson setup build --buildtype=release --force-fallback-for=libxxhash,jansson \
+        -Dlibedit=disabled -Dtests=disabled && ninja -C build tools/smallmind || return
+    if ldd build/tools/smallmind | grep jansson; then return 1; fi
+    build/tools/smallmind run -m models/stories.gguf -p "Once upon a time" -n 5
+}
+
+[ $# -gt 0 ] || set -- debian conan wraps
 for name; do
     case $name in
     debian) what=debian ;;
     conan) what=conan_package ;;
+    wraps) what=wraps ;;
     *) echo "$0: no packager $name" >&2; exit 2 ;;
     esac
     code=0
     "$what" > "$place/$name.log" 2>&1 || code=$?
     case $code in
     0) passed=$((passed + 1)); echo "$name: builds, and is used" ;;
-    77) skipped=$((skipped + 1)); echo "$name: skipped, its tools are not installed" ;;
+    77) skipped=$((skipped + 1)); echo "$name: skipped, what it needs is not here" ;;
     *) failed=$((failed + 1)); echo "$name: FAILED"; tail -40 "$place/$name.log" ;;
     esac
 done

@@ -289,9 +289,9 @@ if $all; then
     else
         skip "built by CMake" "cmake is not installed"
     fi
-    for packager in debian conan; do
+    for packager in debian conan wraps; do
         if scripts/packagers.sh "$packager" > "$logs/packager" 2>&1; then
-            grep -q ': skipped' "$logs/packager" && skip "$packager" "its tools are not installed" ||
+            grep -q ': skipped' "$logs/packager" && skip "$packager" "what it needs is not here" ||
                 check "$packager package" true
         else
             tail -40 "$logs/packager"
