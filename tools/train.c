@@ -370,6 +370,8 @@ static int record_step(train_state *t, const sm_train_metrics *m) {
                                "seconds", m->seconds);
     if (record != NULL && m->expert_balance > 0)
         json_object_set_new(record, "expert_balance", json_real(m->expert_balance));
+    if (record != NULL && t->options.teacher != NULL)
+        json_object_set_new(record, "teacher_loss", json_real(m->teacher_loss));
     if (compares(t)) {
         add_rewards(record, m->chosen_reward, m->rejected_reward, m->reward_margin, m->accuracy);
         t->smooth_margin = curve_mean_add(&t->margin, m->reward_margin);
@@ -627,7 +629,8 @@ static int check_lora(const train_state *t) {
     if (o->lora_rank != 0)
         return t->type == NULL ? CLI_GO_ON
                                : cli_misuse(t->command, "--type: adapters are written in F32");
-    if (o->lora_targets != NULL || o->lora_alpha != 0 || o->lora_dropout != 0 || o->lora_rs != 0)
+    if (o->lora_targets != NULL || o->lora_alpha != 0 || o->lora_dropout != 0 || o->lora_rs != 0 ||
+        o->lora_b_rate != 0)
         return cli_misuse(t->command, "--lora-… options need --lora-rank");
     if (t->type != NULL && strcmp(t->type, "F32") != 0 && strcmp(t->type, "F16") != 0 &&
         strcmp(t->type, "BF16") != 0)
@@ -659,6 +662,9 @@ static int parse(train_state *t, const cli_command *texts, int argc, char **argv
         {0, "lora-targets", CLI_TEXT, &t->options.lora_targets, "NAMES", 0, 0,
          "tensors that get adapters, by part of their name, comma separated: attn_q,attn_v, or as "
          "Hugging Face calls them: q_proj,v_proj (default: every matrix of every layer)"},
+        {0, "teacher", CLI_TEXT, &t->options.teacher, "FILE", 0, 0,
+         "distillation: a model with the same vocabulary, whose probabilities are learned besides "
+         "the text"},
         {0, "resume", CLI_SWITCH, &t->resume, "", 0, 0,
          "go on from the checkpoint, which knows all options of the trainer, MODEL and DATA; those "
          "that are given again must be the same, but --steps"},

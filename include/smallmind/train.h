@@ -223,6 +223,13 @@ typedef struct sm_trainer_options {
     double preference_margin;   /* SimPO: reward that the chosen answer is to have more; 0: 1 */
     double desirable_weight;    /* KTO: of good answers; 0: 1 */
     double undesirable_weight;  /* KTO: of the others; 0: 1 */
+    /* distillation, of the supervised objective */
+    const char *teacher;        /* path of a model with the same vocabulary, whose probabilities are
+                            learned; NULL: none */
+    double teacher_weight;      /* part of the loss that the teacher counts, 0..1; 0: 0.5 */
+    double teacher_temperature; /* of the probabilities that are compared; 0: 2 */
+    /* adapters */
+    double lora_b_rate; /* the learning rate of B is so many times that of A (LoRA+); 0: 1 */
 } sm_trainer_options;
 
 /* Opens the model and the data. The model needs a vocabulary. SM_ERR_ARGUMENT, _IO,
@@ -271,6 +278,8 @@ typedef struct sm_train_metrics {
      * are none */
     double chosen_reward, rejected_reward;
     double reward_margin; /* the first less the second */
+    double teacher_loss; /* distillation: temperature^2 KL(teacher || model), nats per token; `loss`
+                            is then what is mixed of that and of the text's */
     double accuracy; /* part of the pairs whose chosen answer has the higher reward; of entries with
                         a label those on the right side of the reference point */
 } sm_train_metrics;

@@ -279,6 +279,13 @@ static const sm_option trainer_table[] = {
              "SimPO: reward that the chosen answer is to have more; 0: 1"),
     F64(sm_trainer_options, desirable_weight, 0, 1000, 0, "KTO: weight of good answers; 0: 1"),
     F64(sm_trainer_options, undesirable_weight, 0, 1000, 0, "KTO: weight of the others; 0: 1"),
+    STRING(sm_trainer_options, teacher, "model whose probabilities are learned, too"),
+    F64(sm_trainer_options, teacher_weight, 0, 1, 0,
+        "part of the loss that the teacher counts; 0: 0.5"),
+    F64(sm_trainer_options, teacher_temperature, 0.01, 100, 0,
+        "of the probabilities that are compared with the teacher's; 0: 2"),
+    F64(sm_trainer_options, lora_b_rate, 0, 1000, 0,
+        "learning rate of the adapters' B by that of A (LoRA+); 0: 1"),
 };
 
 static const sm_option init_table[] = {

@@ -1,6 +1,7 @@
 /* The backward pass: head and loss in chunks of tokens, the layers in reverse, the embedding.
  * Run by every thread of the team at once, as the forward pass; see graph.h. */
 #include "graph.h"
+#include "teacher.h"
 
 #include <math.h>
 #include <string.h>
@@ -16,12 +17,14 @@ typedef struct head_run {
     uint32_t n;
     double weight;
     bool backward;
+    sm_teacher *teacher; /* whose logits are there, too; NULL: none */
 } head_run;
 
-/* -log softmax(logits)[target]; capped: room for a row where the model caps them. With backward the
+/* -log softmax(logits)[target]; difference: NULL, or what is added to the gradient, `teaching`
+ * times; capped: room for a row where the model caps them. With backward the
  * row becomes its gradient times weight, softmax - onehot(target). */
 static double row_loss(const head_run *r, double weight, float *logits, int32_t target,
-                       float *capped) {
+                       float *capped, double teaching, const float *difference) {
     const sm_kernels *k = r->g->kernels;
     const uint64_t n = r->g->net->config.n_vocab;
     const float max = logits[k->argmax(logits, n)];
@@ -34,12 +37,32 @@ static double row_loss(const head_run *r, double weight, float *logits, int32_t 
             memcpy(capped, logits, n * sizeof *capped);
         k->exp_scale(logits, max, (float)(weight / sum), n);
         logits[target] -= (float)weight;
+        if (difference)
+            k->add_product(logits, difference, NULL, (float)teaching, n);
         if (cap > 0)
             k->soft_cap_grad(logits, capped, n, 1, cap);
         if (scale > 0)
             k->scale(logits, logits, scale, n);
     }
     return loss;
+}
+
+/* The loss of row i of the chunk, and with backward its gradient. */
+static void run_row(const head_run *r, uint32_t i, uint32_t thread) {
+    sm_graph *g = r->g;
+    const sm_teacher *teacher = r->teacher;
+    const float *difference = NULL;
+    double weight = r->weights ? r->weights[i] : r->weight, teaching = 0;
+    float *logits = g->logits + i * g->ldl;
+    if (teacher) {
+        g->unlikes[i] = sm_teacher_loss(r->teacher, logits, i, thread, &difference);
+        teaching = weight * teacher->weight * teacher->temperature;
+        weight *= 1 - teacher->weight;
+    }
+    g->losses[i] = row_loss(r, weight, logits, r->batch->targets[r->rows[i]],
+                            g->threads[thread].logits, teaching, difference);
+    if (teacher)
+        g->losses[i] = (1 - teacher->weight) * g->losses[i] + teacher->weight * g->unlikes[i];
 }
 
 static void run_head(void *arg, uint32_t thread, uint32_t n_threads) {
@@ -56,8 +79,7 @@ static void run_head(void *arg, uint32_t thread, uint32_t n_threads) {
         if (sm_crew_stopped_at(&b.crew, i - begin, c->n_vocab))
             break;
         const uint32_t t = r->rows[i];
-        g->losses[i] = row_loss(r, r->weights ? r->weights[i] : r->weight, g->logits + i * g->ldl,
-                                r->batch->targets[t], g->threads[thread].logits);
+        run_row(r, (uint32_t)i, thread);
         if (r->backward)
             sm_norm_before(g->kernels, head, g->z + i * ldx, g->tape->x + t * ldx, c->norm_eps);
     }
@@ -109,17 +131,22 @@ sm_status sm_graph_head(sm_graph *g, const sm_train_batch *batch, const sm_head_
                         .weights = job->weights ? job->weights + i : NULL,
                         .n = job->n_rows - i < g->chunk ? job->n_rows - i : g->chunk,
                         .weight = job->weight,
-                        .backward = job->backward};
+                        .backward = job->backward,
+                        .teacher = job->teacher};
         if (cancelled(g))
             return SM_ERR_CANCELLED;
         sm_forward_logits(g->ws, g->team, job->adapters, &g->stop, g->tape->x, run.rows, run.n,
                           g->logits, g->ldl);
+        if (job->teacher)
+            sm_teacher_logits(job->teacher, g->team, &g->stop, run.rows, run.n);
         sm_lap(g, SM_PART_HEAD);
         if (cancelled(g)) /* the logits may be anything */
             return SM_ERR_CANCELLED;
         sm_team_run(g->team, run_head, &run);
         for (uint32_t t = 0; t < run.n; t++)
             *loss += g->losses[t];
+        for (uint32_t t = 0; job->teacher && t < run.n; t++)
+            g->unlike += g->unlikes[t];
         if (job->span_losses)
             add_losses(&run, &span, job->span_losses);
     }

@@ -14,6 +14,8 @@
  *   smallmind.checkpoint.kind    option data_kind
  *   smallmind.checkpoint.model   sm_source_fingerprint of the model
  *   smallmind.checkpoint.data    hash of the data's bytes and of how documents part them
+ *   smallmind.checkpoint.teacher, .teacher_fingerprint
+ *                                of a model that teaches, if there is one: its path, and as `model`
  *   smallmind.checkpoint.state   u64: step, optimizer steps, tokens, epoch, position, offset, and
  *                                the steps of the whole run
  *
@@ -37,6 +39,8 @@
 #define KEY_KIND "smallmind.checkpoint.kind"
 #define KEY_MODEL "smallmind.checkpoint.model"
 #define KEY_DATA "smallmind.checkpoint.data"
+#define KEY_TEACHER "smallmind.checkpoint.teacher"
+#define KEY_TEACHER_PRINT "smallmind.checkpoint.teacher_fingerprint"
 #define KEY_STATE "smallmind.checkpoint.state"
 #define KEY_SUM "smallmind.checkpoint.sum" /* of VERSION_UNSEALED */
 #define STATES 7
@@ -90,7 +94,10 @@ static const struct {
                NUMBER(label_smoothing),
                NUMBER(preference_margin),
                NUMBER(desirable_weight),
-               NUMBER(undesirable_weight)};
+               NUMBER(undesirable_weight),
+               NUMBER(teacher_weight),
+               NUMBER(teacher_temperature),
+               NUMBER(lora_b_rate)};
 #define NUMBERS (sizeof numbers / sizeof numbers[0])
 #define FIRST_NUMBERS 14 /* that the oldest files have; those after them were 0 */
 
@@ -197,6 +204,11 @@ static sm_status save(sm_trainer *t, const char *path, sm_error *error) {
     sm_gguf_put_scalar(w, KEY_MODEL, SM_KEY_UINT64, &model);
     sm_gguf_put_scalar(w, KEY_DATA, SM_KEY_UINT64, &info.hash);
     sm_gguf_put_array(w, KEY_STATE, SM_KEY_UINT64, state, STATES);
+    if (t->teacher_path) {
+        const uint64_t teacher = sm_source_fingerprint(t->teacher_source);
+        sm_gguf_put_str(w, KEY_TEACHER, t->teacher_path, strlen(t->teacher_path));
+        sm_gguf_put_scalar(w, KEY_TEACHER_PRINT, SM_KEY_UINT64, &teacher);
+    }
     for (uint32_t i = 0; tensor_at(t, i, name, &data, &bytes); i++)
         sm_gguf_declare_tensor(w, name, SM_DTYPE_I8, 1, &bytes, NULL);
     sm_gguf_declare_seal(w, NULL);
@@ -318,6 +330,21 @@ static sm_status read_state(const sm_source *source, uint64_t state[STATES], sm_
     return SM_OK;
 }
 
+/* Whether the same model teaches, or none. */
+static sm_status check_teacher(const sm_trainer *t, const sm_source *source, sm_error *error) {
+    uint64_t teacher = 0;
+    const uint64_t own = t->teacher_path ? sm_source_fingerprint(t->teacher_source) : 0;
+    const sm_status status = sm_source_find_key(source, KEY_TEACHER_PRINT)
+                                 ? get_u64(source, KEY_TEACHER_PRINT, &teacher, error)
+                                 : SM_OK;
+    if (status)
+        return status;
+    return teacher == own ? SM_OK
+                          : sm_fail(error, SM_ERR_ARGUMENT,
+                                    "%s is a checkpoint of a run with another teacher (or none)",
+                                    source->path);
+}
+
 static sm_status check_origin(const sm_trainer *t, const sm_source *source, sm_error *error) {
     uint64_t model = 0, data = 0;
     sm_dataset_info info;
@@ -328,6 +355,8 @@ static sm_status check_origin(const sm_trainer *t, const sm_source *source, sm_e
         status = compare_run(t, source, error);
     if (!status)
         status = compare_numbers(t, source, error);
+    if (!status)
+        status = check_teacher(t, source, error);
     if (!status)
         status = get_u64(source, KEY_MODEL, &model, error);
     if (!status && model != sm_source_fingerprint(t->source))
@@ -595,6 +624,13 @@ static sm_status take_strings(sm_trainer_options *o, const char **model_path, st
     if (status)
         return status;
     o->lora_targets = keep(s, text, length);
+    o->teacher = NULL;
+    if (sm_source_find_key(source, KEY_TEACHER)) {
+        status = sm_source_get_str(source, KEY_TEACHER, &text, &length, error);
+        if (status)
+            return status;
+        o->teacher = keep(s, text, length);
+    }
     if (origin && (origin->type != SM_KEY_ARRAY || origin->element != SM_KEY_STRING))
         return sm_fail(error, SM_ERR_FORMAT, "%s: key '%s' is no array of strings", source->path,
                        KEY_ORIGIN);

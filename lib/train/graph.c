@@ -18,6 +18,15 @@ void sm_graph_free(sm_graph *g) {
 const sm_params *sm_graph_params(const sm_graph *g) {
     return &g->params;
 }
+void sm_graph_set_teacher(sm_graph *g, sm_teacher *teacher) {
+    g->teacher = teacher;
+}
+uint32_t sm_graph_chunk(const sm_graph *g) {
+    return g->chunk;
+}
+double sm_graph_unlike(const sm_graph *g) {
+    return g->unlike;
+}
 const sm_net *sm_graph_net(const sm_graph *g) {
     return g->net;
 }

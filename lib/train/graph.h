@@ -70,6 +70,8 @@ struct sm_graph {
     /* of the batch: what the routers' balancing loss counts in gradients, and its sum over
      * layers */
     double balance_weight, balance;
+    sm_teacher *teacher; /* NULL: none */
+    double unlike;       /* of the batch, what tokens lose to the teacher */
 
     /* the batch */
     uint32_t n_spans;
@@ -83,9 +85,10 @@ struct sm_graph {
     /* the head, a chunk of tokens at a time */
     uint32_t chunk;
     uint64_t ldl;
-    float *logits;  /* [chunk][ldl], then their gradient */
-    float *z, *dz;  /* [chunk][ldx] normed output of the last layer */
-    double *losses; /* [chunk] */
+    float *logits;   /* [chunk][ldl], then their gradient */
+    float *z, *dz;   /* [chunk][ldx] normed output of the last layer */
+    double *losses;  /* [chunk] */
+    double *unlikes; /* [chunk] */
 
     /* gradients of activations; T = max_tokens, strides of the tape */
     uint32_t together;  /* tokens that go through a group of products before the next */
@@ -271,6 +274,7 @@ typedef struct sm_head_job {
     double weight;         /* of each loss in gradients */
     const double *weights; /* [n_rows], instead */
     double *span_losses;   /* NULL, or to which the losses of the batch's spans are added */
+    sm_teacher *teacher;   /* NULL, or what is learned too, with backward */
 } sm_head_job;
 /* *loss is the sum of the losses. SM_ERR_CANCELLED. */
 sm_status sm_graph_head(sm_graph *g, const sm_train_batch *batch, const sm_head_job *job,

@@ -1,6 +1,7 @@
 /* Packing what changed, and loss and gradients of a batch. */
 #include "graph.h"
 #include "pack.h"
+#include "teacher.h"
 
 #include <string.h>
 
@@ -160,9 +161,12 @@ static sm_status run_passes(sm_graph *g, const sm_train_batch *batch, const batc
                         .n_rows = n_rows,
                         .backward = job->backward && !job->losses,
                         .weight = job->weight,
-                        .span_losses = job->losses};
+                        .span_losses = job->losses,
+                        .teacher = job->backward && !job->losses ? g->teacher : NULL};
     g->lap_start = sm_time_ns();
     sm_status status = sm_forward(g->ws, g->team, &forward, NULL);
+    if (!status && head.teacher)
+        status = sm_teacher_forward(head.teacher, g->team, batch, &g->stop);
     sm_lap(g, SM_PART_FORWARD);
     if (!status)
         status = job->losses ? run_weighed_head(g, batch, job, &head, loss)
@@ -180,7 +184,7 @@ static sm_status run_batch(sm_graph *g, const sm_train_batch *batch, const batch
     uint32_t n_rows;
     const uint32_t process = sm_process_id();
     lay_out(g, batch, &n_rows);
-    g->balance = 0;
+    g->balance = g->unlike = 0;
     g->balance_weight =
         job->backward && !job->losses ? g->options.expert_balance * job->weight * n_rows : 0;
     g->adapters.dropout.rate = job->backward ? g->options.lora_dropout : 0;

@@ -18,7 +18,7 @@ static uint32_t chunk_of(uint32_t n_vocab) {
 
 #define MAX_RANK 4096
 
-#define OWNED_BUFFERS (34 + SM_KIND_COUNT * SM_MAX_GRAD_BUFFERS)
+#define OWNED_BUFFERS (35 + SM_KIND_COUNT * SM_MAX_GRAD_BUFFERS)
 #define OWNED_PER_THREAD 5
 
 /* Buffers of frozen matrices and of adapters, forward and backward. */
@@ -91,6 +91,7 @@ static void add_gradient_buffers(sm_builder *b) {
     g->z = sm_build_floats(b, g->chunk, tape->ldx);
     g->dz = sm_build_floats(b, g->chunk, tape->ldx);
     g->losses = sm_build_own(b, g->chunk, sizeof *g->losses);
+    g->unlikes = sm_build_own(b, g->chunk, sizeof *g->unlikes);
     /* frozen matrices are unpacked once for all tokens */
     g->together = g->options.lora_rank || T < TOGETHER ? g->options.max_tokens : TOGETHER;
     g->dx = sm_build_floats(b, T, tape->ldx);

@@ -16,7 +16,13 @@ static float *add_param(sm_builder *b, const char *name, uint64_t rows, uint64_t
     if (b->status)
         return NULL;
     sm_build_clear(b, grad, rows * cols);
-    params->param[params->n++] = (sm_param){name, rows, cols, value, grad, decay, depth};
+    params->param[params->n++] = (sm_param){.name = name,
+                                            .rows = rows,
+                                            .cols = cols,
+                                            .value = value,
+                                            .grad = grad,
+                                            .decay = decay,
+                                            .depth = depth};
     params->n_elements += rows * cols;
     return grad;
 }
@@ -147,6 +153,7 @@ typedef struct half {
     uint32_t rows, cols;
     uint64_t first_row, all_rows;
     const sm_weight *first; /* the one of the tensor's first matrix */
+    double rate;            /* times the learning rate; 0: 1 */
 } half;
 
 /* Its master, which is also a parameter (of stacked and joined matrices one): made for the first of
@@ -168,6 +175,8 @@ static float *half_value(sm_builder *b, const half *h, float **grad, const float
         return NULL;
     sm_build_clear(b, value, h->all_rows * h->cols);
     *grad = add_param(b, name, h->all_rows, h->cols, h->of->n_experts, value, true);
+    if (*grad)
+        b->g->params.param[b->g->params.n - 1].rate = h->rate;
     return value;
 }
 
@@ -201,15 +210,16 @@ static void add_lora(sm_builder *b, sm_master *master, sm_lora *lora) {
     const uint64_t rank = o->lora_rank, depth = w->n_experts ? w->n_experts : 1;
     const sm_master *first = master - before(w);
     const sm_lora *of_first = lora - before(w);
-    const half A = {w,           "lora_a", o->lora_rank, w->cols, w->expert * rank, depth * rank,
-                    &of_first->a};
+    const half A = {
+        w, "lora_a", o->lora_rank, w->cols, w->expert * rank, depth * rank, &of_first->a, 0};
     const half B = {.of = w,
                     .suffix = "lora_b",
                     .rows = w->rows,
                     .cols = o->lora_rank,
                     .first_row = sm_weight_first_row(w),
                     .all_rows = depth * w->joined_rows,
-                    .first = &of_first->b};
+                    .first = &of_first->b,
+                    .rate = o->lora_b_rate};
     if (w->part) {
         lora->a = lora[-1].a;
         lora->shares = true;

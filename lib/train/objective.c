@@ -39,6 +39,21 @@ static sm_status unknown_to(const char *option, uint32_t objective, sm_error *er
                    (int)length, name);
 }
 
+/* Options of distillation: with a teacher, and where the text is learned. */
+static sm_status check_teacher(sm_trainer_options *o, sm_error *error) {
+    if (o->teacher && o->objective != SM_OBJECTIVE_SUPERVISED)
+        return unknown_to("teacher", o->objective, error);
+    if (!o->teacher && (o->teacher_weight != 0 || o->teacher_temperature != 0))
+        return sm_fail(error, SM_ERR_ARGUMENT, "options teacher_… need option teacher");
+    if (o->teacher && o->teacher_weight == 0)
+        o->teacher_weight = 0.5;
+    if (o->teacher && o->teacher_temperature == 0)
+        o->teacher_temperature = 2;
+    return o->lora_b_rate != 0 && !o->lora_rank
+               ? sm_fail(error, SM_ERR_ARGUMENT, "option lora_b_rate needs option lora_rank")
+               : SM_OK;
+}
+
 static sm_status check_numbers(sm_trainer_options *o, sm_error *error) {
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         double *value = (double *)(void *)((uint8_t *)o + numbers[i].offset);
@@ -56,6 +71,8 @@ static sm_status check_numbers(sm_trainer_options *o, sm_error *error) {
 sm_status sm_objective_settle(sm_trainer_options *o, sm_error *error) {
     const bool simpo = o->objective == SM_OBJECTIVE_SIMPO, kto = o->objective == SM_OBJECTIVE_KTO;
     sm_status status = check_numbers(o, error);
+    if (!status)
+        status = check_teacher(o, error);
     if (status || o->objective == SM_OBJECTIVE_SUPERVISED)
         return status;
     if (o->data_kind == SM_DATA_FILE_TEXT || o->data_kind == SM_DATA_FILE_CHOSEN)

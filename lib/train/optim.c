@@ -405,11 +405,13 @@ static void advance(const sm_optim *o, spot *place, uint64_t n) {
 }
 
 /* Some of one parameter; returns its elements, or rows, and adds the elements to *since. */
-static uint64_t update_piece(const sm_crew *crew, sm_optim *o, sm_update *u, double decay,
+static uint64_t update_piece(const sm_crew *crew, sm_optim *o, sm_update *u, double lr,
                              const spot *place, uint64_t *since) {
     const sm_param *p = &o->params->param[place->param];
     state *s = &o->states[place->param];
-    u->decay = p->decay ? (float)decay : 0;
+    lr *= p->rate > 0 ? p->rate : 1;
+    u->lr = (float)lr;
+    u->decay = p->decay ? (float)(lr * o->config.weight_decay) : 0;
     if (o->config.kind == SM_OPTIM_ADAFACTOR) {
         const uint64_t most = p->cols < UPDATE_PIECE ? UPDATE_PIECE / p->cols : 1;
         const uint64_t rows = p->rows - place->at < most ? p->rows - place->at : most;
@@ -434,7 +436,6 @@ bool sm_optim_step(const sm_crew *crew, sm_optim *o, double lr, double grad_scal
     sm_team_barrier(crew->team);
     const double t = (double)o->steps;
     sm_update u = {.grad_scale = (float)grad_scale,
-                   .lr = (float)lr,
                    .beta1 = (float)(c->kind == SM_OPTIM_SGD ? c->momentum : c->beta1),
                    .beta2 = (float)c->beta2,
                    .rest1 = (float)(1 - c->beta1),
@@ -446,7 +447,7 @@ bool sm_optim_step(const sm_crew *crew, sm_optim *o, double lr, double grad_scal
     for (spot place = o->next; place.param < o->params->n;) {
         if (leave(crew, o, &place, &since))
             return false;
-        advance(o, &place, update_piece(crew, o, &u, lr * c->weight_decay, &place, &since));
+        advance(o, &place, update_piece(crew, o, &u, lr, &place, &since));
     }
     sm_team_barrier(crew->team);
     if (crew->thread == 0)

@@ -105,6 +105,7 @@ typedef struct sm_param {
     float *grad;         /* [rows][cols] */
     bool decay;          /* matrices: weight decay applies; not norms, biases */
     uint64_t depth;      /* matrices that are stacked; 0: it is one */
+    double rate;         /* times the learning rate; 0: 1 */
 } sm_param;
 
 typedef struct sm_params {
@@ -226,6 +227,7 @@ typedef struct sm_graph_options {
     uint32_t lora_rank;
     double lora_alpha, lora_dropout;
     bool lora_rs;             /* scale alpha / sqrt(rank), arXiv:2312.03732 */
+    double lora_b_rate;       /* B's learning rate by A's, arXiv:2402.12354; 0: 1 */
     const char *lora_targets; /* comma separated parts of tensor names ("attn_q,attn_v"); NULL:
                                  every matrix of every layer. "output.weight" is the head, where it
                                  is not tied */
@@ -285,6 +287,28 @@ double sm_graph_balance(const sm_graph *graph);
 /* After the parameters' values changed: refreshes what is derived from them (packed
  * weights). SM_ERR_CANCELLED: it must be called again before the next batch. */
 sm_status sm_graph_update(sm_graph *graph);
+
+/* ---- a teacher (teacher.c) ----------------------------------------------------------- */
+
+/* A model whose logits are learned beside the text: each token's loss is (1 - weight) of its own
+ * and weight times temperature^2 KL(teacher || model), both softened by the temperature. */
+typedef struct sm_teacher sm_teacher;
+typedef struct sm_teacher_options {
+    double weight, temperature;
+    uint32_t max_tokens, max_spans, n_threads; /* as of the graph */
+    uint32_t n_vocab, chunk;                   /* rows of the graph's net; sm_graph_chunk */
+} sm_teacher_options;
+/* The file must outlive it. SM_ERR_SHAPE (another vocabulary), and those of sm_net_load. */
+sm_status sm_teacher_new(sm_teacher **out, sm_mem *mem, const sm_source *source,
+                         const sm_kernels *kernels, const sm_teacher_options *options,
+                         sm_error *error);
+void sm_teacher_free(sm_teacher *teacher); /* NULL is fine */
+/* From now on sm_graph_backward learns of the teacher, too, which must outlive it. */
+void sm_graph_set_teacher(sm_graph *graph, sm_teacher *teacher);
+/* Tokens whose logits exist at a time. */
+uint32_t sm_graph_chunk(const sm_graph *graph);
+/* Of the last sm_graph_backward: the sum of temperature^2 KL(teacher || model); 0 without one. */
+double sm_graph_unlike(const sm_graph *graph);
 
 /* Where the time of all batches so far went. */
 typedef enum sm_graph_part {

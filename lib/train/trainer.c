@@ -194,6 +194,7 @@ static sm_status make_graph(sm_trainer *t, const sm_trainer_options *given, sm_e
         .lora_alpha = o->lora_alpha,
         .lora_dropout = o->lora_dropout,
         .lora_rs = o->lora_rs,
+        .lora_b_rate = o->lora_b_rate,
         .lora_targets = given->lora_targets,
         .expert_balance = o->expert_balance,
         .answers = t->preference != NULL,
@@ -207,6 +208,48 @@ static sm_status make_graph(sm_trainer *t, const sm_trainer_options *given, sm_e
     sm_status status = sm_graph_new(&t->graph, t->mem, t->source, kernels, &graph, error);
     if (!status && o->openblas)
         status = sm_gemm_use_openblas(sm_graph_gemm(t->graph), true, error);
+    return status;
+}
+
+/* Whether both files spell their tokens alike, as far as they have them. */
+static bool same_tokens(const sm_source *a, const sm_source *b) {
+    const sm_key *own = sm_source_find_key(a, SM_K_TOKENS),
+                 *other = sm_source_find_key(b, SM_K_TOKENS);
+    const char *x, *y;
+    uint64_t n, m, at = 0, bt = 0;
+    if (!own || !other)
+        return true;
+    if (own->count != other->count)
+        return false;
+    while (sm_key_next_str(own, &at, &x, &n) && sm_key_next_str(other, &bt, &y, &m))
+        if (n != m || memcmp(x, y, (size_t)n) != 0)
+            return false;
+    return true;
+}
+
+static sm_status open_teacher(sm_trainer *t, const sm_trainer_options *given, sm_error *error) {
+    const sm_trainer_options *o = &t->options;
+    const sm_net *net = sm_graph_net(t->graph);
+    sm_status status =
+        sm_source_open_asking(&t->teacher_source, t->mem, given->teacher, true,
+                              &(sm_hook){given->progress, given->progress_user}, error);
+    if (!status)
+        status = sm_source_expect(t->teacher_source, SM_GGUF_HOLDS_MODEL, error);
+    if (!status && !same_tokens(t->source, t->teacher_source))
+        status = sm_fail(error, SM_ERR_SHAPE, "%s cannot teach %s: its tokens are others",
+                         given->teacher, t->path);
+    if (status)
+        return status;
+    const sm_teacher_options teacher = {.weight = o->teacher_weight,
+                                        .temperature = o->teacher_temperature,
+                                        .max_tokens = (uint32_t)batch_tokens(o),
+                                        .max_spans = sm_dataset_max_spans(t->dataset),
+                                        .n_threads = o->n_threads,
+                                        .n_vocab = net->config.n_vocab,
+                                        .chunk = sm_graph_chunk(t->graph)};
+    status = sm_teacher_new(&t->teacher, t->mem, t->teacher_source, net->kernels, &teacher, error);
+    if (!status)
+        sm_graph_set_teacher(t->graph, t->teacher);
     return status;
 }
 
@@ -269,6 +312,8 @@ static sm_status open_all(sm_trainer *t, const char *model_path, const sm_traine
         status = make_graph(t, given, error);
     if (!status)
         status = check_weights(t, given, error);
+    if (!status && given->teacher)
+        status = open_teacher(t, given, error);
     if (!status &&
         (uint32_t)sm_tokenizer_n_vocab(t->tokenizer) > sm_graph_net(t->graph)->config.n_vocab)
         status = sm_fail(error, SM_ERR_SHAPE,
@@ -293,7 +338,10 @@ static sm_status keep_texts(sm_trainer *t, const char *model_path, const sm_trai
         t->targets = sm_strdup(mem, o->lora_targets, strlen(o->lora_targets));
     if (o->separator)
         t->separator = sm_strdup(mem, o->separator, strlen(o->separator));
-    return t->path && (!o->lora_targets || t->targets) && (!o->separator || t->separator)
+    if (o->teacher)
+        t->teacher_path = sm_strdup(mem, o->teacher, strlen(o->teacher));
+    return t->path && (!o->lora_targets || t->targets) && (!o->separator || t->separator) &&
+                   (!o->teacher || t->teacher_path)
                ? SM_OK
                : sm_fail(error, SM_ERR_NOMEM, "out of memory");
 }
@@ -335,7 +383,7 @@ static sm_status open_taken(sm_trainer **out, const char *model_path, sm_trainer
         status = open_all(t, model_path, o, error);
     }
     /* the caller's pointers do not outlive this call */
-    t->options.data = t->options.separator = t->options.lora_targets = NULL;
+    t->options.data = t->options.separator = t->options.lora_targets = t->options.teacher = NULL;
     t->options.more_data = NULL;
     t->options.allocator = NULL;
     t->options.log = NULL;
@@ -444,6 +492,9 @@ void sm_trainer_free(sm_trainer *t) {
     sm_optim_free(t->optim);
     sm_preference_free(t->preference);
     sm_graph_free(t->graph);
+    sm_teacher_free(t->teacher);
+    sm_source_close(t->teacher_source);
+    sm_free(mem, t->teacher_path);
     sm_dataset_free(t->dataset);
     sm_tokenizer_free(t->tokenizer);
     sm_source_close(t->source);
@@ -573,6 +624,7 @@ static sm_status add_batch(sm_trainer *t, uint64_t draw, sm_trainer_update *u, s
         return status;
     u->loss += sum;
     u->balance += sm_graph_balance(t->graph) * (double)n;
+    u->unlike += sm_graph_unlike(t->graph);
     u->targets += n;
     u->tokens += batch.n_tokens - sm_dataset_padding(t->dataset);
     return SM_OK;
@@ -668,6 +720,7 @@ static sm_status give_metrics(const sm_trainer *t, uint64_t ns, sm_train_metrics
                                    .chosen_reward = good,
                                    .rejected_reward = bad,
                                    .reward_margin = good - bad,
+                                   .teacher_loss = u->unlike * u->scale,
                                    .accuracy = accuracy_of(u)};
     return sm_struct_give(metrics, &full, sizeof full, metrics_wide, "sm_trainer_step", error);
 }

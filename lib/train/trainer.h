@@ -23,6 +23,7 @@ typedef struct sm_trainer_update {
     double norm;              /* of the mean gradient */
     double loss;              /* summed over the targets */
     double balance;           /* the routers' loss of each batch, its targets times */
+    double unlike;            /* summed over the targets, what is learned of a teacher */
     uint64_t targets, tokens; /* that are trained, that were computed */
     /* where answers are compared: entries, which the loss is summed over then; of the good and the
      * bad answers how many, and their rewards; entries that are told apart rightly */
@@ -45,6 +46,9 @@ struct sm_trainer {
     sm_graph *graph;
     sm_optim *optim;
     struct sm_preference *preference; /* NULL: supervised */
+    char *teacher_path;               /* NULL: none */
+    sm_source *teacher_source;
+    sm_teacher *teacher;
     sm_schedule schedule;
     sm_trainer_update update; /* of the last step */
     /* what other threads may look at (sm_trainer_get_info) */

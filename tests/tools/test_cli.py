@@ -1912,6 +1912,24 @@ class Train(Case):
         self.bad(1, *options, "--overwrite", "--objective", "dpo", "--preference-margin", "1",
                  says=["preference_margin", "dpo"])
 
+    def test_teacher(self):
+        """Distillation: its loss is told, and the checkpoint knows the teacher."""
+        out, options = self.folder / "taught.gguf", ["-d", self.text, "-c", "32", "-b", "4", "--lr", "0.005"]
+        self.good("train", "-m", self.model, *options, "-o", self.folder / "teacher.gguf", "-n", "20")
+        self.good("train", "-m", self.model, *options, "-o", out, "-n", "20", "--teacher",
+                  self.folder / "teacher.gguf", "--teacher-weight", "0.7")
+        steps = self.lines("taught.gguf.jsonl")
+        self.assertLess(steps[-1]["teacher_loss"], 0.5 * steps[0]["teacher_loss"])
+        said = json.loads(self.good("train", "--resume", "-o", out, "-n", "22", "--json"))
+        self.assertEqual(said["step"], 22)
+        self.assertIn("teacher_loss", self.lines("taught.gguf.jsonl")[-1])
+        self.bad(1, "train", "-m", self.model, *options, "-o", out, "-n", "3", "--overwrite", "--teacher",
+                 self.folder / "none.gguf", says=["none.gguf"])
+        self.bad(1, "train", "-m", self.model, *options, "-o", out, "-n", "3", "--overwrite",
+                 "--teacher-weight", "0.5", says=["teacher"])
+        self.bad(2, "train", "-m", self.model, *options, "-o", out, "-n", "3", "--overwrite",
+                 "--lora-b-rate", "4", says=["--lora-rank"])
+
     def test_resume_without_options(self):
         """Of a run its checkpoint knows everything; of finetune, too."""
         text = self.file("part.txt", self.text.read_bytes()[:3000])

@@ -3,13 +3,13 @@
 
 Usage: golden_preference.py DIR CASE...
 
-DIR/train-llama.gguf is what `test_torch --write DIR` wrote. The network is golden_train.py's, in
+DIR/student.gguf and DIR/teacher.gguf are what `test_preference --write DIR` wrote. The network is golden_train.py's, in
 double; the losses are those of the papers, spelled as TRL has them (DPOTrainer, CPOTrainer,
 ORPOTrainer, KTOTrainer), autograd does the rest. Entries and references are those of
 test_preference.c.
 
-DIR/preference-CASE.bin: f64 loss (mean over the entries), f64 rewards of both answers of each entry
-(of labels: of its one), then per tensor as golden_train.py's: u32 length of the name, name, u32
+DIR/preference-CASE.bin: f64 loss (mean over the entries; of distill over the tokens), f64 rewards of both
+answers of each entry (of labels: of its one; of distill none), then per tensor as golden_train.py's: u32 length of the name, name, u32
 elements, u32 step, and of the gradient f64 length, f64 sum along random signs, every step-th element
 as f32.
 """
@@ -39,6 +39,7 @@ CASES = {
     "simpo": ("simpo", 2.0, 0.1, True),
     "orpo": ("orpo", 0.2, 0.0, True),
     "kto": ("kto", 0.15, 0.0, False),
+    "distill": ("distill", 0.3, 0.0, False),  # the teacher's weight
 }
 MARGIN, DESIRABLE, UNDESIRABLE = 0.8, 1.0, 1.33
 
@@ -81,9 +82,26 @@ def label_loss(beta, i, logp):
     return UNDESIRABLE * (1 - torch.sigmoid(beta * (KL - ratio))), [beta * ratio]
 
 
+def distill(directory, w, keys, ids):
+    """(1 - weight) of the text's loss and the teacher's, Hinton's: T^2 KL of what T softens."""
+    teacher_keys, teacher = read_gguf("%s/teacher.gguf" % directory)
+    weight, temperature, losses, at = CASES["distill"][1], 1.7, [], 0
+    for i, n in enumerate(SPANS):
+        own, other = (logits_of(k, m, ids[at:at + n])[PROMPTS[i]:]
+                      for k, m in ((keys, w), (teacher_keys, teacher)))
+        wanted = torch.tensor([(t * t * 7 + 5) % 100 for t in range(at, at + n)][PROMPTS[i]:])
+        text = F.cross_entropy(own, wanted, reduction="none")
+        unlike = F.kl_div(F.log_softmax(own / temperature, -1),
+                          F.log_softmax(other.detach() / temperature, -1), log_target=True,
+                          reduction="none").sum(-1) * temperature ** 2
+        losses.append((1 - weight) * text + weight * unlike)
+        at += n
+    return torch.cat(losses).mean()
+
+
 def make(directory, case):
     kind, beta, smoothing, mean = CASES[case]
-    keys, w = read_gguf("%s/train-llama.gguf" % directory)
+    keys, w = read_gguf("%s/student.gguf" % directory)
     ids = [(t * 37 + 11) % 50 for t in range(sum(SPANS))]
     logps, lengths, at = [], {"mean": mean}, 0
     for i, n in enumerate(SPANS):
@@ -92,7 +110,9 @@ def make(directory, case):
         logps.append(sum(rows[t, wanted[t]] for t in range(PROMPTS[i], n)))
         lengths[i] = n - PROMPTS[i]
         at += n
-    if kind == "kto":
+    if kind == "distill":
+        entries = [(distill(directory, w, keys, ids), [])]
+    elif kind == "kto":
         entries = [label_loss(beta, i, logps[i]) for i in range(4)]
     else:
         entries = [pair_loss(kind, beta, smoothing, {i: logps[i], i + 1: logps[i + 1]}, lengths)

@@ -41,8 +41,8 @@ static void reset(fixture *f) {
         f->value[i] = noise(&seed);
     for (int i = 0; i < VECTOR; i++)
         f->bias[i] = noise(&seed);
-    f->param[0] = (sm_param){"w", ROWS, COLS, f->value, f->grad, true, 0};
-    f->param[1] = (sm_param){"b", 1, VECTOR, f->bias, f->bias_grad, false, 0};
+    f->param[0] = (sm_param){"w", ROWS, COLS, f->value, f->grad, true, 0, 0};
+    f->param[1] = (sm_param){"b", 1, VECTOR, f->bias, f->bias_grad, false, 0, 0};
     f->params = (sm_params){f->param, 2, N + VECTOR};
 }
 
@@ -310,10 +310,10 @@ static void reset_big(big *b) {
     uint64_t seed = 9;
     for (int i = 0; i < BIG + BIG_VECTOR; i++)
         b->value[i] = noise(&seed);
-    b->param[0] = (sm_param){"w", BIG_ROWS, BIG_COLS, b->value, b->grad, true, 0};
-    b->param[1] = (sm_param){"b", 1, BIG_VECTOR - 50, b->value + BIG, b->grad + BIG, false, 0};
+    b->param[0] = (sm_param){"w", BIG_ROWS, BIG_COLS, b->value, b->grad, true, 0, 0};
+    b->param[1] = (sm_param){"b", 1, BIG_VECTOR - 50, b->value + BIG, b->grad + BIG, false, 0, 0};
     b->param[2] = (sm_param){
-        "c", 1, 50, b->value + BIG + BIG_VECTOR - 50, b->grad + BIG + BIG_VECTOR - 50, false, 0};
+        "c", 1, 50, b->value + BIG + BIG_VECTOR - 50, b->grad + BIG + BIG_VECTOR - 50, false, 0, 0};
     b->params = (sm_params){b->param, 3, BIG + BIG_VECTOR};
 }
 

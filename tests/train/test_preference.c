@@ -1,9 +1,10 @@
-/* test_preference - objectives that compare answers: their losses and every gradient against
- * PyTorch's, stored by golden_preference.py (which has the settings and the format), slopes against
- * finite differences; the layouts of the data; and whole trainers: margins rise, every number of
- * threads and every interruption gives the same bits.
+/* test_preference - objectives that compare answers, and distillation: their losses and every
+ * gradient against PyTorch's, stored by golden_preference.py (which has the settings and the
+ * format), slopes against finite differences; the layouts of the data; and whole trainers: margins
+ * rise, every number of threads and every interruption gives the same bits.
  *
- * Usage: test_preference DIR   compares with the files of DIR
+ * Usage: test_preference DIR           compares with the files of DIR
+ *        test_preference --write DIR   writes the models that golden_preference.py reads
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -142,20 +143,49 @@ static void zero(void *arg, uint32_t thread, uint32_t n_threads) {
     sm_params_zero_grad(&crew, sm_graph_params(arg));
 }
 
-static void check_golden(sm_graph *graph, size_t i) {
-    int32_t ids[TOKENS], targets[TOKENS];
+/* The batch of all cases. */
+static sm_train_batch make_batch(int32_t ids[TOKENS], int32_t targets[TOKENS]) {
     for (int32_t t = 0, span = 0; t < TOKENS; t++) {
         span += (uint32_t)t >= begin[span + 1];
         ids[t] = (t * 37 + 11) % 50;
         targets[t] = (uint32_t)t < begin[span] + prompts[span] ? -1 : (t * t * 7 + 5) % 100;
     }
-    const sm_train_batch batch = {TOKENS, ids, targets, SPANS, begin};
+    return (sm_train_batch){TOKENS, ids, targets, SPANS, begin};
+}
+
+static uint8_t *read_golden(const char *name, size_t *size) {
     char path[512];
-    size_t size;
-    snprintf(path, sizeof path, "%s/preference-%s.bin", directory, cases[i].name);
-    uint8_t *file = scratch_read(path, &size);
+    snprintf(path, sizeof path, "%s/preference-%s.bin", directory, name);
+    uint8_t *file = scratch_read(path, size);
     if (!file)
         fail_msg("%s is missing", path);
+    return file;
+}
+
+static void check_distilled(sm_graph *graph) {
+    int32_t ids[TOKENS], targets[TOKENS];
+    const sm_train_batch batch = make_batch(ids, targets);
+    size_t size;
+    uint8_t *file = read_golden("distill", &size);
+    const uint8_t *at = file;
+    double sum;
+    uint64_t n;
+    sm_team_run(sm_graph_team(graph), zero, graph);
+    OK(sm_graph_backward(graph, &batch, 1.0 / (TOKENS - 14), 0, &sum, &n, error));
+    assert_int_equal(n, TOKENS - 14);
+    const double loss = read_f64(&at);
+    if (fabs(sum / (double)n - loss) > 1e-5 * loss)
+        fail_msg("distilled: loss %.9g, not %.9g", sum / (double)n, loss);
+    while (at < file + size)
+        check_gradient(sm_graph_params(graph), &at);
+    free(file);
+}
+
+static void check_golden(sm_graph *graph, size_t i) {
+    int32_t ids[TOKENS], targets[TOKENS];
+    const sm_train_batch batch = make_batch(ids, targets);
+    size_t size;
+    uint8_t *file = read_golden(cases[i].name, &size);
     const uint8_t *at = file;
     judged j = {.options = &cases[i].options};
     double losses[SPANS], weights[SPANS];
@@ -176,21 +206,35 @@ static void check_golden(sm_graph *graph, size_t i) {
     free(file);
 }
 
+static const fixture_model student = {.n_embd = 16,
+                                      .n_head = 4,
+                                      .n_head_kv = 2,
+                                      .n_ff = 24,
+                                      .no_vocab = true,
+                                      .n_rows = 100,
+                                      .untied = true};
+static const fixture_model teacher = {.n_embd = 32,
+                                      .n_layer = 3,
+                                      .n_ff = 40,
+                                      .no_vocab = true,
+                                      .n_rows = 100,
+                                      .untied = true,
+                                      .seed = 7};
+
+static void open_fixture(sm_source **source, sm_mem *mem, const char *name,
+                         const fixture_model *model) {
+    const char *path = scratch_path(name);
+    assert_int_equal(fixture_write(path, model), 0);
+    OK(sm_source_open(source, mem, path, true, error));
+}
+
 static void test_goldens(void **state) {
     (void)state;
-    const fixture_model model = {.n_embd = 16,
-                                 .n_head = 4,
-                                 .n_head_kv = 2,
-                                 .n_ff = 24,
-                                 .no_vocab = true,
-                                 .n_rows = 100,
-                                 .untied = true};
-    const char *path = scratch_path("golden.gguf");
-    assert_int_equal(fixture_write(path, &model), 0);
     sm_mem mem;
-    sm_source *source;
+    sm_source *source, *teaching;
     OK(sm_mem_init(&mem, NULL, 0, error));
-    OK(sm_source_open(&source, &mem, path, true, error));
+    open_fixture(&source, &mem, "student.gguf", &student);
+    open_fixture(&teaching, &mem, "teacher.gguf", &teacher);
     const sm_graph_options options = {
         .max_tokens = TOKENS, .max_spans = SPANS, .n_threads = 2, .answers = true};
     for (uint32_t level = SM_LEVEL_SCALAR; sm_level_name(level); level++) {
@@ -200,9 +244,22 @@ static void test_goldens(void **state) {
         OK(sm_graph_new(&graph, &mem, source, sm_kernels_get(level), &options, error));
         for (size_t i = 0; i < CASES; i++)
             check_golden(graph, i);
+        sm_teacher *t;
+        const sm_teacher_options of_teacher = {.weight = 0.3,
+                                               .temperature = 1.7,
+                                               .max_tokens = TOKENS,
+                                               .max_spans = SPANS,
+                                               .n_threads = 2,
+                                               .n_vocab = 100,
+                                               .chunk = sm_graph_chunk(graph)};
+        OK(sm_teacher_new(&t, &mem, teaching, sm_kernels_get(level), &of_teacher, error));
+        sm_graph_set_teacher(graph, t);
+        check_distilled(graph);
         sm_graph_free(graph);
+        sm_teacher_free(t);
     }
     sm_source_close(source);
+    sm_source_close(teaching);
 }
 
 /* The slope is what a small change of a log-probability changes, also where answers are very likely
@@ -601,6 +658,113 @@ static void test_checkpoint(void **state) {
     }
 }
 
+/* ---- a teacher, and rates of adapters ------------------------------------------------------ */
+
+static sm_trainer_options taught(const char *teacher_path) {
+    sm_trainer_options o = quick(SM_OBJECTIVE_SUPERVISED);
+    o.preference_beta = 0;
+    o.data_kind = SM_DATA_FILE_CHOSEN;
+    o.teacher = teacher_path;
+    return o;
+}
+
+/* A model that is its own teacher loses nothing to it at first; one that learns of another comes
+ * nearer to it. Threads and interruptions change nothing. */
+static void test_teacher(void **state) {
+    (void)state;
+    sm_trainer_options o = taught(NULL);
+    sm_trainer *t = open_trainer(&o); /* the teacher */
+    steps(t, 12);
+    char path[512];
+    snprintf(path, sizeof path, "%s", scratch_path("taught.gguf"));
+    OK(sm_trainer_export(t, path, NULL, error));
+    sm_trainer_free(t);
+    o = taught(model_path());
+    o.teacher_weight = 1;
+    t = open_trainer(&o);
+    sm_train_metrics m = steps(t, 1);
+    assert_true(fabs(m.teacher_loss) < 1e-6 && fabs(m.loss) < 1e-6 && m.grad_norm < 1e-4);
+    sm_trainer_free(t);
+    o = taught(path);
+    t = open_trainer(&o);
+    const double before = steps(t, 1).teacher_loss;
+    steps(t, 4);
+    OK(sm_trainer_save(t, scratch_path("taught.ckpt"), error));
+    const double after = steps(t, 7).teacher_loss;
+    if (!(before > 0.03 && after < 0.5 * before))
+        fail_msg("the teacher's loss was %g and is %g", before, after);
+    export(t, scratch_path("straight.gguf"));
+    sm_trainer_free(t);
+    for (uint32_t threads = 1; threads <= 4; threads *= 2) {
+        o.n_threads = threads;
+        t = open_trainer(&o);
+        OK(sm_trainer_resume(t, scratch_path("taught.ckpt"), error));
+        steps(t, 7);
+        export(t, scratch_path("resumed.gguf"));
+        sm_trainer_free(t);
+        expect_same_files(scratch_path("straight.gguf"), scratch_path("resumed.gguf"));
+    }
+    char text[4096];
+    const char *model;
+    uint64_t needed;
+    sm_trainer_options again = {.struct_size = sizeof again};
+    OK(sm_checkpoint_get_options(scratch_path("taught.ckpt"), &again, &model, text, sizeof text,
+                                 &needed, error));
+    assert_string_equal(again.teacher, path);
+    assert_true(again.teacher_weight == 0.5 && again.teacher_temperature == 2);
+    sm_error e = {0};
+    o.teacher = model_path();
+    t = open_trainer(&o);
+    assert_int_equal(sm_trainer_resume(t, scratch_path("taught.ckpt"), &e), SM_ERR_ARGUMENT);
+    assert_non_null(strstr(e.message, "another teacher"));
+    sm_trainer_free(t);
+    snprintf(path, sizeof path, "%s", scratch_path("other.gguf"));
+    assert_int_equal(fixture_write(path, &(fixture_model){.spm = true}), 0);
+    o.teacher = path;
+    assert_int_equal(sm_trainer_open(&t, model_path(), &o, &e), SM_ERR_SHAPE);
+    assert_non_null(strstr(e.message, "tokens are others"));
+    o.teacher = scratch_path("none.gguf");
+    assert_int_equal(sm_trainer_open(&t, model_path(), &o, &e), SM_ERR_IO);
+}
+
+/* LoRA+: after one step of SGD from B = 0, which moves by the gradient alone, B of `rate` times the
+ * learning rate is `rate` times as large, and A, whose gradient is zero there, stays. */
+static void test_lora_plus(void **state) {
+    (void)state;
+    float *value[2];
+    sm_trainer *t[2];
+    for (int i = 0; i < 2; i++) {
+        sm_trainer_options o = taught(NULL);
+        o.lora_rank = 4;
+        o.lora_b_rate = i ? 8 : 0;
+        o.optimizer = SM_OPTIMIZER_SGD;
+        o.no_clip = 1;
+        o.lr = 0.01;
+        t[i] = open_trainer(&o);
+        steps(t[i], 1);
+    }
+    sm_trained a, b;
+    OK(sm_trainer_look(t[0], &a, error));
+    OK(sm_trainer_look(t[1], &b, error));
+    uint64_t n_b = 0;
+    for (uint32_t i = 0; i < a.params->n; i++) {
+        const sm_param *p = &a.params->param[i];
+        const bool is_b = strstr(p->name, ".lora_b") != NULL;
+        value[0] = p->value;
+        value[1] = b.params->param[i].value;
+        for (uint64_t k = 0; k < p->rows * p->cols; k++) {
+            const float want = is_b ? 8 * value[0][k] : value[0][k];
+            assert_true(fabsf(value[1][k] - want) <= 1e-6f * fabsf(want));
+            n_b += is_b && want != 0;
+        }
+    }
+    assert_true(n_b > 100);
+    for (int i = 0; i < 2; i++) {
+        sm_trainer_end(t[i]);
+        sm_trainer_free(t[i]);
+    }
+}
+
 static void expect_argument(const sm_trainer_options *o, const char *says) {
     sm_error e = {0};
     sm_trainer *t;
@@ -628,6 +792,16 @@ static void test_options(void **state) {
     expect_argument(&o, "chosen");
     o = quick(SM_OBJECTIVE_SUPERVISED);
     expect_argument(&o, "preference_beta is not one of objective supervised");
+    o = taught(NULL);
+    o.teacher_temperature = 3;
+    expect_argument(&o, "teacher");
+    o = taught(model_path());
+    o.objective = SM_OBJECTIVE_DPO;
+    o.data_kind = 0;
+    expect_argument(&o, "teacher is not one of objective dpo");
+    o = taught(NULL);
+    o.lora_b_rate = 4;
+    expect_argument(&o, "lora_rank");
     o = quick(SM_OBJECTIVE_DPO);
     o.objective = 6;
     expect_argument(&o, "objective");
@@ -646,8 +820,14 @@ static void test_options(void **state) {
 }
 
 int main(int argc, char **argv) {
+    if (argc == 3 && strcmp(argv[1], "--write") == 0) {
+        char path[2][512];
+        snprintf(path[0], sizeof path[0], "%s/student.gguf", argv[2]);
+        snprintf(path[1], sizeof path[1], "%s/teacher.gguf", argv[2]);
+        return fixture_write(path[0], &student) || fixture_write(path[1], &teacher);
+    }
     if (argc != 2) {
-        fprintf(stderr, "usage: test_preference DIR\n");
+        fprintf(stderr, "usage: test_preference DIR | test_preference --write DIR\n");
         return 2;
     }
     directory = argv[1];
@@ -656,6 +836,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_layouts),      cmocka_unit_test(test_refused_entries),
         cmocka_unit_test(test_margins_rise), cmocka_unit_test(test_bits),
         cmocka_unit_test(test_checkpoint),   cmocka_unit_test(test_options),
+        cmocka_unit_test(test_teacher),      cmocka_unit_test(test_lora_plus),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1026,6 +1026,10 @@ namespace SmallMind.Abi
         public double preference_margin;
         public double desirable_weight;
         public double undesirable_weight;
+        public byte* teacher;
+        public double teacher_weight;
+        public double teacher_temperature;
+        public double lora_b_rate;
     }
 
     [StructLayout(LayoutKind.Sequential)]
@@ -1066,6 +1070,7 @@ namespace SmallMind.Abi
         public double chosen_reward;
         public double rejected_reward;
         public double reward_margin;
+        public double teacher_loss;
         public double accuracy;
     }
 

@@ -1130,6 +1130,10 @@ sm_trainer_options._fields_ = [
     ("preference_margin", c_double),
     ("desirable_weight", c_double),
     ("undesirable_weight", c_double),
+    ("teacher", c_char_p),
+    ("teacher_weight", c_double),
+    ("teacher_temperature", c_double),
+    ("lora_b_rate", c_double),
 ]
 
 sm_trainer_info._fields_ = [
@@ -1166,6 +1170,7 @@ sm_train_metrics._fields_ = [
     ("chosen_reward", c_double),
     ("rejected_reward", c_double),
     ("reward_margin", c_double),
+    ("teacher_loss", c_double),
     ("accuracy", c_double),
 ]
 

@@ -266,6 +266,14 @@ class TrainerOptions(TypedDict, total=False):
     desirable_weight: float
     # KTO: weight of the others; 0: 1.
     undesirable_weight: float
+    # Model whose probabilities are learned, too.
+    teacher: str
+    # Part of the loss that the teacher counts; 0: 0.5.
+    teacher_weight: float
+    # Of the probabilities that are compared with the teacher's; 0: 2.
+    teacher_temperature: float
+    # Learning rate of the adapters' B by that of A (LoRA+); 0: 1.
+    lora_b_rate: float
 
 
 class ExportOptions(TypedDict, total=False):

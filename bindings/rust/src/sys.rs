@@ -1071,6 +1071,10 @@ pub struct sm_trainer_options {
     pub preference_margin: f64,
     pub desirable_weight: f64,
     pub undesirable_weight: f64,
+    pub teacher: *const c_char,
+    pub teacher_weight: f64,
+    pub teacher_temperature: f64,
+    pub lora_b_rate: f64,
 }
 
 #[repr(C)]
@@ -1111,6 +1115,7 @@ pub struct sm_train_metrics {
     pub chosen_reward: f64,
     pub rejected_reward: f64,
     pub reward_margin: f64,
+    pub teacher_loss: f64,
     pub accuracy: f64,
 }
 
@@ -1203,9 +1208,9 @@ const _: () = {
     assert!(std::mem::size_of::<sm_encoder_info>() == 24);
     assert!(std::mem::size_of::<sm_vocabulary_options>() == 56);
     assert!(std::mem::size_of::<sm_model_init_options>() == 104);
-    assert!(std::mem::size_of::<sm_trainer_options>() == 368);
+    assert!(std::mem::size_of::<sm_trainer_options>() == 400);
     assert!(std::mem::size_of::<sm_trainer_info>() == 120);
-    assert!(std::mem::size_of::<sm_train_metrics>() == 104);
+    assert!(std::mem::size_of::<sm_train_metrics>() == 112);
     assert!(std::mem::size_of::<sm_train_evaluation>() == 72);
     assert!(std::mem::size_of::<sm_checkpoint_info>() == 32);
     assert!(std::mem::size_of::<sm_export_options>() == 16);

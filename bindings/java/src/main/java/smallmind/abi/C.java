@@ -1191,7 +1191,8 @@ public final class C {
             "precision", "checkpoint_layers", "level", "lora_rank", "lora_alpha", "lora_dropout",
             "lora_rs", "openblas", "lora_targets", "allocator", "progress", "progress_user", "log",
             "cancel_flag", "memory_limit", "objective", "length_normalized", "preference_beta",
-            "label_smoothing", "preference_margin", "desirable_weight", "undesirable_weight"})
+            "label_smoothing", "preference_margin", "desirable_weight", "undesirable_weight",
+            "teacher", "teacher_weight", "teacher_temperature", "lora_b_rate"})
     public static class sm_trainer_options extends Structure {
         public int struct_size;
         public int n_threads;
@@ -1249,6 +1250,10 @@ public final class C {
         public double preference_margin;
         public double desirable_weight;
         public double undesirable_weight;
+        public Pointer teacher;
+        public double teacher_weight;
+        public double teacher_temperature;
+        public double lora_b_rate;
 
         public sm_trainer_options() {}
 
@@ -1290,7 +1295,7 @@ public final class C {
 
     @Structure.FieldOrder({"struct_size", "reserved", "step", "loss", "grad_norm", "lr", "targets",
             "seconds", "tokens", "expert_balance", "chosen_reward", "rejected_reward",
-            "reward_margin", "accuracy"})
+            "reward_margin", "teacher_loss", "accuracy"})
     public static class sm_train_metrics extends Structure {
         public int struct_size;
         public int reserved;
@@ -1305,6 +1310,7 @@ public final class C {
         public double chosen_reward;
         public double rejected_reward;
         public double reward_margin;
+        public double teacher_loss;
         public double accuracy;
 
         public sm_train_metrics() {}
