@@ -25,6 +25,14 @@ void curve_free(curve *c) {
     memset(c, 0, sizeof *c);
 }
 
+size_t curve_lowest(const curve *c) {
+    size_t lowest = 0;
+    for (size_t i = 1; i < c->n; i++)
+        if (c->points[i].loss < c->points[lowest].loss)
+            lowest = i;
+    return lowest;
+}
+
 double curve_mean_add(curve_mean *mean, double loss) {
     mean->sum = DECAY * mean->sum + (1 - DECAY) * loss;
     mean->weight = DECAY * mean->weight + (1 - DECAY);

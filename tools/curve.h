@@ -17,6 +17,8 @@ typedef struct curve {
 /* False if memory is out. */
 bool curve_add(curve *c, double step, double loss);
 void curve_free(curve *c);
+/* The number of the (first) lowest point, of a curve that has some. */
+size_t curve_lowest(const curve *c);
 
 /* A mean that forgets: of the last 20 losses or so, and of all where there are fewer. Begins as
  * all zero. */

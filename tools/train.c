@@ -23,7 +23,8 @@ typedef struct train_state {
     const char *model, *out, *type;
     const char *metrics, *plot, *checkpoint;
     const char *prompt;
-    uint32_t save_every, eval_every, sample_every, sample_tokens;
+    const char *best;
+    uint32_t save_every, eval_every, sample_every, sample_tokens, patience;
     bool resume, overwrite, json;
     sm_trainer_options options;
     cli_texts data;
@@ -41,6 +42,7 @@ typedef struct train_state {
     bool saved;          /* the checkpoint is of this run … */
     uint64_t saved_step; /* … and stands here */
     bool diverged;
+    bool enough;                   /* validations have got no better for long enough */
     double start;                  /* seconds */
     uint64_t first, tokens_before; /* step and tokens at the start */
     uint64_t computed;             /* tokens since then, those of prompts too */
@@ -261,18 +263,38 @@ static int refresh(train_state *t) {
                                                                       : cli_fail(&error);
 }
 
-static int export(train_state *t) {
+static int export_to(train_state *t, const char *out) {
     sm_error error;
     begin(t, "writing OUT");
     const sm_status status =
         t->options.lora_rank
-            ? sm_trainer_export_adapter(t->trainer, t->out, &error)
+            ? sm_trainer_export_adapter(t->trainer, out, &error)
             : sm_trainer_export(
-                  t->trainer, t->out,
+                  t->trainer, out,
                   &(sm_export_options){.struct_size = sizeof(sm_export_options), .type = t->type},
                   &error);
     begin(t, NULL);
     return status == SM_OK ? CLI_GO_ON : fail(t, status, &error);
+}
+
+static int export(train_state *t) {
+    return export_to(t, t->out);
+}
+
+/* Validations since the best one. */
+static size_t since_best(const train_state *t) {
+    return t->validation.n > 0 ? t->validation.n - 1 - curve_lowest(&t->validation) : 0;
+}
+
+static bool is_enough(const train_state *t) {
+    return t->patience != 0 && since_best(t) >= t->patience;
+}
+
+/* After a validation: the best model so far is kept, and a run that gets no better ends. */
+static int take_stock(train_state *t) {
+    const size_t since = since_best(t);
+    t->enough = is_enough(t);
+    return t->best != NULL && since == 0 ? export_to(t, t->best) : CLI_GO_ON;
 }
 
 static int evaluate(train_state *t) {
@@ -295,7 +317,7 @@ static int evaluate(train_state *t) {
         json_object_set_new(line, "bits_per_byte", json_real(e.bits_per_byte));
     if (compares(t))
         add_rewards(line, e.chosen_reward, e.rejected_reward, e.reward_margin, e.accuracy);
-    return write_record(t, line) ? CLI_GO_ON : CLI_FAILED;
+    return write_record(t, line) ? take_stock(t) : CLI_FAILED;
 }
 
 /* The text generated so far. */
@@ -462,9 +484,12 @@ static int finish(train_state *t, bool stopped) {
         return CLI_FAILED;
     char names[4][CLI_SHOWN_SPACE];
     fprintf(stderr, "%s after step %llu: %s, checkpoint %s, metrics %s, plot %s\n",
-            stopped ? "stopped" : "done", (unsigned long long)t->info.step,
-            cli_shown(names[0], t->out), cli_shown(names[1], t->checkpoint),
-            cli_shown(names[2], t->metrics), cli_shown(names[3], t->plot));
+            stopped     ? "stopped"
+            : t->enough ? "no better for some validations: ended"
+                        : "done",
+            (unsigned long long)t->info.step, cli_shown(names[0], t->out),
+            cli_shown(names[1], t->checkpoint), cli_shown(names[2], t->metrics),
+            cli_shown(names[3], t->plot));
     const bool exploded = warn_of_explosion(t);
     if (t->json) {
         json_t *root = json_pack(
@@ -479,6 +504,9 @@ static int finish(train_state *t, bool stopped) {
             json_object_set_new(root, "loss", json_real(t->loss));
         if (root != NULL && t->last.struct_size != 0) {
             json_object_set_new(root, "validation_loss", json_real(t->last.loss));
+            json_object_set_new(
+                root, "best_step",
+                json_integer((json_int_t)t->validation.points[curve_lowest(&t->validation)].step));
             if (t->last.bits_per_byte > 0)
                 json_object_set_new(root, "bits_per_byte", json_real(t->last.bits_per_byte));
         }
@@ -513,11 +541,12 @@ static int run(train_state *t) {
         code = open_record(t);
     if (code != CLI_GO_ON)
         return code;
+    t->enough = is_enough(t); /* as it was when it ended */
     announce(t);
     t->first = t->info.step;
     t->tokens_before = t->info.tokens;
     t->start = cli_seconds();
-    while (code == CLI_GO_ON && !stopped && sm_trainer_steps_left(t->trainer) > 0)
+    while (code == CLI_GO_ON && !stopped && !t->enough && sm_trainer_steps_left(t->trainer) > 0)
         code = step(t, &stopped);
     return code == CLI_GO_ON ? finish(t, stopped) : code;
 }
@@ -538,9 +567,10 @@ static int check_files(const train_state *t) {
                  {"OUT", t->out},
                  {"the checkpoint", t->checkpoint},
                  {"the metrics", t->metrics},
-                 {"the plot", t->plot}};
-    enum { INPUTS = 2, WHOLE = 4, ALL = 6 };
-    for (int i = INPUTS; i < ALL; i++) {
+                 {"the plot", t->plot},
+                 {"the best model", t->best}};
+    enum { INPUTS = 2, WHOLE = 4, ALL = 7 };
+    for (int i = INPUTS; i < (t->best != NULL ? ALL : ALL - 1); i++) {
         for (int j = 0; j < i; j++)
             if (cli_same_file(files[j].path, files[i].path))
                 return cli_misuse(t->command, "%s and %s would be the same file: %s", files[j].what,
@@ -549,7 +579,7 @@ static int check_files(const train_state *t) {
             if (cli_same_file(t->options.more_data[j], files[i].path))
                 return cli_misuse(t->command, "DATA and %s would be the same file: %s",
                                   files[i].what, files[i].path);
-        if (cli_check_output(files[i].path, i < WHOLE) != CLI_GO_ON)
+        if (cli_check_output(files[i].path, i < WHOLE || i == ALL - 1) != CLI_GO_ON)
             return CLI_FAILED;
     }
     return CLI_GO_ON;
@@ -678,6 +708,11 @@ static int parse(train_state *t, const cli_command *texts, int argc, char **argv
          "steps between checkpoints (default 250; 0: only at the end)"},
         {0, "eval-every", CLI_COUNT, &t->eval_every, "STEPS", 0, UINT32_MAX,
          "steps between validations, with --validation (default 250; 0: only at the end)"},
+        {0, "best", CLI_TEXT, &t->best, "FILE", 0, 0,
+         "also write the model (or the adapters) of the lowest validation loss so far"},
+        {0, "patience", CLI_COUNT, &t->patience, "N", 0, UINT32_MAX,
+         "end when so many validations in a row are not below the lowest before (default 0: "
+         "never)"},
         {0, "sample-every", CLI_COUNT, &t->sample_every, "STEPS", 0, UINT32_MAX,
          "steps between samples of generated text, for which OUT is written (default 0: none)"},
         {0, "sample-prompt", CLI_TEXT, &t->prompt, "TEXT", 0, 0,
@@ -751,6 +786,8 @@ static int check_usage(const train_state *t) {
         return cli_misuse(t->command, "the name of OUT is too long");
     if (t->resume && t->overwrite)
         return cli_misuse(t->command, "--resume and --overwrite exclude each other");
+    if ((t->best != NULL || t->patience != 0) && !(t->options.validation > 0))
+        return cli_misuse(t->command, "--best and --patience need --validation");
     return check_lora(t);
 }
 

@@ -1912,6 +1912,28 @@ class Train(Case):
         self.bad(1, *options, "--overwrite", "--objective", "dpo", "--preference-margin", "1",
                  says=["preference_margin", "dpo"])
 
+    def test_patience(self):
+        """A run that learns by heart ends when validation gets worse; its best model is kept."""
+        text = self.file("part.txt", self.text.read_bytes()[:3000])
+        out, best = self.folder / "out.gguf", self.folder / "best.gguf"
+        options = ["train", "-m", self.model, "-d", text, "-c", "32", "-b", "4", "--lr", "0.02", "--schedule",
+                   "constant", "--validation", "0.3", "--eval-every", "5", "--overwrite"]
+        said = json.loads(self.good(*options, "-o", out, "-n", "1000", "--best", best, "--patience", "3",
+                                    "--json"))
+        self.assertLess(said["step"], 1000)
+        losses = {line["step"]: line["validation_loss"] for line in self.lines()
+                  if "validation_loss" in line}
+        lowest = min(losses, key=losses.get)
+        self.assertEqual(said["step"], lowest + 15)
+        self.assertEqual(said["best_step"], lowest)
+        straight = self.folder / "straight.gguf"
+        self.good(*options, "-o", straight, "-n", str(lowest))
+        self.assertEqual(best.read_bytes(), straight.read_bytes())
+        self.good("train", "--resume", "-o", out, "-n", "1001", "--eval-every", "5", "--patience", "3")
+        self.assertEqual(max(line["step"] for line in self.lines()), lowest + 15)  # it is enough still
+        self.bad(2, *options[:5], "-o", out, "--best", best, says=["--validation"])
+        self.bad(2, *options, "-o", out, "--best", out, says=["same file"])
+
     def test_teacher(self):
         """Distillation: its loss is told, and the checkpoint knows the teacher."""
         out, options = self.folder / "taught.gguf", ["-d", self.text, "-c", "32", "-b", "4", "--lr", "0.005"]
