@@ -4,6 +4,7 @@ import com.sun.jna.Structure;
 import java.io.IOException;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
+import java.lang.reflect.Proxy;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -306,6 +307,33 @@ public final class SmallmindTest {
                 () -> Model.loadAsync("/nonexistent", new ModelOptions()).get());
         check(failed.getCause() instanceof SmallmindException);
         until(() -> !mapped());
+    }
+
+    /** sun.misc.Signal, which the compiler warns of, by reflection. */
+    void signalsCancel() throws Exception {
+        Class<?> kind = Class.forName("sun.misc.Signal");
+        Class<?> handler = Class.forName("sun.misc.SignalHandler");
+        Object usr2 = kind.getConstructor(String.class).newInstance("USR2");
+        try (Session session = session()) {
+            Object cancels = Proxy.newProxyInstance(handler.getClassLoader(),
+                    new Class<?>[] {handler}, (self, method, arguments) -> {
+                        session.cancel();
+                        return null;
+                    });
+            Object before = kind.getMethod("handle", kind, handler).invoke(null, usr2, cancels);
+            CountDownLatch once = new CountDownLatch(1);
+            refused(Constants.SM_ERR_CANCELLED, () -> session.generate("Once", many(), token -> {
+                if (once.getCount() > 0) {
+                    once.countDown();
+                    try {
+                        kind.getMethod("raise", kind).invoke(null, usr2);
+                    } catch (ReflectiveOperationException e) {
+                        throw new AssertionError(e);
+                    }
+                }
+            }));
+            kind.getMethod("handle", kind, handler).invoke(null, usr2, before);
+        }
     }
 
     void handlesEndInAnyOrder() throws Exception {
