@@ -31,7 +31,7 @@ class Smallmind(ConanFile):
     def export_sources(self):
         root = os.path.join(self.recipe_folder, "../..")
         for pattern in ("CMakeLists.txt", "LICENSE", "LICENSES/*", "cmake/*", "include/*", "lib/*",
-                        "kernels/*"):
+                        "kernels/*", "bindings/cpp/*.hpp"):
             copy(self, pattern, root, self.export_sources_folder)
 
     def requirements(self):
