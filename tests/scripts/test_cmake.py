@@ -8,6 +8,7 @@ installed, wherever it is moved to, and examples/hello.c built with it writes th
 each kind of library. --build: does the same with a library that CMake built, by itself and as a
 part of another project (FetchContent).
 """
+import fnmatch
 import json
 import os
 import pathlib
@@ -111,6 +112,18 @@ class Cmake(unittest.TestCase):
         run("meson", "setup", meson, ROOT, "--buildtype=release", "-Dtrain=disabled",
             "-Dtests=disabled", "-Dtools=disabled", "-Dlevels=avx2,neon")
         self.same(cmake, meson)
+
+    def test_conan_exports_what_is_installed(self):
+        recipe = (ROOT / "packaging/conan/conanfile.py").read_text(encoding="utf-8")
+        patterns = re.findall(r'"([^"]+)"', re.search(r"for pattern in \((.*?)\):", recipe, re.S)[1])
+        lists = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+        named = [word for words in re.findall(r"install\((?:FILES|DIRECTORY) (.*?)\s+DESTINATION",
+                                              lists, re.S)
+                 for word in words.split() if (ROOT / word).exists()]
+        self.assertIn("LICENSE", named)
+        for name in named:
+            inside = f"{name}/x" if (ROOT / name).is_dir() else name
+            self.assertTrue(any(fnmatch.fnmatch(inside, one) for one in patterns), name)
 
     def hello(self, name, finds, target, *options):
         """What the example writes, in a project of its own."""
