@@ -16,7 +16,9 @@ typedef struct embed_job {
     const char *out; /* of --npy */
     FILE *file;
     bool json, npy;
-    float *vectors; /* [LINES_TOGETHER][n_dims] */
+    uint32_t kind;         /* SM_PACKED_…; 0: f32 */
+    unsigned char *packed; /* [n_dims] */
+    float *vectors;        /* [LINES_TOGETHER][n_dims] */
 } embed_job;
 
 static sm_status compute(void *user, const sm_text *texts, uint64_t n, sm_error *error) {
@@ -36,6 +38,29 @@ static int print_json(const embed_job *job, uint64_t line, const float *vector) 
                           JSON_COMPACT | JSON_REAL_PRECISION(9));
 }
 
+static uint32_t packed_size(const embed_job *job) {
+    const uint32_t n = job->encoding.info.n_dims;
+    return job->kind == SM_PACKED_BINARY ? (n + 7) / 8 : n;
+}
+
+/* Of --type int8 and binary: numbers of a byte. */
+static int show_packed(const embed_job *job, const float *vector) {
+    sm_error error = {0};
+    const uint32_t n = packed_size(job);
+    if (sm_vectors_pack(vector, 1, job->encoding.info.n_dims, job->kind, job->packed, n, &error) !=
+        SM_OK)
+        return cli_fail(&error);
+    if (job->npy)
+        return fwrite(job->packed, 1, n, job->file) == n
+                   ? CLI_DONE
+                   : cli_error("%s: cannot write: %s", job->out, strerror(errno));
+    for (uint32_t k = 0; k < n; k++)
+        printf("%s%d", k > 0 ? " " : "",
+               job->kind == SM_PACKED_INT8 ? (signed char)job->packed[k] : job->packed[k]);
+    putchar('\n');
+    return CLI_DONE;
+}
+
 /* Little-endian f32, as the header says. */
 static int write_row(const embed_job *job, const float *vector) {
     for (uint32_t i = 0; i < job->encoding.info.n_dims; i++) {
@@ -52,6 +77,8 @@ static int write_row(const embed_job *job, const float *vector) {
 static int show(void *user, uint64_t line, uint64_t i) {
     const embed_job *job = user;
     const float *vector = job->vectors + i * job->encoding.info.n_dims;
+    if (job->kind != 0)
+        return show_packed(job, vector);
     if (job->npy)
         return write_row(job, vector);
     if (job->json)
@@ -66,8 +93,12 @@ static int show(void *user, uint64_t line, uint64_t i) {
 static bool write_header(const embed_job *job) {
     char text[128];
     const int length = snprintf(text, sizeof text,
-                                "{'descr': '<f4', 'fortran_order': False, 'shape': (%llu, %u), }",
-                                (unsigned long long)job->lines.n, job->encoding.info.n_dims);
+                                "{'descr': '%s', 'fortran_order': False, 'shape': (%llu, %u), }",
+                                job->kind == 0                ? "<f4"
+                                : job->kind == SM_PACKED_INT8 ? "|i1"
+                                                              : "|u1",
+                                (unsigned long long)job->lines.n,
+                                job->kind == 0 ? job->encoding.info.n_dims : packed_size(job));
     const size_t whole = ((size_t)length + 1 + 10 + 63) / 64 * 64 - 10;
     const unsigned char start[] = {
         0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, (unsigned char)whole, (unsigned char)(whole >> 8)};
@@ -109,7 +140,7 @@ static int write_file(embed_job *job) {
 
 int cmd_embed(int argc, char **argv) {
     embed_job job = {.out = NULL};
-    const char *path = NULL;
+    const char *path = NULL, *type = NULL;
     cli_prompt given = {.text = NULL};
     sm_model_options model = {.struct_size = sizeof model};
     sm_encoder_options encoder = {.struct_size = sizeof encoder};
@@ -121,6 +152,12 @@ int cmd_embed(int argc, char **argv) {
         {'f', "file", CLI_TEXT, &given.file, "FILE", 0, 0, LINES_FILE_DOC},
         {0, "prefix", CLI_TEXT, &encoder.prefix, "TEXT", 0, 0,
          "put before every text, as models want it that know several tasks (\"search_query: \")"},
+        {0, "prompt-name", CLI_TEXT, &encoder.prompt, "NAME", 0, 0,
+         "the same by the name that the model's directory gives it (query, document); without it "
+         "the model's default, with \"\" none"},
+        {0, "type", CLI_TEXT, &type, "TYPE", 0, 0,
+         "of the numbers: f32, int8 (127 times as large, rounded) or binary (a bit each, 1 above "
+         "0, eight to a byte)"},
         {0, "json", CLI_SWITCH, &job.json, "", 0, 0, "print a JSON object a text: text and vector"},
         {0, "npy", CLI_TEXT, &job.out, "FILE", 0, 0,
          "write NumPy's format, f32, a row for each text, to a file or - (standard output)"},
@@ -147,6 +184,11 @@ int cmd_embed(int argc, char **argv) {
     if (code != CLI_GO_ON)
         return code;
     job.npy = job.out != NULL;
+    job.kind = type != NULL ? sm_names_find("f32|int8|binary", type, NULL) : 0;
+    if (job.kind == SM_NAME_NONE)
+        return cli_misuse("embed", "--type: \"%s\" is none of f32, int8, binary", type);
+    if (job.kind != 0 && job.json)
+        return cli_misuse("embed", "--json goes with --type f32");
     if (path == NULL)
         return cli_misuse("embed", "-m MODEL is required");
     if (job.json && job.npy)
@@ -163,9 +205,12 @@ int cmd_embed(int argc, char **argv) {
     code = encoding_open(&job.encoding, path, &model, &encoder);
     if (code == CLI_GO_ON) {
         job.vectors = malloc(LINES_TOGETHER * sizeof(float) * job.encoding.info.n_dims);
-        code = job.vectors != NULL ? write_file(&job) : cli_error("no memory for vectors");
+        job.packed = malloc(job.encoding.info.n_dims);
+        code = job.vectors != NULL && job.packed != NULL ? write_file(&job)
+                                                         : cli_error("no memory for vectors");
     }
     free(job.vectors);
+    free(job.packed);
     encoding_free(&job.encoding);
     lines_free(&job.lines);
     return code;

@@ -194,7 +194,7 @@ struct encoder_options {
     std::uint32_t n_threads = 0;
     /// Of a text at most; 0: what the model was trained with, 8192 at most.
     std::uint32_t max_tokens = 0;
-    /// Computed together at most; 0: 2048; max_tokens if that is more.
+    /// Computed together at most; 0: 512; max_tokens if that is more.
     std::uint32_t n_batch = 0;
     /// What is made of a text's tokens; model: what its file says (model, mean, first, last).
     std::uint32_t pooling = 0;
@@ -206,6 +206,8 @@ struct encoder_options {
     bool raw = false;
     /// Put before every text.
     std::optional<std::string> prefix = std::nullopt;
+    /// The prefix that the model's directory calls so.
+    std::optional<std::string> prompt = std::nullopt;
 };
 
 /// The numbers, words and texts of them; `in` has to live as long as `out`.
@@ -218,6 +220,7 @@ inline void fill(sm_encoder_options &out, const encoder_options &in) {
     out.n_dims = in.n_dims;
     out.raw = in.raw;
     out.prefix = in.prefix ? in.prefix->c_str() : nullptr;
+    out.prompt = in.prompt ? in.prompt->c_str() : nullptr;
 }
 
 /// sm_sampling. What is not set is the library's default.

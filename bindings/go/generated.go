@@ -128,6 +128,8 @@ const (
 	LongCut             = 0
 	LongRefuse          = 1
 	LongWindows         = 2
+	PackedInt8          = 1
+	PackedBinary        = 2
 	FamilyLlama         = 0
 	FamilyQwen2         = 1
 	FamilyQwen3         = 2
@@ -247,7 +249,7 @@ type EncoderOptions struct {
 	NThreads uint32
 	// Of a text at most; 0: what the model was trained with, 8192 at most.
 	MaxTokens uint32
-	// Computed together at most; 0: 2048; max_tokens if that is more.
+	// Computed together at most; 0: 512; max_tokens if that is more.
 	NBatch uint32
 	// What is made of a text's tokens; model: what its file says (model, mean, first, last).
 	Pooling uint32
@@ -259,6 +261,8 @@ type EncoderOptions struct {
 	Raw bool
 	// Put before every text.
 	Prefix string
+	// The prefix that the model's directory calls so.
+	Prompt string
 }
 
 func (o *EncoderOptions) fill(c *C.sm_encoder_options, a *arena) {
@@ -272,6 +276,9 @@ func (o *EncoderOptions) fill(c *C.sm_encoder_options, a *arena) {
 	c.raw = C.uint32_t(flag(o.Raw))
 	if o.Prefix != "" {
 		c.prefix = a.text("prefix", o.Prefix)
+	}
+	if o.Prompt != "" {
+		c.prompt = a.text("prompt", o.Prompt)
 	}
 }
 

@@ -74,7 +74,7 @@ export interface EncoderOptions {
    */
   max_tokens?: number;
   /**
-   * Computed together at most; 0: 2048; max_tokens if that is more.
+   * Computed together at most; 0: 512; max_tokens if that is more.
    */
   n_batch?: number;
   /**
@@ -97,6 +97,10 @@ export interface EncoderOptions {
    * Put before every text.
    */
   prefix?: string;
+  /**
+   * The prefix that the model's directory calls so.
+   */
+  prompt?: string;
 }
 
 /** sm_sampling. What is not set is the library's default. */

@@ -48,7 +48,7 @@ typedef struct sm_encoder_options {
     uint32_t n_threads;  /* of its team; 0: all CPUs of the process, 8 at most */
     uint32_t max_tokens; /* of a text, markers included; 0: what the model was trained with, 8192 at
                             most */
-    uint32_t n_batch;    /* tokens that are computed together; 0: 2048, or max_tokens if that is
+    uint32_t n_batch;    /* tokens that are computed together; 0: 512, or max_tokens if that is
                             more, which it is at least */
     uint32_t pooling;    /* SM_POOLING_… */
     uint32_t long_texts; /* SM_LONG_… */
@@ -56,7 +56,10 @@ typedef struct sm_encoder_options {
                             (Matryoshka, arXiv:2205.13147); 0: all */
     uint32_t raw;        /* 1: vectors are what they are; 0: divided by their length */
     const char *prefix;  /* put before every text (not of sm_encoder_rerank), as models want it
-                            that know several tasks ("search_query: "); NULL: none */
+                            that know several tasks ("search_query: "); NULL: the one of `prompt` */
+    const char *prompt;  /* the same by the name that the model's directory gives it
+                            (config_sentence_transformers.json: "query", "document"); NULL: its
+                            default one, if it has one; "": none */
     sm_cancel *cancel_flag; /* NULL, or what ends calls of the encoder when it is set (types.h) */
 } sm_encoder_options;
 
@@ -113,6 +116,18 @@ SM_API sm_status SM_CALL sm_encoder_score_ids(sm_encoder *encoder, const int32_t
 SM_API sm_status SM_CALL sm_encoder_rerank(sm_encoder *encoder, const char *query, uint64_t length,
                                            const sm_text *documents, uint64_t n, float *scores,
                                            uint64_t capacity, sm_error *error);
+
+/* Vectors of fewer bits. */
+enum {
+    SM_PACKED_INT8 = 1,   /* round(127 x), -127..127: for vectors of length 1 */
+    SM_PACKED_BINARY = 2, /* a bit each, 1 where it is above 0, the first in the highest of a byte;
+                             their distance is the number of bits that differ */
+};
+/* packed[n][bytes]: n_dims or (n_dims + 7) / 8 bytes for each of vectors[n][n_dims]. size: bytes
+ * there is room for. SM_ERR_ARGUMENT (also values that are no numbers), _BUFFER. */
+SM_API sm_status SM_CALL sm_vectors_pack(const float *vectors, uint64_t n, uint32_t n_dims,
+                                         uint32_t kind, void *packed, uint64_t size,
+                                         sm_error *error);
 
 #ifdef __cplusplus
 }

@@ -343,7 +343,7 @@ static const sm_option encoder_table[] = {
     U32(sm_encoder_options, max_tokens, 0, MAX_CONTEXT, 0, "tokens",
         "of a text at most; 0: what the model was trained with, 8192 at most"),
     U32(sm_encoder_options, n_batch, 0, 65536, 0, "tokens",
-        "computed together at most; 0: 2048; max_tokens if that is more"),
+        "computed together at most; 0: 512; max_tokens if that is more"),
     ENUM(sm_encoder_options, pooling, "model|mean|first|last", 3,
          "what is made of a text's tokens; model: what its file says"),
     ENUM(sm_encoder_options, long_texts, "cut|refuse|windows", 2,
@@ -352,6 +352,7 @@ static const sm_option encoder_table[] = {
         "elements of a vector, the first ones; 0: all"),
     BOOL(sm_encoder_options, raw, "vectors are not divided by their length"),
     STRING(sm_encoder_options, prefix, "put before every text"),
+    STRING(sm_encoder_options, prompt, "the prefix that the model's directory calls so"),
     POINTER(sm_encoder_options, cancel_flag, "ends the work when it is set"),
 };
 

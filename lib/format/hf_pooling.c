@@ -159,12 +159,50 @@ static void read_length(hf_reader *r) {
     sm_file_close(&file);
 }
 
+#define PROMPTS "config_sentence_transformers.json"
+#define MAX_PROMPTS 64
+
+static void put_prompts(hf_reader *r, const sm_json *json) {
+    sm_gguf_str texts[2 * MAX_PROMPTS];
+    uint32_t n = 0;
+    uint64_t length;
+    const sm_json_value all = sm_json_get(json, SM_JSON_ROOT, "prompts");
+    const sm_json_value usual = sm_json_get(json, SM_JSON_ROOT, "default_prompt_name");
+    for (sm_json_value m = sm_json_first(json, all); m != SM_JSON_NONE && n < 2 * MAX_PROMPTS;
+         m = sm_json_next(json, all, m)) {
+        const sm_json_value text = sm_json_member(json, m);
+        if (sm_json_kind_of(json, text) != SM_JSON_STRING)
+            continue;
+        texts[n].data = sm_json_text(json, m, &texts[n].length);
+        n++;
+        texts[n].data = sm_json_text(json, text, &texts[n].length);
+        n++;
+    }
+    if (n)
+        hf_put_texts(r, SM_K_PROMPTS, texts, n);
+    const char *name = sm_json_text(json, usual, &length);
+    if (n && sm_json_kind_of(json, usual) == SM_JSON_STRING)
+        hf_put_texts(r, SM_K_PROMPT, &(sm_gguf_str){name, length}, 1);
+}
+
+static void read_prompts(hf_reader *r) {
+    sm_file file = {0};
+    if (r->status || !hf_has_file(r, PROMPTS))
+        return;
+    sm_json *json = read_json(r, PROMPTS, &file);
+    if (!r->status)
+        put_prompts(r, json);
+    sm_json_free(json);
+    sm_file_close(&file);
+}
+
 void hf_read_modules(hf_reader *r) {
     sm_file file = {0};
     modules m = {.r = r};
+    read_length(r);
+    read_prompts(r);
     if (r->status || !hf_has_file(r, MODULES))
         return;
-    read_length(r);
     m.json = read_json(r, MODULES, &file);
     if (!r->status && sm_json_kind_of(m.json, SM_JSON_ROOT) != SM_JSON_ARRAY)
         r->status = sm_fail(r->error, SM_ERR_FORMAT, "%s/" MODULES ": is no list", r->shown);

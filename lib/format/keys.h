@@ -48,6 +48,9 @@
 #define SM_K_POOLING "pooling_type"
 /* Tokens that texts are cut to, as sentence-transformers has it; of directories only. */
 #define SM_K_TEXT_TOKENS "sentence.max_tokens"
+/* Names and texts of what is put before texts, in turns; which is where none is asked for. */
+#define SM_K_PROMPTS "sentence.prompts"
+#define SM_K_PROMPT "sentence.default_prompt"
 #define SM_K_LABELS "classifier.output_labels"
 #define SM_K_ALIBI "attention.max_alibi_bias"
 #define SM_K_CLAMP_QKV "attention.clamp_kqv"

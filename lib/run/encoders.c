@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#define DEFAULT_BATCH 2048u
+#define DEFAULT_BATCH 512u
 #define DEFAULT_TOKENS 8192u
 #define DEFAULT_THREADS 8u
 
@@ -122,15 +122,64 @@ static void set_defaults(sm_encoder_options *o, const sm_model *model) {
         o->n_batch = o->max_tokens;
 }
 
+/* Text i of a key that has several; false: there is none. */
+static bool text_of_key(const sm_model *model, const char *suffix, uint64_t i, sm_text *out) {
+    char name[128];
+    uint64_t cursor = 0;
+    sm_format(name, sizeof name, "%s.%s", model->net->config.architecture, suffix);
+    const sm_key *key = sm_source_find_key(model->source, name);
+    bool there = key && key->type == SM_KEY_ARRAY && key->element == SM_KEY_STRING;
+    for (uint64_t k = 0; k <= i && there; k++)
+        there = sm_key_next_str(key, &cursor, &out->text, &out->length);
+    return there;
+}
+
+static bool is_text(const sm_text *text, const char *other, uint64_t length) {
+    return text->length == length && !memcmp(text->text, other, (size_t)length);
+}
+
+/* The prefix of a name; false: the model knows none of that. */
+static bool find_prompt(const sm_model *model, const char *name, uint64_t length, sm_text *out) {
+    sm_text known;
+    for (uint64_t i = 0; text_of_key(model, SM_K_PROMPTS, i, &known); i += 2)
+        if (is_text(&known, name, length))
+            return text_of_key(model, SM_K_PROMPTS, i + 1, out);
+    return false;
+}
+
+/* What is put before texts: given as it is, by its name, or the model's own. */
+static sm_status choose_prefix(const sm_encoder *e, sm_text *prefix, sm_error *error) {
+    const sm_encoder_options *o = &e->o;
+    sm_text usual;
+    *prefix = (sm_text){NULL, 0};
+    if (o->prefix && o->prompt)
+        return sm_fail(error, SM_ERR_ARGUMENT,
+                       "sm_encoder_options: prefix and prompt exclude each other");
+    if (o->prefix)
+        *prefix = (sm_text){o->prefix, strlen(o->prefix)};
+    else if (o->prompt && *o->prompt &&
+             !find_prompt(e->model, o->prompt, strlen(o->prompt), prefix))
+        return sm_fail(error, SM_ERR_ARGUMENT,
+                       "sm_encoder_options: prompt '%.*s' is none that %s knows", 100, o->prompt,
+                       e->model->source->path);
+    else if (!o->prompt && text_of_key(e->model, SM_K_PROMPT, 0, &usual))
+        find_prompt(e->model, usual.text, usual.length, prefix);
+    return SM_OK;
+}
+
 static sm_status fill(sm_encoder *e, sm_error *error) {
     const sm_net *net = e->model->net;
     set_defaults(&e->o, e->model);
     e->pooling = pooling_of(net, e->o.pooling);
     e->n_dims = e->o.n_dims ? e->o.n_dims : sm_pool_dims(net);
-    if (e->o.prefix && !(e->prefix = sm_strdup(e->mem, e->o.prefix, strlen(e->o.prefix))))
-        return sm_fail(error, SM_ERR_NOMEM, "out of memory for an encoder");
-    sm_status status = sm_workspace_new(&e->workspace, e->mem, net, e->o.n_threads, e->o.n_batch,
-                                        e->o.max_tokens, error);
+    sm_text prefix;
+    sm_status status = choose_prefix(e, &prefix, error);
+    if (!status && prefix.length && !(e->prefix = sm_strdup(e->mem, prefix.text, prefix.length)))
+        status = sm_fail(error, SM_ERR_NOMEM, "out of memory for an encoder");
+    if (status)
+        return status;
+    status = sm_workspace_new(&e->workspace, e->mem, net, e->o.n_threads, e->o.n_batch,
+                              e->o.max_tokens, error);
     if (!status)
         status = allocate(e, error);
     if (!status)
@@ -189,23 +238,11 @@ sm_status sm_encoder_get_info(const sm_encoder *e, sm_encoder_info *info, sm_err
 }
 
 const char *sm_encoder_label(const sm_encoder *e, uint32_t i, uint64_t *length) {
-    char name[128];
-    const char *label = NULL;
-    uint64_t cursor = 0, n = 0;
+    sm_text label = {NULL, 0};
+    const bool there = e && text_of_key(e->model, SM_K_LABELS, i, &label);
     if (length)
-        *length = 0;
-    if (!e)
-        return NULL;
-    sm_format(name, sizeof name, "%s." SM_K_LABELS, e->model->net->config.architecture);
-    const sm_key *key = sm_source_find_key(e->model->source, name);
-    if (!key || key->type != SM_KEY_ARRAY || key->element != SM_KEY_STRING)
-        return NULL;
-    for (uint32_t k = 0; k <= i; k++)
-        if (!sm_key_next_str(key, &cursor, &label, &n))
-            return NULL;
-    if (length)
-        *length = n;
-    return label;
+        *length = there ? label.length : 0;
+    return there ? label.text : NULL;
 }
 
 /* ---- steps -------------------------------------------------------------------------------- */

@@ -82,3 +82,37 @@ void sm_pool_scores(const sm_net *net, const float *hidden, float *scores, float
     sm_pool_product(net, &p->out, hidden, scores, row);
     add_bias(scores, p->out_bias, p->out.rows);
 }
+
+/* ---- vectors of fewer bits --------------------------------------------------------------- */
+
+static void pack_bytes(const float *x, uint32_t n, uint8_t *to) {
+    for (uint32_t i = 0; i < n; i++) {
+        const float scaled = roundf(127 * x[i]);
+        const float within = scaled > 127 ? 127 : scaled < -127 ? -127 : scaled;
+        to[i] = (uint8_t)(int8_t)within;
+    }
+}
+
+static void pack_bits(const float *x, uint32_t n, uint8_t *to) {
+    memset(to, 0, (n + 7) / 8);
+    for (uint32_t i = 0; i < n; i++)
+        to[i / 8] |= (uint8_t)((x[i] > 0) << (7 - i % 8));
+}
+
+sm_status sm_vectors_pack(const float *vectors, uint64_t n, uint32_t n_dims, uint32_t kind,
+                          void *packed, uint64_t size, sm_error *error) {
+    uint64_t n_all, n_bytes;
+    if ((n && (!vectors || !packed)) || (kind != SM_PACKED_INT8 && kind != SM_PACKED_BINARY))
+        return sm_fail(error, SM_ERR_ARGUMENT,
+                       "sm_vectors_pack: a pointer is NULL or kind %u is not known", kind);
+    const uint64_t each = kind == SM_PACKED_INT8 ? n_dims : ((uint64_t)n_dims + 7) / 8;
+    if (sm_mul_over(n, n_dims, &n_all) || sm_mul_over(n, each, &n_bytes) || size < n_bytes)
+        return sm_fail(error, SM_ERR_BUFFER, "sm_vectors_pack: %llu bytes for %llu vectors of %llu",
+                       (unsigned long long)size, (unsigned long long)n, (unsigned long long)each);
+    if (n_all && sm_first_not_finite(vectors, n_all) < n_all)
+        return sm_fail(error, SM_ERR_ARGUMENT, "sm_vectors_pack: a value is no number");
+    for (uint64_t i = 0; i < n; i++)
+        (kind == SM_PACKED_INT8 ? pack_bytes : pack_bits)(vectors + i * n_dims, n_dims,
+                                                          (uint8_t *)packed + i * each);
+    return SM_OK;
+}

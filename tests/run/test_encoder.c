@@ -534,6 +534,67 @@ static void directories_name_labels(void **state) {
     sm_model_free(model);
 }
 
+static void prompts_have_names(void **state) {
+    (void)state;
+    static const char text[] = "abc";
+    sm_model *model;
+    sm_error error;
+    sm_encoder *e;
+    snprintf(folder, sizeof folder, "%s", scratch_path("prompts"));
+    mkdir(folder, 0700);
+    put_config("bert", N_ROWS, "");
+    put_bert("", 0, false);
+    put_file("tokenizer.json",
+             "{\"model\":{\"type\":\"WordLevel\",\"unk_token\":\"?\",\"vocab\":{\"?\":0,"
+             "\"abc\":1,\"to\":2,\"of\":3}},\"pre_tokenizer\":{\"type\":\"Whitespace\"}}");
+    put_file("config_sentence_transformers.json",
+             "{\"prompts\":{\"query\":\"to \",\"document\":\"of \"},"
+             "\"default_prompt_name\":\"document\"}");
+    if (sm_model_load(&model, folder, NULL, &error))
+        fail_msg("%s", error.message);
+    const struct {
+        sm_encoder_options o;
+        int32_t ids[2];
+        uint64_t n;
+    } cases[] = {{{.prompt = "query"}, {2, 1}, 2},
+                 {{.prompt = "document"}, {3, 1}, 2},
+                 {{.prompt = NULL}, {3, 1}, 2},
+                 {{.prompt = ""}, {1, 0}, 1},
+                 {{.prefix = "to "}, {2, 1}, 2}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        float want[E], got[E];
+        e = open_encoder(model, cases[i].o);
+        const sm_text t = {text, 3};
+        assert_int_equal(sm_encoder_embed_ids(e, cases[i].ids, cases[i].n, want, E, NULL), SM_OK);
+        assert_int_equal(sm_encoder_embed(e, &t, 1, got, E, &error), SM_OK);
+        assert_memory_equal(got, want, sizeof got);
+        sm_encoder_free(e);
+    }
+    sm_encoder_options o = {.struct_size = sizeof o, .prompt = "passage"};
+    assert_int_equal(sm_encoder_new(&e, model, &o, &error), SM_ERR_ARGUMENT);
+    assert_non_null(strstr(error.message, "passage"));
+    o.prefix = "to ";
+    assert_int_equal(sm_encoder_new(&e, model, &o, &error), SM_ERR_ARGUMENT);
+    sm_model_free(model);
+}
+
+static void vectors_are_packed(void **state) {
+    (void)state;
+    const float x[2][10] = {{0.5f, -0.5f, 0, 1, -1, 0.004f, 0.0039f, 2, -3, 1e-9f},
+                            {-1, -1, -1, -1, -1, -1, -1, -1, 1, -1}};
+    int8_t bytes8[20];
+    uint8_t bits[4];
+    const int8_t want[] = {64, -64, 0, 127, -127, 1, 0, 127, -127, 0};
+    const float nan = NAN;
+    assert_int_equal(sm_vectors_pack(x[0], 2, 10, SM_PACKED_INT8, bytes8, 20, NULL), SM_OK);
+    assert_memory_equal(bytes8, want, sizeof want);
+    assert_int_equal(sm_vectors_pack(x[0], 2, 10, SM_PACKED_BINARY, bits, 4, NULL), SM_OK);
+    assert_memory_equal(bits, ((uint8_t[]){0x97, 0x40, 0x00, 0x80}), 4);
+    assert_int_equal(sm_vectors_pack(x[0], 2, 10, SM_PACKED_BINARY, bits, 3, NULL), SM_ERR_BUFFER);
+    assert_int_equal(sm_vectors_pack(x[0], 2, 10, 3, bits, 4, NULL), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_vectors_pack(&nan, 1, 1, SM_PACKED_INT8, bits, 4, NULL), SM_ERR_ARGUMENT);
+}
+
 /* ---- refusals ---------------------------------------------------------------------------- */
 
 static void what_cannot_be_is_refused(void **state) {
@@ -598,6 +659,8 @@ int main(void) {
         cmocka_unit_test(vectors_are_pooled_cut_and_prefixed),
         cmocka_unit_test(directories_say_how_to_pool),
         cmocka_unit_test(directories_name_labels),
+        cmocka_unit_test(prompts_have_names),
+        cmocka_unit_test(vectors_are_packed),
         cmocka_unit_test(what_cannot_be_is_refused),
     };
     return cmocka_run_group_tests_name("encoder", tests, NULL, NULL);

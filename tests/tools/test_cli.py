@@ -817,6 +817,20 @@ class Embed(Case):
             self.assertAlmostEqual(want, got, places=6)
         self.assertEqual(self.good("embed", "-m", MODEL, "--npy", "-", stdin=self.TEXTS), data)
 
+    def test_types(self):
+        vectors = self.vectors()
+        whole = self.vectors("--type", "int8")
+        self.assertEqual(whole[1], [max(-127, min(127, math.floor(abs(127 * x) + 0.5)
+                                                  * (1 if x > 0 else -1))) for x in vectors[1]])
+        bits = self.vectors("--type", "binary")
+        self.assertEqual(len(bits[1]), (len(vectors[1]) + 7) // 8)
+        self.assertEqual(int(bits[1][0]) >> 7, int(vectors[1][0] > 0))
+        path = str(self.folder / "bits.npy")
+        self.good("embed", "-m", MODEL, "--type", "binary", "--npy", path, stdin=self.TEXTS)
+        self.assertEqual(pathlib.Path(path).read_bytes()[-len(bits[3]):], bytes(map(int, bits[3])))
+        self.bad(2, "embed", "-m", MODEL, "--type", "int4", says=["int4"])
+        self.bad(1, "embed", "-m", MODEL, "-p", "a", "--prompt-name", "query", says=["query"])
+
     def test_misuse(self):
         self.bad(2, "embed", says=["-m MODEL"])
         self.bad(2, "embed", "-m", MODEL, "--json", "--npy", self.folder / "a.npy", says=["--npy"])

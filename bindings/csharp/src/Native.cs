@@ -146,6 +146,8 @@ namespace SmallMind.Abi
         public const uint SM_LONG_CUT = 0;
         public const uint SM_LONG_REFUSE = 1;
         public const uint SM_LONG_WINDOWS = 2;
+        public const uint SM_PACKED_INT8 = 1;
+        public const uint SM_PACKED_BINARY = 2;
         public const uint SM_FAMILY_LLAMA = 0;
         public const uint SM_FAMILY_QWEN2 = 1;
         public const uint SM_FAMILY_QWEN3 = 2;
@@ -917,6 +919,7 @@ namespace SmallMind.Abi
         public uint n_dims;
         public uint raw;
         public byte* prefix;
+        public byte* prompt;
         public IntPtr cancel_flag;
     }
 
@@ -2247,6 +2250,14 @@ namespace SmallMind.Abi
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
         public static extern int sm_encoder_rerank(SafeHandle encoder, byte* query, ulong length,
             sm_text* documents, ulong n, float* scores, ulong capacity, sm_error* error);
+
+        /// <summary>
+        /// packed[n][bytes]: n_dims or (n_dims + 7) / 8 bytes for each of vectors[n][n_dims]. size:
+        /// bytes there is room for. SM_ERR_ARGUMENT (also values that are no numbers), _BUFFER.
+        /// </summary>
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern int sm_vectors_pack(float* vectors, ulong n, uint n_dims, uint kind,
+            void* packed, ulong size, sm_error* error);
 
         /// <summary>
         /// Learns a byte-level BPE vocabulary from text files (UTF-8) and writes it as a GGUF file

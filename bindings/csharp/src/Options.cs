@@ -159,7 +159,7 @@ namespace SmallMind
         public uint MaxTokens { get; set; }
 
         /// <summary>
-        /// Computed together at most; 0: 2048; max_tokens if that is more.
+        /// Computed together at most; 0: 512; max_tokens if that is more.
         /// </summary>
         public uint NBatch { get; set; }
 
@@ -188,6 +188,11 @@ namespace SmallMind
         /// </summary>
         public string Prefix { get; set; }
 
+        /// <summary>
+        /// The prefix that the model's directory calls so.
+        /// </summary>
+        public string Prompt { get; set; }
+
         internal unsafe sm_encoder_options* Fill(Arena arena)
         {
             var c = (sm_encoder_options*)arena.Take(sizeof(sm_encoder_options));
@@ -200,6 +205,7 @@ namespace SmallMind
             c->n_dims = NDims;
             c->raw = Raw ? 1u : 0u;
             c->prefix = arena.ZeroEnded(nameof(Prefix), Prefix);
+            c->prompt = arena.ZeroEnded(nameof(Prompt), Prompt);
             return c;
         }
     }

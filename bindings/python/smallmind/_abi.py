@@ -139,6 +139,8 @@ SM_POOLING_LAST = 3
 SM_LONG_CUT = 0
 SM_LONG_REFUSE = 1
 SM_LONG_WINDOWS = 2
+SM_PACKED_INT8 = 1
+SM_PACKED_BINARY = 2
 SM_FAMILY_LLAMA = 0
 SM_FAMILY_QWEN2 = 1
 SM_FAMILY_QWEN3 = 2
@@ -1029,6 +1031,7 @@ sm_encoder_options._fields_ = [
     ("n_dims", c_uint32),
     ("raw", c_uint32),
     ("prefix", c_char_p),
+    ("prompt", c_char_p),
     ("cancel_flag", c_void_p),
 ]
 
@@ -1344,6 +1347,7 @@ FUNCTIONS = {
     "sm_encoder_score": (c_int32, [c_void_p, POINTER(sm_text), c_uint64, POINTER(c_float), c_uint64, POINTER(sm_error)]),
     "sm_encoder_score_ids": (c_int32, [c_void_p, POINTER(c_int32), POINTER(c_int32), c_uint64, POINTER(c_float), c_uint64, POINTER(sm_error)]),
     "sm_encoder_rerank": (c_int32, [c_void_p, c_char_p, c_uint64, POINTER(sm_text), c_uint64, POINTER(c_float), c_uint64, POINTER(sm_error)]),
+    "sm_vectors_pack": (c_int32, [POINTER(c_float), c_uint64, c_uint32, c_uint32, c_void_p, c_uint64, POINTER(sm_error)]),
     "sm_vocabulary_train": (c_int32, [c_char_p, POINTER(c_void_p), c_uint64, POINTER(sm_vocabulary_options), POINTER(sm_error)]),
     "sm_model_init": (c_int32, [c_char_p, c_char_p, POINTER(sm_model_init_options), POINTER(sm_error)]),
     "sm_trainer_open": (c_int32, [POINTER(c_void_p), c_char_p, POINTER(sm_trainer_options), POINTER(sm_error)]),

@@ -53,7 +53,7 @@ class EncoderOptions(TypedDict, total=False):
     n_threads: int
     # Of a text at most; 0: what the model was trained with, 8192 at most.
     max_tokens: int
-    # Computed together at most; 0: 2048; max_tokens if that is more.
+    # Computed together at most; 0: 512; max_tokens if that is more.
     n_batch: int
     # What is made of a text's tokens; model: what its file says (model, mean, first, last).
     pooling: Union[int, Literal["model", "mean", "first", "last"]]
@@ -65,6 +65,8 @@ class EncoderOptions(TypedDict, total=False):
     raw: bool
     # Put before every text.
     prefix: str
+    # The prefix that the model's directory calls so.
+    prompt: str
 
 
 class SamplingOptions(TypedDict, total=False):

@@ -118,7 +118,7 @@ pub struct EncoderOptions {
     pub n_threads: u32,
     /// Of a text at most; 0: what the model was trained with, 8192 at most.
     pub max_tokens: u32,
-    /// Computed together at most; 0: 2048; max_tokens if that is more.
+    /// Computed together at most; 0: 512; max_tokens if that is more.
     pub n_batch: u32,
     /// What is made of a text's tokens; model: what its file says (model, mean, first, last).
     pub pooling: u32,
@@ -130,6 +130,8 @@ pub struct EncoderOptions {
     pub raw: bool,
     /// Put before every text.
     pub prefix: Option<String>,
+    /// The prefix that the model's directory calls so.
+    pub prompt: Option<String>,
 }
 
 impl EncoderOptions {
@@ -142,6 +144,7 @@ impl EncoderOptions {
         c.n_dims = self.n_dims;
         c.raw = u32::from(self.raw);
         c.prefix = texts.optional("prefix", self.prefix.as_deref())?;
+        c.prompt = texts.optional("prompt", self.prompt.as_deref())?;
         Ok(())
     }
 }

@@ -138,6 +138,8 @@ pub const SM_POOLING_LAST: u32 = 3;
 pub const SM_LONG_CUT: u32 = 0;
 pub const SM_LONG_REFUSE: u32 = 1;
 pub const SM_LONG_WINDOWS: u32 = 2;
+pub const SM_PACKED_INT8: u32 = 1;
+pub const SM_PACKED_BINARY: u32 = 2;
 pub const SM_FAMILY_LLAMA: u32 = 0;
 pub const SM_FAMILY_QWEN2: u32 = 1;
 pub const SM_FAMILY_QWEN3: u32 = 2;
@@ -962,6 +964,7 @@ pub struct sm_encoder_options {
     pub n_dims: u32,
     pub raw: u32,
     pub prefix: *const c_char,
+    pub prompt: *const c_char,
     pub cancel_flag: *mut sm_cancel,
 }
 
@@ -1204,7 +1207,7 @@ const _: () = {
     assert!(std::mem::size_of::<sm_adapter_options>() == 32);
     assert!(std::mem::size_of::<sm_merge_options>() == 40);
     assert!(std::mem::size_of::<sm_adapter_info>() == 32);
-    assert!(std::mem::size_of::<sm_encoder_options>() == 48);
+    assert!(std::mem::size_of::<sm_encoder_options>() == 56);
     assert!(std::mem::size_of::<sm_encoder_info>() == 24);
     assert!(std::mem::size_of::<sm_vocabulary_options>() == 56);
     assert!(std::mem::size_of::<sm_model_init_options>() == 104);
@@ -1729,6 +1732,9 @@ extern "C" {
     /// reads pairs. Long documents are cut. SM_ERR_UNSUPPORTED where it has another number of
     /// labels, or its vocabulary does not say how pairs are put together.
     pub fn sm_encoder_rerank(encoder: *mut sm_encoder, query: *const c_char, length: u64, documents: *const sm_text, n: u64, scores: *mut f32, capacity: u64, error: *mut sm_error) -> sm_status;
+    /// packed[n][bytes]: n_dims or (n_dims + 7) / 8 bytes for each of vectors[n][n_dims]. size:
+    /// bytes there is room for. SM_ERR_ARGUMENT (also values that are no numbers), _BUFFER.
+    pub fn sm_vectors_pack(vectors: *const f32, n: u64, n_dims: u32, kind: u32, packed: *mut c_void, size: u64, error: *mut sm_error) -> sm_status;
     /// Learns a byte-level BPE vocabulary from text files (UTF-8) and writes it as a GGUF file
     /// without weights. SM_ERR_ARGUMENT, _IO, _FORMAT (not UTF-8: names the file; or no text at
     /// all), _UNSUPPORTED (pre; a compressed file, or UTF-16), _NOMEM, _CANCELLED.

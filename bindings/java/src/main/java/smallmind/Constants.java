@@ -139,6 +139,8 @@ public final class Constants {
     public static final int SM_LONG_CUT = 0;
     public static final int SM_LONG_REFUSE = 1;
     public static final int SM_LONG_WINDOWS = 2;
+    public static final int SM_PACKED_INT8 = 1;
+    public static final int SM_PACKED_BINARY = 2;
     public static final int SM_FAMILY_LLAMA = 0;
     public static final int SM_FAMILY_QWEN2 = 1;
     public static final int SM_FAMILY_QWEN3 = 2;

@@ -18,6 +18,7 @@ public final class EncoderOptions {
     private int nDims;
     private int raw;
     private String prefix;
+    private String prompt;
 
     /**
      * Threads that compute; 0: all CPUs of the process, 8 at most.
@@ -36,7 +37,7 @@ public final class EncoderOptions {
     }
 
     /**
-     * Computed together at most; 0: 2048; max_tokens if that is more.
+     * Computed together at most; 0: 512; max_tokens if that is more.
      */
     public EncoderOptions nBatch(long value) {
         nBatch = u32("n_batch", value);
@@ -89,6 +90,14 @@ public final class EncoderOptions {
         return this;
     }
 
+    /**
+     * The prefix that the model's directory calls so.
+     */
+    public EncoderOptions prompt(String value) {
+        prompt = zeroEnded("prompt", value);
+        return this;
+    }
+
     C.sm_encoder_options fill(Arena arena) {
         C.sm_encoder_options c = new C.sm_encoder_options();
         c.struct_size = c.size();
@@ -100,6 +109,7 @@ public final class EncoderOptions {
         c.n_dims = nDims;
         c.raw = raw;
         c.prefix = arena.zeroEnded(prefix);
+        c.prompt = arena.zeroEnded(prompt);
         return c;
     }
 }

@@ -1094,7 +1094,7 @@ public final class C {
     }
 
     @Structure.FieldOrder({"struct_size", "n_threads", "max_tokens", "n_batch", "pooling",
-            "long_texts", "n_dims", "raw", "prefix", "cancel_flag"})
+            "long_texts", "n_dims", "raw", "prefix", "prompt", "cancel_flag"})
     public static class sm_encoder_options extends Structure {
         public int struct_size;
         public int n_threads;
@@ -1105,6 +1105,7 @@ public final class C {
         public int n_dims;
         public int raw;
         public Pointer prefix;
+        public Pointer prompt;
         public Pointer cancel_flag;
 
         public sm_encoder_options() {}
@@ -2325,6 +2326,13 @@ public final class C {
          */
         int sm_encoder_rerank(Pointer encoder, byte[] query, long length, sm_text documents, long n,
                 float[] scores, long capacity, sm_error error);
+
+        /**
+         * packed[n][bytes]: n_dims or (n_dims + 7) / 8 bytes for each of vectors[n][n_dims]. size:
+         * bytes there is room for. SM_ERR_ARGUMENT (also values that are no numbers), _BUFFER.
+         */
+        int sm_vectors_pack(float[] vectors, long n, int n_dims, int kind, Pointer packed, long
+                size, sm_error error);
 
         /**
          * Learns a byte-level BPE vocabulary from text files (UTF-8) and writes it as a GGUF file
