@@ -107,17 +107,28 @@ static sm_status refer(sm_preference *p, sm_error *error) {
     return SM_OK;
 }
 
+/* A hook that is asked within batches, too: where the entries are. */
+typedef struct asked {
+    const sm_hook *hook;
+    uint64_t at, n;
+} asked;
+
+static int32_t ask(void *user) {
+    const asked *a = user;
+    return sm_hook_ends(a->hook, a->at, a->n);
+}
+
 sm_status sm_preference_refer(sm_preference *p, const sm_hook *hook, sm_error *error) {
-    const uint64_t n = count_entries(p);
+    asked a = {.hook = hook, .n = count_entries(p)};
     sm_status status = SM_OK;
-    for (uint64_t at = 0; p->refers && at < n && !status;) {
+    sm_graph_set_cancel(p->trainer->graph, ask, &a);
+    for (uint64_t next = 0; p->refers && next < a.n && !status; a.at = next) {
         const sm_entry *e;
-        if (sm_hook_ends(hook, at, n))
-            return sm_fail(error, SM_ERR_CANCELLED, "cancelled");
-        status = sm_answers_list(p->answers, &at, error);
+        status = sm_answers_list(p->answers, &next, error);
         if (!status && sm_answers_entries(p->answers, &e))
             status = refer(p, error);
     }
+    sm_graph_set_cancel(p->trainer->graph, NULL, NULL);
     return status;
 }
 

@@ -765,6 +765,89 @@ static void test_lora_plus(void **state) {
     }
 }
 
+/* ---- what goes wrong ------------------------------------------------------------------------ */
+
+static int32_t count_down(void *user) {
+    int *left = user;
+    return --*left <= 0;
+}
+
+static int32_t count_down_opening(void *user, uint64_t done, uint64_t total) {
+    assert_true(done <= total);
+    return count_down(user);
+}
+
+/* Variants: DPO with adapters, KTO of all weights, with a teacher. */
+static sm_trainer_options variant(int i) {
+    sm_trainer_options o =
+        i == 2 ? taught(model_path()) : quick(i ? SM_OBJECTIVE_KTO : SM_OBJECTIVE_DPO);
+    o.lora_rank = i == 0 ? 4 : 0;
+    return o;
+}
+
+/* A step or an evaluation that is cancelled anywhere changes nothing; so does opening. */
+static void test_cancel(void **state) {
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        sm_trainer_options o = variant(i);
+        sm_error e;
+        sm_trainer *t = open_trainer(&o);
+        steps(t, 3);
+        OK(sm_trainer_save(t, scratch_path("plain.ckpt"), error));
+        sm_trainer_free(t);
+        t = open_trainer(&o);
+        int left, cancelled = 0;
+        OK(sm_trainer_set_cancel(t, count_down, &left, error));
+        sm_train_evaluation result = {.struct_size = sizeof result};
+        for (int asked = 1; sm_trainer_steps_left(t) > o.steps - 3; asked += 1 + asked / 8) {
+            left = asked;
+            sm_status status = sm_trainer_evaluate(t, &result, &e);
+            assert_int_equal(status, left > 0 ? SM_OK : SM_ERR_CANCELLED);
+            left = asked;
+            status = sm_trainer_step(t, NULL, &e);
+            assert_int_equal(status, left > 0 ? SM_OK : SM_ERR_CANCELLED);
+            cancelled += status != SM_OK;
+        }
+        assert_true(cancelled > 5);
+        OK(sm_trainer_set_cancel(t, NULL, NULL, error));
+        OK(sm_trainer_save(t, scratch_path("cancelled.ckpt"), error));
+        sm_trainer_free(t);
+        expect_same_files(scratch_path("plain.ckpt"), scratch_path("cancelled.ckpt"));
+        o.progress = count_down_opening;
+        o.progress_user = &left;
+        sm_status status = SM_ERR_CANCELLED;
+        for (int asked = 1; status != SM_OK; asked += 1 + asked / 8) {
+            left = asked;
+            status = sm_trainer_open(&t, model_path(), &o, &e);
+            assert_int_equal(status, left > 0 ? SM_OK : SM_ERR_CANCELLED);
+        }
+        sm_trainer_free(t);
+    }
+}
+
+/* Every allocation fails in turn. */
+static void test_out_of_memory(void **state) {
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        for (uint64_t at = 1;; at++) {
+            fail_alloc fail = {.fail_at = at};
+            const sm_allocator hook = fail_allocator(&fail);
+            sm_trainer_options o = variant(i);
+            o.allocator = &hook;
+            sm_trainer *t = NULL;
+            sm_error e = {0};
+            sm_status status = sm_trainer_open(&t, model_path(), &o, &e);
+            if (!status)
+                status = sm_trainer_step(t, NULL, &e);
+            sm_trainer_free(t);
+            assert_int_equal(fail.live_blocks, 0);
+            if (!status)
+                break;
+            assert_int_equal(status, SM_ERR_NOMEM);
+            assert_non_null(strstr(e.message, "memory"));
+        }
+}
+
 static void expect_argument(const sm_trainer_options *o, const char *says) {
     sm_error e = {0};
     sm_trainer *t;
@@ -837,6 +920,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_margins_rise), cmocka_unit_test(test_bits),
         cmocka_unit_test(test_checkpoint),   cmocka_unit_test(test_options),
         cmocka_unit_test(test_teacher),      cmocka_unit_test(test_lora_plus),
+        cmocka_unit_test(test_cancel),       cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
