@@ -66,6 +66,8 @@ sm_status sm_trainer_begin(sm_trainer *trainer, bool lent, sm_error *error);
 sm_status sm_trainer_check(sm_trainer *trainer, sm_error *error);
 
 typedef void (*sm_crew_fn)(const sm_crew *crew, void *arg);
+/* Makes graph and data ask what the trainer is to ask. */
+void sm_trainer_set_hook(sm_trainer *trainer);
 /* The trainer's cancel hook, for work that asks one thread. */
 sm_hook sm_trainer_hook(sm_trainer *trainer);
 /* Goes on with what a cancelled step has left to do, if anything. SM_ERR_CANCELLED: once more. */
