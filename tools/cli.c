@@ -133,7 +133,10 @@ bool cli_read(cli_input *input, const char *path) {
     input->length = 0;
     input->path = is_stdin ? "standard input" : path;
     if (!is_stdin && (stream = fopen(path, "rb")) == NULL) {
-        cli_error("%s: cannot open: %s", path, strerror(errno));
+        if (strncmp(path, "http://", 7) == 0 || strncmp(path, "https://", 8) == 0)
+            cli_error("%s: is an address and not a file: nothing is downloaded here", path);
+        else
+            cli_error("%s: cannot open: %s", path, strerror(errno));
         return false;
     }
     const bool done = read_stream(input, stream, input->path);

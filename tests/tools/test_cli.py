@@ -840,6 +840,7 @@ class Embed(Case):
         self.bad(1, "rerank", "-m", MODEL, "-q", "a", "-f", "/dev/null", says=["labels"])
         self.bad(1, "classify", "-m", MODEL, "-p", "a", says=["labels"])
         self.bad(1, "classify", "-m", MODEL, "-f", "/no/such/file", says=["/no/such/file"])
+        self.bad(1, "embed", "-m", MODEL, "-f", "https://a.b/c.txt", says=["is an address"])
 
     def test_scores(self):
         model = DATA / "families/bert_cls/model.gguf"
