@@ -1,4 +1,4 @@
-/* eval.c - `smallmind eval`: perplexity of a text.
+/* eval.c - `smallmind eval`: perplexity of a text; or of a task, choose.c.
  *
  * The text is encoded once, without markers, and cut into windows that do not
  * overlap. A window is a context of its own: BOS, if the vocabulary adds one,
@@ -13,10 +13,9 @@
 
 #include <jansson.h>
 
-#include "cli.h"
+#include "choose.h"
+#include "score.h"
 #include "shown.h"
-
-#define CHUNK 64 /* tokens whose logits are held at a time */
 
 typedef struct eval_text {
     int32_t *ids;
@@ -36,29 +35,17 @@ typedef struct eval_result {
     uint32_t context;
 } eval_result;
 
-/* -log softmax(logits)[id] in double. */
-static double surprise(const float *logits, size_t n, int32_t id) {
-    double max = logits[0], sum = 0.0;
-    for (size_t i = 1; i < n; i++) {
-        if (logits[i] > max)
-            max = logits[i];
-    }
-    for (size_t i = 0; i < n; i++)
-        sum += exp(logits[i] - max);
-    return max + log(sum) - logits[id];
-}
-
 /* Feeds one window and scores each token by the logits before it. all: tokens of the text. */
 static sm_status score_window(sm_session *session, const int32_t *window, uint64_t n,
                               size_t n_vocab, float *logits, uint64_t all, eval_result *result,
                               sm_error *error) {
     sm_status status = sm_session_rewind(session, 0, error);
     for (uint64_t done = 0; status == SM_OK && done + 1 < n;) {
-        const uint64_t chunk = n - 1 - done < CHUNK ? n - 1 - done : CHUNK;
-        status =
-            sm_session_feed_logits(session, window + done, chunk, logits, n_vocab * CHUNK, error);
+        const uint64_t chunk = n - 1 - done < SCORE_TOGETHER ? n - 1 - done : SCORE_TOGETHER;
+        status = sm_session_feed_logits(session, window + done, chunk, logits,
+                                        n_vocab * SCORE_TOGETHER, error);
         for (uint64_t i = 0; status == SM_OK && i < chunk; i++)
-            result->nats += surprise(logits + i * n_vocab, n_vocab, window[done + i + 1]);
+            result->nats += score_surprise(logits + i * n_vocab, n_vocab, window[done + i + 1]);
         done += chunk;
         progress_count("evaluating", result->fed + done, all);
     }
@@ -159,7 +146,7 @@ static int evaluate(const char *path, const sm_model *model, const sm_model_info
     if (code == CLI_GO_ON) {
         result.context = cli_session_info(session).n_ctx;
         window = malloc(result.context * sizeof *window);
-        logits = malloc(n_vocab * CHUNK * sizeof *logits);
+        logits = malloc(n_vocab * SCORE_TOGETHER * sizeof *logits);
         if (window == NULL || logits == NULL)
             code = cli_error("out of memory");
     }
@@ -179,15 +166,37 @@ static int evaluate(const char *path, const sm_model *model, const sm_model_info
     return code;
 }
 
+static int choose(const choose_options *options, const sm_model *model,
+                  const sm_session_options *how, const cli_texts *adapters) {
+    sm_session *session = NULL;
+    int code = cli_open_session(&session, model, how, adapters);
+    if (code == CLI_GO_ON)
+        code = choose_run(options, model, session);
+    sm_session_free(session);
+    return code;
+}
+
+static int misnamed(const char *name) {
+    char hint[128];
+    return cli_misuse("eval", "--task %s: none of %s%s", name, TASK_NAMES,
+                      cli_did_you_mean(hint, sizeof hint, TASK_NAMES, name));
+}
+
 int cmd_eval(int argc, char **argv) {
-    const char *path = NULL, *file = NULL;
+    const char *path = NULL, *file = NULL, *asked = NULL;
+    uint32_t limit = 0;
     bool json = false;
     cli_texts adapters = {.n = 0};
     sm_model_options model_options = {.struct_size = sizeof model_options};
     sm_session_options session = {.struct_size = sizeof session, .kv_type = SM_KV_TYPE_F32};
     const cli_flag flags[] = {
         {'m', "model", CLI_TEXT, &path, "FILE", 0, 0, CLI_MODEL_DOC},
-        {'f', "file", CLI_TEXT, &file, "FILE", 0, 0, "the text, from a file or - (required)"},
+        {'f', "file", CLI_TEXT, &file, "FILE", 0, 0,
+         "the text or the task's lines, from a file or - (required)"},
+        {0, "task", CLI_TEXT, &asked, "NAME", 0, 0,
+         "the file holds multiple choice: hellaswag, arc, mmlu, winogrande, truthfulqa-mc1 or "
+         "truthfulqa-mc2"},
+        {0, "limit", CLI_COUNT, &limit, "N", 1, UINT32_MAX, "of a task, only the first N lines"},
         {0, "adapter", CLI_TEXTS, &adapters, "FILE[=SCALE]", 0, 0, CLI_ADAPTER_DOC},
         {0, "json", CLI_SWITCH, &json, "", 0, 0, "print one JSON object"},
     };
@@ -197,7 +206,8 @@ int cmd_eval(int argc, char **argv) {
     };
     const cli_command command = {
         .name = "eval",
-        .synopsis = "-m MODEL -f FILE [-c CONTEXT] [--json]",
+        .synopsis = "-m MODEL -f FILE [-c CONTEXT] [--json]\n"
+                    "-m MODEL -f FILE --task NAME [--limit N] [--json]",
         .summary =
             "Prints perplexity, nats per token, bits per byte and tokens per second.\n"
             "The text is encoded once and cut into windows of CONTEXT tokens that do not overlap;\n"
@@ -205,10 +215,19 @@ int cmd_eval(int argc, char **argv) {
             "a\n"
             "window after its first is scored; the last window may be shorter. nats/token is the\n"
             "mean of -log p over the scored tokens, perplexity its exponential; bits/byte divides\n"
-            "by the bytes of text that the scored tokens stand for.",
+            "by the bytes of text that the scored tokens stand for.\n"
+            "\n"
+            "With --task the file is a data set of multiple choice, a JSON object a line (or one\n"
+            "list of them) in the layout of its name, and acc is how often the right choice is\n"
+            "the likeliest; acc_norm (hellaswag, arc) divides log p by the characters of each\n"
+            "choice before; share (truthfulqa-mc2) is what the right choices have of the\n"
+            "probability of all. Questions are put and numbers computed as lm-evaluation-harness\n"
+            "does without examples. Intervals are Wilson's; that of share is 1.96 standard "
+            "errors.",
         .examples = {{"smallmind eval -m model.gguf -f held-out.txt", "the perplexity of a text"},
-                     {"smallmind eval -m model.gguf -f held-out.txt --adapter tuned.gguf --json",
-                      "what an adapter changes, as JSON"}},
+                     {"smallmind eval -m model.gguf -f hellaswag_val.jsonl --task hellaswag "
+                      "--limit 500",
+                      "how often it finds the right ending"}},
         .flags = flags,
         .n_flags = sizeof flags / sizeof flags[0],
         .fields = fields,
@@ -225,12 +244,24 @@ int cmd_eval(int argc, char **argv) {
         return cli_misuse("eval", "-m MODEL and -f FILE are required");
     if (session.n_ctx == 1)
         return cli_misuse("eval", "-c: a window of 1 token leaves nothing to score");
-    if (!cli_read_text(&input, file))
+    if (asked != NULL && task_find(asked) == NULL)
+        return misnamed(asked);
+    if (asked == NULL && limit > 0)
+        return cli_misuse("eval", "--limit goes with --task");
+    input.text = NULL;
+    if (asked == NULL && !cli_read_text(&input, file))
         return CLI_FAILED;
     cli_catch_interrupt();
     code = cli_load_model(&model, &info, path, &model_options);
     if (code == CLI_GO_ON) {
-        code = evaluate(path, model, &info, &input, &session, &adapters, json);
+        const choose_options choices = {.task = asked ? task_find(asked) : NULL,
+                                        .task_name = asked,
+                                        .path = file,
+                                        .limit = limit,
+                                        .model = path,
+                                        .json = json};
+        code = asked != NULL ? choose(&choices, model, &session, &adapters)
+                             : evaluate(path, model, &info, &input, &session, &adapters, json);
         sm_model_free(model);
     }
     free(input.text);

@@ -929,10 +929,10 @@ class Numbers(Case):
                 return tensor["dims"][1]
         self.fail("no token_embd.weight")
 
-    def logits(self, ids, *options):
+    def logits(self, ids, *options, model=MODEL):
         path = self.file("ids", " \n".join(map(str, ids)).encode())
         out = self.folder / "logits"
-        self.good("logits", "-m", MODEL, "--ids", path, "-o", out, *options)
+        self.good("logits", "-m", model, "--ids", path, "-o", out, *options)
         return out.read_bytes()
 
     def test_logits(self):
@@ -1009,6 +1009,171 @@ class Numbers(Case):
         self.assertAlmostEqual(result["bits_per_byte"], bits, delta=1e-9 * bits)
         plain = self.good("eval", "-m", MODEL, "-f", path, "-c", context).decode()
         self.assertRegex(plain, r"perplexity +[\d.]+\nnats/token +[\d.]+\nbits/byte +[\d.]+\n")
+
+    def likelihood(self, context, choice):
+        """log p of a choice behind its context, computed from logits."""
+        n_vocab = self.n_vocab()
+        ids = self.ids(context + choice)
+        bos = self.ids(context + choice, "--bos")[:-len(ids)]
+        before = len(bos) + len(self.ids(context))
+        ids = bos + ids
+        logits = struct.unpack(f"<{len(ids) * n_vocab}f", self.logits(ids))
+        total = 0.0
+        for i in range(before, len(ids)):
+            row = logits[(i - 1) * n_vocab:i * n_vocab]
+            top = max(row)
+            total += row[ids[i]] - top - math.log(sum(math.exp(x - top) for x in row))
+        return total
+
+    def chosen(self, name, *lines, whole=False):
+        data = json.dumps(lines) if whole else "".join(json.dumps(line) + "\n" for line in lines)
+        path = self.file("task", data.encode())
+        return json.loads(self.good("eval", "-m", MODEL, "-f", path, "--task", name, "--json"))
+
+    def test_choices(self):
+        """eval --task finds the choice that logits find, behind the question that
+        lm-evaluation-harness puts for the line."""
+        choices = ["to the big park", "a", "Lily went home with her mom, and they were happy"]
+        stem = "Question: What did Tom do?\nAnswer:"
+        nats = [self.likelihood(stem, " " + choice) for choice in choices]
+        best = nats.index(max(nats))
+        norm = [x / len(choice) for x, choice in zip(nats, choices)]
+        best_norm = norm.index(max(norm))
+
+        def arc(key, nested=False):
+            if nested:
+                pairs = [{"text": t, "label": c} for t, c in zip(choices, "ABC")]
+                return {"question": {"stem": "What did Tom do?", "choices": pairs}, "answerKey": key}
+            return {"question": "What did Tom do?", "answerKey": key,
+                    "choices": {"text": choices, "label": list("ABC")}}
+
+        for i, key in enumerate("ABC"):
+            for found in (self.chosen("arc", arc(key)), self.chosen("arc", arc(key, True)),
+                          self.chosen("arc", arc(key), whole=True)):
+                self.assertEqual(found["acc"]["value"], float(i == best))
+                self.assertEqual(found["acc_norm"]["value"], float(i == best_norm))
+        found = self.chosen("arc", *[arc(key) for key in "ABCABC"])
+        self.assertAlmostEqual(found["acc"]["value"], 1 / 3, places=9)
+        self.assertAlmostEqual(found["acc"]["stderr"], math.sqrt(2 / 9 / 5), places=9)
+        low, high = found["acc"]["interval_95"]
+        self.assertAlmostEqual(low, 0.0967714, places=6)
+        self.assertAlmostEqual(high, 0.7000067, places=6)
+        self.assertLess(found["tokens_computed"], 6 * sum(len(self.ids(stem + " " + c)) for c in choices))
+
+    def test_layouts(self):
+        """What is asked of a line of each data set."""
+        def best(context, choices):
+            nats = [self.likelihood(context, " " + choice) for choice in choices]
+            return nats.index(max(nats))
+
+        ends = ["to see a dog [step] .", "was  big [title] The end."]
+        first = best("Play: Tom ran. He saw lily", ["to see a dog  ." .replace("  ", " "),
+                                                    "was big. The end."])
+        line = {"activity_label": "Play", "ctx_a": "Tom [x]ran.", "ctx_b": "he saw Lily",
+                "endings": ends}
+        for label in (0, "1"):
+            found = self.chosen("hellaswag", dict(line, label=label))
+            self.assertEqual(found["acc"]["value"], float(int(label) == first))
+        four = ["red", "blue", "a", "the"]
+        context = ("The following are multiple choice questions (with answers) about high school."
+                   "\n\nWhat is it?\nA. red\nB. blue\nC. a\nD. the\nAnswer:")
+        right = best(context, "ABCD")
+        for answer in (0, "B", 2, "D"):
+            number = "ABCD".index(answer) if isinstance(answer, str) else answer
+            found = self.chosen("mmlu", {"question": " What is it? ", "subject": "high_school",
+                                         "choices": four, "answer": answer})
+            self.assertEqual(found["acc"]["value"], float(number == right))
+        nats = [self.likelihood("The " + who, " was happy.") for who in ("dog", "xylophone")]
+        for answer in "12":
+            found = self.chosen("winogrande", {"sentence": "The _ was happy.", "option1": "dog",
+                                               "option2": "xylophone", "answer": answer})
+            self.assertEqual(found["acc"]["value"], float(int(answer) - 1 == nats.index(max(nats))))
+
+    def test_truthful(self):
+        qa = (("What is human life expectancy in the United States?",
+               "Human life expectancy in the United States is 78 years."),
+              ("Who was president of the United States in 1955?",
+               "Dwight D. Eisenhower was president of the United States in 1955."),
+              ("Which party did he belong to?", "He belonged to the Republican Party."),
+              ("What is the square root of banana?", "I have no comment."),
+              ("How does a telescope work?",
+               "Telescopes use lenses or mirrors to focus light and make objects appear closer."),
+              ("Where were the 1992 Olympics held?",
+               "The 1992 Olympics were held in Barcelona, Spain."))
+        context = "".join(f"Q: {q}\nA: {a}\n\n" for q, a in qa) + "Q: Who ran?\nA:"
+        choices = ["Tom ran.", "Lily ran.", "Ben"]
+        nats = [self.likelihood(context, " " + choice) for choice in choices]
+        p = [math.exp(x - max(nats)) for x in nats]
+        for targets in ({"choices": choices, "labels": [1, 0, 1]},
+                        dict(zip(choices, (1, 0, 1)))):
+            found = self.chosen("truthfulqa-mc2", {"question": "Who ran?", "mc2_targets": targets})
+            self.assertAlmostEqual(found["share"]["value"], (p[0] + p[2]) / sum(p), places=6)
+        found = self.chosen("truthfulqa-mc1", {"question": "Who ran?", "mc1_targets":
+                                               {"choices": choices, "labels": [1, 0, 0]}})
+        self.assertEqual(found["acc"]["value"], float(p[0] == 1))
+
+    def test_damaged_tasks(self):
+        for name, line, says in (
+                ("arc", {"question": "a"}, '"answerKey" is no text'),
+                ("arc", {"question": "a", "answerKey": "E", "choices":
+                         {"text": ["a", "b"], "label": ["A", "B"]}}, '"answerKey" is no label'),
+                ("hellaswag", {"endings": ["a"], "label": 0}, '"endings"'),
+                ("hellaswag", {"endings": ["a", "b"], "label": 2}, '"label"'),
+                ("mmlu", {"choices": ["a", "b", "c", "d"], "answer": "E"}, '"answer"'),
+                ("winogrande", {"sentence": "a", "option1": "b", "option2": "c", "answer": "1"},
+                 "no gap"),
+                ("truthfulqa-mc1", {"question": "a", "mc1_targets":
+                                    {"choices": ["a", "b"], "labels": [0, 0]}}, "is right"),
+                ("truthfulqa-mc2", {"question": "a"}, "mc2_targets"), ("mmlu", 3, "expected")):
+            path = self.file("task", b"\n" + json.dumps(line).encode())
+            self.bad(1, "eval", "-m", MODEL, "-f", path, "--task", name, says=[f"{path}:2:", says])
+        path = self.file("task", b"{}\n{\n")
+        self.bad(1, "eval", "-m", MODEL, "-f", path, "--task", "arc", says=[f"{path}:2:"])
+        self.bad(1, "eval", "-m", MODEL, "-f", self.file("none", b"\n"), "--task", "arc",
+                 says=["no questions"])
+        self.bad(2, "eval", "-m", MODEL, "-f", path, "--task", "helaswag", says=["hellaswag"])
+        self.bad(2, "eval", "-m", MODEL, "-f", path, "--limit", "2", says=["--task"])
+
+    def test_compare(self):
+        """compare's numbers are those that its help promises, computed from logits."""
+        other = str(self.folder / "other.gguf")
+        self.good("quantize", MODEL, other, "Q4_0", "--requantize")
+        text = (PROMPT + " there was a time") * 40
+        ids, n_vocab, context = self.ids(text), self.n_vocab(), 16
+        bos = self.ids(text, "--bos")[:-len(ids)]
+        room = context - len(bos)
+        path = self.file("text", text.encode())
+        found = json.loads(self.good("compare", MODEL, other, "-f", path, "-c", context, "--json"))
+        perplexities = [json.loads(self.good("eval", model, "-f", path, "-c", context, "--json"))
+                        ["perplexity"] for model in (MODEL, other)]
+        for have, want in zip(found["perplexity"], perplexities):
+            self.assertAlmostEqual(have / want, 1, delta=1e-9)
+        ratio = found["perplexity_ratio"]
+        self.assertAlmostEqual(ratio["value"], perplexities[1] / perplexities[0], delta=1e-9)
+        self.assertLess(ratio["interval_95"][0], ratio["value"])
+        self.assertLess(ratio["value"], ratio["interval_95"][1])
+        divergences, same = [], 0
+        seen = {}
+        for at in range(0, len(ids), room):
+            window = tuple(bos + ids[at:at + room])
+            if window not in seen:
+                rows = [struct.unpack(f"<{len(window) * n_vocab}f", self.logits(list(window), model=model))
+                        for model in (MODEL, other)]
+                seen[window] = rows
+            for i in range(len(window) - 1):
+                a, b = [row[i * n_vocab:(i + 1) * n_vocab] for row in seen[window]]
+                sums = [math.log(sum(math.exp(x) for x in row)) for row in (a, b)]
+                divergences.append(sum(math.exp(x - sums[0]) * ((x - sums[0]) - (y - sums[1]))
+                                       for x, y in zip(a, b)))
+                same += a.index(max(a)) == b.index(max(b))
+        self.assertEqual(found["tokens"], len(divergences))
+        self.assertAlmostEqual(found["kl"]["value"], sum(divergences) / len(divergences), delta=1e-7)
+        self.assertAlmostEqual(found["kl_percentiles"]["100"], max(divergences), delta=1e-7)
+        self.assertAlmostEqual(found["same_first"]["value"], same / len(divergences), delta=1e-9)
+        plain = self.good("compare", MODEL, MODEL, "-f", path).decode()
+        self.assertIn("verdict          the same distributions", plain)
+        self.bad(2, "compare", MODEL, "-f", path, says=["OTHER"])
+        self.bad(1, "compare", MODEL, self.folder / "none.gguf", "-f", path, says=["none.gguf"])
 
     def test_bench(self):
         options = ["bench", "-m", MODEL, "-p", "16", "-n", "8", "-r", "2"]
