@@ -8,6 +8,7 @@
 typedef struct modules {
     hf_reader *r;
     sm_json *json; /* of modules.json */
+    uint32_t next; /* the least kind that may come */
 } modules;
 
 static void refuse(hf_reader *r, const char *file, const char *what, const char *text,
@@ -67,6 +68,8 @@ static void pick(hf_reader *r, const char *file, const sm_json *json) {
     }
     if (n != 1)
         refuse(r, file, "is of none or several kinds", "pooling_mode", 12);
+    if (sm_json_kind_of(json, sm_json_get(json, SM_JSON_ROOT, "include_prompt")) == SM_JSON_FALSE)
+        refuse(r, file, "is false", "include_prompt", 14);
     hf_put_count(r, SM_K_POOLING, type);
 }
 
@@ -119,6 +122,18 @@ static bool is_class(const char *type, uint64_t length, const char *name) {
            (length == n || type[length - n - 1] == '.');
 }
 
+/* What is computed, in this order: what comes before another of its own or of an earlier kind would
+ * be something else. Matrices may be several. */
+static const char *const order[] = {"Transformer", "Pooling", "Dense", "Normalize"};
+enum { TRANSFORMER, POOLING, DENSE, NORMALIZE, CLASSES };
+
+static uint32_t class_of(const char *type, uint64_t length) {
+    uint32_t i = 0;
+    while (i < CLASSES && !is_class(type, length, order[i]))
+        i++;
+    return i;
+}
+
 static void read_module(modules *m, sm_json_value module) {
     hf_reader *r = m->r;
     uint64_t n_type, n_path;
@@ -132,17 +147,38 @@ static void read_module(modules *m, sm_json_value module) {
         return;
     }
     sm_format(folder, sizeof folder, "%.*s", (int)n_path, n_path ? path : "");
-    if (is_class(type, n_type, "Transformer") && n_path)
-        refuse(r, MODULES, "is the folder of the network", path, n_path);
-    else if (is_class(type, n_type, "Pooling"))
-        read_pooling(r, folder);
-    else if (is_class(type, n_type, "Dense"))
-        read_dense(r, folder);
-    else if (!is_class(type, n_type, "Transformer") && !is_class(type, n_type, "Normalize"))
+    const uint32_t kind = class_of(type, n_type);
+    if (kind == CLASSES)
         refuse(r, MODULES, "is the type of a module", type, n_type);
+    else if (kind < m->next)
+        refuse(r, MODULES, "stands behind a module that it comes before", type, n_type);
+    else if (kind == TRANSFORMER && n_path)
+        refuse(r, MODULES, "is the folder of the network", path, n_path);
+    else if (kind == POOLING)
+        read_pooling(r, folder);
+    else if (kind == DENSE)
+        read_dense(r, folder);
+    m->next = kind == DENSE ? kind : kind + 1;
 }
 
 #define SENTENCES "sentence_bert_config.json"
+
+static bool is_set(const sm_json *json, const char *name) {
+    return sm_json_kind_of(json, sm_json_get(json, SM_JSON_ROOT, name)) == SM_JSON_TRUE;
+}
+
+/* Texts in small letters are the same to a vocabulary that makes them so itself. */
+static void check_letters(hf_reader *r, const sm_json *sentences) {
+    static const char name[] = "tokenizer_config.json";
+    sm_file file = {0};
+    if (r->status || !is_set(sentences, "do_lower_case"))
+        return;
+    sm_json *json = hf_has_file(r, name) ? read_json(r, name, &file) : NULL;
+    if (!r->status && (!json || !is_set(json, "do_lower_case")))
+        refuse(r, SENTENCES, "is true", "do_lower_case", 13);
+    sm_json_free(json);
+    sm_file_close(&file);
+}
 
 /* Texts are cut to as many tokens as the model was made for, which may be less than it can. */
 static void read_length(hf_reader *r) {
@@ -155,6 +191,7 @@ static void read_length(hf_reader *r) {
         r->status ? SM_JSON_NONE : sm_json_get(json, SM_JSON_ROOT, "max_seq_length");
     if (!r->status && sm_json_u64(json, v, &n) && n && n <= UINT32_MAX)
         hf_put_count(r, SM_K_TEXT_TOKENS, (uint32_t)n);
+    check_letters(r, json);
     sm_json_free(json);
     sm_file_close(&file);
 }

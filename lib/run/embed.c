@@ -355,7 +355,9 @@ static void take_scores(void *user, const sm_sequence *s, const float *rows, uin
     sm_pool_scores(net, rows, j->out + s->to * net->pooling.out.rows, j->scratch);
 }
 
-static sm_status finish_scores(job *j, float *scores) {
+/* Of n texts; of one without tokens they are 0. */
+static sm_status finish_scores(job *j, uint64_t n, float *scores) {
+    memset(scores, 0, n * j->e->model->net->pooling.out.rows * sizeof *scores);
     place_sequences(j);
     j->out = scores;
     const sm_status status =
@@ -389,7 +391,7 @@ sm_status sm_encoder_score(sm_encoder *e, const sm_text *texts, uint64_t n, floa
             for (uint64_t i = 0; i < count && !status; i++)
                 status = add_text(&j, &texts[first + i], i, first + i, false);
             if (!status)
-                status = finish_scores(&j, scores + first * n_labels);
+                status = finish_scores(&j, count, scores + first * n_labels);
         }
         free_job(&j);
     }
@@ -410,8 +412,8 @@ sm_status sm_encoder_score_ids(sm_encoder *e, const int32_t *ids, const int32_t 
         status = make_job(&j, e, error);
         if (!status)
             status = add_ids(&j, ids, types, n_ids);
-        if (!status)
-            status = finish_scores(&j, scores);
+        if (!status && n_ids)
+            status = finish_scores(&j, 1, scores);
         free_job(&j);
     }
     end(e);
@@ -422,12 +424,18 @@ sm_status sm_encoder_score_ids(sm_encoder *e, const int32_t *ids, const int32_t 
 
 /* Both texts as the vocabulary's template puts them together; where it has none, as XLM-RoBERTa's
  * does, whose files say no more: begin, first, end, end (or separator), second, end. */
-static sm_status encode_pair(job *j, const sm_text *a, const sm_text *b, uint64_t b_length,
-                             int32_t *ids, int32_t *types, uint64_t capacity, uint64_t *n) {
+static sm_status encode_pair(job *j, const sm_text *a, const sm_text *b, int32_t *ids,
+                             int32_t *types, uint64_t capacity, uint64_t *n) {
     const sm_encode_options o = {
         .struct_size = sizeof o, .flags = SM_ENCODE_MARKERS, .cancel_flag = j->e->flag};
-    return sm_tokenizer_encode_pair(j->tokenizer, a->text, a->length, b->text, b_length, &o, ids,
+    return sm_tokenizer_encode_pair(j->tokenizer, a->text, a->length, b->text, b->length, &o, ids,
                                     types, capacity, n, j->error);
+}
+
+static sm_status no_room(const job *j, uint64_t n_query) {
+    return sm_fail(j->error, SM_ERR_CONTEXT_FULL,
+                   "the query has %llu tokens, which leaves no room for documents",
+                   (unsigned long long)n_query);
 }
 
 static sm_status join_pair(job *j, const int32_t *a, uint64_t n_a, const int32_t *b, uint64_t n_b,
@@ -441,9 +449,7 @@ static sm_status join_pair(job *j, const int32_t *a, uint64_t n_a, const int32_t
                        "%s: the vocabulary does not say how pairs are put together",
                        j->e->model->source->path);
     if (!status && n_a + markers >= most)
-        status = sm_fail(j->error, SM_ERR_CONTEXT_FULL,
-                         "the query has %llu tokens, which leaves no room for documents",
-                         (unsigned long long)n_a);
+        status = no_room(j, n_a);
     if (status)
         return status;
     n_b = min_u64(n_b, most - n_a - markers);
@@ -473,38 +479,66 @@ static sm_status add_plain_pair(job *j, const sm_text *a, const sm_text *b, uint
     return status;
 }
 
+/* The ids of a pair and then, as far from *ids as *capacity, their types, in memory of the caller's
+ * to be freed. Some vocabularies make many tokens of one character. */
+static sm_status encode_all(job *j, const sm_text *a, const sm_text *b, int32_t **ids,
+                            uint64_t *capacity, uint64_t *n) {
+    for (*capacity = 2 * (a->length + b->length) + 64;; *capacity = *n) {
+        *ids = sm_alloc_array(j->e->mem, 2 * *capacity, sizeof **ids);
+        if (!*ids)
+            return no_memory(j->error);
+        const sm_status status = encode_pair(j, a, b, *ids, *ids + *capacity, *capacity, n);
+        if (status != SM_ERR_BUFFER)
+            return status;
+        sm_free(j->e->mem, *ids);
+        *ids = NULL;
+    }
+}
+
 /* A pair that is too long loses tokens of its document: those before the last marker. */
-static uint64_t cut_pair(const job *j, int32_t *ids, int32_t *types, uint64_t n) {
+static sm_status cut_pair(job *j, const sm_text *a, int32_t *ids, int32_t *types, uint64_t *n) {
     const uint64_t most = j->e->o.max_tokens;
-    if (n <= most)
-        return n;
-    ids[most - 1] = ids[n - 1];
-    types[most - 1] = types[n - 1];
-    return most;
+    const sm_text nothing = {"", 0};
+    int32_t *alone = NULL;
+    uint64_t n_alone = 0, capacity;
+    if (*n <= most)
+        return SM_OK;
+    sm_status status = encode_all(j, a, &nothing, &alone, &capacity, &n_alone);
+    if (!status && n_alone >= most)
+        status = no_room(j, n_alone);
+    ids[most - 1] = ids[*n - 1];
+    types[most - 1] = types[*n - 1];
+    *n = most;
+    sm_free(j->e->mem, alone);
+    return status;
+}
+
+static sm_status add_typed_pair(job *j, const int32_t *ids, const int32_t *types, uint64_t n,
+                                uint64_t to) {
+    const bool several = j->e->model->net->types.rows > 1;
+    sm_status status;
+    int32_t *own = add_sequence(j, n, to, &status);
+    if (!own)
+        return status;
+    memcpy(own, ids, n * sizeof *ids);
+    for (uint64_t i = 0; i < n; i++)
+        j->types[j->n_ids - n + i] = types[i] > 0 && several ? (uint8_t)1 : 0;
+    j->typed = true;
+    return SM_OK;
 }
 
 static sm_status add_pair(job *j, const sm_text *a, const sm_text *b, uint64_t to) {
-    const uint64_t capacity = 2 * (a->length + b->length) + 64;
-    sm_mem *mem = j->e->mem;
-    int32_t *ids = sm_alloc_array(mem, 2 * capacity, sizeof *ids);
-    uint64_t n = 0;
-    if (!ids)
-        return no_memory(j->error);
-    int32_t *types = ids + capacity;
-    sm_status status = encode_pair(j, a, b, b->length, ids, types, capacity, &n);
+    int32_t *ids = NULL;
+    uint64_t n = 0, capacity = 0;
+    sm_status status = encode_all(j, a, b, &ids, &capacity, &n);
     if (status == SM_ERR_UNSUPPORTED) {
         status = add_plain_pair(j, a, b, to);
     } else if (!status) {
-        n = cut_pair(j, ids, types, n);
-        int32_t *own = add_sequence(j, n, to, &status);
-        if (own)
-            memcpy(own, ids, n * sizeof *ids);
-        for (uint64_t i = 0; own && i < n; i++)
-            j->types[j->n_ids - n + i] =
-                types[i] > 0 && j->e->model->net->types.rows > 1 ? (uint8_t)1 : 0;
-        j->typed = true;
+        status = cut_pair(j, a, ids, ids + capacity, &n);
+        if (!status)
+            status = add_typed_pair(j, ids, ids + capacity, n, to);
     }
-    sm_free(mem, ids);
+    sm_free(j->e->mem, ids);
     return status;
 }
 
@@ -522,7 +556,7 @@ static sm_status rerank(sm_encoder *e, const sm_text *query, const sm_text *docu
                                         (unsigned long long)(first + i));
         }
         if (!status)
-            status = finish_scores(&j, scores + first);
+            status = finish_scores(&j, count, scores + first);
     }
     free_job(&j);
     return status;

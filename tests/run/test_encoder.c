@@ -336,7 +336,7 @@ static void end_weights(weights *w, const char *name) {
 }
 
 /* Weights of a layer of bert's; those before the positions' are the same whatever the model. */
-static void put_bert(const char *prefix, uint32_t padding, bool scores) {
+static void put_bert(const char *prefix, uint32_t padding, uint32_t n_labels) {
     static const struct {
         const char *name;
         uint32_t rows, cols;
@@ -380,9 +380,9 @@ static void put_bert(const char *prefix, uint32_t padding, bool scores) {
     } else {
         put_tensor(&w, name, N_ROWS, E);
     }
-    if (scores) {
-        put_tensor(&w, "classifier.weight", 3, E);
-        put_tensor(&w, "classifier.bias", 3, 0);
+    if (n_labels) {
+        put_tensor(&w, "classifier.weight", n_labels, E);
+        put_tensor(&w, "classifier.bias", n_labels, 0);
     }
     end_weights(&w, "model.safetensors");
 }
@@ -443,7 +443,7 @@ static void directories_say_how_to_pool(void **state) {
         mkdir(inner, 0700);
     }
     put_config("bert", N_ROWS, "");
-    put_bert("", 0, false);
+    put_bert("", 0, 0);
     assert_int_equal(vector_of_folder(plain), SM_POOLING_MEAN); /* what no file says */
     put_file("modules.json",
              "[" MODULE(0, "Transformer", "") "," MODULE(1, "Pooling", "1_Pooling") "," MODULE(
@@ -489,11 +489,34 @@ static void directories_say_how_to_pool(void **state) {
     put_file("modules.json", "[" MODULE(0, "Transformer", "") "," MODULE(
                                  1, "WeightedLayerPooling", "a") "," MODULE(2, "CNN", "b") "]");
     assert_refused("WeightedLayerPooling");
+    put_file("modules.json",
+             "[" MODULE(0, "Transformer", "") "," MODULE(1, "Pooling", "1_Pooling") "," MODULE(
+                 2, "Normalize", "a") "," MODULE(3, "Dense", "2_Dense") "," MODULE(4, "Dense",
+                                                                                   "2_Dense") "]");
+    assert_refused("models.Dense");
+    put_file("modules.json",
+             "[" MODULE(0, "Transformer", "") "," MODULE(1, "Pooling", "1_Pooling") "," MODULE(
+                 2, "Pooling", "1_Pooling") "]");
+    assert_refused("models.Pooling");
+    put_file("modules.json", "[{\"type\":5},7,null]");
+    assert_refused("modules.json");
+    put_file("modules.json",
+             "[" MODULE(0, "Transformer", "") "," MODULE(1, "Pooling", "1_Pooling") "]");
+    put_file("1_Pooling/config.json",
+             "{\"pooling_mode_mean_tokens\":true,\"include_prompt\":false}");
+    assert_refused("include_prompt");
+    put_pooling("mean_tokens");
+    put_file("sentence_bert_config.json", "{\"max_seq_length\":8,\"do_lower_case\":true}");
+    assert_refused("do_lower_case");
+    put_file("tokenizer_config.json", "{\"do_lower_case\":true}");
+    vector_of_folder(padded);
+    assert_memory_equal(plain, padded, sizeof plain);
+    put_file("sentence_bert_config.json", "{\"max_seq_length\":8,\"do_lower_case\":false}");
     put_file("modules.json", "[" MODULE(0, "Transformer", "") "]");
 
     /* roberta's positions stand behind two of padding's, and its names have a prefix */
     put_config("roberta", N_ROWS + 2, ",\"pad_token_id\":1");
-    put_bert("roberta.", 2, false);
+    put_bert("roberta.", 2, 0);
     vector_of_folder(padded);
     assert_memory_equal(plain, padded, sizeof plain);
     put_config("roberta", N_ROWS + 2, ",\"pad_token_id\":0");
@@ -512,7 +535,7 @@ static void directories_name_labels(void **state) {
     snprintf(folder, sizeof folder, "%s", scratch_path("labels"));
     mkdir(folder, 0700);
     put_config("bert", N_ROWS, ",\"id2label\":{\"0\":\"no\",\"2\":\"yes\",\"1\":\"perhaps\"}");
-    put_bert("bert.", 0, true);
+    put_bert("bert.", 0, 3);
     if (sm_model_load(&model, folder, NULL, &error))
         fail_msg("%s", error.message);
     sm_encoder *e = open_encoder(model, (sm_encoder_options){.n_threads = 1});
@@ -534,6 +557,50 @@ static void directories_name_labels(void **state) {
     sm_model_free(model);
 }
 
+/* One label, and a vocabulary that makes 18 tokens of a character, for which there is no room
+ * at first; and pairs that are too long. */
+static void pairs_of_any_length(void **state) {
+    (void)state;
+    enum { WIDE = 200 };
+    static char many[3 * WIDE + 1];
+    sm_model *model;
+    sm_error error;
+    float scores[3];
+    snprintf(folder, sizeof folder, "%s", scratch_path("pairs"));
+    mkdir(folder, 0700);
+    put_config("bert", N_ROWS, ",\"id2label\":{\"0\":\"relevance\"}");
+    put_bert("bert.", 0, 1);
+    put_file("tokenizer.json",
+             "{\"normalizer\":{\"type\":\"NFKC\"},\"model\":{\"type\":\"WordLevel\","
+             "\"unk_token\":\"?\",\"vocab\":{\"?\":0,\"a\":1,\"b\":2,\"<\":3,\">\":4}},"
+             "\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\".\"},"
+             "\"behavior\":\"Isolated\",\"invert\":false},"
+             "\"post_processor\":{\"type\":\"BertProcessing\",\"cls\":[\"<\",3],"
+             "\"sep\":[\">\",4]}}");
+    if (sm_model_load(&model, folder, NULL, &error))
+        fail_msg("%s", error.message);
+    sm_encoder *e = open_encoder(model, (sm_encoder_options){.n_threads = 1});
+    for (size_t i = 0; i < WIDE; i++)
+        memcpy(many + 3 * i, "\xef\xb7\xba", 3); /* U+FDFA */
+    const sm_text documents[] = {{"b", 1}, {many, 3 * WIDE}, {"b?a?b", 5}};
+    const int32_t pair[] = {3, 1, 4, 2, 4}, types[] = {0, 0, 0, 1, 1};
+    float want;
+    if (sm_encoder_rerank(e, "a", 1, documents, 3, scores, 3, &error))
+        fail_msg("%s", error.message);
+    assert_int_equal(sm_encoder_score_ids(e, pair, types, 5, &want, 1, NULL), SM_OK);
+    assert_memory_equal(&want, scores, sizeof want);
+    const int32_t cut[] = {3, 1, 4, 0, 0, 0, 0, 4}, segments[] = {0, 0, 0, 1, 1, 1, 1, 1};
+    assert_int_equal(sm_encoder_score_ids(e, cut, segments, 8, &want, 1, NULL), SM_OK);
+    assert_memory_equal(&want, scores + 1, sizeof want);
+    /* 5 ids and 3 markers: nothing of a document has room */
+    assert_int_equal(sm_encoder_rerank(e, "ababa", 5, documents, 1, scores, 3, &error),
+                     SM_ERR_CONTEXT_FULL);
+    assert_non_null(strstr(error.message, "no room for documents"));
+    assert_int_equal(sm_encoder_rerank(e, "abab", 4, documents, 3, scores, 3, &error), SM_OK);
+    sm_encoder_free(e);
+    sm_model_free(model);
+}
+
 static void prompts_have_names(void **state) {
     (void)state;
     static const char text[] = "abc";
@@ -543,7 +610,7 @@ static void prompts_have_names(void **state) {
     snprintf(folder, sizeof folder, "%s", scratch_path("prompts"));
     mkdir(folder, 0700);
     put_config("bert", N_ROWS, "");
-    put_bert("", 0, false);
+    put_bert("", 0, 0);
     put_file("tokenizer.json",
              "{\"model\":{\"type\":\"WordLevel\",\"unk_token\":\"?\",\"vocab\":{\"?\":0,"
              "\"abc\":1,\"to\":2,\"of\":3}},\"pre_tokenizer\":{\"type\":\"Whitespace\"}}");
@@ -659,6 +726,7 @@ int main(void) {
         cmocka_unit_test(vectors_are_pooled_cut_and_prefixed),
         cmocka_unit_test(directories_say_how_to_pool),
         cmocka_unit_test(directories_name_labels),
+        cmocka_unit_test(pairs_of_any_length),
         cmocka_unit_test(prompts_have_names),
         cmocka_unit_test(vectors_are_packed),
         cmocka_unit_test(what_cannot_be_is_refused),
