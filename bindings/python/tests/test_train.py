@@ -1,4 +1,5 @@
 """Tests of training and of the files it makes."""
+import json
 import os
 import pathlib
 import sys
@@ -42,6 +43,23 @@ class Training(unittest.TestCase):
             trainer.info
         self.assertTrue(smallmind.Model(self.place / "model.gguf").session(n_threads=1).complete(
             "the cat", max_tokens=4, ignore_end=True))
+
+    def test_preferences(self):
+        pairs = self.place / "pairs.jsonl"
+        pairs.write_text("".join(json.dumps({"prompt": f"say {w}", "chosen": f" {w}", "rejected": " no"})
+                                 + "\n" for w in ("cat", "dog", "sun", "sea") * 4), encoding="utf-8")
+        with smallmind.Trainer(MODEL, data=pairs, **{**HOW, "steps": 8, "lr": 5e-3}, objective="dpo",
+                               preference_beta=0.2, validation=0.2) as trainer:
+            self.assertAlmostEqual(trainer.evaluate()["reward_margin"], 0, 5)
+            rows = trainer.train()
+            self.assertAlmostEqual(rows[0]["loss"], 0.693147, 5)
+            self.assertGreater(trainer.evaluate()["reward_margin"], 0.01)
+
+    def test_a_teacher(self):
+        rows = self.trainer(teacher=MODEL, teacher_weight=1).train()
+        self.assertAlmostEqual(rows[0]["teacher_loss"], 0, 5)
+        with self.assertRaises(smallmind.Error):
+            self.trainer(teacher_weight=0.5)
 
     def test_pandas_takes_the_metrics(self):
         try:
