@@ -73,7 +73,7 @@ class Install(unittest.TestCase):
         self.assertRegex(linked, r"NEEDED.*libsmallmind\.so\.\d+")
         static = self.build(name, source, True)
         self.assertNotIn("libsmallmind", run(["readelf", "-d", str(static)]).decode())
-        outputs = [run([str(program), MODEL, *(arguments or (PROMPT,))], env=self.env_run)
+        outputs = [run([str(program), MODEL, *map(str, arguments or (PROMPT,))], env=self.env_run)
                    for program in (shared, static)]
         self.assertEqual(outputs[0], outputs[1])
         return outputs[0].decode(errors="replace")
@@ -98,6 +98,18 @@ class Install(unittest.TestCase):
         self.build_both("guidance", ROOT / "examples" / "guidance.c", PROMPT, "The", "1.5")
         text = self.build_both("vote", ROOT / "examples" / "vote.c", PROMPT, "5", "12")
         self.assertRegex(text, r"answer: .* \([1-5] of 5\)\n$")
+
+    def test_training(self):
+        """What learns from pairs, and from another model."""
+        pairs, text = self.place / "pairs.jsonl", self.place / "text.txt"
+        pairs.write_text('{"prompt": "the", "chosen": " end", "rejected": " and"}\n' * 40, encoding="utf-8")
+        text.write_text("the cat and the end\n<|endoftext|>\n" * 200, encoding="utf-8")
+        out = self.build_both("dpo", ROOT / "examples" / "dpo.c", pairs, self.place / "dpo.gguf", "5")
+        self.assertIn("before: loss 0.693, margin 0.000", out)
+        self.assertRegex(out, r"step +5 .*\n.*\nafter: loss 0\.6")
+        out = self.build_both("distill", ROOT / "examples" / "distill.c", text,
+                              self.place / "student.gguf", "2")
+        self.assertRegex(out, r"validation loss \d\.\d+; wrote ")
 
     def test_readme(self):
         example = readme_example()
