@@ -595,7 +595,7 @@ static void export(sm_trainer *t, const char *path) {
 static void test_bits(void **state) {
     (void)state;
     static const uint32_t objectives[] = {SM_OBJECTIVE_DPO, SM_OBJECTIVE_KTO, SM_OBJECTIVE_ORPO};
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = 0; i < test_share(3, 2); i++)
         for (uint32_t rank = 0; rank <= 4; rank += 4) {
             sm_trainer_options o = quick(objectives[i]);
             o.lora_rank = rank;
@@ -788,7 +788,7 @@ static sm_trainer_options variant(int i) {
 /* A step or an evaluation that is cancelled anywhere changes nothing; so does opening. */
 static void test_cancel(void **state) {
     (void)state;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < (int)test_share(3, 1); i++) {
         sm_trainer_options o = variant(i);
         sm_error e;
         sm_trainer *t = open_trainer(&o);
@@ -825,11 +825,11 @@ static void test_cancel(void **state) {
     }
 }
 
-/* Every allocation fails in turn. */
+/* Every allocation fails in turn; under a sanitizer some. */
 static void test_out_of_memory(void **state) {
     (void)state;
     for (int i = 0; i < 3; i++)
-        for (uint64_t at = 1;; at++) {
+        for (uint64_t at = 1;; at += test_share(1, 0) ? 1 : 1 + at / 8) {
             fail_alloc fail = {.fail_at = at};
             const sm_allocator hook = fail_allocator(&fail);
             sm_trainer_options o = variant(i);
