@@ -508,11 +508,12 @@ static int by_name(const void *context, uint32_t a, uint32_t b) {
 /* Whether there are biases where config.json says so; where it says nothing the tensors decide. */
 static void check_biases(hf_reader *r) {
     const sm_source *s = r->source;
+    if (r->status) /* tensors may have no order yet */
+        return;
     const bool plain = sm_source_find_tensor(s, "blk.0.attn_q.weight");
     const bool joined = sm_source_find_tensor(s, "blk.0.attn_qkv.weight");
-    if (r->biased && !r->status &&
-        ((plain && !sm_source_find_tensor(s, "blk.0.attn_q.bias")) ||
-         (joined && !sm_source_find_tensor(s, "blk.0.attn_qkv.bias"))))
+    if (r->biased && ((plain && !sm_source_find_tensor(s, "blk.0.attn_q.bias")) ||
+                      (joined && !sm_source_find_tensor(s, "blk.0.attn_qkv.bias"))))
         r->status = sm_fail(r->error, SM_ERR_MISSING,
                             "%s: key 'attention_bias' (or 'qkv_bias') is true, but the queries of "
                             "layer 0 have no bias",

@@ -601,6 +601,48 @@ static void pairs_of_any_length(void **state) {
     sm_model_free(model);
 }
 
+/* From the folder of the test before to vectors and scores; the first failure ends it. */
+static sm_status whole_run(const sm_allocator *allocator, sm_error *error) {
+    const sm_model_options o = {.struct_size = sizeof o, .allocator = allocator};
+    const sm_encoder_options eo = {.struct_size = sizeof eo,
+                                   .n_threads = 1,
+                                   .max_tokens = 6,
+                                   .long_texts = SM_LONG_WINDOWS,
+                                   .prefix = "a"};
+    const sm_text some[] = {{"b", 1}, {"abababababab", 12}, {"\xef\xb7\xba", 3}};
+    float vectors[3 * E], scores[3];
+    sm_model *model = NULL;
+    sm_encoder *e = NULL;
+    sm_status status = sm_model_load(&model, folder, &o, error);
+    if (!status)
+        status = sm_encoder_new(&e, model, &eo, error);
+    if (!status)
+        status = sm_encoder_embed(e, some, 3, vectors, 3 * E, error);
+    if (!status)
+        status = sm_encoder_score(e, some, 1, scores, 3, error);
+    if (!status)
+        status = sm_encoder_rerank(e, "a", 1, some, 3, scores, 3, error);
+    sm_encoder_free(e);
+    sm_model_free(model);
+    return status;
+}
+
+static void every_failing_allocation_is_survived(void **state) {
+    (void)state;
+    fail_alloc counter = {0};
+    sm_allocator allocator = fail_allocator(&counter);
+    sm_error error = {0};
+    if (whole_run(&allocator, &error))
+        fail_msg("%s", error.message);
+    assert_int_equal(counter.live_blocks, 0);
+    for (uint64_t at = 1; at <= counter.calls; at++) {
+        fail_alloc failing = {.fail_at = at, .sticky = at % 2};
+        allocator = fail_allocator(&failing);
+        assert_int_equal(whole_run(&allocator, &error), SM_ERR_NOMEM);
+        assert_int_equal(failing.live_blocks, 0);
+    }
+}
+
 static void prompts_have_names(void **state) {
     (void)state;
     static const char text[] = "abc";
@@ -727,6 +769,7 @@ int main(void) {
         cmocka_unit_test(directories_say_how_to_pool),
         cmocka_unit_test(directories_name_labels),
         cmocka_unit_test(pairs_of_any_length),
+        cmocka_unit_test(every_failing_allocation_is_survived),
         cmocka_unit_test(prompts_have_names),
         cmocka_unit_test(vectors_are_packed),
         cmocka_unit_test(what_cannot_be_is_refused),
