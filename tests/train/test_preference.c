@@ -512,7 +512,7 @@ static void test_layouts(void **state) {
     };
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
         for (int side = 0; side < 2; side++)
-            expect_text(SM_DATA_PAIRS, pairs[i].entry, side, pairs[i].whole[side],
+            expect_text(SM_DATA_PAIRS, pairs[i].entry, (sm_answer_side)side, pairs[i].whole[side],
                         pairs[i].learned[side]);
     static const char *const labels[] = {
         "{\"prompt\": \"q\", \"completion\": \"c\", \"label\": true}",
