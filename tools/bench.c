@@ -582,8 +582,8 @@ int cmd_bench(int argc, char **argv) {
         {0, "shape", CLI_TEXT, &run.shape, "NAME", 0, 0,
          "instead of a file: random weights in the shape of smollm2-135m, llama3.2-1b, "
          "llama3.2-3b, qwen3-0.6b, qwen3-1.7b, phi3-mini, gemma3-270m, gemma3-1b, "
-         "granite3-1b-a400m, "
-         "olmoe-1b-7b, gpt-oss-20b, deepseek-v2-lite, stories15m or stories260k, held in memory"},
+         "granite3-1b-a400m, olmoe-1b-7b, gpt-oss-20b, deepseek-v2-lite, lfm2-350m, stories15m "
+         "or stories260k, held in memory"},
         {0, "type", CLI_TEXT, &run.type, "NAME", 0, 0,
          "type of those weights [F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, "
          "Q5_K, Q6_K, IQ1_S, IQ1_M, IQ2_XXS, IQ2_XS, IQ2_S, IQ3_XXS, IQ3_S, IQ4_NL, IQ4_XS, MXFP4, "

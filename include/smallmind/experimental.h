@@ -23,8 +23,8 @@ extern "C" {
  * same weights.
  *
  *   shape  smollm2-135m, llama3.2-1b, llama3.2-3b, qwen3-0.6b, qwen3-1.7b, phi3-mini, gemma3-270m,
- *          gemma3-1b, granite3-1b-a400m, olmoe-1b-7b, gpt-oss-20b, deepseek-v2-lite, stories15m,
- *          stories260k
+ *          gemma3-1b, granite3-1b-a400m, olmoe-1b-7b, gpt-oss-20b, deepseek-v2-lite, lfm2-350m,
+ *          stories15m, stories260k
  *   type   F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL,
  *          IQ4_XS, IQ3_S, IQ3_XXS, IQ2_S, IQ2_XS, IQ2_XXS, IQ1_M, IQ1_S, MXFP4, NVFP4, Q2_0, TQ1_0,
  *          TQ2_0, Q1_0, F64, each for all matrices, or a mixture: Q3_K_S, Q3_K_M, Q3_K_L, Q4_K_S,

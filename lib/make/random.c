@@ -52,6 +52,7 @@ static const shape_key deepseek2_keys[] = {
     {"expert_shared_count", 2, true, NULL},
     {"leading_dense_block_count", 1, true, NULL},
     {0}};
+static const shape_key lfm2_keys[] = {{SM_K_CONV_TAPS, 3, true, NULL}, {0}};
 
 typedef struct shape {
     const char *name;
@@ -60,27 +61,29 @@ typedef struct shape {
     float norm_eps, rope_theta;
     const shape_key *more; /* NULL: none */
     bool untied;           /* a head of its own */
+    uint32_t attending;    /* layers that attend, a bit each, where the others convolve; 0: all */
 } shape;
 
 /* From the models' published configurations. */
 static const shape shapes[] = {
-    {"smollm2-135m", "llama", 49152, 576, 30, 9, 3, 64, 1536, 1e-5f, 1e5f, NULL, false},
-    {"llama3.2-1b", "llama", 128256, 2048, 16, 32, 8, 64, 8192, 1e-5f, 5e5f, NULL, false},
-    {"llama3.2-3b", "llama", 128256, 3072, 28, 24, 8, 128, 8192, 1e-5f, 5e5f, NULL, false},
-    {"qwen3-0.6b", "qwen3", 151936, 1024, 28, 16, 8, 128, 3072, 1e-6f, 1e6f, NULL, false},
-    {"qwen3-1.7b", "qwen3", 151936, 2048, 28, 16, 8, 128, 6144, 1e-6f, 1e6f, NULL, false},
-    {"phi3-mini", "phi3", 32064, 3072, 32, 32, 32, 96, 8192, 1e-5f, 1e4f, phi3_keys, true},
-    {"gemma3-270m", "gemma3", 262144, 640, 18, 4, 1, 256, 2048, 1e-6f, 1e6f, gemma3_keys, false},
-    {"gemma3-1b", "gemma3", 262144, 1152, 26, 4, 1, 256, 6912, 1e-6f, 1e6f, gemma3_keys, false},
+    {"smollm2-135m", "llama", 49152, 576, 30, 9, 3, 64, 1536, 1e-5f, 1e5f, NULL, false, 0},
+    {"llama3.2-1b", "llama", 128256, 2048, 16, 32, 8, 64, 8192, 1e-5f, 5e5f, NULL, false, 0},
+    {"llama3.2-3b", "llama", 128256, 3072, 28, 24, 8, 128, 8192, 1e-5f, 5e5f, NULL, false, 0},
+    {"qwen3-0.6b", "qwen3", 151936, 1024, 28, 16, 8, 128, 3072, 1e-6f, 1e6f, NULL, false, 0},
+    {"qwen3-1.7b", "qwen3", 151936, 2048, 28, 16, 8, 128, 6144, 1e-6f, 1e6f, NULL, false, 0},
+    {"phi3-mini", "phi3", 32064, 3072, 32, 32, 32, 96, 8192, 1e-5f, 1e4f, phi3_keys, true, 0},
+    {"gemma3-270m", "gemma3", 262144, 640, 18, 4, 1, 256, 2048, 1e-6f, 1e6f, gemma3_keys, false, 0},
+    {"gemma3-1b", "gemma3", 262144, 1152, 26, 4, 1, 256, 6912, 1e-6f, 1e6f, gemma3_keys, false, 0},
     {"granite3-1b-a400m", "granitemoe", 49155, 1024, 24, 16, 8, 64, 512, 1e-6f, 1e4f, granite3_keys,
-     false},
-    {"olmoe-1b-7b", "olmoe", 50304, 2048, 16, 16, 16, 128, 1024, 1e-5f, 1e4f, olmoe_keys, true},
-    {"gpt-oss-20b", "gpt-oss", 201088, 2880, 24, 64, 8, 64, 2880, 1e-5f, 1.5e5f, gpt_oss_keys,
-     true},
+     false, 0},
+    {"olmoe-1b-7b", "olmoe", 50304, 2048, 16, 16, 16, 128, 1024, 1e-5f, 1e4f, olmoe_keys, true, 0},
+    {"gpt-oss-20b", "gpt-oss", 201088, 2880, 24, 64, 8, 64, 2880, 1e-5f, 1.5e5f, gpt_oss_keys, true,
+     0},
     {"deepseek-v2-lite", "deepseek2", 102400, 2048, 27, 16, 1, 576, 10944, 1e-6f, 1e4f,
-     deepseek2_keys, true},
-    {"stories15m", "llama", 32000, 288, 6, 6, 6, 48, 768, 1e-5f, 1e4f, NULL, false},
-    {"stories260k", "llama", 512, 64, 5, 8, 4, 8, 172, 1e-5f, 1e4f, NULL, false},
+     deepseek2_keys, true, 0},
+    {"lfm2-350m", "lfm2", 65536, 1024, 16, 16, 8, 64, 4608, 1e-5f, 1e6f, lfm2_keys, false, 0x5524},
+    {"stories15m", "llama", 32000, 288, 6, 6, 6, 48, 768, 1e-5f, 1e4f, NULL, false, 0},
+    {"stories260k", "llama", 512, 64, 5, 8, 4, 8, 172, 1e-5f, 1e4f, NULL, false, 0},
 };
 #define N_SHAPES (sizeof shapes / sizeof *shapes)
 
@@ -120,6 +123,17 @@ static sm_status read_recipe(recipe *r, const char *function, const char *shape_
     return r->type ? SM_OK : SM_ERR_ARGUMENT;
 }
 
+/* Heads of keys: one number, or one of each layer, 0 where it does not attend. */
+static void put_heads_kv(sm_gguf_writer *w, const char *name, const shape *s) {
+    uint32_t heads[32];
+    for (uint32_t i = 0; i < s->n_layer && s->attending; i++)
+        heads[i] = s->attending >> i & 1 ? s->n_head_kv : 0;
+    if (s->attending)
+        sm_gguf_put_array(w, name, SM_KEY_UINT32, heads, s->n_layer);
+    else
+        sm_gguf_put_u32(w, name, s->n_head_kv);
+}
+
 /* The writer keeps the first failure: none of the put and declare calls needs a look. */
 static void put_keys(void *user, sm_gguf_writer *w) {
     const shape *s = user;
@@ -132,7 +146,7 @@ static void put_keys(void *user, sm_gguf_writer *w) {
     sm_gguf_put_u32(w, KEY(SM_K_LAYERS), s->n_layer);
     sm_gguf_put_u32(w, KEY(SM_K_FF), s->n_ff);
     sm_gguf_put_u32(w, KEY(SM_K_HEADS), s->n_head);
-    sm_gguf_put_u32(w, KEY(SM_K_HEADS_KV), s->n_head_kv);
+    put_heads_kv(w, KEY(SM_K_HEADS_KV), s);
     sm_gguf_put_u32(w, KEY(SM_K_KEY_LENGTH), s->head_dim);
     sm_gguf_put_u32(w, KEY(SM_K_VALUE_LENGTH), s->head_dim);
     sm_gguf_put_f32(w, KEY(SM_K_RMS_EPS), s->norm_eps);

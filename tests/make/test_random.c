@@ -133,6 +133,36 @@ static void gemmas_have_windows(void **state) {
     sm_model_free(model);
 }
 
+/* Most layers convolve: those have no keys, but taps and a joined product of their own. */
+static void a_hybrid_attends_in_its_own_layers(void **state) {
+    (void)state;
+    static const uint32_t attending[] = {2, 5, 8, 10, 12, 14};
+    const char *path = scratch_path("hybrid.gguf");
+    sm_error error = {0};
+    sm_source *file;
+    uint32_t n = 0;
+    if (sm_model_random_save(path, "lfm2-350m", "Q4_0", 1, NULL, &error))
+        fail_msg("%s", error.message);
+    sm_mem mem;
+    assert_int_equal(sm_mem_init(&mem, NULL, 0, NULL), SM_OK);
+    assert_int_equal(sm_source_open(&file, &mem, path, true, &error), SM_OK);
+    for (uint32_t i = 0; i < 16; i++) {
+        char keys[64], taps[64];
+        snprintf(keys, sizeof keys, "blk.%u.attn_k.weight", i);
+        snprintf(taps, sizeof taps, "blk.%u.shortconv.conv.weight", i);
+        const bool attends = n < 6 && attending[n] == i;
+        assert_int_equal(sm_source_find_tensor(file, keys) != NULL, attends);
+        assert_int_equal(sm_source_find_tensor(file, taps) != NULL, !attends);
+        n += attends;
+    }
+    assert_int_equal(n, 6);
+    sm_source_close(file);
+    sm_model *model;
+    if (sm_model_load(&model, path, NULL, &error) || feed_model(model, NULL, &error))
+        fail_msg("%s", error.message);
+    remove(path);
+}
+
 static void the_seed_decides(void **state) {
     (void)state;
     float first[N_VOCAB], again[N_VOCAB], other[N_VOCAB];
@@ -396,6 +426,7 @@ int main(void) {
         cmocka_unit_test(every_type_computes),
         cmocka_unit_test(the_shape_is_the_models),
         cmocka_unit_test(gemmas_have_windows),
+        cmocka_unit_test(a_hybrid_attends_in_its_own_layers),
         cmocka_unit_test(the_seed_decides),
         cmocka_unit_test(every_failing_allocation_is_survived),
         cmocka_unit_test(the_memory_limit_is_obeyed),
