@@ -407,6 +407,8 @@ static sm_status check_kind(reader *r) {
         return read_label(r);
     if (!is_empty(r, field(r, "kto_tag")))
         return bad(r, "only the objective kto reads a", "kto_tag");
+    if (sm_json_kind_of(r->json, field(r, "label")) == SM_JSON_FALSE) /* not one to be learned */
+        return bad(r, "only the objective kto reads a false", "label");
     for (int i = 0; r->d->kind == SM_DATA_PAIRS && i < 2; i++) {
         if (has(r, labels[i]))
             return bad(r, "an entry with two answers has no", labels[i]);

@@ -403,6 +403,10 @@ static void test_refused_entries(void **state) {
     expect_refused(kto, "{\"prompt\": \"a\", \"label\": true}", "\"completion\"");
     expect_refused(kto, "{\"prompt\": \"a\", \"chosen\": \"b\", \"label\": true}", "\"chosen\"");
     expect_refused(kto, "{\"text\": \"a\", \"label\": true}", "layouts");
+    expect_refused(SM_OBJECTIVE_SUPERVISED,
+                   "{\"prompt\": \"a\", \"completion\": \"b\", \"label\": false}", "\"label\"");
+    expect_refused(SM_OBJECTIVE_SUPERVISED,
+                   "{\"instruction\": \"a\", \"output\": \"b\", \"kto_tag\": true}", "\"kto_tag\"");
 }
 
 #define N_VOCAB 259 /* bytes, then three marks, written as these: */
