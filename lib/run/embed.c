@@ -240,7 +240,7 @@ static sm_status finish_vectors(job *j, uint64_t n, float *vectors) {
 
 static sm_status begin(sm_encoder *e, const char *name, const void *in, uint64_t n, const void *out,
                        uint64_t capacity, uint64_t needed, sm_error *error) {
-    if (!e || (n && (!in || !out)))
+    if (!e || (n && !in) || (needed && !out))
         return sm_fail(error, SM_ERR_ARGUMENT, "%s: a pointer is NULL", name);
     if (capacity < needed)
         return sm_fail(error, SM_ERR_BUFFER, "%s: capacity is %llu, %llu floats are needed", name,
@@ -307,13 +307,13 @@ sm_status sm_encoder_embed_ids(sm_encoder *e, const int32_t *ids, uint64_t n_ids
                                uint64_t capacity, sm_error *error) {
     job j;
     sm_status status = begin(e, "sm_encoder_embed_ids", ids, n_ids, vector, capacity,
-                             e && n_ids ? e->n_dims : 0, error);
+                             e ? e->n_dims : 0, error);
     if (status)
         return status;
     status = make_job(&j, e, error);
     if (!status)
         status = add_ids(&j, ids, NULL, n_ids);
-    if (!status && n_ids)
+    if (!status)
         status = finish_vectors(&j, 1, vector);
     free_job(&j);
     end(e);

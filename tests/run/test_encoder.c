@@ -731,6 +731,11 @@ static void what_cannot_be_is_refused(void **state) {
     assert_int_equal(sm_encoder_embed(e, &text, 1, vector, WIDTH - 1, &error), SM_ERR_BUFFER);
     assert_int_equal(sm_encoder_embed(e, &none, 1, vector, WIDTH, &error), SM_ERR_ARGUMENT);
     assert_int_equal(sm_encoder_embed_ids(e, wrong, 2, vector, WIDTH, &error), SM_ERR_TOKEN);
+    vector[3] = 5;
+    assert_int_equal(sm_encoder_embed_ids(e, NULL, 0, vector, WIDTH, &error), SM_OK);
+    for (size_t i = 0; i < WIDTH; i++)
+        assert_true(vector[i] == 0);
+    assert_int_equal(sm_encoder_embed_ids(e, NULL, 0, NULL, WIDTH, &error), SM_ERR_ARGUMENT);
     assert_int_equal(sm_encoder_score(e, &text, 1, vector, WIDTH, &error), SM_ERR_UNSUPPORTED);
     assert_int_equal(sm_encoder_rerank(e, "hello", 5, &text, 1, vector, WIDTH, &error),
                      SM_ERR_UNSUPPORTED);
