@@ -306,8 +306,8 @@ static sm_status add_ids(job *j, const int32_t *ids, const int32_t *types, uint6
 sm_status sm_encoder_embed_ids(sm_encoder *e, const int32_t *ids, uint64_t n_ids, float *vector,
                                uint64_t capacity, sm_error *error) {
     job j;
-    sm_status status = begin(e, "sm_encoder_embed_ids", ids, n_ids, vector, capacity,
-                             e ? e->n_dims : 0, error);
+    sm_status status =
+        begin(e, "sm_encoder_embed_ids", ids, n_ids, vector, capacity, e ? e->n_dims : 0, error);
     if (status)
         return status;
     status = make_job(&j, e, error);
