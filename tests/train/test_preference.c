@@ -365,11 +365,13 @@ static void expect_refused(uint32_t objective, const char *entry, const char *sa
     sm_error e = {0};
     sm_trainer *t;
     sm_trainer_options o = quick(objective);
-    const bool labels = objective == SM_OBJECTIVE_KTO;
-    snprintf(text, sizeof text, "{\"prompt\": \"a\", %s}\n%s\n",
-             labels ? "\"completion\": \"b\", \"label\": true"
-                    : "\"chosen\": \"b\", \"rejected\": \"c\"",
-             entry);
+    if (objective == SM_OBJECTIVE_SUPERVISED)
+        o.preference_beta = 0;
+    const char *before = objective == SM_OBJECTIVE_KTO ? "\"completion\": \"b\", \"label\": true"
+                         : objective == SM_OBJECTIVE_SUPERVISED
+                             ? "\"completion\": \"b\""
+                             : "\"chosen\": \"b\", \"rejected\": \"c\"";
+    snprintf(text, sizeof text, "{\"prompt\": \"a\", %s}\n%s\n", before, entry);
     o.data = scratch_path("refused.jsonl");
     scratch_write(o.data, text, strlen(text));
     if (sm_trainer_open(&t, model_path(), &o, &e) == SM_OK)
