@@ -63,7 +63,8 @@ static int32_t *add_sequence(job *j, uint64_t n, uint64_t to, sm_status *status)
         return NULL;
     j->sequences[j->n++] = (sm_sequence){.n = (uint32_t)n, .to = to};
     j->n_ids += n;
-    memset(j->types + j->n_ids - n, 0, n);
+    if (n) /* without any there may be no memory */
+        memset(j->types + j->n_ids - n, 0, n);
     return j->ids + j->n_ids - n;
 }
 
