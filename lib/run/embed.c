@@ -9,15 +9,15 @@
 typedef struct job {
     sm_encoder *e;
     const sm_tokenizer *tokenizer;
-    sm_ask ask;
+    const sm_text *query; /* of pairs */
     sm_sequence *sequences;
     uint64_t n, capacity;
     int32_t *ids; /* of all of them, one behind the other; sequences have offsets at first */
     uint8_t *types;
     uint64_t n_ids, ids_capacity;
-    bool typed;
-    float *pooled;  /* [TEXTS_TOGETHER][n_embd] */
-    double *weight; /* [TEXTS_TOGETHER] tokens that count */
+    bool typed, windows; /* has types; long texts may be computed in pieces */
+    float *pooled;       /* [TEXTS_TOGETHER][n_embd] */
+    double *weight;      /* [TEXTS_TOGETHER] tokens that count */
     float *scratch;
     float *out; /* of these texts */
     sm_error *error;
@@ -161,11 +161,12 @@ static bool find_plain(const int32_t *marked, uint64_t n, const int32_t *plain, 
 
 /* A text that is too long: cut, in windows, or refused. */
 static sm_status add_long(job *j, const char *text, uint64_t length, const int32_t *marked,
-                          uint64_t n, uint64_t to, uint64_t number, bool windows) {
+                          uint64_t n, uint64_t to, uint64_t number) {
     const uint64_t most = j->e->o.max_tokens;
     int32_t *plain = NULL;
     uint64_t n_plain, before = 0;
-    if (j->e->o.long_texts == SM_LONG_REFUSE || (j->e->o.long_texts == SM_LONG_WINDOWS && !windows))
+    if (j->e->o.long_texts == SM_LONG_REFUSE ||
+        (j->e->o.long_texts == SM_LONG_WINDOWS && !j->windows))
         return sm_fail(j->error, SM_ERR_CONTEXT_FULL, "text %llu has %llu tokens, more than %llu",
                        (unsigned long long)number, (unsigned long long)n, (unsigned long long)most);
     sm_status status = encode(j, text, length, 0, &plain, &n_plain);
@@ -184,7 +185,7 @@ static sm_status add_long(job *j, const char *text, uint64_t length, const int32
     return status;
 }
 
-static sm_status add_text(job *j, const sm_text *text, uint64_t to, uint64_t number, bool windows) {
+static sm_status add_text(job *j, const sm_text *text, uint64_t to, uint64_t number) {
     uint64_t length, n;
     int32_t *marked = NULL;
     if (!text->text && text->length)
@@ -194,7 +195,7 @@ static sm_status add_text(job *j, const sm_text *text, uint64_t to, uint64_t num
         return no_memory(j->error);
     sm_status status = encode(j, all, length, SM_ENCODE_MARKERS, &marked, &n);
     if (!status && n > j->e->o.max_tokens) {
-        status = add_long(j, all, length, marked, n, to, number, windows);
+        status = add_long(j, all, length, marked, n, to, number);
     } else if (!status) {
         int32_t *ids = add_sequence(j, n, to, &status);
         if (ids)
@@ -261,25 +262,43 @@ static sm_status check_vocabulary(const sm_encoder *e, sm_error *error) {
                          e->model->source->path);
 }
 
+/* What is done with many texts, some at a time: what each becomes, and then all of them. */
+typedef struct work {
+    sm_status (*add)(job *j, const sm_text *text, uint64_t to, uint64_t number);
+    sm_status (*finish)(job *j, uint64_t n, float *out);
+    const sm_text *query; /* of pairs */
+    uint64_t width;       /* floats of a text */
+    bool windows;
+} work;
+
+static sm_status in_groups(sm_encoder *e, const work *w, const sm_text *texts, uint64_t n,
+                           float *out, sm_error *error) {
+    job j;
+    sm_status status = check_vocabulary(e, error);
+    if (status)
+        return status;
+    status = make_job(&j, e, error);
+    j.query = w->query;
+    j.windows = w->windows;
+    for (uint64_t first = 0; first < n && !status; first += TEXTS_TOGETHER) {
+        const uint64_t count = min_u64(TEXTS_TOGETHER, n - first);
+        for (uint64_t i = 0; i < count && !status; i++)
+            status = w->add(&j, &texts[first + i], i, first + i);
+        if (!status)
+            status = w->finish(&j, count, out + first * w->width);
+    }
+    free_job(&j);
+    return status;
+}
+
 sm_status sm_encoder_embed(sm_encoder *e, const sm_text *texts, uint64_t n, float *vectors,
                            uint64_t capacity, sm_error *error) {
-    job j;
     sm_status status = begin(e, "sm_encoder_embed", texts, n, vectors, capacity,
                              e ? times(n, e->n_dims) : 0, error);
     if (status)
         return status;
-    status = check_vocabulary(e, error);
-    if (!status) {
-        status = make_job(&j, e, error);
-        for (uint64_t first = 0; first < n && !status; first += TEXTS_TOGETHER) {
-            const uint64_t count = min_u64(TEXTS_TOGETHER, n - first);
-            for (uint64_t i = 0; i < count && !status; i++)
-                status = add_text(&j, &texts[first + i], i, first + i, true);
-            if (!status)
-                status = finish_vectors(&j, count, vectors + first * e->n_dims);
-        }
-        free_job(&j);
-    }
+    const work w = {.add = add_text, .finish = finish_vectors, .width = e->n_dims, .windows = true};
+    status = in_groups(e, &w, texts, n, vectors, error);
     end(e);
     return status;
 }
@@ -376,26 +395,15 @@ static sm_status check_labels(const sm_encoder *e, sm_error *error) {
 
 sm_status sm_encoder_score(sm_encoder *e, const sm_text *texts, uint64_t n, float *scores,
                            uint64_t capacity, sm_error *error) {
-    job j;
     const uint64_t n_labels = e ? e->model->net->pooling.out.rows : 0;
     sm_status status =
         begin(e, "sm_encoder_score", texts, n, scores, capacity, times(n, n_labels), error);
     if (status)
         return status;
+    const work w = {.add = add_text, .finish = finish_scores, .width = n_labels};
     status = check_labels(e, error);
     if (!status)
-        status = check_vocabulary(e, error);
-    if (!status) {
-        status = make_job(&j, e, error);
-        for (uint64_t first = 0; first < n && !status; first += TEXTS_TOGETHER) {
-            const uint64_t count = min_u64(TEXTS_TOGETHER, n - first);
-            for (uint64_t i = 0; i < count && !status; i++)
-                status = add_text(&j, &texts[first + i], i, first + i, false);
-            if (!status)
-                status = finish_scores(&j, count, scores + first * n_labels);
-        }
-        free_job(&j);
-    }
+        status = in_groups(e, &w, texts, n, scores, error);
     end(e);
     return status;
 }
@@ -413,7 +421,7 @@ sm_status sm_encoder_score_ids(sm_encoder *e, const int32_t *ids, const int32_t 
         status = make_job(&j, e, error);
         if (!status)
             status = add_ids(&j, ids, types, n_ids);
-        if (!status && n_ids)
+        if (!status)
             status = finish_scores(&j, 1, scores);
         free_job(&j);
     }
@@ -528,7 +536,7 @@ static sm_status add_typed_pair(job *j, const int32_t *ids, const int32_t *types
     return SM_OK;
 }
 
-static sm_status add_pair(job *j, const sm_text *a, const sm_text *b, uint64_t to) {
+static sm_status add_both(job *j, const sm_text *a, const sm_text *b, uint64_t to) {
     int32_t *ids = NULL;
     uint64_t n = 0, capacity = 0;
     sm_status status = encode_all(j, a, b, &ids, &capacity, &n);
@@ -543,24 +551,13 @@ static sm_status add_pair(job *j, const sm_text *a, const sm_text *b, uint64_t t
     return status;
 }
 
-static sm_status rerank(sm_encoder *e, const sm_text *query, const sm_text *documents, uint64_t n,
-                        float *scores, sm_error *error) {
-    job j;
-    sm_status status = make_job(&j, e, error);
-    for (uint64_t first = 0; first < n && !status; first += TEXTS_TOGETHER) {
-        const uint64_t count = min_u64(TEXTS_TOGETHER, n - first);
-        for (uint64_t i = 0; i < count && !status; i++) {
-            const sm_text *d = &documents[first + i];
-            const sm_text own = {d->text, d->text ? text_size(d->text, d->length) : 0};
-            status = own.text ? add_pair(&j, query, &own, i)
-                              : sm_fail(error, SM_ERR_ARGUMENT, "document %llu is NULL",
-                                        (unsigned long long)(first + i));
-        }
-        if (!status)
-            status = finish_scores(&j, count, scores + first);
-    }
-    free_job(&j);
-    return status;
+/* The query and a document. */
+static sm_status add_pair(job *j, const sm_text *text, uint64_t to, uint64_t number) {
+    if (!text->text)
+        return sm_fail(j->error, SM_ERR_ARGUMENT, "document %llu is NULL",
+                       (unsigned long long)number);
+    const sm_text document = {text->text, text_size(text->text, text->length)};
+    return add_both(j, j->query, &document, to);
 }
 
 sm_status sm_encoder_rerank(sm_encoder *e, const char *query, uint64_t length,
@@ -572,14 +569,13 @@ sm_status sm_encoder_rerank(sm_encoder *e, const char *query, uint64_t length,
     if (status)
         return status;
     status = check_labels(e, error);
-    if (!status)
-        status = check_vocabulary(e, error);
     if (!status && e->model->net->pooling.out.rows != 1)
         status = sm_fail(error, SM_ERR_UNSUPPORTED, "%s: the model has %u labels: it ranks nothing",
                          e->model->source->path, e->model->net->pooling.out.rows);
     const sm_text q = {query, text_size(query, length)};
+    const work w = {.add = add_pair, .finish = finish_scores, .query = &q, .width = 1};
     if (!status)
-        status = rerank(e, &q, documents, n, scores, error);
+        status = in_groups(e, &w, documents, n, scores, error);
     end(e);
     return status;
 }

@@ -53,8 +53,6 @@ sm_status sm_encoder_run(sm_encoder *e, const sm_sequence *sequences, uint64_t n
 
 /* ---- pool.c ------------------------------------------------------------------------------ */
 
-/* y[rows] = W x, of an F32 copy of each row, chains in order. row[cols]: scratch. */
-void sm_pool_product(const sm_net *net, const sm_weight *W, const float *x, float *y, float *row);
 /* What n rows of hidden states are pooled to, in y[n_embd]. */
 void sm_pool_rows(sm_pooling_type type, const float *rows, uint32_t n, uint32_t n_embd, float *y);
 /* A vector of what was pooled: through the model's dense layers, cut to n_dims and, unless raw,

@@ -5,7 +5,8 @@
 #include <math.h>
 #include <string.h>
 
-void sm_pool_product(const sm_net *net, const sm_weight *W, const float *x, float *y, float *row) {
+/* y[rows] = W x, of an F32 copy of each row, chains in order. row[cols]: scratch. */
+static void multiply(const sm_net *net, const sm_weight *W, const float *x, float *y, float *row) {
     for (uint32_t r = 0; r < W->rows; r++) {
         double sum = 0;
         net->kernels->type[W->type].dequantize(row, W->data + r * W->row_bytes, W->cols);
@@ -57,8 +58,8 @@ void sm_pool_vector(const sm_net *net, const float *pooled, uint32_t n_dims, boo
     const uint64_t wide = widest(net);
     float *row = scratch, *inner = scratch + wide, *all = scratch + 2 * wide;
     if (p->dense[1].rows) {
-        sm_pool_product(net, &p->dense[0], pooled, inner, row);
-        sm_pool_product(net, &p->dense[1], inner, all, row);
+        multiply(net, &p->dense[0], pooled, inner, row);
+        multiply(net, &p->dense[1], inner, all, row);
         pooled = all;
     }
     double squares = 0;
@@ -73,13 +74,13 @@ void sm_pool_scores(const sm_net *net, const float *hidden, float *scores, float
     const sm_pooling *p = &net->pooling;
     float *row = scratch, *inner = scratch + widest(net);
     if (p->pooler.rows) {
-        sm_pool_product(net, &p->pooler, hidden, inner, row);
+        multiply(net, &p->pooler, hidden, inner, row);
         add_bias(inner, p->pooler_bias, p->pooler.rows);
         for (uint32_t i = 0; i < p->pooler.rows; i++)
             inner[i] = tanhf(inner[i]);
         hidden = inner;
     }
-    sm_pool_product(net, &p->out, hidden, scores, row);
+    multiply(net, &p->out, hidden, scores, row);
     add_bias(scores, p->out_bias, p->out.rows);
 }
 

@@ -553,6 +553,8 @@ static void directories_name_labels(void **state) {
     assert_int_equal(sm_encoder_score_ids(e, ids, types, 3, typed, 3, &error), SM_OK);
     assert_memory_not_equal(scores, typed, sizeof scores);
     assert_int_equal(sm_encoder_score_ids(e, ids, wrong, 3, typed, 3, &error), SM_ERR_ARGUMENT);
+    assert_int_equal(sm_encoder_score_ids(e, NULL, NULL, 0, typed, 3, &error), SM_OK);
+    assert_true(typed[0] == 0 && typed[1] == 0 && typed[2] == 0);
     sm_encoder_free(e);
     sm_model_free(model);
 }

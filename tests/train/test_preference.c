@@ -596,6 +596,18 @@ static void export(sm_trainer *t, const char *path) {
         OK(sm_trainer_export(t, path, NULL, error));
 }
 
+/* Seven steps behind a checkpoint end in straight.gguf, by 1, 2 and 4 threads. */
+static void expect_resumed(sm_trainer_options o, const char *checkpoint) {
+    for (o.n_threads = 1; o.n_threads <= 4; o.n_threads *= 2) {
+        sm_trainer *t = open_trainer(&o);
+        OK(sm_trainer_resume(t, scratch_path(checkpoint), error));
+        steps(t, 7);
+        export(t, scratch_path("resumed.gguf"));
+        sm_trainer_free(t);
+        expect_same_files(scratch_path("straight.gguf"), scratch_path("resumed.gguf"));
+    }
+}
+
 /* The same weights for 1, 2 and 4 threads, straight on and resumed: the reference of a model that
  * is trained whole is that of the file, also for who comes back later. */
 static void test_bits(void **state) {
@@ -613,15 +625,7 @@ static void test_bits(void **state) {
             steps(t, 7);
             export(t, scratch_path("straight.gguf"));
             sm_trainer_free(t);
-            for (uint32_t threads = 1; threads <= 4; threads *= 2) {
-                o.n_threads = threads;
-                t = open_trainer(&o);
-                OK(sm_trainer_resume(t, scratch_path("middle.ckpt"), error));
-                steps(t, 7);
-                export(t, scratch_path("resumed.gguf"));
-                sm_trainer_free(t);
-                expect_same_files(scratch_path("straight.gguf"), scratch_path("resumed.gguf"));
-            }
+            expect_resumed(o, "middle.ckpt");
         }
 }
 
@@ -701,15 +705,7 @@ static void test_teacher(void **state) {
         fail_msg("the teacher's loss was %g and is %g", before, after);
     export(t, scratch_path("straight.gguf"));
     sm_trainer_free(t);
-    for (uint32_t threads = 1; threads <= 4; threads *= 2) {
-        o.n_threads = threads;
-        t = open_trainer(&o);
-        OK(sm_trainer_resume(t, scratch_path("taught.ckpt"), error));
-        steps(t, 7);
-        export(t, scratch_path("resumed.gguf"));
-        sm_trainer_free(t);
-        expect_same_files(scratch_path("straight.gguf"), scratch_path("resumed.gguf"));
-    }
+    expect_resumed(o, "taught.ckpt");
     char text[4096];
     const char *model;
     uint64_t needed;
